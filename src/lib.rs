@@ -1,0 +1,1 @@
+//! egressd: a sandboxed outbound HTTP proxy sidecar.

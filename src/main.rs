@@ -1,0 +1,2 @@
+//! The `egressd` program.
+fn main() {}
