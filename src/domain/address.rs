@@ -1,0 +1,319 @@
+//! Which addresses may be dialled: the pure part of the address guard (`upstream` resolves and dials, this decides).
+//!
+//! Sources: the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its successors), and the metadata addresses that the
+//! clouds document. An IPv4 address inside an IPv6 one is judged by the IPv4 rules where the system would dial it as such (v4-mapped), and
+//! forbidden where a gateway would (NAT64, 6to4, Teredo, ISATAP, v4-compatible).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+/// Why an address may not be dialled. Names the kind, never the address: an agent may read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Not globally routable: a hole can be opened with `allowed_private_cidrs`.
+    NotGlobal(&'static str),
+    /// Link-local, cloud metadata, multicast, unspecified: no hole can be opened.
+    Never(&'static str),
+}
+
+impl fmt::Display for Forbidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotGlobal(kind) | Self::Never(kind) => f.write_str(kind),
+        }
+    }
+}
+
+type RangeV4 = ([u8; 4], u8, &'static str);
+
+const NEVER_V4: &[RangeV4] = &[
+    ([169, 254, 0, 0], 16, "link-local"),
+    ([168, 63, 129, 16], 32, "cloud metadata"),
+    ([100, 100, 100, 200], 32, "cloud metadata"),
+    ([192, 0, 0, 192], 32, "cloud metadata"),
+    ([0, 0, 0, 0], 8, "unspecified"),
+    ([224, 0, 0, 0], 4, "multicast"),
+    ([255, 255, 255, 255], 32, "broadcast"),
+];
+
+const NOT_GLOBAL_V4: &[RangeV4] = &[
+    ([10, 0, 0, 0], 8, "private"),
+    ([100, 64, 0, 0], 10, "shared (carrier-grade NAT)"),
+    ([127, 0, 0, 0], 8, "loopback"),
+    ([172, 16, 0, 0], 12, "private"),
+    ([192, 0, 0, 0], 24, "reserved for protocols"),
+    ([192, 0, 2, 0], 24, "documentation"),
+    ([192, 88, 99, 0], 24, "6to4 relay"),
+    ([192, 168, 0, 0], 16, "private"),
+    ([198, 18, 0, 0], 15, "benchmarking"),
+    ([198, 51, 100, 0], 24, "documentation"),
+    ([203, 0, 113, 0], 24, "documentation"),
+    ([240, 0, 0, 0], 4, "reserved"),
+];
+
+type RangeV6 = ([u16; 8], u8, &'static str);
+
+const NEVER_V6: &[RangeV6] = &[
+    ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, "link-local"),
+    ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, "cloud metadata"),
+    ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128, "cloud metadata"),
+    ([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128, "cloud metadata"),
+    ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, "multicast"),
+    ([0, 0, 0, 0, 0, 0, 0, 0], 128, "unspecified"),
+];
+
+const NOT_GLOBAL_V6: &[RangeV6] = &[
+    ([0, 0, 0, 0, 0, 0, 0, 1], 128, "loopback"),
+    ([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7, "unique local"),
+    ([0x64, 0xff9b, 0, 0, 0, 0, 0, 0], 32, "NAT64"),
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 32, "Teredo"),
+    ([0x2001, 0, 0, 0, 0, 0, 0, 0], 23, "reserved for protocols"),
+    ([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32, "documentation"),
+    ([0x2002, 0, 0, 0, 0, 0, 0, 0], 16, "6to4"),
+    ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "documentation"),
+];
+
+/// Whether a connection with these holes may dial this address.
+pub fn judge(address: IpAddr, holes: &[IpNet]) -> Result<(), Forbidden> {
+    let address = address.to_canonical();
+    if let Some(kind) = never(address) {
+        return Err(Forbidden::Never(kind));
+    }
+    match not_global(address) {
+        Some(kind) if !holes.iter().any(|hole| covers(hole, address)) => {
+            Err(Forbidden::NotGlobal(kind))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether every address of this range is one that no hole can open: such a hole is a mistake.
+pub fn is_never_range(range: &IpNet) -> Option<&'static str> {
+    let (first, last) = (
+        range.network().to_canonical(),
+        range.broadcast().to_canonical(),
+    );
+    match (never(first), never(last)) {
+        (Some(kind), Some(other)) if kind == other => Some(kind),
+        (Some(_) | None, Some(_) | None) => None,
+    }
+}
+
+fn covers(hole: &IpNet, address: IpAddr) -> bool {
+    if hole.contains(&address) {
+        return true;
+    }
+    let IpAddr::V4(v4) = address else {
+        return false;
+    };
+    hole.contains(&IpAddr::V6(v4.to_ipv6_mapped()))
+}
+
+fn never(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) => named_v4(v4, NEVER_V4),
+        IpAddr::V6(v6) => {
+            named_v6(v6, NEVER_V6).or_else(|| embedded(v6).and_then(|v4| named_v4(v4, NEVER_V4)))
+        }
+    }
+}
+
+fn not_global(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(v4) => named_v4(v4, NOT_GLOBAL_V4),
+        IpAddr::V6(v6) => {
+            let [first, .., a, b, _, _] = v6.segments();
+            named_v6(v6, NOT_GLOBAL_V6)
+                .or((first & 0xe000 != 0x2000).then_some("not globally routable"))
+                .or((matches!(a, 0 | 0x200) && b == 0x5efe).then_some("ISATAP"))
+        }
+    }
+}
+
+/// The IPv4 address that a gateway would take out of this one.
+fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    let [a, b, c, d, e, f, g, h] = address.segments();
+    let last = Ipv4Addr::from((u32::from(g) << 16) | u32::from(h));
+    match [a, b, c, d, e, f] {
+        [0, 0, 0, 0, 0, 0] if g != 0 => Some(last),
+        [0x64, 0xff9b, ..] => Some(last),
+        [0x2002, high, low, ..] => Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low))),
+        [0x2001, 0, ..] => Some(Ipv4Addr::from(!u32::from(last))),
+        [_, _, _, _, 0 | 0x200, 0x5efe] => Some(last),
+        _ => None,
+    }
+}
+
+fn named_v4(address: Ipv4Addr, ranges: &[RangeV4]) -> Option<&'static str> {
+    let within = |&&(base, bits, _): &&RangeV4| {
+        let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
+        u32::from(address) & mask == u32::from(Ipv4Addr::from(base))
+    };
+    ranges.iter().find(within).map(|range| range.2)
+}
+
+fn named_v6(address: Ipv6Addr, ranges: &[RangeV6]) -> Option<&'static str> {
+    let within = |&&(base, bits, _): &&RangeV6| {
+        let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
+        u128::from(address) & mask == u128::from(Ipv6Addr::from(base))
+    };
+    ranges.iter().find(within).map(|range| range.2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Forbidden, is_never_range, judge};
+    use std::net::IpAddr;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn public_addresses_pass() {
+        for good in [
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.255.255",
+            "100.128.0.0",
+            "172.32.0.1",
+            "192.0.1.1",
+            "198.20.0.1",
+            "223.255.255.255",
+        ] {
+            assert_eq!(judge(ip(good), &[]), Ok(()), "{good}");
+        }
+        for good in [
+            "2606:4700::1111",
+            "2a00::1",
+            "2001:4860:4860::8888",
+            "::ffff:1.1.1.1",
+        ] {
+            assert_eq!(judge(ip(good), &[]), Ok(()), "{good}");
+        }
+    }
+
+    #[test]
+    fn everything_else_is_forbidden() {
+        for bad in [
+            // F-77
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "10.255.255.255",
+            "100.64.0.0",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.255",
+            "169.254.0.1",
+            "172.16.0.0",
+            "172.31.255.255",
+            "192.0.0.1",
+            "192.0.2.1",
+            "192.168.0.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            // F-78
+            "::",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "fec0::1",
+            "fc00::1",
+            "fdff::1",
+            "ff02::1",
+            "2001:db8::1",
+            "100::1",
+            // F-79
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "::10.0.0.1",
+            "::1.1.1.1",
+            "64:ff9b::a00:1",
+            "64:ff9b::101:101",
+            "64:ff9b:1::1",
+            "2002:0a00:0001::1",
+            "2002:101:101::1",
+            "2001:0:1::1",
+            "2001:0:ffff::",
+            "2606:4700::5efe:10.0.0.1",
+            "2606:4700::200:5efe:10.0.0.1",
+            "3fff::1",
+            "4000::1",
+        ] {
+            assert!(judge(ip(bad), &[]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_hole_opens_private_addresses_but_never_metadata() {
+        let all = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+        // F-93
+        for opened in [
+            "10.1.2.3",
+            "127.0.0.1",
+            "::1",
+            "fd00::1",
+            "::ffff:10.1.2.3",
+            "192.168.1.1",
+            "100.64.0.1",
+        ] {
+            assert_eq!(judge(ip(opened), &all), Ok(()), "{opened}");
+        }
+        for never in [
+            // F-80
+            "168.63.129.16",
+            "100.100.100.200",
+            "169.254.170.2",
+            "169.254.169.254",
+            "fd00:ec2::254",
+            "192.0.0.192",
+            "fe80::1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "2001:0:0:0:0:0:5601:5601",
+            "::169.254.169.254",
+            "2606:4700::5efe:169.254.169.254",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(
+                matches!(judge(ip(never), &all), Err(Forbidden::Never(_))),
+                "{never}"
+            );
+        }
+        let only = ["10.20.0.0/16".parse().unwrap()];
+        assert_eq!(judge(ip("10.20.0.1"), &only), Ok(()));
+        assert_eq!(judge(ip("::ffff:10.20.0.1"), &only), Ok(()));
+        assert!(judge(ip("10.21.0.1"), &only).is_err());
+        let mapped = ["::ffff:10.20.0.0/112".parse().unwrap()];
+        assert_eq!(judge(ip("10.20.0.1"), &mapped), Ok(()));
+    }
+
+    #[test]
+    fn a_hole_inside_the_metadata_ranges_is_told() {
+        for range in [
+            "169.254.0.0/16",
+            "169.254.169.254/32",
+            "168.63.129.16/32",
+            "fe80::/10",
+            "fd00:ec2::254/128",
+        ] {
+            assert!(is_never_range(&range.parse().unwrap()).is_some(), "{range}");
+        }
+        for range in ["10.0.0.0/8", "0.0.0.0/0", "127.0.0.0/8", "fd00::/8"] {
+            assert!(is_never_range(&range.parse().unwrap()).is_none(), "{range}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The one credential of a connection: exactly one kind, and for the static kinds the very headers that are sent.
+
+use base64::Engine as _;
+use http::HeaderName;
+use http::header::AUTHORIZATION;
+
+use super::secret::Secret;
+use super::url::TokenUrl;
+
+/// How a connection proves itself to its upstream. Exactly one; the definition's `oneof`.
+pub enum Auth {
+    /// RFC 6749 §4.4: a token is obtained and sent as `Authorization: Bearer`.
+    OauthClientCredentials(Box<OauthClientCredentials>),
+    /// `Authorization: Bearer <token>` (RFC 6750).
+    BearerToken(BearerToken),
+    /// `Authorization: Basic <base64>` (RFC 7617, UTF-8).
+    BasicAuth(BasicAuth),
+    /// Headers as given.
+    StaticHeaders(Vec<SensitiveHeader>),
+    /// None, said in so many words.
+    NoAuth,
+}
+
+/// A header whose value is a secret.
+pub struct SensitiveHeader {
+    /// The header's name.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: Secret,
+}
+
+/// A fixed bearer token.
+pub struct BearerToken {
+    token: Secret,
+    header: [SensitiveHeader; 1],
+}
+
+/// A user name and a password.
+pub struct BasicAuth {
+    username: Secret,
+    password: Secret,
+    header: [SensitiveHeader; 1],
+}
+
+/// Where and how a token is obtained.
+pub struct OauthClientCredentials {
+    /// The token endpoint.
+    pub token_url: TokenUrl,
+    /// The client's id.
+    pub client_id: Secret,
+    /// The client's secret.
+    pub client_secret: Secret,
+    /// One space-separated string, as it is sent.
+    pub scopes: Option<String>,
+    /// Further parameters of the token request, in the order of the definition. None is a standard one.
+    pub extra_params: Vec<(String, String)>,
+    /// Where the client's id and secret go.
+    pub client_auth: ClientAuth,
+}
+
+/// RFC 6749 §2.3.1: the client's credentials in the `Authorization` header or in the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// HTTP Basic, falling back to the body once on `invalid_client`.
+    #[default]
+    Basic,
+    /// Form parameters.
+    Body,
+}
+
+/// A user name with a colon cannot be told from its password (RFC 7617 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColonInUsername;
+
+impl BearerToken {
+    /// Wraps a token.
+    pub fn new(token: Secret) -> Self {
+        let value = token.derive([b"Bearer ", token.expose()].concat());
+        let header = [SensitiveHeader {
+            name: AUTHORIZATION,
+            value,
+        }];
+        Self { token, header }
+    }
+
+    /// The token itself.
+    pub fn token(&self) -> &Secret {
+        &self.token
+    }
+}
+
+impl BasicAuth {
+    /// Pairs a user name and a password.
+    pub fn new(username: Secret, password: Secret) -> Result<Self, ColonInUsername> {
+        if username.expose().contains(&b':') {
+            return Err(ColonInUsername);
+        }
+        let pair = zeroize::Zeroizing::new([username.expose(), b":", password.expose()].concat());
+        let mut value = b"Basic ".to_vec();
+        value.extend_from_slice(
+            base64::engine::general_purpose::STANDARD
+                .encode(&*pair)
+                .as_bytes(),
+        );
+        let header = [SensitiveHeader {
+            name: AUTHORIZATION,
+            value: password.derive(value),
+        }];
+        Ok(Self {
+            username,
+            password,
+            header,
+        })
+    }
+
+    /// The user name.
+    pub fn username(&self) -> &Secret {
+        &self.username
+    }
+
+    /// The password.
+    pub fn password(&self) -> &Secret {
+        &self.password
+    }
+}
+
+impl Auth {
+    /// The field that holds this kind in a definition.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::OauthClientCredentials(_) => "oauth_client_credentials",
+            Self::BearerToken(_) => "bearer_token",
+            Self::BasicAuth(_) => "basic_auth",
+            Self::StaticHeaders(_) => "static_headers",
+            Self::NoAuth => "no_auth",
+        }
+    }
+
+    /// The headers that are sent, where they are known without asking anybody. `None` for OAuth.
+    pub fn fixed_headers(&self) -> Option<&[SensitiveHeader]> {
+        match self {
+            Self::OauthClientCredentials(_) => None,
+            Self::BearerToken(bearer) => Some(&bearer.header),
+            Self::BasicAuth(basic) => Some(&basic.header),
+            Self::StaticHeaders(headers) => Some(headers),
+            Self::NoAuth => Some(&[]),
+        }
+    }
+
+    /// The names of the headers that this credential sets.
+    pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
+        const OAUTH: &[HeaderName] = &[AUTHORIZATION];
+        let oauth = if self.fixed_headers().is_none() {
+            OAUTH
+        } else {
+            &[]
+        };
+        let fixed = self.fixed_headers().unwrap_or_default();
+        oauth.iter().chain(fixed.iter().map(|header| &header.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Auth, BasicAuth, BearerToken, ColonInUsername};
+    use crate::domain::{Secret, SecretSource};
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap()
+    }
+
+    fn only_header(auth: &Auth) -> (String, Vec<u8>) {
+        let [header] = auth.fixed_headers().unwrap() else {
+            panic!("one header")
+        };
+        (header.name.to_string(), header.value.expose().to_vec())
+    }
+
+    #[test]
+    fn bearer() {
+        let auth = Auth::BearerToken(BearerToken::new(secret("tok")));
+        assert_eq!(
+            only_header(&auth),
+            ("authorization".into(), b"Bearer tok".to_vec())
+        );
+    }
+
+    #[test]
+    fn basic_is_utf8_and_refuses_a_colon_in_the_name() {
+        let auth = Auth::BasicAuth(BasicAuth::new(secret("test"), secret("123£")).unwrap());
+        // The example of RFC 7617, section 2.1.
+        assert_eq!(
+            only_header(&auth),
+            ("authorization".into(), b"Basic dGVzdDoxMjPCow==".to_vec())
+        );
+        // F-15
+        assert_eq!(
+            BasicAuth::new(secret("a:b"), secret("x")).map(drop),
+            Err(ColonInUsername)
+        );
+    }
+}

@@ -1,0 +1,146 @@
+//! The caps of one connection: bytes, seconds, requests at once. Ceilings and defaults have their one home here.
+
+use std::fmt;
+use std::time::Duration;
+
+/// A number that lies outside its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfRange {
+    /// The smallest legal value.
+    pub min: u64,
+    /// The largest legal value.
+    pub max: u64,
+}
+
+impl fmt::Display for OutOfRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "must be a whole number from {} to {}",
+            self.min, self.max
+        )
+    }
+}
+
+impl std::error::Error for OutOfRange {}
+
+fn within(value: u64, min: u64, max: u64) -> Result<u64, OutOfRange> {
+    if (min..=max).contains(&value) {
+        Ok(value)
+    } else {
+        Err(OutOfRange { min, max })
+    }
+}
+
+/// The most bytes that a response body may have (`max_response_size_bytes`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseCap(u64);
+
+impl ResponseCap {
+    /// Ceiling and default: 10 MiB.
+    pub const MAX: u64 = 10_485_760;
+
+    /// A cap from 1 byte to [`ResponseCap::MAX`].
+    pub fn new(bytes: u64) -> Result<Self, OutOfRange> {
+        within(bytes, 1, Self::MAX).map(Self)
+    }
+
+    /// In bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl Default for ResponseCap {
+    fn default() -> Self {
+        Self(Self::MAX)
+    }
+}
+
+/// How long one whole exchange may take, last body byte included (`timeout_seconds`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout(Duration);
+
+impl Timeout {
+    /// Ceiling, in seconds.
+    pub const MAX_SECONDS: u64 = 300;
+    /// Default, in seconds.
+    pub const DEFAULT_SECONDS: u64 = 30;
+
+    /// A timeout from 1 to 300 seconds.
+    pub fn from_seconds(seconds: u64) -> Result<Self, OutOfRange> {
+        within(seconds, 1, Self::MAX_SECONDS).map(|s| Self(Duration::from_secs(s)))
+    }
+
+    /// As a duration.
+    pub fn duration(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for Timeout {
+    fn default() -> Self {
+        Self(Duration::from_secs(Self::DEFAULT_SECONDS))
+    }
+}
+
+/// How many requests of one connection may be under way at once (`max_concurrent_requests`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrencyCap(u16);
+
+impl ConcurrencyCap {
+    /// Ceiling.
+    pub const MAX: u64 = 4096;
+
+    /// A cap from 1 to 4096.
+    pub fn new(requests: u64) -> Result<Self, OutOfRange> {
+        let requests = within(requests, 1, Self::MAX)?;
+        u16::try_from(requests).map(Self).map_err(|_| OutOfRange {
+            min: 1,
+            max: Self::MAX,
+        })
+    }
+
+    /// In requests.
+    pub fn requests(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl Default for ConcurrencyCap {
+    fn default() -> Self {
+        Self(64)
+    }
+}
+
+/// All caps of one connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps {
+    /// `max_response_size_bytes`
+    pub response: ResponseCap,
+    /// `timeout_seconds`
+    pub timeout: Timeout,
+    /// `max_concurrent_requests`
+    pub concurrency: ConcurrencyCap,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConcurrencyCap, ResponseCap, Timeout};
+
+    #[test]
+    fn borders() {
+        // F-12
+        assert!(ResponseCap::new(0).is_err());
+        assert!(ResponseCap::new(1).is_ok());
+        assert!(ResponseCap::new(10_485_760).is_ok());
+        assert!(ResponseCap::new(10_485_761).is_err());
+        assert!(Timeout::from_seconds(0).is_err());
+        assert!(Timeout::from_seconds(300).is_ok());
+        assert!(Timeout::from_seconds(301).is_err());
+        assert!(ConcurrencyCap::new(0).is_err());
+        assert!(ConcurrencyCap::new(4096).is_ok());
+        assert!(ConcurrencyCap::new(4097).is_err());
+        assert_eq!(ResponseCap::default().bytes(), ResponseCap::MAX);
+    }
+}

@@ -1,0 +1,77 @@
+//! A connection: one upstream, its allowed routes, its one credential, its caps.
+
+use http::HeaderName;
+use ipnet::IpNet;
+use jiff::Timestamp;
+
+use super::auth::Auth;
+use super::caps::Caps;
+use super::headers::ConfiguredHeader;
+use super::id::ConnectionId;
+use super::secret::Secret;
+use super::url::BaseUrl;
+use crate::route::Pattern;
+
+/// Which protocol is spoken to the upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http2 {
+    /// HTTP/1.1, and HTTP/2 where the server has nothing else.
+    #[default]
+    Auto,
+    /// HTTP/2 is offered first.
+    Prefer,
+    /// HTTP/1.1 only.
+    Never,
+}
+
+/// One connection, as the operator defined it. Every field is of a type that can only hold a legal value.
+pub struct Connection {
+    /// Its id.
+    pub id: ConnectionId,
+    /// Its name for people; the id where none is given.
+    pub display_name: String,
+    /// Markdown for agents; may be empty.
+    pub description: String,
+    /// Where its requests go.
+    pub base_url: BaseUrl,
+    /// The patterns of `allowed_routes`, in the order of the definition. Never empty.
+    pub allowed_routes: Vec<Pattern>,
+    /// Headers on every request, beside the credential.
+    pub headers: Vec<ConfiguredHeader>,
+    /// Its credential.
+    pub auth: Auth,
+    /// The key of the webhook signature, where bodies are signed.
+    pub webhook_signing_secret: Option<Secret>,
+    /// Its caps.
+    pub caps: Caps,
+    /// Ranges of addresses that are not public and may be dialled all the same.
+    pub allowed_private_cidrs: Vec<IpNet>,
+    /// Whether `Cookie` and `Set-Cookie` pass.
+    pub allow_cookies: bool,
+    /// Whether `%2F` may stand inside a segment.
+    pub allow_encoded_slash: bool,
+    /// Whether responses are searched for the injected secret.
+    pub reflection_guard: bool,
+    /// The protocol towards the upstream.
+    pub http2: Http2,
+    /// `false`: listed, but every request is refused.
+    pub enabled: bool,
+    /// When it was soft-deleted, if it was.
+    pub delete_time: Option<Timestamp>,
+}
+
+impl Connection {
+    /// Whether requests may reach it at all: not soft-deleted. A disabled connection is live, and refuses.
+    pub fn is_live(&self) -> bool {
+        self.delete_time.is_none()
+    }
+
+    /// The names of all headers that egressd sets on this connection's requests, signature included.
+    /// An agent's headers of these names are dropped.
+    pub fn injected_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.headers
+            .iter()
+            .map(|header| &header.name)
+            .chain(self.auth.header_names())
+    }
+}

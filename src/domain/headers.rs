@@ -1,0 +1,95 @@
+//! Header names that have a meaning to the proxy itself, and the headers that an operator configures.
+
+use http::{HeaderName, HeaderValue};
+
+/// A header that the operator sends with every request (`headers`). Not a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredHeader {
+    /// Its name.
+    pub name: HeaderName,
+    /// Its value.
+    pub value: HeaderValue,
+}
+
+/// Why a header cannot be configured by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// It decides how a message is framed or where it goes: `Content-Length`, `Host`, ….
+    Framing,
+    /// It speaks of one socket only (RFC 9110 §7.6.1): `Connection`, `TE`, ….
+    HopByHop,
+    /// It carries a credential: it belongs into an auth kind.
+    Credential,
+    /// egressd sets it itself: `X-Webhook-Signature`, `X-Request-Id`, `X-Egressd-*`.
+    Ours,
+}
+
+const FRAMING: &[&str] = &["content-length", "host", "transfer-encoding"];
+
+/// RFC 9110 §7.6.1 and the older names that still go about.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "expect",
+    "http2-settings",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "upgrade",
+];
+
+const CREDENTIAL: &[&str] = &["authorization", "cookie", "proxy-authorization"];
+
+const OURS: &[&str] = &["x-request-id", "x-webhook-signature"];
+
+/// What a name is reserved for, if it is. `name` is in lower case.
+pub fn reserved(name: &HeaderName) -> Option<Reserved> {
+    let name = name.as_str();
+    if FRAMING.contains(&name) {
+        Some(Reserved::Framing)
+    } else if HOP_BY_HOP.contains(&name) {
+        Some(Reserved::HopByHop)
+    } else if CREDENTIAL.contains(&name) || name.starts_with("proxy-") {
+        Some(Reserved::Credential)
+    } else if OURS.contains(&name) || name.starts_with("x-egressd-") {
+        Some(Reserved::Ours)
+    } else {
+        None
+    }
+}
+
+impl Reserved {
+    /// Whether `static_headers` may set it all the same: it exists to carry credentials.
+    pub fn is_credential(self) -> bool {
+        self == Self::Credential
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reserved, reserved};
+    use http::HeaderName;
+
+    #[test]
+    fn reserved_names() {
+        // F-13
+        for (name, expected) in [
+            ("Host", Some(Reserved::Framing)),
+            ("Transfer-Encoding", Some(Reserved::Framing)),
+            ("TE", Some(Reserved::HopByHop)),
+            ("Expect", Some(Reserved::HopByHop)),
+            ("Authorization", Some(Reserved::Credential)),
+            ("Proxy-Authenticate", Some(Reserved::Credential)),
+            ("X-Webhook-Signature", Some(Reserved::Ours)),
+            ("X-Egressd-Error", Some(Reserved::Ours)),
+            ("X-Tenant-ID", None),
+            ("Content-Type", None),
+        ] {
+            assert_eq!(
+                reserved(&HeaderName::from_bytes(name.as_bytes()).unwrap()),
+                expected,
+                "{name}"
+            );
+        }
+    }
+}

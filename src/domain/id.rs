@@ -1,0 +1,88 @@
+//! Connection ids: the first path segment of every request, and a metrics label. Matched raw and case-sensitively.
+
+use std::fmt;
+
+/// The id of a connection: `[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, as in the resource name `connections/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(Box<str>);
+
+/// Why a text is no connection id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidId;
+
+impl ConnectionId {
+    /// The longest id, in bytes (one DNS label).
+    pub const MAX_LEN: usize = 63;
+
+    /// Reads an id.
+    pub fn parse(text: &str) -> Result<Self, InvalidId> {
+        let bytes = text.as_bytes();
+        let starts = bytes.first().is_some_and(u8::is_ascii_lowercase);
+        let ends = bytes
+            .last()
+            .is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+        let inside = bytes
+            .iter()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-');
+        if starts && ends && inside && bytes.len() <= Self::MAX_LEN {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidId)
+        }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for ConnectionId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`",
+        )
+    }
+}
+
+impl std::error::Error for InvalidId {}
+
+#[cfg(test)]
+mod tests {
+    use super::ConnectionId;
+
+    #[test]
+    fn takes_one_lower_case_dns_label() {
+        for good in ["a", "crm", "a1", "a-1", &"a".repeat(63)] {
+            assert!(ConnectionId::parse(good).is_ok(), "{good}");
+        }
+        // F-11
+        for bad in [
+            "",
+            "1a",
+            "-a",
+            "a-",
+            "A",
+            "a_b",
+            "a.b",
+            "ä",
+            "a/b",
+            "a b",
+            &"a".repeat(64),
+        ] {
+            assert!(ConnectionId::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

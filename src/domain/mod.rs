@@ -1,0 +1,23 @@
+//! What a connection *is*.
+//!
+//! Every type here is valid by construction: whoever holds a [`BaseUrl`], a [`Secret`] or a [`Connection`] need not look again.
+//! No I/O, no async, no serde: files are read in `config`, requests are served in `proxy`.
+//!
+//! Invariant kept here: a secret has no `Debug`, `Display` or `Serialize`, and is wiped when dropped.
+
+pub mod address;
+pub mod auth;
+pub mod caps;
+pub mod connection;
+pub mod headers;
+pub mod id;
+pub mod secret;
+pub mod url;
+
+pub use auth::{Auth, SensitiveHeader};
+pub use caps::{Caps, ConcurrencyCap, ResponseCap, Timeout};
+pub use connection::{Connection, Http2};
+pub use headers::ConfiguredHeader;
+pub use id::ConnectionId;
+pub use secret::{Secret, SecretSource};
+pub use url::{BaseUrl, Host, TokenUrl};

@@ -1,0 +1,138 @@
+//! Secrets: wiped when dropped, never printed.
+//!
+//! [`Secret`] has no `Debug`, `Display`, `Serialize` or `Clone`. [`Secret::expose`] may be called in `credential` and `signing` only
+//! (and where a header is put together, in [`super::auth`]); `tests/architecture.rs` holds that.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+/// Where a secret came from. Safe to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// Written into the definition itself.
+    Inline,
+    /// The environment variable of this name.
+    Env(String),
+    /// The file at this path.
+    File(PathBuf),
+}
+
+impl fmt::Display for SecretSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline => f.write_str("inline"),
+            Self::Env(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+/// A value that must never be seen: bytes and where they came from.
+pub struct Secret {
+    bytes: Zeroizing<Box<[u8]>>,
+    source: SecretSource,
+}
+
+/// Why bytes cannot be a secret. Says nothing of the bytes but a position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidSecret {
+    /// No byte at all.
+    Empty,
+    /// A control character (below 0x20 but for the tab, or 0x7F) at this byte offset: no header value may hold one.
+    Control(usize),
+    /// White space at the start or the end, which no header value keeps.
+    OuterSpace,
+}
+
+impl Secret {
+    /// Takes bytes that may stand in a header value: not empty, no control characters.
+    pub fn new(bytes: Vec<u8>, source: SecretSource) -> Result<Self, InvalidSecret> {
+        let bytes = Zeroizing::new(bytes.into_boxed_slice());
+        if bytes.is_empty() {
+            return Err(InvalidSecret::Empty);
+        }
+        match bytes
+            .iter()
+            .position(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f)
+        {
+            Some(at) => Err(InvalidSecret::Control(at)),
+            None => Ok(Self { bytes, source }),
+        }
+    }
+
+    /// Refuses outer white space as well: for secrets that are sent as they are.
+    pub fn without_outer_space(self) -> Result<Self, InvalidSecret> {
+        let blank = |b: Option<&u8>| b.is_some_and(u8::is_ascii_whitespace);
+        if blank(self.bytes.first()) || blank(self.bytes.last()) {
+            Err(InvalidSecret::OuterSpace)
+        } else {
+            Ok(self)
+        }
+    }
+
+    /// The bytes. Each call site is one more room that a secret can leak from.
+    pub fn expose(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Where it came from.
+    pub fn source(&self) -> &SecretSource {
+        &self.source
+    }
+
+    /// Its length, in bytes; for load-time advice only, never shown.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// A secret made of this one's source and other bytes (`Bearer …`, a base64 pair).
+    pub(super) fn derive(&self, bytes: Vec<u8>) -> Self {
+        Self {
+            bytes: Zeroizing::new(bytes.into_boxed_slice()),
+            source: self.source.clone(),
+        }
+    }
+}
+
+impl fmt::Display for InvalidSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::Control(at) => write!(
+                f,
+                "holds a control character at byte {at}, which no header value may"
+            ),
+            Self::OuterSpace => {
+                f.write_str("starts or ends with white space, which no header value keeps")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidSecret {}
+
+#[cfg(test)]
+mod tests {
+    use super::{InvalidSecret, Secret, SecretSource};
+
+    fn made(bytes: &[u8]) -> Result<(), InvalidSecret> {
+        Secret::new(bytes.to_vec(), SecretSource::Inline).map(drop)
+    }
+
+    #[test]
+    fn takes_what_a_header_can_carry() {
+        assert_eq!(made(b"dapi123"), Ok(()));
+        assert_eq!(made("pässword".as_bytes()), Ok(()));
+        assert_eq!(made(b""), Err(InvalidSecret::Empty));
+        assert_eq!(made(b"a\r\nX: y"), Err(InvalidSecret::Control(1))); // F-14
+        assert_eq!(made(b"a\x00"), Err(InvalidSecret::Control(1)));
+        assert_eq!(made(b"a\x7f"), Err(InvalidSecret::Control(1)));
+        let padded = Secret::new(b"a ".to_vec(), SecretSource::Inline).unwrap();
+        assert_eq!(
+            padded.without_outer_space().map(drop),
+            Err(InvalidSecret::OuterSpace)
+        );
+    }
+}

@@ -1,0 +1,404 @@
+//! The two URLs of a definition, `base_url` and `token_url`.
+//!
+//! They are read here by a strict grammar, never by a URL library: those repair what they are given (`https:\\h`, `0x7f.1`,
+//! full-width letters), and a repaired URL sends a credential to a host that nobody wrote.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::route::CanonicalPath;
+
+/// A host as it is dialled.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A DNS name in lower case: letters, digits, hyphens, punycode.
+    Name(Box<str>),
+    /// A literal address.
+    Ip(IpAddr),
+}
+
+/// `https://` + host + port + path, all of it canonical.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct HttpsUrl {
+    host: Host,
+    port: u16,
+    authority: Box<str>,
+    path: Box<str>,
+}
+
+/// Where a connection's requests go. The path has no slash at its end, so that appending a request's path never doubles one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl(HttpsUrl);
+
+/// Where a connection's tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenUrl(HttpsUrl);
+
+/// Why a text is no usable URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidUrl {
+    /// It does not start with `https://`, in lower case.
+    NotHttps,
+    /// `user:password@`.
+    Userinfo,
+    /// `?…`
+    Query,
+    /// `#…`
+    Fragment,
+    /// No host.
+    NoHost,
+    /// An upper-case letter in the host.
+    UpperCase,
+    /// A host that is no canonical IP address and no ASCII DNS name.
+    Host,
+    /// A number that some parsers read as an IPv4 address.
+    NumericHost,
+    /// A port outside 1 to 65535, or not in its shortest form.
+    Port,
+    /// A path that is not canonical: dot segments, empty segments, encoded slashes, illegal bytes.
+    Path,
+}
+
+impl BaseUrl {
+    /// Reads a base URL: `https` only, no userinfo, query or fragment.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let mut url = HttpsUrl::parse(text)?;
+        if let Some(trimmed) = url.path.strip_suffix('/') {
+            url.path = trimmed.into();
+        }
+        Ok(Self(url))
+    }
+
+    /// The host.
+    pub fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    /// The port, 443 where none is written.
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// What `Host` and `:authority` say: the port only where it is not 443.
+    pub fn authority(&self) -> &str {
+        &self.0.authority
+    }
+
+    /// The path in front of every request's own: empty, or with a slash at its start and none at its end.
+    pub fn path(&self) -> &str {
+        &self.0.path
+    }
+}
+
+impl TokenUrl {
+    /// Reads a token URL: `https` only, no userinfo, query or fragment.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        HttpsUrl::parse(text).map(Self)
+    }
+
+    /// The host.
+    pub fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    /// The port, 443 where none is written.
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// What `Host` says.
+    pub fn authority(&self) -> &str {
+        &self.0.authority
+    }
+
+    /// The path, `/` at least.
+    pub fn path(&self) -> &str {
+        if self.0.path.is_empty() {
+            "/"
+        } else {
+            &self.0.path
+        }
+    }
+}
+
+impl HttpsUrl {
+    fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let rest = text.strip_prefix("https://").ok_or(InvalidUrl::NotHttps)?;
+        if rest.contains('#') {
+            return Err(InvalidUrl::Fragment);
+        }
+        if rest.contains('?') {
+            return Err(InvalidUrl::Query);
+        }
+        let (authority, path) = match rest.find('/') {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        if authority.contains('@') {
+            return Err(InvalidUrl::Userinfo);
+        }
+        let (host_text, port) = split_port(authority)?;
+        let host = Host::parse(host_text)?;
+        let authority = if port == 443 {
+            host_text.into()
+        } else {
+            format!("{host_text}:{port}").into()
+        };
+        Ok(Self {
+            host,
+            port,
+            authority,
+            path: canonical(path)?.into(),
+        })
+    }
+}
+
+fn canonical(path: &str) -> Result<&str, InvalidUrl> {
+    if path.is_empty() {
+        return Ok(path);
+    }
+    let parsed = CanonicalPath::parse(path.as_bytes()).map_err(|_| InvalidUrl::Path)?;
+    if parsed.has_encoded_slash() {
+        Err(InvalidUrl::Path)
+    } else {
+        Ok(path)
+    }
+}
+
+fn split_port(authority: &str) -> Result<(&str, u16), InvalidUrl> {
+    if authority.starts_with('[') && !authority.contains(']') {
+        return Err(InvalidUrl::Host);
+    }
+    let colon = match authority.rfind(']') {
+        Some(bracket) => authority
+            .get(bracket..)
+            .and_then(|tail| tail.find(':'))
+            .map(|at| bracket + at),
+        None => authority.find(':'),
+    };
+    let Some((host, port)) = colon.and_then(|at| authority.split_at_checked(at)) else {
+        return Ok((authority, 443));
+    };
+    let digits = port.strip_prefix(':').unwrap_or_default();
+    let canonical = digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
+    match digits.parse::<u16>() {
+        Ok(port) if canonical && port > 0 => Ok((host, port)),
+        Ok(_) | Err(_) => Err(InvalidUrl::Port),
+    }
+}
+
+impl Host {
+    fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        if text.is_empty() {
+            return Err(InvalidUrl::NoHost);
+        }
+        if let Some(inner) = text.strip_prefix('[') {
+            return Self::parse_v6(inner);
+        }
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(InvalidUrl::UpperCase);
+        }
+        let last = text.rsplit('.').next().unwrap_or_default();
+        if last.starts_with("0x") || (!last.is_empty() && last.bytes().all(|b| b.is_ascii_digit()))
+        {
+            let address: Ipv4Addr = text.parse().map_err(|_| InvalidUrl::NumericHost)?;
+            return Ok(Self::Ip(address.into()));
+        }
+        if is_dns_name(text) {
+            Ok(Self::Name(text.into()))
+        } else {
+            Err(InvalidUrl::Host)
+        }
+    }
+
+    fn parse_v6(inner: &str) -> Result<Self, InvalidUrl> {
+        let literal = inner.strip_suffix(']').ok_or(InvalidUrl::Host)?;
+        let address: Ipv6Addr = literal.parse().map_err(|_| InvalidUrl::Host)?;
+        if address.to_string() == literal {
+            Ok(Self::Ip(address.into()))
+        } else {
+            Err(InvalidUrl::Host)
+        }
+    }
+}
+
+/// Letters, digits and hyphens in labels of 1 to 63 bytes, 253 in all; `xn--` labels must be real punycode.
+fn is_dns_name(text: &str) -> bool {
+    let label = |label: &str| {
+        let legal = label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        legal && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let punycode = || idna::domain_to_ascii_strict(text).is_ok_and(|same| same == text);
+    text.len() <= 253 && text.split('.').all(label) && (!text.contains("xn--") || punycode())
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V4(address)) => address.fmt(f),
+            Self::Ip(IpAddr::V6(address)) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}{}", self.0.authority, self.0.path)
+    }
+}
+
+impl fmt::Display for TokenUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}{}", self.0.authority, self.path())
+    }
+}
+
+impl InvalidUrl {
+    /// What to write instead.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::NotHttps => {
+                "write `https://` and a host; plain HTTP would send the credential in the clear"
+            }
+            Self::Userinfo => "take `user:password@` out; credentials have fields of their own",
+            Self::Query => "take `?…` out; fixed parameters belong into the agent's requests",
+            Self::Fragment => "take `#…` out; it is never sent",
+            Self::NoHost => "write `https://host` with nothing between the slashes and the host",
+            Self::UpperCase => "write the host in lower case",
+            Self::Host => {
+                "write an ASCII DNS name (punycode for others) without a dot at its end, or a canonical IP address"
+            }
+            Self::NumericHost => {
+                "write an IPv4 address as four decimal numbers without leading zeros"
+            }
+            Self::Port => "write a port from 1 to 65535 without leading zeros, or none for 443",
+            Self::Path => {
+                "write a path without `.`, `..`, `//`, `%2F`, backslashes, blanks or raw non-ASCII"
+            }
+        }
+    }
+}
+
+impl fmt::Display for InvalidUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotHttps => "must start with `https://`",
+            Self::Userinfo => "must not hold userinfo",
+            Self::Query => "must not hold a query",
+            Self::Fragment => "must not hold a fragment",
+            Self::NoHost => "has no host",
+            Self::UpperCase => "has upper-case letters in its host",
+            Self::Host => "has a host that is neither a canonical IP address nor an ASCII DNS name",
+            Self::NumericHost => "has a numeric host that is no canonical IPv4 address",
+            Self::Port => "has a bad port",
+            Self::Path => "has a path that is not canonical",
+        })
+    }
+}
+
+impl std::error::Error for InvalidUrl {}
+
+#[cfg(test)]
+mod tests {
+    use super::{BaseUrl, InvalidUrl, TokenUrl};
+
+    #[test]
+    fn reads_what_it_prints() {
+        for (text, authority, path) in [
+            ("https://api.example.com", "api.example.com", ""),
+            (
+                "https://api.example.com/base/v1",
+                "api.example.com",
+                "/base/v1",
+            ),
+            (
+                "https://api.example.com:8443/a",
+                "api.example.com:8443",
+                "/a",
+            ),
+            ("https://127.0.0.1:1", "127.0.0.1:1", ""),
+            (
+                "https://[2606:4700::1111]:8443/x",
+                "[2606:4700::1111]:8443",
+                "/x",
+            ),
+            ("https://xn--bcher-kva.example", "xn--bcher-kva.example", ""),
+            ("https://localhost/a%20b", "localhost", "/a%20b"),
+        ] {
+            let url = BaseUrl::parse(text).unwrap();
+            assert_eq!((url.authority(), url.path()), (authority, path));
+            assert_eq!(url.to_string(), text);
+        }
+        assert_eq!(BaseUrl::parse("https://h/").unwrap().path(), "");
+        assert_eq!(BaseUrl::parse("https://h/a/").unwrap().path(), "/a");
+        assert_eq!(BaseUrl::parse("https://h:443/a").unwrap().authority(), "h");
+        assert_eq!(TokenUrl::parse("https://h").unwrap().path(), "/");
+        assert_eq!(
+            TokenUrl::parse("https://h/token/").unwrap().path(),
+            "/token/"
+        );
+    }
+
+    #[test]
+    fn refuses_what_others_repair() {
+        use InvalidUrl::{
+            Fragment, Host, NoHost, NotHttps, NumericHost, Path, Port, Query, UpperCase, Userinfo,
+        };
+        let long = format!("https://{}com", "abc.".repeat(63));
+        for (text, why) in [
+            // F-1
+            ("http://h", NotHttps),
+            ("ftp://h", NotHttps),
+            ("api.example.com", NotHttps),
+            ("HTTPS://h", NotHttps),
+            (" https://h", NotHttps),
+            // F-2
+            ("https:/h", NotHttps),
+            ("https:h", NotHttps),
+            ("https:\\\\h", NotHttps),
+            ("https:///h", NoHost),
+            // F-3
+            ("https://u:p@h/", Userinfo),
+            ("https://h?q", Query),
+            ("https://h/a#f", Fragment),
+            // F-4
+            ("https://0x7f.1", NumericHost),
+            ("https://1.2.3.0x4", NumericHost),
+            ("https://2130706433", NumericHost),
+            ("https://0177.0.0.1", NumericHost),
+            ("https://127.1", NumericHost),
+            ("https://①②⑦.0.0.1", NumericHost),
+            ("https://127。0。0。1", Host),
+            ("https://exa%6dple.com", Host),
+            ("https://exa\u{ad}mple.com", Host),
+            ("https://ｅxample.com", Host),
+            ("https://xn--a-ecp.ru\u{80}", Host),
+            ("https://xn--zzzzzzz99999.example", Host),
+            ("https://a_b.example", Host),
+            ("https://Example.com", UpperCase),
+            ("https://[::1", Host),
+            ("https://[0:0::1]", Host),
+            ("https://[fe80::1%25eth0]", Host),
+            // F-5
+            ("https://h.example.", Host),
+            ("https://a..b", Host),
+            ("https://-a.b", Host),
+            (long.as_str(), Host),
+            ("https://h:0", Port),
+            ("https://h:65536", Port),
+            ("https://h:", Port),
+            ("https://h:080", Port),
+            ("https://h:+80", Port),
+            ("https://h/a/../b", Path),
+            ("https://h//a", Path),
+            ("https://h/a%2Fb", Path),
+            ("https://h/a\\b", Path),
+        ] {
+            assert_eq!(BaseUrl::parse(text), Err(why), "{text}");
+            assert_eq!(TokenUrl::parse(text).map(drop), Err(why), "{text}");
+        }
+    }
+}
