@@ -5,8 +5,15 @@
 //! protocols are spoken (`http1`, `http2`). It does not know what a route is and never sees a secret as such: credentials
 //! arrive as fields that are marked sensitive.
 
+pub mod address_guard;
+pub mod dial;
 pub mod failure;
 pub mod head;
+pub mod resolver;
+pub mod tls;
 
+pub use dial::{DialTimes, Dialer, Dialled, Target};
 pub use failure::Failure;
 pub use head::{Field, Framing, RequestHead};
+pub use resolver::Names;
+pub use tls::Trust;

@@ -1,0 +1,155 @@
+//! The address guard: of an answer, which socket addresses may be dialled, if any.
+//!
+//! Invariants: one forbidden address fails the whole answer, since whoever put it there can put it first next time; nothing leads
+//! back to a listener of this process; at most four addresses are tried.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+use ipnet::IpNet;
+
+use super::failure::Failure;
+use crate::domain::address::{Forbidden, judge};
+
+/// An answer of hundreds of addresses must not buy hundreds of connects.
+const MOST_TRIED: usize = 4;
+
+/// The socket addresses that may be dialled, in the order to try them: as answered, the families taking turns. Never empty if `addresses` is not.
+pub fn permitted(
+    addresses: &[IpAddr],
+    port: u16,
+    holes: &[IpNet],
+    own_listeners: &[SocketAddr],
+) -> Result<Vec<SocketAddr>, Failure> {
+    for address in addresses {
+        if own_listeners
+            .iter()
+            .any(|listener| leads_to(listener, *address, port))
+        {
+            return Err(Failure::OwnListener);
+        }
+        judge(*address, holes).map_err(|forbidden| match forbidden {
+            Forbidden::NotGlobal(kind) | Forbidden::Never(kind) => Failure::AddressRefused(kind),
+        })?;
+    }
+    let socket = |address: &IpAddr| SocketAddr::new(*address, port);
+    let mut first = addresses
+        .iter()
+        .filter(|a| is_of_first_family(addresses, a));
+    let mut second = addresses
+        .iter()
+        .filter(|a| !is_of_first_family(addresses, a));
+    let turns = std::iter::from_fn(|| {
+        let pair = (first.next(), second.next());
+        (pair != (None, None)).then_some([pair.0, pair.1])
+    });
+    Ok(turns
+        .flatten()
+        .flatten()
+        .map(socket)
+        .take(MOST_TRIED)
+        .collect())
+}
+
+/// Whether an address is of the family that the answer begins with.
+fn is_of_first_family(addresses: &[IpAddr], address: &IpAddr) -> bool {
+    addresses
+        .first()
+        .is_some_and(|first| first.is_ipv4() == address.is_ipv4())
+}
+
+fn leads_to(listener: &SocketAddr, address: IpAddr, port: u16) -> bool {
+    let (bound, target) = (listener.ip().to_canonical(), address.to_canonical());
+    listener.port() == port && (bound == target || (bound.is_unspecified() && is_local(target)))
+}
+
+/// Whether an address is one of this host's own. The system is asked the one question that it answers without a list of interfaces: only
+/// a local address can be bound. Nothing is sent.
+fn is_local(address: IpAddr) -> bool {
+    address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IpAddr, IpNet, SocketAddr, permitted};
+    use crate::upstream::Failure;
+
+    fn ips(list: &[&str]) -> Vec<IpAddr> {
+        list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn dialled(list: &[&str]) -> Result<Vec<String>, Failure> {
+        permitted(&ips(list), 443, &[], &[])
+            .map(|sockets| sockets.iter().map(|s| s.ip().to_string()).collect())
+    }
+
+    #[test]
+    fn one_forbidden_address_fails_the_answer() {
+        // F-81
+        for place in 0..3 {
+            let mut answer = vec!["1.1.1.1", "8.8.8.8"];
+            answer.insert(place, "10.0.0.1");
+            assert_eq!(dialled(&answer), Err(Failure::AddressRefused("private")));
+        }
+        // F-77, F-78, F-79, F-80
+        for (address, kind) in [
+            ("127.0.0.1", "loopback"),
+            ("::1", "loopback"),
+            ("::ffff:10.0.0.1", "private"),
+            ("168.63.129.16", "cloud metadata"),
+        ] {
+            let refused = Err(Failure::AddressRefused(kind));
+            assert_eq!(dialled(&["2606:4700::1111", address]), refused);
+        }
+        // F-81: also beyond the few that would be tried.
+        let mut many = vec!["1.1.1.1"; 500];
+        many.push("10.0.0.1");
+        assert_eq!(dialled(&many), Err(Failure::AddressRefused("private")));
+    }
+
+    #[test]
+    fn at_most_four_and_the_families_take_turns() {
+        // F-85
+        assert_eq!(dialled(&["1.1.1.1"; 500]).unwrap().len(), 4);
+        let answer = ["1.0.0.1", "1.0.0.2", "1.0.0.3", "1.0.0.4", "2a00::1"];
+        assert_eq!(
+            dialled(&answer).unwrap(),
+            ["1.0.0.1", "2a00::1", "1.0.0.2", "1.0.0.3"]
+        );
+        assert_eq!(
+            dialled(&["2a00::1", "1.1.1.1"]).unwrap(),
+            ["2a00::1", "1.1.1.1"]
+        );
+        assert_eq!(dialled(&[]).unwrap(), [""; 0]);
+    }
+
+    #[test]
+    fn a_hole_opens_what_it_names() {
+        // F-93
+        let holes: [IpNet; 1] = ["127.0.0.0/8".parse().unwrap()];
+        assert!(permitted(&ips(&["127.0.0.1"]), 443, &holes, &[]).is_ok());
+        let all: [IpNet; 1] = ["0.0.0.0/0".parse().unwrap()];
+        for never in ["169.254.169.254", "168.63.129.16", "192.0.0.192"] {
+            let refused = permitted(&ips(&[never]), 443, &all, &[]);
+            assert!(matches!(refused, Err(Failure::AddressRefused(_))));
+        }
+    }
+
+    #[test]
+    fn nothing_leads_back_to_a_listener_of_ours() {
+        // F-94
+        let holes: [IpNet; 2] = ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let refused = |listener: &str, address: &str, port: u16| {
+            let listener: SocketAddr = listener.parse().unwrap();
+            permitted(&ips(&[address]), port, &holes, &[listener]) == Err(Failure::OwnListener)
+        };
+        assert!(refused("127.0.0.1:8080", "127.0.0.1", 8080));
+        assert!(refused("127.0.0.1:8080", "::ffff:127.0.0.1", 8080));
+        assert!(refused("0.0.0.0:8080", "127.0.0.1", 8080));
+        assert!(refused("0.0.0.0:8080", "127.9.9.9", 8080));
+        assert!(refused("[::]:8080", "127.0.0.1", 8080));
+        assert!(refused("[::]:8080", "::1", 8080));
+        assert!(!refused("127.0.0.1:8080", "127.0.0.1", 8081));
+        assert!(!refused("127.0.0.1:8080", "127.0.0.2", 8080));
+        assert!(!refused("0.0.0.0:8080", "1.1.1.1", 8080));
+    }
+}

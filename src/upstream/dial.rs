@@ -1,0 +1,262 @@
+//! From a base URL to an open TLS session: resolve, judge, connect to the very address that was judged, shake hands.
+//!
+//! The one file that opens sockets towards upstreams. Nothing of a request is known here, so nothing of it can have left when a dial fails.
+//!
+//! The whole of [`Dialer::dial`] runs under the deadline of the exchange that needs it: that is the caller's to hold.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::address_guard::permitted;
+use super::failure::{ConnectFault, Failure, TlsFault};
+use super::resolver::Resolver;
+use super::tls::{self, Offers, Trust};
+use crate::domain::{Host, Http2};
+
+/// How long the steps of a dial may take.
+#[derive(Clone, Copy, Debug)]
+pub struct DialTimes {
+    /// Until a TCP connection stands, over all addresses together (`egress.connect_timeout_seconds`).
+    pub connect: Duration,
+    /// Until the next address is tried beside one that has not answered yet (RFC 8305 §5).
+    pub head_start: Duration,
+    /// Until the TLS handshake is done.
+    pub handshake: Duration,
+}
+
+impl Default for DialTimes {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            head_start: Duration::from_millis(250),
+            handshake: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Where to, under which conditions. One for each base URL or token URL of a connection, shared by all workers.
+pub struct Target {
+    host: Host,
+    port: u16,
+    holes: Box<[IpNet]>,
+    http2: Http2,
+    /// What was learnt: this server speaks HTTP/2 only.
+    only_http2: AtomicBool,
+    tls: Option<(ServerName<'static>, Offers)>,
+}
+
+impl Target {
+    /// A target with its own TLS sessions. `holes` are the connection's `allowed_private_cidrs`.
+    pub fn new(host: &Host, port: u16, holes: &[IpNet], http2: Http2, trust: &Trust) -> Self {
+        let server_name = match host {
+            Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
+            Host::Ip(address) => Some(ServerName::from(*address)),
+        };
+        Self {
+            host: host.clone(),
+            port,
+            holes: holes.into(),
+            http2,
+            only_http2: AtomicBool::new(false),
+            tls: server_name.zip(trust.offers()),
+        }
+    }
+
+    fn offers_http2(&self) -> bool {
+        match self.http2 {
+            Http2::Never => false,
+            Http2::Prefer => true,
+            Http2::Auto => self.only_http2.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// An open TLS session, by the protocol that was agreed on. Boxed: the state of TLS is large and moves through pools.
+#[derive(Debug)]
+pub enum Dialled {
+    /// HTTP/1.1.
+    Http1(Box<TlsStream<TcpStream>>),
+    /// HTTP/2, nothing of it sent yet.
+    Http2(Box<TlsStream<TcpStream>>),
+}
+
+/// Opens sockets, on one worker.
+pub struct Dialer {
+    resolver: Resolver,
+    times: DialTimes,
+    own_listeners: Arc<[SocketAddr]>,
+}
+
+impl Dialer {
+    /// A dialer for one worker. `own_listeners` are the addresses that this process listens on, as bound.
+    pub fn new(resolver: Resolver, times: DialTimes, own_listeners: Arc<[SocketAddr]>) -> Self {
+        Self {
+            resolver,
+            times,
+            own_listeners,
+        }
+    }
+
+    /// Opens a TLS session. A server that has only HTTP/2 is dialled a second time, and remembered as such.
+    pub async fn dial(&self, target: &Target) -> Result<Dialled, Failure> {
+        let Some((name, offers)) = &target.tls else {
+            return Err(TlsFault::Certificate("name mismatch").into());
+        };
+        let addresses = self.permitted(target).await?;
+        if target.offers_http2() {
+            let dialled = self.open(&addresses, name, &offers.http2).await;
+            let dialled = dialled.map_err(Refused::into_failure)?;
+            // It has HTTP/1.1 again.
+            if matches!(dialled, Dialled::Http1(_)) {
+                target.only_http2.store(false, Ordering::Relaxed);
+            }
+            return Ok(dialled);
+        }
+        match self.open(&addresses, name, &offers.http1).await {
+            Err(Refused::Protocol(_)) if target.http2 == Http2::Auto => {}
+            other => return other.map_err(Refused::into_failure),
+        }
+        let dialled = self.open(&addresses, name, &offers.http2).await;
+        let dialled = dialled.map_err(Refused::into_failure)?;
+        if matches!(dialled, Dialled::Http2(_)) {
+            target.only_http2.store(true, Ordering::Relaxed);
+        }
+        Ok(dialled)
+    }
+
+    async fn permitted(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
+        let judge = |addresses: &[IpAddr]| {
+            permitted(addresses, target.port, &target.holes, &self.own_listeners)
+        };
+        match &target.host {
+            Host::Ip(address) => judge(&[*address]),
+            Host::Name(name) => judge(&self.resolver.lookup(name).await?),
+        }
+    }
+
+    async fn open(
+        &self,
+        addresses: &[SocketAddr],
+        name: &ServerName<'static>,
+        offer: &Arc<ClientConfig>,
+    ) -> Result<Dialled, Refused> {
+        let racing = race(addresses, self.times.head_start);
+        let socket = timeout(self.times.connect, racing)
+            .await
+            .unwrap_or(Err(ConnectFault::Timeout))
+            .map_err(|fault| Refused::Other(Failure::Connect(fault)))?;
+        let connector = TlsConnector::from(Arc::clone(offer));
+        let shaking = connector.connect(name.clone(), socket);
+        let session = timeout(self.times.handshake, shaking)
+            .await
+            .map_err(|_| Refused::Other(TlsFault::Timeout.into()))?
+            .map_err(|error| Refused::of(&error))?;
+        let session = Box::new(session);
+        match session.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Ok(Dialled::Http2(session)),
+            Some(_) | None => Ok(Dialled::Http1(session)),
+        }
+    }
+}
+
+/// Why there is no session.
+enum Refused {
+    /// The protocols offered are not the other side's.
+    Protocol(TlsFault),
+    /// Another reason, which another offer would not change.
+    Other(Failure),
+}
+
+impl Refused {
+    fn of(error: &io::Error) -> Self {
+        let fault = tls::fault(error);
+        if tls::wants_another_protocol(error) {
+            Self::Protocol(fault)
+        } else {
+            Self::Other(fault.into())
+        }
+    }
+
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::Protocol(fault) => fault.into(),
+            Self::Other(failure) => failure,
+        }
+    }
+}
+
+/// The first connection that stands. Each address has a head start before the next one is tried beside it; a refusal ends it early.
+async fn race(addresses: &[SocketAddr], head_start: Duration) -> Result<TcpStream, ConnectFault> {
+    let Some((first, rest)) = addresses.split_first() else {
+        return Err(ConnectFault::Unreachable);
+    };
+    let mut attempt = std::pin::pin!(connect(*first));
+    if rest.is_empty() {
+        return attempt.await;
+    }
+    match timeout(head_start, &mut attempt).await {
+        Ok(Ok(socket)) => Ok(socket),
+        Ok(Err(fault)) => boxed_race(rest, head_start).await.map_err(|_| fault),
+        Err(_) => either(attempt, boxed_race(rest, head_start)).await,
+    }
+}
+
+/// Boxed, for a future cannot contain itself.
+fn boxed_race(
+    addresses: &[SocketAddr],
+    head_start: Duration,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<TcpStream, ConnectFault>> + Send + '_>> {
+    Box::pin(race(addresses, head_start))
+}
+
+/// The first of two that succeeds; if neither does, the fault of the one that was begun first.
+async fn either<A, B>(mut first: A, mut second: B) -> Result<TcpStream, ConnectFault>
+where
+    A: Future<Output = Result<TcpStream, ConnectFault>> + Unpin,
+    B: Future<Output = Result<TcpStream, ConnectFault>> + Unpin,
+{
+    tokio::select! {
+        outcome = &mut first => match outcome {
+            Ok(socket) => Ok(socket),
+            Err(fault) => second.await.map_err(|_| fault),
+        },
+        outcome = &mut second => match outcome {
+            Ok(socket) => Ok(socket),
+            Err(_) => first.await,
+        },
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream, ConnectFault> {
+    let socket = TcpStream::connect(address)
+        .await
+        .map_err(|error| fault(error.kind()))?;
+    // Heads and bodies are written whole: waiting for more would only delay them. A socket that cannot do it works all the same.
+    let _ = socket.set_nodelay(true);
+    Ok(socket)
+}
+
+fn fault(kind: io::ErrorKind) -> ConnectFault {
+    if matches!(
+        kind,
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    ) {
+        ConnectFault::Refused
+    } else if kind == io::ErrorKind::TimedOut {
+        ConnectFault::Timeout
+    } else {
+        ConnectFault::Unreachable
+    }
+}

@@ -1,0 +1,224 @@
+//! Names become addresses here, and nowhere else: the system's resolver (`getaddrinfo`) is never asked, because it blocks and because the
+//! address that was judged must be the very one that is dialled.
+//!
+//! `resolv.conf` and the hosts file are read once, at start ([`Names`]), and honoured: name servers, search list, `ndots`. Each worker
+//! builds its own [`Resolver`] from them: the sockets and tasks of a lookup belong to the runtime that polls it, so a resolver shared between
+//! workers would make one wait for another. A worker's resolver costs some 20 KiB and its answers.
+//!
+//! Invariants: both families are asked and taken together, so that the address guard sees the whole answer; no answer lives longer than five
+//! minutes or shorter than five seconds; a lookup ends within its limit.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig,
+    ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use hickory_resolver::{Hosts, TokioResolver, system_conf};
+
+use super::failure::{DnsFault, Failure};
+
+/// Positive answers live at least this long, whatever their TTL says.
+const SHORTEST_LIFE: Duration = Duration::from_secs(5);
+/// Positive answers live at most this long, whatever their TTL says.
+const LONGEST_LIFE: Duration = Duration::from_secs(300);
+/// "No such name" lives this long.
+const NEGATIVE_LIFE: Duration = Duration::from_secs(5);
+/// More remembered names than this, and the expired ones are dropped. Names come from configurations only, so their number is bounded there.
+const ANSWERS_BEFORE_SWEEP: usize = 256;
+
+/// How names are looked up: the configuration of the system, read once and shared by all workers.
+#[derive(Clone)]
+pub struct Names {
+    config: ResolverConfig,
+    options: ResolverOpts,
+    hosts: Arc<Hosts>,
+}
+
+/// Why the system's resolver configuration could not be used. Start-up goes on: names of the hosts file and literal
+/// addresses work, every other lookup fails at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoNameServers;
+
+impl std::fmt::Display for NoNameServers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "resolv.conf is missing, unreadable or names no server: only the hosts file is left",
+        )
+    }
+}
+
+impl std::error::Error for NoNameServers {}
+
+impl Names {
+    /// Reads `resolv.conf` and the hosts file of the system. The second value tells what is missing, for a warning at start.
+    pub fn of_system() -> (Self, Option<NoNameServers>) {
+        let hosts = Hosts::from_system().unwrap_or_default();
+        match system_conf::read_system_conf() {
+            Ok((config, options)) => (Self::new(config, options, hosts), None),
+            Err(_) => {
+                let empty = ResolverConfig::from_name_servers(Vec::new());
+                let names = Self::new(empty, ResolverOpts::default(), hosts);
+                (names, Some(NoNameServers))
+            }
+        }
+    }
+
+    /// Asks these servers, and reads `hosts` in the syntax of the hosts file. No search list.
+    pub fn of_servers(servers: &[SocketAddr], hosts: &str) -> Self {
+        let server = |address: &SocketAddr| {
+            let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            (udp.port, tcp.port) = (address.port(), address.port());
+            NameServerConfig::new(address.ip(), true, vec![udp, tcp])
+        };
+        let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
+        let mut read = Hosts::default();
+        // Reading from memory cannot fail, and lines that are not understood are skipped.
+        let _ = read.read_hosts_conf(hosts.as_bytes());
+        Self::new(config, ResolverOpts::default(), read)
+    }
+
+    fn new(config: ResolverConfig, mut options: ResolverOpts, hosts: Hosts) -> Self {
+        // Two tries end before the limit of the whole lookup does, so that one family that is never answered does not fail the other.
+        options.timeout = options.timeout.min(Duration::from_secs(2));
+        options.attempts = options.attempts.min(1);
+        // IPv4 first: many containers have no IPv6 route.
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.use_hosts_file = ResolveHosts::Never;
+        options.cache_size = 0;
+        options.preserve_intermediates = false;
+        // One name whose server is silent must not use up the questions that others may ask meanwhile.
+        options.max_active_requests = 1024;
+        Self {
+            config,
+            options,
+            hosts: Arc::new(hosts),
+        }
+    }
+
+    /// A resolver for the runtime of one worker. A lookup takes at most `limit`.
+    pub fn resolver(&self, limit: Duration) -> Resolver {
+        let provider = TokioRuntimeProvider::default();
+        let mut builder = TokioResolver::builder_with_config(self.config.clone(), provider);
+        *builder.options_mut() = self.options.clone();
+        Resolver {
+            inner: builder.build().ok(),
+            hosts: Arc::clone(&self.hosts),
+            answers: Mutex::default(),
+            limit,
+        }
+    }
+}
+
+/// Resolves names on one worker.
+pub struct Resolver {
+    /// `None` only if the library could not be set up.
+    inner: Option<TokioResolver>,
+    hosts: Arc<Hosts>,
+    answers: Mutex<HashMap<Box<str>, Answer>>,
+    limit: Duration,
+}
+
+struct Answer {
+    until: Instant,
+    outcome: Outcome,
+}
+
+type Outcome = Result<Arc<[IpAddr]>, DnsFault>;
+
+impl Resolver {
+    /// Every address of a name, IPv4 first, at least one. The hosts file wins over the name servers; `localhost` never reaches them.
+    pub async fn lookup(&self, name: &str) -> Result<Arc<[IpAddr]>, Failure> {
+        if let Some(addresses) = self.local(name) {
+            return Ok(addresses);
+        }
+        if let Some(outcome) = self.remembered(name) {
+            return outcome.map_err(Failure::Dns);
+        }
+        let (outcome, life) = match tokio::time::timeout(self.limit, self.ask(name)).await {
+            Ok(Ok((addresses, life))) => (Ok(addresses), life),
+            Ok(Err(fault)) => (Err(fault), NEGATIVE_LIFE),
+            Err(_) => (Err(DnsFault::Timeout), NEGATIVE_LIFE),
+        };
+        self.remember(name, &outcome, life);
+        outcome.map_err(Failure::Dns)
+    }
+
+    fn local(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+        let listed: Vec<IpAddr> = [RecordType::A, RecordType::AAAA]
+            .into_iter()
+            .filter_map(|family| {
+                let query = Query::query(Name::from_ascii(name).ok()?, family);
+                self.hosts.lookup_static_host(&query)
+            })
+            .flat_map(|lookup| {
+                let addresses = lookup.answers().iter().map(|record| record.data.ip_addr());
+                addresses.flatten().collect::<Vec<_>>()
+            })
+            .collect();
+        if !listed.is_empty() {
+            return Some(listed.into());
+        }
+        // RFC 6761 §6.3.
+        let is_localhost = name == "localhost" || name.ends_with(".localhost");
+        is_localhost.then(|| {
+            Arc::from([
+                Ipv4Addr::LOCALHOST.into(),
+                IpAddr::from(Ipv6Addr::LOCALHOST),
+            ])
+        })
+    }
+
+    fn remembered(&self, name: &str) -> Option<Outcome> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = answers.get(name)?;
+        (Instant::now() < answer.until).then(|| answer.outcome.clone())
+    }
+
+    /// Servers that fail or are silent are asked anew each time: only answers are remembered.
+    fn remember(&self, name: &str, outcome: &Outcome, life: Duration) {
+        if matches!(outcome, Err(DnsFault::Server | DnsFault::Timeout)) {
+            return;
+        }
+        let now = Instant::now();
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= ANSWERS_BEFORE_SWEEP {
+            answers.retain(|_, answer| now < answer.until);
+        }
+        let answer = Answer {
+            until: now + life,
+            outcome: outcome.clone(),
+        };
+        answers.insert(name.into(), answer);
+    }
+
+    async fn ask(&self, name: &str) -> Result<(Arc<[IpAddr]>, Duration), DnsFault> {
+        let inner = self.inner.as_ref().ok_or(DnsFault::Server)?;
+        let answer = inner.lookup_ip(name).await.map_err(|error| fault(&error))?;
+        let addresses: Arc<[IpAddr]> = answer.iter().collect();
+        if addresses.is_empty() {
+            return Err(DnsFault::NoAddress);
+        }
+        let ttl = answer
+            .valid_until()
+            .saturating_duration_since(Instant::now());
+        Ok((addresses, ttl.clamp(SHORTEST_LIFE, LONGEST_LIFE)))
+    }
+}
+
+fn fault(error: &NetError) -> DnsFault {
+    if matches!(error, NetError::Dns(DnsError::NoRecordsFound(_))) {
+        DnsFault::NoAddress
+    } else if matches!(error, NetError::Timeout) {
+        DnsFault::Timeout
+    } else {
+        DnsFault::Server
+    }
+}

@@ -1,0 +1,193 @@
+//! TLS towards upstreams: one crypto provider, TLS 1.2 and 1.3, certificates always verified.
+//!
+//! The roots are read once ([`Trust`]) and shared by all connections; each connection has its own session store ([`Offers`]), so
+//! that a ticket which an upstream gave to one credential is never shown with another one.
+//!
+//! Invariants: no certificate is taken unverified; nothing of the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `SSLKEYLOGFILE`) changes what
+//! is trusted or written.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
+use rustls::{
+    CertificateError, ClientConfig, Error, NoKeyLog, PeerMisbehaved, RootCertStore, version,
+};
+
+use super::failure::{Failure, TlsFault};
+
+/// Where systems keep their bundle of roots; the first that holds any is taken. Debian and Alpine, Fedora, RHEL 7 to 9, openSUSE, others.
+const BUNDLES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// A directory of roots, for systems without a bundle.
+const DIRECTORY: &str = "/etc/ssl/certs";
+
+/// Sessions that one connection remembers. It has one server name; TLS 1.3 keeps up to eight tickets for it.
+const SESSIONS: usize = 8;
+
+/// The one crypto provider.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// Who is trusted. Read once at start.
+#[derive(Clone)]
+pub struct Trust {
+    provider: Arc<CryptoProvider>,
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+/// A certificate of `ca_files` that cannot be a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidRoot;
+
+impl std::fmt::Display for InvalidRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("is no certificate that can be a root of trust")
+    }
+}
+
+impl std::error::Error for InvalidRoot {}
+
+impl Trust {
+    /// Trusts the platform's roots, or Mozilla's as bundled where the platform has none, and these beside them. Reads files.
+    pub fn of_platform(more: &[CertificateDer<'static>]) -> Result<Self, InvalidRoot> {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(platform_roots());
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        Self::new(roots, more)
+    }
+
+    /// Trusts these roots and no others.
+    pub fn only(roots: &[CertificateDer<'static>]) -> Result<Self, InvalidRoot> {
+        Self::new(RootCertStore::empty(), roots)
+    }
+
+    fn new(
+        mut roots: RootCertStore,
+        more: &[CertificateDer<'static>],
+    ) -> Result<Self, InvalidRoot> {
+        for certificate in more {
+            roots.add(certificate.clone()).map_err(|_| InvalidRoot)?;
+        }
+        let provider = provider();
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()
+            .map(|verifier| Self { provider, verifier })
+            .map_err(|_| InvalidRoot)
+    }
+
+    /// The client's side of a handshake, for one connection of egressd.
+    pub(super) fn offers(&self) -> Option<Offers> {
+        let sessions = Resumption::in_memory_sessions(SESSIONS);
+        let mut http1 = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_protocol_versions(&[&version::TLS13, &version::TLS12])
+            .ok()?
+            .with_webpki_verifier(Arc::clone(&self.verifier))
+            .with_no_client_auth();
+        http1.key_log = Arc::new(NoKeyLog {});
+        http1.resumption = sessions;
+        http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let mut http2 = http1.clone();
+        http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Some(Offers {
+            http1: Arc::new(http1),
+            http2: Arc::new(http2),
+        })
+    }
+}
+
+/// What one connection offers in its handshakes.
+pub(super) struct Offers {
+    /// `http/1.1` only.
+    pub(super) http1: Arc<ClientConfig>,
+    /// `h2` before `http/1.1`.
+    pub(super) http2: Arc<ClientConfig>,
+}
+
+/// The files are named here rather than probed for, because every probing library lets the environment name others.
+fn platform_roots() -> Vec<CertificateDer<'static>> {
+    let load = |file: Option<&str>, directory: Option<&str>| {
+        let (file, directory) = (file.map(Path::new), directory.map(Path::new));
+        rustls_native_certs::load_certs_from_paths(file, directory).certs
+    };
+    BUNDLES
+        .iter()
+        .map(|bundle| load(Some(bundle), None))
+        .find(|roots| !roots.is_empty())
+        .unwrap_or_else(|| load(None, Some(DIRECTORY)))
+}
+
+/// What a handshake's error means.
+pub(super) fn fault(error: &io::Error) -> TlsFault {
+    match tls_error(error) {
+        Some(Error::InvalidCertificate(reason)) => TlsFault::Certificate(kind(reason)),
+        Some(Error::NoCertificatesPresented) => TlsFault::Certificate("none presented"),
+        Some(Error::AlertReceived(_)) => TlsFault::Alert,
+        Some(Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol)) => {
+            TlsFault::Alpn
+        }
+        Some(_) | None => TlsFault::Protocol,
+    }
+}
+
+/// Whether the other side broke off because it speaks none of the protocols that were offered, or chose one that was not.
+pub(super) fn wants_another_protocol(error: &io::Error) -> bool {
+    matches!(
+        tls_error(error),
+        Some(
+            Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
+                | Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol)
+        )
+    )
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref::<Error>()
+}
+
+impl From<TlsFault> for Failure {
+    fn from(fault: TlsFault) -> Self {
+        Self::Tls(fault)
+    }
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the library adds reasons and deprecates others"
+)]
+fn kind(reason: &CertificateError) -> &'static str {
+    match reason {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "not yet valid"
+        }
+        CertificateError::UnknownIssuer => "unknown issuer",
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "name mismatch"
+        }
+        CertificateError::BadSignature => "bad signature",
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "unsupported signature algorithm"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "not for servers"
+        }
+        CertificateError::BadEncoding => "bad encoding",
+        CertificateError::Revoked => "revoked",
+        CertificateError::UnhandledCriticalExtension => "unknown critical extension",
+        _ => "invalid",
+    }
+}
