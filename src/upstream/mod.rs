@@ -9,6 +9,7 @@ pub mod address_guard;
 pub mod dial;
 pub mod failure;
 pub mod head;
+pub mod http2;
 pub mod resolver;
 pub mod tls;
 
@@ -17,3 +18,6 @@ pub use failure::Failure;
 pub use head::{Field, Framing, RequestHead};
 pub use resolver::Names;
 pub use tls::Trust;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,330 @@
+//! One HTTP/2 session with an upstream: hyper's client over a TLS session, with bounds on everything that the other side can make it hold.
+//!
+//! The caller holds the deadline, caps the response's body and counts its frames. Here: heads are translated, trailers are dropped in both
+//! directions, and every error says whether the upstream has certainly not processed the request (RFC 9113 §8.7).
+//!
+//! Invariants: at most 256 KiB of a response that nobody reads are held for a stream, 16 MiB for a session; a dropped exchange resets its
+//! stream, its request's body included.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_rustls::client::TlsStream;
+
+use super::failure::{Failure, ProtocolFault};
+use super::head::{Framing, RequestHead};
+
+/// Of a stream: a fast upstream and a slow agent meet here.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Of a session: 64 streams (the default of `max_concurrent_requests`) that nobody reads do not stop the others.
+const SESSION_WINDOW: u32 = 64 * STREAM_WINDOW;
+/// Of a request's body, waiting for the upstream's window.
+const SEND_BUFFER: usize = 64 * 1024;
+/// As for HTTP/1.1 heads.
+const HEADER_LIST: u32 = 64 * 1024;
+/// As for HTTP/1.1 heads.
+const MOST_FIELDS: usize = 100;
+/// Streams that were reset and are remembered, and streams that the other side may break before the session is given up.
+const RESET_STREAMS: usize = 32;
+/// A session with open streams from which nothing comes is asked for a sign of life.
+const PING_AFTER: Duration = Duration::from_secs(15);
+/// And given up if none comes.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// An open session. Many exchanges share it.
+pub struct Session {
+    sender: SendRequest<Sending>,
+}
+
+/// Why there is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// The reason.
+    pub failure: Failure,
+    /// The upstream has certainly not processed the request: it may be sent again over a new session, whatever its method, if its
+    /// body can be.
+    pub unprocessed: bool,
+}
+
+impl Session {
+    /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
+    /// last exchange is over.
+    pub async fn start(socket: Box<TlsStream<TcpStream>>) -> Result<Self, Failure> {
+        Self::over(socket).await
+    }
+
+    pub(super) async fn over<S>(socket: S) -> Result<Self, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (sender, driver) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(SESSION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .max_header_list_size(HEADER_LIST)
+            .max_concurrent_reset_streams(RESET_STREAMS)
+            .max_local_error_reset_streams(RESET_STREAMS)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(|error| cause(&error).failure)?;
+        // The exchanges learn of its end by themselves.
+        tokio::spawn(async move { driver.await.unwrap_or_default() });
+        Ok(Self { sender })
+    }
+
+    /// Whether another exchange can begin: the other side has neither closed nor said that it will.
+    pub fn is_usable(&self) -> bool {
+        !self.sender.is_closed()
+    }
+
+    /// Sends a request and waits for the response's head. Dropping the future, or the response's body, resets the stream.
+    pub async fn exchange<B>(
+        &self,
+        head: &RequestHead<'_>,
+        body: B,
+    ) -> Result<Response<Http2Body>, Unanswered>
+    where
+        B: Body<Data = Bytes, Error = Failure> + Send + 'static,
+    {
+        let request = request(head).ok_or(ProtocolFault::Http2)?;
+        let fault = Arc::new(OnceLock::new());
+        let (wanted, unwanted) = oneshot::channel();
+        let sending = Sending {
+            body: Box::pin(body),
+            unwanted,
+            fault: Arc::clone(&fault),
+        };
+        let answered = self
+            .sender
+            .clone()
+            .try_send_request(request.map(|()| sending));
+        let response = answered.await.map_err(|mut refused| {
+            let unsent = refused.take_message().is_some();
+            let mut unanswered = cause(refused.error());
+            unanswered.unprocessed |= unsent;
+            match fault.get() {
+                Some(failure) => Unanswered::from(*failure),
+                None => unanswered,
+            }
+        })?;
+        acceptable(response.status(), response.headers())?;
+        let bodiless = *head.method == Method::HEAD
+            || matches!(
+                response.status(),
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        Ok(response.map(|incoming| Http2Body {
+            incoming: (!bodiless).then_some(incoming),
+            fault,
+            _wanted: wanted,
+        }))
+    }
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            unprocessed: false,
+        }
+    }
+}
+
+impl From<ProtocolFault> for Unanswered {
+    fn from(fault: ProtocolFault) -> Self {
+        Failure::from(fault).into()
+    }
+}
+
+/// `None` cannot happen: the agent's target and fields were read by the same types.
+fn request(head: &RequestHead<'_>) -> Option<Request<()>> {
+    let mut uri = http::uri::Parts::default();
+    uri.scheme = Some(Scheme::HTTPS);
+    uri.authority = Some(Authority::try_from(head.authority).ok()?);
+    let target = PathAndQuery::try_from(head.target).ok()?;
+    // A repaired target is not the one that was matched.
+    if target.as_str() != head.target {
+        return None;
+    }
+    uri.path_and_query = Some(target);
+    let mut request = Request::new(());
+    *request.version_mut() = Version::HTTP_2;
+    *request.method_mut() = head.method.clone();
+    *request.uri_mut() = Uri::from_parts(uri).ok()?;
+    let fields = request.headers_mut();
+    for field in head.fields {
+        let mut value = HeaderValue::from_bytes(field.value).ok()?;
+        value.set_sensitive(field.sensitive);
+        fields.append(field.name.clone(), value);
+    }
+    if let Framing::Length(length) = head.framing {
+        fields.insert(header::CONTENT_LENGTH, length.into());
+    }
+    Some(request)
+}
+
+/// What hyper lets through and HTTP does not.
+fn acceptable(status: StatusCode, fields: &HeaderMap) -> Result<(), ProtocolFault> {
+    match status.as_u16() {
+        101 => return Err(ProtocolFault::Upgrade),
+        200..=599 => {}
+        _ => return Err(ProtocolFault::Head),
+    }
+    if fields.len() > MOST_FIELDS {
+        return Err(ProtocolFault::HeadTooLarge);
+    }
+    let mut lengths = fields
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|text| length(text.trim_ascii()));
+    match lengths.next() {
+        None => Ok(()),
+        Some(Some(first)) if lengths.all(|other| other == Some(first)) => Ok(()),
+        Some(_) => Err(ProtocolFault::Framing),
+    }
+}
+
+fn length(text: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(text).ok()?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// What went wrong, by what lies beneath hyper's error.
+fn cause(error: &hyper::Error) -> Unanswered {
+    let mut source = error.source();
+    while let Some(beneath) = source {
+        if let Some(error) = beneath.downcast_ref::<h2::Error>() {
+            return by_frame(error);
+        }
+        if beneath.is::<io::Error>() {
+            return Failure::Closed.into();
+        }
+        source = beneath.source();
+    }
+    // The task of the session is gone, or no ping came back.
+    Failure::Closed.into()
+}
+
+fn by_frame(error: &h2::Error) -> Unanswered {
+    // GOAWAY reaches those streams only that lie behind the last one that the upstream says it may have processed.
+    let refused = error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    let left_out = error.is_remote() && error.is_go_away();
+    let orderly = left_out && error.reason() == Some(h2::Reason::NO_ERROR);
+    let failure = if error.is_io() || orderly {
+        Failure::Closed
+    } else {
+        ProtocolFault::Http2.into()
+    };
+    Unanswered {
+        failure,
+        unprocessed: refused || left_out,
+    }
+}
+
+/// A request's body on its way up. hyper polls it on a task of its own, which outlives the exchange unless it is told.
+struct Sending {
+    body: Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>,
+    /// Resolves when nobody waits for the response any more.
+    unwanted: oneshot::Receiver<Infallible>,
+    /// hyper forgets why a body failed.
+    fault: Arc<OnceLock<Failure>>,
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if Pin::new(&mut self.unwanted).poll(context).is_ready() {
+            return Poll::Ready(Some(Err(Failure::Closed)));
+        }
+        match self.body.as_mut().poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
+            Poll::Ready(Some(Ok(_)) | None) => Poll::Ready(None),
+            Poll::Ready(Some(Err(failure))) => {
+                // Only the first counts.
+                let _ = self.fault.set(failure);
+                Poll::Ready(Some(Err(failure)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// Not told, for hyper would make a `content-length` of it: the head says how the body is announced.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// A response's body. Without trailers, and without any frame where HTTP has no body.
+pub struct Http2Body {
+    incoming: Option<Incoming>,
+    fault: Arc<OnceLock<Failure>>,
+    _wanted: oneshot::Sender<Infallible>,
+}
+
+impl Body for Http2Body {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let Some(incoming) = &mut self.incoming else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(incoming).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
+            Poll::Ready(Some(Ok(_)) | None) => {
+                self.incoming = None;
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.incoming = None;
+                let failure = self.fault.get().copied();
+                Poll::Ready(Some(Err(failure.unwrap_or_else(|| cause(&error).failure))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.incoming {
+            Some(incoming) => incoming.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}

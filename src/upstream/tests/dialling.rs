@@ -1,0 +1,186 @@
+//! Which addresses are connected to, and which never.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use hickory_resolver::proto::rr::RecordType;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use super::world::{
+    AMPLE, Authority, NAME, NameServer, Says, Server, ample, dialer, dialer_of, server_config,
+    target,
+};
+use crate::domain::{Host, Http2};
+use crate::upstream::failure::ConnectFault;
+use crate::upstream::{DialTimes, Dialer, Dialled, Failure, Names, Target};
+
+async fn upstream(authority: &Authority) -> Server {
+    Server::tls(server_config(authority.issue(|_| {}), &[])).await
+}
+
+#[tokio::test]
+async fn one_forbidden_address_and_nothing_is_dialled() {
+    // F-81
+    let authority = Authority::new();
+    let server = upstream(&authority).await;
+    let target = target(server.address.port(), Http2::Auto, &authority.trust());
+    for forbidden in ["10.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254"] {
+        let outcome = dialer(&["127.0.0.1", forbidden]).dial(&target).await;
+        assert!(matches!(outcome, Err(Failure::AddressRefused(_))));
+    }
+    assert_eq!(server.accepted(), 0);
+    assert!(dialer(&["127.0.0.1"]).dial(&target).await.is_ok());
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn loopback_needs_a_hole_by_name_and_by_address() {
+    // F-77, F-86
+    let authority = Authority::new();
+    let server = upstream(&authority).await;
+    let port = server.address.port();
+    for host in [
+        Host::Name(NAME.into()),
+        Host::Name("localhost".into()),
+        Host::Ip("127.0.0.1".parse().unwrap()),
+    ] {
+        let target = Target::new(&host, port, &[], Http2::Auto, &authority.trust());
+        let outcome = dialer(&["127.0.0.1"]).dial(&target).await;
+        assert_eq!(outcome.err(), Some(Failure::AddressRefused("loopback")));
+    }
+    assert_eq!(server.accepted(), 0);
+}
+
+#[tokio::test]
+async fn metadata_is_never_dialled_whatever_is_allowed() {
+    // F-80, F-83: the address decides, not the name that led to it.
+    let authority = Authority::new();
+    let server = NameServer::start(|_, _| Says::addresses(&["169.254.169.254"])).await;
+    let dialer = dialer_of(&Names::of_servers(&[server.address], ""));
+    let all = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+    for host in [
+        Host::Name("metadata.google.internal".into()),
+        Host::Ip("169.254.169.254".parse().unwrap()),
+        Host::Ip("::ffff:168.63.129.16".parse().unwrap()),
+    ] {
+        let target = Target::new(&host, 80, &all, Http2::Auto, &authority.trust());
+        let outcome = dialer.dial(&target).await;
+        assert!(matches!(outcome, Err(Failure::AddressRefused(_))));
+    }
+}
+
+#[tokio::test]
+async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
+    // F-82: the second answer is never asked for.
+    let authority = Authority::new();
+    let good = upstream(&authority).await;
+    let elsewhere = format!("127.0.0.66:{}", good.address.port());
+    let bad = Server::start(&elsewhere, |_| async {}).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let server = NameServer::start(move |_, family| {
+        let address = match (family, count.load(Ordering::SeqCst)) {
+            (RecordType::A, 0) => "127.0.0.1",
+            (RecordType::A, _) => "127.0.0.66",
+            (_, _) => return Says::addresses(&[]),
+        };
+        count.fetch_add(1, Ordering::SeqCst);
+        Says::Addresses(vec![address.parse().unwrap()], 0)
+    })
+    .await;
+    let dialer = dialer_of(&Names::of_servers(&[server.address], ""));
+    let target = target(good.address.port(), Http2::Auto, &authority.trust());
+    assert!(matches!(
+        dialer.dial(&target).await,
+        Ok(Dialled::Http1(session))
+            if session.get_ref().0.peer_addr().unwrap() == good.address
+    ));
+    assert_eq!((good.accepted(), bad.accepted()), (1, 0));
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_next_address_is_tried_after_a_refusal() {
+    // F-88
+    let authority = Authority::new();
+    let server = upstream(&authority).await;
+    let target = target(server.address.port(), Http2::Auto, &authority.trust());
+    let dialer = dialer(&["127.0.0.3", "127.0.0.4", "127.0.0.1"]);
+    assert!(dialer.dial(&target).await.is_ok());
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn nobody_listens() {
+    let authority = Authority::new();
+    let port = upstream(&authority).await.address.port();
+    let target = target(port, Http2::Auto, &authority.trust());
+    let outcome = dialer(&["127.0.0.3", "127.0.0.4"]).dial(&target).await;
+    assert_eq!(outcome.err(), Some(Failure::Connect(ConnectFault::Refused)));
+}
+
+/// A listener whose queue is full: connects to it get no answer.
+async fn black_hole(address: &str) -> (TcpListener, TcpStream) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(address.parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let filling = TcpStream::connect(listener.local_addr().unwrap()).await;
+    (listener, filling.unwrap())
+}
+
+#[tokio::test]
+async fn an_address_that_does_not_answer_yields_to_the_next_one() {
+    // F-88
+    let authority = Authority::new();
+    let server = upstream(&authority).await;
+    let port = server.address.port();
+    let _hole = black_hole(&format!("127.0.0.5:{port}")).await;
+    let names = Names::of_servers(&[], &format!("127.0.0.5 {NAME}\n127.0.0.1 {NAME}"));
+    let times = DialTimes {
+        head_start: Duration::from_millis(1),
+        ..ample()
+    };
+    let dialer = Dialer::new(names.resolver(AMPLE), times, Arc::default());
+    let target = target(port, Http2::Auto, &authority.trust());
+    assert!(dialer.dial(&target).await.is_ok());
+    assert_eq!(server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn connecting_ends_in_time() {
+    let authority = Authority::new();
+    let (listener, _filling) = black_hole("127.0.0.1:0").await;
+    let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
+    let times = DialTimes {
+        connect: Duration::from_millis(20),
+        ..ample()
+    };
+    let dialer = Dialer::new(names.resolver(AMPLE), times, Arc::default());
+    let port = listener.local_addr().unwrap().port();
+    let target = target(port, Http2::Auto, &authority.trust());
+    let outcome = dialer.dial(&target).await;
+    assert_eq!(outcome.err(), Some(Failure::Connect(ConnectFault::Timeout)));
+}
+
+#[tokio::test]
+async fn our_own_listeners_are_no_upstreams() {
+    // F-94
+    let authority = Authority::new();
+    let server = upstream(&authority).await;
+    let port = server.address.port();
+    let target = target(port, Http2::Auto, &authority.trust());
+    let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
+    for bound in [
+        server.address,
+        SocketAddr::from(([0, 0, 0, 0], port)),
+        SocketAddr::from(([0; 16], port)),
+    ] {
+        let own = Arc::from([bound]);
+        let dialer = Dialer::new(names.resolver(AMPLE), ample(), own);
+        let outcome = dialer.dial(&target).await;
+        assert_eq!(outcome.err(), Some(Failure::OwnListener));
+    }
+    assert_eq!(server.accepted(), 0);
+}

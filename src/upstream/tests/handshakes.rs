@@ -1,0 +1,286 @@
+//! Certificates, broken handshakes, and which protocol is agreed on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rcgen::{ExtendedKeyUsagePurpose, SanType, date_time_ymd};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::world::{
+    AMPLE, Authority, Identity, NAME, Server, ample, dialer, named, server_config, target,
+};
+use crate::domain::{Host, Http2};
+use crate::upstream::failure::TlsFault;
+use crate::upstream::{DialTimes, Dialer, Dialled, Failure, Names, Target};
+
+async fn failure_of(server: &Server, authority: &Authority, http2: Http2) -> Option<Failure> {
+    let target = target(server.address.port(), http2, &authority.trust());
+    dialer(&["127.0.0.1"]).dial(&target).await.err()
+}
+
+fn certificate(reason: &'static str) -> Option<Failure> {
+    Some(Failure::Tls(TlsFault::Certificate(reason)))
+}
+
+fn self_signed() -> Identity {
+    let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]).unwrap();
+    Identity {
+        chain: vec![made.cert.der().clone()],
+        key: made.signing_key.into(),
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_to_be_trusted() {
+    // F-90
+    let authority = Authority::new();
+    let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+    let named_otherwise = |name: &'static str| {
+        authority.issue(move |params| params.subject_alt_names = vec![dns(name)])
+    };
+    for (identity, reason) in [
+        (
+            authority.issue(|params| params.not_after = date_time_ymd(2020, 1, 1)),
+            "expired",
+        ),
+        (
+            authority.issue(|params| {
+                params.not_before = date_time_ymd(4000, 1, 1);
+                params.not_after = date_time_ymd(4001, 1, 1);
+            }),
+            "not yet valid",
+        ),
+        (self_signed(), "unknown issuer"),
+        (Authority::called("another").issue(|_| {}), "unknown issuer"),
+        (Authority::new().issue(|_| {}), "bad signature"),
+        (named_otherwise("other.test"), "name mismatch"),
+        (named_otherwise("*.upstream.test"), "name mismatch"),
+        (named_otherwise("*.*"), "name mismatch"),
+        (
+            authority.issue(|params| {
+                params.subject_alt_names = Vec::new();
+                params.distinguished_name = named(NAME);
+            }),
+            "name mismatch",
+        ),
+        (
+            authority.issue(|params| {
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+            }),
+            "not for servers",
+        ),
+    ] {
+        let server = Server::tls(server_config(identity, &[])).await;
+        let failure = failure_of(&server, &authority, Http2::Auto).await;
+        assert_eq!(failure, certificate(reason));
+        assert_eq!((server.accepted(), server.clear_bytes()), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_literal_address_needs_a_certificate_of_its_own() {
+    // F-90
+    let authority = Authority::new();
+    let loopback = IpAddr::from([127, 0, 0, 1]);
+    let holes = ["127.0.0.0/8".parse().unwrap()];
+    let by_address = authority.issue(|p| p.subject_alt_names = vec![SanType::IpAddress(loopback)]);
+    for (identity, failure) in [
+        (by_address, None),
+        (authority.issue(|_| {}), certificate("name mismatch")),
+    ] {
+        let server = Server::tls(server_config(identity, &[])).await;
+        let (host, port) = (Host::Ip(loopback), server.address.port());
+        let target = Target::new(&host, port, &holes, Http2::Auto, &authority.trust());
+        assert_eq!(dialer(&[]).dial(&target).await.err(), failure);
+    }
+}
+
+async fn reset(socket: TcpStream) {
+    socket.set_zero_linger().unwrap();
+}
+
+async fn close(mut socket: TcpStream) {
+    let _ = socket.read(&mut [0; 1]).await;
+}
+
+async fn speak_http(mut socket: TcpStream) {
+    let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    drain(socket).await;
+}
+
+async fn speak_garbage(mut socket: TcpStream) {
+    let _ = socket.write_all(&[0x5a; 512]).await;
+    drain(socket).await;
+}
+
+/// A `ServerHello` of TLS 1.0.
+async fn speak_tls10(mut socket: TcpStream) {
+    let _ = socket.write_all(&server_hello([3, 1], &[])).await;
+    drain(socket).await;
+}
+
+async fn drain(mut socket: TcpStream) {
+    while let Ok(1..) = socket.read(&mut [0; 1024]).await {}
+}
+
+/// A record with a `ServerHello` (RFC 5246 §7.4.1.3) of this version, with these extensions.
+fn server_hello(version: [u8; 2], extensions: &[u8]) -> Vec<u8> {
+    let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
+    let mut hello = [&version[..], &[7; 32], &[0, 0xc0, 0x2b, 0]].concat();
+    hello.extend(length(extensions));
+    hello.extend(extensions);
+    let message = [&[2, 0][..], &length(&hello), &hello].concat();
+    [&[22, 3, 3][..], &length(&message), &message].concat()
+}
+
+#[tokio::test]
+async fn a_handshake_that_breaks() {
+    // F-89
+    let authority = Authority::new();
+    let expected = Some(Failure::Tls(TlsFault::Protocol));
+    let servers = [
+        Server::start("127.0.0.1:0", reset).await,
+        Server::start("127.0.0.1:0", close).await,
+        Server::start("127.0.0.1:0", speak_http).await,
+        Server::start("127.0.0.1:0", speak_garbage).await,
+        Server::start("127.0.0.1:0", speak_tls10).await,
+    ];
+    for server in servers {
+        let failure = failure_of(&server, &authority, Http2::Auto).await;
+        assert_eq!(failure, expected);
+        assert_eq!(server.accepted(), 1, "one dial, one socket");
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_that_stalls_ends_in_time() {
+    // F-89
+    let authority = Authority::new();
+    let server = Server::start("127.0.0.1:0", drain).await;
+    let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
+    let times = DialTimes {
+        handshake: Duration::from_millis(20),
+        ..ample()
+    };
+    let dialer = Dialer::new(names.resolver(AMPLE), times, Arc::default());
+    let target = target(server.address.port(), Http2::Auto, &authority.trust());
+    let outcome = dialer.dial(&target).await;
+    assert_eq!(outcome.err(), Some(Failure::Tls(TlsFault::Timeout)));
+}
+
+#[tokio::test]
+async fn a_protocol_that_was_not_offered() {
+    // F-91
+    let authority = Authority::new();
+    let choose = |protocol: &'static [u8]| {
+        move |mut socket: TcpStream| async move {
+            let size = u8::try_from(protocol.len()).unwrap();
+            let alpn = [&[0, 16, 0, size + 3, 0, size + 1, size], protocol].concat();
+            let _ = socket.write_all(&server_hello([3, 3], &alpn)).await;
+            drain(socket).await;
+        }
+    };
+    let expected = Some(Failure::Tls(TlsFault::Alpn));
+    let server = Server::start("127.0.0.1:0", choose(b"h2")).await;
+    let failure = failure_of(&server, &authority, Http2::Never).await;
+    assert_eq!(failure, expected);
+    assert_eq!(server.accepted(), 1);
+    for http2 in [Http2::Never, Http2::Auto, Http2::Prefer] {
+        let server = Server::start("127.0.0.1:0", choose(b"spdy/1")).await;
+        let failure = failure_of(&server, &authority, http2).await;
+        assert_eq!(failure, expected);
+    }
+}
+
+/// What three dials in a row agree on (`1`, `2`, or `-` for an alert), and how many sockets they took.
+async fn agreed(protocols: &[&str], http2: Http2) -> (String, usize) {
+    let authority = Authority::new();
+    let server = Server::tls(server_config(authority.issue(|_| {}), protocols)).await;
+    let target = target(server.address.port(), http2, &authority.trust());
+    let dialer = dialer(&["127.0.0.1"]);
+    let mut seen = String::new();
+    for _ in 0..3 {
+        seen.push(match dialer.dial(&target).await {
+            Ok(Dialled::Http1(_)) => '1',
+            Ok(Dialled::Http2(_)) => '2',
+            Err(Failure::Tls(TlsFault::Alert)) => '-',
+            Err(other) => panic!("{other}"),
+        });
+    }
+    (seen, server.accepted())
+}
+
+#[tokio::test]
+async fn the_protocol_that_is_agreed_on() {
+    for (protocols, http2, seen, sockets) in [
+        (&["h2", "http/1.1"][..], Http2::Auto, "111", 3),
+        (&["h2", "http/1.1"], Http2::Prefer, "222", 3),
+        (&["h2", "http/1.1"], Http2::Never, "111", 3),
+        (&["http/1.1"], Http2::Auto, "111", 3),
+        (&["http/1.1"], Http2::Prefer, "111", 3),
+        (&[], Http2::Auto, "111", 3),
+        (&[], Http2::Prefer, "111", 3),
+        // One dial more, once: then it is remembered.
+        (&["h2"], Http2::Auto, "222", 4),
+        (&["h2"], Http2::Prefer, "222", 3),
+        (&["h2"], Http2::Never, "---", 3),
+    ] {
+        let outcome = agreed(protocols, http2).await;
+        assert_eq!(
+            outcome,
+            (seen.to_owned(), sockets),
+            "{protocols:?} {http2:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_gave_http2_up_is_spoken_to_all_the_same() {
+    let authority = Authority::new();
+    let old = Server::tls(server_config(authority.issue(|_| {}), &["h2"])).await;
+    let port = old.address.port();
+    let target = target(port, Http2::Auto, &authority.trust());
+    let first = dialer(&["127.0.0.1"]).dial(&target).await;
+    assert!(matches!(first, Ok(Dialled::Http2(_))));
+    let config = server_config(authority.issue(|_| {}), &["http/1.1"]);
+    let new = Server::tls_on(&format!("127.0.0.2:{port}"), config).await;
+    for _ in 0..2 {
+        let later = dialer(&["127.0.0.2"]).dial(&target).await;
+        assert!(matches!(later, Ok(Dialled::Http1(_))));
+    }
+    assert_eq!(new.accepted(), 2);
+}
+
+#[tokio::test]
+async fn sessions_are_resumed_within_a_connection_and_not_between_two() {
+    let authority = Authority::new();
+    let trust = authority.trust();
+    let server = {
+        let acceptor =
+            tokio_rustls::TlsAcceptor::from(Arc::new(server_config(authority.issue(|_| {}), &[])));
+        Server::start("127.0.0.1:0", move |socket| {
+            let acceptor = acceptor.clone();
+            async move {
+                let mut session = acceptor.accept(socket).await.unwrap();
+                let resumed =
+                    session.get_ref().1.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+                session.write_all(&[u8::from(resumed)]).await.unwrap();
+                let _ = session.read(&mut [0; 1]).await;
+            }
+        })
+        .await
+    };
+    let dialer = dialer(&["127.0.0.1"]);
+    let [one, two] = [(); 2].map(|()| target(server.address.port(), Http2::Auto, &trust));
+    let mut seen = Vec::new();
+    for target in [&one, &one, &two] {
+        let Ok(Dialled::Http1(mut session)) = dialer.dial(target).await else {
+            panic!("no session");
+        };
+        // The tickets come before this byte.
+        seen.push(session.read_u8().await.unwrap());
+    }
+    assert_eq!(seen, [0, 1, 0]);
+}

@@ -1,0 +1,6 @@
+//! The upstream room against real loopback sockets.
+
+mod dialling;
+mod handshakes;
+mod names;
+mod world;

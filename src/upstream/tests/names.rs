@@ -1,0 +1,174 @@
+//! Names against a name server on loopback.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::RecordType;
+
+use super::world::{AMPLE, NameServer, Says};
+use crate::upstream::Failure;
+use crate::upstream::failure::DnsFault;
+use crate::upstream::resolver::{Names, Resolver};
+
+fn asking(server: &NameServer, hosts: &str) -> Resolver {
+    Names::of_servers(&[server.address], hosts).resolver(AMPLE)
+}
+
+async fn found(resolver: &Resolver, name: &str) -> Result<Vec<String>, Failure> {
+    let addresses = resolver.lookup(name).await?;
+    Ok(addresses.iter().map(IpAddr::to_string).collect())
+}
+
+#[tokio::test]
+async fn both_families_are_one_answer() {
+    let server = NameServer::start(|name, family| match (name, family) {
+        ("both.test", RecordType::A) => Says::addresses(&["192.0.2.1", "192.0.2.2"]),
+        ("both.test", _) => Says::addresses(&["2001:db8::1"]),
+        ("four.test", RecordType::A) | ("broken-six.test", RecordType::A) => {
+            Says::addresses(&["192.0.2.4"])
+        }
+        ("broken-six.test", _) => Says::Code(ResponseCode::ServFail),
+        ("six.test", RecordType::AAAA) | ("broken-four.test", RecordType::AAAA) => {
+            Says::addresses(&["2001:db8::6"])
+        }
+        ("broken-four.test", _) => Says::Code(ResponseCode::ServFail),
+        (_, _) => Says::addresses(&[]),
+    })
+    .await;
+    let resolver = asking(&server, "");
+    let both = found(&resolver, "both.test").await.unwrap();
+    assert_eq!(both, ["192.0.2.1", "192.0.2.2", "2001:db8::1"]);
+    for (name, expected) in [
+        ("four.test", "192.0.2.4"),
+        ("broken-six.test", "192.0.2.4"),
+        ("six.test", "2001:db8::6"),
+        ("broken-four.test", "2001:db8::6"),
+    ] {
+        assert_eq!(found(&resolver, name).await.unwrap(), [expected], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn no_answer_has_its_reason() {
+    // F-84
+    let server = NameServer::start(|name, _| match name {
+        "none.test" => Says::Code(ResponseCode::NXDomain),
+        "broken.test" => Says::Code(ResponseCode::ServFail),
+        "refused.test" => Says::Code(ResponseCode::Refused),
+        _ => Says::addresses(&[]),
+    })
+    .await;
+    let resolver = asking(&server, "");
+    for (name, fault) in [
+        ("none.test", DnsFault::NoAddress),
+        ("empty.test", DnsFault::NoAddress),
+        ("broken.test", DnsFault::Server),
+        ("refused.test", DnsFault::Server),
+    ] {
+        let expected = Err(Failure::Dns(fault));
+        assert_eq!(found(&resolver, name).await, expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_server_ends_at_the_limit_and_delays_no_other_name() {
+    // F-84
+    let server = NameServer::start(|name, _| match name {
+        "good.test" => Says::addresses(&["192.0.2.1"]),
+        _ => Says::Silence,
+    })
+    .await;
+    let names = Names::of_servers(&[server.address], "");
+    let impatient = names.resolver(Duration::from_millis(50));
+    let timeout = Err(Failure::Dns(DnsFault::Timeout));
+    assert_eq!(found(&impatient, "silent.test").await, timeout);
+
+    let patient = names.resolver(AMPLE);
+    let silent: Vec<String> = (0..100).map(|n| format!("silent-{n}.test")).collect();
+    let all_silent = futures_of(&patient, &silent);
+    tokio::select! {
+        biased;
+        () = all_silent => panic!("a silent server answered"),
+        good = found(&patient, "good.test") => assert_eq!(good.unwrap(), ["192.0.2.1"]),
+    }
+}
+
+/// Looks all of these up at once; ends when one of them does.
+async fn futures_of(resolver: &Resolver, names: &[String]) {
+    let mut lookups: Vec<_> = names
+        .iter()
+        .map(|name| Box::pin(resolver.lookup(name)))
+        .collect();
+    std::future::poll_fn(|context| {
+        let ended = lookups
+            .iter_mut()
+            .any(|lookup| lookup.as_mut().poll(context).is_ready());
+        if ended {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn answers_are_remembered_for_a_while_whatever_their_ttl() {
+    // F-85
+    let server = NameServer::start(|name, _| match name {
+        "zero.test" => Says::Addresses(vec!["192.0.2.1".parse().unwrap()], 0),
+        "huge.test" => Says::Addresses(vec!["192.0.2.2".parse().unwrap()], 1 << 31),
+        "broken.test" => Says::Code(ResponseCode::ServFail),
+        _ => Says::Code(ResponseCode::NXDomain),
+    })
+    .await;
+    let resolver = asking(&server, "");
+    for name in ["zero.test", "huge.test", "none.test"] {
+        let first = found(&resolver, name).await;
+        let asked = server.asked().len();
+        assert_eq!(found(&resolver, name).await, first);
+        assert_eq!(server.asked().len(), asked, "{name} was asked for again");
+    }
+    let _ = found(&resolver, "broken.test").await;
+    let asked = server.asked().len();
+    let _ = found(&resolver, "broken.test").await;
+    assert!(server.asked().len() > asked, "a failure was remembered");
+}
+
+#[tokio::test]
+async fn a_large_answer_comes_whole() {
+    // F-85
+    let server = NameServer::start(|_, _| {
+        let address = |n: u16| IpAddr::from([198, 51, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
+        Says::Addresses((0..500).map(address).collect(), 60)
+    })
+    .await;
+    let resolver = asking(&server, "");
+    assert_eq!(found(&resolver, "many.test").await.unwrap().len(), 500);
+}
+
+#[tokio::test]
+async fn the_hosts_file_wins_and_localhost_never_leaves() {
+    // F-86
+    let server = NameServer::start(|_, _| Says::addresses(&["192.0.2.1", "2001:db8::1"])).await;
+    let resolver = asking(&server, "127.0.0.1 api.test # a comment\n::1 six.test\n");
+    for (name, expected) in [
+        ("api.test", vec!["127.0.0.1"]),
+        ("six.test", vec!["::1"]),
+        ("localhost", vec!["127.0.0.1", "::1"]),
+        ("a.localhost", vec!["127.0.0.1", "::1"]),
+    ] {
+        assert_eq!(found(&resolver, name).await.unwrap(), expected, "{name}");
+    }
+    assert_eq!(server.asked(), [""; 0]);
+}
+
+#[tokio::test]
+async fn without_name_servers_the_hosts_file_is_left() {
+    let resolver = Names::of_servers(&[], "192.0.2.7 listed.test").resolver(AMPLE);
+    let listed = found(&resolver, "listed.test").await.unwrap();
+    assert_eq!(listed, ["192.0.2.7"]);
+    let failed = Err(Failure::Dns(DnsFault::Server));
+    assert_eq!(found(&resolver, "other.test").await, failed);
+}

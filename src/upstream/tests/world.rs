@@ -1,0 +1,279 @@
+//! What these tests dial: a name server whose answers are a function, certificate authorities, and TLS servers that count.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_rustls::TlsAcceptor;
+
+use crate::domain::{Host, Http2};
+use crate::upstream::tls::provider;
+use crate::upstream::{DialTimes, Dialer, Names, Target, Trust};
+
+/// Long enough for a loaded machine, short enough for a test that hangs.
+pub(super) const AMPLE: Duration = Duration::from_secs(20);
+
+/// The one name that certificates are made for.
+pub(super) const NAME: &str = "upstream.test";
+
+/// What the name server says.
+pub(super) enum Says {
+    /// These addresses of the asked family, with this TTL. None at all: NODATA.
+    Addresses(Vec<IpAddr>, u32),
+    /// An error, or `NXDomain`.
+    Code(ResponseCode),
+    /// Nothing.
+    Silence,
+}
+
+impl Says {
+    pub(super) fn addresses(list: &[&str]) -> Self {
+        Self::Addresses(list.iter().map(|text| text.parse().unwrap()).collect(), 60)
+    }
+}
+
+type Script = dyn Fn(&str, RecordType) -> Says + Send + Sync;
+
+/// A name server on loopback, UDP and TCP.
+pub(super) struct NameServer {
+    pub(super) address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl NameServer {
+    pub(super) async fn start(
+        script: impl Fn(&str, RecordType) -> Says + Send + Sync + 'static,
+    ) -> Self {
+        let (udp, tcp) = loop {
+            let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()).await {
+                break (udp, tcp);
+            }
+        };
+        let address = udp.local_addr().unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let script: Arc<Script> = Arc::new(script);
+        tokio::spawn(over_udp(udp, Arc::clone(&script), Arc::clone(&asked)));
+        tokio::spawn(over_tcp(tcp, script, Arc::clone(&asked)));
+        Self { address, asked }
+    }
+
+    /// The names that were asked for, one entry a question.
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn over_udp(socket: UdpSocket, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
+    let mut buffer = [0; 4096];
+    while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
+        let Some(mut reply) = answer(&buffer[..length], &*script, &asked) else {
+            continue;
+        };
+        if reply.to_vec().unwrap().len() > 1200 {
+            reply.metadata.truncation = true;
+            reply.answers.clear();
+        }
+        socket.send_to(&reply.to_vec().unwrap(), from).await.ok();
+    }
+}
+
+async fn over_tcp(listener: TcpListener, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
+    while let Ok((mut socket, _)) = listener.accept().await {
+        while let Ok(length) = socket.read_u16().await {
+            let mut buffer = vec![0; usize::from(length)];
+            socket.read_exact(&mut buffer).await.unwrap();
+            let Some(reply) = answer(&buffer, &*script, &asked) else {
+                continue;
+            };
+            let reply = reply.to_vec().unwrap();
+            let length = u16::try_from(reply.len()).unwrap();
+            socket.write_u16(length).await.unwrap();
+            socket.write_all(&reply).await.unwrap();
+        }
+    }
+}
+
+fn answer(question: &[u8], script: &Script, asked: &Mutex<Vec<String>>) -> Option<Message> {
+    let question = Message::from_vec(question).unwrap();
+    let query = question.queries[0].clone();
+    let mut reply = Message::response(question.metadata.id, OpCode::Query);
+    reply.metadata.recursion_available = true;
+    reply.add_query(query.clone());
+    let name = query.name().to_string().trim_end_matches('.').to_owned();
+    asked.lock().unwrap().push(name.clone());
+    match script(&name, query.query_type()) {
+        Says::Silence => return None,
+        Says::Code(code) => reply.metadata.response_code = code,
+        Says::Addresses(addresses, ttl) => {
+            let family = query.query_type();
+            let record = |ip| Record::from_rdata(query.name().clone(), ttl, RData::from(ip));
+            let records = addresses.into_iter().map(record);
+            reply.add_answers(records.filter(|r| r.record_type() == family));
+        }
+    }
+    Some(reply)
+}
+
+/// A certificate authority.
+pub(super) struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+/// A server's chain and key.
+pub(super) struct Identity {
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: PrivateKeyDer<'static>,
+}
+
+impl Authority {
+    pub(super) fn new() -> Self {
+        Self::called("test authority")
+    }
+
+    pub(super) fn called(name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = named(name);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    pub(super) fn root(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    pub(super) fn trust(&self) -> Trust {
+        Trust::only(&[self.root()]).unwrap()
+    }
+
+    /// An identity for [`NAME`], after `adjust`.
+    pub(super) fn issue(&self, adjust: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        adjust(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        Identity {
+            chain: vec![certificate.der().clone()],
+            key: key.into(),
+        }
+    }
+}
+
+pub(super) fn named(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+/// A server's side of TLS.
+pub(super) fn server_config(identity: Identity, protocols: &[&str]) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(identity.chain, identity.key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+    config
+}
+
+/// A server that counts what reaches it.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    accepted: Arc<AtomicUsize>,
+    clear_bytes: Arc<AtomicUsize>,
+}
+
+impl Server {
+    /// Shakes hands, then reads until the other side closes.
+    pub(super) async fn tls(config: ServerConfig) -> Self {
+        Self::tls_on("127.0.0.1:0", config).await
+    }
+
+    pub(super) async fn tls_on(address: &str, config: ServerConfig) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let clear_bytes = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&clear_bytes);
+        let server = Self::start(address, move |socket| {
+            let (acceptor, count) = (acceptor.clone(), Arc::clone(&count));
+            async move {
+                let Ok(mut session) = acceptor.accept(socket).await else {
+                    return;
+                };
+                let mut buffer = [0; 1024];
+                while let Ok(read @ 1..) = session.read(&mut buffer).await {
+                    count.fetch_add(read, Ordering::SeqCst);
+                }
+            }
+        });
+        Self {
+            clear_bytes,
+            ..server.await
+        }
+    }
+
+    /// Does what `serve` does with each socket.
+    pub(super) async fn start<F, S>(address: &str, serve: S) -> Self
+    where
+        S: Fn(TcpStream) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&accepted);
+        tokio::spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(serve(socket));
+            }
+        });
+        Self {
+            address,
+            accepted,
+            clear_bytes: Arc::default(),
+        }
+    }
+
+    /// Sockets accepted so far.
+    pub(super) fn accepted(&self) -> usize {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that arrived inside of TLS so far.
+    pub(super) fn clear_bytes(&self) -> usize {
+        self.clear_bytes.load(Ordering::SeqCst)
+    }
+}
+
+/// A dialer whose [`NAME`] is these addresses by its hosts file.
+pub(super) fn dialer(addresses: &[&str]) -> Dialer {
+    let lines: Vec<String> = addresses.iter().map(|ip| format!("{ip} {NAME}")).collect();
+    dialer_of(&Names::of_servers(&[], &lines.join("\n")))
+}
+
+pub(super) fn dialer_of(names: &Names) -> Dialer {
+    Dialer::new(names.resolver(AMPLE), ample(), Arc::default())
+}
+
+pub(super) fn ample() -> DialTimes {
+    DialTimes {
+        connect: AMPLE,
+        head_start: AMPLE,
+        handshake: AMPLE,
+    }
+}
+
+/// [`NAME`] at this port, loopback allowed.
+pub(super) fn target(port: u16, http2: Http2, trust: &Trust) -> Target {
+    let holes = ["127.0.0.0/8".parse().unwrap()];
+    Target::new(&Host::Name(NAME.into()), port, &holes, http2, trust)
+}
