@@ -1,0 +1,67 @@
+//! `egressd check`: loads everything, starts nothing.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Exit, Streams};
+use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load, load_paths};
+
+#[derive(Args)]
+pub(super) struct Check {
+    /// Settings file [default: config/egressd.yaml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How problems are reported
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// Definitions to read instead of those that the settings list; without --config nothing else is read
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+impl Check {
+    pub(super) fn run(
+        self,
+        environment: Environment,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<Exit> {
+        let format = self.format;
+        let (connections, problems, exit) = match self.load(environment) {
+            Ok((connections, warnings)) => (Some(connections), warnings, Exit::Good),
+            Err(problems) => (None, problems, Exit::No),
+        };
+        match format {
+            Format::Json => write!(streams.out, "{}", config::json(&problems))?,
+            Format::Text => {
+                write!(streams.out, "{}", config::text(&problems))?;
+                writeln!(streams.out, "{}", config::summary(connections, &problems))?;
+            }
+        }
+        Ok(exit)
+    }
+
+    fn load(self, environment: Environment) -> Result<(usize, Vec<Problem>), Vec<Problem>> {
+        if self.config.is_none() && !self.paths.is_empty() {
+            let loaded = load_paths(&self.paths, &environment)?;
+            return Ok((loaded.connections.len(), loaded.warnings));
+        }
+        let loaded = load(&LoadOptions {
+            config: self.config,
+            overrides: SettingsOverrides {
+                connections: self.paths,
+                ..SettingsOverrides::default()
+            },
+            environment,
+        })?;
+        Ok((loaded.connections.len(), loaded.warnings))
+    }
+}

@@ -1,0 +1,93 @@
+//! The command line: arguments → one command, one file each.
+//!
+//! A command writes into the streams that it is given and answers with an [`Exit`]; it neither ends the process nor knows its
+//! standard streams. Only `main.rs` does.
+
+mod check;
+mod schema;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Environment;
+
+/// How a command ends, as `sysexits.h` numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Good.
+    Good = 0,
+    /// The answer is no: problems found, unhealthy, refused.
+    No = 1,
+    /// Wrong arguments or a bad configuration.
+    Usage = 64,
+    /// An address cannot be bound, or something that is needed is not there.
+    Unavailable = 69,
+    /// A bug in egressd.
+    Bug = 70,
+}
+
+/// Where a command writes to. Colour is written always; a stream that is no terminal drops it.
+pub struct Streams<'a> {
+    /// What was asked for.
+    pub out: &'a mut dyn Write,
+    /// What went wrong.
+    pub err: &'a mut dyn Write,
+}
+
+#[derive(Parser)]
+#[command(name = "egressd", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Report every problem of the configuration at once
+    Check(check::Check),
+    /// Print the JSON Schema (draft 2020-12) of a connection file
+    Schema(schema::Schema),
+}
+
+/// Runs the command that the arguments name (the program's own name first).
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Environment,
+    streams: &mut Streams<'_>,
+) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(asked) => return usage(&asked, streams),
+    };
+    let done = match cli.command {
+        Command::Check(check) => check.run(environment, streams),
+        Command::Schema(schema) => schema.run(streams),
+    };
+    done.unwrap_or_else(|error| unwritten(&error))
+}
+
+/// `--help` and `--version` are answers; everything else is a mistake.
+fn usage(asked: &clap::Error, streams: &mut Streams<'_>) -> Exit {
+    let text = asked.render();
+    let (stream, exit) = if asked.use_stderr() {
+        (&mut streams.err, Exit::Usage)
+    } else {
+        (&mut streams.out, Exit::Good)
+    };
+    match write!(stream, "{}", text.ansi()) {
+        Ok(()) => exit,
+        Err(error) => unwritten(&error),
+    }
+}
+
+/// A reader that has seen enough (`egressd schema | head`) is no fault.
+fn unwritten(error: &io::Error) -> Exit {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Exit::Good
+    } else {
+        Exit::Unavailable
+    }
+}

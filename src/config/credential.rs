@@ -1,0 +1,168 @@
+//! The auth kinds of a definition → [`Auth`]: exactly one.
+//!
+//! The oneof is read as five optional fields and the tuple is matched, so that two kinds are called two kinds.
+
+use super::definition::url_problem;
+use super::headers;
+use super::raw::{Field, Object, listed};
+use super::secret_ref::{Surroundings, trimmed};
+use crate::domain::auth::{BasicAuth, BearerToken, ClientAuth, OauthClientCredentials};
+use crate::domain::{Auth, TokenUrl};
+
+/// The fields of the oneof.
+pub(super) const KINDS: [&str; 5] = [
+    "oauth_client_credentials",
+    "bearer_token",
+    "basic_auth",
+    "static_headers",
+    "no_auth",
+];
+
+const STANDARD_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
+
+/// Reads the one credential of a connection.
+pub(super) fn auth(http: &mut Object<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+    let written: Vec<&str> = KINDS.into_iter().filter(|kind| http.has(kind)).collect();
+    let mut take = |kind| http.take(kind).map(Field::secret);
+    let [oauth, bearer, basic, fixed, none] = KINDS.map(&mut take);
+    // Every kind that stands there is read, so that its own mistakes are seen too.
+    let read = (
+        oauth.map(|field| oauth_client_credentials(&field, around)),
+        bearer.map(|field| bearer_token(&field, around)),
+        basic.map(|field| basic_auth(&field, around)),
+        fixed.map(|field| static_headers(&field, around)),
+        none.map(|field| no_auth(&field)),
+    );
+    match (written.as_slice(), read) {
+        ([_], (Some(auth), None, None, None, None)) => auth,
+        ([_], (None, Some(auth), None, None, None)) => auth,
+        ([_], (None, None, Some(auth), None, None)) => auth,
+        ([_], (None, None, None, Some(auth), None)) => auth,
+        ([_], (None, None, None, None, Some(auth))) => auth,
+        // One without a value, which is reported already.
+        ([_], (_, _, _, _, _)) => None,
+        ([], (_, _, _, _, _)) => {
+            let message = "no credential: exactly one auth kind is needed";
+            let problem = http.field.problem("auth_missing", message);
+            let remedy = format!(
+                "write one of {}; an API that needs none says `no_auth: {{}}`",
+                listed(&KINDS)
+            );
+            http.field.push(problem.remedy(remedy));
+            None
+        }
+        ([..], (_, _, _, _, _)) => {
+            let both = written.join("` and `");
+            let message = format!("exactly one auth kind is allowed, but `{both}` are set");
+            let problem = http.field.problem("auth_several", message);
+            http.field.push(problem.remedy("keep exactly one of them"));
+            None
+        }
+    }
+}
+
+fn bearer_token(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+    let mut object = field.object()?;
+    let token = object.require("token", "write `token: {env: NAME}`");
+    object.finish();
+    let token = token?;
+    let secret = trimmed(&token, around.secret(&token)?)?;
+    Some(Auth::BearerToken(BearerToken::new(secret)))
+}
+
+fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+    let mut object = field.object()?;
+    let name = object.require("username", "write `username: …`");
+    let password = object.require("password", "write `password: {env: NAME}`");
+    object.finish();
+    let username = name.as_ref().and_then(|field| around.secret(field));
+    let password = password.and_then(|field| around.secret(&field));
+    if let (Some(field), Some(username)) = (&name, &username)
+        && username.expose().contains(&b':')
+    {
+        field.report(
+            "invalid_username",
+            "the user name holds a colon, which basic authentication cannot carry (RFC 7617)",
+            "write a user name without `:`",
+        );
+        return None;
+    }
+    BasicAuth::new(username?, password?)
+        .ok()
+        .map(Auth::BasicAuth)
+}
+
+fn static_headers(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+    let mut object = field.object()?;
+    let map = object.require("headers", "write `headers: {X-API-Key: {env: NAME}}`");
+    object.finish();
+    headers::sensitive(&map?, around).map(Auth::StaticHeaders)
+}
+
+fn no_auth(field: &Field<'_>) -> Option<Auth> {
+    field.object()?.finish();
+    Some(Auth::NoAuth)
+}
+
+fn oauth_client_credentials(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+    let mut object = field.object()?;
+    let url = object.require("token_url", "write `token_url: https://…`");
+    let id = object.require("client_id", "write `client_id: …`");
+    let secret = object.require("client_secret", "write `client_secret: {env: NAME}`");
+    let scopes = object
+        .take("scopes")
+        .map(|field| field.text().map(str::to_owned));
+    let params = object
+        .take("extra_params")
+        .map(|field| extra_params(&field));
+    object.finish();
+    field.push(super::definition::not_yet_supported(
+        field,
+        "OAuth client credentials are",
+    ));
+    let url = url.and_then(|field| token_url(&field.public()));
+    let id = id.and_then(|field| around.secret(&field));
+    let secret = secret.and_then(|field| around.secret(&field));
+    Some(Auth::OauthClientCredentials(Box::new(
+        OauthClientCredentials {
+            token_url: url?,
+            client_id: id?,
+            client_secret: secret?,
+            scopes: scopes.map_or(Some(None), |scopes| scopes.map(Some))?,
+            extra_params: params.unwrap_or_else(|| Some(Vec::new()))?,
+            client_auth: ClientAuth::default(),
+        },
+    )))
+}
+
+fn token_url(field: &Field<'_>) -> Option<TokenUrl> {
+    let text = field.text()?;
+    match TokenUrl::parse(text) {
+        Ok(url) => Some(url),
+        Err(invalid) => {
+            url_problem(field, text, invalid);
+            None
+        }
+    }
+}
+
+/// Parameters beside the standard ones. Their values may be secrets.
+fn extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
+    let mut whole = true;
+    let mut params = Vec::new();
+    for (name, value) in field.free_map()? {
+        if STANDARD_PARAMETERS.contains(&name) {
+            value.report(
+                "reserved_parameter",
+                format!("`{name}` is set by the grant itself"),
+                "take it out; `client_id`, `client_secret` and `scopes` have fields of their own",
+            );
+            whole = false;
+        }
+        match value.text() {
+            Some(text) => params.push((name.to_owned(), text.to_owned())),
+            None => whole = false,
+        }
+    }
+    whole.then_some(params)
+}

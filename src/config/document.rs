@@ -1,0 +1,416 @@
+//! Bytes → one located tree. JSON is read as the YAML that it is.
+//!
+//! The tree is tolerant on purpose: it holds whatever the operator wrote, duplicate keys included, each with its place, so that the
+//! walk in `raw` can report every mistake and not only the first. What could be used to exhaust us dies here: size, depth, number of
+//! values, aliases, tags, further documents (F-18).
+//!
+//! It is built from parser events rather than through serde, because serde's data model has no places for keys and no way to go on
+//! after the first mistake.
+
+use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
+use zeroize::Zeroizing;
+
+use super::problem::{Excerpt, Problem, Problems};
+
+/// The largest file that is read, in bytes.
+pub(super) const MAX_BYTES: usize = 1 << 20;
+/// The deepest nesting. A connection needs six.
+pub(super) const MAX_DEPTH: usize = 64;
+/// The most values in one file: bounds the tree's memory; ten times what 10,000 routes need.
+pub(super) const MAX_NODES: usize = 100_000;
+
+/// Where a token stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// 1-based; 0 where there is no file.
+    pub(super) line: u32,
+    /// 1-based, in characters.
+    pub(super) column: u32,
+    /// First byte.
+    start: usize,
+    /// The byte after the last.
+    end: usize,
+}
+
+/// What the operator wrote at one place.
+#[derive(Debug)]
+pub(super) enum Value {
+    /// `null`, `~`, or nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A plain number, as it is spelt.
+    Number(Zeroizing<String>),
+    /// Everything quoted, and every other plain scalar.
+    Text(Zeroizing<String>),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping in the order of the file; keys may stand in it twice.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A value and its place.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) value: Value,
+    pub(super) place: Place,
+}
+
+/// A key of a mapping.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: String,
+    pub(super) place: Place,
+}
+
+/// A text with a name: what places point into.
+pub(super) struct Origin {
+    /// As shown in problems.
+    pub(super) label: String,
+    text: Zeroizing<String>,
+}
+
+impl Origin {
+    /// Something that is no file: `environment`, `command line`.
+    pub(super) fn outside(label: &str) -> Self {
+        Self {
+            label: label.to_owned(),
+            text: Zeroizing::default(),
+        }
+    }
+
+    /// A file's bytes, if they are text that may be parsed.
+    pub(super) fn of_file(label: String, bytes: Vec<u8>, problems: &Problems) -> Option<Self> {
+        let refuse = |message: &str, remedy: &str| {
+            let problem = Problem::whole(label.clone(), "file_unreadable", message.to_owned());
+            problems.push(problem.remedy(remedy));
+            None
+        };
+        if bytes.len() > MAX_BYTES {
+            return refuse(
+                "the file is larger than 1 MiB",
+                "split it; a file may hold one connection",
+            );
+        }
+        if bytes.starts_with(b"\xef\xbb\xbf")
+            || bytes.starts_with(b"\xff\xfe")
+            || bytes.starts_with(b"\xfe\xff")
+        {
+            return refuse(
+                "the file starts with a byte order mark",
+                "save it as UTF-8 without a byte order mark",
+            );
+        }
+        if bytes.contains(&0) {
+            return refuse("the file holds a NUL byte", "save it as plain UTF-8 text");
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Some(Self {
+                label,
+                text: Zeroizing::new(text),
+            }),
+            Err(invalid) => {
+                let at = invalid.utf8_error().valid_up_to();
+                drop(Zeroizing::new(invalid.into_bytes()));
+                refuse(
+                    &format!("the file is not UTF-8 from byte {at} on"),
+                    "save it as UTF-8",
+                )
+            }
+        }
+    }
+
+    /// The one document of this text, if it can be read at all.
+    pub(super) fn parse(&self, problems: &Problems) -> Option<Node> {
+        let mut builder = Builder::default();
+        let mut options = Options::default();
+        options.emit_unresolved_aliases = true;
+        options.flow_nesting_limit = MAX_DEPTH * 2;
+        options.block_nesting_limit = MAX_DEPTH * 2;
+        for event in Parser::new_from_str_with_options(&self.text, options) {
+            let step = match event {
+                Ok((event, span)) => builder.step(event, span),
+                Err(error) => Err(Refused::syntax(&error)),
+            };
+            if let Err(refused) = step {
+                problems.push(refused.into_problem(&self.label));
+                return None;
+            }
+        }
+        builder.root
+    }
+
+    /// The piece of a line that holds this key and, if it may be shown, its value. `mark` is the token that the finding is about.
+    pub(super) fn excerpt(
+        &self,
+        mark: Place,
+        key: Option<Place>,
+        shown: Option<Place>,
+    ) -> Option<Excerpt> {
+        const MAX_SHOWN: usize = 160;
+        let start_of_line = self
+            .text
+            .get(..mark.start)?
+            .rfind('\n')
+            .map_or(0, |at| at + 1);
+        let rest = self.text.get(start_of_line..)?;
+        let line_end = start_of_line + rest.find(['\n', '\r']).unwrap_or(rest.len());
+        let on_line = |place: &Place| place.start >= start_of_line && place.start < line_end;
+        let tokens = [key, shown];
+        let tokens = || tokens.iter().flatten().filter(|place| on_line(place));
+        let first = tokens().map(|place| place.start).min()?;
+        let last = tokens().map(|place| place.end.min(line_end)).max()?;
+        let before = self.text.get(start_of_line..first)?;
+        let frame = |c: char| c.is_whitespace() || matches!(c, '-' | '{' | '[' | '"' | '\'');
+        let before = if before.chars().all(frame) && before.len() < MAX_SHOWN {
+            before
+        } else {
+            "… "
+        };
+        let piece: String = self
+            .text
+            .get(first..last)?
+            .chars()
+            .take(MAX_SHOWN)
+            .collect();
+        let text = format!("{before}{piece}");
+        let shift = |at: usize| {
+            let mut at = (before.len() + at.saturating_sub(first)).min(text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let marked = [Some(mark), key].into_iter().flatten().find(|place| {
+            on_line(place) && place.start >= first && place.end.min(line_end) <= last
+        })?;
+        let range = shift(marked.start)..shift(marked.end.min(line_end));
+        Some(Excerpt { text, mark: range })
+    }
+}
+
+struct Refused {
+    place: Place,
+    code: &'static str,
+    message: String,
+    remedy: &'static str,
+}
+
+impl Refused {
+    fn at(span: Span, code: &'static str, message: &str, remedy: &'static str) -> Self {
+        Self {
+            place: place_of(span),
+            code,
+            message: message.to_owned(),
+            remedy,
+        }
+    }
+
+    fn syntax(error: &ScanError) -> Self {
+        // The parser quotes the character that it stumbled over, which may be one of a secret.
+        let message = match error.kind() {
+            ErrorKind::UnexpectedCharacter { .. } => "unexpected character".to_owned(),
+            _ => error.info(),
+        };
+        Self {
+            place: place_of(Span::empty(*error.marker())),
+            code: "syntax",
+            message: format!("the file is no YAML or JSON from here on: {message}"),
+            remedy: "mend the syntax; quote text that holds `: `, ` #` or starts with one of `{[&*!|>%@`",
+        }
+    }
+
+    fn into_problem(self, label: &str) -> Problem {
+        Problem::whole(label, self.code, self.message)
+            .remedy(self.remedy)
+            .at(self.place.line, self.place.column)
+    }
+}
+
+fn place_of(span: Span) -> Place {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Place {
+        line: number(span.start.line()),
+        column: number(span.start.col().saturating_add(1)),
+        start: span.start.byte_offset().unwrap_or_default(),
+        end: span.end.byte_offset().unwrap_or_default(),
+    }
+}
+
+/// A collection that is not finished yet.
+enum Open {
+    List(Place, Vec<Node>),
+    Map(Place, Vec<(Key, Node)>, Option<Key>),
+}
+
+#[derive(Default)]
+struct Builder {
+    open: Vec<Open>,
+    root: Option<Node>,
+    documents: usize,
+    nodes: usize,
+}
+
+impl Builder {
+    fn step(&mut self, event: Event<'_>, span: Span) -> Result<(), Refused> {
+        let place = place_of(span);
+        match event {
+            Event::DocumentStart(..) => self.document(span),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(Refused::at(
+                span,
+                "alias",
+                "aliases (`*name`) are not read",
+                "write the value out; quote it if it is a text that starts with `*`",
+            )),
+            Event::Scalar(text, style, _, tag) => {
+                untagged(tag.as_deref(), span)?;
+                let value = scalar(&text, style);
+                self.put(Node { value, place }, span)
+            }
+            Event::SequenceStart(_, _, tag) => {
+                untagged(tag.as_deref(), span)?;
+                self.descend(Open::List(place, Vec::new()), span)
+            }
+            Event::MappingStart(_, _, tag) => {
+                untagged(tag.as_deref(), span)?;
+                self.descend(Open::Map(place, Vec::new(), None), span)
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.ascend(span),
+            // Anchors without aliases mean nothing; the rest frames the stream.
+            _ => Ok(()),
+        }
+    }
+
+    fn document(&mut self, span: Span) -> Result<(), Refused> {
+        self.documents += 1;
+        if self.documents == 1 {
+            return Ok(());
+        }
+        Err(Refused::at(
+            span,
+            "several_documents",
+            "the file holds several YAML documents",
+            "put several connections under `connections: [...]`, or into files of their own",
+        ))
+    }
+
+    fn descend(&mut self, open: Open, span: Span) -> Result<(), Refused> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(Refused::at(
+                span,
+                "too_deep",
+                "the nesting is deeper than 64 levels",
+                "a connection needs six",
+            ));
+        }
+        self.open.push(open);
+        Ok(())
+    }
+
+    fn ascend(&mut self, span: Span) -> Result<(), Refused> {
+        let node = match self.open.pop() {
+            Some(Open::List(place, items)) => Node {
+                value: Value::List(items),
+                place,
+            },
+            Some(Open::Map(place, entries, _)) => Node {
+                value: Value::Map(entries),
+                place,
+            },
+            None => return Ok(()),
+        };
+        self.put(node, span)
+    }
+
+    fn put(&mut self, node: Node, span: Span) -> Result<(), Refused> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(Refused::at(
+                span,
+                "too_many_values",
+                "the file holds more than 100,000 values",
+                "split it",
+            ));
+        }
+        match self.open.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::List(_, items)) => items.push(node),
+            Some(Open::Map(_, entries, key)) => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => *key = Some(key_of(node, span)?),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn key_of(node: Node, span: Span) -> Result<Key, Refused> {
+    let name = match node.value {
+        Value::Text(name) | Value::Number(name) => name.as_str().to_owned(),
+        Value::Bool(true) => "true".to_owned(),
+        Value::Bool(false) => "false".to_owned(),
+        Value::Null => "null".to_owned(),
+        Value::List(_) | Value::Map(_) => {
+            return Err(Refused::at(
+                span,
+                "complex_key",
+                "a key must be a text, not a list or a mapping",
+                "write `name: value`; quote text that starts with `{` or `[`",
+            ));
+        }
+    };
+    Ok(Key {
+        name,
+        place: node.place,
+    })
+}
+
+fn untagged(tag: Option<&Tag>, span: Span) -> Result<(), Refused> {
+    match tag {
+        // A bare `!` says "text".
+        Some(tag) if !tag.suffix().is_empty() => Err(Refused::at(
+            span,
+            "tag",
+            "tags (`!name`) are not read",
+            "take the tag out; quote the value if it is a text that starts with `!`",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The core schema of YAML 1.2, so that `no` and `on` are texts. A number keeps its spelling.
+fn scalar(text: &str, style: ScalarStyle) -> Value {
+    let owned = || Zeroizing::new(text.to_owned());
+    if style != ScalarStyle::Plain {
+        return Value::Text(owned());
+    }
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" | "True" | "TRUE" => Value::Bool(true),
+        "false" | "False" | "FALSE" => Value::Bool(false),
+        _ if is_number(text) => Value::Number(owned()),
+        _ => Value::Text(owned()),
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let radix = |prefix: &str, digit: fn(char) -> bool| {
+        unsigned
+            .strip_prefix(prefix)
+            .is_some_and(|digits| !digits.is_empty() && digits.chars().all(digit))
+    };
+    let starts = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
+    let special = matches!(
+        unsigned,
+        ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN"
+    );
+    special
+        || radix("0x", |c| c.is_ascii_hexdigit())
+        || radix("0o", |c| c.is_digit(8))
+        || (starts && unsigned.parse::<f64>().is_ok())
+}
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

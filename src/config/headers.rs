@@ -1,0 +1,137 @@
+//! The two free maps of header names: `headers` (not secret by intention, yet never shown) and `static_headers.headers`.
+
+use std::collections::HashMap;
+
+use http::{HeaderName, HeaderValue};
+
+use super::raw::Field;
+use super::secret_ref::{Surroundings, trimmed};
+use crate::domain::headers::{Reserved, reserved};
+use crate::domain::{Auth, ConfiguredHeader, SensitiveHeader};
+
+/// `headers`: what every request carries beside the credential.
+pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<ConfiguredHeader>> {
+    let mut whole = true;
+    let mut headers = Vec::new();
+    // An operator may have put a key here in spite of the field's purpose.
+    let field = field.clone().secret();
+    for (name, item) in named(&field, &mut whole)? {
+        if let Some(why) = reserved(&name) {
+            refuse_reserved(&item, &name, why);
+            whole = false;
+        } else if auth.is_some_and(|auth| auth.header_names().any(|set| *set == name)) {
+            let message = format!("`{name}` is set by the connection's credential");
+            item.report(
+                "reserved_header",
+                message,
+                "take it out; the credential wins anyway",
+            );
+            whole = false;
+        }
+        match item.text().and_then(|text| header_value(&item, text)) {
+            Some(value) => headers.push(ConfiguredHeader { name, value }),
+            None => whole = false,
+        }
+    }
+    whole.then_some(headers)
+}
+
+/// `static_headers.headers`: the credential itself.
+pub(super) fn sensitive(
+    field: &Field<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Vec<SensitiveHeader>> {
+    let mut whole = true;
+    let mut headers = Vec::new();
+    let entries = named(field, &mut whole)?;
+    if entries.is_empty() && whole {
+        field.report(
+            "empty",
+            "holds no header, so it would authenticate nothing",
+            "write `{X-API-Key: {env: NAME}}`; an API that needs no credential says `no_auth: {}`",
+        );
+        return None;
+    }
+    for (name, item) in entries {
+        if let Some(why) = reserved(&name).filter(|why| !why.is_credential()) {
+            refuse_reserved(&item, &name, why);
+            whole = false;
+        }
+        match around.secret(&item).and_then(|value| trimmed(&item, value)) {
+            Some(value) => headers.push(SensitiveHeader { name, value }),
+            None => whole = false,
+        }
+    }
+    whole.then_some(headers)
+}
+
+/// The entries with legal names, each name once whatever its case.
+fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<(HeaderName, Field<'a>)>> {
+    let mut seen: HashMap<HeaderName, u32> = HashMap::new();
+    let mut entries = Vec::new();
+    for (name, item) in field.free_map()? {
+        let Ok(legal) = HeaderName::from_bytes(name.as_bytes()) else {
+            // Whoever writes `X-API-Key: …` as one text puts the key into the name.
+            let problem = field.problem("invalid_header", "holds a name that no header may have");
+            let place = item.node.place;
+            let problem = if place.line > 0 {
+                problem.at(place.line, place.column)
+            } else {
+                problem
+            };
+            let mut problem =
+                problem.remedy("write letters, digits and `-`, then `: ` and the value");
+            problem.excerpt = None;
+            field.push(problem);
+            *whole = false;
+            continue;
+        };
+        let line = item.node.place.line;
+        if let Some(first) = seen.get(&legal) {
+            item.report(
+                "duplicate_header",
+                format!("`{legal}` stands twice, first in line {first}; case makes no difference"),
+                "keep one of the two",
+            );
+            *whole = false;
+            continue;
+        }
+        seen.insert(legal.clone(), line);
+        entries.push((legal, item));
+    }
+    Some(entries)
+}
+
+fn refuse_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {
+    let (reason, remedy) = match why {
+        Reserved::Framing => (
+            "decides where a message goes or how it is framed",
+            "take it out; egressd sets it",
+        ),
+        Reserved::HopByHop => (
+            "speaks of one socket only",
+            "take it out; it would not reach the upstream's application",
+        ),
+        Reserved::Credential => (
+            "carries a credential",
+            "use an auth kind: `bearer_token`, `basic_auth` or `static_headers`",
+        ),
+        Reserved::Ours => ("is set by egressd itself", "take it out"),
+    };
+    field.report("reserved_header", format!("`{name}` {reason}"), remedy);
+}
+
+fn header_value(field: &Field<'_>, text: &str) -> Option<HeaderValue> {
+    let outer = text.trim_matches([' ', '\t']) != text;
+    match HeaderValue::from_bytes(text.as_bytes()) {
+        Ok(value) if !outer => Some(value),
+        Ok(_) | Err(_) => {
+            field.report(
+                "invalid_header",
+                "the value holds a line break, another control character, or white space at an end",
+                "write the value in one line, without white space at its ends",
+            );
+            None
+        }
+    }
+}

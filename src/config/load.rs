@@ -1,0 +1,371 @@
+//! Settings → files → all connections, or all problems.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::definition::{Defined, definitions};
+use super::document::{MAX_BYTES, Origin};
+use super::environment::Environment;
+use super::problem::{Problem, Problems, quoted};
+use super::raw::{Field, Sink};
+use super::secret_ref::Surroundings;
+use super::settings::{self, Layers, Settings, SettingsOverrides};
+use crate::domain::Connection;
+
+/// The settings file that is read where none is named.
+const DEFAULT_FILE: &str = "config/egressd.yaml";
+
+/// What to load.
+#[derive(Default)]
+pub struct LoadOptions {
+    /// `--config`; without it `config/egressd.yaml` if that exists, else defaults.
+    pub config: Option<PathBuf>,
+    /// What flags say.
+    pub overrides: SettingsOverrides,
+    /// The environment's variables.
+    pub environment: Environment,
+}
+
+/// A configuration without a mistake.
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// The connections, in the order of files and lists. No two have one id.
+    pub connections: Vec<Connection>,
+    /// What the operator should know.
+    pub warnings: Vec<Problem>,
+    /// The files that all of it was read from.
+    pub sources: Sources,
+}
+
+/// The connections of some paths, without settings.
+pub struct LoadedPaths {
+    /// The connections, in the order of files and lists. No two have one id.
+    pub connections: Vec<Connection>,
+    /// What the operator should know.
+    pub warnings: Vec<Problem>,
+    /// The files that all of it was read from.
+    pub sources: Sources,
+}
+
+/// Every file that took part: what a reload has to watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The settings file, if there is one.
+    pub settings: Option<PathBuf>,
+    /// The files that hold definitions.
+    pub definitions: Vec<PathBuf>,
+    /// The files that `{file: …}` names.
+    pub secrets: Vec<PathBuf>,
+}
+
+/// Loads settings and connections. All problems and warnings are returned if there is one problem.
+pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
+    let problems = Problems::default();
+    let secrets = RefCell::default();
+    let default = Path::new(DEFAULT_FILE);
+    let file = match &options.config {
+        Some(path) => Some(path.as_path()),
+        None => default.exists().then_some(default),
+    };
+    let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let around = Surroundings {
+        environment: &options.environment,
+        directory,
+        files: &secrets,
+    };
+    let layers = Layers::new(&options.overrides, &options.environment, &problems);
+    let (settings, mut paths) = read_settings(file, &layers, &around, &problems);
+    if !options.overrides.connections.is_empty() {
+        paths.clone_from(&options.overrides.connections);
+    }
+    let mut walk = Walk::new(&options.environment, &secrets, &problems);
+    walk.paths(&paths);
+    settings::unknown_variables(&options.environment, &problems);
+    let (connections, definitions) = walk.finish();
+    let failed = problems.has_errors();
+    let found = problems.into_sorted();
+    match settings {
+        Some(mut settings) if !failed => {
+            settings.connections = paths;
+            Ok(Loaded {
+                settings,
+                connections,
+                warnings: found,
+                sources: Sources {
+                    settings: file.map(Path::to_owned),
+                    definitions,
+                    secrets: secrets.into_inner(),
+                },
+            })
+        }
+        Some(_) | None => Err(found),
+    }
+}
+
+/// Loads the connections of these files and directories alone.
+pub fn load_paths(
+    paths: &[PathBuf],
+    environment: &Environment,
+) -> Result<LoadedPaths, Vec<Problem>> {
+    let problems = Problems::default();
+    let secrets = RefCell::default();
+    let mut walk = Walk::new(environment, &secrets, &problems);
+    walk.paths(paths);
+    let (connections, definitions) = walk.finish();
+    let failed = problems.has_errors();
+    let found = problems.into_sorted();
+    if failed {
+        return Err(found);
+    }
+    Ok(LoadedPaths {
+        connections,
+        warnings: found,
+        sources: Sources {
+            settings: None,
+            definitions,
+            secrets: secrets.into_inner(),
+        },
+    })
+}
+
+fn read_settings(
+    file: Option<&Path>,
+    layers: &Layers,
+    around: &Surroundings<'_>,
+    problems: &Problems,
+) -> (Option<Settings>, Vec<PathBuf>) {
+    let read = settings::Read {
+        layers,
+        around,
+        problems,
+        default_connections: if file.is_some() {
+            "connections"
+        } else {
+            "config/connections"
+        },
+    };
+    let Some(path) = file else {
+        return settings::settings(None, &read);
+    };
+    let Some(origin) = origin_of(path, problems) else {
+        return (None, Vec::new());
+    };
+    let node = origin.parse(problems);
+    let sink = Sink {
+        origin: &origin,
+        problems,
+        texts: false,
+    };
+    let object = node.as_ref().map(|node| Field::root(node, sink).object());
+    match object {
+        // An empty file, or one of comments only, says nothing.
+        None if !problems.has_errors() => settings::settings(None, &read),
+        Some(Some(object)) => settings::settings(Some(object), &read),
+        Some(None) | None => (None, Vec::new()),
+    }
+}
+
+/// The files under way.
+struct Walk<'a> {
+    environment: &'a Environment,
+    secrets: &'a RefCell<Vec<PathBuf>>,
+    problems: &'a Problems,
+    files: Vec<PathBuf>,
+    /// Where each id was defined first.
+    ids: HashMap<String, String>,
+    connections: Vec<Connection>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        environment: &'a Environment,
+        secrets: &'a RefCell<Vec<PathBuf>>,
+        problems: &'a Problems,
+    ) -> Self {
+        Self {
+            environment,
+            secrets,
+            problems,
+            files: Vec::new(),
+            ids: HashMap::new(),
+            connections: Vec::new(),
+        }
+    }
+
+    fn finish(self) -> (Vec<Connection>, Vec<PathBuf>) {
+        (self.connections, self.files)
+    }
+
+    fn paths(&mut self, paths: &[PathBuf]) {
+        for path in paths {
+            match fs::metadata(path) {
+                Ok(found) if found.is_dir() => self.directory(path),
+                Ok(_) if is_definition(path) => self.file(path),
+                Ok(_) => self.refuse(
+                    path,
+                    "the name does not end in `.json`, `.yaml` or `.yml`",
+                    "rename the file",
+                ),
+                Err(error) => {
+                    let message = format!("cannot be read: {}", error.kind());
+                    self.refuse(path, &message, "name an existing file or directory");
+                }
+            }
+        }
+        if self.ids.is_empty() && !self.problems.has_errors() {
+            let listed: Vec<String> = paths
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            let problem = Problem::whole(
+                listed.join(", "),
+                "no_connections",
+                "no connection is defined".to_owned(),
+            );
+            let remedy = "put a definition (`*.json`, `*.yaml`, `*.yml`) there";
+            self.problems.push(problem.warning().remedy(remedy));
+        }
+    }
+
+    fn refuse(&self, path: &Path, message: &str, remedy: &str) {
+        let problem = Problem::whole(
+            path.display().to_string(),
+            "file_unreadable",
+            message.to_owned(),
+        );
+        self.problems.push(problem.remedy(remedy));
+    }
+
+    /// The definitions directly in a directory, by name. Kubernetes keeps its copies behind names that start with a dot.
+    fn directory(&mut self, path: &Path) {
+        let entries = match fs::read_dir(path) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let message = format!("cannot be read: {}", error.kind());
+                return self.refuse(path, &message, "make the directory readable");
+            }
+        };
+        let mut files: Vec<PathBuf> = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| is_definition(path) && !path.is_dir())
+            .collect();
+        files.sort();
+        for file in files {
+            self.file(&file);
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        if self.files.iter().any(|seen| seen == path) {
+            return;
+        }
+        self.files.push(path.to_owned());
+        let Some(origin) = origin_of(path, self.problems) else {
+            return;
+        };
+        let before = self.problems.count();
+        let Some(node) = origin.parse(self.problems) else {
+            if self.problems.count() == before {
+                self.refuse(
+                    path,
+                    "the file holds nothing",
+                    "write a definition, or remove the file",
+                );
+            }
+            return;
+        };
+        let sink = Sink {
+            origin: &origin,
+            problems: self.problems,
+            texts: false,
+        };
+        let around = Surroundings {
+            environment: self.environment,
+            directory: path.parent().unwrap_or(Path::new("")),
+            files: self.secrets,
+        };
+        let stem = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        for defined in definitions(&Field::root(&node, sink), stem, &around) {
+            self.add(defined);
+        }
+    }
+
+    fn add(&mut self, defined: Defined) {
+        let Defined {
+            id,
+            mut id_place,
+            connection,
+        } = defined;
+        if let Some(id) = id {
+            let place = match id_place.line {
+                Some(line) => format!("{}:{line}", id_place.file),
+                None => id_place.file.clone(),
+            };
+            if let Some(first) = self.ids.get(id.as_str()) {
+                id_place.message = format!("{} is defined already in {first}", quoted(id.as_str()));
+                self.problems
+                    .push(id_place.remedy("give one of the two another id"));
+                return;
+            }
+            self.ids.insert(id.as_str().to_owned(), place);
+        }
+        self.connections.extend(connection);
+    }
+}
+
+fn is_definition(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    !hidden && matches!(extension, Some("json" | "yaml" | "yml"))
+}
+
+/// Opens and reads a file that may be parsed; refused by its size before it is read.
+fn origin_of(path: &Path, problems: &Problems) -> Option<Origin> {
+    let label = path.display().to_string();
+    let refuse = |message: String, remedy: &str| {
+        problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
+    };
+    match read(path) {
+        Ok(bytes) => Origin::of_file(label, bytes, problems),
+        Err(Unread::NoFile) => {
+            refuse("is not a regular file".to_owned(), "name a regular file");
+            None
+        }
+        Err(Unread::Io(error)) => {
+            refuse(
+                format!("cannot be read: {}", error.kind()),
+                "name an existing, readable file",
+            );
+            None
+        }
+    }
+}
+
+enum Unread {
+    NoFile,
+    Io(std::io::Error),
+}
+
+/// At most one byte more than may be parsed, so that the size is judged in one place.
+fn read(path: &Path) -> Result<Vec<u8>, Unread> {
+    let limit = MAX_BYTES as u64 + 1;
+    let size = fs::metadata(path).map_err(Unread::Io)?;
+    if !size.is_file() {
+        return Err(Unread::NoFile);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size.len().min(limit)).unwrap_or(0));
+    let file = File::open(path).map_err(Unread::Io)?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(Unread::Io)?;
+    Ok(bytes)
+}

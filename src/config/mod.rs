@@ -1,0 +1,32 @@
+//! Files, environment and flags → [`Settings`] and [`Connection`](crate::domain::Connection)s, or every problem at once.
+//!
+//! The way through this room: `load` finds the files; `document` turns each into a located tree; `raw` is the vocabulary in which
+//! the tree is walked; `definition` (with `credential`, `headers`, `routes`, `secret_ref`) and `settings` refine it into types that
+//! hold only legal values; `problem` and `render` are what the operator sees.
+//!
+//! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; raw types do
+//! not leave; no problem shows a secret.
+
+mod credential;
+mod definition;
+mod document;
+mod environment;
+mod headers;
+mod load;
+mod problem;
+mod raw;
+mod render;
+mod routes;
+mod schema;
+mod secret_ref;
+mod settings;
+
+pub use environment::Environment;
+pub use load::{LoadOptions, Loaded, LoadedPaths, Sources, load, load_paths};
+pub use problem::{Excerpt, Problem, Severity};
+pub use render::{json, summary, text};
+pub use schema::schema;
+pub use settings::{
+    AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
+    ProxySettings, Settings, SettingsOverrides,
+};

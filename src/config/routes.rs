@@ -1,0 +1,104 @@
+//! `allowed_routes` → patterns, with what the operator should know of them: overlaps and patterns that nothing can match.
+
+use super::problem::quoted;
+use super::raw::Field;
+use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
+
+/// The most overlaps that are shown of one connection: enough to learn from, too few to bury anything else.
+const SHOWN_OVERLAPS: usize = 20;
+
+/// Reads the patterns of a connection.
+pub(super) fn allowed(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Vec<Pattern>> {
+    let items = field.list()?;
+    if items.is_empty() {
+        field.report(
+            "empty",
+            "holds no pattern, so every request would be refused",
+            "write at least one, such as `GET /api/status`",
+        );
+        return None;
+    }
+    let read = |item| pattern(item, allow_encoded_slash);
+    let patterns: Vec<Option<Pattern>> = items.iter().map(read).collect();
+    // Overlaps are looked for among the good ones, so that one bad pattern hides no finding about the others.
+    let (places, good): (Vec<_>, Vec<_>) = items
+        .iter()
+        .zip(patterns)
+        .filter_map(|(item, pattern)| Some((item, pattern?)))
+        .unzip();
+    let (table, overlaps) = RouteTable::compile(good);
+    for overlap in overlaps.iter().take(SHOWN_OVERLAPS) {
+        warn_of(overlap, &places, table.patterns());
+    }
+    let left_out = table.left_out();
+    let more = overlaps.len().saturating_sub(SHOWN_OVERLAPS) + left_out.counted;
+    if more > 0 || left_out.search_given_up {
+        let at_least = if left_out.search_given_up {
+            "at least "
+        } else {
+            ""
+        };
+        let problem = field.problem(
+            "overlapping_routes",
+            format!("{at_least}{more} more pairs of patterns overlap"),
+        );
+        field.push(problem.warning().remedy("list what is needed, and no more"));
+    }
+    if let Some(widest) = table.over_walk_limit() {
+        let message = format!(
+            "the patterns are too entangled: one path might be compared with {widest} of their segments"
+        );
+        field.report(
+            "routes_too_wide",
+            message,
+            "use fewer wildcards beside literals at the same depth",
+        );
+        return None;
+    }
+    (places.len() == items.len()).then(|| table.patterns().to_vec())
+}
+
+fn warn_of(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
+    let pattern = |at: usize| patterns.get(at).map_or("", Pattern::as_str);
+    let (Some(first), Some(second)) = (places.get(overlap.first), places.get(overlap.second))
+    else {
+        return;
+    };
+    let (how, remedy) = match overlap.kind {
+        OverlapKind::Equivalent => ("admits the same requests as", "keep one of the two"),
+        OverlapKind::Overlapping => (
+            "overlaps",
+            "nothing if both are meant: a request that either admits is admitted",
+        ),
+    };
+    let message = format!(
+        "{} {how} {} in line {}: both match {}",
+        quoted(pattern(overlap.second)),
+        quoted(pattern(overlap.first)),
+        first.node.place.line,
+        quoted(&overlap.witness)
+    );
+    let problem = second.problem("overlapping_routes", message);
+    second.push(problem.warning().remedy(remedy));
+}
+
+fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
+    let text = field.text()?;
+    let pattern = match Pattern::parse(text) {
+        Ok(pattern) => pattern,
+        Err(invalid) => {
+            let message = format!("{} is no pattern: {invalid}", quoted(text));
+            field.report("invalid_route", message, invalid.remedy());
+            return None;
+        }
+    };
+    if let Some(why) = pattern.never_matches(allow_encoded_slash) {
+        let problem = field.problem("dead_route", format!("{} {why}", quoted(text)));
+        field.push(
+            problem
+                .warning()
+                .remedy("take it out, or write the path as it is sent"),
+        );
+    }
+    Some(pattern)
+}

@@ -1,0 +1,200 @@
+//! A secret field: the value itself, `{env: NAME}` or `{file: PATH}` → [`Secret`].
+//!
+//! Invariant kept here: a problem names the reference, never what it leads to.
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::document::Value;
+use super::environment::Environment;
+use super::problem::quoted;
+use super::raw::Field;
+use crate::domain::{Secret, SecretSource};
+
+/// The largest secret file, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+const FORMS: &str = "write a text, `{env: NAME}` or `{file: PATH}`";
+
+/// What references are resolved against.
+pub(super) struct Surroundings<'a> {
+    pub(super) environment: &'a Environment,
+    /// The directory of the file that holds the reference.
+    pub(super) directory: &'a Path,
+    /// Every secret file that was named, to be watched.
+    pub(super) files: &'a RefCell<Vec<PathBuf>>,
+}
+
+impl Surroundings<'_> {
+    /// Reads a secret field.
+    pub(super) fn secret(&self, field: &Field<'_>) -> Option<Secret> {
+        let field = field.clone().secret();
+        match &field.node.value {
+            Value::Text(text) if field.sink.texts => {
+                // What the environment says of a setting is a reference already.
+                made(
+                    &field,
+                    text.as_bytes(),
+                    SecretSource::Env(field.path.to_string()),
+                )
+            }
+            Value::Text(text) => {
+                let secret = made(&field, text.as_bytes(), SecretSource::Inline)?;
+                field.push(
+                    field
+                        .problem("secret_inline", "the secret stands in the file itself")
+                        .warning()
+                        .remedy("keep it apart: `{env: NAME}` or `{file: PATH}`"),
+                );
+                Some(secret)
+            }
+            Value::Map(_) => self.reference(&field),
+            Value::Number(_) | Value::Bool(_) => {
+                let message = format!("must be a text or a reference, not {}", field.found());
+                field.report("wrong_type", message, "put it in quotes");
+                None
+            }
+            Value::Null | Value::List(_) => {
+                let message = format!("must be a text or a reference, not {}", field.found());
+                field.report("wrong_type", message, FORMS);
+                None
+            }
+        }
+    }
+
+    fn reference(&self, field: &Field<'_>) -> Option<Secret> {
+        let mut object = field.object()?;
+        let (has_env, has_file) = (object.has("env"), object.has("file"));
+        let (env, file) = (object.take("env"), object.take("file"));
+        object.finish();
+        match (env, file) {
+            (Some(env), None) if !has_file => self.from_environment(&env),
+            (None, Some(file)) if !has_env => self.from_file(&file),
+            (Some(_) | None, Some(_) | None) => {
+                // A reference without a value is reported already.
+                if has_env == has_file {
+                    field.report(
+                        "secret_reference",
+                        "needs exactly one of `env` and `file`",
+                        FORMS,
+                    );
+                }
+                None
+            }
+        }
+    }
+
+    fn from_environment(&self, field: &Field<'_>) -> Option<Secret> {
+        let name = field.text()?;
+        let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+        if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
+            // Somebody may have put the secret itself here.
+            field.report(
+                "secret_reference",
+                "is no name of an environment variable",
+                "write a name of letters, digits and `_`",
+            );
+            return None;
+        }
+        let Some(value) = self.environment.find(name) else {
+            field.report(
+                "secret_missing",
+                format!("the environment variable `{name}` is not set"),
+                format!("set `{name}` for egressd, or name another variable"),
+            );
+            return None;
+        };
+        made(field, value.as_bytes(), SecretSource::Env(name.to_owned()))
+    }
+
+    fn from_file(&self, field: &Field<'_>) -> Option<Secret> {
+        let path = self.directory.join(field.text()?);
+        self.files.borrow_mut().push(path.clone());
+        let shown = quoted(&path.display().to_string());
+        let bytes = match read(&path) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                field.report(
+                    "secret_missing",
+                    format!("the secret file {shown} {why}"),
+                    "name a readable file of at most 64 KiB that holds the secret and nothing else",
+                );
+                return None;
+            }
+        };
+        let secret = made(field, &bytes, SecretSource::File(path.clone()))?;
+        if fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+            field.push(
+                field
+                    .problem(
+                        "secret_readable",
+                        format!("every user can read the secret file {shown}"),
+                    )
+                    .warning()
+                    .remedy("`chmod o-r` it; in Kubernetes set `defaultMode: 0440` and `fsGroup`"),
+            );
+        }
+        Some(secret)
+    }
+}
+
+/// The file's bytes without one line feed at their end.
+fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
+    // A pipe would never end.
+    if !fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err("is not a regular file".to_owned());
+    }
+    let mut bytes = zeroize::Zeroizing::new(Vec::new());
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err("is larger than 64 KiB".to_owned());
+    }
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    Ok(bytes)
+}
+
+fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret> {
+    let from = match &source {
+        SecretSource::Inline => "the secret".to_owned(),
+        SecretSource::Env(_) | SecretSource::File(_) => {
+            format!("the secret of {}", quoted(&source.to_string()))
+        }
+    };
+    match Secret::new(bytes.to_vec(), source) {
+        Ok(secret) => Some(secret),
+        Err(invalid) => {
+            field.report(
+                "invalid_secret",
+                format!("{from} {invalid}"),
+                "write the bare secret: at least one character, no line breaks or control characters",
+            );
+            None
+        }
+    }
+}
+
+/// Refuses a secret that is sent as it stands and would lose white space at its ends.
+pub(super) fn trimmed(field: &Field<'_>, secret: Secret) -> Option<Secret> {
+    match secret.without_outer_space() {
+        Ok(secret) => Some(secret),
+        Err(invalid) => {
+            let hidden = field.clone().secret();
+            hidden.report(
+                "invalid_secret",
+                format!("the secret {invalid}"),
+                "take the white space out",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Flags over environment over file, leaf by leaf.
+//!
+//! Every layer is brought into the form of the tree, so that one reader serves all three and a problem names the layer it is in.
+
+use zeroize::Zeroizing;
+
+use super::SettingsOverrides;
+use crate::config::document::{Node, Origin, Place, Value};
+use crate::config::environment::Environment;
+use crate::config::problem::{Problem, Problems, nearest};
+use crate::config::raw::{Field, Object, Sink};
+
+/// Every leaf: section, field, whether it is a list.
+const LEAVES: &[(&str, &str, bool)] = &[
+    ("proxy", "listen", true),
+    ("proxy", "allow_non_loopback", false),
+    ("proxy", "allowed_hosts", true),
+    ("proxy", "workers", false),
+    ("proxy", "max_connections", false),
+    ("proxy", "max_in_flight", false),
+    ("proxy", "max_request_body_bytes", false),
+    ("proxy", "header_read_timeout_seconds", false),
+    ("proxy", "idle_timeout_seconds", false),
+    ("proxy", "body_idle_timeout_seconds", false),
+    ("proxy", "write_stall_timeout_seconds", false),
+    ("management", "listen", true),
+    ("management_basic_auth", "username", false),
+    ("management_basic_auth", "password", false),
+    ("egress", "ca_files", true),
+    ("egress", "connect_timeout_seconds", false),
+    ("egress", "pool_idle_timeout_seconds", false),
+    ("egress", "pool_max_idle_per_host", false),
+    ("", "connections", true),
+    ("log", "format", false),
+    ("log", "level", false),
+    ("log", "access", false),
+    ("shutdown", "grace_period_seconds", false),
+];
+
+struct Leaf {
+    section: &'static str,
+    field: &'static str,
+    /// The flag's or the variable's name.
+    name: String,
+    node: Node,
+    flag: bool,
+}
+
+/// The two layers above the file.
+pub(in crate::config) struct Layers {
+    leaves: Vec<Leaf>,
+    environment: Origin,
+    flags: Origin,
+}
+
+impl Layers {
+    /// Reads what flags and environment say. What is no text is reported.
+    pub(in crate::config) fn new(
+        overrides: &SettingsOverrides,
+        environment: &Environment,
+        problems: &Problems,
+    ) -> Self {
+        let mut leaves = flags(overrides);
+        for (section, field, list) in LEAVES.iter().copied() {
+            let name = variable(section, field);
+            let Some(value) = environment.find(&name) else {
+                continue;
+            };
+            let Some(text) = value.to_str() else {
+                let problem =
+                    Problem::whole("environment", "wrong_type", "is not UTF-8".to_owned());
+                problems.push(problem.field(name).remedy("set it to a UTF-8 text"));
+                continue;
+            };
+            let node = if list { split(text) } else { scalar(text) };
+            leaves.push(Leaf {
+                section,
+                field,
+                name,
+                node,
+                flag: false,
+            });
+        }
+        Self {
+            leaves,
+            environment: Origin::outside("environment"),
+            flags: Origin::outside("command line"),
+        }
+    }
+
+    fn find<'a>(&'a self, section: &str, field: &str, problems: &'a Problems) -> Option<Field<'a>> {
+        // Flags come first in the list.
+        let meant = |leaf: &&Leaf| leaf.section == section && leaf.field == field;
+        let leaf = self.leaves.iter().find(meant)?;
+        let origin = if leaf.flag {
+            &self.flags
+        } else {
+            &self.environment
+        };
+        let sink = Sink {
+            origin,
+            problems,
+            texts: true,
+        };
+        Some(Field::named(&leaf.node, &leaf.name, sink))
+    }
+}
+
+/// One section of the settings, through all layers.
+pub(super) struct Section<'a> {
+    pub(super) name: &'static str,
+    pub(super) object: Option<Object<'a>>,
+    pub(super) layers: &'a Layers,
+    pub(super) problems: &'a Problems,
+}
+
+impl<'a> Section<'a> {
+    /// The uppermost layer's value of a leaf.
+    pub(super) fn leaf(&mut self, name: &'static str) -> Option<Field<'a>> {
+        let below = self.object.as_mut().and_then(|object| object.take(name));
+        self.layers.find(self.name, name, self.problems).or(below)
+    }
+
+    /// Reports what is left in the file.
+    pub(super) fn finish(self) {
+        if let Some(object) = self.object {
+            object.finish();
+        }
+    }
+}
+
+/// Reports every variable that starts with `EGRESSD_` and that nothing has asked for: a misspelt limit must not be taken for set.
+pub(in crate::config) fn unknown_variables(environment: &Environment, problems: &Problems) {
+    let known: Vec<String> = LEAVES
+        .iter()
+        .map(|(section, field, _)| variable(section, field))
+        .collect();
+    for name in environment.unasked() {
+        let remedy = match nearest(&name, known.iter().map(String::as_str)) {
+            Some(near) => format!("set `{near}`, or unset it"),
+            None => "unset it; a secret's variable counts as known once a definition names it"
+                .to_owned(),
+        };
+        let problem = Problem::whole(
+            "environment",
+            "unknown_field",
+            format!("`{name}` is no setting"),
+        );
+        problems.push(problem.field(name).remedy(remedy));
+    }
+}
+
+fn flags(overrides: &SettingsOverrides) -> Vec<Leaf> {
+    let list = |values: &[String]| {
+        let items = values.iter().map(|value| scalar(value)).collect();
+        (!values.is_empty()).then(|| node(Value::List(items)))
+    };
+    let one = |value: &Option<String>| value.as_deref().map(scalar);
+    let leaf = |section, field, name: &str, node: Option<Node>| {
+        let name = name.to_owned();
+        Some(Leaf {
+            section,
+            field,
+            name,
+            node: node?,
+            flag: true,
+        })
+    };
+    [
+        leaf("proxy", "listen", "--listen", list(&overrides.listen)),
+        leaf(
+            "management",
+            "listen",
+            "--management-listen",
+            list(&overrides.management_listen),
+        ),
+        leaf("log", "level", "--log-level", one(&overrides.log_level)),
+        leaf("log", "format", "--log-format", one(&overrides.log_format)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn variable(section: &str, field: &str) -> String {
+    let name = if section.is_empty() {
+        format!("EGRESSD_{field}")
+    } else {
+        format!("EGRESSD_{section}_{field}")
+    };
+    name.to_ascii_uppercase()
+}
+
+fn split(text: &str) -> Node {
+    let items = text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty());
+    node(Value::List(items.map(scalar).collect()))
+}
+
+fn scalar(text: &str) -> Node {
+    node(Value::Text(Zeroizing::new(text.to_owned())))
+}
+
+fn node(value: Value) -> Node {
+    Node {
+        value,
+        place: Place::default(),
+    }
+}

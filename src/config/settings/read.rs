@@ -1,0 +1,380 @@
+//! Layers → [`Settings`]. Defaults and bounds stand here, beside the field that they are of.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::layers::{Layers, Section};
+use super::roots::roots;
+use super::{
+    AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
+    ProxySettings, Settings,
+};
+use crate::config::definition::choice;
+use crate::config::problem::{Problem, Problems, quoted};
+use crate::config::raw::{Field, Object};
+use crate::config::secret_ref::Surroundings;
+use crate::domain::auth::BasicAuth;
+
+/// One day: more than any wait that is meant.
+const DAY: u64 = 86_400;
+/// More sockets or requests than one process can hold.
+const MANY: u64 = 1_000_000;
+
+const LOOPBACK_REMEDY: &str = "listen on 127.0.0.1, [::1] or unix:/path; or say `allow_non_loopback: true` if a network policy closes the port to everybody else";
+
+/// What the reader needs beside the file.
+pub(in crate::config) struct Read<'a> {
+    pub(in crate::config) layers: &'a Layers,
+    pub(in crate::config) around: &'a Surroundings<'a>,
+    pub(in crate::config) problems: &'a Problems,
+    /// What `connections` is where nobody says it.
+    pub(in crate::config) default_connections: &'static str,
+}
+
+/// Reads the settings. The paths of the definitions are told apart, so that they are looked at even if the rest is bad.
+pub(in crate::config) fn settings(
+    file: Option<Object<'_>>,
+    read: &Read<'_>,
+) -> (Option<Settings>, Vec<PathBuf>) {
+    let mut top = Section {
+        name: "",
+        object: file,
+        layers: read.layers,
+        problems: read.problems,
+    };
+    let proxy = proxy(read.section(&mut top, "proxy"));
+    let management = management(read.section(&mut top, "management"), read);
+    let egress = egress(read.section(&mut top, "egress"), read.around.directory);
+    let log = log(read.section(&mut top, "log"));
+    let mut shutdown = read.section(&mut top, "shutdown");
+    let grace = seconds(&mut shutdown, "grace_period_seconds", (0, DAY, 20));
+    shutdown.finish();
+    let connections = connections(&mut top, read);
+    top.finish();
+    if let (Some(proxy), Some(management)) = (&proxy, &management) {
+        clashes(&proxy.listen, &management.listen, read.problems);
+    }
+    let paths = connections.clone().unwrap_or_default();
+    let settings = || {
+        Some(Settings {
+            proxy: proxy?,
+            management: management?,
+            egress: egress?,
+            connections: connections?,
+            log: log?,
+            shutdown_grace_period: grace?,
+        })
+    };
+    (settings(), paths)
+}
+
+impl<'a> Read<'a> {
+    fn section(&self, top: &mut Section<'a>, name: &'static str) -> Section<'a> {
+        let field = top.object.as_mut().and_then(|object| object.take(name));
+        Section {
+            name,
+            object: field.and_then(|field| field.object()),
+            layers: self.layers,
+            problems: self.problems,
+        }
+    }
+}
+
+fn proxy(mut section: Section<'_>) -> Option<ProxySettings> {
+    let anywhere = section.leaf("allow_non_loopback");
+    let anywhere = anywhere.map_or(Some(false), |field| field.boolean());
+    let listen = listen(&mut section, "127.0.0.1:8080", |field, address| {
+        let open = address.is_local() || anywhere != Some(false);
+        if !open {
+            let message = format!(
+                "{} can be reached from other machines",
+                quoted(&address.to_string())
+            );
+            field.report("non_loopback", message, LOOPBACK_REMEDY);
+        }
+        open
+    });
+    let allowed_hosts = section.leaf("allowed_hosts").map(|field| hosts(&field));
+    let workers = number(&mut section, "workers", (0, 1024, 0));
+    let max_connections = number(&mut section, "max_connections", (1, MANY, 4096));
+    let max_in_flight = number(&mut section, "max_in_flight", (1, MANY, 1024));
+    let body = section.leaf("max_request_body_bytes");
+    let body = body.map_or(Some(10_485_760), |field| field.integer(0, 1 << 40));
+    let header_read = seconds(&mut section, "header_read_timeout_seconds", (1, DAY, 10));
+    let idle = seconds(&mut section, "idle_timeout_seconds", (1, DAY, 75));
+    let body_idle = seconds(&mut section, "body_idle_timeout_seconds", (1, DAY, 30));
+    let write_stall = seconds(&mut section, "write_stall_timeout_seconds", (1, DAY, 30));
+    let listen = listen.and_then(|listen| {
+        if listen.is_empty() {
+            let problem = Problem::whole("settings", "empty", "`proxy.listen` is empty".to_owned());
+            section.problems.push(
+                problem
+                    .field("proxy.listen")
+                    .remedy("write `127.0.0.1:8080`"),
+            );
+        }
+        (!listen.is_empty()).then_some(listen)
+    });
+    section.finish();
+    anywhere?;
+    Some(ProxySettings {
+        listen: listen?,
+        allowed_hosts: allowed_hosts.unwrap_or_else(|| Some(Vec::new()))?,
+        workers: workers?,
+        max_connections: max_connections?,
+        max_in_flight: max_in_flight?,
+        max_request_body_bytes: body?,
+        header_read_timeout: header_read?,
+        idle_timeout: idle?,
+        body_idle_timeout: body_idle?,
+        write_stall_timeout: write_stall?,
+    })
+}
+
+fn management(mut section: Section<'_>, read: &Read<'_>) -> Option<ManagementSettings> {
+    let written = section
+        .object
+        .as_ref()
+        .is_some_and(|object| object.has("basic_auth"));
+    let object = section
+        .object
+        .as_mut()
+        .and_then(|object| object.take("basic_auth"));
+    let mut nested = Section {
+        name: "management_basic_auth",
+        object: object.and_then(|field| field.secret().object()),
+        layers: section.layers,
+        problems: section.problems,
+    };
+    let (username, password) = (nested.leaf("username"), nested.leaf("password"));
+    nested.finish();
+    let wanted = written || username.is_some() || password.is_some();
+    let basic_auth = basic_auth(username, password, read, wanted);
+    let listen = listen(&mut section, "127.0.0.1:8081", |field, address| {
+        let guarded = address.is_local() || wanted;
+        if !guarded {
+            let message = format!(
+                "{} can be reached from other machines",
+                quoted(&address.to_string())
+            );
+            let remedy = "set `management.basic_auth`, or listen on 127.0.0.1, [::1] or unix:/path";
+            field.report("non_loopback", message, remedy);
+        }
+        guarded
+    });
+    section.finish();
+    Some(ManagementSettings {
+        listen: listen?,
+        basic_auth: basic_auth?,
+    })
+}
+
+/// `Some(None)` where none is wanted.
+fn basic_auth(
+    username: Option<Field<'_>>,
+    password: Option<Field<'_>>,
+    read: &Read<'_>,
+    wanted: bool,
+) -> Option<Option<BasicAuth>> {
+    if !wanted {
+        return Some(None);
+    }
+    if username.is_none() != password.is_none() {
+        let message = "`management.basic_auth` needs both `username` and `password`".to_owned();
+        let problem = Problem::whole("settings", "missing_field", message);
+        let problem = problem.field("management.basic_auth");
+        read.problems.push(problem.remedy("write both, or neither"));
+        return None;
+    }
+    let (field, password) = (username?, password?);
+    let (username, password) = (read.around.secret(&field), read.around.secret(&password));
+    let Ok(pair) = BasicAuth::new(username?, password?) else {
+        let hidden = field.secret();
+        hidden.report(
+            "invalid_username",
+            "the user name holds a colon",
+            "write a user name without `:`",
+        );
+        return None;
+    };
+    Some(Some(pair))
+}
+
+fn egress(mut section: Section<'_>, directory: &Path) -> Option<EgressSettings> {
+    let ca_files = section
+        .leaf("ca_files")
+        .map(|field| roots(&field, directory));
+    let connect = seconds(&mut section, "connect_timeout_seconds", (1, 300, 5));
+    let idle = seconds(&mut section, "pool_idle_timeout_seconds", (1, DAY, 60));
+    let max_idle = number(&mut section, "pool_max_idle_per_host", (0, 65_536, 64));
+    section.finish();
+    Some(EgressSettings {
+        roots: ca_files.unwrap_or_else(|| Some(Vec::new()))?,
+        connect_timeout: connect?,
+        pool_idle_timeout: idle?,
+        pool_max_idle_per_host: max_idle?,
+    })
+}
+
+fn log(mut section: Section<'_>) -> Option<LogSettings> {
+    let formats = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+    ];
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let accesses = [
+        ("all", AccessLog::All),
+        ("refused", AccessLog::Refused),
+        ("off", AccessLog::Off),
+    ];
+    let format = section.leaf("format").map(|field| choice(&field, &formats));
+    let level = section.leaf("level").map(|field| choice(&field, &levels));
+    let access = section
+        .leaf("access")
+        .map(|field| choice(&field, &accesses));
+    section.finish();
+    Some(LogSettings {
+        format: format.unwrap_or(Some(LogFormat::default()))?,
+        level: level.unwrap_or(Some(LogLevel::default()))?,
+        access: access.unwrap_or(Some(AccessLog::default()))?,
+    })
+}
+
+fn connections(top: &mut Section<'_>, read: &Read<'_>) -> Option<Vec<PathBuf>> {
+    let directory = read.around.directory;
+    let Some(field) = top.leaf("connections") else {
+        return Some(vec![directory.join(read.default_connections)]);
+    };
+    let items = field.list()?;
+    let paths = items
+        .iter()
+        .map(|item| item.text().map(|text| directory.join(text)));
+    paths.collect()
+}
+
+/// A whole number: smallest, largest, default.
+fn number(section: &mut Section<'_>, name: &'static str, bounds: (u64, u64, u64)) -> Option<usize> {
+    let (min, max, default) = bounds;
+    let field = section.leaf(name);
+    let value = field.map_or(Some(default), |field| field.integer(min, max))?;
+    usize::try_from(value).ok()
+}
+
+fn seconds(
+    section: &mut Section<'_>,
+    name: &'static str,
+    bounds: (u64, u64, u64),
+) -> Option<Duration> {
+    let (min, max, default) = bounds;
+    let field = section.leaf(name);
+    let value = field.map_or(Some(default), |field| field.integer(min, max))?;
+    Some(Duration::from_secs(value))
+}
+
+fn listen(
+    section: &mut Section<'_>,
+    default: &str,
+    admits: impl Fn(&Field<'_>, &Listen) -> bool,
+) -> Option<Vec<Listen>> {
+    let Some(field) = section.leaf("listen") else {
+        return Some(vec![Listen::Tcp(default.parse().ok()?)]);
+    };
+    let items = field.list()?;
+    let mut addresses: Vec<Listen> = Vec::with_capacity(items.len());
+    let mut whole = true;
+    for item in &items {
+        let Some(address) = address(item).filter(|address| admits(item, address)) else {
+            whole = false;
+            continue;
+        };
+        if addresses.iter().any(|other| other.clashes_with(&address)) {
+            let message = format!("{} is listened on already", quoted(&address.to_string()));
+            item.report("duplicate_address", message, "list every address once");
+            whole = false;
+        }
+        addresses.push(address);
+    }
+    whole.then_some(addresses)
+}
+
+fn address(field: &Field<'_>) -> Option<Listen> {
+    /// `sun_path` holds 108 bytes, the last of which is NUL.
+    const MAX_PATH: usize = 107;
+    let text = field.text()?;
+    if let Some(path) = text.strip_prefix("unix:") {
+        let path = Path::new(path);
+        if path.is_absolute() && path.as_os_str().len() <= MAX_PATH {
+            return Some(Listen::Unix(path.to_owned()));
+        }
+        let message = format!(
+            "{} is no absolute path of at most {MAX_PATH} bytes",
+            quoted(text)
+        );
+        field.report(
+            "invalid_address",
+            message,
+            "write `unix:/run/egressd/agent.sock`",
+        );
+        return None;
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(Listen::Tcp(address));
+    }
+    let message = format!("{} is no address to listen on", quoted(text));
+    field.report(
+        "invalid_address",
+        message,
+        "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`",
+    );
+    None
+}
+
+fn hosts(field: &Field<'_>) -> Option<Vec<String>> {
+    let items = field.list()?;
+    let read: Vec<String> = items.iter().filter_map(host).collect();
+    (read.len() == items.len()).then_some(read)
+}
+
+fn host(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let address = text.parse::<std::net::Ipv6Addr>().is_ok()
+        || text
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    if address || (!text.is_empty() && text.len() <= 253 && text.bytes().all(legal)) {
+        return Some(text.to_ascii_lowercase());
+    }
+    let message = format!("{} is no host name", quoted(text));
+    field.report(
+        "invalid_host",
+        message,
+        "write a name or an address without scheme, port or wildcard",
+    );
+    None
+}
+
+/// Both listeners on one address (F-19): the second could not be bound.
+fn clashes(proxy: &[Listen], management: &[Listen], problems: &Problems) {
+    for address in management {
+        if proxy.iter().any(|other| other.clashes_with(address)) {
+            let shown = quoted(&address.to_string());
+            let message = format!("the proxy and the management API both listen on {shown}");
+            let problem = Problem::whole("settings", "duplicate_address", message);
+            problems.push(
+                problem
+                    .field("management.listen")
+                    .remedy("give them different ports"),
+            );
+        }
+    }
+}
