@@ -1,0 +1,92 @@
+//! The accept loop of one worker on one listener.
+//!
+//! Running out of file descriptors is waited out, never spun on (F-163); of the sockets over the cap one a worker
+//! is held unserved and the others stay in the kernel's queue (F-157). A place is taken after the accept: a worker that waited with one in hand could
+//! starve the other workers' queues.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::listen::Handle;
+use super::socket_task::{self, Serve};
+use super::watch::{Clock, Times};
+
+/// How long accepting rests after an error that will not go away by itself.
+const REST: Duration = Duration::from_millis(100);
+
+/// What every socket of a listener shares.
+pub struct Reception<S> {
+    /// Answers the requests.
+    pub server: Arc<S>,
+    /// The worker's clock.
+    pub clock: Arc<Clock>,
+    /// The sockets' limits.
+    pub times: Times,
+    /// Places for sockets, over all workers.
+    pub places: Arc<Semaphore>,
+}
+
+impl<S: Serve> Reception<S> {
+    /// Accepts sockets until it is dropped. Must run inside the worker's runtime.
+    pub async fn accept(self: Arc<Self>, handle: Handle) -> io::Result<()> {
+        match handle {
+            Handle::Tcp(listener) => {
+                let listener = TcpListener::from_std(listener)?;
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => {
+                            stream.set_nodelay(true).unwrap_or_default();
+                            self.serve(stream, self.place().await?);
+                        }
+                        Err(error) => rest(&error).await,
+                    }
+                }
+            }
+            Handle::Unix(listener) => {
+                let listener = UnixListener::from_std(listener)?;
+                loop {
+                    match listener.accept().await {
+                        Ok((stream, _)) => self.serve(stream, self.place().await?),
+                        Err(error) => rest(&error).await,
+                    }
+                }
+            }
+        }
+    }
+
+    async fn place(&self) -> io::Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.places)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)
+    }
+
+    fn serve<I>(&self, stream: I, place: OwnedSemaphorePermit)
+    where
+        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let watch = self.clock.watch(self.times);
+        let server = Arc::clone(&self.server);
+        tokio::spawn(async move {
+            socket_task::run(stream, watch, server).await;
+            drop(place);
+        });
+    }
+}
+
+/// A socket that died before it was accepted is nothing; anything else (no descriptors, no memory) needs a pause.
+async fn rest(error: &io::Error) {
+    let passing = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    );
+    if !passing {
+        tokio::time::sleep(REST).await;
+    }
+}

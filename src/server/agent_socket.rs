@@ -1,0 +1,102 @@
+//! An agent's socket as hyper sees it: bytes pass through, and the watch is told of them.
+//!
+//! Closing lingers: after the last byte is written the socket is read empty for a moment, since closing it over unread bytes (the rest of a refused
+//! upload) would reset it, and the agent would lose the refusal.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::watch::Watch;
+
+/// How long a closing socket is read empty.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A socket and its watch.
+pub struct AgentSocket<S> {
+    stream: S,
+    watch: Arc<Watch>,
+    closing: bool,
+}
+
+impl<S> AgentSocket<S> {
+    /// Puts a socket under a watch.
+    pub fn new(stream: S, watch: Arc<Watch>) -> Self {
+        Self {
+            stream,
+            watch,
+            closing: false,
+        }
+    }
+
+    fn note_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &result {
+            Poll::Pending => self.watch.write_blocked(),
+            Poll::Ready(_) => self.watch.write_moved(),
+        }
+        result
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for AgentSocket<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.watch.heard();
+        }
+        result
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AgentSocket<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note_write(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_write(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.closing {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            self.closing = true;
+            self.watch.linger(LINGER);
+        }
+        let mut scratch = [std::mem::MaybeUninit::uninit(); 4096];
+        loop {
+            let mut unread = ReadBuf::uninit(&mut scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut unread))?;
+            if unread.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Time limits of agents' sockets, kept by one coarse clock a worker.
+//!
+//! hyper times nothing but heads, and a timer for each request costs a tenth of the request. So a socket only notes *when* each of
+//! its limits is due, and one ticker a worker compares the notes with the clock. Limits are therefore late by up to [`TICK`], never early. They
+//! hold outside hyper's own future, for an agent that reads nothing is never asked for anything there.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+/// How coarse the clock is.
+pub const TICK: Duration = Duration::from_millis(50);
+
+const NEVER: u64 = u64::MAX;
+
+/// The limits that hold for every socket of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// From the first byte of a head (or the accept) to its end.
+    pub header_read: Duration,
+    /// Between two requests.
+    pub idle: Duration,
+    /// Between two pieces of a request body.
+    pub body_idle: Duration,
+    /// Between two bytes that an agent takes.
+    pub write_stall: Duration,
+}
+
+/// The clock of one worker and the sockets that it watches.
+pub struct Clock {
+    epoch: Instant,
+    /// Milliseconds since `epoch`, as of the last tick.
+    now: AtomicU64,
+    watched: Mutex<Vec<Arc<Watch>>>,
+    some: Notify,
+}
+
+/// What is due on one socket, in milliseconds of its clock.
+pub struct Watch {
+    clock: Arc<Clock>,
+    times: Times,
+    /// The next head, or its start, or the end of a lingering close.
+    socket_due: AtomicU64,
+    exchange_due: AtomicU64,
+    body_due: AtomicU64,
+    write_due: AtomicU64,
+    in_head: AtomicBool,
+    in_exchange: AtomicBool,
+    answered: AtomicBool,
+    gone: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+/// Which limit of an exchange has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overdue {
+    /// The exchange's own deadline.
+    Exchange,
+    /// The next piece of the agent's body.
+    Body,
+}
+
+impl Clock {
+    /// A clock that starts now.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            epoch: Instant::now(),
+            now: AtomicU64::new(0),
+            watched: Mutex::new(Vec::new()),
+            some: Notify::new(),
+        })
+    }
+
+    /// Puts a new socket under watch. It is dropped from the list when [`Watch::gone`] was called.
+    pub fn watch(self: &Arc<Self>, times: Times) -> Arc<Watch> {
+        self.read();
+        let watch = Arc::new(Watch {
+            clock: Arc::clone(self),
+            times,
+            socket_due: AtomicU64::new(self.in_future(times.header_read)),
+            exchange_due: AtomicU64::new(NEVER),
+            body_due: AtomicU64::new(NEVER),
+            write_due: AtomicU64::new(NEVER),
+            in_head: AtomicBool::new(false),
+            in_exchange: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            waker: Mutex::new(None),
+        });
+        self.watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&watch));
+        self.some.notify_one();
+        watch
+    }
+
+    /// Ticks for ever; sleeps while there is nothing to watch.
+    pub async fn tick(self: Arc<Self>) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            if !self.wake_overdue() {
+                self.some.notified().await;
+            }
+        }
+    }
+
+    /// Wakes every socket on which something is due; false if no socket is left.
+    fn wake_overdue(&self) -> bool {
+        let now = self.read();
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.retain(|watch| {
+            if watch.any_due(now) {
+                watch.wake();
+            }
+            !watch.gone.load(Relaxed)
+        });
+        !watched.is_empty()
+    }
+
+    fn read(&self) -> u64 {
+        let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(NEVER);
+        self.now.store(now, Relaxed);
+        now
+    }
+
+    /// Never early: the note was made up to a tick after the last reading.
+    fn in_future(&self, duration: Duration) -> u64 {
+        let millis = u64::try_from((duration + TICK).as_millis()).unwrap_or(NEVER);
+        self.now.load(Relaxed).saturating_add(millis)
+    }
+}
+
+impl Watch {
+    /// Bytes came from the agent.
+    pub fn heard(&self) {
+        if !self.in_exchange.load(Relaxed) && !self.in_head.swap(true, Relaxed) {
+            self.socket_due
+                .store(self.clock.in_future(self.times.header_read), Relaxed);
+        }
+    }
+
+    /// A request's head is whole: no limit of the socket's own holds until [`Watch::exchange_over`].
+    pub fn exchange_begins(&self) {
+        self.in_exchange.store(true, Relaxed);
+        self.in_head.store(false, Relaxed);
+        self.answered.store(false, Relaxed);
+        self.socket_due.store(NEVER, Relaxed);
+    }
+
+    /// The exchange has to be over in this time.
+    pub fn limit_exchange(&self, timeout: Duration) {
+        self.exchange_due
+            .store(self.clock.in_future(timeout), Relaxed);
+    }
+
+    /// A piece of the agent's body is being waited for.
+    pub fn body_awaited(&self) {
+        if self.body_due.load(Relaxed) == NEVER {
+            self.body_due
+                .store(self.clock.in_future(self.times.body_idle), Relaxed);
+        }
+    }
+
+    /// A piece of the agent's body came, or no more is wanted.
+    pub fn body_came(&self) {
+        self.body_due.store(NEVER, Relaxed);
+    }
+
+    /// Whether the agent's body is what is being waited for.
+    pub fn is_body_awaited(&self) -> bool {
+        self.body_due.load(Relaxed) != NEVER
+    }
+
+    /// The response's head is on its way: what is overdue from now on can only be cut off.
+    pub fn answered(&self) {
+        self.answered.store(true, Relaxed);
+        self.body_came();
+    }
+
+    /// The response is through: the socket waits for the next request.
+    pub fn exchange_over(&self) {
+        self.exchange_due.store(NEVER, Relaxed);
+        self.body_due.store(NEVER, Relaxed);
+        self.in_exchange.store(false, Relaxed);
+        self.socket_due
+            .store(self.clock.in_future(self.times.idle), Relaxed);
+    }
+
+    /// The agent takes no more bytes just now.
+    pub fn write_blocked(&self) {
+        if self.write_due.load(Relaxed) == NEVER {
+            self.write_due
+                .store(self.clock.in_future(self.times.write_stall), Relaxed);
+        }
+    }
+
+    /// The agent took bytes.
+    pub fn write_moved(&self) {
+        self.write_due.store(NEVER, Relaxed);
+    }
+
+    /// All is written and the socket is being closed: the agent has this long to read it.
+    pub fn linger(&self, duration: Duration) {
+        self.socket_due
+            .store(self.clock.in_future(duration), Relaxed);
+        self.in_head.store(true, Relaxed);
+    }
+
+    /// The socket is closed.
+    pub fn gone(&self) {
+        self.gone.store(true, Relaxed);
+    }
+
+    /// Which limit of the exchange has passed, if one has.
+    pub fn overdue(&self) -> Option<Overdue> {
+        let now = self.clock.now.load(Relaxed);
+        if now >= self.exchange_due.load(Relaxed) {
+            Some(Overdue::Exchange)
+        } else if now >= self.body_due.load(Relaxed) {
+            Some(Overdue::Body)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the socket has to be cut off, whatever is under way on it.
+    pub fn is_cut(&self) -> bool {
+        let now = self.clock.now.load(Relaxed);
+        now >= self.socket_due.load(Relaxed)
+            || now >= self.write_due.load(Relaxed)
+            || (self.answered.load(Relaxed) && self.overdue().is_some())
+    }
+
+    /// Remembers whom to wake when something is due.
+    pub fn register(&self, waker: &Waker) {
+        let mut slot = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *slot {
+            Some(known) => known.clone_from(waker),
+            None => *slot = Some(waker.clone()),
+        }
+    }
+
+    fn wake(&self) {
+        let waker = self
+            .waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn any_due(&self, now: u64) -> bool {
+        [
+            &self.socket_due,
+            &self.exchange_due,
+            &self.body_due,
+            &self.write_due,
+        ]
+        .iter()
+        .any(|due| now >= due.load(Relaxed))
+    }
+}
