@@ -27,6 +27,8 @@ pub enum Failure {
     DeadlinePassed,
     /// The agent's own body failed while it was sent up.
     Agent(AgentFault),
+    /// A request was about to go to another authority than its connection's: a bug of ours, caught at the door.
+    Misdirected,
 }
 
 /// Why a name could not be resolved.
@@ -122,6 +124,7 @@ impl Failure {
             Self::TooLarge => "http_response_body_size",
             Self::DeadlinePassed => "connection_read_timeout",
             Self::Agent(_) => "http_request_error",
+            Self::Misdirected => "proxy_internal_error",
         }
     }
 }
@@ -178,6 +181,7 @@ impl fmt::Display for Failure {
             Self::TooLarge => f.write_str("the response body is over the connection's cap"),
             Self::DeadlinePassed => f.write_str("the connection's timeout passed"),
             Self::Agent(fault) => fault.fmt(f),
+            Self::Misdirected => f.write_str("the request was about to leave for another host"),
         }
     }
 }

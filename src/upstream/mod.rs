@@ -6,13 +6,18 @@
 //! arrive as fields that are marked sensitive.
 
 pub mod address_guard;
+mod body;
+mod client;
 pub mod dial;
 pub mod failure;
 pub mod head;
+pub mod http1;
 pub mod http2;
 pub mod resolver;
 pub mod tls;
 
+pub use body::UpstreamBody;
+pub use client::{Client, Lane, PoolTerms, Slot, Upstreams};
 pub use dial::{DialTimes, Dialer, Dialled, Target};
 pub use failure::Failure;
 pub use head::{Field, Framing, RequestHead};

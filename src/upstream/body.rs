@@ -1,0 +1,232 @@
+//! A response body under its cap: counted, cut off rather than cut short, and never handed on in crumbs.
+//!
+//! A hostile upstream can make every byte cost a frame, and every frame costs more than the byte. So small pieces are gathered (up to 8 KiB
+//! or 10 ms; whole events of an event stream pass at once, as long as there are not too many of them), and a body whose pieces are far
+//! too small on average is broken off.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::client::{Http1Body, Http2Body};
+use super::failure::{Failure, ProtocolFault};
+
+/// A piece of this size passes at once.
+const LARGE: usize = 8 * 1024;
+/// Smaller ones wait this long for company, counted from the last one that passed.
+const GATHER_FOR: Duration = Duration::from_millis(10);
+/// Pieces that any body may have, however small.
+const FREE_PIECES: u64 = 16 * 1024;
+/// Beyond those, the bytes that a piece must have on average.
+const BYTES_PER_PIECE: u64 = 8;
+/// Events that pass at once in a burst, and how many more a second.
+const EVENTS: u32 = 1_000;
+
+/// The body of an upstream response. Ends with an error, never early, when the cap is passed.
+pub struct UpstreamBody {
+    inner: Inner,
+    cap: u64,
+    received: u64,
+    held: BytesMut,
+    pace: Pace,
+    ended: bool,
+}
+
+/// By protocol.
+pub(super) enum Inner {
+    Http1(Http1Body),
+    Http2(Http2Body, u64),
+}
+
+struct Pace {
+    last: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Events that may still pass at once; `None` if this is no event stream.
+    events: Option<u32>,
+}
+
+impl UpstreamBody {
+    /// Puts a body under a cap, in bytes. `event_stream`: whether it is `text/event-stream`.
+    pub(super) fn new(inner: Inner, cap: u64, event_stream: bool) -> Self {
+        let pace = Pace {
+            last: None,
+            timer: None,
+            events: event_stream.then_some(EVENTS),
+        };
+        Self {
+            inner,
+            cap,
+            received: 0,
+            held: BytesMut::new(),
+            pace,
+            ended: false,
+        }
+    }
+
+    /// Counts a piece against the cap and the frame budget.
+    fn admit(&mut self, data: &Bytes) -> Result<(), Failure> {
+        self.received += data.len() as u64;
+        if self.received > self.cap {
+            return Err(Failure::TooLarge);
+        }
+        if self.inner.pieces() > FREE_PIECES + self.received / BYTES_PER_PIECE {
+            return Err(ProtocolFault::FrameFlood.into());
+        }
+        Ok(())
+    }
+
+    fn release(&mut self) -> Bytes {
+        self.pace.passed();
+        self.held.split().freeze()
+    }
+}
+
+impl http_body::Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        while !this.ended {
+            match this.inner.poll_data(cx) {
+                Poll::Ready(Some(Ok(data))) => {
+                    this.admit(&data)?;
+                    if this.held.is_empty()
+                        && (data.len() >= LARGE || this.pace.lets_pass(&data, this.inner.is_over()))
+                    {
+                        this.pace.passed();
+                        return Poll::Ready(Some(Ok(Frame::data(data))));
+                    }
+                    this.held.extend_from_slice(&data);
+                    if this.held.len() >= LARGE
+                        || this.pace.lets_pass(&this.held, this.inner.is_over())
+                    {
+                        return Poll::Ready(Some(Ok(Frame::data(this.release()))));
+                    }
+                }
+                Poll::Ready(Some(Err(failure))) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(failure)));
+                }
+                Poll::Ready(None) => this.ended = true,
+                Poll::Pending if this.held.is_empty() => return Poll::Pending,
+                Poll::Pending => {
+                    ready!(this.pace.poll_due(cx));
+                    return Poll::Ready(Some(Ok(Frame::data(this.release()))));
+                }
+            }
+        }
+        if this.held.is_empty() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(Ok(Frame::data(this.release()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.held.is_empty() && (self.ended || self.inner.is_over())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.inner.size_hint().exact() {
+            Some(left) => SizeHint::with_exact(left + self.held.len() as u64),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Inner {
+    /// Whether the body is known to be larger than this, before a byte of it was read.
+    pub(super) fn announces_more_than(&self, cap: u64) -> bool {
+        self.size_hint().exact().is_some_and(|length| length > cap)
+    }
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        loop {
+            let frame = match self {
+                Self::Http1(body) => ready!(Pin::new(body).poll_frame(cx)),
+                Self::Http2(body, pieces) => {
+                    *pieces += 1;
+                    ready!(Pin::new(body).poll_frame(cx))
+                }
+            };
+            match frame {
+                None => return Poll::Ready(None),
+                Some(Err(failure)) => return Poll::Ready(Some(Err(failure))),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn pieces(&self) -> u64 {
+        match self {
+            Self::Http1(body) => body.pieces(),
+            Self::Http2(_, pieces) => *pieces,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body, _) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body, _) => body.size_hint(),
+        }
+    }
+}
+
+impl Pace {
+    /// Whether a small piece may go on its own: the last of its body, a whole event, or one that comes after a pause.
+    fn lets_pass(&mut self, data: &[u8], last: bool) -> bool {
+        last || self.is_whole_event(data)
+            || self.last.is_none_or(|last| last.elapsed() >= GATHER_FOR)
+    }
+
+    fn is_whole_event(&mut self, data: &[u8]) -> bool {
+        let Some(events) = &mut self.events else {
+            return false;
+        };
+        let whole =
+            data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n") || data.ends_with(b"\r\r");
+        let earned = self.last.map_or(0, |last| {
+            u32::try_from(last.elapsed().as_millis()).unwrap_or(EVENTS)
+        });
+        *events = events
+            .saturating_add(earned.saturating_mul(EVENTS) / 1_000)
+            .min(EVENTS);
+        let passes = whole && *events > 0;
+        if passes {
+            *events -= 1;
+        }
+        passes
+    }
+
+    fn passed(&mut self) {
+        self.last = Some(Instant::now());
+        self.timer = None;
+    }
+
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let last = self.last;
+        let timer = self.timer.get_or_insert_with(|| {
+            let due = last.map_or_else(Instant::now, |last| last + GATHER_FOR);
+            Box::pin(tokio::time::sleep_until(due))
+        });
+        timer.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,309 @@
+//! The door: a worker's way to all upstreams. Chooses the socket, speaks the protocol, keeps the cap.
+//!
+//! Sockets are never shared between connections: each has a [`Lane`] of its own in each worker. The number of requests that a connection may have
+//! under way is counted over all workers.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use http::Response;
+use http::header::CONTENT_TYPE;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::client::TlsStream;
+
+use super::body::{Inner, UpstreamBody};
+use super::dial::{Dialer, Dialled, Target};
+use super::failure::Failure;
+use super::head::{Framing, RequestHead};
+use super::http1::{self, Pool, Socket};
+use super::http2::Session;
+use super::tls::Trust;
+use crate::domain::Connection;
+
+/// How long a request waits for a slot of its connection.
+const SLOT_WAIT: Duration = Duration::from_millis(100);
+
+type Tls = Box<TlsStream<TcpStream>>;
+
+/// A response body over HTTP/1.1.
+pub(super) type Http1Body = http1::Body<Tls>;
+pub(super) use super::http2::Http2Body;
+
+/// How many idle sockets are kept, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolTerms {
+    /// Idle sockets a connection and worker (`egress.pool_max_idle_per_host`).
+    pub max_idle: usize,
+    /// How long one may be idle (`egress.pool_idle_timeout_seconds`).
+    pub idle_timeout: Duration,
+}
+
+/// What the clients of all workers share.
+pub struct Upstreams {
+    trust: Trust,
+    known: Mutex<HashMap<u64, Arc<Upstream>>>,
+}
+
+/// A connection's upstream, as all workers see it.
+struct Upstream {
+    target: Target,
+    authority: Box<str>,
+    slots: Arc<Semaphore>,
+}
+
+/// One worker's client.
+pub struct Client {
+    upstreams: Arc<Upstreams>,
+    dialer: Dialer,
+    terms: PoolTerms,
+    lanes: Mutex<HashMap<u64, Arc<Lane>>>,
+}
+
+/// One connection in one worker: its idle sockets, or its HTTP/2 session.
+pub struct Lane {
+    upstream: Arc<Upstream>,
+    max_idle: usize,
+    idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
+    session: Mutex<Option<Arc<Session>>>,
+}
+
+/// A place among the requests that a connection may have under way.
+pub struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Upstreams {
+    /// With these roots of trust.
+    pub fn new(trust: Trust) -> Self {
+        Self {
+            trust,
+            known: Mutex::default(),
+        }
+    }
+
+    fn of(&self, key: u64, connection: &Connection) -> Arc<Upstream> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let upstream = known.entry(key).or_insert_with(|| {
+            let url = &connection.base_url;
+            let holes = &connection.allowed_private_cidrs;
+            Arc::new(Upstream {
+                target: Target::new(url.host(), url.port(), holes, connection.http2, &self.trust),
+                authority: url.authority().into(),
+                slots: Arc::new(Semaphore::new(connection.caps.concurrency.requests())),
+            })
+        });
+        Arc::clone(upstream)
+    }
+}
+
+impl Client {
+    /// A client with no socket open yet. Must be used on one runtime only: HTTP/2 sessions live there.
+    pub fn new(upstreams: Arc<Upstreams>, dialer: Dialer, terms: PoolTerms) -> Self {
+        Self {
+            upstreams,
+            dialer,
+            terms,
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// The lane of a connection. `key` tells connections of all generations apart.
+    pub fn lane(&self, key: u64, connection: &Connection) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(key).or_insert_with(|| {
+            Arc::new(Lane {
+                upstream: self.upstreams.of(key, connection),
+                max_idle: self.terms.max_idle,
+                idle: Mutex::default(),
+                session: Mutex::default(),
+            })
+        });
+        Arc::clone(lane)
+    }
+
+    /// Sends a request and returns the response's head, with its body under `cap` bytes. `body` is there unless the framing is absent.
+    ///
+    /// A request that a reused socket lost before the upstream can have seen it is sent once more, on a fresh one.
+    pub async fn exchange<B>(
+        &self,
+        lane: &Arc<Lane>,
+        head: &RequestHead<'_>,
+        body: Option<B>,
+        cap: u64,
+    ) -> Result<Response<UpstreamBody>, Failure>
+    where
+        B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
+    {
+        if head.authority != &*lane.upstream.authority {
+            return Err(Failure::Misdirected);
+        }
+        let replayable = head.framing == Framing::Absent && head.method.is_idempotent();
+        let mut body = body;
+        if let Some(session) = lane.usable_session() {
+            match session.exchange(head, OrNone(body.take())).await {
+                Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
+                Err(broken) if !(replayable && broken.unprocessed) => return Err(broken.failure),
+                Err(_unprocessed) => lane.drop_session(),
+            }
+        } else if let Some(socket) = lane.idle_socket().await {
+            match http1::exchange(socket, head, body.take(), lane.pool()).await {
+                Ok(response) => return under_cap(response.map(Inner::Http1), cap),
+                Err(broken) if !(replayable && broken.stale) => return Err(broken.failure),
+                Err(_stale) => {}
+            }
+        }
+        self.exchange_afresh(lane, head, body, cap).await
+    }
+
+    async fn exchange_afresh<B>(
+        &self,
+        lane: &Arc<Lane>,
+        head: &RequestHead<'_>,
+        body: Option<B>,
+        cap: u64,
+    ) -> Result<Response<UpstreamBody>, Failure>
+    where
+        B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
+    {
+        match self.dialer.dial(&lane.upstream.target).await? {
+            Dialled::Http1(stream) => {
+                let exchanged = http1::exchange(Socket::new(stream), head, body, lane.pool()).await;
+                under_cap(
+                    exchanged
+                        .map_err(|broken| broken.failure)?
+                        .map(Inner::Http1),
+                    cap,
+                )
+            }
+            Dialled::Http2(stream) => {
+                let session = Arc::new(Session::start(stream).await?);
+                lane.keep_session(Arc::clone(&session));
+                let exchanged = session.exchange(head, OrNone(body)).await;
+                under_cap(
+                    exchanged
+                        .map_err(|broken| broken.failure)?
+                        .map(|body| Inner::Http2(body, 0)),
+                    cap,
+                )
+            }
+        }
+    }
+
+    /// Closes sockets that were idle for too long. To be called now and then.
+    pub fn sweep(&self) {
+        let lanes: Vec<_> = self
+            .lanes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
+        for lane in lanes {
+            let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.retain(|(_, since)| since.elapsed() < self.terms.idle_timeout);
+        }
+    }
+}
+
+impl Lane {
+    /// Waits a moment for a free slot.
+    pub async fn slot(&self) -> Option<Slot> {
+        let slots = Arc::clone(&self.upstream.slots);
+        let slot = match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => Some(slot),
+            Err(_) => tokio::time::timeout(SLOT_WAIT, slots.acquire_owned())
+                .await
+                .ok()
+                .and_then(Result::ok),
+        };
+        slot.map(Slot)
+    }
+
+    /// The socket that was used last, so that the others can grow old; closed ones are dropped on the way.
+    async fn idle_socket(&self) -> Option<Socket<Tls>> {
+        loop {
+            let (mut socket, _) = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()?;
+            if socket.is_fresh().await {
+                return Some(socket);
+            }
+        }
+    }
+
+    fn pool(self: &Arc<Self>) -> Arc<dyn Pool<Tls>> {
+        Arc::<Self>::clone(self)
+    }
+
+    fn usable_session(&self) -> Option<Arc<Session>> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.take_if(|session| !session.is_usable());
+        session.clone()
+    }
+
+    fn keep_session(&self, session: Arc<Session>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+
+    fn drop_session(&self) {
+        self.session
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+}
+
+impl Pool<Tls> for Lane {
+    fn take_back(&self, socket: Socket<Tls>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < self.max_idle {
+            idle.push((socket, Instant::now()));
+        }
+    }
+}
+
+/// Refuses what announces more than the cap, and counts the rest.
+fn under_cap(response: Response<Inner>, cap: u64) -> Result<Response<UpstreamBody>, Failure> {
+    if response.body().announces_more_than(cap) {
+        return Err(Failure::TooLarge);
+    }
+    let event_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+        value
+            .as_bytes()
+            .get(..17)
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+    });
+    Ok(response.map(|inner| UpstreamBody::new(inner, cap, event_stream)))
+}
+
+/// A body that may not be there, for a client that always wants one.
+struct OrNone<B>(Option<B>);
+
+impl<B: http_body::Body + Unpin> http_body::Body for OrNone<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        match &mut self.0 {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(B::is_end_stream)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0
+            .as_ref()
+            .map_or(http_body::SizeHint::with_exact(0), B::size_hint)
+    }
+}

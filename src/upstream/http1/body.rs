@@ -1,0 +1,151 @@
+//! The body of a response, read from its socket on demand.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::chunks::{Chunks, Step};
+use super::response_head::BodyLength;
+use super::{Socket, Stream};
+use crate::upstream::failure::{Failure, ProtocolFault};
+
+/// Where a socket goes when it has done well.
+pub(in crate::upstream) trait Pool<S>: Send + Sync {
+    /// Keeps the socket for another request, or drops it.
+    fn take_back(&self, socket: Socket<S>);
+}
+
+/// A response body. Yields data frames only; trailers are dropped.
+pub(in crate::upstream) struct Body<S> {
+    socket: Option<Socket<S>>,
+    left: Left,
+    home: Option<Arc<dyn Pool<S>>>,
+    /// Pieces that came so far, as the upstream cut them.
+    pieces: u64,
+}
+
+enum Left {
+    Exact(u64),
+    Chunked(Chunks),
+    UntilClose,
+}
+
+impl<S: Stream> Body<S> {
+    pub(super) fn new(
+        socket: Socket<S>,
+        length: BodyLength,
+        home: Option<Arc<dyn Pool<S>>>,
+    ) -> Self {
+        let left = match length {
+            BodyLength::Absent => Left::Exact(0),
+            BodyLength::Exact(bytes) => Left::Exact(bytes),
+            BodyLength::Chunked => Left::Chunked(Chunks::default()),
+            BodyLength::UntilClose => Left::UntilClose,
+        };
+        let mut body = Self {
+            socket: Some(socket),
+            left,
+            home,
+            pieces: 0,
+        };
+        if matches!(body.left, Left::Exact(0)) {
+            body.go_home();
+        }
+        body
+    }
+
+    /// How many pieces (chunks, or TLS records) the data came in so far.
+    pub(in crate::upstream) fn pieces(&self) -> u64 {
+        self.pieces
+    }
+
+    /// The response is over: the socket goes home, unless more came than was announced.
+    fn go_home(&mut self) {
+        let home = self.home.take();
+        if let Some((socket, home)) = self.socket.take().zip(home)
+            && socket.input.is_empty()
+        {
+            home.take_back(socket);
+        }
+    }
+
+    /// The next data, or `None` at the body's proper end.
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        loop {
+            let Some(socket) = &mut self.socket else {
+                return Poll::Ready(None);
+            };
+            match &mut self.left {
+                Left::Exact(left) if !socket.input.is_empty() => {
+                    let take = socket
+                        .input
+                        .len()
+                        .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    let data = socket.input.split_to(take).freeze();
+                    *left -= take as u64;
+                    let over = *left == 0;
+                    self.pieces += 1;
+                    if over {
+                        self.go_home();
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Left::Chunked(chunks) => match chunks.step(&mut socket.input)? {
+                    Step::Data(data, count) => {
+                        self.pieces += count;
+                        return Poll::Ready(Some(Ok(data)));
+                    }
+                    Step::End => {
+                        self.go_home();
+                        return Poll::Ready(None);
+                    }
+                    Step::Starved => {}
+                },
+                Left::UntilClose if !socket.input.is_empty() => {
+                    self.pieces += 1;
+                    return Poll::Ready(Some(Ok(socket.input.split().freeze())));
+                }
+                Left::Exact(_) | Left::UntilClose => {}
+            }
+            if ready!(socket.poll_read(cx))? == 0 {
+                self.socket = None;
+                let whole = matches!(self.left, Left::UntilClose);
+                return Poll::Ready(if whole {
+                    None
+                } else {
+                    Some(Err(ProtocolFault::Body.into()))
+                });
+            }
+        }
+    }
+}
+
+impl<S: Stream> http_body::Body for Body<S> {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let data = ready!(self.poll_data(cx));
+        if matches!(data, Some(Err(_))) {
+            self.socket = None;
+        }
+        Poll::Ready(data.map(|result| result.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.socket.is_none() && matches!(self.left, Left::Exact(0))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.left {
+            Left::Exact(left) => SizeHint::with_exact(left),
+            Left::Chunked(_) | Left::UntilClose => SizeHint::default(),
+        }
+    }
+}

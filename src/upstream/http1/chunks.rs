@@ -1,0 +1,261 @@
+//! Decodes the chunked transfer coding (RFC 9112 §7.1) from a buffer, strictly: hexadecimal sizes of at most 16 digits, CRLF line ends only.
+//!
+//! Extensions are read past and trailers are dropped; both share a bound of 16 KiB a body.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::upstream::failure::ProtocolFault;
+
+/// Bytes of chunk extensions and trailers that one body may hold.
+const MAX_ASIDE: usize = 16 * 1024;
+/// A piece that is at least this large is handed out without a copy.
+const WHOLE: usize = 8 * 1024;
+
+/// Where in the coding the next byte lies.
+#[derive(Debug, Default)]
+pub(super) struct Chunks {
+    state: State,
+    aside: usize,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// At the first digit of a size, or (`true`) at the CRLF before it.
+    #[default]
+    First,
+    Between,
+    /// So many bytes of data to come.
+    Data(u64),
+    Trailers,
+    End,
+}
+
+/// What a step yields.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Data, from so many chunks.
+    Data(Bytes, u64),
+    /// More bytes are needed.
+    Starved,
+    /// The last chunk and the trailers are through.
+    End,
+}
+
+impl Chunks {
+    /// Takes what can be taken off the front of `buffer`: many small chunks at once, or a piece of a large one without a copy.
+    pub(super) fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, ProtocolFault> {
+        let mut gathered = BytesMut::new();
+        let mut chunks = 0;
+        loop {
+            match self.state {
+                State::Data(left) => {
+                    let take = buffer
+                        .len()
+                        .min(usize::try_from(left).unwrap_or(usize::MAX));
+                    if take == 0 || (take >= WHOLE && !gathered.is_empty()) {
+                        break;
+                    }
+                    self.state = match left - take as u64 {
+                        0 => State::Between,
+                        rest => State::Data(rest),
+                    };
+                    chunks += 1;
+                    let piece = buffer.split_to(take);
+                    if take >= WHOLE || (gathered.is_empty() && !self.more_follows(buffer)) {
+                        return Ok(Step::Data(piece.freeze(), chunks));
+                    }
+                    gathered.extend_from_slice(&piece);
+                    if gathered.len() >= WHOLE {
+                        break;
+                    }
+                }
+                State::First | State::Between => {
+                    if !self.size_line(buffer)? {
+                        break;
+                    }
+                }
+                State::Trailers => {
+                    if !self.trailer_line(buffer)? {
+                        break;
+                    }
+                }
+                State::End => break,
+            }
+        }
+        if !gathered.is_empty() {
+            return Ok(Step::Data(gathered.freeze(), chunks));
+        }
+        Ok(if self.state == State::End {
+            Step::End
+        } else {
+            Step::Starved
+        })
+    }
+
+    #[cfg(test)]
+    fn is_end(&self) -> bool {
+        self.state == State::End
+    }
+
+    /// Whether the buffer holds data of another chunk, so that gathering pays.
+    fn more_follows(&self, buffer: &[u8]) -> bool {
+        self.state == State::Between && buffer.len() > 4 && !buffer.starts_with(b"\r\n0\r\n")
+    }
+
+    /// Reads `[CRLF] size [;ext] CRLF`; false if it is not whole.
+    fn size_line(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolFault> {
+        let skip = match (self.state, &buffer[..]) {
+            (State::Between, [b'\r', b'\n', ..]) => 2,
+            (State::Between, [b'\r'] | []) => return Ok(false),
+            (State::Between, _) => return Err(ProtocolFault::Body),
+            _ => 0,
+        };
+        let line = buffer.get(skip..).unwrap_or_default();
+        let Some(end) = self.line_end(line)? else {
+            return Ok(false);
+        };
+        let line = line.get(..end).unwrap_or_default();
+        let digits = line.iter().take_while(|b| b.is_ascii_hexdigit()).count();
+        let (size, rest) = line.split_at_checked(digits).ok_or(ProtocolFault::Body)?;
+        let legal_rest =
+            matches!(rest.trim_ascii_start(), [] | [b';', ..]) && !rest.contains(&b'\r');
+        if digits == 0 || digits > 16 || !legal_rest {
+            return Err(ProtocolFault::Body);
+        }
+        self.aside += rest.len();
+        let size = size
+            .iter()
+            .fold(0_u64, |sum, b| (sum << 4) | u64::from(hex(*b)));
+        self.state = if size == 0 {
+            State::Trailers
+        } else {
+            State::Data(size)
+        };
+        buffer.advance(skip + end + 2);
+        Ok(true)
+    }
+
+    /// Reads and drops one trailer line, or the empty line at the end; false if it is not whole.
+    fn trailer_line(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolFault> {
+        let Some(end) = self.line_end(buffer)? else {
+            return Ok(false);
+        };
+        if end == 0 {
+            self.state = State::End;
+        } else if !buffer.get(..end).unwrap_or_default().contains(&b':') {
+            return Err(ProtocolFault::Body);
+        }
+        self.aside += end;
+        buffer.advance(end + 2);
+        Ok(true)
+    }
+
+    /// The offset of the CRLF that ends this line. A bare LF is illegal, and so is a line over the bound.
+    fn line_end(&self, line: &[u8]) -> Result<Option<usize>, ProtocolFault> {
+        let end = memchr::memchr(b'\n', line);
+        if self.aside + end.unwrap_or(line.len()) > MAX_ASIDE {
+            return Err(ProtocolFault::Body);
+        }
+        match end {
+            None => Ok(None),
+            Some(at) if at > 0 && line.get(at - 1) == Some(&b'\r') => Ok(Some(at - 1)),
+            Some(_) => Err(ProtocolFault::Body),
+        }
+    }
+}
+
+fn hex(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        _ => (digit | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Chunks, Step};
+    use bytes::BytesMut;
+
+    /// Feeds `text` in pieces of `size` bytes; the data, whether it ended, and what was left over.
+    fn decode(text: &[u8], size: usize) -> Result<(Vec<u8>, bool, Vec<u8>), ()> {
+        let (mut chunks, mut buffer, mut data) = (Chunks::default(), BytesMut::new(), Vec::new());
+        for piece in text.chunks(size) {
+            buffer.extend_from_slice(piece);
+            loop {
+                match chunks.step(&mut buffer).map_err(drop)? {
+                    Step::Data(bytes, _) => data.extend_from_slice(&bytes),
+                    Step::Starved | Step::End => break,
+                }
+            }
+        }
+        Ok((data, chunks.is_end(), buffer.to_vec()))
+    }
+
+    #[test]
+    fn decodes_whatever_the_pieces() {
+        let large = [&b"2400\r\n"[..], &[b'x'; 0x2400], b"\r\n0\r\n\r\n"].concat();
+        for (text, data, left) in [
+            (&b"5\r\nhello\r\n0\r\n\r\n"[..], &b"hello"[..], &b""[..]),
+            (
+                b"1\r\na\r\n2;x=y\r\nbc\r\n000\r\nT: v\r\n\r\nNEXT",
+                b"abc",
+                b"NEXT",
+            ),
+            (
+                b"A\r\n0123456789\r\na \t;q=\"1\"\r\n0123456789\r\n0;e\r\n\r\n",
+                b"01234567890123456789",
+                b"",
+            ),
+            (&large, &[b'x'; 0x2400], b""),
+        ] {
+            for size in [1, 2, 3, 7, 4096, 100_000] {
+                let expected = Ok((data.to_vec(), true, left.to_vec()));
+                assert_eq!(decode(text, size), expected, "{size}");
+            }
+        }
+    }
+
+    #[test]
+    fn unfinished_is_not_ended() {
+        // F-123
+        for text in [
+            &b"5\r\nhel"[..],
+            b"5\r\nhello\r\n",
+            b"5\r\nhello\r\n0\r\n",
+            b"5\r\nhello\r\n0\r\nA: b\r\n",
+        ] {
+            assert_eq!(decode(text, 100).map(|r| r.1), Ok(false));
+        }
+    }
+
+    #[test]
+    fn refuses_other_spellings() {
+        let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(20_000));
+        for text in [
+            "0x5\r\nhello\r\n",
+            "5_0\r\n",
+            "+5\r\nhello\r\n",
+            "-1\r\n",
+            " 5\r\nhello\r\n",
+            "\r\n",
+            "11111111111111111\r\n",
+            "5\nhello\r\n",
+            "5\r\nhelloX\r\n",
+            "5\r\nhello\n0\r\n\r\n",
+            "5 x\r\nhello\r\n",
+            "0\r\nno colon\r\n\r\n",
+            "g\r\n",
+            long_extension.as_str(),
+        ] {
+            assert!(decode(text.as_bytes(), 100_000).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn small_chunks_are_gathered() {
+        let mut buffer = BytesMut::from(&b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"[..]);
+        let mut chunks = Chunks::default();
+        assert_eq!(chunks.step(&mut buffer), Ok(Step::Data("abc".into(), 3)));
+        assert_eq!(chunks.step(&mut buffer), Ok(Step::End));
+    }
+}

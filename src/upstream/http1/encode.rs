@@ -1,0 +1,39 @@
+//! Writes a request head in HTTP/1.1: request line, `Host`, the fields in order, one framing field at most.
+
+use std::io::Write as _;
+
+use crate::upstream::head::{Framing, RequestHead};
+
+/// Appends the head to `output`.
+pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>) {
+    for part in [
+        head.method.as_str(),
+        " ",
+        head.target,
+        " HTTP/1.1\r\nhost: ",
+        head.authority,
+        "\r\n",
+    ] {
+        output.extend_from_slice(part.as_bytes());
+    }
+    for field in head.fields {
+        output.extend_from_slice(field.name.as_str().as_bytes());
+        output.extend_from_slice(b": ");
+        output.extend_from_slice(field.value);
+        output.extend_from_slice(b"\r\n");
+    }
+    match head.framing {
+        Framing::Absent => {}
+        Framing::Length(length) => {
+            // Writing to a Vec cannot fail.
+            let _infallible = write!(output, "content-length: {length}\r\n");
+        }
+        Framing::Chunked => output.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    output.extend_from_slice(b"\r\n");
+}
+
+/// Appends the size line of a chunk.
+pub(super) fn chunk_size(output: &mut Vec<u8>, size: usize) {
+    let _infallible = write!(output, "{size:x}\r\n");
+}
