@@ -1,0 +1,311 @@
+//! One line an exchange: written by a thread of its own, so that a stuck stdout never holds a request up. Lines that find the queue full are
+//! dropped and counted.
+//!
+//! A line never holds a query, a header value, a body or a secret.
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode, Uri};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::domain::ConnectionId;
+
+/// Lines that may wait to be written.
+const QUEUE: usize = 4096;
+/// The most bytes of a path that a line shows.
+const MAX_PATH: usize = 256;
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The upstream's response went to the agent whole.
+    Forwarded,
+    /// egressd answered in its own name, the agent or egressd being to blame.
+    Refused,
+    /// The agent hung up first.
+    AgentCancelled,
+    /// The upstream failed, before or within its response.
+    UpstreamFailed,
+}
+
+/// Which exchanges are written down (`log.access`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    #[default]
+    All,
+    /// Those that did not end as [`Outcome::Forwarded`].
+    Refused,
+    /// None.
+    Off,
+}
+
+/// How lines look (`log.format`, decided).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// JSON, one object a line.
+    Json,
+}
+
+/// What is known of an exchange that has ended.
+#[derive(Debug)]
+pub struct ExchangeRecord {
+    /// `X-Request-Id`
+    pub request_id: HeaderValue,
+    /// The connection, where one was found.
+    pub connection: Option<ConnectionId>,
+    /// The pattern that admitted the request.
+    pub route: Option<String>,
+    /// The method as sent.
+    pub method: Method,
+    /// The target as sent; its query is never written.
+    pub uri: Uri,
+    /// The status that the agent saw.
+    pub status: Option<StatusCode>,
+    /// The refusal's code.
+    pub code: Option<&'static str>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes of the request body.
+    pub request_bytes: u64,
+    /// Bytes of the response body.
+    pub response_bytes: u64,
+    /// From the request's head to the response's last byte.
+    pub duration: Duration,
+    /// From the request's head to the response's.
+    pub upstream: Option<Duration>,
+}
+
+/// A handle on the log; clones share it.
+#[derive(Clone)]
+pub struct AccessLog(Option<Arc<Queue>>);
+
+struct Queue {
+    which: Which,
+    lines: SyncSender<(Timestamp, ExchangeRecord)>,
+    dropped: AtomicU64,
+}
+
+impl AccessLog {
+    /// Writes nothing.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts the thread that writes to `out`. It ends when the last handle is dropped.
+    pub fn start(
+        which: Which,
+        format: Format,
+        out: impl Write + Send + 'static,
+    ) -> std::io::Result<Self> {
+        if which == Which::Off {
+            return Ok(Self::off());
+        }
+        let (lines, waiting) = sync_channel(QUEUE);
+        std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || write_all(&waiting, format, out))?;
+        Ok(Self(Some(Arc::new(Queue {
+            which,
+            lines,
+            dropped: AtomicU64::new(0),
+        }))))
+    }
+
+    /// Whether an exchange that ended so is written down.
+    pub fn wants(&self, outcome: Outcome) -> bool {
+        match self.0.as_ref().map(|queue| queue.which) {
+            Some(Which::All) => true,
+            Some(Which::Refused) => outcome != Outcome::Forwarded,
+            Some(Which::Off) | None => false,
+        }
+    }
+
+    /// Queues a line; never waits.
+    pub fn record(&self, record: ExchangeRecord) {
+        if let Some(queue) = &self.0
+            && queue.lines.try_send((Timestamp::now(), record)).is_err()
+        {
+            queue.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Lines that found the queue full.
+    pub fn dropped(&self) -> u64 {
+        self.0
+            .as_ref()
+            .map_or(0, |queue| queue.dropped.load(Relaxed))
+    }
+}
+
+fn write_all(waiting: &Receiver<(Timestamp, ExchangeRecord)>, format: Format, out: impl Write) {
+    let mut out = std::io::BufWriter::new(out);
+    while let Ok(first) = waiting.recv() {
+        for (time, record) in std::iter::once(first).chain(waiting.try_iter()) {
+            let line = match format {
+                Format::Json => json(time, &record),
+                Format::Text => text(time, &record),
+            };
+            // A stdout that is gone has no reader to tell.
+            let _unread = writeln!(out, "{line}");
+        }
+        let _unread = out.flush();
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    level: &'a str,
+    event: &'a str,
+    request_id: &'a str,
+    connection: Option<&'a str>,
+    route: Option<&'a str>,
+    method: &'a str,
+    path: &'a str,
+    status: Option<u16>,
+    code: Option<&'a str>,
+    outcome: &'a str,
+    request_bytes: u64,
+    response_bytes: u64,
+    duration_ms: f64,
+    upstream_ms: Option<f64>,
+    token_age_s: Option<u64>,
+}
+
+fn json(time: Timestamp, record: &ExchangeRecord) -> String {
+    let line = Line {
+        time: time.to_string(),
+        level: record.outcome.level(),
+        event: "exchange",
+        request_id: record.request_id.to_str().unwrap_or_default(),
+        connection: record.connection.as_ref().map(ConnectionId::as_str),
+        route: record.route.as_deref(),
+        method: shortened(record.method.as_str()),
+        path: shortened(record.uri.path()),
+        status: record.status.map(|status| status.as_u16()),
+        code: record.code,
+        outcome: record.outcome.as_str(),
+        request_bytes: record.request_bytes,
+        response_bytes: record.response_bytes,
+        duration_ms: millis(record.duration),
+        upstream_ms: record.upstream.map(millis),
+        token_age_s: None,
+    };
+    // Strings and numbers always serialise.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+fn text(time: Timestamp, record: &ExchangeRecord) -> String {
+    let connection = record.connection.as_ref().map_or("-", ConnectionId::as_str);
+    let status = record.status.map_or(Cow::Borrowed("-"), |status| {
+        status.as_u16().to_string().into()
+    });
+    format!(
+        "{time} {} {} {} {connection} {} {} {:.1} ms {} B up {} B down {}",
+        status,
+        shortened(record.method.as_str()).escape_debug(),
+        shortened(record.uri.path()).escape_debug(),
+        record.code.unwrap_or("-"),
+        record.outcome.as_str(),
+        millis(record.duration),
+        record.request_bytes,
+        record.response_bytes,
+        record.request_id.to_str().unwrap_or_default(),
+    )
+}
+
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn shortened(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_PATH))
+        .unwrap_or_default()
+}
+
+impl Outcome {
+    /// As in logs and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Forwarded => "forwarded",
+            Self::Refused => "refused",
+            Self::AgentCancelled => "agent_cancelled",
+            Self::UpstreamFailed => "upstream_failed",
+        }
+    }
+
+    fn level(self) -> &'static str {
+        match self {
+            Self::Forwarded | Self::AgentCancelled => "info",
+            Self::Refused | Self::UpstreamFailed => "warn",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AccessLog, ExchangeRecord, Format, Outcome, Which, json, text};
+    use http::{HeaderValue, Method, StatusCode, Uri};
+    use std::time::Duration;
+
+    fn record(path: &str) -> ExchangeRecord {
+        ExchangeRecord {
+            request_id: HeaderValue::from_static("r-1"),
+            connection: None,
+            route: None,
+            method: Method::GET,
+            uri: Uri::try_from(path).unwrap(),
+            status: Some(StatusCode::FORBIDDEN),
+            code: Some("route_not_allowed"),
+            outcome: Outcome::Refused,
+            request_bytes: 0,
+            response_bytes: 0,
+            duration: Duration::from_micros(1500),
+            upstream: None,
+        }
+    }
+
+    #[test]
+    fn lines_hold_no_query_and_no_raw_controls() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let line: serde_json::Value =
+            serde_json::from_str(&json(now, &record("/crm/a?api_key=secret"))).unwrap();
+        assert_eq!(line["path"], "/crm/a");
+        assert_eq!(line["event"], "exchange");
+        assert_eq!(line["duration_ms"], 1.5);
+        assert!(!text(now, &record("/crm/a?api_key=secret")).contains("secret"));
+        let long = format!("/{}", "é".repeat(300));
+        let line: serde_json::Value = serde_json::from_str(&json(now, &record(&long))).unwrap();
+        assert!(line["path"].as_str().unwrap().len() <= 256);
+    }
+
+    #[test]
+    fn a_stuck_reader_holds_nobody_up() {
+        struct Stuck(std::sync::mpsc::Receiver<()>);
+        impl std::io::Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let _released = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, stuck) = std::sync::mpsc::channel();
+        let log = AccessLog::start(Which::All, Format::Json, Stuck(stuck)).unwrap();
+        for _ in 0..20_000 {
+            log.record(record("/crm/a"));
+        }
+        assert!(log.dropped() > 0);
+        drop(release);
+    }
+}

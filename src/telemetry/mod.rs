@@ -1,0 +1,5 @@
+//! What the process tells of itself. Sees neither secrets nor bodies.
+
+pub mod access_log;
+
+pub use access_log::{AccessLog, ExchangeRecord, Format, Outcome, Which};
