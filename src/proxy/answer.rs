@@ -1,0 +1,130 @@
+//! The body of an answer: our own few bytes, or the upstream's stream with its exchange attached.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+
+use super::code::Code;
+use super::refusal::Refusal;
+use super::tally::Exchange;
+use crate::server::{Overdue, Watch};
+use crate::upstream::{Failure, Slot, UpstreamBody};
+
+/// The body of an answer. Dropping it ends the exchange.
+pub struct Answer {
+    kind: Kind,
+    watch: Arc<Watch>,
+}
+
+enum Kind {
+    Own(Option<Bytes>),
+    Forwarded(Box<Forwarded>),
+}
+
+struct Forwarded {
+    body: UpstreamBody,
+    exchange: Exchange,
+    _slot: Slot,
+}
+
+impl Answer {
+    /// An answer of our own.
+    pub(super) fn own(body: Bytes, watch: Arc<Watch>) -> Self {
+        let body = Some(body).filter(|body| !body.is_empty());
+        Self {
+            kind: Kind::Own(body),
+            watch,
+        }
+    }
+
+    /// The upstream's answer; its slot is free again when the body is through.
+    pub(super) fn forwarded(
+        body: UpstreamBody,
+        exchange: Exchange,
+        slot: Slot,
+        watch: Arc<Watch>,
+    ) -> Self {
+        watch.answered();
+        Self {
+            kind: Kind::Forwarded(Box::new(Forwarded {
+                body,
+                exchange,
+                _slot: slot,
+            })),
+            watch,
+        }
+    }
+}
+
+impl Forwarded {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &Watch,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending if watch.overdue() == Some(Overdue::Exchange) => {
+                Some(Err(Failure::DeadlinePassed))
+            }
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(frame) => frame,
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.exchange.tally().add_response_bytes(length as u64);
+            }
+            Some(Err(failure)) => self.exchange.failed(Refusal::from(*failure).code()),
+            None => self.exchange.completed(),
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let this = &mut *self;
+        match &mut this.kind {
+            Kind::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Kind::Forwarded(forwarded) => forwarded.poll(cx, &this.watch),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Own(body) => body.is_none(),
+            Kind::Forwarded(forwarded) => forwarded.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Own(body) => {
+                SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
+            }
+            Kind::Forwarded(forwarded) => forwarded.body.size_hint(),
+        }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Kind::Forwarded(forwarded) = &mut self.kind {
+            if forwarded.body.is_end_stream() {
+                forwarded.exchange.completed();
+            } else if self.watch.overdue() == Some(Overdue::Exchange) {
+                forwarded.exchange.failed(Code::UpstreamTimeout);
+            }
+        }
+        self.watch.exchange_over();
+    }
+}

@@ -1,0 +1,87 @@
+//! Step two: is this method on this path allowed on this connection?
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::code::Code;
+use super::identify::{Call, not_canonical};
+use super::refusal::Refusal;
+use crate::route::{CanonicalPath, Lookup, Method, Pattern};
+use crate::snapshot::Entry;
+
+/// A request that one pattern of its connection admits. The only way to make one is [`authorize`].
+pub(super) struct Permitted<'r> {
+    pub(super) parts: &'r Parts,
+    entry: Arc<Entry>,
+    path: CanonicalPath<'r>,
+    route: usize,
+}
+
+impl<'r> Permitted<'r> {
+    /// The connection.
+    pub(super) fn entry(&self) -> &Arc<Entry> {
+        &self.entry
+    }
+
+    /// The path that was matched: the very bytes that are sent.
+    pub(super) fn path(&self) -> &'r [u8] {
+        self.path.as_bytes()
+    }
+
+    /// The index of the pattern that admits it.
+    pub(super) fn route(&self) -> usize {
+        self.route
+    }
+}
+
+/// Looks the request up in the connection's routes.
+pub(super) fn authorize<'r>(call: &Call<'r>) -> Result<Permitted<'r>, Refusal> {
+    let entry = call.entry();
+    let connection = &entry.connection;
+    if !connection.enabled {
+        return Err(Refusal::new(
+            Code::ConnectionDisabled,
+            format!(
+                "The operator has switched the connection `{}` off.",
+                connection.id
+            ),
+        ));
+    }
+    let path = if connection.allow_encoded_slash {
+        call.path().allowing_encoded_slash()
+    } else {
+        call.path().without_encoded_slash().map_err(not_canonical)?
+    };
+    let method = Method::parse(call.parts.method.as_str().as_bytes());
+    match entry.routes.find(method, &path) {
+        Lookup::Found(route) => Ok(Permitted {
+            parts: call.parts,
+            entry: Arc::clone(entry),
+            path,
+            route,
+        }),
+        Lookup::MethodNotAllowed(methods) => Err(Refusal::new(
+            Code::MethodNotAllowed,
+            format!("The path is allowed with {} only.", methods.allow_value()),
+        )
+        .allowing(methods)
+        .listing_routes()),
+        Lookup::NotFound { trailing_slash } => {
+            let near = trailing_slash.and_then(|index| entry.routes.patterns().get(index));
+            Err(Refusal::new(Code::RouteNotAllowed, not_found(near)).listing_routes())
+        }
+    }
+}
+
+fn not_found(near: Option<&Pattern>) -> String {
+    let plain =
+        "No pattern in `allowed_routes` admits this path; the match is exact and case-sensitive.";
+    match near {
+        None => plain.to_owned(),
+        Some(pattern) => format!(
+            "{plain} `{}` would admit the path with a slash at its end, which is another path: add the slash, or ask the operator for a pattern of its own.",
+            pattern.as_str()
+        ),
+    }
+}

@@ -1,0 +1,219 @@
+//! One request's life.
+//!
+//! [`Proxy::serve`] is the table of contents: address → identify → [`authorize`](authorize::authorize) → prepare → forward. Each step takes the type that the last
+//! one made, and the fields of those types are private to the file that makes them: forwarding something that was not permitted does not compile.
+//! Every way out, a panic and an agent that hangs up among them, ends in one [`tally::Exchange`].
+
+mod agent_body;
+mod answer;
+mod authorize;
+pub mod code;
+mod discovery;
+
+mod forward;
+mod identify;
+mod location;
+mod prepare;
+pub mod refusal;
+mod request_fields;
+mod request_id;
+mod response_fields;
+pub mod tally;
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use answer::Answer;
+use code::Code;
+use prepare::Terms;
+use refusal::{Refusal, X_REQUEST_ID};
+use request_id::RequestIds;
+use tally::{Exchange, InFlight};
+
+use crate::server::{Overdue, Serve, Watch};
+use crate::snapshot::Published;
+use crate::telemetry::AccessLog;
+use crate::upstream::failure::AgentFault;
+use crate::upstream::{Client, Failure, UpstreamBody};
+
+/// What all workers share.
+pub struct Shared {
+    /// The configuration.
+    pub published: Arc<Published>,
+    /// `proxy.allowed_hosts`
+    pub allowed_hosts: Vec<String>,
+    /// `proxy.max_request_body_bytes`
+    pub body_cap: u64,
+    /// `proxy.max_in_flight`, and how many there are.
+    pub in_flight: Arc<InFlight>,
+    /// Set once the process is stopping.
+    pub draining: Arc<AtomicBool>,
+    /// Where exchanges are written down.
+    pub log: AccessLog,
+}
+
+/// The data plane of one worker.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    client: Client,
+    request_ids: RequestIds,
+}
+
+impl Proxy {
+    /// With the worker's own upstream client.
+    pub fn new(shared: Arc<Shared>, client: Client) -> Self {
+        Self {
+            shared,
+            client,
+            request_ids: RequestIds::new(),
+        }
+    }
+
+    /// The worker's upstream client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The steps of one request.
+    async fn pass(
+        &self,
+        request: Request<Incoming>,
+        exchange: &mut Exchange,
+        watch: &Arc<Watch>,
+    ) -> Result<Passed, Refusal> {
+        let (parts, incoming) = request.into_parts();
+        if self.shared.draining.load(Relaxed) {
+            return Err(Refusal::new(
+                Code::Draining,
+                "egressd is stopping; send the request to its successor.",
+            ));
+        }
+        let addressed = identify::address(&parts, &self.shared.allowed_hosts)?;
+        if addressed.asks_for_connections() {
+            return Ok(Passed::Own(discovery::answer(
+                &parts.headers,
+                &self.shared.published.current(),
+            )));
+        }
+        let call = identify::identify(&addressed, &self.shared.published.current())?;
+        exchange.concerns(call.entry());
+        watch.limit_exchange(call.entry().connection.caps.timeout.duration());
+        let permitted = authorize::authorize(&call)?;
+        exchange.took_route(permitted.route());
+        let lane = self.client.lane(call.entry().key, &call.entry().connection);
+        let terms = Terms {
+            lane: &lane,
+            exchange,
+            watch,
+            body_cap: self.shared.body_cap,
+        };
+        let prepared = prepare::prepare(permitted, incoming, terms).await?;
+        let (response, slot) =
+            forward::forward(prepared, &self.client, &lane, exchange.request_id()).await?;
+        Ok(Passed::Forwarded(response, slot))
+    }
+}
+
+enum Passed {
+    /// An answer of our own that is no refusal.
+    Own(Response<Bytes>),
+    Forwarded(Response<UpstreamBody>, crate::upstream::Slot),
+}
+
+impl Serve for Proxy {
+    type Body = Answer;
+
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        watch: Arc<Watch>,
+    ) -> Response<Answer> {
+        let id = self.request_ids.of(request.headers());
+        let mut exchange = Exchange::begin(
+            &self.shared.in_flight,
+            &self.shared.log,
+            id,
+            request.method(),
+            request.uri(),
+        );
+        let passed = within_limits(self.pass(request, &mut exchange, &watch), &watch).await;
+        match passed {
+            Ok(Passed::Forwarded(response, slot)) => {
+                exchange.forwarded(response.status());
+                response.map(|body| Answer::forwarded(body, exchange, slot, watch))
+            }
+            Ok(Passed::Own(mut response)) => {
+                response
+                    .headers_mut()
+                    .insert(X_REQUEST_ID, exchange.request_id().clone());
+                exchange.forwarded(response.status());
+                exchange.completed();
+                response.map(|body| Answer::own(body, watch))
+            }
+            Err(refusal) => {
+                exchange.failed(refusal.code());
+                let response = refusal.answer(
+                    exchange.entry().map(|entry| &**entry),
+                    exchange.request_id(),
+                );
+                response.map(|body| Answer::own(body, watch))
+            }
+        }
+    }
+}
+
+/// Polls until it is ready or a limit of the exchange has passed. A panic is a refusal like any other, and costs this socket only.
+async fn within_limits<T>(
+    passing: impl Future<Output = Result<T, Refusal>>,
+    watch: &Watch,
+) -> Result<T, Refusal> {
+    let mut passing = pin!(passing);
+    poll_fn(|cx| {
+        let polled = catch_unwind(AssertUnwindSafe(|| passing.as_mut().poll(cx)));
+        match polled {
+            Err(_panic) => Poll::Ready(Err(Refusal::new(
+                Code::InternalError,
+                "egressd failed on this request; its log says where.",
+            ))),
+            Ok(Poll::Ready(result)) => Poll::Ready(result),
+            Ok(Poll::Pending) => match watch.overdue() {
+                None => Poll::Pending,
+                Some(Overdue::Exchange) if !watch.is_body_awaited() => {
+                    Poll::Ready(Err(Failure::DeadlinePassed.into()))
+                }
+                Some(Overdue::Exchange | Overdue::Body) => {
+                    Poll::Ready(Err(Failure::Agent(AgentFault::Idle).into()))
+                }
+            },
+        }
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, within_limits};
+    use crate::server::{Clock, Times};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        let second = Duration::from_secs(1);
+        let watch = Clock::new().watch(Times {
+            header_read: second,
+            idle: second,
+            body_idle: second,
+            write_stall: second,
+        });
+        let refused = within_limits::<()>(async { panic!("a planted panic") }, &watch).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InternalError); // F-186
+    }
+}

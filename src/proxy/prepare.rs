@@ -1,0 +1,86 @@
+//! Step three: may it go now? The body's announced size, the process's and the connection's limits. Nothing was dialled so far.
+
+use std::sync::Arc;
+
+use http::header::TRANSFER_ENCODING;
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::agent_body::AgentBody;
+use super::authorize::Permitted;
+use super::code::Code;
+use super::refusal::Refusal;
+use super::tally::Exchange;
+use crate::server::Watch;
+use crate::upstream::failure::AgentFault;
+use crate::upstream::{Failure, Framing, Lane, Slot};
+
+/// A permitted request with a slot on its connection's lane and its body under a cap.
+pub(super) struct Prepared<'r> {
+    pub(super) permitted: Permitted<'r>,
+    pub(super) framing: Framing,
+    pub(super) body: Option<AgentBody>,
+    pub(super) slot: Slot,
+}
+
+/// Refuses what announces too much, or comes when there is too much already.
+pub(super) async fn prepare<'r>(
+    permitted: Permitted<'r>,
+    incoming: Incoming,
+    terms: Terms<'_>,
+) -> Result<Prepared<'r>, Refusal> {
+    let framing = framing(&permitted, &incoming);
+    if let Framing::Length(announced) = framing
+        && announced > terms.body_cap
+    {
+        return Err(Failure::Agent(AgentFault::TooLarge).into());
+    }
+    if terms.exchange.is_over_cap() {
+        return Err(Refusal::new(
+            Code::Overloaded,
+            "egressd serves as many requests as it may (`proxy.max_in_flight`).",
+        ));
+    }
+    let slot = terms.lane.slot().await.ok_or_else(|| {
+        Refusal::new(
+            Code::Overloaded,
+            "The connection has as many requests under way as it may (`max_concurrent_requests`).",
+        )
+    })?;
+    let body = (framing != Framing::Absent).then(|| {
+        AgentBody::new(
+            incoming,
+            terms.body_cap,
+            Arc::clone(terms.watch),
+            Arc::clone(terms.exchange.tally()),
+        )
+    });
+    Ok(Prepared {
+        permitted,
+        framing,
+        body,
+        slot,
+    })
+}
+
+/// What a request has to keep to.
+pub(super) struct Terms<'a> {
+    pub(super) lane: &'a Arc<Lane>,
+    pub(super) exchange: &'a Exchange,
+    pub(super) watch: &'a Arc<Watch>,
+    /// `proxy.max_request_body_bytes`
+    pub(super) body_cap: u64,
+}
+
+/// How hyper read the body's framing, which is how it is announced upstream.
+fn framing(permitted: &Permitted<'_>, incoming: &Incoming) -> Framing {
+    let headers = &permitted.parts.headers;
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return Framing::Chunked;
+    }
+    match incoming.size_hint().exact() {
+        Some(0) if !headers.contains_key(http::header::CONTENT_LENGTH) => Framing::Absent,
+        Some(length) => Framing::Length(length),
+        None => Framing::Chunked,
+    }
+}

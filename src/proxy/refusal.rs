@@ -1,0 +1,193 @@
+//! A refusal: what egressd answers in its own name, written so that a model stops guessing (RFC 9457, RFC 9209).
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use serde::Serialize;
+
+use super::code::Code;
+use crate::credential::Unavailable;
+use crate::route::MethodSet;
+use crate::snapshot::Entry;
+use crate::upstream::Failure;
+use crate::upstream::failure::{AgentFault, ConnectFault, DnsFault, TlsFault};
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_EGRESSD_ERROR: HeaderName = HeaderName::from_static("x-egressd-error");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// Patterns that a route refusal lists at most; a connection may have thousands.
+const MAX_LISTED_ROUTES: usize = 100;
+
+/// A refused request: the public part only. Nothing here came from an upstream, and nothing is a secret.
+#[derive(Debug)]
+pub struct Refusal {
+    code: Code,
+    detail: Cow<'static, str>,
+    proxy_status: &'static str,
+    cause: Option<&'static str>,
+    allow: Option<MethodSet>,
+    lists_routes: bool,
+}
+
+/// The document of RFC 9457.
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    connection: Option<&'a str>,
+    blame: &'a str,
+    retryable: bool,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allowed_routes: Option<Vec<&'a str>>,
+}
+
+impl Refusal {
+    /// A refusal with a sentence or two that say what was wrong and what to do instead.
+    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            detail: detail.into(),
+            proxy_status: code.proxy_status(),
+            cause: None,
+            allow: None,
+            lists_routes: false,
+        }
+    }
+
+    /// Lists the connection's patterns in the document.
+    pub(super) fn listing_routes(mut self) -> Self {
+        self.lists_routes = true;
+        self
+    }
+
+    /// Lists the methods that are allowed, in `Allow`.
+    pub(super) fn allowing(mut self, methods: MethodSet) -> Self {
+        self.allow = Some(methods);
+        self
+    }
+
+    /// Its code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Its sentence.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The answer. `entry` is the connection that was found before the refusal, if one was.
+    pub(super) fn answer(
+        &self,
+        entry: Option<&Entry>,
+        request_id: &HeaderValue,
+    ) -> Response<Bytes> {
+        let listed = entry.filter(|_| self.lists_routes).map(|entry| {
+            let patterns = entry.routes.patterns();
+            patterns
+                .iter()
+                .take(MAX_LISTED_ROUTES)
+                .map(crate::route::Pattern::as_str)
+                .collect()
+        });
+        let document = Document {
+            r#type: format!("urn:egressd:refusal:{}", self.code.as_str()),
+            title: self.code.title(),
+            status: self.code.status().as_u16(),
+            detail: &self.detail,
+            code: self.code.as_str(),
+            connection: entry.map(|entry| entry.connection.id.as_str()),
+            blame: self.code.blame().as_str(),
+            retryable: self.code.is_retryable(),
+            request_id: request_id.to_str().unwrap_or_default(),
+            cause: self.cause,
+            allowed_routes: listed,
+        };
+        // A document of strings and numbers always serialises.
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.code.status();
+        self.write_headers(response.headers_mut(), request_id);
+        response
+    }
+
+    fn write_headers(&self, headers: &mut HeaderMap, request_id: &HeaderValue) {
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert(
+            X_EGRESSD_ERROR,
+            HeaderValue::from_static(self.code.as_str()),
+        );
+        headers.insert(X_REQUEST_ID, request_id.clone());
+        if let Ok(value) = HeaderValue::try_from(format!("egressd; error={}", self.proxy_status)) {
+            headers.insert(PROXY_STATUS, value);
+        }
+        if let Some(seconds) = self.code.retry_after() {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(value) = self
+            .allow
+            .and_then(|methods| HeaderValue::try_from(methods.allow_value()).ok())
+        {
+            headers.insert(ALLOW, value);
+        }
+        if self.code.closes() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let (code, cause) = match failure {
+            Failure::AddressRefused(_) | Failure::OwnListener => (Code::AddressRefused, None),
+            Failure::Dns(DnsFault::Timeout) => (Code::UpstreamTimeout, Some("dns")),
+            Failure::Connect(ConnectFault::Timeout) => (Code::UpstreamTimeout, Some("connect")),
+            Failure::Tls(TlsFault::Timeout) => (Code::UpstreamTimeout, Some("tls")),
+            Failure::Dns(_) => (Code::UpstreamUnreachable, Some("dns")),
+            Failure::Connect(_) => (Code::UpstreamUnreachable, Some("connect")),
+            Failure::Tls(_) => (Code::UpstreamUnreachable, Some("tls")),
+            Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
+            Failure::TooLarge => (Code::ResponseTooLarge, None),
+            Failure::Misdirected => (Code::InternalError, None),
+            Failure::DeadlinePassed => (Code::UpstreamTimeout, None),
+            Failure::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),
+            Failure::Agent(AgentFault::Idle) => (Code::RequestTimeout, None),
+            Failure::Agent(AgentFault::Malformed | AgentFault::Gone) => {
+                (Code::MalformedRequest, None)
+            }
+        };
+        let mut refusal = Self::new(code, sentence(failure));
+        refusal.proxy_status = failure.proxy_status();
+        refusal.cause = cause;
+        refusal
+    }
+}
+
+fn sentence(failure: Failure) -> String {
+    let mut text = failure.to_string();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text + "."
+}
+
+impl From<Unavailable> for Refusal {
+    fn from(reason: Unavailable) -> Self {
+        Self::new(
+            Code::CredentialUnavailable,
+            format!("The request was not sent: {reason}."),
+        )
+    }
+}

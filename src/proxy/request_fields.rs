@@ -1,0 +1,96 @@
+//! Which of the agent's header fields go up.
+//!
+//! An agent can never override, duplicate or observe a field that egressd sets: every such name is dropped first, in any spelling
+//! that some upstream might read as the same name (`_` for `-`), and the `Connection` header can only nominate the agent's own.
+
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName};
+
+use crate::domain::Connection;
+use crate::upstream::Field;
+
+/// What is dropped from every request, in lower case.
+fn is_dropped_by_name(name: &str, allow_cookies: bool) -> bool {
+    match name {
+        // Hop-by-hop (RFC 9110 §7.6.1), and framing, which is made anew.
+        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "content-length" | "host"
+        | "expect" | "http2-settings" | "proxy"
+        // Credentials are ours alone, and so is the request id.
+        | "authorization" | "x-webhook-signature" | "x-request-id"
+        // Who asked, from where, by which way: not the agent's to say.
+        | "forwarded" | "x-real-ip" | "via" | "cdn-loop" | "origin" | "baggage"
+        // Another target or method than the one that was matched.
+        | "x-original-url" | "x-rewrite-url" | "x-http-method-override" | "x-http-method" | "x-method-override" => true,
+        "cookie" => !allow_cookies,
+        _ => name.starts_with("proxy-") || name.starts_with("x-forwarded-") || name.starts_with("sec-fetch-"),
+    }
+}
+
+/// Appends the agent's fields that may pass, unchanged and in order. Returns whether the agent sent a `User-Agent`.
+pub(super) fn pass<'r>(
+    headers: &'r HeaderMap,
+    connection: &Connection,
+    fields: &mut Vec<Field<'r>>,
+) -> bool {
+    let nominated = Nominated::by(headers);
+    let mut has_user_agent = false;
+    for (name, value) in headers {
+        if is_dropped(name, connection) || nominated.contains(name) {
+            continue;
+        }
+        has_user_agent |= name == http::header::USER_AGENT;
+        fields.push(Field {
+            name,
+            value: value.as_bytes(),
+            sensitive: false,
+        });
+    }
+    has_user_agent
+}
+
+/// Whether an agent's field of this name is dropped on this connection, whatever else the request says.
+pub(crate) fn is_dropped(name: &HeaderName, connection: &Connection) -> bool {
+    let sets = |spelling: &str| {
+        connection
+            .injected_names()
+            .any(|set| set.as_str() == spelling)
+    };
+    if is_dropped_by_name(name.as_str(), connection.allow_cookies) || sets(name.as_str()) {
+        return true;
+    }
+    if !name.as_str().contains('_') {
+        return false;
+    }
+    let other = name.as_str().replace('_', "-");
+    // A configured name may hold underscores of its own.
+    let sets_alike = || {
+        connection
+            .injected_names()
+            .any(|set| set.as_str().replace('_', "-") == other)
+    };
+    is_dropped_by_name(&other, connection.allow_cookies) || sets_alike()
+}
+
+/// The names that the agent's `Connection` header makes hop-by-hop.
+struct Nominated<'r>(Vec<&'r [u8]>);
+
+impl<'r> Nominated<'r> {
+    fn by(headers: &'r HeaderMap) -> Self {
+        let tokens = headers
+            .get_all(CONNECTION)
+            .iter()
+            .flat_map(|value| value.as_bytes().split(|b| *b == b','));
+        let names = tokens.map(<[u8]>::trim_ascii).filter(|token| {
+            !token.is_empty()
+                && !token.eq_ignore_ascii_case(b"keep-alive")
+                && !token.eq_ignore_ascii_case(b"close")
+        });
+        Self(names.collect())
+    }
+
+    fn contains(&self, name: &HeaderName) -> bool {
+        self.0
+            .iter()
+            .any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
+    }
+}

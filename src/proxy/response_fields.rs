@@ -1,0 +1,68 @@
+//! Which of the upstream's header fields go down.
+
+use http::header::{CONNECTION, CONTENT_LOCATION, LOCATION};
+use http::{HeaderMap, HeaderName};
+
+use super::location;
+use super::refusal::X_REQUEST_ID;
+use crate::domain::Connection;
+
+/// Hop-by-hop and framing fields, which are made anew, and what an upstream must not set in the agent's world: cookies, policies for a whole host (which here is
+/// egressd's), and anything that looks like a word of ours.
+fn is_dropped(name: &str, allow_cookies: bool) -> bool {
+    match name {
+        "connection"
+        | "keep-alive"
+        | "te"
+        | "trailer"
+        | "transfer-encoding"
+        | "upgrade"
+        | "content-length"
+        | "alt-svc"
+        | "strict-transport-security"
+        | "clear-site-data"
+        | "nel"
+        | "report-to"
+        | "x-request-id" => true,
+        "set-cookie" | "set-cookie2" => !allow_cookies,
+        _ => {
+            name.starts_with("access-control-")
+                || name.starts_with("proxy-")
+                || name.starts_with("x-egressd-")
+        }
+    }
+}
+
+/// Takes out what may not pass and rewrites what points into the upstream. `path` is the request's, behind the connection's id.
+pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection, path: &[u8]) {
+    let nominated = nominated(headers);
+    let dropped = |name: &&HeaderName| {
+        is_dropped(name.as_str(), connection.allow_cookies) || nominated.contains(*name)
+    };
+    if headers.keys().any(|name| dropped(&name)) {
+        let kept: HeaderMap = headers
+            .iter()
+            .filter(|(name, _)| !dropped(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        *headers = kept;
+    }
+    for name in [LOCATION, CONTENT_LOCATION] {
+        if let Some(value) = headers.get_mut(&name)
+            && let Some(rewritten) = location::rewrite(value.as_bytes(), connection, path)
+        {
+            *value = rewritten;
+        }
+    }
+    debug_assert!(!headers.contains_key(X_REQUEST_ID));
+}
+
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    let tokens = headers
+        .get_all(CONNECTION)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    tokens
+        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        .collect()
+}
