@@ -5,6 +5,7 @@
 
 mod check;
 mod schema;
+mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -46,6 +47,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run the proxy until SIGTERM or SIGINT
+    Serve(serve::Serve),
     /// Report every problem of the configuration at once
     Check(check::Check),
     /// Print the JSON Schema (draft 2020-12) of a connection file
@@ -63,6 +66,7 @@ pub fn run(
         Err(asked) => return usage(&asked, streams),
     };
     let done = match cli.command {
+        Command::Serve(serve) => serve.run(environment, streams),
         Command::Check(check) => check.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
     };
