@@ -1,0 +1,303 @@
+//! The canonical path: the one gate between the bytes of a request target and the matcher.
+//!
+//! A path that two programs could read differently is refused, never rewritten, so the bytes that
+//! are matched are the bytes that are sent. No lookup and no percent-decoding of a whole path
+//! lives here. Invariant: resolving a [`CanonicalPath`] as RFC 3986, section 5.2.4, does, before or
+//! after decoding its escapes, leaves every segment where it is.
+
+use super::refusal::{NotCanonical, NotCanonicalReason as Reason};
+use std::borrow::Cow;
+
+/// A path in a form that everybody reads alike, borrowed from the request target.
+///
+/// It starts with `/`, holds neither query nor fragment, and no segment of it is empty (but the
+/// last may be), a dot segment, not UTF-8, or encoded twice. An encoded slash is noted at first and
+/// judged later, since only the connection can say whether it is allowed: until
+/// [`allowing_encoded_slash`](Self::allowing_encoded_slash) was called, a path that holds one
+/// matches nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CanonicalPath<'a> {
+    raw: &'a [u8],
+    has_escape: bool,
+    /// Offset of the first `%2F`.
+    encoded_slash: Option<usize>,
+    encoded_slash_allowed: bool,
+}
+
+impl<'a> CanonicalPath<'a> {
+    /// Reads the raw path of a request target: from its leading slash up to, not including, `?`.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCanonical`] with the first reason found, from left to right.
+    pub fn parse(raw: &'a [u8]) -> Result<Self, NotCanonical> {
+        let mut path = Self {
+            raw,
+            has_escape: false,
+            encoded_slash: None,
+            encoded_slash_allowed: false,
+        };
+        if raw.first() != Some(&b'/') {
+            return Err(NotCanonical::new(Reason::NoLeadingSlash, raw, 0));
+        }
+        let (mut start, mut escaped) = (1, false);
+        for (at, &byte) in raw.iter().enumerate().skip(1) {
+            match class(byte) {
+                Class::Plain => {}
+                Class::Percent => escaped = true,
+                Class::Slash if start == at => {
+                    return Err(NotCanonical::new(Reason::EmptySegment, raw, at));
+                }
+                Class::Slash => {
+                    path.admit_segment(start, at, escaped)?;
+                    (start, escaped) = (at + 1, false);
+                }
+                Class::Refused(reason) => return Err(NotCanonical::new(reason, raw, at)),
+            }
+        }
+        if start < raw.len() {
+            path.admit_segment(start, raw.len(), escaped)?;
+        }
+        Ok(path)
+    }
+
+    /// Judges the segment `start..end`, which is not empty and holds plain bytes and escapes only.
+    #[inline]
+    fn admit_segment(
+        &mut self,
+        start: usize,
+        end: usize,
+        escaped: bool,
+    ) -> Result<(), NotCanonical> {
+        let segment = self.raw.get(start..end).unwrap_or_default();
+        if escaped {
+            return self.admit_escaped_segment(segment, start);
+        }
+        match segment {
+            [b'.' | b';', ..] => {
+                judge_piece(segment).map_err(|reason| NotCanonical::new(reason, self.raw, start))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn admit_escaped_segment(&mut self, segment: &[u8], start: usize) -> Result<(), NotCanonical> {
+        self.has_escape = true;
+        let decoded = decode(segment)
+            .map_err(|offset| NotCanonical::new(Reason::BadEscape, self.raw, start + offset))?;
+        judge_decoded(&decoded).map_err(|reason| NotCanonical::new(reason, self.raw, start))?;
+        if self.encoded_slash.is_none() && decoded.contains(&b'/') {
+            self.encoded_slash = find_encoded_slash(segment).map(|offset| start + offset);
+        }
+        Ok(())
+    }
+
+    /// The very bytes that were parsed, and that are to be sent.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &'a [u8] {
+        self.raw
+    }
+
+    /// Whether a segment holds `%2F`.
+    #[must_use]
+    pub const fn has_encoded_slash(&self) -> bool {
+        self.encoded_slash.is_some()
+    }
+
+    /// The path, if it holds no encoded slash.
+    ///
+    /// # Errors
+    ///
+    /// [`NotCanonicalReason::EncodedSlash`](Reason::EncodedSlash) at the first one.
+    pub fn without_encoded_slash(self) -> Result<Self, NotCanonical> {
+        match self.encoded_slash {
+            None => Ok(self),
+            Some(at) => Err(NotCanonical::new(Reason::EncodedSlash, self.raw, at)),
+        }
+    }
+
+    /// The same path with its encoded slashes taken as text of their segments.
+    #[must_use]
+    pub const fn allowing_encoded_slash(mut self) -> Self {
+        self.encoded_slash_allowed = true;
+        self
+    }
+
+    /// Whether an encoded slash is still waiting for its verdict.
+    pub(super) const fn awaits_verdict(&self) -> bool {
+        self.encoded_slash.is_some() && !self.encoded_slash_allowed
+    }
+
+    /// Whether any segment holds an escape; may be true of the rest of a path that held one.
+    pub(super) const fn has_escape(&self) -> bool {
+        self.has_escape
+    }
+
+    /// The first segment as it was written, and the path that begins at the slash behind it:
+    /// `/id` has none, `/id/` has `/`.
+    #[must_use]
+    pub fn split_first_segment(&self) -> (&'a [u8], Option<Self>) {
+        let text = self.raw.get(1..).unwrap_or_default();
+        let Some(end) = memchr::memchr(b'/', text) else {
+            return (text, None);
+        };
+        let (first, raw) = text.split_at_checked(end).unwrap_or((text, &[]));
+        let encoded_slash = self
+            .encoded_slash
+            .and_then(|at| match at.checked_sub(end + 1) {
+                Some(offset) => Some(offset),
+                None => find_encoded_slash(raw),
+            });
+        (
+            first,
+            Some(Self {
+                raw,
+                encoded_slash,
+                ..*self
+            }),
+        )
+    }
+
+    /// The segments as they were written, in order; the last is empty behind a trailing slash.
+    pub fn segments(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.raw
+            .get(1..)
+            .unwrap_or_default()
+            .split(|&byte| byte == b'/')
+    }
+}
+
+/// The text of a segment: borrowed unless it holds an escape. A bad escape, which no segment of a
+/// [`CanonicalPath`] holds, leaves the whole segment as it is, as Go does in patterns.
+#[must_use]
+pub fn decoded(segment: &[u8]) -> Cow<'_, [u8]> {
+    if !segment.contains(&b'%') {
+        return Cow::Borrowed(segment);
+    }
+    decode(segment).map_or(Cow::Borrowed(segment), Cow::Owned)
+}
+
+/// The bytes of a segment with its escapes decoded, one by one, for comparing without allocating.
+pub(super) fn decoded_bytes(segment: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = segment;
+    std::iter::from_fn(move || {
+        let (byte, length) = first_decoded(rest)?;
+        rest = rest.get(length..).unwrap_or_default();
+        Some(byte)
+    })
+}
+
+fn first_decoded(text: &[u8]) -> Option<(u8, usize)> {
+    match *text {
+        [] => None,
+        [b'%', high, low, ..] => Some(match (hex(high), hex(low)) {
+            (Some(high), Some(low)) => (high << 4 | low, 3),
+            _ => (b'%', 1),
+        }),
+        [byte, ..] => Some((byte, 1)),
+    }
+}
+
+/// Decodes every escape once; `Err` is the offset of the first bad one.
+fn decode(segment: &[u8]) -> Result<Vec<u8>, usize> {
+    let mut text = Vec::with_capacity(segment.len());
+    let mut at = 0;
+    while let Some((byte, length)) = segment.get(at..).and_then(first_decoded) {
+        if length == 1 && byte == b'%' {
+            return Err(at);
+        }
+        text.push(byte);
+        at += length;
+    }
+    Ok(text)
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+fn find_encoded_slash(text: &[u8]) -> Option<usize> {
+    text.windows(3)
+        .position(|three| three.eq_ignore_ascii_case(b"%2f"))
+}
+
+/// Judges the text of one segment after decoding. Slashes in it were encoded ones; what lies
+/// between them must be as harmless as a segment, should somebody decode before splitting.
+pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
+    if std::str::from_utf8(text).is_err() {
+        return Err(Reason::InvalidUtf8);
+    }
+    if text.contains(&b'\\') {
+        return Err(Reason::Backslash);
+    }
+    if text.iter().any(u8::is_ascii_control) {
+        return Err(Reason::Control);
+    }
+    let is_escape =
+        |three: &[u8]| matches!(*three, [b'%', a, b] if hex(a).is_some() && hex(b).is_some());
+    if text.windows(3).any(is_escape) {
+        return Err(Reason::DoubleEncoding);
+    }
+    if !text.contains(&b'/') {
+        return judge_piece(text);
+    }
+    text.split(|&byte| byte == b'/')
+        .try_for_each(|piece| match judge_piece(piece) {
+            Err(Reason::EmptySegment | Reason::EmptyBeforeSemicolon) => {
+                Err(Reason::EncodedSlashAtEdge)
+            }
+            verdict => verdict,
+        })
+}
+
+/// What stands before the first `;` decides, since some servers cut the rest off.
+fn judge_piece(piece: &[u8]) -> Result<(), Reason> {
+    let mut parts = piece.splitn(2, |&byte| byte == b';');
+    match (parts.next().unwrap_or_default(), parts.next()) {
+        (b"." | b"..", _) => Err(Reason::DotSegment),
+        (b"", None) => Err(Reason::EmptySegment),
+        (b"", Some(_)) => Err(Reason::EmptyBeforeSemicolon),
+        _ => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Class {
+    Plain,
+    Slash,
+    Percent,
+    Refused(Reason),
+}
+
+/// What a raw byte may be in a path; compiles to a table. `[` and `]` pass, as in Go.
+#[inline]
+const fn class(byte: u8) -> Class {
+    match byte {
+        b'/' => Class::Slash,
+        b'%' => Class::Percent,
+        b'\\' => Class::Refused(Reason::Backslash),
+        0x00..=0x1f | 0x7f => Class::Refused(Reason::Control),
+        0x80..=0xff
+        | b' '
+        | b'"'
+        | b'#'
+        | b'<'
+        | b'>'
+        | b'?'
+        | b'^'
+        | b'`'
+        | b'{'
+        | b'|'
+        | b'}' => Class::Refused(Reason::IllegalByte),
+        _ => Class::Plain,
+    }
+}
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

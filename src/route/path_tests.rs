@@ -1,0 +1,385 @@
+//! What the gate admits and what it refuses, as tables.
+
+use super::*;
+use proptest::prelude::*;
+
+fn reason(path: &str) -> Option<Reason> {
+    CanonicalPath::parse(path.as_bytes())
+        .err()
+        .map(|refused| refused.reason)
+}
+
+fn all_refused(reason_expected: Reason, paths: &[&str]) {
+    for path in paths {
+        assert_eq!(reason(path), Some(reason_expected), "{path}");
+        let inner = format!("/id{path}/x");
+        assert_eq!(reason(&inner), Some(reason_expected), "{inner}");
+    }
+}
+
+#[test]
+fn ordinary_paths_pass_as_they_are() {
+    for path in [
+        "/",
+        "/a",
+        "/a/",
+        "/a/b.c",
+        "/...",
+        "/.a",
+        "/a.",
+        "/..a",
+        "/a..",
+        "/a;v=1",
+        "/a;..",
+        "/a%3B..",
+        "/~u/@me/a+b",
+        "/a:b/!$&'()*,=/[x]",
+        "/%31",
+        "/%c3%a9",
+        "/%EF%BC%8E",
+        "/100%25",
+        "/%25zz",
+        "/a%20b",
+        "/%7Bx%7D",
+        "/...;x",
+    ] {
+        let parsed = CanonicalPath::parse(path.as_bytes())
+            .unwrap_or_else(|refused| panic!("{path}: {refused}"));
+        assert_eq!(parsed.as_bytes(), path.as_bytes());
+        assert!(!parsed.has_encoded_slash());
+        assert_eq!(parsed.without_encoded_slash(), Ok(parsed));
+    }
+}
+
+#[test]
+fn dot_segments_are_refused() {
+    // F-51
+    all_refused(
+        Reason::DotSegment,
+        &[
+            "/..",
+            "/.",
+            "/./a",
+            "/../a",
+            "/a/../b",
+            "/a/.",
+            "/%2e%2e",
+            "/.%2E",
+            "/%2E.",
+            "/%2e",
+            "/a/%2e%2e/b",
+        ],
+    );
+    // F-57
+    all_refused(
+        Reason::DotSegment,
+        &[
+            "/..;",
+            "/..;/admin",
+            "/.;x",
+            "/..%3B",
+            "/%2e%2e;x",
+            "/%2e%2e%3bx",
+            "/..;a=b;c",
+        ],
+    );
+}
+
+#[test]
+fn empty_segments_are_refused() {
+    // F-56
+    all_refused(
+        Reason::EmptySegment,
+        &["//", "//evil.com/x", "/api//users", "/a//"],
+    );
+    // F-57
+    all_refused(
+        Reason::EmptyBeforeSemicolon,
+        &["/;x", "/;", "/%3Bx", "/%3b", "/a/;jsessionid=1"],
+    );
+}
+
+#[test]
+fn encoded_slashes_wait_for_the_connection() {
+    // F-52
+    for path in ["/a%2Fb", "/a%2fb/c", "/x/a%2Fb%2fc", "/a;%2Fb", "/...%2Fb"] {
+        let parsed = CanonicalPath::parse(path.as_bytes()).expect(path);
+        assert!(parsed.has_encoded_slash(), "{path}");
+        assert!(parsed.awaits_verdict());
+        assert!(!parsed.allowing_encoded_slash().awaits_verdict());
+        let refused = parsed.without_encoded_slash().expect_err(path);
+        assert_eq!(refused.reason, Reason::EncodedSlash);
+        assert_eq!(
+            path.get(refused.at..refused.at + 3)
+                .map(str::to_lowercase)
+                .as_deref(),
+            Some("%2f")
+        );
+    }
+}
+
+#[test]
+fn encoded_slashes_around_dots_or_nothing_are_always_refused() {
+    // F-52
+    all_refused(
+        Reason::DotSegment,
+        &[
+            "/..%2f",
+            "/a%2F..",
+            "/a%2f%2e%2Fb",
+            "/..;x%2Fa",
+            "/a%2F..%3Bx%2Fb",
+            "/.%2Fa",
+        ],
+    );
+    all_refused(
+        Reason::EncodedSlashAtEdge,
+        &[
+            "/%2f..%2f",
+            "/a%2F",
+            "/%2Fa",
+            "/a%2F%2Fb",
+            "/a%2F;x%2Fb",
+            "/;x%2Fb",
+        ],
+    );
+    // F-63
+    all_refused(Reason::EncodedSlashAtEdge, &["/%2F", "/%2f", "/%2F%2F"]);
+}
+
+#[test]
+fn backslashes_and_controls_are_refused() {
+    // F-53
+    all_refused(
+        Reason::Backslash,
+        &["/..%5c", "/\\..\\", "/a\\b", "/a%5Cb", "/%5c"],
+    );
+    // F-58
+    all_refused(
+        Reason::Control,
+        &[
+            "/%00",
+            "/a%0d%0ab",
+            "/a%1f",
+            "/%7f",
+            "/a\0",
+            "/a\tb",
+            "/a\x7f",
+            "/a%09",
+        ],
+    );
+}
+
+#[test]
+fn every_control_is_refused_raw_and_encoded() {
+    // F-58
+    for byte in (0..=0x1f).chain([0x7f]) {
+        assert_eq!(reason(&format!("/a%{byte:02x}b")), Some(Reason::Control));
+        let refused = CanonicalPath::parse(&[b'/', byte]).expect_err("a raw control");
+        assert_eq!((refused.reason, refused.at), (Reason::Control, 1));
+    }
+}
+
+#[test]
+fn escapes_are_read_once_and_must_be_whole() {
+    // F-54
+    all_refused(
+        Reason::DoubleEncoding,
+        &[
+            "/%252e%252e",
+            "/%252f",
+            "/%255C",
+            "/%2541",
+            "/%25%34%31",
+            "/a%252Fb",
+            "/%25252e",
+        ],
+    );
+    // F-58
+    all_refused(
+        Reason::BadEscape,
+        &["/%zz", "/%2", "/%", "/a%b", "/%2%35", "/%2g", "/a%+1"],
+    );
+    // F-55
+    all_refused(
+        Reason::InvalidUtf8,
+        &[
+            "/%c0%ae",
+            "/%ff",
+            "/%c3",
+            "/%C3/%A9",
+            "/%ed%a0%80",
+            "/%e0%80%af",
+        ],
+    );
+}
+
+#[test]
+fn bytes_outside_the_alphabet_are_refused() {
+    // F-59
+    all_refused(
+        Reason::IllegalByte,
+        &[
+            "/{", "/}", "/a\"", "/a|b", "/a^", "/<", "/>", "/`", "/é", "/a b", "/a?b", "/日本",
+        ],
+    );
+    // F-60
+    all_refused(Reason::IllegalByte, &["/#/../admin", "/a#b"]);
+    for byte in 0x80..=0xff {
+        assert!(CanonicalPath::parse(&[b'/', b'a', byte]).is_err());
+    }
+}
+
+#[test]
+fn a_path_begins_with_a_slash() {
+    for path in ["", "a", "*", "a/b", "http://h/x", "%2Fa"] {
+        assert_eq!(reason(path), Some(Reason::NoLeadingSlash), "{path}");
+    }
+}
+
+#[test]
+fn the_first_segment_splits_off() {
+    let split = |path: &'static str| {
+        let parsed = CanonicalPath::parse(path.as_bytes()).expect(path);
+        let (first, rest) = parsed.split_first_segment();
+        (
+            first,
+            rest.map(|rest| (rest.as_bytes(), rest.encoded_slash)),
+        )
+    };
+    assert_eq!(split("/id"), (&b"id"[..], None));
+    assert_eq!(split("/"), (&b""[..], None));
+    assert_eq!(split("/id/"), (&b"id"[..], Some((&b"/"[..], None))));
+    assert_eq!(split("/id/a/b"), (&b"id"[..], Some((&b"/a/b"[..], None))));
+    assert_eq!(
+        split("/id/a%2Fb"),
+        (&b"id"[..], Some((&b"/a%2Fb"[..], Some(2))))
+    );
+    assert_eq!(
+        split("/i%2Fd/ab"),
+        (&b"i%2Fd"[..], Some((&b"/ab"[..], None)))
+    );
+    assert_eq!(
+        split("/i%2Fd/x/a%2fb"),
+        (&b"i%2Fd"[..], Some((&b"/x/a%2fb"[..], Some(4))))
+    );
+}
+
+#[test]
+fn refusals_say_where_and_what_instead() {
+    let shown = |path: &[u8]| CanonicalPath::parse(path).expect_err("refused").to_string();
+    assert_eq!(
+        shown(b"/crm/.."),
+        "segment 2 `..` is a dot segment; write the resolved path"
+    );
+    assert_eq!(
+        shown(b"/crm//x"),
+        "segment 2 is empty; write one slash, not several"
+    );
+    assert_eq!(
+        shown(b"/a\x1b[0m"),
+        "segment 1 `a\\x1b[0m` holds a control character; leave it out"
+    );
+    assert_eq!(
+        shown(b"/a|b"),
+        "segment 1 holds a raw byte that must be percent-encoded; write it as `%7C`"
+    );
+    let long = [b"/".as_slice(), &[b'a'; 5_000], b"%00"].concat();
+    assert!(shown(&long).len() < 120);
+    let at = |path: &str| {
+        CanonicalPath::parse(path.as_bytes())
+            .expect_err("refused")
+            .at
+    };
+    assert_eq!(
+        (at("/a/%zz"), at("/a/b%zz"), at("/a/../b"), at("/a//b")),
+        (3, 4, 3, 3)
+    );
+}
+
+fn unreserved_decoded(path: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut rest = path;
+    while let Some((byte, length)) = first_decoded(rest) {
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        let (taken, behind) = rest.split_at(length);
+        if plain {
+            text.push(byte)
+        } else {
+            text.extend(taken.to_ascii_uppercase())
+        }
+        rest = behind;
+    }
+    text
+}
+
+/// RFC 3986, section 5.2.4, to the letter.
+fn dots_removed(path: &[u8]) -> Vec<u8> {
+    let (mut input, mut output) = (path.to_vec(), Vec::new());
+    while !input.is_empty() {
+        if input.starts_with(b"../") {
+            input.drain(..3);
+        } else if input.starts_with(b"./") || input.starts_with(b"/./") {
+            input.drain(..2);
+        } else if input == b"/." {
+            input.truncate(1);
+        } else if input.starts_with(b"/../") || input == b"/.." {
+            input.drain(..3);
+            if input.is_empty() {
+                input.push(b'/');
+            }
+            output.truncate(output.iter().rposition(|&byte| byte == b'/').unwrap_or(0));
+        } else if input == b"." || input == b".." {
+            input.clear();
+        } else {
+            let end = input
+                .iter()
+                .skip(1)
+                .position(|&byte| byte == b'/')
+                .map_or(input.len(), |at| at + 1);
+            output.extend(input.drain(..end));
+        }
+    }
+    output
+}
+
+fn hostile_path() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        prop::sample::select(vec![
+            "/", "/", "a", ".", "..", "%2e", "%2E", "%2F", "%2f", ";", "%3B", "%25", "2e", "%5c",
+            "\\", "%00", "%41", "%c3%a9", "%c0%ae", "//", "#", "{", "é", "%zz", "%",
+        ])
+        .prop_map(|text| text.as_bytes().to_vec()),
+        any::<u8>().prop_map(|byte| vec![byte]),
+    ];
+    prop::collection::vec(piece, 0..12).prop_map(|pieces| [b"/".to_vec(), pieces.concat()].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    // F-67
+    #[test]
+    fn normalising_an_admitted_path_changes_nothing(path in hostile_path()) {
+        let Ok(parsed) = CanonicalPath::parse(&path) else { return Ok(()) };
+        prop_assert_eq!(dots_removed(&path), path.clone());
+        let normal = unreserved_decoded(&path);
+        prop_assert_eq!(dots_removed(&normal), normal.clone());
+        let decoded_all = decode(&path).expect("escapes are whole");
+        prop_assert_eq!(dots_removed(&decoded_all), decoded_all);
+        let again = CanonicalPath::parse(&normal).expect("its normal form passes too");
+        prop_assert_eq!(again.segments().count(), parsed.segments().count());
+        for (one, other) in parsed.segments().zip(again.segments()) {
+            prop_assert_eq!(decoded(one), decoded(other));
+            prop_assert_eq!(decoded_bytes(one).collect::<Vec<_>>(), decoded(one).into_owned());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_gate_fail(path in prop::collection::vec(any::<u8>(), 0..64)) {
+        if let Err(refused) = CanonicalPath::parse(&path) {
+            prop_assert!(refused.at <= path.len());
+            prop_assert!(!refused.to_string().chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! A pattern that egressd accepts: what Go takes, without a host and with one of seven methods.
+
+use super::invalid::{InvalidPattern, InvalidPatternKind as Kind};
+use super::method::{Method, MethodSet};
+use super::path;
+use super::refusal::NotCanonicalReason;
+use super::syntax::{Segment, Syntax};
+use std::fmt;
+
+/// One `http.ServeMux` pattern, `[METHOD ]/[PATH]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    text: Box<str>,
+    method: Option<Method>,
+    segments: Box<[Segment]>,
+}
+
+impl Pattern {
+    /// Parses a pattern exactly where Go does; then a host, and a method other than the seven, are
+    /// refused.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidPattern`] with the first mistake.
+    pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
+        let syntax = Syntax::parse(text.as_bytes())?;
+        let method = match Method::parse(syntax.method) {
+            None if !syntax.method.is_empty() => {
+                return Err(InvalidPattern::new(
+                    Kind::UnsupportedMethod,
+                    0,
+                    syntax.method,
+                ));
+            }
+            method => method,
+        };
+        if !syntax.host.is_empty() {
+            let behind_method = text.bytes().skip(syntax.method.len());
+            let blanks = behind_method
+                .take_while(|byte| matches!(byte, b' ' | b'\t'))
+                .count();
+            return Err(InvalidPattern::new(
+                Kind::Host,
+                syntax.method.len() + blanks,
+                syntax.host,
+            ));
+        }
+        Ok(Self {
+            text: text.into(),
+            method,
+            segments: syntax.segments.into(),
+        })
+    }
+
+    /// The pattern as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The method that was written, if any.
+    #[must_use]
+    pub const fn method(&self) -> Option<Method> {
+        self.method
+    }
+
+    /// The path's segments, at least one; literals are decoded.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The methods that the pattern admits: GET also HEAD, no method all seven.
+    #[must_use]
+    pub const fn methods(&self) -> MethodSet {
+        MethodSet::admitted_by(self.method)
+    }
+
+    /// Why no canonical path can ever match, if none can. With `allow_encoded_slash`, a literal may
+    /// hold a slash; else a path that would match it is refused first.
+    #[must_use]
+    pub fn never_matches(&self, allow_encoded_slash: bool) -> Option<NeverMatches> {
+        let last = self.segments.len();
+        (1..).zip(&self.segments).find_map(|(segment, kind)| {
+            let reason = match kind {
+                Segment::Literal(text) => path::judge_decoded(text).err().or_else(|| {
+                    (!allow_encoded_slash && text.contains(&b'/'))
+                        .then_some(NotCanonicalReason::EncodedSlash)
+                }),
+                Segment::End => (segment < last).then_some(NotCanonicalReason::EncodedSlashAtEdge),
+                Segment::Wildcard(_) | Segment::Remainder(_) => None,
+            };
+            reason.map(|reason| NeverMatches { segment, reason })
+        })
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// A literal of a pattern that no canonical path holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NeverMatches {
+    /// Which segment, counted from 1.
+    pub segment: usize,
+    /// Why a path with this segment is refused.
+    pub reason: NotCanonicalReason,
+}
+
+impl fmt::Display for NeverMatches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use NotCanonicalReason as Reason;
+        let what = match self.reason {
+            Reason::EmptySegment => "is empty",
+            Reason::DotSegment => "is a dot segment",
+            Reason::EmptyBeforeSemicolon => "is empty before its `;`",
+            Reason::Backslash => "holds a backslash",
+            Reason::Control => "holds a control character",
+            Reason::EncodedSlash => "holds an encoded slash, which the connection does not allow",
+            Reason::EncodedSlashAtEdge => "has nothing on one side of an encoded slash",
+            Reason::DoubleEncoding => "holds an escape again once it is decoded",
+            Reason::InvalidUtf8 => "is not UTF-8 once it is decoded",
+            // Literals are judged decoded, so these three cannot come up.
+            Reason::NoLeadingSlash | Reason::BadEscape | Reason::IllegalByte => "is not canonical",
+        };
+        write!(
+            f,
+            "never matches: segment {} {what}, and such paths are refused",
+            self.segment
+        )
+    }
+}
+
+#[cfg(test)]
+#[path = "pattern_tests.rs"]
+mod tests;
