@@ -26,7 +26,8 @@ pub enum Lookup {
 ///
 /// A lookup costs as much as the path and the patterns have segments in common, not as there are
 /// patterns, and never more than [`WALK_LIMIT`] nodes. If the list has overlapping pairs and the
-/// first match takes part in one, all matches are compared, each with each at worst.
+/// first match takes part in one, the walk goes on to the end, and each match is compared with those
+/// before it that nothing beats.
 #[derive(Debug)]
 pub struct RouteTable {
     patterns: Vec<Pattern>,
@@ -104,7 +105,13 @@ impl RouteTable {
                     if found.is_empty() && !self.overlaps(index) {
                         return Lookup::Found(index);
                     }
-                    found.push(index);
+                    // What is more specific came earlier, so nothing that is kept is beaten later on.
+                    if !found
+                        .iter()
+                        .any(|&earlier| self.is_more_specific(earlier, index))
+                    {
+                        found.push(index);
+                    }
                 }
                 Step::MatchedWithSlash(place) => {
                     trailing_slash =
@@ -112,7 +119,7 @@ impl RouteTable {
                 }
             }
         }
-        match self.first_of_most_specific(found) {
+        match found.into_iter().min() {
             Some(index) => Lookup::Found(index),
             None if !methods.is_empty() => Lookup::MethodNotAllowed(methods),
             None => Lookup::NotFound { trailing_slash },
@@ -125,19 +132,11 @@ impl RouteTable {
             .is_none_or(|marked| marked.get(index).is_none_or(|&mark| mark))
     }
 
-    fn first_of_most_specific(&self, mut found: Vec<usize>) -> Option<usize> {
-        found.sort_unstable();
-        let beats = |&other: &usize, index: usize| match (
-            self.patterns.get(other),
-            self.patterns.get(index),
-        ) {
-            (Some(other), Some(pattern)) => relation(other, pattern) == Relation::MoreSpecific,
+    fn is_more_specific(&self, one: usize, other: usize) -> bool {
+        match (self.patterns.get(one), self.patterns.get(other)) {
+            (Some(one), Some(other)) => relation(one, other) == Relation::MoreSpecific,
             _ => false,
-        };
-        found
-            .iter()
-            .copied()
-            .find(|&index| !found.iter().any(|other| beats(other, index)))
+        }
     }
 }
 
