@@ -2,5 +2,7 @@
 
 mod dialling;
 mod handshakes;
+mod http2_exchanges;
+mod http2_faults;
 mod names;
 mod world;

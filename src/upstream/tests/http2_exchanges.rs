@@ -1,0 +1,335 @@
+//! HTTP/2 exchanges with a server that behaves: what goes up, what comes down.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::SendResponse;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Empty, Full};
+use tokio::io::DuplexStream;
+use tokio::sync::oneshot;
+
+use crate::upstream::failure::{AgentFault, ProtocolFault};
+use crate::upstream::http2::{Session, Unanswered};
+use crate::upstream::{Failure, Field, Framing, RequestHead};
+
+type Asked = (Request<RecvStream>, SendResponse<Bytes>);
+
+/// A session with a server that does what `serve` does with each request.
+pub(super) async fn session<F, S>(mut serve: S) -> Session
+where
+    S: FnMut(Asked) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        let mut connection = h2::server::handshake(far).await.unwrap();
+        while let Some(Ok(asked)) = connection.accept().await {
+            tokio::spawn(serve(asked));
+        }
+    });
+    Session::over::<DuplexStream>(near).await.unwrap()
+}
+
+pub(super) fn get<'a>(method: &'a Method, fields: &'a [Field<'a>]) -> RequestHead<'a> {
+    RequestHead {
+        method,
+        target: "/a%20b/?q=%zz",
+        authority: "upstream.test:8443",
+        fields,
+        framing: Framing::Absent,
+    }
+}
+
+pub(super) fn nothing() -> impl Body<Data = Bytes, Error = Failure> + Send + 'static {
+    Empty::new().map_err(never)
+}
+
+fn never(infallible: Infallible) -> Failure {
+    match infallible {}
+}
+
+#[tokio::test]
+async fn a_head_goes_up_as_it_is() {
+    let (tell, told) = oneshot::channel();
+    let mut tell = Some(tell);
+    let session = session(move |(request, mut respond)| {
+        let _ = tell.take().unwrap().send(request.into_parts().0);
+        let _ = respond.send_response(Response::new(()), true);
+        async {}
+    })
+    .await;
+    let (plain, secret) = (
+        HeaderName::from_static("x-plain"),
+        HeaderName::from_static("authorization"),
+    );
+    let field = |name, value, sensitive| Field {
+        name,
+        value,
+        sensitive,
+    };
+    let fields = [
+        field(&plain, b"1", false),
+        field(&secret, b"Bearer \xfftoken", true),
+        field(&plain, b"2", false),
+    ];
+    let head = get(&Method::POST, &fields);
+    session.exchange(&head, nothing()).await.unwrap();
+    let seen = told.await.unwrap();
+    assert_eq!(seen.method, Method::POST);
+    assert_eq!(
+        seen.uri.to_string(),
+        "https://upstream.test:8443/a%20b/?q=%zz"
+    );
+    let names: Vec<&str> = seen.headers.keys().map(HeaderName::as_str).collect();
+    assert_eq!(names, ["x-plain", "authorization"]);
+    let values: Vec<_> = seen.headers.get_all("x-plain").iter().collect();
+    assert_eq!(values, ["1", "2"]);
+    assert_eq!(
+        seen.headers["authorization"].as_bytes(),
+        b"Bearer \xfftoken"
+    );
+}
+
+#[tokio::test]
+async fn a_body_is_announced_as_its_framing_says() {
+    let session = session(|(mut request, mut respond)| async move {
+        let length = request.headers().get("content-length").cloned();
+        let mut response = Response::new(());
+        if let Some(length) = length {
+            response.headers_mut().insert("x-length", length);
+        }
+        let mut up = respond.send_response(response, false).unwrap();
+        while let Some(data) = request.body_mut().data().await {
+            let data = data.unwrap();
+            let _ = request
+                .body_mut()
+                .flow_control()
+                .release_capacity(data.len());
+            up.send_data(data, false).unwrap();
+        }
+        up.send_data(Bytes::new(), true).unwrap();
+    })
+    .await;
+    for (framing, announced) in [
+        (Framing::Length(5), Some("5")),
+        (Framing::Chunked, None),
+        (Framing::Absent, None),
+    ] {
+        let head = RequestHead {
+            framing,
+            ..get(&Method::POST, &[])
+        };
+        let body = Full::new(Bytes::from_static(b"hello")).map_err(never);
+        let response = session.exchange(&head, body).await.unwrap();
+        let length = response.headers().get("x-length").cloned();
+        assert_eq!(length.as_ref().map(|v| v.to_str().unwrap()), announced);
+        let echoed = response.into_body().collect().await.unwrap();
+        assert_eq!(echoed.to_bytes(), "hello");
+    }
+    let head = RequestHead {
+        framing: Framing::Length(0),
+        ..get(&Method::POST, &[])
+    };
+    let response = session.exchange(&head, nothing()).await.unwrap();
+    assert_eq!(response.headers()["x-length"], "0");
+    let head = get(&Method::POST, &[]);
+    let response = session.exchange(&head, nothing()).await.unwrap();
+    assert!(!response.headers().contains_key("x-length"));
+}
+
+fn trailers() -> HeaderMap {
+    HeaderMap::from_iter([(HeaderName::from_static("x-trailer"), "1".parse().unwrap())])
+}
+
+#[tokio::test]
+async fn trailers_are_dropped_in_both_directions() {
+    let (tell, told) = oneshot::channel();
+    let mut tell = Some(tell);
+    let session = session(move |(mut request, mut respond)| {
+        let tell = tell.take().unwrap();
+        async move {
+            while let Some(Ok(_)) = request.body_mut().data().await {}
+            let _ = tell.send(request.body_mut().trailers().await.unwrap());
+            let mut up = respond.send_response(Response::new(()), false).unwrap();
+            up.send_data(Bytes::from_static(b"body"), false).unwrap();
+            up.send_trailers(trailers()).unwrap();
+        }
+    })
+    .await;
+    let frames = [
+        Ok(Frame::data(Bytes::from_static(b"x"))),
+        Ok(Frame::trailers(trailers())),
+    ];
+    let body = Scripted(frames.into_iter().collect());
+    let head = RequestHead {
+        framing: Framing::Chunked,
+        ..get(&Method::POST, &[])
+    };
+    let response = session.exchange(&head, body).await.unwrap();
+    let down = response.into_body().collect().await.unwrap();
+    assert!(down.trailers().is_none());
+    assert_eq!(down.to_bytes(), "body");
+    assert_eq!(told.await.unwrap(), None);
+}
+
+/// A body of these frames.
+struct Scripted(std::collections::VecDeque<Result<Frame<Bytes>, Failure>>);
+
+impl Body for Scripted {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        Poll::Ready(self.0.pop_front())
+    }
+}
+
+#[tokio::test]
+async fn some_responses_have_no_body() {
+    let session = session(|(request, mut respond)| async move {
+        let status = match request.method().as_str() {
+            "DELETE" => StatusCode::NO_CONTENT,
+            "PUT" => StatusCode::NOT_MODIFIED,
+            _ => StatusCode::OK,
+        };
+        let response = Response::builder().status(status);
+        let response = response.header("content-length", "1234").body(()).unwrap();
+        let _ = respond.send_response(response, true);
+    })
+    .await;
+    for method in [Method::HEAD, Method::PUT] {
+        let head = get(&method, &[]);
+        let response = session.exchange(&head, nothing()).await.unwrap();
+        assert_eq!(response.headers()["content-length"], "1234");
+        assert!(response.body().is_end_stream());
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "");
+    }
+}
+
+async fn answered(response: Response<()>) -> Result<(), Unanswered> {
+    let mut response = Some(response);
+    let session = session(move |(_, mut respond)| {
+        let _ = respond.send_response(response.take().unwrap(), true);
+        async {}
+    })
+    .await;
+    let head = get(&Method::GET, &[]);
+    session.exchange(&head, nothing()).await.map(drop)
+}
+
+#[tokio::test]
+async fn heads_that_are_no_http() {
+    let with = |fields: &[(&str, &str)]| {
+        let mut response = Response::builder();
+        for (name, value) in fields {
+            response = response.header(*name, *value);
+        }
+        response.body(()).unwrap()
+    };
+    let length = "content-length";
+    for (lengths, fault) in [
+        (&[(length, "0"), (length, "0")][..], None),
+        (&[(length, "0, 0")], Some(ProtocolFault::Framing)),
+        (
+            &[(length, "0"), (length, "7")],
+            Some(ProtocolFault::Framing),
+        ),
+        (&[(length, "+0")], Some(ProtocolFault::Framing)),
+    ] {
+        let failure = answered(with(lengths)).await.err().map(|u| u.failure);
+        let expected = fault.map(Failure::Protocol);
+        // h2 itself refuses what it cannot read as one number.
+        let refused = Some(Failure::Protocol(ProtocolFault::Http2));
+        assert!(failure == expected || (fault.is_some() && failure == refused));
+    }
+    let mut odd = Response::new(());
+    *odd.status_mut() = StatusCode::from_u16(600).unwrap();
+    let failure = answered(odd).await.unwrap_err().failure;
+    assert_eq!(failure, Failure::Protocol(ProtocolFault::Head));
+    let many: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|name| (&**name, "")).collect();
+    let failure = answered(with(&many)).await.unwrap_err().failure;
+    assert_eq!(failure, Failure::Protocol(ProtocolFault::HeadTooLarge));
+}
+
+#[tokio::test]
+async fn the_agents_fault_is_told_and_the_stream_is_reset() {
+    let (tell, told) = oneshot::channel();
+    let mut tell = Some(tell);
+    let session = session(move |(mut request, respond)| {
+        let tell = tell.take().unwrap();
+        async move {
+            let reset = loop {
+                match request.body_mut().data().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => break error.is_reset(),
+                    None => break false,
+                }
+            };
+            let _ = tell.send(reset);
+            drop(respond);
+        }
+    })
+    .await;
+    let gone = Failure::Agent(AgentFault::Gone);
+    let frames = [Ok(Frame::data(Bytes::from_static(b"x"))), Err(gone)];
+    let head = RequestHead {
+        framing: Framing::Length(100),
+        ..get(&Method::POST, &[])
+    };
+    let body = Scripted(frames.into_iter().collect());
+    let unanswered = session.exchange(&head, body).await.err().unwrap();
+    assert_eq!(unanswered, Unanswered::from(gone));
+    assert!(told.await.unwrap(), "the upstream took the body for whole");
+    assert!(session.is_usable());
+}
+
+/// A body that never ends.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_dropped_exchange_resets_its_stream_though_its_body_would_go_on() {
+    let (tell, told) = oneshot::channel();
+    let (begin, begun) = oneshot::channel();
+    let mut channels = Some((tell, begin));
+    let session = session(move |(mut request, mut respond)| {
+        let (tell, begin) = channels.take().unwrap();
+        async move {
+            let _up = respond.send_response(Response::new(()), false).unwrap();
+            let _ = begin.send(());
+            let end = request.body_mut().data().await;
+            let _ = tell.send(matches!(end, Some(Err(error)) if error.is_reset()));
+        }
+    })
+    .await;
+    let head = RequestHead {
+        framing: Framing::Chunked,
+        ..get(&Method::POST, &[])
+    };
+    let response = session.exchange(&head, Endless).await.unwrap();
+    begun.await.unwrap();
+    drop(response);
+    assert!(told.await.unwrap());
+    assert!(session.is_usable());
+}

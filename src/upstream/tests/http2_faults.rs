@@ -1,0 +1,342 @@
+//! HTTP/2 servers that misbehave, frame by frame (F-136). None of them may hang an exchange that its frames have ended, nor hold memory
+//! beyond the bounds; those that only stall are left to the deadline of the caller.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use h2::Reason;
+use http::{Method, Response};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+use super::http2_exchanges::{get, nothing, session};
+use crate::upstream::failure::ProtocolFault;
+use crate::upstream::http2::{Http2Body, Session, Unanswered};
+use crate::upstream::{Failure, Field};
+
+const BROKEN: Failure = Failure::Protocol(ProtocolFault::Http2);
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+/// `:status: 200` (RFC 7541, static table).
+const OK: &[u8] = &[0x88];
+
+/// RFC 9113 §4.1.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [&head, payload].concat()
+}
+
+fn goaway(last: u32, reason: Reason) -> Vec<u8> {
+    let payload = [last.to_be_bytes(), u32::from(reason).to_be_bytes()].concat();
+    frame(GOAWAY, 0, 0, &payload)
+}
+
+fn reset(reason: Reason) -> Vec<u8> {
+    frame(RST_STREAM, 0, 1, &u32::from(reason).to_be_bytes())
+}
+
+/// Reads frames until the head of a request has come: its compressed fields.
+async fn request(socket: &mut DuplexStream) -> Vec<u8> {
+    socket.read_exact(&mut [0; 24]).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        socket.read_exact(&mut payload).await.unwrap();
+        if head[3] == HEADERS {
+            return payload;
+        }
+    }
+}
+
+/// A session with a server that greets, reads a request, and then writes these bytes, again and again if `repeated`.
+async fn speaking(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
+    let (near, mut far) = tokio::io::duplex(64 * 1024);
+    tokio::spawn(async move {
+        far.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        request(&mut far).await;
+        while far.write_all(&bytes).await.is_ok() && repeated {
+            // Whatever comes is read, so that nothing waits for us.
+            let _ = far.read(&mut [0; 4096]).now_or_never();
+        }
+        if !close {
+            while let Ok(1..) = far.read(&mut [0; 4096]).await {}
+        }
+    });
+    Session::over(near).await.unwrap()
+}
+
+trait NowOrNever: Future + Sized {
+    fn now_or_never(self) -> Option<Self::Output> {
+        match pin!(self).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        }
+    }
+}
+
+impl<F: Future> NowOrNever for F {}
+
+async fn ask(session: &Session) -> Result<Response<Http2Body>, Unanswered> {
+    session.exchange(&get(&Method::GET, &[]), nothing()).await
+}
+
+async fn unanswered(bytes: Vec<u8>, close: bool) -> (Unanswered, Session) {
+    let session = speaking(bytes, false, close).await;
+    (ask(&session).await.err().unwrap(), session)
+}
+
+fn failed(failure: Failure, unprocessed: bool) -> Unanswered {
+    Unanswered {
+        failure,
+        unprocessed,
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_never_indexed() {
+    let (near, mut far) = tokio::io::duplex(64 * 1024);
+    let reading = tokio::spawn(async move { request(&mut far).await });
+    let session = Session::over(near).await.unwrap();
+    let name = http::header::AUTHORIZATION;
+    let secret = [Field {
+        name: &name,
+        value: b"Bearer t",
+        sensitive: true,
+    }];
+    let head = get(&Method::GET, &secret);
+    assert!(session.exchange(&head, nothing()).await.is_err());
+    // RFC 7541 §6.2.3 with the name's index, 23, in the static table.
+    let fields = reading.await.unwrap();
+    assert!(fields.windows(2).any(|pair| pair == [0x1f, 23 - 15]));
+}
+
+#[tokio::test]
+async fn a_request_that_was_not_processed_is_told_from_one_that_may_have_been() {
+    // F-136
+    for (bytes, close, expected, usable) in [
+        (
+            reset(Reason::REFUSED_STREAM),
+            false,
+            failed(BROKEN, true),
+            true,
+        ),
+        (reset(Reason::CANCEL), false, failed(BROKEN, false), true),
+        (
+            goaway(0, Reason::NO_ERROR),
+            false,
+            failed(Failure::Closed, true),
+            false,
+        ),
+        (
+            goaway(0, Reason::ENHANCE_YOUR_CALM),
+            false,
+            failed(BROKEN, true),
+            false,
+        ),
+        (
+            goaway(1, Reason::NO_ERROR),
+            true,
+            failed(Failure::Closed, false),
+            false,
+        ),
+        // F-135
+        (Vec::new(), true, failed(Failure::Closed, false), false),
+    ] {
+        let (unanswered, session) = unanswered(bytes, close).await;
+        assert_eq!(unanswered, expected);
+        assert_eq!(session.is_usable(), usable);
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_a_session_that_has_ended_is_not_processed() {
+    // F-135
+    let (_, ended) = unanswered(Vec::new(), true).await;
+    assert!(!ended.is_usable());
+    let again = ask(&ended).await.err().unwrap();
+    assert_eq!(again, failed(Failure::Closed, true));
+}
+
+#[tokio::test]
+async fn goaway_lets_a_request_that_is_under_way_finish() {
+    // F-136
+    let answer = [
+        goaway(1, Reason::NO_ERROR),
+        frame(HEADERS, END_HEADERS, 1, OK),
+        frame(DATA, END_STREAM, 1, b"whole"),
+    ];
+    let session = speaking(answer.concat(), false, false).await;
+    let response = ask(&session).await.unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "whole");
+    assert!(!session.is_usable());
+}
+
+#[tokio::test]
+async fn frames_that_break_the_protocol() {
+    // F-136, F-91
+    let field = [
+        &[0x00, 0x01, b'x', 0x7f, 0x81, 0xff, 0x00][..],
+        &[b'a'; 0x7f + 0x3f81],
+    ];
+    let oversize = field.concat();
+    let mut huge = frame(HEADERS, 0, 1, OK);
+    for _ in 0..8 {
+        huge.extend(frame(CONTINUATION, 0, 1, &oversize[..16_000]));
+    }
+    for bytes in [
+        // An answer in HTTP/1.1.
+        b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(),
+        // A push, which was switched off.
+        frame(
+            PUSH_PROMISE,
+            END_HEADERS,
+            1,
+            &[&2_u32.to_be_bytes()[..], &[0x82, 0x84, 0x87]].concat(),
+        ),
+        // A body without a head.
+        frame(DATA, END_STREAM, 1, b"x"),
+        // A header list without end.
+        huge,
+        // A frame larger than was allowed.
+        frame(DATA, 0, 1, &[0; 20_000]),
+        // A compressed head that is none.
+        frame(HEADERS, END_HEADERS, 1, &[0xff; 16]),
+        // A head without a status.
+        frame(HEADERS, END_HEADERS | END_STREAM, 1, &[]),
+    ] {
+        let session = speaking(bytes.clone(), false, false).await;
+        let outcome = ask(&session).await.map(drop);
+        let start = &bytes[..bytes.len().min(32)];
+        assert_eq!(outcome, Err(failed(BROKEN, false)), "{start:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_not_taken_for_whole() {
+    // F-136
+    let begun = [
+        frame(HEADERS, END_HEADERS, 1, OK),
+        frame(DATA, 0, 1, b"half"),
+    ]
+    .concat();
+    for (end, close, failure) in [
+        (Vec::new(), true, Failure::Closed),
+        (reset(Reason::INTERNAL_ERROR), false, BROKEN),
+        (frame(CONTINUATION, 0, 1, &[]), false, BROKEN),
+    ] {
+        let session = speaking([begun.clone(), end].concat(), false, close).await;
+        let response = ask(&session).await.unwrap();
+        let outcome = response.into_body().collect().await;
+        assert_eq!(outcome.err(), Some(failure));
+    }
+    // Fewer bytes than were announced: `content-length: 5`.
+    let announced = [
+        frame(HEADERS, END_HEADERS, 1, &[0x88, 0x0f, 0x0d, 0x01, b'5']),
+        frame(DATA, END_STREAM, 1, b"half"),
+    ];
+    let session = speaking(announced.concat(), false, false).await;
+    let outcome = match ask(&session).await {
+        Ok(response) => response.into_body().collect().await.map(drop),
+        Err(unanswered) => Err(unanswered.failure),
+    };
+    assert_eq!(outcome, Err(BROKEN));
+}
+
+/// Whether a flood ends the exchange, or leaves it to a deadline that is still heard.
+async fn ends_or_can_be_dropped(bytes: Vec<u8>) {
+    let session = speaking(bytes, true, false).await;
+    let mut asking = pin!(ask(&session));
+    for _ in 0..200 {
+        let polled = std::future::poll_fn(|cx| Poll::Ready(asking.as_mut().poll(cx))).await;
+        if let Poll::Ready(outcome) = polled {
+            assert_eq!(outcome.err().map(|u| u.failure), Some(BROKEN));
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn floods_do_not_starve_the_deadline() {
+    // F-136
+    ends_or_can_be_dropped(frame(PING, 0, 0, &[0; 8])).await;
+    ends_or_can_be_dropped(frame(SETTINGS, 0, 0, &[])).await;
+    ends_or_can_be_dropped(frame(
+        HEADERS,
+        END_HEADERS,
+        1,
+        &[0x08, 0x03, b'1', b'0', b'3'],
+    ))
+    .await;
+    ends_or_can_be_dropped(reset(Reason::CANCEL)).await;
+}
+
+#[tokio::test]
+async fn empty_frames_are_swallowed_until_they_are_too_many() {
+    // F-136
+    for (empty, expected) in [(100, Ok(1)), (101, Err(BROKEN))] {
+        let mut bytes = frame(HEADERS, END_HEADERS, 1, OK);
+        bytes.extend(frame(DATA, 0, 1, &[]).repeat(empty));
+        bytes.extend(frame(DATA, END_STREAM, 1, b"."));
+        let session = speaking(bytes, false, false).await;
+        let counted = match ask(&session).await {
+            Ok(response) => count(response.into_body()).await,
+            Err(unanswered) => Err(unanswered.failure),
+        };
+        assert_eq!(counted, expected);
+    }
+}
+
+async fn count(mut body: Http2Body) -> Result<usize, Failure> {
+    let mut frames = 0;
+    while let Some(frame) = body.frame().await {
+        frame?;
+        frames += 1;
+    }
+    Ok(frames)
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_stops_neither_the_session_nor_the_others() {
+    // F-136: windows bound what is held.
+    let session = session(|(_, mut respond)| async move {
+        let mut up = respond.send_response(Response::new(()), false).unwrap();
+        up.reserve_capacity(1 << 20);
+        let mut sent = 0;
+        while sent < 1 << 20 {
+            let Some(Ok(room)) = std::future::poll_fn(|cx| up.poll_capacity(cx)).await else {
+                return;
+            };
+            sent += room;
+            up.send_data(vec![0; room].into(), sent >= 1 << 20).unwrap();
+        }
+    })
+    .await;
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        unread.push(ask(&session).await.unwrap());
+    }
+    let read = ask(&session).await.unwrap().into_body();
+    let body = read.collect().await.unwrap().to_bytes();
+    assert_eq!(body.len(), 1 << 20);
+    assert!(
+        unread
+            .iter()
+            .all(|response| !response.body().is_end_stream())
+    );
+}
