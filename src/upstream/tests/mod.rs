@@ -1,8 +1,10 @@
 //! The upstream room against real loopback sockets.
 
 mod dialling;
+mod environment;
 mod handshakes;
 mod http2_exchanges;
 mod http2_faults;
+#[cfg(test)]
 mod names;
 mod world;

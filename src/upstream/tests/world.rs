@@ -150,6 +150,10 @@ impl Authority {
         self.0.der().clone()
     }
 
+    pub(super) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
     pub(super) fn trust(&self) -> Trust {
         Trust::only(&[self.root()]).unwrap()
     }
