@@ -3,7 +3,7 @@
 //! The caller holds the deadline, caps the response's body and counts its frames. Here: heads are translated, trailers are dropped in both
 //! directions, and every error says whether the upstream has certainly not processed the request (RFC 9113 §8.7).
 //!
-//! Invariants: at most 256 KiB of a response that nobody reads are held for a stream, 16 MiB for a session; a dropped exchange resets its
+//! Invariants: far too many frames that carry nothing end the session (`frame_watch`); at most 256 KiB of a response that nobody reads are held for a stream, 16 MiB for a session; a dropped exchange resets its
 //! stream, its request's body included.
 
 use std::convert::Infallible;
@@ -28,6 +28,7 @@ use tokio::sync::oneshot;
 use tokio_rustls::client::TlsStream;
 
 use super::failure::{Failure, ProtocolFault};
+use super::frame_watch::{Verdict, Watched};
 use super::head::{Framing, RequestHead};
 
 /// Of a stream: a fast upstream and a slow agent meet here.
@@ -50,6 +51,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// An open session. Many exchanges share it.
 pub struct Session {
     sender: SendRequest<Sending>,
+    verdict: Verdict,
 }
 
 /// Why there is no response.
@@ -73,6 +75,7 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
+        let (socket, verdict) = Watched::new(socket);
         let (sender, driver) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -88,7 +91,7 @@ impl Session {
             .map_err(|error| cause(&error).failure)?;
         // The exchanges learn of its end by themselves.
         tokio::spawn(async move { driver.await.unwrap_or_default() });
-        Ok(Self { sender })
+        Ok(Self { sender, verdict })
     }
 
     /// Whether another exchange can begin: the other side has neither closed nor said that it will.
@@ -106,12 +109,15 @@ impl Session {
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
         let request = request(head).ok_or(ProtocolFault::Http2)?;
-        let fault = Arc::new(OnceLock::new());
+        let faults = Faults {
+            of_body: Arc::default(),
+            of_session: self.verdict.clone(),
+        };
         let (wanted, unwanted) = oneshot::channel();
         let sending = Sending {
             body: Box::pin(body),
             unwanted,
-            fault: Arc::clone(&fault),
+            fault: Arc::clone(&faults.of_body),
         };
         let answered = self
             .sender
@@ -119,12 +125,9 @@ impl Session {
             .try_send_request(request.map(|()| sending));
         let response = answered.await.map_err(|mut refused| {
             let unsent = refused.take_message().is_some();
-            let mut unanswered = cause(refused.error());
+            let mut unanswered = faults.cause(refused.error());
             unanswered.unprocessed |= unsent;
-            match fault.get() {
-                Some(failure) => Unanswered::from(*failure),
-                None => unanswered,
-            }
+            unanswered
         })?;
         acceptable(response.status(), response.headers())?;
         let bodiless = *head.method == Method::HEAD
@@ -134,7 +137,7 @@ impl Session {
             );
         Ok(response.map(|incoming| Http2Body {
             incoming: (!bodiless).then_some(incoming),
-            fault,
+            faults,
             _wanted: wanted,
         }))
     }
@@ -208,6 +211,21 @@ fn length(text: &[u8]) -> Option<u64> {
     let digits = std::str::from_utf8(text).ok()?;
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| digits.parse().ok()).flatten()
+}
+
+/// What hyper's error does not tell.
+struct Faults {
+    of_body: Arc<OnceLock<Failure>>,
+    of_session: Verdict,
+}
+
+impl Faults {
+    fn cause(&self, error: &hyper::Error) -> Unanswered {
+        let body = self.of_body.get().copied();
+        let session = self.of_session.fault().map(Failure::Protocol);
+        body.or(session)
+            .map_or_else(|| cause(error), Unanswered::from)
+    }
 }
 
 /// What went wrong, by what lies beneath hyper's error.
@@ -287,7 +305,7 @@ impl Body for Sending {
 /// A response's body. Without trailers, and without any frame where HTTP has no body.
 pub struct Http2Body {
     incoming: Option<Incoming>,
-    fault: Arc<OnceLock<Failure>>,
+    faults: Faults,
     _wanted: oneshot::Sender<Infallible>,
 }
 
@@ -310,8 +328,7 @@ impl Body for Http2Body {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.incoming = None;
-                let failure = self.fault.get().copied();
-                Poll::Ready(Some(Err(failure.unwrap_or_else(|| cause(&error).failure))))
+                Poll::Ready(Some(Err(self.faults.cause(&error).failure)))
             }
             Poll::Pending => Poll::Pending,
         }

@@ -10,6 +10,7 @@ mod body;
 mod client;
 pub mod dial;
 pub mod failure;
+mod frame_watch;
 pub mod head;
 pub mod http1;
 pub mod http2;

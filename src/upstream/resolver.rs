@@ -206,11 +206,15 @@ impl Resolver {
         if addresses.is_empty() {
             return Err(DnsFault::NoAddress);
         }
-        let ttl = answer
-            .valid_until()
-            .saturating_duration_since(Instant::now());
-        Ok((addresses, ttl.clamp(SHORTEST_LIFE, LONGEST_LIFE)))
+        let life = life(Instant::now(), answer.valid_until());
+        Ok((addresses, life))
     }
+}
+
+fn life(now: Instant, valid_until: Instant) -> Duration {
+    valid_until
+        .saturating_duration_since(now)
+        .clamp(SHORTEST_LIFE, LONGEST_LIFE)
 }
 
 fn fault(error: &NetError) -> DnsFault {
@@ -220,5 +224,21 @@ fn fault(error: &NetError) -> DnsFault {
         DnsFault::Timeout
     } else {
         DnsFault::Server
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Instant, life};
+
+    #[test]
+    fn answers_live_from_five_seconds_to_five_minutes() {
+        // F-85
+        let now = Instant::now();
+        for (ttl, seconds) in [(0, 5), (4, 5), (60, 60), (301, 300), (1 << 31, 300)] {
+            let valid_until = now + Duration::from_secs(ttl);
+            assert_eq!(life(now, valid_until), Duration::from_secs(seconds));
+        }
+        assert_eq!(life(now + Duration::from_secs(9), now).as_secs(), 5);
     }
 }

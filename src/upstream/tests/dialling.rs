@@ -16,6 +16,12 @@ use crate::domain::{Host, Http2};
 use crate::upstream::failure::ConnectFault;
 use crate::upstream::{DialTimes, Dialer, Dialled, Failure, Names, Target};
 
+/// A dial may be moved between the threads of any runtime.
+const _: fn(&Dialer, &Target) = |dialer, target| {
+    fn is_send(_: impl Send) {}
+    is_send(dialer.dial(target));
+};
+
 async fn upstream(authority: &Authority) -> Server {
     Server::tls(server_config(authority.issue(|_| {}), &[])).await
 }
