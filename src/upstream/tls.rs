@@ -1,6 +1,6 @@
 //! TLS towards upstreams: one crypto provider, TLS 1.2 and 1.3, certificates always verified.
 //!
-//! The roots are read once ([`Trust`]) and shared by all connections; each connection has its own session store ([`Offers`]), so
+//! The roots are read once ([`Trust`]) and shared by all connections; each connection has its own session store (`Offers`), so
 //! that a ticket which an upstream gave to one credential is never shown with another one.
 //!
 //! Invariants: no certificate is taken unverified; nothing of the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `SSLKEYLOGFILE`) changes what
