@@ -33,8 +33,7 @@ const DRAIN_POLL: Duration = Duration::from_millis(10);
 pub struct App {
     proxy: Vec<Address>,
     management: Vec<Address>,
-    in_flight: Arc<InFlight>,
-    draining: Arc<AtomicBool>,
+    shared: Arc<proxy::Shared>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
     grace: Duration,
@@ -57,6 +56,12 @@ enum Phase {
     Serving,
     Draining,
     Stopped,
+}
+
+/// The listeners, before any of them is served.
+struct Bound {
+    proxy: Vec<server::Bound>,
+    management: Vec<server::Bound>,
 }
 
 /// What a worker is made of.
@@ -82,32 +87,15 @@ impl App {
         } = loaded;
         let trust = Trust::of_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
         let workers = worker_count(&settings);
-        let proxy = bind_all(&settings.proxy.listen, workers)?;
-        let management = bind_all(&settings.management.listen, 1)?;
-        let addresses = |bound: &[server::Bound]| {
-            bound
-                .iter()
-                .map(|bound| bound.address.clone())
-                .collect::<Vec<_>>()
+        let bound = Bound {
+            proxy: bind_all(&settings.proxy.listen, workers)?,
+            management: bind_all(&settings.management.listen, 1)?,
         };
-        let (proxy_addresses, management_addresses) = (addresses(&proxy), addresses(&management));
-        let published = Arc::new(Published::new(Snapshot::compile(connections, 1)));
-        let draining = Arc::new(AtomicBool::new(false));
-        let shared = Arc::new(proxy::Shared {
-            published,
-            allowed_hosts: settings.proxy.allowed_hosts.clone(),
-            body_cap: settings.proxy.max_request_body_bytes,
-            in_flight: Arc::new(InFlight::new(settings.proxy.max_in_flight)),
-            draining: Arc::clone(&draining),
-            log,
-        });
+        let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
+        let published = Published::new(Snapshot::compile(connections, 1));
+        let shared = Arc::new(shared(&settings, published, log));
         let (names, unresolvable) = Names::of_system();
         let (phase, seen) = watch::channel(Phase::Serving);
-        let own_listeners = proxy_addresses
-            .iter()
-            .chain(&management_addresses)
-            .filter_map(tcp)
-            .collect();
         let worker = Worker {
             shared: Arc::clone(&shared),
             upstreams: Arc::new(Upstreams::new(trust)),
@@ -116,25 +104,20 @@ impl App {
                 connect: settings.egress.connect_timeout,
                 ..DialTimes::default()
             },
-            pool: PoolTerms {
-                max_idle: settings.egress.pool_max_idle_per_host,
-                idle_timeout: settings.egress.pool_idle_timeout,
-            },
-            own_listeners,
+            pool: pool_terms(&settings),
+            own_listeners: proxy.iter().chain(&management).filter_map(tcp).collect(),
             times: times(&settings),
             places: Arc::new(Semaphore::new(settings.proxy.max_connections)),
             phase: seen,
         };
-        let threads = worker
-            .start_all(proxy, management, workers)
-            .map_err(StartError::System)?;
         Ok(Self {
-            proxy: proxy_addresses,
-            management: management_addresses,
-            in_flight: Arc::clone(&shared.in_flight),
-            draining,
+            threads: worker
+                .start_all(bound, workers)
+                .map_err(StartError::System)?,
+            proxy,
+            management,
+            shared,
             phase,
-            threads,
             grace: settings.shutdown_grace_period,
             warnings: unresolvable.iter().map(ToString::to_string).collect(),
         })
@@ -158,12 +141,12 @@ impl App {
     /// Takes no more agents, lets exchanges under way finish within the grace period, then ends. False if some had to be cut off.
     pub fn stop(mut self) -> bool {
         let end = Instant::now() + self.grace;
-        self.draining.store(true, Relaxed);
+        self.shared.draining.store(true, Relaxed);
         self.phase.send_replace(Phase::Draining);
-        while self.in_flight.now() > 0 && Instant::now() < end {
+        while self.shared.in_flight.now() > 0 && Instant::now() < end {
             std::thread::sleep(DRAIN_POLL);
         }
-        let finished = self.in_flight.now() == 0;
+        let finished = self.shared.in_flight.now() == 0;
         self.end();
         finished
     }
@@ -184,15 +167,10 @@ impl Drop for App {
 }
 
 impl Worker {
-    fn start_all(
-        self,
-        proxy: Vec<server::Bound>,
-        management: Vec<server::Bound>,
-        workers: usize,
-    ) -> io::Result<Vec<JoinHandle<()>>> {
+    fn start_all(self, bound: Bound, workers: usize) -> io::Result<Vec<JoinHandle<()>>> {
         let mut handles: Vec<Vec<Handle>> =
             std::iter::repeat_with(Vec::new).take(workers).collect();
-        for bound in proxy {
+        for bound in bound.proxy {
             for (mine, handle) in handles.iter_mut().zip(bound.into_handles()) {
                 mine.push(handle);
             }
@@ -205,7 +183,8 @@ impl Worker {
                 worker.run(handles).await
             })?);
         }
-        let handles = management
+        let handles = bound
+            .management
             .into_iter()
             .flat_map(server::Bound::into_handles)
             .collect();
@@ -311,6 +290,28 @@ fn bind_all(listen: &[Listen], workers: usize) -> Result<Vec<server::Bound>, Sta
         server::bind(&address, workers).map_err(|error| StartError::Bind(address, error))
     };
     listen.iter().map(bind).collect()
+}
+
+fn addresses(bound: &[server::Bound]) -> Vec<Address> {
+    bound.iter().map(|bound| bound.address.clone()).collect()
+}
+
+fn shared(settings: &Settings, published: Published, log: AccessLog) -> proxy::Shared {
+    proxy::Shared {
+        published: Arc::new(published),
+        allowed_hosts: settings.proxy.allowed_hosts.clone(),
+        body_cap: settings.proxy.max_request_body_bytes,
+        in_flight: Arc::new(InFlight::new(settings.proxy.max_in_flight)),
+        draining: Arc::new(AtomicBool::new(false)),
+        log,
+    }
+}
+
+fn pool_terms(settings: &Settings) -> PoolTerms {
+    PoolTerms {
+        max_idle: settings.egress.pool_max_idle_per_host,
+        idle_timeout: settings.egress.pool_idle_timeout,
+    }
 }
 
 fn tcp(address: &Address) -> Option<SocketAddr> {

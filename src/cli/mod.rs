@@ -4,6 +4,7 @@
 //! standard streams. Only `main.rs` does.
 
 mod check;
+mod explain;
 mod schema;
 mod serve;
 
@@ -12,7 +13,7 @@ use std::io::{self, Write};
 
 use clap::{Parser, Subcommand};
 
-use crate::config::Environment;
+use crate::config::{self, Environment, Problem};
 
 /// How a command ends, as `sysexits.h` numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ struct Cli {
 enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(serve::Serve),
+    /// Say what would become of a request, without sending it
+    Explain(explain::Explain),
     /// Report every problem of the configuration at once
     Check(check::Check),
     /// Print the JSON Schema (draft 2020-12) of a connection file
@@ -67,6 +70,7 @@ pub fn run(
     };
     let done = match cli.command {
         Command::Serve(serve) => serve.run(environment, streams),
+        Command::Explain(explain) => explain.run(environment, streams),
         Command::Check(check) => check.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
     };
@@ -85,6 +89,13 @@ fn usage(asked: &clap::Error, streams: &mut Streams<'_>) -> Exit {
         Ok(()) => exit,
         Err(error) => unwritten(&error),
     }
+}
+
+/// A command that needs a configuration cannot run without a good one.
+fn misconfigured(problems: &[Problem], streams: &mut Streams<'_>) -> io::Result<Exit> {
+    write!(streams.err, "{}", config::text(problems))?;
+    writeln!(streams.err, "{}", config::summary(None, problems))?;
+    Ok(Exit::Usage)
 }
 
 /// A reader that has seen enough (`egressd schema | head`) is no fault.

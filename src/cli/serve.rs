@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Exit, Streams};
+use super::{Exit, Streams, misconfigured};
 use crate::app::{self, App};
 use crate::config::{self, Environment, LoadOptions, Loaded, SettingsOverrides};
 
@@ -49,15 +49,7 @@ impl Serve {
             environment,
         }) {
             Ok(loaded) => loaded,
-            Err(problems) => {
-                write!(
-                    streams.err,
-                    "{}{}",
-                    config::text(&problems),
-                    config::summary(None, &problems)
-                )?;
-                return Ok(Exit::Usage);
-            }
+            Err(problems) => return misconfigured(&problems, streams),
         };
         write!(streams.err, "{}", config::text(&loaded.warnings))?;
         serve(loaded, streams, |_, _| Ok(()))

@@ -164,10 +164,12 @@ impl Code {
 
     /// Seconds after which a retry makes sense, for the codes that say so.
     pub fn retry_after(self) -> Option<u32> {
-        match self {
-            Self::Overloaded | Self::Draining => Some(1),
-            Self::CredentialUnavailable => Some(30),
-            _ => None,
+        if self == Self::CredentialUnavailable {
+            Some(30)
+        } else if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+            Some(1)
+        } else {
+            None
         }
     }
 }

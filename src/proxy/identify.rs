@@ -98,6 +98,7 @@ fn unknown() -> Refusal {
 }
 
 /// Where and why, for the agent.
+#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(super) fn not_canonical(error: NotCanonical) -> Refusal {
     Refusal::new(
         Code::PathNotCanonical,

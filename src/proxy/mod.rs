@@ -9,6 +9,7 @@ mod answer;
 mod authorize;
 pub mod code;
 mod discovery;
+pub mod explain;
 
 mod forward;
 mod identify;

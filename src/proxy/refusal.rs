@@ -85,6 +85,11 @@ impl Refusal {
         &self.detail
     }
 
+    /// The methods that would be allowed, as `Allow` lists them.
+    pub fn allowed_methods(&self) -> Option<String> {
+        self.allow.map(MethodSet::allow_value)
+    }
+
     /// The answer. `entry` is the connection that was found before the refusal, if one was.
     pub(super) fn answer(
         &self,

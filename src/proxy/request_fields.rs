@@ -9,21 +9,50 @@ use http::{HeaderMap, HeaderName};
 use crate::domain::Connection;
 use crate::upstream::Field;
 
-/// What is dropped from every request, in lower case.
+/// Makes a list of names and the test for it from one text.
+macro_rules! names {
+    ($($(#[doc = $why:literal])* $($name:literal)+;)*) => {
+        /// What is dropped from every request, in lower case.
+        const DROPPED: &[&str] = &[$($($name),+),*];
+
+        fn is_listed(name: &str) -> bool {
+            matches!(name, $($($name)|+)|*)
+        }
+    };
+}
+
+names! {
+    /// Hop-by-hop (RFC 9110 §7.6.1), and framing, which is made anew.
+    "connection" "keep-alive" "te" "trailer" "transfer-encoding" "upgrade" "content-length" "host" "expect" "http2-settings" "proxy";
+    /// Credentials are ours alone, and so is the request id.
+    "authorization" "x-webhook-signature" "x-request-id";
+    /// Who asked, from where, by which way: not the agent's to say.
+    "forwarded" "x-real-ip" "via" "cdn-loop" "origin" "baggage";
+    /// Another target or method than the one that was matched.
+    "x-original-url" "x-rewrite-url" "x-http-method-override" "x-http-method" "x-method-override";
+}
+
+/// All names that start so are dropped.
+const DROPPED_PREFIXES: [&str; 3] = ["proxy-", "x-forwarded-", "sec-fetch-"];
+
 fn is_dropped_by_name(name: &str, allow_cookies: bool) -> bool {
-    match name {
-        // Hop-by-hop (RFC 9110 §7.6.1), and framing, which is made anew.
-        "connection" | "keep-alive" | "te" | "trailer" | "transfer-encoding" | "upgrade" | "content-length" | "host"
-        | "expect" | "http2-settings" | "proxy"
-        // Credentials are ours alone, and so is the request id.
-        | "authorization" | "x-webhook-signature" | "x-request-id"
-        // Who asked, from where, by which way: not the agent's to say.
-        | "forwarded" | "x-real-ip" | "via" | "cdn-loop" | "origin" | "baggage"
-        // Another target or method than the one that was matched.
-        | "x-original-url" | "x-rewrite-url" | "x-http-method-override" | "x-http-method" | "x-method-override" => true,
-        "cookie" => !allow_cookies,
-        _ => name.starts_with("proxy-") || name.starts_with("x-forwarded-") || name.starts_with("sec-fetch-"),
-    }
+    is_listed(name)
+        || (name == "cookie" && !allow_cookies)
+        || DROPPED_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+}
+
+/// The names that are dropped on this connection, for people.
+pub(super) fn dropped_names(connection: &Connection) -> Vec<String> {
+    let cookie = (!connection.allow_cookies).then(|| "cookie".to_owned());
+    let fixed = DROPPED.iter().map(|name| (*name).to_owned());
+    let prefixes = DROPPED_PREFIXES.iter().map(|prefix| format!("{prefix}*"));
+    let own = connection.injected_names().map(ToString::to_string);
+    let mut names: Vec<_> = fixed.chain(cookie).chain(prefixes).chain(own).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Appends the agent's fields that may pass, unchanged and in order. Returns whether the agent sent a `User-Agent`.
@@ -49,7 +78,7 @@ pub(super) fn pass<'r>(
 }
 
 /// Whether an agent's field of this name is dropped on this connection, whatever else the request says.
-pub(crate) fn is_dropped(name: &HeaderName, connection: &Connection) -> bool {
+fn is_dropped(name: &HeaderName, connection: &Connection) -> bool {
     let sets = |spelling: &str| {
         connection
             .injected_names()

@@ -181,11 +181,8 @@ mod tests {
         let (mut chunks, mut buffer, mut data) = (Chunks::default(), BytesMut::new(), Vec::new());
         for piece in text.chunks(size) {
             buffer.extend_from_slice(piece);
-            loop {
-                match chunks.step(&mut buffer).map_err(drop)? {
-                    Step::Data(bytes, _) => data.extend_from_slice(&bytes),
-                    Step::Starved | Step::End => break,
-                }
+            while let Step::Data(bytes, _) = chunks.step(&mut buffer).map_err(drop)? {
+                data.extend_from_slice(&bytes);
             }
         }
         Ok((data, chunks.is_end(), buffer.to_vec()))

@@ -280,8 +280,8 @@ trait AndPending {
 impl AndPending for Poll<Result<(), Failure>> {
     fn and_pending(self) -> Self {
         match self {
-            Poll::Ready(Ok(())) => Poll::Pending,
-            other => other,
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
         }
     }
 }

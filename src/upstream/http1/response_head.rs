@@ -71,9 +71,12 @@ pub fn take_head(
     let mut response = httparse::Response::new(&mut []);
     let status = httparse::ParserConfig::default()
         .parse_response_with_uninit_headers(&mut response, buffer, &mut fields)
-        .map_err(|error| match error {
-            httparse::Error::TooManyHeaders => ProtocolFault::HeadTooLarge,
-            _ => ProtocolFault::Head,
+        .map_err(|error| {
+            if error == httparse::Error::TooManyHeaders {
+                ProtocolFault::HeadTooLarge
+            } else {
+                ProtocolFault::Head
+            }
         })?;
     let httparse::Status::Complete(length) = status else {
         return if buffer.len() > MAX_HEAD_BYTES {

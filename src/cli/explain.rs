@@ -1,0 +1,88 @@
+//! `egressd explain`: what would become of a request, without sending it.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Exit, Streams, misconfigured};
+use crate::config::{Environment, LoadOptions, load};
+use crate::proxy::explain::{Explanation, explain};
+use crate::proxy::refusal::Refusal;
+use crate::snapshot::Snapshot;
+
+#[derive(Args)]
+pub(super) struct Explain {
+    /// Settings file [default: config/egressd.yaml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The request's method
+    method: String,
+    /// As the agent writes it: /ID/PATH or `http://127.0.0.1:8080/ID/PATH`
+    #[arg(value_name = "URL-OR-PATH")]
+    target: String,
+}
+
+impl Explain {
+    pub(super) fn run(
+        self,
+        environment: Environment,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<Exit> {
+        let loaded = match load(&LoadOptions {
+            config: self.config,
+            environment,
+            ..LoadOptions::default()
+        }) {
+            Ok(loaded) => loaded,
+            Err(problems) => return misconfigured(&problems, streams),
+        };
+        let hosts = loaded.settings.proxy.allowed_hosts;
+        let snapshot = Snapshot::compile(loaded.connections, 1);
+        match explain(&self.method, &self.target, &hosts, &snapshot) {
+            Err(no_request) => {
+                writeln!(streams.err, "egressd explain: {no_request}")?;
+                Ok(Exit::Usage)
+            }
+            Ok(Err(refusal)) => {
+                refused(&refusal, streams)?;
+                Ok(Exit::No)
+            }
+            Ok(Ok(explanation)) => {
+                allowed(&self.method, &explanation, streams)?;
+                Ok(Exit::Good)
+            }
+        }
+    }
+}
+
+fn allowed(method: &str, explanation: &Explanation, streams: &mut Streams<'_>) -> io::Result<()> {
+    let Explanation {
+        connection,
+        pattern,
+        upstream_url,
+        added,
+        dropped,
+    } = explanation;
+    writeln!(streams.out, "allowed")?;
+    writeln!(streams.out, "  connection  {connection}")?;
+    writeln!(streams.out, "  pattern     {pattern}")?;
+    writeln!(streams.out, "  upstream    {method} {upstream_url}")?;
+    writeln!(streams.out, "  added       {}", added.join(", "))?;
+    writeln!(streams.out, "  dropped     {}", dropped.join(", "))
+}
+
+fn refused(refusal: &Refusal, streams: &mut Streams<'_>) -> io::Result<()> {
+    let code = refusal.code();
+    writeln!(
+        streams.out,
+        "refused: {} {}",
+        code.status().as_u16(),
+        code.as_str()
+    )?;
+    writeln!(streams.out, "  {}", refusal.detail())?;
+    if let Some(methods) = refusal.allowed_methods() {
+        writeln!(streams.out, "  allowed methods: {methods}")?;
+    }
+    Ok(())
+}

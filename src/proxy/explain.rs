@@ -1,0 +1,109 @@
+//! The first two steps of a request without the request: which connection, which pattern, what would be sent, or the very refusal.
+//!
+//! Runs the code that serves requests; resolves nothing, sends nothing, and shows names of headers, never values.
+
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Uri};
+
+use super::refusal::Refusal;
+use super::{authorize, forward, identify, request_fields};
+use crate::credential;
+use crate::snapshot::Snapshot;
+
+/// What would become of a request that is allowed.
+#[derive(Debug)]
+pub struct Explanation {
+    /// The connection's id.
+    pub connection: String,
+    /// The pattern that admits it, as written.
+    pub pattern: String,
+    /// Where it would go.
+    pub upstream_url: String,
+    /// The names of the headers that egressd would add.
+    pub added: Vec<String>,
+    /// The names of the headers that egressd would drop if the agent sent them; `x-*` stands for all that start so.
+    pub dropped: Vec<String>,
+}
+
+/// Why a text cannot be a request at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRequest {
+    /// The method is no HTTP token (RFC 9110 §9.1).
+    Method,
+    /// The target is neither a path nor an `http://` URL that hyper could read.
+    Target,
+}
+
+/// Explains `METHOD target`, where the target is as an agent has it: `/id/path` or `http://127.0.0.1:8080/id/path`.
+pub fn explain(
+    method: &str,
+    target: &str,
+    allowed_hosts: &[String],
+    snapshot: &Snapshot,
+) -> Result<Result<Explanation, Refusal>, NoRequest> {
+    let parts = parts(method, target)?;
+    Ok(explain_parts(&parts, allowed_hosts, snapshot))
+}
+
+fn explain_parts(
+    parts: &Parts,
+    allowed_hosts: &[String],
+    snapshot: &Snapshot,
+) -> Result<Explanation, Refusal> {
+    let addressed = identify::address(parts, allowed_hosts)?;
+    let call = identify::identify(&addressed, snapshot)?;
+    let permitted = authorize::authorize(&call)?;
+    let entry = permitted.entry();
+    let connection = &entry.connection;
+    let mut credential = Vec::new();
+    credential::inject(connection, &mut credential)?;
+    let target = forward::target(connection, permitted.path(), parts.uri.query())?;
+    let set = connection
+        .headers
+        .iter()
+        .map(|header| &header.name)
+        .chain(credential.iter().map(|field| field.name));
+    let ours = [HOST, super::refusal::X_REQUEST_ID];
+    let pattern = entry.routes.patterns().get(permitted.route());
+    Ok(Explanation {
+        connection: connection.id.to_string(),
+        pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
+        upstream_url: format!("https://{}{target}", connection.base_url.authority()),
+        added: ours.iter().chain(set).map(ToString::to_string).collect(),
+        dropped: request_fields::dropped_names(connection),
+    })
+}
+
+fn parts(method: &str, target: &str) -> Result<Parts, NoRequest> {
+    let method = Method::from_bytes(method.as_bytes()).map_err(|_| NoRequest::Method)?;
+    let (host, path) = match target.strip_prefix("http://") {
+        Some(rest) => rest
+            .split_at_checked(rest.find('/').unwrap_or(rest.len()))
+            .ok_or(NoRequest::Target)?,
+        None => ("localhost", target),
+    };
+    let path = if path.is_empty() { "/" } else { path };
+    if !path.starts_with('/') {
+        return Err(NoRequest::Target);
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::try_from(path).map_err(|_| NoRequest::Target)?;
+    let host = HeaderValue::from_str(host).map_err(|_| NoRequest::Target)?;
+    request.headers_mut().insert(HOST, host);
+    Ok(request.into_parts().0)
+}
+
+impl std::fmt::Display for NoRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Method => "the method is no HTTP token; write one such as GET",
+            Self::Target => {
+                "the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy"
+            }
+        })
+    }
+}
+
+impl std::error::Error for NoRequest {}
