@@ -73,3 +73,6 @@ fn broken(error: &std::io::Error) -> Failure {
         Failure::Closed
     }
 }
+
+#[cfg(test)]
+mod tests;

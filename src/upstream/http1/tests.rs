@@ -1,0 +1,396 @@
+//! Exchanges over an in-memory pipe: the very bytes that go up, and what is made of the bytes that come down.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderName, Method, Response};
+use http_body::Frame;
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
+
+use super::{Body, Pool, Socket, exchange};
+use crate::upstream::failure::{AgentFault, Failure, ProtocolFault};
+use crate::upstream::head::{Field, Framing, RequestHead};
+
+type Pipe = BufReader<DuplexStream>;
+
+#[derive(Default)]
+struct Shelf(Mutex<Vec<Socket<Pipe>>>);
+
+impl Pool<Pipe> for Shelf {
+    fn take_back(&self, socket: Socket<Pipe>) {
+        self.0.lock().unwrap().push(socket);
+    }
+}
+
+impl Shelf {
+    fn taken(&self) -> Option<Socket<Pipe>> {
+        self.0.lock().unwrap().pop()
+    }
+}
+
+/// An agent's body: pieces, then its end, a failure, or nothing more for ever.
+struct Pieces(VecDeque<Bytes>, Then);
+
+#[derive(Clone, Copy)]
+enum Then {
+    End,
+    Fail(AgentFault),
+    Never,
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match (self.0.pop_front(), self.1) {
+            (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
+            (None, Then::End) => Poll::Ready(None),
+            (None, Then::Fail(fault)) => Poll::Ready(Some(Err(fault.into()))),
+            (None, Then::Never) => Poll::Pending,
+        }
+    }
+}
+
+fn pieces(pieces: &[&[u8]], then: Then) -> Option<Pieces> {
+    Some(Pieces(
+        pieces
+            .iter()
+            .map(|piece| Bytes::copy_from_slice(piece))
+            .collect(),
+        then,
+    ))
+}
+
+/// A pipe with room for this many bytes each way: our end and the upstream's.
+fn pipe(room: usize) -> (Socket<Pipe>, DuplexStream) {
+    let (ours, theirs) = duplex(room);
+    (Socket::new(BufReader::new(ours)), theirs)
+}
+
+async fn send(
+    socket: Socket<Pipe>,
+    method: &Method,
+    framing: Framing,
+    body: Option<Pieces>,
+    shelf: &Arc<Shelf>,
+) -> Result<Response<Body<Pipe>>, super::exchange::Broken> {
+    let name = HeaderName::from_static("x-a");
+    let fields = [Field {
+        name: &name,
+        value: b"1",
+        sensitive: false,
+    }];
+    let head = RequestHead {
+        method,
+        target: "/a?b",
+        authority: "h:1",
+        fields: &fields,
+        framing,
+    };
+    exchange(socket, &head, body, Arc::<Shelf>::clone(shelf)).await
+}
+
+async fn get(answer: &[u8], shelf: &Arc<Shelf>) -> Result<Response<Body<Pipe>>, Failure> {
+    let (socket, mut upstream) = pipe(1 << 20);
+    upstream.write_all(answer).await.unwrap();
+    upstream.shutdown().await.unwrap();
+    send(socket, &Method::GET, Framing::Absent, None, shelf)
+        .await
+        .map_err(|broken| broken.failure)
+}
+
+async fn written(mut upstream: DuplexStream) -> String {
+    let mut bytes = Vec::new();
+    upstream.read_to_end(&mut bytes).await.unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn writes_what_was_meant_and_keeps_the_socket() {
+    const HEAD: &str = "/a?b HTTP/1.1\r\nhost: h:1\r\nx-a: 1\r\n";
+    let large = vec![b'x'; 40_000];
+    let large_text = String::from_utf8(large.clone()).unwrap();
+    for (method, framing, body, expected) in [
+        (
+            Method::GET,
+            Framing::Absent,
+            None,
+            format!("GET {HEAD}\r\n"),
+        ),
+        (
+            Method::POST,
+            Framing::Length(0),
+            pieces(&[], Then::End),
+            format!("POST {HEAD}content-length: 0\r\n\r\n"),
+        ),
+        (
+            Method::POST,
+            Framing::Length(4),
+            pieces(&[b"ab", b"cd"], Then::End),
+            format!("POST {HEAD}content-length: 4\r\n\r\nabcd"),
+        ),
+        (
+            Method::PUT,
+            Framing::Chunked,
+            pieces(&[b"ab", b"", b"c"], Then::End),
+            format!("PUT {HEAD}transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
+        ),
+        (
+            Method::PUT,
+            Framing::Chunked,
+            pieces(&[&large, b"c"], Then::End),
+            format!(
+                "PUT {HEAD}transfer-encoding: chunked\r\n\r\n9c40\r\n{large_text}\r\n1\r\nc\r\n0\r\n\r\n"
+            ),
+        ),
+    ] {
+        let shelf = Arc::new(Shelf::default());
+        let (socket, mut upstream) = pipe(1 << 20);
+        upstream
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .await
+            .unwrap();
+        let response = send(socket, &method, framing, body, &shelf)
+            .await
+            .map_err(|broken| broken.failure)
+            .unwrap();
+        assert_eq!(
+            response.into_body().collect().await.unwrap().to_bytes(),
+            "ok"
+        );
+        let mut kept = shelf.taken().expect("the socket went home");
+        assert!(kept.is_fresh().await);
+        drop(kept);
+        assert_eq!(written(upstream).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_upstream_gets_all_of_a_large_body() {
+    let (socket, mut upstream) = pipe(1000);
+    let shelf = Arc::new(Shelf::default());
+    let body = pieces(&[&[b'x'; 50_000], &[b'y'; 10], &[b'z'; 30_000]], Then::End);
+    let reader = tokio::spawn(async move {
+        let mut bytes = vec![0; 100_000];
+        let mut length = 0;
+        while !bytes.get(..length).unwrap().ends_with(b"zz0\r\n\r\n")
+            && !bytes.get(..length).unwrap().ends_with(b"\r\n0\r\n\r\n")
+        {
+            length += upstream
+                .read(bytes.get_mut(length..).unwrap())
+                .await
+                .unwrap();
+        }
+        upstream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+        (
+            bytes.iter().filter(|b| **b == b'x').count(),
+            bytes.iter().filter(|b| **b == b'z').count(),
+        )
+    });
+    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf)
+        .await
+        .map_err(|broken| broken.failure);
+    assert_eq!(response.unwrap().status(), 204);
+    let (large, last) = reader.await.unwrap();
+    // One more of each letter stands in the head: `x-a` and none.
+    assert_eq!((large, last), (50_001, 30_000));
+}
+
+#[tokio::test]
+async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
+    // F-134
+    let (socket, mut upstream) = pipe(1 << 20);
+    let shelf = Arc::new(Shelf::default());
+    upstream
+        .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
+        .await
+        .unwrap();
+    let response = send(
+        socket,
+        &Method::POST,
+        Framing::Length(10),
+        pieces(&[b"abc"], Then::Never),
+        &shelf,
+    )
+    .await;
+    let response = response.map_err(|broken| broken.failure).unwrap();
+    assert_eq!(response.status(), 413);
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "no"
+    );
+    assert!(shelf.taken().is_none());
+    assert!(written(upstream).await.ends_with("abc"));
+}
+
+#[tokio::test]
+async fn a_failing_agent_ends_the_exchange() {
+    // F-47
+    let (socket, upstream) = pipe(1 << 20);
+    let shelf = Arc::new(Shelf::default());
+    let body = pieces(&[b"abc"], Then::Fail(AgentFault::Gone));
+    let broken = send(socket, &Method::POST, Framing::Chunked, body, &shelf)
+        .await
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(broken.failure, AgentFault::Gone.into());
+    assert!(
+        !written(upstream).await.contains("\r\n0\r\n"),
+        "the upstream must not take it for whole"
+    );
+}
+
+#[tokio::test]
+async fn bodies_end_where_they_say_or_break() {
+    let incomplete = Err(ProtocolFault::Body.into());
+    for (answer, body, kept) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            Ok("ok"),
+            true,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\nset-cookie: x\r\n\r\n",
+            Ok("ok"),
+            true,
+        ), // F-130
+        (
+            "HTTP/1.1 204 No Content\r\ncontent-length: 2\r\n\r\n",
+            Ok(""),
+            true,
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\nok", Ok("ok"), false),
+        (
+            "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            Ok("ok"),
+            false,
+        ),
+        // F-124
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 OK\r\n\r\n",
+            Ok("ok"),
+            false,
+        ),
+        ("HTTP/1.1 204 No Content\r\n\r\nextra", Ok(""), false),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nextra",
+            Ok(""),
+            false,
+        ),
+        // F-123
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nok",
+            incomplete,
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nok",
+            incomplete,
+            false,
+        ),
+        (
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n",
+            incomplete,
+            false,
+        ),
+    ] {
+        let shelf = Arc::new(Shelf::default());
+        let response = get(answer.as_bytes(), &shelf).await.unwrap();
+        let collected = response
+            .into_body()
+            .collect()
+            .await
+            .map(|body| body.to_bytes());
+        assert_eq!(collected, body.map(Bytes::from), "{answer:?}");
+        assert_eq!(shelf.taken().is_some(), kept, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn informational_heads_are_consumed_up_to_sixteen() {
+    // F-118
+    let shelf = Arc::new(Shelf::default());
+    let after = |count: usize| {
+        [
+            b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(count),
+            b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(),
+        ]
+        .concat()
+    };
+    assert_eq!(get(&after(16), &shelf).await.unwrap().status(), 204);
+    assert_eq!(
+        get(&after(17), &shelf).await.map(drop),
+        Err(ProtocolFault::Informational.into())
+    );
+    let long = format!(
+        "HTTP/1.1 103 Early Hints\r\nlink: {}\r\n\r\n",
+        "x".repeat(40_000)
+    )
+    .repeat(2);
+    assert_eq!(
+        get(long.as_bytes(), &shelf).await.map(drop),
+        Err(ProtocolFault::Informational.into())
+    );
+}
+
+#[tokio::test]
+async fn a_socket_that_was_closed_while_idle_is_stale_and_no_other() {
+    // F-135
+    let shelf = Arc::new(Shelf::default());
+    assert_eq!(get(b"", &shelf).await.map(drop), Err(Failure::Closed));
+    assert_eq!(
+        get(b"HTTP/1.1 200 OK\r\n", &shelf).await.map(drop),
+        Err(Failure::Closed)
+    );
+    for (second, stale) in [(&b""[..], true), (b"HTTP/1.1 2", false)] {
+        let (socket, mut upstream) = pipe(1 << 20);
+        upstream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+        let _first = send(socket, &Method::GET, Framing::Absent, None, &shelf)
+            .await
+            .map_err(|broken| broken.failure)
+            .unwrap();
+        let mut kept = shelf.taken().unwrap();
+        assert!(kept.is_fresh().await);
+        upstream.write_all(second).await.unwrap();
+        upstream.shutdown().await.unwrap();
+        let broken = send(kept, &Method::GET, Framing::Absent, None, &shelf)
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!((broken.failure, broken.stale), (Failure::Closed, stale));
+    }
+}
+
+#[tokio::test]
+async fn what_comes_unasked_spoils_an_idle_socket() {
+    let shelf = Arc::new(Shelf::default());
+    let (socket, mut upstream) = pipe(1 << 20);
+    upstream
+        .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+        .await
+        .unwrap();
+    let _first = send(socket, &Method::GET, Framing::Absent, None, &shelf)
+        .await
+        .map_err(|broken| broken.failure)
+        .unwrap();
+    let mut kept = shelf.taken().unwrap();
+    upstream
+        .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(!kept.is_fresh().await);
+}
