@@ -1,4 +1,35 @@
-//! egressd: a sandboxed outbound HTTP proxy sidecar.
+//! egressd: a sandboxed outbound HTTP proxy sidecar. An agent (untrusted code) talks plain HTTP to localhost; egressd holds the credentials, decides
+//! whether the request is allowed, adds what the upstream needs, and forwards it over HTTPS.
+//!
+//! # Two flows
+//!
+//! **The configuration** ([`config`] → [`domain`] → [`snapshot`]). Files, environment and flags are read into a located tree, every mistake in them is
+//! reported at once, and what is left becomes [`domain::Connection`]s, whose fields can only hold legal values. [`snapshot::Snapshot::compile`] turns their
+//! patterns into route tables ([`route`]), and the result is published in one step. Nothing on a request's way reads configuration.
+//!
+//! **A request** ([`server`] → [`proxy`] → [`upstream`]). A worker's [`server`] accepts the agent's socket and lets hyper read the head. [`proxy`] then takes one step
+//! after the other: *address* (is it one unambiguous request to this host, with a canonical path?), *identify* (which connection?), *authorize* (which
+//! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject the credential, send). Each step takes the type that the
+//! last one made. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
+//! HTTP over TLS, and keeps the response under its cap. Every way out ends in one [`proxy::tally`].
+//!
+//! [`app`] builds every part once and hands each only what it needs; [`cli`] is what people type.
+//!
+//! # Security invariants
+//!
+//! | | invariant | held by |
+//! |---|---|---|
+//! | S1 | A request that no pattern admits dials nothing. | `proxy::authorize::Permitted` has one constructor; `tests/it/refusals.rs` |
+//! | S2 | The bytes that were matched are the bytes that are sent. | `route::CanonicalPath` borrows them; `tests/it/paths.rs`, `tests/it/route_laws.rs` |
+//! | S3 | A credential goes to the connection's own authority and nowhere else. | `upstream::Client::exchange` asserts it; `domain::url` tests; `tests/it/paths.rs` |
+//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`; `tests/it/headers.rs` |
+//! | S5 | Only addresses that were judged are dialled; metadata addresses never are. | `upstream::address_guard`; `upstream::tests`; `domain::address` tests |
+//! | S6 | A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is exposed in two rooms. | `domain::Secret`; `tests/architecture.rs` |
+//! | S7 | No response is longer than its cap, and none that was cut looks whole. | `upstream::UpstreamBody`; `tests/it/responses.rs` |
+//! | S8 | Exactly one framing header goes up, and upstream framing is made anew on its way down. | `upstream::http1`; `tests/it/framing.rs` |
+//! | S9 | Sockets are never shared between connections. | `upstream::Lane`; `tests/it/ids.rs` |
+//! | S10 | A web page cannot borrow the agent's connections. | `proxy::identify`; `tests/it/refusals.rs` |
+//! | S11 | A bad configuration never half-starts: all problems are reported, nothing is bound. | `config::load`; `tests/it/config.rs` |
 
 pub mod app;
 pub mod cli;

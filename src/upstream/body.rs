@@ -230,3 +230,38 @@ impl Pace {
         timer.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{EVENTS, GATHER_FOR, Pace};
+    use tokio::time::advance;
+
+    fn pace(events: Option<u32>) -> Pace {
+        Pace { last: None, timer: None, events }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn small_pieces_pass_after_a_pause_and_at_the_end() {
+        let mut pace = pace(None);
+        assert!(pace.lets_pass(b"x", false), "the first");
+        pace.passed();
+        assert!(!pace.lets_pass(b"x\n\n", false), "at once after another");
+        assert!(pace.lets_pass(b"x", true), "the last");
+        advance(GATHER_FOR).await;
+        assert!(pace.lets_pass(b"x", false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whole_events_pass_at_once_until_there_are_too_many() {
+        // F-133
+        let mut pace = pace(Some(EVENTS));
+        pace.passed();
+        assert!(!pace.lets_pass(b"data: x\n", false), "half an event");
+        for _ in 0..EVENTS {
+            assert!(pace.lets_pass(b"data: x\n\n", false));
+        }
+        assert!(!pace.lets_pass(b"data: x\n\n", false), "a flood is gathered");
+        advance(GATHER_FOR / 2).await;
+        assert!(pace.lets_pass(b"data: x\r\n\r\n", false), "some are earned back with time");
+    }
+}
