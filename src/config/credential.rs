@@ -41,6 +41,8 @@ pub(super) fn auth(http: &mut Object<'_>, around: &Surroundings<'_>) -> Option<A
         ([_], (None, None, None, None, Some(auth))) => auth,
         // One without a value, which is reported already.
         ([_], (_, _, _, _, _)) => None,
+        // Reported as an unknown field.
+        ([], (_, _, _, _, _)) if KINDS.into_iter().any(|kind| http.misspelt(kind)) => None,
         ([], (_, _, _, _, _)) => {
             let message = "no credential: exactly one auth kind is needed";
             let problem = http.field.problem("auth_missing", message);

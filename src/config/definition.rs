@@ -62,7 +62,7 @@ fn definition(mut object: Object<'_>, stem: Option<&str>, around: &Surroundings<
         typed?;
         Some(Connection {
             display_name: display_name
-                .map_or_else(|| Some(id.as_str()), |name| name)?
+                .unwrap_or_else(|| Some(id.as_str()))?
                 .to_owned(),
             id,
             description: description.unwrap_or(Some(""))?.to_owned(),
@@ -277,9 +277,11 @@ fn base_url(field: &Field<'_>) -> Option<BaseUrl> {
         .ok()
 }
 
-/// Reports an unusable URL. One that holds `@` or `?` may hold a password or a key, and is not shown.
+/// Reports an unusable URL. One that may hold a password or a key is not shown.
 pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
-    if text.contains(['@', '?', '#']) {
+    let port = text.rsplit(':').next().unwrap_or_default();
+    let password = invalid == InvalidUrl::Port && !port.bytes().all(|b| b.is_ascii_digit());
+    if password || text.contains(['@', '?', '#']) {
         let hidden = field.clone().secret();
         hidden.report(
             "invalid_url",

@@ -162,11 +162,8 @@ impl Origin {
         let last = tokens().map(|place| place.end.min(line_end)).max()?;
         let before = self.text.get(start_of_line..first)?;
         let frame = |c: char| c.is_whitespace() || matches!(c, '-' | '{' | '[' | '"' | '\'');
-        let before = if before.chars().all(frame) && before.len() < MAX_SHOWN {
-            before
-        } else {
-            "… "
-        };
+        let whole_start = before.chars().all(frame) && before.len() < MAX_SHOWN;
+        let before = if whole_start { before } else { "… " };
         let piece: String = self
             .text
             .get(first..last)?
@@ -185,7 +182,11 @@ impl Origin {
             on_line(place) && place.start >= first && place.end.min(line_end) <= last
         })?;
         let range = shift(marked.start)..shift(marked.end.min(line_end));
-        Some(Excerpt { text, mark: range })
+        Some(Excerpt {
+            text,
+            mark: range,
+            whole_start,
+        })
     }
 }
 
@@ -206,14 +207,29 @@ impl Refused {
         }
     }
 
+    fn too_deep(span: Span) -> Self {
+        Self::at(
+            span,
+            "too_deep",
+            "the nesting is deeper than 64 levels",
+            "a connection needs six",
+        )
+    }
+
     fn syntax(error: &ScanError) -> Self {
+        let span = Span::empty(*error.marker());
+        // The scanner may run ahead of the events, and has a bound of its own.
+        if matches!(error.kind(), ErrorKind::RecursionLimitExceeded) {
+            return Self::too_deep(span);
+        }
         // The parser quotes the character that it stumbled over, which may be one of a secret.
-        let message = match error.kind() {
-            ErrorKind::UnexpectedCharacter { .. } => "unexpected character".to_owned(),
-            _ => error.info(),
+        let message = if matches!(error.kind(), ErrorKind::UnexpectedCharacter { .. }) {
+            "unexpected character".to_owned()
+        } else {
+            error.info()
         };
         Self {
-            place: place_of(Span::empty(*error.marker())),
+            place: place_of(span),
             code: "syntax",
             message: format!("the file is no YAML or JSON from here on: {message}"),
             remedy: "mend the syntax; quote text that holds `: `, ` #` or starts with one of `{[&*!|>%@`",
@@ -277,7 +293,9 @@ impl Builder {
             }
             Event::SequenceEnd | Event::MappingEnd => self.ascend(span),
             // Anchors without aliases mean nothing; the rest frames the stream.
-            _ => Ok(()),
+            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Anchor(..) | _ => {
+                Ok(())
+            }
         }
     }
 
@@ -296,12 +314,7 @@ impl Builder {
 
     fn descend(&mut self, open: Open, span: Span) -> Result<(), Refused> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(Refused::at(
-                span,
-                "too_deep",
-                "the nesting is deeper than 64 levels",
-                "a connection needs six",
-            ));
+            return Err(Refused::too_deep(span));
         }
         self.open.push(open);
         Ok(())

@@ -49,6 +49,8 @@ pub struct Excerpt {
     pub text: String,
     /// The bytes of `text` that the finding is about.
     pub mark: Range<usize>,
+    /// Whether `text` starts where the line starts.
+    pub whole_start: bool,
 }
 
 impl Problem {

@@ -36,6 +36,8 @@ pub(super) struct Object<'a> {
     pub(super) field: Field<'a>,
     entries: Vec<(&'a Key, &'a Node)>,
     known: Vec<&'static str>,
+    /// What should be there and is not, with what to write.
+    missing: Vec<(&'static str, &'static str)>,
 }
 
 impl<'a> Field<'a> {
@@ -189,6 +191,7 @@ impl<'a> Field<'a> {
             field: self.clone(),
             entries,
             known: Vec::new(),
+            missing: Vec::new(),
         })
     }
 
@@ -322,21 +325,35 @@ impl<'a> Object<'a> {
             .any(|(key, _)| key.name == name || key.name == camel)
     }
 
-    /// A field that must be there.
-    pub(super) fn require(&mut self, name: &'static str, remedy: &str) -> Option<Field<'a>> {
+    /// A field that must be there; where it is not, [`Object::finish`] says so.
+    pub(super) fn require(
+        &mut self,
+        name: &'static str,
+        remedy: &'static str,
+    ) -> Option<Field<'a>> {
         if !self.has(name) {
-            self.known.push(name);
-            let message = format!("`{name}` is missing");
-            let problem = self.field.problem("missing_field", message);
-            let path = join(&self.field.path, name);
-            self.field.push(problem.field(path).remedy(remedy));
-            return None;
+            self.missing.push((name, remedy));
         }
         self.take(name)
     }
 
-    /// Reports every field that nobody took.
+    /// Whether a field that nobody took looks like a misspelt `name`: one mistake, to be reported once.
+    pub(super) fn misspelt(&self, name: &str) -> bool {
+        let mut rest = self.entries.iter();
+        rest.any(|(key, _)| nearest(&snake_case(&key.name), [name]).is_some())
+    }
+
+    /// Reports every field that nobody took, and every one that should be there.
     pub(super) fn finish(self) {
+        for (name, remedy) in &self.missing {
+            if !self.misspelt(name) {
+                let problem = self
+                    .field
+                    .problem("missing_field", format!("`{name}` is missing"));
+                let path = join(&self.field.path, name);
+                self.field.push(problem.field(path).remedy(*remedy));
+            }
+        }
         for (key, node) in self.entries {
             let near = nearest(&snake_case(&key.name), self.known.iter().copied());
             let visible = !self.field.secret || (near.is_some() && nameable(&key.name, node));

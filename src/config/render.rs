@@ -1,8 +1,16 @@
 //! Problems as people and programs read them.
 
-use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
+
+use serde::Serialize;
 
 use super::problem::{Problem, Severity};
+
+/// The document that programs read, its keys in the order of the struct.
+#[derive(Serialize)]
+struct Report<'a> {
+    problems: &'a [Problem],
+}
 
 /// All findings as text with excerpts, in colour; the writer takes the colour out where it is no terminal.
 pub fn text(problems: &[Problem]) -> String {
@@ -16,8 +24,9 @@ pub fn text(problems: &[Problem]) -> String {
 
 /// `{"problems": [...]}`, pretty-printed.
 pub fn json(problems: &[Problem]) -> String {
-    let document = serde_json::json!({ "problems": problems });
-    format!("{document:#}\n")
+    let report = Report { problems };
+    // Nothing in a problem can fail to be written.
+    serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
 }
 
 /// `3 connections, 2 warnings, no problem`. Connections are counted only where all of them are good.
@@ -47,23 +56,36 @@ fn one(problem: &Problem) -> String {
     } else {
         format!("{}: {}", problem.field, problem.message)
     };
-    let mut origin = Origin::path(problem.file.as_str());
-    if let (Some(line), Some(column)) = (problem.line, problem.column) {
-        origin = origin.line(to_usize(line)).char_column(to_usize(column));
-    }
-    let mut group = level.primary_title(title).id(problem.code).element(origin);
-    if let (Some(excerpt), Some(line)) = (&problem.excerpt, problem.line) {
-        let mark = AnnotationKind::Primary.span(excerpt.mark.clone());
-        group = group.element(
-            Snippet::source(excerpt.text.as_str())
-                .line_start(to_usize(line))
-                .annotation(mark),
-        );
-    }
+    let mut group = place(level.primary_title(title).id(problem.code), problem);
     if !problem.remedy.is_empty() {
         group = group.element(Level::HELP.message(problem.remedy.as_str()));
     }
     Renderer::styled().render(&[group])
+}
+
+/// The place, with the excerpt where there is one.
+fn place<'a>(title: Title<'a>, problem: &'a Problem) -> Group<'a> {
+    let (Some(line), Some(column)) = (problem.line, problem.column) else {
+        return title.element(Origin::path(problem.file.as_str()));
+    };
+    let origin = Origin::path(problem.file.as_str());
+    let origin = origin.line(to_usize(line)).char_column(to_usize(column));
+    let Some(excerpt) = &problem.excerpt else {
+        return title.element(origin);
+    };
+    let mark = AnnotationKind::Primary.span(excerpt.mark.clone());
+    let snippet = Snippet::source(excerpt.text.as_str());
+    let snippet = snippet.line_start(to_usize(line)).annotation(mark);
+    // The renderer counts columns in the excerpt: right only where the excerpt starts with the line and marks the place.
+    let counted = excerpt
+        .text
+        .get(..excerpt.mark.start)
+        .map_or(0, |before| before.chars().count());
+    if excerpt.whole_start && counted + 1 == to_usize(column) {
+        title.element(snippet.path(problem.file.as_str()))
+    } else {
+        title.element(origin).element(snippet)
+    }
 }
 
 fn to_usize(number: u32) -> usize {

@@ -72,8 +72,8 @@ impl Surroundings<'_> {
         let (env, file) = (object.take("env"), object.take("file"));
         object.finish();
         match (env, file) {
-            (Some(env), None) if !has_file => self.from_environment(&env),
-            (None, Some(file)) if !has_env => self.from_file(&file),
+            (Some(env), None) if !has_file => self.in_environment(&env),
+            (None, Some(file)) if !has_env => self.in_file(&file),
             (Some(_) | None, Some(_) | None) => {
                 // A reference without a value is reported already.
                 if has_env == has_file {
@@ -88,7 +88,7 @@ impl Surroundings<'_> {
         }
     }
 
-    fn from_environment(&self, field: &Field<'_>) -> Option<Secret> {
+    fn in_environment(&self, field: &Field<'_>) -> Option<Secret> {
         let name = field.text()?;
         let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
@@ -111,7 +111,7 @@ impl Surroundings<'_> {
         made(field, value.as_bytes(), SecretSource::Env(name.to_owned()))
     }
 
-    fn from_file(&self, field: &Field<'_>) -> Option<Secret> {
+    fn in_file(&self, field: &Field<'_>) -> Option<Secret> {
         let path = self.directory.join(field.text()?);
         self.files.borrow_mut().push(path.clone());
         let shown = quoted(&path.display().to_string());

@@ -1,0 +1,591 @@
+//! Faults in definitions, each with its number in the catalogue: what is written, and the code and field of the one problem it gets.
+
+use super::world::{World, connection, with_top};
+
+/// Exactly one problem, with this code, at this field.
+#[track_caller]
+fn refuses(content: &str, code: &str, field: &str) {
+    let world = World::new().file("a.yaml", content);
+    let found = world.errors();
+    let [problem] = found.as_slice() else {
+        panic!("one problem wanted for {content:?}: {found:#?}")
+    };
+    assert_eq!(
+        (problem.code, problem.field.as_str()),
+        (code, field),
+        "{content}"
+    );
+    assert!(!problem.remedy.is_empty(), "{content}");
+}
+
+#[track_caller]
+fn http(name: &str, value: &str, code: &str) {
+    refuses(
+        &connection(&[(name, value)]),
+        code,
+        &format!("connection_details.http.{name}"),
+    );
+}
+
+#[track_caller]
+fn at(name: &str, value: &str, code: &str, field: &str) {
+    let field = format!("connection_details.http.{field}");
+    refuses(
+        &connection(&[("no_auth", "-"), (name, value)]),
+        code,
+        &field,
+    );
+}
+
+#[track_caller]
+fn loads(content: &str) {
+    let found = World::new().file("a.yaml", content).errors();
+    assert!(found.is_empty(), "{content}: {found:?}");
+}
+
+#[test]
+fn urls() {
+    for url in ["http://h", "ftp://h", "h", "//h"] {
+        http("base_url", url, "invalid_url"); // F-1
+    }
+    for url in ["https:/h", "https:h", r"https:\\h", "https:///h"] {
+        http("base_url", url, "invalid_url"); // F-2
+    }
+    for url in ["https://u:p@h", "https://h?q", "'https://h/#f'"] {
+        http("base_url", url, "invalid_url"); // F-3
+        let oauth = format!("{{token_url: {url}, client_id: a, client_secret: b}}");
+        at(
+            "oauth_client_credentials",
+            &oauth,
+            "invalid_url",
+            "oauth_client_credentials.token_url",
+        );
+    }
+    for url in [
+        "https://0x7f.1",
+        "https://2130706433",
+        "https://①②⑦.0.0.1",
+        "https://exa%6dple.com",
+        "https://xn--zzzzzzz99999.example",
+    ] {
+        http("base_url", url, "invalid_url"); // F-4
+    }
+    for url in [
+        "https://h.",
+        "https://a..b",
+        "https://-a.b",
+        "https://h:0",
+        "https://h:65536",
+        "https://h/a/..",
+        "https://h//",
+        "https://h/%2F",
+    ] {
+        http("base_url", url, "invalid_url"); // F-5
+    }
+    http("base_url", "5", "wrong_type");
+}
+
+#[test]
+fn one_auth_kind() {
+    // F-6
+    let both = connection(&[("bearer_token", "{token: {env: A}}")]);
+    let world = World::new().file("a.yaml", both).variable("A", "t");
+    let found = world.errors();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].code, "auth_several");
+    assert!(
+        found[0].message.contains("exactly one"),
+        "{}",
+        found[0].message
+    );
+    assert!(
+        found[0].message.contains("`bearer_token` and `no_auth`"),
+        "{}",
+        found[0].message
+    );
+    refuses(
+        &connection(&[("no_auth", "-")]),
+        "auth_missing",
+        "connection_details.http",
+    );
+    http("no_auth", "", "no_value");
+    at("bearer_tokn", "{token: x}", "unknown_field", "bearer_tokn");
+    let world = World::new().file("a.yaml", connection(&[("no_auth", "-"), ("api_key", "{}")]));
+    let codes: Vec<&str> = world.errors().iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["auth_missing", "unknown_field"]);
+}
+
+#[test]
+fn unknown_fields() {
+    // F-7
+    let world = World::new().file(
+        "a.yaml",
+        connection(&[("allowed_route", "[GET /a]"), ("allowed_routes", "-")]),
+    );
+    let found = world.errors();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].code, found[0].remedy.as_str()),
+        ("unknown_field", "write `allowed_routes`")
+    );
+    let world = World::new().file(
+        "a.yaml",
+        connection(&[("allowedRoute", "[GET /a]"), ("allowed_routes", "-")]),
+    );
+    assert_eq!(world.errors()[0].remedy, "write `allowedRoutes`");
+    refuses(&with_top("descripton: x"), "unknown_field", "descripton");
+    http("retries", "5", "unknown_field");
+    at("no_auth", "{allow: 1}", "unknown_field", "no_auth");
+}
+
+#[test]
+fn routes() {
+    http("allowed_routes", "[]", "empty"); // F-8
+    http("allowed_routes", "-", "missing_field"); // F-8
+    http("allowed_routes", "GET /a", "wrong_type");
+    for route in [
+        "get /a",
+        "CONNECT /a",
+        "TRACE /a",
+        "GET h/a",
+        "'GET /{id'",
+        "'GET /{a}x'",
+        "'GET /{x...}/y'",
+        "'GET /{}'",
+        "'GET /{1a}'",
+        "'GET /{a}/{a}'",
+    ] {
+        let routes = format!("[GET /ok, {route}]");
+        at2(
+            "allowed_routes",
+            &routes,
+            "invalid_route",
+            "allowed_routes[1]",
+        ); // F-9
+    }
+    at2("allowed_routes", "[5]", "wrong_type", "allowed_routes[0]");
+    // F-10
+    let world = World::new().file(
+        "a.yaml",
+        connection(&[("allowed_routes", r"['GET /a\b', GET /ok]")]),
+    );
+    assert!(world.errors().is_empty());
+    let warnings = world.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(
+        (warnings[0].code, warnings[0].field.as_str()),
+        ("dead_route", "connection_details.http.allowed_routes[0]")
+    );
+}
+
+#[track_caller]
+fn at2(name: &str, value: &str, code: &str, field: &str) {
+    refuses(
+        &connection(&[(name, value)]),
+        code,
+        &format!("connection_details.http.{field}"),
+    );
+}
+
+#[test]
+fn overlapping_routes_are_a_warning_with_a_witness() {
+    let routes = "['GET /a/{x}', 'GET /{y}/b', 'GET /a/{z}']";
+    let world = World::new().file("a.yaml", connection(&[("allowed_routes", routes)]));
+    let warnings = world.warnings();
+    assert!(world.errors().is_empty());
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    let overlap = warnings
+        .iter()
+        .find(|w| w.message.contains("overlaps"))
+        .unwrap();
+    assert!(overlap.message.contains("`GET /a/{x}`") && overlap.message.contains("`GET /{y}/b`"));
+    assert!(overlap.message.contains("`/a/b`"), "{}", overlap.message);
+}
+
+#[test]
+fn ids() {
+    // F-11
+    for id in ["1a", "A", "a_b", "a-", "''"] {
+        refuses(&with_top(&format!("id: {id}")), "invalid_id", "id");
+        refuses(
+            &with_top(&format!("name: connections/{id}")),
+            "invalid_id",
+            "name",
+        );
+    }
+    refuses(&with_top("name: crm"), "invalid_id", "name");
+    refuses(&with_top("name: connections/a\nid: b"), "id_mismatch", "id");
+    refuses(&with_top("id: 12"), "wrong_type", "id");
+    loads(&with_top("name: connections/a\nid: a"));
+    let world = World::new().file("Bad_Stem.yaml", connection(&[]));
+    assert_eq!(world.errors()[0].code, "invalid_id");
+    let world = World::new()
+        .file("a.yaml", connection(&[]))
+        .file("b.yaml", with_top("id: a"));
+    let found = world.errors();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].code, found[0].line), ("duplicate_id", Some(1)));
+    assert!(
+        found[0].file.ends_with("b.yaml") && found[0].message.contains("a.yaml:1"),
+        "{found:?}"
+    );
+    refuses(
+        "connections: [{connection_details: {http: {base_url: https://h, allowed_routes: [/a], no_auth: {}}}}]",
+        "missing_field",
+        "connections[0]",
+    );
+}
+
+#[test]
+fn caps() {
+    // F-12
+    for bytes in [
+        "0",
+        "-1",
+        "10485761",
+        "5MB",
+        "1.5",
+        "1e3",
+        "'5 '",
+        "0x10",
+        "99999999999999999999",
+        "true",
+        "[]",
+    ] {
+        http("max_response_size_bytes", bytes, "out_of_range");
+    }
+    for seconds in ["0", "301", "30.0", "-5", "30s"] {
+        http("timeout_seconds", seconds, "out_of_range");
+    }
+    http("max_concurrent_requests", "4097", "out_of_range");
+    let good = connection(&[
+        ("max_response_size_bytes", "'10485760'"),
+        ("timeout_seconds", "1"),
+        ("max_concurrent_requests", "4096"),
+    ]);
+    loads(&good);
+}
+
+#[test]
+fn headers() {
+    // F-13
+    for (value, code, field) in [
+        (r#"{X-A: "a\r\nb"}"#, "invalid_header", "headers.X-A"),
+        (r#"{X-A: "a\0"}"#, "invalid_header", "headers.X-A"),
+        ("{X-A: ' a'}", "invalid_header", "headers.X-A"),
+        ("{'X A': a}", "invalid_header", "headers"),
+        ("{X-A: 5}", "wrong_type", "headers.X-A"),
+        ("{X-A: a, x-a: b}", "duplicate_header", "headers.x-a"),
+        ("{X-A: a, X-A: b}", "duplicate_key", "headers.X-A"),
+        ("[X-A]", "wrong_type", "headers"),
+    ] {
+        at2("headers", value, code, field);
+    }
+    for name in [
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Connection",
+        "TE",
+        "Trailer",
+        "Upgrade",
+        "Expect",
+        "Proxy-Authorization",
+        "Authorization",
+        "Cookie",
+        "X-Webhook-Signature",
+        "X-Egressd-Error",
+    ] {
+        at2(
+            "headers",
+            &format!("{{{name}: a}}"),
+            "reserved_header",
+            &format!("headers.{name}"),
+        );
+    }
+    let clash = connection(&[
+        ("no_auth", "-"),
+        ("static_headers", "{headers: {X-Key: {env: K}}}"),
+        ("headers", "{x-key: a}"),
+    ]);
+    let found = World::new()
+        .file("a.yaml", clash)
+        .variable("K", "v")
+        .errors();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(
+        (found[0].code, found[0].field.as_str()),
+        ("reserved_header", "connection_details.http.headers.x-key")
+    );
+}
+
+#[test]
+fn static_headers() {
+    at(
+        "static_headers",
+        "{headers: {}}",
+        "empty",
+        "static_headers.headers",
+    );
+    at(
+        "static_headers",
+        "{}",
+        "missing_field",
+        "static_headers.headers",
+    );
+    at(
+        "static_headers",
+        "{headers: {Host: a}}",
+        "reserved_header",
+        "static_headers.headers.Host",
+    );
+    at(
+        "static_headers",
+        "{headers: {X-A: a, x-a: b}}",
+        "duplicate_header",
+        "static_headers.headers.x-a",
+    );
+    at(
+        "static_headers",
+        "{headers: {'X A': b}}",
+        "invalid_header",
+        "static_headers.headers",
+    );
+    loads(&connection(&[
+        ("no_auth", "-"),
+        (
+            "static_headers",
+            "{headers: {Authorization: Bearer a, Cookie: b}}",
+        ),
+    ]));
+}
+
+#[test]
+fn secrets() {
+    let file = |content: &[u8]| {
+        let text = connection(&[("no_auth", "-"), ("bearer_token", "{token: {file: token}}")]);
+        World::new().file("a.yaml", text).file("token", content)
+    };
+    // F-14
+    assert!(file(b"abc\n").errors().is_empty());
+    for bad in [
+        &b"abc\n\n"[..],
+        b"abc\r\n",
+        b"a\0b",
+        b"\n",
+        b" abc",
+        b"abc ",
+    ] {
+        let found = file(bad).errors();
+        assert_eq!(found.len(), 1, "{bad:?}: {found:?}");
+        assert_eq!(found[0].code, "invalid_secret", "{bad:?}");
+    }
+    // F-15
+    let basic = |name: &str| format!("{{username: {name}, password: p}}");
+    at(
+        "basic_auth",
+        &basic("'a:b'"),
+        "invalid_username",
+        "basic_auth.username",
+    );
+    at(
+        "basic_auth",
+        &basic(r#""a\u0001""#),
+        "invalid_secret",
+        "basic_auth.username",
+    );
+    http("webhook_signing_secret", "''", "invalid_secret");
+    let world = World::new().file("a.yaml", connection(&[("webhook_signing_secret", "short")]));
+    assert!(world.errors().is_empty());
+    let codes: Vec<&str> = world.warnings().iter().map(|w| w.code).collect();
+    assert_eq!(
+        codes,
+        ["not_yet_supported", "secret_inline", "short_secret"]
+    );
+}
+
+#[test]
+fn secret_references() {
+    // F-17
+    let token = |reference: &str| {
+        connection(&[
+            ("no_auth", "-"),
+            ("bearer_token", &format!("{{token: {reference}}}")),
+        ])
+    };
+    let cases = [
+        ("{file: nowhere}", "secret_missing", "token.file"),
+        ("{file: .}", "secret_missing", "token.file"),
+        ("{file: big}", "secret_missing", "token.file"),
+        ("{file: empty}", "invalid_secret", "token.file"),
+        ("{env: NOWHERE}", "secret_missing", "token.env"),
+        ("{env: EMPTY}", "invalid_secret", "token.env"),
+        ("{env: 'A B'}", "secret_reference", "token.env"),
+        ("{env: A, file: b}", "secret_reference", "token"),
+        ("{}", "secret_reference", "token"),
+        ("{env: }", "no_value", "token.env"),
+        ("{path: x, env: A}", "unknown_field", "token"),
+        ("12345", "wrong_type", "token"),
+        ("[a]", "wrong_type", "token"),
+        ("", "no_value", "token"),
+    ];
+    for (reference, code, field) in cases {
+        let world = World::new()
+            .file("a.yaml", token(reference))
+            .file("big", vec![b'a'; 65_537])
+            .file("empty", "")
+            .variable("A", "value")
+            .variable("EMPTY", "");
+        let found = world.errors();
+        assert_eq!(found.len(), 1, "{reference}: {found:#?}");
+        let field = format!("connection_details.http.bearer_token.{field}");
+        assert_eq!(
+            (found[0].code, &found[0].field),
+            (code, &field),
+            "{reference}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_file_that_everybody_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = connection(&[("no_auth", "-"), ("bearer_token", "{token: {file: token}}")]);
+    let world = World::new().file("a.yaml", text).file("token", "abc");
+    for (mode, warnings) in [(0o604, 1), (0o640, 0)] {
+        std::fs::set_permissions(world.path("token"), std::fs::Permissions::from_mode(mode))
+            .unwrap();
+        assert_eq!(world.warnings().len(), warnings, "{mode:o}"); // F-17
+    }
+}
+
+#[test]
+fn oauth() {
+    // F-16
+    for name in ["grant_type", "client_id", "client_secret", "scope"] {
+        let oauth = format!(
+            "{{token_url: https://h/t, client_id: a, client_secret: b, extra_params: {{{name}: x}}}}"
+        );
+        at(
+            "oauth_client_credentials",
+            &oauth,
+            "reserved_parameter",
+            &format!("oauth_client_credentials.extra_params.{name}"),
+        );
+    }
+    let good = "{token_url: https://h/t, client_id: a, client_secret: b, scopes: a b, extra_params: {audience: https://a}}";
+    let world = World::new().file(
+        "a.yaml",
+        connection(&[("no_auth", "-"), ("oauth_client_credentials", good)]),
+    );
+    assert!(world.errors().is_empty());
+    assert!(
+        world
+            .warnings()
+            .iter()
+            .any(|w| w.code == "not_yet_supported")
+    );
+}
+
+#[test]
+fn addresses() {
+    let literal =
+        |url: &str, cidrs: &str| connection(&[("base_url", url), ("allowed_private_cidrs", cidrs)]);
+    loads(&literal("https://10.1.2.3", "[10.0.0.0/8]"));
+    loads(&literal("https://[fd00::1]", "['fd00::/8']"));
+    refuses(
+        &literal("https://10.1.2.3", "[10.2.0.0/16]"),
+        "forbidden_address",
+        "connection_details.http.base_url",
+    );
+    refuses(
+        &literal("https://169.254.169.254", "[0.0.0.0/0]"),
+        "forbidden_address",
+        "connection_details.http.base_url",
+    );
+    for (cidr, code) in [
+        ("169.254.0.0/16", "forbidden_cidr"),
+        ("'fd00:ec2::254/128'", "forbidden_cidr"),
+        ("10.0.0.1", "invalid_cidr"),
+        ("10.0.0.1/8", "invalid_cidr"),
+        ("x", "invalid_cidr"),
+    ] {
+        at2(
+            "allowed_private_cidrs",
+            &format!("[{cidr}]"),
+            code,
+            "allowed_private_cidrs[0]",
+        );
+    }
+}
+
+#[test]
+fn the_rest_of_a_definition() {
+    refuses(
+        &with_top("connection_type: CONNECTION_TYPE_POSTGRES"),
+        "unknown_value",
+        "connection_type",
+    );
+    refuses(
+        &with_top("delete_time: yesterday"),
+        "invalid_time",
+        "delete_time",
+    );
+    refuses(
+        &with_top("tool_configurations: [{tool: TOOL_SQL, enabled: true}]"),
+        "unknown_value",
+        "tool_configurations[0].tool",
+    );
+    refuses(
+        &with_top("tool_configurations: [{tool: TOOL_HTTP_REQUEST}]"),
+        "missing_field",
+        "tool_configurations[0].enabled",
+    );
+    http("http2", "always", "unknown_value");
+    http("allow_cookies", "'true'", "wrong_type");
+    refuses(
+        "connection_details: {}",
+        "missing_field",
+        "connection_details.http",
+    );
+    refuses("{}", "missing_field", "connection_details");
+    refuses("[]", "wrong_type", "");
+    let top = "delete_time: 2026-01-02T03:04:05Z\ntool_configurations: [{tool: TOOL_HTTP_REQUEST, enabled: false}]\nconnection_type: CONNECTION_TYPE_HTTP";
+    let loaded = World::new()
+        .file("a.yaml", with_top(top))
+        .definitions()
+        .unwrap_or_else(|found| panic!("{found:?}"));
+    assert!(!loaded.connections[0].enabled && !loaded.connections[0].is_live());
+}
+
+#[test]
+fn both_spellings() {
+    let camel = "displayName: A\nconnectionType: CONNECTION_TYPE_HTTP\nconnectionDetails:\n  http:\n    baseUrl: https://h\n    allowedRoutes: [GET /a]\n    staticHeaders: {headers: {x_y: a, xY: b}}\n    maxResponseSizeBytes: '5'\n    timeoutSeconds: 5\n    allowCookies: true\n";
+    let loaded = World::new()
+        .file("a.yaml", camel)
+        .definitions()
+        .unwrap_or_else(|found| panic!("{found:?}"));
+    assert_eq!(loaded.connections[0].caps.response.bytes(), 5);
+    assert!(loaded.connections[0].allow_cookies);
+    refuses(
+        &connection(&[("baseUrl", "https://h")]),
+        "duplicate_key",
+        "connection_details.http.baseUrl",
+    );
+    refuses(
+        &camel.replace("    baseUrl: https://h\n", "    baseUrl: http://h\n"),
+        "invalid_url",
+        "connectionDetails.http.baseUrl",
+    );
+}
+
+#[test]
+fn one_mistake_hides_no_other() {
+    let text = "display_name: 5\nid: A\nconnection_details:\n  http:\n    base_url: http://h\n    allowed_routes: [get /, 'GET /{']\n    headers: {Host: a}\n    bearer_token: {tokn: a}\n    timeout_seconds: x\n    nonsense: 1\nfoo: 1\n";
+    let world = World::new()
+        .file("a.yaml", text)
+        .file("b.yaml", "x: [")
+        .file("c.yaml", "");
+    let found = world.errors();
+    assert_eq!(found.len(), 12, "{found:#?}");
+}

@@ -1,0 +1,428 @@
+//! The settings file, the environment over it, the flags over both.
+
+use std::path::Path;
+use std::time::Duration;
+
+use egressd::config::{AccessLog, Listen, Loaded, LogFormat, LogLevel, Problem};
+
+use super::world::{World, connection};
+
+/// A world with one good connection beside these settings.
+fn world(settings: &str) -> World {
+    World::new()
+        .file("egressd.yaml", settings)
+        .file("connections/a.yaml", connection(&[]))
+}
+
+#[track_caller]
+fn loaded(world: &World) -> Loaded {
+    world.load().unwrap_or_else(|found| panic!("{found:#?}"))
+}
+
+/// Exactly one problem, with this code, at this field.
+#[track_caller]
+fn refuses(world: &World, code: &str, field: &str) -> Problem {
+    let mut found = world.load().err().unwrap_or_default();
+    found.retain(Problem::is_error);
+    let [problem] = found.as_slice() else {
+        panic!("one problem wanted: {found:#?}")
+    };
+    assert_eq!((problem.code, problem.field.as_str()), (code, field));
+    assert!(!problem.remedy.is_empty());
+    problem.clone()
+}
+
+fn tcp(address: &str) -> Listen {
+    Listen::Tcp(address.parse().unwrap())
+}
+
+#[test]
+fn defaults() {
+    let settings = loaded(&world("")).settings;
+    assert_eq!(settings.proxy.listen, [tcp("127.0.0.1:8080")]);
+    assert_eq!(settings.management.listen, [tcp("127.0.0.1:8081")]);
+    assert!(settings.proxy.allowed_hosts.is_empty() && settings.management.basic_auth.is_none());
+    assert_eq!(
+        (settings.proxy.workers, settings.proxy.max_connections),
+        (0, 4096)
+    );
+    assert_eq!(settings.proxy.max_in_flight, 1024);
+    assert_eq!(settings.proxy.max_request_body_bytes, 10_485_760);
+    assert_eq!(settings.proxy.header_read_timeout, Duration::from_secs(10));
+    assert_eq!(settings.proxy.idle_timeout, Duration::from_secs(75));
+    assert_eq!(settings.proxy.body_idle_timeout, Duration::from_secs(30));
+    assert_eq!(settings.proxy.write_stall_timeout, Duration::from_secs(30));
+    assert_eq!(settings.egress.connect_timeout, Duration::from_secs(5));
+    assert_eq!(settings.egress.pool_idle_timeout, Duration::from_secs(60));
+    assert_eq!(settings.egress.pool_max_idle_per_host, 64);
+    assert!(settings.egress.roots.is_empty());
+    assert_eq!(
+        (settings.log.format, settings.log.level),
+        (LogFormat::Auto, LogLevel::Info)
+    );
+    assert_eq!(settings.log.access, AccessLog::All);
+    assert_eq!(settings.shutdown_grace_period, Duration::from_secs(20));
+}
+
+#[test]
+fn every_field_in_both_spellings() {
+    let snake = "
+proxy:
+  listen: [127.0.0.1:1, '[::1]:1', 'unix:/run/a.sock', 0.0.0.0:2]
+  allow_non_loopback: true
+  allowed_hosts: [Egress.Local]
+  workers: 2
+  max_connections: 3
+  max_in_flight: 4
+  max_request_body_bytes: '5'
+  header_read_timeout_seconds: 6
+  idle_timeout_seconds: 7
+  body_idle_timeout_seconds: 8
+  write_stall_timeout_seconds: 9
+management:
+  listen: [0.0.0.0:8081]
+  basic_auth: {username: u, password: {file: secret}}
+egress:
+  ca_files: [ca.pem]
+  connect_timeout_seconds: 10
+  pool_idle_timeout_seconds: 11
+  pool_max_idle_per_host: 12
+connections: [more, connections/a.yaml]
+log: {format: json, level: debug, access: refused}
+shutdown: {grace_period_seconds: 13}
+";
+    let mut camel = String::new();
+    let mut upper = false;
+    for c in snake.chars() {
+        if c == '_' {
+            upper = true;
+        } else if std::mem::take(&mut upper) {
+            camel.push(c.to_ascii_uppercase());
+        } else {
+            camel.push(c);
+        }
+    }
+    for text in [snake, &camel] {
+        let world = world(text)
+            .file("secret", "p\n")
+            .file("ca.pem", ca())
+            .file("more/b.yaml", connection(&[]));
+        let loaded = loaded(&world);
+        let settings = &loaded.settings;
+        let addresses = [
+            tcp("127.0.0.1:1"),
+            tcp("[::1]:1"),
+            Listen::Unix("/run/a.sock".into()),
+            tcp("0.0.0.0:2"),
+        ];
+        assert_eq!(settings.proxy.listen, addresses);
+        assert_eq!(settings.proxy.allowed_hosts, ["egress.local"]);
+        assert_eq!(
+            (
+                settings.proxy.workers,
+                settings.proxy.max_connections,
+                settings.proxy.max_in_flight
+            ),
+            (2, 3, 4)
+        );
+        assert_eq!(settings.proxy.max_request_body_bytes, 5);
+        let seconds = [
+            settings.proxy.header_read_timeout,
+            settings.proxy.idle_timeout,
+            settings.proxy.body_idle_timeout,
+            settings.proxy.write_stall_timeout,
+            settings.egress.connect_timeout,
+            settings.egress.pool_idle_timeout,
+            settings.shutdown_grace_period,
+        ];
+        assert_eq!(seconds.map(|wait| wait.as_secs()), [6, 7, 8, 9, 10, 11, 13]);
+        assert!(settings.management.basic_auth.is_some());
+        assert_eq!(settings.egress.roots.len(), 1);
+        assert_eq!(settings.egress.pool_max_idle_per_host, 12);
+        assert_eq!(
+            (settings.log.format, settings.log.level),
+            (LogFormat::Json, LogLevel::Debug)
+        );
+        assert_eq!(settings.log.access, AccessLog::Refused);
+        assert_eq!(
+            settings.connections,
+            [world.path("more"), world.path("connections/a.yaml")]
+        );
+        assert_eq!(loaded.connections.len(), 2);
+        assert_eq!(loaded.sources.secrets, [world.path("secret")]);
+        assert_eq!(
+            loaded.sources.settings.as_deref(),
+            Some(world.path("egressd.yaml").as_path())
+        );
+    }
+}
+
+fn ca() -> String {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    parameters.self_signed(&key).unwrap().pem()
+}
+
+#[test]
+fn flags_beat_environment_beats_file() {
+    let mut world =
+        world("proxy: {listen: [127.0.0.1:1], workers: 1}\nlog: {level: warn, format: text}\n")
+            .variable("EGRESSD_PROXY_LISTEN", "127.0.0.1:2, 127.0.0.1:3")
+            .variable("EGRESSD_PROXY_WORKERS", "2")
+            .variable("EGRESSD_LOG_LEVEL", "error")
+            .variable("EGRESSD_SHUTDOWN_GRACE_PERIOD_SECONDS", "5")
+            .variable("EGRESSD_MANAGEMENT_BASIC_AUTH_USERNAME", "12")
+            .variable("EGRESSD_MANAGEMENT_BASIC_AUTH_PASSWORD", "p");
+    let settings = loaded(&world).settings;
+    assert_eq!(
+        settings.proxy.listen,
+        [tcp("127.0.0.1:2"), tcp("127.0.0.1:3")]
+    );
+    assert_eq!(
+        (settings.proxy.workers, settings.log.level),
+        (2, LogLevel::Error)
+    );
+    assert_eq!(settings.log.format, LogFormat::Text);
+    assert_eq!(settings.shutdown_grace_period, Duration::from_secs(5));
+    assert!(settings.management.basic_auth.is_some());
+    world.overrides.listen = vec!["127.0.0.1:4".into()];
+    world.overrides.management_listen = vec!["127.0.0.1:5".into()];
+    world.overrides.log_level = Some("trace".into());
+    world.overrides.log_format = Some("json".into());
+    let settings = loaded(&world).settings;
+    assert_eq!(
+        (settings.proxy.listen, settings.management.listen),
+        (vec![tcp("127.0.0.1:4")], vec![tcp("127.0.0.1:5")])
+    );
+    assert_eq!(
+        (settings.log.level, settings.log.format),
+        (LogLevel::Trace, LogFormat::Json)
+    );
+    world.overrides.log_level = Some("loud".into());
+    assert_eq!(
+        refuses(&world, "unknown_value", "--log-level").file,
+        "command line"
+    );
+}
+
+#[test]
+fn every_leaf_has_a_variable() {
+    let values = [
+        ("PROXY_LISTEN", "127.0.0.1:1"),
+        ("PROXY_ALLOW_NON_LOOPBACK", "true"),
+        ("PROXY_ALLOWED_HOSTS", "a,b"),
+        ("PROXY_WORKERS", "1"),
+        ("PROXY_MAX_CONNECTIONS", "1"),
+        ("PROXY_MAX_IN_FLIGHT", "1"),
+        ("PROXY_MAX_REQUEST_BODY_BYTES", "1"),
+        ("PROXY_HEADER_READ_TIMEOUT_SECONDS", "1"),
+        ("PROXY_IDLE_TIMEOUT_SECONDS", "1"),
+        ("PROXY_BODY_IDLE_TIMEOUT_SECONDS", "1"),
+        ("PROXY_WRITE_STALL_TIMEOUT_SECONDS", "1"),
+        ("MANAGEMENT_LISTEN", ""),
+        ("MANAGEMENT_BASIC_AUTH_USERNAME", "u"),
+        ("MANAGEMENT_BASIC_AUTH_PASSWORD", "p"),
+        ("EGRESS_CA_FILES", ""),
+        ("EGRESS_CONNECT_TIMEOUT_SECONDS", "1"),
+        ("EGRESS_POOL_IDLE_TIMEOUT_SECONDS", "1"),
+        ("EGRESS_POOL_MAX_IDLE_PER_HOST", "1"),
+        ("CONNECTIONS", "connections"),
+        ("LOG_FORMAT", "json"),
+        ("LOG_LEVEL", "info"),
+        ("LOG_ACCESS", "off"),
+        ("SHUTDOWN_GRACE_PERIOD_SECONDS", "0"),
+    ];
+    let all = values.iter().fold(world(""), |world, (name, value)| {
+        world.variable(&format!("EGRESSD_{name}"), value)
+    });
+    let settings = loaded(&all).settings;
+    assert!(settings.management.listen.is_empty());
+    assert_eq!(settings.log.access, AccessLog::Off);
+    for (name, _) in values {
+        let name = format!("EGRESSD_{name}");
+        if name.ends_with("_HOSTS") || name.ends_with("USERNAME") || name.ends_with("PASSWORD") {
+            continue;
+        }
+        let bad = world("").variable(&name, "\u{1}/!");
+        assert!(bad.load().is_err(), "{name}");
+    }
+}
+
+#[test]
+fn unknown_variables() {
+    let problem = refuses(
+        &world("").variable("EGRESSD_PROXY_LISTN", "x"),
+        "unknown_field",
+        "EGRESSD_PROXY_LISTN",
+    );
+    assert!(
+        problem.remedy.contains("EGRESSD_PROXY_LISTEN"),
+        "{}",
+        problem.remedy
+    );
+    // A definition may name any variable, and Kubernetes sets some of its own.
+    let text = connection(&[
+        ("no_auth", "-"),
+        ("bearer_token", "{token: {env: EGRESSD_CRM_TOKEN}}"),
+    ]);
+    let world = World::new()
+        .file("egressd.yaml", "")
+        .file("connections/a.yaml", text)
+        .variable("EGRESSD_CRM_TOKEN", "t")
+        .variable("EGRESSD_SERVICE_HOST", "10.0.0.1")
+        .variable("EGRESSD_PORT_8080_TCP", "tcp://10.0.0.1:8080");
+    assert!(loaded(&world).warnings.is_empty());
+}
+
+#[test]
+fn mistakes_in_the_file() {
+    for (text, code, field) in [
+        ("proxy: {listn: []}", "unknown_field", "proxy.listn"),
+        ("proxi: {}", "unknown_field", "proxi"),
+        ("proxy: []", "wrong_type", "proxy"),
+        ("proxy: {listen: 127.0.0.1:1}", "wrong_type", "proxy.listen"),
+        (
+            "proxy: {listen: [localhost:1]}",
+            "invalid_address",
+            "proxy.listen[0]",
+        ),
+        (
+            "proxy: {listen: ['unix:a.sock']}",
+            "invalid_address",
+            "proxy.listen[0]",
+        ),
+        ("proxy: {listen: []}", "empty", "proxy.listen"),
+        (
+            "proxy: {listen: [0.0.0.0:8080]}",
+            "non_loopback",
+            "proxy.listen[0]",
+        ),
+        (
+            "proxy: {listen: ['[::]:8080']}",
+            "non_loopback",
+            "proxy.listen[0]",
+        ),
+        (
+            "proxy: {allowed_hosts: ['http://h']}",
+            "invalid_host",
+            "proxy.allowed_hosts[0]",
+        ),
+        ("proxy: {workers: -1}", "out_of_range", "proxy.workers"),
+        (
+            "proxy: {max_connections: 0}",
+            "out_of_range",
+            "proxy.max_connections",
+        ),
+        (
+            "proxy: {idle_timeout_seconds: 0}",
+            "out_of_range",
+            "proxy.idle_timeout_seconds",
+        ),
+        (
+            "proxy: {idle_timeout_seconds: 75s}",
+            "out_of_range",
+            "proxy.idle_timeout_seconds",
+        ),
+        (
+            "management: {listen: [0.0.0.0:8081]}",
+            "non_loopback",
+            "management.listen[0]",
+        ),
+        (
+            "management: {basic_auth: {username: u}}",
+            "missing_field",
+            "management.basic_auth",
+        ),
+        (
+            "egress: {connect_timeout_seconds: 301}",
+            "out_of_range",
+            "egress.connect_timeout_seconds",
+        ),
+        ("log: {format: xml}", "unknown_value", "log.format"),
+        ("log: {level: 5}", "wrong_type", "log.level"),
+        ("connections: connections", "wrong_type", "connections"),
+        ("connections: [nowhere]", "file_unreadable", ""),
+        (
+            "connections: [egressd.yaml]",
+            "unknown_field",
+            "connections",
+        ),
+        ("[]", "wrong_type", ""),
+    ] {
+        if text.contains("egressd.yaml") {
+            continue;
+        }
+        refuses(&world(text), code, field);
+    }
+}
+
+#[test]
+fn listeners_that_are_equal() {
+    // F-19
+    for (proxy, management) in [
+        ("127.0.0.1:8080", "127.0.0.1:8080"),
+        ("127.0.0.1:9", "0.0.0.0:9"),
+        ("unix:/a", "unix:/a"),
+    ] {
+        let text = format!(
+            "proxy: {{listen: ['{proxy}']}}\nmanagement: {{listen: ['{management}'], basic_auth: {{username: u, password: p}}}}\n"
+        );
+        refuses(&world(&text), "duplicate_address", "management.listen");
+    }
+    refuses(
+        &world("proxy: {listen: [127.0.0.1:1, 127.0.0.1:1]}"),
+        "duplicate_address",
+        "proxy.listen[1]",
+    );
+    loaded(&world(
+        "proxy: {listen: [127.0.0.1:0]}\nmanagement: {listen: [127.0.0.1:0]}\n",
+    ));
+}
+
+#[test]
+fn authority_files() {
+    // F-19
+    for (name, content) in [
+        ("nowhere.pem", None),
+        ("empty.pem", Some(String::new())),
+        ("text.pem", Some("no certificate".to_owned())),
+        (
+            "key.pem",
+            Some(rcgen::KeyPair::generate().unwrap().serialize_pem()),
+        ),
+        ("broken.pem", Some(ca().replace("MII", "!!!"))),
+        (
+            "garbage.pem",
+            Some("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n".to_owned()),
+        ),
+    ] {
+        let mut world =
+            world(&format!("egress: {{ca_files: [good.pem, {name}]}}")).file("good.pem", ca());
+        if let Some(content) = content {
+            world = world.file(name, content);
+        }
+        let problem = refuses(&world, "invalid_ca_file", "egress.ca_files[1]");
+        assert!(problem.message.contains(name), "{}", problem.message);
+    }
+}
+
+#[test]
+fn bad_settings_hide_no_bad_connection() {
+    let world = World::new()
+        .file("egressd.yaml", "log: {level: loud}\nconnections: [here]\n")
+        .file("here/a.yaml", connection(&[("base_url", "http://h")]));
+    let found = world.load().err().unwrap_or_default();
+    let codes: Vec<&str> = found.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["unknown_value", "invalid_url"]);
+    assert!(Path::new(&found[1].file).ends_with("here/a.yaml"));
+}
+
+#[test]
+fn paths_replace_the_listed_ones() {
+    let mut world = world("").file("other/b.yaml", connection(&[]));
+    world.overrides.connections = vec![world.path("other")];
+    let loaded = loaded(&world);
+    assert_eq!(loaded.connections[0].id.as_str(), "b");
+    assert_eq!(loaded.settings.connections, [world.path("other")]);
+}

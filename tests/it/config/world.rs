@@ -1,0 +1,135 @@
+//! A directory of files, an environment, and the `check` command on both.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use egressd::cli::{Exit, Streams, run};
+use egressd::config::{
+    Environment, LoadOptions, Loaded, LoadedPaths, Problem, SettingsOverrides, load, load_paths,
+};
+
+/// A temporary directory with files in it.
+pub(super) struct World {
+    directory: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+    pub(super) overrides: SettingsOverrides,
+}
+
+/// What a run of the program gave.
+pub(super) struct Ran {
+    pub(super) exit: Exit,
+    pub(super) out: String,
+    pub(super) err: String,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            variables: Vec::new(),
+            overrides: SettingsOverrides::default(),
+        }
+    }
+
+    pub(super) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        self
+    }
+
+    pub(super) fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn environment(&self) -> Environment {
+        Environment::new(self.variables.clone())
+    }
+
+    /// Loads the directory's own definitions, without settings.
+    pub(super) fn definitions(&self) -> Result<LoadedPaths, Vec<Problem>> {
+        load_paths(&[self.root().to_owned()], &self.environment())
+    }
+
+    /// Loads `egressd.yaml` and what it lists.
+    pub(super) fn load(&self) -> Result<Loaded, Vec<Problem>> {
+        load(&LoadOptions {
+            config: Some(self.path("egressd.yaml")),
+            overrides: self.overrides.clone(),
+            environment: self.environment(),
+        })
+    }
+
+    /// The problems of the definitions; warnings are left out.
+    pub(super) fn errors(&self) -> Vec<Problem> {
+        let found = self.definitions().err().unwrap_or_default();
+        found.into_iter().filter(Problem::is_error).collect()
+    }
+
+    /// The warnings of the definitions, whether they load or not.
+    pub(super) fn warnings(&self) -> Vec<Problem> {
+        let found = match self.definitions() {
+            Ok(loaded) => loaded.warnings,
+            Err(found) => found,
+        };
+        found.into_iter().filter(|p| !p.is_error()).collect()
+    }
+
+    /// Runs the program with these arguments.
+    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut plain = anstream::StripStream::new(&mut out);
+        let mut streams = Streams {
+            out: &mut plain,
+            err: &mut err,
+        };
+        let arguments = ["egressd"].iter().chain(arguments).map(OsString::from);
+        let exit = run(arguments, self.environment(), &mut streams);
+        Ran {
+            exit,
+            out: String::from_utf8(out).unwrap(),
+            err: String::from_utf8(err).unwrap(),
+        }
+    }
+
+    /// `check` on the directory.
+    pub(super) fn check(&self, more: &[&str]) -> Ran {
+        let root = self.root().to_str().unwrap().to_owned();
+        let arguments: Vec<&str> = ["check"].iter().chain(more).copied().collect();
+        self.run(&[arguments.as_slice(), &[root.as_str()]].concat())
+    }
+}
+
+/// A connection that loads without a warning, with lines of its `http` replaced or added by field name.
+pub(super) fn connection(fields: &[(&str, &str)]) -> String {
+    let mut lines = vec![
+        ("base_url", "https://api.example.com"),
+        ("allowed_routes", "[GET /a]"),
+        ("no_auth", "{}"),
+    ];
+    for (name, value) in fields {
+        lines.retain(|(known, _)| known != name);
+        if *value != "-" {
+            lines.push((name, value));
+        }
+    }
+    let mut text = "connection_details:\n  http:\n".to_owned();
+    for (name, value) in lines {
+        text.push_str(&format!("    {name}: {value}\n"));
+    }
+    text
+}
+
+/// `connection`, with top-level lines in front.
+pub(super) fn with_top(top: &str) -> String {
+    format!("{top}\n{}", connection(&[]))
+}
