@@ -2,9 +2,10 @@
 //!
 //! The oneof is read as five optional fields and the tuple is matched, so that two kinds are called two kinds.
 
-use super::definition::url_problem;
 use super::headers;
-use super::raw::{Field, Object, listed};
+use super::http::{not_yet_supported, url_problem};
+use super::object::Object;
+use super::raw::{Field, listed};
 use super::secret_ref::{Surroundings, trimmed};
 use crate::domain::auth::{BasicAuth, BearerToken, ClientAuth, OauthClientCredentials};
 use crate::domain::{Auth, TokenUrl};
@@ -118,10 +119,7 @@ fn oauth_client_credentials(field: &Field<'_>, around: &Surroundings<'_>) -> Opt
         .take("extra_params")
         .map(|field| extra_params(&field));
     object.finish();
-    field.push(super::definition::not_yet_supported(
-        field,
-        "OAuth client credentials are",
-    ));
+    field.push(not_yet_supported(field, "OAuth client credentials are"));
     let url = url.and_then(|field| token_url(&field.public()));
     let id = id.and_then(|field| around.secret(&field));
     let secret = secret.and_then(|field| around.secret(&field));

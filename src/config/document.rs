@@ -10,6 +10,7 @@
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 use zeroize::Zeroizing;
 
+use super::excerpt;
 use super::problem::{Excerpt, Problem, Problems};
 
 /// The largest file that is read, in bytes.
@@ -140,53 +141,15 @@ impl Origin {
         builder.root
     }
 
-    /// The piece of a line that holds this key and, if it may be shown, its value. `mark` is the token that the finding is about.
+    /// What may be shown of the line at `mark`; see [`excerpt::cut`].
     pub(super) fn excerpt(
         &self,
         mark: Place,
         key: Option<Place>,
         shown: Option<Place>,
     ) -> Option<Excerpt> {
-        const MAX_SHOWN: usize = 160;
-        let start_of_line = self
-            .text
-            .get(..mark.start)?
-            .rfind('\n')
-            .map_or(0, |at| at + 1);
-        let rest = self.text.get(start_of_line..)?;
-        let line_end = start_of_line + rest.find(['\n', '\r']).unwrap_or(rest.len());
-        let on_line = |place: &Place| place.start >= start_of_line && place.start < line_end;
-        let tokens = [key, shown];
-        let tokens = || tokens.iter().flatten().filter(|place| on_line(place));
-        let first = tokens().map(|place| place.start).min()?;
-        let last = tokens().map(|place| place.end.min(line_end)).max()?;
-        let before = self.text.get(start_of_line..first)?;
-        let frame = |c: char| c.is_whitespace() || matches!(c, '-' | '{' | '[' | '"' | '\'');
-        let whole_start = before.chars().all(frame) && before.len() < MAX_SHOWN;
-        let before = if whole_start { before } else { "… " };
-        let piece: String = self
-            .text
-            .get(first..last)?
-            .chars()
-            .take(MAX_SHOWN)
-            .collect();
-        let text = format!("{before}{piece}");
-        let shift = |at: usize| {
-            let mut at = (before.len() + at.saturating_sub(first)).min(text.len());
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            at
-        };
-        let marked = [Some(mark), key].into_iter().flatten().find(|place| {
-            on_line(place) && place.start >= first && place.end.min(line_end) <= last
-        })?;
-        let range = shift(marked.start)..shift(marked.end.min(line_end));
-        Some(Excerpt {
-            text,
-            mark: range,
-            whole_start,
-        })
+        let range = |place: Place| place.start..place.end;
+        excerpt::cut(&self.text, range(mark), key.map(range), shown.map(range))
     }
 }
 
@@ -380,14 +343,13 @@ fn key_of(node: Node, span: Span) -> Result<Key, Refused> {
 
 fn untagged(tag: Option<&Tag>, span: Span) -> Result<(), Refused> {
     match tag {
-        // A bare `!` says "text".
-        Some(tag) if !tag.suffix().is_empty() => Err(Refused::at(
+        Some(_) => Err(Refused::at(
             span,
             "tag",
             "tags (`!name`) are not read",
             "take the tag out; quote the value if it is a text that starts with `!`",
         )),
-        Some(_) | None => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Files, environment and flags → [`Settings`] and [`Connection`](crate::domain::Connection)s, or every problem at once.
 //!
-//! The way through this room: `load` finds the files; `document` turns each into a located tree; `raw` is the vocabulary in which
-//! the tree is walked; `definition` (with `credential`, `headers`, `routes`, `secret_ref`) and `settings` refine it into types that
-//! hold only legal values; `problem` and `render` are what the operator sees.
+//! The way through this room: `load` finds the files; `document` turns each into a located tree; `raw` and `object` are the
+//! vocabulary in which the tree is walked; `definition` (with `http`, `credential`, `headers`, `routes`, `secret_ref`) and `settings` refine it into types that
+//! hold only legal values; `problem`, `excerpt` and `render` are what
+//! the operator sees.
 //!
 //! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; raw types do
 //! not leave; no problem shows a secret.
@@ -11,8 +12,11 @@ mod credential;
 mod definition;
 mod document;
 mod environment;
+mod excerpt;
 mod headers;
+mod http;
 mod load;
+mod object;
 mod problem;
 mod raw;
 mod render;

@@ -136,6 +136,11 @@ impl Problems {
         self.found.borrow().len()
     }
 
+    /// Whether no more are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.count() > Self::MAX
+    }
+
     /// Whether one of them stops the start.
     pub(super) fn has_errors(&self) -> bool {
         self.found.borrow().iter().any(Problem::is_error)

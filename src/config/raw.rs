@@ -1,7 +1,7 @@
 //! The small vocabulary in which a located tree is walked, field by field, with every mistake gathered.
 //!
-//! A [`Field`] is one value with its path and its place; an [`Object`] is a mapping whose fields are taken by name, in either
-//! spelling, and which reports what nobody took. Nothing of this leaves `config`.
+//! A [`Field`] is one value with its path and its place; an [`Object`] is a mapping whose fields are taken by name. Nothing of this
+//! leaves `config`.
 //!
 //! Invariant kept here: under a field that is marked secret no value and no unknown name is put into a problem.
 
@@ -9,7 +9,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::document::{Key, Node, Origin, Place, Value};
-use super::problem::{Problem, Problems, nearest, quoted};
+use super::object::Object;
+use super::problem::{Problem, Problems, quoted};
 
 /// Where problems go, and what places point into.
 #[derive(Clone, Copy)]
@@ -26,18 +27,8 @@ pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
     pub(super) path: Rc<str>,
     key: Option<Place>,
-    secret: bool,
+    pub(super) secret: bool,
     pub(super) sink: Sink<'a>,
-}
-
-/// A mapping under way.
-pub(super) struct Object<'a> {
-    /// The mapping itself.
-    pub(super) field: Field<'a>,
-    entries: Vec<(&'a Key, &'a Node)>,
-    known: Vec<&'static str>,
-    /// What should be there and is not, with what to write.
-    missing: Vec<(&'static str, &'static str)>,
 }
 
 impl<'a> Field<'a> {
@@ -168,6 +159,22 @@ impl<'a> Field<'a> {
         within
     }
 
+    /// One of a closed set of words.
+    pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let found = words.iter().find(|(word, _)| *word == text);
+        if found.is_none() {
+            let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let message = format!("{} is not among the known values", quoted(text));
+            self.report(
+                "unknown_value",
+                message,
+                format!("write {}", listed(&names)),
+            );
+        }
+        found.map(|(_, value)| *value)
+    }
+
     /// A list, item by item.
     pub(super) fn list(&self) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
@@ -187,12 +194,7 @@ impl<'a> Field<'a> {
     /// A mapping whose keys are fields.
     pub(super) fn object(&self) -> Option<Object<'a>> {
         let entries = self.entries()?;
-        Some(Object {
-            field: self.clone(),
-            entries,
-            known: Vec::new(),
-            missing: Vec::new(),
-        })
+        Some(Object::new(self.clone(), entries))
     }
 
     /// A mapping whose keys are data. A key that carries no value has none to hide behind: where the mapping is secret, the path
@@ -252,7 +254,13 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn about_key(&self, key: &Key, node: &Node, code: &'static str, message: String) -> Problem {
+    pub(super) fn about_key(
+        &self,
+        key: &Key,
+        node: &Node,
+        code: &'static str,
+        message: String,
+    ) -> Problem {
         let shown = !self.secret || nameable(&key.name, node);
         let field = if shown {
             join(&self.path, &key.name)
@@ -269,7 +277,7 @@ impl<'a> Field<'a> {
         problem
     }
 
-    fn child(&self, key: &'a Key, node: &'a Node) -> Self {
+    pub(super) fn child(&self, key: &'a Key, node: &'a Node) -> Self {
         Self {
             node,
             path: join(&self.path, &key.name).into(),
@@ -280,124 +288,13 @@ impl<'a> Field<'a> {
     }
 }
 
-impl<'a> Object<'a> {
-    /// The field of this name (in `snake_case`), in either spelling. A field without a value is reported, not taken for absent:
-    /// a forgotten secret must not read as none.
-    pub(super) fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
-        self.known.push(name);
-        let camel = camel_case(name);
-        let mut spelt = self
-            .entries
-            .extract_if(.., |(key, _)| key.name == name || key.name == camel);
-        let first = spelt.next();
-        let second = spelt.next();
-        drop(spelt);
-        let (key, node) = first?;
-        if let Some((other, other_node)) = second {
-            let message = format!(
-                "{} and {} are the same field, first in line {}",
-                quoted(&key.name),
-                quoted(&other.name),
-                key.place.line
-            );
-            let problem = self
-                .field
-                .about_key(other, other_node, "duplicate_key", message);
-            self.field.push(problem.remedy("keep one of the two"));
-        }
-        let field = self.field.child(key, node);
-        if matches!(node.value, Value::Null) {
-            field.report(
-                "no_value",
-                "has no value",
-                "write a value, or take the field out",
-            );
-            return None;
-        }
-        Some(field)
-    }
-
-    /// Whether a field of this name stands here, with a value or without.
-    pub(super) fn has(&self, name: &str) -> bool {
-        let camel = camel_case(name);
-        self.entries
-            .iter()
-            .any(|(key, _)| key.name == name || key.name == camel)
-    }
-
-    /// A field that must be there; where it is not, [`Object::finish`] says so.
-    pub(super) fn require(
-        &mut self,
-        name: &'static str,
-        remedy: &'static str,
-    ) -> Option<Field<'a>> {
-        if !self.has(name) {
-            self.missing.push((name, remedy));
-        }
-        self.take(name)
-    }
-
-    /// Whether a field that nobody took looks like a misspelt `name`: one mistake, to be reported once.
-    pub(super) fn misspelt(&self, name: &str) -> bool {
-        let mut rest = self.entries.iter();
-        rest.any(|(key, _)| nearest(&snake_case(&key.name), [name]).is_some())
-    }
-
-    /// Reports every field that nobody took, and every one that should be there.
-    pub(super) fn finish(self) {
-        for (name, remedy) in &self.missing {
-            if !self.misspelt(name) {
-                let problem = self
-                    .field
-                    .problem("missing_field", format!("`{name}` is missing"));
-                let path = join(&self.field.path, name);
-                self.field.push(problem.field(path).remedy(*remedy));
-            }
-        }
-        for (key, node) in self.entries {
-            let near = nearest(&snake_case(&key.name), self.known.iter().copied());
-            let visible = !self.field.secret || (near.is_some() && nameable(&key.name, node));
-            let name = if visible {
-                quoted(&key.name)
-            } else {
-                "this key".to_owned()
-            };
-            let camel =
-                !key.name.contains('_') && key.name.contains(|c: char| c.is_ascii_uppercase());
-            let remedy = match near {
-                Some(near) if camel => format!("write `{}`", camel_case(near)),
-                Some(near) => format!("write `{near}`"),
-                None => format!("take it out, or write one of {}", listed(&self.known)),
-            };
-            let scope = if visible {
-                self.field.about_key(
-                    key,
-                    node,
-                    "unknown_field",
-                    format!("{name} is no field here"),
-                )
-            } else {
-                let hidden = self.field.clone().secret();
-                let message = format!("{name} is no field here");
-                let mut problem = hidden.problem("unknown_field", message);
-                problem.excerpt = None;
-                if key.place.line > 0 {
-                    problem = problem.at(key.place.line, key.place.column);
-                }
-                problem
-            };
-            self.field.push(scope.remedy(remedy));
-        }
-    }
-}
-
 /// Whether a key inside a secret mapping may be named: it looks like a name and has a value of its own. `{dapi123…}` is a key without one.
-fn nameable(name: &str, node: &Node) -> bool {
+pub(super) fn nameable(name: &str, node: &Node) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     !matches!(node.value, Value::Null) && name.len() <= 64 && name.bytes().all(plain)
 }
 
-fn join(path: &str, name: &str) -> String {
+pub(super) fn join(path: &str, name: &str) -> String {
     let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if path.is_empty() {
         name
@@ -413,31 +310,4 @@ pub(super) fn listed(names: &[&str]) -> String {
         [only] => format!("`{only}`"),
         [rest @ .., last] => format!("`{}` or `{last}`", rest.join("`, `")),
     }
-}
-
-/// The proto-JSON spelling of a field's name.
-pub(super) fn camel_case(name: &str) -> String {
-    let mut camel = String::with_capacity(name.len());
-    let mut upper = false;
-    for c in name.chars() {
-        if c == '_' {
-            upper = true;
-        } else if std::mem::take(&mut upper) {
-            camel.push(c.to_ascii_uppercase());
-        } else {
-            camel.push(c);
-        }
-    }
-    camel
-}
-
-fn snake_case(name: &str) -> String {
-    let mut snake = String::with_capacity(name.len() + 4);
-    for c in name.chars().take(100) {
-        if c.is_ascii_uppercase() && !snake.is_empty() {
-            snake.push('_');
-        }
-        snake.push(c.to_ascii_lowercase());
-    }
-    snake
 }

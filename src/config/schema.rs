@@ -16,7 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::credential::KINDS;
-use super::raw::camel_case;
+use super::object::camel_case;
 use crate::domain::{ConcurrencyCap, ResponseCap, Timeout};
 
 /// One connection.

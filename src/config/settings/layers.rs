@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 use super::SettingsOverrides;
 use crate::config::document::{Node, Origin, Place, Value};
 use crate::config::environment::Environment;
+use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems, nearest};
-use crate::config::raw::{Field, Object, Sink};
+use crate::config::raw::{Field, Sink};
 
 /// Every leaf: section, field, whether it is a list.
 const LEAVES: &[(&str, &str, bool)] = &[

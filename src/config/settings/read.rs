@@ -10,9 +10,9 @@ use super::{
     AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings,
 };
-use crate::config::definition::choice;
+use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems, quoted};
-use crate::config::raw::{Field, Object};
+use crate::config::raw::Field;
 use crate::config::secret_ref::Surroundings;
 use crate::domain::auth::BasicAuth;
 
@@ -235,11 +235,9 @@ fn log(mut section: Section<'_>) -> Option<LogSettings> {
         ("refused", AccessLog::Refused),
         ("off", AccessLog::Off),
     ];
-    let format = section.leaf("format").map(|field| choice(&field, &formats));
-    let level = section.leaf("level").map(|field| choice(&field, &levels));
-    let access = section
-        .leaf("access")
-        .map(|field| choice(&field, &accesses));
+    let format = section.leaf("format").map(|field| field.choice(&formats));
+    let level = section.leaf("level").map(|field| field.choice(&levels));
+    let access = section.leaf("access").map(|field| field.choice(&accesses));
     section.finish();
     Some(LogSettings {
         format: format.unwrap_or(Some(LogFormat::default()))?,
