@@ -2,8 +2,10 @@
 //!
 //! The oneof is read as five optional fields and the tuple is matched, so that two kinds are called two kinds.
 
+use ipnet::IpNet;
+
 use super::headers;
-use super::http::{not_yet_supported, url_problem};
+use super::http::{not_yet_supported, reachable, url_problem};
 use super::object::Object;
 use super::raw::{Field, listed};
 use super::secret_ref::{Surroundings, trimmed};
@@ -21,14 +23,18 @@ pub(super) const KINDS: [&str; 5] = [
 
 const STANDARD_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
 
-/// Reads the one credential of a connection.
-pub(super) fn auth(http: &mut Object<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+/// Reads the one credential of a connection. `holes` are the ranges that a token URL may reach beside the public ones.
+pub(super) fn auth(
+    http: &mut Object<'_>,
+    around: &Surroundings<'_>,
+    holes: Option<&[IpNet]>,
+) -> Option<Auth> {
     let written: Vec<&str> = KINDS.into_iter().filter(|kind| http.has(kind)).collect();
     let mut take = |kind| http.take(kind).map(Field::secret);
     let [oauth, bearer, basic, fixed, none] = KINDS.map(&mut take);
     // Every kind that stands there is read, so that its own mistakes are seen too.
     let read = (
-        oauth.map(|field| oauth_client_credentials(&field, around)),
+        oauth.map(|field| oauth_client_credentials(&field, around, holes)),
         bearer.map(|field| bearer_token(&field, around)),
         basic.map(|field| basic_auth(&field, around)),
         fixed.map(|field| static_headers(&field, around)),
@@ -107,7 +113,11 @@ fn no_auth(field: &Field<'_>) -> Option<Auth> {
     Some(Auth::NoAuth)
 }
 
-fn oauth_client_credentials(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+fn oauth_client_credentials(
+    field: &Field<'_>,
+    around: &Surroundings<'_>,
+    holes: Option<&[IpNet]>,
+) -> Option<Auth> {
     let mut object = field.object()?;
     let url = object.require("token_url", "write `token_url: https://…`");
     let id = object.require("client_id", "write `client_id: …`");
@@ -120,7 +130,7 @@ fn oauth_client_credentials(field: &Field<'_>, around: &Surroundings<'_>) -> Opt
         .map(|field| extra_params(&field));
     object.finish();
     field.push(not_yet_supported(field, "OAuth client credentials are"));
-    let url = url.and_then(|field| token_url(&field.public()));
+    let url = url.and_then(|field| token_url(&field.public(), holes));
     let id = id.and_then(|field| around.secret(&field));
     let secret = secret.and_then(|field| around.secret(&field));
     Some(Auth::OauthClientCredentials(Box::new(
@@ -135,10 +145,10 @@ fn oauth_client_credentials(field: &Field<'_>, around: &Surroundings<'_>) -> Opt
     )))
 }
 
-fn token_url(field: &Field<'_>) -> Option<TokenUrl> {
+fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {
     let text = field.text()?;
     match TokenUrl::parse(text) {
-        Ok(url) => Some(url),
+        Ok(url) => reachable(field, url.host(), holes).map(|()| url),
         Err(invalid) => {
             url_problem(field, text, invalid);
             None

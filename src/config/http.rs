@@ -47,23 +47,24 @@ impl Http {
             "allowed_routes",
             "write at least one, such as `GET /api/status`",
         );
-        let auth = credential::auth(&mut http, around);
+        let caps = caps(&mut http);
+        let options = HttpOptions::read(&mut http);
+        let holes = options.as_ref().map(|options| options.cidrs.as_slice());
+        let auth = credential::auth(&mut http, around, holes);
         let headers = http
             .take("headers")
             .map(|field| headers::configured(&field, auth.as_ref()));
         let signing = http
             .take("webhook_signing_secret")
             .map(|field| signing(&field, around));
-        let caps = caps(&mut http);
-        let options = HttpOptions::read(&mut http);
         http.finish();
         // Whether an encoded slash may be matched decides which patterns are dead; where it is unknown, the kinder reading holds.
         let slash = options
             .as_ref()
             .is_none_or(|options| options.allow_encoded_slash);
         let allowed_routes = routes.and_then(|field| routes::allowed(&field, slash));
-        if let (Some(field), Some(url), Some(options)) = (&base, &base_url, &options) {
-            reachable(field, url.host(), &options.cidrs)?;
+        if let (Some(field), Some(url)) = (&base, &base_url) {
+            reachable(field, url.host(), holes)?;
         }
         Some(Self {
             base_url: base_url?,
@@ -104,9 +105,9 @@ pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
     }
 }
 
-/// A literal address must be one that the connection may dial.
-fn reachable(field: &Field<'_>, host: &Host, holes: &[IpNet]) -> Option<()> {
-    let Host::Ip(address) = host else {
+/// A literal address must be one that the connection may dial. Without `holes` the ranges are bad themselves: nothing is said twice.
+pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>) -> Option<()> {
+    let (Host::Ip(address), Some(holes)) = (host, holes) else {
         return Some(());
     };
     match judge(*address, holes) {

@@ -154,6 +154,7 @@ fn read_settings(
     let Some(origin) = origin_of(path, problems) else {
         return (None, Vec::new());
     };
+    let before = problems.count();
     let node = origin.parse(problems);
     let sink = Sink {
         origin: &origin,
@@ -163,7 +164,7 @@ fn read_settings(
     let object = node.as_ref().map(|node| Field::root(node, sink).object());
     match object {
         // An empty file, or one of comments only, says nothing.
-        None if !problems.has_errors() => settings::settings(None, &read),
+        None if problems.count() == before => settings::settings(None, &read),
         Some(Some(object)) => settings::settings(Some(object), &read),
         Some(None) | None => (None, Vec::new()),
     }

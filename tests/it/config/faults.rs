@@ -520,6 +520,23 @@ fn addresses() {
 }
 
 #[test]
+fn token_urls_are_judged_too() {
+    let oauth = "{token_url: https://10.1.2.3/t, client_id: a, client_secret: b}";
+    let field = "oauth_client_credentials.token_url";
+    at(
+        "oauth_client_credentials",
+        oauth,
+        "forbidden_address",
+        field,
+    );
+    loads(&connection(&[
+        ("no_auth", "-"),
+        ("oauth_client_credentials", oauth),
+        ("allowed_private_cidrs", "[10.0.0.0/8]"),
+    ]));
+}
+
+#[test]
 fn the_rest_of_a_definition() {
     refuses(
         &with_top("connection_type: CONNECTION_TYPE_POSTGRES"),

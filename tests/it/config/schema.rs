@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::world::World;
+use super::world::{World, camel_case};
 
 fn schema() -> Value {
     let ran = World::new().run(&["schema"]);
@@ -79,18 +79,10 @@ fn camel(value: &Value) -> Value {
     match value {
         Value::Object(fields) => fields
             .iter()
-            .map(|(name, value)| {
-                let mut words = name.split('_');
-                let first = words.next().unwrap_or_default().to_owned();
-                let upper = |word: &str| word[..1].to_uppercase() + &word[1..];
-                (
-                    words.fold(first, |all, word| all + &upper(word)),
-                    camel(value),
-                )
-            })
+            .map(|(name, value)| (camel_case(name), camel(value)))
             .collect(),
         Value::Array(items) => items.iter().map(camel).collect(),
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

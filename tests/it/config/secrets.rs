@@ -110,11 +110,8 @@ fn nor_does_one_about_a_misplaced_or_misspelt_one() {
         "bearer_token: {token: §}\n    bearerToken: {token: §}",
         "bearer_token: {token: §, token: §}",
     ] {
-        let name = line.split(':').next().unwrap();
-        silent(&connection(&[(
-            name,
-            &line[name.len() + 1..].replace('§', CANARY),
-        )]));
+        let (name, value) = line.split_once(": ").unwrap();
+        silent(&connection(&[(name, &value.replace('§', CANARY))]));
     }
 }
 

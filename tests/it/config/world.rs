@@ -133,3 +133,19 @@ pub(super) fn connection(fields: &[(&str, &str)]) -> String {
 pub(super) fn with_top(top: &str) -> String {
     format!("{top}\n{}", connection(&[]))
 }
+
+/// `snake_case` anywhere in a text, in the proto-JSON spelling.
+pub(super) fn camel_case(text: &str) -> String {
+    let mut camel = String::with_capacity(text.len());
+    let mut upper = false;
+    for c in text.chars() {
+        if c == '_' {
+            upper = true;
+        } else if std::mem::take(&mut upper) {
+            camel.push(c.to_ascii_uppercase());
+        } else {
+            camel.push(c);
+        }
+    }
+    camel
+}
