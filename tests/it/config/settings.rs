@@ -1,6 +1,5 @@
 //! The settings file, the environment over it, the flags over both.
 
-use std::path::Path;
 use std::time::Duration;
 
 use egressd::config::{AccessLog, Listen, Loaded, LogFormat, LogLevel, Problem};
@@ -8,20 +7,20 @@ use egressd::config::{AccessLog, Listen, Loaded, LogFormat, LogLevel, Problem};
 use super::world::{World, camel_case, connection};
 
 /// A world with one good connection beside these settings.
-fn world(settings: &str) -> World {
+pub(super) fn world(settings: &str) -> World {
     World::new()
         .file("egressd.yaml", settings)
         .file("connections/a.yaml", connection(&[]))
 }
 
 #[track_caller]
-fn loaded(world: &World) -> Loaded {
+pub(super) fn loaded(world: &World) -> Loaded {
     world.load().unwrap_or_else(|found| panic!("{found:#?}"))
 }
 
 /// Exactly one problem, with this code, at this field.
 #[track_caller]
-fn refuses(world: &World, code: &str, field: &str) -> Problem {
+pub(super) fn refuses(world: &World, code: &str, field: &str) -> Problem {
     let mut found = world.load().err().unwrap_or_default();
     found.retain(Problem::is_error);
     let [problem] = found.as_slice() else {
@@ -32,7 +31,7 @@ fn refuses(world: &World, code: &str, field: &str) -> Problem {
     problem.clone()
 }
 
-fn tcp(address: &str) -> Listen {
+pub(super) fn tcp(address: &str) -> Listen {
     Listen::Tcp(address.parse().unwrap())
 }
 
@@ -147,7 +146,7 @@ shutdown: {grace_period_seconds: 13}
     }
 }
 
-fn ca() -> String {
+pub(super) fn ca() -> String {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -237,167 +236,6 @@ fn every_leaf_has_a_variable() {
         let bad = world("").variable(&name, "\u{1}/!");
         assert!(bad.load().is_err(), "{name}");
     }
-}
-
-#[test]
-fn unknown_variables() {
-    let problem = refuses(
-        &world("").variable("EGRESSD_PROXY_LISTN", "x"),
-        "unknown_field",
-        "EGRESSD_PROXY_LISTN",
-    );
-    assert!(
-        problem.remedy.contains("EGRESSD_PROXY_LISTEN"),
-        "{}",
-        problem.remedy
-    );
-    // A definition may name any variable, and Kubernetes sets some of its own.
-    let text = connection(&[
-        ("no_auth", "-"),
-        ("bearer_token", "{token: {env: EGRESSD_CRM_TOKEN}}"),
-    ]);
-    let world = World::new()
-        .file("egressd.yaml", "")
-        .file("connections/a.yaml", text)
-        .variable("EGRESSD_CRM_TOKEN", "t")
-        .variable("EGRESSD_SERVICE_HOST", "10.0.0.1")
-        .variable("EGRESSD_PORT_8080_TCP", "tcp://10.0.0.1:8080");
-    assert!(loaded(&world).warnings.is_empty());
-}
-
-#[test]
-fn mistakes_in_the_file() {
-    for (text, code, field) in [
-        ("proxy: {listn: []}", "unknown_field", "proxy.listn"),
-        ("proxi: {}", "unknown_field", "proxi"),
-        ("proxy: []", "wrong_type", "proxy"),
-        ("proxy: {listen: 127.0.0.1:1}", "wrong_type", "proxy.listen"),
-        (
-            "proxy: {listen: [localhost:1]}",
-            "invalid_address",
-            "proxy.listen[0]",
-        ),
-        (
-            "proxy: {listen: ['unix:a.sock']}",
-            "invalid_address",
-            "proxy.listen[0]",
-        ),
-        ("proxy: {listen: []}", "empty", "proxy.listen"),
-        (
-            "proxy: {listen: [0.0.0.0:8080]}",
-            "non_loopback",
-            "proxy.listen[0]",
-        ),
-        (
-            "proxy: {listen: ['[::]:8080']}",
-            "non_loopback",
-            "proxy.listen[0]",
-        ),
-        (
-            "proxy: {allowed_hosts: ['http://h']}",
-            "invalid_host",
-            "proxy.allowed_hosts[0]",
-        ),
-        ("proxy: {workers: -1}", "out_of_range", "proxy.workers"),
-        (
-            "proxy: {max_connections: 0}",
-            "out_of_range",
-            "proxy.max_connections",
-        ),
-        (
-            "proxy: {idle_timeout_seconds: 0}",
-            "out_of_range",
-            "proxy.idle_timeout_seconds",
-        ),
-        (
-            "proxy: {idle_timeout_seconds: 75s}",
-            "out_of_range",
-            "proxy.idle_timeout_seconds",
-        ),
-        (
-            "management: {listen: [0.0.0.0:8081]}",
-            "non_loopback",
-            "management.listen[0]",
-        ),
-        (
-            "management: {basic_auth: {username: u}}",
-            "missing_field",
-            "management.basic_auth",
-        ),
-        (
-            "egress: {connect_timeout_seconds: 301}",
-            "out_of_range",
-            "egress.connect_timeout_seconds",
-        ),
-        ("log: {format: xml}", "unknown_value", "log.format"),
-        ("log: {level: 5}", "wrong_type", "log.level"),
-        ("connections: connections", "wrong_type", "connections"),
-        ("connections: [nowhere]", "file_unreadable", ""),
-        ("[]", "wrong_type", ""),
-    ] {
-        refuses(&world(text), code, field);
-    }
-}
-
-#[test]
-fn listeners_that_are_equal() {
-    // F-19
-    for (proxy, management) in [
-        ("127.0.0.1:8080", "127.0.0.1:8080"),
-        ("127.0.0.1:9", "0.0.0.0:9"),
-        ("unix:/a", "unix:/a"),
-    ] {
-        let text = format!(
-            "proxy: {{listen: ['{proxy}']}}\nmanagement: {{listen: ['{management}'], basic_auth: {{username: u, password: p}}}}\n"
-        );
-        refuses(&world(&text), "duplicate_address", "management.listen");
-    }
-    refuses(
-        &world("proxy: {listen: [127.0.0.1:1, 127.0.0.1:1]}"),
-        "duplicate_address",
-        "proxy.listen[1]",
-    );
-    loaded(&world(
-        "proxy: {listen: [127.0.0.1:0]}\nmanagement: {listen: [127.0.0.1:0]}\n",
-    ));
-}
-
-#[test]
-fn authority_files() {
-    // F-19
-    for (name, content) in [
-        ("nowhere.pem", None),
-        ("empty.pem", Some(String::new())),
-        ("text.pem", Some("no certificate".to_owned())),
-        (
-            "key.pem",
-            Some(rcgen::KeyPair::generate().unwrap().serialize_pem()),
-        ),
-        ("broken.pem", Some(ca().replace("MII", "!!!"))),
-        (
-            "garbage.pem",
-            Some("-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n".to_owned()),
-        ),
-    ] {
-        let mut world =
-            world(&format!("egress: {{ca_files: [good.pem, {name}]}}")).file("good.pem", ca());
-        if let Some(content) = content {
-            world = world.file(name, content);
-        }
-        let problem = refuses(&world, "invalid_ca_file", "egress.ca_files[1]");
-        assert!(problem.message.contains(name), "{}", problem.message);
-    }
-}
-
-#[test]
-fn bad_settings_hide_no_bad_connection() {
-    let world = World::new()
-        .file("egressd.yaml", "log: {level: loud}\nconnections: [here]\n")
-        .file("here/a.yaml", connection(&[("base_url", "http://h")]));
-    let found = world.load().err().unwrap_or_default();
-    let codes: Vec<&str> = found.iter().map(|problem| problem.code).collect();
-    assert_eq!(codes, ["unknown_value", "invalid_url"]);
-    assert!(Path::new(&found[1].file).ends_with("here/a.yaml"));
 }
 
 #[test]

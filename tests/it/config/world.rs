@@ -149,3 +149,53 @@ pub(super) fn camel_case(text: &str) -> String {
     }
     camel
 }
+
+/// Exactly one problem, with this code, at this field.
+#[track_caller]
+pub(super) fn refuses(content: &str, code: &str, field: &str) {
+    let world = World::new().file("a.yaml", content);
+    let found = world.errors();
+    let [problem] = found.as_slice() else {
+        panic!("one problem wanted for {content:?}: {found:#?}")
+    };
+    assert_eq!(
+        (problem.code, problem.field.as_str()),
+        (code, field),
+        "{content}"
+    );
+    assert!(!problem.remedy.is_empty(), "{content}");
+}
+
+#[track_caller]
+pub(super) fn refuses_http(name: &str, value: &str, code: &str) {
+    refuses(
+        &connection(&[(name, value)]),
+        code,
+        &format!("connection_details.http.{name}"),
+    );
+}
+
+#[track_caller]
+pub(super) fn refuses_auth(name: &str, value: &str, code: &str, field: &str) {
+    let field = format!("connection_details.http.{field}");
+    refuses(
+        &connection(&[("no_auth", "-"), (name, value)]),
+        code,
+        &field,
+    );
+}
+
+#[track_caller]
+pub(super) fn loads(content: &str) {
+    let found = World::new().file("a.yaml", content).errors();
+    assert!(found.is_empty(), "{content}: {found:?}");
+}
+
+#[track_caller]
+pub(super) fn refuses_at(name: &str, value: &str, code: &str, field: &str) {
+    refuses(
+        &connection(&[(name, value)]),
+        code,
+        &format!("connection_details.http.{field}"),
+    );
+}

@@ -1,0 +1,218 @@
+//! Faults in credentials, each with its number in the catalogue.
+
+use super::world::{World, connection, loads, refuses, refuses_auth, refuses_http};
+
+#[test]
+fn one_auth_kind() {
+    // F-6
+    let both = connection(&[("bearer_token", "{token: {env: A}}")]);
+    let world = World::new().file("a.yaml", both).variable("A", "t");
+    let found = world.errors();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].code, "auth_several");
+    assert!(
+        found[0].message.contains("exactly one"),
+        "{}",
+        found[0].message
+    );
+    assert!(
+        found[0].message.contains("`bearer_token` and `no_auth`"),
+        "{}",
+        found[0].message
+    );
+    refuses(
+        &connection(&[("no_auth", "-")]),
+        "auth_missing",
+        "connection_details.http",
+    );
+    refuses_http("no_auth", "", "no_value");
+    refuses_auth("bearer_tokn", "{token: x}", "unknown_field", "bearer_tokn");
+    let world = World::new().file("a.yaml", connection(&[("no_auth", "-"), ("api_key", "{}")]));
+    let codes: Vec<&str> = world.errors().iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, ["auth_missing", "unknown_field"]);
+}
+
+#[test]
+fn static_headers() {
+    refuses_auth(
+        "static_headers",
+        "{headers: {}}",
+        "empty",
+        "static_headers.headers",
+    );
+    refuses_auth(
+        "static_headers",
+        "{}",
+        "missing_field",
+        "static_headers.headers",
+    );
+    refuses_auth(
+        "static_headers",
+        "{headers: {Host: a}}",
+        "reserved_header",
+        "static_headers.headers.Host",
+    );
+    refuses_auth(
+        "static_headers",
+        "{headers: {X-A: a, x-a: b}}",
+        "duplicate_header",
+        "static_headers.headers.x-a",
+    );
+    refuses_auth(
+        "static_headers",
+        "{headers: {'X A': b}}",
+        "invalid_header",
+        "static_headers.headers",
+    );
+    loads(&connection(&[
+        ("no_auth", "-"),
+        (
+            "static_headers",
+            "{headers: {Authorization: Bearer a, Cookie: b}}",
+        ),
+    ]));
+}
+
+#[test]
+fn secrets() {
+    let file = |content: &[u8]| {
+        let text = connection(&[("no_auth", "-"), ("bearer_token", "{token: {file: token}}")]);
+        World::new().file("a.yaml", text).file("token", content)
+    };
+    // F-14
+    assert!(file(b"abc\n").errors().is_empty());
+    for bad in [
+        &b"abc\n\n"[..],
+        b"abc\r\n",
+        b"a\0b",
+        b"\n",
+        b" abc",
+        b"abc ",
+    ] {
+        let found = file(bad).errors();
+        assert_eq!(found.len(), 1, "{bad:?}: {found:?}");
+        assert_eq!(found[0].code, "invalid_secret", "{bad:?}");
+    }
+    // F-15
+    let basic = |name: &str| format!("{{username: {name}, password: p}}");
+    refuses_auth(
+        "basic_auth",
+        &basic("'a:b'"),
+        "invalid_username",
+        "basic_auth.username",
+    );
+    refuses_auth(
+        "basic_auth",
+        &basic(r#""a\u0001""#),
+        "invalid_secret",
+        "basic_auth.username",
+    );
+    refuses_http("webhook_signing_secret", "''", "invalid_secret");
+    let world = World::new().file("a.yaml", connection(&[("webhook_signing_secret", "short")]));
+    assert!(world.errors().is_empty());
+    let codes: Vec<&str> = world.warnings().iter().map(|w| w.code).collect();
+    assert_eq!(
+        codes,
+        ["not_yet_supported", "secret_inline", "short_secret"]
+    );
+}
+
+#[test]
+fn secret_references() {
+    // F-17
+    let token = |reference: &str| {
+        connection(&[
+            ("no_auth", "-"),
+            ("bearer_token", &format!("{{token: {reference}}}")),
+        ])
+    };
+    let cases = [
+        ("{file: nowhere}", "secret_missing", "token.file"),
+        ("{file: .}", "secret_missing", "token.file"),
+        ("{file: big}", "secret_missing", "token.file"),
+        ("{file: empty}", "invalid_secret", "token.file"),
+        ("{env: NOWHERE}", "secret_missing", "token.env"),
+        ("{env: EMPTY}", "invalid_secret", "token.env"),
+        ("{env: 'A B'}", "secret_reference", "token.env"),
+        ("{env: A, file: b}", "secret_reference", "token"),
+        ("{}", "secret_reference", "token"),
+        ("{env: }", "no_value", "token.env"),
+        ("{path: x, env: A}", "unknown_field", "token"),
+        ("12345", "wrong_type", "token"),
+        ("[a]", "wrong_type", "token"),
+        ("", "no_value", "token"),
+    ];
+    for (reference, code, field) in cases {
+        let world = World::new()
+            .file("a.yaml", token(reference))
+            .file("big", vec![b'a'; 65_537])
+            .file("empty", "")
+            .variable("A", "value")
+            .variable("EMPTY", "");
+        let found = world.errors();
+        assert_eq!(found.len(), 1, "{reference}: {found:#?}");
+        let field = format!("connection_details.http.bearer_token.{field}");
+        assert_eq!(
+            (found[0].code, &found[0].field),
+            (code, &field),
+            "{reference}"
+        );
+    }
+}
+
+#[test]
+fn a_secret_file_that_everybody_can_read_is_a_warning() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = connection(&[("no_auth", "-"), ("bearer_token", "{token: {file: token}}")]);
+    let world = World::new().file("a.yaml", text).file("token", "abc");
+    for (mode, warnings) in [(0o604, 1), (0o640, 0)] {
+        std::fs::set_permissions(world.path("token"), std::fs::Permissions::from_mode(mode))
+            .unwrap();
+        assert_eq!(world.warnings().len(), warnings, "{mode:o}"); // F-17
+    }
+}
+
+#[test]
+fn oauth() {
+    // F-16
+    for name in ["grant_type", "client_id", "client_secret", "scope"] {
+        let oauth = format!(
+            "{{token_url: https://h/t, client_id: a, client_secret: b, extra_params: {{{name}: x}}}}"
+        );
+        refuses_auth(
+            "oauth_client_credentials",
+            &oauth,
+            "reserved_parameter",
+            &format!("oauth_client_credentials.extra_params.{name}"),
+        );
+    }
+    let good = "{token_url: https://h/t, client_id: a, client_secret: b, scopes: a b, extra_params: {audience: https://a}}";
+    let world = World::new().file(
+        "a.yaml",
+        connection(&[("no_auth", "-"), ("oauth_client_credentials", good)]),
+    );
+    assert!(world.errors().is_empty());
+    assert!(
+        world
+            .warnings()
+            .iter()
+            .any(|w| w.code == "not_yet_supported")
+    );
+}
+
+#[test]
+fn token_urls_are_judged_too() {
+    let oauth = "{token_url: https://10.1.2.3/t, client_id: a, client_secret: b}";
+    let field = "oauth_client_credentials.token_url";
+    refuses_auth(
+        "oauth_client_credentials",
+        oauth,
+        "forbidden_address",
+        field,
+    );
+    loads(&connection(&[
+        ("no_auth", "-"),
+        ("oauth_client_credentials", oauth),
+        ("allowed_private_cidrs", "[10.0.0.0/8]"),
+    ]));
+}
