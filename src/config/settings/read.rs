@@ -84,7 +84,7 @@ impl<'a> Read<'a> {
 fn proxy(mut section: Section<'_>) -> Option<ProxySettings> {
     let anywhere = section.leaf("allow_non_loopback");
     let anywhere = anywhere.map_or(Some(false), |field| field.boolean());
-    let listen = listen(&mut section, "127.0.0.1:8080", |field, address| {
+    let listen = listen(&mut section, "127.0.0.1:8080", 1, |field, address| {
         let open = address.is_local() || anywhere != Some(false);
         if !open {
             let message = format!(
@@ -105,17 +105,6 @@ fn proxy(mut section: Section<'_>) -> Option<ProxySettings> {
     let idle = seconds(&mut section, "idle_timeout_seconds", (1, DAY, 75));
     let body_idle = seconds(&mut section, "body_idle_timeout_seconds", (1, DAY, 30));
     let write_stall = seconds(&mut section, "write_stall_timeout_seconds", (1, DAY, 30));
-    let listen = listen.and_then(|listen| {
-        if listen.is_empty() {
-            let problem = Problem::whole("settings", "empty", "`proxy.listen` is empty".to_owned());
-            section.problems.push(
-                problem
-                    .field("proxy.listen")
-                    .remedy("write `127.0.0.1:8080`"),
-            );
-        }
-        (!listen.is_empty()).then_some(listen)
-    });
     section.finish();
     anywhere?;
     Some(ProxySettings {
@@ -151,7 +140,7 @@ fn management(mut section: Section<'_>, read: &Read<'_>) -> Option<ManagementSet
     nested.finish();
     let wanted = written || username.is_some() || password.is_some();
     let basic_auth = basic_auth(username, password, read, wanted);
-    let listen = listen(&mut section, "127.0.0.1:8081", |field, address| {
+    let listen = listen(&mut section, "127.0.0.1:8081", 0, |field, address| {
         let guarded = address.is_local() || wanted;
         if !guarded {
             let message = format!(
@@ -180,11 +169,11 @@ fn basic_auth(
     if !wanted {
         return Some(None);
     }
-    if username.is_none() != password.is_none() {
-        let message = "`management.basic_auth` needs both `username` and `password`".to_owned();
-        let problem = Problem::whole("settings", "missing_field", message);
+    if let (Some(lonely), None) | (None, Some(lonely)) = (&username, &password) {
+        let message = "`management.basic_auth` needs both `username` and `password`";
+        let problem = lonely.problem("missing_field", message);
         let problem = problem.field("management.basic_auth");
-        read.problems.push(problem.remedy("write both, or neither"));
+        lonely.push(problem.remedy("write both, or neither"));
         return None;
     }
     let (field, password) = (username?, password?);
@@ -280,12 +269,21 @@ fn seconds(
 fn listen(
     section: &mut Section<'_>,
     default: &str,
+    least: usize,
     admits: impl Fn(&Field<'_>, &Listen) -> bool,
 ) -> Option<Vec<Listen>> {
     let Some(field) = section.leaf("listen") else {
         return Some(vec![Listen::Tcp(default.parse().ok()?)]);
     };
     let items = field.list()?;
+    if items.len() < least {
+        field.report(
+            "empty",
+            "holds no address, so nobody could connect",
+            format!("write `[{default}]`"),
+        );
+        return None;
+    }
     let mut addresses: Vec<Listen> = Vec::with_capacity(items.len());
     let mut whole = true;
     for item in &items {

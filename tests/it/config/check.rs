@@ -79,9 +79,9 @@ fn json_with_tabs_is_json() {
     );
 }
 
-#[test]
-fn ten_mistakes_are_ten_problems() {
-    let world = World::new()
+/// Ten files, each with a mistake of its own.
+fn ten_mistakes() -> World {
+    World::new()
         .file(
             "one.yaml",
             connection(&[("base_url", "http://api.example.com")]),
@@ -104,7 +104,12 @@ fn ten_mistakes_are_ten_problems() {
         .file("eight.yaml", with_top("name: connections/one"))
         .file("nine.yaml", "connection_details: {http: [}")
         .file("ten.json", connection(&[("base_url", "https://10.0.0.1")]))
-        .variable("T", "some-token");
+        .variable("T", "some-token")
+}
+
+#[test]
+fn ten_mistakes_are_ten_problems() {
+    let world = ten_mistakes();
     let ran = world.check(&["--format", "json"]);
     assert_eq!(ran.exit, Exit::No);
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();

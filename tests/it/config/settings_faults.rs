@@ -31,76 +31,79 @@ fn unknown_variables() {
     assert!(loaded(&world).warnings.is_empty());
 }
 
+/// What the file says, and the code and field of its one problem.
+const MISTAKES: &[(&str, &str, &str)] = &[
+    ("proxy: {listn: []}", "unknown_field", "proxy.listn"),
+    ("proxi: {}", "unknown_field", "proxi"),
+    ("proxy: []", "wrong_type", "proxy"),
+    ("proxy: {listen: 127.0.0.1:1}", "wrong_type", "proxy.listen"),
+    (
+        "proxy: {listen: [localhost:1]}",
+        "invalid_address",
+        "proxy.listen[0]",
+    ),
+    (
+        "proxy: {listen: ['unix:a.sock']}",
+        "invalid_address",
+        "proxy.listen[0]",
+    ),
+    ("proxy: {listen: []}", "empty", "proxy.listen"),
+    (
+        "proxy: {listen: [0.0.0.0:8080]}",
+        "non_loopback",
+        "proxy.listen[0]",
+    ),
+    (
+        "proxy: {listen: ['[::]:8080']}",
+        "non_loopback",
+        "proxy.listen[0]",
+    ),
+    (
+        "proxy: {allowed_hosts: ['http://h']}",
+        "invalid_host",
+        "proxy.allowed_hosts[0]",
+    ),
+    ("proxy: {workers: -1}", "out_of_range", "proxy.workers"),
+    (
+        "proxy: {max_connections: 0}",
+        "out_of_range",
+        "proxy.max_connections",
+    ),
+    (
+        "proxy: {idle_timeout_seconds: 0}",
+        "out_of_range",
+        "proxy.idle_timeout_seconds",
+    ),
+    (
+        "proxy: {idle_timeout_seconds: 75s}",
+        "out_of_range",
+        "proxy.idle_timeout_seconds",
+    ),
+    (
+        "management: {listen: [0.0.0.0:8081]}",
+        "non_loopback",
+        "management.listen[0]",
+    ),
+    (
+        "management: {basic_auth: {username: u}}",
+        "missing_field",
+        "management.basic_auth",
+    ),
+    (
+        "egress: {connect_timeout_seconds: 301}",
+        "out_of_range",
+        "egress.connect_timeout_seconds",
+    ),
+    ("log: {format: xml}", "unknown_value", "log.format"),
+    ("log: {level: 5}", "wrong_type", "log.level"),
+    ("connections: connections", "wrong_type", "connections"),
+    ("connections: [nowhere]", "file_unreadable", ""),
+    ("[]", "wrong_type", ""),
+];
+
 #[test]
 fn mistakes_in_the_file() {
-    for (text, code, field) in [
-        ("proxy: {listn: []}", "unknown_field", "proxy.listn"),
-        ("proxi: {}", "unknown_field", "proxi"),
-        ("proxy: []", "wrong_type", "proxy"),
-        ("proxy: {listen: 127.0.0.1:1}", "wrong_type", "proxy.listen"),
-        (
-            "proxy: {listen: [localhost:1]}",
-            "invalid_address",
-            "proxy.listen[0]",
-        ),
-        (
-            "proxy: {listen: ['unix:a.sock']}",
-            "invalid_address",
-            "proxy.listen[0]",
-        ),
-        ("proxy: {listen: []}", "empty", "proxy.listen"),
-        (
-            "proxy: {listen: [0.0.0.0:8080]}",
-            "non_loopback",
-            "proxy.listen[0]",
-        ),
-        (
-            "proxy: {listen: ['[::]:8080']}",
-            "non_loopback",
-            "proxy.listen[0]",
-        ),
-        (
-            "proxy: {allowed_hosts: ['http://h']}",
-            "invalid_host",
-            "proxy.allowed_hosts[0]",
-        ),
-        ("proxy: {workers: -1}", "out_of_range", "proxy.workers"),
-        (
-            "proxy: {max_connections: 0}",
-            "out_of_range",
-            "proxy.max_connections",
-        ),
-        (
-            "proxy: {idle_timeout_seconds: 0}",
-            "out_of_range",
-            "proxy.idle_timeout_seconds",
-        ),
-        (
-            "proxy: {idle_timeout_seconds: 75s}",
-            "out_of_range",
-            "proxy.idle_timeout_seconds",
-        ),
-        (
-            "management: {listen: [0.0.0.0:8081]}",
-            "non_loopback",
-            "management.listen[0]",
-        ),
-        (
-            "management: {basic_auth: {username: u}}",
-            "missing_field",
-            "management.basic_auth",
-        ),
-        (
-            "egress: {connect_timeout_seconds: 301}",
-            "out_of_range",
-            "egress.connect_timeout_seconds",
-        ),
-        ("log: {format: xml}", "unknown_value", "log.format"),
-        ("log: {level: 5}", "wrong_type", "log.level"),
-        ("connections: connections", "wrong_type", "connections"),
-        ("connections: [nowhere]", "file_unreadable", ""),
-        ("[]", "wrong_type", ""),
-    ] {
+    for (text, code, field) in MISTAKES {
         refuses(&world(text), code, field);
     }
 }
