@@ -26,7 +26,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/domain/a.rs", "pub async fn f() {}", "`async`"),
     ("src/config/a.rs", "fn f(s: &Secret) { s.expose() }", "a secret is exposed in two rooms only"),
     ("src/config/a.rs", "fn f(s: &[Secret]) { s.iter().map(Secret::expose) }", "a secret is exposed in two rooms only"),
-    ("src/domain/auth.rs", "fn f(s: &Secret) { s\n.expose() }", "src/domain/auth.rs:2: `. expose`"),
+    ("src/domain/caps.rs", "fn f(s: &Secret) { s\n.expose() }", "src/domain/caps.rs:2: `. expose`"),
     ("src/proxy/a.rs", "async fn f() { TcpStream::connect(a).await; }", "only `upstream` opens sockets"),
     ("src/cli/a.rs", "fn f() { tokio::net::TcpSocket::new_v4(); }", "only `upstream` opens sockets"),
     ("src/cli/a.rs", "fn f(s: Socket) { s.connect(a); }", "only `upstream` opens sockets"),
