@@ -1,3 +1,72 @@
+//! No path that the gate lets through is read differently by anybody else: not by a URL library that resolves dot segments and
+//! encodes what it dislikes, not by a program that decodes first and resolves then, not by one that decodes twice.
 #![no_main]
-use egressd::route::CanonicalPath;
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| { let _ = CanonicalPath::parse(bytes).map(|p| p.has_encoded_slash()); });
+
+use egressd::route::{CanonicalPath, decoded};
+use libfuzzer_sys::fuzz_target;
+use url::Url;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Ok(path) = CanonicalPath::parse(bytes) else {
+        return;
+    };
+    assert_eq!(path.as_bytes(), bytes, "what is matched is what is sent");
+    let text = std::str::from_utf8(bytes).expect("a canonical path is ASCII");
+    let by_url =
+        Url::parse(&format!("https://host{text}")).expect("a canonical path stands in a URL");
+    assert_eq!(
+        (by_url.host_str(), by_url.path()),
+        (Some("host"), text),
+        "normalising changes nothing"
+    );
+
+    let segments: Vec<&[u8]> = path.segments().collect();
+    for (at, segment) in segments.iter().enumerate() {
+        assert!(
+            !segment.is_empty() || at + 1 == segments.len(),
+            "an empty segment before the last"
+        );
+        let once = decoded(segment);
+        let once = std::str::from_utf8(&once).expect("a decoded segment is UTF-8");
+        assert!(
+            !once.contains(|c: char| c < ' ' || c == '\x7f' || c == '\\'),
+            "{once:?}"
+        );
+        for part in once.split('/') {
+            let name = part.split(';').next().unwrap_or(part);
+            assert!(!matches!(name, "." | ".."), "a dot segment: {once:?}");
+            assert!(
+                !name.is_empty() || segment.is_empty(),
+                "an empty name: {once:?}"
+            );
+        }
+        assert!(!holds_an_escape(once.as_bytes()), "encoded twice: {once:?}");
+        assert!(
+            !once.contains('/') || path.has_encoded_slash(),
+            "an encoded slash that nobody noted"
+        );
+    }
+    let refused = path.without_encoded_slash().is_err();
+    assert_eq!(refused, path.has_encoded_slash());
+
+    let (first, rest) = path.split_first_segment();
+    let again = [
+        &b"/"[..],
+        first,
+        rest.map_or(&b""[..], |rest| rest.as_bytes()),
+    ]
+    .concat();
+    assert_eq!(again, bytes, "the id and the rest are the whole path");
+    if let Some(rest) = rest {
+        let anew = CanonicalPath::parse(rest.as_bytes())
+            .expect("the rest of a canonical path is canonical");
+        assert_eq!(anew.has_encoded_slash(), rest.has_encoded_slash());
+    }
+});
+
+/// A percent sign and two hexadecimal digits.
+fn holds_an_escape(bytes: &[u8]) -> bool {
+    bytes.windows(3).any(
+        |three| matches!(three, [b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()),
+    )
+}
