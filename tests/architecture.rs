@@ -129,6 +129,7 @@ const BANNED: &[Banned] = &[
     banned(Outside(&["upstream"]), Within(&["ToSocketAddrs"]), "only `upstream` resolves names"),
     banned(Outside(&["config"]), Path(&["crate", "config", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(Outside(&["config"]), Path(&["serde_saphyr"]), "files are read by `config`"),
+    banned(Outside(&["config"]), Path(&["granit_parser"]), "files are read by `config`"),
     banned(In(&["config"]), Words(&["pub", "mod", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(In(&["config"]), Words(&["pub", "(", "crate", ")", "mod", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(Outside(&["main"]), Within(&["process", "exit"]), STDERR_WHY),

@@ -88,8 +88,9 @@ fn matches(pattern: &Pattern, path: &CanonicalPath<'_>) -> bool {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
             (Some(Segment::Remainder(_)), Some(_)) => return true,
+            // Only at the end does it stand for the end: `/%2F/x` parses to one before it, which nothing matches.
             (Some(Segment::End), Some(segment)) => {
-                return segment.is_empty() && given.next().is_none();
+                return segment.is_empty() && given.next().is_none() && wanted.next().is_none();
             }
             (Some(Segment::Wildcard(_)), Some(segment)) if !segment.is_empty() => {}
             (Some(Segment::Literal(text)), Some(segment))

@@ -3,9 +3,8 @@
 //! `cfg(test)` is always on here; it tells clippy that all of this is test code.
 #![cfg(test)]
 
-#[cfg(test)]
 mod config;
-#[cfg(test)]
+mod examples;
 mod faults;
 mod route_conflicts;
 mod route_laws;

@@ -1,0 +1,96 @@
+//! Whatever bytes stand in a definition file: an answer in bounded time and memory, either connections that are whole or problems
+//! that say where they are.
+#![no_main]
+
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::{env, fs, process};
+
+use egressd::config::{Environment, Problem, json, load_paths, text};
+use libfuzzer_sys::fuzz_target;
+
+/// One file of this process; the stem is a legal id, YAML is a superset of JSON.
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = env::temp_dir().join(format!("egressd-fuzz-{}", process::id()));
+    fs::create_dir_all(&folder).expect("a folder for the file");
+    folder.join("fuzzed.yaml")
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    fs::write(&*FILE, bytes).expect("the file is written");
+    let environment = Environment::new([("TOKEN", "t0ken")]);
+    match load_paths(&[FILE.clone()], &environment) {
+        Ok(loaded) => {
+            assert!(!loaded.warnings.iter().any(Problem::is_error));
+            well_told(&loaded.warnings, bytes);
+            for connection in &loaded.connections {
+                assert!(
+                    !connection.allowed_routes.is_empty(),
+                    "a connection without routes"
+                );
+                assert!(
+                    !connection.display_name.is_empty(),
+                    "a connection without a name"
+                );
+            }
+            let mut ids: Vec<String> = loaded
+                .connections
+                .iter()
+                .map(|one| one.id.to_string())
+                .collect();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(
+                ids.len(),
+                loaded.connections.len(),
+                "two connections of one id"
+            );
+        }
+        Err(problems) => {
+            assert!(
+                problems.iter().any(Problem::is_error),
+                "refused for no reason"
+            );
+            well_told(&problems, bytes);
+        }
+    }
+});
+
+/// Each problem names a place that the file has, and can be shown in both forms.
+fn well_told(problems: &[Problem], bytes: &[u8]) {
+    let breaks = |byte: &&u8| matches!(**byte, b'\n' | b'\r');
+    let lines = bytes.iter().filter(breaks).count() + 1;
+    for problem in problems {
+        assert!(
+            !problem.message.is_empty() && !problem.code.is_empty(),
+            "{problem:?}"
+        );
+        assert!(
+            problem
+                .line
+                .is_none_or(|line| (1..=lines + 1).contains(&(line as usize))),
+            "{problem:?}"
+        );
+        assert!(
+            problem.column.is_none_or(|column| column >= 1),
+            "{problem:?}"
+        );
+    }
+    let shown = text(problems);
+    for (at, control) in shown
+        .char_indices()
+        .filter(|(_, c)| c.is_control() && *c != '\n')
+    {
+        let rest = shown[at + control.len_utf8()..]
+            .trim_start_matches(|c: char| c == '[' || c == ';' || c.is_ascii_digit());
+        assert!(
+            control == '\u{1b}' && rest.starts_with('m'),
+            "more than colour reaches the terminal: {shown:?}"
+        );
+    }
+    let document: serde_json::Value = serde_json::from_str(&json(problems)).expect("JSON");
+    assert_eq!(
+        document["problems"].as_array().map(Vec::len),
+        Some(problems.len())
+    );
+}
