@@ -1,5 +1,5 @@
 //! Whatever bytes stand in a definition file: an answer in bounded time and memory, either connections that are whole or problems
-//! that say where they are.
+//! that say where they are. No problem shows what a secret reference leads to.
 #![no_main]
 
 use std::path::PathBuf;
@@ -8,6 +8,9 @@ use std::{env, fs, process};
 
 use egressd::config::{Environment, Problem, json, load_paths, text};
 use libfuzzer_sys::fuzz_target;
+
+/// What every secret that a file can refer to holds, and no message may.
+const CANARY: &str = "c4nary-0f-the-env1ronment";
 
 /// One file of this process; the stem is a legal id, YAML is a superset of JSON.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -18,7 +21,12 @@ static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fuzz_target!(|bytes: &[u8]| {
     fs::write(&*FILE, bytes).expect("the file is written");
-    let environment = Environment::new([("TOKEN", "t0ken")]);
+    let environment = Environment::new([
+        ("TOKEN", CANARY.to_owned()),
+        ("COLON", format!("user:{CANARY}")),
+        ("CONTROL", format!("{CANARY}\u{1}")),
+        ("LONG", CANARY.repeat(10_000)),
+    ]);
     match load_paths(&[FILE.clone()], &environment) {
         Ok(loaded) => {
             assert!(!loaded.warnings.iter().any(Problem::is_error));
@@ -88,7 +96,13 @@ fn well_told(problems: &[Problem], bytes: &[u8]) {
             "more than colour reaches the terminal: {shown:?}"
         );
     }
-    let document: serde_json::Value = serde_json::from_str(&json(problems)).expect("JSON");
+    let written = json(problems);
+    let canary_is_in_the_file = bytes
+        .windows(CANARY.len())
+        .any(|part| part == CANARY.as_bytes());
+    let told = shown.contains(CANARY) || written.contains(CANARY);
+    assert!(!told || canary_is_in_the_file, "a secret is shown: {shown}");
+    let document: serde_json::Value = serde_json::from_str(&written).expect("JSON");
     assert_eq!(
         document["problems"].as_array().map(Vec::len),
         Some(problems.len())
