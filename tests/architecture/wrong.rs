@@ -10,7 +10,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/route/a.rs", "\n\nfn f() { crate::domain::new() }", "src/route/a.rs:3: route may not use domain"),
     ("src/domain/a.rs", "use crate::{route, config::{self, b}};", "domain may not use config"),
     ("src/proxy/a.rs", "use super::super::config::Raw;", "proxy may not use config"),
-    ("src/proxy/mod.rs", "use super::server::Accept;", "proxy may not use server"),
+    ("src/proxy/mod.rs", "use super::app::App;", "proxy may not use app"),
     ("src/proxy/mod.rs", "mod inner { use super::super::management::V; }", "proxy may not use management"),
     ("src/proxy/a.rs", "fn f(x: crate::config::Settings) {}", "proxy may not use config"),
     ("src/proxy/a.rs", "use crate::*;", "proxy may not use *"),
