@@ -27,6 +27,8 @@ enum Kind {
 struct Forwarded {
     body: UpstreamBody,
     exchange: Exchange,
+    /// Why the body broke off, until hyper is told.
+    broken: Option<Failure>,
     _slot: Slot,
 }
 
@@ -52,6 +54,7 @@ impl Answer {
             kind: Kind::Forwarded(Box::new(Forwarded {
                 body,
                 exchange,
+                broken: None,
                 _slot: slot,
             })),
             watch,
@@ -60,11 +63,16 @@ impl Answer {
 }
 
 impl Forwarded {
+    /// A failure is told one poll late: hyper drops what it has not written when a body fails, and flushes when a body has nothing just
+    /// now. Without the pause an agent could get no byte at all, which clients take for a socket that went stale and send again.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
         watch: &Watch,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if let Some(failure) = self.broken.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending if watch.overdue() == Some(Overdue::Exchange) => {
                 Some(Err(Failure::DeadlinePassed))
@@ -77,7 +85,12 @@ impl Forwarded {
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 self.exchange.tally().add_response_bytes(length as u64);
             }
-            Some(Err(failure)) => self.exchange.failed(Refusal::from(*failure).code()),
+            Some(Err(failure)) => {
+                self.exchange.failed(Refusal::from(*failure).code());
+                self.broken = Some(*failure);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             None => self.exchange.completed(),
         }
         Poll::Ready(frame)
@@ -102,7 +115,9 @@ impl http_body::Body for Answer {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Own(body) => body.is_none(),
-            Kind::Forwarded(forwarded) => forwarded.body.is_end_stream(),
+            Kind::Forwarded(forwarded) => {
+                forwarded.broken.is_none() && forwarded.body.is_end_stream()
+            }
         }
     }
 
