@@ -67,7 +67,12 @@ impl<S: Serve> Reception<S> {
 
     fn serve<I>(&self, stream: I, place: OwnedSemaphorePermit)
     where
-        I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+        I: tokio::io::AsyncRead
+            + tokio::io::AsyncWrite
+            + std::os::fd::AsFd
+            + Unpin
+            + Send
+            + 'static,
     {
         let watch = self.clock.watch(self.times);
         let server = Arc::clone(&self.server);

@@ -1,14 +1,17 @@
 //! An agent's socket as hyper sees it: bytes pass through, and the watch is told of them.
 //!
 //! Closing lingers: after the last byte is written the socket is read empty for a moment, since closing it over unread bytes (the rest of a refused
-//! upload) would reset it, and the agent would lose the refusal.
+//! upload) would reset it, and the agent would lose the refusal. An agent that has stopped reading is reset: what it does not take would
+//! otherwise stay in the system's buffers for as long as it likes.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::watch::Watch;
@@ -17,13 +20,13 @@ use super::watch::Watch;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A socket and its watch.
-pub struct AgentSocket<S> {
+pub struct AgentSocket<S: AsFd> {
     stream: S,
     watch: Arc<Watch>,
     closing: bool,
 }
 
-impl<S> AgentSocket<S> {
+impl<S: AsFd> AgentSocket<S> {
     /// Puts a socket under a watch.
     pub fn new(stream: S, watch: Arc<Watch>) -> Self {
         Self {
@@ -42,7 +45,16 @@ impl<S> AgentSocket<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for AgentSocket<S> {
+impl<S: AsFd> Drop for AgentSocket<S> {
+    fn drop(&mut self) {
+        if self.watch.is_write_blocked() {
+            // A Unix socket knows no reset, and does not mind.
+            let _unsupported = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        }
+    }
+}
+
+impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -57,7 +69,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for AgentSocket<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for AgentSocket<S> {
+impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

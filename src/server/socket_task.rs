@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -40,7 +41,7 @@ pub trait Serve: Send + Sync + 'static {
 pub async fn run<S, I>(stream: I, watch: Arc<Watch>, server: Arc<S>)
 where
     S: Serve,
-    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let io = TokioIo::new(AgentSocket::new(stream, Arc::clone(&watch)));
     let service = {

@@ -205,6 +205,11 @@ impl Watch {
         self.write_due.store(NEVER, Relaxed);
     }
 
+    /// Whether bytes wait for the agent to take them.
+    pub fn is_write_blocked(&self) -> bool {
+        self.write_due.load(Relaxed) != NEVER
+    }
+
     /// All is written and the socket is being closed: the agent has this long to read it.
     pub fn linger(&self, duration: Duration) {
         self.socket_due
