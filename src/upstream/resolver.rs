@@ -139,6 +139,10 @@ impl Resolver {
         if let Some(addresses) = self.local(name) {
             return Ok(addresses);
         }
+        // RFC 6761 §6.4: nobody else is asked, search list included.
+        if name == "invalid" || name.ends_with(".invalid") {
+            return Err(Failure::Dns(DnsFault::NoAddress));
+        }
         if let Some(outcome) = self.remembered(name) {
             return outcome.map_err(Failure::Dns);
         }
