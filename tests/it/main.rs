@@ -9,4 +9,6 @@ mod faults;
 mod route_conflicts;
 mod route_laws;
 mod route_vectors;
+mod support;
 mod vectors;
+mod world;

@@ -1,0 +1,94 @@
+//! One certificate authority and the server certificates under it, made once a process.
+
+use std::sync::{Arc, LazyLock};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// What a server offers by ALPN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alpn {
+    /// Nothing.
+    Silent,
+    /// `http/1.1` only.
+    Http1,
+    /// `h2` only.
+    H2,
+}
+
+struct Authority {
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+static TRUSTED: LazyLock<Authority> = LazyLock::new(|| Authority::new("egressd tests"));
+static LEAF: LazyLock<Leaf> = LazyLock::new(|| TRUSTED.sign(&["localhost", "127.0.0.1"]));
+
+/// A certificate and its key, in DER.
+struct Leaf {
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        let pem = params.self_signed(&key).unwrap().pem();
+        Self {
+            pem,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn sign(&self, names: &[&str]) -> Leaf {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&key, &self.issuer)
+            .unwrap();
+        Leaf {
+            certificate: certificate.der().clone(),
+            key: key.serialize_der(),
+        }
+    }
+}
+
+/// The authority's certificate, as `egress.ca_files` takes it.
+pub(crate) fn ca_pem() -> &'static str {
+    &TRUSTED.pem
+}
+
+/// A server for `127.0.0.1` and `localhost` that the sidecar trusts.
+pub(crate) fn trusted(alpn: Alpn) -> Arc<ServerConfig> {
+    server(&LEAF, alpn)
+}
+
+/// A server for the same names under an authority that nobody trusts.
+pub(crate) fn untrusted() -> Arc<ServerConfig> {
+    let leaf = Authority::new("nobody's").sign(&["localhost", "127.0.0.1"]);
+    server(&leaf, Alpn::Http1)
+}
+
+fn server(leaf: &Leaf, alpn: Alpn) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf.key.clone()));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.certificate.clone()], key)
+        .unwrap();
+    config.alpn_protocols = match alpn {
+        Alpn::Silent => vec![],
+        Alpn::Http1 => vec![b"http/1.1".to_vec()],
+        Alpn::H2 => vec![b"h2".to_vec()],
+    };
+    Arc::new(config)
+}

@@ -1,0 +1,101 @@
+//! A connection's definition, in the words of the file that an operator writes.
+
+use serde_json::{Map, Value, json};
+
+use super::Upstream;
+
+/// A definition in the making.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(super) id: String,
+    top: Map<String, Value>,
+    http: Map<String, Value>,
+    routes: Vec<String>,
+    headers: Map<String, Value>,
+    auth: (String, Value),
+}
+
+/// A connection of this id that may reach loopback, with `no_auth` until something else is said.
+pub(crate) fn connection(id: &str) -> Connection {
+    let mut http = Map::new();
+    http.insert("allowed_private_cidrs".into(), json!(["127.0.0.0/8"]));
+    Connection {
+        id: id.to_owned(),
+        top: Map::new(),
+        http,
+        routes: Vec::new(),
+        headers: Map::new(),
+        auth: ("no_auth".into(), json!({})),
+    }
+}
+
+impl Connection {
+    /// Adds a route.
+    pub(crate) fn allow(mut self, pattern: &str) -> Self {
+        self.routes.push(pattern.to_owned());
+        self
+    }
+
+    /// Sends requests to `upstream`, without a base path.
+    pub(crate) fn upstream(self, upstream: &Upstream) -> Self {
+        self.upstream_at(upstream, "")
+    }
+
+    /// Sends requests to `upstream`, below `base`.
+    pub(crate) fn upstream_at(self, upstream: &Upstream, base: &str) -> Self {
+        let address = upstream.address();
+        self.base_url(&format!("https://{address}{base}"))
+    }
+
+    /// Sends requests anywhere.
+    pub(crate) fn base_url(self, url: &str) -> Self {
+        self.http("base_url", json!(url))
+    }
+
+    /// `bearer_token`
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.auth("bearer_token", json!({"token": token}))
+    }
+
+    /// `static_headers`
+    pub(crate) fn static_header(self, name: &str, value: &str) -> Self {
+        self.auth("static_headers", json!({"headers": {name: value}}))
+    }
+
+    /// Any kind of credential.
+    pub(crate) fn auth(mut self, kind: &str, value: Value) -> Self {
+        self.auth = (kind.to_owned(), value);
+        self
+    }
+
+    /// One of `headers`.
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.insert(name.to_owned(), json!(value));
+        self
+    }
+
+    /// Any field of `connection_details.http`.
+    pub(crate) fn http(mut self, field: &str, value: Value) -> Self {
+        self.http.insert(field.to_owned(), value);
+        self
+    }
+
+    /// Any field of the definition.
+    pub(crate) fn top(mut self, field: &str, value: Value) -> Self {
+        self.top.insert(field.to_owned(), value);
+        self
+    }
+
+    pub(super) fn definition(&self) -> Value {
+        let mut http = self.http.clone();
+        http.insert("allowed_routes".into(), json!(self.routes));
+        if !self.headers.is_empty() {
+            http.insert("headers".into(), json!(self.headers));
+        }
+        http.insert(self.auth.0.clone(), self.auth.1.clone());
+        let mut top = self.top.clone();
+        top.insert("name".into(), json!(format!("connections/{}", self.id)));
+        top.insert("connection_details".into(), json!({"http": http}));
+        Value::Object(top)
+    }
+}

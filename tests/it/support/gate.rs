@@ -1,0 +1,33 @@
+//! An event that one side of a test waits for and the other lets happen.
+
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use super::PATIENCE;
+
+/// Closed until it is opened, then open for good. Clones are the same gate.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// A closed gate.
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets everybody through, now and later.
+    pub(crate) fn open(&self) {
+        let (open, changed) = &*self.0;
+        *open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        changed.notify_all();
+    }
+
+    /// Blocks until the gate is open.
+    pub(crate) fn wait(&self) {
+        let (open, changed) = &*self.0;
+        let guard = open.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_open, wait) = changed
+            .wait_timeout_while(guard, PATIENCE, |open| !*open)
+            .unwrap_or_else(PoisonError::into_inner);
+        assert!(!wait.timed_out(), "a gate was never opened");
+    }
+}

@@ -1,0 +1,101 @@
+//! HTTP/2 frames by hand (RFC 9113), for upstreams that no library would let misbehave.
+
+use super::wire::Wire;
+
+/// Frame types of RFC 9113 §6.
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PUSH_PROMISE: u8 = 5;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const CONTINUATION: u8 = 9;
+
+/// Flags.
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
+
+/// `:status: 200` from HPACK's static table (RFC 7541, appendix A).
+pub(crate) const STATUS_200: &[u8] = &[0x88];
+
+/// One frame, without its payload: nothing here decodes HPACK.
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+}
+
+/// A frame's bytes.
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// A field as an HPACK literal that is not indexed (RFC 7541 §6.2.2), without Huffman coding.
+pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0];
+    for part in [name, value] {
+        bytes.extend(length(part.len()));
+        bytes.extend(part.as_bytes());
+    }
+    bytes
+}
+
+/// An HPACK integer with a prefix of seven bits (RFC 7541 §5.1).
+fn length(n: usize) -> Vec<u8> {
+    let Some(mut rest) = n.checked_sub(127) else {
+        return vec![u8::try_from(n).unwrap()];
+    };
+    let mut bytes = vec![127];
+    while rest >= 128 {
+        bytes.push(u8::try_from(rest % 128).unwrap() | 128);
+        rest /= 128;
+    }
+    bytes.push(u8::try_from(rest).unwrap());
+    bytes
+}
+
+/// Reads the preface and answers with empty settings. `false`: the handshake failed, because `h2` was not offered.
+pub(crate) fn open(wire: &mut Wire) -> bool {
+    let preface = wire.take(24);
+    if !preface.is_empty() {
+        assert_eq!(preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        wire.send(frame(SETTINGS, 0, 0, &[]));
+    }
+    !preface.is_empty()
+}
+
+/// The next frame. `None`: the stream ended.
+pub(crate) fn next(wire: &mut Wire) -> Option<Frame> {
+    let head = wire.take(9);
+    let [a, b, c, kind, flags, s0, s1, s2, s3] = head[..] else {
+        return None;
+    };
+    let length = u32::from_be_bytes([0, a, b, c]) as usize;
+    wire.take(length);
+    Some(Frame {
+        kind,
+        flags,
+        stream: u32::from_be_bytes([s0, s1, s2, s3]),
+    })
+}
+
+/// Reads on until a request's head is there, and says which stream it is on. `None`: the stream ended.
+pub(crate) fn request(wire: &mut Wire) -> Option<u32> {
+    loop {
+        let frame = next(wire)?;
+        match (frame.kind, frame.flags & ACK) {
+            (HEADERS, _) => return Some(frame.stream),
+            (SETTINGS, 0) => {
+                wire.send(self::frame(SETTINGS, ACK, 0, &[]));
+            }
+            _ => {}
+        }
+    }
+}

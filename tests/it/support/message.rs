@@ -1,0 +1,257 @@
+//! HTTP/1.1 messages as bytes: a strict reader of our own, so that a claim about framing does not rest on the parser under test.
+
+use std::fmt;
+use std::io::{ErrorKind, Read};
+
+/// Header fields in the order and spelling that they came in.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Fields(pub(crate) Vec<(String, Vec<u8>)>);
+
+/// How a message's body is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// No word of a body.
+    Absent,
+    /// One `Content-Length`.
+    Length(usize),
+    /// `Transfer-Encoding: chunked`.
+    Chunked,
+}
+
+/// A body as it came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Body {
+    /// Its bytes, without chunk framing.
+    pub(crate) bytes: Vec<u8>,
+    /// Sizes of its chunks.
+    pub(crate) chunks: Vec<usize>,
+    /// What came after the last chunk.
+    pub(crate) trailers: Fields,
+    /// It came to the end that its framing announced.
+    pub(crate) whole: bool,
+}
+
+/// How a byte stream ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// FIN, or TLS `close_notify`.
+    Clean,
+    /// Reset, or a TLS stream that was cut.
+    Broken,
+}
+
+/// A buffered reader that remembers everything.
+pub(crate) struct Inbox {
+    unread: Vec<u8>,
+    end: Option<End>,
+    /// Every byte that ever came.
+    pub(crate) seen: Vec<u8>,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self {
+            unread: Vec::new(),
+            end: None,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Bytes that came and were not taken yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        &self.unread
+    }
+
+    /// Reads once. `false`: the stream has ended.
+    pub(crate) fn fill(&mut self, from: &mut impl Read) -> bool {
+        if self.end.is_some() {
+            return false;
+        }
+        let mut bytes = vec![0; 65_536];
+        match from.read(&mut bytes) {
+            Ok(0) => self.end = Some(End::Clean),
+            Ok(n) => {
+                self.unread.extend_from_slice(&bytes[..n]);
+                self.seen.extend_from_slice(&bytes[..n]);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                panic!(
+                    "nothing came and nothing ended; so far: {:?}",
+                    text(&self.seen)
+                )
+            }
+            Err(_) => self.end = Some(End::Broken),
+        }
+        self.end.is_none()
+    }
+
+    /// Reads until the stream ends, and says how it did.
+    pub(crate) fn drain(&mut self, from: &mut impl Read) -> End {
+        while self.fill(from) {}
+        self.end.unwrap_or(End::Broken)
+    }
+
+    /// Everything up to and with `mark`. `None`: the stream ended before it came.
+    pub(crate) fn until(&mut self, mark: &[u8], from: &mut impl Read) -> Option<Vec<u8>> {
+        let mut looked = 0;
+        loop {
+            let start = looked.min(self.unread.len());
+            if let Some(at) = find(&self.unread[start..], mark) {
+                return Some(self.unread.drain(..start + at + mark.len()).collect());
+            }
+            looked = self.unread.len().saturating_sub(mark.len());
+            if !self.fill(from) {
+                return None;
+            }
+        }
+    }
+
+    /// Exactly `n` bytes; fewer if the stream ended before.
+    pub(crate) fn take(&mut self, n: usize, from: &mut impl Read) -> Vec<u8> {
+        while self.unread.len() < n && self.fill(from) {}
+        self.unread.drain(..n.min(self.unread.len())).collect()
+    }
+
+    /// The next chunk of a chunked body: `None` if it broke off, empty at its end (the trailers are still to come).
+    pub(crate) fn chunk(&mut self, from: &mut impl Read) -> Option<Vec<u8>> {
+        let line = self.until(b"\r\n", from)?;
+        let size = usize::from_str_radix(text(&line).trim_end(), 16)
+            .unwrap_or_else(|_| panic!("a chunk size was expected, not {:?}", text(&line)));
+        if size == 0 {
+            return Some(Vec::new());
+        }
+        let bytes = self.take(size, from);
+        let rest = self.take(2, from);
+        (bytes.len() == size && rest == b"\r\n").then_some(bytes)
+    }
+
+    /// A body of the given framing.
+    pub(crate) fn body(&mut self, framing: Framing, from: &mut impl Read) -> Body {
+        match framing {
+            Framing::Absent => Body {
+                whole: true,
+                ..Body::default()
+            },
+            Framing::Length(length) => {
+                let bytes = self.take(length, from);
+                Body {
+                    whole: bytes.len() == length,
+                    bytes,
+                    ..Body::default()
+                }
+            }
+            Framing::Chunked => self.chunked(from),
+        }
+    }
+
+    fn chunked(&mut self, from: &mut impl Read) -> Body {
+        let mut body = Body::default();
+        loop {
+            match self.chunk(from) {
+                None => {
+                    // What came of a broken chunk counts as received.
+                    body.bytes.append(&mut self.unread);
+                    return body;
+                }
+                Some(bytes) if bytes.is_empty() => break,
+                Some(bytes) => {
+                    body.chunks.push(bytes.len());
+                    body.bytes.extend_from_slice(&bytes);
+                }
+            }
+        }
+        loop {
+            match self.until(b"\r\n", from) {
+                None => return body,
+                Some(line) if line == b"\r\n" => break,
+                Some(line) => body.trailers.0.push(field(&line)),
+            }
+        }
+        body.whole = true;
+        body
+    }
+}
+
+/// A head taken apart: its first line, and its fields. Only CRLF ends a line.
+pub(crate) fn head(bytes: &[u8]) -> (String, Fields) {
+    let whole = bytes.strip_suffix(b"\r\n\r\n").expect("a whole head");
+    let mut lines = split(whole, b"\r\n").into_iter();
+    let first = text(lines.next().unwrap_or_default());
+    assert!(
+        whole.iter().filter(|b| **b == b'\n').count() == split(whole, b"\r\n").len() - 1,
+        "a bare LF in {first:?}"
+    );
+    (first, Fields(lines.map(field).collect()))
+}
+
+fn field(line: &[u8]) -> (String, Vec<u8>) {
+    let colon = find(line, b":").unwrap_or_else(|| panic!("no field: {:?}", text(line)));
+    (
+        text(&line[..colon]),
+        line[colon + 1..].trim_ascii().to_vec(),
+    )
+}
+
+impl Fields {
+    /// Values of all fields of that name, in order.
+    pub(crate) fn all(&self, name: &str) -> Vec<String> {
+        let named = |(field, _): &&(String, Vec<u8>)| field.eq_ignore_ascii_case(name);
+        let values = self.0.iter().filter(named);
+        values.map(|(_, value)| text(value)).collect()
+    }
+
+    /// The one value of that name. Two are a failure of the test.
+    pub(crate) fn one(&self, name: &str) -> Option<String> {
+        let mut all = self.all(name);
+        assert!(all.len() < 2, "{name} came {} times: {all:?}", all.len());
+        all.pop()
+    }
+
+    /// All names, in lower case and in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let names = self.0.iter();
+        names.map(|(name, _)| name.to_ascii_lowercase()).collect()
+    }
+
+    /// How the body is announced. Two announcements are a failure of the test.
+    pub(crate) fn framing(&self) -> Framing {
+        let coding = self.one("transfer-encoding");
+        let length = self.one("content-length");
+        match (coding.as_deref(), length) {
+            (None, None) => Framing::Absent,
+            (None, Some(length)) => Framing::Length(length.parse().expect("a length")),
+            (Some("chunked"), None) => Framing::Chunked,
+            both => panic!("framing that is not one: {both:?}"),
+        }
+    }
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fields = self.0.iter();
+        f.debug_map()
+            .entries(fields.map(|(name, value)| (name, text(value))))
+            .finish()
+    }
+}
+
+/// Bytes for people.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Where `needle` begins in `bytes`.
+pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|part| part == needle)
+}
+
+fn split<'a>(mut bytes: &'a [u8], mark: &[u8]) -> Vec<&'a [u8]> {
+    let mut parts = Vec::new();
+    while let Some(at) = find(bytes, mark) {
+        parts.push(&bytes[..at]);
+        bytes = &bytes[at + mark.len()..];
+    }
+    parts.push(bytes);
+    parts
+}

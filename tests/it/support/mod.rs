@@ -1,0 +1,25 @@
+//! The world that a test acts in: an upstream that records every byte, an agent on a raw socket, and egressd between them.
+//!
+//! All of it is blocking and on loopback, port 0. Nothing here sleeps: what must happen first is awaited, and a wait that
+//! takes longer than [`PATIENCE`] fails the test.
+
+pub(crate) mod agent;
+pub(crate) mod certs;
+pub(crate) mod connection;
+pub(crate) mod gate;
+pub(crate) mod h2;
+pub(crate) mod h2_echo;
+pub(crate) mod message;
+pub(crate) mod reply;
+pub(crate) mod sidecar;
+pub(crate) mod upstream;
+pub(crate) mod wire;
+
+pub(crate) use agent::Agent;
+pub(crate) use connection::connection;
+pub(crate) use gate::Gate;
+pub(crate) use sidecar::Sidecar;
+pub(crate) use upstream::Upstream;
+
+/// The longest that anything is waited for. Far above what any claim needs: only a hang reaches it.
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);

@@ -1,0 +1,139 @@
+//! A reply as the agent read it, and the claims that every refusal must meet.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::message::{Fields, Framing, text};
+
+/// How a reply's body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Where its framing said.
+    Whole,
+    /// Before that: no client takes it for whole.
+    Aborted,
+}
+
+/// One final reply.
+#[derive(Clone)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) fields: Fields,
+    pub(crate) framing: Framing,
+    pub(crate) body: Vec<u8>,
+    /// Sizes of the chunks of a chunked body.
+    pub(crate) chunks: Vec<usize>,
+    pub(crate) trailers: Fields,
+    pub(crate) ending: Ending,
+    /// Statuses of informational replies before it.
+    pub(crate) informational: Vec<u16>,
+}
+
+/// A refusal document, all of whose places agree.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: u16,
+    pub(crate) connection: Option<String>,
+    pub(crate) blame: String,
+    pub(crate) retryable: bool,
+    pub(crate) detail: String,
+    /// The RFC 9209 error type of `Proxy-Status`.
+    pub(crate) error: String,
+    /// All of the document.
+    pub(crate) document: Value,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body: String = self.text().chars().take(300).collect();
+        let (status, ending, framing) = (self.status, self.ending, self.framing);
+        write!(
+            f,
+            "{status} {ending:?} {framing:?} {:?} {body:?}",
+            self.fields
+        )
+    }
+}
+
+impl Reply {
+    pub(super) fn opened(status: u16, fields: Fields, informational: Vec<u16>) -> Self {
+        Self {
+            status,
+            framing: fields.framing(),
+            fields,
+            body: Vec::new(),
+            chunks: Vec::new(),
+            trailers: Fields::default(),
+            ending: Ending::Aborted,
+            informational,
+        }
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> String {
+        text(&self.body)
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("no JSON ({error}): {:?}", self.text()))
+    }
+
+    /// Claims that the reply came whole with this status.
+    pub(crate) fn expect(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.ending, Ending::Whole, "{self:?}");
+        self
+    }
+
+    /// Claims that the reply is a refusal that is well made, and takes it apart.
+    pub(crate) fn problem(&self) -> Problem {
+        assert_eq!(self.ending, Ending::Whole, "{self:?}");
+        let field = |name: &str| {
+            let value = self.fields.one(name);
+            value.unwrap_or_else(|| panic!("no {name}: {self:?}"))
+        };
+        assert_eq!(field("content-type"), "application/problem+json");
+        assert!(
+            matches!(self.framing, Framing::Length(n) if n > 0),
+            "{self:?}"
+        );
+        let document = self.json();
+        let member = |name: &str| {
+            let value = document.get(name).and_then(Value::as_str);
+            value
+                .unwrap_or_else(|| panic!("no {name}: {document}"))
+                .to_owned()
+        };
+        for name in ["type", "title", "detail"] {
+            assert!(!member(name).is_empty(), "{name} is empty: {document}");
+        }
+        let connection = document.get("connection").expect("connection");
+        assert!(connection.is_null() || connection.is_string(), "{document}");
+        assert_eq!(document["status"], self.status, "{document}");
+        assert_eq!(field("x-egressd-error"), member("code"));
+        assert_eq!(field("x-request-id"), member("request_id"));
+        let proxy_status = field("proxy-status");
+        let error = proxy_status.strip_prefix("egressd; error=");
+        let error = error.unwrap_or_else(|| panic!("Proxy-Status: {proxy_status}"));
+        Problem {
+            status: self.status,
+            connection: connection.as_str().map(str::to_owned),
+            blame: member("blame"),
+            retryable: document["retryable"].as_bool().expect("retryable"),
+            detail: member("detail"),
+            error: error.split(';').next().unwrap_or_default().to_owned(),
+            document,
+        }
+    }
+
+    /// Claims that the reply is a refusal of this status and code.
+    pub(crate) fn refused(&self, status: u16, code: &str) -> Problem {
+        let found = self.fields.one("x-egressd-error");
+        let said = (self.status, found.as_deref());
+        assert_eq!(said, (status, Some(code)), "{self:?}");
+        self.problem()
+    }
+}

@@ -1,0 +1,155 @@
+//! egressd itself, started in this process from files, as an operator would start it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::{Mutex, Once, PoisonError};
+use std::thread::JoinHandle;
+
+use egressd::app::App;
+use egressd::config::{Environment, LoadOptions, SettingsOverrides, load};
+use egressd::server::Address;
+use egressd::telemetry::AccessLog;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::certs;
+use super::connection::Connection;
+
+/// What an operator would write.
+pub(crate) struct Plan {
+    connections: Vec<Connection>,
+    settings: Value,
+}
+
+/// A running egressd. It stops when it is dropped, and fails the test if anything in it panicked.
+pub(crate) struct Sidecar {
+    addresses: Vec<SocketAddr>,
+    app: Option<App>,
+    _files: TempDir,
+}
+
+impl Sidecar {
+    /// Begins a sidecar with one connection.
+    pub(crate) fn with(connection: Connection) -> Plan {
+        let settings = json!({
+            "proxy": {"listen": ["127.0.0.1:0"]},
+            "management": {"listen": ["127.0.0.1:0"]},
+            "egress": {"ca_files": ["ca.pem"]},
+            "connections": ["connections"],
+            "log": {"access": "off", "level": "error"},
+            "shutdown": {"grace_period_seconds": 0},
+        });
+        Plan {
+            connections: vec![connection],
+            settings,
+        }
+    }
+
+    /// Begins to stop, as at SIGTERM; the value is whether every exchange came to its end.
+    pub(crate) fn stop(mut self) -> JoinHandle<bool> {
+        let app = self.app.take().expect("it runs");
+        let thread = std::thread::Builder::new().name("world stop".to_owned());
+        thread.spawn(move || app.stop()).unwrap()
+    }
+
+    /// Where agents connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+}
+
+impl Plan {
+    /// One more connection.
+    pub(crate) fn and(mut self, connection: Connection) -> Self {
+        self.connections.push(connection);
+        self
+    }
+
+    /// A setting by its dotted path: `proxy.max_in_flight`.
+    pub(crate) fn setting(mut self, path: &str, value: impl Into<Value>) -> Self {
+        let mut at = &mut self.settings;
+        for part in path.split('.') {
+            at = &mut at[part];
+        }
+        *at = value.into();
+        self
+    }
+
+    /// Writes the files and starts.
+    pub(crate) fn start(self) -> Sidecar {
+        watch_for_panics();
+        let files = tempfile::tempdir().unwrap();
+        let at = |name: &str| files.path().join(name);
+        fs::create_dir(at("connections")).unwrap();
+        for connection in &self.connections {
+            let file = at("connections").join(format!("{}.json", connection.id));
+            fs::write(file, connection.definition().to_string()).unwrap();
+        }
+        fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
+        fs::write(at("egressd.yaml"), self.settings.to_string()).unwrap();
+        let app = start(&LoadOptions {
+            config: Some(at("egressd.yaml")),
+            overrides: SettingsOverrides::default(),
+            environment: Environment::default(),
+        });
+        Sidecar {
+            addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
+            app: Some(app),
+            _files: files,
+        }
+    }
+}
+
+/// The door into the product.
+fn start(options: &LoadOptions) -> App {
+    let loaded = match load(options) {
+        Ok(loaded) => loaded,
+        Err(problems) => panic!("{problems:#?}"),
+    };
+    match App::start(loaded, AccessLog::off()) {
+        Ok(app) => app,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn tcp(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }
+}
+
+static PANICS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Notes every panic on a thread that is neither a test's nor this world's: it is the product's.
+fn watch_for_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("unnamed");
+            let ours = name.contains("::") || name == "main" || name.starts_with("world");
+            if !ours {
+                let mut panics = PANICS.lock().unwrap_or_else(PoisonError::into_inner);
+                panics.push(format!("{name}: {panic}"));
+            }
+            usual(panic);
+        }));
+    });
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        if let Some(app) = self.app.take() {
+            app.stop();
+        }
+        let panics = PANICS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        if !std::thread::panicking() {
+            assert!(panics.is_empty(), "egressd panicked: {panics:#?}");
+        }
+    }
+}
