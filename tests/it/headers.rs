@@ -1,0 +1,390 @@
+//! Header fields of requests: what an agent cannot say, what the connection says instead, and what passes untouched.
+
+use serde_json::json;
+
+use crate::support::message::Fields;
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+/// A bearer connection `crm`, a static-header connection `key`, and one that passes cookies.
+fn world() -> (Upstream, Sidecar) {
+    let up = Upstream::echo();
+    let open = |id: &str| connection(id).allow("/").upstream(&up);
+    let crm = open("crm").bearer("t").header("X-Tenant-ID", "acme");
+    let key = open("key").static_header("X-API-Key", "k");
+    let cookies = open("cookies").http("allow_cookies", json!(true));
+    let sidecar = Sidecar::with(crm).and(key).and(cookies).start();
+    (up, sidecar)
+}
+
+/// Sends raw field lines, and gives back the fields that went up.
+fn sent(world: &(Upstream, Sidecar), id: &str, lines: &[u8]) -> Fields {
+    let (up, sidecar) = world;
+    let before = up.requests().len();
+    let head = format!("POST /{id}/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n");
+    let request = [head.as_bytes(), lines, b"\r\nabc"].concat();
+    Agent::connect(sidecar).exchange(request).expect(200);
+    let mut came = up.requests().split_off(before);
+    assert_eq!(came.len(), 1);
+    let arrived = came.remove(0);
+    assert_eq!(arrived.body.bytes, b"abc");
+    assert_eq!(arrived.fields.one("content-length").as_deref(), Some("3"));
+    let host = up.address().to_string();
+    assert_eq!(arrived.fields.one("host"), Some(host));
+    arrived.fields
+}
+
+#[test]
+fn the_credential_is_ours_alone() {
+    // F-95
+    let world = world();
+    for lines in [
+        "",
+        "Authorization: Bearer evil\r\n",
+        "authorization: a\r\nAUTHORIZATION: b\r\n",
+        "Authorization: \r\n",
+        // F-97
+        "Connection: authorization, x-tenant-id, host, content-length\r\n",
+        "Connection: close, authorization\r\nAuthorization: evil\r\n",
+    ] {
+        let fields = sent(&world, "crm", lines.as_bytes());
+        assert_eq!(fields.all("authorization"), ["Bearer t"], "{lines:?}");
+        // F-110
+        assert_eq!(fields.all("x-tenant-id"), ["acme"], "{lines:?}");
+    }
+}
+
+#[test]
+fn a_static_header_is_ours_alone() {
+    // F-96
+    let world = world();
+    for name in [
+        "X-API-Key",
+        "x-api-key",
+        "X_API_KEY",
+        "x_Api-key",
+        "X-API_Key",
+    ] {
+        let fields = sent(
+            &world,
+            "key",
+            format!("{name}: evil\r\n{name}: evil2\r\n").as_bytes(),
+        );
+        assert_eq!(fields.all("x-api-key"), ["k"], "{name}");
+        assert!(
+            !fields.names().iter().any(|name| name.contains('_')),
+            "{fields:?}"
+        );
+    }
+    // F-97
+    let fields = sent(&world, "key", b"Connection: x-api-key\r\n");
+    assert_eq!(fields.all("x-api-key"), ["k"]);
+    // Another connection's name is nobody's.
+    assert_eq!(
+        sent(&world, "crm", b"X-API-Key: mine\r\n").all("x-api-key"),
+        ["mine"]
+    );
+}
+
+#[test]
+fn basic_auth_and_no_auth() {
+    let up = Upstream::echo();
+    let basic = json!({"username": "Aladdin", "password": "open sesame"});
+    let basic = connection("basic")
+        .allow("/")
+        .upstream(&up)
+        .auth("basic_auth", basic);
+    let none = connection("none").allow("/").upstream(&up);
+    let world = (up, Sidecar::with(basic).and(none).start());
+    let evil = b"Authorization: Bearer evil\r\n";
+    let fields = sent(&world, "basic", evil);
+    assert_eq!(
+        fields.all("authorization"),
+        ["Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="]
+    );
+    assert!(sent(&world, "none", evil).all("authorization").is_empty());
+}
+
+#[test]
+fn strange_connection_fields() {
+    // F-98
+    let world = world();
+    let tokens: Vec<String> = (0..1000).map(|n| format!("x-hop-{n}")).collect();
+    let lines = format!(
+        "X-Hop-0: a\r\nX-Hop-999: b\r\nX-Stays: c\r\nConnection: {}\r\n",
+        tokens.join(", ")
+    );
+    let fields = sent(&world, "crm", lines.as_bytes());
+    for gone in ["connection", "x-hop-0", "x-hop-999"] {
+        assert!(fields.all(gone).is_empty(), "{fields:?}");
+    }
+    assert_eq!(fields.all("x-stays"), ["c"]);
+    let fields = sent(
+        &world,
+        "crm",
+        b"Connection: \xff\xfe, x-hop\r\nX-Hop: a\r\n",
+    );
+    assert!(fields.all("connection").is_empty());
+    for lines in [
+        "Connection: ,,\r\n",
+        "Connection: \"\r\n",
+        "Connection: a b, @\r\n",
+    ] {
+        assert!(
+            sent(&world, "crm", lines.as_bytes())
+                .all("connection")
+                .is_empty(),
+            "{lines:?}"
+        );
+    }
+}
+
+#[test]
+fn the_host_is_the_base_urls() {
+    // F-99
+    let (up, sidecar) = world();
+    let request =
+        "GET /crm/x HTTP/1.1\r\nHost: other-tenant.localhost\r\nX-Forwarded-Host: evil\r\n\r\n";
+    Agent::connect(&sidecar).exchange(request).expect(200);
+    let fields = up.only_request().fields;
+    assert_eq!(fields.all("host"), [up.address().to_string()]);
+}
+
+/// Names that never go up, whatever their value.
+const DROPPED: &[&str] = &[
+    // F-100
+    "Proxy-Authorization",
+    "Proxy-Authenticate",
+    "Proxy-Connection",
+    "Proxy-Anything",
+    "Keep-Alive",
+    "TE",
+    "Trailer",
+    "HTTP2-Settings",
+    "Upgrade",
+    // F-101
+    "X-Webhook-Signature",
+    // F-104
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Forwarded-Anything",
+    "Forwarded",
+    "X-Real-IP",
+    "Via",
+    "CDN-Loop",
+    "X-HTTP-Method",
+    "X-HTTP-Method-Override",
+    "X-Method-Override",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    // F-105
+    "Cookie",
+    // F-109
+    "baggage",
+    "Authorization",
+    "X-Tenant-ID",
+];
+
+#[test]
+fn names_that_never_go_up() {
+    let world = world();
+    for name in DROPPED {
+        for spelling in [
+            (*name).to_owned(),
+            name.to_uppercase(),
+            name.replace('-', "_"),
+        ] {
+            let fields = sent(
+                &world,
+                "crm",
+                format!("{spelling}: evil\r\nX-Stays: a\r\n").as_bytes(),
+            );
+            let evil = fields.0.iter().any(|(_, value)| value == b"evil");
+            assert!(!evil, "{spelling} went up: {fields:?}");
+            assert_eq!(fields.all("x-stays"), ["a"], "{spelling}");
+        }
+    }
+    // `Proxy` alone is what CGI turns into HTTP_PROXY.
+    assert!(
+        sent(&world, "crm", b"Proxy: evil\r\n")
+            .all("proxy")
+            .is_empty()
+    );
+}
+
+#[test]
+fn cookies_pass_where_they_are_allowed() {
+    // F-105
+    let world = world();
+    assert_eq!(
+        sent(&world, "cookies", b"Cookie: a=b\r\n").all("cookie"),
+        ["a=b"]
+    );
+    assert!(
+        sent(&world, "crm", b"Cookie: a=b\r\n")
+            .all("cookie")
+            .is_empty()
+    );
+}
+
+#[test]
+fn requests_from_web_pages() {
+    // F-106
+    let (up, sidecar) = world();
+    for (name, value) in [
+        ("Origin", "https://evil.com"),
+        ("Origin", "null"),
+        ("Origin", "http://localhost:8080"),
+        ("Sec-Fetch-Site", "cross-site"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Sec-Fetch-Site", "None"),
+        ("sec-fetch-site", ""),
+    ] {
+        let reply = Agent::connect(&sidecar).request("GET", "/crm/x", &[(name, value)], b"");
+        reply.refused(403, "browser_request_refused");
+    }
+    let both = [("Sec-Fetch-Site", "none"), ("Sec-Fetch-Site", "cross-site")];
+    let reply = Agent::connect(&sidecar).request("GET", "/crm/x", &both, b"");
+    reply.refused(403, "browser_request_refused");
+    let preflight = [
+        ("Origin", "https://evil.com"),
+        ("Access-Control-Request-Method", "GET"),
+    ];
+    let reply = Agent::connect(&sidecar).request("OPTIONS", "/crm/x", &preflight, b"");
+    reply.refused(403, "browser_request_refused");
+    assert!(
+        !reply
+            .fields
+            .names()
+            .iter()
+            .any(|name| name.starts_with("access-control"))
+    );
+    assert_eq!(up.sockets(), 0);
+    for value in ["none", "same-origin"] {
+        let fields = [
+            ("Sec-Fetch-Site", value),
+            ("Sec-Fetch-Mode", "cors"),
+            ("Sec-Fetch-Dest", "empty"),
+        ];
+        Agent::connect(&sidecar)
+            .request("GET", "/crm/x", &fields, b"")
+            .expect(200);
+    }
+    for arrived in up.requests() {
+        assert!(
+            !arrived
+                .fields
+                .names()
+                .iter()
+                .any(|name| name.starts_with("sec-fetch"))
+        );
+    }
+}
+
+#[test]
+fn traces_are_carried_through() {
+    // F-109
+    let world = world();
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let lines = format!("traceparent: {parent}\r\ntracestate: a=b\r\nbaggage: user=1\r\n");
+    let fields = sent(&world, "crm", lines.as_bytes());
+    assert_eq!(fields.all("traceparent"), [parent]);
+    assert_eq!(fields.all("tracestate"), ["a=b"]);
+    assert!(fields.all("baggage").is_empty());
+}
+
+#[test]
+fn the_connections_headers_replace_the_agents() {
+    // F-110
+    let world = world();
+    let fields = sent(
+        &world,
+        "crm",
+        b"X-Tenant-ID: evil\r\nx-tenant-id: evil2\r\n",
+    );
+    assert_eq!(fields.all("x-tenant-id"), ["acme"]);
+}
+
+#[test]
+fn a_full_head_still_takes_what_is_injected() {
+    // F-111
+    let world = world();
+    // Host and Content-Length make it 100.
+    let lines: String = (0..98).map(|n| format!("X-Agent-{n}: {n}\r\n")).collect();
+    let fields = sent(&world, "crm", lines.as_bytes());
+    for n in 0..98 {
+        assert_eq!(fields.all(&format!("x-agent-{n}")), [n.to_string()]);
+    }
+    assert_eq!(fields.all("authorization"), ["Bearer t"]);
+    assert_eq!(fields.all("x-tenant-id"), ["acme"]);
+}
+
+#[test]
+fn the_rest_passes_unchanged_and_in_order() {
+    let world = world();
+    let lines = "X-B: 1\r\nAccept: */*\r\nX-A: 2\r\nX-B: 3\r\nAccept-Encoding: br, zstd\r\nX-Empty:\r\nRange: bytes=0-1\r\n";
+    let fields = sent(&world, "cookies", lines.as_bytes());
+    // Fields of one name stand together: their order among each other is what has a meaning (RFC 9110 §5.3).
+    let agents = [
+        "x-b",
+        "accept",
+        "x-a",
+        "accept-encoding",
+        "x-empty",
+        "range",
+    ];
+    let mut passed = fields.names();
+    passed.retain(|name| agents.contains(&name.as_str()));
+    passed.dedup();
+    assert_eq!(passed, agents);
+    assert_eq!(fields.all("x-b"), ["1", "3"]);
+    assert_eq!(fields.all("accept-encoding"), ["br, zstd"]);
+    assert_eq!(fields.all("x-empty"), [""]);
+}
+
+#[test]
+fn a_user_agent_is_added_only_where_there_is_none() {
+    let world = world();
+    assert_eq!(
+        sent(&world, "crm", b"User-Agent: mine\r\n").all("user-agent"),
+        ["mine"]
+    );
+    let added = sent(&world, "crm", b"")
+        .one("user-agent")
+        .expect("a User-Agent");
+    assert!(added.starts_with("egressd"), "{added}");
+}
+
+#[test]
+fn a_request_id_is_kept_or_made_and_the_upstreams_replaced() {
+    let up =
+        Upstream::reply("HTTP/1.1 200 OK\r\nX-Request-Id: theirs\r\nContent-Length: 0\r\n\r\n");
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let long = "a".repeat(129);
+    let legal = "a".repeat(128);
+    for (given, kept) in [
+        ("mine-1.A_b", true),
+        (legal.as_str(), true),
+        (long.as_str(), false),
+        ("two words", false),
+        ("a\"b", false),
+        ("", false),
+    ] {
+        let before = up.requests().len();
+        let reply =
+            Agent::connect(&sidecar).request("GET", "/crm/x", &[("X-Request-Id", given)], b"");
+        let answered = reply.expect(200).fields.one("x-request-id").expect("an id");
+        let sent = up.requests()[before]
+            .fields
+            .one("x-request-id")
+            .expect("an id");
+        assert_eq!(answered, sent);
+        assert_eq!(sent == given, kept, "{given:?} became {sent:?}");
+        assert!(!sent.is_empty() && sent.len() <= 128);
+    }
+    let mut agent = Agent::connect(&sidecar);
+    let ids: Vec<_> = (0..2)
+        .map(|_| agent.get("/crm/x").fields.one("x-request-id"))
+        .collect();
+    assert_ne!(ids[0], ids[1]);
+}

@@ -1,0 +1,216 @@
+//! Limits and timeouts: what is too much or too slow is answered or cut, and what it held is free again.
+
+use serde_json::json;
+
+use crate::support::message::{End, text};
+use crate::support::reply::Ending;
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+
+/// An upstream that holds every request of `/hold` until the gate opens.
+fn holding(gate: &Gate) -> Upstream {
+    let gate = gate.clone();
+    Upstream::answer(move |request| {
+        if request.target == "/hold" {
+            gate.wait();
+        }
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    })
+}
+
+const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn more_requests_at_once_than_the_process_takes() {
+    // F-161
+    let gate = Gate::new();
+    let up = holding(&gate);
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm).setting("proxy.max_in_flight", 2).start();
+    let mut held = [Agent::connect(&sidecar), Agent::connect(&sidecar)];
+    for (n, agent) in held.iter_mut().enumerate() {
+        agent.send(HOLD);
+        up.wait_requests(n + 1);
+    }
+    let mut third = Agent::connect(&sidecar);
+    let reply = third.get("/crm/x");
+    let problem = reply.refused(503, "overloaded");
+    assert_eq!(problem.error, "connection_limit_reached");
+    assert!(reply.fields.one("retry-after").is_some());
+    // What is wrong with a request is said before how many there are.
+    third.get("/crm/../x").refused(400, "path_not_canonical");
+    third.get("/nope/x").refused(404, "connection_not_found");
+    assert_eq!(up.requests().len(), 2);
+    gate.open();
+    for agent in &mut held {
+        agent.reply().expect(200);
+    }
+    third.get("/crm/x").expect(200);
+}
+
+#[test]
+fn more_requests_at_once_than_a_connection_takes() {
+    // F-161
+    let gate = Gate::new();
+    let up = holding(&gate);
+    let to = |id: &str| connection(id).allow("/").upstream(&up);
+    let crm = to("crm").http("max_concurrent_requests", json!(1));
+    let sidecar = Sidecar::with(crm)
+        .and(to("erp"))
+        .setting("proxy.workers", 2)
+        .start();
+    let mut held = Agent::connect(&sidecar);
+    held.send(HOLD);
+    up.wait_requests(1);
+    // Whichever worker takes them: the cap is the connection's.
+    for _ in 0..4 {
+        let reply = Agent::connect(&sidecar).get("/crm/x");
+        reply.refused(503, "overloaded");
+        assert!(reply.fields.one("retry-after").is_some());
+        Agent::connect(&sidecar).get("/erp/x").expect(200);
+    }
+    gate.open();
+    held.reply().expect(200);
+    Agent::connect(&sidecar).get("/crm/x").expect(200);
+}
+
+#[test]
+fn a_slot_that_comes_free_is_taken_by_who_waits() {
+    let gate = Gate::new();
+    let up = holding(&gate);
+    let crm = connection("crm")
+        .allow("/")
+        .upstream(&up)
+        .http("max_concurrent_requests", json!(1));
+    let sidecar = Sidecar::with(crm).start();
+    let mut agent = Agent::connect(&sidecar);
+    gate.open();
+    // Each of these frees its slot before its reply is read to the end.
+    for _ in 0..50 {
+        agent.get("/crm/x").expect(200);
+    }
+    assert_eq!(up.requests().len(), 50);
+}
+
+#[test]
+fn more_sockets_than_the_process_takes() {
+    // F-157
+    let up = Upstream::body("hi");
+    let crm = connection("crm").allow("/").upstream(&up);
+    let plan = Sidecar::with(crm).setting("proxy.max_connections", 2);
+    let sidecar = plan.setting("proxy.workers", 1).start();
+    let mut taken = vec![Agent::connect(&sidecar), Agent::connect(&sidecar)];
+    for agent in &mut taken {
+        agent.get("/crm/x").expect(200);
+    }
+    let mut third = Agent::connect(&sidecar);
+    third.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    taken[0].get("/crm/x").expect(200);
+    drop(taken.remove(1));
+    // Refused at once, or served now that there is room: never left without an answer.
+    let reply = third.reply();
+    if reply.status == 503 {
+        third.expect_close();
+    } else {
+        reply.expect(200);
+    }
+    taken[0].get("/crm/x").expect(200);
+}
+
+#[test]
+fn heads_that_do_not_come_and_sockets_that_do_not_speak() {
+    // F-158
+    let up = Upstream::body("hi");
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .setting("proxy.header_read_timeout_seconds", 1)
+        .setting("proxy.idle_timeout_seconds", 1)
+        .start();
+    let mut half = Agent::connect(&sidecar);
+    half.send("GET /crm/x HTTP/1.1\r\nHost: loc");
+    let mut silent = Agent::connect(&sidecar);
+    let mut idle = Agent::connect(&sidecar);
+    idle.get("/crm/x").expect(200);
+    let mut between = Agent::connect(&sidecar);
+    between.get("/crm/x").expect(200);
+    between.send("GET /crm/");
+    for agent in [&mut half, &mut silent] {
+        agent.wait_close();
+        let seen = text(agent.seen());
+        assert!(
+            seen.is_empty() || seen.starts_with("HTTP/1.1 408 "),
+            "{seen:?}"
+        );
+    }
+    idle.wait_close();
+    between.wait_close();
+    assert_eq!(up.requests().len(), 2);
+}
+
+#[test]
+fn a_body_that_stays_out() {
+    // F-159
+    let up = Upstream::echo();
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .setting("proxy.body_idle_timeout_seconds", 1)
+        .start();
+    let post = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\n";
+    let mut agents: Vec<Agent> = [
+        "Content-Length: 3\r\n\r\na",
+        "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+    ]
+    .map(|rest| {
+        let mut agent = Agent::connect(&sidecar);
+        agent.send(format!("{post}{rest}"));
+        agent
+    })
+    .into();
+    for agent in &mut agents {
+        agent.reply().refused(408, "request_timeout");
+        agent.expect_close();
+    }
+    up.wait_closed(up.sockets());
+    assert!(up.requests().iter().all(|arrived| !arrived.body.whole));
+}
+
+#[test]
+fn the_deadline_blames_whoever_is_late() {
+    // F-159
+    let up = Upstream::echo();
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let mut agent = Agent::connect(&sidecar);
+    let reply =
+        agent.exchange("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na");
+    reply.refused(408, "request_timeout");
+    up.wait_closed(up.sockets());
+    assert!(up.requests().iter().all(|arrived| !arrived.body.whole));
+}
+
+#[test]
+fn an_agent_that_does_not_read_is_cut() {
+    // F-160
+    let up = Upstream::body(vec![b'a'; 10_000_000]);
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .setting("proxy.write_stall_timeout_seconds", 1)
+        .start();
+    let mut agent = Agent::connect_narrow(&sidecar);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    // Nothing is read until the upstream has been let go.
+    up.wait_closed(1);
+    let reply = agent.reply();
+    assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));
+    assert_eq!(agent.wait_close(), End::Broken);
+    Agent::connect(&sidecar).get("/crm/x").expect(200);
+}
+
+#[test]
+fn the_deadline_cuts_an_agent_that_reads_too_slowly() {
+    // F-160
+    let up = Upstream::body(vec![b'a'; 10_000_000]);
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let mut agent = Agent::connect_narrow(&sidecar);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    up.wait_closed(1);
+    let reply = agent.reply();
+    assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));
+}

@@ -1,0 +1,416 @@
+//! Paths are refused, never rewritten: what passes arrives byte for byte, and what does not arrive reaches nobody.
+
+mod law;
+
+use serde_json::json;
+
+use crate::support::reply::Reply;
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+/// `crm` with three routes; `npm` with the same ones, and encoded slashes.
+fn world() -> (Upstream, Sidecar) {
+    let up = Upstream::echo();
+    let routed = |id: &str| {
+        connection(id)
+            .allow("GET /api/users/{id}")
+            .allow("GET /api/public/")
+            .allow("GET /files/{p...}")
+            .upstream(&up)
+    };
+    let npm = routed("npm").http("allow_encoded_slash", json!(true));
+    let sidecar = Sidecar::with(routed("crm")).and(npm).start();
+    (up, sidecar)
+}
+
+/// Sends a request line with these bytes as target.
+fn ask(sidecar: &Sidecar, target: &[u8]) -> Reply {
+    let request = [b"GET ", target, b" HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat();
+    Agent::connect(sidecar).exchange(request)
+}
+
+/// Each of these paths below `/crm` is 400, and none reaches the upstream.
+fn not_canonical(paths: &[&str]) {
+    let (up, sidecar) = world();
+    for path in paths {
+        let reply = ask(&sidecar, format!("/crm{path}").as_bytes());
+        assert_eq!(reply.status, 400, "{path:?} got {reply:?}");
+        let problem = reply.refused(400, "path_not_canonical");
+        assert_eq!(
+            (problem.connection, problem.retryable),
+            (None, false),
+            "{path:?}"
+        );
+    }
+    assert_eq!(up.sockets(), 0);
+}
+
+/// Each of these paths below `/crm` arrives as it is.
+fn passes(paths: &[&str]) {
+    let (up, sidecar) = world();
+    let mut agent = Agent::connect(&sidecar);
+    for path in paths {
+        let reply = agent.get(&format!("/crm{path}"));
+        assert_eq!(reply.status, 200, "{path:?} got {reply:?}");
+    }
+    let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
+    assert_eq!(arrived, paths);
+}
+
+#[test]
+fn dot_segments_in_every_spelling() {
+    // F-51
+    not_canonical(&[
+        "/api/public/../admin",
+        "/api/public/..",
+        "/api/public/./x",
+        "/api/public/.",
+        "/./api/public/x",
+        "/..",
+        "/.",
+        "/../crm/api/public/x",
+        "/api/public/%2e%2e/admin",
+        "/api/public/%2E%2E/admin",
+        "/api/public/.%2E/admin",
+        "/api/public/%2E./admin",
+        "/api/public/%2e/x",
+        "/api/public/%2e",
+        "/files/a/..",
+    ]);
+    passes(&[
+        "/api/public/...",
+        "/api/public/..a",
+        "/api/public/.hidden",
+        "/files/a./b..c",
+    ]);
+}
+
+#[test]
+fn encoded_slashes_are_the_connections_choice() {
+    // F-52
+    not_canonical(&[
+        "/files/..%2f",
+        "/files/..%2Fetc",
+        "/files/%2f..%2f",
+        "/files/%2f..",
+    ]);
+    let (up, sidecar) = world();
+    for path in [
+        "/crm/api/users/a%2Fb",
+        "/crm/api/users/a%2fb",
+        "/crm/files/a%2Fb",
+    ] {
+        let problem = ask(&sidecar, path.as_bytes()).refused(400, "path_not_canonical");
+        assert_eq!(problem.status, 400);
+    }
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn an_allowed_encoded_slash_stays_inside_its_segment() {
+    // F-52
+    let (up, sidecar) = world();
+    let allowed = [
+        "/api/users/a%2Fb",
+        "/api/users/@scope%2fname",
+        "/files/a%2Fb/c",
+    ];
+    for path in allowed {
+        ask(&sidecar, format!("/npm{path}").as_bytes()).expect(200);
+    }
+    let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
+    assert_eq!(arrived, allowed);
+    for path in [
+        "/api/users/a%2F..%2Fb",
+        "/api/users/a%2F..",
+        "/api/users/..%2Fb",
+        "/api/users/a%2F.%2Fb",
+        "/api/users/a%2F%2e%2e",
+        "/api/users/a%2F..;x",
+    ] {
+        let reply = ask(&sidecar, format!("/npm{path}").as_bytes());
+        assert_eq!(reply.status, 400, "{path} got {reply:?}");
+        reply.refused(400, "path_not_canonical");
+    }
+    // It is no separator: neither of these is a path of two segments.
+    ask(&sidecar, b"/npm/api%2Fusers/1").refused(403, "route_not_allowed");
+    ask(&sidecar, b"/npm/api/public%2Fx").refused(403, "route_not_allowed");
+    // Which connection allows it is known only after the lookup.
+    ask(&sidecar, b"/nope/a%2Fb").refused(404, "connection_not_found");
+    ask(&sidecar, b"/nope/../x").refused(400, "path_not_canonical");
+    assert_eq!(up.requests().len(), allowed.len());
+}
+
+#[test]
+fn backslashes() {
+    // F-53
+    not_canonical(&["/files/..%5cx", "/files/a%5Cb", "/files/%5c"]);
+    let (up, sidecar) = world();
+    for target in [
+        "/crm/files/\\..\\",
+        "/crm/files/a\\b",
+        "/npm/api/users/a%5Cb",
+    ] {
+        assert_eq!(ask(&sidecar, target.as_bytes()).status, 400, "{target}");
+    }
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn double_encoding() {
+    // F-54
+    not_canonical(&[
+        "/files/%252e%252e",
+        "/files/%252f",
+        "/files/%255c",
+        "/files/%2541",
+    ]);
+    passes(&["/files/100%25", "/files/%25zz", "/files/a%25-b"]);
+}
+
+#[test]
+fn text_behind_escapes() {
+    // F-55
+    not_canonical(&[
+        "/files/%c0%ae",
+        "/files/%ff",
+        "/files/%c3",
+        "/files/%ed%a0%80",
+        "/files/a%80",
+    ]);
+    passes(&["/files/%ef%bc%8e", "/files/%C3%A4", "/files/%f0%9f%a6%80"]);
+}
+
+#[test]
+fn empty_segments() {
+    // F-56
+    not_canonical(&[
+        "/api//users/1",
+        "/api/users//",
+        "/files//",
+        "//",
+        "//files/x",
+        "/files/a//b",
+    ]);
+    let (up, sidecar) = world();
+    ask(&sidecar, b"//evil.com/x").refused(400, "path_not_canonical");
+    ask(&sidecar, b"//crm/files/x").refused(400, "path_not_canonical");
+    assert_eq!(up.sockets(), 0);
+    passes(&["/files/", "/files/a/", "/api/public/"]);
+}
+
+#[test]
+fn path_parameters() {
+    // F-57
+    not_canonical(&[
+        "/api/public/..;/admin",
+        "/api/public/..;x=1/admin",
+        "/api/public/.;/x",
+        "/api/public/%2e%2e;/admin",
+        "/api/public/..%3B/admin",
+        "/api/public/..%3bx/admin",
+        "/api/public/;/x",
+        "/api/public/;x",
+        "/api/public/%3Bx",
+    ]);
+    passes(&[
+        "/api/users/1;jsessionid=1",
+        "/api/public/a;b/c",
+        "/files/a%3Bb",
+    ]);
+}
+
+#[test]
+fn control_characters_and_bad_escapes() {
+    // F-58
+    let controls: Vec<String> = (0..=0x1f)
+        .chain([0x7f])
+        .flat_map(|byte: u8| {
+            [
+                format!("/files/a%{byte:02x}b"),
+                format!("/files/%{byte:02X}"),
+            ]
+        })
+        .collect();
+    let controls: Vec<&str> = controls.iter().map(String::as_str).collect();
+    not_canonical(&controls);
+    not_canonical(&[
+        "/files/%0d%0aX:y",
+        "/files/%zz",
+        "/files/%2",
+        "/files/%",
+        "/files/%2/x",
+        "/files/%g0",
+    ]);
+}
+
+#[test]
+fn bytes_that_no_target_may_have() {
+    // F-59
+    let (up, sidecar) = world();
+    let mut bytes: Vec<Vec<u8>> = "{}\"|^<>`".bytes().map(|byte| vec![byte]).collect();
+    bytes.extend([
+        b"\xc3\xa4".to_vec(),
+        b"\xff".to_vec(),
+        b"\x7f".to_vec(),
+        b"\x01".to_vec(),
+    ]);
+    for part in bytes {
+        let target = [b"/crm/files/a", part.as_slice(), b"b"].concat();
+        let reply = ask(&sidecar, &target);
+        assert_eq!(reply.status, 400, "{part:?} got {reply:?}");
+        if !reply.body.is_empty() {
+            reply.refused(400, "path_not_canonical");
+        }
+    }
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn a_fragment_never_leaves() {
+    // F-60
+    let (up, sidecar) = world();
+    ask(&sidecar, b"/crm/api/public/x#/../admin").expect(200);
+    ask(&sidecar, b"/crm/api/public/x?q=1#frag").expect(200);
+    ask(&sidecar, b"/crm/admin#/../api/public/x").refused(403, "route_not_allowed");
+    let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
+    assert_eq!(arrived, ["/api/public/x", "/api/public/x?q=1"]);
+}
+
+#[test]
+fn near_misses_are_forbidden_and_not_redirected() {
+    // F-61
+    let (up, sidecar) = world();
+    for path in [
+        "/API/USERS/1",
+        "/api/users/1/",
+        "/api/users",
+        "/api/users/",
+        "/api/Public/x",
+        "/api/public",
+        "/files",
+        "/",
+        "/admin",
+    ] {
+        let problem =
+            ask(&sidecar, format!("/crm{path}").as_bytes()).refused(403, "route_not_allowed");
+        assert_eq!(problem.connection.as_deref(), Some("crm"), "{path}");
+        let routes = json!([
+            "GET /api/users/{id}",
+            "GET /api/public/",
+            "GET /files/{p...}"
+        ]);
+        assert_eq!(problem.document["allowed_routes"], routes, "{path}");
+    }
+    // The id alone is no path of it.
+    let problem = ask(&sidecar, b"/crm").refused(403, "route_not_allowed");
+    assert!(problem.detail.contains("/crm/"), "{}", problem.detail);
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn escapes_match_decoded_and_leave_as_they_came() {
+    // F-62
+    passes(&[
+        "/api/users/%31",
+        "/%61pi/users/1",
+        "/%66iles/%41%2d",
+        "/api/users/%7Bid%7D",
+    ]);
+}
+
+#[test]
+fn a_segment_that_is_an_encoded_slash() {
+    // F-63
+    not_canonical(&["/files/%2F/.."]);
+    let (up, sidecar) = world();
+    for path in [
+        "/crm/api/users/%2F",
+        "/crm/api/public/%2F",
+        "/crm/%2F",
+        "/crm/files/%2f",
+    ] {
+        ask(&sidecar, path.as_bytes()).refused(400, "path_not_canonical");
+    }
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn methods_as_in_go() {
+    // F-64
+    let up = Upstream::echo();
+    let crm = connection("crm")
+        .allow("GET /both")
+        .allow("HEAD /head")
+        .allow("POST /post");
+    let sidecar = Sidecar::with(crm.upstream(&up)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.request("HEAD", "/crm/both", &[], b"").expect(200);
+    agent.request("HEAD", "/crm/head", &[], b"").expect(200);
+    assert_eq!(up.requests().len(), 2);
+    for (method, path, allow) in [
+        ("POST", "/crm/both", "GET, HEAD"),
+        ("GET", "/crm/head", "HEAD"),
+        ("OPTIONS", "/crm/post", "POST"),
+    ] {
+        let reply = agent.request(method, path, &[], b"");
+        let problem = reply.refused(405, "method_not_allowed");
+        assert_eq!(
+            reply.fields.one("allow").as_deref(),
+            Some(allow),
+            "{method} {path}"
+        );
+        assert!(problem.document["allowed_routes"].is_array());
+    }
+    assert_eq!(up.requests().len(), 2);
+}
+
+#[test]
+fn a_query_plays_no_part_and_is_passed_verbatim() {
+    // F-65
+    let long = format!("/files/x?{}", "q=%0d%0a&".repeat(750));
+    passes(&[
+        "/files/x?../",
+        "/files/x??",
+        "/files/x?",
+        "/files/x?a=%0d%0a",
+        "/files/x?a=//..;%2e%2e/%zz%",
+        "/files/x?a={}|%5C",
+        &long,
+    ]);
+    let (up, sidecar) = world();
+    ask(&sidecar, b"/crm/admin?/../files/x").refused(403, "route_not_allowed");
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn very_many_and_very_long_segments() {
+    // F-66
+    let (up, sidecar) = world();
+    let many = format!("/crm{}", "/a".repeat(4000));
+    ask(&sidecar, many.as_bytes()).refused(403, "route_not_allowed");
+    let long = format!("/crm/api/users/{}", "a".repeat(8192));
+    ask(&sidecar, long.as_bytes()).refused(414, "target_too_long");
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn a_base_path_is_put_in_front_and_does_not_double_a_slash() {
+    let up = Upstream::echo();
+    let based = |id: &str, base: &str| connection(id).allow("/").upstream_at(&up, base);
+    let sidecar = Sidecar::with(based("bare", ""))
+        .and(based("slash", "/"))
+        .and(based("base", "/v1/base"))
+        .and(based("both", "/v1/base/"))
+        .start();
+    let mut agent = Agent::connect(&sidecar);
+    for id in ["bare", "slash", "base", "both"] {
+        agent.get(&format!("/{id}/a/b?c")).expect(200);
+        agent.get(&format!("/{id}/")).expect(200);
+    }
+    let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
+    let based = ["/v1/base/a/b?c", "/v1/base/"];
+    assert_eq!(
+        arrived,
+        [["/a/b?c", "/"], ["/a/b?c", "/"], based, based].concat()
+    );
+}

@@ -1,0 +1,345 @@
+//! Every code with which egressd answers in its own name, provoked from outside.
+
+use std::collections::BTreeSet;
+use std::net::TcpListener;
+
+use egressd::proxy::code::Code;
+use serde_json::json;
+
+use crate::support::reply::Reply;
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+
+struct World {
+    sidecar: Sidecar,
+    up: Upstream,
+    hostile: Upstream,
+    held: Gate,
+    _others: Vec<Upstream>,
+}
+
+/// A connection for each way in which things can go wrong.
+fn world() -> World {
+    let up = Upstream::echo();
+    let held = Gate::new();
+    let hostile = hostile(&held);
+    let untrusted = Upstream::untrusted();
+    let plaintext = Upstream::plain(|wire| {
+        wire.take(1);
+        wire.send("HTTP/1.1 400 Bad Request\r\n\r\n");
+    });
+    let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
+    let crm = connection("crm")
+        .allow("GET /ok")
+        .allow("POST /up")
+        .upstream(&up);
+    let off = connection("off")
+        .allow("/")
+        .upstream(&up)
+        .top("tool_configurations", tools);
+    let hostile_one = |id: &str| connection(id).allow("/").upstream(&hostile);
+    let bad = hostile_one("bad").http("max_response_size_bytes", json!(1000));
+    let slow = hostile_one("slow").http("timeout_seconds", json!(1));
+    let busy = hostile_one("busy").http("max_concurrent_requests", json!(1));
+    let port = up.address().port();
+    let inside = connection("inside")
+        .allow("/")
+        .base_url(&format!("https://localhost:{port}"));
+    let inside = inside.http("allowed_private_cidrs", json!([]));
+    let sidecar = Sidecar::with(crm)
+        .and(off)
+        .and(bad)
+        .and(slow)
+        .and(busy)
+        .and(inside)
+        .and(connection("untrusted").allow("/").upstream(&untrusted))
+        .and(connection("plaintext").allow("/").upstream(&plaintext))
+        .and(connection("closed").allow("/").base_url(&closed_port()))
+        .and(
+            connection("nameless")
+                .allow("/")
+                .base_url("https://nothing.invalid"),
+        )
+        .setting("proxy.max_request_body_bytes", 1000)
+        .setting("proxy.body_idle_timeout_seconds", 1);
+    World {
+        sidecar: sidecar.start(),
+        up,
+        hostile,
+        held,
+        _others: vec![untrusted, plaintext],
+    }
+}
+
+/// An upstream that misbehaves as its target says.
+fn hostile(held: &Gate) -> Upstream {
+    let held = held.clone();
+    Upstream::script(move |wire| {
+        let request = wire.request().expect("a request");
+        match request.target.as_str() {
+            "/garbage" => {
+                wire.send("garbage\r\n\r\n");
+            }
+            "/large" => {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n");
+            }
+            "/hold" => {
+                held.wait();
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+            _ => {
+                wire.wait_end();
+            }
+        }
+    })
+}
+
+/// A base URL where nobody listens.
+fn closed_port() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    format!("https://{}", listener.local_addr().unwrap())
+}
+
+/// How one refusal is provoked, and what it must say.
+struct Row {
+    code: &'static str,
+    status: u16,
+    blame: &'static str,
+    retryable: bool,
+    /// The error type of RFC 9209.
+    error: &'static str,
+    /// Whom it concerns.
+    connection: Option<&'static str>,
+    how: How,
+}
+
+enum How {
+    /// A request of these bytes.
+    Raw(&'static str),
+    /// `GET` of this target.
+    Get(&'static str),
+    /// A longer story.
+    Story(fn(&World) -> Reply),
+}
+
+use How::{Get, Raw, Story};
+
+const fn agent(status: u16, code: &'static str, error: &'static str, how: How) -> Row {
+    Row {
+        code,
+        status,
+        blame: "agent",
+        retryable: false,
+        error,
+        connection: None,
+        how,
+    }
+}
+
+const fn upstream(status: u16, code: &'static str, error: &'static str, how: How) -> Row {
+    Row {
+        blame: "upstream",
+        retryable: true,
+        ..agent(status, code, error, how)
+    }
+}
+
+impl Row {
+    const fn of(self, id: &'static str) -> Self {
+        Self {
+            connection: Some(id),
+            ..self
+        }
+    }
+
+    const fn final_(self) -> Self {
+        Self {
+            retryable: false,
+            ..self
+        }
+    }
+}
+
+const DENIED: &str = "http_request_denied";
+const ERROR: &str = "http_request_error";
+
+#[rustfmt::skip] // one row a line
+const ROWS: &[Row] = &[
+    agent(400, "malformed_request", ERROR, Raw("GET /crm/ok HTTP/1.1\r\n\r\n")),
+    agent(400, "path_not_canonical", ERROR, Get("/crm/../ok")),
+    agent(400, "forward_proxy_refused", ERROR, Raw("GET http://localhost/crm/ok HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+    agent(403, "route_not_allowed", DENIED, Get("/crm/other")).of("crm"),
+    agent(403, "connection_disabled", DENIED, Get("/off/x")).of("off"),
+    agent(403, "browser_request_refused", DENIED, Raw("GET /crm/ok HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n")),
+    agent(404, "connection_not_found", DENIED, Get("/nope/x")),
+    agent(405, "method_not_allowed", DENIED, Raw("DELETE /crm/ok HTTP/1.1\r\nHost: localhost\r\n\r\n")).of("crm"),
+    agent(405, "connect_refused", ERROR, Raw("CONNECT x:443 HTTP/1.1\r\nHost: localhost\r\n\r\n")),
+    Row { retryable: true, ..agent(408, "request_timeout", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na")).of("crm") },
+    agent(413, "request_too_large", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n")).of("crm"),
+    agent(414, "target_too_long", ERROR, Story(|world| Agent::connect(&world.sidecar).get(&"/a".repeat(4097)))),
+    agent(421, "host_not_allowed", DENIED, Raw("GET /crm/ok HTTP/1.1\r\nHost: evil.com\r\n\r\n")),
+    agent(501, "upgrade_refused", ERROR, Raw("GET /crm/ok HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")),
+    agent(505, "http_version_refused", ERROR, Raw("GET /crm/ok HTTP/1.0\r\nHost: localhost\r\n\r\n")),
+    upstream(502, "upstream_unreachable", "connection_refused", Get("/closed/x")).of("closed"),
+    upstream(502, "upstream_unreachable", "dns_error", Get("/nameless/x")).of("nameless"),
+    upstream(502, "upstream_unreachable", "tls_certificate_error", Get("/untrusted/x")).of("untrusted"),
+    upstream(502, "upstream_unreachable", "tls_protocol_error", Get("/plaintext/x")).of("plaintext"),
+    upstream(502, "upstream_protocol_error", "http_protocol_error", Get("/bad/garbage")).of("bad"),
+    upstream(502, "address_refused", "destination_ip_prohibited", Get("/inside/x")).of("inside").final_(),
+    upstream(502, "response_too_large", "http_response_body_size", Get("/bad/large")).of("bad").final_(),
+    upstream(504, "upstream_timeout", "connection_read_timeout", Get("/slow/x")).of("slow"),
+    Row { blame: "proxy", ..upstream(503, "draining", "proxy_internal_response", Story(drain)) },
+    Row { blame: "proxy", ..upstream(503, "overloaded", "connection_limit_reached", Story(overload)).of("busy") },
+];
+
+/// Codes that no row can provoke, and why.
+const ELSEWHERE: &[(&str, &str)] = &[
+    (
+        "headers_too_large",
+        "the parser may be faster, with an empty body: it depends on how the bytes arrive",
+    ),
+    (
+        "internal_error",
+        "a panic is planted in the proxy's own tests",
+    ),
+    (
+        "credential_unavailable",
+        "needs a credential that is obtained from somebody",
+    ),
+];
+
+/// One request is held by the upstream, a second one comes.
+fn overload(world: &World) -> Reply {
+    let mut first = Agent::connect(&world.sidecar);
+    let before = world.hostile.requests().len();
+    first.send("GET /busy/hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    world.hostile.wait_requests(before + 1);
+    let reply = Agent::connect(&world.sidecar).get("/busy/hold");
+    world.held.open();
+    first.reply().expect(200);
+    reply
+}
+
+/// A process that stops while an exchange is under way, asked on a socket that it kept.
+fn drain(_: &World) -> Reply {
+    let gate = Gate::new();
+    let up = Upstream::sse(&gate);
+    let plan = Sidecar::with(connection("crm").allow("/").upstream(&up));
+    let sidecar = plan.setting("shutdown.grace_period_seconds", 30).start();
+    let mut streaming = Agent::connect(&sidecar);
+    streaming.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    streaming.open_reply();
+    let mut kept = Agent::connect(&sidecar);
+    kept.get("/nope/x").refused(404, "connection_not_found");
+    let stopping = sidecar.stop();
+    let reply = loop {
+        let reply = kept.get("/nope/x");
+        if reply.status != 404 {
+            break reply;
+        }
+    };
+    kept.expect_close();
+    gate.open();
+    while streaming.chunk().is_some_and(|chunk| !chunk.is_empty()) {}
+    assert!(
+        stopping.join().unwrap(),
+        "the exchange under way was cut off"
+    );
+    reply
+}
+
+#[test]
+fn every_refusal_says_what_the_table_says() {
+    let world = world();
+    for row in ROWS {
+        let reply = match row.how {
+            Raw(bytes) => Agent::connect(&world.sidecar).exchange(bytes),
+            Get(target) => Agent::connect(&world.sidecar).get(target),
+            Story(story) => story(&world),
+        };
+        let problem = reply.refused(row.status, row.code);
+        let said = (
+            problem.blame.as_str(),
+            problem.retryable,
+            problem.error.as_str(),
+        );
+        assert_eq!(said, (row.blame, row.retryable, row.error), "{}", row.code);
+        assert_eq!(
+            problem.connection.as_deref(),
+            row.connection,
+            "{}",
+            row.code
+        );
+        let again = reply.fields.one("retry-after");
+        assert_eq!(
+            again.is_some(),
+            row.status == 503,
+            "{}: {again:?}",
+            row.code
+        );
+        let allow = reply.fields.one("allow");
+        assert_eq!(
+            allow.is_some(),
+            row.code == "method_not_allowed",
+            "{}: {allow:?}",
+            row.code
+        );
+    }
+    // One request had its head sent up before its body stayed out; nothing else came near.
+    assert!(
+        world
+            .up
+            .requests()
+            .iter()
+            .all(|arrived| !arrived.body.whole)
+    );
+}
+
+#[test]
+fn what_was_out_of_reach_is_named() {
+    let world = world();
+    for (target, cause) in [
+        ("/nameless/x", "dns"),
+        ("/closed/x", "connect"),
+        ("/untrusted/x", "tls"),
+        ("/plaintext/x", "tls"),
+    ] {
+        let problem = Agent::connect(&world.sidecar)
+            .get(target)
+            .refused(502, "upstream_unreachable");
+        assert_eq!(problem.document["cause"], cause, "{target}");
+        // F-201
+        assert!(
+            !problem.document.to_string().contains("127.0.0.1"),
+            "{}",
+            problem.document
+        );
+    }
+}
+
+#[test]
+fn the_table_covers_every_code() {
+    let here = ROWS.iter().map(|row| row.code);
+    let covered: BTreeSet<&str> = here
+        .chain(ELSEWHERE.iter().map(|(code, _)| *code))
+        .collect();
+    let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(covered, known);
+}
+
+#[test]
+fn a_refusal_of_one_connection_leaves_the_socket_to_the_others() {
+    let world = world();
+    let mut agent = Agent::connect(&world.sidecar);
+    for target in [
+        "/nope/x",
+        "/crm/other",
+        "/off/x",
+        "/closed/x",
+        "/bad/garbage",
+        "/crm/../ok",
+        "/inside/x",
+    ] {
+        agent.get(target).problem();
+        agent.get("/crm/ok").expect(200);
+    }
+}

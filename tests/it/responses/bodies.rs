@@ -1,0 +1,294 @@
+//! Bodies of responses: their ends, their caps, their pieces.
+
+use serde_json::json;
+
+use super::{CHUNKED, PROTOCOL, all_are, answer_to, before, never_whole, ok};
+use crate::support::message::Framing;
+use crate::support::reply::Ending;
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+
+#[test]
+fn an_undeclared_length_is_cut_at_the_cap() {
+    // F-113
+    let chunk = |n: usize| format!("{n:x}\r\n{}\r\n", "a".repeat(n));
+    let chunked = |sizes: &[usize]| {
+        let chunks: String = sizes.iter().map(|n| chunk(*n)).collect();
+        ok(CHUNKED, &format!("{chunks}0\r\n\r\n"))
+    };
+    let until_close = |n: usize| ok("", &"a".repeat(n));
+    for exact in [chunked(&[1000]), chunked(&[500, 500]), until_close(1000)] {
+        let reply = answer_to(exact);
+        assert_eq!(reply.expect(200).body.len(), 1000);
+    }
+    for over in [
+        chunked(&[1001]),
+        chunked(&[1000, 1]),
+        chunked(&[1, 1000]),
+        until_close(1001),
+    ] {
+        never_whole(&answer_to(&over), "response_too_large", &over);
+    }
+}
+
+#[test]
+fn a_committed_response_over_the_cap_is_aborted_at_it() {
+    // F-113
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let up = Upstream::script(move |wire| {
+        wire.request();
+        wire.send(ok(CHUNKED, &format!("1f4\r\n{}\r\n", "a".repeat(500))));
+        waits.wait();
+        while wire.send(format!("1f4\r\n{}\r\n", "a".repeat(500))) {}
+    });
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(agent.open_reply().status, 200);
+    let mut came = agent.chunk().expect("the first half").len();
+    gate.open();
+    while let Some(chunk) = agent.chunk() {
+        assert!(!chunk.is_empty(), "it ended as if whole");
+        came += chunk.len();
+    }
+    assert!((500..=1000).contains(&came), "{came}");
+    up.wait_closed(1);
+}
+
+#[test]
+fn a_response_that_never_ends_meets_the_deadline() {
+    // F-115
+    let up = Upstream::script(|wire| {
+        let request = wire.request().expect("a request");
+        match request.target.as_str() {
+            "/body" => wire.send(ok(CHUNKED, "1\r\na\r\n")),
+            "/head" => wire.send("HTTP/1.1 200 OK\r\nX-A: b\r\nX-"),
+            _ => true,
+        };
+        wire.wait_end();
+    });
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let mut agents: Vec<Agent> = ["/crm/body", "/crm/head", "/crm/silence"]
+        .map(|target| {
+            let mut agent = Agent::connect(&sidecar);
+            agent.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+            agent
+        })
+        .into();
+    let body = agents[0].reply();
+    assert_eq!(
+        (body.status, body.ending, body.text().as_str()),
+        (200, Ending::Aborted, "a")
+    );
+    for agent in &mut agents[1..] {
+        let problem = agent.reply().refused(504, "upstream_timeout");
+        assert_eq!(problem.error, "connection_read_timeout");
+    }
+    up.wait_closed(3);
+}
+
+#[test]
+fn a_flood_of_one_byte_chunks_does_not_pass() {
+    // F-117
+    let up = Upstream::script(|wire| {
+        wire.request();
+        wire.send(ok(CHUNKED, ""));
+        let thousand = "1\r\na\r\n".repeat(1000);
+        let mut thousands = 0;
+        while thousands < 9_000 && wire.send(&thousand) {
+            thousands += 1;
+        }
+        assert!(thousands < 9_000, "all of it was read");
+    });
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm).start();
+    let reply = Agent::connect(&sidecar).get("/crm/x");
+    if reply.status == 200 {
+        assert_eq!(reply.ending, Ending::Aborted);
+        // What did pass was coalesced.
+        assert!(
+            reply.chunks.len() < reply.body.len() / 100 + 10,
+            "{} chunks",
+            reply.chunks.len()
+        );
+    } else {
+        reply.refused(502, PROTOCOL);
+    }
+    up.wait_closed(1);
+}
+
+#[test]
+fn contradictory_lengths() {
+    // F-121
+    for (fields, body, whole) in [
+        (
+            "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "abc",
+        ),
+        (
+            "Transfer-Encoding: chunked\r\nContent-Length: 2\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "abc",
+        ),
+        ("Content-Length: 5, 5\r\n", "hello", "hello"),
+        (
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "hello",
+            "hello",
+        ),
+    ] {
+        let reply = answer_to(ok(fields, body));
+        if reply.status == 200 {
+            assert_eq!(reply.expect(200).text(), whole, "{fields}");
+        } else {
+            reply.refused(502, PROTOCOL);
+        }
+    }
+    let rows = [
+        ok("Content-Length: 2\r\nContent-Length: 5\r\n", "hello"),
+        ok("Content-Length: 2, 5\r\n", "hello"),
+        ok("Content-Length: -5\r\n", "hello"),
+        ok("Content-Length: +5\r\n", "hello"),
+        ok("Content-Length: 0x5\r\n", "hello"),
+        ok("Content-Length: \r\n", "hello"),
+        ok("Content-Length: 99999999999999999999\r\n", "hello"),
+    ];
+    for row in rows {
+        answer_to(&row).refused(502, PROTOCOL);
+    }
+}
+
+#[test]
+fn transfer_codings_other_than_chunked() {
+    // F-122
+    let rows = [
+        "gzip, chunked",
+        "gzip",
+        "chunked, gzip",
+        "xchunked",
+        "chunked;q=1",
+        "chunked, chunked",
+    ]
+    .map(|coding| {
+        ok(
+            &format!("Transfer-Encoding: {coding}\r\n"),
+            "3\r\nabc\r\n0\r\n\r\n",
+        )
+    });
+    let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
+    all_are(&rows, PROTOCOL, "http_response_transfer_coding");
+    // F-121
+    let identity = ok(
+        "Transfer-Encoding: identity\r\nContent-Length: 3\r\n",
+        "abc",
+    );
+    let reply = answer_to(identity);
+    if reply.status == 200 {
+        assert_eq!(reply.expect(200).text(), "abc");
+    } else {
+        reply.refused(502, PROTOCOL);
+    }
+}
+
+#[test]
+fn bodies_that_break_off_are_never_whole() {
+    // F-123
+    for (fields, body) in [
+        ("Content-Length: 10\r\n", "abc"),
+        ("Content-Length: 10\r\n", ""),
+        (CHUNKED, ""),
+        (CHUNKED, "5\r\nab"),
+        (CHUNKED, "3\r\nabc"),
+        (CHUNKED, "3\r\nabc\r\n"),
+        (CHUNKED, "3\r\nabc\r\n0\r\n"),
+        (CHUNKED, "3\r\nabc\r\n0\r\nX-Trailer: a\r\n"),
+        (CHUNKED, "3\r\nabcd\r\n0\r\n\r\n"),
+        (CHUNKED, "0x3\r\nabc\r\n0\r\n\r\n"),
+        (CHUNKED, "-3\r\nabc\r\n0\r\n\r\n"),
+        (CHUNKED, "fffffffffffffffff\r\nabc\r\n0\r\n\r\n"),
+        (CHUNKED, "3\r\nabc\r\nz\r\n"),
+    ] {
+        never_whole(&answer_to(ok(fields, body)), PROTOCOL, body);
+    }
+}
+
+#[test]
+fn old_responses_are_framed_anew() {
+    // F-125
+    let old = "HTTP/1.0 200 OK\r\nX-A: b\r\n\r\nuntil the end";
+    let reply = answer_to(old);
+    assert_eq!(reply.expect(200).text(), "until the end");
+    assert_eq!(reply.framing, Framing::Chunked);
+
+    let up = Upstream::script(move |wire| {
+        wire.request();
+        wire.send(old);
+        match wire.socket() {
+            0 => wire.cut(),
+            _ => wire.reset(),
+        }
+    });
+    let sidecar = before(&up);
+    for _ in 0..2 {
+        never_whole(&Agent::connect(&sidecar).get("/crm/x"), PROTOCOL, old);
+    }
+    let sized = answer_to("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    assert_eq!(sized.expect(200).text(), "hi");
+    assert_eq!(sized.framing, Framing::Length(2));
+}
+
+#[test]
+fn statuses_without_a_body() {
+    // F-127
+    for (status, fields) in [
+        ("204 No Content", "Content-Length: 3\r\n"),
+        ("204 No Content", ""),
+        ("204 No Content", CHUNKED),
+        ("304 Not Modified", "Content-Length: 3\r\nETag: \"a\"\r\n"),
+        ("304 Not Modified", "Content-Length: 5000\r\n"),
+        ("304 Not Modified", ""),
+    ] {
+        let up = Upstream::reply(format!("HTTP/1.1 {status}\r\n{fields}\r\nabc"));
+        let sidecar = before(&up);
+        let mut agent = Agent::connect(&sidecar);
+        for _ in 0..2 {
+            let reply = agent.get("/crm/x");
+            assert!(status.starts_with(&reply.status.to_string()), "{fields}");
+            if reply.status == 204 {
+                assert_eq!(reply.framing, Framing::Absent, "{fields}");
+            }
+            assert!(reply.fields.all("transfer-encoding").is_empty());
+        }
+    }
+}
+
+#[test]
+fn response_trailers_that_name_such_fields_are_dropped() {
+    // F-130
+    let trailers = "Set-Cookie: evil\r\nContent-Length: 9\r\nX-Egressd-Error: evil\r\n";
+    let reply = answer_to(ok(CHUNKED, &format!("2\r\nhi\r\n0\r\n{trailers}\r\n")));
+    assert_eq!(reply.expect(200).text(), "hi");
+    assert!(reply.trailers.all("set-cookie").is_empty());
+    assert!(reply.trailers.all("content-length").is_empty());
+    assert!(reply.trailers.all("x-egressd-error").is_empty());
+    assert_eq!(reply.fields.all("content-length"), [""; 0]);
+}
+
+#[test]
+fn compressed_bodies_are_passed_as_they_are() {
+    // F-131
+    let bytes: Vec<u8> = [0x1f, 0x8b, 8, 0]
+        .iter()
+        .copied()
+        .chain((0..=255).cycle().take(900))
+        .collect();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
+        bytes.len()
+    );
+    let reply = answer_to([head.as_bytes(), &bytes].concat());
+    assert_eq!(reply.expect(200).body, bytes);
+    assert_eq!(reply.fields.all("content-encoding"), ["gzip"]);
+}

@@ -1,0 +1,228 @@
+//! Statuses and fields of responses.
+
+use serde_json::json;
+
+use super::{PROTOCOL, all_are, answer_to, before, ok};
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+#[test]
+fn a_length_that_is_no_body() {
+    // F-114
+    let up = Upstream::reply(ok("Content-Length: 5000\r\nX-A: b\r\n", ""));
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..2 {
+        let reply = agent.request("HEAD", "/crm/x", &[], b"");
+        assert_eq!(
+            reply.expect(200).fields.one("content-length").as_deref(),
+            Some("5000")
+        );
+    }
+    assert_eq!(up.sockets(), 1);
+}
+
+#[test]
+fn a_head_reply_may_leave_the_length_out() {
+    let up = Upstream::reply(ok("", ""));
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..2 {
+        agent.request("HEAD", "/crm/x", &[], b"").expect(200);
+    }
+}
+
+#[test]
+fn heads_that_are_too_large() {
+    // F-116
+    let many: String = (0..101).map(|n| format!("X-{n}: v\r\n")).collect();
+    let large = format!("X-Large: {}\r\n", "v".repeat(66_000));
+    let rows = [ok(&many, ""), ok(&large, "")];
+    let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
+    all_are(&rows, PROTOCOL, "http_response_header_section_size");
+}
+
+#[test]
+fn informational_responses_are_consumed_up_to_sixteen() {
+    // F-118
+    let early = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let whole = ok("Content-Length: 2\r\n", "hi");
+    for n in [1, 16] {
+        let reply = answer_to(format!("{}{whole}", early.repeat(n)));
+        assert_eq!(reply.expect(200).text(), "hi");
+        assert!(reply.informational.is_empty(), "{n}");
+        assert!(reply.fields.all("link").is_empty());
+    }
+    let large = format!(
+        "HTTP/1.1 103 Early Hints\r\nX-A: {}\r\n\r\n",
+        "a".repeat(30_000)
+    )
+    .repeat(3);
+    let rows = [early.repeat(17), early.repeat(50_000), large].map(|flood| flood + &whole);
+    let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
+    all_are(&rows, PROTOCOL, "http_protocol_error");
+    let reply = answer_to(format!("HTTP/1.1 100 Continue\r\n\r\n{whole}"));
+    assert_eq!(reply.expect(200).text(), "hi");
+}
+
+#[test]
+fn switching_protocols_unasked() {
+    // F-119
+    let up = Upstream::script(|wire| {
+        wire.request();
+        wire.send(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        );
+        wire.wait_end();
+    });
+    let sidecar = before(&up);
+    let problem = Agent::connect(&sidecar)
+        .get("/crm/x")
+        .refused(502, PROTOCOL);
+    assert_eq!(problem.error, "http_upgrade_failed");
+    up.wait_closed(1);
+}
+
+#[test]
+fn statuses_that_are_none() {
+    // F-120
+    let rows = ["099", "20", "abc", "600", "999", "-20", "2000", "", "+20"]
+        .map(|status| format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nhi"));
+    let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
+    all_are(&rows, PROTOCOL, "http_protocol_error");
+}
+
+#[test]
+fn heads_that_are_none() {
+    // F-126
+    let rows = [
+        "just text\r\n\r\n",
+        "\x16\x03\x01\x02\0\x01\0\x01\u{7c}\x03\x03",
+        "HTTP/1.1 200 OK\r\nX-A: b\rc\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-A: b\0c\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-A: b\r\n folded\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX-A : b\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n: empty\r\n\r\n",
+        "HTTP/2 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.2 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "http/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "ICY 200 OK\r\n\r\n",
+    ];
+    for row in rows {
+        let reply = answer_to(row);
+        assert_eq!(reply.status, 502, "{row:?} got {reply:?}");
+        reply.refused(502, PROTOCOL);
+    }
+    for partial in ["", "HTTP/1.1 200 OK\r\nX-A: b\r\n"] {
+        let problem = answer_to(partial).refused(502, PROTOCOL);
+        assert_eq!(problem.error, "connection_terminated", "{partial:?}");
+    }
+}
+
+#[test]
+fn redirects_are_passed_on_and_resolved() {
+    // F-128
+    let up = Upstream::answer(|request| {
+        let location = request.fields.one("x-location").unwrap_or_default();
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Location: {location}\r\nContent-Length: 0\r\n\r\n"
+        )
+    });
+    let crm = connection("crm").allow("/").upstream_at(&up, "/base");
+    let sidecar = Sidecar::with(crm).start();
+    let host = up.address();
+    let outside = format!("https://{host}/other");
+    let rows = [
+        (
+            "https://evil.com/x".to_owned(),
+            "https://evil.com/x".to_owned(),
+        ),
+        (
+            "http://evil.com/x".to_owned(),
+            "http://evil.com/x".to_owned(),
+        ),
+        ("data:text/html,x".to_owned(), "data:text/html,x".to_owned()),
+        ("//evil.com/x".to_owned(), "https://evil.com/x".to_owned()),
+        (
+            format!("https://{host}/base/y?q#f"),
+            "/crm/y?q#f".to_owned(),
+        ),
+        ("/base/y".to_owned(), "/crm/y".to_owned()),
+        ("y".to_owned(), "/crm/a/y".to_owned()),
+        ("/other".to_owned(), outside.clone()),
+        ("../../other".to_owned(), outside),
+        (
+            format!("https://{host}/basement"),
+            format!("https://{host}/basement"),
+        ),
+    ];
+    for (given, seen) in rows {
+        let mut agent = Agent::connect(&sidecar);
+        let reply = agent.request("GET", "/crm/a/b", &[("X-Location", &given)], b"");
+        reply.expect(302);
+        for name in ["location", "content-location"] {
+            assert_eq!(
+                reply.fields.one(name).as_deref(),
+                Some(seen.as_str()),
+                "{given}"
+            );
+        }
+    }
+    assert_eq!(up.requests().len(), 10);
+}
+
+#[test]
+fn fields_that_never_come_down() {
+    // F-129
+    let names = [
+        "Set-Cookie",
+        "Set-Cookie2",
+        "Clear-Site-Data",
+        "Alt-Svc",
+        "Strict-Transport-Security",
+        "NEL",
+        "Report-To",
+        "Proxy-Authenticate",
+        "Proxy-Authentication-Info",
+        "Proxy-Connection",
+        "Proxy-Status",
+        "Access-Control-Allow-Origin",
+        "Access-Control-Allow-Credentials",
+        "X-Egressd-Error",
+        "X-Egressd-Anything",
+        "Keep-Alive",
+        "Upgrade",
+        "Trailer",
+        "X-Nominated",
+    ];
+    let fields: String = names
+        .iter()
+        .map(|name| format!("{name}: evil\r\n"))
+        .collect();
+    let rest = "X-A: 1\r\nConnection: keep-alive, x-nominated\r\nx-b: 2\r\nX-A: 3\r\nServer: s\r\nContent-Length: 2\r\n";
+    let reply = answer_to(ok(&(fields + rest), "hi"));
+    assert_eq!(reply.expect(200).text(), "hi");
+    let evil = reply.fields.0.iter().find(|(_, value)| value == b"evil");
+    assert_eq!(evil, None);
+    assert_eq!(reply.fields.all("x-a"), ["1", "3"]);
+    assert_eq!(
+        (reply.fields.all("x-b"), reply.fields.all("server")),
+        (vec!["2".to_owned()], vec!["s".to_owned()])
+    );
+}
+
+#[test]
+fn cookies_come_down_where_they_are_allowed() {
+    // F-129
+    let up = Upstream::reply(ok(
+        "Set-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 0\r\n",
+        "",
+    ));
+    let crm = connection("crm")
+        .allow("/")
+        .upstream(&up)
+        .http("allow_cookies", json!(true));
+    let sidecar = Sidecar::with(crm).start();
+    let reply = Agent::connect(&sidecar).get("/crm/x");
+    assert_eq!(reply.expect(200).fields.all("set-cookie"), ["a=b", "c=d"]);
+}

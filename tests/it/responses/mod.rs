@@ -1,0 +1,59 @@
+//! Responses of a hostile or broken upstream: what the agent gets of them, and that nothing broken looks whole.
+
+mod bodies;
+mod heads;
+mod sockets;
+
+use serde_json::json;
+
+use crate::support::message::text;
+use crate::support::reply::{Ending, Reply};
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+/// A sidecar with one connection `crm` to `up`, with a cap of 1000 bytes.
+fn before(up: &Upstream) -> Sidecar {
+    let crm = connection("crm").allow("/").upstream(up);
+    Sidecar::with(crm.http("max_response_size_bytes", json!(1000))).start()
+}
+
+/// What an agent gets where the upstream's last words on each socket are these.
+fn answer_to(bytes: impl AsRef<[u8]>) -> Reply {
+    let up = Upstream::last_words(bytes);
+    let sidecar = before(&up);
+    let reply = Agent::connect(&sidecar).get("/crm/x");
+    assert_eq!(
+        up.requests().len(),
+        1,
+        "a response that has begun is not asked for again"
+    );
+    reply
+}
+
+/// Each of these is a refusal of this code and RFC 9209 error type.
+fn all_are(rows: &[&[u8]], code: &str, error: &str) {
+    for bytes in rows {
+        let reply = answer_to(bytes);
+        assert_eq!(reply.status, 502, "{:?} got {reply:?}", text(bytes));
+        let problem = reply.refused(502, code);
+        assert_eq!(problem.error, error, "{:?}", text(bytes));
+        assert_eq!(problem.blame, "upstream");
+        assert_eq!(problem.connection.as_deref(), Some("crm"));
+    }
+}
+
+fn ok(fields: &str, body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\n{fields}\r\n{body}")
+}
+
+const PROTOCOL: &str = "upstream_protocol_error";
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+
+/// Aborted, or refused before the head went out.
+fn never_whole(reply: &Reply, code: &str, row: &str) {
+    if reply.status == 200 {
+        assert_eq!(reply.ending, Ending::Aborted, "{row:?} got {reply:?}");
+        assert!(reply.body.len() <= 1000, "{row:?}");
+    } else {
+        reply.refused(502, code);
+    }
+}

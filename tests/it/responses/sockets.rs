@@ -1,0 +1,200 @@
+//! What becomes of the socket that a response came on.
+
+use serde_json::json;
+
+use super::{CHUNKED, PROTOCOL, before, ok};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+
+/// An upstream whose first socket serves one request, then takes one more and closes without an answer.
+fn closes_on_reuse() -> Upstream {
+    Upstream::script(|wire| {
+        wire.request();
+        wire.send(ok("Content-Length: 2\r\n", "hi"));
+        wire.request();
+        if wire.socket() > 0 {
+            wire.send(ok("Content-Length: 5\r\n", "again"));
+        }
+    })
+}
+
+#[test]
+fn a_declared_length_over_the_cap() {
+    // F-112
+    let up = Upstream::script(|wire| {
+        wire.request();
+        wire.send(ok("Content-Length: 1001\r\n", "a"));
+        wire.wait_end();
+    });
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    for sockets in 1..=2 {
+        let problem = agent.get("/crm/x").refused(502, "response_too_large");
+        assert_eq!(problem.error, "http_response_body_size");
+        assert!(!problem.retryable);
+        up.wait_closed(sockets);
+        assert_eq!(up.sockets(), sockets);
+    }
+}
+
+#[test]
+fn extra_bytes_after_a_response_are_nobodys() {
+    // F-124
+    let forged = ok("Content-Length: 6\r\n", "forged");
+    for extra in ["garbage", forged.as_str()] {
+        let first = ok("Content-Length: 2\r\n", "hi") + extra;
+        let up = Upstream::answer(move |_| first.clone());
+        let sidecar = before(&up);
+        let mut agent = Agent::connect(&sidecar);
+        for sockets in 1..=3 {
+            assert_eq!(agent.get("/crm/x").expect(200).text(), "hi");
+            assert_eq!(
+                up.sockets(),
+                sockets,
+                "a socket with bytes left over was used again"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_response_before_any_request_is_nobodys() {
+    // F-124
+    let gate = Gate::new();
+    let sent = gate.clone();
+    let up = Upstream::script(move |wire| {
+        wire.request();
+        wire.send(ok("Content-Length: 2\r\n", "hi"));
+        if wire.socket() == 0 {
+            wire.send(ok("Content-Length: 6\r\n", "forged"));
+            sent.open();
+            wire.wait_end();
+        }
+    });
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
+    gate.wait();
+    assert_eq!(agent.get("/crm/2").expect(200).text(), "hi");
+}
+
+#[test]
+fn a_reset_before_the_head() {
+    // F-126
+    let up = Upstream::script(|wire| {
+        wire.request();
+        wire.reset();
+    });
+    let sidecar = before(&up);
+    let problem = Agent::connect(&sidecar)
+        .get("/crm/x")
+        .refused(502, PROTOCOL);
+    assert_eq!(problem.error, "connection_terminated");
+    assert!(problem.retryable);
+    assert_eq!(up.requests().len(), 1);
+}
+
+#[test]
+fn an_early_final_response_is_relayed_and_the_upload_stopped() {
+    // F-134
+    for status in ["413 Content Too Large", "401 Unauthorized"] {
+        let up = Upstream::script(move |wire| {
+            if wire.socket() == 0 {
+                wire.head();
+                wire.send(format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nearly"
+                ));
+                wire.wait_end();
+            } else {
+                wire.request();
+                wire.send(ok("Content-Length: 2\r\n", "hi"));
+            }
+        });
+        let sidecar = before(&up);
+        let mut agent = Agent::connect(&sidecar);
+        agent.send("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nabc");
+        let reply = agent.reply();
+        assert!(status.starts_with(&reply.status.to_string()), "{reply:?}");
+        assert_eq!(reply.text(), "early");
+        // The socket that the body was broken off on serves nobody else.
+        up.wait_closed(1);
+        assert_eq!(
+            Agent::connect(&sidecar).get("/crm/y").expect(200).text(),
+            "hi"
+        );
+        assert_eq!(up.sockets(), 2);
+    }
+}
+
+#[test]
+fn a_reused_socket_that_closes_is_retried_once_where_that_is_safe() {
+    // F-135
+    let up = closes_on_reuse();
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
+    assert_eq!(agent.get("/crm/2").expect(200).text(), "hi");
+    let targets: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
+    assert_eq!(
+        (targets, up.sockets()),
+        (vec!["/1".into(), "/2".into(), "/2".into()], 2)
+    );
+
+    let up = closes_on_reuse();
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
+    let reply = agent.request("POST", "/crm/2", &[], b"pay 10");
+    reply.refused(502, PROTOCOL);
+    assert_eq!(
+        (up.requests().len(), up.sockets()),
+        (2, 1),
+        "a payment is not repeated"
+    );
+}
+
+#[test]
+fn a_pooled_socket_that_closed_while_idle_is_not_used() {
+    // F-135
+    let up = Upstream::last_words(ok("Content-Length: 2\r\n", "hi"));
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    for sockets in 1..=3 {
+        // The end of the stream may be seen before the request is written or after: both times it is sent again.
+        assert_eq!(agent.get("/crm/x").expect(200).text(), "hi");
+        assert_eq!(up.sockets(), sockets);
+    }
+    assert_eq!(up.requests().len(), 3);
+}
+
+#[test]
+fn an_agent_that_leaves_frees_the_upstream() {
+    // F-137
+    let up = Upstream::script(|wire| {
+        let request = wire.request().expect("a request");
+        if request.target == "/stream" {
+            wire.send(ok(CHUNKED, "1\r\na\r\n"));
+            wire.wait_end();
+        } else if request.target == "/silence" {
+            wire.wait_end();
+        } else {
+            wire.send(ok("Content-Length: 2\r\n", "hi"));
+        }
+    });
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm.http("max_concurrent_requests", json!(1))).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    agent.open_reply();
+    assert_eq!(agent.chunk().as_deref(), Some(&b"a"[..]));
+    agent.reset();
+    up.wait_closed(1);
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/silence HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    up.wait_requests(2);
+    agent.reset();
+    up.wait_closed(2);
+    assert_eq!(
+        Agent::connect(&sidecar).get("/crm/x").expect(200).text(),
+        "hi"
+    );
+}
