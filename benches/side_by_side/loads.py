@@ -1,0 +1,176 @@
+"""The loads: each drives one target for a bounded time and says what was answered.
+
+A load returns `requests`, `errors`, `seconds`, and `p99_us` where it can tell.
+"""
+
+import http.client
+import json
+import select
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from targets import SIZES, body
+
+LUA = Path(__file__).with_name("wrk.lua")
+AGENTS_OWN = "Bearer the-agents-own-which-must-not-pass"
+
+
+def wrk(port, path, sockets, seconds, post_bytes=0):
+    """As fast as it goes, over so many keep-alive sockets, by wrk."""
+    done = subprocess.run(
+        ["wrk", "-t1", f"-c{sockets}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA,
+         "-H", f"Authorization: {AGENTS_OWN}", f"http://127.0.0.1:{port}{path}", "--", str(post_bytes)],
+        capture_output=True, text=True, timeout=seconds + 30,
+    )
+    for line in done.stdout.splitlines():
+        if line.startswith("RESULT "):
+            return json.loads(line[len("RESULT "):])
+    raise RuntimeError(f"wrk: {done.stdout}{done.stderr}")
+
+
+class Socket:
+    """One keep-alive socket that can have one request under way; answers must carry a length."""
+
+    def __init__(self, port, path):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.request = (
+            f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: {AGENTS_OWN}\r\n\r\n"
+        ).encode()
+        self.due = self.wanted = 0
+        self.got = b""
+
+    def fileno(self):
+        return self.socket.fileno()
+
+    def send(self, due):
+        self.due, self.got, self.wanted = due, b"", 0
+        self.socket.sendall(self.request)
+
+    def take(self):
+        """Reads what is there: None while the answer is unfinished, else whether it was a 200."""
+        piece = self.socket.recv(65536)
+        if not piece:
+            raise RuntimeError("the socket was closed in mid-answer")
+        self.got += piece
+        head_end = self.got.find(b"\r\n\r\n")
+        if head_end < 0:
+            return None
+        if not self.wanted:
+            head = self.got[:head_end].lower()
+            length = head.split(b"\r\ncontent-length:", 1)[1].split(b"\r\n", 1)[0]
+            self.wanted = head_end + 4 + int(length)
+        if len(self.got) < self.wanted:
+            return None
+        return self.got.startswith(b"HTTP/1.1 200")
+
+
+def paced(port, path, sockets, seconds, rate):
+    """A fixed rate, whatever the target does: delays count from when a request was due."""
+    idle = [Socket(port, path) for _ in range(sockets)]
+    busy, delays, errors = set(), [], 0
+    start = time.perf_counter()
+    total, sent = int(rate * seconds), 0
+    while len(delays) < total:
+        now = time.perf_counter()
+        while sent < total and idle and now >= start + sent / rate:
+            one = idle.pop()
+            one.send(start + sent / rate)
+            busy.add(one)
+            sent += 1
+        wait = start + sent / rate - time.perf_counter() if sent < total and idle else 1.0
+        for one in select.select(busy, [], [], max(0.0, wait))[0]:
+            good = one.take()
+            if good is not None:
+                delays.append(time.perf_counter() - one.due)
+                errors += not good
+                busy.remove(one)
+                idle.append(one)
+        if time.perf_counter() > start + seconds + 20:
+            raise RuntimeError(f"{total - len(delays)} answers are missing")
+    taken = time.perf_counter() - start
+    for one in idle:
+        one.socket.close()
+    delays.sort()
+    return {"requests": total, "errors": errors, "seconds": taken, "p99_us": delays[int(total * 0.99)] * 1e6}
+
+
+def exactly(port, path, sockets, requests):
+    """Exactly so many requests, as fast as they go (for counting instructions)."""
+    idle = [Socket(port, path) for _ in range(sockets)]
+    busy, sent, done, errors = set(), 0, 0, 0
+    while done < requests:
+        while idle and sent < requests:
+            one = idle.pop()
+            one.send(0)
+            busy.add(one)
+            sent += 1
+        for one in select.select(busy, [], [], 60)[0]:
+            good = one.take()
+            if good is not None:
+                done, errors = done + 1, errors + (not good)
+                busy.remove(one)
+                idle.append(one)
+    for one in idle:
+        one.socket.close()
+    return {"requests": done, "errors": errors}
+
+
+def idle_sockets(port, path, count):
+    """Opens so many sockets, has one request answered on each, and hands them back open."""
+    held = []
+    for _ in range(count):
+        one = Socket(port, path)
+        one.send(0)
+        while (good := one.take()) is None:
+            pass
+        if not good:
+            raise RuntimeError(f"an idle socket's request was refused: {one.got[:200]}")
+        held.append(one)
+    return held
+
+
+def first_byte(process, port, path, started):
+    """Seconds from `started` until the first byte of a proxied answer."""
+    while True:
+        try:
+            one = Socket(port, path)
+            break
+        except OSError:
+            if process.child.poll() is not None or time.perf_counter() > started + 10:
+                raise RuntimeError(f"never listened:\n{process.said()}") from None
+            time.sleep(0.0002)
+    one.send(0)
+    while (good := one.take()) is None:
+        pass
+    taken = time.perf_counter() - started
+    one.socket.close()
+    if not good:
+        raise RuntimeError(f"the first answer is no 200: {one.got[:300]}\n{process.said()}")
+    return taken
+
+
+def verify(name, port):
+    """The target does the whole job: forwards, injects, strips, refuses. Raises with what it got."""
+    def ask(method, path, content=None):
+        agent = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        agent.request(method, path, body=content, headers={"Authorization": AGENTS_OWN})
+        answer = agent.getresponse()
+        status, data = answer.status, answer.read()
+        agent.close()
+        return status, data
+
+    wanted = [("GET", f"/api-id/v1/items/{size}", None, (200,), body(length)) for size, length in SIZES.items()]
+    wanted += [
+        ("POST", "/api-id/v1/sink", b"x" * 4096, (200,), b"taken"),
+        ("GET", "/api-id/v1/forbidden", None, (403,), None),
+        ("GET", "/api-id/v1/sink", None, (403, 405), None),
+        ("DELETE", "/api-id/v1/items/1k", None, (403, 405), None),
+        ("GET", "/v1/items/1k", None, (403, 404), None),
+    ]
+    for method, path, content, statuses, data in wanted:
+        status, got = ask(method, path, content)
+        if status not in statuses or (data is not None and got != data):
+            raise RuntimeError(f"{name}: {method} {path} gave {status}, {len(got)} bytes: {got[:300]}")
