@@ -108,7 +108,8 @@ class Bench:
         if workload.kind == "idle":
             result = self.idle(process, port, workload)
         else:
-            self.drive(workload, port, self.options.warm_up)
+            if self.options.warm_up:
+                self.drive(workload, port, self.options.warm_up)
             before, cpu = self.upstream_sockets(), process.cpu_ns()
             got = self.drive(workload, port, self.options.seconds)
             cpu = process.cpu_ns() - cpu
@@ -235,8 +236,7 @@ def arguments():
     parser.add_argument("--targets", default="nginx,haproxy,egressd", help=f"of {','.join(TARGETS)}")
     parser.add_argument("--json", metavar="FILE", help="write machine, medians, ratios and every round there")
     options = parser.parse_args()
-    short = options.quick or options.smoke
-    options.seconds, options.warm_up = (1, 1) if short else (4, 1)
+    options.seconds, options.warm_up = (1, 0) if options.smoke else (1, 1) if options.quick else (4, 1)
     options.rounds = options.rounds or (1 if options.smoke else 2 if options.quick else 5)
     options.settle, options.idle_sockets = (0.2, 100) if options.smoke else (2.5, 1000)
     options.targets = options.targets.split(",")

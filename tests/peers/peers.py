@@ -33,14 +33,15 @@ class Tally:
     """Counts and prints what passed and what failed."""
 
     def __init__(self):
-        self.passed = self.failed = 0
+        self.passed, self.failures = 0, []
 
     def claim(self, name, holds, why=""):
         if holds:
             self.passed += 1
+            print(f"ok {name}", flush=True)
         else:
-            self.failed += 1
-        print(f"{'ok' if holds else 'not ok'} {name}{'' if holds else f': {why}'}", flush=True)
+            self.failures.append(f"{name}: {why}")
+            print(f"not ok {name}: {why}", flush=True)
 
 
 def nginx_configuration(world, port, application, certificate, key):
@@ -194,10 +195,12 @@ def main():
         said = read(egressd.log)
         leaks = [s for s in (INJECTED, AGENTS_OWN) if s.removeprefix("Bearer ") in said]
         tally.claim("egressd printed no credential", not leaks, f"{len(leaks)} in its output")
-        if tally.failed:
+        if tally.failures:
             print(egressd.said(), read(world.directory / "nginx-error.log")[-2000:], sep="\n")
-    print(f"{tally.passed} passed, {tally.failed} failed")
-    return 1 if tally.failed else 0
+    for failure in tally.failures:
+        print(f"FAILED {failure}")
+    print(f"{tally.passed} passed, {len(tally.failures)} failed")
+    return 1 if tally.failures else 0
 
 
 if __name__ == "__main__":
