@@ -98,7 +98,7 @@ connection_details:
       - POST /v1/echo/{{rest...}}
       - GET /v1/files/{{name}}
       - GET /v1/events
-    bearer_token: {{env: PEER_TOKEN}}
+    bearer_token: {{token: {{env: PEER_TOKEN}}}}
     allowed_private_cidrs: [127.0.0.0/8, "::1/128"]
 """)
     settings = world.file("egressd.yaml", f"""
