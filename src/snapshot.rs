@@ -81,6 +81,11 @@ impl Published {
         Self(ArcSwap::from_pointee(snapshot))
     }
 
+    /// Swaps in another: requests that have loaded the old one keep it to their end.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.0.store(Arc::new(snapshot));
+    }
+
     /// The current one.
     pub fn current(&self) -> Guard<Arc<Snapshot>> {
         self.0.load()

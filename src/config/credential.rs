@@ -87,7 +87,7 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     let username = name.as_ref().and_then(|field| around.secret(field));
     let password = password.and_then(|field| around.secret(&field));
     if let (Some(field), Some(username)) = (&name, &username)
-        && username.expose().contains(&b':')
+        && BasicAuth::judge_username(username).is_err()
     {
         field.report(
             "invalid_username",

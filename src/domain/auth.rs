@@ -92,9 +92,7 @@ impl BearerToken {
 impl BasicAuth {
     /// Pairs a user name and a password.
     pub fn new(username: Secret, password: Secret) -> Result<Self, ColonInUsername> {
-        if username.expose().contains(&b':') {
-            return Err(ColonInUsername);
-        }
+        Self::judge_username(&username)?;
         let pair = zeroize::Zeroizing::new([username.expose(), b":", password.expose()].concat());
         let mut value = b"Basic ".to_vec();
         value.extend_from_slice(
@@ -111,6 +109,15 @@ impl BasicAuth {
             password,
             header,
         })
+    }
+
+    /// Whether this can be a user name.
+    pub fn judge_username(username: &Secret) -> Result<(), ColonInUsername> {
+        if username.expose().contains(&b':') {
+            Err(ColonInUsername)
+        } else {
+            Ok(())
+        }
     }
 
     /// The user name.

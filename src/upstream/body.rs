@@ -237,7 +237,11 @@ mod tests {
     use tokio::time::advance;
 
     fn pace(events: Option<u32>) -> Pace {
-        Pace { last: None, timer: None, events }
+        Pace {
+            last: None,
+            timer: None,
+            events,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -260,8 +264,14 @@ mod tests {
         for _ in 0..EVENTS {
             assert!(pace.lets_pass(b"data: x\n\n", false));
         }
-        assert!(!pace.lets_pass(b"data: x\n\n", false), "a flood is gathered");
+        assert!(
+            !pace.lets_pass(b"data: x\n\n", false),
+            "a flood is gathered"
+        );
         advance(GATHER_FOR / 2).await;
-        assert!(pace.lets_pass(b"data: x\r\n\r\n", false), "some are earned back with time");
+        assert!(
+            pace.lets_pass(b"data: x\r\n\r\n", false),
+            "some are earned back with time"
+        );
     }
 }

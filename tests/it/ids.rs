@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use egressd::config::{Environment, load_paths};
+use egressd::snapshot::{Published, Snapshot};
 use serde_json::json;
 
 use crate::support::{Agent, Sidecar, Upstream, connection};
@@ -205,4 +207,29 @@ fn the_list_of_connections_holds_what_an_agent_may_know() {
         "{text}"
     );
     assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn a_removed_connection_is_kept_by_who_has_it_and_found_by_nobody_else() {
+    // F-76
+    let snapshot = |id: &str, generation| {
+        let directory = tempfile::tempdir().unwrap();
+        let http = json!({"base_url": format!("https://{id}.example"), "allowed_routes": ["/"], "no_auth": {}});
+        let definition = json!({"id": id, "connection_details": {"http": http}});
+        std::fs::write(directory.path().join("one.json"), definition.to_string()).unwrap();
+        let loaded = load_paths(&[directory.path().to_owned()], &Environment::default()).unwrap();
+        Snapshot::compile(loaded.connections, generation)
+    };
+    let published = Published::new(snapshot("crm", 1));
+    let waiting = published.current().find("crm").cloned().unwrap();
+    published.publish(snapshot("erp", 2));
+    assert_eq!(waiting.connection.base_url.authority(), "crm.example");
+    let now = published.current();
+    assert!(now.find("crm").is_none());
+    assert_eq!(now.generation(), 2);
+    assert_ne!(
+        now.find("erp").unwrap().key,
+        waiting.key,
+        "sockets of one would serve the other"
+    );
 }

@@ -216,7 +216,7 @@ fn bodies_that_break_off_are_never_whole() {
 
 #[test]
 fn old_responses_are_framed_anew() {
-    // F-125
+    // F-125, F-92
     let old = "HTTP/1.0 200 OK\r\nX-A: b\r\n\r\nuntil the end";
     let reply = answer_to(old);
     assert_eq!(reply.expect(200).text(), "until the end");
