@@ -11,7 +11,8 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
 
-use super::{Body, Pool, Socket, exchange};
+use super::exchange::{Broken, exchange};
+use super::{Body, Pool, Socket};
 use crate::upstream::failure::{AgentFault, Failure, ProtocolFault};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
@@ -81,7 +82,7 @@ async fn send(
     framing: Framing,
     body: Option<Pieces>,
     shelf: &Arc<Shelf>,
-) -> Result<Response<Body<Pipe>>, super::exchange::Broken> {
+) -> Result<Response<Body<Pipe>>, Broken> {
     let name = HeaderName::from_static("x-a");
     let fields = [Field {
         name: &name,
