@@ -1,11 +1,13 @@
 //! Which connection a request is for: the first segment says so, raw and whole, and nothing else does.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use egressd::config::{Environment, load_paths};
 use egressd::snapshot::{Published, Snapshot};
 use serde_json::json;
 
+use crate::support::connection::Connection;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 /// `crm` and `erp` before the same upstream, `gone` soft-deleted, `off` disabled.
@@ -210,26 +212,32 @@ fn the_list_of_connections_holds_what_an_agent_may_know() {
 }
 
 #[test]
-fn a_removed_connection_is_kept_by_who_has_it_and_found_by_nobody_else() {
+fn a_generation_shares_nothing_with_the_one_before() {
     // F-76
-    let snapshot = |id: &str, generation| {
-        let directory = tempfile::tempdir().unwrap();
-        let http = json!({"base_url": format!("https://{id}.example"), "allowed_routes": ["/"], "no_auth": {}});
-        let definition = json!({"id": id, "connection_details": {"http": http}});
-        std::fs::write(directory.path().join("one.json"), definition.to_string()).unwrap();
-        let loaded = load_paths(&[directory.path().to_owned()], &Environment::default()).unwrap();
-        Snapshot::compile(loaded.connections, generation)
+    let files = tempfile::tempdir().unwrap();
+    let load = |connections: &[Connection]| {
+        let definitions: Vec<_> = connections.iter().map(Connection::definition).collect();
+        let file = files.path().join("all.json");
+        std::fs::write(&file, json!({"connections": definitions}).to_string()).unwrap();
+        let loaded = load_paths(&[file], &Environment::default()).ok().unwrap();
+        Snapshot::compile(loaded.connections, 1)
     };
-    let published = Published::new(snapshot("crm", 1));
-    let waiting = published.current().find("crm").cloned().unwrap();
-    published.publish(snapshot("erp", 2));
-    assert_eq!(waiting.connection.base_url.authority(), "crm.example");
-    let now = published.current();
-    assert!(now.find("crm").is_none());
-    assert_eq!(now.generation(), 2);
-    assert_ne!(
-        now.find("erp").unwrap().key,
-        waiting.key,
-        "sockets of one would serve the other"
-    );
+    let crm = connection("crm")
+        .allow("/")
+        .base_url("https://api.example.com");
+    let before = load(&[crm.clone().bearer("old"), crm.clone().rename("gone")]);
+    let held = Arc::clone(before.find("gone").unwrap());
+    let after = load(&[crm.bearer("new")]);
+    // Pools and credentials are kept under an entry's key.
+    let keys: BTreeSet<u64> = [&before, &after]
+        .iter()
+        .flat_map(|snapshot| snapshot.entries().iter().map(|entry| entry.key))
+        .collect();
+    assert_eq!(keys.len(), 3);
+    let published = Published::new(before);
+    published.publish(after);
+    assert!(published.current().find("gone").is_none());
+    // Who found it before it went keeps it, whole.
+    assert_eq!(held.connection.id.as_str(), "gone");
+    assert_eq!(held.routes.patterns().len(), 1);
 }

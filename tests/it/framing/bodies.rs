@@ -228,45 +228,6 @@ fn request_trailers_are_discarded() {
 }
 
 #[test]
-fn expect_is_answered_by_the_final_status_of_a_refused_request() {
-    // F-45
-    let up = Upstream::echo();
-    let crm = connection("crm").allow("POST /open").upstream(&up);
-    let sidecar = Sidecar::with(crm).start();
-    let ask = |path: &str, expect: &str, body: &str| {
-        let head = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: {expect}\r\nContent-Length: 3\r\n\r\n{body}"
-        );
-        Agent::connect(&sidecar).exchange(head)
-    };
-    let refused = ask("/crm/closed", "100-continue", "");
-    refused.refused(403, "route_not_allowed");
-    assert!(refused.informational.is_empty());
-    assert_eq!(up.sockets(), 0);
-
-    ask("/crm/open", "foo", "abc").expect(200);
-    let arrived = up.only_request();
-    assert!(arrived.fields.all("expect").is_empty());
-    assert_eq!(arrived.body.bytes, b"abc");
-}
-
-#[test]
-fn expect_100_continue_on_an_allowed_route_gets_its_100() {
-    // F-45
-    let (up, sidecar) = world();
-    let mut agent = Agent::connect(&sidecar);
-    agent.send(post("Expect: 100-continue\r\nContent-Length: 3\r\n", ""));
-    agent.wait_for("HTTP/1.1 100 Continue\r\n\r\n");
-    agent.send("abc");
-    let reply = agent.reply();
-    reply.expect(200);
-    assert_eq!(reply.informational, [100]);
-    let arrived = up.only_request();
-    assert!(arrived.fields.all("expect").is_empty());
-    assert_eq!(arrived.body.bytes, b"abc");
-}
-
-#[test]
 fn request_bodies_over_the_cap() {
     // F-46
     let up = Upstream::echo();
@@ -301,6 +262,30 @@ fn request_bodies_over_the_cap() {
         .filter(|arrived| arrived.body.whole)
         .count();
     assert_eq!(whole, 2);
+}
+
+#[test]
+fn an_agent_that_sends_on_still_reads_why_it_was_refused() {
+    // F-46
+    let (up, sidecar) = world();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send(post("Content-Length: 20000000\r\n", ""));
+    let part = vec![b'a'; 100_000];
+    for _ in 0..50 {
+        agent.send(&part);
+    }
+    agent.reply().refused(413, "request_too_large");
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn a_socket_closes_when_the_agent_asks_for_it() {
+    let (up, sidecar) = world();
+    let mut agent = Agent::connect(&sidecar);
+    let reply = agent.request("GET", "/crm/x", &[("Connection", "close")], b"");
+    assert_eq!(reply.expect(200).fields.all("connection"), ["close"]);
+    agent.expect_close();
+    assert!(up.only_request().fields.all("connection").is_empty());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Request lines, targets, hosts and fields.
 
-use super::{refusal_is_well_made, refused_and_closed, world};
+use super::{post, refusal_is_well_made, refused_and_closed, world};
 use crate::support::message::text;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
@@ -323,4 +323,43 @@ fn targets_that_are_too_long() {
     let reply = Agent::connect(&sidecar).get(&target(65_600));
     assert!(matches!(reply.status, 414 | 431), "{reply:?}");
     assert_eq!(up.requests().len(), 1);
+}
+
+#[test]
+fn expect_is_answered_by_the_final_status_of_a_refused_request() {
+    // F-45
+    let up = Upstream::echo();
+    let crm = connection("crm").allow("POST /open").upstream(&up);
+    let sidecar = Sidecar::with(crm).start();
+    let ask = |path: &str, expect: &str, body: &str| {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nExpect: {expect}\r\nContent-Length: 3\r\n\r\n{body}"
+        );
+        Agent::connect(&sidecar).exchange(head)
+    };
+    let refused = ask("/crm/closed", "100-continue", "");
+    refused.refused(403, "route_not_allowed");
+    assert!(refused.informational.is_empty());
+    assert_eq!(up.sockets(), 0);
+
+    ask("/crm/open", "foo", "abc").expect(200);
+    let arrived = up.only_request();
+    assert!(arrived.fields.all("expect").is_empty());
+    assert_eq!(arrived.body.bytes, b"abc");
+}
+
+#[test]
+fn expect_100_continue_on_an_allowed_route_gets_its_100() {
+    // F-45
+    let (up, sidecar) = world();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send(post("Expect: 100-continue\r\nContent-Length: 3\r\n", ""));
+    agent.wait_for("HTTP/1.1 100 Continue\r\n\r\n");
+    agent.send("abc");
+    let reply = agent.reply();
+    reply.expect(200);
+    assert_eq!(reply.informational, [100]);
+    let arrived = up.only_request();
+    assert!(arrived.fields.all("expect").is_empty());
+    assert_eq!(arrived.body.bytes, b"abc");
 }

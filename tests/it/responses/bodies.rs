@@ -222,6 +222,7 @@ fn old_responses_are_framed_anew() {
     assert_eq!(reply.expect(200).text(), "until the end");
     assert_eq!(reply.framing, Framing::Chunked);
 
+    // F-92
     let up = Upstream::script(move |wire| {
         wire.request();
         wire.send(old);

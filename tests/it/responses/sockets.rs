@@ -128,28 +128,26 @@ fn an_early_final_response_is_relayed_and_the_upload_stopped() {
 #[test]
 fn a_reused_socket_that_closes_is_retried_once_where_that_is_safe() {
     // F-135
-    let up = closes_on_reuse();
-    let sidecar = before(&up);
-    let mut agent = Agent::connect(&sidecar);
-    assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
-    assert_eq!(agent.get("/crm/2").expect(200).text(), "hi");
-    let targets: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
-    assert_eq!(
-        (targets, up.sockets()),
-        (vec!["/1".into(), "/2".into(), "/2".into()], 2)
-    );
-
-    let up = closes_on_reuse();
-    let sidecar = before(&up);
-    let mut agent = Agent::connect(&sidecar);
-    assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
-    let reply = agent.request("POST", "/crm/2", &[], b"pay 10");
-    reply.refused(502, PROTOCOL);
-    assert_eq!(
-        (up.requests().len(), up.sockets()),
-        (2, 1),
-        "a payment is not repeated"
-    );
+    for (method, body, again) in [
+        ("GET", "", true),
+        ("DELETE", "", true),
+        ("POST", "", false),
+        ("POST", "pay 10", false),
+        ("PUT", "10", false),
+    ] {
+        let up = closes_on_reuse();
+        let sidecar = before(&up);
+        let mut agent = Agent::connect(&sidecar);
+        assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
+        let reply = agent.request(method, "/crm/2", &[], body.as_bytes());
+        if again {
+            assert_eq!(reply.expect(200).text(), "hi");
+            assert_eq!((up.requests().len(), up.sockets()), (3, 2), "{method}");
+        } else {
+            reply.refused(502, PROTOCOL);
+            assert_eq!((up.requests().len(), up.sockets()), (2, 1), "{method}");
+        }
+    }
 }
 
 #[test]

@@ -86,7 +86,14 @@ impl Connection {
         self
     }
 
-    pub(super) fn definition(&self) -> Value {
+    /// The same under another id.
+    pub(crate) fn rename(mut self, id: &str) -> Self {
+        self.id = id.to_owned();
+        self
+    }
+
+    /// What an operator would write.
+    pub(crate) fn definition(&self) -> Value {
         let mut http = self.http.clone();
         http.insert("allowed_routes".into(), json!(self.routes));
         if !self.headers.is_empty() {
