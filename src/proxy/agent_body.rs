@@ -24,7 +24,7 @@ const BYTES_PER_FRAME: u64 = 8;
 pub(super) struct AgentBody {
     incoming: Incoming,
     watch: Arc<Watch>,
-    tally: Arc<Tally>,
+    tally: Tally,
     cap: u64,
     received: u64,
     frames: u64,
@@ -32,7 +32,7 @@ pub(super) struct AgentBody {
 
 impl AgentBody {
     /// Puts a body under a cap, in bytes.
-    pub(super) fn new(incoming: Incoming, cap: u64, watch: Arc<Watch>, tally: Arc<Tally>) -> Self {
+    pub(super) fn new(incoming: Incoming, cap: u64, watch: Arc<Watch>, tally: Tally) -> Self {
         Self {
             incoming,
             watch,
@@ -47,7 +47,7 @@ impl AgentBody {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
         self.received += length;
         self.frames += 1;
-        self.tally.add_request_bytes(length);
+        self.tally.add(length);
         if self.received > self.cap {
             Err(AgentFault::TooLarge)
         } else if self.frames > FREE_FRAMES + self.received / BYTES_PER_FRAME {

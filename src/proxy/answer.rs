@@ -82,8 +82,8 @@ impl Forwarded {
         };
         match &frame {
             Some(Ok(frame)) => {
-                let length = frame.data_ref().map_or(0, Bytes::len);
-                self.exchange.tally().add_response_bytes(length as u64);
+                self.exchange
+                    .add_response_bytes(frame.data_ref().map_or(0, Bytes::len));
             }
             Some(Err(failure)) => {
                 self.exchange.failed(Refusal::from(*failure).code());

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::{HeaderName, Method, Response};
 
 use super::code::Code;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
+use super::request_id::RequestId;
 use super::{request_fields, response_fields};
 use crate::credential;
 use crate::domain::Connection;
@@ -22,7 +23,7 @@ pub(super) async fn forward(
     prepared: Prepared<'_>,
     client: &Client,
     lane: &Arc<Lane>,
-    request_id: &HeaderValue,
+    request_id: &RequestId,
 ) -> Result<(Response<UpstreamBody>, Slot), Refusal> {
     let Prepared {
         permitted,
@@ -58,13 +59,13 @@ pub(super) async fn forward(
     }
     response
         .headers_mut()
-        .insert(X_REQUEST_ID, request_id.clone());
+        .insert(X_REQUEST_ID, request_id.to_value());
     Ok((response, slot))
 }
 
 fn add_ours<'a>(
     connection: &'a Connection,
-    request_id: &'a HeaderValue,
+    request_id: &'a RequestId,
     has_user_agent: bool,
     fields: &mut Vec<Field<'a>>,
 ) {

@@ -1,19 +1,16 @@
 //! Step one: what does the request ask for, and of which connection? Nothing is looked up before the request is unambiguous.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{Method, Version};
 
 use super::code::Code;
+use super::glance::Glance;
 use super::refusal::Refusal;
 use crate::route::{CanonicalPath, NotCanonical};
 use crate::snapshot::{Entry, Snapshot};
 
-/// The most bytes that all fields may have together.
-const MAX_FIELD_BYTES: usize = 64 * 1024;
 /// The longest target, in bytes.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
 
@@ -54,12 +51,14 @@ pub(super) fn address<'r>(
     parts: &'r Parts,
     allowed_hosts: &[String],
 ) -> Result<Addressed<'r>, Refusal> {
-    refuse_unclear_framing(&parts.headers)?;
+    let glance = Glance::at(&parts.headers);
+    glance.refuse_unclear_framing()?;
     refuse_other_forms(parts)?;
+    glance.refuse_websocket()?;
     refuse_long_target(parts)?;
-    refuse_large_head(&parts.headers)?;
-    refuse_foreign_host(&parts.headers, allowed_hosts)?;
-    refuse_browsers(&parts.headers)?;
+    glance.refuse_large_head()?;
+    glance.refuse_foreign_host(allowed_hosts)?;
+    glance.refuse_browsers()?;
     let path = CanonicalPath::parse(parts.uri.path().as_bytes()).map_err(not_canonical)?;
     Ok(Addressed { parts, path })
 }
@@ -111,37 +110,6 @@ pub(super) fn not_canonical(error: NotCanonical) -> Refusal {
     )
 }
 
-/// hyper takes any list that ends in `chunked`, and the same coding twice (F-31). Only one reading is safe.
-fn refuse_unclear_framing(headers: &HeaderMap) -> Result<(), Refusal> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let clear = match (codings.next(), codings.next()) {
-        (None, _) => true,
-        (Some(coding), None) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-        (Some(_), Some(_)) => false,
-    };
-    if clear {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::MalformedRequest,
-        "`Transfer-Encoding` may only say `chunked`, once.",
-    ))
-}
-
-/// hyper looks at its limit only between two reads, and so lets up to twice as much pass (F-43).
-fn refuse_large_head(headers: &HeaderMap) -> Result<(), Refusal> {
-    let line = |(name, value): (&HeaderName, &HeaderValue)| {
-        name.as_str().len() + value.len() + ": \r\n".len()
-    };
-    if headers.iter().map(line).sum::<usize>() <= MAX_FIELD_BYTES {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::HeadersTooLarge,
-        "The request's header fields are over 64 KiB in all.",
-    ))
-}
-
 fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
     if parts.method == Method::CONNECT {
         return Err(Refusal::new(
@@ -167,18 +135,6 @@ fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
             "The target must be a path that starts with `/`.",
         ));
     }
-    let offers_websocket = parts.headers.get_all(UPGRADE).iter().any(|offer| {
-        offer
-            .as_bytes()
-            .split(|b| *b == b',')
-            .any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
-    });
-    if offers_websocket {
-        return Err(Refusal::new(
-            Code::UpgradeRefused,
-            "egressd carries no WebSockets; use the API's plain HTTP routes.",
-        ));
-    }
     Ok(())
 }
 
@@ -194,141 +150,4 @@ fn refuse_long_target(parts: &Parts) -> Result<(), Refusal> {
         Code::TargetTooLong,
         format!("The target has {length} bytes; {MAX_TARGET_BYTES} are the most."),
     ))
-}
-
-/// A page in a browser can make it send requests here under any name that resolves to loopback; only names that nobody else controls are served.
-fn refuse_foreign_host(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), Refusal> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let malformed = || {
-        Refusal::new(
-            Code::MalformedRequest,
-            "The request needs exactly one `Host` header, with exactly one host in it.",
-        )
-    };
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return Err(malformed());
-    };
-    let host = host
-        .to_str()
-        .ok()
-        .and_then(host_name)
-        .ok_or_else(malformed)?;
-    if is_local(host)
-        || allowed_hosts
-            .iter()
-            .any(|allowed| allowed.eq_ignore_ascii_case(host))
-    {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Code::HostNotAllowed,
-        "The `Host` header must be localhost, a name under `.localhost` or a loopback address; the operator can add more in `proxy.allowed_hosts`.",
-    ))
-}
-
-/// The host of `host[:port]`, if it is one (RFC 3986 §3.2.2, without its percent escapes).
-fn host_name(value: &str) -> Option<&str> {
-    let (host, port) = match value.strip_prefix('[') {
-        Some(inner) => {
-            let end = inner.find(']')? + 2;
-            value.split_at_checked(end)?
-        }
-        None => value.split_at_checked(value.find(':').unwrap_or(value.len()))?,
-    };
-    let port_is_legal =
-        port.is_empty() || port.strip_prefix(':')?.bytes().all(|b| b.is_ascii_digit());
-    let literal = host.starts_with('[');
-    let legal = |b: u8| {
-        b.is_ascii_alphanumeric()
-            || matches!(b, b'-' | b'.' | b'_')
-            || (literal && matches!(b, b'[' | b']' | b':'))
-    };
-    (port_is_legal && !host.is_empty() && host.bytes().all(legal)).then_some(host)
-}
-
-fn is_local(host: &str) -> bool {
-    let name = |suffix: &str| {
-        host.len() >= suffix.len()
-            && host
-                .as_bytes()
-                .iter()
-                .rev()
-                .zip(suffix.as_bytes().iter().rev())
-                .all(|(a, b)| a.eq_ignore_ascii_case(b))
-    };
-    if host.eq_ignore_ascii_case("localhost")
-        || (name(".localhost") && host.len() > ".localhost".len())
-    {
-        return true;
-    }
-    let literal = host
-        .strip_prefix('[')
-        .and_then(|inner| inner.strip_suffix(']'))
-        .unwrap_or(host);
-    literal
-        .parse::<IpAddr>()
-        .is_ok_and(|address| address.to_canonical().is_loopback())
-}
-
-fn refuse_browsers(headers: &HeaderMap) -> Result<(), Refusal> {
-    let foreign_site = headers
-        .get_all("sec-fetch-site")
-        .iter()
-        .any(|site| !matches!(site.as_bytes(), b"none" | b"same-origin"));
-    if foreign_site || headers.contains_key(ORIGIN) {
-        return Err(Refusal::new(
-            Code::BrowserRequestRefused,
-            "The request comes from a web page (`Origin` or `Sec-Fetch-Site`); pages may not use the agent's connections.",
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{host_name, is_local};
-
-    #[test]
-    fn hosts() {
-        // F-20, F-21
-        for (value, host) in [
-            ("localhost", Some("localhost")),
-            ("127.0.0.1:8080", Some("127.0.0.1")),
-            ("[::1]:8080", Some("[::1]")),
-            ("[::1]", Some("[::1]")),
-            ("a, b", None),
-            ("u@x", None),
-            ("x/y", None),
-            ("", None),
-            (":80", None),
-            ("a:b", None),
-            ("[::1", None),
-            ("[::1]x", None),
-            ("a:1:2", None),
-        ] {
-            assert_eq!(host_name(value), host, "{value}");
-        }
-        for local in [
-            "localhost",
-            "LOCALHOST",
-            "crm.localhost",
-            "127.0.0.1",
-            "127.9.9.9",
-            "[::1]",
-            "[::ffff:127.0.0.1]",
-        ] {
-            assert!(is_local(local), "{local}");
-        }
-        for foreign in [
-            "example.com",
-            ".localhost",
-            "xlocalhost",
-            "localhost.example.com",
-            "10.0.0.1",
-            "[::2]",
-            "127.0.0.1.nip.io",
-        ] {
-            assert!(!is_local(foreign), "{foreign}");
-        }
-    }
 }

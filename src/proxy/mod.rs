@@ -12,6 +12,7 @@ mod discovery;
 pub mod explain;
 
 mod forward;
+mod glance;
 mod identify;
 mod location;
 mod prepare;
@@ -137,7 +138,9 @@ impl Serve for Proxy {
         request: Request<Incoming>,
         watch: Arc<Watch>,
     ) -> Response<Answer> {
-        let id = self.request_ids.of(request.headers());
+        let id = self
+            .request_ids
+            .of(request.headers().get_all(X_REQUEST_ID).iter());
         let mut exchange = Exchange::begin(
             &self.shared.in_flight,
             &self.shared.log,
@@ -154,7 +157,7 @@ impl Serve for Proxy {
             Ok(Passed::Own(mut response)) => {
                 response
                     .headers_mut()
-                    .insert(X_REQUEST_ID, exchange.request_id().clone());
+                    .insert(X_REQUEST_ID, exchange.request_id().to_value());
                 exchange.forwarded(response.status());
                 exchange.completed();
                 response.map(|body| Answer::own(body, watch))

@@ -52,7 +52,7 @@ pub(super) async fn prepare<'r>(
             incoming,
             terms.body_cap,
             Arc::clone(terms.watch),
-            Arc::clone(terms.exchange.tally()),
+            terms.exchange.count_request(),
         )
     });
     Ok(Prepared {
@@ -66,7 +66,7 @@ pub(super) async fn prepare<'r>(
 /// What a request has to keep to.
 pub(super) struct Terms<'a> {
     pub(super) lane: &'a Arc<Lane>,
-    pub(super) exchange: &'a Exchange,
+    pub(super) exchange: &'a mut Exchange,
     pub(super) watch: &'a Arc<Watch>,
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,

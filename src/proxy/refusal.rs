@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde::Serialize;
 
 use super::code::Code;
+use super::request_id::RequestId;
 use crate::credential::Unavailable;
 use crate::route::MethodSet;
 use crate::snapshot::Entry;
@@ -91,11 +92,7 @@ impl Refusal {
     }
 
     /// The answer. `entry` is the connection that was found before the refusal, if one was.
-    pub(super) fn answer(
-        &self,
-        entry: Option<&Entry>,
-        request_id: &HeaderValue,
-    ) -> Response<Bytes> {
+    pub(super) fn answer(&self, entry: Option<&Entry>, request_id: &RequestId) -> Response<Bytes> {
         let listed = entry.filter(|_| self.lists_routes).map(|entry| {
             let patterns = entry.routes.patterns();
             patterns
@@ -113,7 +110,7 @@ impl Refusal {
             connection: entry.map(|entry| entry.connection.id.as_str()),
             blame: self.code.blame().as_str(),
             retryable: self.code.is_retryable(),
-            request_id: request_id.to_str().unwrap_or_default(),
+            request_id: request_id.as_str(),
             cause: self.cause,
             allowed_routes: listed,
         };
@@ -125,7 +122,7 @@ impl Refusal {
         response
     }
 
-    fn write_headers(&self, headers: &mut HeaderMap, request_id: &HeaderValue) {
+    fn write_headers(&self, headers: &mut HeaderMap, request_id: &RequestId) {
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
@@ -134,7 +131,7 @@ impl Refusal {
             X_EGRESSD_ERROR,
             HeaderValue::from_static(self.code.as_str()),
         );
-        headers.insert(X_REQUEST_ID, request_id.clone());
+        headers.insert(X_REQUEST_ID, request_id.to_value());
         if let Ok(value) = HeaderValue::try_from(format!("egressd; error={}", self.proxy_status)) {
             headers.insert(PROXY_STATUS, value);
         }

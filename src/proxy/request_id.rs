@@ -3,42 +3,92 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderValue;
 
-use super::refusal::X_REQUEST_ID;
+/// Bytes of an id of ours: 16 digits of the process, 8 of the request.
+const DIGITS: usize = 24;
+
+/// The id of one request: `[A-Za-z0-9._-]{1,128}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RequestId(Origin);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Origin {
+    Agent(HeaderValue),
+    Ours([u8; DIGITS]),
+}
 
 /// Makes ids that are unique in this process and unlikely to meet another's. They are no secrets.
 #[derive(Debug)]
 pub(super) struct RequestIds {
-    prefix: u64,
+    prefix: [u8; 16],
     next: AtomicU64,
 }
 
 impl RequestIds {
     pub(super) fn new() -> Self {
+        let mut prefix = [0; 16];
+        write_hex(RandomState::new().build_hasher().finish(), &mut prefix);
         Self {
-            prefix: RandomState::new().build_hasher().finish(),
+            prefix,
             next: AtomicU64::new(0),
         }
     }
 
-    /// The id of a request with these headers.
-    pub(super) fn of(&self, headers: &HeaderMap) -> HeaderValue {
-        let mut sent = headers.get_all(X_REQUEST_ID).iter();
+    /// The id of a request on which the agent put these.
+    pub(super) fn of<'a>(&self, mut sent: impl Iterator<Item = &'a HeaderValue>) -> RequestId {
         match (sent.next(), sent.next()) {
-            (Some(id), None) if is_harmless(id.as_bytes()) => id.clone(),
-            _ => self.fresh(),
+            (Some(id), None) if is_harmless(id.as_bytes()) => RequestId(Origin::Agent(id.clone())),
+            _ => RequestId(Origin::Ours(self.fresh())),
         }
     }
 
-    fn fresh(&self) -> HeaderValue {
-        let id = format!(
-            "{:016x}{:08x}",
-            self.prefix,
-            self.next.fetch_add(1, Relaxed)
-        );
-        // Hexadecimal digits are a legal header value.
-        HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("0"))
+    fn fresh(&self) -> [u8; DIGITS] {
+        let mut id = [0; DIGITS];
+        let (process, request) = id.split_at_mut(self.prefix.len());
+        process.copy_from_slice(&self.prefix);
+        write_hex(self.next.fetch_add(1, Relaxed), request);
+        id
+    }
+}
+
+impl RequestId {
+    /// The id as text.
+    pub(super) fn as_str(&self) -> &str {
+        // Both kinds are ASCII by construction.
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    /// The id as it is sent.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Origin::Agent(id) => id.as_bytes(),
+            Origin::Ours(id) => id,
+        }
+    }
+
+    /// The id as a header's value.
+    pub(super) fn to_value(&self) -> HeaderValue {
+        match &self.0 {
+            Origin::Agent(id) => id.clone(),
+            // Hexadecimal digits are a legal header value.
+            Origin::Ours(id) => {
+                HeaderValue::from_bytes(id).unwrap_or(HeaderValue::from_static("0"))
+            }
+        }
+    }
+}
+
+/// The last digits of a number, as many as there is room for.
+fn write_hex(mut number: u64, digits: &mut [u8]) {
+    for digit in digits.iter_mut().rev() {
+        let value = (number & 0xf) as u8;
+        *digit = if value < 10 {
+            b'0' + value
+        } else {
+            b'a' + value - 10
+        };
+        number >>= 4;
     }
 }
 
@@ -52,24 +102,33 @@ fn is_harmless(id: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{RequestIds, X_REQUEST_ID};
-    use http::{HeaderMap, HeaderValue};
+    use super::{RequestId, RequestIds, write_hex};
+    use http::HeaderValue;
+
+    fn of(ids: &RequestIds, sent: &[&str]) -> RequestId {
+        let sent: Vec<_> = sent
+            .iter()
+            .map(|id| HeaderValue::from_bytes(id.as_bytes()).unwrap())
+            .collect();
+        ids.of(sent.iter())
+    }
 
     #[test]
     fn keeps_harmless_ids_only() {
         let ids = RequestIds::new();
-        let mut headers = HeaderMap::new();
-        assert_ne!(ids.of(&headers), ids.of(&headers));
-        headers.insert(X_REQUEST_ID, HeaderValue::from_static("abc.DEF_1-2"));
-        assert_eq!(ids.of(&headers), "abc.DEF_1-2");
-        headers.append(X_REQUEST_ID, HeaderValue::from_static("second"));
-        assert_ne!(ids.of(&headers), "abc.DEF_1-2");
+        assert_ne!(of(&ids, &[]), of(&ids, &[]));
+        assert_eq!(of(&ids, &[]).as_str().len(), 24);
+        assert_eq!(of(&ids, &["abc.DEF_1-2"]).as_str(), "abc.DEF_1-2");
+        assert_ne!(of(&ids, &["abc", "abc"]).as_str(), "abc");
         for bad in ["", "a b", "a\"b", "é", &"a".repeat(129)] {
-            headers.insert(
-                X_REQUEST_ID,
-                HeaderValue::from_bytes(bad.as_bytes()).unwrap(),
-            );
-            assert_ne!(ids.of(&headers).as_bytes(), bad.as_bytes());
+            assert_ne!(of(&ids, &[bad]).as_str(), bad);
         }
+    }
+
+    #[test]
+    fn hexadecimal() {
+        let mut digits = [0; 8];
+        write_hex(0x1_23ab_cdef, &mut digits);
+        assert_eq!(&digits, b"23abcdef");
     }
 }

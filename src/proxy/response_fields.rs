@@ -36,16 +36,15 @@ fn is_dropped(name: &str, allow_cookies: bool) -> bool {
 /// Takes out what may not pass and rewrites what points into the upstream. `path` is the request's, behind the connection's id.
 pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection, path: &[u8]) {
     let nominated = nominated(headers);
-    let dropped = |name: &&HeaderName| {
-        is_dropped(name.as_str(), connection.allow_cookies) || nominated.contains(*name)
-    };
-    if headers.keys().any(|name| dropped(&name)) {
-        let kept: HeaderMap = headers
-            .iter()
-            .filter(|(name, _)| !dropped(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        *headers = kept;
+    let dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            is_dropped(name.as_str(), connection.allow_cookies) || nominated.contains(name)
+        })
+        .cloned()
+        .collect();
+    for name in dropped {
+        headers.remove(name);
     }
     for name in [LOCATION, CONTENT_LOCATION] {
         if let Some(value) = headers.get_mut(&name)

@@ -4,26 +4,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 
 use super::code::Code;
+use super::request_id::RequestId;
 use crate::snapshot::Entry;
 use crate::telemetry::{AccessLog, ExchangeRecord, Outcome};
 
-/// Bytes of one exchange, counted where they pass.
-#[derive(Debug, Default)]
-pub(super) struct Tally {
-    request_bytes: AtomicU64,
-    response_bytes: AtomicU64,
-}
+/// The bytes of a request's body, counted where they pass.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally(Arc<AtomicU64>);
 
 impl Tally {
-    pub(super) fn add_request_bytes(&self, bytes: u64) {
-        self.request_bytes.fetch_add(bytes, Relaxed);
-    }
-
-    pub(super) fn add_response_bytes(&self, bytes: u64) {
-        self.response_bytes.fetch_add(bytes, Relaxed);
+    pub(super) fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Relaxed);
     }
 }
 
@@ -53,12 +47,14 @@ impl InFlight {
 pub(super) struct Exchange {
     in_flight: Arc<InFlight>,
     log: AccessLog,
-    tally: Arc<Tally>,
+    /// There once the request is known to have a body.
+    request_bytes: Option<Tally>,
+    response_bytes: u64,
     begun: Instant,
     over_cap: bool,
-    request_id: HeaderValue,
-    method: Method,
-    uri: Uri,
+    request_id: RequestId,
+    /// What an access line says of the request, if one may be written.
+    line: Option<(Method, Uri)>,
     entry: Option<Arc<Entry>>,
     route: Option<usize>,
     answered: Option<Instant>,
@@ -71,7 +67,7 @@ impl Exchange {
     pub(super) fn begin(
         in_flight: &Arc<InFlight>,
         log: &AccessLog,
-        request_id: HeaderValue,
+        request_id: RequestId,
         method: &Method,
         uri: &Uri,
     ) -> Self {
@@ -79,12 +75,12 @@ impl Exchange {
         Self {
             in_flight: Arc::clone(in_flight),
             log: log.clone(),
-            tally: Arc::default(),
+            request_bytes: None,
+            response_bytes: 0,
             begun: Instant::now(),
             over_cap: before >= in_flight.most,
             request_id,
-            method: method.clone(),
-            uri: uri.clone(),
+            line: log.is_on().then(|| (method.clone(), uri.clone())),
             entry: None,
             route: None,
             answered: None,
@@ -99,12 +95,17 @@ impl Exchange {
         self.over_cap
     }
 
-    pub(super) fn request_id(&self) -> &HeaderValue {
+    pub(super) fn request_id(&self) -> &RequestId {
         &self.request_id
     }
 
-    pub(super) fn tally(&self) -> &Arc<Tally> {
-        &self.tally
+    /// Where the bytes of the request's body are counted.
+    pub(super) fn count_request(&mut self) -> Tally {
+        self.request_bytes.get_or_insert_default().clone()
+    }
+
+    pub(super) fn add_response_bytes(&mut self, bytes: usize) {
+        self.response_bytes += bytes as u64;
     }
 
     /// The connection, once it is found.
@@ -148,23 +149,26 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         self.in_flight.now.fetch_sub(1, Relaxed);
-        if !self.log.wants(self.outcome) {
+        let Some((method, uri)) = self.line.take().filter(|_| self.log.wants(self.outcome)) else {
             return;
-        }
+        };
         let entry = self.entry.as_deref();
         self.log.record(ExchangeRecord {
-            request_id: self.request_id.clone(),
+            request_id: self.request_id.as_str().to_owned(),
             connection: entry.map(|entry| entry.connection.id.clone()),
             route: entry.zip(self.route).and_then(|(entry, route)| {
                 Some(entry.routes.patterns().get(route)?.as_str().to_owned())
             }),
-            method: self.method.clone(),
-            uri: self.uri.clone(),
+            method,
+            uri,
             status: self.status,
             code: self.code.map(Code::as_str),
             outcome: self.outcome,
-            request_bytes: self.tally.request_bytes.load(Relaxed),
-            response_bytes: self.tally.response_bytes.load(Relaxed),
+            request_bytes: self
+                .request_bytes
+                .as_ref()
+                .map_or(0, |tally| tally.0.load(Relaxed)),
+            response_bytes: self.response_bytes,
             duration: self.begun.elapsed(),
             upstream: self.answered.map(|answered| answered - self.begun),
         });

@@ -48,8 +48,9 @@ where
         let watch = Arc::clone(&watch);
         service_fn(move |request| {
             watch.exchange_begins();
-            let answer = Arc::clone(&server).serve(request, Arc::clone(&watch));
-            async move { Ok::<_, Infallible>(answer.await) }
+            let (server, watch) = (Arc::clone(&server), Arc::clone(&watch));
+            // Boxed: hyper keeps room for this future as long as the socket lives, idle or not, and moves it about.
+            Box::pin(async move { Ok::<_, Infallible>(server.serve(request, watch).await) })
         })
     };
     let connection = http1::Builder::new()

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -59,7 +59,7 @@ pub enum Format {
 #[derive(Debug)]
 pub struct ExchangeRecord {
     /// `X-Request-Id`
-    pub request_id: HeaderValue,
+    pub request_id: String,
     /// The connection, where one was found.
     pub connection: Option<ConnectionId>,
     /// The pattern that admitted the request.
@@ -118,6 +118,11 @@ impl AccessLog {
             lines,
             dropped: AtomicU64::new(0),
         }))))
+    }
+
+    /// Whether any line may be written.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
     }
 
     /// Whether an exchange that ended so is written down.
@@ -186,7 +191,7 @@ fn json(time: Timestamp, record: &ExchangeRecord) -> String {
         time: time.to_string(),
         level: record.outcome.level(),
         event: "exchange",
-        request_id: record.request_id.to_str().unwrap_or_default(),
+        request_id: &record.request_id,
         connection: record.connection.as_ref().map(ConnectionId::as_str),
         route: record.route.as_deref(),
         method: shortened(record.method.as_str()),
@@ -219,7 +224,7 @@ fn text(time: Timestamp, record: &ExchangeRecord) -> String {
         millis(record.duration),
         record.request_bytes,
         record.response_bytes,
-        record.request_id.to_str().unwrap_or_default(),
+        record.request_id,
     )
 }
 
@@ -254,12 +259,12 @@ impl Outcome {
 #[cfg(test)]
 mod tests {
     use super::{AccessLog, ExchangeRecord, Format, Outcome, Which, json, text};
-    use http::{HeaderValue, Method, StatusCode, Uri};
+    use http::{Method, StatusCode, Uri};
     use std::time::Duration;
 
     fn record(path: &str) -> ExchangeRecord {
         ExchangeRecord {
-            request_id: HeaderValue::from_static("r-1"),
+            request_id: "r-1".to_owned(),
             connection: None,
             route: None,
             method: Method::GET,

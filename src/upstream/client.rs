@@ -142,7 +142,7 @@ impl Client {
         let replayable = head.framing == Framing::Absent && head.method.is_idempotent();
         let mut body = body;
         if let Some(session) = lane.usable_session() {
-            match session.exchange(head, OrNone(body.take())).await {
+            match Box::pin(session.exchange(head, OrNone(body.take()))).await {
                 Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
                 Err(broken) if !(replayable && broken.unprocessed) => return Err(broken.failure),
                 Err(_unprocessed) => lane.drop_session(),
@@ -154,7 +154,8 @@ impl Client {
                 Err(_stale) => {}
             }
         }
-        self.exchange_afresh(lane, head, body, cap).await
+        // Boxed: dialling is rare, and its state is large for every request to carry.
+        Box::pin(self.exchange_afresh(lane, head, body, cap)).await
     }
 
     async fn exchange_afresh<B>(
@@ -213,7 +214,7 @@ impl Lane {
         let slots = Arc::clone(&self.upstream.slots);
         let slot = match Arc::clone(&slots).try_acquire_owned() {
             Ok(slot) => Some(slot),
-            Err(_) => tokio::time::timeout(SLOT_WAIT, slots.acquire_owned())
+            Err(_) => Box::pin(tokio::time::timeout(SLOT_WAIT, slots.acquire_owned()))
                 .await
                 .ok()
                 .and_then(Result::ok),

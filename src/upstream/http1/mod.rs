@@ -21,6 +21,11 @@ use tokio::io::{AsyncBufRead, AsyncWrite};
 
 use super::failure::{Failure, TlsFault};
 
+/// Room for a usual response's head, at the start.
+const INPUT: usize = 4096;
+/// Room for a usual request's head, at the start.
+const OUTPUT: usize = 1024;
+
 /// What a socket is made of: a TLS stream, or an in-memory pipe in tests.
 pub(super) trait Stream: AsyncBufRead + AsyncWrite + Unpin + Send + 'static {}
 
@@ -40,8 +45,8 @@ impl<S: Stream> Socket<S> {
     pub(super) fn new(stream: S) -> Self {
         Self {
             stream,
-            input: BytesMut::new(),
-            output: Vec::with_capacity(1024),
+            input: BytesMut::with_capacity(INPUT),
+            output: Vec::with_capacity(OUTPUT),
             reused: false,
         }
     }
