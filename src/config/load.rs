@@ -171,7 +171,7 @@ fn read_settings(
 }
 
 /// The files under way.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     environment: &'a Environment,
     secrets: &'a RefCell<Vec<PathBuf>>,
     problems: &'a Problems,
@@ -182,7 +182,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(
+    pub(super) fn new(
         environment: &'a Environment,
         secrets: &'a RefCell<Vec<PathBuf>>,
         problems: &'a Problems,
@@ -197,7 +197,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn finish(self) -> (Vec<Connection>, Vec<PathBuf>) {
+    pub(super) fn finish(self) -> (Vec<Connection>, Vec<PathBuf>) {
         (self.connections, self.files)
     }
 
@@ -265,9 +265,13 @@ impl<'a> Walk<'a> {
             return;
         }
         self.files.push(path.to_owned());
-        let Some(origin) = origin_of(path, self.problems) else {
-            return;
-        };
+        if let Some(origin) = origin_of(path, self.problems) {
+            self.read(path, &origin);
+        }
+    }
+
+    /// Reads what stands in a file, or what stands in memory as if it were one.
+    pub(super) fn read(&mut self, path: &Path, origin: &Origin) {
         let before = self.problems.count();
         let Some(node) = origin.parse(self.problems) else {
             if self.problems.count() == before {
@@ -280,7 +284,7 @@ impl<'a> Walk<'a> {
             return;
         };
         let sink = Sink {
-            origin: &origin,
+            origin,
             problems: self.problems,
             texts: false,
         };

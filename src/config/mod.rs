@@ -11,6 +11,7 @@
 mod credential;
 mod definition;
 mod document;
+mod embedded;
 mod environment;
 mod excerpt;
 mod headers;
@@ -25,6 +26,7 @@ mod schema;
 mod secret_ref;
 mod settings;
 
+pub use embedded::{Text, load_texts};
 pub use environment::Environment;
 pub use load::{LoadOptions, Loaded, LoadedPaths, Sources, load, load_paths};
 pub use problem::{Excerpt, Problem, Severity};

@@ -1,0 +1,72 @@
+//! Definitions that stand in memory go the way that files go: same reader, same rules, same problems.
+//!
+//! For what egressd brings along itself. No file is read, no settings file looked for.
+
+use std::cell::RefCell;
+use std::path::Path;
+
+use super::document::Origin;
+use super::environment::Environment;
+use super::load::{Loaded, Sources, Walk};
+use super::problem::{Problem, Problems};
+use super::secret_ref::Surroundings;
+use super::settings::{self, Layers, SettingsOverrides};
+
+/// A definition file that was never on a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The name that the file would have, such as `notes.yaml`: its stem is the id, and problems are reported under it.
+    pub name: String,
+    /// What would stand in it.
+    pub text: String,
+}
+
+/// Loads these definitions, with default settings under what flags and environment say. All problems and warnings are returned if there is
+/// one problem.
+pub fn load_texts(
+    texts: Vec<Text>,
+    overrides: &SettingsOverrides,
+    environment: &Environment,
+) -> Result<Loaded, Vec<Problem>> {
+    let problems = Problems::default();
+    let secrets = RefCell::default();
+    let layers = Layers::new(overrides, environment, &problems);
+    let around = Surroundings {
+        environment,
+        directory: Path::new(""),
+        files: &secrets,
+    };
+    let read = settings::Read {
+        layers: &layers,
+        around: &around,
+        problems: &problems,
+        default_connections: "",
+    };
+    let (settings, _no_paths) = settings::settings(None, &read);
+    let mut walk = Walk::new(environment, &secrets, &problems);
+    for Text { name, text } in texts {
+        if let Some(origin) = Origin::of_file(name.clone(), text.into_bytes(), &problems) {
+            walk.read(Path::new(&name), &origin);
+        }
+    }
+    settings::unknown_variables(environment, &problems);
+    let (connections, _no_files) = walk.finish();
+    let failed = problems.has_errors();
+    let found = problems.into_sorted();
+    match settings {
+        Some(mut settings) if !failed => {
+            settings.connections = Vec::new();
+            Ok(Loaded {
+                settings,
+                connections,
+                warnings: found,
+                sources: Sources {
+                    settings: None,
+                    definitions: Vec::new(),
+                    secrets: secrets.into_inner(),
+                },
+            })
+        }
+        Some(_) | None => Err(found),
+    }
+}
