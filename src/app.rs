@@ -44,11 +44,20 @@ pub struct App {
 #[derive(Debug)]
 pub enum StartError {
     /// An address cannot be bound.
-    Bind(Address, io::Error),
+    Bind(Listener, Address, io::Error),
     /// A certificate of `ca_files` cannot be a root of trust.
     Trust,
     /// The system gives us no thread or no event queue.
     System(io::Error),
+}
+
+/// For whom an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// For agents.
+    Proxy,
+    /// For operators.
+    Management,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -88,8 +97,8 @@ impl App {
         let trust = Trust::of_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
         let workers = worker_count(&settings);
         let bound = Bound {
-            proxy: bind_all(&settings.proxy.listen, workers)?,
-            management: bind_all(&settings.management.listen, 1)?,
+            proxy: bind_all(Listener::Proxy, &settings.proxy.listen, workers)?,
+            management: bind_all(Listener::Management, &settings.management.listen, 1)?,
         };
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
         let published = Published::new(Snapshot::compile(connections, 1));
@@ -281,13 +290,17 @@ fn on_thread(
         .spawn(move || runtime.block_on(main))
 }
 
-fn bind_all(listen: &[Listen], workers: usize) -> Result<Vec<server::Bound>, StartError> {
+fn bind_all(
+    listener: Listener,
+    listen: &[Listen],
+    workers: usize,
+) -> Result<Vec<server::Bound>, StartError> {
     let bind = |listen: &Listen| {
         let address = match listen {
             Listen::Tcp(address) => Address::Tcp(*address),
             Listen::Unix(path) => Address::Unix(path.clone()),
         };
-        server::bind(&address, workers).map_err(|error| StartError::Bind(address, error))
+        server::bind(&address, workers).map_err(|error| StartError::Bind(listener, address, error))
     };
     listen.iter().map(bind).collect()
 }
@@ -358,7 +371,16 @@ pub fn access_log(
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Bind(listener, address, error) => {
+                let flag = match listener {
+                    Listener::Proxy => "--listen",
+                    Listener::Management => "--management-listen",
+                };
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; `{flag} ADDRESS` takes another one"
+                )
+            }
             Self::Trust => {
                 f.write_str("a certificate of egress.ca_files cannot be a root of trust")
             }

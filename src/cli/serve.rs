@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Exit, Streams, misconfigured};
 use crate::app::{self, App};
 use crate::config::{self, Environment, LoadOptions, Loaded, SettingsOverrides};
+use crate::telemetry::AccessLog;
 
 /// Runs the proxy until SIGTERM or SIGINT.
 #[derive(Args)]
@@ -52,13 +53,15 @@ impl Serve {
             Err(problems) => return misconfigured(&problems, streams),
         };
         write!(streams.err, "{}", config::text(&loaded.warnings))?;
-        serve(loaded, streams, |_, _| Ok(()))
+        let log = app::access_log(&loaded.settings, io::stdout().is_terminal(), io::stdout())?;
+        serve(loaded, log, streams, |_, _| Ok(()))
     }
 }
 
 /// Starts what was loaded, says where it listens, and waits for the end. `greet` may say more once it listens.
 pub(super) fn serve(
     loaded: Loaded,
+    log: AccessLog,
     streams: &mut Streams<'_>,
     greet: impl FnOnce(&App, &mut Streams<'_>) -> io::Result<()>,
 ) -> io::Result<Exit> {
@@ -67,7 +70,6 @@ pub(super) fn serve(
         .build()?;
     let _guard = runtime.enter();
     let mut ends = Ends::new()?;
-    let log = app::access_log(&loaded.settings, io::stdout().is_terminal(), io::stdout())?;
     let connections = loaded.connections.len();
     let app = match App::start(loaded, log) {
         Ok(app) => app,
