@@ -13,7 +13,8 @@
 //! last one made. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
 //! HTTP over TLS, and keeps the response under its cap. Every way out ends in one [`proxy::tally`].
 //!
-//! [`app`] builds every part once and hands each only what it needs; [`cli`] is what people type.
+//! [`app`] builds every part once and hands each only what it needs; [`cli`] is what people type; `demo` is the upstream that
+//! `egressd demo` brings along.
 //!
 //! # Security invariants
 //!
@@ -35,6 +36,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod credential;
+mod demo;
 pub mod domain;
 pub mod management;
 pub mod proxy;

@@ -4,6 +4,7 @@
 //! standard streams. Only `main.rs` does.
 
 mod check;
+mod demo;
 mod explain;
 mod schema;
 mod serve;
@@ -50,6 +51,8 @@ struct Cli {
 enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(serve::Serve),
+    /// Try it with nothing to configure: an API of its own, connections to it, and curl lines to paste
+    Demo(demo::Demo),
     /// Say what would become of a request, without sending it
     Explain(explain::Explain),
     /// Report every problem of the configuration at once
@@ -71,6 +74,7 @@ pub fn run(
     let done = match cli.command {
         Command::Serve(serve) => serve.run(environment, streams),
         Command::Explain(explain) => explain.run(environment, streams),
+        Command::Demo(demo) => demo.run(streams),
         Command::Check(check) => check.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
     };

@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod config;
+mod demo;
 mod examples;
 mod faults;
 mod framing;

@@ -1,0 +1,96 @@
+//! `egressd demo`: the whole thing with nothing to configure.
+//!
+//! Nothing of the surroundings takes part: no settings file, no `EGRESSD_…` variable. Only the flags do.
+
+use std::io;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::serve::serve;
+use super::{Exit, Streams};
+use crate::app::{self, App};
+use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
+use crate::demo::{Api, Door, Keys, definitions, write_lines};
+use crate::server::Address;
+
+/// Long enough for what is under way; a feed may be cut, nobody depends on it.
+const GRACE: Duration = Duration::from_secs(3);
+
+const AFTER_HELP: &str = "\
+The lines to paste go to standard output; the access log and everything else go to standard error.
+No settings file and no EGRESSD_ variable is read. Ports may be 0: the lines name the one that was chosen.";
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Demo {
+    /// Where agents connect to, instead of 127.0.0.1:8080; may be given more than once
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Vec<String>,
+    /// Where operators connect to, instead of 127.0.0.1:8081; may be given more than once
+    #[arg(long, value_name = "ADDRESS")]
+    management_listen: Vec<String>,
+}
+
+impl Demo {
+    pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
+        let started = Keys::random().and_then(|keys| Ok((Api::start(&keys)?, keys)));
+        let (api, keys) = match started {
+            Ok(started) => started,
+            Err(error) => {
+                writeln!(streams.err, "egressd: the demo's API cannot start: {error}")?;
+                return Ok(Exit::Unavailable);
+            }
+        };
+        let loaded = match self.load(&api, &keys) {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                writeln!(
+                    streams.err,
+                    "{}{}",
+                    config::text(&problems),
+                    config::summary(None, &problems)
+                )?;
+                return Ok(Exit::Usage);
+            }
+        };
+        // Standard output is for the lines to paste.
+        let log = app::access_log(&loaded.settings, true, io::stderr())?;
+        serve(loaded, log, streams, greet)
+    }
+
+    fn load(self, api: &Api, keys: &Keys) -> Result<config::Loaded, Vec<Problem>> {
+        let overrides = SettingsOverrides {
+            listen: self.listen,
+            management_listen: self.management_listen,
+            ..SettingsOverrides::default()
+        };
+        let environment = Environment::new(keys.variables());
+        let mut loaded = config::load_texts(definitions(api.address()), &overrides, &environment)?;
+        loaded.settings.egress.roots.push(api.root());
+        loaded.settings.log.format = LogFormat::Text;
+        loaded.settings.shutdown_grace_period = GRACE;
+        Ok(loaded)
+    }
+}
+
+fn greet(app: &App, streams: &mut Streams<'_>) -> io::Result<()> {
+    let (agent, operator) = (
+        door(app.proxy_addresses()),
+        door(app.management_addresses()),
+    );
+    if let (Some(agent), Some(operator)) = (agent, operator) {
+        write_lines(streams.out, &agent, &operator)?;
+    }
+    streams.out.flush()
+}
+
+/// How to reach the first TCP address, else the first.
+fn door(addresses: &[Address]) -> Option<Door> {
+    let is_tcp = |address: &&Address| matches!(address, Address::Tcp(_));
+    let best = addresses.iter().find(is_tcp).or(addresses.first())?;
+    Some(match best {
+        Address::Tcp(address) => Door::tcp(*address),
+        Address::Unix(path) => Door::unix(path),
+    })
+}

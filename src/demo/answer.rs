@@ -1,0 +1,260 @@
+//! The API's routes: `/<account>/echo`, `/items`, `/slow/{seconds}`, `/big/{mebibytes}`, `/events`, `/status/{code}`.
+
+use std::ops::RangeInclusive;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::json;
+
+use super::body::{Events, Filler};
+use super::echo::Echo;
+use super::items::{Items, NewItem};
+use super::keys::{Account, Gates};
+
+/// The largest request body, in bytes.
+const MAX_BODY: usize = 1 << 20;
+/// Events of a feed where nobody says how many.
+const EVENTS: u64 = 10;
+
+pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// The API's state.
+pub(super) struct Site {
+    gates: Gates,
+    items: Mutex<Items>,
+}
+
+impl Site {
+    pub(super) fn new(gates: Gates) -> Self {
+        Self {
+            gates,
+            items: Mutex::default(),
+        }
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
+        let mut segments = path.strip_prefix('/').unwrap_or(path).splitn(3, '/');
+        let account = segments.next().and_then(Account::find);
+        let (Some(account), Some(resource)) = (account, segments.next()) else {
+            return failure(
+                StatusCode::NOT_FOUND,
+                "the first segment names no account, or nothing follows it",
+            );
+        };
+        if !self.gates.admit(account, &parts.headers) {
+            let refused = failure(
+                StatusCode::UNAUTHORIZED,
+                "the credential is missing or wrong",
+            );
+            return with(refused, WWW_AUTHENTICATE, account.challenge());
+        }
+        let reads = matches!(parts.method, Method::GET | Method::HEAD);
+        match (resource, segments.next()) {
+            ("echo", None) => echo(&parts, body).await,
+            ("items", id) => self.items(&parts, id, body).await,
+            ("slow" | "big" | "events" | "status", _) if !reads => not_allowed("GET, HEAD"),
+            ("slow", Some(seconds)) => slow(seconds).await,
+            ("big", Some(mebibytes)) => big(mebibytes, parts.uri.query()),
+            ("events", None) => events(parts.uri.query()),
+            ("status", Some(code)) => status(code, path),
+            (_, _) => failure(StatusCode::NOT_FOUND, "there is nothing at this path"),
+        }
+    }
+
+    async fn items(&self, parts: &Parts, id: Option<&str>, body: Incoming) -> Response<Body> {
+        let path = parts.uri.path();
+        match (parts.method.as_str(), id) {
+            ("GET" | "HEAD", None) => {
+                let list = self.lock().list();
+                document(StatusCode::OK, &json!({ "items": list }))
+            }
+            ("POST", None) => match read(body).await {
+                Ok(bytes) => self.add(path, &bytes),
+                Err(refused) => refused,
+            },
+            (_, None) => not_allowed("GET, HEAD, POST"),
+            ("GET" | "HEAD", Some(id)) => {
+                match id.parse().ok().and_then(|id| self.lock().find(id)) {
+                    Some(item) => document(StatusCode::OK, &item),
+                    None => failure(StatusCode::NOT_FOUND, "there is no such item"),
+                }
+            }
+            ("DELETE", Some(id)) => {
+                // What is gone already is gone: a second DELETE is as good as the first.
+                if let Ok(id) = id.parse() {
+                    self.lock().remove(id);
+                }
+                empty(StatusCode::NO_CONTENT)
+            }
+            (_, Some(_)) => not_allowed("GET, HEAD, DELETE"),
+        }
+    }
+
+    fn add(&self, path: &str, body: &Bytes) -> Response<Body> {
+        let Ok(new) = serde_json::from_slice::<NewItem>(body) else {
+            return failure(StatusCode::BAD_REQUEST, "send {\"text\": \"...\"}");
+        };
+        match self.lock().add(new.text) {
+            Ok(item) => {
+                let location = format!("{path}/{}", item.id);
+                with(document(StatusCode::CREATED, &item), LOCATION, &location)
+            }
+            Err(_full) => failure(
+                StatusCode::CONFLICT,
+                "there are too many items; delete some",
+            ),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Items> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn echo(parts: &Parts, body: Incoming) -> Response<Body> {
+    match read(body).await {
+        Ok(bytes) => document(StatusCode::OK, &Echo::new(parts, &bytes)),
+        Err(refused) => refused,
+    }
+}
+
+async fn slow(seconds: &str) -> Response<Body> {
+    let Some(seconds) = number(seconds, 1..=60) else {
+        return failure(StatusCode::BAD_REQUEST, "write 1 to 60 seconds");
+    };
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    document(StatusCode::OK, &json!({ "slept_seconds": seconds }))
+}
+
+fn big(mebibytes: &str, query: Option<&str>) -> Response<Body> {
+    let Some(mebibytes) = number(mebibytes, 1..=12) else {
+        return failure(StatusCode::BAD_REQUEST, "write 1 to 12 mebibytes");
+    };
+    let chunked = asked(query, "chunked").is_some();
+    let body = Filler::new(mebibytes << 20, !chunked).boxed_unsync();
+    with(
+        Response::new(body),
+        CONTENT_TYPE,
+        "application/octet-stream",
+    )
+}
+
+/// `?count=5`: so many. `?endless`: until somebody hangs up.
+fn events(query: Option<&str>) -> Response<Body> {
+    let last = if asked(query, "endless").is_some() {
+        None
+    } else {
+        let count = asked(query, "count").map_or(Some(EVENTS), |text| number(text, 1..=1000));
+        if count.is_none() {
+            return failure(StatusCode::BAD_REQUEST, "`count` takes 1 to 1000 events");
+        }
+        count
+    };
+    let body = Events::new(last).boxed_unsync();
+    let response = with(Response::new(body), CONTENT_TYPE, "text/event-stream");
+    with(response, http::header::CACHE_CONTROL, "no-store")
+}
+
+fn status(code: &str, path: &str) -> Response<Body> {
+    let status = number(code, 200..=599)
+        .and_then(|code| u16::try_from(code).ok())
+        .and_then(|code| StatusCode::from_u16(code).ok());
+    let Some(status) = status else {
+        return failure(StatusCode::BAD_REQUEST, "write a status from 200 to 599");
+    };
+    match status.as_u16() {
+        // RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no body.
+        204 | 205 | 304 => empty(status),
+        code @ 300..=399 => {
+            let account = path.rsplitn(3, '/').nth(2).unwrap_or_default();
+            let body = document(status, &json!({ "status": code }));
+            with(body, LOCATION, &format!("{account}/echo"))
+        }
+        code => document(status, &json!({ "status": code })),
+    }
+}
+
+async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(_) => Err(failure(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "a body may have 1 MiB here",
+        )),
+    }
+}
+
+/// The value of a query's parameter; empty where it has none.
+fn asked<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
+    query?.split('&').find_map(|parameter| {
+        let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        (key == name).then_some(value)
+    })
+}
+
+fn number(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    text.parse().ok().filter(|number| range.contains(number))
+}
+
+fn not_allowed(methods: &str) -> Response<Body> {
+    let refused = failure(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "there is no such method here",
+    );
+    with(refused, ALLOW, methods)
+}
+
+fn failure(status: StatusCode, why: &str) -> Response<Body> {
+    document(status, &json!({ "error": why }))
+}
+
+fn document(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // Strings, numbers and lists always serialise.
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    let mut response = Response::new(Full::from(text).boxed_unsync());
+    *response.status_mut() = status;
+    with(response, CONTENT_TYPE, "application/json")
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Empty::new().boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+fn with(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+    // All of them are made of what a URL or we ourselves may say.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{asked, number};
+
+    #[test]
+    fn parameters() {
+        assert_eq!(asked(Some("a=1&count=5&chunked"), "count"), Some("5"));
+        assert_eq!(asked(Some("a=1&count=5&chunked"), "chunked"), Some(""));
+        assert_eq!(asked(Some("discount=5"), "count"), None);
+        assert_eq!(asked(None, "count"), None);
+        assert_eq!(number("60", 1..=60), Some(60));
+        for bad in ["0", "61", "-1", "", "1x", "99999999999999999999"] {
+            assert_eq!(number(bad, 1..=60), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What arrived, told back. Credentials are told by kind only: whoever reads the answer is the agent.
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
+use serde::Serialize;
+
+use super::keys::API_KEY;
+
+/// The answer of `/echo`.
+#[derive(Serialize)]
+pub(super) struct Echo<'r> {
+    method: &'r str,
+    path: &'r str,
+    query: Option<&'r str>,
+    headers: Vec<String>,
+    /// What is no UTF-8 is replaced.
+    body: String,
+    body_bytes: usize,
+}
+
+impl<'r> Echo<'r> {
+    pub(super) fn new(parts: &'r Parts, body: &Bytes) -> Self {
+        Self {
+            method: parts.method.as_str(),
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            headers: shown(&parts.headers),
+            body: String::from_utf8_lossy(body).into_owned(),
+            body_bytes: body.len(),
+        }
+    }
+}
+
+fn shown(headers: &HeaderMap) -> Vec<String> {
+    headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", shown_value(name, value)))
+        .collect()
+}
+
+fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
+    if name == AUTHORIZATION || name == PROXY_AUTHORIZATION {
+        let scheme = value.to_str().ok().and_then(|text| text.split_once(' '));
+        return match scheme {
+            Some((scheme @ ("Bearer" | "Basic"), _)) => format!("{scheme} (hidden)"),
+            Some(_) | None => "(hidden)".to_owned(),
+        };
+    }
+    if name == API_KEY || name == COOKIE {
+        return "(hidden)".to_owned();
+    }
+    String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+    use http::HeaderMap;
+
+    #[test]
+    fn credentials_are_told_by_kind_only() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("accept", "*/*"),
+            ("authorization", "Bearer canary"),
+            ("authorization", "Basic canary"),
+            ("authorization", "canary"),
+            ("authorization", "Canary x"),
+            ("proxy-authorization", "Bearer canary"),
+            ("x-api-key", "canary"),
+            ("cookie", "a=canary"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        assert_eq!(
+            shown(&headers),
+            [
+                "accept: */*",
+                "authorization: Bearer (hidden)",
+                "authorization: Basic (hidden)",
+                "authorization: (hidden)",
+                "authorization: (hidden)",
+                "proxy-authorization: Bearer (hidden)",
+                "x-api-key: (hidden)",
+                "cookie: (hidden)",
+            ]
+        );
+    }
+}

@@ -1,0 +1,89 @@
+//! Notes in memory, gone with the process.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The most notes at once.
+const MOST: usize = 1000;
+
+/// A note as it is told.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Item {
+    pub(super) id: u64,
+    pub(super) text: String,
+}
+
+/// A note as it is sent.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewItem {
+    pub(super) text: String,
+}
+
+/// There are [`MOST`] already.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// All notes.
+pub(super) struct Items {
+    texts: BTreeMap<u64, String>,
+    next: u64,
+}
+
+impl Default for Items {
+    fn default() -> Self {
+        let texts = [(1, "water the plants"), (2, "call the bank")];
+        Self {
+            texts: texts.map(|(id, text)| (id, text.to_owned())).into(),
+            next: 3,
+        }
+    }
+}
+
+impl Items {
+    pub(super) fn list(&self) -> Vec<Item> {
+        let item = |(id, text): (&u64, &String)| Item {
+            id: *id,
+            text: text.clone(),
+        };
+        self.texts.iter().map(item).collect()
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<Item> {
+        let text = self.texts.get(&id)?.clone();
+        Some(Item { id, text })
+    }
+
+    pub(super) fn add(&mut self, text: String) -> Result<Item, Full> {
+        if self.texts.len() >= MOST {
+            return Err(Full);
+        }
+        let id = self.next;
+        self.next += 1;
+        self.texts.insert(id, text.clone());
+        Ok(Item { id, text })
+    }
+
+    pub(super) fn remove(&mut self, id: u64) {
+        self.texts.remove(&id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Full, Items};
+
+    #[test]
+    fn ids_are_never_given_twice_and_the_number_is_bounded() {
+        let mut items = Items::default();
+        let added = items.add("a".to_owned()).unwrap();
+        items.remove(added.id);
+        assert_eq!(items.find(added.id), None);
+        assert_ne!(items.add("b".to_owned()).unwrap().id, added.id);
+        while items.list().len() < super::MOST {
+            items.add(String::new()).unwrap();
+        }
+        assert_eq!(items.add(String::new()), Err(Full));
+    }
+}

@@ -1,0 +1,282 @@
+//! `egressd demo`, the program itself: what it prints is true, line by line.
+//!
+//! The printed lines are taken apart here and sent over plain sockets, so that the tests need no curl; `tests/peers/demo` pastes the same lines
+//! into a shell.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// Longer than any line takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Demo(Option<Child>);
+
+impl Demo {
+    fn start(flags: &[&str]) -> Self {
+        let child = Command::new(env!("CARGO_BIN_EXE_egressd"))
+            .arg("demo")
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Self(Some(child.unwrap()))
+    }
+
+    /// What it prints before it waits.
+    fn printed(&mut self) -> Vec<String> {
+        let out = self.0.as_mut().unwrap().stdout.as_mut().unwrap();
+        let mut printed = Vec::new();
+        for line in BufReader::new(out).lines() {
+            printed.push(line.unwrap());
+            if printed.last().unwrap().starts_with("Ctrl-C") {
+                return printed;
+            }
+        }
+        panic!("the demo ended early: {printed:#?}");
+    }
+
+    fn terminate(&self) {
+        let id = self.0.as_ref().unwrap().id().to_string();
+        let told = Command::new("sh")
+            .args(["-c", "kill -TERM \"$1\"", "sh", &id])
+            .status();
+        assert!(told.unwrap().success());
+    }
+
+    fn end(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _gone = child.kill();
+            let _gone = child.wait();
+        }
+    }
+}
+
+/// What a comment promises: `# 403 route_not_allowed: …`, `# 200, cut off: …`.
+#[derive(Debug, PartialEq, Eq)]
+struct Promise {
+    status: u16,
+    code: Option<String>,
+    cut: bool,
+}
+
+impl Promise {
+    fn read(comment: &str) -> Self {
+        let (head, _words) = comment
+            .strip_prefix("# ")
+            .and_then(|comment| comment.split_once(": "))
+            .unwrap_or_else(|| panic!("{comment:?} promises nothing"));
+        let (status, rest) = head.split_at(3);
+        Self {
+            status: status.parse().unwrap(),
+            code: rest.strip_prefix(' ').map(str::to_owned),
+            cut: rest == ", cut off",
+        }
+    }
+}
+
+struct Answer {
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (other, value) = line.split_once(':')?;
+            other.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    fn is_whole(&self) -> bool {
+        match self.field("content-length") {
+            Some(length) => length.parse() == Ok(self.body.len()),
+            None if self.field("transfer-encoding").is_some() => self.body.ends_with(b"0\r\n\r\n"),
+            None => self.body.is_empty(),
+        }
+    }
+
+    fn promise(&self) -> Promise {
+        Promise {
+            status: self.head.get(9..12).unwrap().parse().unwrap(),
+            code: self.field("x-egressd-error").map(str::to_owned),
+            cut: !self.is_whole(),
+        }
+    }
+}
+
+/// The words of a command as sh would see them: spaces part, single quotes keep together, a backslash outside of them takes the next as it is.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\'' => {
+                quoted = !quoted;
+                word.get_or_insert_default();
+            }
+            ' ' if !quoted => words.extend(word.take()),
+            '\\' if !quoted => word.get_or_insert_default().extend(characters.next()),
+            other => {
+                let active = "\"$`&|;<>(){}[]*?~#!\n";
+                assert!(quoted || !active.contains(other), "a shell acts on {line}");
+                word.get_or_insert_default().push(other);
+            }
+        }
+    }
+    assert!(!quoted, "{line} ends within quotes");
+    words.extend(word);
+    words
+}
+
+/// What curl would do, as far as the demo uses it.
+fn send(line: &str) -> Answer {
+    let mut words = words(line).into_iter();
+    assert_eq!(words.next().as_deref(), Some("curl"));
+    let (mut method, mut fields, mut body) = (None, Vec::new(), None);
+    let (mut proxy, mut url) = (None, None);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-i" | "-iN" | "-sS" | "--path-as-is" => {}
+            "-o" | "-w" => drop(words.next()),
+            "-X" => method = words.next(),
+            "-H" => fields.extend(words.next()),
+            "-d" => body = words.next(),
+            "-x" => proxy = words.next(),
+            _ => {
+                assert!(!word.starts_with('-'), "unknown option in {line}");
+                assert_eq!(url.replace(word), None, "two targets in {line}");
+            }
+        }
+    }
+    let url = url.unwrap();
+    let (authority, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    if !fields.iter().any(|field| field.starts_with("Host:")) {
+        fields.push(format!("Host: {authority}"));
+    }
+    if let Some(body) = &body {
+        fields.push(format!("Content-Length: {}", body.len()));
+    }
+    let to = proxy
+        .as_deref()
+        .map(|url| url.strip_prefix("http://").unwrap());
+    let target = match to {
+        Some(_) => url.clone(),
+        None => format!("/{path}"),
+    };
+    let default = if body.is_some() { "POST" } else { "GET" };
+    let request = format!(
+        "{} {target} HTTP/1.1\r\n{}\r\nConnection: close\r\n\r\n{}",
+        method.as_deref().unwrap_or(default),
+        fields.join("\r\n"),
+        body.unwrap_or_default()
+    );
+    exchange(to.unwrap_or(authority), request.as_bytes())
+}
+
+fn exchange(address: &str, request: &[u8]) -> Answer {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(request).unwrap();
+    let mut bytes = Vec::new();
+    // A socket that is cut off may be reset; what came before counts.
+    let _cut = socket.read_to_end(&mut bytes);
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    let body = bytes.split_off(end.expect("a whole head") + 4);
+    Answer {
+        head: String::from_utf8(bytes).unwrap(),
+        body,
+    }
+}
+
+#[test]
+fn every_printed_line_does_what_its_comment_says() {
+    let mut demo = Demo::start(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--management-listen",
+        "127.0.0.1:0",
+    ]);
+    let printed = demo.printed();
+    assert!(
+        printed.iter().all(|line| !line.contains('\x1b')),
+        "colour off a terminal"
+    );
+    let lines: Vec<_> = printed
+        .windows(2)
+        .filter(|pair| pair[1].starts_with("curl "))
+        .collect();
+    assert!(lines.len() >= 25, "{printed:#?}");
+    let mut echoes = 0;
+    for pair in lines {
+        let (comment, line) = (&pair[0], &pair[1]);
+        let answer = send(line);
+        assert_eq!(
+            answer.promise(),
+            Promise::read(comment),
+            "{line}\n{}",
+            answer.head
+        );
+        if line.contains("/notes/echo") && answer.promise().status == 200 {
+            let body = String::from_utf8(answer.body).unwrap();
+            assert!(body.contains("authorization: Bearer (hidden)"), "{body}");
+            assert!(!body.contains("made-up"), "{body}");
+            echoes += 1;
+        }
+    }
+    assert_eq!(echoes, 2);
+    demo.terminate();
+    let output = demo.end();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{told}");
+    assert!(
+        told.contains(" 403 GET /notes/admin notes route_not_allowed "),
+        "{told}"
+    );
+    assert_eq!(
+        output.stdout, b"",
+        "the access log stays off standard output"
+    );
+}
+
+#[test]
+fn a_busy_address_is_named_with_the_flag_that_moves_it() {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let busy = held.local_addr().unwrap().to_string();
+    for (taken, free) in [
+        ("--listen", "--management-listen"),
+        ("--management-listen", "--listen"),
+    ] {
+        let output = Demo::start(&[taken, &busy, free, "127.0.0.1:0"]).end();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(69), "{told}");
+        assert!(
+            told.contains(&format!("cannot listen on {busy}: ")),
+            "{told}"
+        );
+        assert!(told.contains(&format!("`{taken} ADDRESS`")), "{told}");
+        assert_eq!(output.stdout, b"");
+    }
+    drop(held);
+}
+
+#[test]
+fn what_is_no_address_is_a_usage_error() {
+    let output = Demo::start(&["--listen", "8080"]).end();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{told}");
+    assert!(told.contains("--listen"), "{told}");
+    assert_eq!(output.stdout, b"");
+}
