@@ -1,8 +1,8 @@
 //! One request's life.
 //!
-//! [`Proxy::serve`] is the table of contents: address → identify → [`authorize`](authorize::authorize) → prepare → forward. Each step takes the type that the last
+//! [`Proxy::serve`] is the table of contents: address → identify → authorize → prepare → forward. Each step takes the type that the last
 //! one made, and the fields of those types are private to the file that makes them: forwarding something that was not permitted does not compile.
-//! Every way out, a panic and an agent that hangs up among them, ends in one [`tally::Exchange`].
+//! Every way out, a panic and an agent that hangs up among them, ends in one `tally::Exchange`.
 
 mod agent_body;
 mod answer;

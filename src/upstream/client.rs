@@ -192,7 +192,7 @@ impl Client {
         }
     }
 
-    /// Closes sockets that were idle for too long. To be called now and then.
+    /// Closes sockets that were idle for too long, or that the upstream has closed. To be called now and then.
     pub fn sweep(&self) {
         let lanes: Vec<_> = self
             .lanes
@@ -203,7 +203,9 @@ impl Client {
             .collect();
         for lane in lanes {
             let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            idle.retain(|(_, since)| since.elapsed() < self.terms.idle_timeout);
+            idle.retain_mut(|(socket, since)| {
+                since.elapsed() < self.terms.idle_timeout && socket.seems_fresh()
+            });
         }
     }
 }

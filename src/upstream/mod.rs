@@ -1,6 +1,6 @@
 //! The only room that opens sockets towards upstreams.
 //!
-//! One narrow door: a request's head and body go in, a response's head and body come out ([`exchange`]). Behind it: names are
+//! One narrow door: a request's head and body go in, a response's head and body come out ([`Client::exchange`]). Behind it: names are
 //! resolved and judged (`resolver`, [`crate::domain::address`]), sockets are dialled to the very address that was judged (`dial`), and the two
 //! protocols are spoken (`http1`, `http2`). It does not know what a route is and never sees a secret as such: credentials
 //! arrive as fields that are marked sensitive.

@@ -14,7 +14,7 @@ pub(super) use exchange::exchange;
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncBufRead, AsyncWrite};
@@ -57,6 +57,15 @@ impl<S: Stream> Socket<S> {
         self.input.is_empty()
             && poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_fill_buf(cx).is_pending()))
                 .await
+    }
+
+    /// The same, as far as it can be told without waiting and outside of a task. Whoever waited on the socket is forgotten.
+    pub(super) fn seems_fresh(&mut self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.input.is_empty()
+            && Pin::new(&mut self.stream)
+                .poll_fill_buf(&mut nobody)
+                .is_pending()
     }
 
     /// Reads what is there into `input`. `Ok(0)`: the upstream has closed in good order.

@@ -395,3 +395,19 @@ async fn what_comes_unasked_spoils_an_idle_socket() {
         .unwrap();
     assert!(!kept.is_fresh().await);
 }
+
+#[tokio::test]
+async fn a_closed_idle_socket_is_told_without_waiting() {
+    let shelf = Arc::new(Shelf::default());
+    let (socket, mut upstream) = pipe(1 << 20);
+    upstream
+        .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+        .await
+        .unwrap();
+    let first = send(socket, &Method::GET, Framing::Absent, None, &shelf).await;
+    assert_eq!(first.map(drop).map_err(|broken| broken.failure), Ok(()));
+    let mut kept = shelf.taken().unwrap();
+    assert!(kept.seems_fresh());
+    drop(upstream);
+    assert!(!kept.seems_fresh());
+}
