@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, Streams, misconfigured};
@@ -29,6 +29,21 @@ pub(super) struct Serve {
     /// auto, text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// Whether the process gives up rights after start; this version cannot, so `required` does not start
+    #[arg(long, value_enum, default_value_t)]
+    hardening: Hardening,
+}
+
+/// How much depends on the process giving up rights.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Hardening {
+    /// It need not.
+    Off,
+    /// As much as can be had.
+    #[default]
+    BestEffort,
+    /// All of it, or no start.
+    Required,
 }
 
 impl Serve {
@@ -37,6 +52,14 @@ impl Serve {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
+        if self.hardening == Hardening::Required {
+            writeln!(
+                streams.err,
+                "egressd: this version cannot harden its process, which `--hardening required` asks for; \
+                 harden it from outside (a user of its own, seccomp, a read-only root) and leave the flag out"
+            )?;
+            return Ok(Exit::Unavailable);
+        }
         let overrides = SettingsOverrides {
             listen: self.listen,
             management_listen: self.management_listen,
@@ -78,13 +101,10 @@ pub(super) fn serve(
             return Ok(Exit::Unavailable);
         }
     };
-    announce(&app, connections, streams)?;
+    announce(&app, connections, streams);
     greet(&app, streams)?;
-    runtime.block_on(ends.next(streams))?;
-    writeln!(
-        streams.err,
-        "egressd: stopping; a second signal ends at once"
-    )?;
+    runtime.block_on(ends.next(streams));
+    tell(streams, "stopping; a second signal ends at once");
     let stopping = std::thread::spawn(move || app.stop());
     let ended = runtime.block_on(async {
         let mut poll = tokio::time::interval(std::time::Duration::from_millis(10));
@@ -98,35 +118,41 @@ pub(super) fn serve(
     Ok(match ended {
         Some(()) => {
             let finished = stopping.join().unwrap_or(false);
-            let how = if finished {
-                ""
-            } else {
-                "; some exchanges were cut off"
-            };
-            writeln!(streams.err, "egressd: stopped{how}")?;
+            tell(
+                streams,
+                if finished {
+                    "stopped"
+                } else {
+                    "stopped; some exchanges were cut off"
+                },
+            );
             Exit::Good
         }
         None => Exit::No,
     })
 }
 
-fn announce(app: &App, connections: usize, streams: &mut Streams<'_>) -> io::Result<()> {
+/// Says something to the operator. A running proxy does not end because nobody listens.
+fn tell(streams: &mut Streams<'_>, what: impl std::fmt::Display) {
+    let _unheard = writeln!(streams.err, "egressd: {what}").and_then(|()| streams.err.flush());
+}
+
+fn announce(app: &App, connections: usize, streams: &mut Streams<'_>) {
     for warning in app.warnings() {
-        writeln!(streams.err, "egressd: {warning}")?;
+        tell(streams, warning);
     }
     for address in app.proxy_addresses() {
-        writeln!(streams.err, "egressd: agents connect to {address}")?;
+        tell(streams, format_args!("agents connect to {address}"));
     }
     for address in app.management_addresses() {
-        writeln!(streams.err, "egressd: operators connect to {address}")?;
+        tell(streams, format_args!("operators connect to {address}"));
     }
     let noun = if connections == 1 {
         "connection"
     } else {
         "connections"
     };
-    writeln!(streams.err, "egressd: ready with {connections} {noun}")?;
-    streams.err.flush()
+    tell(streams, format_args!("ready with {connections} {noun}"));
 }
 
 /// The signals that end the process, and the one that does not yet do anything.
@@ -145,12 +171,12 @@ impl Ends {
         })
     }
 
-    async fn next(&mut self, streams: &mut Streams<'_>) -> io::Result<()> {
+    async fn next(&mut self, streams: &mut Streams<'_>) {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return Ok(()),
-                _ = self.interrupt.recv() => return Ok(()),
-                _ = self.hangup.recv() => writeln!(streams.err, "egressd: SIGHUP: this version does not reload; restart it instead")?,
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => tell(streams, "SIGHUP: this version does not reload; restart it instead"),
             }
         }
     }

@@ -18,6 +18,7 @@ mod responses;
 mod route_conflicts;
 mod route_laws;
 mod route_vectors;
+mod serve;
 mod streaming;
 mod support;
 mod vectors;

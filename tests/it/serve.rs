@@ -1,0 +1,155 @@
+//! `egressd serve` as a process: what starts, what does not, and how it ends.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+
+use serde_json::json;
+
+/// A directory with settings and one connection.
+struct World(tempfile::TempDir);
+
+impl World {
+    fn listening_on(proxy: &str, management: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let settings = json!({
+            "proxy": {"listen": [proxy]},
+            "management": {"listen": [management]},
+            "connections": ["crm.json"],
+        });
+        let http =
+            json!({"base_url": "https://crm.example", "allowed_routes": ["GET /a"], "no_auth": {}});
+        let crm = json!({"connection_details": {"http": http}});
+        std::fs::write(directory.path().join("settings.json"), settings.to_string()).unwrap();
+        std::fs::write(directory.path().join("crm.json"), crm.to_string()).unwrap();
+        Self(directory)
+    }
+
+    fn serve(&self, flags: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_egressd"))
+            .arg("serve")
+            .arg("--config")
+            .arg(self.0.path().join("settings.json"))
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs it to its end: how it ended and what it said.
+    fn refused(&self, flags: &[&str]) -> (Option<i32>, String) {
+        let ended = self.serve(flags).wait_with_output().unwrap();
+        (
+            ended.status.code(),
+            String::from_utf8(ended.stderr).unwrap(),
+        )
+    }
+}
+
+/// What stands behind these words on the line that has them.
+fn told(said: &mut BufReader<ChildStderr>, words: &str) -> String {
+    let mut line = String::new();
+    while said.read_line(&mut line).unwrap() > 0 {
+        if let Some((_, rest)) = line.trim_end().split_once(words) {
+            return rest.trim().to_owned();
+        }
+        line.clear();
+    }
+    panic!("it never said {words:?}");
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn terminate(mut child: Child) -> ExitStatus {
+    let told = Command::new("sh")
+        .args(["-c", "kill -TERM \"$1\"", "sh", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(told.success());
+    child.wait().unwrap()
+}
+
+#[test]
+fn it_is_ready_once_it_says_so_and_ends_well_when_told() {
+    // F-182
+    let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
+    let mut child = world.serve(&[]);
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let proxy = told(&mut said, "agents connect to");
+    let management = told(&mut said, "operators connect to");
+    assert_eq!(told(&mut said, "ready with"), "1 connection");
+    assert!(get(&management, "/readyz").starts_with("HTTP/1.1 200"));
+    assert!(get(&management, "/nothing").starts_with("HTTP/1.1 404"));
+    assert!(get(&proxy, "/crm/b").starts_with("HTTP/1.1 403"));
+    assert_eq!(terminate(child).code(), Some(0));
+}
+
+#[test]
+fn it_goes_on_when_nobody_listens_to_what_it_says() {
+    let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
+    let mut child = world.serve(&[]);
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let proxy = told(&mut said, "agents connect to");
+    drop(said);
+    assert!(get(&proxy, "/crm/b").starts_with("HTTP/1.1 403"));
+    assert_eq!(terminate(child).code(), Some(0));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named_and_nothing_starts() {
+    // F-19
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for world in [
+        World::listening_on(&address, "127.0.0.1:0"),
+        World::listening_on("127.0.0.1:0", &address),
+    ] {
+        let (exit, said) = world.refused(&[]);
+        assert_eq!(exit, Some(69), "{said}");
+        assert!(said.contains(&address), "{said}");
+        assert!(!said.contains("ready with"), "{said}");
+    }
+}
+
+#[test]
+fn a_second_process_does_not_share_the_port_of_the_first() {
+    // F-19: with SO_REUSEPORT the kernel would let it.
+    let first = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
+    let mut child = first.serve(&[]);
+    let proxy = told(
+        &mut BufReader::new(child.stderr.take().unwrap()),
+        "agents connect to",
+    );
+    let (exit, said) = World::listening_on(&proxy, "127.0.0.1:0").refused(&[]);
+    assert_eq!(exit, Some(69), "{said}");
+    assert_eq!(terminate(child).code(), Some(0));
+}
+
+#[test]
+fn hardening_that_is_required_and_cannot_be_had_does_not_start() {
+    let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
+    let (exit, said) = world.refused(&["--hardening", "required"]);
+    assert_eq!(exit, Some(69), "{said}");
+    let (exit, _usage) = world.refused(&["--hardening", "sometimes"]);
+    assert_eq!(exit, Some(64));
+}
+
+#[test]
+fn a_bad_configuration_starts_nothing() {
+    let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
+    std::fs::write(world.0.path().join("crm.json"), "{}").unwrap();
+    let (exit, said) = world.refused(&[]);
+    assert_eq!(exit, Some(64), "{said}");
+    assert!(
+        said.contains("connection_details") && !said.contains("agents connect"),
+        "{said}"
+    );
+}
