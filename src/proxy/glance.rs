@@ -17,26 +17,26 @@ const MAX_FIELD_BYTES: usize = 64 * 1024;
 #[derive(Default)]
 pub(super) struct Glance<'r> {
     bytes: usize,
-    codings: Once<'r>,
-    host: Once<'r>,
+    codings: Single<'r>,
+    host: Single<'r>,
     offers_websocket: bool,
     of_a_page: bool,
 }
 
 /// A field that may stand there once.
 #[derive(Default)]
-enum Once<'r> {
+enum Single<'r> {
     #[default]
-    Never,
-    Once(&'r HeaderValue),
-    Again,
+    Absent,
+    Present(&'r HeaderValue),
+    Repeated,
 }
 
-impl<'r> Once<'r> {
+impl<'r> Single<'r> {
     fn note(&mut self, value: &'r HeaderValue) {
         *self = match self {
-            Self::Never => Self::Once(value),
-            Self::Once(_) | Self::Again => Self::Again,
+            Self::Absent => Self::Present(value),
+            Self::Present(_) | Self::Repeated => Self::Repeated,
         };
     }
 }
@@ -64,9 +64,9 @@ impl<'r> Glance<'r> {
     /// hyper takes any list that ends in `chunked`, and the same coding twice (F-31). Only one reading is safe.
     pub(super) fn refuse_unclear_framing(&self) -> Result<(), Refusal> {
         let clear = match self.codings {
-            Once::Never => true,
-            Once::Once(coding) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-            Once::Again => false,
+            Single::Absent => true,
+            Single::Present(coding) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+            Single::Repeated => false,
         };
         if clear {
             return Ok(());
@@ -101,7 +101,7 @@ impl<'r> Glance<'r> {
     /// A page in a browser can make it send requests here under any name that resolves to loopback; only names that nobody else controls are
     /// served.
     pub(super) fn refuse_foreign_host(&self, allowed_hosts: &[String]) -> Result<(), Refusal> {
-        let Once::Once(host) = self.host else {
+        let Single::Present(host) = self.host else {
             return Err(unclear_host());
         };
         if is_usual(host.as_bytes()) {
