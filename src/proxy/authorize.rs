@@ -36,8 +36,8 @@ impl<'r> Permitted<'r> {
 }
 
 /// Looks the request up in the connection's routes.
-pub(super) fn authorize<'r>(call: &Call<'r>) -> Result<Permitted<'r>, Refusal> {
-    let entry = call.entry();
+pub(super) fn authorize(call: Call<'_>) -> Result<Permitted<'_>, Refusal> {
+    let entry = Arc::clone(call.entry());
     let connection = &entry.connection;
     if !connection.enabled {
         return Err(Refusal::new(
@@ -48,16 +48,18 @@ pub(super) fn authorize<'r>(call: &Call<'r>) -> Result<Permitted<'r>, Refusal> {
             ),
         ));
     }
+    let parts = call.parts;
+    let path = call.into_path()?;
     let path = if connection.allow_encoded_slash {
-        call.path().allowing_encoded_slash()
+        path.allowing_encoded_slash()
     } else {
-        call.path().without_encoded_slash().map_err(not_canonical)?
+        path.without_encoded_slash().map_err(not_canonical)?
     };
-    let method = Method::parse(call.parts.method.as_str().as_bytes());
+    let method = Method::parse(parts.method.as_str().as_bytes());
     match entry.routes.find(method, &path) {
         Lookup::Found(route) => Ok(Permitted {
-            parts: call.parts,
-            entry: Arc::clone(entry),
+            parts,
+            entry: Arc::clone(&entry),
             path,
             route,
         }),

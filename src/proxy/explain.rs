@@ -52,8 +52,8 @@ fn explain_parts(
     snapshot: &Snapshot,
 ) -> Result<Explanation, Refusal> {
     let addressed = identify::address(parts, allowed_hosts)?;
-    let call = identify::identify(&addressed, snapshot)?;
-    let permitted = authorize::authorize(&call)?;
+    let call = identify::identify(addressed, snapshot)?;
+    let permitted = authorize::authorize(call)?;
     let entry = permitted.entry();
     let connection = &entry.connection;
     let mut credential = Vec::new();

@@ -8,17 +8,17 @@ use http::{Method, Version};
 use super::code::Code;
 use super::glance::Glance;
 use super::refusal::Refusal;
-use crate::route::{CanonicalPath, NotCanonical};
+use crate::route::{CanonicalPath, NotCanonical, NotCanonicalReason};
 use crate::snapshot::{Entry, Snapshot};
 
 /// The longest target, in bytes.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
 
-/// A request that names a live connection with a canonical path.
+/// A request that names a live connection.
 pub(super) struct Call<'r> {
     pub(super) parts: &'r Parts,
     entry: Arc<Entry>,
-    path: CanonicalPath<'r>,
+    path: Result<CanonicalPath<'r>, Refusal>,
 }
 
 impl<'r> Call<'r> {
@@ -27,22 +27,22 @@ impl<'r> Call<'r> {
         &self.entry
     }
 
-    /// The path behind the connection's id.
-    pub(super) fn path(&self) -> CanonicalPath<'r> {
+    /// The path behind the connection's id, or why there is none: the connection has the first word.
+    pub(super) fn into_path(self) -> Result<CanonicalPath<'r>, Refusal> {
         self.path
     }
 }
 
-/// A request that could be read, and the path that it names.
+/// A request that could be read, and the path that it names; what is wrong with its encoded slashes is said only once the connection is known.
 pub(super) struct Addressed<'r> {
     parts: &'r Parts,
-    path: CanonicalPath<'r>,
+    path: Result<CanonicalPath<'r>, NotCanonical>,
 }
 
 impl Addressed<'_> {
     /// `GET /`: the request asks which connections there are.
     pub(super) fn asks_for_connections(&self) -> bool {
-        self.path.as_bytes() == b"/" && matches!(self.parts.method, Method::GET | Method::HEAD)
+        self.parts.uri.path() == "/" && matches!(self.parts.method, Method::GET | Method::HEAD)
     }
 }
 
@@ -59,37 +59,41 @@ pub(super) fn address<'r>(
     glance.refuse_large_head()?;
     glance.refuse_foreign_host(allowed_hosts)?;
     glance.refuse_browsers()?;
-    let path = CanonicalPath::parse(parts.uri.path().as_bytes()).map_err(not_canonical)?;
+    let path = match CanonicalPath::parse(parts.uri.path().as_bytes()) {
+        Err(error) if error.reason != NotCanonicalReason::EncodedSlashAtEdge => {
+            return Err(not_canonical(error));
+        }
+        path => path,
+    };
     Ok(Addressed { parts, path })
 }
 
 /// Finds the connection that the first segment names.
 pub(super) fn identify<'r>(
-    request: &Addressed<'r>,
+    request: Addressed<'r>,
     snapshot: &Snapshot,
 ) -> Result<Call<'r>, Refusal> {
-    let (id, rest) = request.path.split_first_segment();
+    let path = request.parts.uri.path();
+    let id = path.split('/').nth(1).unwrap_or_default();
     let live = |entry: &&Arc<Entry>| entry.connection.is_live();
-    let entry = std::str::from_utf8(id)
-        .ok()
-        .and_then(|id| snapshot.find(id))
-        .filter(live)
-        .ok_or_else(unknown)?;
-    let Some(path) = rest else {
-        let id = &entry.connection.id;
-        return Err(Refusal::new(
-            Code::RouteNotAllowed,
-            format!(
-                "`/{id}` names a connection but no path of its API; start the path with `/{id}/`."
-            ),
-        )
-        .listing_routes());
+    let entry = snapshot.find(id).filter(live).ok_or_else(unknown)?;
+    let path = match request.path {
+        Ok(path) => path.split_first_segment().1.ok_or_else(|| pathless(id)),
+        Err(error) => Err(not_canonical(error)),
     };
     Ok(Call {
         parts: request.parts,
         entry: Arc::clone(entry),
         path,
     })
+}
+
+fn pathless(id: &str) -> Refusal {
+    Refusal::new(
+        Code::RouteNotAllowed,
+        format!("`/{id}` names a connection but no path of its API; start the path with `/{id}/`."),
+    )
+    .listing_routes()
 }
 
 fn unknown() -> Refusal {

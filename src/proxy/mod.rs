@@ -105,12 +105,14 @@ impl Proxy {
                 &self.shared.published.current(),
             )));
         }
-        let call = identify::identify(&addressed, &self.shared.published.current())?;
+        let call = identify::identify(addressed, &self.shared.published.current())?;
         exchange.concerns(call.entry());
         watch.limit_exchange(call.entry().connection.caps.timeout.duration());
-        let permitted = authorize::authorize(&call)?;
+        let permitted = authorize::authorize(call)?;
         exchange.took_route(permitted.route());
-        let lane = self.client.lane(call.entry().key, &call.entry().connection);
+        let lane = self
+            .client
+            .lane(permitted.entry().key, &permitted.entry().connection);
         let terms = Terms {
             lane: &lane,
             exchange,

@@ -29,7 +29,8 @@ impl<'a> CanonicalPath<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotCanonical`] with the first reason found, from left to right.
+    /// [`NotCanonical`] with the first reason found, from left to right; an encoded slash at the
+    /// edge of its segment, which is a matter of encoded slashes, only where nothing else is wrong.
     pub fn parse(raw: &'a [u8]) -> Result<Self, NotCanonical> {
         let mut path = Self {
             raw,
@@ -41,6 +42,7 @@ impl<'a> CanonicalPath<'a> {
             return Err(NotCanonical::new(Reason::NoLeadingSlash, raw, 0));
         }
         let (mut start, mut escaped) = (1, false);
+        let mut edge = None;
         for (at, &byte) in raw.iter().enumerate().skip(1) {
             match class(byte) {
                 Class::Plain => {}
@@ -49,16 +51,16 @@ impl<'a> CanonicalPath<'a> {
                     return Err(NotCanonical::new(Reason::EmptySegment, raw, at));
                 }
                 Class::Slash => {
-                    path.admit_segment(start, at, escaped)?;
+                    keep_edge(path.admit_segment(start, at, escaped), &mut edge)?;
                     (start, escaped) = (at + 1, false);
                 }
                 Class::Refused(reason) => return Err(NotCanonical::new(reason, raw, at)),
             }
         }
         if start < raw.len() {
-            path.admit_segment(start, raw.len(), escaped)?;
+            keep_edge(path.admit_segment(start, raw.len(), escaped), &mut edge)?;
         }
-        Ok(path)
+        edge.map_or(Ok(path), Err)
     }
 
     /// Judges the segment `start..end`, which is not empty and holds plain bytes and escapes only.
@@ -167,6 +169,21 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
+/// Puts the first encoded slash at an edge aside, since another fault outweighs it.
+#[inline]
+fn keep_edge(
+    verdict: Result<(), NotCanonical>,
+    edge: &mut Option<NotCanonical>,
+) -> Result<(), NotCanonical> {
+    match verdict {
+        Err(found) if found.reason == Reason::EncodedSlashAtEdge => {
+            edge.get_or_insert(found);
+            Ok(())
+        }
+        verdict => verdict,
+    }
+}
+
 /// The text of a segment: borrowed unless it holds an escape. A bad escape, which no segment of a
 /// [`CanonicalPath`] holds, leaves the whole segment as it is, as Go does in patterns.
 #[must_use]
@@ -246,13 +263,17 @@ pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
     if !text.contains(&b'/') {
         return judge_piece(text);
     }
-    text.split(|&byte| byte == b'/')
-        .try_for_each(|piece| match judge_piece(piece) {
+    // A dot segment is one whatever stands around it; an edge is a matter of encoded slashes.
+    let mut edge = Ok(());
+    for piece in text.split(|&byte| byte == b'/') {
+        match judge_piece(piece) {
             Err(Reason::EmptySegment | Reason::EmptyBeforeSemicolon) => {
-                Err(Reason::EncodedSlashAtEdge)
+                edge = Err(Reason::EncodedSlashAtEdge);
             }
-            verdict => verdict,
-        })
+            verdict => verdict?,
+        }
+    }
+    edge
 }
 
 /// What stands before the first `;` decides, since some servers cut the rest off.

@@ -49,19 +49,36 @@ fn an_id_is_a_whole_segment() {
         "/crm%20/x",
         "/nope",
         "/crm~/x",
+        // An encoded slash is judged once the connection is known.
+        "/crm%2Fx",
+        "/crm%2F/x",
+        "/crm%2f",
+        "/%2Fcrm/x",
+        "/nope/a%2F",
+        "/nope/%2F",
     ] {
         let problem = agent.get(target).refused(404, "connection_not_found");
         assert_eq!(problem.connection, None, "{target}");
     }
     // F-70
-    for target in ["/crm%2Fx", "/crm%2F/x", "/%2Fcrm/x"] {
-        let problem = agent.get(target).problem();
-        assert!(matches!(problem.status, 400 | 404), "{target}: {problem:?}");
-    }
-    // F-70
     let reply =
         Agent::connect(&sidecar).exchange("GET / crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(reply.status, 400);
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn what_is_refused_behind_the_lookup_names_the_connection() {
+    let (up, sidecar) = world();
+    let mut agent = Agent::connect(&sidecar);
+    let pathless = agent.get("/crm").refused(403, "route_not_allowed");
+    assert_eq!(pathless.connection.as_deref(), Some("crm"));
+    assert_eq!(pathless.document["allowed_routes"], json!(["/{rest...}"]));
+    assert!(pathless.detail.contains("`/crm/`"), "{}", pathless.detail);
+    for target in ["/off", "/off/x", "/off/a%2Fb", "/off/a%2F"] {
+        let problem = agent.get(target).refused(403, "connection_disabled");
+        assert_eq!(problem.connection.as_deref(), Some("off"), "{target}");
+    }
     assert_eq!(up.sockets(), 0);
 }
 

@@ -299,7 +299,8 @@ fn a_segment_that_is_an_encoded_slash() {
         "/crm/%2F",
         "/crm/files/%2f",
     ] {
-        ask(&sidecar, path.as_bytes()).refused(400, "path_not_canonical");
+        let problem = ask(&sidecar, path.as_bytes()).refused(400, "path_not_canonical");
+        assert_eq!(problem.connection.as_deref(), Some("crm"), "{path}");
     }
     assert_eq!(up.sockets(), 0);
 }
