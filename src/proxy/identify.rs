@@ -8,7 +8,7 @@ use http::{Method, Version};
 use super::code::Code;
 use super::glance::Glance;
 use super::refusal::Refusal;
-use crate::route::{CanonicalPath, NotCanonical, NotCanonicalReason};
+use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
 use crate::snapshot::{Entry, Snapshot};
 
 /// The longest target, in bytes.
@@ -119,7 +119,9 @@ fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
         return Err(Refusal::new(
             Code::ConnectRefused,
             "egressd builds no tunnels. Use `http://<this host>/<connection id>/<path>` as the base URL instead of a proxy setting.",
-        ));
+        )
+        // RFC 9110 §15.5.6: a 405 says what would be allowed.
+        .allowing(MethodSet::ALL));
     }
     if parts.uri.scheme().is_some() {
         return Err(Refusal::new(
