@@ -79,25 +79,26 @@ pub(super) fn pass<'r>(
 
 /// Whether an agent's field of this name is dropped on this connection, whatever else the request says.
 fn is_dropped(name: &HeaderName, connection: &Connection) -> bool {
-    let sets = |spelling: &str| {
-        connection
+    let name = name.as_str();
+    // A configured name may hold underscores of its own.
+    if is_dropped_by_name(name, connection.allow_cookies)
+        || connection
             .injected_names()
-            .any(|set| set.as_str() == spelling)
-    };
-    if is_dropped_by_name(name.as_str(), connection.allow_cookies) || sets(name.as_str()) {
+            .any(|set| is_alike(set.as_str(), name))
+    {
         return true;
     }
-    if !name.as_str().contains('_') {
-        return false;
-    }
-    let other = name.as_str().replace('_', "-");
-    // A configured name may hold underscores of its own.
-    let sets_alike = || {
-        connection
-            .injected_names()
-            .any(|set| set.as_str().replace('_', "-") == other)
-    };
-    is_dropped_by_name(&other, connection.allow_cookies) || sets_alike()
+    name.contains('_') && is_dropped_by_name(&name.replace('_', "-"), connection.allow_cookies)
+}
+
+/// Whether two names are the same to a reader that takes `_` for `-`.
+fn is_alike(one: &str, other: &str) -> bool {
+    let dashed = |b: u8| if b == b'_' { b'-' } else { b };
+    one.len() == other.len()
+        && one
+            .bytes()
+            .zip(other.bytes())
+            .all(|(a, b)| dashed(a) == dashed(b))
 }
 
 /// The names that the agent's `Connection` header makes hop-by-hop.

@@ -75,6 +75,19 @@ fn a_static_header_is_ours_alone() {
             "{fields:?}"
         );
     }
+    // A name that is configured with underscores covers its twin with dashes.
+    let up = Upstream::echo();
+    let under = connection("under").allow("/").upstream(&up);
+    let under = under
+        .static_header("X_API_KEY", "k")
+        .header("X_Tenant", "t");
+    let dashed = (up, Sidecar::with(under).start());
+    let evil = b"X-API-Key: evil\r\nX_API_KEY: evil\r\nX-Tenant: evil\r\n";
+    let fields = sent(&dashed, "under", evil);
+    for (name, value) in [("x_api_key", "k"), ("x_tenant", "t")] {
+        assert_eq!(fields.all(name), [value], "{fields:?}");
+        assert!(fields.all(&name.replace('_', "-")).is_empty(), "{fields:?}");
+    }
     // F-97
     let fields = sent(&world, "key", b"Connection: x-api-key\r\n");
     assert_eq!(fields.all("x-api-key"), ["k"]);
