@@ -6,6 +6,7 @@ use http::header::USER_AGENT;
 use http::{HeaderName, Method, Response};
 
 use super::code::Code;
+use super::location::Asked;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
@@ -51,7 +52,13 @@ pub(super) async fn forward(
         .headers()
         .get(http::header::CONTENT_LENGTH)
         .cloned();
-    response_fields::scrub(response.headers_mut(), connection, permitted.path());
+    response_fields::scrub(response.headers_mut(), connection);
+    let asked = Asked {
+        connection,
+        parts,
+        path: permitted.path(),
+    };
+    asked.rewrite(response.headers_mut());
     if let Some(length) = content_length.filter(|_| parts.method == Method::HEAD) {
         response
             .headers_mut()

@@ -180,7 +180,7 @@ fn host_name(value: &str) -> Option<&str> {
     (port_is_legal && !host.is_empty() && host.bytes().all(legal)).then_some(host)
 }
 
-fn is_local(host: &str) -> bool {
+pub(super) fn is_local(host: &str) -> bool {
     let name = |suffix: &str| {
         host.len() >= suffix.len()
             && host

@@ -1,48 +1,149 @@
 //! `Location` and `Content-Location`: read against the upstream's URL, so that what an agent follows stays inside the connection or visibly leaves it.
 //!
 //! A reference is resolved as RFC 3986 §5.2 says. Inside the base URL it becomes `/<id>/…`; everywhere else, and wherever a client might
-//! normalise the path into something else, it becomes the absolute upstream URL, which no agent can follow through egressd.
+//! normalise the path into something else, it becomes the absolute upstream URL, which no agent can follow through egressd. A reference that
+//! names egressd itself, where it could only lead into another connection, is left out.
 
-use http::HeaderValue;
+use http::header::{CONTENT_LOCATION, HOST, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue};
 
+use super::glance::is_local;
 use crate::domain::Connection;
 use crate::route::CanonicalPath;
 
-/// The rewritten value, or `None` where it may stay as it is. `path` is the request's own path behind the connection's id.
-pub(super) fn rewrite(value: &[u8], connection: &Connection, path: &[u8]) -> Option<HeaderValue> {
-    let authority = connection.base_url.authority();
-    let (reference, suffix) = split_at_any(value, b"?#");
-    let target = match Reference::read(reference) {
-        Reference::Absolute {
-            authority: other,
-            path,
-        } if is_same(other, connection) => or_slash(path),
-        Reference::Absolute { .. } | Reference::OtherScheme => return None,
-        Reference::Network {
-            authority: other,
-            path,
-        } if is_same(other, connection) => or_slash(path),
-        Reference::Network {
-            authority: other,
-            path,
-        } => {
-            return HeaderValue::from_bytes(&[b"https://", other, path, suffix].concat()).ok();
+/// What was asked for: the references of the answer are relative to it.
+pub(super) struct Asked<'a> {
+    pub(super) connection: &'a Connection,
+    /// The agent's request.
+    pub(super) parts: &'a Parts,
+    /// Its path behind the connection's id.
+    pub(super) path: &'a [u8],
+}
+
+impl Asked<'_> {
+    /// Rewrites both fields, however often they stand there.
+    pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
+        for name in [LOCATION, CONTENT_LOCATION] {
+            if !headers.contains_key(&name) {
+                continue;
+            }
+            let given = headers.get_all(&name).iter();
+            let rewritten: Vec<_> = given.filter_map(|value| self.reference(value)).collect();
+            headers.remove(&name);
+            for value in rewritten {
+                headers.append(name.clone(), value);
+            }
         }
-        Reference::Path(absolute) if absolute.starts_with(b"/") => absolute.to_vec(),
-        Reference::Path(relative) => merge(connection.base_url.path().as_bytes(), path, relative),
-    };
-    let target = without_dot_segments(&target);
-    let local = inside(&target, connection)
-        .map(|rest| [b"/", connection.id.as_str().as_bytes(), rest, suffix].concat());
-    let rewritten =
-        local.unwrap_or_else(|| [b"https://", authority.as_bytes(), &target, suffix].concat());
-    HeaderValue::from_bytes(&rewritten).ok()
+    }
+
+    /// The value that the agent gets, or `None` where it gets none.
+    fn reference(&self, value: &HeaderValue) -> Option<HeaderValue> {
+        let connection = self.connection;
+        let authority = connection.base_url.authority();
+        let (reference, suffix) = split_at_any(value.as_bytes(), b"?#");
+        let target = match Reference::read(reference) {
+            Reference::Absolute {
+                authority: other,
+                path,
+            } if is_same(other, connection) => or_slash(path),
+            Reference::PlainHttp(rest) if self.leads_back(rest) => return None,
+            Reference::Absolute { .. } | Reference::PlainHttp(_) | Reference::OtherScheme => {
+                return Some(value.clone());
+            }
+            Reference::Network {
+                authority: other,
+                path,
+            } if is_same(other, connection) => or_slash(path),
+            Reference::Network {
+                authority: other,
+                path,
+            } => {
+                return HeaderValue::from_bytes(&[b"https://", other, path, suffix].concat()).ok();
+            }
+            Reference::Path(absolute) if absolute.starts_with(b"/") => absolute.to_vec(),
+            Reference::Path(relative) => {
+                merge(connection.base_url.path().as_bytes(), self.path, relative)
+            }
+        };
+        let target = without_dot_segments(&target);
+        let query = self.inherited_query(reference, suffix);
+        let local = inside(&target, connection).map(|rest| {
+            [
+                b"/",
+                connection.id.as_str().as_bytes(),
+                rest,
+                &query,
+                suffix,
+            ]
+            .concat()
+        });
+        let rewritten = local.unwrap_or_else(|| {
+            [b"https://", authority.as_bytes(), &target, &query, suffix].concat()
+        });
+        HeaderValue::from_bytes(&rewritten).ok()
+    }
+
+    /// RFC 3986 §5.2.2: a reference without path and query keeps the query of what was asked for.
+    fn inherited_query(&self, reference: &[u8], suffix: &[u8]) -> Vec<u8> {
+        let own = self.parts.uri.query().filter(|_| reference.is_empty());
+        own.filter(|_| !suffix.starts_with(b"?"))
+            .map_or_else(Vec::new, |query| [b"?", query.as_bytes()].concat())
+    }
+
+    /// Whether what follows `http:` may name egressd itself, as lenient clients read it (the URL Standard: backslashes are slashes, and with fewer
+    /// than two of them the reference is relative to where the agent is).
+    fn leads_back(&self, rest: &[u8]) -> bool {
+        let is_slash = |b: &&u8| matches!(b, b'/' | b'\\');
+        let slashes = rest.iter().take_while(is_slash).count();
+        let (authority, _) = split_at_any(rest.get(slashes..).unwrap_or_default(), b"/\\");
+        let at = authority.iter().rposition(|b| *b == b'@');
+        let authority = authority.get(at.map_or(0, |at| at + 1)..);
+        let Some(authority) = authority.and_then(|text| std::str::from_utf8(text).ok()) else {
+            return true;
+        };
+        let agents = self.parts.headers.get(HOST);
+        let agents = agents.and_then(|host| host.to_str().ok()).unwrap_or("");
+        let (host, port) = host_and_port(authority);
+        slashes < 2
+            || authority.eq_ignore_ascii_case(agents)
+            || (may_be_local(host) && (port == host_and_port(agents).1 || port.is_none()))
+    }
+}
+
+/// The port is 80 where none is written, and `None` where it is no number.
+fn host_and_port(authority: &str) -> (&str, Option<u16>) {
+    match authority.rsplit_once(':') {
+        Some((host, "")) => (host, Some(80)),
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()),
+        Some(_) | None => (authority, Some(80)),
+    }
+}
+
+/// Whether a client could take the host for a loopback address: only a plain name and a plain address that is none are above suspicion.
+fn may_be_local(host: &str) -> bool {
+    if is_local(host) {
+        return true;
+    }
+    let literal = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    if let Ok(address) = literal.unwrap_or(host).parse::<std::net::IpAddr>() {
+        return address.to_canonical().is_unspecified();
+    }
+    let last = host.trim_end_matches('.').rsplit('.').next();
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    !host.bytes().all(is_plain)
+        || last.is_none_or(|label| !label.starts_with(|c: char| c.is_ascii_alphabetic()))
+        || is_local(host.trim_end_matches('.'))
 }
 
 enum Reference<'a> {
     /// `https://authority/path`
     Absolute { authority: &'a [u8], path: &'a [u8] },
-    /// `http://…`, `data:…`
+    /// What follows `http:`.
+    PlainHttp(&'a [u8]),
+    /// `data:…`
     OtherScheme,
     /// `//authority/path`
     Network { authority: &'a [u8], path: &'a [u8] },
@@ -58,6 +159,11 @@ impl<'a> Reference<'a> {
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
         if is_scheme && rest.starts_with(b":") {
+            if let Some(rest) = rest.strip_prefix(b":")
+                && before.eq_ignore_ascii_case(b"http")
+            {
+                return Self::PlainHttp(rest);
+            }
             return match rest.strip_prefix(b"://") {
                 Some(rest) if before.eq_ignore_ascii_case(b"https") => {
                     let (authority, path) = split_at_any(rest, b"/");

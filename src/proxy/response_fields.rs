@@ -1,9 +1,8 @@
 //! Which of the upstream's header fields go down.
 
-use http::header::{CONNECTION, CONTENT_LOCATION, LOCATION};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName};
 
-use super::location;
 use super::refusal::X_REQUEST_ID;
 use crate::domain::Connection;
 
@@ -33,8 +32,8 @@ fn is_dropped(name: &str, allow_cookies: bool) -> bool {
     }
 }
 
-/// Takes out what may not pass and rewrites what points into the upstream. `path` is the request's, behind the connection's id.
-pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection, path: &[u8]) {
+/// Takes out what may not pass.
+pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) {
     let nominated = nominated(headers);
     let dropped: Vec<HeaderName> = headers
         .keys()
@@ -45,13 +44,6 @@ pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection, path: &[u8
         .collect();
     for name in dropped {
         headers.remove(name);
-    }
-    for name in [LOCATION, CONTENT_LOCATION] {
-        if let Some(value) = headers.get_mut(&name)
-            && let Some(rewritten) = location::rewrite(value.as_bytes(), connection, path)
-        {
-            *value = rewritten;
-        }
     }
     debug_assert!(!headers.contains_key(X_REQUEST_ID));
 }

@@ -172,6 +172,52 @@ fn redirects_are_passed_on_and_resolved() {
 }
 
 #[test]
+fn no_reference_leads_into_another_connection() {
+    let up = Upstream::answer(|request| {
+        let location = request.fields.one("x-location").unwrap_or_default();
+        format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nLocation: /base/a\r\nLocation: /erp/x\r\nContent-Length: 0\r\n\r\n"
+        )
+    });
+    let crm = connection("crm").allow("/").upstream_at(&up, "/base");
+    let sidecar = Sidecar::with(crm).start();
+    let (host, own) = (up.address(), sidecar.address());
+    let port = own.port();
+    let ask = |given: &str| {
+        let request =
+            format!("GET /crm/a?q HTTP/1.1\r\nHost: {own}\r\nX-Location: {given}\r\n\r\n");
+        let reply = Agent::connect(&sidecar).exchange(request);
+        reply.expect(302).fields.all("location")
+    };
+    let second = ["/crm/a".to_owned(), format!("https://{host}/erp/x")];
+    for given in [
+        "http:/erp/x".to_owned(),
+        "HTTP:erp/x".to_owned(),
+        "http:\\erp".to_owned(),
+        format!("http://{own}/erp/x"),
+        format!("http:///{own}/erp/x"),
+        format!("http://u@localhost:{port}/erp/x"),
+        format!("http:\\\\[::1]:{port}\\erp"),
+        format!("http://2130706433:{port}/erp"),
+        format!("http://0.0.0.0:{port}/erp"),
+        format!("http://erp.localhost.:{port}?x"),
+    ] {
+        assert_eq!(ask(&given), second, "{given}");
+    }
+    for given in [
+        format!("http://{host}/base/x"),
+        "http://localhost/erp/x".to_owned(),
+        format!("http://example.com:{port}/erp/x"),
+        format!("http://10.1.2.3:{port}/erp/x"),
+    ] {
+        assert_eq!(ask(&given).first(), Some(&given));
+    }
+    for (given, seen) in [("#f", "/crm/a?q#f"), ("?r", "/crm/a?r"), ("a", "/crm/a")] {
+        assert_eq!(ask(given).first().map(String::as_str), Some(seen));
+    }
+}
+
+#[test]
 fn fields_that_never_come_down() {
     // F-129
     let names = [
