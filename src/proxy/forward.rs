@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::USER_AGENT;
-use http::{HeaderName, Method, Response};
+use http::{HeaderName, Method, Response, StatusCode};
 
 use super::code::Code;
 use super::location::Asked;
@@ -59,7 +59,9 @@ pub(super) async fn forward(
         path: permitted.path(),
     };
     asked.rewrite(response.headers_mut());
-    if let Some(length) = content_length.filter(|_| parts.method == Method::HEAD) {
+    // RFC 9110 §8.6: a 204 has no length, whatever the method.
+    let keeps_length = parts.method == Method::HEAD && response.status() != StatusCode::NO_CONTENT;
+    if let Some(length) = content_length.filter(|_| keeps_length) {
         response
             .headers_mut()
             .insert(http::header::CONTENT_LENGTH, length);

@@ -22,6 +22,18 @@ fn a_length_that_is_no_body() {
 }
 
 #[test]
+fn no_content_has_no_length() {
+    // F-127
+    let up = Upstream::reply("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n");
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..2 {
+        let reply = agent.request("HEAD", "/crm/x", &[], b"");
+        assert_eq!(reply.expect(204).fields.one("content-length"), None);
+    }
+}
+
+#[test]
 fn a_head_reply_may_leave_the_length_out() {
     let up = Upstream::reply(ok("", ""));
     let sidecar = before(&up);
