@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{Exit, Streams, misconfigured};
 use crate::config::{Environment, LoadOptions, load};
-use crate::proxy::explain::{Explanation, explain};
+use crate::proxy::explain::{Explained, Explanation, explain};
 use crate::proxy::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
@@ -48,7 +48,15 @@ impl Explain {
                 refused(&refusal, streams)?;
                 Ok(Exit::No)
             }
-            Ok(Ok(explanation)) => {
+            Ok(Ok(Explained::Listing)) => {
+                writeln!(streams.out, "allowed")?;
+                writeln!(
+                    streams.out,
+                    "  answered by egressd with the list of connections"
+                )?;
+                Ok(Exit::Good)
+            }
+            Ok(Ok(Explained::Forwarded(explanation))) => {
                 allowed(&self.method, &explanation, streams)?;
                 Ok(Exit::Good)
             }

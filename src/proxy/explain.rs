@@ -6,9 +6,11 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Uri};
 
+use super::identify::not_canonical;
 use super::refusal::Refusal;
 use super::{authorize, forward, identify, request_fields};
 use crate::credential;
+use crate::route::CanonicalPath;
 use crate::snapshot::Snapshot;
 
 /// What would become of a request that is allowed.
@@ -35,23 +37,37 @@ pub enum NoRequest {
     Target,
 }
 
+/// What becomes of a request that is not refused.
+#[derive(Debug)]
+pub enum Explained {
+    /// It goes to an upstream.
+    Forwarded(Box<Explanation>),
+    /// egressd itself answers it with the list of connections.
+    Listing,
+}
+
 /// Explains `METHOD target`, where the target is as an agent has it: `/id/path` or `http://127.0.0.1:8080/id/path`.
 pub fn explain(
     method: &str,
     target: &str,
     allowed_hosts: &[String],
     snapshot: &Snapshot,
-) -> Result<Result<Explanation, Refusal>, NoRequest> {
-    let parts = parts(method, target)?;
-    Ok(explain_parts(&parts, allowed_hosts, snapshot))
+) -> Result<Result<Explained, Refusal>, NoRequest> {
+    Ok(match parts(method, target)? {
+        Ok(parts) => explain_parts(&parts, allowed_hosts, snapshot),
+        Err(refusal) => Err(refusal),
+    })
 }
 
 fn explain_parts(
     parts: &Parts,
     allowed_hosts: &[String],
     snapshot: &Snapshot,
-) -> Result<Explanation, Refusal> {
+) -> Result<Explained, Refusal> {
     let addressed = identify::address(parts, allowed_hosts)?;
+    if addressed.asks_for_connections() {
+        return Ok(Explained::Listing);
+    }
     let call = identify::identify(addressed, snapshot)?;
     let permitted = authorize::authorize(call)?;
     let entry = permitted.entry();
@@ -66,16 +82,17 @@ fn explain_parts(
         .chain(credential.iter().map(|field| field.name));
     let ours = [HOST, super::refusal::X_REQUEST_ID];
     let pattern = entry.routes.patterns().get(permitted.route());
-    Ok(Explanation {
+    Ok(Explained::Forwarded(Box::new(Explanation {
         connection: connection.id.to_string(),
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
         upstream_url: format!("https://{}{target}", connection.base_url.authority()),
         added: ours.iter().chain(set).map(ToString::to_string).collect(),
         dropped: request_fields::dropped_names(connection),
-    })
+    })))
 }
 
-fn parts(method: &str, target: &str) -> Result<Parts, NoRequest> {
+/// A path that hyper's parser would refuse with an empty body gets the words of the canonical path instead.
+fn parts(method: &str, target: &str) -> Result<Result<Parts, Refusal>, NoRequest> {
     let method = Method::from_bytes(method.as_bytes()).map_err(|_| NoRequest::Method)?;
     let (host, path) = match target.strip_prefix("http://") {
         Some(rest) => rest
@@ -84,15 +101,20 @@ fn parts(method: &str, target: &str) -> Result<Parts, NoRequest> {
         None => ("localhost", target),
     };
     let path = if path.is_empty() { "/" } else { path };
-    if !path.starts_with('/') {
-        return Err(NoRequest::Target);
-    }
+    let Ok(uri) = Uri::try_from(path) else {
+        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let error = CanonicalPath::parse(path.as_bytes()).err();
+        let error = error.filter(|_| path.starts_with('/'));
+        return error.map_or(Err(NoRequest::Target), |error| {
+            Ok(Err(not_canonical(error)))
+        });
+    };
     let mut request = Request::new(());
     *request.method_mut() = method;
-    *request.uri_mut() = Uri::try_from(path).map_err(|_| NoRequest::Target)?;
+    *request.uri_mut() = uri;
     let host = HeaderValue::from_str(host).map_err(|_| NoRequest::Target)?;
     request.headers_mut().insert(HOST, host);
-    Ok(request.into_parts().0)
+    Ok(Ok(request.into_parts().0))
 }
 
 impl std::fmt::Display for NoRequest {

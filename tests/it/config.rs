@@ -2,6 +2,7 @@
 
 mod check;
 mod credentials;
+mod explain;
 mod faults;
 mod limits;
 mod schema;

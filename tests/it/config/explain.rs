@@ -1,0 +1,92 @@
+//! The `explain` command: the very answers of the proxy, without a socket, and no secret among them.
+
+use egressd::cli::Exit;
+
+use super::world::World;
+
+const DEFINITION: &str = r#"
+name: connections/crm
+connection_details:
+  http:
+    base_url: https://api.example.com/base
+    allowed_routes: ["GET /users/{id}", "POST /users/"]
+    headers: {X-Tenant: acme-canary}
+    bearer_token: {token: {env: TOKEN}}
+"#;
+
+/// Method and target, how it ends, and what is said.
+const ROWS: &[(&str, Exit, &str)] = &[
+    (
+        "GET /crm/users/1?q",
+        Exit::Good,
+        "GET https://api.example.com/base/users/1?q",
+    ),
+    (
+        "HEAD /crm/users/1",
+        Exit::Good,
+        "pattern     GET /users/{id}",
+    ),
+    (
+        "GET http://127.0.0.1:8080/crm/users/1",
+        Exit::Good,
+        "x-tenant, authorization",
+    ),
+    ("GET /", Exit::Good, "list of connections"),
+    (
+        "GET http://localhost:8080",
+        Exit::Good,
+        "list of connections",
+    ),
+    ("POST /", Exit::No, "404 connection_not_found"),
+    ("GET /crm", Exit::No, "403 route_not_allowed"),
+    ("GET /crm/other", Exit::No, "403 route_not_allowed"),
+    (
+        "PUT /crm/users/1",
+        Exit::No,
+        "allowed methods: GET, HEAD, POST",
+    ),
+    ("GET /nope/a%2Fb", Exit::No, "404 connection_not_found"),
+    ("GET /crm/users/a%2F", Exit::No, "400 path_not_canonical"),
+    ("GET /nope/../x", Exit::No, "400 path_not_canonical"),
+    (
+        "GET http://evil.example/crm/users/1",
+        Exit::No,
+        "421 host_not_allowed",
+    ),
+    (
+        "GET https://evil.example/crm/users/1",
+        Exit::No,
+        "400 forward_proxy_refused",
+    ),
+    ("CONNECT evil.example:443", Exit::No, "405 connect_refused"),
+    ("OPTIONS *", Exit::No, "400 malformed_request"),
+    // hyper's parser refuses this one, with an empty body.
+    ("GET /crm/users/a<b?c", Exit::No, "400 path_not_canonical"),
+    ("G(T /crm/users/1", Exit::Usage, ""),
+    ("GET crm/users/1", Exit::Usage, ""),
+];
+
+#[test]
+fn explain_says_what_the_proxy_would_say() {
+    let world = World::new()
+        .file("egressd.yaml", "connections: [crm.yaml]")
+        .file("crm.yaml", DEFINITION)
+        .variable("TOKEN", "token-canary");
+    let config = world.path("egressd.yaml");
+    let config = config.to_str().unwrap();
+    let long = format!("/crm/users/{}", "a".repeat(9000));
+    let explained = |method: &str, target: &str| {
+        let ran = world.run(&["explain", "--config", config, method, target]);
+        let all = format!("{}{}", ran.out, ran.err);
+        assert!(!all.contains("canary"), "{all}");
+        ran
+    };
+    for (request, exit, says) in ROWS.iter().copied() {
+        let (method, target) = request.split_once(' ').unwrap();
+        let ran = explained(method, target);
+        assert_eq!(ran.exit, exit, "{request}: {} {}", ran.out, ran.err);
+        assert!(ran.out.contains(says), "{request}: {}", ran.out);
+    }
+    let ran = explained("GET", &long);
+    assert!(ran.out.contains("414 target_too_long"), "{}", ran.out);
+}
