@@ -84,13 +84,13 @@ struct Http {
     /// The API needs no credential.
     no_auth: Option<NoAuth>,
     /// Key of the `X-Webhook-Signature` on requests with a body.
-    #[schemars(schema_with = "secret")]
+    #[schemars(schema_with = "secret", default)]
     webhook_signing_secret: Option<String>,
     /// Largest response body, in bytes.
-    #[schemars(schema_with = "response_cap")]
+    #[schemars(schema_with = "response_cap", default = "default_response_cap")]
     max_response_size_bytes: Option<u64>,
     /// How long one exchange may take, in seconds.
-    #[schemars(schema_with = "timeout")]
+    #[schemars(schema_with = "timeout", default = "default_timeout")]
     timeout_seconds: Option<u64>,
     /// Ranges of addresses that are not public and may be dialled all the same.
     allowed_private_cidrs: Option<Vec<String>>,
@@ -101,7 +101,7 @@ struct Http {
     /// Whether responses are searched for the credential.
     reflection_guard: Option<bool>,
     /// Requests at once.
-    #[schemars(schema_with = "concurrency_cap")]
+    #[schemars(schema_with = "concurrency_cap", default = "default_concurrency_cap")]
     max_concurrent_requests: Option<u64>,
     /// Protocol towards the API.
     http2: Option<Http2>,
@@ -197,27 +197,39 @@ fn secret_map(generator: &mut SchemaGenerator) -> Schema {
 }
 
 /// A number, or its digits in quotes as proto-JSON writes an int64.
-fn whole_number(max: u64, default: u64) -> Schema {
+fn whole_number(max: u64) -> Schema {
     json_schema!({
         "anyOf": [
             {"type": "integer", "minimum": 1, "maximum": max},
             {"type": "string", "pattern": "^[0-9]+$"},
         ],
-        "default": default,
     })
 }
 
+// schemars takes a field with a schema of its own for required, whatever its type, unless a default is named.
+
 fn response_cap(_: &mut SchemaGenerator) -> Schema {
-    whole_number(ResponseCap::MAX, ResponseCap::MAX)
+    whole_number(ResponseCap::MAX)
+}
+
+fn default_response_cap() -> Option<u64> {
+    Some(ResponseCap::MAX)
 }
 
 fn timeout(_: &mut SchemaGenerator) -> Schema {
-    whole_number(Timeout::MAX_SECONDS, Timeout::DEFAULT_SECONDS)
+    whole_number(Timeout::MAX_SECONDS)
+}
+
+fn default_timeout() -> Option<u64> {
+    Some(Timeout::DEFAULT_SECONDS)
 }
 
 fn concurrency_cap(_: &mut SchemaGenerator) -> Schema {
-    let default = ConcurrencyCap::default().requests();
-    whole_number(ConcurrencyCap::MAX, default as u64)
+    whole_number(ConcurrencyCap::MAX)
+}
+
+fn default_concurrency_cap() -> Option<u64> {
+    Some(ConcurrencyCap::default().requests() as u64)
 }
 
 /// The schema, draft 2020-12, of a file that holds one connection or `connections: [...]`.
@@ -269,6 +281,9 @@ fn finish(schema: &mut Value) {
 
 /// An optional field may be absent, not `null`.
 fn no_null(object: &mut Map<String, Value>) {
+    if object.get("default") == Some(&Value::Null) {
+        object.remove("default");
+    }
     if let Some(Value::Array(types)) = object.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {

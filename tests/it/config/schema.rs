@@ -94,6 +94,17 @@ fn what_the_schema_admits_the_loader_reads() {
         json!({"connections": [good()]}),
         json!({"connections": []}),
     ];
+    // Every field that may be absent.
+    for (pointer, needed) in [
+        ("", "name connection_details"),
+        (HTTP, "base_url allowed_routes no_auth"),
+    ] {
+        for name in good().pointer(pointer).unwrap().as_object().unwrap().keys() {
+            if !needed.split(' ').any(|needed| needed == name) {
+                documents.push(with(pointer, name, Value::Null));
+            }
+        }
+    }
     for (kind, value) in auths() {
         let mut document = with(HTTP, "no_auth", Value::Null);
         document.pointer_mut(HTTP).unwrap()[kind] = value;
