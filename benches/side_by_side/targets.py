@@ -6,6 +6,7 @@ The job, the same for all: keep-alive HTTP/1.1 in on loopback; `GET /v1/items/{i
 A new peer is one function here.
 """
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,14 +102,16 @@ backend api
     return ["haproxy", "-db", "-f", path]
 
 
-def egressd(job, access="refused"):
-    """The release build with every safety feature on."""
+def egressd(job, access="refused", patterns=2):
+    """The release build with every safety feature on. Patterns beyond the two that are asked for stand beside them in the table."""
+    routes = ["GET /v1/items/{id}", "POST /v1/sink"]
+    routes += [f"GET /v1/things{n}/{{id}}/parts" for n in range(patterns - len(routes))]
     home = f"egressd-{job.port}"
     job.world.file(f"{home}/connections/api-id.yaml", f"""
 connection_details:
   http:
     base_url: https://127.0.0.1:{job.upstream}
-    allowed_routes: ["GET /v1/items/{{id}}", "POST /v1/sink"]
+    allowed_routes: {json.dumps(routes)}
     bearer_token: {{token: {SECRET}}}
     max_response_size_bytes: 10485760
     timeout_seconds: 30
@@ -129,7 +132,24 @@ def egressd_log_all(job):
     return egressd(job, access="all")
 
 
-TARGETS = {"nginx": nginx, "haproxy": haproxy, "egressd": egressd, "egressd-log-all": egressd_log_all}
+def egressd_10_patterns(job):
+    """egressd with 10 patterns in the connection, for comparison with the next."""
+    return egressd(job, patterns=10)
+
+
+def egressd_10k_patterns(job):
+    """egressd with 10,000 patterns in the connection: a request must not cost more."""
+    return egressd(job, patterns=10_000)
+
+
+TARGETS = {
+    "nginx": nginx,
+    "haproxy": haproxy,
+    "egressd": egressd,
+    "egressd-log-all": egressd_log_all,
+    "egressd-10": egressd_10_patterns,
+    "egressd-10k": egressd_10k_patterns,
+}
 PEERS = ("nginx", "haproxy")  # what a ratio is taken against: the better of these in the same round
 
 
