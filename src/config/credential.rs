@@ -128,6 +128,9 @@ fn oauth_client_credentials(
     let params = object
         .take("extra_params")
         .map(|field| extra_params(&field));
+    let client_auth = object
+        .take("client_auth")
+        .map(|field| field.choice(&[("basic", ClientAuth::Basic), ("body", ClientAuth::Body)]));
     object.finish();
     field.push(not_yet_supported(field, "OAuth client credentials are"));
     let url = url.and_then(|field| token_url(&field.public(), holes));
@@ -140,7 +143,7 @@ fn oauth_client_credentials(
             client_secret: secret?,
             scopes: scopes.map_or(Some(None), |scopes| scopes.map(Some))?,
             extra_params: params.unwrap_or_else(|| Some(Vec::new()))?,
-            client_auth: ClientAuth::default(),
+            client_auth: client_auth.unwrap_or_else(|| Some(ClientAuth::default()))?,
         },
     )))
 }

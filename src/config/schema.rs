@@ -129,6 +129,15 @@ struct OauthClientCredentials {
     scopes: Option<String>,
     /// Further parameters of the token request.
     extra_params: Option<BTreeMap<String, String>>,
+    /// Where the client's id and secret go; `basic` falls back to `body`.
+    client_auth: Option<ClientAuth>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum ClientAuth {
+    Basic,
+    Body,
 }
 
 #[derive(JsonSchema)]

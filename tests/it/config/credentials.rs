@@ -186,7 +186,13 @@ fn oauth() {
             &format!("oauth_client_credentials.extra_params.{name}"),
         );
     }
-    let good = "{token_url: https://h/t, client_id: a, client_secret: b, scopes: a b, extra_params: {audience: https://a}}";
+    refuses_auth(
+        "oauth_client_credentials",
+        "{token_url: https://h/t, client_id: a, client_secret: b, client_auth: post}",
+        "unknown_value",
+        "oauth_client_credentials.client_auth",
+    );
+    let good = "{token_url: https://h/t, client_id: a, client_secret: b, scopes: a b, client_auth: basic, extra_params: {audience: https://a}}";
     let world = World::new().file(
         "a.yaml",
         connection(&[("no_auth", "-"), ("oauth_client_credentials", good)]),

@@ -64,7 +64,7 @@ fn auths() -> Vec<(&'static str, Value)> {
     vec![
         (
             "oauth_client_credentials",
-            json!({"token_url": "https://h/t", "client_id": "a", "client_secret": {"file": "key"}, "scopes": "a", "extra_params": {"audience": "x"}}),
+            json!({"token_url": "https://h/t", "client_id": "a", "client_secret": {"file": "key"}, "scopes": "a", "extra_params": {"audience": "x"}, "client_auth": "body"}),
         ),
         ("bearer_token", json!({"token": {"file": "key"}})),
         ("basic_auth", json!({"username": "u", "password": "p"})),
