@@ -43,7 +43,7 @@ pub(in crate::config) fn settings(
         layers: read.layers,
         problems: read.problems,
     };
-    let proxy = proxy(read.section(&mut top, "proxy"));
+    let proxy = proxy(read.section(&mut top, "proxy"), read.around.directory);
     let management = management(read.section(&mut top, "management"), read);
     let egress = egress(read.section(&mut top, "egress"), read.around.directory);
     let log = log(read.section(&mut top, "log"));
@@ -81,20 +81,25 @@ impl<'a> Read<'a> {
     }
 }
 
-fn proxy(mut section: Section<'_>) -> Option<ProxySettings> {
+fn proxy(mut section: Section<'_>, directory: &Path) -> Option<ProxySettings> {
     let anywhere = section.leaf("allow_non_loopback");
     let anywhere = anywhere.map_or(Some(false), |field| field.boolean());
-    let listen = listen(&mut section, "127.0.0.1:8080", 1, |field, address| {
-        let open = address.is_local() || anywhere != Some(false);
-        if !open {
-            let message = format!(
-                "{} can be reached from other machines",
-                quoted(&address.to_string())
-            );
-            field.report("non_loopback", message, LOOPBACK_REMEDY);
-        }
-        open
-    });
+    let listen = listen(
+        &mut section,
+        directory,
+        ("127.0.0.1:8080", 1),
+        |field, address| {
+            let open = address.is_local() || anywhere != Some(false);
+            if !open {
+                let message = format!(
+                    "{} can be reached from other machines",
+                    quoted(&address.to_string())
+                );
+                field.report("non_loopback", message, LOOPBACK_REMEDY);
+            }
+            open
+        },
+    );
     let allowed_hosts = section.leaf("allowed_hosts").map(|field| hosts(&field));
     let workers = number(&mut section, "workers", (0, 1024, 0));
     let max_connections = number(&mut section, "max_connections", (1, MANY, 4096));
@@ -140,18 +145,24 @@ fn management(mut section: Section<'_>, read: &Read<'_>) -> Option<ManagementSet
     nested.finish();
     let wanted = written || username.is_some() || password.is_some();
     let basic_auth = basic_auth(username, password, read, wanted);
-    let listen = listen(&mut section, "127.0.0.1:8081", 0, |field, address| {
-        let guarded = address.is_local() || wanted;
-        if !guarded {
-            let message = format!(
-                "{} can be reached from other machines",
-                quoted(&address.to_string())
-            );
-            let remedy = "set `management.basic_auth`, or listen on 127.0.0.1, [::1] or unix:/path";
-            field.report("non_loopback", message, remedy);
-        }
-        guarded
-    });
+    let listen = listen(
+        &mut section,
+        read.around.directory,
+        ("127.0.0.1:8081", 0),
+        |field, address| {
+            let guarded = address.is_local() || wanted;
+            if !guarded {
+                let message = format!(
+                    "{} can be reached from other machines",
+                    quoted(&address.to_string())
+                );
+                let remedy =
+                    "set `management.basic_auth`, or listen on 127.0.0.1, [::1] or unix:/path";
+                field.report("non_loopback", message, remedy);
+            }
+            guarded
+        },
+    );
     section.finish();
     Some(ManagementSettings {
         listen: listen?,
@@ -268,8 +279,8 @@ fn seconds(
 
 fn listen(
     section: &mut Section<'_>,
-    default: &str,
-    least: usize,
+    directory: &Path,
+    (default, least): (&str, usize),
     admits: impl Fn(&Field<'_>, &Listen) -> bool,
 ) -> Option<Vec<Listen>> {
     let Some(field) = section.leaf("listen") else {
@@ -287,7 +298,7 @@ fn listen(
     let mut addresses: Vec<Listen> = Vec::with_capacity(items.len());
     let mut whole = true;
     for item in &items {
-        let Some(address) = address(item).filter(|address| admits(item, address)) else {
+        let Some(address) = address(item, directory).filter(|address| admits(item, address)) else {
             whole = false;
             continue;
         };
@@ -301,18 +312,18 @@ fn listen(
     whole.then_some(addresses)
 }
 
-fn address(field: &Field<'_>) -> Option<Listen> {
+fn address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
     /// `sun_path` holds 108 bytes, the last of which is NUL.
     const MAX_PATH: usize = 107;
     let text = field.text()?;
     if let Some(path) = text.strip_prefix("unix:") {
-        let path = Path::new(path);
-        if path.is_absolute() && path.as_os_str().len() <= MAX_PATH {
-            return Some(Listen::Unix(path.to_owned()));
+        let whole = directory.join(path);
+        if !path.is_empty() && whole.as_os_str().len() <= MAX_PATH {
+            return Some(Listen::Unix(whole));
         }
         let message = format!(
-            "{} is no absolute path of at most {MAX_PATH} bytes",
-            quoted(text)
+            "{} is no path of at most {MAX_PATH} bytes",
+            quoted(&format!("unix:{}", whole.display()))
         );
         field.report(
             "invalid_address",

@@ -91,6 +91,16 @@ shutdown: {grace_period_seconds: 13}
 ";
 
 #[test]
+fn a_socket_path_is_relative_to_the_settings_file() {
+    let world = world("proxy: {listen: ['unix:agent.sock']}\nmanagement: {listen: ['unix:/m']}")
+        .file("connections/a.yaml", connection(&[]));
+    let settings = loaded(&world).settings;
+    let beside = Listen::Unix(world.path("agent.sock"));
+    assert_eq!(settings.proxy.listen, [beside]);
+    assert_eq!(settings.management.listen, [Listen::Unix("/m".into())]);
+}
+
+#[test]
 fn every_field_in_both_spellings() {
     let camel = camel_case(EVERY);
     for text in [EVERY, &camel] {

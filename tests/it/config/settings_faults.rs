@@ -43,7 +43,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "proxy.listen[0]",
     ),
     (
-        "proxy: {listen: ['unix:a.sock']}",
+        "proxy: {listen: ['unix:']}",
         "invalid_address",
         "proxy.listen[0]",
     ),
