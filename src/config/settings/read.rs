@@ -353,11 +353,14 @@ fn hosts(field: &Field<'_>) -> Option<Vec<String>> {
 fn host(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    let address = text.parse::<std::net::Ipv6Addr>().is_ok()
-        || text
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    let address = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    if text.parse::<std::net::Ipv6Addr>().is_ok() {
+        // As a `Host` field has it.
+        return Some(format!("[{}]", text.to_ascii_lowercase()));
+    }
     if address || (!text.is_empty() && text.len() <= 253 && text.bytes().all(legal)) {
         return Some(text.to_ascii_lowercase());
     }

@@ -101,6 +101,14 @@ fn a_socket_path_is_relative_to_the_settings_file() {
 }
 
 #[test]
+fn an_ipv6_host_is_allowed_as_a_host_field_writes_it() {
+    let world = world("proxy: {allowed_hosts: ['FD00::1', '[fd00::2]']}")
+        .file("connections/a.yaml", connection(&[]));
+    let settings = loaded(&world).settings;
+    assert_eq!(settings.proxy.allowed_hosts, ["[fd00::1]", "[fd00::2]"]);
+}
+
+#[test]
 fn every_field_in_both_spellings() {
     let camel = camel_case(EVERY);
     for text in [EVERY, &camel] {
