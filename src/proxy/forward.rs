@@ -57,6 +57,7 @@ pub(super) async fn forward(
         connection,
         parts,
         path: permitted.path(),
+        client,
     };
     asked.rewrite(response.headers_mut());
     // RFC 9110 §8.6: a 204 has no length, whatever the method.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use super::glance::is_local;
 use crate::domain::Connection;
 use crate::route::CanonicalPath;
+use crate::upstream::Client;
 
 /// What was asked for: the references of the answer are relative to it.
 pub(super) struct Asked<'a> {
@@ -19,6 +20,8 @@ pub(super) struct Asked<'a> {
     pub(super) parts: &'a Parts,
     /// Its path behind the connection's id.
     pub(super) path: &'a [u8],
+    /// Knows where egressd itself listens.
+    pub(super) client: &'a Client,
 }
 
 impl Asked<'_> {
@@ -105,9 +108,11 @@ impl Asked<'_> {
         let agents = self.parts.headers.get(HOST);
         let agents = agents.and_then(|host| host.to_str().ok()).unwrap_or("");
         let (host, port) = host_and_port(authority);
+        // The agent's own port is another one where ports are mapped.
+        let is_ours = |port| self.client.listens_on(port) || host_and_port(agents).1 == Some(port);
         slashes < 2
             || authority.eq_ignore_ascii_case(agents)
-            || (may_be_local(host) && (port == host_and_port(agents).1 || port.is_none()))
+            || (may_be_local(host) && port.is_none_or(is_ours))
     }
 }
 

@@ -192,6 +192,11 @@ impl Client {
         }
     }
 
+    /// Whether this process listens on the port, on whatever address.
+    pub fn listens_on(&self, port: u16) -> bool {
+        self.dialer.listens_on(port)
+    }
+
     /// Closes sockets that were idle for too long, or that the upstream has closed. To be called now and then.
     pub fn sweep(&self) {
         let lanes: Vec<_> = self

@@ -109,6 +109,11 @@ impl Dialer {
         }
     }
 
+    /// Whether this process listens on the port, on whatever address.
+    pub fn listens_on(&self, port: u16) -> bool {
+        self.own_listeners.iter().any(|own| own.port() == port)
+    }
+
     /// Opens a TLS session. A server that has only HTTP/2 is dialled a second time, and remembered as such.
     pub async fn dial(&self, target: &Target) -> Result<Dialled, Failure> {
         let Some((name, offers)) = &target.tls else {

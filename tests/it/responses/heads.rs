@@ -224,6 +224,10 @@ fn no_reference_leads_into_another_connection() {
     ] {
         assert_eq!(ask(&given).first(), Some(&given));
     }
+    // A `Host` field does not have to name the port.
+    let given = format!("http://127.0.0.1:{port}/erp/x");
+    let reply = Agent::connect(&sidecar).request("GET", "/crm/a", &[("X-Location", &given)], b"");
+    assert_eq!(reply.expect(302).fields.all("location"), second);
     for (given, seen) in [("#f", "/crm/a?q#f"), ("?r", "/crm/a?r"), ("a", "/crm/a")] {
         assert_eq!(ask(given).first().map(String::as_str), Some(seen));
     }
