@@ -27,7 +27,7 @@ pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot) -> Response<Bytes
     let wants_markdown = headers.get_all(ACCEPT).iter().any(|accept| {
         accept
             .to_str()
-            .is_ok_and(|accept| accept.contains("text/markdown"))
+            .is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/markdown"))
     });
     let usable = |entry: &&std::sync::Arc<Entry>| is_usable(&entry.connection);
     let entries = snapshot.entries().iter().filter(usable);

@@ -225,6 +225,9 @@ fn the_list_of_connections_holds_what_an_agent_may_know() {
         !text.contains("canary") && !text.contains("bearer"),
         "{text}"
     );
+    // RFC 9110 §8.3.1: media types are read in any case.
+    let again = agent.request("GET", "/", &[("Accept", "Text/Markdown; q=1")], b"");
+    assert_eq!(again.expect(200).text(), text);
     assert_eq!(up.sockets(), 0);
 }
 
