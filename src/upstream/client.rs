@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::client::TlsStream;
 
 use super::body::{Inner, UpstreamBody};
-use super::dial::{Dialer, Dialled, Target};
+use super::dial::{Dialer, Dialled, Target, acknowledge_at_once};
 use super::failure::Failure;
 use super::head::{Framing, RequestHead};
 use super::http1::{self, Pool, Socket};
@@ -170,13 +170,10 @@ impl Client {
     {
         match self.dialer.dial(&lane.upstream.target).await? {
             Dialled::Http1(stream) => {
-                let exchanged = http1::exchange(Socket::new(stream), head, body, lane.pool()).await;
-                under_cap(
-                    exchanged
-                        .map_err(|broken| broken.failure)?
-                        .map(Inner::Http1),
-                    cap,
-                )
+                let socket = Socket::new(stream).when_first_sent(|tls| acknowledge_at_once(tls));
+                let exchanged = http1::exchange(socket, head, body, lane.pool()).await;
+                let response = exchanged.map_err(|broken| broken.failure)?;
+                under_cap(response.map(Inner::Http1), cap)
             }
             Dialled::Http2(stream) => {
                 let session = Arc::new(Session::start(stream).await?);

@@ -108,6 +108,11 @@ where
             }
             self.upload.stage = Stage::Broken;
         }
+        if self.upload.stage == Stage::Done
+            && let Some(hook) = self.socket.first_sent.take()
+        {
+            hook(&self.socket.stream);
+        }
         loop {
             if let Some(head) = self.take_head()? {
                 return Poll::Ready(Ok(head));

@@ -38,6 +38,8 @@ pub(super) struct Socket<S> {
     output: Vec<u8>,
     /// Whether it has served a request before.
     reused: bool,
+    /// To be called once, when the first request is sent.
+    first_sent: Option<fn(&S)>,
 }
 
 impl<S: Stream> Socket<S> {
@@ -48,7 +50,14 @@ impl<S: Stream> Socket<S> {
             input: BytesMut::with_capacity(INPUT),
             output: Vec::with_capacity(OUTPUT),
             reused: false,
+            first_sent: None,
         }
+    }
+
+    /// Calls this when the first request is sent.
+    pub(super) fn when_first_sent(mut self, hook: fn(&S)) -> Self {
+        self.first_sent = Some(hook);
+        self
     }
 
     /// Whether an idle socket is still fit for a request: open, and nothing came unasked (F-124).

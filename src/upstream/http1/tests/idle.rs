@@ -1,5 +1,6 @@
 //! Sockets between two requests: which are fit for another, and which broke while nobody looked.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use http::Method;
@@ -56,4 +57,24 @@ async fn a_closed_idle_socket_is_told_without_waiting() {
     assert!(kept.seems_fresh());
     drop(upstream);
     assert!(!kept.seems_fresh());
+}
+
+#[tokio::test]
+async fn the_first_request_of_a_socket_is_told_and_no_other() {
+    thread_local! {
+        static TOLD: Cell<usize> = const { Cell::new(0) };
+    }
+    let shelf = Arc::new(Shelf::default());
+    let (socket, mut upstream) = pipe(1 << 20);
+    let mut socket = socket.when_first_sent(|_| TOLD.set(TOLD.get() + 1));
+    for _ in 0..2 {
+        upstream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+        let sent = send(socket, &Method::GET, Framing::Absent, None, &shelf).await;
+        assert_eq!(sent.map(drop).map_err(|broken| broken.failure), Ok(()));
+        socket = shelf.taken().unwrap();
+        assert_eq!(TOLD.get(), 1);
+    }
 }
