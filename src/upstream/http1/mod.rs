@@ -7,6 +7,7 @@ mod body;
 mod chunks;
 mod encode;
 mod exchange;
+mod framing;
 pub mod response_head;
 
 pub(super) use body::{Body, Pool};

@@ -2,28 +2,19 @@
 //!
 //! Whatever this file lets through has one status from 200 to 599, one unambiguous body length, and at most 64 KiB and 100 fields.
 
-use bytes::BytesMut;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
+pub use super::framing::BodyLength;
+use super::framing::Framing;
 use crate::upstream::failure::ProtocolFault;
 
 /// The most bytes that a response head may have.
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The most fields that a response head may have.
 pub const MAX_FIELDS: usize = 100;
-
-/// How a response's body ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyLength {
-    /// There is none (HEAD, 204, 304).
-    Absent,
-    /// After this many bytes.
-    Exact(u64),
-    /// With a last chunk.
-    Chunked,
-    /// When the upstream closes the socket in good order.
-    UntilClose,
-}
 
 /// A final response's head.
 #[derive(Debug)]
@@ -88,10 +79,13 @@ pub fn take_head(
     if length > MAX_HEAD_BYTES {
         return Err(ProtocolFault::HeadTooLarge);
     }
-    let parsed = refine(&response, method, length);
-    let _consumed = buffer.split_to(length);
+    let refined = refine(&response, buffer, method);
+    let bytes = buffer.split_to(length).freeze();
     *scanned = 0;
-    parsed
+    match refined? {
+        Refined::Informational => Ok(Parsed::Informational(length)),
+        Refined::Final { head, fields } => fill(head, fields, &bytes).map(Parsed::Final),
+    }
 }
 
 /// Whether a line end is followed by another: the only place where a head can end.
@@ -101,95 +95,75 @@ fn has_blank_line(bytes: &[u8]) -> bool {
         || matches!(bytes, [b'\r', b'\n', ..] | [b'\n', ..])
 }
 
+/// A head whose values still lie in the buffer.
+enum Refined {
+    Informational,
+    Final {
+        head: ResponseHead,
+        /// Names, and where their values are.
+        fields: Vec<(HeaderName, Range<usize>)>,
+    },
+}
+
 fn refine(
     response: &httparse::Response<'_, '_>,
+    buffer: &[u8],
     method: &Method,
-    length: usize,
-) -> Result<Parsed, ProtocolFault> {
+) -> Result<Refined, ProtocolFault> {
     let code = response.code.ok_or(ProtocolFault::Head)?;
     let version = response.version.ok_or(ProtocolFault::Head)?;
     match code {
         101 => return Err(ProtocolFault::Upgrade),
-        100..=199 => return Ok(Parsed::Informational(length)),
+        100..=199 => return Ok(Refined::Informational),
         200..=599 => {}
         _ => return Err(ProtocolFault::Head),
     }
     let status = StatusCode::from_u16(code).map_err(|_| ProtocolFault::Head)?;
     let mut framing = Framing::default();
-    let mut headers = HeaderMap::with_capacity(response.headers.len());
+    let mut fields = Vec::with_capacity(response.headers.len());
     for field in response.headers.iter() {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| ProtocolFault::Head)?;
-        let value = HeaderValue::from_bytes(field.value).map_err(|_| ProtocolFault::Head)?;
         framing.note(&name, field.value)?;
-        headers.append(name, value);
+        fields.push((name, place(field.value, buffer)));
     }
     let has_body = method != Method::HEAD && !matches!(code, 204 | 304);
     let length = framing.body_length(version, has_body)?;
     let keep_alive = version == 1 && !framing.close && length != BodyLength::UntilClose;
-    Ok(Parsed::Final(ResponseHead {
+    let head = ResponseHead {
         status,
-        headers,
+        headers: HeaderMap::with_capacity(fields.len()),
         length,
         keep_alive,
-    }))
+    };
+    Ok(Refined::Final { head, fields })
 }
 
-/// What the fields say of the body's length.
-#[derive(Default)]
-struct Framing {
-    length: Option<u64>,
-    codings: usize,
-    chunked: bool,
-    close: bool,
+/// Where a piece of the buffer lies in it.
+fn place(piece: &[u8], buffer: &[u8]) -> Range<usize> {
+    let start = (piece.as_ptr() as usize).saturating_sub(buffer.as_ptr() as usize);
+    if piece.is_empty() {
+        0..0
+    } else {
+        start..start + piece.len()
+    }
 }
 
-impl Framing {
-    fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), ProtocolFault> {
-        if name == http::header::CONTENT_LENGTH {
-            let length = decimal(value).ok_or(ProtocolFault::Framing)?;
-            if self.length.is_some_and(|earlier| earlier != length) {
-                return Err(ProtocolFault::Framing);
-            }
-            self.length = Some(length);
-        } else if name == http::header::TRANSFER_ENCODING {
-            self.codings += 1;
-            self.chunked = value.eq_ignore_ascii_case(b"chunked");
-        } else if name == http::header::CONNECTION {
-            self.close |= value
-                .split(|b| *b == b',')
-                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+/// The values share the head's bytes: a copy of each would cost more than parsing them.
+fn fill(
+    mut head: ResponseHead,
+    fields: Vec<(HeaderName, Range<usize>)>,
+    bytes: &Bytes,
+) -> Result<ResponseHead, ProtocolFault> {
+    for (name, place) in fields {
+        if place.end > bytes.len() {
+            return Err(ProtocolFault::Head);
         }
-        Ok(())
+        let value = HeaderValue::from_maybe_shared(bytes.slice(place));
+        head.headers
+            .append(name, value.map_err(|_| ProtocolFault::Head)?);
     }
-
-    fn body_length(&self, version: u8, has_body: bool) -> Result<BodyLength, ProtocolFault> {
-        if self.codings > 0 {
-            if self.length.is_some() || version == 0 {
-                return Err(ProtocolFault::Framing);
-            }
-            if self.codings > 1 || !self.chunked {
-                return Err(ProtocolFault::TransferCoding);
-            }
-        }
-        Ok(match (has_body, self.codings > 0, self.length) {
-            (false, _, _) => BodyLength::Absent,
-            (true, true, _) => BodyLength::Chunked,
-            (true, false, Some(length)) => BodyLength::Exact(length),
-            (true, false, None) => BodyLength::UntilClose,
-        })
-    }
-}
-
-/// Digits only, up to 2^64 - 1: no sign, no blanks, no list.
-fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |sum, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        sum.checked_mul(10)?.checked_add(digit)
-    })
+    Ok(head)
 }
 
 #[cfg(test)]
@@ -319,6 +293,21 @@ mod tests {
         assert_eq!(
             parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").map(drop),
             Err(Framing)
+        );
+    }
+
+    #[test]
+    fn values_are_those_that_were_sent() {
+        let head = whole(
+            "\r\nHTTP/1.1 200 OK\r\nA: one\r\nEmpty:\r\nContent-Length: 0\r\nA:  two \r\nB: \u{e9}\r\n\r\n",
+        );
+        let values: Vec<_> = head.headers.get_all("a").iter().collect();
+        assert_eq!(values, ["one", "two"]);
+        assert_eq!(head.headers.get("empty").unwrap(), "");
+        assert_eq!(head.headers.get("content-length").unwrap(), "0");
+        assert_eq!(
+            head.headers.get("b").unwrap().as_bytes(),
+            "\u{e9}".as_bytes()
         );
     }
 
