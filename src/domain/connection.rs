@@ -34,7 +34,7 @@ pub struct Connection {
     pub description: String,
     /// Where its requests go.
     pub base_url: BaseUrl,
-    /// The patterns of `allowed_routes`, in the order of the definition. Never empty.
+    /// The patterns of `allowed_routes`, in the order of the definition; at least one. A snapshot moves them into its entry's route table.
     pub allowed_routes: Vec<Pattern>,
     /// Headers on every request, beside the credential.
     pub headers: Vec<ConfiguredHeader>,
