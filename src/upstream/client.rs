@@ -145,7 +145,7 @@ impl Client {
             match Box::pin(session.exchange(head, OrNone(body.take()))).await {
                 Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
                 Err(broken) if !(replayable && broken.unprocessed) => return Err(broken.failure),
-                Err(_unprocessed) => lane.drop_session(),
+                Err(_unprocessed) => lane.drop_session(&session),
             }
         } else if let Some(socket) = lane.idle_socket().await {
             match http1::exchange(socket, head, body.take(), lane.pool()).await {
@@ -254,11 +254,10 @@ impl Lane {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
     }
 
-    fn drop_session(&self) {
-        self.session
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+    /// Lets go of this session, unless another request has begun a newer one meanwhile.
+    fn drop_session(&self, broken: &Arc<Session>) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.take_if(|kept| Arc::ptr_eq(kept, broken));
     }
 }
 
