@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use egressd::cli::{self, Streams};
 use egressd::config::Environment;
+use egressd::telemetry::PanicNotice;
 
 fn main() -> ExitCode {
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
@@ -12,6 +13,10 @@ fn main() -> ExitCode {
         out: &mut out,
         err: &mut err,
     };
+    // Not `eprintln!`: it panics where standard error is closed.
+    std::panic::set_hook(Box::new(|panic| {
+        let _unheard = writeln!(std::io::stderr(), "{}", PanicNotice::of(panic));
+    }));
     let environment = Environment::new(std::env::vars_os());
     let exit = cli::run(std::env::args_os(), environment, &mut streams);
     // A reader that has gone away cannot be told.

@@ -12,6 +12,7 @@ mod headers;
 mod http2;
 mod ids;
 mod limits;
+mod panics;
 mod paths;
 mod refusals;
 mod responses;
