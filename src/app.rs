@@ -317,6 +317,7 @@ fn shared(settings: &Settings, published: Published, log: AccessLog) -> proxy::S
         in_flight: Arc::new(InFlight::new(settings.proxy.max_in_flight)),
         draining: Arc::new(AtomicBool::new(false)),
         log,
+        credentials: Arc::default(),
     }
 }
 

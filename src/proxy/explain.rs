@@ -9,7 +9,7 @@ use http::{HeaderValue, Method, Request, Uri};
 use super::identify::not_canonical;
 use super::refusal::Refusal;
 use super::{authorize, forward, identify, request_fields};
-use crate::credential;
+use crate::credential::Credentials;
 use crate::route::CanonicalPath;
 use crate::snapshot::Snapshot;
 
@@ -72,14 +72,15 @@ fn explain_parts(
     let permitted = authorize::authorize(call)?;
     let entry = permitted.entry();
     let connection = &entry.connection;
-    let mut credential = Vec::new();
-    credential::inject(connection, &mut credential)?;
+    let mut injected = Vec::new();
+    let credential = Credentials::default().of(entry.key, connection);
+    credential.inject(connection, &mut injected)?;
     let target = forward::target(connection, permitted.path(), parts.uri.query())?;
     let set = connection
         .headers
         .iter()
         .map(|header| &header.name)
-        .chain(credential.iter().map(|field| field.name));
+        .chain(injected.iter().map(|field| field.name));
     let ours = [HOST, super::refusal::X_REQUEST_ID];
     let pattern = entry.routes.patterns().get(permitted.route());
     Ok(Explained::Forwarded(Box::new(Explanation {

@@ -11,7 +11,6 @@ use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
 use super::{request_fields, response_fields};
-use crate::credential;
 use crate::domain::Connection;
 use crate::upstream::{Client, Field, Lane, RequestHead, Slot, UpstreamBody};
 
@@ -31,13 +30,14 @@ pub(super) async fn forward(
         framing,
         body,
         slot,
+        credential,
     } = prepared;
     let connection = &permitted.entry().connection;
     let parts = permitted.parts;
     let mut fields = Vec::with_capacity(parts.headers.len() + 8);
     let has_user_agent = request_fields::pass(&parts.headers, connection, &mut fields);
     add_ours(connection, request_id, has_user_agent, &mut fields);
-    credential::inject(connection, &mut fields)?;
+    credential.inject(connection, &mut fields)?;
     let target = target(connection, permitted.path(), parts.uri.query())?;
     let head = RequestHead {
         method: &parts.method,

@@ -22,11 +22,12 @@ mod request_id;
 mod response_fields;
 pub mod tally;
 
+use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -40,8 +41,9 @@ use refusal::{Refusal, X_REQUEST_ID};
 use request_id::RequestIds;
 use tally::{Exchange, InFlight};
 
+use crate::credential::{Credential, Credentials};
 use crate::server::{Overdue, Serve, Watch};
-use crate::snapshot::Published;
+use crate::snapshot::{Entry, Published};
 use crate::telemetry::AccessLog;
 use crate::upstream::failure::AgentFault;
 use crate::upstream::{Client, Failure, UpstreamBody};
@@ -60,12 +62,16 @@ pub struct Shared {
     pub draining: Arc<AtomicBool>,
     /// Where exchanges are written down.
     pub log: AccessLog,
+    /// What requests prove themselves with.
+    pub credentials: Arc<Credentials>,
 }
 
 /// The data plane of one worker.
 pub struct Proxy {
     shared: Arc<Shared>,
     client: Client,
+    /// Those of [`Shared::credentials`] that this worker has used, so that a request takes no lock that workers share.
+    credentials: Mutex<HashMap<u64, Arc<Credential>>>,
     request_ids: RequestIds,
 }
 
@@ -75,6 +81,7 @@ impl Proxy {
         Self {
             shared,
             client,
+            credentials: Mutex::default(),
             request_ids: RequestIds::new(),
         }
     }
@@ -82,6 +89,17 @@ impl Proxy {
     /// The worker's upstream client.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    fn credential(&self, entry: &Entry) -> Arc<Credential> {
+        let mut credentials = self
+            .credentials
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let credential = credentials
+            .entry(entry.key)
+            .or_insert_with(|| self.shared.credentials.of(entry.key, &entry.connection));
+        Arc::clone(credential)
     }
 
     /// The steps of one request.
@@ -117,6 +135,7 @@ impl Proxy {
             lane: &lane,
             exchange,
             watch,
+            credential: self.credential(permitted.entry()),
             body_cap: self.shared.body_cap,
         };
         let prepared = prepare::prepare(permitted, incoming, terms).await?;

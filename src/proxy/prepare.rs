@@ -11,6 +11,7 @@ use super::authorize::Permitted;
 use super::code::Code;
 use super::refusal::Refusal;
 use super::tally::Exchange;
+use crate::credential::Credential;
 use crate::server::Watch;
 use crate::upstream::failure::AgentFault;
 use crate::upstream::{Failure, Framing, Lane, Slot};
@@ -21,6 +22,7 @@ pub(super) struct Prepared<'r> {
     pub(super) framing: Framing,
     pub(super) body: Option<AgentBody>,
     pub(super) slot: Slot,
+    pub(super) credential: Arc<Credential>,
 }
 
 /// Refuses what announces too much, or comes when there is too much already.
@@ -60,6 +62,7 @@ pub(super) async fn prepare<'r>(
         framing,
         body,
         slot,
+        credential: terms.credential,
     })
 }
 
@@ -68,6 +71,7 @@ pub(super) struct Terms<'a> {
     pub(super) lane: &'a Arc<Lane>,
     pub(super) exchange: &'a mut Exchange,
     pub(super) watch: &'a Arc<Watch>,
+    pub(super) credential: Arc<Credential>,
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
 }
