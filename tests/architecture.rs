@@ -101,7 +101,13 @@ const EXPOSE: Where = Outside(&[
     "signing",
     "src/domain/secret.rs",
     "src/domain/auth.rs",
+    "src/domain/auth/oauth.rs",
 ]);
+const TOKEN_LIVES: &[&str] = &[
+    "src/credential/oauth/policy.rs",
+    "src/credential/oauth/response.rs",
+    "src/credential/oauth/token.rs",
+];
 const NO_IO: &str = "routes and definitions are values: no I/O, nothing async";
 const EXPOSE_WHY: &str = "a secret is exposed in two rooms only (`credential`, `signing`), and where the domain puts a fixed header together";
 const DIAL_WHY: &str = "only `upstream` opens sockets outwards: the address guard stands there";
@@ -133,6 +139,8 @@ const BANNED: &[Banned] = &[
     banned(Outside(&["config"]), Path(&["crate", "config", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(Outside(&["config"]), Path(&["serde_saphyr"]), "files are read by `config`"),
     banned(Outside(&["config"]), Path(&["granit_parser"]), "files are read by `config`"),
+    // F-153
+    banned(In(TOKEN_LIVES), Words(&["SystemTime"]), "a token's life is counted on the monotonic clock: the system's one jumps"),
     banned(In(&["config"]), Words(&["pub", "mod", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(In(&["config"]), Words(&["pub", "(", "crate", ")", "mod", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(Outside(&["main"]), Within(&["process", "exit"]), STDERR_WHY),

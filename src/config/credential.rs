@@ -2,15 +2,17 @@
 //!
 //! The oneof is read as five optional fields and the tuple is matched, so that two kinds are called two kinds.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::headers;
-use super::http::{not_yet_supported, reachable, url_problem};
+use super::http::{reachable, url_problem};
 use super::object::Object;
 use super::raw::{Field, listed};
 use super::secret_ref::{Surroundings, trimmed};
-use crate::domain::auth::{BasicAuth, BearerToken, ClientAuth, OauthClientCredentials};
-use crate::domain::{Auth, TokenUrl};
+use crate::domain::auth::{BasicAuth, BearerToken, ClientAuth, OauthClientCredentials, OauthTerms};
+use crate::domain::{Auth, Secret, TokenUrl};
 
 /// The fields of the oneof.
 pub(super) const KINDS: [&str; 5] = [
@@ -132,20 +134,35 @@ fn oauth_client_credentials(
         .take("client_auth")
         .map(|field| field.choice(&[("basic", ClientAuth::Basic), ("body", ClientAuth::Body)]));
     object.finish();
-    field.push(not_yet_supported(field, "OAuth client credentials are"));
     let url = url.and_then(|field| token_url(&field.public(), holes));
-    let id = id.and_then(|field| around.secret(&field));
-    let secret = secret.and_then(|field| around.secret(&field));
-    Some(Auth::OauthClientCredentials(Box::new(
-        OauthClientCredentials {
-            token_url: url?,
-            client_id: id?,
-            client_secret: secret?,
-            scopes: scopes.map_or(Some(None), |scopes| scopes.map(Some))?,
-            extra_params: params.unwrap_or_else(|| Some(Vec::new()))?,
-            client_auth: client_auth.unwrap_or_else(|| Some(ClientAuth::default()))?,
-        },
-    )))
+    let id = id.and_then(|field| form_text(&field, around));
+    let secret = secret.and_then(|field| form_text(&field, around));
+    let terms = OauthTerms {
+        token_url: url?,
+        client_id: id?,
+        client_secret: secret?,
+        scopes: scopes.map_or(Some(None), |scopes| scopes.map(Some))?,
+        extra_params: params.unwrap_or_else(|| Some(Vec::new()))?,
+        client_auth: client_auth.unwrap_or_else(|| Some(ClientAuth::default()))?,
+        // Bad ranges are reported where they stand.
+        allowed_private_cidrs: holes?.to_vec(),
+    };
+    let credentials = OauthClientCredentials::new(terms).ok()?;
+    Some(Auth::OauthClientCredentials(Arc::new(credentials)))
+}
+
+/// A secret that goes into a form.
+fn form_text(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Secret> {
+    let secret = around.secret(field)?;
+    if OauthClientCredentials::judge_text(&secret).is_err() {
+        field.clone().secret().report(
+            "invalid_secret",
+            "the value is no UTF-8, which a token request cannot carry (RFC 6749)",
+            "write or store it as UTF-8 text",
+        );
+        return None;
+    }
+    Some(secret)
 }
 
 fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {

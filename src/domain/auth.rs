@@ -1,16 +1,21 @@
 //! The one credential of a connection: exactly one kind, and for the static kinds the very headers that are sent.
 
+mod oauth;
+
+use std::sync::Arc;
+
 use base64::Engine as _;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+pub use oauth::{ClientAuth, NotUtf8, OauthClientCredentials, OauthTerms};
+
 use super::secret::Secret;
-use super::url::TokenUrl;
 
 /// How a connection proves itself to its upstream. Exactly one; the definition's `oneof`.
 pub enum Auth {
     /// RFC 6749 §4.4: a token is obtained and sent as `Authorization: Bearer`.
-    OauthClientCredentials(Box<OauthClientCredentials>),
+    OauthClientCredentials(Arc<OauthClientCredentials>),
     /// `Authorization: Bearer <token>` (RFC 6750).
     BearerToken(BearerToken),
     /// `Authorization: Basic <base64>` (RFC 7617, UTF-8).
@@ -40,32 +45,6 @@ pub struct BasicAuth {
     username: Secret,
     password: Secret,
     header: [SensitiveHeader; 1],
-}
-
-/// Where and how a token is obtained.
-pub struct OauthClientCredentials {
-    /// The token endpoint.
-    pub token_url: TokenUrl,
-    /// The client's id.
-    pub client_id: Secret,
-    /// The client's secret.
-    pub client_secret: Secret,
-    /// One space-separated string, as it is sent.
-    pub scopes: Option<String>,
-    /// Further parameters of the token request, in the order of the definition. None is a standard one.
-    pub extra_params: Vec<(String, String)>,
-    /// Where the client's id and secret go.
-    pub client_auth: ClientAuth,
-}
-
-/// RFC 6749 §2.3.1: the client's credentials in the `Authorization` header or in the body.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// HTTP Basic, falling back to the body once on `invalid_client`.
-    #[default]
-    Basic,
-    /// Form parameters.
-    Body,
 }
 
 /// A user name with a colon cannot be told from its password (RFC 7617 §2).

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use http::Response;
 use http::header::CONTENT_TYPE;
+use ipnet::IpNet;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::client::TlsStream;
@@ -22,7 +23,7 @@ use super::head::{Framing, RequestHead};
 use super::http1::{self, Pool, Socket};
 use super::http2::Session;
 use super::tls::Trust;
-use crate::domain::Connection;
+use crate::domain::{Connection, Host, Http2};
 
 /// How long a request waits for a slot of its connection.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
@@ -49,7 +50,7 @@ pub struct Upstreams {
 }
 
 /// A connection's upstream, as all workers see it.
-struct Upstream {
+pub(super) struct Upstream {
     target: Target,
     authority: Box<str>,
     slots: Arc<Semaphore>,
@@ -65,10 +66,10 @@ pub struct Client {
 
 /// One connection in one worker: its idle sockets, or its HTTP/2 session.
 pub struct Lane {
-    upstream: Arc<Upstream>,
-    max_idle: usize,
-    idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
-    session: Mutex<Option<Arc<Session>>>,
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) max_idle: usize,
+    pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
+    pub(super) session: Mutex<Option<Arc<Session>>>,
 }
 
 /// A place among the requests that a connection may have under way.
@@ -88,13 +89,21 @@ impl Upstreams {
         let upstream = known.entry(key).or_insert_with(|| {
             let url = &connection.base_url;
             let holes = &connection.allowed_private_cidrs;
-            Arc::new(Upstream {
-                target: Target::new(url.host(), url.port(), holes, connection.http2, &self.trust),
-                authority: url.authority().into(),
-                slots: Arc::new(Semaphore::new(connection.caps.concurrency.requests())),
-            })
+            let target = Target::new(url.host(), url.port(), holes, connection.http2, &self.trust);
+            let requests = connection.caps.concurrency.requests();
+            Arc::new(Upstream::new(target, url.authority(), requests))
         });
         Arc::clone(upstream)
+    }
+}
+
+impl Upstream {
+    pub(super) fn new(target: Target, authority: &str, requests: usize) -> Self {
+        Self {
+            target,
+            authority: authority.into(),
+            slots: Arc::new(Semaphore::new(requests)),
+        }
     }
 }
 
@@ -189,6 +198,18 @@ impl Client {
         }
     }
 
+    /// Resolves and judges the upstream's addresses, where the next exchange would have to dial. Dials nothing.
+    pub async fn resolve(&self, lane: &Lane) -> Result<(), Failure> {
+        if lane.is_open() {
+            return Ok(());
+        }
+        self.dialer.judge(&lane.upstream.target).await
+    }
+
+    pub(super) fn target(&self, host: &Host, port: u16, holes: &[IpNet], http2: Http2) -> Target {
+        Target::new(host, port, holes, http2, &self.upstreams.trust)
+    }
+
     /// Whether this process listens on the port, on whatever address.
     pub fn listens_on(&self, port: u16) -> bool {
         self.dialer.listens_on(port)
@@ -238,6 +259,12 @@ impl Lane {
                 return Some(socket);
             }
         }
+    }
+
+    /// Whether there is an idle socket or a session.
+    fn is_open(&self) -> bool {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        !idle.is_empty() || self.usable_session().is_some()
     }
 
     fn pool(self: &Arc<Self>) -> Arc<dyn Pool<Tls>> {

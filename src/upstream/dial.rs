@@ -142,6 +142,11 @@ impl Dialer {
         Ok(dialled)
     }
 
+    /// Whether the target's addresses, as they are resolved now, may be dialled.
+    pub async fn judge(&self, target: &Target) -> Result<(), Failure> {
+        self.permitted(target).await.map(drop)
+    }
+
     async fn permitted(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
         let judge = |addresses: &[IpAddr]| {
             permitted(addresses, target.port, &target.holes, &self.own_listeners)

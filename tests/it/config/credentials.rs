@@ -198,12 +198,25 @@ fn oauth() {
         connection(&[("no_auth", "-"), ("oauth_client_credentials", good)]),
     );
     assert!(world.errors().is_empty());
-    assert!(
-        world
-            .warnings()
-            .iter()
-            .any(|w| w.code == "not_yet_supported")
-    );
+    let codes: Vec<&str> = world.warnings().iter().map(|w| w.code).collect();
+    assert_eq!(codes, ["secret_inline"; 2]);
+}
+
+#[test]
+fn client_credentials_are_text() {
+    let secret = "{token_url: https://h/t, client_id: a, client_secret: {file: secret}}";
+    let world = World::new()
+        .file(
+            "a.yaml",
+            connection(&[("no_auth", "-"), ("oauth_client_credentials", secret)]),
+        )
+        .file("secret", b"p\xffq");
+    let errors = world.errors();
+    let [error] = errors.as_slice() else {
+        panic!("one error: {errors:?}")
+    };
+    assert_eq!(error.code, "invalid_secret");
+    assert!(error.field.ends_with("client_secret"), "{}", error.field);
 }
 
 #[test]

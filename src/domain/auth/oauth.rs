@@ -1,0 +1,165 @@
+//! The client credentials of OAuth 2.0 (RFC 6749 §4.4): where and how a token is obtained, and which ones are the same.
+
+use ipnet::IpNet;
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::secret::Secret;
+use crate::domain::url::TokenUrl;
+
+/// What a definition says of its client credentials, and the ranges of its connection.
+pub struct OauthTerms {
+    /// The token endpoint.
+    pub token_url: TokenUrl,
+    /// The client's id.
+    pub client_id: Secret,
+    /// The client's secret.
+    pub client_secret: Secret,
+    /// One space-separated string, as it is sent.
+    pub scopes: Option<String>,
+    /// Further parameters of the token request, in the order of the definition. None is a standard one.
+    pub extra_params: Vec<(String, String)>,
+    /// Where the client's id and secret go.
+    pub client_auth: ClientAuth,
+    /// The connection's `allowed_private_cidrs`, which hold for the token endpoint too.
+    pub allowed_private_cidrs: Vec<IpNet>,
+}
+
+/// [`OauthTerms`] whose id and secret are text.
+pub struct OauthClientCredentials {
+    terms: OauthTerms,
+    fingerprint: [u8; 32],
+}
+
+/// RFC 6749 §2.3.1: the client's credentials in the `Authorization` header or in the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// HTTP Basic, falling back to the body once on `invalid_client`.
+    #[default]
+    Basic,
+    /// Form parameters.
+    Body,
+}
+
+/// A client's id or secret that is no UTF-8, which a form cannot carry (RFC 6749 appendix B).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotUtf8;
+
+impl OauthClientCredentials {
+    /// Terms under which a token can be asked for.
+    pub fn new(terms: OauthTerms) -> Result<Self, NotUtf8> {
+        Self::judge_text(&terms.client_id)?;
+        Self::judge_text(&terms.client_secret)?;
+        let fingerprint = terms.fingerprint();
+        Ok(Self { terms, fingerprint })
+    }
+
+    /// Whether this can be a client's id or secret.
+    pub fn judge_text(secret: &Secret) -> Result<(), NotUtf8> {
+        std::str::from_utf8(secret.expose())
+            .map(drop)
+            .map_err(|_| NotUtf8)
+    }
+
+    /// The terms.
+    pub fn terms(&self) -> &OauthTerms {
+        &self.terms
+    }
+
+    /// SHA-256 over everything that a token depends on: two credentials with one fingerprint may share their tokens, others may not.
+    pub fn fingerprint(&self) -> &[u8; 32] {
+        &self.fingerprint
+    }
+}
+
+impl OauthTerms {
+    fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        let mut add = |part: &[u8]| {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        };
+        add(self.token_url.authority().as_bytes());
+        add(self.token_url.path().as_bytes());
+        add(self.client_id.expose());
+        add(self.client_secret.expose());
+        let scopes = self.scopes.as_deref();
+        add(&[u8::from(scopes.is_some())]);
+        add(scopes.unwrap_or_default().as_bytes());
+        add(&(self.extra_params.len() as u64).to_be_bytes());
+        for (name, value) in &self.extra_params {
+            add(name.as_bytes());
+            add(value.as_bytes());
+        }
+        add(&[match self.client_auth {
+            ClientAuth::Basic => 0,
+            ClientAuth::Body => 1,
+        }]);
+        for range in &self.allowed_private_cidrs {
+            add(range.to_string().as_bytes());
+        }
+        hash.finalize().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClientAuth, NotUtf8, OauthClientCredentials, OauthTerms};
+    use crate::domain::{Secret, SecretSource, TokenUrl};
+
+    fn secret(bytes: &[u8]) -> Secret {
+        Secret::new(bytes.to_vec(), SecretSource::Inline).unwrap()
+    }
+
+    fn terms() -> OauthTerms {
+        OauthTerms {
+            token_url: TokenUrl::parse("https://id.test/token").unwrap(),
+            client_id: secret(b"id"),
+            client_secret: secret(b"secret"),
+            scopes: None,
+            extra_params: Vec::new(),
+            client_auth: ClientAuth::Basic,
+            allowed_private_cidrs: Vec::new(),
+        }
+    }
+
+    fn fingerprint(change: impl FnOnce(&mut OauthTerms)) -> [u8; 32] {
+        let mut terms = terms();
+        change(&mut terms);
+        *OauthClientCredentials::new(terms).unwrap().fingerprint()
+    }
+
+    #[test]
+    fn whatever_a_token_depends_on_changes_the_fingerprint() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let all = [
+            fingerprint(|_| ()),
+            fingerprint(|t| t.token_url = TokenUrl::parse("https://id.test/token/").unwrap()),
+            fingerprint(|t| t.token_url = TokenUrl::parse("https://id.test:8443/token").unwrap()),
+            fingerprint(|t| t.client_id = secret(b"ids")),
+            fingerprint(|t| t.client_secret = secret(b"rotated")), // F-152
+            fingerprint(|t| (t.client_id, t.client_secret) = (secret(b"ids"), secret(b"ecret"))),
+            fingerprint(|t| t.scopes = Some("a".into())), // F-155
+            fingerprint(|t| t.scopes = Some(String::new())),
+            fingerprint(|t| t.extra_params = vec![pair("audience", "a")]), // F-155
+            fingerprint(|t| t.extra_params = vec![pair("audiencea", "")]),
+            fingerprint(|t| t.extra_params = vec![pair("a", "b"), pair("c", "d")]),
+            fingerprint(|t| t.client_auth = ClientAuth::Body),
+            fingerprint(|t| t.allowed_private_cidrs = vec!["10.0.0.0/8".parse().unwrap()]),
+        ];
+        let distinct: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(fingerprint(|_| ()), fingerprint(|_| ()));
+    }
+
+    #[test]
+    fn ids_and_secrets_are_text() {
+        let with = |change: fn(&mut OauthTerms)| {
+            let mut terms = terms();
+            change(&mut terms);
+            OauthClientCredentials::new(terms).map(drop)
+        };
+        assert_eq!(with(|t| t.client_secret = secret("pä§".as_bytes())), Ok(()));
+        assert_eq!(with(|t| t.client_secret = secret(b"p\xff")), Err(NotUtf8));
+        assert_eq!(with(|t| t.client_id = secret(b"\xc3")), Err(NotUtf8));
+    }
+}

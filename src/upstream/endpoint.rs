@@ -1,0 +1,43 @@
+//! An endpoint that no agent reaches: a token endpoint. It shares nothing with the lanes of the connections, and no socket outlives its exchange.
+
+use std::sync::{Arc, Mutex};
+
+use http::Response;
+use ipnet::IpNet;
+
+use super::body::UpstreamBody;
+use super::client::{Client, Lane, Upstream};
+use super::failure::Failure;
+use super::head::RequestHead;
+use crate::domain::{Http2, TokenUrl};
+
+/// Where a token endpoint is, with the TLS sessions that it gave and the protocol that it was found to speak.
+pub struct Endpoint(Arc<Upstream>);
+
+impl Client {
+    /// A token endpoint, which may be at the addresses that a connection may dial. `holes` are the connection's `allowed_private_cidrs`.
+    pub fn endpoint(&self, url: &TokenUrl, holes: &[IpNet]) -> Endpoint {
+        let target = self.target(url.host(), url.port(), holes, Http2::Auto);
+        Endpoint(Arc::new(Upstream::new(target, url.authority(), 1)))
+    }
+
+    /// As [`Client::exchange`], over a socket of its own.
+    pub async fn ask<B>(
+        &self,
+        endpoint: &Endpoint,
+        head: &RequestHead<'_>,
+        body: B,
+        cap: u64,
+    ) -> Result<Response<UpstreamBody>, Failure>
+    where
+        B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
+    {
+        let lane = Arc::new(Lane {
+            upstream: Arc::clone(&endpoint.0),
+            max_idle: 0,
+            idle: Mutex::default(),
+            session: Mutex::default(),
+        });
+        self.exchange(&lane, head, Some(body), cap).await
+    }
+}
