@@ -4,6 +4,10 @@
 //! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
+mod outward;
+mod threads;
+mod tokens;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,18 +18,20 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{self, Listen, Loaded, Settings};
+use crate::credential::Credentials;
 use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
 use crate::server::{self, Address, Clock, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Format, Which};
-use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstreams};
+use crate::upstream::{Names, Trust};
+use outward::Outward;
+use threads::on_thread;
+use tokens::Tokens;
 
 /// How often idle upstream sockets are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How long a name lookup may take.
-const LOOKUP: Duration = Duration::from_secs(5);
 /// How often a draining process looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
 
@@ -76,11 +82,7 @@ struct Bound {
 /// What a worker is made of.
 struct Worker {
     shared: Arc<proxy::Shared>,
-    upstreams: Arc<Upstreams>,
-    names: Names,
-    dial_times: DialTimes,
-    pool: PoolTerms,
-    own_listeners: Arc<[SocketAddr]>,
+    outward: Outward,
     times: Times,
     places: Arc<Semaphore>,
     phase: watch::Receiver<Phase>,
@@ -102,26 +104,22 @@ impl App {
         };
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
         let published = Published::new(Snapshot::compile(connections, 1));
-        let shared = Arc::new(shared(&settings, published, log));
         let (names, unresolvable) = Names::of_system();
+        let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
+        let outward = Outward::new(&settings, trust, names, own_listeners);
+        let tokens = Tokens::new(&outward).map_err(StartError::System)?;
+        let shared = Arc::new(shared(&settings, published, log, tokens.credentials()));
         let (phase, seen) = watch::channel(Phase::Serving);
         let worker = Worker {
             shared: Arc::clone(&shared),
-            upstreams: Arc::new(Upstreams::new(trust)),
-            names,
-            dial_times: DialTimes {
-                connect: settings.egress.connect_timeout,
-                ..DialTimes::default()
-            },
-            pool: pool_terms(&settings),
-            own_listeners: proxy.iter().chain(&management).filter_map(tcp).collect(),
+            outward,
             times: times(&settings),
             places: Arc::new(Semaphore::new(settings.proxy.max_connections)),
             phase: seen,
         };
         Ok(Self {
             threads: worker
-                .start_all(bound, workers)
+                .start_all(bound, workers, tokens)
                 .map_err(StartError::System)?,
             proxy,
             management,
@@ -176,7 +174,12 @@ impl Drop for App {
 }
 
 impl Worker {
-    fn start_all(self, bound: Bound, workers: usize) -> io::Result<Vec<JoinHandle<()>>> {
+    fn start_all(
+        self,
+        bound: Bound,
+        workers: usize,
+        tokens: Tokens,
+    ) -> io::Result<Vec<JoinHandle<()>>> {
         let mut handles: Vec<Vec<Handle>> =
             std::iter::repeat_with(Vec::new).take(workers).collect();
         for bound in bound.proxy {
@@ -185,7 +188,9 @@ impl Worker {
             }
         }
         let worker = Arc::new(self);
-        let mut threads = Vec::with_capacity(workers + 1);
+        let mut threads = Vec::with_capacity(workers + 2);
+        let snapshot = worker.shared.published.current();
+        threads.push(tokens.start(&snapshot, worker.phase.clone())?);
         for (index, handles) in handles.into_iter().enumerate() {
             let worker = Arc::clone(&worker);
             threads.push(on_thread(format!("worker-{index}"), async move {
@@ -206,13 +211,8 @@ impl Worker {
     async fn run(&self, handles: Vec<Handle>) {
         let clock = Clock::new();
         tokio::spawn(Arc::clone(&clock).tick());
-        let dialer = Dialer::new(
-            self.names.resolver(LOOKUP),
-            self.dial_times,
-            Arc::clone(&self.own_listeners),
-        );
-        let client = Client::new(Arc::clone(&self.upstreams), dialer, self.pool);
-        let proxy = Arc::new(Proxy::new(Arc::clone(&self.shared), client));
+        let proxy = Proxy::new(Arc::clone(&self.shared), self.outward.client());
+        let proxy = Arc::new(proxy);
         tokio::spawn(sweep(Arc::clone(&proxy)));
         let places = Arc::clone(&self.places);
         self.receive(
@@ -278,18 +278,6 @@ async fn sweep(proxy: Arc<Proxy>) {
     }
 }
 
-fn on_thread(
-    name: String,
-    main: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || runtime.block_on(main))
-}
-
 fn bind_all(
     listener: Listener,
     listen: &[Listen],
@@ -309,7 +297,12 @@ fn addresses(bound: &[server::Bound]) -> Vec<Address> {
     bound.iter().map(|bound| bound.address.clone()).collect()
 }
 
-fn shared(settings: &Settings, published: Published, log: AccessLog) -> proxy::Shared {
+fn shared(
+    settings: &Settings,
+    published: Published,
+    log: AccessLog,
+    credentials: Arc<Credentials>,
+) -> proxy::Shared {
     proxy::Shared {
         published: Arc::new(published),
         allowed_hosts: settings.proxy.allowed_hosts.clone(),
@@ -317,14 +310,7 @@ fn shared(settings: &Settings, published: Published, log: AccessLog) -> proxy::S
         in_flight: Arc::new(InFlight::new(settings.proxy.max_in_flight)),
         draining: Arc::new(AtomicBool::new(false)),
         log,
-        credentials: Arc::default(),
-    }
-}
-
-fn pool_terms(settings: &Settings) -> PoolTerms {
-    PoolTerms {
-        max_idle: settings.egress.pool_max_idle_per_host,
-        idle_timeout: settings.egress.pool_idle_timeout,
+        credentials,
     }
 }
 

@@ -3,72 +3,98 @@
 //! One of the two rooms in which a secret is exposed. It fails closed: a credential that cannot be obtained refuses the request, and
 //! nothing is sent without it.
 
+pub mod oauth;
+mod unavailable;
+
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::HeaderName;
+use http::header::AUTHORIZATION;
 
 use crate::domain::{Auth, Connection};
 use crate::upstream::Field;
+use oauth::{Grant, Grants, Token};
+pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
+
+static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 
 /// The credentials of all connections, shared by all workers.
-#[derive(Default)]
 pub struct Credentials {
+    grants: Grants,
     known: Mutex<HashMap<u64, Arc<Credential>>>,
 }
 
 /// What a connection's requests prove themselves with: made once for each connection of a generation, and what is derived from it kept.
-#[derive(Default)]
-pub struct Credential {}
-
-/// Why there is no credential. Says the kind of reason, never a secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    /// This version obtains no OAuth tokens.
-    OauthNotSupported,
-    /// This version signs no bodies.
-    SigningNotSupported,
+pub struct Credential {
+    grant: Option<Arc<Grant>>,
 }
 
 impl Credentials {
+    /// Credentials whose tokens come from these grants.
+    pub fn new(grants: Grants) -> Self {
+        Self {
+            grants,
+            known: Mutex::default(),
+        }
+    }
+
     /// The credential of a connection. `key` tells connections of all generations apart.
     ///
     /// Takes a lock that all workers share: a request asks its own worker's map first.
-    pub fn of(&self, key: u64, _connection: &Connection) -> Arc<Credential> {
+    pub fn of(&self, key: u64, connection: &Connection) -> Arc<Credential> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(key).or_default())
+        let credential = known.entry(key).or_insert_with(|| {
+            let grant = match &connection.auth {
+                Auth::OauthClientCredentials(credentials) => Some(self.grants.of(credentials)),
+                Auth::BearerToken(_)
+                | Auth::BasicAuth(_)
+                | Auth::StaticHeaders(_)
+                | Auth::NoAuth => None,
+            };
+            Arc::new(Credential { grant })
+        });
+        Arc::clone(credential)
     }
 }
 
 impl Credential {
-    /// Appends the connection's credential to the fields of a request.
+    /// Where its tokens come from, if it is one of tokens.
+    pub fn grant(&self) -> Option<&Arc<Grant>> {
+        self.grant.as_ref()
+    }
+
+    /// Appends the connection's credential to the fields of a request. `token` is there for those of tokens.
     pub fn inject<'a>(
         &'a self,
         connection: &'a Connection,
+        token: Option<&'a Token>,
         fields: &mut Vec<Field<'a>>,
     ) -> Result<(), Unavailable> {
         if connection.webhook_signing_secret.is_some() {
-            return Err(Unavailable::SigningNotSupported);
+            return Err(unavailable_now(Reason::SigningNotSupported));
         }
-        match &connection.auth {
-            Auth::OauthClientCredentials(_) => Err(Unavailable::OauthNotSupported),
-            Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
-                let headers = connection.auth.fixed_headers().unwrap_or_default();
-                fields.extend(headers.iter().map(|header| Field {
-                    name: &header.name,
-                    value: header.value.expose(),
-                    sensitive: true,
-                }));
-                Ok(())
-            }
+        match connection.auth.fixed_headers() {
+            Some(headers) => fields.extend(headers.iter().map(|header| Field {
+                name: &header.name,
+                value: header.value.expose(),
+                sensitive: true,
+            })),
+            None => fields.push(Field {
+                name: &AUTHORIZATION_NAME,
+                value: token.ok_or(unavailable_now(Reason::Internal))?.header(),
+                sensitive: true,
+            }),
         }
+        Ok(())
     }
 }
 
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OauthNotSupported => "this version of egressd does not obtain OAuth tokens yet",
-            Self::SigningNotSupported => "this version of egressd does not sign request bodies yet",
-        })
+/// For reasons that are not remembered.
+fn unavailable_now(reason: Reason) -> Unavailable {
+    Unavailable {
+        reason,
+        retry_after: Duration::from_secs(30),
     }
 }

@@ -9,7 +9,6 @@ use http::{HeaderValue, Method, Request, Uri};
 use super::identify::not_canonical;
 use super::refusal::Refusal;
 use super::{authorize, forward, identify, request_fields};
-use crate::credential::Credentials;
 use crate::route::CanonicalPath;
 use crate::snapshot::Snapshot;
 
@@ -72,22 +71,18 @@ fn explain_parts(
     let permitted = authorize::authorize(call)?;
     let entry = permitted.entry();
     let connection = &entry.connection;
-    let mut injected = Vec::new();
-    let credential = Credentials::default().of(entry.key, connection);
-    credential.inject(connection, &mut injected)?;
     let target = forward::target(connection, permitted.path(), parts.uri.query())?;
-    let set = connection
-        .headers
-        .iter()
-        .map(|header| &header.name)
-        .chain(injected.iter().map(|field| field.name));
     let ours = [HOST, super::refusal::X_REQUEST_ID];
     let pattern = entry.routes.patterns().get(permitted.route());
     Ok(Explained::Forwarded(Box::new(Explanation {
         connection: connection.id.to_string(),
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
         upstream_url: format!("https://{}{target}", connection.base_url.authority()),
-        added: ours.iter().chain(set).map(ToString::to_string).collect(),
+        added: ours
+            .iter()
+            .chain(connection.injected_names())
+            .map(ToString::to_string)
+            .collect(),
         dropped: request_fields::dropped_names(connection),
     })))
 }

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use http::header::USER_AGENT;
+use http::header::{CONTENT_LENGTH, USER_AGENT};
 use http::{HeaderName, Method, Response, StatusCode};
 
+use super::agent_body::AgentBody;
 use super::code::Code;
 use super::location::Asked;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
-use super::{request_fields, response_fields};
+use super::{renewal, request_fields, response_fields};
 use crate::domain::Connection;
 use crate::upstream::{Client, Field, Lane, RequestHead, Slot, UpstreamBody};
 
@@ -37,7 +38,10 @@ pub(super) async fn forward(
     let mut fields = Vec::with_capacity(parts.headers.len() + 8);
     let has_user_agent = request_fields::pass(&parts.headers, connection, &mut fields);
     add_ours(connection, request_id, has_user_agent, &mut fields);
-    credential.inject(connection, &mut fields)?;
+    let minted = renewal::token(&credential, client, lane).await?;
+    let ours = fields.len();
+    let token = minted.as_ref().map(|minted| &*minted.token);
+    credential.inject(connection, token, &mut fields)?;
     let target = target(connection, permitted.path(), parts.uri.query())?;
     let head = RequestHead {
         method: &parts.method,
@@ -47,30 +51,42 @@ pub(super) async fn forward(
         framing,
     };
     let cap = connection.caps.response.bytes();
+    let replayable = body.is_none();
     let mut response = client.exchange(lane, &head, body, cap).await?;
-    let content_length = response
-        .headers()
-        .get(http::header::CONTENT_LENGTH)
-        .cloned();
-    response_fields::scrub(response.headers_mut(), connection);
+    let status = response.status();
+    let renewed = renewal::after(status, &credential, minted.as_ref(), replayable).await;
+    if let Some(token) = &renewed {
+        let mut fields = fields.get(..ours).unwrap_or_default().to_vec();
+        credential.inject(connection, Some(token), &mut fields)?;
+        let again = RequestHead {
+            fields: &fields,
+            ..head
+        };
+        response = Box::pin(client.exchange(lane, &again, None::<AgentBody>, cap)).await?;
+    }
     let asked = Asked {
         connection,
         parts,
         path: permitted.path(),
         client,
     };
-    asked.rewrite(response.headers_mut());
-    // RFC 9110 §8.6: a 204 has no length, whatever the method.
-    let keeps_length = parts.method == Method::HEAD && response.status() != StatusCode::NO_CONTENT;
-    if let Some(length) = content_length.filter(|_| keeps_length) {
-        response
-            .headers_mut()
-            .insert(http::header::CONTENT_LENGTH, length);
-    }
-    response
-        .headers_mut()
-        .insert(X_REQUEST_ID, request_id.to_value());
+    clean(&mut response, &asked, request_id);
     Ok((response, slot))
+}
+
+/// Takes out of a response's head what is not for agents.
+fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>, request_id: &RequestId) {
+    let status = response.status();
+    let headers = response.headers_mut();
+    let content_length = headers.get(CONTENT_LENGTH).cloned();
+    response_fields::scrub(headers, asked.connection);
+    asked.rewrite(headers);
+    // RFC 9110 §8.6: a 204 has no length, whatever the method.
+    let keeps_length = asked.parts.method == Method::HEAD && status != StatusCode::NO_CONTENT;
+    if let Some(length) = content_length.filter(|_| keeps_length) {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    headers.insert(X_REQUEST_ID, request_id.to_value());
 }
 
 fn add_ours<'a>(

@@ -17,6 +17,7 @@ mod identify;
 mod location;
 mod prepare;
 pub mod refusal;
+mod renewal;
 mod request_fields;
 mod request_id;
 mod response_fields;

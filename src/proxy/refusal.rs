@@ -29,6 +29,7 @@ pub struct Refusal {
     detail: Cow<'static, str>,
     proxy_status: &'static str,
     cause: Option<&'static str>,
+    retry_after: Option<u32>,
     allow: Option<MethodSet>,
     lists_routes: bool,
 }
@@ -59,6 +60,7 @@ impl Refusal {
             detail: detail.into(),
             proxy_status: code.proxy_status(),
             cause: None,
+            retry_after: code.retry_after(),
             allow: None,
             lists_routes: false,
         }
@@ -135,7 +137,7 @@ impl Refusal {
         if let Ok(value) = HeaderValue::try_from(format!("egressd; error={}", self.proxy_status)) {
             headers.insert(PROXY_STATUS, value);
         }
-        if let Some(seconds) = self.code.retry_after() {
+        if let Some(seconds) = self.retry_after {
             headers.insert(RETRY_AFTER, seconds.into());
         }
         if let Some(value) = self
@@ -186,10 +188,18 @@ fn sentence(failure: Failure) -> String {
 }
 
 impl From<Unavailable> for Refusal {
-    fn from(reason: Unavailable) -> Self {
-        Self::new(
+    fn from(unavailable: Unavailable) -> Self {
+        let Unavailable {
+            reason,
+            retry_after,
+        } = unavailable;
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let mut refusal = Self::new(
             Code::CredentialUnavailable,
-            format!("The request was not sent: {reason}."),
-        )
+            format!("The request was not sent: {reason}. Nobody is asked again for {seconds} s."),
+        );
+        refusal.cause = reason.cause();
+        refusal.retry_after = u32::try_from(seconds).ok();
+        refusal
     }
 }

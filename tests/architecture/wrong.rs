@@ -32,6 +32,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/cli/a.rs", "fn f(s: Socket) { s.connect(a); }", "only `upstream` opens sockets"),
     ("src/cli/a.rs", "use std::net::ToSocketAddrs;", "only `upstream` resolves names"),
     ("src/cli/a.rs", "use crate::config::raw::File;", "stays inside `config`"),
+    ("src/credential/oauth/token.rs", "use std::time::{Instant, SystemTime};", "the monotonic clock"),
     ("src/config/mod.rs", "pub mod raw;", "stays inside `config`"),
     ("src/config/mod.rs", "pub(crate) mod raw;", "stays inside `config`"),
     ("src/config/mod.rs", "pub use self::raw::File;", "stays inside `config`"),

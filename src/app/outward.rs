@@ -1,0 +1,53 @@
+//! What every upstream client is made of: the workers' own, and the one that obtains tokens.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Settings;
+use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstreams};
+
+/// How long a name lookup may take.
+const LOOKUP: Duration = Duration::from_secs(5);
+
+/// Names, roots, limits, and the addresses that lead back to us.
+pub(super) struct Outward {
+    upstreams: Arc<Upstreams>,
+    names: Names,
+    dial_times: DialTimes,
+    pool: PoolTerms,
+    own_listeners: Arc<[SocketAddr]>,
+}
+
+impl Outward {
+    pub(super) fn new(
+        settings: &Settings,
+        trust: Trust,
+        names: Names,
+        own_listeners: Arc<[SocketAddr]>,
+    ) -> Self {
+        Self {
+            upstreams: Arc::new(Upstreams::new(trust)),
+            names,
+            dial_times: DialTimes {
+                connect: settings.egress.connect_timeout,
+                ..DialTimes::default()
+            },
+            pool: PoolTerms {
+                max_idle: settings.egress.pool_max_idle_per_host,
+                idle_timeout: settings.egress.pool_idle_timeout,
+            },
+            own_listeners,
+        }
+    }
+
+    /// A client for the runtime that this is called on.
+    pub(super) fn client(&self) -> Client {
+        let dialer = Dialer::new(
+            self.names.resolver(LOOKUP),
+            self.dial_times,
+            Arc::clone(&self.own_listeners),
+        );
+        Client::new(Arc::clone(&self.upstreams), dialer, self.pool)
+    }
+}

@@ -1,0 +1,33 @@
+//! Threads, each with one current-thread runtime.
+
+use std::future::Future;
+use std::io;
+use std::thread::JoinHandle;
+
+use tokio::runtime::Runtime;
+
+/// Starts a thread with a runtime of its own; it ends with `main`.
+pub(super) fn on_thread(
+    name: String,
+    main: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    thread(name, runtime()?, main)
+}
+
+/// A runtime that runs on the thread that blocks on it.
+pub(super) fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Starts a thread for this runtime.
+pub(super) fn thread(
+    name: String,
+    runtime: Runtime,
+    main: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(move || runtime.block_on(main))
+}

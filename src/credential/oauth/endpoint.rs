@@ -1,0 +1,200 @@
+//! One token request and its answer, over the upstream room: same roots, same address guard, no redirects, at most 64 KiB, at most 10 s.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::request::token_request;
+use super::response::{self, Granted, NotGranted};
+use crate::credential::unavailable::{InvalidAnswer, Reason};
+use crate::domain::auth::{ClientAuth, OauthClientCredentials};
+use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody};
+
+/// From the name's lookup to the answer's last byte.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer, in bytes.
+const LONGEST_ANSWER: u64 = 64 * 1024;
+
+static AGENT: HeaderName = USER_AGENT;
+const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
+
+/// Who is asked for tokens.
+pub(super) trait Source: Send + Sync {
+    /// Asks once.
+    fn ask(&self, style: ClientAuth) -> Asking<'_>;
+}
+
+pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Minted, Failed>> + Send + 'a>>;
+
+/// A token, and when it was asked for.
+pub(super) struct Minted {
+    pub(super) granted: Granted,
+    pub(super) asked: Instant,
+}
+
+/// Why there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) reason: Reason,
+    /// The endpoint's own word for it, for operators.
+    pub(super) told: Option<Box<str>>,
+    /// How long the endpoint wants to be left alone.
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// The token endpoint of one credential.
+pub(super) struct TokenEndpoint {
+    client: Arc<Client>,
+    endpoint: Endpoint,
+    credentials: Arc<OauthClientCredentials>,
+}
+
+impl TokenEndpoint {
+    pub(super) fn new(client: Arc<Client>, credentials: Arc<OauthClientCredentials>) -> Self {
+        let terms = credentials.terms();
+        let endpoint = client.endpoint(&terms.token_url, &terms.allowed_private_cidrs);
+        Self {
+            client,
+            endpoint,
+            credentials,
+        }
+    }
+
+    async fn exchange(&self, style: ClientAuth) -> Result<Granted, Failed> {
+        let terms = self.credentials.terms();
+        let request = token_request(terms, style).ok_or(Reason::Internal)?;
+        let (written, form) = request.into_parts();
+        let fields = fields(&written.headers);
+        let head = RequestHead {
+            method: &Method::POST,
+            target: terms.token_url.path(),
+            authority: terms.token_url.authority(),
+            fields: &fields,
+            framing: Framing::Length(form.len() as u64),
+        };
+        let form = Full::new(Bytes::from_owner(Zeroizing::new(form)));
+        let form = form.map_err(|never| match never {});
+        let answered = self
+            .client
+            .ask(&self.endpoint, &head, form, LONGEST_ANSWER)
+            .await?;
+        let (parts, body) = answered.into_parts();
+        if is_encoded(&parts.headers) {
+            return Err(Reason::Invalid(InvalidAnswer::Compressed).into());
+        }
+        let body = whole(body).await?;
+        if parts.status == StatusCode::OK {
+            return response::granted(&body).map_err(|refused| self.without_secret(refused.into()));
+        }
+        let named = parts.status.is_client_error() && parts.status != StatusCode::TOO_MANY_REQUESTS;
+        let mut failed = match response::error(&body).filter(|_| named) {
+            Some((code, told)) => NotGranted::Refused(code, told).into(),
+            None => Failed::from(Reason::Status(parts.status.as_u16())),
+        };
+        failed.retry_after = retry_after(&parts.headers);
+        Err(self.without_secret(failed))
+    }
+
+    /// An endpoint that repeats the client's secret in its error is not quoted.
+    fn without_secret(&self, mut failed: Failed) -> Failed {
+        let secret = self.credentials.terms().client_secret.expose();
+        failed.told = failed.told.filter(|told| {
+            !told
+                .as_bytes()
+                .windows(secret.len())
+                .any(|part| part == secret)
+        });
+        failed
+    }
+}
+
+impl Source for TokenEndpoint {
+    fn ask(&self, style: ClientAuth) -> Asking<'_> {
+        Box::pin(async move {
+            let asked = Instant::now();
+            let granted = tokio::time::timeout(TIMEOUT, self.exchange(style)).await;
+            let granted = granted.unwrap_or_else(|_elapsed| Err(Reason::Timeout.into()))?;
+            Ok(Minted { granted, asked })
+        })
+    }
+}
+
+fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
+    let mut fields: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| Field {
+            name,
+            value: value.as_bytes(),
+            sensitive: name == AUTHORIZATION,
+        })
+        .collect();
+    fields.push(Field {
+        name: &AGENT,
+        value: OUR_USER_AGENT.as_bytes(),
+        sensitive: false,
+    });
+    fields
+}
+
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// RFC 9110 §10.2.3, in seconds; a date is not taken.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !seconds.bytes().all(|b| b.is_ascii_digit()) || seconds.is_empty() {
+        return None;
+    }
+    Some(Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)))
+}
+
+/// The whole body, which its cap keeps small.
+async fn whole(mut body: UpstreamBody) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut all = Zeroizing::new(Vec::new());
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(all)
+}
+
+impl From<Reason> for Failed {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            told: None,
+            retry_after: None,
+        }
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Reason::from(failure).into()
+    }
+}
+
+impl From<NotGranted> for Failed {
+    fn from(refused: NotGranted) -> Self {
+        match refused {
+            NotGranted::Refused(code, told) => Self {
+                told: Some(told),
+                ..Reason::Refused(code).into()
+            },
+            NotGranted::Invalid(why) => Reason::Invalid(why).into(),
+        }
+    }
+}

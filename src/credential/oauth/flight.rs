@@ -1,0 +1,114 @@
+//! A flight: one token call (two where the endpoint wants the client's credentials in the body), and the entry of what it brought in the books.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+
+use super::endpoint::{Failed, Minted};
+use super::grant::{Grant, Landed, refresh_when_due};
+use super::policy;
+use super::token::Token;
+use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason};
+use crate::domain::auth::ClientAuth;
+
+const REFUSED_CLIENT: Reason = Reason::Refused(ErrorCode::InvalidClient);
+
+/// A flight under way. However it ends, a panic among the ways, its place in the books is cleared before anybody who waits for it learns of the end.
+pub(super) struct Landing {
+    grant: Arc<Grant>,
+    landed: watch::Sender<Landed>,
+}
+
+impl Landing {
+    pub(super) fn new(grant: Arc<Grant>) -> Self {
+        Self {
+            grant,
+            landed: watch::Sender::new(None),
+        }
+    }
+
+    /// To wait for it.
+    pub(super) fn watch(&self) -> watch::Receiver<Landed> {
+        self.landed.subscribe()
+    }
+
+    /// Asks, and enters the answer.
+    pub(super) async fn fly(self) {
+        let outcome = self.grant.ask().await;
+        let landed = self.grant.enter(outcome);
+        self.landed.send_replace(Some(landed));
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let mine = self.landed.subscribe();
+        let mut books = self.grant.books();
+        books.flight.take_if(|flight| flight.same_channel(&mine));
+    }
+}
+
+impl Grant {
+    async fn ask(&self) -> Result<(Minted, ClientAuth), Failed> {
+        let style = self.books().style;
+        let first = self.ask_once(style).await;
+        let refused = matches!(&first, Err(failed) if failed.reason == REFUSED_CLIENT);
+        match style {
+            ClientAuth::Basic if refused => {
+                let minted = self.ask_once(ClientAuth::Body).await?;
+                Ok((minted, ClientAuth::Body))
+            }
+            ClientAuth::Basic | ClientAuth::Body => Ok((first?, style)),
+        }
+    }
+
+    async fn ask_once(&self, style: ClientAuth) -> Result<Minted, Failed> {
+        let asked = self.source.ask(style).await;
+        let count = if asked.is_ok() {
+            &self.granted
+        } else {
+            &self.failed
+        };
+        count.fetch_add(1, Relaxed);
+        asked
+    }
+
+    /// Enters what a flight brought into the books and the cache, in one step.
+    fn enter(
+        self: &Arc<Self>,
+        outcome: Result<(Minted, ClientAuth), Failed>,
+    ) -> Result<Arc<Token>, crate::credential::Unavailable> {
+        let token = outcome.and_then(|(minted, style)| {
+            let token = Token::new(&minted.granted, minted.asked, policy::dice());
+            if token.serves() {
+                Ok((Arc::new(token), style))
+            } else {
+                Err(Reason::Invalid(InvalidAnswer::Expired).into())
+            }
+        });
+        let mut books = self.books();
+        books.flight = None;
+        match token {
+            Err(failed) => {
+                // What worked once works no longer: the next flight begins anew.
+                if failed.reason == REFUSED_CLIENT {
+                    books.style = self.style;
+                }
+                Err(books.fail(failed, policy::dice()))
+            }
+            Ok((token, style)) => {
+                books.style = style;
+                books.failure = None;
+                books.refreshed = Some(SystemTime::now());
+                if token.left().is_some() {
+                    self.tokens.insert(self.fingerprint, Arc::clone(&token));
+                    let (grant, kept) = (Arc::downgrade(self), Arc::downgrade(&token));
+                    self.runtime.spawn(refresh_when_due(grant, kept));
+                }
+                Ok(token)
+            }
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! One credential's tokens: the cached one, the one flight that fetches another, and what is remembered of failures.
+//!
+//! A flight is a task of its own on the credentials' runtime: whoever waits for it may go away without harm, and it lands under the lock of the books, so that
+//! between "no token is cached" and "no flight is under way" nothing can slip through.
+//!
+//! Invariants: at most one flight at a time; no flight while a failure holds; a token is used by nobody at or past its expiry.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, SystemTime};
+
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::endpoint::{Failed, Source};
+use super::flight::Landing;
+use super::policy::{self, RENEWAL_INTERVAL};
+use super::token::Token;
+use crate::credential::unavailable::{Reason, Unavailable};
+use crate::domain::auth::ClientAuth;
+
+/// Flights that a request waits for before it gives up: more than one only if a flight broke down or its token was over at once.
+const PATIENCE: usize = 3;
+
+/// Tokens by the fingerprint of their credential.
+pub(super) type Tokens = Cache<[u8; 32], Arc<Token>>;
+
+/// What a flight brought, once it has landed.
+pub(super) type Landed = Option<Result<Arc<Token>, Unavailable>>;
+
+type Flight = watch::Receiver<Landed>;
+
+/// The tokens of one credential.
+pub struct Grant {
+    pub(super) fingerprint: [u8; 32],
+    pub(super) tokens: Tokens,
+    pub(super) source: Box<dyn Source>,
+    pub(super) runtime: Handle,
+    /// As the definition says.
+    pub(super) style: ClientAuth,
+    pub(super) books: Mutex<Books>,
+    pub(super) granted: AtomicU64,
+    pub(super) failed: AtomicU64,
+    pub(super) asked: AtomicBool,
+}
+
+/// A token for one request.
+pub struct Minted {
+    /// The token.
+    pub token: Arc<Token>,
+    /// Whether this very request waited for it.
+    pub fresh: bool,
+}
+
+/// What is remembered. Every change of the cache happens under its lock.
+pub(super) struct Books {
+    pub(super) flight: Option<Flight>,
+    /// The configured style, or the one that was found to work.
+    pub(super) style: ClientAuth,
+    pub(super) failure: Option<Failure>,
+    renewal: Option<Instant>,
+    pub(super) refreshed: Option<SystemTime>,
+}
+
+/// The last flight's failure; a success forgets it.
+pub(super) struct Failure {
+    pub(super) failed: Failed,
+    pub(super) in_a_row: u32,
+    pub(super) at: SystemTime,
+    until: Instant,
+}
+
+/// What a request that has no token finds.
+enum Found {
+    Token(Arc<Token>),
+    Flight(Flight),
+    Held(Unavailable),
+}
+
+impl Grant {
+    pub(super) fn new(
+        fingerprint: [u8; 32],
+        tokens: Tokens,
+        source: Box<dyn Source>,
+        style: ClientAuth,
+        runtime: Handle,
+    ) -> Self {
+        Self {
+            fingerprint,
+            tokens,
+            source,
+            runtime,
+            style,
+            books: Mutex::new(Books {
+                flight: None,
+                style,
+                failure: None,
+                renewal: None,
+                refreshed: None,
+            }),
+            granted: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            asked: AtomicBool::new(false),
+        }
+    }
+
+    /// The token that is there, if one is. Begins its refresh in the background where that is due.
+    pub fn cached(self: &Arc<Self>) -> Option<Arc<Token>> {
+        let token = self.peek()?;
+        token.mark_used();
+        if token.claim_refresh() {
+            self.runtime
+                .spawn(refresh(Arc::downgrade(self), Arc::downgrade(&token)));
+        }
+        Some(token)
+    }
+
+    /// The token that is there, or the one that a flight brings: this request begins the flight if none is under way. Fails at once while a failure holds.
+    pub async fn token(self: &Arc<Self>) -> Result<Minted, Unavailable> {
+        for _ in 0..PATIENCE {
+            if let Some(token) = self.cached() {
+                return Ok(Minted {
+                    token,
+                    fresh: false,
+                });
+            }
+            let flight = match self.find(None) {
+                // It landed meanwhile.
+                Found::Token(_) => continue,
+                Found::Held(unavailable) => return Err(unavailable),
+                Found::Flight(flight) => flight,
+            };
+            if let Some(landed) = landing(flight).await {
+                let token = landed?;
+                if token.serves() {
+                    token.mark_used();
+                    return Ok(Minted { token, fresh: true });
+                }
+            }
+        }
+        Err(Unavailable {
+            reason: Reason::Internal,
+            retry_after: Duration::from_secs(1),
+        })
+    }
+
+    /// Another token than this one, which the upstream has refused with 401: one that is there already, or a new one. At most one renewal in 30 s;
+    /// beyond that, while a failure holds, or if the flight fails: `None`.
+    pub async fn renewed(self: &Arc<Self>, refused: &Arc<Token>) -> Option<Arc<Token>> {
+        let token = match self.renew(refused)? {
+            Found::Token(token) => token,
+            Found::Flight(flight) => landing(flight).await?.ok()?,
+            Found::Held(_) => return None,
+        };
+        token.mark_used();
+        token.serves().then_some(token)
+    }
+
+    /// As [`Grant::renewed`], for later requests: this one cannot be sent again.
+    pub fn renew_later(self: &Arc<Self>, refused: &Arc<Token>) {
+        let _under_way = self.renew(refused);
+    }
+
+    /// Obtains a token for those to come; it counts as unused until one of them comes.
+    pub async fn prefetch(self: &Arc<Self>) {
+        if let (false, Found::Flight(flight)) = (self.was_asked(), self.find(None)) {
+            landing(flight).await;
+        }
+    }
+
+    /// Whether a token was ever asked for.
+    pub fn was_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+
+    fn renew(self: &Arc<Self>, refused: &Arc<Token>) -> Option<Found> {
+        let landing = {
+            let mut books = self.books();
+            let cached = self.peek();
+            let is_refused = |token: &Arc<Token>| Arc::ptr_eq(token, refused);
+            if let Some(token) = cached.as_ref().filter(|token| !is_refused(token)) {
+                return Some(Found::Token(Arc::clone(token)));
+            }
+            if let Some(flight) = &books.flight {
+                let flight = flight.clone();
+                self.tokens.invalidate(&self.fingerprint);
+                return Some(Found::Flight(flight));
+            }
+            let recent = |at: Instant| at.elapsed() < RENEWAL_INTERVAL;
+            if books.renewal.is_some_and(recent) || books.held().is_some() {
+                return None;
+            }
+            books.renewal = Some(Instant::now());
+            self.tokens.invalidate(&self.fingerprint);
+            self.begin(&mut books)
+        };
+        let flight = landing.watch();
+        self.runtime.spawn(landing.fly());
+        Some(Found::Flight(flight))
+    }
+
+    /// The flight under way, or one that begins now; unless there is a token (another than `old`), or a failure holds.
+    fn find(self: &Arc<Self>, old: Option<&Arc<Token>>) -> Found {
+        let landing = {
+            let mut books = self.books();
+            if let Some(flight) = &books.flight {
+                return Found::Flight(flight.clone());
+            }
+            let is_old = |token: &Arc<Token>| old.is_some_and(|old| Arc::ptr_eq(token, old));
+            if let Some(token) = self.peek().filter(|token| !is_old(token)) {
+                return Found::Token(token);
+            }
+            if let Some(unavailable) = books.held() {
+                return Found::Held(unavailable);
+            }
+            self.begin(&mut books)
+        };
+        // Not under the lock: a runtime that has ended drops the flight at once, and that takes the lock again.
+        let flight = landing.watch();
+        self.runtime.spawn(landing.fly());
+        Found::Flight(flight)
+    }
+
+    fn begin(self: &Arc<Self>, books: &mut Books) -> Landing {
+        self.asked.store(true, Relaxed);
+        let landing = Landing::new(Arc::clone(self));
+        books.flight = Some(landing.watch());
+        landing
+    }
+
+    pub(super) fn peek(&self) -> Option<Arc<Token>> {
+        let token = self.tokens.get(&self.fingerprint)?;
+        token.left().is_some().then_some(token)
+    }
+
+    pub(super) fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Books {
+    /// The failure that holds now, with the time that is left of it.
+    pub(super) fn held(&self) -> Option<Unavailable> {
+        let failure = self.failure.as_ref()?;
+        let left = failure.until.checked_duration_since(Instant::now())?;
+        (!left.is_zero()).then_some(Unavailable {
+            reason: failure.failed.reason,
+            retry_after: left,
+        })
+    }
+
+    /// Remembers a failure.
+    pub(super) fn fail(&mut self, failed: Failed, dice: u32) -> Unavailable {
+        let in_a_row = self.failure.as_ref().map_or(0, |failure| failure.in_a_row);
+        let in_a_row = in_a_row.saturating_add(1);
+        let reason = failed.reason;
+        let retry_after = policy::backoff(in_a_row, reason.is_hard(), failed.retry_after, dice);
+        self.failure = Some(Failure {
+            failed,
+            in_a_row,
+            at: SystemTime::now(),
+            until: Instant::now() + retry_after,
+        });
+        Unavailable {
+            reason,
+            retry_after,
+        }
+    }
+}
+
+/// What the flight brought; `None` if it broke down.
+async fn landing(mut flight: Flight) -> Landed {
+    let landed = flight.wait_for(Option::is_some).await.ok()?;
+    landed.clone()
+}
+
+/// Begins the refresh of a token when it is due, if any request has used the token by then. One that nobody uses lapses.
+pub(super) async fn refresh_when_due(grant: Weak<Grant>, token: Weak<Token>) {
+    let Some(due) = token.upgrade().and_then(|token| token.refresh_at()) else {
+        return;
+    };
+    tokio::time::sleep_until(due).await;
+    let claimed = token
+        .upgrade()
+        .is_some_and(|token| token.is_used() && token.claim_refresh());
+    if claimed {
+        refresh(grant, token).await;
+    }
+}
+
+/// Fetches a token in the place of this one, which is used meanwhile, and tries again after each failure as long as it is cached.
+async fn refresh(grant: Weak<Grant>, token: Weak<Token>) {
+    loop {
+        let pause = {
+            let (Some(grant), Some(old)) = (grant.upgrade(), token.upgrade()) else {
+                return;
+            };
+            if !grant.peek().is_some_and(|held| Arc::ptr_eq(&held, &old)) {
+                return;
+            }
+            match grant.find(Some(&old)) {
+                Found::Token(_) => return,
+                Found::Held(unavailable) => unavailable.retry_after,
+                Found::Flight(flight) => match landing(flight).await {
+                    Some(Err(unavailable)) => unavailable.retry_after,
+                    Some(Ok(_)) => return,
+                    None => Duration::from_secs(1),
+                },
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}

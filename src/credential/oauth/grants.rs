@@ -1,0 +1,107 @@
+//! All grants of the process, by the fingerprint of their credential: a reload that does not change a credential finds its grant again, token included.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use moka::Expiry;
+use moka::sync::Cache;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use super::endpoint::{Source, TokenEndpoint};
+use super::grant::{Grant, Tokens};
+use super::policy;
+use super::token::Token;
+use crate::domain::auth::{ClientAuth, OauthClientCredentials};
+use crate::upstream::Client;
+
+/// How many tokens are prefetched at once.
+const PREFETCHES: usize = 4;
+/// When prefetching begins at the earliest, counted from the start.
+const PREFETCH_AFTER: Duration = Duration::from_secs(1);
+/// And how much later by chance, so that a fleet which starts as one does not ask as one.
+const PREFETCH_SPREAD: Duration = Duration::from_secs(2);
+
+/// Every grant that was asked for, and the tokens of all.
+pub struct Grants {
+    client: Arc<Client>,
+    runtime: Handle,
+    tokens: Tokens,
+    known: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
+}
+
+impl Grants {
+    /// Grants whose flights are tasks on `runtime`, the one that `client` is used on.
+    pub fn new(client: Arc<Client>, runtime: Handle) -> Self {
+        Self {
+            client,
+            runtime,
+            tokens: tokens(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The grant of these credentials; the same one for all with the same fingerprint.
+    pub fn of(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
+        let fingerprint = *credentials.fingerprint();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let grant = known.entry(fingerprint).or_insert_with(|| {
+            let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
+            let style = credentials.terms().client_auth;
+            Arc::new(self.grant(fingerprint, Box::new(source), style))
+        });
+        Arc::clone(grant)
+    }
+
+    fn grant(&self, fingerprint: [u8; 32], source: Box<dyn Source>, style: ClientAuth) -> Grant {
+        let tokens = self.tokens.clone();
+        Grant::new(fingerprint, tokens, source, style, self.runtime.clone())
+    }
+}
+
+/// A cache that lets go of each token when its life is over. That nobody uses it past its life does not depend on this.
+pub(super) fn tokens() -> Tokens {
+    Cache::builder().expire_after(OwnLife).build()
+}
+
+/// Obtains the tokens of these grants before anybody needs them, a few seconds from now and a few at a time; those that were asked meanwhile are left
+/// out. A failure is remembered by its grant as any other.
+pub async fn prefetch(grants: Vec<Arc<Grant>>) {
+    let spread = PREFETCH_SPREAD * policy::dice() / 1000;
+    tokio::time::sleep(PREFETCH_AFTER + spread).await;
+    let mut under_way = JoinSet::new();
+    for grant in grants {
+        if grant.was_asked() {
+            continue;
+        }
+        if under_way.len() >= PREFETCHES {
+            under_way.join_next().await;
+        }
+        under_way.spawn(async move { grant.prefetch().await });
+    }
+    while under_way.join_next().await.is_some() {}
+}
+
+struct OwnLife;
+
+impl Expiry<[u8; 32], Arc<Token>> for OwnLife {
+    fn expire_after_create(
+        &self,
+        _key: &[u8; 32],
+        token: &Arc<Token>,
+        _created_at: std::time::Instant,
+    ) -> Option<Duration> {
+        Some(token.left().unwrap_or_default())
+    }
+
+    fn expire_after_update(
+        &self,
+        _key: &[u8; 32],
+        token: &Arc<Token>,
+        _updated_at: std::time::Instant,
+        _left: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(token.left().unwrap_or_default())
+    }
+}

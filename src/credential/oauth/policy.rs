@@ -1,0 +1,112 @@
+//! How long a token lives, when it is refreshed, and how long a failure holds: pure functions of numbers, chance among them.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+/// The life of a token whose answer names none.
+pub(super) const ASSUMED_LIFE: Duration = Duration::from_secs(300);
+/// No token is used for longer.
+pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Below this a token is refreshed at half its life.
+const SHORT_LIFE: Duration = Duration::from_secs(120);
+/// At least this is left of a longer life when a refresh begins (but for the jitter).
+const HEADROOM: Duration = Duration::from_secs(60);
+/// The longest wait between two attempts.
+pub(super) const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// The first wait after an error that only an operator can mend.
+const HARD_BACKOFF: Duration = Duration::from_secs(30);
+/// One renewal after a 401 in this time.
+pub(super) const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
+
+/// A throw of the dice: 0 to 1000, each about as likely. Spreads load; nothing secret depends on it.
+pub(super) fn dice() -> u32 {
+    let thrown = RandomState::new().build_hasher().finish() % 1001;
+    u32::try_from(thrown).unwrap_or_default()
+}
+
+/// When a token is refreshed, counted from when it was asked for: min(80 % of its life, its life − 60 s), half of it for lives under two minutes, ± 10 %.
+pub(super) fn refresh_after(life: Duration, dice: u32) -> Duration {
+    let nominal = if life < SHORT_LIFE {
+        life / 2
+    } else {
+        (life * 4 / 5).min(life.saturating_sub(HEADROOM))
+    };
+    nominal * (900 + dice / 5) / 1000
+}
+
+/// How long nobody is asked again after so many failures in a row (from 1). Doubles from 1 s to 60 s, begins at 30 s where `hard`, is no shorter
+/// than what the endpoint asked for (up to 60 s), and up to a quarter longer by chance.
+pub(super) fn backoff(failures: u32, hard: bool, asked: Option<Duration>, dice: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(6);
+    let nominal = Duration::from_secs(1 << doublings)
+        .max(if hard { HARD_BACKOFF } else { Duration::ZERO })
+        .max(asked.unwrap_or_default())
+        .min(LONGEST_BACKOFF);
+    (nominal * (1000 + dice / 4) / 1000).min(LONGEST_BACKOFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{backoff, dice, refresh_after};
+    use std::time::Duration;
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn tokens_are_refreshed_well_before_they_expire() {
+        // F-148, F-149: life, earliest, latest, in milliseconds.
+        for (life, earliest, latest) in [
+            (1, 450, 550),
+            (30, 13_500, 16_500),
+            (119, 53_550, 65_450),
+            (120, 54_000, 66_000),
+            (150, 81_000, 99_000),
+            (300, 216_000, 264_000),
+            (3_600, 2_592_000, 3_168_000),
+            (86_400, 62_208_000, 76_032_000),
+        ] {
+            let at = |dice| refresh_after(seconds(life), dice).as_millis();
+            assert_eq!((at(0), at(1000)), (earliest, latest), "{life} s");
+            assert!(at(1000) < u128::from(life) * 1000);
+        }
+        assert_eq!(refresh_after(Duration::ZERO, 1000), Duration::ZERO);
+    }
+
+    #[test]
+    fn failures_hold_ever_longer() {
+        // F-138: failures in a row, seconds.
+        for (failures, least) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (6, 32), (7, 60)] {
+            assert_eq!(backoff(failures, false, None, 0), seconds(least));
+            let most = (seconds(least) * 5 / 4).min(seconds(60));
+            assert_eq!(backoff(failures, false, None, 1000), most);
+        }
+        assert_eq!(backoff(u32::MAX, false, None, 1000), seconds(60));
+    }
+
+    #[test]
+    fn an_error_that_an_operator_must_mend_holds_thirty_seconds_at_once() {
+        // F-139
+        assert_eq!(backoff(1, true, None, 0), seconds(30));
+        assert_eq!(backoff(5, true, None, 0), seconds(30));
+        assert_eq!(backoff(6, true, None, 0), seconds(32));
+        assert_eq!(backoff(9, true, None, 1000), seconds(60));
+    }
+
+    #[test]
+    fn an_endpoint_may_ask_for_more_time_but_not_for_less() {
+        // F-138
+        assert_eq!(backoff(1, false, Some(seconds(20)), 0), seconds(20));
+        assert_eq!(backoff(5, false, Some(seconds(2)), 0), seconds(16));
+        assert_eq!(backoff(1, true, Some(seconds(2)), 0), seconds(30));
+        assert_eq!(backoff(1, false, Some(Duration::MAX), 1000), seconds(60));
+    }
+
+    #[test]
+    fn dice_stay_in_range_and_differ() {
+        let throws: std::collections::HashSet<_> = (0..100).map(|_| dice()).collect();
+        assert!(throws.iter().all(|thrown| *thrown <= 1000));
+        assert!(throws.len() > 1);
+    }
+}

@@ -1,0 +1,111 @@
+//! A token request (RFC 6749 §4.4.2), written by the `oauth2` crate and sent by us.
+//!
+//! The crate encodes the form and the client's credentials. Its answer never goes back in: its types for tokens print and serialise them, and its
+//! errors carry bodies. Nor does it say where the request goes: that is our own [`crate::domain::TokenUrl`], which no URL library has repaired.
+
+use oauth2::basic::BasicClient;
+use oauth2::{AuthType, ClientId, ClientSecret, RequestTokenError, Scope, TokenUrl};
+
+use crate::domain::auth::{ClientAuth, OauthTerms};
+
+/// A request whose target is not to be read.
+pub(super) type Written = http::Request<Vec<u8>>;
+
+/// Stands where the crate wants to know where the request goes.
+const ELSEWHERE: &str = "https://token.invalid/";
+
+/// Writes a token request. `None` is a bug.
+pub(super) fn token_request(terms: &OauthTerms, style: ClientAuth) -> Option<Written> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+    let client = BasicClient::new(ClientId::new(text(terms.client_id.expose())?))
+        .set_client_secret(ClientSecret::new(text(terms.client_secret.expose())?))
+        .set_token_uri(TokenUrl::new(ELSEWHERE.to_owned()).ok()?)
+        .set_auth_type(match style {
+            ClientAuth::Basic => AuthType::BasicAuth,
+            ClientAuth::Body => AuthType::RequestBody,
+        });
+    let mut request = client.exchange_client_credentials();
+    if let Some(scopes) = terms.scopes.as_deref().filter(|scopes| !scopes.is_empty()) {
+        request = request.add_scope(Scope::new(scopes.to_owned()));
+    }
+    for (name, value) in &terms.extra_params {
+        request = request.add_extra_param(name, value);
+    }
+    match request.request(&|written| Err(Caught(Box::new(written)))) {
+        Err(RequestTokenError::Request(Caught(written))) => Some(*written),
+        Ok(_)
+        | Err(
+            RequestTokenError::ServerResponse(_)
+            | RequestTokenError::Parse(..)
+            | RequestTokenError::Other(_),
+        ) => None,
+    }
+}
+
+/// A request on its way out of the crate.
+struct Caught(Box<Written>);
+
+impl std::fmt::Debug for Caught {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::fmt::Display for Caught {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a token request")
+    }
+}
+
+impl std::error::Error for Caught {}
+
+#[cfg(test)]
+mod tests {
+    use super::token_request;
+    use crate::credential::oauth::tests::terms;
+    use crate::domain::auth::ClientAuth;
+    use crate::domain::{Secret, SecretSource};
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap()
+    }
+
+    #[test]
+    fn basic_encodes_both_halves_as_forms_first() {
+        // F-154
+        let mut terms = terms();
+        terms.client_id = secret("a:b c");
+        terms.client_secret = secret("p+q%r&ü");
+        terms.scopes = Some("read write".into());
+        terms.extra_params = vec![("audience".into(), "https://api/?a=1&b".into())];
+        let request = token_request(&terms, ClientAuth::Basic).unwrap();
+        // base64 of `a%3Ab+c:p%2Bq%25r%26%C3%BC`
+        assert_eq!(
+            request.headers()["authorization"],
+            "Basic YSUzQWIrYzpwJTJCcSUyNXIlMjYlQzMlQkM="
+        );
+        assert_eq!(
+            request.headers()["content-type"],
+            "application/x-www-form-urlencoded"
+        );
+        assert_eq!(request.headers()["accept"], "application/json");
+        assert_eq!(request.headers().len(), 3);
+        assert_eq!(
+            request.body(),
+            b"grant_type=client_credentials&scope=read+write&audience=https%3A%2F%2Fapi%2F%3Fa%3D1%26b"
+        );
+    }
+
+    #[test]
+    fn the_other_style_puts_both_into_the_body() {
+        let mut terms = terms();
+        terms.client_secret = secret("s&t=%");
+        terms.scopes = Some(String::new());
+        let request = token_request(&terms, ClientAuth::Body).unwrap();
+        assert!(!request.headers().contains_key("authorization"));
+        assert_eq!(
+            request.body(),
+            b"grant_type=client_credentials&client_id=the-client&client_secret=s%26t%3D%25"
+        );
+    }
+}

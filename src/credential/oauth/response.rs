@@ -1,0 +1,177 @@
+//! What a token endpoint's answer means (RFC 6749 §5.1, §5.2): a pure function of its bytes.
+//!
+//! Lenient where servers differ without harm (a life as a string, none at all, an absurd one), strict where a reader could be misled (a key twice) or a
+//! header be broken (the bytes of the token).
+//!
+//! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes; nothing of a refused answer but its error code is kept, and that one
+//! is clean.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::policy::{ASSUMED_LIFE, LONGEST_LIFE};
+use crate::credential::unavailable::{ErrorCode, InvalidAnswer};
+
+/// The longest token that is taken, in bytes.
+pub const LONGEST_TOKEN: usize = 16 * 1024;
+/// The longest error text that is kept, in characters.
+pub const LONGEST_ERROR: usize = 256;
+
+/// A token that was granted.
+pub struct Granted {
+    /// Its bytes.
+    pub access_token: Zeroizing<Vec<u8>>,
+    /// How long it may be used, counted from when it was asked for.
+    pub life: Life,
+}
+
+/// How long a token may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// By the requests that waited for it, and no others.
+    Once,
+    /// For this time: whole seconds, at most 24 h.
+    For(Duration),
+}
+
+/// Why no token was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotGranted {
+    /// The endpoint named an error: its code, and its text for operators, cleaned.
+    Refused(ErrorCode, Box<str>),
+    /// The answer means nothing that can be used.
+    Invalid(InvalidAnswer),
+}
+
+/// Reads the body of an answer with status 200.
+pub fn granted(body: &[u8]) -> Result<Granted, NotGranted> {
+    let mut fields = Fields::parse(body).ok_or(NotGranted::Invalid(InvalidAnswer::Json))?;
+    let Some(Value::String(access_token)) = fields.access_token.take() else {
+        // Some servers name an error with status 200.
+        return Err(match &fields.error {
+            Some(Value::String(error)) => refused(error),
+            _ => NotGranted::Invalid(InvalidAnswer::AccessToken),
+        });
+    };
+    let access_token = Zeroizing::new(access_token.into_bytes());
+    let fits = (1..=LONGEST_TOKEN).contains(&access_token.len());
+    // RFC 6749 appendix A.12 also allows the space, which RFC 6750 §2.1 does not.
+    if !fits || !access_token.iter().all(u8::is_ascii_graphic) {
+        return Err(NotGranted::Invalid(InvalidAnswer::AccessToken));
+    }
+    match &fields.token_type {
+        None => {}
+        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
+        Some(_) => return Err(NotGranted::Invalid(InvalidAnswer::TokenType)),
+    }
+    let life = life(fields.expires_in.as_ref());
+    let life = life.ok_or(NotGranted::Invalid(InvalidAnswer::ExpiresIn))?;
+    Ok(Granted { access_token, life })
+}
+
+/// Reads the body of an answer with another status: the error that it names, if it names one.
+pub fn error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
+    match Fields::parse(body)?.error.as_ref()? {
+        Value::String(error) => Some((ErrorCode::parse(error), clean(error))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            None
+        }
+    }
+}
+
+fn refused(error: &str) -> NotGranted {
+    NotGranted::Refused(ErrorCode::parse(error), clean(error))
+}
+
+/// Without control characters (of any script, direction marks too), and short.
+fn clean(text: &str) -> Box<str> {
+    let visible = text.chars().filter(|c| {
+        !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    });
+    visible.take(LONGEST_ERROR).collect::<String>().into()
+}
+
+fn life(expires_in: Option<&Value>) -> Option<Life> {
+    let seconds = match expires_in {
+        None | Some(Value::Null) => return Some(Life::For(ASSUMED_LIFE)),
+        // Saturates, cuts the fraction off, and takes what is negative for zero.
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(whole) => whole,
+            None => number.as_f64()? as u64,
+        },
+        Some(Value::String(digits)) => {
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                return None;
+            }
+            // What is too long for a number is too long for a life.
+            digits.parse().unwrap_or(u64::MAX)
+        }
+        Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => return None,
+    };
+    Some(match seconds {
+        0 => Life::Once,
+        _ => Life::For(Duration::from_secs(seconds).min(LONGEST_LIFE)),
+    })
+}
+
+/// The members that matter of an object in which no key stands twice.
+#[derive(Default)]
+struct Fields {
+    access_token: Option<Value>,
+    token_type: Option<Value>,
+    expires_in: Option<Value>,
+    error: Option<Value>,
+}
+
+impl Fields {
+    fn parse(body: &[u8]) -> Option<Self> {
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let fields = reader.deserialize_map(OneOfEach).ok()?;
+        reader.end().ok()?;
+        Some(fields)
+    }
+}
+
+impl Drop for Fields {
+    fn drop(&mut self) {
+        if let Some(Value::String(token)) = &mut self.access_token {
+            zeroize::Zeroize::zeroize(token);
+        }
+    }
+}
+
+struct OneOfEach;
+
+impl<'de> Visitor<'de> for OneOfEach {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
+        let mut fields = Fields::default();
+        let mut seen = HashSet::new();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "access_token" => fields.access_token = Some(map.next_value()?),
+                "token_type" => fields.token_type = Some(map.next_value()?),
+                "expires_in" => fields.expires_in = Some(map.next_value()?),
+                "error" => fields.error = Some(map.next_value()?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+            if !seen.insert(key) {
+                return Err(serde::de::Error::custom("a key stands twice"));
+            }
+        }
+        Ok(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests;

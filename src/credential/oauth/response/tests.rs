@@ -1,0 +1,221 @@
+//! Answers of token endpoints: what grants a token, and what does not.
+
+use std::time::Duration;
+
+use super::{LONGEST_ERROR, LONGEST_TOKEN, Life, NotGranted, error, granted};
+use crate::credential::unavailable::{ErrorCode, InvalidAnswer};
+
+fn read(body: &str) -> Result<(String, Life), NotGranted> {
+    granted(body.as_bytes()).map(|granted| {
+        let token = String::from_utf8(granted.access_token.to_vec()).unwrap();
+        (token, granted.life)
+    })
+}
+
+fn life_of(expires_in: &str) -> Result<Life, NotGranted> {
+    let body = format!(r#"{{"access_token": "t", "expires_in": {expires_in}}}"#);
+    read(&body).map(|(_, life)| life)
+}
+
+fn invalid(why: InvalidAnswer) -> NotGranted {
+    NotGranted::Invalid(why)
+}
+
+fn seconds(count: u64) -> Life {
+    Life::For(Duration::from_secs(count))
+}
+
+#[test]
+fn lives() {
+    for (expires_in, life) in [
+        // F-141
+        ("null", seconds(300)),
+        // F-142
+        ("0", Life::Once),
+        ("-0", Life::Once),
+        ("-1", Life::Once),
+        ("-1e308", Life::Once),
+        ("-9223372036854775808", Life::Once),
+        ("0.9", Life::Once),
+        ("1", seconds(1)),
+        ("3.7", seconds(3)),
+        ("86399", seconds(86_399)),
+        ("86401", seconds(86_400)),
+        ("1e308", seconds(86_400)),
+        ("9223372036854775808", seconds(86_400)),
+        ("18446744073709551615", seconds(86_400)),
+        ("18446744073709551616", seconds(86_400)),
+        // F-143
+        (r#""3600""#, seconds(3600)),
+        (r#""0""#, Life::Once),
+        (r#""007""#, seconds(7)),
+        (r#""99999999999999999999999""#, seconds(86_400)),
+    ] {
+        assert_eq!(life_of(expires_in), Ok(life), "{expires_in}");
+    }
+    assert_eq!(read(r#"{"access_token": "t"}"#).unwrap().1, seconds(300)); // F-141
+}
+
+#[test]
+fn what_is_no_life() {
+    // F-143
+    for expires_in in [
+        r#""""#,
+        r#""-1""#,
+        r#"" 3600""#,
+        r#""3600 ""#,
+        r#""1h""#,
+        r#""3.7""#,
+        r#""+5""#,
+        "true",
+        "[3600]",
+        "{}",
+    ] {
+        assert_eq!(
+            life_of(expires_in),
+            Err(invalid(InvalidAnswer::ExpiresIn)),
+            "{expires_in}"
+        );
+    }
+    // F-142: no JSON at all.
+    for expires_in in ["NaN", "Infinity", "1e", "01", "+1"] {
+        assert_eq!(
+            life_of(expires_in),
+            Err(invalid(InvalidAnswer::Json)),
+            "{expires_in}"
+        );
+    }
+}
+
+#[test]
+fn token_types() {
+    // F-144
+    for kind in ["bearer", "Bearer", "BEARER", "bEaReR"] {
+        let body = format!(r#"{{"access_token": "t", "token_type": "{kind}"}}"#);
+        assert!(read(&body).is_ok(), "{kind}");
+    }
+    for kind in [
+        r#""mac""#,
+        r#""""#,
+        r#""bearer ""#,
+        r#""DPoP""#,
+        "null",
+        "1",
+    ] {
+        let body = format!(r#"{{"access_token": "t", "token_type": {kind}}}"#);
+        assert_eq!(
+            read(&body),
+            Err(invalid(InvalidAnswer::TokenType)),
+            "{kind}"
+        );
+    }
+}
+
+#[test]
+fn tokens() {
+    // F-145
+    let longest = "x".repeat(LONGEST_TOKEN);
+    for token in ["a", "00D!AQ.x-_~+/==", r#"a:|,;"#, &longest] {
+        let body = format!(r#"{{"access_token": "{token}"}}"#);
+        assert_eq!(read(&body).unwrap().0, token);
+    }
+    assert_eq!(read(r#"{"access_token": "\u0041\/"}"#).unwrap().0, "A/");
+    let too_long = "x".repeat(LONGEST_TOKEN + 1);
+    for token in [
+        "",
+        " ",
+        "a b",
+        r"a\r\nX: y",
+        r"a\n",
+        r"a\u0000",
+        r"a\u007f",
+        "ä",
+        r"\u00e4",
+        r"a\t",
+        &too_long,
+    ] {
+        let body = format!(r#"{{"access_token": "{token}"}}"#);
+        assert_eq!(
+            read(&body),
+            Err(invalid(InvalidAnswer::AccessToken)),
+            "{token:.20}"
+        );
+    }
+    for body in ["{}", r#"{"access_token": 1}"#, r#"{"access_token": null}"#] {
+        assert_eq!(
+            read(body),
+            Err(invalid(InvalidAnswer::AccessToken)),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_object_with_each_key_once() {
+    // F-146
+    for body in [
+        r#"{"access_token": "t", "access_token": "t"}"#,
+        r#"{"access_token": "t", "access\u005ftoken": "u"}"#,
+        r#"{"access_token": "t", "expires_in": 1, "expires_in": 2}"#,
+        r#"{"access_token": "t", "x": 1, "x": 1}"#,
+        r#"{"access_token": "t", "error": "a", "error": "b"}"#,
+    ] {
+        assert_eq!(read(body), Err(invalid(InvalidAnswer::Json)), "{body}");
+    }
+    // F-140
+    for body in [
+        "",
+        "<html></html>",
+        r#"[{"access_token": "t"}]"#,
+        r#"[["access_token", "t"]]"#,
+        r#"["t", "bearer", 3600]"#,
+        r#""t""#,
+        "null",
+        r#"{"access_token": "t"#,
+        r#"{"access_token": "t"} x"#,
+        r#"{"access_token": "t"}{}"#,
+        "{\"access_token\": \"t\n\"}",
+        "\u{feff}{\"access_token\": \"t\"}",
+        "access_token=t&token_type=bearer",
+    ] {
+        assert_eq!(read(body), Err(invalid(InvalidAnswer::Json)), "{body}");
+    }
+    let deep = format!(r#"{{"access_token": {}"#, "[".repeat(60_000));
+    assert_eq!(read(&deep), Err(invalid(InvalidAnswer::Json)));
+    let ignored = r#" {"scope": {"a": [1], "a": 2}, "refresh_token": "r", "access_token": "t"} "#;
+    assert!(read(ignored).is_ok(), "what is not read may be anything");
+}
+
+#[test]
+fn errors() {
+    // F-139
+    for (name, code) in [
+        ("invalid_request", ErrorCode::InvalidRequest),
+        ("invalid_client", ErrorCode::InvalidClient),
+        ("invalid_grant", ErrorCode::InvalidGrant),
+        ("unauthorized_client", ErrorCode::UnauthorizedClient),
+        ("unsupported_grant_type", ErrorCode::UnsupportedGrantType),
+        ("invalid_scope", ErrorCode::InvalidScope),
+        ("Invalid_Client", ErrorCode::Other),
+        ("slow_down", ErrorCode::Other),
+    ] {
+        let body = format!(r#"{{"error": "{name}", "error_description": "the secret is s3cr3t"}}"#);
+        assert_eq!(error(body.as_bytes()), Some((code, name.into())));
+        // With status 200, as some do.
+        assert_eq!(read(&body), Err(NotGranted::Refused(code, name.into())));
+    }
+    for body in ["", "{}", r#"{"error": 1}"#, r#"["error"]"#, "<html>"] {
+        assert_eq!(error(body.as_bytes()), None, "{body}");
+    }
+}
+
+#[test]
+fn an_error_text_is_cleaned_and_cut() {
+    // F-139
+    let body = r#"{"error": "a\u001b[31m\r\nb\u0000\u202e\u0085c"}"#;
+    let (code, told) = error(body.as_bytes()).unwrap();
+    assert_eq!((code, &*told), (ErrorCode::Other, "a[31mbc"));
+    let long = format!(r#"{{"error": "{}"}}"#, "ä".repeat(1000));
+    let (_, told) = error(long.as_bytes()).unwrap();
+    assert_eq!(told.chars().count(), LONGEST_ERROR);
+}

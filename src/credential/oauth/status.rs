@@ -1,0 +1,58 @@
+//! What operators may know of a grant. No secret is in it, and no byte of the token endpoint but its error code, cleaned.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+use super::grant::Grant;
+use crate::credential::unavailable::Reason;
+
+/// The state of a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// When the cached token expires, by the system's clock as it is now.
+    pub expires_at: Option<SystemTime>,
+    /// When a token was last obtained.
+    pub last_refreshed: Option<SystemTime>,
+    /// Why none was obtained since then.
+    pub last_failure: Option<LastFailure>,
+    /// How long the endpoint is left alone because of that.
+    pub retry_in: Option<Duration>,
+    /// Token requests that were granted.
+    pub requests_ok: u64,
+    /// Token requests that were not.
+    pub requests_failed: u64,
+}
+
+/// Why no token was obtained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastFailure {
+    /// The kind of reason.
+    pub reason: Reason,
+    /// The token endpoint's own error code, at most 256 characters without control characters. For operators only.
+    pub told: Option<Box<str>>,
+    /// When.
+    pub at: SystemTime,
+    /// How many there were in a row.
+    pub in_a_row: u32,
+}
+
+impl Grant {
+    /// Its state now.
+    pub fn status(&self) -> Status {
+        let left = self.peek().and_then(|token| token.left());
+        let books = self.books();
+        Status {
+            expires_at: left.and_then(|left| SystemTime::now().checked_add(left)),
+            last_refreshed: books.refreshed,
+            last_failure: books.failure.as_ref().map(|failure| LastFailure {
+                reason: failure.failed.reason,
+                told: failure.failed.told.clone(),
+                at: failure.at,
+                in_a_row: failure.in_a_row,
+            }),
+            retry_in: books.held().map(|held| held.retry_after),
+            requests_ok: self.granted.load(Relaxed),
+            requests_failed: self.failed.load(Relaxed),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Grants over a real token endpoint: what goes over the wire, what is refused, and where nothing is dialled.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::tls::{TokenServer, json};
+use super::world::{taken, text};
+use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason, Step};
+use crate::domain::auth::ClientAuth;
+
+const GOOD: &str = r#"{"access_token": "good-token", "token_type": "Bearer", "expires_in": 3600}"#;
+
+async fn reason_for(answer: String) -> Reason {
+    let server = TokenServer::start([answer]).await;
+    let grant = server.grant(Handle::current());
+    let reason = taken(&grant).await.unwrap_err();
+    assert_eq!(server.requests().len(), 1);
+    reason
+}
+
+fn head(status: &str, fields: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{fields}Content-Length: {length}\r\n\r\n{body}")
+}
+
+#[tokio::test]
+async fn a_token_request_as_it_goes_over_the_wire() {
+    let server = TokenServer::start([json(GOOD)]).await;
+    let grant = server.grant_with(Handle::current(), |terms| {
+        terms.scopes = Some("a b".into());
+        terms.extra_params = vec![("audience".into(), "x/y".into())];
+    });
+    let minted = grant.token().await.unwrap();
+    assert_eq!(minted.token.header(), b"Bearer good-token");
+    let body = "grant_type=client_credentials&scope=a+b&audience=x%2Fy";
+    let requests = server.requests();
+    let [request] = requests.as_slice() else {
+        panic!("one request: {requests:?}")
+    };
+    let (head, sent) = request.split_once("\r\n\r\n").unwrap();
+    assert_eq!(sent, body);
+    let mut lines: Vec<_> = head.lines().map(str::to_ascii_lowercase).collect();
+    assert_eq!(lines.remove(0), "post /oauth/token http/1.1");
+    lines.sort();
+    let host = format!("host: token.test:{}", server.port());
+    let agent = concat!("user-agent: egressd/", env!("CARGO_PKG_VERSION"));
+    let length = format!("content-length: {}", body.len());
+    let expected = [
+        "accept: application/json",
+        // base64 of `the-client:the-secret`
+        "authorization: basic dghllwnsawvuddp0agutc2vjcmv0",
+        &length,
+        "content-type: application/x-www-form-urlencoded",
+        &host,
+        agent,
+    ];
+    assert_eq!(lines, expected, "no Accept-Encoding among them");
+}
+
+#[tokio::test]
+async fn no_socket_outlives_its_exchange() {
+    let server = TokenServer::start([json(GOOD)]).await;
+    let grant = server.grant(Handle::current());
+    taken(&grant).await.unwrap();
+    server.closed(1).await;
+}
+
+#[tokio::test]
+async fn a_server_with_http2_only_is_spoken_to_in_http2() {
+    let server = TokenServer::http2(GOOD).await;
+    let grant = server.grant(Handle::current());
+    assert_eq!(taken(&grant).await, Ok(("good-token".into(), true)));
+    server.closed(1).await;
+}
+
+#[tokio::test]
+async fn requests_of_several_threads_share_one_call() {
+    // F-147
+    let credentials = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let server = TokenServer::start([json(GOOD)]).await;
+    let grant = server.grant(credentials.handle().clone());
+    let worker = || {
+        let grant = Arc::clone(&grant);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let waiting: Vec<_> = (0..250)
+                    .map(|_| {
+                        let grant = Arc::clone(&grant);
+                        tokio::spawn(async move { grant.token().await.map(|m| text(&m.token)) })
+                    })
+                    .collect();
+                for request in waiting {
+                    assert_eq!(request.await.unwrap().unwrap(), "good-token");
+                }
+            });
+        })
+    };
+    let workers = [worker(), worker()];
+    let joined = tokio::task::spawn_blocking(|| workers.map(|worker| worker.join().is_ok()));
+    assert_eq!(joined.await.unwrap(), [true, true]);
+    assert_eq!(server.requests().len(), 1);
+    credentials.shutdown_background();
+}
+
+#[tokio::test]
+async fn statuses() {
+    // F-138
+    for (status, expected) in [
+        ("500 Oops", 500),
+        ("503 Busy", 503),
+        ("429 Slow down", 429),
+        ("401 No", 401),
+        ("404 Not Found", 404),
+        ("204 Nothing", 204),
+    ] {
+        let answer = head(status, "", if expected == 204 { "" } else { "<html>" });
+        assert_eq!(reason_for(answer).await, Reason::Status(expected));
+    }
+    let named = r#"{"error": "invalid_client"}"#;
+    let reason = reason_for(head("500 Oops", "", named)).await;
+    assert_eq!(
+        reason,
+        Reason::Status(500),
+        "a server in trouble says nothing of clients"
+    );
+}
+
+#[tokio::test]
+async fn an_endpoint_may_ask_to_be_left_alone() {
+    // F-138
+    let server = TokenServer::start([head("429 Slow", "Retry-After: 50\r\n", "")]).await;
+    let held = server.grant(Handle::current()).token().await.err().unwrap();
+    assert_eq!(held.reason, Reason::Status(429));
+    assert!(held.retry_after.as_secs_f32() > 49.0, "{held:?}");
+}
+
+#[tokio::test]
+async fn an_error_keeps_its_code_and_loses_its_description() {
+    // F-139
+    let body = r#"{"error": "invalid_scope", "error_description": "scope of the-secret"}"#;
+    let server = TokenServer::start([head("400 Bad", "", body)]).await;
+    let grant = server.grant(Handle::current());
+    let reason = taken(&grant).await.unwrap_err();
+    assert_eq!(reason, Reason::Refused(ErrorCode::InvalidScope));
+    let failure = grant.status().last_failure.unwrap();
+    assert_eq!(failure.told.as_deref(), Some("invalid_scope"));
+}
+
+#[tokio::test]
+async fn an_error_that_repeats_the_secret_is_not_quoted() {
+    let body = r#"{"error": "no such secret: the-secret"}"#;
+    let server = TokenServer::start([head("400 Bad", "", body)]).await;
+    let grant = server.grant(Handle::current());
+    let reason = taken(&grant).await.unwrap_err();
+    assert_eq!(reason, Reason::Refused(ErrorCode::Other));
+    assert_eq!(grant.status().last_failure.unwrap().told, None);
+}
+
+#[tokio::test]
+async fn basic_is_followed_by_the_body_in_one_flight() {
+    // F-154
+    let refused = head("401 No", "", r#"{"error": "invalid_client"}"#);
+    let server = TokenServer::start([refused, json(GOOD)]).await;
+    let grant = server.grant(Handle::current());
+    assert_eq!(taken(&grant).await, Ok(("good-token".into(), true)));
+    let requests = server.requests();
+    assert!(
+        requests[0]
+            .to_ascii_lowercase()
+            .contains("\r\nauthorization: basic")
+    );
+    assert!(
+        !requests[1]
+            .to_ascii_lowercase()
+            .contains("\r\nauthorization:")
+    );
+    assert!(requests[1].ends_with("&client_id=the-client&client_secret=the-secret"));
+    let status = grant.status();
+    assert_eq!((status.requests_ok, status.requests_failed), (1, 1));
+}
+
+#[tokio::test]
+async fn the_configured_style_is_the_only_one_if_it_is_the_body() {
+    let refused = head("401 No", "", r#"{"error": "invalid_client"}"#);
+    let server = TokenServer::start([refused]).await;
+    let grant = server.grant_with(Handle::current(), |terms| {
+        terms.client_auth = ClientAuth::Body;
+    });
+    let reason = taken(&grant).await.unwrap_err();
+    assert_eq!(reason, Reason::Refused(ErrorCode::InvalidClient));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_answer() {
+    // F-140
+    let large = "x".repeat(65 * 1024);
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+        large.len()
+    );
+    let cut = format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{GOOD}");
+    for (answer, why) in [
+        (cut, InvalidAnswer::Http),
+        (json("<html></html>"), InvalidAnswer::Json),
+        (json("[]"), InvalidAnswer::Json),
+        (json(&large), InvalidAnswer::TooLarge),
+        (chunked, InvalidAnswer::TooLarge),
+        (
+            head("200 OK", "Content-Encoding: gzip\r\n", GOOD),
+            InvalidAnswer::Compressed,
+        ),
+        ("HTTP/9\r\n\r\n".into(), InvalidAnswer::Http),
+    ] {
+        assert_eq!(reason_for(answer).await, Reason::Invalid(why));
+    }
+    let moved = head(
+        "302 Found",
+        "Location: https://token.test/elsewhere\r\n",
+        GOOD,
+    );
+    assert_eq!(reason_for(moved).await, Reason::Status(302), "not followed");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_up() {
+    // F-138
+    let reason = reason_for(String::new()).await;
+    assert_eq!(reason, Reason::Unreachable(Step::Closed));
+}
+
+#[tokio::test]
+async fn forbidden_addresses_are_not_dialled() {
+    // F-156
+    let server = TokenServer::start([json(GOOD)]).await;
+    let grant = server.grant_with(Handle::current(), |terms| {
+        terms.allowed_private_cidrs = vec!["10.0.0.0/8".parse().unwrap()];
+    });
+    let reason = taken(&grant).await.unwrap_err();
+    assert!(matches!(reason, Reason::AddressRefused(_)), "{reason:?}");
+    assert_eq!(server.accepted(), 0);
+}
+
+#[tokio::test]
+async fn an_untrusted_endpoint_gets_nothing() {
+    let (server, other) = (
+        TokenServer::start([json(GOOD)]).await,
+        TokenServer::start([]).await,
+    );
+    let grants = other.grants(Handle::current());
+    let grant = grants.of(&server.credentials(|_| ()));
+    let reason = taken(&grant).await.unwrap_err();
+    assert_eq!(reason, Reason::Unreachable(Step::Tls));
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn the_same_credentials_share_a_grant_and_others_do_not() {
+    // F-152, F-155
+    let server = TokenServer::start([json(GOOD)]).await;
+    let grants = server.grants(Handle::current());
+    let one = grants.of(&server.credentials(|_| ()));
+    taken(&one).await.unwrap();
+    let reloaded = grants.of(&server.credentials(|_| ()));
+    assert!(Arc::ptr_eq(&one, &reloaded));
+    assert_eq!(taken(&reloaded).await, Ok(("good-token".into(), false)));
+    let scoped = grants.of(&server.credentials(|terms| terms.scopes = Some("a".into())));
+    assert_eq!(taken(&scoped).await, Ok(("good-token".into(), true)));
+    assert_eq!(server.requests().len(), 2);
+}

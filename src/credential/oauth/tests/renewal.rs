@@ -1,0 +1,88 @@
+//! A token that the upstream answers with 401.
+
+use std::sync::Arc;
+
+use tokio::time::{advance, sleep};
+
+use super::world::{Grants, cached, gated, grant, seconds, status, text};
+
+#[tokio::test(start_paused = true)]
+async fn the_refused_token_is_replaced_once_for_all() {
+    // F-150
+    let (grant, script) = gated([Grants("old", 3600), Grants("new", 3600)]);
+    script.answer(1);
+    let old = grant.token().await.unwrap().token;
+    let renewing: Vec<_> = (0..10)
+        .map(|_| {
+            let (grant, old) = (Arc::clone(&grant), Arc::clone(&old));
+            tokio::spawn(async move { grant.renewed(&old).await.map(|token| text(&token)) })
+        })
+        .collect();
+    script.called(2).await;
+    assert_eq!(
+        cached(&grant),
+        None,
+        "nobody uses the refused one meanwhile"
+    );
+    script.answer(1);
+    for renewed in renewing {
+        assert_eq!(renewed.await.unwrap().unwrap(), "new");
+    }
+    let late = grant.renewed(&old).await.unwrap();
+    assert_eq!(text(&late), "new", "it is there already");
+    assert_eq!(script.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_one_renewal_in_thirty_seconds() {
+    // F-151
+    let (grant, script) = grant((0..4).map(|_| Grants("t", 3600)));
+    let first = grant.token().await.unwrap().token;
+    let second = grant.renewed(&first).await.unwrap();
+    assert!(grant.renewed(&second).await.is_none());
+    grant.renew_later(&second);
+    advance(seconds(29)).await;
+    assert!(grant.renewed(&second).await.is_none());
+    assert!(Arc::ptr_eq(&grant.cached().unwrap(), &second), "it stays");
+    assert_eq!(script.calls(), 2);
+    advance(seconds(1)).await;
+    let third = grant.renewed(&second).await.unwrap();
+    assert!(!Arc::ptr_eq(&third, &second));
+    assert_eq!(script.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_gives_nothing_and_is_remembered() {
+    // F-150
+    let (grant, script) = grant([Grants("old", 3600), status(500)]);
+    let old = grant.token().await.unwrap().token;
+    assert!(grant.renewed(&old).await.is_none());
+    assert!(grant.renewed(&old).await.is_none());
+    assert_eq!(cached(&grant), None);
+    assert!(grant.token().await.is_err());
+    assert_eq!(script.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_renewal_while_a_failure_holds() {
+    let (grant, script) = grant([Grants("t", 1000), status(500)]);
+    let token = grant.token().await.unwrap().token;
+    script.called(2).await;
+    sleep(seconds(0)).await;
+    assert!(grant.renewed(&token).await.is_none());
+    assert_eq!(cached(&grant).unwrap(), "t", "it stays");
+    assert_eq!(script.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_for_later_requests_does_not_wait() {
+    let (grant, script) = gated([Grants("old", 3600), Grants("new", 3600)]);
+    script.answer(1);
+    let old = grant.token().await.unwrap().token;
+    grant.renew_later(&old);
+    assert_eq!(cached(&grant), None);
+    script.called(2).await;
+    script.answer(1);
+    let next = grant.token().await.unwrap();
+    assert_eq!((text(&next.token), next.fresh), ("new".into(), true));
+}

@@ -1,0 +1,145 @@
+//! A token endpoint that answers as it is told, and the grant that asks it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::credential::oauth::endpoint::{Asking, Failed, Minted, Source};
+use crate::credential::oauth::grant::Grant;
+use crate::credential::oauth::grants::tokens;
+use crate::credential::oauth::response::{Granted, Life};
+use crate::credential::oauth::token::Token;
+use crate::credential::unavailable::{ErrorCode, Reason};
+use crate::domain::auth::ClientAuth;
+
+/// What the endpoint says to one call.
+pub(super) enum Says {
+    /// A token of this life, in seconds; zero: for this use only.
+    Token(&'static str, u64),
+    /// A token whose answer took this many seconds longer than it lives.
+    Late(&'static str),
+    Failure(Failed),
+    Panic,
+}
+
+pub(super) use Says::{Panic, Token as Grants};
+
+pub(super) fn refused(code: ErrorCode) -> Says {
+    Says::Failure(Reason::Refused(code).into())
+}
+
+pub(super) fn status(status: u16) -> Says {
+    Says::Failure(Reason::Status(status).into())
+}
+
+/// A scripted endpoint. Says 500 once its script is over.
+pub(super) struct Script {
+    says: Mutex<VecDeque<Says>>,
+    styles: watch::Sender<Vec<ClientAuth>>,
+    gate: Semaphore,
+}
+
+struct Scripted(Arc<Script>);
+
+impl Script {
+    /// Calls so far.
+    pub(super) fn calls(&self) -> usize {
+        self.styles.borrow().len()
+    }
+
+    /// The styles of the calls so far.
+    pub(super) fn styles(&self) -> Vec<ClientAuth> {
+        self.styles.borrow().clone()
+    }
+
+    /// Waits for this many calls.
+    pub(super) async fn called(&self, times: usize) {
+        let mut styles = self.styles.subscribe();
+        styles
+            .wait_for(|styles| styles.len() >= times)
+            .await
+            .unwrap();
+    }
+
+    /// Lets this many calls be answered.
+    pub(super) fn answer(&self, calls: usize) {
+        self.gate.add_permits(calls);
+    }
+}
+
+impl Source for Scripted {
+    fn ask(&self, style: ClientAuth) -> Asking<'_> {
+        Box::pin(async move {
+            let asked = Instant::now();
+            self.0.styles.send_modify(|styles| styles.push(style));
+            self.0.gate.acquire().await.unwrap().forget();
+            let says = self.0.says.lock().unwrap().pop_front();
+            let (token, life, asked) = match says.unwrap_or_else(|| status(500)) {
+                Says::Token(token, 0) => (token, Life::Once, asked),
+                Says::Token(token, life) => (token, Life::For(Duration::from_secs(life)), asked),
+                Says::Late(token) => {
+                    let life = Duration::from_secs(5);
+                    (token, Life::For(life), asked - life)
+                }
+                Says::Failure(failed) => return Err(failed),
+                Panic => panic!("a planted panic"),
+            };
+            let access_token = Zeroizing::new(token.as_bytes().to_vec());
+            let granted = Granted { access_token, life };
+            Ok(Minted { granted, asked })
+        })
+    }
+}
+
+/// A grant whose endpoint says this, and answers when it is let.
+pub(super) fn gated(says: impl IntoIterator<Item = Says>) -> (Arc<Grant>, Arc<Script>) {
+    gated_on(Handle::current(), says)
+}
+
+pub(super) fn gated_on(
+    runtime: Handle,
+    says: impl IntoIterator<Item = Says>,
+) -> (Arc<Grant>, Arc<Script>) {
+    let script = Arc::new(Script {
+        says: Mutex::new(says.into_iter().collect()),
+        styles: watch::Sender::default(),
+        gate: Semaphore::new(0),
+    });
+    let source = Box::new(Scripted(Arc::clone(&script)));
+    let style = ClientAuth::Basic;
+    let grant = Grant::new([7; 32], tokens(), source, style, runtime);
+    (Arc::new(grant), script)
+}
+
+/// A grant whose endpoint says this, and answers at once.
+pub(super) fn grant(says: impl IntoIterator<Item = Says>) -> (Arc<Grant>, Arc<Script>) {
+    let (grant, script) = gated(says);
+    script.answer(1_000_000);
+    (grant, script)
+}
+
+pub(super) fn text(token: &Token) -> String {
+    String::from_utf8(token.expose().to_vec()).unwrap()
+}
+
+/// The token that is cached, as text.
+pub(super) fn cached(grant: &Arc<Grant>) -> Option<String> {
+    grant.cached().map(|token| text(&token))
+}
+
+/// The token that a request gets, and whether it waited for it.
+pub(super) async fn taken(grant: &Arc<Grant>) -> Result<(String, bool), Reason> {
+    let minted = grant.token().await;
+    minted
+        .map(|minted| (text(&minted.token), minted.fresh))
+        .map_err(|unavailable| unavailable.reason)
+}
+
+pub(super) fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}

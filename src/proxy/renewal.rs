@@ -1,0 +1,51 @@
+//! A connection's token around its exchange: there before the request goes up, another one after the upstream's 401.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::refusal::Refusal;
+use crate::credential::Credential;
+use crate::credential::oauth::{Minted, Token};
+use crate::upstream::{Client, Lane};
+
+/// The token that a request goes up with; `None` where the credential is not one of tokens. A token is asked for only once the upstream's own addresses are
+/// known to be permitted.
+pub(super) async fn token(
+    credential: &Credential,
+    client: &Client,
+    lane: &Lane,
+) -> Result<Option<Minted>, Refusal> {
+    let Some(grant) = credential.grant() else {
+        return Ok(None);
+    };
+    if let Some(token) = grant.cached() {
+        let fresh = false;
+        return Ok(Some(Minted { token, fresh }));
+    }
+    // Boxed: waiting is rare, and its state is large for every request to carry.
+    Box::pin(async {
+        client.resolve(lane).await?;
+        Ok(Some(grant.token().await?))
+    })
+    .await
+}
+
+/// The token for a second attempt, if there is to be one: after a 401, where the token was not minted for this very request, the request can be sent again, and
+/// there is another token. A request that cannot be sent again has the next one's token renewed.
+pub(super) async fn after(
+    status: StatusCode,
+    credential: &Credential,
+    sent: Option<&Minted>,
+    replayable: bool,
+) -> Option<Arc<Token>> {
+    if status != StatusCode::UNAUTHORIZED {
+        return None;
+    }
+    let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.fresh)?);
+    if !replayable {
+        grant.renew_later(&sent.token);
+        return None;
+    }
+    Box::pin(grant.renewed(&sent.token)).await
+}
