@@ -24,7 +24,7 @@ pub enum Reason {
     AddressRefused(&'static str),
     /// No whole answer in time.
     Timeout,
-    /// Another status than 200, without an error code of RFC 6749 that would say more.
+    /// A status other than success, without an error code of RFC 6749 that would say more.
     Status(u16),
     /// The token endpoint said no.
     Refused(ErrorCode),
@@ -68,7 +68,7 @@ pub enum ErrorCode {
     Other,
 }
 
-/// Why an answer with status 200 grants no token.
+/// Why an answer that says success grants no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidAnswer {
     /// It is no legal HTTP, or broke off.

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::request::token_request;
-use super::response::{self, Granted, NotGranted};
-use crate::credential::unavailable::{InvalidAnswer, Reason};
+use super::response::{self, Granted};
+use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody};
 
@@ -91,16 +91,20 @@ impl TokenEndpoint {
             return Err(Reason::Invalid(InvalidAnswer::Compressed).into());
         }
         let body = whole(body).await?;
-        if parts.status == StatusCode::OK {
-            return response::granted(&body).map_err(|refused| self.without_secret(refused.into()));
-        }
-        let named = parts.status.is_client_error() && parts.status != StatusCode::TOO_MANY_REQUESTS;
-        let mut failed = match response::error(&body).filter(|_| named) {
-            Some((code, told)) => NotGranted::Refused(code, told).into(),
-            None => Failed::from(Reason::Status(parts.status.as_u16())),
+        let named = response::error(&body);
+        let reason = if parts.status.is_success() {
+            match response::granted(&body) {
+                Ok(granted) => return Ok(granted),
+                Err(why) => Reason::Invalid(why),
+            }
+        } else {
+            refusal(parts.status, named.as_ref().map(|(code, _)| *code))
         };
-        failed.retry_after = retry_after(&parts.headers);
-        Err(self.without_secret(failed))
+        Err(self.without_secret(Failed {
+            reason,
+            told: named.map(|(_, told)| told),
+            retry_after: retry_after(&parts.headers),
+        }))
     }
 
     /// An endpoint that repeats the client's secret in its error is not quoted.
@@ -144,6 +148,16 @@ fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
     fields
 }
 
+/// What a status other than success means. A server that is in trouble, or busy, says nothing of the client.
+fn refusal(status: StatusCode, named: Option<ErrorCode>) -> Reason {
+    match named {
+        Some(code) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
+            Reason::Refused(code)
+        }
+        Some(_) | None => Reason::Status(status.as_u16()),
+    }
+}
+
 fn is_encoded(headers: &HeaderMap) -> bool {
     headers
         .get_all(CONTENT_ENCODING)
@@ -184,17 +198,5 @@ impl From<Reason> for Failed {
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         Reason::from(failure).into()
-    }
-}
-
-impl From<NotGranted> for Failed {
-    fn from(refused: NotGranted) -> Self {
-        match refused {
-            NotGranted::Refused(code, told) => Self {
-                told: Some(told),
-                ..Reason::Refused(code).into()
-            },
-            NotGranted::Invalid(why) => Reason::Invalid(why).into(),
-        }
     }
 }

@@ -39,42 +39,28 @@ pub enum Life {
     For(Duration),
 }
 
-/// Why no token was granted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotGranted {
-    /// The endpoint named an error: its code, and its text for operators, cleaned.
-    Refused(ErrorCode, Box<str>),
-    /// The answer means nothing that can be used.
-    Invalid(InvalidAnswer),
-}
-
-/// Reads the body of an answer with status 200.
-pub fn granted(body: &[u8]) -> Result<Granted, NotGranted> {
-    let mut fields = Fields::parse(body).ok_or(NotGranted::Invalid(InvalidAnswer::Json))?;
+/// Reads the body of an answer that says success.
+pub fn granted(body: &[u8]) -> Result<Granted, InvalidAnswer> {
+    let mut fields = Fields::parse(body).ok_or(InvalidAnswer::Json)?;
     let Some(Value::String(access_token)) = fields.access_token.take() else {
-        // Some servers name an error with status 200.
-        return Err(match &fields.error {
-            Some(Value::String(error)) => refused(error),
-            _ => NotGranted::Invalid(InvalidAnswer::AccessToken),
-        });
+        return Err(InvalidAnswer::AccessToken);
     };
     let access_token = Zeroizing::new(access_token.into_bytes());
     let fits = (1..=LONGEST_TOKEN).contains(&access_token.len());
     // RFC 6749 appendix A.12 also allows the space, which RFC 6750 §2.1 does not.
     if !fits || !access_token.iter().all(u8::is_ascii_graphic) {
-        return Err(NotGranted::Invalid(InvalidAnswer::AccessToken));
+        return Err(InvalidAnswer::AccessToken);
     }
     match &fields.token_type {
         None => {}
         Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(_) => return Err(NotGranted::Invalid(InvalidAnswer::TokenType)),
+        Some(_) => return Err(InvalidAnswer::TokenType),
     }
-    let life = life(fields.expires_in.as_ref());
-    let life = life.ok_or(NotGranted::Invalid(InvalidAnswer::ExpiresIn))?;
+    let life = life(fields.expires_in.as_ref()).ok_or(InvalidAnswer::ExpiresIn)?;
     Ok(Granted { access_token, life })
 }
 
-/// Reads the body of an answer with another status: the error that it names, if it names one.
+/// The error that an answer names, if it names one: its code, and its text for operators, cleaned.
 pub fn error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
     match Fields::parse(body)?.error.as_ref()? {
         Value::String(error) => Some((ErrorCode::parse(error), clean(error))),
@@ -82,10 +68,6 @@ pub fn error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
             None
         }
     }
-}
-
-fn refused(error: &str) -> NotGranted {
-    NotGranted::Refused(ErrorCode::parse(error), clean(error))
 }
 
 /// Without control characters (of any script, direction marks too), and short.
