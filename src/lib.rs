@@ -42,6 +42,7 @@ pub mod management;
 pub mod proxy;
 pub mod route;
 pub mod server;
+pub mod signing;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;

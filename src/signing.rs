@@ -1,0 +1,176 @@
+//! The webhook signature: HMAC-SHA256 (RFC 2104, FIPS 198-1) over the raw bytes of a request's body.
+//!
+//! One of the two rooms in which a secret is exposed. It knows bytes only: which bodies are signed, and that the signed bytes are
+//! the sent ones, is the proxy's to keep. A key's state is as good as the key, and is wiped when it is dropped.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use http::HeaderName;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use crate::domain::Secret;
+
+/// The field that carries the signature.
+pub static X_WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
+
+const PREFIX: &[u8; 7] = b"sha256=";
+/// SHA-256's block, which is the size of an HMAC key after RFC 2104 §2.
+const BLOCK: usize = 64;
+const DIGEST: usize = 32;
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// A key that is set up once: a signature costs its bytes, and not the hashing of the key.
+pub struct SigningKey(Hmac<Sha256>);
+
+/// A signature in the making: bytes are hashed as they come, so that a large body does not hold up its worker at the end.
+pub struct Signing(Hmac<Sha256>);
+
+/// What the field says: `sha256=` and the digest in lower-case hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignatureValue([u8; PREFIX.len() + 2 * DIGEST]);
+
+impl SigningKey {
+    /// Sets the key up.
+    pub fn new(secret: &Secret) -> Self {
+        Self::of(secret.expose())
+    }
+
+    /// A key of any length: RFC 2104 §2 hashes one that is longer than a block, and fills up the others with zeros.
+    fn of(key: &[u8]) -> Self {
+        let mut block = Zeroizing::new([0; BLOCK]);
+        let fill = |block: &mut [u8; BLOCK], bytes: &[u8]| {
+            block
+                .iter_mut()
+                .zip(bytes)
+                .for_each(|(to, from)| *to = *from);
+        };
+        if key.len() > BLOCK {
+            let hashed: Zeroizing<[u8; DIGEST]> = Zeroizing::new(Sha256::digest(key).into());
+            fill(&mut block, &*hashed);
+        } else {
+            fill(&mut block, key);
+        }
+        Self(Hmac::new((&*block).into()))
+    }
+
+    /// The signature of these pieces, as if they were one.
+    pub fn signature<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> SignatureValue {
+        let mut signing = self.begin();
+        for piece in pieces {
+            signing.add(piece);
+        }
+        signing.finish()
+    }
+
+    /// Begins a signature of bytes that are still to come.
+    pub fn begin(&self) -> Signing {
+        Signing(self.0.clone())
+    }
+}
+
+impl Signing {
+    /// Takes the next bytes.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The signature of all that was taken.
+    pub fn finish(self) -> SignatureValue {
+        let digest: [u8; DIGEST] = self.0.finalize().into_bytes().into();
+        let mut value = [0; PREFIX.len() + 2 * DIGEST];
+        let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or_default();
+        let hex = digest
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        let text = PREFIX.iter().copied().chain(hex);
+        value.iter_mut().zip(text).for_each(|(to, from)| *to = from);
+        SignatureValue(value)
+    }
+}
+
+impl SignatureValue {
+    /// A legal field value.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SigningKey;
+    use crate::domain::Secret;
+    use crate::domain::secret::SecretSource;
+
+    /// RFC 4231 §4: key, data, the digest in hex; case 5 gives its first half only.
+    fn vectors() -> Vec<(Vec<u8>, Vec<u8>, &'static str)> {
+        let counting: Vec<u8> = (1..=25).collect();
+        let long = b"This is a test using a larger than block-size key and a larger than block-size data. The key needs to be hashed before being used by the HMAC algorithm.";
+        vec![
+            (
+                vec![0x0b; 20],
+                b"Hi There".to_vec(),
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"Jefe".to_vec(),
+                b"what do ya want for nothing?".to_vec(),
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                vec![0xaa; 20],
+                vec![0xdd; 50],
+                "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+            ),
+            (
+                counting,
+                vec![0xcd; 50],
+                "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+            ),
+            (
+                vec![0x0c; 20],
+                b"Test With Truncation".to_vec(),
+                "a3b6167473100ee06e0c796c2955552b",
+            ),
+            (
+                vec![0xaa; 131],
+                b"Test Using Larger Than Block-Size Key - Hash Key First".to_vec(),
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+            (
+                vec![0xaa; 131],
+                long.to_vec(),
+                "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+            ),
+        ]
+    }
+
+    #[test]
+    fn signs_as_rfc_4231_does() {
+        for (key, data, digest) in vectors() {
+            let key = SigningKey::of(&key);
+            let value = key.signature([data.as_slice()]);
+            let text = std::str::from_utf8(value.as_bytes()).unwrap();
+            assert_eq!(text.len(), 71);
+            assert!(text.starts_with(&format!("sha256={digest}")), "{text}");
+            for at in [0, 1, data.len() / 2, data.len()] {
+                let (one, other) = data.split_at(at);
+                assert_eq!(key.signature([one, b"", other]), value, "cut at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_serves_again_and_another_key_signs_otherwise() {
+        let key = |text: &[u8]| {
+            SigningKey::new(&Secret::new(text.to_vec(), SecretSource::Inline).unwrap())
+        };
+        let (one, other) = (key(b"0123456789abcdef"), key(b"0123456789abcdeg"));
+        let first = one.signature([&b"body"[..]]);
+        assert_eq!(one.signature([&b"body"[..]]), first);
+        assert_ne!(one.signature([&b"bodz"[..]]), first);
+        assert_ne!(other.signature([&b"body"[..]]), first);
+        // A key of one block is taken as it is, a longer one is hashed.
+        let (block, longer) = ([b'k'; 64], [b'k'; 65]);
+        assert_ne!(key(&block).signature([]), key(&longer).signature([]));
+    }
+}
