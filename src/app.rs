@@ -311,6 +311,7 @@ fn shared(
         draining: Arc::new(AtomicBool::new(false)),
         log,
         credentials,
+        body_budget: Arc::default(),
     }
 }
 

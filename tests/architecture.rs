@@ -52,7 +52,7 @@ const ROOMS: &[Room] = &[
     room("telemetry", &["domain"], "labels and log lines see no secrets, bodies or raw paths"),
     room("signing", &["domain"], "a signature is made of a secret and bytes"),
     room("upstream", &["domain", "telemetry"], "dialling knows no routes"),
-    room("credential", &["domain", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
+    room("credential", &["domain", "signing", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
     // The two that are served implement the seam that `server` states; `server` knows neither.
     room("proxy", &["domain", "route", "server", "snapshot", "credential", "signing", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
     room("management", &["domain", "server", "snapshot", "telemetry", "credential"], "management reads, and never sees a request or a raw file"),

@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use super::credential;
 use super::headers;
 use super::object::Object;
-use super::problem::{Problem, quoted};
+use super::problem::quoted;
 use super::raw::Field;
 use super::routes;
 use super::secret_ref::Surroundings;
@@ -138,7 +138,6 @@ pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>)
 
 fn signing(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Secret> {
     let field = field.clone().secret();
-    field.push(not_yet_supported(&field, "webhook signing is"));
     let secret = around.secret(&field)?;
     if secret.len() < 16 {
         let problem = field.problem("short_secret", "the signing secret has less than 16 bytes");
@@ -149,15 +148,6 @@ fn signing(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Secret> {
         );
     }
     Some(secret)
-}
-
-/// The connection loads, and its requests are refused rather than sent without what they need.
-pub(super) fn not_yet_supported(field: &Field<'_>, what: &str) -> Problem {
-    let message = format!(
-        "{what} not supported yet: every request of this connection is refused with 502 `credential_unavailable`"
-    );
-    let problem = field.problem("not_yet_supported", message).warning();
-    problem.remedy("use another auth kind until then")
 }
 
 fn caps(http: &mut Object<'_>) -> Option<Caps> {

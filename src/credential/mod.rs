@@ -14,6 +14,7 @@ use http::HeaderName;
 use http::header::AUTHORIZATION;
 
 use crate::domain::{Auth, Connection};
+use crate::signing::SigningKey;
 use crate::upstream::Field;
 use oauth::{Grant, Grants, Token};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
@@ -29,6 +30,7 @@ pub struct Credentials {
 /// What a connection's requests prove themselves with: made once for each connection of a generation, and what is derived from it kept.
 pub struct Credential {
     grant: Option<Arc<Grant>>,
+    signing_key: Option<SigningKey>,
 }
 
 impl Credentials {
@@ -53,7 +55,11 @@ impl Credentials {
                 | Auth::StaticHeaders(_)
                 | Auth::NoAuth => None,
             };
-            Arc::new(Credential { grant })
+            let secret = connection.webhook_signing_secret.as_ref();
+            Arc::new(Credential {
+                grant,
+                signing_key: secret.map(SigningKey::new),
+            })
         });
         Arc::clone(credential)
     }
@@ -65,6 +71,11 @@ impl Credential {
         self.grant.as_ref()
     }
 
+    /// The key of the webhook signature, where bodies are signed.
+    pub fn signing_key(&self) -> Option<&SigningKey> {
+        self.signing_key.as_ref()
+    }
+
     /// Appends the connection's credential to the fields of a request. `token` is there for those of tokens.
     pub fn inject<'a>(
         &'a self,
@@ -72,9 +83,6 @@ impl Credential {
         token: Option<&'a Token>,
         fields: &mut Vec<Field<'a>>,
     ) -> Result<(), Unavailable> {
-        if connection.webhook_signing_secret.is_some() {
-            return Err(unavailable_now(Reason::SigningNotSupported));
-        }
         match connection.auth.fixed_headers() {
             Some(headers) => fields.extend(headers.iter().map(|header| Field {
                 name: &header.name,

@@ -32,8 +32,6 @@ pub enum Reason {
     Invalid(InvalidAnswer),
     /// A failure of our own.
     Internal,
-    /// This version signs no bodies.
-    SigningNotSupported,
 }
 
 /// Where the way to a token endpoint ended.
@@ -98,7 +96,7 @@ impl Reason {
             Self::Status(_) => Some("token_endpoint_error"),
             Self::Refused(_) => Some("token_refused"),
             Self::Invalid(_) => Some("token_response_invalid"),
-            Self::Internal | Self::SigningNotSupported => None,
+            Self::Internal => None,
         }
     }
 
@@ -174,9 +172,6 @@ impl fmt::Display for Reason {
             Self::Refused(code) => write!(f, "the token endpoint refused the grant ({code})"),
             Self::Invalid(why) => write!(f, "the token endpoint's answer is unusable: {why}"),
             Self::Internal => f.write_str("egressd failed while it asked for a token"),
-            Self::SigningNotSupported => {
-                f.write_str("this version of egressd does not sign request bodies yet")
-            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::identify::not_canonical;
 use super::refusal::Refusal;
 use super::{authorize, forward, identify, request_fields};
 use crate::route::CanonicalPath;
+use crate::signing::X_WEBHOOK_SIGNATURE;
 use crate::snapshot::Snapshot;
 
 /// What would become of a request that is allowed.
@@ -21,7 +22,7 @@ pub struct Explanation {
     pub pattern: String,
     /// Where it would go.
     pub upstream_url: String,
-    /// The names of the headers that egressd would add.
+    /// The names of the headers that egressd would add, each with the condition, where there is one.
     pub added: Vec<String>,
     /// The names of the headers that egressd would drop if the agent sent them; `x-*` stands for all that start so.
     pub dropped: Vec<String>,
@@ -73,16 +74,19 @@ fn explain_parts(
     let connection = &entry.connection;
     let target = forward::target(connection, permitted.path(), parts.uri.query())?;
     let ours = [HOST, super::refusal::X_REQUEST_ID];
+    let names = ours.iter().chain(connection.injected_names());
+    let names = names.map(ToString::to_string);
+    // Any method may have a body (RFC 9110 §9.3).
+    let signature = connection
+        .webhook_signing_secret
+        .as_ref()
+        .map(|_| format!("{X_WEBHOOK_SIGNATURE} (if there is a body)"));
     let pattern = entry.routes.patterns().get(permitted.route());
     Ok(Explained::Forwarded(Box::new(Explanation {
         connection: connection.id.to_string(),
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
         upstream_url: format!("https://{}{target}", connection.base_url.authority()),
-        added: ours
-            .iter()
-            .chain(connection.injected_names())
-            .map(ToString::to_string)
-            .collect(),
+        added: names.chain(signature).collect(),
         dropped: request_fields::dropped_names(connection),
     })))
 }

@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use http::header::{CONTENT_LENGTH, USER_AGENT};
+use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
 
-use super::agent_body::AgentBody;
 use super::code::Code;
 use super::location::Asked;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
+use super::upload::{Unread, Upload};
 use super::{renewal, request_fields, response_fields};
+use crate::credential::Credential;
+use crate::credential::oauth::Token;
 use crate::domain::Connection;
+use crate::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::upstream::{Client, Field, Lane, RequestHead, Slot, UpstreamBody};
 
 static REQUEST_ID: HeaderName = X_REQUEST_ID;
@@ -28,41 +32,33 @@ pub(super) async fn forward(
 ) -> Result<(Response<UpstreamBody>, Slot), Refusal> {
     let Prepared {
         permitted,
-        framing,
         body,
         slot,
         credential,
     } = prepared;
     let connection = &permitted.entry().connection;
     let parts = permitted.parts;
-    let mut fields = Vec::with_capacity(parts.headers.len() + 8);
-    let has_user_agent = request_fields::pass(&parts.headers, connection, &mut fields);
-    add_ours(connection, request_id, has_user_agent, &mut fields);
     let minted = renewal::token(&credential, client, lane).await?;
-    let ours = fields.len();
-    let token = minted.as_ref().map(|minted| &*minted.token);
-    credential.inject(connection, token, &mut fields)?;
-    let target = target(connection, permitted.path(), parts.uri.query())?;
-    let head = RequestHead {
-        method: &parts.method,
-        target: &target,
-        authority: connection.base_url.authority(),
-        fields: &fields,
-        framing,
+    let mut upload = match credential.signing_key() {
+        // Boxed: a body is held for few connections, and this is too large for every request to carry.
+        Some(key) => Box::pin(signed(body, key, client, lane)).await?,
+        None => body.stream(credential.grant().is_some()),
     };
-    let cap = connection.caps.response.bytes();
-    let replayable = body.is_none();
-    let mut response = client.exchange(lane, &head, body, cap).await?;
+    let sending = Sending {
+        connection,
+        credential: &credential,
+        parts,
+        target: &target(connection, permitted.path(), parts.uri.query())?,
+        client,
+        lane,
+        request_id,
+    };
+    let token = minted.as_ref().map(|minted| &*minted.token);
+    let mut response = sending.send(token, &mut upload).await?;
     let status = response.status();
-    let renewed = renewal::after(status, &credential, minted.as_ref(), replayable).await;
-    if let Some(token) = &renewed {
-        let mut fields = fields.get(..ours).unwrap_or_default().to_vec();
-        credential.inject(connection, Some(token), &mut fields)?;
-        let again = RequestHead {
-            fields: &fields,
-            ..head
-        };
-        response = Box::pin(client.exchange(lane, &again, None::<AgentBody>, cap)).await?;
+    let replayable = || upload.rewind();
+    if let Some(token) = renewal::after(status, &credential, minted.as_ref(), replayable).await {
+        response = Box::pin(sending.send(Some(&token), &mut upload)).await?;
     }
     let asked = Asked {
         connection,
@@ -72,6 +68,62 @@ pub(super) async fn forward(
     };
     clean(&mut response, &asked, request_id);
     Ok((response, slot))
+}
+
+/// Reads a body whole and signs it. It is asked for only once the upstream's addresses are known to be permitted.
+async fn signed(
+    body: Unread,
+    key: &SigningKey,
+    client: &Client,
+    lane: &Lane,
+) -> Result<Upload, Refusal> {
+    client.resolve(lane).await?;
+    body.sign(key).await
+}
+
+/// All that a request is made of but its token and its body, which differ when it is sent a second time.
+struct Sending<'a> {
+    connection: &'a Connection,
+    credential: &'a Credential,
+    /// The agent's request.
+    parts: &'a Parts,
+    target: &'a str,
+    client: &'a Client,
+    lane: &'a Arc<Lane>,
+    request_id: &'a RequestId,
+}
+
+impl Sending<'_> {
+    /// Scrubs, adds ours, then the credential, then the signature; sends.
+    async fn send(
+        &self,
+        token: Option<&Token>,
+        upload: &mut Upload,
+    ) -> Result<Response<UpstreamBody>, Refusal> {
+        let signature = upload.signature();
+        let mut fields = Vec::with_capacity(self.parts.headers.len() + 8);
+        let headers = &self.parts.headers;
+        let has_user_agent = request_fields::pass(headers, self.connection, &mut fields);
+        add_ours(
+            self.connection,
+            self.request_id,
+            has_user_agent,
+            &mut fields,
+        );
+        self.credential
+            .inject(self.connection, token, &mut fields)?;
+        fields.extend(signature.as_ref().map(signature_field));
+        let head = RequestHead {
+            method: &self.parts.method,
+            target: self.target,
+            authority: self.connection.base_url.authority(),
+            fields: &fields,
+            framing: upload.framing(),
+        };
+        let cap = self.connection.caps.response.bytes();
+        let body = upload.take_body();
+        Ok(self.client.exchange(self.lane, &head, body, cap).await?)
+    }
 }
 
 /// Takes out of a response's head what is not for agents.
@@ -111,6 +163,15 @@ fn add_ours<'a>(
         fields.push(plain(&AGENT, OUR_USER_AGENT.as_bytes()));
     }
     fields.push(plain(&REQUEST_ID, request_id.as_bytes()));
+}
+
+/// Sensitive, for whoever reads it can send the same body again; and no header table should learn what never comes twice.
+fn signature_field(signature: &SignatureValue) -> Field<'_> {
+    Field {
+        name: &X_WEBHOOK_SIGNATURE,
+        value: signature.as_bytes(),
+        sensitive: true,
+    }
 }
 
 /// The base URL's path, the matched bytes, the query as it came. Never a URL join: there is nothing here that could change the authority.

@@ -7,6 +7,7 @@
 mod agent_body;
 mod answer;
 mod authorize;
+pub mod body_budget;
 pub mod code;
 mod discovery;
 pub mod explain;
@@ -22,6 +23,7 @@ mod request_fields;
 mod request_id;
 mod response_fields;
 pub mod tally;
+mod upload;
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
@@ -36,6 +38,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use answer::Answer;
+use body_budget::BodyBudget;
 use code::Code;
 use prepare::Terms;
 use refusal::{Refusal, X_REQUEST_ID};
@@ -65,6 +68,8 @@ pub struct Shared {
     pub log: AccessLog,
     /// What requests prove themselves with.
     pub credentials: Arc<Credentials>,
+    /// The memory for request bodies that are held whole.
+    pub body_budget: Arc<BodyBudget>,
 }
 
 /// The data plane of one worker.
@@ -138,6 +143,7 @@ impl Proxy {
             watch,
             credential: self.credential(permitted.entry()),
             body_cap: self.shared.body_cap,
+            body_budget: &self.shared.body_budget,
         };
         let prepared = prepare::prepare(permitted, incoming, terms).await?;
         let (response, slot) =

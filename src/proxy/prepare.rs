@@ -8,9 +8,11 @@ use hyper::body::Incoming;
 
 use super::agent_body::AgentBody;
 use super::authorize::Permitted;
+use super::body_budget::{BUDGET, BodyBudget};
 use super::code::Code;
 use super::refusal::Refusal;
 use super::tally::Exchange;
+use super::upload::Unread;
 use crate::credential::Credential;
 use crate::server::Watch;
 use crate::upstream::failure::AgentFault;
@@ -19,8 +21,7 @@ use crate::upstream::{Failure, Framing, Lane, Slot};
 /// A permitted request with a slot on its connection's lane and its body under a cap.
 pub(super) struct Prepared<'r> {
     pub(super) permitted: Permitted<'r>,
-    pub(super) framing: Framing,
-    pub(super) body: Option<AgentBody>,
+    pub(super) body: Unread,
     pub(super) slot: Slot,
     pub(super) credential: Arc<Credential>,
 }
@@ -32,8 +33,9 @@ pub(super) async fn prepare<'r>(
     terms: Terms<'_>,
 ) -> Result<Prepared<'r>, Refusal> {
     let framing = framing(&permitted, &incoming);
+    let cap = terms.body_cap();
     if let Framing::Length(announced) = framing
-        && announced > terms.body_cap
+        && announced > cap
     {
         return Err(Failure::Agent(AgentFault::TooLarge).into());
     }
@@ -52,15 +54,19 @@ pub(super) async fn prepare<'r>(
     let body = (framing != Framing::Absent).then(|| {
         AgentBody::new(
             incoming,
-            terms.body_cap,
+            cap,
             Arc::clone(terms.watch),
             terms.exchange.count_request(),
         )
     });
     Ok(Prepared {
         permitted,
-        framing,
-        body,
+        body: Unread {
+            framing,
+            body,
+            cap,
+            budget: Arc::clone(terms.body_budget),
+        },
         slot,
         credential: terms.credential,
     })
@@ -74,6 +80,17 @@ pub(super) struct Terms<'a> {
     pub(super) credential: Arc<Credential>,
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
+    pub(super) body_budget: &'a Arc<BodyBudget>,
+}
+
+impl Terms<'_> {
+    /// A body that is held whole can never be larger than the memory for all of them.
+    fn body_cap(&self) -> u64 {
+        match self.credential.signing_key() {
+            Some(_) => self.body_cap.min(BUDGET),
+            None => self.body_cap,
+        }
+    }
 }
 
 /// How hyper read the body's framing, which is how it is announced upstream.

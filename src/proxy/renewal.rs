@@ -37,13 +37,13 @@ pub(super) async fn after(
     status: StatusCode,
     credential: &Credential,
     sent: Option<&Minted>,
-    replayable: bool,
+    rewind: impl FnOnce() -> bool,
 ) -> Option<Arc<Token>> {
     if status != StatusCode::UNAUTHORIZED {
         return None;
     }
     let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.fresh)?);
-    if !replayable {
+    if !rewind() {
         grant.renew_later(&sent.token);
         return None;
     }

@@ -111,10 +111,7 @@ fn secrets() {
     let world = World::new().file("a.yaml", connection(&[("webhook_signing_secret", "short")]));
     assert!(world.errors().is_empty());
     let codes: Vec<&str> = world.warnings().iter().map(|w| w.code).collect();
-    assert_eq!(
-        codes,
-        ["not_yet_supported", "secret_inline", "short_secret"]
-    );
+    assert_eq!(codes, ["secret_inline", "short_secret"]);
 }
 
 #[test]

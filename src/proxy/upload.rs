@@ -1,0 +1,295 @@
+//! A request's body on its way up: streamed as it comes, streamed with a copy of it kept, or held whole and signed.
+//!
+//! Only a body that can be sent again byte for byte may be: one that ended in good order, and is small ([`MOST_REPLAYED`]). The signed bytes
+//! are the sent bytes: there is one buffer, and nothing that could change it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::agent_body::AgentBody;
+use super::body_budget::{BodyBudget, Exhausted, Held};
+use super::code::Code;
+use super::refusal::Refusal;
+use crate::signing::{SignatureValue, SigningKey};
+use crate::upstream::{Failure, Framing};
+
+/// The largest body that is sent a second time, in bytes.
+const MOST_REPLAYED: usize = 64 * 1024;
+
+/// A body of which nothing was read yet.
+pub(super) struct Unread<B = AgentBody> {
+    /// How the agent announces it. Absent: there is none.
+    pub(super) framing: Framing,
+    /// The agent's body, which keeps to `cap` itself.
+    pub(super) body: Option<B>,
+    /// The most that it may have, in bytes.
+    pub(super) cap: u64,
+    /// Where a body that is held is paid for.
+    pub(super) budget: Arc<BodyBudget>,
+}
+
+/// A body that is ready to be sent, once or again.
+pub(super) struct Upload<B = AgentBody> {
+    framing: Framing,
+    body: Option<RequestBody<B>>,
+    copy: Kept,
+    signature: Option<SignatureValue>,
+}
+
+/// What a body can be sent again from.
+enum Kept {
+    /// There is no body, or not a byte of one.
+    Nothing,
+    /// It is gone once it was sent.
+    No,
+    Whole(Bytes),
+    Recording(Recording),
+}
+
+/// A body for the upstream.
+pub(super) enum RequestBody<B = AgentBody> {
+    /// As it comes.
+    Streamed(B),
+    /// As it comes, with a copy kept beside it.
+    Recorded(Recorded<B>),
+    /// In one piece; empty once it was handed over.
+    Whole(Bytes),
+}
+
+impl<B> Unread<B>
+where
+    B: Body<Data = Bytes, Error = Failure> + Unpin,
+{
+    /// To be sent as it comes. `again`: it may have to be sent a second time, so a small one is kept.
+    pub(super) fn stream(self, again: bool) -> Upload<B> {
+        let too_large =
+            matches!(self.framing, Framing::Length(length) if length > MOST_REPLAYED as u64);
+        let (body, copy) = match self.body {
+            None => (None, Kept::Nothing),
+            Some(body) if body.is_end_stream() => {
+                (Some(RequestBody::Streamed(body)), Kept::Nothing)
+            }
+            Some(body) if !again || too_large => (Some(RequestBody::Streamed(body)), Kept::No),
+            Some(body) => {
+                let (recorded, recording) = record(body, &self.budget);
+                let body = RequestBody::Recorded(recorded);
+                (Some(body), Kept::Recording(recording))
+            }
+        };
+        Upload {
+            framing: self.framing,
+            body,
+            copy,
+            signature: None,
+        }
+    }
+
+    /// Reads it whole and signs it. A body without a byte is not signed, and one that is there at all goes up with its length.
+    pub(super) async fn sign(self, key: &SigningKey) -> Result<Upload<B>, Refusal> {
+        let announced = match self.framing {
+            Framing::Absent | Framing::Length(0) => return Ok(Upload::empty(self.framing)),
+            Framing::Length(length) => length,
+            Framing::Chunked => 0,
+        };
+        // A cap is far below what an address space holds.
+        let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut held = Held::with_capacity(&self.budget, to_usize(announced))?;
+        let mut signing = key.begin();
+        if let Some(mut body) = self.body {
+            while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                // The agent's trailers are dropped (F-39).
+                if let Ok(data) = frame?.into_data() {
+                    held.push(&data, to_usize(self.cap))?;
+                    signing.add(&data);
+                }
+            }
+        }
+        let length = held.len();
+        if length == 0 {
+            return Ok(Upload::empty(Framing::Length(0)));
+        }
+        let bytes = held.freeze();
+        Ok(Upload {
+            framing: Framing::Length(length as u64),
+            copy: if length > MOST_REPLAYED {
+                Kept::No
+            } else {
+                Kept::Whole(bytes.clone())
+            },
+            body: Some(RequestBody::Whole(bytes)),
+            signature: Some(signing.finish()),
+        })
+    }
+}
+
+impl<B> Upload<B> {
+    fn empty(framing: Framing) -> Self {
+        Self {
+            framing,
+            body: None,
+            copy: Kept::Nothing,
+            signature: None,
+        }
+    }
+
+    /// How it is announced upstream, the second time as the first.
+    pub(super) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The signature of its bytes, if it has one.
+    pub(super) fn signature(&self) -> Option<SignatureValue> {
+        self.signature
+    }
+
+    /// The body, to be sent.
+    pub(super) fn take_body(&mut self) -> Option<RequestBody<B>> {
+        self.body.take()
+    }
+
+    /// Makes [`Upload::take_body`] give the same body once more. False: it is not there any more.
+    pub(super) fn rewind(&mut self) -> bool {
+        let whole = match std::mem::replace(&mut self.copy, Kept::No) {
+            Kept::No => return false,
+            Kept::Nothing => return true,
+            Kept::Whole(bytes) => bytes,
+            Kept::Recording(recording) => match recording.take_whole() {
+                Some(bytes) => bytes,
+                None => return false,
+            },
+        };
+        self.body = Some(RequestBody::Whole(whole));
+        true
+    }
+}
+
+/// What a recorded body has said so far.
+enum Tape {
+    Running(Held),
+    Ended(Held),
+    /// Too large, broken off, or the memory for bodies is used up.
+    Torn,
+}
+
+/// A body that is copied as it passes, as long as somebody wants the copy.
+pub(super) struct Recorded<B> {
+    body: B,
+    tape: Weak<Mutex<Tape>>,
+}
+
+/// The copy. Dropping it frees what was copied, and ends the copying.
+pub(super) struct Recording(Arc<Mutex<Tape>>);
+
+/// A body that is not paid for is not recorded, and cannot be sent again; that is no reason to refuse it.
+fn record<B>(body: B, budget: &Arc<BodyBudget>) -> (Recorded<B>, Recording) {
+    let tape = Held::with_capacity(budget, 0).map_or(Tape::Torn, Tape::Running);
+    let recording = Recording(Arc::new(Mutex::new(tape)));
+    let tape = Arc::downgrade(&recording.0);
+    (Recorded { body, tape }, recording)
+}
+
+impl Recording {
+    /// The whole body: if it ended in good order, and is small enough.
+    fn take_whole(self) -> Option<Bytes> {
+        let mut tape = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut *tape, Tape::Torn) {
+            Tape::Ended(held) => Some(held.freeze()),
+            Tape::Running(_) | Tape::Torn => None,
+        }
+    }
+}
+
+impl Tape {
+    fn add(self, piece: &[u8]) -> Self {
+        match self {
+            Self::Running(mut held) if held.len() + piece.len() <= MOST_REPLAYED => {
+                match held.push(piece, MOST_REPLAYED) {
+                    Ok(()) => Self::Running(held),
+                    Err(Exhausted) => Self::Torn,
+                }
+            }
+            Self::Running(_) | Self::Ended(_) | Self::Torn => Self::Torn,
+        }
+    }
+
+    fn end(self) -> Self {
+        match self {
+            Self::Running(held) | Self::Ended(held) => Self::Ended(held),
+            Self::Torn => Self::Torn,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = Failure> + Unpin> Recorded<B> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(tape) = self.tape.upgrade() {
+            let mut tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *tape, Tape::Torn);
+            *tape = match &frame {
+                Some(Ok(frame)) => {
+                    let after = before.add(frame.data_ref().map_or(&[], |data| data));
+                    // HTTP/2 does not ask a body that says it is over.
+                    if self.body.is_end_stream() {
+                        after.end()
+                    } else {
+                        after
+                    }
+                }
+                Some(Err(_)) => Tape::Torn,
+                None => before.end(),
+            };
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = Failure> + Unpin> Body for RequestBody<B> {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        match &mut *self {
+            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
+            Self::Recorded(recorded) => recorded.poll(cx),
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Streamed(body) => body.is_end_stream(),
+            Self::Recorded(recorded) => recorded.body.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Streamed(body) => body.size_hint(),
+            Self::Recorded(recorded) => recorded.body.size_hint(),
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}
+
+impl From<Exhausted> for Refusal {
+    fn from(_: Exhausted) -> Self {
+        Self::new(
+            Code::Overloaded,
+            "egressd holds as many request bodies as its memory for them takes (64 MiB); this one has to be signed, and so to be held.",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! Bodies that are streamed, recorded and held, without a socket.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame};
+
+use super::super::body_budget::{BUDGET, BodyBudget};
+use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
+use crate::domain::Secret;
+use crate::domain::secret::SecretSource;
+use crate::proxy::code::Code;
+use crate::signing::SigningKey;
+use crate::upstream::failure::AgentFault;
+use crate::upstream::{Failure, Framing};
+
+/// What a body does when it is asked for more.
+#[derive(Clone)]
+enum Step {
+    Data(Bytes),
+    Trailers,
+    Wait,
+    Fail,
+}
+
+/// A body that follows a script.
+struct Fake {
+    steps: VecDeque<Step>,
+    /// Whether it knows its end beforehand, as one with a length does.
+    knows_end: bool,
+}
+
+impl Body for Fake {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        Poll::Ready(match self.steps.pop_front() {
+            None => None,
+            Some(Step::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Step::Trailers) => Some(Ok(Frame::trailers(HeaderMap::new()))),
+            Some(Step::Fail) => Some(Err(AgentFault::Gone.into())),
+            Some(Step::Wait) => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.knows_end && self.steps.is_empty()
+    }
+}
+
+fn data(bytes: &[u8]) -> Step {
+    Step::Data(Bytes::copy_from_slice(bytes))
+}
+
+/// A body of these steps in this framing, under a cap of 1 MiB, and the budget that it is paid from.
+fn unread(framing: Framing, steps: &[Step]) -> (Unread<Fake>, Arc<BodyBudget>) {
+    let budget = Arc::new(BodyBudget::new());
+    let unread = Unread {
+        framing,
+        body: (framing != Framing::Absent).then(|| Fake {
+            steps: steps.iter().cloned().collect(),
+            knows_end: matches!(framing, Framing::Length(_)),
+        }),
+        cap: 1024 * 1024,
+        budget: Arc::clone(&budget),
+    };
+    (unread, budget)
+}
+
+/// How a body that was sent ended.
+#[derive(Debug, PartialEq)]
+enum End {
+    Whole,
+    Failed,
+    /// Still to come.
+    Open,
+}
+
+/// Sends what there is. `by_end`: as HTTP/2 does, which does not ask a body that says it is over.
+fn send(body: &mut RequestBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
+    let mut sent = Vec::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if by_end && body.is_end_stream() {
+            return (sent, End::Whole);
+        }
+        match Pin::new(&mut *body).poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                sent.extend(frame.into_data().unwrap_or_default());
+            }
+            Poll::Ready(Some(Err(_))) => return (sent, End::Failed),
+            Poll::Ready(None) => return (sent, End::Whole),
+            Poll::Pending => return (sent, End::Open),
+        }
+    }
+}
+
+/// What is sent the first time, and the second time if there is one.
+fn twice(mut upload: Upload<Fake>, by_end: bool) -> (Vec<u8>, Option<Vec<u8>>) {
+    let mut body = upload.take_body();
+    let first = body.as_mut().map(|body| send(body, by_end).0);
+    let framing = upload.framing();
+    let again = upload.rewind().then(|| {
+        let mut body = upload.take_body();
+        let sent = body.as_mut().map(|body| send(body, by_end));
+        assert!(sent.as_ref().is_none_or(|(_, end)| *end == End::Whole));
+        sent.map(|(bytes, _)| bytes).unwrap_or_default()
+    });
+    assert_eq!(upload.framing(), framing);
+    (first.unwrap_or_default(), again)
+}
+
+#[test]
+fn a_recorded_body_can_be_sent_again() {
+    // F-150
+    let most = vec![b'a'; MOST_REPLAYED];
+    let over = vec![b'a'; MOST_REPLAYED + 1];
+    let length = |bytes: &[u8]| Framing::Length(bytes.len() as u64);
+    let rows: [(Framing, Vec<Step>, bool); 11] = [
+        (Framing::Absent, vec![], true),
+        (Framing::Length(0), vec![], true),
+        (Framing::Chunked, vec![], true),
+        (Framing::Length(3), vec![data(b"abc")], true),
+        (
+            Framing::Chunked,
+            vec![data(b"ab"), data(b""), data(b"c"), Step::Trailers],
+            true,
+        ),
+        (length(&most), vec![data(&most)], true),
+        (Framing::Chunked, vec![data(&most)], true),
+        (Framing::Chunked, vec![data(b"b"); MOST_REPLAYED], true),
+        (length(&over), vec![data(&over)], false),
+        (Framing::Chunked, vec![data(&most), data(b"a")], false),
+        (Framing::Chunked, vec![data(b"abc"), Step::Fail], false),
+    ];
+    for (row, (framing, steps, replays)) in rows.into_iter().enumerate() {
+        let whole: Vec<u8> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Data(data) => Some(data.to_vec()),
+                Step::Trailers | Step::Wait | Step::Fail => None,
+            })
+            .flatten()
+            .collect();
+        for by_end in [false, true] {
+            let (body, budget) = unread(framing, &steps);
+            let upload = body.stream(true);
+            assert_eq!(upload.framing(), framing);
+            let (first, again) = twice(upload, by_end);
+            assert!(first == whole, "row {row}: sent otherwise");
+            assert_eq!(again.is_some(), replays, "row {row}");
+            assert!(again.is_none_or(|again| again == whole), "row {row}");
+            assert_eq!(budget.free(), BUDGET, "row {row}");
+            // Who does not ask for it does not pay for it: only a body that never had a byte is there again.
+            let empty = matches!(framing, Framing::Absent | Framing::Length(0));
+            let (body, budget) = unread(framing, &steps);
+            let (first, again) = twice(body.stream(false), by_end);
+            assert!(first == whole, "row {row}: streamed otherwise");
+            assert_eq!(again.is_some(), empty, "row {row}");
+            assert_eq!(budget.free(), BUDGET);
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_not_through_cannot_be_sent_again() {
+    // F-150: an answer that comes while the body is still on its way.
+    let (body, budget) = unread(Framing::Chunked, &[data(b"abc"), Step::Wait, data(b"def")]);
+    let mut upload = body.stream(true);
+    let mut sending = upload.take_body().unwrap();
+    assert_eq!(send(&mut sending, false), (b"abc".to_vec(), End::Open));
+    assert!(budget.free() < BUDGET);
+    assert!(!upload.rewind());
+    assert!(!upload.rewind());
+    assert_eq!(budget.free(), BUDGET);
+    // The rest is sent, and nothing more is copied.
+    assert_eq!(send(&mut sending, false), (b"def".to_vec(), End::Whole));
+    assert_eq!(budget.free(), BUDGET);
+    assert!(upload.take_body().is_none());
+}
+
+#[test]
+fn the_copy_is_freed_as_soon_as_it_is_no_use() {
+    let crumbs = vec![data(b"a"); 30_000];
+    let steps = [
+        crumbs.clone(),
+        vec![Step::Wait],
+        crumbs.clone(),
+        vec![Step::Wait],
+        crumbs,
+    ];
+    let (body, budget) = unread(Framing::Chunked, &steps.concat());
+    let mut upload = body.stream(true);
+    let mut sending = upload.take_body().unwrap();
+    send(&mut sending, false);
+    // Pieces of one byte take no more room than their bytes in one piece, which may double.
+    let taken = BUDGET - budget.free();
+    assert!((30_000..=60_000).contains(&taken), "{taken}");
+    send(&mut sending, false);
+    assert!(BUDGET - budget.free() <= MOST_REPLAYED as u64);
+    send(&mut sending, false);
+    assert_eq!(budget.free(), BUDGET, "90,000 bytes are not sent again");
+
+    let (body, budget) = unread(Framing::Chunked, &[data(b"abc"), Step::Wait, data(b"d")]);
+    let mut upload = body.stream(true);
+    let mut sending = upload.take_body().unwrap();
+    send(&mut sending, false);
+    drop(upload);
+    assert_eq!(budget.free(), BUDGET, "nobody can ask for it any more");
+    assert_eq!(send(&mut sending, false), (b"d".to_vec(), End::Whole));
+}
+
+#[test]
+fn where_the_memory_is_used_up_nothing_is_recorded() {
+    let (body, budget) = unread(Framing::Length(3), &[data(b"abc")]);
+    let all = super::Held::with_capacity(&budget, usize::try_from(BUDGET).unwrap()).unwrap();
+    assert_eq!(twice(body.stream(true), false), (b"abc".to_vec(), None));
+    drop(all);
+    assert_eq!(budget.free(), BUDGET);
+}
+
+fn key() -> SigningKey {
+    let secret = Secret::new(b"0123456789abcdef".to_vec(), SecretSource::Inline);
+    SigningKey::new(&secret.unwrap())
+}
+
+#[tokio::test]
+async fn what_is_signed_is_what_is_sent() {
+    // F-102, F-107
+    let large = vec![b'a'; MOST_REPLAYED + 1];
+    let rows: [(Framing, Vec<Step>, &[u8], bool); 6] = [
+        (Framing::Length(3), vec![data(b"abc")], b"abc", true),
+        (
+            Framing::Length(3),
+            vec![data(b"a"), Step::Wait, data(b"bc")],
+            b"abc",
+            true,
+        ),
+        (Framing::Length(9), vec![data(b"abc")], b"abc", true),
+        (
+            Framing::Chunked,
+            vec![data(b"ab"), data(b"c"), Step::Trailers],
+            b"abc",
+            true,
+        ),
+        (Framing::Length(65_537), vec![data(&large)], &large, false),
+        (
+            Framing::Chunked,
+            vec![data(&large[1..]), data(b"a")],
+            &large,
+            false,
+        ),
+    ];
+    for (row, (framing, steps, bytes, replays)) in rows.into_iter().enumerate() {
+        let (body, budget) = unread(framing, &steps);
+        let upload = body.sign(&key()).await.unwrap();
+        assert_eq!(
+            upload.signature(),
+            Some(key().signature([bytes])),
+            "row {row}"
+        );
+        assert_eq!(upload.framing(), Framing::Length(bytes.len() as u64));
+        assert!(BUDGET - budget.free() >= bytes.len() as u64, "row {row}");
+        let (first, again) = twice(upload, false);
+        assert!(first == bytes, "row {row}");
+        assert_eq!(again.as_deref(), replays.then_some(bytes), "row {row}");
+        assert_eq!(budget.free(), BUDGET, "row {row}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_without_a_byte_is_not_signed() {
+    // F-102
+    for framing in [Framing::Absent, Framing::Length(0), Framing::Chunked] {
+        let (body, _) = unread(framing, &[]);
+        let upload = body.sign(&key()).await.unwrap();
+        let length = Framing::Length(0);
+        let sent_as = if framing == Framing::Absent {
+            framing
+        } else {
+            length
+        };
+        assert_eq!((upload.framing(), upload.signature()), (sent_as, None));
+        assert_eq!(twice(upload, false), (vec![], Some(vec![])));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_held_is_refused_and_paid_back() {
+    // F-162
+    let (mut body, budget) = unread(Framing::Length(BUDGET + 1), &[]);
+    body.cap = u64::MAX;
+    let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
+    assert_eq!(refusal, Some(Code::Overloaded));
+    assert_eq!(budget.free(), BUDGET);
+
+    let (body, budget) = unread(
+        Framing::Chunked,
+        &[data(&[b'a'; 5000]), data(&[b'a'; 5000])],
+    );
+    let room = usize::try_from(BUDGET).unwrap() - 6000;
+    let others = super::Held::with_capacity(&budget, room).unwrap();
+    let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
+    assert_eq!(refusal, Some(Code::Overloaded));
+    assert_eq!(budget.free(), 6000);
+    drop(others);
+
+    let (body, budget) = unread(Framing::Length(10), &[data(b"abc"), Step::Fail]);
+    let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
+    assert_eq!(refusal, Some(Code::MalformedRequest));
+    assert_eq!(budget.free(), BUDGET);
+}
