@@ -20,6 +20,7 @@ mod route_conflicts;
 mod route_laws;
 mod route_vectors;
 mod serve;
+mod signing;
 mod streaming;
 mod support;
 mod vectors;
