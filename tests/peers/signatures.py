@@ -1,0 +1,160 @@
+"""Agents → egressd → a webhook receiver in Python: what egressd signs, the receiver's own recipe verifies.
+
+500 random bodies go through egressd in every framing that HTTP/1.1 has. All must verify, and none that was changed on its
+way may. Only the standard library is needed.
+"""
+
+import http.client
+import json
+import os
+import random
+import ssl
+import sys
+
+from loopback import World, egressd_binary
+from peers import HERE, Tally
+
+BODIES = 500
+LARGEST = 200 * 1024
+FORGED = "sha256=" + "0" * 64
+
+
+def main():
+    tally = Tally()
+    seed = int(os.environ.get("SEED", random.randrange(2**32)))
+    print(f"# SEED={seed}")
+    dice = random.Random(seed)
+    with World() as world:
+        ca, certificate, key = world.certificates()
+        secret = dice.randbytes(24).hex()
+        port, proxy = world.port(), world.port()
+        receiver = [sys.executable, "-B", HERE / "receiver.py", port, certificate, key]
+        world.start("receiver", receiver, env={**os.environ, "WEBHOOK_SECRET": secret}).await_port(port)
+        egressd = world.start("egressd", egressd_argv(world, proxy, port),
+                              env={**os.environ, "WEBHOOK_SECRET": secret})
+        egressd.await_port(proxy)
+        for name, framing in FRAMINGS.items():
+            send_all(tally, dice, proxy, name, framing)
+        tamper(tally, dice, proxy, port, ca)
+        code = world.stop(egressd)
+        tally.claim("egressd stops with 0", code == 0, f"exit code {code}")
+        tally.claim("egressd printed no secret", secret not in egressd.said(), "it did")
+        if tally.failures:
+            print(egressd.said())
+    print(f"{tally.passed} passed, {len(tally.failures)} failed")
+    return 1 if tally.failures else 0
+
+
+def egressd_argv(world, port, upstream):
+    """egressd with one connection that signs."""
+    world.file("connections/hook.yaml", f"""
+connection_details:
+  http:
+    base_url: https://localhost:{upstream}
+    allowed_routes: [/]
+    no_auth: {{}}
+    webhook_signing_secret: {{env: WEBHOOK_SECRET}}
+    allowed_private_cidrs: [127.0.0.0/8, "::1/128"]
+""")
+    settings = world.file("egressd.yaml", f"""
+proxy: {{listen: ["127.0.0.1:{port}"]}}
+management: {{listen: ["127.0.0.1:{world.port()}"]}}
+egress: {{ca_files: [ca.pem]}}
+connections: [connections]
+log: {{format: json}}
+""")
+    return [egressd_binary("debug"), "serve", "--config", settings]
+
+
+def with_length(agent, dice, body):
+    agent.putheader("Content-Length", len(body))
+    agent.endheaders()
+    agent.send(body)
+
+
+def in_chunks(agent, dice, body, extension=lambda: b""):
+    agent.putheader("Transfer-Encoding", "chunked")
+    agent.endheaders()
+    pieces = []
+    while body:
+        size = min(len(body), dice.choice([1, 3, 17, 255, 1021, 8191, 16385, 65537]))
+        pieces.append(b"%x%s\r\n%s\r\n" % (size, extension(), body[:size]))
+        body = body[size:]
+    agent.send(b"".join(pieces) + b"0" + extension() + b"\r\n\r\n")
+
+
+def in_chunks_with_extensions(agent, dice, body):
+    # A parser may take a few of them, not any number.
+    left = iter(range(200))
+    names = [b";a", b";a=b", b';a="b;c"', b";long=" + b"x" * 40, b"; spaced = v"]
+    in_chunks(agent, dice, body, lambda: dice.choice(names) if next(left, None) is not None else b"")
+
+
+def when_asked(agent, dice, body):
+    agent.putheader("Expect", "100-continue")
+    agent.putheader("Content-Length", len(body))
+    agent.endheaders()
+    said = b""
+    while body and not said.endswith(b"\r\n\r\n"):
+        said += agent.sock.recv(1) or sys.exit("egressd hung up instead of asking for the body")
+    assert not body or said.startswith(b"HTTP/1.1 100 "), said
+    agent.send(body)
+
+
+FRAMINGS = {
+    "length": with_length, "chunked": in_chunks,
+    "chunked with extensions": in_chunks_with_extensions, "100-continue": when_asked,
+}
+
+
+def sent(agent, dice, framing, body, method="POST"):
+    """One request on this socket: the receiver's status, and what it saw."""
+    agent.putrequest(method, "/hook/x")
+    agent.putheader("X-Webhook-Signature", FORGED)
+    framing(agent, dice, body)
+    response = agent.getresponse()
+    response.read()
+    return response.status, json.loads(response.getheader("X-Seen", "{}"))
+
+
+def send_all(tally, dice, proxy, name, framing):
+    """A share of the bodies, the empty one and the largest among them, on one socket."""
+    agent = http.client.HTTPConnection("127.0.0.1", proxy, timeout=30)
+    sizes = [0, 1, LARGEST] + [dice.randint(0, LARGEST) for _ in range(BODIES // len(FRAMINGS) - 3)]
+    wrong = []
+    for size in sizes:
+        method = dice.choice(["POST", "PUT", "PATCH", "DELETE", "GET"])
+        status, seen = sent(agent, dice, framing, dice.randbytes(size), method)
+        wanted = {"length": str(size), "transfer_encoding": None, "expect": None}
+        as_wanted = {**seen, **wanted} == seen and len(seen["signatures"]) == (1 if size else 0)
+        if status != (200 if size else 204) or not as_wanted:
+            wrong.append((method, size, status, seen))
+    agent.close()
+    tally.claim(f"{len(sizes)} bodies verify: {name}", not wrong, f"{len(wrong)} do not, the first: {wrong[:1]}")
+
+
+def tamper(tally, dice, proxy, port, ca):
+    """What was signed through egressd is sent once more past it: as it was, and with one bit changed."""
+    agent = http.client.HTTPConnection("127.0.0.1", proxy, timeout=30)
+    body = bytearray(dice.randbytes(4096))
+    _, seen = sent(agent, dice, with_length, bytes(body))
+    agent.close()
+    attacker = http.client.HTTPSConnection(
+        "localhost", port, context=ssl.create_default_context(cafile=str(ca)), timeout=30)
+
+    def status(signature):
+        attacker.request("POST", "/x", bytes(body), {"X-Webhook-Signature": signature})
+        response = attacker.getresponse()
+        response.read()
+        return response.status
+
+    genuine = seen["signatures"][0]
+    tally.claim("the very bytes verify past egressd too", status(genuine) == 200)
+    tally.claim("another signature does not", status(FORGED) == 401)
+    body[dice.randrange(len(body))] ^= 1 << dice.randrange(8)
+    tally.claim("a tampered body does not", status(genuine) == 401)
+    attacker.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
