@@ -10,7 +10,7 @@
 //! **A request** ([`server`] → [`proxy`] → [`upstream`]). A worker's [`server`] accepts the agent's socket and lets hyper read the head. [`proxy`] then takes one step
 //! after the other: *address* (is it one unambiguous request to this host, with a canonical path?), *identify* (which connection?), *authorize* (which
 //! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject the credential, send). Each step takes the type that the
-//! last one made. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
+//! last one made. Where bodies are signed ([`signing`]), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
 //! HTTP over TLS, and keeps the response under its cap. Every way out ends in one [`proxy::tally`].
 //!
 //! [`app`] builds every part once and hands each only what it needs; [`cli`] is what people type; `demo` is the upstream that

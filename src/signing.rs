@@ -78,12 +78,12 @@ impl Signing {
     pub fn finish(self) -> SignatureValue {
         let digest: [u8; DIGEST] = self.0.finalize().into_bytes().into();
         let mut value = [0; PREFIX.len() + 2 * DIGEST];
+        let (prefix, hex) = value.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX);
         let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or_default();
-        let hex = digest
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-        let text = PREFIX.iter().copied().chain(hex);
-        value.iter_mut().zip(text).for_each(|(to, from)| *to = from);
+        for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(digest) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
+        }
         SignatureValue(value)
     }
 }

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import ssl
 import sys
 
@@ -36,6 +37,7 @@ def main():
         for name, framing in FRAMINGS.items():
             send_all(tally, dice, proxy, name, framing)
         tamper(tally, dice, proxy, port, ca)
+        crowd(tally, egressd, proxy)
         code = world.stop(egressd)
         tally.claim("egressd stops with 0", code == 0, f"exit code {code}")
         tally.claim("egressd printed no secret", secret not in egressd.said(), "it did")
@@ -154,6 +156,25 @@ def tamper(tally, dice, proxy, port, ca):
     body[dice.randrange(len(body))] ^= 1 << dice.randrange(8)
     tally.claim("a tampered body does not", status(genuine) == 401)
     attacker.close()
+
+
+def crowd(tally, egressd, proxy):
+    """F-162: 256 uploads of 10 MB at once. Six fit into the memory for them; all others are refused, and no more memory is taken."""
+    agents, refused = [], 0
+    for _ in range(256):
+        agent = socket.create_connection(("127.0.0.1", proxy), timeout=30)
+        agents.append(agent)
+        agent.sendall(b"POST /hook/x HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 10000000\r\n\r\n")
+        said = agent.recv(65536)
+        if said.startswith(b"HTTP/1.1 100 "):
+            agent.sendall(bytes(9_999_999))  # all but the last byte
+        else:
+            refused += said.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after:" in said.lower()
+    mib = egressd.rss_kib() / 1024
+    tally.claim("six of 256 large uploads are held, the others are told to come again", refused == 250, f"{refused} were")
+    tally.claim("egressd stays below 160 MiB", mib < 160, f"{mib:.0f} MiB")
+    for agent in agents:
+        agent.close()
 
 
 if __name__ == "__main__":

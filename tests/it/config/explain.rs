@@ -90,3 +90,21 @@ fn explain_says_what_the_proxy_would_say() {
     let ran = explained("GET", &long);
     assert!(ran.out.contains("414 target_too_long"), "{}", ran.out);
 }
+
+#[test]
+fn explain_names_the_signature() {
+    let signed = format!("{DEFINITION}    webhook_signing_secret: {{env: KEY}}\n");
+    let world = World::new()
+        .file("egressd.yaml", "connections: [crm.yaml]")
+        .file("crm.yaml", &signed)
+        .variable("TOKEN", "token-canary")
+        .variable("KEY", "signing-key-canary");
+    let config = world.path("egressd.yaml");
+    let config = config.to_str().unwrap();
+    for (method, target) in [("POST", "/crm/users/"), ("GET", "/crm/users/1")] {
+        let ran = world.run(&["explain", "--config", config, method, target]);
+        let added = "authorization, x-webhook-signature (if there is a body)\n";
+        assert!(ran.out.contains(added), "{}{}", ran.out, ran.err);
+        assert!(!ran.out.contains("canary"), "{}", ran.out);
+    }
+}
