@@ -231,18 +231,16 @@ impl<B: Body<Data = Bytes, Error = Failure> + Unpin> Recorded<B> {
         if let Some(tape) = self.tape.upgrade() {
             let mut tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut *tape, Tape::Torn);
-            *tape = match &frame {
-                Some(Ok(frame)) => {
-                    let after = before.add(frame.data_ref().map_or(&[], |data| data));
-                    // HTTP/2 does not ask a body that says it is over.
-                    if self.body.is_end_stream() {
-                        after.end()
-                    } else {
-                        after
-                    }
-                }
+            // HTTP/2 asks neither a body that says it is over, nor behind trailers, which are always last.
+            let over = self.body.is_end_stream();
+            *tape = match frame
+                .as_ref()
+                .map(|frame| frame.as_ref().map(Frame::data_ref))
+            {
+                Some(Ok(Some(data))) if over => before.add(data).end(),
+                Some(Ok(Some(data))) => before.add(data),
+                Some(Ok(None)) | None => before.end(),
                 Some(Err(_)) => Tape::Torn,
-                None => before.end(),
             };
         }
         Poll::Ready(frame)

@@ -87,7 +87,7 @@ enum End {
     Open,
 }
 
-/// Sends what there is. `by_end`: as HTTP/2 does, which does not ask a body that says it is over.
+/// Sends what there is. `by_end`: as HTTP/2 does, which asks neither a body that says it is over, nor behind trailers.
 fn send(body: &mut RequestBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
     let mut sent = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
@@ -96,9 +96,11 @@ fn send(body: &mut RequestBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
             return (sent, End::Whole);
         }
         match Pin::new(&mut *body).poll_frame(&mut cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                sent.extend(frame.into_data().unwrap_or_default());
-            }
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                Ok(data) => sent.extend(data),
+                Err(_) if by_end => return (sent, End::Whole),
+                Err(_) => {}
+            },
             Poll::Ready(Some(Err(_))) => return (sent, End::Failed),
             Poll::Ready(None) => return (sent, End::Whole),
             Poll::Pending => return (sent, End::Open),
