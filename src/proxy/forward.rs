@@ -72,7 +72,7 @@ pub(super) async fn forward(
 
 /// Reads a body whole and signs it. It is asked for only once the upstream's addresses are known to be permitted.
 async fn signed(
-    body: Unread,
+    body: Unread<'_>,
     key: &SigningKey,
     client: &Client,
     lane: &Lane,

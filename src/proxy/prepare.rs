@@ -21,7 +21,7 @@ use crate::upstream::{Failure, Framing, Lane, Slot};
 /// A permitted request with a slot on its connection's lane and its body under a cap.
 pub(super) struct Prepared<'r> {
     pub(super) permitted: Permitted<'r>,
-    pub(super) body: Unread,
+    pub(super) body: Unread<'r>,
     pub(super) slot: Slot,
     pub(super) credential: Arc<Credential>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Prepared<'r> {
 pub(super) async fn prepare<'r>(
     permitted: Permitted<'r>,
     incoming: Incoming,
-    terms: Terms<'_>,
+    terms: Terms<'_, 'r>,
 ) -> Result<Prepared<'r>, Refusal> {
     let framing = framing(&permitted, &incoming);
     let cap = terms.body_cap();
@@ -65,7 +65,7 @@ pub(super) async fn prepare<'r>(
             framing,
             body,
             cap,
-            budget: Arc::clone(terms.body_budget),
+            budget: terms.body_budget,
         },
         slot,
         credential: terms.credential,
@@ -73,17 +73,17 @@ pub(super) async fn prepare<'r>(
 }
 
 /// What a request has to keep to.
-pub(super) struct Terms<'a> {
+pub(super) struct Terms<'a, 'r> {
     pub(super) lane: &'a Arc<Lane>,
     pub(super) exchange: &'a mut Exchange,
     pub(super) watch: &'a Arc<Watch>,
     pub(super) credential: Arc<Credential>,
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
-    pub(super) body_budget: &'a Arc<BodyBudget>,
+    pub(super) body_budget: &'r Arc<BodyBudget>,
 }
 
-impl Terms<'_> {
+impl Terms<'_, '_> {
     /// A body that is held whole can never be larger than the memory for all of them.
     fn body_cap(&self) -> u64 {
         match self.credential.signing_key() {

@@ -22,7 +22,7 @@ use crate::upstream::{Failure, Framing};
 const MOST_REPLAYED: usize = 64 * 1024;
 
 /// A body of which nothing was read yet.
-pub(super) struct Unread<B = AgentBody> {
+pub(super) struct Unread<'r, B = AgentBody> {
     /// How the agent announces it. Absent: there is none.
     pub(super) framing: Framing,
     /// The agent's body, which keeps to `cap` itself.
@@ -30,7 +30,7 @@ pub(super) struct Unread<B = AgentBody> {
     /// The most that it may have, in bytes.
     pub(super) cap: u64,
     /// Where a body that is held is paid for.
-    pub(super) budget: Arc<BodyBudget>,
+    pub(super) budget: &'r Arc<BodyBudget>,
 }
 
 /// A body that is ready to be sent, once or again.
@@ -61,7 +61,7 @@ pub(super) enum RequestBody<B = AgentBody> {
     Whole(Bytes),
 }
 
-impl<B> Unread<B>
+impl<B> Unread<'_, B>
 where
     B: Body<Data = Bytes, Error = Failure> + Unpin,
 {
@@ -76,7 +76,7 @@ where
             }
             Some(body) if !again || too_large => (Some(RequestBody::Streamed(body)), Kept::No),
             Some(body) => {
-                let (recorded, recording) = record(body, &self.budget);
+                let (recorded, recording) = record(body, self.budget);
                 let body = RequestBody::Recorded(recorded);
                 (Some(body), Kept::Recording(recording))
             }
@@ -98,7 +98,7 @@ where
         };
         // A cap is far below what an address space holds.
         let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let mut held = Held::with_capacity(&self.budget, to_usize(announced))?;
+        let mut held = Held::with_capacity(self.budget, to_usize(announced))?;
         let mut signing = key.begin();
         if let Some(mut body) = self.body {
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {

@@ -64,8 +64,9 @@ fn data(bytes: &[u8]) -> Step {
 }
 
 /// A body of these steps in this framing, under a cap of 1 MiB, and the budget that it is paid from.
-fn unread(framing: Framing, steps: &[Step]) -> (Unread<Fake>, Arc<BodyBudget>) {
-    let budget = Arc::new(BodyBudget::new());
+fn unread(framing: Framing, steps: &[Step]) -> (Unread<'static, Fake>, &'static Arc<BodyBudget>) {
+    // Leaked, as the process' own lives as long as the process.
+    let budget: &'static Arc<BodyBudget> = Box::leak(Box::new(Arc::new(BodyBudget::new())));
     let unread = Unread {
         framing,
         body: (framing != Framing::Absent).then(|| Fake {
@@ -73,7 +74,7 @@ fn unread(framing: Framing, steps: &[Step]) -> (Unread<Fake>, Arc<BodyBudget>) {
             knows_end: matches!(framing, Framing::Length(_)),
         }),
         cap: 1024 * 1024,
-        budget: Arc::clone(&budget),
+        budget,
     };
     (unread, budget)
 }
@@ -226,7 +227,7 @@ fn the_copy_is_freed_as_soon_as_it_is_no_use() {
 #[test]
 fn where_the_memory_is_used_up_nothing_is_recorded() {
     let (body, budget) = unread(Framing::Length(3), &[data(b"abc")]);
-    let all = super::Held::with_capacity(&budget, usize::try_from(BUDGET).unwrap()).unwrap();
+    let all = super::Held::with_capacity(budget, usize::try_from(BUDGET).unwrap()).unwrap();
     assert_eq!(twice(body.stream(true), false), (b"abc".to_vec(), None));
     drop(all);
     assert_eq!(budget.free(), BUDGET);
@@ -312,7 +313,7 @@ async fn a_body_that_cannot_be_held_is_refused_and_paid_back() {
         &[data(&[b'a'; 5000]), data(&[b'a'; 5000])],
     );
     let room = usize::try_from(BUDGET).unwrap() - 6000;
-    let others = super::Held::with_capacity(&budget, room).unwrap();
+    let others = super::Held::with_capacity(budget, room).unwrap();
     let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
     assert_eq!(refusal, Some(Code::Overloaded));
     assert_eq!(budget.free(), 6000);
