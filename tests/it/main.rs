@@ -12,6 +12,7 @@ mod headers;
 mod http2;
 mod ids;
 mod limits;
+mod oauth;
 mod panics;
 mod paths;
 mod refusals;

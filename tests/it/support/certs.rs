@@ -23,7 +23,8 @@ struct Authority {
 }
 
 static TRUSTED: LazyLock<Authority> = LazyLock::new(|| Authority::new("egressd tests"));
-static LEAF: LazyLock<Leaf> = LazyLock::new(|| TRUSTED.sign(&["localhost", "127.0.0.1"]));
+static LEAF: LazyLock<Leaf> =
+    LazyLock::new(|| TRUSTED.sign(&["localhost", "127.0.0.1", "127.0.0.2"]));
 
 /// A certificate and its key, in DER.
 struct Leaf {
@@ -65,7 +66,7 @@ pub(crate) fn ca_pem() -> &'static str {
     &TRUSTED.pem
 }
 
-/// A server for `127.0.0.1` and `localhost` that the sidecar trusts.
+/// A server for `127.0.0.1`, `127.0.0.2` and `localhost` that the sidecar trusts.
 pub(crate) fn trusted(alpn: Alpn) -> Arc<ServerConfig> {
     server(&LEAF, alpn)
 }

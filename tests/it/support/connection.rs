@@ -2,7 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Upstream;
+use super::{TokenEndpoint, Upstream};
+
+/// Who asks the token endpoint.
+pub(crate) const CLIENT_ID: &str = "crm-client";
+/// What it proves itself with.
+pub(crate) const CLIENT_SECRET: &str = "planted-client-secret-0123456789";
 
 /// A definition in the making.
 #[derive(Clone)]
@@ -60,6 +65,25 @@ impl Connection {
     /// `static_headers`
     pub(crate) fn static_header(self, name: &str, value: &str) -> Self {
         self.auth("static_headers", json!({"headers": {name: value}}))
+    }
+
+    /// `oauth_client_credentials`, as [`CLIENT_ID`] with [`CLIENT_SECRET`].
+    pub(crate) fn oauth(self, endpoint: &TokenEndpoint) -> Self {
+        self.oauth_at(&endpoint.url())
+    }
+
+    /// `oauth_client_credentials` of any token URL.
+    pub(crate) fn oauth_at(self, token_url: &str) -> Self {
+        let grant =
+            json!({"token_url": token_url, "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET});
+        self.auth("oauth_client_credentials", grant)
+    }
+
+    /// One more field of `oauth_client_credentials`, or another value for one.
+    pub(crate) fn grant(mut self, field: &str, value: impl Into<Value>) -> Self {
+        assert_eq!(self.auth.0, "oauth_client_credentials");
+        self.auth.1[field] = value.into();
+        self
     }
 
     /// Any kind of credential.

@@ -1,4 +1,5 @@
-//! The world that a test acts in: an upstream that records every byte, an agent on a raw socket, and egressd between them.
+//! The world that a test acts in: an upstream that records every byte, a token endpoint that says what a test
+//! tells it, an agent on a raw socket, and egressd between them.
 //!
 //! All of it is blocking and on loopback, port 0. Nothing here sleeps: what must happen first is awaited, and a wait that
 //! takes longer than [`PATIENCE`] fails the test.
@@ -12,6 +13,8 @@ pub(crate) mod h2_echo;
 pub(crate) mod message;
 pub(crate) mod reply;
 pub(crate) mod sidecar;
+pub(crate) mod token_answer;
+pub(crate) mod token_endpoint;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 
@@ -19,6 +22,8 @@ pub(crate) use agent::Agent;
 pub(crate) use connection::connection;
 pub(crate) use gate::Gate;
 pub(crate) use sidecar::Sidecar;
+pub(crate) use token_answer::Answer;
+pub(crate) use token_endpoint::TokenEndpoint;
 pub(crate) use upstream::Upstream;
 
 /// The longest that anything is waited for. Far above what any claim needs: only a hang reaches it.

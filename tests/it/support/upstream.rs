@@ -143,8 +143,24 @@ impl Upstream {
         Self::start(Some(certs::untrusted()), Arc::new(script))
     }
 
+    /// As [`Upstream::script`], on a socket that listens already.
+    pub(super) fn on(
+        listener: TcpListener,
+        script: impl Fn(&mut Wire) + Send + Sync + 'static,
+    ) -> Self {
+        Self::start_on(
+            listener,
+            Some(certs::trusted(Alpn::Http1)),
+            Arc::new(script),
+        )
+    }
+
     fn start(tls: Option<Arc<ServerConfig>>, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(listener, tls, script)
+    }
+
+    fn start_on(listener: TcpListener, tls: Option<Arc<ServerConfig>>, script: Script) -> Self {
         let address = listener.local_addr().unwrap();
         let record = Arc::new(Record::default());
         let shared = Arc::clone(&record);

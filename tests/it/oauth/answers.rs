@@ -1,0 +1,348 @@
+//! What a token endpoint may answer, and what makes no token of it.
+
+use serde_json::{Value, json};
+
+use super::{ERROR, INVALID, REFUSED, UNREACHABLE, ask, before, tokens, unavailable};
+use crate::support::token_endpoint::token;
+use crate::support::{Agent, Answer, TokenEndpoint, Upstream};
+
+/// Claims that this answer is no token: the agent is told so, one call was made, and the upstream heard nothing.
+fn no_token(answer: Answer, causes: &[&str], row: &str) {
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::script([answer]);
+    let sidecar = before(&up, &endpoint);
+    let reply = ask(&sidecar);
+    assert_eq!(reply.status, 502, "{row:?} got {reply:?}");
+    unavailable(&reply, causes);
+    assert_eq!((endpoint.calls(), up.sockets()), (1, 0), "{row:?}");
+}
+
+fn no_token_body(body: &str) {
+    no_token(Answer::body(body), &[INVALID], body);
+}
+
+/// Claims that this answer is a token, which the upstream gets; how many calls `requests` of an agent make.
+fn calls_for(answer: Answer, requests: usize, row: &str) -> usize {
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::script([answer]);
+    let sidecar = before(&up, &endpoint);
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..requests {
+        let reply = agent.get("/crm/x");
+        assert_eq!(reply.status, 200, "{row:?} got {reply:?}");
+    }
+    assert_eq!(tokens(&up), vec![token(1); requests], "{row:?}");
+    endpoint.calls()
+}
+
+#[test]
+fn bodies_that_are_no_token() {
+    // F-140
+    for body in [
+        "",
+        " ",
+        "<html><body>Sign in</body></html>",
+        "access_token=planted-token-0123456789&token_type=bearer",
+        "{",
+        r#"{"access_token": "planted-token-0123456789""#,
+        r#"{"access_token": "planted-token-0123456789"} trailing"#,
+        r#"{"access_token": "planted-token-0123456789",}"#,
+        r#"[{"access_token": "planted-token-0123456789"}]"#,
+        r#""planted-token-0123456789""#,
+        "null",
+        "17",
+        "{}",
+        r#"{"token_type": "Bearer", "expires_in": 3600}"#,
+        r#"{"access_token": null, "token_type": "Bearer"}"#,
+        r#"{"access_token": 17, "token_type": "Bearer"}"#,
+        r#"{"access_token": ["planted-token-0123456789"], "token_type": "Bearer"}"#,
+        r#"{"error": "invalid_client", "error_description": "planted-description"}"#,
+        &"[".repeat(50_000),
+        &format!("{{\"a\": {}", "{\"a\": ".repeat(10_000)),
+    ] {
+        no_token_body(body);
+    }
+    no_token(
+        Answer::body(b"{\"access_token\": \"\xff\"}"),
+        &[INVALID],
+        "no UTF-8",
+    );
+    no_token(
+        Answer::raw("HTTP/1.1 204 No Content\r\n\r\n"),
+        &[INVALID],
+        "204",
+    );
+}
+
+/// `{"access_token":"tok"}`
+#[rustfmt::skip]
+const GZIP: [u8; 40] = [0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x03, 0xab, 0x56, 0x4a, 0x4c, 0x4e, 0x4e, 0x2d, 0x2e, 0x8e, 0x2f, 0xc9, 0xcf, 0x4e, 0xcd, 0x53, 0xb2, 0x52, 0x02, 0xd2, 0x4a, 0xb5, 0x00, 0x4e, 0xc0, 0x31, 0x87, 0x16, 0x00, 0x00, 0x00];
+
+#[test]
+fn answers_that_are_too_large_or_compressed() {
+    // F-140
+    no_token(Answer::endless(), &[INVALID], "endless");
+    let padded = |n: usize| {
+        let padding = "a".repeat(n);
+        json!({"access_token": token(1), "token_type": "Bearer", "padding": padding})
+    };
+    let large = padded(65_536);
+    no_token(Answer::json(&large), &[INVALID], "over 64 KiB");
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
+        large.to_string().len()
+    );
+    no_token(Answer::raw(chunked), &[INVALID], "over 64 KiB in chunks");
+    assert_eq!(
+        calls_for(Answer::json(&padded(60_000)), 2, "under 64 KiB"),
+        1
+    );
+    let gzip = Answer::status("200 OK", "Content-Encoding: gzip\r\n", GZIP);
+    no_token(gzip, &[INVALID], "gzip");
+}
+
+#[test]
+fn redirects_are_not_followed() {
+    // F-140
+    for status in [
+        "301 Moved Permanently",
+        "302 Found",
+        "303 See Other",
+        "307 Temporary Redirect",
+        "308 Permanent Redirect",
+    ] {
+        let up = Upstream::body("hi");
+        let elsewhere = TokenEndpoint::minting(3600);
+        let location = format!("Location: {}\r\n", elsewhere.url());
+        let endpoint = TokenEndpoint::script([Answer::status(status, &location, "")]);
+        let sidecar = before(&up, &endpoint);
+        unavailable(&ask(&sidecar), &[INVALID, ERROR]);
+        assert_eq!((endpoint.calls(), elsewhere.sockets()), (1, 0), "{status}");
+        assert_eq!(up.sockets(), 0, "{status}");
+    }
+    let to_itself = Answer::status("307 Temporary Redirect", "Location: /oauth2/token\r\n", "");
+    no_token(to_itself, &[INVALID, ERROR], "307 to itself");
+}
+
+#[test]
+fn broken_responses() {
+    // F-138, F-140
+    for (bytes, row) in [
+        ("garbage\r\n\r\n", "no HTTP"),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{\"access_token\": \"planted-token-0123456789\"}",
+            "short",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\n{}",
+            "two lengths",
+        ),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            "101",
+        ),
+    ] {
+        let up = Upstream::body("hi");
+        // Ends the stream after these words, so that nothing more is waited for.
+        let ended = Upstream::last_words(bytes);
+        let url = format!("https://{}/token", ended.address());
+        let crm = crate::support::connection("crm")
+            .allow("/")
+            .upstream(&up)
+            .oauth_at(&url);
+        let sidecar = crate::support::Sidecar::with(crm).start();
+        let reply = ask(&sidecar);
+        assert_eq!(reply.status, 502, "{row} got {reply:?}");
+        unavailable(&reply, &[UNREACHABLE, ERROR, INVALID]);
+        assert_eq!(up.sockets(), 0, "{row}");
+    }
+}
+
+#[test]
+fn lives_that_are_cached() {
+    // F-141: none is said, 300 s are assumed
+    let silent = json!({"access_token": token(1), "token_type": "Bearer"});
+    assert_eq!(calls_for(Answer::json(&silent), 3, "no expires_in"), 1);
+    // F-142, F-143
+    for life in [
+        "3600",
+        "3600.0",
+        "3.6e3",
+        "86400",
+        "31536000",
+        "1e308",
+        "9223372036854775807",
+        "9223372036854775808",
+        "18446744073709551615",
+        "18446744073709551616",
+        "340282366920938463463374607431768211456",
+        r#""3600""#,
+        r#""300""#,
+        r#""18446744073709551615""#,
+        r#""99999999999999999999999999""#,
+    ] {
+        assert_eq!(calls_for(lives(life), 3, life), 1, "{life}");
+    }
+    // F-142: a fraction is no reason to refuse; how much of it counts is not seen from here.
+    let calls = calls_for(lives("3.7"), 1, "3.7");
+    assert_eq!(calls, 1);
+}
+
+#[test]
+fn lives_that_are_over_at_once() {
+    // F-142: whoever waits may use such a token; nobody after them
+    for life in [
+        "0",
+        "-1",
+        "-3600",
+        "0.0",
+        "-0.5",
+        "-9223372036854775808",
+        "-1e308",
+        r#""0""#,
+    ] {
+        assert_eq!(calls_for(lives(life), 3, life), 3, "{life}");
+    }
+}
+
+#[test]
+fn lives_that_are_no_number() {
+    // F-142, F-143
+    for life in [
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "0x10",
+        "+5",
+        "1_000",
+        "true",
+        "false",
+        "[3600]",
+        "{}",
+        r#""""#,
+        r#""abc""#,
+        r#"" 3600""#,
+        r#""3600 ""#,
+        r#""3600s""#,
+        r#""-1""#,
+        r#""+1""#,
+        r#""3.7""#,
+        r#""1e3""#,
+        r#""0x10""#,
+        r#""٣٦٠٠""#,
+    ] {
+        let body = format!(
+            r#"{{"access_token": "planted-token-0123456789", "token_type": "Bearer", "expires_in": {life}}}"#
+        );
+        no_token_body(&body);
+    }
+}
+
+/// A token whose `expires_in` is these bytes.
+fn lives(life: &str) -> Answer {
+    let token = token(1);
+    Answer::body(format!(
+        r#"{{"access_token": "{token}", "token_type": "Bearer", "expires_in": {life}}}"#
+    ))
+}
+
+#[test]
+fn token_types() {
+    // F-144
+    for kind in ["Bearer", "bearer", "BEARER", "bEaReR"] {
+        let document = json!({"access_token": token(1), "token_type": kind, "expires_in": 3600});
+        assert_eq!(calls_for(Answer::json(&document), 2, kind), 1, "{kind}");
+    }
+    let absent = json!({"access_token": token(1), "expires_in": 3600});
+    assert_eq!(calls_for(Answer::json(&absent), 2, "absent"), 1);
+    for kind in [
+        json!("mac"),
+        json!("DPoP"),
+        json!("Bearer "),
+        json!("bearer,mac"),
+        json!(""),
+        json!("basic"),
+        json!(5),
+        json!(["Bearer"]),
+        json!(true),
+    ] {
+        let document = json!({"access_token": "planted-token-0123456789", "token_type": kind, "expires_in": 3600});
+        no_token(Answer::json(&document), &[INVALID], &kind.to_string());
+    }
+}
+
+#[test]
+fn bytes_of_a_token() {
+    // F-145
+    let with =
+        |token: &str| json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600});
+    let (huge, over) = ("a".repeat(64 << 10), "a".repeat((16 << 10) + 1));
+    for bad in [
+        "",
+        " ",
+        "planted token",
+        " planted",
+        "planted ",
+        "planted\r\nX-Evil: 1",
+        "planted\n",
+        "planted\r",
+        "planted\0",
+        "planted\u{7f}",
+        "planted\t",
+        "plänted",
+        "planted\u{2028}",
+        "🔑planted",
+        &huge,
+        &over,
+    ] {
+        no_token(
+            Answer::json(&with(bad)),
+            &[INVALID],
+            &bad.chars().take(40).collect::<String>(),
+        );
+    }
+    for good in [
+        "a",
+        "abc-._~+/==",
+        &"a".repeat(8 << 10),
+        "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
+    ] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::script([Answer::json(&with(good))]);
+        let sidecar = before(&up, &endpoint);
+        ask(&sidecar).expect(200);
+        assert_eq!(tokens(&up), [good]);
+    }
+}
+
+#[test]
+fn keys_that_come_twice() {
+    // F-146
+    let first = r#""access_token": "planted-first-0123456789""#;
+    for twice in [
+        format!(r#"{{{first}, "access_token": "planted-second-0123456789"}}"#),
+        format!(r#"{{{first}, {first}}}"#),
+        format!(r#"{{{first}, "access\u005ftoken": "planted-second-0123456789"}}"#),
+        format!(r#"{{{first}, "expires_in": 5, "expires_in": 3600}}"#),
+        format!(r#"{{{first}, "token_type": "bearer", "token_type": "mac"}}"#),
+    ] {
+        no_token_body(&twice);
+    }
+}
+
+#[test]
+fn what_else_providers_say_does_no_harm() {
+    let document: Value = json!({
+        "token_type": "Bearer", "expires_in": "3599", "ext_expires_in": "3599", "expires_on": "1700000000", "not_before": 1,
+        "resource": "https://api", "access_token": token(1), "refresh_token": "r", "id_token": {"a": [1, 2, {}]}, "scope": "a b", "Access_Token": "x",
+    });
+    assert_eq!(calls_for(Answer::json(&document), 2, "more fields"), 1);
+    let untyped = Answer::raw(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{document}",
+        document.to_string().len()
+    ));
+    assert_eq!(calls_for(untyped, 2, "no Content-Type"), 1);
+    // F-139: an error by another name of its status is still one
+    let teapot = Answer::error("418 I'm a teapot", "invalid_request");
+    no_token(teapot, &[REFUSED, ERROR], "418");
+}

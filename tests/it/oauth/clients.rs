@@ -1,0 +1,187 @@
+//! How the client proves itself to the token endpoint, and what it asks for.
+
+use serde_json::json;
+
+use super::{REFUSED, ask, before, crm, retry_after, tokens, unavailable};
+use crate::support::connection::{CLIENT_ID, CLIENT_SECRET};
+use crate::support::token_endpoint::{Call, token};
+use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream};
+
+/// Refuses Basic, as providers do that know the body alone. A token of theirs is over at once: every request makes a call.
+fn body_alone(status: &'static str) -> TokenEndpoint {
+    TokenEndpoint::answering(move |call| {
+        if call.basic().is_some() || call.param("client_secret").is_none() {
+            Answer::error(status, "invalid_client")
+        } else {
+            Answer::lives(&token(call.number), 0)
+        }
+    })
+}
+
+fn in_basic(call: &Call) {
+    let pair = (CLIENT_ID.to_owned(), CLIENT_SECRET.to_owned());
+    assert_eq!(call.basic(), Some(pair));
+    assert_eq!(call.param("client_secret"), None, "{}", call.body);
+}
+
+fn in_body(call: &Call) {
+    assert_eq!(call.basic(), None);
+    assert_eq!(call.param("client_id"), Some(CLIENT_ID));
+    assert_eq!(call.param("client_secret"), Some(CLIENT_SECRET));
+}
+
+#[test]
+fn basic_unless_told_otherwise() {
+    for grant in [None, Some("basic"), Some("body")] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::minting(3600);
+        let mut crm = crm(&up, &endpoint);
+        if let Some(kind) = grant {
+            crm = crm.grant("client_auth", kind);
+        }
+        let sidecar = Sidecar::with(crm).start();
+        ask(&sidecar).expect(200);
+        if grant == Some("body") {
+            in_body(&endpoint.call(0));
+        } else {
+            in_basic(&endpoint.call(0));
+        }
+        assert_eq!((endpoint.calls(), tokens(&up)), (1, vec![token(1)]));
+    }
+}
+
+#[test]
+fn a_provider_that_refuses_basic_is_asked_in_the_body_from_then_on() {
+    // F-154
+    for status in ["401 Unauthorized", "400 Bad Request"] {
+        let up = Upstream::body("hi");
+        let endpoint = body_alone(status);
+        let sidecar = before(&up, &endpoint);
+        let mut agent = Agent::connect(&sidecar);
+        agent.get("/crm/x").expect(200);
+        assert_eq!(endpoint.calls(), 2, "{status}");
+        in_basic(&endpoint.call(0));
+        in_body(&endpoint.call(1));
+        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect(200);
+        assert_eq!(endpoint.calls(), 4, "{status}: remembered");
+        in_body(&endpoint.call(2));
+        in_body(&endpoint.call(3));
+        assert_eq!(tokens(&up), [token(1), token(2), token(3)]);
+    }
+}
+
+#[test]
+fn a_provider_that_refuses_both_is_asked_once_each() {
+    // F-139
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::script([Answer::error("401 Unauthorized", "invalid_client")]);
+    let sidecar = before(&up, &endpoint);
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..100 {
+        let reply = agent.get("/crm/x");
+        unavailable(&reply, &[REFUSED]);
+        assert!(retry_after(&reply) > 20, "{reply:?}");
+    }
+    assert_eq!((endpoint.calls(), up.sockets()), (2, 0));
+    in_basic(&endpoint.call(0));
+    in_body(&endpoint.call(1));
+}
+
+#[test]
+fn an_error_that_is_not_about_the_client_is_no_reason_to_fall_back() {
+    // F-139
+    for (status, error) in [
+        ("400 Bad Request", "invalid_scope"),
+        ("400 Bad Request", "unauthorized_client"),
+        ("400 Bad Request", "invalid_request"),
+        ("500 Internal Server Error", "server_error"),
+    ] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::script([Answer::error(status, error)]);
+        let sidecar = before(&up, &endpoint);
+        unavailable(&ask(&sidecar), &[REFUSED, super::ERROR]);
+        assert_eq!(endpoint.calls(), 1, "{error}");
+        in_basic(&endpoint.call(0));
+    }
+}
+
+#[test]
+fn reserved_characters_in_the_clients_credentials() {
+    // F-154
+    for (id, secret) in [
+        ("plain", "plain"),
+        ("a:b", "c:d"),
+        ("a+b", "c+d ::"),
+        ("a%20b", "c%3Ad%"),
+        ("a b", "c d  e"),
+        ("müller@example.com", "pässwörd £ 日本語 🔑"),
+        ("a&b=c", "d&client_id=evil&e=f"),
+        ("-._~*", "!\"#$'(),/;<>?@[\\]^`{|}"),
+    ] {
+        for client_auth in ["basic", "body"] {
+            let up = Upstream::body("hi");
+            let endpoint = TokenEndpoint::minting(3600);
+            let crm = crm(&up, &endpoint).grant("client_id", id);
+            let crm = crm.grant("client_secret", secret);
+            let sidecar = Sidecar::with(crm.grant("client_auth", client_auth)).start();
+            ask(&sidecar).expect(200);
+            let call = endpoint.call(0);
+            let got = match client_auth {
+                "basic" => call.basic().expect("Basic"),
+                _ => {
+                    let param = |name| call.param(name).expect(name).to_owned();
+                    (param("client_id"), param("client_secret"))
+                }
+            };
+            assert_eq!(got, (id.to_owned(), secret.to_owned()), "{client_auth}");
+        }
+    }
+}
+
+#[test]
+fn scopes_and_further_parameters() {
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::minting(3600);
+    let params = json!({
+        "audience": "https://api.example.com/a?b=c&d=e",
+        "resource": "urn:x:y z+%41",
+        "tenant": "ümlaut",
+        "empty": "",
+    });
+    let crm = crm(&up, &endpoint)
+        .grant(
+            "scopes",
+            "read:items  write:items https://s.example/.default",
+        )
+        .grant("extra_params", params.clone());
+    let sidecar = Sidecar::with(crm).start();
+    ask(&sidecar).expect(200);
+    let call = endpoint.call(0);
+    let scope = "read:items  write:items https://s.example/.default";
+    assert_eq!(call.param("scope"), Some(scope), "one string, as written");
+    for (name, value) in params.as_object().unwrap() {
+        assert_eq!(call.param(name), value.as_str(), "{name}");
+    }
+    let mut names: Vec<&str> = call.form.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    names.retain(|name| *name != "client_id");
+    let all = [
+        "audience",
+        "empty",
+        "grant_type",
+        "resource",
+        "scope",
+        "tenant",
+    ];
+    assert_eq!(names, all);
+}
+
+#[test]
+fn no_scope_is_sent_where_none_is_configured() {
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::minting(3600);
+    let sidecar = before(&up, &endpoint);
+    ask(&sidecar).expect(200);
+    assert_eq!(endpoint.call(0).param("scope"), None);
+}

@@ -1,0 +1,164 @@
+//! A token's life: refreshed while it is still good, used to its end, never after it.
+
+use std::time::{Duration, Instant};
+
+use super::{ERROR, REFUSED, UNREACHABLE, ask, ask_until, before, crm, tokens, unavailable};
+use crate::support::token_endpoint::token;
+use crate::support::{Agent, Answer, Gate, PATIENCE, Sidecar, TokenEndpoint, Upstream};
+
+#[test]
+fn short_tokens_are_replaced_before_they_expire() {
+    // F-148, F-149
+    for life in [2_i32, 4] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::minting(life.into());
+        let sidecar = before(&up, &endpoint);
+        let mut agent = Agent::connect(&sidecar);
+        let began = Instant::now();
+        let mut seen = 0;
+        while endpoint.calls() < 4 || tokens(&up).last() != Some(&token(endpoint.calls())) {
+            assert!(began.elapsed() < PATIENCE, "{:?}", tokens(&up).last());
+            agent.get("/crm/x").expect(200);
+            seen += 1;
+            super::pause();
+        }
+        // About half a life each, less the jitter; what a stalled machine adds only makes it longer.
+        let halves = began.elapsed().as_secs_f64() / (f64::from(life) * 0.4);
+        let calls = f64::from(u32::try_from(endpoint.calls()).unwrap());
+        assert!(calls <= halves + 2.0, "{calls} calls in {halves} halves");
+        // In order, none twice, none left out.
+        let mut used = tokens(&up);
+        assert_eq!(used.len(), seen);
+        used.dedup();
+        let minted: Vec<String> = (1..=used.len()).map(token).collect();
+        assert_eq!(used, minted);
+    }
+}
+
+#[test]
+fn several_agents_notice_nothing_of_expiries() {
+    // F-148
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::minting(2);
+    let sidecar = before(&up, &endpoint);
+    let served: usize = std::thread::scope(|scope| {
+        let agent = || {
+            let mut agent = Agent::connect(&sidecar);
+            let mut served = 0;
+            let began = Instant::now();
+            while endpoint.calls() < 5 && began.elapsed() < PATIENCE {
+                agent.get("/crm/x").expect(200);
+                served += 1;
+                super::pause();
+            }
+            served
+        };
+        let agents: Vec<_> = (0..4).map(|_| scope.spawn(agent)).collect();
+        agents.into_iter().map(|agent| agent.join().unwrap()).sum()
+    });
+    assert!(endpoint.calls() >= 5, "{} calls", endpoint.calls());
+    assert_eq!(up.requests().len(), served);
+}
+
+#[test]
+fn the_old_token_serves_while_the_new_one_is_on_its_way() {
+    // F-148
+    let up = Upstream::body("hi");
+    let gate = Gate::new();
+    let endpoint = TokenEndpoint::script([
+        Answer::lives(&token(1), 8),
+        Answer::token(&token(2)).held_by(&gate),
+    ]);
+    let sidecar = before(&up, &endpoint);
+    let mut agent = Agent::connect(&sidecar);
+    let began = Instant::now();
+    while endpoint.calls() < 2 {
+        assert!(began.elapsed() < PATIENCE, "never refreshed");
+        agent.get("/crm/x").expect(200);
+        super::pause();
+    }
+    // The call is under way, and nobody waits for it while what there is, is good.
+    if began.elapsed() < Duration::from_secs(7) {
+        agent.get("/crm/x").expect(200);
+    }
+    assert!(tokens(&up).iter().all(|seen| *seen == token(1)));
+    gate.open();
+    while tokens(&up).last() != Some(&token(2)) {
+        assert!(began.elapsed() < PATIENCE, "never used");
+        agent.get("/crm/x").expect(200);
+        super::pause();
+    }
+    assert_eq!(endpoint.calls(), 2);
+}
+
+#[test]
+fn a_good_token_is_used_to_its_end_and_not_beyond() {
+    // F-138
+    let life = Duration::from_secs(4);
+    for (failure, causes) in [
+        (
+            Answer::status("503 Service Unavailable", "", ""),
+            &[ERROR][..],
+        ),
+        (Answer::reset(), &[UNREACHABLE]),
+        (
+            Answer::error("400 Bad Request", "invalid_client"),
+            &[REFUSED],
+        ),
+    ] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::script([Answer::lives(&token(1), 4), failure]);
+        let crm = crm(&up, &endpoint).grant("client_auth", "body");
+        let sidecar = Sidecar::with(crm).start();
+        let mut agent = Agent::connect(&sidecar);
+        // The token was minted between these two.
+        let asked = Instant::now();
+        agent.get("/crm/x").expect(200);
+        let got = Instant::now();
+        let replies = ask_until(&mut agent, "/crm/x", 502);
+        for (at, reply) in &replies {
+            if reply.status == 200 {
+                assert!(
+                    *at < got + life,
+                    "served {:?} after its end",
+                    *at - (got + life)
+                );
+            } else {
+                unavailable(reply, causes);
+            }
+        }
+        // No second is given away.
+        assert!(
+            asked.elapsed() >= life - Duration::from_millis(1),
+            "{:?}",
+            asked.elapsed()
+        );
+        assert!(endpoint.calls() >= 2, "a refresh was tried before the end");
+        for _ in 0..5 {
+            unavailable(&agent.get("/crm/x"), causes);
+        }
+        assert_eq!(tokens(&up), vec![token(1); replies.len()]);
+    }
+}
+
+#[test]
+fn a_token_that_nobody_uses_is_left_alone() {
+    // F-149
+    let up = Upstream::body("hi");
+    let (idle, busy) = (TokenEndpoint::minting(2), TokenEndpoint::minting(2));
+    let sidecar = Sidecar::with(crm(&up, &idle))
+        .and(crm(&up, &busy).rename("erp"))
+        .start();
+    ask(&sidecar).expect(200);
+    let mut agent = Agent::connect(&sidecar);
+    let began = Instant::now();
+    while busy.calls() < 6 {
+        assert!(began.elapsed() < PATIENCE, "{} calls", busy.calls());
+        agent.get("/erp/x").expect(200);
+        super::pause();
+    }
+    // Five refreshes of the one that is used; of the other, at most what its one use was worth.
+    assert!(idle.calls() <= 2, "{} calls", idle.calls());
+    ask(&sidecar).expect(200);
+    assert!(idle.calls() <= 3, "{} calls", idle.calls());
+}

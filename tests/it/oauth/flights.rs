@@ -1,0 +1,168 @@
+//! Many requests, one token call: whoever waits, leads or leaves.
+
+use serde_json::json;
+
+use super::{INVALID, ask, ask_until, before, crm, tokens, unavailable};
+use crate::support::token_endpoint::token;
+use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream};
+
+const GET: &str = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+
+/// So many agents at once, and how many calls for a token they cause.
+fn crowd(agents: usize) -> usize {
+    let up = Upstream::body("hi");
+    let gate = Gate::new();
+    let endpoint = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
+    let crm = crm(&up, &endpoint).http("max_concurrent_requests", json!(4096));
+    let sidecar = Sidecar::with(crm)
+        .setting("proxy.max_in_flight", 4096)
+        .setting("proxy.workers", 2)
+        .start();
+    let mut crowd: Vec<Agent> = (0..agents).map(|_| Agent::connect(&sidecar)).collect();
+    for agent in &mut crowd {
+        agent.send(GET);
+    }
+    endpoint.reached(1);
+    gate.open();
+    for agent in &mut crowd {
+        agent.reply().expect(200);
+    }
+    assert_eq!(tokens(&up), vec![token(1); agents]);
+    endpoint.calls()
+}
+
+#[test]
+fn five_hundred_first_requests_make_one_call() {
+    // F-147
+    assert_eq!(crowd(500), 1);
+}
+
+#[test]
+fn a_thousand_first_requests_make_one_call() {
+    // F-147
+    assert_eq!(crowd(1000), 1);
+}
+
+#[test]
+fn a_crowd_shares_a_failure() {
+    // F-147
+    let up = Upstream::body("hi");
+    let gate = Gate::new();
+    let endpoint = TokenEndpoint::script([Answer::body("{}").held_by(&gate)]);
+    let crm = crm(&up, &endpoint).http("max_concurrent_requests", json!(4096));
+    let sidecar = Sidecar::with(crm).start();
+    let mut crowd: Vec<Agent> = (0..100).map(|_| Agent::connect(&sidecar)).collect();
+    for agent in &mut crowd {
+        agent.send(GET);
+    }
+    endpoint.reached(1);
+    let began = std::time::Instant::now();
+    gate.open();
+    for agent in &mut crowd {
+        unavailable(&agent.reply(), &[INVALID]);
+    }
+    // One a second at the very most: see the backoff.
+    let most = 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!(endpoint.calls() <= most, "{} calls", endpoint.calls());
+    assert_eq!(up.sockets(), 0);
+}
+
+/// Who hangs up while the token is waited for.
+fn hangs_up(leaver: usize) {
+    let up = Upstream::body("hi");
+    let gate = Gate::new();
+    let endpoint = TokenEndpoint::answering({
+        let gate = gate.clone();
+        move |_| Answer::token(&token(1)).held_by(&gate)
+    });
+    let sidecar = Sidecar::with(crm(&up, &endpoint))
+        .setting("proxy.workers", 1)
+        .start();
+    let mut agents = Vec::new();
+    for _ in 0..3 {
+        let mut agent = Agent::connect(&sidecar);
+        agent.send(GET);
+        // The first leads: the call is its doing.
+        endpoint.reached(1);
+        settle(&sidecar);
+        agents.push(agent);
+    }
+    agents.remove(leaver).reset();
+    settle(&sidecar);
+    let mut late = Agent::connect(&sidecar);
+    late.send(GET);
+    agents.push(late);
+    settle(&sidecar);
+    gate.open();
+    for agent in &mut agents {
+        agent.reply().expect(200);
+    }
+    // Where the leader left, the call may have gone with it; then the next one leads.
+    let calls = endpoint.calls();
+    assert!(calls == 1 || (leaver == 0 && calls == 2), "{calls} calls");
+    assert_eq!(tokens(&up), vec![token(1); 3]);
+    ask(&sidecar).expect(200);
+    assert_eq!(endpoint.calls(), calls);
+}
+
+/// With one worker: what came before this has been looked at when it is answered.
+fn settle(sidecar: &Sidecar) {
+    let mut other = Agent::connect(sidecar);
+    other.get("/nope").refused(404, "connection_not_found");
+}
+
+#[test]
+fn the_leader_hangs_up() {
+    // F-147
+    hangs_up(0);
+}
+
+#[test]
+fn a_waiter_hangs_up() {
+    // F-147
+    hangs_up(1);
+    hangs_up(2);
+}
+
+#[test]
+fn everybody_hangs_up() {
+    // F-147
+    let up = Upstream::body("hi");
+    let gate = Gate::new();
+    let held = Answer::token(&token(1)).held_by(&gate);
+    let endpoint = TokenEndpoint::script([held]);
+    let sidecar = before(&up, &endpoint);
+    for _ in 0..3 {
+        let mut agent = Agent::connect(&sidecar);
+        agent.send(GET);
+        endpoint.reached(1);
+        agent.reset();
+    }
+    gate.open();
+    ask_until(&mut Agent::connect(&sidecar), "/crm/x", 200);
+    assert!(endpoint.calls() <= 2, "{} calls", endpoint.calls());
+    assert_eq!(tokens(&up).last(), Some(&token(1)));
+}
+
+#[test]
+fn a_stalled_endpoint_holds_no_other_connection() {
+    // F-147
+    let up = Upstream::body("hi");
+    let gate = Gate::new();
+    let stalled = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
+    let good = TokenEndpoint::minting(3600);
+    let sidecar = Sidecar::with(crm(&up, &stalled))
+        .and(crm(&up, &good).rename("erp"))
+        .setting("proxy.workers", 1)
+        .start();
+    let mut waits = Agent::connect(&sidecar);
+    waits.send(GET);
+    stalled.reached(1);
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..20 {
+        agent.get("/erp/x").expect(200);
+    }
+    gate.open();
+    waits.reply().expect(200);
+    assert_eq!((stalled.calls(), good.calls()), (1, 1));
+}

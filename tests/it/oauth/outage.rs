@@ -1,0 +1,80 @@
+//! A token endpoint dies under load, and comes back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::{UNREACHABLE, ask_until, crm, pause, tokens, unavailable};
+use crate::support::connection::Connection;
+use crate::support::reply::Reply;
+use crate::support::{Agent, PATIENCE, Sidecar, TokenEndpoint, Upstream};
+
+/// Asks until told to stop: each reply with the instants before it was asked for and after it came.
+fn load(sidecar: &Sidecar, target: &str, stop: &AtomicBool) -> Vec<(Instant, Instant, Reply)> {
+    let mut agent = Agent::connect(sidecar);
+    let mut replies = Vec::new();
+    let began = Instant::now();
+    while !stop.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+        let asked = Instant::now();
+        let reply = agent.get(target);
+        replies.push((asked, Instant::now(), reply));
+        pause();
+    }
+    replies
+}
+
+#[test]
+fn killing_the_token_endpoint_under_load() {
+    // F-138, F-148: nobody fails until the token's real expiry, then exactly this connection; no restart is needed.
+    let life = Duration::from_secs(5);
+    let (up, other) = (Upstream::body("hi"), Upstream::body("hi"));
+    let (dies, lives) = (TokenEndpoint::minting(5), TokenEndpoint::minting(5));
+    let erp: Connection = crm(&other, &lives).rename("erp");
+    let sidecar = Sidecar::with(crm(&up, &dies)).and(erp).start();
+    let mut agent = Agent::connect(&sidecar);
+    let asked = Instant::now();
+    agent.get("/crm/x").expect(200);
+    let got = Instant::now();
+    dies.kill();
+    let calls = dies.calls();
+    let stop = AtomicBool::new(false);
+    let (crm, erp, restarted) = std::thread::scope(|scope| {
+        let loads = ["/crm/a", "/crm/b", "/erp/a", "/erp/b"].map(|target| {
+            scope.spawn({
+                let (sidecar, stop) = (&sidecar, &stop);
+                move || load(sidecar, target, stop)
+            })
+        });
+        let refused = ask_until(&mut agent, "/crm/x", 502);
+        unavailable(&refused.last().expect("one").1, &[UNREACHABLE]);
+        let restarted = Instant::now();
+        dies.restart();
+        ask_until(&mut agent, "/crm/x", 200);
+        stop.store(true, Ordering::Relaxed);
+        let [a, b, c, d] = loads.map(|load| load.join().unwrap());
+        ([a, b].concat(), [c, d].concat(), restarted)
+    });
+    for (before, after, reply) in &crm {
+        if reply.status == 200 {
+            // While it was dead, only a token that was alive when the request came.
+            let late = *before > got + life && *after < restarted;
+            assert!(!late, "served {:?} after the end", *before - (got + life));
+        } else {
+            unavailable(reply, &[UNREACHABLE]);
+            assert!(
+                *after >= asked + life,
+                "refused {:?} before the end",
+                asked + life - *after
+            );
+        }
+    }
+    assert!(crm.iter().any(|(_, _, reply)| reply.status == 200));
+    assert!(erp.len() > 10 && erp.iter().all(|(_, _, reply)| reply.status == 200));
+    assert!(dies.calls() > calls && lives.calls() >= 2);
+    assert_eq!(other.requests().len(), erp.len());
+    let served = crm
+        .iter()
+        .filter(|(_, _, reply)| reply.status == 200)
+        .count();
+    // The agent's own: one at the start, those before the end, one at the recovery.
+    assert!(tokens(&up).len() >= served + 2);
+}

@@ -1,0 +1,310 @@
+//! 401 from the upstream: that token is dropped, one new one is got, and the request is sent again where that can be.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::{ERROR, ask, before, crm, tokens, unavailable};
+use crate::support::message::Framing;
+use crate::support::token_endpoint::token;
+use crate::support::wire::Arrived;
+use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream};
+
+const UNAUTHORIZED: &str = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error=\"invalid_token\"\r\nContent-Length: 5\r\n\r\nstale";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
+
+/// The tokens that an API no longer takes.
+#[derive(Clone, Default)]
+struct Revoked(Arc<Mutex<BTreeSet<String>>>);
+
+impl Revoked {
+    fn add(&self, token: &str) {
+        self.0.lock().unwrap().insert(format!("Bearer {token}"));
+    }
+
+    fn answer(&self, request: &Arrived) -> &'static str {
+        let field = request.fields.one("authorization").expect("a token");
+        let revoked = self.0.lock().unwrap().contains(&field);
+        match (revoked, request.method.as_str()) {
+            (true, "HEAD") => "HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\n",
+            (true, _) => UNAUTHORIZED,
+            (false, "HEAD") => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n",
+            (false, _) => OK,
+        }
+    }
+
+    /// An API that takes every other token.
+    fn api(&self) -> Upstream {
+        let revoked = self.clone();
+        Upstream::answer(move |request| revoked.answer(request))
+    }
+}
+
+/// An API with one token that it took once and takes no more.
+struct World {
+    revoked: Revoked,
+    up: Upstream,
+    endpoint: TokenEndpoint,
+    sidecar: Sidecar,
+}
+
+fn revoked_once() -> World {
+    let revoked = Revoked::default();
+    let up = revoked.api();
+    let endpoint = TokenEndpoint::minting(3600);
+    let sidecar = before(&up, &endpoint);
+    ask(&sidecar).expect(200);
+    revoked.add(&token(1));
+    World {
+        revoked,
+        up,
+        endpoint,
+        sidecar,
+    }
+}
+
+#[test]
+fn a_cached_token_is_renewed_once_and_the_request_sent_again() {
+    // F-150
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS", "POST"] {
+        let world = revoked_once();
+        let mut agent = Agent::connect(&world.sidecar);
+        agent
+            .request(method, "/crm/x?y=1", &[("X-A", "b")], b"")
+            .expect(200);
+        assert_eq!(world.endpoint.calls(), 2, "{method}");
+        assert_eq!(
+            tokens(&world.up),
+            [token(1), token(1), token(2)],
+            "{method}"
+        );
+        let requests = world.up.requests();
+        for sent in &requests[1..] {
+            assert_eq!(
+                (sent.method.as_str(), sent.target.as_str()),
+                (method, "/x?y=1")
+            );
+            assert_eq!(sent.fields.one("x-a").as_deref(), Some("b"));
+        }
+        agent.get("/crm/x").expect(200);
+        assert_eq!((world.endpoint.calls(), world.up.requests().len()), (2, 4));
+    }
+}
+
+#[test]
+fn a_body_in_memory_is_sent_again_as_it_was() {
+    // F-150
+    for size in [1, 1000, 64 << 10] {
+        for chunked in [false, true] {
+            let world = revoked_once();
+            let body: Vec<u8> = (0..=255).cycle().take(size).collect();
+            let mut agent = Agent::connect(&world.sidecar);
+            let head = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\n";
+            let sent = if chunked {
+                let (one, two) = body.split_at(size / 2);
+                let mut sent = format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes();
+                for part in [one, two].into_iter().filter(|part| !part.is_empty()) {
+                    sent.extend(format!("{:x}\r\n", part.len()).as_bytes());
+                    sent.extend(part);
+                    sent.extend(b"\r\n");
+                }
+                sent.extend(b"0\r\n\r\n");
+                sent
+            } else {
+                let head = format!("{head}Content-Length: {size}\r\n\r\n");
+                [head.as_bytes(), &body].concat()
+            };
+            let reply = agent.exchange(sent);
+            assert_eq!(reply.status, 200, "{size} {chunked}: {reply:?}");
+            let requests = world.up.requests();
+            assert_eq!(requests.len(), 3, "{size} {chunked}");
+            for request in &requests[1..] {
+                assert!(
+                    request.body.whole && request.body.bytes == body,
+                    "{size} {chunked}"
+                );
+                if !chunked {
+                    assert_eq!(request.framing, Framing::Length(size));
+                }
+            }
+            assert_eq!(tokens(&world.up), [token(1), token(1), token(2)]);
+            assert_eq!(world.endpoint.calls(), 2);
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_gone_cannot_be_sent_again() {
+    // F-150
+    for chunked in [false, true] {
+        let world = revoked_once();
+        let size = (64 << 10) + 1;
+        let body = "a".repeat(size);
+        let framed = if chunked {
+            format!("Transfer-Encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n")
+        } else {
+            format!("Content-Length: {size}\r\n\r\n{body}")
+        };
+        let mut agent = Agent::connect(&world.sidecar);
+        let post = format!("POST /crm/x HTTP/1.1\r\nHost: localhost\r\n{framed}");
+        let reply = agent.exchange(post);
+        assert_eq!(reply.expect(401).text(), "stale");
+        assert_eq!(reply.fields.one("x-egressd-error"), None);
+        assert_eq!(tokens(&world.up), [token(1), token(1)]);
+        // That token is dropped all the same.
+        ask(&world.sidecar).expect(200);
+        assert_eq!(tokens(&world.up).last(), Some(&token(2)));
+        assert_eq!(world.endpoint.calls(), 2);
+    }
+}
+
+#[test]
+fn a_second_401_is_the_upstreams_word() {
+    // F-150
+    let world = revoked_once();
+    world.revoked.add(&token(2));
+    let reply = ask(&world.sidecar);
+    assert_eq!(reply.expect(401).text(), "stale");
+    assert_eq!(reply.fields.one("x-egressd-error"), None);
+    assert!(reply.fields.one("www-authenticate").is_some());
+    assert_eq!(tokens(&world.up), [token(1), token(1), token(2)]);
+    assert_eq!(world.endpoint.calls(), 2);
+}
+
+#[test]
+fn a_token_that_was_minted_for_the_request_is_not_renewed() {
+    // F-151
+    let up = Upstream::reply(UNAUTHORIZED);
+    // The first is over at once; from then on only a request asks for one.
+    let endpoint = TokenEndpoint::answering(|call| {
+        let life = if call.number == 0 { 0 } else { 3600 };
+        Answer::lives(&token(call.number + 1), life)
+    });
+    let sidecar = before(&up, &endpoint);
+    ask(&sidecar).expect(401);
+    assert_eq!(endpoint.calls(), 1);
+    let reply = ask(&sidecar);
+    assert_eq!(reply.expect(401).text(), "stale");
+    assert_eq!(
+        (endpoint.calls(), tokens(&up)),
+        (2, vec![token(1), token(2)])
+    );
+}
+
+#[test]
+fn an_api_that_always_answers_401_causes_no_storm() {
+    // F-151
+    let up = Upstream::answer(|request| match request.method.as_str() {
+        "HEAD" => "HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\n",
+        _ => UNAUTHORIZED,
+    });
+    let endpoint = TokenEndpoint::minting(3600);
+    let sidecar = before(&up, &endpoint);
+    let began = Instant::now();
+    let mut agent = Agent::connect(&sidecar);
+    for n in 0..40 {
+        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] {
+            let body: &[u8] = if matches!(method, "PUT" | "PATCH") {
+                b"body"
+            } else {
+                b""
+            };
+            let reply = agent.request(method, "/crm/x", &[], body);
+            assert_eq!(reply.status, 401, "{method} {n}: {reply:?}");
+        }
+    }
+    // The first token, and one renewal in each 30 s.
+    let most = 2 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
+    let calls = endpoint.calls();
+    assert!(calls <= most, "{calls} calls");
+    let requests = up.requests().len();
+    assert!(
+        (280..280 + calls).contains(&requests),
+        "{requests} requests"
+    );
+}
+
+#[test]
+fn many_401s_at_once_are_one_renewal() {
+    // F-150, F-151
+    let revoked = Revoked::default();
+    let gate = Gate::new();
+    let up = Upstream::answer({
+        let (gate, revoked) = (gate.clone(), revoked.clone());
+        move |request| {
+            if request.target == "/hold" {
+                gate.wait();
+            }
+            revoked.answer(request)
+        }
+    });
+    let endpoint = TokenEndpoint::minting(3600);
+    let sidecar = before(&up, &endpoint);
+    ask(&sidecar).expect(200);
+    let mut agents: Vec<Agent> = (0..20).map(|_| Agent::connect(&sidecar)).collect();
+    for agent in &mut agents {
+        agent.send("GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    up.wait_requests(21);
+    revoked.add(&token(1));
+    gate.open();
+    for agent in &mut agents {
+        agent.reply().expect(200);
+    }
+    assert_eq!(endpoint.calls(), 2);
+    let mut seen = tokens(&up);
+    seen.sort_unstable();
+    assert_eq!(seen, [vec![token(1); 21], vec![token(2); 20]].concat());
+}
+
+#[test]
+fn a_renewal_that_fails() {
+    // F-150, F-138
+    let up = Upstream::answer(|request| {
+        if request.target == "/first" {
+            OK
+        } else {
+            UNAUTHORIZED
+        }
+    });
+    let endpoint = TokenEndpoint::script([
+        Answer::token(&token(1)),
+        Answer::status("503 Service Unavailable", "", ""),
+    ]);
+    let sidecar = before(&up, &endpoint);
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/first").expect(200);
+    // Either is true: the upstream said 401, and no other token can be had.
+    let reply = agent.get("/crm/x");
+    if reply.status == 401 {
+        assert_eq!(reply.text(), "stale");
+    } else {
+        unavailable(&reply, &[ERROR]);
+    }
+    assert_eq!((endpoint.calls(), tokens(&up).len()), (2, 2));
+    // The dropped token is not taken up again.
+    unavailable(&agent.get("/crm/first"), &[ERROR]);
+    assert_eq!(tokens(&up).len(), 2);
+}
+
+#[test]
+fn other_credentials_and_other_refusals_are_relayed() {
+    // F-150
+    let up = Upstream::answer(|request| match request.target.as_str() {
+        "/forbidden" => "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
+        _ => UNAUTHORIZED,
+    });
+    let endpoint = TokenEndpoint::minting(3600);
+    let fixed = crate::support::connection("fixed").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm(&up, &endpoint))
+        .and(fixed.bearer(&token(9)).http("timeout_seconds", json!(5)))
+        .start();
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..3 {
+        assert_eq!(agent.get("/crm/forbidden").expect(403).text(), "no");
+        assert_eq!(agent.get("/fixed/x").expect(401).text(), "stale");
+    }
+    assert_eq!((endpoint.calls(), up.requests().len()), (1, 6));
+}

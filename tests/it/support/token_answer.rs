@@ -1,0 +1,138 @@
+//! What a token endpoint says to one call.
+
+use serde_json::{Value, json};
+
+use super::Gate;
+use super::wire::Wire;
+
+/// One answer, and perhaps what it waits for.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    what: What,
+    gate: Option<Gate>,
+}
+
+#[derive(Clone)]
+enum What {
+    /// These bytes; the socket stays.
+    Bytes(Vec<u8>),
+    /// Nothing: the stream ends in good order.
+    Close,
+    /// Nothing: RST.
+    Reset,
+    /// Nothing, until the other side has had enough.
+    Silence,
+    /// Such a head, and a body without end. Being read for ever fails the test.
+    Endless,
+}
+
+impl Answer {
+    /// A bearer token that lives for an hour.
+    pub(crate) fn token(token: &str) -> Self {
+        Self::lives(token, 3600)
+    }
+
+    /// A bearer token with this `expires_in`.
+    pub(crate) fn lives(token: &str, expires_in: impl Into<Value>) -> Self {
+        let expires_in = expires_in.into();
+        Self::json(
+            &json!({"access_token": token, "token_type": "Bearer", "expires_in": expires_in}),
+        )
+    }
+
+    /// 200 with this JSON.
+    pub(crate) fn json(document: &Value) -> Self {
+        Self::body(document.to_string())
+    }
+
+    /// 200 with these bytes, said to be JSON.
+    pub(crate) fn body(body: impl AsRef<[u8]>) -> Self {
+        Self::status("200 OK", "", body)
+    }
+
+    /// An error of RFC 6749 §5.2, with a description that nobody but the operator of the endpoint is to read.
+    pub(crate) fn error(status: &str, error: &str) -> Self {
+        let document = json!({"error": error, "error_description": DESCRIPTION});
+        Self::status(status, "", document.to_string())
+    }
+
+    /// Any status, with these fields (each with its CRLF) and this body.
+    pub(crate) fn status(status: &str, fields: &str, body: impl AsRef<[u8]>) -> Self {
+        let body = body.as_ref();
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n{fields}Content-Length: {length}\r\n\r\n"
+        );
+        Self::raw([head.as_bytes(), body].concat())
+    }
+
+    /// These bytes and nothing else.
+    pub(crate) fn raw(bytes: impl AsRef<[u8]>) -> Self {
+        Self::of(What::Bytes(bytes.as_ref().to_vec()))
+    }
+
+    /// No answer: the stream ends.
+    pub(crate) fn close() -> Self {
+        Self::of(What::Close)
+    }
+
+    /// No answer: the socket is reset.
+    pub(crate) fn reset() -> Self {
+        Self::of(What::Reset)
+    }
+
+    /// No answer, and no end.
+    pub(crate) fn silence() -> Self {
+        Self::of(What::Silence)
+    }
+
+    /// 200 and JSON white space without end.
+    pub(crate) fn endless() -> Self {
+        Self::of(What::Endless)
+    }
+
+    /// The same, once the gate is open.
+    pub(crate) fn held_by(mut self, gate: &Gate) -> Self {
+        self.gate = Some(gate.clone());
+        self
+    }
+
+    fn of(what: What) -> Self {
+        Self { what, gate: None }
+    }
+
+    /// Gives this answer. `false`: the socket is done with.
+    pub(super) fn give(&self, wire: &mut Wire) -> bool {
+        if let Some(gate) = &self.gate {
+            gate.wait();
+        }
+        match &self.what {
+            What::Bytes(bytes) => return wire.send(bytes),
+            What::Close => wire.finish(),
+            What::Reset => wire.reset(),
+            What::Silence => {
+                wire.wait_end();
+            }
+            What::Endless => flood(wire),
+        }
+        false
+    }
+}
+
+/// Above what the buffers of two sockets can hold.
+const FLOOD: usize = 64 << 20;
+
+fn flood(wire: &mut Wire) {
+    wire.send(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n{",
+    );
+    let piece = [b' '; 1 << 16];
+    let mut sent = 0;
+    while sent < FLOOD && wire.send(piece) {
+        sent += piece.len();
+    }
+    assert!(sent < FLOOD, "{sent} bytes of one answer were read");
+}
+
+/// Stands in every [`Answer::error`], and in no refusal.
+pub(crate) const DESCRIPTION: &str = "planted-description-of-the-endpoint";

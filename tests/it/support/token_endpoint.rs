@@ -1,0 +1,234 @@
+//! A token endpoint (RFC 6749 §3.2) over TLS that does what a test says, and remembers who asked it for what.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use socket2::{Domain, Socket, Type};
+
+use super::message::{Fields, text};
+use super::wire::{Arrived, Wire};
+use super::{Answer, PATIENCE, Upstream};
+
+/// A token endpoint on a free port. It can be stopped and started again at the same address.
+pub(crate) struct TokenEndpoint {
+    address: SocketAddr,
+    // Bound and never listening: nobody else gets the port while nobody listens.
+    _keeper: Socket,
+    calls: Arc<Calls>,
+    script: Script,
+    running: Mutex<Option<Upstream>>,
+    sockets_before: Mutex<usize>,
+}
+
+/// One call as the endpoint saw it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// From 0, in the order in which they came.
+    pub(crate) number: usize,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) fields: Fields,
+    /// The body's parameters, decoded, in order.
+    pub(crate) form: Vec<(String, String)>,
+    /// The body as it came.
+    pub(crate) body: String,
+}
+
+/// Every call so far, of all lives of an endpoint.
+#[derive(Default)]
+struct Calls {
+    list: Mutex<Vec<Call>>,
+    changed: Condvar,
+}
+
+type Script = Arc<dyn Fn(&Call) -> Answer + Send + Sync>;
+
+impl TokenEndpoint {
+    /// Answers the n-th call with the n-th of these, and all further ones with the last.
+    pub(crate) fn script(answers: impl IntoIterator<Item = Answer>) -> Self {
+        let answers: Vec<Answer> = answers.into_iter().collect();
+        Self::answering(move |call| {
+            let last = answers.len() - 1;
+            answers[call.number.min(last)].clone()
+        })
+    }
+
+    /// Answers every call with another token, `token-1` and on, each [padded](token) to a length that a guard would look for.
+    pub(crate) fn minting(expires_in: i64) -> Self {
+        Self::answering(move |call| Answer::lives(&token(call.number + 1), expires_in))
+    }
+
+    /// Answers each call with what `script` makes of it.
+    pub(crate) fn answering(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
+        Self::start(([127, 0, 0, 1], 0).into(), Arc::new(script))
+    }
+
+    /// As [`TokenEndpoint::minting`], on 127.0.0.2.
+    pub(crate) fn minting_elsewhere(expires_in: i64) -> Self {
+        let script = move |call: &Call| Answer::lives(&token(call.number + 1), expires_in);
+        Self::start(([127, 0, 0, 2], 0).into(), Arc::new(script))
+    }
+
+    fn start(address: SocketAddr, script: Script) -> Self {
+        let keeper = bound(address);
+        let address = keeper.local_addr().unwrap().as_socket().unwrap();
+        let endpoint = Self {
+            address,
+            _keeper: keeper,
+            calls: Arc::default(),
+            script,
+            running: Mutex::new(None),
+            sockets_before: Mutex::new(0),
+        };
+        endpoint.restart();
+        endpoint
+    }
+
+    /// Ends it: its sockets are closed, and new ones are refused.
+    pub(crate) fn kill(&self) {
+        let ended = locked(&self.running).take();
+        if let Some(upstream) = ended {
+            *locked(&self.sockets_before) += upstream.sockets();
+        }
+    }
+
+    /// Starts it again where it was.
+    pub(crate) fn restart(&self) {
+        let listener = bound(self.address);
+        listener.listen(1024).unwrap();
+        let (calls, script) = (Arc::clone(&self.calls), Arc::clone(&self.script));
+        let serve = move |wire: &mut Wire| {
+            while let Some(arrived) = wire.request()
+                && script(&calls.add(&arrived)).give(wire)
+            {}
+        };
+        let listener = TcpListener::from(listener);
+        *locked(&self.running) = Some(Upstream::on(listener, serve));
+    }
+
+    /// Its URL, as a connection's `token_url`.
+    pub(crate) fn url(&self) -> String {
+        format!("https://{}/oauth2/token", self.address)
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many calls came.
+    pub(crate) fn calls(&self) -> usize {
+        locked(&self.calls.list).len()
+    }
+
+    /// The n-th call, from 0.
+    pub(crate) fn call(&self, n: usize) -> Call {
+        locked(&self.calls.list)[n].clone()
+    }
+
+    /// How many sockets were opened towards it.
+    pub(crate) fn sockets(&self) -> usize {
+        let now = locked(&self.running).as_ref().map_or(0, Upstream::sockets);
+        *locked(&self.sockets_before) + now
+    }
+
+    /// Blocks until `n` calls came. They need not be answered.
+    pub(crate) fn reached(&self, n: usize) {
+        let list = locked(&self.calls.list);
+        let (list, wait) = self
+            .calls
+            .changed
+            .wait_timeout_while(list, PATIENCE, |list| list.len() < n)
+            .unwrap_or_else(PoisonError::into_inner);
+        let came = list.len();
+        drop(list);
+        assert!(!wait.timed_out(), "waited in vain for {n} calls: {came}");
+    }
+}
+
+/// What [`TokenEndpoint::minting`] says to its n-th call, from 1.
+pub(crate) fn token(n: usize) -> String {
+    format!("token-{n}.0123456789-planted")
+}
+
+impl Calls {
+    fn add(&self, arrived: &Arrived) -> Call {
+        let mut list = locked(&self.list);
+        let body = text(&arrived.body.bytes);
+        let call = Call {
+            number: list.len(),
+            method: arrived.method.clone(),
+            target: arrived.target.clone(),
+            fields: arrived.fields.clone(),
+            form: form(&body),
+            body,
+        };
+        list.push(call.clone());
+        self.changed.notify_all();
+        call
+    }
+}
+
+impl Call {
+    /// The one value of a parameter. Two are a failure of the test.
+    pub(crate) fn param(&self, name: &str) -> Option<&str> {
+        let mut named = self.form.iter().filter(|(key, _)| key == name);
+        let first = named.next().map(|(_, value)| value.as_str());
+        assert_eq!(named.next(), None, "{name} came twice: {}", self.body);
+        first
+    }
+
+    /// The client's id and secret from HTTP Basic, decoded as RFC 6749 §2.3.1 says: base64, colon, then each as a form value.
+    pub(crate) fn basic(&self) -> Option<(String, String)> {
+        let value = self.fields.one("authorization")?;
+        let pair = value.strip_prefix("Basic ").expect("Basic");
+        let pair = STANDARD.decode(pair).expect("base64");
+        let pair = String::from_utf8(pair).expect("ASCII, once encoded");
+        let (id, secret) = pair.split_once(':').expect("a colon");
+        assert!(!secret.contains(':'), "a colon that is not encoded");
+        Some((decoded(id), decoded(secret)))
+    }
+}
+
+/// `application/x-www-form-urlencoded`, strictly.
+fn form(body: &str) -> Vec<(String, String)> {
+    let pairs = body.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').expect("a name and a value");
+            (decoded(key), decoded(value))
+        })
+        .collect()
+}
+
+fn decoded(part: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = part.bytes();
+    while let Some(byte) = rest.next() {
+        let hex = |digit: Option<u8>| char::from(digit.expect("a digit")).to_digit(16);
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let (high, low) = (hex(rest.next()), hex(rest.next()));
+                u8::try_from(high.expect("hex") * 16 + low.expect("hex")).unwrap()
+            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' | b'~' => byte,
+            other => panic!("{:?} is not encoded: {part}", char::from(other)),
+        });
+    }
+    String::from_utf8(bytes).expect("UTF-8")
+}
+
+/// A socket at this address that does not listen yet. Others that say the same may be bound there too, as long as none listens.
+fn bound(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
