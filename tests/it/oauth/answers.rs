@@ -56,7 +56,6 @@ fn bodies_that_are_no_token() {
         r#"{"access_token": null, "token_type": "Bearer"}"#,
         r#"{"access_token": 17, "token_type": "Bearer"}"#,
         r#"{"access_token": ["planted-token-0123456789"], "token_type": "Bearer"}"#,
-        r#"{"error": "invalid_client", "error_description": "planted-description"}"#,
         &"[".repeat(50_000),
         &format!("{{\"a\": {}", "{\"a\": ".repeat(10_000)),
     ] {
@@ -67,6 +66,9 @@ fn bodies_that_are_no_token() {
         &[INVALID],
         "no UTF-8",
     );
+    // Some providers say no with 200.
+    let error = r#"{"error": "invalid_client", "error_description": "planted-description"}"#;
+    no_token(Answer::body(error), &[INVALID, REFUSED], "200 error");
     no_token(
         Answer::raw("HTTP/1.1 204 No Content\r\n\r\n"),
         &[INVALID],

@@ -262,7 +262,13 @@ impl Record {
     }
 
     fn opened(&self, tcp: &Arc<TcpStream>) -> usize {
-        self.change(|got| got.sockets.push(Arc::downgrade(tcp)));
+        self.change(|got| {
+            got.sockets.push(Arc::downgrade(tcp));
+            if got.stopping {
+                // Accepted while it was being stopped: the sockets that were to be closed are closed already.
+                let _gone = tcp.shutdown(Shutdown::Both);
+            }
+        });
         self.got().sockets.len() - 1
     }
 
