@@ -66,7 +66,7 @@ impl Demo {
             ..SettingsOverrides::default()
         };
         let environment = Environment::new(keys.variables());
-        let mut loaded = config::load_texts(definitions(api.address()), &overrides, &environment)?;
+        let mut loaded = config::load_texts(definitions(api.places()), &overrides, &environment)?;
         loaded.settings.egress.roots.push(api.root());
         loaded.settings.log.format = LogFormat::Text;
         loaded.settings.shutdown_grace_period = GRACE;

@@ -1,11 +1,13 @@
-//! The API's routes: `/<account>/echo`, `/items`, `/slow/{seconds}`, `/big/{mebibytes}`, `/events`, `/status/{code}`.
+//! The API's routes: `/<account>/echo`, `/items`, `/slow/{seconds}`, `/big/{mebibytes}`, `/events`, `/status/{code}`, `/token`, `/reflect`.
+//!
+//! `/reflect` is the one that tells a credential's value, on purpose: to be stopped by whoever stands before the API.
 
 use std::ops::RangeInclusive;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -15,9 +17,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::body::{Events, Filler};
-use super::echo::Echo;
+use super::echo::{Echo, Proof};
 use super::items::{Items, NewItem};
-use super::keys::{Account, Gates};
+use super::keys::{Account, Admission, Gates};
+use super::tokens::Tokens;
 
 /// The largest request body, in bytes.
 const MAX_BODY: usize = 1 << 20;
@@ -29,13 +32,15 @@ pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 /// The API's state.
 pub(super) struct Site {
     gates: Gates,
+    tokens: Arc<Tokens>,
     items: Mutex<Items>,
 }
 
 impl Site {
-    pub(super) fn new(gates: Gates) -> Self {
+    pub(super) fn new(gates: Gates, tokens: Arc<Tokens>) -> Self {
         Self {
             gates,
+            tokens,
             items: Mutex::default(),
         }
     }
@@ -52,24 +57,69 @@ impl Site {
                 "the first segment names no account, or nothing follows it",
             );
         };
-        if !self.gates.admit(account, &parts.headers) {
-            let refused = failure(
-                StatusCode::UNAUTHORIZED,
-                "the credential is missing or wrong",
-            );
-            return with(refused, WWW_AUTHENTICATE, account.challenge());
-        }
+        let Some(admission) = self.gates.admit(account, &parts.headers) else {
+            return unauthorized(account, "the credential is missing or wrong");
+        };
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         match (resource, segments.next()) {
-            ("echo", None) => echo(&parts, body).await,
+            ("echo", None) => self.echo(account, admission, &parts, body).await,
+            ("token", None) => self.revoke(admission, &parts.method),
             ("items", id) => self.items(&parts, id, body).await,
-            ("slow" | "big" | "events" | "status", _) if !reads => not_allowed("GET, HEAD"),
+            ("slow" | "big" | "events" | "status" | "reflect", _) if !reads => {
+                not_allowed("GET, HEAD")
+            }
             ("slow", Some(seconds)) => slow(seconds).await,
             ("big", Some(mebibytes)) => big(mebibytes, parts.uri.query()),
             ("events", None) => events(parts.uri.query()),
             ("status", Some(code)) => status(code, path),
+            ("reflect", None) => reflect_in_body(&parts),
+            ("reflect", Some("header")) => reflect_in_header(&parts),
             (_, _) => failure(StatusCode::NOT_FOUND, "there is nothing at this path"),
         }
+    }
+
+    async fn echo(
+        &self,
+        account: Account,
+        admission: Admission,
+        parts: &Parts,
+        body: Incoming,
+    ) -> Response<Body> {
+        let bytes = match read(body).await {
+            Ok(bytes) => bytes,
+            Err(refused) => return refused,
+        };
+        let proof = match (account, admission) {
+            (Account::Signed, _) if !self.gates.is_signed(&parts.headers, &bytes) => {
+                return unauthorized(account, "the signature is missing or of another body");
+            }
+            (Account::Signed, _) => Proof::Signature { signature: "valid" },
+            (_, Admission::Token(token)) => Proof::Token {
+                token,
+                token_requests: self.tokens.requests(),
+            },
+            (_, Admission::Plain) => Proof::Key {},
+        };
+        document(StatusCode::OK, &Echo::new(parts, &bytes, proof))
+    }
+
+    fn revoke(&self, admission: Admission, method: &Method) -> Response<Body> {
+        let Admission::Token(token) = admission else {
+            return failure(StatusCode::NOT_FOUND, "this account has no tokens");
+        };
+        if method != Method::DELETE {
+            return not_allowed("DELETE");
+        }
+        let revoked = self.tokens.revoke(token, Instant::now());
+        let note = if revoked {
+            "it is taken no longer"
+        } else {
+            "the last renewal was just now, so it stays; try again in half a minute"
+        };
+        document(
+            StatusCode::OK,
+            &json!({"token": token, "revoked": revoked, "note": note}),
+        )
     }
 
     async fn items(&self, parts: &Parts, id: Option<&str>, body: Incoming) -> Response<Body> {
@@ -122,11 +172,20 @@ impl Site {
     }
 }
 
-async fn echo(parts: &Parts, body: Incoming) -> Response<Body> {
-    match read(body).await {
-        Ok(bytes) => document(StatusCode::OK, &Echo::new(parts, &bytes)),
-        Err(refused) => refused,
+/// What a careless debug page would do.
+fn reflect_in_body(parts: &Parts) -> Response<Body> {
+    let value = parts.headers.get(AUTHORIZATION);
+    let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
+    document(StatusCode::OK, &json!({ "authorization": value }))
+}
+
+fn reflect_in_header(parts: &Parts) -> Response<Body> {
+    let mut response = document(StatusCode::OK, &json!({ "reflected": "in a header" }));
+    if let Some(value) = parts.headers.get(AUTHORIZATION) {
+        let name = HeaderName::from_static("x-reflected");
+        response.headers_mut().insert(name, value.clone());
     }
+    response
 }
 
 async fn slow(seconds: &str) -> Response<Body> {
@@ -185,7 +244,8 @@ fn status(code: &str, path: &str) -> Response<Body> {
     }
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+/// A body whole, or the refusal of a longer one.
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(_) => Err(failure(
@@ -215,11 +275,16 @@ fn not_allowed(methods: &str) -> Response<Body> {
     with(refused, ALLOW, methods)
 }
 
-fn failure(status: StatusCode, why: &str) -> Response<Body> {
+fn unauthorized(account: Account, why: &str) -> Response<Body> {
+    let refused = failure(StatusCode::UNAUTHORIZED, why);
+    with(refused, WWW_AUTHENTICATE, account.challenge())
+}
+
+pub(super) fn failure(status: StatusCode, why: &str) -> Response<Body> {
     document(status, &json!({ "error": why }))
 }
 
-fn document(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+pub(super) fn document(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // Strings, numbers and lists always serialise.
     let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
     text.push(b'\n');
@@ -234,7 +299,7 @@ fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-fn with(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+pub(super) fn with(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
     // All of them are made of what a URL or we ourselves may say.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);

@@ -4,7 +4,14 @@ use std::net::SocketAddr;
 
 use crate::config::Text;
 
-/// File name and text, with `{api}` where the API's address goes.
+/// Where the definitions lead.
+#[derive(Clone, Copy)]
+pub(crate) struct Places {
+    pub(crate) api: SocketAddr,
+    pub(crate) token_endpoint: SocketAddr,
+}
+
+/// File name and text, with `{api}` and `{tokens}` where the addresses go.
 const FILES: &[(&str, &str)] = &[
     (
         "notes.yaml",
@@ -12,7 +19,7 @@ const FILES: &[(&str, &str)] = &[
 display_name: Notes
 description: |
   Short notes, kept while the demo runs. `POST /items` takes `{text: ...}` as JSON.
-  `/echo` tells what arrived at the API.
+  `/echo` tells what arrived at the API. `/reflect` would tell the key, so its answers never arrive.
 connection_details:
   http:
     base_url: https://{api}/bearer
@@ -24,6 +31,8 @@ connection_details:
       - GET /echo
       - POST /echo
       - GET /status/{code}
+      - GET /reflect
+      - GET /reflect/header
     bearer_token: {token: {env: NOTES_TOKEN}}
     allowed_private_cidrs: [127.0.0.0/8]
 ",
@@ -52,6 +61,40 @@ connection_details:
     allowed_routes: [GET /echo]
     headers: {X-Tenant-ID: acme}
     static_headers: {headers: {X-API-Key: {env: SEARCH_KEY}}}
+    allowed_private_cidrs: [127.0.0.0/8]
+",
+    ),
+    (
+        "crm.yaml",
+        r"
+display_name: Contacts
+description: Behind OAuth 2.0 client credentials. The token is asked for at an address of its own.
+connection_details:
+  http:
+    base_url: https://{api}/oauth
+    allowed_routes:
+      - GET /echo
+      - POST /echo
+      - DELETE /token
+    oauth_client_credentials:
+      token_url: https://{tokens}/token
+      client_id: {env: CRM_CLIENT_ID}
+      client_secret: {env: CRM_CLIENT_SECRET}
+      scopes: contacts.read
+    allowed_private_cidrs: [127.0.0.0/8]
+",
+    ),
+    (
+        "hooks.yaml",
+        r"
+display_name: Webhooks
+description: Takes events whose body is signed, and asks for no other proof.
+connection_details:
+  http:
+    base_url: https://{api}/signed
+    allowed_routes: [POST /echo]
+    no_auth: {}
+    webhook_signing_secret: {env: HOOKS_SIGNING_KEY}
     allowed_private_cidrs: [127.0.0.0/8]
 ",
     ),
@@ -117,31 +160,37 @@ tool_configurations: [{tool: TOOL_HTTP_REQUEST, enabled: false}]
     ),
 ];
 
-/// The definitions for an API at this address.
-pub(crate) fn definitions(api: SocketAddr) -> Vec<Text> {
-    let api = api.to_string();
+/// The definitions for what listens there.
+pub(crate) fn definitions(places: Places) -> Vec<Text> {
+    let (api, tokens) = (places.api.to_string(), places.token_endpoint.to_string());
     FILES
         .iter()
         .map(|(name, text)| Text {
             name: (*name).to_owned(),
-            text: text.trim_start().replace("{api}", &api),
+            text: text
+                .trim_start()
+                .replace("{api}", &api)
+                .replace("{tokens}", &tokens),
         })
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{FILES, definitions};
+    use super::{FILES, Places, definitions};
     use crate::config::{Environment, SettingsOverrides, load_texts};
     use crate::demo::Keys;
 
     #[test]
     fn the_loader_finds_nothing_to_say() {
         let keys = Keys::random().unwrap();
-        let api = ([127, 0, 0, 1], 4443).into();
+        let places = Places {
+            api: ([127, 0, 0, 1], 4443).into(),
+            token_endpoint: ([127, 0, 0, 1], 4444).into(),
+        };
         let environment = Environment::new(keys.variables());
         let loaded = load_texts(
-            definitions(api),
+            definitions(places),
             &SettingsOverrides::default(),
             &environment,
         )

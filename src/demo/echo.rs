@@ -1,4 +1,4 @@
-//! What arrived, told back. Credentials are told by kind only: whoever reads the answer is the agent.
+//! What arrived, told back. Credentials and signatures are told by kind only: whoever reads the answer is the agent.
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
-use super::keys::API_KEY;
+use super::keys::{API_KEY, SIGNATURE};
 
 /// The answer of `/echo`.
 #[derive(Serialize)]
@@ -18,10 +18,24 @@ pub(super) struct Echo<'r> {
     /// What is no UTF-8 is replaced.
     body: String,
     body_bytes: usize,
+    #[serde(flatten)]
+    proof: Proof,
+}
+
+/// What the credential proved, beyond that it was the right one.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Proof {
+    /// Nothing more.
+    Key {},
+    /// Which access token it was, from 1, and how many token requests there have been.
+    Token { token: u64, token_requests: u64 },
+    /// That the body is the sender's.
+    Signature { signature: &'static str },
 }
 
 impl<'r> Echo<'r> {
-    pub(super) fn new(parts: &'r Parts, body: &Bytes) -> Self {
+    pub(super) fn new(parts: &'r Parts, body: &Bytes, proof: Proof) -> Self {
         Self {
             method: parts.method.as_str(),
             path: parts.uri.path(),
@@ -29,6 +43,7 @@ impl<'r> Echo<'r> {
             headers: shown(&parts.headers),
             body: String::from_utf8_lossy(body).into_owned(),
             body_bytes: body.len(),
+            proof,
         }
     }
 }
@@ -48,7 +63,7 @@ fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
             Some(_) | None => "(hidden)".to_owned(),
         };
     }
-    if name == API_KEY || name == COOKIE {
+    if name == API_KEY || name == COOKIE || name == SIGNATURE {
         return "(hidden)".to_owned();
     }
     String::from_utf8_lossy(value.as_bytes()).into_owned()
@@ -71,6 +86,7 @@ mod tests {
             ("proxy-authorization", "Bearer canary"),
             ("x-api-key", "canary"),
             ("cookie", "a=canary"),
+            ("x-webhook-signature", "sha256=canary"),
         ] {
             headers.append(name, value.parse().unwrap());
         }
@@ -85,6 +101,7 @@ mod tests {
                 "proxy-authorization: Bearer (hidden)",
                 "x-api-key: (hidden)",
                 "cookie: (hidden)",
+                "x-webhook-signature: (hidden)",
             ]
         );
     }

@@ -1,18 +1,27 @@
 //! The keys of one run, and the gates that ask for them. Random at every start; never written, printed or logged.
 
 use std::io;
+use std::sync::Arc;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::header::{AUTHORIZATION, HeaderName};
 use http::{HeaderMap, HeaderValue};
+use sha2::Sha256;
 use zeroize::Zeroizing;
+
+use super::grant::Client;
+use super::tokens::Tokens;
 
 /// Random bytes of a key; printed in hexadecimal it is twice as long.
 const KEY_BYTES: usize = 24;
 
 /// The header of the account that takes an API key.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// The header of a signature over the body.
+pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
 /// What the demo's connections present.
 pub(crate) struct Keys {
@@ -21,10 +30,14 @@ pub(crate) struct Keys {
     api_key: Zeroizing<String>,
     /// One that no gate takes.
     stale: Zeroizing<String>,
+    client_secret: Zeroizing<String>,
+    signing_key: Zeroizing<String>,
 }
 
 /// The user of the basic account.
 const USERNAME: &str = "billing";
+/// The client that may have tokens.
+const CLIENT_ID: &str = "crm-sidecar";
 
 impl Keys {
     /// New ones. Fails only if the system has no randomness to give.
@@ -34,22 +47,36 @@ impl Keys {
             password: random()?,
             api_key: random()?,
             stale: random()?,
+            client_secret: random()?,
+            signing_key: random()?,
         })
     }
 
     /// As the variables that the definitions name.
-    pub(crate) fn variables(&self) -> [(&'static str, &str); 5] {
+    pub(crate) fn variables(&self) -> [(&'static str, &str); 8] {
         [
             ("NOTES_TOKEN", &self.token),
             ("BILLING_USER", USERNAME),
             ("BILLING_PASSWORD", &self.password),
             ("SEARCH_KEY", &self.api_key),
             ("STALE_TOKEN", &self.stale),
+            ("CRM_CLIENT_ID", CLIENT_ID),
+            ("CRM_CLIENT_SECRET", &self.client_secret),
+            ("HOOKS_SIGNING_KEY", &self.signing_key),
         ]
+    }
+
+    /// Whom the token endpoint knows.
+    pub(super) fn client(&self) -> Client {
+        Client {
+            id: CLIENT_ID,
+            secret: self.client_secret.clone(),
+        }
     }
 }
 
-fn random() -> io::Result<Zeroizing<String>> {
+/// A secret of 48 hexadecimal digits.
+pub(super) fn random() -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     rustls::crypto::ring::default_provider()
         .secure_random
@@ -73,8 +100,21 @@ pub(super) enum Account {
     Basic,
     /// `/api-key`
     ApiKey,
+    /// `/oauth`
+    Oauth,
+    /// `/signed`: what proves the sender is the signature of the body, see [`Gates::is_signed`].
+    Signed,
     /// `/open`: asks for nothing.
     Open,
+}
+
+/// How a request was let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// With a key that does not change, or with none where none is asked for.
+    Plain,
+    /// With the access token of this number.
+    Token(u64),
 }
 
 impl Account {
@@ -84,6 +124,8 @@ impl Account {
             "bearer" => Some(Self::Bearer),
             "basic" => Some(Self::Basic),
             "api-key" => Some(Self::ApiKey),
+            "oauth" => Some(Self::Oauth),
+            "signed" => Some(Self::Signed),
             "open" => Some(Self::Open),
             _ => None,
         }
@@ -95,6 +137,9 @@ impl Account {
             Self::Bearer | Self::Open => "Bearer realm=\"egressd demo\"",
             Self::Basic => "Basic realm=\"egressd demo\", charset=\"UTF-8\"",
             Self::ApiKey => "ApiKey realm=\"egressd demo\"",
+            // RFC 6750 §3.1.
+            Self::Oauth => "Bearer realm=\"egressd demo\", error=\"invalid_token\"",
+            Self::Signed => "Signature realm=\"egressd demo\"",
         }
     }
 }
@@ -104,30 +149,75 @@ pub(super) struct Gates {
     bearer: HeaderValue,
     basic: HeaderValue,
     api_key: HeaderValue,
+    tokens: Arc<Tokens>,
+    signing_key: Zeroizing<String>,
 }
 
 impl Gates {
-    pub(super) fn new(keys: &Keys) -> io::Result<Self> {
+    /// Gates that take these keys, and whatever tokens are live.
+    pub(super) fn new(keys: &Keys, tokens: Arc<Tokens>) -> io::Result<Self> {
         let pair = Zeroizing::new(format!("{USERNAME}:{}", *keys.password));
         let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
         Ok(Self {
             bearer: value(&Zeroizing::new(format!("Bearer {}", *keys.token)))?,
             basic: value(&Zeroizing::new(format!("Basic {}", *pair)))?,
             api_key: value(&keys.api_key)?,
+            tokens,
+            signing_key: keys.signing_key.clone(),
         })
     }
 
-    /// Whether exactly the account's credential arrived, once.
-    pub(super) fn admit(&self, account: Account, headers: &HeaderMap) -> bool {
+    /// Lets a request in if exactly the account's credential arrived, once.
+    pub(super) fn admit(&self, account: Account, headers: &HeaderMap) -> Option<Admission> {
         let (name, expected) = match account {
             Account::Bearer => (AUTHORIZATION, &self.bearer),
             Account::Basic => (AUTHORIZATION, &self.basic),
             Account::ApiKey => (API_KEY, &self.api_key),
-            Account::Open => return true,
+            Account::Oauth => {
+                let value = only(headers, &AUTHORIZATION)?.as_bytes();
+                let token = value.strip_prefix(b"Bearer ")?;
+                let number = self.tokens.find(token, Instant::now())?;
+                return Some(Admission::Token(number));
+            }
+            Account::Signed | Account::Open => return Some(Admission::Plain),
         };
-        let mut arrived = headers.get_all(name).iter();
-        arrived.next() == Some(expected) && arrived.next().is_none()
+        (only(headers, &name)? == expected).then_some(Admission::Plain)
     }
+
+    /// Whether the body's own signature arrived, once: `sha256=` and the HMAC-SHA256 in lower case.
+    pub(super) fn is_signed(&self, headers: &HeaderMap, body: &[u8]) -> bool {
+        let signature = only(headers, &SIGNATURE)
+            .and_then(|value| value.as_bytes().strip_prefix(b"sha256="))
+            .and_then(from_hex);
+        let mac = Hmac::<Sha256>::new_from_slice(self.signing_key.as_bytes());
+        match (signature, mac) {
+            (Some(signature), Ok(mac)) => mac.chain_update(body).verify_slice(&signature).is_ok(),
+            (_, _) => false,
+        }
+    }
+}
+
+/// The one value of a header that is there once.
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+    let mut arrived = headers.get_all(name).iter();
+    let first = arrived.next()?;
+    arrived.next().is_none().then_some(first)
+}
+
+/// Lower case only.
+fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, []) = text.as_chunks::<2>() else {
+        return None;
+    };
+    pairs
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect()
 }
 
 fn value(text: &str) -> io::Result<HeaderValue> {
@@ -138,29 +228,49 @@ fn value(text: &str) -> io::Result<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
-    use super::{API_KEY, Account, Gates, Keys};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::{API_KEY, Account, Admission, Gates, Hmac, Keys, SIGNATURE, Sha256, Tokens};
+    use hmac::{KeyInit as _, Mac as _};
     use http::header::AUTHORIZATION;
     use http::{HeaderMap, HeaderValue};
+
+    fn header(text: &str) -> HeaderValue {
+        HeaderValue::from_str(text).unwrap()
+    }
 
     #[test]
     fn only_the_accounts_own_credential_is_taken() {
         let keys = Keys::random().unwrap();
-        let gates = Gates::new(&keys).unwrap();
+        let tokens = Arc::new(Tokens::default());
+        let issued = tokens.issue(Instant::now()).unwrap();
+        let gates = Gates::new(&keys, tokens).unwrap();
         let with = |name, value: &HeaderValue| HeaderMap::from_iter([(name, value.clone())]);
-        let stale = HeaderValue::from_str(&format!("Bearer {}", *keys.stale)).unwrap();
+        let stale = header(&format!("Bearer {}", *keys.stale));
+        let token = header(&format!("Bearer {}", *issued));
         let mut twice = with(AUTHORIZATION, &gates.bearer);
         twice.append(AUTHORIZATION, stale.clone());
+        let plain = Some(Admission::Plain);
         for (account, headers, admitted) in [
-            (Account::Bearer, with(AUTHORIZATION, &gates.bearer), true),
-            (Account::Basic, with(AUTHORIZATION, &gates.basic), true),
-            (Account::ApiKey, with(API_KEY, &gates.api_key), true),
-            (Account::Open, HeaderMap::new(), true),
-            (Account::Bearer, HeaderMap::new(), false),
-            (Account::Basic, HeaderMap::new(), false),
-            (Account::ApiKey, HeaderMap::new(), false),
-            (Account::Bearer, with(AUTHORIZATION, &stale), false),
-            (Account::Bearer, with(AUTHORIZATION, &gates.basic), false),
-            (Account::Bearer, twice, false),
+            (Account::Bearer, with(AUTHORIZATION, &gates.bearer), plain),
+            (Account::Basic, with(AUTHORIZATION, &gates.basic), plain),
+            (Account::ApiKey, with(API_KEY, &gates.api_key), plain),
+            (
+                Account::Oauth,
+                with(AUTHORIZATION, &token),
+                Some(Admission::Token(1)),
+            ),
+            (Account::Open, HeaderMap::new(), plain),
+            (Account::Bearer, HeaderMap::new(), None),
+            (Account::Basic, HeaderMap::new(), None),
+            (Account::ApiKey, HeaderMap::new(), None),
+            (Account::Oauth, HeaderMap::new(), None),
+            (Account::Bearer, with(AUTHORIZATION, &stale), None),
+            (Account::Bearer, with(AUTHORIZATION, &token), None),
+            (Account::Bearer, with(AUTHORIZATION, &gates.basic), None),
+            (Account::Oauth, with(AUTHORIZATION, &gates.bearer), None),
+            (Account::Bearer, twice, None),
         ] {
             assert_eq!(
                 gates.admit(account, &headers),
@@ -168,6 +278,42 @@ mod tests {
                 "{account:?} {headers:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_signature_is_of_these_bytes_with_this_key() {
+        let keys = Keys::random().unwrap();
+        let gates = Gates::new(&keys, Arc::default()).unwrap();
+        let sign = |key: &str, body: &[u8]| {
+            let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+            let code = mac.chain_update(body).finalize().into_bytes();
+            code.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let body: &[u8] = b"{\"event\": \"ping\"}\n\xff";
+        let good: String = sign(&keys.signing_key, body);
+        let signed = |value: String| {
+            let headers = HeaderMap::from_iter([(SIGNATURE, header(&value))]);
+            gates.is_signed(&headers, body)
+        };
+        assert!(signed(format!("sha256={good}")));
+        for bad in [
+            good.clone(),
+            format!("sha256={}", good.to_uppercase()),
+            format!("sha256={}", good.get(..62).unwrap()),
+            format!("sha256={good}00"),
+            format!("sha256={}", good.get(..63).unwrap()),
+            format!("sha256={}", sign(&keys.signing_key, &body[1..])),
+            format!("sha256={}", sign(&keys.stale, body)),
+            "sha256=".to_owned(),
+        ] {
+            assert!(!signed(bad.clone()), "{bad}");
+        }
+        assert!(!gates.is_signed(&HeaderMap::new(), body));
+        let mut twice = HeaderMap::new();
+        for _ in 0..2 {
+            twice.append(SIGNATURE, header(&format!("sha256={good}")));
+        }
+        assert!(!gates.is_signed(&twice, body));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const DIM: &str = "\x1b[2m";
 const PLAIN: &str = "\x1b[0m";
 
 const HEADER: &str = "\
-This is egressd with nothing to configure: the proxy, an HTTPS API for it to call, and connections that lead there.
+This is egressd with nothing to configure: the proxy, an HTTPS API and a token endpoint for it to call, and connections that lead there.
 The API asks for keys that only the proxy holds, so an answer shows that one was added; paste any of the lines into another terminal.";
 
 const FOOTER: &str = "Ctrl-C ends the demo; nothing of it was written to disk.";
@@ -122,6 +122,49 @@ const GROUPS: &[Group] = &[
                 "401: a key that the API no longer takes, so this answer is its own",
                 "-i",
                 To::Agent("/stale/echo"),
+            ),
+        ],
+    },
+    Group {
+        title: "OAuth: the token is obtained on the way",
+        lines: &[
+            (
+                "200: paste it twice and token_requests stays the same, one token call serves both",
+                "-i",
+                To::Agent("/crm/echo"),
+            ),
+            (
+                "200: the API takes this token no longer, at most once in half a minute",
+                "-i -X DELETE",
+                To::Agent("/crm/token"),
+            ),
+            (
+                "200: after that, a 401 was met on the way and a new token obtained, as token_requests tells",
+                "-i",
+                To::Agent("/crm/echo"),
+            ),
+        ],
+    },
+    Group {
+        title: "Signed: the API checks the body with its own copy of the key",
+        lines: &[(
+            "200: the very bytes that were signed have arrived, signature is valid",
+            "-i -H 'Content-Type: application/json' -d '{\"event\": \"ping\"}'",
+            To::Agent("/hooks/echo"),
+        )],
+    },
+    Group {
+        title: "Kept: a key never comes back",
+        lines: &[
+            (
+                "502 credential_reflected: this route of the API tells the key that it was given",
+                "-i",
+                To::Agent("/notes/reflect"),
+            ),
+            (
+                "502 credential_reflected: in a header neither",
+                "-i",
+                To::Agent("/notes/reflect/header"),
             ),
         ],
     },

@@ -1,0 +1,327 @@
+//! The token endpoint: `POST /token`, RFC 6749 §4.4 (client credentials) and no other grant.
+//!
+//! The client proves itself by HTTP Basic or in the body (§2.3.1), never both. Answers are §5.1 and §5.2.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, PRAGMA, WWW_AUTHENTICATE};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::answer::{Body, document, failure, read, with};
+use super::form;
+use super::tokens::{LIFE, Tokens};
+
+/// What a client may ask for; all of it where it asks for nothing.
+const SCOPES: [&str; 2] = ["contacts.read", "contacts.write"];
+
+/// The most parameters of a request.
+const MOST_PARAMETERS: usize = 32;
+
+/// The one client.
+pub(super) struct Client {
+    pub(super) id: &'static str,
+    pub(super) secret: Zeroizing<String>,
+}
+
+/// The endpoint.
+pub(super) struct Endpoint {
+    client: Client,
+    tokens: Arc<Tokens>,
+}
+
+/// Why there is no token (§5.2), with a description.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    InvalidRequest(&'static str),
+    InvalidClient,
+    UnsupportedGrantType,
+    InvalidScope,
+}
+
+impl Endpoint {
+    pub(super) fn new(client: Client, tokens: Arc<Tokens>) -> Self {
+        Self { client, tokens }
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        if parts.uri.path() != "/token" {
+            return failure(StatusCode::NOT_FOUND, "there is nothing at this path");
+        }
+        if parts.method != Method::POST {
+            let refused = failure(StatusCode::METHOD_NOT_ALLOWED, "send a POST");
+            return with(refused, ALLOW, "POST");
+        }
+        self.tokens.count_request();
+        let response = match read(body).await {
+            Ok(body) => self.respond(&parts, &body),
+            Err(too_large) => too_large,
+        };
+        let response = with(response, CACHE_CONTROL, "no-store");
+        with(response, PRAGMA, "no-cache")
+    }
+
+    fn respond(&self, parts: &Parts, body: &[u8]) -> Response<Body> {
+        let scope = match self.grant(&parts.headers, body) {
+            Ok(scope) => scope,
+            Err(refused) => return refused.response(),
+        };
+        match self.tokens.issue(Instant::now()) {
+            Ok(token) => document(
+                StatusCode::OK,
+                &json!({
+                    "access_token": *token,
+                    "token_type": "Bearer",
+                    "expires_in": LIFE.as_secs(),
+                    "scope": scope,
+                }),
+            ),
+            Err(_) => failure(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the system gives no random bytes",
+            ),
+        }
+    }
+
+    /// The scope that is granted.
+    fn grant(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, Refused> {
+        let form = Form::read(headers, body)?;
+        let basic = basic(headers)?;
+        let in_body = form.find("client_secret");
+        let (id, secret) = match (&basic, in_body) {
+            (Some(_), Some(_)) => {
+                let why = "the client proves itself in the header or in the body, not in both";
+                return Err(Refused::InvalidRequest(why));
+            }
+            (Some((id, secret)), None) => (id.as_str(), secret.as_str()),
+            (None, Some(secret)) => (form.find("client_id").unwrap_or_default(), secret),
+            (None, None) => return Err(Refused::InvalidClient),
+        };
+        if id != self.client.id || secret != self.client.secret.as_str() {
+            return Err(Refused::InvalidClient);
+        }
+        match form.find("grant_type") {
+            Some("client_credentials") => granted(form.find("scope").unwrap_or_default()),
+            Some(_) => Err(Refused::UnsupportedGrantType),
+            None => Err(Refused::InvalidRequest("grant_type is missing")),
+        }
+    }
+}
+
+fn granted(asked: &str) -> Result<String, Refused> {
+    let asked: Vec<&str> = asked.split(' ').filter(|scope| !scope.is_empty()).collect();
+    if asked.is_empty() {
+        return Ok(SCOPES.join(" "));
+    }
+    if asked.iter().all(|scope| SCOPES.contains(scope)) {
+        Ok(asked.join(" "))
+    } else {
+        Err(Refused::InvalidScope)
+    }
+}
+
+/// The parameters of a request; none is there twice (§3.2).
+struct Form(Vec<(String, String)>);
+
+impl Form {
+    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refused> {
+        let kind = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+        let kind = kind.and_then(|kind| kind.split(|byte| *byte == b';').next());
+        if !kind.is_some_and(|kind| {
+            kind.trim_ascii()
+                .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+        }) {
+            let why = "the body has to be application/x-www-form-urlencoded";
+            return Err(Refused::InvalidRequest(why));
+        }
+        let Some(pairs) = form::parse(body) else {
+            return Err(Refused::InvalidRequest("the body is no legal form"));
+        };
+        if pairs.len() > MOST_PARAMETERS {
+            return Err(Refused::InvalidRequest("there are too many parameters"));
+        }
+        for (at, (name, _)) in pairs.iter().enumerate() {
+            if pairs.iter().skip(at + 1).any(|(other, _)| other == name) {
+                return Err(Refused::InvalidRequest("a parameter is there twice"));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    fn find(&self, name: &str) -> Option<&str> {
+        let found = self.0.iter().find(|(other, _)| other == name)?;
+        Some(&found.1)
+    }
+}
+
+/// Id and secret of an `Authorization: Basic`, both form-encoded within it (§2.3.1). Another scheme is nobody's proof.
+fn basic(headers: &HeaderMap) -> Result<Option<(String, Zeroizing<String>)>, Refused> {
+    let Some(value) = headers.get(AUTHORIZATION) else {
+        return Ok(None);
+    };
+    let pair = || {
+        let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let pair = STANDARD.decode(encoded.trim_ascii()).ok()?;
+        let pair = Zeroizing::new(String::from_utf8(pair).ok()?);
+        let (id, secret) = pair.split_once(':')?;
+        Some((form::decoded(id)?, Zeroizing::new(form::decoded(secret)?)))
+    };
+    pair().map(Some).ok_or(Refused::InvalidClient)
+}
+
+impl Refused {
+    fn response(self) -> Response<Body> {
+        let (status, code, why) = match self {
+            Self::InvalidRequest(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
+            Self::InvalidClient => (
+                StatusCode::UNAUTHORIZED,
+                "invalid_client",
+                "no client has this id and secret",
+            ),
+            Self::UnsupportedGrantType => (
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "only client_credentials is granted",
+            ),
+            Self::InvalidScope => (
+                StatusCode::BAD_REQUEST,
+                "invalid_scope",
+                "the client may not have this scope",
+            ),
+        };
+        let response = document(status, &json!({"error": code, "error_description": why}));
+        if status == StatusCode::UNAUTHORIZED {
+            with(
+                response,
+                WWW_AUTHENTICATE,
+                "Basic realm=\"egressd demo tokens\"",
+            )
+        } else {
+            response
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Client, Endpoint, Refused, STANDARD};
+    use base64::Engine as _;
+    use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+    use http::{HeaderMap, HeaderName, StatusCode};
+    use zeroize::Zeroizing;
+
+    const FORM: (HeaderName, &str) = (CONTENT_TYPE, "application/x-www-form-urlencoded");
+
+    fn endpoint() -> Endpoint {
+        let client = Client {
+            id: "us er",
+            secret: Zeroizing::new("s:e%c".to_owned()),
+        };
+        Endpoint::new(client, std::sync::Arc::default())
+    }
+
+    fn headers(list: &[(HeaderName, &str)]) -> HeaderMap {
+        list.iter()
+            .map(|(name, value)| (name.clone(), value.parse().unwrap()))
+            .collect()
+    }
+
+    /// What a form and, where it is not empty, a pair within `Basic` are granted.
+    fn granted(body: &str, pair: &str) -> Result<String, Refused> {
+        let basic = format!("basic {}", STANDARD.encode(pair));
+        let all = [FORM, (AUTHORIZATION, basic.as_str())];
+        let sent = if pair.is_empty() { &all[..1] } else { &all };
+        endpoint().grant(&headers(sent), body.as_bytes())
+    }
+
+    #[test]
+    fn a_client_proves_itself_in_the_header_or_in_the_body() {
+        let all = Ok("contacts.read contacts.write".to_owned());
+        let grant = "grant_type=client_credentials";
+        let inside = format!("client_id=us+er&client_secret=s%3Ae%25c&{grant}");
+        assert_eq!(granted(grant, "us+er:s%3Ae%25c"), all);
+        // The id alone proves nothing, so it may stand beside the header.
+        assert_eq!(
+            granted(&format!("client_id=us+er&{grant}"), "us%20er:s%3Ae%25c"),
+            all
+        );
+        assert_eq!(granted(&inside, ""), all);
+        assert!(matches!(
+            granted(&inside, "us+er:s%3Ae%25c"),
+            Err(Refused::InvalidRequest(_))
+        ));
+        for (body, pair) in [
+            (grant, ""),
+            (grant, "us+er:wrong"),
+            (grant, "us er"),
+            (grant, "other:s%3Ae%25c"),
+            (grant, "us+er:s:e%c"),
+            ("client_secret=s%3Ae%25c", ""),
+            ("client_id=us+er&client_secret=wrong", ""),
+        ] {
+            assert_eq!(granted(body, pair), Err(Refused::InvalidClient), "{pair}");
+        }
+        let bearer = headers(&[FORM, (AUTHORIZATION, "Bearer x")]);
+        assert_eq!(
+            endpoint().grant(&bearer, inside.as_bytes()),
+            Err(Refused::InvalidClient)
+        );
+    }
+
+    #[test]
+    fn grants_and_scopes() {
+        let pair = "us+er:s%3Ae%25c";
+        let asking = |scope: &str| {
+            granted(
+                &format!("grant_type=client_credentials&scope={scope}"),
+                pair,
+            )
+        };
+        assert_eq!(asking("contacts.read"), Ok("contacts.read".to_owned()));
+        assert_eq!(asking("contacts.read+admin"), Err(Refused::InvalidScope));
+        assert_eq!(
+            granted("grant_type=password", pair),
+            Err(Refused::UnsupportedGrantType)
+        );
+        let twice = "grant_type=client_credentials&grant_type=client_credentials";
+        let mut many = String::from("grant_type=client_credentials");
+        (0..32).for_each(|number| many.push_str(&format!("&p{number}=")));
+        for body in ["", "scope=x", twice, "grant_type=%zz", &many] {
+            let refused = granted(body, pair);
+            assert!(
+                matches!(refused, Err(Refused::InvalidRequest(_))),
+                "{body}: {refused:?}"
+            );
+        }
+        for kind in ["application/json", ""] {
+            let refused = endpoint().grant(&headers(&[(CONTENT_TYPE, kind)]), b"");
+            assert!(matches!(refused, Err(Refused::InvalidRequest(_))), "{kind}");
+        }
+    }
+
+    #[test]
+    fn refusals_have_their_status() {
+        for (refused, status) in [
+            (Refused::InvalidClient, StatusCode::UNAUTHORIZED),
+            (Refused::InvalidScope, StatusCode::BAD_REQUEST),
+            (Refused::UnsupportedGrantType, StatusCode::BAD_REQUEST),
+            (Refused::InvalidRequest("x"), StatusCode::BAD_REQUEST),
+        ] {
+            let response = refused.response();
+            assert_eq!(response.status(), status);
+            let challenged = response.headers().contains_key(WWW_AUTHENTICATE);
+            assert_eq!(challenged, status == StatusCode::UNAUTHORIZED);
+        }
+    }
+}

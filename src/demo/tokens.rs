@@ -1,0 +1,161 @@
+//! The access tokens of one run: issued by the token endpoint, asked for by the API. Both count, so that an answer can tell how many there were.
+//!
+//! A token can be revoked, so that a renewal can be watched. egressd renews after a 401 at most once in 30 seconds, so a token is revoked only
+//! if the last renewal is longer ago: whoever pastes the line twice is not left standing before a closed door.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::keys::random;
+
+/// How long a token is taken.
+pub(super) const LIFE: Duration = Duration::from_secs(3600);
+/// The most live tokens; the oldest goes first.
+const MOST: usize = 64;
+/// How far renewals are apart: more than the 30 seconds of egressd.
+const BETWEEN_RENEWALS: Duration = Duration::from_secs(35);
+
+/// All tokens.
+#[derive(Default)]
+pub(super) struct Tokens(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    issued: Vec<Issued>,
+    /// Token requests so far, refused ones included.
+    requests: u64,
+    /// Tokens so far; the last one's number.
+    number: u64,
+    renewal: Renewal,
+}
+
+struct Issued {
+    token: Zeroizing<String>,
+    number: u64,
+    until: Instant,
+}
+
+/// What became of the last revocation.
+#[derive(Default)]
+enum Renewal {
+    /// There was none.
+    #[default]
+    Never,
+    /// A token was revoked, and no new one was asked for yet.
+    Due,
+    /// A new one was issued.
+    Done(Instant),
+}
+
+impl Tokens {
+    /// Counts a token request.
+    pub(super) fn count_request(&self) {
+        self.lock().requests += 1;
+    }
+
+    /// How many token requests there were.
+    pub(super) fn requests(&self) -> u64 {
+        self.lock().requests
+    }
+
+    /// A new one. Fails only if the system has no randomness to give.
+    pub(super) fn issue(&self, now: Instant) -> io::Result<Zeroizing<String>> {
+        let token = random()?;
+        let mut state = self.lock();
+        state.number += 1;
+        let issued = Issued {
+            token: token.clone(),
+            number: state.number,
+            until: now + LIFE,
+        };
+        state.issued.retain(|issued| issued.until > now);
+        if state.issued.len() >= MOST {
+            state.issued.remove(0);
+        }
+        state.issued.push(issued);
+        if matches!(state.renewal, Renewal::Due) {
+            state.renewal = Renewal::Done(now);
+        }
+        Ok(token)
+    }
+
+    /// The number of a live token, from 1.
+    pub(super) fn find(&self, token: &[u8], now: Instant) -> Option<u64> {
+        let state = self.lock();
+        let mut live = state.issued.iter().filter(|issued| issued.until > now);
+        live.find(|issued| issued.token.as_bytes() == token)
+            .map(|issued| issued.number)
+    }
+
+    /// Takes the token of this number no longer. False if the last renewal is too fresh: then it stays.
+    pub(super) fn revoke(&self, number: u64, now: Instant) -> bool {
+        let mut state = self.lock();
+        if let Renewal::Done(at) = state.renewal
+            && now.saturating_duration_since(at) < BETWEEN_RENEWALS
+        {
+            return false;
+        }
+        state.issued.retain(|issued| issued.number != number);
+        state.renewal = Renewal::Due;
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BETWEEN_RENEWALS, Duration, Instant, LIFE, MOST, Tokens};
+
+    const MOMENT: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_token_is_taken_until_its_end() {
+        let (tokens, now) = (Tokens::default(), Instant::now());
+        let first = tokens.issue(now).unwrap();
+        let second = tokens.issue(now + MOMENT).unwrap();
+        assert!(first.len() >= 32);
+        assert_eq!(tokens.find(first.as_bytes(), now), Some(1));
+        assert_eq!(tokens.find(second.as_bytes(), now), Some(2));
+        assert_eq!(tokens.find(first.as_bytes(), now + LIFE - MOMENT), Some(1));
+        assert_eq!(tokens.find(first.as_bytes(), now + LIFE), None);
+        assert_eq!(tokens.find(second.as_bytes(), now + LIFE), Some(2));
+        for other in [&b""[..], b"made-up", &first.as_bytes()[1..]] {
+            assert_eq!(tokens.find(other, now), None);
+        }
+    }
+
+    #[test]
+    fn their_number_is_bounded() {
+        let (tokens, now) = (Tokens::default(), Instant::now());
+        let first = tokens.issue(now).unwrap();
+        for _ in 1..MOST {
+            tokens.issue(now).unwrap();
+        }
+        assert_eq!(tokens.find(first.as_bytes(), now), Some(1));
+        let last = tokens.issue(now).unwrap();
+        assert_eq!(tokens.find(first.as_bytes(), now), None);
+        assert_eq!(tokens.find(last.as_bytes(), now), Some(MOST as u64 + 1));
+    }
+
+    #[test]
+    fn renewals_are_far_apart() {
+        let (tokens, now) = (Tokens::default(), Instant::now());
+        let first = tokens.issue(now).unwrap();
+        assert!(tokens.revoke(1, now));
+        assert_eq!(tokens.find(first.as_bytes(), now), None);
+        // However late the renewal comes, it is the renewal that counts.
+        let renewed = now + 10 * BETWEEN_RENEWALS;
+        let second = tokens.issue(renewed).unwrap();
+        let soon = renewed + BETWEEN_RENEWALS - MOMENT;
+        assert!(!tokens.revoke(2, soon));
+        assert_eq!(tokens.find(second.as_bytes(), soon), Some(2));
+        assert!(tokens.revoke(2, renewed + BETWEEN_RENEWALS));
+        assert_eq!(tokens.find(second.as_bytes(), soon), None);
+    }
+}
