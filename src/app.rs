@@ -26,7 +26,7 @@ use crate::server::{self, Address, Clock, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Format, Which};
 use crate::upstream::{Names, Trust};
-use outward::Outward;
+pub(crate) use outward::Outward;
 use threads::on_thread;
 use tokens::Tokens;
 

@@ -11,7 +11,7 @@ use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstre
 const LOOKUP: Duration = Duration::from_secs(5);
 
 /// Names, roots, limits, and the addresses that lead back to us.
-pub(super) struct Outward {
+pub(crate) struct Outward {
     upstreams: Arc<Upstreams>,
     names: Names,
     dial_times: DialTimes,
@@ -20,7 +20,7 @@ pub(super) struct Outward {
 }
 
 impl Outward {
-    pub(super) fn new(
+    pub(crate) fn new(
         settings: &Settings,
         trust: Trust,
         names: Names,
@@ -41,13 +41,17 @@ impl Outward {
         }
     }
 
-    /// A client for the runtime that this is called on.
-    pub(super) fn client(&self) -> Client {
-        let dialer = Dialer::new(
+    /// A dialer for the runtime that this is called on.
+    pub(crate) fn dialer(&self) -> Dialer {
+        Dialer::new(
             self.names.resolver(LOOKUP),
             self.dial_times,
             Arc::clone(&self.own_listeners),
-        );
-        Client::new(Arc::clone(&self.upstreams), dialer, self.pool)
+        )
+    }
+
+    /// A client for the runtime that this is called on.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(Arc::clone(&self.upstreams), self.dialer(), self.pool)
     }
 }

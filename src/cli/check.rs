@@ -21,8 +21,9 @@ pub(super) struct Check {
     paths: Vec<PathBuf>,
 }
 
+/// For people, or for programs.
 #[derive(Clone, Copy, Default, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     #[default]
     Text,
     Json,

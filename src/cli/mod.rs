@@ -6,6 +6,7 @@
 mod check;
 mod demo;
 mod explain;
+mod probe;
 mod schema;
 mod serve;
 
@@ -57,6 +58,8 @@ enum Command {
     Explain(explain::Explain),
     /// Report every problem of the configuration at once
     Check(check::Check),
+    /// Resolve, connect, shake hands and obtain a token for one connection, without a request to its API
+    Probe(probe::Probe),
     /// Print the JSON Schema (draft 2020-12) of a connection file
     Schema(schema::Schema),
 }
@@ -76,6 +79,7 @@ pub fn run(
         Command::Explain(explain) => explain.run(environment, streams),
         Command::Demo(demo) => demo.run(streams),
         Command::Check(check) => check.run(environment, streams),
+        Command::Probe(probe) => probe.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
     };
     done.unwrap_or_else(|error| unwritten(&error))

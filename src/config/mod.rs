@@ -29,7 +29,7 @@ mod settings;
 pub use embedded::{Text, load_texts};
 pub use environment::Environment;
 pub use load::{LoadOptions, Loaded, LoadedPaths, Sources, load, load_paths};
-pub use problem::{Excerpt, Problem, Severity};
+pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use render::{json, summary, text};
 pub use schema::schema;
 pub use settings::{

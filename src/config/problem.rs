@@ -184,7 +184,7 @@ pub(super) fn quoted(value: &str) -> String {
 }
 
 /// The nearest of the known names, where one is near enough to be what was meant.
-pub(super) fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // A longer name costs a product of lengths, and is no slip of the pen.
     if name.len() > 80 {
         return None;

@@ -4,6 +4,8 @@
 //!
 //! The whole of [`Dialer::dial`] runs under the deadline of the exchange that needs it: that is the caller's to hold.
 
+pub mod probe;
+
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -163,11 +165,24 @@ impl Dialer {
         name: &ServerName<'static>,
         offer: &Arc<ClientConfig>,
     ) -> Result<Dialled, Refused> {
+        let socket = self.connect(addresses).await.map_err(Refused::Other)?;
+        self.shake_hands(socket, name, offer).await
+    }
+
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
         let racing = race(addresses, self.times.head_start);
-        let socket = timeout(self.times.connect, racing)
+        timeout(self.times.connect, racing)
             .await
             .unwrap_or(Err(ConnectFault::Timeout))
-            .map_err(|fault| Refused::Other(Failure::Connect(fault)))?;
+            .map_err(Failure::Connect)
+    }
+
+    async fn shake_hands(
+        &self,
+        socket: TcpStream,
+        name: &ServerName<'static>,
+        offer: &Arc<ClientConfig>,
+    ) -> Result<Dialled, Refused> {
         let connector = TlsConnector::from(Arc::clone(offer));
         let shaking = connector.connect(name.clone(), socket);
         let session = timeout(self.times.handshake, shaking)

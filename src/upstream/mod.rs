@@ -20,6 +20,7 @@ pub mod tls;
 
 pub use body::UpstreamBody;
 pub use client::{Client, Lane, PoolTerms, Slot, Upstreams};
+pub use dial::probe::{Broken, Step, StepKind};
 pub use dial::{DialTimes, Dialer, Dialled, Target};
 pub use endpoint::Endpoint;
 pub use failure::Failure;

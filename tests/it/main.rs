@@ -15,6 +15,7 @@ mod limits;
 mod oauth;
 mod panics;
 mod paths;
+mod probe;
 mod refusals;
 mod responses;
 mod route_conflicts;

@@ -7,4 +7,5 @@ mod http2_exchanges;
 mod http2_faults;
 #[cfg(test)]
 mod names;
+mod probing;
 mod world;

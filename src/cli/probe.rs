@@ -1,0 +1,214 @@
+//! `egressd probe`: is a connection's upstream there, and would its credential be had? Step by step, without a request to its API.
+//!
+//! The steps are the ones that `serve` takes, made by the same code; this file puts them in a row, and `report` shows them. Addresses are shown,
+//! for whoever runs this is the operator; secrets never are.
+
+mod credential;
+mod remedy;
+mod report;
+mod token;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::check::Format;
+use super::{Exit, Streams, misconfigured};
+use crate::app::Outward;
+use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings};
+use crate::domain::{Auth, Connection, Host, Http2};
+use crate::upstream::{Dialer, Names, Step, StepKind, Target, Trust};
+
+const AFTER_HELP: &str = "\
+Sends no byte of HTTP to the upstream. Where the credential is an OAuth token, the token endpoint is asked for one, as it would be for a request.
+Exit codes: 0 every step is good, 1 one failed or there is no such connection, 64 the configuration has problems.";
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Probe {
+    /// Settings file [default: config/egressd.yaml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How the steps are reported
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// The connection's id
+    connection: String,
+}
+
+/// One step as it is reported.
+#[derive(Serialize)]
+struct Row {
+    step: &'static str,
+    /// What it was about: a URL's host and port, a kind of credential.
+    target: String,
+    ok: bool,
+    /// Milliseconds, one decimal.
+    ms: f64,
+    /// What was found, or why not.
+    detail: String,
+    /// What to do about it, where it failed.
+    remedy: Option<String>,
+}
+
+impl Probe {
+    pub(super) fn run(
+        self,
+        environment: Environment,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<Exit> {
+        let loaded = match config::load(&LoadOptions {
+            config: self.config,
+            environment,
+            ..LoadOptions::default()
+        }) {
+            Ok(loaded) => loaded,
+            Err(problems) => return misconfigured(&problems, streams),
+        };
+        let id = self.connection.as_str();
+        let id = id.strip_prefix("connections/").unwrap_or(id);
+        let Some(connection) = loaded.connections.iter().find(|c| c.id.as_str() == id) else {
+            writeln!(streams.err, "egressd probe: {}", unknown(id, &loaded))?;
+            return Ok(Exit::No);
+        };
+        let Ok(trust) = Trust::of_platform(&loaded.settings.egress.roots) else {
+            let why = "a certificate of egress.ca_files cannot be a root of trust";
+            writeln!(streams.err, "egressd probe: {why}")?;
+            return Ok(Exit::Usage);
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let (names, unresolvable) = Names::of_system();
+        if let Some(warning) = unresolvable {
+            writeln!(streams.err, "egressd probe: {warning}")?;
+        }
+        let own = own_listeners(&loaded.settings);
+        let outward = Outward::new(&loaded.settings, trust.clone(), names, own);
+        let rows = runtime.block_on(probe(connection, &trust, &outward));
+        match self.format {
+            Format::Text => report::text(connection, &rows, streams.out)?,
+            Format::Json => report::json(connection, &rows, streams.out)?,
+        }
+        Ok(if rows.iter().all(|row| row.ok) {
+            Exit::Good
+        } else {
+            Exit::No
+        })
+    }
+}
+
+fn unknown(id: &str, loaded: &Loaded) -> String {
+    let ids = loaded.connections.iter().map(|c| c.id.as_str());
+    match config::nearest(id, ids) {
+        Some(near) => format!("there is no connection `{id}`; did you mean `{near}`?"),
+        None => format!("there is no connection `{id}`; `egressd check` counts those that are"),
+    }
+}
+
+/// Where a running egressd would listen.
+fn own_listeners(settings: &Settings) -> Arc<[SocketAddr]> {
+    let listen = settings.proxy.listen.iter();
+    let all = listen.chain(&settings.management.listen);
+    all.filter_map(tcp).collect()
+}
+
+fn tcp(listen: &Listen) -> Option<SocketAddr> {
+    match listen {
+        Listen::Tcp(address) => Some(*address),
+        Listen::Unix(_) => None,
+    }
+}
+
+async fn probe(connection: &Connection, trust: &Trust, outward: &Outward) -> Vec<Row> {
+    let dialer = outward.dialer();
+    let url = &connection.base_url;
+    let upstream = Place::of("base_url", url.host(), url.port());
+    let mut rows = upstream
+        .dialled(connection, connection.http2, trust, &dialer)
+        .await;
+    rows.push(credential::row(connection));
+    if let Auth::OauthClientCredentials(oauth) = &connection.auth {
+        let url = &oauth.terms().token_url;
+        let endpoint = Place::of("token_url", url.host(), url.port());
+        let steps = endpoint
+            .dialled(connection, Http2::Auto, trust, &dialer)
+            .await;
+        let reached = steps.iter().all(|row| row.ok);
+        rows.extend(steps);
+        if reached {
+            rows.push(token::row(oauth, endpoint.shown, outward.client()).await);
+        }
+    }
+    rows
+}
+
+/// A host and port that a field of the definition leads to.
+struct Place<'c> {
+    field: &'static str,
+    host: &'c Host,
+    port: u16,
+    shown: String,
+}
+
+impl<'c> Place<'c> {
+    fn of(field: &'static str, host: &'c Host, port: u16) -> Self {
+        let shown = match host {
+            Host::Name(name) => format!("{name}:{port}"),
+            Host::Ip(address) => SocketAddr::new(*address, port).to_string(),
+        };
+        Self {
+            field,
+            host,
+            port,
+            shown,
+        }
+    }
+
+    /// The steps up to an open session.
+    async fn dialled(
+        &self,
+        connection: &Connection,
+        http2: Http2,
+        trust: &Trust,
+        dialer: &Dialer,
+    ) -> Vec<Row> {
+        let holes = &connection.allowed_private_cidrs;
+        let target = Target::new(self.host, self.port, holes, http2, trust);
+        let steps = dialer.probe(&target).await;
+        steps.into_iter().map(|step| self.row(step)).collect()
+    }
+
+    fn row(&self, step: Step) -> Row {
+        let (ok, detail, remedy) = match step.outcome {
+            Ok(found) => (true, found, None),
+            Err(broken) => (
+                false,
+                report::broken(&broken),
+                remedy::of(&broken, self.field),
+            ),
+        };
+        Row {
+            step: match step.kind {
+                StepKind::Resolve => "resolve",
+                StepKind::Addresses => "address",
+                StepKind::Connect => "connect",
+                StepKind::Handshake => "handshake",
+            },
+            target: self.shown.clone(),
+            ok,
+            ms: milliseconds(step.took),
+            detail,
+            remedy,
+        }
+    }
+}
+
+fn milliseconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 10_000.0).round() / 10.0
+}

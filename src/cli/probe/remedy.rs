@@ -1,0 +1,151 @@
+//! What to do about a step that failed.
+
+use ipnet::IpNet;
+
+use crate::domain::address::Forbidden;
+use crate::upstream::Broken;
+use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
+
+/// What to do, where `field` of the definition led. `None` for what no dial fails with.
+pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
+    Some(match broken.failure {
+        Failure::AddressRefused(_) => address(broken, field),
+        Failure::OwnListener => {
+            format!(
+                "`{field}` leads to this egressd itself; write the upstream's own host and port"
+            )
+        }
+        Failure::Dns(fault) => dns(fault, field),
+        Failure::Connect(fault) => connect(fault, field),
+        Failure::Tls(fault) => tls(fault, field),
+        Failure::Closed
+        | Failure::Protocol(_)
+        | Failure::TooLarge
+        | Failure::DeadlinePassed
+        | Failure::Agent(_)
+        | Failure::Misdirected => return None,
+    })
+}
+
+/// One address that is refused refuses them all, so a hole has to hold each.
+fn address(broken: &Broken, field: &str) -> String {
+    let mut holes = Vec::new();
+    for (address, forbidden) in &broken.forbidden {
+        match forbidden {
+            Forbidden::NotGlobal(_) => {
+                holes.push(IpNet::from(address.to_canonical()).to_string());
+            }
+            Forbidden::Never(_) => {
+                return format!(
+                    "addresses of this kind are never dialled, and no setting opens them; correct the host of `{field}` or what its name leads to"
+                );
+            }
+        }
+    }
+    format!(
+        "if this connection is meant to reach it, write `allowed_private_cidrs: [{}]` beside `base_url`, or the range of that network; if not, find out who answers for the name",
+        holes.join(", ")
+    )
+}
+
+fn dns(fault: DnsFault, field: &str) -> String {
+    match fault {
+        DnsFault::NoAddress => format!(
+            "look for a slip in the host of `{field}`; a service of the cluster is safest as `NAME.NAMESPACE.svc.cluster.local`"
+        ),
+        DnsFault::Server | DnsFault::Timeout => "look at the name servers of /etc/resolv.conf: do they run (in a cluster: its DNS pods), and does a firewall or a NetworkPolicy let port 53 through, UDP and TCP?".to_owned(),
+    }
+}
+
+fn connect(fault: ConnectFault, field: &str) -> String {
+    match fault {
+        ConnectFault::Refused => format!(
+            "nothing listens there, or something rejects us: look at the port of `{field}`, and at firewalls and NetworkPolicies"
+        ),
+        ConnectFault::Timeout => "the packets are lost: look at firewalls, NetworkPolicies and whether the host is up; `egress.connect_timeout_seconds` is how long is waited".to_owned(),
+        ConnectFault::Unreachable => "there is no way there: look at the host's routes, and whether it has the address's family (IPv4, IPv6) at all".to_owned(),
+    }
+}
+
+fn tls(fault: TlsFault, field: &str) -> String {
+    match fault {
+        TlsFault::Certificate("unknown issuer") => "if an authority of your own has signed it, add that authority's certificate (PEM) to `egress.ca_files`; if not, somebody stands between".to_owned(),
+        TlsFault::Certificate("name mismatch") => format!(
+            "write a host in `{field}` that the certificate names, or have the certificate name this one"
+        ),
+        TlsFault::Certificate("expired" | "not yet valid") => {
+            "have the certificate renewed, or set the clock of this host right".to_owned()
+        }
+        TlsFault::Certificate(_) => "have the server's certificate replaced".to_owned(),
+        TlsFault::Alert => "the server's own log says why; it may want a certificate of ours, which egressd has not, another name, or HTTP/2 where `http2: never` is written".to_owned(),
+        TlsFault::Protocol => format!(
+            "is this the port for HTTPS? Look at `{field}`; TLS 1.2 and 1.3 are spoken, nothing older"
+        ),
+        TlsFault::Alpn => "the server chooses what nobody offered; its TLS has to be mended".to_owned(),
+        TlsFault::Timeout => format!(
+            "the server takes connections and says nothing: is it overloaded, and is this the port for HTTPS (`{field}`)?"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of;
+    use crate::domain::address::Forbidden;
+    use crate::upstream::Broken;
+    use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
+
+    fn refused(list: &[(&str, Forbidden)]) -> String {
+        let forbidden = list
+            .iter()
+            .map(|(address, kind)| (address.parse().unwrap(), *kind))
+            .collect();
+        let failure = Failure::AddressRefused("private");
+        of(&Broken { failure, forbidden }, "token_url").unwrap()
+    }
+
+    #[test]
+    fn a_hole_is_written_for_every_refused_address_unless_none_can_be() {
+        let private = Forbidden::NotGlobal("private");
+        let local = Forbidden::NotGlobal("unique local");
+        let hole = refused(&[("10.1.2.3", private), ("fd12::1", local)]);
+        assert!(
+            hole.contains("`allowed_private_cidrs: [10.1.2.3/32, fd12::1/128]`"),
+            "{hole}"
+        );
+        let mapped = refused(&[("::ffff:10.1.2.3", private)]);
+        assert!(mapped.contains("[10.1.2.3/32]"), "{mapped}");
+        let metadata = Forbidden::Never("cloud metadata");
+        let never = refused(&[("10.1.2.3", private), ("168.63.129.16", metadata)]);
+        assert!(!never.contains("allowed_private_cidrs"), "{never}");
+        assert!(never.contains("`token_url`"), "{never}");
+    }
+
+    #[test]
+    fn every_failure_of_a_dial_has_a_remedy_of_its_own() {
+        let failures = [
+            Failure::OwnListener,
+            Failure::Dns(DnsFault::NoAddress),
+            Failure::Dns(DnsFault::Server),
+            Failure::Connect(ConnectFault::Refused),
+            Failure::Connect(ConnectFault::Unreachable),
+            Failure::Connect(ConnectFault::Timeout),
+            Failure::Tls(TlsFault::Certificate("unknown issuer")),
+            Failure::Tls(TlsFault::Certificate("name mismatch")),
+            Failure::Tls(TlsFault::Certificate("expired")),
+            Failure::Tls(TlsFault::Certificate("bad signature")),
+            Failure::Tls(TlsFault::Alert),
+            Failure::Tls(TlsFault::Protocol),
+            Failure::Tls(TlsFault::Alpn),
+            Failure::Tls(TlsFault::Timeout),
+        ];
+        let mut remedies: Vec<String> = failures
+            .iter()
+            .map(|failure| of(&Broken::from(*failure), "base_url").unwrap())
+            .collect();
+        remedies.sort();
+        remedies.dedup();
+        assert_eq!(remedies.len(), failures.len());
+        assert_eq!(of(&Broken::from(Failure::TooLarge), "base_url"), None);
+    }
+}

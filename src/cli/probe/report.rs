@@ -1,0 +1,132 @@
+//! Rows as people and programs read them.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Row;
+use crate::domain::Connection;
+use crate::upstream::Broken;
+
+const GREEN: &str = "\x1b[1m\x1b[92m";
+const RED: &str = "\x1b[1m\x1b[91m";
+const CYAN: &str = "\x1b[1m\x1b[96m";
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The document that programs read, its keys in the order of the struct.
+#[derive(Serialize)]
+struct Report<'a> {
+    connection: &'a str,
+    /// `live`, `disabled` or `deleted`: whether requests are served at all.
+    state: &'static str,
+    steps: &'a [Row],
+}
+
+/// Why a step failed. The kind of an address is told with the address.
+pub(super) fn broken(broken: &Broken) -> String {
+    if broken.forbidden.is_empty() {
+        return broken.failure.to_string();
+    }
+    let refused = broken.forbidden.iter();
+    let refused: Vec<_> = refused
+        .map(|(address, kind)| format!("{address} ({kind})"))
+        .collect();
+    format!("refused: {}", refused.join(", "))
+}
+
+pub(super) fn json(connection: &Connection, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+    let report = Report {
+        connection: connection.id.as_str(),
+        state: state(connection).0,
+        steps: rows,
+    };
+    // Texts, numbers and lists always serialise.
+    let text = serde_json::to_string_pretty(&report).unwrap_or_default();
+    writeln!(out, "{text}")
+}
+
+/// A line a step, in columns. Colour is written always; a stream that is no terminal drops it.
+pub(super) fn text(connection: &Connection, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{BOLD}{}{PLAIN}", connection.id)?;
+    if let (_, Some(note)) = state(connection) {
+        writeln!(out, "  {note}")?;
+    }
+    table(rows, out)
+}
+
+fn table(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+    let widest = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).len()).max();
+    let step = widest(|row| row.step).unwrap_or(0);
+    let target = widest(|row| &row.target).unwrap_or(0);
+    for row in rows {
+        let (colour, verdict) = if row.ok {
+            (GREEN, "ok")
+        } else {
+            (RED, "failed")
+        };
+        writeln!(
+            out,
+            "  {:step$}  {:target$}  {colour}{verdict:6}{PLAIN}  {:>8.1} ms  {}",
+            row.step, row.target, row.ms, row.detail
+        )?;
+        if let Some(remedy) = &row.remedy {
+            writeln!(out, "  {:step$}  {CYAN}remedy{PLAIN}: {remedy}", "")?;
+        }
+    }
+    let failed = rows.iter().any(|row| !row.ok);
+    writeln!(
+        out,
+        "{}; no request was sent to the API",
+        if failed {
+            "a step failed"
+        } else {
+            "every step is good"
+        }
+    )
+}
+
+/// Whether requests are served at all, in a word and, if not, in words.
+fn state(connection: &Connection) -> (&'static str, Option<&'static str>) {
+    if !connection.is_live() {
+        let note = "soft-deleted: requests to it are refused as not found";
+        ("deleted", Some(note))
+    } else if connection.enabled {
+        ("live", None)
+    } else {
+        ("disabled", Some("switched off: requests to it are refused"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CYAN, GREEN, PLAIN, RED, Row, table};
+
+    #[test]
+    fn columns_stand_below_each_other_and_a_remedy_below_its_step() {
+        let row = |step, target: &str, ms, remedy: Option<&str>| Row {
+            step,
+            target: target.to_owned(),
+            ok: remedy.is_none(),
+            ms,
+            detail: "found".to_owned(),
+            remedy: remedy.map(str::to_owned),
+        };
+        let rows = [
+            row("resolve", "api.example.com:443", 0.04, None),
+            row("connect", "a:443", 1234.56, Some("look")),
+        ];
+        let mut out = Vec::new();
+        table(&rows, &mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!(
+                "  resolve  api.example.com:443  {GREEN}ok    {PLAIN}       0.0 ms  found
+  connect  a:443                {RED}failed{PLAIN}    1234.6 ms  found
+           {CYAN}remedy{PLAIN}: look
+a step failed; no request was sent to the API
+"
+            )
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! The token step: one token is obtained as for a request, by the same code, and let go. Its life is told, never the token.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::runtime::Handle;
+
+use super::{Row, milliseconds};
+use crate::credential::oauth::{Grants, Status};
+use crate::credential::{ErrorCode, Reason, Unavailable};
+use crate::domain::auth::OauthClientCredentials;
+use crate::upstream::Client;
+
+/// Asks the token endpoint.
+pub(super) async fn row(
+    credentials: &Arc<OauthClientCredentials>,
+    target: String,
+    client: Client,
+) -> Row {
+    let grants = Grants::new(Arc::new(client), Handle::current());
+    let grant = grants.of(credentials);
+    let begun = Instant::now();
+    let outcome = grant.token().await;
+    let took = begun.elapsed();
+    let status = grant.status();
+    let (ok, detail, remedy) = match outcome {
+        Ok(_token) => (true, obtained(&status), None),
+        Err(unavailable) => (
+            false,
+            refused(unavailable, &status),
+            Some(remedy(unavailable.reason).to_owned()),
+        ),
+    };
+    Row {
+        step: "token",
+        target,
+        ok,
+        ms: milliseconds(took),
+        detail,
+        remedy,
+    }
+}
+
+fn obtained(status: &Status) -> String {
+    let left = status.expires_at;
+    let left = left.and_then(|end| end.duration_since(SystemTime::now()).ok());
+    let life = match left {
+        // What is left of a life was counted from when it was asked for.
+        Some(left) => format!(
+            "good for {} s",
+            (left + Duration::from_millis(999)).as_secs()
+        ),
+        None => "good for one request".to_owned(),
+    };
+    if status.requests_failed > 0 {
+        format!(
+            "{life}; the client was refused in the header and taken in the body: `client_auth: body` saves the first try"
+        )
+    } else {
+        life
+    }
+}
+
+/// The endpoint's own word stands behind, where it is another than ours.
+fn refused(unavailable: Unavailable, status: &Status) -> String {
+    let said = unavailable.to_string();
+    let failure = status.last_failure.as_ref();
+    match failure.and_then(|failure| failure.told.as_deref()) {
+        Some(told) if !told.is_empty() && !said.contains(told) => format!("{said}: {told}"),
+        Some(_) | None => said,
+    }
+}
+
+fn remedy(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Refused(code) => of_code(code),
+        Reason::Unreachable(_) | Reason::AddressRefused(_) => {
+            "it was reached a moment ago: try again, and look at the token endpoint's own log"
+        }
+        Reason::Timeout => {
+            "the token endpoint takes the connection and does not answer within 10 seconds: look at its own log"
+        }
+        Reason::Status(404 | 405) => {
+            "look at the path of `token_url`: it has to be the token endpoint itself, not the issuer or the authorization endpoint"
+        }
+        Reason::Status(300..=399) => {
+            "redirects are not followed: write in `token_url` where it leads, if that is yours"
+        }
+        Reason::Status(429) => "the token endpoint is asked too often: try again later",
+        Reason::Status(500..=599) => {
+            "the token endpoint itself is in trouble: try again later, and look at its own log"
+        }
+        Reason::Status(_) => {
+            "look at the token endpoint's own log; what it wants may have to be said with `extra_params`"
+        }
+        Reason::Invalid(_) => {
+            "is `token_url` the token endpoint? It has to answer in JSON with `access_token`, after RFC 6749"
+        }
+        Reason::Internal => "try again; if it stays so, report it as a bug of egressd",
+    }
+}
+
+fn of_code(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::InvalidClient => {
+            "look at `client_id` and `client_secret` (a rotated secret, another environment's?), and at `client_auth`: basic or body"
+        }
+        ErrorCode::UnauthorizedClient | ErrorCode::UnsupportedGrantType => {
+            "have the grant `client_credentials` allowed for this client at the authorization server"
+        }
+        ErrorCode::InvalidScope => {
+            "look at `scopes`: one string, with spaces between, of what this client may have"
+        }
+        ErrorCode::InvalidRequest | ErrorCode::InvalidGrant | ErrorCode::Other => {
+            "look at `scopes` and `extra_params` (an `audience`, a `resource`?), and at the token endpoint's own log"
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A dial for somebody who wants to know: the steps of [`Dialer::dial`], one by one, each with what it found and how long it took.
+//!
+//! What is found names addresses: it is for operators, never for agents. Invariant: no byte of HTTP is sent, the preface of HTTP/2 included.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use rustls::ProtocolVersion;
+use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+use super::{Dialer, Dialled, Host, Http2, Offers, Refused, Target, permitted};
+use crate::domain::address::{Forbidden, judge};
+use crate::upstream::failure::{Failure, TlsFault};
+
+/// The steps of a dial, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// The name becomes addresses.
+    Resolve,
+    /// The addresses are judged.
+    Addresses,
+    /// A TCP connection.
+    Connect,
+    /// A TLS session.
+    Handshake,
+}
+
+/// One step that was made.
+#[derive(Debug)]
+pub struct Step {
+    /// Which.
+    pub kind: StepKind,
+    /// How long it took.
+    pub took: Duration,
+    /// What was found, in words, or why not; then it is the last step.
+    pub outcome: Result<String, Broken>,
+}
+
+/// Why a step failed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The reason.
+    pub failure: Failure,
+    /// The addresses that may not be dialled, where that is the reason.
+    pub forbidden: Vec<(IpAddr, Forbidden)>,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            forbidden: Vec::new(),
+        }
+    }
+}
+
+/// Steps in the making.
+struct Steps {
+    made: Vec<Step>,
+    begun: Instant,
+}
+
+impl Steps {
+    fn begin() -> Self {
+        Self {
+            made: Vec::new(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Notes a step that began when the last one ended. `None` if it failed.
+    fn note<T>(
+        &mut self,
+        kind: StepKind,
+        outcome: Result<T, Broken>,
+        found: impl FnOnce(&T) -> String,
+    ) -> Option<T> {
+        let took = self.begun.elapsed();
+        self.begun = Instant::now();
+        let (value, outcome) = match outcome {
+            Ok(value) => {
+                let found = found(&value);
+                (Some(value), Ok(found))
+            }
+            Err(broken) => (None, Err(broken)),
+        };
+        self.made.push(Step {
+            kind,
+            took,
+            outcome,
+        });
+        value
+    }
+}
+
+/// An open session, and whether the server had to be dialled again to offer HTTP/2.
+struct Shaken {
+    dialled: Dialled,
+    again: bool,
+}
+
+impl Dialer {
+    /// Dials and hangs up. The last step is the only one that can have failed.
+    pub async fn probe(&self, target: &Target) -> Vec<Step> {
+        let mut steps = Steps::begin();
+        // What is left to do is told by the steps that were made.
+        let _done = self.probe_into(target, &mut steps).await;
+        steps.made
+    }
+
+    async fn probe_into(&self, target: &Target, steps: &mut Steps) -> Option<()> {
+        let resolved = self.resolved(target).await.map_err(Broken::from);
+        let addresses = steps.note(StepKind::Resolve, resolved, |found| match &target.host {
+            Host::Ip(_) => "the URL holds the address itself".to_owned(),
+            Host::Name(_) => listed(found),
+        })?;
+        let judged = permitted(&addresses, target.port, &target.holes, &self.own_listeners);
+        let judged = judged.map_err(|failure| Broken {
+            forbidden: forbidden(failure, &addresses, target),
+            failure,
+        });
+        let sockets = steps.note(StepKind::Addresses, judged, |found| match found.len() {
+            1 => "may be dialled".to_owned(),
+            _ => format!("all may be dialled, {} are tried", found.len()),
+        })?;
+        let socket = self.connect(&sockets).await.map_err(Broken::from);
+        let socket = steps.note(StepKind::Connect, socket, |socket| {
+            match socket.peer_addr() {
+                Ok(peer) => format!("to {peer}"),
+                Err(_) => "to an upstream that has hung up".to_owned(),
+            }
+        })?;
+        let shaken = self.shaken(target, &sockets, socket).await;
+        let shaken = shaken.map_err(Broken::from);
+        let shaken = steps.note(StepKind::Handshake, shaken, agreed)?;
+        let (Dialled::Http1(mut session) | Dialled::Http2(mut session)) = shaken.dialled;
+        // A close_notify; the server may have gone.
+        let _gone = session.shutdown().await;
+        Some(())
+    }
+
+    async fn resolved(&self, target: &Target) -> Result<Vec<IpAddr>, Failure> {
+        match &target.host {
+            Host::Ip(address) => Ok(vec![*address]),
+            Host::Name(name) => Ok(self.resolver.lookup(name).await?.to_vec()),
+        }
+    }
+
+    async fn shaken(
+        &self,
+        target: &Target,
+        addresses: &[SocketAddr],
+        socket: TcpStream,
+    ) -> Result<Shaken, Failure> {
+        let Some((name, offers)) = &target.tls else {
+            return Err(TlsFault::Certificate("name mismatch").into());
+        };
+        let offer = if target.offers_http2() {
+            &offers.http2
+        } else {
+            &offers.http1
+        };
+        match self.shake_hands(socket, name, offer).await {
+            Err(Refused::Protocol(_)) if target.http2 == Http2::Auto => {
+                self.shaken_again(addresses, name, offers).await
+            }
+            other => {
+                let dialled = other.map_err(Refused::into_failure)?;
+                Ok(Shaken {
+                    dialled,
+                    again: false,
+                })
+            }
+        }
+    }
+
+    async fn shaken_again(
+        &self,
+        addresses: &[SocketAddr],
+        name: &ServerName<'static>,
+        offers: &Offers,
+    ) -> Result<Shaken, Failure> {
+        let dialled = self.open(addresses, name, &offers.http2).await;
+        Ok(Shaken {
+            dialled: dialled.map_err(Refused::into_failure)?,
+            again: true,
+        })
+    }
+}
+
+fn listed(addresses: &[IpAddr]) -> String {
+    let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+    texts.join(", ")
+}
+
+fn forbidden(failure: Failure, addresses: &[IpAddr], target: &Target) -> Vec<(IpAddr, Forbidden)> {
+    if !matches!(failure, Failure::AddressRefused(_)) {
+        return Vec::new();
+    }
+    let refused = |address: &IpAddr| Some((*address, judge(*address, &target.holes).err()?));
+    addresses.iter().filter_map(refused).collect()
+}
+
+fn agreed(shaken: &Shaken) -> String {
+    let (Dialled::Http1(session) | Dialled::Http2(session)) = &shaken.dialled;
+    let state = session.get_ref().1;
+    let version = match state.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
+    let protocol = match (state.alpn_protocol(), shaken.again) {
+        (Some(b"h2"), true) => "h2, which is all that the server has",
+        (Some(b"h2"), false) => "h2",
+        (Some(_), _) => "http/1.1",
+        (None, _) => "http/1.1 (the server named no protocol)",
+    };
+    format!("{version}, {protocol}, certificate trusted")
+}

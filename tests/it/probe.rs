@@ -1,0 +1,368 @@
+//! `egressd probe`: real steps against real sockets, what it says of each, and what it never sends.
+
+mod token;
+
+use std::ffi::OsString;
+use std::net::TcpListener;
+
+use egressd::cli::{Exit, Streams, run};
+use egressd::config::Environment;
+use serde_json::{Value, json};
+
+use crate::support::connection::Connection;
+use crate::support::{Upstream, certs, connection};
+
+/// What a run of the command gave.
+struct Ran {
+    exit: Exit,
+    out: String,
+    err: String,
+}
+
+/// Runs `probe` with these words in a directory that holds these connections.
+fn probe_with(settings: &Value, connections: &[Connection], words: &[&str]) -> Ran {
+    let files = tempfile::tempdir().unwrap();
+    let at = |name: &str| files.path().join(name);
+    std::fs::create_dir(at("connections")).unwrap();
+    for (number, connection) in connections.iter().enumerate() {
+        let file = at("connections").join(format!("{number}.json"));
+        std::fs::write(file, connection.definition().to_string()).unwrap();
+    }
+    std::fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
+    std::fs::write(at("egressd.yaml"), settings.to_string()).unwrap();
+    let config = at("egressd.yaml").into_os_string();
+    let mut arguments: Vec<OsString> = vec!["egressd".into(), "probe".into()];
+    arguments.extend(["--config".into(), config]);
+    arguments.extend(words.iter().map(OsString::from));
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let mut plain = anstream::StripStream::new(&mut out);
+    let mut streams = Streams {
+        out: &mut plain,
+        err: &mut err,
+    };
+    let environment = Environment::new([("TOKEN", "token-canary"), ("USER", "user-canary")]);
+    let exit = run(arguments, environment, &mut streams);
+    let (out, err) = (String::from_utf8(out), String::from_utf8(err));
+    let (out, err) = (out.unwrap(), err.unwrap());
+    assert!(!format!("{out}{err}").contains("canary"), "{out}{err}");
+    Ran { exit, out, err }
+}
+
+fn settings() -> Value {
+    json!({"egress": {"ca_files": ["ca.pem"]}, "connections": ["connections"]})
+}
+
+/// Probes the first of these connections.
+fn probe(connections: &[Connection]) -> Ran {
+    probe_with(&settings(), connections, &["api"])
+}
+
+/// Probes a connection, and takes the report for programs apart: step and target, whether it is good.
+fn steps(connection: Connection) -> (Exit, Vec<Value>) {
+    let ran = probe_with(&settings(), &[connection], &["--format", "json", "api"]);
+    let mut report: Value = serde_json::from_str(&ran.out).expect("JSON");
+    assert_eq!(report["connection"], "api");
+    let Value::Array(steps) = report["steps"].take() else {
+        panic!("{report}");
+    };
+    for step in &steps {
+        let keys: Vec<_> = step.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys,
+            ["detail", "ms", "ok", "remedy", "step", "target"],
+            "{step}"
+        );
+        let helped = step["remedy"].as_str().is_some_and(|text| !text.is_empty());
+        assert_eq!(helped, step["ok"] == false, "{step}");
+        assert!(step["ms"].as_f64().unwrap() >= 0.0, "{step}");
+    }
+    (ran.exit, steps)
+}
+
+fn names(steps: &[Value]) -> Vec<&str> {
+    let names = steps.iter().map(|step| step["step"].as_str());
+    names.map(Option::unwrap).collect()
+}
+
+/// An upstream that would take requests, and lets go of who sends none.
+fn listening() -> Upstream {
+    Upstream::script(|wire| while wire.request().is_some() {})
+}
+
+fn api() -> Connection {
+    connection("api").allow("GET /")
+}
+
+/// A port of 127.0.0.1 where nobody listens.
+fn free_port() -> u16 {
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    held.local_addr().unwrap().port()
+}
+
+/// The step that is not good, and what is said of it. What is configured is told all the same.
+fn failed(connection: Connection) -> (String, String, String) {
+    let (exit, steps) = steps(connection);
+    assert_eq!(exit, Exit::No, "{steps:?}");
+    let bad: Vec<_> = steps.iter().filter(|step| step["ok"] == false).collect();
+    let [bad] = bad.as_slice() else {
+        panic!("{steps:?}");
+    };
+    assert_eq!(steps.last().unwrap()["step"], "credential");
+    assert_eq!(steps[steps.len() - 2], **bad);
+    let text = |key: &str| bad[key].as_str().unwrap().to_owned();
+    (text("step"), text("detail"), text("remedy"))
+}
+
+#[test]
+fn a_good_connection_is_told_in_columns_and_gets_no_byte_of_http() {
+    let up = listening();
+    let bearer = api().auth("bearer_token", json!({"token": {"env": "TOKEN"}}));
+    let ran = probe(&[bearer.upstream_at(&up, "/base")]);
+    assert_eq!(ran.exit, Exit::Good, "{}{}", ran.out, ran.err);
+    let target = up.address().to_string();
+    let lines: Vec<Vec<&str>> = ran
+        .out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let [id, resolve, address, connect, handshake, credential, end] = lines.as_slice() else {
+        panic!("{}", ran.out);
+    };
+    assert_eq!(id, &["api"]);
+    for (line, step) in [
+        (resolve, "resolve"),
+        (address, "address"),
+        (connect, "connect"),
+        (handshake, "handshake"),
+    ] {
+        assert_eq!(line[..3], [step, &target, "ok"], "{}", ran.out);
+        assert!(line[3].parse::<f64>().is_ok(), "{}", ran.out);
+        assert_eq!(line[4], "ms", "{}", ran.out);
+    }
+    assert_eq!(
+        handshake[5..].join(" "),
+        "TLS 1.3, http/1.1, certificate trusted"
+    );
+    assert_eq!(credential[..3], ["credential", "bearer_token", "ok"]);
+    assert_eq!(credential[5..].join(" "), "from env:TOKEN");
+    assert_eq!(
+        end.join(" "),
+        "every step is good; no request was sent to the API"
+    );
+    up.wait_closed(1);
+    assert_eq!((up.sockets(), up.raw()), (1, Vec::new()));
+}
+
+#[test]
+fn credentials_are_told_by_their_sources() {
+    let up = listening();
+    let pair = json!({"username": {"env": "USER"}, "password": {"env": "TOKEN"}});
+    let keys = json!({"headers": {"X-A": {"env": "TOKEN"}, "X-B": "inline-canary"}});
+    let signing = api().http("webhook_signing_secret", json!({"env": "TOKEN"}));
+    for (connection, kind, detail) in [
+        (
+            api().auth("basic_auth", pair),
+            "basic_auth",
+            "username from env:USER, password from env:TOKEN",
+        ),
+        (
+            api().auth("static_headers", keys),
+            "static_headers",
+            "x-a from env:TOKEN, x-b inline",
+        ),
+        (api(), "no_auth", "the upstream asks for none"),
+        (
+            signing,
+            "no_auth",
+            "the upstream asks for none; bodies are signed with a key from env:TOKEN",
+        ),
+    ] {
+        let (exit, steps) = steps(connection.upstream(&up));
+        assert_eq!(exit, Exit::Good, "{steps:?}");
+        let last = steps.last().unwrap();
+        assert_eq!(
+            (&last["step"], &last["target"]),
+            (&json!("credential"), &json!(kind))
+        );
+        assert_eq!(last["detail"], detail);
+    }
+}
+
+#[test]
+fn a_refused_address_says_which_hole_would_let_it_through() {
+    // A literal address without its hole is a problem at load, so a name has to lead there.
+    let up = listening();
+    let url = format!("https://localhost:{}", up.address().port());
+    let closed = api()
+        .http("allowed_private_cidrs", json!([]))
+        .base_url(&url);
+    let (step, detail, remedy) = failed(closed);
+    assert_eq!(step, "address");
+    assert!(detail.contains("127.0.0.1 (loopback)"), "{detail}");
+    let hole = "`allowed_private_cidrs: [127.0.0.1/32";
+    assert!(remedy.contains(hole), "{remedy}");
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn what_leads_back_to_egressd_is_refused_as_when_it_serves() {
+    let up = listening();
+    let mut settings = settings();
+    settings["proxy"] = json!({"listen": [up.address().to_string()]});
+    let ran = probe_with(&settings, &[api().upstream(&up)], &["api"]);
+    assert_eq!(ran.exit, Exit::No);
+    assert!(
+        ran.out.contains("leads back to egressd itself"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn each_step_can_fail() {
+    let untrusted = Upstream::untrusted();
+    let nobody = format!("https://127.0.0.1:{}", free_port());
+    for (connection, step, says, remedy) in [
+        (
+            api().base_url("https://api.invalid"),
+            "resolve",
+            "has no address",
+            "`base_url`",
+        ),
+        (
+            api().base_url(&nobody),
+            "connect",
+            "refused the connection",
+            "the port of `base_url`",
+        ),
+        (
+            api().upstream(&untrusted),
+            "handshake",
+            "not trusted (unknown issuer)",
+            "`egress.ca_files`",
+        ),
+    ] {
+        let told = failed(connection);
+        assert_eq!(told.0, step);
+        assert!(told.1.contains(says), "{told:?}");
+        assert!(told.2.contains(remedy), "{told:?}");
+    }
+    untrusted.wait_closed(1);
+    assert_eq!(untrusted.raw(), b"");
+}
+
+#[test]
+fn a_failed_step_is_told_with_its_remedy_below() {
+    let ran = probe(&[api().base_url("https://api.invalid")]);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    let [_, step, remedy, _credential, end] = lines.as_slice() else {
+        panic!("{}", ran.out);
+    };
+    assert!(
+        step.contains("resolve     api.invalid:443  failed"),
+        "{step}"
+    );
+    assert!(remedy.trim_start().starts_with("remedy: "), "{remedy}");
+    assert_eq!(*end, "a step failed; no request was sent to the API");
+}
+
+#[test]
+fn a_token_endpoint_is_dialled_too_whatever_became_of_the_upstream() {
+    let idp = Upstream::untrusted();
+    let oauth = json!({
+        "token_url": format!("https://{}/token", idp.address()),
+        "client_id": {"env": "USER"},
+        "client_secret": {"env": "TOKEN"},
+    });
+    let api = api().auth("oauth_client_credentials", oauth);
+    let (exit, steps) = steps(api.base_url("https://api.invalid"));
+    assert_eq!(exit, Exit::No);
+    let told: Vec<_> = steps
+        .iter()
+        .map(|step| (step["step"].as_str().unwrap(), step["ok"] == true))
+        .collect();
+    // The token is not asked for where no session stands.
+    assert_eq!(
+        told,
+        [
+            ("resolve", false),
+            ("credential", true),
+            ("resolve", true),
+            ("address", true),
+            ("connect", true),
+            ("handshake", false),
+        ]
+    );
+    assert_eq!(
+        steps[1]["detail"],
+        format!(
+            "token of https://{}/token, client_id from env:USER, client_secret from env:TOKEN",
+            idp.address()
+        )
+    );
+    assert_eq!(steps[2]["target"], idp.address().to_string());
+    idp.wait_closed(1);
+    assert_eq!(idp.raw(), b"");
+}
+
+#[test]
+fn a_connection_that_serves_nobody_is_probed_and_said_to_be_so() {
+    let up = listening();
+    let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
+    for (connection, says, state) in [
+        (
+            api().top("tool_configurations", tools),
+            "switched off",
+            "disabled",
+        ),
+        (
+            api().top("delete_time", json!("2026-01-02T03:04:05Z")),
+            "soft-deleted",
+            "deleted",
+        ),
+        (api(), "api", "live"),
+    ] {
+        let connection = connection.upstream(&up);
+        let ran = probe(std::slice::from_ref(&connection));
+        assert_eq!(ran.exit, Exit::Good, "{}", ran.out);
+        assert!(ran.out.contains(says), "{}", ran.out);
+        let ran = probe_with(&settings(), &[connection], &["--format", "json", "api"]);
+        let report: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(report["state"], state);
+    }
+}
+
+#[test]
+fn an_unknown_connection_is_told_with_the_nearest_one() {
+    let connections = [
+        connection("billing")
+            .allow("GET /")
+            .base_url("https://127.0.0.1:1"),
+        connection("crm")
+            .allow("GET /")
+            .base_url("https://127.0.0.1:1"),
+    ];
+    for (asked, says) in [
+        (
+            "biling",
+            "there is no connection `biling`; did you mean `billing`?",
+        ),
+        ("zebra", "there is no connection `zebra`; `egressd check`"),
+    ] {
+        let ran = probe_with(&settings(), &connections, &[asked]);
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::No, ""));
+        assert!(ran.err.contains(says), "{}", ran.err);
+    }
+}
+
+#[test]
+fn problems_and_misuse_end_before_anything_is_dialled() {
+    let bad = api().base_url("http://127.0.0.1");
+    let ran = probe(&[bad]);
+    assert_eq!((ran.exit, ran.out.as_str()), (Exit::Usage, ""));
+    assert!(ran.err.contains("base_url"), "{}", ran.err);
+    let ran = probe_with(&settings(), &[], &[]);
+    assert_eq!(ran.exit, Exit::Usage);
+    assert!(ran.err.contains("CONNECTION"), "{}", ran.err);
+}

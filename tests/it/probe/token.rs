@@ -1,0 +1,134 @@
+//! The token step of a probe: as for a request, told by its life only.
+
+use serde_json::{Value, json};
+
+use super::{api, listening, names, steps};
+use crate::support::Upstream;
+use crate::support::connection::Connection;
+use egressd::cli::Exit;
+
+/// A token endpoint that answers every request so.
+fn idp(status: &'static str, body: &'static str) -> Upstream {
+    Upstream::answer(move |_request| {
+        let length = body.len();
+        let kind = "content-type: application/json";
+        format!("HTTP/1.1 {status}\r\n{kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+    })
+}
+
+fn behind(idp: &Upstream) -> Connection {
+    let oauth = json!({
+        "token_url": format!("https://{}/token", idp.address()),
+        "client_id": {"env": "USER"},
+        "client_secret": {"env": "TOKEN"},
+    });
+    api().auth("oauth_client_credentials", oauth)
+}
+
+fn token(steps: &[Value]) -> (String, String) {
+    let last = steps.last().unwrap();
+    assert_eq!(last["step"], "token", "{steps:?}");
+    let text = |key: &str| last[key].as_str().unwrap_or_default().to_owned();
+    (text("detail"), text("remedy"))
+}
+
+#[test]
+fn a_token_is_obtained_and_its_life_told() {
+    for (body, says) in [
+        (
+            r#"{"access_token": "access-canary", "token_type": "Bearer", "expires_in": 600}"#,
+            "good for 600 s",
+        ),
+        (
+            r#"{"access_token": "access-canary", "expires_in": "7200"}"#,
+            "good for 7200 s",
+        ),
+        (r#"{"access_token": "access-canary"}"#, "good for 300 s"),
+    ] {
+        let (up, idp) = (listening(), idp("200 OK", body));
+        let (exit, steps) = steps(behind(&idp).upstream(&up));
+        assert_eq!(exit, Exit::Good, "{steps:?}");
+        let dial = ["resolve", "address", "connect", "handshake"];
+        let all = [&dial[..], &["credential"], &dial[..], &["token"]].concat();
+        assert_eq!(names(&steps), all);
+        assert_eq!(token(&steps), (says.to_owned(), String::new()));
+        let asked = idp.only_request();
+        assert_eq!(
+            (asked.method.as_str(), asked.target.as_str()),
+            ("POST", "/token")
+        );
+        up.wait_closed(1);
+        assert_eq!(up.raw(), b"");
+    }
+}
+
+#[test]
+fn no_token_has_its_reason_and_a_remedy() {
+    for (status, body, requests, says, remedy) in [
+        (
+            "401 Unauthorized",
+            r#"{"error": "invalid_client", "error_description": "canary"}"#,
+            2,
+            "invalid_client",
+            "`client_id` and `client_secret`",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"error": "invalid_scope"}"#,
+            1,
+            "invalid_scope",
+            "`scopes`",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"error": "unauthorized_client"}"#,
+            1,
+            "unauthorized_client",
+            "`client_credentials`",
+        ),
+        (
+            "400 Bad Request",
+            r#"{"error": "house_rule_7"}"#,
+            1,
+            "house_rule_7",
+            "`extra_params`",
+        ),
+        ("404 Not Found", "canary", 1, "404", "`token_url`"),
+        ("503 Unavailable", "canary", 1, "503", "later"),
+        ("200 OK", "<canary>", 1, "no JSON object", "`token_url`"),
+    ] {
+        let (up, idp) = (listening(), idp(status, body));
+        let (exit, steps) = steps(behind(&idp).upstream(&up));
+        assert_eq!(exit, Exit::No, "{steps:?}");
+        let told = token(&steps);
+        assert!(told.0.contains(says), "{status}: {told:?}");
+        assert!(told.1.contains(remedy), "{status}: {told:?}");
+        assert_eq!(idp.requests().len(), requests, "{status}");
+        up.wait_closed(1);
+        assert_eq!(up.raw(), b"");
+    }
+}
+
+#[test]
+fn a_client_that_is_taken_in_the_body_only_is_told_to_be_written_so() {
+    let idp = Upstream::answer(|request| {
+        let (status, body) = if request.fields.one("authorization").is_some() {
+            ("401 Unauthorized", r#"{"error": "invalid_client"}"#)
+        } else {
+            (
+                "200 OK",
+                r#"{"access_token": "access-canary", "expires_in": 60}"#,
+            )
+        };
+        format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    });
+    let up = listening();
+    let (exit, steps) = steps(behind(&idp).upstream(&up));
+    assert_eq!(exit, Exit::Good, "{steps:?}");
+    let (detail, _) = token(&steps);
+    assert!(detail.starts_with("good for 60 s; "), "{detail}");
+    assert!(detail.contains("`client_auth: body`"), "{detail}");
+}
