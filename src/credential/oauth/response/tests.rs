@@ -164,6 +164,8 @@ fn what_is_no_object_with_each_key_once() {
     ] {
         assert_eq!(read(body), Err(InvalidAnswer::Json), "{body}");
     }
+    let not_text = b"{\"access_token\": \"t\", \"x\": \"\xff\"}";
+    assert_eq!(granted(not_text).err(), Some(InvalidAnswer::Json));
     let deep = format!(r#"{{"access_token": {}"#, "[".repeat(60_000));
     assert_eq!(read(&deep), Err(InvalidAnswer::Json));
     let ignored = r#" {"scope": {"a": [1], "a": 2}, "refresh_token": "r", "access_token": "t"} "#;

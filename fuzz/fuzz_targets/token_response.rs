@@ -1,0 +1,44 @@
+//! The answer of a token endpoint: whatever comes, no panic, no life over a day, no byte that a header cannot carry, and a plain reader agrees.
+#![no_main]
+
+use std::time::Duration;
+
+use egressd::credential::oauth::response::{LONGEST_ERROR, LONGEST_TOKEN, Life, error, granted};
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fuzz_target!(|body: &[u8]| {
+    if let Ok(granted) = granted(body) {
+        let token = &granted.access_token;
+        assert!(
+            (1..=LONGEST_TOKEN).contains(&token.len()),
+            "{}",
+            token.len()
+        );
+        assert!(token.iter().all(|byte| (0x21..=0x7e).contains(byte)));
+        if let Life::For(life) = granted.life {
+            assert!(life >= Duration::from_secs(1) && life <= DAY, "{life:?}");
+        }
+        assert!(std::str::from_utf8(body).is_ok());
+        // A reader that looks at every value may find one that it cannot hold (1e999, a lone surrogate, 200 levels); else it sees the same: no key stands twice.
+        if let Ok(read) = serde_json::from_slice::<Value>(body) {
+            assert_eq!(
+                read["access_token"].as_str().map(str::as_bytes),
+                Some(token.as_slice())
+            );
+            let kind = read
+                .get("token_type")
+                .map(|kind| kind.as_str().expect("a text"));
+            assert!(
+                kind.is_none_or(|kind| kind.eq_ignore_ascii_case("bearer")),
+                "{kind:?}"
+            );
+        }
+    }
+    if let Some((_, told)) = error(body) {
+        assert!(told.chars().count() <= LONGEST_ERROR);
+        assert!(!told.chars().any(char::is_control), "{told:?}");
+    }
+});
