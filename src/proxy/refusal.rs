@@ -196,7 +196,7 @@ impl From<Unavailable> for Refusal {
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
         let mut refusal = Self::new(
             Code::CredentialUnavailable,
-            format!("The request was not sent: {reason}. Nobody is asked again for {seconds} s."),
+            format!("The request was not sent: {reason}. Try again in {seconds} s."),
         );
         refusal.cause = reason.cause();
         refusal.retry_after = u32::try_from(seconds).ok();

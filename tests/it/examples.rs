@@ -23,6 +23,8 @@ fn check(arguments: &[&str]) -> Output {
         .env("TRACKER_USER", "user")
         .env("TRACKER_PASSWORD", "a-password")
         .env("METRICS_API_KEY", "an-api-key")
+        .env("BILLING_CLIENT_ID", "a-client")
+        .env("BILLING_CLIENT_SECRET", "a-client-secret")
         .output()
         .expect("egressd runs")
 }
