@@ -9,7 +9,7 @@
 //!
 //! **A request** ([`server`] → [`proxy`] → [`upstream`]). A worker's [`server`] accepts the agent's socket and lets hyper read the head. [`proxy`] then takes one step
 //! after the other: *address* (is it one unambiguous request to this host, with a canonical path?), *identify* (which connection?), *authorize* (which
-//! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject the credential, send). Each step takes the type that the
+//! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject what [`credential`] has, sign with [`signing`], send, search what comes back). Each step takes the type that the
 //! last one made. Where bodies are signed ([`signing`]), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
 //! HTTP over TLS, and keeps the response under its cap. Every way out ends in one [`proxy::tally`].
 //!
@@ -23,7 +23,7 @@
 //! | S1 | A request that no pattern admits dials nothing. | `proxy::authorize::Permitted` has one constructor; `tests/it/refusals.rs` |
 //! | S2 | The bytes that were matched are the bytes that are sent. | `route::CanonicalPath` borrows them; `tests/it/paths.rs`, `tests/it/route_laws.rs` |
 //! | S3 | A credential goes to the connection's own authority and nowhere else. | `upstream::Client::exchange` asserts it; `domain::url` tests; `tests/it/paths.rs` |
-//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`; `tests/it/headers.rs` |
+//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`, `credential::reflection`; `tests/it/headers.rs`, `tests/it/reflection.rs` |
 //! | S5 | Only addresses that were judged are dialled; metadata addresses never are. | `upstream::address_guard`; `upstream::tests`; `domain::address` tests |
 //! | S6 | A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is exposed in two rooms. | `domain::Secret`; `tests/architecture.rs` |
 //! | S7 | No response is longer than its cap, and none that was cut looks whole. | `upstream::UpstreamBody`; `tests/it/responses.rs` |
@@ -31,6 +31,9 @@
 //! | S9 | Sockets are never shared between connections. | `upstream::Lane`; `tests/it/ids.rs` |
 //! | S10 | A web page cannot borrow the agent's connections. | `proxy::identify`; `tests/it/refusals.rs` |
 //! | S11 | A bad configuration never half-starts: all problems are reported, nothing is bound. | `config::load`; `tests/it/config.rs` |
+//! | S12 | A token is used by nobody at or past its expiry, and a token endpoint is asked by one flight at a time. | `credential::oauth::Grant`; `tests/it/oauth` |
+//! | S13 | What is signed is what is sent. | `proxy::upload`, one buffer; `tests/it/signing`, `tests/peers/signatures.py` |
+//! | S14 | Nothing that egressd says holds a secret. | view and message types without one; `tests/it/canary` |
 
 pub mod app;
 pub mod cli;
