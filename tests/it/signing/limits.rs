@@ -224,13 +224,28 @@ fn an_early_answer_comes_through() {
 
 #[test]
 fn a_body_is_not_read_for_what_is_refused_before() {
+    // F-103: the address is judged first, and so is all that comes before it.
     let up = Upstream::echo();
-    let crm = signing(&up);
-    let sidecar = Sidecar::with(crm.clone()).start();
-    let mut agent = Agent::connect(&sidecar);
-    agent.send("POST /crm/%2e%2e/x HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n");
-    let reply = agent.reply();
-    reply.refused(400, "path_not_canonical");
-    assert!(reply.informational.is_empty());
+    let port = up.address().port();
+    let forbidden = signing(&up)
+        .rename("lan")
+        .base_url(&format!("https://localhost:{port}"));
+    let forbidden = forbidden.http("allowed_private_cidrs", json!([]));
+    let sidecar = Sidecar::with(signing(&up)).and(forbidden).start();
+    let rows = [
+        ("/crm/%2e%2e/x", 400, "path_not_canonical"),
+        ("/crm/x%2Fy", 400, "path_not_canonical"),
+        ("/lan/x", 502, "address_refused"),
+    ];
+    for (target, status, code) in rows {
+        let fields = "Host: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n";
+        let reply =
+            Agent::connect(&sidecar).exchange(format!("POST {target} HTTP/1.1\r\n{fields}\r\n"));
+        reply.refused(status, code);
+        assert!(
+            reply.informational.is_empty(),
+            "no byte was asked for: {target}"
+        );
+    }
     assert_eq!(up.sockets(), 0);
 }

@@ -1,5 +1,6 @@
 //! Webhook signatures: over the bytes that reached the upstream, whatever framing they came in, and over nothing else.
 
+mod again;
 mod limits;
 
 use rustls::SupportedCipherSuite;
