@@ -2,6 +2,7 @@
 
 mod books;
 mod over_tls;
+mod prefetch;
 mod refresh;
 mod renewal;
 mod single_flight;
