@@ -21,7 +21,7 @@ use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, Up
 /// From the name's lookup to the answer's last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer, in bytes.
-const LONGEST_ANSWER: u64 = 64 * 1024;
+const LONGEST_ANSWER: usize = 64 * 1024;
 
 static AGENT: HeaderName = USER_AGENT;
 const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
@@ -84,7 +84,7 @@ impl TokenEndpoint {
         let form = form.map_err(|never| match never {});
         let answered = self
             .client
-            .ask(&self.endpoint, &head, form, LONGEST_ANSWER)
+            .ask(&self.endpoint, &head, form, LONGEST_ANSWER as u64)
             .await?;
         let (parts, body) = answered.into_parts();
         if is_encoded(&parts.headers) {
@@ -176,7 +176,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// The whole body, which its cap keeps small.
 async fn whole(mut body: UpstreamBody) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut all = Zeroizing::new(Vec::new());
+    // Never grown: what it grew out of would not be wiped.
+    let mut all = Zeroizing::new(Vec::with_capacity(LONGEST_ANSWER));
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
             all.extend_from_slice(&data);
