@@ -38,10 +38,14 @@ pub(super) async fn forward(
     } = prepared;
     let connection = &permitted.entry().connection;
     let parts = permitted.parts;
-    let minted = renewal::token(&credential, client, lane).await?;
+    let mut minted = renewal::token(&credential, client, lane).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
-        Some(key) => Box::pin(signed(body, key, client, lane)).await?,
+        Some(key) => {
+            let upload = Box::pin(signed(body, key, client, lane)).await?;
+            minted = renewal::unless_expired(minted, &credential, client, lane).await?;
+            upload
+        }
         None => body.stream(credential.grant().is_some()),
     };
     let sending = Sending {

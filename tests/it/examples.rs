@@ -49,7 +49,11 @@ fn findings(output: &Output) -> Vec<(String, String, String)> {
 /// Copies the examples to where their secret files can be written.
 fn with_secrets(folder: &Path) {
     let secrets = folder.join("secrets");
-    for file in ["warehouse/token", "warehouse/signing-key", "metrics/app-key"] {
+    for file in [
+        "warehouse/token",
+        "warehouse/signing-key",
+        "metrics/app-key",
+    ] {
         let file = secrets.join(file);
         fs::create_dir_all(file.parent().expect("a parent")).expect("a folder");
         fs::write(&file, "a-secret-of-its-own\n").expect("a secret");

@@ -70,8 +70,8 @@ impl Token {
         (!left.is_zero()).then_some(left)
     }
 
-    /// Whether those who waited for it may use it now.
-    pub(super) fn serves(&self) -> bool {
+    /// Whether those who got it may still use it.
+    pub fn serves(&self) -> bool {
         self.life.is_none() || self.left().is_some()
     }
 

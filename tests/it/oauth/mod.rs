@@ -11,6 +11,7 @@ mod flights;
 mod order;
 mod outage;
 mod sharing;
+mod signed;
 mod unauthorized;
 mod world;
 
