@@ -46,7 +46,7 @@ where
             body,
             framing: head.framing,
             data: Bytes::new(),
-            stage: Stage::Body,
+            stage: Stage::Opening,
         },
         method: head.method,
         scanned: 0,
@@ -87,6 +87,8 @@ struct Upload<B> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// The head has not left, and the body was not asked for anything.
+    Opening,
     /// The body is being asked for more.
     Body,
     /// All is in `output` and `data`.
@@ -102,6 +104,18 @@ where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
+        if self.upload.stage == Stage::Opening {
+            self.upload.stage = Stage::Body;
+            // A small body is in the agent's buffer most often, and there when it is asked for the second time: one write instead of two.
+            if self
+                .upload
+                .gather(&mut self.socket.output, cx)?
+                .is_pending()
+            {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        }
         if let Poll::Ready(Err(failure)) = self.upload.poll(&mut self.socket, cx) {
             if failure != Failure::Closed {
                 return Poll::Ready(Err(failure));
@@ -172,7 +186,7 @@ where
         loop {
             match self.stage {
                 Stage::Done | Stage::Broken => return Poll::Ready(Ok(())),
-                Stage::Body => {
+                Stage::Opening | Stage::Body => {
                     let starved = self.gather(&mut socket.output, cx)?.is_pending();
                     ready!(self.write(socket, cx))?;
                     if starved {

@@ -210,6 +210,54 @@ async fn a_slow_upstream_gets_all_of_a_large_body() {
     assert_eq!((large, last), (50_001, 30_000));
 }
 
+/// An agent's body that is there when it is asked for the second time.
+struct Late(Option<Bytes>, bool);
+
+impl http_body::Body for Late {
+    type Data = Bytes;
+    type Error = Failure;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        if !std::mem::replace(&mut self.1, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+}
+
+#[tokio::test]
+async fn a_head_and_a_small_body_go_up_in_one_write() {
+    let (socket, mut upstream) = pipe(1 << 20);
+    let head = RequestHead {
+        method: &Method::POST,
+        target: "/",
+        authority: "h",
+        fields: &[],
+        framing: Framing::Length(3),
+    };
+    let body = Some(Late(Some(Bytes::from_static(b"abc")), false));
+    let sending = exchange(socket, &head, body, Arc::<Shelf>::default());
+    let reading = async {
+        let mut first = vec![0; 4096];
+        let length = upstream.read(&mut first).await.unwrap();
+        upstream
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
+            .await
+            .unwrap();
+        String::from_utf8(first[..length].to_vec()).unwrap()
+    };
+    let (answered, first) = tokio::join!(sending, reading);
+    assert_eq!(
+        answered.map_err(|broken| broken.failure).unwrap().status(),
+        204
+    );
+    assert!(first.ends_with("\r\n\r\nabc"), "{first:?}");
+}
+
 #[tokio::test]
 async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
     // F-134
