@@ -4,6 +4,7 @@
 //! nothing is sent without it.
 
 pub mod oauth;
+pub mod reflection;
 mod unavailable;
 
 use std::collections::HashMap;
@@ -17,6 +18,7 @@ use crate::domain::{Auth, Connection};
 use crate::signing::SigningKey;
 use crate::upstream::Field;
 use oauth::{Grant, Grants, Token};
+use reflection::{Needles, Scan};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
 
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
@@ -31,6 +33,9 @@ pub struct Credentials {
 pub struct Credential {
     grant: Option<Arc<Grant>>,
     signing_key: Option<SigningKey>,
+    /// What every response is searched for; an access token has its own.
+    needles: Option<Arc<Needles>>,
+    is_searched_for: bool,
 }
 
 impl Credentials {
@@ -56,7 +61,10 @@ impl Credentials {
                 | Auth::NoAuth => None,
             };
             let secret = connection.webhook_signing_secret.as_ref();
+            let needles = reflection::of_connection(connection).map(Arc::new);
             Arc::new(Credential {
+                is_searched_for: reflection::may_search(connection, needles.as_deref()),
+                needles,
                 grant,
                 signing_key: secret.map(SigningKey::new),
             })
@@ -74,6 +82,22 @@ impl Credential {
     /// The key of the webhook signature, where bodies are signed.
     pub fn signing_key(&self) -> Option<&SigningKey> {
         self.signing_key.as_ref()
+    }
+
+    /// Whether responses are searched for a secret of the connection, and have to come uncompressed for that.
+    pub fn is_searched_for(&self) -> bool {
+        self.is_searched_for
+    }
+
+    /// A search through the response to a request that went up with these tokens. `None` where there is nothing to search for.
+    pub fn scan<'t>(&self, tokens: impl IntoIterator<Item = &'t Token>) -> Option<Scan> {
+        if !self.is_searched_for {
+            return None;
+        }
+        let of_tokens = tokens
+            .into_iter()
+            .filter_map(|token| token.needles().cloned());
+        Scan::over(self.needles.clone().into_iter().chain(of_tokens))
     }
 
     /// Appends the connection's credential to the fields of a request. `token` is there for those of tokens.

@@ -1,5 +1,6 @@
 //! An access token: wiped when dropped, never printed, never used at or past its expiry.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::policy;
 use super::response::{Granted, Life};
+use crate::credential::reflection::Needles;
 
 const SCHEME: &[u8] = b"Bearer ";
 
@@ -20,6 +22,7 @@ pub struct Token {
     life: Option<Span>,
     used: AtomicBool,
     attended: AtomicBool,
+    needles: Option<Arc<Needles>>,
 }
 
 #[derive(Clone, Copy)]
@@ -46,6 +49,7 @@ impl Token {
             life,
             used: AtomicBool::new(false),
             attended: AtomicBool::new(false),
+            needles: Needles::new([granted.access_token.as_slice()]).map(Arc::new),
         }
     }
 
@@ -57,6 +61,11 @@ impl Token {
     /// The token itself, without the word before it. As [`crate::domain::Secret::expose`]: not to be called in other rooms.
     pub fn expose(&self) -> &[u8] {
         self.header.get(SCHEME.len()..).unwrap_or_default()
+    }
+
+    /// What responses to its requests are searched for. `None`: it is too short for that.
+    pub(in crate::credential) fn needles(&self) -> Option<&Arc<Needles>> {
+        self.needles.as_ref()
     }
 
     /// How long ago it was asked for.

@@ -1,0 +1,196 @@
+//! The law of [`Scan`] against a search that anybody can read.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::forms::{self, Form};
+use super::{Needles, Reflected, SHORTEST, Scan};
+
+fn scan(secrets: &[Vec<u8>]) -> Scan {
+    let needles = secrets
+        .iter()
+        .filter_map(|secret| Needles::new([secret.as_slice()]));
+    Scan::over(needles.map(Arc::new)).unwrap()
+}
+
+/// Where each form stands in the body: begin and end.
+fn occurrences(forms: &[Form], body: &[u8]) -> Vec<(usize, usize)> {
+    let of_form = |form: &Form| {
+        let length = form.len();
+        let at = body.windows(length).enumerate();
+        let at = at.filter(|(_, part)| *part == form.as_slice());
+        at.map(|(begin, _)| (begin, begin + length))
+            .collect::<Vec<_>>()
+    };
+    forms.iter().flat_map(of_form).collect()
+}
+
+/// The longest end of the text that is a beginning of a form, and not all of it.
+fn longest_beginning(forms: &[Form], text: &[u8]) -> usize {
+    let of_form = |form: &Form| {
+        let most = text.len().min(form.len() - 1);
+        let ends = |length: &usize| text.ends_with(&form[..*length]);
+        (1..=most).rev().find(ends).unwrap_or(0)
+    };
+    forms.iter().map(of_form).max().unwrap_or(0)
+}
+
+/// For these frames: exactly what a search through the whole body finds is found, as soon as it is whole; no byte of it goes out before; what can be no beginning
+/// goes out at once; and nothing is lost.
+fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
+    let forms = forms::of_all(secrets.iter().map(Vec::as_slice));
+    let body = frames.concat();
+    let found = occurrences(&forms, &body);
+    let first_end = found.iter().map(|(_, end)| *end).min();
+    let first_begin = found.iter().map(|(begin, _)| *begin).min();
+    assert_eq!(scan(secrets).finds_in(&body), first_end.is_some());
+
+    let (mut scan, mut came, mut out) = (scan(secrets), 0, Vec::new());
+    for (number, frame) in frames.iter().enumerate() {
+        let last = told_the_last && number + 1 == frames.len();
+        came += frame.len();
+        let fed = scan.feed(Bytes::copy_from_slice(frame), last);
+        let whole = first_end.is_some_and(|end| end <= came);
+        assert_eq!(fed.is_err(), whole, "after {came} bytes");
+        let Ok(fed) = fed else {
+            return;
+        };
+        out.extend_from_slice(&fed);
+        assert!(
+            first_begin.is_none_or(|begin| out.len() <= begin),
+            "a part of a secret went out"
+        );
+        let held = if last {
+            0
+        } else {
+            longest_beginning(&forms, &body[..came])
+        };
+        assert_eq!((scan.held(), out.len()), (held, came - held));
+    }
+    out.extend_from_slice(&scan.finish());
+    assert_eq!(out, body);
+}
+
+/// Few different bytes, so that a secret overlaps with itself and with others.
+fn secret() -> impl Strategy<Value = Vec<u8>> {
+    let few = prop::collection::vec(prop::sample::select(b"ab".as_slice()), SHORTEST..40);
+    let marks = prop::collection::vec(
+        prop::sample::select(b"aZ0/+ %\"\\<\xc3\xa9".as_slice()),
+        SHORTEST..40,
+    );
+    let period = (prop::collection::vec(any::<u8>(), 1..4), SHORTEST..80);
+    let period = period.prop_map(|(part, length)| part.into_iter().cycle().take(length).collect());
+    prop_oneof![few, marks, period]
+}
+
+/// Parts of forms, whole ones now and then, and other bytes between them.
+fn body(forms: Vec<Form>) -> impl Strategy<Value = Vec<u8>> {
+    let part = (
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+    );
+    let part = part.prop_map(move |(form, begin, length)| {
+        let form = &forms[form.index(forms.len())];
+        let begin = begin.index(form.len() * 2).saturating_sub(form.len());
+        let length = length.index(form.len() * 2).min(form.len() - begin);
+        form[begin..begin + length].to_vec()
+    });
+    let other = prop::collection::vec(any::<u8>(), 0..60);
+    prop::collection::vec(prop_oneof![3 => part, 1 => other], 0..12)
+        .prop_map(|parts| parts.concat())
+}
+
+fn secrets_and_body() -> impl Strategy<Value = (Vec<Vec<u8>>, Vec<u8>)> {
+    prop::collection::vec(secret(), 1..3).prop_flat_map(|secrets| {
+        let forms = forms::of_all(secrets.iter().map(Vec::as_slice));
+        (Just(secrets), body(forms))
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_stream_is_searched_as_its_whole(
+        (secrets, body) in secrets_and_body(),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        told_the_last: bool,
+    ) {
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
+        cuts.extend([0, body.len()]);
+        cuts.sort_unstable();
+        let frames: Vec<&[u8]> = cuts.windows(2).map(|cut| &body[cut[0]..cut[1]]).collect();
+        law(&secrets, &frames, told_the_last);
+    }
+
+    #[test]
+    fn a_stream_is_searched_byte_by_byte((secrets, body) in secrets_and_body(), told_the_last: bool) {
+        let frames: Vec<&[u8]> = body.chunks(1).collect();
+        law(&secrets, &frames, told_the_last);
+    }
+}
+
+const SECRET: &[u8] = b"sk-live-4eC39HqLyjWDarjt";
+
+#[test]
+fn a_secret_is_found_wherever_it_is_cut_and_wherever_it_stands() {
+    let secrets = [SECRET.to_vec()];
+    for form in forms::of_all([SECRET]) {
+        for before in 0..70 {
+            let body = [&vec![b'.'; before], form.as_slice(), b"..."].concat();
+            law(&secrets, &[&body], true);
+            let cut = before + before % form.len();
+            law(&secrets, &[&body[..cut], &body[cut..]], false);
+        }
+        for cut in 0..=form.len() {
+            law(&secrets, &[&form[..cut], &form[cut..]], false);
+        }
+    }
+}
+
+#[test]
+fn every_beginning_is_held_back_wherever_it_stands() {
+    let needles = Arc::new(Needles::new([SECRET]).unwrap());
+    for form in forms::of_all([SECRET]) {
+        for length in 1..form.len() {
+            for before in 0..20 {
+                let mut scan = Scan::over([Arc::clone(&needles)]).unwrap();
+                let frame = [&vec![b'.'; before], &form[..length]].concat();
+                let out = scan.feed(frame.into(), false).unwrap();
+                assert_eq!((out.len(), scan.held()), (before, length));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_holds_nothing_back_is_not_copied() {
+    let mut scan = scan(&[SECRET.to_vec()]);
+    let frame = Bytes::from(vec![b'.'; 1000]);
+    let out = scan.feed(frame.clone(), false).unwrap();
+    assert_eq!(out.as_ptr(), frame.as_ptr());
+}
+
+#[test]
+fn many_secrets_are_searched_for_at_once() {
+    let other = b"another-secret-of-the-connection".to_vec();
+    for body in [SECRET, &other] {
+        let mut scan = scan(&[SECRET.to_vec(), other.clone(), b"short".to_vec()]);
+        assert_eq!(
+            scan.feed(Bytes::copy_from_slice(&body[..9]), false)
+                .unwrap(),
+            ""
+        );
+        assert_eq!(
+            scan.feed(Bytes::copy_from_slice(&body[9..]), false),
+            Err(Reflected)
+        );
+    }
+}
+
+#[test]
+fn there_is_nothing_to_search_for_in_short_secrets() {
+    assert!(Needles::new([b"fifteen-bytes-1".as_slice(), b"short"]).is_none());
+    assert!(Scan::over(None).is_none());
+}
