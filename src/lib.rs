@@ -23,7 +23,7 @@
 //! | S1 | A request that no pattern admits dials nothing. | `proxy::authorize::Permitted` has one constructor; `tests/it/refusals.rs` |
 //! | S2 | The bytes that were matched are the bytes that are sent. | `route::CanonicalPath` borrows them; `tests/it/paths.rs`, `tests/it/route_laws.rs` |
 //! | S3 | A credential goes to the connection's own authority and nowhere else. | `upstream::Client::exchange` asserts it; `domain::url` tests; `tests/it/paths.rs` |
-//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`, `credential::reflection`; `tests/it/headers.rs`, `tests/it/reflection.rs` |
+//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`, `credential::reflection`; `tests/it/headers.rs`, `tests/it/reflection` |
 //! | S5 | Only addresses that were judged are dialled; metadata addresses never are. | `upstream::address_guard`; `upstream::tests`; `domain::address` tests |
 //! | S6 | A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is exposed in two rooms. | `domain::Secret`; `tests/architecture.rs` |
 //! | S7 | No response is longer than its cap, and none that was cut looks whole. | `upstream::UpstreamBody`; `tests/it/responses.rs` |

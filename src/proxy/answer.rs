@@ -8,10 +8,11 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::code::Code;
+use super::guarded::Guarded;
 use super::refusal::Refusal;
 use super::tally::Exchange;
 use crate::server::{Overdue, Watch};
-use crate::upstream::{Failure, Slot, UpstreamBody};
+use crate::upstream::{Failure, Slot};
 
 /// The body of an answer. Dropping it ends the exchange.
 pub struct Answer {
@@ -25,7 +26,7 @@ enum Kind {
 }
 
 struct Forwarded {
-    body: UpstreamBody,
+    body: Guarded,
     exchange: Exchange,
     /// Why the body broke off, until hyper is told.
     broken: Option<Failure>,
@@ -44,7 +45,7 @@ impl Answer {
 
     /// The upstream's answer; its slot is free again when the body is through.
     pub(super) fn forwarded(
-        body: UpstreamBody,
+        body: Guarded,
         exchange: Exchange,
         slot: Slot,
         watch: Arc<Watch>,

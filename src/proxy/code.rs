@@ -105,6 +105,8 @@ codes! {
     AddressRefused: "address_refused", BAD_GATEWAY, Upstream, false, "The upstream's address is forbidden";
     /// The response is over the connection's cap.
     ResponseTooLarge: "response_too_large", BAD_GATEWAY, Upstream, false, "The response is too large";
+    /// The response holds the secret that the request was sent with.
+    CredentialReflected: "credential_reflected", BAD_GATEWAY, Upstream, false, "The response holds the connection's credential";
     /// A bug of ours.
     InternalError: "internal_error", INTERNAL_SERVER_ERROR, Proxy, true, "egressd failed";
     /// Too many requests at once.
@@ -137,7 +139,7 @@ impl Code {
             | Self::HttpVersionRefused => "http_request_error",
             Self::CredentialUnavailable => "proxy_configuration_error",
             Self::UpstreamUnreachable => "destination_unavailable",
-            Self::UpstreamProtocolError => "http_protocol_error",
+            Self::UpstreamProtocolError | Self::CredentialReflected => "http_protocol_error",
             Self::AddressRefused => "destination_ip_prohibited",
             Self::ResponseTooLarge => "http_response_body_size",
             Self::InternalError => "proxy_internal_error",

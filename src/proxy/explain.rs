@@ -2,13 +2,14 @@
 //!
 //! Runs the code that serves requests; resolves nothing, sends nothing, and shows names of headers, never values.
 
-use http::header::HOST;
+use http::header::{ACCEPT_ENCODING, HOST};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Uri};
 
 use super::identify::not_canonical;
 use super::refusal::Refusal;
 use super::{authorize, forward, identify, request_fields};
+use crate::credential::reflection;
 use crate::route::CanonicalPath;
 use crate::signing::X_WEBHOOK_SIGNATURE;
 use crate::snapshot::Snapshot;
@@ -74,7 +75,11 @@ fn explain_parts(
     let connection = &entry.connection;
     let target = forward::target(connection, permitted.path(), parts.uri.query())?;
     let ours = [HOST, super::refusal::X_REQUEST_ID];
-    let names = ours.iter().chain(connection.injected_names());
+    let searched = reflection::searches(connection);
+    let coding = searched.then_some(&ACCEPT_ENCODING);
+    let injected = connection.injected_names();
+    let injected = injected.filter(|name| !searched || **name != ACCEPT_ENCODING);
+    let names = ours.iter().chain(coding).chain(injected);
     let names = names.map(ToString::to_string);
     // Any method may have a body (RFC 9110 §9.3).
     let signature = connection
@@ -87,7 +92,7 @@ fn explain_parts(
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
         upstream_url: format!("https://{}{target}", connection.base_url.authority()),
         added: names.chain(signature).collect(),
-        dropped: request_fields::dropped_names(connection),
+        dropped: request_fields::dropped_names(connection, searched),
     })))
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
 
 use super::code::Code;
+use super::guarded::Guarded;
 use super::location::Asked;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
@@ -21,6 +22,7 @@ use crate::upstream::{Client, Field, Lane, RequestHead, Slot, UpstreamBody};
 
 static REQUEST_ID: HeaderName = X_REQUEST_ID;
 static AGENT: HeaderName = USER_AGENT;
+static CODING: HeaderName = ACCEPT_ENCODING;
 const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
 /// Sends a prepared request and returns the response's head, scrubbed, with its body.
@@ -29,7 +31,7 @@ pub(super) async fn forward(
     client: &Client,
     lane: &Arc<Lane>,
     request_id: &RequestId,
-) -> Result<(Response<UpstreamBody>, Slot), Refusal> {
+) -> Result<(Response<Guarded>, Slot), Refusal> {
     let Prepared {
         permitted,
         body,
@@ -61,8 +63,9 @@ pub(super) async fn forward(
     let mut response = sending.send(token, &mut upload).await?;
     let status = response.status();
     let replayable = || upload.rewind();
-    if let Some(token) = renewal::after(status, &credential, minted.as_ref(), replayable).await {
-        response = Box::pin(sending.send(Some(&token), &mut upload)).await?;
+    let renewed = renewal::after(status, &credential, minted.as_ref(), replayable).await;
+    if let Some(token) = &renewed {
+        response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
     let asked = Asked {
         connection,
@@ -70,7 +73,11 @@ pub(super) async fn forward(
         path: permitted.path(),
         client,
     };
-    clean(&mut response, &asked, request_id);
+    clean(&mut response, &asked);
+    let scan = credential.scan(token.into_iter().chain(renewed.as_deref()));
+    let mut response = Guarded::begin(response, scan).await?;
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, request_id.to_value());
     Ok((response, slot))
 }
 
@@ -107,13 +114,17 @@ impl Sending<'_> {
         let signature = upload.signature();
         let mut fields = Vec::with_capacity(self.parts.headers.len() + 8);
         let headers = &self.parts.headers;
-        let has_user_agent = request_fields::pass(headers, self.connection, &mut fields);
+        let searched = self.credential.is_searched_for();
+        let has_user_agent = request_fields::pass(headers, self.connection, searched, &mut fields);
         add_ours(
             self.connection,
             self.request_id,
             has_user_agent,
             &mut fields,
         );
+        if searched {
+            ask_for_identity(self.connection, &mut fields);
+        }
         self.credential
             .inject(self.connection, token, &mut fields)?;
         fields.extend(signature.as_ref().map(signature_field));
@@ -131,7 +142,7 @@ impl Sending<'_> {
 }
 
 /// Takes out of a response's head what is not for agents.
-fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>, request_id: &RequestId) {
+fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
     let status = response.status();
     let headers = response.headers_mut();
     let content_length = headers.get(CONTENT_LENGTH).cloned();
@@ -142,7 +153,22 @@ fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>, request_id: &
     if let Some(length) = content_length.filter(|_| keeps_length) {
         headers.insert(CONTENT_LENGTH, length);
     }
-    headers.insert(X_REQUEST_ID, request_id.to_value());
+}
+
+/// What is compressed cannot be searched: nobody else has a say in this field, the connection's own `headers` included.
+fn ask_for_identity(connection: &Connection, fields: &mut Vec<Field<'_>>) {
+    if connection
+        .headers
+        .iter()
+        .any(|header| header.name == CODING)
+    {
+        fields.retain(|field| *field.name != CODING);
+    }
+    fields.push(Field {
+        name: &CODING,
+        value: b"identity",
+        sensitive: false,
+    });
 }
 
 fn add_ours<'a>(

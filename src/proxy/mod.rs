@@ -14,6 +14,7 @@ pub mod explain;
 
 mod forward;
 mod glance;
+mod guarded;
 mod identify;
 mod location;
 mod prepare;
@@ -40,6 +41,7 @@ use hyper::body::Incoming;
 pub use answer::Answer;
 use body_budget::BodyBudget;
 use code::Code;
+use guarded::Guarded;
 use prepare::Terms;
 use refusal::{Refusal, X_REQUEST_ID};
 use request_id::RequestIds;
@@ -50,7 +52,7 @@ use crate::server::{Overdue, Serve, Watch};
 use crate::snapshot::{Entry, Published};
 use crate::telemetry::AccessLog;
 use crate::upstream::failure::AgentFault;
-use crate::upstream::{Client, Failure, UpstreamBody};
+use crate::upstream::{Client, Failure};
 
 /// What all workers share.
 pub struct Shared {
@@ -152,10 +154,14 @@ impl Proxy {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every request is the large one"
+)]
 enum Passed {
     /// An answer of our own that is no refusal.
     Own(Response<Bytes>),
-    Forwarded(Response<UpstreamBody>, crate::upstream::Slot),
+    Forwarded(Response<Guarded>, crate::upstream::Slot),
 }
 
 impl Serve for Proxy {

@@ -164,6 +164,7 @@ impl From<Failure> for Refusal {
             Failure::Tls(_) => (Code::UpstreamUnreachable, Some("tls")),
             Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
             Failure::TooLarge => (Code::ResponseTooLarge, None),
+            Failure::Reflected => (Code::CredentialReflected, None),
             Failure::Misdirected => (Code::InternalError, None),
             Failure::DeadlinePassed => (Code::UpstreamTimeout, None),
             Failure::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),

@@ -3,7 +3,7 @@
 //! An agent can never override, duplicate or observe a field that egressd sets: every such name is dropped first, in any spelling
 //! that some upstream might read as the same name (`_` for `-`), and the `Connection` header can only nominate the agent's own.
 
-use http::header::CONNECTION;
+use http::header::{ACCEPT_ENCODING, CONNECTION};
 use http::{HeaderMap, HeaderName};
 
 use crate::domain::Connection;
@@ -43,28 +43,32 @@ fn is_dropped_by_name(name: &str, allow_cookies: bool) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// The names that are dropped on this connection, for people.
-pub(super) fn dropped_names(connection: &Connection) -> Vec<String> {
+/// The names that are dropped on this connection, for people. `searched`: as for [`pass`].
+pub(super) fn dropped_names(connection: &Connection, searched: bool) -> Vec<String> {
     let cookie = (!connection.allow_cookies).then(|| "cookie".to_owned());
     let fixed = DROPPED.iter().map(|name| (*name).to_owned());
     let prefixes = DROPPED_PREFIXES.iter().map(|prefix| format!("{prefix}*"));
     let own = connection.injected_names().map(ToString::to_string);
-    let mut names: Vec<_> = fixed.chain(cookie).chain(prefixes).chain(own).collect();
+    let coding = searched.then(|| ACCEPT_ENCODING.to_string());
+    let all = fixed.chain(cookie).chain(coding).chain(prefixes).chain(own);
+    let mut names: Vec<_> = all.collect();
     names.sort();
     names.dedup();
     names
 }
 
-/// Appends the agent's fields that may pass, unchanged and in order. Returns whether the agent sent a `User-Agent`.
+/// Appends the agent's fields that may pass, unchanged and in order. Returns whether the agent sent a `User-Agent`. `searched`: the response is searched,
+/// and how it is encoded is not the agent's to say.
 pub(super) fn pass<'r>(
     headers: &'r HeaderMap,
     connection: &Connection,
+    searched: bool,
     fields: &mut Vec<Field<'r>>,
 ) -> bool {
     let nominated = Nominated::by(headers);
     let mut has_user_agent = false;
     for (name, value) in headers {
-        if is_dropped(name, connection) || nominated.contains(name) {
+        if is_dropped(name, connection, searched) || nominated.contains(name) {
             continue;
         }
         has_user_agent |= name == http::header::USER_AGENT;
@@ -78,13 +82,14 @@ pub(super) fn pass<'r>(
 }
 
 /// Whether an agent's field of this name is dropped on this connection, whatever else the request says.
-fn is_dropped(name: &HeaderName, connection: &Connection) -> bool {
+fn is_dropped(name: &HeaderName, connection: &Connection, searched: bool) -> bool {
     let name = name.as_str();
     // A configured name may hold underscores of its own.
     if is_dropped_by_name(name, connection.allow_cookies)
         || connection
             .injected_names()
             .any(|set| is_alike(set.as_str(), name))
+        || (searched && is_alike(ACCEPT_ENCODING.as_str(), name))
     {
         return true;
     }

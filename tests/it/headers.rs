@@ -105,7 +105,8 @@ fn basic_auth_and_no_auth() {
     let basic = connection("basic")
         .allow("/")
         .upstream(&up)
-        .auth("basic_auth", basic);
+        .auth("basic_auth", basic)
+        .http("reflection_guard", json!(false));
     let none = connection("none").allow("/").upstream(&up);
     let world = (up, Sidecar::with(basic).and(none).start());
     let evil = b"Authorization: Bearer evil\r\n";

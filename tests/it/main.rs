@@ -16,6 +16,7 @@ mod oauth;
 mod panics;
 mod paths;
 mod probe;
+mod reflection;
 mod refusals;
 mod responses;
 mod route_conflicts;

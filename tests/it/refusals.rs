@@ -38,6 +38,7 @@ fn world() -> World {
         .top("tool_configurations", tools);
     let hostile_one = |id: &str| connection(id).allow("/").upstream(&hostile);
     let bad = hostile_one("bad").http("max_response_size_bytes", json!(1000));
+    let leaky = hostile_one("leaky").bearer(REFLECTED);
     let slow = hostile_one("slow").http("timeout_seconds", json!(1));
     let busy = hostile_one("busy").http("max_concurrent_requests", json!(1));
     let port = up.address().port();
@@ -48,6 +49,7 @@ fn world() -> World {
     let sidecar = Sidecar::with(crm)
         .and(off)
         .and(bad)
+        .and(leaky)
         .and(slow)
         .and(busy)
         .and(inside)
@@ -82,6 +84,9 @@ fn hostile(held: &Gate) -> Upstream {
             "/large" => {
                 wire.send("HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n");
             }
+            "/reflection" => {
+                wire.send(format!("HTTP/1.1 200 OK\r\nX-Echo: {REFLECTED}\r\n\r\n"));
+            }
             "/hold" => {
                 held.wait();
                 wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
@@ -92,6 +97,9 @@ fn hostile(held: &Gate) -> Upstream {
         }
     })
 }
+
+/// A credential that the hostile upstream sends back.
+const REFLECTED: &str = "reflected-0123456789";
 
 /// A base URL where nobody listens.
 fn closed_port() -> String {
@@ -186,6 +194,7 @@ const ROWS: &[Row] = &[
     upstream(502, "upstream_protocol_error", "http_protocol_error", Get("/bad/garbage")).of("bad"),
     upstream(502, "address_refused", "destination_ip_prohibited", Get("/inside/x")).of("inside").final_(),
     upstream(502, "response_too_large", "http_response_body_size", Get("/bad/large")).of("bad").final_(),
+    upstream(502, "credential_reflected", "http_protocol_error", Get("/leaky/reflection")).of("leaky").final_(),
     upstream(504, "upstream_timeout", "connection_read_timeout", Get("/slow/x")).of("slow"),
     Row { blame: "proxy", ..upstream(503, "draining", "proxy_internal_response", Story(drain)) },
     Row { blame: "proxy", ..upstream(503, "overloaded", "connection_limit_reached", Story(overload)).of("busy") },

@@ -23,7 +23,8 @@ pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
         | Failure::TooLarge
         | Failure::DeadlinePassed
         | Failure::Agent(_)
-        | Failure::Misdirected => return None,
+        | Failure::Misdirected
+        | Failure::Reflected => return None,
     })
 }
 

@@ -14,6 +14,18 @@ connection_details:
     bearer_token: {token: {env: TOKEN}}
 "#;
 
+/// As the other, but its responses are searched for no secret.
+const UNSEARCHED: &str = r#"
+name: connections/unsearched
+connection_details:
+  http:
+    base_url: https://api.example.com
+    allowed_routes: ["GET /"]
+    headers: {Accept-Encoding: gzip}
+    reflection_guard: false
+    bearer_token: {token: {env: TOKEN}}
+"#;
+
 /// Method and target, how it ends, and what is said.
 const ROWS: &[(&str, Exit, &str)] = &[
     (
@@ -30,6 +42,22 @@ const ROWS: &[(&str, Exit, &str)] = &[
         "GET http://127.0.0.1:8080/crm/users/1",
         Exit::Good,
         "x-tenant, authorization",
+    ),
+    // F-108
+    (
+        "GET /crm/users/2",
+        Exit::Good,
+        "host, x-request-id, accept-encoding, x-tenant",
+    ),
+    (
+        "GET /crm/users/3",
+        Exit::Good,
+        "accept-encoding, authorization, baggage",
+    ),
+    (
+        "GET /unsearched/",
+        Exit::Good,
+        "host, x-request-id, accept-encoding, authorization",
     ),
     ("GET /", Exit::Good, "list of connections"),
     (
@@ -69,9 +97,10 @@ const ROWS: &[(&str, Exit, &str)] = &[
 #[test]
 fn explain_says_what_the_proxy_would_say() {
     let world = World::new()
-        .file("egressd.yaml", "connections: [crm.yaml]")
+        .file("egressd.yaml", "connections: [crm.yaml, unsearched.yaml]")
         .file("crm.yaml", DEFINITION)
-        .variable("TOKEN", "token-canary");
+        .file("unsearched.yaml", UNSEARCHED)
+        .variable("TOKEN", "token-canary-0123456789");
     let config = world.path("egressd.yaml");
     let config = config.to_str().unwrap();
     let long = format!("/crm/users/{}", "a".repeat(9000));

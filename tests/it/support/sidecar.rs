@@ -77,6 +77,11 @@ impl Plan {
 
     /// Writes the files and starts.
     pub(crate) fn start(self) -> Sidecar {
+        self.start_logging(AccessLog::off())
+    }
+
+    /// As [`Plan::start`], with an access log.
+    pub(crate) fn start_logging(self, log: AccessLog) -> Sidecar {
         watch_for_panics();
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
@@ -87,11 +92,12 @@ impl Plan {
         }
         fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
         fs::write(at("egressd.yaml"), self.settings.to_string()).unwrap();
-        let app = start(&LoadOptions {
+        let options = LoadOptions {
             config: Some(at("egressd.yaml")),
             overrides: SettingsOverrides::default(),
             environment: Environment::default(),
-        });
+        };
+        let app = start(&options, log);
         Sidecar {
             addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
             app: Some(app),
@@ -101,12 +107,12 @@ impl Plan {
 }
 
 /// The door into the product.
-fn start(options: &LoadOptions) -> App {
+fn start(options: &LoadOptions, log: AccessLog) -> App {
     let loaded = match load(options) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
     };
-    match App::start(loaded, AccessLog::off()) {
+    match App::start(loaded, log) {
         Ok(app) => app,
         Err(error) => panic!("{error}"),
     }

@@ -1,0 +1,187 @@
+//! Bodies that come in pieces, and late.
+
+use std::io::{BufRead as _, BufReader};
+
+use egressd::telemetry::AccessLog;
+use egressd::telemetry::access_log::{Format, Which};
+use serde_json::Value;
+
+use super::{CHUNKED, SECRET, crm, passes, refused};
+use crate::support::certs::Alpn;
+use crate::support::h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, STATUS_200, frame};
+use crate::support::h2_echo::H2Echo;
+use crate::support::message::Framing;
+use crate::support::reply::Ending;
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+
+#[test]
+fn over_two_frames_after_the_head_went_out() {
+    // F-132
+    let gates: Vec<Gate> = (0..SECRET.len()).map(|_| Gate::new()).collect();
+    let opens = gates.clone();
+    let up = Upstream::script(move |wire| {
+        let target = wire.request().expect("a request").target;
+        let cut: usize = target.trim_start_matches('/').parse().unwrap();
+        let (one, two) = SECRET.split_at(cut);
+        wire.send(format!("{CHUNKED}{:x}\r\n....{one}\r\n", cut + 4));
+        gates[cut].wait();
+        wire.send(format!("{:x}\r\n{two}....\r\n", two.len() + 4));
+        wire.wait_end();
+    });
+    let sidecar = Sidecar::with(crm(&up)).start();
+    for (cut, open) in opens.iter().enumerate() {
+        let mut agent = Agent::connect(&sidecar);
+        agent.send(format!(
+            "GET /crm/{cut} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        ));
+        assert_eq!(agent.open_reply().status, 200);
+        assert_eq!(
+            agent.chunk().as_deref(),
+            Some(b"....".as_slice()),
+            "cut at {cut}"
+        );
+        open.open();
+        assert_eq!(
+            agent.chunk(),
+            None,
+            "cut at {cut}: broken off, without another byte"
+        );
+        up.wait_closed(cut + 1);
+    }
+}
+
+#[test]
+fn an_exchange_that_was_broken_off_is_written_down_as_that() {
+    let (lines, out) = std::io::pipe().unwrap();
+    let log = AccessLog::start(Which::All, Format::Json, out).unwrap();
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let up = Upstream::script(move |wire| {
+        wire.request();
+        wire.send(format!(
+            "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n....",
+            SECRET.len() + 4
+        ));
+        waits.wait();
+        wire.send(SECRET);
+    });
+    let sidecar = Sidecar::with(crm(&up)).start_logging(log);
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    agent.wait_for("\r\n\r\n....");
+    gate.open();
+    let reply = agent.reply();
+    assert_eq!(
+        (reply.ending, reply.text().as_str()),
+        (Ending::Aborted, "....")
+    );
+    let line = BufReader::new(lines).lines().next().unwrap().unwrap();
+    assert!(!line.contains(SECRET), "{line}");
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(line["code"], "credential_reflected", "{line}");
+    assert_eq!(line["outcome"], "upstream_failed", "{line}");
+}
+
+#[test]
+fn byte_by_byte() {
+    // F-132
+    for before in ["", "...."] {
+        let up = Upstream::script(move |wire| {
+            wire.request();
+            wire.send(CHUNKED);
+            for byte in [before, SECRET, "and more"].concat().bytes() {
+                wire.send([b"1\r\n", &[byte][..], b"\r\n"].concat());
+            }
+            wire.send("0\r\n\r\n");
+        });
+        let sidecar = Sidecar::with(crm(&up)).start();
+        let reply = Agent::connect(&sidecar).get("/crm/x");
+        if reply.status == 200 {
+            assert_eq!(reply.ending, Ending::Aborted, "{reply:?}");
+            assert!(before.contains(&reply.text()), "{reply:?}");
+        } else {
+            refused(&reply, before);
+        }
+    }
+}
+
+#[test]
+fn over_http2() {
+    // F-132
+    let up = H2Echo::start();
+    let echo = connection("crm").allow("/").bearer(SECRET);
+    let echo = echo.base_url(&format!("https://{}", up.address));
+    let sidecar = Sidecar::with(echo).start();
+    refused(&Agent::connect(&sidecar).get("/crm/x"), "an echo");
+
+    let up = Upstream::script_offering(Alpn::H2, |wire| {
+        if h2::open(wire) {
+            while let Some(stream) = h2::request(wire) {
+                let (one, two) = SECRET.as_bytes().split_at(10);
+                wire.send(frame(HEADERS, END_HEADERS, stream, STATUS_200));
+                wire.send(frame(DATA, 0, stream, one));
+                wire.send(frame(DATA, END_STREAM, stream, two));
+            }
+        }
+    });
+    let sidecar = Sidecar::with(crm(&up)).start();
+    refused(&Agent::connect(&sidecar).get("/crm/x"), "two DATA frames");
+}
+
+#[test]
+fn a_clean_body_passes_as_it_is() {
+    // Near-matches all over, the last one at its end.
+    let near = |n: usize| format!("{n} {}\n", SECRET.split_at(n % SECRET.len()).0);
+    let mut body: String = (0..).map(near).take(600_000).collect();
+    body.truncate(10_485_760 - 5);
+    body.push_str(SECRET.split_at(5).0);
+    let up = Upstream::body(&body);
+    let reply = passes(crm(&up), "/crm/x");
+    assert_eq!(reply.framing, Framing::Length(10_485_760));
+    assert!(reply.body == body.as_bytes(), "it was changed on its way");
+
+    let up = Upstream::last_words(format!("{CHUNKED}5\r\nhi sk\r\n0\r\n\r\n"));
+    assert_eq!(passes(crm(&up), "/crm/x").text(), "hi sk");
+}
+
+#[test]
+fn a_head_does_not_wait_for_a_late_body() {
+    for kind in ["text/plain", "text/event-stream"] {
+        let gate = Gate::new();
+        let waits = gate.clone();
+        let up = Upstream::script(move |wire| {
+            wire.request();
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 8\r\n\r\n"
+            ));
+            waits.wait();
+            wire.send("data: 1\n");
+        });
+        let sidecar = Sidecar::with(crm(&up)).start();
+        let mut agent = Agent::connect(&sidecar);
+        agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        agent.wait_for("\r\n\r\n");
+        gate.open();
+        assert_eq!(agent.reply().expect(200).text(), "data: 1\n");
+    }
+}
+
+#[test]
+fn events_pass_at_once() {
+    let gate = Gate::new();
+    let up = Upstream::sse(&gate);
+    let sidecar = Sidecar::with(crm(&up)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(agent.open_reply().status, 200);
+    assert_eq!(
+        agent.chunk().as_deref(),
+        Some(b"data: first\n\n".as_slice())
+    );
+    gate.open();
+    assert_eq!(
+        agent.chunk().as_deref(),
+        Some(b"data: second\n\n".as_slice())
+    );
+    assert_eq!(agent.chunk().as_deref(), Some(b"".as_slice()));
+}
