@@ -51,6 +51,11 @@ WORKLOADS = [
     Workload("idle", "idle"),
     Workload("spawn", "spawn"),
 ]
+# What the reflection guard costs: the ratio is taken against egressd without it.
+GUARD_WORKLOADS = [
+    Workload("guard-1k-32", "wrk", bars={"cpu_us": 1.05}),
+    Workload("guard-1m-8", "wrk", path=PREFIX + "/items/1m", sockets=8, bars={"cpu_us": 1.10}),
+]
 # metric → (what is printed, is more better, decimals)
 METRICS = {
     "cpu_us": ("CPU µs/request", False, 1),
@@ -61,6 +66,15 @@ METRICS = {
     "socket_kib": ("KiB/idle socket", False, 2),
     "first_byte_ms": ("ms to the first byte", False, 1),
 }
+
+
+@dataclass
+class Table:
+    """What is printed together: each workload on each target, with ratios against the better of `peers`."""
+
+    workloads: list
+    targets: list
+    peers: list
 
 
 class Bench:
@@ -154,8 +168,9 @@ class Bench:
         return {"idle_mib": rest / 1024, "held_mib": full / 1024, "socket_kib": (full - rest) / len(held)}
 
 
-def run_rounds(bench, workloads, targets, rounds):
+def run_rounds(bench, table, rounds):
     """results[workload][target] = one dict a round; the order of targets turns with the round."""
+    workloads, targets = table.workloads, table.targets
     results = {w.name: {t: [] for t in targets} for w in workloads}
     for number in range(rounds):
         for workload in workloads:
@@ -168,8 +183,9 @@ def run_rounds(bench, workloads, targets, rounds):
     return results
 
 
-def summarise(results, workloads, targets):
+def summarise(results, table):
     """Rows of medians: workload, metric, value a target, ratio a target to the best peer, bar."""
+    workloads, targets, peers = table.workloads, table.targets, table.peers
     rows = []
     for workload in workloads:
         rounds = results[workload.name]
@@ -177,7 +193,6 @@ def summarise(results, workloads, targets):
             if not all(rounds[t] and metric in rounds[t][0] for t in targets):
                 continue
             best = max if more_is_better else min
-            peers = [p for p in PEERS if p in targets]
             of_round = list(zip(*([r[metric] for r in rounds[t]] for t in targets)))
             ratios = {}
             for position, target in enumerate(targets if peers else []):
@@ -190,10 +205,12 @@ def summarise(results, workloads, targets):
     return rows
 
 
-def print_table(rows, targets):
+def print_table(rows, table):
     """Markdown, so that it can be pasted into benches/README.md as it stands."""
-    own = [t for t in targets if t not in PEERS]
-    print("| workload | | " + " | ".join(targets) + "".join(f" | {t} / best peer" for t in own) + " | bar |")
+    targets = table.targets
+    own = [t for t in targets if t not in table.peers]
+    best = table.peers[0] if len(table.peers) == 1 else "best peer"
+    print("| workload | | " + " | ".join(targets) + "".join(f" | {t} / {best}" for t in own) + " | bar |")
     print("|---|---|" + "---:|" * (len(targets) + len(own) + 1))
     for row in rows:
         name, more_is_better, decimals = METRICS[row["metric"]]
@@ -232,6 +249,8 @@ def arguments():
     parser.add_argument("mode", nargs="?", choices=["rounds", "callgrind"], default="rounds",
                         help="rounds (default), or callgrind: user-space instructions of a 1 KiB request")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s runs")
+    parser.add_argument("--guard", action="store_true",
+                        help="what the reflection guard costs: egressd with it beside egressd without it")
     parser.add_argument("--smoke", action="store_true", help="everything once, as short as can be; figures mean nothing")
     parser.add_argument("--rounds", type=int, help="how many rounds (default 7)")
     parser.add_argument("--only", default=",".join(names), help=f"workloads, of {','.join(names)}")
@@ -241,12 +260,22 @@ def arguments():
     options.seconds, options.warm_up = (1, 0) if options.smoke else (1, 1) if options.quick else (2, 1)
     options.rounds = options.rounds or (1 if options.smoke else 2 if options.quick else 7)
     options.settle, options.idle_sockets = (0.2, 100) if options.smoke else (2.5, 1000)
-    options.targets = options.targets.split(",")
+    options.targets = ["egressd-unguarded", "egressd"] if options.guard else options.targets.split(",")
     options.only = options.only.split(",")
     unknown = set(options.only) - set(names) | set(options.targets) - set(TARGETS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     return options
+
+
+def tables(options):
+    """What is run: the table that was asked for; all of them, where it is only whether they work."""
+    guard = Table(GUARD_WORKLOADS, ["egressd-unguarded", "egressd"], ["egressd-unguarded"])
+    if options.guard:
+        return [guard]
+    peers = [p for p in PEERS if p in options.targets]
+    chosen = Table([w for w in WORKLOADS if w.name in options.only], options.targets, peers)
+    return [chosen, guard] if options.smoke and "egressd" in options.targets else [chosen]
 
 
 def main():
@@ -260,14 +289,15 @@ def main():
         for target in options.targets:
             bench.verify(target)
         if options.mode == "callgrind":
-            rounds = None
+            rounds = {}
             rows = instructions.count(bench, options.targets, PREFIX + "/items/1k", options.smoke)
             instructions.print_table(rows)
         else:
-            chosen = [w for w in WORKLOADS if w.name in options.only]
-            rounds = run_rounds(bench, chosen, options.targets, options.rounds)
-            rows = summarise(rounds, chosen, options.targets)
-            print_table(rows, options.targets)
+            rounds, rows = {}, []
+            for table in tables(options):
+                rounds |= (got := run_rounds(bench, table, options.rounds))
+                rows += (of_table := summarise(got, table))
+                print_table(of_table, table)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as out:
             json.dump({"machine": about, "options": vars(options), "rows": rows, "rounds": rounds}, out, indent=1)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "peers"))
 from loopback import REPOSITORY, egressd_binary, nginx_argv  # noqa: E402
 
 SECRET = "side-by-side-secret-0123456789abcdef"
-SIZES = {"1k": 1024, "64k": 64 * 1024, "8m": 8 * 1024 * 1024}
+SIZES = {"1k": 1024, "64k": 64 * 1024, "1m": 1024 * 1024, "8m": 8 * 1024 * 1024}
 
 
 @dataclass
@@ -102,7 +102,7 @@ backend api
     return ["haproxy", "-db", "-f", path]
 
 
-def egressd(job, access="refused", patterns=2):
+def egressd(job, access="refused", patterns=2, guard=True):
     """The release build with every safety feature on. Patterns beyond the two that are asked for stand beside them in the table."""
     routes = ["GET /v1/items/{id}", "POST /v1/sink"]
     routes += [f"GET /v1/things{n}/{{id}}/parts" for n in range(patterns - len(routes))]
@@ -116,6 +116,7 @@ connection_details:
     max_response_size_bytes: 10485760
     timeout_seconds: 30
     allowed_private_cidrs: [127.0.0.0/8]
+    reflection_guard: {str(guard).lower()}
 """)
     settings = job.world.file(f"{home}/egressd.yaml", f"""
 proxy: {{listen: ["127.0.0.1:{job.port}"], workers: {job.workers}}}
@@ -130,6 +131,11 @@ log: {{format: json, level: info, access: {access}}}
 def egressd_log_all(job):
     """egressd writing an access line for every exchange."""
     return egressd(job, access="all")
+
+
+def egressd_unguarded(job):
+    """egressd that does not search responses for the credential, for comparison with the one that does."""
+    return egressd(job, guard=False)
 
 
 def egressd_10_patterns(job):
@@ -147,6 +153,7 @@ TARGETS = {
     "haproxy": haproxy,
     "egressd": egressd,
     "egressd-log-all": egressd_log_all,
+    "egressd-unguarded": egressd_unguarded,
     "egressd-10": egressd_10_patterns,
     "egressd-10k": egressd_10k_patterns,
 }
