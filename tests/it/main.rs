@@ -3,6 +3,7 @@
 //! `cfg(test)` is always on here; it tells clippy that all of this is test code.
 #![cfg(test)]
 
+mod canary;
 mod config;
 mod demo;
 mod examples;

@@ -1,0 +1,202 @@
+//! A secret is planted in every place that takes one; then all that egressd says and answers is searched for them.
+
+mod encodings;
+mod world;
+
+use encodings::{assert_clean, shapes};
+use world::{CANARIES, World};
+
+use crate::support::Agent;
+use crate::support::message::text;
+
+const IDS: [&str; 5] = ["bearer", "basic", "static", "oauth", "broken"];
+
+/// What is asked of the proxy: good, refused in every way that names something, malformed.
+const ASKED: &[&str] = &[
+    "GET /{id}/none/body HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST /{id}/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+    "POST /{id}/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    "GET /{id}/not/a/route HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "DELETE /{id}/echo HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /{id}/../x HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /{id} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "POST /{id}/echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n",
+    "GET /{id}/none/body HTTP/1.1\r\nHost: attacker.example\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/markdown\r\n\r\n",
+    "GET http://{id}/ HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    "GET /{id}/none/body HTTP/1.1\r\n\r\n",
+    "not HTTP at all\r\n\r\n",
+];
+
+const OPERATORS: [&str; 8] = [
+    "/",
+    "/livez",
+    "/readyz",
+    "/readyz?verbose",
+    "/metrics",
+    "/v1/connections",
+    "/v1/connections/bearer",
+    "/openapi.json",
+];
+
+#[test]
+fn nothing_that_serves_says_a_secret() {
+    let world = World::new();
+    for format in ["json", "text"] {
+        let serving = world.serve(format);
+        for id in IDS {
+            for asked in ASKED {
+                let asked = asked.replace("{id}", id);
+                let answered = ask(serving.proxy, &asked);
+                assert_clean(CANARIES, &format!("the answer to {asked:?}"), &answered);
+            }
+        }
+        for path in OPERATORS {
+            let asked = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+            let answered = ask(serving.management, &asked);
+            assert_clean(CANARIES, &format!("the answer to {path}"), &answered);
+        }
+        let (out, err) = serving.end();
+        assert!(
+            text(&out).contains("exchange") || format == "text",
+            "no access line"
+        );
+        assert_clean(CANARIES, "standard output", &out);
+        assert_clean(CANARIES, "standard error", &err);
+    }
+    let arrived = world.upstream.requests();
+    assert!(
+        arrived.iter().any(|r| r.target == "/oauth/echo"),
+        "OAuth was never used"
+    );
+    assert!(arrived.iter().any(|r| r.target == "/token/refused"));
+}
+
+/// F-132
+#[test]
+fn an_upstream_that_tells_is_not_passed_on() {
+    let world = World::new();
+    let serving = world.serve("json");
+    for id in ["bearer", "basic", "static", "oauth"] {
+        for (at, (name, _)) in shapes(CANARIES[0].secret).iter().enumerate() {
+            // A hexadecimal secret is not searched for.
+            if name.starts_with("hex") {
+                continue;
+            }
+            for place in ["header", "body"] {
+                let asked = format!("GET /{id}/{at}/{place} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                let answered = ask(serving.proxy, &asked);
+                assert!(
+                    text(&answered).contains("x-egressd-error: credential_reflected"),
+                    "{id}, {name}, {place}: {}",
+                    text(&answered)
+                );
+                assert_clean(CANARIES, &format!("{id}, {name}, {place}"), &answered);
+            }
+        }
+    }
+    let (out, err) = serving.end();
+    assert_clean(CANARIES, "standard output", &out);
+    assert_clean(CANARIES, "standard error", &err);
+}
+
+#[test]
+fn no_command_says_a_secret() {
+    let world = World::new();
+    let mut runs: Vec<(Vec<&str>, Option<i32>)> = vec![
+        (vec!["check", "--config", "settings.json"], Some(0)),
+        (
+            vec!["check", "--config", "settings.json", "--format", "json"],
+            Some(0),
+        ),
+        (vec!["schema"], Some(0)),
+    ];
+    for id in IDS {
+        runs.push((
+            vec!["probe", "--config", "settings.json", id],
+            Some(i32::from(id == "broken")),
+        ));
+        runs.push((
+            vec!["probe", "--config", "settings.json", "--format", "json", id],
+            Some(i32::from(id == "broken")),
+        ));
+    }
+    let targets = IDS.map(|id| format!("/{id}/none/body"));
+    for target in &targets {
+        runs.push((
+            vec!["explain", "--config", "settings.json", "GET", target],
+            Some(0),
+        ));
+        runs.push((
+            vec!["explain", "--config", "settings.json", "PUT", target],
+            Some(1),
+        ));
+    }
+    for (arguments, exit) in runs {
+        let (code, said) = world.run(&arguments);
+        assert_eq!(code, exit, "{arguments:?}: {}", text(&said));
+        assert_clean(CANARIES, &format!("{arguments:?}"), &said);
+    }
+}
+
+/// A mistake beside a secret, in it, or on its line.
+#[test]
+fn no_problem_of_a_file_says_a_secret() {
+    let secret = serde_json::to_string(CANARIES[0].secret).unwrap();
+    let auths = [
+        format!("bearer_token: {{token: {secret}, tokem: 1}}"),
+        format!("bearer_token: {secret}"),
+        format!("bearer_token: [{secret}]"),
+        format!("bearer_tokem: {{token: {secret}}}"),
+        format!("bearer_token: {{token: {{value: {secret}}}}}"),
+        format!("bearer_token: {{token: {{env: {secret}}}}}"),
+        format!("bearer_token: {{token: [{secret}]}}"),
+        format!(
+            "bearer_token: {{token: \" {} \"}}",
+            &secret[1..secret.len() - 1]
+        ),
+        format!(
+            "bearer_token: {{token: \"{}\\n\"}}",
+            &secret[1..secret.len() - 1]
+        ),
+        format!("basic_auth: {{username: {secret}, password: 1}}"),
+        format!("basic_auth: {{password: {secret}, username: 'a:b'}}"),
+        format!("static_headers: {{headers: {{X-Key: {{wrong: {secret}}}}}}}"),
+        format!("static_headers: {{headers: {{'X Key': {secret}}}}}"),
+        format!(
+            "oauth_client_credentials: {{token_url: 'http://x', client_id: {secret}, client_secret: {secret}}}"
+        ),
+        format!(
+            "oauth_client_credentials: {{token_url: 'https://x.example', client_id: a, client_secret: b, extra_params: {{scope: {secret}}}}}"
+        ),
+        format!(
+            "oauth_client_credentials: {{token_url: 'https://x.example', client_id: a, client_secret: b, extra_params: {{a: [{secret}]}}}}"
+        ),
+        format!("no_auth: {{}}\n    webhook_signing_secret: [{secret}]"),
+        format!("no_auth: {{}}\n    bearer_token: {{token: {secret}}}"),
+        format!("bearer_token: {{token: {secret}}} }}"),
+        format!("bearer_token: {{token: {secret}"),
+        format!("bearer_token: {{token: *{}}}", CANARIES[0].secret),
+    ];
+    let world = World::new();
+    for auth in auths {
+        let file = format!(
+            "connection_details:\n  http:\n    base_url: https://api.example\n    allowed_routes: [GET /]\n    {auth}\n"
+        );
+        world.write("broken.yaml", &file);
+        for format in ["text", "json"] {
+            let (code, said) = world.run(&["check", "--format", format, "broken.yaml"]);
+            assert_eq!(code, Some(1), "{auth}: {}", text(&said));
+            assert_clean(&CANARIES[..1], &format!("check of `{auth}`"), &said);
+        }
+    }
+}
+
+/// All that is answered on a socket of its own, to its end.
+fn ask(to: std::net::SocketAddr, asked: &str) -> Vec<u8> {
+    let mut agent = Agent::connect_to(to);
+    agent.send(asked.replace("HTTP/1.1\r\n", "HTTP/1.1\r\nConnection: close\r\n"));
+    agent.wait_close();
+    agent.seen().to_vec()
+}
