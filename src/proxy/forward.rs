@@ -12,6 +12,7 @@ use super::location::Asked;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
+use super::tally::Exchange;
 use super::upload::{Unread, Upload};
 use super::{renewal, request_fields, response_fields};
 use crate::credential::Credential;
@@ -30,7 +31,7 @@ pub(super) async fn forward(
     prepared: Prepared<'_>,
     client: &Client,
     lane: &Arc<Lane>,
-    request_id: &RequestId,
+    exchange: &mut Exchange,
 ) -> Result<(Response<Guarded>, Slot), Refusal> {
     let Prepared {
         permitted,
@@ -50,6 +51,10 @@ pub(super) async fn forward(
         }
         None => body.stream(credential.grant().is_some()),
     };
+    let token = minted.as_ref().map(|minted| &*minted.token);
+    if let Some(token) = token {
+        exchange.sent_with(token.age());
+    }
     let sending = Sending {
         connection,
         credential: &credential,
@@ -57,15 +62,15 @@ pub(super) async fn forward(
         target: &target(connection, permitted.path(), parts.uri.query())?,
         client,
         lane,
-        request_id,
+        request_id: exchange.request_id(),
     };
-    let token = minted.as_ref().map(|minted| &*minted.token);
     let mut response = sending.send(token, &mut upload).await?;
     let status = response.status();
     let replayable = || upload.rewind();
     let renewed = renewal::after(status, &credential, minted.as_ref(), replayable).await;
     if let Some(token) = &renewed {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
+        exchange.sent_with(token.age());
     }
     let asked = Asked {
         connection,
@@ -77,7 +82,7 @@ pub(super) async fn forward(
     let scan = credential.scan(token.into_iter().chain(renewed.as_deref()));
     let mut response = Guarded::begin(response, scan).await?;
     let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, request_id.to_value());
+    headers.insert(X_REQUEST_ID, exchange.request_id().to_value());
     Ok((response, slot))
 }
 

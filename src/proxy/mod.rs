@@ -148,8 +148,7 @@ impl Proxy {
             body_budget: &self.shared.body_budget,
         };
         let prepared = prepare::prepare(permitted, incoming, terms).await?;
-        let (response, slot) =
-            forward::forward(prepared, &self.client, &lane, exchange.request_id()).await?;
+        let (response, slot) = forward::forward(prepared, &self.client, &lane, exchange).await?;
         Ok(Passed::Forwarded(response, slot))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode, Uri};
 
@@ -58,6 +58,7 @@ pub(super) struct Exchange {
     entry: Option<Arc<Entry>>,
     route: Option<usize>,
     answered: Option<Instant>,
+    token_age: Option<Duration>,
     status: Option<StatusCode>,
     code: Option<Code>,
     outcome: Outcome,
@@ -84,6 +85,7 @@ impl Exchange {
             entry: None,
             route: None,
             answered: None,
+            token_age: None,
             status: None,
             code: None,
             outcome: Outcome::AgentCancelled,
@@ -119,6 +121,11 @@ impl Exchange {
 
     pub(super) fn took_route(&mut self, route: usize) {
         self.route = Some(route);
+    }
+
+    /// The request goes up with a token of this age.
+    pub(super) fn sent_with(&mut self, token_age: Duration) {
+        self.token_age = Some(token_age);
     }
 
     /// The response's head is there. Until [`Exchange::completed`] or [`Exchange::failed`] it counts as cancelled by the agent.
@@ -171,6 +178,7 @@ impl Drop for Exchange {
             response_bytes: self.response_bytes,
             duration: self.begun.elapsed(),
             upstream: self.answered.map(|answered| answered - self.begun),
+            token_age: self.token_age,
         });
     }
 }

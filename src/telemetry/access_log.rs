@@ -82,6 +82,8 @@ pub struct ExchangeRecord {
     pub duration: Duration,
     /// From the request's head to the response's.
     pub upstream: Option<Duration>,
+    /// How long before it was sent the request's token was asked for, where it had one.
+    pub token_age: Option<Duration>,
 }
 
 /// A handle on the log; clones share it.
@@ -203,7 +205,7 @@ fn json(time: Timestamp, record: &ExchangeRecord) -> String {
         response_bytes: record.response_bytes,
         duration_ms: millis(record.duration),
         upstream_ms: record.upstream.map(millis),
-        token_age_s: None,
+        token_age_s: record.token_age.map(|age| age.as_secs()),
     };
     // Strings and numbers always serialise.
     serde_json::to_string(&line).unwrap_or_default()
@@ -276,6 +278,7 @@ mod tests {
             response_bytes: 0,
             duration: Duration::from_micros(1500),
             upstream: None,
+            token_age: Some(Duration::from_millis(90_500)),
         }
     }
 
@@ -287,6 +290,7 @@ mod tests {
         assert_eq!(line["path"], "/crm/a");
         assert_eq!(line["event"], "exchange");
         assert_eq!(line["duration_ms"], 1.5);
+        assert_eq!(line["token_age_s"], 90);
         assert!(!text(now, &record("/crm/a?api_key=secret")).contains("secret"));
         let long = format!("/{}", "é".repeat(300));
         let line: serde_json::Value = serde_json::from_str(&json(now, &record(&long))).unwrap();
