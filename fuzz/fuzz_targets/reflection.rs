@@ -1,0 +1,61 @@
+//! A stream is searched for a secret as its whole is, however it is cut, and comes out as it went in.
+//!
+//! Input: the secret's length, the secret, and what the upstream sends, each piece behind a byte with its length; in a piece whose length has its high
+//! bit set, bytes are places in the secret.
+#![no_main]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use egressd::credential::reflection::{Needles, SHORTEST, Scan};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let [length, rest @ ..] = input else {
+        return;
+    };
+    let Some((secret, rest)) = rest.split_at_checked(SHORTEST + usize::from(*length % 64)) else {
+        return;
+    };
+    let needles = Arc::new(Needles::new([secret]).expect("it is long enough"));
+    let frames = frames(secret, rest);
+    let body = frames.concat();
+    let raw = body.windows(secret.len()).position(|part| part == secret);
+    let found = needles.are_in(&body);
+    assert!(found || raw.is_none(), "a secret was missed");
+
+    let mut scan = Scan::over([needles]).expect("something to search for");
+    let (mut out, mut came) = (Vec::new(), 0);
+    for frame in &frames {
+        came += frame.len();
+        let Ok(fed) = scan.feed(Bytes::copy_from_slice(frame), false) else {
+            assert!(found, "found in pieces, not in the whole");
+            return;
+        };
+        out.extend_from_slice(&fed);
+        assert_eq!(out.len() + scan.held(), came);
+        assert!(body.starts_with(&out));
+        assert!(
+            raw.is_none_or(|begin| out.len() <= begin),
+            "a part of the secret went out"
+        );
+    }
+    out.extend_from_slice(&scan.finish());
+    assert!(!found, "found in the whole, not in pieces");
+    assert_eq!(out, body);
+});
+
+fn frames(secret: &[u8], mut rest: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    while let [kind, more @ ..] = rest {
+        let (piece, next) = more.split_at(usize::from(kind & 0x7f).min(more.len()));
+        let of_secret = |place: &u8| secret[usize::from(*place) % secret.len()];
+        frames.push(if kind & 0x80 == 0 {
+            piece.to_vec()
+        } else {
+            piece.iter().map(of_secret).collect()
+        });
+        rest = next;
+    }
+    frames
+}
