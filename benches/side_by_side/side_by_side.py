@@ -51,11 +51,15 @@ WORKLOADS = [
     Workload("idle", "idle"),
     Workload("spawn", "spawn"),
 ]
-# What the reflection guard costs: the ratio is taken against egressd without it.
+# What searching responses and signing bodies cost: the ratio is taken against egressd without that.
 GUARD_WORKLOADS = [
     Workload("guard-1k-32", "wrk", bars={"cpu_us": 1.05}),
     Workload("guard-1m-8", "wrk", path=PREFIX + "/items/1m", sockets=8, bars={"cpu_us": 1.10}),
 ]
+SIGNING_WORKLOADS = [
+    Workload("signed-post4k-32", "wrk", path=PREFIX + "/sink", post_bytes=4096, bars={"cpu_us": 1.15}),
+]
+COSTS = ["egressd-unguarded", "egressd", "egressd-signed"]
 # metric → (what is printed, is more better, decimals)
 METRICS = {
     "cpu_us": ("CPU µs/request", False, 1),
@@ -249,8 +253,8 @@ def arguments():
     parser.add_argument("mode", nargs="?", choices=["rounds", "callgrind"], default="rounds",
                         help="rounds (default), or callgrind: user-space instructions of a 1 KiB request")
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s runs")
-    parser.add_argument("--guard", action="store_true",
-                        help="what the reflection guard costs: egressd with it beside egressd without it")
+    parser.add_argument("--costs", action="store_true",
+                        help="what the reflection guard and signing cost: egressd with each beside egressd without it")
     parser.add_argument("--smoke", action="store_true", help="everything once, as short as can be; figures mean nothing")
     parser.add_argument("--rounds", type=int, help="how many rounds (default 7)")
     parser.add_argument("--only", default=",".join(names), help=f"workloads, of {','.join(names)}")
@@ -260,7 +264,7 @@ def arguments():
     options.seconds, options.warm_up = (1, 0) if options.smoke else (1, 1) if options.quick else (2, 1)
     options.rounds = options.rounds or (1 if options.smoke else 2 if options.quick else 7)
     options.settle, options.idle_sockets = (0.2, 100) if options.smoke else (2.5, 1000)
-    options.targets = ["egressd-unguarded", "egressd"] if options.guard else options.targets.split(",")
+    options.targets = COSTS if options.costs else options.targets.split(",")
     options.only = options.only.split(",")
     unknown = set(options.only) - set(names) | set(options.targets) - set(TARGETS)
     if unknown:
@@ -270,12 +274,15 @@ def arguments():
 
 def tables(options):
     """What is run: the table that was asked for; all of them, where it is only whether they work."""
-    guard = Table(GUARD_WORKLOADS, ["egressd-unguarded", "egressd"], ["egressd-unguarded"])
-    if options.guard:
-        return [guard]
+    costs = [
+        Table(GUARD_WORKLOADS, ["egressd-unguarded", "egressd"], ["egressd-unguarded"]),
+        Table(SIGNING_WORKLOADS, ["egressd", "egressd-signed"], ["egressd"]),
+    ]
+    if options.costs:
+        return costs
     peers = [p for p in PEERS if p in options.targets]
     chosen = Table([w for w in WORKLOADS if w.name in options.only], options.targets, peers)
-    return [chosen, guard] if options.smoke and "egressd" in options.targets else [chosen]
+    return [chosen, *costs] if options.smoke and "egressd" in options.targets else [chosen]
 
 
 def main():

@@ -102,7 +102,7 @@ backend api
     return ["haproxy", "-db", "-f", path]
 
 
-def egressd(job, access="refused", patterns=2, guard=True):
+def egressd(job, access="refused", patterns=2, guard=True, more=""):
     """The release build with every safety feature on. Patterns beyond the two that are asked for stand beside them in the table."""
     routes = ["GET /v1/items/{id}", "POST /v1/sink"]
     routes += [f"GET /v1/things{n}/{{id}}/parts" for n in range(patterns - len(routes))]
@@ -117,6 +117,7 @@ connection_details:
     timeout_seconds: 30
     allowed_private_cidrs: [127.0.0.0/8]
     reflection_guard: {str(guard).lower()}
+    {more}
 """)
     settings = job.world.file(f"{home}/egressd.yaml", f"""
 proxy: {{listen: ["127.0.0.1:{job.port}"], workers: {job.workers}}}
@@ -138,6 +139,11 @@ def egressd_unguarded(job):
     return egressd(job, guard=False)
 
 
+def egressd_signed(job):
+    """egressd signing every body."""
+    return egressd(job, more="webhook_signing_secret: a-signing-secret-of-32-characters")
+
+
 def egressd_10_patterns(job):
     """egressd with 10 patterns in the connection, for comparison with the next."""
     return egressd(job, patterns=10)
@@ -154,6 +160,7 @@ TARGETS = {
     "egressd": egressd,
     "egressd-log-all": egressd_log_all,
     "egressd-unguarded": egressd_unguarded,
+    "egressd-signed": egressd_signed,
     "egressd-10": egressd_10_patterns,
     "egressd-10k": egressd_10k_patterns,
 }
