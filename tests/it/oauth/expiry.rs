@@ -9,7 +9,8 @@ use crate::support::{Agent, Answer, Gate, PATIENCE, Sidecar, TokenEndpoint, Upst
 #[test]
 fn short_tokens_are_replaced_before_they_expire() {
     // F-148, F-149
-    for life in [2_i32, 4] {
+    let rows = [2_i32, 4];
+    super::side_by_side(rows, |life| {
         let up = Upstream::body("hi");
         let endpoint = TokenEndpoint::minting(life.into());
         let sidecar = before(&up, &endpoint);
@@ -32,7 +33,7 @@ fn short_tokens_are_replaced_before_they_expire() {
         used.dedup();
         let minted: Vec<String> = (1..=used.len()).map(token).collect();
         assert_eq!(used, minted);
-    }
+    });
 }
 
 #[test]
@@ -95,7 +96,7 @@ fn the_old_token_serves_while_the_new_one_is_on_its_way() {
 fn a_good_token_is_used_to_its_end_and_not_beyond() {
     // F-138
     let life = Duration::from_secs(4);
-    for (failure, causes) in [
+    let rows = [
         (
             Answer::status("503 Service Unavailable", "", ""),
             &[ERROR][..],
@@ -105,7 +106,8 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
             Answer::error("400 Bad Request", "invalid_client"),
             &[REFUSED],
         ),
-    ] {
+    ];
+    super::side_by_side(rows, |(failure, causes)| {
         let up = Upstream::body("hi");
         let endpoint = TokenEndpoint::script([Answer::lives(&token(1), 4), failure]);
         let crm = crm(&up, &endpoint).grant("client_auth", "body");
@@ -138,7 +140,7 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
             unavailable(&agent.get("/crm/x"), causes);
         }
         assert_eq!(tokens(&up), vec![token(1); replies.len()]);
-    }
+    });
 }
 
 #[test]

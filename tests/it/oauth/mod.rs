@@ -42,6 +42,16 @@ fn before(up: &Upstream, endpoint: &TokenEndpoint) -> Sidecar {
     Sidecar::with(crm(up, endpoint)).start()
 }
 
+/// Runs every row in a world of its own, all at the same time: most of a row is waiting.
+fn side_by_side<T: Send>(rows: impl IntoIterator<Item = T>, run: impl Fn(T) + Sync) {
+    std::thread::scope(|scope| {
+        for row in rows {
+            let thread = std::thread::Builder::new().name("world row".to_owned());
+            thread.spawn_scoped(scope, || run(row)).unwrap();
+        }
+    });
+}
+
 /// Asks once.
 fn ask(sidecar: &Sidecar) -> Reply {
     Agent::connect(sidecar).get("/crm/x")
