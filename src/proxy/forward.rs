@@ -80,7 +80,8 @@ pub(super) async fn forward(
     };
     clean(&mut response, &asked);
     let scan = credential.scan(token.into_iter().chain(renewed.as_deref()));
-    let mut response = Guarded::begin(response, scan).await?;
+    let mut response = Guarded::begin(response, scan)?;
+    response.body_mut().await_first().await?;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, exchange.request_id().to_value());
     Ok((response, slot))

@@ -34,8 +34,8 @@ struct Search {
 }
 
 impl Guarded {
-    /// Searches the head, and what comes of the body soon enough. `None`: there is nothing to search for.
-    pub(super) async fn begin(
+    /// Searches the head. `None`: there is nothing to search for. What comes of the body soon enough is searched by [`Guarded::await_first`].
+    pub(super) fn begin(
         response: Response<UpstreamBody>,
         scan: Option<Scan>,
     ) -> Result<Response<Self>, Failure> {
@@ -52,11 +52,10 @@ impl Guarded {
             first: None,
             reflected: false,
         };
-        let mut guarded = Self {
+        let guarded = Self {
             body,
             search: Some(search),
         };
-        guarded.await_first().await?;
         Ok(Response::from_parts(head, guarded))
     }
 
@@ -64,7 +63,11 @@ impl Guarded {
         Self { body, search: None }
     }
 
-    async fn await_first(&mut self) -> Result<(), Failure> {
+    /// Searches what comes of the body before the head has to go out.
+    pub(super) async fn await_first(&mut self) -> Result<(), Failure> {
+        if self.search.is_none() {
+            return Ok(());
+        }
         // A timer only where it is needed: most bodies come with their heads.
         let first = match poll_fn(|cx| Poll::Ready(self.poll_data(cx))).await {
             Poll::Ready(first) => first,

@@ -29,7 +29,7 @@ mod upload;
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -52,7 +52,7 @@ use crate::server::{Overdue, Serve, Watch};
 use crate::snapshot::{Entry, Published};
 use crate::telemetry::AccessLog;
 use crate::upstream::failure::AgentFault;
-use crate::upstream::{Client, Failure};
+use crate::upstream::{Client, Failure, Lane};
 
 /// What all workers share.
 pub struct Shared {
@@ -78,8 +78,8 @@ pub struct Shared {
 pub struct Proxy {
     shared: Arc<Shared>,
     client: Client,
-    /// Those of [`Shared::credentials`] that this worker has used, so that a request takes no lock that workers share.
-    credentials: Mutex<HashMap<u64, Arc<Credential>>>,
+    /// Those that this worker has used, so that a request takes no lock that workers share.
+    ways: Mutex<HashMap<u64, Way>>,
     request_ids: RequestIds,
 }
 
@@ -89,7 +89,7 @@ impl Proxy {
         Self {
             shared,
             client,
-            credentials: Mutex::default(),
+            ways: Mutex::default(),
             request_ids: RequestIds::new(),
         }
     }
@@ -99,15 +99,16 @@ impl Proxy {
         &self.client
     }
 
-    fn credential(&self, entry: &Entry) -> Arc<Credential> {
-        let mut credentials = self
-            .credentials
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let credential = credentials
-            .entry(entry.key)
-            .or_insert_with(|| self.shared.credentials.of(entry.key, &entry.connection));
-        Arc::clone(credential)
+    fn way(&self, entry: &Entry) -> Way {
+        let Entry {
+            key, connection, ..
+        } = entry;
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let way = ways.entry(*key).or_insert_with(|| Way {
+            lane: self.client.lane(*key, connection),
+            credential: self.shared.credentials.of(*key, connection),
+        });
+        way.clone()
     }
 
     /// The steps of one request.
@@ -136,14 +137,12 @@ impl Proxy {
         watch.limit_exchange(call.entry().connection.caps.timeout.duration());
         let permitted = authorize::authorize(call)?;
         exchange.took_route(permitted.route());
-        let lane = self
-            .client
-            .lane(permitted.entry().key, &permitted.entry().connection);
+        let Way { lane, credential } = self.way(permitted.entry());
         let terms = Terms {
             lane: &lane,
             exchange,
             watch,
-            credential: self.credential(permitted.entry()),
+            credential,
             body_cap: self.shared.body_cap,
             body_budget: &self.shared.body_budget,
         };
@@ -151,6 +150,13 @@ impl Proxy {
         let (response, slot) = forward::forward(prepared, &self.client, &lane, exchange).await?;
         Ok(Passed::Forwarded(response, slot))
     }
+}
+
+/// What a connection's requests go up on, and with.
+#[derive(Clone)]
+struct Way {
+    lane: Arc<Lane>,
+    credential: Arc<Credential>,
 }
 
 #[expect(
@@ -181,7 +187,10 @@ impl Serve for Proxy {
             request.method(),
             request.uri(),
         );
-        let passed = within_limits(self.pass(request, &mut exchange, &watch), &watch).await;
+        let passed = {
+            let passing = pin!(self.pass(request, &mut exchange, &watch));
+            within_limits(passing, &watch).await
+        };
         match passed {
             Ok(Passed::Forwarded(response, slot)) => {
                 exchange.forwarded(response.status());
@@ -208,11 +217,12 @@ impl Serve for Proxy {
 }
 
 /// Polls until it is ready or a limit of the exchange has passed. A panic is a refusal like any other, and costs this socket only.
+///
+/// Takes the future where it stands: one that is moved in stands in its caller's state a second time.
 async fn within_limits<T>(
-    passing: impl Future<Output = Result<T, Refusal>>,
+    mut passing: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     watch: &Watch,
 ) -> Result<T, Refusal> {
-    let mut passing = pin!(passing);
     poll_fn(|cx| {
         let polled = catch_unwind(AssertUnwindSafe(|| passing.as_mut().poll(cx)));
         match polled {
@@ -239,6 +249,7 @@ async fn within_limits<T>(
 mod tests {
     use super::{Code, within_limits};
     use crate::server::{Clock, Times};
+    use std::pin::pin;
     use std::time::Duration;
 
     #[tokio::test]
@@ -250,7 +261,7 @@ mod tests {
             body_idle: second,
             write_stall: second,
         });
-        let refused = within_limits::<()>(async { panic!("a planted panic") }, &watch).await;
+        let refused = within_limits::<()>(pin!(async { panic!("a planted panic") }), &watch).await;
         assert_eq!(refused.unwrap_err().code(), Code::InternalError); // F-186
     }
 }
