@@ -9,11 +9,11 @@
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import { createRequire } from "node:module";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const [modules, port, certificate, key, clientsFile] = process.argv.slice(2);
-const require = createRequire(join(modules, "of-the-peers.cjs"));
+const require = createRequire(resolve(modules, "of-the-peers.cjs"));
 const { Provider } = await import(pathToFileURL(require.resolve("oidc-provider")));
 const clients = JSON.parse(readFileSync(clientsFile, "utf8"));
 const seconds = (id) => clients.find((client) => client.id === id).seconds;
