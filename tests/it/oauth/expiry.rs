@@ -1,5 +1,6 @@
 //! A token's life: refreshed while it is still good, used to its end, never after it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{ERROR, REFUSED, UNREACHABLE, ask, ask_until, before, crm, tokens, unavailable};
@@ -42,23 +43,18 @@ fn several_agents_notice_nothing_of_expiries() {
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::minting(2);
     let sidecar = before(&up, &endpoint);
-    let served: usize = std::thread::scope(|scope| {
-        let agent = || {
-            let mut agent = Agent::connect(&sidecar);
-            let mut served = 0;
-            let began = Instant::now();
-            while endpoint.calls() < 5 && began.elapsed() < PATIENCE {
-                agent.get("/crm/x").expect(200);
-                served += 1;
-                super::pause();
-            }
-            served
-        };
-        let agents: Vec<_> = (0..4).map(|_| scope.spawn(agent)).collect();
-        agents.into_iter().map(|agent| agent.join().unwrap()).sum()
+    let served = AtomicUsize::new(0);
+    super::side_by_side(0..4, |_| {
+        let mut agent = Agent::connect(&sidecar);
+        let began = Instant::now();
+        while endpoint.calls() < 5 && began.elapsed() < PATIENCE {
+            agent.get("/crm/x").expect(200);
+            served.fetch_add(1, Ordering::Relaxed);
+            super::pause();
+        }
     });
     assert!(endpoint.calls() >= 5, "{} calls", endpoint.calls());
-    assert_eq!(up.requests().len(), served);
+    assert_eq!(up.requests().len(), served.into_inner());
 }
 
 #[test]

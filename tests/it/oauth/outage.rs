@@ -39,10 +39,10 @@ fn killing_the_token_endpoint_under_load() {
     let stop = AtomicBool::new(false);
     let (crm, erp, restarted) = std::thread::scope(|scope| {
         let loads = ["/crm/a", "/crm/b", "/erp/a", "/erp/b"].map(|target| {
-            scope.spawn({
-                let (sidecar, stop) = (&sidecar, &stop);
-                move || load(sidecar, target, stop)
-            })
+            let (sidecar, stop) = (&sidecar, &stop);
+            let thread = std::thread::Builder::new().name("world agent".to_owned());
+            let asking = move || load(sidecar, target, stop);
+            thread.spawn_scoped(scope, asking).unwrap()
         });
         let refused = ask_until(&mut agent, "/crm/x", 502);
         unavailable(&refused.last().expect("one").1, &[UNREACHABLE]);

@@ -290,6 +290,34 @@ fn a_renewal_that_fails() {
 }
 
 #[test]
+fn a_renewal_that_stalls_meets_the_deadline() {
+    // F-150
+    let gate = Gate::new();
+    let up = Upstream::answer(|request| {
+        if request.target == "/first" {
+            OK
+        } else {
+            UNAUTHORIZED
+        }
+    });
+    let endpoint = TokenEndpoint::script([
+        Answer::token(&token(1)),
+        Answer::token(&token(2)).held_by(&gate),
+    ]);
+    let crm = crm(&up, &endpoint).http("timeout_seconds", json!(1));
+    let sidecar = Sidecar::with(crm).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/first").expect(200);
+    agent.get("/crm/x").refused(504, "upstream_timeout");
+    assert_eq!((endpoint.calls(), tokens(&up).len()), (2, 2));
+    gate.open();
+    // The dropped token is not taken up again, and the call that was under way is the only one.
+    super::ask_until(&mut agent, "/crm/first", 200);
+    assert_eq!(endpoint.calls(), 2);
+    assert_eq!(tokens(&up), [token(1), token(1), token(2)]);
+}
+
+#[test]
 fn other_credentials_and_other_refusals_are_relayed() {
     // F-150
     let up = Upstream::answer(|request| match request.target.as_str() {
