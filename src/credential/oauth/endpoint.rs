@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::request::token_request;
 use super::response::{self, Granted};
+use crate::credential::reflection::Needles;
 use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody};
@@ -100,23 +101,30 @@ impl TokenEndpoint {
         } else {
             refusal(parts.status, named.as_ref().map(|(code, _)| *code))
         };
-        Err(self.without_secret(Failed {
+        let tells = |text: &[u8]| self.tells_secret(&written.headers, text);
+        // A code of the RFC is a word that we know. Another one is searched as it came, and as it was cleaned and cut.
+        let quotable = |code: ErrorCode, told: &str| {
+            code != ErrorCode::Other || !(tells(&body) || tells(told.as_bytes()))
+        };
+        Err(Failed {
             reason,
-            told: named.map(|(_, told)| told),
+            told: named.and_then(|(code, told)| quotable(code, &told).then_some(told)),
             retry_after: retry_after(&parts.headers),
-        }))
+        })
     }
 
-    /// An endpoint that repeats the client's secret in its error is not quoted.
-    fn without_secret(&self, mut failed: Failed) -> Failed {
+    /// Whether a text tells the client's secret, in any form that a response is searched for. An endpoint that does so is not quoted.
+    fn tells_secret(&self, sent: &HeaderMap, text: &[u8]) -> bool {
         let secret = self.credentials.terms().client_secret.expose();
-        failed.told = failed.told.filter(|told| {
-            !told
-                .as_bytes()
-                .windows(secret.len())
-                .any(|part| part == secret)
-        });
-        failed
+        let pair = sent
+            .get(AUTHORIZATION)
+            .and_then(|value| value.as_bytes().strip_prefix(b"Basic "))
+            .map(|pair| pair.strip_suffix(b"==").unwrap_or(pair))
+            .map(|pair| pair.strip_suffix(b"=").unwrap_or(pair));
+        let needles = Needles::new([secret].into_iter().chain(pair));
+        // Short secrets too: here nothing but a quotation is lost.
+        text.windows(secret.len()).any(|part| part == secret)
+            || needles.is_some_and(|needles| needles.are_in(text))
     }
 }
 

@@ -8,6 +8,7 @@ use super::tls::{TokenServer, json};
 use super::world::{taken, text};
 use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason, Step};
 use crate::domain::auth::ClientAuth;
+use crate::domain::{Secret, SecretSource};
 
 const GOOD: &str = r#"{"access_token": "good-token", "token_type": "Bearer", "expires_in": 3600}"#;
 
@@ -155,12 +156,41 @@ async fn an_error_keeps_its_code_and_loses_its_description() {
 
 #[tokio::test]
 async fn an_error_that_repeats_the_secret_is_not_quoted() {
-    let body = r#"{"error": "no such secret: the-secret"}"#;
-    let server = TokenServer::start([head("400 Bad", "", body)]).await;
-    let grant = server.grant(Handle::current());
-    let reason = taken(&grant).await.unwrap_err();
-    assert_eq!(reason, Reason::Refused(ErrorCode::Other));
-    assert_eq!(grant.status().last_failure.unwrap().told, None);
+    let long = "x".repeat(240);
+    for (secret, error) in [
+        ("the-secret", "no: the-secret".to_owned()),
+        // What basic authentication sent: `the-client:the-secret`.
+        ("the-secret", "dGhlLWNsaWVudDp0aGUtc2VjcmV0".to_owned()),
+        (
+            "a+secret/of some length",
+            "a%2Bsecret%2Fof%20some%20length".to_owned(),
+        ),
+        (
+            "a-secret-of-some-length",
+            "YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg=".to_owned(),
+        ),
+        // Not all of it is short enough to be kept.
+        (
+            "a-secret-of-some-length",
+            format!("{long}a-secret-of-some-length"),
+        ),
+        // Whole only once it is cleaned.
+        (
+            "a-secret-of-some-length",
+            "a-secret\\u0007-of-some-length".to_owned(),
+        ),
+    ] {
+        let body = format!(r#"{{"error": "{error}"}}"#);
+        let server = TokenServer::start([head("400 Bad", "", &body)]).await;
+        let grant = server.grant_with(Handle::current(), |terms| {
+            terms.client_secret =
+                Secret::new(secret.as_bytes().to_vec(), SecretSource::Inline).unwrap();
+        });
+        let reason = taken(&grant).await.unwrap_err();
+        assert_eq!(reason, Reason::Refused(ErrorCode::Other));
+        let failure = grant.status().last_failure.unwrap();
+        assert_eq!(failure.told, None, "{error}");
+    }
 }
 
 #[tokio::test]
