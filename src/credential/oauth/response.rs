@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::policy::{ASSUMED_LIFE, LONGEST_LIFE};
@@ -129,6 +130,15 @@ impl Drop for Fields {
     }
 }
 
+/// A value whose number may be larger than any that the JSON library holds: such a one becomes the largest, or the smallest.
+fn of_any_size<E: serde::de::Error>(raw: &RawValue) -> Result<Value, E> {
+    serde_json::from_str(raw.get()).or_else(|error| match raw.get().as_bytes() {
+        [b'-', ..] => Ok(Value::from(i64::MIN)),
+        [b'0'..=b'9', ..] => Ok(Value::from(u64::MAX)),
+        _ => Err(E::custom(error)),
+    })
+}
+
 struct OneOfEach;
 
 impl<'de> Visitor<'de> for OneOfEach {
@@ -145,7 +155,7 @@ impl<'de> Visitor<'de> for OneOfEach {
             match key.as_str() {
                 "access_token" => fields.access_token = Some(map.next_value()?),
                 "token_type" => fields.token_type = Some(map.next_value()?),
-                "expires_in" => fields.expires_in = Some(map.next_value()?),
+                "expires_in" => fields.expires_in = Some(of_any_size(map.next_value()?)?),
                 "error" => fields.error = Some(map.next_value()?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
