@@ -16,10 +16,10 @@ use super::tally::Exchange;
 use super::upload::{Unread, Upload};
 use super::{renewal, request_fields, response_fields};
 use crate::credential::Credential;
-use crate::credential::oauth::Token;
+use crate::credential::oauth::{Minted, Token};
 use crate::domain::Connection;
 use crate::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
-use crate::upstream::{Client, Field, Lane, RequestHead, Slot, UpstreamBody};
+use crate::upstream::{Bounds, Client, Failure, Field, Lane, RequestHead, Slot, UpstreamBody};
 
 static REQUEST_ID: HeaderName = X_REQUEST_ID;
 static AGENT: HeaderName = USER_AGENT;
@@ -44,17 +44,10 @@ pub(super) async fn forward(
     let mut minted = renewal::token(&credential, client, lane).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
-        Some(key) => {
-            let upload = Box::pin(signed(body, key, client, lane)).await?;
-            minted = renewal::unless_expired(minted, &credential, client, lane).await?;
-            upload
-        }
+        Some(key) => Box::pin(signed(body, key, client, lane)).await?,
         None => body.stream(credential.grant().is_some()),
     };
-    let token = minted.as_ref().map(|minted| &*minted.token);
-    if let Some(token) = token {
-        exchange.sent_with(token.age());
-    }
+    exchange.sent_with(minted.as_ref());
     let sending = Sending {
         connection,
         credential: &credential,
@@ -64,13 +57,18 @@ pub(super) async fn forward(
         lane,
         request_id: exchange.request_id(),
     };
-    let mut response = sending.send(token, &mut upload).await?;
+    let mut response = match sending.send(token_of(&minted), &mut upload).await {
+        Err(Unsent::Late) => {
+            minted = Box::pin(renewal::token(&credential, client, lane)).await?;
+            Box::pin(sending.send(token_of(&minted), &mut upload)).await?
+        }
+        sent => sent?,
+    };
     let status = response.status();
     let replayable = || upload.rewind();
     let renewed = renewal::after(status, &credential, minted.as_ref(), replayable).await;
     if let Some(token) = &renewed {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
-        exchange.sent_with(token.age());
     }
     let asked = Asked {
         connection,
@@ -79,12 +77,16 @@ pub(super) async fn forward(
         client,
     };
     clean(&mut response, &asked);
-    let scan = credential.scan(token.into_iter().chain(renewed.as_deref()));
+    let scan = credential.scan(token_of(&minted).into_iter().chain(renewed.as_deref()));
     let mut response = Guarded::begin(response, scan)?;
     response.body_mut().await_first().await?;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, exchange.request_id().to_value());
     Ok((response, slot))
+}
+
+fn token_of(minted: &Option<Minted>) -> Option<&Token> {
+    minted.as_ref().map(|minted| &*minted.token)
 }
 
 /// Reads a body whole and signs it. It is asked for only once the upstream's addresses are known to be permitted.
@@ -116,7 +118,7 @@ impl Sending<'_> {
         &self,
         token: Option<&Token>,
         upload: &mut Upload,
-    ) -> Result<Response<UpstreamBody>, Refusal> {
+    ) -> Result<Response<UpstreamBody>, Unsent> {
         let signature = upload.signature();
         let mut fields = Vec::with_capacity(self.parts.headers.len() + 8);
         let headers = &self.parts.headers;
@@ -132,7 +134,8 @@ impl Sending<'_> {
             ask_for_identity(self.connection, &mut fields);
         }
         self.credential
-            .inject(self.connection, token, &mut fields)?;
+            .inject(self.connection, token, &mut fields)
+            .map_err(|unavailable| Unsent::Refused(unavailable.into()))?;
         fields.extend(signature.as_ref().map(signature_field));
         let head = RequestHead {
             method: &self.parts.method,
@@ -141,9 +144,37 @@ impl Sending<'_> {
             fields: &fields,
             framing: upload.framing(),
         };
-        let cap = self.connection.caps.response.bytes();
-        let body = upload.take_body();
-        Ok(self.client.exchange(self.lane, &head, body, cap).await?)
+        let bounds = Bounds {
+            cap: self.connection.caps.response.bytes(),
+            leaves_before: token.and_then(Token::expires_at),
+        };
+        let mut body = upload.take_body();
+        let client = self.client;
+        let exchanged = client.exchange(self.lane, &head, &mut body, bounds).await;
+        exchanged.map_err(|failure| {
+            if failure == Failure::Late {
+                upload.put_back(body);
+                Unsent::Late
+            } else {
+                Unsent::Refused(failure.into())
+            }
+        })
+    }
+}
+
+/// Why there is no response.
+enum Unsent {
+    /// The token expired while the body was awaited or the upstream was dialled; nothing was sent, and the socket waits for another.
+    Late,
+    Refused(Refusal),
+}
+
+impl From<Unsent> for Refusal {
+    fn from(unsent: Unsent) -> Self {
+        match unsent {
+            Unsent::Late => Failure::Late.into(),
+            Unsent::Refused(refusal) => refusal,
+        }
     }
 }
 

@@ -166,6 +166,7 @@ impl From<Failure> for Refusal {
             Failure::TooLarge => (Code::ResponseTooLarge, None),
             Failure::Reflected => (Code::CredentialReflected, None),
             Failure::Misdirected => (Code::InternalError, None),
+            Failure::Late => (Code::CredentialUnavailable, None),
             Failure::DeadlinePassed => (Code::UpstreamTimeout, None),
             Failure::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),
             Failure::Agent(AgentFault::Idle) => (Code::RequestTimeout, None),

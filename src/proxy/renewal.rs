@@ -31,19 +31,6 @@ pub(super) async fn token(
     .await
 }
 
-/// The same token, unless it has expired while the agent's body was awaited: then another one.
-pub(super) async fn unless_expired(
-    taken: Option<Minted>,
-    credential: &Credential,
-    client: &Client,
-    lane: &Lane,
-) -> Result<Option<Minted>, Refusal> {
-    match taken {
-        Some(minted) if !minted.token.serves() => Box::pin(token(credential, client, lane)).await,
-        Some(_) | None => Ok(taken),
-    }
-}
-
 /// The token for a second attempt, if there is to be one: after a 401, where the token was not minted for this very request, the request can be sent again, and
 /// there is another token. A request that cannot be sent again has the next one's token renewed.
 pub(super) async fn after(

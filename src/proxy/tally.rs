@@ -8,6 +8,7 @@ use http::{Method, StatusCode, Uri};
 
 use super::code::Code;
 use super::request_id::RequestId;
+use crate::credential::oauth::Minted;
 use crate::snapshot::Entry;
 use crate::telemetry::{AccessLog, ExchangeRecord, Outcome};
 
@@ -123,9 +124,9 @@ impl Exchange {
         self.route = Some(route);
     }
 
-    /// The request goes up with a token of this age.
-    pub(super) fn sent_with(&mut self, token_age: Duration) {
-        self.token_age = Some(token_age);
+    /// The request goes up with this token, if it needs one.
+    pub(super) fn sent_with(&mut self, minted: Option<&Minted>) {
+        self.token_age = minted.map(|minted| minted.token.age());
     }
 
     /// The response's head is there. Until [`Exchange::completed`] or [`Exchange::failed`] it counts as cancelled by the agent.

@@ -147,6 +147,11 @@ impl<B> Upload<B> {
         self.signature
     }
 
+    /// Takes back a body of which nothing was sent.
+    pub(super) fn put_back(&mut self, body: Option<RequestBody<B>>) {
+        self.body = body;
+    }
+
     /// The body, to be sent.
     pub(super) fn take_body(&mut self) -> Option<RequestBody<B>> {
         self.body.take()

@@ -56,6 +56,21 @@ pub(super) struct Upstream {
     slots: Arc<Semaphore>,
 }
 
+/// What an exchange keeps to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The most bytes that the response's body may have.
+    pub cap: u64,
+    /// The request is not sent at this instant or later: what it proves itself with has expired then. A dial may take that long.
+    pub leaves_before: Option<Instant>,
+}
+
+impl Bounds {
+    fn are_passed(&self) -> bool {
+        self.leaves_before.is_some_and(|end| Instant::now() >= end)
+    }
+}
+
 /// One worker's client.
 pub struct Client {
     upstreams: Arc<Upstreams>,
@@ -132,24 +147,28 @@ impl Client {
         Arc::clone(lane)
     }
 
-    /// Sends a request and returns the response's head, with its body under `cap` bytes. `body` is there unless the framing is absent.
+    /// Sends a request and returns the response's head, with its body under a cap. `body` is there unless the framing is absent; it is taken once the request
+    /// is about to leave, and left alone if that is too late ([`Failure::Late`]).
     ///
     /// A request that a reused socket lost before the upstream can have seen it is sent once more, on a fresh one.
     pub async fn exchange<B>(
         &self,
         lane: &Arc<Lane>,
         head: &RequestHead<'_>,
-        body: Option<B>,
-        cap: u64,
+        body: &mut Option<B>,
+        bounds: Bounds,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
+        let cap = bounds.cap;
         if head.authority != &*lane.upstream.authority {
             return Err(Failure::Misdirected);
         }
+        if bounds.are_passed() {
+            return Err(Failure::Late);
+        }
         let replayable = head.framing == Framing::Absent && head.method.is_idempotent();
-        let mut body = body;
         if let Some(session) = lane.usable_session() {
             match Box::pin(session.exchange(head, OrNone(body.take()))).await {
                 Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
@@ -164,30 +183,38 @@ impl Client {
             }
         }
         // Boxed: dialling is rare, and its state is large for every request to carry.
-        Box::pin(self.exchange_afresh(lane, head, body, cap)).await
+        Box::pin(self.exchange_afresh(lane, head, body, bounds)).await
     }
 
     async fn exchange_afresh<B>(
         &self,
         lane: &Arc<Lane>,
         head: &RequestHead<'_>,
-        body: Option<B>,
-        cap: u64,
+        body: &mut Option<B>,
+        bounds: Bounds,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
+        let cap = bounds.cap;
         match self.dialer.dial(&lane.upstream.target).await? {
             Dialled::Http1(stream) => {
                 let socket = Socket::new(stream).when_first_sent(|tls| acknowledge_at_once(tls));
-                let exchanged = http1::exchange(socket, head, body, lane.pool()).await;
+                if bounds.are_passed() {
+                    lane.take_back(socket);
+                    return Err(Failure::Late);
+                }
+                let exchanged = http1::exchange(socket, head, body.take(), lane.pool()).await;
                 let response = exchanged.map_err(|broken| broken.failure)?;
                 under_cap(response.map(Inner::Http1), cap)
             }
             Dialled::Http2(stream) => {
                 let session = Arc::new(Session::start(stream).await?);
                 lane.keep_session(Arc::clone(&session));
-                let exchanged = session.exchange(head, OrNone(body)).await;
+                if bounds.are_passed() {
+                    return Err(Failure::Late);
+                }
+                let exchanged = session.exchange(head, OrNone(body.take())).await;
                 under_cap(
                     exchanged
                         .map_err(|broken| broken.failure)?

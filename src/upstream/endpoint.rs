@@ -6,7 +6,7 @@ use http::Response;
 use ipnet::IpNet;
 
 use super::body::UpstreamBody;
-use super::client::{Client, Lane, Upstream};
+use super::client::{Bounds, Client, Lane, Upstream};
 use super::failure::Failure;
 use super::head::RequestHead;
 use crate::domain::{Http2, TokenUrl};
@@ -38,6 +38,10 @@ impl Client {
             idle: Mutex::default(),
             session: Mutex::default(),
         });
-        self.exchange(&lane, head, Some(body), cap).await
+        let bounds = Bounds {
+            cap,
+            leaves_before: None,
+        };
+        self.exchange(&lane, head, &mut Some(body), bounds).await
     }
 }

@@ -25,6 +25,8 @@ pub enum Failure {
     TooLarge,
     /// The response holds a secret that the request was sent with.
     Reflected,
+    /// What the request proves itself with expired before it could leave. Nothing of it was sent.
+    Late,
     /// The exchange's deadline passed.
     DeadlinePassed,
     /// The agent's own body failed while it was sent up.
@@ -126,6 +128,7 @@ impl Failure {
             Self::TooLarge => "http_response_body_size",
             // No registered type is closer: the upstream speaks legal HTTP that must not be passed on.
             Self::Reflected => "http_protocol_error",
+            Self::Late => "proxy_configuration_error",
             Self::DeadlinePassed => "connection_read_timeout",
             Self::Agent(_) => "http_request_error",
             Self::Misdirected => "proxy_internal_error",
@@ -184,6 +187,7 @@ impl fmt::Display for Failure {
             Self::Protocol(fault) => fault.fmt(f),
             Self::TooLarge => f.write_str("the response body is over the connection's cap"),
             Self::Reflected => f.write_str("the upstream's response holds the connection's own credential, which must not reach an agent"),
+            Self::Late => f.write_str("the connection's credential expired before the request could leave"),
             Self::DeadlinePassed => f.write_str("the connection's timeout passed"),
             Self::Agent(fault) => fault.fmt(f),
             Self::Misdirected => f.write_str("the request was about to leave for another host"),

@@ -19,7 +19,7 @@ pub mod resolver;
 pub mod tls;
 
 pub use body::UpstreamBody;
-pub use client::{Client, Lane, PoolTerms, Slot, Upstreams};
+pub use client::{Bounds, Client, Lane, PoolTerms, Slot, Upstreams};
 pub use dial::probe::{Broken, Step, StepKind};
 pub use dial::{DialTimes, Dialer, Dialled, Target};
 pub use endpoint::Endpoint;

@@ -24,7 +24,8 @@ pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
         | Failure::DeadlinePassed
         | Failure::Agent(_)
         | Failure::Misdirected
-        | Failure::Reflected => return None,
+        | Failure::Reflected
+        | Failure::Late => return None,
     })
 }
 

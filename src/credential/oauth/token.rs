@@ -79,6 +79,11 @@ impl Token {
         (!left.is_zero()).then_some(left)
     }
 
+    /// No request may be sent with it at this instant or later; `None` where it serves those who waited for it, however long that takes.
+    pub fn expires_at(&self) -> Option<std::time::Instant> {
+        self.life.map(|life| life.end.into_std())
+    }
+
     /// Whether those who got it may still use it.
     pub fn serves(&self) -> bool {
         self.life.is_none() || self.left().is_some()

@@ -1,12 +1,15 @@
-//! A connection that signs bodies holds them first, and that takes as long as the agent does.
+//! A token that expires between the moment it is taken and the moment the request could leave: while the agent's body is awaited, or the
+//! upstream dialled.
 
-use std::time::Instant;
+use std::io;
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{crm, tokens};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, PATIENCE, Sidecar, TokenEndpoint, Upstream};
+use crate::support::{Agent, Gate, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
 
 #[test]
 fn a_token_that_expires_while_the_body_comes_is_not_sent() {
@@ -32,4 +35,57 @@ fn a_token_that_expires_while_the_body_comes_is_not_sent() {
         .iter()
         .position(|request| request.target == "/slow");
     assert_ne!(tokens(&up)[sent.unwrap()], token(1));
+}
+
+#[test]
+fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
+    // F-138
+    for body in ["", "a body"] {
+        let up = Upstream::body("hi");
+        let gate = Gate::new();
+        let relay = relay(up.address(), &gate);
+        let endpoint = TokenEndpoint::minting(1);
+        let crm = connection("crm").allow("/").oauth(&endpoint);
+        let sidecar = Sidecar::with(crm.base_url(&format!("https://{relay}"))).start();
+        let mut agent = Agent::connect(&sidecar);
+        let length = body.len();
+        agent.send(format!(
+            "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
+        ));
+        endpoint.reached(1);
+        // The first token's life counts from before that call.
+        let expired = Instant::now() + Duration::from_secs(1);
+        while Instant::now() < expired {
+            super::pause();
+        }
+        gate.open();
+        agent.reply().expect(200);
+        let request = up.only_request();
+        assert_eq!(request.body.bytes, body.as_bytes());
+        assert_ne!(tokens(&up), [token(1)]);
+        assert_eq!(up.sockets(), 1, "the socket that was dialled serves");
+    }
+}
+
+/// Takes one connection, and passes it on to `to` once the gate is open.
+fn relay(to: SocketAddr, gate: &Gate) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let gate = gate.clone();
+    let thread = |name: &str| std::thread::Builder::new().name(format!("world {name}"));
+    let relaying = thread("relay").spawn(move || {
+        let (near, _) = listener.accept().unwrap();
+        gate.wait();
+        let far = TcpStream::connect(to).unwrap();
+        let pass = |mut from: TcpStream, mut to: TcpStream| {
+            // Either side may be reset when the test is over.
+            let _over = io::copy(&mut from, &mut to);
+            let _gone = to.shutdown(Shutdown::Write);
+        };
+        let (down, up) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+        thread("relay down").spawn(move || pass(down, up)).unwrap();
+        pass(near, far);
+    });
+    relaying.unwrap();
+    address
 }
