@@ -16,10 +16,11 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
     // An operator may have put a key here in spite of the field's purpose.
     let field = field.clone().secret();
     for (name, item) in named(&field, &mut whole)? {
-        if let Some(why) = reserved(&name) {
+        let is_alike = |set: &HeaderName| dashed(set) == dashed(&name);
+        if let Some(why) = reserved(&dashed(&name)) {
             refuse_reserved(&item, &name, why);
             whole = false;
-        } else if auth.is_some_and(|auth| auth.header_names().any(|set| *set == name)) {
+        } else if auth.is_some_and(|auth| auth.header_names().any(is_alike)) {
             let message = format!("`{name}` is set by the connection's credential");
             item.report(
                 "reserved_header",
@@ -53,7 +54,7 @@ pub(super) fn sensitive(
         return None;
     }
     for (name, item) in entries {
-        if let Some(why) = reserved(&name).filter(|why| !why.is_credential()) {
+        if let Some(why) = reserved(&dashed(&name)).filter(|why| !why.is_credential()) {
             refuse_reserved(&item, &name, why);
             whole = false;
         }
@@ -100,6 +101,12 @@ fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<(HeaderName, Fie
         entries.push((legal, item));
     }
     Some(entries)
+}
+
+/// As some upstreams read a name: with `-` for `_`.
+fn dashed(name: &HeaderName) -> HeaderName {
+    let dashed = name.as_str().replace('_', "-");
+    HeaderName::try_from(dashed).unwrap_or_else(|_| name.clone())
 }
 
 fn refuse_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {

@@ -217,6 +217,8 @@ fn headers() {
         "Cookie",
         "X-Webhook-Signature",
         "X-Egressd-Error",
+        "X_Webhook_Signature",
+        "Content_Length",
     ] {
         refuses_at(
             "headers",
@@ -225,20 +227,23 @@ fn headers() {
             &format!("headers.{name}"),
         );
     }
-    let clash = connection(&[
-        ("no_auth", "-"),
-        ("static_headers", "{headers: {X-Key: {env: K}}}"),
-        ("headers", "{x-key: a}"),
-    ]);
-    let found = World::new()
-        .file("a.yaml", clash)
-        .variable("K", "v")
-        .errors();
-    assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!(
-        (found[0].code, found[0].field.as_str()),
-        ("reserved_header", "connection_details.http.headers.x-key")
-    );
+    for name in ["x-key", "X_Key"] {
+        let clash = connection(&[
+            ("no_auth", "-"),
+            ("static_headers", "{headers: {X-Key: {env: K}}}"),
+            ("headers", &format!("{{{name}: a}}")),
+        ]);
+        let found = World::new()
+            .file("a.yaml", clash)
+            .variable("K", "v")
+            .errors();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let field = format!("connection_details.http.headers.{name}");
+        assert_eq!(
+            (found[0].code, &found[0].field),
+            ("reserved_header", &field)
+        );
+    }
 }
 
 #[test]
