@@ -3,11 +3,14 @@
 //! hyper and h2 bound what a hostile upstream can make us hold, and end floods of resets and of empty data; they answer pings and settings and
 //! skip informational responses for as long as these come. Here the session ends when there are far more than any exchange needs.
 //!
+//! It also counts the streams that are reset before they end, for hyper takes a reset with NO_ERROR for the end of a body (see [`Verdict::cut_streams`]).
+//!
 //! It looks at the nine bytes before each frame (RFC 9113 §4.1) and lets everything through unchanged: whether frames are legal is h2's to say.
 
 use std::collections::HashMap;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -24,13 +27,22 @@ const FIRST_CREDIT: u32 = 512;
 /// Each head and each frame of data adds one, up to this many: pings go along with data, and an idle session has few.
 const MOST_CREDIT: u32 = 4096;
 
-/// Why a watched session was ended, if it was.
+/// Why a watched session was ended, if it was, and how many of its streams were cut.
 #[derive(Clone, Default)]
-pub(super) struct Verdict(Arc<OnceLock<ProtocolFault>>);
+pub(super) struct Verdict {
+    fault: Arc<OnceLock<ProtocolFault>>,
+    cut_streams: Arc<AtomicU64>,
+}
 
 impl Verdict {
     pub(super) fn fault(&self) -> Option<ProtocolFault> {
-        self.0.get().copied()
+        self.fault.get().copied()
+    }
+
+    /// How many streams were reset between their heads and their ends so far: a server may also reset a stream *behind* its end, to say that it wants no
+    /// more of the request (RFC 9113 §8.1).
+    pub(super) fn cut_streams(&self) -> u64 {
+        self.cut_streams.load(Relaxed)
     }
 }
 
@@ -46,7 +58,7 @@ impl<S> Watched<S> {
         let verdict = Verdict::default();
         let watched = Self {
             socket,
-            count: Count::new(),
+            count: Count::new(Arc::clone(&verdict.cut_streams)),
             verdict: verdict.clone(),
         };
         (watched, verdict)
@@ -60,16 +72,18 @@ struct Count {
     payload: usize,
     credit: u32,
     heads: HashMap<u32, u8>,
+    cut_streams: Arc<AtomicU64>,
 }
 
 impl Count {
-    fn new() -> Self {
+    fn new(cut_streams: Arc<AtomicU64>) -> Self {
         Self {
             head: [0; 9],
             filled: 0,
             payload: 0,
             credit: FIRST_CREDIT,
             heads: HashMap::new(),
+            cut_streams,
         }
     }
 
@@ -115,8 +129,8 @@ impl Count {
             8 => Ok(()),
             // RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION, and what is unknown.
             _ => {
-                if kind == 3 {
-                    self.heads.remove(&stream);
+                if kind == 3 && self.heads.remove(&stream).is_some() {
+                    self.cut_streams.fetch_add(1, Relaxed);
                 }
                 self.credit = self
                     .credit
@@ -156,7 +170,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let fresh = buffer.filled().get(before..).unwrap_or_default();
         if let Err(fault) = self.count.read(fresh) {
             // Only the first counts.
-            let _ = self.verdict.0.set(fault);
+            let _ = self.verdict.fault.set(fault);
             return Poll::Ready(Err(io::Error::other("the upstream floods the session")));
         }
         polled
@@ -195,6 +209,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::{Count, FIRST_CREDIT, MOST_HEADS_OF_A_STREAM, MOST_STREAMS};
     use crate::upstream::failure::ProtocolFault;
 
@@ -209,7 +225,7 @@ mod tests {
         // F-136
         let allowed = usize::try_from(FIRST_CREDIT).unwrap();
         for size in [1, 2, 9, 10, 16, 17, 18, 4096] {
-            let mut count = Count::new();
+            let mut count = Count::new(Arc::default());
             let bytes = PING.repeat(allowed);
             assert!(bytes.chunks(size).all(|cut| count.read(cut) == Ok(())));
             assert_eq!(count.read(&PING), Err(ProtocolFault::FrameFlood), "{size}");
@@ -219,7 +235,7 @@ mod tests {
     #[test]
     fn informational_heads_are_counted_for_each_stream() {
         // F-136
-        let mut count = Count::new();
+        let mut count = Count::new(Arc::default());
         for _ in 0..MOST_HEADS_OF_A_STREAM {
             assert_eq!(count.read(&headers(1, 4)), Ok(()));
             assert_eq!(count.read(&headers(3, 4)), Ok(()));
@@ -231,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_long_life_is_no_flood_and_costs_no_memory() {
-        let mut count = Count::new();
+        let mut count = Count::new(Arc::default());
         for stream in 0..100_000 {
             // Half of the streams never end: we reset them ourselves.
             assert_eq!(count.read(&headers(stream * 2 + 1, 4)), Ok(()));

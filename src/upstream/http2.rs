@@ -113,6 +113,7 @@ impl Session {
             of_body: Arc::default(),
             of_session: self.verdict.clone(),
         };
+        let cut_before = self.verdict.cut_streams();
         let (wanted, unwanted) = oneshot::channel();
         let sending = Sending {
             body: Box::pin(body),
@@ -138,6 +139,7 @@ impl Session {
         Ok(response.map(|incoming| Http2Body {
             incoming: (!bodiless).then_some(incoming),
             faults,
+            cut_before,
             _wanted: wanted,
         }))
     }
@@ -306,7 +308,20 @@ impl Body for Sending {
 pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
+    /// How many streams of the session were cut when this one began.
+    cut_before: u64,
     _wanted: oneshot::Sender<Infallible>,
+}
+
+impl Http2Body {
+    /// Whether a body that has nothing more is all of it. hyper says the same of a stream that was reset with NO_ERROR, be it behind its end or before it.
+    fn is_whole(&self, incoming: &Incoming) -> bool {
+        incoming.is_end_stream()
+            || match incoming.size_hint().exact() {
+                Some(left) => left == 0,
+                None => self.faults.of_session.cut_streams() == self.cut_before,
+            }
+    }
 }
 
 impl Body for Http2Body {
@@ -322,9 +337,11 @@ impl Body for Http2Body {
         };
         match Pin::new(incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
-            Poll::Ready(Some(Ok(_)) | None) => {
-                self.incoming = None;
-                Poll::Ready(None)
+            Poll::Ready(ended @ (Some(Ok(_)) | None)) => {
+                let incoming = self.incoming.take();
+                let cut =
+                    ended.is_none() && incoming.is_some_and(|incoming| !self.is_whole(&incoming));
+                Poll::Ready(cut.then_some(Err(ProtocolFault::Http2.into())))
             }
             Poll::Ready(Some(Err(error))) => {
                 self.incoming = None;

@@ -173,6 +173,18 @@ fn streams_and_sessions_that_are_broken_off() {
             }),
         );
     }
+    for length in [&[][..], &[("content-length", "8")]] {
+        for begun in [&b""[..], b"half"] {
+            fails(
+                "NO_ERROR before the end",
+                &answer_to(move |wire, stream| {
+                    wire.send(head(stream, length, 0));
+                    wire.send(frame(DATA, 0, stream, begun));
+                    wire.send(frame(RST_STREAM, 0, stream, &code(0)));
+                }),
+            );
+        }
+    }
     fails(
         "GOAWAY",
         &answer_to(|wire, _| {
@@ -191,6 +203,32 @@ fn streams_and_sessions_that_are_broken_off() {
             wire.finish();
         }),
     );
+}
+
+#[test]
+fn a_whole_answer_and_no_wish_for_the_rest_of_the_request() {
+    // F-134
+    for length in [&[][..], &[("content-length", "4")]] {
+        let up = Upstream::script_offering(Alpn::H2, move |wire| {
+            if h2::open(wire) {
+                let stream = h2::request(wire).unwrap();
+                let answer = [
+                    head(stream, length, 0),
+                    frame(DATA, END_STREAM, stream, b"nope"),
+                    frame(RST_STREAM, 0, stream, &[0; 4]),
+                ];
+                wire.send(answer.concat());
+                wire.wait_end();
+            }
+        });
+        let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+        let mut agent = Agent::connect(&sidecar);
+        let reply = agent.exchange(
+            "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        );
+        assert_eq!(reply.expect(200).text(), "nope", "{length:?}");
+        assert!(matches!(reply.ending, Ending::Whole), "{reply:?}");
+    }
 }
 
 #[test]
