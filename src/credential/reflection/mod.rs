@@ -49,10 +49,7 @@ pub(super) fn of_connection(connection: &Connection) -> Option<Needles> {
         }
         Auth::StaticHeaders(headers) => {
             let values = headers.iter().map(|header| header.value.expose());
-            // A value that holds a secret that is searched for need not be searched for itself.
-            let searched = |words: &&[u8]| words.len() >= SHORTEST;
-            secrets
-                .extend(values.map(|value| credentials(value).filter(searched).unwrap_or(value)));
+            secrets.extend(values.map(innermost));
         }
     }
     let signing = connection.webhook_signing_secret.as_ref();
@@ -77,6 +74,28 @@ pub(super) fn may_search(connection: &Connection, needles: Option<&Needles>) -> 
 /// As [`super::Credential::is_searched_for`], for those who have no credential.
 pub fn searches(connection: &Connection) -> bool {
     may_search(connection, of_connection(connection).as_ref())
+}
+
+/// What is secret of a header's value: `xyz` of `xyz`, of `Token xyz`, of `Token token="xyz"` and of `session=xyz`, as an API that has read it may tell it. A
+/// value that holds a secret that is searched for need not be searched for itself.
+fn innermost(value: &[u8]) -> &[u8] {
+    let searched = |text: &&[u8]| text.len() >= SHORTEST;
+    let value = credentials(value).filter(searched).unwrap_or(value);
+    only_parameter(value).filter(searched).unwrap_or(value)
+}
+
+/// The value of `name=value` or `name="value"`, where there is one such parameter and nothing else: of several it cannot be told which are secret.
+fn only_parameter(text: &[u8]) -> Option<&[u8]> {
+    let at = text.iter().position(|b| *b == b'=')?;
+    let (name, value) = text.split_at_checked(at)?;
+    let is_named = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let value = value.strip_prefix(b"=")?;
+    let unquoted = value
+        .strip_prefix(b"\"")
+        .and_then(|v| v.strip_suffix(b"\""));
+    let value = without_padding(unquoted.unwrap_or(value));
+    let alone = !value.iter().any(|b| b" \",;=&".contains(b));
+    (!name.is_empty() && name.iter().all(is_named) && alone).then_some(value)
 }
 
 /// What follows the scheme where a header's value is `scheme SP credentials` (RFC 9110 §11.4).

@@ -171,12 +171,26 @@ fn of_every_kind_of_credential() {
     let pair = STANDARD.encode(format!("user:{password}"));
     let basic = json!({"username": "user", "password": password});
     let key = json!({"headers": {"X-API-Key": "key-0123456789abcdef", "X-Other": "Token other-0123456789abcdef"}});
+    let named = json!({"headers": {"Authorization": "Token token=\"named-0123456789/abcdef==\"", "Cookie": "session=session-0123456789"}});
+    let several = json!({"headers": {"Cookie": "a=first-0123456789abc; b=second-0123456789ab"}});
     for (kind, value, secret) in [
         ("basic_auth", &basic, password),
         ("basic_auth", &basic, pair.as_str()),
         ("basic_auth", &basic, pair.trim_end_matches('=')),
         ("static_headers", &key, "key-0123456789abcdef"),
         ("static_headers", &key, "other-0123456789abcdef"),
+        ("static_headers", &named, "named-0123456789/abcdef=="),
+        (
+            "static_headers",
+            &named,
+            "token=\"named-0123456789/abcdef==\"",
+        ),
+        ("static_headers", &named, "session-0123456789"),
+        (
+            "static_headers",
+            &several,
+            "a=first-0123456789abc; b=second-0123456789ab",
+        ),
     ] {
         let up = Upstream::body(format!("it was {secret}, I think"));
         let one = connection("crm")
