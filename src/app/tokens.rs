@@ -13,6 +13,7 @@ use super::outward::Outward;
 use super::threads::{runtime, thread};
 use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch};
+use crate::domain::Auth;
 use crate::snapshot::Snapshot;
 
 /// The thread's runtime, before it runs.
@@ -56,13 +57,14 @@ impl Tokens {
     }
 }
 
-/// The grants of all connections that agents may use.
+/// The grants of all connections that agents may use. Other credentials are not made yet: what they are searched for takes its time, and the start has none.
 fn grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
     let usable = snapshot
         .entries()
         .iter()
         .filter(|entry| entry.connection.is_live() && entry.connection.enabled);
     usable
+        .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)))
         .filter_map(|entry| {
             credentials
                 .of(entry.key, &entry.connection)
