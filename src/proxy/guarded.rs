@@ -3,7 +3,7 @@
 //! The head is searched always, the body unless it is compressed. The head waits for a moment for the first piece of the body: what is found before it
 //! went out is a refusal, what is found later breaks the answer off. Where there is nothing to search for, this is the upstream's body and nothing more.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,12 +12,16 @@ use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::time::{Sleep, sleep};
 
 use crate::credential::reflection::{Reflected, Scan};
 use crate::upstream::{Failure, UpstreamBody};
 
 /// The longest that a head waits for its body.
 const HEAD_WAITS: Duration = Duration::from_millis(50);
+/// The longest that the end of a piece waits for the next one: longer than a path across the world is silent within one text, and
+/// shorter than a person minds.
+const TAIL_WAITS: Duration = Duration::from_millis(250);
 
 /// A body that is searched as it passes.
 pub(super) struct Guarded {
@@ -29,6 +33,8 @@ struct Search {
     scan: Scan,
     /// What came and was searched before the head went out.
     first: Option<Bytes>,
+    /// Runs while something is held back and nothing comes.
+    silence: Option<Pin<Box<Sleep>>>,
     /// A secret was found: nothing more goes out, and this is no whole body.
     reflected: bool,
 }
@@ -50,6 +56,7 @@ impl Guarded {
         let search = Search {
             scan,
             first: None,
+            silence: None,
             reflected: false,
         };
         let guarded = Self {
@@ -89,11 +96,16 @@ impl Guarded {
     /// The next bytes that may go out.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         loop {
-            let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)?);
-            let data = frame.map(Frame::into_data);
+            let polled = Pin::new(&mut self.body).poll_frame(cx)?;
             let Some(search) = &mut self.search else {
+                let data = ready!(polled).map(Frame::into_data);
                 return Poll::Ready(data.and_then(Result::ok).map(Ok));
             };
+            let Poll::Ready(frame) = polled else {
+                return search.poll_let_go(cx).map(|held| Some(Ok(held)));
+            };
+            search.silence = None;
+            let data = frame.map(Frame::into_data);
             let out = match data {
                 Some(Ok(data)) => search.feed(data, self.body.is_end_stream())?,
                 // An upstream's trailers end where it is read.
@@ -114,6 +126,19 @@ impl Search {
             self.reflected = true;
             Failure::Reflected
         })
+    }
+
+    /// What was held back for long enough.
+    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        if self.scan.held() == 0 {
+            return Poll::Pending;
+        }
+        let silence = self
+            .silence
+            .get_or_insert_with(|| Box::pin(sleep(TAIL_WAITS)));
+        ready!(silence.as_mut().poll(cx));
+        self.silence = None;
+        Poll::Ready(self.scan.let_go())
     }
 
     /// Bytes that came from the upstream and did not go out yet.

@@ -1,7 +1,8 @@
 //! A credential never comes back: responses are searched for what was sent up to prove who we are.
 //!
 //! `forms` says what a secret may look like in a response, [`Needles`] finds any of those forms in a piece of text, and [`Scan`] does so in a
-//! stream, whatever its frames: it holds back what could be the beginning of a secret until it is known not to be one.
+//! stream, whatever its frames: it holds back as many bytes of each frame's end as could be the beginning of some secret, and how many those are does not depend
+//! on the secret, for an agent that can have its own words sent back would learn it from that, byte by byte.
 //!
 //! Invariant: what a [`Scan`] lets out never holds a form of a secret that it searches for, and what it holds back and what it has let out is
 //! what came in. A secret of fewer than [`SHORTEST`] bytes is not searched for: it would be found everywhere.

@@ -27,6 +27,39 @@ pub struct Needles {
     grams: Zeroizing<Vec<Gram>>,
     /// The bytes that a form begins with.
     first: [bool; 256],
+    /// Of which bytes the forms are made.
+    alphabet: Alphabet,
+    /// At least the length of the longest form, and no more than twice that: its exact length is nobody's business.
+    reach: usize,
+}
+
+/// Which bytes a form may be made of: as few words on the secret as will do, for they can be told from what is held back.
+#[derive(Clone, Copy)]
+enum Alphabet {
+    /// Those of tokens (RFC 6750 §2.1) and of the escapes.
+    Token,
+    /// All but line ends and other controls.
+    Text,
+    Any,
+}
+
+impl Alphabet {
+    fn of(forms: &[Form]) -> Self {
+        let made_of = |alphabet: &Self| {
+            let mut bytes = forms.iter().flat_map(|form| form.iter());
+            bytes.all(|byte| alphabet.has(*byte))
+        };
+        let few = [Self::Token, Self::Text].into_iter().find(made_of);
+        few.unwrap_or(Self::Any)
+    }
+
+    fn has(self, byte: u8) -> bool {
+        match self {
+            Self::Token => byte.is_ascii_alphanumeric() || b"-._~+/=%\\".contains(&byte),
+            Self::Text => byte == b'\t' || !byte.is_ascii_control(),
+            Self::Any => true,
+        }
+    }
 }
 
 /// One form, and where to go on in it when it disagrees.
@@ -94,6 +127,8 @@ impl Needles {
             }
         }
         grams.sort_unstable();
+        let alphabet = Alphabet::of(&forms);
+        let longest = forms.iter().map(|form| form.len()).max().unwrap_or(0);
         let falls = OnceLock::new;
         let patterns = forms.into_iter().map(|bytes| Pattern {
             bytes,
@@ -105,6 +140,8 @@ impl Needles {
             filter,
             grams,
             first,
+            alphabet,
+            reach: longest.next_power_of_two(),
         })
     }
 
@@ -126,6 +163,15 @@ impl Needles {
         }
         self.grow_from_tail(text, growing);
         Ok(())
+    }
+
+    /// How many bytes at the end of a stream to hold back: the last that are of the forms' alphabet, up to their reach. `before`: so many of them are held back
+    /// from before this text.
+    pub(super) fn tail(&self, text: &[u8], before: usize) -> usize {
+        let last = text.iter().rev().take(self.reach);
+        let run = last.take_while(|byte| self.alphabet.has(**byte)).count();
+        let goes_on = if run == text.len() { before } else { 0 };
+        (run + goes_on).min(self.reach)
     }
 
     /// Goes on with patterns that began before this text; those that did not end up beginning in it stay.

@@ -15,7 +15,7 @@ pub struct Scan {
     first: Search,
     /// Seldom any: an allocation for the first would be a tenth of the search through a small response.
     others: Vec<Search>,
-    /// The end of what came, as long as it may be the beginning of a secret.
+    /// The end of what came. How much that is must not depend on the secret: whoever can write what an upstream sends would guess at it, byte by byte.
     held: BytesMut,
 }
 
@@ -47,10 +47,11 @@ impl Scan {
     /// Takes the next bytes of the stream and returns those that may go out now: often all, with those that were held back before them; sometimes none.
     /// `last`: nothing comes after them.
     pub fn feed(&mut self, frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
-        let mut hold = self.first.feed(&frame, last)?;
+        self.first.feed(&frame, last)?;
         for other in &mut self.others {
-            hold = other.feed(&frame, last)?.max(hold);
+            other.feed(&frame, last)?;
         }
+        let hold = if last { 0 } else { self.tail(&frame) };
         if hold == 0 && self.held.is_empty() {
             return Ok(frame);
         }
@@ -71,6 +72,18 @@ impl Scan {
         Ok(out)
     }
 
+    /// How many bytes at the end of the stream could be the beginning of a secret of this alphabet and length, whatever it is.
+    fn tail(&self, frame: &[u8]) -> usize {
+        let searches = std::iter::once(&self.first).chain(&self.others);
+        let of_search = |search: &Search| search.needles.tail(frame, self.held.len());
+        searches.map(of_search).max().unwrap_or(0)
+    }
+
+    /// Gives up what is held back, for nothing came after it for a while. A secret that goes on in what comes is found none the less.
+    pub fn let_go(&mut self) -> Bytes {
+        self.held.split().freeze()
+    }
+
     /// How many bytes are held back.
     pub fn held(&self) -> usize {
         self.held.len()
@@ -87,23 +100,16 @@ impl Scan {
 }
 
 impl Search {
-    /// How many bytes of the stream's end are the beginning of a form.
-    fn feed(&mut self, frame: &[u8], last: bool) -> Result<usize, Reflected> {
+    fn feed(&mut self, frame: &[u8], last: bool) -> Result<(), Reflected> {
         self.needles.go_on(frame, &mut self.growing)?;
         if last {
             self.growing.clear();
             return if self.needles.are_in(frame) {
                 Err(Reflected)
             } else {
-                Ok(0)
+                Ok(())
             };
         }
-        self.needles.search(frame, &mut self.growing)?;
-        Ok(self
-            .growing
-            .iter()
-            .map(|growing| growing.length)
-            .max()
-            .unwrap_or(0))
+        self.needles.search(frame, &mut self.growing)
     }
 }
