@@ -33,6 +33,7 @@ fuzz_target!(|input: &[u8]| {
             return;
         };
         out.extend_from_slice(&fed);
+        take_all(&mut scan, &mut out);
         assert_eq!(out.len() + scan.held(), came);
         assert!(body.starts_with(&out));
         assert!(
@@ -41,9 +42,20 @@ fuzz_target!(|input: &[u8]| {
         );
     }
     out.extend_from_slice(&scan.finish());
+    take_all(&mut scan, &mut out);
     assert!(!found, "found in the whole, not in pieces");
     assert_eq!(out, body);
 });
+
+fn take_all(scan: &mut Scan, out: &mut Vec<u8>) {
+    loop {
+        let more = scan.more();
+        if more.is_empty() {
+            return;
+        }
+        out.extend_from_slice(&more);
+    }
+}
 
 fn frames(secret: &[u8], mut rest: &[u8]) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();

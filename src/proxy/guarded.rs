@@ -96,6 +96,10 @@ impl Guarded {
     /// The next bytes that may go out.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         loop {
+            let more = self.search.as_mut().map(|search| search.scan.more());
+            if let Some(more) = more.filter(|more| !more.is_empty()) {
+                return Poll::Ready(Some(Ok(more)));
+            }
             let polled = Pin::new(&mut self.body).poll_frame(cx)?;
             let Some(search) = &mut self.search else {
                 let data = ready!(polled).map(Frame::into_data);

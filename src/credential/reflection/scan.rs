@@ -1,8 +1,9 @@
 //! Searching a stream, frame by frame.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::needles::{Growing, Needles};
 
@@ -16,7 +17,10 @@ pub struct Scan {
     /// Seldom any: an allocation for the first would be a tenth of the search through a small response.
     others: Vec<Search>,
     /// The end of what came. How much that is must not depend on the secret: whoever can write what an upstream sends would guess at it, byte by byte.
-    held: BytesMut,
+    held: VecDeque<Bytes>,
+    held_bytes: usize,
+    /// So many of them may go out.
+    due: usize,
 }
 
 struct Search {
@@ -34,7 +38,9 @@ impl Scan {
         Some(Self {
             first: searches.next()?,
             others: searches.collect(),
-            held: BytesMut::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            due: 0,
         })
     }
 
@@ -44,49 +50,62 @@ impl Scan {
             || self.others.iter().any(|other| other.needles.are_in(text))
     }
 
-    /// Takes the next bytes of the stream and returns those that may go out now: often all, with those that were held back before them; sometimes none.
-    /// `last`: nothing comes after them.
-    pub fn feed(&mut self, frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
+    /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
+    /// `last`: nothing comes after them. Nothing is copied: a frame goes out as the slices that it was cut into.
+    pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
         self.first.feed(&frame, last)?;
         for other in &mut self.others {
             other.feed(&frame, last)?;
         }
         let hold = if last { 0 } else { self.tail(&frame) };
-        if hold == 0 && self.held.is_empty() {
-            return Ok(frame);
+        let due = (self.held_bytes + frame.len()).saturating_sub(hold);
+        if !self.held.is_empty() {
+            self.hold(frame);
+            self.due = due;
+            return Ok(self.more());
         }
-        let let_out = self.held.len() + frame.len() - hold;
-        if let Some(from_frame) = let_out.checked_sub(self.held.len()) {
-            let mut frame = frame;
-            let rest = frame.split_off(from_frame);
-            let mut out = self.held.split();
-            self.held.extend_from_slice(&rest);
-            if out.is_empty() {
-                return Ok(frame);
-            }
-            out.extend_from_slice(&frame);
-            return Ok(out.freeze());
+        self.hold(frame.split_off(due));
+        Ok(frame)
+    }
+
+    fn hold(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.held_bytes += piece.len();
+            self.held.push_back(piece);
         }
-        let out = self.held.split_to(let_out).freeze();
-        self.held.extend_from_slice(&frame);
-        Ok(out)
+    }
+
+    /// More of what may go out; empty if there is no more.
+    pub fn more(&mut self) -> Bytes {
+        let Some(piece) = self.held.front_mut().filter(|_| self.due > 0) else {
+            return Bytes::new();
+        };
+        let out = if piece.len() <= self.due {
+            self.held.pop_front().unwrap_or_default()
+        } else {
+            piece.split_to(self.due)
+        };
+        self.due -= out.len();
+        self.held_bytes -= out.len();
+        out
     }
 
     /// How many bytes at the end of the stream could be the beginning of a secret of this alphabet and length, whatever it is.
     fn tail(&self, frame: &[u8]) -> usize {
         let searches = std::iter::once(&self.first).chain(&self.others);
-        let of_search = |search: &Search| search.needles.tail(frame, self.held.len());
+        let of_search = |search: &Search| search.needles.tail(frame, self.held_bytes);
         searches.map(of_search).max().unwrap_or(0)
     }
 
     /// Gives up what is held back, for nothing came after it for a while. A secret that goes on in what comes is found none the less.
     pub fn let_go(&mut self) -> Bytes {
-        self.held.split().freeze()
+        self.due = self.held_bytes;
+        self.more()
     }
 
-    /// How many bytes are held back.
+    /// How many bytes came and did not go out.
     pub fn held(&self) -> usize {
-        self.held.len()
+        self.held_bytes
     }
 
     /// The stream is over: what was held back was no secret.
@@ -95,7 +114,7 @@ impl Scan {
         self.others
             .iter_mut()
             .for_each(|other| other.growing.clear());
-        self.held.split().freeze()
+        self.let_go()
     }
 }
 

@@ -51,7 +51,7 @@ fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
     for (number, frame) in frames.iter().enumerate() {
         let last = told_the_last && number + 1 == frames.len();
         came += frame.len();
-        let fed = scan.feed(Bytes::copy_from_slice(frame), last);
+        let fed = feed(&mut scan, frame, last);
         let whole = first_end.is_some_and(|end| end <= came);
         assert_eq!(fed.is_err(), whole, "after {came} bytes");
         let Ok(fed) = fed else {
@@ -74,7 +74,25 @@ fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
         assert!(!last || scan.held() == 0);
     }
     out.extend_from_slice(&scan.finish());
+    out.extend(rest(&mut scan));
     assert_eq!(out, body);
+}
+
+/// All that may go out after this frame.
+fn feed(scan: &mut Scan, frame: &[u8], last: bool) -> Result<Vec<u8>, Reflected> {
+    let first = scan.feed(Bytes::copy_from_slice(frame), last)?;
+    Ok([first.to_vec(), rest(scan)].concat())
+}
+
+fn rest(scan: &mut Scan) -> Vec<u8> {
+    let mut rest = Vec::new();
+    loop {
+        let more = scan.more();
+        if more.is_empty() {
+            return rest;
+        }
+        rest.extend_from_slice(&more);
+    }
 }
 
 /// Few different bytes, so that a secret overlaps with itself and with others.
