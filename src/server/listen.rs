@@ -51,14 +51,15 @@ pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
 
 fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     if address.port() != 0 {
-        // Without SO_REUSEPORT the kernel tells us of whoever is there; with it, a second egressd would share the port unnoticed.
+        // Without SO_REUSEPORT the kernel tells us of whoever listens there; with it, a second egressd would share the port unnoticed. It is only bound: whoever
+        // connected to a socket that listens and is closed again would be reset.
         tcp_socket(address, false)?;
     }
-    let first = tcp_socket(address, true)?;
+    let first = listening(address)?;
     let address = first.local_addr()?;
     let mut handles = vec![Handle::Tcp(first)];
     while handles.len() < workers {
-        handles.push(Handle::Tcp(tcp_socket(address, true)?));
+        handles.push(Handle::Tcp(listening(address)?));
     }
     Ok(Bound {
         address: Address::Tcp(address),
@@ -66,7 +67,13 @@ fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     })
 }
 
-fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+fn listening(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = tcp_socket(address, true)?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -76,8 +83,7 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpList
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {

@@ -153,3 +153,18 @@ fn a_bad_configuration_starts_nothing() {
         "{said}"
     );
 }
+
+#[test]
+fn a_second_egressd_does_not_share_the_port() {
+    // F-19
+    let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
+    let mut first = world.serve(&[]);
+    let mut said = BufReader::new(first.stderr.take().unwrap());
+    let proxy = told(&mut said, "agents connect to");
+    told(&mut said, "ready with");
+    let (exit, second) = World::listening_on(&proxy, "127.0.0.1:0").refused(&[]);
+    assert_eq!(exit, Some(69), "{second}");
+    assert!(second.contains(&proxy), "{second}");
+    assert!(get(&proxy, "/crm/b").starts_with("HTTP/1.1 403"));
+    assert_eq!(terminate(first).code(), Some(0));
+}
