@@ -184,12 +184,20 @@ impl<'c> Place<'c> {
         steps.into_iter().map(|step| self.row(step)).collect()
     }
 
+    fn whom(&self) -> &'static str {
+        if self.field == "token_url" {
+            "the token endpoint"
+        } else {
+            "the upstream"
+        }
+    }
+
     fn row(&self, step: Step) -> Row {
         let (ok, detail, remedy) = match step.outcome {
             Ok(found) => (true, found, None),
             Err(broken) => (
                 false,
-                report::broken(&broken),
+                report::broken(&broken, self.whom()),
                 remedy::of(&broken, self.field),
             ),
         };

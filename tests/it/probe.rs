@@ -302,6 +302,10 @@ fn a_token_endpoint_is_dialled_too_whatever_became_of_the_upstream() {
         )
     );
     assert_eq!(steps[2]["target"], idp.address().to_string());
+    for (step, whom) in [(0, "the upstream's"), (5, "the token endpoint's")] {
+        let detail = steps[step]["detail"].as_str().unwrap();
+        assert!(detail.starts_with(whom), "{detail}");
+    }
     idp.wait_closed(1);
     assert_eq!(idp.raw(), b"");
 }

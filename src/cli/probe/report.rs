@@ -23,10 +23,10 @@ struct Report<'a> {
     steps: &'a [Row],
 }
 
-/// Why a step failed. The kind of an address is told with the address.
-pub(super) fn broken(broken: &Broken) -> String {
+/// Why a step towards `whom` failed. The kind of an address is told with the address.
+pub(super) fn broken(broken: &Broken, whom: &str) -> String {
     if broken.forbidden.is_empty() {
-        return broken.failure.to_string();
+        return broken.failure.to_string().replacen("the upstream", whom, 1);
     }
     let refused = broken.forbidden.iter();
     let refused: Vec<_> = refused
