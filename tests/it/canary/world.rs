@@ -73,13 +73,15 @@ pub(super) struct World {
     pub(super) upstream: Upstream,
 }
 
-/// `egressd serve`, and what it says.
+/// A thread that reads a stream to its end.
+type Reading = JoinHandle<Vec<u8>>;
+
+/// `egressd serve`, and what it says. It is killed where a test fails before its end.
 pub(super) struct Serving {
     pub(super) proxy: SocketAddr,
     pub(super) management: SocketAddr,
     child: Child,
-    out: JoinHandle<Vec<u8>>,
-    err: JoinHandle<Vec<u8>>,
+    said: Option<(Reading, Reading)>,
 }
 
 impl World {
@@ -225,8 +227,7 @@ impl World {
             proxy,
             management,
             child,
-            out: out.unwrap(),
-            err: err.unwrap(),
+            said: Some((out.unwrap(), err.unwrap())),
         }
     }
 }
@@ -245,7 +246,16 @@ impl Serving {
             .unwrap();
         assert!(told.success());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
-        (self.out.join().unwrap(), self.err.join().unwrap())
+        let (out, err) = self.said.take().unwrap();
+        (out.join().unwrap(), err.join().unwrap())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
     }
 }
 
