@@ -35,7 +35,8 @@ impl SigningKey {
         Self::of(secret.expose())
     }
 
-    /// A key of any length: RFC 2104 §2 hashes one that is longer than a block, and fills up the others with zeros.
+    /// A key of any length: RFC 2104 §2 hashes one that is longer than a block, and fills up the others with zeros. The crate would do the same, but as a
+    /// fallible step, and there is no good answer to a key that fails when it is too late to refuse the configuration.
     fn of(key: &[u8]) -> Self {
         let mut block = Zeroizing::new([0; BLOCK]);
         let fill = |block: &mut [u8; BLOCK], bytes: &[u8]| {

@@ -25,6 +25,18 @@ def egressd_binary(profile):
     return Path(os.environ.get("EGRESSD", target / profile / "egressd")).absolute()
 
 
+def egressd_argv(world, port):
+    """How to run egressd on this port over the world's connections; it trusts the world's ca.pem."""
+    settings = world.file("egressd.yaml", f"""
+proxy: {{listen: ["127.0.0.1:{port}"]}}
+management: {{listen: ["127.0.0.1:{world.port()}"]}}
+egress: {{ca_files: [ca.pem]}}
+connections: [connections]
+log: {{format: json}}
+""")
+    return [egressd_binary("debug"), "serve", "--config", settings]
+
+
 class Process:
     """A started program with all its children (nginx forks workers)."""
 

@@ -15,7 +15,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from loopback import World, egressd_binary, read
+from loopback import World, egressd_argv, read
 from peers import HERE, Tally, ipv6_loopback, nginx_configuration, settle
 
 MODULES = Path(sys.argv[1]) / "node_modules"
@@ -47,18 +47,6 @@ def connection(world, name, upstream, provider, **grant):
         "oauth_client_credentials": grant,
         "allowed_private_cidrs": holes,
     }}}))
-
-
-def egressd_argv(world, port):
-    """egressd over those connections."""
-    settings = world.file("egressd.yaml", f"""
-proxy: {{listen: ["127.0.0.1:{port}"]}}
-management: {{listen: ["127.0.0.1:{world.port()}"]}}
-egress: {{ca_files: [ca.pem]}}
-connections: [connections]
-log: {{format: json}}
-""")
-    return [egressd_binary("debug"), "serve", "--config", settings]
 
 
 def ask(proxy, target):

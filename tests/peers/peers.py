@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loopback import World, egressd_binary, nginx_argv, read
+from loopback import World, egressd_argv, nginx_argv, read
 
 HERE = Path(__file__).resolve().parent
 CASES = ["get", "head", "post_chunked", "post_length", "download", "events", "keep_alive", "forbidden"]
@@ -86,7 +86,7 @@ def ipv6_loopback():
         return False
 
 
-def egressd_argv(world, port, upstream, ca):
+def peer_argv(world, port, upstream, ca):
     """egressd with one connection to that nginx."""
     world.file("connections/peer.yaml", f"""
 display_name: nginx on loopback
@@ -101,14 +101,7 @@ connection_details:
     bearer_token: {{token: {{env: PEER_TOKEN}}}}
     allowed_private_cidrs: [127.0.0.0/8, "::1/128"]
 """)
-    settings = world.file("egressd.yaml", f"""
-proxy: {{listen: ["127.0.0.1:{port}"]}}
-management: {{listen: ["127.0.0.1:{world.port()}"]}}
-egress: {{ca_files: [ca.pem]}}
-connections: [connections]
-log: {{format: json}}
-""")
-    return [egressd_binary("debug"), "serve", "--config", settings]
+    return egressd_argv(world, port)
 
 
 def run_client(tally, name, environment):
@@ -173,7 +166,7 @@ def main():
         world.start("application", app).await_port(application)
         nginx = world.start("nginx", nginx_configuration(world, upstream, application, certificate, key))
         nginx.await_port(upstream)
-        argv = egressd_argv(world, proxy, upstream, ca)
+        argv = peer_argv(world, proxy, upstream, ca)
         egressd = world.start("egressd", argv, env={**os.environ, "PEER_TOKEN": INJECTED.removeprefix("Bearer ")})
         egressd.await_port(proxy)
 

@@ -12,7 +12,7 @@ import socket
 import ssl
 import sys
 
-from loopback import World, egressd_binary
+from loopback import World, egressd_argv
 from peers import HERE, Tally
 
 BODIES = 500
@@ -31,7 +31,7 @@ def main():
         port, proxy = world.port(), world.port()
         receiver = [sys.executable, "-B", HERE / "receiver.py", port, certificate, key]
         world.start("receiver", receiver, env={**os.environ, "WEBHOOK_SECRET": secret}).await_port(port)
-        egressd = world.start("egressd", egressd_argv(world, proxy, port),
+        egressd = world.start("egressd", signing_argv(world, proxy, port),
                               env={**os.environ, "WEBHOOK_SECRET": secret})
         egressd.await_port(proxy)
         for name, framing in FRAMINGS.items():
@@ -47,7 +47,7 @@ def main():
     return 1 if tally.failures else 0
 
 
-def egressd_argv(world, port, upstream):
+def signing_argv(world, port, upstream):
     """egressd with one connection that signs."""
     world.file("connections/hook.yaml", f"""
 connection_details:
@@ -58,14 +58,7 @@ connection_details:
     webhook_signing_secret: {{env: WEBHOOK_SECRET}}
     allowed_private_cidrs: [127.0.0.0/8, "::1/128"]
 """)
-    settings = world.file("egressd.yaml", f"""
-proxy: {{listen: ["127.0.0.1:{port}"]}}
-management: {{listen: ["127.0.0.1:{world.port()}"]}}
-egress: {{ca_files: [ca.pem]}}
-connections: [connections]
-log: {{format: json}}
-""")
-    return [egressd_binary("debug"), "serve", "--config", settings]
+    return egressd_argv(world, port)
 
 
 def with_length(agent, dice, body):
