@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{self, Listen, Loaded, Settings};
 use crate::credential::Credentials;
-use crate::management::Management;
+use crate::management::{Management, Sources};
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
 use crate::server::{self, Address, Clock, Handle, Reception, Times};
@@ -232,7 +232,12 @@ impl Worker {
     async fn manage(&self, handles: Vec<Handle>) {
         let clock = Clock::new();
         tokio::spawn(Arc::clone(&clock).tick());
-        let server = Arc::new(Management::new(Arc::clone(&self.shared.draining)));
+        let server = Arc::new(Management::new(Sources {
+            published: Arc::clone(&self.shared.published),
+            credentials: Arc::clone(&self.shared.credentials),
+            metrics: Arc::clone(&self.shared.metrics),
+            draining: Arc::clone(&self.shared.draining),
+        }));
         let places = Arc::new(Semaphore::new(server::MANAGEMENT_SOCKETS));
         self.receive(
             Reception {
@@ -310,6 +315,7 @@ fn shared(
         in_flight: Arc::new(InFlight::new(settings.proxy.max_in_flight)),
         draining: Arc::new(AtomicBool::new(false)),
         log,
+        metrics: Arc::default(),
         credentials,
         body_budget: Arc::default(),
     }

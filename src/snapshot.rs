@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use jiff::Timestamp;
 
 use crate::domain::Connection;
 use crate::route::RouteTable;
@@ -20,6 +21,10 @@ pub struct Entry {
     pub connection: Connection,
     /// Its routes.
     pub routes: RouteTable,
+    /// When this process first loaded a connection of this id.
+    pub created: Timestamp,
+    /// When this process last loaded it changed.
+    pub updated: Timestamp,
 }
 
 /// One generation of the configuration.
@@ -33,6 +38,7 @@ impl Snapshot {
     /// Compiles connections with distinct ids.
     pub fn compile(connections: Vec<Connection>, generation: u64) -> Self {
         static KEYS: AtomicU64 = AtomicU64::new(0);
+        let now = Timestamp::now();
         let ordered: Vec<_> = connections
             .into_iter()
             .map(|mut connection| {
@@ -42,6 +48,8 @@ impl Snapshot {
                     key: KEYS.fetch_add(1, Ordering::Relaxed),
                     connection,
                     routes,
+                    created: now,
+                    updated: now,
                 })
             })
             .collect();

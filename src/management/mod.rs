@@ -1,86 +1,70 @@
-//! What operators ask: so far, whether the process lives and is ready. Read-only; sees no secret.
+//! What operators ask: the connections and their state, metrics, probes. Read-only; its types have no place for a secret.
+//!
+//! [`Management::serve`] is the one way in: who asks is judged by the door, where the request goes by the router, and every answer leaves with the same headers.
 
-use std::convert::Infallible;
+mod error;
+mod probes;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
+use axum::routing::get;
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
+use tower::ServiceExt as _;
 
+use crate::credential::Credentials;
 use crate::server::{Serve, Watch};
+use crate::snapshot::Published;
+use crate::telemetry::Metrics;
+use error::{ApiError, Status};
+
+/// What the answers are made of.
+pub struct Sources {
+    /// The configuration.
+    pub published: Arc<Published>,
+    /// The state of tokens.
+    pub credentials: Arc<Credentials>,
+    /// What has happened.
+    pub metrics: Arc<Metrics>,
+    /// Set once the process is stopping.
+    pub draining: Arc<AtomicBool>,
+}
 
 /// The management listener's answers.
 pub struct Management {
-    draining: Arc<AtomicBool>,
+    router: Router,
 }
 
 impl Management {
-    /// `draining` is set once the process is stopping.
-    pub fn new(draining: Arc<AtomicBool>) -> Self {
-        Self { draining }
+    /// Answers made of these.
+    pub fn new(sources: Sources) -> Self {
+        let router = Router::new()
+            .route("/livez", get(probes::livez))
+            .route("/readyz", get(probes::readyz))
+            .fallback(async || ApiError::new(Status::NotFound, "there is nothing at this path"))
+            .method_not_allowed_fallback(async || {
+                ApiError::new(Status::Unimplemented, "this API is read-only: GET and HEAD")
+            })
+            .with_state(Arc::new(sources));
+        Self { router }
     }
 
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if !matches!(path, "/livez" | "/readyz") {
-            return error(
-                StatusCode::NOT_FOUND,
-                "NOT_FOUND",
-                "there is nothing at this path",
-            );
-        }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut refused = error(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "UNIMPLEMENTED",
-                "this API is read-only",
-            );
-            refused
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return refused;
-        }
-        if path == "/readyz" && self.draining.load(Relaxed) {
-            return plain(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "text/plain; charset=utf-8",
-                Bytes::from_static(b"draining\n"),
-            );
-        }
-        plain(
-            StatusCode::OK,
-            "text/plain; charset=utf-8",
-            Bytes::from_static(b"ok\n"),
-        )
+    async fn answer(&self, request: Request<Incoming>) -> Response {
+        // No answer depends on a body.
+        let request = request.map(|_unread| Body::empty());
+        let answered = self.router.clone().oneshot(request).await;
+        let mut response = answered.unwrap_or_else(|never| match never {});
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
     }
-}
-
-/// AIP-193.
-fn error(status: StatusCode, name: &str, message: &str) -> Response<Full<Bytes>> {
-    let document = serde_json::json!({"error": {"code": status.as_u16(), "status": name, "message": message, "details": []}});
-    plain(
-        status,
-        "application/json",
-        Bytes::from(document.to_string()),
-    )
-}
-
-fn plain(status: StatusCode, content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
-    response
 }
 
 impl Serve for Management {
@@ -91,25 +75,25 @@ impl Serve for Management {
         request: Request<Incoming>,
         watch: Arc<Watch>,
     ) -> Response<Ending> {
-        let response = self.answer(request.method(), request.uri().path());
+        let response = self.answer(request).await;
         response.map(|body| Ending { body, watch })
     }
 }
 
 /// A body that tells the watch when it is through.
 pub struct Ending {
-    body: Full<Bytes>,
+    body: Body,
     watch: Arc<Watch>,
 }
 
 impl http_body::Body for Ending {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = axum::Error;
 
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
         cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
         std::pin::Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -50,7 +50,7 @@ use tally::{Exchange, InFlight};
 use crate::credential::{Credential, Credentials};
 use crate::server::{Overdue, Serve, Watch};
 use crate::snapshot::{Entry, Published};
-use crate::telemetry::AccessLog;
+use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::failure::AgentFault;
 use crate::upstream::{Client, Failure, Lane};
 
@@ -68,6 +68,8 @@ pub struct Shared {
     pub draining: Arc<AtomicBool>,
     /// Where exchanges are written down.
     pub log: AccessLog,
+    /// Where they are counted.
+    pub metrics: Arc<Metrics>,
     /// What requests prove themselves with.
     pub credentials: Arc<Credentials>,
     /// The memory for request bodies that are held whole.
