@@ -30,7 +30,7 @@ pub(crate) use outward::Outward;
 use threads::on_thread;
 use tokens::Tokens;
 
-/// How often idle upstream sockets are looked over.
+/// How often idle upstream sockets, and what earlier generations left, are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often a draining process looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(10);
@@ -103,7 +103,7 @@ impl App {
             management: bind_all(Listener::Management, &settings.management.listen, 1)?,
         };
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
-        let published = Published::new(Snapshot::compile(connections, 1));
+        let published = Published::new(Snapshot::compile(connections));
         let (names, unresolvable) = Names::of_system();
         let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
         let outward = Outward::new(&settings, trust, names, own_listeners);
@@ -138,6 +138,11 @@ impl App {
     /// Where operators connect to.
     pub fn management_addresses(&self) -> &[Address] {
         &self.management
+    }
+
+    /// The configuration that is served.
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.shared.published)
     }
 
     /// What the operator should know about the system that it runs on.
@@ -189,8 +194,8 @@ impl Worker {
         }
         let worker = Arc::new(self);
         let mut threads = Vec::with_capacity(workers + 2);
-        let snapshot = worker.shared.published.current();
-        threads.push(tokens.start(&snapshot, worker.phase.clone())?);
+        let published = Arc::clone(&worker.shared.published);
+        threads.push(tokens.start(published, worker.phase.clone())?);
         for (index, handles) in handles.into_iter().enumerate() {
             let worker = Arc::clone(&worker);
             threads.push(on_thread(format!("worker-{index}"), async move {

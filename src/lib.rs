@@ -43,6 +43,7 @@ mod demo;
 pub mod domain;
 pub mod management;
 pub mod proxy;
+pub mod reload;
 pub mod route;
 pub mod server;
 pub mod signing;

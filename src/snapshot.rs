@@ -3,7 +3,7 @@
 //! Holds nothing that changes: no tokens, no pools, no counters. A request loads the current snapshot once, at its top, and keeps the entry that
 //! it found there to its end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,16 +15,19 @@ use crate::route::RouteTable;
 
 /// One connection and its compiled routes.
 pub struct Entry {
-    /// A number that no other entry of this process has, whatever its generation.
+    /// A number that no other entry of this process has, whatever its generation. A connection that a reload does not change keeps its entry, and so whatever
+    /// goes by this number: its sockets, its token.
     pub key: u64,
     /// The connection.
-    pub connection: Connection,
+    pub connection: Arc<Connection>,
     /// Its routes.
-    pub routes: RouteTable,
+    pub routes: Arc<RouteTable>,
     /// When this process first loaded a connection of this id.
     pub created: Timestamp,
     /// When this process last loaded it changed.
     pub updated: Timestamp,
+    /// When a reload no longer found it, if one did not.
+    vanished: Option<Timestamp>,
 }
 
 /// One generation of the configuration.
@@ -34,25 +37,88 @@ pub struct Snapshot {
     generation: u64,
 }
 
+impl Entry {
+    fn new(mut connection: Connection, created: Timestamp, updated: Timestamp) -> Self {
+        let (routes, _warned_of_at_load) =
+            RouteTable::compile(std::mem::take(&mut connection.allowed_routes));
+        Self {
+            key: next_key(),
+            connection: Arc::new(connection),
+            routes: Arc::new(routes),
+            created,
+            updated,
+            vanished: None,
+        }
+    }
+
+    fn vanish(&self, now: Timestamp) -> Self {
+        Self {
+            key: next_key(),
+            connection: Arc::clone(&self.connection),
+            routes: Arc::clone(&self.routes),
+            created: self.created,
+            updated: now,
+            vanished: Some(now),
+        }
+    }
+
+    /// When it was soft-deleted, by its definition or because its definition vanished.
+    pub fn delete_time(&self) -> Option<Timestamp> {
+        self.vanished.or(self.connection.delete_time)
+    }
+
+    /// Whether requests may reach it at all: not soft-deleted. A disabled connection is live, and refuses.
+    pub fn is_live(&self) -> bool {
+        self.delete_time().is_none()
+    }
+
+    /// Whether it is what this definition says, and still there.
+    fn still_holds(&self, connection: &Connection) -> bool {
+        self.vanished.is_none()
+            && self.routes.patterns() == connection.allowed_routes
+            && self.connection.is_same_but_for_routes(connection)
+    }
+}
+
 impl Snapshot {
-    /// Compiles connections with distinct ids.
-    pub fn compile(connections: Vec<Connection>, generation: u64) -> Self {
-        static KEYS: AtomicU64 = AtomicU64::new(0);
+    /// Compiles connections with distinct ids: the first generation.
+    pub fn compile(connections: Vec<Connection>) -> Self {
         let now = Timestamp::now();
-        let ordered: Vec<_> = connections
+        let fresh = |connection| Arc::new(Entry::new(connection, now, now));
+        Self::of(connections.into_iter().map(fresh).collect(), 1)
+    }
+
+    /// Compiles the generation after this one. A connection that did not change keeps its entry; one that vanished is there still, soft-deleted.
+    pub fn succeed(&self, connections: Vec<Connection>) -> Self {
+        let now = Timestamp::now();
+        let mut ordered: Vec<_> = connections
             .into_iter()
-            .map(|mut connection| {
-                let (routes, _warned_of_at_load) =
-                    RouteTable::compile(std::mem::take(&mut connection.allowed_routes));
-                Arc::new(Entry {
-                    key: KEYS.fetch_add(1, Ordering::Relaxed),
-                    connection,
-                    routes,
-                    created: now,
-                    updated: now,
-                })
+            .map(|connection| match self.find(connection.id.as_str()) {
+                Some(entry) if entry.still_holds(&connection) => Arc::clone(entry),
+                earlier => {
+                    let created = earlier.map_or(now, |entry| entry.created);
+                    Arc::new(Entry::new(connection, created, now))
+                }
             })
             .collect();
+        let found: HashSet<&str> = ordered
+            .iter()
+            .map(|entry| entry.connection.id.as_str())
+            .collect();
+        let vanished: Vec<_> = self
+            .ordered
+            .iter()
+            .filter(|entry| !found.contains(entry.connection.id.as_str()))
+            .map(|entry| match entry.vanished {
+                Some(_) => Arc::clone(entry),
+                None => Arc::new(entry.vanish(now)),
+            })
+            .collect();
+        ordered.extend(vanished);
+        Self::of(ordered, self.generation + 1)
+    }
+
+    fn of(ordered: Vec<Arc<Entry>>, generation: u64) -> Self {
         let entries = ordered
             .iter()
             .map(|entry| (entry.connection.id.as_str().into(), Arc::clone(entry)))
@@ -69,7 +135,7 @@ impl Snapshot {
         self.entries.get(id)
     }
 
-    /// All entries in the order of the definitions.
+    /// All entries in the order of the definitions; those that vanished come last.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.ordered
     }
@@ -78,6 +144,11 @@ impl Snapshot {
     pub fn generation(&self) -> u64 {
         self.generation
     }
+}
+
+fn next_key() -> u64 {
+    static KEYS: AtomicU64 = AtomicU64::new(0);
+    KEYS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The place where the current snapshot is.

@@ -14,7 +14,7 @@ use super::threads::{runtime, thread};
 use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch};
 use crate::domain::Auth;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Published, Snapshot};
 
 /// The thread's runtime, before it runs.
 pub(super) struct Tokens {
@@ -41,19 +41,38 @@ impl Tokens {
         Arc::clone(&self.credentials)
     }
 
-    /// Prefetches what these connections will need, and carries flights until the app stops.
+    /// Prefetches what connections will need, lets go of what they no longer need, and carries flights until the app stops.
     pub(super) fn start(
         self,
-        snapshot: &Snapshot,
+        published: Arc<Published>,
         mut phase: watch::Receiver<Phase>,
     ) -> io::Result<JoinHandle<()>> {
-        let grants = grants(snapshot, &self.credentials);
         let main = async move {
-            tokio::spawn(prefetch(grants));
-            // The sender lives as long as the app; if it is gone, so is everything.
-            drop(phase.wait_for(|phase| *phase >= Phase::Stopped).await);
+            tokio::select! {
+                () = follow(&published, &self.credentials) => {}
+                // The sender lives as long as the app; if it is gone, so is everything.
+                _ = phase.wait_for(|phase| *phase >= Phase::Stopped) => {}
+            }
         };
         thread("credentials".into(), self.runtime, main)
+    }
+}
+
+/// Each generation's grants are prefetched once. What earlier ones left is looked for again and again: a request of an old generation may still have asked for
+/// its credential after the first time.
+async fn follow(published: &Published, credentials: &Credentials) {
+    let mut prefetched = 0;
+    let mut interval = tokio::time::interval(super::SWEEP);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let snapshot = published.current();
+        let live = snapshot.entries().iter().filter(|entry| entry.is_live());
+        credentials.keep_only(live.map(|entry| (entry.key, &*entry.connection)));
+        if snapshot.generation() != prefetched {
+            prefetched = snapshot.generation();
+            tokio::spawn(prefetch(grants(&snapshot, credentials)));
+        }
     }
 }
 
@@ -62,7 +81,7 @@ fn grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
     let usable = snapshot
         .entries()
         .iter()
-        .filter(|entry| entry.connection.is_live() && entry.connection.enabled);
+        .filter(|entry| entry.is_live() && entry.connection.enabled);
     usable
         .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)))
         .filter_map(|entry| {

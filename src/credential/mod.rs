@@ -7,7 +7,7 @@ pub mod oauth;
 pub mod reflection;
 mod unavailable;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -70,6 +70,21 @@ impl Credentials {
             })
         });
         Arc::clone(credential)
+    }
+
+    /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it.
+    pub fn keep_only<'a>(&self, live: impl Iterator<Item = (u64, &'a Connection)>) {
+        let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
+        for (key, connection) in live {
+            keys.insert(key);
+            if let Auth::OauthClientCredentials(credentials) = &connection.auth {
+                fingerprints.insert(*credentials.fingerprint());
+            }
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|key, _| keys.contains(key));
+        drop(known);
+        self.grants.keep_only(&fingerprints);
     }
 }
 

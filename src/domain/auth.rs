@@ -122,6 +122,34 @@ impl Auth {
         }
     }
 
+    /// Whether two definitions say the same, secrets and where they come from included.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::OauthClientCredentials(one), Self::OauthClientCredentials(other)) => {
+                one.is_same(other)
+            }
+            (Self::BearerToken(one), Self::BearerToken(other)) => one.token.is_same(&other.token),
+            (Self::BasicAuth(one), Self::BasicAuth(other)) => {
+                one.username.is_same(&other.username) && one.password.is_same(&other.password)
+            }
+            (Self::StaticHeaders(one), Self::StaticHeaders(other)) => {
+                let same = |(one, other): (&SensitiveHeader, &SensitiveHeader)| {
+                    one.name == other.name && one.value.is_same(&other.value)
+                };
+                one.len() == other.len() && one.iter().zip(other).all(same)
+            }
+            (Self::NoAuth, Self::NoAuth) => true,
+            (
+                Self::OauthClientCredentials(_)
+                | Self::BearerToken(_)
+                | Self::BasicAuth(_)
+                | Self::StaticHeaders(_)
+                | Self::NoAuth,
+                _,
+            ) => false,
+        }
+    }
+
     /// The headers that are sent, where they are known without asking anybody. `None` for OAuth.
     pub fn fixed_headers(&self) -> Option<&[SensitiveHeader]> {
         match self {

@@ -61,9 +61,42 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Whether requests may reach it at all: not soft-deleted. A disabled connection is live, and refuses.
-    pub fn is_live(&self) -> bool {
-        self.delete_time.is_none()
+    /// Whether two definitions say the same, secrets included, the patterns left out.
+    pub fn is_same_but_for_routes(&self, other: &Self) -> bool {
+        let Self {
+            id,
+            display_name,
+            description,
+            base_url,
+            allowed_routes: _,
+            headers,
+            auth,
+            webhook_signing_secret,
+            caps,
+            allowed_private_cidrs,
+            allow_cookies,
+            allow_encoded_slash,
+            reflection_guard,
+            http2,
+            enabled,
+            delete_time,
+        } = self;
+        let signing = webhook_signing_secret.as_ref();
+        *id == other.id
+            && *display_name == other.display_name
+            && *description == other.description
+            && *base_url == other.base_url
+            && *headers == other.headers
+            && auth.is_same(&other.auth)
+            && Secret::are_same(signing, other.webhook_signing_secret.as_ref())
+            && *caps == other.caps
+            && *allowed_private_cidrs == other.allowed_private_cidrs
+            && *allow_cookies == other.allow_cookies
+            && *allow_encoded_slash == other.allow_encoded_slash
+            && *reflection_guard == other.reflection_guard
+            && *http2 == other.http2
+            && *enabled == other.enabled
+            && *delete_time == other.delete_time
     }
 
     /// The names of all headers that egressd sets on this connection's requests, signature included.

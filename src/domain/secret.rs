@@ -74,6 +74,19 @@ impl Secret {
         &self.bytes
     }
 
+    /// Whether the bytes and where they came from are the same. For reloads: who waits for the answer must not be an agent.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.source == other.source && self.bytes == other.bytes
+    }
+
+    /// As [`Secret::is_same`]; two that are not there are the same.
+    pub fn are_same(one: Option<&Self>, other: Option<&Self>) -> bool {
+        match (one, other) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        }
+    }
+
     /// Where it came from.
     pub fn source(&self) -> &SecretSource {
         &self.source

@@ -5,7 +5,6 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
-use crate::domain::Connection;
 use crate::route::Pattern;
 use crate::snapshot::{Entry, Snapshot};
 
@@ -29,7 +28,7 @@ pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot) -> Response<Bytes
             .to_str()
             .is_ok_and(|accept| accept.to_ascii_lowercase().contains("text/markdown"))
     });
-    let usable = |entry: &&std::sync::Arc<Entry>| is_usable(&entry.connection);
+    let usable = |entry: &&std::sync::Arc<Entry>| entry.is_live() && entry.connection.enabled;
     let entries = snapshot.entries().iter().filter(usable);
     let (content_type, body) = if wants_markdown {
         (
@@ -54,10 +53,6 @@ pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot) -> Response<Bytes
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-fn is_usable(connection: &Connection) -> bool {
-    connection.is_live() && connection.enabled
 }
 
 fn listed(entry: &Entry) -> Listed<'_> {

@@ -75,7 +75,7 @@ pub(super) fn identify<'r>(
 ) -> Result<Call<'r>, Refusal> {
     let path = request.parts.uri.path();
     let id = path.split('/').nth(1).unwrap_or_default();
-    let live = |entry: &&Arc<Entry>| entry.connection.is_live();
+    let live = |entry: &&Arc<Entry>| entry.is_live();
     let entry = snapshot.find(id).filter(live).ok_or_else(unknown)?;
     let path = match request.path {
         Ok(path) => path.split_first_segment().1.ok_or_else(|| pathless(id)),

@@ -240,23 +240,25 @@ fn a_generation_shares_nothing_with_the_one_before() {
         let file = files.path().join("all.json");
         std::fs::write(&file, json!({"connections": definitions}).to_string()).unwrap();
         let loaded = load_paths(&[file], &Environment::default()).ok().unwrap();
-        Snapshot::compile(loaded.connections, 1)
+        loaded.connections
     };
     let crm = connection("crm")
         .allow("/")
         .base_url("https://api.example.com");
-    let before = load(&[crm.clone().bearer("old"), crm.clone().rename("gone")]);
+    let (same, gone) = (crm.clone().rename("same"), crm.clone().rename("gone"));
+    let before = Snapshot::compile(load(&[crm.clone().bearer("old"), gone, same.clone()]));
     let held = Arc::clone(before.find("gone").unwrap());
-    let after = load(&[crm.bearer("new")]);
+    let after = before.succeed(load(&[same, crm.bearer("new")]));
     // Pools and credentials are kept under an entry's key.
-    let keys: BTreeSet<u64> = [&before, &after]
-        .iter()
-        .flat_map(|snapshot| snapshot.entries().iter().map(|entry| entry.key))
-        .collect();
-    assert_eq!(keys.len(), 3);
+    let key = |snapshot: &Snapshot, id| snapshot.find(id).unwrap().key;
+    assert_ne!(key(&before, "crm"), key(&after, "crm"));
+    assert_eq!(key(&before, "same"), key(&after, "same"));
+    let (old, new) = (before.find("crm").unwrap(), after.find("crm").unwrap());
+    assert!(old.created == new.created && old.updated < new.updated);
     let published = Published::new(before);
     published.publish(after);
-    assert!(published.current().find("gone").is_none());
+    let gone = Arc::clone(published.current().find("gone").unwrap());
+    assert!(!gone.is_live() && gone.created == held.created && gone.key != held.key);
     // Who found it before it went keeps it, whole.
     assert_eq!(held.connection.id.as_str(), "gone");
     assert_eq!(held.routes.patterns().len(), 1);

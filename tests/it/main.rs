@@ -19,6 +19,7 @@ mod paths;
 mod probe;
 mod reflection;
 mod refusals;
+mod reload;
 mod responses;
 mod route_conflicts;
 mod route_laws;

@@ -88,7 +88,7 @@ fn table(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
 
 /// Whether requests are served at all, in a word and, if not, in words.
 fn state(connection: &Connection) -> (&'static str, Option<&'static str>) {
-    if !connection.is_live() {
+    if connection.delete_time.is_some() {
         let note = "soft-deleted: requests to it are refused as not found";
         ("deleted", Some(note))
     } else if connection.enabled {

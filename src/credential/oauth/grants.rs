@@ -1,6 +1,6 @@
 //! All grants of the process, by the fingerprint of their credential: a reload that does not change a credential finds its grant again, token included.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +52,18 @@ impl Grants {
             Arc::new(self.grant(fingerprint, Box::new(source), style))
         });
         Arc::clone(grant)
+    }
+
+    /// Lets go of all grants but these, and of their tokens.
+    pub(in crate::credential) fn keep_only(&self, fingerprints: &HashSet<[u8; 32]>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|fingerprint, _| {
+            let kept = fingerprints.contains(fingerprint);
+            if !kept {
+                self.tokens.invalidate(fingerprint);
+            }
+            kept
+        });
     }
 
     fn grant(&self, fingerprint: [u8; 32], source: Box<dyn Source>, style: ClientAuth) -> Grant {

@@ -65,6 +65,14 @@ impl OauthClientCredentials {
         &self.terms
     }
 
+    /// Whether two definitions say the same, where their secrets come from included.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        // The fingerprint has the rest.
+        self.fingerprint == other.fingerprint
+            && self.terms.client_id.is_same(&other.terms.client_id)
+            && self.terms.client_secret.is_same(&other.terms.client_secret)
+    }
+
     /// SHA-256 over everything that a token depends on: two credentials with one fingerprint may share their tokens, others may not.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint

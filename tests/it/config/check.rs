@@ -44,7 +44,7 @@ fn the_documented_example_loads_as_it_stands() {
     assert_eq!(connection.allowed_routes.len(), 3);
     assert_eq!(connection.caps.response.bytes(), 5_242_880);
     assert!(matches!(connection.auth, Auth::BearerToken(_)));
-    assert!(connection.enabled && connection.is_live());
+    assert!(connection.enabled && connection.delete_time.is_none());
     let ran = world.check(&[]);
     assert_eq!(ran.exit, Exit::Good);
     assert!(

@@ -314,7 +314,7 @@ fn the_rest_of_a_definition() {
         .file("a.yaml", with_top(top))
         .definitions()
         .unwrap_or_else(|found| panic!("{found:?}"));
-    assert!(!loaded.connections[0].enabled && !loaded.connections[0].is_live());
+    assert!(!loaded.connections[0].enabled && loaded.connections[0].delete_time.is_some());
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 
 use egressd::app::App;
-use egressd::config::{Environment, LoadOptions, SettingsOverrides, load};
+use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
+use egressd::reload::{Reload, Reloaded};
 use egressd::server::Address;
 use egressd::telemetry::AccessLog;
 use serde_json::{Value, json};
@@ -25,7 +27,8 @@ pub(crate) struct Plan {
 pub(crate) struct Sidecar {
     addresses: Vec<SocketAddr>,
     app: Option<App>,
-    _files: TempDir,
+    reload: Reload,
+    files: TempDir,
 }
 
 impl Sidecar {
@@ -50,6 +53,14 @@ impl Sidecar {
         let app = self.app.take().expect("it runs");
         let thread = std::thread::Builder::new().name("world stop".to_owned());
         thread.spawn(move || app.stop()).unwrap()
+    }
+
+    /// Replaces all definitions by these and reloads.
+    pub(crate) fn reload(&self, connections: &[Connection]) -> Result<Reloaded, Vec<Problem>> {
+        let folder = self.files.path().join("connections");
+        fs::remove_dir_all(&folder).unwrap();
+        define(&folder, connections);
+        self.reload.run()
     }
 
     /// Where agents connect.
@@ -85,11 +96,7 @@ impl Plan {
         watch_for_panics();
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
-        fs::create_dir(at("connections")).unwrap();
-        for connection in &self.connections {
-            let file = at("connections").join(format!("{}.json", connection.id));
-            fs::write(file, connection.definition().to_string()).unwrap();
-        }
+        define(&at("connections"), &self.connections);
         fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
         fs::write(at("egressd.yaml"), self.settings.to_string()).unwrap();
         let options = LoadOptions {
@@ -98,11 +105,21 @@ impl Plan {
             environment: Environment::default(),
         };
         let app = start(&options, log);
+        let reload = Reload::new(options, app.published());
         Sidecar {
             addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
             app: Some(app),
-            _files: files,
+            reload,
+            files,
         }
+    }
+}
+
+fn define(folder: &Path, connections: &[Connection]) {
+    fs::create_dir(folder).unwrap();
+    for connection in connections {
+        let file = folder.join(format!("{}.json", connection.id));
+        fs::write(file, connection.definition().to_string()).unwrap();
     }
 }
 
