@@ -258,7 +258,43 @@ const GROUPS: &[Group] = &[
     },
     Group {
         title: "For operators",
-        lines: &[("200: ready to serve", "-i", To::Operator("/readyz"))],
+        lines: &[
+            (
+                "200: a page with all of it, made for a browser",
+                "-sS -o /dev/null -w '%{http_code}, %{size_download} bytes\\n'",
+                To::Operator("/"),
+            ),
+            (
+                "200: the connections, with any name and password, since the demo sets none",
+                "-u user:password",
+                To::Operator("/v1/connections"),
+            ),
+            (
+                "200: one of them, with its details, and no secret in them",
+                "-u user:password",
+                To::Operator("/v1/connections/crm"),
+            ),
+            (
+                "200: those that a filter admits, 25 at once",
+                "--get -u user:password --data-urlencode 'filter=connection_type=\"http\"' --data-urlencode page_size=25",
+                To::Operator("/v1/connections"),
+            ),
+            (
+                "200: what a connection can be, and what it takes",
+                "-u user:password",
+                To::Operator("/v1/connection-types"),
+            ),
+            (
+                "200: the metrics, as Prometheus reads them",
+                "",
+                To::Operator("/metrics"),
+            ),
+            (
+                "200: ready to serve, and why",
+                "-i",
+                To::Operator("/readyz?verbose"),
+            ),
+        ],
     },
 ];
 

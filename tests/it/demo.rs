@@ -8,6 +8,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use base64::Engine as _;
+
 /// Longer than any line takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -142,11 +144,13 @@ fn send(line: &str) -> Answer {
     let mut words = words(line).into_iter();
     assert_eq!(words.next().as_deref(), Some("curl"));
     let (mut method, mut fields, mut body) = (None, Vec::new(), None);
-    let (mut proxy, mut url) = (None, None);
+    let (mut proxy, mut url, mut query) = (None, None, Vec::new());
     while let Some(word) = words.next() {
         match word.as_str() {
-            "-i" | "-iN" | "-sS" | "--path-as-is" => {}
+            "-i" | "-iN" | "-sS" | "--path-as-is" | "--get" => {}
             "-o" | "-w" => drop(words.next()),
+            "-u" => fields.push(basic(&words.next().unwrap())),
+            "--data-urlencode" => query.push(encoded(&words.next().unwrap())),
             "-X" => method = words.next(),
             "-H" => fields.extend(words.next()),
             "-d" => body = words.next(),
@@ -174,7 +178,8 @@ fn send(line: &str) -> Answer {
         .map(|url| url.strip_prefix("http://").unwrap());
     let target = match to {
         Some(_) => url.clone(),
-        None => format!("/{path}"),
+        None if query.is_empty() => format!("/{path}"),
+        None => format!("/{path}?{}", query.join("&")),
     };
     let default = if body.is_some() { "POST" } else { "GET" };
     let request = format!(
@@ -184,6 +189,22 @@ fn send(line: &str) -> Answer {
         body.unwrap_or_default()
     );
     exchange(to.unwrap_or(authority), request.as_bytes())
+}
+
+fn basic(pair: &str) -> String {
+    let pair = base64::engine::general_purpose::STANDARD.encode(pair);
+    format!("Authorization: Basic {pair}")
+}
+
+/// `NAME=VALUE` with the value escaped, as curl does it.
+fn encoded(parameter: &str) -> String {
+    let (name, value) = parameter.split_once('=').unwrap();
+    let escaped = value.bytes().map(|byte| match byte {
+        b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    });
+    format!("{name}={}", escaped.collect::<String>())
 }
 
 fn exchange(address: &str, request: &[u8]) -> Answer {
@@ -237,6 +258,13 @@ fn told(line: &str, answer: &Answer) {
         says("x-webhook-signature: (hidden)");
         says("\"signature\": \"valid\"");
         says("\"body_bytes\": 17");
+    } else if ends("/v1/connections/crm") {
+        says("\"clientSecret\":\"[redacted]\"");
+        says("env:CRM_CLIENT_SECRET");
+    } else if line.contains("filter=") {
+        says("\"connections/billing\"");
+    } else if ends("/metrics") {
+        says("egressd_requests_total{");
     }
 }
 
