@@ -11,6 +11,7 @@ use serde::Serialize;
 pub(super) struct ApiError {
     status: Status,
     message: String,
+    violation: Option<Violation>,
 }
 
 /// The codes of `google.rpc.Code` that occur here.
@@ -25,6 +26,13 @@ pub(super) enum Status {
     ResourceExhausted,
 }
 
+/// `google.rpc.BadRequest.FieldViolation`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Violation {
+    field: String,
+    description: String,
+}
+
 #[derive(Serialize)]
 struct Document<'a> {
     error: Body<'a>,
@@ -35,7 +43,16 @@ struct Body<'a> {
     code: u16,
     status: &'a str,
     message: &'a str,
-    details: [(); 0],
+    details: Vec<BadRequest<'a>>,
+}
+
+/// `google.rpc.BadRequest`, as an `Any`.
+#[derive(Serialize)]
+struct BadRequest<'a> {
+    #[serde(rename = "@type")]
+    kind: &'static str,
+    #[serde(rename = "fieldViolations")]
+    violations: [&'a Violation; 1],
 }
 
 impl ApiError {
@@ -43,7 +60,23 @@ impl ApiError {
         Self {
             status,
             message: message.into(),
+            violation: None,
         }
+    }
+
+    /// `INVALID_ARGUMENT` for one field of the request, named in the message and, for programs, in the details.
+    pub(super) fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        let (field, description) = (field.into(), description.into());
+        Self {
+            status: Status::InvalidArgument,
+            message: format!("{field}: {description}"),
+            violation: Some(Violation { field, description }),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 }
 
@@ -71,20 +104,57 @@ impl Status {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let status = self.status.http();
+impl ApiError {
+    /// The JSON text of the answer's body.
+    fn body(&self) -> Vec<u8> {
+        let detail = |violation| BadRequest {
+            kind: "type.googleapis.com/google.rpc.BadRequest",
+            violations: [violation],
+        };
         let document = Document {
             error: Body {
-                code: status.as_u16(),
+                code: self.status.http().as_u16(),
                 status: self.status.as_str(),
                 message: &self.message,
-                details: [],
+                details: self.violation.iter().map(detail).collect(),
             },
         };
         // Strings and numbers always serialise.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        serde_json::to_vec(&document).unwrap_or_default()
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
         let json = HeaderValue::from_static("application/json");
-        (status, [(CONTENT_TYPE, json)], body).into_response()
+        (self.status.http(), [(CONTENT_TYPE, json)], self.body()).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ApiError, Status};
+
+    #[test]
+    fn an_error_says_which_field() {
+        let told = |error: &ApiError| serde_json::from_slice::<serde_json::Value>(&error.body());
+        assert_eq!(
+            told(&ApiError::invalid("page_size", "too \"odd\"")).unwrap(),
+            serde_json::json!({"error": {
+                "code": 400,
+                "status": "INVALID_ARGUMENT",
+                "message": "page_size: too \"odd\"",
+                "details": [{
+                    "@type": "type.googleapis.com/google.rpc.BadRequest",
+                    "fieldViolations": [{"field": "page_size", "description": "too \"odd\""}],
+                }],
+            }})
+        );
+        assert_eq!(
+            told(&ApiError::new(Status::NotFound, "nothing")).unwrap(),
+            serde_json::json!({"error": {
+                "code": 404, "status": "NOT_FOUND", "message": "nothing", "details": [],
+            }})
+        );
     }
 }
