@@ -4,6 +4,7 @@
 
 mod error;
 mod probes;
+mod query;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -23,6 +24,8 @@ use crate::server::{Serve, Watch};
 use crate::snapshot::Published;
 use crate::telemetry::Metrics;
 use error::{ApiError, Status};
+#[doc(hidden)]
+pub use query::fuzzed;
 
 /// What the answers are made of.
 pub struct Sources {

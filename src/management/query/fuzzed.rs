@@ -1,0 +1,98 @@
+//! A door for the fuzzer: a list request against a few records, the way a list serves it, page by page.
+
+use jiff::Timestamp;
+
+use super::{FieldSpec, Kind, ListKind, Listings, Page, Query, Record, Value};
+
+const FIELDS: &[FieldSpec] = &[
+    FieldSpec {
+        name: "name",
+        kind: Kind::Text,
+    },
+    FieldSpec {
+        name: "display_name",
+        kind: Kind::Text,
+    },
+    FieldSpec {
+        name: "connection_type",
+        kind: Kind::Enum {
+            prefix: "CONNECTION_TYPE_",
+        },
+    },
+    FieldSpec {
+        name: "create_time",
+        kind: Kind::Time,
+    },
+    FieldSpec {
+        name: "read_only",
+        kind: Kind::Bool,
+    },
+    FieldSpec {
+        name: "connection_status.code",
+        kind: Kind::Number,
+    },
+];
+
+/// A record whose values follow from its number.
+struct Numbered {
+    number: i64,
+    name: String,
+}
+
+impl Record for Numbered {
+    fn value(&self, field: usize) -> Value<'_> {
+        if self.number % 3 == 2 {
+            return Value::Absent;
+        }
+        match field {
+            0 => Value::Text(self.name.as_str().into()),
+            1 => Value::Text(format!("Ärzte & \"{}*\"", self.number).into()),
+            2 => Value::Text("CONNECTION_TYPE_HTTP".into()),
+            3 => Timestamp::from_second(self.number).map_or(Value::Absent, Value::Time),
+            4 => Value::Bool(self.number % 2 == 0),
+            _ => Value::Number(self.number % 5),
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The last one stands for a deleted one.
+fn records(with_deleted: bool) -> Vec<Numbered> {
+    let numbered = |number| Numbered {
+        number,
+        name: format!("record-{number}"),
+    };
+    (0..11 + i64::from(with_deleted)).map(numbered).collect()
+}
+
+/// The names that a query string lists, all pages of them; or what the caller is told. A page token in the query string is another process's, and refused.
+///
+/// # Errors
+/// The refusal, as text.
+#[doc(hidden)]
+pub fn fuzzed(raw_query: &str, types: bool) -> Result<Vec<String>, String> {
+    let kind = if types {
+        ListKind::Types
+    } else {
+        ListKind::Connections
+    };
+    let listings = Listings::new();
+    let mut query =
+        Query::parse(Some(raw_query), FIELDS, kind).map_err(|error| format!("{error:?}"))?;
+    let mut names = Vec::new();
+    loop {
+        let page = listings.page(&query, records(query.shows_deleted()));
+        let Page {
+            items,
+            next_page_token,
+        } = page.map_err(|error| format!("{error:?}"))?;
+        names.extend(items.into_iter().map(|record| record.name));
+        query.page_token = next_page_token;
+        if query.page_token.is_none() {
+            return Ok(names);
+        }
+    }
+}

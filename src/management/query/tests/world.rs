@@ -1,0 +1,128 @@
+//! Eight records, and ways to ask for them.
+
+use super::super::{FieldSpec, Kind, ListKind, Query, Record, Value};
+use crate::management::error::ApiError;
+
+pub(super) const FIELDS: &[FieldSpec] = &[
+    field("name", Kind::Text),
+    field("display_name", Kind::Text),
+    field("description", Kind::Text),
+    field("connection_type", TYPE),
+    field("create_time", Kind::Time),
+    field("last_used_time", Kind::Time),
+    field("read_only", Kind::Bool),
+    field("connection_status.code", Kind::Number),
+];
+
+const TYPE: Kind = Kind::Enum {
+    prefix: "CONNECTION_TYPE_",
+};
+
+const fn field(name: &'static str, kind: Kind) -> FieldSpec {
+    FieldSpec { name, kind }
+}
+
+/// A record; empty text stands for no value.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Row {
+    pub(super) name: String,
+    pub(super) display_name: &'static str,
+    pub(super) description: String,
+    pub(super) kind: &'static str,
+    pub(super) create_time: &'static str,
+    pub(super) last_used_time: &'static str,
+    pub(super) read_only: bool,
+    pub(super) code: Option<i64>,
+}
+
+impl Record for Row {
+    fn value(&self, field: usize) -> Value<'_> {
+        match field {
+            0 => text(&self.name),
+            1 => text(self.display_name),
+            2 => text(&self.description),
+            3 => text(self.kind),
+            4 => time(self.create_time),
+            5 => time(self.last_used_time),
+            6 => Value::Bool(self.read_only),
+            7 => self.code.map_or(Value::Absent, Value::Number),
+            _ => panic!("there is no field {field}"),
+        }
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+fn text(text: &str) -> Value<'_> {
+    if text.is_empty() {
+        Value::Absent
+    } else {
+        Value::Text(text.into())
+    }
+}
+
+fn time(text: &str) -> Value<'_> {
+    if text.is_empty() {
+        Value::Absent
+    } else {
+        Value::Time(text.parse().unwrap())
+    }
+}
+
+/// Known by their letters, `a` to `h`.
+#[rustfmt::skip] // one row a line
+pub(super) fn rows() -> Vec<Row> {
+    const HTTP: &str = "CONNECTION_TYPE_HTTP";
+    const TCP: &str = "CONNECTION_TYPE_TCP";
+    let rows = [
+        Row { display_name: "CRM of Sales", description: "customers, oil & gas".into(), kind: HTTP, code: Some(0), ..row("crm", "2026-01-01T00:00:00Z") },
+        Row { display_name: "CRM Europe", kind: HTTP, last_used_time: "2026-03-01T12:00:00Z", code: Some(0), ..row("crm-eu", "2026-02-01T00:00:00Z") },
+        Row { display_name: "Bill \"the\" Payer", description: "invoices * 100%".into(), kind: HTTP, last_used_time: "2026-03-01T12:00:00.5Z", code: Some(16), ..row("billing", "2026-03-01T00:00:00Z") },
+        Row { display_name: "it's notes", description: "a\\b (draft)".into(), kind: HTTP, read_only: false, code: Some(14), ..row("notes", "2026-04-01T00:00:00Z") },
+        Row { display_name: "Search", description: "find this and that".into(), kind: HTTP, last_used_time: "2026-06-01T00:00:00Z", code: Some(-3), ..row("search", "2026-05-01T00:00:00Z") },
+        Row { kind: TCP, ..row("search.2", "2026-06-01T00:00:00Z") },
+        Row { display_name: "ÜBER ALLES", description: "Ärzte".into(), kind: TCP, code: Some(7), ..row("über", "2026-07-01T00:00:00Z") },
+        Row { display_name: "true", description: "42".into(), code: Some(42), ..row("z:y", "2026-08-01T00:00:00Z") },
+    ];
+    rows.into()
+}
+
+fn row(name: &str, create_time: &'static str) -> Row {
+    Row {
+        name: name.to_owned(),
+        create_time,
+        read_only: true,
+        ..Row::default()
+    }
+}
+
+/// The query string with this parameter.
+pub(super) fn encoded(name: &str, value: &str) -> String {
+    let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    format!("{name}={value}")
+}
+
+pub(super) fn query(raw: &str) -> Result<Query, ApiError> {
+    Query::parse(Some(raw), FIELDS, ListKind::Connections)
+}
+
+/// What somebody is told who asks for this.
+pub(super) fn told(raw: &str) -> String {
+    match query(raw) {
+        Ok(_) => panic!("{raw} is taken"),
+        Err(error) => error.message().to_owned(),
+    }
+}
+
+/// The letters of the records that a filter admits.
+pub(super) fn admitted(filter: &str) -> String {
+    let query = query(&encoded("filter", filter)).unwrap_or_else(|why| panic!("{filter}: {why:?}"));
+    let rows = rows();
+    let letters = rows.iter().zip('a'..);
+    letters
+        .filter(|(row, _)| query.filter.admits(*row, FIELDS.len()))
+        .map(|(_, letter)| letter)
+        .collect()
+}
