@@ -1,0 +1,41 @@
+//! Whatever stands in a list request's query: a refusal, or pages that hold each record at most once. Whatever stands in a filter: the records that it admits and those
+//! that its opposite admits are all of them.
+//!
+//! Input: text, taken once as a query string and once as a filter.
+#![no_main]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use egressd::management::fuzzed;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    for types in [false, true] {
+        let _refused_or_not = listed(text, types);
+    }
+    let filtered = |filter: &str| listed(&query(filter), false).ok();
+    let (Some(admitted), Some(others)) = (filtered(text), filtered(&format!("NOT ({text})")))
+    else {
+        return;
+    };
+    assert!(admitted.is_disjoint(&others), "a record is on both sides");
+    let all = filtered("").expect("no filter is a good one");
+    assert_eq!(&admitted | &others, all, "a record is on neither side");
+});
+
+fn listed(raw_query: &str, types: bool) -> Result<BTreeSet<String>, String> {
+    let names = fuzzed(raw_query, types)?;
+    let set: BTreeSet<String> = names.iter().cloned().collect();
+    assert_eq!(set.len(), names.len(), "a record is listed twice");
+    Ok(set)
+}
+
+/// Pages of three.
+fn query(filter: &str) -> String {
+    let mut raw = "order_by=display_name&page_size=3&filter=".to_owned();
+    for byte in filter.bytes() {
+        write!(raw, "%{byte:02X}").expect("a string takes everything");
+    }
+    raw
+}
