@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod auth;
+pub mod caller;
 pub mod caps;
 pub mod connection;
 pub mod headers;

@@ -8,8 +8,8 @@ use http::header::{CONTENT_LOCATION, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use super::glance::is_local;
 use crate::domain::Connection;
+use crate::domain::caller::is_local;
 use crate::route::CanonicalPath;
 use crate::upstream::Client;
 
