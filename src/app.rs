@@ -4,6 +4,7 @@
 //! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
+mod managed;
 mod outward;
 mod threads;
 mod tokens;
@@ -19,13 +20,14 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{self, Listen, Loaded, Settings};
 use crate::credential::Credentials;
-use crate::management::{Management, Sources};
+use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
 use crate::server::{self, Address, Clock, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Format, Which};
 use crate::upstream::{Names, Trust};
+use managed::managed;
 pub(crate) use outward::Outward;
 use threads::on_thread;
 use tokens::Tokens;
@@ -82,6 +84,7 @@ struct Bound {
 /// What a worker is made of.
 struct Worker {
     shared: Arc<proxy::Shared>,
+    management: Arc<Management>,
     outward: Outward,
     times: Times,
     places: Arc<Semaphore>,
@@ -111,6 +114,7 @@ impl App {
         let shared = Arc::new(shared(&settings, published, log, tokens.credentials()));
         let (phase, seen) = watch::channel(Phase::Serving);
         let worker = Worker {
+            management: Arc::new(managed(&settings, &shared).map_err(StartError::System)?),
             shared: Arc::clone(&shared),
             outward,
             times: times(&settings),
@@ -237,16 +241,10 @@ impl Worker {
     async fn manage(&self, handles: Vec<Handle>) {
         let clock = Clock::new();
         tokio::spawn(Arc::clone(&clock).tick());
-        let server = Arc::new(Management::new(Sources {
-            published: Arc::clone(&self.shared.published),
-            credentials: Arc::clone(&self.shared.credentials),
-            metrics: Arc::clone(&self.shared.metrics),
-            draining: Arc::clone(&self.shared.draining),
-        }));
         let places = Arc::new(Semaphore::new(server::MANAGEMENT_SOCKETS));
         self.receive(
             Reception {
-                server,
+                server: Arc::clone(&self.management),
                 clock,
                 times: self.times,
                 places,

@@ -3,6 +3,7 @@
 //! One of the two rooms in which a secret is exposed. It fails closed: a credential that cannot be obtained refuses the request, and
 //! nothing is sent without it.
 
+mod login;
 pub mod oauth;
 pub mod reflection;
 mod unavailable;
@@ -17,6 +18,7 @@ use http::header::AUTHORIZATION;
 use crate::domain::{Auth, Connection};
 use crate::signing::SigningKey;
 use crate::upstream::Field;
+pub use login::{Login, NoRandomness};
 use oauth::{Grant, Grants, Token};
 use reflection::{Needles, Scan};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};

@@ -21,6 +21,8 @@ pub(super) enum Status {
     Unauthenticated,
     PermissionDenied,
     NotFound,
+    /// The request names another host than this one (RFC 9110 §15.5.20).
+    Misdirected,
     /// A method that the path does not have.
     Unimplemented,
     ResourceExhausted,
@@ -87,6 +89,7 @@ impl Status {
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::NotFound => "NOT_FOUND",
+            Self::Misdirected => "FAILED_PRECONDITION",
             Self::Unimplemented => "UNIMPLEMENTED",
             Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
         }
@@ -98,6 +101,7 @@ impl Status {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::PermissionDenied => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Unimplemented => StatusCode::METHOD_NOT_ALLOWED,
             Self::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
         }

@@ -2,6 +2,7 @@
 //!
 //! [`Management::serve`] is the one way in: who asks is judged by the door, where the request goes by the router, and every answer leaves with the same headers.
 
+mod door;
 mod error;
 mod probes;
 mod query;
@@ -19,10 +20,11 @@ use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
-use crate::credential::Credentials;
+use crate::credential::{Credentials, Login};
 use crate::server::{Serve, Watch};
 use crate::snapshot::Published;
 use crate::telemetry::Metrics;
+use door::Door;
 use error::{ApiError, Status};
 #[doc(hidden)]
 pub use query::fuzzed;
@@ -39,14 +41,23 @@ pub struct Sources {
     pub draining: Arc<AtomicBool>,
 }
 
+/// Who may ask.
+pub struct Callers {
+    /// Those who prove this login; `None`: those beside us.
+    pub login: Option<Login>,
+    /// `proxy.allowed_hosts`
+    pub allowed_hosts: Vec<String>,
+}
+
 /// The management listener's answers.
 pub struct Management {
+    door: Door,
     router: Router,
 }
 
 impl Management {
-    /// Answers made of these.
-    pub fn new(sources: Sources) -> Self {
+    /// Answers made of these, to these callers.
+    pub fn new(sources: Sources, callers: Callers) -> Self {
         let router = Router::new()
             .route("/livez", get(probes::livez))
             .route("/readyz", get(probes::readyz))
@@ -55,18 +66,26 @@ impl Management {
                 ApiError::new(Status::Unimplemented, "this API is read-only: GET and HEAD")
             })
             .with_state(Arc::new(sources));
-        Self { router }
+        let door = Door::new(callers.login, callers.allowed_hosts);
+        Self { door, router }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
-        // No answer depends on a body.
-        let request = request.map(|_unread| Body::empty());
-        let answered = self.router.clone().oneshot(request).await;
-        let mut response = answered.unwrap_or_else(|never| match never {});
+        let mut response = match self.door.admit(&request) {
+            Ok(()) => self.route(request).await,
+            Err(refusal) => refusal,
+        };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Response {
+        // No answer depends on a body.
+        let request = request.map(|_unread| Body::empty());
+        let answered = self.router.clone().oneshot(request).await;
+        answered.unwrap_or_else(|never| match never {})
     }
 }
 

@@ -1,0 +1,174 @@
+//! Who may see the management API: one user name and one password, told from all others without telling anything of them.
+//!
+//! Invariants: neither is kept, only digests under a key that this process drew at random, so that memory holds nothing to guess offline from. A
+//! candidate is hashed whole and compared once, in constant time: no shorter way for a wrong user name, a right beginning or a wrong length.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::domain::auth::BasicAuth;
+
+/// SHA-256's block: a key of this size is used as it is (RFC 2104 §2).
+const BLOCK: usize = 64;
+
+/// The one login that there is.
+pub struct Login {
+    key: Hmac<Sha256>,
+    pair: [u8; 32],
+    password: [u8; 32],
+}
+
+/// The system gives no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomness;
+
+impl Login {
+    /// The login of this pair.
+    pub fn new(pair: &BasicAuth) -> Result<Self, NoRandomness> {
+        let mut block = Zeroizing::new([0; BLOCK]);
+        rustls::crypto::ring::default_provider()
+            .secure_random
+            .fill(&mut *block)
+            .map_err(|_| NoRandomness)?;
+        let key = Hmac::new((&*block).into());
+        let (username, password) = (pair.username().expose(), pair.password().expose());
+        Ok(Self {
+            // A user name has no colon, so that the pair can be read in one way only.
+            pair: digest(&key, &[username, b":", password]),
+            password: digest(&key, &[password]),
+            key,
+        })
+    }
+
+    /// Whether the value of an `Authorization` field proves it: `Basic`, in any case, and the pair in strict base64 (RFC 7617).
+    pub fn admits_basic(&self, authorization: &[u8]) -> bool {
+        let Some((scheme, credentials)) = authorization.split_at_checked("Basic ".len()) else {
+            return false;
+        };
+        if !scheme.eq_ignore_ascii_case(b"Basic ") {
+            return false;
+        }
+        match STANDARD.decode(credentials.trim_ascii_start()) {
+            Ok(pair) => self.is(&Zeroizing::new(pair), &self.pair),
+            Err(_) => false,
+        }
+    }
+
+    /// Whether the value of an `x-api-key` field proves it: it is the password.
+    pub fn admits_key(&self, key: &[u8]) -> bool {
+        self.is(key, &self.password)
+    }
+
+    fn is(&self, candidate: &[u8], expected: &[u8; 32]) -> bool {
+        digest(&self.key, &[candidate]).ct_eq(expected).into()
+    }
+}
+
+fn digest(key: &Hmac<Sha256>, pieces: &[&[u8]]) -> [u8; 32] {
+    let mut mac = key.clone();
+    pieces.iter().for_each(|piece| mac.update(piece));
+    mac.finalize().into_bytes().into()
+}
+
+impl std::fmt::Display for NoRandomness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the system gives no random bytes")
+    }
+}
+
+impl std::error::Error for NoRandomness {}
+
+#[cfg(test)]
+mod tests {
+    use super::{Login, STANDARD};
+    use crate::domain::auth::BasicAuth;
+    use crate::domain::{Secret, SecretSource};
+    use base64::Engine as _;
+
+    fn login(username: &str, password: &str) -> Login {
+        let secret =
+            |text: &str| Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap();
+        Login::new(&BasicAuth::new(secret(username), secret(password)).unwrap()).unwrap()
+    }
+
+    fn basic(pair: &str) -> Vec<u8> {
+        format!("Basic {}", STANDARD.encode(pair)).into_bytes()
+    }
+
+    #[test]
+    fn the_pair_and_only_the_pair_is_admitted() {
+        // F-195
+        let login = login("ops", "p:ä ss");
+        assert!(login.admits_basic(&basic("ops:p:ä ss")));
+        assert!(login.admits_key("p:ä ss".as_bytes()));
+        for wrong in [
+            "",
+            ":",
+            "ops",
+            "ops:",
+            "ops:p:ä s",
+            "ops:p:ä ss ",
+            " ops:p:ä ss",
+            "Ops:p:ä ss",
+            "opsp:ä ss",
+            "op:s:p:ä ss",
+            ":p:ä ss",
+            "p:ä ss",
+            "ops:p:ä ss\0",
+            "ops:P:ä ss",
+            "root:p:ä ss",
+            "ops:ops",
+        ] {
+            assert!(!login.admits_basic(&basic(wrong)), "{wrong:?}");
+        }
+        for wrong in ["", "p", "p:ä s", "p:ä ss ", "ops:p:ä ss", "ops"] {
+            assert!(!login.admits_key(wrong.as_bytes()), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn base64_is_strict_and_the_scheme_is_read_in_any_case() {
+        // F-195; the pair of RFC 7617 §2: `Aladdin:open sesame`.
+        let login = login("Aladdin", "open sesame");
+        for right in [
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "BASIC   QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+        ] {
+            assert!(login.admits_basic(right.as_bytes()), "{right}");
+        }
+        for wrong in [
+            "",
+            "Basic",
+            "Basic ",
+            "Basic =",
+            "Basic %",
+            "Basic\tQWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "BasicQWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "Bearer QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZR==",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ== ",
+            "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==, Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+            "Basic realm=\"x\"",
+            "Basic Aladdin:open sesame",
+        ] {
+            assert!(!login.admits_basic(wrong.as_bytes()), "{wrong}");
+        }
+        assert!(!login.admits_basic(b"Basic \xff\xfe"));
+        assert!(!login.admits_basic(&[b'A'; 1 << 20]));
+        assert!(!login.admits_basic(&[b"Basic ".as_slice(), &[b'A'; 1 << 20]].concat()));
+    }
+
+    #[test]
+    fn digests_differ_from_login_to_login() {
+        let (one, other) = (login("a", "b"), login("a", "b"));
+        assert_ne!(one.pair, other.pair);
+        assert_ne!(one.pair, one.password);
+    }
+}
