@@ -26,6 +26,7 @@ pub(crate) struct Plan {
 /// A running egressd. It stops when it is dropped, and fails the test if anything in it panicked.
 pub(crate) struct Sidecar {
     addresses: Vec<SocketAddr>,
+    management: Vec<SocketAddr>,
     app: Option<App>,
     reload: Reload,
     files: TempDir,
@@ -66,6 +67,11 @@ impl Sidecar {
     /// Where agents connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
+    }
+
+    /// Where operators connect.
+    pub(crate) fn management(&self) -> SocketAddr {
+        self.management[0]
     }
 }
 
@@ -108,6 +114,7 @@ impl Plan {
         let reload = Reload::new(options, app.published());
         Sidecar {
             addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
+            management: app.management_addresses().iter().filter_map(tcp).collect(),
             app: Some(app),
             reload,
             files,
