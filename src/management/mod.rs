@@ -4,6 +4,7 @@
 
 mod door;
 mod error;
+mod page;
 mod probes;
 mod query;
 
@@ -12,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -26,6 +28,7 @@ use crate::snapshot::Published;
 use crate::telemetry::Metrics;
 use door::Door;
 use error::{ApiError, Status};
+use page::Page;
 #[doc(hidden)]
 pub use query::fuzzed;
 
@@ -58,7 +61,11 @@ pub struct Management {
 impl Management {
     /// Answers made of these, to these callers.
     pub fn new(sources: Sources, callers: Callers) -> Self {
+        let page = Arc::new(Page::new());
+        let page =
+            move |State(sources): State<Arc<Sources>>| std::future::ready(page.answer(&sources));
         let router = Router::new()
+            .route("/", get(page))
             .route("/livez", get(probes::livez))
             .route("/readyz", get(probes::readyz))
             .fallback(async || ApiError::new(Status::NotFound, "there is nothing at this path"))

@@ -1,0 +1,81 @@
+//! `GET /`: one page for people. Whole in itself: its style and its script stand in it, known to the browser by their hashes, and nothing else is run or loaded.
+//!
+//! Rendered here, so that it says the same without JavaScript; the script only fetches the page again and puts the new one in the old one's place.
+
+mod card;
+mod document;
+mod html;
+mod view;
+mod words;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY};
+use http::{HeaderName, HeaderValue};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::Sources;
+use document::{Document, Frame};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// The page, and since when there is something to tell.
+pub(super) struct Page {
+    began: Instant,
+    security_policy: HeaderValue,
+}
+
+impl Page {
+    pub(super) fn new() -> Self {
+        let policy = format!(
+            "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            hash(STYLE),
+            hash(SCRIPT),
+        );
+        Self {
+            began: Instant::now(),
+            // ASCII without controls.
+            security_policy: HeaderValue::try_from(policy)
+                .unwrap_or(HeaderValue::from_static("default-src 'none'")),
+        }
+    }
+
+    /// The page as things are now.
+    pub(super) fn answer(&self, sources: &Arc<Sources>) -> Response {
+        let snapshot = sources.published.current();
+        let document = Document {
+            frame: Frame {
+                now: Timestamp::now(),
+                uptime: self.began.elapsed(),
+                draining: sources.draining.load(std::sync::atomic::Ordering::Relaxed),
+                generation: snapshot.generation(),
+            },
+            rows: view::rows(sources, &snapshot),
+            unnamed: sources.metrics.activity(None),
+        };
+        let fixed = HeaderValue::from_static;
+        let headers = [
+            (CONTENT_TYPE, fixed("text/html; charset=utf-8")),
+            (CONTENT_SECURITY_POLICY, self.security_policy.clone()),
+            (REFERRER_POLICY, fixed("no-referrer")),
+            (RESOURCE_POLICY, fixed("same-origin")),
+        ];
+        (headers, document.render()).into_response()
+    }
+}
+
+/// As a source of the Content Security Policy (CSP 3 §2.3.1).
+fn hash(text: &str) -> String {
+    format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
+}
+
+#[cfg(test)]
+mod tests;

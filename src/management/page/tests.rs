@@ -1,0 +1,253 @@
+//! What the page says of made-up books, and that nothing in them can become markup.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::document::{Document, Frame};
+use super::view::{Failing, Row, State, Token};
+use super::{SCRIPT, STYLE};
+use crate::config::{Environment, SettingsOverrides, Text, load_texts};
+use crate::credential::{ErrorCode, Reason};
+use crate::snapshot::{Entry, Snapshot};
+use crate::telemetry::{Activity, Fault};
+
+fn now() -> Timestamp {
+    "2026-03-04T14:03:22Z".parse().unwrap()
+}
+
+fn moment(seconds_ahead: i64) -> Timestamp {
+    now() + SignedDuration::from_secs(seconds_ahead)
+}
+
+fn definition(id: &str, name: &str, routes: usize) -> Text {
+    let mut text = format!(
+        "display_name: {name:?}\ndescription: 'Made-up: **<i>not</i>** markup.'\nconnection_details:\n  http:\n    \
+         base_url: https://api.{id}.example/base\n    no_auth: {{}}\n    allowed_routes:\n"
+    );
+    for route in 0..routes {
+        writeln!(text, "      - GET /things/{{id}}/parts-{route}/{{rest...}}").unwrap();
+    }
+    Text {
+        name: format!("{id}.yaml"),
+        text,
+    }
+}
+
+fn compile(definitions: Vec<Text>) -> Snapshot {
+    let loaded = load_texts(
+        definitions,
+        &SettingsOverrides::default(),
+        &Environment::default(),
+    );
+    let loaded = loaded.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    Snapshot::compile(loaded.connections, 7)
+}
+
+fn quiet(entry: &Entry) -> Row<'_> {
+    Row {
+        entry,
+        state: State::Ok,
+        token: Token::NoneNeeded,
+        activity: Activity::default(),
+    }
+}
+
+fn busy(forwarded: u64, faults: &[(&'static str, u64, i64)]) -> Activity {
+    let fault = |&(code, count, ago): &(&'static str, u64, i64)| Fault {
+        code,
+        count,
+        last: moment(-ago),
+    };
+    Activity {
+        last_used: Some(moment(-3)),
+        forwarded,
+        refused: forwarded / 40,
+        agent_cancelled: forwarded / 90,
+        upstream_failed: forwarded / 60,
+        request_bytes: forwarded * 310,
+        response_bytes: forwarded * 18_200,
+        faults: faults.iter().map(fault).collect(),
+    }
+}
+
+fn failing() -> Failing {
+    Failing {
+        reason: Reason::Refused(ErrorCode::InvalidClient),
+        last: Some(moment(-12)),
+        in_a_row: 3,
+        next: Some(moment(18)),
+    }
+}
+
+fn render(rows: Vec<Row<'_>>, unnamed: Activity) -> String {
+    let frame = Frame {
+        now: now(),
+        uptime: Duration::from_secs(273_000),
+        draining: false,
+        generation: 7,
+    };
+    Document {
+        frame,
+        rows,
+        unnamed,
+    }
+    .render()
+}
+
+#[test]
+fn every_state_is_told_in_words() {
+    let snapshot = compile(vec![
+        definition("crm", "CRM", 2),
+        definition("stale", "Stale", 1),
+        definition("wearing", "Wearing", 1),
+        definition("off", "Off", 1),
+        definition("gone", "Gone", 1),
+    ]);
+    let states = [
+        State::Ok,
+        State::Failing(failing()),
+        State::Wearing(failing()),
+        State::Disabled,
+        State::Deleted(moment(-7200)),
+    ];
+    let mut rows: Vec<Row<'_>> = snapshot
+        .entries()
+        .iter()
+        .map(|entry| quiet(entry))
+        .collect();
+    for (row, state) in rows.iter_mut().zip(states) {
+        row.state = state;
+        row.token = Token::Obtained {
+            expires: Some(moment(340)),
+            refreshed: Some(moment(-3300)),
+        };
+    }
+    let html = render(rows, Activity::default());
+    for words in [
+        "<span>1 ok ·</span>",
+        ">1 failing ·</span>",
+        ">1 not renewed ·</span>",
+        "<span>1 disabled ·</span>",
+        "<span>1 deleted</span>",
+        ">credential failing</span>",
+        ">token not renewed</span>",
+        ">ok</span>",
+        ">disabled</span>",
+        ">deleted</span>",
+        "refused the client (invalid_client) · last tried <time datetime=\"2026-03-04T14:03:10Z\"",
+        ", failed 3 times in a row · next try ",
+        ">in 18 s</time>",
+        "<a href=\"#c-stale\">stale</a>",
+        "expires <time datetime=\"2026-03-04T14:09:02Z\" title=\"2026-03-04T14:09:02Z\">in 5 min</time>",
+        "up 3 d 3 h · generation 7",
+        ">2 routes<span> to api.crm.example</span></summary>",
+    ] {
+        assert!(html.contains(words), "{words}\n{html}");
+    }
+    assert_eq!(html.matches("href=\"#c-").count(), 2, "{html}");
+}
+
+#[test]
+fn traffic_and_faults_are_told_with_the_latest_first() {
+    let snapshot = compile(vec![definition("crm", "CRM", 1)]);
+    let mut row = quiet(&snapshot.entries()[0]);
+    let faults = [
+        ("overloaded", 3, 99_000),
+        ("route_not_allowed", 1893, 3),
+        ("upstream_timeout", 0, 1),
+        ("upstream_unreachable", 12, 600),
+    ];
+    row.activity = busy(81_000, &faults);
+    let unnamed = Activity {
+        refused: 9,
+        faults: busy(0, &[("connection_not_found", 9, 40)]).faults,
+        ..Activity::default()
+    };
+    let html = render(vec![row], unnamed);
+    for words in [
+        "<b>85,275</b> exchanges",
+        "81,000 forwarded ·",
+        "2,025 refused ·",
+        "1,350 failed ·",
+        "900 cancelled<",
+        "↑\u{2009}23.9 MiB",
+        "↓\u{2009}1.4 GiB",
+        "<dd>85,284</dd>",
+        "<code>connection_not_found</code> <span class=\"times\">×\u{2009}9</span>",
+    ] {
+        assert!(html.contains(words), "{words}\n{html}");
+    }
+    let at = |code: &str| html.find(&format!("<code>{code}</code>"));
+    assert!(at("route_not_allowed") < at("upstream_unreachable"));
+    assert!(at("upstream_unreachable") < at("overloaded"));
+    assert_eq!(at("upstream_timeout"), None);
+    // A bar has a piece for each outcome, and they fill it; there are two bars.
+    let widths = html.split(" width=\"").skip(1);
+    let widths: u64 = widths
+        .filter_map(|rest| rest.split('"').next()?.parse::<u64>().ok())
+        .sum();
+    assert_eq!(widths, 2 * 1000);
+}
+
+#[test]
+fn what_an_operator_wrote_cannot_become_markup() {
+    let hostile = "</h3><script>alert(1)</script><img src=x onerror='a'>\" onclick=\"a";
+    let snapshot = compile(vec![definition("crm", hostile, 1)]);
+    let html = render(vec![quiet(&snapshot.entries()[0])], Activity::default());
+    assert_eq!(html.matches("<script>").count(), 1, "{html}");
+    assert!(!html.contains("<img") && !html.contains("<i>"), "{html}");
+    assert!(
+        html.contains("&lt;/h3&gt;&lt;script&gt;alert(1)&lt;/script&gt;"),
+        "{html}"
+    );
+    assert!(html.contains("**&lt;i&gt;not&lt;/i&gt;**"), "{html}");
+}
+
+#[test]
+fn nothing_is_loaded_from_elsewhere_and_nothing_inline_escapes_the_policy() {
+    for asset in [STYLE, SCRIPT] {
+        for word in ["http", "//cdn", "url(", "@import", "</", "<!--", "\r"] {
+            assert!(!asset.contains(word), "{word}");
+        }
+    }
+    let snapshot = compile(vec![definition("crm", "CRM", 1)]);
+    let html = render(vec![quiet(&snapshot.entries()[0])], Activity::default());
+    let html = html.replace(STYLE, "").replace(SCRIPT, "");
+    for word in [
+        " style=",
+        " onclick",
+        " onload",
+        "src=",
+        "<iframe",
+        "<form",
+        "javascript:",
+    ] {
+        assert!(!html.contains(word), "{word}");
+    }
+    let links = html.split("href=\"").skip(1);
+    for link in links.filter_map(|rest| rest.split('"').next()) {
+        let own = link.starts_with("data:image/svg+xml,") || !link.contains(':');
+        assert!(own && !link.starts_with("//"), "{link}");
+    }
+}
+
+#[test]
+fn a_connection_with_very_many_routes_stays_small() {
+    let snapshot = compile(vec![
+        definition("crm", "CRM", 2000),
+        definition("one", "One", 101),
+    ]);
+    let rows = snapshot
+        .entries()
+        .iter()
+        .map(|entry| quiet(entry))
+        .collect();
+    let html = render(rows, Activity::default());
+    assert!(
+        html.contains("and 1,900 more") && html.contains("and 1 more"),
+        "{html}"
+    );
+    assert_eq!(html.matches("<li><code>").count(), 200);
+}
