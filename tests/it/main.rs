@@ -13,6 +13,8 @@ mod headers;
 mod http2;
 mod ids;
 mod limits;
+mod management_door;
+mod management_page;
 mod oauth;
 mod panics;
 mod paths;

@@ -1,0 +1,152 @@
+//! The page for people, over the wire: its headers, and that it tells the state of real connections and no secret.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::support::connection::CLIENT_SECRET;
+use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream, connection};
+
+/// What stands between the first of these and the next of those.
+fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
+    let rest = text
+        .split_once(open)
+        .unwrap_or_else(|| panic!("no {open}: {text}"))
+        .1;
+    rest.split_once(close)
+        .unwrap_or_else(|| panic!("no {close}: {text}"))
+        .0
+}
+
+/// The card of one connection.
+fn card<'a>(page: &'a str, id: &str) -> &'a str {
+    between(page, &format!("<article id=\"c-{id}\""), "</article>")
+}
+
+fn page(sidecar: &Sidecar) -> String {
+    Agent::connect_to(sidecar.management())
+        .get("/")
+        .expect(200)
+        .text()
+}
+
+#[test]
+fn the_policy_admits_its_own_style_and_script_and_nothing_else() {
+    // F-197
+    let sidecar =
+        Sidecar::with(connection("crm").allow("/").base_url("https://crm.example")).start();
+    let mut agent = Agent::connect_to(sidecar.management());
+    let reply = agent.get("/");
+    let page = reply.expect(200).text();
+    let field = |name: &str| reply.fields.one(name).unwrap_or_default();
+    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    let style = hash(between(&page, "<style>", "</style>"));
+    let script = hash(between(&page, "<script>", "</script>"));
+    assert_eq!(
+        field("content-security-policy"),
+        format!(
+            "default-src 'none'; style-src {style}; script-src {script}; connect-src 'self'; img-src data:; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+    );
+    assert_eq!(field("content-type"), "text/html; charset=utf-8");
+    assert_eq!(field("referrer-policy"), "no-referrer");
+    assert_eq!(field("cache-control"), "no-store");
+    assert_eq!(field("x-content-type-options"), "nosniff");
+    assert!(page.contains("<noscript><meta http-equiv=\"refresh\" content=\"10\"></noscript>"));
+    let head = agent.request("HEAD", "/", &[], b"");
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(
+        head.fields.one("content-security-policy"),
+        Some(field("content-security-policy"))
+    );
+}
+
+#[test]
+fn every_connection_is_there_with_its_state_and_no_secret() {
+    // F-188
+    let up = Upstream::echo();
+    let crm = connection("crm")
+        .allow("GET /users/{id}")
+        .upstream_at(&up, "/base")
+        .bearer("planted-bearer-token-0123456789abcdef")
+        .http("reflection_guard", json!(false))
+        .header("X-Tenant", "planted-header-value")
+        .top("display_name", json!("C & <RM>"))
+        .top("description", json!("Reads <b>users</b>."));
+    let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
+    let off = connection("off")
+        .allow("/")
+        .upstream(&up)
+        .top("tool_configurations", tools);
+    let gone = connection("gone")
+        .allow("/")
+        .upstream(&up)
+        .auth(
+            "basic_auth",
+            json!({"username": "planted-user", "password": "planted-password-0123"}),
+        )
+        .top("delete_time", json!("2026-01-02T03:04:05Z"));
+    let sidecar = Sidecar::with(gone).and(off).and(crm).start();
+    Agent::connect(&sidecar).get("/crm/users/7").expect(200);
+    let page = page(&sidecar);
+    assert!(!page.contains("planted"), "{page}");
+    let crm = card(&page, "crm");
+    for words in [
+        "C &amp; &lt;RM&gt;",
+        "Reads &lt;b&gt;users&lt;/b&gt;.",
+        ">ok</span>",
+        "<code>GET /users/{id}</code>",
+        "fixed, does not expire",
+        &format!("https://{}/base", up.address()),
+    ] {
+        assert!(crm.contains(words), "{words}: {crm}");
+    }
+    assert!(card(&page, "off").contains(">disabled</span>"));
+    assert!(card(&page, "gone").contains(">deleted</span>"));
+    // Whoever works comes first.
+    let places = ["crm", "off", "gone"].map(|id| page.find(&format!("id=\"c-{id}\"")));
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn a_token_is_told_by_its_life_and_a_failure_by_its_reason() {
+    let up = Upstream::echo();
+    let good = TokenEndpoint::answering(|_| Answer::token("planted-access-token-0123456789"));
+    let bad = TokenEndpoint::answering(|_| Answer::error("401 Unauthorized", "invalid_client"));
+    let sidecar = Sidecar::with(
+        connection("good")
+            .allow("/")
+            .upstream(&up)
+            .oauth(&good)
+            .http("reflection_guard", json!(false)),
+    )
+    .and(connection("bad").allow("/").upstream(&up).oauth(&bad))
+    .start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/good/a").expect(200);
+    agent.get("/bad/a").refused(502, "credential_unavailable");
+    let page = page(&sidecar);
+    assert!(
+        !page.contains("planted") && !page.contains(CLIENT_SECRET),
+        "{page}"
+    );
+    let good = card(&page, "good");
+    assert!(
+        good.contains(">ok</span>") && good.contains("expires <time"),
+        "{good}"
+    );
+    let bad = card(&page, "bad");
+    assert!(bad.contains(">credential failing</span>"), "{bad}");
+    assert!(bad.contains("refused the client (invalid_client)"), "{bad}");
+    assert!(
+        bad.contains("none at hand") && bad.contains("never obtained"),
+        "{bad}"
+    );
+    let attention = between(&page, "id=\"h-attention\"", "</section>");
+    assert!(
+        attention.contains("href=\"#c-bad\"") && !attention.contains("#c-good"),
+        "{attention}"
+    );
+}
