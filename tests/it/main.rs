@@ -6,6 +6,7 @@
 mod canary;
 mod config;
 mod demo;
+mod discovery;
 mod examples;
 mod faults;
 mod framing;

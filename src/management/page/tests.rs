@@ -42,7 +42,7 @@ fn compile(definitions: Vec<Text>) -> Snapshot {
         &Environment::default(),
     );
     let loaded = loaded.unwrap_or_else(|problems| panic!("{problems:#?}"));
-    Snapshot::compile(loaded.connections, 7)
+    Snapshot::compile(loaded.connections)
 }
 
 fn quiet(entry: &Entry) -> Row<'_> {

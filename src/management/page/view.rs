@@ -69,7 +69,7 @@ fn row<'a>(sources: &Sources, entry: &'a Entry) -> Row<'a> {
     let status = status(sources, entry);
     Row {
         entry,
-        state: state(connection, status.as_ref()),
+        state: state(entry, status.as_ref()),
         token: token(connection, status.as_ref()),
         activity: sources.metrics.activity(Some(connection.id.as_str())),
     }
@@ -86,11 +86,11 @@ fn status(sources: &Sources, entry: &Entry) -> Option<Status> {
     }
 }
 
-fn state(connection: &Connection, status: Option<&Status>) -> State {
-    if let Some(at) = connection.delete_time {
+fn state(entry: &Entry, status: Option<&Status>) -> State {
+    if let Some(at) = entry.delete_time() {
         return State::Deleted(at);
     }
-    if !connection.enabled {
+    if !entry.connection.enabled {
         return State::Disabled;
     }
     let Some((status, failure)) =

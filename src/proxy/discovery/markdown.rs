@@ -1,0 +1,182 @@
+//! The listing as part of a prompt: short, and whole however an operator's text is written.
+//!
+//! A name is one line with its markup escaped; a description is Markdown on purpose and stands as a block quote, which no heading, fence or HTML block in it can leave;
+//! a pattern stands in a code span that is longer than any run of backticks in it.
+
+use super::Listed;
+
+const HOW: &str = "Credentials are added for you: send none. Only the routes below are allowed; anything else is refused with an `application/problem+json` that says why.\n\n\
+A route is `[METHOD ]/path`: `{name}` is one path segment, `{name...}` or a `/` at the end any rest, `{$}` the end itself. GET includes HEAD; without a method all are allowed. \
+The query is free. Send paths in plain form: no `.` or `..` segments, no `//`, no `%2F`; nothing is redirected or rewritten.\n";
+
+/// The listing for an agent that reached us as `host`.
+pub(super) fn render<'a>(host: &str, connections: impl Iterator<Item = Listed<'a>>) -> String {
+    let mut text = format!(
+        "# HTTP connections\n\nThe base URL of a connection is `http://{host}/<id>`: to call `GET /path` of it, send `GET http://{host}/<id>/path`. {HOW}"
+    );
+    let mut none = true;
+    for connection in connections {
+        none = false;
+        render_one(&mut text, host, &connection);
+    }
+    if none {
+        text.push_str("\nThere are no connections.\n");
+    }
+    text
+}
+
+fn render_one(text: &mut String, host: &str, connection: &Listed<'_>) {
+    text.push_str("\n## ");
+    text.push_str(connection.id);
+    let name = one_line(connection.display_name);
+    if !name.is_empty() && name != connection.id {
+        text.push_str(": ");
+        push_escaped(text, &name);
+    }
+    text.push_str(&format!(
+        "\n\nBase URL: `http://{host}/{}`\n\n",
+        connection.id
+    ));
+    push_quoted(text, connection.description);
+    text.push_str(if connection.allow_encoded_slash {
+        "Routes (here `%2F` may stand inside a segment):\n\n"
+    } else {
+        "Routes:\n\n"
+    });
+    for route in &connection.allowed_routes {
+        text.push_str("- ");
+        push_code(text, &one_line(route));
+        text.push('\n');
+    }
+}
+
+/// Without controls and line ends of any kind, and with single spaces.
+fn one_line(text: &str) -> String {
+    let is_end = |c: char| c.is_control() || c.is_whitespace();
+    let words: Vec<&str> = text.split(is_end).filter(|word| !word.is_empty()).collect();
+    words.join(" ")
+}
+
+/// A line of text that means only what it says (CommonMark §2.4).
+fn push_escaped(text: &mut String, line: &str) {
+    for c in line.chars() {
+        if matches!(
+            c,
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '#' | '|' | '~' | '&' | '!'
+        ) {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+}
+
+/// A block quote (CommonMark §5.1): every line is marked, so that nothing goes on behind the last one.
+fn push_quoted(text: &mut String, markdown: &str) {
+    let markdown = markdown.replace("\r\n", "\n");
+    let is_end = |c: char| c != '\t' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+    let markdown = markdown.trim_matches(|c: char| c.is_control() || c.is_whitespace());
+    if markdown.is_empty() {
+        return;
+    }
+    for line in markdown.split(is_end) {
+        text.push_str("> ");
+        text.push_str(line.trim_end());
+        // An empty line of the quote has its mark alone.
+        text.truncate(text.trim_end_matches(' ').len());
+        text.push('\n');
+    }
+    text.push('\n');
+}
+
+/// A code span (CommonMark §6.1).
+fn push_code(text: &mut String, code: &str) {
+    let (mut run, mut longest) = (0_usize, 0_usize);
+    for c in code.chars() {
+        run = if c == '`' { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    let fence = "`".repeat(longest + 1);
+    // A backtick at the edge needs a space between it and the fence, which readers take away again.
+    let pad = if longest > 0 { " " } else { "" };
+    for piece in [&fence, pad, code, pad, &fence] {
+        text.push_str(piece);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Listed, render};
+
+    fn listing(name: &str, description: &str, routes: &[&str]) -> String {
+        let listed = Listed {
+            id: "crm",
+            display_name: name,
+            description,
+            allowed_routes: routes.to_vec(),
+            allow_encoded_slash: name == "GitLab",
+        };
+        let text = render("127.0.0.1:8080", std::iter::once(listed));
+        let start = text.find("\n## crm").unwrap();
+        text.split_at(start).1.to_owned()
+    }
+
+    #[test]
+    fn a_connection_is_told_in_few_words() {
+        assert_eq!(
+            listing(
+                "The CRM",
+                "Users and *teams*.\n\n100 requests a minute.\n",
+                &["GET /users/{id}", "/teams/"]
+            ),
+            "\n## crm: The CRM\n\nBase URL: `http://127.0.0.1:8080/crm`\n\n> Users and *teams*.\n>\n> 100 requests a minute.\n\n\
+             Routes:\n\n- `GET /users/{id}`\n- `/teams/`\n"
+        );
+        assert_eq!(
+            listing("crm", " \n", &["/"]),
+            "\n## crm\n\nBase URL: `http://127.0.0.1:8080/crm`\n\nRoutes:\n\n- `/`\n"
+        );
+        let slashes = listing("GitLab", "", &["/"]);
+        let told = "\nRoutes (here `%2F` may stand inside a segment):\n\n- `/`\n";
+        assert!(slashes.ends_with(told), "{slashes}");
+        let none = render("localhost", std::iter::empty());
+        assert!(none.ends_with("\nThere are no connections.\n"), "{none}");
+    }
+
+    #[test]
+    fn a_name_is_one_line_of_text() {
+        let text = listing("a\n# b\r\n`c` *d*\u{2028}<e>\t\u{1b}[0m &amp;", "", &["/"]);
+        let heading = "\n## crm: a \\# b \\`c\\` \\*d\\* \\<e\\> \\[0m \\&amp;\n\n";
+        assert!(text.starts_with(heading), "{text}");
+    }
+
+    #[test]
+    fn a_description_stays_in_its_quote() {
+        let text = listing(
+            "crm",
+            "# Top\r## Other\r\n```\nopen fence\u{2028}- `GET /all`\u{85}<!-- open\n\n\tcode",
+            &["/"],
+        );
+        let quote = "> # Top\n> ## Other\n> ```\n> open fence\n> - `GET /all`\n> <!-- open\n>\n> \tcode\n\nRoutes:\n";
+        assert!(text.contains(quote), "{text}");
+        let outside: Vec<&str> = text.lines().filter(|line| !line.starts_with('>')).collect();
+        let told = [
+            "",
+            "## crm",
+            "",
+            "Base URL: `http://127.0.0.1:8080/crm`",
+            "",
+            "",
+            "Routes:",
+            "",
+            "- `/`",
+        ];
+        assert_eq!(outside, told);
+    }
+
+    #[test]
+    fn a_pattern_stays_in_its_code_span() {
+        let text = listing("crm", "", &["/a`b", "/``", "/a\n# b", "/*_<b>"]);
+        let list = "- `` /a`b ``\n- ``` /`` ```\n- `/a # b`\n- `/*_<b>`\n";
+        assert!(text.ends_with(list), "{text}");
+    }
+}

@@ -1,0 +1,77 @@
+//! `GET /`: what an agent needs to know of its connections, and nothing that an attacker could use: no upstream, no header, no kind of credential, nothing of
+//! connections that it may not use.
+
+mod accept;
+mod markdown;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, VARY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Response};
+use serde::Serialize;
+
+use crate::route::Pattern;
+use crate::snapshot::{Entry, Snapshot};
+use accept::Form;
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    connections: Vec<Listed<'a>>,
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    id: &'a str,
+    display_name: &'a str,
+    description: &'a str,
+    allowed_routes: Vec<&'a str>,
+    /// Said in Markdown only: the JSON document has these fields and no others.
+    #[serde(skip)]
+    allow_encoded_slash: bool,
+}
+
+/// The answer, in the form that `Accept` prefers. The request's `Host` was judged before: it is one host of ours.
+pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot) -> Response<Bytes> {
+    let connections = snapshot
+        .entries()
+        .iter()
+        .filter(|entry| entry.is_live() && entry.connection.enabled)
+        .map(|entry| listed(entry));
+    let (content_type, body) = match accept::preferred(headers.get_all(ACCEPT)) {
+        Form::Markdown => {
+            let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+            let text = markdown::render(host.unwrap_or("localhost"), connections);
+            ("text/markdown; charset=utf-8", text.into_bytes())
+        }
+        Form::Json => {
+            let listing = Listing {
+                connections: connections.collect(),
+            };
+            // Strings and lists always serialise.
+            let body = serde_json::to_vec(&listing).unwrap_or_default();
+            ("application/json", body)
+        }
+    };
+    let mut response = Response::new(Bytes::from(body));
+    let fixed = HeaderValue::from_static;
+    let fields = response.headers_mut();
+    fields.insert(CONTENT_TYPE, fixed(content_type));
+    fields.insert(CACHE_CONTROL, fixed("no-store"));
+    fields.insert(VARY, fixed("Accept"));
+    fields.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
+    response
+}
+
+fn listed(entry: &Entry) -> Listed<'_> {
+    Listed {
+        id: entry.connection.id.as_str(),
+        display_name: &entry.connection.display_name,
+        description: &entry.connection.description,
+        allowed_routes: entry
+            .routes
+            .patterns()
+            .iter()
+            .map(Pattern::as_str)
+            .collect(),
+        allow_encoded_slash: entry.connection.allow_encoded_slash,
+    }
+}

@@ -1,0 +1,131 @@
+//! `GET /` of the data plane over the wire: the form that was asked for, and nothing of what an agent need not know.
+
+use serde_json::json;
+
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+fn sidecar(up: &Upstream) -> Sidecar {
+    let crm = connection("crm")
+        .allow("GET /users/{id}")
+        .allow("/files/{path...}")
+        .upstream_at(up, "/planted-base")
+        .bearer("planted-bearer-token-0123456789abcdef")
+        .header("X-Planted", "planted-header-value")
+        .top("display_name", json!("The `CRM`\n# Not a heading"))
+        .top("description", json!("## Users\n\n```\nnot closed"));
+    let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
+    let off = connection("planted-off")
+        .allow("/")
+        .upstream(up)
+        .top("tool_configurations", tools);
+    let gone = connection("planted-gone").allow("/").upstream(up);
+    let gone = gone.top("delete_time", json!("2026-01-02T03:04:05Z"));
+    Sidecar::with(crm).and(off).and(gone).start()
+}
+
+#[test]
+fn the_form_is_the_one_that_is_preferred() {
+    let up = Upstream::echo();
+    let sidecar = sidecar(&up);
+    let mut agent = Agent::connect(&sidecar);
+    let rows: [(&[(&str, &str)], &str); 7] = [
+        (&[], "application/json"),
+        (&[("Accept", "*/*")], "application/json"),
+        (&[("Accept", "text/markdown;q=0, */*")], "application/json"),
+        (
+            &[("Accept", "text/markdown, application/json")],
+            "application/json",
+        ),
+        (
+            &[("Accept", "text/markdown;q=0.9, application/json;q=0.8")],
+            "text/markdown; charset=utf-8",
+        ),
+        (
+            &[("Accept", "text/markdown, text/html, */*")],
+            "text/markdown; charset=utf-8",
+        ),
+        (
+            &[
+                ("Accept", "application/json;q=0.1"),
+                ("Accept", "text/markdown"),
+            ],
+            "text/markdown; charset=utf-8",
+        ),
+    ];
+    for (fields, form) in rows {
+        let reply = agent.request("GET", "/", fields, b"");
+        let field = |name: &str| reply.fields.one(name);
+        assert_eq!(
+            reply.expect(200).fields.one("content-type").as_deref(),
+            Some(form),
+            "{fields:?}"
+        );
+        assert_eq!(field("vary").as_deref(), Some("Accept"));
+        assert_eq!(field("cache-control").as_deref(), Some("no-store"));
+        let head = agent.request("HEAD", "/", fields, b"");
+        assert_eq!((head.status, head.body.len()), (200, 0));
+        for name in ["content-type", "content-length", "vary", "cache-control"] {
+            assert_eq!(head.fields.one(name), field(name), "{name}");
+        }
+    }
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn markdown_tells_how_to_call_and_keeps_its_structure() {
+    let up = Upstream::echo();
+    let sidecar = sidecar(&up);
+    let mut agent = Agent::connect(&sidecar);
+    let host = sidecar.address();
+    let asked = format!("GET / HTTP/1.1\r\nHost: {host}\r\nAccept: text/markdown\r\n\r\n");
+    let text = agent.exchange(asked).expect(200).text();
+    let headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+    assert_eq!(
+        headings,
+        [
+            "# HTTP connections",
+            "## crm: The \\`CRM\\` \\# Not a heading"
+        ]
+    );
+    for words in [
+        format!("Base URL: `http://{host}/crm`\n\n> ## Users\n>\n> ```\n> not closed\n\nRoutes:\n"),
+        "\n- `GET /users/{id}`\n- `/files/{path...}`\n".to_owned(),
+    ] {
+        assert!(text.contains(&words), "{words}\n{text}");
+    }
+    // What it names is where the connection is.
+    let (_, named) = text
+        .split_once(&format!("Base URL: `http://{host}"))
+        .unwrap();
+    let (base, _) = named.split_once('`').unwrap();
+    Agent::connect(&sidecar).get(&format!("{base}/files/a/b"));
+    assert_eq!(up.requests()[0].target, "/planted-base/files/a/b");
+}
+
+#[test]
+fn nothing_is_told_that_an_attacker_could_use() {
+    let up = Upstream::echo();
+    let sidecar = sidecar(&up);
+    let mut agent = Agent::connect(&sidecar);
+    for accept in ["application/json", "text/markdown"] {
+        let reply = agent.request("GET", "/", &[("Accept", accept)], b"");
+        let all = format!("{:?} {}", reply.fields, reply.expect(200).text()).to_lowercase();
+        let upstream = up.address().to_string();
+        for word in [
+            "planted",
+            "bearer",
+            upstream.as_str(),
+            "oauth",
+            "base_url",
+            "https",
+        ] {
+            assert!(!all.contains(word), "{word}: {all}");
+        }
+    }
+    // Only the root answers, and only those who may ask.
+    agent.request("POST", "/", &[], b"").problem();
+    let page = agent.request("GET", "/", &[("Origin", "https://evil.example")], b"");
+    page.refused(403, "browser_request_refused");
+    let asked = "GET / HTTP/1.1\r\nHost: evil.example\r\nAccept: text/markdown\r\n\r\n";
+    agent.exchange(asked).refused(421, "host_not_allowed");
+}
