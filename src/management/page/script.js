@@ -4,55 +4,59 @@
   const EVERY = 5000, PATIENCE = 10000;
   const fresh = document.getElementById("fresh");
   const alarm = document.getElementById("alarm");
-  let good = Date.now(), timer = 0, busy = false;
+  let shown = Date.now(), timer = 0, busy = false;
 
   const clock = (at) => new Date(at).toLocaleTimeString([], { hourCycle: "h23" });
 
-  function show(failed) {
-    const old = failed || Date.now() - good > EVERY + PATIENCE;
+  function say(state) {
+    const old = state === "failed";
     document.body.classList.toggle("old", old);
     if (alarm.hidden === old) {
       alarm.hidden = !old;
-      alarm.textContent = old ? `No answer since ${clock(good)}: what stands here is old. Trying again.` : "";
+      alarm.textContent = old ? `No answer since ${clock(shown)}: what stands here is old. Trying again.` : "";
     }
-    fresh.textContent = `as of ${clock(good)}, live`;
+    const more = { failed: "", held: ", held while text is selected", live: ", live" }[state];
+    fresh.textContent = `as of ${clock(shown)}${more}`;
   }
 
   // Whoever reads on keeps their place: what is open stays open, what has the focus keeps it.
   function put(next) {
     const main = document.getElementById("main");
     const focus = main.contains(document.activeElement) ? document.activeElement.id : "";
-    const { scrollX, scrollY } = window;
+    const inSight = [...main.querySelectorAll("[id]")].find((e) => e.getBoundingClientRect().bottom > 80);
+    const at = inSight?.getBoundingClientRect().top;
     for (const open of main.querySelectorAll("details[open]")) {
       const same = next.querySelector(`#${CSS.escape(open.id)}`);
       if (same) same.open = true;
     }
     main.replaceWith(next);
     if (focus) document.getElementById(focus)?.focus({ preventScroll: true });
-    window.scrollTo(scrollX, scrollY);
+    const same = inSight && document.getElementById(inSight.id);
+    if (same && window.scrollY > 0) window.scrollBy({ top: same.getBoundingClientRect().top - at, behavior: "instant" });
   }
 
+  // Not by a relative URL: one of a page that was opened with a password in its address would hold it, which fetch refuses.
   async function refresh() {
     if (document.hidden || busy) return;
     busy = true;
-    let failed = true;
+    let state = "failed";
     try {
-      const answer = await fetch(location.pathname, { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
-      if (answer.ok) {
-        const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-        const next = page.getElementById("main");
-        if (next) {
-          // A selection would be lost, and with it what somebody is about to copy.
-          if (getSelection().isCollapsed) put(document.adoptNode(next));
-          good = Date.now();
-          failed = false;
+      const answer = await fetch(location.origin + location.pathname, { cache: "no-store", redirect: "error", signal: AbortSignal.timeout(PATIENCE) });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const next = answer.ok && page.getElementById("main");
+      if (next) {
+        // A selection would be lost, and with it what somebody is about to copy.
+        state = getSelection().isCollapsed ? "live" : "held";
+        if (state === "live") {
+          put(document.adoptNode(next));
+          shown = Date.now();
         }
       }
     } catch {
       // Said below.
     }
     busy = false;
-    show(failed);
+    say(state);
     again();
   }
 
@@ -62,6 +66,6 @@
   }
 
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
-  show(false);
+  say("live");
   again();
 })();
