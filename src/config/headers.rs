@@ -15,7 +15,12 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
     let mut headers = Vec::new();
     // An operator may have put a key here in spite of the field's purpose.
     let field = field.clone().secret();
-    for (name, item) in named(&field, &mut whole)? {
+    for Named {
+        name,
+        written,
+        item,
+    } in named(&field, &mut whole)?
+    {
         let is_alike = |set: &HeaderName| dashed(set) == dashed(&name);
         if let Some(why) = reserved(&dashed(&name)) {
             refuse_reserved(&item, &name, why);
@@ -30,7 +35,11 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
             whole = false;
         }
         match item.text().and_then(|text| header_value(&item, text)) {
-            Some(value) => headers.push(ConfiguredHeader { name, value }),
+            Some(value) => headers.push(ConfiguredHeader {
+                name,
+                written: written.into(),
+                value,
+            }),
             None => whole = false,
         }
     }
@@ -53,21 +62,38 @@ pub(super) fn sensitive(
         );
         return None;
     }
-    for (name, item) in entries {
+    for Named {
+        name,
+        written,
+        item,
+    } in entries
+    {
         if let Some(why) = reserved(&dashed(&name)).filter(|why| !why.is_credential()) {
             refuse_reserved(&item, &name, why);
             whole = false;
         }
         match around.secret(&item).and_then(|value| trimmed(&item, value)) {
-            Some(value) => headers.push(SensitiveHeader { name, value }),
+            Some(value) => headers.push(SensitiveHeader {
+                name,
+                written: written.into(),
+                value,
+            }),
             None => whole = false,
         }
     }
     whole.then_some(headers)
 }
 
+/// One entry with a legal name.
+struct Named<'a> {
+    name: HeaderName,
+    /// The name as it stands in the file.
+    written: &'a str,
+    item: Field<'a>,
+}
+
 /// The entries with legal names, each name once whatever its case.
-fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<(HeaderName, Field<'a>)>> {
+fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<Named<'a>>> {
     let mut seen: HashMap<HeaderName, u32> = HashMap::new();
     let mut entries = Vec::new();
     for (name, item) in field.free_map()? {
@@ -98,7 +124,11 @@ fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<(HeaderName, Fie
             continue;
         }
         seen.insert(legal.clone(), line);
-        entries.push((legal, item));
+        entries.push(Named {
+            name: legal,
+            written: name,
+            item,
+        });
     }
     Some(entries)
 }

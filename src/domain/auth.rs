@@ -12,6 +12,9 @@ pub use oauth::{ClientAuth, NotUtf8, OauthClientCredentials, OauthTerms};
 
 use super::secret::Secret;
 
+/// Of a header that no definition spells.
+const AUTHORIZATION_WRITTEN: &str = "Authorization";
+
 /// How a connection proves itself to its upstream. Exactly one; the definition's `oneof`.
 pub enum Auth {
     /// RFC 6749 §4.4: a token is obtained and sent as `Authorization: Bearer`.
@@ -30,6 +33,8 @@ pub enum Auth {
 pub struct SensitiveHeader {
     /// The header's name.
     pub name: HeaderName,
+    /// The same as the definition spells it, for people.
+    pub written: Box<str>,
     /// Its value.
     pub value: Secret,
 }
@@ -57,6 +62,7 @@ impl BearerToken {
         let value = token.derive([b"Bearer ", token.expose()].concat());
         let header = [SensitiveHeader {
             name: AUTHORIZATION,
+            written: AUTHORIZATION_WRITTEN.into(),
             value,
         }];
         Self { token, header }
@@ -81,6 +87,7 @@ impl BasicAuth {
         );
         let header = [SensitiveHeader {
             name: AUTHORIZATION,
+            written: AUTHORIZATION_WRITTEN.into(),
             value: password.derive(value),
         }];
         Ok(Self {

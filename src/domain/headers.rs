@@ -7,6 +7,8 @@ use http::{HeaderName, HeaderValue};
 pub struct ConfiguredHeader {
     /// Its name.
     pub name: HeaderName,
+    /// Its name as the definition spells it, for people.
+    pub written: Box<str>,
     /// Its value.
     pub value: HeaderValue,
 }
