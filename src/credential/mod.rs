@@ -19,7 +19,7 @@ use crate::domain::{Auth, Connection};
 use crate::signing::SigningKey;
 use crate::upstream::Field;
 pub use login::{Login, NoRandomness};
-use oauth::{Grant, Grants, Token};
+use oauth::{Grant, Grants, Status, Token};
 use reflection::{Needles, Scan};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
 
@@ -87,6 +87,19 @@ impl Credentials {
         known.retain(|key, _| keys.contains(key));
         drop(known);
         self.grants.keep_only(&fingerprints);
+    }
+
+    /// The state of a connection's grant, for operators. `None` where it has none, or where none of its requests has asked for a token yet. Makes nothing
+    /// and keeps nothing: to ask of every connection costs little.
+    pub fn status(&self, connection: &Connection) -> Option<Status> {
+        match &connection.auth {
+            Auth::OauthClientCredentials(credentials) => {
+                self.grants.find(credentials).map(|grant| grant.status())
+            }
+            Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
+                None
+            }
+        }
     }
 }
 

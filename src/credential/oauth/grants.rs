@@ -66,6 +66,12 @@ impl Grants {
         });
     }
 
+    /// The grant of these credentials, if it was ever asked for.
+    pub fn find(&self, credentials: &OauthClientCredentials) -> Option<Arc<Grant>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(credentials.fingerprint()).map(Arc::clone)
+    }
+
     fn grant(&self, fingerprint: [u8; 32], source: Box<dyn Source>, style: ClientAuth) -> Grant {
         let tokens = self.tokens.clone();
         Grant::new(fingerprint, tokens, source, style, self.runtime.clone())
