@@ -1,0 +1,65 @@
+//! `tools`: each route of a connection as a tool that a runtime can register as it is.
+//!
+//! A call: the properties of the input that the path names are put into it as RFC 6570 says (`{id}` is escaped, `{+rest}` keeps its slashes), `query` is appended
+//! as form parameters, `body` is sent as JSON (a text as it is), with `method`, or with the input's where the route admits any. What the schema admits and egressd
+//! refuses all the same is refused with an explanation: the schema spares a model mistakes, and guards nothing.
+
+mod cache;
+mod names;
+mod schema;
+mod slug;
+mod template;
+
+pub(super) use cache::{ToolCache, Tools};
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::route::{Method, Pattern};
+
+/// One route.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::management) struct Tool {
+    /// Of `a-z`, `0-9` and `_`, at most 64 bytes, unique within the connection, the same in every process that has the same routes.
+    slug: String,
+    /// The route as it was written.
+    display_name: String,
+    /// The method; absent where the route admits any, and the input names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    method: Option<&'static str>,
+    /// A URI template (RFC 6570) over the input's properties, for the address that agents connect to.
+    path: String,
+    /// JSON Schema (draft 2020-12) of the input.
+    #[schema(value_type = Object)]
+    input_schema: Value,
+}
+
+/// The tools of a connection, in the order of its routes. A route that no request can match has none, and one that is written twice has one.
+fn of(connection: &str, routes: &[Pattern], slashes: bool) -> Vec<Tool> {
+    let mut seen = HashSet::new();
+    let patterns: Vec<&Pattern> = routes
+        .iter()
+        .filter(|pattern| pattern.never_matches(slashes).is_none())
+        .filter(|pattern| seen.insert(pattern.as_str()))
+        .collect();
+    let slugs = slug::all(&patterns);
+    let tool = |(pattern, slug): (&Pattern, String)| {
+        let names = names::of(pattern.segments());
+        Tool {
+            slug,
+            display_name: pattern.to_string(),
+            method: pattern.method().map(Method::as_str),
+            path: template::of(connection, pattern.segments(), &names),
+            input_schema: schema::of(pattern, &names, slashes),
+        }
+    };
+    patterns.into_iter().zip(slugs).map(tool).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! The JSON Schema of a tool's input.
+
+use serde_json::{Map, Value, json};
+
+use crate::route::{Method, Pattern, Segment};
+
+pub(super) const QUERY: &str = "query";
+pub(super) const BODY: &str = "body";
+pub(super) const METHOD: &str = "method";
+
+/// One segment as people write it. Backslashes and control characters are refused in any form.
+const SEGMENT: &str = r"^[^/\\\u0000-\u001f\u007f]+$";
+/// The same where the connection takes a slash inside a segment, escaped.
+const SEGMENT_WITH_SLASHES: &str = r"^[^\\\u0000-\u001f\u007f]+$";
+/// The rest of a path, escaped where need be. May be empty, begins with no slash, and holds no query.
+const REMAINDER: &str = r"^([^/?#\\\u0000-\u001f\u007f][^?#\\\u0000-\u001f\u007f]*)?$";
+
+/// An object of the wildcards under these names, and of `query`, `body` and `method` where they have a part.
+pub(super) fn of(pattern: &Pattern, names: &[Option<String>], slashes: bool) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for (segment, name) in pattern.segments().iter().zip(names) {
+        if let (Some(schema), Some(name)) = (wildcard(segment, slashes), name) {
+            properties.insert(name.clone(), schema);
+            required.push(name.clone());
+        }
+    }
+    if pattern.method().is_none() {
+        properties.insert(METHOD.to_owned(), method());
+        required.push(METHOD.to_owned());
+    }
+    properties.insert(QUERY.to_owned(), query());
+    if takes_body(pattern.method()) {
+        properties.insert(BODY.to_owned(), body());
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": false,
+    })
+}
+
+fn wildcard(segment: &Segment, slashes: bool) -> Option<Value> {
+    match segment {
+        Segment::Wildcard(_) => Some(json!({
+            "type": "string",
+            "description": "One segment of the path, unescaped.",
+            "minLength": 1,
+            "pattern": if slashes { SEGMENT_WITH_SLASHES } else { SEGMENT },
+        })),
+        Segment::Remainder(_) => Some(json!({
+            "type": "string",
+            "description": "The rest of the path, without a slash at its start; may be empty.",
+            "pattern": REMAINDER,
+        })),
+        Segment::Literal(_) | Segment::End => None,
+    }
+}
+
+fn method() -> Value {
+    let names: Vec<&str> = Method::ALL.into_iter().map(Method::as_str).collect();
+    json!({"type": "string", "description": "The method of the request.", "enum": names})
+}
+
+fn query() -> Value {
+    json!({
+        "type": "object",
+        "description": "Query parameters, unescaped; a list repeats its parameter.",
+        "additionalProperties": {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+        },
+    })
+}
+
+fn body() -> Value {
+    json!({
+        "type": ["object", "array", "string"],
+        "description": "The body of the request: an object or a list is sent as JSON, a text as it is.",
+    })
+}
+
+/// Whether a body has a meaning (RFC 9110, section 9.3). That of DELETE has none; where the method is open, it is the input's.
+fn takes_body(method: Option<Method>) -> bool {
+    match method {
+        None | Some(Method::Post | Method::Put | Method::Patch) => true,
+        Some(Method::Get | Method::Head | Method::Delete | Method::Options) => false,
+    }
+}

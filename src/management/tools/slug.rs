@@ -1,0 +1,90 @@
+//! Names of tools: made of the method and the path, told apart by a hash of the pattern where that does not suffice.
+
+use std::collections::{HashMap, HashSet};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::route::{Method, Pattern, Segment};
+
+/// What the APIs of models take as a function's name.
+const LONGEST: usize = 64;
+/// Hexadecimal digits of a hash.
+const DIGITS: usize = 12;
+
+/// One for each pattern, all of them different. One with a hash depends on its pattern alone, so that the order of routes does not matter.
+pub(super) fn all(patterns: &[&Pattern]) -> Vec<String> {
+    let plain: Vec<Option<String>> = patterns.iter().map(|pattern| plain(pattern)).collect();
+    let mut times: HashMap<&str, usize> = HashMap::new();
+    for slug in plain.iter().flatten() {
+        *times.entry(slug).or_default() += 1;
+    }
+    let is_alone = |slug: &&String| times.get(slug.as_str()) == Some(&1);
+    let mut taken: HashSet<String> = plain.iter().flatten().filter(is_alone).cloned().collect();
+    let slug = |(pattern, plain): (&&Pattern, &Option<String>)| match plain {
+        Some(slug) if is_alone(&slug) => slug.clone(),
+        Some(_) | None => hashed(pattern, &mut taken),
+    };
+    patterns.iter().zip(&plain).map(slug).collect()
+}
+
+/// `get_users_id`; `None` where it would be too long, or would say nothing of some segment.
+fn plain(pattern: &Pattern) -> Option<String> {
+    let (slug, whole) = words(pattern);
+    (whole && slug.len() <= LONGEST).then_some(slug)
+}
+
+fn hashed(pattern: &Pattern, taken: &mut HashSet<String>) -> String {
+    let (mut start, _) = words(pattern);
+    start.truncate(LONGEST - DIGITS - 1);
+    let start = start.trim_end_matches('_');
+    // Twice the same takes two patterns of one hash, or a pattern that spells another's.
+    (0_u64..)
+        .map(|salt| format!("{start}_{}", digest(pattern, salt)))
+        .find(|slug| taken.insert(slug.clone()))
+        .unwrap_or_default()
+}
+
+fn digest(pattern: &Pattern, salt: u64) -> String {
+    let mut hash = Sha256::new_with_prefix(pattern.as_str());
+    hash.update(salt.to_be_bytes());
+    let hash = hash.finalize();
+    let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
+    digits.take(DIGITS).collect()
+}
+
+/// The method and the segments, of letters, digits and single `_`, and whether every segment left a trace.
+fn words(pattern: &Pattern) -> (String, bool) {
+    let mut slug = pattern
+        .method()
+        .map_or("any", Method::as_str)
+        .to_ascii_lowercase();
+    let mut whole = true;
+    let mut segments = pattern.segments().iter();
+    let first = segments.next().map(|segment| word(segment, true));
+    for word in first.into_iter().chain(segments.map(|s| word(s, false))) {
+        whole &= !word.is_empty();
+        slug.extend(
+            ["_", word.as_str()]
+                .into_iter()
+                .filter(|_| !word.is_empty()),
+        );
+    }
+    (slug, whole)
+}
+
+fn word(segment: &Segment, is_first: bool) -> String {
+    let text = match segment {
+        Segment::Literal(text) => text,
+        Segment::Remainder(name) if name.is_empty() => "rest".as_bytes(),
+        Segment::Wildcard(name) | Segment::Remainder(name) => name.as_bytes(),
+        Segment::End if is_first => b"root",
+        Segment::End => b"slash",
+    };
+    let runs = text.split(|byte| !byte.is_ascii_alphanumeric());
+    let runs = runs.filter(|run| !run.is_empty());
+    let runs: Vec<String> = runs
+        .map(|run| String::from_utf8_lossy(run).to_ascii_lowercase())
+        .collect();
+    runs.join("_")
+}

@@ -1,0 +1,331 @@
+//! Tools against what they are for: a runtime takes their names, a model's input is judged, and the call that follows is admitted by the very route.
+
+use serde_json::{Value, json};
+
+use super::{Tool, of};
+use crate::route::{CanonicalPath, Lookup, Method, Pattern, RouteTable};
+
+fn patterns<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<Pattern> {
+    let parsed = texts.into_iter().map(Pattern::parse);
+    parsed.collect::<Result<_, _>>().unwrap()
+}
+
+fn tools(texts: &[&str]) -> Vec<Tool> {
+    of("crm", &patterns(texts.iter().copied()), false)
+}
+
+fn tool(text: &str) -> Tool {
+    let mut all = tools(&[text]);
+    assert_eq!(all.len(), 1, "{text}");
+    all.remove(0)
+}
+
+fn accepts(tool: &Tool, input: &Value) -> bool {
+    jsonschema::draft202012::is_valid(&tool.input_schema, input)
+}
+
+fn is_registrable(name: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    (1..=64).contains(&name.len()) && name.bytes().all(legal)
+}
+
+#[test]
+fn names_and_paths() {
+    for (pattern, slug, path) in [
+        (
+            "GET /api/2.0/clusters/list",
+            "get_api_2_0_clusters_list",
+            "/crm/api/2.0/clusters/list",
+        ),
+        ("GET /users/{id}", "get_users_id", "/crm/users/{id}"),
+        ("POST /users/", "post_users_rest", "/crm/users/{+rest}"),
+        ("GET /f/{path...}", "get_f_path", "/crm/f/{+path}"),
+        ("/", "any_rest", "/crm/{+rest}"),
+        ("GET /{$}", "get_root", "/crm/"),
+        ("GET /a/{$}", "get_a_slash", "/crm/a/"),
+        ("GET /A--b_c", "get_a_b_c", "/crm/A--b_c"),
+        ("GET /100%25/a%20b", "get_100_a_b", "/crm/100%25/a%20b"),
+        ("GET /x%7By%7D", "get_x_y", "/crm/x%7By%7D"),
+        (
+            "GET /v1:run,all;x=1@h",
+            "get_v1_run_all_x_1_h",
+            "/crm/v1:run,all;x=1@h",
+        ),
+        (
+            "PUT /{query}/{body}/{method}/{path_body}",
+            "put_query_body_method_path_body",
+            "/crm/{path_query}/{path_path_body}/{path_method}/{path_body}",
+        ),
+        ("GET /{rest}/", "get_rest_rest", "/crm/{rest}/{+path_rest}"),
+        (
+            "GET /{id}/segment/{segment_1}",
+            "get_id_segment_segment_1",
+            "/crm/{id}/segment/{segment_1}",
+        ),
+    ] {
+        let tool = tool(pattern);
+        assert_eq!((tool.slug.as_str(), tool.path.as_str()), (slug, path));
+        assert_eq!(tool.display_name, pattern);
+    }
+}
+
+#[test]
+fn names_that_a_runtime_would_not_take_are_made_anew() {
+    let long = "x".repeat(60);
+    for (pattern, path) in [
+        (
+            "GET /{名前}/{segment_1}",
+            "/crm/{path_segment_1}/{segment_1}".to_owned(),
+        ),
+        (
+            &*format!("GET /a/{{{long}}}"),
+            "/crm/a/{segment_2}".to_owned(),
+        ),
+        (
+            &*format!("GET /{{{}}}", "x".repeat(59)),
+            format!("/crm/{{{}}}", "x".repeat(59)),
+        ),
+        ("GET /{é...}", "/crm/{+segment_1}".to_owned()),
+    ] {
+        let tool = tool(pattern);
+        assert_eq!(tool.path, path, "{pattern}");
+        let properties = tool.input_schema["properties"].as_object().unwrap();
+        for name in properties.keys() {
+            assert!(is_registrable(name), "{name} of {pattern}");
+        }
+    }
+}
+
+#[test]
+fn slugs_are_different_and_depend_on_no_order() {
+    let long = format!("GET /{}", "segment/".repeat(20));
+    let mut texts = vec![
+        "GET /users/{id}",
+        "GET /users/id",
+        "GET /Users/ID",
+        "GET /users/{$}",
+        "GET /users/",
+        "GET /users",
+        "GET /名前",
+        "GET /é",
+        "GET /---",
+        "/a",
+        "GET /a",
+        "HEAD /a",
+        "GET /a/{x}",
+        "GET /a/{y}",
+        "GET  /a",
+        &long,
+    ];
+    let by_route = |texts: &[&str]| {
+        let of_all = tools(texts)
+            .into_iter()
+            .map(|tool| (tool.display_name, tool.slug));
+        of_all.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let slugs = by_route(&texts);
+    assert_eq!(slugs.len(), texts.len());
+    let distinct: std::collections::BTreeSet<_> = slugs.values().collect();
+    assert_eq!(distinct.len(), texts.len(), "{slugs:?}");
+    for slug in slugs.values() {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        assert!(is_registrable(slug) && slug.bytes().all(legal), "{slug}");
+    }
+    assert_eq!(slugs["GET /users"], "get_users", "alone, so as it is");
+    assert!(slugs["GET /users/id"].starts_with("get_users_id_"));
+    texts.reverse();
+    assert_eq!(by_route(&texts), slugs);
+    // A pattern that spells what another would be called.
+    let taken = slugs["GET /users/id"].replacen("get_", "GET /", 1);
+    texts.push(&taken);
+    let again = by_route(&texts);
+    let distinct: std::collections::BTreeSet<_> = again.values().collect();
+    assert_eq!(distinct.len(), texts.len());
+}
+
+#[test]
+fn a_route_twice_is_one_tool_and_one_that_never_matches_is_none() {
+    assert_eq!(tools(&["GET /a", "GET /a", "/b"]).len(), 2);
+    assert_eq!(tools(&["GET /a/%2E%2E/b", "/a%2Fb"]).len(), 0);
+    assert_eq!(of("crm", &patterns(["/a%2Fb"]), true).len(), 1);
+}
+
+#[test]
+fn inputs_are_judged() {
+    let one = tool("GET /users/{id}");
+    assert_eq!(one.method, Some("GET"));
+    for good in [
+        json!({"id": "1"}),
+        json!({"id": "ä b?#%"}),
+        json!({"id": "1", "query": {}}),
+        json!({"id": "1", "query": {"a": "1", "b": ["1", "2"], "c": []}}),
+    ] {
+        assert!(accepts(&one, &good), "{good}");
+    }
+    for bad in [
+        json!({}),
+        json!({"id": ""}),
+        json!({"id": 1}),
+        json!({"id": null}),
+        json!({"id": "a/b"}),
+        json!({"id": "a\\b"}),
+        json!({"id": "a\nb"}),
+        json!({"id": "1", "query": "a=1"}),
+        json!({"id": "1", "query": {"a": 1}}),
+        json!({"id": "1", "query": {"a": ["1", 2]}}),
+        json!({"id": "1", "body": {}}),
+        json!({"id": "1", "method": "GET"}),
+        json!({"id": "1", "other": "x"}),
+        json!([]),
+    ] {
+        assert!(!accepts(&one, &bad), "{bad}");
+    }
+}
+
+#[test]
+fn remainders_bodies_and_methods_are_judged() {
+    let rest = tool("POST /f/{path...}");
+    for (path, is_good) in [
+        ("", true),
+        ("a", true),
+        ("a/b/", true),
+        ("a%20b", true),
+        ("/a", false),
+        ("a?b", false),
+        ("a#b", false),
+        ("a\\b", false),
+        ("a\0", false),
+    ] {
+        assert_eq!(accepts(&rest, &json!({"path": path})), is_good, "{path:?}");
+    }
+    for (body, is_good) in [
+        (json!({}), true),
+        (json!([1]), true),
+        (json!("text"), true),
+        (json!(1), false),
+        (json!(null), false),
+    ] {
+        assert_eq!(
+            accepts(&rest, &json!({"path": "", "body": body})),
+            is_good,
+            "{body}"
+        );
+    }
+    for (method, takes_body) in [
+        ("POST", true),
+        ("PUT", true),
+        ("PATCH", true),
+        ("GET", false),
+        ("DELETE", false),
+        ("HEAD", false),
+        ("OPTIONS", false),
+    ] {
+        let tool = tool(&format!("{method} /a"));
+        assert_eq!(
+            accepts(&tool, &json!({"body": "x"})),
+            takes_body,
+            "{method}"
+        );
+    }
+    let any = tool("/a");
+    assert_eq!(any.method, None);
+    for method in Method::ALL {
+        assert!(
+            accepts(&any, &json!({"method": method.as_str(), "body": "x"})),
+            "{method}"
+        );
+    }
+    for bad in [
+        json!({}),
+        json!({"method": "TRACE"}),
+        json!({"method": "get"}),
+    ] {
+        assert!(!accepts(&any, &bad), "{bad}");
+    }
+}
+
+#[test]
+fn a_slash_stands_inside_a_segment_where_the_connection_allows_it() {
+    let [npm] = &of("npm", &patterns(["GET /{package}"]), true)[..] else {
+        panic!("one tool")
+    };
+    let input = json!({"package": "@scope/name"});
+    assert!(accepts(npm, &input));
+    assert_eq!(expanded(npm, &input), "/npm/%40scope%2Fname");
+    assert!(!accepts(&tool("GET /{package}"), &input));
+}
+
+/// Level 2 of RFC 6570: what these templates use.
+fn expanded(tool: &Tool, input: &Value) -> String {
+    let mut path = String::new();
+    let mut rest = tool.path.as_str();
+    while let Some((before, after)) = rest.split_once('{') {
+        let (expression, behind) = after.split_once('}').unwrap();
+        let (name, keeps) = match expression.strip_prefix('+') {
+            Some(name) => (name, "-._~:/?#[]@!$&'()*+,;=%"),
+            None => (expression, "-._~"),
+        };
+        path.push_str(before);
+        for byte in input[name].as_str().unwrap().bytes() {
+            let stays = byte.is_ascii_alphanumeric() || keeps.bytes().any(|kept| kept == byte);
+            if stays {
+                path.push(char::from(byte));
+            } else {
+                path.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        rest = behind;
+    }
+    path + rest
+}
+
+#[test]
+fn what_a_tool_calls_its_route_admits() {
+    let texts = [
+        "GET /users/{id}",
+        "POST /users/{query}/{body}",
+        "GET /f/{path...}",
+        "/any/",
+        "GET /{$}",
+        "PUT /a%20b/{名前}/x%7By%7D",
+        "DELETE /v1:run;x=1/{method}",
+        "GET /end/{$}",
+        "/100%25/{rest}/",
+    ];
+    let (table, _) = RouteTable::compile(patterns(texts));
+    let fillings = ["1", "ä ö", "a?b#c", "{x}", "100%", "..x", "a;b=c", "~'()*!"];
+    for (index, tool) in of("crm", table.patterns(), false).iter().enumerate() {
+        for filling in fillings {
+            let mut input = serde_json::Map::new();
+            for name in tool.input_schema["required"].as_array().unwrap() {
+                let name = name.as_str().unwrap();
+                let is_rest = tool.path.contains(&format!("{{+{name}}}"));
+                let value = match name {
+                    "method" => "PATCH",
+                    _ if is_rest => "a/b%20c/",
+                    _ => filling,
+                };
+                input.insert(name.to_owned(), value.into());
+            }
+            let input = Value::Object(input);
+            assert!(accepts(tool, &input), "{}: {input}", tool.display_name);
+            let called = expanded(tool, &input);
+            let path = called.strip_prefix("/crm").unwrap();
+            let canonical =
+                CanonicalPath::parse(path.as_bytes()).unwrap_or_else(|why| panic!("{path}: {why}"));
+            let method = tool.method.or(input["method"].as_str()).unwrap();
+            let found = table.find(Method::parse(method.as_bytes()), &canonical);
+            assert_eq!(found, Lookup::Found(index), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn ten_thousand_routes_are_ten_thousand_tools() {
+    let texts: Vec<String> = (0..10_000)
+        .map(|n| format!("GET /api/{}/{n}/{{id}}", "Ab".repeat(1 + n % 40)))
+        .collect();
+    let tools = of("crm", &patterns(texts.iter().map(String::as_str)), false);
+    let distinct: std::collections::HashSet<_> = tools.iter().map(|tool| &tool.slug).collect();
+    assert_eq!(distinct.len(), 10_000);
+}
