@@ -1,0 +1,105 @@
+//! The one auth kind of a connection, without what it proves itself with.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::disclosure::shows_parameter;
+use super::scalar::Redacted;
+use crate::domain::Auth;
+use crate::domain::auth::{ClientAuth, OauthTerms};
+
+/// The one way in which the connection proves itself to its upstream.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum AuthDetails {
+    /// A token is obtained from a token endpoint (RFC 6749, section 4.4).
+    #[serde(rename_all = "camelCase")]
+    OauthClientCredentials {
+        /// The token endpoint.
+        token_url: String,
+        /// The client's id.
+        client_id: Redacted,
+        /// The client's secret.
+        client_secret: Redacted,
+        /// Scopes, with spaces between them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        scopes: Option<String>,
+        /// Further parameters of a token request. Only values of well-known harmless names are shown.
+        #[schema(value_type = BTreeMap<String, String>)]
+        extra_params: BTreeMap<String, Shown>,
+        /// Where the client's id and secret go: `basic` or `body`.
+        client_auth: &'static str,
+    },
+    /// A fixed token.
+    BearerToken {
+        /// The token.
+        token: Redacted,
+    },
+    /// A user name and a password.
+    BasicAuth {
+        /// The user name.
+        username: Redacted,
+        /// The password.
+        password: Redacted,
+    },
+    /// Headers that are the credential.
+    StaticHeaders {
+        /// Their values by their names.
+        headers: BTreeMap<String, Redacted>,
+    },
+    /// The upstream asks for none.
+    NoAuth {},
+}
+
+/// A value of a free map, or what stands in its place.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Shown {
+    Plain(String),
+    Hidden(Redacted),
+}
+
+impl AuthDetails {
+    pub(super) fn of(auth: &Auth) -> Self {
+        match auth {
+            Auth::OauthClientCredentials(credentials) => Self::oauth(credentials.terms()),
+            Auth::BearerToken(_) => Self::BearerToken { token: Redacted },
+            Auth::BasicAuth(_) => Self::BasicAuth {
+                username: Redacted,
+                password: Redacted,
+            },
+            Auth::StaticHeaders(headers) => Self::StaticHeaders {
+                headers: headers
+                    .iter()
+                    .map(|header| (header.written.to_string(), Redacted))
+                    .collect(),
+            },
+            Auth::NoAuth => Self::NoAuth {},
+        }
+    }
+
+    fn oauth(terms: &OauthTerms) -> Self {
+        let shown = |(name, value): &(String, String)| {
+            let value = if shows_parameter(name) {
+                Shown::Plain(value.clone())
+            } else {
+                Shown::Hidden(Redacted)
+            };
+            (name.clone(), value)
+        };
+        Self::OauthClientCredentials {
+            token_url: terms.token_url.to_string(),
+            client_id: Redacted,
+            client_secret: Redacted,
+            scopes: terms.scopes.clone(),
+            extra_params: terms.extra_params.iter().map(shown).collect(),
+            client_auth: match terms.client_auth {
+                ClientAuth::Basic => "basic",
+                ClientAuth::Body => "body",
+            },
+        }
+    }
+}

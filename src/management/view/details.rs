@@ -1,0 +1,114 @@
+//! `connectionDetails`: a definition as it stands, defaults included, secrets excepted.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::auth::{AuthDetails, Shown};
+use super::disclosure::shows_header;
+use super::scalar::{Int64, Redacted};
+use crate::domain::{ConfiguredHeader, Http2};
+use crate::route::Pattern;
+use crate::snapshot::Entry;
+
+/// What a connection of its type is made of.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConnectionDetails {
+    http: HttpDetails,
+}
+
+/// An HTTP API.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct HttpDetails {
+    /// Where requests go.
+    base_url: String,
+    /// Patterns in the syntax of Go's `http.ServeMux`.
+    allowed_routes: Vec<String>,
+    /// Headers on every request, beside the credential. A value whose name looks like a credential's is not shown.
+    #[schema(value_type = BTreeMap<String, String>)]
+    headers: BTreeMap<String, Shown>,
+    #[serde(flatten)]
+    auth: AuthDetails,
+    /// The key of the webhook signature, where bodies are signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    webhook_signing_secret: Option<Redacted>,
+    /// The most bytes that a response body may have.
+    max_response_size_bytes: Int64,
+    /// How long one exchange may take.
+    #[schema(value_type = i32, minimum = 1, maximum = 300)]
+    timeout_seconds: u64,
+    /// Ranges of addresses that are not public and may be dialled all the same.
+    allowed_private_cidrs: Vec<String>,
+    /// Whether cookies pass.
+    allow_cookies: bool,
+    /// Whether `%2F` may stand inside a segment.
+    allow_encoded_slash: bool,
+    /// Whether responses are searched for the injected secret.
+    reflection_guard: bool,
+    /// How many requests may be under way at once.
+    #[schema(value_type = i32, minimum = 1, maximum = 4096)]
+    max_concurrent_requests: usize,
+    /// The protocol towards the upstream: `auto`, `prefer` or `never`.
+    http2: &'static str,
+}
+
+/// Whether agents may use a tool of the connection.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ToolConfiguration {
+    /// `TOOL_HTTP_REQUEST`
+    tool: &'static str,
+    /// `false`: every request is refused.
+    enabled: bool,
+}
+
+impl ConnectionDetails {
+    pub(super) fn of(entry: &Entry) -> Self {
+        let connection = &entry.connection;
+        let secret = connection.webhook_signing_secret.as_ref();
+        let patterns = entry.routes.patterns().iter();
+        let cidrs = connection.allowed_private_cidrs.iter();
+        Self {
+            http: HttpDetails {
+                base_url: connection.base_url.to_string(),
+                allowed_routes: patterns.map(Pattern::to_string).collect(),
+                headers: connection.headers.iter().map(header).collect(),
+                auth: AuthDetails::of(&connection.auth),
+                webhook_signing_secret: secret.map(|_unseen| Redacted),
+                max_response_size_bytes: Int64(connection.caps.response.bytes()),
+                timeout_seconds: connection.caps.timeout.duration().as_secs(),
+                allowed_private_cidrs: cidrs.map(ToString::to_string).collect(),
+                allow_cookies: connection.allow_cookies,
+                allow_encoded_slash: connection.allow_encoded_slash,
+                reflection_guard: connection.reflection_guard,
+                max_concurrent_requests: connection.caps.concurrency.requests(),
+                http2: match connection.http2 {
+                    Http2::Auto => "auto",
+                    Http2::Prefer => "prefer",
+                    Http2::Never => "never",
+                },
+            },
+        }
+    }
+}
+
+impl ToolConfiguration {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self {
+            tool: super::types::TOOL,
+            enabled: entry.connection.enabled,
+        }
+    }
+}
+
+fn header(header: &ConfiguredHeader) -> (String, Shown) {
+    let value = header.value.as_bytes();
+    let shown = if shows_header(&header.written, value) {
+        Shown::Plain(String::from_utf8_lossy(value).into_owned())
+    } else {
+        Shown::Hidden(Redacted)
+    };
+    (header.written.to_string(), shown)
+}

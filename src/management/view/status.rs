@@ -1,0 +1,105 @@
+//! `connectionStatus`: whether the connection's credential can be obtained, as a `google.rpc.Status`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::credential::oauth;
+use crate::credential::{ErrorCode, Reason};
+
+/// A `google.rpc.Status`.
+#[derive(Clone, Default, Serialize, ToSchema)]
+#[schema(title = "google.rpc.Status")]
+pub(in crate::management) struct Status {
+    /// Of `google.rpc.Code`: 0 unless the credential cannot be obtained.
+    code: i32,
+    /// Why not.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    message: String,
+    /// The same for programs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    details: Vec<Detail>,
+}
+
+/// One of the well-known details of a `google.rpc.Status`.
+#[derive(Clone, Serialize, ToSchema)]
+#[serde(tag = "@type")]
+enum Detail {
+    /// What kind of reason it is.
+    #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
+    ErrorInfo {
+        /// In upper case, as `cause` of a refusal in lower case.
+        reason: String,
+        /// `egressd`
+        domain: &'static str,
+    },
+    /// How long the token endpoint is left alone.
+    #[serde(
+        rename = "type.googleapis.com/google.rpc.RetryInfo",
+        rename_all = "camelCase"
+    )]
+    RetryInfo {
+        /// In seconds, with an `s`.
+        retry_delay: String,
+    },
+}
+
+impl Status {
+    /// What a grant's state comes to. While a token is there requests are served, so a failed refresh changes nothing yet.
+    pub(in crate::management) fn of(grant: &oauth::Status) -> Self {
+        match &grant.last_failure {
+            // The endpoint's own words are its bytes, and stay out.
+            Some(failure) if grant.expires_at.is_none() => {
+                Self::failed(failure.reason, grant.retry_in)
+            }
+            Some(_) | None => Self::default(),
+        }
+    }
+
+    fn failed(reason: Reason, retry_in: Option<Duration>) -> Self {
+        let cause = reason.cause().unwrap_or("internal");
+        let info = Detail::ErrorInfo {
+            reason: cause.to_ascii_uppercase(),
+            domain: "egressd",
+        };
+        let retry = retry_in.map(|delay| Detail::RetryInfo {
+            retry_delay: format!("{}.{:03}s", delay.as_secs(), delay.subsec_millis()),
+        });
+        Self {
+            code: code(reason),
+            message: reason.to_string(),
+            details: std::iter::once(info).chain(retry).collect(),
+        }
+    }
+
+    /// Of `google.rpc.Code`.
+    pub(in crate::management) fn code(&self) -> i32 {
+        self.code
+    }
+
+    /// Empty where all is well.
+    pub(in crate::management) fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+/// The `google.rpc.Code` that fits.
+fn code(reason: Reason) -> i32 {
+    const DEADLINE_EXCEEDED: i32 = 4;
+    const PERMISSION_DENIED: i32 = 7;
+    const FAILED_PRECONDITION: i32 = 9;
+    const INTERNAL: i32 = 13;
+    const UNAVAILABLE: i32 = 14;
+    const UNAUTHENTICATED: i32 = 16;
+    match reason {
+        Reason::Timeout => DEADLINE_EXCEEDED,
+        Reason::AddressRefused(_) => FAILED_PRECONDITION,
+        Reason::Refused(ErrorCode::InvalidClient) => UNAUTHENTICATED,
+        Reason::Refused(_) => PERMISSION_DENIED,
+        Reason::Unreachable(_) | Reason::Status(_) | Reason::Invalid(_) => UNAVAILABLE,
+        Reason::Internal => INTERNAL,
+    }
+}

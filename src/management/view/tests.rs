@@ -1,0 +1,214 @@
+//! Connections with a secret in every place that takes one, and what the API shows of them.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{Connection as View, HTTP, Live};
+use crate::domain::auth::{BasicAuth, BearerToken, ClientAuth, OauthClientCredentials, OauthTerms};
+use crate::domain::{
+    Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2, Secret, SecretSource,
+    SensitiveHeader, TokenUrl,
+};
+use crate::management::tools::ToolCache;
+use crate::route::Pattern;
+use crate::snapshot::Snapshot;
+
+fn secret(text: &str) -> Secret {
+    let source = SecretSource::Env("PLANTED".into());
+    Secret::new(text.as_bytes().to_vec(), source).unwrap()
+}
+
+/// One connection of each auth kind, all of whose secrets are this.
+fn connections(planted: &str) -> Vec<Connection> {
+    let oauth = OauthTerms {
+        token_url: TokenUrl::parse("https://id.test/token").unwrap(),
+        client_id: secret(planted),
+        client_secret: secret(planted),
+        scopes: Some("a b".into()),
+        extra_params: vec![
+            ("audience".into(), "https://api.test".into()),
+            ("assertion".into(), planted.into()),
+        ],
+        client_auth: ClientAuth::Body,
+        allowed_private_cidrs: Vec::new(),
+    };
+    let header = SensitiveHeader {
+        name: http::HeaderName::from_static("x-api-key"),
+        written: "X-API-Key".into(),
+        value: secret(planted),
+    };
+    let auths = [
+        Auth::OauthClientCredentials(Arc::new(OauthClientCredentials::new(oauth).ok().unwrap())),
+        Auth::BearerToken(BearerToken::new(secret(planted))),
+        Auth::BasicAuth(
+            BasicAuth::new(secret(planted), secret(planted))
+                .ok()
+                .unwrap(),
+        ),
+        Auth::StaticHeaders(vec![header]),
+        Auth::NoAuth,
+    ];
+    auths.into_iter().map(|auth| with(auth, planted)).collect()
+}
+
+fn with(auth: Auth, planted: &str) -> Connection {
+    let header = |written: &str, value: &str| ConfiguredHeader {
+        name: http::HeaderName::try_from(written).unwrap(),
+        written: written.into(),
+        value: http::HeaderValue::try_from(value).unwrap(),
+    };
+    Connection {
+        id: ConnectionId::parse(&auth.kind().replace('_', "-")).unwrap(),
+        display_name: "Name".into(),
+        description: "Words".into(),
+        base_url: BaseUrl::parse("https://api.test:8443/base/").unwrap(),
+        allowed_routes: vec![Pattern::parse("GET /{id}").unwrap()],
+        headers: vec![header("X-Tenant-ID", "acme"), header("X-Session", planted)],
+        auth,
+        webhook_signing_secret: Some(secret(planted)),
+        caps: Caps::default(),
+        allowed_private_cidrs: vec!["10.0.0.0/8".parse().unwrap()],
+        allow_cookies: false,
+        allow_encoded_slash: true,
+        reflection_guard: true,
+        http2: Http2::Prefer,
+        enabled: false,
+        delete_time: Some("2026-01-02T03:04:05.6789Z".parse().unwrap()),
+    }
+}
+
+/// What is shown of each; the two times of loading taken out.
+fn shown(connections: Vec<Connection>) -> Vec<Value> {
+    let snapshot = Snapshot::compile(connections, 1);
+    let tools = ToolCache::default();
+    let entries = snapshot.entries().iter();
+    entries
+        .map(|entry| {
+            let view = View::whole(entry, Live::default(), tools.of(entry));
+            let mut shown = serde_json::to_value(&view).unwrap();
+            for time in ["createTime", "updateTime"] {
+                let time = shown.as_object_mut().unwrap().remove(time).unwrap();
+                assert!(time.as_str().unwrap().ends_with('Z'), "{time}");
+            }
+            shown
+        })
+        .collect()
+}
+
+#[test]
+fn no_secret_is_shown_nor_how_long_it_is() {
+    // F-188
+    let short = shown(connections("canary"));
+    let long = shown(connections(&"another-canary".repeat(9)));
+    assert_eq!(short, long);
+    for view in &short {
+        assert!(!view.to_string().contains("canary"), "{view}");
+    }
+    assert_eq!(short.len(), 5);
+}
+
+#[test]
+fn a_whole_connection() {
+    let all = shown(connections("canary"));
+    let details = json!({"http": {
+        "baseUrl": "https://api.test:8443/base",
+        "allowedRoutes": ["GET /{id}"],
+        "headers": {"X-Tenant-ID": "acme", "X-Session": "[redacted]"},
+        "oauthClientCredentials": {
+            "tokenUrl": "https://id.test/token",
+            "clientId": "[redacted]",
+            "clientSecret": "[redacted]",
+            "scopes": "a b",
+            "extraParams": {"audience": "https://api.test", "assertion": "[redacted]"},
+            "clientAuth": "body",
+        },
+        "webhookSigningSecret": "[redacted]",
+        "maxResponseSizeBytes": "10485760",
+        "timeoutSeconds": 30,
+        "allowedPrivateCidrs": ["10.0.0.0/8"],
+        "allowCookies": false,
+        "allowEncodedSlash": true,
+        "reflectionGuard": true,
+        "maxConcurrentRequests": 64,
+        "http2": "prefer",
+    }});
+    assert_eq!(all[0]["connectionDetails"], details);
+    assert_eq!(
+        all[0]["credentialSources"],
+        json!({
+            "headers.X-Session": "inline",
+            "oauthClientCredentials.clientId": "env:PLANTED",
+            "oauthClientCredentials.clientSecret": "env:PLANTED",
+            "oauthClientCredentials.extraParams.assertion": "inline",
+            "webhookSigningSecret": "env:PLANTED",
+        })
+    );
+    assert_eq!(
+        all[0]["toolConfigurations"],
+        json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}])
+    );
+    let scalars = all[0].as_object().unwrap().iter();
+    let scalars: serde_json::Map<_, _> = scalars
+        .filter(|(name, _)| !name.contains("tool") && !name.starts_with("c"))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    assert_eq!(
+        Value::Object(scalars),
+        json!({
+            "name": "connections/oauth-client-credentials",
+            "displayName": "Name",
+            "description": "Words",
+            "deleteTime": "2026-01-02T03:04:05.678Z",
+            "readOnly": true,
+        })
+    );
+    assert_eq!(all[0]["connectionStatus"], json!({"code": 0}));
+    assert_eq!(all[0]["tools"][0]["slug"], "get_id");
+}
+
+#[test]
+fn the_auth_kinds() {
+    let redacted = "[redacted]";
+    for (view, (kind, fields, sources)) in shown(connections("canary")).iter().skip(1).zip([
+        (
+            "bearerToken",
+            json!({"token": redacted}),
+            vec!["bearerToken.token"],
+        ),
+        (
+            "basicAuth",
+            json!({"username": redacted, "password": redacted}),
+            vec!["basicAuth.password", "basicAuth.username"],
+        ),
+        (
+            "staticHeaders",
+            json!({"headers": {"X-API-Key": redacted}}),
+            vec!["staticHeaders.headers.X-API-Key"],
+        ),
+        ("noAuth", json!({}), vec![]),
+    ]) {
+        assert_eq!(view["connectionDetails"]["http"][kind], fields);
+        let named = view["credentialSources"].as_object().unwrap();
+        let beside = ["headers.X-Session", "webhookSigningSecret"];
+        let named = named.keys().filter(|name| !beside.contains(&name.as_str()));
+        assert_eq!(named.collect::<Vec<_>>(), sources);
+    }
+}
+
+/// Every kind that a connection can have is one that its type offers, with the same fields.
+#[test]
+fn a_type_offers_what_connections_have() {
+    let http = serde_json::to_value(&HTTP).unwrap();
+    let kinds = http["authKinds"].as_array().unwrap();
+    assert_eq!(kinds.len(), 5);
+    for (view, kind) in shown(connections("canary")).iter().zip(kinds) {
+        let name = kind["kind"].as_str().unwrap();
+        let shown = view["connectionDetails"]["http"][name].as_object();
+        let shown: Vec<_> = shown.unwrap_or_else(|| panic!("{name}")).keys().collect();
+        let mut offered: Vec<_> = kind["fields"].as_array().unwrap().iter().collect();
+        offered.sort_by_key(|field| field["key"].as_str());
+        let offered: Vec<_> = offered.iter().map(|f| f["key"].as_str().unwrap()).collect();
+        assert_eq!(shown, offered, "{name}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The connection types: what can be defined, and which fields it takes.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// The name of the only type.
+pub(in crate::management) const TYPE_NAME: &str = "CONNECTION_TYPE_HTTP";
+/// What agents use a connection of this type with.
+pub(super) const TOOL: &str = "TOOL_HTTP_REQUEST";
+
+/// A kind of connection that can be defined.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::management) struct ConnectionType {
+    /// `CONNECTION_TYPE_HTTP`
+    #[serde(rename = "type")]
+    pub(in crate::management) type_name: &'static str,
+    /// Its name for people.
+    pub(in crate::management) display_name: &'static str,
+    /// What it is.
+    pub(in crate::management) description: &'static str,
+    /// The tools that agents use it with.
+    #[schema(value_type = Vec<String>)]
+    available_tools: &'static [&'static str],
+    /// The ways to prove oneself to the upstream. A definition holds exactly one.
+    #[schema(value_type = Vec<AuthKind>)]
+    auth_kinds: &'static [AuthKind],
+    /// Secrets beside the auth kind.
+    #[schema(value_type = Vec<CredentialField>)]
+    options: &'static [CredentialField],
+}
+
+/// A way to prove oneself to the upstream.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AuthKind {
+    /// The field of `connectionDetails.http` that holds it.
+    kind: &'static str,
+    /// Its name for people.
+    display_name: &'static str,
+    /// What it takes.
+    #[schema(value_type = Vec<CredentialField>)]
+    fields: &'static [CredentialField],
+}
+
+/// One field of an auth kind.
+#[derive(Serialize, ToSchema)]
+struct CredentialField {
+    /// Its name in a definition.
+    key: &'static str,
+    /// Its name for people.
+    label: &'static str,
+    /// Whether it must be there.
+    required: bool,
+    /// Whether it takes `{env: NAME}` and `{file: PATH}`, and is never shown.
+    secret: bool,
+}
+
+const fn field(
+    key: &'static str,
+    label: &'static str,
+    required: bool,
+    secret: bool,
+) -> CredentialField {
+    CredentialField {
+        key,
+        label,
+        required,
+        secret,
+    }
+}
+
+/// The only type.
+pub(in crate::management) const HTTP: ConnectionType = ConnectionType {
+    type_name: TYPE_NAME,
+    display_name: "HTTP",
+    description: "An HTTP API: requests are forwarded over HTTPS to one base URL, on allowed routes only, with a credential that the agent never sees",
+    available_tools: &[TOOL],
+    auth_kinds: AUTH_KINDS,
+    options: &[field(
+        "webhookSigningSecret",
+        "Webhook signing secret",
+        false,
+        true,
+    )],
+};
+
+#[rustfmt::skip] // one row a line
+const AUTH_KINDS: &[AuthKind] = &[
+    AuthKind { kind: "oauthClientCredentials", display_name: "OAuth client credentials", fields: &[
+        field("tokenUrl", "Token URL", true, false),
+        field("clientId", "Client ID", true, true),
+        field("clientSecret", "Client secret", true, true),
+        field("scopes", "Scopes", false, false),
+        field("extraParams", "Extra parameters", false, false),
+        field("clientAuth", "Client authentication", false, false),
+    ] },
+    AuthKind { kind: "bearerToken", display_name: "Bearer token", fields: &[
+        field("token", "Token", true, true),
+    ] },
+    AuthKind { kind: "basicAuth", display_name: "Basic authentication", fields: &[
+        field("username", "User name", true, true),
+        field("password", "Password", true, true),
+    ] },
+    AuthKind { kind: "staticHeaders", display_name: "Static headers", fields: &[
+        field("headers", "Headers", true, true),
+    ] },
+    AuthKind { kind: "noAuth", display_name: "No authentication", fields: &[] },
+];
