@@ -4,16 +4,21 @@
 
 mod door;
 mod error;
+mod openapi;
 mod page;
 mod probes;
 mod query;
+mod resources;
+mod rows;
+mod tools;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRef, State};
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -29,8 +34,10 @@ use crate::telemetry::Metrics;
 use door::Door;
 use error::{ApiError, Status};
 use page::Page;
+use query::Listings;
 #[doc(hidden)]
 pub use query::fuzzed;
+use tools::ToolCache;
 
 /// What the answers are made of.
 pub struct Sources {
@@ -52,6 +59,20 @@ pub struct Callers {
     pub allowed_hosts: Vec<String>,
 }
 
+/// What answers are made with: what they are made of, and what is kept between them.
+#[derive(Clone)]
+struct Api {
+    sources: Arc<Sources>,
+    listings: Arc<Listings>,
+    tools: Arc<ToolCache>,
+}
+
+impl FromRef<Api> for Arc<Sources> {
+    fn from_ref(api: &Api) -> Self {
+        Self::clone(&api.sources)
+    }
+}
+
 /// The management listener's answers.
 pub struct Management {
     door: Door,
@@ -68,11 +89,19 @@ impl Management {
             .route("/", get(page))
             .route("/livez", get(probes::livez))
             .route("/readyz", get(probes::readyz))
+            .route("/v1/connections", get(resources::connections))
+            .route("/v1/connections/{id}", get(resources::connection))
+            .route("/v1/connection-types", get(resources::connection_types))
+            .route("/openapi.json", get(openapi::answer))
             .fallback(async || ApiError::new(Status::NotFound, "there is nothing at this path"))
             .method_not_allowed_fallback(async || {
                 ApiError::new(Status::Unimplemented, "this API is read-only: GET and HEAD")
             })
-            .with_state(Arc::new(sources));
+            .with_state(Api {
+                sources: Arc::new(sources),
+                listings: Arc::new(Listings::new()),
+                tools: Arc::default(),
+            });
         let door = Door::new(callers.login, callers.allowed_hosts);
         Self { door, router }
     }

@@ -1,0 +1,185 @@
+//! `/v1`: the resources, read from the current snapshot and the state of the process at one instant.
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Uri};
+use serde::Serialize;
+use utoipa::{IntoResponses, ToSchema};
+
+use super::Api;
+use super::error::{ApiError, Status};
+use super::openapi::Error;
+use super::query::{ListKind, Query};
+use super::rows::{self, Row};
+use super::view::{Connection, ConnectionType, HTTP};
+use crate::domain::ConnectionId;
+use crate::route::decoded;
+
+const CONNECTION_PREFIX: &str = "/v1/connections/";
+
+/// Some connections.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListConnectionsResponse {
+    connections: Vec<Connection>,
+    /// For the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_page_token: Option<String>,
+}
+
+/// One connection.
+#[derive(Serialize, ToSchema)]
+pub(super) struct GetConnectionResponse {
+    connection: Connection,
+}
+
+/// Some connection types.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListConnectionTypesResponse {
+    #[schema(value_type = Vec<ConnectionType>)]
+    types: Vec<&'static ConnectionType>,
+    /// For the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    next_page_token: Option<String>,
+}
+
+/// What the door says, whatever is asked for.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by its derive, for the document")]
+enum TurnedAway {
+    /// No password, or a wrong one.
+    #[response(status = 401)]
+    Unauthenticated(Error),
+    /// A browser's request from another site.
+    #[response(status = 403)]
+    PermissionDenied(Error),
+    /// A `Host` that is not this one.
+    #[response(status = 421)]
+    Misdirected(Error),
+    /// Too many wrong passwords.
+    #[response(status = 429)]
+    ResourceExhausted(Error),
+}
+
+/// List connections, without their details.
+#[utoipa::path(
+    get,
+    path = "/v1/connections",
+    operation_id = "ListConnections",
+    tag = "Connections",
+    params(
+        ("filter" = Option<String>, Query, description = "A filter after AIP-160 over the scalar fields, such as `connection_type=\"http\"`.", max_length = 2048),
+        ("order_by" = Option<String>, Query, description = "Fields to sort by, with commas between them, each with ` desc` if need be. Ties are broken by name."),
+        ("page_size" = Option<i32>, Query, description = "The most connections on a page: 50 where it is absent or 0, never more than 1000.", minimum = 0),
+        ("page_token" = Option<String>, Query, description = "`nextPageToken` of the page before, with the same other parameters."),
+        ("show_deleted" = Option<bool>, Query, description = "Whether soft-deleted connections are listed."),
+    ),
+    responses(
+        (status = 200, description = "A page of connections.", body = ListConnectionsResponse),
+        (status = 400, description = "A parameter is not understood.", body = Error),
+        TurnedAway,
+    ),
+    security((), ("basic" = []), ("apiKey" = [])),
+)]
+pub(super) async fn connections(
+    State(api): State<Api>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = Query::parse(raw.as_deref(), rows::OF_CONNECTION, ListKind::Connections)?;
+    let snapshot = api.sources.published.current();
+    let entries = snapshot.entries().iter();
+    let rows = entries
+        .filter(|entry| query.shows_deleted() || entry.connection.is_live())
+        .map(|entry| Row::of(entry, &api.sources))
+        .collect();
+    let page = api.listings.page(&query, rows)?;
+    let listed = |row: Row| Connection::listed(&row.entry, row.live, api.tools.of(&row.entry));
+    Ok(json(&ListConnectionsResponse {
+        connections: page.items.into_iter().map(listed).collect(),
+        next_page_token: page.next_page_token,
+    }))
+}
+
+/// Get one connection, with its details. A soft-deleted one is found.
+#[utoipa::path(
+    get,
+    path = "/v1/connections/{connection_id}",
+    operation_id = "GetConnection",
+    tag = "Connections",
+    params(
+        ("connection_id" = String, Path, description = "What stands behind `connections/` in the connection's name.", pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"),
+    ),
+    responses(
+        (status = 200, description = "The connection.", body = GetConnectionResponse),
+        (status = 400, description = "No connection can have this id.", body = Error),
+        (status = 404, description = "There is no such connection.", body = Error),
+        TurnedAway,
+    ),
+    security((), ("basic" = []), ("apiKey" = [])),
+)]
+pub(super) async fn connection(State(api): State<Api>, uri: Uri) -> Result<Response, ApiError> {
+    let raw = uri.path().strip_prefix(CONNECTION_PREFIX);
+    let id = connection_id(raw.unwrap_or_default())?;
+    let snapshot = api.sources.published.current();
+    let entry = snapshot.find(id.as_str()).ok_or_else(|| {
+        let message = format!("there is no connection `connections/{id}`");
+        ApiError::new(Status::NotFound, message)
+    })?;
+    let live = rows::live(entry, &api.sources);
+    let connection = Connection::whole(entry, live, api.tools.of(entry));
+    Ok(json(&GetConnectionResponse { connection }))
+}
+
+/// List the types of connections that can be defined.
+#[utoipa::path(
+    get,
+    path = "/v1/connection-types",
+    operation_id = "ListConnectionTypes",
+    tag = "Connections",
+    params(
+        ("filter" = Option<String>, Query, description = "A filter after AIP-160 over the scalar fields, such as `type=\"http\"`.", max_length = 2048),
+        ("order_by" = Option<String>, Query, description = "Fields to sort by, with commas between them, each with ` desc` if need be."),
+        ("page_size" = Option<i32>, Query, description = "The most types on a page: 50 where it is absent or 0, never more than 1000.", minimum = 0),
+        ("page_token" = Option<String>, Query, description = "`nextPageToken` of the page before, with the same other parameters."),
+    ),
+    responses(
+        (status = 200, description = "A page of types.", body = ListConnectionTypesResponse),
+        (status = 400, description = "A parameter is not understood.", body = Error),
+        TurnedAway,
+    ),
+    security((), ("basic" = []), ("apiKey" = [])),
+)]
+pub(super) async fn connection_types(
+    State(api): State<Api>,
+    RawQuery(raw): RawQuery,
+) -> Result<Response, ApiError> {
+    let query = Query::parse(raw.as_deref(), rows::OF_TYPE, ListKind::Types)?;
+    let page = api.listings.page(&query, vec![&HTTP])?;
+    Ok(json(&ListConnectionTypesResponse {
+        types: page.items,
+        next_page_token: page.next_page_token,
+    }))
+}
+
+/// The id in a path. An escape is read as what it stands for; what no id can be is not looked for.
+fn connection_id(raw: &str) -> Result<ConnectionId, ApiError> {
+    let text = decoded(raw.as_bytes());
+    std::str::from_utf8(&text)
+        .ok()
+        .and_then(|text| ConnectionId::parse(text).ok())
+        .ok_or_else(|| {
+            let message = "the path names no connection: an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`";
+            ApiError::new(Status::InvalidArgument, message)
+        })
+}
+
+fn json(document: &impl Serialize) -> Response {
+    // Texts, numbers, lists and maps with names always serialise.
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], body).into_response()
+}
