@@ -14,6 +14,7 @@ mod headers;
 mod http2;
 mod ids;
 mod limits;
+mod management;
 mod management_door;
 mod management_page;
 mod oauth;

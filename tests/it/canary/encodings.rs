@@ -7,13 +7,13 @@ use crate::support::message::{find, text};
 
 /// A secret that was planted, under the name of the place.
 #[derive(Clone, Copy)]
-pub(super) struct Canary {
-    pub(super) name: &'static str,
-    pub(super) secret: &'static str,
+pub(crate) struct Canary {
+    pub(crate) name: &'static str,
+    pub(crate) secret: &'static str,
 }
 
 /// Claims that no canary is in `output`, whatever its encoding.
-pub(super) fn assert_clean(canaries: &[Canary], what: &str, output: &[u8]) {
+pub(crate) fn assert_clean(canaries: &[Canary], what: &str, output: &[u8]) {
     for canary in canaries {
         for (encoding, shape) in shapes(canary.secret) {
             assert!(
@@ -27,7 +27,7 @@ pub(super) fn assert_clean(canaries: &[Canary], what: &str, output: &[u8]) {
 }
 
 /// Every shape of a secret, and its name.
-pub(super) fn shapes(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn shapes(secret: &str) -> Vec<(&'static str, Vec<u8>)> {
     let mut shapes = vec![
         ("raw", secret.into()),
         ("percent-escaped", percent(secret, "%").into()),

@@ -1,6 +1,6 @@
 //! A secret is planted in every place that takes one; then all that egressd says and answers is searched for them.
 
-mod encodings;
+pub(crate) mod encodings;
 mod world;
 
 use encodings::{assert_clean, shapes};
@@ -29,14 +29,20 @@ const ASKED: &[&str] = &[
     "not HTTP at all\r\n\r\n",
 ];
 
-const OPERATORS: [&str; 8] = [
+const OPERATORS: [&str; 14] = [
     "/",
     "/livez",
     "/readyz",
     "/readyz?verbose",
     "/metrics",
     "/v1/connections",
+    "/v1/connections?show_deleted=true",
     "/v1/connections/bearer",
+    "/v1/connections/basic",
+    "/v1/connections/static",
+    "/v1/connections/oauth",
+    "/v1/connections/broken",
+    "/v1/connection-types",
     "/openapi.json",
 ];
 

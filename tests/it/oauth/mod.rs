@@ -43,7 +43,7 @@ fn before(up: &Upstream, endpoint: &TokenEndpoint) -> Sidecar {
 }
 
 /// Runs every row in a world of its own, all at the same time: most of a row is waiting.
-fn side_by_side<T: Send>(rows: impl IntoIterator<Item = T>, run: impl Fn(T) + Sync) {
+pub(crate) fn side_by_side<T: Send>(rows: impl IntoIterator<Item = T>, run: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         for row in rows {
             let thread = std::thread::Builder::new().name("world row".to_owned());
@@ -105,7 +105,7 @@ fn tells_nothing(reply: &Reply) {
 
 /// Asks for `target` again and again, a little apart, until a reply has this status; all replies are returned, each with the
 /// instant at which it was asked for.
-fn ask_until(agent: &mut Agent, target: &str, status: u16) -> Vec<(Instant, Reply)> {
+pub(crate) fn ask_until(agent: &mut Agent, target: &str, status: u16) -> Vec<(Instant, Reply)> {
     let began = Instant::now();
     let mut replies = Vec::new();
     loop {

@@ -1,0 +1,128 @@
+//! The OpenAPI document describes what is answered.
+
+use serde_json::{Value, json};
+
+use super::{ask, quiet, read};
+use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, connection};
+
+/// The document, with every object closed: what it does not name is not to be answered.
+fn closed(mut document: Value) -> Value {
+    let schemas = document["components"]["schemas"].as_object_mut().unwrap();
+    for (name, schema) in schemas {
+        let is_part_of_another = name == "AuthDetails";
+        if (schema["type"] == "object" || schema["allOf"].is_array()) && !is_part_of_another {
+            schema["unevaluatedProperties"] = json!(false);
+        }
+    }
+    document
+}
+
+/// Claims that this body is one that the operation at `path` may answer with `status`.
+fn conforms(document: &Value, path: &str, status: &str, body: &Value) {
+    let answers = &document["paths"][path]["get"]["responses"];
+    let schema = &answers[status]["content"]["application/json"]["schema"];
+    assert!(schema.is_object(), "{path} does not answer {status}");
+    let mut whole = schema.clone();
+    whole["components"] = document["components"].clone();
+    let validator = jsonschema::draft202012::new(&whole).unwrap();
+    let wrong: Vec<String> = validator
+        .iter_errors(body)
+        .map(|error| format!("{} at {}", error, error.instance_path()))
+        .collect();
+    assert!(wrong.is_empty(), "{path}: {wrong:#?}\n{body:#}");
+}
+
+#[test]
+fn it_is_the_one_that_is_checked_in() {
+    let sidecar = Sidecar::with(connection("crm").base_url("https://h.test").allow("/")).start();
+    let served = ask(&sidecar, "/openapi.json");
+    served.expect(200);
+    assert_eq!(served.text(), include_str!("../../../config/openapi.json"));
+    assert_eq!(served.json()["openapi"], "3.1.0");
+}
+
+#[test]
+fn answers_are_as_it_says() {
+    let up = quiet();
+    let (good, bad) = (
+        TokenEndpoint::minting(3600),
+        TokenEndpoint::script([Answer::error("400 Bad Request", "invalid_client")]),
+    );
+    let at = |id: &str| connection(id).allow("GET /{id}").allow("/a/").upstream(&up);
+    let secret = json!("0123456789abcdef");
+    let sidecar = Sidecar::with(at("open").header("X-Tenant", "a").header("X-Key", "b"))
+        .and(
+            at("bearer")
+                .bearer("t")
+                .http("webhook_signing_secret", secret),
+        )
+        .and(at("basic").auth("basic_auth", json!({"username": "u", "password": "p"})))
+        .and(at("static").static_header("X-Key", "k"))
+        .and(
+            at("good")
+                .oauth(&good)
+                .grant("scopes", "a")
+                .grant("extra_params", json!({"audience": "a", "x": "y"})),
+        )
+        .and(at("bad").oauth(&bad))
+        .and(at("deleted").top("delete_time", json!("2026-01-02T03:04:05.5Z")))
+        .start();
+    Agent::connect(&sidecar).get("/good/x").expect(200);
+    Agent::connect(&sidecar).get("/bad/x").expect(502);
+    let document = closed(read(&sidecar, "/openapi.json"));
+    for id in [
+        "open", "bearer", "basic", "static", "good", "bad", "deleted",
+    ] {
+        let answer = read(&sidecar, &format!("/v1/connections/{id}"));
+        conforms(&document, "/v1/connections/{connection_id}", "200", &answer);
+    }
+    for (path, target, status) in [
+        (
+            "/v1/connections",
+            "/v1/connections?show_deleted=true",
+            "200",
+        ),
+        ("/v1/connections", "/v1/connections?page_sise=1", "400"),
+        ("/v1/connection-types", "/v1/connection-types", "200"),
+        (
+            "/v1/connection-types",
+            "/v1/connection-types?show_deleted=true",
+            "400",
+        ),
+        (
+            "/v1/connections/{connection_id}",
+            "/v1/connections/none",
+            "404",
+        ),
+        (
+            "/v1/connections/{connection_id}",
+            "/v1/connections/N",
+            "400",
+        ),
+        ("/openapi.json", "/openapi.json", "200"),
+    ] {
+        let reply = ask(&sidecar, target);
+        assert_eq!(reply.status.to_string(), status, "{target}");
+        conforms(&document, path, status, &reply.json());
+    }
+}
+
+#[test]
+fn its_paths_are_there() {
+    let sidecar = Sidecar::with(connection("crm").base_url("https://h.test").allow("/")).start();
+    let document = read(&sidecar, "/openapi.json");
+    let paths = document["paths"].as_object().unwrap();
+    let ours = [
+        "/v1/connections",
+        "/v1/connections/{connection_id}",
+        "/v1/connection-types",
+    ];
+    let beside = ["/livez", "/readyz", "/openapi.json"];
+    for path in ours.into_iter().chain(beside) {
+        let reply = ask(&sidecar, &path.replace("{connection_id}", "crm"));
+        let answers = &paths[path]["get"]["responses"]["200"]["content"];
+        let media_type = reply.expect(200).fields.one("content-type").unwrap();
+        let media_type = media_type.split(';').next().unwrap();
+        assert!(answers[media_type].is_object(), "{path}: {media_type}");
+    }
+}

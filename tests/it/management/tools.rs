@@ -1,0 +1,46 @@
+//! Tools as a runtime gets them, and what becomes of their calls.
+
+use serde_json::json;
+
+use super::connection_of;
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+#[test]
+fn a_tool_tells_how_its_route_is_called() {
+    let up = Upstream::echo();
+    let crm = connection("crm").upstream(&up);
+    let crm = crm.allow("GET /users/{id}").allow("/files/{path...}");
+    let sidecar = Sidecar::with(crm).start();
+    let tools = connection_of(&sidecar, "crm")["tools"].take();
+    assert_eq!(tools[0]["slug"], "get_users_id");
+    assert_eq!(tools[0]["displayName"], "GET /users/{id}");
+    assert_eq!(tools[0]["method"], "GET");
+    assert_eq!(tools[0]["path"], "/crm/users/{id}");
+    assert_eq!(tools[1]["path"], "/crm/files/{+path}");
+    assert_eq!(tools[1].get("method"), None);
+    for tool in tools.as_array().unwrap() {
+        let schema = &tool["inputSchema"];
+        assert!(jsonschema::meta::is_valid(schema), "{schema}");
+    }
+    let input = json!({"id": "7", "query": {"a": "1"}});
+    assert!(jsonschema::is_valid(&tools[0]["inputSchema"], &input));
+    let path = tools[0]["path"].as_str().unwrap().replace("{id}", "7");
+    Agent::connect(&sidecar)
+        .get(&format!("{path}?a=1"))
+        .expect(200);
+    assert_eq!(up.requests()[0].target, "/users/7?a=1");
+}
+
+#[test]
+fn ten_thousand_routes_are_answered_again_and_again() {
+    let routes = (0..10_000).map(|n| format!("GET /api/{n}/{{id}}"));
+    let many = routes.fold(
+        connection("many").base_url("https://api.test"),
+        |connection, route| connection.allow(&route),
+    );
+    let sidecar = Sidecar::with(many).start();
+    let first = connection_of(&sidecar, "many")["tools"].take();
+    assert_eq!(first.as_array().unwrap().len(), 10_000);
+    assert_eq!(first[9_999]["slug"], "get_api_9999_id");
+    assert_eq!(connection_of(&sidecar, "many")["tools"], first);
+}
