@@ -14,7 +14,7 @@ use utoipa::openapi::path::{
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi as Tree, Ref, SecurityRequirement};
+use utoipa::openapi::{ContentBuilder, Header, OpenApi as Tree, Ref, SecurityRequirement};
 use utoipa::{Modify, OpenApi, ToSchema};
 
 use super::resources;
@@ -92,20 +92,20 @@ type Answer = (&'static str, &'static str, &'static str);
 const TEXT: &str = "text/plain";
 const JSON: &str = "application/json";
 
+const PROBE: &[Answer] = &[("200", TEXT, "Yes."), ("503", TEXT, "No.")];
+
 #[rustfmt::skip] // one row a line
 const PAGES: [(&str, &str, &str, &[Answer]); 5] = [
     ("/", "HumanPage", "One page for people: the connections, their state, traffic and last errors.", &[
         ("200", "text/html", "The page."),
+        ("400", JSON, "A `Host` that is none."),
         ("401", JSON, "No password, or a wrong one."),
         ("403", JSON, "A browser's request from another site."),
         ("421", JSON, "A `Host` that is not this one."),
         ("429", JSON, "Too many wrong passwords."),
     ]),
-    ("/livez", "Live", "Whether the process lives.", &[("200", TEXT, "It does.")]),
-    ("/readyz", "Ready", "Whether agents should come.", &[
-        ("200", TEXT, "They should."),
-        ("503", TEXT, "They should not: the process is stopping."),
-    ]),
+    ("/livez", "Live", "Whether the process lives.", PROBE),
+    ("/readyz", "Ready", "Whether agents should come.", PROBE),
     ("/metrics", "Metrics", "Counts and durations, for Prometheus.", &[("200", TEXT, "Prometheus' text format.")]),
     ("/openapi.json", "OpenApi", "This document.", &[("200", JSON, "It.")]),
 ];
@@ -127,11 +127,13 @@ fn page(id: &str, summary: &str, answers: &[Answer]) -> Operation {
     for (status, media_type, description) in answers {
         operation = operation.response(*status, response(status, media_type, description));
     }
-    if id == "Ready" {
+    if answers == PROBE {
         let verbose = ParameterBuilder::new()
             .name("verbose")
             .parameter_in(ParameterIn::Query)
-            .description(Some("Whether to say why: the name alone suffices."))
+            .description(Some(
+                "Whether to say why: one line a check. The name alone suffices.",
+            ))
             .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
         operation = operation.parameter(verbose);
     }
@@ -151,9 +153,14 @@ fn response(status: &str, media_type: &str, description: &str) -> ResponseBuilde
         (JSON, _) => content.schema(Some(Ref::from_schema_name("Error"))),
         (_, _) => content.schema(Some(ObjectBuilder::new().schema_type(Type::String))),
     };
-    ResponseBuilder::new()
+    let response = ResponseBuilder::new()
         .description(description)
-        .content(media_type, content.build())
+        .content(media_type, content.build());
+    match status {
+        "401" => response.header("WWW-Authenticate", Header::default()),
+        "429" => response.header("Retry-After", Header::default()),
+        _ => response,
+    }
 }
 
 #[cfg(test)]

@@ -52,7 +52,7 @@ pub(super) struct ListConnectionTypesResponse {
 #[expect(dead_code, reason = "read by its derive, for the document")]
 enum TurnedAway {
     /// No password, or a wrong one.
-    #[response(status = 401)]
+    #[response(status = 401, headers(("WWW-Authenticate" = String)))]
     Unauthenticated(Error),
     /// A browser's request from another site.
     #[response(status = 403)]
@@ -61,7 +61,7 @@ enum TurnedAway {
     #[response(status = 421)]
     Misdirected(Error),
     /// Too many wrong passwords.
-    #[response(status = 429)]
+    #[response(status = 429, headers(("Retry-After" = String)))]
     ResourceExhausted(Error),
 }
 
@@ -80,7 +80,7 @@ enum TurnedAway {
     ),
     responses(
         (status = 200, description = "A page of connections.", body = ListConnectionsResponse),
-        (status = 400, description = "A parameter is not understood.", body = Error),
+        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = Error),
         TurnedAway,
     ),
     security((), ("basic" = []), ("apiKey" = [])),
@@ -115,7 +115,7 @@ pub(super) async fn connections(
     ),
     responses(
         (status = 200, description = "The connection.", body = GetConnectionResponse),
-        (status = 400, description = "No connection can have this id.", body = Error),
+        (status = 400, description = "No connection can have this id, or `Host` is none.", body = Error),
         (status = 404, description = "There is no such connection.", body = Error),
         TurnedAway,
     ),
@@ -148,7 +148,7 @@ pub(super) async fn connection(State(api): State<Api>, uri: Uri) -> Result<Respo
     ),
     responses(
         (status = 200, description = "A page of types.", body = ListConnectionTypesResponse),
-        (status = 400, description = "A parameter is not understood.", body = Error),
+        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = Error),
         TurnedAway,
     ),
     security((), ("basic" = []), ("apiKey" = [])),

@@ -32,7 +32,9 @@ pub(in crate::management) struct Tool {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     method: Option<&'static str>,
-    /// A URI template (RFC 6570) over the input's properties, for the address that agents connect to.
+    /// A URI template (RFC 6570) over the input's properties, for the address that agents connect to: `{id}` is escaped, `{+rest}` keeps its slashes. `query` is
+    /// appended as form parameters, `body` is sent as JSON, or as it is if it is a text. A wildcard that is called `query`, `body` or `method` is `path_query` and so
+    /// on here; one whose name is not ASCII is `segment_1` and so on, after its place.
     path: String,
     /// JSON Schema (draft 2020-12) of the input.
     #[schema(value_type = Object)]

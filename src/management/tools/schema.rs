@@ -9,11 +9,11 @@ pub(super) const BODY: &str = "body";
 pub(super) const METHOD: &str = "method";
 
 /// One segment as people write it. Backslashes and control characters are refused in any form.
-const SEGMENT: &str = r"^[^/\\\u0000-\u001f\u007f]+$";
+const SEGMENT: &str = r"^[^/\\\x00-\x1f\x7f]+$";
 /// The same where the connection takes a slash inside a segment, escaped.
-const SEGMENT_WITH_SLASHES: &str = r"^[^\\\u0000-\u001f\u007f]+$";
+const SEGMENT_WITH_SLASHES: &str = r"^[^\\\x00-\x1f\x7f]+$";
 /// The rest of a path, escaped where need be. May be empty, begins with no slash, and holds no query.
-const REMAINDER: &str = r"^([^/?#\\\u0000-\u001f\u007f][^?#\\\u0000-\u001f\u007f]*)?$";
+const REMAINDER: &str = r"^([^/?#\\\x00-\x1f\x7f][^?#\\\x00-\x1f\x7f]*)?$";
 
 /// An object of the wildcards under these names, and of `query`, `body` and `method` where they have a part.
 pub(super) fn of(pattern: &Pattern, names: &[Option<String>], slashes: bool) -> Value {

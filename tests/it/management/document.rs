@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ask, quiet, read};
-use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, connection};
+use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream, connection};
 
 /// The document, with every object closed: what it does not name is not to be answered.
 fn closed(mut document: Value) -> Value {
@@ -41,16 +41,11 @@ fn it_is_the_one_that_is_checked_in() {
     assert_eq!(served.json()["openapi"], "3.1.0");
 }
 
-#[test]
-fn answers_are_as_it_says() {
-    let up = quiet();
-    let (good, bad) = (
-        TokenEndpoint::minting(3600),
-        TokenEndpoint::script([Answer::error("400 Bad Request", "invalid_client")]),
-    );
-    let at = |id: &str| connection(id).allow("GET /{id}").allow("/a/").upstream(&up);
+/// A connection of each kind and state.
+fn one_of_each(up: &Upstream, good: &TokenEndpoint, bad: &TokenEndpoint) -> Sidecar {
+    let at = |id: &str| connection(id).allow("GET /{id}").allow("/a/").upstream(up);
     let secret = json!("0123456789abcdef");
-    let sidecar = Sidecar::with(at("open").header("X-Tenant", "a").header("X-Key", "b"))
+    Sidecar::with(at("open").header("X-Tenant", "a").header("X-Key", "b"))
         .and(
             at("bearer")
                 .bearer("t")
@@ -60,13 +55,21 @@ fn answers_are_as_it_says() {
         .and(at("static").static_header("X-Key", "k"))
         .and(
             at("good")
-                .oauth(&good)
+                .oauth(good)
                 .grant("scopes", "a")
                 .grant("extra_params", json!({"audience": "a", "x": "y"})),
         )
-        .and(at("bad").oauth(&bad))
+        .and(at("bad").oauth(bad))
         .and(at("deleted").top("delete_time", json!("2026-01-02T03:04:05.5Z")))
-        .start();
+        .start()
+}
+
+#[test]
+fn answers_are_as_it_says() {
+    let up = quiet();
+    let good = TokenEndpoint::minting(3600);
+    let bad = TokenEndpoint::script([Answer::error("400 Bad Request", "invalid_client")]);
+    let sidecar = one_of_each(&up, &good, &bad);
     Agent::connect(&sidecar).get("/good/x").expect(200);
     Agent::connect(&sidecar).get("/bad/x").expect(502);
     let document = closed(read(&sidecar, "/openapi.json"));

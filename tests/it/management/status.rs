@@ -87,8 +87,8 @@ fn each_reason_has_its_code_and_no_word_of_the_endpoint() {
         assert_eq!(status["code"], code, "{status}");
         assert_eq!(status["details"][0]["reason"], reason, "{status}");
         let said = status.to_string();
-        let planted = ["planted", DESCRIPTION, &endpoint.address().to_string()[..]];
-        for bytes in planted {
+        let address = endpoint.address().to_string();
+        for bytes in ["planted", DESCRIPTION, &address] {
             assert!(!said.contains(bytes), "{said}");
         }
     });
