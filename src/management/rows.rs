@@ -130,9 +130,120 @@ fn time(instant: Option<jiff::Timestamp>) -> Value<'static> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OF_CONNECTION, OF_TYPE};
-    use crate::management::query::{Record as _, Value};
-    use crate::management::view::HTTP;
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use super::{OF_CONNECTION, OF_TYPE, Row};
+    use crate::credential::oauth::{LastFailure, Status as Grant};
+    use crate::credential::{ErrorCode, Reason};
+    use crate::management::query::{FieldSpec, Kind, Record, Value};
+    use crate::management::view::{HTTP, Live, Status, tests::connections};
+    use crate::snapshot::Snapshot;
+
+    /// All values as text, each of the kind that its field is said to be of.
+    fn values(fields: &[FieldSpec], record: &impl Record) -> BTreeMap<&'static str, String> {
+        let named = fields.iter().enumerate().map(|(at, field)| {
+            let value = match (record.value(at), &field.kind) {
+                (Value::Absent, _) => "absent".to_owned(),
+                (Value::Text(text), Kind::Text) => text.into_owned(),
+                (Value::Text(text), Kind::Enum { prefix }) if text.starts_with(prefix) => {
+                    text.into_owned()
+                }
+                (Value::Time(time), Kind::Time) => time.to_string(),
+                (Value::Bool(yes), Kind::Bool) => yes.to_string(),
+                (Value::Number(number), Kind::Number) => number.to_string(),
+                (_, _) => panic!("{} is of another kind", field.name),
+            };
+            (field.name, value)
+        });
+        named.collect()
+    }
+
+    #[test]
+    fn a_connection_has_a_value_in_every_field() {
+        let snapshot = Snapshot::compile(connections("secret"), 1);
+        let entry = Arc::clone(&snapshot.entries()[1]);
+        let failed = Grant {
+            expires_at: None,
+            last_refreshed: None,
+            last_failure: Some(LastFailure {
+                reason: Reason::Refused(ErrorCode::InvalidClient),
+                told: Some("told".into()),
+                at: std::time::SystemTime::UNIX_EPOCH,
+                in_a_row: 1,
+            }),
+            retry_in: None,
+            requests_ok: 0,
+            requests_failed: 1,
+        };
+        let at = |millisecond| jiff::Timestamp::from_millisecond(millisecond).ok();
+        let live = Live {
+            status: Status::of(&failed),
+            token_expires_at: at(1),
+            last_used: at(2),
+            last_refreshed: jiff::Timestamp::from_nanosecond(3_000_001).ok(),
+        };
+        let name = "connections/bearer-token".to_owned();
+        let mut all = values(OF_CONNECTION, &Row { entry, live, name });
+        for loaded in ["create_time", "update_time"] {
+            assert_ne!(all.remove(loaded).as_deref(), Some("absent"), "{loaded}");
+        }
+        let expected = [
+            ("name", "connections/bearer-token"),
+            ("display_name", "Name"),
+            ("description", "Words"),
+            ("connection_type", "CONNECTION_TYPE_HTTP"),
+            ("delete_time", "2026-01-02T03:04:05.678Z"),
+            ("read_only", "true"),
+            ("connection_status.code", "16"),
+            (
+                "connection_status.message",
+                "the token endpoint refused the client (invalid_client)",
+            ),
+            ("token_expires_at", "1970-01-01T00:00:00.001Z"),
+            ("last_used_time", "1970-01-01T00:00:00.002Z"),
+            ("last_refreshed_time", "1970-01-01T00:00:00.003Z"),
+        ];
+        assert_eq!(
+            all,
+            expected
+                .map(|(name, value)| (name, value.to_owned()))
+                .into()
+        );
+    }
+
+    #[test]
+    fn what_a_connection_has_not_is_absent() {
+        let mut without = connections("secret");
+        without.iter_mut().for_each(|connection| {
+            connection.delete_time = None;
+            connection.description.clear();
+        });
+        let snapshot = Snapshot::compile(without, 1);
+        let row = Row {
+            entry: Arc::clone(&snapshot.entries()[0]),
+            live: Live::default(),
+            name: "n".into(),
+        };
+        let values = values(OF_CONNECTION, &row);
+        let absent: Vec<_> = values
+            .iter()
+            .filter(|(_, value)| *value == "absent")
+            .map(|(name, _)| *name)
+            .collect();
+        assert_eq!(
+            absent,
+            [
+                "connection_status.message",
+                "delete_time",
+                "description",
+                "last_refreshed_time",
+                "last_used_time",
+                "token_expires_at"
+            ]
+        );
+        assert_eq!(values["connection_status.code"], "0");
+    }
 
     #[test]
     fn no_field_is_there_twice() {
@@ -145,9 +256,9 @@ mod tests {
     #[test]
     fn every_field_of_a_type_has_a_value() {
         let http = &HTTP;
-        for field in 0..OF_TYPE.len() {
-            assert!(matches!(http.value(field), Value::Text(_)), "{field}");
-        }
+        let values = values(OF_TYPE, &http);
+        assert_eq!(values["type"], "CONNECTION_TYPE_HTTP");
+        assert!(values.values().all(|value| value != "absent"));
         assert!(matches!(http.value(OF_TYPE.len()), Value::Absent));
     }
 }

@@ -18,4 +18,4 @@ pub(super) use status::Status;
 pub(super) use types::{ConnectionType, HTTP, TYPE_NAME};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -19,8 +19,8 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec(), source).unwrap()
 }
 
-/// One connection of each auth kind, all of whose secrets are this.
-fn connections(planted: &str) -> Vec<Connection> {
+/// One soft-deleted connection of each auth kind, all of whose secrets are this.
+pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
     let oauth = OauthTerms {
         token_url: TokenUrl::parse("https://id.test/token").unwrap(),
         client_id: secret(planted),
