@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,6 +24,7 @@ const API_KEY: &str = "canary-api-key+/\"\\=cccc3333";
 const CLIENT_SECRET: &str = "canary-client-secret+/\"\\=dddd4444";
 const CLIENT_ID: &str = "canary-client-id+/\"\\=eeee5555";
 const SIGNING: &str = "canary-signing+/\"\\=ffff6666";
+const OPERATOR: &str = "operator";
 const MANAGEMENT: &str = "canary-management+/\"\\=gggg7777";
 const PARAMETER: &str = "canary-parameter+/\"\\=hhhh8888";
 /// Legal as a token (RFC 6750 §2.1).
@@ -98,7 +101,7 @@ impl World {
             "proxy": {"listen": ["127.0.0.1:0"]},
             "management": {
                 "listen": ["127.0.0.1:0"],
-                "basic_auth": {"username": "operator", "password": MANAGEMENT},
+                "basic_auth": {"username": OPERATOR, "password": MANAGEMENT},
             },
             "egress": {"ca_files": ["ca.pem"]},
             "connections": ["connections"],
@@ -257,6 +260,12 @@ impl Drop for Serving {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// The header with which an operator proves itself.
+pub(super) fn login() -> String {
+    let pair = STANDARD.encode(format!("{OPERATOR}:{MANAGEMENT}"));
+    format!("Authorization: Basic {pair}\r\n")
 }
 
 fn oauth(token_url: &str) -> Value {
