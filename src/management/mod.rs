@@ -2,6 +2,7 @@
 //!
 //! [`Management::serve`] is the one way in: who asks is judged by the door, where the request goes by the router, and every answer leaves with the same headers.
 
+mod api;
 mod door;
 mod error;
 mod openapi;
@@ -18,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{FromRef, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use bytes::Bytes;
@@ -31,13 +32,12 @@ use crate::credential::{Credentials, Login};
 use crate::server::{Serve, Watch};
 use crate::snapshot::Published;
 use crate::telemetry::Metrics;
+use api::Api;
 use door::Door;
 use error::{ApiError, Status};
 use page::Page;
-use query::Listings;
 #[doc(hidden)]
 pub use query::fuzzed;
-use tools::ToolCache;
 
 /// What the answers are made of.
 pub struct Sources {
@@ -57,20 +57,6 @@ pub struct Callers {
     pub login: Option<Login>,
     /// `proxy.allowed_hosts`
     pub allowed_hosts: Vec<String>,
-}
-
-/// What answers are made with: what they are made of, and what is kept between them.
-#[derive(Clone)]
-struct Api {
-    sources: Arc<Sources>,
-    listings: Arc<Listings>,
-    tools: Arc<ToolCache>,
-}
-
-impl FromRef<Api> for Arc<Sources> {
-    fn from_ref(api: &Api) -> Self {
-        Self::clone(&api.sources)
-    }
 }
 
 /// The management listener's answers.
@@ -97,11 +83,7 @@ impl Management {
             .method_not_allowed_fallback(async || {
                 ApiError::new(Status::Unimplemented, "this API is read-only: GET and HEAD")
             })
-            .with_state(Api {
-                sources: Arc::new(sources),
-                listings: Arc::new(Listings::new()),
-                tools: Arc::default(),
-            });
+            .with_state(Api::new(sources));
         let door = Door::new(callers.login, callers.allowed_hosts);
         Self { door, router }
     }

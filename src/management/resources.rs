@@ -7,7 +7,7 @@ use http::{HeaderValue, Uri};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
-use super::Api;
+use super::api::Api;
 use super::error::{ApiError, Status};
 use super::openapi::Error;
 use super::query::{ListKind, Query};

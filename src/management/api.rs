@@ -1,0 +1,34 @@
+//! What answers are made with: what they are made of, and what is kept between them.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+
+use super::Sources;
+use super::query::Listings;
+use super::tools::ToolCache;
+
+/// The router's state. A handler that needs no more takes `State<Arc<Sources>>`.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) sources: Arc<Sources>,
+    /// Lists whose next page may be asked for.
+    pub(super) listings: Arc<Listings>,
+    pub(super) tools: Arc<ToolCache>,
+}
+
+impl Api {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self {
+            sources: Arc::new(sources),
+            listings: Arc::new(Listings::new()),
+            tools: Arc::default(),
+        }
+    }
+}
+
+impl FromRef<Api> for Arc<Sources> {
+    fn from_ref(api: &Api) -> Self {
+        Self::clone(&api.sources)
+    }
+}
