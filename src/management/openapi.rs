@@ -14,8 +14,10 @@ use utoipa::openapi::path::{
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, Header, OpenApi as Tree, Ref, SecurityRequirement};
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::openapi::{
+    ContentBuilder, Header, OpenApi as Tree, Ref, RefOr, Schema, SecurityRequirement,
+};
+use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
 
 use super::resources;
 
@@ -67,6 +69,18 @@ struct ErrorBody {
     #[schema(value_type = Vec<Object>)]
     details: [(); 0],
 }
+
+/// How many there may be on a page: any whole number that is not negative, however large.
+pub(super) struct PageSize;
+
+impl PartialSchema for PageSize {
+    fn schema() -> RefOr<Schema> {
+        let whole = ObjectBuilder::new().schema_type(Type::Integer);
+        whole.minimum(Some(0)).into()
+    }
+}
+
+impl ToSchema for PageSize {}
 
 /// The ways to prove oneself.
 struct Doors;

@@ -9,7 +9,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::api::Api;
 use super::error::{ApiError, Status};
-use super::openapi::Error;
+use super::openapi::{Error, PageSize};
 use super::query::{ListKind, Query};
 use super::rows::{self, Row};
 use super::view::{Connection, ConnectionType, HTTP};
@@ -74,7 +74,7 @@ enum TurnedAway {
     params(
         ("filter" = Option<String>, Query, description = "A filter after AIP-160 over the scalar fields, such as `connection_type=\"http\"`.", max_length = 2048),
         ("order_by" = Option<String>, Query, description = "Fields to sort by, with commas between them, each with ` desc` if need be. Ties are broken by name."),
-        ("page_size" = Option<i32>, Query, description = "The most connections on a page: 50 where it is absent or 0, never more than 1000.", minimum = 0),
+        ("page_size" = inline(Option<PageSize>), Query, description = "The most connections on a page: 50 where it is absent or 0, never more than 1000."),
         ("page_token" = Option<String>, Query, description = "`nextPageToken` of the page before, with the same other parameters."),
         ("show_deleted" = Option<bool>, Query, description = "Whether soft-deleted connections are listed."),
     ),
@@ -143,7 +143,7 @@ pub(super) async fn connection(State(api): State<Api>, uri: Uri) -> Result<Respo
     params(
         ("filter" = Option<String>, Query, description = "A filter after AIP-160 over the scalar fields, such as `type=\"http\"`.", max_length = 2048),
         ("order_by" = Option<String>, Query, description = "Fields to sort by, with commas between them, each with ` desc` if need be."),
-        ("page_size" = Option<i32>, Query, description = "The most types on a page: 50 where it is absent or 0, never more than 1000.", minimum = 0),
+        ("page_size" = inline(Option<PageSize>), Query, description = "The most types on a page: 50 where it is absent or 0, never more than 1000."),
         ("page_token" = Option<String>, Query, description = "`nextPageToken` of the page before, with the same other parameters."),
     ),
     responses(
