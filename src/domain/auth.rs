@@ -141,7 +141,7 @@ impl Auth {
             }
             (Self::StaticHeaders(one), Self::StaticHeaders(other)) => {
                 let same = |(one, other): (&SensitiveHeader, &SensitiveHeader)| {
-                    one.name == other.name && one.value.is_same(&other.value)
+                    one.written == other.written && one.value.is_same(&other.value)
                 };
                 one.len() == other.len() && one.iter().zip(other).all(same)
             }

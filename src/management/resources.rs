@@ -93,7 +93,7 @@ pub(super) async fn connections(
     let snapshot = api.sources.published.current();
     let entries = snapshot.entries().iter();
     let rows = entries
-        .filter(|entry| query.shows_deleted() || entry.connection.is_live())
+        .filter(|entry| query.shows_deleted() || entry.is_live())
         .map(|entry| Row::of(entry, &api.sources))
         .collect();
     let page = api.listings.page(&query, rows)?;

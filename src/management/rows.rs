@@ -82,7 +82,7 @@ impl Record for Row {
             "connection_type" => text(TYPE_NAME),
             "create_time" => time(Some(self.entry.created)),
             "update_time" => time(Some(self.entry.updated)),
-            "delete_time" => time(connection.delete_time),
+            "delete_time" => time(self.entry.delete_time()),
             "read_only" => Value::Bool(true),
             "connection_status.code" => Value::Number(self.live.status.code().into()),
             "connection_status.message" => text(self.live.status.message()),
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_connection_has_a_value_in_every_field() {
-        let snapshot = Snapshot::compile(connections("secret"), 1);
+        let snapshot = Snapshot::compile(connections("secret"));
         let entry = Arc::clone(&snapshot.entries()[1]);
         let failed = Grant {
             expires_at: None,
@@ -219,7 +219,7 @@ mod tests {
             connection.delete_time = None;
             connection.description.clear();
         });
-        let snapshot = Snapshot::compile(without, 1);
+        let snapshot = Snapshot::compile(without);
         let row = Row {
             entry: Arc::clone(&snapshot.entries()[0]),
             live: Live::default(),

@@ -83,7 +83,7 @@ impl Connection {
             connection_type: TYPE_NAME,
             create_time: entry.created.into(),
             update_time: entry.updated.into(),
-            delete_time: connection.delete_time.map(Time::from),
+            delete_time: entry.delete_time().map(Time::from),
             read_only: true,
             connection_status: live.status,
             token_expires_at: live.token_expires_at.map(Time::from),

@@ -80,7 +80,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
 
 /// What is shown of each; the two times of loading taken out.
 fn shown(connections: Vec<Connection>) -> Vec<Value> {
-    let snapshot = Snapshot::compile(connections, 1);
+    let snapshot = Snapshot::compile(connections);
     let tools = ToolCache::default();
     let entries = snapshot.entries().iter();
     entries
