@@ -1,14 +1,187 @@
 //! Counts and durations of exchanges, kept by each worker for itself and merged when somebody asks.
+//!
+//! A worker owns a [`Shard`]; in it every connection has a ledger that only this worker writes. Recording takes one lock that nobody else ever takes, and
+//! readers wait for nobody: they read what was published when a series began. Ledgers live as long as the process and are kept by the connection's id and the route's
+//! text, so that no count falls when a connection is reloaded, changed or removed.
+//!
+//! Labels come from closed lists and from the configuration. What an agent sends never becomes one, and of an upstream's statuses a bounded number
+//! does.
+
+mod account;
+mod families;
+mod histogram;
+mod labels;
+mod ledger;
+mod scrape;
+mod sockets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+use prometheus::process_collector::ProcessCollector;
 
 use super::Activity;
+use account::Account;
+pub use account::Meter;
+pub use histogram::BOUNDS;
+pub use labels::{METHODS, MOST_STATUSES, MethodLabel};
+pub use ledger::Ended;
+pub use scrape::{State, TokenState};
+pub use sockets::{Busy, OpenSocket, Sockets};
+
+/// What `/metrics` is, for whoever scrapes it.
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The connection of requests that name none that exists. A connection of this very id shares its books.
+pub const UNKNOWN: &str = "unknown";
 
 /// The metrics of the process.
-#[derive(Default)]
-pub struct Metrics {}
+pub struct Metrics {
+    accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
+    unknown: Arc<Account>,
+    workers: AtomicUsize,
+    process: Arc<Process>,
+    of_system: OnceLock<ProcessCollector>,
+    reload_succeeded: AtomicBool,
+    /// Of the configuration in use, in Unix milliseconds.
+    loaded: AtomicI64,
+}
+
+/// What all ledgers share.
+#[derive(Debug)]
+struct Process {
+    epoch: Instant,
+    /// Unix milliseconds at `epoch`, by the system's clock when it was last looked at.
+    unix_at_epoch: AtomicI64,
+    panics: AtomicU64,
+}
+
+/// One worker's part.
+pub struct Shard {
+    metrics: Arc<Metrics>,
+    worker: usize,
+    unknown: Arc<Meter>,
+}
 
 impl Metrics {
+    /// Books without an entry. The configuration counts as loaded now.
+    pub fn new() -> Self {
+        let process = Arc::new(Process {
+            epoch: Instant::now(),
+            unix_at_epoch: AtomicI64::new(0),
+            panics: AtomicU64::new(0),
+        });
+        process.read_clock();
+        let unknown = Arc::new(Account::new(Arc::clone(&process)));
+        Self {
+            accounts: Mutex::new(BTreeMap::from([(UNKNOWN.into(), Arc::clone(&unknown))])),
+            unknown,
+            workers: AtomicUsize::new(0),
+            process,
+            of_system: OnceLock::new(),
+            reload_succeeded: AtomicBool::new(true),
+            loaded: AtomicI64::new(Timestamp::now().as_millisecond()),
+        }
+    }
+
+    /// The books of one more worker.
+    pub fn shard(self: &Arc<Self>) -> Shard {
+        let worker = self.workers.fetch_add(1, Relaxed);
+        Shard {
+            metrics: Arc::clone(self),
+            worker,
+            unknown: Arc::new(self.unknown.meter(worker, [])),
+        }
+    }
+
+    /// A reload was tried. The configuration that is in use stays the one that was loaded last.
+    pub fn reloaded(&self, succeeded: bool) {
+        self.reload_succeeded.store(succeeded, Relaxed);
+        if succeeded {
+            self.loaded
+                .store(Timestamp::now().as_millisecond(), Relaxed);
+        }
+    }
+
+    /// Does this and counts a panic in it, which is `None`. The panic hook has told where it was.
+    pub fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        self.process.catch(work)
+    }
+
+    /// Looks at the system's clock, by which [`Activity`] tells times: to be called now and then, for it may be set.
+    pub fn read_clock(&self) {
+        self.process.read_clock();
+    }
+
     /// What a connection has done so far; `None`: requests that named no connection that exists.
-    pub fn activity(&self, _connection: Option<&str>) -> Activity {
-        Activity::default()
+    pub fn activity(&self, connection: Option<&str>) -> Activity {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.get(connection.unwrap_or(UNKNOWN)).cloned();
+        drop(accounts);
+        account.map_or_else(Activity::default, |account| account.totals().activity())
+    }
+
+    fn account(&self, id: &str) -> Arc<Account> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = accounts.get(id) {
+            return Arc::clone(known);
+        }
+        let account = Arc::new(Account::new(Arc::clone(&self.process)));
+        accounts.insert(id.into(), Arc::clone(&account));
+        account
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Process {
+    fn read_clock(&self) {
+        let now = Timestamp::now().as_millisecond();
+        self.unix_at_epoch
+            .store(now - millis_between(self.epoch, Instant::now()), Relaxed);
+    }
+
+    /// In Unix milliseconds.
+    fn time_of(&self, moment: Instant) -> i64 {
+        self.unix_at_epoch.load(Relaxed) + millis_between(self.epoch, moment)
+    }
+
+    fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(work)).ok();
+        if done.is_none() {
+            self.panicked();
+        }
+        done
+    }
+
+    fn panicked(&self) {
+        self.panics.fetch_add(1, Relaxed);
+    }
+}
+
+fn millis_between(earlier: Instant, later: Instant) -> i64 {
+    let between = later.saturating_duration_since(earlier);
+    i64::try_from(between.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl Shard {
+    /// Where this worker's exchanges of a connection are recorded. `routes` are the texts of its patterns; an exchange names its own by its place among them.
+    /// To be kept: it takes locks that workers share.
+    pub fn meter<'a>(&self, id: &str, routes: impl IntoIterator<Item = &'a str>) -> Arc<Meter> {
+        Arc::new(self.metrics.account(id).meter(self.worker, routes))
+    }
+
+    /// Where those are recorded that name no connection that exists.
+    pub fn unknown(&self) -> &Arc<Meter> {
+        &self.unknown
     }
 }

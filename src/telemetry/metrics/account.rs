@@ -1,0 +1,167 @@
+//! What all workers know of one connection: its labels, and a ledger of each worker.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+
+use super::Process;
+use super::histogram::Distribution;
+use super::labels::{Key, Labels};
+use super::ledger::{Ended, Ledger};
+use super::sockets::Sockets;
+use crate::telemetry::{Activity, Fault, Outcome};
+
+/// The books of a connection, for the life of the process.
+pub(super) struct Account {
+    process: Arc<Process>,
+    labels: Arc<Labels>,
+    /// By worker.
+    ledgers: Mutex<BTreeMap<usize, Arc<Ledger>>>,
+}
+
+/// Where one worker records the exchanges of one generation of a connection.
+pub struct Meter {
+    ledger: Arc<Ledger>,
+    /// What the labels call this generation's routes.
+    routes: Box<[u32]>,
+}
+
+/// The books of all workers together.
+#[derive(Default)]
+pub(super) struct Totals {
+    pub(super) requests: BTreeMap<Key, u64>,
+    pub(super) faults: BTreeMap<&'static str, FaultTotal>,
+    pub(super) request_bytes: u64,
+    pub(super) response_bytes: u64,
+    pub(super) signed: u64,
+    pub(super) duration: Distribution,
+    pub(super) upstream: Distribution,
+    pub(super) idle_sockets: usize,
+    pub(super) active_sockets: usize,
+    pub(super) had_sockets: bool,
+    last_sent: i64,
+}
+
+#[derive(Default)]
+pub(super) struct FaultTotal {
+    all: u64,
+    pub(super) answered: u64,
+    last: i64,
+}
+
+impl Account {
+    pub(super) fn new(process: Arc<Process>) -> Self {
+        Self {
+            process,
+            labels: Arc::default(),
+            ledgers: Mutex::default(),
+        }
+    }
+
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+
+    /// One that writes into the ledger of this worker.
+    pub(super) fn meter<'a>(
+        &self,
+        worker: usize,
+        routes: impl IntoIterator<Item = &'a str>,
+    ) -> Meter {
+        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        let ledger = ledgers.entry(worker).or_insert_with(|| {
+            let labels = Arc::clone(&self.labels);
+            Arc::new(Ledger::new(labels, Arc::clone(&self.process)))
+        });
+        Meter {
+            ledger: Arc::clone(ledger),
+            routes: self.labels.number(routes),
+        }
+    }
+
+    pub(super) fn totals(&self) -> Totals {
+        let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        let ledgers: Vec<_> = ledgers.values().cloned().collect();
+        let mut totals = Totals::default();
+        for ledger in ledgers {
+            totals.add(&ledger);
+        }
+        totals
+    }
+}
+
+impl Meter {
+    /// Writes an exchange down. A fraction of a microsecond, and no wait.
+    pub fn record(&self, exchange: &Ended) {
+        let route = exchange.route.and_then(|route| self.routes.get(route));
+        self.ledger.record(route.copied().unwrap_or(0), exchange);
+    }
+
+    /// Where this worker's sockets to the upstream are counted.
+    pub fn sockets(&self) -> &Arc<Sockets> {
+        &self.ledger.sockets
+    }
+
+    /// There was a panic, and it was caught.
+    pub fn panicked(&self) {
+        self.ledger.process().panicked();
+    }
+}
+
+impl Totals {
+    fn add(&mut self, ledger: &Ledger) {
+        let published = ledger.published();
+        for (key, count) in published.series {
+            *self.requests.entry(key).or_default() += count.now();
+        }
+        for fault in published.faults {
+            let total = self.faults.entry(fault.code).or_default();
+            total.all += fault.all.now();
+            total.answered += fault.answered.now();
+            total.last = total.last.max(fault.last.load(Relaxed));
+        }
+        let sums = &ledger.sums;
+        self.request_bytes += sums.request_bytes.now();
+        self.response_bytes += sums.response_bytes.now();
+        self.signed += sums.signed.now();
+        self.duration.add(&sums.duration);
+        self.upstream.add(&sums.upstream);
+        self.last_sent = self.last_sent.max(sums.last_sent.load(Relaxed));
+        self.idle_sockets += ledger.sockets.idle();
+        self.active_sockets += ledger.sockets.active();
+        self.had_sockets |= ledger.sockets.were_open();
+    }
+
+    pub(super) fn activity(&self) -> Activity {
+        let mut activity = Activity {
+            last_used: Some(self.last_sent).filter(|last| *last != 0).map(time),
+            request_bytes: self.request_bytes,
+            response_bytes: self.response_bytes,
+            ..Activity::default()
+        };
+        for (key, count) in &self.requests {
+            *match key.outcome() {
+                Outcome::Forwarded => &mut activity.forwarded,
+                Outcome::Refused => &mut activity.refused,
+                Outcome::AgentCancelled => &mut activity.agent_cancelled,
+                Outcome::UpstreamFailed => &mut activity.upstream_failed,
+            } += count;
+        }
+        activity.faults = self
+            .faults
+            .iter()
+            .map(|(code, total)| Fault {
+                code,
+                count: total.all,
+                last: time(total.last),
+            })
+            .collect();
+        activity
+    }
+}
+
+fn time(unix_millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(unix_millis).unwrap_or_default()
+}

@@ -1,0 +1,104 @@
+//! Durations in buckets, from a millisecond to the longest timeout.
+
+use std::time::Duration;
+
+use super::ledger::Count;
+
+/// Upper bounds of the buckets, in seconds. One more, without a bound, holds the rest. There are few: each is a series for every connection, twice.
+pub const BOUNDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+/// The same in nanoseconds.
+const NANOS: [u64; 10] = [
+    1_000_000,
+    5_000_000,
+    25_000_000,
+    100_000_000,
+    250_000_000,
+    500_000_000,
+    1_000_000_000,
+    5_000_000_000,
+    30_000_000_000,
+    300_000_000_000,
+];
+
+/// One writer, any number of readers.
+#[derive(Debug, Default)]
+pub(super) struct Histogram {
+    buckets: [Count; BOUNDS.len() + 1],
+    nanos: Count,
+}
+
+impl Histogram {
+    pub(super) fn observe(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let place = NANOS.iter().take_while(|bound| nanos > **bound).count();
+        if let Some(bucket) = self.buckets.get(place) {
+            bucket.add(1);
+        }
+        self.nanos.add(nanos);
+    }
+}
+
+/// What several histograms hold together.
+#[derive(Debug, Default)]
+pub(super) struct Distribution {
+    buckets: [u64; BOUNDS.len() + 1],
+    nanos: u64,
+}
+
+impl Distribution {
+    pub(super) fn add(&mut self, histogram: &Histogram) {
+        for (sum, bucket) in self.buckets.iter_mut().zip(&histogram.buckets) {
+            *sum += bucket.now();
+        }
+        self.nanos = self.nanos.wrapping_add(histogram.nanos.now());
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    pub(super) fn seconds(&self) -> f64 {
+        Duration::from_nanos(self.nanos).as_secs_f64()
+    }
+
+    /// Each bound with how many lie at or below it.
+    pub(super) fn cumulated(&self) -> impl Iterator<Item = (f64, u64)> {
+        let sums = self.buckets.iter().scan(0, |sum, count| {
+            *sum += count;
+            Some(*sum)
+        });
+        BOUNDS.into_iter().zip(sums)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BOUNDS, Distribution, Histogram, NANOS};
+    use std::time::Duration;
+
+    #[test]
+    fn bounds_agree() {
+        for (seconds, nanos) in BOUNDS.into_iter().zip(NANOS) {
+            assert_eq!(Duration::from_secs_f64(seconds).as_nanos(), nanos.into());
+        }
+        assert!(NANOS.is_sorted());
+    }
+
+    #[test]
+    fn a_duration_lies_in_the_first_bucket_that_takes_it() {
+        let histogram = Histogram::default();
+        let millis = Duration::from_millis;
+        for duration in [millis(1), millis(2), millis(300_000), millis(300_001)] {
+            histogram.observe(duration);
+        }
+        let mut sum = Distribution::default();
+        sum.add(&histogram);
+        assert_eq!(sum.count(), 4);
+        assert_eq!(sum.seconds(), 600.004);
+        let cumulated: Vec<_> = sum.cumulated().collect();
+        assert_eq!(cumulated[0], (0.001, 1));
+        assert_eq!(cumulated[1], (0.005, 2));
+        assert_eq!(cumulated[9], (300.0, 3));
+    }
+}

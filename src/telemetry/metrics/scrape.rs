@@ -1,0 +1,269 @@
+//! What a scraper reads: every family by name, with the labels that the contract gives it.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::TextEncoder;
+use prometheus::core::Collector as _;
+use prometheus::process_collector::ProcessCollector;
+use prometheus::proto::MetricFamily;
+
+use super::Metrics;
+use super::account::{Account, Totals};
+use super::families::Family;
+
+/// What is not counted but so at this moment.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// Exchanges under way.
+    pub in_flight: usize,
+    /// Open sockets of agents.
+    pub agent_sockets: usize,
+    /// Connections that agents can name.
+    pub connections: usize,
+    /// Of the connections that have them.
+    pub tokens: Vec<TokenState>,
+}
+
+/// What became of the token requests of one connection.
+#[derive(Clone, Debug)]
+pub struct TokenState {
+    /// Its id.
+    pub connection: String,
+    /// Requests that were granted.
+    pub granted: u64,
+    /// Requests that were not.
+    pub failed: u64,
+    /// When the token that it has now expires.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// One connection's books, read once for all families.
+struct Read {
+    id: Arc<str>,
+    routes: Vec<Arc<str>>,
+    totals: Totals,
+}
+
+impl Metrics {
+    /// All of it as [`super::CONTENT_TYPE`].
+    pub fn render(&self, state: &State) -> Vec<u8> {
+        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts = accounts.clone();
+        let read: Vec<_> = accounts.into_iter().map(Read::from).collect();
+        let mut families = self.of_process(state);
+        families.extend(of_exchanges(&read));
+        families.extend(of_tokens(&state.tokens));
+        let mut families: Vec<MetricFamily> =
+            families.into_iter().filter_map(Family::finish).collect();
+        families.extend(
+            self.of_system
+                .get_or_init(ProcessCollector::for_self)
+                .collect(),
+        );
+        let text = TextEncoder::new().encode_to_string(&families);
+        // Only a family without a name or a series cannot be written, and there is none.
+        text.unwrap_or_default().into_bytes()
+    }
+
+    fn of_process(&self, state: &State) -> Vec<Family> {
+        let gauge = |name, help, value| {
+            let mut family = Family::gauge(name, help);
+            family.add(&[], value);
+            family
+        };
+        let mut build = Family::gauge("egressd_build_info", "Which egressd this is; always 1.");
+        build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        let mut panics = Family::counter(
+            "egressd_panics_total",
+            "Panics while requests were served: bugs of egressd. Each costs its own socket only.",
+        );
+        panics.add(&[], self.process.panics.load(Relaxed) as f64);
+        let succeeded = self.reload_succeeded.load(Relaxed);
+        vec![
+            build,
+            panics,
+            gauge(
+                "egressd_in_flight_requests",
+                "Exchanges under way.",
+                state.in_flight as f64,
+            ),
+            gauge(
+                "egressd_agent_sockets",
+                "Open sockets of agents.",
+                state.agent_sockets as f64,
+            ),
+            gauge(
+                "egressd_connections",
+                "Connections of the configuration in use that agents can name.",
+                state.connections as f64,
+            ),
+            gauge(
+                "egressd_config_reload_success",
+                "Whether the last attempt to load the configuration succeeded.",
+                f64::from(u8::from(succeeded)),
+            ),
+            gauge(
+                "egressd_config_reload_timestamp_seconds",
+                "When the configuration in use was loaded, in Unix time.",
+                self.loaded.load(Relaxed) as f64 / 1e3,
+            ),
+        ]
+    }
+}
+
+impl From<(Arc<str>, Arc<Account>)> for Read {
+    fn from((id, account): (Arc<str>, Arc<Account>)) -> Self {
+        // Numbers are given before they are counted, so they are read after.
+        let totals = account.totals();
+        let routes = account.labels().routes();
+        Self { id, routes, totals }
+    }
+}
+
+fn of_exchanges(read: &[Read]) -> Vec<Family> {
+    vec![
+        requests(read),
+        refusals(read),
+        durations(
+            read,
+            "egressd_request_duration_seconds",
+            "From a request's head to the end of its exchange.",
+            |totals| &totals.duration,
+        ),
+        durations(
+            read,
+            "egressd_upstream_duration_seconds",
+            "From a request's head to the head of the upstream's response.",
+            |totals| &totals.upstream,
+        ),
+        bytes(
+            read,
+            "egressd_request_bytes_total",
+            "Bytes of request bodies that agents sent.",
+            |totals| totals.request_bytes,
+        ),
+        bytes(
+            read,
+            "egressd_response_bytes_total",
+            "Bytes of upstreams' response bodies that went to agents.",
+            |totals| totals.response_bytes,
+        ),
+        sockets(read),
+        signed(read),
+    ]
+}
+
+fn requests(read: &[Read]) -> Family {
+    let mut family = Family::counter(
+        "egressd_requests_total",
+        "Exchanges that have ended, by the status that the agent saw.",
+    );
+    for read in read {
+        for (key, count) in &read.totals.requests {
+            let route = read.routes.get(key.route());
+            let labels = [
+                ("connection", &*read.id),
+                (
+                    "route",
+                    route.map_or(super::labels::UNMATCHED, |route| route),
+                ),
+                ("method", key.method()),
+                ("code", &key.status()),
+                ("outcome", key.outcome().as_str()),
+            ];
+            family.add(&labels, *count as f64);
+        }
+    }
+    family
+}
+
+fn refusals(read: &[Read]) -> Family {
+    let mut family = Family::counter(
+        "egressd_refusals_total",
+        "Answers that egressd made in its own name, by the code that they bear.",
+    );
+    for read in read {
+        for (code, fault) in &read.totals.faults {
+            if fault.answered > 0 {
+                let labels = [("connection", &*read.id), ("code", code)];
+                family.add(&labels, fault.answered as f64);
+            }
+        }
+    }
+    family
+}
+
+fn durations(
+    read: &[Read],
+    name: &str,
+    help: &str,
+    of: impl Fn(&Totals) -> &super::histogram::Distribution,
+) -> Family {
+    let mut family = Family::histogram(name, help);
+    for read in read {
+        family.observe(&[("connection", &read.id)], of(&read.totals));
+    }
+    family
+}
+
+fn bytes(read: &[Read], name: &str, help: &str, of: impl Fn(&Totals) -> u64) -> Family {
+    let mut family = Family::counter(name, help);
+    let sum: u64 = read.iter().map(|read| of(&read.totals)).sum();
+    family.add(&[], sum as f64);
+    family
+}
+
+fn sockets(read: &[Read]) -> Family {
+    let mut family = Family::gauge(
+        "egressd_upstream_sockets",
+        "Open sockets to upstreams, by whether an exchange is on them.",
+    );
+    for read in read.iter().filter(|read| read.totals.had_sockets) {
+        let totals = &read.totals;
+        for (state, count) in [
+            ("active", totals.active_sockets),
+            ("idle", totals.idle_sockets),
+        ] {
+            let labels = [("connection", &*read.id), ("state", state)];
+            family.add(&labels, count as f64);
+        }
+    }
+    family
+}
+
+fn signed(read: &[Read]) -> Family {
+    let mut family = Family::counter(
+        "egressd_signed_requests_total",
+        "Requests that went up with a webhook signature.",
+    );
+    for read in read.iter().filter(|read| read.totals.signed > 0) {
+        family.add(&[("connection", &read.id)], read.totals.signed as f64);
+    }
+    family
+}
+
+fn of_tokens(tokens: &[TokenState]) -> Vec<Family> {
+    let mut requests = Family::counter(
+        "egressd_oauth_token_requests_total",
+        "Requests to token endpoints. Connections with the same credential share theirs.",
+    );
+    let mut expiry = Family::gauge(
+        "egressd_oauth_token_expiry_timestamp_seconds",
+        "When the token that a connection has now expires, in Unix time.",
+    );
+    for token in tokens {
+        let connection = ("connection", token.connection.as_str());
+        for (result, count) in [("error", token.failed), ("ok", token.granted)] {
+            requests.add(&[connection, ("result", result)], count as f64);
+        }
+        let expires = token
+            .expires_at
+            .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        if let Some(expires) = expires {
+            expiry.add(&[connection], expires.as_secs_f64().round());
+        }
+    }
+    vec![requests, expiry]
+}

@@ -1,0 +1,146 @@
+//! Open sockets to an upstream, counted by objects that live as long as the sockets do: no way out of an exchange can leak a count.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+/// How many sockets one worker has open to one connection's upstream.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    open: AtomicUsize,
+    idle: AtomicUsize,
+    ever: AtomicBool,
+}
+
+/// One open socket. It is idle as long as no exchange is on it, and gone when this is dropped.
+#[derive(Debug)]
+pub struct OpenSocket {
+    of: Arc<Sockets>,
+    /// How many, and [`CLOSED`].
+    exchanges: AtomicUsize,
+}
+
+/// An exchange on a socket that several share. Dropping it ends it.
+#[derive(Debug)]
+pub struct Busy(Arc<OpenSocket>);
+
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
+impl Sockets {
+    /// Those that wait for a request.
+    pub fn idle(&self) -> usize {
+        self.idle.load(Relaxed)
+    }
+
+    /// Those with an exchange on them.
+    pub fn active(&self) -> usize {
+        // The two numbers are read one after the other.
+        self.open.load(Relaxed).saturating_sub(self.idle())
+    }
+
+    /// Whether there ever was one.
+    pub fn were_open(&self) -> bool {
+        self.ever.load(Relaxed)
+    }
+
+    /// One more, still idle.
+    pub fn open(self: &Arc<Self>) -> OpenSocket {
+        self.ever.store(true, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+        self.idle.fetch_add(1, Relaxed);
+        OpenSocket {
+            of: Arc::clone(self),
+            exchanges: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl OpenSocket {
+    /// An exchange begins on it.
+    pub fn begin(&self) {
+        if self.exchanges.fetch_add(1, Relaxed) == 0 {
+            self.of.idle.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// An exchange on it is over.
+    pub fn end(&self) {
+        if self.exchanges.fetch_sub(1, Relaxed) == 1 {
+            self.of.idle.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// It is closed, though there may still be somebody who knows it.
+    pub fn close(&self) {
+        let before = self.exchanges.fetch_or(CLOSED, Relaxed);
+        if before & CLOSED == 0 {
+            self.of.open.fetch_sub(1, Relaxed);
+        }
+        if before == 0 {
+            self.of.idle.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Busy {
+    /// An exchange begins.
+    pub fn begin(socket: &Arc<OpenSocket>) -> Self {
+        socket.begin();
+        Self(Arc::clone(socket))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Busy, Sockets};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_socket_is_idle_between_exchanges_and_gone_when_dropped() {
+        let sockets = Arc::new(Sockets::default());
+        let now = || (sockets.idle(), sockets.active());
+        assert!(!sockets.were_open());
+        let (one, other) = (sockets.open(), sockets.open());
+        assert_eq!(now(), (2, 0));
+        one.begin();
+        one.begin();
+        assert_eq!(now(), (1, 1));
+        one.end();
+        assert_eq!(now(), (1, 1));
+        drop(other);
+        assert_eq!(now(), (0, 1));
+        one.end();
+        assert_eq!(now(), (1, 0));
+        one.begin();
+        drop(one);
+        assert_eq!(now(), (0, 0));
+        assert!(sockets.were_open());
+    }
+
+    #[test]
+    fn a_closed_socket_is_not_counted_whoever_still_knows_it() {
+        for exchanges in [0, 1, 2] {
+            let sockets = Arc::new(Sockets::default());
+            let socket = Arc::new(sockets.open());
+            let busy: Vec<_> = (0..exchanges).map(|_| Busy::begin(&socket)).collect();
+            assert_eq!(sockets.active(), exchanges.min(1));
+            socket.close();
+            assert_eq!((sockets.idle(), sockets.active()), (0, 0));
+            drop(busy);
+            drop(Busy::begin(&socket));
+            drop(socket);
+            assert_eq!((sockets.idle(), sockets.active()), (0, 0));
+        }
+    }
+}
