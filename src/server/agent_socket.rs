@@ -102,6 +102,9 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
             self.closing = true;
             self.watch.linger(LINGER);
         }
+        if self.watch.is_cut() {
+            return Poll::Ready(Ok(()));
+        }
         let mut scratch = [std::mem::MaybeUninit::uninit(); 4096];
         loop {
             let mut unread = ReadBuf::uninit(&mut scratch);

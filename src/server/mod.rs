@@ -8,7 +8,7 @@ pub mod watch;
 
 pub use accept::Reception;
 pub use listen::{Address, Bound, Handle, bind};
-pub use socket_task::Serve;
+pub use socket_task::{HeadFault, Serve};
 pub use watch::{Clock, Overdue, Times, Watch};
 
 /// Sockets of operators at once: probes, a scraper, a person or two.

@@ -29,12 +29,48 @@ pub trait Serve: Send + Sync + 'static {
         + Send
         + 'static;
 
+    /// hyper has answered bytes that are no head of a request; the socket is closed.
+    fn head_refused(&self, _fault: HeadFault) {}
+
     /// Answers one request. `watch` is that of the socket it came on.
     fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
         watch: Arc<Watch>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+}
+
+/// What hyper refuses before there is a request, by what it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadFault {
+    /// 400.
+    Malformed,
+    /// 400: a version of HTTP that is none.
+    Version,
+    /// 414: the target alone is as large as a head may be.
+    TargetTooLong,
+    /// 431.
+    TooLarge,
+}
+
+impl HeadFault {
+    /// `None`: the socket ended for another reason, and hyper answered nothing. It answers no preface of HTTP/2 either.
+    fn of(error: &hyper::Error) -> Option<Self> {
+        if !error.is_parse() || error.is_parse_version_h2() {
+            return None;
+        }
+        // hyper tells these apart by nothing but their names.
+        let named = |name| format!("{error:?}").contains(name);
+        Some(if error.is_parse_too_large() && named("UriTooLong") {
+            Self::TargetTooLong
+        } else if error.is_parse_too_large() {
+            Self::TooLarge
+        } else if named("Version") {
+            Self::Version
+        } else {
+            Self::Malformed
+        })
+    }
 }
 
 /// Serves one socket until either side closes it or a limit cuts it off.
@@ -44,11 +80,12 @@ where
     I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
     let io = TokioIo::new(AgentSocket::new(stream, Arc::clone(&watch)));
+    let answering = Arc::clone(&server);
     let service = {
         let watch = Arc::clone(&watch);
         service_fn(move |request| {
             watch.exchange_begins();
-            let (server, watch) = (Arc::clone(&server), Arc::clone(&watch));
+            let (server, watch) = (Arc::clone(&answering), Arc::clone(&watch));
             // Boxed: hyper keeps room for this future as long as the socket lives, idle or not, and moves it about.
             Box::pin(async move { Ok::<_, Infallible>(server.serve(request, watch).await) })
         })
@@ -59,11 +96,14 @@ where
         .half_close(false)
         .serve_connection(io, service);
     // What breaks on the agent's side of the wire is the agent's business; exchanges under way have accounted for themselves.
-    let _closed = Watched {
+    let closed = Watched {
         connection: std::pin::pin!(connection),
         watch: &watch,
     }
     .await;
+    if let Some(fault) = closed.err().as_ref().and_then(HeadFault::of) {
+        server.head_refused(fault);
+    }
 }
 
 struct Watched<'a, C> {
@@ -77,6 +117,12 @@ impl<C: Future<Output = Result<(), hyper::Error>>> Future for Watched<'_, C> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.watch.register(cx.waker());
         if self.watch.is_cut() {
+            // A socket that is closing lets go now, and hyper says why it was to close.
+            if self.watch.lingers()
+                && let Poll::Ready(closed) = self.connection.as_mut().poll(cx)
+            {
+                return Poll::Ready(closed);
+            }
             return Poll::Ready(Ok(()));
         }
         self.connection.as_mut().poll(cx)
@@ -86,5 +132,72 @@ impl<C: Future<Output = Result<(), hyper::Error>>> Future for Watched<'_, C> {
 impl<C> Drop for Watched<'_, C> {
     fn drop(&mut self) {
         self.watch.gone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HeadFault;
+    use bytes::Bytes;
+    use http::Response;
+    use http_body_util::Full;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use std::convert::Infallible;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// What hyper answers to these bytes, and what is made of its error.
+    async fn told(bytes: String) -> (String, Option<HeadFault>) {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let answer =
+            service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+        let serving = http1::Builder::new()
+            .max_buf_size(1 << 18)
+            .max_headers(super::MAX_FIELDS)
+            .serve_connection(TokioIo::new(near), answer);
+        let agent = async {
+            // It may have heard enough.
+            drop(far.write_all(bytes.as_bytes()).await);
+            drop(far.shutdown().await);
+            let mut answer = String::new();
+            far.read_to_string(&mut answer).await.unwrap();
+            answer.chars().skip(9).take(3).collect()
+        };
+        let (closed, answer) = tokio::join!(serving, agent);
+        (answer, closed.err().as_ref().and_then(HeadFault::of))
+    }
+
+    #[tokio::test]
+    async fn what_hyper_answers_by_itself_is_told_apart() {
+        use HeadFault::{Malformed, TargetTooLong, TooLarge, Version};
+        let get = |rest: String| format!("GET / HTTP/1.1\r\n{rest}\r\n");
+        let field = |length| format!("A: {}\r\n", "a".repeat(length));
+        for (bytes, status, fault) in [
+            ("no head\r\n\r\n".to_owned(), "400", Some(Malformed)),
+            (get("a b: c\r\n".to_owned()), "400", Some(Malformed)),
+            (
+                get("Content-Length: -1\r\n".to_owned()),
+                "400",
+                Some(Malformed),
+            ),
+            ("GET / HTTP/7.3\r\n\r\n".to_owned(), "400", Some(Version)),
+            (
+                format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000)),
+                "414",
+                Some(TargetTooLong),
+            ),
+            (get(field(600_000)), "431", Some(TooLarge)),
+            (get(field(1).repeat(200)), "431", Some(TooLarge)),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "", None),
+            ("GET / HT".to_owned(), "", None),
+            (String::new(), "", None),
+        ] {
+            assert_eq!(
+                told(bytes.clone()).await,
+                (status.to_owned(), fault),
+                "{bytes:.40}"
+            );
+        }
     }
 }

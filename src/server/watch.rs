@@ -50,6 +50,7 @@ pub struct Watch {
     in_head: AtomicBool,
     in_exchange: AtomicBool,
     answered: AtomicBool,
+    lingers: AtomicBool,
     gone: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
@@ -87,6 +88,7 @@ impl Clock {
             in_head: AtomicBool::new(false),
             in_exchange: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            lingers: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             waker: Mutex::new(None),
         });
@@ -215,6 +217,12 @@ impl Watch {
         self.socket_due
             .store(self.clock.in_future(duration), Relaxed);
         self.in_head.store(true, Relaxed);
+        self.lingers.store(true, Relaxed);
+    }
+
+    /// Whether all is written and the socket is being closed.
+    pub fn lingers(&self) -> bool {
+        self.lingers.load(Relaxed)
     }
 
     /// The socket is closed.
