@@ -113,12 +113,14 @@ impl App {
         let tokens = Tokens::new(&outward).map_err(StartError::System)?;
         let shared = Arc::new(shared(&settings, published, log, tokens.credentials()));
         let (phase, seen) = watch::channel(Phase::Serving);
+        let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
+        let answering = managed(&settings, &shared, &places).map_err(StartError::System)?;
         let worker = Worker {
-            management: Arc::new(managed(&settings, &shared).map_err(StartError::System)?),
+            management: Arc::new(answering),
             shared: Arc::clone(&shared),
             outward,
             times: times(&settings),
-            places: Arc::new(Semaphore::new(settings.proxy.max_connections)),
+            places,
             phase: seen,
         };
         Ok(Self {
@@ -282,7 +284,7 @@ async fn sweep(proxy: Arc<Proxy>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        proxy.client().sweep();
+        proxy.sweep();
     }
 }
 

@@ -141,9 +141,11 @@ impl From<Failure> for Reason {
             Failure::Closed => Self::Unreachable(Step::Closed),
             Failure::Protocol(_) => Self::Invalid(InvalidAnswer::Http),
             Failure::TooLarge => Self::Invalid(InvalidAnswer::TooLarge),
-            Failure::Agent(_) | Failure::Late | Failure::Misdirected | Failure::Reflected => {
-                Self::Internal
-            }
+            Failure::Agent(_)
+            | Failure::Late
+            | Failure::Misdirected
+            | Failure::Bug
+            | Failure::Reflected => Self::Internal,
         }
     }
 }

@@ -5,6 +5,7 @@
 mod api;
 mod door;
 mod error;
+mod metrics;
 mod openapi;
 mod page;
 mod probes;
@@ -35,6 +36,7 @@ use crate::telemetry::Metrics;
 use api::Api;
 use door::Door;
 use error::{ApiError, Status};
+pub use metrics::{Gauges, TokenBooks};
 use page::Page;
 #[doc(hidden)]
 pub use query::fuzzed;
@@ -47,6 +49,8 @@ pub struct Sources {
     pub credentials: Arc<Credentials>,
     /// What has happened.
     pub metrics: Arc<Metrics>,
+    /// What is so at this moment.
+    pub gauges: Gauges,
     /// Set once the process is stopping.
     pub draining: Arc<AtomicBool>,
 }
@@ -79,6 +83,7 @@ impl Management {
             .route("/v1/connections/{id}", get(resources::connection))
             .route("/v1/connection-types", get(resources::connection_types))
             .route("/openapi.json", get(openapi::answer))
+            .route("/metrics", get(metrics::scrape))
             .fallback(async || ApiError::new(Status::NotFound, "there is nothing at this path"))
             .method_not_allowed_fallback(async || {
                 ApiError::new(Status::Unimplemented, "this API is read-only: GET and HEAD")

@@ -1,5 +1,6 @@
 //! The body of an answer: our own few bytes, or the upstream's stream with its exchange attached.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -71,6 +72,19 @@ impl Forwarded {
         cx: &mut Context<'_>,
         watch: &Watch,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx, watch)));
+        polled.unwrap_or_else(|_panic| {
+            self.exchange.meter().panicked();
+            self.exchange.failed(Code::InternalError);
+            Poll::Ready(Some(Err(Failure::Bug)))
+        })
+    }
+
+    fn poll_body(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &Watch,
+    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         if let Some(failure) = self.broken.take() {
             return Poll::Ready(Some(Err(failure)));
         }
@@ -87,7 +101,7 @@ impl Forwarded {
                     .add_response_bytes(frame.data_ref().map_or(0, Bytes::len));
             }
             Some(Err(failure)) => {
-                self.exchange.failed(Refusal::from(*failure).code());
+                self.exchange.refused(&Refusal::from(*failure));
                 self.broken = Some(*failure);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -44,7 +44,11 @@ pub(super) async fn forward(
     let mut minted = renewal::token(&credential, client, lane).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
-        Some(key) => Box::pin(signed(body, key, client, lane)).await?,
+        Some(key) => {
+            let upload = Box::pin(signed(body, key, client, lane)).await?;
+            exchange.goes_signed(upload.signature().is_some());
+            upload
+        }
         None => body.stream(credential.grant().is_some()),
     };
     exchange.sent_with(minted.as_ref());
@@ -55,7 +59,7 @@ pub(super) async fn forward(
         target: &target(connection, permitted.path(), parts.uri.query())?,
         client,
         lane,
-        request_id: exchange.request_id(),
+        exchange,
     };
     let mut response = match sending.send(token_of(&minted), &mut upload).await {
         Err(Unsent::Late) => {
@@ -109,7 +113,7 @@ struct Sending<'a> {
     target: &'a str,
     client: &'a Client,
     lane: &'a Arc<Lane>,
-    request_id: &'a RequestId,
+    exchange: &'a Exchange,
 }
 
 impl Sending<'_> {
@@ -126,7 +130,7 @@ impl Sending<'_> {
         let has_user_agent = request_fields::pass(headers, self.connection, searched, &mut fields);
         add_ours(
             self.connection,
-            self.request_id,
+            self.exchange.request_id(),
             has_user_agent,
             &mut fields,
         );
@@ -146,6 +150,7 @@ impl Sending<'_> {
         };
         let bounds = Bounds {
             cap: self.connection.caps.response.bytes(),
+            sent: self.exchange.sent(),
             leaves_before: token.and_then(Token::expires_at),
         };
         let mut body = upload.take_body();

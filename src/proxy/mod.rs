@@ -28,7 +28,6 @@ mod upload;
 
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,8 +47,9 @@ use request_id::RequestIds;
 use tally::{Exchange, InFlight};
 
 use crate::credential::{Credential, Credentials};
-use crate::server::{Overdue, Serve, Watch};
+use crate::server::{HeadFault, Overdue, Serve, Watch};
 use crate::snapshot::{Entry, Published};
+use crate::telemetry::metrics::{Meter, Shard};
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::failure::AgentFault;
 use crate::upstream::{Client, Failure, Lane};
@@ -81,7 +81,8 @@ pub struct Proxy {
     shared: Arc<Shared>,
     client: Client,
     /// Those that this worker has used, so that a request takes no lock that workers share.
-    ways: Mutex<HashMap<u64, Way>>,
+    ways: Mutex<HashMap<u64, Known>>,
+    books: Shard,
     request_ids: RequestIds,
 }
 
@@ -89,6 +90,7 @@ impl Proxy {
     /// With the worker's own upstream client.
     pub fn new(shared: Arc<Shared>, client: Client) -> Self {
         Self {
+            books: shared.metrics.shard(),
             shared,
             client,
             ways: Mutex::default(),
@@ -96,21 +98,41 @@ impl Proxy {
         }
     }
 
-    /// The worker's upstream client.
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// What has to be done now and then: idle sockets are looked over, and the clock.
+    pub fn sweep(&self) {
+        self.client.sweep();
+        self.shared.metrics.read_clock();
     }
 
-    fn way(&self, entry: &Entry) -> Way {
+    /// What this worker knows of a connection. Its way is there once a request was permitted.
+    fn known(&self, entry: &Entry) -> Known {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = ways.entry(entry.key).or_insert_with(|| {
+            let patterns = entry.routes.patterns();
+            let texts = patterns.iter().map(crate::route::Pattern::as_str);
+            Known {
+                meter: self.books.meter(entry.connection.id.as_str(), texts),
+                way: None,
+            }
+        });
+        known.clone()
+    }
+
+    /// The way of a connection that is known and has none yet.
+    #[cold]
+    fn begin_way(&self, entry: &Entry, meter: &Meter) -> Way {
         let Entry {
             key, connection, ..
         } = entry;
-        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
-        let way = ways.entry(*key).or_insert_with(|| Way {
-            lane: self.client.lane(*key, connection),
+        let way = Way {
+            lane: self.client.lane(*key, connection, meter.sockets()),
             credential: self.shared.credentials.of(*key, connection),
-        });
-        way.clone()
+        };
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = ways.get_mut(key) {
+            known.way = Some(way.clone());
+        }
+        way
     }
 
     /// The steps of one request.
@@ -135,11 +157,13 @@ impl Proxy {
             )));
         }
         let call = identify::identify(addressed, &self.shared.published.current())?;
-        exchange.concerns(call.entry());
+        let Known { meter, way } = self.known(call.entry());
+        exchange.concerns(call.entry(), meter);
         watch.limit_exchange(call.entry().connection.caps.timeout.duration());
         let permitted = authorize::authorize(call)?;
         exchange.took_route(permitted.route());
-        let Way { lane, credential } = self.way(permitted.entry());
+        let way = way.unwrap_or_else(|| self.begin_way(permitted.entry(), exchange.meter()));
+        let Way { lane, credential } = way;
         let terms = Terms {
             lane: &lane,
             exchange,
@@ -152,6 +176,13 @@ impl Proxy {
         let (response, slot) = forward::forward(prepared, &self.client, &lane, exchange).await?;
         Ok(Passed::Forwarded(response, slot))
     }
+}
+
+/// What a worker knows of a connection of one generation.
+#[derive(Clone)]
+struct Known {
+    meter: Arc<Meter>,
+    way: Option<Way>,
 }
 
 /// What a connection's requests go up on, and with.
@@ -174,6 +205,11 @@ enum Passed {
 impl Serve for Proxy {
     type Body = Answer;
 
+    fn head_refused(&self, fault: HeadFault) {
+        let id = self.request_ids.of(std::iter::empty());
+        tally::head_refused(&self.shared.log, self.books.unknown(), &id, fault);
+    }
+
     async fn serve(
         self: Arc<Self>,
         request: Request<Incoming>,
@@ -185,13 +221,13 @@ impl Serve for Proxy {
         let mut exchange = Exchange::begin(
             &self.shared.in_flight,
             &self.shared.log,
+            self.books.unknown(),
             id,
-            request.method(),
-            request.uri(),
+            &request,
         );
         let passed = {
             let passing = pin!(self.pass(request, &mut exchange, &watch));
-            within_limits(passing, &watch).await
+            within_limits(passing, &watch, &self.shared.metrics).await
         };
         match passed {
             Ok(Passed::Forwarded(response, slot)) => {
@@ -207,7 +243,7 @@ impl Serve for Proxy {
                 response.map(|body| Answer::own(body, watch))
             }
             Err(refusal) => {
-                exchange.failed(refusal.code());
+                exchange.refused(&refusal);
                 let response = refusal.answer(
                     exchange.entry().map(|entry| &**entry),
                     exchange.request_id(),
@@ -224,33 +260,32 @@ impl Serve for Proxy {
 async fn within_limits<T>(
     mut passing: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     watch: &Watch,
+    metrics: &Metrics,
 ) -> Result<T, Refusal> {
-    poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| passing.as_mut().poll(cx)));
-        match polled {
-            Err(_panic) => Poll::Ready(Err(Refusal::new(
-                Code::InternalError,
-                "egressd failed on this request; its log says where.",
-            ))),
-            Ok(Poll::Ready(result)) => Poll::Ready(result),
-            Ok(Poll::Pending) => match watch.overdue() {
-                None => Poll::Pending,
-                Some(Overdue::Exchange) if !watch.is_body_awaited() => {
-                    Poll::Ready(Err(Failure::DeadlinePassed.into()))
-                }
-                Some(Overdue::Exchange | Overdue::Body) => {
-                    Poll::Ready(Err(Failure::Agent(AgentFault::Idle).into()))
-                }
-            },
-        }
+    poll_fn(|cx| match metrics.catch(|| passing.as_mut().poll(cx)) {
+        None => Poll::Ready(Err(Refusal::new(
+            Code::InternalError,
+            "egressd failed on this request; its log says where.",
+        ))),
+        Some(Poll::Ready(result)) => Poll::Ready(result),
+        Some(Poll::Pending) => match watch.overdue() {
+            None => Poll::Pending,
+            Some(Overdue::Exchange) if !watch.is_body_awaited() => {
+                Poll::Ready(Err(Failure::DeadlinePassed.into()))
+            }
+            Some(Overdue::Exchange | Overdue::Body) => {
+                Poll::Ready(Err(Failure::Agent(AgentFault::Idle).into()))
+            }
+        },
     })
     .await
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, within_limits};
+    use super::{Code, Metrics, within_limits};
     use crate::server::{Clock, Times};
+    use crate::telemetry::metrics::State;
     use std::pin::pin;
     use std::time::Duration;
 
@@ -263,7 +298,11 @@ mod tests {
             body_idle: second,
             write_stall: second,
         });
-        let refused = within_limits::<()>(pin!(async { panic!("a planted panic") }), &watch).await;
+        let metrics = Metrics::new();
+        let panicking = pin!(async { panic!("a planted panic") });
+        let refused = within_limits::<()>(panicking, &watch, &metrics).await;
         assert_eq!(refused.unwrap_err().code(), Code::InternalError); // F-186
+        let told = String::from_utf8(metrics.render(&State::default())).unwrap();
+        assert!(told.contains("\negressd_panics_total 1\n"), "{told}");
     }
 }

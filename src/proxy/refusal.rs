@@ -32,6 +32,7 @@ pub struct Refusal {
     retry_after: Option<u32>,
     allow: Option<MethodSet>,
     lists_routes: bool,
+    to_nobody: bool,
 }
 
 /// The document of RFC 9457.
@@ -63,6 +64,7 @@ impl Refusal {
             retry_after: code.retry_after(),
             allow: None,
             lists_routes: false,
+            to_nobody: false,
         }
     }
 
@@ -76,6 +78,11 @@ impl Refusal {
     pub(super) fn allowing(mut self, methods: MethodSet) -> Self {
         self.allow = Some(methods);
         self
+    }
+
+    /// Whether the agent hung up before it: it is neither counted nor written down.
+    pub(super) fn is_to_nobody(&self) -> bool {
+        self.to_nobody
     }
 
     /// Its code.
@@ -165,7 +172,7 @@ impl From<Failure> for Refusal {
             Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
             Failure::TooLarge => (Code::ResponseTooLarge, None),
             Failure::Reflected => (Code::CredentialReflected, None),
-            Failure::Misdirected => (Code::InternalError, None),
+            Failure::Misdirected | Failure::Bug => (Code::InternalError, None),
             Failure::Late => (Code::CredentialUnavailable, None),
             Failure::DeadlinePassed => (Code::UpstreamTimeout, None),
             Failure::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),
@@ -177,6 +184,7 @@ impl From<Failure> for Refusal {
         let mut refusal = Self::new(code, sentence(failure));
         refusal.proxy_status = failure.proxy_status();
         refusal.cause = cause;
+        refusal.to_nobody = failure == Failure::Agent(AgentFault::Gone);
         refusal
     }
 }

@@ -1,15 +1,18 @@
 //! What one exchange amounted to, and the one place where every exchange ends: answered, refused, cut off or abandoned.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode, Uri};
+use http::{Method, Request, StatusCode, Uri};
 
 use super::code::Code;
+use super::refusal::Refusal;
 use super::request_id::RequestId;
 use crate::credential::oauth::Minted;
+use crate::server::HeadFault;
 use crate::snapshot::Entry;
+use crate::telemetry::metrics::{Ended, Meter, MethodLabel};
 use crate::telemetry::{AccessLog, ExchangeRecord, Outcome};
 
 /// The bytes of a request's body, counted where they pass.
@@ -48,6 +51,8 @@ impl InFlight {
 pub(super) struct Exchange {
     in_flight: Arc<InFlight>,
     log: AccessLog,
+    meter: Arc<Meter>,
+    method: MethodLabel,
     /// There once the request is known to have a body.
     request_bytes: Option<Tally>,
     response_bytes: u64,
@@ -62,21 +67,30 @@ pub(super) struct Exchange {
     token_age: Option<Duration>,
     status: Option<StatusCode>,
     code: Option<Code>,
-    outcome: Outcome,
+    /// Whether the code was the answer, and did not break one off.
+    answered_by_us: bool,
+    /// Whether the request went up. Set where that is known, which is far below.
+    sent: AtomicBool,
+    signed: bool,
+    /// How it ended, once that is settled. If it never is, the agent has left.
+    outcome: Option<Outcome>,
 }
 
 impl Exchange {
     pub(super) fn begin(
         in_flight: &Arc<InFlight>,
         log: &AccessLog,
+        meter: &Arc<Meter>,
         request_id: RequestId,
-        method: &Method,
-        uri: &Uri,
+        request: &Request<impl Sized>,
     ) -> Self {
+        let (method, uri) = (request.method(), request.uri());
         let before = in_flight.now.fetch_add(1, Relaxed);
         Self {
             in_flight: Arc::clone(in_flight),
             log: log.clone(),
+            meter: Arc::clone(meter),
+            method: MethodLabel::of(method),
             request_bytes: None,
             response_bytes: 0,
             begun: Instant::now(),
@@ -89,7 +103,10 @@ impl Exchange {
             token_age: None,
             status: None,
             code: None,
-            outcome: Outcome::AgentCancelled,
+            answered_by_us: false,
+            sent: AtomicBool::new(false),
+            signed: false,
+            outcome: None,
         }
     }
 
@@ -116,8 +133,15 @@ impl Exchange {
         self.entry.as_ref()
     }
 
-    pub(super) fn concerns(&mut self, entry: &Arc<Entry>) {
+    /// The connection is found, and its books are where this exchange belongs.
+    pub(super) fn concerns(&mut self, entry: &Arc<Entry>, meter: Arc<Meter>) {
         self.entry = Some(Arc::clone(entry));
+        self.meter = meter;
+    }
+
+    /// Where it is counted.
+    pub(super) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     pub(super) fn took_route(&mut self, route: usize) {
@@ -129,7 +153,17 @@ impl Exchange {
         self.token_age = minted.map(|minted| minted.token.age());
     }
 
-    /// The response's head is there. Until [`Exchange::completed`] or [`Exchange::failed`] it counts as cancelled by the agent.
+    /// Whether the request goes up with a signature.
+    pub(super) fn goes_signed(&mut self, signed: bool) {
+        self.signed = signed;
+    }
+
+    /// To be set when the request leaves.
+    pub(super) fn sent(&self) -> &AtomicBool {
+        &self.sent
+    }
+
+    /// The response's head is there.
     pub(super) fn forwarded(&mut self, status: StatusCode) {
         self.answered = Some(Instant::now());
         self.status = Some(status);
@@ -137,49 +171,146 @@ impl Exchange {
 
     /// The last byte of the response was handed over.
     pub(super) fn completed(&mut self) {
-        self.outcome = Outcome::Forwarded;
+        self.outcome.get_or_insert(Outcome::Forwarded);
+    }
+
+    /// As [`Exchange::failed`], unless there is no agent any more to refuse.
+    pub(super) fn refused(&mut self, refusal: &Refusal) {
+        if refusal.is_to_nobody() {
+            self.outcome.get_or_insert(Outcome::AgentCancelled);
+        } else {
+            self.failed(refusal.code());
+        }
     }
 
     /// egressd answers in its own name, or had to break off.
     pub(super) fn failed(&mut self, code: Code) {
-        self.outcome = if code.blame() == super::code::Blame::Upstream {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.outcome = Some(if code.blame() == super::code::Blame::Upstream {
             Outcome::UpstreamFailed
         } else {
             Outcome::Refused
-        };
+        });
         if self.status.is_none() {
             self.status = Some(code.status());
+            self.answered_by_us = true;
         }
         self.code = Some(code);
     }
 }
 
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.in_flight.now.fetch_sub(1, Relaxed);
-        let Some((method, uri)) = self.line.take().filter(|_| self.log.wants(self.outcome)) else {
-            return;
-        };
+impl Exchange {
+    fn books(&self, ended: Instant) -> Ended {
+        let was_sent = self.sent.load(Relaxed);
+        Ended {
+            route: self.route,
+            method: self.method,
+            status: self.status,
+            outcome: self.outcome(),
+            code: self.code.map(Code::as_str),
+            answered_by_us: self.answered_by_us,
+            was_sent,
+            was_signed: was_sent && self.signed,
+            request_bytes: self.request_bytes(),
+            response_bytes: self.response_bytes,
+            begun: self.begun,
+            // The list of connections comes from no upstream.
+            answered: self.answered.filter(|_| was_sent),
+            ended,
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.outcome.unwrap_or(Outcome::AgentCancelled)
+    }
+
+    fn request_bytes(&self) -> u64 {
+        let tally = self.request_bytes.as_ref();
+        tally.map_or(0, |tally| tally.0.load(Relaxed))
+    }
+
+    fn line(&mut self, ended: Instant) -> Option<ExchangeRecord> {
+        let (method, uri) = self.line.take()?;
         let entry = self.entry.as_deref();
-        self.log.record(ExchangeRecord {
+        Some(ExchangeRecord {
             request_id: self.request_id.as_str().to_owned(),
             connection: entry.map(|entry| entry.connection.id.clone()),
             route: entry.zip(self.route).and_then(|(entry, route)| {
                 Some(entry.routes.patterns().get(route)?.as_str().to_owned())
             }),
-            method,
-            uri,
+            method: Some(method),
+            uri: Some(uri),
             status: self.status,
             code: self.code.map(Code::as_str),
-            outcome: self.outcome,
-            request_bytes: self
-                .request_bytes
-                .as_ref()
-                .map_or(0, |tally| tally.0.load(Relaxed)),
+            outcome: self.outcome(),
+            request_bytes: self.request_bytes(),
             response_bytes: self.response_bytes,
-            duration: self.begun.elapsed(),
+            duration: ended - self.begun,
             upstream: self.answered.map(|answered| answered - self.begun),
             token_age: self.token_age,
+        })
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let ended = Instant::now();
+        self.meter.record(&self.books(ended));
+        if self.log.wants(self.outcome())
+            && let Some(line) = self.line(ended)
+        {
+            self.log.record(line);
+        }
+        // Last: who waits for this to be none finds everything written down.
+        self.in_flight.now.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The books of a request that never was one: what hyper answered to bytes that are no head.
+pub(super) fn head_refused(log: &AccessLog, meter: &Meter, id: &RequestId, fault: HeadFault) {
+    let (code, status) = match fault {
+        HeadFault::Malformed => (Code::MalformedRequest, StatusCode::BAD_REQUEST),
+        HeadFault::Version => (Code::HttpVersionRefused, StatusCode::BAD_REQUEST),
+        HeadFault::TargetTooLong => (Code::TargetTooLong, StatusCode::URI_TOO_LONG),
+        HeadFault::TooLarge => (
+            Code::HeadersTooLarge,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ),
+    };
+    let outcome = Outcome::Refused;
+    let now = Instant::now();
+    meter.record(&Ended {
+        route: None,
+        method: MethodLabel::OTHER,
+        status: Some(status),
+        outcome,
+        code: Some(code.as_str()),
+        answered_by_us: true,
+        was_sent: false,
+        was_signed: false,
+        request_bytes: 0,
+        response_bytes: 0,
+        begun: now,
+        answered: None,
+        ended: now,
+    });
+    if log.wants(outcome) {
+        log.record(ExchangeRecord {
+            request_id: id.as_str().to_owned(),
+            connection: None,
+            route: None,
+            method: None,
+            uri: None,
+            status: Some(status),
+            code: Some(code.as_str()),
+            outcome,
+            request_bytes: 0,
+            response_bytes: 0,
+            duration: Duration::ZERO,
+            upstream: None,
+            token_age: None,
         });
     }
 }

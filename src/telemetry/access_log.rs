@@ -64,10 +64,10 @@ pub struct ExchangeRecord {
     pub connection: Option<ConnectionId>,
     /// The pattern that admitted the request.
     pub route: Option<String>,
-    /// The method as sent.
-    pub method: Method,
+    /// The method as sent; none where there was no legal head.
+    pub method: Option<Method>,
     /// The target as sent; its query is never written.
-    pub uri: Uri,
+    pub uri: Option<Uri>,
     /// The status that the agent saw.
     pub status: Option<StatusCode>,
     /// The refusal's code.
@@ -176,8 +176,8 @@ struct Line<'a> {
     request_id: &'a str,
     connection: Option<&'a str>,
     route: Option<&'a str>,
-    method: &'a str,
-    path: &'a str,
+    method: Option<&'a str>,
+    path: Option<&'a str>,
     status: Option<u16>,
     code: Option<&'a str>,
     outcome: &'a str,
@@ -196,8 +196,11 @@ fn json(time: Timestamp, record: &ExchangeRecord) -> String {
         request_id: &record.request_id,
         connection: record.connection.as_ref().map(ConnectionId::as_str),
         route: record.route.as_deref(),
-        method: shortened(record.method.as_str()),
-        path: shortened(record.uri.path()),
+        method: record
+            .method
+            .as_ref()
+            .map(|method| shortened(method.as_str())),
+        path: record.uri.as_ref().map(|uri| shortened(uri.path())),
         status: record.status.map(|status| status.as_u16()),
         code: record.code,
         outcome: record.outcome.as_str(),
@@ -219,8 +222,8 @@ fn text(time: Timestamp, record: &ExchangeRecord) -> String {
     format!(
         "{time} {} {} {} {connection} {} {} {:.1} ms {} B up {} B down {}",
         status,
-        shortened(record.method.as_str()).escape_debug(),
-        shortened(record.uri.path()).escape_debug(),
+        shortened(record.method.as_ref().map_or("-", Method::as_str)).escape_debug(),
+        shortened(record.uri.as_ref().map_or("-", Uri::path)).escape_debug(),
         record.code.unwrap_or("-"),
         record.outcome.as_str(),
         millis(record.duration),
@@ -269,8 +272,8 @@ mod tests {
             request_id: "r-1".to_owned(),
             connection: None,
             route: None,
-            method: Method::GET,
-            uri: Uri::try_from(path).unwrap(),
+            method: Some(Method::GET),
+            uri: Some(Uri::try_from(path).unwrap()),
             status: Some(StatusCode::FORBIDDEN),
             code: Some("route_not_allowed"),
             outcome: Outcome::Refused,

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use super::http1::{self, Pool, Socket};
 use super::http2::Session;
 use super::tls::Trust;
 use crate::domain::{Connection, Host, Http2};
+use crate::telemetry::metrics::Sockets;
 
 /// How long a request waits for a slot of its connection.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
@@ -58,14 +60,16 @@ pub(super) struct Upstream {
 
 /// What an exchange keeps to.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct Bounds<'a> {
     /// The most bytes that the response's body may have.
     pub cap: u64,
+    /// Set once there is a socket for the request and it is about to leave.
+    pub sent: &'a AtomicBool,
     /// The request is not sent at this instant or later: what it proves itself with has expired then. A dial may take that long.
     pub leaves_before: Option<Instant>,
 }
 
-impl Bounds {
+impl Bounds<'_> {
     fn are_passed(&self) -> bool {
         self.leaves_before.is_some_and(|end| Instant::now() >= end)
     }
@@ -85,6 +89,7 @@ pub struct Lane {
     pub(super) max_idle: usize,
     pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
     pub(super) session: Mutex<Option<Arc<Session>>>,
+    pub(super) sockets: Arc<Sockets>,
 }
 
 /// A place among the requests that a connection may have under way.
@@ -133,8 +138,8 @@ impl Client {
         }
     }
 
-    /// The lane of a connection. `key` tells connections of all generations apart.
-    pub fn lane(&self, key: u64, connection: &Connection) -> Arc<Lane> {
+    /// The lane of a connection. `key` tells connections of all generations apart; `sockets` is where the lane's are counted.
+    pub fn lane(&self, key: u64, connection: &Connection, sockets: &Arc<Sockets>) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(key).or_insert_with(|| {
             Arc::new(Lane {
@@ -142,6 +147,7 @@ impl Client {
                 max_idle: self.terms.max_idle,
                 idle: Mutex::default(),
                 session: Mutex::default(),
+                sockets: Arc::clone(sockets),
             })
         });
         Arc::clone(lane)
@@ -156,7 +162,7 @@ impl Client {
         lane: &Arc<Lane>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -170,12 +176,14 @@ impl Client {
         }
         let replayable = head.framing == Framing::Absent && head.method.is_idempotent();
         if let Some(session) = lane.usable_session() {
+            bounds.sent.store(true, Relaxed);
             match Box::pin(session.exchange(head, OrNone(body.take()))).await {
                 Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
                 Err(broken) if !(replayable && broken.unprocessed) => return Err(broken.failure),
                 Err(_unprocessed) => lane.drop_session(&session),
             }
         } else if let Some(socket) = lane.idle_socket().await {
+            bounds.sent.store(true, Relaxed);
             match http1::exchange(socket, head, body.take(), lane.pool()).await {
                 Ok(response) => return under_cap(response.map(Inner::Http1), cap),
                 Err(broken) if !(replayable && broken.stale) => return Err(broken.failure),
@@ -191,7 +199,7 @@ impl Client {
         lane: &Arc<Lane>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: Bounds,
+        bounds: Bounds<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -199,21 +207,24 @@ impl Client {
         let cap = bounds.cap;
         match self.dialer.dial(&lane.upstream.target).await? {
             Dialled::Http1(stream) => {
-                let socket = Socket::new(stream).when_first_sent(|tls| acknowledge_at_once(tls));
+                let socket = Socket::new(stream, lane.sockets.open())
+                    .when_first_sent(|tls| acknowledge_at_once(tls));
                 if bounds.are_passed() {
                     lane.take_back(socket);
                     return Err(Failure::Late);
                 }
+                bounds.sent.store(true, Relaxed);
                 let exchanged = http1::exchange(socket, head, body.take(), lane.pool()).await;
                 let response = exchanged.map_err(|broken| broken.failure)?;
                 under_cap(response.map(Inner::Http1), cap)
             }
             Dialled::Http2(stream) => {
-                let session = Arc::new(Session::start(stream).await?);
+                let session = Arc::new(Session::start(stream, lane.sockets.open()).await?);
                 lane.keep_session(Arc::clone(&session));
                 if bounds.are_passed() {
                     return Err(Failure::Late);
                 }
+                bounds.sent.store(true, Relaxed);
                 let exchanged = session.exchange(head, OrNone(body.take())).await;
                 under_cap(
                     exchanged

@@ -1,5 +1,6 @@
 //! An endpoint that no agent reaches: a token endpoint. It shares nothing with the lanes of the connections, and no socket outlives its exchange.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use http::Response;
@@ -37,9 +38,12 @@ impl Client {
             max_idle: 0,
             idle: Mutex::default(),
             session: Mutex::default(),
+            // No connection's: nobody counts it.
+            sockets: Arc::default(),
         });
         let bounds = Bounds {
             cap,
+            sent: &AtomicBool::new(false),
             leaves_before: None,
         };
         self.exchange(&lane, head, &mut Some(body), bounds).await

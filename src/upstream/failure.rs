@@ -33,6 +33,8 @@ pub enum Failure {
     Agent(AgentFault),
     /// A request was about to go to another authority than its connection's: a bug of ours, caught at the door.
     Misdirected,
+    /// A bug of ours, which has told of itself.
+    Bug,
 }
 
 /// Why a name could not be resolved.
@@ -131,7 +133,7 @@ impl Failure {
             Self::Late => "proxy_configuration_error",
             Self::DeadlinePassed => "connection_read_timeout",
             Self::Agent(_) => "http_request_error",
-            Self::Misdirected => "proxy_internal_error",
+            Self::Misdirected | Self::Bug => "proxy_internal_error",
         }
     }
 }
@@ -190,6 +192,7 @@ impl fmt::Display for Failure {
             Self::Late => f.write_str("the connection's credential expired before the request could leave"),
             Self::DeadlinePassed => f.write_str("the connection's timeout passed"),
             Self::Agent(fault) => fault.fmt(f),
+            Self::Bug => f.write_str("egressd failed on this exchange; its log says where"),
             Self::Misdirected => f.write_str("the request was about to leave for another host"),
         }
     }

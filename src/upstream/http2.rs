@@ -30,6 +30,7 @@ use tokio_rustls::client::TlsStream;
 use super::failure::{Failure, ProtocolFault};
 use super::frame_watch::{Verdict, Watched};
 use super::head::{Framing, RequestHead};
+use crate::telemetry::metrics::{Busy, OpenSocket};
 
 /// Of a stream: a fast upstream and a slow agent meet here.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -52,6 +53,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Session {
     sender: SendRequest<Sending>,
     verdict: Verdict,
+    counted: Arc<OpenSocket>,
 }
 
 /// Why there is no response.
@@ -66,12 +68,15 @@ pub struct Unanswered {
 
 impl Session {
     /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
-    /// last exchange is over.
-    pub async fn start(socket: Box<TlsStream<TcpStream>>) -> Result<Self, Failure> {
-        Self::over(socket).await
+    /// last exchange is over, and `counted` with it.
+    pub async fn start(
+        socket: Box<TlsStream<TcpStream>>,
+        counted: OpenSocket,
+    ) -> Result<Self, Failure> {
+        Self::over(socket, counted).await
     }
 
-    pub(super) async fn over<S>(socket: S) -> Result<Self, Failure>
+    pub(super) async fn over<S>(socket: S, counted: OpenSocket) -> Result<Self, Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -89,9 +94,18 @@ impl Session {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(|error| cause(&error).failure)?;
-        // The exchanges learn of its end by themselves.
-        tokio::spawn(async move { driver.await.unwrap_or_default() });
-        Ok(Self { sender, verdict })
+        let counted = Arc::new(counted);
+        let open = Arc::clone(&counted);
+        tokio::spawn(async move {
+            // The exchanges learn of its end by themselves.
+            driver.await.unwrap_or_default();
+            open.close();
+        });
+        Ok(Self {
+            sender,
+            verdict,
+            counted,
+        })
     }
 
     /// Whether another exchange can begin: the other side has neither closed nor said that it will.
@@ -114,6 +128,7 @@ impl Session {
             of_session: self.verdict.clone(),
         };
         let cut_before = self.verdict.cut_streams();
+        let busy = Busy::begin(&self.counted);
         let (wanted, unwanted) = oneshot::channel();
         let sending = Sending {
             body: Box::pin(body),
@@ -141,6 +156,7 @@ impl Session {
             faults,
             cut_before,
             _wanted: wanted,
+            _busy: busy,
         }))
     }
 }
@@ -311,6 +327,7 @@ pub struct Http2Body {
     /// How many streams of the session were cut when this one began.
     cut_before: u64,
     _wanted: oneshot::Sender<Infallible>,
+    _busy: Busy,
 }
 
 impl Http2Body {

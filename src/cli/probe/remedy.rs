@@ -24,6 +24,7 @@ pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
         | Failure::DeadlinePassed
         | Failure::Agent(_)
         | Failure::Misdirected
+        | Failure::Bug
         | Failure::Reflected
         | Failure::Late => return None,
     })

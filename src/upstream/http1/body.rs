@@ -68,6 +68,7 @@ impl<S: Stream> Body<S> {
         if let Some((socket, home)) = self.socket.take().zip(home)
             && socket.input.is_empty()
         {
+            socket.counted.end();
             home.take_back(socket);
         }
     }

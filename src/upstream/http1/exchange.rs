@@ -40,6 +40,7 @@ pub(in crate::upstream) async fn exchange<S: Stream, B>(
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
 {
+    socket.counted.begin();
     let mut exchange = Exchange {
         socket,
         upload: Upload {

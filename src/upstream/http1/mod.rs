@@ -21,6 +21,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
 use super::failure::{Failure, TlsFault};
+use crate::telemetry::metrics::OpenSocket;
 
 /// Room for a usual response's head, at the start.
 const INPUT: usize = 4096;
@@ -41,17 +42,20 @@ pub(super) struct Socket<S> {
     reused: bool,
     /// To be called once, when the first request is sent.
     first_sent: Option<fn(&S)>,
+    /// Told when an exchange begins and ends.
+    counted: OpenSocket,
 }
 
 impl<S: Stream> Socket<S> {
-    /// Wraps a fresh stream.
-    pub(super) fn new(stream: S) -> Self {
+    /// Wraps a fresh stream. `counted` lives as long as the socket does.
+    pub(super) fn new(stream: S, counted: OpenSocket) -> Self {
         Self {
             stream,
             input: BytesMut::with_capacity(INPUT),
             output: Vec::with_capacity(OUTPUT),
             reused: false,
             first_sent: None,
+            counted,
         }
     }
 

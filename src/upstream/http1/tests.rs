@@ -75,7 +75,7 @@ fn pieces(pieces: &[&[u8]], then: Then) -> Option<Pieces> {
 /// A pipe with room for this many bytes each way: our end and the upstream's.
 fn pipe(room: usize) -> (Socket<Pipe>, DuplexStream) {
     let (ours, theirs) = duplex(room);
-    (Socket::new(BufReader::new(ours)), theirs)
+    (Socket::new(BufReader::new(ours), idle::uncounted()), theirs)
 }
 
 async fn send(

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,9 +15,15 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 
+use crate::telemetry::metrics::{OpenSocket, Sockets};
 use crate::upstream::failure::{AgentFault, ProtocolFault};
 use crate::upstream::http2::{Session, Unanswered};
 use crate::upstream::{Failure, Field, Framing, RequestHead};
+
+/// A count that nobody reads.
+pub(super) fn uncounted() -> OpenSocket {
+    Arc::<Sockets>::default().open()
+}
 
 type Asked = (Request<RecvStream>, SendResponse<Bytes>);
 
@@ -33,7 +40,9 @@ where
             tokio::spawn(serve(asked));
         }
     });
-    Session::over::<DuplexStream>(near).await.unwrap()
+    Session::over::<DuplexStream>(near, uncounted())
+        .await
+        .unwrap()
 }
 
 pub(super) fn get<'a>(method: &'a Method, fields: &'a [Field<'a>]) -> RequestHead<'a> {

@@ -11,7 +11,7 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::http2_exchanges::{get, nothing, session};
+use super::http2_exchanges::{get, nothing, session, uncounted};
 use crate::upstream::failure::ProtocolFault;
 use crate::upstream::http2::{Http2Body, Session, Unanswered};
 use crate::upstream::{Failure, Field};
@@ -76,7 +76,7 @@ async fn speaking(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
             while let Ok(1..) = far.read(&mut [0; 4096]).await {}
         }
     });
-    Session::over(near).await.unwrap()
+    Session::over(near, uncounted()).await.unwrap()
 }
 
 trait NowOrNever: Future + Sized {
@@ -110,7 +110,7 @@ fn failed(failure: Failure, unprocessed: bool) -> Unanswered {
 async fn a_secret_is_never_indexed() {
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     let reading = tokio::spawn(async move { request(&mut far).await });
-    let session = Session::over(near).await.unwrap();
+    let session = Session::over(near, uncounted()).await.unwrap();
     let name = http::header::AUTHORIZATION;
     let secret = [Field {
         name: &name,

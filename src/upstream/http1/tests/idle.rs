@@ -7,8 +7,14 @@ use http::Method;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
 use super::{Pipe, Shelf, Socket, get, pipe, send};
+use crate::telemetry::metrics::{OpenSocket, Sockets};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
+
+/// A count that nobody reads.
+pub(super) fn uncounted() -> OpenSocket {
+    Arc::<Sockets>::default().open()
+}
 
 /// A socket that has served one request and is idle, and the upstream's end of it.
 async fn idle(shelf: &Arc<Shelf>) -> (Socket<Pipe>, DuplexStream) {

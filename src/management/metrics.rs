@@ -1,0 +1,119 @@
+//! `GET /metrics`: the books of `telemetry`, with what is so at this moment. Needs no credentials and holds no secret.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use http::header::{CONTENT_TYPE, HeaderName};
+
+use super::Sources;
+use crate::credential::Credentials;
+use crate::credential::oauth::{Grant, Status};
+use crate::domain::Auth;
+use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::{self, TokenState};
+
+/// What other rooms know and the books do not.
+pub struct Gauges {
+    /// Exchanges under way.
+    pub in_flight: Box<dyn Fn() -> usize + Send + Sync>,
+    /// Open sockets of agents.
+    pub agent_sockets: Box<dyn Fn() -> usize + Send + Sync>,
+    /// The token requests of connections, past grants included.
+    pub tokens: TokenBooks,
+}
+
+/// How often each connection's grants asked for a token. A reload may give a connection another grant, or take it away: what was counted stays.
+#[derive(Default)]
+pub struct TokenBooks(Mutex<BTreeMap<String, Book>>);
+
+struct Book {
+    grant: Arc<Grant>,
+    /// Of the grants before.
+    granted: u64,
+    failed: u64,
+}
+
+/// The text that Prometheus scrapes.
+pub(super) async fn scrape(
+    State(sources): State<Arc<Sources>>,
+) -> ([(HeaderName, &'static str); 1], Vec<u8>) {
+    let snapshot = Arc::clone(&sources.published.current());
+    let gauges = &sources.gauges;
+    let live = |entry: &&Arc<crate::snapshot::Entry>| entry.is_live();
+    let state = metrics::State {
+        in_flight: (gauges.in_flight)(),
+        agent_sockets: (gauges.agent_sockets)(),
+        connections: snapshot.entries().iter().filter(live).count(),
+        tokens: gauges.tokens.read(&snapshot, &sources.credentials),
+    };
+    let text = sources.metrics.render(&state);
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+}
+
+impl TokenBooks {
+    fn read(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenState> {
+        let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (id, grant) in grants(snapshot, credentials) {
+            match books.get_mut(id) {
+                Some(book) if Arc::ptr_eq(&book.grant, &grant) => {}
+                Some(book) => book.succeed(grant),
+                None => {
+                    books.insert(id.to_owned(), Book::from(grant));
+                }
+            }
+        }
+        let now = books.iter().map(|(id, book)| book.state(id));
+        now.collect()
+    }
+}
+
+/// The grants of the connections that have one. Of those that no agent can use, nobody has asked yet: they have none.
+fn grants<'s>(
+    snapshot: &'s Snapshot,
+    credentials: &Credentials,
+) -> impl Iterator<Item = (&'s str, Arc<Grant>)> {
+    let usable = snapshot
+        .entries()
+        .iter()
+        .filter(|entry| entry.is_live() && entry.connection.enabled)
+        .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)));
+    usable.filter_map(|entry| {
+        let credential = credentials.of(entry.key, &entry.connection);
+        let grant = credential.grant().map(Arc::clone)?;
+        Some((entry.connection.id.as_str(), grant))
+    })
+}
+
+impl From<Arc<Grant>> for Book {
+    fn from(grant: Arc<Grant>) -> Self {
+        Self {
+            grant,
+            granted: 0,
+            failed: 0,
+        }
+    }
+}
+
+impl Book {
+    fn succeed(&mut self, grant: Arc<Grant>) {
+        let past = std::mem::replace(&mut self.grant, grant).status();
+        self.granted += past.requests_ok;
+        self.failed += past.requests_failed;
+    }
+
+    fn state(&self, id: &str) -> TokenState {
+        let Status {
+            requests_ok,
+            requests_failed,
+            expires_at,
+            ..
+        } = self.grant.status();
+        TokenState {
+            connection: id.to_owned(),
+            granted: self.granted + requests_ok,
+            failed: self.failed + requests_failed,
+            expires_at,
+        }
+    }
+}
