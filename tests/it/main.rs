@@ -17,6 +17,7 @@ mod limits;
 mod management;
 mod management_door;
 mod management_page;
+mod metrics;
 mod oauth;
 mod panics;
 mod paths;

@@ -1,0 +1,129 @@
+//! The scrape itself: how it is asked for, how it is written, how large it gets.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use super::{Scrape, text};
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+#[test]
+fn it_is_prometheus_text_for_anybody() {
+    let up = Upstream::echo();
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let mut operator = Agent::connect_to(sidecar.management());
+    for method in ["GET", "HEAD"] {
+        let reply = operator.request(method, "/metrics", &[], b"");
+        reply.expect(200);
+        let kind = reply.fields.one("content-type");
+        assert_eq!(
+            kind.as_deref(),
+            Some("text/plain; version=0.0.4; charset=utf-8")
+        );
+    }
+    assert_eq!(operator.request("POST", "/metrics", &[], b"").status, 405);
+}
+
+#[test]
+fn every_family_is_told_once_and_before_its_samples() {
+    let up = Upstream::echo();
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/x").expect(200);
+    agent.get("/nobody/x").refused(404, "connection_not_found");
+    Scrape::after(&sidecar, 2);
+    let mut families: Vec<String> = Vec::new();
+    for line in text(&sidecar).lines() {
+        if let Some(told) = line.strip_prefix("# HELP ") {
+            let (name, help) = told.split_once(' ').unwrap();
+            assert!(
+                help.len() > 10 && !families.iter().any(|f| f == name),
+                "{line}"
+            );
+            families.push(name.to_owned());
+        } else {
+            let family = families.last().unwrap();
+            let name = line.strip_prefix("# TYPE ").unwrap_or(line);
+            assert!(name.starts_with(family.as_str()), "{line} under {family}");
+        }
+    }
+    for family in families {
+        assert!(
+            family.starts_with("egressd_") || family.starts_with("process_"),
+            "{family}"
+        );
+    }
+}
+
+#[test]
+fn five_hundred_connections_stay_small() {
+    // F-200
+    const CONNECTIONS: u32 = 500;
+    let up = Upstream::answer(|request| {
+        let status = if request.target.ends_with("0") {
+            404
+        } else {
+            200
+        };
+        format!("HTTP/1.1 {status} Done\r\nContent-Length: 0\r\n\r\n")
+    });
+    let to = |n: u32| {
+        let one = connection(&format!("c{n}")).upstream(&up);
+        one.allow("GET /things/{id}")
+            .allow("POST /things")
+            .allow("/other/")
+    };
+    let mut plan = Sidecar::with(to(0)).setting("proxy.workers", 1);
+    for n in 1..CONNECTIONS {
+        plan = plan.and(to(n));
+    }
+    let sidecar = plan.start();
+    let mut agent = Agent::connect(&sidecar);
+    for n in 0..CONNECTIONS {
+        for (method, path, status) in [
+            ("GET", "things/1", 200),
+            ("GET", "things/0", 404),
+            ("POST", "things", 200),
+            ("GET", "other/1", 200),
+            ("PUT", "other/0", 404),
+            ("GET", "forbidden", 403),
+            ("DELETE", "things", 405),
+        ] {
+            let reply = agent.request(method, &format!("/c{n}/{path}"), &[], b"");
+            assert_eq!(reply.status, status, "{path}");
+        }
+    }
+    let scrape = Scrape::after(&sidecar, CONNECTIONS * 7);
+    let series = scrape.0.len();
+    assert!((17_500..=20_000).contains(&series), "{series}");
+}
+
+/// Prometheus' own opinion, where Prometheus is installed.
+#[test]
+fn promtool_has_nothing_to_say() {
+    let child = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut child) = child else {
+        return;
+    };
+    let up = Upstream::echo();
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/x").expect(200);
+    agent.get("/nobody/x").refused(404, "connection_not_found");
+    Scrape::after(&sidecar, 2);
+    let told = text(&sidecar);
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(told.as_bytes())
+        .unwrap();
+    let ended = child.wait_with_output().unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(ended.status.success() && said.is_empty(), "{said}");
+}

@@ -1,0 +1,109 @@
+//! Bytes that never became a request: counted where egressd answered them, and nowhere else.
+
+use std::io::{BufRead as _, BufReader, PipeReader};
+
+use egressd::telemetry::{AccessLog, Format, Which};
+use serde_json::{Value, json};
+
+use super::Scrape;
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+fn logged(up: &Upstream) -> (Sidecar, BufReader<PipeReader>) {
+    let (lines, out) = std::io::pipe().unwrap();
+    let log = AccessLog::start(Which::All, Format::Json, out).unwrap();
+    let plan = Sidecar::with(connection("crm").allow("/").upstream(up));
+    (plan.start_logging(log), BufReader::new(lines))
+}
+
+#[test]
+fn heads_that_are_none() {
+    let rows = [
+        ("no head\r\n\r\n".to_owned(), 400, "malformed_request"),
+        (
+            "GET / HTTP/1.1\r\na b: c\r\n\r\n".to_owned(),
+            400,
+            "malformed_request",
+        ),
+        (
+            "GET /crm/x HTTP/7.3\r\n\r\n".to_owned(),
+            400,
+            "http_version_refused",
+        ),
+        (
+            format!("GET /crm/x HTTP/1.1\r\nA: {}\r\n\r\n", "a".repeat(300_000)),
+            431,
+            "headers_too_large",
+        ),
+        (
+            format!("GET /crm/x HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200)),
+            431,
+            "headers_too_large",
+        ),
+    ];
+    let up = Upstream::echo();
+    for (bytes, status, code) in rows {
+        // An agent that closes, and one that waits until it is cut off.
+        for closes in [true, false] {
+            let (sidecar, mut lines) = logged(&up);
+            let mut agent = Agent::connect(&sidecar);
+            agent.send(&bytes);
+            assert_eq!(agent.reply().status, status, "{bytes:.50}");
+            let kept = (!closes).then_some(agent);
+            let scrape = Scrape::after(&sidecar, 1);
+            let status = status.to_string();
+            scrape.only_request(["unknown", "unmatched", "other", &status, "refused"]);
+            let labels = [("connection", "unknown"), ("code", code)];
+            assert_eq!(scrape.sum("egressd_refusals_total", &labels), 1.0);
+            let mut line = String::new();
+            lines.read_line(&mut line).unwrap();
+            let line: Value = serde_json::from_str(&line).unwrap();
+            assert_eq!(line["code"], code);
+            assert_eq!(line["outcome"], "refused");
+            for none in ["connection", "route", "method", "path"] {
+                assert_eq!(line[none], Value::Null, "{none}: {line}");
+            }
+            assert_eq!(line["status"].to_string(), status);
+            assert!(line["request_id"].as_str().is_some_and(|id| id.len() == 24));
+            drop(kept);
+        }
+    }
+}
+
+#[test]
+fn a_bad_head_behind_a_good_request() {
+    let up = Upstream::echo();
+    let (sidecar, _lines) = logged(&up);
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/x").expect(200);
+    assert_eq!(agent.exchange("no head\r\n\r\n").status, 400);
+    drop(agent);
+    let scrape = Scrape::after(&sidecar, 2);
+    scrape.only_request(["crm", "/", "GET", "200", "forwarded"]);
+    scrape.only_request(["unknown", "unmatched", "other", "400", "refused"]);
+}
+
+#[test]
+fn sockets_that_end_without_an_answer_are_nothing() {
+    let up = Upstream::echo();
+    let plan = Sidecar::with(connection("crm").allow("/").upstream(&up));
+    let sidecar = plan
+        .setting("proxy.header_read_timeout_seconds", json!(1))
+        .start();
+    // Idle, in mid-head, one that is cut off there, and a preface that hyper does not answer.
+    drop(Agent::connect(&sidecar));
+    let mut half = Agent::connect(&sidecar);
+    half.send("GET /crm/x HT");
+    drop(half);
+    let mut stays = Agent::connect(&sidecar);
+    stays.send("GET /crm/x HTTP/1.1\r\nHo");
+    stays.expect_close();
+    let mut http2 = Agent::connect(&sidecar);
+    http2.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    http2.expect_close();
+    Scrape::until(&sidecar, "gone", |scrape| {
+        scrape.value("egressd_agent_sockets") == 0.0
+    });
+    let scrape = Scrape::of(&sidecar);
+    assert_eq!(scrape.find("egressd_requests_total", &[]), []);
+    assert_eq!(scrape.find("egressd_refusals_total", &[]), []);
+}
