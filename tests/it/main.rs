@@ -17,6 +17,7 @@ mod limits;
 mod management;
 mod management_door;
 mod management_page;
+mod management_paging;
 mod metrics;
 mod oauth;
 mod panics;

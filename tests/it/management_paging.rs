@@ -1,0 +1,130 @@
+//! Lists of many connections, page by page, while the configuration changes under them.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use serde_json::Value;
+
+use crate::support::connection::Connection;
+use crate::support::{Agent, Sidecar, Upstream, connection};
+
+const ALL: usize = 500;
+
+const ORDERS: &[&str] = &[
+    "",
+    "name desc",
+    "display_name",
+    "description desc, name desc",
+    "create_time desc",
+    "updateTime",
+    "last_used_time desc",
+    "connection_status.code, token_expires_at",
+];
+
+fn definitions(up: &Upstream, generation: usize) -> Vec<Connection> {
+    let one = |number: usize| {
+        connection(&format!("c{number}"))
+            .allow("GET /a")
+            .upstream(up)
+            .top("display_name", format!("No. {}", number % 7).into())
+            // Another text with each generation: an order that was read anew would be another.
+            .top(
+                "description",
+                format!("{}", number * generation % 499).into(),
+            )
+    };
+    (0..ALL).map(one).collect()
+}
+
+fn encoded(text: &str) -> String {
+    text.replace(',', "%2C").replace(' ', "+")
+}
+
+/// One page: the names on it, and what leads to the next.
+fn page(operator: &mut Agent, query: &str) -> (Vec<String>, String) {
+    let reply = operator.get(&format!("/v1/connections?{query}"));
+    let answer: Value = reply.expect(200).json();
+    let name = |row: &Value| row["name"].as_str().unwrap().to_owned();
+    let names = answer["connections"].as_array().unwrap().iter().map(name);
+    let next = answer["nextPageToken"].as_str().unwrap_or_default();
+    (names.collect(), next.to_owned())
+}
+
+#[test]
+fn every_connection_is_on_one_page_whatever_changes_meanwhile() {
+    let up = Upstream::echo();
+    let plan = definitions(&up, 1).into_iter();
+    let sidecar = plan
+        .fold(None, |plan: Option<crate::support::sidecar::Plan>, one| {
+            Some(match plan {
+                Some(plan) => plan.and(one),
+                None => Sidecar::with(one),
+            })
+        })
+        .unwrap()
+        .start();
+    let all: BTreeSet<String> = (0..ALL).map(|n| format!("connections/c{n}")).collect();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let changing = std::thread::Builder::new().name("world reload".into());
+        let changes = changing.spawn_scoped(scope, || {
+            let mut generation = 1;
+            while !done.load(Relaxed) {
+                generation += 1;
+                let reloaded = sidecar.reload(&definitions(&up, generation)).unwrap();
+                assert_eq!(reloaded.connections, ALL);
+            }
+            generation
+        });
+        let mut agent = Agent::connect(&sidecar);
+        let mut operator = Agent::connect_to(sidecar.management());
+        let mut used = 0;
+        for (order, size) in ORDERS.iter().zip([50, 7, 499, 64, 100, 33, 9, 250]) {
+            let (mut seen, mut token, mut count) = (BTreeSet::new(), String::new(), 0);
+            loop {
+                let query = format!(
+                    "order_by={}&page_size={size}&page_token={token}",
+                    encoded(order)
+                );
+                let (names, next) = page(&mut operator, &query);
+                assert!(names.len() == size || next.is_empty());
+                count += names.len();
+                seen.extend(names);
+                if next.is_empty() {
+                    break;
+                }
+                token = next;
+                used += 1;
+                agent.get(&format!("/c{}/a", used * 31 % ALL)).expect(200);
+            }
+            assert_eq!((count, &seen), (ALL, &all), "{order}");
+        }
+        done.store(true, Relaxed);
+        assert!(
+            changes.unwrap().join().unwrap() > 2,
+            "no reload came between"
+        );
+    });
+}
+
+#[test]
+fn a_list_that_has_become_another_says_so() {
+    let up = Upstream::echo();
+    let of = |id: &str| connection(id).allow("GET /a").upstream(&up);
+    let sidecar = Sidecar::with(of("a")).and(of("b")).and(of("c")).start();
+    let mut operator = Agent::connect_to(sidecar.management());
+    let (names, token) = page(&mut operator, "page_size=1");
+    assert_eq!(names, ["connections/a"]);
+    let next = format!("page_size=1&page_token={token}");
+    assert_eq!(page(&mut operator, &next).0, ["connections/b"]);
+    sidecar.reload(&[of("a"), of("b")]).unwrap();
+    // F-193
+    let stale = operator.get(&format!("/v1/connections?{next}"));
+    assert_eq!(
+        stale.expect(400).json()["error"]["status"],
+        "INVALID_ARGUMENT"
+    );
+    let (names, _) = page(&mut operator, "show_deleted=true");
+    assert_eq!(names.len(), 3);
+    assert_eq!(page(&mut operator, "").0.len(), 2);
+}
