@@ -18,6 +18,7 @@ mod management;
 mod management_door;
 mod management_page;
 mod management_paging;
+mod management_query;
 mod metrics;
 mod oauth;
 mod panics;
