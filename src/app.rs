@@ -4,6 +4,7 @@
 //! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
+mod logs;
 mod managed;
 mod outward;
 mod threads;
@@ -18,15 +19,16 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{self, Listen, Loaded, Settings};
+use crate::config::{Listen, Loaded, Settings};
 use crate::credential::Credentials;
 use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
 use crate::server::{self, Address, Clock, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
-use crate::telemetry::{AccessLog, Format, Which};
+use crate::telemetry::{AccessLog, Event, Logs};
 use crate::upstream::{Names, Trust};
+pub use logs::{Output, format, start_logs};
 use managed::managed;
 pub(crate) use outward::Outward;
 use threads::on_thread;
@@ -45,7 +47,6 @@ pub struct App {
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
     grace: Duration,
-    warnings: Vec<String>,
 }
 
 /// Why it could not start.
@@ -93,7 +94,8 @@ struct Worker {
 
 impl App {
     /// Starts serving what was loaded. When it returns, every listener is bound; if one cannot be, nothing was started.
-    pub fn start(loaded: Loaded, log: AccessLog) -> Result<Self, StartError> {
+    pub fn start(loaded: Loaded, logs: Logs) -> Result<Self, StartError> {
+        let Logs { access, problems } = logs;
         let Loaded {
             settings,
             connections,
@@ -109,12 +111,16 @@ impl App {
         let published = Published::new(Snapshot::compile(connections));
         let (names, unresolvable) = Names::of_system();
         let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
-        let outward = Outward::new(&settings, trust, names, own_listeners);
-        let tokens = Tokens::new(&outward).map_err(StartError::System)?;
-        let shared = Arc::new(shared(&settings, published, log, tokens.credentials()));
+        if unresolvable.is_some() {
+            problems.tell(Event::NoNameServers);
+        }
+        let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
+        let tokens = Tokens::new(&outward, &problems).map_err(StartError::System)?;
+        let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
         let (phase, seen) = watch::channel(Phase::Serving);
         let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
-        let answering = managed(&settings, &shared, &places).map_err(StartError::System)?;
+        let answering =
+            managed(&settings, &shared, &places, &problems).map_err(StartError::System)?;
         let worker = Worker {
             management: Arc::new(answering),
             shared: Arc::clone(&shared),
@@ -132,7 +138,6 @@ impl App {
             shared,
             phase,
             grace: settings.shutdown_grace_period,
-            warnings: unresolvable.iter().map(ToString::to_string).collect(),
         })
     }
 
@@ -149,11 +154,6 @@ impl App {
     /// The configuration that is served.
     pub fn published(&self) -> Arc<Published> {
         Arc::clone(&self.shared.published)
-    }
-
-    /// What the operator should know about the system that it runs on.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
     }
 
     /// Takes no more agents, lets exchanges under way finish within the grace period, then ends. False if some had to be cut off.
@@ -347,24 +347,6 @@ fn times(settings: &Settings) -> Times {
         body_idle: settings.proxy.body_idle_timeout,
         write_stall: settings.proxy.write_stall_timeout,
     }
-}
-
-/// The access log that the settings ask for, on this stream.
-pub fn access_log(
-    settings: &Settings,
-    is_terminal: bool,
-    out: impl io::Write + Send + 'static,
-) -> io::Result<AccessLog> {
-    let which = match settings.log.access {
-        config::AccessLog::All => Which::All,
-        config::AccessLog::Refused => Which::Refused,
-        config::AccessLog::Off => Which::Off,
-    };
-    let format = match (settings.log.format, is_terminal) {
-        (config::LogFormat::Text, _) | (config::LogFormat::Auto, true) => Format::Text,
-        (config::LogFormat::Json, _) | (config::LogFormat::Auto, false) => Format::Json,
-    };
-    AccessLog::start(which, format, out)
 }
 
 impl std::fmt::Display for StartError {

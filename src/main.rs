@@ -1,26 +1,50 @@
 //! The `egressd` program: the only place that ends the process or touches its standard streams.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use egressd::cli::{self, Streams};
+use anstream::{AutoStream, ColorChoice};
+use egressd::app::Output;
+use egressd::cli::{self, Process, Streams};
 use egressd::config::Environment;
 use egressd::telemetry::PanicNotice;
 
 fn main() -> ExitCode {
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
+    let process = Process {
+        out: || own(io::stdout()),
+        err: || own(io::stderr()),
+        problems: Arc::default(),
+    };
+    let problems = Arc::clone(&process.problems);
+    std::panic::set_hook(Box::new(move |panic| {
+        if !problems.get().is_some_and(|log| log.panicked(panic)) {
+            // Not `eprintln!`: it panics where standard error is closed.
+            let _unheard = writeln!(io::stderr(), "{}", PanicNotice::of(panic));
+        }
+    }));
     let mut streams = Streams {
         out: &mut out,
         err: &mut err,
+        process,
     };
-    // Not `eprintln!`: it panics where standard error is closed.
-    std::panic::set_hook(Box::new(|panic| {
-        let _unheard = writeln!(std::io::stderr(), "{}", PanicNotice::of(panic));
-    }));
     let environment = Environment::new(std::env::vars_os());
     let exit = cli::run(std::env::args_os(), environment, &mut streams);
     // A reader that has gone away cannot be told.
     let _ = out.flush();
     let _ = err.flush();
     ExitCode::from(exit as u8)
+}
+
+/// A standard stream without the lock and the buffer that the standard library puts before it: a thread that is stuck in a write holds nobody else up.
+fn own(stream: impl AsFd) -> io::Result<Output> {
+    let file = File::from(stream.as_fd().try_clone_to_owned()?);
+    Ok(Output {
+        is_terminal: file.is_terminal(),
+        colour: AutoStream::choice(&file) != ColorChoice::Never,
+        stream: Box::new(file),
+    })
 }

@@ -9,12 +9,14 @@ use crate::config::Settings;
 use crate::credential::Login;
 use crate::management::{Callers, Gauges, Management, Sources, TokenBooks};
 use crate::proxy;
+use crate::telemetry::{Logs, ProblemLog};
 
 /// `places` are those for agents' sockets, none of which is taken yet. Fails if the system gives no random bytes for the login.
 pub(super) fn managed(
     settings: &Settings,
     shared: &proxy::Shared,
     places: &Arc<Semaphore>,
+    problems: &ProblemLog,
 ) -> io::Result<Management> {
     let login = settings.management.basic_auth.as_ref().map(Login::new);
     let callers = Callers {
@@ -27,6 +29,10 @@ pub(super) fn managed(
         metrics: Arc::clone(&shared.metrics),
         gauges: gauges(shared, places),
         draining: Arc::clone(&shared.draining),
+        logs: Logs {
+            access: shared.log.clone(),
+            problems: problems.clone(),
+        },
     };
     Ok(Management::new(sources, callers))
 }

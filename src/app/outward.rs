@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::telemetry::ProblemLog;
 use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstreams};
 
 /// How long a name lookup may take.
@@ -17,6 +18,7 @@ pub(crate) struct Outward {
     dial_times: DialTimes,
     pool: PoolTerms,
     own_listeners: Arc<[SocketAddr]>,
+    problems: ProblemLog,
 }
 
 impl Outward {
@@ -38,7 +40,14 @@ impl Outward {
                 idle_timeout: settings.egress.pool_idle_timeout,
             },
             own_listeners,
+            problems: ProblemLog::off(),
         }
+    }
+
+    /// What becomes of dials is told here.
+    pub(crate) fn telling(mut self, problems: &ProblemLog) -> Self {
+        self.problems = problems.clone();
+        self
     }
 
     /// A dialer for the runtime that this is called on.
@@ -48,6 +57,7 @@ impl Outward {
             self.dial_times,
             Arc::clone(&self.own_listeners),
         )
+        .telling(self.problems.clone())
     }
 
     /// A client for the runtime that this is called on.

@@ -15,6 +15,7 @@ use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch};
 use crate::domain::Auth;
 use crate::snapshot::{Published, Snapshot};
+use crate::telemetry::ProblemLog;
 
 /// The thread's runtime, before it runs.
 pub(super) struct Tokens {
@@ -23,13 +24,13 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    pub(super) fn new(outward: &Outward) -> io::Result<Self> {
+    pub(super) fn new(outward: &Outward, problems: &ProblemLog) -> io::Result<Self> {
         let runtime = runtime()?;
         let client = {
             let _entered = runtime.enter();
             Arc::new(outward.client())
         };
-        let grants = Grants::new(client, runtime.handle().clone());
+        let grants = Grants::new(client, runtime.handle().clone()).telling(problems.clone());
         Ok(Self {
             runtime,
             credentials: Arc::new(Credentials::new(grants)),

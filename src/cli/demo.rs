@@ -55,8 +55,9 @@ impl Demo {
             }
         };
         // Standard output is for the lines to paste.
-        let log = app::access_log(&loaded.settings, true, io::stderr())?;
-        serve(loaded, log, streams, greet)
+        let err = streams.process.err;
+        let logs = app::start_logs(loaded.settings.log, err()?, err()?)?;
+        serve(loaded, logs, streams, greet)
     }
 
     fn load(self, api: &Api, keys: &Keys) -> Result<config::Loaded, Vec<Problem>> {

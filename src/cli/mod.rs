@@ -12,10 +12,13 @@ mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::sync::{Arc, OnceLock};
 
 use clap::{Parser, Subcommand};
 
+use crate::app::Output;
 use crate::config::{self, Environment, Problem};
+use crate::telemetry::ProblemLog;
 
 /// How a command ends, as `sysexits.h` numbers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,29 @@ pub struct Streams<'a> {
     pub out: &'a mut dyn Write,
     /// What went wrong.
     pub err: &'a mut dyn Write,
+    /// What a command that goes on needs beyond them.
+    pub process: Process,
+}
+
+/// The process, for commands that go on until they are told to stop: their logs are written by threads of their own.
+pub struct Process {
+    /// Its standard output, once more.
+    pub out: fn() -> io::Result<Output>,
+    /// Its standard error, once more.
+    pub err: fn() -> io::Result<Output>,
+    /// Where the panic hook looks for the log.
+    pub problems: Arc<OnceLock<ProblemLog>>,
+}
+
+/// Nobody reads its logs.
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            out: || Ok(Output::nowhere()),
+            err: || Ok(Output::nowhere()),
+            problems: Arc::default(),
+        }
+    }
 }
 
 #[derive(Parser)]

@@ -1,15 +1,22 @@
 //! `egressd serve`: load, start, say where, wait for the end, drain.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, Streams, misconfigured};
 use crate::app::{self, App};
-use crate::config::{self, Environment, LoadOptions, Loaded, SettingsOverrides};
-use crate::telemetry::AccessLog;
+use crate::config::{self, Environment, LoadOptions, Loaded, LogLevel, SettingsOverrides};
+use crate::telemetry::problem_log::{Door, Event, Warning};
+use crate::telemetry::{Format, Logs, ProblemLog};
+
+/// How long the last lines are waited for where their reader is slow.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// The same where the process is to end at once.
+const LAST_LINES_AT_ONCE: Duration = Duration::from_millis(50);
 
 /// Runs the proxy until SIGTERM or SIGINT.
 #[derive(Args)]
@@ -75,39 +82,65 @@ impl Serve {
             Ok(loaded) => loaded,
             Err(problems) => return misconfigured(&problems, streams),
         };
-        write!(streams.err, "{}", config::text(&loaded.warnings))?;
-        let log = app::access_log(&loaded.settings, io::stdout().is_terminal(), io::stdout())?;
-        serve(loaded, log, streams, |_, _| Ok(()))
+        let (out, err) = ((streams.process.out)()?, (streams.process.err)()?);
+        let settings = loaded.settings.log;
+        let format = app::format(settings, &err);
+        if format == Format::Text && settings.level >= LogLevel::Warn {
+            // With their excerpts.
+            write!(streams.err, "{}", config::text(&loaded.warnings))?;
+        }
+        let logs = app::start_logs(settings, out, err)?;
+        if format == Format::Json {
+            warn(&loaded, &logs.problems);
+        }
+        serve(loaded, logs, streams, |_, _| Ok(()))
+    }
+}
+
+fn warn(loaded: &Loaded, problems: &ProblemLog) {
+    for found in &loaded.warnings {
+        problems.tell(Event::ConfigWarning(Box::new(Warning {
+            code: found.code,
+            file: found.file.clone(),
+            line: found.line,
+            field: found.field.clone(),
+            message: found.message.clone(),
+        })));
     }
 }
 
 /// Starts what was loaded, says where it listens, and waits for the end. `greet` may say more once it listens.
 pub(super) fn serve(
     loaded: Loaded,
-    log: AccessLog,
+    logs: Logs,
     streams: &mut Streams<'_>,
     greet: impl FnOnce(&App, &mut Streams<'_>) -> io::Result<()>,
 ) -> io::Result<Exit> {
+    let problems = logs.problems.clone();
+    // A process serves once.
+    let _first = streams.process.problems.set(problems.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let _guard = runtime.enter();
     let mut ends = Ends::new()?;
     let connections = loaded.connections.len();
-    let app = match App::start(loaded, log) {
+    let app = match App::start(loaded, logs.clone()) {
         Ok(app) => app,
         Err(error) => {
-            writeln!(streams.err, "egressd: {error}")?;
+            let why = error.to_string().into();
+            problems.tell(Event::StartFailed { why });
+            last_lines(&logs, LAST_LINES);
             return Ok(Exit::Unavailable);
         }
     };
-    announce(&app, connections, streams);
+    announce(&app, connections, &problems);
     greet(&app, streams)?;
-    runtime.block_on(ends.next(streams));
-    tell(streams, "stopping; a second signal ends at once");
+    runtime.block_on(ends.next(&problems));
+    problems.tell(Event::Stopping);
     let stopping = std::thread::spawn(move || app.stop());
     let ended = runtime.block_on(async {
-        let mut poll = tokio::time::interval(std::time::Duration::from_millis(10));
+        let mut poll = tokio::time::interval(Duration::from_millis(10));
         loop {
             tokio::select! {
                 () = ends.again() => return None,
@@ -118,41 +151,36 @@ pub(super) fn serve(
     Ok(match ended {
         Some(()) => {
             let finished = stopping.join().unwrap_or(false);
-            tell(
-                streams,
-                if finished {
-                    "stopped"
-                } else {
-                    "stopped; some exchanges were cut off"
-                },
-            );
+            problems.tell(Event::Stopped { cut_off: !finished });
+            last_lines(&logs, LAST_LINES);
             Exit::Good
         }
-        None => Exit::No,
+        None => {
+            last_lines(&logs, LAST_LINES_AT_ONCE);
+            Exit::No
+        }
     })
 }
 
-/// Says something to the operator. A running proxy does not end because nobody listens.
-fn tell(streams: &mut Streams<'_>, what: impl std::fmt::Display) {
-    let _unheard = writeln!(streams.err, "egressd: {what}").and_then(|()| streams.err.flush());
+/// Waits for both logs, whichever is slow: what the access log lost is told in the other.
+fn last_lines(logs: &Logs, within: Duration) {
+    let end = Instant::now() + within;
+    let _in_time = logs.access.flush(within / 2);
+    let left = end.saturating_duration_since(Instant::now());
+    let _in_time = logs.problems.flush(left);
 }
 
-fn announce(app: &App, connections: usize, streams: &mut Streams<'_>) {
-    for warning in app.warnings() {
-        tell(streams, warning);
+fn announce(app: &App, connections: usize, problems: &ProblemLog) {
+    for (door, addresses) in [
+        (Door::Proxy, app.proxy_addresses()),
+        (Door::Management, app.management_addresses()),
+    ] {
+        for address in addresses {
+            let address = address.to_string().into();
+            problems.tell(Event::Listening { door, address });
+        }
     }
-    for address in app.proxy_addresses() {
-        tell(streams, format_args!("agents connect to {address}"));
-    }
-    for address in app.management_addresses() {
-        tell(streams, format_args!("operators connect to {address}"));
-    }
-    let noun = if connections == 1 {
-        "connection"
-    } else {
-        "connections"
-    };
-    tell(streams, format_args!("ready with {connections} {noun}"));
+    problems.tell(Event::Ready { connections });
 }
 
 /// The signals that end the process, and the one that does not yet do anything.
@@ -171,12 +199,12 @@ impl Ends {
         })
     }
 
-    async fn next(&mut self, streams: &mut Streams<'_>) {
+    async fn next(&mut self, problems: &ProblemLog) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => tell(streams, "SIGHUP: this version does not reload; restart it instead"),
+                _ = self.hangup.recv() => problems.tell(Event::ReloadUnsupported),
             }
         }
     }

@@ -56,7 +56,11 @@ impl Credentials {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let credential = known.entry(key).or_insert_with(|| {
             let grant = match &connection.auth {
-                Auth::OauthClientCredentials(credentials) => Some(self.grants.of(credentials)),
+                Auth::OauthClientCredentials(credentials) => {
+                    let grant = self.grants.of(credentials);
+                    grant.belongs_to(&connection.id);
+                    Some(grant)
+                }
                 Auth::BearerToken(_)
                 | Auth::BasicAuth(_)
                 | Auth::StaticHeaders(_)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::telemetry::problem_log::TokenFault;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
@@ -100,6 +101,23 @@ impl Reason {
         }
     }
 
+    /// The same for the problem log.
+    pub(super) fn fault(self) -> TokenFault {
+        let (detail, status) = match self {
+            Self::Unreachable(step) => (Some(step.as_str()), None),
+            Self::AddressRefused(kind) => (Some(kind), None),
+            Self::Status(status) => (None, Some(status)),
+            Self::Refused(code) => (Some(code.as_str()), None),
+            Self::Invalid(why) => (Some(why.as_str()), None),
+            Self::Timeout | Self::Internal => (None, None),
+        };
+        TokenFault {
+            reason: self.cause().unwrap_or("internal_error"),
+            detail,
+            status,
+        }
+    }
+
     /// Whether asking again will hardly help before an operator has changed something.
     pub(super) fn is_hard(self) -> bool {
         matches!(
@@ -180,20 +198,26 @@ impl fmt::Display for Reason {
     }
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Step {
+    fn as_str(self) -> &'static str {
+        match self {
             Self::Dns => "dns",
             Self::Connect => "connect",
             Self::Tls => "tls",
             Self::Closed => "connection closed",
-        })
+        }
     }
 }
 
-impl fmt::Display for ErrorCode {
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.as_str())
+    }
+}
+
+impl ErrorCode {
+    fn as_str(self) -> &'static str {
+        match self {
             Self::InvalidRequest => "invalid_request",
             Self::InvalidClient => "invalid_client",
             Self::InvalidGrant => "invalid_grant",
@@ -201,13 +225,19 @@ impl fmt::Display for ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::Other => "another error",
-        })
+        }
     }
 }
 
-impl fmt::Display for InvalidAnswer {
+impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.as_str())
+    }
+}
+
+impl InvalidAnswer {
+    fn as_str(self) -> &'static str {
+        match self {
             Self::Http => "it is no legal HTTP, or broke off",
             Self::Compressed => "it is compressed",
             Self::TooLarge => "it is over 64 KiB",
@@ -216,7 +246,13 @@ impl fmt::Display for InvalidAnswer {
             Self::TokenType => "`token_type` is not `bearer`",
             Self::ExpiresIn => "`expires_in` is no number of seconds",
             Self::Expired => "the token had expired on arrival",
-        })
+        }
+    }
+}
+
+impl fmt::Display for InvalidAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

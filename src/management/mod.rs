@@ -32,7 +32,7 @@ use tower::ServiceExt as _;
 use crate::credential::{Credentials, Login};
 use crate::server::{Serve, Watch};
 use crate::snapshot::Published;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Logs, Metrics};
 use api::Api;
 use door::Door;
 use error::{ApiError, Status};
@@ -53,6 +53,8 @@ pub struct Sources {
     pub gauges: Gauges,
     /// Set once the process is stopping.
     pub draining: Arc<AtomicBool>,
+    /// What the process writes.
+    pub logs: Logs,
 }
 
 /// Who may ask.

@@ -1,21 +1,20 @@
-//! One line an exchange: written by a thread of its own, so that a stuck stdout never holds a request up. Lines that find the queue full are
-//! dropped and counted.
+//! One line an exchange, on a thread of its own (`lines`): a stuck stdout never holds a request up.
 //!
 //! A line never holds a query, a header value, a body or a secret.
 
 mod line;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 
+use super::lines::Queue;
+use super::problem_log::ProblemLog;
 use crate::domain::ConnectionId;
-use line::{json, text};
+pub use line::AccessLines;
 
 /// Lines that may wait to be written.
 const QUEUE: usize = 4096;
@@ -87,12 +86,11 @@ pub struct ExchangeRecord {
 
 /// A handle on the log; clones share it.
 #[derive(Clone)]
-pub struct AccessLog(Option<Arc<Queue>>);
+pub struct AccessLog(Option<Arc<Started>>);
 
-struct Queue {
+struct Started {
     which: Which,
-    lines: SyncSender<(Timestamp, ExchangeRecord)>,
-    dropped: AtomicU64,
+    queue: Queue<(Timestamp, ExchangeRecord)>,
 }
 
 impl AccessLog {
@@ -101,24 +99,19 @@ impl AccessLog {
         Self(None)
     }
 
-    /// Starts the thread that writes to `out`. It ends when the last handle is dropped.
+    /// Starts the thread that writes to `out`. It ends when the last handle is dropped. Lines that are lost are told of in `problems`.
     pub fn start(
         which: Which,
         format: Format,
         out: impl Write + Send + 'static,
-    ) -> std::io::Result<Self> {
+        problems: ProblemLog,
+    ) -> io::Result<Self> {
         if which == Which::Off {
             return Ok(Self::off());
         }
-        let (lines, waiting) = sync_channel(QUEUE);
-        std::thread::Builder::new()
-            .name("access-log".into())
-            .spawn(move || write_all(&waiting, format, out))?;
-        Ok(Self(Some(Arc::new(Queue {
-            which,
-            lines,
-            dropped: AtomicU64::new(0),
-        }))))
+        let lines = AccessLines::new(format, problems);
+        let queue = Queue::start("access-log", QUEUE, lines, out)?;
+        Ok(Self(Some(Arc::new(Started { which, queue }))))
     }
 
     /// Whether any line may be written.
@@ -128,7 +121,7 @@ impl AccessLog {
 
     /// Whether an exchange that ended so is written down.
     pub fn wants(&self, outcome: Outcome) -> bool {
-        match self.0.as_ref().map(|queue| queue.which) {
+        match self.0.as_ref().map(|started| started.which) {
             Some(Which::All) => true,
             Some(Which::Refused) => outcome != Outcome::Forwarded,
             Some(Which::Off) | None => false,
@@ -137,33 +130,21 @@ impl AccessLog {
 
     /// Queues a line; never waits.
     pub fn record(&self, record: ExchangeRecord) {
-        if let Some(queue) = &self.0
-            && queue.lines.try_send((Timestamp::now(), record)).is_err()
-        {
-            queue.dropped.fetch_add(1, Relaxed);
+        if let Some(started) = &self.0 {
+            started.queue.send((Timestamp::now(), record));
         }
     }
 
-    /// Lines that found the queue full.
+    /// Lines that found the queue full, or nobody to read them.
     pub fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, |started| started.queue.lost())
+    }
+
+    /// Waits until what was recorded before is written, at most this long. Whether it is.
+    pub fn flush(&self, within: Duration) -> bool {
         self.0
             .as_ref()
-            .map_or(0, |queue| queue.dropped.load(Relaxed))
-    }
-}
-
-fn write_all(waiting: &Receiver<(Timestamp, ExchangeRecord)>, format: Format, out: impl Write) {
-    let mut out = std::io::BufWriter::new(out);
-    while let Ok(first) = waiting.recv() {
-        for (time, record) in std::iter::once(first).chain(waiting.try_iter()) {
-            let line = match format {
-                Format::Json => json(time, &record),
-                Format::Text => text(time, &record),
-            };
-            // A stdout that is gone has no reader to tell.
-            let _unread = writeln!(out, "{line}");
-        }
-        let _unread = out.flush();
+            .is_none_or(|started| started.queue.flush(within))
     }
 }
 
@@ -187,62 +168,5 @@ impl Outcome {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{AccessLog, ExchangeRecord, Format, Outcome, Which, json, text};
-    use http::{Method, StatusCode, Uri};
-    use std::time::Duration;
-
-    fn record(path: &str) -> ExchangeRecord {
-        ExchangeRecord {
-            request_id: "r-1".to_owned(),
-            connection: None,
-            route: None,
-            method: Some(Method::GET),
-            uri: Some(Uri::try_from(path).unwrap()),
-            status: Some(StatusCode::FORBIDDEN),
-            code: Some("route_not_allowed"),
-            outcome: Outcome::Refused,
-            request_bytes: 0,
-            response_bytes: 0,
-            duration: Duration::from_micros(1500),
-            upstream: None,
-            token_age: Some(Duration::from_millis(90_500)),
-        }
-    }
-
-    #[test]
-    fn lines_hold_no_query_and_no_raw_controls() {
-        let now = jiff::Timestamp::UNIX_EPOCH;
-        let line: serde_json::Value =
-            serde_json::from_str(&json(now, &record("/crm/a?api_key=secret"))).unwrap();
-        assert_eq!(line["path"], "/crm/a");
-        assert_eq!(line["event"], "exchange");
-        assert_eq!(line["duration_ms"], 1.5);
-        assert_eq!(line["token_age_s"], 90);
-        assert!(!text(now, &record("/crm/a?api_key=secret")).contains("secret"));
-        let long = format!("/{}", "é".repeat(300));
-        let line: serde_json::Value = serde_json::from_str(&json(now, &record(&long))).unwrap();
-        assert!(line["path"].as_str().unwrap().len() <= 256);
-    }
-
-    #[test]
-    fn a_stuck_reader_holds_nobody_up() {
-        struct Stuck(std::sync::mpsc::Receiver<()>);
-        impl std::io::Write for Stuck {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                let _released = self.0.recv();
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let (release, stuck) = std::sync::mpsc::channel();
-        let log = AccessLog::start(Which::All, Format::Json, Stuck(stuck)).unwrap();
-        for _ in 0..20_000 {
-            log.record(record("/crm/a"));
-        }
-        assert!(log.dropped() > 0);
-        drop(release);
-    }
-}
+#[path = "access_log/line_tests.rs"]
+mod tests;

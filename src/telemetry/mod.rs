@@ -2,10 +2,23 @@
 
 pub mod access_log;
 pub mod activity;
+mod json;
+mod lines;
 pub mod metrics;
 mod panics;
+pub mod problem_log;
 
 pub use access_log::{AccessLog, ExchangeRecord, Format, Outcome, Which};
 pub use activity::{Activity, Fault};
 pub use metrics::Metrics;
 pub use panics::PanicNotice;
+pub use problem_log::{Event, Level, Look, ProblemLog};
+
+/// What the process writes while it runs.
+#[derive(Clone)]
+pub struct Logs {
+    /// One line an exchange.
+    pub access: AccessLog,
+    /// Everything else.
+    pub problems: ProblemLog,
+}

@@ -109,7 +109,8 @@ impl Upstreams {
         let upstream = known.entry(key).or_insert_with(|| {
             let url = &connection.base_url;
             let holes = &connection.allowed_private_cidrs;
-            let target = Target::new(url.host(), url.port(), holes, connection.http2, &self.trust);
+            let target = Target::new(url.host(), url.port(), holes, connection.http2, &self.trust)
+                .of(&connection.id);
             let requests = connection.caps.concurrency.requests();
             Arc::new(Upstream::new(target, url.authority(), requests))
         });

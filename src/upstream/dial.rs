@@ -11,7 +11,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use rustls::ClientConfig;
@@ -26,7 +26,9 @@ use super::address_guard::permitted;
 use super::failure::{ConnectFault, Failure, TlsFault};
 use super::resolver::Resolver;
 use super::tls::{self, Offers, Trust};
-use crate::domain::{Host, Http2};
+use crate::domain::{ConnectionId, Host, Http2};
+use crate::telemetry::ProblemLog;
+use crate::telemetry::problem_log::{DialOutcome, Event, UpstreamEvent};
 
 /// How long the steps of a dial may take.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,8 @@ impl Default for DialTimes {
 
 /// Where to, under which conditions. One for each base URL or token URL of a connection, shared by all workers.
 pub struct Target {
+    /// Whose base URL it is. A token URL has other words for what goes wrong.
+    owner: Option<ConnectionId>,
     host: Host,
     port: u16,
     holes: Box<[IpNet]>,
@@ -68,6 +72,7 @@ impl Target {
             Host::Ip(address) => Some(ServerName::from(*address)),
         };
         Self {
+            owner: None,
             host: host.clone(),
             port,
             holes: holes.into(),
@@ -75,6 +80,13 @@ impl Target {
             only_http2: AtomicBool::new(false),
             tls: server_name.zip(trust.offers()),
         }
+    }
+
+    /// The same as this connection's upstream.
+    #[must_use]
+    pub fn of(mut self, connection: &ConnectionId) -> Self {
+        self.owner = Some(connection.clone());
+        self
     }
 
     fn offers_http2(&self) -> bool {
@@ -95,11 +107,22 @@ pub enum Dialled {
     Http2(Box<TlsStream<TcpStream>>),
 }
 
+impl Dialled {
+    /// As ALPN names it.
+    fn protocol(&self) -> &'static str {
+        match self {
+            Self::Http1(_) => "http/1.1",
+            Self::Http2(_) => "h2",
+        }
+    }
+}
+
 /// Opens sockets, on one worker.
 pub struct Dialer {
     resolver: Resolver,
     times: DialTimes,
     own_listeners: Arc<[SocketAddr]>,
+    problems: ProblemLog,
 }
 
 impl Dialer {
@@ -109,7 +132,15 @@ impl Dialer {
             resolver,
             times,
             own_listeners,
+            problems: ProblemLog::off(),
         }
+    }
+
+    /// The same; what becomes of dials is told here.
+    #[must_use]
+    pub fn telling(mut self, problems: ProblemLog) -> Self {
+        self.problems = problems;
+        self
     }
 
     /// Whether this process listens on the port, on whatever address.
@@ -119,6 +150,23 @@ impl Dialer {
 
     /// Opens a TLS session. A server that has only HTTP/2 is dialled a second time, and remembered as such.
     pub async fn dial(&self, target: &Target) -> Result<Dialled, Failure> {
+        let begun = Instant::now();
+        let dialled = self.open_session(target).await;
+        let took = begun.elapsed();
+        self.tell(
+            target,
+            match &dialled {
+                Ok(dialled) => DialOutcome::Dialled {
+                    protocol: dialled.protocol(),
+                    took,
+                },
+                Err(failure) => (*failure).into(),
+            },
+        );
+        dialled
+    }
+
+    async fn open_session(&self, target: &Target) -> Result<Dialled, Failure> {
         let Some((name, offers)) = &target.tls else {
             return Err(TlsFault::Certificate("name mismatch").into());
         };
@@ -146,7 +194,20 @@ impl Dialer {
 
     /// Whether the target's addresses, as they are resolved now, may be dialled.
     pub async fn judge(&self, target: &Target) -> Result<(), Failure> {
-        self.permitted(target).await.map(drop)
+        let permitted = self.permitted(target).await.map(drop);
+        if let Err(failure) = permitted {
+            self.tell(target, failure.into());
+        }
+        permitted
+    }
+
+    fn tell(&self, target: &Target, outcome: DialOutcome) {
+        if let Some(connection) = &target.owner {
+            self.problems.tell(Event::Upstream(UpstreamEvent {
+                connection: connection.clone(),
+                outcome,
+            }));
+        }
     }
 
     async fn permitted(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::telemetry::problem_log::DialOutcome;
+
 /// Why there is no (whole) response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -108,6 +110,20 @@ pub enum AgentFault {
     Malformed,
     /// The agent hung up before its body was whole.
     Gone,
+}
+
+impl From<Failure> for DialOutcome {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::AddressRefused(kind) => Self::AddressRefused { kind },
+            Failure::OwnListener => Self::AddressRefused {
+                kind: "egressd itself",
+            },
+            other => Self::Unreachable {
+                fault: other.proxy_status(),
+            },
+        }
+    }
 }
 
 impl Failure {

@@ -96,10 +96,13 @@ impl Grant {
                 if failed.reason == REFUSED_CLIENT {
                     books.style = self.style;
                 }
-                Err(books.fail(failed, policy::dice()))
+                let unavailable = books.fail(failed, policy::dice());
+                self.notices.failed(&unavailable, books.failures());
+                Err(unavailable)
             }
             Ok((token, style)) => {
                 books.style = style;
+                self.notices.obtained(books.failures(), token.left());
                 books.failure = None;
                 books.refreshed = Some(SystemTime::now());
                 if token.left().is_some() {

@@ -16,10 +16,13 @@ use tokio::time::Instant;
 
 use super::endpoint::{Failed, Source};
 use super::flight::Landing;
+use super::notice::Notices;
 use super::policy::{self, RENEWAL_INTERVAL};
 use super::token::Token;
 use crate::credential::unavailable::{Reason, Unavailable};
+use crate::domain::ConnectionId;
 use crate::domain::auth::ClientAuth;
+use crate::telemetry::ProblemLog;
 
 /// Flights that a request waits for before it gives up: more than one only if a flight broke down or its token was over at once.
 const PATIENCE: usize = 3;
@@ -44,6 +47,7 @@ pub struct Grant {
     pub(super) granted: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) asked: AtomicBool,
+    pub(super) notices: Notices,
 }
 
 /// A token for one request.
@@ -103,7 +107,19 @@ impl Grant {
             granted: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             asked: AtomicBool::new(false),
+            notices: Notices::new(ProblemLog::off()),
         }
+    }
+
+    /// The same; what becomes of its tokens is told here.
+    pub(super) fn telling(mut self, problems: ProblemLog) -> Self {
+        self.notices = Notices::new(problems);
+        self
+    }
+
+    /// Its tokens are this connection's too.
+    pub fn belongs_to(&self, connection: &ConnectionId) {
+        self.notices.add(connection);
     }
 
     /// The token that is there, if one is. Begins its refresh in the background where that is due.
@@ -251,10 +267,14 @@ impl Books {
         })
     }
 
+    /// Failures since the last success.
+    pub(super) fn failures(&self) -> u32 {
+        self.failure.as_ref().map_or(0, |failure| failure.in_a_row)
+    }
+
     /// Remembers a failure.
     pub(super) fn fail(&mut self, failed: Failed, dice: u32) -> Unavailable {
-        let in_a_row = self.failure.as_ref().map_or(0, |failure| failure.in_a_row);
-        let in_a_row = in_a_row.saturating_add(1);
+        let in_a_row = self.failures().saturating_add(1);
         let reason = failed.reason;
         let retry_after = policy::backoff(in_a_row, reason.is_hard(), failed.retry_after, dice);
         self.failure = Some(Failure {

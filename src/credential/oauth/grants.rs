@@ -14,6 +14,7 @@ use super::grant::{Grant, Tokens};
 use super::policy;
 use super::token::Token;
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
+use crate::telemetry::ProblemLog;
 use crate::upstream::Client;
 
 /// How many tokens are prefetched at once.
@@ -29,6 +30,7 @@ pub struct Grants {
     runtime: Handle,
     tokens: Tokens,
     known: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
+    problems: ProblemLog,
 }
 
 impl Grants {
@@ -39,7 +41,15 @@ impl Grants {
             runtime,
             tokens: tokens(),
             known: Mutex::default(),
+            problems: ProblemLog::off(),
         }
+    }
+
+    /// The same; what becomes of their tokens is told here.
+    #[must_use]
+    pub fn telling(mut self, problems: ProblemLog) -> Self {
+        self.problems = problems;
+        self
     }
 
     /// The grant of these credentials; the same one for all with the same fingerprint.
@@ -75,6 +85,7 @@ impl Grants {
     fn grant(&self, fingerprint: [u8; 32], source: Box<dyn Source>, style: ClientAuth) -> Grant {
         let tokens = self.tokens.clone();
         Grant::new(fingerprint, tokens, source, style, self.runtime.clone())
+            .telling(self.problems.clone())
     }
 }
 

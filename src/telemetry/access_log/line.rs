@@ -1,88 +1,114 @@
-//! An exchange as a line: JSON or text.
+//! An exchange as a line: JSON or text. Made on the log's own thread, into one buffer that is used over and over.
 
-use std::borrow::Cow;
-use std::time::Duration;
+use std::io::Write as _;
 
 use http::{Method, Uri};
 use jiff::Timestamp;
-use serde::Serialize;
 
-use super::ExchangeRecord;
+use super::{ExchangeRecord, Format};
 use crate::domain::ConnectionId;
+use crate::telemetry::json::{Clock, Object, millis};
+use crate::telemetry::lines::Lines;
+use crate::telemetry::problem_log::{Event, ProblemLog, Stream};
 
-/// The most bytes of a path that a line shows.
-const MAX_PATH: usize = 256;
+/// The most bytes of a path or of a method that a line shows.
+const MAX_SHOWN: usize = 256;
 
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    level: &'a str,
-    event: &'a str,
-    request_id: &'a str,
-    connection: Option<&'a str>,
-    route: Option<&'a str>,
-    method: Option<&'a str>,
-    path: Option<&'a str>,
-    status: Option<u16>,
-    code: Option<&'a str>,
-    outcome: &'a str,
-    request_bytes: u64,
-    response_bytes: u64,
-    duration_ms: f64,
-    upstream_ms: Option<f64>,
-    token_age_s: Option<u64>,
+/// Writes the lines of one log.
+pub struct AccessLines {
+    format: Format,
+    clock: Clock,
+    problems: ProblemLog,
 }
 
-pub(super) fn json(time: Timestamp, record: &ExchangeRecord) -> String {
-    let line = Line {
-        time: time.to_string(),
-        level: record.outcome.level(),
-        event: "exchange",
-        request_id: &record.request_id,
-        connection: record.connection.as_ref().map(ConnectionId::as_str),
-        route: record.route.as_deref(),
-        method: record
-            .method
-            .as_ref()
-            .map(|method| shortened(method.as_str())),
-        path: record.uri.as_ref().map(|uri| shortened(uri.path())),
-        status: record.status.map(|status| status.as_u16()),
-        code: record.code,
-        outcome: record.outcome.as_str(),
-        request_bytes: record.request_bytes,
-        response_bytes: record.response_bytes,
-        duration_ms: millis(record.duration),
-        upstream_ms: record.upstream.map(millis),
-        token_age_s: record.token_age.map(|age| age.as_secs()),
-    };
-    // Strings and numbers always serialise.
-    serde_json::to_string(&line).unwrap_or_default()
+impl AccessLines {
+    /// Lines of this format. That some were lost is told to `problems`.
+    pub fn new(format: Format, problems: ProblemLog) -> Self {
+        Self {
+            format,
+            clock: Clock::default(),
+            problems,
+        }
+    }
+
+    /// Appends the line of an exchange that ended at this time, line end included.
+    pub fn line(&mut self, at: Timestamp, record: &ExchangeRecord, into: &mut Vec<u8>) {
+        match self.format {
+            Format::Json => self.json(at, record, into),
+            Format::Text => self.text(at, record, into),
+        }
+    }
+
+    fn json(&mut self, at: Timestamp, record: &ExchangeRecord, into: &mut Vec<u8>) {
+        let mut line = Object::begin(into);
+        line.time("time", at, &mut self.clock);
+        line.text("level", record.outcome.level());
+        line.text("event", "exchange");
+        line.text("request_id", &record.request_id);
+        let connection = record.connection.as_ref().map(ConnectionId::as_str);
+        line.text_or_null("connection", connection);
+        line.text_or_null("route", record.route.as_deref());
+        line.text_or_null(
+            "method",
+            record.method.as_ref().map(|m| shortened(m.as_str())),
+        );
+        line.text_or_null("path", record.uri.as_ref().map(|uri| shortened(uri.path())));
+        line.number_or_null("status", record.status.map(|status| status.as_u16().into()));
+        line.text_or_null("code", record.code);
+        line.text("outcome", record.outcome.as_str());
+        line.number("request_bytes", record.request_bytes);
+        line.number("response_bytes", record.response_bytes);
+        line.millis("duration_ms", record.duration);
+        match record.upstream {
+            Some(upstream) => line.millis("upstream_ms", upstream),
+            None => line.null("upstream_ms"),
+        }
+        line.number_or_null("token_age_s", record.token_age.map(|age| age.as_secs()));
+        line.end();
+    }
+
+    fn text(&mut self, at: Timestamp, record: &ExchangeRecord, into: &mut Vec<u8>) {
+        self.clock.write(at, into);
+        match record.status {
+            Some(status) => into.extend([b" ", status.as_str().as_bytes()].concat()),
+            None => into.extend_from_slice(b" -"),
+        }
+        // A vector takes everything.
+        let _written = write!(
+            into,
+            " {} {} {} {} {} ",
+            shortened(record.method.as_ref().map_or("-", Method::as_str)).escape_debug(),
+            shortened(record.uri.as_ref().map_or("-", Uri::path)).escape_debug(),
+            record.connection.as_ref().map_or("-", ConnectionId::as_str),
+            record.code.unwrap_or("-"),
+            record.outcome.as_str(),
+        );
+        millis(record.duration, into);
+        let _written = writeln!(
+            into,
+            " ms {} B up {} B down {}",
+            record.request_bytes, record.response_bytes, record.request_id,
+        );
+    }
 }
 
-pub(super) fn text(time: Timestamp, record: &ExchangeRecord) -> String {
-    let connection = record.connection.as_ref().map_or("-", ConnectionId::as_str);
-    let status = record.status.map_or(Cow::Borrowed("-"), |status| {
-        status.as_u16().to_string().into()
-    });
-    format!(
-        "{time} {} {} {} {connection} {} {} {:.1} ms {} B up {} B down {}",
-        status,
-        shortened(record.method.as_ref().map_or("-", Method::as_str)).escape_debug(),
-        shortened(record.uri.as_ref().map_or("-", Uri::path)).escape_debug(),
-        record.code.unwrap_or("-"),
-        record.outcome.as_str(),
-        millis(record.duration),
-        record.request_bytes,
-        record.response_bytes,
-        record.request_id,
-    )
-}
+impl Lines for AccessLines {
+    type Item = (Timestamp, ExchangeRecord);
 
-fn millis(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 1e6).round() / 1e3
+    fn write(&mut self, (at, record): &Self::Item, into: &mut Vec<u8>) {
+        self.line(*at, record, into);
+    }
+
+    /// Whoever reads exchanges reads nothing else.
+    fn lost(&mut self, lines: u64, _into: &mut Vec<u8>) {
+        self.problems.tell(Event::LinesLost {
+            log: Stream::Access,
+            lines,
+        });
+    }
 }
 
 fn shortened(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_PATH))
+    text.get(..text.floor_char_boundary(MAX_SHOWN))
         .unwrap_or_default()
 }

@@ -1,0 +1,64 @@
+//! The two logs as the settings ask for them.
+
+use std::io::{self, Write};
+
+use crate::config::{self, LogFormat, LogLevel, LogSettings};
+use crate::telemetry::{AccessLog, Format, Level, Logs, Look, ProblemLog, Which};
+
+/// A stream that a log's thread writes to as long as the process lives. It must take no lock that others may wait for: a write may never return.
+pub struct Output {
+    /// The stream.
+    pub stream: Box<dyn Write + Send>,
+    /// Whether people read it as it comes.
+    pub is_terminal: bool,
+    /// Whether they want colour.
+    pub colour: bool,
+}
+
+impl Output {
+    /// Nobody reads it.
+    pub fn nowhere() -> Self {
+        Self {
+            stream: Box::new(io::sink()),
+            is_terminal: false,
+            colour: false,
+        }
+    }
+}
+
+/// Starts the logs that the settings ask for, on these streams.
+pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io::Result<Logs> {
+    let look = match format(settings, &problems) {
+        Format::Json => Look::Json,
+        Format::Text => Look::Text {
+            colour: problems.colour,
+        },
+    };
+    let problems = ProblemLog::start(level(settings.level), look, problems.stream)?;
+    let which = match settings.access {
+        config::AccessLog::All => Which::All,
+        config::AccessLog::Refused => Which::Refused,
+        config::AccessLog::Off => Which::Off,
+    };
+    let format = format(settings, &access);
+    let access = AccessLog::start(which, format, access.stream, problems.clone())?;
+    Ok(Logs { access, problems })
+}
+
+/// How lines look on this stream.
+pub fn format(settings: LogSettings, output: &Output) -> Format {
+    match (settings.format, output.is_terminal) {
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => Format::Text,
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => Format::Json,
+    }
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Trace => Level::Trace,
+    }
+}

@@ -1,0 +1,57 @@
+//! What a grant tells the problem log: no token, a token again, a token.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::credential::unavailable::Unavailable;
+use crate::domain::ConnectionId;
+use crate::telemetry::problem_log::{Event, Level, ProblemLog, TokenEvent, TokenOutcome};
+
+/// Tells of one credential's tokens.
+pub(super) struct Notices {
+    log: ProblemLog,
+    /// Those that have this credential, in any generation so far.
+    owners: Mutex<Vec<ConnectionId>>,
+}
+
+impl Notices {
+    pub(super) fn new(log: ProblemLog) -> Self {
+        Self {
+            log,
+            owners: Mutex::default(),
+        }
+    }
+
+    pub(super) fn add(&self, owner: &ConnectionId) {
+        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(place) = owners.binary_search(owner) {
+            owners.insert(place, owner.clone());
+        }
+    }
+
+    pub(super) fn failed(&self, unavailable: &Unavailable, in_a_row: u32) {
+        self.tell(TokenOutcome::Failed {
+            fault: unavailable.reason.fault(),
+            retry_in: unavailable.retry_after,
+            in_a_row,
+        });
+    }
+
+    /// After so many failures.
+    pub(super) fn obtained(&self, failures: u32, life: Option<Duration>) {
+        if failures > 0 {
+            self.tell(TokenOutcome::Recovered { failures });
+        }
+        if self.log.wants(Level::Debug) {
+            self.tell(TokenOutcome::Obtained { life });
+        }
+    }
+
+    fn tell(&self, outcome: TokenOutcome) {
+        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        self.log.tell(Event::Token(TokenEvent {
+            connections: owners.as_slice().into(),
+            outcome,
+        }));
+    }
+}

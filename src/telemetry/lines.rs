@@ -1,0 +1,203 @@
+//! A thread that writes lines to a stream, and the bounded queue before it: both logs are made of this.
+//!
+//! Whoever sends never waits. A line that finds the queue full, or that the stream does not take, is lost and counted; once the stream takes lines again it is
+//! said how many. A line goes out whole or in a write of its own, so that two logs on one pipe do not mix theirs.
+
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// What one write takes at most, unless a single line is longer: a pipe takes this many bytes in one piece (`PIPE_BUF`).
+const WRITE: usize = 4096;
+/// After a batch, lines gather this long: under load, whoever sends one wakes nobody up.
+const REST: Duration = Duration::from_millis(5);
+/// Between two tries on a stream or a queue that is full.
+const RETRY: Duration = Duration::from_millis(5);
+/// How often it is said at most that lines were lost.
+const SAY_LOST: Duration = Duration::from_secs(10);
+
+/// How items become lines.
+pub(super) trait Lines: Send + 'static {
+    /// What is sent.
+    type Item: Send + 'static;
+
+    /// Appends the line of an item, line end included.
+    fn write(&mut self, item: &Self::Item, into: &mut Vec<u8>);
+
+    /// This many lines were lost since this was last called; appends a line, if it is said on this stream.
+    fn lost(&mut self, lines: u64, into: &mut Vec<u8>);
+}
+
+/// The way to the thread. Dropping the last one ends the thread, once it has written what is queued.
+pub(super) struct Queue<T> {
+    jobs: SyncSender<Job<T>>,
+    lost: Arc<AtomicU64>,
+}
+
+enum Job<T> {
+    Line(T),
+    /// All lines before this one are written.
+    Flush(SyncSender<()>),
+}
+
+struct Writer<L: Lines, W> {
+    jobs: Receiver<Job<L::Item>>,
+    lines: L,
+    out: W,
+    /// Lines that are not yet written, and how many.
+    buffer: Vec<u8>,
+    buffered: u64,
+    lost: Arc<AtomicU64>,
+    said: u64,
+    said_at: Option<Instant>,
+}
+
+impl<T: Send + 'static> Queue<T> {
+    /// Starts a thread of this name that writes to `out`; at most `capacity` items wait for it.
+    pub(super) fn start(
+        thread: &str,
+        capacity: usize,
+        lines: impl Lines<Item = T>,
+        out: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        let (jobs, waiting) = sync_channel(capacity);
+        let lost = Arc::default();
+        let writer = Writer {
+            jobs: waiting,
+            lines,
+            out,
+            buffer: Vec::with_capacity(2 * WRITE),
+            buffered: 0,
+            lost: Arc::clone(&lost),
+            said: 0,
+            said_at: None,
+        };
+        std::thread::Builder::new()
+            .name(thread.to_owned())
+            .spawn(move || writer.run())?;
+        Ok(Self { jobs, lost })
+    }
+
+    /// Queues an item; never waits. False if the thread is gone.
+    pub(super) fn send(&self, item: T) -> bool {
+        match self.jobs.try_send(Job::Line(item)) {
+            Ok(()) => true,
+            Err(refused) => {
+                self.lost.fetch_add(1, Relaxed);
+                matches!(refused, TrySendError::Full(_))
+            }
+        }
+    }
+
+    /// Lines that were lost so far.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Relaxed)
+    }
+
+    /// Waits until all that was queued before is written, at most this long. Whether it is.
+    pub(super) fn flush(&self, within: Duration) -> bool {
+        let end = Instant::now() + within;
+        let (done, written) = sync_channel(1);
+        let mut job = Job::Flush(done);
+        loop {
+            match self.jobs.try_send(job) {
+                Ok(()) => break,
+                Err(TrySendError::Full(back)) if Instant::now() < end => {
+                    job = back;
+                    std::thread::sleep(RETRY);
+                }
+                Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return false,
+            }
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        written.recv_timeout(left).is_ok()
+    }
+}
+
+impl<L: Lines, W: Write> Writer<L, W> {
+    fn run(mut self) {
+        loop {
+            match self.next() {
+                Ok(job) => self.take(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            while let Ok(job) = self.jobs.try_recv() {
+                self.take(job);
+            }
+            self.say_lost(false);
+            self.write_out();
+            std::thread::sleep(REST);
+        }
+    }
+
+    fn next(&self) -> Result<Job<L::Item>, RecvTimeoutError> {
+        if self.unsaid() > 0 {
+            self.jobs.recv_timeout(SAY_LOST)
+        } else {
+            self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        }
+    }
+
+    fn take(&mut self, job: Job<L::Item>) {
+        match job {
+            Job::Line(item) => {
+                let before = self.buffer.len();
+                self.lines.write(&item, &mut self.buffer);
+                if self.buffer.len() > WRITE && before > 0 {
+                    let last = self.buffer.split_off(before);
+                    self.say_lost(false);
+                    self.write_out();
+                    self.buffer.extend_from_slice(&last);
+                }
+                self.buffered += 1;
+            }
+            Job::Flush(done) => {
+                self.say_lost(true);
+                self.write_out();
+                // Who asked may have stopped waiting.
+                let _unheard = done.try_send(());
+            }
+        }
+    }
+
+    fn unsaid(&self) -> u64 {
+        self.lost.load(Relaxed).saturating_sub(self.said)
+    }
+
+    fn say_lost(&mut self, at_once: bool) {
+        let unsaid = self.unsaid();
+        let due = self.said_at.is_none_or(|at| at.elapsed() >= SAY_LOST);
+        if unsaid > 0 && (due || at_once) {
+            self.said += unsaid;
+            self.said_at = Some(Instant::now());
+            self.lines.lost(unsaid, &mut self.buffer);
+        }
+    }
+
+    fn write_out(&mut self) {
+        let mut rest = self.buffer.as_slice();
+        while !rest.is_empty() {
+            match self.out.write(rest) {
+                Ok(written @ 1..) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody made the stream non-blocking.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY),
+                // A stream that is gone has no reader to tell.
+                Ok(0) | Err(_) => {
+                    self.lost.fetch_add(self.buffered, Relaxed);
+                    break;
+                }
+            }
+        }
+        self.buffer.clear();
+        self.buffered = 0;
+        let _unheard = self.out.flush();
+    }
+}
+
+#[cfg(test)]
+#[path = "lines_tests.rs"]
+mod tests;

@@ -1,0 +1,143 @@
+//! The writer under readers that are slow, stuck, or gone.
+
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use super::{Lines, Queue, WRITE};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Numbers;
+
+impl Lines for Numbers {
+    type Item = u64;
+
+    fn write(&mut self, item: &u64, into: &mut Vec<u8>) {
+        writeln!(into, "{item}").unwrap();
+    }
+
+    fn lost(&mut self, lines: u64, into: &mut Vec<u8>) {
+        writeln!(into, "lost {lines}").unwrap();
+    }
+}
+
+/// Says that it was called, and takes what it is given once it may.
+struct Gated {
+    calls: Sender<()>,
+    may: Receiver<io::Result<()>>,
+    writes: Sender<String>,
+}
+
+impl Write for Gated {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _unheard = self.calls.send(());
+        // Nobody stands at the gate any more: it is open.
+        self.may.recv().unwrap_or(Ok(()))?;
+        let _unheard = self.writes.send(String::from_utf8(bytes.to_vec()).unwrap());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Gate {
+    called: Receiver<()>,
+    open: Sender<io::Result<()>>,
+    written: Receiver<String>,
+}
+
+fn gated(capacity: usize) -> (Queue<u64>, Gate) {
+    let (calls, called) = channel();
+    let (open, may) = channel();
+    let (writes, written) = channel();
+    let out = Gated { calls, may, writes };
+    let queue = Queue::start("lines", capacity, Numbers, out).unwrap();
+    (
+        queue,
+        Gate {
+            called,
+            open,
+            written,
+        },
+    )
+}
+
+#[test]
+fn a_stuck_reader_holds_nobody_up_and_is_told_once_what_it_missed() {
+    let (queue, gate) = gated(10);
+    assert!(queue.send(0));
+    gate.called.recv_timeout(PATIENCE).unwrap();
+    // The thread is stuck in its first write.
+    for number in 1..=30 {
+        assert!(queue.send(number));
+    }
+    assert_eq!(queue.lost(), 20);
+    assert!(!queue.flush(Duration::from_millis(1)));
+    drop(gate.open);
+    assert!(queue.flush(PATIENCE));
+    queue.send(99);
+    assert!(queue.flush(PATIENCE));
+    let all: String = gate.written.try_iter().collect();
+    let expected: String = (0..=10).map(|number| format!("{number}\n")).collect();
+    assert_eq!(all, expected + "lost 20\n99\n");
+}
+
+#[test]
+fn a_write_holds_whole_lines() {
+    let (queue, gate) = gated(100_000);
+    queue.send(0);
+    gate.called.recv_timeout(PATIENCE).unwrap();
+    for number in 1..20_000 {
+        queue.send(number);
+    }
+    drop(gate.open);
+    assert!(queue.flush(PATIENCE));
+    let writes: Vec<String> = gate.written.try_iter().collect();
+    assert!(writes.len() > 10);
+    for write in &writes {
+        assert!(write.len() <= WRITE && write.ends_with('\n'));
+    }
+    let expected: String = (0..20_000).map(|number| format!("{number}\n")).collect();
+    assert_eq!(writes.concat(), expected);
+}
+
+#[test]
+fn what_a_broken_stream_does_not_take_is_counted() {
+    let (queue, gate) = gated(10);
+    gate.open
+        .send(Err(io::ErrorKind::Interrupted.into()))
+        .unwrap();
+    gate.open
+        .send(Err(io::ErrorKind::WouldBlock.into()))
+        .unwrap();
+    gate.open.send(Ok(())).unwrap();
+    queue.send(1);
+    assert!(queue.flush(PATIENCE));
+    assert_eq!(queue.lost(), 0);
+    gate.open
+        .send(Err(io::ErrorKind::BrokenPipe.into()))
+        .unwrap();
+    queue.send(2);
+    assert!(queue.flush(PATIENCE));
+    assert_eq!(queue.lost(), 1);
+    drop(gate.open);
+    queue.send(3);
+    assert!(queue.flush(PATIENCE));
+    let all: String = gate.written.try_iter().collect();
+    assert_eq!(all, "1\nlost 1\n3\n");
+}
+
+#[test]
+fn what_is_queued_is_written_after_the_last_sender_is_gone() {
+    let (queue, gate) = gated(10);
+    for number in 0..5 {
+        queue.send(number);
+    }
+    drop((queue, gate.open));
+    let all: String = gate.written.iter().collect();
+    assert_eq!(all, "0\n1\n2\n3\n4\n");
+}

@@ -1,0 +1,170 @@
+//! What the process tells of itself beside exchanges: a closed set of events ([`Event`]), on a thread of its own (`lines`).
+//!
+//! Nothing that an agent, an upstream or a token endpoint sent has a place in an event, so no secret has one either. Whoever tells never waits; what may
+//! happen with every request is told at most once in a while, with the number of those that were left out.
+
+mod event;
+mod line;
+mod outward;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::panic::PanicHookInfo;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::lines::Queue;
+pub use event::{Door, Event, Stream, Warning};
+pub use line::Look;
+pub use outward::{DialOutcome, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent};
+
+/// Events that may wait to be written.
+const QUEUE: usize = 1024;
+/// The writer's thread. A panic on it cannot be told by it.
+const THREAD: &str = "problem-log";
+/// A panic on the main thread ends the process: its line is waited for this long.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How much an event matters; the most first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something failed for good.
+    Error,
+    /// Something fails, or may soon.
+    Warn,
+    /// The life of the process.
+    Info,
+    /// What goes on outwards: sessions with upstreams, tokens.
+    Debug,
+    /// No event yet.
+    Trace,
+}
+
+/// A handle on the log; clones share it.
+#[derive(Clone)]
+pub struct ProblemLog(Option<Arc<Started>>);
+
+struct Started {
+    level: Level,
+    queue: Queue<Told>,
+    /// Events that may come often, by name and subject.
+    lately: Mutex<HashMap<(&'static str, Box<str>), Lately>>,
+}
+
+/// An event on its way to the thread.
+struct Told {
+    at: Timestamp,
+    event: Event,
+    /// Events of its kind that were left out since the last one.
+    left_out: u64,
+}
+
+/// When an event was told, and how many were left out since.
+struct Lately {
+    told: Instant,
+    left_out: u64,
+}
+
+impl ProblemLog {
+    /// Tells nobody.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Starts the thread that writes events of this level and worse to `out`. It ends when the last handle is dropped.
+    pub fn start(level: Level, look: Look, out: impl Write + Send + 'static) -> io::Result<Self> {
+        let queue = Queue::start(THREAD, QUEUE, line::EventLines::new(look), out)?;
+        Ok(Self(Some(Arc::new(Started {
+            level,
+            queue,
+            lately: Mutex::default(),
+        }))))
+    }
+
+    /// Whether events of this level are written: to be asked before a costly one is made.
+    pub fn wants(&self, level: Level) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(|started| level <= started.level)
+    }
+
+    /// Tells of an event; never waits.
+    pub fn tell(&self, event: Event) {
+        if let Some(started) = self.0.as_ref()
+            && event.level() <= started.level
+            && let Some(left_out) = started.left_out_before(&event)
+        {
+            started.send(event, left_out);
+        }
+    }
+
+    /// Tells of a panic, by its place alone. False if nobody would hear of it here.
+    pub fn panicked(&self, panic: &PanicHookInfo<'_>) -> bool {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("a thread");
+        let Some(started) = self.0.as_ref().filter(|_| name != THREAD) else {
+            return false;
+        };
+        let place = panic.location();
+        let heard = started.send(
+            Event::Panicked {
+                thread: name.into(),
+                file: place.map_or("", |place| place.file()).into(),
+                line: place.map_or(0, std::panic::Location::line),
+            },
+            0,
+        );
+        if heard && name == "main" {
+            self.flush(LAST_WORDS);
+        }
+        heard
+    }
+
+    /// Lines that found the queue full, or nobody to read them.
+    pub fn dropped(&self) -> u64 {
+        self.0.as_ref().map_or(0, |started| started.queue.lost())
+    }
+
+    /// Waits until what was told before is written, at most this long. Whether it is.
+    pub fn flush(&self, within: Duration) -> bool {
+        self.0
+            .as_ref()
+            .is_none_or(|started| started.queue.flush(within))
+    }
+}
+
+impl Started {
+    fn send(&self, event: Event, left_out: u64) -> bool {
+        self.queue.send(Told {
+            at: Timestamp::now(),
+            event,
+            left_out,
+        })
+    }
+
+    /// How many events like this one were left out since the last; `None` if this one is to be left out as well.
+    fn left_out_before(&self, event: &Event) -> Option<u64> {
+        let Some((subject, pause)) = event.may_repeat() else {
+            return Some(0);
+        };
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (event.name(), subject.into());
+        let Some(before) = lately.get_mut(&key) else {
+            let told = Instant::now();
+            lately.insert(key, Lately { told, left_out: 0 });
+            return Some(0);
+        };
+        if before.told.elapsed() < pause {
+            before.left_out += 1;
+            return None;
+        }
+        before.told = Instant::now();
+        Some(std::mem::take(&mut before.left_out))
+    }
+}
+
+#[cfg(test)]
+#[path = "problem_log/log_tests.rs"]
+mod tests;

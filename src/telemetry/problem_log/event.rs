@@ -1,0 +1,270 @@
+//! All that the problem log can say. An event is a level, a name for programs, a sentence for people, and typed fields.
+//!
+//! Texts in an event are ours, the operator's own configuration, or the system's; never an agent's, an upstream's or a token endpoint's.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Level;
+use super::outward::{TokenEvent, UpstreamEvent};
+use crate::telemetry::json::Object;
+
+/// How often a wrong password is told of at most.
+const LOGIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A listener is bound.
+    Listening {
+        /// For whom.
+        door: Door,
+        /// `host:port`, or `unix:path`.
+        address: Box<str>,
+    },
+    /// Every listener is bound, and requests are answered.
+    Ready {
+        /// How many connections there are.
+        connections: usize,
+    },
+    /// The process did not start.
+    StartFailed {
+        /// The sentence of `app::StartError`: an address and the system's error.
+        why: Box<str>,
+    },
+    /// Told to stop.
+    Stopping,
+    /// Stopped.
+    Stopped {
+        /// Exchanges were under way when the grace period was over.
+        cut_off: bool,
+    },
+    /// SIGHUP, which this version does not heed.
+    ReloadUnsupported,
+    /// A finding about the configuration that does not stop the start.
+    ConfigWarning(Box<Warning>),
+    /// The system names no name server.
+    NoNameServers,
+    /// Of a token.
+    Token(TokenEvent),
+    /// Of a connection's upstream.
+    Upstream(UpstreamEvent),
+    /// A wrong password on the management listener.
+    LoginFailed,
+    /// A panic, by its place: its message may hold anything.
+    Panicked {
+        /// The thread's name.
+        thread: Box<str>,
+        /// A file of the source; empty if it is not known.
+        file: Box<str>,
+        /// Its line.
+        line: u32,
+    },
+    /// Lines of a log were lost: the queue was full, or nobody read.
+    LinesLost {
+        /// The log.
+        log: Stream,
+        /// How many.
+        lines: u64,
+    },
+}
+
+/// For whom a listener is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// For agents.
+    Proxy,
+    /// For operators.
+    Management,
+}
+
+/// One of the two logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// Exchanges.
+    Access,
+    /// Events.
+    Problems,
+}
+
+/// A finding about the configuration, as `egressd check` reports it.
+#[derive(Debug)]
+pub struct Warning {
+    /// The stable name of the kind of finding.
+    pub code: &'static str,
+    /// The file, as the operator reaches it.
+    pub file: String,
+    /// 1-based.
+    pub line: Option<u32>,
+    /// The path of the field.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Event {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::StartFailed { .. } | Self::Panicked { .. } => Level::Error,
+            Self::Stopped { cut_off: true }
+            | Self::ReloadUnsupported
+            | Self::ConfigWarning(_)
+            | Self::NoNameServers
+            | Self::LoginFailed
+            | Self::LinesLost { .. } => Level::Warn,
+            Self::Listening { .. }
+            | Self::Ready { .. }
+            | Self::Stopping
+            | Self::Stopped { cut_off: false } => Level::Info,
+            Self::Token(token) => token.level(),
+            Self::Upstream(upstream) => upstream.level(),
+        }
+    }
+
+    /// A stable name, in `snake_case`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Listening { .. } => "listening",
+            Self::Ready { .. } => "ready",
+            Self::StartFailed { .. } => "start_failed",
+            Self::Stopping => "stopping",
+            Self::Stopped { .. } => "stopped",
+            Self::ReloadUnsupported => "reload_unsupported",
+            Self::ConfigWarning(_) => "config_warning",
+            Self::NoNameServers => "no_name_servers",
+            Self::Token(token) => token.name(),
+            Self::Upstream(upstream) => upstream.name(),
+            Self::LoginFailed => "login_failed",
+            Self::Panicked { .. } => "panic",
+            Self::LinesLost { .. } => "lines_lost",
+        }
+    }
+
+    /// What tells it from others of its name, and how long after one the next is left out; for events that requests bring about.
+    pub(super) fn may_repeat(&self) -> Option<(&str, Duration)> {
+        match self {
+            Self::Upstream(upstream) => upstream.may_repeat(),
+            Self::LoginFailed => Some(("", LOGIN_PAUSE)),
+            Self::Listening { .. }
+            | Self::Ready { .. }
+            | Self::StartFailed { .. }
+            | Self::Stopping
+            | Self::Stopped { .. }
+            | Self::ReloadUnsupported
+            | Self::ConfigWarning(_)
+            | Self::NoNameServers
+            | Self::Token(_)
+            | Self::Panicked { .. }
+            | Self::LinesLost { .. } => None,
+        }
+    }
+
+    /// Its fields, for programs.
+    pub(super) fn fields(&self, object: &mut Object<'_>) {
+        match self {
+            Self::Listening { door, address } => {
+                object.text("listener", door.word());
+                object.text("address", address);
+            }
+            Self::Ready { connections } => object.number("connections", *connections as u64),
+            Self::Stopped { cut_off } => object.yes("cut_off", *cut_off),
+            Self::ConfigWarning(warning) => warning.fields(object),
+            Self::Token(token) => token.fields(object),
+            Self::Upstream(upstream) => upstream.fields(object),
+            Self::Panicked { thread, file, line } => {
+                object.text("thread", thread);
+                object.text("file", file);
+                object.number("line", u64::from(*line));
+            }
+            Self::LinesLost { log, lines } => {
+                object.text("log", log.word());
+                object.number("lines", *lines);
+            }
+            Self::StartFailed { .. }
+            | Self::Stopping
+            | Self::ReloadUnsupported
+            | Self::NoNameServers
+            | Self::LoginFailed => {}
+        }
+    }
+}
+
+/// A sentence for people, without a full stop.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening { door, address } => write!(f, "{} connect to {address}", door.guests()),
+            Self::Ready { connections: 1 } => f.write_str("ready with 1 connection"),
+            Self::Ready { connections } => write!(f, "ready with {connections} connections"),
+            Self::StartFailed { why } => f.write_str(why),
+            Self::Stopping => f.write_str("stopping; a second signal ends at once"),
+            Self::Stopped { cut_off: false } => f.write_str("stopped"),
+            Self::Stopped { cut_off: true } => f.write_str("stopped; some exchanges were cut off"),
+            Self::ReloadUnsupported => {
+                f.write_str("SIGHUP: this version does not reload; restart it instead")
+            }
+            Self::ConfigWarning(warning) => warning.fmt(f),
+            Self::NoNameServers => f.write_str(
+                "resolv.conf is missing, unreadable or names no server: only the hosts file is left",
+            ),
+            Self::Token(token) => token.fmt(f),
+            Self::Upstream(upstream) => upstream.fmt(f),
+            Self::LoginFailed => f.write_str("a wrong name or password for the management API"),
+            Self::Panicked { thread, file, line } => write!(
+                f,
+                "a bug: {thread} panicked at {file}:{line} (the message is left out: it may hold anything)"
+            ),
+            Self::LinesLost { log, lines } => {
+                write!(f, "{lines} lines of the {} log were lost: nobody read them in time", log.word())
+            }
+        }
+    }
+}
+
+impl Door {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Proxy => "proxy",
+            Self::Management => "management",
+        }
+    }
+
+    fn guests(self) -> &'static str {
+        match self {
+            Self::Proxy => "agents",
+            Self::Management => "operators",
+        }
+    }
+}
+
+impl Stream {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Problems => "problem",
+        }
+    }
+}
+
+impl Warning {
+    fn fields(&self, object: &mut Object<'_>) {
+        object.text("code", self.code);
+        object.text("file", &self.file);
+        object.number_or_null("line", self.line.map(u64::from));
+        object.text("field", &self.field);
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if !self.field.is_empty() {
+            write!(f, ": {}", self.field)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
