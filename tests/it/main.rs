@@ -3,6 +3,7 @@
 //! `cfg(test)` is always on here; it tells clippy that all of this is test code.
 #![cfg(test)]
 
+mod access_log;
 mod canary;
 mod config;
 mod demo;
@@ -24,6 +25,7 @@ mod oauth;
 mod panics;
 mod paths;
 mod probe;
+mod readyz;
 mod reflection;
 mod refusals;
 mod reload;
@@ -32,6 +34,7 @@ mod route_conflicts;
 mod route_laws;
 mod route_vectors;
 mod serve;
+mod serve_log;
 mod signing;
 mod streaming;
 mod support;

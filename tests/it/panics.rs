@@ -3,7 +3,10 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use egressd::telemetry::PanicNotice;
+use egressd::telemetry::{Level, Look, PanicNotice, ProblemLog};
+
+use crate::support::PATIENCE;
+use crate::support::message::text;
 
 const PLANTED: &str = "planted-secret-0123456789";
 const CHILD: &str = "EGRESSD_TESTS_PANIC";
@@ -31,4 +34,42 @@ fn a_panic_is_told_by_its_place_alone() {
     assert!(!child.status.success(), "{said}");
     assert!(said.contains("a bug: ") && said.contains(file!()), "{said}");
     assert!(!said.contains(PLANTED), "{said}");
+}
+
+#[test]
+fn a_panic_is_an_event_where_a_log_runs() {
+    // F-202
+    if std::env::var_os(CHILD).is_some() {
+        let log = ProblemLog::start(Level::Error, Look::Json, std::io::stderr()).unwrap();
+        let hook = log.clone();
+        std::panic::set_hook(Box::new(move |panic| assert!(hook.panicked(panic))));
+        let worker = std::thread::Builder::new().name("worker-7".into());
+        let worker = worker.spawn(|| panic!("with {PLANTED} in it")).unwrap();
+        assert!(worker.join().is_err());
+        assert!(log.flush(PATIENCE));
+        return;
+    }
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "panics::a_panic_is_an_event_where_a_log_runs",
+            "--nocapture",
+        ])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let (out, said) = (text(&child.stdout), text(&child.stderr));
+    assert!(child.status.success(), "{said}");
+    assert!(!out.contains(PLANTED) && !said.contains(PLANTED), "{said}");
+    let line = said.lines().find(|line| line.starts_with('{')).unwrap();
+    let event: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(
+        (&event["event"], &event["level"]),
+        (&"panic".into(), &"error".into())
+    );
+    assert_eq!(
+        (&event["thread"], &event["file"]),
+        (&"worker-7".into(), &file!().into())
+    );
+    assert!(event["line"].as_u64().unwrap() > 1, "{line}");
 }

@@ -5,7 +5,7 @@ mod token;
 use std::ffi::OsString;
 use std::net::TcpListener;
 
-use egressd::cli::{Exit, Streams, run};
+use egressd::cli::{Exit, Process, Streams, run};
 use egressd::config::Environment;
 use serde_json::{Value, json};
 
@@ -39,6 +39,7 @@ fn probe_with(settings: &Value, connections: &[Connection], words: &[&str]) -> R
     let mut streams = Streams {
         out: &mut plain,
         err: &mut err,
+        process: Process::default(),
     };
     let environment = Environment::new([("TOKEN", "token-canary"), ("USER", "user-canary")]);
     let exit = run(arguments, environment, &mut streams);

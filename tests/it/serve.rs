@@ -47,12 +47,12 @@ impl World {
     }
 }
 
-/// What stands behind these words on the line that has them.
+/// What stands behind these words in the sentence that has them.
 fn told(said: &mut BufReader<ChildStderr>, words: &str) -> String {
     let mut line = String::new();
     while said.read_line(&mut line).unwrap() > 0 {
         if let Some((_, rest)) = line.trim_end().split_once(words) {
-            return rest.trim().to_owned();
+            return rest.split('"').next().unwrap().trim().to_owned();
         }
         line.clear();
     }

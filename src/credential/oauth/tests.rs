@@ -1,6 +1,7 @@
 //! Grants over a scripted token endpoint in memory, under a clock that only these tests move, and over a real one on loopback.
 
 mod books;
+mod notices;
 mod over_tls;
 mod prefetch;
 mod refresh;

@@ -209,7 +209,7 @@ impl World {
                 );
                 said.extend(&line);
                 if let Some((_, rest)) = text(&line).split_once(words) {
-                    return rest.trim().to_owned();
+                    return rest.split('"').next().unwrap().trim().to_owned();
                 }
             }
         };

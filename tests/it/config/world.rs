@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use egressd::cli::{Exit, Streams, run};
+use egressd::cli::{Exit, Process, Streams, run};
 use egressd::config::{
     Environment, LoadOptions, Loaded, LoadedPaths, Problem, SettingsOverrides, load, load_paths,
 };
@@ -91,6 +91,7 @@ impl World {
         let mut streams = Streams {
             out: &mut plain,
             err: &mut err,
+            process: Process::default(),
         };
         let arguments = ["egressd"].iter().chain(arguments).map(OsString::from);
         let exit = run(arguments, self.environment(), &mut streams);

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use egressd::telemetry::AccessLog;
 use egressd::telemetry::access_log::{Format, Which};
+use egressd::telemetry::{AccessLog, Logs, ProblemLog};
 use serde_json::Value;
 
 use super::{CHUNKED, SECRET, crm, passes, refused};
@@ -100,7 +100,8 @@ fn words_come_through_while_the_upstream_says_nothing_more() {
 #[test]
 fn an_exchange_that_was_broken_off_is_written_down_as_that() {
     let (lines, out) = std::io::pipe().unwrap();
-    let log = AccessLog::start(Which::All, Format::Json, out).unwrap();
+    let problems = ProblemLog::off();
+    let access = AccessLog::start(Which::All, Format::Json, out, problems.clone()).unwrap();
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {
@@ -112,7 +113,7 @@ fn an_exchange_that_was_broken_off_is_written_down_as_that() {
         waits.wait();
         wire.send(SECRET);
     });
-    let sidecar = Sidecar::with(crm(&up)).start_logging(log);
+    let sidecar = Sidecar::with(crm(&up)).start_logging(Logs { access, problems });
     let mut agent = Agent::connect(&sidecar);
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("\r\n\r\n....");

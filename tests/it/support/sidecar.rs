@@ -10,7 +10,7 @@ use egressd::app::App;
 use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
 use egressd::reload::{Reload, Reloaded};
 use egressd::server::Address;
-use egressd::telemetry::AccessLog;
+use egressd::telemetry::{AccessLog, Logs, ProblemLog};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -94,11 +94,14 @@ impl Plan {
 
     /// Writes the files and starts.
     pub(crate) fn start(self) -> Sidecar {
-        self.start_logging(AccessLog::off())
+        self.start_logging(Logs {
+            access: AccessLog::off(),
+            problems: ProblemLog::off(),
+        })
     }
 
-    /// As [`Plan::start`], with an access log.
-    pub(crate) fn start_logging(self, log: AccessLog) -> Sidecar {
+    /// As [`Plan::start`], with logs.
+    pub(crate) fn start_logging(self, logs: Logs) -> Sidecar {
         watch_for_panics();
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
@@ -110,7 +113,7 @@ impl Plan {
             overrides: SettingsOverrides::default(),
             environment: Environment::default(),
         };
-        let app = start(&options, log);
+        let app = start(&options, logs);
         let reload = Reload::new(options, app.published());
         Sidecar {
             addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
@@ -131,12 +134,12 @@ fn define(folder: &Path, connections: &[Connection]) {
 }
 
 /// The door into the product.
-fn start(options: &LoadOptions, log: AccessLog) -> App {
+fn start(options: &LoadOptions, logs: Logs) -> App {
     let loaded = match load(options) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
     };
-    match App::start(loaded, log) {
+    match App::start(loaded, logs) {
         Ok(app) => app,
         Err(error) => panic!("{error}"),
     }

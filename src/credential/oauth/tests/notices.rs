@@ -1,0 +1,121 @@
+//! What operators are told of tokens: once a flight, with whose token it is, and no byte of the endpoint.
+
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::advance;
+
+use super::world::{Grants, grant, refused, status};
+use crate::credential::oauth::endpoint::Failed;
+use crate::credential::oauth::notice::Notices;
+use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason, Step};
+use crate::domain::ConnectionId;
+use crate::telemetry::problem_log::TokenFault;
+use crate::telemetry::{Level, Look, ProblemLog};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn a_flight_that_fails_is_told_once_and_so_is_the_token_after_it() {
+    let (mut said, out) = std::io::pipe().unwrap();
+    let log = ProblemLog::start(Level::Debug, Look::Json, out).unwrap();
+    let quoting = Failed {
+        told: Some("a word of the endpoint".into()),
+        ..Failed::from(Reason::Status(503))
+    };
+    let says = [
+        super::world::Says::Failure(quoting),
+        refused(ErrorCode::InvalidGrant),
+        Grants("the-token", 300),
+        status(500),
+    ];
+    let (mut grant, _script) = grant(says);
+    Arc::get_mut(&mut grant).unwrap().notices = Notices::new(log.clone());
+    for id in ["erp", "crm", "erp"] {
+        grant.belongs_to(&ConnectionId::parse(id).unwrap());
+    }
+    for _ in 0..2 {
+        let held = grant.token().await.err().unwrap();
+        for _ in 0..50 {
+            assert!(grant.token().await.is_err());
+        }
+        advance(held.retry_after).await;
+    }
+    grant.token().await.unwrap();
+    assert!(log.flush(PATIENCE));
+    drop((grant, log));
+    let mut lines = String::new();
+    said.read_to_string(&mut lines).unwrap();
+    assert!(
+        !lines.contains("word of") && !lines.contains("the-token"),
+        "{lines}"
+    );
+    let told: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| {
+            assert_eq!(line["connections"], json!(["crm", "erp"]));
+            json!([
+                line["event"],
+                line["reason"],
+                line["status"],
+                line["detail"],
+                line["failures"]
+            ])
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            json!(["token_failed", "token_endpoint_error", 503, null, null]),
+            json!(["token_failed", "token_refused", null, "invalid_grant", null]),
+            json!(["token_recovered", null, null, null, 2]),
+            json!(["token_obtained", null, null, null, null]),
+        ]
+    );
+}
+
+#[test]
+fn every_reason_has_words() {
+    for (reason, name, detail, status) in [
+        (
+            Reason::Unreachable(Step::Tls),
+            "token_endpoint_unreachable",
+            Some("tls"),
+            None,
+        ),
+        (
+            Reason::AddressRefused("private"),
+            "token_endpoint_unreachable",
+            Some("private"),
+            None,
+        ),
+        (Reason::Timeout, "token_endpoint_timeout", None, None),
+        (Reason::Status(500), "token_endpoint_error", None, Some(500)),
+        (
+            Reason::Refused(ErrorCode::Other),
+            "token_refused",
+            Some("another error"),
+            None,
+        ),
+        (
+            Reason::Invalid(InvalidAnswer::TooLarge),
+            "token_response_invalid",
+            Some("it is over 64 KiB"),
+            None,
+        ),
+        (Reason::Internal, "internal_error", None, None),
+    ] {
+        assert_eq!(
+            reason.fault(),
+            TokenFault {
+                reason: name,
+                detail,
+                status
+            }
+        );
+    }
+}

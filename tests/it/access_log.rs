@@ -1,0 +1,228 @@
+//! Access lines over the wire: what they hold, what they never hold, and that nobody waits for them.
+
+use std::io::{BufRead as _, BufReader, PipeReader};
+
+use egressd::telemetry::access_log::{Format, Which};
+use egressd::telemetry::{AccessLog, Logs, ProblemLog};
+use serde_json::{Value, json};
+
+use crate::support::connection::Connection;
+use crate::support::{Agent, Program, Sidecar, Upstream, connection};
+
+const KEYS: [&str; 16] = [
+    "time",
+    "level",
+    "event",
+    "request_id",
+    "connection",
+    "route",
+    "method",
+    "path",
+    "status",
+    "code",
+    "outcome",
+    "request_bytes",
+    "response_bytes",
+    "duration_ms",
+    "upstream_ms",
+    "token_age_s",
+];
+
+fn nowhere() -> Connection {
+    connection("crm")
+        .allow("GET /a")
+        .base_url("https://crm.test")
+}
+
+/// A sidecar whose access lines can be read once it has ended.
+fn logged(connection: Connection, format: Format) -> (Sidecar, PipeReader) {
+    let (lines, out) = std::io::pipe().unwrap();
+    let problems = ProblemLog::off();
+    let access = AccessLog::start(Which::All, format, out, problems.clone()).unwrap();
+    let logs = Logs { access, problems };
+    (Sidecar::with(connection).start_logging(logs), lines)
+}
+
+fn lines(reader: PipeReader) -> Vec<String> {
+    BufReader::new(reader).lines().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_line_has_every_key_and_says_what_was() {
+    let upstream = Upstream::echo();
+    let crm = connection("crm").allow("POST /a/{id}").upstream(&upstream);
+    let (sidecar, reader) = logged(crm, Format::Json);
+    let mut agent = Agent::connect(&sidecar);
+    let reply = agent.request("POST", "/crm/a/7?b=1", &[("X-Request-Id", "r-7")], b"hello");
+    assert_eq!(reply.status, 200);
+    assert_eq!(agent.get("/erp/a?token=planted").status, 404);
+    drop((agent, sidecar));
+    let lines = lines(reader);
+    let read = |line: &String| serde_json::from_str::<Value>(line).unwrap();
+    let [good, refused] = [read(&lines[0]), read(&lines[1])];
+    for line in [&good, &refused] {
+        let mut keys: Vec<&str> = line
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut expected = KEYS.to_vec();
+        keys.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        assert_eq!(line["event"], "exchange");
+    }
+    for (key, value) in [
+        ("level", json!("info")),
+        ("request_id", json!("r-7")),
+        ("connection", json!("crm")),
+        ("route", json!("POST /a/{id}")),
+        ("method", json!("POST")),
+        ("path", json!("/crm/a/7")),
+        ("status", json!(200)),
+        ("code", json!(null)),
+        ("outcome", json!("forwarded")),
+        ("request_bytes", json!(5)),
+        ("response_bytes", json!(reply.body.len())),
+        ("token_age_s", json!(null)),
+    ] {
+        assert_eq!(good[key], value, "{key}");
+    }
+    assert!(good["upstream_ms"].as_f64() <= good["duration_ms"].as_f64());
+    assert_eq!(refused["code"], "connection_not_found");
+    assert_eq!(refused["outcome"], "refused");
+    assert_eq!(
+        (&refused["connection"], &refused["upstream_ms"]),
+        (&json!(null), &json!(null))
+    );
+}
+
+/// Paths, queries, agents' names and methods that would paint, split or fill a log.
+#[test]
+fn nothing_that_an_agent_sends_breaks_a_line() {
+    // F-198, F-199
+    let long = "x".repeat(8192);
+    let targets = [
+        "/crm/a?api_key=planted-secret".to_owned(),
+        "/crm/%1b[31mred%0d%0a{\"event\":\"exchange\"}".to_owned(),
+        "/crm/\"quoted\"?token=planted-secret".to_owned(),
+        "/crm/\u{9b}31m\u{202e}\u{2028}".to_owned(),
+        "/crm/\u{1b}[31m\u{7f}".to_owned(),
+        format!("/crm/{long}?{long}planted-secret"),
+        "http://crm.test/a?planted-secret#planted-secret".to_owned(),
+        "*".to_owned(),
+    ];
+    for format in [Format::Json, Format::Text] {
+        let (sidecar, reader) = logged(nowhere(), format);
+        for target in &targets {
+            for method in ["GET", &long] {
+                let mut agent = Agent::connect(&sidecar);
+                agent.send(format!(
+                    "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                     User-Agent: \u{9b}31mplanted-secret\r\nX-Request-Id: \u{9b}2J\"planted-secret\r\n\r\n"
+                ));
+                agent.wait_close();
+            }
+        }
+        let mut last = Agent::connect(&sidecar);
+        assert_eq!(last.get("/crm/the-last").status, 403);
+        drop((last, sidecar));
+        let lines = lines(reader);
+        assert!(lines.len() >= 8, "{lines:#?}");
+        assert!(lines.last().unwrap().contains("/crm/the-last"));
+        for line in &lines {
+            let hostile = |c: char| c.is_control() || ('\u{2000}'..='\u{206f}').contains(&c);
+            assert!(!line.contains(hostile), "{line:?}");
+            assert!(!line.contains("planted-secret"), "{line}");
+            assert!(line.len() < 2000, "{} bytes", line.len());
+            if format == Format::Json {
+                let line: Value = serde_json::from_str(line).unwrap();
+                assert!(line["path"].as_str().is_none_or(|path| path.len() <= 256));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_last_exchange_before_the_end_has_its_line() {
+    let program = Program::new(&[nowhere()], &json!({}));
+    for format in ["json", "text"] {
+        let mut running = program.start(&["--log-format", format]);
+        let (agents, _) = running.addresses();
+        let mut agent = Agent::connect_to(agents);
+        for number in 0..50 {
+            assert_eq!(agent.get(&format!("/crm/{number}")).status, 403);
+        }
+        let (exit, out, _) = running.end();
+        assert_eq!(exit, Some(0));
+        assert_eq!(out.lines().count(), 50, "{out}");
+        assert!(out.lines().last().unwrap().contains("/crm/49"), "{out}");
+    }
+}
+
+const MANY: usize = 20_000;
+
+/// This many refused requests on one socket, in pieces.
+fn ask_many(agents: std::net::SocketAddr) {
+    let mut agent = Agent::connect_to(agents);
+    let request = "GET /crm/b HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for _ in 0..MANY / 100 {
+        agent.send(request.repeat(100));
+        for _ in 0..100 {
+            assert_eq!(agent.reply().status, 403);
+        }
+    }
+}
+
+#[test]
+fn a_stuck_stdout_holds_up_neither_agents_nor_the_other_log_nor_the_end() {
+    let program = Program::new(&[nowhere()], &json!({}));
+    let mut running = program.start(&[]);
+    let (agents, _) = running.addresses();
+    ask_many(agents);
+    running.terminate();
+    running.told("stopping");
+    running.told("stopped");
+    assert_eq!(running.wait(), Some(0));
+}
+
+#[test]
+fn a_reader_that_comes_back_finds_whole_lines_and_operators_hear_how_many_it_missed() {
+    let program = Program::new(&[nowhere()], &json!({}));
+    let mut running = program.start(&[]);
+    let (agents, _) = running.addresses();
+    ask_many(agents);
+    let (exit, out, lines) = running.end();
+    assert_eq!(exit, Some(0));
+    for line in out.lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+    let lost = |line: &String| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        (event["event"] == "lines_lost").then(|| event["lines"].as_u64().unwrap())
+    };
+    let lost: Vec<u64> = lines.iter().filter_map(lost).collect();
+    assert_eq!(lost.len(), 1, "once: {lines:#?}");
+    assert_eq!(out.lines().count() as u64 + lost[0], MANY as u64);
+}
+
+#[test]
+fn refused_and_off_leave_lines_out() {
+    let upstream = Upstream::echo();
+    let crm = connection("crm").allow("GET /a").upstream(&upstream);
+    for (access, expected) in [("all", 2), ("refused", 1), ("off", 0)] {
+        let program = Program::new(
+            std::slice::from_ref(&crm),
+            &json!({"log": {"access": access}}),
+        );
+        let mut running = program.start(&[]);
+        let (agents, _) = running.addresses();
+        let mut agent = Agent::connect_to(agents);
+        assert_eq!(agent.get("/crm/a").status, 200);
+        assert_eq!(agent.get("/crm/b").status, 403);
+        let (exit, out, _) = running.end();
+        assert_eq!(exit, Some(0));
+        assert_eq!(out.lines().count(), expected, "{access}: {out}");
+    }
+}

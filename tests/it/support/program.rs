@@ -1,0 +1,184 @@
+//! `egressd serve` as a process, with both of its streams in a test's hands.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use socket2::SockRef;
+use tempfile::TempDir;
+
+use super::connection::Connection;
+use super::{PATIENCE, certs};
+
+/// The files that an operator would write.
+pub(crate) struct Program {
+    files: TempDir,
+}
+
+/// The running process. It is killed where a test fails before its end.
+pub(crate) struct Running {
+    child: Child,
+    /// What it writes to standard output.
+    pub(crate) out: BufReader<Box<dyn Read + Send>>,
+    /// What it writes to standard error.
+    pub(crate) err: BufReader<Box<dyn Read + Send>>,
+    /// Every line of standard error that was read so far.
+    pub(crate) heard: Vec<String>,
+}
+
+impl Program {
+    /// With these connections; `settings` are added to what a test needs.
+    pub(crate) fn new(connections: &[Connection], settings: &Value) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let at = |name: &str| files.path().join(name);
+        fs::create_dir(at("connections")).unwrap();
+        for connection in connections {
+            let file = at("connections").join(format!("{}.json", connection.id));
+            fs::write(file, connection.definition().to_string()).unwrap();
+        }
+        fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
+        let mut all = json!({
+            "proxy": {"listen": ["127.0.0.1:0"]},
+            "management": {"listen": ["127.0.0.1:0"]},
+            "egress": {"ca_files": ["ca.pem"]},
+            "connections": ["connections"],
+        });
+        for (section, value) in settings.as_object().unwrap() {
+            all[section] = value.clone();
+        }
+        fs::write(at("egressd.yaml"), all.to_string()).unwrap();
+        Self { files }
+    }
+
+    /// `egressd serve` with these flags beside `--config`.
+    pub(crate) fn command(&self, flags: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(self.files.path().join("egressd.yaml"))
+            .args(flags)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts it with a pipe for each stream.
+    pub(crate) fn start(&self, flags: &[&str]) -> Running {
+        let command = self.command(flags);
+        let (out, out_end) = std::io::pipe().unwrap();
+        let (err, err_end) = std::io::pipe().unwrap();
+        Running::start(
+            command,
+            (Box::new(out), out_end.into()),
+            (Box::new(err), err_end.into()),
+        )
+    }
+
+    /// The same; its standard error holds a few KiB and not more until somebody reads.
+    pub(crate) fn start_with_narrow_stderr(&self, flags: &[&str]) -> Running {
+        let command = self.command(flags);
+        let (out, out_end) = std::io::pipe().unwrap();
+        let (err, err_end) = UnixStream::pair().unwrap();
+        SockRef::from(&err_end).set_send_buffer_size(1).unwrap();
+        let err_end: std::os::fd::OwnedFd = err_end.into();
+        Running::start(
+            command,
+            (Box::new(out), out_end.into()),
+            (Box::new(err), err_end.into()),
+        )
+    }
+
+    /// Runs it to its end: its exit code, and what it wrote to both streams.
+    pub(crate) fn run(&self, flags: &[&str]) -> (Option<i32>, String, String) {
+        let ended = self.command(flags).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (ended.status.code(), text(ended.stdout), text(ended.stderr))
+    }
+}
+
+type Reader = Box<dyn Read + Send>;
+
+impl Running {
+    fn start(mut command: Command, out: (Reader, Stdio), err: (Reader, Stdio)) -> Self {
+        // The command and its ends of the pipes are dropped here, so that ours see the end.
+        let child = command.stdout(out.1).stderr(err.1).spawn().unwrap();
+        drop(command);
+        Self {
+            child,
+            out: BufReader::new(out.0),
+            err: BufReader::new(err.0),
+            heard: Vec::new(),
+        }
+    }
+
+    /// Reads standard error up to the line that has these words: what stands behind them in its sentence.
+    pub(crate) fn told(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let read = self.err.read_line(&mut line).unwrap();
+            assert!(read > 0, "it never said {words:?}: {:#?}", self.heard);
+            self.heard.push(line.trim_end().to_owned());
+            if let Some((_, rest)) = line.split_once(words) {
+                let sentence = rest.split('"').next().unwrap_or_default();
+                return sentence.trim().to_owned();
+            }
+        }
+    }
+
+    /// Where agents and operators connect.
+    pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+        let agents = self.told("agents connect to").parse().unwrap();
+        let operators = self.told("operators connect to").parse().unwrap();
+        self.told("ready with");
+        (agents, operators)
+    }
+
+    /// SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let told = Command::new("sh")
+            .args(["-c", "kill -TERM \"$1\"", "sh", &id])
+            .status();
+        assert!(told.unwrap().success());
+    }
+
+    /// Waits for its end: the exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        let patience = std::time::Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(std::time::Instant::now() < patience, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Ends it and reads both streams to their ends: its exit code, and what it wrote, standard error as a whole.
+    pub(crate) fn end(mut self) -> (Option<i32>, String, Vec<String>) {
+        self.terminate();
+        let mut out = std::mem::replace(&mut self.out, BufReader::new(Box::new(std::io::empty())));
+        let reading = std::thread::Builder::new().name("world out".into());
+        let reading = reading.spawn(move || {
+            let mut all = String::new();
+            out.read_to_string(&mut all).unwrap();
+            all
+        });
+        let mut rest = String::new();
+        self.err.read_to_string(&mut rest).unwrap();
+        self.heard.extend(rest.lines().map(str::to_owned));
+        let out = reading.unwrap().join().unwrap();
+        (self.wait(), out, std::mem::take(&mut self.heard))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended already where all went well.
+        let _ended = self.child.kill();
+        let _reaped = self.child.wait();
+    }
+}
