@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,7 +13,7 @@ use crate::config::{self, Environment, LoadOptions, Loaded, LogLevel, SettingsOv
 use crate::telemetry::problem_log::{Door, Event, Warning};
 use crate::telemetry::{Format, Logs, ProblemLog};
 
-/// How long the last lines are waited for where their reader is slow.
+/// How long a reader that takes nothing is waited for at the end.
 const LAST_LINES: Duration = Duration::from_millis(500);
 /// The same where the process is to end at once.
 const LAST_LINES_AT_ONCE: Duration = Duration::from_millis(50);
@@ -93,7 +93,7 @@ impl Serve {
         if format == Format::Json {
             warn(&loaded, &logs.problems);
         }
-        serve(loaded, logs, streams, |_, _| Ok(()))
+        serve(loaded, &logs, streams, |_, _| Ok(()))
     }
 }
 
@@ -112,7 +112,7 @@ fn warn(loaded: &Loaded, problems: &ProblemLog) {
 /// Starts what was loaded, says where it listens, and waits for the end. `greet` may say more once it listens.
 pub(super) fn serve(
     loaded: Loaded,
-    logs: Logs,
+    logs: &Logs,
     streams: &mut Streams<'_>,
     greet: impl FnOnce(&App, &mut Streams<'_>) -> io::Result<()>,
 ) -> io::Result<Exit> {
@@ -130,7 +130,7 @@ pub(super) fn serve(
         Err(error) => {
             let why = error.to_string().into();
             problems.tell(Event::StartFailed { why });
-            last_lines(&logs, LAST_LINES);
+            last_lines(logs, LAST_LINES);
             return Ok(Exit::Unavailable);
         }
     };
@@ -152,22 +152,20 @@ pub(super) fn serve(
         Some(()) => {
             let finished = stopping.join().unwrap_or(false);
             problems.tell(Event::Stopped { cut_off: !finished });
-            last_lines(&logs, LAST_LINES);
+            last_lines(logs, LAST_LINES);
             Exit::Good
         }
         None => {
-            last_lines(&logs, LAST_LINES_AT_ONCE);
+            last_lines(logs, LAST_LINES_AT_ONCE);
             Exit::No
         }
     })
 }
 
-/// Waits for both logs, whichever is slow: what the access log lost is told in the other.
-fn last_lines(logs: &Logs, within: Duration) {
-    let end = Instant::now() + within;
-    let _in_time = logs.access.flush(within / 2);
-    let left = end.saturating_duration_since(Instant::now());
-    let _in_time = logs.problems.flush(left);
+/// Waits for both logs as long as their readers take something. What the access log lost is told in the other.
+fn last_lines(logs: &Logs, patience: Duration) {
+    let _in_time = logs.access.flush(patience);
+    let _in_time = logs.problems.flush(patience);
 }
 
 fn announce(app: &App, connections: usize, problems: &ProblemLog) {

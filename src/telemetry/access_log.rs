@@ -140,11 +140,12 @@ impl AccessLog {
         self.0.as_ref().map_or(0, |started| started.queue.lost())
     }
 
-    /// Waits until what was recorded before is written, at most this long. Whether it is.
-    pub fn flush(&self, within: Duration) -> bool {
+    /// Waits until what was recorded before is written; gives up once the stream has taken nothing for this long, and after ten times as long in any case.
+    /// Whether it is written.
+    pub fn flush(&self, patience: Duration) -> bool {
         self.0
             .as_ref()
-            .is_none_or(|started| started.queue.flush(within))
+            .is_none_or(|started| started.queue.flush(patience))
     }
 }
 

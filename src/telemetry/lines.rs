@@ -34,6 +34,8 @@ pub(super) trait Lines: Send + 'static {
 pub(super) struct Queue<T> {
     jobs: SyncSender<Job<T>>,
     lost: Arc<AtomicU64>,
+    /// Writes that the stream took.
+    writes: Arc<AtomicU64>,
 }
 
 enum Job<T> {
@@ -50,6 +52,7 @@ struct Writer<L: Lines, W> {
     buffer: Vec<u8>,
     buffered: u64,
     lost: Arc<AtomicU64>,
+    writes: Arc<AtomicU64>,
     said: u64,
     said_at: Option<Instant>,
 }
@@ -63,7 +66,7 @@ impl<T: Send + 'static> Queue<T> {
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(capacity);
-        let lost = Arc::default();
+        let (lost, writes) = (Arc::default(), Arc::default());
         let writer = Writer {
             jobs: waiting,
             lines,
@@ -71,13 +74,14 @@ impl<T: Send + 'static> Queue<T> {
             buffer: Vec::with_capacity(2 * WRITE),
             buffered: 0,
             lost: Arc::clone(&lost),
+            writes: Arc::clone(&writes),
             said: 0,
             said_at: None,
         };
         std::thread::Builder::new()
             .name(thread.to_owned())
             .spawn(move || writer.run())?;
-        Ok(Self { jobs, lost })
+        Ok(Self { jobs, lost, writes })
     }
 
     /// Queues an item; never waits. False if the thread is gone.
@@ -96,23 +100,60 @@ impl<T: Send + 'static> Queue<T> {
         self.lost.load(Relaxed)
     }
 
-    /// Waits until all that was queued before is written, at most this long. Whether it is.
-    pub(super) fn flush(&self, within: Duration) -> bool {
-        let end = Instant::now() + within;
+    /// Waits until all that was queued before is written. Gives up once the stream has taken nothing for this long, and after ten times as long in any case.
+    /// Whether it is written.
+    pub(super) fn flush(&self, patience: Duration) -> bool {
+        let mut waiting = Waiting::new(&self.writes, patience);
         let (done, written) = sync_channel(1);
         let mut job = Job::Flush(done);
         loop {
             match self.jobs.try_send(job) {
                 Ok(()) => break,
-                Err(TrySendError::Full(back)) if Instant::now() < end => {
+                Err(TrySendError::Full(back)) if waiting.is_worth_it() => {
                     job = back;
                     std::thread::sleep(RETRY);
                 }
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return false,
             }
         }
-        let left = end.saturating_duration_since(Instant::now());
-        written.recv_timeout(left).is_ok()
+        loop {
+            match written.recv_timeout(RETRY) {
+                Ok(()) => return true,
+                Err(RecvTimeoutError::Timeout) if waiting.is_worth_it() => {}
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+}
+
+/// Somebody waits for a stream as long as it takes something.
+struct Waiting<'a> {
+    writes: &'a AtomicU64,
+    seen: u64,
+    patience: Duration,
+    until: Instant,
+    at_most_until: Instant,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(writes: &'a AtomicU64, patience: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            writes,
+            seen: writes.load(Relaxed),
+            patience,
+            until: now + patience,
+            at_most_until: now + 10 * patience,
+        }
+    }
+
+    fn is_worth_it(&mut self) -> bool {
+        let (now, writes) = (Instant::now(), self.writes.load(Relaxed));
+        if writes != self.seen {
+            self.seen = writes;
+            self.until = now + self.patience;
+        }
+        now < self.until.min(self.at_most_until)
     }
 }
 
@@ -181,7 +222,10 @@ impl<L: Lines, W: Write> Writer<L, W> {
         let mut rest = self.buffer.as_slice();
         while !rest.is_empty() {
             match self.out.write(rest) {
-                Ok(written @ 1..) => rest = rest.get(written..).unwrap_or_default(),
+                Ok(written @ 1..) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    self.writes.fetch_add(1, Relaxed);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Somebody made the stream non-blocking.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY),

@@ -119,8 +119,18 @@ impl From<Failure> for DialOutcome {
             Failure::OwnListener => Self::AddressRefused {
                 kind: "egressd itself",
             },
-            other => Self::Unreachable {
-                fault: other.proxy_status(),
+            Failure::Dns(_)
+            | Failure::Connect(_)
+            | Failure::Tls(_)
+            | Failure::Closed
+            | Failure::Protocol(_)
+            | Failure::TooLarge
+            | Failure::Reflected
+            | Failure::Late
+            | Failure::DeadlinePassed
+            | Failure::Agent(_)
+            | Failure::Misdirected => Self::Unreachable {
+                fault: failure.proxy_status(),
             },
         }
     }

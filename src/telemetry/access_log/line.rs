@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 
-use http::{Method, Uri};
 use jiff::Timestamp;
 
 use super::{ExchangeRecord, Format};
@@ -48,11 +47,8 @@ impl AccessLines {
         let connection = record.connection.as_ref().map(ConnectionId::as_str);
         line.text_or_null("connection", connection);
         line.text_or_null("route", record.route.as_deref());
-        line.text_or_null(
-            "method",
-            record.method.as_ref().map(|m| shortened(m.as_str())),
-        );
-        line.text_or_null("path", record.uri.as_ref().map(|uri| shortened(uri.path())));
+        line.text_or_null("method", method(record));
+        line.text_or_null("path", path(record));
         line.number_or_null("status", record.status.map(|status| status.as_u16().into()));
         line.text_or_null("code", record.code);
         line.text("outcome", record.outcome.as_str());
@@ -77,8 +73,8 @@ impl AccessLines {
         let _written = write!(
             into,
             " {} {} {} {} {} ",
-            shortened(record.method.as_ref().map_or("-", Method::as_str)).escape_debug(),
-            shortened(record.uri.as_ref().map_or("-", Uri::path)).escape_debug(),
+            method(record).unwrap_or("-").escape_debug(),
+            path(record).unwrap_or("-").escape_debug(),
             record.connection.as_ref().map_or("-", ConnectionId::as_str),
             record.code.unwrap_or("-"),
             record.outcome.as_str(),
@@ -106,6 +102,18 @@ impl Lines for AccessLines {
             lines,
         });
     }
+}
+
+fn method(record: &ExchangeRecord) -> Option<&str> {
+    record
+        .method
+        .as_ref()
+        .map(|method| shortened(method.as_str()))
+}
+
+/// As sent, without its query.
+fn path(record: &ExchangeRecord) -> Option<&str> {
+    record.uri.as_ref().map(|uri| shortened(uri.path()))
 }
 
 fn shortened(text: &str) -> &str {

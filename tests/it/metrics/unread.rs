@@ -13,7 +13,10 @@ fn logged(up: &Upstream) -> (Sidecar, BufReader<PipeReader>) {
     let problems = ProblemLog::off();
     let access = AccessLog::start(Which::All, Format::Json, out, problems.clone()).unwrap();
     let plan = Sidecar::with(connection("crm").allow("/").upstream(up));
-    (plan.start_logging(Logs { access, problems }), BufReader::new(lines))
+    (
+        plan.start_logging(Logs { access, problems }),
+        BufReader::new(lines),
+    )
 }
 
 #[test]

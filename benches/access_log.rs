@@ -1,0 +1,64 @@
+//! What an access line costs: made on the log's own thread, and handed over by a worker. `cargo bench --bench access_log`.
+#![expect(
+    clippy::expect_used,
+    reason = "a bench with a broken world should stop"
+)]
+
+use std::io;
+use std::time::Duration;
+
+use divan::{Bencher, black_box};
+use egressd::domain::ConnectionId;
+use egressd::telemetry::access_log::{AccessLines, AccessLog, ExchangeRecord, Format, Which};
+use egressd::telemetry::{Outcome, ProblemLog};
+use http::{Method, StatusCode, Uri};
+use jiff::Timestamp;
+
+fn main() {
+    divan::main();
+}
+
+/// An exchange as most are.
+fn record() -> ExchangeRecord {
+    let id = ConnectionId::parse("crm").expect("an id");
+    ExchangeRecord {
+        request_id: "d38c2437b5a5689600000000".to_owned(),
+        connection: Some(id),
+        route: Some("GET /v1/users/{id}/orders".to_owned()),
+        method: Some(Method::GET),
+        uri: Some(Uri::from_static("/crm/v1/users/4711/orders?limit=20")),
+        status: Some(StatusCode::OK),
+        code: None,
+        outcome: Outcome::Forwarded,
+        request_bytes: 0,
+        response_bytes: 1024,
+        duration: Duration::from_micros(1532),
+        upstream: Some(Duration::from_micros(1401)),
+        token_age: Some(Duration::from_secs(90)),
+    }
+}
+
+/// The line alone, as the thread makes it: into a buffer that is used over and over.
+#[divan::bench(args = [Format::Json, Format::Text])]
+fn line(bencher: Bencher<'_, '_>, format: Format) {
+    let record = record();
+    let mut lines = AccessLines::new(format, ProblemLog::off());
+    let mut into = Vec::with_capacity(8192);
+    let at = Timestamp::now();
+    bencher.bench_local(|| {
+        into.clear();
+        lines.line(black_box(at), black_box(&record), &mut into);
+        into.len()
+    });
+}
+
+/// What a worker pays for a record that is there: the hour, and a place in the queue.
+#[divan::bench(sample_count = 50, sample_size = 50)]
+fn handing_over(bencher: Bencher<'_, '_>) {
+    let problems = ProblemLog::off();
+    let log = AccessLog::start(Which::All, Format::Json, io::sink(), problems).expect("a thread");
+    bencher
+        .with_inputs(record)
+        .bench_local_values(|record| log.record(record));
+    assert!(log.flush(Duration::from_secs(10)), "the log is stuck");
+}
