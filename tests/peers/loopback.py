@@ -25,11 +25,12 @@ def egressd_binary(profile):
     return Path(os.environ.get("EGRESSD", target / profile / "egressd")).absolute()
 
 
-def egressd_argv(world, port):
-    """How to run egressd on this port over the world's connections; it trusts the world's ca.pem."""
-    settings = world.file("egressd.yaml", f"""
+def egressd_argv(world, port, management=None, login=None, name="egressd"):
+    """How to run egressd on this port over the world's connections; it trusts the world's ca.pem. A login is (username, password)."""
+    account = f", basic_auth: {{username: {login[0]}, password: {login[1]}}}" if login else ""
+    settings = world.file(f"{name}.yaml", f"""
 proxy: {{listen: ["127.0.0.1:{port}"]}}
-management: {{listen: ["127.0.0.1:{world.port()}"]}}
+management: {{listen: ["127.0.0.1:{management or world.port()}"]{account}}}
 egress: {{ca_files: [ca.pem]}}
 connections: [connections]
 log: {{format: json}}
