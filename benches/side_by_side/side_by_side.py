@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from targets import PEERS, REPOSITORY, SECRET, TARGETS, Job, egressd_binary, upstream
 from loopback import World
+import flood
 import instructions
 import loads
 
@@ -255,6 +256,7 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="2 rounds of 1 s runs")
     parser.add_argument("--costs", action="store_true",
                         help="what the reflection guard and signing cost: egressd with each beside egressd without it")
+    parser.add_argument("--flood", action="store_true", help="whether agents notice that the management port is flooded")
     parser.add_argument("--smoke", action="store_true", help="everything once, as short as can be; figures mean nothing")
     parser.add_argument("--rounds", type=int, help="how many rounds (default 7)")
     parser.add_argument("--only", default=",".join(names), help=f"workloads, of {','.join(names)}")
@@ -264,7 +266,7 @@ def arguments():
     options.seconds, options.warm_up = (1, 0) if options.smoke else (1, 1) if options.quick else (2, 1)
     options.rounds = options.rounds or (1 if options.smoke else 2 if options.quick else 7)
     options.settle, options.idle_sockets = (0.2, 100) if options.smoke else (2.5, 1000)
-    options.targets = COSTS if options.costs else options.targets.split(",")
+    options.targets = COSTS if options.costs else ["egressd"] if options.flood else options.targets.split(",")
     options.only = options.only.split(",")
     unknown = set(options.only) - set(names) | set(options.targets) - set(TARGETS)
     if unknown:
@@ -299,6 +301,9 @@ def main():
             rounds = {}
             rows = instructions.count(bench, options.targets, PREFIX + "/items/1k", options.smoke)
             instructions.print_table(rows)
+        elif options.flood:
+            rounds, rows = flood.rounds(bench, options), []
+            flood.print_table(rounds)
         else:
             rounds, rows = {}, []
             for table in tables(options):

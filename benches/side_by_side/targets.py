@@ -102,8 +102,9 @@ backend api
     return ["haproxy", "-db", "-f", path]
 
 
-def egressd(job, access="refused", patterns=2, guard=True, more=""):
-    """The release build with every safety feature on. Patterns beyond the two that are asked for stand beside them in the table."""
+def egressd(job, access="refused", patterns=2, guard=True, more="", management=None, login=None, others=0):
+    """The release build with every safety feature on. Patterns beyond the two that are asked for stand beside them in the table, other connections
+    beside the one that is asked for; a login is (username, password)."""
     routes = ["GET /v1/items/{id}", "POST /v1/sink"]
     routes += [f"GET /v1/things{n}/{{id}}/parts" for n in range(patterns - len(routes))]
     home = f"egressd-{job.port}"
@@ -119,9 +120,20 @@ connection_details:
     reflection_guard: {str(guard).lower()}
     {more}
 """)
+    for n in range(others):
+        job.world.file(f"{home}/connections/other-{n}.yaml", f"""
+display_name: Item {n}
+connection_details:
+  http:
+    base_url: https://127.0.0.1:{job.upstream}/other/{n}
+    allowed_routes: ["GET /v1/items/{{id}}", "POST /v1/items", "/v1/any/{{rest...}}"]
+    bearer_token: {{token: {SECRET}}}
+    allowed_private_cidrs: [127.0.0.0/8]
+""")
+    account = f", basic_auth: {{username: {login[0]}, password: {login[1]}}}" if login else ""
     settings = job.world.file(f"{home}/egressd.yaml", f"""
 proxy: {{listen: ["127.0.0.1:{job.port}"], workers: {job.workers}}}
-management: {{listen: ["127.0.0.1:{job.world.port()}"]}}
+management: {{listen: ["127.0.0.1:{management or job.world.port()}"]{account}}}
 egress: {{ca_files: ["{job.ca}"]}}
 connections: [connections]
 log: {{format: json, level: info, access: {access}}}

@@ -1,0 +1,109 @@
+"""Whether agents notice that the management port is flooded.
+
+Two egressd of 500 connections run side by side, and agents ask the first for 2,000 requests a second. A round has three arms: nobody floods,
+somebody floods the *other* egressd's management, somebody floods this one's. The flood costs the machine as much in the second arm as in the
+third, so the ratio of these two is what one process does to itself; the first shows what the machine does to both.
+"""
+
+import base64
+import http.client
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import loads
+from targets import egressd
+
+LUA = Path(__file__).with_name("flood.lua")
+LOGIN = ("operator", "flood-password-0123456789")
+CONNECTIONS = 500
+FLOODERS = 8  # sockets that always have a request under way
+RATE, SOCKETS = 2000, 16  # the agents
+ARMS = ["quiet", "other flooded", "flooded"]
+BAR = 1.10  # p99 of a flooded egressd against that beside a flooded one
+
+
+def authorization():
+    return "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
+
+
+class Sidecar:
+    """A running egressd: its process, where agents ask, where operators ask."""
+
+    def __init__(self, bench):
+        job = bench.job(workers=1)
+        self.port, self.management = job.port, bench.world.port()
+        argv = egressd(job, management=self.management, login=LOGIN, others=CONNECTIONS - 1)
+        self.process = bench.world.start(f"egressd-{job.port}", argv).await_port(job.port).await_port(self.management)
+        loads.verify("egressd", self.port)
+        self.verify()
+
+    def verify(self):
+        """The flood asks for what is there: a list of all connections, metrics, and a login that is refused."""
+        for path, login, wanted in [("/v1/connections?page_size=1000", True, 200), ("/metrics", False, 200), ("/v1/connections", False, 401)]:
+            asks = http.client.HTTPConnection("127.0.0.1", self.management, timeout=10)
+            asks.request("GET", path, headers={"Authorization": authorization()} if login else {})
+            answer = asks.getresponse()
+            content = answer.read()
+            asks.close()
+            if answer.status != wanted or login and len(json.loads(content)["connections"]) != CONNECTIONS:
+                raise RuntimeError(f"management: {path} gave {answer.status}: {content[:300]}")
+
+
+def flood(port, seconds):
+    """Starts the flood; it ends by itself."""
+    return subprocess.Popen(
+        ["wrk", "-t1", f"-c{FLOODERS}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA, f"http://127.0.0.1:{port}", "--", authorization()],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+
+
+def measure(arm, own, other, seconds):
+    """One arm: what the agents saw, what the process cost, and what the flood was answered."""
+    target = {"quiet": None, "other flooded": other, "flooded": own}[arm]
+    # The flood is there before the agents and outlasts them.
+    flooding = flood(target.management, seconds + 2) if target else None
+    try:
+        time.sleep(1 if target else 0)
+        cpu, began = own.process.cpu_ns(), time.perf_counter()
+        got = loads.paced(own.port, "/api-id/v1/items/1k", SOCKETS, seconds, RATE)
+        cores = (own.process.cpu_ns() - cpu) / 1e9 / (time.perf_counter() - began)
+        said = flooding.communicate(timeout=seconds + 30)[0] if target else ""
+    finally:
+        if flooding and flooding.poll() is None:
+            flooding.kill()
+            flooding.wait()
+    told = [json.loads(line[len("RESULT "):]) for line in said.splitlines() if line.startswith("RESULT ")]
+    if got["errors"] or target and (not told or told[0]["errors"] or not 0 < told[0]["refused"] < told[0]["requests"]):
+        raise RuntimeError(f"{arm}: {got}\n{said}\n{own.process.said()}")
+    return {"p99_us": got["p99_us"], "cores": cores, "flood_rps": told[0]["requests"] / (seconds + 2) if target else 0}
+
+
+def rounds(bench, options):
+    """results[arm] = one dict a round; the order of the arms turns with the round."""
+    own, other = Sidecar(bench), Sidecar(bench)
+    seconds = 1 if options.smoke else 2 if options.quick else 5
+    results = {arm: [] for arm in ARMS}
+    for number in range(options.rounds):
+        turn = number % len(ARMS)
+        for arm in ARMS[turn:] + ARMS[:turn]:
+            got = measure(arm, own, other, seconds)
+            results[arm].append(got)
+            shown = ", ".join(f"{k} {v:.4g}" for k, v in got.items())
+            print(f"round {number + 1}/{options.rounds} {arm}: {shown}", file=sys.stderr)
+    return results
+
+
+def print_table(results):
+    """Markdown; the ratios are medians of those within a round."""
+    def ratio(arm, against):
+        return statistics.median(a["p99_us"] / b["p99_us"] for a, b in zip(results[arm], results[against]))
+
+    print(f"| {RATE:,} requests/s of agents | p99 µs | p99 / quiet | cores of this egressd | answers to the flood/s |\n|---|---:|---:|---:|---:|")
+    for arm in ARMS:
+        median = {key: statistics.median(got[key] for got in results[arm]) for key in results[arm][0]}
+        print(f"| {arm} | {median['p99_us']:,.0f} | {ratio(arm, 'quiet'):.2f} | {median['cores']:.2f} | {median['flood_rps']:,.0f} |")
+    print(f"\np99, flooded against the other flooded: **{ratio('flooded', 'other flooded'):.2f}** (bar ≤ {BAR:.2f})")
