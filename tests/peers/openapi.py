@@ -8,6 +8,7 @@ import base64
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,14 @@ UNFIT = {
     "object_level_authorization": "there is one account",
 }
 OPEN = {"ignored_auth": "no password is set"}
+# Parameters that find something; by chance none ever would.
+SAMPLES = {
+    "connection_id": ["bearer", "basic", "static", "tokens", "none", "disabled", "deleted"],
+    "filter": ['connection_type="http"', 'type=HTTP OR NOT display_name:"one"', "name:*", "-name=x (display_name:The OR delete_time:*)"],
+    "order_by": ["name", "display_name desc", "display_name desc, name"],
+    "page_size": [0, 1, 3, 1000, 5000],
+    "verbose": [""],
+}
 CONNECTIONS = {
     "bearer": {"bearer_token": {"token": {"env": "PEER_SECRET"}}},
     "basic": {"basic_auth": {"username": "user", "password": {"env": "PEER_SECRET"}}},
@@ -86,11 +95,18 @@ def judge_document(tally, port, login):
     return True
 
 
-def with_login_required(document):
-    """The document as it is while a password is set: it says that one *may* be asked for, which would let everybody in count as right."""
+def made_concrete(document, login):
+    """The document with what is so in this world: parameters that find something, and a password that is asked for.
+
+    It says that a password *may* be asked for, by which letting everybody in would be right.
+    """
     for operations in document["paths"].values():
         for operation in operations.values():
-            if "security" in operation:
+            for parameter in operation.get("parameters", []):
+                if parameter["name"] in SAMPLES:
+                    values = SAMPLES[parameter["name"]]
+                    parameter["examples"] = {f"sample{n}": {"value": value} for n, value in enumerate(values)}
+            if login and "security" in operation:
                 operation["security"] = [way for way in operation["security"] if way]
     return document
 
@@ -98,7 +114,7 @@ def with_login_required(document):
 def judge_behaviour(tally, world, port, login):
     """What schemathesis finds: its report is shown where it finds anything."""
     document = json.loads(fetch(port, "/openapi.json", login)[2])
-    schema = world.file("openapi.json", json.dumps(with_login_required(document) if login else document))
+    schema = world.file("openapi.json", json.dumps(made_concrete(document, login)))
     name = "with a password" if login else "without a password"
     unfit = {**UNFIT, **({} if login else OPEN)}
     account = [f"--auth={login[0]}:{login[1]}"] if login else []
@@ -106,13 +122,14 @@ def judge_behaviour(tally, world, port, login):
         [Path(sys.executable).with_name("st"), "run", schema, f"--url=http://127.0.0.1:{port}",
          *account, "--checks=all", f"--exclude-checks={','.join(unfit)}", "--phases=examples,coverage,fuzzing",
          f"--max-examples={EXAMPLES}", f"--seed={SEED}", "--generation-database=none", "--request-timeout=10",
-         "--continue-on-failure", "--workers=1", "--no-color"],
+         "--continue-on-failure", "--warnings=off", "--workers=1", "--no-color"],
         cwd=world.directory, env={**os.environ, "NO_PROXY": "*", "no_proxy": "*", "COLUMNS": "160"},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS + 60,
     )
-    for line in done.stdout.splitlines():
-        if line.lstrip().startswith(("Test cases:", "Operations:", "Selected:", "Tested:", "No issues found")) or " generated" in line:
-            print(f"  {name}: {line.strip()}")
+    cases, tested = (re.search(found, done.stdout) for found in (r"(\d+) generated", r"Tested: (\d+)"))
+    cases, tested = (int(found.group(1)) if found else 0 for found in (cases, tested))
+    print(f"  {name}: {cases} requests to {tested} operations")
+    tally.claim(f"schemathesis asks {name}", cases > 300 and tested == len(document["paths"]), f"{cases} requests, {tested} operations")
     if done.returncode != 0:
         print(done.stdout[-12_000:], done.stderr[-2_000:], sep="\n")
     tally.claim(f"schemathesis finds no fault {name}", done.returncode == 0, f"exit code {done.returncode}, see above")
