@@ -282,6 +282,8 @@ def tables(options):
     ]
     if options.costs:
         return costs
+    if options.flood:
+        return []
     peers = [p for p in PEERS if p in options.targets]
     chosen = Table([w for w in WORKLOADS if w.name in options.only], options.targets, peers)
     return [chosen, *costs] if options.smoke and "egressd" in options.targets else [chosen]
@@ -301,15 +303,15 @@ def main():
             rounds = {}
             rows = instructions.count(bench, options.targets, PREFIX + "/items/1k", options.smoke)
             instructions.print_table(rows)
-        elif options.flood:
-            rounds, rows = flood.rounds(bench, options), []
-            flood.print_table(rounds)
         else:
             rounds, rows = {}, []
             for table in tables(options):
                 rounds |= (got := run_rounds(bench, table, options.rounds))
                 rows += (of_table := summarise(got, table))
                 print_table(of_table, table)
+            if options.flood or options.smoke and "egressd" in options.targets:
+                rounds["flood"] = flood.rounds(bench, options)
+                flood.print_table(rounds["flood"])
     if options.json:
         with open(options.json, "w", encoding="utf-8") as out:
             json.dump({"machine": about, "options": vars(options), "rows": rows, "rounds": rounds}, out, indent=1)
