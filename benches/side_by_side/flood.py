@@ -21,7 +21,7 @@ LUA = Path(__file__).with_name("flood.lua")
 LOGIN = ("operator", "flood-password-0123456789")
 CONNECTIONS = 500
 FLOODERS = 8  # sockets that always have a request under way
-RATE, SOCKETS = 2000, 16  # the agents
+RATE, SOCKETS, ITEM = 2000, 16, "/api-id/v1/items/1k"  # the agents
 ARMS = ["quiet", "other flooded", "flooded"]
 BAR = 1.10  # p99 of a flooded egressd against that beside a flooded one
 
@@ -69,7 +69,7 @@ def measure(arm, own, other, seconds):
     try:
         time.sleep(1 if target else 0)
         cpu, began = own.process.cpu_ns(), time.perf_counter()
-        got = loads.paced(own.port, "/api-id/v1/items/1k", SOCKETS, seconds, RATE)
+        got = loads.paced(own.port, ITEM, SOCKETS, seconds, RATE)
         cores = (own.process.cpu_ns() - cpu) / 1e9 / (time.perf_counter() - began)
         said = flooding.communicate(timeout=seconds + 30)[0] if target else ""
     finally:
@@ -87,6 +87,7 @@ def rounds(bench, options):
     own, other = Sidecar(bench), Sidecar(bench)
     seconds = 1 if options.smoke else 2 if options.quick else 5
     results = {arm: [] for arm in ARMS}
+    loads.paced(own.port, ITEM, SOCKETS, 1, RATE)  # sockets to the upstream, and everything else that comes first
     for number in range(options.rounds):
         turn = number % len(ARMS)
         for arm in ARMS[turn:] + ARMS[:turn]:
