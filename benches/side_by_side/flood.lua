@@ -1,17 +1,13 @@
--- What somebody who floods the management port sends, in turn. Argument: the value of an Authorization field that is right.
+-- What somebody who floods the management port sends, in turn. Arguments: the value of an Authorization field that is right, and one `+/path` for
+-- each request with it, one `-/path` for each with a wrong one.
 
 local requests, next_one = {}, 0
 
 function init(args)
-   local right, wrong = {["Authorization"] = args[1]}, {["Authorization"] = "Basic d3Jvbmc6d3Jvbmc="}
-   requests = {
-      wrk.format("GET", "/v1/connections?page_size=1000&filter=display_name:%22item%22%20AND%20NOT%20connection_id=%22none%22", right),
-      wrk.format("GET", "/metrics", {}),
-      wrk.format("GET", "/v1/connections?page_size=1000&order_by=display_name%20desc", right),
-      wrk.format("GET", "/v1/connections", wrong),
-      wrk.format("GET", "/v1/connections/other-1", wrong),
-      wrk.format("GET", "/", wrong),
-   }
+   local fields = {["+"] = {["Authorization"] = args[1]}, ["-"] = {["Authorization"] = "Basic d3Jvbmc6d3Jvbmc="}}
+   for n = 2, #args do
+      requests[n - 1] = wrk.format("GET", args[n]:sub(2), fields[args[n]:sub(1, 1)])
+   end
 end
 
 function request()

@@ -22,6 +22,12 @@ LOGIN = ("operator", "flood-password-0123456789")
 CONNECTIONS = 500
 FLOODERS = 8  # sockets that always have a request under way
 RATE, SOCKETS, ITEM = 2000, 16, "/api-id/v1/items/1k"  # the agents
+# What the flood asks for: with the password, and with a wrong one.
+ASKED = [
+    '/v1/connections?page_size=1000&filter=display_name:"item"%20OR%20name:"api-id"'.replace('"', "%22"), "/metrics",
+    "/v1/connections?page_size=1000&order_by=display_name%20desc",
+]
+REFUSED = ["/v1/connections", "/v1/connections/other-1", "/"]
 ARMS = ["quiet", "other flooded", "flooded"]
 BAR = 1.10  # p99 of a flooded egressd against that beside a flooded one
 
@@ -42,21 +48,23 @@ class Sidecar:
         self.verify()
 
     def verify(self):
-        """The flood asks for what is there: a list of all connections, metrics, and a login that is refused."""
-        for path, login, wanted in [("/v1/connections?page_size=1000", True, 200), ("/metrics", False, 200), ("/v1/connections", False, 401)]:
+        """What is answered to the flood: all connections, metrics, and 401."""
+        for path in ASKED + REFUSED:
             asks = http.client.HTTPConnection("127.0.0.1", self.management, timeout=10)
-            asks.request("GET", path, headers={"Authorization": authorization()} if login else {})
+            asks.request("GET", path, headers={"Authorization": authorization()} if path in ASKED else {})
             answer = asks.getresponse()
             content = answer.read()
             asks.close()
-            if answer.status != wanted or login and len(json.loads(content)["connections"]) != CONNECTIONS:
-                raise RuntimeError(f"management: {path} gave {answer.status}: {content[:300]}")
+            listed = len(json.loads(content)["connections"]) if "page_size" in path and answer.status == 200 else CONNECTIONS
+            if answer.status != (200 if path in ASKED else 401) or listed != CONNECTIONS:
+                raise RuntimeError(f"management: {path} gave {answer.status}, {listed} connections: {content[:300]}")
 
 
 def flood(port, seconds):
     """Starts the flood; it ends by itself."""
+    paths = [sign + path for pair in zip(ASKED, REFUSED) for sign, path in zip("+-", pair)]
     return subprocess.Popen(
-        ["wrk", "-t1", f"-c{FLOODERS}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA, f"http://127.0.0.1:{port}", "--", authorization()],
+        ["wrk", "-t1", f"-c{FLOODERS}", f"-d{seconds}s", "--timeout", "10s", "-s", LUA, f"http://127.0.0.1:{port}", "--", authorization(), *paths],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )
 
