@@ -94,7 +94,8 @@ def paced(port, path, sockets, seconds, rate):
     for one in idle:
         one.socket.close()
     delays.sort()
-    return {"requests": total, "errors": errors, "seconds": taken, "p99_us": delays[int(total * 0.99)] * 1e6}
+    return {"requests": total, "errors": errors, "seconds": taken,
+            "p50_us": delays[total // 2] * 1e6, "p99_us": delays[int(total * 0.99)] * 1e6}
 
 
 def exactly(port, path, sockets, requests):
