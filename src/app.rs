@@ -19,14 +19,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Listen, Loaded, Settings};
+use crate::config::{Listen, LoadOptions, Loaded, Settings};
 use crate::credential::Credentials;
 use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
+use crate::reload::Reload;
 use crate::server::{self, Address, Clock, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
-use crate::telemetry::{AccessLog, Event, Logs};
+use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use crate::upstream::{Names, Trust};
 pub use logs::{Output, format, start_logs};
 use managed::managed;
@@ -47,6 +48,7 @@ pub struct App {
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
     grace: Duration,
+    problems: ProblemLog,
 }
 
 /// Why it could not start.
@@ -138,6 +140,7 @@ impl App {
             shared,
             phase,
             grace: settings.shutdown_grace_period,
+            problems,
         })
     }
 
@@ -151,9 +154,16 @@ impl App {
         &self.management
     }
 
-    /// The configuration that is served.
-    pub fn published(&self) -> Arc<Published> {
-        Arc::clone(&self.shared.published)
+    /// What reads the configuration anew and puts it in force.
+    pub fn reload(&self, options: LoadOptions) -> Reload {
+        let (published, metrics) = (&self.shared.published, &self.shared.metrics);
+        let problems = self.problems.clone();
+        Reload::new(
+            options,
+            Arc::clone(published),
+            Arc::clone(metrics),
+            problems,
+        )
     }
 
     /// Takes no more agents, lets exchanges under way finish within the grace period, then ends. False if some had to be cut off.

@@ -1,16 +1,19 @@
 //! Load anew, compile whole, publish in one step; or keep the last good generation and say why.
 
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{self, LoadOptions, Problem};
+use crate::config::{self, LoadOptions, Problem, Severity};
 use crate::snapshot::Published;
+use crate::telemetry::problem_log::Finding;
+use crate::telemetry::{Event, Metrics, ProblemLog};
 
 /// Where definitions come from and where they go.
 pub struct Reload {
     /// Held while one reload runs: each generation is made from the one before.
     options: Mutex<LoadOptions>,
     published: Arc<Published>,
+    metrics: Arc<Metrics>,
+    problems: ProblemLog,
 }
 
 /// A reload that was good.
@@ -20,23 +23,48 @@ pub struct Reloaded {
     pub generation: u64,
     /// Its live connections.
     pub connections: usize,
-    /// What the operator should know.
-    pub warnings: Vec<Problem>,
 }
 
 impl Reload {
-    /// Reads again what these options name. Settings other than where definitions are have no effect before the next start.
-    pub fn new(options: LoadOptions, published: Arc<Published>) -> Self {
+    /// Reads again what these options name, and tells how it went. Settings other than where definitions are have no effect before the next start.
+    pub fn new(
+        options: LoadOptions,
+        published: Arc<Published>,
+        metrics: Arc<Metrics>,
+        problems: ProblemLog,
+    ) -> Self {
         Self {
             options: Mutex::new(options),
             published,
+            metrics,
+            problems,
         }
     }
 
     /// Reads files and compiles: takes its time, and belongs on a thread that serves nobody. With any problem nothing changes.
     pub fn run(&self) -> Result<Reloaded, Vec<Problem>> {
+        let reloaded = self.publish();
+        self.metrics.reloaded(reloaded.is_ok());
+        match &reloaded {
+            Ok(reloaded) => self.problems.tell(Event::Reloaded {
+                generation: reloaded.generation,
+                connections: reloaded.connections,
+            }),
+            Err(found) => {
+                warn(found, &self.problems);
+                let errors = found.iter().filter(|found| is_error(found));
+                self.problems.tell(Event::ReloadFailed {
+                    problems: errors.count(),
+                });
+            }
+        }
+        reloaded
+    }
+
+    fn publish(&self) -> Result<Reloaded, Vec<Problem>> {
         let options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
         let loaded = config::load(&options)?;
+        warn(&loaded.warnings, &self.problems);
         let next = self.published.current().succeed(loaded.connections);
         let generation = next.generation();
         let live = next.entries().iter().filter(|entry| entry.is_live());
@@ -45,18 +73,29 @@ impl Reload {
         Ok(Reloaded {
             generation,
             connections,
-            warnings: loaded.warnings,
         })
     }
 }
 
-impl fmt::Display for Reloaded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            generation,
-            connections,
-            ..
-        } = self;
-        write!(f, "generation {generation}: {connections} live connections")
+/// Tells the log of findings.
+pub fn warn(found: &[Problem], log: &ProblemLog) {
+    for problem in found {
+        let finding = Box::new(Finding {
+            code: problem.code,
+            file: problem.file.clone(),
+            line: problem.line,
+            field: problem.field.clone(),
+            message: problem.message.clone(),
+            remedy: problem.remedy.clone(),
+        });
+        log.tell(if is_error(problem) {
+            Event::ConfigProblem(finding)
+        } else {
+            Event::ConfigWarning(finding)
+        });
     }
+}
+
+fn is_error(problem: &Problem) -> bool {
+    problem.severity == Severity::Error
 }

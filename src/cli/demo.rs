@@ -57,7 +57,7 @@ impl Demo {
         // Standard output is for the lines to paste.
         let err = streams.process.err;
         let logs = app::start_logs(loaded.settings.log, err()?, err()?)?;
-        serve(loaded, &logs, streams, greet)
+        serve(loaded, None, &logs, streams, greet)
     }
 
     fn load(self, api: &Api, keys: &Keys) -> Result<config::Loaded, Vec<Problem>> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +11,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Exit, Streams, misconfigured};
 use crate::app::{self, App};
 use crate::config::{self, Environment, LoadOptions, Loaded, LogLevel, SettingsOverrides};
-use crate::telemetry::problem_log::{Door, Event, Warning};
+use crate::reload::{self, Reload};
+use crate::telemetry::problem_log::{Door, Event};
 use crate::telemetry::{Format, Logs, ProblemLog};
 
 /// How long a reader that takes nothing is waited for at the end.
@@ -74,11 +76,12 @@ impl Serve {
             log_format: self.log_format,
             ..SettingsOverrides::default()
         };
-        let loaded = match config::load(&LoadOptions {
+        let options = LoadOptions {
             config: self.config,
             overrides,
             environment,
-        }) {
+        };
+        let loaded = match config::load(&options) {
             Ok(loaded) => loaded,
             Err(problems) => return misconfigured(&problems, streams),
         };
@@ -91,27 +94,16 @@ impl Serve {
         }
         let logs = app::start_logs(settings, out, err)?;
         if format == Format::Json {
-            warn(&loaded, &logs.problems);
+            reload::warn(&loaded.warnings, &logs.problems);
         }
-        serve(loaded, &logs, streams, |_, _| Ok(()))
+        serve(loaded, Some(options), &logs, streams, |_, _| Ok(()))
     }
 }
 
-fn warn(loaded: &Loaded, problems: &ProblemLog) {
-    for found in &loaded.warnings {
-        problems.tell(Event::ConfigWarning(Box::new(Warning {
-            code: found.code,
-            file: found.file.clone(),
-            line: found.line,
-            field: found.field.clone(),
-            message: found.message.clone(),
-        })));
-    }
-}
-
-/// Starts what was loaded, says where it listens, and waits for the end. `greet` may say more once it listens.
+/// Starts what was loaded, says where it listens, and waits for the end; SIGHUP loads `anew`. `greet` may say more once it listens.
 pub(super) fn serve(
     loaded: Loaded,
+    anew: Option<LoadOptions>,
     logs: &Logs,
     streams: &mut Streams<'_>,
     greet: impl FnOnce(&App, &mut Streams<'_>) -> io::Result<()>,
@@ -136,7 +128,10 @@ pub(super) fn serve(
     };
     announce(&app, connections, &problems);
     greet(&app, streams)?;
-    runtime.block_on(ends.next(&problems));
+    let reloads = anew
+        .map(|options| reloads(app.reload(options)))
+        .transpose()?;
+    runtime.block_on(ends.next(&problems, reloads.as_ref()));
     problems.tell(Event::Stopping);
     let stopping = std::thread::spawn(move || app.stop());
     let ended = runtime.block_on(async {
@@ -162,6 +157,20 @@ pub(super) fn serve(
     })
 }
 
+/// A thread that reloads as often as it is asked. Who asks while it has something before it asks for no more than that.
+fn reloads(reload: Reload) -> io::Result<SyncSender<()>> {
+    let (ask, asked) = sync_channel(1);
+    std::thread::Builder::new()
+        .name("reload".into())
+        .spawn(move || {
+            while asked.recv().is_ok() {
+                // It has told the log.
+                let _told = reload.run();
+            }
+        })?;
+    Ok(ask)
+}
+
 /// Waits for both logs as long as their readers take something. What the access log lost is told in the other.
 fn last_lines(logs: &Logs, patience: Duration) {
     let _in_time = logs.access.flush(patience);
@@ -181,7 +190,7 @@ fn announce(app: &App, connections: usize, problems: &ProblemLog) {
     problems.tell(Event::Ready { connections });
 }
 
-/// The signals that end the process, and the one that does not yet do anything.
+/// The signals that end the process, and the one that reloads.
 struct Ends {
     terminate: Signal,
     interrupt: Signal,
@@ -197,12 +206,16 @@ impl Ends {
         })
     }
 
-    async fn next(&mut self, problems: &ProblemLog) {
+    async fn next(&mut self, problems: &ProblemLog, reloads: Option<&SyncSender<()>>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => problems.tell(Event::ReloadUnsupported),
+                _ = self.hangup.recv() => match reloads {
+                    // One that is full has a reload before it that begins later than this.
+                    Some(reloads) => reloads.try_send(()).unwrap_or_default(),
+                    None => problems.tell(Event::ReloadUnsupported),
+                },
             }
         }
     }

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use super::error::{ApiError, Status};
 use crate::credential::Login;
 use crate::domain::caller::{self, InvalidHost};
+use crate::telemetry::{Event, ProblemLog};
 
 /// What probes, scrapers and editors fetch without any proof: there is nothing in it to protect. Compared byte by byte, so that no other spelling opens.
 const OPEN: [&str; 4] = ["/openapi.json", "/metrics", "/livez", "/readyz"];
@@ -43,6 +44,7 @@ pub(super) struct Lock {
     login: Login,
     wrong: DefaultDirectRateLimiter,
     clock: DefaultClock,
+    problems: ProblemLog,
 }
 
 /// What a request shows of the login.
@@ -54,12 +56,17 @@ enum Shown {
 
 impl Door {
     /// Asks for this login, or, where there is none, for a `Host` of ours.
-    pub(super) fn new(login: Option<Login>, allowed_hosts: Vec<String>) -> Self {
+    pub(super) fn new(
+        login: Option<Login>,
+        allowed_hosts: Vec<String>,
+        problems: ProblemLog,
+    ) -> Self {
         match login {
             Some(login) => Self::Locked(Box::new(Lock {
                 login,
                 wrong: DefaultDirectRateLimiter::direct(Quota::per_second(GUESSES)),
                 clock: DefaultClock::default(),
+                problems,
             })),
             None => Self::Local { allowed_hosts },
         }
@@ -94,10 +101,13 @@ impl Lock {
             Shown::Right => Ok(()),
             // No guess: a browser asks like this before it asks its user.
             Shown::Nothing => Err(unauthenticated("log in with basic auth or `x-api-key`")),
-            Shown::Wrong => Err(match self.wrong.check() {
-                Ok(()) => unauthenticated("the user name or the password is wrong"),
-                Err(full) => too_many(full.wait_time_from(self.clock.now())),
-            }),
+            Shown::Wrong => {
+                self.problems.tell(Event::LoginFailed);
+                Err(match self.wrong.check() {
+                    Ok(()) => unauthenticated("the user name or the password is wrong"),
+                    Err(full) => too_many(full.wait_time_from(self.clock.now())),
+                })
+            }
         }
     }
 

@@ -74,6 +74,8 @@ pub struct Management {
 impl Management {
     /// Answers made of these, to these callers.
     pub fn new(sources: Sources, callers: Callers) -> Self {
+        let problems = sources.logs.problems.clone();
+        let door = Door::new(callers.login, callers.allowed_hosts, problems);
         let page = Arc::new(Page::new());
         let page =
             move |State(sources): State<Arc<Sources>>| std::future::ready(page.answer(&sources));
@@ -91,7 +93,7 @@ impl Management {
                 ApiError::new(Status::Unimplemented, "this API is read-only: GET and HEAD")
             })
             .with_state(Api::new(sources));
-        let door = Door::new(callers.login, callers.allowed_hosts);
+
         Self { door, router }
     }
 

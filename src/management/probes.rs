@@ -51,7 +51,7 @@ pub(super) async fn readyz(
 
 fn configuration(snapshot: &Snapshot) -> String {
     let live = snapshot.entries().iter();
-    let live = live.filter(|entry| entry.connection.is_live()).count();
+    let live = live.filter(|entry| entry.is_live()).count();
     let generation = snapshot.generation();
     format!("ok: generation {generation}, connections {live}")
 }
@@ -62,15 +62,13 @@ fn credentials(snapshot: &Snapshot, sources: &Sources) -> String {
     let mut failing = Vec::new();
     for entry in snapshot.entries() {
         let connection = &entry.connection;
-        let usable = connection.is_live() && connection.enabled;
+        let usable = entry.is_live() && connection.enabled;
         if !usable || !matches!(connection.auth, Auth::OauthClientCredentials(_)) {
             continue;
         }
         with_tokens += 1;
-        let credential = sources.credentials.of(entry.key, connection);
-        if let Some(grant) = credential.grant()
-            && grant.status().last_failure.is_some()
-        {
+        let status = sources.credentials.status(connection);
+        if status.is_some_and(|status| status.last_failure.is_some()) {
             failing.push(connection.id.as_str());
         }
     }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::lines::Queue;
-pub use event::{Door, Event, Stream, Warning};
+pub use event::{Door, Event, Finding, Stream};
 pub use line::Look;
 pub use outward::{DialOutcome, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent};
 

@@ -129,7 +129,8 @@ impl From<Failure> for DialOutcome {
             | Failure::Late
             | Failure::DeadlinePassed
             | Failure::Agent(_)
-            | Failure::Misdirected => Self::Unreachable {
+            | Failure::Misdirected
+            | Failure::Bug => Self::Unreachable {
                 fault: failure.proxy_status(),
             },
         }

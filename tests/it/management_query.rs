@@ -25,8 +25,8 @@ fn escaped(text: &str) -> String {
 
 fn ids(answer: &Value) -> Vec<String> {
     let rows = answer["connections"].as_array().unwrap().iter();
-    rows.map(|row| row["name"].as_str().unwrap()["connections/".len()..].to_owned())
-        .collect()
+    let id = |row: &Value| row["name"].as_str().unwrap().replace("connections/", "");
+    rows.map(id).collect()
 }
 
 #[test]

@@ -66,23 +66,12 @@ pub(super) fn rows<'a>(sources: &Sources, snapshot: &'a Snapshot) -> Vec<Row<'a>
 
 fn row<'a>(sources: &Sources, entry: &'a Entry) -> Row<'a> {
     let connection = &entry.connection;
-    let status = status(sources, entry);
+    let status = sources.credentials.status(&entry.connection);
     Row {
         entry,
         state: state(entry, status.as_ref()),
         token: token(connection, status.as_ref()),
         activity: sources.metrics.activity(Some(connection.id.as_str())),
-    }
-}
-
-/// The state of the grant, of connections that have one. Others' credentials are not made for this: what is searched for takes its time.
-fn status(sources: &Sources, entry: &Entry) -> Option<Status> {
-    match entry.connection.auth {
-        Auth::OauthClientCredentials(_) => {
-            let credential = sources.credentials.of(entry.key, &entry.connection);
-            credential.grant().map(|grant| grant.status())
-        }
-        Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => None,
     }
 }
 

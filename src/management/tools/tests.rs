@@ -102,7 +102,7 @@ fn slugs_are_different_and_depend_on_no_order() {
     let mut texts = vec![
         "GET /users/{id}",
         "GET /users/id",
-        "GET /Users/ID",
+        "GET /People/ID",
         "GET /users/{$}",
         "GET /users/",
         "GET /users",

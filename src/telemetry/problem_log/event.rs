@@ -39,10 +39,24 @@ pub enum Event {
         /// Exchanges were under way when the grace period was over.
         cut_off: bool,
     },
-    /// SIGHUP, which this version does not heed.
+    /// SIGHUP, where there is nothing to read anew.
     ReloadUnsupported,
-    /// A finding about the configuration that does not stop the start.
-    ConfigWarning(Box<Warning>),
+    /// A new generation of the configuration is in use.
+    Reloaded {
+        /// Its number.
+        generation: u64,
+        /// How many live connections it has.
+        connections: usize,
+    },
+    /// A reload found problems; the generation before stays in use.
+    ReloadFailed {
+        /// How many; each has an event of its own.
+        problems: usize,
+    },
+    /// A finding about the configuration that stops a reload.
+    ConfigProblem(Box<Finding>),
+    /// A finding about the configuration that stops nothing.
+    ConfigWarning(Box<Finding>),
     /// The system names no name server.
     NoNameServers,
     /// Of a token.
@@ -89,7 +103,7 @@ pub enum Stream {
 
 /// A finding about the configuration, as `egressd check` reports it.
 #[derive(Debug)]
-pub struct Warning {
+pub struct Finding {
     /// The stable name of the kind of finding.
     pub code: &'static str,
     /// The file, as the operator reaches it.
@@ -100,13 +114,18 @@ pub struct Warning {
     pub field: String,
     /// What is wrong.
     pub message: String,
+    /// What to write instead.
+    pub remedy: String,
 }
 
 impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::StartFailed { .. } | Self::Panicked { .. } => Level::Error,
+            Self::StartFailed { .. }
+            | Self::Panicked { .. }
+            | Self::ReloadFailed { .. }
+            | Self::ConfigProblem(_) => Level::Error,
             Self::Stopped { cut_off: true }
             | Self::ReloadUnsupported
             | Self::ConfigWarning(_)
@@ -115,6 +134,7 @@ impl Event {
             | Self::LinesLost { .. } => Level::Warn,
             Self::Listening { .. }
             | Self::Ready { .. }
+            | Self::Reloaded { .. }
             | Self::Stopping
             | Self::Stopped { cut_off: false } => Level::Info,
             Self::Token(token) => token.level(),
@@ -131,6 +151,9 @@ impl Event {
             Self::Stopping => "stopping",
             Self::Stopped { .. } => "stopped",
             Self::ReloadUnsupported => "reload_unsupported",
+            Self::Reloaded { .. } => "reloaded",
+            Self::ReloadFailed { .. } => "reload_failed",
+            Self::ConfigProblem(_) => "config_problem",
             Self::ConfigWarning(_) => "config_warning",
             Self::NoNameServers => "no_name_servers",
             Self::Token(token) => token.name(),
@@ -152,6 +175,9 @@ impl Event {
             | Self::Stopping
             | Self::Stopped { .. }
             | Self::ReloadUnsupported
+            | Self::Reloaded { .. }
+            | Self::ReloadFailed { .. }
+            | Self::ConfigProblem(_)
             | Self::ConfigWarning(_)
             | Self::NoNameServers
             | Self::Token(_)
@@ -169,7 +195,15 @@ impl Event {
             }
             Self::Ready { connections } => object.number("connections", *connections as u64),
             Self::Stopped { cut_off } => object.yes("cut_off", *cut_off),
-            Self::ConfigWarning(warning) => warning.fields(object),
+            Self::Reloaded {
+                generation,
+                connections,
+            } => {
+                object.number("generation", *generation);
+                object.number("connections", *connections as u64);
+            }
+            Self::ReloadFailed { problems } => object.number("problems", *problems as u64),
+            Self::ConfigProblem(finding) | Self::ConfigWarning(finding) => finding.fields(object),
             Self::Token(token) => token.fields(object),
             Self::Upstream(upstream) => upstream.fields(object),
             Self::Panicked { thread, file, line } => {
@@ -202,9 +236,20 @@ impl fmt::Display for Event {
             Self::Stopped { cut_off: false } => f.write_str("stopped"),
             Self::Stopped { cut_off: true } => f.write_str("stopped; some exchanges were cut off"),
             Self::ReloadUnsupported => {
-                f.write_str("SIGHUP: this version does not reload; restart it instead")
+                f.write_str("SIGHUP: there is no configuration to read anew")
             }
-            Self::ConfigWarning(warning) => warning.fmt(f),
+            Self::Reloaded {
+                generation,
+                connections,
+            } => write!(
+                f,
+                "reloaded: generation {generation}, live connections {connections}"
+            ),
+            Self::ReloadFailed { problems } => write!(
+                f,
+                "not reloaded, problems {problems}: the configuration in use stays"
+            ),
+            Self::ConfigProblem(finding) | Self::ConfigWarning(finding) => finding.fmt(f),
             Self::NoNameServers => f.write_str(
                 "resolv.conf is missing, unreadable or names no server: only the hosts file is left",
             ),
@@ -247,16 +292,17 @@ impl Stream {
     }
 }
 
-impl Warning {
+impl Finding {
     fn fields(&self, object: &mut Object<'_>) {
         object.text("code", self.code);
         object.text("file", &self.file);
         object.number_or_null("line", self.line.map(u64::from));
         object.text("field", &self.field);
+        object.text("remedy", &self.remedy);
     }
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    DialOutcome, Door, Event, Level, Look, ProblemLog, TokenEvent, TokenFault, TokenOutcome,
-    UpstreamEvent, Warning,
+    DialOutcome, Door, Event, Finding, Level, Look, ProblemLog, TokenEvent, TokenFault,
+    TokenOutcome, UpstreamEvent,
 };
 use crate::domain::ConnectionId;
 
@@ -79,12 +79,13 @@ fn all() -> Vec<(Event, &'static str, &'static str, Value)> {
             outcome,
         })
     };
-    let warning = Warning {
+    let warning = Finding {
         code: "shadowed_route",
         file: "a\u{1b}.yaml".into(),
         line: Some(3),
         field: "x[0]".into(),
         message: "never matches".into(),
+        remedy: "take it out".into(),
     };
     let listening = Event::Listening {
         door: Door::Proxy,
@@ -104,7 +105,9 @@ fn all() -> Vec<(Event, &'static str, &'static str, Value)> {
         (Event::Stopping, "info", "stopping; a second signal ends at once", json!({"event": "stopping"})),
         (Event::Stopped { cut_off: false }, "info", "stopped", json!({"event": "stopped", "cut_off": false})),
         (Event::Stopped { cut_off: true }, "warn", "stopped; some exchanges were cut off", json!({"event": "stopped", "cut_off": true})),
-        (Event::ConfigWarning(Box::new(warning)), "warn", "a\u{1b}.yaml:3: x[0]: never matches", json!({"event": "config_warning", "code": "shadowed_route", "file": "a\u{1b}.yaml", "line": 3, "field": "x[0]"})),
+        (Event::ConfigWarning(Box::new(warning)), "warn", "a\u{1b}.yaml:3: x[0]: never matches", json!({"event": "config_warning", "code": "shadowed_route", "file": "a\u{1b}.yaml", "line": 3, "field": "x[0]", "remedy": "take it out"})),
+        (Event::Reloaded { generation: 2, connections: 3 }, "info", "reloaded: generation 2, live connections 3", json!({"event": "reloaded", "generation": 2, "connections": 3})),
+        (Event::ReloadFailed { problems: 2 }, "error", "not reloaded, problems 2: the configuration in use stays", json!({"event": "reload_failed", "problems": 2})),
         (failed(&["a", "b", "c", "d", "e"]), "warn", "no token for a, b, c and 2 more: token_refused (invalid_client); asked again in 4 s at the earliest",
             json!({"event": "token_failed", "connections": ["a", "b", "c", "d", "e"], "reason": "token_refused", "detail": "invalid_client", "status": null, "retry_in_ms": 3500.0, "in_a_row": 2})),
         (of_token(recovered), "info", "a token for a again, after 1 failure", json!({"event": "token_recovered", "connections": ["a"], "failures": 1})),

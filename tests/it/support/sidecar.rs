@@ -114,7 +114,7 @@ impl Plan {
             environment: Environment::default(),
         };
         let app = start(&options, logs);
-        let reload = Reload::new(options, app.published());
+        let reload = app.reload(options);
         Sidecar {
             addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
             management: app.management_addresses().iter().filter_map(tcp).collect(),
