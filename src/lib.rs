@@ -29,11 +29,12 @@
 //! | S7 | No response is longer than its cap, and none that was cut looks whole. | `upstream::UpstreamBody`; `tests/it/responses.rs` |
 //! | S8 | Exactly one framing header goes up, and upstream framing is made anew on its way down. | `upstream::http1`; `tests/it/framing.rs` |
 //! | S9 | Sockets are never shared between connections. | `upstream::Lane`; `tests/it/ids.rs` |
-//! | S10 | A web page cannot borrow the agent's connections. | `proxy::identify`; `tests/it/refusals.rs` |
+//! | S10 | A web page can borrow neither the agent's connections nor the management API. | `domain::caller`, `proxy::identify`; `tests/it/refusals.rs`, `tests/it/management_door.rs` |
 //! | S11 | A bad configuration never half-starts: all problems are reported, nothing is bound. | `config::load`; `tests/it/config.rs` |
 //! | S12 | A token is used by nobody at or past its expiry, and a token endpoint is asked by one flight at a time. | `credential::oauth::Grant`; `tests/it/oauth` |
 //! | S13 | What is signed is what is sent. | `proxy::upload`, one buffer; `tests/it/signing`, `tests/peers/signatures.py` |
 //! | S14 | Nothing that egressd says holds a secret. | view and message types without one; `tests/it/canary` |
+//! | S15 | Where a login is configured, nobody without it learns anything of the management API, and only its bytes open it. | `management` door, `credential::Login`; `tests/it/management_door.rs` |
 
 pub mod app;
 pub mod cli;
