@@ -89,9 +89,6 @@ impl Management {
             .route("/openapi.json", get(openapi::answer))
             .route("/metrics", get(metrics::scrape))
             .fallback(async || ApiError::new(Status::NotFound, "there is nothing at this path"))
-            .method_not_allowed_fallback(async || {
-                ApiError::new(Status::Unimplemented, "this API is read-only: GET and HEAD")
-            })
             .with_state(Api::new(sources));
 
         Self { door, router }
