@@ -1,12 +1,14 @@
 //! The page for people, over the wire: its headers, and that it tells the state of real connections and no secret.
 
+use std::time::Instant;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::support::connection::CLIENT_SECRET;
-use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Answer, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
 
 /// What stands between the first of these and the next of those.
 fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
@@ -22,6 +24,18 @@ fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
 /// The card of one connection.
 fn card<'a>(page: &'a str, id: &str) -> &'a str {
     between(page, &format!("<article id=\"c-{id}\""), "</article>")
+}
+
+/// The first page of which `is_so` holds: an exchange is in the books a moment after its last byte went out.
+fn page_where(sidecar: &Sidecar, is_so: impl Fn(&str) -> bool) -> String {
+    let begun = Instant::now();
+    loop {
+        let page = page(sidecar);
+        if is_so(&page) {
+            return page;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never so: {page}");
+    }
 }
 
 fn page(sidecar: &Sidecar) -> String {
@@ -149,4 +163,34 @@ fn a_token_is_told_by_its_life_and_a_failure_by_its_reason() {
         attention.contains("href=\"#c-bad\"") && !attention.contains("#c-good"),
         "{attention}"
     );
+}
+
+#[test]
+fn traffic_and_refusals_are_counted_where_they_belong() {
+    let up = Upstream::echo();
+    let sidecar = Sidecar::with(connection("crm").allow("GET /a").upstream(&up)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/a").expect(200);
+    agent.get("/crm/b").refused(403, "route_not_allowed");
+    agent.get("/crm/c").refused(403, "route_not_allowed");
+    agent.get("/nobody/a").refused(404, "connection_not_found");
+    let page = page_where(&sidecar, |page| page.contains("<dd>4</dd>"));
+    let crm = card(&page, "crm");
+    for words in [
+        "<b>3</b> exchanges",
+        "1 forwarded",
+        "2 refused",
+        "last used <time",
+        "<code>route_not_allowed</code> <span class=\"times\">×\u{2009}2</span>",
+    ] {
+        assert!(crm.contains(words), "{words}: {crm}");
+    }
+    let unnamed = between(&page, "id=\"h-unnamed\"", "</section>");
+    assert!(unnamed.contains("<b>1</b> exchange<"), "{unnamed}");
+    assert!(
+        unnamed.contains("<code>connection_not_found</code>"),
+        "{unnamed}"
+    );
+    // What an agent made up is nowhere.
+    assert!(!page.contains("nobody"), "{page}");
 }

@@ -87,6 +87,11 @@ def in_both_schemes(tally, browser, origin):
         tab.wait("the script runs", "document.getElementById('fresh').innerText.includes('live')")
         ratio, text = tab.tell(LEAST_CONTRAST)
         tally.claim(f"{scheme}: contrast of all text is 4.5 or more", ratio >= 4.5, f"{ratio:.2f} of {text!r}")
+        notes = tab.tell("document.getElementById('c-notes').innerText")
+        for word in ("7 exchanges", "5 forwarded", "2 refused", "route_not_allowed", "method_not_allowed"):
+            tally.claim(f"{scheme}: traffic of notes: {word}", word in notes, notes)
+        tally.claim(f"{scheme}: requests that named no connection",
+                    "connection_not_found" in tab.tell("document.querySelector('[aria-labelledby=h-unnamed]').innerText"))
         tally.claim(f"{scheme}: every connection", tab.tell("document.querySelectorAll('article[id^=c-]').length") > 5)
         tab.picture(PICTURES / f"{scheme}.png")
         loads_nothing_else(tally, scheme, tab, origin)
