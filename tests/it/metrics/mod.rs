@@ -3,6 +3,7 @@
 mod gauges;
 mod labels;
 mod outcomes;
+mod reloads;
 mod scraping;
 mod unread;
 

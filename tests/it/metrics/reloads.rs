@@ -1,0 +1,65 @@
+//! What a reload changes, and that no count falls by it.
+
+use serde_json::json;
+
+use super::Scrape;
+use crate::support::{Agent, Sidecar, TokenEndpoint, Upstream, connection};
+
+#[test]
+fn counts_outlive_changes_and_removal() {
+    let up = Upstream::body("hello");
+    let tokens = TokenEndpoint::minting(3600);
+    let crm = connection("crm").allow("GET /a").upstream(&up);
+    let crm = crm.oauth(&tokens);
+    let sidecar = Sidecar::with(crm.clone())
+        .setting("proxy.workers", 1)
+        .start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/a").expect(200);
+    let before = Scrape::after(&sidecar, 1);
+    let granted = "egressd_oauth_token_requests_total{connection=\"crm\",result=\"ok\"}";
+    assert_eq!(before.value(granted), 1.0);
+
+    // Another credential, and another place for the same pattern.
+    let wider = crm.clone().grant("client_id", json!("another-client"));
+    sidecar.reload(&[wider.allow("GET /b")]).unwrap();
+    agent.get("/crm/b").expect(200);
+    agent.get("/crm/a").expect(200);
+    let after = Scrape::after(&sidecar, 3);
+    let forwarded = |scrape: &Scrape, route| {
+        let labels = [("connection", "crm"), ("route", route)];
+        scrape.sum("egressd_requests_total", &labels)
+    };
+    assert_eq!(forwarded(&after, "GET /a"), 2.0);
+    assert_eq!(forwarded(&after, "GET /b"), 1.0);
+    assert_eq!(after.value(granted), 2.0);
+
+    let erp = connection("erp").allow("/").upstream(&up);
+    sidecar.reload(&[erp]).unwrap();
+    agent.get("/crm/a").refused(404, "connection_not_found");
+    let gone = Scrape::after(&sidecar, 4);
+    assert_eq!(forwarded(&gone, "GET /a"), 2.0);
+    assert_eq!(gone.value(granted), 2.0);
+    assert_eq!(gone.value("egressd_connections"), 1.0);
+    assert_eq!(gone.value("egressd_config_reload_success"), 1.0);
+}
+
+#[test]
+fn a_failed_reload_is_told_until_one_succeeds() {
+    let up = Upstream::echo();
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm.clone()).start();
+    let before = Scrape::of(&sidecar);
+    sidecar
+        .reload(&[crm.clone().base_url("http://plain.example")])
+        .unwrap_err();
+    let failed = Scrape::of(&sidecar);
+    let loaded = "egressd_config_reload_timestamp_seconds";
+    assert_eq!(failed.value("egressd_config_reload_success"), 0.0);
+    assert_eq!(failed.value(loaded), before.value(loaded));
+    assert_eq!(failed.value("egressd_connections"), 1.0);
+    sidecar.reload(&[crm]).unwrap();
+    let again = Scrape::of(&sidecar);
+    assert_eq!(again.value("egressd_config_reload_success"), 1.0);
+    assert!(again.value(loaded) >= before.value(loaded));
+}
