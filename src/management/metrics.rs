@@ -8,7 +8,7 @@ use http::header::{CONTENT_TYPE, HeaderName};
 
 use super::Sources;
 use crate::credential::Credentials;
-use crate::credential::oauth::{Grant, Status};
+use crate::credential::oauth::Grant;
 use crate::domain::Auth;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{self, TokenState};
@@ -27,8 +27,10 @@ pub struct Gauges {
 #[derive(Default)]
 pub struct TokenBooks(Mutex<BTreeMap<String, Book>>);
 
+#[derive(Default)]
 struct Book {
-    grant: Arc<Grant>,
+    /// As long as the connection has it: it holds a secret.
+    grant: Option<Arc<Grant>>,
     /// Of the grants before.
     granted: u64,
     failed: u64,
@@ -54,14 +56,14 @@ pub(super) async fn scrape(
 impl TokenBooks {
     fn read(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenState> {
         let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, grant) in grants(snapshot, credentials) {
-            match books.get_mut(id) {
-                Some(book) if Arc::ptr_eq(&book.grant, &grant) => {}
-                Some(book) => book.succeed(grant),
-                None => {
-                    books.insert(id.to_owned(), Book::from(grant));
-                }
-            }
+        let mut held: BTreeMap<_, _> = grants(snapshot, credentials).collect();
+        for (id, book) in books.iter_mut() {
+            book.follow(held.remove(id.as_str()));
+        }
+        for (id, grant) in held {
+            let mut book = Book::default();
+            book.follow(Some(grant));
+            books.insert(id.to_owned(), book);
         }
         let now = books.iter().map(|(id, book)| book.state(id));
         now.collect()
@@ -85,34 +87,36 @@ fn grants<'s>(
     })
 }
 
-impl From<Arc<Grant>> for Book {
-    fn from(grant: Arc<Grant>) -> Self {
-        Self {
-            grant,
-            granted: 0,
-            failed: 0,
-        }
-    }
-}
-
 impl Book {
-    fn succeed(&mut self, grant: Arc<Grant>) {
-        let past = std::mem::replace(&mut self.grant, grant).status();
-        self.granted += past.requests_ok;
-        self.failed += past.requests_failed;
+    /// Another grant, or none: what was asked before stays counted.
+    fn follow(&mut self, grant: Option<Arc<Grant>>) {
+        let is_same = match (&self.grant, &grant) {
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        if is_same {
+            return;
+        }
+        if let Some(past) = std::mem::replace(&mut self.grant, grant) {
+            let past = past.status();
+            self.granted += past.requests_ok;
+            self.failed += past.requests_failed;
+        }
     }
 
     fn state(&self, id: &str) -> TokenState {
-        let Status {
-            requests_ok,
-            requests_failed,
-            expires_at,
-            ..
-        } = self.grant.status();
+        let status = self.grant.as_ref().map(|grant| grant.status());
+        let (ok, failed, expires_at) = status.map_or((0, 0, None), |status| {
+            (
+                status.requests_ok,
+                status.requests_failed,
+                status.expires_at,
+            )
+        });
         TokenState {
             connection: id.to_owned(),
-            granted: self.granted + requests_ok,
-            failed: self.failed + requests_failed,
+            granted: self.granted + ok,
+            failed: self.failed + failed,
             expires_at,
         }
     }

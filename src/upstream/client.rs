@@ -3,7 +3,7 @@
 //! Sockets are never shared between connections: each has a [`Lane`] of its own in each worker. The number of requests that a connection may have
 //! under way is counted over all workers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -252,6 +252,16 @@ impl Client {
     /// Whether this process listens on the port, on whatever address.
     pub fn listens_on(&self, port: u16) -> bool {
         self.dialer.listens_on(port)
+    }
+
+    /// Lets go of the lanes of all connections but these. An exchange under way keeps its lane to its end; then the sockets are closed.
+    pub fn keep_only(&self, keys: &HashSet<u64>) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.retain(|key, _| keys.contains(key));
+        drop(lanes);
+        let known = &self.upstreams.known;
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|key, _| keys.contains(key));
     }
 
     /// Closes sockets that were idle for too long, or that the upstream has closed. To be called now and then.

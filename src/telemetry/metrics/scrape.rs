@@ -262,7 +262,7 @@ fn of_tokens(tokens: &[TokenState]) -> Vec<Family> {
             .expires_at
             .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         if let Some(expires) = expires {
-            expiry.add(&[connection], expires.as_secs_f64().round());
+            expiry.add(&[connection], expires.as_secs_f64().floor());
         }
     }
     vec![requests, expiry]
