@@ -32,7 +32,7 @@ use crate::upstream::{Names, Trust};
 pub use logs::{Output, format, start_logs};
 use managed::managed;
 pub(crate) use outward::Outward;
-use threads::on_thread;
+use threads::{on_modest_thread, on_thread};
 use tokens::Tokens;
 
 /// How often idle upstream sockets, and what earlier generations left, are looked over.
@@ -223,7 +223,7 @@ impl Worker {
             .into_iter()
             .flat_map(server::Bound::into_handles)
             .collect();
-        threads.push(on_thread("management".into(), async move {
+        threads.push(on_modest_thread("management".into(), async move {
             worker.manage(handles).await
         })?);
         Ok(threads)
