@@ -1,6 +1,8 @@
 //! A new generation under a running sidecar: what changed changes, what did not stays as it is, what is wrong changes nothing.
 
-use crate::support::{Agent, Sidecar, Upstream, connection};
+use serde_json::json;
+
+use crate::support::{Agent, Program, Sidecar, Upstream, connection};
 
 #[test]
 fn a_reload_changes_what_changed_and_keeps_the_rest() {
@@ -33,4 +35,51 @@ fn a_reload_changes_what_changed_and_keeps_the_rest() {
     sidecar.reload(&[crm]).unwrap();
     agent.get("/crm/a").expect(200);
     agent.get("/billing/a").expect(404);
+}
+
+#[test]
+fn sighup_reloads_and_tells_how_it_went() {
+    let up = Upstream::echo();
+    let crm = connection("crm").allow("GET /a").upstream(&up);
+    let program = Program::new(std::slice::from_ref(&crm), &json!({}));
+    let mut running = program.start(&[]);
+    let (agents, operators) = running.addresses();
+    let (mut agent, mut operator) = (Agent::connect_to(agents), Agent::connect_to(operators));
+    agent.get("/crm/b").expect(403);
+
+    program.define(&crm.clone().allow("GET /b"));
+    running.hang_up();
+    assert_eq!(
+        running.told("reloaded: "),
+        "generation 2, live connections 1"
+    );
+    agent.get("/crm/b").expect(200);
+    let metric = |operator: &mut Agent, name: &str| {
+        let text = operator.get("/metrics").expect(200).text();
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        lines.next().expect(name).trim().to_owned()
+    };
+    assert_eq!(metric(&mut operator, "egressd_config_reload_success "), "1");
+
+    program.define(&crm.clone().base_url("http://plain.example"));
+    running.hang_up();
+    assert_eq!(
+        running.told("not reloaded, "),
+        "problems 1: the configuration in use stays"
+    );
+    let told = running.heard.join("\n");
+    assert!(told.contains("connection_details.http.base_url"), "{told}");
+    agent.get("/crm/b").expect(200);
+    assert_eq!(metric(&mut operator, "egressd_config_reload_success "), "0");
+
+    program.define(&crm);
+    running.hang_up();
+    assert_eq!(
+        running.told("reloaded: "),
+        "generation 3, live connections 1"
+    );
+    agent.get("/crm/b").expect(403);
+    assert_eq!(metric(&mut operator, "egressd_config_reload_success "), "1");
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
 }

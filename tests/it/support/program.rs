@@ -35,10 +35,6 @@ impl Program {
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
         fs::create_dir(at("connections")).unwrap();
-        for connection in connections {
-            let file = at("connections").join(format!("{}.json", connection.id));
-            fs::write(file, connection.definition().to_string()).unwrap();
-        }
         fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
         let mut all = json!({
             "proxy": {"listen": ["127.0.0.1:0"]},
@@ -50,7 +46,21 @@ impl Program {
             all[section] = value.clone();
         }
         fs::write(at("egressd.yaml"), all.to_string()).unwrap();
-        Self { files }
+        let program = Self { files };
+        for connection in connections {
+            program.define(connection);
+        }
+        program
+    }
+
+    /// Writes the file of a connection, anew if it is there.
+    pub(crate) fn define(&self, connection: &Connection) {
+        let name = format!("connections/{}.json", connection.id);
+        fs::write(
+            self.files.path().join(name),
+            connection.definition().to_string(),
+        )
+        .unwrap();
     }
 
     /// `egressd serve` with these flags beside `--config`.
@@ -138,9 +148,18 @@ impl Running {
 
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGHUP.
+    pub(crate) fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let told = Command::new("sh")
-            .args(["-c", "kill -TERM \"$1\"", "sh", &id])
+            .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id])
             .status();
         assert!(told.unwrap().success());
     }
