@@ -303,6 +303,36 @@ fn every_printed_line_does_what_its_comment_says() {
     );
 }
 
+/// The lines of a section's first block of shell commands, each whole and without its comment.
+fn lines_of_readme(section: &str) -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let (_, section) = readme.split_once(section).expect("the section");
+    let (_, block) = section.split_once("```sh\n").expect("a block");
+    let (block, _) = block.split_once("```").expect("its end");
+    let whole = block.replace("\\\n", " ");
+    let command = |line: &str| line.split("  #").next().unwrap().trim().to_owned();
+    whole.lines().map(command).collect()
+}
+
+#[test]
+fn the_readme_s_lines_for_operators_work_on_the_demo() {
+    let mut demo = Demo::start(&ANYWHERE);
+    let printed = demo.printed();
+    let there = lines(&printed)
+        .into_iter()
+        .find_map(|(_, line)| line.split("http://").nth(1)?.strip_suffix("/metrics"))
+        .expect("where operators connect to");
+    let lines = lines_of_readme("\n## Management\n");
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    for line in lines {
+        let line = line.replace("127.0.0.1:8081", there);
+        let answer = send(&line);
+        assert_eq!(answer.promise().status, 200, "{line}\n{}", answer.head);
+        let body = String::from_utf8_lossy(&answer.body);
+        assert!(body.contains("\"name\":\"connections/crm\""), "{body}");
+    }
+}
+
 /// A number in a line's answer.
 fn number(answer: &Answer, name: &str) -> u64 {
     let body = String::from_utf8_lossy(&answer.body);
