@@ -5,13 +5,17 @@
 //!
 //! **The configuration** ([`config`] → [`domain`] → [`snapshot`]). Files, environment and flags are read into a located tree, every mistake in them is
 //! reported at once, and what is left becomes [`domain::Connection`]s, whose fields can only hold legal values. [`snapshot::Snapshot::compile`] turns their
-//! patterns into route tables ([`route`]), and the result is published in one step. Nothing on a request's way reads configuration.
+//! patterns into route tables ([`route`]), and the result is published in one step. Nothing on a request's way reads configuration. [`reload`] goes the same way while agents are served: the next
+//! generation is made from the one before, so that what did not change keeps its sockets and its token, and whatever is wrong leaves everything as it is.
 //!
 //! **A request** ([`server`] → [`proxy`] → [`upstream`]). A worker's [`server`] accepts the agent's socket and lets hyper read the head. [`proxy`] then takes one step
 //! after the other: *address* (is it one unambiguous request to this host, with a canonical path?), *identify* (which connection?), *authorize* (which
 //! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject what [`credential`] has, sign with [`signing`], send, search what comes back). Each step takes the type that the
 //! last one made. Where bodies are signed ([`signing`]), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
 //! HTTP over TLS, and keeps the response under its cap. Every way out ends in one [`proxy::tally`].
+//!
+//! What is seen from outside is made of what these two leave behind. [`telemetry`] has the books (each worker its own, merged when somebody asks) and the two logs, which nobody waits for;
+//! [`management`] reads them, the snapshot and the state of tokens, on a thread that gives way to the workers.
 //!
 //! [`app`] builds every part once and hands each only what it needs; [`cli`] is what people type; `demo` is the upstream that
 //! `egressd demo` brings along.
@@ -33,7 +37,7 @@
 //! | S11 | A bad configuration never half-starts: all problems are reported, nothing is bound. | `config::load`; `tests/it/config.rs` |
 //! | S12 | A token is used by nobody at or past its expiry, and a token endpoint is asked by one flight at a time. | `credential::oauth::Grant`; `tests/it/oauth` |
 //! | S13 | What is signed is what is sent. | `proxy::upload`, one buffer; `tests/it/signing`, `tests/peers/signatures.py` |
-//! | S14 | Nothing that egressd says holds a secret. | view and message types without one; `tests/it/canary` |
+//! | S14 | Nothing that egressd says holds a secret. | `management` view types, `telemetry` events and labels have no place for one; `tests/it/canary` |
 //! | S15 | Where a login is configured, nobody without it learns anything of the management API, and only its bytes open it. | `management` door, `credential::Login`; `tests/it/management_door.rs` |
 
 pub mod app;

@@ -32,7 +32,7 @@ pub(super) struct Parameters {
     pub(super) show_deleted: bool,
 }
 
-/// A parameter: its place in [`NAMES`] and [`SPELLINGS`].
+/// A parameter; its number is its place in [`NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
     Filter,

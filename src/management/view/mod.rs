@@ -1,4 +1,4 @@
-//! What the API shows. Its types have no place for a secret: where a definition holds one, there is [`Redacted`], which holds nothing.
+//! What the API shows. Its types have no place for a secret: where a definition holds one, there is `Redacted`, which holds nothing.
 //!
 //! Invariant kept here: no value is built from a secret's bytes, nor from how many there are. What an operator may have put a secret into, though it is no place
 //! for one, is judged by its name in `disclosure`, and hidden where in doubt.
