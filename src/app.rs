@@ -25,7 +25,7 @@ use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
 use crate::reload::Reload;
-use crate::server::{self, Address, Clock, Handle, Reception, Times};
+use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use crate::upstream::{Names, Trust};
@@ -242,6 +242,7 @@ impl Worker {
                 clock,
                 times: self.times,
                 places,
+                crowding: Crowding::NewcomersWait,
             },
             handles,
             Phase::Draining,
@@ -260,6 +261,7 @@ impl Worker {
                 clock,
                 times: self.times,
                 places,
+                crowding: Crowding::IdlestGoes,
             },
             handles,
             Phase::Stopped,

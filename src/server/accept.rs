@@ -5,6 +5,7 @@
 //! starve the other workers' queues.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,18 @@ use super::watch::{Clock, Times};
 /// How long accepting rests after an error that will not go away by itself.
 const REST: Duration = Duration::from_millis(100);
 
+/// How long a newcomer waits, where newcomers come first, before one more socket is cut off for it.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Who goes without, of more sockets than there are places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crowding {
+    /// The newcomer waits.
+    NewcomersWait,
+    /// The newcomer is let in, and the socket that is idle for longest is closed: nobody can keep others out by holding sockets.
+    IdlestGoes,
+}
+
 /// What every socket of a listener shares.
 pub struct Reception<S> {
     /// Answers the requests.
@@ -28,6 +41,8 @@ pub struct Reception<S> {
     pub times: Times,
     /// Places for sockets, over all workers.
     pub places: Arc<Semaphore>,
+    /// What happens where there is none left.
+    pub crowding: Crowding,
 }
 
 impl<S: Serve> Reception<S> {
@@ -59,10 +74,25 @@ impl<S: Serve> Reception<S> {
     }
 
     async fn place(&self) -> io::Result<OwnedSemaphorePermit> {
-        Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(io::Error::other)
+        let taking = Arc::clone(&self.places).acquire_owned();
+        let taken = match self.crowding {
+            Crowding::NewcomersWait => taking.await,
+            Crowding::IdlestGoes => self.make_room(taking).await,
+        };
+        taken.map_err(io::Error::other)
+    }
+
+    /// Closes idle sockets, one after the other, until there is a place. Where all are busy one that falls idle is waited for.
+    async fn make_room<T>(&self, taking: impl Future<Output = T>) -> T {
+        let mut taking = pin!(taking);
+        loop {
+            if self.places.available_permits() == 0 {
+                self.clock.cut_idlest();
+            }
+            if let Ok(taken) = tokio::time::timeout(PATIENCE, taking.as_mut()).await {
+                return taken;
+            }
+        }
     }
 
     fn serve<I>(&self, stream: I, place: OwnedSemaphorePermit)

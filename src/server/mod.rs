@@ -6,7 +6,7 @@ pub mod listen;
 pub mod socket_task;
 pub mod watch;
 
-pub use accept::Reception;
+pub use accept::{Crowding, Reception};
 pub use listen::{Address, Bound, Handle, bind};
 pub use socket_task::{HeadFault, Serve};
 pub use watch::{Clock, Overdue, Times, Watch};

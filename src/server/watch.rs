@@ -47,6 +47,8 @@ pub struct Watch {
     exchange_due: AtomicU64,
     body_due: AtomicU64,
     write_due: AtomicU64,
+    /// When the last exchange was over, or the socket was accepted.
+    quiet_since: AtomicU64,
     in_head: AtomicBool,
     in_exchange: AtomicBool,
     answered: AtomicBool,
@@ -62,6 +64,13 @@ pub enum Overdue {
     Exchange,
     /// The next piece of the agent's body.
     Body,
+}
+
+/// Since when a socket is of no use, the least useful first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Idle {
+    Quiet(u64),
+    Blocked(u64),
 }
 
 impl Clock {
@@ -85,6 +94,7 @@ impl Clock {
             exchange_due: AtomicU64::new(NEVER),
             body_due: AtomicU64::new(NEVER),
             write_due: AtomicU64::new(NEVER),
+            quiet_since: AtomicU64::new(self.now.load(Relaxed)),
             in_head: AtomicBool::new(false),
             in_exchange: AtomicBool::new(false),
             answered: AtomicBool::new(false),
@@ -123,6 +133,21 @@ impl Clock {
             !watch.gone.load(Relaxed)
         });
         !watched.is_empty()
+    }
+
+    /// Cuts off the socket that has been of no use for longest, to make room: of those that wait for a request, the one that has waited longest; where there is
+    /// none, of those whose agents take nothing, the one that has taken nothing for longest. False if there is neither.
+    pub fn cut_idlest(&self) -> bool {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = watched
+            .iter()
+            .filter_map(|watch| Some((watch.idle()?, watch)));
+        let Some((_, idlest)) = idle.min_by_key(|(since, _)| *since) else {
+            return false;
+        };
+        idlest.socket_due.store(0, Relaxed);
+        idlest.wake();
+        true
     }
 
     fn read(&self) -> u64 {
@@ -192,6 +217,8 @@ impl Watch {
         self.in_exchange.store(false, Relaxed);
         self.socket_due
             .store(self.clock.in_future(self.times.idle), Relaxed);
+        self.quiet_since
+            .store(self.clock.now.load(Relaxed), Relaxed);
     }
 
     /// The agent takes no more bytes just now.
@@ -248,6 +275,18 @@ impl Watch {
         now >= self.socket_due.load(Relaxed)
             || now >= self.write_due.load(Relaxed)
             || (self.answered.load(Relaxed) && self.overdue().is_some())
+    }
+
+    /// Since when the socket is of no use, if it is not and is not being cut off already.
+    fn idle(&self) -> Option<Idle> {
+        if self.gone.load(Relaxed) || self.socket_due.load(Relaxed) == 0 {
+            return None;
+        }
+        if !self.in_exchange.load(Relaxed) {
+            return Some(Idle::Quiet(self.quiet_since.load(Relaxed)));
+        }
+        self.is_write_blocked()
+            .then(|| Idle::Blocked(self.write_due.load(Relaxed)))
     }
 
     /// Remembers whom to wake when something is due.

@@ -16,6 +16,7 @@ mod http2;
 mod ids;
 mod limits;
 mod management;
+mod management_crowd;
 mod management_door;
 mod management_page;
 mod management_paging;

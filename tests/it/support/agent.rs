@@ -29,9 +29,14 @@ impl Agent {
 
     /// Connects with a receive buffer of a few KiB: whoever does not read with this one is felt at once.
     pub(crate) fn connect_narrow(sidecar: &Sidecar) -> Self {
+        Self::connect_narrow_to(sidecar.address())
+    }
+
+    /// As [`Agent::connect_narrow`], to any address.
+    pub(crate) fn connect_narrow_to(address: SocketAddr) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        socket.connect(&sidecar.address().into()).unwrap();
+        socket.connect(&address.into()).unwrap();
         Self::of(socket.into())
     }
 
