@@ -43,10 +43,18 @@ fn is_usual(host: &[u8]) -> bool {
         .or_else(|| host.strip_prefix(b"localhost"));
     match rest {
         Some([]) => true,
-        Some([b':', port @ ..]) => port.iter().all(u8::is_ascii_digit),
+        Some([b':', port @ ..]) => is_port(port),
         Some(_) | None => false,
     }
 }
+
+/// Digits, or nothing; no more than a port has, for what is served repeats it.
+fn is_port(port: &[u8]) -> bool {
+    port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
+}
+
+/// The longest name that the DNS has (RFC 1035 §2.3.4), without its last dot.
+const LONGEST_HOST: usize = 253;
 
 /// The host of `host[:port]`, if it is one (RFC 3986 §3.2.2, without its percent escapes).
 fn host_name(value: &str) -> Option<&str> {
@@ -57,15 +65,15 @@ fn host_name(value: &str) -> Option<&str> {
         }
         None => value.split_at_checked(value.find(':').unwrap_or(value.len()))?,
     };
-    let port_is_legal =
-        port.is_empty() || port.strip_prefix(':')?.bytes().all(|b| b.is_ascii_digit());
+    let port_is_legal = port.is_empty() || is_port(port.strip_prefix(':')?.as_bytes());
     let literal = host.starts_with('[');
     let legal = |b: u8| {
         b.is_ascii_alphanumeric()
             || matches!(b, b'-' | b'.' | b'_')
             || (literal && matches!(b, b'[' | b']' | b':'))
     };
-    (port_is_legal && !host.is_empty() && host.bytes().all(legal)).then_some(host)
+    let length_is_legal = (1..=LONGEST_HOST).contains(&host.len());
+    (port_is_legal && length_is_legal && host.bytes().all(legal)).then_some(host)
 }
 
 /// Whether the host is localhost, a name under `.localhost` or a loopback address, in brackets or not.
@@ -154,6 +162,23 @@ mod tests {
             "127.0.0.1.nip.io",
         ] {
             assert!(!is_local(foreign), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_no_longer_than_a_name_may_be() {
+        // F-20: what the listing for agents repeats for each connection.
+        let of_length = |length: usize| format!("{}.localhost", "a".repeat(length - 10));
+        assert_eq!(judge_host(of_length(253).as_bytes(), &[]), Ok(()));
+        for long in [
+            of_length(254),
+            of_length(60_000),
+            format!("localhost:{}", "1".repeat(6)),
+            format!("127.0.0.1:{}", "0".repeat(60_000)),
+            format!("[::1]:{}", "0".repeat(60_000)),
+        ] {
+            let judged = judge_host(long.as_bytes(), &[]);
+            assert_eq!(judged, Err(InvalidHost::Unclear), "{long:.40}");
         }
     }
 
