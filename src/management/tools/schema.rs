@@ -74,9 +74,11 @@ fn query() -> Value {
     })
 }
 
+/// `items` says nothing, but OpenAI's API refuses a schema that names arrays without it.
 fn body() -> Value {
     json!({
         "type": ["object", "array", "string"],
+        "items": {},
         "description": "The body of the request: an object or a list is sent as JSON, a text as it is.",
     })
 }

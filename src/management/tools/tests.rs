@@ -329,3 +329,31 @@ fn ten_thousand_routes_are_ten_thousand_tools() {
     let distinct: std::collections::HashSet<_> = tools.iter().map(|tool| &tool.slug).collect();
     assert_eq!(distinct.len(), 10_000);
 }
+
+/// Every schema in this one.
+fn within(schema: &Value) -> Vec<&Value> {
+    let inner: Vec<&Value> = match schema {
+        Value::Object(members) => members.values().collect(),
+        Value::Array(items) => items.iter().collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    };
+    let deeper = inner.into_iter().flat_map(within);
+    std::iter::once(schema).chain(deeper).collect()
+}
+
+#[test]
+fn what_may_be_a_list_says_of_what() {
+    // OpenAI's API refuses a tool otherwise: "array schema missing items".
+    for tool in tools(&["POST /a/{id}", "/b/", "GET /c"]) {
+        let lists = within(&tool.input_schema).into_iter().filter(|schema| {
+            let kind = &schema["type"];
+            let kinds = kind.as_array().map_or(std::slice::from_ref(kind), |v| v);
+            kinds.iter().any(|kind| kind == "array")
+        });
+        let lists: Vec<_> = lists.collect();
+        assert!(!lists.is_empty());
+        for list in lists {
+            assert!(list["items"].is_object(), "{list}");
+        }
+    }
+}
