@@ -133,10 +133,11 @@ fn decoded(raw: &str) -> Result<String, String> {
     Ok(text)
 }
 
+/// `True` is how Python's clients write it.
 fn truth(text: &str) -> Result<bool, ApiError> {
     match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
+        "true" | "True" => Ok(true),
+        "false" | "False" => Ok(false),
         _ => Err(ApiError::invalid("show_deleted", "expected true or false")),
     }
 }

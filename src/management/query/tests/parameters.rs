@@ -74,12 +74,14 @@ fn types_are_never_deleted() {
 #[test]
 fn show_deleted() {
     assert!(query("show_deleted=true").unwrap().shows_deleted());
+    assert!(query("show_deleted=True").unwrap().shows_deleted());
     assert!(!query("showDeleted=false").unwrap().shows_deleted());
     for raw in [
         "show_deleted",
         "show_deleted=",
         "show_deleted=1",
         "show_deleted=TRUE",
+        "show_deleted=yes",
     ] {
         assert_eq!(told(raw), "show_deleted: expected true or false", "{raw}");
     }
