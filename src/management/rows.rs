@@ -6,7 +6,12 @@ use std::sync::Arc;
 use super::Sources;
 use super::query::{FieldSpec, Kind, Record, Value};
 use super::view::{self, ConnectionType, Live, Status, TYPE_NAME, whole_milliseconds};
+use crate::route::Pattern;
 use crate::snapshot::Entry;
+
+/// About what a tool takes, and a wildcard of it.
+const TOOL_BYTES: usize = 600;
+const WILDCARD_BYTES: usize = 150;
 
 const fn field(name: &'static str, kind: Kind) -> FieldSpec {
     FieldSpec { name, kind }
@@ -95,6 +100,14 @@ impl Record for Row {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    /// That of its tools, which may be thousands: what is the same in each, the path and the slug, and the schemas of the wildcards.
+    fn weight(&self) -> usize {
+        let tool = |pattern: &Pattern| {
+            TOOL_BYTES + 3 * pattern.as_str().len() + WILDCARD_BYTES * pattern.segments().len()
+        };
+        self.entry.routes.patterns().iter().map(tool).sum()
     }
 }
 
@@ -243,6 +256,23 @@ mod tests {
             ]
         );
         assert_eq!(values["connection_status.code"], "0");
+    }
+
+    #[test]
+    fn a_row_weighs_about_what_its_tools_take() {
+        use crate::management::tools::ToolCache;
+        let snapshot = Snapshot::compile(connections("secret"));
+        for entry in snapshot.entries() {
+            let tools = serde_json::to_vec(&ToolCache::default().of(entry)).unwrap();
+            let row = Row {
+                entry: Arc::clone(entry),
+                live: Live::default(),
+                name: "n".into(),
+            };
+            let weight = row.weight();
+            let about = tools.len() / 2..=tools.len() * 2;
+            assert!(about.contains(&weight), "{weight}, {}", tools.len());
+        }
     }
 
     #[test]

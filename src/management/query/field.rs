@@ -54,6 +54,11 @@ pub(in crate::management) trait Record {
 
     /// What no other record of the list is called.
     fn name(&self) -> &str;
+
+    /// About how many bytes it takes on a page, where that may be many.
+    fn weight(&self) -> usize {
+        0
+    }
 }
 
 impl Value<'_> {

@@ -23,6 +23,8 @@ use crate::management::error::ApiError;
 const ENTRIES: u64 = 1 << 20;
 /// Lists that are kept: each weighs at least its share of the entries.
 const LISTINGS: u64 = 256;
+/// Bytes of a page, by the weight of its records: a page ends early rather than hold more (AIP-158 lets it), but has one record at least.
+const HEAVIEST: usize = 4 << 20;
 /// How long a list is kept that nobody goes on with.
 const IDLE: Duration = Duration::from_secs(600);
 
@@ -91,7 +93,7 @@ impl Listings {
             .enumerate()
             .filter(|(_, record)| query.filter.admits(*record, fields));
         let order = query.order.sorted(admitted);
-        let size = query.page_size.get();
+        let size = fitting(query, order.iter().filter_map(|place| records.get(*place)));
         let next_page_token = (order.len() > size).then(|| {
             let sorted = sorted(&records);
             let listing = Listing {
@@ -126,11 +128,12 @@ impl Listings {
         }
         let begin = place.offset as usize;
         let rest = listing.ranks.get(begin..).unwrap_or_default();
-        let size = query.page_size.get();
+        let place_of = |rank: &u32| sorted.get(*rank as usize).copied();
+        let found = rest.iter().filter_map(place_of);
+        let size = fitting(query, found.filter_map(|place| records.get(place)));
         let next_page_token =
             (rest.len() > size).then(|| self.token(query, place.listing, begin + size));
-        let wanted = rest.iter().take(size);
-        let wanted = wanted.filter_map(|rank| sorted.get(*rank as usize).copied());
+        let wanted = rest.iter().take(size).filter_map(place_of);
         Ok(Page {
             items: picked(records, wanted),
             next_page_token,
@@ -169,6 +172,16 @@ fn refused(why: &str) -> ApiError {
         "page_token",
         format!("{why}; start again without page_token"),
     )
+}
+
+/// How many of these records a page holds: as many as are asked for, unless they are too heavy together.
+fn fitting<'r, R: Record + 'r>(query: &Query, records: impl Iterator<Item = &'r R>) -> usize {
+    let heavier = records.scan(0_usize, |sum, record| {
+        *sum = sum.saturating_add(record.weight());
+        Some(*sum)
+    });
+    let asked = heavier.take(query.page_size.get());
+    asked.take_while(|sum| *sum <= HEAVIEST).count().max(1)
 }
 
 /// The places of all records, in the order of their names.

@@ -51,6 +51,33 @@ fn what_fits_is_one_page() {
 }
 
 #[test]
+fn heavy_records_end_a_page_early() {
+    let listings = Listings::new();
+    let weighing = |weight: usize| {
+        let mut rows = rows();
+        rows.iter_mut().for_each(|row| row.weight = weight);
+        rows
+    };
+    let lengths = |weight| {
+        let mut lengths = Vec::new();
+        let mut raw = "page_size=7".to_owned();
+        loop {
+            let page = page(&listings, &raw, weighing(weight)).unwrap();
+            lengths.push(page.items.len());
+            match page.next_page_token {
+                Some(token) => raw = format!("page_size=7&page_token={token}"),
+                None => return lengths,
+            }
+        }
+    };
+    assert_eq!(lengths(1 << 19), [7, 1]);
+    assert_eq!(lengths(1 << 20), [4, 4]);
+    assert_eq!(lengths((1 << 20) + 1), [3, 3, 2]);
+    // One comes however heavy it is.
+    assert_eq!(lengths(usize::MAX), [1; 8]);
+}
+
+#[test]
 fn one_page_after_the_other() {
     let listings = Listings::new();
     let first = page(&listings, "page_size=3&filter=read_only=true", rows()).unwrap();

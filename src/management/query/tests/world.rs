@@ -33,6 +33,7 @@ pub(super) struct Row {
     pub(super) last_used_time: &'static str,
     pub(super) read_only: bool,
     pub(super) code: Option<i64>,
+    pub(super) weight: usize,
 }
 
 impl Record for Row {
@@ -52,6 +53,10 @@ impl Record for Row {
 
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn weight(&self) -> usize {
+        self.weight
     }
 }
 
