@@ -26,9 +26,10 @@ fn main() -> ExitCode {
             let _unheard = writeln!(io::stderr(), "{}", PanicNotice::of(panic));
         }
     }));
+    let mut unheard = Unheard(&mut err);
     let mut streams = Streams {
         out: &mut out,
-        err: &mut err,
+        err: &mut unheard,
         process,
     };
     let environment = Environment::new(std::env::vars_os());
@@ -37,6 +38,19 @@ fn main() -> ExitCode {
     let _ = out.flush();
     let _ = err.flush();
     ExitCode::from(exit as u8)
+}
+
+/// Standard error: nobody can be told that it cannot be written to, and no command ends otherwise for it.
+struct Unheard<W>(W);
+
+impl<W: io::Write> io::Write for Unheard<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.0.write(bytes).unwrap_or(bytes.len()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().or(Ok(()))
+    }
 }
 
 /// A standard stream without the lock and the buffer that the standard library puts before it: a thread that is stuck in a write holds nobody else up.

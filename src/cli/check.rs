@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Streams};
+use super::{Exit, Streams, answered};
 use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load, load_paths};
 
 #[derive(Args)]
@@ -40,14 +40,16 @@ impl Check {
             Ok((connections, warnings)) => (Some(connections), warnings, Exit::Good),
             Err(problems) => (None, problems, Exit::No),
         };
-        match format {
-            Format::Json => write!(streams.out, "{}", config::json(&problems))?,
-            Format::Text => {
-                write!(streams.out, "{}", config::text(&problems))?;
-                writeln!(streams.out, "{}", config::summary(connections, &problems))?;
-            }
-        }
-        Ok(exit)
+        let written = match format {
+            Format::Json => write!(streams.out, "{}", config::json(&problems)),
+            Format::Text => writeln!(
+                streams.out,
+                "{}{}",
+                config::text(&problems),
+                config::summary(connections, &problems)
+            ),
+        };
+        answered(written, exit)
     }
 
     fn load(self, environment: Environment) -> Result<(usize, Vec<Problem>), Vec<Problem>> {

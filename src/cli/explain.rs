@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Exit, Streams, misconfigured};
+use super::{Exit, Streams, answered, misconfigured};
 use crate::config::{Environment, LoadOptions, load};
 use crate::proxy::explain::{Explained, Explanation, explain};
 use crate::proxy::refusal::Refusal;
@@ -44,10 +44,7 @@ impl Explain {
                 writeln!(streams.err, "egressd explain: {no_request}")?;
                 Ok(Exit::Usage)
             }
-            Ok(Err(refusal)) => {
-                refused(&refusal, streams)?;
-                Ok(Exit::No)
-            }
+            Ok(Err(refusal)) => answered(refused(&refusal, streams), Exit::No),
             Ok(Ok(Explained::Listing)) => {
                 writeln!(streams.out, "allowed")?;
                 writeln!(

@@ -132,6 +132,14 @@ fn misconfigured(problems: &[Problem], streams: &mut Streams<'_>) -> io::Result<
     Ok(Exit::Usage)
 }
 
+/// The answer of a command that wrote it down: the same for a reader that has seen enough of it.
+fn answered(written: io::Result<()>, exit: Exit) -> io::Result<Exit> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit),
+        written => written.map(|()| exit),
+    }
+}
+
 /// A reader that has seen enough (`egressd schema | head`) is no fault.
 fn unwritten(error: &io::Error) -> Exit {
     if error.kind() == io::ErrorKind::BrokenPipe {

@@ -18,7 +18,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::check::Format;
-use super::{Exit, Streams, misconfigured};
+use super::{Exit, Streams, answered, misconfigured};
 use crate::app::Outward;
 use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings};
 use crate::domain::{Auth, Connection, Host, Http2};
@@ -91,15 +91,12 @@ impl Probe {
         let own = own_listeners(&loaded.settings);
         let outward = Outward::new(&loaded.settings, trust.clone(), names, own);
         let rows = runtime.block_on(probe(connection, &trust, &outward));
-        match self.format {
-            Format::Text => report::text(connection, &rows, streams.out)?,
-            Format::Json => report::json(connection, &rows, streams.out)?,
-        }
-        Ok(if rows.iter().all(|row| row.ok) {
-            Exit::Good
-        } else {
-            Exit::No
-        })
+        let written = match self.format {
+            Format::Text => report::text(connection, &rows, streams.out),
+            Format::Json => report::json(connection, &rows, streams.out),
+        };
+        let good = rows.iter().all(|row| row.ok);
+        answered(written, if good { Exit::Good } else { Exit::No })
     }
 }
 

@@ -168,3 +168,44 @@ fn a_second_egressd_does_not_share_the_port() {
     assert!(get(&proxy, "/crm/b").starts_with("HTTP/1.1 403"));
     assert_eq!(terminate(first).code(), Some(0));
 }
+
+/// Nobody reads what it says of itself, or cannot: it ends with the same code.
+#[test]
+fn an_unread_stderr_changes_no_exit_code() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let world = World::listening_on(&taken, "127.0.0.1:0");
+    let path = |name: &str| world.0.path().join(name).display().to_string();
+    std::fs::write(path("broken.json"), "{").unwrap();
+    let (settings, broken) = (path("settings.json"), path("broken.json"));
+    for (arguments, code) in [
+        (["serve", "--config", &broken], 64),
+        (["serve", "--frob", &settings], 64),
+        (["serve", "--config", &settings], 69),
+        (["check", "--config", &broken], 1),
+    ] {
+        for unread in [full(), nobody()] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+            command.args(arguments).stdin(Stdio::null());
+            let out = if arguments[0] == "check" {
+                nobody()
+            } else {
+                Stdio::null()
+            };
+            let ended = command.stdout(out).stderr(unread).status().unwrap();
+            assert_eq!(ended.code(), Some(code), "{arguments:?}");
+        }
+    }
+}
+
+/// A stream without room.
+fn full() -> Stdio {
+    let device = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    device.unwrap().into()
+}
+
+/// A stream whose reader has gone.
+fn nobody() -> Stdio {
+    let (_reader, writer) = std::io::pipe().unwrap();
+    writer.into()
+}
