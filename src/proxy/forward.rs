@@ -51,8 +51,7 @@ pub(super) async fn forward(
         }
         None => body.stream(credential.grant().is_some()),
     };
-    exchange.sent_with(minted.as_ref());
-    let sending = Sending {
+    let mut sending = Sending {
         connection,
         credential: &credential,
         parts,
@@ -113,16 +112,17 @@ struct Sending<'a> {
     target: &'a str,
     client: &'a Client,
     lane: &'a Arc<Lane>,
-    exchange: &'a Exchange,
+    exchange: &'a mut Exchange,
 }
 
 impl Sending<'_> {
     /// Scrubs, adds ours, then the credential, then the signature; sends.
     async fn send(
-        &self,
+        &mut self,
         token: Option<&Token>,
         upload: &mut Upload,
     ) -> Result<Response<UpstreamBody>, Unsent> {
+        self.exchange.sent_with(token);
         let signature = upload.signature();
         let mut fields = Vec::with_capacity(self.parts.headers.len() + 8);
         let headers = &self.parts.headers;

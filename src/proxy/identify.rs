@@ -8,6 +8,7 @@ use http::{Method, Version};
 use super::code::Code;
 use super::glance::Glance;
 use super::refusal::Refusal;
+use crate::domain::ConnectionId;
 use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
 use crate::snapshot::{Entry, Snapshot};
 
@@ -73,12 +74,12 @@ pub(super) fn identify<'r>(
     request: Addressed<'r>,
     snapshot: &Snapshot,
 ) -> Result<Call<'r>, Refusal> {
-    let path = request.parts.uri.path();
-    let id = path.split('/').nth(1).unwrap_or_default();
-    let live = |entry: &&Arc<Entry>| entry.is_live();
-    let entry = snapshot.find(id).filter(live).ok_or_else(unknown)?;
+    let entry = named(request.parts, snapshot).ok_or_else(unknown)?;
     let path = match request.path {
-        Ok(path) => path.split_first_segment().1.ok_or_else(|| pathless(id)),
+        Ok(path) => path
+            .split_first_segment()
+            .1
+            .ok_or_else(|| pathless(&entry.connection.id)),
         Err(error) => Err(not_canonical(error)),
     };
     Ok(Call {
@@ -88,7 +89,16 @@ pub(super) fn identify<'r>(
     })
 }
 
-fn pathless(id: &str) -> Refusal {
+/// The live connection that the target's first segment names, whatever else there is to say of the request.
+pub(super) fn named<'s>(parts: &Parts, snapshot: &'s Snapshot) -> Option<&'s Arc<Entry>> {
+    let path = parts.uri.path().strip_prefix('/')?;
+    let end = memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len());
+    snapshot
+        .find(path.get(..end)?)
+        .filter(|entry| entry.is_live())
+}
+
+fn pathless(id: &ConnectionId) -> Refusal {
     Refusal::new(
         Code::RouteNotAllowed,
         format!("`/{id}` names a connection but no path of its API; start the path with `/{id}/`."),

@@ -26,7 +26,7 @@ mod response_fields;
 pub mod tally;
 mod upload;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -34,6 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
 
@@ -41,6 +42,7 @@ pub use answer::Answer;
 use body_budget::BodyBudget;
 use code::Code;
 use guarded::Guarded;
+use identify::Addressed;
 use prepare::Terms;
 use refusal::{Refusal, X_REQUEST_ID};
 use request_id::RequestIds;
@@ -81,7 +83,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     client: Client,
     /// Those that this worker has used, so that a request takes no lock that workers share.
-    ways: Mutex<HashMap<u64, Known>>,
+    ways: Mutex<BTreeMap<u64, Known>>,
     books: Shard,
     request_ids: RequestIds,
 }
@@ -142,21 +144,34 @@ impl Proxy {
         way
     }
 
-    /// The steps of one request.
-    async fn pass(
-        &self,
-        request: Request<Incoming>,
-        exchange: &mut Exchange,
-        watch: &Arc<Watch>,
-    ) -> Result<Passed, Refusal> {
-        let (parts, incoming) = request.into_parts();
+    /// What is judged before a connection is looked up.
+    fn address<'r>(&self, parts: &'r Parts) -> Result<Addressed<'r>, Refusal> {
         if self.shared.draining.load(Relaxed) {
             return Err(Refusal::new(
                 Code::Draining,
                 "egressd is stopping; send the request to its successor.",
             ));
         }
-        let addressed = identify::address(&parts, &self.shared.allowed_hosts)?;
+        identify::address(parts, &self.shared.allowed_hosts)
+    }
+
+    /// The steps of one request.
+    async fn pass(
+        &self,
+        parts: &Parts,
+        incoming: Incoming,
+        exchange: &mut Exchange,
+        watch: &Arc<Watch>,
+    ) -> Result<Passed, Refusal> {
+        let addressed = match self.address(parts) {
+            Ok(addressed) => addressed,
+            Err(refusal) => {
+                let snapshot = self.shared.published.current();
+                let meter = identify::named(parts, &snapshot).map(|entry| self.known(entry).meter);
+                exchange.counts_for(meter);
+                return Err(refusal);
+            }
+        };
         if addressed.asks_for_connections() {
             return Ok(Passed::Own(discovery::answer(
                 &parts.headers,
@@ -222,18 +237,18 @@ impl Serve for Proxy {
         request: Request<Incoming>,
         watch: Arc<Watch>,
     ) -> Response<Answer> {
-        let id = self
-            .request_ids
-            .of(request.headers().get_all(X_REQUEST_ID).iter());
+        let (parts, incoming) = request.into_parts();
+        let sent_ids = parts.headers.get_all(X_REQUEST_ID);
+        let id = self.request_ids.of(sent_ids.iter());
         let mut exchange = Exchange::begin(
             &self.shared.in_flight,
             &self.shared.log,
             self.books.unknown(),
             id,
-            &request,
+            &parts,
         );
         let passed = {
-            let passing = pin!(self.pass(request, &mut exchange, &watch));
+            let passing = pin!(self.pass(&parts, incoming, &mut exchange, &watch));
             within_limits(passing, &watch, &self.shared.metrics).await
         };
         match passed {
@@ -245,8 +260,7 @@ impl Serve for Proxy {
                 response
                     .headers_mut()
                     .insert(X_REQUEST_ID, exchange.request_id().to_value());
-                exchange.forwarded(response.status());
-                exchange.completed();
+                exchange.answered_from_here(response.status());
                 response.map(|body| Answer::own(body, watch))
             }
             Err(refusal) => {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use http::{Method, Request, StatusCode, Uri};
+use http::request::Parts;
+use http::{Method, StatusCode, Uri};
 
 use super::code::Code;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
-use crate::credential::oauth::Minted;
+use crate::credential::oauth::Token;
 use crate::server::HeadFault;
 use crate::snapshot::Entry;
 use crate::telemetry::metrics::{Ended, Meter, MethodLabel};
@@ -82,9 +83,9 @@ impl Exchange {
         log: &AccessLog,
         meter: &Arc<Meter>,
         request_id: RequestId,
-        request: &Request<impl Sized>,
+        request: &Parts,
     ) -> Self {
-        let (method, uri) = (request.method(), request.uri());
+        let Parts { method, uri, .. } = request;
         let before = in_flight.now.fetch_add(1, Relaxed);
         Self {
             in_flight: Arc::clone(in_flight),
@@ -139,6 +140,11 @@ impl Exchange {
         self.meter = meter;
     }
 
+    /// It was refused before a connection was looked up, but names the one whose books these are.
+    pub(super) fn counts_for(&mut self, meter: Option<Arc<Meter>>) {
+        self.meter = meter.unwrap_or_else(|| Arc::clone(&self.meter));
+    }
+
     /// Where it is counted.
     pub(super) fn meter(&self) -> &Meter {
         &self.meter
@@ -148,9 +154,9 @@ impl Exchange {
         self.route = Some(route);
     }
 
-    /// The request goes up with this token, if it needs one.
-    pub(super) fn sent_with(&mut self, minted: Option<&Minted>) {
-        self.token_age = minted.map(|minted| minted.token.age());
+    /// The request goes up with this token, if it needs one. Of two that it is sent with, the last counts.
+    pub(super) fn sent_with(&mut self, token: Option<&Token>) {
+        self.token_age = token.map(Token::age);
     }
 
     /// Whether the request goes up with a signature.
@@ -163,10 +169,16 @@ impl Exchange {
         &self.sent
     }
 
-    /// The response's head is there.
+    /// The upstream's response's head is there.
     pub(super) fn forwarded(&mut self, status: StatusCode) {
         self.answered = Some(Instant::now());
         self.status = Some(status);
+    }
+
+    /// egressd has the answer that was asked for.
+    pub(super) fn answered_from_here(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        self.completed();
     }
 
     /// The last byte of the response was handed over.
@@ -216,8 +228,7 @@ impl Exchange {
             request_bytes: self.request_bytes(),
             response_bytes: self.response_bytes,
             begun: self.begun,
-            // The list of connections comes from no upstream.
-            answered: self.answered.filter(|_| was_sent),
+            answered: self.answered,
             ended,
         }
     }

@@ -227,3 +227,20 @@ fn refused_and_off_leave_lines_out() {
         assert_eq!(out.lines().count(), expected, "{access}: {out}");
     }
 }
+
+/// The list of connections comes from no upstream, and its line says of none.
+#[test]
+fn an_answer_from_here_took_no_upstream_any_time() {
+    let (sidecar, reader) = logged(nowhere(), Format::Json);
+    Agent::connect(&sidecar).get("/").expect(200);
+    drop(sidecar);
+    let line: Value = serde_json::from_str(&lines(reader)[0]).unwrap();
+    for (key, value) in [
+        ("status", json!(200)),
+        ("outcome", json!("forwarded")),
+        ("connection", json!(null)),
+        ("upstream_ms", json!(null)),
+    ] {
+        assert_eq!(line[key], value, "{key}");
+    }
+}

@@ -82,7 +82,7 @@ fn refused() {
         ("crm", "method_not_allowed", 1.0),
         ("off", "connection_disabled", 1.0),
         ("unknown", "connection_not_found", 2.0),
-        ("unknown", "path_not_canonical", 1.0),
+        ("crm", "path_not_canonical", 1.0),
     ] {
         assert_eq!(refused(connection, code), count, "{connection} {code}");
     }
@@ -195,4 +195,32 @@ fn the_list_of_connections_is_no_refusal_and_no_upstreams() {
         []
     );
     assert_eq!(scrape.find(REFUSALS, &[]), []);
+}
+
+/// The document of such a refusal names no connection, the books name the one that the target does.
+#[test]
+fn what_is_refused_before_the_lookup_is_counted_where_it_was_meant() {
+    let up = Upstream::echo();
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    for (target, field) in [
+        ("/crm/../x", "Accept: a"),
+        ("/crm/x", "Origin: http://page.example"),
+        ("/crm/x", "Upgrade: websocket"),
+        ("/nobody/../x", "Accept: a"),
+        ("/crmx", "Origin: http://page.example"),
+        ("*", "Accept: a"),
+    ] {
+        let mut agent = Agent::connect(&sidecar);
+        agent.send(format!(
+            "GET {target} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n"
+        ));
+        assert_eq!(agent.reply().problem().connection, None);
+    }
+    let scrape = Scrape::after(&sidecar, 6);
+    for (connection, count) in [("crm", 3.0), ("unknown", 3.0)] {
+        let labels = [("connection", connection), ("route", "unmatched")];
+        assert_eq!(scrape.sum("egressd_requests_total", &labels), count);
+        assert_eq!(scrape.sum(REFUSALS, &labels[..1]), count);
+    }
+    assert_eq!(up.sockets(), 0);
 }
