@@ -86,8 +86,7 @@ where
         service_fn(move |request| {
             watch.exchange_begins();
             let (server, watch) = (Arc::clone(&answering), Arc::clone(&watch));
-            // Boxed: hyper keeps room for this future as long as the socket lives, idle or not, and moves it about.
-            Box::pin(async move { Ok::<_, Infallible>(server.serve(request, watch).await) })
+            Answering(Box::pin(server.serve(request, watch)))
         })
     };
     let connection = http1::Builder::new()
@@ -103,6 +102,18 @@ where
     .await;
     if let Some(fault) = closed.err().as_ref().and_then(HeadFault::of) {
         server.head_refused(fault);
+    }
+}
+
+/// An answer in the making. Boxed: hyper keeps room for this future as long as the socket lives, idle or not, and moves it about. Not an `async` block around
+/// the server's: it would hold the request a second time.
+struct Answering<F>(Pin<Box<F>>);
+
+impl<F: Future> Future for Answering<F> {
+    type Output = Result<F::Output, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
     }
 }
 
