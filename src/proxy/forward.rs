@@ -187,12 +187,14 @@ impl From<Unsent> for Refusal {
 fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
     let status = response.status();
     let headers = response.headers_mut();
-    let content_length = headers.get(CONTENT_LENGTH).cloned();
-    response_fields::scrub(headers, asked.connection);
-    asked.rewrite(headers);
     // RFC 9110 §8.6: a 204 has no length, whatever the method.
     let keeps_length = asked.parts.method == Method::HEAD && status != StatusCode::NO_CONTENT;
-    if let Some(length) = content_length.filter(|_| keeps_length) {
+    let length = keeps_length
+        .then(|| headers.get(CONTENT_LENGTH).cloned())
+        .flatten();
+    response_fields::scrub(headers, asked.connection);
+    asked.rewrite(headers);
+    if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);
     }
 }
