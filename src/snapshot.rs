@@ -141,6 +141,12 @@ impl Snapshot {
         &self.ordered
     }
 
+    /// The keys of all live entries.
+    pub fn live_keys(&self) -> HashSet<u64> {
+        let live = self.ordered.iter().filter(|entry| entry.is_live());
+        live.map(|entry| entry.key).collect()
+    }
+
     /// Counts up with every publication.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -67,9 +67,13 @@ async fn follow(published: &Published, credentials: &Credentials) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
+        credentials.keep_only(|| {
+            let snapshot = published.current();
+            let live = snapshot.entries().iter().filter(|entry| entry.is_live());
+            live.map(|entry| (entry.key, Arc::clone(&entry.connection)))
+                .collect()
+        });
         let snapshot = published.current();
-        let live = snapshot.entries().iter().filter(|entry| entry.is_live());
-        credentials.keep_only(live.map(|entry| (entry.key, &*entry.connection)));
         if snapshot.generation() != prefetched {
             prefetched = snapshot.generation();
             tokio::spawn(prefetch(grants(&snapshot, credentials)));

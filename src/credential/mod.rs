@@ -78,18 +78,18 @@ impl Credentials {
         Arc::clone(credential)
     }
 
-    /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it.
-    pub fn keep_only<'a>(&self, live: impl Iterator<Item = (u64, &'a Connection)>) {
+    /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it. Which are live is asked for where nobody can
+    /// add one meanwhile: of a grant that was let go of too early there would soon be two.
+    pub fn keep_only(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
-        for (key, connection) in live {
+        for (key, connection) in live() {
             keys.insert(key);
             if let Auth::OauthClientCredentials(credentials) = &connection.auth {
                 fingerprints.insert(*credentials.fingerprint());
             }
         }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|key, _| keys.contains(key));
-        drop(known);
         self.grants.keep_only(&fingerprints);
     }
 

@@ -26,7 +26,7 @@ mod response_fields;
 pub mod tally;
 mod upload;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -102,13 +102,12 @@ impl Proxy {
 
     /// What has to be done now and then: idle sockets are looked over, what earlier generations left, and the clock.
     pub fn sweep(&self) {
-        let snapshot = self.shared.published.current();
-        let live = snapshot.entries().iter().filter(|entry| entry.is_live());
-        let keys: HashSet<u64> = live.map(|entry| entry.key).collect();
+        let live = || self.shared.published.current().live_keys();
         let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = live();
         ways.retain(|key, _| keys.contains(key));
         drop(ways);
-        self.client.keep_only(&keys);
+        self.client.keep_only(live);
         self.client.sweep();
         self.shared.metrics.read_clock();
     }
