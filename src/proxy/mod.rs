@@ -260,6 +260,7 @@ impl Serve for Proxy {
                     .headers_mut()
                     .insert(X_REQUEST_ID, exchange.request_id().to_value());
                 exchange.answered_from_here(response.status());
+                exchange.hands_over(&parts.method, response.body());
                 response.map(|body| Answer::own(body, watch))
             }
             Err(refusal) => {
@@ -268,6 +269,7 @@ impl Serve for Proxy {
                     exchange.entry().map(|entry| &**entry),
                     exchange.request_id(),
                 );
+                exchange.hands_over(&parts.method, response.body());
                 response.map(|body| Answer::own(body, watch))
             }
         }

@@ -125,6 +125,13 @@ impl Exchange {
         self.request_bytes.get_or_insert_default().clone()
     }
 
+    /// A body of our own, which a HEAD request does not get.
+    pub(super) fn hands_over(&mut self, method: &Method, body: &[u8]) {
+        if *method != Method::HEAD {
+            self.add_response_bytes(body.len());
+        }
+    }
+
     pub(super) fn add_response_bytes(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
     }

@@ -104,8 +104,11 @@ fn upstream_failed_before_its_answer() {
     });
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/x").refused(502, "upstream_protocol_error");
+    let reply = agent.get("/crm/x");
+    reply.refused(502, "upstream_protocol_error");
     let scrape = Scrape::after(&sidecar, 1);
+    let document = reply.body.len() as f64;
+    assert_eq!(scrape.value("egressd_response_bytes_total"), document);
     scrape.only_request(["crm", "/", "GET", "502", "upstream_failed"]);
     let labels = [("connection", "crm"), ("code", "upstream_protocol_error")];
     assert_eq!(scrape.sum(REFUSALS, &labels), 1.0);
