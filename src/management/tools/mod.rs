@@ -24,7 +24,7 @@ use crate::route::{Method, Pattern};
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::management) struct Tool {
-    /// Of `a-z`, `0-9` and `_`, at most 64 bytes, unique within the connection, the same in every process that has the same routes.
+    /// Of `a-z`, `0-9`, `_` and `-`, at most 64 bytes, unique among all connections, the same in every process that has the same routes.
     slug: String,
     /// The route as it was written.
     display_name: String,
@@ -49,7 +49,7 @@ fn of(connection: &str, routes: &[Pattern], slashes: bool) -> Vec<Tool> {
         .filter(|pattern| pattern.never_matches(slashes).is_none())
         .filter(|pattern| seen.insert(pattern.as_str()))
         .collect();
-    let slugs = slug::all(&patterns);
+    let slugs = slug::all(connection, &patterns);
     let tool = |(pattern, slug): (&Pattern, String)| {
         let names = names::of(pattern.segments());
         Tool {

@@ -1,4 +1,6 @@
-//! Names of tools: made of the method and the path, told apart by a hash of the pattern where that does not suffice.
+//! Names of tools: made of the connection, the method and the path, told apart by a hash of connection and pattern where that does not suffice.
+//!
+//! A runtime has one set of names for the tools of all connections. An id has no `_`, so the first one of a slug ends it, and no two connections share a slug.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,9 +13,12 @@ const LONGEST: usize = 64;
 /// Hexadecimal digits of a hash.
 const DIGITS: usize = 12;
 
-/// One for each pattern, all of them different. One with a hash depends on its pattern alone, so that the order of routes does not matter.
-pub(super) fn all(patterns: &[&Pattern]) -> Vec<String> {
-    let plain: Vec<Option<String>> = patterns.iter().map(|pattern| plain(pattern)).collect();
+/// One for each pattern of a connection, all of them different. One with a hash depends on its pattern alone, so that the order of routes does not matter.
+pub(super) fn all(connection: &str, patterns: &[&Pattern]) -> Vec<String> {
+    let plain: Vec<Option<String>> = patterns
+        .iter()
+        .map(|pattern| plain(connection, pattern))
+        .collect();
     let mut times: HashMap<&str, usize> = HashMap::new();
     for slug in plain.iter().flatten() {
         *times.entry(slug).or_default() += 1;
@@ -22,30 +27,32 @@ pub(super) fn all(patterns: &[&Pattern]) -> Vec<String> {
     let mut taken: HashSet<String> = plain.iter().flatten().filter(is_alone).cloned().collect();
     let slug = |(pattern, plain): (&&Pattern, &Option<String>)| match plain {
         Some(slug) if is_alone(&slug) => slug.clone(),
-        Some(_) | None => hashed(pattern, &mut taken),
+        Some(_) | None => hashed(connection, pattern, &mut taken),
     };
     patterns.iter().zip(&plain).map(slug).collect()
 }
 
-/// `get_users_id`; `None` where it would be too long, or would say nothing of some segment.
-fn plain(pattern: &Pattern) -> Option<String> {
-    let (slug, whole) = words(pattern);
+/// `crm_get_users_id`; `None` where it would be too long, or would say nothing of some segment.
+fn plain(connection: &str, pattern: &Pattern) -> Option<String> {
+    let (slug, whole) = words(connection, pattern);
     (whole && slug.len() <= LONGEST).then_some(slug)
 }
 
-fn hashed(pattern: &Pattern, taken: &mut HashSet<String>) -> String {
-    let (mut start, _) = words(pattern);
+fn hashed(connection: &str, pattern: &Pattern, taken: &mut HashSet<String>) -> String {
+    let (mut start, _) = words(connection, pattern);
     start.truncate(LONGEST - DIGITS - 1);
     let start = start.trim_end_matches('_');
     // Twice the same takes two patterns of one hash, or a pattern that spells another's.
     (0_u64..)
-        .map(|salt| format!("{start}_{}", digest(pattern, salt)))
+        .map(|salt| format!("{start}_{}", digest(connection, pattern, salt)))
         .find(|slug| taken.insert(slug.clone()))
         .unwrap_or_default()
 }
 
-fn digest(pattern: &Pattern, salt: u64) -> String {
-    let mut hash = Sha256::new_with_prefix(pattern.as_str());
+fn digest(connection: &str, pattern: &Pattern, salt: u64) -> String {
+    // A pattern begins with no lower-case letter, digit or `-`, and so not with the end of an id.
+    let mut hash = Sha256::new_with_prefix(connection);
+    hash.update(pattern.as_str());
     hash.update(salt.to_be_bytes());
     let hash = hash.finalize();
     let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
@@ -53,12 +60,10 @@ fn digest(pattern: &Pattern, salt: u64) -> String {
     digits.take(DIGITS).collect()
 }
 
-/// The method and the segments, of letters, digits and single `_`, and whether every segment left a trace.
-fn words(pattern: &Pattern) -> (String, bool) {
-    let mut slug = pattern
-        .method()
-        .map_or("any", Method::as_str)
-        .to_ascii_lowercase();
+/// The connection, the method and the segments, of letters, digits and single `_`, and whether every segment left a trace.
+fn words(connection: &str, pattern: &Pattern) -> (String, bool) {
+    let method = pattern.method().map_or("any", Method::as_str);
+    let mut slug = format!("{connection}_{}", method.to_ascii_lowercase());
     let mut whole = true;
     let mut segments = pattern.segments().iter();
     let first = segments.next().map(|segment| word(segment, true));

@@ -34,32 +34,36 @@ fn names_and_paths() {
     for (pattern, slug, path) in [
         (
             "GET /api/2.0/clusters/list",
-            "get_api_2_0_clusters_list",
+            "crm_get_api_2_0_clusters_list",
             "/crm/api/2.0/clusters/list",
         ),
-        ("GET /users/{id}", "get_users_id", "/crm/users/{id}"),
-        ("POST /users/", "post_users_rest", "/crm/users/{+rest}"),
-        ("GET /f/{path...}", "get_f_path", "/crm/f/{+path}"),
-        ("/", "any_rest", "/crm/{+rest}"),
-        ("GET /{$}", "get_root", "/crm/"),
-        ("GET /a/{$}", "get_a_slash", "/crm/a/"),
-        ("GET /A--b_c", "get_a_b_c", "/crm/A--b_c"),
-        ("GET /100%25/a%20b", "get_100_a_b", "/crm/100%25/a%20b"),
-        ("GET /x%7By%7D", "get_x_y", "/crm/x%7By%7D"),
+        ("GET /users/{id}", "crm_get_users_id", "/crm/users/{id}"),
+        ("POST /users/", "crm_post_users_rest", "/crm/users/{+rest}"),
+        ("GET /f/{path...}", "crm_get_f_path", "/crm/f/{+path}"),
+        ("/", "crm_any_rest", "/crm/{+rest}"),
+        ("GET /{$}", "crm_get_root", "/crm/"),
+        ("GET /a/{$}", "crm_get_a_slash", "/crm/a/"),
+        ("GET /A--b_c", "crm_get_a_b_c", "/crm/A--b_c"),
+        ("GET /100%25/a%20b", "crm_get_100_a_b", "/crm/100%25/a%20b"),
+        ("GET /x%7By%7D", "crm_get_x_y", "/crm/x%7By%7D"),
         (
             "GET /v1:run,all;x=1@h",
-            "get_v1_run_all_x_1_h",
+            "crm_get_v1_run_all_x_1_h",
             "/crm/v1:run,all;x=1@h",
         ),
         (
             "PUT /{query}/{body}/{method}/{path_body}",
-            "put_query_body_method_path_body",
+            "crm_put_query_body_method_path_body",
             "/crm/{path_query}/{path_path_body}/{path_method}/{path_body}",
         ),
-        ("GET /{rest}/", "get_rest_rest", "/crm/{rest}/{+path_rest}"),
+        (
+            "GET /{rest}/",
+            "crm_get_rest_rest",
+            "/crm/{rest}/{+path_rest}",
+        ),
         (
             "GET /{id}/segment/{segment_1}",
-            "get_id_segment_segment_1",
+            "crm_get_id_segment_segment_1",
             "/crm/{id}/segment/{segment_1}",
         ),
     ] {
@@ -128,15 +132,15 @@ fn slugs_are_different_and_depend_on_no_order() {
     let distinct: std::collections::BTreeSet<_> = slugs.values().collect();
     assert_eq!(distinct.len(), texts.len(), "{slugs:?}");
     for slug in slugs.values() {
-        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
         assert!(is_registrable(slug) && slug.bytes().all(legal), "{slug}");
     }
-    assert_eq!(slugs["GET /users"], "get_users", "alone, so as it is");
-    assert!(slugs["GET /users/id"].starts_with("get_users_id_"));
+    assert_eq!(slugs["GET /users"], "crm_get_users", "alone, so as it is");
+    assert!(slugs["GET /users/id"].starts_with("crm_get_users_id_"));
     texts.reverse();
     assert_eq!(by_route(&texts), slugs);
     // A pattern that spells what another would be called.
-    let taken = slugs["GET /users/id"].replacen("get_", "GET /", 1);
+    let taken = slugs["GET /users/id"].replacen("crm_get_", "GET /", 1);
     texts.push(&taken);
     let again = by_route(&texts);
     let distinct: std::collections::BTreeSet<_> = again.values().collect();
@@ -356,4 +360,16 @@ fn what_may_be_a_list_says_of_what() {
             assert!(list["items"].is_object(), "{list}");
         }
     }
+}
+
+#[test]
+fn no_two_connections_share_a_slug() {
+    let routes = patterns(["GET /any/x", "/x", "GET /\u{e9}", "GET /x", "GET /any_x"]);
+    let (long, longer) = ("c".repeat(62), "c".repeat(63));
+    let ids = ["a", "a-get", "a-get-any", "b", &long, &longer];
+    let slugs = ids.map(|id| of(id, &routes, false));
+    let slugs: Vec<_> = slugs.iter().flatten().map(|tool| &tool.slug).collect();
+    let distinct: std::collections::HashSet<_> = slugs.iter().collect();
+    assert_eq!(distinct.len(), ids.len() * routes.len(), "{slugs:?}");
+    assert!(slugs.iter().all(|slug| is_registrable(slug)), "{slugs:?}");
 }

@@ -164,7 +164,10 @@ fn a_whole_connection() {
         })
     );
     assert_eq!(all[0]["connectionStatus"], json!({"code": 0}));
-    assert_eq!(all[0]["tools"][0]["slug"], "get_id");
+    assert_eq!(
+        all[0]["tools"][0]["slug"],
+        "oauth-client-credentials_get_id"
+    );
 }
 
 #[test]

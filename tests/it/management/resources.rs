@@ -37,7 +37,11 @@ fn a_list_shows_connections_without_their_details() {
         assert_eq!(one["connectionType"], "CONNECTION_TYPE_HTTP");
         assert_eq!(one["readOnly"], true);
         assert_eq!(one["connectionStatus"], json!({"code": 0}));
-        assert_eq!(one["tools"][0]["slug"], "get_users_id");
+        let slug = one["tools"][0]["slug"].as_str().unwrap();
+        assert!(
+            slug.ends_with("live_get_users_id") || slug.ends_with("disabled_get_users_id"),
+            "{slug}"
+        );
         for absent in [
             "connectionDetails",
             "credentialSources",

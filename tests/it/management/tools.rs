@@ -12,7 +12,7 @@ fn a_tool_tells_how_its_route_is_called() {
     let crm = crm.allow("GET /users/{id}").allow("/files/{path...}");
     let sidecar = Sidecar::with(crm).start();
     let tools = connection_of(&sidecar, "crm")["tools"].take();
-    assert_eq!(tools[0]["slug"], "get_users_id");
+    assert_eq!(tools[0]["slug"], "crm_get_users_id");
     assert_eq!(tools[0]["displayName"], "GET /users/{id}");
     assert_eq!(tools[0]["method"], "GET");
     assert_eq!(tools[0]["path"], "/crm/users/{id}");
@@ -41,6 +41,6 @@ fn ten_thousand_routes_are_answered_again_and_again() {
     let sidecar = Sidecar::with(many).start();
     let first = connection_of(&sidecar, "many")["tools"].take();
     assert_eq!(first.as_array().unwrap().len(), 10_000);
-    assert_eq!(first[9_999]["slug"], "get_api_9999_id");
+    assert_eq!(first[9_999]["slug"], "many_get_api_9999_id");
     assert_eq!(connection_of(&sidecar, "many")["tools"], first);
 }
