@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicI64, AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -53,11 +56,12 @@ impl Count {
     /// Whoever adds holds the lock of the ledger, so that this is no read-modify-write.
     pub(super) fn add(&self, more: u64) {
         self.0
-            .store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+            .store(self.0.load(Relaxed).wrapping_add(more), Release);
     }
 
+    /// Whoever sees a number sees all that was added anywhere before it.
     pub(super) fn now(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.load(Acquire)
     }
 }
 
@@ -125,10 +129,6 @@ impl Ledger {
     pub(super) fn record(&self, route: u32, exchange: &Ended) {
         let key = Key::new(route, exchange.method, exchange.outcome, exchange.status);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        match written.series.get(&key) {
-            Some(count) => count.add(1),
-            None => self.first(&mut written, key, exchange).add(1),
-        }
         self.sums.add(exchange);
         if let Some(code) = exchange.code {
             let fault = self.fault(&mut written, code);
@@ -140,6 +140,11 @@ impl Ledger {
         if exchange.was_sent {
             let now = self.process.time_of(exchange.ended);
             self.sums.last_sent.store(now, Relaxed);
+        }
+        // Last, as readers look at it first: whoever finds an exchange here finds the rest of it.
+        match written.series.get(&key) {
+            Some(count) => count.add(1),
+            None => self.first(&mut written, key, exchange).add(1),
         }
     }
 
