@@ -211,14 +211,19 @@ fn a_dead_upstream_gives_the_memory_back() {
 #[test]
 fn an_early_answer_comes_through() {
     // F-134
-    let up = Upstream::script(|wire| {
+    let gate = Gate::new();
+    let answered = gate.clone();
+    let up = Upstream::script(move |wire| {
         wire.head();
         wire.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
+        // Read any earlier, the body might have gone up whole, and the socket could be used again.
+        answered.wait();
         wire.wait_end();
     });
     let sidecar = Sidecar::with(signing(&up)).start();
     let reply = Agent::connect(&sidecar).request("POST", "/crm/x", &[], &vec![b'a'; 8 * MIB]);
     assert_eq!(reply.expect(413).text(), "no");
+    gate.open();
     up.wait_closed(1);
 }
 
