@@ -46,6 +46,7 @@ pub mod config;
 pub mod credential;
 mod demo;
 pub mod domain;
+pub mod hardening;
 pub mod management;
 pub mod proxy;
 pub mod reload;

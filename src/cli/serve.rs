@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Exit, Streams, misconfigured};
 use crate::app::{self, App};
 use crate::config::{self, Environment, LoadOptions, Loaded, LogLevel, SettingsOverrides};
+use crate::hardening;
 use crate::reload::{self, Reload};
 use crate::telemetry::problem_log::{Door, Event};
 use crate::telemetry::{Format, Logs, ProblemLog};
@@ -38,7 +39,7 @@ pub(super) struct Serve {
     /// auto, text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Whether the process gives up rights after start; this version cannot, so `required` does not start
+    /// Whether the process gives up rights: so far core dumps and debuggers; `required` asks for more, and does not start
     #[arg(long, value_enum, default_value_t)]
     hardening: Hardening,
 }
@@ -64,11 +65,15 @@ impl Serve {
         if self.hardening == Hardening::Required {
             writeln!(
                 streams.err,
-                "egressd: this version cannot harden its process, which `--hardening required` asks for; \
+                "egressd: this version cannot harden its process as `--hardening required` asks for; \
                  harden it from outside (a user of its own, seccomp, a read-only root) and leave the flag out"
             )?;
             return Ok(Exit::Unavailable);
         }
+        let dumps = match self.hardening {
+            Hardening::Off => Ok(()),
+            Hardening::BestEffort | Hardening::Required => hardening::refuse_dumps(),
+        };
         let overrides = SettingsOverrides {
             listen: self.listen,
             management_listen: self.management_listen,
@@ -95,6 +100,9 @@ impl Serve {
         let logs = app::start_logs(settings, out, err)?;
         if format == Format::Json {
             reload::warn(&loaded.warnings, &logs.problems);
+        }
+        if dumps.is_err() {
+            logs.problems.tell(Event::DumpsAllowed);
         }
         serve(loaded, Some(options), &logs, streams, |_, _| Ok(()))
     }

@@ -59,6 +59,8 @@ pub enum Event {
     ConfigWarning(Box<Finding>),
     /// The system names no name server.
     NoNameServers,
+    /// The system would not let the process refuse images of its memory.
+    DumpsAllowed,
     /// Of a token.
     Token(TokenEvent),
     /// Of a connection's upstream.
@@ -130,6 +132,7 @@ impl Event {
             | Self::ReloadUnsupported
             | Self::ConfigWarning(_)
             | Self::NoNameServers
+            | Self::DumpsAllowed
             | Self::LoginFailed
             | Self::LinesLost { .. } => Level::Warn,
             Self::Listening { .. }
@@ -156,6 +159,7 @@ impl Event {
             Self::ConfigProblem(_) => "config_problem",
             Self::ConfigWarning(_) => "config_warning",
             Self::NoNameServers => "no_name_servers",
+            Self::DumpsAllowed => "dumps_allowed",
             Self::Token(token) => token.name(),
             Self::Upstream(upstream) => upstream.name(),
             Self::LoginFailed => "login_failed",
@@ -180,6 +184,7 @@ impl Event {
             | Self::ConfigProblem(_)
             | Self::ConfigWarning(_)
             | Self::NoNameServers
+            | Self::DumpsAllowed
             | Self::Token(_)
             | Self::Panicked { .. }
             | Self::LinesLost { .. } => None,
@@ -219,6 +224,7 @@ impl Event {
             | Self::Stopping
             | Self::ReloadUnsupported
             | Self::NoNameServers
+            | Self::DumpsAllowed
             | Self::LoginFailed => {}
         }
     }
@@ -252,6 +258,9 @@ impl fmt::Display for Event {
             Self::ConfigProblem(finding) | Self::ConfigWarning(finding) => finding.fmt(f),
             Self::NoNameServers => f.write_str(
                 "resolv.conf is missing, unreadable or names no server: only the hosts file is left",
+            ),
+            Self::DumpsAllowed => f.write_str(
+                "the system lets this process be dumped: a debugger of its user, or a crash, shows its credentials",
             ),
             Self::Token(token) => token.fmt(f),
             Self::Upstream(upstream) => upstream.fmt(f),

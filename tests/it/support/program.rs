@@ -146,6 +146,11 @@ impl Running {
         (agents, operators)
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM.
     pub(crate) fn terminate(&self) {
         self.signal("TERM");

@@ -1,0 +1,47 @@
+//! Nobody gets at the memory of the process: no core file, and no address that shows what is in it.
+
+use serde_json::json;
+
+use crate::support::{Agent, Program, Upstream, connection};
+
+/// What other servers call their doors to memory and stacks.
+const DOORS: &[&str] = &[
+    "/debug",
+    "/debug/pprof",
+    "/debug/pprof/heap",
+    "/debug/vars",
+    "/pprof/heap",
+    "/heap",
+    "/heapdump",
+    "/actuator/heapdump",
+    "/actuator/env",
+    "/jeprof",
+    "/config_dump",
+    "/server_info",
+    "/env",
+    "/stack",
+];
+
+#[test]
+fn no_core_file_and_no_door_to_the_memory() {
+    // F-203
+    let up = Upstream::echo();
+    let crm = connection("crm").allow("/").upstream(&up);
+    let program = Program::new(&[crm], &json!({}));
+    for (flags, refuses) in [(&[][..], true), (&["--hardening", "off"], false)] {
+        let mut running = program.start(flags);
+        let (agents, operators) = running.addresses();
+        let limits = format!("/proc/{}/limits", running.id());
+        let limits = std::fs::read_to_string(limits).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core"));
+        let mut words = core.unwrap().split_whitespace().skip(4);
+        let hard = words.nth(1);
+        assert!(!refuses || hard == Some("0"), "{core:?}");
+        for door in DOORS {
+            Agent::connect_to(agents).get(door).expect(404);
+            Agent::connect_to(operators).get(door).expect(404);
+        }
+        running.terminate();
+        assert_eq!(running.wait(), Some(0));
+    }
+}
