@@ -1,8 +1,5 @@
 //! The scrape itself: how it is asked for, how it is written, how large it gets.
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
-
 use super::{Scrape, text};
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
@@ -95,35 +92,4 @@ fn five_hundred_connections_stay_small() {
     let scrape = Scrape::after(&sidecar, CONNECTIONS * 7);
     let series = scrape.0.len();
     assert!((17_500..=20_000).contains(&series), "{series}");
-}
-
-/// Prometheus' own opinion, where Prometheus is installed.
-#[test]
-fn promtool_has_nothing_to_say() {
-    let child = Command::new("promtool")
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = child else {
-        return;
-    };
-    let up = Upstream::echo();
-    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
-    let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/x").expect(200);
-    agent.get("/nobody/x").refused(404, "connection_not_found");
-    Scrape::after(&sidecar, 2);
-    let told = text(&sidecar);
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(told.as_bytes())
-        .unwrap();
-    let ended = child.wait_with_output().unwrap();
-    let said = [ended.stdout, ended.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(ended.status.success() && said.is_empty(), "{said}");
 }
