@@ -4,6 +4,7 @@
 //! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
+mod ground;
 mod logs;
 mod managed;
 mod outward;
@@ -11,7 +12,6 @@ mod threads;
 mod tokens;
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{Listen, LoadOptions, Loaded, Settings};
+use crate::config::{LoadOptions, Loaded, Settings};
 use crate::credential::Credentials;
+use crate::hardening::Hardening;
 use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
@@ -28,7 +29,8 @@ use crate::reload::Reload;
 use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
-use crate::upstream::{Names, Trust};
+use ground::{Bound, addresses, tcp, worker_count};
+pub use ground::{Ground, Listener, StartError};
 pub use logs::{Output, format, start_logs};
 use managed::managed;
 pub(crate) use outward::Outward;
@@ -51,37 +53,11 @@ pub struct App {
     problems: ProblemLog,
 }
 
-/// Why it could not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// An address cannot be bound.
-    Bind(Listener, Address, io::Error),
-    /// A certificate of `ca_files` cannot be a root of trust.
-    Trust,
-    /// The system gives us no thread or no event queue.
-    System(io::Error),
-}
-
-/// For whom an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listener {
-    /// For agents.
-    Proxy,
-    /// For operators.
-    Management,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Phase {
     Serving,
     Draining,
     Stopped,
-}
-
-/// The listeners, before any of them is served.
-struct Bound {
-    proxy: Vec<server::Bound>,
-    management: Vec<server::Bound>,
 }
 
 /// What a worker is made of.
@@ -95,25 +71,30 @@ struct Worker {
 }
 
 impl App {
-    /// Starts serving what was loaded. When it returns, every listener is bound; if one cannot be, nothing was started.
-    pub fn start(loaded: Loaded, logs: Logs) -> Result<Self, StartError> {
+    /// Starts serving what was loaded, on ground that was taken with the same settings.
+    pub fn start(
+        ground: Ground,
+        loaded: Loaded,
+        hardening: Hardening,
+        logs: Logs,
+    ) -> Result<Self, StartError> {
         let Logs { access, problems } = logs;
         let Loaded {
             settings,
             connections,
             ..
         } = loaded;
-        let trust = Trust::of_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
+        let Ground {
+            bound,
+            trust,
+            names,
+            unresolvable,
+        } = ground;
         let workers = worker_count(&settings);
-        let bound = Bound {
-            proxy: bind_all(Listener::Proxy, &settings.proxy.listen, workers)?,
-            management: bind_all(Listener::Management, &settings.management.listen, 1)?,
-        };
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
         let published = Published::new(Snapshot::compile(connections));
-        let (names, unresolvable) = Names::of_system();
         let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
-        if unresolvable.is_some() {
+        if unresolvable {
             problems.tell(Event::NoNameServers);
         }
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
@@ -121,8 +102,8 @@ impl App {
         let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
         let (phase, seen) = watch::channel(Phase::Serving);
         let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
-        let answering =
-            managed(&settings, &shared, &places, &problems).map_err(StartError::System)?;
+        let answering = managed(&settings, &shared, &places, hardening, &problems)
+            .map_err(StartError::System)?;
         let worker = Worker {
             management: Arc::new(answering),
             shared: Arc::clone(&shared),
@@ -300,25 +281,6 @@ async fn sweep(proxy: Arc<Proxy>) {
     }
 }
 
-fn bind_all(
-    listener: Listener,
-    listen: &[Listen],
-    workers: usize,
-) -> Result<Vec<server::Bound>, StartError> {
-    let bind = |listen: &Listen| {
-        let address = match listen {
-            Listen::Tcp(address) => Address::Tcp(*address),
-            Listen::Unix(path) => Address::Unix(path.clone()),
-        };
-        server::bind(&address, workers).map_err(|error| StartError::Bind(listener, address, error))
-    };
-    listen.iter().map(bind).collect()
-}
-
-fn addresses(bound: &[server::Bound]) -> Vec<Address> {
-    bound.iter().map(|bound| bound.address.clone()).collect()
-}
-
 fn shared(
     settings: &Settings,
     published: Published,
@@ -338,20 +300,6 @@ fn shared(
     }
 }
 
-fn tcp(address: &Address) -> Option<SocketAddr> {
-    match address {
-        Address::Tcp(address) => Some(*address),
-        Address::Unix(_) => None,
-    }
-}
-
-fn worker_count(settings: &Settings) -> usize {
-    match settings.proxy.workers {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        workers => workers,
-    }
-}
-
 fn times(settings: &Settings) -> Times {
     Times {
         header_read: settings.proxy.header_read_timeout,
@@ -360,26 +308,3 @@ fn times(settings: &Settings) -> Times {
         write_stall: settings.proxy.write_stall_timeout,
     }
 }
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Bind(listener, address, error) => {
-                let flag = match listener {
-                    Listener::Proxy => "--listen",
-                    Listener::Management => "--management-listen",
-                };
-                write!(
-                    f,
-                    "cannot listen on {address}: {error}; `{flag} ADDRESS` takes another one"
-                )
-            }
-            Self::Trust => {
-                f.write_str("a certificate of egress.ca_files cannot be a root of trust")
-            }
-            Self::System(error) => write!(f, "cannot start a worker: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}

@@ -55,7 +55,7 @@ const ROOMS: &[Room] = &[
     room("credential", &["domain", "signing", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
     // The two that are served implement the seam that `server` states; `server` knows neither.
     room("proxy", &["domain", "route", "server", "snapshot", "credential", "signing", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
-    room("management", &["domain", "route", "server", "snapshot", "telemetry", "credential"], "management reads, and never sees a request or a raw file"),
+    room("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential"], "management reads, and never sees a request or a raw file"),
     room("server", &["telemetry"], "the accept loop does not know what it serves"),
     room("reload", &["config", "domain", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
     room("hardening", &[], "the process, not what it does"),

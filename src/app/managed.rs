@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::Settings;
 use crate::credential::Login;
+use crate::hardening::Hardening;
 use crate::management::{Callers, Gauges, Management, Sources, TokenBooks};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
@@ -16,6 +17,7 @@ pub(super) fn managed(
     settings: &Settings,
     shared: &proxy::Shared,
     places: &Arc<Semaphore>,
+    hardening: Hardening,
     problems: &ProblemLog,
 ) -> io::Result<Management> {
     let login = settings.management.basic_auth.as_ref().map(Login::new);
@@ -29,6 +31,7 @@ pub(super) fn managed(
         metrics: Arc::clone(&shared.metrics),
         gauges: gauges(shared, places),
         draining: Arc::clone(&shared.draining),
+        hardening,
         logs: Logs {
             access: shared.log.clone(),
             problems: problems.clone(),

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::serve::serve;
+use super::serve::{Launch, serve};
 use super::{Exit, Streams};
-use crate::app::{self, App};
+use crate::app::App;
 use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
 use crate::demo::{Api, Door, Keys, definitions, write_lines};
 use crate::server::Address;
@@ -56,8 +56,15 @@ impl Demo {
         };
         // Standard output is for the lines to paste.
         let err = streams.process.err;
-        let logs = app::start_logs(loaded.settings.log, err()?, err()?)?;
-        serve(loaded, None, &logs, streams, greet)
+        let launch = Launch {
+            loaded,
+            anew: None,
+            // Its API runs in the same process, and on threads that are there already.
+            hardening: None,
+            out: err()?,
+            err: err()?,
+        };
+        serve(launch, streams, greet)
     }
 
     fn load(self, api: &Api, keys: &Keys) -> Result<config::Loaded, Vec<Problem>> {

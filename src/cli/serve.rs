@@ -1,5 +1,6 @@
 //! `egressd serve`: load, start, say where, wait for the end, drain.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -9,9 +10,9 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, Streams, misconfigured};
-use crate::app::{self, App};
-use crate::config::{self, Environment, LoadOptions, Loaded, LogLevel, SettingsOverrides};
-use crate::hardening;
+use crate::app::{self, App, Ground, Output};
+use crate::config::{self, Environment, Listen, LoadOptions, Loaded, LogLevel, SettingsOverrides};
+use crate::hardening::{Hardening, Needs};
 use crate::reload::{self, Reload};
 use crate::telemetry::problem_log::{Door, Event};
 use crate::telemetry::{Format, Logs, ProblemLog};
@@ -39,20 +40,20 @@ pub(super) struct Serve {
     /// auto, text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Whether the process gives up rights: so far core dumps and debuggers; `required` asks for more, and does not start
+    /// Whether the process gives up rights that it needs no more: memory images, privileges, files, system calls
     #[arg(long, value_enum, default_value_t)]
-    hardening: Hardening,
+    hardening: Asked,
 }
 
 /// How much depends on the process giving up rights.
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Hardening {
+pub(super) enum Asked {
     /// It need not.
     Off,
     /// As much as can be had.
     #[default]
     BestEffort,
-    /// All of it, or no start.
+    /// Every measure, or no start.
     Required,
 }
 
@@ -62,17 +63,9 @@ impl Serve {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
-        if self.hardening == Hardening::Required {
-            writeln!(
-                streams.err,
-                "egressd: this version cannot harden its process as `--hardening required` asks for; \
-                 harden it from outside (a user of its own, seccomp, a read-only root) and leave the flag out"
-            )?;
-            return Ok(Exit::Unavailable);
-        }
-        let dumps = match self.hardening {
-            Hardening::Off => Ok(()),
-            Hardening::BestEffort | Hardening::Required => hardening::refuse_dumps(),
+        let hardening = match self.hardening {
+            Asked::Off => Hardening::off(),
+            Asked::BestEffort | Asked::Required => Hardening::begin(),
         };
         let overrides = SettingsOverrides {
             listen: self.listen,
@@ -97,44 +90,45 @@ impl Serve {
             // With their excerpts.
             write!(streams.err, "{}", config::text(&loaded.warnings))?;
         }
-        let logs = app::start_logs(settings, out, err)?;
-        if format == Format::Json {
-            reload::warn(&loaded.warnings, &logs.problems);
-        }
-        if dumps.is_err() {
-            logs.problems.tell(Event::DumpsAllowed);
-        }
-        serve(loaded, Some(options), &logs, streams, |_, _| Ok(()))
+        let launch = Launch {
+            loaded,
+            anew: Some(options),
+            hardening: Some((self.hardening, hardening)),
+            out,
+            err,
+        };
+        serve(launch, streams, |_, _| Ok(()))
     }
 }
 
-/// Starts what was loaded, says where it listens, and waits for the end; SIGHUP loads `anew`. `greet` may say more once it listens.
+/// What a serving process begins with.
+pub(super) struct Launch {
+    pub(super) loaded: Loaded,
+    /// What SIGHUP loads anew.
+    pub(super) anew: Option<LoadOptions>,
+    /// What is asked for, and what has begun.
+    pub(super) hardening: Option<(Asked, Hardening)>,
+    pub(super) out: Output,
+    pub(super) err: Output,
+}
+
+/// Takes what it needs from the system, confines itself, starts what was loaded, says where it listens, and waits for the end. `greet` may say more once it listens.
 pub(super) fn serve(
-    loaded: Loaded,
-    anew: Option<LoadOptions>,
-    logs: &Logs,
+    launch: Launch,
     streams: &mut Streams<'_>,
     greet: impl FnOnce(&App, &mut Streams<'_>) -> io::Result<()>,
 ) -> io::Result<Exit> {
-    let problems = logs.problems.clone();
-    // A process serves once.
-    let _first = streams.process.problems.set(problems.clone());
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let _guard = runtime.enter();
     let mut ends = Ends::new()?;
-    let connections = loaded.connections.len();
-    let app = match App::start(loaded, logs.clone()) {
-        Ok(app) => app,
-        Err(error) => {
-            let why = error.to_string().into();
-            problems.tell(Event::StartFailed { why });
-            last_lines(logs, LAST_LINES);
-            return Ok(Exit::Unavailable);
-        }
+    let Started { app, anew, logs } = start(launch, streams)?;
+    let Some(app) = app else {
+        last_lines(&logs, LAST_LINES);
+        return Ok(Exit::Unavailable);
     };
-    announce(&app, connections, &problems);
+    let problems = logs.problems.clone();
     greet(&app, streams)?;
     let reloads = anew
         .map(|options| reloads(app.reload(options)))
@@ -155,14 +149,110 @@ pub(super) fn serve(
         Some(()) => {
             let finished = stopping.join().unwrap_or(false);
             problems.tell(Event::Stopped { cut_off: !finished });
-            last_lines(logs, LAST_LINES);
+            last_lines(&logs, LAST_LINES);
             Exit::Good
         }
         None => {
-            last_lines(logs, LAST_LINES_AT_ONCE);
+            last_lines(&logs, LAST_LINES_AT_ONCE);
             Exit::No
         }
     })
+}
+
+/// A process that serves, or has said in its log why it cannot.
+struct Started {
+    app: Option<App>,
+    anew: Option<LoadOptions>,
+    logs: Logs,
+}
+
+/// Every thread is started here, after the process is confined: what confines it is inherited.
+fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
+    let Launch {
+        loaded,
+        anew,
+        hardening,
+        out,
+        err,
+    } = launch;
+    let ground = Ground::take(&loaded.settings);
+    let is_told = hardening.is_some();
+    let (asked, hardening) = hardening.unwrap_or((Asked::Off, Hardening::off()));
+    let hardening = match asked {
+        Asked::Off => hardening,
+        Asked::BestEffort | Asked::Required => hardening.confine_process(&needs(&loaded)),
+    };
+    // With text, they stand on the stream already, with their excerpts.
+    let has_warned = app::format(loaded.settings.log, &err) == Format::Text;
+    let logs = app::start_logs(loaded.settings.log, out, err)?;
+    let problems = logs.problems.clone();
+    // A process serves once.
+    let _first = streams.process.problems.set(problems.clone());
+    if !has_warned {
+        reload::warn(&loaded.warnings, &problems);
+    }
+    let connections = loaded.connections.len();
+    let started = ground.map_err(Into::into).and_then(|ground| {
+        if is_told {
+            asked.bears(&hardening, &problems)?;
+        }
+        App::start(ground, loaded, hardening, logs.clone()).map_err(Into::into)
+    });
+    let app = match started {
+        Ok(app) => {
+            announce(&app, connections, &problems);
+            Some(app)
+        }
+        Err(error) => {
+            let error: Box<dyn Error> = error;
+            let why = error.to_string().into();
+            problems.tell(Event::StartFailed { why });
+            None
+        }
+    };
+    Ok(Started { app, anew, logs })
+}
+
+/// What must be readable again for a reload, and removed at the end.
+fn needs(loaded: &Loaded) -> Needs {
+    let listen = [
+        &loaded.settings.proxy.listen,
+        &loaded.settings.management.listen,
+    ];
+    let sockets = listen
+        .into_iter()
+        .flatten()
+        .filter_map(|listen| match listen {
+            Listen::Unix(path) => Some(path.clone()),
+            Listen::Tcp(_) => None,
+        });
+    let mut readable = loaded.sources.places();
+    // Without a file in it too.
+    readable.extend_from_slice(&loaded.settings.connections);
+    Needs {
+        readable,
+        sockets: sockets.collect(),
+    }
+}
+
+impl Asked {
+    /// Tells what became of it; fails if that is too little.
+    fn bears(self, hardening: &Hardening, problems: &ProblemLog) -> Result<(), Box<dyn Error>> {
+        let measures = hardening
+            .states()
+            .map(|(measure, state)| (measure.as_str(), state.to_string().into()));
+        problems.tell(Event::Hardened {
+            whole: hardening.is_whole() || self == Self::Off,
+            measures: measures.collect(),
+        });
+        if self == Self::Required && !hardening.is_whole() {
+            let why = format!(
+                "hardening is required and not to be had whole: {hardening}; `--hardening best-effort` starts without"
+            );
+            return Err(why.into());
+        }
+        Ok(())
+    }
 }
 
 /// A thread that reloads as often as it is asked. Who asks while it has something before it asks for no more than that.

@@ -58,8 +58,30 @@ pub struct Sources {
     pub settings: Option<PathBuf>,
     /// The files that hold definitions.
     pub definitions: Vec<PathBuf>,
-    /// The files that `{file: …}` names.
+    /// The files that `{file: …}` and `ca_files` name.
     pub secrets: Vec<PathBuf>,
+}
+
+impl Sources {
+    /// The directories in which they are, as they are named and where links lead: what has to stay readable for a reload, new files in them included.
+    pub fn places(&self) -> Vec<PathBuf> {
+        let files = self
+            .settings
+            .iter()
+            .chain(&self.definitions)
+            .chain(&self.secrets);
+        let mut places: Vec<PathBuf> = Vec::new();
+        for file in files {
+            let resolved = file.canonicalize().ok();
+            for file in std::iter::once(file.as_path()).chain(resolved.as_deref()) {
+                let place = file.parent().filter(|place| !place.as_os_str().is_empty());
+                places.push(place.unwrap_or(Path::new(".")).to_owned());
+            }
+        }
+        places.sort();
+        places.dedup();
+        places
+    }
 }
 
 /// Loads settings and connections. All problems and warnings are returned if there is one problem.

@@ -25,7 +25,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) environment: &'a Environment,
     /// The directory of the file that holds the reference.
     pub(super) directory: &'a Path,
-    /// Every secret file that was named, to be watched.
+    /// Every file that was named, to be watched: of secrets, and of `ca_files`.
     pub(super) files: &'a RefCell<Vec<PathBuf>>,
 }
 

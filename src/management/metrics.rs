@@ -10,6 +10,7 @@ use super::Sources;
 use crate::credential::Credentials;
 use crate::credential::oauth::Grant;
 use crate::domain::Auth;
+use crate::hardening::Hardening;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{self, TokenState};
 
@@ -48,9 +49,16 @@ pub(super) async fn scrape(
         agent_sockets: (gauges.agent_sockets)(),
         connections: snapshot.entries().iter().filter(live).count(),
         tokens: gauges.tokens.read(&snapshot, &sources.credentials),
+        hardening: hardening(&sources.hardening),
     };
     let text = sources.metrics.render(&state);
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+}
+
+fn hardening(hardening: &Hardening) -> Vec<(&'static str, bool)> {
+    let states = hardening.states();
+    let held = states.map(|(measure, state)| (measure.as_str(), state.is_held()));
+    held.collect()
 }
 
 impl TokenBooks {

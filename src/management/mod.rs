@@ -30,6 +30,7 @@ use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use crate::credential::{Credentials, Login};
+use crate::hardening::Hardening;
 use crate::server::{Serve, Watch};
 use crate::snapshot::Published;
 use crate::telemetry::{Logs, Metrics};
@@ -53,6 +54,8 @@ pub struct Sources {
     pub gauges: Gauges,
     /// Set once the process is stopping.
     pub draining: Arc<AtomicBool>,
+    /// What the process gave up at its start.
+    pub hardening: Hardening,
     /// What the process writes.
     pub logs: Logs,
 }

@@ -38,6 +38,7 @@ pub(super) async fn readyz(
     report.check("shutdown", !draining, or_ok("draining"));
     if is_verbose(query.as_deref()) {
         report.fact("credentials", &credentials(&snapshot, &sources));
+        report.fact("hardening", &sources.hardening.to_string());
         let logs = &sources.logs;
         for (log, lost) in [
             ("access log", logs.access.dropped()),

@@ -12,6 +12,7 @@ mod dumps;
 mod examples;
 mod faults;
 mod framing;
+mod hardening;
 mod headers;
 mod http2;
 mod ids;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use crate::support::reply::Reply;
-use crate::support::{Agent, Answer, Gate, Program, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Answer, Confined, Gate, Program, TokenEndpoint, Upstream, connection};
 
 fn ask(operators: SocketAddr, target: &str) -> Reply {
     let reply = Agent::connect_to(operators).get(target);
@@ -54,13 +54,17 @@ fn checks_are_listed_where_that_is_asked_for_and_nothing_that_others_do_fails_th
         assert_eq!(reply.status, 200);
         assert_eq!(
             reply.text(),
-            "[+]configuration ok: generation 1, connections 2\n\
-             [+]listeners ok\n\
-             [+]shutdown ok\n\
-             [i]credentials: with tokens 1, failing 1: erp\n\
-             [i]access log: lines lost: 0\n\
-             [i]problem log: lines lost: 0\n\
-             readyz check passed\n"
+            format!(
+                "[+]configuration ok: generation 1, connections 2\n\
+                 [+]listeners ok\n\
+                 [+]shutdown ok\n\
+                 [i]credentials: with tokens 1, failing 1: erp\n\
+                 [i]hardening: {}\n\
+                 [i]access log: lines lost: 0\n\
+                 [i]problem log: lines lost: 0\n\
+                 readyz check passed\n",
+                Confined::here().hardening
+            )
         );
     }
     let reply = ask(operators, "/livez?verbose");

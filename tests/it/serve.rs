@@ -134,10 +134,8 @@ fn a_second_process_does_not_share_the_port_of_the_first() {
 }
 
 #[test]
-fn hardening_that_is_required_and_cannot_be_had_does_not_start() {
+fn a_word_that_is_no_kind_of_hardening_is_usage() {
     let world = World::listening_on("127.0.0.1:0", "127.0.0.1:0");
-    let (exit, said) = world.refused(&["--hardening", "required"]);
-    assert_eq!(exit, Some(69), "{said}");
     let (exit, _usage) = world.refused(&["--hardening", "sometimes"]);
     assert_eq!(exit, Some(64));
 }

@@ -6,7 +6,9 @@ use std::net::TcpListener;
 use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Answer, Program, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{
+    Agent, Answer, Confined, Program, Sidecar, TokenEndpoint, Upstream, connection,
+};
 
 const GET: &str = "GET /crm/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -56,6 +58,7 @@ fn every_line_is_an_event_where_nobody_looks_on() {
     assert_eq!(
         names(&events),
         [
+            "hardening",
             "listening",
             "listening",
             "ready",
@@ -65,17 +68,17 @@ fn every_line_is_an_event_where_nobody_looks_on() {
             "stopped"
         ]
     );
-    assert_eq!(events[0]["listener"], "proxy");
-    assert_eq!(events[0]["address"], agents.to_string());
-    assert_eq!(events[1]["listener"], "management");
-    assert_eq!(events[2]["message"], "ready with 2 connections");
-    assert_eq!(events[3]["connection"], "crm");
-    assert_eq!(events[3]["protocol"], "http/1.1");
-    assert_eq!(events[4]["connections"], json!(["erp"]));
-    assert_eq!(events[4]["reason"], "token_endpoint_error");
-    assert_eq!(events[4]["status"], 503);
-    assert!(events[4]["retry_in_ms"].as_f64().unwrap() >= 1000.0);
-    assert_eq!(events[6]["cut_off"], false);
+    assert_eq!(events[1]["listener"], "proxy");
+    assert_eq!(events[1]["address"], agents.to_string());
+    assert_eq!(events[2]["listener"], "management");
+    assert_eq!(events[3]["message"], "ready with 2 connections");
+    assert_eq!(events[4]["connection"], "crm");
+    assert_eq!(events[4]["protocol"], "http/1.1");
+    assert_eq!(events[5]["connections"], json!(["erp"]));
+    assert_eq!(events[5]["reason"], "token_endpoint_error");
+    assert_eq!(events[5]["status"], 503);
+    assert!(events[5]["retry_in_ms"].as_f64().unwrap() >= 1000.0);
+    assert_eq!(events[7]["cut_off"], false);
 }
 
 #[test]
@@ -93,6 +96,7 @@ fn text_is_sentences() {
     assert_eq!(
         lines,
         [
+            &format!("egressd: hardening: {}", Confined::here().hardening),
             &format!("egressd: agents connect to {agents}"),
             &format!("egressd: operators connect to {operators}"),
             "egressd: ready with 1 connection",

@@ -45,7 +45,7 @@ pub(in crate::config) fn settings(
     };
     let proxy = proxy(read.section(&mut top, "proxy"), read.around.directory);
     let management = management(read.section(&mut top, "management"), read);
-    let egress = egress(read.section(&mut top, "egress"), read.around.directory);
+    let egress = egress(read.section(&mut top, "egress"), read.around);
     let log = log(read.section(&mut top, "log"));
     let mut shutdown = read.section(&mut top, "shutdown");
     let grace = seconds(&mut shutdown, "grace_period_seconds", (0, DAY, 20));
@@ -201,10 +201,8 @@ fn basic_auth(
     Some(Some(pair))
 }
 
-fn egress(mut section: Section<'_>, directory: &Path) -> Option<EgressSettings> {
-    let ca_files = section
-        .leaf("ca_files")
-        .map(|field| roots(&field, directory));
+fn egress(mut section: Section<'_>, around: &Surroundings<'_>) -> Option<EgressSettings> {
+    let ca_files = section.leaf("ca_files").map(|field| roots(&field, around));
     let connect = seconds(&mut section, "connect_timeout_seconds", (1, 300, 5));
     let idle = seconds(&mut section, "pool_idle_timeout_seconds", (1, DAY, 60));
     let max_idle = number(&mut section, "pool_max_idle_per_host", (0, 65_536, 64));

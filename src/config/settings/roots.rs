@@ -10,12 +10,16 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::config::problem::quoted;
 use crate::config::raw::Field;
+use crate::config::secret_ref::Surroundings;
 
 /// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
 const MAX_BUNDLE: u64 = 4 << 20;
 
 /// Reads every file of the list; a file without a usable certificate is a problem, so that trust is never less or more than meant.
-pub(super) fn roots(field: &Field<'_>, directory: &Path) -> Option<Vec<CertificateDer<'static>>> {
+pub(super) fn roots(
+    field: &Field<'_>,
+    around: &Surroundings<'_>,
+) -> Option<Vec<CertificateDer<'static>>> {
     let items = field.list()?;
     let mut whole = true;
     let mut roots = Vec::new();
@@ -24,7 +28,8 @@ pub(super) fn roots(field: &Field<'_>, directory: &Path) -> Option<Vec<Certifica
             whole = false;
             continue;
         };
-        let path = directory.join(text);
+        let path = around.directory.join(text);
+        around.files.borrow_mut().push(path.clone());
         match bundle(&path) {
             Ok(found) => roots.extend(found),
             Err(why) => {

@@ -24,6 +24,8 @@ pub struct State {
     pub connections: usize,
     /// Of the connections that have them.
     pub tokens: Vec<TokenState>,
+    /// The measures by which the process hardened itself, and whether each holds.
+    pub hardening: Vec<(&'static str, bool)>,
 }
 
 /// What became of the token requests of one connection.
@@ -80,10 +82,18 @@ impl Metrics {
             "Panics while requests were served: bugs of egressd. Each costs its own socket only.",
         );
         panics.add(&[], self.process.panics.load(Relaxed) as f64);
+        let mut hardening = Family::gauge(
+            "egressd_hardening",
+            "Whether a measure by which the process gives up rights holds.",
+        );
+        for (measure, held) in &state.hardening {
+            hardening.add(&[("measure", measure)], f64::from(u8::from(*held)));
+        }
         let succeeded = self.reload_succeeded.load(Relaxed);
         vec![
             build,
             panics,
+            hardening,
             gauge(
                 "egressd_in_flight_requests",
                 "Exchanges under way.",

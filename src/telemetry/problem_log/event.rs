@@ -59,8 +59,13 @@ pub enum Event {
     ConfigWarning(Box<Finding>),
     /// The system names no name server.
     NoNameServers,
-    /// The system would not let the process refuse images of its memory.
-    DumpsAllowed,
+    /// What the process gave up at its start: each measure by name, and `held`, `off` or why it failed.
+    Hardened {
+        /// Nothing that was asked for failed.
+        whole: bool,
+        /// Measures in the order in which they are taken.
+        measures: Vec<(&'static str, Box<str>)>,
+    },
     /// Of a token.
     Token(TokenEvent),
     /// Of a connection's upstream.
@@ -132,13 +137,14 @@ impl Event {
             | Self::ReloadUnsupported
             | Self::ConfigWarning(_)
             | Self::NoNameServers
-            | Self::DumpsAllowed
+            | Self::Hardened { whole: false, .. }
             | Self::LoginFailed
             | Self::LinesLost { .. } => Level::Warn,
             Self::Listening { .. }
             | Self::Ready { .. }
             | Self::Reloaded { .. }
             | Self::Stopping
+            | Self::Hardened { whole: true, .. }
             | Self::Stopped { cut_off: false } => Level::Info,
             Self::Token(token) => token.level(),
             Self::Upstream(upstream) => upstream.level(),
@@ -159,7 +165,7 @@ impl Event {
             Self::ConfigProblem(_) => "config_problem",
             Self::ConfigWarning(_) => "config_warning",
             Self::NoNameServers => "no_name_servers",
-            Self::DumpsAllowed => "dumps_allowed",
+            Self::Hardened { .. } => "hardening",
             Self::Token(token) => token.name(),
             Self::Upstream(upstream) => upstream.name(),
             Self::LoginFailed => "login_failed",
@@ -184,7 +190,7 @@ impl Event {
             | Self::ConfigProblem(_)
             | Self::ConfigWarning(_)
             | Self::NoNameServers
-            | Self::DumpsAllowed
+            | Self::Hardened { .. }
             | Self::Token(_)
             | Self::Panicked { .. }
             | Self::LinesLost { .. } => None,
@@ -209,6 +215,11 @@ impl Event {
             }
             Self::ReloadFailed { problems } => object.number("problems", *problems as u64),
             Self::ConfigProblem(finding) | Self::ConfigWarning(finding) => finding.fields(object),
+            Self::Hardened { measures, .. } => {
+                for (measure, state) in measures {
+                    object.text(measure, state);
+                }
+            }
             Self::Token(token) => token.fields(object),
             Self::Upstream(upstream) => upstream.fields(object),
             Self::Panicked { thread, file, line } => {
@@ -224,7 +235,6 @@ impl Event {
             | Self::Stopping
             | Self::ReloadUnsupported
             | Self::NoNameServers
-            | Self::DumpsAllowed
             | Self::LoginFailed => {}
         }
     }
@@ -259,9 +269,14 @@ impl fmt::Display for Event {
             Self::NoNameServers => f.write_str(
                 "resolv.conf is missing, unreadable or names no server: only the hosts file is left",
             ),
-            Self::DumpsAllowed => f.write_str(
-                "the system lets this process be dumped: a debugger of its user, or a crash, shows its credentials",
-            ),
+            Self::Hardened { measures, .. } => {
+                f.write_str("hardening:")?;
+                for (at, (measure, state)) in measures.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { "," };
+                    write!(f, "{comma} {measure} {state}")?;
+                }
+                Ok(())
+            }
             Self::Token(token) => token.fmt(f),
             Self::Upstream(upstream) => upstream.fmt(f),
             Self::LoginFailed => f.write_str("a wrong name or password for the management API"),

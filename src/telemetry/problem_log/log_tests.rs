@@ -64,6 +64,11 @@ fn dial(connection: &str, outcome: DialOutcome) -> Event {
 }
 
 /// One of each, with its fields.
+fn hardened(whole: bool) -> Event {
+    let measures = vec![("files", "held".into()), ("system_calls", "off".into())];
+    Event::Hardened { whole, measures }
+}
+
 fn all() -> Vec<(Event, &'static str, &'static str, Value)> {
     let refused = DialOutcome::AddressRefused { kind: "private" };
     let unreachable = DialOutcome::Unreachable { fault: "dns_error" };
@@ -108,7 +113,8 @@ fn all() -> Vec<(Event, &'static str, &'static str, Value)> {
         (Event::ConfigWarning(Box::new(warning)), "warn", "a\u{1b}.yaml:3: x[0]: never matches", json!({"event": "config_warning", "code": "shadowed_route", "file": "a\u{1b}.yaml", "line": 3, "field": "x[0]", "remedy": "take it out"})),
         (Event::Reloaded { generation: 2, connections: 3 }, "info", "reloaded: generation 2, live connections 3", json!({"event": "reloaded", "generation": 2, "connections": 3})),
         (Event::ReloadUnsupported, "warn", "SIGHUP: there is no configuration to read anew", json!({"event": "reload_unsupported"})),
-        (Event::DumpsAllowed, "warn", "the system lets this process be dumped: a debugger of its user, or a crash, shows its credentials", json!({"event": "dumps_allowed"})),
+        (hardened(true), "info", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
+        (hardened(false), "warn", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
         (Event::ReloadFailed { problems: 2 }, "error", "not reloaded, problems 2: the configuration in use stays", json!({"event": "reload_failed", "problems": 2})),
         (failed(&["a", "b", "c", "d", "e"]), "warn", "no token for a, b, c and 2 more: token_refused (invalid_client); asked again in 4 s at the earliest",
             json!({"event": "token_failed", "connections": ["a", "b", "c", "d", "e"], "reason": "token_refused", "detail": "invalid_client", "status": null, "retry_in_ms": 3500.0, "in_a_row": 2})),

@@ -6,6 +6,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod certs;
+pub(crate) mod confined;
 pub(crate) mod connection;
 pub(crate) mod gate;
 pub(crate) mod h2;
@@ -20,6 +21,7 @@ pub(crate) mod upstream;
 pub(crate) mod wire;
 
 pub(crate) use agent::Agent;
+pub(crate) use confined::Confined;
 pub(crate) use connection::connection;
 pub(crate) use gate::Gate;
 pub(crate) use program::Program;

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 
-use egressd::app::App;
+use egressd::app::{App, Ground};
 use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
+use egressd::hardening::{Hardening, Needs};
 use egressd::reload::{Reload, Reloaded};
 use egressd::server::Address;
 use egressd::telemetry::{AccessLog, Logs, ProblemLog};
@@ -133,13 +134,24 @@ fn define(folder: &Path, connections: &[Connection]) {
     }
 }
 
-/// The door into the product.
+/// The door into the product. Like the product's own process, it runs on threads that can read its files and do what a proxy does, and nothing else.
 fn start(options: &LoadOptions, logs: Logs) -> App {
     let loaded = match load(options) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
     };
-    match App::start(loaded, logs) {
+    let confined = std::thread::Builder::new().name("world start".to_owned());
+    let confined = confined.spawn(move || {
+        let ground = Ground::take(&loaded.settings).map_err(|error| error.to_string())?;
+        let needs = Needs {
+            readable: loaded.sources.places(),
+            sockets: Vec::new(),
+        };
+        // As far as this machine can; `hardening.rs` says whether it should.
+        let hardening = Hardening::begin().confine(&needs);
+        App::start(ground, loaded, hardening, logs).map_err(|error| error.to_string())
+    });
+    match confined.unwrap().join().unwrap() {
         Ok(app) => app,
         Err(error) => panic!("{error}"),
     }

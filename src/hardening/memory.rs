@@ -1,12 +1,12 @@
-//! What the process gives up, so that whoever gets into it or beside it gets less. So far: images of its memory, which holds every credential.
+//! Images of the process's memory.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
 /// Nobody gets an image of this process's memory: a crash leaves no core file (`RLIMIT_CORE`), and of the same user's processes none may attach to it or read its
-/// `/proc/PID/mem` and `/proc/PID/environ` (prctl(2), `PR_SET_DUMPABLE`; root may). For good: it belongs to the start, before secrets are read.
-pub fn refuse_dumps() -> io::Result<()> {
+/// `/proc/PID/mem` and `/proc/PID/environ` (prctl(2), `PR_SET_DUMPABLE`; root may).
+pub(super) fn refuse_dumps() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),

@@ -1,0 +1,122 @@
+//! What the start takes from the system while the process still may: listeners are bound, files are read. After it the process may be confined; no thread runs
+//! yet.
+
+use std::io;
+use std::net::SocketAddr;
+
+use crate::config::{Listen, Settings};
+use crate::server::{self, Address};
+use crate::upstream::{Names, Trust};
+
+/// Bound listeners, and what is read once.
+pub struct Ground {
+    pub(super) bound: Bound,
+    pub(super) trust: Trust,
+    pub(super) names: Names,
+    /// The system names no name server.
+    pub(super) unresolvable: bool,
+}
+
+/// The listeners, before any of them is served.
+pub(super) struct Bound {
+    pub(super) proxy: Vec<server::Bound>,
+    pub(super) management: Vec<server::Bound>,
+}
+
+/// Why it could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address cannot be bound.
+    Bind(Listener, Address, io::Error),
+    /// A certificate of `ca_files` cannot be a root of trust.
+    Trust,
+    /// The system gives us no thread or no event queue.
+    System(io::Error),
+}
+
+/// For whom an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// For agents.
+    Proxy,
+    /// For operators.
+    Management,
+}
+
+impl Ground {
+    /// Binds every listener and reads what is read once: roots of trust, name servers, the hosts file.
+    pub fn take(settings: &Settings) -> Result<Self, StartError> {
+        let trust = Trust::of_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
+        let workers = worker_count(settings);
+        let bound = Bound {
+            proxy: bind_all(Listener::Proxy, &settings.proxy.listen, workers)?,
+            management: bind_all(Listener::Management, &settings.management.listen, 1)?,
+        };
+        let (names, unresolvable) = Names::of_system();
+        Ok(Self {
+            bound,
+            trust,
+            names,
+            unresolvable: unresolvable.is_some(),
+        })
+    }
+}
+
+fn bind_all(
+    listener: Listener,
+    listen: &[Listen],
+    workers: usize,
+) -> Result<Vec<server::Bound>, StartError> {
+    let bind = |listen: &Listen| {
+        let address = match listen {
+            Listen::Tcp(address) => Address::Tcp(*address),
+            Listen::Unix(path) => Address::Unix(path.clone()),
+        };
+        server::bind(&address, workers).map_err(|error| StartError::Bind(listener, address, error))
+    };
+    listen.iter().map(bind).collect()
+}
+
+/// Where these listen.
+pub(super) fn addresses(bound: &[server::Bound]) -> Vec<Address> {
+    bound.iter().map(|bound| bound.address.clone()).collect()
+}
+
+/// An address that could be dialled by mistake.
+pub(super) fn tcp(address: &Address) -> Option<SocketAddr> {
+    match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }
+}
+
+/// How many threads serve agents.
+pub(super) fn worker_count(settings: &Settings) -> usize {
+    match settings.proxy.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(listener, address, error) => {
+                let flag = match listener {
+                    Listener::Proxy => "--listen",
+                    Listener::Management => "--management-listen",
+                };
+                write!(
+                    f,
+                    "cannot listen on {address}: {error}; `{flag} ADDRESS` takes another one"
+                )
+            }
+            Self::Trust => {
+                f.write_str("a certificate of egress.ca_files cannot be a root of trust")
+            }
+            Self::System(error) => write!(f, "cannot start a worker: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,228 @@
+//! System calls, by seccomp (`seccomp(2)`): an allow-list. What is not on it fails with `EPERM`.
+//!
+//! The list holds what the allocator, threads, the runtime, sockets, the resolver and reading files need on glibc and musl. Not on it, on purpose: running a program
+//! (`execve`), processes (`clone` without `CLONE_THREAD`), looking into others (`ptrace`, `process_vm_readv`, `pidfd_getfd`), listening (`listen`: every listener is bound before), sockets
+//! but TCP and UDP (UDP is for DNS), memory that can be run (`PROT_EXEC`), files opened for writing, namespaces, mounts, keys, BPF, io_uring.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use libc::c_long;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, apply_filter,
+};
+
+use super::Needs;
+
+/// Always let through.
+const PLAIN: &[c_long] = &[
+    // Bytes of descriptors that are there.
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_lseek,
+    libc::SYS_close,
+    libc::SYS_fcntl,
+    libc::SYS_pipe2,
+    // What is where. Whether it may be read, Landlock says.
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_getdents64,
+    libc::SYS_readlinkat,
+    libc::SYS_getcwd,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+    libc::SYS_inotify_rm_watch,
+    // Sockets. Which kinds can be made, `socket` says below.
+    libc::SYS_accept4,
+    libc::SYS_bind,
+    libc::SYS_connect,
+    libc::SYS_getpeername,
+    libc::SYS_getsockname,
+    libc::SYS_getsockopt,
+    libc::SYS_setsockopt,
+    libc::SYS_recvfrom,
+    libc::SYS_recvmsg,
+    libc::SYS_sendto,
+    libc::SYS_sendmsg,
+    libc::SYS_shutdown,
+    // The event loop.
+    libc::SYS_epoll_create1,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_eventfd2,
+    libc::SYS_ppoll,
+    // Memory that is not run.
+    libc::SYS_brk,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    // Threads and their waiting.
+    libc::SYS_futex,
+    libc::SYS_get_robust_list,
+    libc::SYS_set_robust_list,
+    libc::SYS_set_tid_address,
+    libc::SYS_rseq,
+    libc::SYS_sched_yield,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_setpriority,
+    libc::SYS_getpriority,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_membarrier,
+    // Signals to ourselves.
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    // Time, chance, and who we are.
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_gettimeofday,
+    libc::SYS_nanosleep,
+    libc::SYS_getrandom,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getuid,
+    libc::SYS_getrusage,
+    libc::SYS_sysinfo,
+    libc::SYS_uname,
+    // Made inert by a second filter: see `confine`.
+    libc::SYS_clone3,
+];
+
+/// Older names of the same, which newer architectures do not have.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[c_long] = &[
+    libc::SYS_accept,
+    libc::SYS_epoll_wait,
+    libc::SYS_lstat,
+    libc::SYS_pipe,
+    libc::SYS_poll,
+    libc::SYS_readlink,
+    libc::SYS_stat,
+    libc::SYS_time,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[c_long] = &[libc::SYS_accept];
+
+/// Lets this thread, and those that it starts, use only these calls. An architecture that no filter can be made for is an error.
+pub(super) fn confine(needs: &Needs) -> io::Result<()> {
+    let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
+    let list = program(allowed(needs)?, refused, SeccompAction::Allow)?;
+    // Its flags lie in memory, where a filter cannot look. Without it the C library starts threads with `clone`, whose flags we see.
+    let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let inert = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
+    let inert = program(inert, SeccompAction::Allow, absent)?;
+    // The list is the last: it does not let a further filter be installed.
+    apply_filter(&inert).map_err(io::Error::other)?;
+    apply_filter(&list).map_err(io::Error::other)
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn program(rules: Rules, otherwise: SeccompAction, then: SeccompAction) -> io::Result<BpfProgram> {
+    let architecture = std::env::consts::ARCH.try_into().map_err(invalid)?;
+    let filter = SeccompFilter::new(rules, otherwise, then, architecture).map_err(invalid)?;
+    filter.try_into().map_err(invalid)
+}
+
+fn allowed(needs: &Needs) -> io::Result<Rules> {
+    let plain = PLAIN.iter().chain(OLDER);
+    let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
+    if !needs.sockets.is_empty() {
+        rules.insert(libc::SYS_unlinkat, Vec::new());
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_unlink, Vec::new());
+    }
+    rules.extend(judged().map_err(invalid)?);
+    Ok(rules)
+}
+
+/// Let through by their arguments.
+fn judged() -> Result<Rules, seccompiler::BackendError> {
+    let (inet, inet6) = (word(libc::AF_INET), word(libc::AF_INET6));
+    let (stream, datagram) = (word(libc::SOCK_STREAM), word(libc::SOCK_DGRAM));
+    let mut sockets = Vec::new();
+    for family in [inet, inet6] {
+        for kind in [stream, datagram] {
+            sockets.push(all([equal(0, family), masked(1, 0xf, kind)])?);
+        }
+    }
+    let writing = word(libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC);
+    let read_only = |flags| Ok(vec![all([masked(flags, writing, word(libc::O_RDONLY))])?]);
+    let not_run = || Ok(vec![all([masked(2, word(libc::PROT_EXEC), 0)])?]);
+    let thread = word(libc::CLONE_THREAD);
+    let one_of = |at: u8, values: &[u64]| {
+        let rules = values.iter().map(|value| all([equal(at, *value)]));
+        rules.collect::<Result<Vec<_>, _>>()
+    };
+    let itself = u64::from(std::process::id());
+    Ok(BTreeMap::from([
+        (libc::SYS_socket, sockets),
+        // The runtime's own, for signals.
+        (libc::SYS_socketpair, one_of(0, &[word(libc::AF_UNIX)])?),
+        (libc::SYS_openat, read_only(2)?),
+        #[cfg(target_arch = "x86_64")]
+        (libc::SYS_open, read_only(1)?),
+        (libc::SYS_mmap, not_run()?),
+        (libc::SYS_mprotect, not_run()?),
+        (libc::SYS_clone, vec![all([masked(0, thread, thread)])?]),
+        (
+            libc::SYS_prctl,
+            one_of(0, &[word(libc::PR_SET_NAME), word(libc::PR_SET_VMA)])?,
+        ),
+        (
+            libc::SYS_ioctl,
+            one_of(
+                1,
+                &[libc::FIONBIO, libc::FIOCLEX, libc::FIONREAD, libc::TCGETS],
+            )?,
+        ),
+        // A limit is read, not set.
+        (libc::SYS_prlimit64, vec![all([equal(0, 0), null(2)])?]),
+        // `abort`.
+        (libc::SYS_tgkill, one_of(0, &[itself])?),
+    ]))
+}
+
+type Condition = Result<SeccompCondition, seccompiler::BackendError>;
+
+fn all<const N: usize>(
+    conditions: [Condition; N],
+) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
+}
+
+/// The lower half of an argument, for those that are an `int`.
+fn equal(argument: u8, value: u64) -> Condition {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
+}
+
+fn masked(argument: u8, mask: u64, value: u64) -> Condition {
+    let operator = SeccompCmpOp::MaskedEq(mask);
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+}
+
+fn null(argument: u8) -> Condition {
+    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)
+}
+
+/// An `int` of the C library as the filter compares it.
+fn word(value: libc::c_int) -> u64 {
+    u64::from(value.cast_unsigned())
+}
+
+fn invalid(error: seccompiler::BackendError) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, error)
+}

@@ -1,0 +1,57 @@
+//! Files, by Landlock (`landlock(7)`): the configuration is read, our own sockets are removed, nothing is written or run.
+//!
+//! Every right that the kernel knows is taken; one that an older kernel does not know is left to the system-call filter, which lets none of these be used either:
+//! binding a TCP address (Linux 6.7), `ioctl` on devices (6.10), signals and abstract sockets of others (6.12).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, Ruleset,
+    RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
+    path_beneath_rules,
+};
+
+use super::Needs;
+
+/// What the process reads of itself for `process_*` metrics: this process, and when the system was started.
+const ITSELF: [&str; 2] = ["/proc/self", "/proc/stat"];
+
+/// Takes every right to files from this thread and from those that it starts, but for what is needed.
+pub(super) fn confine(needs: &Needs) -> io::Result<()> {
+    let status = restrict(needs).map_err(io::Error::other)?;
+    match status {
+        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
+        RulesetStatus::NotEnforced => Err(io::Error::other(
+            "this kernel has no Landlock, or it is switched off",
+        )),
+    }
+}
+
+fn restrict(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
+    let newest = ABI::V6;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let itself = ITSELF.iter().map(PathBuf::from);
+    let readable = needs.readable.iter().cloned().chain(itself);
+    let sockets = needs.sockets.iter().filter_map(|socket| beside(socket));
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(newest))?
+        // No rule: no address can be bound. Connecting is left alone: the ports of upstreams change with the configuration.
+        .handle_access(BitFlags::from(AccessNet::BindTcp))?
+        .scope(Scope::from_all(newest))?
+        .create()?
+        .add_rules(path_beneath_rules(readable, read))?
+        .add_rules(path_beneath_rules(sockets, AccessFs::RemoveFile))?;
+    Ok(ruleset.restrict_self()?.ruleset)
+}
+
+/// The directory of a file, as it is named.
+fn beside(file: &Path) -> Option<PathBuf> {
+    let parent = file.parent()?;
+    Some(if parent.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        parent.to_owned()
+    })
+}

@@ -1,0 +1,314 @@
+//! What the process gives up after its start: attempts from inside that fail, beside the same attempts where nothing was given up.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use egressd::hardening::{Measure, Needs};
+use landlock::{AccessFs, LandlockStatus, Ruleset, RulesetAttr as _};
+use nix::sys::{ptrace, signal};
+use nix::unistd::Pid;
+use serde_json::json;
+use socket2::{Domain, Socket, Type};
+
+use crate::support::{Agent, Confined, Program, Upstream, connection};
+
+/// What is around the process: a directory that it was configured from, one that is none of its business, and a process of the same user.
+struct World {
+    files: tempfile::TempDir,
+    listener: TcpListener,
+    neighbour: Child,
+}
+
+type Act = fn(&World) -> io::Result<()>;
+
+/// What an intruder would try, each forbidden by a measure.
+#[rustfmt::skip] // one row a line
+const ATTEMPTS: &[(&str, Measure, Act)] = &[
+    ("read another file", Measure::Files, |w| File::open(w.at("elsewhere/file")).map(drop)),
+    ("read the system's accounts", Measure::Files, |_| File::open("/etc/passwd").map(drop)),
+    ("list another directory", Measure::Files, |w| fs::read_dir(w.at("elsewhere")).map(drop)),
+    ("read another file through a link in its own directory", Measure::Files, |w| File::open(w.at("own/link")).map(drop)),
+    ("change its configuration", Measure::Files, |w| OpenOptions::new().append(true).open(w.at("own/a.yaml")).map(drop)),
+    ("add to its configuration", Measure::Files, |w| File::create(w.at("own/b.yaml")).map(drop)),
+    ("remove its configuration", Measure::Files, |w| fs::remove_file(w.at("own/a.yaml"))),
+    ("rename its configuration", Measure::SystemCalls, |w| fs::rename(w.at("own/a.yaml"), w.at("own/c.yaml"))),
+    ("make a directory", Measure::SystemCalls, |w| fs::create_dir(w.at("own/directory"))),
+    ("make a link", Measure::SystemCalls, |w| std::os::unix::fs::symlink("/", w.at("own/root"))),
+    ("loosen a mode", Measure::SystemCalls, |w| fs::set_permissions(w.at("own/a.yaml"), fs::Permissions::from_mode(0o666))),
+    ("run a program", Measure::SystemCalls, |_| Command::new("/bin/true").status().map(drop)),
+    ("trace another process", Measure::SystemCalls, |w| Ok(ptrace::seize(w.neighbour(), ptrace::Options::empty())?)),
+    ("signal another process", Measure::SystemCalls, |w| Ok(signal::kill(w.neighbour(), None)?)),
+    ("listen on a TCP address", Measure::SystemCalls, |_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map(drop)),
+    ("bind a TCP address", Measure::Files, |_| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&std::net::SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
+    }),
+    ("listen on a Unix socket", Measure::SystemCalls, |w| UnixListener::bind(w.at("own/listener")).map(drop)),
+    ("connect to a Unix socket", Measure::SystemCalls, |w| UnixStream::connect(w.at("elsewhere/socket")).map(drop)),
+    ("speak to the kernel's network", Measure::SystemCalls, |_| Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, None).map(drop)),
+];
+
+/// What a proxy does all the time.
+#[rustfmt::skip] // one row a line
+const DUTIES: &[(&str, Act)] = &[
+    ("read its configuration", |w| read(&w.at("own/a.yaml"))),
+    ("read what was added to its configuration", |w| read(&w.at("own/added/later.yaml"))),
+    ("list its configuration", |w| fs::read_dir(w.at("own")).map(drop)),
+    ("remove its socket", |w| fs::remove_file(w.at("sockets/agent.sock"))),
+    ("read about itself", |_| read(Path::new("/proc/self/limits"))),
+    ("dial", |w| {
+        let mut socket = TcpStream::connect(w.listener.local_addr()?)?;
+        socket.write_all(b"x")
+    }),
+    ("accept", |w| {
+        let _dialled = TcpStream::connect(w.listener.local_addr()?)?;
+        w.listener.accept().map(drop)
+    }),
+    ("ask a name server", |_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.send_to(b"x", (Ipv4Addr::LOCALHOST, 53)).map(drop)),
+    ("start a thread", |_| std::thread::Builder::new().spawn(|| ())?.join().map_err(|_| io::Error::other("it panicked"))),
+    ("run a runtime", |_| tokio::runtime::Builder::new_current_thread().enable_all().build().map(drop)),
+];
+
+impl World {
+    fn new() -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let at = |name: &str| files.path().join(name);
+        for directory in ["own", "own/added", "elsewhere", "sockets"] {
+            fs::create_dir(at(directory)).unwrap();
+        }
+        for file in ["own/a.yaml", "elsewhere/file"] {
+            fs::write(at(file), "x").unwrap();
+        }
+        std::os::unix::fs::symlink(at("elsewhere/file"), at("own/link")).unwrap();
+        for socket in ["elsewhere/socket", "sockets/agent.sock"] {
+            // The file stays when nobody listens any more: an attempt to connect is told that, unless it is not even let try.
+            drop(UnixListener::bind(at(socket)).unwrap());
+        }
+        let neighbour = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        Self {
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
+            files,
+            neighbour,
+        }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    fn neighbour(&self) -> Pid {
+        Pid::from_raw(self.neighbour.id().cast_signed())
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            readable: vec![self.at("own")],
+            sockets: vec![self.at("sockets/agent.sock")],
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ended = self.neighbour.kill();
+        let _reaped = self.neighbour.wait();
+    }
+}
+
+fn read(file: &Path) -> io::Result<()> {
+    File::open(file)?.read_to_end(&mut Vec::new()).map(drop)
+}
+
+fn is_refused(found: &io::Result<()>) -> bool {
+    let kind = found.as_ref().err().map(io::Error::kind);
+    kind == Some(io::ErrorKind::PermissionDenied)
+}
+
+/// Whether this machine lets the measure be taken.
+fn is_held(measure: Measure) -> bool {
+    let hardening = Confined::here().hardening;
+    let mut states = hardening.states();
+    states.any(|(found, state)| found == measure && state.is_held())
+}
+
+#[test]
+fn every_measure_holds_where_the_kernel_has_it() {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let landlock = std::thread::spawn(|| {
+        let ruleset = Ruleset::default()
+            .handle_access(AccessFs::MakeBlock)
+            .unwrap();
+        let status = ruleset.create().unwrap().restrict_self().unwrap();
+        matches!(status.landlock, LandlockStatus::Available { .. })
+    });
+    assert_eq!(is_held(Measure::Files), landlock.join().unwrap());
+    assert_eq!(is_held(Measure::SystemCalls), status.contains("\nSeccomp:"));
+    assert!(is_held(Measure::Memory) && is_held(Measure::Privileges));
+}
+
+#[test]
+fn an_intruder_gets_nowhere() {
+    for (attempt, measure, act) in ATTEMPTS {
+        let world = World::new();
+        let free = std::thread::spawn(move || act(&world)).join().unwrap();
+        // A kernel may forbid it to everybody.
+        let may_fail = *attempt == "trace another process";
+        assert!(may_fail || !is_refused(&free), "{attempt}: {free:?}");
+        if is_held(*measure) {
+            let world = World::new();
+            let confined = Confined::does(world.needs(), move || act(&world));
+            assert!(is_refused(&confined), "{attempt}: {confined:?}");
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_it_starts_gets_nowhere_either() {
+    if is_held(Measure::SystemCalls) {
+        let ran = Confined::does(Needs::default(), || {
+            let inner = std::thread::spawn(|| Command::new("/bin/true").status().map(drop));
+            inner.join().unwrap()
+        });
+        assert!(is_refused(&ran), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_proxy_can_still_do_its_work() {
+    for (duty, act) in DUTIES {
+        let world = World::new();
+        let needs = world.needs();
+        let (confined, seen) = mpsc::channel();
+        let (go_on, told) = mpsc::channel();
+        let later = world.at("own/added/later.yaml");
+        let working = std::thread::spawn(move || {
+            Confined::does(needs, move || {
+                confined.send(()).unwrap();
+                told.recv().unwrap();
+                act(&world)
+            })
+        });
+        seen.recv().unwrap();
+        fs::write(later, "x").unwrap();
+        go_on.send(()).unwrap();
+        let done = working.join().unwrap();
+        assert!(done.is_ok(), "{duty}: {done:?}");
+    }
+}
+
+/// What the system says of every thread of a process.
+fn threads(id: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
+    let status = |task: io::Result<fs::DirEntry>| {
+        fs::read_to_string(task.unwrap().path().join("status")).unwrap()
+    };
+    tasks.map(status).collect()
+}
+
+#[test]
+fn every_thread_of_the_program_is_confined_and_the_state_is_told() {
+    let up = Upstream::echo();
+    let crm = connection("crm").allow("/").upstream(&up);
+    let program = Program::new(&[crm], &json!({}));
+    let whole = Confined::here().hardening;
+    for (flags, confined) in [(&[][..], true), (&["--hardening", "off"], false)] {
+        let mut running = program.start(flags);
+        let said = running.told("hardening: ");
+        let (agents, operators) = running.addresses();
+        Agent::connect_to(agents).get("/crm/a").expect(200);
+        let threads = threads(running.id());
+        assert!(threads.len() > 4, "{threads:#?}");
+        for status in threads {
+            let expected = if confined {
+                "NoNewPrivs:\t1"
+            } else {
+                "NoNewPrivs:\t0"
+            };
+            assert!(status.contains(expected), "{status}");
+            if is_held(Measure::SystemCalls) {
+                let expected = if confined {
+                    "Seccomp:\t2"
+                } else {
+                    "Seccomp:\t0"
+                };
+                assert!(status.contains(expected), "{status}");
+            }
+        }
+        let state = if confined {
+            whole.to_string()
+        } else {
+            "memory off, privileges off, files off, system_calls off".to_owned()
+        };
+        assert_eq!(said, state);
+        let verbose = Agent::connect_to(operators).get("/readyz?verbose");
+        assert!(verbose.text().contains(&format!("[i]hardening: {state}\n")));
+        let metrics = Agent::connect_to(operators)
+            .get("/metrics")
+            .expect(200)
+            .text();
+        for (measure, state) in whole.states() {
+            let held = u8::from(confined && state.is_held());
+            let line = format!(
+                "egressd_hardening{{measure=\"{}\"}} {held}\n",
+                measure.as_str()
+            );
+            assert!(metrics.contains(&line), "{line}{metrics}");
+        }
+        running.terminate();
+        assert_eq!(running.wait(), Some(0));
+    }
+}
+
+/// As many domains as the kernel stacks (`landlock_restrict_self(2)`): whoever is started from here cannot confine its files any further.
+fn without_room() {
+    while Ruleset::default()
+        .handle_access(AccessFs::MakeBlock)
+        .and_then(Ruleset::create)
+        .and_then(landlock::RulesetCreated::restrict_self)
+        .is_ok()
+    {}
+}
+
+#[test]
+fn without_a_measure_it_starts_unless_all_are_required() {
+    if !is_held(Measure::Files) {
+        return;
+    }
+    let program = Program::new(
+        &[connection("crm").allow("/").base_url("https://crm.test")],
+        &json!({}),
+    );
+    let program = std::thread::spawn(move || {
+        without_room();
+        let (exit, out, err) = program.run(&["--hardening", "required"]);
+        assert_eq!((exit, out.as_str()), (Some(69), ""), "{err}");
+        assert!(
+            err.contains("hardening is required") && err.contains("files failed ("),
+            "{err}"
+        );
+        let mut running = program.start(&["--hardening", "best-effort"]);
+        assert!(running.told("hardening: ").contains("files failed ("));
+        let (_, operators) = running.addresses();
+        let metrics = Agent::connect_to(operators)
+            .get("/metrics")
+            .expect(200)
+            .text();
+        for line in ["{measure=\"files\"} 0\n", "{measure=\"system_calls\"} 1\n"] {
+            assert!(metrics.contains(line), "{metrics}");
+        }
+        running.terminate();
+        assert_eq!(running.wait(), Some(0));
+        program
+    });
+    let program = program.join().unwrap();
+    let mut running = program.start(&["--hardening", "required"]);
+    running.addresses();
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+}
