@@ -39,6 +39,7 @@
 //! | S13 | What is signed is what is sent. | `proxy::upload`, one buffer; `tests/it/signing`, `tests/peers/signatures.py` |
 //! | S14 | Nothing that egressd says holds a secret. | `management` view types, `telemetry` events and labels have no place for one; `tests/it/canary` |
 //! | S15 | Where a login is configured, nobody without it learns anything of the management API, and only its bytes open it. | `management` door, `credential::Login`; `tests/it/management_door.rs` |
+//! | S16 | What the running process can do is what a proxy does: it reads its configuration and dials. | `hardening`, `app::Ground` before any thread; `tests/it/hardening.rs`, and every in-process test runs so |
 
 pub mod app;
 pub mod cli;

@@ -116,6 +116,9 @@ const OLDER: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[libc::SYS_accept];
 
+/// `TCGETS`, `FIONREAD`, `FIONBIO`, `FIOCLEX`: as in `asm-generic/ioctls.h`, since C libraries give them different types.
+const DEVICE_REQUESTS: &[u64] = &[0x5401, 0x541b, 0x5421, 0x5451];
+
 /// Lets this thread, and those that it starts, use only these calls. An architecture that no filter can be made for is an error.
 pub(super) fn confine(needs: &Needs) -> io::Result<()> {
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
@@ -182,13 +185,7 @@ fn judged() -> Result<Rules, seccompiler::BackendError> {
             libc::SYS_prctl,
             one_of(0, &[word(libc::PR_SET_NAME), word(libc::PR_SET_VMA)])?,
         ),
-        (
-            libc::SYS_ioctl,
-            one_of(
-                1,
-                &[libc::FIONBIO, libc::FIOCLEX, libc::FIONREAD, libc::TCGETS],
-            )?,
-        ),
+        (libc::SYS_ioctl, one_of(1, DEVICE_REQUESTS)?),
         // A limit is read, not set.
         (libc::SYS_prlimit64, vec![all([equal(0, 0), null(2)])?]),
         // `abort`.
