@@ -136,7 +136,8 @@ class Pod:
         binary = directory / "egressd"
         shutil.copy(egressd_binary("debug"), binary)
         binary.chmod(0o755)
-        self.world.file("secrets/management-password", "planted-0123456789abcdef\n")
+        for key in ("management-username", "management-password"):
+            self.world.file(f"secrets/{key}", "planted-0123456789abcdef\n")
         self.world.file("connections/one.yaml", "{id: one, connection_details: {http: {base_url: 'https://example.com', allowed_routes: [/], no_auth: {}}}}")
         settings = self.world.file("egressd.yaml", read(SETTINGS).replace("/etc/egressd", str(directory)))
         for part in ("secrets", "connections"):

