@@ -12,6 +12,7 @@ import ipaddress
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -305,6 +306,21 @@ def two_pods(tally, objects):
                 and all(d["spec"]["template"]["spec"]["enableServiceLinks"] for d in of_kind(objects, "Deployment")), str(both))
 
 
+def overlay_of_the_readme(tally, world):
+    """The example overlay, laid out as it says."""
+    example = re.search(r"```yaml\n(.*?)```", read(MANIFESTS / "README.md"), re.S)[1]
+    shutil.copytree(MANIFESTS, world.directory / "egressd/config/kubernetes")
+    world.file("mine/crm.yaml", "{}")
+    world.file("mine/kustomization.yaml", example)
+    objects = render(world.directory / "mine")
+    valid(tally, "sidecar-lockdown", objects)
+    pod = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]
+    tally.claim("the README's overlay renders: a namespace, images, definitions of its own", (
+        {o["metadata"]["namespace"] for o in objects} == {"agents"}
+        and all(c["image"].startswith("images.example/") for c in containers(pod))
+        and of_kind(objects, "ConfigMap", "egressd-connections")[0]["data"] == {"crm.yaml": "{}"}), str([c["image"] for c in containers(pod)]))
+
+
 def unresolved(tally, config):
     """A pod that came before its Service has the variable's name instead of an address: egressd says so and does not start."""
     environment = {"EGRESSD_PROXY_ALLOWED_HOSTS": "$(OUTBOUND_SERVICE_HOST),outbound"}
@@ -332,6 +348,7 @@ def main():
             outbound = {"10.96.3.4:8080": 200, "outbound:8080": 200, "10.96.3.5:8080": 421}
             serves(tally, world, name, config, environment, outbound if name == "two-pods" else other)
         unresolved(tally, config)
+        overlay_of_the_readme(tally, world)
     sidecars(tally, world, rendered["sidecar"], rendered["sidecar-lockdown"])
     two_pods(tally, rendered["two-pods"])
     print(f"\n{tally.passed} passed, {len(tally.failures)} failed")
