@@ -162,7 +162,9 @@ class Pod:
         return json.loads(said)
 
     def install(self, rules):
-        run(*self.namespaces.within(self.namespaces.pod), "nft", "-f", rules)
+        """With the one right that the init container has."""
+        run(*self.namespaces.within(self.namespaces.pod), "setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", "--no-new-privs",
+            "nft", "-f", rules)
 
 
 def without_rules(tally, pod):
