@@ -2,16 +2,20 @@
 
 `systemd-analyze` verifies both units and reckons their exposure, without a running systemd. Then egressd starts on the unit's
 settings and definitions, with credentials in a directory as LoadCredential= makes it, under the unit's SystemCallFilter=: as strict,
-and stricter in that a call outside of it ends the process. That systemd enforces the other lines is not shown here.
+and stricter in that a call outside of it ends the process. At last, as root, a systemd of its own is booted (boot.sh) and runs
+both units as they are: egressd with its credentials, a reload, its end, and an agent that tries the ways out.
 """
 
 import ctypes
 import http.client
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import yaml
 
@@ -24,6 +28,22 @@ EXPOSURE = 2.0  # of 10; systemd 252 says 1.4 and 1.2, other versions weigh a li
 SLACK = 5  # seconds between egressd's own end and systemd's SIGKILL
 CREDENTIALS = "/run/credentials/egressd.service"
 SOMEBODY = 61184  # a UID of the range from which DynamicUser= takes one
+
+
+BOOTED = 60  # seconds until a boot that does not end is given up
+# What the agent tries: name, how; whether it gets through. Everything is open to who is not in the unit.
+TRIES = [
+    ("proxy", "curl -sf -m 3 http://127.0.0.1:8080/", True),
+    ("management", "curl -sf -m 3 http://127.0.0.2:8081/readyz", False),
+    ("outside", "say tcp 203.0.113.9 80", False),
+    ("outside by UDP", "say udp 203.0.113.9 53", False),
+    ("systemd's name server", "say udp 127.0.0.53 53", False),
+    ("IPv6 loopback", "say tcp ::1 80", False),
+    ("a local socket", "curl -sf -m 3 --unix-socket /run/egressd/agent.sock http://localhost/", False),
+    ("settings", "cat /etc/egressd/egressd.yaml", False),
+    ("credentials", "cat /run/credentials/egressd.service/databricks-token", False),
+    ("egressd's process", "cat /proc/$(cat /run/pid-of-egressd)/cmdline", False),
+]
 
 
 def settings_of(unit):
@@ -143,6 +163,68 @@ def starts(tally, world):
     tally.claim("egressd ends well", world.stop(process) == 0)
 
 
+def booted(tally, world):
+    """Both units under a real systemd, with BPF and cgroups of its own."""
+    here, files = world.directory / "boot", world.directory / "boot/files"
+    put = lambda name, content, mode=0o644: world.file(f"boot/files/{name}", content).chmod(mode)
+    put("usr/local/bin/egressd", egressd_binary("debug").read_bytes(), 0o755)
+    for name in ("egressd.service", "agent.service"):
+        put(f"etc/systemd/system/{name}", read(UNITS / name))
+        put(f"etc/systemd/system/{name}.d/out.conf", f"[Service]\nStandardOutput=append:/out/{name}\nStandardError=append:/out/{name}\nRestart=no\n")
+    put("etc/systemd/system/empty.target", "[Unit]\nDefaultDependencies=no\n")
+    put("etc/egressd/egressd.yaml", read(UNITS / "egressd.yaml").replace("[127.0.0.1:8080]", "[127.0.0.1:8080, 'unix:/run/egressd/agent.sock']"))
+    put("etc/egressd/connections/databricks.yaml", read(UNITS / "databricks.yaml"))
+    for name in ("databricks-token", "management-username", "management-password"):
+        put(f"etc/egressd/secrets/{name}", "planted-0123456789abcdef\n", 0o600)
+    (files / "etc/egressd/secrets").chmod(0o700)
+    put("usr/local/bin/agent", "\n".join([
+        "#!/bin/bash", "exec 2>/dev/null",
+        'say() { timeout 3 bash -c \'exec 3<>"/dev/$0/$1/$2" && echo word >&3 && [ "$(timeout 2 dd bs=64 count=1 <&3)" = word ]\' "$@"; }',
+        *(f'if {how} >/dev/null; then echo "{name}: open"; else echo "{name}: closed"; fi' for name, how, _ in TRIES), ""]), 0o755)
+    shutil.copy(REPOSITORY / "tests/peers/lockdown_side.py", here)
+    shutil.copy(REPOSITORY / "tests/peers/lockdown_side.py", files / "side.py")
+    put("conduct", f"""#!/bin/bash
+until systemctl show -p Version; do sleep 0.05; done
+ip address add 203.0.113.9/32 dev lo
+{os.path.realpath(sys.executable)} -B /side.py serve 0 53 80 &
+systemctl start egressd
+until curl -sf http://127.0.0.2:8081/readyz && echo >/dev/tcp/127.0.0.1/80; do sleep 0.05; done
+pidof egressd >/run/pid-of-egressd
+/usr/local/bin/agent >/out/anybody
+systemctl start agent
+while systemctl is-active -q agent; do sleep 0.05; done
+grep -E '^(Uid|CapBnd|NoNewPrivs|Seccomp):' /proc/$(pidof egressd)/status >/out/status
+curl -s -u planted-0123456789abcdef:planted-0123456789abcdef -o /dev/null -w '%{{http_code}}' http://127.0.0.2:8081/v1/connections >/out/login
+systemctl reload egressd
+until grep -q '"event":"reload' /out/egressd.service; do sleep 0.05; done
+systemctl stop egressd
+systemctl show egressd -p Result -p ExecMainStatus >/out/end
+touch /out/done
+""", 0o755)
+    machine = world.start("boot", ["unshare", "-m", "-p", "-C", "-n", "-u", "-i", "--fork", "--kill-child", "bash", REPOSITORY / "tests/peers/boot.sh", here])
+    out = here / "out"
+    deadline = time.monotonic() + BOOTED
+    while not (out / "done").exists() and machine.child.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    world.stop(machine)
+    if not (out / "built").exists():
+        print(f"skipped: no systemd can be booted here: {read(machine.log)[-300:]}")
+        return
+    story = read(out / "conduct")[-1500:] + read(out / "egressd.service")[-1500:]
+    tally.claim("under systemd: both units ran to their end", (out / "done").exists(), story)
+    for who, log in (("anybody else", "anybody"), ("the agent's unit", "agent.service")):
+        found = dict(line.rsplit(": ", 1) for line in read(out / log).splitlines())
+        for name, _, through in TRIES:
+            wanted = "open" if through or log == "anybody" else "closed"
+            tally.claim(f"under systemd: to {who} {name} is {wanted}", found.get(name) == wanted, str(found))
+    status = dict(line.split(":\t", 1) for line in read(out / "status").splitlines())
+    tally.claim("under systemd: egressd has a user of its own, no capability, no new privileges, a filter", status.get("Uid", "0").split()[0] not in ("0", "65534")
+                and (status.get("CapBnd"), status.get("NoNewPrivs"), status.get("Seccomp")) == ("0" * 16, "1", "2"), str(status))
+    tally.claim("under systemd: the credentials are the loaded ones", read(out / "login") == "200", read(out / "login"))
+    tally.claim("under systemd: a reload is heard", '"event":"reloaded"' in read(out / "egressd.service"), story)
+    tally.claim("under systemd: it ends well", set(read(out / "end").split()) == {"Result=success", "ExecMainStatus=0"}, read(out / "end"))
+
+
 def main():
     if sys.argv[1:2] == ["filtered"]:
         filtered(int(sys.argv[2]), *sys.argv[3:])
@@ -150,6 +232,10 @@ def main():
     with World() as world:
         analysed(tally, world)
         starts(tally, world)
+        if os.geteuid() == 0:
+            booted(tally, world)
+        else:
+            print("skipped: the units under a systemd of their own (needs root)")
     agree(tally)
     print(f"\n{tally.passed} passed, {len(tally.failures)} failed")
     sys.exit(1 if tally.failures else 0)
