@@ -6,6 +6,7 @@ stand in the manifests are held one by one, and egressd loads the rendered setti
 kubelet does. No cluster is here: that a network plugin enforces the NetworkPolicies is not shown, only what they say.
 """
 
+import base64
 import copy
 import http.client
 import ipaddress
@@ -13,8 +14,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -172,6 +175,37 @@ def mount(directory, data, mode):
         (directory / name).symlink_to(f"..data/{name}")
 
 
+def renew(directory, edit):
+    """The kubelet's update: another directory beside the old one, `..data` turned to it in one step, the old one gone."""
+    old = directory / os.readlink(directory / "..data")
+    new = directory / "..2026_01_02_04_05_06.789"
+    shutil.copytree(old, new)
+    for path in new.iterdir():
+        mode = path.stat().st_mode
+        path.chmod(0o600)
+        path.write_text(edit(path.read_text()))
+        path.chmod(mode)
+    (directory / "..data_tmp").symlink_to(new.name)
+    (directory / "..data_tmp").rename(directory / "..data")
+    shutil.rmtree(old)
+
+
+def renewed(tally, name, base, process, proxy, management):
+    """Definitions and secrets change below the running process, which has given up every other file."""
+    held = ask(management, "/readyz?verbose", "10.1.2.3")[1].decode()
+    tally.claim(f"{name}: hardened as far as this kernel can", "files held" in held and "system_calls held" in held, held)
+    renew(base / "etc/egressd/secrets", lambda text: "renewed-" + text)
+    renew(base / "etc/egressd/connections", lambda text: text.replace("clusters/get", "clusters/renewed"))
+    process.child.send_signal(signal.SIGHUP)
+    deadline = time.monotonic() + 10
+    while (listed := b"clusters/renewed" in ask(proxy, "/", "localhost")[1]) is False and time.monotonic() < deadline:
+        time.sleep(0.02)
+    tally.claim(f"{name}: what the kubelet renews is read", listed and b"egressd_config_reload_success 1" in ask(management, "/metrics", "x")[1], process.said()[-600:])
+    login = base64.b64encode(b"renewed-planted-0123456789abcdef:renewed-planted-0123456789abcdef").decode()
+    status = ask(management, "/v1/connections", "x", {"Authorization": f"Basic {login}"})[0]
+    tally.claim(f"{name}: the management password is read at the start only", status == 401, str(status))
+
+
 def secret_of_the_readme(world):
     """What the README's own command makes of two files."""
     command = next(line for line in read(MANIFESTS / "README.md").splitlines() if line.startswith("kubectl create secret "))
@@ -208,10 +242,10 @@ def loads(tally, world, name, objects, pods):
     return base / config.lstrip("/"), environment
 
 
-def ask(port, path, host):
+def ask(port, path, host, headers=()):
     asks = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        asks.request("GET", path, headers={"Host": host})
+        asks.request("GET", path, headers={"Host": host, **dict(headers)})
         reply = asks.getresponse()
         return reply.status, reply.read()
     finally:
@@ -230,6 +264,7 @@ def serves(tally, world, name, config, environment, hosts):
     answers = {path: ask(management, path, "10.1.2.3")[0] for path in ("/livez", "/readyz", "/metrics", "/v1/connections", "/")}
     tally.claim(f"{name}: probes and Prometheus need no password, the rest does",
                 answers == {"/livez": 200, "/readyz": 200, "/metrics": 200, "/v1/connections": 401, "/": 401}, str(answers))
+    renewed(tally, name, world.directory / name, process, proxy, management)
     tally.claim(f"{name}: it ends well", world.stop(process) == 0)
 
 

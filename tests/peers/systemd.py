@@ -195,6 +195,7 @@ systemctl start agent
 while systemctl is-active -q agent; do sleep 0.05; done
 grep -E '^(Uid|CapBnd|NoNewPrivs|Seccomp):' /proc/$(pidof egressd)/status >/out/status
 curl -s -u planted-0123456789abcdef:planted-0123456789abcdef -o /dev/null -w '%{{http_code}}' http://127.0.0.2:8081/v1/connections >/out/login
+curl -s 'http://127.0.0.2:8081/readyz?verbose' >/out/ready
 systemctl reload egressd
 until grep -q '"event":"reload' /out/egressd.service; do sleep 0.05; done
 systemctl stop egressd
@@ -220,6 +221,8 @@ touch /out/done
     status = dict(line.split(":\t", 1) for line in read(out / "status").splitlines())
     tally.claim("under systemd: egressd has a user of its own, no capability, no new privileges, a filter", status.get("Uid", "0").split()[0] not in ("0", "65534")
                 and (status.get("CapBnd"), status.get("NoNewPrivs"), status.get("Seccomp")) == ("0" * 16, "1", "2"), str(status))
+    held = read(out / "ready")
+    tally.claim("under systemd: the unit lets egressd close itself in", all(f"{measure} held" in held for measure in ("memory", "privileges", "files", "system_calls")), held)
     tally.claim("under systemd: the credentials are the loaded ones", read(out / "login") == "200", read(out / "login"))
     tally.claim("under systemd: a reload is heard", '"event":"reloaded"' in read(out / "egressd.service"), story)
     tally.claim("under systemd: it ends well", set(read(out / "end").split()) == {"Result=success", "ExecMainStatus=0"}, read(out / "end"))
