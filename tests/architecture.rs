@@ -133,10 +133,10 @@ const BANNED: &[Banned] = &[
     banned(EXPOSE, Within(&["Secret", "expose"]), EXPOSE_WHY),
     banned(Outside(&["upstream"]), Within(&["TcpStream", "connect"]), DIAL_WHY),
     // A listener asks a socket file whether somebody still answers there, before it is replaced.
-    banned(Outside(&["upstream", "src/server/listen.rs"]), Within(&["UnixStream", "connect"]), DIAL_WHY),
+    banned(Outside(&["upstream", "src/server/unix_socket.rs"]), Within(&["UnixStream", "connect"]), DIAL_WHY),
     banned(Outside(&["upstream"]), Within(&["TcpStream", "connect_timeout"]), DIAL_WHY),
     banned(Outside(&["upstream"]), Within(&["TcpSocket"]), DIAL_WHY),
-    banned(Outside(&["upstream"]), Words(&[".", "connect", "("]), DIAL_WHY),
+    banned(Outside(&["upstream", "src/server/unix_socket.rs"]), Words(&[".", "connect", "("]), DIAL_WHY),
     banned(Outside(&["upstream"]), Path(&["hickory_resolver"]), "only `upstream` resolves names"),
     banned(Outside(&["upstream"]), Within(&["ToSocketAddrs"]), "only `upstream` resolves names"),
     banned(Outside(&["config"]), Path(&["crate", "config", "raw"]), "the raw mirror of a file stays inside `config`"),

@@ -2,10 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+use super::unix_socket::{self, UnixDoor};
 
 /// Sockets that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -31,7 +32,7 @@ pub enum Handle {
     /// Its own accept queue.
     Tcp(std::net::TcpListener),
     /// A copy of the one queue.
-    Unix(std::os::unix::net::UnixListener),
+    Unix(UnixDoor),
 }
 
 impl Bound {
@@ -45,7 +46,13 @@ impl Bound {
 pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
     match address {
         Address::Tcp(address) => bind_tcp(*address, workers),
-        Address::Unix(path) => bind_unix(path, workers),
+        Address::Unix(path) => Ok(Bound {
+            address: Address::Unix(path.clone()),
+            handles: unix_socket::listen(path, BACKLOG, workers)?
+                .into_iter()
+                .map(Handle::Unix)
+                .collect(),
+        }),
     }
 }
 
@@ -84,27 +91,6 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket)
-}
-
-fn bind_unix(path: &Path, workers: usize) -> io::Result<Bound> {
-    let stale = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
-        && std::os::unix::net::UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if stale {
-        std::fs::remove_file(path)?;
-    }
-    let first = std::os::unix::net::UnixListener::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    first.set_nonblocking(true)?;
-    let mut handles = Vec::with_capacity(workers);
-    for _ in 1..workers {
-        handles.push(Handle::Unix(first.try_clone()?));
-    }
-    handles.push(Handle::Unix(first));
-    Ok(Bound {
-        address: Address::Unix(path.to_owned()),
-        handles,
-    })
 }
 
 impl std::fmt::Display for Address {

@@ -316,7 +316,16 @@ fn address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
     let text = field.text()?;
     if let Some(path) = text.strip_prefix("unix:") {
         let whole = directory.join(path);
-        if !path.is_empty() && whole.as_os_str().len() <= MAX_PATH {
+        if path.starts_with(['@', '\0']) {
+            let message = format!(
+                "{} is an abstract socket: it has no mode, so every process of the machine could connect",
+                quoted(text)
+            );
+            let remedy = "write the path of a file: `unix:/run/egressd/agent.sock`";
+            field.report("invalid_address", message, remedy);
+            return None;
+        }
+        if !path.contains('\0') && !path.is_empty() && whole.as_os_str().len() <= MAX_PATH {
             return Some(Listen::Unix(whole));
         }
         let message = format!(

@@ -2,6 +2,9 @@
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
@@ -27,6 +30,11 @@ impl Agent {
         Self::of(TcpStream::connect(address).unwrap())
     }
 
+    /// Connects to a Unix socket. What is done with it is done by its descriptor, whatever its kind.
+    pub(crate) fn connect_unix(path: &Path) -> Self {
+        Self::of(OwnedFd::from(UnixStream::connect(path).unwrap()).into())
+    }
+
     /// Connects with a receive buffer of a few KiB: whoever does not read with this one is felt at once.
     pub(crate) fn connect_narrow(sidecar: &Sidecar) -> Self {
         Self::connect_narrow_to(sidecar.address())
@@ -43,7 +51,8 @@ impl Agent {
     fn of(tcp: TcpStream) -> Self {
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
-        tcp.set_nodelay(true).unwrap();
+        // A Unix socket has no such thing.
+        let _unknown = tcp.set_nodelay(true);
         Self {
             tcp,
             inbox: Inbox::new(),

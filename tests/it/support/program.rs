@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
@@ -63,6 +64,11 @@ impl Program {
         .unwrap();
     }
 
+    /// A path beside the files.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
     /// `egressd serve` with these flags beside `--config`.
     pub(crate) fn command(&self, flags: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
@@ -78,6 +84,21 @@ impl Program {
     /// Starts it with a pipe for each stream.
     pub(crate) fn start(&self, flags: &[&str]) -> Running {
         let command = self.command(flags);
+        let (out, out_end) = std::io::pipe().unwrap();
+        let (err, err_end) = std::io::pipe().unwrap();
+        Running::start(
+            command,
+            (Box::new(out), out_end.into()),
+            (Box::new(err), err_end.into()),
+        )
+    }
+
+    /// The same, by way of this command, which has `egressd serve` and its arguments as its last ones.
+    pub(crate) fn start_by(&self, by: &[&str], flags: &[&str]) -> Running {
+        let serve = self.command(flags);
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(serve.get_program());
+        command.args(serve.get_args()).stdin(Stdio::null());
         let (out, out_end) = std::io::pipe().unwrap();
         let (err, err_end) = std::io::pipe().unwrap();
         Running::start(
@@ -161,7 +182,8 @@ impl Running {
         self.signal("HUP");
     }
 
-    fn signal(&self, name: &str) {
+    /// Any signal, by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let told = Command::new("sh")
             .args(["-c", "kill -\"$1\" \"$2\"", "sh", name, &id])

@@ -1,0 +1,237 @@
+//! A listener's file: made with the mode that it keeps, taken over only where nobody listens, and removed by whoever made it.
+//!
+//! Two processes that start or stop at the same path at the same time take turns by a lock on the directory. It lasts for a moment, leaves nothing behind, and
+//! is a courtesy: an agent that can read the directory could hold it for ever, so a lock that does not come is done without.
+
+use std::fs::{self, File, Permissions, TryLockError};
+use std::io::{self, ErrorKind};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::AcqRel};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Owner and group connect, others do not.
+const MODE: u32 = 0o660;
+/// How often the lock is asked for, and the pause after each time.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// One worker's copy of the one listener.
+pub struct UnixDoor(Arc<SocketFile>);
+
+/// The listener and its file, which goes when the last copy does.
+struct SocketFile {
+    socket: Socket,
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+    /// Where it stands, opened while that was allowed.
+    directory: Option<File>,
+    /// Copies that are still accepted from.
+    open: AtomicUsize,
+}
+
+/// Listens at this path: so many copies.
+pub(super) fn listen(path: &Path, backlog: i32, copies: usize) -> io::Result<Vec<UnixDoor>> {
+    let directory = directory(path);
+    let lock = directory.as_ref().and_then(Lock::take);
+    remove_stale(path)?;
+    let socket = claim(path)?;
+    let found = fs::symlink_metadata(path)?;
+    let mut file = SocketFile {
+        socket,
+        path: path.to_owned(),
+        identity: identity(&found),
+        directory: None,
+        open: AtomicUsize::new(copies),
+    };
+    if found.mode() & 0o777 != MODE {
+        // The process' umask took bits away.
+        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    }
+    // Who connects before is refused, so nobody comes in by another mode.
+    file.socket.listen(backlog)?;
+    drop(lock);
+    file.directory = directory;
+    let file = Arc::new(file);
+    Ok((0..copies).map(|_| UnixDoor(Arc::clone(&file))).collect())
+}
+
+/// A socket that is bound and does not listen yet. What others may do with its file can only grow from here: the kernel takes the mode of the socket itself,
+/// less the umask.
+fn claim(path: &Path) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    File::from(OwnedFd::from(socket.try_clone()?)).set_permissions(Permissions::from_mode(MODE))?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+/// Removes the socket that a process left behind. Anything else that is there stays, and is why nobody can listen there.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !found.file_type().is_socket() {
+        return Err(taken("what is there is no socket and stays; remove it"));
+    }
+    let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A queue that is full answers at once, too.
+    asking.set_nonblocking(true)?;
+    match asking.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(taken(
+            "another user's socket is there; remove it if nobody listens",
+        )),
+        Ok(()) | Err(_) => Err(taken("another process listens there")),
+    }
+}
+
+fn taken(why: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::AddrInUse, why)
+}
+
+/// `None` where it cannot be read: then there is no lock.
+fn directory(path: &Path) -> Option<File> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new("."))).ok()
+}
+
+fn identity(found: &fs::Metadata) -> (u64, u64) {
+    (found.dev(), found.ino())
+}
+
+/// The right to take over or to remove what stands in a directory, against other processes that ask for it.
+struct Lock<'a>(&'a File);
+
+impl<'a> Lock<'a> {
+    fn take(directory: &'a File) -> Option<Self> {
+        for _ in 0..TRIES {
+            match directory.try_lock() {
+                Ok(()) => return Some(Self(directory)),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(_)) => return None,
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // Closing the directory frees it as well.
+        let _held = self.0.unlock();
+    }
+}
+
+impl UnixDoor {
+    /// What to accept from.
+    pub(super) fn listener(&self) -> io::Result<UnixListener> {
+        Ok(OwnedFd::from(self.0.socket.try_clone()?).into())
+    }
+
+    /// Nothing more is accepted from this copy. From the last one on who connects is refused, and who has connected is still to be accepted: true. Not before: a
+    /// runtime that waits at a listener which is shut down never rests.
+    pub(super) fn closes_last(&self) -> bool {
+        let last = self.0.open.fetch_sub(1, AcqRel) == 1;
+        if last {
+            self.0.refuse_newcomers();
+        }
+        last
+    }
+}
+
+impl SocketFile {
+    fn refuse_newcomers(&self) {
+        // Of a listener that is closed already nothing more is wanted.
+        let _closed = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.refuse_newcomers();
+        let _lock = self.directory.as_ref().and_then(Lock::take);
+        // The socket is still open, so nobody else's file can have its inode.
+        let ours =
+            fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
+        if ours {
+            // A directory that may no longer be written to keeps it; the next start takes it over.
+            let _kept = fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MODE, claim, listen};
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::os::unix::net::UnixStream;
+
+    fn mode(path: &std::path::Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn others_have_no_right_from_the_first_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = claim(&path).unwrap();
+        assert_eq!(mode(&path) & !MODE, 0, "{:o}", mode(&path));
+        // Nobody connects before the mode is right.
+        assert!(UnixStream::connect(&path).is_err());
+        drop(socket);
+        let doors = listen(&path, 1, 2).unwrap();
+        assert_eq!(mode(&path), MODE);
+        UnixStream::connect(&path).unwrap();
+        drop(doors);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn who_stops_removes_no_file_of_its_successor() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let first = listen(&path, 1, 1).unwrap();
+        fs::remove_file(&path).unwrap();
+        let second = listen(&path, 1, 1).unwrap();
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+        drop(second);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn of_many_that_start_at_once_one_listens() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        // What one that was killed left behind.
+        drop(claim(&path).unwrap());
+        let together = std::sync::Barrier::new(8);
+        let all: Vec<_> = std::thread::scope(|scope| {
+            let starting: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        together.wait();
+                        listen(&path, 8, 1)
+                    })
+                })
+                .collect();
+            let started = starting.into_iter();
+            started.map(|one| one.join().unwrap()).collect()
+        });
+        assert_eq!(all.iter().filter(|one| one.is_ok()).count(), 1);
+        UnixStream::connect(&path).unwrap();
+    }
+}

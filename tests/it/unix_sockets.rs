@@ -1,0 +1,196 @@
+//! Unix sockets beside TCP: who may connect, whose file it is, and what is no address.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use serde_json::json;
+
+use crate::support::{Agent, Program, Upstream, connection};
+
+fn program(up: &Upstream) -> Program {
+    Program::new(&[connection("crm").allow("/").upstream(up)], &json!({}))
+}
+
+fn unix(path: &Path) -> String {
+    format!("unix:{}", path.display())
+}
+
+#[test]
+fn the_mode_is_the_same_whatever_the_umask() {
+    let up = Upstream::body("hi");
+    for umask in ["000", "022", "077", "777"] {
+        let program = program(&up);
+        let path = program.path("agents.sock");
+        let script = format!("umask {umask}; exec \"$@\"");
+        let by = ["sh", "-c", &script, "sh"];
+        let mut running = program.start_by(&by, &["--listen", &unix(&path)]);
+        running.told("ready with");
+        let found = fs::symlink_metadata(&path).unwrap();
+        assert!(found.file_type().is_socket());
+        assert_eq!(found.permissions().mode() & 0o777, 0o660, "{umask}");
+        let mut agent = Agent::connect_unix(&path);
+        agent.get("/crm/x").expect(200);
+        // The same door as any other: only who knocks at it is fewer.
+        agent
+            .exchange("GET /crm/x HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+            .refused(421, "host_not_allowed");
+        running.terminate();
+        assert_eq!(running.wait(), Some(0));
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn what_is_no_socket_of_the_dead_stays() {
+    let up = Upstream::body("hi");
+    let program = program(&up);
+    let live = program.path("live.sock");
+    let listener = UnixListener::bind(&live).unwrap();
+    let dead = program.path("dead.sock");
+    drop(UnixListener::bind(&dead).unwrap());
+    fs::write(program.path("file"), "precious").unwrap();
+    fs::create_dir(program.path("folder")).unwrap();
+    symlink(&dead, program.path("link")).unwrap();
+    symlink("nowhere", program.path("dangling")).unwrap();
+    for (name, why) in [
+        ("live.sock", "another process listens there"),
+        ("file", "no socket"),
+        ("folder", "no socket"),
+        ("link", "no socket"),
+        ("dangling", "no socket"),
+        ("missing/agents.sock", "No such file or directory"),
+    ] {
+        let path = program.path(name);
+        let before = fs::symlink_metadata(&path).map(|found| found.permissions().mode());
+        let (exit, _, said) = program.run(&["--listen", &unix(&path)]);
+        assert_eq!(exit, Some(69), "{name}: {said}");
+        assert!(said.contains(why) && said.contains(name), "{name}: {said}");
+        let after = fs::symlink_metadata(&path).map(|found| found.permissions().mode());
+        assert_eq!(before.ok(), after.ok(), "{name}");
+    }
+    assert_eq!(
+        fs::read_to_string(program.path("file")).unwrap(),
+        "precious"
+    );
+    assert!(dead.exists());
+    drop(UnixStream::connect(&live).unwrap());
+    drop(listener);
+
+    let mut running = program.start(&["--listen", &unix(&dead)]);
+    running.told("ready with");
+    Agent::connect_unix(&dead).get("/crm/x").expect(200);
+    let (exit, _, said) = program.run(&["--listen", &unix(&dead)]);
+    assert_eq!(exit, Some(69), "{said}");
+    Agent::connect_unix(&dead).get("/crm/x").expect(200);
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+    assert!(!dead.exists());
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_file_and_an_end_takes_no_file_of_others() {
+    let up = Upstream::body("hi");
+    let program = program(&up);
+    let (path, folder) = (program.path("agents.sock"), program.path("folder"));
+    fs::create_dir(&folder).unwrap();
+    let both = [
+        "--listen",
+        &unix(&path),
+        "--management-listen",
+        &unix(&folder),
+    ];
+    let (exit, _, said) = program.run(&both);
+    assert_eq!(exit, Some(69), "{said}");
+    assert!(!path.exists());
+
+    let mut running = program.start(&["--listen", &unix(&path)]);
+    running.told("ready with");
+    fs::remove_file(&path).unwrap();
+    let other = UnixListener::bind(&path).unwrap();
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+    UnixStream::connect(&path).unwrap();
+    drop(other);
+}
+
+#[test]
+fn addresses_that_are_none() {
+    let up = Upstream::body("hi");
+    let program = program(&up);
+    let long = unix(&program.path(&"s".repeat(120)));
+    for (address, why) in [
+        (long.as_str(), "at most 107 bytes"),
+        ("unix:@egressd", "abstract"),
+        ("unix:", "at most 107 bytes"),
+    ] {
+        let (exit, _, said) = program.run(&["--listen", address]);
+        assert_eq!(exit, Some(64), "{address}: {said}");
+        let begin: String = address.chars().take(20).collect();
+        assert!(said.contains(&begin), "{address}: {said}");
+        assert!(said.contains(why), "{address}: {said}");
+    }
+}
+
+/// However it is spelled, and wherever it is said.
+#[test]
+fn one_setting_alone_leads_off_loopback() {
+    let up = Upstream::body("hi");
+    let program = program(&up);
+    for open in [
+        "0.0.0.0:0",
+        "[::]:0",
+        "10.0.0.1:0",
+        "192.0.2.1:0",
+        "[fd00::1]:0",
+        "[fe80::1%1]:0",
+        "[::ffff:10.0.0.1]:0",
+        "[::ffff:0.0.0.0]:0",
+        "[::127.0.0.1]:0",
+    ] {
+        let flagged = program.run(&["--listen", open]);
+        let managed = program.run(&["--management-listen", open]);
+        let mut command = program.command(&[]);
+        let ended = command.env("EGRESSD_PROXY_LISTEN", open).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        for (exit, said, remedy) in [
+            (flagged.0, flagged.2, "allow_non_loopback: true"),
+            (managed.0, managed.2, "management.basic_auth"),
+            (ended.status.code(), said, "allow_non_loopback: true"),
+        ] {
+            assert_eq!(exit, Some(64), "{open}: {said}");
+            assert!(said.contains("other machines"), "{open}: {said}");
+            assert!(said.contains(remedy), "{open}: {said}");
+        }
+    }
+    for none in ["localhost:0", "*:0", ":0", "127.1:0", "8080"] {
+        let (exit, _, said) = program.run(&["--listen", none]);
+        assert_eq!(exit, Some(64), "{none}: {said}");
+        assert!(
+            said.contains("is no address to listen on"),
+            "{none}: {said}"
+        );
+    }
+    let mut command = program.command(&["--listen", "0.0.0.0:0", "--management-listen", "x"]);
+    let ended = command
+        .env("EGRESSD_PROXY_ALLOW_NON_LOOPBACK", "true")
+        .output();
+    let said = String::from_utf8(ended.unwrap().stderr).unwrap();
+    assert!(!said.contains("other machines"), "{said}");
+}
+
+#[test]
+fn loopback_in_disguise_is_loopback() {
+    let up = Upstream::body("hi");
+    let program = program(&up);
+    let mut running = program.start(&["--listen", "[::ffff:127.0.0.1]:0"]);
+    let agents = running.told("agents connect to");
+    let (_, port) = agents.rsplit_once(':').unwrap();
+    running.told("ready with");
+    let port = port.parse().unwrap();
+    let agents = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    Agent::connect_to(agents).get("/crm/x").expect(200);
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+}
