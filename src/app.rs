@@ -4,6 +4,7 @@
 //! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
+mod drain;
 mod ground;
 mod logs;
 mod managed;
@@ -13,9 +14,9 @@ mod tokens;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
@@ -29,6 +30,7 @@ use crate::reload::Reload;
 use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
+use drain::Doors;
 use ground::{Bound, addresses, tcp, worker_count};
 pub use ground::{Ground, Listener, StartError};
 pub use logs::{Output, format, start_logs};
@@ -39,8 +41,6 @@ use tokens::Tokens;
 
 /// How often idle upstream sockets, and what earlier generations left, are looked over.
 const SWEEP: Duration = Duration::from_secs(1);
-/// How often a draining process looks whether it is done.
-const DRAIN_POLL: Duration = Duration::from_millis(10);
 
 /// A running egressd.
 pub struct App {
@@ -49,6 +49,7 @@ pub struct App {
     shared: Arc<proxy::Shared>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
+    doors: Arc<Doors>,
     grace: Duration,
     problems: ProblemLog,
 }
@@ -67,6 +68,7 @@ struct Worker {
     outward: Outward,
     times: Times,
     places: Arc<Semaphore>,
+    doors: Arc<Doors>,
     phase: watch::Receiver<Phase>,
 }
 
@@ -104,7 +106,9 @@ impl App {
         let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
         let answering = managed(&settings, &shared, &places, hardening, &problems)
             .map_err(StartError::System)?;
+        let doors = Arc::new(Doors::of(workers));
         let worker = Worker {
+            doors: Arc::clone(&doors),
             management: Arc::new(answering),
             shared: Arc::clone(&shared),
             outward,
@@ -120,6 +124,7 @@ impl App {
             management,
             shared,
             phase,
+            doors,
             grace: settings.shutdown_grace_period,
             problems,
         })
@@ -145,19 +150,6 @@ impl App {
             Arc::clone(metrics),
             problems,
         )
-    }
-
-    /// Takes no more agents, lets exchanges under way finish within the grace period, then ends. False if some had to be cut off.
-    pub fn stop(mut self) -> bool {
-        let end = Instant::now() + self.grace;
-        self.shared.draining.store(true, Relaxed);
-        self.phase.send_replace(Phase::Draining);
-        while self.shared.in_flight.now() > 0 && Instant::now() < end {
-            std::thread::sleep(DRAIN_POLL);
-        }
-        let finished = self.shared.in_flight.now() == 0;
-        self.end();
-        finished
     }
 
     fn end(&mut self) {
@@ -196,7 +188,7 @@ impl Worker {
         for (index, handles) in handles.into_iter().enumerate() {
             let worker = Arc::clone(&worker);
             threads.push(on_thread(format!("worker-{index}"), async move {
-                worker.run(handles).await
+                worker.run(index, handles).await
             })?);
         }
         let handles = bound
@@ -210,8 +202,8 @@ impl Worker {
         Ok(threads)
     }
 
-    async fn run(&self, handles: Vec<Handle>) {
-        let clock = Clock::new();
+    async fn run(&self, index: usize, handles: Vec<Handle>) {
+        let clock = self.doors.clock(index);
         tokio::spawn(Arc::clone(&clock).tick());
         let proxy = Proxy::new(Arc::clone(&self.shared), self.outward.client());
         let proxy = Arc::new(proxy);
@@ -258,16 +250,21 @@ impl Worker {
         until: Phase,
     ) {
         let reception = Arc::new(reception);
-        let accepting: Vec<_> = handles
-            .into_iter()
-            .map(|handle| tokio::spawn(Arc::clone(&reception).accept(handle)))
-            .collect();
-        let mut phase = self.phase.clone();
-        // The sender lives as long as the app; if it is gone, so is everything.
-        drop(phase.wait_for(|phase| *phase >= until).await);
-        for task in accepting {
-            task.abort();
+        let accepting = handles.into_iter().map(|handle| {
+            let mut phase = self.phase.clone();
+            // The sender lives as long as the app; if it is gone, so is everything.
+            let end = async move { drop(phase.wait_for(|phase| *phase >= until).await) };
+            tokio::spawn(Arc::clone(&reception).accept(handle, end))
+        });
+        for task in accepting.collect::<Vec<_>>() {
+            // One that panicked has said so itself.
+            let _ended = task.await;
         }
+        if until == Phase::Draining {
+            self.doors.closed_one();
+        }
+        let mut phase = self.phase.clone();
+        drop(phase.wait_for(|phase| *phase >= until).await);
         drop(phase.wait_for(|phase| *phase >= Phase::Stopped).await);
     }
 }

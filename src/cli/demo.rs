@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::serve::{Launch, serve};
+use super::serve::{Ends, Launch, serve};
 use super::{Exit, Streams};
 use crate::app::App;
 use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
@@ -34,6 +34,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
+        let ends = Ends::new()?;
         let started = Keys::random().and_then(|keys| Ok((Api::start(&keys)?, keys)));
         let (api, keys) = match started {
             Ok(started) => started,
@@ -57,6 +58,7 @@ impl Demo {
         // Standard output is for the lines to paste.
         let err = streams.process.err;
         let launch = Launch {
+            ends,
             loaded,
             anew: None,
             // Its API runs in the same process, and on threads that are there already.

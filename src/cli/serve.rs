@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, Streams, misconfigured};
@@ -63,6 +64,8 @@ impl Serve {
         environment: Environment,
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
+        // First of all: a process that has PID 1 gets only signals that it asks for, and others would end without a word.
+        let ends = Ends::new()?;
         let hardening = match self.hardening {
             Asked::Off => Hardening::off(),
             Asked::BestEffort | Asked::Required => Hardening::begin(),
@@ -91,6 +94,7 @@ impl Serve {
             write!(streams.err, "{}", config::text(&loaded.warnings))?;
         }
         let launch = Launch {
+            ends,
             loaded,
             anew: Some(options),
             hardening: Some((self.hardening, hardening)),
@@ -103,6 +107,8 @@ impl Serve {
 
 /// What a serving process begins with.
 pub(super) struct Launch {
+    /// Made before anything else.
+    pub(super) ends: Ends,
     pub(super) loaded: Loaded,
     /// What SIGHUP loads anew.
     pub(super) anew: Option<LoadOptions>,
@@ -118,12 +124,12 @@ pub(super) fn serve(
     streams: &mut Streams<'_>,
     greet: impl FnOnce(&App, &mut Streams<'_>) -> io::Result<()>,
 ) -> io::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let _guard = runtime.enter();
-    let mut ends = Ends::new()?;
-    let Started { app, anew, logs } = start(launch, streams)?;
+    let Started {
+        app,
+        mut ends,
+        anew,
+        logs,
+    } = start(launch, streams)?;
     let Some(app) = app else {
         last_lines(&logs, LAST_LINES);
         return Ok(Exit::Unavailable);
@@ -133,35 +139,24 @@ pub(super) fn serve(
     let reloads = anew
         .map(|options| reloads(app.reload(options)))
         .transpose()?;
-    runtime.block_on(ends.next(&problems, reloads.as_ref()));
+    ends.wait(&problems, reloads.as_ref());
     problems.tell(Event::Stopping);
     let stopping = std::thread::spawn(move || app.stop());
-    let ended = runtime.block_on(async {
-        let mut poll = tokio::time::interval(Duration::from_millis(10));
-        loop {
-            tokio::select! {
-                () = ends.again() => return None,
-                _ = poll.tick() => if stopping.is_finished() { return Some(()) },
-            }
-        }
-    });
-    Ok(match ended {
-        Some(()) => {
-            let finished = stopping.join().unwrap_or(false);
-            problems.tell(Event::Stopped { cut_off: !finished });
-            last_lines(&logs, LAST_LINES);
-            Exit::Good
-        }
-        None => {
-            last_lines(&logs, LAST_LINES_AT_ONCE);
-            Exit::No
-        }
-    })
+    let finished = ends.wait_again_until(|| stopping.is_finished());
+    if finished {
+        let cut_off = stopping.join().unwrap_or_default();
+        problems.tell(Event::Stopped { cut_off });
+        last_lines(&logs, LAST_LINES);
+        return Ok(Exit::Good);
+    }
+    last_lines(&logs, LAST_LINES_AT_ONCE);
+    Ok(Exit::No)
 }
 
 /// A process that serves, or has said in its log why it cannot.
 struct Started {
     app: Option<App>,
+    ends: Ends,
     anew: Option<LoadOptions>,
     logs: Logs,
 }
@@ -169,6 +164,7 @@ struct Started {
 /// Every thread is started here, after the process is confined: what confines it is inherited.
 fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
     let Launch {
+        ends,
         loaded,
         anew,
         hardening,
@@ -210,7 +206,12 @@ fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
             None
         }
     };
-    Ok(Started { app, anew, logs })
+    Ok(Started {
+        app,
+        ends,
+        anew,
+        logs,
+    })
 }
 
 /// What must be readable again for a reload, and removed at the end.
@@ -288,40 +289,71 @@ fn announce(app: &App, connections: usize, problems: &ProblemLog) {
     problems.tell(Event::Ready { connections });
 }
 
-/// The signals that end the process, and the one that reloads.
-struct Ends {
+/// The signals that end the process, and the one that reloads. Each is held until it is asked for, from the moment that this is made; two of a kind that come
+/// at once are one.
+pub(super) struct Ends {
+    runtime: Runtime,
+    told: Told,
+}
+
+struct Told {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
 }
 
 impl Ends {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self, problems: &ProblemLog, reloads: Option<&SyncSender<()>>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match reloads {
-                    // One that is full has a reload before it that begins later than this.
-                    Some(reloads) => reloads.try_send(()).unwrap_or_default(),
-                    None => problems.tell(Event::ReloadUnsupported),
-                },
+    pub(super) fn new() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let told = {
+            let _entered = runtime.enter();
+            Told {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hangup: signal(SignalKind::hangup())?,
             }
-        }
+        };
+        Ok(Self { runtime, told })
     }
 
-    async fn again(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
+    /// Until the process is told to end.
+    fn wait(&mut self, problems: &ProblemLog, reloads: Option<&SyncSender<()>>) {
+        let Told {
+            terminate,
+            interrupt,
+            hangup,
+        } = &mut self.told;
+        self.runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = hangup.recv() => match reloads {
+                        // One that is full has a reload before it that begins later than this.
+                        Some(reloads) => reloads.try_send(()).unwrap_or_default(),
+                        None => problems.tell(Event::ReloadUnsupported),
+                    },
+                }
+            }
+        });
+    }
+
+    /// Until it is so; false if the process is told once more before.
+    fn wait_again_until(&mut self, is_so: impl Fn() -> bool) -> bool {
+        let Told {
+            terminate,
+            interrupt,
+            ..
+        } = &mut self.told;
+        self.runtime.block_on(async {
+            let mut poll = tokio::time::interval(Duration::from_millis(10));
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return false,
+                    _ = interrupt.recv() => return false,
+                    _ = poll.tick() => if is_so() { return true },
+                }
+            }
+        })
     }
 }

@@ -144,6 +144,8 @@ fn allowed(needs: &Needs) -> io::Result<Rules> {
     let plain = PLAIN.iter().chain(OLDER);
     let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     if !needs.sockets.is_empty() {
+        // Removed under a lock.
+        rules.insert(libc::SYS_flock, Vec::new());
         rules.insert(libc::SYS_unlinkat, Vec::new());
         #[cfg(target_arch = "x86_64")]
         rules.insert(libc::SYS_unlink, Vec::new());

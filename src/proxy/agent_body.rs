@@ -72,7 +72,8 @@ impl http_body::Body for AgentBody {
                 Some(Overdue::Body | Overdue::Exchange) => {
                     Poll::Ready(Some(Err(AgentFault::Idle.into())))
                 }
-                None => Poll::Pending,
+                // Who waits for the answer says so.
+                Some(Overdue::Grace) | None => Poll::Pending,
             };
         };
         self.watch.body_came();

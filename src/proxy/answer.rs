@@ -151,8 +151,12 @@ impl Drop for Answer {
         if let Kind::Forwarded(forwarded) = &mut self.kind {
             if forwarded.body.is_end_stream() {
                 forwarded.exchange.completed();
-            } else if self.watch.overdue() == Some(Overdue::Exchange) {
-                forwarded.exchange.failed(Code::UpstreamTimeout);
+            } else {
+                match self.watch.overdue() {
+                    Some(Overdue::Exchange) => forwarded.exchange.failed(Code::UpstreamTimeout),
+                    Some(Overdue::Grace) => forwarded.exchange.failed(Code::Draining),
+                    Some(Overdue::Body) | None => {}
+                }
             }
         }
         self.watch.exchange_over();

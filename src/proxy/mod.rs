@@ -34,8 +34,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use bytes::Bytes;
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 pub use answer::Answer;
@@ -250,7 +251,7 @@ impl Serve for Proxy {
             let passing = pin!(self.pass(&parts, incoming, &mut exchange, &watch));
             within_limits(passing, &watch, &self.shared.metrics).await
         };
-        match passed {
+        let mut response = match passed {
             Ok(Passed::Forwarded(response, slot)) => {
                 exchange.forwarded(response.status());
                 response.map(|body| Answer::forwarded(body, exchange, slot, watch))
@@ -272,7 +273,13 @@ impl Serve for Proxy {
                 exchange.hands_over(&parts.method, response.body());
                 response.map(|body| Answer::own(body, watch))
             }
+        };
+        if self.shared.draining.load(Relaxed) {
+            // The socket's last answer, so that its agent sends the next request elsewhere.
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
+        response
     }
 }
 
@@ -292,6 +299,10 @@ async fn within_limits<T>(
         Some(Poll::Ready(result)) => Poll::Ready(result),
         Some(Poll::Pending) => match watch.overdue() {
             None => Poll::Pending,
+            Some(Overdue::Grace) => Poll::Ready(Err(Refusal::new(
+                Code::Draining,
+                "egressd stopped before the upstream answered. Whether it got the request is not known.",
+            ))),
             Some(Overdue::Exchange) if !watch.is_body_awaited() => {
                 Poll::Ready(Err(Failure::DeadlinePassed.into()))
             }

@@ -3,15 +3,18 @@
 //! Running out of file descriptors is waited out, never spun on (F-163); of the sockets over the cap one a worker
 //! is held unserved and the others stay in the kernel's queue (F-157). A place is taken after the accept: a worker that waited with one in hand could
 //! starve the other workers' queues.
+//!
+//! A door that closes forgets nobody: whoever stands in the queue is let in first, over the cap if need be, to be told that the process stops.
 
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::door::{Door, passes};
 use super::listen::Handle;
 use super::socket_task::{self, Serve};
 use super::watch::{Clock, Times};
@@ -46,31 +49,43 @@ pub struct Reception<S> {
 }
 
 impl<S: Serve> Reception<S> {
-    /// Accepts sockets until it is dropped. Must run inside the worker's runtime.
-    pub async fn accept(self: Arc<Self>, handle: Handle) -> io::Result<()> {
-        match handle {
-            Handle::Tcp(listener) => {
-                let listener = TcpListener::from_std(listener)?;
-                loop {
-                    match listener.accept().await {
-                        Ok((stream, _)) => {
-                            stream.set_nodelay(true).unwrap_or_default();
-                            self.serve(stream, self.place().await?);
+    /// Accepts sockets until the end, and those that wait by then. Must run inside the worker's runtime.
+    pub async fn accept(self: Arc<Self>, handle: Handle, end: impl Future<Output = ()>) {
+        // A handle that the runtime does not take has no queue that could be served.
+        drop(match handle {
+            Handle::Tcp(listener) => self.take_all(listener, pin!(end)).await,
+            Handle::Unix(listener) => self.take_all(listener, pin!(end)).await,
+        });
+    }
+
+    async fn take_all<D: Door>(
+        &self,
+        door: D,
+        mut end: Pin<&mut impl Future<Output = ()>>,
+    ) -> io::Result<()> {
+        let door = door.open()?;
+        loop {
+            let stream = select! {
+                () = &mut end => break,
+                accepted = D::accept(&door) => match accepted {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        select! {
+                            () = &mut end => break,
+                            () = rest(&error) => continue,
                         }
-                        Err(error) => rest(&error).await,
                     }
+                },
+            };
+            select! {
+                () = &mut end => {
+                    self.serve(stream, None);
+                    break;
                 }
-            }
-            Handle::Unix(listener) => {
-                let listener = UnixListener::from_std(listener)?;
-                loop {
-                    match listener.accept().await {
-                        Ok((stream, _)) => self.serve(stream, self.place().await?),
-                        Err(error) => rest(&error).await,
-                    }
-                }
+                place = self.place() => self.serve(stream, Some(place?)),
             }
         }
+        D::close(door, |stream| self.serve(stream, None))
     }
 
     async fn place(&self) -> io::Result<OwnedSemaphorePermit> {
@@ -95,7 +110,8 @@ impl<S: Serve> Reception<S> {
         }
     }
 
-    fn serve<I>(&self, stream: I, place: OwnedSemaphorePermit)
+    /// Without a place it is one over the cap.
+    fn serve<I>(&self, stream: I, place: Option<OwnedSemaphorePermit>)
     where
         I: tokio::io::AsyncRead
             + tokio::io::AsyncWrite
@@ -115,13 +131,7 @@ impl<S: Serve> Reception<S> {
 
 /// A socket that died before it was accepted is nothing; anything else (no descriptors, no memory) needs a pause.
 async fn rest(error: &io::Error) {
-    let passing = matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    );
-    if !passing {
+    if !passes(error) {
         tokio::time::sleep(REST).await;
     }
 }

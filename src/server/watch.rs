@@ -4,11 +4,14 @@
 //! its limits is due, and one ticker a worker compares the notes with the clock. Limits are therefore late by up to [`TICK`], never early. They
 //! hold outside hyper's own future, for an agent that reads nothing is never asked for anything there.
 
+mod drain;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+pub use drain::Busy;
 use tokio::sync::Notify;
 
 /// How coarse the clock is.
@@ -36,6 +39,10 @@ pub struct Clock {
     now: AtomicU64,
     watched: Mutex<Vec<Arc<Watch>>>,
     some: Notify,
+    /// Since when the process stops.
+    draining_since: AtomicU64,
+    /// Its grace period is over.
+    grace_over: AtomicBool,
 }
 
 /// What is due on one socket, in milliseconds of its clock.
@@ -64,6 +71,8 @@ pub enum Overdue {
     Exchange,
     /// The next piece of the agent's body.
     Body,
+    /// The grace period of a process that stops.
+    Grace,
 }
 
 /// Since when a socket is of no use, the least useful first.
@@ -81,6 +90,8 @@ impl Clock {
             now: AtomicU64::new(0),
             watched: Mutex::new(Vec::new()),
             some: Notify::new(),
+            draining_since: AtomicU64::new(NEVER),
+            grace_over: AtomicBool::new(false),
         })
     }
 
@@ -260,7 +271,9 @@ impl Watch {
     /// Which limit of the exchange has passed, if one has.
     pub fn overdue(&self) -> Option<Overdue> {
         let now = self.clock.now.load(Relaxed);
-        if now >= self.exchange_due.load(Relaxed) {
+        if self.clock.grace_over.load(Relaxed) {
+            Some(Overdue::Grace)
+        } else if now >= self.exchange_due.load(Relaxed) {
             Some(Overdue::Exchange)
         } else if now >= self.body_due.load(Relaxed) {
             Some(Overdue::Body)
@@ -274,6 +287,7 @@ impl Watch {
         let now = self.clock.now.load(Relaxed);
         now >= self.socket_due.load(Relaxed)
             || now >= self.write_due.load(Relaxed)
+            || self.missed_last_call(now)
             || (self.answered.load(Relaxed) && self.overdue().is_some())
     }
 
@@ -318,5 +332,6 @@ impl Watch {
         ]
         .iter()
         .any(|due| now >= due.load(Relaxed))
+            || self.missed_last_call(now)
     }
 }

@@ -61,11 +61,6 @@ impl<'a> Object<'a> {
         }
     }
 
-    pub(super) fn yes(&mut self, key: &str, is_so: bool) {
-        let word: &[u8] = if is_so { b"true" } else { b"false" };
-        self.value(key).extend_from_slice(word);
-    }
-
     /// Milliseconds, to the microsecond.
     pub(super) fn millis(&mut self, key: &str, duration: Duration) {
         millis(duration, self.value(key));
@@ -219,9 +214,8 @@ mod tests {
         let mut object = Object::begin(&mut line);
         object.millis("ms", Duration::from_nanos(1_500_999));
         object.number_or_null("none", None);
-        object.yes("so", true);
         object.end();
-        assert_eq!(line, b"{\"ms\":1.500,\"none\":null,\"so\":true}\n");
+        assert_eq!(line, b"{\"ms\":1.500,\"none\":null}\n");
     }
 
     #[test]

@@ -239,20 +239,14 @@ fn drain(_: &World) -> Reply {
     streaming.open_reply();
     let mut kept = Agent::connect(&sidecar);
     kept.get("/nope/x").refused(404, "connection_not_found");
+    let operators = sidecar.management();
     let stopping = sidecar.stop();
-    let reply = loop {
-        let reply = kept.get("/nope/x");
-        if reply.status != 404 {
-            break reply;
-        }
-    };
+    while Agent::connect_to(operators).get("/readyz").status == 200 {}
+    let reply = kept.get("/nope/x");
     kept.expect_close();
     gate.open();
     while streaming.chunk().is_some_and(|chunk| !chunk.is_empty()) {}
-    assert!(
-        stopping.join().unwrap(),
-        "the exchange under way was cut off"
-    );
+    assert_eq!(stopping.join().unwrap(), 0, "it was cut off");
     reply
 }
 

@@ -78,7 +78,7 @@ fn every_line_is_an_event_where_nobody_looks_on() {
     assert_eq!(events[5]["reason"], "token_endpoint_error");
     assert_eq!(events[5]["status"], 503);
     assert!(events[5]["retry_in_ms"].as_f64().unwrap() >= 1000.0);
-    assert_eq!(events[7]["cut_off"], false);
+    assert_eq!(events[7]["cut_off"], 0);
 }
 
 #[test]

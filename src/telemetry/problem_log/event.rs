@@ -36,8 +36,8 @@ pub enum Event {
     Stopping,
     /// Stopped.
     Stopped {
-        /// Exchanges were under way when the grace period was over.
-        cut_off: bool,
+        /// How many exchanges were under way when the grace period was over.
+        cut_off: usize,
     },
     /// SIGHUP, where there is nothing to read anew.
     ReloadUnsupported,
@@ -133,7 +133,7 @@ impl Event {
             | Self::Panicked { .. }
             | Self::ReloadFailed { .. }
             | Self::ConfigProblem(_) => Level::Error,
-            Self::Stopped { cut_off: true }
+            Self::Stopped { cut_off: 1.. }
             | Self::ReloadUnsupported
             | Self::ConfigWarning(_)
             | Self::NoNameServers
@@ -145,7 +145,7 @@ impl Event {
             | Self::Reloaded { .. }
             | Self::Stopping
             | Self::Hardened { whole: true, .. }
-            | Self::Stopped { cut_off: false } => Level::Info,
+            | Self::Stopped { cut_off: 0 } => Level::Info,
             Self::Token(token) => token.level(),
             Self::Upstream(upstream) => upstream.level(),
         }
@@ -205,7 +205,7 @@ impl Event {
                 object.text("address", address);
             }
             Self::Ready { connections } => object.number("connections", *connections as u64),
-            Self::Stopped { cut_off } => object.yes("cut_off", *cut_off),
+            Self::Stopped { cut_off } => object.number("cut_off", *cut_off as u64),
             Self::Reloaded {
                 generation,
                 connections,
@@ -249,8 +249,9 @@ impl fmt::Display for Event {
             Self::Ready { connections } => write!(f, "ready with {connections} connections"),
             Self::StartFailed { why } => f.write_str(why),
             Self::Stopping => f.write_str("stopping; a second signal ends at once"),
-            Self::Stopped { cut_off: false } => f.write_str("stopped"),
-            Self::Stopped { cut_off: true } => f.write_str("stopped; some exchanges were cut off"),
+            Self::Stopped { cut_off: 0 } => f.write_str("stopped"),
+            Self::Stopped { cut_off: 1 } => f.write_str("stopped; 1 exchange was cut off"),
+            Self::Stopped { cut_off } => write!(f, "stopped; {cut_off} exchanges were cut off"),
             Self::ReloadUnsupported => {
                 f.write_str("SIGHUP: there is no configuration to read anew")
             }

@@ -50,8 +50,8 @@ impl Sidecar {
         }
     }
 
-    /// Begins to stop, as at SIGTERM; the value is whether every exchange came to its end.
-    pub(crate) fn stop(mut self) -> JoinHandle<bool> {
+    /// Begins to stop, as at SIGTERM; the value is how many exchanges were cut off.
+    pub(crate) fn stop(mut self) -> JoinHandle<usize> {
         let app = self.app.take().expect("it runs");
         let thread = std::thread::Builder::new().name("world stop".to_owned());
         thread.spawn(move || app.stop()).unwrap()

@@ -1,0 +1,95 @@
+//! How it stops: readiness falls, the doors close, what is under way ends or is cut off, then the threads end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use super::{App, Phase};
+use crate::server::{Busy, Clock};
+
+/// How often a draining process looks whether it is done.
+const POLL: Duration = Duration::from_millis(10);
+/// How long kept sockets are still answered where nothing else is under way: their agents may have sent a request just now.
+const FAREWELL: Duration = Duration::from_millis(200);
+/// How long those that the grace period was too short for may take to be told.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// What the workers let the app see of their sockets.
+pub(super) struct Doors {
+    /// Workers that still accept.
+    open: AtomicUsize,
+    /// Each worker's own.
+    clocks: Vec<Arc<Clock>>,
+}
+
+impl Doors {
+    pub(super) fn of(workers: usize) -> Self {
+        Self {
+            open: AtomicUsize::new(workers),
+            clocks: (0..workers).map(|_| Clock::new()).collect(),
+        }
+    }
+
+    /// The clock of this worker's sockets.
+    pub(super) fn clock(&self, worker: usize) -> Arc<Clock> {
+        self.clocks.get(worker).map_or_else(Clock::new, Arc::clone)
+    }
+
+    /// A worker has let in everybody who stood in its queues, and nobody comes after them.
+    pub(super) fn closed_one(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    fn busy(&self) -> Busy {
+        let all = self.clocks.iter().map(|clock| clock.busy());
+        all.fold(Busy::default(), |sum, one| Busy {
+            exchanges: sum.exchanges + one.exchanges,
+            others: sum.others + one.others,
+            quiet: sum.quiet + one.quiet,
+        })
+    }
+}
+
+impl App {
+    /// Takes no more agents, lets exchanges under way finish within the grace period, then ends. How many had to be cut off.
+    ///
+    /// Readiness falls before the first door closes: whoever is refused at the door finds it fallen.
+    pub fn stop(mut self) -> usize {
+        let begun = Instant::now();
+        self.shared.draining.store(true, Relaxed);
+        self.phase.send_replace(Phase::Draining);
+        for clock in &self.doors.clocks {
+            clock.drain();
+        }
+        let end = begun + self.grace;
+        wait(end, || {
+            let Busy { others, quiet, .. } = self.doors.busy();
+            let farewell = quiet == 0 || begun.elapsed() >= FAREWELL;
+            self.doors.open.load(Relaxed) == 0 && self.under_way() == 0 && others == 0 && farewell
+        });
+        let cut_off = self.under_way();
+        if cut_off > 0 {
+            for clock in &self.doors.clocks {
+                clock.end_grace();
+            }
+            wait(Instant::now() + LAST_ANSWERS, || {
+                self.under_way() == 0 && self.doors.busy().others == 0
+            });
+        }
+        self.end();
+        cut_off
+    }
+
+    /// Exchanges that are not over: in the books, or on the wire.
+    fn under_way(&self) -> usize {
+        let in_books = self.shared.in_flight.now();
+        in_books.max(self.doors.busy().exchanges)
+    }
+}
+
+/// Until it is so, or the time has come.
+fn wait(until: Instant, mut is_so: impl FnMut() -> bool) {
+    while !is_so() && Instant::now() < until {
+        std::thread::sleep(POLL);
+    }
+}
