@@ -1,0 +1,176 @@
+//! Signals: which end it, which do not, and when.
+
+use std::io::Read as _;
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::program::Running;
+use crate::support::{Agent, Gate, Program, Upstream, connection};
+
+const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const HUP: u32 = 1;
+const INT: u32 = 2;
+const PIPE: u32 = 13;
+const TERM: u32 = 15;
+
+/// One that never answers before the gate opens.
+fn holding(gate: &Gate) -> Upstream {
+    let gate = gate.clone();
+    Upstream::answer(move |_| {
+        gate.wait();
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+    })
+}
+
+/// Whether the kernel has this signal in this set (`SigIgn`, `SigCgt`) of the process.
+fn has(process: u32, set: &str, signal: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let mut sets = status.lines().filter_map(|line| line.strip_prefix(set));
+    let bits = sets.next().unwrap().trim_start_matches(':').trim();
+    u64::from_str_radix(bits, 16).unwrap() & (1 << (signal - 1)) != 0
+}
+
+#[test]
+fn a_second_one_ends_at_once() {
+    // F-182
+    for (first, second) in [
+        ("TERM", "TERM"),
+        ("INT", "INT"),
+        ("TERM", "INT"),
+        ("INT", "TERM"),
+    ] {
+        let gate = Gate::new();
+        let up = holding(&gate);
+        let program = Program::new(
+            &[connection("crm").allow("/").upstream(&up)],
+            &json!({"shutdown": {"grace_period_seconds": 3600}}),
+        );
+        let mut running = program.start(&[]);
+        let (agents, _) = running.addresses();
+        let mut agent = Agent::connect_to(agents);
+        agent.send(HOLD);
+        up.wait_requests(1);
+        running.signal(first);
+        // Two of a kind that come at once are one.
+        running.told("stopping");
+        running.signal(second);
+        agent.wait_close();
+        assert!(agent.seen().is_empty());
+        assert_eq!(running.wait(), Some(1), "{first} {second}");
+        gate.open();
+    }
+}
+
+#[test]
+fn one_that_comes_before_it_is_ready_is_not_lost() {
+    // F-182, F-180: its warnings stand before everything else, and nobody takes them: it cannot get further than that.
+    let crm = connection("crm").allow("/").base_url("https://crm.example");
+    let many: Vec<_> = (0..200)
+        .map(|n| {
+            crm.clone()
+                .rename(&format!("crm-{n}"))
+                .bearer("a-literal-one-is-warned-of")
+        })
+        .collect();
+    let program = Program::new(&many, &json!({"log": {"format": "text"}}));
+    let mut running = program.start_with_narrow_stderr(&[]);
+    for signal in [TERM, INT, HUP] {
+        while !has(running.id(), "SigCgt", signal) {}
+    }
+    running.terminate();
+    let mut said = String::new();
+    running.err.read_to_string(&mut said).unwrap();
+    assert_eq!(running.wait(), Some(0), "{said}");
+    assert!(said.contains("stopped"), "{said}");
+}
+
+#[test]
+fn a_hangup_reloads_and_ends_nothing_even_while_it_stops() {
+    // F-185
+    let gate = Gate::new();
+    let up = holding(&gate);
+    let program = Program::new(
+        &[connection("crm").allow("/").upstream(&up)],
+        &json!({"shutdown": {"grace_period_seconds": 3600}}),
+    );
+    let mut running = program.start(&[]);
+    let (agents, _) = running.addresses();
+    running.hang_up();
+    assert_eq!(
+        running.told("reloaded: "),
+        "generation 2, live connections 1"
+    );
+    let mut agent = Agent::connect_to(agents);
+    agent.send(HOLD);
+    up.wait_requests(1);
+    running.terminate();
+    running.told("stopping");
+    running.hang_up();
+    gate.open();
+    agent.reply().expect(200);
+    assert_eq!(running.wait(), Some(0));
+}
+
+#[test]
+fn readers_that_have_gone_end_nothing() {
+    // F-185: its logs, and an agent in the middle of an answer.
+    let up = Upstream::body(vec![b'a'; 10_000_000]);
+    let program = Program::new(&[connection("crm").allow("/").upstream(&up)], &json!({}));
+    let mut running = program.start(&[]);
+    let (agents, operators) = running.addresses();
+    assert!(has(running.id(), "SigIgn", PIPE));
+    running.out = std::io::BufReader::new(Box::new(std::io::empty()));
+    running.err = std::io::BufReader::new(Box::new(std::io::empty()));
+    let mut agent = Agent::connect_narrow_to(agents);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    agent.wait_for("\r\n\r\n");
+    agent.reset();
+    let books = || Agent::connect_to(operators).get("/metrics").text();
+    while !books().contains("outcome=\"agent_cancelled\"") {}
+    Agent::connect_to(agents)
+        .get("/nope/x")
+        .refused(404, "connection_not_found");
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+}
+
+/// Its namespace's first process: the kernel keeps from it every signal that it does not ask for.
+#[test]
+fn as_the_first_process_it_ends_as_well() {
+    // F-182
+    let by = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
+    let tried = Command::new(by[0]).args(&by[1..]).arg("true").output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        use std::io::Write as _;
+        let line = "skipped: nobody may make a PID namespace here, so PID 1 is not tried";
+        writeln!(std::io::stderr(), "{line}").unwrap();
+        return;
+    }
+    for signal in ["TERM", "INT"] {
+        let up = Upstream::body("hi");
+        let program = Program::new(&[connection("crm").allow("/").upstream(&up)], &json!({}));
+        let mut running = program.start_by(&by, &[]);
+        let (agents, _) = running.addresses();
+        Agent::connect_to(agents).get("/crm/x").expect(200);
+        let first = first_process(&running);
+        let told = Command::new("sh")
+            .args(["-c", "kill -\"$1\" \"$2\"", "sh", signal, &first])
+            .status();
+        assert!(told.unwrap().success());
+        assert_eq!(running.told("\"stopped"), "");
+        // What `unshare` ends with is what it ended with.
+        assert_eq!(running.wait(), Some(0), "{signal}");
+    }
+}
+
+/// The process id, from outside, of the one that is PID 1 inside.
+fn first_process(running: &Running) -> String {
+    let id = running.id();
+    let children = format!("/proc/{id}/task/{id}/children");
+    let first = std::fs::read_to_string(children).unwrap().trim().to_owned();
+    let status = std::fs::read_to_string(format!("/proc/{first}/status")).unwrap();
+    let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    assert_eq!(ids.unwrap().split_whitespace().last(), Some("1"));
+    first
+}

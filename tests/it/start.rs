@@ -1,0 +1,87 @@
+//! How it starts: not ready before it serves, ready without others, and again after it was killed.
+
+use std::net::TcpListener;
+
+use serde_json::json;
+
+use crate::support::{Agent, Program, Sidecar, Upstream, connection};
+
+#[test]
+fn it_is_ready_when_it_serves_and_not_before() {
+    // F-180: the first connections are made before it listens, and each that comes through finds all of it there.
+    let up = Upstream::body("hi");
+    let crm = connection("crm").allow("/").upstream(&up);
+    let program = Program::new(&[crm], &json!({}));
+    let (agents, operators) = (program.path("agents.sock"), program.path("operators.sock"));
+    let flag = |path: &std::path::Path| format!("unix:{}", path.display());
+    let (listen, manage) = (flag(&agents), flag(&operators));
+    let flags = ["--listen", &listen, "--management-listen", &manage];
+    let unready = |path| std::os::unix::net::UnixStream::connect(path).is_err();
+    assert!(unready(&operators), "a startup probe fails");
+    let mut running = program.start(&flags);
+    while unready(&operators) {}
+    // Its answer may take until everything has started; then it is yes, and agents are served.
+    Agent::connect_unix(&operators).get("/readyz").expect(200);
+    Agent::connect_unix(&agents).get("/crm/x").expect(200);
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+    assert!(unready(&operators) && unready(&agents));
+}
+
+#[test]
+fn a_token_endpoint_that_is_down_is_told_and_stops_nobody() {
+    // F-181
+    let up = Upstream::body("hi");
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = format!("https://{}/token", closed.local_addr().unwrap());
+    drop(closed);
+    let to = |id: &str| connection(id).allow("/").upstream(&up);
+    let sidecar = Sidecar::with(to("crm"))
+        .and(to("erp").oauth_at(&nobody))
+        .start();
+    let mut operator = Agent::connect_to(sidecar.management());
+    operator.get("/readyz").expect(200);
+    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    Agent::connect(&sidecar)
+        .get("/erp/x")
+        .refused(502, "credential_unavailable");
+    let told = operator.get("/readyz?verbose").expect(200).text();
+    assert!(told.contains("failing 1: erp\n"), "{told}");
+    let mut code = |id: &str| {
+        let shown = operator
+            .get(&format!("/v1/connections/{id}"))
+            .expect(200)
+            .json();
+        shown["connection"]["connectionStatus"]["code"].as_i64()
+    };
+    assert_eq!(code("crm"), Some(0));
+    assert!(code("erp").is_some_and(|code| code != 0));
+}
+
+#[test]
+fn killed_and_started_again_it_finds_nothing_in_its_way() {
+    // F-187
+    let up = Upstream::body("hi");
+    let program = Program::new(&[connection("crm").allow("/").upstream(&up)], &json!({}));
+    let socket = program.path("agents.sock");
+    let listen = format!("unix:{}", socket.display());
+    let mut first = program.start(&["--listen", "127.0.0.1:0", "--listen", &listen]);
+    let tcp = first.told("agents connect to");
+    let agents: std::net::SocketAddr = tcp.parse().unwrap();
+    first.told("ready with");
+    // They outlive the process, and the kernel goes on holding their ends of its port.
+    let mut kept = [Agent::connect_to(agents), Agent::connect_unix(&socket)];
+    for agent in &mut kept {
+        agent.get("/crm/x").expect(200);
+    }
+    first.signal("KILL");
+    assert_eq!(first.wait(), None);
+    assert!(socket.exists());
+    let mut second = program.start(&["--listen", &tcp, "--listen", &listen]);
+    second.told("ready with");
+    Agent::connect_to(agents).get("/crm/x").expect(200);
+    Agent::connect_unix(&socket).get("/crm/x").expect(200);
+    second.terminate();
+    assert_eq!(second.wait(), Some(0));
+    assert!(!socket.exists());
+}
