@@ -25,6 +25,12 @@ impl Environment {
         }
     }
 
+    /// Every name and value, for whoever judges the environment itself and takes no setting from it.
+    pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
+        let all = self.variables.iter();
+        all.map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
     /// The value of a variable.
     pub(super) fn find(&self, name: &str) -> Option<&OsStr> {
         self.asked.borrow_mut().insert(name.to_owned());

@@ -2,21 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::definition::{Defined, definitions};
-use super::document::{MAX_BYTES, Origin};
+use super::document::Origin;
 use super::environment::Environment;
+use super::files::{origin_of, settings_file, with_settings};
 use super::problem::{Problem, Problems, quoted};
 use super::raw::{Field, Sink};
 use super::secret_ref::Surroundings;
 use super::settings::{self, Layers, Settings, SettingsOverrides};
 use crate::domain::Connection;
-
-/// The settings file that is read where none is named.
-const DEFAULT_FILE: &str = "config/egressd.yaml";
 
 /// What to load.
 #[derive(Default)]
@@ -88,11 +85,7 @@ impl Sources {
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
     let problems = Problems::default();
     let secrets = RefCell::default();
-    let default = Path::new(DEFAULT_FILE);
-    let file = match &options.config {
-        Some(path) => Some(path.as_path()),
-        None => default.exists().then_some(default),
-    };
+    let file = settings_file(options);
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let around = Surroundings {
         environment: &options.environment,
@@ -170,26 +163,8 @@ fn read_settings(
             "config/connections"
         },
     };
-    let Some(path) = file else {
-        return settings::settings(None, &read);
-    };
-    let Some(origin) = origin_of(path, problems) else {
-        return (None, Vec::new());
-    };
-    let before = problems.count();
-    let node = origin.parse(problems);
-    let sink = Sink {
-        origin: &origin,
-        problems,
-        texts: false,
-    };
-    let object = node.as_ref().map(|node| Field::root(node, sink).object());
-    match object {
-        // An empty file, or one of comments only, says nothing.
-        None if problems.count() == before => settings::settings(None, &read),
-        Some(Some(object)) => settings::settings(Some(object), &read),
-        Some(None) | None => (None, Vec::new()),
-    }
+    let settings = with_settings(file, problems, |object| settings::settings(object, &read));
+    settings.unwrap_or_default()
 }
 
 /// The files under way.
@@ -353,46 +328,4 @@ fn is_definition(path: &Path) -> bool {
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let extension = path.extension().and_then(|extension| extension.to_str());
     !hidden && matches!(extension, Some("json" | "yaml" | "yml"))
-}
-
-/// Opens and reads a file that may be parsed; refused by its size before it is read.
-fn origin_of(path: &Path, problems: &Problems) -> Option<Origin> {
-    let label = path.display().to_string();
-    let refuse = |message: String, remedy: &str| {
-        problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
-    };
-    match read(path) {
-        Ok(bytes) => Origin::of_file(label, bytes, problems),
-        Err(Unread::NoFile) => {
-            refuse("is not a regular file".to_owned(), "name a regular file");
-            None
-        }
-        Err(Unread::Io(error)) => {
-            refuse(
-                format!("cannot be read: {}", error.kind()),
-                "name an existing, readable file",
-            );
-            None
-        }
-    }
-}
-
-enum Unread {
-    NoFile,
-    Io(std::io::Error),
-}
-
-/// At most one byte more than may be parsed, so that the size is judged in one place.
-fn read(path: &Path) -> Result<Vec<u8>, Unread> {
-    let limit = MAX_BYTES as u64 + 1;
-    let size = fs::metadata(path).map_err(Unread::Io)?;
-    if !size.is_file() {
-        return Err(Unread::NoFile);
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(size.len().min(limit)).unwrap_or(0));
-    let file = File::open(path).map_err(Unread::Io)?;
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(Unread::Io)?;
-    Ok(bytes)
 }

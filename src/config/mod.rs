@@ -1,6 +1,6 @@
 //! Files, environment and flags → [`Settings`] and [`Connection`](crate::domain::Connection)s, or every problem at once.
 //!
-//! The way through this room: `load` finds the files; `document` turns each into a located tree; `raw` and `object` are the
+//! The way through this room: `load` finds the files, `files` opens them; `document` turns each into a located tree; `raw` and `object` are the
 //! vocabulary in which the tree is walked; `definition` (with `http`, `credential`, `headers`, `routes`, `secret_ref`) and `settings` refine it into types that
 //! hold only legal values; `problem`, `excerpt` and `render` are what
 //! the operator sees.
@@ -14,8 +14,10 @@ mod document;
 mod embedded;
 mod environment;
 mod excerpt;
+mod files;
 mod headers;
 mod http;
+mod listeners;
 mod load;
 mod object;
 mod problem;
@@ -28,6 +30,7 @@ mod settings;
 
 pub use embedded::{Text, load_texts};
 pub use environment::Environment;
+pub use listeners::management_listen;
 pub use load::{LoadOptions, Loaded, LoadedPaths, Sources, load, load_paths};
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use render::{json, summary, text};

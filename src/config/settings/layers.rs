@@ -89,6 +89,12 @@ impl Layers {
         }
     }
 
+    /// Whether flags or environment say `management.listen`, so that the file's word for it does not count.
+    pub(in crate::config) fn say_management_listen(&self) -> bool {
+        let mut leaves = self.leaves.iter();
+        leaves.any(|leaf| leaf.section == "management" && leaf.field == "listen")
+    }
+
     fn find<'a>(&'a self, section: &str, field: &str, problems: &'a Problems) -> Option<Field<'a>> {
         // Flags come first in the list.
         let meant = |leaf: &&Leaf| leaf.section == section && leaf.field == field;

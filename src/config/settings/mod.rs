@@ -3,6 +3,7 @@
 //! [`Settings`] is the refined side: addresses parsed, seconds turned into durations, certificate authorities read, so that nothing
 //! past `config` opens a file or looks at the environment again. Every default and every bound has its home in `read`.
 
+mod hosts;
 mod layers;
 mod read;
 mod roots;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 pub(super) use layers::{Layers, unknown_variables};
-pub(super) use read::{Read, settings};
+pub(super) use read::{Read, management_listen, settings};
 
 use crate::domain::auth::BasicAuth;
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::hosts::hosts;
 use super::layers::{Layers, Section};
 use super::roots::roots;
 use super::{
@@ -20,6 +21,9 @@ use crate::domain::auth::BasicAuth;
 const DAY: u64 = 86_400;
 /// More sockets or requests than one process can hold.
 const MANY: u64 = 1_000_000;
+
+/// Where operators connect where nobody says it, and how many addresses there must be.
+const MANAGEMENT_LISTEN: (&str, usize) = ("127.0.0.1:8081", 0);
 
 const LOOPBACK_REMEDY: &str = "listen on 127.0.0.1, [::1] or unix:/path; or say `allow_non_loopback: true` if a network policy closes the port to everybody else";
 
@@ -67,6 +71,25 @@ pub(in crate::config) fn settings(
         })
     };
     (settings(), paths)
+}
+
+/// Reads where operators connect and nothing else: neither the rest of the section nor who may reach it.
+pub(in crate::config) fn management_listen(
+    file: Option<Object<'_>>,
+    read: &Read<'_>,
+) -> Option<Vec<Listen>> {
+    let before = read.problems.count();
+    let mut top = Section {
+        name: "",
+        object: file,
+        layers: read.layers,
+        problems: read.problems,
+    };
+    let mut section = read.section(&mut top, "management");
+    let directory = read.around.directory;
+    let found = listen(&mut section, directory, MANAGEMENT_LISTEN, |_, _| true);
+    // A section that is no mapping is reported, and read as if it were absent.
+    found.filter(|_| read.problems.count() == before)
 }
 
 impl<'a> Read<'a> {
@@ -148,7 +171,7 @@ fn management(mut section: Section<'_>, read: &Read<'_>) -> Option<ManagementSet
     let listen = listen(
         &mut section,
         read.around.directory,
-        ("127.0.0.1:8081", 0),
+        MANAGEMENT_LISTEN,
         |field, address| {
             let guarded = address.is_local() || wanted;
             if !guarded {
@@ -347,35 +370,6 @@ fn address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
         "invalid_address",
         message,
         "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`",
-    );
-    None
-}
-
-fn hosts(field: &Field<'_>) -> Option<Vec<String>> {
-    let items = field.list()?;
-    let read: Vec<String> = items.iter().filter_map(host).collect();
-    (read.len() == items.len()).then_some(read)
-}
-
-fn host(field: &Field<'_>) -> Option<String> {
-    let text = field.text()?;
-    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    let address = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-        .is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
-    if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        // As a `Host` field has it.
-        return Some(format!("[{}]", text.to_ascii_lowercase()));
-    }
-    if address || (!text.is_empty() && text.len() <= 253 && text.bytes().all(legal)) {
-        return Some(text.to_ascii_lowercase());
-    }
-    let message = format!("{} is no host name", quoted(text));
-    field.report(
-        "invalid_host",
-        message,
-        "write a name or an address without scheme, port or wildcard",
     );
     None
 }

@@ -1,0 +1,91 @@
+//! Opening the files that are parsed: refused by their size before they are read, and every way to fail told as a problem.
+
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
+
+use super::document::{MAX_BYTES, Origin};
+use super::load::LoadOptions;
+use super::object::Object;
+use super::problem::{Problem, Problems};
+use super::raw::{Field, Sink};
+
+/// The settings file that is read where none is named.
+const DEFAULT_FILE: &str = "config/egressd.yaml";
+
+/// `--config`, else the default file if it exists.
+pub(super) fn settings_file(options: &LoadOptions) -> Option<&Path> {
+    let default = Path::new(DEFAULT_FILE);
+    match &options.config {
+        Some(path) => Some(path.as_path()),
+        None => default.exists().then_some(default),
+    }
+}
+
+/// Hands over what stands in a settings file; `None` where it cannot be read as a mapping, which is reported.
+pub(super) fn with_settings<T>(
+    file: Option<&Path>,
+    problems: &Problems,
+    read: impl FnOnce(Option<Object<'_>>) -> T,
+) -> Option<T> {
+    let Some(path) = file else {
+        return Some(read(None));
+    };
+    let origin = origin_of(path, problems)?;
+    let before = problems.count();
+    let node = origin.parse(problems);
+    let sink = Sink {
+        origin: &origin,
+        problems,
+        texts: false,
+    };
+    let object = node.as_ref().map(|node| Field::root(node, sink).object());
+    match object {
+        // An empty file, or one of comments only, says nothing.
+        None if problems.count() == before => Some(read(None)),
+        Some(Some(object)) => Some(read(Some(object))),
+        Some(None) | None => None,
+    }
+}
+
+/// Opens and reads a file that may be parsed; refused by its size before it is read.
+pub(super) fn origin_of(path: &Path, problems: &Problems) -> Option<Origin> {
+    let label = path.display().to_string();
+    let refuse = |message: String, remedy: &str| {
+        problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
+    };
+    match read(path) {
+        Ok(bytes) => Origin::of_file(label, bytes, problems),
+        Err(Unread::NoFile) => {
+            refuse("is not a regular file".to_owned(), "name a regular file");
+            None
+        }
+        Err(Unread::Io(error)) => {
+            refuse(
+                format!("cannot be read: {}", error.kind()),
+                "name an existing, readable file",
+            );
+            None
+        }
+    }
+}
+
+enum Unread {
+    NoFile,
+    Io(std::io::Error),
+}
+
+/// At most one byte more than may be parsed, so that the size is judged in one place.
+fn read(path: &Path) -> Result<Vec<u8>, Unread> {
+    let limit = MAX_BYTES as u64 + 1;
+    let size = fs::metadata(path).map_err(Unread::Io)?;
+    if !size.is_file() {
+        return Err(Unread::NoFile);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size.len().min(limit)).unwrap_or(0));
+    let file = File::open(path).map_err(Unread::Io)?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(Unread::Io)?;
+    Ok(bytes)
+}
