@@ -111,6 +111,22 @@ const TOKEN_LIVES: &[&str] = &[
 const NO_IO: &str = "routes and definitions are values: no I/O, nothing async";
 const EXPOSE_WHY: &str = "a secret is exposed in two rooms only (`credential`, `signing`), and where the domain puts a fixed header together";
 const DIAL_WHY: &str = "only `upstream` opens sockets outwards: the address guard stands there";
+/// Opens sockets that no guard has judged, to see whether they open.
+const KNOCK: &str = "src/cli/knock.rs";
+/// The commands that ask from outside.
+const ASKING: &[&str] = &[
+    KNOCK,
+    "src/cli/healthcheck.rs",
+    "src/cli/doctor.rs",
+    "src/cli/doctor/doors.rs",
+    "src/cli/doctor/files.rs",
+    "src/cli/doctor/finding.rs",
+    "src/cli/doctor/processes.rs",
+    "src/cli/doctor/reach.rs",
+    "src/cli/doctor/report.rs",
+    "src/cli/doctor/variables.rs",
+];
+const KNOCK_WHY: &str = "no guard stands before `knock`: it is for the commands that ask from outside, which hold no credential";
 const STDERR_WHY: &str =
     "only main.rs writes to stderr or exits, so that a command is a value with an exit code";
 
@@ -131,9 +147,14 @@ const BANNED: &[Banned] = &[
     banned(PURE, Path(&["schemars"]), "the schema describes the raw file, not the domain"),
     banned(EXPOSE, Words(&[".", "expose"]), EXPOSE_WHY),
     banned(EXPOSE, Within(&["Secret", "expose"]), EXPOSE_WHY),
-    banned(Outside(&["upstream"]), Within(&["TcpStream", "connect"]), DIAL_WHY),
+    banned(Outside(&["upstream", KNOCK]), Within(&["TcpStream", "connect"]), DIAL_WHY),
     // A listener asks a socket file whether somebody still answers there, before it is replaced.
-    banned(Outside(&["upstream", "src/server/unix_socket.rs"]), Within(&["UnixStream", "connect"]), DIAL_WHY),
+    banned(Outside(&["upstream", "src/server/unix_socket.rs", KNOCK]), Within(&["UnixStream", "connect"]), DIAL_WHY),
+    banned(Outside(&["upstream"]), Within(&["UdpSocket"]), DIAL_WHY),
+    banned(Outside(ASKING), Path(&["crate", "cli", "knock"]), KNOCK_WHY),
+    banned(In(ASKING), Path(&["crate", "credential"]), KNOCK_WHY),
+    banned(In(ASKING), Path(&["crate", "app"]), KNOCK_WHY),
+    banned(In(ASKING), Path(&["crate", "config", "load"]), KNOCK_WHY),
     banned(Outside(&["upstream"]), Within(&["TcpStream", "connect_timeout"]), DIAL_WHY),
     banned(Outside(&["upstream"]), Within(&["TcpSocket"]), DIAL_WHY),
     banned(Outside(&["upstream", "src/server/unix_socket.rs"]), Words(&[".", "connect", "("]), DIAL_WHY),

@@ -6,6 +6,8 @@
 mod check;
 mod demo;
 mod explain;
+mod healthcheck;
+mod knock;
 mod probe;
 mod schema;
 mod serve;
@@ -88,6 +90,8 @@ enum Command {
     Probe(probe::Probe),
     /// Print the JSON Schema (draft 2020-12) of a connection file
     Schema(schema::Schema),
+    /// Ask a running egressd whether it is ready: for images without a shell or curl
+    Healthcheck(healthcheck::Healthcheck),
 }
 
 /// Runs the command that the arguments name (the program's own name first).
@@ -107,6 +111,7 @@ pub fn run(
         Command::Check(check) => check.run(environment, streams),
         Command::Probe(probe) => probe.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
+        Command::Healthcheck(healthcheck) => healthcheck.run(environment, streams),
     };
     done.unwrap_or_else(|error| unwritten(&error))
 }

@@ -14,6 +14,7 @@ mod faults;
 mod framing;
 mod hardening;
 mod headers;
+mod healthcheck;
 mod http2;
 mod ids;
 mod limits;

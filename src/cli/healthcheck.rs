@@ -1,0 +1,158 @@
+//! `egressd healthcheck`: is the egressd that runs with these settings ready? For images without a shell or curl.
+//!
+//! It runs every few seconds in a container, so it does little: of the settings it reads where operators connect, and nothing
+//! else. No definition and no secret is opened, and what else is wrong in the settings is not its question: the process that runs may have started before.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::check::Format;
+use super::knock::{Door, Silence, printable};
+use super::{Exit, Streams, answered, misconfigured};
+use crate::config::{self, Environment, Listen, LoadOptions, SettingsOverrides};
+
+const AFTER_HELP: &str = "\
+Asks /readyz at `management.listen`: of several addresses all at once, and the first answer counts. An address such as 0.0.0.0 is asked on loopback. No password is needed.
+Reads no definition and no secret. Exit codes: 0 ready, 1 not ready or no answer in time, 64 the settings do not say whom to ask.";
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Healthcheck {
+    /// Settings file [default: config/egressd.yaml if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where operators connect to, instead of `management.listen`; may be given more than once
+    #[arg(long, value_name = "ADDRESS")]
+    management_listen: Vec<String>,
+    /// How long an answer may take in all
+    #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
+    timeout: u64,
+    /// How the answer is reported
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The document that programs read.
+#[derive(Serialize)]
+struct Health {
+    ready: bool,
+    /// Who answered, or who was asked.
+    address: String,
+    /// What was said, or why nothing was.
+    seen: String,
+}
+
+impl Healthcheck {
+    pub(super) fn run(
+        self,
+        environment: Environment,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<Exit> {
+        let options = LoadOptions {
+            config: self.config,
+            overrides: SettingsOverrides {
+                management_listen: self.management_listen,
+                ..SettingsOverrides::default()
+            },
+            environment,
+        };
+        let listeners = match config::management_listen(&options) {
+            Ok(listeners) => listeners,
+            Err(problems) => return misconfigured(&problems, streams),
+        };
+        let doors = match doors(listeners) {
+            Ok(doors) => doors,
+            Err(why) => {
+                writeln!(streams.err, "egressd healthcheck: {why}")?;
+                return Ok(Exit::Usage);
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let health = runtime.block_on(health(doors, Duration::from_secs(self.timeout)));
+        let written = match self.format {
+            // Texts and a truth value always serialise.
+            Format::Json => {
+                let text = serde_json::to_string(&health).unwrap_or_default();
+                writeln!(streams.out, "{text}")
+            }
+            Format::Text if health.ready => writeln!(streams.out, "ready"),
+            Format::Text => writeln!(
+                streams.out,
+                "not ready: {} ({})",
+                health.seen, health.address
+            ),
+        };
+        answered(written, if health.ready { Exit::Good } else { Exit::No })
+    }
+}
+
+/// Whom to ask. A port that the system chose is in no file.
+fn doors(listeners: Vec<Listen>) -> Result<Vec<Door>, &'static str> {
+    if listeners.is_empty() {
+        return Err(
+            "`management.listen` is empty, so nobody can be asked; list an address, 127.0.0.1:8081 or unix:/path",
+        );
+    }
+    let door = |listener| match listener {
+        Listen::Tcp(address) if address.port() == 0 => Err(
+            "`management.listen` leaves the port to the system (0); name the one that was chosen with --management-listen",
+        ),
+        Listen::Tcp(address) => Ok(Door::of_listener(address)),
+        Listen::Unix(path) => Ok(Door::Unix(path)),
+    };
+    listeners.into_iter().map(door).collect()
+}
+
+/// Asks all of them at once. They are doors of one process, so the first that answers speaks for it; the others may be closed to us.
+async fn health(doors: Vec<Door>, limit: Duration) -> Health {
+    let address = doors.iter().map(ToString::to_string);
+    let address = address.collect::<Vec<_>>().join(", ");
+    let until = Instant::now() + limit;
+    let mut asked = JoinSet::new();
+    for door in doors {
+        asked.spawn(async move { (door.get("/readyz", until).await, door) });
+    }
+    // Somebody who listens and is silent tells more than nobody at all.
+    let (mut nobody, mut silent) = (None, None);
+    while let Some(ended) = asked.join_next().await {
+        match ended {
+            Ok((Ok(answer), door)) => {
+                return Health {
+                    ready: answer.status.as_u16() == 200,
+                    address: door.to_string(),
+                    seen: format!("{} {}", answer.status.as_u16(), answer.first_line()),
+                };
+            }
+            Ok((Err(Silence::Closed(error)), _)) => nobody = Some(closed(&error)),
+            Ok((Err(Silence::Mute), _)) => {
+                silent = Some("what listens there gives no answer in HTTP".to_owned());
+            }
+            Ok((Err(Silence::Slow), _)) => {
+                silent = Some(format!("no answer within {} s", limit.as_secs()));
+            }
+            Err(_) => nobody = Some("the question broke off".to_owned()),
+        }
+    }
+    Health {
+        ready: false,
+        address,
+        seen: silent.or(nobody).unwrap_or_default(),
+    }
+}
+
+fn closed(error: &io::Error) -> String {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    if matches!(error.kind(), ConnectionRefused | NotFound) {
+        "nothing listens; is egressd running, and with these settings?".to_owned()
+    } else {
+        format!("cannot connect: {}", printable(&error.to_string()))
+    }
+}

@@ -1,0 +1,272 @@
+//! Doors that a command knocks at from outside: `healthcheck` at a running egressd, `doctor` at what a sandbox must not reach.
+//!
+//! This is the one file of `cli` that opens sockets, and only those two commands may use it: what it dials is not judged by the address
+//! guard, since the question is whether it answers at all. No command that holds a credential comes here. At most 4 KiB of an
+//! answer are read, until an instant that the caller sets.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use http::header::{ACCEPT, HOST};
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout_at};
+
+/// Of an answer's body.
+const MOST: usize = 4096;
+/// Characters of an answer that are shown.
+const SHOWN: usize = 120;
+
+/// Something that may be connected to, once its name is resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// TCP, to a name in lower case.
+    Name(String, u16),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// What answered `GET`.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    /// The beginning of its body.
+    pub(super) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// Nothing could be connected to.
+    Closed(io::Error),
+    /// Somebody listens and does not speak HTTP/1.1.
+    Mute,
+    /// Somebody listens and says nothing in time.
+    Slow,
+}
+
+impl Door {
+    /// Reads `ADDRESS:PORT`, `NAME:PORT`, `http://ADDRESS[:PORT][/]` or `unix:/PATH`; the error says what to write.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        const FORMS: &str =
+            "write `127.0.0.1:8080`, `[::1]:8080`, `http://egressd:8080` or `unix:/path`";
+        if text.starts_with("https://") {
+            return Err(format!("egressd speaks plain HTTP to agents; {FORMS}"));
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.is_empty() {
+                Err(format!("names no socket file; {FORMS}"))
+            } else {
+                Ok(Self::Unix(PathBuf::from(path)))
+            };
+        }
+        let url = text.strip_prefix("http://");
+        let authority = url.map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
+        let default = url.map(|_| 80);
+        Self::of_authority(authority, default).ok_or_else(|| format!("no address; {FORMS}"))
+    }
+
+    fn of_authority(authority: &str, default: Option<u16>) -> Option<Self> {
+        if let Ok(address) = authority.parse::<SocketAddr>() {
+            return (address.port() != 0).then_some(Self::Tcp(address));
+        }
+        let literal = authority
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(authority);
+        if let Ok(ip) = literal.parse::<IpAddr>() {
+            return Some(Self::Tcp(SocketAddr::new(ip, default?)));
+        }
+        let (name, port) = match authority.split_once(':') {
+            Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)?),
+            None => (authority, default?),
+        };
+        is_name(name).then(|| Self::Name(name.to_ascii_lowercase(), port))
+    }
+
+    /// The door of a listener: what listens on every address is asked on loopback.
+    pub(super) fn of_listener(address: SocketAddr) -> Self {
+        let ip = match address.ip().to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+        };
+        Self::Tcp(SocketAddr::new(ip, address.port()))
+    }
+
+    /// `GET path`, as a program on this machine asks: `Host: localhost`. It ends by `until`. A name has to be resolved first and is not connected to.
+    pub(super) async fn get(&self, path: &'static str, until: Instant) -> Result<Answer, Silence> {
+        let closed = |error: io::Error| Silence::Closed(error);
+        let too_late = |_| closed(io::ErrorKind::TimedOut.into());
+        match self {
+            Self::Tcp(address) => {
+                let socket = timeout_at(until, connect(*address)).await;
+                ask(socket.map_err(too_late)?.map_err(closed)?, path, until).await
+            }
+            Self::Unix(file) => {
+                let socket = timeout_at(until, UnixStream::connect(file)).await;
+                ask(socket.map_err(too_late)?.map_err(closed)?, path, until).await
+            }
+            Self::Name(..) => Err(closed(io::ErrorKind::AddrNotAvailable.into())),
+        }
+    }
+}
+
+/// A DNS name as far as it may be asked for.
+pub(super) fn is_name(text: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    !text.is_empty() && text.len() <= 253 && text.bytes().all(legal)
+}
+
+/// A TCP connection to this very address.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    TcpStream::connect(address).await
+}
+
+async fn ask<S>(socket: S, path: &'static str, until: Instant) -> Result<Answer, Silence>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let answer = timeout_at(until, answer(socket, path)).await;
+    answer.unwrap_or(Err(Silence::Slow))
+}
+
+async fn answer<S>(socket: S, path: &'static str) -> Result<Answer, Silence>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
+        .await
+        .map_err(|_| Silence::Mute)?;
+    // It ends with the sender, at the latest with the runtime.
+    let _driven = tokio::spawn(connection);
+    let request = Request::get(path)
+        .header(HOST, "localhost")
+        .header(ACCEPT, "application/json, */*;q=0.5")
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| Silence::Mute)?;
+    let response = sender.send_request(request).await;
+    let (head, body) = response.map_err(|_| Silence::Mute)?.into_parts();
+    Ok(Answer {
+        status: head.status,
+        fields: head.headers,
+        body: beginning(body).await,
+    })
+}
+
+/// What of a body comes first; one that breaks off is taken for what came.
+async fn beginning(mut body: Incoming) -> Vec<u8> {
+    let mut begun = Vec::new();
+    while begun.len() < MOST {
+        let Some(Ok(frame)) = body.frame().await else {
+            break;
+        };
+        if let Some(data) = frame.data_ref() {
+            begun.extend(data.iter().take(MOST - begun.len()));
+        }
+    }
+    begun
+}
+
+impl Answer {
+    /// Its first line, fit for a terminal.
+    pub(super) fn first_line(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body);
+        printable(text.lines().next().unwrap_or_default())
+    }
+}
+
+/// Bounded, in ASCII and without anything that moves a cursor.
+pub(super) fn printable(text: &str) -> String {
+    let fit = |c: char| {
+        if c.is_ascii_graphic() || c == ' ' {
+            c
+        } else {
+            '?'
+        }
+    };
+    text.trim().chars().take(SHOWN).map(fit).collect()
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Name(name, port) => write!(f, "{name}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", printable(&path.to_string_lossy())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Door, printable};
+
+    #[test]
+    fn every_form_of_a_door() {
+        let rows = [
+            ("127.0.0.1:8080", Some("127.0.0.1:8080")),
+            ("http://127.0.0.1:8080", Some("127.0.0.1:8080")),
+            ("http://127.0.0.1:8080/", Some("127.0.0.1:8080")),
+            ("http://127.0.0.1", Some("127.0.0.1:80")),
+            ("[::1]:8081", Some("[::1]:8081")),
+            ("http://[::1]", Some("[::1]:80")),
+            ("http://Egressd.default.svc", Some("egressd.default.svc:80")),
+            ("localhost:8080", Some("localhost:8080")),
+            (
+                "unix:/run/egressd/agent.sock",
+                Some("unix:/run/egressd/agent.sock"),
+            ),
+            ("unix:", None),
+            ("127.0.0.1", None),
+            ("127.0.0.1:0", None),
+            ("::1", None),
+            ("egressd", None),
+            ("egressd:0", None),
+            ("egressd:http", None),
+            ("http://", None),
+            ("http://user@host:80", None),
+            ("http://127.0.0.1:8080/crm", None),
+            ("https://127.0.0.1:8080", None),
+            ("", None),
+        ];
+        for (text, shown) in rows {
+            let read = Door::parse(text);
+            let read = read.as_ref().map(ToString::to_string);
+            assert_eq!(read.as_deref().ok(), shown, "{text}");
+        }
+        let told = Door::parse("https://127.0.0.1:8080").unwrap_err();
+        assert!(told.contains("plain HTTP") && told.contains("write `"));
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_asked_on_loopback() {
+        let rows = [
+            ("0.0.0.0:8081", "127.0.0.1:8081"),
+            ("[::]:8081", "[::1]:8081"),
+            ("[::ffff:0.0.0.0]:8081", "127.0.0.1:8081"),
+            ("10.1.2.3:8081", "10.1.2.3:8081"),
+            ("[::1]:8081", "[::1]:8081"),
+        ];
+        for (listener, door) in rows {
+            let of = Door::of_listener(listener.parse().unwrap());
+            assert_eq!(of.to_string(), door);
+        }
+    }
+
+    #[test]
+    fn what_is_shown_moves_no_cursor_and_is_short() {
+        assert_eq!(printable("a\x1b[31mb\tc ä\u{202e}\n"), "a?[31mb?c ??");
+        assert_eq!(printable(&"x".repeat(1000)).len(), 120);
+    }
+}

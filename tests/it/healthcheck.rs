@@ -1,0 +1,212 @@
+//! `egressd healthcheck`: what it says of a process that is ready, one that drains, one that is not there, and of settings.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Gate, Program, Upstream, connection};
+
+/// Exit code, standard output, standard error.
+type Ran = (Option<i32>, String, String);
+
+fn healthcheck(settings: &Value, variables: &[(&str, &str)], flags: &[&str]) -> Ran {
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("egressd.yaml");
+    std::fs::write(&file, settings.to_string()).unwrap();
+    healthcheck_at(&file.display().to_string(), variables, flags)
+}
+
+fn healthcheck_at(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+    command.args(["healthcheck", "--config", file]).args(flags);
+    command.envs(variables.iter().copied());
+    let ended = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (ended.status.code(), text(ended.stdout), text(ended.stderr))
+}
+
+/// Settings of which nothing is good but where operators connect.
+fn settings(listen: &[&str]) -> Value {
+    json!({
+        "management": {"listen": listen, "basic_auth": {"username": "u", "password": {"file": "absent"}}, "colour": 1},
+        "proxy": {"workers": "many"},
+        "egress": {"ca_files": ["absent.pem"]},
+        "connections": ["absent"],
+        "nonsense": true,
+    })
+}
+
+fn closed() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+#[test]
+fn ready_until_it_drains_then_not_and_then_nobody() {
+    let gate = Gate::new();
+    let upstream = Upstream::sse(&gate);
+    let crm = connection("crm").allow("GET /a").upstream(&upstream);
+    let login = json!({"listen": ["127.0.0.1:0"], "basic_auth": {"username": "u", "password": "planted-password"}});
+    let program = Program::new(&[crm], &json!({"management": login}));
+    let mut running = program.start(&[]);
+    let (agents, operators) = running.addresses();
+    let ask = || healthcheck(&settings(&[&operators.to_string()]), &[], &[]);
+    assert_eq!(ask(), (Some(0), "ready\n".to_owned(), String::new()));
+    let mut agent = Agent::connect_to(agents);
+    agent.send("GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    agent.wait_for("data: first");
+    running.terminate();
+    running.told("stopping");
+    while ask().0 == Some(0) {}
+    let told = format!("not ready: 503 draining ({operators})\n");
+    assert_eq!(ask(), (Some(1), told, String::new()));
+    gate.open();
+    assert_eq!(running.wait(), Some(0));
+    let told = format!(
+        "not ready: nothing listens; is egressd running, and with these settings? ({operators})\n"
+    );
+    assert_eq!(ask(), (Some(1), told, String::new()));
+}
+
+#[test]
+fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
+    let files = tempfile::tempdir().unwrap();
+    let socket = files.path().join("management.sock");
+    let unix = format!("unix:{}", socket.display());
+    let upstream = Upstream::echo();
+    let crm = connection("crm").allow("GET /a").upstream(&upstream);
+    let program = Program::new(
+        &[crm],
+        &json!({"management": {"listen": [unix, "127.0.0.1:0"]}}),
+    );
+    let mut running = program.start(&[]);
+    let agents = running.told("agents connect to");
+    assert_eq!(running.told("operators connect to"), unix);
+    let operators: SocketAddr = running.told("operators connect to").parse().unwrap();
+    running.told("ready with");
+    let (tcp, nobody) = (operators.to_string(), closed().to_string());
+    let any = format!("0.0.0.0:{}", operators.port());
+    let ready = |listen: &[&str], variables: &[(&str, &str)], flags: &[&str]| {
+        let (exit, out, err) = healthcheck(&settings(listen), variables, flags);
+        assert_eq!((exit, out.as_str(), err.as_str()), (Some(0), "ready\n", ""));
+    };
+    ready(&[&unix], &[], &[]);
+    ready(&[&any], &[], &[]);
+    // One of several is enough.
+    ready(&[&nobody, &tcp, "unix:absent"], &[], &[]);
+    ready(&[&nobody], &[("EGRESSD_MANAGEMENT_LISTEN", &tcp)], &[]);
+    let flag = ["--management-listen", &tcp];
+    ready(&[&nobody], &[("EGRESSD_MANAGEMENT_LISTEN", &nobody)], &flag);
+    // A file whose word does not count need not be there; a path is relative to where it would be.
+    let file = files.path().join("absent.yaml").display().to_string();
+    let relative = [
+        "--management-listen",
+        "unix:management.sock",
+        "--format",
+        "json",
+    ];
+    let (exit, out, _) = healthcheck_at(&file, &[], &relative);
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (exit, told),
+        (
+            Some(0),
+            json!({"ready": true, "address": unix, "seen": "200 ok"})
+        )
+    );
+    // The agents' door is another: it is no answer to this question.
+    let (exit, out, _) = healthcheck(&settings(&[&agents]), &[], &[]);
+    assert_eq!(exit, Some(1));
+    assert!(out.starts_with("not ready: 404 "), "{out}");
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+}
+
+#[test]
+fn whoever_is_silent_or_speaks_otherwise_is_not_ready() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let (exit, out, _) = healthcheck(&settings(&[&address]), &[], &["--timeout", "1"]);
+    assert_eq!(
+        (exit, out),
+        (
+            Some(1),
+            format!("not ready: no answer within 1 s ({address})\n")
+        )
+    );
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = stranger.local_addr().unwrap().to_string();
+    let world = std::thread::Builder::new().name("world stranger".to_owned());
+    let answering = world.spawn(move || {
+        for answer in [
+            "220 mail\r\n\r\n",
+            "HTTP/1.1 500 no\r\nContent-Length: 9999\r\n\r\n\x1b[31mred\n more",
+        ] {
+            let (mut socket, _) = stranger.accept().unwrap();
+            let _asked = socket.read(&mut [0; 4096]).unwrap();
+            socket.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    let ask = || healthcheck(&settings(&[&address]), &[], &[]);
+    let told = format!("not ready: what listens there gives no answer in HTTP ({address})\n");
+    assert_eq!(ask(), (Some(1), told, String::new()));
+    let told = format!("not ready: 500 ?[31mred ({address})\n");
+    assert_eq!(ask(), (Some(1), told, String::new()));
+    answering.unwrap().join().unwrap();
+}
+
+#[test]
+fn settings_that_do_not_say_whom_to_ask_are_told_with_a_remedy() {
+    let rows = [
+        (json!({"management": {"listen": []}}), "list an address"),
+        (
+            json!({"management": {"listen": ["127.0.0.1:0"]}}),
+            "--management-listen",
+        ),
+        (
+            json!({"management": {"listen": ["localhost"]}}),
+            "write an IP address and a port",
+        ),
+        (json!({"management": 5}), "management"),
+        (json!([]), "mapping"),
+    ];
+    for (settings, part) in rows {
+        let (exit, out, err) = healthcheck(&settings, &[], &[]);
+        assert_eq!((exit, out.as_str()), (Some(64), ""), "{settings}");
+        assert!(err.contains(part), "{settings}: {err}");
+    }
+    let (exit, _, err) = healthcheck_at("absent.yaml", &[], &[]);
+    assert_eq!(exit, Some(64));
+    assert!(err.contains("name an existing, readable file"), "{err}");
+    let (exit, _, err) = healthcheck(&json!({}), &[], &["--timeout", "0"]);
+    assert_eq!(exit, Some(64));
+    assert!(err.contains("1..=60"), "{err}");
+}
+
+#[test]
+fn an_answer_that_breaks_off_still_counts_by_its_status() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let world = std::thread::Builder::new().name("world listener".to_owned());
+    let asked = world.spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        let read = socket.read(&mut head).unwrap();
+        socket
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nok\n")
+            .unwrap();
+        String::from_utf8_lossy(&head[..read]).to_lowercase()
+    });
+    let (exit, out, _) = healthcheck(&settings(&[&address]), &[], &[]);
+    assert_eq!((exit, out.as_str()), (Some(0), "ready\n"));
+    let head = asked.unwrap().join().unwrap();
+    assert!(
+        head.starts_with("get /readyz http/1.1\r\n") && head.contains("\r\nhost: localhost\r\n"),
+        "{head}"
+    );
+    assert!(!head.contains("authorization"), "{head}");
+}
