@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod doctor;
 mod explain;
 mod healthcheck;
 mod knock;
@@ -92,6 +93,8 @@ enum Command {
     Schema(schema::Schema),
     /// Ask a running egressd whether it is ready: for images without a shell or curl
     Healthcheck(healthcheck::Healthcheck),
+    /// Run beside the agent: which part of its sandbox is not closed?
+    Doctor(doctor::Doctor),
 }
 
 /// Runs the command that the arguments name (the program's own name first).
@@ -112,6 +115,7 @@ pub fn run(
         Command::Probe(probe) => probe.run(environment, streams),
         Command::Schema(schema) => schema.run(streams),
         Command::Healthcheck(healthcheck) => healthcheck.run(environment, streams),
+        Command::Doctor(doctor) => doctor.run(&environment, streams),
     };
     done.unwrap_or_else(|error| unwritten(&error))
 }

@@ -8,6 +8,7 @@ mod canary;
 mod config;
 mod demo;
 mod discovery;
+mod doctor;
 mod dumps;
 mod examples;
 mod faults;

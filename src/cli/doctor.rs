@@ -1,0 +1,224 @@
+//! `egressd doctor`: which part of the agent's sandbox is not closed? Run where the agent runs: its container, its user, its network.
+//!
+//! It has no configuration and no secret: it tries what an agent could try, all at once and within one time limit, and says what came of
+//! it. Each room below holds one kind of way out. What is open fails it; what cannot be known fails it only where that is asked for, since a
+//! sandbox may well hide what a check would look at.
+//!
+//! Invariant kept here: no value of a variable, no content of a file and no body of an answer is reported.
+
+mod doors;
+mod files;
+mod finding;
+mod processes;
+mod reach;
+mod report;
+mod variables;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::task::JoinHandle;
+
+use self::finding::{Check, Finding, State};
+use self::processes::Processes;
+use self::reach::Reach;
+use super::check::Format;
+use super::knock::{Door, is_name};
+use super::{Exit, Streams, answered};
+use crate::config::Environment;
+
+/// Anycast addresses of two operators, in both families.
+const PUBLIC: &[&str] = &[
+    "1.1.1.1:443",
+    "1.1.1.1:80",
+    "8.8.8.8:443",
+    "8.8.8.8:80",
+    "[2606:4700:4700::1111]:443",
+    "[2606:4700:4700::1111]:80",
+    "[2001:4860:4860::8888]:443",
+];
+/// AWS, Azure and GCP; ECS; EKS; AWS over IPv6; Alibaba; Azure's wire server; Oracle.
+const METADATA: &[&str] = &[
+    "169.254.169.254:80",
+    "169.254.170.2:80",
+    "169.254.170.23:80",
+    "[fd00:ec2::254]:80",
+    "100.100.100.200:80",
+    "168.63.129.16:80",
+    "192.0.0.192:80",
+    "metadata.google.internal.:80",
+];
+const RESOLVERS: &[&str] = &["1.1.1.1:53", "8.8.8.8:53", "[2606:4700:4700::1111]:53"];
+/// Absolute, so that no search list is asked first.
+const NAME: &str = "example.com.";
+/// Sockets whose owner is root on the machine.
+const RUNTIMES: &[&str] = &[
+    "/var/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/crio/crio.sock",
+    "/run/podman/podman.sock",
+];
+
+const AFTER_HELP: &str = "\
+Run it where the agent runs: the same container, user and network. It needs no configuration, shows no value of a variable, and sends requests to egressd, name servers and the sockets of container runtimes only.
+closed: that way does not open from here. open: it does. unknown: it could not be tried, or something unexpected answers.
+Exit codes: 0 nothing is open, 1 something is (with --strict also: unknown), 64 wrong arguments.";
+
+#[derive(Args)]
+#[command(after_help = AFTER_HELP)]
+pub(super) struct Doctor {
+    /// Where the agent reaches egressd: http://ADDRESS:PORT or unix:PATH
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = Door::parse)]
+    proxy: Door,
+    /// Where the management API might be reached; may be given more than once
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = Door::parse)]
+    management: Vec<Door>,
+    /// Try these addresses instead of well-known public ones; may be given more than once
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = tcp)]
+    target: Vec<Door>,
+    /// Try these instead of the clouds' metadata addresses; may be given more than once
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = tcp)]
+    metadata_target: Vec<Door>,
+    /// Ask these name servers instead of public ones; may be given more than once
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    resolver: Vec<SocketAddr>,
+    /// The public name to ask name servers for
+    #[arg(long, value_name = "NAME", default_value = NAME, value_parser = name)]
+    name: String,
+    /// A check whose open findings are known and do not count; may be given more than once
+    #[arg(long, value_name = "CHECK", value_enum)]
+    accept: Vec<Check>,
+    /// Count what is unknown as open
+    #[arg(long)]
+    strict: bool,
+    /// How long all of it may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    timeout: u64,
+    /// How the findings are reported
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("no name to ask for; write a DNS name such as `example.com.`".to_owned())
+    }
+}
+
+fn tcp(text: &str) -> Result<Door, String> {
+    match Door::parse(text) {
+        Ok(door @ (Door::Tcp(_) | Door::Name(..))) => Ok(door),
+        Ok(Door::Unix(_)) | Err(_) => {
+            Err("no address and port; write `1.1.1.1:443`, `[2606:4700:4700::1111]:443` or `example.com:443`".to_owned())
+        }
+    }
+}
+
+impl Doctor {
+    pub(super) fn run(
+        self,
+        environment: &Environment,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<Exit> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let mut findings = runtime.block_on(self.network());
+        findings.extend(Processes::new("/proc").findings());
+        findings.extend(files::secrets(files::USUAL));
+        findings.extend(variables::credentials(environment));
+        findings.extend(variables::proxies(environment, &self.proxy));
+        findings.sort_by_key(|finding| finding.check as u8);
+        for finding in &mut findings {
+            finding.accepted =
+                finding.state != State::Closed && self.accept.contains(&finding.check);
+        }
+        let closed = !findings.iter().any(|finding| self.counts(finding));
+        let written = match self.format {
+            Format::Text => report::text(&findings, closed, streams.out),
+            Format::Json => report::json(&findings, closed, streams.out),
+        };
+        answered(written, if closed { Exit::Good } else { Exit::No })
+    }
+
+    /// Whether a finding makes the answer a no.
+    fn counts(&self, finding: &Finding) -> bool {
+        let bad = match finding.state {
+            State::Closed => false,
+            State::Open => true,
+            State::Unknown => self.strict,
+        };
+        bad && !finding.accepted
+    }
+
+    /// Every attempt at once.
+    async fn network(&self) -> Vec<Finding> {
+        let reach = Reach::of_system(Duration::from_secs(self.timeout));
+        let mut attempts = Attempts::default();
+        for (check, given, usual) in [
+            (Check::DirectEgress, &self.target, PUBLIC),
+            (Check::Metadata, &self.metadata_target, METADATA),
+        ] {
+            for door in or_usual(given, usual, |text| Door::parse(text).ok()) {
+                attempts.start(check, door.to_string(), reach.clone().tcp(check, door));
+            }
+        }
+        for server in or_usual(&self.resolver, RESOLVERS, |text| text.parse().ok()) {
+            let asked = reach.clone().public_server(server, self.name.clone());
+            attempts.start(Check::PublicDns, server.to_string(), asked);
+        }
+        let asked = reach.clone().name(self.name.clone());
+        attempts.start(Check::Dns, self.name.clone(), asked);
+        let door = &self.proxy;
+        let asked = doors::proxy(reach.clone(), door.clone());
+        attempts.start(Check::Proxy, door.to_string(), asked);
+        for door in &self.management {
+            let asked = doors::management(reach.clone(), door.clone());
+            attempts.start(Check::Management, door.to_string(), asked);
+            let asked = doors::metrics(reach.clone(), door.clone());
+            attempts.start(Check::Metrics, door.to_string(), asked);
+        }
+        for path in RUNTIMES {
+            let asked = doors::runtime_socket(reach.clone(), path);
+            attempts.start(Check::RuntimeSocket, (*path).to_owned(), asked);
+        }
+        attempts.findings().await
+    }
+}
+
+fn or_usual<T: Clone>(given: &[T], usual: &[&str], read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+    if given.is_empty() {
+        usual.iter().filter_map(|text| read(text)).collect()
+    } else {
+        given.to_vec()
+    }
+}
+
+/// Attempts under way, in the order of their start.
+#[derive(Default)]
+struct Attempts(Vec<(Check, String, JoinHandle<Finding>)>);
+
+impl Attempts {
+    fn start(
+        &mut self,
+        check: Check,
+        target: String,
+        attempt: impl Future<Output = Finding> + Send + 'static,
+    ) {
+        self.0.push((check, target, tokio::spawn(attempt)));
+    }
+
+    async fn findings(self) -> Vec<Finding> {
+        let mut findings = Vec::with_capacity(self.0.len());
+        for (check, target, attempt) in self.0 {
+            let broken = |_| check.unknown(target, "the attempt broke off");
+            findings.push(attempt.await.unwrap_or_else(broken));
+        }
+        findings
+    }
+}

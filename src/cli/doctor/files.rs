@@ -1,0 +1,112 @@
+//! Configuration and secrets in the agent's own file system. Files are opened to see that they can be, and not read.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use super::finding::{Check, Finding};
+use super::reach::reason;
+use crate::cli::knock::printable;
+
+/// Where egressd's image has its configuration, and where runtimes mount secrets.
+pub(super) const USUAL: &[&str] = &["/etc/egressd", "/run/secrets", "/var/run/secrets"];
+/// Folders below each other, and entries in all, that are looked at.
+const DEEP: usize = 5;
+const MANY: usize = 2000;
+
+/// One finding a folder. Two names of one folder count once.
+pub(super) fn secrets(folders: &[&str]) -> Vec<Finding> {
+    let mut seen: Vec<PathBuf> = Vec::new();
+    let mut found = Vec::new();
+    for folder in folders {
+        let path = Path::new(folder);
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if !seen.contains(&real) {
+            found.push(secrets_in(path));
+            seen.push(real);
+        }
+    }
+    found
+}
+
+fn secrets_in(folder: &Path) -> Finding {
+    let check = Check::SecretFiles;
+    let target = printable(&folder.to_string_lossy());
+    if let Err(error) = fs::read_dir(folder) {
+        return check.closed(target, reason(&error).to_ascii_lowercase());
+    }
+    let mut readable = Vec::new();
+    let mut left = MANY;
+    walk(folder, DEEP, &mut left, &mut readable);
+    let Some(first) = readable.first() else {
+        return check.closed(target, "holds nothing that can be read");
+    };
+    let first = printable(&first.to_string_lossy());
+    check.open(
+        target,
+        match readable.len() {
+            1 => format!("{first} can be read"),
+            count => format!("{first} can be read, and {} more", count - 1),
+        },
+    )
+}
+
+/// Follows links, as the kubelet's mounts need: depth and number bound it.
+fn walk(folder: &Path, deep: usize, left: &mut usize, readable: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .take(*left)
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .collect();
+    *left -= paths.len().min(*left);
+    paths.sort();
+    for path in paths {
+        let Ok(found) = fs::metadata(&path) else {
+            continue;
+        };
+        if found.is_dir() && deep > 0 && !is_copy(&path) {
+            walk(&path, deep - 1, left, readable);
+        } else if found.is_file() && found.len() > 0 && File::open(&path).is_ok() {
+            readable.push(path);
+        }
+    }
+}
+
+/// `..data` and `..2026_01_02…`: what the kubelet's links lead to, so that each file would count thrice.
+fn is_copy(path: &Path) -> bool {
+    let name = path.file_name();
+    name.is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::finding::State;
+    use super::{fs, secrets};
+
+    #[test]
+    fn a_readable_file_is_named_and_its_content_is_not() {
+        let world = tempfile::tempdir().unwrap();
+        let at = |name: &str| world.path().join(name);
+        // As the kubelet mounts it.
+        fs::create_dir_all(at("mount/..2026_01_02")).unwrap();
+        fs::write(at("mount/..2026_01_02/token"), "planted-canary").unwrap();
+        symlink("..2026_01_02", at("mount/..data")).unwrap();
+        symlink("..data/token", at("mount/token")).unwrap();
+        symlink("mount", at("again")).unwrap();
+        symlink(".", at("mount/loop")).unwrap();
+        fs::create_dir(at("bare")).unwrap();
+        fs::write(at("bare/empty"), "").unwrap();
+        let folders =
+            ["mount", "again", "bare", "absent"].map(|name| at(name).display().to_string());
+        let folders = folders.each_ref().map(String::as_str);
+        let found = secrets(&folders);
+        let states: Vec<State> = found.iter().map(|f| f.state).collect();
+        assert_eq!(states, [State::Open, State::Closed, State::Closed]);
+        assert!(found[0].seen.contains("token can be read"), "{found:?}");
+        assert_eq!(found[1].seen, "holds nothing that can be read");
+        assert!(!serde_json::to_string(&found).unwrap().contains("canary"));
+    }
+}

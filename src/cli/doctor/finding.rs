@@ -1,0 +1,192 @@
+//! What is found: which check, about what, whether it is closed, what was seen, what to do.
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+/// The parts of a sandbox. Their names are the same in text, in JSON and after `--accept`, and they are reported in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub(super) enum Check {
+    /// TCP to public addresses
+    DirectEgress,
+    /// Name servers on the internet, asked directly
+    PublicDns,
+    /// A public name, through this machine's own name servers
+    Dns,
+    /// Addresses at which clouds give out credentials
+    Metadata,
+    /// egressd's management API, without a password
+    Management,
+    /// egressd's metrics
+    Metrics,
+    /// egressd itself: is it there to be used?
+    Proxy,
+    /// egressd as a process of one's own user
+    SameUser,
+    /// The environment and the files of egressd's process
+    ProcessFiles,
+    /// Root, capabilities, set-uid programs
+    Privileges,
+    /// Configuration and mounted secrets
+    SecretFiles,
+    /// Sockets of container runtimes
+    RuntimeSocket,
+    /// Variables whose names say that they hold a credential
+    Environment,
+    /// HTTP_PROXY and its kin
+    ProxyVariables,
+}
+
+/// Whether a way is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum State {
+    Closed,
+    Open,
+    Unknown,
+}
+
+/// One finding, as programs read it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Finding {
+    pub(super) check: Check,
+    pub(super) state: State,
+    /// What was tried.
+    pub(super) target: String,
+    /// What came of it.
+    pub(super) seen: String,
+    /// What to do about it; `None` where it is closed.
+    pub(super) remedy: Option<&'static str>,
+    /// Its check was named with `--accept`.
+    pub(super) accepted: bool,
+}
+
+impl Check {
+    /// As the caller writes it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::DirectEgress => "direct_egress",
+            Self::PublicDns => "public_dns",
+            Self::Dns => "dns",
+            Self::Metadata => "metadata",
+            Self::Management => "management",
+            Self::Metrics => "metrics",
+            Self::Proxy => "proxy",
+            Self::SameUser => "same_user",
+            Self::ProcessFiles => "process_files",
+            Self::Privileges => "privileges",
+            Self::SecretFiles => "secret_files",
+            Self::RuntimeSocket => "runtime_socket",
+            Self::Environment => "environment",
+            Self::ProxyVariables => "proxy_variables",
+        }
+    }
+
+    /// What closes it, or what finds out.
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::DirectEgress => {
+                "let only egressd's UID out (a firewall rule by UID), or give the agent a network of its own that reaches egressd alone"
+            }
+            Self::PublicDns => "refuse port 53, UDP and TCP, to everybody but egressd",
+            Self::Dns => {
+                "data leaves in the names that are asked for: the agent needs no name server (`dnsPolicy: None` without servers, or a resolver for inner names only)"
+            }
+            Self::Metadata => {
+                "refuse the metadata addresses to this network (firewall, NetworkPolicy `except`), and on AWS require IMDSv2 with a hop limit of 1"
+            }
+            Self::Management => {
+                "set `management.basic_auth`, or listen where the agent is not: `management.listen: [unix:/run/egressd/management.sock]`"
+            }
+            Self::Metrics => {
+                "they name connections and count requests, without a password: listen where the agent is not, or take it as it is with `--accept metrics`"
+            }
+            Self::Proxy => "is egressd running? name where it listens with --proxy",
+            Self::SameUser => {
+                "run egressd as a user of its own, in a container of its own (`runAsUser: 65532`, no `shareProcessNamespace`)"
+            }
+            Self::ProcessFiles => {
+                "run egressd as another user, in another PID namespace, and the agent without capabilities"
+            }
+            Self::Privileges => {
+                "run the agent as a plain user: `runAsNonRoot: true`, `capabilities: {drop: [ALL]}`, `allowPrivilegeEscalation: false`"
+            }
+            Self::SecretFiles => {
+                "mount secrets and configuration into egressd's container alone; `automountServiceAccountToken: false`"
+            }
+            Self::RuntimeSocket => "do not mount it: who can use it is root on the machine",
+            Self::Environment => {
+                "give the credential to egressd, and unset the variable for the agent"
+            }
+            Self::ProxyVariables => "unset it, or let it name egressd",
+        }
+    }
+
+    /// A finding of this check.
+    pub(super) fn found(
+        self,
+        state: State,
+        target: impl Into<String>,
+        seen: impl Into<String>,
+    ) -> Finding {
+        let remedy = match state {
+            State::Closed => None,
+            State::Open | State::Unknown => Some(self.remedy()),
+        };
+        Finding {
+            check: self,
+            state,
+            target: target.into(),
+            seen: seen.into(),
+            remedy,
+            accepted: false,
+        }
+    }
+
+    /// A way that is closed.
+    pub(super) fn closed(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
+        self.found(State::Closed, target, seen)
+    }
+
+    /// A way that is open.
+    pub(super) fn open(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
+        self.found(State::Open, target, seen)
+    }
+
+    /// A way of which nothing can be said.
+    pub(super) fn unknown(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
+        self.found(State::Unknown, target, seen)
+    }
+}
+
+impl State {
+    /// As it is written in both reports.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::{Check, State};
+
+    #[test]
+    fn a_check_has_one_name_everywhere() {
+        for check in Check::value_variants() {
+            let name = check.name();
+            let argument = check.to_possible_value().unwrap();
+            assert_eq!(argument.get_name(), name);
+            assert_eq!(serde_json::to_value(check).unwrap(), name);
+        }
+        for state in [State::Closed, State::Open, State::Unknown] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.name());
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Ways over the network: sockets that must not open, names that must not resolve.
+//!
+//! Nothing is sent over a socket that opens: it is closed at once. What goes out are the questions for a public name.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use super::finding::{Check, Finding};
+use crate::cli::knock::{Door, connect, printable};
+use crate::upstream::failure::DnsFault;
+use crate::upstream::resolver::Resolver;
+use crate::upstream::{Failure, Names};
+
+/// How long anything may take, and who resolves names.
+#[derive(Clone)]
+pub(super) struct Reach {
+    limit: Duration,
+    names: Arc<Resolver>,
+}
+
+impl Reach {
+    /// With this machine's own name servers.
+    pub(super) fn of_system(limit: Duration) -> Self {
+        // Without name servers every lookup fails, which is what is to be found out.
+        let (names, _no_servers) = Names::of_system();
+        Self::with(&names, limit)
+    }
+
+    pub(super) fn with(names: &Names, limit: Duration) -> Self {
+        Self {
+            limit,
+            names: Arc::new(names.resolver(limit)),
+        }
+    }
+
+    /// Until when.
+    pub(super) fn until(&self) -> Instant {
+        Instant::now() + self.limit
+    }
+
+    /// Does this door open?
+    pub(super) async fn tcp(self, check: Check, door: Door) -> Finding {
+        let shown = shown(&door);
+        let attempt = async {
+            match self.addresses(&door).await {
+                Ok(addresses) => Ok(first_open(addresses).await),
+                Err(_) => Err(()),
+            }
+        };
+        match timeout(self.limit, attempt).await {
+            Ok(Ok(Ok(()))) => check.open(shown, "a TCP connection was accepted"),
+            Ok(Ok(Err(error))) => no_connection(check, shown, &error),
+            Ok(Err(())) => check.closed(shown, "the name does not resolve"),
+            Err(_) => check.closed(shown, "no answer"),
+        }
+    }
+
+    async fn addresses(&self, door: &Door) -> Result<Vec<SocketAddr>, Failure> {
+        match door {
+            Door::Tcp(address) => Ok(vec![*address]),
+            Door::Name(name, port) => {
+                let found = self.names.lookup(name).await?;
+                Ok(found.iter().map(|ip| SocketAddr::new(*ip, *port)).collect())
+            }
+            Door::Unix(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// The same door with its name resolved.
+    pub(super) async fn resolved(&self, door: Door) -> Option<Door> {
+        match &door {
+            Door::Tcp(_) | Door::Unix(_) => Some(door),
+            Door::Name(..) => {
+                let found = timeout(self.limit, self.addresses(&door))
+                    .await
+                    .ok()?
+                    .ok()?;
+                found.first().copied().map(Door::Tcp)
+            }
+        }
+    }
+
+    /// Do this machine's name servers answer for a public name?
+    pub(super) async fn name(self, name: String) -> Finding {
+        let answer = self.names.lookup(&name).await;
+        asked(
+            Check::Dns,
+            name.trim_end_matches('.').to_owned(),
+            answer.map(|a| a.len()),
+        )
+    }
+
+    /// Does a name server on the internet?
+    pub(super) async fn public_server(self, server: SocketAddr, name: String) -> Finding {
+        let resolver = Names::of_servers(&[server], "").resolver(self.limit);
+        let answer = resolver.lookup(&name).await;
+        asked(
+            Check::PublicDns,
+            server.to_string(),
+            answer.map(|a| a.len()),
+        )
+    }
+}
+
+/// All at once: one whose packets are dropped must not hide another that opens.
+async fn first_open(addresses: Vec<SocketAddr>) -> io::Result<()> {
+    let mut attempts = JoinSet::new();
+    for address in addresses {
+        attempts.spawn(connect(address));
+    }
+    let mut outcome = Err(Errno::ADDRNOTAVAIL.into());
+    while let Some(Ok(attempt)) = attempts.join_next().await {
+        outcome = attempt.map(drop);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
+}
+
+fn asked(check: Check, target: String, answer: Result<usize, Failure>) -> Finding {
+    match answer {
+        Ok(1) => check.open(target, "answered with an address"),
+        Ok(count) => check.open(target, format!("answered with {count} addresses")),
+        Err(Failure::Dns(DnsFault::NoAddress)) => check.unknown(
+            target,
+            "a name server answers, though not with an address: whether it asks the internet cannot be seen",
+        ),
+        Err(_) => check.closed(target, "no name server answers"),
+    }
+}
+
+/// What a way that does not open looks like. A refusal is what a firewall gives, too; whatever is not here says nothing about the way.
+const SHUT: &[(Errno, &str)] = &[
+    (Errno::CONNREFUSED, "refused"),
+    (Errno::CONNRESET, "reset"),
+    (Errno::CONNABORTED, "reset"),
+    (Errno::NETUNREACH, "no route"),
+    (Errno::HOSTUNREACH, "no route"),
+    (Errno::NETDOWN, "no route"),
+    // A route of type `blackhole`; there is nothing invalid in what we ask for.
+    (Errno::INVAL, "no route"),
+    (Errno::ACCESS, "forbidden by a rule of this machine"),
+    (Errno::PERM, "forbidden by a rule of this machine"),
+    (Errno::TIMEDOUT, "no answer"),
+    (Errno::ADDRNOTAVAIL, "no address of this family here"),
+    (Errno::AFNOSUPPORT, "no address of this family here"),
+];
+
+/// Whether an attempt that failed in this way tells that the way is shut.
+pub(super) fn shut(error: &io::Error) -> Option<&'static str> {
+    let number = Errno::from_io_error(error);
+    let row = SHUT.iter().find(|(shut, _)| Some(*shut) == number);
+    row.map(|(_, seen)| *seen)
+}
+
+fn no_connection(check: Check, target: String, error: &io::Error) -> Finding {
+    match shut(error) {
+        Some(seen) => check.closed(target, seen),
+        None => check.unknown(target, format!("could not try: {}", reason(error))),
+    }
+}
+
+/// In words, without the number.
+pub(super) fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text
+        .split_once(" (os error")
+        .map_or(text.as_str(), |(words, _)| words);
+    printable(words)
+}
+
+fn shown(door: &Door) -> String {
+    match door {
+        Door::Name(name, port) => format!("{}:{port}", name.trim_end_matches('.')),
+        Door::Tcp(_) | Door::Unix(_) => door.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

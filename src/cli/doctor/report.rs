@@ -1,0 +1,165 @@
+//! Findings as people and programs read them.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::finding::{Check, Finding, State};
+
+const GREEN: &str = "\x1b[1m\x1b[92m";
+const RED: &str = "\x1b[1m\x1b[91m";
+const YELLOW: &str = "\x1b[1m\x1b[93m";
+const CYAN: &str = "\x1b[1m\x1b[96m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The document that programs read, its keys in the order of the struct.
+#[derive(Serialize)]
+struct Report<'a> {
+    /// Whether the exit code is 0.
+    closed: bool,
+    findings: &'a [Finding],
+}
+
+pub(super) fn json(findings: &[Finding], closed: bool, out: &mut dyn Write) -> io::Result<()> {
+    // Texts, truth values and lists always serialise.
+    let text = serde_json::to_string_pretty(&Report { closed, findings }).unwrap_or_default();
+    writeln!(out, "{text}")
+}
+
+/// What is open or unknown, a line each and the remedy below; what is closed, a line a check. Colour is written always; a stream that is no terminal drops it.
+pub(super) fn text(findings: &[Finding], closed: bool, out: &mut dyn Write) -> io::Result<()> {
+    for of_check in findings.chunk_by(|a, b| a.check == b.check) {
+        let Some(first) = of_check.first() else {
+            continue;
+        };
+        let (good, bad): (Vec<_>, Vec<_>) = of_check.iter().partition(|f| f.state == State::Closed);
+        for (at, finding) in bad.iter().enumerate() {
+            row(finding.state, first.check, &said(finding), out)?;
+            let last_of_state = bad
+                .get(at + 1)
+                .is_none_or(|next| next.state != finding.state);
+            if let Some(remedy) = finding.remedy.filter(|_| last_of_state) {
+                writeln!(out, "{:24}  {CYAN}remedy{PLAIN}: {remedy}", "")?;
+            }
+        }
+        match good.as_slice() {
+            [] => {}
+            [one] => row(State::Closed, first.check, &said(one), out)?,
+            many => row(State::Closed, first.check, &several(many), out)?,
+        }
+    }
+    let count = |state| findings.iter().filter(|f| f.state == state).count();
+    let accepted = findings.iter().filter(|f| f.accepted).count();
+    let verdict = if closed { "closed" } else { "not closed" };
+    let (open, unknown) = (count(State::Open), count(State::Unknown));
+    write!(out, "{verdict}: {open} open, {unknown} unknown")?;
+    match accepted {
+        0 => writeln!(out),
+        accepted => writeln!(out, ", {accepted} of them accepted"),
+    }
+}
+
+fn row(state: State, check: Check, said: &str, out: &mut dyn Write) -> io::Result<()> {
+    let colour = match state {
+        State::Closed => GREEN,
+        State::Open => RED,
+        State::Unknown => YELLOW,
+    };
+    writeln!(
+        out,
+        "{colour}{:7}{PLAIN}  {:15}  {said}",
+        state.name(),
+        check.name()
+    )
+}
+
+fn said(finding: &Finding) -> String {
+    let accepted = if finding.accepted { " (accepted)" } else { "" };
+    format!("{}: {}{accepted}", finding.target, finding.seen)
+}
+
+/// How many, and the different things that were seen.
+fn several(findings: &[&Finding]) -> String {
+    let mut seen: Vec<&str> = Vec::new();
+    for finding in findings {
+        if !seen.contains(&finding.seen.as_str()) {
+            seen.push(&finding.seen);
+        }
+    }
+    format!("{} tried: {}", findings.len(), seen.join("; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CYAN, Check, Finding, GREEN, PLAIN, RED, YELLOW, json, text};
+
+    fn findings() -> Vec<Finding> {
+        let accepted = Finding {
+            accepted: true,
+            ..Check::Metrics.open("m:1/metrics", "can be read")
+        };
+        vec![
+            Check::DirectEgress.open("a:443", "accepted"),
+            Check::DirectEgress.closed("b:443", "no answer"),
+            Check::DirectEgress.open("c:443", "accepted"),
+            Check::Metadata.closed("d:80", "refused"),
+            Check::Metadata.closed("e:80", "no route"),
+            Check::Metadata.closed("f:80", "refused"),
+            accepted,
+            Check::Proxy.unknown("p:1", "no answer"),
+        ]
+    }
+
+    #[test]
+    fn what_is_open_stands_alone_and_what_is_closed_together() {
+        let mut out = Vec::new();
+        text(&findings(), false, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = out.lines().collect();
+        let plain = |line: usize| lines[line];
+        assert_eq!(
+            plain(0),
+            format!("{RED}open   {PLAIN}  direct_egress    a:443: accepted")
+        );
+        assert_eq!(
+            plain(1),
+            format!("{RED}open   {PLAIN}  direct_egress    c:443: accepted")
+        );
+        assert!(
+            plain(2)
+                .trim_start()
+                .starts_with(&format!("{CYAN}remedy{PLAIN}: let only"))
+        );
+        assert_eq!(
+            plain(3),
+            format!("{GREEN}closed {PLAIN}  direct_egress    b:443: no answer")
+        );
+        assert_eq!(
+            plain(4),
+            format!("{GREEN}closed {PLAIN}  metadata         3 tried: refused; no route")
+        );
+        assert_eq!(
+            plain(5),
+            format!("{RED}open   {PLAIN}  metrics          m:1/metrics: can be read (accepted)")
+        );
+        assert_eq!(
+            plain(7),
+            format!("{YELLOW}unknown{PLAIN}  proxy            p:1: no answer")
+        );
+        assert_eq!(
+            lines.last(),
+            Some(&"not closed: 3 open, 1 unknown, 1 of them accepted")
+        );
+    }
+
+    #[test]
+    fn the_document_has_these_keys_and_words() {
+        let mut out = Vec::new();
+        json(&findings()[2..4], false, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let start = "{\n  \"closed\": false,\n  \"findings\": [\n    {\n      \"check\": \"direct_egress\",\n      \"state\": \"open\",\n      \"target\": \"c:443\",\n      \"seen\": \"accepted\",\n      \"remedy\": \"let only";
+        assert!(out.starts_with(start), "{out}");
+        let end = "\"check\": \"metadata\",\n      \"state\": \"closed\",\n      \"target\": \"d:80\",\n      \"seen\": \"refused\",\n      \"remedy\": null,\n      \"accepted\": false\n    }\n  ]\n}\n";
+        assert!(out.ends_with(end), "{out}");
+    }
+}

@@ -1,0 +1,241 @@
+//! The agent's own environment. Invariant kept here: a value is looked at and never leaves; only names do.
+
+use std::ffi::OsStr;
+
+use super::finding::{Check, Finding};
+use crate::cli::knock::{Door, printable};
+use crate::config::Environment;
+
+/// Words of a name, between underscores.
+const TELLING: &[&str] = &[
+    "APIKEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "KEY",
+    "KUBECONFIG",
+    "PASS",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "PAT",
+    "SECRET",
+    "SECRETS",
+    "TOKEN",
+    "TOKENS",
+];
+/// Names that say enough as a whole.
+const KNOWN: &[&str] = &["NETRC", "PGPASSFILE", "SSH_AUTH_SOCK"];
+/// Of what a cloud's tools read, the part that is no credential.
+const HARMLESS: &[&str] = &[
+    "AWS_CA_BUNDLE",
+    "AWS_DEFAULT_OUTPUT",
+    "AWS_DEFAULT_REGION",
+    "AWS_EC2_METADATA_DISABLED",
+    "AWS_EXECUTION_ENV",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_PAGER",
+    "AWS_REGION",
+    "AWS_RETRY_MODE",
+    "AWS_SDK_LOAD_CONFIG",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+];
+const PROXIES: &[&str] = &[
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "FTP_PROXY",
+    "WS_PROXY",
+    "WSS_PROXY",
+];
+/// Names that are listed; what is beyond them is counted.
+const LISTED: usize = 50;
+
+/// One finding for each variable that says that it is a credential.
+pub(super) fn credentials(environment: &Environment) -> Vec<Finding> {
+    let check = Check::Environment;
+    let named = environment
+        .variables()
+        .filter(|(_, value)| !value.is_empty());
+    let mut found: Vec<Finding> = named
+        .filter_map(|(name, value)| {
+            let name = name.to_string_lossy();
+            let why = suspicion(&name, value)?;
+            Some(check.open(printable(&name), why))
+        })
+        .collect();
+    if found.is_empty() {
+        found.push(check.closed("variables", "no name or value is that of a credential"));
+    }
+    let more = found.len().saturating_sub(LISTED);
+    found.truncate(LISTED);
+    if more > 0 {
+        found.push(check.open("variables", format!("and {more} more")));
+    }
+    found
+}
+
+fn suspicion(name: &str, value: &OsStr) -> Option<&'static str> {
+    let name = name.to_ascii_uppercase();
+    let mut words = name.split('_');
+    if HARMLESS.contains(&name.as_str()) || is_service_link(&name) {
+        return None;
+    }
+    if name.starts_with("EGRESSD_") {
+        return Some("a setting of egressd");
+    }
+    let cloud = name.starts_with("AWS_");
+    let public = name.contains("PUBLIC");
+    if cloud || KNOWN.contains(&name.as_str()) || (!public && words.any(|w| TELLING.contains(&w))) {
+        return Some("the name of a credential");
+    }
+    let login = value.to_string_lossy();
+    let login = login.split_once("://").and_then(|(_, rest)| {
+        let authority = rest.split(['/', '?', '#']).next()?;
+        authority.rsplit_once('@')?.0.split_once(':')
+    });
+    login
+        .filter(|(_, password)| !password.is_empty())
+        .map(|_| "a URL with a password in it")
+}
+
+/// What Kubernetes sets for each Service (`NAME_SERVICE_HOST`, `NAME_PORT_80_TCP_ADDR`), whatever the Service is called.
+fn is_service_link(name: &str) -> bool {
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_PORT")
+        || name.contains("_SERVICE_PORT")
+        || name.contains("_PORT_")
+}
+
+/// Do the variables that HTTP clients heed lead to egressd?
+pub(super) fn proxies(environment: &Environment, proxy: &Door) -> Vec<Finding> {
+    let check = Check::ProxyVariables;
+    let set = environment
+        .variables()
+        .filter(|(_, value)| !value.is_empty());
+    let mut found: Vec<Finding> = set
+        .filter(|(name, _)| {
+            let name = name.to_string_lossy().to_ascii_uppercase();
+            PROXIES.contains(&name.as_str())
+        })
+        .map(|(name, value)| {
+            let name = printable(&name.to_string_lossy());
+            if leads_to(&value.to_string_lossy(), proxy) {
+                check.closed(name, "names egressd")
+            } else {
+                check.open(name, "names something else than egressd")
+            }
+        })
+        .collect();
+    if found.is_empty() {
+        found.push(check.closed("variables", "none is set"));
+    }
+    found
+}
+
+fn leads_to(value: &str, proxy: &Door) -> bool {
+    let Ok(named) = Door::parse(value) else {
+        return false;
+    };
+    let local = |door: &Door| match door {
+        Door::Tcp(address) if address.ip().is_loopback() => Some(address.port()),
+        Door::Name(name, port) if name == "localhost" => Some(*port),
+        Door::Tcp(_) | Door::Name(..) | Door::Unix(_) => None,
+    };
+    named == *proxy || (local(&named).is_some() && local(&named) == local(proxy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::State;
+    use super::{Door, Environment, credentials, proxies};
+
+    fn named(pairs: &[(&str, &str)]) -> Vec<String> {
+        let environment = Environment::new(pairs.iter().copied());
+        let found = credentials(&environment);
+        let open = found.iter().filter(|f| f.state == State::Open);
+        open.map(|f| f.target.clone()).collect()
+    }
+
+    #[test]
+    fn names_of_credentials_are_told_and_never_their_values() {
+        for name in [
+            "GITHUB_TOKEN",
+            "OPENAI_API_KEY",
+            "STRIPE_SECRET",
+            "DB_PASSWORD",
+            "PGPASSWORD_PASSWORD",
+            "AWS_ACCESS_KEY_ID",
+            "AWS_ROLE_ARN",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "GOOGLE_APPLICATION_CREDENTIALS",
+            "SSH_AUTH_SOCK",
+            "KUBECONFIG",
+            "EGRESSD_MANAGEMENT_LISTEN",
+            "github_token",
+        ] {
+            let environment = Environment::new([(name, "planted-canary")]);
+            let found = credentials(&environment);
+            assert!(
+                found
+                    .iter()
+                    .any(|f| f.target == name && f.state == State::Open),
+                "{name}"
+            );
+            let all = serde_json::to_string(&found).unwrap();
+            assert!(!all.contains("canary"), "{all}");
+        }
+        assert_eq!(
+            named(&[("DATABASE_URL", "postgres://u:canary@db/x")]),
+            ["DATABASE_URL"]
+        );
+    }
+
+    #[test]
+    fn other_variables_are_not_told() {
+        assert_eq!(
+            named(&[
+                ("PATH", "/bin"),
+                ("KEYBOARD", "de"),
+                ("TOKENIZERS_PARALLELISM", "false"),
+                ("PWD", "/"),
+                ("AWS_REGION", "eu-central-1"),
+                ("EMPTY_TOKEN", ""),
+                ("SIGSTORE_PUBLIC_KEY", "x"),
+                ("EGRESSD_SERVICE_HOST", "10.0.0.1"),
+                ("EGRESSD_PORT", "tcp://10.0.0.1:80"),
+                ("EGRESSD_PORT_80_TCP_ADDR", "10.0.0.1"),
+                ("URL", "https://example.com/a:b@c"),
+                ("USER_URL", "https://user@example.com/"),
+            ]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn many_are_counted() {
+        let pairs: Vec<_> = (0..60).map(|n| (format!("T{n}_TOKEN"), "x")).collect();
+        let found = credentials(&Environment::new(pairs));
+        assert_eq!(found.len(), 51);
+        assert_eq!(found.last().unwrap().seen, "and 10 more");
+    }
+
+    #[test]
+    fn a_proxy_variable_must_name_egressd() {
+        let proxy = Door::parse("127.0.0.1:8080").unwrap();
+        let state = |value| {
+            let environment = Environment::new([("https_proxy", value)]);
+            let found = proxies(&environment, &proxy);
+            assert!(!serde_json::to_string(&found).unwrap().contains("corp"));
+            found[0].state
+        };
+        assert_eq!(state("http://127.0.0.1:8080"), State::Closed);
+        assert_eq!(state("http://localhost:8080/"), State::Closed);
+        assert_eq!(state("http://127.0.0.1:3128"), State::Open);
+        assert_eq!(state("http://user:canary@proxy.corp:3128"), State::Open);
+        assert_eq!(state("socks5://corp"), State::Open);
+        assert_eq!(
+            proxies(&Environment::default(), &proxy)[0].state,
+            State::Closed
+        );
+    }
+}

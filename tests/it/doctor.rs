@@ -1,0 +1,227 @@
+//! `egressd doctor` on loopback: each way that is open is named with a remedy, and no value of anything is. Whole sandboxes are built of network
+//! namespaces by `tests/peers/doctor.py`.
+
+use std::net::TcpListener;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Sidecar, Upstream, connection};
+
+/// Addresses that answer to nobody, and one that does.
+struct World {
+    nobody: String,
+    open: TcpListener,
+}
+
+/// Exit code, findings, all that was written.
+struct Ran {
+    exit: Option<i32>,
+    findings: Vec<Value>,
+    closed: Value,
+    text: String,
+}
+
+impl World {
+    fn new() -> Self {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            nobody: nobody.local_addr().unwrap().to_string(),
+            open: TcpListener::bind("127.0.0.1:0").unwrap(),
+        }
+    }
+
+    fn open(&self) -> String {
+        self.open.local_addr().unwrap().to_string()
+    }
+
+    /// Runs it with these flags, every other target being closed.
+    fn doctor(&self, flags: &[&str], variables: &[(&str, &str)]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+        command.args(["doctor", "--format", "json", "--name", "nothing.invalid"]);
+        for flag in [
+            "--proxy",
+            "--management",
+            "--target",
+            "--metadata-target",
+            "--resolver",
+        ] {
+            if !flags.contains(&flag) {
+                command.args([flag, self.nobody.as_str()]);
+            }
+        }
+        let ended = command
+            .args(flags)
+            .env_clear()
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(ended.stdout).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        Ran {
+            exit: ended.status.code(),
+            findings: report["findings"].as_array().unwrap().clone(),
+            closed: report["closed"].clone(),
+            text,
+        }
+    }
+}
+
+impl Ran {
+    /// The findings of a check: state, target, what was seen.
+    fn of(&self, check: &str) -> Vec<(&str, &str, &str)> {
+        let of = self
+            .findings
+            .iter()
+            .filter(|finding| finding["check"] == check);
+        let text = |finding: &'static str| finding;
+        of.map(|f| {
+            let word = |key| f[text(key)].as_str().unwrap();
+            assert_eq!(f["remedy"].is_string(), f["state"] != "closed", "{f}");
+            (word("state"), word("target"), word("seen"))
+        })
+        .collect()
+    }
+
+    fn states(&self, check: &str) -> Vec<&str> {
+        self.of(check).iter().map(|row| row.0).collect()
+    }
+}
+
+#[test]
+fn a_socket_that_opens_is_open_and_one_that_does_not_is_closed() {
+    let world = World::new();
+    let open = world.open();
+    let flags = [
+        "--target",
+        &open,
+        "--target",
+        &world.nobody,
+        "--metadata-target",
+        &open,
+    ];
+    let ran = world.doctor(&flags, &[]);
+    assert_eq!(ran.exit, Some(1));
+    assert_eq!(ran.closed, json!(false));
+    let accepted = "a TCP connection was accepted";
+    assert_eq!(
+        ran.of("direct_egress"),
+        [
+            ("open", open.as_str(), accepted),
+            ("closed", world.nobody.as_str(), "refused")
+        ]
+    );
+    assert_eq!(ran.of("metadata"), [("open", open.as_str(), accepted)]);
+    let ran = world.doctor(&[], &[]);
+    assert_eq!(ran.states("direct_egress"), ["closed"]);
+    assert_eq!(ran.states("metadata"), ["closed"]);
+    assert_eq!(
+        ran.of("proxy"),
+        [("unknown", world.nobody.as_str(), "connection refused")]
+    );
+}
+
+#[test]
+fn egressd_is_known_at_its_doors() {
+    let upstream = Upstream::echo();
+    let crm = connection("crm").allow("GET /a").upstream(&upstream);
+    let sidecar = Sidecar::with(crm).start();
+    let (proxy, management) = (
+        sidecar.address().to_string(),
+        sidecar.management().to_string(),
+    );
+    let world = World::new();
+    let url = format!("http://{proxy}/");
+    let ran = world.doctor(&["--proxy", &url, "--management", &management], &[]);
+    assert_eq!(
+        ran.of("proxy"),
+        [("closed", proxy.as_str(), "answers as egressd")]
+    );
+    assert_eq!(ran.states("management"), ["open"]);
+    assert_eq!(ran.of("metrics")[0].2, "can be read");
+    assert!(!ran.text.contains("crm"), "{}", ran.text);
+    // The two doors confused: neither is what it should be.
+    let ran = world.doctor(&["--proxy", &management, "--management", &proxy], &[]);
+    assert_eq!(ran.states("proxy"), ["unknown"]);
+    assert_eq!(ran.states("management"), ["unknown"]);
+    assert_eq!(ran.states("metrics"), ["unknown"]);
+}
+
+#[test]
+fn who_listens_and_is_silent_is_not_taken_for_nobody() {
+    let world = World::new();
+    let open = world.open();
+    let flags = ["--management", &open, "--proxy", &open, "--timeout", "1"];
+    let ran = world.doctor(&flags, &[]);
+    let silent = "something listens there and does not answer";
+    assert_eq!(ran.of("proxy"), [("unknown", open.as_str(), silent)]);
+    assert_eq!(ran.of("management")[0].0, "unknown");
+    assert_eq!(ran.of("metrics")[0].2, silent);
+}
+
+#[test]
+fn a_password_closes_the_api_and_the_metrics_can_be_accepted() {
+    let upstream = Upstream::echo();
+    let crm = connection("crm").allow("GET /a").upstream(&upstream);
+    let login = json!({"username": "u", "password": "planted-password"});
+    let sidecar = Sidecar::with(crm)
+        .setting("management.basic_auth", login)
+        .start();
+    let management = sidecar.management().to_string();
+    let world = World::new();
+    let ran = world.doctor(&["--management", &management, "--accept", "metrics"], &[]);
+    assert_eq!(ran.of("management")[0].2, "asks for a password");
+    assert_eq!(ran.states("metrics"), ["open"]);
+    let accepted: Vec<&Value> = ran
+        .findings
+        .iter()
+        .filter(|f| f["accepted"] == true)
+        .collect();
+    assert_eq!(accepted.len(), 1);
+    assert_eq!(accepted[0]["check"], "metrics");
+}
+
+#[test]
+fn variables_are_named_and_no_value_is_shown() {
+    let variables = [
+        ("GITHUB_TOKEN", "planted-canary"),
+        ("DATABASE_URL", "postgres://u:planted-canary@db/x"),
+        ("HTTPS_PROXY", "http://u:planted-canary@proxy.example:3128"),
+        ("HOME", "/planted-canary"),
+    ];
+    let ran = World::new().doctor(&[], &variables);
+    let named: Vec<&str> = ran.of("environment").iter().map(|row| row.1).collect();
+    assert_eq!(named, ["DATABASE_URL", "GITHUB_TOKEN", "HTTPS_PROXY"]);
+    assert_eq!(ran.of("proxy_variables")[0].0, "open");
+    assert!(
+        !ran.text.contains("canary") && !ran.text.contains("proxy.example"),
+        "{}",
+        ran.text
+    );
+    let ran = World::new().doctor(&[], &[("HOME", "/")]);
+    assert_eq!(ran.states("environment"), ["closed"]);
+}
+
+#[test]
+fn wrong_arguments_are_told_with_what_to_write() {
+    let rows = [
+        (
+            ["--proxy", "https://127.0.0.1:8080"],
+            "egressd speaks plain HTTP",
+        ),
+        (["--management", "8081"], "write `127.0.0.1:8080`"),
+        (["--target", "example"], "write `1.1.1.1:443`"),
+        (["--metadata-target", "unix:/a"], "write `1.1.1.1:443`"),
+        (["--resolver", "1.1.1.1"], "invalid socket address"),
+        (["--name", "a b"], "write a DNS name"),
+        (["--accept", "egress"], "direct_egress"),
+        (["--timeout", "0"], "1..=60"),
+    ];
+    for (flags, part) in rows {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+        let ended = command.arg("doctor").args(flags).output().unwrap();
+        let err = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(64), "{flags:?}");
+        assert!(err.contains(part), "{flags:?}: {err}");
+    }
+}
