@@ -1,7 +1,7 @@
 //! What the process gives up, so that whoever gets into it or beside it gets less.
 //!
-//! Four measures, each for good: no image of the memory, which holds every credential ([`memory`]), no new privileges, no files but the
-//! configuration's ([`files`], Landlock), no system calls but those of a proxy ([`calls`], seccomp). The first two belong to the very start. The other two are
+//! Four measures, each for good: no image of the memory, which holds every credential (`memory`), no new privileges, no files but the
+//! configuration's (`files`, Landlock), no system calls but those of a proxy (`calls`, seccomp). The first two belong to the very start. The other two are
 //! a thread's own and are inherited by the threads that it starts, so they belong where listeners are bound and files are read, and no thread runs yet.
 
 mod calls;
