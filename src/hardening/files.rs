@@ -14,8 +14,8 @@ use landlock::{
 
 use super::Needs;
 
-/// What the process reads of itself for `process_*` metrics: this process, and when the system was started.
-const ITSELF: [&str; 2] = ["/proc/self", "/proc/stat"];
+/// What is no configuration and still read: of this process and of the system's start, for `process_*` metrics; and chance, where a C library does not hand on `getrandom`.
+const BESIDE: [&str; 3] = ["/proc/self", "/proc/stat", "/dev/urandom"];
 
 /// Takes every right to files from this thread and from those that it starts, but for what is needed.
 pub(super) fn confine(needs: &Needs) -> io::Result<()> {
@@ -31,8 +31,8 @@ pub(super) fn confine(needs: &Needs) -> io::Result<()> {
 fn restrict(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
     let newest = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let itself = ITSELF.iter().map(PathBuf::from);
-    let readable = needs.readable.iter().cloned().chain(itself);
+    let beside_it = BESIDE.iter().map(PathBuf::from);
+    let readable = needs.readable.iter().cloned().chain(beside_it);
     let sockets = needs.sockets.iter().filter_map(|socket| beside(socket));
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
