@@ -2,15 +2,15 @@
 //!
 //! For what egressd brings along itself. No file is read, no settings file looked for.
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use super::document::Origin;
 use super::environment::Environment;
-use super::load::{Loaded, Sources, Walk};
+use super::load::{Loaded, Walk};
 use super::problem::{Problem, Problems};
 use super::secret_ref::Surroundings;
 use super::settings::{self, Layers, SettingsOverrides};
+use super::sources::Files;
 
 /// A definition file that was never on a disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +29,12 @@ pub fn load_texts(
     environment: &Environment,
 ) -> Result<Loaded, Vec<Problem>> {
     let problems = Problems::default();
-    let secrets = RefCell::default();
+    let files = Files::default();
     let layers = Layers::new(overrides, environment, &problems);
     let around = Surroundings {
         environment,
         directory: Path::new(""),
-        files: &secrets,
+        files: &files,
     };
     let read = settings::Read {
         layers: &layers,
@@ -43,7 +43,7 @@ pub fn load_texts(
         default_connections: "",
     };
     let (settings, _no_paths) = settings::settings(None, &read);
-    let mut walk = Walk::new(environment, &secrets, &problems);
+    let mut walk = Walk::new(environment, &files, &problems);
     for Text { name, text } in texts {
         if let Some(origin) = Origin::of_file(name.clone(), text.into_bytes(), &problems) {
             walk.read(Path::new(&name), &origin);
@@ -60,11 +60,7 @@ pub fn load_texts(
                 settings,
                 connections,
                 warnings: found,
-                sources: Sources {
-                    settings: None,
-                    definitions: Vec::new(),
-                    secrets: secrets.into_inner(),
-                },
+                sources: files.into_sources(None, Vec::new()),
             })
         }
         Some(_) | None => Err(found),

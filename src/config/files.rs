@@ -1,7 +1,6 @@
 //! Opening the files that are parsed: refused by their size before they are read, and every way to fail told as a problem.
 
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::Path;
 
 use super::document::{MAX_BYTES, Origin};
@@ -9,29 +8,37 @@ use super::load::LoadOptions;
 use super::object::Object;
 use super::problem::{Problem, Problems};
 use super::raw::{Field, Sink};
+use super::sources::{Files, Unread};
 
 /// The settings file that is read where none is named.
 const DEFAULT_FILE: &str = "config/egressd.yaml";
 
 /// `--config`, else the default file if it exists.
-pub(super) fn settings_file(options: &LoadOptions) -> Option<&Path> {
+pub(super) fn settings_file<'o>(options: &'o LoadOptions, files: &Files) -> Option<&'o Path> {
     let default = Path::new(DEFAULT_FILE);
     match &options.config {
         Some(path) => Some(path.as_path()),
-        None => default.exists().then_some(default),
+        None => match fs::metadata(default) {
+            Ok(_) => Some(default),
+            Err(error) => {
+                files.missing(default, &error);
+                None
+            }
+        },
     }
 }
 
 /// Hands over what stands in a settings file; `None` where it cannot be read as a mapping, which is reported.
 pub(super) fn with_settings<T>(
     file: Option<&Path>,
+    files: &Files,
     problems: &Problems,
     read: impl FnOnce(Option<Object<'_>>) -> T,
 ) -> Option<T> {
     let Some(path) = file else {
         return Some(read(None));
     };
-    let origin = origin_of(path, problems)?;
+    let origin = origin_of(path, files, problems)?;
     let before = problems.count();
     let node = origin.parse(problems);
     let sink = Sink {
@@ -49,13 +56,13 @@ pub(super) fn with_settings<T>(
 }
 
 /// Opens and reads a file that may be parsed; refused by its size before it is read.
-pub(super) fn origin_of(path: &Path, problems: &Problems) -> Option<Origin> {
+pub(super) fn origin_of(path: &Path, files: &Files, problems: &Problems) -> Option<Origin> {
     let label = path.display().to_string();
     let refuse = |message: String, remedy: &str| {
         problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
     };
-    match read(path) {
-        Ok(bytes) => Origin::of_file(label, bytes, problems),
+    match files.read(path, MAX_BYTES as u64) {
+        Ok(mut bytes) => Origin::of_file(label, std::mem::take(&mut *bytes), problems),
         Err(Unread::NoFile) => {
             refuse("is not a regular file".to_owned(), "name a regular file");
             None
@@ -68,24 +75,4 @@ pub(super) fn origin_of(path: &Path, problems: &Problems) -> Option<Origin> {
             None
         }
     }
-}
-
-enum Unread {
-    NoFile,
-    Io(std::io::Error),
-}
-
-/// At most one byte more than may be parsed, so that the size is judged in one place.
-fn read(path: &Path) -> Result<Vec<u8>, Unread> {
-    let limit = MAX_BYTES as u64 + 1;
-    let size = fs::metadata(path).map_err(Unread::Io)?;
-    if !size.is_file() {
-        return Err(Unread::NoFile);
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(size.len().min(limit)).unwrap_or(0));
-    let file = File::open(path).map_err(Unread::Io)?;
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(Unread::Io)?;
-    Ok(bytes)
 }

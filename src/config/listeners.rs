@@ -1,6 +1,5 @@
 //! Where operators connect, alone: for whoever asks a running process and must neither need nor open what it was started with.
 
-use std::cell::RefCell;
 use std::path::Path;
 
 use super::files::{settings_file, with_settings};
@@ -8,17 +7,18 @@ use super::load::LoadOptions;
 use super::problem::{Problem, Problems};
 use super::secret_ref::Surroundings;
 use super::settings::{self, Layers, Listen};
+use super::sources::Files;
 
 /// Reads `management.listen` through all layers. No definition, secret or certificate is opened, and what else may be wrong in the settings is not looked at. The
 /// problems are those that hide the addresses: a file that cannot be read or parsed, or a value that is no address.
 pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Problem>> {
     let problems = Problems::default();
-    let no_secrets = RefCell::default();
-    let file = settings_file(options);
+    let files = Files::default();
+    let file = settings_file(options, &files);
     let around = Surroundings {
         environment: &options.environment,
         directory: file.and_then(Path::parent).unwrap_or(Path::new("")),
-        files: &no_secrets,
+        files: &files,
     };
     let layers = Layers::new(&options.overrides, &options.environment, &problems);
     // A file whose word does not count need not be there.
@@ -29,7 +29,7 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Probl
         problems: &problems,
         default_connections: "",
     };
-    let listen = with_settings(file, &problems, |object| {
+    let listen = with_settings(file, &files, &problems, |object| {
         settings::management_listen(object, &read)
     });
     listen.flatten().ok_or_else(|| problems.into_sorted())

@@ -1,6 +1,5 @@
 //! Settings → files → all connections, or all problems.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +12,7 @@ use super::problem::{Problem, Problems, quoted};
 use super::raw::{Field, Sink};
 use super::secret_ref::Surroundings;
 use super::settings::{self, Layers, Settings, SettingsOverrides};
+use super::sources::{Files, Sources, is_definition};
 use crate::domain::Connection;
 
 /// What to load.
@@ -48,77 +48,55 @@ pub struct LoadedPaths {
     pub sources: Sources,
 }
 
-/// Every file that took part: what a reload has to watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources {
-    /// The settings file, if there is one.
-    pub settings: Option<PathBuf>,
-    /// The files that hold definitions.
-    pub definitions: Vec<PathBuf>,
-    /// The files that `{file: …}` and `ca_files` name.
-    pub secrets: Vec<PathBuf>,
-}
-
-impl Sources {
-    /// The directories in which they are, as they are named and where links lead: what has to stay readable for a reload, new files in them included.
-    pub fn places(&self) -> Vec<PathBuf> {
-        let files = self
-            .settings
-            .iter()
-            .chain(&self.definitions)
-            .chain(&self.secrets);
-        let mut places: Vec<PathBuf> = Vec::new();
-        for file in files {
-            let resolved = file.canonicalize().ok();
-            for file in std::iter::once(file.as_path()).chain(resolved.as_deref()) {
-                let place = file.parent().filter(|place| !place.as_os_str().is_empty());
-                places.push(place.unwrap_or(Path::new(".")).to_owned());
-            }
-        }
-        places.sort();
-        places.dedup();
-        places
-    }
+/// One try to load, and what it has read, whatever came of it.
+pub struct Attempt {
+    /// What was loaded, or all problems and warnings if there is one problem.
+    pub outcome: Result<Loaded, Vec<Problem>>,
+    /// The files that were looked at.
+    pub sources: Sources,
 }
 
 /// Loads settings and connections. All problems and warnings are returned if there is one problem.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
+    attempt(options).outcome
+}
+
+/// As [`load`]; says what was read in any case.
+pub fn attempt(options: &LoadOptions) -> Attempt {
     let problems = Problems::default();
-    let secrets = RefCell::default();
-    let file = settings_file(options);
+    let files = Files::default();
+    let file = settings_file(options, &files);
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let around = Surroundings {
         environment: &options.environment,
         directory,
-        files: &secrets,
+        files: &files,
     };
     let layers = Layers::new(&options.overrides, &options.environment, &problems);
     let (settings, mut paths) = read_settings(file, &layers, &around, &problems);
     if !options.overrides.connections.is_empty() {
         paths.clone_from(&options.overrides.connections);
     }
-    let mut walk = Walk::new(&options.environment, &secrets, &problems);
+    let mut walk = Walk::new(&options.environment, &files, &problems);
     walk.paths(&paths);
     settings::unknown_variables(&options.environment, &problems);
     let (connections, definitions) = walk.finish();
+    let sources = files.into_sources(file, definitions);
     let failed = problems.has_errors();
     let found = problems.into_sorted();
-    match settings {
+    let outcome = match settings {
         Some(mut settings) if !failed => {
             settings.connections = paths;
             Ok(Loaded {
                 settings,
                 connections,
                 warnings: found,
-                sources: Sources {
-                    settings: file.map(Path::to_owned),
-                    definitions,
-                    secrets: secrets.into_inner(),
-                },
+                sources: sources.clone(),
             })
         }
         Some(_) | None => Err(found),
-    }
+    };
+    Attempt { outcome, sources }
 }
 
 /// Loads the connections of these files and directories alone.
@@ -127,8 +105,8 @@ pub fn load_paths(
     environment: &Environment,
 ) -> Result<LoadedPaths, Vec<Problem>> {
     let problems = Problems::default();
-    let secrets = RefCell::default();
-    let mut walk = Walk::new(environment, &secrets, &problems);
+    let files = Files::default();
+    let mut walk = Walk::new(environment, &files, &problems);
     walk.paths(paths);
     let (connections, definitions) = walk.finish();
     let failed = problems.has_errors();
@@ -139,11 +117,7 @@ pub fn load_paths(
     Ok(LoadedPaths {
         connections,
         warnings: found,
-        sources: Sources {
-            settings: None,
-            definitions,
-            secrets: secrets.into_inner(),
-        },
+        sources: files.into_sources(None, definitions),
     })
 }
 
@@ -163,16 +137,19 @@ fn read_settings(
             "config/connections"
         },
     };
-    let settings = with_settings(file, problems, |object| settings::settings(object, &read));
+    let files = read.around.files;
+    let settings = with_settings(file, files, problems, |object| {
+        settings::settings(object, &read)
+    });
     settings.unwrap_or_default()
 }
 
 /// The files under way.
 pub(super) struct Walk<'a> {
     environment: &'a Environment,
-    secrets: &'a RefCell<Vec<PathBuf>>,
+    files: &'a Files,
     problems: &'a Problems,
-    files: Vec<PathBuf>,
+    definitions: Vec<PathBuf>,
     /// Where each id was defined first.
     ids: HashMap<String, String>,
     connections: Vec<Connection>,
@@ -181,21 +158,21 @@ pub(super) struct Walk<'a> {
 impl<'a> Walk<'a> {
     pub(super) fn new(
         environment: &'a Environment,
-        secrets: &'a RefCell<Vec<PathBuf>>,
+        files: &'a Files,
         problems: &'a Problems,
     ) -> Self {
         Self {
             environment,
-            secrets,
+            files,
             problems,
-            files: Vec::new(),
+            definitions: Vec::new(),
             ids: HashMap::new(),
             connections: Vec::new(),
         }
     }
 
     pub(super) fn finish(self) -> (Vec<Connection>, Vec<PathBuf>) {
-        (self.connections, self.files)
+        (self.connections, self.definitions)
     }
 
     fn paths(&mut self, paths: &[PathBuf]) {
@@ -209,6 +186,7 @@ impl<'a> Walk<'a> {
                     "rename the file",
                 ),
                 Err(error) => {
+                    self.files.missing(path, &error);
                     let message = format!("cannot be read: {}", error.kind());
                     self.refuse(path, &message, "name an existing file or directory");
                 }
@@ -238,31 +216,22 @@ impl<'a> Walk<'a> {
         self.problems.push(problem.remedy(remedy));
     }
 
-    /// The definitions directly in a directory, by name. Kubernetes keeps its copies behind names that start with a dot.
     fn directory(&mut self, path: &Path) {
-        let entries = match fs::read_dir(path) {
-            Ok(entries) => entries,
+        match self.files.list(path) {
+            Ok(files) => files.iter().for_each(|file| self.file(file)),
             Err(error) => {
                 let message = format!("cannot be read: {}", error.kind());
-                return self.refuse(path, &message, "make the directory readable");
+                self.refuse(path, &message, "make the directory readable");
             }
-        };
-        let mut files: Vec<PathBuf> = entries
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| is_definition(path) && !path.is_dir())
-            .collect();
-        files.sort();
-        for file in files {
-            self.file(&file);
         }
     }
 
     fn file(&mut self, path: &Path) {
-        if self.files.iter().any(|seen| seen == path) {
+        if self.definitions.iter().any(|seen| seen == path) {
             return;
         }
-        self.files.push(path.to_owned());
-        if let Some(origin) = origin_of(path, self.problems) {
+        self.definitions.push(path.to_owned());
+        if let Some(origin) = origin_of(path, self.files, self.problems) {
             self.read(path, &origin);
         }
     }
@@ -288,7 +257,7 @@ impl<'a> Walk<'a> {
         let around = Surroundings {
             environment: self.environment,
             directory: path.parent().unwrap_or(Path::new("")),
-            files: self.secrets,
+            files: self.files,
         };
         let stem = path
             .file_stem()
@@ -320,12 +289,4 @@ impl<'a> Walk<'a> {
         }
         self.connections.extend(connection);
     }
-}
-
-fn is_definition(path: &Path) -> bool {
-    let hidden = path
-        .file_name()
-        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    !hidden && matches!(extension, Some("json" | "yaml" | "yml"))
 }

@@ -1,6 +1,6 @@
 //! Files, environment and flags → [`Settings`] and [`Connection`](crate::domain::Connection)s, or every problem at once.
 //!
-//! The way through this room: `load` finds the files, `files` opens them; `document` turns each into a located tree; `raw` and `object` are the
+//! The way through this room: `load` finds the files, `files` opens them, `sources` remembers what was in them; `document` turns each into a located tree; `raw` and `object` are the
 //! vocabulary in which the tree is walked; `definition` (with `http`, `credential`, `headers`, `routes`, `secret_ref`) and `settings` refine it into types that
 //! hold only legal values; `problem`, `excerpt` and `render` are what
 //! the operator sees.
@@ -27,11 +27,12 @@ mod routes;
 mod schema;
 mod secret_ref;
 mod settings;
+mod sources;
 
 pub use embedded::{Text, load_texts};
 pub use environment::Environment;
 pub use listeners::management_listen;
-pub use load::{LoadOptions, Loaded, LoadedPaths, Sources, load, load_paths};
+pub use load::{Attempt, LoadOptions, Loaded, LoadedPaths, attempt, load, load_paths};
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use render::{json, summary, text};
 pub use schema::schema;
@@ -39,3 +40,4 @@ pub use settings::{
     AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings, SettingsOverrides,
 };
+pub use sources::Sources;

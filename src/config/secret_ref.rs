@@ -2,17 +2,16 @@
 //!
 //! Invariant kept here: a problem names the reference, never what it leads to.
 
-use std::cell::RefCell;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::document::Value;
 use super::environment::Environment;
 use super::problem::quoted;
 use super::raw::Field;
+use super::sources::{Files, Unread};
 use crate::domain::{Secret, SecretSource};
 
 /// The largest secret file, in bytes.
@@ -25,8 +24,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) environment: &'a Environment,
     /// The directory of the file that holds the reference.
     pub(super) directory: &'a Path,
-    /// Every file that was named, to be watched: of secrets, and of `ca_files`.
-    pub(super) files: &'a RefCell<Vec<PathBuf>>,
+    /// What files are read with.
+    pub(super) files: &'a Files,
 }
 
 impl Surroundings<'_> {
@@ -113,9 +112,8 @@ impl Surroundings<'_> {
 
     fn in_file(&self, field: &Field<'_>) -> Option<Secret> {
         let path = self.directory.join(field.text()?);
-        self.files.borrow_mut().push(path.clone());
         let shown = quoted(&path.display().to_string());
-        let bytes = match read(&path) {
+        let bytes = match read(self.files, &path) {
             Ok(bytes) => bytes,
             Err(why) => {
                 field.report(
@@ -143,17 +141,11 @@ impl Surroundings<'_> {
 }
 
 /// The file's bytes without one line feed at their end.
-fn read(path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
-    // A pipe would never end.
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let mut bytes = zeroize::Zeroizing::new(Vec::new());
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+fn read(files: &Files, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
+    let mut bytes = files.secret(path, MAX_FILE).map_err(|why| match why {
+        Unread::NoFile => "is not a regular file".to_owned(),
+        Unread::Io(error) => format!("cannot be read: {}", error.kind()),
+    })?;
     if bytes.len() as u64 > MAX_FILE {
         return Err("is larger than 64 KiB".to_owned());
     }

@@ -1,7 +1,5 @@
 //! `egress.ca_files` → certificates in memory, each of them fit to be a trust anchor.
 
-use std::fs::{self, File};
-use std::io::Read as _;
 use std::path::Path;
 
 use rustls::RootCertStore;
@@ -11,6 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use crate::config::problem::quoted;
 use crate::config::raw::Field;
 use crate::config::secret_ref::Surroundings;
+use crate::config::sources::{Files, Unread};
 
 /// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
 const MAX_BUNDLE: u64 = 4 << 20;
@@ -29,8 +28,7 @@ pub(super) fn roots(
             continue;
         };
         let path = around.directory.join(text);
-        around.files.borrow_mut().push(path.clone());
-        match bundle(&path) {
+        match bundle(&path, around.files) {
             Ok(found) => roots.extend(found),
             Err(why) => {
                 let message = format!("the CA file {} {why}", quoted(&path.display().to_string()));
@@ -46,16 +44,11 @@ pub(super) fn roots(
     whole.then_some(roots)
 }
 
-fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let unreadable = |error: std::io::Error| format!("cannot be read: {}", error.kind());
-    if !fs::metadata(path).map_err(unreadable)?.is_file() {
-        return Err("is not a regular file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_BUNDLE + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+fn bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = files.authority(path, MAX_BUNDLE).map_err(|why| match why {
+        Unread::NoFile => "is not a regular file".to_owned(),
+        Unread::Io(error) => format!("cannot be read: {}", error.kind()),
+    })?;
     if bytes.len() as u64 > MAX_BUNDLE {
         return Err("is larger than 4 MiB".to_owned());
     }

@@ -1,0 +1,370 @@
+//! Files as they are read, and what was seen of each: so that what was loaded can be compared with what stands on the disk now.
+//!
+//! What is kept of a file is a hash under a key that this process drew at random: it tells two contents apart and nothing else, least of all a secret.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use zeroize::Zeroizing;
+
+/// The most symbolic links that are followed one after another, as in Linux's own lookup.
+const LINKS: usize = 40;
+
+/// Every file that took part: what a reload has to watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// The settings file, if there is one.
+    pub settings: Option<PathBuf>,
+    /// The files that hold definitions.
+    pub definitions: Vec<PathBuf>,
+    /// The files that `{file: …}` names.
+    pub secrets: Vec<PathBuf>,
+    /// The files of `egress.ca_files`.
+    pub authorities: Vec<PathBuf>,
+    seen: BTreeMap<PathBuf, Seen>,
+}
+
+/// What was seen at a path, reading so many bytes at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    limit: u64,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    /// A file of this content.
+    Content(u64),
+    /// A directory with definitions of these names.
+    Names(u64),
+    /// Neither: a pipe, a socket, a device.
+    Other,
+    /// Nothing that can be read.
+    Unreadable(io::ErrorKind),
+    /// One content, and later in the same load another.
+    Torn,
+}
+
+/// The files of a load under way.
+#[derive(Default)]
+pub(super) struct Files {
+    secrets: RefCell<Vec<PathBuf>>,
+    authorities: RefCell<Vec<PathBuf>>,
+    seen: RefCell<BTreeMap<PathBuf, Seen>>,
+}
+
+/// Why a file was not read.
+pub(super) enum Unread {
+    /// It is something else.
+    NoFile,
+    Io(io::Error),
+}
+
+impl Files {
+    /// Reads a file; at most one byte more than `limit`, so that the size is judged in one place.
+    pub(super) fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+        let read = read(path, limit);
+        self.note(path, limit, of_file(&read));
+        read
+    }
+
+    /// As [`Files::read`], of a file that holds a secret.
+    pub(super) fn secret(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+        self.secrets.borrow_mut().push(path.to_owned());
+        self.read(path, limit)
+    }
+
+    /// As [`Files::read`], of a file that holds certificates.
+    pub(super) fn authority(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+        self.authorities.borrow_mut().push(path.to_owned());
+        self.read(path, limit)
+    }
+
+    /// The definitions directly in a directory, by name.
+    pub(super) fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let listed = list(directory);
+        self.note(directory, 0, of_directory(&listed));
+        listed
+    }
+
+    /// Remembers that there is nothing at a path.
+    pub(super) fn missing(&self, path: &Path, error: &io::Error) {
+        self.note(path, 0, What::Unreadable(error.kind()));
+    }
+
+    pub(super) fn into_sources(
+        self,
+        settings: Option<&Path>,
+        definitions: Vec<PathBuf>,
+    ) -> Sources {
+        Sources {
+            settings: settings.map(Path::to_owned),
+            definitions,
+            secrets: self.secrets.into_inner(),
+            authorities: self.authorities.into_inner(),
+            seen: self.seen.into_inner(),
+        }
+    }
+
+    fn note(&self, path: &Path, limit: u64, what: What) {
+        let mut seen = self.seen.borrow_mut();
+        let first = *seen.entry(path.to_owned()).or_insert(Seen { limit, what });
+        if first.limit == limit && first.what != what {
+            let what = What::Torn;
+            seen.insert(path.to_owned(), Seen { limit, what });
+        }
+    }
+}
+
+impl Sources {
+    /// Whether any file or directory holds something else now than what was loaded. Reads all of them. `false` means that all of what was loaded stood
+    /// there together at one moment: each file was found to be the same twice, and a moment lies between.
+    pub fn have_changed(&self) -> bool {
+        self.seen
+            .iter()
+            .any(|(path, seen)| now(path, seen) != seen.what)
+    }
+
+    /// Whether the settings file is there, and empty.
+    pub fn settings_are_empty(&self) -> bool {
+        let empty = hash(b"");
+        let seen = self.settings.as_ref().and_then(|path| self.seen.get(path));
+        seen.is_some_and(|seen| seen.what == What::Content(empty))
+    }
+
+    /// The files, without the directories that some of them were found in.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let files = self.seen.iter().filter(|(_, seen)| !seen.is_directory());
+        files.map(|(path, _)| path.as_path())
+    }
+
+    /// The directories that must stay readable, with all below them, for these files and their successors: those that are listed, and the parents of every
+    /// file as it is named and as it is resolved now.
+    pub fn places(&self) -> BTreeSet<PathBuf> {
+        let mut found = BTreeSet::new();
+        for (path, seen) in &self.seen {
+            let resolved = fs::canonicalize(path).ok();
+            if seen.is_directory() {
+                found.insert(path.clone());
+                found.extend(resolved);
+            } else {
+                found.insert(parent(path));
+                found.extend(resolved.as_deref().map(parent));
+            }
+        }
+        found
+    }
+
+    /// The directories in which something happens when one of these files, or what it is reached through, becomes another: [`Sources::places`], and the
+    /// parents of listed directories and of every symbolic link on the way.
+    pub fn watched(&self) -> BTreeSet<PathBuf> {
+        let mut found = self.places();
+        for path in self.seen.keys() {
+            found.insert(parent(path));
+            let mut left = LINKS;
+            links(path, &mut left, &mut found);
+        }
+        found
+    }
+}
+
+impl Seen {
+    fn is_directory(&self) -> bool {
+        matches!(self.what, What::Names(_))
+    }
+}
+
+fn now(path: &Path, seen: &Seen) -> What {
+    // Found by its kind, not by what it was: a directory may stand where a file stood.
+    match fs::metadata(path) {
+        Ok(found) if found.is_dir() && seen.limit == 0 => of_directory(&list(path)),
+        Ok(_) | Err(_) => of_file(&read(path, seen.limit)),
+    }
+}
+
+fn of_file(read: &Result<Zeroizing<Vec<u8>>, Unread>) -> What {
+    match read {
+        Ok(bytes) => What::Content(hash(bytes)),
+        Err(Unread::NoFile) => What::Other,
+        Err(Unread::Io(error)) => What::Unreadable(error.kind()),
+    }
+}
+
+fn of_directory(listed: &io::Result<Vec<PathBuf>>) -> What {
+    match listed {
+        Ok(names) => What::Names(hash_of(names)),
+        Err(error) => What::Unreadable(error.kind()),
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    hash_of(bytes)
+}
+
+fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    KEY.get_or_init(RandomState::new).hash_one(value)
+}
+
+fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    let found = fs::metadata(path).map_err(Unread::Io)?;
+    // A pipe would never end.
+    if !found.is_file() {
+        return Err(Unread::NoFile);
+    }
+    let limit = limit.saturating_add(1);
+    // One more than there is, so that the end is seen without a larger buffer: what is left behind in a smaller one is not wiped.
+    let room = found.len().saturating_add(1).min(limit);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
+    let file = File::open(path).map_err(Unread::Io)?;
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(Unread::Io)?;
+    Ok(bytes)
+}
+
+/// Kubernetes keeps its copies behind names that start with a dot.
+fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(directory)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| is_definition(path) && !path.is_dir())
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Whether a name is one that a definition may have.
+pub(super) fn is_definition(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    !hidden && matches!(extension, Some("json" | "yaml" | "yml"))
+}
+
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent == Path::new("") => PathBuf::from("."),
+        Some(parent) => parent.to_owned(),
+        None => path.to_owned(),
+    }
+}
+
+/// Adds the parents of the symbolic links that lead to a path.
+fn links(path: &Path, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
+    for part in path.ancestors() {
+        let Ok(target) = fs::read_link(part) else {
+            continue;
+        };
+        if *left == 0 {
+            return;
+        }
+        *left -= 1;
+        let holder = parent(part);
+        let target = holder.join(target);
+        found.insert(holder);
+        links(&target, left, found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    use super::{Files, Sources};
+
+    fn seen(directory: &Path, files: &[&str]) -> Sources {
+        let reader = Files::default();
+        let listed = reader.list(directory).unwrap();
+        for name in files {
+            drop(reader.read(&directory.join(name), 1 << 20));
+        }
+        reader.into_sources(None, listed)
+    }
+
+    #[test]
+    fn every_change_of_content_is_seen_and_nothing_else_is() {
+        let world = tempfile::tempdir().unwrap();
+        let (at, key) = (world.path(), world.path().join("key"));
+        fs::write(&key, "one").unwrap();
+        fs::write(at.join("a.json"), "{}").unwrap();
+        let sources = seen(at, &["key", "a.json", "absent"]);
+        assert!(!sources.have_changed());
+        // The same content, in place and by another file.
+        fs::write(&key, "one").unwrap();
+        fs::write(at.join("new"), "one").unwrap();
+        fs::rename(at.join("new"), &key).unwrap();
+        fs::write(at.join(".b.json"), "{}").unwrap();
+        fs::write(at.join("notes.txt"), "").unwrap();
+        assert!(!sources.have_changed());
+
+        fs::write(&key, "two").unwrap();
+        assert!(sources.have_changed());
+        fs::write(&key, "").unwrap();
+        assert!(sources.have_changed());
+        fs::remove_file(&key).unwrap();
+        assert!(sources.have_changed());
+        fs::create_dir(&key).unwrap();
+        assert!(sources.have_changed());
+        fs::remove_dir(&key).unwrap();
+        fs::write(&key, "one").unwrap();
+        assert!(!sources.have_changed());
+
+        for name in ["b.json", "absent"] {
+            fs::write(at.join(name), "{}").unwrap();
+            assert!(sources.have_changed(), "{name}");
+            fs::remove_file(at.join(name)).unwrap();
+            assert!(!sources.have_changed(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_read_twice_and_differs_is_never_steady() {
+        // F-174
+        let world = tempfile::tempdir().unwrap();
+        let key = world.path().join("key");
+        let reader = Files::default();
+        fs::write(&key, "one").unwrap();
+        drop(reader.secret(&key, 100));
+        fs::write(&key, "two").unwrap();
+        drop(reader.secret(&key, 100));
+        let sources = reader.into_sources(None, Vec::new());
+        assert!(sources.have_changed());
+        fs::write(&key, "one").unwrap();
+        assert!(sources.have_changed());
+    }
+
+    #[test]
+    fn the_mount_is_watched_and_not_only_what_its_link_leads_to() {
+        // F-171
+        let world = tempfile::tempdir().unwrap();
+        let at = fs::canonicalize(world.path()).unwrap();
+        let (mount, other) = (at.join("mount"), at.join("other"));
+        fs::create_dir_all(mount.join("..2026_1")).unwrap();
+        fs::create_dir(&other).unwrap();
+        fs::write(mount.join("..2026_1/a.json"), "{}").unwrap();
+        symlink("..2026_1", mount.join("..data")).unwrap();
+        symlink("..data/a.json", mount.join("a.json")).unwrap();
+        symlink("../mount/a.json", other.join("key")).unwrap();
+        let reader = Files::default();
+        drop(reader.read(&other.join("key"), 100));
+        let sources = reader.into_sources(None, Vec::new());
+        let directories: Vec<_> = sources.places().into_iter().collect();
+        assert_eq!(directories, [mount.join("..2026_1"), other.clone()]);
+        let watched = sources.watched();
+        let resolved = |path: &Path| fs::canonicalize(path).unwrap();
+        assert!(watched.iter().any(|path| resolved(path) == mount));
+        assert!(watched.contains(&other));
+
+        let listed = seen(&mount, &["a.json"]);
+        assert!(listed.places().contains(&mount));
+        assert!(listed.watched().contains(&at));
+    }
+}
