@@ -4,6 +4,7 @@
 //! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
+mod anew;
 mod drain;
 mod ground;
 mod logs;
@@ -20,21 +21,21 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 
-use crate::config::{LoadOptions, Loaded, Settings};
+use crate::config::{Loaded, Settings};
 use crate::credential::Credentials;
 use crate::hardening::Hardening;
 use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
-use crate::reload::Reload;
 use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
+use anew::First;
 use drain::Doors;
 use ground::{Bound, addresses, tcp, worker_count};
 pub use ground::{Ground, Listener, StartError};
 pub use logs::{Output, format, start_logs};
-use managed::managed;
+use managed::{login, managed};
 pub(crate) use outward::Outward;
 use threads::{on_modest_thread, on_thread};
 use tokens::Tokens;
@@ -52,6 +53,7 @@ pub struct App {
     doors: Arc<Doors>,
     grace: Duration,
     problems: ProblemLog,
+    first: First,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -84,6 +86,7 @@ impl App {
         let Loaded {
             settings,
             connections,
+            sources,
             ..
         } = loaded;
         let Ground {
@@ -104,8 +107,8 @@ impl App {
         let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
         let (phase, seen) = watch::channel(Phase::Serving);
         let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
-        let answering = managed(&settings, &shared, &places, hardening, &problems)
-            .map_err(StartError::System)?;
+        let login = login(&settings).map_err(StartError::System)?;
+        let answering = managed(login.clone(), &shared, &places, hardening, &problems);
         let doors = Arc::new(Doors::of(workers));
         let worker = Worker {
             doors: Arc::clone(&doors),
@@ -127,6 +130,11 @@ impl App {
             doors,
             grace: settings.shutdown_grace_period,
             problems,
+            first: First {
+                sources,
+                facts: settings.facts(),
+                login,
+            },
         })
     }
 
@@ -138,18 +146,6 @@ impl App {
     /// Where operators connect to.
     pub fn management_addresses(&self) -> &[Address] {
         &self.management
-    }
-
-    /// What reads the configuration anew and puts it in force.
-    pub fn reload(&self, options: LoadOptions) -> Reload {
-        let (published, metrics) = (&self.shared.published, &self.shared.metrics);
-        let problems = self.problems.clone();
-        Reload::new(
-            options,
-            Arc::clone(published),
-            Arc::clone(metrics),
-            problems,
-        )
     }
 
     fn end(&mut self) {

@@ -1,19 +1,72 @@
 //! Load anew, compile whole, publish in one step; or keep the last good generation and say why.
+//!
+//! Invariant: what is published stood on the disk as a whole at one moment. Files that change while they are read are read again, a few times; then the
+//! generation in use stays. [`Watch`] is who calls.
 
+mod mounts;
+mod notices;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use crate::config::{self, LoadOptions, Problem, Severity};
+use crate::config::{self, Attempt, Facts, LoadOptions, Loaded, Problem, Severity, Sources};
+use crate::domain::auth::BasicAuth;
 use crate::snapshot::Published;
-use crate::telemetry::problem_log::Finding;
+use crate::telemetry::problem_log::{Finding, ReloadEvent};
 use crate::telemetry::{Event, Metrics, ProblemLog};
+pub use watch::{Asking, Watch};
+
+/// How long files that change while they are read are left alone before they are read again. Whoever writes them more often than this has not finished.
+const PAUSES: [Duration; 5] = [
+    Duration::from_millis(10),
+    Duration::from_millis(20),
+    Duration::from_millis(40),
+    Duration::from_millis(80),
+    Duration::from_millis(160),
+];
 
 /// Where definitions come from and where they go.
 pub struct Reload {
     /// Held while one reload runs: each generation is made from the one before.
-    options: Mutex<LoadOptions>,
+    last: Mutex<Last>,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
+    /// Of the start: what else the settings say has no effect.
+    facts: Facts,
+    relogin: Relogin,
     problems: ProblemLog,
+}
+
+/// Takes another login for the management API; whether it is another one.
+pub type Relogin = Box<dyn Fn(&BasicAuth) -> bool + Send + Sync>;
+
+/// What the process runs with, and what a reload may change of it.
+pub struct InForce {
+    /// The connections.
+    pub published: Arc<Published>,
+    /// Where it is counted how reloads went.
+    pub metrics: Arc<Metrics>,
+    /// What was read at the start.
+    pub sources: Sources,
+    /// The settings at the start.
+    pub facts: Facts,
+    /// How the login of the management API is replaced. It does nothing where there was none at the start.
+    pub relogin: Relogin,
+}
+
+/// The last attempt, and what was told of it.
+struct Last {
+    options: LoadOptions,
+    sources: Sources,
+    /// The settings file was empty when it was last good.
+    empty_settings: bool,
+    /// The findings that were told last, so that an attempt that finds nothing else is silent.
+    findings: Vec<Problem>,
+    /// The settings of which it was told last that they need a restart.
+    settings: Facts,
 }
 
 /// A reload that was good.
@@ -26,55 +79,171 @@ pub struct Reloaded {
 }
 
 impl Reload {
-    /// Reads again what these options name, and tells how it went. Settings other than where definitions are have no effect before the next start.
-    pub fn new(
-        options: LoadOptions,
-        published: Arc<Published>,
-        metrics: Arc<Metrics>,
-        problems: ProblemLog,
-    ) -> Self {
-        Self {
-            options: Mutex::new(options),
+    /// Reads again what these options name, and tells how it went.
+    pub fn new(options: LoadOptions, in_force: InForce, problems: ProblemLog) -> Self {
+        let InForce {
             published,
             metrics,
+            sources,
+            facts,
+            relogin,
+        } = in_force;
+        let last = Last {
+            options,
+            empty_settings: sources.settings_are_empty(),
+            sources,
+            findings: Vec::new(),
+            settings: facts.clone(),
+        };
+        Self {
+            last: Mutex::new(last),
+            published,
+            metrics,
+            facts,
+            relogin,
             problems,
         }
     }
 
     /// Reads files and compiles: takes its time, and belongs on a thread that serves nobody. With any problem nothing changes.
     pub fn run(&self) -> Result<Reloaded, Vec<Problem>> {
-        let reloaded = self.publish();
-        self.metrics.reloaded(reloaded.is_ok());
-        match &reloaded {
-            Ok(reloaded) => self.problems.tell(Event::Reloaded {
-                generation: reloaded.generation,
-                connections: reloaded.connections,
-            }),
-            Err(found) => {
-                warn(found, &self.problems);
-                let errors = found.iter().filter(|found| is_error(found));
-                self.problems.tell(Event::ReloadFailed {
-                    problems: errors.count(),
-                });
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whoever asks wants to hear.
+        last.findings = Vec::new();
+        self.attempt(&mut last)
+    }
+
+    /// As [`Reload::run`] if any file holds something else than at the last attempt, good or bad. `None` if not.
+    pub fn run_if_changed(&self) -> Option<Result<Reloaded, Vec<Problem>>> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.sources.have_changed().then(|| self.attempt(&mut last))
+    }
+
+    /// Does this; a panic in it is a bug, counted, and costs this one reload.
+    fn catching<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
+        self.metrics.catch(|| work(self))
+    }
+
+    /// The directories in which something happens when there may be something to reload.
+    pub fn watched(&self) -> BTreeSet<PathBuf> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.sources.watched()
+    }
+
+    fn attempt(&self, last: &mut Last) -> Result<Reloaded, Vec<Problem>> {
+        let reloaded = match last.load() {
+            Ok(loaded) => {
+                let facts = loaded.settings.facts();
+                Ok(self.publish(loaded, last, facts))
             }
-        }
+            Err(found) => {
+                self.failed(&found, last);
+                Err(found)
+            }
+        };
+        self.metrics.reloaded(reloaded.is_ok());
         reloaded
     }
 
-    fn publish(&self) -> Result<Reloaded, Vec<Problem>> {
-        let options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = config::load(&options)?;
-        warn(&loaded.warnings, &self.problems);
-        let next = self.published.current().succeed(loaded.connections);
-        let generation = next.generation();
+    fn publish(&self, loaded: Loaded, last: &mut Last, facts: Facts) -> Reloaded {
+        if last.findings != loaded.warnings {
+            warn(&loaded.warnings, &self.problems);
+            last.findings = loaded.warnings;
+        }
+        let before = Arc::clone(&self.published.current());
+        let next = before.succeed(loaded.connections);
+        let (generation, hash) = (next.generation(), next.hash().into());
         let live = next.entries().iter().filter(|entry| entry.is_live());
         let connections = live.count();
+        let changes = before.changes(&next);
+        let login = loaded.settings.management.basic_auth;
         self.published.publish(next);
-        Ok(Reloaded {
+        if login.is_some_and(|pair| (self.relogin)(&pair)) {
+            self.tell(ReloadEvent::LoginChanged);
+        }
+        self.tell(ReloadEvent::Done {
             generation,
             connections,
-        })
+            hash,
+            changes,
+        });
+        if last.settings != facts {
+            let settings = self.facts.differences(&facts);
+            last.settings = facts;
+            if !settings.is_empty() {
+                self.tell(ReloadEvent::NeedsRestart { settings });
+            }
+        }
+        Reloaded {
+            generation,
+            connections,
+        }
     }
+
+    fn failed(&self, found: &[Problem], last: &mut Last) {
+        if last.findings == found {
+            return;
+        }
+        warn(found, &self.problems);
+        last.findings = found.to_vec();
+        let errors = found.iter().filter(|found| found.is_error());
+        let problems = errors.count();
+        self.tell(ReloadEvent::Failed { problems });
+    }
+
+    fn tell(&self, event: ReloadEvent) {
+        self.problems.tell(Event::Reload(event));
+    }
+}
+
+impl Last {
+    /// What stood on the disk as a whole at one moment.
+    fn load(&mut self) -> Result<Loaded, Vec<Problem>> {
+        let mut pauses = PAUSES.iter();
+        loop {
+            let Attempt { outcome, sources } = config::attempt(&self.options);
+            let steady = !sources.have_changed();
+            self.sources = sources;
+            match pauses.next() {
+                _ if steady => return self.unless_cut_off(outcome),
+                Some(pause) => std::thread::sleep(*pause),
+                None => {
+                    self.sources.distrust();
+                    return Err(vec![unsteady()]);
+                }
+            }
+        }
+    }
+
+    /// An empty settings file is legal, but one that was not empty before is one that somebody has not finished.
+    fn unless_cut_off(
+        &mut self,
+        outcome: Result<Loaded, Vec<Problem>>,
+    ) -> Result<Loaded, Vec<Problem>> {
+        let empty = self.sources.settings_are_empty();
+        let file = self.sources.settings.as_ref();
+        if let Some(file) = file.filter(|_| empty && !self.empty_settings) {
+            let file = file.display().to_string();
+            return Err(vec![
+                Problem::whole(
+                    file,
+                    "settings_emptied",
+                    "holds nothing any more".to_owned(),
+                )
+                .remedy("write the settings; a comment alone says that the defaults are meant"),
+            ]);
+        }
+        if outcome.is_ok() {
+            self.empty_settings = empty;
+        }
+        outcome
+    }
+}
+
+fn unsteady() -> Problem {
+    let message = "the files changed whenever they were read";
+    Problem::whole("configuration", "unsteady", message.to_owned())
+        .remedy("nothing: they are read again once they are left alone; replacing them by a rename makes a change one step")
 }
 
 /// Tells the log of findings.
@@ -88,14 +257,10 @@ pub fn warn(found: &[Problem], log: &ProblemLog) {
             message: problem.message.clone(),
             remedy: problem.remedy.clone(),
         });
-        log.tell(if is_error(problem) {
+        log.tell(if problem.severity == Severity::Error {
             Event::ConfigProblem(finding)
         } else {
             Event::ConfigWarning(finding)
         });
     }
-}
-
-fn is_error(problem: &Problem) -> bool {
-    problem.severity == Severity::Error
 }

@@ -3,6 +3,9 @@
 //! Holds nothing that changes: no tokens, no pools, no counters. A request loads the current snapshot once, at its top, and keeps the entry that
 //! it found there to its end.
 
+mod difference;
+mod fingerprint;
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
@@ -36,6 +39,8 @@ pub struct Snapshot {
     entries: HashMap<Box<str>, Arc<Entry>, BuildHasherDefault<OfId>>,
     ordered: Vec<Arc<Entry>>,
     generation: u64,
+    hash: Box<str>,
+    compiled: Timestamp,
 }
 
 impl Entry {
@@ -75,9 +80,12 @@ impl Entry {
 
     /// Whether it is what this definition says, and still there.
     fn still_holds(&self, connection: &Connection) -> bool {
-        self.vanished.is_none()
+        self.is_there()
             && self.routes.patterns() == connection.allowed_routes
-            && self.connection.is_same_but_for_routes(connection)
+            && self
+                .connection
+                .differences_but_for_routes(connection)
+                .is_empty()
     }
 }
 
@@ -86,7 +94,7 @@ impl Snapshot {
     pub fn compile(connections: Vec<Connection>) -> Self {
         let now = Timestamp::now();
         let fresh = |connection| Arc::new(Entry::new(connection, now, now));
-        Self::of(connections.into_iter().map(fresh).collect(), 1)
+        Self::of(connections.into_iter().map(fresh).collect(), 1, now)
     }
 
     /// Compiles the generation after this one. A connection that did not change keeps its entry; one that vanished is there still, soft-deleted.
@@ -116,18 +124,22 @@ impl Snapshot {
             })
             .collect();
         ordered.extend(vanished);
-        Self::of(ordered, self.generation + 1)
+        Self::of(ordered, self.generation + 1, now)
     }
 
-    fn of(ordered: Vec<Arc<Entry>>, generation: u64) -> Self {
+    fn of(ordered: Vec<Arc<Entry>>, generation: u64, compiled: Timestamp) -> Self {
         let entries = ordered
             .iter()
             .map(|entry| (entry.connection.id.as_str().into(), Arc::clone(entry)))
             .collect();
+        let there = ordered.iter().filter(|entry| entry.is_there());
+        let hash = fingerprint::fingerprint(there.map(|entry| &**entry));
         Self {
             entries,
             ordered,
             generation,
+            hash,
+            compiled,
         }
     }
 
@@ -150,6 +162,17 @@ impl Snapshot {
     /// Counts up with every publication.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Twelve hexadecimal digits: the same in every process that has the same definitions. The values of credentials, `headers` and `extra_params`
+    /// play no part in it.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// When it was made.
+    pub fn compiled(&self) -> Timestamp {
+        self.compiled
     }
 }
 

@@ -12,18 +12,24 @@ use crate::management::{Callers, Gauges, Management, Sources, TokenBooks};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
 
-/// `places` are those for agents' sockets, none of which is taken yet. Fails if the system gives no random bytes for the login.
+/// The login of the management API, if one is asked for. Fails if the system gives no random bytes.
+pub(super) fn login(settings: &Settings) -> io::Result<Option<Arc<Login>>> {
+    let login = settings.management.basic_auth.as_ref().map(Login::new);
+    let login = login.transpose().map_err(io::Error::other)?;
+    Ok(login.map(Arc::new))
+}
+
+/// `places` are those for agents' sockets, none of which is taken yet.
 pub(super) fn managed(
-    settings: &Settings,
+    login: Option<Arc<Login>>,
     shared: &proxy::Shared,
     places: &Arc<Semaphore>,
     hardening: Hardening,
     problems: &ProblemLog,
-) -> io::Result<Management> {
-    let login = settings.management.basic_auth.as_ref().map(Login::new);
+) -> Management {
     let callers = Callers {
-        login: login.transpose().map_err(io::Error::other)?,
-        allowed_hosts: settings.proxy.allowed_hosts.clone(),
+        login,
+        allowed_hosts: shared.allowed_hosts.clone(),
     };
     let sources = Sources {
         published: Arc::clone(&shared.published),
@@ -37,7 +43,7 @@ pub(super) fn managed(
             problems: problems.clone(),
         },
     };
-    Ok(Management::new(sources, callers))
+    Management::new(sources, callers)
 }
 
 fn gauges(shared: &proxy::Shared, places: &Arc<Semaphore>) -> Gauges {

@@ -3,7 +3,6 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -14,7 +13,7 @@ use super::{Exit, Streams, misconfigured};
 use crate::app::{self, App, Ground, Output};
 use crate::config::{self, Environment, Listen, LoadOptions, Loaded, LogLevel, SettingsOverrides};
 use crate::hardening::{Hardening, Needs};
-use crate::reload::{self, Reload};
+use crate::reload::{self, Asking, Watch};
 use crate::telemetry::problem_log::{Door, Event};
 use crate::telemetry::{Format, Logs, ProblemLog};
 
@@ -110,7 +109,7 @@ pub(super) struct Launch {
     /// Made before anything else.
     pub(super) ends: Ends,
     pub(super) loaded: Loaded,
-    /// What SIGHUP loads anew.
+    /// What SIGHUP and changed files load anew.
     pub(super) anew: Option<LoadOptions>,
     /// What is asked for, and what has begun.
     pub(super) hardening: Option<(Asked, Hardening)>,
@@ -136,10 +135,10 @@ pub(super) fn serve(
     };
     let problems = logs.problems.clone();
     greet(&app, streams)?;
-    let reloads = anew
-        .map(|options| reloads(app.reload(options)))
+    let mut reloads = anew
+        .map(|(watch, options)| watch.start(app.reload(options)))
         .transpose()?;
-    ends.wait(&problems, reloads.as_ref());
+    ends.wait(&problems, reloads.as_mut());
     problems.tell(Event::Stopping);
     let stopping = std::thread::spawn(move || app.stop());
     let finished = ends.wait_again_until(|| stopping.is_finished());
@@ -157,7 +156,7 @@ pub(super) fn serve(
 struct Started {
     app: Option<App>,
     ends: Ends,
-    anew: Option<LoadOptions>,
+    anew: Option<(Watch, LoadOptions)>,
     logs: Logs,
 }
 
@@ -172,6 +171,10 @@ fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
         err,
     } = launch;
     let ground = Ground::take(&loaded.settings);
+    let anew = match anew {
+        Some(options) => Some((Watch::new(&loaded.sources)?, options)),
+        None => None,
+    };
     let is_told = hardening.is_some();
     let (asked, hardening) = hardening.unwrap_or((Asked::Off, Hardening::off()));
     let hardening = match asked {
@@ -256,20 +259,6 @@ impl Asked {
     }
 }
 
-/// A thread that reloads as often as it is asked. Who asks while it has something before it asks for no more than that.
-fn reloads(reload: Reload) -> io::Result<SyncSender<()>> {
-    let (ask, asked) = sync_channel(1);
-    std::thread::Builder::new()
-        .name("reload".into())
-        .spawn(move || {
-            while asked.recv().is_ok() {
-                // It has told the log.
-                let _told = reload.run();
-            }
-        })?;
-    Ok(ask)
-}
-
 /// Waits for both logs as long as their readers take something. What the access log lost is told in the other.
 fn last_lines(logs: &Logs, patience: Duration) {
     let _in_time = logs.access.flush(patience);
@@ -317,7 +306,7 @@ impl Ends {
     }
 
     /// Until the process is told to end.
-    fn wait(&mut self, problems: &ProblemLog, reloads: Option<&SyncSender<()>>) {
+    fn wait(&mut self, problems: &ProblemLog, mut reloads: Option<&mut Asking>) {
         let Told {
             terminate,
             interrupt,
@@ -328,9 +317,8 @@ impl Ends {
                 tokio::select! {
                     _ = terminate.recv() => return,
                     _ = interrupt.recv() => return,
-                    _ = hangup.recv() => match reloads {
-                        // One that is full has a reload before it that begins later than this.
-                        Some(reloads) => reloads.try_send(()).unwrap_or_default(),
+                    _ = hangup.recv() => match &mut reloads {
+                        Some(reloads) => reloads.ask(),
                         None => problems.tell(Event::ReloadUnsupported),
                     },
                 }

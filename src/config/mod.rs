@@ -37,7 +37,7 @@ pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use render::{json, summary, text};
 pub use schema::schema;
 pub use settings::{
-    AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
+    AccessLog, EgressSettings, Facts, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings, SettingsOverrides,
 };
 pub use sources::Sources;

@@ -27,6 +27,7 @@ pub struct Sources {
     /// The files of `egress.ca_files`.
     pub authorities: Vec<PathBuf>,
     seen: BTreeMap<PathBuf, Seen>,
+    distrusted: bool,
 }
 
 /// What was seen at a path, reading so many bytes at most.
@@ -108,6 +109,7 @@ impl Files {
             secrets: self.secrets.into_inner(),
             authorities: self.authorities.into_inner(),
             seen: self.seen.into_inner(),
+            distrusted: false,
         }
     }
 
@@ -125,14 +127,18 @@ impl Sources {
     /// Whether any file or directory holds something else now than what was loaded. Reads all of them. `false` means that all of what was loaded stood
     /// there together at one moment: each file was found to be the same twice, and a moment lies between.
     pub fn have_changed(&self) -> bool {
-        self.seen
-            .iter()
-            .any(|(path, seen)| now(path, seen) != seen.what)
+        let mut seen = self.seen.iter();
+        self.distrusted || seen.any(|(path, seen)| now(path, seen) != seen.what)
+    }
+
+    /// From now on they count as changed: what was read of them was thrown away.
+    pub fn distrust(&mut self) {
+        self.distrusted = true;
     }
 
     /// Whether the settings file is there, and empty.
     pub fn settings_are_empty(&self) -> bool {
-        let empty = hash(b"");
+        let empty = hash_of(b"".as_slice());
         let seen = self.settings.as_ref().and_then(|path| self.seen.get(path));
         seen.is_some_and(|seen| seen.what == What::Content(empty))
     }
@@ -145,7 +151,7 @@ impl Sources {
 
     /// The directories that must stay readable, with all below them, for these files and their successors: those that are listed, and the parents of every
     /// file as it is named and as it is resolved now.
-    pub fn places(&self) -> BTreeSet<PathBuf> {
+    pub fn places(&self) -> Vec<PathBuf> {
         let mut found = BTreeSet::new();
         for (path, seen) in &self.seen {
             let resolved = fs::canonicalize(path).ok();
@@ -157,13 +163,13 @@ impl Sources {
                 found.extend(resolved.as_deref().map(parent));
             }
         }
-        found
+        found.into_iter().collect()
     }
 
     /// The directories in which something happens when one of these files, or what it is reached through, becomes another: [`Sources::places`], and the
     /// parents of listed directories and of every symbolic link on the way.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
-        let mut found = self.places();
+        let mut found: BTreeSet<PathBuf> = self.places().into_iter().collect();
         for path in self.seen.keys() {
             found.insert(parent(path));
             let mut left = LINKS;
@@ -189,7 +195,7 @@ fn now(path: &Path, seen: &Seen) -> What {
 
 fn of_file(read: &Result<Zeroizing<Vec<u8>>, Unread>) -> What {
     match read {
-        Ok(bytes) => What::Content(hash(bytes)),
+        Ok(bytes) => What::Content(hash_of(bytes.as_slice())),
         Err(Unread::NoFile) => What::Other,
         Err(Unread::Io(error)) => What::Unreadable(error.kind()),
     }
@@ -202,11 +208,8 @@ fn of_directory(listed: &io::Result<Vec<PathBuf>>) -> What {
     }
 }
 
-fn hash(bytes: &[u8]) -> u64 {
-    hash_of(bytes)
-}
-
-fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
+/// Tells two values apart, under a key that this process drew at random.
+pub(super) fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new).hash_one(value)
 }
@@ -356,8 +359,7 @@ mod tests {
         let reader = Files::default();
         drop(reader.read(&other.join("key"), 100));
         let sources = reader.into_sources(None, Vec::new());
-        let directories: Vec<_> = sources.places().into_iter().collect();
-        assert_eq!(directories, [mount.join("..2026_1"), other.clone()]);
+        assert_eq!(sources.places(), [mount.join("..2026_1"), other.clone()]);
         let watched = sources.watched();
         let resolved = |path: &Path| fs::canonicalize(path).unwrap();
         assert!(watched.iter().any(|path| resolved(path) == mount));

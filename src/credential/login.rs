@@ -3,6 +3,9 @@
 //! Invariants: neither is kept, only digests under a key that this process drew at random, so that memory holds nothing to guess offline from. A
 //! candidate is hashed whole and compared once, in constant time: no shorter way for a wrong user name, a right beginning or a wrong length.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -15,9 +18,14 @@ use crate::domain::auth::BasicAuth;
 /// SHA-256's block: a key of this size is used as it is (RFC 2104 §2).
 const BLOCK: usize = 64;
 
-/// The one login that there is.
+/// The one login that there is. A reload may replace it.
 pub struct Login {
     key: Hmac<Sha256>,
+    digests: ArcSwap<Digests>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Digests {
     pair: [u8; 32],
     password: [u8; 32],
 }
@@ -35,13 +43,14 @@ impl Login {
             .fill(&mut *block)
             .map_err(|_| NoRandomness)?;
         let key = Hmac::new((&*block).into());
-        let (username, password) = (pair.username().expose(), pair.password().expose());
-        Ok(Self {
-            // A user name has no colon, so that the pair can be read in one way only.
-            pair: digest(&key, &[username, b":", password]),
-            password: digest(&key, &[password]),
-            key,
-        })
+        let digests = ArcSwap::from_pointee(Digests::new(&key, pair));
+        Ok(Self { key, digests })
+    }
+
+    /// From now on it is this pair, and the one before is wrong. Whether the two differ.
+    pub fn replace(&self, pair: &BasicAuth) -> bool {
+        let next = Arc::new(Digests::new(&self.key, pair));
+        self.digests.swap(Arc::clone(&next)) != next
     }
 
     /// Whether the value of an `Authorization` field proves it: `Basic`, in any case, and the pair in strict base64 (RFC 7617).
@@ -53,18 +62,29 @@ impl Login {
             return false;
         }
         match STANDARD.decode(credentials.trim_ascii_start()) {
-            Ok(pair) => self.is(&Zeroizing::new(pair), &self.pair),
+            Ok(pair) => self.is(&Zeroizing::new(pair), &self.digests.load().pair),
             Err(_) => false,
         }
     }
 
     /// Whether the value of an `x-api-key` field proves it: it is the password.
     pub fn admits_key(&self, key: &[u8]) -> bool {
-        self.is(key, &self.password)
+        self.is(key, &self.digests.load().password)
     }
 
     fn is(&self, candidate: &[u8], expected: &[u8; 32]) -> bool {
         digest(&self.key, &[candidate]).ct_eq(expected).into()
+    }
+}
+
+impl Digests {
+    fn new(key: &Hmac<Sha256>, pair: &BasicAuth) -> Self {
+        let (username, password) = (pair.username().expose(), pair.password().expose());
+        Self {
+            // A user name has no colon, so that the pair can be read in one way only.
+            pair: digest(key, &[username, b":", password]),
+            password: digest(key, &[password]),
+        }
     }
 }
 
@@ -89,10 +109,14 @@ mod tests {
     use crate::domain::{Secret, SecretSource};
     use base64::Engine as _;
 
-    fn login(username: &str, password: &str) -> Login {
+    fn pair(username: &str, password: &str) -> BasicAuth {
         let secret =
             |text: &str| Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap();
-        Login::new(&BasicAuth::new(secret(username), secret(password)).unwrap()).unwrap()
+        BasicAuth::new(secret(username), secret(password)).unwrap()
+    }
+
+    fn login(username: &str, password: &str) -> Login {
+        Login::new(&pair(username, password)).unwrap()
     }
 
     fn basic(pair: &str) -> Vec<u8> {
@@ -166,8 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn a_replaced_login_is_wrong_at_once() {
+        let login = login("ops", "old");
+        assert!(!login.replace(&pair("ops", "old")));
+        assert!(login.replace(&pair("ops", "new")));
+        assert!(!login.admits_key(b"old") && !login.admits_basic(&basic("ops:old")));
+        assert!(login.admits_key(b"new") && login.admits_basic(&basic("ops:new")));
+    }
+
+    #[test]
     fn digests_differ_from_login_to_login() {
         let (one, other) = (login("a", "b"), login("a", "b"));
+        let (one, other) = (one.digests.load(), other.digests.load());
         assert_ne!(one.pair, other.pair);
         assert_ne!(one.pair, one.password);
     }

@@ -61,10 +61,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Whether two definitions say the same, secrets included, the patterns left out.
-    pub fn is_same_but_for_routes(&self, other: &Self) -> bool {
+    /// The names of the fields in which two definitions of one id differ, secrets included, the patterns left out.
+    pub fn differences_but_for_routes(&self, other: &Self) -> Vec<&'static str> {
         let Self {
-            id,
+            id: _,
             display_name,
             description,
             base_url,
@@ -82,21 +82,41 @@ impl Connection {
             delete_time,
         } = self;
         let signing = webhook_signing_secret.as_ref();
-        *id == other.id
-            && *display_name == other.display_name
-            && *description == other.description
-            && *base_url == other.base_url
-            && *headers == other.headers
-            && auth.is_same(&other.auth)
-            && Secret::are_same(signing, other.webhook_signing_secret.as_ref())
-            && *caps == other.caps
-            && *allowed_private_cidrs == other.allowed_private_cidrs
-            && *allow_cookies == other.allow_cookies
-            && *allow_encoded_slash == other.allow_encoded_slash
-            && *reflection_guard == other.reflection_guard
-            && *http2 == other.http2
-            && *enabled == other.enabled
-            && *delete_time == other.delete_time
+        let Caps {
+            response,
+            timeout,
+            concurrency,
+        } = caps;
+        let same_signing = Secret::are_same(signing, other.webhook_signing_secret.as_ref());
+        let ranges = *allowed_private_cidrs == other.allowed_private_cidrs;
+        let slashes = *allow_encoded_slash == other.allow_encoded_slash;
+        let mut names: Vec<_> = [
+            ("display_name", *display_name == other.display_name),
+            ("description", *description == other.description),
+            ("base_url", *base_url == other.base_url),
+            ("headers", *headers == other.headers),
+            (other.auth.kind(), auth.is_same(&other.auth)),
+            ("webhook_signing_secret", same_signing),
+            ("max_response_size_bytes", *response == other.caps.response),
+            ("timeout_seconds", *timeout == other.caps.timeout),
+            (
+                "max_concurrent_requests",
+                *concurrency == other.caps.concurrency,
+            ),
+            ("allowed_private_cidrs", ranges),
+            ("allow_cookies", *allow_cookies == other.allow_cookies),
+            ("allow_encoded_slash", slashes),
+            (
+                "reflection_guard",
+                *reflection_guard == other.reflection_guard,
+            ),
+            ("http2", *http2 == other.http2),
+            ("tool_configurations", *enabled == other.enabled),
+            ("delete_time", *delete_time == other.delete_time),
+        ]
+        .into();
+        names.retain(|(_, same)| !same);
+        names.into_iter().map(|(name, _)| name).collect()
     }
 
     /// The names of all headers that egressd sets on this connection's requests, signature included.

@@ -9,6 +9,7 @@ pub mod address;
 pub mod auth;
 pub mod caller;
 pub mod caps;
+pub mod changes;
 pub mod connection;
 pub mod headers;
 pub mod id;
@@ -17,6 +18,7 @@ pub mod url;
 
 pub use auth::{Auth, SensitiveHeader};
 pub use caps::{Caps, ConcurrencyCap, ResponseCap, Timeout};
+pub use changes::Changes;
 pub use connection::{Connection, Http2};
 pub use headers::ConfiguredHeader;
 pub use id::ConnectionId;

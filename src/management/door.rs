@@ -4,6 +4,7 @@
 //! a page in a browser must not be able to borrow it.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
@@ -41,7 +42,7 @@ pub(super) enum Door {
 
 /// A login, and the wrong ones that were tried.
 pub(super) struct Lock {
-    login: Login,
+    login: Arc<Login>,
     wrong: DefaultDirectRateLimiter,
     clock: DefaultClock,
     problems: ProblemLog,
@@ -57,7 +58,7 @@ enum Shown {
 impl Door {
     /// Asks for this login, or, where there is none, for a `Host` of ours.
     pub(super) fn new(
-        login: Option<Login>,
+        login: Option<Arc<Login>>,
         allowed_hosts: Vec<String>,
         problems: ProblemLog,
     ) -> Self {

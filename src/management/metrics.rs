@@ -48,6 +48,8 @@ pub(super) async fn scrape(
         in_flight: (gauges.in_flight)(),
         agent_sockets: (gauges.agent_sockets)(),
         connections: snapshot.entries().iter().filter(live).count(),
+        generation: snapshot.generation(),
+        hash: snapshot.hash().to_owned(),
         tokens: gauges.tokens.read(&snapshot, &sources.credentials),
         hardening: hardening(&sources.hardening),
     };

@@ -63,7 +63,7 @@ pub struct Sources {
 /// Who may ask.
 pub struct Callers {
     /// Those who prove this login; `None`: those beside us.
-    pub login: Option<Login>,
+    pub login: Option<Arc<Login>>,
     /// `proxy.allowed_hosts`
     pub allowed_hosts: Vec<String>,
 }

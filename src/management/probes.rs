@@ -37,6 +37,15 @@ pub(super) async fn readyz(
     report.check("listeners", !draining, or_ok("closed to agents"));
     report.check("shutdown", !draining, or_ok("draining"));
     if is_verbose(query.as_deref()) {
+        let failed = if sources.metrics.reload_succeeded() {
+            ""
+        } else {
+            "; the last reload found problems"
+        };
+        let (hash, since) = (snapshot.hash(), snapshot.compiled());
+        let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
+        let in_use = format!("hash {hash}, since {since}{failed}");
+        report.fact("configuration", &in_use);
         report.fact("credentials", &credentials(&snapshot, &sources));
         report.fact("hardening", &sources.hardening.to_string());
         let logs = &sources.logs;

@@ -6,6 +6,7 @@
 mod event;
 mod line;
 mod outward;
+mod reloads;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -19,6 +20,7 @@ use super::lines::Queue;
 pub use event::{Door, Event, Finding, Stream};
 pub use line::Look;
 pub use outward::{DialOutcome, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent};
+pub use reloads::ReloadEvent;
 
 /// Events that may wait to be written.
 const QUEUE: usize = 1024;

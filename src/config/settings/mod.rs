@@ -3,6 +3,7 @@
 //! [`Settings`] is the refined side: addresses parsed, seconds turned into durations, certificate authorities read, so that nothing
 //! past `config` opens a file or looks at the environment again. Every default and every bound has its home in `read`.
 
+mod facts;
 mod hosts;
 mod layers;
 mod read;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
+pub use facts::Facts;
 pub(super) use layers::{Layers, unknown_variables};
 pub(super) use read::{Read, management_listen, settings};
 

@@ -108,6 +108,11 @@ impl Metrics {
         }
     }
 
+    /// Whether the last reload succeeded; true before the first.
+    pub fn reload_succeeded(&self) -> bool {
+        self.reload_succeeded.load(Relaxed)
+    }
+
     /// Does this and counts a panic in it, which is `None`. The panic hook has told where it was.
     pub fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         self.process.catch(work)

@@ -22,6 +22,10 @@ pub struct State {
     pub agent_sockets: usize,
     /// Connections that agents can name.
     pub connections: usize,
+    /// The number of the configuration in use.
+    pub generation: u64,
+    /// The name of what it says.
+    pub hash: String,
     /// Of the connections that have them.
     pub tokens: Vec<TokenState>,
     /// The measures by which the process hardened itself, and whether each holds.
@@ -94,6 +98,12 @@ impl Metrics {
             build,
             panics,
             hardening,
+            config_info(&state.hash),
+            gauge(
+                "egressd_config_generation",
+                "The number of the configuration in use: 1 at the start, and one more with each reload that succeeded.",
+                state.generation as f64,
+            ),
             gauge(
                 "egressd_in_flight_requests",
                 "Exchanges under way.",
@@ -130,6 +140,15 @@ impl From<(Arc<str>, Arc<Account>)> for Read {
         let routes = account.labels().routes();
         Self { id, routes, totals }
     }
+}
+
+fn config_info(hash: &str) -> Family {
+    let mut config = Family::gauge(
+        "egressd_config_info",
+        "The hash of the definitions in use, without the values of credentials and headers; always 1.",
+    );
+    config.add(&[("hash", hash)], 1.0);
+    config
 }
 
 fn of_exchanges(read: &[Read]) -> Vec<Family> {

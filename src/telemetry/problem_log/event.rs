@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::Level;
 use super::outward::{TokenEvent, UpstreamEvent};
+use super::reloads::ReloadEvent;
 use crate::telemetry::json::Object;
 
 /// How often a wrong password is told of at most.
@@ -41,18 +42,8 @@ pub enum Event {
     },
     /// SIGHUP, where there is nothing to read anew.
     ReloadUnsupported,
-    /// A new generation of the configuration is in use.
-    Reloaded {
-        /// Its number.
-        generation: u64,
-        /// How many live connections it has.
-        connections: usize,
-    },
-    /// A reload found problems; the generation before stays in use.
-    ReloadFailed {
-        /// How many; each has an event of its own.
-        problems: usize,
-    },
+    /// Of the configuration under a running process.
+    Reload(ReloadEvent),
     /// A finding about the configuration that stops a reload.
     ConfigProblem(Box<Finding>),
     /// A finding about the configuration that stops nothing.
@@ -129,10 +120,9 @@ impl Event {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::StartFailed { .. }
-            | Self::Panicked { .. }
-            | Self::ReloadFailed { .. }
-            | Self::ConfigProblem(_) => Level::Error,
+            Self::StartFailed { .. } | Self::Panicked { .. } | Self::ConfigProblem(_) => {
+                Level::Error
+            }
             Self::Stopped { cut_off: 1.. }
             | Self::ReloadUnsupported
             | Self::ConfigWarning(_)
@@ -142,10 +132,10 @@ impl Event {
             | Self::LinesLost { .. } => Level::Warn,
             Self::Listening { .. }
             | Self::Ready { .. }
-            | Self::Reloaded { .. }
             | Self::Stopping
             | Self::Hardened { whole: true, .. }
             | Self::Stopped { cut_off: 0 } => Level::Info,
+            Self::Reload(reload) => reload.level(),
             Self::Token(token) => token.level(),
             Self::Upstream(upstream) => upstream.level(),
         }
@@ -160,8 +150,7 @@ impl Event {
             Self::Stopping => "stopping",
             Self::Stopped { .. } => "stopped",
             Self::ReloadUnsupported => "reload_unsupported",
-            Self::Reloaded { .. } => "reloaded",
-            Self::ReloadFailed { .. } => "reload_failed",
+            Self::Reload(reload) => reload.name(),
             Self::ConfigProblem(_) => "config_problem",
             Self::ConfigWarning(_) => "config_warning",
             Self::NoNameServers => "no_name_servers",
@@ -185,8 +174,7 @@ impl Event {
             | Self::Stopping
             | Self::Stopped { .. }
             | Self::ReloadUnsupported
-            | Self::Reloaded { .. }
-            | Self::ReloadFailed { .. }
+            | Self::Reload(_)
             | Self::ConfigProblem(_)
             | Self::ConfigWarning(_)
             | Self::NoNameServers
@@ -206,14 +194,7 @@ impl Event {
             }
             Self::Ready { connections } => object.number("connections", *connections as u64),
             Self::Stopped { cut_off } => object.number("cut_off", *cut_off as u64),
-            Self::Reloaded {
-                generation,
-                connections,
-            } => {
-                object.number("generation", *generation);
-                object.number("connections", *connections as u64);
-            }
-            Self::ReloadFailed { problems } => object.number("problems", *problems as u64),
+            Self::Reload(reload) => reload.fields(object),
             Self::ConfigProblem(finding) | Self::ConfigWarning(finding) => finding.fields(object),
             Self::Hardened { measures, .. } => {
                 for (measure, state) in measures {
@@ -255,17 +236,7 @@ impl fmt::Display for Event {
             Self::ReloadUnsupported => {
                 f.write_str("SIGHUP: there is no configuration to read anew")
             }
-            Self::Reloaded {
-                generation,
-                connections,
-            } => write!(
-                f,
-                "reloaded: generation {generation}, live connections {connections}"
-            ),
-            Self::ReloadFailed { problems } => write!(
-                f,
-                "not reloaded, problems {problems}: the configuration in use stays"
-            ),
+            Self::Reload(reload) => reload.fmt(f),
             Self::ConfigProblem(finding) | Self::ConfigWarning(finding) => finding.fmt(f),
             Self::NoNameServers => f.write_str(
                 "resolv.conf is missing, unreadable or names no server: only the hosts file is left",

@@ -6,10 +6,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    DialOutcome, Door, Event, Finding, Level, Look, ProblemLog, TokenEvent, TokenFault,
-    TokenOutcome, UpstreamEvent,
+    DialOutcome, Door, Event, Finding, Level, Look, ProblemLog, ReloadEvent, TokenEvent,
+    TokenFault, TokenOutcome, UpstreamEvent,
 };
-use crate::domain::ConnectionId;
+use crate::domain::changes::Changed;
+use crate::domain::{Changes, ConnectionId};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -63,13 +64,53 @@ fn dial(connection: &str, outcome: DialOutcome) -> Event {
     })
 }
 
+/// An event, its level, its sentence and its fields.
+type Row = (Event, &'static str, &'static str, Value);
+
+fn of_reloads() -> Vec<Row> {
+    let reloaded = |changes| {
+        Event::Reload(ReloadEvent::Done {
+            generation: 2,
+            connections: 3,
+            hash: "0123456789ab".into(),
+            changes,
+        })
+    };
+    let changes = Changes {
+        added: vec![id("a")],
+        removed: ["b", "c", "d", "e"].map(id).into(),
+        changed: vec![Changed {
+            id: id("f"),
+            fields: vec!["base_url", "bearer_token"],
+        }],
+    };
+    let settings = vec!["proxy.listen", "log.level"];
+    let restart = ReloadEvent::NeedsRestart { settings };
+    let file = "/a.yaml".into();
+    let alone = ReloadEvent::MountedAlone { file };
+    #[rustfmt::skip] // one row a line
+    let rows = vec![
+        (reloaded(Changes::default()), "info", "reloaded: generation 2, live connections 3; nothing changed",
+            json!({"event": "reloaded", "generation": 2, "connections": 3, "hash": "0123456789ab", "added": [], "removed": [], "changed": []})),
+        (reloaded(changes), "info", "reloaded: generation 2, live connections 3; added a; removed b, c, d and 1 more; changed f (base_url, bearer_token)",
+            json!({"event": "reloaded", "generation": 2, "connections": 3, "hash": "0123456789ab", "added": ["a"], "removed": ["b", "c", "d", "e"], "changed": ["f: base_url, bearer_token"]})),
+        (Event::Reload(ReloadEvent::LoginChanged), "info", "the login of the management API is another one now", json!({"event": "login_changed"})),
+        (Event::Reload(restart), "warn", "changed, and without effect until the next start: proxy.listen, log.level", json!({"event": "restart_needed", "settings": ["proxy.listen", "log.level"]})),
+        (Event::Reload(alone), "warn", "/a.yaml is a mount of its own (a `subPath`, or a single file that a container was given): a new one will not be seen; mount its directory",
+            json!({"event": "mounted_alone", "file": "/a.yaml"})),
+        (Event::Reload(ReloadEvent::Unwatched { why: "no".into() }), "warn", "the system does not tell of changed files (no): they are compared every few seconds", json!({"event": "unwatched"})),
+        (Event::Reload(ReloadEvent::Failed { problems: 2 }), "error", "not reloaded, problems 2: the configuration in use stays", json!({"event": "reload_failed", "problems": 2})),
+    ];
+    rows
+}
+
 /// One of each, with its fields.
 fn hardened(whole: bool) -> Event {
     let measures = vec![("files", "held".into()), ("system_calls", "off".into())];
     Event::Hardened { whole, measures }
 }
 
-fn all() -> Vec<(Event, &'static str, &'static str, Value)> {
+fn all() -> Vec<Row> {
     let refused = DialOutcome::AddressRefused { kind: "private" };
     let unreachable = DialOutcome::Unreachable { fault: "dns_error" };
     let dialled = DialOutcome::Dialled {
@@ -112,11 +153,9 @@ fn all() -> Vec<(Event, &'static str, &'static str, Value)> {
         (Event::Stopped { cut_off: 1 }, "warn", "stopped; 1 exchange was cut off", json!({"event": "stopped", "cut_off": 1})),
         (Event::Stopped { cut_off: 7 }, "warn", "stopped; 7 exchanges were cut off", json!({"event": "stopped", "cut_off": 7})),
         (Event::ConfigWarning(Box::new(warning)), "warn", "a\u{1b}.yaml:3: x[0]: never matches", json!({"event": "config_warning", "code": "shadowed_route", "file": "a\u{1b}.yaml", "line": 3, "field": "x[0]", "remedy": "take it out"})),
-        (Event::Reloaded { generation: 2, connections: 3 }, "info", "reloaded: generation 2, live connections 3", json!({"event": "reloaded", "generation": 2, "connections": 3})),
         (Event::ReloadUnsupported, "warn", "SIGHUP: there is no configuration to read anew", json!({"event": "reload_unsupported"})),
         (hardened(true), "info", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
         (hardened(false), "warn", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
-        (Event::ReloadFailed { problems: 2 }, "error", "not reloaded, problems 2: the configuration in use stays", json!({"event": "reload_failed", "problems": 2})),
         (failed(&["a", "b", "c", "d", "e"]), "warn", "no token for a, b, c and 2 more: token_refused (invalid_client); asked again in 4 s at the earliest",
             json!({"event": "token_failed", "connections": ["a", "b", "c", "d", "e"], "reason": "token_refused", "detail": "invalid_client", "status": null, "retry_in_ms": 3500.0, "in_a_row": 2})),
         (of_token(recovered), "info", "a token for a again, after 1 failure", json!({"event": "token_recovered", "connections": ["a"], "failures": 1})),
@@ -133,7 +172,7 @@ fn all() -> Vec<(Event, &'static str, &'static str, Value)> {
 #[test]
 fn a_json_line_has_the_sentence_and_the_fields() {
     let (log, lines) = log(Level::Trace, Look::Json);
-    for (event, level, message, fields) in all() {
+    for (event, level, message, fields) in all().into_iter().chain(of_reloads()) {
         log.tell(event);
         let line = said(&log, &lines);
         let mut read: Value = serde_json::from_str(&line).unwrap();

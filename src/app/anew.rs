@@ -1,0 +1,30 @@
+//! What a reload of the running process begins from, and what it may change.
+
+use std::sync::Arc;
+
+use super::App;
+use crate::config::{Facts, LoadOptions, Sources};
+use crate::credential::Login;
+use crate::reload::{InForce, Reload};
+
+/// What the process was started with.
+pub(super) struct First {
+    pub(super) sources: Sources,
+    pub(super) facts: Facts,
+    pub(super) login: Option<Arc<Login>>,
+}
+
+impl App {
+    /// What reads the configuration anew and puts it in force.
+    pub fn reload(&self, options: LoadOptions) -> Reload {
+        let login = self.first.login.clone();
+        let in_force = InForce {
+            published: Arc::clone(&self.shared.published),
+            metrics: Arc::clone(&self.shared.metrics),
+            sources: self.first.sources.clone(),
+            facts: self.first.facts.clone(),
+            relogin: Box::new(move |pair| login.as_ref().is_some_and(|it| it.replace(pair))),
+        };
+        Reload::new(options, in_force, self.problems.clone())
+    }
+}

@@ -1,0 +1,42 @@
+//! What a generation changed, by name.
+
+use super::{Entry, Snapshot};
+use crate::domain::changes::{Changed, Changes};
+
+impl Snapshot {
+    /// What the generation after this one changed.
+    pub fn changes(&self, next: &Self) -> Changes {
+        let mut changes = Changes::default();
+        for entry in next.entries() {
+            let id = entry.connection.id.clone();
+            let before = self.find(id.as_str());
+            match (before.filter(|before| before.is_there()), entry.is_there()) {
+                (None, true) => changes.added.push(id),
+                (Some(_), false) => changes.removed.push(id),
+                (None, false) => {}
+                (Some(before), true) => {
+                    let fields = before.differences(entry);
+                    if !fields.is_empty() {
+                        changes.changed.push(Changed { id, fields });
+                    }
+                }
+            }
+        }
+        changes
+    }
+}
+
+impl Entry {
+    /// Whether its definition is there.
+    pub(super) fn is_there(&self) -> bool {
+        self.vanished.is_none()
+    }
+
+    fn differences(&self, next: &Self) -> Vec<&'static str> {
+        let mut names = self.connection.differences_but_for_routes(&next.connection);
+        if self.routes.patterns() != next.routes.patterns() {
+            names.push("allowed_routes");
+        }
+        names
+    }
+}

@@ -1,0 +1,128 @@
+//! A short name for what a generation says, by which two processes can be compared.
+//!
+//! Invariant: no value that may be a secret goes into it, or whoever reads the hash could try out guesses. Of credentials it holds the kinds and where
+//! each secret comes from; of `headers` and `extra_params` the names alone.
+
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::Entry;
+use crate::domain::auth::OauthTerms;
+use crate::domain::{Auth, Connection, Secret};
+
+/// Bytes of the hash that are shown.
+const SHOWN: usize = 6;
+
+/// The hash of these entries, in whatever order they come.
+pub(super) fn fingerprint<'e>(entries: impl Iterator<Item = &'e Entry>) -> Box<str> {
+    let mut entries: Vec<_> = entries.collect();
+    entries.sort_by_key(|entry| entry.connection.id.as_str());
+    let mut parts = Parts(Sha256::new());
+    for entry in entries {
+        parts.entry(entry);
+    }
+    let mut text = String::new();
+    for byte in parts.0.finalize().iter().take(SHOWN) {
+        // A string takes everything.
+        let _written = write!(text, "{byte:02x}");
+    }
+    text.into()
+}
+
+/// Texts, each with its length before it, so that no two lists of them are one.
+struct Parts(Sha256);
+
+impl Parts {
+    fn add(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_be_bytes());
+        self.0.update(text);
+    }
+
+    fn list<T: AsRef<str>>(&mut self, texts: impl ExactSizeIterator<Item = T>) {
+        self.0.update((texts.len() as u64).to_be_bytes());
+        texts.for_each(|text| self.add(text.as_ref()));
+    }
+
+    fn secret(&mut self, secret: &Secret) {
+        self.add(&secret.source().to_string());
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        let Connection {
+            id,
+            display_name,
+            description,
+            base_url,
+            // They are the table's.
+            allowed_routes: _,
+            headers,
+            auth,
+            webhook_signing_secret,
+            caps,
+            allowed_private_cidrs,
+            allow_cookies,
+            allow_encoded_slash,
+            reflection_guard,
+            http2,
+            enabled,
+            delete_time,
+        } = &*entry.connection;
+        self.add(id.as_str());
+        self.add(display_name);
+        self.add(description);
+        self.add(&base_url.to_string());
+        self.list(entry.routes.patterns().iter().map(|route| route.as_str()));
+        self.list(headers.iter().map(|header| &*header.written));
+        self.auth(auth);
+        self.list(webhook_signing_secret.iter().map(|_| ""));
+        webhook_signing_secret
+            .iter()
+            .for_each(|key| self.secret(key));
+        self.add(&format!("{caps:?}"));
+        self.list(allowed_private_cidrs.iter().map(ToString::to_string));
+        let switches = [
+            allow_cookies,
+            allow_encoded_slash,
+            reflection_guard,
+            enabled,
+        ];
+        self.add(&format!("{switches:?} {http2:?} {delete_time:?}"));
+    }
+
+    fn auth(&mut self, auth: &Auth) {
+        self.add(auth.kind());
+        match auth {
+            Auth::OauthClientCredentials(grant) => self.terms(grant.terms()),
+            Auth::BearerToken(bearer) => self.secret(bearer.token()),
+            Auth::BasicAuth(basic) => {
+                self.secret(basic.username());
+                self.secret(basic.password());
+            }
+            Auth::StaticHeaders(headers) => {
+                self.list(headers.iter().map(|header| &*header.written));
+                headers.iter().for_each(|header| self.secret(&header.value));
+            }
+            Auth::NoAuth => {}
+        }
+    }
+
+    fn terms(&mut self, terms: &OauthTerms) {
+        let OauthTerms {
+            token_url,
+            client_id,
+            client_secret,
+            scopes,
+            extra_params,
+            client_auth,
+            // The connection's.
+            allowed_private_cidrs: _,
+        } = terms;
+        self.add(&token_url.to_string());
+        self.secret(client_id);
+        self.secret(client_secret);
+        self.list(scopes.iter());
+        self.list(extra_params.iter().map(|(name, _)| name));
+        self.add(&format!("{client_auth:?}"));
+    }
+}
