@@ -131,18 +131,17 @@ impl Reload {
     }
 
     fn attempt(&self, last: &mut Last) -> Result<Reloaded, Vec<Problem>> {
-        let reloaded = match last.load() {
+        match last.load() {
             Ok(loaded) => {
                 let facts = loaded.settings.facts();
                 Ok(self.publish(loaded, last, facts))
             }
             Err(found) => {
+                self.metrics.reloaded(false);
                 self.failed(&found, last);
                 Err(found)
             }
-        };
-        self.metrics.reloaded(reloaded.is_ok());
-        reloaded
+        }
     }
 
     fn publish(&self, loaded: Loaded, last: &mut Last, facts: Facts) -> Reloaded {
@@ -158,6 +157,7 @@ impl Reload {
         let changes = before.changes(&next);
         let login = loaded.settings.management.basic_auth;
         self.published.publish(next);
+        self.metrics.reloaded(true);
         if login.is_some_and(|pair| (self.relogin)(&pair)) {
             self.tell(ReloadEvent::LoginChanged);
         }

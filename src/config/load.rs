@@ -180,11 +180,14 @@ impl<'a> Walk<'a> {
             match fs::metadata(path) {
                 Ok(found) if found.is_dir() => self.directory(path),
                 Ok(_) if is_definition(path) => self.file(path),
-                Ok(_) => self.refuse(
-                    path,
-                    "the name does not end in `.json`, `.yaml` or `.yml`",
-                    "rename the file",
-                ),
+                Ok(_) => {
+                    self.files.other(path);
+                    self.refuse(
+                        path,
+                        "the name does not end in `.json`, `.yaml` or `.yml`",
+                        "rename the file",
+                    );
+                }
                 Err(error) => {
                     self.files.missing(path, &error);
                     let message = format!("cannot be read: {}", error.kind());

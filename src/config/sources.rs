@@ -98,6 +98,11 @@ impl Files {
         self.note(path, 0, What::Unreadable(error.kind()));
     }
 
+    /// Remembers what is at a path that is not read.
+    pub(super) fn other(&self, path: &Path) {
+        self.note(path, 0, of_file(&read(path, 0)));
+    }
+
     pub(super) fn into_sources(
         self,
         settings: Option<&Path>,

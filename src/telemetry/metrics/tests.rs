@@ -226,6 +226,8 @@ fn every_family_says_what_it_is() {
         [
             "egressd_build_info",
             "egressd_panics_total",
+            "egressd_config_info",
+            "egressd_config_generation",
             "egressd_in_flight_requests",
             "egressd_agent_sockets",
             "egressd_connections",

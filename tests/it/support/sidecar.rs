@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 
@@ -65,6 +65,22 @@ impl Sidecar {
         self.reload.run()
     }
 
+    /// Reloads whatever stands in the files now.
+    pub(crate) fn reload_files(&self) -> Result<Reloaded, Vec<Problem>> {
+        self.reload.run()
+    }
+
+    /// A path among its files.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    /// The app, and what it was started with.
+    pub(crate) fn app(&self) -> (&App, LoadOptions) {
+        let app = self.app.as_ref().expect("it runs");
+        (app, options(self.path("egressd.yaml")))
+    }
+
     /// Where agents connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.addresses[0]
@@ -109,11 +125,7 @@ impl Plan {
         define(&at("connections"), &self.connections);
         fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
         fs::write(at("egressd.yaml"), self.settings.to_string()).unwrap();
-        let options = LoadOptions {
-            config: Some(at("egressd.yaml")),
-            overrides: SettingsOverrides::default(),
-            environment: Environment::default(),
-        };
+        let options = options(at("egressd.yaml"));
         let app = start(&options, logs);
         let reload = app.reload(options);
         Sidecar {
@@ -123,6 +135,14 @@ impl Plan {
             reload,
             files,
         }
+    }
+}
+
+fn options(config: PathBuf) -> LoadOptions {
+    LoadOptions {
+        config: Some(config),
+        overrides: SettingsOverrides::default(),
+        environment: Environment::default(),
     }
 }
 

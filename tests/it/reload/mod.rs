@@ -1,5 +1,11 @@
 //! A new generation under a running sidecar: what changed changes, what did not stays as it is, what is wrong changes nothing.
 
+mod faults;
+mod generations;
+mod in_flight;
+mod reports;
+mod watching;
+
 use serde_json::json;
 
 use crate::support::{Agent, Program, Sidecar, Upstream, connection};
@@ -47,12 +53,11 @@ fn sighup_reloads_and_tells_how_it_went() {
     let (mut agent, mut operator) = (Agent::connect_to(agents), Agent::connect_to(operators));
     agent.get("/crm/b").expect(403);
 
+    // The files are watched too, so that another reload may be told of beside the one that is asked for.
+    let changed = "live connections 1; changed crm (allowed_routes)";
     program.define(&crm.clone().allow("GET /b"));
     running.hang_up();
-    assert_eq!(
-        running.told("reloaded: "),
-        "generation 2, live connections 1"
-    );
+    running.told(changed);
     agent.get("/crm/b").expect(200);
     let metric = |operator: &mut Agent, name: &str| {
         let text = operator.get("/metrics").expect(200).text();
@@ -74,12 +79,11 @@ fn sighup_reloads_and_tells_how_it_went() {
 
     program.define(&crm);
     running.hang_up();
-    assert_eq!(
-        running.told("reloaded: "),
-        "generation 3, live connections 1"
-    );
+    running.told(changed);
     agent.get("/crm/b").expect(403);
     assert_eq!(metric(&mut operator, "egressd_config_reload_success "), "1");
+    running.hang_up();
+    running.told("live connections 1; nothing changed");
     running.terminate();
     assert_eq!(running.wait(), Some(0));
 }

@@ -1,0 +1,165 @@
+//! Whole generations under load: everything that one request sees is of one of them, and nothing is lost while they change.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+
+use serde_json::json;
+
+use crate::support::connection::Connection;
+use crate::support::wire::Arrived;
+use crate::support::{Agent, Mount, Program, Sidecar, Upstream, connection};
+
+/// A generation shows in three places of every request: path, header, credential.
+fn files(up: &Upstream, generation: usize) -> [(&'static str, String); 2] {
+    let crm = crm(up, generation).auth("bearer_token", json!({"token": {"file": "token"}}));
+    let token = format!("planted-token-{generation:06}\n");
+    [("crm.json", crm.definition().to_string()), ("token", token)]
+}
+
+fn crm(up: &Upstream, generation: usize) -> Connection {
+    let generation = generation.to_string();
+    connection("crm")
+        .allow("GET /a")
+        .upstream_at(up, &format!("/g{generation}"))
+        .header("X-Gen", &generation)
+}
+
+/// The one generation that all three places name.
+fn generation(request: &Arrived) -> usize {
+    let path = request.target.strip_prefix("/g");
+    let path = path.and_then(|path| path.strip_suffix("/a")).unwrap();
+    let field = |name: &str| request.fields.one(name).unwrap();
+    assert_eq!(field("x-gen"), path, "{request:?}");
+    let number = path.parse().unwrap();
+    let expected = format!("Bearer planted-token-{number:06}");
+    assert_eq!(field("authorization"), expected, "{request:?}");
+    number
+}
+
+/// Agents that ask all the time until they are told to stop: how often each did.
+struct Crowd {
+    stop: Arc<AtomicBool>,
+    agents: Vec<JoinHandle<usize>>,
+}
+
+impl Crowd {
+    fn start(at: SocketAddr, agents: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let agents = (0..agents).map(|number| {
+            let stop = Arc::clone(&stop);
+            let thread = std::thread::Builder::new().name(format!("world agent {number}"));
+            let ask = move || {
+                let mut agent = Agent::connect_to(at);
+                let mut asked = 0;
+                while !stop.load(SeqCst) {
+                    agent.get("/crm/a").expect(200);
+                    asked += 1;
+                }
+                asked
+            };
+            thread.spawn(ask).unwrap()
+        });
+        let agents = agents.collect();
+        Self { stop, agents }
+    }
+
+    fn end(self) -> usize {
+        self.stop.store(true, SeqCst);
+        let asked = self.agents.into_iter().map(|agent| agent.join().unwrap());
+        asked.sum()
+    }
+}
+
+#[test]
+fn five_hundred_reloads_under_load_lose_nothing_and_mix_nothing() {
+    // F-174, F-176
+    const RELOADS: usize = 500;
+    let up = Upstream::body("ok");
+    let sidecar = Sidecar::with(crm(&up, 0)).start();
+    std::fs::remove_file(sidecar.path("connections/crm.json")).unwrap();
+    let mut mount = Mount::new(sidecar.path("connections"), &files(&up, 0));
+    sidecar.reload_files().unwrap();
+    let crowd = Crowd::start(sidecar.address(), 4);
+    for number in 1..=RELOADS {
+        mount.update(&files(&up, number));
+        let reloaded = sidecar.reload_files().unwrap();
+        assert_eq!(reloaded.generation, number as u64 + 2);
+        assert_eq!(reloaded.connections, 1);
+    }
+    let mut last = Agent::connect(&sidecar);
+    last.get("/crm/a").expect(200);
+    let asked = crowd.end() + 1;
+    let requests = up.requests();
+    assert_eq!(requests.len(), asked);
+    let seen: BTreeSet<usize> = requests.iter().map(generation).collect();
+    assert!(seen.len() > 10, "too few generations were asked: {seen:?}");
+    assert_eq!(seen.last(), Some(&RELOADS));
+}
+
+#[test]
+fn an_update_of_the_kubelet_under_load_is_taken_up_and_loses_nothing() {
+    // F-171, F-174
+    const UPDATES: usize = 4;
+    let up = Upstream::body("ok");
+    let program = Program::new(&[], &json!({}));
+    let mut config = Mount::new(program.path("connections"), &files(&up, 1));
+    let mut running = program.start(&[]);
+    let (agents, _) = running.addresses();
+    let crowd = Crowd::start(agents, 4);
+    for number in 2..=UPDATES {
+        config.update(&files(&up, number));
+        running.told("reloaded: generation");
+        let before = up.requests().len();
+        Agent::connect_to(agents).get("/crm/a").expect(200);
+        let since = &up.requests()[before..];
+        assert!(since.iter().any(|request| generation(request) == number));
+    }
+    let asked = crowd.end() + UPDATES - 1;
+    let requests = up.requests();
+    assert_eq!(requests.len(), asked);
+    let seen: BTreeSet<usize> = requests.iter().map(generation).collect();
+    assert_eq!(seen, (1..=UPDATES).collect());
+    let (code, _, heard) = running.end();
+    assert_eq!(code, Some(0));
+    let failed = heard.iter().any(|line| line.contains("not reloaded"));
+    assert!(!failed, "{heard:#?}");
+}
+
+#[test]
+fn definitions_and_secrets_of_two_volumes_each_come_up_to_date() {
+    // F-171, F-174
+    let up = Upstream::body("ok");
+    let program = Program::new(&[], &json!({}));
+    let secret = |text: &str| [("token", format!("planted-token-{text}"))];
+    let definition = |route: &str| {
+        let crm = connection("crm").allow("GET /a").allow(route).upstream(&up);
+        let crm = crm.auth(
+            "bearer_token",
+            json!({"token": {"file": "../secrets/token"}}),
+        );
+        [("crm.json", crm.definition().to_string())]
+    };
+    let mut secrets = Mount::new(program.path("secrets"), &secret("000001"));
+    let mut config = Mount::new(program.path("connections"), &definition("GET /b"));
+    let mut running = program.start(&[]);
+    let (agents, _) = running.addresses();
+    let mut agent = Agent::connect_to(agents);
+    agent.get("/crm/a").expect(200);
+
+    secrets.update(&secret("000002"));
+    running.told("changed crm (bearer_token)");
+    agent.get("/crm/a").expect(200);
+    config.update(&definition("GET /c"));
+    running.told("changed crm (allowed_routes)");
+    agent.get("/crm/b").expect(403);
+    agent.get("/crm/c").expect(200);
+    let sent: Vec<_> = up.requests();
+    let sent = sent
+        .iter()
+        .map(|it| it.fields.one("authorization").unwrap());
+    let expected = ["000001", "000002", "000002"].map(|n| format!("Bearer planted-token-{n}"));
+    assert_eq!(sent.collect::<Vec<_>>(), expected);
+}

@@ -1,0 +1,184 @@
+//! What a reload says of itself: to the log, to scrapers, to probes. Names and numbers, never a value.
+
+use std::fs;
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use crate::support::program::Running;
+use crate::support::{Agent, Program, Upstream, connection};
+
+const OLD: &str = "planted-token-old-0123456789";
+const NEW: &str = "planted-token-new-0123456789";
+
+fn metrics(operators: SocketAddr) -> String {
+    Agent::connect_to(operators).get("/metrics").text()
+}
+
+/// The generation, and the hash of what it says.
+fn in_use(operators: SocketAddr) -> (String, String) {
+    let metrics = metrics(operators);
+    let after = |words: &str| {
+        let rest = metrics.split_once(words).expect(words).1;
+        rest.split(['"', '\n']).next().unwrap().to_owned()
+    };
+    (
+        after("\negressd_config_generation "),
+        after("\negressd_config_info{hash=\""),
+    )
+}
+
+fn last_event(running: &Running) -> Value {
+    serde_json::from_str(running.heard.last().unwrap()).unwrap()
+}
+
+#[test]
+fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
+    // F-179
+    let up = Upstream::body("ok");
+    let crm = connection("crm").allow("GET /a").upstream(&up);
+    let crm = crm.auth("bearer_token", json!({"token": {"file": "../secret"}}));
+    let crm = crm.header("X-Planted", "planted-header-value");
+    let erp = connection("erp").allow("GET /a").upstream(&up);
+    let program = Program::new(&[crm.clone(), erp], &json!({}));
+    fs::write(program.path("secret"), OLD).unwrap();
+    let mut running = program.start(&["--log-format", "json"]);
+    let (_, operators) = running.addresses();
+    let (generation, first) = in_use(operators);
+    assert_eq!((generation.as_str(), first.len()), ("1", 12));
+    assert!(first.bytes().all(|b| b.is_ascii_hexdigit()), "{first}");
+
+    // A secret has no part in the hash: whoever may read it could try out guesses.
+    fs::write(program.path("secret"), NEW).unwrap();
+    running.told("reloaded: generation 2");
+    let event = last_event(&running);
+    assert_eq!(event["changed"], json!(["crm: bearer_token"]));
+    assert_eq!(event["hash"], json!(first));
+    assert_eq!(in_use(operators), ("2".to_owned(), first.clone()));
+
+    program.define(
+        &crm.clone()
+            .allow("GET /b")
+            .http("timeout_seconds", json!(7))
+            .http("max_concurrent_requests", json!(3)),
+    );
+    running.told("reloaded: generation 3");
+    let event = last_event(&running);
+    assert_eq!(event["event"], "reloaded");
+    assert_eq!(
+        (&event["added"], &event["removed"]),
+        (&json!([]), &json!([]))
+    );
+    assert_eq!(
+        event["changed"],
+        json!(["crm: timeout_seconds, max_concurrent_requests, allowed_routes"])
+    );
+    let (generation, second) = in_use(operators);
+    assert!(generation == "3" && second != first);
+    assert_eq!(event["hash"], json!(second));
+    let ready = Agent::connect_to(operators).get("/readyz?verbose").text();
+    let fact = format!("[i]configuration: hash {second}, since 20");
+    assert!(ready.contains(&fact), "{ready}");
+    assert!(!ready.contains("found problems"), "{ready}");
+
+    // The same definitions have the same hash, whatever came between.
+    program.define(&crm);
+    running.told("changed crm");
+    assert_eq!(in_use(operators), ("4".to_owned(), first));
+
+    fs::write(program.path("secret"), "").unwrap();
+    running.told("not reloaded");
+    let ready = Agent::connect_to(operators).get("/readyz?verbose").text();
+    assert!(
+        ready.contains("; the last reload found problems"),
+        "{ready}"
+    );
+    assert_eq!(in_use(operators).0, "4");
+    let said = metrics(operators) + &ready + &running.end().2.concat();
+    for planted in [OLD, NEW, "planted-header-value"] {
+        assert!(!said.contains(planted), "{said}");
+    }
+}
+
+#[test]
+fn settings_that_need_a_restart_are_named_once() {
+    // F-178
+    let up = Upstream::body("ok");
+    let crm = connection("crm").allow("GET /a").upstream(&up);
+    let program = Program::new(std::slice::from_ref(&crm), &json!({}));
+    let mut running = program.start(&[]);
+    let (agents, _) = running.addresses();
+    let text = fs::read_to_string(program.path("egressd.yaml")).unwrap();
+    let mut settings: Value = serde_json::from_str(&text).unwrap();
+    let mut write = |section: &str, value: Value| {
+        settings[section] = value;
+        fs::write(program.path("egressd.yaml"), settings.to_string()).unwrap();
+    };
+    write(
+        "proxy",
+        json!({"listen": ["127.0.0.1:1"], "max_in_flight": 7}),
+    );
+    let without_effect = "changed, and without effect until the next start: ";
+    assert_eq!(
+        running.told(without_effect),
+        "proxy.listen, proxy.max_in_flight"
+    );
+    Agent::connect_to(agents).get("/crm/a").expect(200);
+    program.define(&crm.clone().allow("GET /b"));
+    running.told("changed crm (allowed_routes)");
+    write("log", json!({"level": "debug"}));
+    assert_eq!(
+        running.told(without_effect),
+        "proxy.listen, proxy.max_in_flight, log.level"
+    );
+    write("log", json!({}));
+    assert_eq!(
+        running.told(without_effect),
+        "proxy.listen, proxy.max_in_flight"
+    );
+    fs::write(program.path("egressd.yaml"), text).unwrap();
+    running.told("; nothing changed");
+    program.define(&crm);
+    running.told("changed crm (allowed_routes)");
+    let (_, _, heard) = running.end();
+    let told = heard.iter().filter(|line| line.contains(without_effect));
+    assert_eq!(told.count(), 3, "{heard:#?}");
+}
+
+#[test]
+fn a_rotated_management_password_is_asked_for_at_once_and_a_removed_one_still_is() {
+    // F-174, F-178
+    let up = Upstream::body("ok");
+    let crm = connection("crm").allow("GET /a").upstream(&up);
+    let login = json!({"username": "ops", "password": {"file": "password"}});
+    let management = json!({"listen": ["127.0.0.1:0"], "basic_auth": login});
+    let program = Program::new(&[crm], &json!({"management": management}));
+    fs::write(program.path("password"), OLD).unwrap();
+    let mut running = program.start(&[]);
+    let (_, operators) = running.addresses();
+    let status = |password: &str| {
+        let mut operator = Agent::connect_to(operators);
+        let headers = [("x-api-key", password)];
+        operator
+            .request("GET", "/v1/connections", &headers, b"")
+            .status
+    };
+    assert_eq!((status(OLD), status(NEW)), (200, 401));
+    fs::write(program.path("password"), NEW).unwrap();
+    running.told("the login of the management API is another one now");
+    running.told("; nothing changed");
+    assert_eq!((status(OLD), status(NEW)), (401, 200));
+
+    // A door that was locked does not open by itself.
+    let text = fs::read_to_string(program.path("egressd.yaml")).unwrap();
+    let mut settings: Value = serde_json::from_str(&text).unwrap();
+    settings["management"] = json!({"listen": ["127.0.0.1:0"]});
+    fs::write(program.path("egressd.yaml"), settings.to_string()).unwrap();
+    assert_eq!(
+        running.told("without effect until the next start: "),
+        "management.basic_auth"
+    );
+    assert_eq!((status(OLD), status(NEW)), (401, 200));
+    let mut nobody = Agent::connect_to(operators);
+    nobody.get("/v1/connections").expect(401);
+}
