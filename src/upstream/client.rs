@@ -254,12 +254,19 @@ impl Client {
         self.dialer.listens_on(port)
     }
 
-    /// Lets go of the lanes of all connections but the live ones. An exchange under way keeps its lane to its end; then the sockets are closed. Which are live
+    /// Lets go of the lanes of all connections but the live ones, and of their idle sockets. An exchange under way keeps its lane, and its own socket, to its end. Which are live
     /// is asked for where nobody can add one meanwhile: another worker may be ahead of whoever asked earlier, and would lose what counts its requests.
     pub fn keep_only(&self, live: impl Fn() -> HashSet<u64>) {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = live();
-        lanes.retain(|key, _| keys.contains(key));
+        lanes.retain(|key, lane| {
+            let is_live = keys.contains(key);
+            if !is_live {
+                let idle = lane.idle.lock();
+                idle.unwrap_or_else(PoisonError::into_inner).clear();
+            }
+            is_live
+        });
         drop(lanes);
         let known = &self.upstreams.known;
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
