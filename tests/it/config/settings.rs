@@ -158,10 +158,8 @@ fn every_field_in_both_spellings() {
             [world.path("more"), world.path("connections/a.yaml")]
         );
         assert_eq!(loaded.connections.len(), 2);
-        assert_eq!(
-            loaded.sources.secrets,
-            [world.path("secret"), world.path("ca.pem")]
-        );
+        assert_eq!(loaded.sources.secrets, [world.path("secret")]);
+        assert_eq!(loaded.sources.authorities, [world.path("ca.pem")]);
         assert_eq!(
             loaded.sources.settings.as_deref(),
             Some(world.path("egressd.yaml").as_path())
