@@ -54,11 +54,6 @@ impl Program {
         program
     }
 
-    /// A path among its files: `egressd.yaml`, `connections/…`, or whatever a test puts there.
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.files.path().join(name)
-    }
-
     /// Writes the file of a connection, anew if it is there.
     pub(crate) fn define(&self, connection: &Connection) {
         let name = format!("connections/{}.json", connection.id);
