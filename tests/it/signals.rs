@@ -99,7 +99,7 @@ fn a_hangup_reloads_and_ends_nothing_even_while_it_stops() {
     running.hang_up();
     assert_eq!(
         running.told("reloaded: "),
-        "generation 2, live connections 1"
+        "generation 2, live connections 1; nothing changed"
     );
     let mut agent = Agent::connect_to(agents);
     agent.send(HOLD);
