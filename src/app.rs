@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Loaded, Settings};
 use crate::credential::Credentials;
-use crate::hardening::Hardening;
+use crate::hardening::{Hardening, Measure};
 use crate::management::Management;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
@@ -108,6 +108,7 @@ impl App {
         let (phase, seen) = watch::channel(Phase::Serving);
         let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
         let login = login(&settings).map_err(StartError::System)?;
+        let confined = hardening.holds(Measure::Files);
         let answering = managed(login.clone(), &shared, &places, hardening, &problems);
         let doors = Arc::new(Doors::of(workers));
         let worker = Worker {
@@ -134,6 +135,7 @@ impl App {
                 sources,
                 facts: settings.facts(),
                 login,
+                confined,
             },
         })
     }

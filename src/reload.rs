@@ -36,6 +36,7 @@ pub struct Reload {
     metrics: Arc<Metrics>,
     /// Of the start: what else the settings say has no effect.
     facts: Facts,
+    confined: bool,
     relogin: Relogin,
     problems: ProblemLog,
 }
@@ -53,6 +54,8 @@ pub struct InForce {
     pub sources: Sources,
     /// The settings at the start.
     pub facts: Facts,
+    /// The process reads only what its files lay in at the start.
+    pub confined: bool,
     /// How the login of the management API is replaced. It does nothing where there was none at the start.
     pub relogin: Relogin,
 }
@@ -86,6 +89,7 @@ impl Reload {
             metrics,
             sources,
             facts,
+            confined,
             relogin,
         } = in_force;
         let last = Last {
@@ -100,6 +104,7 @@ impl Reload {
             published,
             metrics,
             facts,
+            confined,
             relogin,
             problems,
         }
@@ -189,6 +194,9 @@ impl Reload {
         let errors = found.iter().filter(|found| found.is_error());
         let problems = errors.count();
         self.tell(ReloadEvent::Failed { problems });
+        if self.confined && last.sources.are_closed() {
+            self.tell(ReloadEvent::OutOfReach);
+        }
     }
 
     fn tell(&self, event: ReloadEvent) {

@@ -11,6 +11,8 @@ use crate::reload::{InForce, Reload};
 pub(super) struct First {
     pub(super) sources: Sources,
     pub(super) facts: Facts,
+    /// Whether it reads only what its files lay in.
+    pub(super) confined: bool,
     pub(super) login: Option<Arc<Login>>,
 }
 
@@ -23,6 +25,7 @@ impl App {
             metrics: Arc::clone(&self.shared.metrics),
             sources: self.first.sources.clone(),
             facts: self.first.facts.clone(),
+            confined: self.first.confined,
             relogin: Box::new(move |pair| login.as_ref().is_some_and(|it| it.replace(pair))),
         };
         Reload::new(options, in_force, self.problems.clone())

@@ -136,6 +136,12 @@ impl Sources {
         self.distrusted || seen.any(|(path, seen)| now(path, seen) != seen.what)
     }
 
+    /// Whether the system lets any of them not be read.
+    pub fn are_closed(&self) -> bool {
+        let closed = What::Unreadable(io::ErrorKind::PermissionDenied);
+        self.seen.values().any(|seen| seen.what == closed)
+    }
+
     /// From now on they count as changed: what was read of them was thrown away.
     pub fn distrust(&mut self) {
         self.distrusted = true;
@@ -155,7 +161,7 @@ impl Sources {
     }
 
     /// The directories that must stay readable, with all below them, for these files and their successors: those that are listed, and the parents of every
-    /// file as it is named and as it is resolved now.
+    /// file as it is named, as it is resolved now, and of every symbolic link to a file between the two.
     pub fn places(&self) -> Vec<PathBuf> {
         let mut found = BTreeSet::new();
         for (path, seen) in &self.seen {
@@ -164,7 +170,7 @@ impl Sources {
                 found.insert(path.clone());
                 found.extend(resolved);
             } else {
-                found.insert(parent(path));
+                found.extend(hops(path).iter().map(|hop| parent(hop)));
                 found.extend(resolved.as_deref().map(parent));
             }
         }
@@ -261,6 +267,19 @@ fn parent(path: &Path) -> PathBuf {
         Some(parent) => parent.to_owned(),
         None => path.to_owned(),
     }
+}
+
+/// A path, what it leads to if it is a symbolic link, and so on. Links among the directories on the way are left as they are.
+fn hops(path: &Path) -> Vec<PathBuf> {
+    let mut hops = vec![path.to_owned()];
+    while let Some(Ok(target)) = hops.last().map(fs::read_link) {
+        let hop = hops.last().map(|link| parent(link).join(target));
+        hops.extend(hop);
+        if hops.len() > LINKS {
+            break;
+        }
+    }
+    hops
 }
 
 /// Adds the parents of the symbolic links that lead to a path.
@@ -364,9 +383,12 @@ mod tests {
         let reader = Files::default();
         drop(reader.read(&other.join("key"), 100));
         let sources = reader.into_sources(None, Vec::new());
-        assert_eq!(sources.places(), [mount.join("..2026_1"), other.clone()]);
-        let watched = sources.watched();
         let resolved = |path: &Path| fs::canonicalize(path).unwrap();
+        // The next copy is readable too: it is made in the mount.
+        let places = sources.places();
+        assert!(places.iter().any(|path| resolved(path) == mount));
+        assert!(places.contains(&other) && !places.contains(&at));
+        let watched = sources.watched();
         assert!(watched.iter().any(|path| resolved(path) == mount));
         assert!(watched.contains(&other));
 

@@ -130,6 +130,12 @@ impl Hardening {
         Measure::ALL.into_iter().zip(&self.states)
     }
 
+    /// Whether this measure holds.
+    pub fn holds(&self, measure: Measure) -> bool {
+        let mut states = self.states();
+        states.any(|(found, state)| found == measure && state.is_held())
+    }
+
     /// Whether every measure holds.
     pub fn is_whole(&self) -> bool {
         self.states.iter().all(State::is_held)

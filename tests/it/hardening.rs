@@ -132,9 +132,7 @@ fn is_refused(found: &io::Result<()>) -> bool {
 
 /// Whether this machine lets the measure be taken.
 fn is_held(measure: Measure) -> bool {
-    let hardening = Confined::here().hardening;
-    let mut states = hardening.states();
-    states.any(|(found, state)| found == measure && state.is_held())
+    Confined::here().hardening.holds(measure)
 }
 
 #[test]
@@ -309,6 +307,48 @@ fn without_a_measure_it_starts_unless_all_are_required() {
     let program = program.join().unwrap();
     let mut running = program.start(&["--hardening", "required"]);
     running.addresses();
+    running.terminate();
+    assert_eq!(running.wait(), Some(0));
+}
+
+/// A secret may be renewed where it lies, and behind the links of whoever renews it; a new one elsewhere is closed to the running process, which says so.
+#[test]
+fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
+    if !is_held(Measure::Files) {
+        return;
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let [old, new] = ["old", "new"].map(|name| elsewhere.path().join(name));
+    for (directory, secret) in [(&old, "first-secret-0001"), (&new, "third-secret-0003")] {
+        fs::create_dir(directory).unwrap();
+        fs::write(directory.join("token"), secret).unwrap();
+    }
+    let up = Upstream::body("x");
+    let crm = |file: &Path| {
+        let file = json!({"file": file.to_str().unwrap()});
+        connection("crm")
+            .allow("/")
+            .upstream(&up)
+            .auth("bearer_token", json!({"token": file}))
+    };
+    let program = Program::new(&[crm(&old.join("token"))], &json!({}));
+    let mut running = program.start(&[]);
+    let (agents, _) = running.addresses();
+    let bearer = || {
+        Agent::connect_to(agents).get("/crm/a").expect(200);
+        let seen = up.requests();
+        seen.last().unwrap().fields.all("authorization").concat()
+    };
+    assert_eq!(bearer(), "Bearer first-secret-0001");
+    fs::write(old.join("next"), "second-secret-002").unwrap();
+    fs::rename(old.join("next"), old.join("token")).unwrap();
+    running.hang_up();
+    running.told("reloaded:");
+    assert_eq!(bearer(), "Bearer second-secret-002");
+    program.define(&crm(&new.join("token")));
+    running.hang_up();
+    running.told("since its start this process reads only");
+    assert_eq!(bearer(), "Bearer second-secret-002");
     running.terminate();
     assert_eq!(running.wait(), Some(0));
 }

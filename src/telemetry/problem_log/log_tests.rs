@@ -98,6 +98,7 @@ fn of_reloads() -> Vec<Row> {
         (Event::Reload(restart), "warn", "changed, and without effect until the next start: proxy.listen, log.level", json!({"event": "restart_needed", "settings": ["proxy.listen", "log.level"]})),
         (Event::Reload(alone), "warn", "/a.yaml is a mount of its own (a `subPath`, or a single file that a container was given): a new one will not be seen; mount its directory",
             json!({"event": "mounted_alone", "file": "/a.yaml"})),
+        (Event::Reload(ReloadEvent::OutOfReach), "warn", "since its start this process reads only the directories that its files lay in then: a file elsewhere takes a restart", json!({"event": "out_of_reach"})),
         (Event::Reload(ReloadEvent::Unwatched { why: "no".into() }), "warn", "the system does not tell of changed files (no): they are compared every few seconds", json!({"event": "unwatched"})),
         (Event::Reload(ReloadEvent::Failed { problems: 2 }), "error", "not reloaded, problems 2: the configuration in use stays", json!({"event": "reload_failed", "problems": 2})),
     ];

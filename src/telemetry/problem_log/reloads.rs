@@ -30,6 +30,8 @@ pub enum ReloadEvent {
         /// How many; each has an event of its own.
         problems: usize,
     },
+    /// Among what could not be read is something that the process gave up at its start, when nothing of the configuration lay there.
+    OutOfReach,
     /// The login of the management API is another one now.
     LoginChanged,
     /// Settings that take effect at the start only are not what they were then.
@@ -53,9 +55,10 @@ impl ReloadEvent {
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Failed { .. } => Level::Error,
-            Self::NeedsRestart { .. } | Self::MountedAlone { .. } | Self::Unwatched { .. } => {
-                Level::Warn
-            }
+            Self::OutOfReach
+            | Self::NeedsRestart { .. }
+            | Self::MountedAlone { .. }
+            | Self::Unwatched { .. } => Level::Warn,
             Self::Done { .. } | Self::LoginChanged => Level::Info,
         }
     }
@@ -64,6 +67,7 @@ impl ReloadEvent {
         match self {
             Self::Done { .. } => "reloaded",
             Self::Failed { .. } => "reload_failed",
+            Self::OutOfReach => "out_of_reach",
             Self::LoginChanged => "login_changed",
             Self::NeedsRestart { .. } => "restart_needed",
             Self::MountedAlone { .. } => "mounted_alone",
@@ -100,7 +104,7 @@ impl ReloadEvent {
             Self::Failed { problems } => object.number("problems", *problems as u64),
             Self::NeedsRestart { settings } => object.texts("settings", settings.iter().copied()),
             Self::MountedAlone { file } => object.text("file", file),
-            Self::LoginChanged | Self::Unwatched { .. } => {}
+            Self::OutOfReach | Self::LoginChanged | Self::Unwatched { .. } => {}
         }
     }
 }
@@ -123,6 +127,9 @@ impl fmt::Display for ReloadEvent {
             Self::Failed { problems } => write!(
                 f,
                 "not reloaded, problems {problems}: the configuration in use stays"
+            ),
+            Self::OutOfReach => f.write_str(
+                "since its start this process reads only the directories that its files lay in then: a file elsewhere takes a restart",
             ),
             Self::LoginChanged => f.write_str("the login of the management API is another one now"),
             Self::NeedsRestart { settings } => write!(
