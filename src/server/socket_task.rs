@@ -93,6 +93,8 @@ where
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_FIELDS)
         .half_close(false)
+        // On, it would line answers up for as long as there are requests to read (F-169).
+        .pipeline_flush(false)
         .serve_connection(io, service);
     // What breaks on the agent's side of the wire is the agent's business; exchanges under way have accounted for themselves.
     let closed = Watched {
@@ -147,68 +149,5 @@ impl<C> Drop for Watched<'_, C> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::HeadFault;
-    use bytes::Bytes;
-    use http::Response;
-    use http_body_util::Full;
-    use hyper::server::conn::http1;
-    use hyper::service::service_fn;
-    use hyper_util::rt::TokioIo;
-    use std::convert::Infallible;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-    /// What hyper answers to these bytes, and what is made of its error.
-    async fn told(bytes: String) -> (String, Option<HeadFault>) {
-        let (near, mut far) = tokio::io::duplex(1 << 20);
-        let answer =
-            service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
-        let serving = http1::Builder::new()
-            .max_buf_size(1 << 18)
-            .max_headers(super::MAX_FIELDS)
-            .serve_connection(TokioIo::new(near), answer);
-        let agent = async {
-            // It may have heard enough.
-            drop(far.write_all(bytes.as_bytes()).await);
-            drop(far.shutdown().await);
-            let mut answer = String::new();
-            far.read_to_string(&mut answer).await.unwrap();
-            answer.chars().skip(9).take(3).collect()
-        };
-        let (closed, answer) = tokio::join!(serving, agent);
-        (answer, closed.err().as_ref().and_then(HeadFault::of))
-    }
-
-    #[tokio::test]
-    async fn what_hyper_answers_by_itself_is_told_apart() {
-        use HeadFault::{Malformed, TargetTooLong, TooLarge, Version};
-        let get = |rest: String| format!("GET / HTTP/1.1\r\n{rest}\r\n");
-        let field = |length| format!("A: {}\r\n", "a".repeat(length));
-        for (bytes, status, fault) in [
-            ("no head\r\n\r\n".to_owned(), "400", Some(Malformed)),
-            (get("a b: c\r\n".to_owned()), "400", Some(Malformed)),
-            (
-                get("Content-Length: -1\r\n".to_owned()),
-                "400",
-                Some(Malformed),
-            ),
-            ("GET / HTTP/7.3\r\n\r\n".to_owned(), "400", Some(Version)),
-            (
-                format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(70_000)),
-                "414",
-                Some(TargetTooLong),
-            ),
-            (get(field(600_000)), "431", Some(TooLarge)),
-            (get(field(1).repeat(200)), "431", Some(TooLarge)),
-            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned(), "", None),
-            ("GET / HT".to_owned(), "", None),
-            (String::new(), "", None),
-        ] {
-            assert_eq!(
-                told(bytes.clone()).await,
-                (status.to_owned(), fault),
-                "{bytes:.40}"
-            );
-        }
-    }
-}
+#[path = "socket_task_tests.rs"]
+mod tests;
