@@ -9,6 +9,7 @@ mod drain;
 mod ground;
 mod logs;
 mod managed;
+mod memory;
 mod outward;
 mod threads;
 mod tokens;
@@ -36,6 +37,7 @@ use ground::{Bound, addresses, tcp, worker_count};
 pub use ground::{Ground, Listener, StartError};
 pub use logs::{Output, format, start_logs};
 use managed::{login, managed};
+use memory::Pressure;
 pub(crate) use outward::Outward;
 use threads::{on_modest_thread, on_thread};
 use tokens::Tokens;
@@ -94,6 +96,7 @@ impl App {
             trust,
             names,
             unresolvable,
+            memory,
         } = ground;
         let workers = worker_count(&settings);
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
@@ -105,6 +108,7 @@ impl App {
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
         let tokens = Tokens::new(&outward, &problems).map_err(StartError::System)?;
         let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
+        let tokens = tokens.watching(Pressure::new(memory, &shared, &problems));
         let (phase, seen) = watch::channel(Phase::Serving);
         let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
         let login = login(&settings).map_err(StartError::System)?;

@@ -49,6 +49,7 @@ mod demo;
 pub mod domain;
 pub mod hardening;
 pub mod management;
+pub mod memory;
 pub mod proxy;
 pub mod reload;
 pub mod route;

@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use crate::config::{Listen, Settings};
+use crate::memory::Memory;
 use crate::server::{self, Address};
 use crate::upstream::{Names, Trust};
 
@@ -15,6 +16,8 @@ pub struct Ground {
     pub(super) names: Names,
     /// The system names no name server.
     pub(super) unresolvable: bool,
+    /// The memory limit, if there is one. Its files stay open.
+    pub(super) memory: Option<Memory>,
 }
 
 /// The listeners, before any of them is served.
@@ -44,7 +47,7 @@ pub enum Listener {
 }
 
 impl Ground {
-    /// Binds every listener and reads what is read once: roots of trust, name servers, the hosts file.
+    /// Binds every listener and reads what is read once: roots of trust, name servers, the hosts file; and opens what is read again and again: the memory limit.
     pub fn take(settings: &Settings) -> Result<Self, StartError> {
         let trust = Trust::of_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
         let workers = worker_count(settings);
@@ -58,7 +61,13 @@ impl Ground {
             trust,
             names,
             unresolvable: unresolvable.is_some(),
+            memory: Memory::of_system(),
         })
+    }
+
+    /// The same within this memory limit instead of the process's own.
+    pub fn within(self, memory: Option<Memory>) -> Self {
+        Self { memory, ..self }
     }
 }
 

@@ -1,5 +1,5 @@
 //! The thread that obtains tokens: one runtime and one upstream client for the flights of all grants, apart from the workers, so that a flight outlives
-//! whoever waits for it.
+//! whoever waits for it. It looks after the memory limit as well: that takes a thread which serves nobody, and the process has no need of one more.
 
 use std::io;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::Phase;
+use super::memory::Pressure;
 use super::outward::Outward;
 use super::threads::{runtime, thread};
 use crate::credential::Credentials;
@@ -21,6 +22,7 @@ use crate::telemetry::ProblemLog;
 pub(super) struct Tokens {
     runtime: Runtime,
     credentials: Arc<Credentials>,
+    pressure: Option<Pressure>,
 }
 
 impl Tokens {
@@ -34,7 +36,13 @@ impl Tokens {
         Ok(Self {
             runtime,
             credentials: Arc::new(Credentials::new(grants)),
+            pressure: None,
         })
+    }
+
+    /// The memory limit to look after.
+    pub(super) fn watching(self, pressure: Option<Pressure>) -> Self {
+        Self { pressure, ..self }
     }
 
     /// Credentials whose flights this thread carries.
@@ -49,6 +57,9 @@ impl Tokens {
         mut phase: watch::Receiver<Phase>,
     ) -> io::Result<JoinHandle<()>> {
         let main = async move {
+            if let Some(pressure) = self.pressure {
+                tokio::spawn(pressure.follow());
+            }
             tokio::select! {
                 () = follow(&published, &self.credentials) => {}
                 // The sender lives as long as the app; if it is gone, so is everything.

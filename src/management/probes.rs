@@ -13,6 +13,7 @@ use http::StatusCode;
 use super::Sources;
 use crate::domain::Auth;
 use crate::snapshot::Snapshot;
+use crate::telemetry::metrics::MemoryUse;
 
 /// Connections that a line names.
 const NAMED: usize = 10;
@@ -48,6 +49,9 @@ pub(super) async fn readyz(
         report.fact("configuration", &in_use);
         report.fact("credentials", &credentials(&snapshot, &sources));
         report.fact("hardening", &sources.hardening.to_string());
+        if let Some(memory) = sources.metrics.memory() {
+            report.fact("memory", &memory_use(memory));
+        }
         let logs = &sources.logs;
         for (log, lost) in [
             ("access log", logs.access.dropped()),
@@ -95,6 +99,17 @@ fn credentials(snapshot: &Snapshot, sources: &Sources) -> String {
         failing.len(),
         named.join(", ")
     )
+}
+
+fn memory_use(memory: MemoryUse) -> String {
+    let mib = |bytes| bytes / (1024 * 1024);
+    let (used, limit) = (mib(memory.used), mib(memory.limit));
+    let refusing = if memory.is_short {
+        ", short: new requests are refused, but for a few"
+    } else {
+        ""
+    };
+    format!("{used} of {limit} MiB{refusing}")
 }
 
 /// Checks and facts, a line each.

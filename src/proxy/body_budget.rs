@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 
@@ -16,7 +16,10 @@ const FIRST: usize = 4 * 1024;
 
 /// What is left of the memory for bodies.
 #[derive(Debug)]
-pub struct BodyBudget(AtomicU64);
+pub struct BodyBudget {
+    free: AtomicU64,
+    closed: AtomicBool,
+}
 
 /// There is not enough left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,20 +40,28 @@ struct Share {
 impl BodyBudget {
     /// With [`BUDGET`] bytes.
     pub fn new() -> Self {
-        Self(AtomicU64::new(BUDGET))
+        Self {
+            free: AtomicU64::new(BUDGET),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on no body is begun to be held, or bodies are as ever. Those that are held stay.
+    pub fn memory_is_short(&self, is_short: bool) {
+        self.closed.store(is_short, Relaxed);
     }
 
     fn take(&self, bytes: u64) -> Result<(), Exhausted> {
         // The number is all that is shared; nothing is published through it.
         let taken = self
-            .0
+            .free
             .fetch_update(Relaxed, Relaxed, |free| free.checked_sub(bytes));
         taken.map(drop).map_err(|_| Exhausted)
     }
 
     #[cfg(test)]
     pub(super) fn free(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.free.load(Relaxed)
     }
 }
 
@@ -66,6 +77,9 @@ impl Held {
         budget: &Arc<BodyBudget>,
         capacity: usize,
     ) -> Result<Self, Exhausted> {
+        if budget.closed.load(Relaxed) {
+            return Err(Exhausted);
+        }
         let mut held = Self {
             bytes: Vec::new(),
             share: Share {
@@ -124,7 +138,7 @@ impl fmt::Debug for Held {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.0.fetch_add(self.bytes, Relaxed);
+        self.budget.free.fetch_add(self.bytes, Relaxed);
     }
 }
 
@@ -155,6 +169,23 @@ mod tests {
         drop(tail);
         assert_eq!(budget.free(), 14 * MIB as u64);
         drop(held);
+        assert_eq!(budget.free(), BUDGET);
+    }
+
+    #[test]
+    fn while_memory_is_short_none_is_begun_and_none_is_lost() {
+        // F-164
+        let budget = Arc::new(BodyBudget::new());
+        let mut held = Held::with_capacity(&budget, 0).unwrap();
+        budget.memory_is_short(true);
+        held.push(b"abc", MIB).unwrap();
+        for capacity in [0, 1] {
+            let refused = Held::with_capacity(&budget, capacity);
+            assert_eq!(refused.map(drop), Err(Exhausted));
+        }
+        drop(held);
+        budget.memory_is_short(false);
+        Held::with_capacity(&budget, 1).unwrap();
         assert_eq!(budget.free(), BUDGET);
     }
 

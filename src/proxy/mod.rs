@@ -173,6 +173,7 @@ impl Proxy {
             }
         };
         if addressed.asks_for_connections() {
+            exchange.fits_in()?;
             return Ok(Passed::Own(discovery::answer(
                 &parts.headers,
                 &self.shared.published.current(),

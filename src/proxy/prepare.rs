@@ -39,12 +39,7 @@ pub(super) async fn prepare<'r>(
     {
         return Err(Failure::Agent(AgentFault::TooLarge).into());
     }
-    if terms.exchange.is_over_cap() {
-        return Err(Refusal::new(
-            Code::Overloaded,
-            "egressd serves as many requests as it may (`proxy.max_in_flight`).",
-        ));
-    }
+    terms.exchange.fits_in()?;
     let slot = terms.lane.slot().await.ok_or_else(|| {
         Refusal::new(
             Code::Overloaded,

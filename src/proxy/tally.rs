@@ -26,11 +26,16 @@ impl Tally {
     }
 }
 
+/// How many exchanges may be under way while memory is short: if there were none, nobody would be served where the limit is so low that memory is always short.
+const LEAST: usize = 4;
+
 /// How many exchanges are under way in the whole process.
 #[derive(Debug)]
 pub struct InFlight {
     now: AtomicUsize,
     most: usize,
+    /// `most`, or [`LEAST`]: one number that is read with each request, whatever the reason.
+    room: AtomicUsize,
 }
 
 impl InFlight {
@@ -39,7 +44,23 @@ impl InFlight {
         Self {
             now: AtomicUsize::new(0),
             most,
+            room: AtomicUsize::new(most),
         }
+    }
+
+    /// From now on new requests are refused, but for very few at a time, or taken as ever.
+    pub fn memory_is_short(&self, is_short: bool) {
+        let room = if is_short {
+            LEAST.min(self.most)
+        } else {
+            self.most
+        };
+        self.room.store(room, Relaxed);
+    }
+
+    /// Whether fewer are taken than the settings say.
+    fn is_narrow(&self) -> bool {
+        self.room.load(Relaxed) < self.most
     }
 
     /// How many there are now.
@@ -95,7 +116,7 @@ impl Exchange {
             request_bytes: None,
             response_bytes: 0,
             begun: Instant::now(),
-            over_cap: before >= in_flight.most,
+            over_cap: before >= in_flight.room.load(Relaxed),
             request_id,
             line: log.is_on().then(|| (method.clone(), uri.clone())),
             entry: None,
@@ -111,9 +132,17 @@ impl Exchange {
         }
     }
 
-    /// Whether there were already as many as may be.
-    pub(super) fn is_over_cap(&self) -> bool {
-        self.over_cap
+    /// An error if there were already as many as may be.
+    pub(super) fn fits_in(&self) -> Result<(), Refusal> {
+        if !self.over_cap {
+            return Ok(());
+        }
+        let why = if self.in_flight.is_narrow() {
+            "egressd is short of memory, and takes new requests again once there is more of it."
+        } else {
+            "egressd serves as many requests as it may (`proxy.max_in_flight`)."
+        };
+        Err(Refusal::new(Code::Overloaded, why))
     }
 
     pub(super) fn request_id(&self) -> &RequestId {

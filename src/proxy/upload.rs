@@ -289,7 +289,7 @@ impl From<Exhausted> for Refusal {
     fn from(_: Exhausted) -> Self {
         Self::new(
             Code::Overloaded,
-            "egressd holds as many request bodies as its memory for them takes (64 MiB); this one has to be signed, and so to be held.",
+            "egressd has no memory for this body now (64 MiB for all of them, none while the process is short of memory); it has to be signed, and so to be held.",
         )
     }
 }

@@ -5,6 +5,7 @@
 
 mod event;
 mod line;
+mod memory;
 mod outward;
 mod reloads;
 
@@ -19,6 +20,7 @@ use jiff::Timestamp;
 use super::lines::Queue;
 pub use event::{Door, Event, Finding, Stream};
 pub use line::Look;
+pub use memory::MemoryEvent;
 pub use outward::{DialOutcome, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent};
 pub use reloads::ReloadEvent;
 

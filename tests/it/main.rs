@@ -25,6 +25,7 @@ mod management_door;
 mod management_page;
 mod management_paging;
 mod management_query;
+mod memory;
 mod metrics;
 mod oauth;
 mod panics;

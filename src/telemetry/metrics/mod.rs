@@ -12,6 +12,7 @@ mod families;
 mod histogram;
 mod labels;
 mod ledger;
+mod memory;
 mod scrape;
 mod sockets;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use account::Meter;
 pub use histogram::BOUNDS;
 pub use labels::{METHODS, MOST_STATUSES, MethodLabel};
 pub use ledger::Ended;
+pub use memory::MemoryUse;
 pub use scrape::{State, TokenState};
 pub use sockets::{Busy, OpenSocket, Sockets};
 
@@ -50,6 +52,7 @@ pub struct Metrics {
     reload_succeeded: AtomicBool,
     /// Of the configuration in use, in Unix milliseconds.
     loaded: AtomicI64,
+    memory: memory::LastLook,
 }
 
 /// What all ledgers share.
@@ -86,6 +89,7 @@ impl Metrics {
             of_system: OnceLock::new(),
             reload_succeeded: AtomicBool::new(true),
             loaded: AtomicI64::new(Timestamp::now().as_millisecond()),
+            memory: memory::LastLook::default(),
         }
     }
 
@@ -111,6 +115,16 @@ impl Metrics {
     /// Whether the last reload succeeded; true before the first.
     pub fn reload_succeeded(&self) -> bool {
         self.reload_succeeded.load(Relaxed)
+    }
+
+    /// The memory limit was looked at. `None`: there is none.
+    pub fn saw_memory(&self, seen: Option<MemoryUse>) {
+        self.memory.write(seen);
+    }
+
+    /// The memory limit as it was last seen, if there is one.
+    pub fn memory(&self) -> Option<MemoryUse> {
+        self.memory.read()
     }
 
     /// Does this and counts a panic in it, which is `None`. The panic hook has told where it was.

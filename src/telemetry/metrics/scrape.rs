@@ -93,6 +93,7 @@ impl Metrics {
         for (measure, held) in &state.hardening {
             hardening.add(&[("measure", measure)], f64::from(u8::from(*held)));
         }
+        let short = self.memory().is_some_and(|memory| memory.is_short);
         let succeeded = self.reload_succeeded.load(Relaxed);
         vec![
             build,
@@ -113,6 +114,11 @@ impl Metrics {
                 "egressd_agent_sockets",
                 "Open sockets of agents.",
                 state.agent_sockets as f64,
+            ),
+            gauge(
+                "egressd_memory_short",
+                "Whether new requests are refused, but for a few, because the process is near its memory limit.",
+                f64::from(u8::from(short)),
             ),
             gauge(
                 "egressd_connections",

@@ -230,6 +230,7 @@ fn every_family_says_what_it_is() {
             "egressd_config_generation",
             "egressd_in_flight_requests",
             "egressd_agent_sockets",
+            "egressd_memory_short",
             "egressd_connections",
             "egressd_config_reload_success",
             "egressd_config_reload_timestamp_seconds",

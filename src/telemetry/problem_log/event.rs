@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Level;
+use super::memory::MemoryEvent;
 use super::outward::{TokenEvent, UpstreamEvent};
 use super::reloads::ReloadEvent;
 use crate::telemetry::json::Object;
@@ -61,6 +62,8 @@ pub enum Event {
     Token(TokenEvent),
     /// Of a connection's upstream.
     Upstream(UpstreamEvent),
+    /// Of the process's memory limit.
+    Memory(MemoryEvent),
     /// A wrong password on the management listener.
     LoginFailed,
     /// A panic, by its place: its message may hold anything.
@@ -136,6 +139,7 @@ impl Event {
             | Self::Hardened { whole: true, .. }
             | Self::Stopped { cut_off: 0 } => Level::Info,
             Self::Reload(reload) => reload.level(),
+            Self::Memory(memory) => memory.level(),
             Self::Token(token) => token.level(),
             Self::Upstream(upstream) => upstream.level(),
         }
@@ -155,6 +159,7 @@ impl Event {
             Self::ConfigWarning(_) => "config_warning",
             Self::NoNameServers => "no_name_servers",
             Self::Hardened { .. } => "hardening",
+            Self::Memory(memory) => memory.name(),
             Self::Token(token) => token.name(),
             Self::Upstream(upstream) => upstream.name(),
             Self::LoginFailed => "login_failed",
@@ -179,6 +184,7 @@ impl Event {
             | Self::ConfigWarning(_)
             | Self::NoNameServers
             | Self::Hardened { .. }
+            | Self::Memory(_)
             | Self::Token(_)
             | Self::Panicked { .. }
             | Self::LinesLost { .. } => None,
@@ -201,6 +207,7 @@ impl Event {
                     object.text(measure, state);
                 }
             }
+            Self::Memory(memory) => memory.fields(object),
             Self::Token(token) => token.fields(object),
             Self::Upstream(upstream) => upstream.fields(object),
             Self::Panicked { thread, file, line } => {
@@ -249,6 +256,7 @@ impl fmt::Display for Event {
                 }
                 Ok(())
             }
+            Self::Memory(memory) => memory.fmt(f),
             Self::Token(token) => token.fmt(f),
             Self::Upstream(upstream) => upstream.fmt(f),
             Self::LoginFailed => f.write_str("a wrong name or password for the management API"),

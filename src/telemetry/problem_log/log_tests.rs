@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::MemoryEvent;
 use super::{
     DialOutcome, Door, Event, Finding, Level, Look, ProblemLog, ReloadEvent, TokenEvent,
     TokenFault, TokenOutcome, UpstreamEvent,
@@ -157,6 +158,8 @@ fn all() -> Vec<Row> {
         (Event::ReloadUnsupported, "warn", "SIGHUP: there is no configuration to read anew", json!({"event": "reload_unsupported"})),
         (hardened(true), "info", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
         (hardened(false), "warn", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
+        (Event::Memory(MemoryEvent { is_short: true, used: 91, limit: 100 }), "warn", "memory is short (91 of 100 bytes): new requests are refused, but for a few", json!({"event": "memory_short", "used_bytes": 91, "limit_bytes": 100})),
+        (Event::Memory(MemoryEvent { is_short: false, used: 84, limit: 100 }), "info", "memory is no longer short: requests are taken as ever", json!({"event": "memory_recovered", "used_bytes": 84, "limit_bytes": 100})),
         (failed(&["a", "b", "c", "d", "e"]), "warn", "no token for a, b, c and 2 more: token_refused (invalid_client); asked again in 4 s at the earliest",
             json!({"event": "token_failed", "connections": ["a", "b", "c", "d", "e"], "reason": "token_refused", "detail": "invalid_client", "status": null, "retry_in_ms": 3500.0, "in_a_row": 2})),
         (of_token(recovered), "info", "a token for a again, after 1 failure", json!({"event": "token_recovered", "connections": ["a"], "failures": 1})),

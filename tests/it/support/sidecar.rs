@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use egressd::app::{App, Ground};
 use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
 use egressd::hardening::{Hardening, Needs};
+use egressd::memory::Memory;
 use egressd::reload::{Reload, Reloaded};
 use egressd::server::Address;
 use egressd::telemetry::{AccessLog, Logs, ProblemLog};
@@ -119,6 +120,12 @@ impl Plan {
 
     /// As [`Plan::start`], with logs.
     pub(crate) fn start_logging(self, logs: Logs) -> Sidecar {
+        // Whatever limits the tests' own process, it is no matter of theirs.
+        self.start_within(None, logs)
+    }
+
+    /// As [`Plan::start_logging`], within a memory limit.
+    pub(crate) fn start_within(self, memory: Option<Memory>, logs: Logs) -> Sidecar {
         watch_for_panics();
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
@@ -126,7 +133,7 @@ impl Plan {
         fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
         fs::write(at("egressd.yaml"), self.settings.to_string()).unwrap();
         let options = options(at("egressd.yaml"));
-        let app = start(&options, logs);
+        let app = start(&options, memory, logs);
         let reload = app.reload(options);
         Sidecar {
             addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
@@ -155,7 +162,7 @@ fn define(folder: &Path, connections: &[Connection]) {
 }
 
 /// The door into the product. Like the product's own process, it runs on threads that can read its files and do what a proxy does, and nothing else.
-fn start(options: &LoadOptions, logs: Logs) -> App {
+fn start(options: &LoadOptions, memory: Option<Memory>, logs: Logs) -> App {
     let loaded = match load(options) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
@@ -163,6 +170,7 @@ fn start(options: &LoadOptions, logs: Logs) -> App {
     let confined = std::thread::Builder::new().name("world start".to_owned());
     let confined = confined.spawn(move || {
         let ground = Ground::take(&loaded.settings).map_err(|error| error.to_string())?;
+        let ground = ground.within(memory);
         let needs = Needs {
             readable: loaded.sources.places(),
             sockets: Vec::new(),

@@ -1,0 +1,81 @@
+//! What is done about memory: while it is short new requests are refused, and it is told when that begins and ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::memory::{Memory, Usage};
+use crate::proxy;
+use crate::telemetry::metrics::MemoryUse;
+use crate::telemetry::problem_log::MemoryEvent;
+use crate::telemetry::{Event, ProblemLog};
+
+/// How often is looked. What comes in meanwhile has to fit into a tenth of the limit; bodies that are held have a budget of their own.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A memory limit, and those who are to keep to it.
+pub(super) struct Pressure {
+    memory: Memory,
+    shared: Arc<proxy::Shared>,
+    problems: ProblemLog,
+    is_short: bool,
+}
+
+impl Pressure {
+    /// `None` without a limit, and has looked once with one.
+    pub(super) fn new(
+        memory: Option<Memory>,
+        shared: &Arc<proxy::Shared>,
+        problems: &ProblemLog,
+    ) -> Option<Self> {
+        let mut pressure = Self {
+            memory: memory?,
+            shared: Arc::clone(shared),
+            problems: problems.clone(),
+            is_short: false,
+        };
+        pressure.look();
+        Some(pressure)
+    }
+
+    /// Looks again and again. A look takes some microseconds.
+    pub(super) async fn follow(mut self) {
+        let mut interval = tokio::time::interval(LOOK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.look();
+        }
+    }
+
+    fn look(&mut self) {
+        let seen = self.memory.look().map(seen);
+        self.shared.metrics.saw_memory(seen);
+        let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
+        let is_short = seen.is_some_and(|seen| seen.is_short);
+        if is_short == self.is_short {
+            return;
+        }
+        self.is_short = is_short;
+        self.shared.in_flight.memory_is_short(is_short);
+        self.shared.body_budget.memory_is_short(is_short);
+        self.problems.tell(Event::Memory(MemoryEvent {
+            is_short,
+            used,
+            limit,
+        }));
+    }
+}
+
+/// As operators are told.
+fn seen(usage: Usage) -> MemoryUse {
+    let Usage {
+        used,
+        limit,
+        is_short,
+    } = usage;
+    MemoryUse {
+        used,
+        limit,
+        is_short,
+    }
+}

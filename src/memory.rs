@@ -1,0 +1,275 @@
+//! How near the process is to the memory limit of its control group, so that new requests are refused before the kernel kills all of them.
+//!
+//! Knows files of the system and nothing of requests. The files are opened once, at the start, and read again through their handles: a process that may open
+//! nothing any more can look all the same. Reading them costs some microseconds and belongs on a thread that serves nobody.
+
+mod place;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use place::{Place, Version};
+
+/// From this part of the limit on memory is short, in percent.
+const SHORT: u64 = 90;
+/// Below this part it is not any more.
+const ENOUGH: u64 = 85;
+/// A limit that is none: version 1 writes a number near 2^63.
+const NO_LIMIT: u64 = 1 << 60;
+/// The most that is read of a file; `memory.stat` has some 2 KiB.
+const MOST_READ: usize = 16 * 1024;
+
+/// The limits that hold for this process, the nearest first.
+pub struct Memory {
+    levels: Vec<Level>,
+    is_short: bool,
+}
+
+/// What is used of the tightest limit, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// What the group uses but for file pages that the kernel can take back at once: the working set, as the kubelet counts it.
+    pub used: u64,
+    /// The most that it may.
+    pub limit: u64,
+    /// Whether that is too near: from 90 % on, until it is less than 85 %.
+    pub is_short: bool,
+}
+
+/// One control group.
+struct Level {
+    limit: File,
+    usage: File,
+    statistics: File,
+    /// The line of the statistics that has the pages of files that nobody has used lately.
+    inactive: &'static str,
+}
+
+impl Memory {
+    /// The limits of the control group that this process is in. `None`: it is in none that knows of memory.
+    pub fn of_system() -> Option<Self> {
+        let read = |path| std::fs::read_to_string(path).ok();
+        let groups = read("/proc/self/cgroup")?;
+        let mounts = read("/proc/self/mountinfo")?;
+        Self::of_place(&Place::find(&groups, &mounts)?)
+    }
+
+    /// The limits of a control group of version 2 in this directory.
+    pub fn of_directory(directory: &Path) -> Option<Self> {
+        Self::of_place(&Place {
+            version: Version::Two,
+            directory: directory.to_owned(),
+            top: directory.to_owned(),
+        })
+    }
+
+    fn of_place(place: &Place) -> Option<Self> {
+        let levels: Vec<Level> = place
+            .levels()
+            .filter_map(|directory| Level::open(directory, place.version))
+            .collect();
+        (!levels.is_empty()).then_some(Self {
+            levels,
+            is_short: false,
+        })
+    }
+
+    /// Looks anew. `None`: there is no limit.
+    pub fn look(&mut self) -> Option<Usage> {
+        let usages = self.levels.iter().filter_map(Level::usage);
+        let tightest = usages.max_by_key(|(used, limit)| percent(*used, *limit));
+        let Some((used, limit)) = tightest else {
+            self.is_short = false;
+            return None;
+        };
+        let bound = if self.is_short { ENOUGH } else { SHORT };
+        self.is_short = percent(used, limit) >= bound;
+        Some(Usage {
+            used,
+            limit,
+            is_short: self.is_short,
+        })
+    }
+}
+
+impl Level {
+    /// A group that has no limit now may get one later. The root of all groups has no such files.
+    fn open(directory: &Path, version: Version) -> Option<Self> {
+        let (limit, usage, inactive) = match version {
+            Version::One => (
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "total_inactive_file",
+            ),
+            Version::Two => ("memory.max", "memory.current", "inactive_file"),
+        };
+        let open = |name| File::open(directory.join(name)).ok();
+        Some(Self {
+            limit: open(limit)?,
+            usage: open(usage)?,
+            statistics: open("memory.stat")?,
+            inactive,
+        })
+    }
+
+    /// What is used, and the limit. What cannot be read, or is no number, limits nothing.
+    fn usage(&self) -> Option<(u64, u64)> {
+        let number = |file| text(file)?.trim().parse::<u64>().ok();
+        let limit = number(&self.limit).filter(|limit| (1..NO_LIMIT).contains(limit))?;
+        let all = number(&self.usage)?;
+        // Summing up the statistics is dear where there are many groups, and mostly there is no need.
+        let used = if percent(all, limit) < ENOUGH {
+            all
+        } else {
+            all.saturating_sub(self.inactive().unwrap_or(0))
+        };
+        Some((used, limit))
+    }
+
+    fn inactive(&self) -> Option<u64> {
+        let statistics = text(&self.statistics)?;
+        let mut lines = statistics.lines();
+        lines.find_map(|line| {
+            let (name, value) = line.split_once(' ')?;
+            (name == self.inactive).then_some(value)?.parse().ok()
+        })
+    }
+}
+
+fn percent(used: u64, limit: u64) -> u64 {
+    // A limit is never 0, and a usage far below what overflows.
+    used.saturating_mul(100).checked_div(limit).unwrap_or(0)
+}
+
+/// The file from its beginning, as it is now.
+fn text(file: &File) -> Option<String> {
+    let mut bytes = vec![0; MOST_READ];
+    let mut length = 0;
+    while let Some(room) = bytes.get_mut(length..).filter(|room| !room.is_empty()) {
+        match file.read_at(room, length as u64).ok()? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Memory, Usage, Version};
+    use crate::memory::place::Place;
+    use std::fs;
+    use std::path::Path;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn write(directory: &Path, files: [(&str, String); 3]) {
+        for (name, text) in files {
+            fs::write(directory.join(name), text).unwrap();
+        }
+    }
+
+    /// A group of version 2 that uses so many MiB of 100, and so many of them for files that nobody has used lately.
+    fn uses(directory: &Path, all: u64, inactive: u64) {
+        let statistics = format!(
+            "anon 1\nfile 2\nactive_file 3\ninactive_file {}\ntotal_inactive_file 7\n",
+            inactive * MIB
+        );
+        write(
+            directory,
+            [
+                ("memory.max", format!("{}\n", 100 * MIB)),
+                ("memory.current", format!("{}\n", all * MIB)),
+                ("memory.stat", statistics),
+            ],
+        );
+    }
+
+    #[test]
+    fn it_is_short_from_nine_tenths_on_and_until_it_is_well_below() {
+        // F-164
+        let group = tempfile::tempdir().unwrap();
+        uses(group.path(), 10, 0);
+        let mut memory = Memory::of_directory(group.path()).unwrap();
+        for (all, inactive, used, is_short) in [
+            (10, 0, 10, false),
+            (89, 0, 89, false),
+            (90, 0, 90, true),
+            (100, 0, 100, true),
+            (86, 0, 86, true),
+            (85, 0, 85, true),
+            (84, 0, 84, false),
+            (89, 0, 89, false),
+            // Files that nobody has used lately are no need.
+            (99, 30, 69, false),
+            (99, 5, 94, true),
+            (99, 15, 84, false),
+        ] {
+            uses(group.path(), all, inactive);
+            let expected = Usage {
+                used: used * MIB,
+                limit: 100 * MIB,
+                is_short,
+            };
+            assert_eq!(memory.look(), Some(expected), "{all} {inactive}");
+        }
+    }
+
+    #[test]
+    fn a_limit_comes_and_goes_and_nonsense_is_none() {
+        let group = tempfile::tempdir().unwrap();
+        uses(group.path(), 95, 0);
+        let mut memory = Memory::of_directory(group.path()).unwrap();
+        assert!(memory.look().unwrap().is_short);
+        for none in ["max\n", "", "0\n", "-1\n", "9223372036854771712\n", "1e9"] {
+            fs::write(group.path().join("memory.max"), none).unwrap();
+            assert_eq!(memory.look(), None, "{none:?}");
+        }
+        uses(group.path(), 86, 0);
+        assert!(!memory.look().unwrap().is_short, "it starts anew");
+        fs::write(group.path().join("memory.current"), "lots").unwrap();
+        assert_eq!(memory.look(), None);
+        fs::remove_file(group.path().join("memory.stat")).unwrap();
+        assert!(Memory::of_directory(group.path()).is_none());
+    }
+
+    #[test]
+    fn the_tightest_limit_above_counts() {
+        let top = tempfile::tempdir().unwrap();
+        let inner = top.path().join("slice/service");
+        fs::create_dir_all(&inner).unwrap();
+        let of = |limit: &str, usage: u64| {
+            [
+                ("memory.limit_in_bytes", limit.to_owned()),
+                ("memory.usage_in_bytes", format!("{usage}\n")),
+                ("memory.stat", "total_inactive_file 50\n".to_owned()),
+            ]
+        };
+        write(&inner, of("9223372036854771712\n", 500));
+        write(top.path(), of("1000\n", 940));
+        let place = Place {
+            version: Version::One,
+            directory: inner,
+            top: top.path().to_owned(),
+        };
+        let mut memory = Memory::of_place(&place).unwrap();
+        let usage = memory.look().unwrap();
+        assert_eq!(
+            (usage.used, usage.limit, usage.is_short),
+            (890, 1000, false)
+        );
+        write(top.path(), of("1000\n", 960));
+        assert!(memory.look().unwrap().is_short);
+    }
+
+    #[test]
+    fn the_machine_is_read_without_a_complaint() {
+        // Whatever is there: a container with a limit, a machine without groups.
+        if let Some(mut memory) = Memory::of_system() {
+            let limits_nothing_silly = |usage: Usage| usage.limit > 0 && usage.used > 0;
+            assert!(memory.look().is_none_or(limits_nothing_silly));
+        }
+    }
+}

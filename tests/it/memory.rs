@@ -1,0 +1,141 @@
+//! A memory limit that is nearly used up: new requests go first, and come back by themselves.
+
+use std::fs;
+use std::io::{PipeReader, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Instant;
+
+use egressd::memory::Memory;
+use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
+use serde_json::Value;
+
+use crate::support::{Agent, Gate, PATIENCE, Sidecar, Upstream, connection};
+
+const MIB: u64 = 1024 * 1024;
+
+/// Writes the files of a control group that uses so much of 64 MiB, and of it so much for files that nobody has used lately.
+fn uses(group: &Path, all: u64, inactive: u64) {
+    // In one piece and as long as before: whoever reads meanwhile finds the one or the other.
+    for (name, text) in [
+        ("memory.max", format!("{:020}\n", 64 * MIB)),
+        (
+            "memory.stat",
+            format!("inactive_file {:020}\n", inactive * MIB),
+        ),
+        ("memory.current", format!("{:020}\n", all * MIB)),
+    ] {
+        let mut file = fs::OpenOptions::new();
+        let file = file.write(true).create(true).truncate(false);
+        let file = file.open(group.join(name)).unwrap();
+        file.write_all_at(text.as_bytes(), 0).unwrap();
+    }
+}
+
+fn of_operators(sidecar: &Sidecar, target: &str) -> String {
+    let reply = Agent::connect_to(sidecar.management()).get(target);
+    reply.expect(200).text()
+}
+
+/// Waits until it is seen.
+fn wait_for(sidecar: &Sidecar, gauge: &str) {
+    let begun = Instant::now();
+    while !of_operators(sidecar, "/metrics").contains(gauge) {
+        assert!(begun.elapsed() < PATIENCE, "never {gauge}");
+    }
+}
+
+#[test]
+fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
+    // F-164
+    let group = tempfile::tempdir().unwrap();
+    uses(group.path(), 32, 0);
+    let gate = Gate::new();
+    let held = gate.clone();
+    let up = Upstream::answer(move |request| {
+        if request.target == "/hold" {
+            held.wait();
+        }
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    });
+    let erp = connection("erp").allow("/").upstream(&up);
+    let erp = erp.http("webhook_signing_secret", "0123456789abcdef".into());
+    let (said, out) = std::io::pipe().unwrap();
+    let logs = Logs {
+        access: AccessLog::off(),
+        problems: ProblemLog::start(Level::Info, Look::Json, out).unwrap(),
+    };
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .and(erp)
+        .start_within(Memory::of_directory(group.path()), logs);
+    let mut busy: Vec<Agent> = (0..6).map(|_| Agent::connect(&sidecar)).collect();
+    for agent in &mut busy {
+        agent.send("GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    }
+    up.wait_requests(6);
+    let verbose = of_operators(&sidecar, "/readyz?verbose");
+    assert!(verbose.contains("[i]memory: 32 of 64 MiB\n"), "{verbose}");
+
+    // 95 % at first sight; 23 % are files.
+    uses(group.path(), 61, 15);
+    let mut newcomer = Agent::connect(&sidecar);
+    newcomer.get("/crm/x").expect(200);
+    uses(group.path(), 61, 1);
+    wait_for(&sidecar, "\negressd_memory_short 1\n");
+    is_shed(&mut newcomer, "/crm/x");
+    is_shed(&mut newcomer, "/");
+    let verbose = of_operators(&sidecar, "/readyz?verbose");
+    let line = "[i]memory: 60 of 64 MiB, short: new requests are refused, but for a few\n";
+    assert!(verbose.contains(line), "{verbose}");
+
+    // What is under way goes on to its end, and a few are served after it: but for bodies that would be held.
+    gate.open();
+    for agent in &mut busy {
+        agent.reply().expect(200);
+    }
+    wait_for(&sidecar, "\negressd_in_flight_requests 0\n");
+    newcomer.get("/crm/x").expect(200);
+    let signed = newcomer.request("POST", "/erp/x", &[], b"hello");
+    signed.refused(503, "overloaded");
+
+    uses(group.path(), 40, 0);
+    wait_for(&sidecar, "\negressd_memory_short 0\n");
+    newcomer
+        .request("POST", "/erp/x", &[], b"hello")
+        .expect(200);
+    drop((newcomer, busy, sidecar));
+    told(
+        said,
+        [("memory_short", 60 * MIB), ("memory_recovered", 40 * MIB)],
+    );
+}
+
+/// Claims that the log has these events and no others.
+fn told(mut said: PipeReader, expected: [(&str, u64); 2]) {
+    let mut lines = String::new();
+    said.read_to_string(&mut lines).unwrap();
+    let events = lines.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        (event["event"].clone(), event["used_bytes"].clone())
+    });
+    let expected = expected.map(|(name, used)| (Value::from(name), Value::from(used)));
+    assert_eq!(events.collect::<Vec<_>>(), expected, "{lines}");
+}
+
+/// Claims that this is refused for want of memory.
+fn is_shed(agent: &mut Agent, target: &str) {
+    let reply = agent.get(target);
+    let problem = reply.refused(503, "overloaded");
+    assert_eq!((problem.blame.as_str(), problem.retryable), ("proxy", true));
+    assert!(reply.fields.one("retry-after").is_some());
+    assert!(reply.text().contains("short of memory"), "{}", reply.text());
+}
+
+#[test]
+fn without_a_limit_nothing_is_said_of_one() {
+    let up = Upstream::body("hi");
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let verbose = of_operators(&sidecar, "/readyz?verbose");
+    assert!(!verbose.contains("memory"), "{verbose}");
+    assert!(of_operators(&sidecar, "/metrics").contains("\negressd_memory_short 0\n"));
+}
