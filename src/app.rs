@@ -5,6 +5,7 @@
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
 mod anew;
+mod descriptors;
 mod drain;
 mod ground;
 mod logs;
@@ -32,6 +33,7 @@ use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use anew::First;
+pub use descriptors::claim_descriptors;
 use drain::Doors;
 use ground::{Bound, addresses, tcp, worker_count};
 pub use ground::{Ground, Listener, StartError};

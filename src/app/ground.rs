@@ -123,7 +123,10 @@ impl std::fmt::Display for StartError {
             Self::Trust => {
                 f.write_str("a certificate of egress.ca_files cannot be a root of trust")
             }
-            Self::System(error) => write!(f, "cannot start a worker: {error}"),
+            Self::System(error) => write!(
+                f,
+                "the system gives too few threads or descriptors (`ulimit -u`, `ulimit -n`, the control group's `pids.max`): {error}"
+            ),
         }
     }
 }

@@ -117,7 +117,12 @@ pub fn run(
         Command::Healthcheck(healthcheck) => healthcheck.run(environment, streams),
         Command::Doctor(doctor) => doctor.run(&environment, streams),
     };
-    done.unwrap_or_else(|error| unwritten(&error))
+    done.unwrap_or_else(|error| {
+        if error.kind() != io::ErrorKind::BrokenPipe {
+            let _unheard = writeln!(streams.err, "egressd: {error}");
+        }
+        unwritten(&error)
+    })
 }
 
 /// `--help` and `--version` are answers; everything else is a mistake.

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Exit, Streams, misconfigured};
-use crate::app::{self, App, Ground, Output};
+use crate::app::{self, App, Ground, Output, StartError};
 use crate::config::{self, Environment, Listen, LoadOptions, Loaded, LogLevel, SettingsOverrides};
 use crate::hardening::{Hardening, Needs};
 use crate::reload::{self, Asking, Watch};
@@ -64,7 +66,7 @@ impl Serve {
         streams: &mut Streams<'_>,
     ) -> io::Result<Exit> {
         // First of all: a process that has PID 1 gets only signals that it asks for, and others would end without a word.
-        let ends = Ends::new()?;
+        let ends = Ends::new().map_err(too_few)?;
         let hardening = match self.hardening {
             Asked::Off => Hardening::off(),
             Asked::BestEffort | Asked::Required => Hardening::begin(),
@@ -126,21 +128,23 @@ pub(super) fn serve(
     let Started {
         app,
         mut ends,
-        anew,
         logs,
     } = start(launch, streams)?;
-    let Some(app) = app else {
+    let Some((app, keepers)) = app else {
         last_lines(&logs, LAST_LINES);
         return Ok(Exit::Unavailable);
     };
     let problems = logs.problems.clone();
     greet(&app, streams)?;
-    let mut reloads = anew
-        .map(|(watch, options)| watch.start(app.reload(options)))
-        .transpose()?;
+    let Keepers {
+        mut reloads,
+        stop,
+        stopping,
+    } = keepers;
     ends.wait(&problems, reloads.as_mut());
     problems.tell(Event::Stopping);
-    let stopping = std::thread::spawn(move || app.stop());
+    // It waits for this.
+    let _taken = stop.send(app);
     let finished = ends.wait_again_until(|| stopping.is_finished());
     if finished {
         let cut_off = stopping.join().unwrap_or_default();
@@ -154,10 +158,36 @@ pub(super) fn serve(
 
 /// A process that serves, or has said in its log why it cannot.
 struct Started {
-    app: Option<App>,
+    app: Option<(App, Keepers)>,
     ends: Ends,
-    anew: Option<(Watch, LoadOptions)>,
     logs: Logs,
+}
+
+/// The threads beside those of the app. They are there from the start: later the system may have none to give.
+struct Keepers {
+    reloads: Option<Asking>,
+    /// Stops the app that it is given.
+    stop: SyncSender<App>,
+    /// How many exchanges were cut off.
+    stopping: JoinHandle<usize>,
+}
+
+impl Keepers {
+    fn start(app: &App, anew: Option<(Watch, LoadOptions)>) -> io::Result<Self> {
+        let reloads = anew.map(|(watch, options)| watch.start(app.reload(options)));
+        let (stop, told) = sync_channel::<App>(1);
+        let thread = std::thread::Builder::new().name("stop".into());
+        Ok(Self {
+            reloads: reloads.transpose()?,
+            stop,
+            stopping: thread.spawn(move || told.recv().map_or(0, App::stop))?,
+        })
+    }
+}
+
+/// Said on standard error: there is no log yet.
+fn too_few(error: io::Error) -> io::Error {
+    io::Error::other(StartError::System(error).to_string())
 }
 
 /// Every thread is started here, after the process is confined: what confines it is inherited.
@@ -172,7 +202,7 @@ fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
     } = launch;
     let ground = Ground::take(&loaded.settings);
     let anew = match anew {
-        Some(options) => Some((Watch::new(&loaded.sources)?, options)),
+        Some(options) => Some((Watch::new(&loaded.sources).map_err(too_few)?, options)),
         None => None,
     };
     let is_told = hardening.is_some();
@@ -183,7 +213,7 @@ fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
     };
     // With text, they stand on the stream already, with their excerpts.
     let has_warned = app::format(loaded.settings.log, &err) == Format::Text;
-    let logs = app::start_logs(loaded.settings.log, out, err)?;
+    let logs = app::start_logs(loaded.settings.log, out, err).map_err(too_few)?;
     let problems = logs.problems.clone();
     // A process serves once.
     let _first = streams.process.problems.set(problems.clone());
@@ -195,12 +225,14 @@ fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
         if is_told {
             asked.bears(&hardening, &problems)?;
         }
-        App::start(ground, loaded, hardening, logs.clone()).map_err(Into::into)
+        let app = App::start(ground, loaded, hardening, logs.clone())?;
+        let keepers = Keepers::start(&app, anew).map_err(StartError::System)?;
+        Ok((app, keepers))
     });
     let app = match started {
-        Ok(app) => {
+        Ok((app, keepers)) => {
             announce(&app, connections, &problems);
-            Some(app)
+            Some((app, keepers))
         }
         Err(error) => {
             let error: Box<dyn Error> = error;
@@ -209,12 +241,7 @@ fn start(launch: Launch, streams: &Streams<'_>) -> io::Result<Started> {
             None
         }
     };
-    Ok(Started {
-        app,
-        ends,
-        anew,
-        logs,
-    })
+    Ok(Started { app, ends, logs })
 }
 
 /// What must be readable again for a reload, and removed at the end.
@@ -293,6 +320,7 @@ struct Told {
 
 impl Ends {
     pub(super) fn new() -> io::Result<Self> {
+        app::claim_descriptors()?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let told = {
             let _entered = runtime.enter();

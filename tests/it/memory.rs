@@ -136,6 +136,6 @@ fn without_a_limit_nothing_is_said_of_one() {
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let verbose = of_operators(&sidecar, "/readyz?verbose");
-    assert!(!verbose.contains("memory"), "{verbose}");
+    assert!(!verbose.contains("[i]memory: "), "{verbose}");
     assert!(of_operators(&sidecar, "/metrics").contains("\negressd_memory_short 0\n"));
 }

@@ -86,19 +86,12 @@ impl Metrics {
             "Panics while requests were served: bugs of egressd. Each costs its own socket only.",
         );
         panics.add(&[], self.process.panics.load(Relaxed) as f64);
-        let mut hardening = Family::gauge(
-            "egressd_hardening",
-            "Whether a measure by which the process gives up rights holds.",
-        );
-        for (measure, held) in &state.hardening {
-            hardening.add(&[("measure", measure)], f64::from(u8::from(*held)));
-        }
         let short = self.memory().is_some_and(|memory| memory.is_short);
         let succeeded = self.reload_succeeded.load(Relaxed);
         vec![
             build,
             panics,
-            hardening,
+            hardening(state),
             config_info(&state.hash),
             gauge(
                 "egressd_config_generation",
@@ -146,6 +139,17 @@ impl From<(Arc<str>, Arc<Account>)> for Read {
         let routes = account.labels().routes();
         Self { id, routes, totals }
     }
+}
+
+fn hardening(state: &State) -> Family {
+    let mut hardening = Family::gauge(
+        "egressd_hardening",
+        "Whether a measure by which the process gives up rights holds.",
+    );
+    for (measure, held) in &state.hardening {
+        hardening.add(&[("measure", measure)], f64::from(u8::from(*held)));
+    }
+    hardening
 }
 
 fn config_info(hash: &str) -> Family {

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
@@ -168,6 +168,15 @@ impl Agent {
     /// Blocks until the sidecar closes this socket, and says how.
     pub(crate) fn wait_close(&mut self) -> End {
         self.inbox.drain(&mut self.tcp)
+    }
+
+    /// Waits until the sidecar resets this socket, and reads nothing meanwhile.
+    pub(crate) fn wait_reset(&self) {
+        let begun = Instant::now();
+        while self.tcp.take_error().unwrap().is_none() {
+            assert!(begun.elapsed() < PATIENCE, "it is still there");
+            std::thread::yield_now();
+        }
     }
 
     /// Blocks until these bytes have come, and leaves them to be read.

@@ -21,6 +21,11 @@ impl Gate {
         changed.notify_all();
     }
 
+    /// Whether it is open.
+    pub(crate) fn is_open(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Blocks until the gate is open.
     pub(crate) fn wait(&self) {
         let (open, changed) = &*self.0;

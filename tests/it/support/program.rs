@@ -14,6 +14,9 @@ use tempfile::TempDir;
 use super::connection::Connection;
 use super::{PATIENCE, certs};
 
+/// A user that has no processes.
+const NOBODY_ELSE: &str = "61793";
+
 /// The files that an operator would write.
 pub(crate) struct Program {
     files: TempDir,
@@ -81,9 +84,35 @@ impl Program {
         command
     }
 
+    /// Starts it under these limits, as `prlimit` (util-linux) takes them. A limit of threads binds no root, so root has it run as a user of no other process.
+    pub(crate) fn start_limited(&self, limits: &[&str], flags: &[&str]) -> Running {
+        let plain = self.command(flags);
+        let mut command = Command::new("prlimit");
+        command.args(limits).stdin(Stdio::null());
+        let program = self.files.path().join("egressd");
+        if rustix::process::getuid().is_root() {
+            fs::copy(plain.get_program(), &program).unwrap();
+            let found = Command::new("chmod")
+                .args(["-R", "a+rX"])
+                .arg(self.files.path())
+                .status();
+            assert!(found.unwrap().success());
+            command
+                .args(["setpriv", "--reuid", NOBODY_ELSE, "--clear-groups"])
+                .arg(program);
+        } else {
+            command.arg(plain.get_program());
+        }
+        command.args(plain.get_args());
+        Self::start_command(command)
+    }
+
     /// Starts it with a pipe for each stream.
     pub(crate) fn start(&self, flags: &[&str]) -> Running {
-        let command = self.command(flags);
+        Self::start_command(self.command(flags))
+    }
+
+    fn start_command(command: Command) -> Running {
         let (out, out_end) = std::io::pipe().unwrap();
         let (err, err_end) = std::io::pipe().unwrap();
         Running::start(
@@ -130,6 +159,17 @@ impl Program {
     }
 }
 
+/// What the process has of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    /// Bytes of memory.
+    pub(crate) resident: u64,
+    /// Its threads.
+    pub(crate) threads: u64,
+    /// Its open files and sockets.
+    pub(crate) descriptors: usize,
+}
+
 type Reader = Box<dyn Read + Send>;
 
 impl Running {
@@ -159,12 +199,43 @@ impl Running {
         }
     }
 
+    /// The next line of standard error; `None` at its end.
+    pub(crate) fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let read = self.err.read_line(&mut line).unwrap();
+        (read > 0).then(|| line.trim_end().to_owned())
+    }
+
     /// Where agents and operators connect.
     pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
         let agents = self.told("agents connect to").parse().unwrap();
         let operators = self.told("operators connect to").parse().unwrap();
         self.told("ready with");
         (agents, operators)
+    }
+
+    /// Ticks of 10 ms of processor time that it has used (proc_pid_stat(5)).
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        let (_, fields) = stat.rsplit_once(") ").unwrap();
+        let used = fields.split(' ').skip(11).take(2);
+        used.map(|field| field.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Resident bytes, threads and open descriptors. Those of a process that refuses debuggers can be counted by nobody but root.
+    pub(crate) fn held(&self) -> Held {
+        let of = |name: &str| format!("/proc/{}/{name}", self.id());
+        let status = fs::read_to_string(of("status")).unwrap();
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            number.unwrap().parse::<u64>().unwrap()
+        };
+        Held {
+            resident: number("VmRSS:") * 1024,
+            threads: number("Threads:"),
+            descriptors: fs::read_dir(of("fd")).unwrap().count(),
+        }
     }
 
     /// Its process id.

@@ -1,0 +1,175 @@
+//! Storms: agents that come and go by the thousand leave nothing behind, and what is no HTTP/1.1 is not talked to.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde_json::json;
+
+use crate::support::message::text;
+use crate::support::program::{Held, Running};
+use crate::support::{Agent, Gate, PATIENCE, Program, Sidecar, Upstream, connection};
+
+/// So many agents one after the other, each of which breaks off: at once, within a head, within a body, after a refusal, or while the upstream is asked.
+fn storm(agents: SocketAddr, sockets: usize) {
+    for number in 0..sockets {
+        let mut agent = Agent::connect_to(agents);
+        match number % 100 {
+            0 => agent.send("GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            1 => agent
+                .send("POST /crm/a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nabc"),
+            2..40 => agent.send("GET /crm/b HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            40..70 => agent.send("GET /crm/a HTTP/1.1\r\nHo"),
+            _ => true,
+        };
+        agent.reset();
+    }
+}
+
+/// What it has once every agent has gone, and every socket that was opened for them.
+fn at_rest(running: &Running, operators: SocketAddr) -> Held {
+    let mut operator = Agent::connect_to(operators);
+    let begun = Instant::now();
+    loop {
+        let books = operator.get("/metrics").expect(200).text();
+        let is_none = |line: &str| {
+            let counts = ["egressd_agent_sockets ", "egressd_in_flight_requests "];
+            let counted = counts.iter().any(|name| line.starts_with(name));
+            let upstream = line.starts_with("egressd_upstream_sockets{");
+            !(counted || upstream) || line.ends_with(" 0")
+        };
+        if books.lines().all(is_none) {
+            return running.held();
+        }
+        assert!(begun.elapsed() < PATIENCE, "{books}");
+    }
+}
+
+#[test]
+fn agents_that_connect_and_reset_leave_nothing_behind() {
+    // F-165
+    let up = Upstream::body("hi");
+    let program = Program::new(
+        &[connection("crm").allow("/a").upstream(&up)],
+        &json!({
+            "log": {"access": "off"},
+            "egress": {"ca_files": ["ca.pem"], "pool_idle_timeout_seconds": 1},
+        }),
+    );
+    let mut running = program.start(&["--hardening", "off"]);
+    let (agents, operators) = running.addresses();
+    // What the first thousands make it reserve is kept, as by any program.
+    storm(agents, 10_000);
+    let before = at_rest(&running, operators);
+    storm(agents, 20_000);
+    let after = at_rest(&running, operators);
+    assert_eq!(before.descriptors, after.descriptors);
+    assert_eq!(before.threads, after.threads);
+    let most = before.resident + before.resident / 20;
+    assert!(after.resident <= most, "{before:?}, then {after:?}");
+    Agent::connect_to(agents).get("/crm/a").expect(200);
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_preface_of_http2_is_not_answered() {
+    // F-166: the frames of the known floods behind it are never read as such.
+    let up = Upstream::body("hi");
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let mut frames = Vec::new();
+    for stream in (1..2000_u32).step_by(2) {
+        // HEADERS of `GET /` that end the stream, and RST_STREAM; a WINDOW_UPDATE of nothing is what makes a server reset.
+        frames.extend([0, 0, 3, 1, 5]);
+        frames.extend(stream.to_be_bytes());
+        frames.extend([0x82, 0x84, 0x87]);
+        frames.extend([0, 0, 4, 3, 0]);
+        frames.extend(stream.to_be_bytes());
+        frames.extend(8_u32.to_be_bytes());
+        frames.extend([0, 0, 4, 8, 0]);
+        frames.extend(stream.to_be_bytes());
+        frames.extend(0_u32.to_be_bytes());
+    }
+    for behind in [
+        Vec::new(),
+        settings.to_vec(),
+        [&settings[..], &frames].concat(),
+    ] {
+        let mut agent = Agent::connect(&sidecar);
+        agent.send([preface.as_slice(), &behind].concat());
+        agent.wait_close();
+        let seen = text(agent.seen());
+        assert!(
+            seen.is_empty() || seen.starts_with("HTTP/1.1 400 "),
+            "{seen:?}"
+        );
+    }
+    // An offer to change over is left out, and the request served as it is.
+    let mut agent = Agent::connect(&sidecar);
+    let reply = agent.exchange(
+        "GET /crm/a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n\
+         Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
+    );
+    reply.expect(200);
+    assert!(reply.informational.is_empty());
+    assert!(reply.fields.one("upgrade").is_none());
+    agent.get("/crm/a").expect(200);
+    for arrived in up.requests() {
+        assert!(arrived.fields.one("upgrade").is_none());
+        assert!(arrived.fields.one("http2-settings").is_none());
+    }
+    assert_eq!(up.requests().len(), 2);
+}
+
+/// Answers that no agent takes: the upstream is asked for no more of them than the system's buffers hold.
+#[test]
+fn an_agent_that_asks_on_and_reads_nothing_is_not_answered_on() {
+    // F-169: heads of 40 KiB without a body, which hyper would line up if it were told to.
+    let filler = format!("X-Filler: {}\r\n", "a".repeat(4000)).repeat(10);
+    let up = Upstream::reply(format!("HTTP/1.1 204 No Content\r\n{filler}\r\n"));
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .setting("proxy.write_stall_timeout_seconds", 1)
+        .start();
+    let mut agent = Agent::connect_narrow(&sidecar);
+    let request = "GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    agent.send(request.repeat(3000));
+    // It takes nothing for a second, and is cut; nothing else ends it.
+    up.wait_requests(1);
+    agent.wait_reset();
+    let asked = up.requests().len();
+    assert!(asked < 800, "{asked} answers of 40 KiB");
+    Agent::connect(&sidecar).get("/crm/a").expect(204);
+}
+
+#[test]
+fn a_flood_of_management_leaves_agents_alone() {
+    // F-168: management has sockets, a thread and limits of its own; all of them taken, agents are served.
+    let up = Upstream::body("hi");
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let over = Gate::new();
+    let threads: Vec<_> = (0..4)
+        .map(|number| {
+            let (operators, over) = (sidecar.management(), over.clone());
+            let name = format!("world flood {number}");
+            let thread = std::thread::Builder::new().name(name);
+            let flood = move || {
+                let mut asked = 0;
+                while !over.is_open() {
+                    let mut operator = Agent::connect_to(operators);
+                    operator.send("GET /v1/connections HTTP/1.1\r\nHost: localhost\r\n\r\n");
+                    asked += 1;
+                }
+                asked
+            };
+            thread.spawn(flood).unwrap()
+        })
+        .collect();
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..500 {
+        agent.get("/crm/a").expect(200);
+        Agent::connect(&sidecar).get("/crm/a").expect(200);
+    }
+    over.open();
+    let asked = threads.into_iter().map(|thread| thread.join().unwrap());
+    assert!(asked.sum::<usize>() > 0);
+}
