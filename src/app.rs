@@ -298,6 +298,7 @@ fn shared(
         metrics: Arc::default(),
         credentials,
         body_budget: Arc::default(),
+        listings: proxy::Listings::default(),
     }
 }
 

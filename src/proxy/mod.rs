@@ -42,6 +42,7 @@ use hyper::body::Incoming;
 pub use answer::Answer;
 use body_budget::BodyBudget;
 use code::Code;
+pub use discovery::Kept as Listings;
 use guarded::Guarded;
 use identify::Addressed;
 use prepare::Terms;
@@ -77,6 +78,8 @@ pub struct Shared {
     pub credentials: Arc<Credentials>,
     /// The memory for request bodies that are held whole.
     pub body_budget: Arc<BodyBudget>,
+    /// What agents are told of connections.
+    pub listings: Listings,
 }
 
 /// The data plane of one worker.
@@ -174,10 +177,14 @@ impl Proxy {
         };
         if addressed.asks_for_connections() {
             exchange.fits_in()?;
-            return Ok(Passed::Own(discovery::answer(
+            let shared = &self.shared;
+            let listing = discovery::answer(
                 &parts.headers,
-                &self.shared.published.current(),
-            )));
+                &shared.published.current(),
+                &shared.listings,
+                &shared.body_budget,
+            );
+            return Ok(Passed::Own(listing?));
         }
         let call = identify::identify(addressed, &self.shared.published.current())?;
         let Known { meter, way } = self.known(call.entry());

@@ -289,7 +289,7 @@ impl From<Exhausted> for Refusal {
     fn from(_: Exhausted) -> Self {
         Self::new(
             Code::Overloaded,
-            "egressd has no memory for this body now (64 MiB for all of them, none while the process is short of memory); it has to be signed, and so to be held.",
+            "egressd has no memory now for what has to be held whole: a body that is to be signed, or a list of connections (64 MiB for all of them, none more while the process is short of memory).",
         )
     }
 }

@@ -2,16 +2,21 @@
 //! connections that it may not use.
 
 mod accept;
+mod kept;
 mod markdown;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
+use super::body_budget::{BodyBudget, Exhausted};
 use crate::route::Pattern;
 use crate::snapshot::{Entry, Snapshot};
 use accept::Form;
+pub use kept::Kept;
 
 #[derive(Serialize)]
 struct Listing<'a> {
@@ -29,36 +34,50 @@ struct Listed<'a> {
     allow_encoded_slash: bool,
 }
 
-/// The answer, in the form that `Accept` prefers. The request's `Host` was judged before: it is one host of ours.
-pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot) -> Response<Bytes> {
-    let connections = snapshot
-        .entries()
-        .iter()
-        .filter(|entry| entry.is_live() && entry.connection.enabled)
-        .map(|entry| listed(entry));
+/// The answer, in the form that `Accept` prefers. The request's `Host` was judged before: it is one host of ours. An error if there is no memory for one more copy.
+pub(super) fn answer(
+    headers: &HeaderMap,
+    snapshot: &Snapshot,
+    kept: &Kept,
+    budget: &Arc<BodyBudget>,
+) -> Result<Response<Bytes>, Exhausted> {
     let (content_type, body) = match accept::preferred(headers.get_all(ACCEPT)) {
         Form::Markdown => {
             let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-            let text = markdown::render(host.unwrap_or("localhost"), connections);
-            ("text/markdown; charset=utf-8", text.into_bytes())
+            let text = kept.markdown(host.unwrap_or("localhost"), snapshot, budget)?;
+            ("text/markdown; charset=utf-8", text)
         }
-        Form::Json => {
-            let listing = Listing {
-                connections: connections.collect(),
-            };
-            // Strings and lists always serialise.
-            let body = serde_json::to_vec(&listing).unwrap_or_default();
-            ("application/json", body)
-        }
+        Form::Json => ("application/json", kept.json(snapshot)),
     };
-    let mut response = Response::new(Bytes::from(body));
+    let mut response = Response::new(body);
     let fixed = HeaderValue::from_static;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, fixed(content_type));
     fields.insert(CACHE_CONTROL, fixed("no-store"));
     fields.insert(VARY, fixed("Accept"));
     fields.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
-    response
+    Ok(response)
+}
+
+/// Those that agents may use.
+fn usable(snapshot: &Snapshot) -> impl Iterator<Item = Listed<'_>> {
+    let usable = snapshot
+        .entries()
+        .iter()
+        .filter(|entry| entry.is_live() && entry.connection.enabled);
+    usable.map(|entry| listed(entry))
+}
+
+fn json(snapshot: &Snapshot) -> Vec<u8> {
+    let listing = Listing {
+        connections: usable(snapshot).collect(),
+    };
+    // Strings and lists always serialise.
+    serde_json::to_vec(&listing).unwrap_or_default()
+}
+
+fn markdown(host: &str, snapshot: &Snapshot) -> String {
+    markdown::render(host, usable(snapshot))
 }
 
 fn listed(entry: &Entry) -> Listed<'_> {
