@@ -5,15 +5,14 @@
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::response::{IntoResponse as _, Response};
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
-use http::header::{ALLOW, AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ALLOW, AUTHORIZATION, HOST, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
-use super::error::{ApiError, Status};
+use super::error::{self, ApiError, Status};
 use crate::credential::Login;
 use crate::domain::caller::{self, InvalidHost};
 use crate::telemetry::{Event, ProblemLog};
@@ -23,6 +22,9 @@ const OPEN: [&str; 4] = ["/openapi.json", "/metrics", "/livez", "/readyz"];
 
 /// Wrong logins a second, and at once.
 const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+
+/// What is said of more.
+const TOO_MANY: &str = "too many wrong logins; the right one is let in at any time";
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -106,7 +108,7 @@ impl Lock {
                 self.problems.tell(Event::LoginFailed);
                 Err(match self.wrong.check() {
                     Ok(()) => unauthenticated("the user name or the password is wrong"),
-                    Err(full) => too_many(full.wait_time_from(self.clock.now())),
+                    Err(full) => error::too_many(full.wait_time_from(self.clock.now()), TOO_MANY),
                 })
             }
         }
@@ -188,15 +190,6 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Only<'a> {
 fn unauthenticated(why: &str) -> Response {
     let mut response = ApiError::new(Status::Unauthenticated, why).into_response();
     response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
-    response
-}
-
-fn too_many(wait: Duration) -> Response {
-    let why = "too many wrong logins; the right one is let in at any time";
-    let mut response = ApiError::new(Status::ResourceExhausted, why).into_response();
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-    let seconds = HeaderValue::from(seconds.max(1));
-    response.headers_mut().insert(RETRY_AFTER, seconds);
     response
 }
 

@@ -1,7 +1,9 @@
 //! What the API says instead of an answer (AIP-193).
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -133,6 +135,15 @@ impl IntoResponse for ApiError {
         let json = HeaderValue::from_static("application/json");
         (self.status.http(), [(CONTENT_TYPE, json)], self.body()).into_response()
     }
+}
+
+/// 429 to whoever should come again after this time.
+pub(super) fn too_many(wait: Duration, why: &str) -> Response {
+    let mut response = ApiError::new(Status::ResourceExhausted, why).into_response();
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let seconds = HeaderValue::from(seconds.max(1));
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
 }
 
 #[cfg(test)]

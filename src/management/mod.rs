@@ -7,6 +7,7 @@ mod door;
 mod error;
 mod metrics;
 mod openapi;
+mod pace;
 mod page;
 mod probes;
 mod query;
@@ -38,6 +39,7 @@ use api::Api;
 use door::Door;
 use error::{ApiError, Status};
 pub use metrics::{Gauges, TokenBooks};
+use pace::Pace;
 use page::Page;
 #[doc(hidden)]
 pub use query::fuzzed;
@@ -72,6 +74,9 @@ pub struct Callers {
 pub struct Management {
     door: Door,
     router: Router,
+    /// Of what Prometheus reads: whoever floods the rest does not blind it.
+    metrics: Pace,
+    rest: Pace,
 }
 
 impl Management {
@@ -94,18 +99,43 @@ impl Management {
             .fallback(async || ApiError::new(Status::NotFound, "there is nothing at this path"))
             .with_state(Api::new(sources));
 
-        Self { door, router }
+        Self {
+            door,
+            router,
+            metrics: Pace::new(),
+            rest: Pace::new(),
+        }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response {
+    async fn answer(&self, request: Request<Incoming>, watch: &Watch) -> Response {
         let mut response = match self.door.admit(&request) {
-            Ok(()) => self.route(request).await,
+            Ok(()) => self.route_in_turn(request, watch).await,
             Err(refusal) => refusal,
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
+    }
+
+    /// Who waits for his turn holds a socket that others may need more.
+    async fn route_in_turn(&self, request: Request<Incoming>, watch: &Watch) -> Response {
+        let pace = match request.uri().path() {
+            // They cost next to nothing, and must not wait for anybody.
+            "/livez" | "/readyz" => return self.route(request).await,
+            "/metrics" => &self.metrics,
+            _ => &self.rest,
+        };
+        if let Some(wait) = pace.wait() {
+            watch.exchange_over();
+            tokio::time::sleep(wait.min(pace::PATIENCE)).await;
+            watch.exchange_begins();
+            if let Some(wait) = pace.wait() {
+                let why = "more is asked of this API than it may take of the machine";
+                return error::too_many(wait, why);
+            }
+        }
+        pace.charge(self.route(request)).await
     }
 
     async fn route(&self, request: Request<Incoming>) -> Response {
@@ -124,7 +154,7 @@ impl Serve for Management {
         request: Request<Incoming>,
         watch: Arc<Watch>,
     ) -> Response<Ending> {
-        let response = self.answer(request).await;
+        let response = self.answer(request, &watch).await;
         response.map(|body| Ending { body, watch })
     }
 }

@@ -176,8 +176,10 @@ fn ask_many(agents: std::net::SocketAddr) {
     }
 }
 
+/// A flood of refusals fills a bounded queue, no memory; what does not fit is counted.
 #[test]
 fn a_stuck_stdout_holds_up_neither_agents_nor_the_other_log_nor_the_end() {
+    // F-167
     let program = Program::new(&[nowhere()], &json!({}));
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
@@ -190,6 +192,7 @@ fn a_stuck_stdout_holds_up_neither_agents_nor_the_other_log_nor_the_end() {
 
 #[test]
 fn a_reader_that_comes_back_finds_whole_lines_and_operators_hear_how_many_it_missed() {
+    // F-167
     let program = Program::new(&[nowhere()], &json!({}));
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();

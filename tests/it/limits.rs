@@ -114,6 +114,18 @@ fn more_sockets_than_the_process_takes() {
         reply.expect(200);
     }
     taken[0].get("/crm/x").expect(200);
+    // However many wait: all are served as places come free, and so are those that come later.
+    let ask = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut crowd: Vec<Agent> = (0..50).map(|_| Agent::connect(&sidecar)).collect();
+    for agent in &mut crowd {
+        agent.send(ask);
+    }
+    taken[0].get("/crm/x").expect(200);
+    drop((taken, third));
+    for mut agent in crowd {
+        agent.reply().expect(200);
+    }
+    Agent::connect(&sidecar).get("/crm/x").expect(200);
 }
 
 #[test]

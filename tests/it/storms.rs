@@ -173,3 +173,46 @@ fn a_flood_of_management_leaves_agents_alone() {
     let asked = threads.into_iter().map(|thread| thread.join().unwrap());
     assert!(asked.sum::<usize>() > 0);
 }
+
+#[test]
+fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
+    // F-168
+    let crm = connection("crm").base_url("https://api.test");
+    let crm = (0..1000).fold(crm, |crm, n| crm.allow(&format!("GET /{n}/{{id}}")));
+    let sidecar = Sidecar::with(crm).start();
+    let over = Gate::new();
+    let threads: Vec<_> = (0..8)
+        .map(|number| {
+            let (operators, over) = (sidecar.management(), over.clone());
+            let name = format!("world flood {number}");
+            let flood = move || {
+                let mut refused = None;
+                while !over.is_open() {
+                    // Cheap for whoever asks.
+                    let mut operator = Agent::connect_to(operators);
+                    let reply = operator.request("HEAD", "/v1/connections", &[], b"");
+                    if reply.status != 200 {
+                        over.open();
+                        refused = Some(reply);
+                    }
+                }
+                refused
+            };
+            std::thread::Builder::new().name(name).spawn(flood).unwrap()
+        })
+        .collect();
+    let refused = threads
+        .into_iter()
+        .filter_map(|thread| thread.join().unwrap());
+    let refused: Vec<_> = refused.collect();
+    assert!(!refused.is_empty());
+    for reply in refused {
+        let after = reply.fields.one("retry-after");
+        assert!(after.is_some_and(|after| after.parse::<u64>().unwrap() > 0));
+        reply.expect(429);
+    }
+    let mut probe = Agent::connect_to(sidecar.management());
+    for target in ["/livez", "/readyz", "/metrics"] {
+        probe.get(target).expect(200);
+    }
+}
