@@ -116,7 +116,7 @@ const PAGES: [(&str, &str, &str, &[Answer]); 5] = [
         ("401", JSON, "No password, or a wrong one."),
         ("403", JSON, "A browser's request from another site."),
         ("421", JSON, "A `Host` that is not this one."),
-        ("429", JSON, "Too many wrong passwords."),
+        ("429", JSON, "Too many wrong passwords, or more requests than this API may take of the machine."),
     ]),
     ("/livez", "Live", "Whether the process lives.", PROBE),
     ("/readyz", "Ready", "Whether agents should come.", PROBE),
