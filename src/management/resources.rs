@@ -60,7 +60,7 @@ enum TurnedAway {
     /// A `Host` that is not this one.
     #[response(status = 421)]
     Misdirected(Error),
-    /// Too many wrong passwords.
+    /// Too many wrong passwords, or more requests than this API may take of the machine.
     #[response(status = 429, headers(("Retry-After" = String)))]
     ResourceExhausted(Error),
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde_json::{Value, json};
 use socket2::SockRef;
@@ -14,8 +15,12 @@ use tempfile::TempDir;
 use super::connection::Connection;
 use super::{PATIENCE, certs};
 
-/// A user that has no processes.
-const NOBODY_ELSE: &str = "61793";
+/// A user that has no processes: another one each time.
+fn nobody_else() -> String {
+    static STARTED: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id() * 16 + STARTED.fetch_add(1, Relaxed);
+    (20_000 + number % 40_000).to_string()
+}
 
 /// The files that an operator would write.
 pub(crate) struct Program {
@@ -98,7 +103,9 @@ impl Program {
                 .status();
             assert!(found.unwrap().success());
             command
-                .args(["setpriv", "--reuid", NOBODY_ELSE, "--clear-groups"])
+                .args(["setpriv", "--reuid"])
+                .arg(nobody_else())
+                .arg("--clear-groups")
                 .arg(program);
         } else {
             command.arg(plain.get_program());
