@@ -128,7 +128,7 @@ impl Management {
         };
         if let Some(wait) = pace.wait() {
             watch.exchange_over();
-            tokio::time::sleep(wait.min(pace::PATIENCE)).await;
+            tokio::time::sleep(wait.clamp(pace::REST, pace::PATIENCE)).await;
             watch.exchange_begins();
             if let Some(wait) = pace.wait() {
                 let why = "more is asked of this API than it may take of the machine";

@@ -12,6 +12,8 @@ use rustix::time::{ClockId, clock_gettime};
 const PRICE: u32 = 20;
 /// What may be owed: half a second of answers at once, after a pause.
 const CREDIT: Duration = Duration::from_secs(10);
+/// The shortest that a request waits that comes too early: refusing many costs something too.
+pub(super) const REST: Duration = Duration::from_millis(50);
 /// The longest that a request waits for its turn.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -96,12 +96,13 @@ impl Program {
         command.args(limits).stdin(Stdio::null());
         let program = self.files.path().join("egressd");
         if rustix::process::getuid().is_root() {
-            fs::copy(plain.get_program(), &program).unwrap();
-            let found = Command::new("chmod")
-                .args(["-R", "a+rX"])
+            // By another process: one that is started meanwhile would inherit a descriptor that writes to the copy, which nobody could run then.
+            let copied = Command::new("sh")
+                .args(["-c", "cp -f \"$1\" \"$2\" && chmod -R a+rX \"$3\"", "sh"])
+                .args([plain.get_program(), program.as_os_str()])
                 .arg(self.files.path())
                 .status();
-            assert!(found.unwrap().success());
+            assert!(copied.unwrap().success());
             command
                 .args(["setpriv", "--reuid"])
                 .arg(nobody_else())
