@@ -30,6 +30,9 @@ def run(bench, target, path, requests):
     job = bench.job(1, single_process=True)
     out = bench.world.directory / f"callgrind-{target}-{job.port}"
     argv = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *TARGETS[target](job)]
+    if target.startswith("egressd"):
+        # The filter would hold for valgrind too, which lives in the same process and writes a file at its end. What is counted is no different.
+        argv += ["--hardening", "off"]
     process = bench.world.start(f"callgrind-{target}-{job.port}", argv).await_port(job.port, seconds=120)
     for _ in range(4):  # the pool is filled, so that both run lengths make the same handshakes
         exactly(job.port, path, SOCKETS, SOCKETS * 4)

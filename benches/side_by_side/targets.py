@@ -146,6 +146,11 @@ def egressd_log_all(job):
     return egressd(job, access="all")
 
 
+def egressd_unhardened(job):
+    """egressd without its own Landlock and seccomp, for comparison with the one that has them."""
+    return [*egressd(job), "--hardening", "off"]
+
+
 def egressd_unguarded(job):
     """egressd that does not search responses for the credential, for comparison with the one that does."""
     return egressd(job, guard=False)
@@ -172,6 +177,7 @@ TARGETS = {
     "egressd": egressd,
     "egressd-log-all": egressd_log_all,
     "egressd-unguarded": egressd_unguarded,
+    "egressd-unhardened": egressd_unhardened,
     "egressd-signed": egressd_signed,
     "egressd-10": egressd_10_patterns,
     "egressd-10k": egressd_10k_patterns,
