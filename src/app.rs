@@ -110,13 +110,13 @@ impl App {
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
         let tokens = Tokens::new(&outward, &problems).map_err(StartError::System)?;
         let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
-        let tokens = tokens.watching(Pressure::new(memory, &shared, &problems));
+        let doors = Arc::new(Doors::of(workers));
+        let tokens = tokens.watching(Pressure::new(memory, &shared, &doors, &problems));
         let (phase, seen) = watch::channel(Phase::Serving);
         let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
         let login = login(&settings).map_err(StartError::System)?;
         let confined = hardening.holds(Measure::Files);
         let answering = managed(login.clone(), &shared, &places, hardening, &problems);
-        let doors = Arc::new(Doors::of(workers));
         let worker = Worker {
             doors: Arc::clone(&doors),
             management: Arc::new(answering),

@@ -35,6 +35,13 @@ impl Doors {
         self.clocks.get(worker).map_or_else(Clock::new, Arc::clone)
     }
 
+    /// Whether agents may take their time.
+    pub(super) fn memory_is_short(&self, is_short: bool) {
+        for clock in &self.clocks {
+            clock.memory_is_short(is_short);
+        }
+    }
+
     /// A worker has let in everybody who stood in its queues, and nobody comes after them.
     pub(super) fn closed_one(&self) {
         self.open.fetch_sub(1, Relaxed);

@@ -1,8 +1,9 @@
-//! What is done about memory: while it is short new requests are refused, and it is told when that begins and ends.
+//! What is done about memory: while it is short new requests are refused and heads are not waited for, and it is told when that begins and ends.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::drain::Doors;
 use crate::memory::{Memory, Usage};
 use crate::proxy;
 use crate::telemetry::metrics::MemoryUse;
@@ -16,6 +17,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(super) struct Pressure {
     memory: Memory,
     shared: Arc<proxy::Shared>,
+    doors: Arc<Doors>,
     problems: ProblemLog,
     is_short: bool,
 }
@@ -25,11 +27,13 @@ impl Pressure {
     pub(super) fn new(
         memory: Option<Memory>,
         shared: &Arc<proxy::Shared>,
+        doors: &Arc<Doors>,
         problems: &ProblemLog,
     ) -> Option<Self> {
         let mut pressure = Self {
             memory: memory?,
             shared: Arc::clone(shared),
+            doors: Arc::clone(doors),
             problems: problems.clone(),
             is_short: false,
         };
@@ -58,6 +62,7 @@ impl Pressure {
         self.is_short = is_short;
         self.shared.in_flight.memory_is_short(is_short);
         self.shared.body_budget.memory_is_short(is_short);
+        self.doors.memory_is_short(is_short);
         self.problems.tell(Event::Memory(MemoryEvent {
             is_short,
             used,

@@ -18,6 +18,8 @@ use tokio::sync::Notify;
 pub const TICK: Duration = Duration::from_millis(50);
 
 const NEVER: u64 = u64::MAX;
+/// Milliseconds that a head may take while memory is short.
+const DAWDLING: u64 = 250;
 
 /// The limits that hold for every socket of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +45,7 @@ pub struct Clock {
     draining_since: AtomicU64,
     /// Its grace period is over.
     grace_over: AtomicBool,
+    memory_is_short: AtomicBool,
 }
 
 /// What is due on one socket, in milliseconds of its clock.
@@ -92,6 +95,7 @@ impl Clock {
             some: Notify::new(),
             draining_since: AtomicU64::new(NEVER),
             grace_over: AtomicBool::new(false),
+            memory_is_short: AtomicBool::new(false),
         })
     }
 
@@ -121,6 +125,11 @@ impl Clock {
         watch
     }
 
+    /// While memory is short, an agent that takes its time over a head is cut off: what has come of it is kept until it is whole.
+    pub fn memory_is_short(&self, is_short: bool) {
+        self.memory_is_short.store(is_short, Relaxed);
+    }
+
     /// Ticks for ever; sleeps while there is nothing to watch.
     pub async fn tick(self: Arc<Self>) {
         let mut interval = tokio::time::interval(TICK);
@@ -136,8 +145,12 @@ impl Clock {
     /// Wakes every socket on which something is due; false if no socket is left.
     fn wake_overdue(&self) -> bool {
         let now = self.read();
+        let is_short = self.memory_is_short.load(Relaxed);
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.retain(|watch| {
+            if is_short && watch.dawdles(now) {
+                watch.socket_due.store(0, Relaxed);
+            }
             if watch.any_due(now) {
                 watch.wake();
             }
@@ -301,6 +314,16 @@ impl Watch {
         }
         self.is_write_blocked()
             .then(|| Idle::Blocked(self.write_due.load(Relaxed)))
+    }
+
+    /// Whether a head has been under way for longer than one takes that is sent at once.
+    fn dawdles(&self, now: u64) -> bool {
+        if !self.in_head.load(Relaxed) || self.in_exchange.load(Relaxed) || self.lingers() {
+            return false;
+        }
+        let whole = u64::try_from(self.times.header_read.as_millis()).unwrap_or(NEVER);
+        let begun = self.socket_due.load(Relaxed).saturating_sub(whole);
+        now >= begun.saturating_add(DAWDLING)
     }
 
     /// Remembers whom to wake when something is due.

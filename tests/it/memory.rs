@@ -132,6 +132,40 @@ fn is_shed(agent: &mut Agent, target: &str) {
 }
 
 #[test]
+fn an_agent_that_takes_its_time_over_a_head_does_so_while_there_is_memory() {
+    // F-164
+    let group = tempfile::tempdir().unwrap();
+    uses(group.path(), 32, 0);
+    let up = Upstream::body("hi");
+    let logs = Logs {
+        access: AccessLog::off(),
+        problems: ProblemLog::off(),
+    };
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .setting("proxy.header_read_timeout_seconds", 300)
+        .start_within(Memory::of_directory(group.path()), logs);
+    let mut slow: Vec<Agent> = (0..8).map(|_| Agent::connect(&sidecar)).collect();
+    for agent in &mut slow {
+        agent.send("GET /crm/x HTTP/1.1\r\nHost: ");
+    }
+    let mut whole = Agent::connect(&sidecar);
+    whole.get("/crm/x").expect(200);
+    uses(group.path(), 62, 0);
+    for agent in &mut slow {
+        agent.wait_close();
+    }
+    // One that waits for its next request is none of them.
+    whole.get("/crm/x").expect(200);
+    uses(group.path(), 32, 0);
+    wait_for(&sidecar, "\negressd_memory_short 0\n");
+    let mut slow = Agent::connect(&sidecar);
+    slow.send("GET /crm/x HTTP/1.1\r\nHost: ");
+    whole.get("/crm/x").expect(200);
+    slow.send("localhost\r\n\r\n");
+    slow.reply().expect(200);
+}
+
+#[test]
 fn without_a_limit_nothing_is_said_of_one() {
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
