@@ -9,6 +9,8 @@
 mod doors;
 mod files;
 mod finding;
+mod listeners;
+mod names;
 mod processes;
 mod reach;
 mod report;
@@ -17,6 +19,7 @@ mod variables;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -40,6 +43,15 @@ const PUBLIC: &[&str] = &[
     "[2606:4700:4700::1111]:80",
     "[2001:4860:4860::8888]:443",
 ];
+/// Which of them answer datagrams on the same port, in QUIC.
+const QUIC: &[&str] = &[
+    "1.1.1.1:443",
+    "8.8.8.8:443",
+    "[2606:4700:4700::1111]:443",
+    "[2001:4860:4860::8888]:443",
+];
+/// Where it is, if nothing else is said.
+const OPERATORS: &str = "127.0.0.1:8081";
 /// AWS, Azure and GCP; ECS; EKS; AWS over IPv6; Alibaba; Azure's wire server; Oracle.
 const METADATA: &[&str] = &[
     "169.254.169.254:80",
@@ -63,7 +75,7 @@ const RUNTIMES: &[&str] = &[
 ];
 
 const AFTER_HELP: &str = "\
-Run it where the agent runs: the same container, user and network. It needs no configuration, shows no value of a variable, and sends requests to egressd, name servers and the sockets of container runtimes only.
+Run it where the agent runs: the same container, user and network. It needs no configuration, shows no value of a variable, and sends requests to name servers, the sockets of container runtimes and, in search of egressd's management API, to whatever listens in this network.
 closed: that way does not open from here. open: it does. unknown: it could not be tried, or something unexpected answers.
 Exit codes: 0 nothing is open, 1 something is (with --strict also: unknown), 64 wrong arguments.";
 
@@ -73,8 +85,8 @@ pub(super) struct Doctor {
     /// Where the agent reaches egressd: http://ADDRESS:PORT or unix:PATH
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = Door::parse)]
     proxy: Door,
-    /// Where the management API might be reached; may be given more than once
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8081", value_parser = Door::parse)]
+    /// Where the management API might be reached; may be given more than once [default: 127.0.0.1:8081, port 8081 beside --proxy, and whatever listens in this network]
+    #[arg(long, value_name = "ADDRESS", value_parser = Door::parse)]
     management: Vec<Door>,
     /// Try these addresses instead of well-known public ones; may be given more than once
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = tcp)]
@@ -83,7 +95,7 @@ pub(super) struct Doctor {
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = tcp)]
     metadata_target: Vec<Door>,
     /// Ask these name servers instead of public ones; may be given more than once
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = server)]
     resolver: Vec<SocketAddr>,
     /// The public name to ask name servers for
     #[arg(long, value_name = "NAME", default_value = NAME, value_parser = name)]
@@ -108,6 +120,12 @@ fn name(text: &str) -> Result<String, String> {
     } else {
         Err("no name to ask for; write a DNS name such as `example.com.`".to_owned())
     }
+}
+
+fn server(text: &str) -> Result<SocketAddr, &'static str> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    let told = "no address and port; write `1.1.1.1:53` or `[2606:4700:4700::1111]:53`";
+    address.filter(|a| a.port() != 0).ok_or(told)
 }
 
 fn tcp(text: &str) -> Result<Door, String> {
@@ -168,6 +186,13 @@ impl Doctor {
                 attempts.start(check, door.to_string(), reach.clone().tcp(check, door));
             }
         }
+        for text in QUIC.iter().filter(|_| self.target.is_empty()) {
+            if let Ok(address) = text.parse() {
+                let check = Check::DirectEgress;
+                let asked = reach.clone().udp(check, address);
+                attempts.start(check, format!("{text}/udp"), asked);
+            }
+        }
         for server in or_usual(&self.resolver, RESOLVERS, |text| text.parse().ok()) {
             let asked = reach.clone().public_server(server, self.name.clone());
             attempts.start(Check::PublicDns, server.to_string(), asked);
@@ -177,7 +202,8 @@ impl Doctor {
         let door = &self.proxy;
         let asked = doors::proxy(reach.clone(), door.clone());
         attempts.start(Check::Proxy, door.to_string(), asked);
-        for door in &self.management {
+        let (doors, found) = self.management();
+        for door in doors {
             let asked = doors::management(reach.clone(), door.clone());
             attempts.start(Check::Management, door.to_string(), asked);
             let asked = doors::metrics(reach.clone(), door.clone());
@@ -187,7 +213,25 @@ impl Doctor {
             let asked = doors::runtime_socket(reach.clone(), path);
             attempts.start(Check::RuntimeSocket, (*path).to_owned(), asked);
         }
-        attempts.findings().await
+        let listening = found.map(|found| doors::listening(reach, found));
+        let listening = listening.map(tokio::spawn);
+        let mut findings = attempts.findings().await;
+        if let Some(listening) = listening {
+            findings.extend(listening.await.unwrap_or_default());
+        }
+        findings
+    }
+
+    /// Where operators might be served: doors that are spoken of one by one, and those that are found here, with whether these are all.
+    fn management(&self) -> (Vec<Door>, Option<(Vec<Door>, bool)>) {
+        if !self.management.is_empty() {
+            return (self.management.clone(), None);
+        }
+        let mut doors: Vec<Door> = Door::parse(OPERATORS).into_iter().collect();
+        doors.extend(self.proxy.beside(8081).filter(|door| !doors.contains(door)));
+        let (mut found, all) = listeners::listeners(Path::new("/proc/self/net"));
+        found.retain(|door| !doors.contains(door) && *door != self.proxy);
+        (doors, Some((found, all)))
     }
 }
 

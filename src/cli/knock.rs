@@ -15,8 +15,8 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 /// Of an answer's body.
@@ -94,6 +94,15 @@ impl Door {
         is_name(name).then(|| Self::Name(name.to_ascii_lowercase(), port))
     }
 
+    /// Another port of the same machine.
+    pub(super) fn beside(&self, port: u16) -> Option<Self> {
+        match self {
+            Self::Tcp(address) => Some(Self::Tcp(SocketAddr::new(address.ip(), port))),
+            Self::Name(name, _) => Some(Self::Name(name.clone(), port)),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// The door of a listener: what listens on every address is asked on loopback.
     pub(super) fn of_listener(address: SocketAddr) -> Self {
         let ip = match address.ip().to_canonical() {
@@ -131,6 +140,49 @@ pub(super) fn is_name(text: &str) -> bool {
 /// A TCP connection to this very address.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect(address).await
+}
+
+/// Sends one datagram and waits for the first that comes back.
+pub(super) async fn datagram(
+    to: SocketAddr,
+    question: &[u8],
+    until: Instant,
+) -> io::Result<Vec<u8>> {
+    let from: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let asked = async {
+        let socket = UdpSocket::bind((from, 0)).await?;
+        socket.connect(to).await?;
+        socket.send(question).await?;
+        let mut answer = vec![0; MOST];
+        let length = socket.recv(&mut answer).await?;
+        answer.truncate(length);
+        Ok(answer)
+    };
+    let answer = timeout_at(until, asked).await;
+    answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Sends a message over TCP with its length in front, as name servers have it (RFC 7766 §8), and reads one. `None`: the connection was accepted, and nothing came.
+pub(super) async fn message(
+    to: SocketAddr,
+    question: &[u8],
+    until: Instant,
+) -> io::Result<Option<Vec<u8>>> {
+    let too_late = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let mut socket = timeout_at(until, connect(to)).await.map_err(too_late)??;
+    let asked = async {
+        let length = u16::try_from(question.len()).unwrap_or(u16::MAX);
+        socket.write_all(&length.to_be_bytes()).await.ok()?;
+        socket.write_all(question).await.ok()?;
+        let length = socket.read_u16().await.ok()?;
+        let mut answer = vec![0; usize::from(length)];
+        socket.read_exact(&mut answer).await.ok()?;
+        Some(answer)
+    };
+    Ok(timeout_at(until, asked).await.ok().flatten())
 }
 
 async fn ask<S>(socket: S, path: &'static str, until: Instant) -> Result<Answer, Silence>

@@ -103,6 +103,20 @@ impl Names {
         }
     }
 
+    /// The name servers, each once.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        let mut found = Vec::new();
+        for server in self.config.name_servers() {
+            for connection in &server.connections {
+                let address = SocketAddr::new(server.ip, connection.port);
+                if !found.contains(&address) {
+                    found.push(address);
+                }
+            }
+        }
+        found
+    }
+
     /// A resolver for the runtime of one worker. A lookup takes at most `limit`.
     pub fn resolver(&self, limit: Duration) -> Resolver {
         let provider = TokioRuntimeProvider::default();

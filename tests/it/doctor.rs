@@ -212,7 +212,7 @@ fn wrong_arguments_are_told_with_what_to_write() {
         (["--management", "8081"], "write `127.0.0.1:8080`"),
         (["--target", "example"], "write `1.1.1.1:443`"),
         (["--metadata-target", "unix:/a"], "write `1.1.1.1:443`"),
-        (["--resolver", "1.1.1.1"], "invalid socket address"),
+        (["--resolver", "1.1.1.1"], "write `1.1.1.1:53`"),
         (["--name", "a b"], "write a DNS name"),
         (["--accept", "egress"], "direct_egress"),
         (["--timeout", "0"], "1..=60"),

@@ -29,8 +29,9 @@ EGRESSD_USER, AGENT = 65532, 1000
 # Of the environment of this script nothing goes on.
 BARE = {"PATH": os.environ["PATH"]}
 
-DIRECT = {("direct_egress", f"{address}:{port}") for address in PUBLIC for port in (80, 443)}
-DIRECT_6 = {("direct_egress", f"[{address}]:443") for address in PUBLIC_6} | {("direct_egress", f"[{PUBLIC_6[0]}]:80")}
+QUIC = {("direct_egress", f"{address}:443/udp") for address in PUBLIC}
+DIRECT = {("direct_egress", f"{address}:{port}") for address in PUBLIC for port in (80, 443)} | QUIC
+DIRECT_6 = {("direct_egress", f"[{address}]:443{udp}") for address in PUBLIC_6 for udp in ("", "/udp")} | {("direct_egress", f"[{PUBLIC_6[0]}]:80")}
 NAMES = {("public_dns", f"{address}:53") for address in PUBLIC} | {("dns", "example.com")}
 NAMES_6 = {("public_dns", f"[{PUBLIC_6[0]}]:53")}
 CLOUDS = {("metadata", f"{address}:80") for address in [METADATA, *OTHER_METADATA]} | {("metadata", "metadata.google.internal:80")}
@@ -77,6 +78,23 @@ def answer(question):
     return head + question[12:end] + (record if kind == 1 else b"")
 
 
+def answer_anything(server):
+    while True:
+        question, who = server.recvfrom(2048)
+        if len(question) >= 1200:
+            server.sendto(question[:1] + bytes(4), who)
+
+
+def answer_over_tcp(server):
+    """One question a connection, as long as its first two bytes say."""
+    while True:
+        with server.accept()[0] as peer, peer.makefile("rb") as asked:
+            size = asked.read(2)
+            if len(size) == 2 and (question := asked.read(int.from_bytes(size, "big"))):
+                said = answer(question)
+                peer.sendall(len(said).to_bytes(2, "big") + said)
+
+
 def answer_names(server):
     while True:
         question, who = server.recvfrom(512)
@@ -106,6 +124,13 @@ def outside():
         server = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
         server.bind((address, 53))
         threading.Thread(target=answer_names, args=(server,), daemon=True).start()
+    for address in [NAME_SERVER, *PUBLIC] + (PUBLIC_6 if six else []):
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        server = socket.socket(family, socket.SOCK_DGRAM)
+        server.bind((address, 443))
+        threading.Thread(target=answer_anything, args=(server,), daemon=True).start()
+        server = socket.create_server((address, 53), family=family)
+        threading.Thread(target=answer_over_tcp, args=(server,), daemon=True).start()
     print("six" if six else "four", flush=True)
     sys.stdin.read()
 
@@ -178,20 +203,37 @@ class Doctor:
         self.tally.claim(f"{name}: no value is shown", SECRET not in done.stdout + done.stderr, done.stdout)
 
 
-def start_egressd(world, binary, nested, management):
+def start_egressd(world, binary, nested, management, login=""):
     """egressd as a user of its own; `management` is what it listens on for operators."""
     world.file("connections/crm.json", json.dumps({"connection_details": {"http": {
         "base_url": "https://crm.example", "allowed_routes": ["GET /users"], "bearer_token": {"token": {"env": "PEER_SECRET"}},
     }}}))
     settings = world.file("egressd.yaml", f"""
 proxy: {{listen: ["127.0.0.1:8080"]}}
-management: {{listen: ["{management}"]}}
+management: {{listen: ["{management}"]{", " if login else ""}{login}}}
 connections: [connections]
 """)
     argv = [binary, "serve", "--config", settings]
     if not nested:
         argv = ["setpriv", f"--reuid={EGRESSD_USER}", f"--regid={EGRESSD_USER}", "--clear-groups", "--no-new-privs", *argv]
     return world.start("egressd", argv, env={**BARE, "PEER_SECRET": SECRET}).await_port(8080)
+
+
+def ways_of_one_kind(doctor, pod):
+    """Rules that forget one family, or one protocol."""
+    if pod.six:
+        pod.routes("-6 route add fd00::2 dev up0", "-6 route add default via fd00::2")
+        doctor.finds("only IPv6", DIRECT_6 | NAMES_6)
+    for name, rule, expected in [
+        ("only UDP", "meta l4proto tcp", QUIC | NAMES),
+        # Programs ask for names over UDP first; data gets out over TCP all the same.
+        ("only TCP, names included", "meta l4proto udp", (DIRECT | NAMES | CLOUDS) - QUIC - {("metadata", "metadata.google.internal:80")}),
+    ]:
+        pod.routes(f"route add {OUTSIDE} dev up0", f"route add default via {OUTSIDE}")
+        run("nft", "add table inet rules; add chain inet rules out { type filter hook output priority 0; }; "
+            f"add rule inet rules out oifname up0 {rule} reject")
+        doctor.finds(name, expected)
+        run("nft", "delete table inet rules")
 
 
 def judge(tally, world, pod, doctor):
@@ -218,6 +260,7 @@ def judge(tally, world, pod, doctor):
     doctor.finds("only names", {("dns", "example.com")})
     accepted = doctor.run(["--accept", "dns"])
     tally.claim("what is accepted does not count", accepted.returncode == 0, accepted.stdout)
+    ways_of_one_kind(doctor, pod)
     pod.routes()
     doctor.finds("only a variable", {("environment", "GITHUB_TOKEN")}, env={"GITHUB_TOKEN": SECRET})
     elsewhere = {"HTTPS_PROXY": "http://proxy.example:3128", "HTTP_PROXY": "http://127.0.0.1:8080"}
@@ -230,7 +273,9 @@ def judge(tally, world, pod, doctor):
     os.chmod(token, 0o600)
     if not doctor.nested:
         doctor.finds("a mounted secret of somebody else", set())
-        doctor.finds("only egressd's user", {("same_user", f"process {egressd.pid}")}, user=EGRESSD_USER, own_processes=False)
+        socket_file = f"unix:{private}/management.sock"
+        within = {("same_user", f"process {egressd.pid}"), ("management", f"{socket_file}/v1/connections"), ("metrics", f"{socket_file}/metrics")}
+        doctor.finds("only egressd's user", within, user=EGRESSD_USER, own_processes=False)
         doctor.finds("processes are shared", set(), own_processes=False)
     os.remove(token)
     world.stop(egressd)
@@ -241,6 +286,14 @@ def judge(tally, world, pod, doctor):
     egressd = start_egressd(world, doctor.binary, doctor.nested, "127.0.0.1:8081")
     egressd.await_port(8081)
     doctor.finds("only management", OPERATORS)
+    for elsewhere in ("127.0.0.2:8081", "[::1]:9000"):
+        world.stop(egressd)
+        egressd = start_egressd(world, doctor.binary, doctor.nested, elsewhere)
+        doctor.finds(f"only management, at {elsewhere}", {("management", f"{elsewhere}/v1/connections"), ("metrics", f"{elsewhere}/metrics")})
+    world.stop(egressd)
+    login = f"basic_auth: {{username: operator, password: {SECRET}}}"
+    egressd = start_egressd(world, doctor.binary, doctor.nested, f"{UPLINK}:8081", login)
+    doctor.finds("only metrics, at the pod's own address", {("metrics", f"{UPLINK}:8081/metrics")})
     tally.claim("egressd printed no credential", SECRET not in read(egressd.log), "it did")
 
 
@@ -263,9 +316,9 @@ def inside(nested):
 
 
 def main():
-    missing = [program for program in ("unshare", "setpriv", "ip", "mount") if not shutil.which(program)]
+    missing = [program for program in ("unshare", "setpriv", "ip", "nft", "mount") if not shutil.which(program)]
     if missing:
-        print(f"skipped: the doctor's sandboxes need {', '.join(missing)} (apt-get install util-linux mount iproute2)")
+        print(f"skipped: the doctor's sandboxes need {', '.join(missing)} (apt-get install util-linux mount iproute2 nftables)")
         return 0
     argv, nested = namespaces()
     if argv is None:

@@ -4,14 +4,18 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use http::StatusCode;
-use tokio::time::timeout_at;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
-use super::finding::{Check, Finding};
+use super::finding::{Check, Finding, State};
 use super::reach::{Reach, reason, shut};
 use crate::cli::knock::{Answer, Door, Silence};
 
 /// Shown of an answer nobody expected.
 const STRANGER: &str = "something else than egressd answers";
+const UNRESOLVED: &str = "the name does not resolve";
+const API: &str = "/v1/connections";
+const METRICS: &str = "/metrics";
 
 /// What came of a question.
 enum Heard {
@@ -28,13 +32,23 @@ enum Heard {
 pub(super) async fn proxy(reach: Reach, door: Door) -> Finding {
     let check = Check::Proxy;
     let shown = door.to_string();
-    match hear(&reach, door, "/").await {
-        Heard::Answer(answer) if is_proxy(&answer) => check.closed(shown, "answers as egressd"),
-        Heard::Answer(answer) => {
-            check.unknown(shown, format!("{STRANGER} ({})", answer.status.as_u16()))
+    let judge = |heard| match heard {
+        Heard::Answer(answer) if is_proxy(&answer) => {
+            check.closed(shown.clone(), "answers as egressd")
         }
-        Heard::Nobody(why) | Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown, why),
-    }
+        Heard::Answer(answer) => check.unknown(
+            shown.clone(),
+            format!("{STRANGER} ({})", answer.status.as_u16()),
+        ),
+        Heard::Nobody(why) | Heard::Mute(why) | Heard::Untried(why) => {
+            check.unknown(shown.clone(), why)
+        }
+    };
+    // One address that answers is enough for the agent.
+    let found = hear(&reach, door, "/").await.into_iter().map(judge);
+    found
+        .min_by_key(|finding| finding.state)
+        .unwrap_or_else(|| check.unknown(shown.clone(), UNRESOLVED))
 }
 
 /// Lists of connections begin like this, and every refusal has its code in a field.
@@ -46,52 +60,95 @@ fn is_proxy(answer: &Answer) -> bool {
 /// Does the management API answer without a password?
 pub(super) async fn management(reach: Reach, door: Door) -> Finding {
     let check = Check::Management;
-    let shown = format!("{door}/v1/connections");
-    match hear(&reach, door, "/v1/connections").await {
+    let shown = format!("{door}{API}");
+    let judge = |heard| match heard {
         Heard::Answer(answer) => match answer.status.as_u16() {
             200 if answer.body.starts_with(b"{\"connections\":") => {
-                check.open(shown, "lists the connections, without a password")
+                check.open(shown.clone(), "lists the connections, without a password")
             }
-            401 | 429 => check.closed(shown, "asks for a password"),
-            403 | 421 => check.closed(shown, "refuses to answer here"),
-            status => check.unknown(shown, format!("{STRANGER} ({status})")),
+            401 | 429 => check.closed(shown.clone(), "asks for a password"),
+            403 | 421 => check.closed(shown.clone(), "refuses to answer here"),
+            status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
         },
-        Heard::Nobody(why) => check.closed(shown, why),
-        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown, why),
-    }
+        Heard::Nobody(why) => check.closed(shown.clone(), why),
+        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown.clone(), why),
+    };
+    let found = hear(&reach, door, API).await.into_iter().map(judge);
+    found
+        .max_by_key(|finding| finding.state)
+        .unwrap_or_else(|| check.closed(shown.clone(), UNRESOLVED))
 }
 
 /// Are the metrics there to be read?
 pub(super) async fn metrics(reach: Reach, door: Door) -> Finding {
     let check = Check::Metrics;
-    let shown = format!("{door}/metrics");
-    match hear(&reach, door, "/metrics").await {
+    let shown = format!("{door}{METRICS}");
+    let judge = |heard| match heard {
         Heard::Answer(answer) => match answer.status.as_u16() {
-            200 if has(&answer.body, b"egressd_") => check.open(shown, "can be read"),
-            401 | 403 => check.closed(shown, "asks for a password"),
-            status => check.unknown(shown, format!("{STRANGER} ({status})")),
+            200 if has(&answer.body, b"egressd_") => check.open(shown.clone(), "can be read"),
+            401 | 403 => check.closed(shown.clone(), "asks for a password"),
+            status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
         },
-        Heard::Nobody(why) => check.closed(shown, why),
-        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown, why),
+        Heard::Nobody(why) => check.closed(shown.clone(), why),
+        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown.clone(), why),
+    };
+    let found = hear(&reach, door, METRICS).await.into_iter().map(judge);
+    found
+        .max_by_key(|finding| finding.state)
+        .unwrap_or_else(|| check.closed(shown.clone(), UNRESOLVED))
+}
+
+/// Is the management API at one of these doors, of which nobody said whose they are? What is open is told one by one, what others are is not asked.
+pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> Vec<Finding> {
+    let count = doors.len();
+    let mut asked = JoinSet::new();
+    for door in doors {
+        asked.spawn(management(reach.clone(), door.clone()));
+        asked.spawn(metrics(reach.clone(), door));
     }
+    let mut open = asked.join_all().await;
+    open.retain(|finding| finding.state == State::Open);
+    open.sort_by(|a, b| a.target.cmp(&b.target));
+    for check in [Check::Management, Check::Metrics] {
+        let shown = "listeners";
+        if !all {
+            let seen = format!("{count} were asked; there may be more");
+            open.push(check.unknown(shown, seen));
+        } else if open.iter().all(|finding| finding.check != check) {
+            let seen = match count {
+                0 => "nobody else listens in this network".to_owned(),
+                1 => "one more in this network, which is not it".to_owned(),
+                _ => format!("{count} more in this network, of which none is it"),
+            };
+            open.push(check.closed(shown, seen));
+        }
+    }
+    open
 }
 
 /// Can a container runtime be told to do something?
 pub(super) async fn runtime_socket(reach: Reach, path: &'static str) -> Finding {
     let check = Check::RuntimeSocket;
-    match hear(&reach, Door::Unix(Path::new(path).to_owned()), "/").await {
+    let door = Door::Unix(Path::new(path).to_owned());
+    match hear_at(door, "/", reach.until()).await {
         Heard::Answer(_) | Heard::Mute(_) => check.open(path, "a connection was accepted"),
         Heard::Nobody(why) => check.closed(path, why),
         Heard::Untried(why) => check.unknown(path, why),
     }
 }
 
-async fn hear(reach: &Reach, door: Door, path: &'static str) -> Heard {
+/// What each address of a door says; none, if its name does not resolve.
+async fn hear(reach: &Reach, door: Door, path: &'static str) -> Vec<Heard> {
     let until = reach.until();
     let resolved = timeout_at(until, reach.resolved(door)).await;
-    let Ok(Some(door)) = resolved else {
-        return Heard::Nobody("the name does not resolve".to_owned());
-    };
+    let mut asked = JoinSet::new();
+    for door in resolved.unwrap_or_default() {
+        asked.spawn(hear_at(door, path, until));
+    }
+    asked.join_all().await
+}
+
+async fn hear_at(door: Door, path: &'static str, until: Instant) -> Heard {
     match door.get(path, until).await {
         Ok(answer) => Heard::Answer(answer),
         Err(Silence::Mute) => {

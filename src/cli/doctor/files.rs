@@ -1,6 +1,7 @@
 //! Configuration and secrets in the agent's own file system. Files are opened to see that they can be, and not read.
 
 use std::fs::{self, File};
+use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
 use std::path::{Path, PathBuf};
 
 use super::finding::{Check, Finding};
@@ -32,13 +33,28 @@ fn secrets_in(folder: &Path) -> Finding {
     let check = Check::SecretFiles;
     let target = printable(&folder.to_string_lossy());
     if let Err(error) = fs::read_dir(folder) {
-        return check.closed(target, reason(&error).to_ascii_lowercase());
+        let why = reason(&error).to_ascii_lowercase();
+        let kind = error.kind();
+        return if kind == NotADirectory && File::open(folder).is_ok() {
+            check.open(target, "can be read")
+        } else if matches!(kind, NotFound | PermissionDenied | NotADirectory) {
+            check.closed(target, why)
+        } else {
+            check.unknown(target, format!("could not look: {why}"))
+        };
     }
     let mut readable = Vec::new();
     let mut left = MANY;
     walk(folder, DEEP, &mut left, &mut readable);
     let Some(first) = readable.first() else {
-        return check.closed(target, "holds nothing that can be read");
+        return if left == 0 {
+            check.unknown(
+                target,
+                format!("holds more than the {MANY} entries that were looked at"),
+            )
+        } else {
+            check.closed(target, "holds nothing that can be read")
+        };
     };
     let first = printable(&first.to_string_lossy());
     check.open(
@@ -99,14 +115,34 @@ mod tests {
         symlink(".", at("mount/loop")).unwrap();
         fs::create_dir(at("bare")).unwrap();
         fs::write(at("bare/empty"), "").unwrap();
+        fs::write(at("file"), "planted-canary").unwrap();
         let folders =
-            ["mount", "again", "bare", "absent"].map(|name| at(name).display().to_string());
+            ["mount", "again", "bare", "absent", "file"].map(|name| at(name).display().to_string());
         let folders = folders.each_ref().map(String::as_str);
         let found = secrets(&folders);
         let states: Vec<State> = found.iter().map(|f| f.state).collect();
-        assert_eq!(states, [State::Open, State::Closed, State::Closed]);
+        assert_eq!(
+            states,
+            [State::Open, State::Closed, State::Closed, State::Open]
+        );
         assert!(found[0].seen.contains("token can be read"), "{found:?}");
         assert_eq!(found[1].seen, "holds nothing that can be read");
         assert!(!serde_json::to_string(&found).unwrap().contains("canary"));
+    }
+    #[test]
+    fn what_could_not_be_looked_at_is_not_closed() {
+        let world = tempfile::tempdir().unwrap();
+        let many = world.path().join("many");
+        fs::create_dir(&many).unwrap();
+        for n in 0..=super::MANY {
+            fs::write(many.join(n.to_string()), "").unwrap();
+        }
+        // A link that leads to itself cannot be followed.
+        let loops = world.path().join("loops");
+        symlink(&loops, &loops).unwrap();
+        let folders = [many, loops].map(|path| path.display().to_string());
+        let found = secrets(&folders.each_ref().map(String::as_str));
+        let states: Vec<State> = found.iter().map(|f| f.state).collect();
+        assert_eq!(states, [State::Unknown, State::Unknown], "{found:?}");
     }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub(super) enum Check {
-    /// TCP to public addresses
+    /// TCP and QUIC to public addresses
     DirectEgress,
     /// Name servers on the internet, asked directly
     PublicDns,
@@ -38,13 +38,13 @@ pub(super) enum Check {
     ProxyVariables,
 }
 
-/// Whether a way is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// Whether a way is closed, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
     Closed,
-    Open,
     Unknown,
+    Open,
 }
 
 /// One finding, as programs read it.

@@ -11,15 +11,20 @@ use super::reach::reason;
 
 /// Capabilities that lead around egressd, by their bits (linux/capability.h).
 const CAPABILITIES: &[(u8, &str)] = &[
+    (0, "CHOWN"),
     (1, "DAC_OVERRIDE"),
     (2, "DAC_READ_SEARCH"),
+    (3, "FOWNER"),
     (6, "SETGID"),
     (7, "SETUID"),
     (12, "NET_ADMIN"),
     (13, "NET_RAW"),
     (16, "SYS_MODULE"),
+    (17, "SYS_RAWIO"),
     (19, "SYS_PTRACE"),
     (21, "SYS_ADMIN"),
+    (27, "MKNOD"),
+    (31, "SETFCAP"),
     (38, "PERFMON"),
     (39, "BPF"),
 ];
@@ -71,24 +76,29 @@ impl Processes {
                 ];
             }
         };
-        let sidecars = self.sidecars();
+        let Some(sidecars) = self.sidecars() else {
+            let seen = "they cannot be listed";
+            let mut found = own.privileges();
+            found.push(Check::SameUser.unknown("processes", seen));
+            found.push(Check::ProcessFiles.unknown("processes", seen));
+            return found;
+        };
         let mut found = same_user(&own, &sidecars);
         found.extend(self.files(&sidecars));
         found.extend(own.privileges());
         found
     }
 
-    fn sidecars(&self) -> Vec<Sidecar> {
+    /// `None` if processes cannot be listed.
+    fn sidecars(&self) -> Option<Vec<Sidecar>> {
         let own = std::process::id();
-        let Ok(entries) = fs::read_dir(&self.folder) else {
-            return Vec::new();
-        };
+        let entries = fs::read_dir(&self.folder).ok()?;
         let ids = entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|id| *id != own);
         let mut found: Vec<Sidecar> = ids.filter_map(|id| self.sidecar(id)).collect();
         found.sort_by_key(|sidecar| sidecar.id);
-        found
+        Some(found)
     }
 
     fn sidecar(&self, id: u32) -> Option<Sidecar> {
@@ -195,10 +205,12 @@ impl Status {
 
     fn capabilities(&self) -> Finding {
         let check = Check::Privileges;
-        let bits = self.field("CapEff");
-        let Some(bits) = bits.and_then(|bits| u64::from_str_radix(bits, 16).ok()) else {
+        // What is permitted can be made effective at any time.
+        let set = |name| u64::from_str_radix(self.field(name)?, 16).ok();
+        let (Some(effective), Some(permitted)) = (set("CapEff"), set("CapPrm")) else {
             return check.unknown("capabilities", "/proc does not tell");
         };
+        let bits = effective | permitted;
         let held = CAPABILITIES.iter().filter(|(bit, _)| bits >> bit & 1 == 1);
         let held: Vec<&str> = held.map(|(_, name)| *name).collect();
         if held.is_empty() {

@@ -1,6 +1,7 @@
 //! Ways over the network: sockets that must not open, names that must not resolve.
 //!
-//! Nothing is sent over a socket that opens: it is closed at once. What goes out are the questions for a public name.
+//! Nothing is sent over a TCP connection that opens: it is closed at once. What goes out are the questions for a public name, and
+//! datagrams that ask QUIC servers for their versions.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +13,21 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use super::finding::{Check, Finding};
-use crate::cli::knock::{Door, connect, printable};
+use super::names::{self, Said};
+use crate::cli::knock::{Door, connect, datagram, printable};
 use crate::upstream::failure::DnsFault;
 use crate::upstream::resolver::Resolver;
 use crate::upstream::{Failure, Names};
+
+const ADDRESS: &str = "answered with an address";
+const OTHERWISE: &str = "a name server answers, though not with an address: whether it asks the internet cannot be seen";
 
 /// How long anything may take, and who resolves names.
 #[derive(Clone)]
 pub(super) struct Reach {
     limit: Duration,
     names: Arc<Resolver>,
+    servers: Arc<[SocketAddr]>,
 }
 
 impl Reach {
@@ -36,6 +42,7 @@ impl Reach {
         Self {
             limit,
             names: Arc::new(names.resolver(limit)),
+            servers: names.servers().into(),
         }
     }
 
@@ -72,39 +79,72 @@ impl Reach {
         }
     }
 
-    /// The same door with its name resolved.
-    pub(super) async fn resolved(&self, door: Door) -> Option<Door> {
+    /// The same door under each of its addresses: a name may have one that is closed and one that is not.
+    pub(super) async fn resolved(&self, door: Door) -> Vec<Door> {
         match &door {
-            Door::Tcp(_) | Door::Unix(_) => Some(door),
+            Door::Tcp(_) | Door::Unix(_) => vec![door],
             Door::Name(..) => {
-                let found = timeout(self.limit, self.addresses(&door))
-                    .await
-                    .ok()?
-                    .ok()?;
-                found.first().copied().map(Door::Tcp)
+                let found = timeout(self.limit, self.addresses(&door)).await;
+                let found = found.ok().and_then(Result::ok).unwrap_or_default();
+                found.into_iter().map(Door::Tcp).collect()
             }
+        }
+    }
+
+    /// Does a datagram come back from there? The question is QUIC's, in a version that nobody has, which servers have to name theirs to (RFC 8999 §6).
+    pub(super) async fn udp(self, check: Check, to: SocketAddr) -> Finding {
+        let shown = format!("{to}/udp");
+        // A long header, the version, two connection IDs of eight bytes; shorter datagrams than 1200 bytes are dropped.
+        let mut question = vec![0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 8];
+        question.extend(*b"egressd?");
+        question.push(8);
+        question.extend(*b"anyone??");
+        question.resize(1200, 0);
+        match datagram(to, &question, self.until()).await {
+            Ok(_) => check.open(shown, "a datagram came back"),
+            Err(error) => no_connection(check, shown, &error),
         }
     }
 
     /// Do this machine's name servers answer for a public name?
     pub(super) async fn name(self, name: String) -> Finding {
-        let answer = self.names.lookup(&name).await;
-        asked(
-            Check::Dns,
-            name.trim_end_matches('.').to_owned(),
-            answer.map(|a| a.len()),
-        )
+        let check = Check::Dns;
+        let shown = name.trim_end_matches('.').to_owned();
+        match self.names.lookup(&name).await {
+            Ok(_) => return check.open(shown, ADDRESS),
+            Err(Failure::Dns(DnsFault::NoAddress)) => return check.unknown(shown, OTHERWISE),
+            Err(_) => {}
+        }
+        // The resolver knows one failure for a server that refuses and for none at all.
+        let until = self.until();
+        let mut asked = JoinSet::new();
+        for server in &*self.servers {
+            asked.spawn(names::ask(*server, name.clone(), until));
+        }
+        let said = asked.join_all().await.into_iter().max();
+        match said.unwrap_or(Said::Nothing) {
+            Said::Address => check.open(shown, ADDRESS),
+            Said::Otherwise => check.unknown(shown, OTHERWISE),
+            Said::Accepted => check.unknown(
+                shown,
+                "a name server accepts connections and does not answer",
+            ),
+            Said::Untried(why) => check.unknown(shown, format!("could not try: {why}")),
+            Said::Nothing => check.closed(shown, "no name server answers"),
+        }
     }
 
     /// Does a name server on the internet?
     pub(super) async fn public_server(self, server: SocketAddr, name: String) -> Finding {
-        let resolver = Names::of_servers(&[server], "").resolver(self.limit);
-        let answer = resolver.lookup(&name).await;
-        asked(
-            Check::PublicDns,
-            server.to_string(),
-            answer.map(|a| a.len()),
-        )
+        let check = Check::PublicDns;
+        let shown = server.to_string();
+        match names::ask(server, name, self.until()).await {
+            Said::Address => check.open(shown, ADDRESS),
+            Said::Otherwise => check.unknown(shown, OTHERWISE),
+            Said::Accepted => check.open(shown, "a TCP connection was accepted"),
+            Said::Untried(why) => check.unknown(shown, format!("could not try: {why}")),
+            Said::Nothing => check.closed(shown, "no name server answers"),
+        }
     }
 }
 
@@ -122,18 +162,6 @@ async fn first_open(addresses: Vec<SocketAddr>) -> io::Result<()> {
         }
     }
     outcome
-}
-
-fn asked(check: Check, target: String, answer: Result<usize, Failure>) -> Finding {
-    match answer {
-        Ok(1) => check.open(target, "answered with an address"),
-        Ok(count) => check.open(target, format!("answered with {count} addresses")),
-        Err(Failure::Dns(DnsFault::NoAddress)) => check.unknown(
-            target,
-            "a name server answers, though not with an address: whether it asks the internet cannot be seen",
-        ),
-        Err(_) => check.closed(target, "no name server answers"),
-    }
 }
 
 /// What a way that does not open looks like. A refusal is what a firewall gives, too; whatever is not here says nothing about the way.

@@ -8,9 +8,11 @@ use crate::config::Environment;
 
 /// Words of a name, between underscores.
 const TELLING: &[&str] = &[
+    "ACCESSKEY",
     "APIKEY",
     "CREDENTIAL",
     "CREDENTIALS",
+    "JWT",
     "KEY",
     "KUBECONFIG",
     "PASS",
@@ -18,13 +20,31 @@ const TELLING: &[&str] = &[
     "PASSWD",
     "PASSWORD",
     "PAT",
+    "PRIVATEKEY",
     "SECRET",
+    "SECRETKEY",
     "SECRETS",
     "TOKEN",
     "TOKENS",
 ];
+/// Ends of such words: `PGPASSWORD`, `GHTOKEN`.
+const TELLING_ENDS: &[&str] = &[
+    "APIKEY",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "SECRET",
+    "TOKEN",
+];
 /// Names that say enough as a whole.
-const KNOWN: &[&str] = &["NETRC", "PGPASSFILE", "SSH_AUTH_SOCK"];
+const KNOWN: &[&str] = &[
+    "MYSQL_PWD",
+    "NETRC",
+    "PGPASSFILE",
+    "REDISCLI_AUTH",
+    "SSHPASS",
+    "SSH_AUTH_SOCK",
+];
 /// Of what a cloud's tools read, the part that is no credential.
 const HARMLESS: &[&str] = &[
     "AWS_CA_BUNDLE",
@@ -85,7 +105,7 @@ fn suspicion(name: &str, value: &OsStr) -> Option<&'static str> {
     }
     let cloud = name.starts_with("AWS_");
     let public = name.contains("PUBLIC");
-    if cloud || KNOWN.contains(&name.as_str()) || (!public && words.any(|w| TELLING.contains(&w))) {
+    if cloud || KNOWN.contains(&name.as_str()) || (!public && words.any(telling)) {
         return Some("the name of a credential");
     }
     let login = value.to_string_lossy();
@@ -96,6 +116,11 @@ fn suspicion(name: &str, value: &OsStr) -> Option<&'static str> {
     login
         .filter(|(_, password)| !password.is_empty())
         .map(|_| "a URL with a password in it")
+}
+
+fn telling(word: &str) -> bool {
+    let ends = TELLING_ENDS.iter().any(|end| word.ends_with(end));
+    ends || TELLING.contains(&word)
 }
 
 /// What Kubernetes sets for each Service (`NAME_SERVICE_HOST`, `NAME_PORT_80_TCP_ADDR`), whatever the Service is called.
@@ -169,6 +194,10 @@ mod tests {
             "AWS_CONTAINER_CREDENTIALS_FULL_URI",
             "GOOGLE_APPLICATION_CREDENTIALS",
             "SSH_AUTH_SOCK",
+            "SSHPASS",
+            "PGPASSWORD",
+            "MYSQL_PWD",
+            "GHTOKEN",
             "KUBECONFIG",
             "EGRESSD_MANAGEMENT_LISTEN",
             "github_token",

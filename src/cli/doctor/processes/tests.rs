@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::finding::{Check, Finding, State};
 use super::Processes;
 
-const PLAIN: &str = "Uid:\t1000\t1000\t1000\t1000\nNoNewPrivs:\t1\nCapEff:\t0000000000000000\n";
+const PLAIN: &str = "Uid:\t1000\t1000\t1000\t1000\nNoNewPrivs:\t1\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n";
 
 fn process(folder: &Path, id: &str, name: &str, words: &str, status: &str) {
     let at = folder.join(id);
@@ -77,7 +77,8 @@ fn a_renamed_process_is_known_by_its_program() {
 #[test]
 fn root_capabilities_and_set_uid_programs_are_open() {
     let world = tempfile::tempdir().unwrap();
-    let status = "Uid:\t0\t0\t0\t0\nNoNewPrivs:\t0\nCapEff:\t0000000000083000\n";
+    let status =
+        "Uid:\t0\t0\t0\t0\nNoNewPrivs:\t0\nCapPrm:\t0000000000083004\nCapEff:\t0000000000083000\n";
     process(world.path(), "self", "egressd", "egressd doctor", status);
     let found = Processes::new(world.path()).findings();
     let seen = states(&found, Check::Privileges);
@@ -85,7 +86,10 @@ fn root_capabilities_and_set_uid_programs_are_open() {
         seen,
         [
             (State::Open, "this command runs as root"),
-            (State::Open, "has NET_ADMIN, NET_RAW, SYS_PTRACE"),
+            (
+                State::Open,
+                "has DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_PTRACE"
+            ),
             (State::Open, "not set: a set-uid program gives more rights"),
         ]
     );

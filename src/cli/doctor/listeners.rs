@@ -1,0 +1,136 @@
+//! Who listens in this network namespace, as `/proc/net` tells everybody in it: the management API may be at any of these doors.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::cli::knock::Door;
+
+/// Doors that are asked. A pod has a handful.
+const MANY: usize = 100;
+
+/// The doors, and whether they are all there are.
+pub(super) fn listeners(folder: &Path) -> (Vec<Door>, bool) {
+    let mut found: Vec<Door> = Vec::new();
+    let mut all = true;
+    let mut read = |name| {
+        fs::read(folder.join(name)).unwrap_or_else(|error| {
+            // A kernel without a family has no table of it, but one without IPv4 would be the first.
+            all &= error.kind() == ErrorKind::NotFound && name != "tcp";
+            Vec::new()
+        })
+    };
+    let (four, six, unix) = (read("tcp"), read("tcp6"), read("unix"));
+    let tcp = [four, six];
+    let tcp = tcp
+        .iter()
+        .flat_map(|table| lines(table).filter_map(tcp_door));
+    for door in tcp.chain(lines(&unix).filter_map(unix_door)) {
+        if !found.contains(&door) {
+            found.push(door);
+        }
+    }
+    all &= found.len() <= MANY;
+    found.truncate(MANY);
+    (found, all)
+}
+
+fn lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
+    table.split(|b| *b == b'\n')
+}
+
+/// `sl local_address rem_address st …`, addresses as hexadecimal words in the machine's own byte order; state 0A listens.
+fn tcp_door(line: &[u8]) -> Option<Door> {
+    let line = std::str::from_utf8(line).ok()?;
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let (local, state) = (words.next()?, words.nth(1)?);
+    let (address, port) = local.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let mut octets = Vec::with_capacity(16);
+    for word in address.as_bytes().chunks(8) {
+        let word = std::str::from_utf8(word).ok()?;
+        octets.extend(u32::from_str_radix(word, 16).ok()?.to_ne_bytes());
+    }
+    let ip: IpAddr = match octets.len() {
+        4 => Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into(),
+        _ => Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into(),
+    };
+    (state == "0A").then(|| Door::of_listener(SocketAddr::new(ip, port)))
+}
+
+/// `Num RefCount Protocol Flags Type St Inode Path`; the flag 0x10000 listens, type 0001 is a stream. Abstract sockets (`@name`) are none of egressd's.
+fn unix_door(line: &[u8]) -> Option<Door> {
+    let start = memchr::memchr(b'/', line)?;
+    let (facts, path) = line.split_at_checked(start)?;
+    let mut words = std::str::from_utf8(facts).ok()?.split_ascii_whitespace();
+    let (flags, kind) = (words.nth(3)?, words.next()?);
+    let listens = u32::from_str_radix(flags, 16).ok()? & 0x10000 != 0 && kind == "0001";
+    // State and inode, and nothing else: an abstract name may hold a slash, too.
+    let named = words.nth(1).is_some() && words.next().is_none();
+    (listens && named).then(|| Door::Unix(PathBuf::from(OsStr::from_bytes(path))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::net::TcpListener;
+    use std::os::unix::net::UnixListener;
+
+    use super::{Door, Path, fs, listeners};
+
+    #[test]
+    fn who_listens_here_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a b.sock");
+        let _unix = UnixListener::bind(&path).unwrap();
+        let tcp = TcpListener::bind("127.0.0.3:0").unwrap();
+        let address = tcp.local_addr().unwrap();
+        let (found, all) = listeners(Path::new("/proc/self/net"));
+        assert!(!all || found.contains(&Door::Tcp(address)), "{found:?}");
+        assert!(!all || found.contains(&Door::Unix(path)), "{found:?}");
+    }
+
+    #[test]
+    fn what_does_not_listen_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let one = u32::from_ne_bytes([127, 0, 0, 1]);
+        let two = u32::from_ne_bytes([127, 0, 0, 2]);
+        let four = format!(
+            "  sl  local_address rem_address   st\n   0: {one:08X}:1F91 00000000:0000 0A 0\n   1: 00000000:1F91 00000000:0000 0A 0\n   2: {two:08X}:1F91 {one:08X}:FFFF 01 0\n"
+        );
+        fs::write(at("tcp"), four).unwrap();
+        let last = u32::from_ne_bytes([0, 0, 0, 1]);
+        let six = format!(
+            "   0: {:024}{last:08X}:1F91 {:032}:0000 0A 0\nnonsense\n",
+            0, 0
+        );
+        fs::write(at("tcp6"), six).unwrap();
+        let unix = "0000: 00000002 00000000 00010000 0001 01 7 /run/a b.sock\n0000: 00000002 00000000 00010000 0001 01 7 @x /y\n\
+                    0000: 00000003 00000000 00000000 0001 03 8 /run/connected\n0000: 00000002 00000000 00010000 0005 01 9 /run/packets\n0000: 2 0 0 1 3 9\n";
+        fs::write(at("unix"), unix).unwrap();
+        let (found, all) = listeners(folder.path());
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            ["127.0.0.1:8081", "[::1]:8081", "unix:/run/a b.sock"]
+        );
+        assert!(all);
+    }
+
+    #[test]
+    fn many_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut table = String::new();
+        for port in 1..=101 {
+            writeln!(table, "0: 0100007F:{port:04X} 00000000:0000 0A").unwrap();
+        }
+        fs::write(folder.path().join("tcp"), table).unwrap();
+        let (found, all) = listeners(folder.path());
+        assert_eq!((found.len(), all), (100, false));
+        assert_eq!(listeners(Path::new("/nowhere")), (Vec::new(), false));
+    }
+}

@@ -1,0 +1,167 @@
+//! Questions for name servers, put by hand: over UDP and over TCP, since a rule may have forgotten one of them, and so that a refusal is not
+//! taken for silence.
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::time::Instant;
+
+use super::reach::{reason, shut};
+use crate::cli::knock::{datagram, message};
+
+/// What tells an answer from other datagrams.
+const ID: [u8; 2] = *b"eg";
+
+/// What came of a question, the worst last.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Said {
+    Nothing,
+    /// It could not be asked, and why.
+    Untried(String),
+    /// A connection was accepted, over which nothing came.
+    Accepted,
+    /// An answer without an address: the name does not exist, the server refuses or failed.
+    Otherwise,
+    Address,
+}
+
+/// Asks for an IPv4 address of the name.
+pub(super) async fn ask(server: SocketAddr, name: String, until: Instant) -> Said {
+    let Some(question) = question(&name) else {
+        return Said::Untried("no name that can be asked for".to_owned());
+    };
+    let (udp, tcp) = tokio::join!(
+        datagram(server, &question, until),
+        message(server, &question, until)
+    );
+    let udp = udp.map_or_else(
+        |error| failed(&error),
+        |answer| judged(&answer).unwrap_or(Said::Otherwise),
+    );
+    let tcp = tcp.map_or_else(
+        |error| failed(&error),
+        |answer| {
+            let said = answer.and_then(|answer| judged(&answer));
+            said.unwrap_or(Said::Accepted)
+        },
+    );
+    udp.max(tcp)
+}
+
+fn failed(error: &io::Error) -> Said {
+    if shut(error).is_some() || error.kind() == io::ErrorKind::TimedOut {
+        Said::Nothing
+    } else {
+        Said::Untried(reason(error))
+    }
+}
+
+/// `A` of this name, recursion desired (RFC 1035 §4.1). `None` if it has a label that no name can have.
+fn question(name: &str) -> Option<Vec<u8>> {
+    let mut asked = ID.to_vec();
+    asked.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.strip_suffix('.').unwrap_or(name).split('.') {
+        let length = u8::try_from(label.len()).ok();
+        asked.push(length.filter(|length| (1..64).contains(length))?);
+        asked.extend(label.as_bytes());
+    }
+    asked.extend([0, 0, 1, 0, 1]);
+    Some(asked)
+}
+
+/// `None` if it answers no question of ours.
+fn judged(answer: &[u8]) -> Option<Said> {
+    let (head, _) = answer.split_first_chunk::<12>()?;
+    let [a, b, flags, code, _, _, more, few, ..] = *head;
+    if [a, b] != ID || flags & 0x80 == 0 {
+        return None;
+    }
+    let given = code & 0x0f == 0 && (more, few) != (0, 0);
+    Some(if given {
+        Said::Address
+    } else {
+        Said::Otherwise
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, UdpSocket};
+    use std::time::Duration;
+
+    use super::{ID, Instant, Said, ask, judged, question};
+
+    fn said(server: SocketAddr) -> Said {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let until = Instant::now() + Duration::from_secs(10);
+            ask(server, "public.test.".to_owned(), until).await
+        })
+    }
+
+    /// The head of an answer: this code, so many records.
+    fn head(code: u8, records: u8) -> Vec<u8> {
+        [ID.as_slice(), &[0x81, code, 0, 1, 0, records, 0, 0, 0, 0]].concat()
+    }
+
+    /// A port without a listener for TCP, whose datagrams are answered like this.
+    fn by_udp(answer: Vec<u8>) -> SocketAddr {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (_, from) = socket.recv_from(&mut [0; 512]).unwrap();
+            socket.send_to(&answer, from).unwrap();
+        });
+        address
+    }
+
+    /// A port without a socket for UDP, whose first question is answered like this.
+    fn by_tcp(answer: Vec<u8>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            let mut question = [0; 31];
+            socket.read_exact(&mut question).unwrap();
+            assert_eq!(question[..2], [0, 29]);
+            socket.write_all(&answer).unwrap();
+        });
+        address
+    }
+
+    #[test]
+    fn a_server_that_answers_over_tcp_alone_is_heard() {
+        let answer = head(0x80, 1);
+        let framed = [&[0, 12], answer.as_slice()].concat();
+        assert_eq!(said(by_tcp(framed)), Said::Address);
+        assert_eq!(said(by_tcp(Vec::new())), Said::Accepted);
+    }
+
+    #[test]
+    fn a_server_that_refuses_or_fails_is_not_nobody() {
+        assert_eq!(said(by_udp(head(0x80, 1))), Said::Address);
+        for code in [0x80, 0x82, 0x83, 0x85] {
+            assert_eq!(said(by_udp(head(code, 0))), Said::Otherwise, "{code:x}");
+        }
+        assert_eq!(said(by_udp(b"garbage".to_vec())), Said::Otherwise);
+    }
+
+    #[test]
+    fn nobody_says_nothing() {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        assert_eq!(said(nobody.unwrap()), Said::Nothing);
+    }
+
+    #[test]
+    fn names_are_labels() {
+        let asked = question("a.bc.").unwrap();
+        assert_eq!(asked[12..], *b"\x01a\x02bc\0\0\x01\0\x01");
+        assert_eq!(question("a.bc"), Some(asked));
+        for name in ["a..b", ".", "", &"x".repeat(64)] {
+            assert_eq!(question(name), None, "{name}");
+        }
+        assert_eq!(judged(&head(0x80, 1)[..11]), None);
+    }
+}
