@@ -106,9 +106,10 @@ fn doors(listeners: Vec<Listen>) -> Result<Vec<Door>, &'static str> {
             "`management.listen` leaves the port to the system (0); name the one that was chosen with --management-listen",
         ),
         Listen::Tcp(address) => Ok(Door::of_listener(address)),
-        Listen::Unix(path) => Ok(Door::Unix(path)),
+        Listen::Unix(path) => Ok(vec![Door::Unix(path)]),
     };
-    listeners.into_iter().map(door).collect()
+    let doors: Result<Vec<Vec<Door>>, _> = listeners.into_iter().map(door).collect();
+    Ok(doors?.into_iter().flatten().collect())
 }
 
 /// Asks all of them at once. They are doors of one process, so the first that answers speaks for it; the others may be closed to us.
@@ -128,7 +129,9 @@ async fn health(doors: Vec<Door>, limit: Duration) -> Health {
                 return Health {
                     ready: answer.status.as_u16() == 200,
                     address: door.to_string(),
-                    seen: format!("{} {}", answer.status.as_u16(), answer.first_line()),
+                    seen: format!("{} {}", answer.status.as_u16(), answer.first_line())
+                        .trim_end()
+                        .to_owned(),
                 };
             }
             Ok((Err(Silence::Closed(error)), _)) => nobody = Some(closed(&error)),

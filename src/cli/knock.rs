@@ -103,14 +103,16 @@ impl Door {
         }
     }
 
-    /// The door of a listener: what listens on every address is asked on loopback.
-    pub(super) fn of_listener(address: SocketAddr) -> Self {
-        let ip = match address.ip().to_canonical() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    /// The doors of a listener: what listens on every address is asked on loopback, and one of both families in both, since a machine may have the one alone.
+    pub(super) fn of_listener(address: SocketAddr) -> Vec<Self> {
+        let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+        let asked: &[IpAddr] = match address.ip().to_canonical() {
+            IpAddr::V4(ip) if ip.is_unspecified() => &[four],
+            IpAddr::V6(ip) if ip.is_unspecified() => &[six, four],
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => &[ip],
         };
-        Self::Tcp(SocketAddr::new(ip, address.port()))
+        let door = |ip: &IpAddr| Self::Tcp(SocketAddr::new(*ip, address.port()));
+        asked.iter().map(door).collect()
     }
 
     /// `GET path`, as a program on this machine asks: `Host: localhost`. It ends by `until`. A name has to be resolved first and is not connected to.
@@ -305,14 +307,15 @@ mod tests {
     fn a_listener_on_every_address_is_asked_on_loopback() {
         let rows = [
             ("0.0.0.0:8081", "127.0.0.1:8081"),
-            ("[::]:8081", "[::1]:8081"),
+            ("[::]:8081", "[::1]:8081 127.0.0.1:8081"),
             ("[::ffff:0.0.0.0]:8081", "127.0.0.1:8081"),
             ("10.1.2.3:8081", "10.1.2.3:8081"),
             ("[::1]:8081", "[::1]:8081"),
         ];
         for (listener, door) in rows {
             let of = Door::of_listener(listener.parse().unwrap());
-            assert_eq!(of.to_string(), door);
+            let of: Vec<String> = of.iter().map(ToString::to_string).collect();
+            assert_eq!(of.join(" "), door);
         }
     }
 

@@ -90,12 +90,15 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
     running.told("ready with");
     let (tcp, nobody) = (operators.to_string(), closed().to_string());
     let any = format!("0.0.0.0:{}", operators.port());
+    let either = format!("[::]:{}", operators.port());
     let ready = |listen: &[&str], variables: &[(&str, &str)], flags: &[&str]| {
         let (exit, out, err) = healthcheck(&settings(listen), variables, flags);
         assert_eq!((exit, out.as_str(), err.as_str()), (Some(0), "ready\n", ""));
     };
     ready(&[&unix], &[], &[]);
     ready(&[&any], &[], &[]);
+    // A machine may have the other family alone.
+    ready(&[&either], &[], &[]);
     // One of several is enough.
     ready(&[&nobody, &tcp, "unix:absent"], &[], &[]);
     ready(&[&nobody], &[("EGRESSD_MANAGEMENT_LISTEN", &tcp)], &[]);

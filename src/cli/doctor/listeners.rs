@@ -27,7 +27,8 @@ pub(super) fn listeners(folder: &Path) -> (Vec<Door>, bool) {
     let tcp = [four, six];
     let tcp = tcp
         .iter()
-        .flat_map(|table| lines(table).filter_map(tcp_door));
+        .flat_map(|table| lines(table).filter_map(listener))
+        .flat_map(Door::of_listener);
     for door in tcp.chain(lines(&unix).filter_map(unix_door)) {
         if !found.contains(&door) {
             found.push(door);
@@ -43,7 +44,7 @@ fn lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// `sl local_address rem_address st …`, addresses as hexadecimal words in the machine's own byte order; state 0A listens.
-fn tcp_door(line: &[u8]) -> Option<Door> {
+fn listener(line: &[u8]) -> Option<SocketAddr> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace().skip(1);
     let (local, state) = (words.next()?, words.nth(1)?);
@@ -58,7 +59,7 @@ fn tcp_door(line: &[u8]) -> Option<Door> {
         4 => Ipv4Addr::from(<[u8; 4]>::try_from(octets).ok()?).into(),
         _ => Ipv6Addr::from(<[u8; 16]>::try_from(octets).ok()?).into(),
     };
-    (state == "0A").then(|| Door::of_listener(SocketAddr::new(ip, port)))
+    (state == "0A").then(|| SocketAddr::new(ip, port))
 }
 
 /// `Num RefCount Protocol Flags Type St Inode Path`; the flag 0x10000 listens, type 0001 is a stream. Abstract sockets (`@name`) are none of egressd's.
