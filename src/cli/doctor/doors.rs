@@ -117,8 +117,8 @@ pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> 
         } else if open.iter().all(|finding| finding.check != check) {
             let seen = match count {
                 0 => "nobody else listens in this network".to_owned(),
-                1 => "one more in this network, which is not it".to_owned(),
-                _ => format!("{count} more in this network, of which none is it"),
+                1 => "one more in this network, which does not answer as it does".to_owned(),
+                _ => format!("{count} more in this network, of which none answers as it does"),
             };
             open.push(check.closed(shown, seen));
         }

@@ -106,7 +106,9 @@ impl Processes {
         let name = fs::read(folder.join("comm")).unwrap_or_default();
         let program = fs::read_link(folder.join("exe")).ok();
         let program = program.as_deref().and_then(Path::file_name);
-        let is_ours = name.trim_ascii() == b"egressd" || program.is_some_and(|p| p == "egressd");
+        let program = program.unwrap_or_default().as_encoded_bytes();
+        // Its file may have been replaced meanwhile (`egressd (deleted)`), or have a version in its name.
+        let is_ours = name.starts_with(b"egressd") || program.starts_with(b"egressd");
         if !is_ours {
             return None;
         }

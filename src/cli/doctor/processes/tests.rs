@@ -69,9 +69,15 @@ fn a_renamed_process_is_known_by_its_program() {
     let world = tempfile::tempdir().unwrap();
     process(world.path(), "self", "egressd", "egressd doctor", PLAIN);
     process(world.path(), "7", "sidecar", "sidecar", PLAIN);
-    std::os::unix::fs::symlink("/egressd", world.path().join("7/exe")).unwrap();
+    std::os::unix::fs::symlink("/egressd (deleted)", world.path().join("7/exe")).unwrap();
+    process(world.path(), "8", "egressd-1.2", "egressd-1.2 serve", PLAIN);
     let found = Processes::new(world.path()).findings();
-    assert_eq!(states(&found, Check::SameUser)[0].0, State::Open);
+    let open = states(&found, Check::SameUser);
+    assert_eq!(open.len(), 2, "{found:?}");
+    assert!(
+        open.iter().all(|(state, _)| *state == State::Open),
+        "{found:?}"
+    );
 }
 
 #[test]
