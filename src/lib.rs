@@ -17,7 +17,8 @@
 //! What is seen from outside is made of what these two leave behind. [`telemetry`] has the books (each worker its own, merged when somebody asks) and the two logs, which nobody waits for;
 //! [`management`] reads them, the snapshot and the state of tokens, on a thread that gives way to the workers.
 //!
-//! [`app`] builds every part once and hands each only what it needs; [`cli`] is what people type; `demo` is the upstream that
+//! [`app`] takes what it needs from the system (`app::Ground`), builds every part once and hands each only what it needs, on threads that were confined before ([`hardening`]); [`memory`] says
+//! when there is too little of it. [`cli`] is what people type; of it `healthcheck` and `doctor` ask a process from outside, through `cli::knock` and nothing else; `demo` is the upstream that
 //! `egressd demo` brings along.
 //!
 //! # Security invariants
