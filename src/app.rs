@@ -35,7 +35,7 @@ use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use anew::First;
 pub use descriptors::claim_descriptors;
 use drain::Doors;
-use ground::{Bound, addresses, tcp, worker_count};
+use ground::{Bound, addresses, tcp};
 pub use ground::{Ground, Listener, StartError};
 pub use logs::{Output, format, start_logs};
 use managed::{login, managed};
@@ -95,12 +95,12 @@ impl App {
         } = loaded;
         let Ground {
             bound,
+            workers,
             trust,
             names,
             unresolvable,
             memory,
         } = ground;
-        let workers = worker_count(&settings);
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
         let published = Published::new(Snapshot::compile(connections));
         let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();

@@ -12,6 +12,8 @@ use crate::upstream::{Names, Trust};
 /// Bound listeners, and what is read once.
 pub struct Ground {
     pub(super) bound: Bound,
+    /// How many threads serve agents. Asked once: a confined process no longer sees the quota of its control group.
+    pub(super) workers: usize,
     pub(super) trust: Trust,
     pub(super) names: Names,
     /// The system names no name server.
@@ -58,6 +60,7 @@ impl Ground {
         let (names, unresolvable) = Names::of_system();
         Ok(Self {
             bound,
+            workers,
             trust,
             names,
             unresolvable: unresolvable.is_some(),
@@ -100,7 +103,7 @@ pub(super) fn tcp(address: &Address) -> Option<SocketAddr> {
 }
 
 /// How many threads serve agents.
-pub(super) fn worker_count(settings: &Settings) -> usize {
+fn worker_count(settings: &Settings) -> usize {
     match settings.proxy.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
