@@ -19,7 +19,15 @@ const BESIDE: [&str; 3] = ["/proc/self", "/proc/stat", "/dev/urandom"];
 
 /// Takes every right to files from this thread and from those that it starts, but for what is needed.
 pub(super) fn confine(needs: &Needs) -> io::Result<()> {
+    let of_everything = needs.readable.iter().find(|place| is_root(place));
     let status = restrict(needs).map_err(io::Error::other)?;
+    if let Some(place) = of_everything {
+        // Nothing is written all the same.
+        return Err(io::Error::other(format!(
+            "configuration lies in {}, so every file stays readable; give it a directory of its own",
+            place.display()
+        )));
+    }
     match status {
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         RulesetStatus::NotEnforced => Err(io::Error::other(
@@ -44,6 +52,13 @@ fn restrict(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
         .add_rules(path_beneath_rules(readable, read))?
         .add_rules(path_beneath_rules(sockets, AccessFs::RemoveFile))?;
     Ok(ruleset.restrict_self()?.ruleset)
+}
+
+/// Whether everything lies beneath it.
+fn is_root(place: &Path) -> bool {
+    place
+        .canonicalize()
+        .is_ok_and(|place| place.parent().is_none())
 }
 
 /// The directory of a file, as it is named.
