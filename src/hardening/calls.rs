@@ -25,7 +25,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_writev,
     libc::SYS_lseek,
     libc::SYS_close,
-    libc::SYS_fcntl,
     libc::SYS_pipe2,
     // What is where. Whether it may be read, Landlock says.
     libc::SYS_fstat,
@@ -70,7 +69,6 @@ const PLAIN: &[c_long] = &[
     libc::SYS_rseq,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
-    libc::SYS_setpriority,
     libc::SYS_getpriority,
     libc::SYS_exit,
     libc::SYS_exit_group,
@@ -116,6 +114,25 @@ const OLDER: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const OLDER: &[c_long] = &[libc::SYS_accept];
 
+/// What is asked of a descriptor. Not whom it signals (`F_SETOWN`): that reaches other processes.
+const DESCRIPTOR_REQUESTS: &[u64] = &[
+    word(libc::F_DUPFD),
+    word(libc::F_DUPFD_CLOEXEC),
+    word(libc::F_GETFD),
+    word(libc::F_SETFD),
+    word(libc::F_GETFL),
+    word(libc::F_SETFL),
+];
+
+/// Namespaces that a thread could be put into.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
 /// `TCGETS`, `FIONREAD`, `FIONBIO`, `FIOCLEX`: as in `asm-generic/ioctls.h`, since C libraries give them different types.
 const DEVICE_REQUESTS: &[u64] = &[0x5401, 0x541b, 0x5421, 0x5451];
 
@@ -156,14 +173,19 @@ fn allowed(needs: &Needs) -> io::Result<Rules> {
 
 /// Let through by their arguments.
 fn judged() -> Result<Rules, seccompiler::BackendError> {
-    let (inet, inet6) = (word(libc::AF_INET), word(libc::AF_INET6));
     let (stream, datagram) = (word(libc::SOCK_STREAM), word(libc::SOCK_DGRAM));
     let mut sockets = Vec::new();
-    for family in [inet, inet6] {
-        for kind in [stream, datagram] {
-            sockets.push(all([equal(0, family), masked(1, 0xf, kind)])?);
+    for family in [libc::AF_INET, libc::AF_INET6].map(word) {
+        for (kind, protocol) in [(stream, libc::IPPROTO_TCP), (datagram, libc::IPPROTO_UDP)] {
+            // 0: the kind's own. There are others, MPTCP and SCTP, that Landlock does not take for TCP.
+            for protocol in [0, word(protocol)] {
+                let is_it = [equal(0, family), masked(1, 0xf, kind), equal(2, protocol)];
+                sockets.push(all(is_it)?);
+            }
         }
     }
+    // One of a pair of datagram sockets could be sent to any other that has a name.
+    let pair = all([equal(0, word(libc::AF_UNIX)), masked(1, 0xf, stream)])?;
     let writing = word(libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC);
     let read_only = |flags| Ok(vec![all([masked(flags, writing, word(libc::O_RDONLY))])?]);
     let not_run = || Ok(vec![all([masked(2, word(libc::PROT_EXEC), 0)])?]);
@@ -176,13 +198,22 @@ fn judged() -> Result<Rules, seccompiler::BackendError> {
     Ok(BTreeMap::from([
         (libc::SYS_socket, sockets),
         // The runtime's own, for signals.
-        (libc::SYS_socketpair, one_of(0, &[word(libc::AF_UNIX)])?),
+        (libc::SYS_socketpair, vec![pair]),
+        (libc::SYS_fcntl, one_of(1, DESCRIPTOR_REQUESTS)?),
         (libc::SYS_openat, read_only(2)?),
         #[cfg(target_arch = "x86_64")]
         (libc::SYS_open, read_only(1)?),
         (libc::SYS_mmap, not_run()?),
         (libc::SYS_mprotect, not_run()?),
-        (libc::SYS_clone, vec![all([masked(0, thread, thread)])?]),
+        (
+            libc::SYS_clone,
+            vec![all([masked(0, thread | word(NAMESPACES), thread)])?],
+        ),
+        // A thread lowers its own.
+        (
+            libc::SYS_setpriority,
+            vec![all([equal(0, u64::from(libc::PRIO_PROCESS)), equal(1, 0)])?],
+        ),
         (
             libc::SYS_prctl,
             one_of(0, &[word(libc::PR_SET_NAME), word(libc::PR_SET_VMA)])?,
@@ -218,8 +249,8 @@ fn null(argument: u8) -> Condition {
 }
 
 /// An `int` of the C library as the filter compares it.
-fn word(value: libc::c_int) -> u64 {
-    u64::from(value.cast_unsigned())
+const fn word(value: libc::c_int) -> u64 {
+    value.cast_unsigned() as u64
 }
 
 fn invalid(error: seccompiler::BackendError) -> io::Error {

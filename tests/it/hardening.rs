@@ -3,18 +3,23 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use egressd::hardening::{Measure, Needs};
+use egressd::hardening::{Hardening, Measure, Needs};
 use landlock::{AccessFs, LandlockStatus, Ruleset, RulesetAttr as _};
 use nix::sys::{ptrace, signal};
 use nix::unistd::Pid;
+use rustix::fs::{FlockOperation, MemfdFlags, fcntl_lock, memfd_create};
+use rustix::process::{
+    DumpableBehavior, PidfdFlags, Resource, getrlimit, pidfd_open, set_dumpable_behavior,
+    setpriority_process, setrlimit,
+};
 use serde_json::json;
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::support::{Agent, Confined, Program, Upstream, connection};
 
@@ -51,6 +56,18 @@ const ATTEMPTS: &[(&str, Measure, Act)] = &[
     }),
     ("listen on a Unix socket", Measure::SystemCalls, |w| UnixListener::bind(w.at("own/listener")).map(drop)),
     ("connect to a Unix socket", Measure::SystemCalls, |w| UnixStream::connect(w.at("elsewhere/socket")).map(drop)),
+    ("send to a Unix socket", Measure::SystemCalls, |w| UnixDatagram::pair()?.0.send_to(b"x", w.at("elsewhere/socket")).map(drop)),
+    ("speak another protocol than TCP", Measure::SystemCalls, |_| Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::MPTCP)).map(drop)),
+    ("keep others from running", Measure::SystemCalls, |w| Ok(setpriority_process(Some(w.neighbour_id()), 19)?)),
+    // A command to `fcntl` that it does not need; another one, `F_SETOWN`, sends signals.
+    ("lock its configuration", Measure::SystemCalls, |w| Ok(fcntl_lock(File::open(w.at("own/a.yaml"))?, FlockOperation::NonBlockingLockShared)?)),
+    ("make a file in memory", Measure::SystemCalls, |_| Ok(memfd_create("x", MemfdFlags::CLOEXEC).map(drop)?)),
+    ("make a file without a name", Measure::SystemCalls, |w| OpenOptions::new().write(true).custom_flags(libc::O_TMPFILE).open(w.at("own")).map(drop)),
+    ("hold another process", Measure::SystemCalls, |w| Ok(pidfd_open(w.neighbour_id(), PidfdFlags::empty()).map(drop)?)),
+    ("read another process's environment", Measure::Files, |w| read(&PathBuf::from(format!("/proc/{}/environ", w.neighbour())))),
+    ("write to its own memory", Measure::SystemCalls, |_| OpenOptions::new().write(true).open("/proc/self/mem").map(drop)),
+    ("allow its memory to be read", Measure::SystemCalls, |_| Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)),
+    ("take more core files", Measure::SystemCalls, |_| Ok(setrlimit(Resource::Core, getrlimit(Resource::Core))?)),
     ("speak to the kernel's network", Measure::SystemCalls, |_| Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, None).map(drop)),
 ];
 
@@ -104,6 +121,10 @@ impl World {
 
     fn neighbour(&self) -> Pid {
         Pid::from_raw(self.neighbour.id().cast_signed())
+    }
+
+    fn neighbour_id(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.neighbour)
     }
 
     fn needs(&self) -> Needs {
@@ -200,6 +221,70 @@ fn a_proxy_can_still_do_its_work() {
     }
 }
 
+#[test]
+fn a_variable_asks_for_it_unless_a_flag_does() {
+    let program = Program::new(
+        &[connection("crm").allow("/").base_url("https://crm.test")],
+        &json!({}),
+    );
+    let whole = Confined::here().hardening.to_string();
+    let off = "memory off, privileges off, files off, system_calls off";
+    for (variable, flags, state) in [
+        ("off", &[][..], off),
+        ("best-effort", &[], &whole),
+        ("off", &["--hardening", "best-effort"], &whole),
+        ("required", &["--hardening", "off"], off),
+    ] {
+        let variable = format!("EGRESSD_HARDENING={variable}");
+        let mut running = program.start_by(&["env", &variable], flags);
+        assert_eq!(running.told("hardening: "), state, "{variable} {flags:?}");
+        running.terminate();
+        assert_eq!(running.wait(), Some(0));
+    }
+    // Best effort is not what was meant by another word.
+    for command in ["serve", "check"] {
+        let mut egressd = Command::new(env!("CARGO_BIN_EXE_egressd"));
+        egressd
+            .arg(command)
+            .arg("--config")
+            .arg(program.path("egressd.yaml"));
+        egressd.env("EGRESSD_HARDENING", "on");
+        let ended = egressd.output().unwrap();
+        let code = if command == "serve" { 64 } else { 1 };
+        assert_eq!(ended.status.code(), Some(code), "{command}");
+        let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        assert!(
+            said.contains("EGRESSD_HARDENING: `on` is no kind of hardening"),
+            "{said}"
+        );
+        assert!(said.contains("`best-effort`"), "{said}");
+    }
+}
+
+/// Whoever puts the configuration into `/` has it all read, and is told.
+#[test]
+fn nothing_is_held_back_where_everything_is_configuration() {
+    if !is_held(Measure::Files) {
+        return;
+    }
+    let readable = ["/", "/proc/.."].map(PathBuf::from);
+    for place in readable {
+        let needs = Needs {
+            readable: vec![place],
+            ..Needs::default()
+        };
+        let confining = std::thread::spawn(move || {
+            let hardening = Hardening::begin().confine(&needs);
+            let written = OpenOptions::new().append(true).open("/dev/null").map(drop);
+            (hardening, written)
+        });
+        let (hardening, written) = confining.join().unwrap();
+        assert!(!hardening.holds(Measure::Files) && !hardening.is_whole());
+        assert!(hardening.to_string().contains("every file stays readable"));
+        assert!(is_refused(&written), "{written:?}");
+    }
+}
+
 /// What the system says of every thread of a process.
 fn threads(id: u32) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
@@ -260,6 +345,63 @@ fn every_thread_of_the_program_is_confined_and_the_state_is_told() {
         }
         running.terminate();
         assert_eq!(running.wait(), Some(0));
+    }
+}
+
+/// A control group that gives its members one core; `None` where none can be made (version 2 takes no single thread).
+struct OneCore(PathBuf);
+
+impl OneCore {
+    fn new() -> Option<Self> {
+        let path = Path::new("/sys/fs/cgroup/cpu").join(format!("egressd-{}", std::process::id()));
+        fs::create_dir(&path).ok()?;
+        let group = Self(path);
+        let period = group.set("cpu.cfs_period_us", 100_000);
+        period
+            .and_then(|()| group.set("cpu.cfs_quota_us", 100_000))
+            .ok()?;
+        Some(group)
+    }
+
+    fn set(&self, file: &str, number: u32) -> io::Result<()> {
+        fs::write(self.0.join(file), number.to_string())
+    }
+}
+
+impl Drop for OneCore {
+    fn drop(&mut self) {
+        // Whoever was in it has ended.
+        let _removed = fs::remove_dir(&self.0);
+    }
+}
+
+/// Workers are as many as the group lets run, though a confined process does not see its group.
+#[test]
+fn a_quota_of_cores_counts_confined_or_not() {
+    let Some(group) = OneCore::new() else {
+        return;
+    };
+    let program = Program::new(
+        &[connection("crm").allow("/").base_url("https://crm.test")],
+        &json!({}),
+    );
+    for flags in [&[][..], &["--hardening", "off"]] {
+        std::thread::scope(|scope| {
+            let within = scope.spawn(|| {
+                // This thread, and whom it starts.
+                group.set("tasks", 0).unwrap();
+                let mut running = program.start(flags);
+                running.addresses();
+                let workers = threads(running.id());
+                let workers = workers
+                    .iter()
+                    .filter(|status| status.starts_with("Name:\tworker-"));
+                assert_eq!(workers.count(), 1, "{flags:?}");
+                running.terminate();
+                assert_eq!(running.wait(), Some(0));
+            });
+            within.join().unwrap();
+        });
     }
 }
 
