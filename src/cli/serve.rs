@@ -42,9 +42,9 @@ pub(super) struct Serve {
     /// auto, text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Whether the process gives up rights that it needs no more: memory images, privileges, files, system calls
-    #[arg(long, value_enum, default_value_t)]
-    hardening: Asked,
+    /// Whether the process gives up rights that it needs no more: memory images, privileges, files, system calls; instead of `EGRESSD_HARDENING`, else best-effort
+    #[arg(long, value_enum)]
+    hardening: Option<Asked>,
 }
 
 /// How much depends on the process giving up rights.
@@ -67,7 +67,9 @@ impl Serve {
     ) -> io::Result<Exit> {
         // First of all: a process that has PID 1 gets only signals that it asks for, and others would end without a word.
         let ends = Ends::new().map_err(too_few)?;
-        let hardening = match self.hardening {
+        let asked = self.hardening.or_else(|| Asked::by(&environment));
+        let asked = asked.unwrap_or_default();
+        let hardening = match asked {
             Asked::Off => Hardening::off(),
             Asked::BestEffort | Asked::Required => Hardening::begin(),
         };
@@ -98,7 +100,7 @@ impl Serve {
             ends,
             loaded,
             anew: Some(options),
-            hardening: Some((self.hardening, hardening)),
+            hardening: Some((asked, hardening)),
             out,
             err,
         };
@@ -267,6 +269,11 @@ fn needs(loaded: &Loaded) -> Needs {
 }
 
 impl Asked {
+    /// What the environment says. A word that it does not know is a problem of the settings, told with the others.
+    fn by(environment: &Environment) -> Option<Self> {
+        Self::from_str(environment.hardening()?.to_str()?, false).ok()
+    }
+
     /// Tells what became of it; fails if that is too little.
     fn bears(self, hardening: &Hardening, problems: &ProblemLog) -> Result<(), Box<dyn Error>> {
         let measures = hardening

@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
+/// How much of the hardening is asked for. No leaf of the settings: it begins before their file is read.
+pub(super) const HARDENING: &str = "EGRESSD_HARDENING";
+
 /// Names and values. Remembers which names were asked for, so that what nobody asked for can be reported.
 #[derive(Default)]
 pub struct Environment {
@@ -29,6 +32,11 @@ impl Environment {
     pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let all = self.variables.iter();
         all.map(|(name, value)| (name.as_os_str(), value.as_os_str()))
+    }
+
+    /// What `EGRESSD_HARDENING` says, whether it is a word for it or not.
+    pub fn hardening(&self) -> Option<&OsStr> {
+        self.find(HARDENING)
     }
 
     /// The value of a variable.

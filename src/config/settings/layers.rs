@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 
 use super::SettingsOverrides;
 use crate::config::document::{Node, Origin, Place, Value};
-use crate::config::environment::Environment;
+use crate::config::environment::{Environment, HARDENING};
 use crate::config::object::Object;
-use crate::config::problem::{Problem, Problems, nearest};
+use crate::config::problem::{Problem, Problems, nearest, quoted};
 use crate::config::raw::{Field, Sink};
 
 /// Every leaf: section, field, whether it is a list.
@@ -138,9 +138,11 @@ impl<'a> Section<'a> {
 
 /// Reports every variable that starts with `EGRESSD_` and that nothing has asked for: a misspelt limit must not be taken for set.
 pub(in crate::config) fn unknown_variables(environment: &Environment, problems: &Problems) {
+    hardening(environment, problems);
     let known: Vec<String> = LEAVES
         .iter()
         .map(|(section, field, _)| variable(section, field))
+        .chain([HARDENING.to_owned()])
         .collect();
     for name in environment.unasked() {
         let remedy = match nearest(&name, known.iter().map(String::as_str)) {
@@ -154,6 +156,24 @@ pub(in crate::config) fn unknown_variables(environment: &Environment, problems: 
             format!("`{name}` is no setting"),
         );
         problems.push(problem.field(name).remedy(remedy));
+    }
+}
+
+/// Reports a word that asks for no hardening that there is.
+fn hardening(environment: &Environment, problems: &Problems) {
+    let Some(word) = environment.hardening() else {
+        return;
+    };
+    if !["off", "best-effort", "required"]
+        .iter()
+        .any(|known| word == *known)
+    {
+        let message = format!(
+            "{} is no kind of hardening",
+            quoted(&word.to_string_lossy())
+        );
+        let problem = Problem::whole("environment", "unknown_value", message).field(HARDENING);
+        problems.push(problem.remedy("set it to `off`, `best-effort` or `required`, or unset it"));
     }
 }
 
