@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -212,6 +213,14 @@ fn of_file(read: &Result<Zeroizing<Vec<u8>>, Unread>) -> What {
     }
 }
 
+/// A socket, or a device without a driver, cannot even be opened.
+fn unopened(path: &Path, error: io::Error) -> Unread {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Unread::NoFile,
+        Ok(_) | Err(_) => Unread::Io(error),
+    }
+}
+
 fn of_directory(listed: &io::Result<Vec<PathBuf>>) -> What {
     match listed {
         Ok(names) => What::Names(hash_of(names)),
@@ -226,8 +235,11 @@ pub(super) fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    let found = fs::metadata(path).map_err(Unread::Io)?;
-    // A pipe would never end.
+    // A pipe would be waited for, be it put there a moment ago; of a file it is what it was.
+    let mut options = File::options();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = file.open(path).map_err(|error| unopened(path, error))?;
+    let found = file.metadata().map_err(Unread::Io)?;
     if !found.is_file() {
         return Err(Unread::NoFile);
     }
@@ -235,7 +247,6 @@ fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
     // One more than there is, so that the end is seen without a larger buffer: what is left behind in a smaller one is not wiped.
     let room = found.len().saturating_add(1).min(limit);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
-    let file = File::open(path).map_err(Unread::Io)?;
     file.take(limit)
         .read_to_end(&mut bytes)
         .map_err(Unread::Io)?;
@@ -300,100 +311,5 @@ fn links(path: &Path, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-    use std::path::Path;
-
-    use super::{Files, Sources};
-
-    fn seen(directory: &Path, files: &[&str]) -> Sources {
-        let reader = Files::default();
-        let listed = reader.list(directory).unwrap();
-        for name in files {
-            drop(reader.read(&directory.join(name), 1 << 20));
-        }
-        reader.into_sources(None, listed)
-    }
-
-    #[test]
-    fn every_change_of_content_is_seen_and_nothing_else_is() {
-        let world = tempfile::tempdir().unwrap();
-        let (at, key) = (world.path(), world.path().join("key"));
-        fs::write(&key, "one").unwrap();
-        fs::write(at.join("a.json"), "{}").unwrap();
-        let sources = seen(at, &["key", "a.json", "absent"]);
-        assert!(!sources.have_changed());
-        // The same content, in place and by another file.
-        fs::write(&key, "one").unwrap();
-        fs::write(at.join("new"), "one").unwrap();
-        fs::rename(at.join("new"), &key).unwrap();
-        fs::write(at.join(".b.json"), "{}").unwrap();
-        fs::write(at.join("notes.txt"), "").unwrap();
-        assert!(!sources.have_changed());
-
-        fs::write(&key, "two").unwrap();
-        assert!(sources.have_changed());
-        fs::write(&key, "").unwrap();
-        assert!(sources.have_changed());
-        fs::remove_file(&key).unwrap();
-        assert!(sources.have_changed());
-        fs::create_dir(&key).unwrap();
-        assert!(sources.have_changed());
-        fs::remove_dir(&key).unwrap();
-        fs::write(&key, "one").unwrap();
-        assert!(!sources.have_changed());
-
-        for name in ["b.json", "absent"] {
-            fs::write(at.join(name), "{}").unwrap();
-            assert!(sources.have_changed(), "{name}");
-            fs::remove_file(at.join(name)).unwrap();
-            assert!(!sources.have_changed(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_file_that_is_read_twice_and_differs_is_never_steady() {
-        // F-174
-        let world = tempfile::tempdir().unwrap();
-        let key = world.path().join("key");
-        let reader = Files::default();
-        fs::write(&key, "one").unwrap();
-        drop(reader.secret(&key, 100));
-        fs::write(&key, "two").unwrap();
-        drop(reader.secret(&key, 100));
-        let sources = reader.into_sources(None, Vec::new());
-        assert!(sources.have_changed());
-        fs::write(&key, "one").unwrap();
-        assert!(sources.have_changed());
-    }
-
-    #[test]
-    fn the_mount_is_watched_and_not_only_what_its_link_leads_to() {
-        // F-171
-        let world = tempfile::tempdir().unwrap();
-        let at = fs::canonicalize(world.path()).unwrap();
-        let (mount, other) = (at.join("mount"), at.join("other"));
-        fs::create_dir_all(mount.join("..2026_1")).unwrap();
-        fs::create_dir(&other).unwrap();
-        fs::write(mount.join("..2026_1/a.json"), "{}").unwrap();
-        symlink("..2026_1", mount.join("..data")).unwrap();
-        symlink("..data/a.json", mount.join("a.json")).unwrap();
-        symlink("../mount/a.json", other.join("key")).unwrap();
-        let reader = Files::default();
-        drop(reader.read(&other.join("key"), 100));
-        let sources = reader.into_sources(None, Vec::new());
-        let resolved = |path: &Path| fs::canonicalize(path).unwrap();
-        // The next copy is readable too: it is made in the mount.
-        let places = sources.places();
-        assert!(places.iter().any(|path| resolved(path) == mount));
-        assert!(places.contains(&other) && !places.contains(&at));
-        let watched = sources.watched();
-        assert!(watched.iter().any(|path| resolved(path) == mount));
-        assert!(watched.contains(&other));
-
-        let listed = seen(&mount, &["a.json"]);
-        assert!(listed.places().contains(&mount));
-        assert!(listed.watched().contains(&at));
-    }
-}
+#[path = "sources_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! What is seen of files, and when they count as changed.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use super::{Files, Sources};
+
+fn seen(directory: &Path, files: &[&str]) -> Sources {
+    let reader = Files::default();
+    let listed = reader.list(directory).unwrap();
+    for name in files {
+        drop(reader.read(&directory.join(name), 1 << 20));
+    }
+    reader.into_sources(None, listed)
+}
+
+#[test]
+fn every_change_of_content_is_seen_and_nothing_else_is() {
+    let world = tempfile::tempdir().unwrap();
+    let (at, key) = (world.path(), world.path().join("key"));
+    fs::write(&key, "one").unwrap();
+    fs::write(at.join("a.json"), "{}").unwrap();
+    let sources = seen(at, &["key", "a.json", "absent"]);
+    assert!(!sources.have_changed());
+    // The same content, in place and by another file.
+    fs::write(&key, "one").unwrap();
+    fs::write(at.join("new"), "one").unwrap();
+    fs::rename(at.join("new"), &key).unwrap();
+    fs::write(at.join(".b.json"), "{}").unwrap();
+    fs::write(at.join("notes.txt"), "").unwrap();
+    assert!(!sources.have_changed());
+
+    fs::write(&key, "two").unwrap();
+    assert!(sources.have_changed());
+    fs::write(&key, "").unwrap();
+    assert!(sources.have_changed());
+    fs::remove_file(&key).unwrap();
+    assert!(sources.have_changed());
+    fs::create_dir(&key).unwrap();
+    assert!(sources.have_changed());
+    fs::remove_dir(&key).unwrap();
+    fs::write(&key, "one").unwrap();
+    assert!(!sources.have_changed());
+
+    for name in ["b.json", "absent"] {
+        fs::write(at.join(name), "{}").unwrap();
+        assert!(sources.have_changed(), "{name}");
+        fs::remove_file(at.join(name)).unwrap();
+        assert!(!sources.have_changed(), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_read_twice_and_differs_is_never_steady() {
+    // F-174
+    let world = tempfile::tempdir().unwrap();
+    let key = world.path().join("key");
+    let reader = Files::default();
+    fs::write(&key, "one").unwrap();
+    drop(reader.secret(&key, 100));
+    fs::write(&key, "two").unwrap();
+    drop(reader.secret(&key, 100));
+    let sources = reader.into_sources(None, Vec::new());
+    assert!(sources.have_changed());
+    fs::write(&key, "one").unwrap();
+    assert!(sources.have_changed());
+}
+
+#[test]
+fn the_mount_is_watched_and_not_only_what_its_link_leads_to() {
+    // F-171
+    let world = tempfile::tempdir().unwrap();
+    let at = fs::canonicalize(world.path()).unwrap();
+    let (mount, other) = (at.join("mount"), at.join("other"));
+    fs::create_dir_all(mount.join("..2026_1")).unwrap();
+    fs::create_dir(&other).unwrap();
+    fs::write(mount.join("..2026_1/a.json"), "{}").unwrap();
+    symlink("..2026_1", mount.join("..data")).unwrap();
+    symlink("..data/a.json", mount.join("a.json")).unwrap();
+    symlink("../mount/a.json", other.join("key")).unwrap();
+    let reader = Files::default();
+    drop(reader.read(&other.join("key"), 100));
+    let sources = reader.into_sources(None, Vec::new());
+    let resolved = |path: &Path| fs::canonicalize(path).unwrap();
+    // The next copy is readable too: it is made in the mount.
+    let places = sources.places();
+    assert!(places.iter().any(|path| resolved(path) == mount));
+    assert!(places.contains(&other) && !places.contains(&at));
+    let watched = sources.watched();
+    assert!(watched.iter().any(|path| resolved(path) == mount));
+    assert!(watched.contains(&other));
+
+    let listed = seen(&mount, &["a.json"]);
+    assert!(listed.places().contains(&mount));
+    assert!(listed.watched().contains(&at));
+}
+
+#[test]
+fn a_pipe_is_not_waited_for() {
+    // F-172
+    let world = tempfile::tempdir().unwrap();
+    let key = world.path().join("key");
+    let made = std::process::Command::new("mkfifo").arg(&key).status();
+    assert!(made.unwrap().success());
+    assert!(matches!(super::read(&key, 100), Err(super::Unread::NoFile)));
+    let socket = world.path().join("socket");
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    assert!(matches!(
+        super::read(&socket, 100),
+        Err(super::Unread::NoFile)
+    ));
+}
