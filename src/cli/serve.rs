@@ -259,11 +259,8 @@ fn needs(loaded: &Loaded) -> Needs {
             Listen::Unix(path) => Some(path.clone()),
             Listen::Tcp(_) => None,
         });
-    let mut readable = loaded.sources.places();
-    // Without a file in it too.
-    readable.extend_from_slice(&loaded.settings.connections);
     Needs {
-        readable,
+        readable: loaded.sources.places(),
         sockets: sockets.collect(),
     }
 }

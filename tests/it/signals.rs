@@ -23,6 +23,14 @@ fn holding(gate: &Gate) -> Upstream {
     })
 }
 
+/// Its grace period does not end as far as a test can see.
+fn patient(up: &Upstream) -> Program {
+    Program::new(
+        &[connection("crm").allow("/").upstream(up)],
+        &json!({"shutdown": {"grace_period_seconds": 3600}}),
+    )
+}
+
 /// Whether the kernel has this signal in this set (`SigIgn`, `SigCgt`) of the process.
 fn has(process: u32, set: &str, signal: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -42,10 +50,7 @@ fn a_second_one_ends_at_once() {
     ] {
         let gate = Gate::new();
         let up = holding(&gate);
-        let program = Program::new(
-            &[connection("crm").allow("/").upstream(&up)],
-            &json!({"shutdown": {"grace_period_seconds": 3600}}),
-        );
+        let program = patient(&up);
         let mut running = program.start(&[]);
         let (agents, _) = running.addresses();
         let mut agent = Agent::connect_to(agents);
@@ -90,10 +95,7 @@ fn a_hangup_reloads_and_ends_nothing_even_while_it_stops() {
     // F-185
     let gate = Gate::new();
     let up = holding(&gate);
-    let program = Program::new(
-        &[connection("crm").allow("/").upstream(&up)],
-        &json!({"shutdown": {"grace_period_seconds": 3600}}),
-    );
+    let program = patient(&up);
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     running.hang_up();

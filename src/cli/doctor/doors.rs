@@ -14,6 +14,8 @@ use crate::cli::knock::{Answer, Door, Silence};
 /// Shown of an answer nobody expected.
 const STRANGER: &str = "something else than egressd answers";
 const UNRESOLVED: &str = "the name does not resolve";
+/// How a list of connections begins.
+const LISTS: &[u8] = b"{\"connections\":";
 const API: &str = "/v1/connections";
 const METRICS: &str = "/metrics";
 
@@ -53,7 +55,7 @@ pub(super) async fn proxy(reach: Reach, door: Door) -> Finding {
 
 /// Lists of connections begin like this, and every refusal has its code in a field.
 fn is_proxy(answer: &Answer) -> bool {
-    let lists = answer.status == StatusCode::OK && answer.body.starts_with(b"{\"connections\":");
+    let lists = answer.status == StatusCode::OK && answer.body.starts_with(LISTS);
     lists || answer.fields.contains_key("x-egressd-error")
 }
 
@@ -61,41 +63,44 @@ fn is_proxy(answer: &Answer) -> bool {
 pub(super) async fn management(reach: Reach, door: Door) -> Finding {
     let check = Check::Management;
     let shown = format!("{door}{API}");
-    let judge = |heard| match heard {
-        Heard::Answer(answer) => match answer.status.as_u16() {
-            200 if answer.body.starts_with(b"{\"connections\":") => {
-                check.open(shown.clone(), "lists the connections, without a password")
-            }
-            401 | 429 => check.closed(shown.clone(), "asks for a password"),
-            403 | 421 => check.closed(shown.clone(), "refuses to answer here"),
-            status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
-        },
-        Heard::Nobody(why) => check.closed(shown.clone(), why),
-        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown.clone(), why),
+    let judge = |answer: Answer| match answer.status.as_u16() {
+        200 if answer.body.starts_with(LISTS) => {
+            check.open(shown.clone(), "lists the connections, without a password")
+        }
+        401 | 429 => check.closed(shown.clone(), "asks for a password"),
+        403 | 421 => check.closed(shown.clone(), "refuses to answer here"),
+        status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
     };
-    let found = hear(&reach, door, API).await.into_iter().map(judge);
-    found
-        .max_by_key(|finding| finding.state)
-        .unwrap_or_else(|| check.closed(shown.clone(), UNRESOLVED))
+    worst(check, &shown, hear(&reach, door, API).await, judge)
 }
 
 /// Are the metrics there to be read?
 pub(super) async fn metrics(reach: Reach, door: Door) -> Finding {
     let check = Check::Metrics;
     let shown = format!("{door}{METRICS}");
-    let judge = |heard| match heard {
-        Heard::Answer(answer) => match answer.status.as_u16() {
-            200 if has(&answer.body, b"egressd_") => check.open(shown.clone(), "can be read"),
-            401 | 403 => check.closed(shown.clone(), "asks for a password"),
-            status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
-        },
-        Heard::Nobody(why) => check.closed(shown.clone(), why),
-        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown.clone(), why),
+    let judge = |answer: Answer| match answer.status.as_u16() {
+        200 if has(&answer.body, b"egressd_") => check.open(shown.clone(), "can be read"),
+        401 | 403 => check.closed(shown.clone(), "asks for a password"),
+        status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
     };
-    let found = hear(&reach, door, METRICS).await.into_iter().map(judge);
+    worst(check, &shown, hear(&reach, door, METRICS).await, judge)
+}
+
+/// Of a door that is not for the agent one address that is open is enough.
+fn worst(
+    check: Check,
+    shown: &str,
+    heard: Vec<Heard>,
+    judge: impl Fn(Answer) -> Finding,
+) -> Finding {
+    let found = heard.into_iter().map(|heard| match heard {
+        Heard::Answer(answer) => judge(answer),
+        Heard::Nobody(why) => check.closed(shown, why),
+        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown, why),
+    });
     found
         .max_by_key(|finding| finding.state)
-        .unwrap_or_else(|| check.closed(shown.clone(), UNRESOLVED))
+        .unwrap_or_else(|| check.closed(shown, UNRESOLVED))
 }
 
 /// Is the management API at one of these doors, of which nobody said whose they are? What is open is told one by one, what others are is not asked.

@@ -136,13 +136,7 @@ impl Program {
         let mut command = Command::new(by[0]);
         command.args(&by[1..]).arg(serve.get_program());
         command.args(serve.get_args()).stdin(Stdio::null());
-        let (out, out_end) = std::io::pipe().unwrap();
-        let (err, err_end) = std::io::pipe().unwrap();
-        Running::start(
-            command,
-            (Box::new(out), out_end.into()),
-            (Box::new(err), err_end.into()),
-        )
+        Self::start_command(command)
     }
 
     /// The same; its standard error holds a few KiB and not more until somebody reads.
