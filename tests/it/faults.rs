@@ -10,7 +10,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 const TABLE: &str = include_str!("../faults.tsv");
-const ROWS: u32 = 203;
+const ROWS: u32 = 274;
 const KINDS: [&str; 5] = ["rs", "py", "sh", "js", "mjs"];
 
 struct Row {
@@ -94,7 +94,7 @@ fn the_table_has_every_row_once_and_in_order() {
     assert_eq!(numbers, (1..=ROWS).collect::<Vec<_>>());
     let groups: Vec<char> = table.iter().map(|row| row.group).collect();
     assert!(groups.is_sorted(), "groups stand together");
-    assert_eq!((groups.first(), groups.last()), (Some(&'A'), Some(&'L')));
+    assert_eq!((groups.first(), groups.last()), (Some(&'A'), Some(&'M')));
     let titles: BTreeSet<&str> = table.iter().map(|row| row.title).collect();
     assert_eq!(titles.len(), table.len(), "titles tell rows apart");
 }
