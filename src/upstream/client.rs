@@ -4,21 +4,17 @@
 //! under way is counted over all workers.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::Response;
 use http::header::CONTENT_TYPE;
 use ipnet::IpNet;
-use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_rustls::client::TlsStream;
 
 use super::body::{Inner, UpstreamBody};
-use super::dial::{Dialer, Dialled, Target, acknowledge_at_once};
+use super::dial::{Dialer, Dialled, Target, Tls, acknowledge_at_once};
 use super::failure::Failure;
 use super::head::{Framing, RequestHead};
 use super::http1::{self, Pool, Socket};
@@ -29,8 +25,6 @@ use crate::telemetry::metrics::Sockets;
 
 /// How long a request waits for a slot of its connection.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
-
-type Tls = Box<TlsStream<TcpStream>>;
 
 /// A response body over HTTP/1.1.
 pub(super) type Http1Body = http1::Body<Tls>;
@@ -178,7 +172,7 @@ impl Client {
         let replayable = head.framing == Framing::Absent && head.method.is_idempotent();
         if let Some(session) = lane.usable_session() {
             bounds.sent.store(true, Relaxed);
-            match Box::pin(session.exchange(head, OrNone(body.take()))).await {
+            match Box::pin(session.exchange(head, body.take())).await {
                 Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
                 Err(broken) if !(replayable && broken.unprocessed) => return Err(broken.failure),
                 Err(_unprocessed) => lane.drop_session(&session),
@@ -226,7 +220,7 @@ impl Client {
                     return Err(Failure::Late);
                 }
                 bounds.sent.store(true, Relaxed);
-                let exchanged = session.exchange(head, OrNone(body.take())).await;
+                let exchanged = session.exchange(head, body.take()).await;
                 under_cap(
                     exchanged
                         .map_err(|broken| broken.failure)?
@@ -368,32 +362,4 @@ fn under_cap(response: Response<Inner>, cap: u64) -> Result<Response<UpstreamBod
             .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
     });
     Ok(response.map(|inner| UpstreamBody::new(inner, cap, event_stream)))
-}
-
-/// A body that may not be there, for a client that always wants one.
-struct OrNone<B>(Option<B>);
-
-impl<B: http_body::Body + Unpin> http_body::Body for OrNone<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
-        match &mut self.0 {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(B::is_end_stream)
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.0
-            .as_ref()
-            .map_or(http_body::SizeHint::with_exact(0), B::size_hint)
-    }
 }

@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::address_guard::permitted;
+use super::counted_tcp::CountedTcp;
 use super::failure::{ConnectFault, Failure, TlsFault};
 use super::resolver::Resolver;
 use super::tls::{self, Offers, Trust};
@@ -98,13 +99,16 @@ impl Target {
     }
 }
 
-/// An open TLS session, by the protocol that was agreed on. Boxed: the state of TLS is large and moves through pools.
+/// A TLS session. Boxed: the state of TLS is large and moves through pools.
+pub(super) type Tls = Box<TlsStream<CountedTcp>>;
+
+/// An open TLS session, by the protocol that was agreed on.
 #[derive(Debug)]
 pub enum Dialled {
     /// HTTP/1.1.
-    Http1(Box<TlsStream<TcpStream>>),
+    Http1(Tls),
     /// HTTP/2, nothing of it sent yet.
-    Http2(Box<TlsStream<TcpStream>>),
+    Http2(Tls),
 }
 
 impl Dialled {
@@ -245,7 +249,7 @@ impl Dialer {
         offer: &Arc<ClientConfig>,
     ) -> Result<Dialled, Refused> {
         let connector = TlsConnector::from(Arc::clone(offer));
-        let shaking = connector.connect(name.clone(), socket);
+        let shaking = connector.connect(name.clone(), CountedTcp::new(socket));
         let session = timeout(self.times.handshake, shaking)
             .await
             .map_err(|_| Refused::Other(TlsFault::Timeout.into()))?
@@ -338,9 +342,9 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, ConnectFault> {
 /// To be called once the first request of a session is sent. The server's session tickets come just before its first response, and a server that does
 /// not set `TCP_NODELAY` holds the response back until they are acknowledged: 40 ms if our system waits for something to send along, as it does for
 /// who has just sent something.
-pub(super) fn acknowledge_at_once(session: &TlsStream<TcpStream>) {
+pub(super) fn acknowledge_at_once(session: &TlsStream<CountedTcp>) {
     // A system that cannot do it only answers later.
-    let _ = SockRef::from(session.get_ref().0).set_tcp_quickack(true);
+    let _ = SockRef::from(session.get_ref().0.stream()).set_tcp_quickack(true);
 }
 
 fn fault(kind: io::ErrorKind) -> ConnectFault {

@@ -93,7 +93,7 @@ pub enum ProtocolFault {
     TransferCoding,
     /// The body's framing broke off or is illegal.
     Body,
-    /// Far too many tiny frames.
+    /// Far too many frames that carry little or nothing.
     FrameFlood,
     /// An HTTP/2 stream or connection error.
     Http2,
@@ -237,7 +237,9 @@ impl fmt::Display for ProtocolFault {
                 "the upstream's response has a transfer coding other than chunked"
             }
             Self::Body => "the upstream's response body is not framed legally",
-            Self::FrameFlood => "the upstream's response body comes in far too many tiny frames",
+            Self::FrameFlood => {
+                "the upstream sends far too many frames that carry little or nothing"
+            }
             Self::Http2 => "the upstream broke the HTTP/2 protocol or reset the stream",
         })
     }

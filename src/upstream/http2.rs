@@ -3,8 +3,8 @@
 //! The caller holds the deadline, caps the response's body and counts its frames. Here: heads are translated, trailers are dropped in both
 //! directions, and every error says whether the upstream has certainly not processed the request (RFC 9113 §8.7).
 //!
-//! Invariants: far too many frames that carry nothing end the session (`frame_watch`); at most 256 KiB of a response that nobody reads are held for a stream, 16 MiB for a session; a dropped exchange resets its
-//! stream, its request's body included.
+//! Invariants: far too many frames that carry nothing end the session, and a response that a reset cuts is never taken for whole (`frame_watch`); at most
+//! 256 KiB of an unread response are held for a stream, 16 MiB for a session; a dropped exchange resets its stream, its request's body included.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -23,12 +23,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio_rustls::client::TlsStream;
 
+use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault};
-use super::frame_watch::{Verdict, Watched};
+use super::frame_watch::{SessionState, Watched};
 use super::head::{Framing, RequestHead};
 use crate::telemetry::metrics::{Busy, OpenSocket};
 
@@ -52,7 +51,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// An open session. Many exchanges share it.
 pub struct Session {
     sender: SendRequest<Sending>,
-    verdict: Verdict,
+    state: Arc<SessionState>,
     counted: Arc<OpenSocket>,
 }
 
@@ -69,18 +68,20 @@ pub struct Unanswered {
 impl Session {
     /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
     /// last exchange is over, and `counted` with it.
-    pub async fn start(
-        socket: Box<TlsStream<TcpStream>>,
-        counted: OpenSocket,
-    ) -> Result<Self, Failure> {
-        Self::over(socket, counted).await
+    pub async fn start(socket: Tls, counted: OpenSocket) -> Result<Self, Failure> {
+        Self::over(socket, |tls| tls.get_ref().0.received(), counted).await
     }
 
-    pub(super) async fn over<S>(socket: S, counted: OpenSocket) -> Result<Self, Failure>
+    /// `received` returns how many bytes the socket has received below TLS.
+    pub(super) async fn over<S>(
+        socket: S,
+        received: fn(&S) -> u64,
+        counted: OpenSocket,
+    ) -> Result<Self, Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (socket, verdict) = Watched::new(socket);
+        let (socket, state) = Watched::new(socket, received);
         let (sender, driver) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -103,7 +104,7 @@ impl Session {
         });
         Ok(Self {
             sender,
-            verdict,
+            state,
             counted,
         })
     }
@@ -117,23 +118,22 @@ impl Session {
     pub async fn exchange<B>(
         &self,
         head: &RequestHead<'_>,
-        body: B,
+        body: Option<B>,
     ) -> Result<Response<Http2Body>, Unanswered>
     where
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
         let request = request(head).ok_or(ProtocolFault::Http2)?;
         let faults = Faults {
-            of_body: Arc::default(),
-            of_session: self.verdict.clone(),
+            body: Arc::default(),
+            session: Arc::clone(&self.state),
         };
-        let cut_before = self.verdict.cut_streams();
         let busy = Busy::begin(&self.counted);
         let (wanted, unwanted) = oneshot::channel();
         let sending = Sending {
-            body: Box::pin(body),
+            body: body.map(|body| Box::pin(body) as _),
             unwanted,
-            fault: Arc::clone(&faults.of_body),
+            fault: Arc::clone(&faults.body),
         };
         let answered = self
             .sender
@@ -154,7 +154,6 @@ impl Session {
         Ok(response.map(|incoming| Http2Body {
             incoming: (!bodiless).then_some(incoming),
             faults,
-            cut_before,
             _wanted: wanted,
             _busy: busy,
         }))
@@ -231,16 +230,17 @@ fn length(text: &[u8]) -> Option<u64> {
     plain.then(|| digits.parse().ok()).flatten()
 }
 
-/// What hyper's error does not tell.
+/// Reasons of failures that hyper's errors do not contain.
 struct Faults {
-    of_body: Arc<OnceLock<Failure>>,
-    of_session: Verdict,
+    /// Why the request's body failed.
+    body: Arc<OnceLock<Failure>>,
+    session: Arc<SessionState>,
 }
 
 impl Faults {
     fn cause(&self, error: &hyper::Error) -> Unanswered {
-        let body = self.of_body.get().copied();
-        let session = self.of_session.fault().map(Failure::Protocol);
+        let body = self.body.get().copied();
+        let session = self.session.fault().map(Failure::Protocol);
         body.or(session)
             .map_or_else(|| cause(error), Unanswered::from)
     }
@@ -280,7 +280,7 @@ fn by_frame(error: &h2::Error) -> Unanswered {
 
 /// A request's body on its way up. hyper polls it on a task of its own, which outlives the exchange unless it is told.
 struct Sending {
-    body: Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>,
+    body: Option<Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>>,
     /// Resolves when nobody waits for the response any more.
     unwanted: oneshot::Receiver<Infallible>,
     /// hyper forgets why a body failed.
@@ -298,7 +298,10 @@ impl Body for Sending {
         if Pin::new(&mut self.unwanted).poll(context).is_ready() {
             return Poll::Ready(Some(Err(Failure::Closed)));
         }
-        match self.body.as_mut().poll_frame(context) {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        match body.as_mut().poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
             Poll::Ready(Some(Ok(_)) | None) => Poll::Ready(None),
             Poll::Ready(Some(Err(failure))) => {
@@ -311,7 +314,7 @@ impl Body for Sending {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
     /// Not told, for hyper would make a `content-length` of it: the head says how the body is announced.
@@ -324,21 +327,8 @@ impl Body for Sending {
 pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
-    /// How many streams of the session were cut when this one began.
-    cut_before: u64,
     _wanted: oneshot::Sender<Infallible>,
     _busy: Busy,
-}
-
-impl Http2Body {
-    /// Whether a body that has nothing more is all of it. hyper says the same of a stream that was reset with NO_ERROR, be it behind its end or before it.
-    fn is_whole(&self, incoming: &Incoming) -> bool {
-        incoming.is_end_stream()
-            || match incoming.size_hint().exact() {
-                Some(left) => left == 0,
-                None => self.faults.of_session.cut_streams() == self.cut_before,
-            }
-    }
 }
 
 impl Body for Http2Body {
@@ -354,11 +344,10 @@ impl Body for Http2Body {
         };
         match Pin::new(incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
-            Poll::Ready(ended @ (Some(Ok(_)) | None)) => {
-                let incoming = self.incoming.take();
-                let cut =
-                    ended.is_none() && incoming.is_some_and(|incoming| !self.is_whole(&incoming));
-                Poll::Ready(cut.then_some(Err(ProtocolFault::Http2.into())))
+            // Trailers, or the end. A reset with NO_ERROR that comes before the end is an error here: see `frame_watch`.
+            Poll::Ready(Some(Ok(_)) | None) => {
+                self.incoming = None;
+                Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
                 self.incoming = None;

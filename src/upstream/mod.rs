@@ -8,6 +8,7 @@
 pub mod address_guard;
 mod body;
 mod client;
+mod counted_tcp;
 pub mod dial;
 mod endpoint;
 pub mod failure;

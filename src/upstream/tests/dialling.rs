@@ -101,7 +101,7 @@ async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
     assert!(matches!(
         dialer.dial(&target).await,
         Ok(Dialled::Http1(session))
-            if session.get_ref().0.peer_addr().unwrap() == good.address
+            if session.get_ref().0.stream().peer_addr().unwrap() == good.address
     ));
     assert_eq!((good.accepted(), bad.accepted()), (1, 0));
     assert_eq!(asked.load(Ordering::SeqCst), 1);

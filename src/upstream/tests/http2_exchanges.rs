@@ -40,7 +40,7 @@ where
             tokio::spawn(serve(asked));
         }
     });
-    Session::over::<DuplexStream>(near, uncounted())
+    Session::over::<DuplexStream>(near, |_| 0, uncounted())
         .await
         .unwrap()
 }
@@ -88,7 +88,7 @@ async fn a_head_goes_up_as_it_is() {
         field(&plain, b"2", false),
     ];
     let head = get(&Method::POST, &fields);
-    session.exchange(&head, nothing()).await.unwrap();
+    session.exchange(&head, Some(nothing())).await.unwrap();
     let seen = told.await.unwrap();
     assert_eq!(seen.method, Method::POST);
     assert_eq!(
@@ -135,7 +135,7 @@ async fn a_body_is_announced_as_its_framing_says() {
             ..get(&Method::POST, &[])
         };
         let body = Full::new(Bytes::from_static(b"hello")).map_err(never);
-        let response = session.exchange(&head, body).await.unwrap();
+        let response = session.exchange(&head, Some(body)).await.unwrap();
         let length = response.headers().get("x-length").cloned();
         assert_eq!(length.as_ref().map(|v| v.to_str().unwrap()), announced);
         let echoed = response.into_body().collect().await.unwrap();
@@ -145,10 +145,10 @@ async fn a_body_is_announced_as_its_framing_says() {
         framing: Framing::Length(0),
         ..get(&Method::POST, &[])
     };
-    let response = session.exchange(&head, nothing()).await.unwrap();
+    let response = session.exchange(&head, Some(nothing())).await.unwrap();
     assert_eq!(response.headers()["x-length"], "0");
     let head = get(&Method::POST, &[]);
-    let response = session.exchange(&head, nothing()).await.unwrap();
+    let response = session.exchange(&head, Some(nothing())).await.unwrap();
     assert!(!response.headers().contains_key("x-length"));
 }
 
@@ -180,7 +180,7 @@ async fn trailers_are_dropped_in_both_directions() {
         framing: Framing::Chunked,
         ..get(&Method::POST, &[])
     };
-    let response = session.exchange(&head, body).await.unwrap();
+    let response = session.exchange(&head, Some(body)).await.unwrap();
     let down = response.into_body().collect().await.unwrap();
     assert!(down.trailers().is_none());
     assert_eq!(down.to_bytes(), "body");
@@ -217,7 +217,7 @@ async fn some_responses_have_no_body() {
     .await;
     for method in [Method::HEAD, Method::PUT] {
         let head = get(&method, &[]);
-        let response = session.exchange(&head, nothing()).await.unwrap();
+        let response = session.exchange(&head, Some(nothing())).await.unwrap();
         assert_eq!(response.headers()["content-length"], "1234");
         assert!(response.body().is_end_stream());
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "");
@@ -232,7 +232,7 @@ async fn answered(response: Response<()>) -> Result<(), Unanswered> {
     })
     .await;
     let head = get(&Method::GET, &[]);
-    session.exchange(&head, nothing()).await.map(drop)
+    session.exchange(&head, Some(nothing())).await.map(drop)
 }
 
 #[tokio::test]
@@ -296,7 +296,7 @@ async fn the_agents_fault_is_told_and_the_stream_is_reset() {
         ..get(&Method::POST, &[])
     };
     let body = Scripted(frames.into_iter().collect());
-    let unanswered = session.exchange(&head, body).await.err().unwrap();
+    let unanswered = session.exchange(&head, Some(body)).await.err().unwrap();
     assert_eq!(unanswered, Unanswered::from(gone));
     assert!(told.await.unwrap(), "the upstream took the body for whole");
     assert!(session.is_usable());
@@ -336,7 +336,7 @@ async fn a_dropped_exchange_resets_its_stream_though_its_body_would_go_on() {
         framing: Framing::Chunked,
         ..get(&Method::POST, &[])
     };
-    let response = session.exchange(&head, Endless).await.unwrap();
+    let response = session.exchange(&head, Some(Endless)).await.unwrap();
     begun.await.unwrap();
     drop(response);
     assert!(told.await.unwrap());

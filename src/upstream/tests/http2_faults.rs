@@ -76,7 +76,7 @@ async fn speaking(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
             while let Ok(1..) = far.read(&mut [0; 4096]).await {}
         }
     });
-    Session::over(near, uncounted()).await.unwrap()
+    Session::over(near, |_| 0, uncounted()).await.unwrap()
 }
 
 trait NowOrNever: Future + Sized {
@@ -91,7 +91,9 @@ trait NowOrNever: Future + Sized {
 impl<F: Future> NowOrNever for F {}
 
 async fn ask(session: &Session) -> Result<Response<Http2Body>, Unanswered> {
-    session.exchange(&get(&Method::GET, &[]), nothing()).await
+    session
+        .exchange(&get(&Method::GET, &[]), Some(nothing()))
+        .await
 }
 
 async fn unanswered(bytes: Vec<u8>, close: bool) -> (Unanswered, Session) {
@@ -110,7 +112,7 @@ fn failed(failure: Failure, unprocessed: bool) -> Unanswered {
 async fn a_secret_is_never_indexed() {
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     let reading = tokio::spawn(async move { request(&mut far).await });
-    let session = Session::over(near, uncounted()).await.unwrap();
+    let session = Session::over(near, |_| 0, uncounted()).await.unwrap();
     let name = http::header::AUTHORIZATION;
     let secret = [Field {
         name: &name,
@@ -118,7 +120,7 @@ async fn a_secret_is_never_indexed() {
         sensitive: true,
     }];
     let head = get(&Method::GET, &secret);
-    assert!(session.exchange(&head, nothing()).await.is_err());
+    assert!(session.exchange(&head, Some(nothing())).await.is_err());
     // RFC 7541 §6.2.3 with the name's index, 23, in the static table.
     let fields = reading.await.unwrap();
     assert!(fields.windows(2).any(|pair| pair == [0x1f, 23 - 15]));

@@ -1,0 +1,265 @@
+//! What is charged, what earns credit, and which streams are open, frame by frame. The clock stands
+//! still unless a test moves it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::advance;
+
+use super::{
+    Count, DATA, END_STREAM, FIRST_CREDIT, GOAWAY, HEADERS, INTERNAL_ERROR, MOST_CREDIT,
+    MOST_HEADS_OF_A_STREAM, PREFACE, RST_STREAM, SessionState,
+};
+use crate::upstream::failure::ProtocolFault;
+
+const PRIORITY: u8 = 2;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const UNKNOWN: u8 = 0xfe;
+const ACK: u8 = 1;
+
+const FLOOD: Result<(), ProtocolFault> = Err(ProtocolFault::FrameFlood);
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+    [&head, payload].concat()
+}
+
+/// A session whose preface is sent.
+fn session() -> Count {
+    let mut count = Count::new(Arc::<SessionState>::default());
+    count.send(&[b'P'; PREFACE]);
+    count
+}
+
+impl Count {
+    fn asks(&mut self, stream: u32) {
+        self.send(&frame(HEADERS, END_STREAM, stream, b"x"));
+    }
+
+    fn gets(&mut self, bytes: &[u8]) -> Result<(), ProtocolFault> {
+        self.receive(&mut bytes.to_vec())
+    }
+
+    /// How many of these frames are accepted in a row.
+    fn accepts(&mut self, frame: &[u8]) -> u32 {
+        let most = MOST_CREDIT + 1;
+        let accepted = (0..most).find(|_| self.gets(frame) == FLOOD);
+        accepted.unwrap_or(most)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_are_found_however_the_bytes_are_cut() {
+    // F-136
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    let allowed = usize::try_from(FIRST_CREDIT).unwrap();
+    for size in [1, 2, 9, 10, 16, 17, 18, 4096] {
+        let mut count = session();
+        let bytes = ping.repeat(allowed);
+        assert!(bytes.chunks(size).all(|cut| count.gets(cut) == Ok(())));
+        assert_eq!(count.gets(&ping), FLOOD, "{size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_frame_that_is_not_part_of_a_response_is_charged() {
+    // F-228
+    for (what, flood) in [
+        ("window updates", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
+        (
+            "those of a stream",
+            frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
+        ),
+        ("pings", frame(PING, 0, 0, &[0; 8])),
+        ("their acknowledgements", frame(PING, ACK, 0, &[0; 8])),
+        ("settings", frame(SETTINGS, 0, 0, &[])),
+        ("their acknowledgements", frame(SETTINGS, ACK, 0, &[])),
+        ("priorities", frame(PRIORITY, 0, 3, &[0; 5])),
+        ("unknown frames", frame(UNKNOWN, 0, 0, &[])),
+        ("resets", frame(RST_STREAM, 0, 1, &[0; 4])),
+        (
+            "heads of a stream that has ended",
+            frame(HEADERS, 0, 1, b"x"),
+        ),
+        ("data of a stream that has ended", frame(DATA, 0, 1, b"x")),
+        ("empty data", frame(DATA, 0, 3, &[])),
+        ("continuations", frame(CONTINUATION, 0, 3, b"x")),
+    ] {
+        let mut count = session();
+        count.asks(1);
+        count.gets(&frame(HEADERS, END_STREAM, 1, b"x")).unwrap();
+        count.asks(3);
+        let accepted = count.accepts(&flood);
+        assert!(accepted <= 2 * FIRST_CREDIT, "{what}: {accepted}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_frames_cost_more_than_short_ones() {
+    // F-228
+    let (short, long) = (session(), session());
+    let accepted = [(short, 0), (long, 16_384)]
+        .map(|(mut count, length)| count.accepts(&frame(UNKNOWN, 0, 0, &vec![0; length])));
+    assert_eq!(accepted, [FIRST_CREDIT, FIRST_CREDIT / 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_of_an_idle_socket_are_charged_whatever_they_are() {
+    // F-229
+    let mut count = session();
+    let mut received = 0_u64;
+    while count.receive_idle(100).is_ok() {
+        received += 100;
+        assert!(received < 4 << 20, "never cut");
+    }
+    assert!(received > 1 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_earns_credit() {
+    // F-228: two window updates for every 512 bytes of an upload, as some servers send them.
+    let mut count = session();
+    let updates = [
+        frame(WINDOW_UPDATE, 0, 0, &[0, 0, 2, 0]),
+        frame(WINDOW_UPDATE, 0, 1, &[0, 0, 2, 0]),
+    ]
+    .concat();
+    count.send(&frame(HEADERS, 0, 1, b"x"));
+    for _ in 0..10_000 {
+        count.send(&frame(DATA, 0, 1, &[0; 16_384]));
+        for _ in 0..32 {
+            assert_eq!(count.gets(&updates), Ok(()));
+        }
+    }
+    // What only answers the upstream earns nothing.
+    let mut count = session();
+    let ping = frame(PING, 0, 0, &[0; 8]);
+    for _ in 0..FIRST_CREDIT {
+        assert_eq!(count.gets(&ping), Ok(()));
+        count.send(&frame(PING, ACK, 0, &[0; 8]));
+        count.send(&frame(SETTINGS, ACK, 0, &[]));
+        count.send(&frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
+    }
+    assert_eq!(count.gets(&ping), FLOOD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pings_every_few_seconds_for_a_day_are_no_flood() {
+    // F-228
+    let mut count = session();
+    for second in 0..86_400_u32 {
+        advance(Duration::from_secs(1)).await;
+        if second % 2 == 0 {
+            assert_eq!(count.gets(&frame(PING, 0, 0, &[0; 8])), Ok(()));
+            assert_eq!(count.receive_idle(39), Ok(()));
+        }
+    }
+    // A day of rest does not pay for a flood without end.
+    let accepted = count.accepts(&frame(PING, 0, 0, &[0; 8]));
+    assert!(accepted <= MOST_CREDIT + FIRST_CREDIT, "{accepted}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_on_its_way_to_a_stream_that_was_reset_is_no_flood() {
+    // F-228: as much as the window of a stream, on each of the streams that a connection has by
+    // default.
+    let mut count = session();
+    for stream in 0..64 {
+        count.asks(stream * 2 + 1);
+    }
+    for stream in 0..64 {
+        count.send(&frame(RST_STREAM, 0, stream * 2 + 1, &[0, 0, 0, 8]));
+    }
+    for _ in 0..16 {
+        for stream in 0..64 {
+            let data = frame(DATA, 0, stream * 2 + 1, &[0; 16_384]);
+            assert_eq!(count.receive_idle(data.len() as u64), Ok(()));
+            assert_eq!(count.gets(&data), Ok(()));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn informational_heads_are_counted_for_each_stream() {
+    // F-136
+    let mut count = session();
+    count.asks(1);
+    count.asks(3);
+    for _ in 0..MOST_HEADS_OF_A_STREAM {
+        assert_eq!(count.gets(&frame(HEADERS, 4, 1, b"x")), Ok(()));
+        assert_eq!(count.gets(&frame(HEADERS, 4, 3, b"x")), Ok(()));
+    }
+    let end = frame(HEADERS, 4 | END_STREAM, 1, b"x");
+    assert_eq!(count.gets(&end), Ok(()), "the end of a stream");
+    let flooded = count.gets(&frame(HEADERS, 4, 3, b"x"));
+    assert_eq!(flooded, Err(ProtocolFault::Informational));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_leaves_when_the_upstream_ends_it_or_either_side_resets_it() {
+    // F-231
+    let mut count = session();
+    for stream in (1..400_001).step_by(4) {
+        count.asks(stream);
+        count.asks(stream + 2);
+        assert_eq!(count.gets(&frame(HEADERS, 4, stream, b"x")), Ok(()));
+        assert_eq!(count.gets(&frame(HEADERS, 4, stream + 2, b"x")), Ok(()));
+        assert_eq!(count.open.len(), 2);
+        match stream % 12 {
+            1 => assert_eq!(count.gets(&frame(DATA, END_STREAM, stream, &[])), Ok(())),
+            5 => assert_eq!(count.gets(&frame(RST_STREAM, 0, stream, &[0; 4])), Ok(())),
+            _ => count.send(&frame(RST_STREAM, 0, stream, &[0; 4])),
+        }
+        count.send(&frame(RST_STREAM, 0, stream + 2, &[0, 0, 0, 8]));
+        assert!(count.open.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_reset_that_cuts_a_response_gets_another_code() {
+    // F-231
+    let no_error = frame(RST_STREAM, 0, 1, &[0; 4]);
+    let marked = frame(RST_STREAM, 0, 1, &[0, 0, 0, INTERNAL_ERROR]);
+    let refused = frame(RST_STREAM, 0, 1, &[0, 0, 0, 7]);
+    let end = frame(DATA, END_STREAM, 1, b"x");
+    for (first, reset, passed) in [
+        (frame(DATA, 0, 1, b"x"), &no_error, &marked),
+        (frame(DATA, 0, 1, b"x"), &refused, &refused),
+        (end, &no_error, &no_error),
+    ] {
+        for size in [1, 2, 3, 12, 13, 100] {
+            let mut count = session();
+            count.asks(1);
+            count.gets(&first).unwrap();
+            let mut bytes = reset.repeat(2);
+            let cuts = bytes.chunks_mut(size);
+            cuts.for_each(|cut| count.receive(cut).unwrap());
+            // The second reset meets a stream that has ended.
+            assert_eq!(bytes, [&passed[..], reset].concat(), "{size}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_remembers_whether_later_streams_were_answered() {
+    // F-232
+    let mut count = session();
+    let state = Arc::clone(&count.state);
+    count.asks(1);
+    count.gets(&frame(HEADERS, END_STREAM, 1, b"x")).unwrap();
+    let before = state.last_opened();
+    count.asks(3);
+    assert!(!state.has_answered_after(before));
+    count.gets(&frame(PING, 0, 0, &[0; 8])).unwrap();
+    assert!(!state.has_answered_after(before));
+    let mut other = session();
+    other.asks(1);
+    other.gets(&frame(GOAWAY, 0, 0, &[0; 8])).unwrap();
+    assert!(other.state.has_answered_after(1));
+    count.gets(&frame(HEADERS, 0, 3, b"x")).unwrap();
+    assert!(state.has_answered_after(before));
+}
