@@ -268,7 +268,7 @@ impl Client {
         known.retain(|key, _| keys.contains(key));
     }
 
-    /// Closes sockets that were idle for too long, or that the upstream has closed. To be called now and then.
+    /// Closes sockets and sessions that were idle for too long, or that the upstream has closed. To be called now and then.
     pub fn sweep(&self) {
         let lanes: Vec<_> = self
             .lanes
@@ -281,6 +281,10 @@ impl Client {
             let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain_mut(|(socket, since)| {
                 since.elapsed() < self.terms.idle_timeout && socket.seems_fresh()
+            });
+            let mut session = lane.session.lock().unwrap_or_else(PoisonError::into_inner);
+            session.take_if(|session| {
+                session.has_idled(self.terms.idle_timeout) || !session.is_usable()
             });
         }
     }

@@ -11,9 +11,9 @@ use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -53,6 +53,14 @@ pub struct Session {
     sender: SendRequest<Sending>,
     state: Arc<SessionState>,
     counted: Arc<OpenSocket>,
+    /// When the last exchange ended, or the session began.
+    last_used: Arc<Mutex<Instant>>,
+}
+
+/// An exchange of a session, from its start to the end of its response's body.
+struct Use {
+    _busy: Busy,
+    session: Arc<Mutex<Instant>>,
 }
 
 /// Why there is no response.
@@ -106,12 +114,22 @@ impl Session {
             sender,
             state,
             counted,
+            last_used: Arc::new(Mutex::new(Instant::now())),
         })
     }
 
     /// Whether another exchange can begin: the other side has neither closed nor said that it will.
     pub fn is_usable(&self) -> bool {
         !self.sender.is_closed()
+    }
+
+    /// Whether no exchange has been on it for so long.
+    pub fn has_idled(&self, timeout: Duration) -> bool {
+        let last_used = self
+            .last_used
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.counted.is_idle() && last_used.elapsed() >= timeout
     }
 
     /// Sends a request and waits for the response's head. Dropping the future, or the response's body, resets the stream.
@@ -128,7 +146,10 @@ impl Session {
             body: Arc::default(),
             session: Arc::clone(&self.state),
         };
-        let busy = Busy::begin(&self.counted);
+        let used = Use {
+            _busy: Busy::begin(&self.counted),
+            session: Arc::clone(&self.last_used),
+        };
         let (wanted, unwanted) = oneshot::channel();
         let sending = Sending {
             body: body.map(|body| Box::pin(body) as _),
@@ -155,7 +176,7 @@ impl Session {
             incoming: (!bodiless).then_some(incoming),
             faults,
             _wanted: wanted,
-            _busy: busy,
+            _use: used,
         }))
     }
 }
@@ -328,7 +349,13 @@ pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
     _wanted: oneshot::Sender<Infallible>,
-    _busy: Busy,
+    _use: Use,
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 impl Body for Http2Body {

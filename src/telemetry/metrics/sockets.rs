@@ -69,6 +69,11 @@ impl OpenSocket {
         }
     }
 
+    /// Whether no exchange is on it.
+    pub fn is_idle(&self) -> bool {
+        self.exchanges.load(Relaxed) & !CLOSED == 0
+    }
+
     /// It is closed, though there may still be somebody who knows it.
     pub fn close(&self) {
         let before = self.exchanges.fetch_or(CLOSED, Relaxed);
@@ -118,9 +123,11 @@ mod tests {
         assert_eq!(now(), (1, 1));
         one.end();
         assert_eq!(now(), (1, 1));
+        assert!(!one.is_idle());
         drop(other);
         assert_eq!(now(), (0, 1));
         one.end();
+        assert!(one.is_idle());
         assert_eq!(now(), (1, 0));
         one.begin();
         drop(one);
