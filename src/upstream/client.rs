@@ -151,7 +151,7 @@ impl Client {
     /// Sends a request and returns the response's head, with its body under a cap. `body` is there unless the framing is absent; it is taken once the request
     /// is about to leave, and left alone if that is too late ([`Failure::Late`]).
     ///
-    /// A request that a reused socket lost before the upstream can have seen it is sent once more, on a fresh one.
+    /// An idempotent request without a body that a reused socket or session lost before its response began is sent once more, on a fresh one.
     pub async fn exchange<B>(
         &self,
         lane: &Arc<Lane>,
@@ -174,7 +174,9 @@ impl Client {
             bounds.sent.store(true, Relaxed);
             match Box::pin(session.exchange(head, body.take())).await {
                 Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
-                Err(broken) if !(replayable && broken.unprocessed) => return Err(broken.failure),
+                Err(broken) if !(replayable && (broken.unprocessed || broken.stale)) => {
+                    return Err(broken.failure);
+                }
                 Err(_unprocessed) => lane.drop_session(&session),
             }
         } else if let Some(socket) = lane.idle_socket().await {

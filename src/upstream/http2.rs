@@ -71,6 +71,9 @@ pub struct Unanswered {
     /// The upstream has certainly not processed the request: it may be sent again over a new session, whatever its method, if its
     /// body can be.
     pub unprocessed: bool,
+    /// The session ended before the response began, and no GOAWAY stated what was processed: as a reused HTTP/1.1 socket that closes, and as little a
+    /// statement about the request. An idempotent one may be sent again.
+    pub stale: bool,
 }
 
 impl Session {
@@ -146,6 +149,7 @@ impl Session {
             body: Arc::default(),
             session: Arc::clone(&self.state),
         };
+        let opened_before = self.state.last_opened();
         let used = Use {
             _busy: Busy::begin(&self.counted),
             session: Arc::clone(&self.last_used),
@@ -164,6 +168,8 @@ impl Session {
             let unsent = refused.take_message().is_some();
             let mut unanswered = faults.cause(refused.error());
             unanswered.unprocessed |= unsent;
+            unanswered.stale = unanswered.failure == Failure::Closed
+                && !self.state.has_answered_after(opened_before);
             unanswered
         })?;
         acceptable(response.status(), response.headers())?;
@@ -186,6 +192,7 @@ impl From<Failure> for Unanswered {
         Self {
             failure,
             unprocessed: false,
+            stale: false,
         }
     }
 }
@@ -296,6 +303,7 @@ fn by_frame(error: &h2::Error) -> Unanswered {
     Unanswered {
         failure,
         unprocessed: refused || left_out,
+        stale: false,
     }
 }
 

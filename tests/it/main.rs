@@ -17,6 +17,7 @@ mod hardening;
 mod headers;
 mod healthcheck;
 mod http2;
+mod http2_sessions;
 mod ids;
 mod limits;
 mod management;

@@ -105,8 +105,16 @@ fn failed(failure: Failure, unprocessed: bool) -> Unanswered {
     Unanswered {
         failure,
         unprocessed,
+        stale: false,
     }
 }
+
+/// The session ended without a word.
+const STALE: Unanswered = Unanswered {
+    failure: Failure::Closed,
+    unprocessed: false,
+    stale: true,
+};
 
 #[tokio::test]
 async fn a_secret_is_never_indexed() {
@@ -155,8 +163,15 @@ async fn a_request_that_was_not_processed_is_told_from_one_that_may_have_been() 
             failed(Failure::Closed, false),
             false,
         ),
-        // F-135
-        (Vec::new(), true, failed(Failure::Closed, false), false),
+        // F-135, F-232
+        (Vec::new(), true, STALE, false),
+        (frame(PING, 0, 0, &[0; 8]), true, STALE, false),
+        (
+            frame(HEADERS, END_HEADERS, 1, &[0x08, 0x03, b'1', b'0', b'3']),
+            true,
+            failed(Failure::Closed, false),
+            false,
+        ),
     ] {
         let (unanswered, session) = unanswered(bytes, close).await;
         assert_eq!(unanswered, expected);
@@ -170,7 +185,11 @@ async fn a_request_for_a_session_that_has_ended_is_not_processed() {
     let (_, ended) = unanswered(Vec::new(), true).await;
     assert!(!ended.is_usable());
     let again = ask(&ended).await.err().unwrap();
-    assert_eq!(again, failed(Failure::Closed, true));
+    let expected = Unanswered {
+        unprocessed: true,
+        ..STALE
+    };
+    assert_eq!(again, expected);
 }
 
 #[tokio::test]

@@ -86,6 +86,8 @@ fn server(leaf: &Leaf, alpn: Alpn) -> Arc<ServerConfig> {
         .with_no_client_auth()
         .with_single_cert(vec![leaf.certificate.clone()], key)
         .unwrap();
+    // For tests that write records by hand.
+    config.enable_secret_extraction = true;
     config.alpn_protocols = match alpn {
         Alpn::Silent => vec![],
         Alpn::Http1 => vec![b"http/1.1".to_vec()],

@@ -5,11 +5,13 @@ use super::wire::Wire;
 /// Frame types of RFC 9113 §6.
 pub(crate) const DATA: u8 = 0;
 pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
 pub(crate) const RST_STREAM: u8 = 3;
 pub(crate) const SETTINGS: u8 = 4;
 pub(crate) const PUSH_PROMISE: u8 = 5;
 pub(crate) const PING: u8 = 6;
 pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
 pub(crate) const CONTINUATION: u8 = 9;
 
 /// Flags.
@@ -25,6 +27,7 @@ pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
     pub(crate) stream: u32,
+    pub(crate) length: usize,
 }
 
 /// A frame's bytes.
@@ -83,6 +86,7 @@ pub(crate) fn next(wire: &mut Wire) -> Option<Frame> {
         kind,
         flags,
         stream: u32::from_be_bytes([s0, s1, s2, s3]),
+        length,
     })
 }
 

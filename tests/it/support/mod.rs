@@ -14,6 +14,7 @@ pub(crate) mod h2_echo;
 pub(crate) mod message;
 pub(crate) mod mount;
 pub(crate) mod program;
+pub(crate) mod records;
 pub(crate) mod reply;
 pub(crate) mod sidecar;
 pub(crate) mod token_answer;

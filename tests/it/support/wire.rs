@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::message::{self, Body, End, Fields, Framing, Inbox};
+use super::records::Records;
 use super::upstream::Record;
 
 /// One request as the upstream saw it.
@@ -121,6 +122,14 @@ impl Wire {
             Stream::Gone => return false,
         };
         sent.is_ok()
+    }
+
+    /// Takes the TLS session apart. From then on this wire only sends, one record at a time.
+    pub(crate) fn records(&mut self) -> Records {
+        match std::mem::replace(&mut self.stream, Stream::Gone) {
+            Stream::Tls(tls) => Records::new(tls.conn, Arc::clone(&tls.sock.0)),
+            Stream::Plain(_) | Stream::Gone => panic!("a TLS session"),
+        }
     }
 
     /// Blocks until the other side ends the stream.
