@@ -1,4 +1,5 @@
-//! A TCP stream that counts the bytes it receives, below TLS: records can arrive that hold no data.
+//! A TCP stream that counts its bytes, below TLS: records can arrive that hold no data, and what
+//! TLS accepts need not have been sent.
 
 use std::io;
 use std::pin::Pin;
@@ -7,11 +8,18 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// A TCP stream with the number of bytes it has received.
+/// The bytes that a socket has carried so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Traffic {
+    pub(super) received: u64,
+    pub(super) sent: u64,
+}
+
+/// A TCP stream that counts its bytes.
 #[derive(Debug)]
 pub struct CountedTcp {
     stream: TcpStream,
-    received: u64,
+    traffic: Traffic,
 }
 
 impl CountedTcp {
@@ -19,13 +27,20 @@ impl CountedTcp {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
-            received: 0,
+            traffic: Traffic::default(),
         }
     }
 
-    /// Returns the number of bytes received so far.
-    pub(super) fn received(&self) -> u64 {
-        self.received
+    /// Returns what it has carried so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    fn sent(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = polled {
+            self.traffic.sent += written as u64;
+        }
+        polled
     }
 
     /// Returns the stream itself, for its socket options.
@@ -42,7 +57,7 @@ impl AsyncRead for CountedTcp {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.received += (buffer.filled().len() - before) as u64;
+        self.traffic.received += (buffer.filled().len() - before) as u64;
         polled
     }
 }
@@ -53,7 +68,8 @@ impl AsyncWrite for CountedTcp {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -69,7 +85,8 @@ impl AsyncWrite for CountedTcp {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.sent(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

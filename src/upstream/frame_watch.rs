@@ -11,16 +11,22 @@
 //! A reset with NO_ERROR that cuts a response gets another error code, because hyper takes NO_ERROR
 //! for the end of the body. Everything else passes unchanged: h2 decides which frames are legal.
 
+mod scanner;
+
 use std::collections::HashMap;
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
 
+use self::scanner::{FrameHead, FrameScanner};
+use super::counted_tcp::Traffic;
 use super::failure::ProtocolFault;
 
 /// At most 16 informational heads, and the final one. Trailers are not counted: they end their
@@ -48,6 +54,10 @@ const RECEIVED_BYTES_PER_CREDIT: u32 = 4096;
 
 /// The length of a frame's payload that h2 accepts (SETTINGS_MAX_FRAME_SIZE is never raised).
 const MAX_FRAME_SIZE: u32 = 16_384;
+/// How long a socket may take no byte of what is to be written. A session that is given up has a
+/// GOAWAY to write, and would stay open for as long as the upstream reads nothing.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The client's connection preface (RFC 9113 §3.4), which comes before the first frame.
 const PREFACE: usize = 24;
 
@@ -90,81 +100,24 @@ impl SessionState {
 /// A socket whose frames are counted in both directions.
 pub(super) struct Watched<S> {
     socket: S,
-    /// Returns how many bytes `socket` has received in all, below TLS.
-    received: fn(&S) -> u64,
+    /// Returns what `socket` has carried, below TLS.
+    traffic: fn(&S) -> Traffic,
+    /// Runs while there is something to write and the socket takes nothing, with what it had sent
+    /// when this began.
+    stall: Option<(Pin<Box<Sleep>>, u64)>,
     count: Count,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(socket: S, received: fn(&S) -> u64) -> (Self, Arc<SessionState>) {
+    pub(super) fn new(socket: S, traffic: fn(&S) -> Traffic) -> (Self, Arc<SessionState>) {
         let state = Arc::<SessionState>::default();
         let watched = Self {
             socket,
-            received,
+            traffic,
+            stall: None,
             count: Count::new(Arc::clone(&state)),
         };
         (watched, state)
-    }
-}
-
-/// Finds the heads of frames in a stream of bytes, however it is cut (RFC 9113 §4.1).
-struct FrameScanner {
-    head: [u8; 9],
-    filled: usize,
-    /// Bytes of the current frame that are still to come.
-    payload: usize,
-}
-
-struct FrameHead {
-    kind: u8,
-    flags: u8,
-    stream: u32,
-    length: u32,
-}
-
-impl FrameScanner {
-    /// `skipped` bytes come before the first frame.
-    fn new(skipped: usize) -> Self {
-        Self {
-            head: [0; 9],
-            filled: 0,
-            payload: skipped,
-        }
-    }
-
-    /// Takes bytes up to the end of the next head. Returns how many it took, at least one, and the
-    /// head if it is complete.
-    fn next(&mut self, bytes: &[u8]) -> (usize, Option<FrameHead>) {
-        let skipped = self.payload.min(bytes.len());
-        self.payload -= skipped;
-        let rest = bytes.get(skipped..).unwrap_or_default();
-        let room = self.head.get_mut(self.filled..).unwrap_or_default();
-        let taken = room.len().min(rest.len());
-        for (room, byte) in room.iter_mut().zip(rest) {
-            *room = *byte;
-        }
-        self.filled += taken;
-        let head = (self.filled == self.head.len()).then(|| self.parse());
-        (skipped + taken, head)
-    }
-
-    fn parse(&mut self) -> FrameHead {
-        self.filled = 0;
-        let [a, b, c, kind, flags, stream @ ..] = self.head;
-        let length = u32::from_be_bytes([0, a, b, c]);
-        self.payload = usize::try_from(length).unwrap_or(usize::MAX);
-        FrameHead {
-            kind,
-            flags,
-            stream: u32::from_be_bytes(stream) & 0x7fff_ffff,
-            length,
-        }
-    }
-}
-
-impl FrameHead {
-    fn ends_stream(&self) -> bool {
-        matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
     }
 }
 
@@ -317,6 +270,34 @@ impl Count {
     }
 }
 
+impl<S> Watched<S> {
+    /// Passes on what became of an attempt to write, and an error if the socket has taken nothing
+    /// for too long.
+    fn written<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stall = None;
+            return polled;
+        }
+        let sent = (self.traffic)(&self.socket).sent;
+        // Slow is not stalled: progress starts the time again.
+        if self
+            .stall
+            .as_ref()
+            .is_none_or(|(_, before)| *before != sent)
+        {
+            self.stall = Some((Box::pin(sleep(WRITE_TIMEOUT)), sent));
+        }
+        if let Some((timer, _)) = &mut self.stall {
+            ready!(timer.as_mut().poll(context));
+        }
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -325,12 +306,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let is_idle = this.count.open.is_empty();
-        let (clear, raw) = (buffer.filled().len(), (this.received)(&this.socket));
+        let (clear, raw) = (buffer.filled().len(), (this.traffic)(&this.socket).received);
         let polled = Pin::new(&mut this.socket).poll_read(context, buffer);
         let fresh = buffer.filled_mut().get_mut(clear..).unwrap_or_default();
         let mut counted = this.count.receive(fresh);
         if is_idle {
-            let raw = (this.received)(&this.socket) - raw;
+            let raw = (this.traffic)(&this.socket).received - raw;
             counted = counted.and_then(|()| this.count.receive_idle(raw));
         }
         if let Err(fault) = counted {
@@ -351,16 +332,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = polled {
             self.count.send(bytes.get(..written).unwrap_or(bytes));
+            return polled;
         }
-        polled
+        self.written(context, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
+        let polled = Pin::new(&mut self.socket).poll_flush(context);
+        self.written(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
+        let polled = Pin::new(&mut self.socket).poll_shutdown(context);
+        self.written(context, polled)
     }
 
     fn poll_write_vectored(
@@ -375,8 +359,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
                 self.count.send(slice.get(..taken).unwrap_or_default());
                 written -= taken;
             }
+            return polled;
         }
-        polled
+        self.written(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

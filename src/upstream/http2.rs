@@ -25,6 +25,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use super::counted_tcp::Traffic;
 use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault};
 use super::frame_watch::{SessionState, Watched};
@@ -80,19 +81,19 @@ impl Session {
     /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
     /// last exchange is over, and `counted` with it.
     pub async fn start(socket: Tls, counted: OpenSocket) -> Result<Self, Failure> {
-        Self::over(socket, |tls| tls.get_ref().0.received(), counted).await
+        Self::over(socket, |tls| tls.get_ref().0.traffic(), counted).await
     }
 
-    /// `received` returns how many bytes the socket has received below TLS.
+    /// `traffic` returns what the socket has carried, below TLS.
     pub(super) async fn over<S>(
         socket: S,
-        received: fn(&S) -> u64,
+        traffic: fn(&S) -> Traffic,
         counted: OpenSocket,
     ) -> Result<Self, Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (socket, state) = Watched::new(socket, received);
+        let (socket, state) = Watched::new(socket, traffic);
         let (sender, driver) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)

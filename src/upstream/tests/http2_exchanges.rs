@@ -16,6 +16,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 
 use crate::telemetry::metrics::{OpenSocket, Sockets};
+use crate::upstream::counted_tcp::Traffic;
 use crate::upstream::failure::{AgentFault, ProtocolFault};
 use crate::upstream::http2::{Session, Unanswered};
 use crate::upstream::{Failure, Field, Framing, RequestHead};
@@ -40,7 +41,7 @@ where
             tokio::spawn(serve(asked));
         }
     });
-    Session::over::<DuplexStream>(near, |_| 0, uncounted())
+    Session::over::<DuplexStream>(near, |_| Traffic::default(), uncounted())
         .await
         .unwrap()
 }

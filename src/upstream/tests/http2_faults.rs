@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use h2::Reason;
 use http::{Method, Response};
@@ -12,6 +13,7 @@ use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::http2_exchanges::{get, nothing, session, uncounted};
+use crate::upstream::counted_tcp::Traffic;
 use crate::upstream::failure::ProtocolFault;
 use crate::upstream::http2::{Http2Body, Session, Unanswered};
 use crate::upstream::{Failure, Field};
@@ -76,7 +78,9 @@ async fn speaking(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
             while let Ok(1..) = far.read(&mut [0; 4096]).await {}
         }
     });
-    Session::over(near, |_| 0, uncounted()).await.unwrap()
+    Session::over(near, |_| Traffic::default(), uncounted())
+        .await
+        .unwrap()
 }
 
 trait NowOrNever: Future + Sized {
@@ -120,7 +124,9 @@ const STALE: Unanswered = Unanswered {
 async fn a_secret_is_never_indexed() {
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     let reading = tokio::spawn(async move { request(&mut far).await });
-    let session = Session::over(near, |_| 0, uncounted()).await.unwrap();
+    let session = Session::over(near, |_| Traffic::default(), uncounted())
+        .await
+        .unwrap();
     let name = http::header::AUTHORIZATION;
     let secret = [Field {
         name: &name,
@@ -360,4 +366,18 @@ async fn a_stream_that_nobody_reads_stops_neither_the_session_nor_the_others() {
             .iter()
             .all(|response| !response.body().is_end_stream())
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_whose_socket_takes_nothing_is_cut() {
+    // F-230: it would never end otherwise, for it has a GOAWAY to write.
+    const ROOM: usize = 64;
+    let (near, mut far) = tokio::io::duplex(ROOM);
+    let session = Session::over(near, |_| Traffic::default(), uncounted());
+    drop(session.await.unwrap());
+    // The clock is the test's own.
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let mut rest = Vec::new();
+    far.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(rest.len(), ROOM, "it was still there, and wrote on");
 }
