@@ -6,6 +6,8 @@
 //! Invariants: far too many frames that carry nothing end the session, and a response that a reset cuts is never taken for whole (`frame_watch`); at most
 //! 256 KiB of an unread response are held for a stream, 16 MiB for a session; a dropped exchange resets its stream, its request's body included.
 
+mod response_head;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
@@ -17,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -25,6 +27,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use self::response_head::acceptable;
 use super::counted_tcp::Traffic;
 use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault};
@@ -40,8 +43,6 @@ const SESSION_WINDOW: u32 = 64 * STREAM_WINDOW;
 const SEND_BUFFER: usize = 64 * 1024;
 /// As for HTTP/1.1 heads.
 const HEADER_LIST: u32 = 64 * 1024;
-/// As for HTTP/1.1 heads.
-const MOST_FIELDS: usize = 100;
 /// Streams that were reset and are remembered, and streams that the other side may break before the session is given up.
 const RESET_STREAMS: usize = 32;
 /// A session with open streams from which nothing comes is asked for a sign of life.
@@ -229,34 +230,6 @@ fn request(head: &RequestHead<'_>) -> Option<Request<()>> {
         fields.insert(header::CONTENT_LENGTH, length.into());
     }
     Some(request)
-}
-
-/// What hyper lets through and HTTP does not.
-fn acceptable(status: StatusCode, fields: &HeaderMap) -> Result<(), ProtocolFault> {
-    match status.as_u16() {
-        101 => return Err(ProtocolFault::Upgrade),
-        200..=599 => {}
-        _ => return Err(ProtocolFault::Head),
-    }
-    if fields.len() > MOST_FIELDS {
-        return Err(ProtocolFault::HeadTooLarge);
-    }
-    let mut lengths = fields
-        .get_all(header::CONTENT_LENGTH)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|text| length(text.trim_ascii()));
-    match lengths.next() {
-        None => Ok(()),
-        Some(Some(first)) if lengths.all(|other| other == Some(first)) => Ok(()),
-        Some(_) => Err(ProtocolFault::Framing),
-    }
-}
-
-fn length(text: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(text).ok()?;
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
 }
 
 /// Reasons of failures that hyper's errors do not contain.

@@ -1,0 +1,36 @@
+//! Checks of a response's head that hyper does not make.
+
+use http::{HeaderMap, StatusCode, header};
+
+use crate::upstream::failure::ProtocolFault;
+
+/// As for HTTP/1.1 heads.
+const MOST_FIELDS: usize = 100;
+
+/// Rejects what hyper accepts and HTTP does not permit.
+pub(super) fn acceptable(status: StatusCode, fields: &HeaderMap) -> Result<(), ProtocolFault> {
+    match status.as_u16() {
+        101 => return Err(ProtocolFault::Upgrade),
+        200..=599 => {}
+        _ => return Err(ProtocolFault::Head),
+    }
+    if fields.len() > MOST_FIELDS {
+        return Err(ProtocolFault::HeadTooLarge);
+    }
+    let mut lengths = fields
+        .get_all(header::CONTENT_LENGTH)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|text| length(text.trim_ascii()));
+    match lengths.next() {
+        None => Ok(()),
+        Some(Some(first)) if lengths.all(|other| other == Some(first)) => Ok(()),
+        Some(_) => Err(ProtocolFault::Framing),
+    }
+}
+
+fn length(text: &[u8]) -> Option<u64> {
+    let digits = std::str::from_utf8(text).ok()?;
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
