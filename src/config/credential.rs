@@ -5,13 +5,17 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
 
 use super::headers;
 use super::http::{reachable, url_problem};
 use super::object::Object;
 use super::raw::{Field, listed};
 use super::secret_ref::{Surroundings, trimmed};
-use crate::domain::auth::{BasicAuth, BearerToken, ClientAuth, OauthClientCredentials, OauthTerms};
+use crate::domain::auth::{
+    BasicAuth, BearerToken, ClientAuth, GrantType, InvalidGrantType, OauthClientCredentials,
+    OauthTerms,
+};
 use crate::domain::{Auth, Secret, TokenUrl};
 
 /// The fields of the oneof.
@@ -124,6 +128,7 @@ fn oauth_client_credentials(
     let url = object.require("token_url", "write `token_url: https://…`");
     let id = object.require("client_id", "write `client_id: …`");
     let secret = object.require("client_secret", "write `client_secret: {env: NAME}`");
+    let grant = object.take("grant_type").map(|field| grant_type(&field));
     let scopes = object
         .take("scopes")
         .map(|field| field.text().map(str::to_owned));
@@ -139,6 +144,7 @@ fn oauth_client_credentials(
     let secret = secret.and_then(|field| form_text(&field, around));
     let terms = OauthTerms {
         token_url: url?,
+        grant_type: grant.unwrap_or_else(|| Some(GrantType::default()))?,
         client_id: id?,
         client_secret: secret?,
         scopes: scopes.map_or(Some(None), |scopes| scopes.map(Some))?,
@@ -167,13 +173,54 @@ fn form_text(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Secret> {
 
 fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {
     let text = field.text()?;
-    match TokenUrl::parse(text) {
-        Ok(url) => reachable(field, url.host(), holes).map(|()| url),
+    let url = match TokenUrl::parse(text) {
+        Ok(url) => url,
         Err(invalid) => {
             url_problem(field, text, invalid);
-            None
+            return None;
         }
+    };
+    if let Some(name) = url.query().and_then(standard_parameter) {
+        // RFC 6749 §2.3.1 and §3.2: no client secret in a URL, and no parameter more than once.
+        field.clone().secret().report(
+            "reserved_parameter",
+            format!("the query sets `{name}`, which the token request sets itself"),
+            "take it out of the URL; `grant_type`, `client_id`, `client_secret` and `scopes` are fields",
+        );
+        return None;
     }
+    reachable(field, url.host(), holes).map(|()| url)
+}
+
+/// The first standard parameter that a query sets, in whatever encoding.
+fn standard_parameter(query: &str) -> Option<&'static str> {
+    let mut names = query.split('&').map(|pair| {
+        let name = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(name).collect::<Vec<u8>>()
+    });
+    names.find_map(|name| {
+        let mut standard = STANDARD_PARAMETERS.into_iter();
+        standard.find(|standard| standard.as_bytes() == name)
+    })
+}
+
+fn grant_type(field: &Field<'_>) -> Option<GrantType> {
+    let why = match GrantType::parse(field.text()?) {
+        Ok(grant) => return Some(grant),
+        Err(why) => why,
+    };
+    let (message, remedy) = match why {
+        InvalidGrantType::Characters => (
+            "must be 1 to 256 visible ASCII characters",
+            "write the grant type as the provider spells it, or leave the field out",
+        ),
+        InvalidGrantType::NeedsUser => (
+            "is a grant that a user takes part in, which egressd cannot do",
+            "use a grant of the client's own: leave the field out for `client_credentials`",
+        ),
+    };
+    field.report("invalid_grant_type", message, remedy);
+    None
 }
 
 /// Parameters beside the standard ones. Their values may be secrets.
@@ -185,7 +232,7 @@ fn extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
             value.report(
                 "reserved_parameter",
                 format!("`{name}` is set by the grant itself"),
-                "take it out; `client_id`, `client_secret` and `scopes` have fields of their own",
+                "take it out; `grant_type`, `client_id`, `client_secret` and `scopes` are fields",
             );
             whole = false;
         }

@@ -118,9 +118,12 @@ enum Http2 {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct OauthClientCredentials {
-    /// `https` only; no userinfo, query or fragment.
-    #[schemars(regex(pattern = r"^https://[^/?#@\\]+(/[^?#\\]*)?$"))]
+    /// `https` only; no userinfo or fragment. A query is kept.
+    #[schemars(regex(pattern = r"^https://[^/?#@\\]+(/[^?#\\]*)?(\?[^#\\]*)?$"))]
     token_url: String,
+    /// `client_credentials` unless the provider has a name of its own.
+    #[schemars(length(min = 1, max = 256))]
+    grant_type: Option<String>,
     #[schemars(schema_with = "secret")]
     client_id: String,
     #[schemars(schema_with = "secret")]

@@ -8,7 +8,9 @@ use base64::Engine as _;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-pub use oauth::{ClientAuth, NotUtf8, OauthClientCredentials, OauthTerms};
+pub use oauth::{
+    ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
+};
 
 use super::secret::Secret;
 

@@ -32,7 +32,11 @@ pub struct BaseUrl(HttpsUrl);
 
 /// Where a connection's tokens come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct TokenUrl(HttpsUrl);
+pub struct TokenUrl {
+    url: HttpsUrl,
+    /// The path, `/` at least, and the query with its question mark.
+    target: Box<str>,
+}
 
 /// Why a text is no usable URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +45,10 @@ pub enum InvalidUrl {
     NotHttps,
     /// `user:password@`.
     Userinfo,
-    /// `?…`
+    /// `?…` in a base URL.
     Query,
+    /// A query with bytes that RFC 3986 does not allow there.
+    QueryBytes,
     /// `#…`
     Fragment,
     /// No host.
@@ -91,33 +97,51 @@ impl BaseUrl {
 }
 
 impl TokenUrl {
-    /// Reads a token URL: `https` only, no userinfo, query or fragment.
+    /// Reads a token URL: `https` only, no userinfo or fragment. A query is kept (RFC 6749 §3.2).
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        HttpsUrl::parse(text).map(Self)
+        // A question mark in a fragment begins no query, and one before `//` no URL: both are refused as what they are.
+        let (address, query) = match text.split_once('?') {
+            Some((address, query)) if !query.contains('#') => (address, Some(query)),
+            Some(_) | None => (text, None),
+        };
+        let url = HttpsUrl::parse(address)?;
+        let path = if url.path.is_empty() { "/" } else { &*url.path };
+        let target = match query {
+            Some(query) if !is_query(query) => return Err(InvalidUrl::QueryBytes),
+            Some(query) => format!("{path}?{query}").into(),
+            None => path.into(),
+        };
+        Ok(Self { url, target })
     }
 
     /// The host.
     pub fn host(&self) -> &Host {
-        &self.0.host
+        &self.url.host
     }
 
     /// The port, 443 where none is written.
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.url.port
     }
 
-    /// What `Host` says.
+    /// The value of the `Host` field.
     pub fn authority(&self) -> &str {
-        &self.0.authority
+        &self.url.authority
     }
 
     /// The path, `/` at least.
     pub fn path(&self) -> &str {
-        if self.0.path.is_empty() {
-            "/"
-        } else {
-            &self.0.path
-        }
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The query without its question mark.
+    pub fn query(&self) -> Option<&str> {
+        self.target.split_once('?').map(|(_, query)| query)
+    }
+
+    /// The request target: the path, and the query where there is one.
+    pub fn target(&self) -> &str {
+        &self.target
     }
 }
 
@@ -163,6 +187,24 @@ fn canonical(path: &str) -> Result<&str, InvalidUrl> {
     } else {
         Ok(path)
     }
+}
+
+/// RFC 3986 §3.4: `pchar`, `/` and `?`; every percent sign begins an escape.
+fn is_query(query: &str) -> bool {
+    let mut bytes = query.bytes();
+    while let Some(byte) = bytes.next() {
+        let legal = match byte {
+            b'%' => {
+                let mut is_hex = || bytes.next().is_some_and(|digit| digit.is_ascii_hexdigit());
+                is_hex() && is_hex()
+            }
+            _ => byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&byte),
+        };
+        if !legal {
+            return false;
+        }
+    }
+    true
 }
 
 fn split_port(authority: &str) -> Result<(&str, u16), InvalidUrl> {
@@ -250,9 +292,10 @@ impl fmt::Display for BaseUrl {
     }
 }
 
+/// Without the query, whose values may be secrets.
 impl fmt::Display for TokenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}{}", self.0.authority, self.path())
+        write!(f, "https://{}{}", self.authority(), self.path())
     }
 }
 
@@ -265,6 +308,9 @@ impl InvalidUrl {
             }
             Self::Userinfo => "take `user:password@` out; credentials have fields of their own",
             Self::Query => "take `?…` out; fixed parameters belong into the agent's requests",
+            Self::QueryBytes => {
+                "percent-encode what a query cannot hold: blanks, quotes, brackets, non-ASCII, a `%` of its own"
+            }
             Self::Fragment => "take `#…` out; it is never sent",
             Self::NoHost => "write `https://host` with nothing between the slashes and the host",
             Self::UpperCase => "write the host in lower case",
@@ -288,6 +334,7 @@ impl fmt::Display for InvalidUrl {
             Self::NotHttps => "must start with `https://`",
             Self::Userinfo => "must not hold userinfo",
             Self::Query => "must not hold a query",
+            Self::QueryBytes => "has a query with bytes that a URL cannot hold",
             Self::Fragment => "must not hold a fragment",
             Self::NoHost => "has no host",
             Self::UpperCase => "has upper-case letters in its host",

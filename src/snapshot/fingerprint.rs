@@ -110,6 +110,7 @@ impl Parts {
     fn terms(&mut self, terms: &OauthTerms) {
         let OauthTerms {
             token_url,
+            grant_type,
             client_id,
             client_secret,
             scopes,
@@ -118,7 +119,9 @@ impl Parts {
             // The connection's.
             allowed_private_cidrs: _,
         } = terms;
+        // Without its query, whose values may be secrets like those of `extra_params`.
         self.add(&token_url.to_string());
+        self.add(grant_type.as_str());
         self.secret(client_id);
         self.secret(client_secret);
         self.list(scopes.iter());

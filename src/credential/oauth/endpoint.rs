@@ -76,7 +76,7 @@ impl TokenEndpoint {
         let fields = fields(&written.headers);
         let head = RequestHead {
             method: &Method::POST,
-            target: terms.token_url.path(),
+            target: terms.token_url.target(),
             authority: terms.token_url.authority(),
             fields: &fields,
             framing: Framing::Length(form.len() as u64),

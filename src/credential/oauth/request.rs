@@ -5,8 +5,10 @@
 
 use oauth2::basic::BasicClient;
 use oauth2::{AuthType, ClientId, ClientSecret, RequestTokenError, Scope, TokenUrl};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
 
-use crate::domain::auth::{ClientAuth, OauthTerms};
+use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
 
 /// A request whose target is not to be read.
 pub(super) type Written = http::Request<Vec<u8>>;
@@ -32,7 +34,7 @@ pub(super) fn token_request(terms: &OauthTerms, style: ClientAuth) -> Option<Wri
         request = request.add_extra_param(name, value);
     }
     match request.request(&|written| Err(Caught(Box::new(written)))) {
-        Err(RequestTokenError::Request(Caught(written))) => Some(*written),
+        Err(RequestTokenError::Request(Caught(written))) => with_grant(*written, &terms.grant_type),
         Ok(_)
         | Err(
             RequestTokenError::ServerResponse(_)
@@ -40,6 +42,29 @@ pub(super) fn token_request(terms: &OauthTerms, style: ClientAuth) -> Option<Wri
             | RequestTokenError::Other(_),
         ) => None,
     }
+}
+
+/// What the crate writes first into every form.
+const GRANT: &[u8] = b"grant_type=client_credentials";
+/// The bytes that `application/x-www-form-urlencoded` leaves as they are; a grant type holds no space.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'*')
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_');
+
+/// Puts the definition's grant type in the place of the only one that the crate can write. `None` is a bug.
+fn with_grant(written: Written, grant: &GrantType) -> Option<Written> {
+    if *grant == GrantType::default() {
+        return Some(written);
+    }
+    let (head, form) = written.into_parts();
+    // Holds the client's secret where that goes into the body.
+    let form = Zeroizing::new(form);
+    let rest = form.strip_prefix(GRANT)?;
+    let grant = utf8_percent_encode(grant.as_str(), PLAIN).to_string();
+    let form = [b"grant_type=", grant.as_bytes(), rest].concat();
+    Some(Written::from_parts(head, form))
 }
 
 /// A request on its way out of the crate.
@@ -63,7 +88,7 @@ impl std::error::Error for Caught {}
 mod tests {
     use super::token_request;
     use crate::credential::oauth::tests::terms;
-    use crate::domain::auth::ClientAuth;
+    use crate::domain::auth::{ClientAuth, GrantType};
     use crate::domain::{Secret, SecretSource};
 
     fn secret(text: &str) -> Secret {
@@ -94,6 +119,28 @@ mod tests {
             request.body(),
             b"grant_type=client_credentials&scope=read+write&audience=https%3A%2F%2Fapi%2F%3Fa%3D1%26b"
         );
+    }
+
+    #[test]
+    fn a_grant_type_of_the_providers_own_is_sent_in_the_place_of_the_standard_one() {
+        // F-249
+        let mut terms = terms();
+        terms.grant_type = GrantType::parse("account_credentials").unwrap();
+        terms.extra_params = vec![("account_id".into(), "a/b".into())];
+        let basic = token_request(&terms, ClientAuth::Basic).unwrap();
+        assert_eq!(
+            basic.body(),
+            b"grant_type=account_credentials&account_id=a%2Fb"
+        );
+        assert!(basic.headers().contains_key("authorization"));
+        terms.grant_type = GrantType::parse("urn:x&y=z+1").unwrap();
+        let body = token_request(&terms, ClientAuth::Body).unwrap();
+        let form = b"grant_type=urn%3Ax%26y%3Dz%2B1&account_id=a%2Fb&client_id=the-client&client_secret=the-secret";
+        let mut sorted: Vec<_> = body.body().split(|b| *b == b'&').collect();
+        let mut wanted: Vec<_> = form.split(|b| *b == b'&').collect();
+        sorted.sort_unstable();
+        wanted.sort_unstable();
+        assert_eq!(sorted, wanted);
     }
 
     #[test]

@@ -10,7 +10,7 @@ mod single_flight;
 mod tls;
 mod world;
 
-use crate::domain::auth::{ClientAuth, OauthTerms};
+use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
 use crate::domain::{Secret, SecretSource, TokenUrl};
 
 /// A client of a token endpoint that nobody dials.
@@ -18,6 +18,7 @@ pub(super) fn terms() -> OauthTerms {
     let secret = |text: &str| Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap();
     OauthTerms {
         token_url: TokenUrl::parse("https://token.test/oauth/token").unwrap(),
+        grant_type: GrantType::default(),
         client_id: secret("the-client"),
         client_secret: secret("the-secret"),
         scopes: None,

@@ -10,6 +10,8 @@ use crate::domain::url::TokenUrl;
 pub struct OauthTerms {
     /// The token endpoint.
     pub token_url: TokenUrl,
+    /// The grant that is asked for.
+    pub grant_type: GrantType,
     /// The client's id.
     pub client_id: Secret,
     /// The client's secret.
@@ -38,6 +40,53 @@ pub enum ClientAuth {
     Basic,
     /// Form parameters.
     Body,
+}
+
+/// The value of `grant_type` in a token request (RFC 6749 §4.4.2), which some providers give a name of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantType(Box<str>);
+
+/// Why a text is not a usable grant type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InvalidGrantType {
+    /// Not 1 to 256 visible ASCII characters.
+    Characters,
+    /// A grant that a person takes part in: it needs a code, a password or a refresh token of that person.
+    NeedsUser,
+}
+
+impl GrantType {
+    /// Grants that a user takes part in (RFC 6749 §4.1, §4.3 and §6, RFC 8628 §3.4).
+    const OF_USERS: [&str; 4] = [
+        "authorization_code",
+        "password",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:device_code",
+    ];
+    const MAX_LENGTH: usize = 256;
+
+    /// Reads a grant type.
+    pub fn parse(text: &str) -> Result<Self, InvalidGrantType> {
+        let visible = text.bytes().all(|b| b.is_ascii_graphic());
+        if !visible || !(1..=Self::MAX_LENGTH).contains(&text.len()) {
+            Err(InvalidGrantType::Characters)
+        } else if Self::OF_USERS.contains(&text) {
+            Err(InvalidGrantType::NeedsUser)
+        } else {
+            Ok(Self(text.into()))
+        }
+    }
+
+    /// The grant type as it is sent.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for GrantType {
+    fn default() -> Self {
+        Self("client_credentials".into())
+    }
 }
 
 /// A client's id or secret that is no UTF-8, which a form cannot carry (RFC 6749 appendix B).
@@ -87,7 +136,8 @@ impl OauthTerms {
             hash.update(part);
         };
         add(self.token_url.authority().as_bytes());
-        add(self.token_url.path().as_bytes());
+        add(self.token_url.target().as_bytes());
+        add(self.grant_type.as_str().as_bytes());
         add(self.client_id.expose());
         add(self.client_secret.expose());
         let scopes = self.scopes.as_deref();
@@ -111,7 +161,9 @@ impl OauthTerms {
 
 #[cfg(test)]
 mod tests {
-    use super::{ClientAuth, NotUtf8, OauthClientCredentials, OauthTerms};
+    use super::{
+        ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
+    };
     use crate::domain::{Secret, SecretSource, TokenUrl};
 
     fn secret(bytes: &[u8]) -> Secret {
@@ -121,6 +173,7 @@ mod tests {
     fn terms() -> OauthTerms {
         OauthTerms {
             token_url: TokenUrl::parse("https://id.test/token").unwrap(),
+            grant_type: GrantType::default(),
             client_id: secret(b"id"),
             client_secret: secret(b"secret"),
             scopes: None,
@@ -143,6 +196,9 @@ mod tests {
             fingerprint(|_| ()),
             fingerprint(|t| t.token_url = TokenUrl::parse("https://id.test/token/").unwrap()),
             fingerprint(|t| t.token_url = TokenUrl::parse("https://id.test:8443/token").unwrap()),
+            fingerprint(|t| t.token_url = TokenUrl::parse("https://id.test/token?p=a").unwrap()),
+            fingerprint(|t| t.token_url = TokenUrl::parse("https://id.test/token?p=b").unwrap()),
+            fingerprint(|t| t.grant_type = GrantType::parse("account_credentials").unwrap()),
             fingerprint(|t| t.client_id = secret(b"ids")),
             fingerprint(|t| t.client_secret = secret(b"rotated")), // F-152
             fingerprint(|t| (t.client_id, t.client_secret) = (secret(b"ids"), secret(b"ecret"))),
@@ -157,6 +213,25 @@ mod tests {
         let distinct: std::collections::HashSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
         assert_eq!(fingerprint(|_| ()), fingerprint(|_| ()));
+    }
+
+    #[test]
+    fn grant_types() {
+        // F-249
+        for good in [
+            "client_credentials",
+            "account_credentials",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+            "a&b=c",
+        ] {
+            assert_eq!(GrantType::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "a\n", "ä", &"a".repeat(257)] {
+            assert_eq!(GrantType::parse(bad), Err(InvalidGrantType::Characters));
+        }
+        for bad in ["password", "refresh_token", "authorization_code"] {
+            assert_eq!(GrantType::parse(bad), Err(InvalidGrantType::NeedsUser));
+        }
     }
 
     #[test]

@@ -42,7 +42,8 @@ fn reads_what_it_prints() {
 #[test]
 fn refuses_what_others_repair() {
     use InvalidUrl::{
-        Fragment, Host, NoHost, NotHttps, NumericHost, Path, Port, Query, UpperCase, Userinfo,
+        Fragment, Host, NoHost, NotHttps, NumericHost, Path, Port, Query, QueryBytes, UpperCase,
+        Userinfo,
     };
     let long = format!("https://{}com", "abc.".repeat(63));
     for (text, why) in [
@@ -59,7 +60,6 @@ fn refuses_what_others_repair() {
         ("https:///h", NoHost),
         // F-3
         ("https://u:p@h/", Userinfo),
-        ("https://h?q", Query),
         ("https://h/a#f", Fragment),
         // F-4
         ("https://0x7f.1", NumericHost),
@@ -96,5 +96,46 @@ fn refuses_what_others_repair() {
     ] {
         assert_eq!(BaseUrl::parse(text), Err(why), "{text}");
         assert_eq!(TokenUrl::parse(text).map(drop), Err(why), "{text}");
+    }
+    // F-3
+    assert_eq!(BaseUrl::parse("https://h?q"), Err(Query));
+    // F-249
+    for (text, why) in [
+        ("https://h?a b", QueryBytes),
+        ("https://h?a=%", QueryBytes),
+        ("https://h?a=%2", QueryBytes),
+        ("https://h?a=%zz", QueryBytes),
+        ("https://h?a=\"b\"", QueryBytes),
+        ("https://h?ä", QueryBytes),
+        ("https://h?a\r\nb", QueryBytes),
+        ("https://h?a\\b", QueryBytes),
+        ("https://h?a#b", Fragment),
+        ("https://h#a?b", Fragment),
+        ("https://u@h?a", Userinfo),
+        ("https://h:0?a", Port),
+        ("https?://h", NotHttps),
+    ] {
+        assert_eq!(TokenUrl::parse(text).map(drop), Err(why), "{text}");
+    }
+}
+
+#[test]
+fn a_token_url_keeps_its_query() {
+    // F-249
+    for (text, target, query) in [
+        ("https://h", "/", None),
+        ("https://h/t", "/t", None),
+        ("https://h?", "/?", Some("")),
+        ("https://h?p=a", "/?p=a", Some("p=a")),
+        (
+            "https://h/t?p=b2c_1_x&a=%2F?/:@",
+            "/t?p=b2c_1_x&a=%2F?/:@",
+            Some("p=b2c_1_x&a=%2F?/:@"),
+        ),
+    ] {
+        let url = TokenUrl::parse(text).unwrap();
+        assert_eq!((url.target(), url.query()), (target, query), "{text}");
+        assert_eq!(url.authority(), "h");
+        assert!(!url.to_string().contains('?'), "its values may be secret");
     }
 }

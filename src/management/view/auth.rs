@@ -7,8 +7,8 @@ use utoipa::ToSchema;
 
 use super::disclosure::shows_parameter;
 use super::scalar::Redacted;
-use crate::domain::Auth;
-use crate::domain::auth::{ClientAuth, OauthTerms};
+use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
+use crate::domain::{Auth, TokenUrl};
 
 /// The one way in which the connection proves itself to its upstream.
 #[derive(Serialize, ToSchema)]
@@ -17,8 +17,12 @@ pub(super) enum AuthDetails {
     /// A token is obtained from a token endpoint (RFC 6749, section 4.4).
     #[serde(rename_all = "camelCase")]
     OauthClientCredentials {
-        /// The token endpoint.
+        /// The token endpoint. Of a query only values of well-known harmless names are shown.
         token_url: String,
+        /// The grant that is asked for, where it is not `client_credentials`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schema(nullable = false)]
+        grant_type: Option<String>,
         /// The client's id.
         client_id: Redacted,
         /// The client's secret.
@@ -91,7 +95,9 @@ impl AuthDetails {
             (name.clone(), value)
         };
         Self::OauthClientCredentials {
-            token_url: terms.token_url.to_string(),
+            token_url: token_url(&terms.token_url),
+            grant_type: (terms.grant_type != GrantType::default())
+                .then(|| terms.grant_type.as_str().to_owned()),
             client_id: Redacted,
             client_secret: Redacted,
             scopes: terms.scopes.clone(),
@@ -102,4 +108,24 @@ impl AuthDetails {
             },
         }
     }
+}
+
+/// The URL, with the query's values under the rule of `extra_params`.
+fn token_url(url: &TokenUrl) -> String {
+    let mut shown = url.to_string();
+    let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
+    for (at, pair) in pairs.enumerate() {
+        shown.push(if at == 0 { '?' } else { '&' });
+        match pair.split_once('=') {
+            Some((name, _)) if !shows_parameter(name) => {
+                shown.push_str(name);
+                shown.push_str("=[redacted]");
+            }
+            Some(_) => shown.push_str(pair),
+            // A value without a name.
+            None if pair.is_empty() => {}
+            None => shown.push_str("[redacted]"),
+        }
+    }
+    shown
 }

@@ -35,6 +35,7 @@ const HARMLESS_PARAMETERS: &[&str] = &[
     "org_id",
     "organization",
     "organization_id",
+    "p",
     "region",
     "requested_token_type",
     "resource",

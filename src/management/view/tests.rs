@@ -5,7 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{Connection as View, HTTP, Live};
-use crate::domain::auth::{BasicAuth, BearerToken, ClientAuth, OauthClientCredentials, OauthTerms};
+use crate::domain::auth::{
+    BasicAuth, BearerToken, ClientAuth, GrantType, OauthClientCredentials, OauthTerms,
+};
 use crate::domain::{
     Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2, Secret, SecretSource,
     SensitiveHeader, TokenUrl,
@@ -21,8 +23,10 @@ fn secret(text: &str) -> Secret {
 
 /// One soft-deleted connection of each auth kind, all of whose secrets are this.
 pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
+    let url = format!("https://id.test/token?p=policy&key={planted}&{planted}&&tenant=a%26b");
     let oauth = OauthTerms {
-        token_url: TokenUrl::parse("https://id.test/token").unwrap(),
+        token_url: TokenUrl::parse(&url).unwrap(),
+        grant_type: GrantType::parse("account_credentials").unwrap(),
         client_id: secret(planted),
         client_secret: secret(planted),
         scopes: Some("a b".into()),
@@ -116,7 +120,9 @@ fn a_whole_connection() {
         "allowedRoutes": ["GET /{id}"],
         "headers": {"X-Tenant-ID": "acme", "X-Session": "[redacted]"},
         "oauthClientCredentials": {
-            "tokenUrl": "https://id.test/token",
+            // F-249
+            "tokenUrl": "https://id.test/token?p=policy&key=[redacted]&[redacted]&&tenant=a%26b",
+            "grantType": "account_credentials",
             "clientId": "[redacted]",
             "clientSecret": "[redacted]",
             "scopes": "a b",

@@ -89,6 +89,7 @@ pub(in crate::management) const HTTP: ConnectionType = ConnectionType {
 const AUTH_KINDS: &[AuthKind] = &[
     AuthKind { kind: "oauthClientCredentials", display_name: "OAuth client credentials", fields: &[
         field("tokenUrl", "Token URL", true, false),
+        field("grantType", "Grant type", false, false),
         field("clientId", "Client ID", true, true),
         field("clientSecret", "Client secret", true, true),
         field("scopes", "Scopes", false, false),

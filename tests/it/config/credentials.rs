@@ -200,6 +200,66 @@ fn oauth() {
 }
 
 #[test]
+fn grant_types_and_queries_of_token_urls() {
+    // F-249
+    let oauth = |url: &str, more: &str| {
+        format!("{{token_url: '{url}', client_id: a, client_secret: b{more}}}")
+    };
+    for (url, grant) in [
+        ("https://h/t?p=b2c_1_x", ""),
+        (
+            "https://h/t",
+            ", grant_type: account_credentials, extra_params: {account_id: x}",
+        ),
+        (
+            "https://h/t?account_id=x",
+            ", grant_type: account_credentials",
+        ),
+        (
+            "https://h/t",
+            ", grantType: 'urn:ietf:params:oauth:grant-type:jwt-bearer'",
+        ),
+    ] {
+        let oauth = oauth(url, grant);
+        loads(&connection(&[
+            ("no_auth", "-"),
+            ("oauth_client_credentials", &oauth),
+        ]));
+    }
+    for grant in [
+        "''",
+        "a b",
+        "'ä'",
+        "password",
+        "refresh_token",
+        "authorization_code",
+    ] {
+        refuses_auth(
+            "oauth_client_credentials",
+            &oauth("https://h/t", &format!(", grant_type: {grant}")),
+            "invalid_grant_type",
+            "oauth_client_credentials.grant_type",
+        );
+    }
+    for query in [
+        "grant_type=x",
+        "a=b&client%5fid=x",
+        "client_secret=canary",
+        "scope",
+    ] {
+        let oauth = oauth(&format!("https://h/t?{query}"), "");
+        let auth = [("no_auth", "-"), ("oauth_client_credentials", &*oauth)];
+        let errors = World::new().file("a.yaml", connection(&auth)).errors();
+        let [error] = errors.as_slice() else {
+            panic!("one error: {errors:?}")
+        };
+        assert_eq!(error.code, "reserved_parameter", "{query}");
+        assert!(error.field.ends_with("token_url"), "{}", error.field);
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+    }
+}
+
+#[test]
 fn client_credentials_are_text() {
     let secret = "{token_url: https://h/t, client_id: a, client_secret: {file: secret}}";
     let world = World::new()

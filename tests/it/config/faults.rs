@@ -12,7 +12,8 @@ fn urls() {
     for url in ["https:/h", "https:h", r"https:\\h", "https:///h"] {
         refuses_http("base_url", url, "invalid_url"); // F-2
     }
-    for url in ["https://u:p@h", "https://h?q", "'https://h/#f'"] {
+    refuses_http("base_url", "https://h?q", "invalid_url"); // F-3, F-249
+    for url in ["https://u:p@h", "'https://h?q=%'", "'https://h/#f'"] {
         refuses_http("base_url", url, "invalid_url"); // F-3
         let oauth = format!("{{token_url: {url}, client_id: a, client_secret: b}}");
         refuses_auth(

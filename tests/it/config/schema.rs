@@ -66,6 +66,10 @@ fn auths() -> Vec<(&'static str, Value)> {
             "oauth_client_credentials",
             json!({"token_url": "https://h/t", "client_id": "a", "client_secret": {"file": "key"}, "scopes": "a", "extra_params": {"audience": "x"}, "client_auth": "body"}),
         ),
+        (
+            "oauth_client_credentials",
+            json!({"token_url": "https://h/t?p=x", "grant_type": "account_credentials", "client_id": "a", "client_secret": "b"}),
+        ),
         ("bearer_token", json!({"token": {"file": "key"}})),
         ("basic_auth", json!({"username": "u", "password": "p"})),
         (

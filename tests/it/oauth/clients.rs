@@ -185,3 +185,45 @@ fn no_scope_is_sent_where_none_is_configured() {
     ask(&sidecar).expect(200);
     assert_eq!(endpoint.call(0).param("scope"), None);
 }
+
+#[test]
+fn zoom_gets_its_own_grant_type_and_the_account_in_the_form_or_in_the_query() {
+    // F-249
+    for in_query in [false, true] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::minting(3600);
+        let crm = crm(&up, &endpoint).grant("grant_type", "account_credentials");
+        let crm = if in_query {
+            crm.grant("token_url", format!("{}?account_id=a%2Fb", endpoint.url()))
+        } else {
+            crm.grant("extra_params", json!({"account_id": "a/b"}))
+        };
+        let sidecar = Sidecar::with(crm).start();
+        ask(&sidecar).expect(200);
+        let call = endpoint.call(0);
+        in_basic(&call);
+        assert_eq!(call.param("grant_type"), Some("account_credentials"));
+        if in_query {
+            assert_eq!(call.target, "/oauth2/token?account_id=a%2Fb");
+            assert_eq!(call.form.len(), 1, "{}", call.body);
+        } else {
+            assert_eq!(call.target, "/oauth2/token");
+            assert_eq!(call.param("account_id"), Some("a/b"));
+        }
+        assert_eq!(tokens(&up), [token(1)]);
+    }
+}
+
+#[test]
+fn a_query_of_the_token_url_is_sent_as_it_is_written() {
+    // F-249: Azure AD B2C
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::minting(3600);
+    let url = format!("{}?p=b2c_1_sign&a=%2f+?/:@", endpoint.url());
+    let sidecar = Sidecar::with(crm(&up, &endpoint).grant("token_url", url)).start();
+    ask(&sidecar).expect(200);
+    let call = endpoint.call(0);
+    assert_eq!(call.target, "/oauth2/token?p=b2c_1_sign&a=%2f+?/:@");
+    assert_eq!(call.param("grant_type"), Some("client_credentials"));
+    assert_eq!(tokens(&up), [token(1)]);
+}
