@@ -88,10 +88,13 @@ fn bearer_token(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
 fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     let mut object = field.object()?;
     let name = object.require("username", "write `username: …`");
-    let password = object.require("password", "write `password: {env: NAME}`");
+    let password = object.require(
+        "password",
+        "write `password: {env: NAME}`, or `password: ''` where the user name is the key",
+    );
     object.finish();
     let username = name.as_ref().and_then(|field| around.secret(field));
-    let password = password.and_then(|field| around.secret(&field));
+    let password = password.and_then(|field| around.secret_or_empty(&field));
     if let (Some(field), Some(username)) = (&name, &username)
         && BasicAuth::judge_username(username).is_err()
     {

@@ -155,7 +155,7 @@ struct BearerToken {
 struct BasicAuth {
     #[schemars(schema_with = "secret")]
     username: String,
-    #[schemars(schema_with = "secret")]
+    #[schemars(schema_with = "secret_or_empty")]
     password: String,
 }
 
@@ -201,6 +201,18 @@ fn secret(_: &mut SchemaGenerator) -> Schema {
             reference("file", "Path of a file, relative to this one"),
         ],
     })
+}
+
+/// A secret, or a text without a character.
+fn secret_or_empty(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = secret(generator);
+    if let Some(text) = schema
+        .pointer_mut("/anyOf/0")
+        .and_then(Value::as_object_mut)
+    {
+        text.remove("minLength");
+    }
+    schema
 }
 
 fn secret_map(generator: &mut SchemaGenerator) -> Schema {

@@ -216,6 +216,12 @@ mod tests {
             only_header(&auth),
             ("authorization".into(), b"Basic dGVzdDoxMjPCow==".to_vec())
         );
+        // F-252
+        let auth = BasicAuth::new(secret("sk_live"), Secret::empty()).unwrap();
+        assert_eq!(
+            only_header(&Auth::BasicAuth(auth)),
+            ("authorization".into(), b"Basic c2tfbGl2ZTo=".to_vec())
+        );
         // F-15
         assert_eq!(
             BasicAuth::new(secret("a:b"), secret("x")).map(drop),

@@ -59,6 +59,14 @@ impl Secret {
         }
     }
 
+    /// A secret without a byte, where a definition says that there is none: some APIs take a key as the user name and no password.
+    pub fn empty() -> Self {
+        Self {
+            bytes: Zeroizing::default(),
+            source: SecretSource::Inline,
+        }
+    }
+
     /// Refuses outer white space as well: for secrets that are sent as they are.
     pub fn without_outer_space(self) -> Result<Self, InvalidSecret> {
         let blank = |b: Option<&u8>| b.is_some_and(u8::is_ascii_whitespace);

@@ -119,6 +119,18 @@ fn basic_auth_and_no_auth() {
 }
 
 #[test]
+fn a_key_as_the_user_name_needs_no_password() {
+    // F-252: Stripe, Ashby, EasyPost
+    let up = Upstream::echo();
+    let pair = json!({"username": "sk_live", "password": ""});
+    let stripe = connection("stripe").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(stripe.auth("basic_auth", pair)).start();
+    let world = (up, sidecar);
+    let fields = sent(&world, "stripe", b"");
+    assert_eq!(fields.all("authorization"), ["Basic c2tfbGl2ZTo="]);
+}
+
+#[test]
 fn strange_connection_fields() {
     // F-98
     let world = world();

@@ -115,6 +115,33 @@ fn secrets() {
 }
 
 #[test]
+fn a_basic_password_may_be_empty_if_it_is_written_so() {
+    // F-252
+    let basic = |password: &str| {
+        let pair = format!("{{username: {{env: KEY}}, password: {password}}}");
+        let text = connection(&[("no_auth", "-"), ("basic_auth", &pair)]);
+        let world = World::new().file("a.yaml", text).file("empty", "\n");
+        world.variable("KEY", "sk_live").variable("EMPTY", "")
+    };
+    let world = basic("''");
+    assert!(world.errors().is_empty(), "{:?}", world.errors());
+    assert!(world.warnings().is_empty(), "{:?}", world.warnings());
+    for forgotten in ["{env: EMPTY}", "{file: empty}"] {
+        let found = basic(forgotten).errors();
+        assert_eq!(found.len(), 1, "{forgotten}: {found:?}");
+        assert_eq!(found[0].code, "invalid_secret", "{forgotten}");
+    }
+    assert_eq!(basic("").errors()[0].code, "no_value");
+    let empty = |name: &str| format!("{{username: {name}, password: ''}}");
+    refuses_auth(
+        "basic_auth",
+        &empty("''"),
+        "invalid_secret",
+        "basic_auth.username",
+    );
+}
+
+#[test]
 fn secret_references() {
     // F-17
     let token = |reference: &str| {

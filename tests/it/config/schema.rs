@@ -72,6 +72,7 @@ fn auths() -> Vec<(&'static str, Value)> {
         ),
         ("bearer_token", json!({"token": {"file": "key"}})),
         ("basic_auth", json!({"username": "u", "password": "p"})),
+        ("basic_auth", json!({"username": "u", "password": ""})),
         (
             "static_headers",
             json!({"headers": {"X-Key": {"file": "key"}}}),
