@@ -80,10 +80,8 @@ pub enum InvalidAnswer {
     Json,
     /// `access_token` is missing, empty, over 16 KiB, or no value that a header can carry.
     AccessToken,
-    /// `token_type` is another than `bearer`.
+    /// `token_type` names a kind of token that is not sent as a bearer token.
     TokenType,
-    /// `expires_in` is no number.
-    ExpiresIn,
     /// The token's life was over before the answer was there.
     Expired,
 }
@@ -239,12 +237,13 @@ impl InvalidAnswer {
     fn as_str(self) -> &'static str {
         match self {
             Self::Http => "it is no legal HTTP, or broke off",
-            Self::Compressed => "it is compressed",
+            Self::Compressed => "it is compressed, which was not asked for",
             Self::TooLarge => "it is over 64 KiB",
             Self::Json => "it is no JSON object, or has a key twice",
             Self::AccessToken => "`access_token` is missing or cannot stand in a header",
-            Self::TokenType => "`token_type` is not `bearer`",
-            Self::ExpiresIn => "`expires_in` is no number of seconds",
+            Self::TokenType => {
+                "`token_type` is one that egressd cannot use (mac, DPoP, PoP or N_A)"
+            }
             Self::Expired => "the token had expired on arrival",
         }
     }

@@ -3,10 +3,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, RETRY_AFTER, USER_AGENT};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, DATE, RETRY_AFTER, USER_AGENT,
+};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use tokio::time::Instant;
@@ -25,6 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 static AGENT: HeaderName = USER_AGENT;
+static CODING: HeaderName = ACCEPT_ENCODING;
 const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
 /// Who is asked for tokens.
@@ -88,18 +91,20 @@ impl TokenEndpoint {
             .ask(&self.endpoint, &head, form, LONGEST_ANSWER as u64)
             .await?;
         let (parts, body) = answered.into_parts();
-        if is_encoded(&parts.headers) {
+        if is_compressed(&parts.headers) {
             return Err(Reason::Invalid(InvalidAnswer::Compressed).into());
         }
         let body = whole(body).await?;
         let named = response::error(&body);
-        let reason = if parts.status.is_success() {
-            match response::granted(&body) {
+        let code = named.as_ref().map(|(code, _)| *code);
+        let reason = match (parts.status.is_success(), code) {
+            // Some providers refuse with 200 (GitHub).
+            (true, Some(code)) => Reason::Refused(code),
+            (true, None) => match response::granted(&body) {
                 Ok(granted) => return Ok(granted),
                 Err(why) => Reason::Invalid(why),
-            }
-        } else {
-            refusal(parts.status, named.as_ref().map(|(code, _)| *code))
+            },
+            (false, code) => refusal(parts.status, code),
         };
         let tells = |text: &[u8]| self.tells_secret(&written.headers, text);
         // A code of the RFC is a word that we know. Another one is searched as it came, and as it was cleaned and cut.
@@ -109,7 +114,7 @@ impl TokenEndpoint {
         Err(Failed {
             reason,
             told: named.and_then(|(code, told)| quotable(code, &told).then_some(told)),
-            retry_after: retry_after(&parts.headers),
+            retry_after: retry_after(&parts.headers, SystemTime::now()),
         })
     }
 
@@ -148,11 +153,13 @@ fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
             sensitive: name == AUTHORIZATION,
         })
         .collect();
-    fields.push(Field {
-        name: &AGENT,
-        value: OUR_USER_AGENT.as_bytes(),
-        sensitive: false,
-    });
+    for (name, value) in [(&CODING, "identity"), (&AGENT, OUR_USER_AGENT)] {
+        fields.push(Field {
+            name,
+            value: value.as_bytes(),
+            sensitive: false,
+        });
+    }
     fields
 }
 
@@ -166,20 +173,39 @@ fn refusal(status: StatusCode, named: Option<ErrorCode>) -> Reason {
     }
 }
 
-fn is_encoded(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+/// Codings that change the bytes (IANA's registry of content codings). Servers put other words there (`utf-8`), which change nothing.
+const COMPRESSIONS: [&str; 8] = [
+    "gzip",
+    "x-gzip",
+    "deflate",
+    "br",
+    "zstd",
+    "compress",
+    "x-compress",
+    "dcb",
+];
+
+fn is_compressed(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(CONTENT_ENCODING).into_iter();
+    let mut codings = codings.flat_map(|codings| codings.as_bytes().split(|b| *b == b','));
+    codings.any(|coding| {
+        let coding = coding.trim_ascii();
+        let mut compressions = COMPRESSIONS.iter();
+        compressions.any(|name| coding.eq_ignore_ascii_case(name.as_bytes()))
+    })
 }
 
-/// RFC 9110 §10.2.3, in seconds; a date is not taken.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !seconds.bytes().all(|b| b.is_ascii_digit()) || seconds.is_empty() {
-        return None;
+/// RFC 9110 §10.2.3: seconds, or a date. A date counts from the endpoint's own `Date`, so that no two clocks have to agree; without one, from now.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let date = |text| httpdate::parse_http_date(text).ok();
+    let asked = text(RETRY_AFTER)?;
+    if !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
-    Some(Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)))
+    let from = text(DATE).and_then(date).unwrap_or(now);
+    // What is past asks for nothing.
+    date(asked)?.duration_since(from).ok()
 }
 
 /// The whole body, which its cap keeps small.
@@ -207,5 +233,81 @@ impl From<Reason> for Failed {
 impl From<Failure> for Failed {
     fn from(failure: Failure) -> Self {
         Reason::from(failure).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::HeaderMap;
+
+    use super::{is_compressed, retry_after};
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let fields = fields.iter();
+        fields
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn what_compresses() {
+        // F-247
+        for coding in [
+            "gzip",
+            "GZIP",
+            "br",
+            "deflate",
+            "identity, gzip",
+            "utf-8,br",
+            "zstd",
+        ] {
+            assert!(
+                is_compressed(&headers(&[("content-encoding", coding)])),
+                "{coding}"
+            );
+        }
+        for coding in [
+            "",
+            "identity",
+            "utf-8",
+            "UTF8",
+            "none",
+            "application/json",
+            ",",
+        ] {
+            assert!(
+                !is_compressed(&headers(&[("content-encoding", coding)])),
+                "{coding}"
+            );
+        }
+    }
+
+    #[test]
+    fn how_long_an_endpoint_wants_to_be_left_alone() {
+        // F-248
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let asked = |fields: &[_]| retry_after(&headers(fields), now).map(|asked| asked.as_secs());
+        let at = "Sun, 06 Nov 1994 08:54:37 GMT";
+        for (field, seconds) in [
+            ("120", Some(120)),
+            ("99999999999999999999", Some(u64::MAX)),
+            (at, Some(300)),
+            // The two obsolete forms of RFC 9110 §5.6.7.
+            ("Sunday, 06-Nov-94 08:54:37 GMT", Some(300)),
+            ("Sun Nov  6 08:54:37 1994", Some(300)),
+            // The past.
+            ("Sun, 06 Nov 1994 08:49:36 GMT", None),
+            ("", None),
+            ("-1", None),
+            ("soon", None),
+        ] {
+            assert_eq!(asked(&[("retry-after", field)]), seconds, "{field}");
+        }
+        // Its clock is wrong by years.
+        let date = ("date", "Sun, 06 Nov 1994 08:54:07 GMT");
+        assert_eq!(asked(&[("retry-after", at), date]), Some(30));
+        assert_eq!(asked(&[("retry-after", at), ("date", "?")]), Some(300));
     }
 }

@@ -81,6 +81,9 @@ impl Grant {
         outcome: Result<(Minted, ClientAuth), Failed>,
     ) -> Result<Arc<Token>, crate::credential::Unavailable> {
         let token = outcome.and_then(|(minted, style)| {
+            if minted.granted.is_life_assumed {
+                self.notices.life_assumed();
+            }
             let token = Token::new(&minted.granted, minted.asked, policy::dice());
             if token.serves() {
                 Ok((Arc::new(token), style))

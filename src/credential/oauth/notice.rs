@@ -3,6 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::policy;
 use crate::credential::unavailable::Unavailable;
 use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::{Event, Level, ProblemLog, TokenEvent, TokenOutcome};
@@ -45,6 +46,13 @@ impl Notices {
         if self.log.wants(Level::Debug) {
             self.tell(TokenOutcome::Obtained { life });
         }
+    }
+
+    /// The answer named a life that could not be read.
+    pub(super) fn life_assumed(&self) {
+        self.tell(TokenOutcome::LifeAssumed {
+            life: policy::ASSUMED_LIFE,
+        });
     }
 
     fn tell(&self, outcome: TokenOutcome) {

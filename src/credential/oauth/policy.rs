@@ -13,6 +13,8 @@ const SHORT_LIFE: Duration = Duration::from_secs(120);
 const HEADROOM: Duration = Duration::from_secs(60);
 /// The longest wait between two attempts.
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+/// The longest wait that an endpoint can ask for.
+pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// The first wait after an error that only an operator can mend.
 const HARD_BACKOFF: Duration = Duration::from_secs(30);
 /// One renewal after a 401 in this time.
@@ -34,15 +36,20 @@ pub(super) fn refresh_after(life: Duration, dice: u32) -> Duration {
     nominal * (900 + dice / 5) / 1000
 }
 
-/// How long nobody is asked again after so many failures in a row (from 1). Doubles from 1 s to 60 s, begins at 30 s where `hard`, is no shorter
-/// than what the endpoint asked for (up to 60 s), and up to a quarter longer by chance.
+/// How long the endpoint is not asked again after so many failures in a row (from 1). Doubles from 1 s to 60 s, begins at 30 s where `hard`, is not shorter
+/// than what the endpoint asked for (up to 15 minutes), and is up to a quarter longer by chance.
 pub(super) fn backoff(failures: u32, hard: bool, asked: Option<Duration>, dice: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(6);
-    let nominal = Duration::from_secs(1 << doublings)
+    let own = Duration::from_secs(1 << doublings)
         .max(if hard { HARD_BACKOFF } else { Duration::ZERO })
-        .max(asked.unwrap_or_default())
         .min(LONGEST_BACKOFF);
-    (nominal * (1000 + dice / 4) / 1000).min(LONGEST_BACKOFF)
+    let asked = asked.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+    let longest = if asked > LONGEST_BACKOFF {
+        LONGEST_RETRY_AFTER
+    } else {
+        LONGEST_BACKOFF
+    };
+    (own.max(asked) * (1000 + dice / 4) / 1000).min(longest)
 }
 
 #[cfg(test)]
@@ -100,7 +107,13 @@ mod tests {
         assert_eq!(backoff(1, false, Some(seconds(20)), 0), seconds(20));
         assert_eq!(backoff(5, false, Some(seconds(2)), 0), seconds(16));
         assert_eq!(backoff(1, true, Some(seconds(2)), 0), seconds(30));
-        assert_eq!(backoff(1, false, Some(Duration::MAX), 1000), seconds(60));
+        assert_eq!(backoff(1, false, Some(seconds(50)), 1000), seconds(60));
+        // F-248
+        assert_eq!(backoff(1, false, Some(seconds(300)), 0), seconds(300));
+        assert_eq!(backoff(1, true, Some(seconds(300)), 1000), seconds(375));
+        assert_eq!(backoff(1, false, Some(seconds(890)), 1000), seconds(900));
+        assert_eq!(backoff(9, false, Some(seconds(901)), 0), seconds(900));
+        assert_eq!(backoff(1, false, Some(Duration::MAX), 1000), seconds(900));
     }
 
     #[test]

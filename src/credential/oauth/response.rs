@@ -1,7 +1,7 @@
 //! What a token endpoint's answer means (RFC 6749 §5.1, §5.2): a pure function of its bytes.
 //!
-//! Lenient where servers differ without harm (a life as a string, none at all, an absurd one), strict where a reader could be misled (a key twice) or a
-//! header be broken (the bytes of the token).
+//! Lenient where servers differ without harm (a life as a string, none at all, an absurd one; a token type of the provider's own; a byte order mark), strict
+//! where a reader could be misled (a key twice) or a header be broken (the bytes of the token).
 //!
 //! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes; nothing of a refused answer but its error code is kept, and that one
 //! is clean.
@@ -29,7 +29,13 @@ pub struct Granted {
     pub access_token: Zeroizing<Vec<u8>>,
     /// How long it may be used, counted from when it was asked for.
     pub life: Life,
+    /// `expires_in` is there and could not be read, so that the life is assumed.
+    pub is_life_assumed: bool,
 }
+
+/// Token types whose tokens are not sent as `Authorization: Bearer <token>`: RFC 6749 §7.1, RFC 9449 §5, RFC 9200 §8.9, RFC 8693 §2.2.1. Other names for
+/// bearer tokens are in use (`BearerToken`, `Application Access Token`, an empty text).
+const OTHER_TYPES: [&str; 4] = ["mac", "dpop", "pop", "n_a"];
 
 /// How long a token may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +58,31 @@ pub fn granted(body: &[u8]) -> Result<Granted, InvalidAnswer> {
     if !fits || !access_token.iter().all(u8::is_ascii_graphic) {
         return Err(InvalidAnswer::AccessToken);
     }
-    match &fields.token_type {
-        None => {}
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case("bearer") => {}
-        Some(_) => return Err(InvalidAnswer::TokenType),
+    if let Some(Value::String(kind)) = &fields.token_type
+        && OTHER_TYPES
+            .iter()
+            .any(|other| kind.trim().eq_ignore_ascii_case(other))
+    {
+        return Err(InvalidAnswer::TokenType);
     }
-    let life = life(fields.expires_in.as_ref()).ok_or(InvalidAnswer::ExpiresIn)?;
-    Ok(Granted { access_token, life })
+    let life = life(fields.expires_in.as_ref());
+    Ok(Granted {
+        access_token,
+        life: life.unwrap_or(Life::For(ASSUMED_LIFE)),
+        is_life_assumed: life.is_none(),
+    })
 }
 
 /// The error that an answer names, if it names one: its code, and its text for operators, cleaned.
 pub fn error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
     match Fields::parse(body)?.error.as_ref()? {
-        Value::String(error) => Some((ErrorCode::parse(error), clean(error))),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-            None
-        }
+        Value::String(error) if !error.is_empty() => Some((ErrorCode::parse(error), clean(error))),
+        Value::String(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_) => None,
     }
 }
 
@@ -79,20 +94,22 @@ fn clean(text: &str) -> Box<str> {
     visible.take(LONGEST_ERROR).collect::<String>().into()
 }
 
+/// `None`: it is there and cannot be read.
 fn life(expires_in: Option<&Value>) -> Option<Life> {
     let seconds = match expires_in {
         None | Some(Value::Null) => return Some(Life::For(ASSUMED_LIFE)),
-        // Saturates, cuts the fraction off, and takes what is negative for zero.
+        // The conversion saturates, cuts the fraction off, and takes what is negative for zero.
         Some(Value::Number(number)) => match number.as_u64() {
             Some(whole) => whole,
             None => number.as_f64()? as u64,
         },
-        Some(Value::String(digits)) => {
-            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-                return None;
-            }
-            // What is too long for a number is too long for a life.
-            digits.parse().unwrap_or(u64::MAX)
+        Some(Value::String(text)) => {
+            let text = text.trim();
+            // Rust also reads `inf` and `nan`.
+            let is_number = text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+            text.parse::<f64>().ok().filter(|_| is_number)? as u64
         }
         Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => return None,
     };
@@ -115,6 +132,8 @@ impl Fields {
     fn parse(body: &[u8]) -> Option<Self> {
         // As a whole: what is skipped is not looked at closely.
         let text = std::str::from_utf8(body).ok()?;
+        // RFC 8259 §8.1: a reader may ignore a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = serde_json::Deserializer::from_str(text);
         let fields = reader.deserialize_map(OneOfEach).ok()?;
         reader.end().ok()?;

@@ -171,6 +171,7 @@ impl Event {
     /// What tells it from others of its name, and how long after one the next is left out; for events that requests bring about.
     pub(super) fn may_repeat(&self) -> Option<(&str, Duration)> {
         match self {
+            Self::Token(token) => token.may_repeat(),
             Self::Upstream(upstream) => upstream.may_repeat(),
             Self::LoginFailed => Some(("", LOGIN_PAUSE)),
             Self::Listening { .. }
@@ -185,7 +186,6 @@ impl Event {
             | Self::NoNameServers
             | Self::Hardened { .. }
             | Self::Memory(_)
-            | Self::Token(_)
             | Self::Panicked { .. }
             | Self::LinesLost { .. } => None,
         }

@@ -9,6 +9,8 @@ use crate::telemetry::json::Object;
 
 /// How often it is told at most of one connection that its upstream cannot be dialled: its exchanges have access lines.
 const DIAL_PAUSE: Duration = Duration::from_secs(60);
+/// How often it is logged at most of one token that its life is assumed: such a token is obtained every few minutes.
+const LIFE_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// Connections that a sentence names.
 const NAMED: usize = 3;
 
@@ -42,6 +44,11 @@ pub enum TokenOutcome {
     Obtained {
         /// How long it may be used; `None`: by the requests that waited for it.
         life: Option<Duration>,
+    },
+    /// A token whose `expires_in` could not be read.
+    LifeAssumed {
+        /// The life that is assumed instead.
+        life: Duration,
     },
 }
 
@@ -90,7 +97,7 @@ pub enum DialOutcome {
 impl TokenEvent {
     pub(super) fn level(&self) -> Level {
         match self.outcome {
-            TokenOutcome::Failed { .. } => Level::Warn,
+            TokenOutcome::Failed { .. } | TokenOutcome::LifeAssumed { .. } => Level::Warn,
             TokenOutcome::Recovered { .. } => Level::Info,
             TokenOutcome::Obtained { .. } => Level::Debug,
         }
@@ -101,6 +108,19 @@ impl TokenEvent {
             TokenOutcome::Failed { .. } => "token_failed",
             TokenOutcome::Recovered { .. } => "token_recovered",
             TokenOutcome::Obtained { .. } => "token_obtained",
+            TokenOutcome::LifeAssumed { .. } => "token_life_assumed",
+        }
+    }
+
+    pub(super) fn may_repeat(&self) -> Option<(&str, Duration)> {
+        match self.outcome {
+            TokenOutcome::LifeAssumed { .. } => {
+                let first = self.connections.first();
+                Some((first.map_or("", ConnectionId::as_str), LIFE_PAUSE))
+            }
+            TokenOutcome::Failed { .. }
+            | TokenOutcome::Recovered { .. }
+            | TokenOutcome::Obtained { .. } => None,
         }
     }
 
@@ -122,6 +142,10 @@ impl TokenEvent {
             TokenOutcome::Recovered { failures } => object.number("failures", u64::from(failures)),
             TokenOutcome::Obtained { life } => {
                 object.number_or_null("life_s", life.map(|life| life.as_secs()));
+            }
+            TokenOutcome::LifeAssumed { life } => {
+                object.text("field", "expires_in");
+                object.number("life_s", life.as_secs());
             }
         }
     }
@@ -155,6 +179,11 @@ impl fmt::Display for TokenEvent {
                 write!(f, "a token for {owners} again, after {failures} failures")
             }
             TokenOutcome::Obtained { .. } => write!(f, "a token for {owners}"),
+            TokenOutcome::LifeAssumed { life } => write!(
+                f,
+                "the token endpoint of {owners} sends an `expires_in` that is not a number of seconds; {} s are assumed",
+                life.as_secs()
+            ),
         }
     }
 }

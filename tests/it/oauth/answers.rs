@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{ERROR, INVALID, REFUSED, UNREACHABLE, ask, before, tokens, unavailable};
+use super::{ERROR, INVALID, REFUSED, UNREACHABLE, ask, before, retry_after, tokens, unavailable};
+use crate::support::token_answer::DESCRIPTION;
 use crate::support::token_endpoint::token;
 use crate::support::{Agent, Answer, TokenEndpoint, Upstream};
 
@@ -66,14 +67,66 @@ fn bodies_that_are_no_token() {
         &[INVALID],
         "no UTF-8",
     );
-    // Some providers say no with 200.
-    let error = r#"{"error": "invalid_client", "error_description": "planted-description"}"#;
-    no_token(Answer::body(error), &[INVALID, REFUSED], "200 error");
     no_token(
         Answer::raw("HTTP/1.1 204 No Content\r\n\r\n"),
         &[INVALID],
         "204",
     );
+}
+
+#[test]
+fn an_error_in_a_200_is_that_error() {
+    // F-247
+    let error = |code: &str| {
+        let document = json!({"error": code, "error_description": DESCRIPTION});
+        Answer::json(&document)
+    };
+    no_token(error("slow_down"), &[REFUSED], "slow_down");
+    let mut with_token = json!({"error": "slow_down", "access_token": token(1)});
+    no_token(Answer::json(&with_token), &[REFUSED], "error and token");
+    // What names no error is none.
+    for none in [json!(""), json!(null)] {
+        with_token["error"] = none;
+        assert_eq!(calls_for(Answer::json(&with_token), 2, "no error"), 1);
+    }
+    // The backoff of that error, and the second style of client authentication where it is about that.
+    for (code, calls) in [("invalid_scope", 1), ("invalid_client", 2)] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::script([error(code)]);
+        let sidecar = before(&up, &endpoint);
+        let reply = ask(&sidecar);
+        let problem = unavailable(&reply, &[REFUSED]);
+        assert!(problem.detail.contains(code), "{}", problem.detail);
+        assert!(retry_after(&reply) > 20, "{reply:?}");
+        assert_eq!((endpoint.calls(), up.sockets()), (calls, 0), "{code}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_words_that_are_no_coding_do_no_harm() {
+    // F-247
+    let document = json!({"access_token": token(1), "expires_in": 3600}).to_string();
+    let marked = format!("\u{feff}{document}");
+    assert_eq!(calls_for(Answer::body(&marked), 2, "mark"), 1);
+    for coding in ["utf-8", "UTF-8", "identity", "", "none", "identity, utf-8"] {
+        let field = format!("Content-Encoding: {coding}\r\n");
+        let answer = Answer::status("200 OK", &field, &document);
+        assert_eq!(calls_for(answer, 2, coding), 1, "{coding}");
+    }
+    // What is compressed was not asked for.
+    for coding in ["br", "deflate", "x-gzip", "identity, GZIP", "zstd"] {
+        let field = format!("Content-Encoding: {coding}\r\n");
+        no_token(
+            Answer::status("200 OK", &field, &document),
+            &[INVALID],
+            coding,
+        );
+    }
+    let up = Upstream::body("hi");
+    let endpoint = TokenEndpoint::minting(3600);
+    ask(&before(&up, &endpoint)).expect(200);
+    let asked = endpoint.call(0).fields.one("accept-encoding");
+    assert_eq!(asked.as_deref(), Some("identity"));
 }
 
 /// `{"access_token":"tok"}`
@@ -182,6 +235,11 @@ fn lives_that_are_cached() {
         r#""300""#,
         r#""18446744073709551615""#,
         r#""99999999999999999999999999""#,
+        // F-246
+        r#""3599.0""#,
+        r#"" 3600 ""#,
+        r#""3.6e3""#,
+        "null",
     ] {
         assert_eq!(calls_for(lives(life), 3, life), 1, "{life}");
     }
@@ -202,41 +260,38 @@ fn lives_that_are_over_at_once() {
         "-9223372036854775808",
         "-1e308",
         r#""0""#,
+        r#""-1""#,
     ] {
         assert_eq!(calls_for(lives(life), 3, life), 3, "{life}");
     }
 }
 
 #[test]
-fn lives_that_are_no_number() {
-    // F-142, F-143
+fn lives_that_are_not_json() {
+    // F-142
+    for life in ["NaN", "Infinity", "-Infinity", "0x10", "+5", "1_000"] {
+        let body = format!(
+            r#"{{"access_token": "planted-token-0123456789", "token_type": "Bearer", "expires_in": {life}}}"#
+        );
+        no_token_body(&body);
+    }
+}
+
+#[test]
+fn lives_that_cannot_be_read_are_assumed() {
+    // F-246
     for life in [
-        "NaN",
-        "Infinity",
-        "-Infinity",
-        "0x10",
-        "+5",
-        "1_000",
         "true",
         "false",
         "[3600]",
         "{}",
         r#""""#,
         r#""abc""#,
-        r#"" 3600""#,
-        r#""3600 ""#,
         r#""3600s""#,
-        r#""-1""#,
-        r#""+1""#,
-        r#""3.7""#,
-        r#""1e3""#,
         r#""0x10""#,
         r#""٣٦٠٠""#,
     ] {
-        let body = format!(
-            r#"{{"access_token": "planted-token-0123456789", "token_type": "Bearer", "expires_in": {life}}}"#
-        );
-        no_token_body(&body);
+        assert_eq!(calls_for(lives(life), 3, life), 1, "{life}");
     }
 }
 
@@ -250,26 +305,30 @@ fn lives(life: &str) -> Answer {
 
 #[test]
 fn token_types() {
-    // F-144
-    for kind in ["Bearer", "bearer", "BEARER", "bEaReR"] {
-        let document = json!({"access_token": token(1), "token_type": kind, "expires_in": 3600});
-        assert_eq!(calls_for(Answer::json(&document), 2, kind), 1, "{kind}");
-    }
-    let absent = json!({"access_token": token(1), "expires_in": 3600});
-    assert_eq!(calls_for(Answer::json(&absent), 2, "absent"), 1);
+    // F-144, F-245: Apigee says `BearerToken`, eBay `Application Access Token`.
     for kind in [
-        json!("mac"),
-        json!("DPoP"),
+        json!("Bearer"),
+        json!("bEaReR"),
+        json!("BearerToken"),
+        json!("Application Access Token"),
         json!("Bearer "),
         json!("bearer,mac"),
         json!(""),
-        json!("basic"),
+        json!("JWT"),
+        json!(null),
         json!(5),
         json!(["Bearer"]),
         json!(true),
     ] {
+        let row = kind.to_string();
+        let document = json!({"access_token": token(1), "token_type": kind, "expires_in": 3600});
+        assert_eq!(calls_for(Answer::json(&document), 2, &row), 1, "{row}");
+    }
+    let absent = json!({"access_token": token(1), "expires_in": 3600});
+    assert_eq!(calls_for(Answer::json(&absent), 2, "absent"), 1);
+    for kind in ["mac", "MAC", "DPoP", "PoP", "N_A", "n_a"] {
         let document = json!({"access_token": "planted-token-0123456789", "token_type": kind, "expires_in": 3600});
-        no_token(Answer::json(&document), &[INVALID], &kind.to_string());
+        no_token(Answer::json(&document), &[INVALID], kind);
     }
 }
 

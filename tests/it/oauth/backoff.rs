@@ -71,6 +71,47 @@ fn failures_that_may_pass() {
 }
 
 #[test]
+fn an_endpoint_is_left_alone_as_long_as_it_asks_up_to_a_quarter_of_an_hour() {
+    // F-248
+    let busy = |fields: &str| {
+        let head = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n";
+        Answer::raw(format!("{head}{fields}\r\n"))
+    };
+    let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    for (fields, least, most) in [
+        ("Retry-After: 300\r\n".to_owned(), 299, 375),
+        ("Retry-After: 890\r\n".to_owned(), 889, 900),
+        ("Retry-After: 86400000\r\n".to_owned(), 899, 900),
+        (
+            format!("{date}Retry-After: Sun, 06 Nov 1994 08:54:37 GMT\r\n"),
+            299,
+            375,
+        ),
+        (
+            format!("{date}Retry-After: Mon, 07 Nov 1994 08:49:37 GMT\r\n"),
+            899,
+            900,
+        ),
+        // Without a `Date` the clock of the machine counts, and 1994 is over.
+        (
+            "Retry-After: Sun, 06 Nov 1994 08:54:37 GMT\r\n".to_owned(),
+            0,
+            2,
+        ),
+        ("Retry-After: planted\r\n".to_owned(), 0, 2),
+    ] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::script([busy(&fields)]);
+        let sidecar = before(&up, &endpoint);
+        let reply = ask(&sidecar);
+        unavailable(&reply, &[ERROR]);
+        let seconds = retry_after(&reply);
+        assert!((least..=most).contains(&seconds), "{fields}: {seconds} s");
+        assert_eq!((endpoint.calls(), up.sockets()), (1, 0), "{fields}");
+    }
+}
+
+#[test]
 fn an_endpoint_that_nobody_trusts() {
     // F-138
     let up = Upstream::body("hi");

@@ -78,8 +78,8 @@ fn unavailable(reply: &Reply, causes: &[&str]) -> Problem {
     let cause = cause.unwrap_or_else(|| panic!("no cause: {}", problem.document));
     assert!(causes.contains(&cause), "{causes:?}: {}", problem.document);
     assert!(
-        (1..=75).contains(&retry_after(reply)),
-        "60 s and a quarter of it at most: {reply:?}"
+        (1..=900).contains(&retry_after(reply)),
+        "15 minutes at most: {reply:?}"
     );
     tells_nothing(reply);
     problem

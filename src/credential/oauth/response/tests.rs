@@ -49,7 +49,15 @@ fn lives() {
         (r#""3600""#, seconds(3600)),
         (r#""0""#, Life::Once),
         (r#""007""#, seconds(7)),
-        (r#""99999999999999999999999""#, seconds(86_400)),
+        // F-246
+        (r#""3599.0""#, seconds(3599)),
+        (r#"" 3600 ""#, seconds(3600)),
+        (r#""3600\n""#, seconds(3600)),
+        (r#""3.6e3""#, seconds(3600)),
+        (r#""+5""#, seconds(5)),
+        (r#""0.5""#, Life::Once),
+        (r#""-1""#, Life::Once),
+        (r#""1e999""#, seconds(86_400)),
     ] {
         assert_eq!(life_of(expires_in), Ok(life), "{expires_in}");
     }
@@ -57,27 +65,38 @@ fn lives() {
 }
 
 #[test]
-fn what_is_no_life() {
-    // F-143
+fn a_life_that_cannot_be_read_is_assumed() {
+    // F-246
     for expires_in in [
         r#""""#,
-        r#""-1""#,
-        r#"" 3600""#,
-        r#""3600 ""#,
+        r#"" ""#,
         r#""1h""#,
-        r#""3.7""#,
-        r#""+5""#,
+        r#""3600s""#,
+        r#""0x10""#,
+        r#""1_000""#,
+        r#""NaN""#,
+        r#""inf""#,
+        r#""e""#,
+        r#""--1""#,
+        r#""٣٦٠٠""#,
         "true",
+        "false",
         "[3600]",
         "{}",
     ] {
-        assert_eq!(
-            life_of(expires_in),
-            Err(InvalidAnswer::ExpiresIn),
-            "{expires_in}"
-        );
+        let body = format!(r#"{{"access_token": "t", "expires_in": {expires_in}}}"#);
+        let granted = granted(body.as_bytes()).unwrap();
+        assert!(granted.is_life_assumed, "{expires_in}");
+        assert_eq!(granted.life, seconds(300), "{expires_in}");
     }
-    // F-142: no JSON at all.
+    for body in [
+        r#"{"access_token": "t"}"#,
+        r#"{"access_token": "t", "expires_in": null}"#,
+        r#"{"access_token": "t", "expires_in": 300}"#,
+    ] {
+        assert!(!granted(body.as_bytes()).unwrap().is_life_assumed, "{body}");
+    }
+    // F-142: not JSON at all.
     for expires_in in ["NaN", "Infinity", "1e", "01", "+1"] {
         assert_eq!(
             life_of(expires_in),
@@ -89,20 +108,27 @@ fn what_is_no_life() {
 
 #[test]
 fn token_types() {
-    // F-144
-    for kind in ["bearer", "Bearer", "BEARER", "bEaReR"] {
-        let body = format!(r#"{{"access_token": "t", "token_type": "{kind}"}}"#);
-        assert!(read(&body).is_ok(), "{kind}");
-    }
+    // F-144, F-245
     for kind in [
-        r#""mac""#,
+        r#""bearer""#,
+        r#""BEARER""#,
+        r#""bEaReR""#,
+        r#""BearerToken""#,
+        r#""Application Access Token""#,
         r#""""#,
-        r#""bearer ""#,
-        r#""DPoP""#,
+        r#"" Bearer ""#,
+        r#""JWT""#,
+        r#""machine""#,
         "null",
         "1",
+        "[]",
+        "true",
     ] {
         let body = format!(r#"{{"access_token": "t", "token_type": {kind}}}"#);
+        assert!(read(&body).is_ok(), "{kind}");
+    }
+    for kind in ["mac", "MAC", "DPoP", "dpop", "PoP", "N_A", "n_a", " mac "] {
+        let body = format!(r#"{{"access_token": "t", "token_type": "{kind}"}}"#);
         assert_eq!(read(&body), Err(InvalidAnswer::TokenType), "{kind}");
     }
 }
@@ -163,7 +189,9 @@ fn what_is_no_object_with_each_key_once() {
         r#"{"access_token": "t"} x"#,
         r#"{"access_token": "t"}{}"#,
         "{\"access_token\": \"t\n\"}",
-        "\u{feff}{\"access_token\": \"t\"}",
+        "\u{feff}",
+        "\u{feff}\u{feff}{\"access_token\": \"t\"}",
+        "{\u{feff}\"access_token\": \"t\"}",
         "access_token=t&token_type=bearer",
     ] {
         assert_eq!(read(body), Err(InvalidAnswer::Json), "{body}");
@@ -172,6 +200,8 @@ fn what_is_no_object_with_each_key_once() {
     assert_eq!(granted(not_text).err(), Some(InvalidAnswer::Json));
     let deep = format!(r#"{{"access_token": {}"#, "[".repeat(60_000));
     assert_eq!(read(&deep), Err(InvalidAnswer::Json));
+    // F-247
+    assert!(read("\u{feff}{\"access_token\": \"t\"}").is_ok());
     let ignored = r#" {"scope": {"a": [1], "a": 2}, "refresh_token": "r", "access_token": "t"} "#;
     assert!(read(ignored).is_ok(), "what is not read may be anything");
 }
@@ -193,7 +223,12 @@ fn errors() {
         assert_eq!(error(body.as_bytes()), Some((code, name.into())));
         assert_eq!(read(&body), Err(InvalidAnswer::AccessToken), "no grant");
     }
-    for body in ["", "{}", r#"{"error": 1}"#, r#"["error"]"#, "<html>"] {
+    // F-247
+    let marked = "\u{feff}{\"error\": \"slow_down\"}";
+    let code = error(marked.as_bytes()).unwrap().0;
+    assert_eq!(code, ErrorCode::Other);
+    let empty = r#"{"error": ""}"#;
+    for body in ["", "{}", empty, r#"{"error": 1}"#, r#"["error"]"#, "<html>"] {
         assert_eq!(error(body.as_bytes()), None, "{body}");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::advance;
 
-use super::world::{Grants, grant, refused, status};
+use super::world::{ASSUMED, Grants, grant, refused, status};
 use crate::credential::oauth::endpoint::Failed;
 use crate::credential::oauth::notice::Notices;
 use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason, Step};
@@ -76,6 +76,38 @@ async fn a_flight_that_fails_is_told_once_and_so_is_the_token_after_it() {
             json!(["token_obtained", null, null, null, null]),
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assumed_life_is_logged_once_however_often_the_token_is_fetched() {
+    // F-246
+    let (mut said, out) = std::io::pipe().unwrap();
+    let log = ProblemLog::start(Level::Warn, Look::Json, out).unwrap();
+    let (mut grant, script) = grant([Grants(ASSUMED, 300), Grants(ASSUMED, 300)]);
+    Arc::get_mut(&mut grant).unwrap().notices = Notices::new(log.clone());
+    grant.belongs_to(&ConnectionId::parse("crm").unwrap());
+    for _ in 0..2 {
+        grant.token().await.unwrap();
+        advance(Duration::from_secs(300)).await;
+    }
+    assert_eq!(script.calls(), 2);
+    assert!(log.flush(PATIENCE));
+    drop((grant, log));
+    let mut lines = String::new();
+    said.read_to_string(&mut lines).unwrap();
+    let [line] = lines.lines().collect::<Vec<_>>()[..] else {
+        panic!("{lines}")
+    };
+    let line: Value = serde_json::from_str(line).unwrap();
+    for (key, value) in [
+        ("event", json!("token_life_assumed")),
+        ("level", json!("warn")),
+        ("connections", json!(["crm"])),
+        ("field", json!("expires_in")),
+        ("life_s", json!(300)),
+    ] {
+        assert_eq!(line[key], value, "{line}");
+    }
 }
 
 #[test]

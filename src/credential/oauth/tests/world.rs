@@ -37,6 +37,9 @@ pub(super) fn status(status: u16) -> Says {
     Says::Failure(Reason::Status(status).into())
 }
 
+/// A token whose `expires_in` could not be read.
+pub(super) const ASSUMED: &str = "assumed";
+
 /// A scripted endpoint. Says 500 once its script is over.
 pub(super) struct Script {
     says: Mutex<VecDeque<Says>>,
@@ -90,7 +93,11 @@ impl Source for Scripted {
                 Panic => panic!("a planted panic"),
             };
             let access_token = Zeroizing::new(token.as_bytes().to_vec());
-            let granted = Granted { access_token, life };
+            let granted = Granted {
+                access_token,
+                life,
+                is_life_assumed: token == ASSUMED,
+            };
             Ok(Minted { granted, asked })
         })
     }
