@@ -67,9 +67,9 @@ pub(super) async fn forward(
         }
         sent => sent?,
     };
-    let status = response.status();
     let replayable = || upload.rewind();
-    let renewed = renewal::after(status, &credential, minted.as_ref(), replayable).await;
+    let (status, headers) = (response.status(), response.headers());
+    let renewed = renewal::after(status, headers, &credential, minted.as_ref(), replayable).await;
     if let Some(token) = &renewed {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }

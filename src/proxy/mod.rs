@@ -8,6 +8,7 @@ mod agent_body;
 mod answer;
 mod authorize;
 pub mod body_budget;
+mod challenge;
 pub mod code;
 mod discovery;
 pub mod explain;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::header::WWW_AUTHENTICATE;
+use http::{HeaderMap, StatusCode};
 
+use super::challenge;
 use super::refusal::Refusal;
 use crate::credential::Credential;
 use crate::credential::oauth::{Minted, Token};
@@ -31,21 +33,34 @@ pub(super) async fn token(
     .await
 }
 
-/// The token for a second attempt, if there is to be one: after a 401, where the token was not minted for this very request, the request can be sent again, and
+/// The token for a second attempt, if there is to be one: after a refusal of the token, where the token was not minted for this very request, the request can be sent again, and
 /// there is another token. A request that cannot be sent again has the next one's token renewed.
 pub(super) async fn after(
     status: StatusCode,
+    headers: &HeaderMap,
     credential: &Credential,
     sent: Option<&Minted>,
     rewind: impl FnOnce() -> bool,
 ) -> Option<Arc<Token>> {
-    if status != StatusCode::UNAUTHORIZED {
+    let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.fresh)?);
+    if !refuses_token(status, headers) {
         return None;
     }
-    let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.fresh)?);
     if !rewind() {
         grant.renew_later(&sent.token);
         return None;
     }
     Box::pin(grant.renewed(&sent.token)).await
+}
+
+/// 401, or a 403 that says that the token is the reason: RFC 6750 §3.1 asks for 401 there, and some APIs answer with 403.
+fn refuses_token(status: StatusCode, headers: &HeaderMap) -> bool {
+    match status {
+        StatusCode::UNAUTHORIZED => true,
+        StatusCode::FORBIDDEN => {
+            let mut fields = headers.get_all(WWW_AUTHENTICATE).iter();
+            fields.any(|field| challenge::blames_token(field.as_bytes()))
+        }
+        _ => false,
+    }
 }

@@ -317,6 +317,83 @@ fn a_renewal_that_stalls_meets_the_deadline() {
     assert_eq!(tokens(&up), [token(1), token(1), token(2)]);
 }
 
+/// A 403 with this challenge.
+fn forbidden(challenge: &str) -> String {
+    format!("HTTP/1.1 403 Forbidden\r\n{challenge}Content-Length: 2\r\n\r\nno")
+}
+
+#[test]
+fn a_403_that_says_that_the_token_is_invalid_renews_like_a_401() {
+    // F-251
+    for challenge in [
+        "WWW-Authenticate: Bearer error=\"invalid_token\"\r\n",
+        "WWW-Authenticate: Bearer realm=\"a\", error=\"expired_token\"\r\n",
+        "WWW-Authenticate: Basic realm=\"a\"\r\nWWW-Authenticate: bearer error=invalid_token\r\n",
+    ] {
+        let stale = format!("Bearer {}", token(1));
+        let up = Upstream::answer(move |request| {
+            let is_stale = request.fields.one("authorization") == Some(stale.clone());
+            match request.target.as_str() {
+                "/x" if is_stale => forbidden(challenge),
+                _ => OK.to_owned(),
+            }
+        });
+        let endpoint = TokenEndpoint::minting(3600);
+        let sidecar = before(&up, &endpoint);
+        let mut agent = Agent::connect(&sidecar);
+        agent.get("/crm/first").expect(200);
+        let reply = agent.request("POST", "/crm/x", &[], b"body");
+        reply.expect(200);
+        assert_eq!(endpoint.calls(), 2, "{challenge}");
+        assert_eq!(tokens(&up), [token(1), token(1), token(2)]);
+        let requests = up.requests();
+        assert!(requests[1..].iter().all(|sent| sent.body.bytes == b"body"));
+    }
+}
+
+#[test]
+fn other_403s_are_the_upstreams_word() {
+    // F-251
+    for challenge in [
+        "",
+        "WWW-Authenticate: Bearer error=\"insufficient_scope\"\r\n",
+        "WWW-Authenticate: Bearer realm=\"error=invalid_token\"\r\n",
+        "WWW-Authenticate: DPoP error=\"invalid_token\"\r\n",
+        "X-Error: Bearer error=\"invalid_token\"\r\n",
+    ] {
+        let up = Upstream::answer(move |request| match request.target.as_str() {
+            "/x" => forbidden(challenge),
+            _ => OK.to_owned(),
+        });
+        let endpoint = TokenEndpoint::minting(3600);
+        let sidecar = before(&up, &endpoint);
+        let mut agent = Agent::connect(&sidecar);
+        agent.get("/crm/first").expect(200);
+        assert_eq!(agent.get("/crm/x").expect(403).text(), "no");
+        assert_eq!((endpoint.calls(), up.requests().len()), (1, 2));
+    }
+}
+
+#[test]
+fn an_api_that_always_answers_403_with_a_challenge_causes_no_storm() {
+    // F-251
+    let up = Upstream::answer(|request| match request.target.as_str() {
+        "/x" => forbidden("WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"),
+        _ => OK.to_owned(),
+    });
+    let endpoint = TokenEndpoint::minting(3600);
+    let sidecar = before(&up, &endpoint);
+    let mut agent = Agent::connect(&sidecar);
+    agent.get("/crm/first").expect(200);
+    let began = Instant::now();
+    for _ in 0..40 {
+        agent.get("/crm/x").expect(403);
+    }
+    // The first token, and one renewal in each 30 s.
+    let most = 2 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
+    assert!(endpoint.calls() <= most, "{} calls", endpoint.calls());
+}
+
 #[test]
 fn other_credentials_and_other_refusals_are_relayed() {
     // F-150

@@ -1,0 +1,119 @@
+//! `WWW-Authenticate` as far as a bearer token is concerned: the `error` of the `Bearer` challenges (RFC 6750 §3, RFC 9110 §11.6.1).
+
+/// The errors that another token may cure. The second one is in no RFC, but in use.
+const ERRORS: [&[u8]; 2] = [b"invalid_token", b"expired_token"];
+
+/// Whether a field holds a `Bearer` challenge whose `error` says that the token is invalid or has expired.
+pub(super) fn blames_token(field: &[u8]) -> bool {
+    let mut is_bearer = false;
+    for part in Parts(field) {
+        // A list of challenges and the parameters of one challenge are both separated by commas: a part with a word before its parameter begins a challenge.
+        let (scheme, parameter) = split_scheme(part.trim_ascii());
+        if let Some(scheme) = scheme {
+            is_bearer = scheme.eq_ignore_ascii_case(b"Bearer");
+        }
+        if is_bearer && ERRORS.iter().any(|error| is_error(parameter, error)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// What stands between the commas that are not in quotes.
+struct Parts<'f>(&'f [u8]);
+
+impl<'f> Iterator for Parts<'f> {
+    type Item = &'f [u8];
+
+    fn next(&mut self) -> Option<&'f [u8]> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let end = self.0.iter().position(|byte| {
+            let ends = *byte == b',' && !is_quoted;
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if is_quoted => is_escaped = true,
+                b'"' => is_quoted = !is_quoted,
+                _ => {}
+            }
+            ends
+        });
+        let (part, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
+        self.0 = rest.get(1..).unwrap_or_default();
+        Some(part)
+    }
+}
+
+/// The scheme at the beginning of a part, if one is there, and its parameter.
+fn split_scheme(part: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    let word = part.iter().take_while(|byte| is_token(byte)).count();
+    let (word, rest) = part.split_at(word);
+    let after = rest.trim_ascii_start();
+    // `error = "x"` is a parameter: the space belongs to the equals sign.
+    if after.first() == Some(&b'=') || word.is_empty() {
+        (None, part)
+    } else {
+        (Some(word), after)
+    }
+}
+
+/// Whether a parameter is `error` with this value, in quotes or not.
+fn is_error(parameter: &[u8], error: &[u8]) -> bool {
+    let mut halves = parameter.splitn(2, |byte| *byte == b'=');
+    let (Some(name), Some(value)) = (halves.next(), halves.next()) else {
+        return false;
+    };
+    let value = value.trim_ascii();
+    let value = value
+        .strip_prefix(b"\"")
+        .and_then(|value| value.strip_suffix(b"\""))
+        .unwrap_or(value);
+    name.trim_ascii().eq_ignore_ascii_case(b"error") && value == error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::blames_token;
+
+    #[test]
+    fn only_the_error_of_a_bearer_challenge_counts() {
+        // F-251
+        for field in [
+            r#"Bearer error="invalid_token""#,
+            r#"Bearer error="expired_token""#,
+            "bearer error=invalid_token",
+            r#"BEARER realm="a, b", ERROR = "invalid_token", error_description="x""#,
+            r#"Bearer realm="\", error=", error="invalid_token""#,
+            r#"Basic realm="x", Bearer error="invalid_token""#,
+            r#"Bearer realm="x",error="invalid_token", Basic realm="y""#,
+            r#", ,Bearer   error="expired_token""#,
+            r#"Bearer , error="invalid_token""#,
+        ] {
+            assert!(blames_token(field.as_bytes()), "{field}");
+        }
+        for field in [
+            "",
+            ",",
+            "Bearer",
+            r#"Bearer error="insufficient_scope""#,
+            r#"Bearer error="invalid_token2""#,
+            r#"Bearer error="Invalid_Token""#,
+            r#"Bearer error_description="invalid_token""#,
+            r#"Bearer realm="error=invalid_token""#,
+            r#"Bearer realm="x, error=invalid_token""#,
+            r#"Bearer realm="\", error=\"invalid_token""#,
+            r#"Bearer realm="x, Bearer error=invalid_token"#,
+            r#"DPoP error="invalid_token""#,
+            r#"Bearer realm="x", DPoP error="invalid_token""#,
+            r#"error="invalid_token""#,
+            "Bearer invalid_token",
+            "Negotiate dG9rZW4=, Basic error=invalid_token",
+        ] {
+            assert!(!blames_token(field.as_bytes()), "{field}");
+        }
+        assert!(!blames_token(b"Bearer error=\"\xff\""));
+    }
+}
