@@ -7,6 +7,10 @@ use crate::telemetry::problem_log::TokenFault;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
+/// What to do about a refusal that [`Reason::is_about_client`].
+const CLIENT_REMEDY: &str =
+    "check `client_id` and `client_secret`; some providers take them only with `client_auth: body`";
+
 /// No credential, so no request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable {
@@ -65,6 +69,8 @@ pub enum ErrorCode {
     InvalidScope,
     /// Any other text.
     Other,
+    /// Any other text, with status 401.
+    OtherUnauthorized,
 }
 
 /// Why an answer that says success grants no token.
@@ -113,7 +119,23 @@ impl Reason {
             reason: self.cause().unwrap_or("internal_error"),
             detail,
             status,
+            remedy: self.is_about_client().then_some(CLIENT_REMEDY),
         }
+    }
+
+    /// Whether the client's credentials may be what the token endpoint refuses, or the place where they were sent. Besides `invalid_client`, providers answer
+    /// with `unauthorized_client` (Keycloak), `invalid_request` (those that look for `client_id` in the body) and errors of their own with status 401.
+    pub fn is_about_client(self) -> bool {
+        matches!(
+            self,
+            Self::Status(401)
+                | Self::Refused(
+                    ErrorCode::InvalidClient
+                        | ErrorCode::InvalidRequest
+                        | ErrorCode::UnauthorizedClient
+                        | ErrorCode::OtherUnauthorized
+                )
+        )
     }
 
     /// Whether asking again will hardly help before an operator has changed something.
@@ -192,7 +214,11 @@ impl fmt::Display for Reason {
             Self::Refused(code) => write!(f, "the token endpoint refused the grant ({code})"),
             Self::Invalid(why) => write!(f, "the token endpoint's answer is unusable: {why}"),
             Self::Internal => f.write_str("egressd failed while it asked for a token"),
+        }?;
+        if self.is_about_client() {
+            write!(f, " ({CLIENT_REMEDY})")?;
         }
+        Ok(())
     }
 }
 
@@ -223,6 +249,7 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::Other => "another error",
+            Self::OtherUnauthorized => "another error, with status 401",
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 
 use super::{Row, milliseconds};
-use crate::credential::oauth::{Grants, Status};
+use crate::credential::oauth::{Grant, Grants, Status};
 use crate::credential::{ErrorCode, Reason, Unavailable};
-use crate::domain::auth::OauthClientCredentials;
+use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::upstream::Client;
 
 /// Asks the token endpoint.
@@ -28,7 +28,7 @@ pub(super) async fn row(
         Err(unavailable) => (
             false,
             refused(unavailable, &status),
-            Some(remedy(unavailable.reason).to_owned()),
+            Some(remedy_for(unavailable.reason, &grant, &status).await),
         ),
     };
     Row {
@@ -71,6 +71,32 @@ fn refused(unavailable: Unavailable, status: &Status) -> String {
     }
 }
 
+/// What to do. Where the refusal may be about the client's credentials, they are tried in both places.
+async fn remedy_for(reason: Reason, grant: &Grant, status: &Status) -> String {
+    if !reason.is_about_client() {
+        return remedy(reason).to_owned();
+    }
+    // After `invalid_client` to HTTP Basic the body was tried already.
+    let tried_both = status.requests_failed > 1;
+    let works = if tried_both {
+        None
+    } else {
+        grant.try_other_client_auth().await
+    };
+    match works {
+        Some(ClientAuth::Body) => {
+            "write `client_auth: body`: with it the token endpoint grants a token".to_owned()
+        }
+        Some(ClientAuth::Basic) => {
+            "write `client_auth: basic`: with it the token endpoint grants a token".to_owned()
+        }
+        None => format!(
+            "{}; `client_auth: basic` and `client_auth: body` were both tried, and neither works",
+            remedy(reason)
+        ),
+    }
+}
+
 fn remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::Refused(code) => of_code(code),
@@ -80,6 +106,7 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::Timeout => {
             "the token endpoint takes the connection and does not answer within 10 seconds: look at its own log"
         }
+        Reason::Status(401) => of_code(ErrorCode::InvalidClient),
         Reason::Status(404 | 405) => {
             "look at the path of `token_url`: it has to be the token endpoint itself, not the issuer or the authorization endpoint"
         }
@@ -102,11 +129,11 @@ fn remedy(reason: Reason) -> &'static str {
 
 fn of_code(code: ErrorCode) -> &'static str {
     match code {
-        ErrorCode::InvalidClient => {
-            "look at `client_id` and `client_secret` (a rotated secret, another environment's?), and at `client_auth`: basic or body"
+        ErrorCode::InvalidClient | ErrorCode::OtherUnauthorized => {
+            "look at `client_id` and `client_secret` (a rotated secret, another environment's?)"
         }
         ErrorCode::UnauthorizedClient | ErrorCode::UnsupportedGrantType => {
-            "have the grant `client_credentials` allowed for this client at the authorization server"
+            "have the grant (`client_credentials`, or what `grant_type` says) allowed for this client at the authorization server"
         }
         ErrorCode::InvalidScope => {
             "look at `scopes`: one string, with spaces between, of what this client may have"

@@ -166,6 +166,9 @@ fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
 /// What a status other than success means. A server that is in trouble, or busy, says nothing of the client.
 fn refusal(status: StatusCode, named: Option<ErrorCode>) -> Reason {
     match named {
+        Some(ErrorCode::Other) if status == StatusCode::UNAUTHORIZED => {
+            Reason::Refused(ErrorCode::OtherUnauthorized)
+        }
         Some(code) if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS => {
             Reason::Refused(code)
         }

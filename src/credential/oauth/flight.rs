@@ -64,6 +64,16 @@ impl Grant {
         }
     }
 
+    /// Asks once with the client's credentials in the other place than the definition says, and drops the token. For a probe, after a refusal that may be
+    /// about them: the place where they work, if it is this one.
+    pub async fn try_other_client_auth(&self) -> Option<ClientAuth> {
+        let other = match self.style {
+            ClientAuth::Basic => ClientAuth::Body,
+            ClientAuth::Body => ClientAuth::Basic,
+        };
+        self.ask_once(other).await.is_ok().then_some(other)
+    }
+
     async fn ask_once(&self, style: ClientAuth) -> Result<Minted, Failed> {
         let asked = self.source.ask(style).await;
         let count = if asked.is_ok() {

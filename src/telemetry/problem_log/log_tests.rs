@@ -51,6 +51,7 @@ fn failed(connections: &[&str]) -> Event {
                 reason: "token_refused",
                 detail: Some("invalid_client"),
                 status: None,
+                remedy: Some("do this"),
             },
             retry_in: Duration::from_millis(3500),
             in_a_row: 2,
@@ -120,6 +121,9 @@ fn all() -> Vec<Row> {
         took: Duration::from_micros(1500),
     };
     let recovered = TokenOutcome::Recovered { failures: 1 };
+    let assumed = TokenOutcome::LifeAssumed {
+        life: Duration::from_secs(300),
+    };
     let obtained = TokenOutcome::Obtained { life: None };
     let of_token = |outcome| {
         Event::Token(TokenEvent {
@@ -160,9 +164,11 @@ fn all() -> Vec<Row> {
         (hardened(false), "warn", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
         (Event::Memory(MemoryEvent { is_short: true, used: 91, limit: 100 }), "warn", "memory is short (91 of 100 bytes): new requests are refused, but for a few", json!({"event": "memory_short", "used_bytes": 91, "limit_bytes": 100})),
         (Event::Memory(MemoryEvent { is_short: false, used: 84, limit: 100 }), "info", "memory is no longer short: requests are taken as ever", json!({"event": "memory_recovered", "used_bytes": 84, "limit_bytes": 100})),
-        (failed(&["a", "b", "c", "d", "e"]), "warn", "no token for a, b, c and 2 more: token_refused (invalid_client); asked again in 4 s at the earliest",
-            json!({"event": "token_failed", "connections": ["a", "b", "c", "d", "e"], "reason": "token_refused", "detail": "invalid_client", "status": null, "retry_in_ms": 3500.0, "in_a_row": 2})),
+        (failed(&["a", "b", "c", "d", "e"]), "warn", "no token for a, b, c and 2 more: token_refused (invalid_client); asked again in 4 s at the earliest; do this",
+            json!({"event": "token_failed", "connections": ["a", "b", "c", "d", "e"], "reason": "token_refused", "detail": "invalid_client", "status": null, "remedy": "do this", "retry_in_ms": 3500.0, "in_a_row": 2})),
         (of_token(recovered), "info", "a token for a again, after 1 failure", json!({"event": "token_recovered", "connections": ["a"], "failures": 1})),
+        (of_token(assumed), "warn", "the token endpoint of a sends an `expires_in` that is not a number of seconds; 300 s are assumed",
+            json!({"event": "token_life_assumed", "connections": ["a"], "field": "expires_in", "life_s": 300})),
         (of_token(obtained), "debug", "a token for a", json!({"event": "token_obtained", "connections": ["a"], "life_s": null})),
         (dial("a", dialled), "debug", "h2 with the upstream of a after 1 ms", json!({"event": "upstream_dialled", "connection": "a", "protocol": "h2", "took_ms": 1.5})),
         (dial("a", unreachable), "warn", "the upstream of a cannot be reached (dns_error)", json!({"event": "upstream_unreachable", "connection": "a", "fault": "dns_error"})),

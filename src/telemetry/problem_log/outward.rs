@@ -61,6 +61,8 @@ pub struct TokenFault {
     pub detail: Option<&'static str>,
     /// The token endpoint's status, where that is the reason.
     pub status: Option<u16>,
+    /// What the operator can do about it.
+    pub remedy: Option<&'static str>,
 }
 
 /// What became of a dial.
@@ -136,6 +138,7 @@ impl TokenEvent {
                 object.text("reason", fault.reason);
                 object.text_or_null("detail", fault.detail);
                 object.number_or_null("status", fault.status.map(u64::from));
+                object.text_or_null("remedy", fault.remedy);
                 object.millis("retry_in_ms", retry_in);
                 object.number("in_a_row", u64::from(in_a_row));
             }
@@ -167,11 +170,16 @@ impl fmt::Display for TokenEvent {
         match self.outcome {
             TokenOutcome::Failed {
                 fault, retry_in, ..
-            } => write!(
-                f,
-                "no token for {owners}: {fault}; asked again in {:.0} s at the earliest",
-                retry_in.as_secs_f64().ceil()
-            ),
+            } => {
+                let seconds = retry_in.as_secs_f64().ceil();
+                write!(
+                    f,
+                    "no token for {owners}: {fault}; asked again in {seconds:.0} s at the earliest"
+                )?;
+                fault
+                    .remedy
+                    .map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+            }
             TokenOutcome::Recovered { failures: 1 } => {
                 write!(f, "a token for {owners} again, after 1 failure")
             }

@@ -107,6 +107,26 @@ fn an_error_that_is_not_about_the_client_is_no_reason_to_fall_back() {
 }
 
 #[test]
+fn a_refusal_that_may_be_about_the_client_names_the_other_place() {
+    // F-250
+    for (status, error, named) in [
+        ("401 Unauthorized", "invalid_client", true),
+        ("401 Unauthorized", "access_denied", true),
+        ("400 Bad Request", "invalid_request", true),
+        ("400 Bad Request", "invalid_scope", false),
+        ("403 Forbidden", "access_denied", false),
+    ] {
+        let up = Upstream::body("hi");
+        let endpoint = TokenEndpoint::script([Answer::error(status, error)]);
+        let sidecar = before(&up, &endpoint);
+        let problem = unavailable(&ask(&sidecar), &[REFUSED]);
+        let names_it = problem.detail.contains("`client_auth: body`");
+        assert_eq!(names_it, named, "{error}: {}", problem.detail);
+        assert_eq!(up.sockets(), 0, "{error}");
+    }
+}
+
+#[test]
 fn reserved_characters_in_the_clients_credentials() {
     // F-154
     for (id, secret) in [

@@ -82,7 +82,7 @@ fn no_token_has_its_reason_and_a_remedy() {
         (
             "400 Bad Request",
             r#"{"error": "unauthorized_client"}"#,
-            1,
+            2,
             "unauthorized_client",
             "`client_credentials`",
         ),
@@ -131,4 +131,66 @@ fn a_client_that_is_taken_in_the_body_only_is_told_to_be_written_so() {
     let (detail, _) = token(&steps);
     assert!(detail.starts_with("good for 60 s; "), "{detail}");
     assert!(detail.contains("`client_auth: body`"), "{detail}");
+}
+
+#[test]
+fn a_refusal_that_may_be_about_the_client_is_tried_in_the_other_place() {
+    // F-250
+    for (written, status, error) in [
+        (
+            "basic",
+            "400 Bad Request",
+            r#"{"error": "invalid_request"}"#,
+        ),
+        (
+            "basic",
+            "401 Unauthorized",
+            r#"{"error": "unauthorized_client"}"#,
+        ),
+        ("basic", "401 Unauthorized", r#"{"error": "house_rule_7"}"#),
+        ("basic", "401 Unauthorized", "<canary>"),
+        ("body", "401 Unauthorized", r#"{"error": "invalid_client"}"#),
+        ("body", "400 Bad Request", r#"{"error": "invalid_request"}"#),
+    ] {
+        let idp = Upstream::answer(move |request| {
+            let in_header = request.fields.one("authorization").is_some();
+            let (status, body) = if in_header == (written == "basic") {
+                (status, error)
+            } else {
+                ("200 OK", r#"{"access_token": "access-canary"}"#)
+            };
+            let length = body.len();
+            format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}")
+        });
+        let up = listening();
+        let api = behind(&idp).grant("client_auth", written);
+        let (exit, steps) = steps(api.upstream(&up));
+        assert_eq!(exit, Exit::No, "as it is written, no request is served");
+        let (detail, remedy) = token(&steps);
+        assert!(detail.contains("`client_auth: body`"), "{detail}");
+        let other = if written == "basic" { "body" } else { "basic" };
+        let works = format!("write `client_auth: {other}`: with it");
+        assert!(remedy.starts_with(&works), "{error}: {remedy}");
+        assert_eq!(idp.requests().len(), 2, "{error}");
+    }
+}
+
+#[test]
+fn a_client_that_is_refused_in_both_places_is_told_so() {
+    // F-250
+    for (status, body) in [
+        ("401 Unauthorized", r#"{"error": "invalid_client"}"#),
+        ("400 Bad Request", r#"{"error": "invalid_request"}"#),
+        ("401 Unauthorized", ""),
+    ] {
+        let (up, idp) = (listening(), idp(status, body));
+        let (exit, steps) = steps(behind(&idp).upstream(&up));
+        assert_eq!(exit, Exit::No, "{steps:?}");
+        let (_, remedy) = token(&steps);
+        assert!(
+            remedy.ends_with("were both tried, and neither works"),
+            "{remedy}"
+        );
+        assert_eq!(idp.requests().len(), 2, "{status} {body}");
+    }
 }

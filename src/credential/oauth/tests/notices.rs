@@ -146,8 +146,21 @@ fn every_reason_has_words() {
             TokenFault {
                 reason: name,
                 detail,
-                status
+                status,
+                remedy: None,
             }
         );
+    }
+    // F-250
+    for reason in [
+        Reason::Status(401),
+        Reason::Refused(ErrorCode::InvalidClient),
+        Reason::Refused(ErrorCode::InvalidRequest),
+        Reason::Refused(ErrorCode::UnauthorizedClient),
+        Reason::Refused(ErrorCode::OtherUnauthorized),
+    ] {
+        let names_it = |text: &str| text.contains("`client_auth: body`");
+        assert!(names_it(reason.fault().remedy.unwrap()));
+        assert!(names_it(&reason.to_string()), "{reason}");
     }
 }
