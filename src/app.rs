@@ -100,6 +100,7 @@ impl App {
             names,
             unresolvable,
             memory,
+            clock,
         } = ground;
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
         let published = Published::new(Snapshot::compile(connections));
@@ -108,7 +109,7 @@ impl App {
             problems.tell(Event::NoNameServers);
         }
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
-        let tokens = Tokens::new(&outward, &problems).map_err(StartError::System)?;
+        let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
         let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
         let doors = Arc::new(Doors::of(workers));
         let tokens = tokens.watching(Pressure::new(memory, &shared, &doors, &problems));

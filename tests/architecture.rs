@@ -50,9 +50,10 @@ const ROOMS: &[Room] = &[
     room("config", &["domain", "route"], "files become domain values here and nowhere else"),
     room("snapshot", &["domain", "route"], "a snapshot never changes: no tokens, no pools"),
     room("telemetry", &["domain"], "labels and log lines see no secrets, bodies or raw paths"),
+    room("clock", &[], "a clock knows nothing of what is counted on it"),
     room("signing", &["domain"], "a signature is made of a secret and bytes"),
-    room("upstream", &["domain", "telemetry"], "dialling knows no routes"),
-    room("credential", &["domain", "signing", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
+    room("upstream", &["clock", "domain", "telemetry"], "dialling knows no routes"),
+    room("credential", &["clock", "domain", "signing", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
     // The two that are served implement the seam that `server` states; `server` knows neither.
     room("proxy", &["domain", "route", "server", "snapshot", "credential", "signing", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
     room("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential"], "management reads, and never sees a request or a raw file"),
@@ -60,7 +61,7 @@ const ROOMS: &[Room] = &[
     room("reload", &["config", "domain", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
     room("hardening", &[], "the process, not what it does"),
     room("memory", &[], "the machine, not what is done on it"),
-    room("app", &["config", "credential", "domain", "hardening", "management", "memory", "proxy", "reload", "route", "server", "signing", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
+    room("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "proxy", "reload", "route", "server", "signing", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
     room("demo", &["config"], "the demo's API is an upstream: it knows nothing of the proxy before it"),
     anything("cli", "commands may use every room"),
     anything("main", "the program"),
@@ -105,10 +106,22 @@ const EXPOSE: Where = Outside(&[
     "src/domain/auth/oauth.rs",
 ]);
 const TOKEN_LIVES: &[&str] = &[
+    "src/clock.rs",
     "src/credential/oauth/policy.rs",
     "src/credential/oauth/response.rs",
     "src/credential/oauth/token.rs",
 ];
+/// Also how long the token endpoint is left alone.
+const TOKEN_TIMES: &[&str] = &[
+    "src/clock.rs",
+    "src/credential/oauth/endpoint.rs",
+    "src/credential/oauth/flight.rs",
+    "src/credential/oauth/grant.rs",
+    "src/credential/oauth/policy.rs",
+    "src/credential/oauth/response.rs",
+    "src/credential/oauth/token.rs",
+];
+const TOKEN_CLOCK_WHY: &str = "a token's life is counted on the boot-time clock (`crate::clock`): the system's time jumps, and `Instant` stands still during suspension";
 const NO_IO: &str = "routes and definitions are values: no I/O, nothing async";
 const EXPOSE_WHY: &str = "a secret is exposed in two rooms only (`credential`, `signing`), and where the domain puts a fixed header together";
 const DIAL_WHY: &str = "only `upstream` opens sockets outwards: the address guard stands there";
@@ -166,8 +179,9 @@ const BANNED: &[Banned] = &[
     banned(Outside(&["config"]), Path(&["crate", "config", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(Outside(&["config"]), Path(&["serde_saphyr"]), "files are read by `config`"),
     banned(Outside(&["config"]), Path(&["granit_parser"]), "files are read by `config`"),
-    // F-153
-    banned(In(TOKEN_LIVES), Words(&["SystemTime"]), "a token's life is counted on the monotonic clock: the system's one jumps"),
+    // F-153, F-253
+    banned(In(TOKEN_LIVES), Words(&["SystemTime"]), TOKEN_CLOCK_WHY),
+    banned(In(TOKEN_TIMES), Words(&["Instant"]), TOKEN_CLOCK_WHY),
     banned(In(&["config"]), Words(&["pub", "mod", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(In(&["config"]), Words(&["pub", "(", "crate", ")", "mod", "raw"]), "the raw mirror of a file stays inside `config`"),
     banned(Outside(&["main"]), Within(&["process", "exit"]), STDERR_WHY),

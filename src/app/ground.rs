@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use crate::clock::Clock;
 use crate::config::{Listen, Settings};
 use crate::memory::Memory;
 use crate::server::{self, Address};
@@ -20,6 +21,8 @@ pub struct Ground {
     pub(super) unresolvable: bool,
     /// The memory limit, if there is one. Its files stay open.
     pub(super) memory: Option<Memory>,
+    /// What lives of tokens are counted on.
+    pub(super) clock: Clock,
 }
 
 /// The listeners, before any of them is served.
@@ -65,12 +68,18 @@ impl Ground {
             names,
             unresolvable: unresolvable.is_some(),
             memory: Memory::of_system(),
+            clock: Clock::system(),
         })
     }
 
     /// The same within this memory limit instead of the process's own.
     pub fn within(self, memory: Option<Memory>) -> Self {
         Self { memory, ..self }
+    }
+
+    /// The same; lives of tokens are counted on this clock instead of the system's.
+    pub fn counting_on(self, clock: Clock) -> Self {
+        Self { clock, ..self }
     }
 }
 

@@ -12,6 +12,7 @@ use super::Phase;
 use super::memory::Pressure;
 use super::outward::Outward;
 use super::threads::{runtime, thread};
+use crate::clock::Clock;
 use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch};
 use crate::domain::Auth;
@@ -26,13 +27,15 @@ pub(super) struct Tokens {
 }
 
 impl Tokens {
-    pub(super) fn new(outward: &Outward, problems: &ProblemLog) -> io::Result<Self> {
+    pub(super) fn new(outward: &Outward, clock: Clock, problems: &ProblemLog) -> io::Result<Self> {
         let runtime = runtime()?;
         let client = {
             let _entered = runtime.enter();
             Arc::new(outward.client())
         };
-        let grants = Grants::new(client, runtime.handle().clone()).telling(problems.clone());
+        let grants = Grants::new(client, runtime.handle().clone())
+            .counting_on(clock)
+            .telling(problems.clone());
         Ok(Self {
             runtime,
             credentials: Arc::new(Credentials::new(grants)),

@@ -151,7 +151,7 @@ impl Sending<'_> {
         let bounds = Bounds {
             cap: self.connection.caps.response.bytes(),
             sent: self.exchange.sent(),
-            leaves_before: token.and_then(Token::expires_at),
+            leaves_before: token.and_then(Token::expiry),
         };
         let mut body = upload.take_body();
         let client = self.client;

@@ -20,6 +20,7 @@ use super::head::{Framing, RequestHead};
 use super::http1::{self, Pool, Socket};
 use super::http2::Session;
 use super::tls::Trust;
+use crate::clock::Expiry;
 use crate::domain::{Connection, Host, Http2};
 use crate::telemetry::metrics::Sockets;
 
@@ -53,19 +54,19 @@ pub(super) struct Upstream {
 }
 
 /// What an exchange keeps to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Bounds<'a> {
     /// The most bytes that the response's body may have.
     pub cap: u64,
     /// Set once there is a socket for the request and it is about to leave.
     pub sent: &'a AtomicBool,
-    /// The request is not sent at this instant or later: what it proves itself with has expired then. A dial may take that long.
-    pub leaves_before: Option<Instant>,
+    /// The request is not sent from then on: its credential has expired. A dial may take that long.
+    pub leaves_before: Option<&'a Expiry>,
 }
 
 impl Bounds<'_> {
     fn are_passed(&self) -> bool {
-        self.leaves_before.is_some_and(|end| Instant::now() >= end)
+        self.leaves_before.is_some_and(Expiry::is_over)
     }
 }
 

@@ -6,12 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, DATE, RETRY_AFTER, USER_AGENT,
-};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, DATE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::request::token_request;
@@ -27,7 +24,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_ANSWER: usize = 64 * 1024;
 
 static AGENT: HeaderName = USER_AGENT;
-static CODING: HeaderName = ACCEPT_ENCODING;
 const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
 /// Who is asked for tokens.
@@ -36,13 +32,7 @@ pub(super) trait Source: Send + Sync {
     fn ask(&self, style: ClientAuth) -> Asking<'_>;
 }
 
-pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Minted, Failed>> + Send + 'a>>;
-
-/// A token, and when it was asked for.
-pub(super) struct Minted {
-    pub(super) granted: Granted,
-    pub(super) asked: Instant,
-}
+pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failed>> + Send + 'a>>;
 
 /// Why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,10 +126,8 @@ impl TokenEndpoint {
 impl Source for TokenEndpoint {
     fn ask(&self, style: ClientAuth) -> Asking<'_> {
         Box::pin(async move {
-            let asked = Instant::now();
             let granted = tokio::time::timeout(TIMEOUT, self.exchange(style)).await;
-            let granted = granted.unwrap_or_else(|_elapsed| Err(Reason::Timeout.into()))?;
-            Ok(Minted { granted, asked })
+            granted.unwrap_or_else(|_elapsed| Err(Reason::Timeout.into()))
         })
     }
 }
@@ -153,13 +141,11 @@ fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
             sensitive: name == AUTHORIZATION,
         })
         .collect();
-    for (name, value) in [(&CODING, "identity"), (&AGENT, OUR_USER_AGENT)] {
-        fields.push(Field {
-            name,
-            value: value.as_bytes(),
-            sensitive: false,
-        });
-    }
+    fields.push(Field {
+        name: &AGENT,
+        value: OUR_USER_AGENT.as_bytes(),
+        sensitive: false,
+    });
     fields
 }
 

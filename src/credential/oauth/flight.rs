@@ -6,14 +6,22 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 
-use super::endpoint::{Failed, Minted};
-use super::grant::{Grant, Landed, refresh_when_due};
+use super::endpoint::Failed;
+use super::grant::{Grant, Landed, attend};
 use super::policy;
+use super::response::Granted;
 use super::token::Token;
+use crate::clock::BootTime;
 use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason};
 use crate::domain::auth::ClientAuth;
 
 const REFUSED_CLIENT: Reason = Reason::Refused(ErrorCode::InvalidClient);
+
+/// A token, and when it was asked for.
+struct Minted {
+    granted: Granted,
+    asked: BootTime,
+}
 
 /// A flight under way. However it ends, a panic among the ways, its place in the books is cleared before anybody who waits for it learns of the end.
 pub(super) struct Landing {
@@ -75,14 +83,15 @@ impl Grant {
     }
 
     async fn ask_once(&self, style: ClientAuth) -> Result<Minted, Failed> {
-        let asked = self.source.ask(style).await;
-        let count = if asked.is_ok() {
+        let asked = self.clock.now();
+        let answered = self.source.ask(style).await;
+        let count = if answered.is_ok() {
             &self.granted
         } else {
             &self.failed
         };
         count.fetch_add(1, Relaxed);
-        asked
+        answered.map(|granted| Minted { granted, asked })
     }
 
     /// Enters what a flight brought into the books and the cache, in one step.
@@ -94,7 +103,7 @@ impl Grant {
             if minted.granted.is_life_assumed {
                 self.notices.life_assumed();
             }
-            let token = Token::new(&minted.granted, minted.asked, policy::dice());
+            let token = Token::new(&minted.granted, minted.asked, &self.clock, policy::dice());
             if token.serves() {
                 Ok((Arc::new(token), style))
             } else {
@@ -109,7 +118,7 @@ impl Grant {
                 if failed.reason == REFUSED_CLIENT {
                     books.style = self.style;
                 }
-                let unavailable = books.fail(failed, policy::dice());
+                let unavailable = books.fail(failed, &self.clock, policy::dice());
                 self.notices.failed(&unavailable, books.failures());
                 Err(unavailable)
             }
@@ -119,9 +128,13 @@ impl Grant {
                 books.failure = None;
                 books.refreshed = Some(SystemTime::now());
                 if token.left().is_some() {
-                    self.tokens.insert(self.fingerprint, Arc::clone(&token));
+                    self.token.store(Some(Arc::clone(&token)));
                     let (grant, kept) = (Arc::downgrade(self), Arc::downgrade(&token));
-                    self.runtime.spawn(refresh_when_due(grant, kept));
+                    let attendant = self.runtime.spawn(attend(grant, kept));
+                    // The last token's, which may sleep for a day.
+                    if let Some(old) = books.attendant.replace(attendant.abort_handle()) {
+                        old.abort();
+                    }
                 }
                 Ok(token)
             }

@@ -1,4 +1,4 @@
-//! One credential's tokens: the cached one, the one flight that fetches another, and what is remembered of failures.
+//! One credential's tokens: the one that is kept, the one flight that fetches another, and what is remembered of failures.
 //!
 //! A flight is a task of its own on the credentials' runtime: whoever waits for it may go away without harm, and it lands under the lock of the books, so that
 //! between "no token is cached" and "no flight is under way" nothing can slip through.
@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
-use moka::sync::Cache;
+use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::task::AbortHandle;
 
 use super::endpoint::{Failed, Source};
 use super::flight::Landing;
 use super::notice::Notices;
 use super::policy::{self, RENEWAL_INTERVAL};
 use super::token::Token;
+use crate::clock::{BootTime, Clock, Expiry};
 use crate::credential::unavailable::{Reason, Unavailable};
 use crate::domain::ConnectionId;
 use crate::domain::auth::ClientAuth;
@@ -27,9 +28,6 @@ use crate::telemetry::ProblemLog;
 /// Flights that a request waits for before it gives up: more than one only if a flight broke down or its token was over at once.
 const PATIENCE: usize = 3;
 
-/// Tokens by the fingerprint of their credential.
-pub(super) type Tokens = Cache<[u8; 32], Arc<Token>>;
-
 /// What a flight brought, once it has landed.
 pub(super) type Landed = Option<Result<Arc<Token>, Unavailable>>;
 
@@ -37,8 +35,10 @@ type Flight = watch::Receiver<Landed>;
 
 /// The tokens of one credential.
 pub struct Grant {
-    pub(super) fingerprint: [u8; 32],
-    pub(super) tokens: Tokens,
+    /// Read by every request without a lock, changed under the lock of the books. What it lets go of is wiped as soon as the last request that uses it has
+    /// ended; a cache that drops at its leisure would keep tokens after their rotation.
+    pub(super) token: ArcSwapOption<Token>,
+    pub(super) clock: Clock,
     pub(super) source: Box<dyn Source>,
     pub(super) runtime: Handle,
     /// As the definition says.
@@ -58,13 +58,15 @@ pub struct Minted {
     pub fresh: bool,
 }
 
-/// What is remembered. Every change of the cache happens under its lock.
+/// What is remembered. Every change of the token that is kept happens under its lock.
 pub(super) struct Books {
     pub(super) flight: Option<Flight>,
     /// The configured style, or the one that was found to work.
     pub(super) style: ClientAuth,
     pub(super) failure: Option<Failure>,
-    renewal: Option<Instant>,
+    renewal: Option<BootTime>,
+    /// The task that looks after the token that is kept.
+    pub(super) attendant: Option<AbortHandle>,
     pub(super) refreshed: Option<SystemTime>,
 }
 
@@ -73,7 +75,7 @@ pub(super) struct Failure {
     pub(super) failed: Failed,
     pub(super) in_a_row: u32,
     pub(super) at: SystemTime,
-    until: Instant,
+    until: Expiry,
 }
 
 /// What a request that has no token finds.
@@ -85,15 +87,14 @@ enum Found {
 
 impl Grant {
     pub(super) fn new(
-        fingerprint: [u8; 32],
-        tokens: Tokens,
         source: Box<dyn Source>,
         style: ClientAuth,
         runtime: Handle,
+        clock: Clock,
     ) -> Self {
         Self {
-            fingerprint,
-            tokens,
+            token: ArcSwapOption::empty(),
+            clock,
             source,
             runtime,
             style,
@@ -102,6 +103,7 @@ impl Grant {
                 style,
                 failure: None,
                 renewal: None,
+                attendant: None,
                 refreshed: None,
             }),
             granted: AtomicU64::new(0),
@@ -201,15 +203,16 @@ impl Grant {
             }
             if let Some(flight) = &books.flight {
                 let flight = flight.clone();
-                self.tokens.invalidate(&self.fingerprint);
+                self.token.store(None);
                 return Some(Found::Flight(flight));
             }
-            let recent = |at: Instant| at.elapsed() < RENEWAL_INTERVAL;
+            let now = self.clock.now();
+            let recent = |at| now.saturating_since(at) < RENEWAL_INTERVAL;
             if books.renewal.is_some_and(recent) || books.held().is_some() {
                 return None;
             }
-            books.renewal = Some(Instant::now());
-            self.tokens.invalidate(&self.fingerprint);
+            books.renewal = Some(now);
+            self.token.store(None);
             self.begin(&mut books)
         };
         let flight = landing.watch();
@@ -247,8 +250,19 @@ impl Grant {
     }
 
     pub(super) fn peek(&self) -> Option<Arc<Token>> {
-        let token = self.tokens.get(&self.fingerprint)?;
+        let token = self.token.load_full()?;
         token.left().is_some().then_some(token)
+    }
+
+    /// Lets go of the token that is kept; with `only`, of no other than this one.
+    pub(super) fn forget(&self, only: Option<&Arc<Token>>) {
+        let _books = self.books();
+        let kept = self.token.load();
+        let is_kept =
+            |token: &Arc<Token>| kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, token));
+        if only.is_none_or(is_kept) {
+            self.token.store(None);
+        }
     }
 
     pub(super) fn books(&self) -> MutexGuard<'_, Books> {
@@ -260,8 +274,7 @@ impl Books {
     /// The failure that holds now, with the time that is left of it.
     pub(super) fn held(&self) -> Option<Unavailable> {
         let failure = self.failure.as_ref()?;
-        let left = failure.until.checked_duration_since(Instant::now())?;
-        (!left.is_zero()).then_some(Unavailable {
+        failure.until.left().map(|left| Unavailable {
             reason: failure.failed.reason,
             retry_after: left,
         })
@@ -273,15 +286,18 @@ impl Books {
     }
 
     /// Remembers a failure.
-    pub(super) fn fail(&mut self, failed: Failed, dice: u32) -> Unavailable {
+    pub(super) fn fail(&mut self, failed: Failed, clock: &Clock, dice: u32) -> Unavailable {
         let in_a_row = self.failures().saturating_add(1);
         let reason = failed.reason;
         let retry_after = policy::backoff(in_a_row, reason.is_hard(), failed.retry_after, dice);
+        let now = clock.now();
+        // At most 15 minutes, which any clock can count.
+        let until = now.checked_add(retry_after).unwrap_or(now);
         self.failure = Some(Failure {
             failed,
             in_a_row,
             at: SystemTime::now(),
-            until: Instant::now() + retry_after,
+            until: Expiry::new(until, clock.clone()),
         });
         Unavailable {
             reason,
@@ -296,17 +312,25 @@ async fn landing(mut flight: Flight) -> Landed {
     landed.clone()
 }
 
-/// Begins the refresh of a token when it is due, if any request has used the token by then. One that nobody uses lapses.
-pub(super) async fn refresh_when_due(grant: Weak<Grant>, token: Weak<Token>) {
-    let Some(due) = token.upgrade().and_then(|token| token.refresh_at()) else {
+/// Looks after the token that is kept: begins its refresh when it is due, if any request has used the token by then, and lets go of it at its end.
+///
+/// These timers stand still while the machine is suspended. No request depends on them: each looks at the token's own clock.
+pub(super) async fn attend(grant: Weak<Grant>, token: Weak<Token>) {
+    let Some(due) = token.upgrade().and_then(|token| token.until_refresh()) else {
         return;
     };
-    tokio::time::sleep_until(due).await;
+    tokio::time::sleep(due).await;
     let claimed = token
         .upgrade()
         .is_some_and(|token| token.is_used() && token.claim_refresh());
     if claimed {
-        refresh(grant, token).await;
+        refresh(grant.clone(), token.clone()).await;
+    }
+    while let Some(left) = token.upgrade().and_then(|token| token.left()) {
+        tokio::time::sleep(left).await;
+    }
+    if let (Some(grant), Some(token)) = (grant.upgrade(), token.upgrade()) {
+        grant.forget(Some(&token));
     }
 }
 

@@ -4,15 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use moka::Expiry;
-use moka::sync::Cache;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use super::endpoint::{Source, TokenEndpoint};
-use super::grant::{Grant, Tokens};
+use super::grant::Grant;
 use super::policy;
-use super::token::Token;
+use crate::clock::Clock;
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::telemetry::ProblemLog;
 use crate::upstream::Client;
@@ -24,11 +22,11 @@ const PREFETCH_AFTER: Duration = Duration::from_secs(1);
 /// And how much later by chance, so that a fleet which starts as one does not ask as one.
 const PREFETCH_SPREAD: Duration = Duration::from_secs(2);
 
-/// Every grant that was asked for, and the tokens of all.
+/// Every grant that was asked for.
 pub struct Grants {
     client: Arc<Client>,
     runtime: Handle,
-    tokens: Tokens,
+    clock: Clock,
     known: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
     problems: ProblemLog,
 }
@@ -39,7 +37,7 @@ impl Grants {
         Self {
             client,
             runtime,
-            tokens: tokens(),
+            clock: Clock::system(),
             known: Mutex::default(),
             problems: ProblemLog::off(),
         }
@@ -52,6 +50,13 @@ impl Grants {
         self
     }
 
+    /// The same; lives of tokens are counted on this clock.
+    #[must_use]
+    pub fn counting_on(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// The grant of these credentials; the same one for all with the same fingerprint.
     pub fn of(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
         let fingerprint = *credentials.fingerprint();
@@ -59,7 +64,7 @@ impl Grants {
         let grant = known.entry(fingerprint).or_insert_with(|| {
             let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
             let style = credentials.terms().client_auth;
-            Arc::new(self.grant(fingerprint, Box::new(source), style))
+            Arc::new(self.grant(Box::new(source), style))
         });
         Arc::clone(grant)
     }
@@ -67,10 +72,10 @@ impl Grants {
     /// Lets go of all grants but these, and of their tokens.
     pub(in crate::credential) fn keep_only(&self, fingerprints: &HashSet<[u8; 32]>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|fingerprint, _| {
+        known.retain(|fingerprint, grant| {
             let kept = fingerprints.contains(fingerprint);
             if !kept {
-                self.tokens.invalidate(fingerprint);
+                grant.forget(None);
             }
             kept
         });
@@ -82,16 +87,10 @@ impl Grants {
         known.get(credentials.fingerprint()).map(Arc::clone)
     }
 
-    fn grant(&self, fingerprint: [u8; 32], source: Box<dyn Source>, style: ClientAuth) -> Grant {
-        let tokens = self.tokens.clone();
-        Grant::new(fingerprint, tokens, source, style, self.runtime.clone())
+    fn grant(&self, source: Box<dyn Source>, style: ClientAuth) -> Grant {
+        Grant::new(source, style, self.runtime.clone(), self.clock.clone())
             .telling(self.problems.clone())
     }
-}
-
-/// A cache that lets go of each token when its life is over. That nobody uses it past its life does not depend on this.
-pub(super) fn tokens() -> Tokens {
-    Cache::builder().expire_after(OwnLife).build()
 }
 
 /// Obtains the tokens of these grants before anybody needs them, a few seconds from now and a few at a time; those that were asked meanwhile are left
@@ -110,27 +109,4 @@ pub async fn prefetch(grants: Vec<Arc<Grant>>) {
         under_way.spawn(async move { grant.prefetch().await });
     }
     while under_way.join_next().await.is_some() {}
-}
-
-struct OwnLife;
-
-impl Expiry<[u8; 32], Arc<Token>> for OwnLife {
-    fn expire_after_create(
-        &self,
-        _key: &[u8; 32],
-        token: &Arc<Token>,
-        _created_at: std::time::Instant,
-    ) -> Option<Duration> {
-        Some(token.left().unwrap_or_default())
-    }
-
-    fn expire_after_update(
-        &self,
-        _key: &[u8; 32],
-        token: &Arc<Token>,
-        _updated_at: std::time::Instant,
-        _left: Option<Duration>,
-    ) -> Option<Duration> {
-        Some(token.left().unwrap_or_default())
-    }
 }

@@ -7,6 +7,7 @@ mod prefetch;
 mod refresh;
 mod renewal;
 mod single_flight;
+mod suspension;
 mod tls;
 mod world;
 

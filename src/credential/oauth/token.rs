@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::policy;
 use super::response::{Granted, Life};
+use crate::clock::{BootTime, Clock, Expiry};
 use crate::credential::reflection::Needles;
 
 const SCHEME: &[u8] = b"Bearer ";
@@ -17,7 +17,8 @@ const SCHEME: &[u8] = b"Bearer ";
 pub struct Token {
     /// `Bearer …`
     header: Zeroizing<Box<[u8]>>,
-    asked: Instant,
+    asked: BootTime,
+    clock: Clock,
     /// `None`: it serves the requests that waited for it and no others.
     life: Option<Span>,
     used: AtomicBool,
@@ -25,27 +26,30 @@ pub struct Token {
     needles: Option<Arc<Needles>>,
 }
 
-#[derive(Clone, Copy)]
 struct Span {
-    refresh: Instant,
-    end: Instant,
+    refresh: BootTime,
+    end: Expiry,
 }
 
 impl Token {
-    /// A token that was asked for at this time: its life counts from then, on the monotonic clock.
-    pub(super) fn new(granted: &Granted, asked: Instant, dice: u32) -> Self {
+    /// A token that was asked for at this time: its life counts from then, on this clock.
+    pub(super) fn new(granted: &Granted, asked: BootTime, clock: &Clock, dice: u32) -> Self {
         let life = match granted.life {
             Life::Once => None,
             // A clock that cannot count a day further keeps no token.
-            Life::For(life) => asked.checked_add(life).map(|end| Span {
-                refresh: asked + policy::refresh_after(life, dice),
-                end,
-            }),
+            Life::For(life) => asked
+                .checked_add(policy::refresh_after(life, dice))
+                .zip(asked.checked_add(life))
+                .map(|(refresh, end)| Span {
+                    refresh,
+                    end: Expiry::new(end, clock.clone()),
+                }),
         };
         let header = [SCHEME, granted.access_token.as_slice()].concat();
         Self {
             header: Zeroizing::new(header.into_boxed_slice()),
             asked,
+            clock: clock.clone(),
             life,
             used: AtomicBool::new(false),
             attended: AtomicBool::new(false),
@@ -70,18 +74,17 @@ impl Token {
 
     /// How long ago it was asked for.
     pub fn age(&self) -> Duration {
-        self.asked.elapsed()
+        self.clock.now().saturating_since(self.asked)
     }
 
     /// How long it may still be used; `None` where it may not be kept at all.
     pub(super) fn left(&self) -> Option<Duration> {
-        let left = self.life?.end.checked_duration_since(Instant::now())?;
-        (!left.is_zero()).then_some(left)
+        self.life.as_ref()?.end.left()
     }
 
-    /// No request may be sent with it at this instant or later; `None` where it serves those who waited for it, however long that takes.
-    pub fn expires_at(&self) -> Option<std::time::Instant> {
-        self.life.map(|life| life.end.into_std())
+    /// No request may be sent with it from then on; `None` where it serves those who waited for it, however long that takes.
+    pub fn expiry(&self) -> Option<&Expiry> {
+        self.life.as_ref().map(|life| &life.end)
     }
 
     /// Whether those who got it may still use it.
@@ -89,9 +92,10 @@ impl Token {
         self.life.is_none() || self.left().is_some()
     }
 
-    /// When its refresh is due.
-    pub(super) fn refresh_at(&self) -> Option<Instant> {
-        self.life.map(|life| life.refresh)
+    /// How long it is until its refresh is due; zero from then on.
+    pub(super) fn until_refresh(&self) -> Option<Duration> {
+        let life = self.life.as_ref()?;
+        Some(life.refresh.saturating_since(self.clock.now()))
     }
 
     pub(super) fn mark_used(&self) {
@@ -108,7 +112,7 @@ impl Token {
     /// Whether a refresh is due and nobody attends to it; the caller does from now on.
     pub(super) fn claim_refresh(&self) -> bool {
         !self.attended.load(Relaxed)
-            && self.refresh_at().is_some_and(|at| Instant::now() >= at)
+            && self.until_refresh().is_some_and(|left| left.is_zero())
             && !self.attended.swap(true, Relaxed)
     }
 }

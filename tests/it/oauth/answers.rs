@@ -122,11 +122,6 @@ fn a_byte_order_mark_and_words_that_are_no_coding_do_no_harm() {
             coding,
         );
     }
-    let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
-    ask(&before(&up, &endpoint)).expect(200);
-    let asked = endpoint.call(0).fields.one("accept-encoding");
-    assert_eq!(asked.as_deref(), Some("identity"));
 }
 
 /// `{"access_token":"tok"}`

@@ -12,6 +12,7 @@ mod order;
 mod outage;
 mod sharing;
 mod signed;
+mod suspension;
 mod unauthorized;
 mod world;
 

@@ -7,6 +7,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 
 use egressd::app::{App, Ground};
+use egressd::clock::Clock;
 use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
 use egressd::hardening::{Hardening, Needs};
 use egressd::memory::Memory;
@@ -23,6 +24,7 @@ use super::connection::Connection;
 pub(crate) struct Plan {
     connections: Vec<Connection>,
     settings: Value,
+    clock: Clock,
 }
 
 /// A running egressd. It stops when it is dropped, and fails the test if anything in it panicked.
@@ -48,6 +50,7 @@ impl Sidecar {
         Plan {
             connections: vec![connection],
             settings,
+            clock: Clock::system(),
         }
     }
 
@@ -110,6 +113,11 @@ impl Plan {
         self
     }
 
+    /// Counts the lives of tokens on this clock.
+    pub(crate) fn counting_on(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// Writes the files and starts.
     pub(crate) fn start(self) -> Sidecar {
         self.start_logging(Logs {
@@ -133,7 +141,7 @@ impl Plan {
         fs::write(at("ca.pem"), certs::ca_pem()).unwrap();
         fs::write(at("egressd.yaml"), self.settings.to_string()).unwrap();
         let options = options(at("egressd.yaml"));
-        let app = start(&options, memory, logs);
+        let app = start(&options, memory, self.clock, logs);
         let reload = app.reload(options);
         Sidecar {
             addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
@@ -162,7 +170,7 @@ fn define(folder: &Path, connections: &[Connection]) {
 }
 
 /// The door into the product. Like the product's own process, it runs on threads that can read its files and do what a proxy does, and nothing else.
-fn start(options: &LoadOptions, memory: Option<Memory>, logs: Logs) -> App {
+fn start(options: &LoadOptions, memory: Option<Memory>, clock: Clock, logs: Logs) -> App {
     let loaded = match load(options) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
@@ -170,7 +178,7 @@ fn start(options: &LoadOptions, memory: Option<Memory>, logs: Logs) -> App {
     let confined = std::thread::Builder::new().name("world start".to_owned());
     let confined = confined.spawn(move || {
         let ground = Ground::take(&loaded.settings).map_err(|error| error.to_string())?;
-        let ground = ground.within(memory);
+        let ground = ground.within(memory).counting_on(clock);
         let needs = Needs {
             readable: loaded.sources.places(),
             sockets: Vec::new(),

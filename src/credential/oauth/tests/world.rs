@@ -1,6 +1,7 @@
 //! A token endpoint that answers as it is told, and the grant that asks it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use crate::credential::oauth::endpoint::{Asking, Failed, Minted, Source};
+use crate::clock::Clock;
+use crate::credential::oauth::endpoint::{Asking, Failed, Source};
 use crate::credential::oauth::grant::Grant;
-use crate::credential::oauth::grants::tokens;
 use crate::credential::oauth::response::{Granted, Life};
 use crate::credential::oauth::token::Token;
 use crate::credential::unavailable::{ErrorCode, Reason};
@@ -45,6 +46,24 @@ pub(super) struct Script {
     says: Mutex<VecDeque<Says>>,
     styles: watch::Sender<Vec<ClientAuth>>,
     gate: Semaphore,
+    /// How long the machine has been suspended so far.
+    pub(super) suspended: Suspended,
+}
+
+/// The time that the boot-time clock is ahead of the clock of timers.
+#[derive(Clone, Default)]
+pub(super) struct Suspended(Arc<AtomicU64>);
+
+impl Suspended {
+    /// Suspends the machine for so many seconds: no timer runs, and the boot-time clock does.
+    pub(super) fn suspend(&self, seconds: u64) {
+        self.0.fetch_add(seconds, Relaxed);
+    }
+
+    fn clock(&self) -> Clock {
+        let (start, suspended) = (Instant::now(), Arc::clone(&self.0));
+        Clock::from_fn(move || start.elapsed() + seconds(suspended.load(Relaxed)))
+    }
 }
 
 struct Scripted(Arc<Script>);
@@ -78,27 +97,26 @@ impl Script {
 impl Source for Scripted {
     fn ask(&self, style: ClientAuth) -> Asking<'_> {
         Box::pin(async move {
-            let asked = Instant::now();
             self.0.styles.send_modify(|styles| styles.push(style));
             self.0.gate.acquire().await.unwrap().forget();
             let says = self.0.says.lock().unwrap().pop_front();
-            let (token, life, asked) = match says.unwrap_or_else(|| status(500)) {
-                Says::Token(token, 0) => (token, Life::Once, asked),
-                Says::Token(token, life) => (token, Life::For(Duration::from_secs(life)), asked),
+            let (token, life) = match says.unwrap_or_else(|| status(500)) {
+                Says::Token(token, 0) => (token, Life::Once),
+                Says::Token(token, life) => (token, Life::For(Duration::from_secs(life))),
                 Says::Late(token) => {
                     let life = Duration::from_secs(5);
-                    (token, Life::For(life), asked - life)
+                    tokio::time::sleep(life).await;
+                    (token, Life::For(life))
                 }
                 Says::Failure(failed) => return Err(failed),
                 Panic => panic!("a planted panic"),
             };
             let access_token = Zeroizing::new(token.as_bytes().to_vec());
-            let granted = Granted {
+            Ok(Granted {
                 access_token,
                 life,
                 is_life_assumed: token == ASSUMED,
-            };
-            Ok(Minted { granted, asked })
+            })
         })
     }
 }
@@ -116,10 +134,12 @@ pub(super) fn gated_on(
         says: Mutex::new(says.into_iter().collect()),
         styles: watch::Sender::default(),
         gate: Semaphore::new(0),
+        suspended: Suspended::default(),
     });
     let source = Box::new(Scripted(Arc::clone(&script)));
     let style = ClientAuth::Basic;
-    let grant = Grant::new([7; 32], tokens(), source, style, runtime);
+    let clock = script.suspended.clock();
+    let grant = Grant::new(source, style, runtime, clock);
     (Arc::new(grant), script)
 }
 
