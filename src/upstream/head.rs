@@ -1,6 +1,8 @@
 //! What goes up: a request's head, already scrubbed and injected, borrowed from whoever prepared it.
 
-use http::{HeaderName, Method};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use zeroize::Zeroizing;
 
 /// The head of a request towards an upstream. `Host`, framing and hop-by-hop fields are not among `fields`: each protocol makes its own.
 #[derive(Clone, Copy)]
@@ -37,4 +39,85 @@ pub enum Framing {
     Length(u64),
     /// `Transfer-Encoding: chunked` (HTTP/1.1); no length (HTTP/2).
     Chunked,
+}
+
+impl Field<'_> {
+    /// A copy of the value for libraries that want one of their own. That of a secret is wiped when they drop it. `None` if no field may have such a value.
+    pub(super) fn to_value(self) -> Option<HeaderValue> {
+        if self.sensitive {
+            let mut value = owned_value(Zeroizing::new(self.value.to_vec()))?;
+            value.set_sensitive(true);
+            Some(value)
+        } else {
+            HeaderValue::from_bytes(self.value).ok()
+        }
+    }
+}
+
+/// A value that is these very bytes, and lets go of them when its last clone is dropped.
+fn owned_value(bytes: impl AsRef<[u8]> + Send + 'static) -> Option<HeaderValue> {
+    HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    use http::HeaderName;
+    use zeroize::Zeroizing;
+
+    use super::{Field, owned_value};
+
+    /// A secret whose end can be seen.
+    struct Watched(Zeroizing<Vec<u8>>, Arc<AtomicBool>);
+
+    impl AsRef<[u8]> for Watched {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Watched {
+        fn drop(&mut self) {
+            self.1.store(true, Relaxed);
+        }
+    }
+
+    #[test]
+    fn the_value_of_a_secret_is_no_copy_of_what_is_wiped() {
+        // F-254
+        let is_gone = Arc::new(AtomicBool::new(false));
+        let secret = Zeroizing::new(b"Bearer token".to_vec());
+        let place = secret.as_ptr();
+        let value = owned_value(Watched(secret, Arc::clone(&is_gone))).unwrap();
+        let clone = value.clone();
+        assert_eq!(clone.as_bytes().as_ptr(), place);
+        drop(value);
+        assert!(!is_gone.load(Relaxed));
+        drop(clone);
+        assert!(is_gone.load(Relaxed));
+    }
+
+    #[test]
+    fn a_secret_stays_marked() {
+        for sensitive in [true, false] {
+            let name = HeaderName::from_static("x-key");
+            let field = Field {
+                name: &name,
+                value: b"a b",
+                sensitive,
+            };
+            let value = field.to_value().unwrap();
+            assert_eq!(
+                (value.as_bytes(), value.is_sensitive()),
+                (&b"a b"[..], sensitive)
+            );
+            let broken = Field {
+                value: b"a\r\nb",
+                ..field
+            };
+            assert!(broken.to_value().is_none());
+        }
+    }
 }

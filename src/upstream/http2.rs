@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
+use http::{Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
@@ -222,9 +222,7 @@ fn request(head: &RequestHead<'_>) -> Option<Request<()>> {
     *request.uri_mut() = Uri::from_parts(uri).ok()?;
     let fields = request.headers_mut();
     for field in head.fields {
-        let mut value = HeaderValue::from_bytes(field.value).ok()?;
-        value.set_sensitive(field.sensitive);
-        fields.append(field.name.clone(), value);
+        fields.append(field.name.clone(), field.to_value()?);
     }
     if let Framing::Length(length) = head.framing {
         fields.insert(header::CONTENT_LENGTH, length.into());

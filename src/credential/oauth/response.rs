@@ -48,11 +48,9 @@ pub enum Life {
 
 /// Reads the body of an answer that says success.
 pub fn granted(body: &[u8]) -> Result<Granted, InvalidAnswer> {
-    let mut fields = Fields::parse(body).ok_or(InvalidAnswer::Json)?;
-    let Some(Value::String(access_token)) = fields.access_token.take() else {
-        return Err(InvalidAnswer::AccessToken);
-    };
-    let access_token = Zeroizing::new(access_token.into_bytes());
+    let fields = Fields::parse(body).ok_or(InvalidAnswer::Json)?;
+    let access_token = fields.access_token.and_then(|raw| unescaped(raw.get()));
+    let access_token = access_token.ok_or(InvalidAnswer::AccessToken)?;
     let fits = (1..=LONGEST_TOKEN).contains(&access_token.len());
     // RFC 6749 appendix A.12 also allows the space, which RFC 6750 §2.1 does not.
     if !fits || !access_token.iter().all(u8::is_ascii_graphic) {
@@ -119,17 +117,45 @@ fn life(expires_in: Option<&Value>) -> Option<Life> {
     })
 }
 
+/// The bytes of a JSON string that is made of ASCII, in one buffer that is wiped: the JSON library would leave copies behind where there are escapes (PHP writes
+/// `\/`). `None`: it is another value.
+fn unescaped(json: &str) -> Option<Zeroizing<Vec<u8>>> {
+    let mut rest = json.strip_prefix('"')?.strip_suffix('"')?.bytes();
+    // Never grown: an escape is longer than what it stands for.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(rest.len()));
+    while let Some(byte) = rest.next() {
+        let byte = match byte {
+            b'\\' => match rest.next()? {
+                escaped @ (b'"' | b'\\' | b'/') => escaped,
+                b'u' => {
+                    let digit = |byte: u8| char::from(byte).to_digit(16);
+                    let mut code = 0;
+                    for _ in 0..4 {
+                        code = code * 16 + digit(rest.next()?)?;
+                    }
+                    u8::try_from(code).ok().filter(u8::is_ascii)?
+                }
+                // A control character, which no token holds.
+                _ => return None,
+            },
+            byte => byte,
+        };
+        bytes.push(byte);
+    }
+    Some(bytes)
+}
+
 /// The members that matter of an object in which no key stands twice.
 #[derive(Default)]
-struct Fields {
-    access_token: Option<Value>,
+struct Fields<'b> {
+    access_token: Option<&'b RawValue>,
     token_type: Option<Value>,
     expires_in: Option<Value>,
     error: Option<Value>,
 }
 
-impl Fields {
-    fn parse(body: &[u8]) -> Option<Self> {
+impl<'b> Fields<'b> {
+    fn parse(body: &'b [u8]) -> Option<Self> {
         // As a whole: what is skipped is not looked at closely.
         let text = std::str::from_utf8(body).ok()?;
         // RFC 8259 §8.1: a reader may ignore a byte order mark.
@@ -138,14 +164,6 @@ impl Fields {
         let fields = reader.deserialize_map(OneOfEach).ok()?;
         reader.end().ok()?;
         Some(fields)
-    }
-}
-
-impl Drop for Fields {
-    fn drop(&mut self) {
-        if let Some(Value::String(token)) = &mut self.access_token {
-            zeroize::Zeroize::zeroize(token);
-        }
     }
 }
 
@@ -161,13 +179,13 @@ fn of_any_size<E: serde::de::Error>(raw: &RawValue) -> Result<Value, E> {
 struct OneOfEach;
 
 impl<'de> Visitor<'de> for OneOfEach {
-    type Value = Fields;
+    type Value = Fields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
         let mut fields = Fields::default();
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {

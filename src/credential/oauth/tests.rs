@@ -9,6 +9,7 @@ mod renewal;
 mod single_flight;
 mod suspension;
 mod tls;
+mod wiping;
 mod world;
 
 use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};

@@ -116,3 +116,28 @@ impl Token {
             && !self.attended.swap(true, Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zeroize::{ZeroizeOnDrop, Zeroizing};
+
+    use super::Token;
+    use crate::clock::Clock;
+    use crate::credential::oauth::response::{Granted, Life};
+
+    #[test]
+    fn every_buffer_that_holds_the_token_is_wiped_when_it_is_dropped() {
+        // F-254
+        fn wipes(_: &impl ZeroizeOnDrop) {}
+        let clock = Clock::system();
+        let granted = Granted {
+            access_token: Zeroizing::new(b"planted-token-0123456789".to_vec()),
+            life: Life::Once,
+            is_life_assumed: false,
+        };
+        let token = Token::new(&granted, clock.now(), &clock, 0);
+        wipes(&granted.access_token);
+        wipes(&token.header);
+        assert_eq!(token.expose(), granted.access_token.as_slice());
+    }
+}

@@ -267,6 +267,8 @@ where
                 }
             }
         }
+        // The buffer lives as long as the socket: the credential in the head would stay in it until the next request.
+        socket.output.fill(0);
         socket.output.clear();
         while !self.data.is_empty() {
             match ready!(Pin::new(&mut socket.stream).poll_write(cx, &self.data)) {

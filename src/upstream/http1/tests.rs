@@ -1,6 +1,7 @@
 //! Exchanges over an in-memory pipe: the very bytes that go up, and what is made of the bytes that come down.
 
 mod idle;
+mod wiping;
 
 use std::collections::VecDeque;
 use std::pin::Pin;

@@ -142,6 +142,13 @@ fn tokens() {
         assert_eq!(read(&body).unwrap().0, token);
     }
     assert_eq!(read(r#"{"access_token": "\u0041\/"}"#).unwrap().0, "A/");
+    // F-254: read without the JSON library, which would leave copies behind.
+    assert_eq!(
+        read(r#"{"access_token": "a\/b\\c\"d\u002Fe\u002b"}"#)
+            .unwrap()
+            .0,
+        r#"a/b\c"d/e+"#
+    );
     let too_long = "x".repeat(LONGEST_TOKEN + 1);
     for token in [
         "",

@@ -1,0 +1,56 @@
+//! What stays in the buffers of an idle socket.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderName, Method};
+use tokio::io::AsyncWriteExt as _;
+
+use super::{Shelf, Then, exchange, pieces, pipe};
+use crate::upstream::head::{Field, Framing, RequestHead};
+
+/// The memory of this process, from a place on.
+fn memory(place: *const u8, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let own = File::open("/proc/self/mem").unwrap();
+    own.read_exact_at(&mut bytes, place.addr() as u64).unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() {
+    // F-254
+    for (framing, body) in [
+        (Framing::Absent, None),
+        (Framing::Length(4), pieces(&[b"body"], Then::End)),
+        (Framing::Chunked, pieces(&[&[b'x'; 40_000]], Then::End)),
+    ] {
+        let shelf = Arc::new(Shelf::default());
+        let (socket, mut upstream) = pipe(1 << 20);
+        let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
+        upstream.write_all(answer).await.unwrap();
+        let name: HeaderName = AUTHORIZATION;
+        let secret = b"Bearer planted-token-0123456789";
+        let fields = [Field {
+            name: &name,
+            value: secret,
+            sensitive: true,
+        }];
+        let head = RequestHead {
+            method: &Method::POST,
+            target: "/",
+            authority: "h",
+            fields: &fields,
+            framing,
+        };
+        let sent = exchange(socket, &head, body, Arc::<Shelf>::clone(&shelf)).await;
+        drop(sent.map_err(|broken| broken.failure).unwrap());
+        let idle = shelf.taken().expect("the socket went home");
+        let (buffer, length) = (idle.output.as_ptr(), idle.output.capacity());
+        let left = memory(buffer, length);
+        let is_left = left.windows(secret.len()).any(|part| part == secret);
+        assert!(!is_left, "{framing:?}");
+    }
+}
