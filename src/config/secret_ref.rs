@@ -67,9 +67,10 @@ impl Surroundings<'_> {
 
     /// Reads a secret field that may be an empty text. A reference to something empty stays a problem: most often it was forgotten.
     pub(super) fn secret_or_empty(&self, field: &Field<'_>) -> Option<Secret> {
-        match &field.node.value {
-            Value::Text(text) if text.is_empty() => Some(Secret::empty()),
-            _ => self.secret(field),
+        if matches!(&field.node.value, Value::Text(text) if text.is_empty()) {
+            Some(Secret::empty())
+        } else {
+            self.secret(field)
         }
     }
 

@@ -42,8 +42,7 @@ fn reads_what_it_prints() {
 #[test]
 fn refuses_what_others_repair() {
     use InvalidUrl::{
-        Fragment, Host, NoHost, NotHttps, NumericHost, Path, Port, Query, QueryBytes, UpperCase,
-        Userinfo,
+        Fragment, Host, NoHost, NotHttps, NumericHost, Path, Port, UpperCase, Userinfo,
     };
     let long = format!("https://{}com", "abc.".repeat(63));
     for (text, why) in [
@@ -97,6 +96,11 @@ fn refuses_what_others_repair() {
         assert_eq!(BaseUrl::parse(text), Err(why), "{text}");
         assert_eq!(TokenUrl::parse(text).map(drop), Err(why), "{text}");
     }
+}
+
+#[test]
+fn only_a_token_url_may_have_a_query() {
+    use InvalidUrl::{Fragment, NotHttps, Port, Query, QueryBytes, Userinfo};
     // F-3
     assert_eq!(BaseUrl::parse("https://h?q"), Err(Query));
     // F-249

@@ -59,6 +59,19 @@ fn failed(connections: &[&str]) -> Event {
     })
 }
 
+fn of_token(outcome: TokenOutcome) -> Event {
+    Event::Token(TokenEvent {
+        connections: [id("a")].into(),
+        outcome,
+    })
+}
+
+fn assumed_life() -> TokenOutcome {
+    TokenOutcome::LifeAssumed {
+        life: Duration::from_secs(300),
+    }
+}
+
 fn dial(connection: &str, outcome: DialOutcome) -> Event {
     Event::Upstream(UpstreamEvent {
         connection: id(connection),
@@ -121,16 +134,8 @@ fn all() -> Vec<Row> {
         took: Duration::from_micros(1500),
     };
     let recovered = TokenOutcome::Recovered { failures: 1 };
-    let assumed = TokenOutcome::LifeAssumed {
-        life: Duration::from_secs(300),
-    };
+    let assumed = assumed_life();
     let obtained = TokenOutcome::Obtained { life: None };
-    let of_token = |outcome| {
-        Event::Token(TokenEvent {
-            connections: [id("a")].into(),
-            outcome,
-        })
-    };
     let warning = Finding {
         code: "shadowed_route",
         file: "a\u{1b}.yaml".into(),
