@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// What is wrong with a pattern. All but the last two are Go's own; several mistakes show the first.
+/// What is wrong with a pattern. All but the last four are Go's own; several mistakes show the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InvalidPatternKind {
     /// Nothing at all.
@@ -33,6 +33,10 @@ pub enum InvalidPatternKind {
     Host,
     /// A method other than the seven, which Go takes.
     UnsupportedMethod,
+    /// A `?` in the path, which Go takes: a request's path ends before its query.
+    Query,
+    /// A `#` in the path, which Go takes: clients keep a fragment to themselves (RFC 9110, section 7.1).
+    Fragment,
 }
 
 /// A text is not a pattern; [`Display`](fmt::Display) says why, [`remedy`](Self::remedy) what to do.
@@ -52,6 +56,14 @@ impl InvalidPattern {
             at,
             subject: String::from_utf8_lossy(subject).escape_debug().collect(),
         }
+    }
+
+    /// The same without the piece of the pattern that it is about: a text that is no pattern may be
+    /// a secret that was put into the wrong place.
+    #[must_use]
+    pub fn without_subject(mut self) -> Self {
+        self.subject = "…".into();
+        self
     }
 
     /// What to write instead, as one sentence without a full stop.
@@ -74,8 +86,14 @@ impl InvalidPattern {
             Kind::EmptyName => "name the wildcard, such as `{id}`, or `{path...}` for the rest of the path".into(),
             Kind::BadName => "use letters, digits and `_` for the name, beginning with a letter or `_`".into(),
             Kind::DuplicateName => "give each wildcard of the pattern its own name".into(),
-            Kind::Host if subject.bytes().all(|byte| byte.is_ascii_uppercase()) => {
-                format!("put a space behind the method: `{subject} /...`")
+            Kind::Query => "leave `?` and what follows out: patterns match the path, and any query is admitted; a \
+                 question mark of the path itself is written %3F"
+                .into(),
+            Kind::Fragment => "leave `#` and what follows out: no request carries it; a number sign of the path itself \
+                 is written %23"
+                .into(),
+            Kind::Host if super::Method::parse(subject.to_ascii_uppercase().as_bytes()).is_some() => {
+                format!("put a space behind the method: `{} /...`", subject.to_ascii_uppercase())
             }
             Kind::Host => "leave the host out, the base URL fixes it: the pattern begins with the method or `/`".into(),
             Kind::UnsupportedMethod => match super::Method::parse(subject.to_ascii_uppercase().as_bytes()) {
@@ -119,6 +137,8 @@ impl fmt::Display for InvalidPattern {
             }
             Kind::Host => write!(f, "the pattern names a host, `{subject}`"),
             Kind::UnsupportedMethod => write!(f, "method `{subject}` is not supported"),
+            Kind::Query => write!(f, "`?` begins a query, so no path can ever match"),
+            Kind::Fragment => write!(f, "`#` begins a fragment, so no path can ever match"),
         }
     }
 }

@@ -16,8 +16,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Parses a pattern exactly where Go does; then a host, and a method other than the seven, are
-    /// refused.
+    /// Parses a pattern exactly where Go does; then a host, a method other than the seven, and a
+    /// query or fragment are refused.
     ///
     /// # Errors
     ///
@@ -44,6 +44,16 @@ impl Pattern {
                 syntax.method.len() + blanks,
                 syntax.host,
             ));
+        }
+        // In the path alone: methods and hosts are judged above.
+        let ends_path = |(_, byte): &(usize, u8)| matches!(byte, b'?' | b'#');
+        if let Some((at, byte)) = text.bytes().enumerate().find(ends_path) {
+            let kind = if byte == b'?' {
+                Kind::Query
+            } else {
+                Kind::Fragment
+            };
+            return Err(InvalidPattern::new(kind, at, b""));
         }
         Ok(Self {
             text: text.into(),

@@ -27,7 +27,7 @@ fn patterns_are_read_into_segments() {
         ("/a%20b/{p...}", None, vec![lit("a b"), rest("p")]),
         ("/%zz/é", None, vec![lit("%zz"), lit("é")]),
         ("/a//b", None, vec![lit("a"), lit(""), lit("b")]),
-        ("/a?b#c", None, vec![lit("a?b#c")]),
+        ("/a%3Fb%23c", None, vec![lit("a?b#c")]),
         ("/a/%2F", None, vec![lit("a"), Segment::End]),
     ] {
         let pattern = Pattern::parse(text).unwrap_or_else(|invalid| panic!("{text}: {invalid}"));
@@ -79,11 +79,16 @@ fn hosts_and_other_methods_are_ours_to_refuse() {
         ("TRACE /a", Kind::UnsupportedMethod, 0),
         ("GET|POST /a", Kind::UnsupportedMethod, 0),
         ("* /", Kind::UnsupportedMethod, 0),
+        // F-257
+        ("/a?b", Kind::Query, 2),
+        ("GET /a/{x}/?", Kind::Query, 11),
+        ("/a#b?c", Kind::Fragment, 2),
     ] {
         assert_eq!(kind_and_place(text), (kind, at), "{text}");
     }
     let remedy = |text: &str| Pattern::parse(text).expect_err(text).remedy();
     assert_eq!(remedy("GET/a"), "put a space behind the method: `GET /...`");
+    assert_eq!(remedy("get/a"), "put a space behind the method: `GET /...`");
     assert_eq!(remedy("get /a"), "write `GET`; methods are case-sensitive");
 }
 
@@ -121,8 +126,8 @@ fn literals_that_no_canonical_path_holds_are_found() {
     for text in [
         "/",
         "/é",
-        "/a?b",
-        "/a#b",
+        "/a%3Fb",
+        "/a%23b",
         "/%zz",
         "/a%20b",
         "/{x}/a;b/...",

@@ -51,7 +51,10 @@ pub(crate) fn parse_all<'p>(patterns: impl IntoIterator<Item = &'p str>) -> Opti
         Ok(patterns) => Some(patterns),
         Err(invalid) => {
             assert!(
-                matches!(invalid.kind, Kind::Host | Kind::UnsupportedMethod),
+                matches!(
+                    invalid.kind,
+                    Kind::Host | Kind::UnsupportedMethod | Kind::Query | Kind::Fragment
+                ),
                 "{invalid}"
             );
             None
