@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::{Exit, Streams, answered};
-use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load, load_paths};
+use crate::config::{
+    self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load, load_paths_with,
+};
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -16,6 +18,8 @@ pub(super) struct Check {
     /// How problems are reported
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+    #[command(flatten)]
+    secrets: Secrets,
     /// Definitions to read instead of those that the settings list; without --config nothing else is read
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -27,6 +31,31 @@ pub(super) enum Format {
     #[default]
     Text,
     Json,
+}
+
+/// Whether the values of secrets are needed.
+#[derive(Args)]
+pub(super) struct Secrets {
+    /// `skip`: open no secret file and read no secret's variable, where the secrets are not at hand
+    #[arg(long = "secrets", value_name = "WHETHER", value_enum, default_value_t)]
+    values: Values,
+}
+
+/// What becomes of `{env: …}` and `{file: …}`.
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Values {
+    #[default]
+    Read,
+    Skip,
+}
+
+impl From<Secrets> for SecretValues {
+    fn from(secrets: Secrets) -> Self {
+        match secrets.values {
+            Values::Read => Self::Read,
+            Values::Skip => Self::Skip,
+        }
+    }
 }
 
 impl Check {
@@ -53,14 +82,16 @@ impl Check {
     }
 
     fn load(self, environment: Environment) -> Result<(usize, Vec<Problem>), Vec<Problem>> {
+        let secrets = self.secrets.into();
         if self.config.is_none() && !self.paths.is_empty() {
-            let loaded = load_paths(&self.paths, &environment)?;
+            let loaded = load_paths_with(&self.paths, &environment, secrets)?;
             return Ok((loaded.connections.len(), loaded.warnings));
         }
         let loaded = load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
                 connections: self.paths,
+                secrets,
                 ..SettingsOverrides::default()
             },
             environment,

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::check::Secrets;
 use super::{Exit, Streams, answered, misconfigured};
-use crate::config::{Environment, LoadOptions, load};
+use crate::config::{Environment, LoadOptions, SettingsOverrides, load};
 use crate::proxy::explain::{Explained, Explanation, explain};
 use crate::proxy::refusal::Refusal;
 use crate::snapshot::Snapshot;
@@ -16,6 +17,8 @@ pub(super) struct Explain {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    secrets: Secrets,
     /// The request's method
     method: String,
     /// As the agent writes it: /ID/PATH or `http://127.0.0.1:8080/ID/PATH`
@@ -31,8 +34,11 @@ impl Explain {
     ) -> io::Result<Exit> {
         let loaded = match load(&LoadOptions {
             config: self.config,
+            overrides: SettingsOverrides {
+                secrets: self.secrets.into(),
+                ..SettingsOverrides::default()
+            },
             environment,
-            ..LoadOptions::default()
         }) {
             Ok(loaded) => loaded,
             Err(problems) => return misconfigured(&problems, streams),

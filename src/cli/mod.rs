@@ -103,9 +103,10 @@ pub fn run(
     environment: Environment,
     streams: &mut Streams<'_>,
 ) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(asked) => return usage(&asked, streams),
+        Err(asked) => return usage(&asked, &arguments, streams),
     };
     let done = match cli.command {
         Command::Serve(serve) => serve.run(environment, streams),
@@ -126,14 +127,24 @@ pub fn run(
 }
 
 /// `--help` and `--version` are answers; everything else is a mistake.
-fn usage(asked: &clap::Error, streams: &mut Streams<'_>) -> Exit {
-    let text = asked.render();
+fn usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>) -> Exit {
+    let mut text = asked.render().ansi().to_string();
+    // clap repeats what it does not understand, which may be a secret in the wrong place.
+    for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
+        let value = match argument.split_once('=') {
+            Some((flag, value)) if flag.starts_with("--") => value,
+            _ => argument,
+        };
+        if !value.starts_with("--") && !config::may_show(value) {
+            text = text.replace(value, "…");
+        }
+    }
     let (stream, exit) = if asked.use_stderr() {
         (&mut streams.err, Exit::Usage)
     } else {
         (&mut streams.out, Exit::Good)
     };
-    match write!(stream, "{}", text.ansi()) {
+    match write!(stream, "{text}") {
         Ok(()) => exit,
         Err(error) => unwritten(&error),
     }

@@ -4,15 +4,21 @@ use std::io;
 
 use clap::Args;
 
+use super::check::Secrets;
 use super::{Exit, Streams};
 use crate::config;
 
 #[derive(Args)]
-pub(super) struct Schema {}
+pub(super) struct Schema {
+    /// The same for either: a schema describes files and reads none
+    #[command(flatten)]
+    secrets: Secrets,
+}
 
 impl Schema {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
-        let Self {} = self;
+        // Taken so that one set of flags serves `check`, `explain` and `schema` alike.
+        let Self { secrets: _ } = self;
         writeln!(streams.out, "{:#}", config::schema())?;
         Ok(Exit::Good)
     }

@@ -45,6 +45,9 @@ pub(super) struct Serve {
     /// Whether the process gives up rights that it needs no more: memory images, privileges, files, system calls; instead of `EGRESSD_HARDENING`, else best-effort
     #[arg(long, value_enum)]
     hardening: Option<Asked>,
+    /// Files and directories with definitions, instead of those that the settings list
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
 }
 
 /// How much depends on the process giving up rights.
@@ -78,6 +81,7 @@ impl Serve {
             management_listen: self.management_listen,
             log_level: self.log_level,
             log_format: self.log_format,
+            connections: self.paths,
             ..SettingsOverrides::default()
         };
         let options = LoadOptions {
@@ -259,8 +263,10 @@ fn needs(loaded: &Loaded) -> Needs {
             Listen::Unix(path) => Some(path.clone()),
             Listen::Tcp(_) => None,
         });
+    // Listed so that secrets may appear there while the process runs.
+    let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
     Needs {
-        readable: loaded.sources.places(),
+        readable: loaded.sources.places().into_iter().chain(secrets).collect(),
         sockets: sockets.collect(),
     }
 }

@@ -82,6 +82,16 @@ fn bearer_token(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     object.finish();
     let token = token?;
     let secret = trimmed(&token, around.secret(&token)?)?;
+    for scheme in ["Bearer ", "Basic "] {
+        if secret.begins_with(scheme) {
+            let message = format!(
+                "the token begins with `{scheme}`, behind the `Bearer ` that egressd writes"
+            );
+            let problem = token.clone().secret().problem("token_with_scheme", message);
+            let remedy = "write the bare token; a whole header value belongs into `static_headers`";
+            token.push(problem.warning().remedy(remedy));
+        }
+    }
     Some(Auth::BearerToken(BearerToken::new(secret)))
 }
 

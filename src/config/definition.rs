@@ -2,9 +2,10 @@
 
 use super::http::Http;
 use super::object::Object;
-use super::problem::{Problem, quoted};
+use super::problem::Problem;
 use super::raw::Field;
 use super::secret_ref::Surroundings;
+use super::shown::quoted;
 use crate::domain::{Connection, ConnectionId};
 
 /// One definition: its id where that is legal, and the connection where all of it is.

@@ -8,8 +8,9 @@ use super::document::Origin;
 use super::environment::Environment;
 use super::load::{Loaded, Walk};
 use super::problem::{Problem, Problems};
+use super::secret_policy::{self, SecretPolicy};
 use super::secret_ref::Surroundings;
-use super::settings::{self, Layers, SettingsOverrides};
+use super::settings::{self, Layers, ReadSettings, SettingsOverrides};
 use super::sources::Files;
 
 /// A definition file that was never on a disk.
@@ -31,19 +32,28 @@ pub fn load_texts(
     let problems = Problems::default();
     let files = Files::default();
     let layers = Layers::new(overrides, environment, &problems);
-    let around = Surroundings {
-        environment,
-        directory: Path::new(""),
-        files: &files,
-    };
+    let here = Path::new("");
+    let around = Surroundings::for_settings(environment, here, &files, overrides.secrets);
     let read = settings::Read {
         layers: &layers,
         around: &around,
         problems: &problems,
         default_connections: "",
     };
-    let (settings, _no_paths) = settings::settings(None, &read);
-    let mut walk = Walk::new(environment, &files, &problems);
+    let ReadSettings {
+        settings,
+        secrets,
+        connections: _no_paths,
+    } = settings::settings(None, &read);
+    let policy = SecretPolicy::new(&secret_policy::Inputs {
+        secrets: &secrets,
+        environment,
+        settings: None,
+        listed: &[],
+        definitions: &[],
+        used: &around.used(),
+    });
+    let mut walk = Walk::new(&around, &policy, &problems);
     for Text { name, text } in texts {
         if let Some(origin) = Origin::of_file(name.clone(), text.into_bytes(), &problems) {
             walk.read(Path::new(&name), &origin);

@@ -8,6 +8,7 @@ use super::load::LoadOptions;
 use super::object::Object;
 use super::problem::{Problem, Problems};
 use super::raw::{Field, Sink};
+use super::shown;
 use super::sources::{Files, Unread};
 
 /// The settings file that is read where none is named.
@@ -57,7 +58,7 @@ pub(super) fn with_settings<T>(
 
 /// Opens and reads a file that may be parsed; refused by its size before it is read.
 pub(super) fn origin_of(path: &Path, files: &Files, problems: &Problems) -> Option<Origin> {
-    let label = path.display().to_string();
+    let label = shown::path(path);
     let refuse = |message: String, remedy: &str| {
         problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
     };

@@ -1,14 +1,16 @@
 //! `connection_details.http`: one upstream, what is allowed there, one credential, caps.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use ipnet::IpNet;
 
 use super::credential;
 use super::headers;
 use super::object::Object;
-use super::problem::quoted;
 use super::raw::Field;
 use super::routes;
 use super::secret_ref::Surroundings;
+use super::shown::{self, quoted};
 use crate::domain::address::{Forbidden, is_never_range, judge};
 use crate::domain::caps::OutOfRange;
 use crate::domain::url::InvalidUrl;
@@ -89,26 +91,26 @@ fn base_url(field: &Field<'_>) -> Option<BaseUrl> {
 pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
     let port = text.rsplit(':').next().unwrap_or_default();
     let password = invalid == InvalidUrl::Port && !port.bytes().all(|b| b.is_ascii_digit());
-    if password || text.contains(['@', '?', '#']) {
-        let hidden = field.clone().secret();
-        hidden.report(
-            "invalid_url",
-            format!("the URL {invalid}"),
-            invalid.remedy(),
-        );
-    } else {
-        field.report(
-            "invalid_url",
-            format!("{} {invalid}", quoted(text)),
-            invalid.remedy(),
-        );
-    }
+    let mut field = field.clone();
+    field.secret |= password || text.contains(['@', '?', '#']);
+    let name = match field.secret {
+        true => "the URL".to_owned(),
+        false => shown::named(text, "the URL"),
+    };
+    field.report("invalid_url", format!("{name} {invalid}"), invalid.remedy());
 }
 
 /// A literal address must be one that the connection may dial. Without `holes` the ranges are bad themselves: nothing is said twice.
 pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>) -> Option<()> {
-    let (Host::Ip(address), Some(holes)) = (host, holes) else {
+    let Some(holes) = holes else {
         return Some(());
+    };
+    let address = match host {
+        Host::Ip(address) => address,
+        Host::Name(name) => {
+            warn_of_loopback(field, name, holes);
+            return Some(());
+        }
     };
     match judge(*address, holes) {
         Ok(()) => Some(()),
@@ -133,6 +135,32 @@ pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>)
             );
             None
         }
+    }
+}
+
+/// A name of this machine leads to addresses that no connection may dial unless it says so.
+fn warn_of_loopback(field: &Field<'_>, name: &str, holes: &[IpNet]) {
+    const NAMES: [&str; 4] = [
+        "localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+        "ip6-loopback",
+    ];
+    let loopback = [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        Ipv6Addr::LOCALHOST.into(),
+    ];
+    // RFC 6761, section 6.3: so do all names below `localhost`.
+    let is_local = NAMES.contains(&name) || name.ends_with(".localhost");
+    let may_dial = loopback
+        .iter()
+        .any(|address| judge(*address, holes).is_ok());
+    if is_local && !may_dial {
+        let message = "leads to this machine itself, which this connection may not dial: every request would be refused";
+        let problem = field.problem("loopback_name", message).warning();
+        field.push(problem.remedy(
+            "write the name of the API, or add `127.0.0.1/32` or `::1/128` to `allowed_private_cidrs`",
+        ));
     }
 }
 

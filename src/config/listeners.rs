@@ -15,11 +15,9 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Probl
     let problems = Problems::default();
     let files = Files::default();
     let file = settings_file(options, &files);
-    let around = Surroundings {
-        environment: &options.environment,
-        directory: file.and_then(Path::parent).unwrap_or(Path::new("")),
-        files: &files,
-    };
+    let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
+    let values = options.overrides.secrets;
+    let around = Surroundings::for_settings(&options.environment, directory, &files, values);
     let layers = Layers::new(&options.overrides, &options.environment, &problems);
     // A file whose word does not count need not be there.
     let file = file.filter(|_| !layers.say_management_listen());

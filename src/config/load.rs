@@ -8,10 +8,12 @@ use super::definition::{Defined, definitions};
 use super::document::Origin;
 use super::environment::Environment;
 use super::files::{origin_of, settings_file, with_settings};
-use super::problem::{Problem, Problems, quoted};
+use super::problem::{Problem, Problems};
 use super::raw::{Field, Sink};
+use super::secret_policy::{self, SecretPolicy};
 use super::secret_ref::Surroundings;
-use super::settings::{self, Layers, Settings, SettingsOverrides};
+use super::settings::{self, Layers, ReadSettings, SecretValues, Settings, SettingsOverrides};
+use super::shown::{self, quoted};
 use super::sources::{Files, Sources, is_definition};
 use crate::domain::Connection;
 
@@ -67,18 +69,32 @@ pub fn attempt(options: &LoadOptions) -> Attempt {
     let files = Files::default();
     let file = settings_file(options, &files);
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
-    let around = Surroundings {
-        environment: &options.environment,
-        directory,
-        files: &files,
-    };
-    let layers = Layers::new(&options.overrides, &options.environment, &problems);
-    let (settings, mut paths) = read_settings(file, &layers, &around, &problems);
-    if !options.overrides.connections.is_empty() {
-        paths.clone_from(&options.overrides.connections);
+    let LoadOptions {
+        environment,
+        overrides,
+        ..
+    } = options;
+    let around = Surroundings::for_settings(environment, directory, &files, overrides.secrets);
+    let layers = Layers::new(overrides, environment, &problems);
+    let ReadSettings {
+        settings,
+        secrets,
+        connections: mut paths,
+    } = read_settings(file, &layers, &around, &problems);
+    if !overrides.connections.is_empty() {
+        paths.clone_from(&overrides.connections);
     }
-    let mut walk = Walk::new(&options.environment, &files, &problems);
-    walk.paths(&paths);
+    let found = find(&paths, &files, &problems);
+    let policy = SecretPolicy::new(&secret_policy::Inputs {
+        secrets: &secrets,
+        environment,
+        settings: file,
+        listed: &paths,
+        definitions: &found,
+        used: &around.used(),
+    });
+    let mut walk = Walk::new(&around, &policy, &problems);
+    walk.files(found, &paths);
     settings::unknown_variables(&options.environment, &problems);
     let (connections, definitions) = walk.finish();
     let sources = files.into_sources(file, definitions);
@@ -99,15 +115,37 @@ pub fn attempt(options: &LoadOptions) -> Attempt {
     Attempt { outcome, sources }
 }
 
-/// Loads the connections of these files and directories alone.
+/// Loads the connections of these files and directories alone. Of the settings only `secrets`
+/// counts, and only what the environment says of it.
 pub fn load_paths(
     paths: &[PathBuf],
     environment: &Environment,
 ) -> Result<LoadedPaths, Vec<Problem>> {
+    load_paths_with(paths, environment, SecretValues::Read)
+}
+
+/// As [`load_paths`]; says whether the values of secrets are read.
+pub fn load_paths_with(
+    paths: &[PathBuf],
+    environment: &Environment,
+    values: SecretValues,
+) -> Result<LoadedPaths, Vec<Problem>> {
     let problems = Problems::default();
     let files = Files::default();
-    let mut walk = Walk::new(environment, &files, &problems);
-    walk.paths(paths);
+    let around = Surroundings::for_settings(environment, Path::new(""), &files, values);
+    let layers = Layers::new(&SettingsOverrides::default(), environment, &problems);
+    let secrets = settings::secrets(&layers, &problems);
+    let found = find(paths, &files, &problems);
+    let policy = SecretPolicy::new(&secret_policy::Inputs {
+        secrets: &secrets.unwrap_or_default(),
+        environment,
+        settings: None,
+        listed: paths,
+        definitions: &found,
+        used: &[],
+    });
+    let mut walk = Walk::new(&around, &policy, &problems);
+    walk.files(found, paths);
     let (connections, definitions) = walk.finish();
     let failed = problems.has_errors();
     let found = problems.into_sorted();
@@ -126,7 +164,7 @@ fn read_settings(
     layers: &Layers,
     around: &Surroundings<'_>,
     problems: &Problems,
-) -> (Option<Settings>, Vec<PathBuf>) {
+) -> ReadSettings {
     let read = settings::Read {
         layers,
         around,
@@ -144,10 +182,50 @@ fn read_settings(
     settings.unwrap_or_default()
 }
 
+/// The files with definitions at these paths, each once.
+fn find(paths: &[PathBuf], files: &Files, problems: &Problems) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = Vec::new();
+    let mut add = |path: PathBuf| {
+        if !found.contains(&path) {
+            found.push(path);
+        }
+    };
+    for path in paths {
+        match fs::metadata(path) {
+            Ok(there) if there.is_dir() => match files.list(path) {
+                Ok(listed) => listed.into_iter().for_each(&mut add),
+                Err(error) => {
+                    let message = format!("cannot be read: {}", error.kind());
+                    refuse(path, &message, "make the directory readable", problems);
+                }
+            },
+            Ok(_) if is_definition(path) => add(path.clone()),
+            Ok(_) => {
+                files.other(path);
+                let message = "the name does not end in `.json`, `.yaml` or `.yml`";
+                refuse(path, message, "rename the file", problems);
+            }
+            Err(error) => {
+                files.missing(path, &error);
+                let message = format!("cannot be read: {}", error.kind());
+                let remedy = "name an existing file or directory";
+                refuse(path, &message, remedy, problems);
+            }
+        }
+    }
+    found
+}
+
+fn refuse(path: &Path, message: &str, remedy: &str, problems: &Problems) {
+    let label = shown::path(path);
+    let problem = Problem::whole(label, "file_unreadable", message.to_owned());
+    problems.push(problem.remedy(remedy));
+}
+
 /// The files under way.
 pub(super) struct Walk<'a> {
-    environment: &'a Environment,
-    files: &'a Files,
+    around: &'a Surroundings<'a>,
+    policy: &'a SecretPolicy,
     problems: &'a Problems,
     definitions: Vec<PathBuf>,
     /// Where each id was defined first.
@@ -157,13 +235,13 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(
-        environment: &'a Environment,
-        files: &'a Files,
+        around: &'a Surroundings<'a>,
+        policy: &'a SecretPolicy,
         problems: &'a Problems,
     ) -> Self {
         Self {
-            environment,
-            files,
+            around,
+            policy,
             problems,
             definitions: Vec::new(),
             ids: HashMap::new(),
@@ -175,33 +253,17 @@ impl<'a> Walk<'a> {
         (self.connections, self.definitions)
     }
 
-    fn paths(&mut self, paths: &[PathBuf]) {
-        for path in paths {
-            match fs::metadata(path) {
-                Ok(found) if found.is_dir() => self.directory(path),
-                Ok(_) if is_definition(path) => self.file(path),
-                Ok(_) => {
-                    self.files.other(path);
-                    self.refuse(
-                        path,
-                        "the name does not end in `.json`, `.yaml` or `.yml`",
-                        "rename the file",
-                    );
-                }
-                Err(error) => {
-                    self.files.missing(path, &error);
-                    let message = format!("cannot be read: {}", error.kind());
-                    self.refuse(path, &message, "name an existing file or directory");
-                }
+    /// Reads the files that were found at the listed paths.
+    fn files(&mut self, found: Vec<PathBuf>, listed: &[PathBuf]) {
+        for path in &found {
+            if let Some(origin) = origin_of(path, self.around.files, self.problems) {
+                self.read(path, &origin);
             }
         }
+        self.definitions = found;
         if self.ids.is_empty() && !self.problems.has_errors() {
-            let listed: Vec<String> = paths
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
             let problem = Problem::whole(
-                listed.join(", "),
+                shown::paths(listed),
                 "no_connections",
                 "no connection is defined".to_owned(),
             );
@@ -210,45 +272,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn refuse(&self, path: &Path, message: &str, remedy: &str) {
-        let problem = Problem::whole(
-            path.display().to_string(),
-            "file_unreadable",
-            message.to_owned(),
-        );
-        self.problems.push(problem.remedy(remedy));
-    }
-
-    fn directory(&mut self, path: &Path) {
-        match self.files.list(path) {
-            Ok(files) => files.iter().for_each(|file| self.file(file)),
-            Err(error) => {
-                let message = format!("cannot be read: {}", error.kind());
-                self.refuse(path, &message, "make the directory readable");
-            }
-        }
-    }
-
-    fn file(&mut self, path: &Path) {
-        if self.definitions.iter().any(|seen| seen == path) {
-            return;
-        }
-        self.definitions.push(path.to_owned());
-        if let Some(origin) = origin_of(path, self.files, self.problems) {
-            self.read(path, &origin);
-        }
-    }
-
     /// Reads what stands in a file, or what stands in memory as if it were one.
     pub(super) fn read(&mut self, path: &Path, origin: &Origin) {
         let before = self.problems.count();
         let Some(node) = origin.parse(self.problems) else {
             if self.problems.count() == before {
-                self.refuse(
-                    path,
-                    "the file holds nothing",
-                    "write a definition, or remove the file",
-                );
+                let remedy = "write a definition, or remove the file";
+                refuse(path, "the file holds nothing", remedy, self.problems);
             }
             return;
         };
@@ -257,11 +287,8 @@ impl<'a> Walk<'a> {
             problems: self.problems,
             texts: false,
         };
-        let around = Surroundings {
-            environment: self.environment,
-            directory: path.parent().unwrap_or(Path::new("")),
-            files: self.files,
-        };
+        let directory = path.parent().unwrap_or(Path::new(""));
+        let around = self.around.for_definition(directory, self.policy);
         let stem = path
             .file_stem()
             .and_then(|stem| stem.to_str())

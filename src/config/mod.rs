@@ -1,9 +1,9 @@
 //! Files, environment and flags → [`Settings`] and [`Connection`](crate::domain::Connection)s, or every problem at once.
 //!
 //! The way through this room: `load` finds the files, `files` opens them, `sources` remembers what was in them; `document` turns each into a located tree; `raw` and `object` are the
-//! vocabulary in which the tree is walked; `definition` (with `http`, `credential`, `headers`, `routes`, `secret_ref`) and `settings` refine it into types that
+//! vocabulary in which the tree is walked; `definition` (with `http`, `credential`, `headers`, `routes`, `foreign_wildcards`, `secret_ref`, `secret_policy`) and `settings` refine it into types that
 //! hold only legal values; `problem`, `excerpt` and `render` are what
-//! the operator sees.
+//! the operator sees, and `shown` decides how much of what they wrote that may be.
 //!
 //! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; raw types do
 //! not leave; no problem shows a secret.
@@ -15,6 +15,7 @@ mod embedded;
 mod environment;
 mod excerpt;
 mod files;
+mod foreign_wildcards;
 mod headers;
 mod http;
 mod listeners;
@@ -25,19 +26,24 @@ mod raw;
 mod render;
 mod routes;
 mod schema;
+mod secret_policy;
 mod secret_ref;
 mod settings;
+mod shown;
 mod sources;
 
 pub use embedded::{Text, load_texts};
 pub use environment::Environment;
 pub use listeners::management_listen;
-pub use load::{Attempt, LoadOptions, Loaded, LoadedPaths, attempt, load, load_paths};
+pub use load::{
+    Attempt, LoadOptions, Loaded, LoadedPaths, attempt, load, load_paths, load_paths_with,
+};
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use render::{json, summary, text};
 pub use schema::schema;
 pub use settings::{
     AccessLog, EgressSettings, Facts, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
-    ProxySettings, Settings, SettingsOverrides,
+    ProxySettings, SecretSettings, SecretValues, Settings, SettingsOverrides,
 };
+pub use shown::may_show;
 pub use sources::Sources;

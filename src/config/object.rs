@@ -3,8 +3,9 @@
 //! Invariant kept here: a field that is not known is never passed over, so that a misspelt limit cannot read as none.
 
 use super::document::{Key, Node, Value};
-use super::problem::{nearest, quoted};
+use super::problem::nearest;
 use super::raw::{Field, join, listed, nameable};
+use super::shown;
 
 /// How many of the unknown fields are compared with a missing one.
 const COMPARED: usize = 1000;
@@ -44,14 +45,12 @@ impl<'a> Object<'a> {
         let (key, node) = first?;
         if let Some((other, other_node)) = second {
             let message = format!(
-                "{} and {} are the same field, first in line {}",
-                quoted(&key.name),
-                quoted(&other.name),
-                key.place.line
+                "`{}` and `{}` are the same field, first in line {}",
+                key.name, other.name, key.place.line
             );
             let problem = self
                 .field
-                .about_key(other, other_node, "duplicate_key", message);
+                .about_known_key(other, other_node, "duplicate_key", message);
             self.field.push(problem.remedy("keep one of the two"));
         }
         let field = self.field.child(key, node);
@@ -108,9 +107,10 @@ impl<'a> Object<'a> {
                 return;
             }
             let near = nearest(&snake_case(&key.name), self.known.iter().copied());
-            let visible = !self.field.secret || (near.is_some() && nameable(&key.name, node));
+            let hides = self.field.secret && (near.is_none() || !nameable(&key.name, node));
+            let visible = !hides && shown::may_show_key(&key.name, near);
             let name = if visible {
-                quoted(&key.name)
+                format!("`{}`", key.name.escape_debug())
             } else {
                 "this key".to_owned()
             };
@@ -122,7 +122,7 @@ impl<'a> Object<'a> {
                 None => format!("take it out, or write one of {}", listed(&self.known)),
             };
             let scope = if visible {
-                self.field.about_key(
+                self.field.about_known_key(
                     key,
                     node,
                     "unknown_field",

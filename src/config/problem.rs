@@ -163,26 +163,6 @@ impl Problems {
     }
 }
 
-/// A value as it is shown in a message: in backticks, escaped, cut after 80 characters.
-pub(super) fn quoted(value: &str) -> String {
-    const SHOWN: usize = 80;
-    let mut shown: String = value
-        .chars()
-        .take(SHOWN)
-        .flat_map(|c| {
-            let plain = !c.is_control() || c == ' ';
-            plain
-                .then_some(c)
-                .into_iter()
-                .chain((!plain).then(|| c.escape_default()).into_iter().flatten())
-        })
-        .collect();
-    if value.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    format!("`{shown}`")
-}
-
 /// The nearest of the known names, where one is near enough to be what was meant.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     // A longer name costs a product of lengths, and is no slip of the pen.
@@ -199,7 +179,7 @@ pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use super::{Problem, Problems, nearest, quoted};
+    use super::{Problem, Problems, nearest};
 
     #[test]
     fn the_number_of_findings_is_bounded() {
@@ -218,11 +198,5 @@ mod tests {
         assert_eq!(nearest("allowed_route", known), Some("allowed_routes"));
         assert_eq!(nearest("base_ulr", known), Some("base_url"));
         assert_eq!(nearest("zebra", known), None);
-    }
-
-    #[test]
-    fn shown_values_are_short_and_tame() {
-        assert_eq!(quoted("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\nb`");
-        assert_eq!(quoted(&"x".repeat(200)).chars().count(), 83);
     }
 }

@@ -10,7 +10,8 @@ use std::rc::Rc;
 
 use super::document::{Key, Node, Origin, Place, Value};
 use super::object::Object;
-use super::problem::{Problem, Problems, quoted};
+use super::problem::{Problem, Problems};
+use super::shown::{self, Grammar, quoted};
 
 /// Where problems go, and what places point into.
 #[derive(Clone, Copy)]
@@ -28,6 +29,7 @@ pub(super) struct Field<'a> {
     pub(super) path: Rc<str>,
     key: Option<Place>,
     pub(super) secret: bool,
+    grammar: Grammar,
     pub(super) sink: Sink<'a>,
 }
 
@@ -44,6 +46,7 @@ impl<'a> Field<'a> {
             path: name.into(),
             key: None,
             secret: false,
+            grammar: Grammar::Text,
             sink,
         }
     }
@@ -60,6 +63,22 @@ impl<'a> Field<'a> {
         self
     }
 
+    /// The same value, whose text is written in this grammar.
+    pub(super) fn with_grammar(mut self, grammar: Grammar) -> Self {
+        self.grammar = grammar;
+        self
+    }
+
+    /// Whether the value itself may be shown. A file that is one text is a secret that was named as a definition.
+    fn may_show(&self) -> bool {
+        let is_short = match &self.node.value {
+            Value::Text(text) | Value::Number(text) => self.grammar.may_show(text),
+            Value::Null | Value::Bool(_) => true,
+            Value::List(_) | Value::Map(_) => false,
+        };
+        is_short && !self.secret && !self.path.is_empty()
+    }
+
     /// A finding about this value.
     pub(super) fn problem(&self, code: &'static str, message: impl Into<String>) -> Problem {
         let place = self.node.place;
@@ -67,8 +86,7 @@ impl<'a> Field<'a> {
             .field(self.path.as_ref());
         if place.line > 0 {
             problem = problem.at(place.line, place.column);
-            let scalar = !matches!(self.node.value, Value::List(_) | Value::Map(_));
-            let shown = (scalar && !self.secret).then_some(place);
+            let shown = self.may_show().then_some(place);
             problem.excerpt = self.sink.origin.excerpt(place, self.key, shown);
         }
         problem
@@ -92,10 +110,10 @@ impl<'a> Field<'a> {
     /// What stands here, fit to be shown.
     pub(super) fn found(&self) -> String {
         let kind = |kind: &str, value: &str| {
-            if self.secret {
-                format!("a {kind}")
-            } else {
+            if self.may_show() {
                 format!("the {kind} {}", quoted(value))
+            } else {
+                format!("a {kind}")
             }
         };
         match &self.node.value {
@@ -186,6 +204,7 @@ impl<'a> Field<'a> {
             path: format!("{}[{at}]", self.path).into(),
             key: None,
             secret: self.secret,
+            grammar: self.grammar,
             sink: self.sink,
         };
         Some(items.iter().enumerate().map(item).collect())
@@ -202,7 +221,7 @@ impl<'a> Field<'a> {
     pub(super) fn free_map(&self) -> Option<Vec<(&'a str, Self)>> {
         let entries = self.entries()?;
         let item = |(at, (key, node)): (usize, (&'a Key, &'a Node))| {
-            let nameless = self.secret && !nameable(&key.name, node);
+            let nameless = !self.may_name(key, node);
             let path = if nameless {
                 format!("{}[{at}]", self.path)
             } else {
@@ -213,6 +232,7 @@ impl<'a> Field<'a> {
                 path: path.into(),
                 key: (!nameless).then_some(key.place),
                 secret: self.secret,
+                grammar: Grammar::Text,
                 sink: self.sink,
             };
             (key.name.as_str(), child)
@@ -247,14 +267,24 @@ impl<'a> Field<'a> {
 
     /// A key as it may be shown.
     fn name(&self, key: &Key, node: &Node) -> String {
-        if self.secret && !nameable(&key.name, node) {
-            "a key".to_owned()
-        } else {
+        if self.may_name(key, node) {
             quoted(&key.name)
+        } else {
+            "a key".to_owned()
         }
     }
 
-    pub(super) fn about_key(
+    fn may_name(&self, key: &Key, node: &Node) -> bool {
+        let hides = self.secret && !nameable(&key.name, node);
+        !hides && shown::may_show_key(&key.name, None)
+    }
+
+    fn about_key(&self, key: &Key, node: &Node, code: &'static str, message: String) -> Problem {
+        self.about(key, self.may_name(key, node), code, message)
+    }
+
+    /// A finding about a key that is, or is nearly, the name of a field.
+    pub(super) fn about_known_key(
         &self,
         key: &Key,
         node: &Node,
@@ -262,6 +292,10 @@ impl<'a> Field<'a> {
         message: String,
     ) -> Problem {
         let shown = !self.secret || nameable(&key.name, node);
+        self.about(key, shown, code, message)
+    }
+
+    fn about(&self, key: &Key, shown: bool, code: &'static str, message: String) -> Problem {
         let field = if shown {
             join(&self.path, &key.name)
         } else {
@@ -283,6 +317,7 @@ impl<'a> Field<'a> {
             path: join(&self.path, &key.name).into(),
             key: Some(key.place),
             secret: self.secret,
+            grammar: Grammar::Text,
             sink: self.sink,
         }
     }

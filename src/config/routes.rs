@@ -1,7 +1,8 @@
 //! `allowed_routes` → patterns, with what the operator should know of them: overlaps and patterns that nothing can match.
 
-use super::problem::quoted;
+use super::foreign_wildcards;
 use super::raw::Field;
+use super::shown::{self, Grammar};
 use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
 
 /// The most overlaps that are shown of one connection: enough to learn from, too few to bury anything else.
@@ -9,7 +10,7 @@ const SHOWN_OVERLAPS: usize = 20;
 
 /// Reads the patterns of a connection.
 pub(super) fn allowed(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Vec<Pattern>> {
-    let items = field.list()?;
+    let items = field.clone().with_grammar(Grammar::Pattern).list()?;
     if items.is_empty() {
         field.report(
             "empty",
@@ -73,10 +74,10 @@ fn warn_of(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
     };
     let message = format!(
         "{} {how} {} in line {}: both match {}",
-        quoted(pattern(overlap.second)),
-        quoted(pattern(overlap.first)),
+        shown::pattern(pattern(overlap.second)),
+        shown::pattern(pattern(overlap.first)),
         first.node.place.line,
-        quoted(&overlap.witness)
+        shown::pattern(&overlap.witness)
     );
     let problem = second.problem("overlapping_routes", message);
     second.push(problem.warning().remedy(remedy));
@@ -87,13 +88,19 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
     let pattern = match Pattern::parse(text) {
         Ok(pattern) => pattern,
         Err(invalid) => {
-            let message = format!("{} is no pattern: {invalid}", quoted(text));
+            let invalid = if Grammar::Pattern.may_show(text) {
+                invalid
+            } else {
+                invalid.without_subject()
+            };
+            let message = format!("{} is no pattern: {invalid}", shown::pattern(text));
             field.report("invalid_route", message, invalid.remedy());
             return None;
         }
     };
+    foreign_wildcards::warn(field, text);
     if let Some(why) = pattern.never_matches(allow_encoded_slash) {
-        let problem = field.problem("dead_route", format!("{} {why}", quoted(text)));
+        let problem = field.problem("dead_route", format!("{} {why}", shown::pattern(text)));
         field.push(
             problem
                 .warning()

@@ -2,15 +2,20 @@
 //!
 //! Invariant kept here: a problem names the reference, never what it leads to.
 
+use std::cell::RefCell;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::document::Value;
 use super::environment::Environment;
-use super::problem::quoted;
 use super::raw::Field;
+use super::secret_policy::{Denied, SecretPolicy};
+use super::settings::SecretValues;
+use super::shown::{self, quoted_path};
 use super::sources::{Files, Unread};
 use crate::domain::{Secret, SecretSource};
 
@@ -19,6 +24,10 @@ const MAX_FILE: u64 = 64 * 1024;
 
 const FORMS: &str = "write a text, `{env: NAME}` or `{file: PATH}`";
 
+/// Stands for a value that is not read. Long enough that no advice about short ones is given, and
+/// legal wherever a secret may stand.
+const UNREAD: &[u8] = b"a-secret-that-was-not-read";
+
 /// What references are resolved against.
 pub(super) struct Surroundings<'a> {
     pub(super) environment: &'a Environment,
@@ -26,9 +35,47 @@ pub(super) struct Surroundings<'a> {
     pub(super) directory: &'a Path,
     /// What files are read with.
     pub(super) files: &'a Files,
+    /// Whether references are followed.
+    values: SecretValues,
+    /// What may be named; the settings themselves may name everything.
+    policy: Option<&'a SecretPolicy>,
+    /// The references that were read.
+    used: RefCell<Vec<SecretSource>>,
 }
 
-impl Surroundings<'_> {
+impl<'a> Surroundings<'a> {
+    /// For the settings, which may take secrets from anywhere.
+    pub(super) fn for_settings(
+        environment: &'a Environment,
+        directory: &'a Path,
+        files: &'a Files,
+        values: SecretValues,
+    ) -> Self {
+        Self {
+            environment,
+            directory,
+            files,
+            values,
+            policy: None,
+            used: RefCell::default(),
+        }
+    }
+
+    /// For a definition in this directory, which may take what the policy allows.
+    pub(super) fn for_definition(&self, directory: &'a Path, policy: &'a SecretPolicy) -> Self {
+        Self {
+            directory,
+            policy: Some(policy),
+            used: RefCell::default(),
+            ..*self
+        }
+    }
+
+    /// What secrets were taken from.
+    pub(super) fn used(&self) -> Vec<SecretSource> {
+        self.used.borrow().clone()
+    }
+
     /// Reads a secret field.
     pub(super) fn secret(&self, field: &Field<'_>) -> Option<Secret> {
         let field = field.clone().secret();
@@ -100,47 +147,82 @@ impl Surroundings<'_> {
         let name = field.text()?;
         let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
-            // Somebody may have put the secret itself here.
+            // An operator may have put the secret itself here.
             field.report(
                 "secret_reference",
-                "is no name of an environment variable",
+                "is not the name of an environment variable",
                 "write a name of letters, digits and `_`",
             );
             return None;
         }
-        let Some(value) = self.environment.find(name) else {
-            field.report(
-                "secret_missing",
-                format!("the environment variable `{name}` is not set"),
-                format!("set `{name}` for egressd, or name another variable"),
-            );
+        let source = SecretSource::Env(name.to_owned());
+        let value = self.environment.find(name);
+        let admitted = self
+            .policy
+            .map_or(Ok(()), |policy| policy.admit_variable(name));
+        if let Err(denied) = admitted {
+            denied_variable(field, &named(&source), denied);
+            return None;
+        }
+        self.used.borrow_mut().push(source.clone());
+        if self.values == SecretValues::Skip {
+            return unread(source);
+        }
+        let Some(value) = value else {
+            let (variable, remedy) = match shown::variable(name) {
+                Some(shown) => {
+                    let remedy = format!("set {shown} for egressd, or name another variable");
+                    (shown, remedy)
+                }
+                None => {
+                    let remedy = "set it for egressd; `env` takes the name of a variable, not the secret itself";
+                    ("of this name".to_owned(), remedy.to_owned())
+                }
+            };
+            let message = format!("the environment variable {variable} is not set");
+            field.report("secret_missing", message, remedy);
             return None;
         };
-        made(field, value.as_bytes(), SecretSource::Env(name.to_owned()))
+        made(field, value.as_bytes(), source)
     }
 
     fn in_file(&self, field: &Field<'_>) -> Option<Secret> {
         let path = self.directory.join(field.text()?);
-        let shown = quoted(&path.display().to_string());
-        let bytes = match read(self.files, &path) {
+        let admitted = match self.policy {
+            Some(policy) => policy.admit_file(&path).map(Some),
+            None => Ok(None),
+        };
+        let source = SecretSource::File(path.clone());
+        self.used.borrow_mut().push(source.clone());
+        let resolved = match admitted {
+            Ok(resolved) => resolved,
+            Err(denied) => {
+                self.files.denied(&path);
+                denied_file(field, &path, denied);
+                return None;
+            }
+        };
+        if self.values == SecretValues::Skip {
+            return unread(source);
+        }
+        let bytes = match read(self.files, &path, resolved.as_deref()) {
             Ok(bytes) => bytes,
             Err(why) => {
                 field.report(
                     "secret_missing",
-                    format!("the secret file {shown} {why}"),
+                    format!("the secret file {} {why}", quoted_path(&path)),
                     "name a readable file of at most 64 KiB that holds the secret and nothing else",
                 );
                 return None;
             }
         };
-        let secret = made(field, &bytes, SecretSource::File(path.clone()))?;
+        let secret = made(field, &bytes, source)?;
         if fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+            let shown = quoted_path(&path);
+            let message = format!("every user can read the secret file {shown}");
             field.push(
                 field
-                    .problem(
-                        "secret_readable",
-                        format!("every user can read the secret file {shown}"),
-                    )
+                    .problem("secret_readable", message)
                     .warning()
                     .remedy("`chmod o-r` it; in Kubernetes set `defaultMode: 0440` and `fsGroup`"),
             );
@@ -149,12 +231,62 @@ impl Surroundings<'_> {
     }
 }
 
+fn denied_variable(field: &Field<'_>, named: &str, denied: Denied) {
+    let (message, remedy) = match denied {
+        Denied::NotListed => (
+            format!("{named} is not one that connections may read"),
+            "name another variable, or list this one and all others that connections read in `secrets.allow_env` of the settings",
+        ),
+        Denied::Own => (
+            format!("{named} is read by the settings, so no connection may read it"),
+            "give the connection a variable of its own; `secrets.allow_env` cannot allow this one",
+        ),
+    };
+    field.report("secret_not_allowed", message, remedy);
+}
+
+fn denied_file(field: &Field<'_>, path: &Path, denied: Denied) {
+    let shown = quoted_path(path);
+    let (message, remedy) = match denied {
+        Denied::NotListed => (
+            format!("the secret file {shown} is not below a directory that connections may read"),
+            "move it below one, or list its directory and all others that hold secrets in `secrets.allow` of the settings",
+        ),
+        Denied::Own => (
+            format!(
+                "the file {shown} belongs to the settings or the definitions, so no connection may read it as a secret"
+            ),
+            "give the connection a file of its own; `secrets.allow` cannot allow this one",
+        ),
+    };
+    field.report("secret_not_allowed", message, remedy);
+}
+
+/// What stands for a value with `--secrets skip`.
+fn unread(source: SecretSource) -> Option<Secret> {
+    Secret::new(UNREAD.to_vec(), source).ok()
+}
+
+/// A source as a message names it.
+fn named(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Inline => "the secret".to_owned(),
+        SecretSource::Env(name) => match shown::variable(name) {
+            Some(shown) => format!("the environment variable {shown}"),
+            None => "the environment variable of this name".to_owned(),
+        },
+        SecretSource::File(path) => format!("the secret file {}", quoted_path(path)),
+    }
+}
+
 /// The file's bytes without one line feed at their end.
-fn read(files: &Files, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, String> {
-    let mut bytes = files.secret(path, MAX_FILE).map_err(|why| match why {
-        Unread::NoFile => "is not a regular file".to_owned(),
-        Unread::Io(error) => format!("cannot be read: {}", error.kind()),
-    })?;
+fn read(files: &Files, path: &Path, resolved: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, String> {
+    let mut bytes = files
+        .secret(path, resolved, MAX_FILE)
+        .map_err(|why| match why {
+            Unread::NoFile => "is not a regular file".to_owned(),
+            Unread::Io(error) => format!("cannot be read: {}", error.kind()),
+        })?;
     if bytes.len() as u64 > MAX_FILE {
         return Err("is larger than 64 KiB".to_owned());
     }
@@ -165,23 +297,67 @@ fn read(files: &Files, path: &Path) -> Result<zeroize::Zeroizing<Vec<u8>>, Strin
 }
 
 fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret> {
-    let from = match &source {
-        SecretSource::Inline => "the secret".to_owned(),
-        SecretSource::Env(_) | SecretSource::File(_) => {
-            format!("the secret of {}", quoted(&source.to_string()))
-        }
+    let named = named(&source);
+    // A literal is written by hand: what stands in it is meant, or a mistake.
+    let bare = match source {
+        SecretSource::Inline => bytes,
+        SecretSource::Env(_) | SecretSource::File(_) => without_slips(field, bytes, &named),
     };
-    match Secret::new(bytes.to_vec(), source) {
-        Ok(secret) => Some(secret),
+    match Secret::new(bare.to_vec(), source) {
+        Ok(secret) => {
+            if secret.holds_placeholder() {
+                let message =
+                    format!("{named} holds text like `${{NAME}}`, which is sent as it is");
+                field.push(
+                    field
+                        .problem("unexpanded_variable", message)
+                        .warning()
+                        .remedy("egressd replaces no variables in texts: write `{env: NAME}`"),
+                );
+            }
+            Some(secret)
+        }
         Err(invalid) => {
             field.report(
                 "invalid_secret",
-                format!("{from} {invalid}"),
+                format!("{named} {invalid}"),
                 "write the bare secret: at least one character, no line breaks or control characters",
             );
             None
         }
     }
+}
+
+/// The secret without what editors and shells leave around it, which the operator is told about.
+fn without_slips<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
+    let warn = |code, what: &str, remedy| {
+        let message = format!("{named} {what}, which is left out");
+        field.push(field.problem(code, message).warning().remedy(remedy));
+    };
+    let marked = bytes.strip_prefix(b"\xef\xbb\xbf");
+    if marked.is_some() {
+        let remedy = "save it as UTF-8 without a byte order mark";
+        warn(
+            "secret_byte_order_mark",
+            "begins with a byte order mark",
+            remedy,
+        );
+    }
+    let bytes = marked.unwrap_or(bytes);
+    let ends = bytes.iter().rev();
+    let ends = ends
+        .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+        .count();
+    let bare = bytes.get(..bytes.len() - ends).unwrap_or(bytes);
+    if ends > 0 && !bare.is_empty() {
+        let remedy = "write the secret without a line end: `printf %s SECRET >FILE`";
+        warn(
+            "secret_line_end",
+            "ends with a carriage return or further line feeds",
+            remedy,
+        );
+    }
+    bare
 }
 
 /// Refuses a secret that is sent as it stands and would lose white space at its ends.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -48,6 +48,8 @@ enum What {
     Other,
     /// Nothing that can be read.
     Unreadable(io::ErrorKind),
+    /// Something that may not be read, which a path leads to.
+    Denied(u64),
     /// One content, and later in the same load another.
     Torn,
 }
@@ -75,10 +77,21 @@ impl Files {
         read
     }
 
-    /// As [`Files::read`], of a file that holds a secret.
-    pub(super) fn secret(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    /// As [`Files::read`], of a file that holds a secret. `resolved` is where it was found to
+    /// be, if links matter: one that has been put there since is not followed.
+    pub(super) fn secret(
+        &self,
+        path: &Path,
+        resolved: Option<&Path>,
+        limit: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, Unread> {
         self.secrets.borrow_mut().push(path.to_owned());
-        self.read(path, limit)
+        let read = match resolved {
+            Some(resolved) => read_with(resolved, limit, libc::O_NOFOLLOW),
+            None => read(path, limit),
+        };
+        self.note(path, limit, of_file(&read));
+        read
     }
 
     /// As [`Files::read`], of a file that holds certificates.
@@ -102,6 +115,12 @@ impl Files {
     /// Remembers what is at a path that is not read.
     pub(super) fn other(&self, path: &Path) {
         self.note(path, 0, of_file(&read(path, 0)));
+    }
+
+    /// Remembers where a path leads that may not be read, so that a change of that is seen.
+    pub(super) fn denied(&self, path: &Path) {
+        // A limit that no read has: what was read under this name is not contradicted.
+        self.note(path, u64::MAX, denied(path));
     }
 
     pub(super) fn into_sources(
@@ -198,6 +217,9 @@ impl Seen {
 }
 
 fn now(path: &Path, seen: &Seen) -> What {
+    if let What::Denied(_) = seen.what {
+        return denied(path);
+    }
     // Found by its kind, not by what it was: a directory may stand where a file stood.
     match fs::metadata(path) {
         Ok(found) if found.is_dir() && seen.limit == 0 => of_directory(&list(path)),
@@ -211,6 +233,11 @@ fn of_file(read: &Result<Zeroizing<Vec<u8>>, Unread>) -> What {
         Err(Unread::NoFile) => What::Other,
         Err(Unread::Io(error)) => What::Unreadable(error.kind()),
     }
+}
+
+fn denied(path: &Path) -> What {
+    let identity = fs::metadata(path).map(|found| (found.dev(), found.ino()));
+    What::Denied(hash_of(&(fs::canonicalize(path).ok(), identity.ok())))
 }
 
 /// A socket, or a device without a driver, cannot even be opened.
@@ -235,9 +262,13 @@ pub(super) fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    read_with(path, limit, 0)
+}
+
+fn read_with(path: &Path, limit: u64, flags: i32) -> Result<Zeroizing<Vec<u8>>, Unread> {
     // A pipe would be waited for, be it put there a moment ago; of a file it is what it was.
     let mut options = File::options();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK | flags);
     let file = file.open(path).map_err(|error| unopened(path, error))?;
     let found = file.metadata().map_err(Unread::Io)?;
     if !found.is_file() {

@@ -58,9 +58,9 @@ fn a_file_that_is_read_twice_and_differs_is_never_steady() {
     let key = world.path().join("key");
     let reader = Files::default();
     fs::write(&key, "one").unwrap();
-    drop(reader.secret(&key, 100));
+    drop(reader.secret(&key, None, 100));
     fs::write(&key, "two").unwrap();
-    drop(reader.secret(&key, 100));
+    drop(reader.secret(&key, None, 100));
     let sources = reader.into_sources(None, Vec::new());
     assert!(sources.have_changed());
     fs::write(&key, "one").unwrap();

@@ -105,6 +105,25 @@ impl Secret {
         self.bytes.len()
     }
 
+    /// Whether it begins with this text, in any case; for load-time advice only.
+    pub(crate) fn begins_with(&self, text: &str) -> bool {
+        let start = self.bytes.get(..text.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes()))
+    }
+
+    /// Whether it holds `${NAME}`, which a shell or a template would have replaced; for load-time
+    /// advice only.
+    pub(crate) fn holds_placeholder(&self) -> bool {
+        let begins_name = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
+        let mut rests = (0..self.bytes.len()).filter_map(|at| self.bytes.get(at..));
+        rests.any(|rest| match rest.strip_prefix(b"${") {
+            Some(name) => {
+                name.first().is_some_and(begins_name) && name.iter().take(256).any(|b| *b == b'}')
+            }
+            None => false,
+        })
+    }
+
     /// A secret made of this one's source and other bytes (`Bearer …`, a base64 pair).
     pub(super) fn derive(&self, bytes: Vec<u8>) -> Self {
         Self {

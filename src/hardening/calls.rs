@@ -32,6 +32,9 @@ const PLAIN: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_getdents64,
     libc::SYS_readlinkat,
+    // glibc's `realpath` looks with these whether what a link leads to is a directory.
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
     libc::SYS_getcwd,
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,

@@ -48,7 +48,8 @@ fn findings(output: &Output) -> Vec<(String, String, String)> {
 
 /// Copies the examples to where their secret files can be written.
 fn with_secrets(folder: &Path) {
-    let secrets = folder.join("secrets");
+    // Below the definitions, as connections may read them there.
+    let secrets = folder.join("examples/secrets");
     for file in [
         "warehouse/token",
         "warehouse/signing-key",
@@ -60,7 +61,6 @@ fn with_secrets(folder: &Path) {
         private(&file);
     }
     let examples = folder.join("examples");
-    fs::create_dir(&examples).expect("a folder");
     for entry in fs::read_dir(repository().join("config/examples")).expect("examples") {
         let entry = entry.expect("an entry");
         let text = fs::read_to_string(entry.path()).expect("an example");

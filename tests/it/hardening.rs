@@ -475,7 +475,10 @@ fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
             .upstream(&up)
             .auth("bearer_token", json!({"token": file}))
     };
-    let program = Program::new(&[crm(&old.join("token"))], &json!({}));
+    let program = Program::new(
+        &[crm(&old.join("token"))],
+        &json!({"secrets": {"allow": [old]}}),
+    );
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     let bearer = || {
@@ -489,6 +492,10 @@ fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
     running.hang_up();
     running.told("reloaded:");
     assert_eq!(bearer(), "Bearer second-secret-002");
+    let settings = fs::read_to_string(program.path("egressd.yaml")).unwrap();
+    let allowed = |directory: &Path| directory.to_str().unwrap().to_owned();
+    let settings = settings.replace(&allowed(&old), &allowed(elsewhere.path()));
+    fs::write(program.path("egressd.yaml"), settings).unwrap();
     program.define(&crm(&new.join("token")));
     running.hang_up();
     running.told("since its start this process reads only");

@@ -19,13 +19,14 @@ impl Facts {
 }
 
 impl Settings {
-    /// All but `connections`, and what stands in the login: those are read anew while the process runs.
+    /// All but `connections`, `secrets`, and what stands in the login: those are read anew while the process runs.
     pub fn facts(&self) -> Facts {
         let Self {
             proxy,
             management,
             egress,
             connections: _,
+            secrets: _,
             log,
             shutdown_grace_period,
         } = self;

@@ -8,8 +8,9 @@ use super::SettingsOverrides;
 use crate::config::document::{Node, Origin, Place, Value};
 use crate::config::environment::{Environment, HARDENING};
 use crate::config::object::Object;
-use crate::config::problem::{Problem, Problems, nearest, quoted};
+use crate::config::problem::{Problem, Problems, nearest};
 use crate::config::raw::{Field, Sink};
+use crate::config::shown::{quoted, variable as shown_variable};
 
 /// Every leaf: section, field, whether it is a list.
 const LEAVES: &[(&str, &str, bool)] = &[
@@ -32,11 +33,19 @@ const LEAVES: &[(&str, &str, bool)] = &[
     ("egress", "pool_idle_timeout_seconds", false),
     ("egress", "pool_max_idle_per_host", false),
     ("", "connections", true),
+    ("secrets", "allow", true),
+    ("secrets", "allow_env", true),
     ("log", "format", false),
     ("log", "level", false),
     ("log", "access", false),
     ("shutdown", "grace_period_seconds", false),
 ];
+
+/// Whether a variable is one that settings are read from.
+pub(in crate::config) fn is_setting(name: &str) -> bool {
+    let mut leaves = LEAVES.iter();
+    name == HARDENING || leaves.any(|(section, field, _)| variable(section, field) == name)
+}
 
 struct Leaf {
     section: &'static str,
@@ -147,15 +156,21 @@ pub(in crate::config) fn unknown_variables(environment: &Environment, problems: 
     for name in environment.unasked() {
         let remedy = match nearest(&name, known.iter().map(String::as_str)) {
             Some(near) => format!("set `{near}`, or unset it"),
-            None => "unset it; a secret's variable counts as known once a definition names it"
-                .to_owned(),
+            None => {
+                "unset it; a secret's variable counts as known once a definition names it and `secrets.allow_env` lists it"
+                    .to_owned()
+            }
         };
         let problem = Problem::whole(
             "environment",
             "unknown_field",
-            format!("`{name}` is no setting"),
+            match shown_variable(&name) {
+                Some(shown) => format!("{shown} is no setting"),
+                None => "a variable that begins with `EGRESSD_` is no setting".to_owned(),
+            },
         );
-        problems.push(problem.field(name).remedy(remedy));
+        let field = shown_variable(&name).map_or_else(|| "EGRESSD_…".to_owned(), |_| name);
+        problems.push(problem.field(field).remedy(remedy));
     }
 }
 

@@ -6,6 +6,7 @@
 mod facts;
 mod hosts;
 mod layers;
+mod places;
 mod read;
 mod roots;
 
@@ -17,8 +18,9 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 pub use facts::Facts;
-pub(super) use layers::{Layers, unknown_variables};
-pub(super) use read::{Read, management_listen, settings};
+pub(super) use layers::{Layers, is_setting, unknown_variables};
+pub(super) use places::from_environment as secrets;
+pub(super) use read::{Read, ReadSettings, management_listen, settings};
 
 use crate::domain::auth::BasicAuth;
 
@@ -32,6 +34,8 @@ pub struct Settings {
     pub egress: EgressSettings,
     /// The directories and files that hold definitions, ready to be opened.
     pub connections: Vec<PathBuf>,
+    /// Where connections may take their secrets from.
+    pub secrets: SecretSettings,
     /// What is written, and how.
     pub log: LogSettings,
     /// How long exchanges under way may take once the process is told to end.
@@ -80,6 +84,15 @@ pub struct EgressSettings {
     pub pool_idle_timeout: Duration,
     /// Idle sockets kept per upstream.
     pub pool_max_idle_per_host: usize,
+}
+
+/// `secrets`: which sources of secrets the definitions may name. `None` is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretSettings {
+    /// Directories whose files may be named, with all below them.
+    pub allow: Option<Vec<PathBuf>>,
+    /// Variables that may be named: whole names, and prefixes with a `*` behind them.
+    pub allow_env: Option<Vec<String>>,
 }
 
 /// `log`
@@ -155,6 +168,19 @@ pub struct SettingsOverrides {
     pub log_format: Option<String>,
     /// Paths given as arguments, relative to the working directory: replace `connections`.
     pub connections: Vec<PathBuf>,
+    /// `--secrets`
+    pub secrets: SecretValues,
+}
+
+/// Whether the values of secrets are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretValues {
+    /// References are followed.
+    #[default]
+    Read,
+    /// No file that holds a secret is opened and no variable that holds one is read; what stands
+    /// for a value never leaves the process.
+    Skip,
 }
 
 impl Listen {

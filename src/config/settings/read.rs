@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use super::hosts::hosts;
 use super::layers::{Layers, Section};
+use super::places::{connections, secrets};
 use super::roots::roots;
 use super::{
     AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
-    ProxySettings, Settings,
+    ProxySettings, SecretSettings, Settings,
 };
 use crate::config::object::Object;
-use crate::config::problem::{Problem, Problems, quoted};
+use crate::config::problem::{Problem, Problems};
 use crate::config::raw::Field;
 use crate::config::secret_ref::Surroundings;
+use crate::config::shown::quoted;
 use crate::domain::auth::BasicAuth;
 
 /// One day: more than any wait that is meant.
@@ -36,11 +38,17 @@ pub(in crate::config) struct Read<'a> {
     pub(in crate::config) default_connections: &'static str,
 }
 
-/// Reads the settings. The paths of the definitions are told apart, so that they are looked at even if the rest is bad.
-pub(in crate::config) fn settings(
-    file: Option<Object<'_>>,
-    read: &Read<'_>,
-) -> (Option<Settings>, Vec<PathBuf>) {
+/// What was read of the settings. The last two are kept apart, so that definitions are read even
+/// if the rest is bad.
+#[derive(Default)]
+pub(in crate::config) struct ReadSettings {
+    pub(in crate::config) settings: Option<Settings>,
+    pub(in crate::config) connections: Vec<PathBuf>,
+    pub(in crate::config) secrets: SecretSettings,
+}
+
+/// Reads the settings.
+pub(in crate::config) fn settings(file: Option<Object<'_>>, read: &Read<'_>) -> ReadSettings {
     let mut top = Section {
         name: "",
         object: file,
@@ -55,22 +63,28 @@ pub(in crate::config) fn settings(
     let grace = seconds(&mut shutdown, "grace_period_seconds", (0, DAY, 20));
     shutdown.finish();
     let connections = connections(&mut top, read);
+    let secrets = secrets(read.section(&mut top, "secrets"), read.around.directory);
     top.finish();
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
         clashes(&proxy.listen, &management.listen, read.problems);
     }
-    let paths = connections.clone().unwrap_or_default();
+    let (paths, allowed) = (connections.clone(), secrets.clone());
     let settings = || {
         Some(Settings {
             proxy: proxy?,
             management: management?,
             egress: egress?,
             connections: connections?,
+            secrets: secrets?,
             log: log?,
             shutdown_grace_period: grace?,
         })
     };
-    (settings(), paths)
+    ReadSettings {
+        settings: settings(),
+        connections: paths.unwrap_or_default(),
+        secrets: allowed.unwrap_or_default(),
+    }
 }
 
 /// Reads where operators connect and nothing else: neither the rest of the section nor who may reach it.
@@ -265,18 +279,6 @@ fn log(mut section: Section<'_>) -> Option<LogSettings> {
         level: level.unwrap_or(Some(LogLevel::default()))?,
         access: access.unwrap_or(Some(AccessLog::default()))?,
     })
-}
-
-fn connections(top: &mut Section<'_>, read: &Read<'_>) -> Option<Vec<PathBuf>> {
-    let directory = read.around.directory;
-    let Some(field) = top.leaf("connections") else {
-        return Some(vec![directory.join(read.default_connections)]);
-    };
-    let items = field.list()?;
-    let paths = items
-        .iter()
-        .map(|item| item.text().map(|text| directory.join(text)));
-    paths.collect()
 }
 
 /// A whole number: smallest, largest, default.

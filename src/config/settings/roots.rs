@@ -6,9 +6,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::config::problem::quoted;
 use crate::config::raw::Field;
 use crate::config::secret_ref::Surroundings;
+use crate::config::shown::quoted_path;
 use crate::config::sources::{Files, Unread};
 
 /// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
@@ -31,7 +31,7 @@ pub(super) fn roots(
         match bundle(&path, around.files) {
             Ok(found) => roots.extend(found),
             Err(why) => {
-                let message = format!("the CA file {} {why}", quoted(&path.display().to_string()));
+                let message = format!("the CA file {} {why}", quoted_path(&path));
                 item.report(
                     "invalid_ca_file",
                     message,

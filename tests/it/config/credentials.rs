@@ -80,15 +80,10 @@ fn secrets() {
         World::new().file("a.yaml", text).file("token", content)
     };
     // F-14
-    assert!(file(b"abc\n").errors().is_empty());
-    for bad in [
-        &b"abc\n\n"[..],
-        b"abc\r\n",
-        b"a\0b",
-        b"\n",
-        b" abc",
-        b"abc ",
-    ] {
+    for good in [&b"abc\n"[..], b"abc\r\n", b"abc\n\n"] {
+        assert!(file(good).errors().is_empty(), "{good:?}");
+    }
+    for bad in [&b"a\0b"[..], b"a\nb\n", b"\n", b"\r\n", b" abc", b"abc "] {
         let found = file(bad).errors();
         assert_eq!(found.len(), 1, "{bad:?}: {found:?}");
         assert_eq!(found[0].code, "invalid_secret", "{bad:?}");

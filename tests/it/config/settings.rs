@@ -86,6 +86,7 @@ egress:
   pool_idle_timeout_seconds: 11
   pool_max_idle_per_host: 12
 connections: [more, connections/a.yaml]
+secrets: {allow: [keys, /run/keys], allow_env: [TOKEN, ERP*]}
 log: {format: json, level: debug, access: refused}
 shutdown: {grace_period_seconds: 13}
 ";
@@ -157,6 +158,10 @@ fn every_field_in_both_spellings() {
             settings.connections,
             [world.path("more"), world.path("connections/a.yaml")]
         );
+        let keys = vec![world.path("keys"), "/run/keys".into()];
+        assert_eq!(settings.secrets.allow, Some(keys));
+        let variables = ["TOKEN", "ERP*"].map(str::to_owned).to_vec();
+        assert_eq!(settings.secrets.allow_env, Some(variables));
         assert_eq!(loaded.connections.len(), 2);
         assert_eq!(loaded.sources.secrets, [world.path("secret")]);
         assert_eq!(loaded.sources.authorities, [world.path("ca.pem")]);
@@ -230,6 +235,8 @@ fn every_leaf_has_a_variable() {
         ("PROXY_IDLE_TIMEOUT_SECONDS", "1"),
         ("PROXY_BODY_IDLE_TIMEOUT_SECONDS", "1"),
         ("PROXY_WRITE_STALL_TIMEOUT_SECONDS", "1"),
+        ("SECRETS_ALLOW", "/run/a, /run/b"),
+        ("SECRETS_ALLOW_ENV", "A, B_*"),
         ("MANAGEMENT_LISTEN", ""),
         ("MANAGEMENT_BASIC_AUTH_USERNAME", "u"),
         ("MANAGEMENT_BASIC_AUTH_PASSWORD", "p"),
@@ -251,7 +258,11 @@ fn every_leaf_has_a_variable() {
     assert_eq!(settings.log.access, AccessLog::Off);
     for (name, _) in values {
         let name = format!("EGRESSD_{name}");
-        if name.ends_with("_HOSTS") || name.ends_with("USERNAME") || name.ends_with("PASSWORD") {
+        if name.ends_with("_ALLOW")
+            || name.ends_with("_HOSTS")
+            || name.ends_with("USERNAME")
+            || name.ends_with("PASSWORD")
+        {
             continue;
         }
         let bad = world("").variable(&name, "\u{1}/!");

@@ -17,13 +17,13 @@ fn unknown_variables() {
         "{}",
         problem.remedy
     );
-    // A definition may name any variable, and Kubernetes sets some of its own.
+    // A definition may name one that is listed, and Kubernetes sets some of its own.
     let text = connection(&[
         ("no_auth", "-"),
         ("bearer_token", "{token: {env: EGRESSD_CRM_TOKEN}}"),
     ]);
     let world = World::new()
-        .file("egressd.yaml", "")
+        .file("egressd.yaml", "secrets: {allow_env: [EGRESSD_CRM_TOKEN]}")
         .file("connections/a.yaml", text)
         .variable("EGRESSD_CRM_TOKEN", "t")
         .variable("EGRESSD_SERVICE_HOST", "10.0.0.1")

@@ -1,0 +1,177 @@
+//! Where the secrets of connections may come from: `secrets: {allow, allow_env}` of the settings.
+//!
+//! Whoever may write a definition chooses which secret of the process goes to which upstream. This
+//! policy keeps that choice within the directories and variables that are meant for connections.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use super::environment::Environment;
+use super::settings::{SecretSettings, is_setting};
+use crate::domain::SecretSource;
+
+/// Directories that are for secrets wherever egressd runs: those of containers, and our own.
+const USUAL: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/etc/egressd"];
+/// Names a directory of secrets for one service (`systemd.exec(5)`, credentials).
+const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// Which secret sources a definition may name.
+#[derive(Debug, Default)]
+pub(super) struct SecretPolicy {
+    /// Resolved; everything below them is allowed.
+    directories: Vec<PathBuf>,
+    /// Names, and prefixes with a `*` behind them; `None`: all but egressd's own.
+    variables: Option<Vec<String>>,
+    /// What the settings themselves take secrets from.
+    own_variables: BTreeSet<String>,
+    /// The settings file, the definitions, and what the settings take secrets from.
+    own_files: BTreeSet<Identity>,
+}
+
+/// Device and inode: the same file under any name.
+type Identity = (u64, u64);
+
+/// Why a source may not be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// It is not among what is allowed.
+    NotListed,
+    /// The settings or other definitions use it, and no list can allow it.
+    Own,
+}
+
+/// What a policy is made of.
+pub(super) struct Inputs<'a> {
+    pub(super) secrets: &'a SecretSettings,
+    pub(super) environment: &'a Environment,
+    /// The settings file, if there is one.
+    pub(super) settings: Option<&'a Path>,
+    /// The listed paths of definitions.
+    pub(super) listed: &'a [PathBuf],
+    /// The files of definitions.
+    pub(super) definitions: &'a [PathBuf],
+    /// What the settings take secrets from.
+    pub(super) used: &'a [SecretSource],
+}
+
+impl SecretPolicy {
+    pub(super) fn new(inputs: &Inputs<'_>) -> Self {
+        let directories = match &inputs.secrets.allow {
+            Some(allowed) => allowed.iter().map(|path| resolve(path)).collect(),
+            None => default_directories(inputs),
+        };
+        let mut own_variables = BTreeSet::new();
+        let mut own_files: BTreeSet<Identity> = BTreeSet::new();
+        own_files.extend(inputs.settings.and_then(identity));
+        own_files.extend(inputs.definitions.iter().filter_map(|path| identity(path)));
+        for source in inputs.used {
+            match source {
+                SecretSource::Inline => {}
+                SecretSource::Env(name) => {
+                    own_variables.insert(name.clone());
+                }
+                SecretSource::File(path) => own_files.extend(identity(path)),
+            }
+        }
+        Self {
+            directories,
+            variables: inputs.secrets.allow_env.clone(),
+            own_variables,
+            own_files,
+        }
+    }
+
+    /// Whether a definition may name this variable.
+    pub(super) fn admit_variable(&self, name: &str) -> Result<(), Denied> {
+        if is_setting(name) || self.own_variables.contains(name) {
+            return Err(Denied::Own);
+        }
+        let is_ours = name.starts_with("EGRESSD_");
+        let admits = |listed: &String| match listed.strip_suffix('*') {
+            // `*` and `E*` do not mean ours.
+            Some(prefix) => {
+                name.starts_with(prefix) && (!is_ours || prefix.starts_with("EGRESSD_"))
+            }
+            None => listed == name,
+        };
+        let admitted = match &self.variables {
+            Some(listed) => listed.iter().any(admits),
+            None => !is_ours,
+        };
+        admitted.then_some(()).ok_or(Denied::NotListed)
+    }
+
+    /// Where the file really is, if a definition may read it there. Links are followed first, so
+    /// that one inside an allowed directory (Kubernetes' `..data`) leads nowhere else.
+    pub(super) fn admit_file(&self, path: &Path) -> Result<PathBuf, Denied> {
+        let resolved = resolve(path);
+        if identity(&resolved).is_some_and(|found| self.own_files.contains(&found)) {
+            return Err(Denied::Own);
+        }
+        let mut directories = self.directories.iter();
+        let admitted = directories.any(|allowed| resolved.starts_with(allowed));
+        admitted.then_some(resolved).ok_or(Denied::NotListed)
+    }
+}
+
+fn default_directories(inputs: &Inputs<'_>) -> Vec<PathBuf> {
+    let parent = |path: &Path| path.parent().map(Path::to_owned);
+    let of_definitions = inputs.listed.iter().filter_map(|listed| {
+        let is_directory = fs::metadata(listed).is_ok_and(|found| found.is_dir());
+        if is_directory {
+            Some(listed.clone())
+        } else {
+            parent(listed)
+        }
+    });
+    let credentials = inputs.environment.find(CREDENTIALS_DIRECTORY);
+    let credentials = credentials.map(PathBuf::from);
+    let usual = USUAL.iter().map(PathBuf::from);
+    let all = inputs
+        .settings
+        .and_then(parent)
+        .into_iter()
+        .chain(of_definitions);
+    let all = all
+        .chain(usual)
+        .chain(credentials.filter(|path| path.is_absolute()));
+    // A settings file in `/` does not mean every file of the machine.
+    let resolved = all.map(|path| resolve(&path));
+    resolved.filter(|path| path.parent().is_some()).collect()
+}
+
+/// The path without links, `.` and `..`; of what does not exist, as it would be.
+fn resolve(path: &Path) -> PathBuf {
+    let here = path.as_os_str().is_empty();
+    let path = if here { Path::new(".") } else { path };
+    let Ok(absolute) = std::path::absolute(path) else {
+        return path.to_owned();
+    };
+    let mut ancestors = absolute.ancestors();
+    let known = ancestors.find_map(|at| Some((at, fs::canonicalize(at).ok()?)));
+    let Some((known, mut resolved)) = known else {
+        return absolute;
+    };
+    let rest = absolute.strip_prefix(known).unwrap_or(Path::new(""));
+    for part in rest.components() {
+        match part {
+            Component::ParentDir => {
+                resolved.pop();
+            }
+            Component::Normal(name) => resolved.push(name),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    resolved
+}
+
+fn identity(path: &Path) -> Option<Identity> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+#[path = "secret_policy_tests.rs"]
+mod tests;

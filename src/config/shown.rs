@@ -1,0 +1,196 @@
+//! What a message may show of what an operator wrote.
+//!
+//! Any value, key or path may be a secret that was put into the wrong place. Every message, field
+//! path and excerpt of this module takes the operator's own text through here; what is left out
+//! can still be found by its line and column.
+
+use std::path::{Path, PathBuf};
+
+/// A stretch of this many characters is never shown: shorter ones are words, longer ones are keys.
+const LONGEST_STRETCH: usize = 20;
+/// The most characters that are shown of one value.
+const MOST: usize = 80;
+/// Stands for what is left out.
+const LEFT_OUT: &str = "…";
+
+/// The grammar that a text is written in, which decides where one stretch of it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Grammar {
+    /// Any text: only white space ends a stretch.
+    #[default]
+    Text,
+    /// A route's pattern: so do slashes.
+    Pattern,
+}
+
+impl Grammar {
+    /// Whether the text may be shown as it is.
+    pub(super) fn may_show(self, text: &str) -> bool {
+        let separates: fn(char) -> bool = match self {
+            Self::Pattern if is_like_pattern(text) => |c| c.is_whitespace() || c == '/',
+            Self::Text | Self::Pattern => char::is_whitespace,
+        };
+        text.split(separates).all(is_short)
+    }
+}
+
+/// A value as a message names it.
+pub(super) fn quoted(value: &str) -> String {
+    named(value, "the value")
+}
+
+/// A text as a message names it, or what it is called if it may not be shown.
+pub(super) fn named(text: &str, hidden: &str) -> String {
+    if may_show(text) {
+        in_backticks(text)
+    } else {
+        hidden.to_owned()
+    }
+}
+
+/// Whether a text of any kind may be shown as it is.
+pub fn may_show(text: &str) -> bool {
+    Grammar::Text.may_show(text)
+}
+
+/// A pattern as a message names it: segments that are too long are left out.
+pub(super) fn pattern(text: &str) -> String {
+    if !is_like_pattern(text) {
+        return named(text, "the text");
+    }
+    let segments = text.split('/').map(|segment| {
+        let shown = segment.split(char::is_whitespace).all(is_short);
+        if shown { segment } else { LEFT_OUT }
+    });
+    in_backticks(&segments.collect::<Vec<_>>().join("/"))
+}
+
+/// The name of an environment variable, if it is written as such names are and no word of it is as
+/// long as a key: `{env: ghp_…}` and `{env: AKIA…}` are keys, not names.
+pub(super) fn variable(name: &str) -> Option<String> {
+    let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
+    let is_name = !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(plain);
+    (is_name && name.split('_').all(is_short)).then(|| in_backticks(name))
+}
+
+/// A path without backticks: what exists of it, and the rest if that is short enough to be shown.
+/// What exists has been named before and is no secret that was taken for a path.
+pub(super) fn path(path: &Path) -> String {
+    let exists = |path: &&Path| path.as_os_str().is_empty() || path.symlink_metadata().is_ok();
+    let known = path.ancestors().find(exists).unwrap_or(Path::new(""));
+    let rest = path.strip_prefix(known).unwrap_or(path).to_string_lossy();
+    if may_show(&rest) {
+        path.display().to_string()
+    } else {
+        known.join(LEFT_OUT).display().to_string()
+    }
+}
+
+/// The same of several, separated by commas.
+pub(super) fn paths(listed: &[PathBuf]) -> String {
+    let shown: Vec<String> = listed.iter().map(|listed| path(listed)).collect();
+    shown.join(", ")
+}
+
+/// A path as a message names it.
+pub(super) fn quoted_path(named: &Path) -> String {
+    in_backticks(&path(named))
+}
+
+/// Whether a key may be named. A long one may be if it is `near`, a known name, but for a slip of
+/// the pen.
+pub(super) fn may_show_key(key: &str, near: Option<&str>) -> bool {
+    let is_slip = |near: &str| {
+        let letters = key.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
+        letters && key.len().abs_diff(near.len()) <= 3
+    };
+    may_show(key) || near.is_some_and(is_slip)
+}
+
+/// Whether a text begins as patterns do: `[METHOD ]/`.
+fn is_like_pattern(text: &str) -> bool {
+    let behind = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let path = behind.trim_start_matches([' ', '\t']);
+    path.starts_with('/') && (text.starts_with('/') || path.len() < behind.len())
+}
+
+fn is_short(stretch: &str) -> bool {
+    stretch.chars().nth(LONGEST_STRETCH - 1).is_none()
+}
+
+/// In backticks, escaped, cut after [`MOST`] characters.
+fn in_backticks(value: &str) -> String {
+    let mut shown = String::new();
+    for c in value.chars().take(MOST) {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    if value.chars().nth(MOST).is_some() {
+        shown.push_str(LEFT_OUT);
+    }
+    format!("`{shown}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{may_show_key, path, pattern, quoted, variable};
+
+    const KEY: &str = "ghp_0123456789abcdefABCDEF0123456789abcd";
+
+    #[test]
+    fn shown_values_are_short_and_tame() {
+        assert_eq!(quoted("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\nb`");
+        assert_eq!(quoted(&"x ".repeat(100)).chars().count(), 83);
+    }
+
+    #[test]
+    fn a_stretch_of_twenty_characters_is_not_shown() {
+        // F-255
+        assert_eq!(quoted(&"é".repeat(19)), format!("`{}`", "é".repeat(19)));
+        assert_eq!(quoted(&"é".repeat(20)), "the value");
+        assert_eq!(quoted(&format!("Bearer {KEY}")), "the value");
+        assert_eq!(pattern(&format!("/bot{KEY}/me")), "`/…/me`");
+        assert_eq!(
+            pattern("GET /a/b/c/d/e/f/g/h/i"),
+            "`GET /a/b/c/d/e/f/g/h/i`"
+        );
+        assert_eq!(pattern("wJalrXUtnFEMI/K7MDENG/bPxRfiCY"), "the text");
+    }
+
+    #[test]
+    fn only_what_is_written_as_a_variable_is_named_as_one() {
+        // F-255
+        let shown = Some("`DATABRICKS_CLIENT_SECRET`".to_owned());
+        assert_eq!(variable("DATABRICKS_CLIENT_SECRET"), shown);
+        for hidden in [KEY, "token", "AKIAIOSFODNN7EXAMPLE", "A-B", "1A"] {
+            assert_eq!(variable(hidden), None, "{hidden}");
+        }
+    }
+
+    #[test]
+    fn of_a_path_that_does_not_exist_only_short_names_are_shown() {
+        // F-255
+        let there = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/shown.rs");
+        assert_eq!(path(&there), there.display().to_string());
+        let short = there.with_file_name("tokn");
+        assert_eq!(path(&short), short.display().to_string());
+        let hidden = there.with_file_name("…").display().to_string();
+        assert_eq!(path(&there.with_file_name(KEY)), hidden);
+        let slashes = there.with_file_name("wJalrXUtnFEMI/K7MDENG/bPxRfiCY");
+        assert_eq!(path(&slashes), hidden);
+    }
+
+    #[test]
+    fn a_long_key_is_shown_if_it_is_a_slip() {
+        let near = Some("max_response_size_bytes");
+        assert!(may_show_key("max_response_size_byte", near));
+        assert!(may_show_key("maxResponseSizeBytes", near));
+        assert!(!may_show_key("max_response_size_byte", None));
+        assert!(!may_show_key(KEY, near));
+    }
+}

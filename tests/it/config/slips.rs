@@ -1,0 +1,352 @@
+//! Every place that a secret is put into by mistake: whatever is wrong there, nothing that egressd
+//! writes repeats it.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::world::{World, connection};
+use crate::support::Program;
+
+/// Secrets of four makes: with underscores, like a variable, with slashes, and one long word.
+const CANARIES: [&str; 4] = [
+    "ghp_cAnArY0123456789abcdefABCDEF0123456789",
+    "AKIACANARY0123456789ABCDEF",
+    "wJalrCaNaRy1/K7MDENGxyz/bPxRfiCYEXAMPLEKEYq",
+    "canaryverylongpassphrasewithoutspaces",
+];
+
+/// Whole files, with `§` where the secret stands.
+const FILES: &[&str] = &[
+    "§",
+    "\"§\"",
+    "'§",
+    "- §",
+    "[§]",
+    "{§}",
+    "§:",
+    "§: §",
+    "token: §",
+    "TOKEN=§",
+    "export TOKEN=§",
+    "Bearer §",
+    "Authorization: Bearer §",
+    "{\"token\": \"§\",}",
+    "{\"token\": \"§\"",
+    "{\"connection_details\": {\"http\": {\"bearer_token\": {\"token\": \"§\"},},}",
+    "\t§",
+    "a:\n\t- §",
+    "a: \"§",
+    "a: '§",
+    "a: §: §",
+    "§: [",
+    "&§ a",
+    "*§",
+    "!§ a",
+    "%§ 1",
+    "§\n---\n§",
+    "|\n §",
+    "? §",
+    "? [§]\n: 1",
+    "a: §\n b: §",
+    "name: §",
+    "id: §",
+    "name: connections/§!",
+    "connections: §",
+    "connections: [§]",
+    "connections: [{id: §}]",
+    "connections: {§: 1}",
+    "connection_details: §",
+    "connection_details: [§]",
+    "connection_details: {§: {}}",
+    "connection_details: {http: §}",
+    "connection_details: {http: [§]}",
+    "connection_details: {http: {§: 1}}",
+    "connection_type: §",
+    "delete_time: §",
+    "tool_configurations: §",
+    "tool_configurations: [§]",
+    "tool_configurations: [{tool: §, enabled: §}]",
+    "display_name: [§]",
+    "description: {§: §}",
+    "§: 1\n§: 2",
+];
+
+/// A field of `http` and what stands there.
+const FIELDS: &[(&str, &str)] = &[
+    ("base_url", "§"),
+    ("base_url", "http://§"),
+    ("base_url", "https://§@h"),
+    ("base_url", "https://u:§@h"),
+    ("base_url", "https://h?key=§"),
+    ("base_url", "[§]"),
+    ("base_url", "{env: §}"),
+    ("allowed_routes", "§"),
+    ("allowed_routes", "[§]"),
+    ("allowed_routes", "[GET §]"),
+    ("allowed_routes", "[§ /a]"),
+    ("allowed_routes", "[[§]]"),
+    ("allowed_routes", "[{§: §}]"),
+    ("headers", "§"),
+    ("headers", "[§]"),
+    ("headers", "{§}"),
+    ("headers", "{§: [a]}"),
+    ("headers", "{X-A: {env: §}}"),
+    ("headers", "{Authorization: §}"),
+    ("headers", "{Authorization: Bearer §}"),
+    ("bearer_token", "§"),
+    ("bearer_token", "[§]"),
+    ("bearer_token", "{§}"),
+    ("bearer_token", "{§: 1}"),
+    ("bearer_token", "{tokn: §}"),
+    ("bearer_token", "{token: §, §: 1}"),
+    ("bearer_token", "{token: [§]}"),
+    ("bearer_token", "{token: {§}}"),
+    ("bearer_token", "{token: {§: 1}}"),
+    ("bearer_token", "{token: {env: §}}"),
+    ("bearer_token", "{token: {env: '§ x'}}"),
+    ("bearer_token", "{token: {env: [§]}}"),
+    ("bearer_token", "{token: {file: §}}"),
+    ("bearer_token", "{token: {file: /run/secrets/§}}"),
+    ("bearer_token", "{token: {file: ../§/§}}"),
+    ("bearer_token", "{token: {file: {a: §}}}"),
+    ("bearer_token", "{token: {env: §, file: §}}"),
+    ("bearer_token", "{token: {value: §}}"),
+    ("bearer_token", "{token: {ENV: §}}"),
+    ("basic_auth", "'user:§'"),
+    ("basic_auth", "{username: 'u:§', password: §}"),
+    ("basic_auth", "{user: §, password: {env: §}}"),
+    ("static_headers", "{X-Key: §}"),
+    ("static_headers", "{headers: {X-Key: {env: §}}}"),
+    ("static_headers", "{headers: {X-Key: {file: §}}}"),
+    ("static_headers", "{headers: {§: {env: A}}}"),
+    ("static_headers", "{headers: ['X-Key: §']}"),
+    ("static_headers", "{headers: {'X-Key: §': }}"),
+    ("oauth_client_credentials", "§"),
+    (
+        "oauth_client_credentials",
+        "{client_id: §, clientsecret: §}",
+    ),
+    (
+        "oauth_client_credentials",
+        "{token_url: §, client_id: {env: §}, client_secret: {file: §}, client_auth: §}",
+    ),
+    (
+        "oauth_client_credentials",
+        "{token_url: https://h/t, client_id: a, client_secret: [§], scopes: [§], extra_params: {scope: §, §: [1], b: {c: §}}}",
+    ),
+    ("webhook_signing_secret", "[§]"),
+    ("webhook_signing_secret", "{§}"),
+    ("webhook_signing_secret", "{env: §}"),
+    ("no_auth", "§"),
+    ("no_auth", "{token: §}"),
+    ("max_response_size_bytes", "§"),
+    ("timeout_seconds", "§"),
+    ("max_concurrent_requests", "[§]"),
+    ("allow_cookies", "§"),
+    ("allow_encoded_slash", "{env: §}"),
+    ("http2", "§"),
+    ("allowed_private_cidrs", "§"),
+    ("allowed_private_cidrs", "[§]"),
+    ("token", "§"),
+    ("api_key", "{env: §}"),
+    ("bearer_tokn", "{token: §}"),
+    ("§", "§"),
+    ("token_§", "1"),
+];
+
+/// Settings files.
+const SETTINGS: &[&str] = &[
+    "§",
+    "token: §",
+    "§: 1",
+    "proxy: §",
+    "proxy: {listen: §}",
+    "proxy: {listen: [§]}",
+    "proxy: {allowed_hosts: ['http://§', '§/']}",
+    "proxy: {workers: §}",
+    "proxy: {§: 1}",
+    "management: {basic_auth: §}",
+    "management: {basic_auth: {username: a, password: {env: §}}}",
+    "management: {basic_auth: {username: a, password: {file: §}}}",
+    "management: {basic_auth: {username: a, pasword: §}}",
+    "management: {listen: [§]}",
+    "egress: {ca_files: [§]}",
+    "connections: §",
+    "connections: [§]",
+    "log: {level: §, format: [§], access: §}",
+    "secrets: {allow: §}",
+    "secrets: {allow_env: ['§!']}",
+    "shutdown: {grace_period_seconds: §}",
+];
+
+/// The slips of all tables as definitions.
+fn definitions(canary: &str) -> Vec<String> {
+    let files = FILES.iter().map(|file| file.replace('§', canary));
+    let fields = FIELDS.iter().map(|(name, value)| {
+        let (name, value) = (name.replace('§', canary), value.replace('§', canary));
+        let sound = connection(&[(&name, &value), ("no_auth", "-")]);
+        // Beside a mistake of its own, so that it never loads.
+        format!("{sound}    timeout_seconds: never\n")
+    });
+    files.chain(fields).collect()
+}
+
+/// No eight characters of the secret are there.
+#[track_caller]
+fn silent(shown: &str, canary: &str, slip: &str) {
+    for part in canary.as_bytes().windows(8) {
+        let part = std::str::from_utf8(part).unwrap();
+        assert!(!shown.contains(part), "{slip}\n{shown}");
+    }
+}
+
+#[test]
+fn no_command_repeats_a_secret_that_stands_in_the_wrong_place_of_a_definition() {
+    // F-255
+    for canary in CANARIES {
+        let slips = definitions(canary);
+        assert!(slips.len() >= 81);
+        for slip in slips {
+            let world = World::new()
+                .file("egressd.yaml", "connections: [a.yaml]")
+                .file("a.yaml", &slip);
+            let config = world.path("egressd.yaml");
+            let config = ["--config", config.to_str().unwrap()];
+            for arguments in [
+                &["check", "--format", "json"][..],
+                &["check"],
+                &["check", "--secrets", "skip"],
+                &["explain", "GET", "/a/a"],
+            ] {
+                let ran = world.run(&[arguments, &config].concat());
+                silent(&(ran.out + &ran.err), canary, &slip);
+            }
+        }
+    }
+}
+
+#[test]
+fn nor_one_that_stands_in_the_wrong_place_of_the_settings() {
+    // F-255
+    for canary in CANARIES {
+        for slip in SETTINGS {
+            let world = World::new().file("egressd.yaml", slip.replace('§', canary));
+            let config = world.path("egressd.yaml");
+            let config = config.to_str().unwrap();
+            for arguments in [&["check"][..], &["check", "--format", "json"]] {
+                let ran = world.run(&[arguments, &["--config", config]].concat());
+                silent(&(ran.out + &ran.err), canary, slip);
+            }
+        }
+    }
+}
+
+#[test]
+fn nor_one_in_the_environment_or_on_the_command_line() {
+    // F-255
+    for canary in CANARIES {
+        for name in [
+            "PROXY_LISTEN",
+            "PROXY_WORKERS",
+            "PROXY_ALLOWED_HOSTS",
+            "PROXY_ALLOW_NON_LOOPBACK",
+            "MANAGEMENT_LISTEN",
+            "EGRESS_CA_FILES",
+            "CONNECTIONS",
+            "LOG_LEVEL",
+            "SECRETS_ALLOW_ENV",
+            "TOKEN",
+            "HARDENING",
+            canary,
+        ] {
+            let name = format!("EGRESSD_{name}");
+            let world = World::new()
+                .file("egressd.yaml", "")
+                .variable(&name, &format!("{canary}!"));
+            let config = world.path("egressd.yaml");
+            let ran = world.run(&["check", "--config", config.to_str().unwrap()]);
+            silent(&(ran.out + &ran.err), canary, &name);
+        }
+        let flag = format!("--format={canary}");
+        for arguments in [
+            &["check", canary][..],
+            &["check", "--config", canary],
+            &["check", "--format", canary],
+            &["check", &flag],
+            &["check", "--secrets", canary],
+            &["explain", canary],
+            &["schema", canary],
+            &["serve", "--hardening", canary],
+            &[canary],
+        ] {
+            let ran = World::new().run(arguments);
+            assert!(!(ran.out.clone() + &ran.err).is_empty());
+            silent(&(ran.out + &ran.err), canary, &format!("{arguments:?}"));
+        }
+    }
+}
+
+/// The log of a running process, in either form.
+#[test]
+fn nor_does_a_reload() {
+    // F-255
+    let canary = CANARIES[0];
+    for format in ["json", "text"] {
+        let program = Program::new(&[], &json!({}));
+        let mut running = program.start(&["--log-format", format]);
+        running.addresses();
+        for slip in definitions(canary) {
+            let next = program.path("next");
+            fs::write(&next, &slip).unwrap();
+            fs::rename(&next, program.path("connections/a.yaml")).unwrap();
+            running.hang_up();
+            running.told("not reloaded");
+        }
+        let (code, out, heard) = running.end();
+        assert_eq!(code, Some(0));
+        silent(&(out + &heard.join("\n")), canary, format);
+    }
+}
+
+#[test]
+fn a_problem_that_quotes_nothing_still_says_where_it_is() {
+    // F-255
+    let canary = CANARIES[0];
+    let token = format!("{{token: {{file: {canary}}}}}");
+    let world = World::new().file(
+        "a.yaml",
+        connection(&[("no_auth", "-"), ("bearer_token", &token)]),
+    );
+    let found = world.errors();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].line, found[0].column), (Some(5), Some(34)));
+    assert_eq!(
+        found[0].field,
+        "connection_details.http.bearer_token.token.file"
+    );
+    let directory = world.root().display().to_string();
+    assert!(
+        found[0].message.contains(&directory),
+        "{}",
+        found[0].message
+    );
+}
+
+#[test]
+fn names_of_variables_and_short_values_are_quoted() {
+    // F-255
+    let token = "{token: {env: WAREHOUSE_ACCESS_TOKEN}}";
+    let world = World::new().file(
+        "a.yaml",
+        connection(&[
+            ("no_auth", "-"),
+            ("bearer_token", token),
+            ("http2", "always"),
+        ]),
+    );
+    let shown = world.check(&[]).out;
+    for quoted in ["`WAREHOUSE_ACCESS_TOKEN`", "`always`"] {
+        assert!(shown.contains(quoted), "{shown}");
+    }
+}
