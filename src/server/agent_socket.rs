@@ -3,6 +3,10 @@
 //! Closing lingers: after the last byte is written the socket is read empty for a moment, since closing it over unread bytes (the rest of a refused
 //! upload) would reset it, and the agent would lose the refusal. An agent that has stopped reading is reset: what it does not take would
 //! otherwise stay in the system's buffers for as long as it likes.
+//!
+//! hyper learns that an agent has left only by reading, and during an exchange it does not read while
+//! it holds bytes behind the request or while nobody takes the body. So the kernel is asked now and
+//! then whether the agent has closed its side; it answers whatever bytes lie unread before the end.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -36,6 +41,15 @@ impl<S: AsFd> AgentSocket<S> {
         }
     }
 
+    /// Fails if the agent has closed or reset its socket, where that is to be checked now.
+    fn check_presence(&self) -> io::Result<()> {
+        if self.watch.takes_presence_check() && has_hung_up(&self.stream) {
+            Err(io::ErrorKind::ConnectionReset.into())
+        } else {
+            Ok(())
+        }
+    }
+
     fn note_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &result {
             Poll::Pending => self.watch.write_blocked(),
@@ -43,6 +57,14 @@ impl<S: AsFd> AgentSocket<S> {
         }
         result
     }
+}
+
+/// Whether the other side has closed its sending side or the whole socket, or reset it. `POLLRDHUP` is
+/// there even while bytes lie unread before the end (poll(2)); a peek would see only those bytes.
+fn has_hung_up(stream: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
+    let at_once = Timespec::default();
+    poll(&mut polled, Some(&at_once)).is_ok_and(|ready| ready > 0)
 }
 
 impl<S: AsFd> Drop for AgentSocket<S> {
@@ -64,6 +86,8 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.watch.heard();
+        } else if result.is_pending() {
+            self.watch.read_blocked();
         }
         result
     }
@@ -75,6 +99,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_presence()?;
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
         self.note_write(result)
     }
@@ -84,6 +109,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check_presence()?;
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.note_write(result)
     }
@@ -93,6 +119,8 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes whenever it is polled, even where it has written nothing.
+        self.check_presence()?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 

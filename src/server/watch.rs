@@ -20,6 +20,9 @@ pub const TICK: Duration = Duration::from_millis(50);
 const NEVER: u64 = u64::MAX;
 /// Milliseconds that a head may take while memory is short.
 const DAWDLING: u64 = 250;
+/// How often, in milliseconds, sockets with an exchange are checked for an agent that has left. With
+/// [`TICK`] it stays well below the promised second.
+const PRESENCE_CHECK: u64 = 500;
 
 /// The limits that hold for every socket of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +49,8 @@ pub struct Clock {
     /// Its grace period is over.
     grace_over: AtomicBool,
     memory_is_short: AtomicBool,
+    /// When agents' presence is checked next.
+    presence_due: AtomicU64,
 }
 
 /// What is due on one socket, in milliseconds of its clock.
@@ -62,6 +67,10 @@ pub struct Watch {
     in_head: AtomicBool,
     in_exchange: AtomicBool,
     answered: AtomicBool,
+    /// The last read returned bytes, so hyper may hold some that belong to no request yet.
+    has_unparsed: AtomicBool,
+    /// The socket is to be checked for an agent that has left.
+    checks_presence: AtomicBool,
     lingers: AtomicBool,
     gone: AtomicBool,
     waker: Mutex<Option<Waker>>,
@@ -96,6 +105,7 @@ impl Clock {
             draining_since: AtomicU64::new(NEVER),
             grace_over: AtomicBool::new(false),
             memory_is_short: AtomicBool::new(false),
+            presence_due: AtomicU64::new(0),
         })
     }
 
@@ -113,6 +123,8 @@ impl Clock {
             in_head: AtomicBool::new(false),
             in_exchange: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            has_unparsed: AtomicBool::new(false),
+            checks_presence: AtomicBool::new(false),
             lingers: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             waker: Mutex::new(None),
@@ -146,12 +158,20 @@ impl Clock {
     fn wake_overdue(&self) -> bool {
         let now = self.read();
         let is_short = self.memory_is_short.load(Relaxed);
+        let checks_presence = now >= self.presence_due.load(Relaxed);
+        if checks_presence {
+            self.presence_due.store(now + PRESENCE_CHECK, Relaxed);
+        }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.retain(|watch| {
             if is_short && watch.dawdles(now) {
                 watch.socket_due.store(0, Relaxed);
             }
-            if watch.any_due(now) {
+            let checked = checks_presence && watch.in_exchange.load(Relaxed);
+            if checked {
+                watch.checks_presence.store(true, Relaxed);
+            }
+            if checked || watch.any_due(now) {
                 watch.wake();
             }
             !watch.gone.load(Relaxed)
@@ -190,10 +210,22 @@ impl Clock {
 impl Watch {
     /// Bytes came from the agent.
     pub fn heard(&self) {
+        self.has_unparsed.store(true, Relaxed);
         if !self.in_exchange.load(Relaxed) && !self.in_head.swap(true, Relaxed) {
             self.socket_due
                 .store(self.clock.in_future(self.times.header_read), Relaxed);
         }
+    }
+
+    /// A read found nothing. During an exchange hyper reads only once it holds no bytes beyond the
+    /// request.
+    pub fn read_blocked(&self) {
+        self.has_unparsed.store(false, Relaxed);
+    }
+
+    /// Returns true once for each time that the agent's presence is to be checked.
+    pub fn takes_presence_check(&self) -> bool {
+        self.checks_presence.load(Relaxed) && self.checks_presence.swap(false, Relaxed)
     }
 
     /// A request's head is whole: no limit of the socket's own holds until [`Watch::exchange_over`].
@@ -234,13 +266,20 @@ impl Watch {
         self.body_came();
     }
 
-    /// The response is through: the socket waits for the next request.
+    /// The response is through: the socket waits for the next request. Where bytes came behind the
+    /// last one, the next head has begun already and has to end in its own time.
     pub fn exchange_over(&self) {
         self.exchange_due.store(NEVER, Relaxed);
         self.body_due.store(NEVER, Relaxed);
         self.in_exchange.store(false, Relaxed);
-        self.socket_due
-            .store(self.clock.in_future(self.times.idle), Relaxed);
+        let in_head = self.has_unparsed.load(Relaxed);
+        self.in_head.store(in_head, Relaxed);
+        let limit = if in_head {
+            self.times.header_read
+        } else {
+            self.times.idle
+        };
+        self.socket_due.store(self.clock.in_future(limit), Relaxed);
         self.quiet_since
             .store(self.clock.now.load(Relaxed), Relaxed);
     }

@@ -158,6 +158,46 @@ fn heads_that_do_not_come_and_sockets_that_do_not_speak() {
 }
 
 #[test]
+fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
+    // F-273: it lies in the parser's buffer when the wait for the next request begins.
+    let gate = Gate::new();
+    let up = holding(&gate);
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .setting("proxy.header_read_timeout_seconds", 1)
+        .setting("proxy.idle_timeout_seconds", 3600)
+        .start();
+    let half = "GET /crm/y HTTP/1.1\r\nHost: loc";
+    let mut together = Agent::connect(&sidecar);
+    together.send(format!(
+        "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
+    ));
+    // Behind a request that egressd answers itself, and in pieces behind one that takes its time.
+    let mut refused = Agent::connect(&sidecar);
+    refused.send(format!(
+        "GET /crm//x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
+    ));
+    let mut later = Agent::connect(&sidecar);
+    later.send(HOLD);
+    up.wait_requests(2);
+    later.send(half);
+    gate.open();
+    together.reply().expect(200);
+    refused.reply().refused(400, "path_not_canonical");
+    later.reply().expect(200);
+    for agent in [&mut together, &mut refused, &mut later] {
+        agent.expect_close();
+    }
+    // A head that comes in time is served.
+    let mut whole = Agent::connect(&sidecar);
+    whole.send(format!(
+        "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
+    ));
+    whole.reply().expect(200);
+    whole.exchange("alhost\r\n\r\n").expect(200);
+    assert_eq!(up.requests().len(), 4);
+}
+
+#[test]
 fn a_body_that_stays_out() {
     // F-159
     let up = Upstream::echo();

@@ -2,6 +2,7 @@
 
 mod gauges;
 mod labels;
+mod leaving;
 mod outcomes;
 mod reloads;
 mod scraping;

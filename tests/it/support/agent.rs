@@ -64,6 +64,18 @@ impl Agent {
         self.tcp.write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Sends as many bytes as the system takes without waiting, up to this many.
+    pub(crate) fn send_what_fits(&mut self, most: usize) {
+        self.tcp.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while sent < most
+            && let Ok(taken) = self.tcp.write(&[b'a'; 65_536])
+        {
+            sent += taken;
+        }
+        self.tcp.set_nonblocking(false).unwrap();
+    }
+
     /// `GET target` and its reply.
     pub(crate) fn get(&mut self, target: &str) -> Reply {
         self.request("GET", target, &[], b"")

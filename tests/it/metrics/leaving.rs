@@ -1,0 +1,166 @@
+//! Agents that leave while bytes of theirs lie unread: the parser does not read on, and would not see
+//! that they have left.
+
+use serde_json::json;
+
+use super::Scrape;
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+
+const HANG: &str = "GET /crm/hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/// An upstream that never answers `/hang`, begins an answer to `/stream` and never ends it, reads
+/// nothing of the body for `/stall` until the gate opens, and answers the rest.
+fn hanging(gate: &Gate) -> Upstream {
+    let gate = gate.clone();
+    Upstream::script(move |wire| {
+        while let Some(request) = wire.head() {
+            match request.target.as_str() {
+                "/hang" => {}
+                "/stall" => gate.wait(),
+                "/stream" => {
+                    wire.send(
+                        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+                    );
+                }
+                _ => {
+                    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+                    continue;
+                }
+            }
+            wire.wait_end();
+            return;
+        }
+    })
+}
+
+/// How an agent leaves.
+#[derive(Clone, Copy, Debug)]
+enum Leave {
+    Close,
+    HalfClose,
+    Reset,
+}
+
+/// Starts a sidecar with one slot, and claims that an agent that begins so and leaves so gives up its
+/// slot and its upstream socket long before the deadline.
+fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstream)) {
+    let gate = Gate::new();
+    let up = hanging(&gate);
+    let crm = connection("crm").allow("/").upstream(&up);
+    let crm = crm.http("max_concurrent_requests", json!(1));
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(300)))
+        .setting("proxy.listen", json!(["127.0.0.1:0", "unix:agents.sock"]))
+        .setting("proxy.body_idle_timeout_seconds", 3600)
+        .start();
+    let mut agent = if over_unix {
+        Agent::connect_unix(&sidecar.path("agents.sock"))
+    } else {
+        Agent::connect(&sidecar)
+    };
+    begin(&mut agent, &up);
+    let kept = match leave {
+        Leave::Close => {
+            drop(agent);
+            None
+        }
+        Leave::HalfClose => {
+            agent.half_close();
+            Some(agent)
+        }
+        Leave::Reset => {
+            agent.reset();
+            None
+        }
+    };
+    let scrape = Scrape::after(&sidecar, 1);
+    let outcome = [("outcome", "agent_cancelled")];
+    let cancelled = scrape.sum("egressd_requests_total", &outcome);
+    assert_eq!(cancelled, 1.0, "{leave:?}, unix {over_unix}");
+    assert_eq!(scrape.sum("egressd_requests_total", &[]), 1.0);
+    assert_eq!(scrape.sockets("crm"), (0.0, 0.0));
+    gate.open();
+    up.wait_closed(1);
+    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    drop(kept);
+}
+
+#[test]
+fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed() {
+    // F-272
+    for behind in ["G", HANG, "\r\n"] {
+        for (leave, over_unix) in [
+            (Leave::Close, false),
+            (Leave::HalfClose, false),
+            (Leave::Reset, false),
+            (Leave::Close, true),
+            (Leave::HalfClose, true),
+        ] {
+            is_noticed(leave, over_unix, |agent, up| {
+                agent.send(format!("{HANG}{behind}"));
+                up.wait_requests(1);
+            });
+        }
+    }
+}
+
+#[test]
+fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed_within_the_answer() {
+    // F-272
+    for (leave, over_unix) in [
+        (Leave::Close, false),
+        (Leave::HalfClose, false),
+        (Leave::Reset, false),
+        (Leave::Close, true),
+    ] {
+        is_noticed(leave, over_unix, |agent, _up| {
+            agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\nGET /crm/x");
+            agent.wait_for("first");
+        });
+    }
+}
+
+#[test]
+fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed() {
+    // F-272: what the upstream does not take is not read either. TCP delivers the end of a stream behind
+    // its last byte only, so an agent that does not reset its socket sends no more than fits.
+    for (leave, over_unix, most) in [
+        (Leave::Close, false, 65_536),
+        (Leave::HalfClose, false, 65_536),
+        (Leave::Reset, false, 9_000_000),
+        (Leave::Close, true, 9_000_000),
+        (Leave::HalfClose, true, 9_000_000),
+    ] {
+        is_noticed(leave, over_unix, |agent, up| {
+            agent.send(
+                "POST /crm/stall HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n",
+            );
+            up.wait_requests(1);
+            agent.send_what_fits(most);
+        });
+    }
+}
+
+#[test]
+fn an_agent_that_stays_is_served_however_often_it_is_checked() {
+    // F-272: what came behind its request is the next one.
+    let (begun, gate) = (Gate::new(), Gate::new());
+    let (says, waits) = (begun.clone(), gate.clone());
+    let up = Upstream::answer(move |_| {
+        says.open();
+        waits.wait();
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+    });
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
+        .setting("proxy.workers", 1)
+        .setting("proxy.header_read_timeout_seconds", 1)
+        .start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send(format!("{HANG}{HANG}"));
+    begun.wait();
+    // A limit that runs out on the same clock: by then the agent was checked at least once.
+    Agent::connect(&sidecar).expect_close();
+    gate.open();
+    agent.reply().expect(200);
+    agent.reply().expect(200);
+    assert_eq!(up.requests().len(), 2);
+}
