@@ -27,12 +27,11 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request};
-use hyper::body::Incoming;
 use tower::ServiceExt as _;
 
 use crate::credential::{Credentials, Login};
 use crate::hardening::Hardening;
-use crate::server::{Serve, Watch};
+use crate::server::{RequestBody, Serve, Watch};
 use crate::snapshot::Published;
 use crate::telemetry::{Logs, Metrics};
 use api::Api;
@@ -107,7 +106,7 @@ impl Management {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>, watch: &Watch) -> Response {
+    async fn answer(&self, request: Request<RequestBody>, watch: &Watch) -> Response {
         let mut response = match self.door.admit(&request) {
             Ok(()) => self.route_in_turn(request, watch).await,
             Err(refusal) => refusal,
@@ -119,7 +118,7 @@ impl Management {
     }
 
     /// Who waits for his turn holds a socket that others may need more.
-    async fn route_in_turn(&self, request: Request<Incoming>, watch: &Watch) -> Response {
+    async fn route_in_turn(&self, request: Request<RequestBody>, watch: &Watch) -> Response {
         let pace = match request.uri().path() {
             // They cost next to nothing, and must not wait for anybody.
             "/livez" | "/readyz" => return self.route(request).await,
@@ -138,7 +137,7 @@ impl Management {
         pace.charge(self.route(request)).await
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response {
+    async fn route(&self, request: Request<RequestBody>) -> Response {
         // No answer depends on a body.
         let request = request.map(|_unread| Body::empty());
         let answered = self.router.clone().oneshot(request).await;
@@ -151,7 +150,7 @@ impl Serve for Management {
 
     async fn serve(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         watch: Arc<Watch>,
     ) -> Response<Ending> {
         let response = self.answer(request, &watch).await;

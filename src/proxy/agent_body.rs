@@ -8,10 +8,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::tally::Tally;
-use crate::server::{Overdue, Watch};
+use crate::server::{Overdue, RequestBody, Watch};
 use crate::upstream::Failure;
 use crate::upstream::failure::AgentFault;
 
@@ -22,7 +21,7 @@ const BYTES_PER_FRAME: u64 = 8;
 
 /// The agent's body under its cap.
 pub(super) struct AgentBody {
-    incoming: Incoming,
+    incoming: RequestBody,
     watch: Arc<Watch>,
     tally: Tally,
     cap: u64,
@@ -32,7 +31,7 @@ pub(super) struct AgentBody {
 
 impl AgentBody {
     /// Puts a body under a cap, in bytes.
-    pub(super) fn new(incoming: Incoming, cap: u64, watch: Arc<Watch>, tally: Tally) -> Self {
+    pub(super) fn new(incoming: RequestBody, cap: u64, watch: Arc<Watch>, tally: Tally) -> Self {
         Self {
             incoming,
             watch,

@@ -38,7 +38,6 @@ use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
-use hyper::body::Incoming;
 
 pub use answer::Answer;
 use body_budget::BodyBudget;
@@ -52,7 +51,7 @@ use request_id::RequestIds;
 use tally::{Exchange, InFlight};
 
 use crate::credential::{Credential, Credentials};
-use crate::server::{HeadFault, Overdue, Serve, Watch};
+use crate::server::{HeadFault, Overdue, RequestBody, Serve, Watch};
 use crate::snapshot::{Entry, Published};
 use crate::telemetry::metrics::{Meter, Shard};
 use crate::telemetry::{AccessLog, Metrics};
@@ -163,7 +162,7 @@ impl Proxy {
     async fn pass(
         &self,
         parts: &Parts,
-        incoming: Incoming,
+        incoming: RequestBody,
         exchange: &mut Exchange,
         watch: &Arc<Watch>,
     ) -> Result<Passed, Refusal> {
@@ -243,7 +242,7 @@ impl Serve for Proxy {
 
     async fn serve(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         watch: Arc<Watch>,
     ) -> Response<Answer> {
         let (parts, incoming) = request.into_parts();

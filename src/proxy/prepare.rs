@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::header::TRANSFER_ENCODING;
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::agent_body::AgentBody;
 use super::authorize::Permitted;
@@ -14,7 +13,7 @@ use super::refusal::Refusal;
 use super::tally::Exchange;
 use super::upload::Unread;
 use crate::credential::Credential;
-use crate::server::Watch;
+use crate::server::{RequestBody, Watch};
 use crate::upstream::failure::AgentFault;
 use crate::upstream::{Failure, Framing, Lane, Slot};
 
@@ -29,7 +28,7 @@ pub(super) struct Prepared<'r> {
 /// Refuses what announces too much, or comes when there is too much already.
 pub(super) async fn prepare<'r>(
     permitted: Permitted<'r>,
-    incoming: Incoming,
+    incoming: RequestBody,
     terms: Terms<'_, 'r>,
 ) -> Result<Prepared<'r>, Refusal> {
     let framing = framing(&permitted, &incoming);
@@ -89,7 +88,7 @@ impl Terms<'_, '_> {
 }
 
 /// How hyper read the body's framing, which is how it is announced upstream.
-fn framing(permitted: &Permitted<'_>, incoming: &Incoming) -> Framing {
+fn framing(permitted: &Permitted<'_>, incoming: &RequestBody) -> Framing {
     let headers = &permitted.parts.headers;
     if headers.contains_key(TRANSFER_ENCODING) {
         return Framing::Chunked;

@@ -5,9 +5,10 @@ use std::future::Future;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::agent_socket::AgentSocket;
+use super::request_body::{self, RequestBody, Rest};
 use super::watch::Watch;
 
 /// The largest request head, in bytes; hyper answers 431 beyond.
@@ -35,7 +37,7 @@ pub trait Serve: Send + Sync + 'static {
     /// Answers one request. `watch` is that of the socket it came on.
     fn serve(
         self: Arc<Self>,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         watch: Arc<Watch>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
@@ -83,10 +85,15 @@ where
     let answering = Arc::clone(&server);
     let service = {
         let watch = Arc::clone(&watch);
-        service_fn(move |request| {
+        service_fn(move |request: Request<Incoming>| {
             watch.exchange_begins();
             let (server, watch) = (Arc::clone(&answering), Arc::clone(&watch));
-            Answering(Box::pin(server.serve(request, watch)))
+            let (request, rest) = request_body::wrap(request);
+            Answering {
+                serving: Box::pin(server.serve(request, watch)),
+                rest,
+                answer: None,
+            }
         })
     };
     let connection = http1::Builder::new()
@@ -109,13 +116,37 @@ where
 
 /// An answer in the making. Boxed: hyper keeps room for this future as long as the socket lives, idle or not, and moves it about. Not an `async` block around
 /// the server's: it would hold the request a second time.
-struct Answering<F>(Pin<Box<F>>);
+struct Answering<F, B> {
+    serving: Pin<Box<F>>,
+    /// The request's body, if it has one.
+    rest: Option<Rest>,
+    /// The answer, while the rest of the request's body is read.
+    answer: Option<Box<Response<B>>>,
+}
 
-impl<F: Future> Future for Answering<F> {
-    type Output = Result<F::Output, Infallible>;
+impl<F: Future<Output = Response<B>>, B> Future for Answering<F, B> {
+    type Output = Result<Response<B>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.as_mut().poll(cx).map(Ok)
+        let this = &mut *self;
+        let mut answer = match this.answer.take() {
+            Some(answer) => *answer,
+            None => ready!(this.serving.as_mut().poll(cx)),
+        };
+        // Where the socket closes in any case, nothing is gained by reading on.
+        if let Some(rest) = &mut this.rest
+            && !answer.headers().contains_key(CONNECTION)
+        {
+            let Poll::Ready(was_read) = rest.poll_drain(cx) else {
+                this.answer = Some(Box::new(answer));
+                return Poll::Pending;
+            };
+            if !was_read {
+                let headers = answer.headers_mut();
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+        }
+        Poll::Ready(Ok(answer))
     }
 }
 

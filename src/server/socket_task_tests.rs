@@ -1,11 +1,10 @@
 //! What hyper answers by itself, and what it is kept from.
 
 use super::{HeadFault, Serve};
-use crate::server::{Clock, Times, Watch};
+use crate::server::{Clock, RequestBody, Times, Watch};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -80,7 +79,7 @@ impl Serve for Heads {
 
     async fn serve(
         self: Arc<Self>,
-        _request: Request<Incoming>,
+        _request: Request<RequestBody>,
         watch: Arc<Watch>,
     ) -> Response<Self::Body> {
         self.asked.fetch_add(1, Relaxed);

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod heads;
+mod unread;
 
 use crate::support::reply::Reply;
 use crate::support::{Agent, Sidecar, Upstream, connection};
