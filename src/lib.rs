@@ -56,6 +56,7 @@ pub mod proxy;
 pub mod reload;
 pub mod route;
 pub mod server;
+pub mod shortage;
 pub mod signing;
 pub mod snapshot;
 pub mod telemetry;

@@ -12,7 +12,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::config::{self, Attempt, Facts, LoadOptions, Loaded, Problem, Severity, Sources};
+use crate::config::{
+    self, Attempt, Facts, LoadOptions, Loaded, Problem, Severity, Shortage, Sources,
+};
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::Published;
 use crate::telemetry::problem_log::{Finding, ReloadEvent};
@@ -70,6 +72,16 @@ struct Last {
     findings: Vec<Problem>,
     /// The settings of which it was told last that they need a restart.
     settings: Facts,
+    /// The last attempt was postponed for want of descriptors or memory.
+    is_postponed: bool,
+}
+
+/// Why nothing was loaded.
+enum Unloaded {
+    /// The configuration has these problems.
+    Refused(Vec<Problem>),
+    /// The files could not be looked at. That says nothing of what is in them.
+    Shortage,
 }
 
 /// A reload that was good.
@@ -98,6 +110,7 @@ impl Reload {
             sources,
             findings: Vec::new(),
             settings: facts.clone(),
+            is_postponed: false,
         };
         Self {
             last: Mutex::new(last),
@@ -115,13 +128,18 @@ impl Reload {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever asks wants to hear.
         last.findings = Vec::new();
+        last.is_postponed = false;
         self.attempt(&mut last)
     }
 
     /// As [`Reload::run`] if any file holds something else than at the last attempt, good or bad. `None` if not.
     pub fn run_if_changed(&self) -> Option<Result<Reloaded, Vec<Problem>>> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.sources.have_changed().then(|| self.attempt(&mut last))
+        match last.sources.have_changed() {
+            Ok(false) => None,
+            Ok(true) => Some(self.attempt(&mut last)),
+            Err(Shortage) => Some(Err(self.postpone(&mut last))),
+        }
     }
 
     /// Does this; a panic in it is a bug, counted, and costs this one reload.
@@ -139,14 +157,29 @@ impl Reload {
         match last.load() {
             Ok(loaded) => {
                 let facts = loaded.settings.facts();
+                last.is_postponed = false;
                 Ok(self.publish(loaded, last, facts))
             }
-            Err(found) => {
+            Err(Unloaded::Refused(found)) => {
+                last.is_postponed = false;
                 self.metrics.reloaded(false);
                 self.failed(&found, last);
                 Err(found)
             }
+            Err(Unloaded::Shortage) => Err(self.postpone(last)),
         }
+    }
+
+    /// Leaves everything as it is: whether a file has changed is not known, so no file is at fault. The
+    /// next comparison tries again.
+    fn postpone(&self, last: &mut Last) -> Vec<Problem> {
+        if !std::mem::replace(&mut last.is_postponed, true) {
+            self.tell(ReloadEvent::Postponed);
+        }
+        last.sources.distrust();
+        let message = "no file descriptor or memory is left to read it";
+        let problem = Problem::whole("configuration", "reload_postponed", message.to_owned());
+        vec![problem.remedy("nothing: it is read again within seconds")]
     }
 
     fn publish(&self, loaded: Loaded, last: &mut Last, facts: Facts) -> Reloaded {
@@ -206,18 +239,22 @@ impl Reload {
 
 impl Last {
     /// What stood on the disk as a whole at one moment.
-    fn load(&mut self) -> Result<Loaded, Vec<Problem>> {
+    fn load(&mut self) -> Result<Loaded, Unloaded> {
         let mut pauses = PAUSES.iter();
         loop {
             let Attempt { outcome, sources } = config::attempt(&self.options);
-            let steady = !sources.have_changed();
+            // What was not seen whole must not replace what is watched.
+            if sources.are_unknown() {
+                return Err(Unloaded::Shortage);
+            }
+            let steady = !sources.have_changed()?;
             self.sources = sources;
             match pauses.next() {
-                _ if steady => return self.unless_cut_off(outcome),
+                _ if steady => return self.unless_cut_off(outcome).map_err(Unloaded::Refused),
                 Some(pause) => std::thread::sleep(*pause),
                 None => {
                     self.sources.distrust();
-                    return Err(vec![unsteady()]);
+                    return Err(Unloaded::Refused(vec![unsteady()]));
                 }
             }
         }
@@ -245,6 +282,12 @@ impl Last {
             self.empty_settings = empty;
         }
         outcome
+    }
+}
+
+impl From<Shortage> for Unloaded {
+    fn from(_: Shortage) -> Self {
+        Self::Shortage
     }
 }
 

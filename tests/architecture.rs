@@ -47,12 +47,12 @@ const fn anything(name: &'static str, why: &'static str) -> Room {
 const ROOMS: &[Room] = &[
     room("route", &[], "the route language is pure: it knows no connections, no HTTP server, no configuration"),
     room("domain", &["route"], "what a connection is does not depend on how it is read, served or dialled"),
-    room("config", &["domain", "route"], "files become domain values here and nowhere else"),
+    room("config", &["domain", "route", "shortage"], "files become domain values here and nowhere else"),
     room("snapshot", &["domain", "route"], "a snapshot never changes: no tokens, no pools"),
     room("telemetry", &["domain"], "labels and log lines see no secrets, bodies or raw paths"),
     room("clock", &[], "a clock knows nothing of what is counted on it"),
     room("signing", &["domain"], "a signature is made of a secret and bytes"),
-    room("upstream", &["clock", "domain", "telemetry"], "dialling knows no routes"),
+    room("upstream", &["clock", "domain", "shortage", "telemetry"], "dialling knows no routes"),
     room("credential", &["clock", "domain", "signing", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
     // The two that are served implement the seam that `server` states; `server` knows neither.
     room("proxy", &["domain", "route", "server", "snapshot", "credential", "signing", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
@@ -60,6 +60,7 @@ const ROOMS: &[Room] = &[
     room("server", &["telemetry"], "the accept loop does not know what it serves"),
     room("reload", &["config", "domain", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
     room("hardening", &[], "the process, not what it does"),
+    room("shortage", &[], "errors of the system, whatever they stopped"),
     room("memory", &[], "the machine, not what is done on it"),
     room("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "proxy", "reload", "route", "server", "signing", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
     room("demo", &["config"], "the demo's API is an upstream: it knows nothing of the proxy before it"),

@@ -46,4 +46,4 @@ pub use settings::{
     ProxySettings, SecretSettings, SecretValues, Settings, SettingsOverrides,
 };
 pub use shown::may_show;
-pub use sources::Sources;
+pub use sources::{Shortage, Sources};

@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
+use crate::shortage::is_shortage;
+
 /// The most symbolic links that are followed one after another, as in Linux's own lookup.
 const LINKS: usize = 40;
 
@@ -50,6 +52,8 @@ enum What {
     Unreadable(io::ErrorKind),
     /// Something that may not be read, which a path leads to.
     Denied(u64),
+    /// Not known: the system had no descriptor or memory left to look at it.
+    Unknown,
     /// One content, and later in the same load another.
     Torn,
 }
@@ -61,6 +65,10 @@ pub(super) struct Files {
     authorities: RefCell<Vec<PathBuf>>,
     seen: RefCell<BTreeMap<PathBuf, Seen>>,
 }
+
+/// The system has no descriptor or memory left to look at files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage;
 
 /// Why a file was not read.
 pub(super) enum Unread {
@@ -109,7 +117,7 @@ impl Files {
 
     /// Remembers that there is nothing at a path.
     pub(super) fn missing(&self, path: &Path, error: &io::Error) {
-        self.note(path, 0, What::Unreadable(error.kind()));
+        self.note(path, 0, of_error(error));
     }
 
     /// Remembers what is at a path that is not read.
@@ -142,7 +150,8 @@ impl Files {
         let mut seen = self.seen.borrow_mut();
         let first = *seen.entry(path.to_owned()).or_insert(Seen { limit, what });
         if first.limit == limit && first.what != what {
-            let what = What::Torn;
+            let unknown = [first.what, what].contains(&What::Unknown);
+            let what = if unknown { What::Unknown } else { What::Torn };
             seen.insert(path.to_owned(), Seen { limit, what });
         }
     }
@@ -151,9 +160,23 @@ impl Files {
 impl Sources {
     /// Whether any file or directory holds something else now than what was loaded. Reads all of them. `false` means that all of what was loaded stood
     /// there together at one moment: each file was found to be the same twice, and a moment lies between.
-    pub fn have_changed(&self) -> bool {
-        let mut seen = self.seen.iter();
-        self.distrusted || seen.any(|(path, seen)| now(path, seen) != seen.what)
+    pub fn have_changed(&self) -> Result<bool, Shortage> {
+        for (path, seen) in &self.seen {
+            let what = now(path, seen);
+            if what == What::Unknown {
+                return Err(Shortage);
+            }
+            if what != seen.what {
+                return Ok(true);
+            }
+        }
+        Ok(self.distrusted)
+    }
+
+    /// Whether any of them could not be looked at because the system had no descriptor or memory left.
+    pub fn are_unknown(&self) -> bool {
+        let mut seen = self.seen.values();
+        seen.any(|seen| seen.what == What::Unknown)
     }
 
     /// Whether the system lets any of them not be read.
@@ -231,7 +254,15 @@ fn of_file(read: &Result<Zeroizing<Vec<u8>>, Unread>) -> What {
     match read {
         Ok(bytes) => What::Content(hash_of(bytes.as_slice())),
         Err(Unread::NoFile) => What::Other,
-        Err(Unread::Io(error)) => What::Unreadable(error.kind()),
+        Err(Unread::Io(error)) => of_error(error),
+    }
+}
+
+fn of_error(error: &io::Error) -> What {
+    if is_shortage(error) {
+        What::Unknown
+    } else {
+        What::Unreadable(error.kind())
     }
 }
 
@@ -251,7 +282,7 @@ fn unopened(path: &Path, error: io::Error) -> Unread {
 fn of_directory(listed: &io::Result<Vec<PathBuf>>) -> What {
     match listed {
         Ok(names) => What::Names(hash_of(names)),
-        Err(error) => What::Unreadable(error.kind()),
+        Err(error) => of_error(error),
     }
 }
 

@@ -30,6 +30,8 @@ pub enum ReloadEvent {
         /// How many; each has an event of its own.
         problems: usize,
     },
+    /// The files could not be read because the system has no descriptor or memory left.
+    Postponed,
     /// Among what could not be read is something that the process gave up at its start, when nothing of the configuration lay there.
     OutOfReach,
     /// The login of the management API is another one now.
@@ -55,7 +57,8 @@ impl ReloadEvent {
     pub(super) fn level(&self) -> Level {
         match self {
             Self::Failed { .. } => Level::Error,
-            Self::OutOfReach
+            Self::Postponed
+            | Self::OutOfReach
             | Self::NeedsRestart { .. }
             | Self::MountedAlone { .. }
             | Self::Unwatched { .. } => Level::Warn,
@@ -67,6 +70,7 @@ impl ReloadEvent {
         match self {
             Self::Done { .. } => "reloaded",
             Self::Failed { .. } => "reload_failed",
+            Self::Postponed => "reload_postponed",
             Self::OutOfReach => "out_of_reach",
             Self::LoginChanged => "login_changed",
             Self::NeedsRestart { .. } => "restart_needed",
@@ -104,7 +108,7 @@ impl ReloadEvent {
             Self::Failed { problems } => object.number("problems", *problems as u64),
             Self::NeedsRestart { settings } => object.texts("settings", settings.iter().copied()),
             Self::MountedAlone { file } => object.text("file", file),
-            Self::OutOfReach | Self::LoginChanged | Self::Unwatched { .. } => {}
+            Self::Postponed | Self::OutOfReach | Self::LoginChanged | Self::Unwatched { .. } => {}
         }
     }
 }
@@ -127,6 +131,10 @@ impl fmt::Display for ReloadEvent {
             Self::Failed { problems } => write!(
                 f,
                 "not reloaded, problems {problems}: the configuration in use stays"
+            ),
+            Self::Postponed => f.write_str(
+                "the configuration cannot be read: no file descriptor or memory is left; what is in use stays, \
+                 and it is read again within seconds",
             ),
             Self::OutOfReach => f.write_str(
                 "since its start this process reads only the directories that its files lay in then: a file elsewhere takes a restart",
