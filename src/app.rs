@@ -74,6 +74,7 @@ struct Worker {
     outward: Outward,
     times: Times,
     places: Arc<Semaphore>,
+    management_places: usize,
     doors: Arc<Doors>,
     phase: watch::Receiver<Phase>,
 }
@@ -101,6 +102,7 @@ impl App {
             unresolvable,
             memory,
             clock,
+            descriptors,
         } = ground;
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
         let published = Published::new(Snapshot::compile(connections));
@@ -108,13 +110,14 @@ impl App {
         if unresolvable {
             problems.tell(Event::NoNameServers);
         }
+        let (places, headroom) = descriptors.places(settings.proxy.max_connections, &problems);
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
+        let outward = outward.leaving(headroom);
         let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
         let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
         let doors = Arc::new(Doors::of(workers));
         let tokens = tokens.watching(Pressure::new(memory, &shared, &doors, &problems));
         let (phase, seen) = watch::channel(Phase::Serving);
-        let places = Arc::new(Semaphore::new(settings.proxy.max_connections));
         let login = login(&settings).map_err(StartError::System)?;
         let confined = hardening.holds(Measure::Files);
         let answering = managed(login.clone(), &shared, &places, hardening, &problems);
@@ -125,6 +128,7 @@ impl App {
             outward,
             times: times(&settings),
             places,
+            management_places: descriptors.management,
             phase: seen,
         };
         Ok(Self {
@@ -138,12 +142,7 @@ impl App {
             doors,
             grace: settings.shutdown_grace_period,
             problems,
-            first: First {
-                sources,
-                facts: settings.facts(),
-                login,
-                confined,
-            },
+            first: First::new(sources, &settings, login, confined),
         })
     }
 
@@ -232,7 +231,7 @@ impl Worker {
     async fn manage(&self, handles: Vec<Handle>) {
         let clock = Clock::new();
         tokio::spawn(Arc::clone(&clock).tick());
-        let places = Arc::new(Semaphore::new(server::MANAGEMENT_SOCKETS));
+        let places = Arc::new(Semaphore::new(self.management_places));
         self.receive(
             Reception {
                 server: Arc::clone(&self.management),

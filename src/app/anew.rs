@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::App;
-use crate::config::{Facts, LoadOptions, Sources};
+use crate::config::{Facts, LoadOptions, Settings, Sources};
 use crate::credential::Login;
 use crate::reload::{InForce, Reload};
 
@@ -14,6 +14,22 @@ pub(super) struct First {
     /// Whether it reads only what its files lay in.
     pub(super) confined: bool,
     pub(super) login: Option<Arc<Login>>,
+}
+
+impl First {
+    pub(super) fn new(
+        sources: Sources,
+        settings: &Settings,
+        login: Option<Arc<Login>>,
+        confined: bool,
+    ) -> Self {
+        Self {
+            sources,
+            facts: settings.facts(),
+            confined,
+            login,
+        }
+    }
 }
 
 impl App {

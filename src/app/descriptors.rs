@@ -1,8 +1,20 @@
-//! File descriptors: as many as the system lets us have, and enough to begin with.
+//! File descriptors: as many as the system lets us have, enough to begin with, and how the rest is
+//! divided.
+//!
+//! Agents choose how many sockets they open, so without a division they could take the descriptors that
+//! management, reloads and dials need. Half of what the process does not need for itself is for agents'
+//! sockets: each may have an exchange, which takes a socket to an upstream. What management and reloads
+//! need is kept back from both.
 
 use std::io;
+use std::sync::Arc;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::sync::Semaphore;
+
+use crate::server::MANAGEMENT_SOCKETS;
+use crate::telemetry::{Event, ProblemLog};
+use crate::upstream::Headroom;
 
 /// Pipes, of two descriptors each, that have to be there before anything is started: without a few descriptors tokio panics where it would begin to hear signals.
 const SPARE_PIPES: usize = 8;
@@ -21,9 +33,124 @@ pub fn claim_descriptors() -> io::Result<()> {
     spare.map(drop)
 }
 
+/// What each runtime opens: two epoll instances, a way to wake it and one for signals.
+const OF_RUNTIME: usize = 4;
+/// Runtimes beside those of the workers: of management and of credentials.
+const OTHER_RUNTIMES: usize = 2;
+/// What the process opens later beside runtimes and sockets: notices of changed files, pipes.
+const OF_PROCESS: usize = 6;
+/// The most descriptors that are kept back for files (a reload, a scrape) and for name lookups.
+const MOST_FOR_FILES: usize = 16;
+/// The part of all descriptors that is kept back for management, and again for files: a sixteenth.
+const PART_KEPT_BACK: usize = 16;
+/// The least that is kept back for each, however few there are.
+const LEAST_KEPT_BACK: usize = 4;
+
+/// How many descriptors each kind of socket may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Division {
+    /// The process's limit.
+    pub(super) limit: usize,
+    /// Agents' sockets.
+    pub(super) agents: usize,
+    /// Operators' sockets.
+    pub(super) management: usize,
+    /// The first descriptor that neither agents nor upstreams may have.
+    pub(super) kept_back_from: usize,
+}
+
+/// What the process itself will need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Need {
+    /// Threads that serve agents.
+    pub(super) workers: usize,
+    /// Agents' listeners.
+    pub(super) proxy_listeners: usize,
+    /// Operators' listeners.
+    pub(super) management_listeners: usize,
+    /// `proxy.max_connections`
+    pub(super) max_connections: usize,
+}
+
+impl Division {
+    /// Divides the limit of this process, which has its listeners and none of its threads yet.
+    pub(super) fn of_process(need: Need) -> Self {
+        let limit = getrlimit(Resource::Nofile).current;
+        // Absent: there is no limit.
+        let limit = limit.map_or(usize::MAX, |limit| {
+            usize::try_from(limit).unwrap_or(usize::MAX)
+        });
+        // Without /proc: what a process that was started by a shell has, and its listeners.
+        let open = std::fs::read_dir("/proc/self/fd").map_or(32, Iterator::count);
+        Self::new(limit, open, need)
+    }
+
+    /// Places for agents' sockets, and what dials leave of the descriptors. Logs a warning where there are
+    /// fewer places than the settings want.
+    pub(super) fn places(self, wanted: usize, problems: &ProblemLog) -> (Arc<Semaphore>, Headroom) {
+        if self.agents < wanted {
+            problems.tell(Event::FewDescriptors {
+                limit: self.limit,
+                sockets: self.agents,
+                wanted,
+            });
+        }
+        let places = Arc::new(Semaphore::new(self.agents));
+        let headroom = Headroom::new(self.kept_back_from, &places);
+        (places, headroom)
+    }
+
+    fn new(limit: usize, open: usize, need: Need) -> Self {
+        let kept_back = |most: usize| (limit / PART_KEPT_BACK).clamp(LEAST_KEPT_BACK, most);
+        let management = kept_back(MANAGEMENT_SOCKETS);
+        let runtimes = need.workers.saturating_add(OTHER_RUNTIMES);
+        // Each listener may hold a socket for which there is no place yet, and a Unix one is a copy for each worker.
+        let listening =
+            need.workers.saturating_mul(need.proxy_listeners * 2) + need.management_listeners * 2;
+        let of_process = open
+            .saturating_add(runtimes.saturating_mul(OF_RUNTIME))
+            .saturating_add(OF_PROCESS)
+            .saturating_add(listening);
+        let kept_back_from = limit.saturating_sub(management + kept_back(MOST_FOR_FILES));
+        let half = kept_back_from.saturating_sub(of_process) / 2;
+        Self {
+            limit,
+            agents: need.max_connections.min(half.max(1)),
+            management,
+            kept_back_from,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::{Division, Need};
     use rustix::process::{Resource, getrlimit};
+
+    fn divided(limit: usize) -> Division {
+        let need = Need {
+            workers: 2,
+            proxy_listeners: 1,
+            management_listeners: 1,
+            max_connections: 4096,
+        };
+        Division::new(limit, 20, need)
+    }
+
+    #[test]
+    fn agents_get_half_of_what_nobody_else_needs() {
+        // F-264: 20 are open, four runtimes open 16, 12 are for the process and its listeners.
+        let few = divided(256);
+        assert_eq!((few.management, few.kept_back_from), (16, 224));
+        assert_eq!(few.agents, (224 - 48) / 2);
+        let many = divided(1 << 20);
+        assert_eq!((many.agents, many.management), (4096, 64));
+        assert_eq!(divided(usize::MAX).agents, 4096);
+        // With next to nothing it starts all the same.
+        for limit in 0..64 {
+            assert!(divided(limit).agents >= 1);
+        }
+    }
 
     #[test]
     fn the_limit_is_as_high_as_it_may_be() {

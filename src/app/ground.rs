@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use super::descriptors::{Division, Need};
 use crate::clock::Clock;
 use crate::config::{Listen, Settings};
 use crate::memory::Memory;
@@ -23,6 +24,7 @@ pub struct Ground {
     pub(super) memory: Option<Memory>,
     /// What lives of tokens are counted on.
     pub(super) clock: Clock,
+    pub(super) descriptors: Division,
 }
 
 /// The listeners, before any of them is served.
@@ -61,14 +63,22 @@ impl Ground {
             management: bind_all(Listener::Management, &settings.management.listen, 1)?,
         };
         let (names, unresolvable) = Names::of_system();
+        let memory = Memory::of_system();
+        let descriptors = Division::of_process(Need {
+            workers,
+            proxy_listeners: bound.proxy.len(),
+            management_listeners: bound.management.len(),
+            max_connections: settings.proxy.max_connections,
+        });
         Ok(Self {
             bound,
             workers,
             trust,
             names,
             unresolvable: unresolvable.is_some(),
-            memory: Memory::of_system(),
+            memory,
             clock: Clock::system(),
+            descriptors,
         })
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::telemetry::ProblemLog;
-use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstreams};
+use crate::upstream::{Client, DialTimes, Dialer, Headroom, Names, PoolTerms, Trust, Upstreams};
 
 /// How long a name lookup may take.
 const LOOKUP: Duration = Duration::from_secs(5);
@@ -18,6 +18,7 @@ pub(crate) struct Outward {
     dial_times: DialTimes,
     pool: PoolTerms,
     own_listeners: Arc<[SocketAddr]>,
+    headroom: Option<Headroom>,
     problems: ProblemLog,
 }
 
@@ -40,8 +41,15 @@ impl Outward {
                 idle_timeout: settings.egress.pool_idle_timeout,
             },
             own_listeners,
+            headroom: None,
             problems: ProblemLog::off(),
         }
+    }
+
+    /// The descriptors that dials leave to others.
+    pub(crate) fn leaving(mut self, headroom: Headroom) -> Self {
+        self.headroom = Some(headroom);
+        self
     }
 
     /// What becomes of dials is told here.
@@ -57,6 +65,7 @@ impl Outward {
             self.dial_times,
             Arc::clone(&self.own_listeners),
         )
+        .leaving(self.headroom.clone())
         .telling(self.problems.clone())
     }
 

@@ -35,6 +35,8 @@ pub enum Reason {
     Refused(ErrorCode),
     /// The token endpoint's answer grants no token that can be used.
     Invalid(InvalidAnswer),
+    /// The system has no descriptor or memory left for a socket to the token endpoint.
+    Shortage,
     /// A failure of our own.
     Internal,
 }
@@ -101,6 +103,7 @@ impl Reason {
             Self::Status(_) => Some("token_endpoint_error"),
             Self::Refused(_) => Some("token_refused"),
             Self::Invalid(_) => Some("token_response_invalid"),
+            Self::Shortage => Some("shortage"),
             Self::Internal => None,
         }
     }
@@ -113,7 +116,7 @@ impl Reason {
             Self::Status(status) => (None, Some(status)),
             Self::Refused(code) => (Some(code.as_str()), None),
             Self::Invalid(why) => (Some(why.as_str()), None),
-            Self::Timeout | Self::Internal => (None, None),
+            Self::Timeout | Self::Shortage | Self::Internal => (None, None),
         };
         TokenFault {
             reason: self.cause().unwrap_or("internal_error"),
@@ -177,6 +180,7 @@ impl From<Failure> for Reason {
             Failure::Connect(_) => Self::Unreachable(Step::Connect),
             Failure::Tls(_) => Self::Unreachable(Step::Tls),
             Failure::Closed => Self::Unreachable(Step::Closed),
+            Failure::Shortage => Self::Shortage,
             Failure::Protocol(_) => Self::Invalid(InvalidAnswer::Http),
             Failure::TooLarge => Self::Invalid(InvalidAnswer::TooLarge),
             Failure::Agent(_)
@@ -213,6 +217,9 @@ impl fmt::Display for Reason {
             }
             Self::Refused(code) => write!(f, "the token endpoint refused the grant ({code})"),
             Self::Invalid(why) => write!(f, "the token endpoint's answer is unusable: {why}"),
+            Self::Shortage => f.write_str(
+                "egressd has no file descriptor or memory left for a socket to the token endpoint",
+            ),
             Self::Internal => f.write_str("egressd failed while it asked for a token"),
         }?;
         if self.is_about_client() {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::code::Code;
 use super::request_id::RequestId;
-use crate::credential::Unavailable;
+use crate::credential::{Reason, Unavailable};
 use crate::route::MethodSet;
 use crate::snapshot::Entry;
 use crate::upstream::Failure;
@@ -175,6 +175,7 @@ impl From<Failure> for Refusal {
             Failure::Misdirected | Failure::Bug => (Code::InternalError, None),
             Failure::Late => (Code::CredentialUnavailable, None),
             Failure::DeadlinePassed => (Code::UpstreamTimeout, None),
+            Failure::Shortage => (Code::Overloaded, Some("shortage")),
             Failure::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),
             Failure::Agent(AgentFault::Idle) => (Code::RequestTimeout, None),
             Failure::Agent(AgentFault::Malformed | AgentFault::Gone) => {
@@ -204,12 +205,43 @@ impl From<Unavailable> for Refusal {
             retry_after,
         } = unavailable;
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let code = if reason == Reason::Shortage {
+            Code::Overloaded
+        } else {
+            Code::CredentialUnavailable
+        };
         let mut refusal = Self::new(
-            Code::CredentialUnavailable,
+            code,
             format!("The request was not sent: {reason}. Try again in {seconds} s."),
         );
         refusal.cause = reason.cause();
         refusal.retry_after = u32::try_from(seconds).ok();
         refusal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Refusal};
+    use crate::credential::{Reason, Unavailable};
+    use crate::upstream::Failure;
+    use std::time::Duration;
+
+    #[test]
+    fn a_shortage_is_an_overload_of_the_proxy_wherever_it_is_met() {
+        // F-270
+        let unavailable = |reason| Unavailable {
+            reason,
+            retry_after: Duration::from_millis(1500),
+        };
+        let to_endpoint = Refusal::from(unavailable(Failure::Shortage.into()));
+        for refusal in [Refusal::from(Failure::Shortage), to_endpoint] {
+            assert_eq!(refusal.code(), Code::Overloaded);
+            assert_eq!(refusal.proxy_status, "connection_limit_reached");
+            assert_eq!(refusal.cause, Some("shortage"));
+            assert!(refusal.retry_after.is_some());
+        }
+        let other = Refusal::from(unavailable(Reason::Timeout));
+        assert_eq!(other.code(), Code::CredentialUnavailable);
     }
 }

@@ -4,7 +4,7 @@
 //! under way is counted over all workers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub struct PoolTerms {
 pub struct Upstreams {
     trust: Trust,
     known: Mutex<HashMap<u64, Arc<Upstream>>>,
+    /// How often a dial found no descriptor left.
+    shortages: AtomicUsize,
 }
 
 /// A connection's upstream, as all workers see it.
@@ -76,6 +78,8 @@ pub struct Client {
     dialer: Dialer,
     terms: PoolTerms,
     lanes: Mutex<HashMap<u64, Arc<Lane>>>,
+    /// The shortages for which this worker has closed its idle sockets.
+    shortages_met: AtomicUsize,
 }
 
 /// One connection in one worker: its idle sockets, or its HTTP/2 session.
@@ -96,6 +100,7 @@ impl Upstreams {
         Self {
             trust,
             known: Mutex::default(),
+            shortages: AtomicUsize::new(0),
         }
     }
 
@@ -131,6 +136,7 @@ impl Client {
             dialer,
             terms,
             lanes: Mutex::default(),
+            shortages_met: AtomicUsize::new(0),
         }
     }
 
@@ -203,7 +209,7 @@ impl Client {
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
         let cap = bounds.cap;
-        match self.dialer.dial(&lane.upstream.target).await? {
+        match self.dial(lane).await? {
             Dialled::Http1(stream) => {
                 let socket = Socket::new(stream, lane.sockets.open())
                     .when_first_sent(|tls| acknowledge_at_once(tls));
@@ -231,6 +237,20 @@ impl Client {
                     cap,
                 )
             }
+        }
+    }
+
+    /// Dials. Where no descriptor is left, this worker's idle sockets are closed at once, those of the
+    /// others with their next sweep.
+    async fn dial(&self, lane: &Lane) -> Result<Dialled, Failure> {
+        let target = &lane.upstream.target;
+        match self.dialer.dial(target).await {
+            Err(Failure::Shortage) => {
+                self.upstreams.shortages.fetch_add(1, Relaxed);
+                self.sweep();
+                self.dialer.dial(target).await
+            }
+            dialled => dialled,
         }
     }
 
@@ -271,8 +291,14 @@ impl Client {
         known.retain(|key, _| keys.contains(key));
     }
 
-    /// Closes sockets and sessions that were idle for too long, or that the upstream has closed. To be called now and then.
+    /// Closes sockets and sessions that were idle for too long, or that the upstream has closed; all idle ones where a dial found no descriptor. To be called now and then.
     pub fn sweep(&self) {
+        let shortages = self.upstreams.shortages.load(Relaxed);
+        let idle_timeout = if self.shortages_met.swap(shortages, Relaxed) == shortages {
+            self.terms.idle_timeout
+        } else {
+            Duration::ZERO
+        };
         let lanes: Vec<_> = self
             .lanes
             .lock()
@@ -283,12 +309,10 @@ impl Client {
         for lane in lanes {
             let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain_mut(|(socket, since)| {
-                since.elapsed() < self.terms.idle_timeout && socket.seems_fresh()
+                since.elapsed() < idle_timeout && socket.seems_fresh()
             });
             let mut session = lane.session.lock().unwrap_or_else(PoisonError::into_inner);
-            session.take_if(|session| {
-                session.has_idled(self.terms.idle_timeout) || !session.is_usable()
-            });
+            session.take_if(|session| session.has_idled(idle_timeout) || !session.is_usable());
         }
     }
 }

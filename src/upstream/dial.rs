@@ -25,9 +25,11 @@ use tokio_rustls::client::TlsStream;
 use super::address_guard::permitted;
 use super::counted_tcp::CountedTcp;
 use super::failure::{ConnectFault, Failure, TlsFault};
+use super::headroom::Headroom;
 use super::resolver::Resolver;
 use super::tls::{self, Offers, Trust};
 use crate::domain::{ConnectionId, Host, Http2};
+use crate::shortage::is_shortage;
 use crate::telemetry::ProblemLog;
 use crate::telemetry::problem_log::{DialOutcome, Event, UpstreamEvent};
 
@@ -126,6 +128,7 @@ pub struct Dialer {
     resolver: Resolver,
     times: DialTimes,
     own_listeners: Arc<[SocketAddr]>,
+    headroom: Option<Headroom>,
     problems: ProblemLog,
 }
 
@@ -136,8 +139,16 @@ impl Dialer {
             resolver,
             times,
             own_listeners,
+            headroom: None,
             problems: ProblemLog::off(),
         }
+    }
+
+    /// The same; it leaves these descriptors to others.
+    #[must_use]
+    pub fn leaving(mut self, headroom: Option<Headroom>) -> Self {
+        self.headroom = headroom;
+        self
     }
 
     /// The same; what becomes of dials is told here.
@@ -236,10 +247,12 @@ impl Dialer {
 
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
         let racing = race(addresses, self.times.head_start);
-        timeout(self.times.connect, racing)
-            .await
-            .unwrap_or(Err(ConnectFault::Timeout))
-            .map_err(Failure::Connect)
+        let late = Err(Failure::Connect(ConnectFault::Timeout));
+        let socket = timeout(self.times.connect, racing).await.unwrap_or(late)?;
+        match &self.headroom {
+            Some(headroom) if !headroom.admits(&socket) => Err(Failure::Shortage),
+            Some(_) | None => Ok(socket),
+        }
     }
 
     async fn shake_hands(
@@ -289,9 +302,9 @@ impl Refused {
 }
 
 /// The first connection that stands. Each address has a head start before the next one is tried beside it; a refusal ends it early.
-async fn race(addresses: &[SocketAddr], head_start: Duration) -> Result<TcpStream, ConnectFault> {
+async fn race(addresses: &[SocketAddr], head_start: Duration) -> Result<TcpStream, Failure> {
     let Some((first, rest)) = addresses.split_first() else {
-        return Err(ConnectFault::Unreachable);
+        return Err(Failure::Connect(ConnectFault::Unreachable));
     };
     let mut attempt = std::pin::pin!(connect(*first));
     if rest.is_empty() {
@@ -308,15 +321,15 @@ async fn race(addresses: &[SocketAddr], head_start: Duration) -> Result<TcpStrea
 fn boxed_race(
     addresses: &[SocketAddr],
     head_start: Duration,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<TcpStream, ConnectFault>> + Send + '_>> {
+) -> std::pin::Pin<Box<dyn Future<Output = Result<TcpStream, Failure>> + Send + '_>> {
     Box::pin(race(addresses, head_start))
 }
 
 /// The first of two that succeeds; if neither does, the fault of the one that was begun first.
-async fn either<A, B>(mut first: A, mut second: B) -> Result<TcpStream, ConnectFault>
+async fn either<A, B>(mut first: A, mut second: B) -> Result<TcpStream, Failure>
 where
-    A: Future<Output = Result<TcpStream, ConnectFault>> + Unpin,
-    B: Future<Output = Result<TcpStream, ConnectFault>> + Unpin,
+    A: Future<Output = Result<TcpStream, Failure>> + Unpin,
+    B: Future<Output = Result<TcpStream, Failure>> + Unpin,
 {
     tokio::select! {
         outcome = &mut first => match outcome {
@@ -330,10 +343,10 @@ where
     }
 }
 
-async fn connect(address: SocketAddr) -> Result<TcpStream, ConnectFault> {
+async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
     let socket = TcpStream::connect(address)
         .await
-        .map_err(|error| fault(error.kind()))?;
+        .map_err(|error| failure(&error))?;
     // Heads and bodies are written whole: waiting for more would only delay them. A socket that cannot do it works all the same.
     let _ = socket.set_nodelay(true);
     Ok(socket)
@@ -347,15 +360,21 @@ pub(super) fn acknowledge_at_once(session: &TlsStream<CountedTcp>) {
     let _ = SockRef::from(session.get_ref().0.stream()).set_tcp_quickack(true);
 }
 
-fn fault(kind: io::ErrorKind) -> ConnectFault {
-    if matches!(
-        kind,
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
-    ) {
-        ConnectFault::Refused
-    } else if kind == io::ErrorKind::TimedOut {
-        ConnectFault::Timeout
-    } else {
-        ConnectFault::Unreachable
+fn failure(error: &io::Error) -> Failure {
+    let kind = error.kind();
+    if is_shortage(error) {
+        return Failure::Shortage;
     }
+    Failure::Connect(
+        if matches!(
+            kind,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+        ) {
+            ConnectFault::Refused
+        } else if kind == io::ErrorKind::TimedOut {
+            ConnectFault::Timeout
+        } else {
+            ConnectFault::Unreachable
+        },
+    )
 }

@@ -31,6 +31,8 @@ pub enum Failure {
     Late,
     /// The exchange's deadline passed.
     DeadlinePassed,
+    /// The system has no descriptor or memory left for a socket to the upstream. Nothing was sent.
+    Shortage,
     /// The agent's own body failed while it was sent up.
     Agent(AgentFault),
     /// A request was about to go to another authority than its connection's: a bug of ours, caught at the door.
@@ -119,6 +121,7 @@ impl From<Failure> for DialOutcome {
             Failure::OwnListener => Self::AddressRefused {
                 kind: "egressd itself",
             },
+            Failure::Shortage => Self::Shortage,
             Failure::Dns(_)
             | Failure::Connect(_)
             | Failure::Tls(_)
@@ -159,6 +162,7 @@ impl Failure {
             Self::Reflected => "http_protocol_error",
             Self::Late => "proxy_configuration_error",
             Self::DeadlinePassed => "connection_read_timeout",
+            Self::Shortage => "connection_limit_reached",
             Self::Agent(_) => "http_request_error",
             Self::Misdirected | Self::Bug => "proxy_internal_error",
         }
@@ -218,6 +222,7 @@ impl fmt::Display for Failure {
             Self::Reflected => f.write_str("the upstream's response holds the connection's own credential, which must not reach an agent"),
             Self::Late => f.write_str("the connection's credential expired before the request could leave"),
             Self::DeadlinePassed => f.write_str("the connection's timeout passed"),
+            Self::Shortage => f.write_str("egressd has no file descriptor or memory left for a socket to the upstream"),
             Self::Agent(fault) => fault.fmt(f),
             Self::Bug => f.write_str("egressd failed on this exchange; its log says where"),
             Self::Misdirected => f.write_str("the request was about to leave for another host"),

@@ -14,6 +14,7 @@ mod endpoint;
 pub mod failure;
 mod frame_watch;
 pub mod head;
+mod headroom;
 pub mod http1;
 pub mod http2;
 pub mod resolver;
@@ -26,6 +27,7 @@ pub use dial::{DialTimes, Dialer, Dialled, Target};
 pub use endpoint::Endpoint;
 pub use failure::Failure;
 pub use head::{Field, Framing, RequestHead};
+pub use headroom::Headroom;
 pub use resolver::Names;
 pub use tls::Trust;
 

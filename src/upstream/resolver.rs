@@ -24,6 +24,7 @@ use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
 
 use super::failure::{DnsFault, Failure};
+use crate::shortage::is_shortage;
 
 /// Positive answers live at least this long, whatever their TTL says.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5);
@@ -145,7 +146,7 @@ struct Answer {
     outcome: Outcome,
 }
 
-type Outcome = Result<Arc<[IpAddr]>, DnsFault>;
+type Outcome = Result<Arc<[IpAddr]>, Failure>;
 
 impl Resolver {
     /// Every address of a name, IPv4 first, at least one. The hosts file wins over the name servers; `localhost` never reaches them.
@@ -158,15 +159,15 @@ impl Resolver {
             return Err(Failure::Dns(DnsFault::NoAddress));
         }
         if let Some(outcome) = self.remembered(name) {
-            return outcome.map_err(Failure::Dns);
+            return outcome;
         }
         let (outcome, life) = match tokio::time::timeout(self.limit, self.ask(name)).await {
             Ok(Ok((addresses, life))) => (Ok(addresses), life),
-            Ok(Err(fault)) => (Err(fault), NEGATIVE_LIFE),
-            Err(_) => (Err(DnsFault::Timeout), NEGATIVE_LIFE),
+            Ok(Err(failure)) => (Err(failure), NEGATIVE_LIFE),
+            Err(_) => (Err(Failure::Dns(DnsFault::Timeout)), NEGATIVE_LIFE),
         };
         self.remember(name, &outcome, life);
-        outcome.map_err(Failure::Dns)
+        outcome
     }
 
     fn local(&self, name: &str) -> Option<Arc<[IpAddr]>> {
@@ -202,7 +203,7 @@ impl Resolver {
 
     /// Servers that fail or are silent are asked anew each time: only answers are remembered.
     fn remember(&self, name: &str, outcome: &Outcome, life: Duration) {
-        if matches!(outcome, Err(DnsFault::Server | DnsFault::Timeout)) {
+        if !matches!(outcome, Ok(_) | Err(Failure::Dns(DnsFault::NoAddress))) {
             return;
         }
         let now = Instant::now();
@@ -217,12 +218,14 @@ impl Resolver {
         answers.insert(name.into(), answer);
     }
 
-    async fn ask(&self, name: &str) -> Result<(Arc<[IpAddr]>, Duration), DnsFault> {
-        let inner = self.inner.as_ref().ok_or(DnsFault::Server)?;
-        let answer = inner.lookup_ip(name).await.map_err(|error| fault(&error))?;
+    async fn ask(&self, name: &str) -> Result<(Arc<[IpAddr]>, Duration), Failure> {
+        let no_server = Failure::Dns(DnsFault::Server);
+        let inner = self.inner.as_ref().ok_or(no_server)?;
+        let answer = inner.lookup_ip(name).await;
+        let answer = answer.map_err(|error| failure(&error))?;
         let addresses: Arc<[IpAddr]> = answer.iter().collect();
         if addresses.is_empty() {
-            return Err(DnsFault::NoAddress);
+            return Err(Failure::Dns(DnsFault::NoAddress));
         }
         let life = life(Instant::now(), answer.valid_until());
         Ok((addresses, life))
@@ -235,19 +238,35 @@ fn life(now: Instant, valid_until: Instant) -> Duration {
         .clamp(SHORTEST_LIFE, LONGEST_LIFE)
 }
 
-fn fault(error: &NetError) -> DnsFault {
-    if matches!(error, NetError::Dns(DnsError::NoRecordsFound(_))) {
-        DnsFault::NoAddress
-    } else if matches!(error, NetError::Timeout) {
-        DnsFault::Timeout
-    } else {
-        DnsFault::Server
+fn failure(error: &NetError) -> Failure {
+    if matches!(error, NetError::Io(error) if is_shortage(error)) {
+        return Failure::Shortage;
     }
+    Failure::Dns(
+        if matches!(error, NetError::Dns(DnsError::NoRecordsFound(_))) {
+            DnsFault::NoAddress
+        } else if matches!(error, NetError::Timeout) {
+            DnsFault::Timeout
+        } else {
+            DnsFault::Server
+        },
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Instant, life};
+    use super::{Arc, DnsFault, Duration, Failure, Instant, NetError, failure, life};
+    use std::io;
+
+    #[test]
+    fn a_lookup_without_a_descriptor_does_not_blame_the_name_servers() {
+        // F-270
+        let io = |error| failure(&NetError::Io(Arc::new(error)));
+        let no_descriptor = io::Error::from_raw_os_error(libc::EMFILE);
+        assert_eq!(io(no_descriptor), Failure::Shortage);
+        let refused = io::ErrorKind::ConnectionRefused;
+        assert_eq!(io(refused.into()), Failure::Dns(DnsFault::Server));
+    }
 
     #[test]
     fn answers_live_from_five_seconds_to_five_minutes() {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::support::program::Running;
-use crate::support::{Agent, PATIENCE, Program, connection};
+use crate::support::{Agent, PATIENCE, Program, Upstream, connection};
 
 fn program() -> Program {
     let crm = connection("crm").allow("GET /a");
@@ -19,33 +19,45 @@ fn program() -> Program {
     )
 }
 
-/// Waits until every descriptor that it may have is open.
-fn use_up(running: &Running, descriptors: usize) {
+/// What its log says of the agents' sockets that there is room for, before it says where it listens.
+fn room(running: &mut Running) -> usize {
+    let room = running.told("leaves room for");
+    room.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Waits until so many sockets of agents are open.
+fn wait_agents(operator: &mut Agent, sockets: usize) {
+    let sample = format!("\negressd_agent_sockets {sockets}\n");
     let begun = Instant::now();
-    while running.held().descriptors < descriptors {
-        assert!(begun.elapsed() < PATIENCE, "{:?}", running.held());
+    loop {
+        let metrics = operator.get("/metrics").expect(200).text();
+        if metrics.contains(&sample) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never {sockets}: {metrics}");
     }
 }
 
 #[test]
-fn without_descriptors_it_waits_and_goes_on_when_there_are_some() {
-    // F-163: twice, for what was left over the first time would show the second.
+fn agents_that_take_every_place_wait_and_are_served_when_there_are_some() {
+    // F-163, F-264: twice, for what was left over the first time would show the second.
     let program = program();
-    let mut running = program.start_limited(&["--nofile=64:64"], &["--hardening", "off"]);
+    let mut running = program.start_limited(&["--nofile=128:128"], &["--hardening", "off"]);
+    let room = room(&mut running);
     let (agents, operators) = running.addresses();
     let mut known = Agent::connect_to(agents);
     known.get("/crm/b").refused(403, "route_not_allowed");
     let mut probe = Agent::connect_to(operators);
     probe.get("/livez").expect(200);
     for _ in 0..2 {
-        let mut silent: Vec<Agent> = (0..50).map(|_| Agent::connect_to(agents)).collect();
-        use_up(&running, 64);
+        let mut silent: Vec<Agent> = (0..room + 10).map(|_| Agent::connect_to(agents)).collect();
+        wait_agents(&mut probe, room);
         let before = running.ticks();
-        // Whoever is in is served; a request that needs a socket of its own is refused.
+        // Whoever is in is served, and there is a descriptor to find out that nobody listens there.
         known.get("/crm/b").refused(403, "route_not_allowed");
-        let reply = known.get("/crm/a");
-        assert_eq!(reply.status, 502, "{reply:?}");
-        probe.get("/livez").expect(200);
+        let problem = known.get("/crm/a").refused(502, "upstream_unreachable");
+        assert_eq!(problem.error, "connection_refused");
+        Agent::connect_to(operators).get("/livez").expect(200);
         // A second passes until the first of them runs into its limit. Two workers that spin would take two seconds of processor time for it.
         silent[0].wait_close();
         let used = running.ticks() - before;
@@ -60,6 +72,116 @@ fn without_descriptors_it_waits_and_goes_on_when_there_are_some() {
     let (exit, _, lines) = running.end();
     assert_eq!(exit, Some(0), "{lines:#?}");
     assert!(!lines.concat().contains("panic"), "{lines:#?}");
+}
+
+#[test]
+fn agents_cannot_take_the_descriptors_of_management_dials_and_reloads() {
+    // F-264
+    let up = Upstream::body("hi");
+    let crm = connection("crm").allow("GET /a").upstream(&up);
+    let program = Program::new(std::slice::from_ref(&crm), &json!({}));
+    let mut running = program.start_limited(&["--nofile=256:256"], &["--hardening", "off"]);
+    let room = room(&mut running);
+    let (agents, operators) = running.addresses();
+    let mut known = Agent::connect_to(agents);
+    known.get("/crm/b").refused(403, "route_not_allowed");
+    let silent: Vec<Agent> = (0..240).map(|_| Agent::connect_to(agents)).collect();
+    wait_agents(&mut Agent::connect_to(operators), room);
+    let mut crowd: Vec<Agent> = (0..12).map(|_| Agent::connect_to(operators)).collect();
+    for operator in &mut crowd {
+        for target in ["/livez", "/readyz", "/metrics", "/v1/connections"] {
+            operator.get(target).expect(200);
+        }
+    }
+    known.get("/crm/a").expect(200);
+    program.define(&crm.clone().rename("erp"));
+    running.hang_up();
+    running.told("reloaded: generation 2");
+    known.get("/erp/a").expect(200);
+    let arrived = up.requests();
+    assert_eq!(arrived.len(), 2, "{arrived:?}");
+    drop((silent, crowd));
+    let (exit, _, lines) = running.end();
+    assert_eq!(exit, Some(0), "{lines:#?}");
+    assert!(!lines.concat().contains("shortage"), "{lines:#?}");
+}
+
+#[test]
+fn idle_upstream_sockets_make_room_for_a_dial() {
+    // F-270: more connections than there are descriptors, each of which keeps a socket.
+    let up = Upstream::body("hi");
+    let ids: Vec<String> = (0..300).map(|number| format!("c{number}")).collect();
+    let connections: Vec<_> = ids
+        .iter()
+        .map(|id| connection(id).allow("GET /a").upstream(&up))
+        .collect();
+    let program = Program::new(&connections, &json!({}));
+    let mut running = program.start_limited(&["--nofile=256:256"], &["--hardening", "off"]);
+    let (agents, operators) = running.addresses();
+    let mut agent = Agent::connect_to(agents);
+    for id in &ids {
+        agent.get(&format!("/{id}/a")).expect(200);
+    }
+    // What is left for agents is still left.
+    let held = running.held();
+    assert!(held.descriptors < 256, "{held:?}");
+    Agent::connect_to(operators).get("/livez").expect(200);
+    Agent::connect_to(agents).get("/c0/a").expect(200);
+    let (exit, _, lines) = running.end();
+    assert_eq!(exit, Some(0), "{lines:#?}");
+    assert!(lines.concat().contains("dial_shortage"), "{lines:#?}");
+    assert!(!lines.concat().contains("unreachable"), "{lines:#?}");
+}
+
+#[test]
+fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
+    // F-270
+    let up = Upstream::body("hi");
+    let crm = connection("crm").allow("GET /a").upstream(&up);
+    let program = Program::new(std::slice::from_ref(&crm), &json!({}));
+    let mut running = program.start(&["--hardening", "off"]);
+    let (agents, operators) = running.addresses();
+    let mut agent = Agent::connect_to(agents);
+    agent.get("/crm/b").refused(403, "route_not_allowed");
+    let mut probe = Agent::connect_to(operators);
+    probe.get("/livez").expect(200);
+    // Its first descriptors are open: it gets no other.
+    running.limit_descriptors(8);
+    let reply = agent.get("/crm/a");
+    let problem = reply.refused(503, "overloaded");
+    assert_eq!(problem.blame, "proxy");
+    assert!(problem.retryable);
+    assert_eq!(problem.error, "connection_limit_reached");
+    assert_eq!(problem.document["cause"], "shortage");
+    assert!(reply.fields.one("retry-after").is_some());
+    running.told("no file descriptor or memory is left for a socket to the upstream of crm");
+    assert_eq!(up.sockets(), 0);
+    // A changed file and a signal: neither can be looked at, and neither is wrong.
+    program.define(&crm.clone().rename("erp"));
+    running.hang_up();
+    running.told("the configuration cannot be read: no file descriptor or memory is left");
+    let metrics = probe.get("/metrics").expect(200).text();
+    assert!(
+        metrics.contains("\negressd_config_reload_success 1\n"),
+        "{metrics}"
+    );
+    agent.get("/erp/a").refused(404, "connection_not_found");
+    // Nobody asks again: it looks by itself.
+    running.limit_descriptors(256);
+    running.told("reloaded: generation 2");
+    agent.get("/erp/a").expect(200);
+    agent.get("/crm/a").expect(200);
+    let (exit, _, lines) = running.end();
+    assert_eq!(exit, Some(0), "{lines:#?}");
+    let said = lines.concat();
+    for wrong in [
+        "config_problem",
+        "reload_failed",
+        "upstream_unreachable",
+        "panic",
+    ] {
+        assert!(!said.contains(wrong), "{lines:#?}");
+    }
 }
 
 /// Whether it started. If not, it said what there is too little of.

@@ -18,6 +18,9 @@ pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
         Failure::Dns(fault) => dns(fault, field),
         Failure::Connect(fault) => connect(fault, field),
         Failure::Tls(fault) => tls(fault, field),
+        Failure::Shortage => {
+            "raise the limit of open files (`ulimit -n`) or of memory for this command".to_owned()
+        }
         Failure::Closed
         | Failure::Protocol(_)
         | Failure::TooLarge
@@ -141,6 +144,7 @@ mod tests {
             Failure::Tls(TlsFault::Protocol),
             Failure::Tls(TlsFault::Alpn),
             Failure::Tls(TlsFault::Timeout),
+            Failure::Shortage,
         ];
         let mut remedies: Vec<String> = failures
             .iter()

@@ -123,6 +123,7 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::Invalid(_) => {
             "is `token_url` the token endpoint? It has to answer in JSON with `access_token`, after RFC 6749"
         }
+        Reason::Shortage => "raise the limit of open files (`ulimit -n`) for this command",
         Reason::Internal => "try again; if it stays so, report it as a bug of egressd",
     }
 }

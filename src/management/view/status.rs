@@ -90,6 +90,7 @@ impl Status {
 fn code(reason: Reason) -> i32 {
     const DEADLINE_EXCEEDED: i32 = 4;
     const PERMISSION_DENIED: i32 = 7;
+    const RESOURCE_EXHAUSTED: i32 = 8;
     const FAILED_PRECONDITION: i32 = 9;
     const INTERNAL: i32 = 13;
     const UNAVAILABLE: i32 = 14;
@@ -100,6 +101,7 @@ fn code(reason: Reason) -> i32 {
         Reason::Refused(ErrorCode::InvalidClient) => UNAUTHENTICATED,
         Reason::Refused(_) => PERMISSION_DENIED,
         Reason::Unreachable(_) | Reason::Status(_) | Reason::Invalid(_) => UNAVAILABLE,
+        Reason::Shortage => RESOURCE_EXHAUSTED,
         Reason::Internal => INTERNAL,
     }
 }

@@ -51,6 +51,15 @@ pub enum Event {
     ConfigWarning(Box<Finding>),
     /// The system names no name server.
     NoNameServers,
+    /// The limit of descriptors leaves room for fewer agents' sockets than the settings say.
+    FewDescriptors {
+        /// The limit.
+        limit: usize,
+        /// The sockets that there is room for.
+        sockets: usize,
+        /// `proxy.max_connections`
+        wanted: usize,
+    },
     /// What the process gave up at its start: each measure by name, and `held`, `off` or why it failed.
     Hardened {
         /// Nothing that was asked for failed.
@@ -130,6 +139,7 @@ impl Event {
             | Self::ReloadUnsupported
             | Self::ConfigWarning(_)
             | Self::NoNameServers
+            | Self::FewDescriptors { .. }
             | Self::Hardened { whole: false, .. }
             | Self::LoginFailed
             | Self::LinesLost { .. } => Level::Warn,
@@ -158,6 +168,7 @@ impl Event {
             Self::ConfigProblem(_) => "config_problem",
             Self::ConfigWarning(_) => "config_warning",
             Self::NoNameServers => "no_name_servers",
+            Self::FewDescriptors { .. } => "few_descriptors",
             Self::Hardened { .. } => "hardening",
             Self::Memory(memory) => memory.name(),
             Self::Token(token) => token.name(),
@@ -184,6 +195,7 @@ impl Event {
             | Self::ConfigProblem(_)
             | Self::ConfigWarning(_)
             | Self::NoNameServers
+            | Self::FewDescriptors { .. }
             | Self::Hardened { .. }
             | Self::Memory(_)
             | Self::Panicked { .. }
@@ -206,6 +218,15 @@ impl Event {
                 for (measure, state) in measures {
                     object.text(measure, state);
                 }
+            }
+            Self::FewDescriptors {
+                limit,
+                sockets,
+                wanted,
+            } => {
+                object.number("limit", *limit as u64);
+                object.number("sockets", *sockets as u64);
+                object.number("wanted", *wanted as u64);
             }
             Self::Memory(memory) => memory.fields(object),
             Self::Token(token) => token.fields(object),
@@ -247,6 +268,15 @@ impl fmt::Display for Event {
             Self::ConfigProblem(finding) | Self::ConfigWarning(finding) => finding.fmt(f),
             Self::NoNameServers => f.write_str(
                 "resolv.conf is missing, unreadable or names no server: only the hosts file is left",
+            ),
+            Self::FewDescriptors {
+                limit,
+                sockets,
+                wanted,
+            } => write!(
+                f,
+                "the limit of {limit} open files leaves room for {sockets} agent sockets, not the {wanted} of \
+                 proxy.max_connections: raise it (`ulimit -n`, `LimitNOFILE=`), or lower the setting"
             ),
             Self::Hardened { measures, .. } => {
                 f.write_str("hardening:")?;

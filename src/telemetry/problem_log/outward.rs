@@ -94,6 +94,8 @@ pub enum DialOutcome {
         /// The kind of address.
         kind: &'static str,
     },
+    /// The system had no descriptor or memory left for a socket.
+    Shortage,
 }
 
 impl TokenEvent {
@@ -213,7 +215,9 @@ impl UpstreamEvent {
     pub(super) fn level(&self) -> Level {
         match self.outcome {
             DialOutcome::Dialled { .. } => Level::Debug,
-            DialOutcome::Unreachable { .. } | DialOutcome::AddressRefused { .. } => Level::Warn,
+            DialOutcome::Unreachable { .. }
+            | DialOutcome::AddressRefused { .. }
+            | DialOutcome::Shortage => Level::Warn,
         }
     }
 
@@ -222,15 +226,16 @@ impl UpstreamEvent {
             DialOutcome::Dialled { .. } => "upstream_dialled",
             DialOutcome::Unreachable { .. } => "upstream_unreachable",
             DialOutcome::AddressRefused { .. } => "address_refused",
+            DialOutcome::Shortage => "dial_shortage",
         }
     }
 
     pub(super) fn may_repeat(&self) -> Option<(&str, Duration)> {
         match self.outcome {
             DialOutcome::Dialled { .. } => None,
-            DialOutcome::Unreachable { .. } | DialOutcome::AddressRefused { .. } => {
-                Some((self.connection.as_str(), DIAL_PAUSE))
-            }
+            DialOutcome::Unreachable { .. }
+            | DialOutcome::AddressRefused { .. }
+            | DialOutcome::Shortage => Some((self.connection.as_str(), DIAL_PAUSE)),
         }
     }
 
@@ -243,6 +248,7 @@ impl UpstreamEvent {
             }
             DialOutcome::Unreachable { fault } => object.text("fault", fault),
             DialOutcome::AddressRefused { kind } => object.text("kind", kind),
+            DialOutcome::Shortage => {}
         }
     }
 }
@@ -268,6 +274,11 @@ impl fmt::Display for UpstreamEvent {
                     "the upstream of {connection} has a forbidden address ({kind})"
                 )
             }
+            DialOutcome::Shortage => write!(
+                f,
+                "no file descriptor or memory is left for a socket to the upstream of {connection}; \
+                 raise the limit of open files (`ulimit -n`) or of memory"
+            ),
         }
     }
 }

@@ -264,6 +264,15 @@ impl Running {
         assert!(told.unwrap().success());
     }
 
+    /// Changes how many descriptors it may open from now on; those that are open stay so.
+    pub(crate) fn limit_descriptors(&self, soft: usize) {
+        let id = self.id().to_string();
+        let limited = Command::new("prlimit")
+            .args(["--pid", &id, &format!("--nofile={soft}:")])
+            .status();
+        assert!(limited.unwrap().success());
+    }
+
     /// Waits for its end: the exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         let patience = std::time::Instant::now() + PATIENCE;

@@ -175,6 +175,8 @@ fn start(options: &LoadOptions, memory: Option<Memory>, clock: Clock, logs: Logs
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
     };
+    // As `serve` does. Many tests share this process, and each sidecar keeps descriptors back.
+    egressd::app::claim_descriptors().unwrap();
     let confined = std::thread::Builder::new().name("world start".to_owned());
     let confined = confined.spawn(move || {
         let ground = Ground::take(&loaded.settings).map_err(|error| error.to_string())?;
