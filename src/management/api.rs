@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use super::Sources;
+use super::metrics::Rendered;
 use super::query::Listings;
 use super::tools::ToolCache;
 
@@ -15,6 +16,8 @@ pub(super) struct Api {
     /// Lists whose next page may be asked for.
     pub(super) listings: Arc<Listings>,
     pub(super) tools: Arc<ToolCache>,
+    /// The text of `/metrics`.
+    pub(super) rendered: Arc<Rendered>,
 }
 
 impl Api {
@@ -23,6 +26,7 @@ impl Api {
             sources: Arc::new(sources),
             listings: Arc::new(Listings::new()),
             tools: Arc::default(),
+            rendered: Arc::default(),
         }
     }
 }

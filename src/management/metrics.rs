@@ -1,12 +1,17 @@
-//! `GET /metrics`: the books of `telemetry`, with what is so at this moment. Needs no credentials and holds no secret.
+//! `GET /metrics`: the counters of `telemetry`, with gauges that are sampled when the text is rendered. Needs no credentials and holds no secret.
+//!
+//! The text is rendered at most once a second. Scrapes in between get the bytes of the last rendering, so a flood of them costs no renderings, and none is refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
+use tokio::time::{Duration, Instant};
 
 use super::Sources;
+use super::api::Api;
 use crate::credential::Credentials;
 use crate::credential::oauth::Grant;
 use crate::domain::Auth;
@@ -37,10 +42,36 @@ struct Book {
     failed: u64,
 }
 
-/// The text that Prometheus scrapes.
-pub(super) async fn scrape(
-    State(sources): State<Arc<Sources>>,
-) -> ([(HeaderName, &'static str); 1], Vec<u8>) {
+/// How long a rendering is served.
+const KEPT_FOR: Duration = Duration::from_secs(1);
+
+/// The last rendering.
+#[derive(Default)]
+pub(super) struct Rendered(Mutex<Option<(Instant, Bytes)>>);
+
+impl Rendered {
+    /// Returns the last rendering, or a new one if the last is a second old. Callers that come while one is under way wait for it.
+    fn text(&self, render: impl FnOnce() -> Vec<u8>) -> Bytes {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((begun, text)) if begun.elapsed() < KEPT_FOR => text.clone(),
+            Some(_) | None => {
+                let begun = Instant::now();
+                let text = Bytes::from(render());
+                *last = Some((begun, text.clone()));
+                text
+            }
+        }
+    }
+}
+
+/// Answers with the text that Prometheus scrapes.
+pub(super) async fn scrape(State(api): State<Api>) -> ([(HeaderName, &'static str); 1], Bytes) {
+    let text = api.rendered.text(|| render(&api.sources));
+    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+}
+
+fn render(sources: &Sources) -> Vec<u8> {
     let snapshot = Arc::clone(&sources.published.current());
     let gauges = &sources.gauges;
     let live = |entry: &&Arc<crate::snapshot::Entry>| entry.is_live();
@@ -53,8 +84,7 @@ pub(super) async fn scrape(
         tokens: gauges.tokens.read(&snapshot, &sources.credentials),
         hardening: hardening(&sources.hardening),
     };
-    let text = sources.metrics.render(&state);
-    ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
+    sources.metrics.render(&state)
 }
 
 fn hardening(hardening: &Hardening) -> Vec<(&'static str, bool)> {
@@ -129,5 +159,23 @@ impl Book {
             failed: self.failed + failed,
             expires_at,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{KEPT_FOR, Rendered};
+    use tokio::time::{Duration, advance};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_is_rendered_at_most_once_a_second_and_served_to_everybody() {
+        // F-261
+        let rendered = Rendered::default();
+        let first = rendered.text(|| b"first".to_vec());
+        advance(KEPT_FOR - Duration::from_millis(1)).await;
+        let same = rendered.text(|| panic!("rendered twice in a second"));
+        assert_eq!(same.as_ptr(), first.as_ptr());
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(rendered.text(|| b"second".to_vec()), "second");
     }
 }

@@ -73,9 +73,7 @@ pub struct Callers {
 pub struct Management {
     door: Door,
     router: Router,
-    /// Of what Prometheus reads: whoever floods the rest does not blind it.
-    metrics: Pace,
-    rest: Pace,
+    pace: Pace,
 }
 
 impl Management {
@@ -101,8 +99,7 @@ impl Management {
         Self {
             door,
             router,
-            metrics: Pace::new(),
-            rest: Pace::new(),
+            pace: Pace::new(),
         }
     }
 
@@ -117,24 +114,25 @@ impl Management {
         response
     }
 
-    /// Who waits for his turn holds a socket that others may need more.
     async fn route_in_turn(&self, request: Request<RequestBody>, watch: &Watch) -> Response {
-        let pace = match request.uri().path() {
-            // They cost next to nothing, and must not wait for anybody.
-            "/livez" | "/readyz" => return self.route(request).await,
-            "/metrics" => &self.metrics,
-            _ => &self.rest,
-        };
-        if let Some(wait) = pace.wait() {
+        // Probes and scrapes cost next to nothing, and must not wait for anything.
+        if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
+            return self.route(request).await;
+        }
+        let mut turn = self.pace.try_turn();
+        if turn.is_none() {
+            // While its request waits, the socket counts as idle: others may need its place more.
             watch.exchange_over();
-            tokio::time::sleep(wait.clamp(pace::REST, pace::PATIENCE)).await;
+            turn = self.pace.turn().await;
             watch.exchange_begins();
-            if let Some(wait) = pace.wait() {
+        }
+        match turn {
+            Some(turn) => turn.charge(self.route(request)).await,
+            None => {
                 let why = "more is asked of this API than it may take of the machine";
-                return error::too_many(wait, why);
+                error::too_many(pace::PATIENCE, why)
             }
         }
-        pace.charge(self.route(request)).await
     }
 
     async fn route(&self, request: Request<RequestBody>) -> Response {

@@ -1,62 +1,85 @@
-//! How much of the machine answers may take that cost something: a part of the time, however many ask.
+//! A limit on the processor time that answers take, however many callers ask.
 //!
-//! Whoever floods this API has the processor time of the whole process otherwise, and where a container has a quota agents pay for it. What is counted is the time
-//! that answers really took, so that no rate has to be guessed for small and large configurations.
+//! A flood of requests would otherwise take the processor time of the whole process, and agents pay for it where a container has a quota. Requests take turns, and
+//! a turn begins once the answers before it have taken at most a twentieth of the time that has passed. The limit delays answers; it refuses a request only if other
+//! requests keep it from its turn. A caller that sends one request after another is therefore always answered, however slow the machine is.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep, timeout};
 
 /// One second of answers is paid for with so many seconds: a twentieth of a core.
 const PRICE: u32 = 20;
-/// What may be owed: half a second of answers at once, after a pause.
+/// The most that may be owed: half a second of answers at once, after a pause.
 const CREDIT: Duration = Duration::from_secs(10);
-/// The shortest that a request waits that comes too early: refusing many costs something too.
-pub(super) const REST: Duration = Duration::from_millis(50);
-/// The longest that a request waits for its turn.
+/// The longest that a request waits for its turn, and the longest that a turn is delayed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time that answers of a kind take.
+/// The turns of all requests that the limit concerns.
 pub(super) struct Pace {
     epoch: Instant,
-    /// Until when all is paid for that was answered, in nanoseconds since `epoch`.
-    paid: AtomicU64,
+    turn: Mutex<Paid>,
+}
+
+/// The time since the epoch until which all answers so far are paid for.
+#[derive(Default)]
+struct Paid(Duration);
+
+/// The right to make one answer.
+pub(super) struct Turn<'p> {
+    epoch: Instant,
+    paid: MutexGuard<'p, Paid>,
 }
 
 impl Pace {
     pub(super) fn new() -> Self {
         Self {
             epoch: Instant::now(),
-            paid: AtomicU64::new(0),
+            turn: Mutex::default(),
         }
     }
 
-    /// How long until it is somebody's turn again; `None`: now.
-    pub(super) fn wait(&self) -> Option<Duration> {
-        self.wait_at(self.epoch.elapsed())
+    /// Returns a turn that begins now, unless there is something to wait for.
+    pub(super) fn try_turn(&self) -> Option<Turn<'_>> {
+        let paid = self.turn.try_lock().ok()?;
+        let epoch = self.epoch;
+        paid.debt(epoch.elapsed())
+            .is_zero()
+            .then_some(Turn { epoch, paid })
     }
 
-    /// Does this, which takes no rest, and counts the processor time that it takes.
-    pub(super) async fn charge<T>(&self, answer: impl Future<Output = T>) -> T {
+    /// Waits for a turn. Returns `None` if other requests have kept the request from it for [`PATIENCE`].
+    pub(super) async fn turn(&self) -> Option<Turn<'_>> {
+        let paid = timeout(PATIENCE, self.turn.lock()).await.ok()?;
+        let epoch = self.epoch;
+        sleep(paid.debt(epoch.elapsed()).min(PATIENCE)).await;
+        Some(Turn { epoch, paid })
+    }
+}
+
+impl Turn<'_> {
+    /// Makes the answer and counts the processor time that it takes. The answer must not wait for anything.
+    pub(super) async fn charge<T>(mut self, answer: impl Future<Output = T>) -> T {
         let begun = used();
         let answer = answer.await;
-        self.add(used().saturating_sub(begun), self.epoch.elapsed());
+        let took = used().saturating_sub(begun);
+        self.paid.add(took, self.epoch.elapsed());
         answer
     }
+}
 
-    fn wait_at(&self, now: Duration) -> Option<Duration> {
-        let paid = Duration::from_nanos(self.paid.load(Relaxed));
-        paid.checked_sub(now + CREDIT)
-            .filter(|wait| !wait.is_zero())
+impl Paid {
+    /// How long the next turn has to wait at this time.
+    fn debt(&self, now: Duration) -> Duration {
+        self.0.saturating_sub(now + CREDIT)
     }
 
-    fn add(&self, took: Duration, now: Duration) {
-        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let (price, now) = (nanos(took.saturating_mul(PRICE)), nanos(now));
-        // One thread answers; where there were more, one would be let in too early.
-        let paid = self.paid.load(Relaxed).max(now).saturating_add(price);
-        self.paid.store(paid, Relaxed);
+    /// However much answers take, what is owed is forgotten after a while.
+    fn add(&mut self, took: Duration, now: Duration) {
+        let paid = self.0.max(now).saturating_add(took.saturating_mul(PRICE));
+        self.0 = paid.min(now + 2 * CREDIT);
     }
 }
 
@@ -69,7 +92,7 @@ fn used() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{CREDIT, PRICE, Pace, used};
+    use super::{CREDIT, Instant, PATIENCE, PRICE, Pace, Paid, used};
     use std::time::Duration;
 
     const MS: Duration = Duration::from_millis(1);
@@ -77,16 +100,15 @@ mod tests {
     #[test]
     fn what_answers_take_is_a_twentieth_of_the_time() {
         // F-168
-        let pace = Pace::new();
+        let mut paid = Paid::default();
         let (mut now, mut answered) = (Duration::ZERO, 0);
         while now < 100 * Duration::from_secs(1) {
-            match pace.wait_at(now) {
-                Some(wait) => now += wait,
-                None => {
-                    pace.add(MS, now);
-                    answered += 1;
-                }
+            let wait = paid.debt(now);
+            if wait.is_zero() {
+                paid.add(MS, now);
+                answered += 1;
             }
+            now += wait;
         }
         // A twentieth of 100 s, and the credit.
         let most = (Duration::from_secs(100) + CREDIT).as_millis() / u128::from(PRICE);
@@ -94,8 +116,8 @@ mod tests {
         // After a pause there is credit again, and no more than that.
         now += 1000 * CREDIT;
         let mut at_once = 0;
-        while pace.wait_at(now).is_none() {
-            pace.add(MS, now);
+        while paid.debt(now).is_zero() {
+            paid.add(MS, now);
             at_once += 1;
         }
         assert_eq!(at_once, CREDIT.as_millis() / u128::from(PRICE) + 1);
@@ -105,8 +127,47 @@ mod tests {
     async fn the_time_that_is_counted_is_that_of_the_processor() {
         let pace = Pace::new();
         let until = used() + 2 * MS;
-        pace.charge(async { while used() < until {} }).await;
-        let paid = Duration::from_nanos(pace.paid.load(super::Relaxed));
+        let turn = pace.try_turn().unwrap();
+        turn.charge(async { while used() < until {} }).await;
+        let paid = pace.turn.lock().await.0;
         assert!(paid >= 2 * MS * PRICE, "{paid:?}");
+    }
+
+    /// A limit after an answer that took an hour.
+    async fn owing() -> Pace {
+        let pace = Pace::new();
+        let hour = Duration::from_secs(3600);
+        pace.turn.lock().await.add(hour, Duration::ZERO);
+        pace
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_asks_alone_is_delayed_and_never_refused() {
+        // F-168: whatever its answers cost.
+        let pace = owing().await;
+        for _ in 0..3 {
+            assert!(pace.try_turn().is_none());
+            let asked = Instant::now();
+            let turn = pace.turn().await;
+            assert_eq!(asked.elapsed(), PATIENCE);
+            turn.unwrap().charge(async {}).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_crowd_those_are_refused_that_get_no_turn() {
+        // F-168
+        let pace = owing().await;
+        let ask = async || match pace.turn().await {
+            Some(turn) => {
+                turn.charge(async {}).await;
+                true
+            }
+            None => false,
+        };
+        let asked = Instant::now();
+        let (first, second, third) = tokio::join!(ask(), ask(), ask());
+        assert!(first && !third, "{first} {second} {third}");
+        assert!(asked.elapsed() <= 2 * PATIENCE);
     }
 }

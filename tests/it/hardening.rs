@@ -21,7 +21,7 @@ use rustix::process::{
 use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::support::{Agent, Confined, Program, Upstream, connection};
+use crate::support::{Agent, Confined, Program, Upstream, connection, metrics};
 
 /// What is around the process: a directory that it was configured from, one that is none of its business, and a process of the same user.
 struct World {
@@ -333,10 +333,7 @@ fn every_thread_of_the_program_is_confined_and_the_state_is_told() {
         assert_eq!(said, state);
         let verbose = Agent::connect_to(operators).get("/readyz?verbose");
         assert!(verbose.text().contains(&format!("[i]hardening: {state}\n")));
-        let metrics = Agent::connect_to(operators)
-            .get("/metrics")
-            .expect(200)
-            .text();
+        let metrics = metrics(operators);
         for (measure, state) in whole.states() {
             let held = u8::from(confined && state.is_held());
             let line = format!(
@@ -437,10 +434,7 @@ fn without_a_measure_it_starts_unless_all_are_required() {
         let mut running = program.start(&["--hardening", "best-effort"]);
         assert!(running.told("hardening: ").contains("files failed ("));
         let (_, operators) = running.addresses();
-        let metrics = Agent::connect_to(operators)
-            .get("/metrics")
-            .expect(200)
-            .text();
+        let metrics = metrics(operators);
         for line in ["{measure=\"files\"} 0\n", "{measure=\"system_calls\"} 1\n"] {
             assert!(metrics.contains(line), "{metrics}");
         }

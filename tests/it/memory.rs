@@ -4,13 +4,12 @@ use std::fs;
 use std::io::{PipeReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::time::Instant;
 
 use egressd::memory::Memory;
 use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
 use serde_json::Value;
 
-use crate::support::{Agent, Gate, PATIENCE, Sidecar, Upstream, connection};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection, metrics_with};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -39,10 +38,7 @@ fn of_operators(sidecar: &Sidecar, target: &str) -> String {
 
 /// Waits until it is seen.
 fn wait_for(sidecar: &Sidecar, gauge: &str) {
-    let begun = Instant::now();
-    while !of_operators(sidecar, "/metrics").contains(gauge) {
-        assert!(begun.elapsed() < PATIENCE, "never {gauge}");
-    }
+    metrics_with(sidecar.management(), gauge);
 }
 
 #[test]

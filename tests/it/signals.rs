@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::json;
 
 use crate::support::program::Running;
-use crate::support::{Agent, Gate, Program, Upstream, connection};
+use crate::support::{Agent, Gate, Program, Upstream, connection, metrics_with};
 
 const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const HUP: u32 = 1;
@@ -128,8 +128,7 @@ fn readers_that_have_gone_end_nothing() {
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("\r\n\r\n");
     agent.reset();
-    let books = || Agent::connect_to(operators).get("/metrics").text();
-    while !books().contains("outcome=\"agent_cancelled\"") {}
+    metrics_with(operators, "outcome=\"agent_cancelled\"");
     Agent::connect_to(agents)
         .get("/nope/x")
         .refused(404, "connection_not_found");

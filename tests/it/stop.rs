@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use crate::support::program::Running;
 use crate::support::reply::{Ending, Reply};
-use crate::support::{Agent, Answer, Gate, Program, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{
+    Agent, Answer, Gate, Program, Sidecar, TokenEndpoint, Upstream, connection, metrics_with,
+};
 
 const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -39,8 +41,7 @@ fn readiness(operators: SocketAddr) -> u16 {
 /// Blocks until so many exchanges are under way.
 fn under_way(operators: SocketAddr, exchanges: usize) {
     let line = format!("\negressd_in_flight_requests {exchanges}\n");
-    let books = || Agent::connect_to(operators).get("/metrics").text();
-    while !books().contains(&line) {}
+    metrics_with(operators, &line);
 }
 
 /// Blocks until it is not ready any more.

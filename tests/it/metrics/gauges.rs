@@ -20,8 +20,9 @@ fn exchanges_and_sockets_while_they_are_open() {
         agent.send(GET);
         agent.wait_for("first");
     }
-    let during = Scrape::of(&sidecar);
-    assert_eq!(during.value("egressd_in_flight_requests"), 2.0);
+    let during = Scrape::until(&sidecar, "under way", |scrape| {
+        scrape.value("egressd_in_flight_requests") == 2.0
+    });
     assert_eq!(during.value("egressd_agent_sockets"), 2.0);
     assert_eq!(during.sockets("crm"), (2.0, 0.0));
     gate.open();

@@ -33,7 +33,7 @@ impl Scrape {
         Self(by_name)
     }
 
-    /// The first scrape of which `is_so` holds: an exchange is in the books a moment after its last byte went out.
+    /// Scrapes until `is_so` holds: an exchange is counted a moment after its last byte went out, and the text may be a second old.
     fn until(sidecar: &Sidecar, what: &str, is_so: impl Fn(&Self) -> bool) -> Self {
         let begun = Instant::now();
         loop {
@@ -43,6 +43,7 @@ impl Scrape {
             }
             let samples = scrape.0;
             assert!(begun.elapsed() < PATIENCE, "never {what}: {samples:#?}");
+            crate::support::metrics::next();
         }
     }
 

@@ -53,13 +53,12 @@ fn a_failed_reload_is_told_until_one_succeeds() {
     sidecar
         .reload(&[crm.clone().base_url("http://plain.example")])
         .unwrap_err();
-    let failed = Scrape::of(&sidecar);
+    let succeeded = "egressd_config_reload_success";
+    let failed = Scrape::until(&sidecar, "failed", |scrape| scrape.value(succeeded) == 0.0);
     let loaded = "egressd_config_reload_timestamp_seconds";
-    assert_eq!(failed.value("egressd_config_reload_success"), 0.0);
     assert_eq!(failed.value(loaded), before.value(loaded));
     assert_eq!(failed.value("egressd_connections"), 1.0);
     sidecar.reload(&[crm]).unwrap();
-    let again = Scrape::of(&sidecar);
-    assert_eq!(again.value("egressd_config_reload_success"), 1.0);
+    let again = Scrape::until(&sidecar, "good", |scrape| scrape.value(succeeded) == 1.0);
     assert!(again.value(loaded) >= before.value(loaded));
 }

@@ -1,7 +1,10 @@
 //! The scrape itself: how it is asked for, how it is written, how large it gets.
 
+use std::collections::BTreeSet;
+use std::time::Instant;
+
 use super::{Scrape, text};
-use crate::support::{Agent, Sidecar, Upstream, connection};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 #[test]
 fn it_is_prometheus_text_for_anybody() {
@@ -49,6 +52,39 @@ fn every_family_is_told_once_and_before_its_samples() {
             "{family}"
         );
     }
+}
+
+#[test]
+fn scrapes_are_rendered_once_a_second_and_none_is_refused_while_others_flood() {
+    // F-261
+    let up = Upstream::echo();
+    let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
+    let (operators, over) = (sidecar.management(), Gate::new());
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (name, over) = (format!("world flood {number}"), over.clone());
+            let flood = move || {
+                let mut agent = Agent::connect_to(operators);
+                while !over.is_open() {
+                    agent.get("/metrics").expect(200);
+                }
+            };
+            let thread = std::thread::Builder::new().name(name);
+            thread.spawn_scoped(scope, flood).unwrap();
+        }
+        let (begun, mut seen) = (Instant::now(), BTreeSet::new());
+        let mut agent = Agent::connect(&sidecar);
+        for _ in 0..20 {
+            // What each scrape would show, if it were rendered for itself.
+            agent.get("/crm/x").expect(200);
+            seen.insert(text(&sidecar));
+        }
+        over.open();
+        let most = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
+        assert!(seen.len() <= most, "{} of {most}", seen.len());
+    });
+    // The counts are there a second later.
+    Scrape::after(&sidecar, 20);
 }
 
 #[test]

@@ -104,10 +104,9 @@ fn sockets_that_end_without_an_answer_are_nothing() {
     let mut http2 = Agent::connect(&sidecar);
     http2.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     http2.expect_close();
-    Scrape::until(&sidecar, "gone", |scrape| {
+    let scrape = Scrape::until(&sidecar, "gone", |scrape| {
         scrape.value("egressd_agent_sockets") == 0.0
     });
-    let scrape = Scrape::of(&sidecar);
     assert_eq!(scrape.find("egressd_requests_total", &[]), []);
     assert_eq!(scrape.find("egressd_refusals_total", &[]), []);
 }

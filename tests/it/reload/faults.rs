@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use serde_json::json;
 
 use crate::support::connection::Connection;
-use crate::support::{Agent, Program, Sidecar, Upstream, connection};
+use crate::support::{Agent, Program, Sidecar, Upstream, connection, metrics_with};
 
 #[test]
 fn a_torn_file_changes_nothing_until_it_is_whole() {
@@ -33,19 +33,11 @@ fn a_torn_file_changes_nothing_until_it_is_whole() {
             running.told("not reloaded, problems ");
             agent.get("/crm/a").expect(200);
             agent.get("/erp/a").expect(200);
-            let metrics = Agent::connect_to(operators).get("/metrics").text();
-            assert!(
-                metrics.contains("\negressd_config_reload_success 0\n"),
-                "{name}"
-            );
+            metrics_with(operators, "\negressd_config_reload_success 0\n");
         }
         fs::write(program.path(name), &whole).unwrap();
         running.told("; nothing changed");
-        let metrics = Agent::connect_to(operators).get("/metrics").text();
-        assert!(
-            metrics.contains("\negressd_config_reload_success 1\n"),
-            "{name}"
-        );
+        metrics_with(operators, "\negressd_config_reload_success 1\n");
     }
 }
 

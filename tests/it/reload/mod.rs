@@ -8,7 +8,7 @@ mod watching;
 
 use serde_json::json;
 
-use crate::support::{Agent, Program, Sidecar, Upstream, connection};
+use crate::support::{Agent, Program, Sidecar, Upstream, connection, metrics_with};
 
 #[test]
 fn a_reload_changes_what_changed_and_keeps_the_rest() {
@@ -50,7 +50,7 @@ fn sighup_reloads_and_tells_how_it_went() {
     let program = Program::new(std::slice::from_ref(&crm), &json!({}));
     let mut running = program.start(&[]);
     let (agents, operators) = running.addresses();
-    let (mut agent, mut operator) = (Agent::connect_to(agents), Agent::connect_to(operators));
+    let mut agent = Agent::connect_to(agents);
     agent.get("/crm/b").expect(403);
 
     // The files are watched too, so that another reload may be told of beside the one that is asked for.
@@ -59,12 +59,8 @@ fn sighup_reloads_and_tells_how_it_went() {
     running.hang_up();
     running.told(changed);
     agent.get("/crm/b").expect(200);
-    let metric = |operator: &mut Agent, name: &str| {
-        let text = operator.get("/metrics").expect(200).text();
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
-        lines.next().expect(name).trim().to_owned()
-    };
-    assert_eq!(metric(&mut operator, "egressd_config_reload_success "), "1");
+    let [good, bad] = [1, 0].map(|value| format!("\negressd_config_reload_success {value}\n"));
+    metrics_with(operators, &good);
 
     program.define(&crm.clone().base_url("http://plain.example"));
     running.hang_up();
@@ -75,13 +71,13 @@ fn sighup_reloads_and_tells_how_it_went() {
     let told = running.heard.join("\n");
     assert!(told.contains("connection_details.http.base_url"), "{told}");
     agent.get("/crm/b").expect(200);
-    assert_eq!(metric(&mut operator, "egressd_config_reload_success "), "0");
+    metrics_with(operators, &bad);
 
     program.define(&crm);
     running.hang_up();
     running.told(changed);
     agent.get("/crm/b").expect(403);
-    assert_eq!(metric(&mut operator, "egressd_config_reload_success "), "1");
+    metrics_with(operators, &good);
     running.hang_up();
     running.told("live connections 1; nothing changed");
     running.terminate();

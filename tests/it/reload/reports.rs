@@ -6,26 +6,18 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::support::program::Running;
-use crate::support::{Agent, Program, Upstream, connection};
+use crate::support::{Agent, Program, Upstream, connection, metrics_with};
 
 const OLD: &str = "planted-token-old-0123456789";
 const NEW: &str = "planted-token-new-0123456789";
 
-fn metrics(operators: SocketAddr) -> String {
-    Agent::connect_to(operators).get("/metrics").text()
-}
-
-/// The generation, and the hash of what it says.
-fn in_use(operators: SocketAddr) -> (String, String) {
-    let metrics = metrics(operators);
-    let after = |words: &str| {
-        let rest = metrics.split_once(words).expect(words).1;
-        rest.split(['"', '\n']).next().unwrap().to_owned()
-    };
-    (
-        after("\negressd_config_generation "),
-        after("\negressd_config_info{hash=\""),
-    )
+/// Waits until this generation is the one in use, and returns the hash of what it says.
+fn in_use(operators: SocketAddr, generation: u64) -> String {
+    let number = format!("\negressd_config_generation {generation}\n");
+    let metrics = metrics_with(operators, &number);
+    let words = "\negressd_config_info{hash=\"";
+    let (_, rest) = metrics.split_once(words).expect(words);
+    rest.split('"').next().unwrap().to_owned()
 }
 
 fn last_event(running: &Running) -> Value {
@@ -44,8 +36,8 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
     fs::write(program.path("secret"), OLD).unwrap();
     let mut running = program.start(&["--log-format", "json"]);
     let (_, operators) = running.addresses();
-    let (generation, first) = in_use(operators);
-    assert_eq!((generation.as_str(), first.len()), ("1", 12));
+    let first = in_use(operators, 1);
+    assert_eq!(first.len(), 12);
     assert!(first.bytes().all(|b| b.is_ascii_hexdigit()), "{first}");
 
     // A secret has no part in the hash: whoever may read it could try out guesses.
@@ -54,7 +46,7 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
     let event = last_event(&running);
     assert_eq!(event["changed"], json!(["crm: bearer_token"]));
     assert_eq!(event["hash"], json!(first));
-    assert_eq!(in_use(operators), ("2".to_owned(), first.clone()));
+    assert_eq!(in_use(operators, 2), first);
 
     program.define(
         &crm.clone()
@@ -73,8 +65,8 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
         event["changed"],
         json!(["crm: timeout_seconds, max_concurrent_requests, allowed_routes"])
     );
-    let (generation, second) = in_use(operators);
-    assert!(generation == "3" && second != first);
+    let second = in_use(operators, 3);
+    assert_ne!(second, first);
     assert_eq!(event["hash"], json!(second));
     let ready = Agent::connect_to(operators).get("/readyz?verbose").text();
     let fact = format!("[i]configuration: hash {second}, since 20");
@@ -84,7 +76,7 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
     // The same definitions have the same hash, whatever came between.
     program.define(&crm);
     running.told("changed crm");
-    assert_eq!(in_use(operators), ("4".to_owned(), first));
+    assert_eq!(in_use(operators, 4), first);
 
     fs::write(program.path("secret"), "").unwrap();
     running.told("not reloaded");
@@ -93,8 +85,10 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
         ready.contains("; the last reload found problems"),
         "{ready}"
     );
-    assert_eq!(in_use(operators).0, "4");
-    let said = metrics(operators) + &ready + &running.end().2.concat();
+    let failed = metrics_with(operators, "\negressd_config_reload_success 0\n");
+    let kept = failed.contains("\negressd_config_generation 4\n");
+    assert!(kept, "{failed}");
+    let said = failed + &ready + &running.end().2.concat();
     for planted in [OLD, NEW, "planted-header-value"] {
         assert!(!said.contains(planted), "{said}");
     }

@@ -1,8 +1,8 @@
 //! The world that a test acts in: an upstream that records every byte, a token endpoint that says what a test
 //! tells it, an agent on a raw socket, and egressd between them.
 //!
-//! All of it is blocking and on loopback, port 0. Nothing here sleeps: what must happen first is awaited, and a wait that
-//! takes longer than [`PATIENCE`] fails the test.
+//! All of it is blocking and on loopback, port 0. Nothing here sleeps in place of an event: what must happen first is awaited, and
+//! a wait that takes longer than [`PATIENCE`] fails the test.
 
 pub(crate) mod agent;
 pub(crate) mod certs;
@@ -12,6 +12,7 @@ pub(crate) mod gate;
 pub(crate) mod h2;
 pub(crate) mod h2_echo;
 pub(crate) mod message;
+pub(crate) mod metrics;
 pub(crate) mod mount;
 pub(crate) mod program;
 pub(crate) mod records;
@@ -26,6 +27,7 @@ pub(crate) use agent::Agent;
 pub(crate) use confined::Confined;
 pub(crate) use connection::connection;
 pub(crate) use gate::Gate;
+pub(crate) use metrics::{metrics, metrics_where, metrics_with};
 pub(crate) use mount::Mount;
 pub(crate) use program::Program;
 pub(crate) use sidecar::Sidecar;

@@ -1,0 +1,37 @@
+//! `/metrics` as a scraper reads it. egressd renders the text at most once a second, so a claim about it may have to wait for the next rendering.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Agent, PATIENCE};
+
+/// One scrape.
+pub(crate) fn metrics(operators: SocketAddr) -> String {
+    Agent::connect_to(operators)
+        .get("/metrics")
+        .expect(200)
+        .text()
+}
+
+/// Scrapes until the text satisfies this, and returns it.
+pub(crate) fn metrics_where(operators: SocketAddr, is_so: impl Fn(&str) -> bool) -> String {
+    let begun = Instant::now();
+    loop {
+        let text = metrics(operators);
+        if is_so(&text) {
+            return text;
+        }
+        assert!(begun.elapsed() < PATIENCE, "it never was so: {text}");
+        next();
+    }
+}
+
+/// Scrapes until the text has these words, and returns it.
+pub(crate) fn metrics_with(operators: SocketAddr, words: &str) -> String {
+    metrics_where(operators, |text| text.contains(words))
+}
+
+/// Waits for a part of the second in which nothing can change. Only time itself is waited for here.
+pub(crate) fn next() {
+    std::thread::sleep(Duration::from_millis(20));
+}
