@@ -69,12 +69,13 @@ impl AccessLines {
             Some(status) => into.extend([b" ", status.as_str().as_bytes()].concat()),
             None => into.extend_from_slice(b" -"),
         }
-        // A vector takes everything.
+        // Letters are escaped too: those of scripts that run from right to left change the order in which a terminal shows the rest of the line, and some look like
+        // ASCII. A vector takes everything.
         let _written = write!(
             into,
             " {} {} {} {} {} ",
-            method(record).unwrap_or("-").escape_debug(),
-            path(record).unwrap_or("-").escape_debug(),
+            method(record).unwrap_or("-").escape_default(),
+            path(record).unwrap_or("-").escape_default(),
             record.connection.as_ref().map_or("-", ConnectionId::as_str),
             record.code.unwrap_or("-"),
             record.outcome.as_str(),

@@ -86,10 +86,10 @@ fn text(told: &Told, colour: bool, into: &mut Vec<u8>) {
     };
     into.extend([paint, word, plain].concat().into_bytes());
     for character in told.event.to_string().chars() {
-        if character.is_control() {
-            into.extend(character.escape_default().map(|escape| escape as u8));
-        } else {
-            into.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        // As in the access log: nothing that a terminal acts on, and nothing that changes the order of a line.
+        match character {
+            ' '..='~' => into.push(character as u8),
+            _ => into.extend(character.escape_default().map(|escape| escape as u8)),
         }
     }
     if told.left_out > 0 {
