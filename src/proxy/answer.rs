@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::code::Code;
+use super::discovery::Filled;
 use super::guarded::Guarded;
 use super::refusal::Refusal;
 use super::tally::Exchange;
@@ -21,8 +22,17 @@ pub struct Answer {
     watch: Arc<Watch>,
 }
 
+/// What egressd answers in its own name.
+#[derive(Debug)]
+pub(super) enum Own {
+    /// In one piece; empty once it was sent.
+    Whole(Bytes),
+    /// The list of connections for one host.
+    Filled(Box<Filled>),
+}
+
 enum Kind {
-    Own(Option<Bytes>),
+    Own(Own),
     Forwarded(Box<Forwarded>),
 }
 
@@ -36,8 +46,7 @@ struct Forwarded {
 
 impl Answer {
     /// An answer of our own.
-    pub(super) fn own(body: Bytes, watch: Arc<Watch>) -> Self {
-        let body = Some(body).filter(|body| !body.is_empty());
+    pub(super) fn own(body: Own, watch: Arc<Watch>) -> Self {
         Self {
             kind: Kind::Own(body),
             watch,
@@ -60,6 +69,23 @@ impl Answer {
                 _slot: slot,
             })),
             watch,
+        }
+    }
+}
+
+impl Own {
+    /// Returns how many bytes are still to be sent.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Whole(body) => body.len(),
+            Self::Filled(body) => body.len(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Whole(body) => Some(std::mem::take(body)).filter(|body| !body.is_empty()),
+            Self::Filled(body) => body.next(),
         }
     }
 }
@@ -122,14 +148,14 @@ impl http_body::Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         match &mut this.kind {
-            Kind::Own(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
+            Kind::Own(body) => Poll::Ready(body.next().map(|data| Ok(Frame::data(data)))),
             Kind::Forwarded(forwarded) => forwarded.poll(cx, &this.watch),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Own(body) => body.is_none(),
+            Kind::Own(body) => body.len() == 0,
             Kind::Forwarded(forwarded) => {
                 forwarded.broken.is_none() && forwarded.body.is_end_stream()
             }
@@ -138,9 +164,7 @@ impl http_body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Own(body) => {
-                SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
-            }
+            Kind::Own(body) => SizeHint::with_exact(body.len() as u64),
             Kind::Forwarded(forwarded) => forwarded.body.size_hint(),
         }
     }

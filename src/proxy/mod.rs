@@ -34,13 +34,13 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
-use bytes::Bytes;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 
 pub use answer::Answer;
-use body_budget::BodyBudget;
+use answer::Own;
+use body_budget::{BodyBudget, Share};
 use code::Code;
 pub use discovery::Kept as Listings;
 use guarded::Guarded;
@@ -132,17 +132,18 @@ impl Proxy {
 
     /// The way of a connection that is known and has none yet.
     #[cold]
-    fn begin_way(&self, entry: &Entry, meter: &Meter) -> Way {
+    fn begin_way(&self, entry: &Entry, meter: &Meter) -> Arc<Way> {
         let Entry {
             key, connection, ..
         } = entry;
-        let way = Way {
+        let way = Arc::new(Way {
             lane: self.client.lane(*key, connection, meter.sockets()),
             credential: self.shared.credentials.of(*key, connection),
-        };
+            share: self.shared.body_budget.share(connection.id.as_str()),
+        });
         let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = ways.get_mut(key) {
-            known.way = Some(way.clone());
+            known.way = Some(Arc::clone(&way));
         }
         way
     }
@@ -178,13 +179,9 @@ impl Proxy {
         if addressed.asks_for_connections() {
             exchange.fits_in()?;
             let shared = &self.shared;
-            let listing = discovery::answer(
-                &parts.headers,
-                &shared.published.current(),
-                &shared.listings,
-                &shared.body_budget,
-            );
-            return Ok(Passed::Own(listing?));
+            let snapshot = shared.published.current();
+            let listing = discovery::answer(&parts.headers, &snapshot, &shared.listings);
+            return Ok(Passed::Own(listing));
         }
         let call = identify::identify(addressed, &self.shared.published.current())?;
         let Known { meter, way } = self.known(call.entry());
@@ -193,17 +190,17 @@ impl Proxy {
         let permitted = authorize::authorize(call)?;
         exchange.took_route(permitted.route());
         let way = way.unwrap_or_else(|| self.begin_way(permitted.entry(), exchange.meter()));
-        let Way { lane, credential } = way;
+        let lane = &way.lane;
         let terms = Terms {
-            lane: &lane,
+            lane,
             exchange,
             watch,
-            credential,
+            credential: Arc::clone(&way.credential),
             body_cap: self.shared.body_cap,
-            body_budget: &self.shared.body_budget,
+            share: &way.share,
         };
         let prepared = prepare::prepare(permitted, incoming, terms).await?;
-        let (response, slot) = forward::forward(prepared, &self.client, &lane, exchange).await?;
+        let (response, slot) = forward::forward(prepared, &self.client, lane, exchange).await?;
         Ok(Passed::Forwarded(response, slot))
     }
 }
@@ -212,14 +209,14 @@ impl Proxy {
 #[derive(Clone)]
 struct Known {
     meter: Arc<Meter>,
-    way: Option<Way>,
+    way: Option<Arc<Way>>,
 }
 
 /// What a connection's requests go up on, and with.
-#[derive(Clone)]
 struct Way {
     lane: Arc<Lane>,
     credential: Arc<Credential>,
+    share: Arc<Share>,
 }
 
 #[expect(
@@ -228,7 +225,7 @@ struct Way {
 )]
 enum Passed {
     /// An answer of our own that is no refusal.
-    Own(Response<Bytes>),
+    Own(Response<Own>),
     Forwarded(Response<Guarded>, crate::upstream::Slot),
 }
 
@@ -269,7 +266,7 @@ impl Serve for Proxy {
                     .headers_mut()
                     .insert(X_REQUEST_ID, exchange.request_id().to_value());
                 exchange.answered_from_here(response.status());
-                exchange.hands_over(&parts.method, response.body());
+                exchange.hands_over(&parts.method, response.body().len());
                 response.map(|body| Answer::own(body, watch))
             }
             Err(refusal) => {
@@ -278,8 +275,8 @@ impl Serve for Proxy {
                     exchange.entry().map(|entry| &**entry),
                     exchange.request_id(),
                 );
-                exchange.hands_over(&parts.method, response.body());
-                response.map(|body| Answer::own(body, watch))
+                exchange.hands_over(&parts.method, response.body().len());
+                response.map(|body| Answer::own(Own::Whole(body), watch))
             }
         };
         if self.shared.draining.load(Relaxed) {

@@ -7,7 +7,7 @@ use http_body::Body as _;
 
 use super::agent_body::AgentBody;
 use super::authorize::Permitted;
-use super::body_budget::{BUDGET, BodyBudget};
+use super::body_budget::{MOST_OF_ONE, Share};
 use super::code::Code;
 use super::refusal::Refusal;
 use super::tally::Exchange;
@@ -59,7 +59,7 @@ pub(super) async fn prepare<'r>(
             framing,
             body,
             cap,
-            budget: terms.body_budget,
+            share: terms.share,
         },
         slot,
         credential: terms.credential,
@@ -74,14 +74,15 @@ pub(super) struct Terms<'a, 'r> {
     pub(super) credential: Arc<Credential>,
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
-    pub(super) body_budget: &'r Arc<BodyBudget>,
+    /// What the connection may hold of the memory for bodies.
+    pub(super) share: &'r Arc<Share>,
 }
 
 impl Terms<'_, '_> {
-    /// A body that is held whole can never be larger than the memory for all of them.
+    /// The longest that a body may be. One that is held whole can never be larger than what its connection may hold.
     fn body_cap(&self) -> u64 {
         match self.credential.signing_key() {
-            Some(_) => self.body_cap.min(BUDGET),
+            Some(_) => self.body_cap.min(MOST_OF_ONE),
             None => self.body_cap,
         }
     }

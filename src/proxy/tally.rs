@@ -155,9 +155,9 @@ impl Exchange {
     }
 
     /// A body of our own, which a HEAD request does not get.
-    pub(super) fn hands_over(&mut self, method: &Method, body: &[u8]) {
+    pub(super) fn hands_over(&mut self, method: &Method, body_bytes: usize) {
         if *method != Method::HEAD {
-            self.add_response_bytes(body.len());
+            self.add_response_bytes(body_bytes);
         }
     }
 

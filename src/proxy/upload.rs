@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::agent_body::AgentBody;
-use super::body_budget::{BodyBudget, Exhausted, Held};
+use super::body_budget::{Exhausted, Held, Share};
 use super::code::Code;
 use super::refusal::Refusal;
 use crate::signing::{SignatureValue, SigningKey};
@@ -29,8 +29,8 @@ pub(super) struct Unread<'r, B = AgentBody> {
     pub(super) body: Option<B>,
     /// The most that it may have, in bytes.
     pub(super) cap: u64,
-    /// Where a body that is held is paid for.
-    pub(super) budget: &'r Arc<BodyBudget>,
+    /// Where a body that is held is paid for: the connection's share.
+    pub(super) share: &'r Arc<Share>,
 }
 
 /// A body that is ready to be sent, once or again.
@@ -76,7 +76,7 @@ where
             }
             Some(body) if !again || too_large => (Some(RequestBody::Streamed(body)), Kept::No),
             Some(body) => {
-                let (recorded, recording) = record(body, self.budget);
+                let (recorded, recording) = record(body, self.share);
                 let body = RequestBody::Recorded(recorded);
                 (Some(body), Kept::Recording(recording))
             }
@@ -91,20 +91,20 @@ where
 
     /// Reads it whole and signs it. A body without a byte is not signed, and one that is there at all goes up with its length.
     pub(super) async fn sign(self, key: &SigningKey) -> Result<Upload<B>, Refusal> {
-        let announced = match self.framing {
+        let most = match self.framing {
             Framing::Absent | Framing::Length(0) => return Ok(Upload::empty(self.framing)),
-            Framing::Length(length) => length,
-            Framing::Chunked => 0,
+            Framing::Length(announced) => announced,
+            Framing::Chunked => self.cap,
         };
         // A cap is far below what an address space holds.
-        let to_usize = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let mut held = Held::with_capacity(self.budget, to_usize(announced))?;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut held = Held::begin(self.share)?;
         let mut signing = key.begin();
         if let Some(mut body) = self.body {
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
                 // The agent's trailers are dropped (F-39).
                 if let Ok(data) = frame?.into_data() {
-                    held.push(&data, to_usize(self.cap))?;
+                    held.push(&data, most)?;
                     signing.add(&data);
                 }
             }
@@ -191,8 +191,8 @@ pub(super) struct Recorded<B> {
 pub(super) struct Recording(Arc<Mutex<Tape>>);
 
 /// A body that is not paid for is not recorded, and cannot be sent again; that is no reason to refuse it.
-fn record<B>(body: B, budget: &Arc<BodyBudget>) -> (Recorded<B>, Recording) {
-    let tape = Held::with_capacity(budget, 0).map_or(Tape::Torn, Tape::Running);
+fn record<B>(body: B, share: &Arc<Share>) -> (Recorded<B>, Recording) {
+    let tape = Held::begin(share).map_or(Tape::Torn, Tape::Running);
     let recording = Recording(Arc::new(Mutex::new(tape)));
     let tape = Arc::downgrade(&recording.0);
     (Recorded { body, tape }, recording)
@@ -289,7 +289,7 @@ impl From<Exhausted> for Refusal {
     fn from(_: Exhausted) -> Self {
         Self::new(
             Code::Overloaded,
-            "egressd has no memory now for what has to be held whole: a body that is to be signed, or a list of connections (64 MiB for all of them, none more while the process is short of memory).",
+            "egressd has no memory now for a body that has to be held whole to be signed (64 MiB for all connections, at most half of it for one, none more while the process is short of memory).",
         )
     }
 }

@@ -103,6 +103,38 @@ fn markdown_tells_how_to_call_and_keeps_its_structure() {
 }
 
 #[test]
+fn every_host_gets_the_whole_text_with_its_own_name() {
+    // F-262: many routes, so that the text is sent in many pieces.
+    let up = Upstream::echo();
+    let wide = |id: &str| {
+        let wide = connection(id).upstream(&up);
+        (0..2000).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))
+    };
+    let sidecar = Sidecar::with(wide("crm")).and(wide("erp")).start();
+    let mut agent = Agent::connect(&sidecar);
+    let mut texts = Vec::new();
+    for host in ["localhost", "a.localhost:8080", "127.0.0.1:1", "localhost"] {
+        let fields = format!("Host: {host}\r\nAccept: text/markdown\r\n");
+        agent.send(format!("HEAD / HTTP/1.1\r\n{fields}\r\n"));
+        let head = agent.head_reply();
+        let reply = agent.exchange(format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+        let text = reply.expect(200).text();
+        let length = text.len().to_string();
+        for reply in [&head, &reply] {
+            assert_eq!(reply.fields.one("content-length"), Some(length.clone()));
+        }
+        assert_eq!(
+            text.matches(&format!("http://{host}/")).count(),
+            4,
+            "{host}"
+        );
+        texts.push(text.replace(&format!("http://{host}/"), "http://HOST/"));
+    }
+    texts.dedup();
+    assert_eq!(texts.len(), 1);
+}
+
+#[test]
 fn nothing_is_told_that_an_attacker_could_use() {
     let up = Upstream::echo();
     let sidecar = sidecar(&up);

@@ -1,13 +1,11 @@
-//! Listings that were written once and are sent many times. However many agents read one slowly, there is one copy of it.
-//!
-//! The Markdown names the host that the agent wrote, and an agent can write many: of those one is kept, and every copy is paid for like a body that is held.
+//! Listings that were rendered once and are sent many times, whatever host an agent writes and however many agents read one slowly.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+use super::template::{Filled, Template};
 use super::{json, markdown};
-use crate::proxy::body_budget::{BodyBudget, Exhausted, Held};
 use crate::snapshot::Snapshot;
 
 /// The listings of one generation.
@@ -18,8 +16,7 @@ pub struct Kept(Mutex<Texts>);
 struct Texts {
     generation: u64,
     json: Option<Bytes>,
-    /// And the host that it names.
-    markdown: Option<(Box<str>, Bytes)>,
+    markdown: Option<Arc<Template>>,
 }
 
 impl Kept {
@@ -32,27 +29,16 @@ impl Kept {
         })
     }
 
-    pub(super) fn markdown(
-        &self,
-        host: &str,
-        snapshot: &Snapshot,
-        budget: &Arc<BodyBudget>,
-    ) -> Result<Bytes, Exhausted> {
-        let known = self.of(snapshot, |texts| {
-            let (of_host, text) = texts.markdown.as_ref()?;
-            (**of_host == *host).then(|| text.clone())
+    pub(super) fn markdown(&self, host: &str, snapshot: &Snapshot) -> Filled {
+        let known = self.of(snapshot, |texts| texts.markdown.clone());
+        let template = known.unwrap_or_else(|| {
+            let template = Arc::new(markdown(snapshot));
+            self.of(snapshot, |texts| {
+                texts.markdown = Some(Arc::clone(&template))
+            });
+            template
         });
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let text = markdown(host, snapshot);
-        let mut held = Held::with_capacity(budget, text.len())?;
-        held.push(text.as_bytes(), text.len())?;
-        let text = held.freeze();
-        self.of(snapshot, |texts| {
-            texts.markdown = Some((host.into(), text.clone()));
-        });
-        Ok(text)
+        template.fill(host)
     }
 
     /// What is done with the texts of this generation. A request that has an older one leaves nothing behind.
@@ -75,42 +61,36 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::Kept;
-    use crate::proxy::body_budget::{BUDGET, BodyBudget, Held};
-    use crate::snapshot::Snapshot;
-    use std::sync::Arc;
+    use super::{Arc, Kept, Snapshot, Template};
+
+    fn template(kept: &Kept) -> Option<Arc<Template>> {
+        kept.0.lock().unwrap().markdown.clone()
+    }
 
     #[test]
-    fn all_readers_share_a_copy_and_copies_have_a_budget() {
-        let (kept, budget) = (Kept::default(), Arc::new(BodyBudget::new()));
+    fn a_generation_is_rendered_once_for_all_hosts() {
+        // F-262
+        let kept = Kept::default();
         let first = Snapshot::compile(Vec::new());
-        let markdown = |host, snapshot| kept.markdown(host, snapshot, &budget);
         let one = kept.json(&first);
         assert_eq!(one, r#"{"connections":[]}"#);
         assert_eq!(one.as_ptr(), kept.json(&first).as_ptr());
-        let here = markdown("localhost", &first).unwrap();
-        let paid = here.len() as u64;
-        assert_eq!(
-            here.as_ptr(),
-            markdown("localhost", &first).unwrap().as_ptr()
-        );
-        assert_eq!(budget.free(), BUDGET - paid);
-        let there = markdown("a.localhost", &first).unwrap();
-        assert!(there.starts_with(
-            b"# HTTP connections\n\nThe base URL of a connection is `http://a.localhost/"
-        ));
-        drop(here);
-        assert_eq!(budget.free(), BUDGET - there.len() as u64, "one is kept");
+        kept.markdown("localhost", &first);
+        let rendered = template(&kept).unwrap();
+        for host in ["a.localhost", "b.localhost:1", "127.0.0.1"] {
+            let text = kept.markdown(host, &first).next().unwrap();
+            let begins = format!("The base URL of a connection is `http://{host}/");
+            assert!(String::from_utf8_lossy(&text).contains(&begins), "{host}");
+        }
+        assert!(Arc::ptr_eq(&rendered, &template(&kept).unwrap()));
 
         let second = first.succeed(Vec::new());
         assert_ne!(one.as_ptr(), kept.json(&second).as_ptr());
-        let _again = (kept.json(&first), markdown("a.localhost", &second).unwrap());
-        drop(there);
-        let taken = BUDGET - budget.free();
-        let all = usize::try_from(budget.free()).unwrap();
-        let _rest = Held::with_capacity(&budget, all).unwrap();
-        assert!(markdown("b.localhost", &second).is_err());
-        assert!(markdown("a.localhost", &second).is_ok());
-        assert_eq!(taken, BUDGET - all as u64);
+        kept.markdown("localhost", &second);
+        let after = template(&kept).unwrap();
+        assert!(!Arc::ptr_eq(&rendered, &after));
+        // A request that began before the reload leaves nothing behind.
+        kept.markdown("localhost", &first);
+        assert!(Arc::ptr_eq(&after, &template(&kept).unwrap()));
     }
 }

@@ -4,28 +4,36 @@
 //! a pattern stands in a code span that is longer than any run of backticks in it.
 
 use super::Listed;
+use super::template::Template;
 
 const HOW: &str = "Credentials are added for you: send none. Only the routes below are allowed; anything else is refused with an `application/problem+json` that says why.\n\n\
 A route is `[METHOD ]/path`: `{name}` is one path segment, `{name...}` or a `/` at the end any rest, `{$}` the end itself. GET includes HEAD; without a method all are allowed. \
 The query is free. Send paths in plain form: no `.` or `..` segments, no `//`, no `%2F`; nothing is redirected or rewritten.\n";
 
-/// The listing for an agent that reached us as `host`.
-pub(super) fn render<'a>(host: &str, connections: impl Iterator<Item = Listed<'a>>) -> String {
-    let mut text = format!(
-        "# HTTP connections\n\nThe base URL of a connection is `http://{host}/<id>`: to call `GET /path` of it, send `GET http://{host}/<id>/path`. {HOW}"
-    );
+/// The listing for an agent whose host is still to be put in.
+pub(super) fn render<'a>(connections: impl Iterator<Item = Listed<'a>>) -> Template {
+    let mut template = Template::default();
+    let text = &mut template.text;
+    text.push_str("# HTTP connections\n\nThe base URL of a connection is `http://");
+    template.push_host();
+    let text = &mut template.text;
+    text.push_str("/<id>`: to call `GET /path` of it, send `GET http://");
+    template.push_host();
+    template.text.push_str("/<id>/path`. ");
+    template.text.push_str(HOW);
     let mut none = true;
     for connection in connections {
         none = false;
-        render_one(&mut text, host, &connection);
+        render_one(&mut template, &connection);
     }
     if none {
-        text.push_str("\nThere are no connections.\n");
+        template.text.push_str("\nThere are no connections.\n");
     }
-    text
+    template
 }
 
-fn render_one(text: &mut String, host: &str, connection: &Listed<'_>) {
+fn render_one(template: &mut Template, connection: &Listed<'_>) {
+    let text = &mut template.text;
     text.push_str("\n## ");
     text.push_str(connection.id);
     let name = one_line(connection.display_name);
@@ -33,10 +41,10 @@ fn render_one(text: &mut String, host: &str, connection: &Listed<'_>) {
         text.push_str(": ");
         push_escaped(text, &name);
     }
-    text.push_str(&format!(
-        "\n\nBase URL: `http://{host}/{}`\n\n",
-        connection.id
-    ));
+    text.push_str("\n\nBase URL: `http://");
+    template.push_host();
+    let text = &mut template.text;
+    text.extend(["/", connection.id, "`\n\n"]);
     push_quoted(text, connection.description);
     text.push_str(if connection.allow_encoded_slash {
         "Routes (here `%2F` may stand inside a segment):\n\n"
@@ -105,7 +113,15 @@ fn push_code(text: &mut String, code: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Listed, render};
+    use super::{Listed, Template};
+    use std::sync::Arc;
+
+    fn render<'a>(host: &str, connections: impl Iterator<Item = Listed<'a>>) -> String {
+        let template: Arc<Template> = Arc::new(super::render(connections));
+        let mut filled = template.fill(host);
+        let pieces = std::iter::from_fn(|| filled.next());
+        String::from_utf8(pieces.flatten().collect()).unwrap()
+    }
 
     fn listing(name: &str, description: &str, routes: &[&str]) -> String {
         let listed = Listed {

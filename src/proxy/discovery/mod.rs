@@ -4,19 +4,18 @@
 mod accept;
 mod kept;
 mod markdown;
+mod template;
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
-use super::body_budget::{BodyBudget, Exhausted};
+use super::answer::Own;
 use crate::route::Pattern;
 use crate::snapshot::{Entry, Snapshot};
 use accept::Form;
 pub use kept::Kept;
+pub(super) use template::Filled;
 
 #[derive(Serialize)]
 struct Listing<'a> {
@@ -34,20 +33,15 @@ struct Listed<'a> {
     allow_encoded_slash: bool,
 }
 
-/// The answer, in the form that `Accept` prefers. The request's `Host` was judged before: it is one host of ours. An error if there is no memory for one more copy.
-pub(super) fn answer(
-    headers: &HeaderMap,
-    snapshot: &Snapshot,
-    kept: &Kept,
-    budget: &Arc<BodyBudget>,
-) -> Result<Response<Bytes>, Exhausted> {
+/// The answer, in the form that `Accept` prefers. The request's `Host` was judged before: it is one host of ours.
+pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot, kept: &Kept) -> Response<Own> {
     let (content_type, body) = match accept::preferred(headers.get_all(ACCEPT)) {
         Form::Markdown => {
             let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-            let text = kept.markdown(host.unwrap_or("localhost"), snapshot, budget)?;
-            ("text/markdown; charset=utf-8", text)
+            let text = kept.markdown(host.unwrap_or("localhost"), snapshot);
+            ("text/markdown; charset=utf-8", Own::Filled(Box::new(text)))
         }
-        Form::Json => ("application/json", kept.json(snapshot)),
+        Form::Json => ("application/json", Own::Whole(kept.json(snapshot))),
     };
     let mut response = Response::new(body);
     let fixed = HeaderValue::from_static;
@@ -56,7 +50,7 @@ pub(super) fn answer(
     fields.insert(CACHE_CONTROL, fixed("no-store"));
     fields.insert(VARY, fixed("Accept"));
     fields.insert(X_CONTENT_TYPE_OPTIONS, fixed("nosniff"));
-    Ok(response)
+    response
 }
 
 /// Those that agents may use.
@@ -76,8 +70,8 @@ fn json(snapshot: &Snapshot) -> Vec<u8> {
     serde_json::to_vec(&listing).unwrap_or_default()
 }
 
-fn markdown(host: &str, snapshot: &Snapshot) -> String {
-    markdown::render(host, usable(snapshot))
+fn markdown(snapshot: &Snapshot) -> template::Template {
+    markdown::render(usable(snapshot))
 }
 
 fn listed(entry: &Entry) -> Listed<'_> {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
-use super::super::body_budget::{BUDGET, BodyBudget};
+use super::super::body_budget::{BUDGET, BodyBudget, MOST_OF_ONE};
 use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
@@ -67,6 +67,7 @@ fn data(bytes: &[u8]) -> Step {
 fn unread(framing: Framing, steps: &[Step]) -> (Unread<'static, Fake>, &'static Arc<BodyBudget>) {
     // Leaked, as the process' own lives as long as the process.
     let budget: &'static Arc<BodyBudget> = Box::leak(Box::new(Arc::new(BodyBudget::new())));
+    let share = Box::leak(Box::new(budget.share("crm")));
     let unread = Unread {
         framing,
         body: (framing != Framing::Absent).then(|| Fake {
@@ -74,7 +75,7 @@ fn unread(framing: Framing, steps: &[Step]) -> (Unread<'static, Fake>, &'static 
             knows_end: matches!(framing, Framing::Length(_)),
         }),
         cap: 1024 * 1024,
-        budget,
+        share,
     };
     (unread, budget)
 }
@@ -227,10 +228,18 @@ fn the_copy_is_freed_as_soon_as_it_is_no_use() {
 #[test]
 fn where_the_memory_is_used_up_nothing_is_recorded() {
     let (body, budget) = unread(Framing::Length(3), &[data(b"abc")]);
-    let all = super::Held::with_capacity(budget, usize::try_from(BUDGET).unwrap()).unwrap();
+    let all = hold(body.share, MOST_OF_ONE);
     assert_eq!(twice(body.stream(true), false), (b"abc".to_vec(), None));
     drop(all);
     assert_eq!(budget.free(), BUDGET);
+}
+
+/// So many bytes of a share.
+fn hold(share: &Arc<super::Share>, bytes: u64) -> super::Held {
+    let bytes = vec![b'a'; usize::try_from(bytes).unwrap()];
+    let mut held = super::Held::begin(share).unwrap();
+    held.push(&bytes, bytes.len()).unwrap();
+    held
 }
 
 fn key() -> SigningKey {
@@ -300,23 +309,30 @@ async fn a_body_without_a_byte_is_not_signed() {
 }
 
 #[tokio::test]
+async fn what_is_announced_and_does_not_come_costs_nothing() {
+    // F-263
+    let (body, budget) = unread(Framing::Length(1024 * 1024), &[data(b"abc"), Step::Wait]);
+    let key = key();
+    let mut signing = Box::pin(body.sign(&key));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(signing.as_mut().poll(&mut cx).is_pending());
+    let taken = BUDGET - budget.free();
+    assert!(taken <= 4096, "{taken} bytes for three");
+    drop(signing);
+    assert_eq!(budget.free(), BUDGET);
+}
+
+#[tokio::test]
 async fn a_body_that_cannot_be_held_is_refused_and_paid_back() {
     // F-162
-    let (mut body, budget) = unread(Framing::Length(BUDGET + 1), &[]);
-    body.cap = u64::MAX;
-    let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
-    assert_eq!(refusal, Some(Code::Overloaded));
-    assert_eq!(budget.free(), BUDGET);
-
     let (body, budget) = unread(
         Framing::Chunked,
         &[data(&[b'a'; 5000]), data(&[b'a'; 5000])],
     );
-    let room = usize::try_from(BUDGET).unwrap() - 6000;
-    let others = super::Held::with_capacity(budget, room).unwrap();
+    let others = hold(body.share, MOST_OF_ONE - 6000);
     let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
     assert_eq!(refusal, Some(Code::Overloaded));
-    assert_eq!(budget.free(), 6000);
+    assert_eq!(budget.free(), MOST_OF_ONE + 6000);
     drop(others);
 
     let (body, budget) = unread(Framing::Length(10), &[data(b"abc"), Step::Fail]);

@@ -1,11 +1,10 @@
 //! What a body that is held may cost: the cap, the time, and the memory that all of them share.
 
-use std::time::Instant;
-
 use serde_json::json;
 
 use super::{chunked, head, is_signed, signing};
-use crate::support::{Agent, Gate, PATIENCE, Sidecar, Upstream, connection};
+use crate::support::connection::Connection;
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 const MIB: usize = 1024 * 1024;
 
@@ -119,75 +118,76 @@ fn the_deadline_holds_while_a_body_is_held() {
     gate.open();
 }
 
-/// Holds as many uploads of 10 MiB as there is room for, which is six. What others have held is given back as soon as egressd sees them go,
-/// which is not while this thread is looking.
-fn hold_six(sidecar: &Sidecar) -> Vec<Agent> {
-    let end = Instant::now() + PATIENCE;
-    let mut agents = Vec::new();
-    while agents.len() < 6 {
-        assert!(Instant::now() < end, "the budget never came back");
-        let mut agent = Agent::connect(sidecar);
-        agent.send(upload(10 * MIB));
-        agent.wait_for("\r\n\r\n");
-        if agent.seen().starts_with(b"HTTP/1.1 100 ") {
-            agents.push(agent);
-        } else {
-            agent.reply().refused(503, "overloaded");
-        }
-    }
-    agents
+/// The length of an upload that is much longer than what the system's buffers hold: once it is sent, egressd has read more than half of it.
+const LONG: usize = 30 * MIB;
+
+/// A sidecar with two connections that sign, and one that does not.
+fn three(up: &Upstream) -> Sidecar {
+    let free = connection("free").allow("/").upstream(up);
+    // Uploads that wait for each other on a machine that builds beside them.
+    let patient = |connection: Connection| connection.http("timeout_seconds", json!(300));
+    Sidecar::with(patient(signing(up)))
+        .and(patient(signing(up).rename("erp")))
+        .and(patient(free))
+        .setting("proxy.body_idle_timeout_seconds", 300)
+        .setting("proxy.max_request_body_bytes", LONG)
+        .setting("proxy.workers", 2)
+        .start()
 }
 
-/// The head of an upload whose agent waits until it is asked for the body, which is once its memory is paid for.
-fn upload(length: usize) -> String {
-    head(
-        "POST",
-        &format!("Expect: 100-continue\r\nContent-Length: {length}\r\n"),
-    )
+/// An upload to `crm` of which the last byte is missing.
+fn begun(sidecar: &Sidecar) -> Agent {
+    let mut agent = Agent::connect(sidecar);
+    agent.send(head("POST", &format!("Content-Length: {LONG}\r\n")));
+    agent.send(vec![b'a'; LONG - 1]);
+    agent
 }
 
 #[test]
-fn all_bodies_together_have_a_budget() {
-    // F-162
+fn what_one_connection_holds_leaves_the_others_their_share() {
+    // F-162, F-263
     let up = Upstream::body("ok");
-    let free = connection("erp").allow("/").upstream(&up);
-    let plan = Sidecar::with(signing(&up)).and(free);
-    let sidecar = plan.setting("proxy.workers", 2).start();
-    let mut six = hold_six(&sidecar);
-    // 4 MiB are left. 250 more that announce too much are refused before a byte of them is read, whichever worker takes them.
-    let mut others: Vec<Agent> = (0..250).map(|_| Agent::connect(&sidecar)).collect();
-    for agent in &mut others {
-        agent.send(upload(10_000_000));
-    }
-    for agent in &mut others {
-        let reply = agent.reply();
-        let problem = reply.refused(503, "overloaded");
-        assert!(reply.informational.is_empty(), "no byte was asked for");
-        assert!(reply.fields.one("retry-after").is_some());
-        let said = (
-            problem.blame.as_str(),
-            problem.retryable,
-            problem.error.as_str(),
-        );
-        assert_eq!(said, ("proxy", true, "connection_limit_reached"));
-    }
-    // One that says nothing is refused when it has grown too large, and can read why while it is still sending.
-    let grown = format!("{:x}\r\n{}", 5 * MIB, "a".repeat(5 * MIB));
-    let reply = Agent::connect(&sidecar).exchange(chunked("POST", &grown));
-    reply.refused(503, "overloaded");
+    let sidecar = three(&up);
+    let mut first = begun(&sidecar);
     assert_eq!(up.sockets(), 0);
-    // What is not held is served, and so is what fits.
-    let streamed = Agent::connect(&sidecar).request("POST", "/erp/x", &[], &vec![b'a'; 8 * MIB]);
-    streamed.expect(200);
-    let mut one = six.remove(0);
-    one.send(vec![b'a'; 10 * MIB]);
-    one.reply().expect(200);
-    is_signed(&up.requests()[1], &vec![b'a'; 10 * MIB]);
-    // Agents that hang up, in one way or the other, give back what they had.
-    six.remove(0).reset();
-    six.remove(0).half_close();
-    drop((six, one, others));
-    hold_six(&sidecar);
+    // Another connection has its own share, and what is not held takes none.
+    let body = vec![b'a'; 10 * MIB];
+    for target in ["/erp/x", "/free/x"] {
+        let reply = Agent::connect(&sidecar).request("POST", target, &[], &body);
+        reply.expect(200);
+    }
+    is_signed(&up.requests()[0], &body);
+    first.send("a");
+    first.reply().expect(200);
+    is_signed(&up.requests()[2], &vec![b'a'; LONG]);
+    // Nor do agents matter to it that hang up in the middle, in one way or the other.
+    begun(&sidecar).reset();
+    begun(&sidecar).half_close();
+    let reply = Agent::connect(&sidecar).request("POST", "/erp/x", &[], &body);
+    reply.expect(200);
+}
+
+#[test]
+fn bodies_that_are_announced_and_never_sent_close_the_budget_for_nobody() {
+    // F-263: together they announce 1.8 GiB, and each is being read.
+    let up = Upstream::body("ok");
+    let sidecar = three(&up);
+    let announcement = head(
+        "POST",
+        &format!("Expect: 100-continue\r\nContent-Length: {LONG}\r\n"),
+    );
+    let mut silent: Vec<Agent> = (0..60).map(|_| Agent::connect(&sidecar)).collect();
+    for agent in &mut silent {
+        agent.send(&announcement);
+    }
+    for agent in &mut silent {
+        agent.wait_for("HTTP/1.1 100 ");
+    }
+    for target in ["/crm/x", "/erp/x"] {
+        let reply = Agent::connect(&sidecar).request("POST", target, &[], &vec![b'a'; 10 * MIB]);
+        reply.expect(200);
+    }
+    assert_eq!(up.requests().len(), 2);
 }
 
 #[test]
