@@ -26,13 +26,42 @@ impl fmt::Display for Forbidden {
     }
 }
 
+/// The addresses at which clouds give out credentials to whatever asks, each with its source. None of them is dialled, whatever `allowed_private_cidrs` says; `doctor`
+/// tries whether the agent can reach them.
+///
+/// OpenStack's `fe80::a9fe:a9fe` is not among them: it is link-local and as such never dialled, and without an interface nothing can try it.
+#[rustfmt::skip] // one row a line
+pub const METADATA: &[IpAddr] = &[
+    v4([169, 254, 169, 254]), // AWS, Azure, GCP, OCI, IBM Cloud, DigitalOcean, Hetzner, Exoscale, Vultr, OpenStack (docs.openstack.org/nova: "Metadata service")
+    v4([169, 254, 170, 2]), // AWS ECS (docs.aws.amazon.com: "Amazon ECS task IAM role")
+    v4([169, 254, 170, 23]), // AWS EKS Pod Identity (docs.aws.amazon.com: "EKS Pod Identity Agent")
+    v4([169, 254, 0, 23]), // Tencent Cloud, metadata.tencentyun.com (tencentcloud.com: "Querying Instance Metadata")
+    v4([169, 254, 42, 42]), // Scaleway (docs.cloud-init.io: datasource "Scaleway")
+    v4([168, 63, 129, 16]), // Azure's wire server (learn.microsoft.com: "What is IP address 168.63.129.16?")
+    v4([100, 100, 100, 200]), // Alibaba Cloud (alibabacloud.com: "Instance metadata"; cloud-init datasource "AliYun")
+    v4([100, 96, 0, 96]), // Volcano Engine and BytePlus (volcengine/cello: credentialServerAddress)
+    v4([192, 0, 0, 192]), // Oracle Cloud Classic (docs.oracle.com: "Retrieving Instance Metadata")
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]), // AWS (docs.aws.amazon.com: "Access instance metadata for an EC2 instance")
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]), // AWS EKS Pod Identity
+    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]), // GCP (cloud.google.com: "About VM metadata")
+    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]), // OCI (oracle-samples and cloud-init datasource "Oracle": IPV6_METADATA_ROOT)
+    v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]), // Scaleway (docs.cloud-init.io: datasource "Scaleway")
+    v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]), // Akamai, formerly Linode (docs.cloud-init.io: datasource "Akamai")
+    v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200]), // Alibaba Cloud over IPv6 (alibabacloud.com: "Instance metadata")
+];
+
+const fn v4([a, b, c, d]: [u8; 4]) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(a, b, c, d))
+}
+
+const fn v6([a, b, c, d, e, f, g, h]: [u16; 8]) -> IpAddr {
+    IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
+}
+
 type RangeV4 = ([u8; 4], u8, &'static str);
 
 const NEVER_V4: &[RangeV4] = &[
     ([169, 254, 0, 0], 16, "link-local"),
-    ([168, 63, 129, 16], 32, "cloud metadata"),
-    ([100, 100, 100, 200], 32, "cloud metadata"),
-    ([192, 0, 0, 192], 32, "cloud metadata"),
     ([0, 0, 0, 0], 8, "unspecified"),
     ([224, 0, 0, 0], 4, "multicast"),
     ([255, 255, 255, 255], 32, "broadcast"),
@@ -57,9 +86,6 @@ type RangeV6 = ([u16; 8], u8, &'static str);
 
 const NEVER_V6: &[RangeV6] = &[
     ([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10, "link-local"),
-    ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, "cloud metadata"),
-    ([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23], 128, "cloud metadata"),
-    ([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128, "cloud metadata"),
     ([0xff00, 0, 0, 0, 0, 0, 0, 0], 8, "multicast"),
     ([0, 0, 0, 0, 0, 0, 0, 0], 128, "unspecified"),
 ];
@@ -112,12 +138,13 @@ fn covers(hole: &IpNet, address: IpAddr) -> bool {
 }
 
 fn never(address: IpAddr) -> Option<&'static str> {
-    match address {
+    let by_range = match address {
         IpAddr::V4(v4) => named_v4(v4, NEVER_V4),
         IpAddr::V6(v6) => {
-            named_v6(v6, NEVER_V6).or_else(|| embedded(v6).and_then(|v4| named_v4(v4, NEVER_V4)))
+            named_v6(v6, NEVER_V6).or_else(|| embedded(v6).and_then(|v4| never(v4.into())))
         }
-    }
+    };
+    by_range.or_else(|| METADATA.contains(&address).then_some("cloud metadata"))
 }
 
 fn not_global(address: IpAddr) -> Option<&'static str> {
@@ -164,7 +191,7 @@ fn named_v6(address: Ipv6Addr, ranges: &[RangeV6]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Forbidden, is_never_range, judge};
+    use super::{Forbidden, METADATA, is_never_range, judge};
     use std::net::IpAddr;
 
     fn ip(text: &str) -> IpAddr {
@@ -302,6 +329,37 @@ mod tests {
     }
 
     #[test]
+    fn no_hole_opens_a_metadata_address_of_any_cloud() {
+        // F-267
+        let all = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+        for more in [
+            "fd00:42::42",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:a9fe:a9fe::1",
+            "fd00:100::100:200",
+            "100.96.0.96",
+            "169.254.42.42",
+            "fe80::a9fe:a9fe",
+            "64:ff9b::6460:60",
+            "::ffff:100.96.0.96",
+        ] {
+            assert!(
+                matches!(judge(ip(more), &all), Err(Forbidden::Never(_))),
+                "{more}"
+            );
+        }
+        for listed in METADATA {
+            let judged = judge(*listed, &all);
+            assert!(matches!(judged, Err(Forbidden::Never(_))), "{listed}");
+        }
+        // Their neighbours are private addresses like any other.
+        for beside in ["fd00:42::43", "100.96.0.97", "fd00:c1::1"] {
+            assert_eq!(judge(ip(beside), &all), Ok(()), "{beside}");
+        }
+    }
+
+    #[test]
     fn a_hole_inside_the_metadata_ranges_is_told() {
         for range in [
             "169.254.0.0/16",
@@ -309,6 +367,8 @@ mod tests {
             "168.63.129.16/32",
             "fe80::/10",
             "fd00:ec2::254/128",
+            "fd00:42::42/128",
+            "100.96.0.96/32",
         ] {
             assert!(is_never_range(&range.parse().unwrap()).is_some(), "{range}");
         }
