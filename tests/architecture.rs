@@ -141,6 +141,7 @@ const ASKING: &[&str] = &[
     "src/cli/doctor/processes.rs",
     "src/cli/doctor/reach.rs",
     "src/cli/doctor/report.rs",
+    "src/cli/doctor/runtimes.rs",
     "src/cli/doctor/variables.rs",
 ];
 const KNOCK_WHY: &str = "no guard stands before `knock`: it is for the commands that ask from outside, which hold no credential";
@@ -178,7 +179,6 @@ const BANNED: &[Banned] = &[
     banned(Outside(&["upstream"]), Path(&["hickory_resolver"]), "only `upstream` resolves names"),
     banned(Outside(&["upstream"]), Within(&["ToSocketAddrs"]), "only `upstream` resolves names"),
     banned(Outside(&["config"]), Path(&["crate", "config", "raw"]), "the raw mirror of a file stays inside `config`"),
-    banned(Outside(&["config"]), Path(&["serde_saphyr"]), "files are read by `config`"),
     banned(Outside(&["config"]), Path(&["granit_parser"]), "files are read by `config`"),
     // F-153, F-253
     banned(In(TOKEN_LIVES), Words(&["SystemTime"]), TOKEN_CLOCK_WHY),

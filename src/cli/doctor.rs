@@ -14,6 +14,7 @@ mod names;
 mod processes;
 mod reach;
 mod report;
+mod runtimes;
 mod variables;
 
 use std::future::Future;
@@ -32,6 +33,7 @@ use super::check::Format;
 use super::knock::{Door, is_name};
 use super::{Exit, Streams, answered};
 use crate::config::Environment;
+use crate::domain::address::METADATA;
 
 /// Anycast addresses of two operators, in both families.
 const PUBLIC: &[&str] = &[
@@ -52,30 +54,14 @@ const QUIC: &[&str] = &[
 ];
 /// Where it is, if nothing else is said.
 const OPERATORS: &str = "127.0.0.1:8081";
-/// AWS, Azure and GCP; ECS; EKS; AWS over IPv6; Alibaba; Azure's wire server; Oracle.
-const METADATA: &[&str] = &[
-    "169.254.169.254:80",
-    "169.254.170.2:80",
-    "169.254.170.23:80",
-    "[fd00:ec2::254]:80",
-    "100.100.100.200:80",
-    "168.63.129.16:80",
-    "192.0.0.192:80",
-    "metadata.google.internal.:80",
-];
+/// GCP's metadata server by its name, beside the addresses of all clouds.
+const METADATA_NAME: &str = "metadata.google.internal.:80";
 const RESOLVERS: &[&str] = &["1.1.1.1:53", "8.8.8.8:53", "[2606:4700:4700::1111]:53"];
 /// Absolute, so that no search list is asked first.
 const NAME: &str = "example.com.";
-/// Sockets whose owner is root on the machine.
-const RUNTIMES: &[&str] = &[
-    "/var/run/docker.sock",
-    "/run/containerd/containerd.sock",
-    "/run/crio/crio.sock",
-    "/run/podman/podman.sock",
-];
 
 const AFTER_HELP: &str = "\
-Run it where the agent runs: the same container, user and network. It needs no configuration, shows no value of a variable, and sends requests to name servers, the sockets of container runtimes and, in search of egressd's management API, to whatever listens in this network.
+Run it where the agent runs: the same container, user and network. It needs no configuration, shows no value of a variable, and sends requests to name servers, the sockets and ports of container runtimes and, in search of these and of egressd's management API, to whatever listens in this network.
 closed: that way does not open from here. open: it does. unknown: it could not be tried, or something unexpected answers.
 Exit codes: 0 nothing is open, 1 something is (with --strict also: unknown), 64 wrong arguments.";
 
@@ -178,9 +164,11 @@ impl Doctor {
     async fn network(&self) -> Vec<Finding> {
         let reach = Reach::of_system(Duration::from_secs(self.timeout));
         let mut attempts = Attempts::default();
+        let metadata = metadata();
+        let metadata: Vec<&str> = metadata.iter().map(String::as_str).collect();
         for (check, given, usual) in [
             (Check::DirectEgress, &self.target, PUBLIC),
-            (Check::Metadata, &self.metadata_target, METADATA),
+            (Check::Metadata, &self.metadata_target, &metadata),
         ] {
             for door in or_usual(given, usual, |text| Door::parse(text).ok()) {
                 attempts.start(check, door.to_string(), reach.clone().tcp(check, door));
@@ -209,9 +197,13 @@ impl Doctor {
             let asked = doors::metrics(reach.clone(), door.clone());
             attempts.start(Check::Metrics, door.to_string(), asked);
         }
-        for path in RUNTIMES {
-            let asked = doors::runtime_socket(reach.clone(), path);
-            attempts.start(Check::RuntimeSocket, (*path).to_owned(), asked);
+        for door in runtimes::sockets(Path::new("/proc/self/net")) {
+            let asked = runtimes::socket(reach.clone(), door.clone());
+            attempts.start(Check::RuntimeSocket, door.to_string(), asked);
+        }
+        for (door, api) in runtimes::apis() {
+            let asked = runtimes::api(reach.clone(), door.clone(), api);
+            attempts.start(Check::RuntimeSocket, door.to_string(), asked);
         }
         let listening = found.map(|found| doors::listening(reach, found));
         let listening = listening.map(tokio::spawn);
@@ -233,6 +225,14 @@ impl Doctor {
         found.retain(|door| !doors.contains(door) && *door != self.proxy);
         (doors, Some((found, all)))
     }
+}
+
+/// Where clouds give out credentials.
+fn metadata() -> Vec<String> {
+    let addresses = METADATA.iter().map(|ip| SocketAddr::new(*ip, 80));
+    let mut all: Vec<String> = addresses.map(|address| address.to_string()).collect();
+    all.push(METADATA_NAME.to_owned());
+    all
 }
 
 fn or_usual<T: Clone>(given: &[T], usual: &[&str], read: impl Fn(&str) -> Option<T>) -> Vec<T> {

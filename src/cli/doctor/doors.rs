@@ -1,7 +1,6 @@
-//! egressd's own doors as the agent sees them: the one that it is to use, and those that are not for it. And sockets of container runtimes.
+//! egressd's own doors as the agent sees them: the one that it is to use, and those that are not for it.
 
 use std::io::ErrorKind;
-use std::path::Path;
 
 use http::StatusCode;
 use tokio::task::JoinSet;
@@ -9,6 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::finding::{Check, Finding, State};
 use super::reach::{Reach, reason, shut};
+use super::runtimes::{self, Api};
 use crate::cli::knock::{Answer, Door, Silence};
 
 /// Shown of an answer nobody expected.
@@ -20,7 +20,7 @@ const API: &str = "/v1/connections";
 const METRICS: &str = "/metrics";
 
 /// What came of a question.
-enum Heard {
+pub(super) enum Heard {
     Answer(Answer),
     /// Nobody is there, and why.
     Nobody(String),
@@ -87,7 +87,7 @@ pub(super) async fn metrics(reach: Reach, door: Door) -> Finding {
 }
 
 /// Of a door that is not for the agent one address that is open is enough.
-fn worst(
+pub(super) fn worst(
     check: Check,
     shown: &str,
     heard: Vec<Heard>,
@@ -103,13 +103,18 @@ fn worst(
         .unwrap_or_else(|| check.closed(shown, UNRESOLVED))
 }
 
-/// Is the management API at one of these doors, of which nobody said whose they are? What is open is told one by one, what others are is not asked.
+/// Is the management API at one of these doors, of which nobody said whose they are, or a container runtime's API? What is open is told one by one, what others are is
+/// not asked.
 pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> Vec<Finding> {
     let count = doors.len();
     let mut asked = JoinSet::new();
     for door in doors {
         asked.spawn(management(reach.clone(), door.clone()));
-        asked.spawn(metrics(reach.clone(), door));
+        asked.spawn(metrics(reach.clone(), door.clone()));
+        // The usual ports are asked by themselves.
+        if runtimes::apis().all(|(known, _)| known != door) {
+            asked.spawn(runtimes::api(reach.clone(), door, Api::Engine));
+        }
     }
     let mut open = asked.join_all().await;
     open.retain(|finding| finding.state == State::Open);
@@ -131,19 +136,8 @@ pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> 
     open
 }
 
-/// Can a container runtime be told to do something?
-pub(super) async fn runtime_socket(reach: Reach, path: &'static str) -> Finding {
-    let check = Check::RuntimeSocket;
-    let door = Door::Unix(Path::new(path).to_owned());
-    match hear_at(door, "/", reach.until()).await {
-        Heard::Answer(_) | Heard::Mute(_) => check.open(path, "a connection was accepted"),
-        Heard::Nobody(why) => check.closed(path, why),
-        Heard::Untried(why) => check.unknown(path, why),
-    }
-}
-
 /// What each address of a door says; none, if its name does not resolve.
-async fn hear(reach: &Reach, door: Door, path: &'static str) -> Vec<Heard> {
+pub(super) async fn hear(reach: &Reach, door: Door, path: &'static str) -> Vec<Heard> {
     let until = reach.until();
     let resolved = timeout_at(until, reach.resolved(door)).await;
     let mut asked = JoinSet::new();
@@ -153,7 +147,7 @@ async fn hear(reach: &Reach, door: Door, path: &'static str) -> Vec<Heard> {
     asked.join_all().await
 }
 
-async fn hear_at(door: Door, path: &'static str, until: Instant) -> Heard {
+pub(super) async fn hear_at(door: Door, path: &'static str, until: Instant) -> Heard {
     match door.get(path, until).await {
         Ok(answer) => Heard::Answer(answer),
         Err(Silence::Mute) => {
@@ -176,6 +170,6 @@ async fn hear_at(door: Door, path: &'static str, until: Instant) -> Heard {
     }
 }
 
-fn has(text: &[u8], word: &[u8]) -> bool {
+pub(super) fn has(text: &[u8], word: &[u8]) -> bool {
     memchr::memmem::find(text, word).is_some()
 }

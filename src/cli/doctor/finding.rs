@@ -30,7 +30,7 @@ pub(super) enum Check {
     Privileges,
     /// Configuration and mounted secrets
     SecretFiles,
-    /// Sockets of container runtimes
+    /// Sockets and ports of container runtimes
     RuntimeSocket,
     /// Variables whose names say that they hold a credential
     Environment,
@@ -115,7 +115,9 @@ impl Check {
             Self::SecretFiles => {
                 "mount secrets and configuration into egressd's container alone; `automountServiceAccountToken: false`"
             }
-            Self::RuntimeSocket => "do not mount it: who can use it is root on the machine",
+            Self::RuntimeSocket => {
+                "do not mount it, do not let it listen on TCP without client certificates, and do not share the machine's network with the agent: what can use it is root on the machine"
+            }
             Self::Environment => {
                 "give the credential to egressd, and unset the variable for the agent"
             }

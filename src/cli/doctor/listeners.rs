@@ -62,16 +62,27 @@ fn listener(line: &[u8]) -> Option<SocketAddr> {
     (state == "0A").then(|| SocketAddr::new(ip, port))
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path`; the flag 0x10000 listens, type 0001 is a stream. Abstract sockets (`@name`) are none of egressd's.
+/// The names of the abstract sockets that listen, as `/proc/net/unix` shows them: `@name`, with every zero byte as `@`.
+pub(super) fn abstract_names(table: &[u8]) -> impl Iterator<Item = &[u8]> {
+    lines(table).filter_map(|line| listening_name(line, b'@'))
+}
+
+/// Abstract sockets are none of egressd's.
 fn unix_door(line: &[u8]) -> Option<Door> {
-    let start = memchr::memchr(b'/', line)?;
+    let path = listening_name(line, b'/')?;
+    Some(Door::Unix(PathBuf::from(OsStr::from_bytes(path))))
+}
+
+/// `Num RefCount Protocol Flags Type St Inode Path`; the flag 0x10000 listens, type 0001 is a stream. Returns the path of a socket that listens, if it begins so.
+fn listening_name(line: &[u8], begin: u8) -> Option<&[u8]> {
+    let start = memchr::memchr(begin, line)?;
     let (facts, path) = line.split_at_checked(start)?;
     let mut words = std::str::from_utf8(facts).ok()?.split_ascii_whitespace();
     let (flags, kind) = (words.nth(3)?, words.next()?);
     let listens = u32::from_str_radix(flags, 16).ok()? & 0x10000 != 0 && kind == "0001";
     // State and inode, and nothing else: an abstract name may hold a slash, too.
     let named = words.nth(1).is_some() && words.next().is_none();
-    (listens && named).then(|| Door::Unix(PathBuf::from(OsStr::from_bytes(path))))
+    (listens && named).then_some(path)
 }
 
 #[cfg(test)]
