@@ -135,3 +135,7 @@ async fn rest(error: &io::Error) {
         tokio::time::sleep(REST).await;
     }
 }
+
+#[cfg(test)]
+#[path = "accept_tests.rs"]
+mod tests;

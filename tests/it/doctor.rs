@@ -39,6 +39,10 @@ impl World {
     fn doctor(&self, flags: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
         command.args(["doctor", "--format", "json", "--name", "nothing.invalid"]);
+        // What does answer here answers well within this, beside a build too.
+        if !flags.contains(&"--timeout") {
+            command.args(["--timeout", "20"]);
+        }
         for flag in [
             "--proxy",
             "--management",

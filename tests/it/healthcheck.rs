@@ -21,6 +21,9 @@ fn healthcheck(settings: &Value, variables: &[(&str, &str)], flags: &[&str]) -> 
 fn healthcheck_at(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
     command.args(["healthcheck", "--config", file]).args(flags);
+    if !flags.contains(&"--timeout") {
+        command.args(["--timeout", "30"]);
+    }
     command.envs(variables.iter().copied());
     let ended = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -10,7 +10,7 @@ use crate::support::h2::{
 use crate::support::h2_echo::H2Echo;
 use crate::support::reply::{Ending, Reply};
 use crate::support::wire::Wire;
-use crate::support::{Agent, Sidecar, Upstream, connection};
+use crate::support::{Agent, DEADLINE, Sidecar, Upstream, connection};
 
 /// What an agent gets from an upstream that answers each request, on the stream that is given, by this script.
 fn answer_to(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Reply {
@@ -23,7 +23,7 @@ fn answer_to(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Reply {
     });
     let crm = connection("crm").allow("/").upstream(&up);
     let crm = crm
-        .http("timeout_seconds", json!(2))
+        .http("timeout_seconds", json!(DEADLINE))
         .http("max_response_size_bytes", json!(1_000_000));
     let sidecar = Sidecar::with(crm).start();
     Agent::connect(&sidecar).get("/crm/x")

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::message::{End, text};
 use crate::support::reply::Ending;
-use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
 
 /// An upstream that holds every request of `/hold` until the gate opens.
 fn holding(gate: &Gate) -> Upstream {
@@ -133,7 +133,7 @@ fn heads_that_do_not_come_and_sockets_that_do_not_speak() {
     // F-158
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
-        .setting("proxy.header_read_timeout_seconds", 1)
+        .setting("proxy.header_read_timeout_seconds", DEADLINE)
         .setting("proxy.idle_timeout_seconds", 1)
         .start();
     let mut half = Agent::connect(&sidecar);
@@ -228,7 +228,7 @@ fn the_deadline_blames_whoever_is_late() {
     // F-159
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
-    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(DEADLINE))).start();
     let mut agent = Agent::connect(&sidecar);
     let reply =
         agent.exchange("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na");
@@ -259,7 +259,7 @@ fn the_deadline_cuts_an_agent_that_reads_too_slowly() {
     // F-160
     let up = Upstream::body(vec![b'a'; 10_000_000]);
     let crm = connection("crm").allow("/").upstream(&up);
-    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(DEADLINE))).start();
     let mut agent = Agent::connect_narrow(&sidecar);
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     up.wait_closed(1);

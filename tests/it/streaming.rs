@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::message::{Framing, find};
 use crate::support::reply::Ending;
-use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
 
 fn before(up: &Upstream) -> Sidecar {
     Sidecar::with(connection("crm").allow("/").upstream(up)).start()
@@ -59,7 +59,7 @@ fn the_deadline_ends_an_event_stream() {
     let gate = Gate::new();
     let up = Upstream::sse(&gate);
     let crm = connection("crm").allow("/").upstream(&up);
-    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(DEADLINE))).start();
     let reply = Agent::connect(&sidecar).get("/crm/events");
     assert_eq!(
         (reply.status, reply.ending, reply.text().as_str()),

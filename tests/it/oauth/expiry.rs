@@ -10,7 +10,7 @@ use crate::support::{Agent, Answer, Gate, PATIENCE, Sidecar, TokenEndpoint, Upst
 #[test]
 fn short_tokens_are_replaced_before_they_expire() {
     // F-148, F-149
-    let rows = [2_i32, 4];
+    let rows = [3_i32, 4];
     super::side_by_side(rows, |life| {
         let up = Upstream::body("hi");
         let endpoint = TokenEndpoint::minting(life.into());
@@ -41,7 +41,7 @@ fn short_tokens_are_replaced_before_they_expire() {
 fn several_agents_notice_nothing_of_expiries() {
     // F-148
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(2);
+    let endpoint = TokenEndpoint::minting(3);
     let sidecar = before(&up, &endpoint);
     let served = AtomicUsize::new(0);
     super::side_by_side(0..4, |_| {
@@ -143,7 +143,7 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
 fn a_token_that_nobody_uses_is_left_alone() {
     // F-149
     let up = Upstream::body("hi");
-    let (idle, busy) = (TokenEndpoint::minting(2), TokenEndpoint::minting(2));
+    let (idle, busy) = (TokenEndpoint::minting(3), TokenEndpoint::minting(3));
     let sidecar = Sidecar::with(crm(&up, &idle))
         .and(crm(&up, &busy).rename("erp"))
         .start();

@@ -6,7 +6,7 @@ use super::{ask, before, crm, tells_nothing, tokens, unavailable};
 use crate::support::certs::Alpn;
 use crate::support::h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, STATUS_200, frame};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Answer, DEADLINE, Gate, Sidecar, TokenEndpoint, Upstream, connection};
 
 #[test]
 fn a_request_that_is_refused_asks_for_no_token() {
@@ -82,7 +82,7 @@ fn the_wait_for_a_token_is_part_of_the_deadline() {
     let up = Upstream::body("hi");
     let gate = Gate::new();
     let endpoint = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
-    let crm = crm(&up, &endpoint).http("timeout_seconds", json!(1));
+    let crm = crm(&up, &endpoint).http("timeout_seconds", json!(DEADLINE));
     let sidecar = Sidecar::with(crm).start();
     let reply = ask(&sidecar);
     let problem = reply.refused(504, "upstream_timeout");

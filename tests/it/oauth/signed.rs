@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::{crm, tokens};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Gate, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Answer, Gate, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
 
 #[test]
 fn a_token_that_expires_while_the_body_comes_is_not_sent() {
     // F-138, F-148
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(2);
+    let endpoint = TokenEndpoint::minting(3);
     let signing = crm(&up, &endpoint).http("webhook_signing_secret", json!("0123456789abcdef"));
     let sidecar = Sidecar::with(signing).start();
     let (mut slow, mut other) = (Agent::connect(&sidecar), Agent::connect(&sidecar));
@@ -44,7 +44,8 @@ fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
         let up = Upstream::body("hi");
         let gate = Gate::new();
         let relay = relay(up.address(), &gate);
-        let endpoint = TokenEndpoint::minting(1);
+        let endpoint =
+            TokenEndpoint::script([Answer::lives(&token(1), 1), Answer::lives(&token(2), 3600)]);
         let crm = connection("crm").allow("/").oauth(&endpoint);
         let sidecar = Sidecar::with(crm.base_url(&format!("https://{relay}"))).start();
         let mut agent = Agent::connect(&sidecar);
@@ -62,7 +63,7 @@ fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
         agent.reply().expect(200);
         let request = up.only_request();
         assert_eq!(request.body.bytes, body.as_bytes());
-        assert_ne!(tokens(&up), [token(1)]);
+        assert_eq!(tokens(&up), [token(2)]);
         assert_eq!(up.sockets(), 1, "the socket that was dialled serves");
     }
 }

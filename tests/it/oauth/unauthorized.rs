@@ -10,7 +10,7 @@ use super::{ERROR, ask, before, crm, tokens, unavailable};
 use crate::support::message::Framing;
 use crate::support::token_endpoint::token;
 use crate::support::wire::Arrived;
-use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream};
+use crate::support::{Agent, Answer, DEADLINE, Gate, Sidecar, TokenEndpoint, Upstream};
 
 const UNAUTHORIZED: &str = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error=\"invalid_token\"\r\nContent-Length: 5\r\n\r\nstale";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
@@ -304,7 +304,7 @@ fn a_renewal_that_stalls_meets_the_deadline() {
         Answer::token(&token(1)),
         Answer::token(&token(2)).held_by(&gate),
     ]);
-    let crm = crm(&up, &endpoint).http("timeout_seconds", json!(1));
+    let crm = crm(&up, &endpoint).http("timeout_seconds", json!(DEADLINE));
     let sidecar = Sidecar::with(crm).start();
     let mut agent = Agent::connect(&sidecar);
     agent.get("/crm/first").expect(200);
@@ -404,7 +404,7 @@ fn other_credentials_and_other_refusals_are_relayed() {
     let endpoint = TokenEndpoint::minting(3600);
     let fixed = crate::support::connection("fixed").allow("/").upstream(&up);
     let sidecar = Sidecar::with(crm(&up, &endpoint))
-        .and(fixed.bearer(&token(9)).http("timeout_seconds", json!(5)))
+        .and(fixed.bearer(&token(9)).http("timeout_seconds", json!(60)))
         .start();
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..3 {

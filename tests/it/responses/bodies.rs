@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{CHUNKED, PROTOCOL, all_are, answer_to, before, never_whole, ok};
 use crate::support::message::Framing;
 use crate::support::reply::Ending;
-use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
 
 #[test]
 fn an_undeclared_length_is_cut_at_the_cap() {
@@ -68,7 +68,7 @@ fn a_response_that_never_ends_meets_the_deadline() {
         wire.wait_end();
     });
     let crm = connection("crm").allow("/").upstream(&up);
-    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(DEADLINE))).start();
     let mut agents: Vec<Agent> = ["/crm/body", "/crm/head", "/crm/silence"]
         .map(|target| {
             let mut agent = Agent::connect(&sidecar);

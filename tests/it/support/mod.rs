@@ -35,5 +35,8 @@ pub(crate) use token_answer::Answer;
 pub(crate) use token_endpoint::TokenEndpoint;
 pub(crate) use upstream::Upstream;
 
+/// A deadline, in seconds, that a test lets pass after some handshakes: longer than these take beside a build, and no longer than a test may last.
+pub(crate) const DEADLINE: u64 = 4;
+
 /// The longest that anything is waited for. Far above what any claim needs: only a hang reaches it.
-pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
+pub(crate) const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);

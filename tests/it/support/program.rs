@@ -216,14 +216,6 @@ impl Running {
         (agents, operators)
     }
 
-    /// Ticks of 10 ms of processor time that it has used (proc_pid_stat(5)).
-    pub(crate) fn ticks(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
-        let (_, fields) = stat.rsplit_once(") ").unwrap();
-        let used = fields.split(' ').skip(11).take(2);
-        used.map(|field| field.parse::<u64>().unwrap()).sum()
-    }
-
     /// Resident bytes, threads and open descriptors. Those of a process that refuses debuggers can be counted by nobody but root.
     pub(crate) fn held(&self) -> Held {
         let of = |name: &str| format!("/proc/{}/{name}", self.id());

@@ -230,7 +230,7 @@ fn accept(
         if record.got().stopping {
             break;
         }
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        // No limit for reading: a kept socket may wait for its next request as long as the test lasts, and at its end it is closed.
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
         tcp.set_nodelay(true).unwrap();
         let tcp = Arc::new(tcp);

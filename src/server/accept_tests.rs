@@ -1,0 +1,80 @@
+//! The accept loop without descriptors.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use rustix::io::Errno;
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+
+use super::{Crowding, Door, REST, Reception, Serve};
+use crate::server::{Clock, Times, Watch};
+
+/// Serves nothing: no socket is ever accepted here.
+struct Nothing;
+
+impl Serve for Nothing {
+    type Body = Empty<Bytes>;
+
+    async fn serve(
+        self: Arc<Self>,
+        _request: Request<Incoming>,
+        _watch: Arc<Watch>,
+    ) -> Response<Self::Body> {
+        Response::new(Empty::new())
+    }
+}
+
+/// A listener of a process that has no descriptors left. It counts the tries.
+struct Exhausted(Arc<AtomicUsize>);
+
+impl Door for Exhausted {
+    type Open = Self;
+    type Stream = UnixStream;
+
+    fn open(self) -> io::Result<Self> {
+        Ok(self)
+    }
+
+    async fn accept(door: &Self) -> io::Result<UnixStream> {
+        door.0.fetch_add(1, Relaxed);
+        Err(Errno::MFILE.into())
+    }
+
+    fn close(_door: Self, _let_in: impl FnMut(UnixStream)) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lack_of_descriptors_is_waited_out_and_not_spun_on() {
+    // F-163
+    let minute = Duration::from_secs(60);
+    let reception = Reception {
+        server: Arc::new(Nothing),
+        clock: Clock::new(),
+        times: Times {
+            header_read: minute,
+            idle: minute,
+            body_idle: minute,
+            write_stall: minute,
+        },
+        places: Arc::new(Semaphore::new(1)),
+        crowding: Crowding::NewcomersWait,
+    };
+    let tries = Arc::new(AtomicUsize::new(0));
+    let end = pin!(tokio::time::sleep(REST * 10));
+    reception
+        .take_all(Exhausted(Arc::clone(&tries)), end)
+        .await
+        .unwrap();
+    let tries = tries.load(Relaxed);
+    assert!((2..=11).contains(&tries), "{tries} tries");
+}
