@@ -9,13 +9,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Empty;
-use hyper::body::Incoming;
 use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use super::{Crowding, Door, REST, Reception, Serve};
-use crate::server::{Clock, Times, Watch};
+use crate::server::{Clock, RequestBody, Times, Watch};
 
 /// Serves nothing: no socket is ever accepted here.
 struct Nothing;
@@ -25,7 +24,7 @@ impl Serve for Nothing {
 
     async fn serve(
         self: Arc<Self>,
-        _request: Request<Incoming>,
+        _request: Request<RequestBody>,
         _watch: Arc<Watch>,
     ) -> Response<Self::Body> {
         Response::new(Empty::new())
