@@ -36,11 +36,20 @@ fuzz_target!(|bytes: &[u8]| {
             let name = part.split(';').next().unwrap_or(part);
             assert!(!matches!(name, "." | ".."), "a dot segment: {once:?}");
             assert!(
-                !name.is_empty() || segment.is_empty(),
-                "an empty name: {once:?}"
+                !name.is_empty() || part.is_empty(),
+                "nothing before a semicolon: {once:?}"
             );
         }
-        assert!(!holds_an_escape(once.as_bytes()), "encoded twice: {once:?}");
+        assert!(
+            segment.is_empty() || once.contains(|c| c != '/'),
+            "nothing but slashes: {once:?}"
+        );
+        let twice = decoded_again(once.as_bytes());
+        assert_eq!(
+            structure(&twice),
+            structure(once.as_bytes()),
+            "another structure once it is decoded twice: {once:?}"
+        );
         assert!(
             !once.contains('/') || path.has_encoded_slash(),
             "an encoded slash that nobody noted"
@@ -64,9 +73,34 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// A percent sign and two hexadecimal digits.
-fn holds_an_escape(bytes: &[u8]) -> bool {
-    bytes.windows(3).any(
-        |three| matches!(three, [b'%', a, b] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit()),
-    )
+/// Every whole escape decoded, others left as they are.
+fn decoded_again(text: &[u8]) -> Vec<u8> {
+    let mut again = Vec::new();
+    let mut rest = text;
+    while let Some((&first, behind)) = rest.split_first() {
+        let escape = behind.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let escape = escape.filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
+        match escape.filter(|_| first == b'%') {
+            Some(hex) => {
+                again.push(u8::from_str_radix(hex, 16).expect("two digits"));
+                rest = &behind[2..];
+            }
+            None => {
+                again.push(first);
+                rest = behind;
+            }
+        }
+    }
+    again
+}
+
+/// The bytes that give a path its structure, and the pieces between slashes that are dot segments.
+fn structure(text: &[u8]) -> (Vec<u8>, usize) {
+    let bytes = text.iter().copied();
+    let structural = bytes.filter(|&b| matches!(b, b'.' | b'/' | b'\\') || b.is_ascii_control());
+    let mut names = text
+        .split(|&b| b == b'/')
+        .map(|piece| piece.split(|&b| b == b';').next().unwrap_or_default());
+    let dots = names.by_ref().filter(|name| matches!(*name, b"." | b".."));
+    (structural.collect(), dots.count())
 }

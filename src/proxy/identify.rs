@@ -61,7 +61,7 @@ pub(super) fn address<'r>(
     glance.refuse_foreign_host(allowed_hosts)?;
     glance.refuse_browsers()?;
     let path = match CanonicalPath::parse(parts.uri.path().as_bytes()) {
-        Err(error) if error.reason != NotCanonicalReason::EncodedSlashAtEdge => {
+        Err(error) if error.reason != NotCanonicalReason::EmptyAroundEncodedSlash => {
             return Err(not_canonical(error));
         }
         path => path,

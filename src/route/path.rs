@@ -11,7 +11,7 @@ use std::borrow::Cow;
 /// A path in a form that everybody reads alike, borrowed from the request target.
 ///
 /// It starts with `/`, holds neither query nor fragment, and no segment of it is empty (but the
-/// last may be), a dot segment, not UTF-8, or encoded twice. An encoded slash is noted at first and
+/// last may be), a dot segment, not UTF-8, or one of these after another decoding. An encoded slash is noted at first and
 /// judged later, since only the connection can say whether it is allowed: until
 /// [`allowing_encoded_slash`](Self::allowing_encoded_slash) was called, a path that holds one
 /// matches nothing.
@@ -29,8 +29,8 @@ impl<'a> CanonicalPath<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotCanonical`] with the first reason found, from left to right; an encoded slash at the
-    /// edge of its segment, which is a matter of encoded slashes, only where nothing else is wrong.
+    /// [`NotCanonical`] with the first reason found, from left to right; an encoded slash that has
+    /// no name beside it, which is a matter of encoded slashes, only where nothing else is wrong.
     pub fn parse(raw: &'a [u8]) -> Result<Self, NotCanonical> {
         let mut path = Self {
             raw,
@@ -42,7 +42,7 @@ impl<'a> CanonicalPath<'a> {
             return Err(NotCanonical::new(Reason::NoLeadingSlash, raw, 0));
         }
         let (mut start, mut escaped) = (1, false);
-        let mut edge = None;
+        let mut unnamed = None;
         for (at, &byte) in raw.iter().enumerate().skip(1) {
             match class(byte) {
                 Class::Plain => {}
@@ -51,16 +51,16 @@ impl<'a> CanonicalPath<'a> {
                     return Err(NotCanonical::new(Reason::EmptySegment, raw, at));
                 }
                 Class::Slash => {
-                    keep_edge(path.admit_segment(start, at, escaped), &mut edge)?;
+                    keep_unnamed(path.admit_segment(start, at, escaped), &mut unnamed)?;
                     (start, escaped) = (at + 1, false);
                 }
                 Class::Refused(reason) => return Err(NotCanonical::new(reason, raw, at)),
             }
         }
         if start < raw.len() {
-            keep_edge(path.admit_segment(start, raw.len(), escaped), &mut edge)?;
+            keep_unnamed(path.admit_segment(start, raw.len(), escaped), &mut unnamed)?;
         }
-        edge.map_or(Ok(path), Err)
+        unnamed.map_or(Ok(path), Err)
     }
 
     /// Judges the segment `start..end`, which is not empty and holds plain bytes and escapes only.
@@ -169,15 +169,15 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
-/// Puts the first encoded slash at an edge aside, since another fault outweighs it.
+/// Keeps the first encoded slash without a name beside it for later: another fault outweighs it.
 #[inline]
-fn keep_edge(
+fn keep_unnamed(
     verdict: Result<(), NotCanonical>,
-    edge: &mut Option<NotCanonical>,
+    unnamed: &mut Option<NotCanonical>,
 ) -> Result<(), NotCanonical> {
     match verdict {
-        Err(found) if found.reason == Reason::EncodedSlashAtEdge => {
-            edge.get_or_insert(found);
+        Err(found) if found.reason == Reason::EmptyAroundEncodedSlash => {
+            unnamed.get_or_insert(found);
             Ok(())
         }
         verdict => verdict,
@@ -243,8 +243,13 @@ fn find_encoded_slash(text: &[u8]) -> Option<usize> {
         .position(|three| three.eq_ignore_ascii_case(b"%2f"))
 }
 
-/// Judges the text of one segment after decoding. Slashes in it were encoded ones; what lies
-/// between them must be as harmless as a segment, should somebody decode before splitting.
+/// The most further decodings that a segment is checked against.
+///
+/// More than one is rare on any route, and a bound keeps the cost of a hostile path linear.
+const MAX_DECODINGS: usize = 4;
+
+/// Checks the text of one segment after decoding. Slashes in it were encoded ones; what lies
+/// between them must be as harmless as a segment, in case a server decodes before it splits.
 pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
     if std::str::from_utf8(text).is_err() {
         return Err(Reason::InvalidUtf8);
@@ -255,25 +260,70 @@ pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
     if text.iter().any(u8::is_ascii_control) {
         return Err(Reason::Control);
     }
-    let is_escape =
-        |three: &[u8]| matches!(*three, [b'%', a, b] if hex(a).is_some() && hex(b).is_some());
-    if text.windows(3).any(is_escape) {
+    if text.contains(&b'%') && !stays_harmless(text) {
         return Err(Reason::DoubleEncoding);
     }
+    judge_pieces(text)
+}
+
+/// Returns whether a segment means the same to a server that decodes its text again and again.
+///
+/// A percent sign before two hexadecimal digits is fine in text such as `50%decline`. It is not
+/// where the escape stands for a byte that gives a path its structure.
+fn stays_harmless(text: &[u8]) -> bool {
+    let mut text = Cow::Borrowed(text);
+    for _ in 0..MAX_DECODINGS {
+        let mut further = Vec::with_capacity(text.len());
+        let mut rest = &*text;
+        while let Some((byte, length)) = first_decoded(rest) {
+            let structural = matches!(byte, b'.' | b'/' | b'\\' | b'%') || byte.is_ascii_control();
+            if length > 1 && structural {
+                return false;
+            }
+            further.push(byte);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        if further.len() == text.len() {
+            return true;
+        }
+        if holds_overlong(&further) || judge_pieces(&further).is_err() {
+            return false;
+        }
+        text = Cow::Owned(further);
+    }
+    false
+}
+
+/// Returns whether the bytes hold an overlong form, which a lenient UTF-8 decoder reads as ASCII
+/// (RFC 3629, section 10): `%C0%AE` is a dot to such a decoder.
+fn holds_overlong(text: &[u8]) -> bool {
+    text.windows(2).any(|two| {
+        matches!(
+            two,
+            [0xc0 | 0xc1, 0x80..=0xbf] | [0xe0, 0x80..=0x9f] | [0xf0, 0x80..=0x8f]
+        )
+    })
+}
+
+/// Checks what stands between the slashes of a decoded segment.
+fn judge_pieces(text: &[u8]) -> Result<(), Reason> {
     if !text.contains(&b'/') {
         return judge_piece(text);
     }
-    // A dot segment is one whatever stands around it; an edge is a matter of encoded slashes.
-    let mut edge = Ok(());
+    // Nothing at all may stand beside a slash (`folder%2F`), but then something must stand on its
+    // other side. A dot segment is one whatever stands around it, and takes precedence.
+    let mut unnamed = text.iter().all(|&byte| byte == b'/');
     for piece in text.split(|&byte| byte == b'/') {
         match judge_piece(piece) {
-            Err(Reason::EmptySegment | Reason::EmptyBeforeSemicolon) => {
-                edge = Err(Reason::EncodedSlashAtEdge);
-            }
+            Err(Reason::EmptySegment) => {}
+            Err(Reason::EmptyBeforeSemicolon) => unnamed = true,
             verdict => verdict?,
         }
     }
-    edge
+    if unnamed {
+        return Err(Reason::EmptyAroundEncodedSlash);
+    }
+    Ok(())
 }
 
 /// What stands before the first `;` decides, since some servers cut the rest off.

@@ -97,7 +97,9 @@ impl Pattern {
                     (!allow_encoded_slash && text.contains(&b'/'))
                         .then_some(NotCanonicalReason::EncodedSlash)
                 }),
-                Segment::End => (segment < last).then_some(NotCanonicalReason::EncodedSlashAtEdge),
+                Segment::End => {
+                    (segment < last).then_some(NotCanonicalReason::EmptyAroundEncodedSlash)
+                }
                 Segment::Wildcard(_) | Segment::Remainder(_) => None,
             };
             reason.map(|reason| NeverMatches { segment, reason })
@@ -130,8 +132,8 @@ impl fmt::Display for NeverMatches {
             Reason::Backslash => "holds a backslash",
             Reason::Control => "holds a control character",
             Reason::EncodedSlash => "holds an encoded slash, which the connection does not allow",
-            Reason::EncodedSlashAtEdge => "has nothing on one side of an encoded slash",
-            Reason::DoubleEncoding => "holds an escape again once it is decoded",
+            Reason::EmptyAroundEncodedSlash => "has no name beside an encoded slash",
+            Reason::DoubleEncoding => "has another structure once it is decoded twice",
             Reason::InvalidUtf8 => "is not UTF-8 once it is decoded",
             // Literals are judged decoded, so these three cannot come up.
             Reason::NoLeadingSlash | Reason::BadEscape | Reason::IllegalByte => "is not canonical",

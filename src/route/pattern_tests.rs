@@ -107,8 +107,8 @@ fn literals_that_no_canonical_path_holds_are_found() {
         ("/%00", 1, Reason::Control),
         ("/%252f", 1, Reason::DoubleEncoding),
         ("/%ff", 1, Reason::InvalidUtf8),
-        ("/%2Fa", 1, Reason::EncodedSlashAtEdge),
-        ("/%2F/a", 1, Reason::EncodedSlashAtEdge),
+        ("/%2F%2F", 1, Reason::EmptyAroundEncodedSlash),
+        ("/%2F/a", 1, Reason::EmptyAroundEncodedSlash),
     ] {
         let pattern = Pattern::parse(text).expect(text);
         assert_eq!(

@@ -20,9 +20,9 @@ pub enum NotCanonicalReason {
     Control,
     /// `%2F` where the connection does not allow it.
     EncodedSlash,
-    /// `%2F` at the edge of a segment or next to another one: nothing stands between two slashes.
-    EncodedSlashAtEdge,
-    /// The decoded segment holds an escape again.
+    /// A segment of encoded slashes alone, or nothing between one and a `;`.
+    EmptyAroundEncodedSlash,
+    /// Decoded again, the segment would have another structure.
     DoubleEncoding,
     /// `%` without two hex digits behind it.
     BadEscape,
@@ -97,9 +97,9 @@ impl NotCanonicalReason {
                 "holds an encoded slash (`%2F`), which this connection does not allow",
                 "write `/` if two segments are meant",
             ),
-            Self::EncodedSlashAtEdge => (
-                "has nothing on one side of an encoded slash (`%2F`)",
-                "leave that slash out",
+            Self::EmptyAroundEncodedSlash => (
+                "has no name beside an encoded slash (`%2F`)",
+                "write a name on one side of it",
             ),
             Self::DoubleEncoding => ("is percent-encoded twice", "encode it once"),
             Self::BadEscape => (
@@ -132,7 +132,7 @@ impl fmt::Display for NotCanonical {
             | NotCanonicalReason::Backslash
             | NotCanonicalReason::Control
             | NotCanonicalReason::EncodedSlash
-            | NotCanonicalReason::EncodedSlashAtEdge
+            | NotCanonicalReason::EmptyAroundEncodedSlash
             | NotCanonicalReason::DoubleEncoding
             | NotCanonicalReason::BadEscape
             | NotCanonicalReason::InvalidUtf8 => {

@@ -163,9 +163,61 @@ fn double_encoding() {
         "/files/%252e%252e",
         "/files/%252f",
         "/files/%255c",
-        "/files/%2541",
+        "/files/%2500",
+        "/files/%2525",
+        "/files/..%253Bx",
+        "/files/%25c0%25ae",
     ]);
     passes(&["/files/100%25", "/files/%25zz", "/files/a%25-b"]);
+}
+
+#[test]
+fn percent_signs_before_letters_that_look_hexadecimal() {
+    // F-244
+    passes(&[
+        "/files/50%25decline",
+        "/files/100%25beef/x",
+        "/api/users/%2541",
+        "/files/5%25ad",
+    ]);
+}
+
+#[test]
+fn encoded_slashes_at_the_edges_of_a_segment() {
+    // F-243
+    let (up, sidecar) = world();
+    let allowed = [
+        "/files/folder%2F",
+        "/files/%2Fa",
+        "/api/users/folder%2fsub%2F",
+        "/api/users/a%2F%2Fb",
+        "/api/users/https%3A%2F%2Fexample.com%2F",
+    ];
+    for path in allowed {
+        ask(&sidecar, format!("/npm{path}").as_bytes()).expect(200);
+    }
+    let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
+    assert_eq!(arrived, allowed);
+    for path in [
+        "/api/users/a%2F..",
+        "/api/users/..%2Fa",
+        "/api/users/%2F.%2F",
+        "/api/users/%2F..;x",
+        "/api/users/..;x%2Fa",
+        "/api/users/a%2F%2F%2e%2e",
+        "/api/users/%2F",
+        "/api/users/%2F%2F",
+        "/api/users/a%2F;x",
+    ] {
+        let reply = ask(&sidecar, format!("/npm{path}").as_bytes());
+        assert_eq!(reply.status, 400, "{path} got {reply:?}");
+        reply.refused(400, "path_not_canonical");
+    }
+    // It is no separator at an edge either, and not allowed on other connections.
+    ask(&sidecar, b"/npm/api/users%2F/1").refused(403, "route_not_allowed");
+    ask(&sidecar, b"/crm/files/folder%2F").refused(400, "path_not_canonical");
+    ask(&sidecar, b"/nope/folder%2F").refused(404, "connection_not_found");
+    assert_eq!(up.requests().len(), allowed.len());
 }
 
 #[test]
