@@ -66,6 +66,7 @@ fn definition(mut object: Object<'_>, stem: Option<&str>, around: &Surroundings<
             caps: http.caps,
             allowed_private_cidrs: http.options.cidrs,
             allow_cookies: http.options.allow_cookies,
+            allow_agent_headers: http.allow_agent_headers,
             allow_encoded_slash: http.options.allow_encoded_slash,
             reflection_guard: http.options.reflection_guard,
             http2: http.options.http2,

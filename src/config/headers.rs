@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::raw::Field;
 use super::secret_ref::{Surroundings, trimmed};
+use crate::domain::agent_headers::{Family, family};
 use crate::domain::headers::{Reserved, reserved};
 use crate::domain::{Auth, ConfiguredHeader, SensitiveHeader};
 
@@ -82,6 +83,68 @@ pub(super) fn sensitive(
         }
     }
     whole.then_some(headers)
+}
+
+/// `allow_agent_headers`: credential headers that agents may send themselves. `set`: the names that
+/// the connection itself sets.
+pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<HeaderName>> {
+    let items = field.list()?;
+    let mut names: Vec<HeaderName> = Vec::new();
+    for item in &items {
+        let Some(name) = agent_header(item, set) else {
+            continue;
+        };
+        if names.iter().any(|listed| dashed(listed) == dashed(&name)) {
+            let message = format!("`{name}` is listed twice; case makes no difference");
+            item.report("duplicate_header", message, "keep one of the two");
+        } else {
+            names.push(name);
+        }
+    }
+    (names.len() == items.len()).then_some(names)
+}
+
+fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
+    let text = item.text()?;
+    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+        let remedy =
+            "write one name without its value, such as `X-API-Key`; patterns are not possible";
+        item.report("invalid_header", "is not a legal header name", remedy);
+        return None;
+    };
+    if set.iter().any(|set| dashed(set) == dashed(&name)) {
+        let message =
+            format!("`{name}` is set by the connection, so the agent's is always dropped");
+        item.report(
+            "reserved_header",
+            message,
+            "take it out of one of the two places",
+        );
+        return None;
+    }
+    match family(name.as_str()) {
+        Some(Family::Credential) => {}
+        None => {
+            let message = format!("`{name}` passes without being listed");
+            let problem = item.problem("needless_header", message);
+            item.push(problem.warning().remedy("take it out"));
+        }
+        Some(Family::Cookie) => {
+            let message = format!("`{name}` is never taken from an agent by this field");
+            item.report("reserved_header", message, "write `allow_cookies: true`");
+            return None;
+        }
+        Some(other) => {
+            let message = format!(
+                "`{name}` is never taken from an agent (it states: {})",
+                other.states()
+            );
+            let remedy = "take it out; set it for every request with `headers` or an auth kind if the API needs it";
+            item.report("reserved_header", message, remedy);
+            return None;
+        }
+    }
+    Some(name)
 }
 
 /// One entry with a legal name.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use http::HeaderName;
 use ipnet::IpNet;
 
 use super::credential;
@@ -25,6 +26,7 @@ pub(super) struct Http {
     pub(super) base_url: BaseUrl,
     pub(super) allowed_routes: Vec<Pattern>,
     pub(super) headers: Vec<ConfiguredHeader>,
+    pub(super) allow_agent_headers: Vec<HeaderName>,
     pub(super) auth: Auth,
     pub(super) webhook_signing_secret: Option<Secret>,
     pub(super) caps: Caps,
@@ -56,6 +58,23 @@ impl Http {
         let headers = http
             .take("headers")
             .map(|field| headers::configured(&field, auth.as_ref()));
+        let from_agent = http.take("allow_agent_headers");
+        let from_agent = from_agent.map(|field| {
+            let credential = auth.as_ref().map(Auth::header_names);
+            let plain = headers
+                .iter()
+                .flatten()
+                .flatten()
+                .map(|header| &header.name);
+            headers::from_agent(
+                &field,
+                &credential
+                    .into_iter()
+                    .flatten()
+                    .chain(plain)
+                    .collect::<Vec<_>>(),
+            )
+        });
         let signing = http
             .take("webhook_signing_secret")
             .map(|field| signing(&field, around));
@@ -72,6 +91,7 @@ impl Http {
             base_url: base_url?,
             allowed_routes: allowed_routes?,
             headers: headers.unwrap_or_else(|| Some(Vec::new()))?,
+            allow_agent_headers: from_agent.unwrap_or_else(|| Some(Vec::new()))?,
             auth: auth?,
             webhook_signing_secret: signing.map_or(Some(None), |secret| secret.map(Some))?,
             caps: caps?,

@@ -48,6 +48,8 @@ pub struct Connection {
     pub allowed_private_cidrs: Vec<IpNet>,
     /// Whether `Cookie` and `Set-Cookie` pass.
     pub allow_cookies: bool,
+    /// Credential headers that agents may send themselves.
+    pub allow_agent_headers: Vec<HeaderName>,
     /// Whether `%2F` may stand inside a segment.
     pub allow_encoded_slash: bool,
     /// Whether responses are searched for the injected secret.
@@ -75,6 +77,7 @@ impl Connection {
             caps,
             allowed_private_cidrs,
             allow_cookies,
+            allow_agent_headers,
             allow_encoded_slash,
             reflection_guard,
             http2,
@@ -105,6 +108,10 @@ impl Connection {
             ),
             ("allowed_private_cidrs", ranges),
             ("allow_cookies", *allow_cookies == other.allow_cookies),
+            (
+                "allow_agent_headers",
+                *allow_agent_headers == other.allow_agent_headers,
+            ),
             ("allow_encoded_slash", slashes),
             (
                 "reflection_guard",

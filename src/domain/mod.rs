@@ -6,6 +6,7 @@
 //! Invariant kept here: a secret has no `Debug`, `Display` or `Serialize`, and is wiped when dropped.
 
 pub mod address;
+pub mod agent_headers;
 pub mod auth;
 pub mod caller;
 pub mod caps;

@@ -7,54 +7,33 @@ use http::header::{ACCEPT_ENCODING, CONNECTION};
 use http::{HeaderMap, HeaderName};
 
 use crate::domain::Connection;
+use crate::domain::agent_headers::{Family, GROUPS, family};
 use crate::upstream::Field;
-
-/// Makes a list of names and the test for it from one text.
-macro_rules! names {
-    ($($(#[doc = $why:literal])* $($name:literal)+;)*) => {
-        /// What is dropped from every request, in lower case.
-        const DROPPED: &[&str] = &[$($($name),+),*];
-
-        fn is_listed(name: &str) -> bool {
-            matches!(name, $($($name)|+)|*)
-        }
-    };
-}
-
-names! {
-    /// Hop-by-hop (RFC 9110 §7.6.1), and framing, which is made anew.
-    "connection" "keep-alive" "te" "trailer" "transfer-encoding" "upgrade" "content-length" "host" "expect" "http2-settings" "proxy";
-    /// Credentials are ours alone, and so is the request id.
-    "authorization" "x-webhook-signature" "x-request-id";
-    /// Who asked, from where, by which way: not the agent's to say.
-    "forwarded" "x-real-ip" "via" "cdn-loop" "origin" "baggage";
-    /// Another target or method than the one that was matched.
-    "x-original-url" "x-rewrite-url" "x-http-method-override" "x-http-method" "x-method-override";
-}
-
-/// All names that start so are dropped.
-const DROPPED_PREFIXES: [&str; 3] = ["proxy-", "x-forwarded-", "sec-fetch-"];
-
-fn is_dropped_by_name(name: &str, allow_cookies: bool) -> bool {
-    is_listed(name)
-        || (name == "cookie" && !allow_cookies)
-        || DROPPED_PREFIXES
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
-}
 
 /// The names that are dropped on this connection, for people. `searched`: as for [`pass`].
 pub(super) fn dropped_names(connection: &Connection, searched: bool) -> Vec<String> {
-    let cookie = (!connection.allow_cookies).then(|| "cookie".to_owned());
-    let fixed = DROPPED.iter().map(|name| (*name).to_owned());
-    let prefixes = DROPPED_PREFIXES.iter().map(|prefix| format!("{prefix}*"));
+    let listed = GROUPS.iter().flat_map(|group| group.names);
+    let listed = listed.map(|name| name.to_ascii_lowercase());
+    let listed = listed.filter(|name| is_dropped_by_name(name, connection));
     let own = connection.injected_names().map(ToString::to_string);
     let coding = searched.then(|| ACCEPT_ENCODING.to_string());
-    let all = fixed.chain(cookie).chain(coding).chain(prefixes).chain(own);
-    let mut names: Vec<_> = all.collect();
+    let mut names: Vec<_> = listed.chain(coding).chain(own).collect();
     names.sort();
     names.dedup();
     names
+}
+
+/// Returns whether a header of this name is dropped because of what it states.
+fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
+    match family(name) {
+        None => false,
+        Some(Family::Cookie) => !connection.allow_cookies,
+        Some(Family::Credential) => {
+            let mut allowed = connection.allow_agent_headers.iter();
+            !allowed.any(|allowed| is_alike(allowed.as_str(), name))
+        }
+        Some(_) => true,
+    }
 }
 
 /// Appends the agent's fields that may pass, unchanged and in order. Returns whether the agent sent a `User-Agent`. `searched`: the response is searched,
@@ -85,15 +64,11 @@ pub(super) fn pass<'r>(
 fn is_dropped(name: &HeaderName, connection: &Connection, searched: bool) -> bool {
     let name = name.as_str();
     // A configured name may hold underscores of its own.
-    if is_dropped_by_name(name, connection.allow_cookies)
+    is_dropped_by_name(name, connection)
         || connection
             .injected_names()
             .any(|set| is_alike(set.as_str(), name))
         || (searched && is_alike(ACCEPT_ENCODING.as_str(), name))
-    {
-        return true;
-    }
-    name.contains('_') && is_dropped_by_name(&name.replace('_', "-"), connection.allow_cookies)
 }
 
 /// Whether two names are the same to a reader that takes `_` for `-`.

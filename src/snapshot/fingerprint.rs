@@ -62,6 +62,7 @@ impl Parts {
             caps,
             allowed_private_cidrs,
             allow_cookies,
+            allow_agent_headers,
             allow_encoded_slash,
             reflection_guard,
             http2,
@@ -81,6 +82,7 @@ impl Parts {
             .for_each(|key| self.secret(key));
         self.add(&format!("{caps:?}"));
         self.list(allowed_private_cidrs.iter().map(ToString::to_string));
+        self.list(allow_agent_headers.iter());
         let switches = [
             allow_cookies,
             allow_encoded_slash,

@@ -44,6 +44,8 @@ struct HttpDetails {
     allowed_private_cidrs: Vec<String>,
     /// Whether cookies pass.
     allow_cookies: bool,
+    /// Credential headers that agents may send themselves.
+    allow_agent_headers: Vec<String>,
     /// Whether `%2F` may stand inside a segment.
     allow_encoded_slash: bool,
     /// Whether responses are searched for the injected secret.
@@ -70,6 +72,7 @@ impl ConnectionDetails {
         let secret = connection.webhook_signing_secret.as_ref();
         let patterns = entry.routes.patterns().iter();
         let cidrs = connection.allowed_private_cidrs.iter();
+        let from_agent = connection.allow_agent_headers.iter();
         Self {
             http: HttpDetails {
                 base_url: connection.base_url.to_string(),
@@ -81,6 +84,7 @@ impl ConnectionDetails {
                 timeout_seconds: connection.caps.timeout.duration().as_secs(),
                 allowed_private_cidrs: cidrs.map(ToString::to_string).collect(),
                 allow_cookies: connection.allow_cookies,
+                allow_agent_headers: from_agent.map(ToString::to_string).collect(),
                 allow_encoded_slash: connection.allow_encoded_slash,
                 reflection_guard: connection.reflection_guard,
                 max_concurrent_requests: connection.caps.concurrency.requests(),

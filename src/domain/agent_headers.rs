@@ -1,0 +1,278 @@
+//! Header names that an agent cannot choose, by what they state.
+//!
+//! A header that only a proxy should set (a client's address, another target, an identity) is
+//! believed by some server behind an upstream's edge. A credential header beside the injected one
+//! may let a request act under another account. The names are in [`GROUPS`], with their sources.
+
+mod table;
+
+pub use table::{GROUPS, Group};
+
+/// What a header that agents cannot send states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// How a message is framed and where it goes: made for each socket.
+    Transport,
+    /// What egressd itself sends.
+    Egressd,
+    /// Cookies; passed where `allow_cookies` is set.
+    Cookie,
+    /// What browsers state about a page.
+    Browser,
+    /// Which proxies a request went through, and what they told each other.
+    Intermediary,
+    /// The address or the protocol of a client.
+    ClientAddress,
+    /// Another target than the one that was matched.
+    Target,
+    /// Another method than the one that was matched.
+    Method,
+    /// A user, a group, a client certificate.
+    Identity,
+    /// A key or token, or the account it is for; passed where `allow_agent_headers` lists it.
+    Credential,
+}
+
+impl Family {
+    /// What a header of this family states, for people.
+    pub const fn states(self) -> &'static str {
+        match self {
+            Self::Transport => "framing or hop-by-hop",
+            Self::Egressd => "set by egressd",
+            Self::Cookie => "cookies",
+            Self::Browser => "a web page",
+            Self::Intermediary => "intermediaries",
+            Self::ClientAddress => "a client's address",
+            Self::Target => "another target",
+            Self::Method => "another method",
+            Self::Identity => "an identity",
+            Self::Credential => "a credential",
+        }
+    }
+}
+
+/// Returns what a header states, if agents cannot send it. `name` is in lower case; `_` counts as
+/// `-`, since CGI and its heirs (RFC 3875, section 4.1.18) read both as one name.
+#[inline]
+pub fn family(name: &str) -> Option<Family> {
+    let bytes = name.as_bytes();
+    let exact = in_bucket(exact_bucket(bytes)).find(|(listed, _)| is_listed_as(listed, bytes));
+    let prefixed = || {
+        let mut prefixes = in_bucket(prefix_bucket(bytes));
+        prefixes.find(|(listed, _)| {
+            let prefix = listed
+                .as_bytes()
+                .split_last()
+                .map_or(&[][..], |(_star, prefix)| prefix);
+            let start = bytes.get(..prefix.len());
+            start.is_some_and(|start| starts_as(prefix, start))
+        })
+    };
+    // A name of its own takes precedence: `X-Auth-Request-Redirect` lies under a prefix too.
+    exact.or_else(prefixed).map(|(_, family)| *family)
+}
+
+fn is_listed_as(listed: &str, name: &[u8]) -> bool {
+    listed.len() == name.len() && starts_as(listed.as_bytes(), name)
+}
+
+fn starts_as(listed: &[u8], name: &[u8]) -> bool {
+    let mut pairs = listed.iter().zip(name);
+    pairs.all(|(listed, given)| folded(*listed) == folded(*given))
+}
+
+/// Lower case, with `-` for `_`.
+const fn folded(byte: u8) -> u8 {
+    if byte == b'_' {
+        b'-'
+    } else {
+        byte.to_ascii_lowercase()
+    }
+}
+
+// The lookup runs for every header of every request, so the table is sorted into buckets at compile
+// time: exact names by their length and last byte, prefixes by their first and third byte. Most
+// names of most requests meet an empty bucket, or one name that differs early.
+
+const EXACT_BUCKETS: usize = 256;
+const PREFIX_BUCKETS: usize = 64;
+const BUCKETS: usize = EXACT_BUCKETS + PREFIX_BUCKETS;
+
+const fn exact_bucket(name: &[u8]) -> usize {
+    match name.last() {
+        Some(last) => (name.len() * 29 + folded(*last) as usize) % EXACT_BUCKETS,
+        None => 0,
+    }
+}
+
+/// Names of fewer than three bytes have no prefix in the table.
+const fn prefix_bucket(name: &[u8]) -> usize {
+    let mixed = match name {
+        [first, _, third, ..] => folded(*first) as usize * 7 + folded(*third) as usize,
+        _ => 0,
+    };
+    EXACT_BUCKETS + mixed % PREFIX_BUCKETS
+}
+
+const fn bucket_of_listed(listed: &[u8]) -> usize {
+    match listed {
+        [.., b'*'] => prefix_bucket(listed),
+        _ => exact_bucket(listed),
+    }
+}
+
+const NAMES: usize = {
+    let (mut names, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        names += GROUPS[group].names.len();
+        group += 1;
+    }
+    names
+};
+
+type Row = (&'static str, Family);
+
+/// The table sorted by bucket, and where each bucket starts in it.
+struct Index {
+    starts: [usize; BUCKETS + 1],
+    rows: [Row; NAMES],
+}
+
+static INDEX: Index = index();
+
+#[inline]
+fn in_bucket(bucket: usize) -> std::slice::Iter<'static, Row> {
+    let bounds = INDEX.starts.get(bucket).zip(INDEX.starts.get(bucket + 1));
+    let rows = bounds.and_then(|(start, end)| INDEX.rows.get(*start..*end));
+    rows.unwrap_or_default().iter()
+}
+
+/// All names, group by group.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which checks every index"
+)]
+const fn flat() -> [Row; NAMES] {
+    let mut rows = [("", Family::Transport); NAMES];
+    let (mut row, mut group) = (0, 0);
+    while group < GROUPS.len() {
+        let mut name = 0;
+        while name < GROUPS[group].names.len() {
+            rows[row] = (GROUPS[group].names[name], GROUPS[group].family);
+            row += 1;
+            name += 1;
+        }
+        group += 1;
+    }
+    rows
+}
+
+/// A counting sort.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which checks every index"
+)]
+const fn index() -> Index {
+    let flat = flat();
+    let mut starts = [0; BUCKETS + 1];
+    let mut row = 0;
+    while row < NAMES {
+        starts[bucket_of_listed(flat[row].0.as_bytes()) + 1] += 1;
+        row += 1;
+    }
+    let mut bucket = 0;
+    while bucket < BUCKETS {
+        starts[bucket + 1] += starts[bucket];
+        bucket += 1;
+    }
+    let (mut rows, mut free) = (flat, starts);
+    row = 0;
+    while row < NAMES {
+        let bucket = bucket_of_listed(flat[row].0.as_bytes());
+        rows[free[bucket]] = flat[row];
+        free[bucket] += 1;
+        row += 1;
+    }
+    Index { starts, rows }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{BUCKETS, Family, GROUPS, family, in_bucket};
+
+    fn names() -> impl Iterator<Item = (&'static str, Family)> {
+        let named = |group: &'static super::Group| {
+            let family = group.family;
+            group.names.iter().map(move |name| (*name, family))
+        };
+        GROUPS.iter().flat_map(named)
+    }
+
+    #[test]
+    fn every_listed_name_is_found_in_each_spelling() {
+        // F-238, F-239, F-240, F-241
+        for (listed, stated) in names() {
+            let name = listed.to_ascii_lowercase().replace('*', "anything");
+            for spelling in [name.replace('-', "_"), name.replace('_', "-"), name] {
+                assert_eq!(family(&spelling), Some(stated), "{spelling}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_names_are_not_found() {
+        for name in [
+            "",
+            "a",
+            "x-",
+            "accept",
+            "accept-encoding",
+            "content-type",
+            "user-agent",
+            "traceparent",
+            "idempotency-key",
+            "x-tenant-id",
+            "x-github-api-version",
+            "anthropic-version",
+            "x-amz-target",
+            "x-amz-date",
+            "x-ms-version",
+            "x-ms-date",
+            "x-goog-user-project",
+            "x-stainless-lang",
+            "impersonate",
+            "x-remote",
+            "x-api-keys",
+            "xx-api-key",
+            "ssl-clien",
+        ] {
+            assert_eq!(family(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_listed_once_and_not_beneath_a_prefix_of_their_family() {
+        let mut seen = BTreeSet::new();
+        for (listed, stated) in names() {
+            let folded = listed.to_ascii_lowercase().replace('_', "-");
+            for (prefix, of_prefix) in names().filter(|(name, _)| name.ends_with('*')) {
+                let start = prefix.trim_end_matches('*').to_ascii_lowercase();
+                let beneath = folded != start + "*"
+                    && folded.starts_with(prefix.to_ascii_lowercase().trim_end_matches('*'));
+                assert!(
+                    !beneath || stated != of_prefix,
+                    "{listed} lies beneath {prefix}"
+                );
+            }
+            assert!(seen.insert(folded), "{listed} is listed twice");
+        }
+    }
+
+    #[test]
+    fn buckets_are_small() {
+        let largest = (0..BUCKETS).map(|bucket| in_bucket(bucket).len()).max();
+        assert!(largest <= Some(6), "{largest:?}");
+    }
+}
