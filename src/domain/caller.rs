@@ -14,20 +14,51 @@ pub enum InvalidHost {
     Foreign,
 }
 
+/// A host that is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedHost {
+    /// localhost, a name under `.localhost` or a loopback address: a trustworthy origin to browsers
+    /// (W3C Secure Contexts §3.1), so they send `Sec-Fetch-Site`.
+    Local,
+    /// A name of `allowed_hosts`. Over plain HTTP browsers send no Fetch Metadata to it.
+    Allowed,
+}
+
 /// Whether a `Host` of this value is ours: localhost, a name under `.localhost`, a loopback address or one of `allowed_hosts`.
-pub fn judge_host(value: &[u8], allowed_hosts: &[String]) -> Result<(), InvalidHost> {
+pub fn judge_host(value: &[u8], allowed_hosts: &[String]) -> Result<ServedHost, InvalidHost> {
     if is_usual(value) {
-        return Ok(());
+        return Ok(ServedHost::Local);
     }
     let host = std::str::from_utf8(value)
         .ok()
         .and_then(host_name)
         .ok_or(InvalidHost::Unclear)?;
     let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(host);
-    if is_local(host) || allowed_hosts.iter().any(is_allowed) {
-        Ok(())
+    if is_local(host) {
+        Ok(ServedHost::Local)
+    } else if allowed_hosts.iter().any(is_allowed) {
+        Ok(ServedHost::Allowed)
     } else {
         Err(InvalidHost::Foreign)
+    }
+}
+
+/// Returns whether a `Referer` (RFC 9110 §10.1.3) names another host than this `Host` header.
+///
+/// The port makes no difference. A partial URI names no host.
+pub fn is_foreign_referer(referer: &[u8], host: &[u8]) -> bool {
+    let host_of = |value| std::str::from_utf8(value).ok().and_then(host_name);
+    let Some(at) = memchr::memmem::find(referer, b"://") else {
+        return false;
+    };
+    let authority = referer.get(at + 3..).unwrap_or_default();
+    let end = authority
+        .iter()
+        .position(|b| matches!(b, b'/' | b'\\' | b'?' | b'#'));
+    let authority = authority.get(..end.unwrap_or(authority.len()));
+    match (authority.and_then(host_of), host_of(host)) {
+        (Some(referring), Some(own)) => !referring.eq_ignore_ascii_case(own),
+        _ => true,
     }
 }
 
@@ -103,7 +134,9 @@ pub fn is_local(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{InvalidHost, host_name, is_local, is_usual, judge_host};
+    use super::{
+        InvalidHost, ServedHost, host_name, is_foreign_referer, is_local, is_usual, judge_host,
+    };
 
     #[test]
     fn hosts() {
@@ -169,7 +202,8 @@ mod tests {
     fn a_host_is_no_longer_than_a_name_may_be() {
         // F-20: what the listing for agents repeats for each connection.
         let of_length = |length: usize| format!("{}.localhost", "a".repeat(length - 10));
-        assert_eq!(judge_host(of_length(253).as_bytes(), &[]), Ok(()));
+        let judged = judge_host(of_length(253).as_bytes(), &[]);
+        assert_eq!(judged, Ok(ServedHost::Local));
         for long in [
             of_length(254),
             of_length(60_000),
@@ -187,9 +221,9 @@ mod tests {
         // F-20, F-21
         let allowed = ["box.internal".to_owned()];
         for (value, judged) in [
-            (&b"localhost:8081"[..], Ok(())),
-            (b"[::1]:1", Ok(())),
-            (b"BOX.internal:8081", Ok(())),
+            (&b"localhost:8081"[..], Ok(ServedHost::Local)),
+            (b"[::1]:1", Ok(ServedHost::Local)),
+            (b"BOX.internal:8081", Ok(ServedHost::Allowed)),
             (b"box.internal.example", Err(InvalidHost::Foreign)),
             (b"169.254.169.254", Err(InvalidHost::Foreign)),
             (b"localhost, localhost", Err(InvalidHost::Unclear)),
@@ -198,6 +232,27 @@ mod tests {
             (b"\xff", Err(InvalidHost::Unclear)),
         ] {
             assert_eq!(judge_host(value, &allowed), judged, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_referer_of_another_host_is_foreign() {
+        // F-236
+        for (referer, foreign) in [
+            ("http://box.internal:8080/crm/x", false),
+            ("http://BOX.internal", false),
+            ("https://box.internal:3000/?q=http://evil.com", false),
+            ("/crm/x", false),
+            ("about:blank", false),
+            ("", false),
+            ("http://evil.com/", true),
+            ("https://evil.com?box.internal", true),
+            ("http://box.internal.evil.com/", true),
+            ("http://box.internal@evil.com/", true),
+            ("http:///", true),
+        ] {
+            let judged = is_foreign_referer(referer.as_bytes(), b"box.internal:8080");
+            assert_eq!(judged, foreign, "{referer}");
         }
     }
 }

@@ -147,7 +147,7 @@ fn admit_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiE
         Only::Absent | Only::Several => Err(InvalidHost::Unclear),
     };
     match judged {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(InvalidHost::Unclear) => {
             let why = "the request needs exactly one `Host` header, with exactly one host in it";
             return Err(ApiError::new(Status::InvalidArgument, why));

@@ -14,7 +14,7 @@ use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
 use super::tally::Exchange;
 use super::upload::{Unread, Upload};
-use super::{renewal, request_fields, response_fields};
+use super::{cookies, renewal, request_fields, response_fields};
 use crate::credential::Credential;
 use crate::credential::oauth::{Minted, Token};
 use crate::domain::Connection;
@@ -31,6 +31,7 @@ pub(super) async fn forward(
     prepared: Prepared<'_>,
     client: &Client,
     lane: &Arc<Lane>,
+    allowed_hosts: &[String],
     exchange: &mut Exchange,
 ) -> Result<(Response<Guarded>, Slot), Refusal> {
     let Prepared {
@@ -78,6 +79,7 @@ pub(super) async fn forward(
         parts,
         path: permitted.path(),
         client,
+        allowed_hosts,
     };
     clean(&mut response, &asked);
     let scan = credential.scan(token_of(&minted).into_iter().chain(renewed.as_deref()));
@@ -194,6 +196,9 @@ fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
         .flatten();
     response_fields::scrub(headers, asked.connection);
     asked.rewrite(headers);
+    if asked.connection.allow_cookies {
+        cookies::rewrite(headers, asked.connection);
+    }
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);
     }

@@ -2,12 +2,14 @@
 //!
 //! The fields are walked once: each look-up in a header map costs a hash, and this runs for every request.
 
-use http::header::{HOST, ORIGIN, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    ACCEPT, HOST, ORIGIN, REFERER, TRANSFER_ENCODING, UPGRADE, UPGRADE_INSECURE_REQUESTS,
+};
 use http::{HeaderMap, HeaderValue};
 
 use super::code::Code;
 use super::refusal::Refusal;
-use crate::domain::caller::{self, InvalidHost};
+use crate::domain::caller::{self, InvalidHost, ServedHost};
 
 /// The most bytes that all fields may have together.
 const MAX_FIELD_BYTES: usize = 64 * 1024;
@@ -55,6 +57,9 @@ impl<'r> Glance<'r> {
                 glance.of_a_page = true;
             } else if name.as_str() == "sec-fetch-site" {
                 glance.of_a_page |= !caller::is_same_site(value.as_bytes());
+            } else if name.as_str() == "service-worker" {
+                // A worker would see the requests of every connection (Service Workers §6.2).
+                glance.of_a_page |= value.as_bytes().eq_ignore_ascii_case(b"script");
             }
         }
         glance
@@ -99,12 +104,15 @@ impl<'r> Glance<'r> {
 
     /// A page in a browser can make it send requests here under any name that resolves to loopback; only names that nobody else controls are
     /// served.
-    pub(super) fn refuse_foreign_host(&self, allowed_hosts: &[String]) -> Result<(), Refusal> {
+    pub(super) fn refuse_foreign_host(
+        &self,
+        allowed_hosts: &[String],
+    ) -> Result<ServedHost, Refusal> {
         let Single::Present(host) = self.host else {
             return Err(unclear_host());
         };
         match caller::judge_host(host.as_bytes(), allowed_hosts) {
-            Ok(()) => Ok(()),
+            Ok(served) => Ok(served),
             Err(InvalidHost::Unclear) => Err(unclear_host()),
             Err(InvalidHost::Foreign) => Err(Refusal::new(
                 Code::HostNotAllowed,
@@ -113,14 +121,42 @@ impl<'r> Glance<'r> {
         }
     }
 
-    pub(super) fn refuse_browsers(&self) -> Result<(), Refusal> {
-        if !self.of_a_page {
-            return Ok(());
+    /// Refuses what a web page sent. `headers` are looked at again only under a name of
+    /// `allowed_hosts`, where browsers send no Fetch Metadata and other signs have to do.
+    pub(super) fn refuse_browsers(
+        &self,
+        served: ServedHost,
+        headers: &HeaderMap,
+    ) -> Result<(), Refusal> {
+        if self.of_a_page {
+            return Err(Refusal::new(
+                Code::BrowserRequestRefused,
+                "The request comes from a web page (`Origin`, `Sec-Fetch-Site` or `Service-Worker`); pages may not use the agent's connections.",
+            ));
         }
-        Err(Refusal::new(
-            Code::BrowserRequestRefused,
-            "The request comes from a web page (`Origin` or `Sec-Fetch-Site`); pages may not use the agent's connections.",
-        ))
+        if served == ServedHost::Allowed && self.looks_like_a_browser(headers) {
+            return Err(Refusal::new(
+                Code::BrowserRequestRefused,
+                "Under a name of `proxy.allowed_hosts` a request that looks like a browser's is refused: with `Upgrade-Insecure-Requests`, with a `Referer` of another host, or with an `Accept` that begins with `text/html`. Leave that header out, or use a loopback address.",
+            ));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn looks_like_a_browser(&self, headers: &HeaderMap) -> bool {
+        let Single::Present(host) = self.host else {
+            return true;
+        };
+        let foreign =
+            |referer: &HeaderValue| caller::is_foreign_referer(referer.as_bytes(), host.as_bytes());
+        let wants_a_page = |accept: &HeaderValue| {
+            let start = accept.as_bytes().trim_ascii_start().get(..9);
+            start.is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
+        };
+        headers.contains_key(UPGRADE_INSECURE_REQUESTS)
+            || headers.get_all(REFERER).iter().any(foreign)
+            || headers.get(ACCEPT).is_some_and(wants_a_page)
     }
 }
 

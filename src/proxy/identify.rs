@@ -58,8 +58,8 @@ pub(super) fn address<'r>(
     glance.refuse_websocket()?;
     refuse_long_target(parts)?;
     glance.refuse_large_head()?;
-    glance.refuse_foreign_host(allowed_hosts)?;
-    glance.refuse_browsers()?;
+    let served = glance.refuse_foreign_host(allowed_hosts)?;
+    glance.refuse_browsers(served, &parts.headers)?;
     let path = match CanonicalPath::parse(parts.uri.path().as_bytes()) {
         Err(error) if error.reason != NotCanonicalReason::EmptyAroundEncodedSlash => {
             return Err(not_canonical(error));

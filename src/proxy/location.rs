@@ -2,7 +2,8 @@
 //!
 //! A reference is resolved as RFC 3986 §5.2 says. Inside the base URL it becomes `/<id>/…`; everywhere else, and wherever a client might
 //! normalise the path into something else, it becomes the absolute upstream URL, which no agent can follow through egressd. A reference that
-//! names egressd itself, where it could only lead into another connection, is left out.
+//! names egressd itself, where it could only lead into another connection, is left out, and so is one whose host depends on who reads it:
+//! RFC 3986 and the URL Standard (<https://url.spec.whatwg.org/>) disagree about backslashes, missing slashes and control characters.
 
 use http::header::{CONTENT_LOCATION, HOST, LOCATION};
 use http::request::Parts;
@@ -22,6 +23,8 @@ pub(super) struct Asked<'a> {
     pub(super) path: &'a [u8],
     /// Knows where egressd itself listens.
     pub(super) client: &'a Client,
+    /// Names of egressd itself, beside loopback.
+    pub(super) allowed_hosts: &'a [String],
 }
 
 impl Asked<'_> {
@@ -44,13 +47,18 @@ impl Asked<'_> {
     fn reference(&self, value: &HeaderValue) -> Option<HeaderValue> {
         let connection = self.connection;
         let authority = connection.base_url.authority();
-        let (reference, suffix) = split_at_any(value.as_bytes(), b"?#");
-        let target = match Reference::read(reference) {
+        let whole = value.as_bytes();
+        let (reference, suffix) = split_at_any(whole, b"?#");
+        // The URL Standard removes tabs anywhere, and controls and spaces at the start.
+        if whole.iter().any(u8::is_ascii_control) || whole.starts_with(b" ") {
+            return None;
+        }
+        let target = match Reference::read(reference)? {
             Reference::Absolute {
                 authority: other,
                 path,
             } if is_same(other, connection) => or_slash(path),
-            Reference::PlainHttp(rest) if self.leads_back(rest) => return None,
+            Reference::PlainHttp(authority) if self.leads_back(authority, whole) => return None,
             Reference::Absolute { .. } | Reference::PlainHttp(_) | Reference::OtherScheme => {
                 return Some(value.clone());
             }
@@ -94,15 +102,16 @@ impl Asked<'_> {
             .map_or_else(Vec::new, |query| [b"?", query.as_bytes()].concat())
     }
 
-    /// Whether what follows `http:` may name egressd itself, as lenient clients read it (the URL Standard: backslashes are slashes, and with fewer
-    /// than two of them the reference is relative to where the agent is).
-    fn leads_back(&self, rest: &[u8]) -> bool {
-        let is_slash = |b: &&u8| matches!(b, b'/' | b'\\');
-        let slashes = rest.iter().take_while(is_slash).count();
-        let (authority, _) = split_at_any(rest.get(slashes..).unwrap_or_default(), b"/\\");
-        let at = authority.iter().rposition(|b| *b == b'@');
-        let authority = authority.get(at.map_or(0, |at| at + 1)..);
-        let Some(authority) = authority.and_then(|text| std::str::from_utf8(text).ok()) else {
+    /// Returns whether an `http` reference may name egressd itself. `whole`: the reference with its query.
+    fn leads_back(&self, authority: &[u8], whole: &[u8]) -> bool {
+        // Some clients once read on past `?` and `#` to the next slash (CVE-2016-8624).
+        let start = memchr::memmem::find(whole, b"//").map_or(0, |at| at + 2);
+        let (longer, _) = split_at_any(whole.get(start..).unwrap_or_default(), b"/");
+        self.names_us(authority) || (longer.contains(&b'@') && self.names_us(longer))
+    }
+
+    fn names_us(&self, authority: &[u8]) -> bool {
+        let Ok(authority) = std::str::from_utf8(behind_userinfo(authority)) else {
             return true;
         };
         let agents = self.parts.headers.get(HOST);
@@ -110,10 +119,30 @@ impl Asked<'_> {
         let (host, port) = host_and_port(authority);
         // The agent's own port is another one where ports are mapped.
         let is_ours = |port| self.client.listens_on(port) || host_and_port(agents).1 == Some(port);
-        slashes < 2
-            || authority.eq_ignore_ascii_case(agents)
-            || (may_be_local(host) && port.is_none_or(is_ours))
+        let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(host);
+        authority.eq_ignore_ascii_case(agents)
+            || ((may_be_local(host) || self.allowed_hosts.iter().any(is_allowed))
+                && port.is_none_or(is_ours))
     }
+}
+
+/// An authority without its userinfo.
+fn behind_userinfo(authority: &[u8]) -> &[u8] {
+    let at = authority.iter().rposition(|b| *b == b'@');
+    authority
+        .get(at.map_or(0, |at| at + 1)..)
+        .unwrap_or_default()
+}
+
+/// Returns whether every reader takes the same host from an authority.
+fn is_clear(authority: &[u8]) -> bool {
+    let host = behind_userinfo(authority);
+    let is_odd = |b: &u8| b" \"<>\\^`{|}".contains(b);
+    // Some readers take the first `@`, some the last. An escape in a host is decoded by some only.
+    !host.is_empty()
+        && !authority.iter().any(is_odd)
+        && !host.contains(&b'%')
+        && memchr::memchr_iter(b'@', authority).count() <= 1
 }
 
 /// The port is 80 where none is written, and `None` where it is no number.
@@ -146,7 +175,7 @@ fn may_be_local(host: &str) -> bool {
 enum Reference<'a> {
     /// `https://authority/path`
     Absolute { authority: &'a [u8], path: &'a [u8] },
-    /// What follows `http:`.
+    /// The authority of `http://authority/path`.
     PlainHttp(&'a [u8]),
     /// `data:…`
     OtherScheme,
@@ -157,32 +186,33 @@ enum Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    fn read(reference: &'a [u8]) -> Self {
+    /// Reads a reference without its query, or returns `None` where readers disagree about its host.
+    fn read(reference: &'a [u8]) -> Option<Self> {
         let (before, rest) = split_at_any(reference, b":/");
         let is_scheme = before.first().is_some_and(u8::is_ascii_alphabetic)
             && before
                 .iter()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
-        if is_scheme && rest.starts_with(b":") {
-            if let Some(rest) = rest.strip_prefix(b":")
-                && before.eq_ignore_ascii_case(b"http")
-            {
-                return Self::PlainHttp(rest);
+        if is_scheme && let Some(rest) = rest.strip_prefix(b":") {
+            let plain = before.eq_ignore_ascii_case(b"http");
+            if !plain && !before.eq_ignore_ascii_case(b"https") {
+                return Some(Self::OtherScheme);
             }
-            return match rest.strip_prefix(b"://") {
-                Some(rest) if before.eq_ignore_ascii_case(b"https") => {
-                    let (authority, path) = split_at_any(rest, b"/");
-                    Self::Absolute { authority, path }
-                }
-                Some(_) | None => Self::OtherScheme,
-            };
+            let (authority, path) = split_at_any(rest.strip_prefix(b"//")?, b"/");
+            return is_clear(authority).then_some(if plain {
+                Self::PlainHttp(authority)
+            } else {
+                Self::Absolute { authority, path }
+            });
         }
-        match reference.strip_prefix(b"//") {
-            Some(rest) => {
+        match reference {
+            [b'/', b'/', rest @ ..] => {
                 let (authority, path) = split_at_any(rest, b"/");
-                Self::Network { authority, path }
+                is_clear(authority).then_some(Self::Network { authority, path })
             }
-            None => Self::Path(reference),
+            // To the URL Standard a backslash is a slash.
+            [b'\\', ..] | [b'/', b'\\', ..] => None,
+            _ => Some(Self::Path(reference)),
         }
     }
 }

@@ -10,6 +10,7 @@ mod authorize;
 pub mod body_budget;
 mod challenge;
 pub mod code;
+mod cookies;
 mod discovery;
 pub mod explain;
 
@@ -200,7 +201,9 @@ impl Proxy {
             share: &way.share,
         };
         let prepared = prepare::prepare(permitted, incoming, terms).await?;
-        let (response, slot) = forward::forward(prepared, &self.client, lane, exchange).await?;
+        let hosts = &self.shared.allowed_hosts;
+        let (response, slot) =
+            forward::forward(prepared, &self.client, lane, hosts, exchange).await?;
         Ok(Passed::Forwarded(response, slot))
     }
 }

@@ -1,7 +1,7 @@
 //! Which of the upstream's header fields go down.
 
-use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName};
+use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::refusal::X_REQUEST_ID;
 use crate::domain::Connection;
@@ -22,8 +22,12 @@ fn is_dropped(name: &str, allow_cookies: bool) -> bool {
         | "clear-site-data"
         | "nel"
         | "report-to"
+        | "content-security-policy-report-only"
+        | "service-worker-allowed"
+        // Obsolete (RFC 6265), and its path is not rewritten.
+        | "set-cookie2"
         | "x-request-id" => true,
-        "set-cookie" | "set-cookie2" => !allow_cookies,
+        "set-cookie" => !allow_cookies,
         _ => {
             name.starts_with("access-control-")
                 || name.starts_with("proxy-")
@@ -46,6 +50,10 @@ pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) {
         headers.remove(name);
     }
     debug_assert!(!headers.contains_key(X_REQUEST_ID));
+    // All connections share one origin. A sandboxed page has an origin of its own, so it reads
+    // nothing of the others and installs no service worker; what is no page does not become one.
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {

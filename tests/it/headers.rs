@@ -1,5 +1,6 @@
 //! Header fields of requests: what an agent cannot say, what the connection says instead, and what passes untouched.
 
+use egressd::domain::agent_headers::GROUPS;
 use serde_json::json;
 
 use crate::support::message::Fields;
@@ -91,9 +92,9 @@ fn a_static_header_is_ours_alone() {
     // F-97
     let fields = sent(&world, "key", b"Connection: x-api-key\r\n");
     assert_eq!(fields.all("x-api-key"), ["k"]);
-    // Another connection's name is nobody's.
+    // Another connection's name means nothing here.
     assert_eq!(
-        sent(&world, "crm", b"X-API-Key: mine\r\n").all("x-api-key"),
+        sent(&world, "crm", b"X-Key-Of-Another: mine\r\n").all("x-key-of-another"),
         ["mine"]
     );
 }
@@ -203,6 +204,50 @@ const DROPPED: &[&str] = &[
     "X-Method-Override",
     "X-Original-URL",
     "X-Rewrite-URL",
+    // F-238
+    "True-Client-IP",
+    "CF-Connecting-IP",
+    "X-Client-IP",
+    "Client-IP",
+    "X-Cluster-Client-IP",
+    "X-Forwarded",
+    "X-Envoy-External-Address",
+    // F-239
+    "X-Original-Host",
+    "X-Host",
+    "X-Original-URI",
+    "X-Envoy-Original-Path",
+    "X-Original-Method",
+    // F-240
+    "Impersonate-User",
+    "Impersonate-Group",
+    "Impersonate-Extra-Scopes",
+    "X-Remote-User",
+    "X-Remote-Group",
+    "X-Forwarded-User",
+    "Remote-User",
+    "X-WEBAUTH-USER",
+    "X-Auth-Request-Email",
+    "X-Goog-Authenticated-User-Email",
+    "X-Amzn-Oidc-Identity",
+    "X-MS-Client-Principal",
+    "X-MS-Client-Principal-Name",
+    "X-SSL-Client-DN",
+    // F-241
+    "X-API-Key",
+    "Api-Key",
+    "PRIVATE-TOKEN",
+    "JOB-TOKEN",
+    "X-Auth-Token",
+    "X-Access-Token",
+    "X-Amz-Security-Token",
+    "X-Goog-Api-Key",
+    "X-Vault-Token",
+    "X-Shopify-Access-Token",
+    "DD-API-KEY",
+    "Ocp-Apim-Subscription-Key",
+    "X-Figma-Token",
+    "X-GitHub-Token",
     // F-105
     "Cookie",
     // F-109
@@ -236,6 +281,43 @@ fn names_that_never_go_up() {
             .all("proxy")
             .is_empty()
     );
+}
+
+#[test]
+fn agents_send_the_credential_headers_that_the_connection_lists() {
+    // F-241
+    let up = Upstream::echo();
+    let open = |id: &str| connection(id).allow("/").upstream(&up).bearer("t");
+    let listed = open("listed").http("allow_agent_headers", json!(["x-vault-token", "Api-Key"]));
+    let camel = open("camel").http("allowAgentHeaders", json!(["X-Vault-Token"]));
+    let sidecar = Sidecar::with(listed).and(camel).and(open("none")).start();
+    let world = (up, sidecar);
+    let lines =
+        b"X-Vault-Token: mine\r\nX-API-Key: mine\r\nApi-Key: mine\r\nAuthorization: mine\r\n";
+    for (id, vault, api) in [("listed", 1, 1), ("camel", 1, 0), ("none", 0, 0)] {
+        let fields = sent(&world, id, lines);
+        assert_eq!(fields.all("x-vault-token").len(), vault, "{id}");
+        assert_eq!(fields.all("api-key").len(), api, "{id}");
+        assert!(fields.all("x-api-key").is_empty(), "{id}");
+        assert_eq!(fields.all("authorization"), ["Bearer t"], "{id}");
+    }
+}
+
+#[test]
+fn the_readme_has_the_table_of_dropped_headers() {
+    let readme = include_str!("../../README.md");
+    let rows: Vec<String> = GROUPS
+        .iter()
+        .map(|group| {
+            let names: Vec<String> = group.names.iter().map(|name| format!("`{name}`")).collect();
+            let (states, names) = (group.family.states(), names.join(", "));
+            format!("| {states} | {names} | <{}> |", group.source)
+        })
+        .collect();
+    let head = "| states | names | source |\n|---|---|---|\n";
+    let (_, table) = readme.split_once(head).expect("the table");
+    let table = table.split("\n\n").next().expect("its rows");
+    assert_eq!(table.lines().collect::<Vec<_>>(), rows);
 }
 
 #[test]
@@ -304,6 +386,60 @@ fn requests_from_web_pages() {
                 .iter()
                 .any(|name| name.starts_with("sec-fetch"))
         );
+    }
+}
+
+#[test]
+fn service_worker_scripts_are_refused() {
+    // F-234
+    let (up, sidecar) = world();
+    let worker = [("Service-Worker", "script")];
+    let reply = Agent::connect(&sidecar).request("GET", "/crm/sw.js", &worker, b"");
+    reply.refused(403, "browser_request_refused");
+    assert_eq!(up.sockets(), 0);
+}
+
+#[test]
+fn browsers_are_refused_under_allowed_host_names() {
+    // F-236
+    let up = Upstream::echo();
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm).setting("proxy.allowed_hosts", json!(["box.internal"]));
+    let sidecar = sidecar.start();
+    let ask = |host: &str, line: &str| {
+        let request = format!("GET /crm/x HTTP/1.1\r\nHost: {host}\r\n{line}\r\n");
+        Agent::connect(&sidecar).exchange(request)
+    };
+    let browser = [
+        "Upgrade-Insecure-Requests: 1\r\n",
+        "Referer: http://evil.com/\r\n",
+        "Referer: http://box.internal.evil.com/\r\n",
+        "Referer: http://127.0.0.1:8080/x\r\n",
+        "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n",
+        "Accept: Text/HTML\r\n",
+    ];
+    for line in browser {
+        for host in ["box.internal", "BOX.internal:8080"] {
+            let reply = ask(host, line);
+            assert_eq!(reply.status, 403, "{host} {line}");
+            reply.refused(403, "browser_request_refused");
+        }
+    }
+    assert_eq!(up.sockets(), 0);
+    // Under a loopback name browsers send Fetch Metadata, so nothing changes there.
+    for line in browser {
+        for host in ["localhost", "127.0.0.1:8080", "[::1]", "x.localhost"] {
+            assert_eq!(ask(host, line).status, 200, "{host} {line}");
+        }
+    }
+    for line in [
+        "",
+        "Accept: */*\r\n",
+        "Accept: application/json, text/html\r\n",
+        "Referer: http://box.internal:8080/crm/a\r\n",
+        "Referer: /crm/a\r\n",
+    ] {
+        assert_eq!(ask("box.internal", line).status, 200, "{line}");
     }
 }
 

@@ -216,7 +216,40 @@ fn no_reference_leads_into_another_connection() {
     ] {
         assert_eq!(ask(&given), second, "{given}");
     }
+    // F-237: readers disagree about the host.
     for given in [
+        format!("http://example.com\\@{own}/erp/x"),
+        format!("http://example.com\\\\@{own}/erp/x"),
+        format!("https://example.com\\@{own}/erp/x"),
+        format!("//example.com\\@{own}/erp/x"),
+        format!("\\\\{own}\\erp"),
+        format!("/\\{own}/erp/x"),
+        format!("https:\\\\{own}\\erp"),
+        format!("https:/{own}/erp"),
+        format!("https:{own}/erp"),
+        format!("https:///{own}/erp"),
+        format!("///{own}/erp"),
+        format!("//\\{own}/erp"),
+        format!("http://example.com@example.org@{own}/erp"),
+        format!("http://{own}@example.org@example.com/erp"),
+        format!("http://example.com?@{own}/erp"),
+        format!("http://example.com#@{own}/erp"),
+        format!("http://{own}%2f@example.com\\/erp"),
+        format!("http://%31%32%37.0.0.1:{port}/erp"),
+        format!("http://127.0.0.1%3a{port}/erp"),
+        format!("ht\ttp://{own}/erp"),
+        format!("/\t/{own}/erp"),
+        format!("http://exam\tple.com/"),
+        "http:".to_owned(),
+        "//".to_owned(),
+    ] {
+        assert_eq!(ask(&given), second, "{given}");
+    }
+    for given in [
+        "https://example.com/a\\b".to_owned(),
+        "https://example.com/?next=\\\\x@y".to_owned(),
+        "http://example.com?mail=a@example.org".to_owned(),
+        "https://user@example.com/x".to_owned(),
         format!("http://{host}/base/x"),
         "http://localhost/erp/x".to_owned(),
         format!("http://example.com:{port}/erp/x"),
@@ -287,4 +320,61 @@ fn cookies_come_down_where_they_are_allowed() {
     let sidecar = Sidecar::with(crm).start();
     let reply = Agent::connect(&sidecar).get("/crm/x");
     assert_eq!(reply.expect(200).fields.all("set-cookie"), ["a=b", "c=d"]);
+}
+
+#[test]
+fn a_cookie_stays_with_the_connection_that_set_it() {
+    // F-235
+    let cookies = "Set-Cookie: a=1; Domain=localhost; Path=/\r\nSet-Cookie: b=2; Path=/erp/x; HttpOnly\r\n\
+                   Set-Cookie: c=3; Path=/base/deep; Secure\r\nSet-Cookie: __Host-d=4; Secure; Path=/\r\n\
+                   Set-Cookie2: e=5; Path=/\r\nContent-Length: 0\r\n";
+    let up = Upstream::reply(ok(cookies, ""));
+    let with_cookies = |id: &str, base: &str| {
+        let open = connection(id).allow("/").upstream_at(&up, base);
+        open.http("allow_cookies", json!(true))
+    };
+    let sidecar = Sidecar::with(with_cookies("crm", ""))
+        .and(with_cookies("erp", "/base"))
+        .start();
+    let reply = Agent::connect(&sidecar).get("/crm/x");
+    assert_eq!(
+        reply.expect(200).fields.all("set-cookie"),
+        [
+            "a=1; Path=/crm/",
+            "b=2; Path=/crm/erp/x; HttpOnly",
+            "c=3; Path=/crm/base/deep; Secure",
+            "__Host-d=4; Secure; Path=/crm/",
+        ]
+    );
+    assert!(reply.fields.all("set-cookie2").is_empty());
+    let reply = Agent::connect(&sidecar).get("/erp/x");
+    assert_eq!(
+        reply.expect(200).fields.all("set-cookie"),
+        [
+            "a=1; Path=/erp/",
+            "b=2; Path=/erp/; HttpOnly",
+            "c=3; Path=/erp/deep; Secure",
+            "__Host-d=4; Secure; Path=/erp/",
+        ]
+    );
+}
+
+#[test]
+fn every_forwarded_answer_is_sandboxed() {
+    // F-233, F-234
+    let fields = "Content-Security-Policy: default-src *\r\nContent-Security-Policy: sandbox allow-scripts allow-same-origin\r\n\
+                  Content-Security-Policy-Report-Only: default-src *\r\nX-Content-Type-Options: none\r\n\
+                  Service-Worker-Allowed: /\r\nConnection: content-security-policy, x-content-type-options\r\n";
+    let length = "Content-Length: 2\r\n";
+    for status in ["200 OK", "404 Not Found", "304 Not Modified"] {
+        for fields in ["", fields] {
+            let body = if status.starts_with("304") { "" } else { "hi" };
+            let reply = answer_to(format!("HTTP/1.1 {status}\r\n{fields}{length}\r\n{body}"));
+            let one = |name: &str| reply.fields.all(name);
+            assert_eq!(one("content-security-policy"), ["sandbox"], "{status}");
+            assert_eq!(one("x-content-type-options"), ["nosniff"], "{status}");
+            assert!(one("content-security-policy-report-only").is_empty());
+            assert!(one("service-worker-allowed").is_empty());
+        }
+    }
 }

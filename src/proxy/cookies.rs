@@ -1,0 +1,118 @@
+//! `Set-Cookie` on connections with `allow_cookies`: a cookie stays with the connection that set it.
+//!
+//! To agents all connections are paths of one host. `Domain` is dropped, and `Path` is moved below
+//! the connection's prefix, so that a cookie jar sends a cookie back to no other connection. A
+//! cookie without `Path` gets the directory of its request (RFC 6265 §5.1.4), which lies there too.
+//!
+//! A cookie whose name begins with `__Host-` is valid with `Path=/` only, which is the path of all
+//! connections. It is moved like any other; agents that enforce the prefix then ignore it.
+
+use http::header::SET_COOKIE;
+use http::{HeaderMap, HeaderValue};
+
+use crate::domain::Connection;
+
+/// Rewrites every `Set-Cookie`.
+pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection) {
+    if !headers.contains_key(SET_COOKIE) {
+        return;
+    }
+    let given = headers.get_all(SET_COOKIE).iter();
+    let prefix = format!("/{}", connection.id);
+    let base = connection.base_url.path().as_bytes();
+    let rewritten: Vec<HeaderValue> = given
+        .filter_map(|cookie| {
+            let cookie = rewritten(cookie.as_bytes(), base, prefix.as_bytes());
+            HeaderValue::from_bytes(&cookie).ok()
+        })
+        .collect();
+    headers.remove(SET_COOKIE);
+    for cookie in rewritten {
+        headers.append(SET_COOKIE, cookie);
+    }
+}
+
+/// A cookie without `Domain` and with its `Path` moved from below `base` to below `prefix`.
+fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
+    let mut parts = cookie.split(|b| *b == b';');
+    let mut out = parts.next().unwrap_or_default().to_vec();
+    for attribute in parts {
+        let (name, value) = match memchr::memchr(b'=', attribute) {
+            Some(at) => attribute.split_at_checked(at).unwrap_or((attribute, b"")),
+            None => (attribute, &b""[..]),
+        };
+        let name = name.trim_ascii();
+        if name.eq_ignore_ascii_case(b"domain") {
+            continue;
+        }
+        if !name.eq_ignore_ascii_case(b"path") {
+            out.push(b';');
+            out.extend_from_slice(attribute);
+            continue;
+        }
+        // RFC 6265 §5.2.4: a path that does not begin with a slash counts as absent.
+        let path = value.strip_prefix(b"=").unwrap_or_default().trim_ascii();
+        if path.starts_with(b"/") {
+            out.extend_from_slice(b"; Path=");
+            out.extend_from_slice(prefix);
+            out.extend_from_slice(below(path, base));
+        }
+    }
+    out
+}
+
+/// The part of a path below the base URL's own; the root where it lies elsewhere.
+fn below<'p>(path: &'p [u8], base: &[u8]) -> &'p [u8] {
+    match path.strip_prefix(base) {
+        Some(rest) if rest.starts_with(b"/") => rest,
+        Some(_) | None => b"/",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rewritten;
+
+    #[test]
+    fn a_cookie_is_moved_below_its_connection() {
+        // F-235
+        for (cookie, base, expected) in [
+            ("a=b", "", "a=b"),
+            ("a=b; Path=/", "", "a=b; Path=/crm/"),
+            ("a=b; Path=/x; HttpOnly", "", "a=b; Path=/crm/x; HttpOnly"),
+            ("a=b;path=/x;Secure", "", "a=b; Path=/crm/x;Secure"),
+            ("a=b; PATH = /x ", "", "a=b; Path=/crm/x"),
+            ("a=b; Path=/v1/x", "/v1", "a=b; Path=/crm/x"),
+            ("a=b; Path=/v1", "/v1", "a=b; Path=/crm/"),
+            ("a=b; Path=/v1/", "/v1", "a=b; Path=/crm/"),
+            ("a=b; Path=/", "/v1", "a=b; Path=/crm/"),
+            ("a=b; Path=/v10/x", "/v1", "a=b; Path=/crm/"),
+            ("a=b; Path=/other", "/v1", "a=b; Path=/crm/"),
+            ("a=b; Path=", "", "a=b"),
+            ("a=b; Path", "", "a=b"),
+            ("a=b; Path=x", "", "a=b"),
+            ("a=b; Domain=example.com; Path=/", "", "a=b; Path=/crm/"),
+            ("a=b; domain=.localhost", "", "a=b"),
+            ("a=b; Domain", "", "a=b"),
+            (
+                "a=b; Path=/x; Path=/erp",
+                "",
+                "a=b; Path=/crm/x; Path=/crm/erp",
+            ),
+            ("Path=/erp; Secure", "", "Path=/erp; Secure"),
+            (
+                "__Host-a=b; Secure; Path=/",
+                "",
+                "__Host-a=b; Secure; Path=/crm/",
+            ),
+            (
+                "a=b=c; Max-Age=1; SameSite=Lax",
+                "",
+                "a=b=c; Max-Age=1; SameSite=Lax",
+            ),
+        ] {
+            let moved = rewritten(cookie.as_bytes(), base.as_bytes(), b"/crm");
+            assert_eq!(String::from_utf8(moved).unwrap(), expected, "{cookie}");
+        }
+    }
+}
