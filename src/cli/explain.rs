@@ -74,12 +74,17 @@ fn allowed(method: &str, explanation: &Explanation, streams: &mut Streams<'_>) -
         upstream_url,
         added,
         dropped,
+        passed,
     } = explanation;
     writeln!(streams.out, "allowed")?;
     writeln!(streams.out, "  connection  {connection}")?;
     writeln!(streams.out, "  pattern     {pattern}")?;
     writeln!(streams.out, "  upstream    {method} {upstream_url}")?;
     writeln!(streams.out, "  added       {}", added.join(", "))?;
+    if !passed.is_empty() {
+        let passed = passed.join(", ");
+        writeln!(streams.out, "  passed      {passed} (allow_agent_headers)")?;
+    }
     writeln!(streams.out, "  dropped     {}", dropped.join(", "))
 }
 

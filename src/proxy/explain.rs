@@ -27,6 +27,8 @@ pub struct Explanation {
     pub added: Vec<String>,
     /// The names of the headers that egressd would drop if the agent sent them; `x-*` stands for all that start so.
     pub dropped: Vec<String>,
+    /// The names of the credential headers that pass because the connection lists them.
+    pub passed: Vec<String>,
 }
 
 /// Why a text cannot be a request at all.
@@ -86,6 +88,7 @@ fn explain_parts(
         .webhook_signing_secret
         .as_ref()
         .map(|_| format!("{X_WEBHOOK_SIGNATURE} (if there is a body)"));
+    let passed = connection.allow_agent_headers.iter();
     let pattern = entry.routes.patterns().get(permitted.route());
     Ok(Explained::Forwarded(Box::new(Explanation {
         connection: connection.id.to_string(),
@@ -93,6 +96,7 @@ fn explain_parts(
         upstream_url: format!("https://{}{target}", connection.base_url.authority()),
         added: names.chain(signature).collect(),
         dropped: request_fields::dropped_names(connection, searched),
+        passed: passed.map(ToString::to_string).collect(),
     })))
 }
 

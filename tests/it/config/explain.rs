@@ -22,6 +22,7 @@ connection_details:
     base_url: https://api.example.com
     allowed_routes: ["GET /"]
     headers: {Accept-Encoding: gzip}
+    allow_agent_headers: [X-Vault-Token]
     reflection_guard: false
     bearer_token: {token: {env: TOKEN}}
 "#;
@@ -52,13 +53,20 @@ const ROWS: &[(&str, Exit, &str)] = &[
     (
         "GET /crm/users/3",
         Exit::Good,
-        "accept-encoding, authorization, baggage",
+        "dropped     accept-encoding, access-token, ",
     ),
     (
         "GET /unsearched/",
         Exit::Good,
         "host, x-request-id, accept-encoding, authorization",
     ),
+    // F-241
+    (
+        "GET /unsearched/",
+        Exit::Good,
+        "passed      x-vault-token (allow_agent_headers)",
+    ),
+    ("GET /crm/users/4", Exit::Good, ", x-vault-token, "),
     ("GET /", Exit::Good, "list of connections"),
     (
         "GET http://localhost:8080",

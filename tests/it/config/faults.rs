@@ -248,6 +248,63 @@ fn headers() {
 }
 
 #[test]
+fn headers_that_agents_may_send() {
+    // F-241
+    for (value, code, at) in [
+        ("[Authorization]", "reserved_header", "[0]"),
+        ("[X-API-Key, Host]", "reserved_header", "[1]"),
+        ("[Cookie]", "reserved_header", "[0]"),
+        ("[X-Forwarded-For]", "reserved_header", "[0]"),
+        ("[X_Forwarded_For]", "reserved_header", "[0]"),
+        ("[Connection]", "reserved_header", "[0]"),
+        ("[X-Webhook-Signature]", "reserved_header", "[0]"),
+        ("[Impersonate-User]", "reserved_header", "[0]"),
+        ("['X-API-Key: k']", "invalid_header", "[0]"),
+        ("['']", "invalid_header", "[0]"),
+        ("[X-API-Key, x-api_key]", "duplicate_header", "[1]"),
+    ] {
+        refuses_at(
+            "allow_agent_headers",
+            value,
+            code,
+            &format!("allow_agent_headers{at}"),
+        );
+    }
+    for (field, value) in [
+        ("static_headers", "{headers: {X_API_Key: {env: K}}}"),
+        ("headers", "{X-Api-Key: k}"),
+    ] {
+        let auth = if field == "headers" { "{}" } else { "-" };
+        let clash = connection(&[
+            ("no_auth", auth),
+            (field, value),
+            ("allow_agent_headers", "[X-API-Key]"),
+        ]);
+        let found = World::new()
+            .file("a.yaml", clash)
+            .variable("K", "v")
+            .errors();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let field = "connection_details.http.allow_agent_headers[0]";
+        assert_eq!(
+            (found[0].code, found[0].field.as_str()),
+            ("reserved_header", field)
+        );
+        assert!(!found[0].remedy.is_empty());
+    }
+    let needless = connection(&[("allow_agent_headers", "[X-Tenant-ID, PRIVATE-TOKEN]")]);
+    let world = World::new().file("a.yaml", needless);
+    let warnings = world.warnings();
+    let codes: Vec<&str> = warnings.iter().map(|warning| warning.code).collect();
+    assert_eq!(codes, ["needless_header"]);
+    let loaded = world.definitions().unwrap();
+    assert_eq!(
+        loaded.connections[0].allow_agent_headers,
+        ["x-tenant-id", "private-token"]
+    );
+}
+
+#[test]
 fn addresses() {
     let literal =
         |url: &str, cidrs: &str| connection(&[("base_url", url), ("allowed_private_cidrs", cidrs)]);
@@ -303,6 +360,8 @@ fn the_rest_of_a_definition() {
     );
     refuses_http("http2", "always", "unknown_value");
     refuses_http("allow_cookies", "'true'", "wrong_type");
+    refuses_http("allow_agent_headers", "X-API-Key", "wrong_type");
+    refuses_at("allow_agent_headers", "[5]", "wrong_type", "allow_agent_headers[0]");
     refuses(
         "connection_details: {}",
         "missing_field",

@@ -25,6 +25,7 @@ fn good() -> Value {
             "timeout_seconds": 30,
             "allowed_private_cidrs": ["10.0.0.0/8"],
             "allow_cookies": false,
+            "allow_agent_headers": ["X-API-Key"],
             "allow_encoded_slash": true,
             "reflection_guard": true,
             "max_concurrent_requests": 64,
@@ -161,6 +162,8 @@ fn what_a_schema_can_refuse_both_refuse() {
         with(HTTP, "headers", json!({"X": 5})),
         with(HTTP, "webhook_signing_secret", json!("")),
         with(HTTP, "allow_cookies", json!("true")),
+        with(HTTP, "allow_agent_headers", json!("X-API-Key")),
+        with(HTTP, "allow_agent_headers", json!(["X-API-Key: k"])),
         json!({"connections": [with("", "name", Value::Null)], "name": "a"}),
         json!([good()]),
     ];
@@ -195,8 +198,8 @@ fn an_absent_field_is_not_null() {
 fn every_field_of_the_schema_is_known_to_the_loader_and_shown() {
     let schema = schema();
     let fields = schema["$defs"]["Http"]["properties"].as_object().unwrap();
-    // 17 fields, of which `headers` and `http2` have one spelling.
-    assert_eq!(fields.len(), 17 * 2 - 2);
+    // 18 fields, of which `headers` and `http2` have one spelling.
+    assert_eq!(fields.len(), 18 * 2 - 2);
     for (name, _) in fields {
         let mut document = good();
         document.pointer_mut(HTTP).unwrap()[name] = json!([[]]);
