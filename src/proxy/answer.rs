@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::header::TRAILER;
+use http::{HeaderValue, Response};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::code::Code;
@@ -13,6 +15,7 @@ use super::discovery::Filled;
 use super::guarded::Guarded;
 use super::refusal::Refusal;
 use super::tally::Exchange;
+use super::trailers::passing;
 use crate::server::{Overdue, Watch};
 use crate::upstream::{Failure, Slot};
 
@@ -41,6 +44,8 @@ struct Forwarded {
     exchange: Exchange,
     /// Why the body broke off, until hyper is told.
     broken: Option<Failure>,
+    /// The names of trailers that the head announced to the agent.
+    trailers: Option<HeaderValue>,
     _slot: Slot,
 }
 
@@ -55,21 +60,23 @@ impl Answer {
 
     /// The upstream's answer; its slot is free again when the body is through.
     pub(super) fn forwarded(
-        body: Guarded,
+        response: Response<Guarded>,
         exchange: Exchange,
         slot: Slot,
         watch: Arc<Watch>,
-    ) -> Self {
+    ) -> Response<Self> {
         watch.answered();
-        Self {
+        let trailers = response.headers().get(TRAILER).cloned();
+        response.map(|body| Self {
             kind: Kind::Forwarded(Box::new(Forwarded {
                 body,
                 exchange,
                 broken: None,
+                trailers,
                 _slot: slot,
             })),
             watch,
-        }
+        })
     }
 }
 
@@ -115,6 +122,14 @@ impl Forwarded {
             return Poll::Ready(Some(Err(failure)));
         }
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
+                // hyper asks for nothing behind trailers.
+                self.exchange.completed();
+                let trailers = frame.into_trailers().ok();
+                let passing =
+                    trailers.and_then(|trailers| passing(&trailers, self.trailers.as_ref()));
+                return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
+            }
             Poll::Pending if watch.overdue() == Some(Overdue::Exchange) => {
                 Some(Err(Failure::DeadlinePassed))
             }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, USER_AGENT};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, TRAILER, USER_AGENT};
 use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
+use http_body::Body as _;
 
 use super::code::Code;
 use super::guarded::Guarded;
@@ -14,7 +15,7 @@ use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
 use super::tally::Exchange;
 use super::upload::{Unread, Upload};
-use super::{cookies, renewal, request_fields, response_fields};
+use super::{cookies, renewal, request_fields, response_fields, trailers};
 use crate::credential::Credential;
 use crate::credential::oauth::{Minted, Token};
 use crate::domain::Connection;
@@ -188,12 +189,15 @@ impl From<Unsent> for Refusal {
 /// Takes out of a response's head what is not for agents.
 fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
     let status = response.status();
+    let is_chunked = response.body().size_hint().exact().is_none();
     let headers = response.headers_mut();
     // RFC 9110 §8.6: a 204 has no length, whatever the method.
     let keeps_length = asked.parts.method == Method::HEAD && status != StatusCode::NO_CONTENT;
     let length = keeps_length
         .then(|| headers.get(CONTENT_LENGTH).cloned())
         .flatten();
+    let trailers =
+        trailers::announced(&asked.parts.headers, headers, asked.connection).filter(|_| is_chunked);
     response_fields::scrub(headers, asked.connection);
     asked.rewrite(headers);
     if asked.connection.allow_cookies {
@@ -201,6 +205,9 @@ fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
     }
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);
+    }
+    if let Some(trailers) = trailers {
+        headers.insert(TRAILER, trailers);
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_ENCODING;
+use http::header::{CONTENT_ENCODING, TRAILER};
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
@@ -33,6 +33,10 @@ struct Search {
     scan: Scan,
     /// What came and was searched before the head went out.
     first: Option<Bytes>,
+    /// Whether the head announces trailers to the agent; others end here.
+    announces_trailers: bool,
+    /// Trailers that were searched, for the end of the body.
+    trailers: Option<Box<HeaderMap>>,
     /// Runs while something is held back and nothing comes.
     silence: Option<Pin<Box<Sleep>>>,
     /// A secret was found: nothing more goes out, and this is no whole body.
@@ -49,6 +53,11 @@ impl Guarded {
             return Ok(response.map(Self::unsearched));
         };
         let compressed = search_head(&scan, response.headers())?;
+        let mut response = response;
+        if compressed {
+            // Its trailers would not be searched, so none is announced and none passes.
+            response.headers_mut().remove(TRAILER);
+        }
         if compressed || response.body().is_end_stream() {
             return Ok(response.map(Self::unsearched));
         }
@@ -56,6 +65,8 @@ impl Guarded {
         let search = Search {
             scan,
             first: None,
+            announces_trailers: head.headers.contains_key(TRAILER),
+            trailers: None,
             silence: None,
             reflected: false,
         };
@@ -112,8 +123,10 @@ impl Guarded {
             let data = frame.map(Frame::into_data);
             let out = match data {
                 Some(Ok(data)) => search.feed(data, self.body.is_end_stream())?,
-                // An upstream's trailers end where it is read.
-                Some(Err(_trailers)) => continue,
+                Some(Err(frame)) => {
+                    search.keep_trailers(frame)?;
+                    continue;
+                }
                 None if search.scan.held() == 0 => return Poll::Ready(None),
                 None => search.scan.finish(),
             };
@@ -130,6 +143,20 @@ impl Search {
             self.reflected = true;
             Failure::Reflected
         })
+    }
+
+    /// Searches trailers as a head is searched. What is held back of the body goes out first.
+    fn keep_trailers(&mut self, frame: Frame<Bytes>) -> Result<(), Failure> {
+        if self.announces_trailers
+            && let Ok(trailers) = frame.into_trailers()
+        {
+            self.reflected = search_head(&self.scan, &trailers).is_err();
+            self.trailers = Some(Box::new(trailers));
+        }
+        if self.reflected {
+            return Err(Failure::Reflected);
+        }
+        Ok(())
     }
 
     /// What was held back for long enough.
@@ -165,11 +192,18 @@ impl http_body::Body for Guarded {
         if let Some(first) = search.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
-        self.poll_data(cx).map_ok(Frame::data)
+        let polled = ready!(self.poll_data(cx)?);
+        let frame = polled.map(Frame::data).or_else(|| {
+            let trailers = self.search.as_mut()?.trailers.take()?;
+            Some(Frame::trailers(*trailers))
+        });
+        Poll::Ready(frame.map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {
-        let through = |search: &Search| search.waiting() == 0 && !search.reflected;
+        let through = |search: &Search| {
+            search.waiting() == 0 && !search.reflected && search.trailers.is_none()
+        };
         self.search.as_ref().is_none_or(through) && self.body.is_end_stream()
     }
 

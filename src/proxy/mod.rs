@@ -26,6 +26,7 @@ mod request_fields;
 mod request_id;
 mod response_fields;
 pub mod tally;
+mod trailers;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -262,7 +263,7 @@ impl Serve for Proxy {
         let mut response = match passed {
             Ok(Passed::Forwarded(response, slot)) => {
                 exchange.forwarded(response.status());
-                response.map(|body| Answer::forwarded(body, exchange, slot, watch))
+                Answer::forwarded(response, exchange, slot, watch)
             }
             Ok(Passed::Own(mut response)) => {
                 response

@@ -8,7 +8,7 @@ use crate::domain::Connection;
 
 /// Hop-by-hop and framing fields, which are made anew, and what an upstream must not set in the agent's world: cookies, policies for a whole host (which here is
 /// egressd's), and anything that looks like a word of ours.
-fn is_dropped(name: &str, allow_cookies: bool) -> bool {
+pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
     match name {
         "connection"
         | "keep-alive"

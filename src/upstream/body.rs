@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
@@ -34,6 +35,8 @@ pub struct UpstreamBody {
     held: BytesMut,
     pace: Pace,
     ended: bool,
+    /// Trailers, for the end of the body.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 /// By protocol.
@@ -64,6 +67,7 @@ impl UpstreamBody {
             held: BytesMut::new(),
             pace,
             ended: false,
+            trailers: None,
         }
     }
 
@@ -95,7 +99,7 @@ impl http_body::Body for UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let this = &mut *self;
         while !this.ended {
-            match this.inner.poll_data(cx) {
+            match this.inner.poll_data(cx, &mut this.trailers) {
                 Poll::Ready(Some(Ok(data))) => {
                     this.admit(&data)?;
                     if this.held.is_empty()
@@ -124,13 +128,15 @@ impl http_body::Body for UpstreamBody {
             }
         }
         if this.held.is_empty() {
-            return Poll::Ready(None);
+            let trailers = this.trailers.take();
+            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
         }
         Poll::Ready(Some(Ok(Frame::data(this.release()))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.held.is_empty() && (self.ended || self.inner.is_over())
+        let is_over = self.ended || self.inner.is_over();
+        self.held.is_empty() && is_over && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -147,7 +153,12 @@ impl Inner {
         self.size_hint().exact().is_some_and(|length| length > cap)
     }
 
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+    /// The next data. Trailers are put aside: they come last.
+    fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+        trailers: &mut Option<Box<HeaderMap>>,
+    ) -> Poll<Option<Result<Bytes, Failure>>> {
         loop {
             let frame = match self {
                 Self::Http1(body) => ready!(Pin::new(body).poll_frame(cx)),
@@ -159,11 +170,10 @@ impl Inner {
             match frame {
                 None => return Poll::Ready(None),
                 Some(Err(failure)) => return Poll::Ready(Some(Err(failure))),
-                Some(Ok(frame)) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Poll::Ready(Some(Ok(data)));
-                    }
-                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Poll::Ready(Some(Ok(data))),
+                    Err(frame) => *trailers = frame.into_trailers().ok().map(Box::new),
+                },
             }
         }
     }

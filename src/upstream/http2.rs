@@ -324,7 +324,7 @@ impl Body for Sending {
     }
 }
 
-/// A response's body. Without trailers, and without any frame where HTTP has no body.
+/// A response's body, trailers included. Without any frame where HTTP has no body.
 pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
@@ -352,7 +352,11 @@ impl Body for Http2Body {
         match Pin::new(incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
             // Trailers, or the end. A reset with NO_ERROR that comes before the end is an error here: see `frame_watch`.
-            Poll::Ready(Some(Ok(_)) | None) => {
+            Poll::Ready(Some(Ok(trailers))) => {
+                self.incoming = None;
+                Poll::Ready(Some(Ok(trailers)))
+            }
+            Poll::Ready(None) => {
                 self.incoming = None;
                 Poll::Ready(None)
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::chunks::{Chunks, Step};
@@ -18,13 +19,15 @@ pub(in crate::upstream) trait Pool<S>: Send + Sync {
     fn take_back(&self, socket: Socket<S>);
 }
 
-/// A response body. Yields data frames only; trailers are dropped.
+/// A response body, trailers included.
 pub(in crate::upstream) struct Body<S> {
     socket: Option<Socket<S>>,
     left: Left,
     home: Option<Arc<dyn Pool<S>>>,
     /// Pieces that came so far, as the upstream cut them.
     pieces: u64,
+    /// Trailers, until they are handed on.
+    trailers: Option<Box<HeaderMap>>,
 }
 
 enum Left {
@@ -50,6 +53,7 @@ impl<S: Stream> Body<S> {
             left,
             home,
             pieces: 0,
+            trailers: None,
         };
         if matches!(body.left, Left::Exact(0)) {
             body.go_home();
@@ -100,6 +104,7 @@ impl<S: Stream> Body<S> {
                         return Poll::Ready(Some(Ok(data)));
                     }
                     Step::End => {
+                        self.trailers = chunks.take_trailers();
                         self.go_home();
                         return Poll::Ready(None);
                     }
@@ -136,7 +141,11 @@ impl<S: Stream> http_body::Body for Body<S> {
         if matches!(data, Some(Err(_))) {
             self.socket = None;
         }
-        Poll::Ready(data.map(|result| result.map(Frame::data)))
+        let frame = data.map(|result| result.map(Frame::data)).or_else(|| {
+            let trailers = self.trailers.take()?;
+            Some(Ok(Frame::trailers(*trailers)))
+        });
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

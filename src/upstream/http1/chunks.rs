@@ -1,8 +1,9 @@
 //! Decodes the chunked transfer coding (RFC 9112 §7.1) from a buffer, strictly: hexadecimal sizes of at most 16 digits, CRLF line ends only.
 //!
-//! Extensions are read past and trailers are dropped; both share a bound of 16 KiB a body.
+//! Extensions are read past and trailers are kept; both share a bound of 16 KiB a body.
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::upstream::failure::ProtocolFault;
 
@@ -16,6 +17,7 @@ const WHOLE: usize = 8 * 1024;
 pub(super) struct Chunks {
     state: State,
     aside: usize,
+    trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -135,15 +137,33 @@ impl Chunks {
         Ok(true)
     }
 
-    /// Reads and drops one trailer line, or the empty line at the end; false if it is not whole.
+    /// The trailers of a body that is through, once.
+    pub(super) fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
+        self.trailers.take()
+    }
+
+    /// Keeps one trailer; one that is not a legal field is dropped.
+    fn keep_trailer(&mut self, name: &[u8], value: &[u8]) {
+        let name = HeaderName::from_bytes(name);
+        let value = HeaderValue::from_bytes(value.trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            self.trailers.get_or_insert_default().append(name, value);
+        }
+    }
+
+    /// Reads one trailer line, or the empty line at the end; false if it is not whole.
     fn trailer_line(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolFault> {
         let Some(end) = self.line_end(buffer)? else {
             return Ok(false);
         };
-        if end == 0 {
-            self.state = State::End;
-        } else if !buffer.get(..end).unwrap_or_default().contains(&b':') {
-            return Err(ProtocolFault::Body);
+        let line = buffer.get(..end).unwrap_or_default();
+        match memchr::memchr(b':', line).map(|at| line.split_at(at)) {
+            None if end == 0 => self.state = State::End,
+            None => return Err(ProtocolFault::Body),
+            Some((name, value)) => {
+                let (name, value) = (name.to_vec(), value.get(1..).unwrap_or_default().to_vec());
+                self.keep_trailer(&name, &value);
+            }
         }
         self.aside += end;
         buffer.advance(end + 2);

@@ -361,7 +361,12 @@ fn the_rest_of_a_definition() {
     refuses_http("http2", "always", "unknown_value");
     refuses_http("allow_cookies", "'true'", "wrong_type");
     refuses_http("allow_agent_headers", "X-API-Key", "wrong_type");
-    refuses_at("allow_agent_headers", "[5]", "wrong_type", "allow_agent_headers[0]");
+    refuses_at(
+        "allow_agent_headers",
+        "[5]",
+        "wrong_type",
+        "allow_agent_headers[0]",
+    );
     refuses(
         "connection_details: {}",
         "missing_field",

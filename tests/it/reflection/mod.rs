@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::connection::Connection;
 use crate::support::message::find;
-use crate::support::reply::Reply;
+use crate::support::reply::{Ending, Reply};
 use crate::support::token_endpoint::token;
 use crate::support::{Agent, Sidecar, TokenEndpoint, Upstream, connection};
 
@@ -162,6 +162,32 @@ fn in_a_body() {
             );
         }
     }
+}
+
+#[test]
+fn in_a_trailer() {
+    // F-242
+    for (row, spelling) in spellings() {
+        let long = format!("4000\r\n{}\r\n", "a ".repeat(0x2000));
+        for (body, head_is_out) in [(long.as_str(), true), ("2\r\nhi\r\n", false), ("", false)] {
+            let head = CHUNKED.replace("\r\n\r\n", "\r\nTrailer: X-Echo\r\n\r\n");
+            let up = Upstream::last_words(&format!("{head}{body}0\r\nX-Echo: {spelling}\r\n\r\n"));
+            let sidecar = Sidecar::with(crm(&up)).start();
+            let mut agent = Agent::connect(&sidecar);
+            let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
+            if head_is_out {
+                assert_eq!(reply.ending, Ending::Aborted, "{row}");
+            } else {
+                refused(&reply, row);
+            }
+            assert!(find(agent.seen(), spelling.as_bytes()).is_none(), "{row}");
+        }
+    }
+    // What does not reach the agent ends nothing.
+    let up = Upstream::last_words(&format!(
+        "{CHUNKED}2\r\nhi\r\n0\r\nX-Echo: {SECRET}\r\n\r\n"
+    ));
+    assert_eq!(passes(crm(&up), "/crm/x").text(), "hi");
 }
 
 #[test]

@@ -278,6 +278,66 @@ fn response_trailers_that_name_such_fields_are_dropped() {
 }
 
 #[test]
+fn response_trailers_reach_agents_that_ask_for_them() {
+    // F-242
+    let announced = "X-Checksum, set-cookie, X-Egressd-Error, Location, Server-Timing, X-Absent";
+    let trailers = "X-Checksum: 1\r\nx-checksum: 2\r\nSet-Cookie: evil\r\nX-Egressd-Error: evil\r\n\
+                    Location: /evil\r\nX-Unannounced: 3\r\nbad name: 4\r\nServer-Timing: t;dur=1\r\n";
+    let head = format!("{CHUNKED}Trailer: {announced}\r\n");
+    let up = Upstream::reply(ok(&head, &format!("2\r\nhi\r\n0\r\n{trailers}\r\n")));
+    let sidecar = before(&up);
+    let mut agent = Agent::connect(&sidecar);
+    for te in ["trailers", "gzip, Trailers"] {
+        let reply = agent.request("GET", "/crm/x", &[("TE", te)], b"");
+        assert_eq!(reply.expect(200).text(), "hi");
+        let names = reply.fields.all("trailer");
+        assert_eq!(names, ["x-checksum, server-timing, x-absent"]);
+        assert_eq!(reply.trailers.all("x-checksum"), ["1", "2"]);
+        assert_eq!(reply.trailers.all("server-timing"), ["t;dur=1"]);
+        assert_eq!(reply.trailers.0.len(), 3, "{:?}", reply.trailers);
+    }
+    for fields in [&[][..], &[("TE", "gzip")]] {
+        let reply = agent.request("GET", "/crm/x", fields, b"");
+        assert_eq!(reply.expect(200).text(), "hi");
+        assert!(reply.fields.all("trailer").is_empty());
+        assert!(reply.trailers.0.is_empty(), "{:?}", reply.trailers);
+    }
+    // One socket: each body had its end.
+    assert_eq!(up.sockets(), 1);
+    for arrived in up.requests() {
+        assert!(arrived.fields.all("te").is_empty());
+    }
+}
+
+#[test]
+fn response_trailers_that_cannot_pass_leave_the_body_whole() {
+    // F-242
+    for (fields, body) in [
+        (
+            "Trailer: Set-Cookie\r\n",
+            "2\r\nhi\r\n0\r\nSet-Cookie: a\r\n\r\n",
+        ),
+        ("Trailer: X-A\r\n", "2\r\nhi\r\n0\r\nX-B: a\r\n\r\n"),
+        ("Trailer: X-A\r\n", "2\r\nhi\r\n0\r\n\r\n"),
+        (
+            "Trailer: Content-Type\r\n",
+            "2\r\nhi\r\n0\r\nContent-Type: a\r\n\r\n",
+        ),
+        ("", "2\r\nhi\r\n0\r\nX-A: a\r\n\r\n"),
+    ] {
+        let up = Upstream::reply(ok(&format!("{CHUNKED}{fields}"), body));
+        let sidecar = before(&up);
+        let mut agent = Agent::connect(&sidecar);
+        for _ in 0..2 {
+            let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
+            assert_eq!(reply.expect(200).text(), "hi", "{fields} {body}");
+            assert_eq!(reply.ending, Ending::Whole, "{fields} {body}");
+            assert!(reply.trailers.0.is_empty(), "{:?}", reply.trailers);
+        }
+    }
+}
+
+#[test]
 fn compressed_bodies_are_passed_as_they_are() {
     // F-131
     let bytes: Vec<u8> = [0x1f, 0x8b, 8, 0]

@@ -1,0 +1,79 @@
+//! Trailers of responses: which of them reach the agent.
+//!
+//! hyper writes a trailer where the agent asked for trailers (`TE: trailers`), the body is chunked,
+//! and the response's `Trailer` field names it. If it can write none of those that it is handed, it
+//! leaves the body without an end. So the field is made here, of names that may pass, and only what
+//! it names is handed on.
+
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
+    CONTENT_RANGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, LINK, LOCATION, MAX_FORWARDS,
+    REFRESH, SET_COOKIE, TE, TRAILER, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::response_fields::is_dropped;
+use crate::domain::Connection;
+
+/// The value of `Trailer` for the agent, if trailers can reach it. `request` and `response` are the
+/// fields as the agent and the upstream sent them.
+pub(super) fn announced(
+    request: &HeaderMap,
+    response: &HeaderMap,
+    connection: &Connection,
+) -> Option<HeaderValue> {
+    if !response.contains_key(TRAILER) || !names(request, &TE).any(|name| name == "trailers") {
+        return None;
+    }
+    let passing: Vec<String> = names(response, &TRAILER)
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .filter(|name| may_pass(name, connection))
+        .map(|name| name.to_string())
+        .collect();
+    let value = (!passing.is_empty()).then(|| passing.join(", "))?;
+    HeaderValue::try_from(value).ok()
+}
+
+/// The trailers that `announced` names, if there are any.
+pub(super) fn passing(trailers: &HeaderMap, announced: Option<&HeaderValue>) -> Option<HeaderMap> {
+    let announced = announced?.to_str().ok()?;
+    let mut passing = HeaderMap::new();
+    for (name, value) in trailers {
+        if announced.split(", ").any(|listed| name == listed) {
+            passing.append(name.clone(), value.clone());
+        }
+    }
+    (!passing.is_empty()).then_some(passing)
+}
+
+/// Returns whether a trailer may pass: not what is dropped from heads, nor what is set or rewritten
+/// there (some clients merge trailers into the head), nor what hyper writes in no trailer.
+fn may_pass(name: &HeaderName, connection: &Connection) -> bool {
+    const HEAD_ONLY: [HeaderName; 17] = [
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_LOCATION,
+        CONTENT_RANGE,
+        CONTENT_SECURITY_POLICY,
+        CONTENT_TYPE,
+        HOST,
+        LINK,
+        LOCATION,
+        MAX_FORWARDS,
+        REFRESH,
+        SET_COOKIE,
+        TE,
+        TRAILER,
+        X_CONTENT_TYPE_OPTIONS,
+    ];
+    !is_dropped(name.as_str(), connection.allow_cookies) && !HEAD_ONLY.contains(name)
+}
+
+/// The members of a list-valued field, in lower case (RFC 9110 §5.6.1).
+fn names<'h>(headers: &'h HeaderMap, field: &HeaderName) -> impl Iterator<Item = String> + 'h {
+    let values = headers.get_all(field).iter();
+    let lists = values.filter_map(|value| value.to_str().ok());
+    lists.flat_map(|list| list.split(',').map(|name| name.trim().to_ascii_lowercase()))
+}
