@@ -13,8 +13,8 @@ use crate::upstream::Field;
 /// The names that are dropped on this connection, for people. `searched`: as for [`pass`].
 pub(super) fn dropped_names(connection: &Connection, searched: bool) -> Vec<String> {
     let listed = GROUPS.iter().flat_map(|group| group.names);
-    let listed = listed.map(|name| name.to_ascii_lowercase());
     let listed = listed.filter(|name| is_dropped_by_name(name, connection));
+    let listed = listed.map(|name| (*name).to_owned());
     let own = connection.injected_names().map(ToString::to_string);
     let coding = searched.then(|| ACCEPT_ENCODING.to_string());
     let mut names: Vec<_> = listed.chain(coding).chain(own).collect();
