@@ -171,7 +171,7 @@ fn in_a_trailer() {
         let long = format!("4000\r\n{}\r\n", "a ".repeat(0x2000));
         for (body, head_is_out) in [(long.as_str(), true), ("2\r\nhi\r\n", false), ("", false)] {
             let head = CHUNKED.replace("\r\n\r\n", "\r\nTrailer: X-Echo\r\n\r\n");
-            let up = Upstream::last_words(&format!("{head}{body}0\r\nX-Echo: {spelling}\r\n\r\n"));
+            let up = Upstream::last_words(format!("{head}{body}0\r\nX-Echo: {spelling}\r\n\r\n"));
             let sidecar = Sidecar::with(crm(&up)).start();
             let mut agent = Agent::connect(&sidecar);
             let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
@@ -184,9 +184,7 @@ fn in_a_trailer() {
         }
     }
     // What does not reach the agent ends nothing.
-    let up = Upstream::last_words(&format!(
-        "{CHUNKED}2\r\nhi\r\n0\r\nX-Echo: {SECRET}\r\n\r\n"
-    ));
+    let up = Upstream::last_words(format!("{CHUNKED}2\r\nhi\r\n0\r\nX-Echo: {SECRET}\r\n\r\n"));
     assert_eq!(passes(crm(&up), "/crm/x").text(), "hi");
 }
 
