@@ -41,7 +41,7 @@ fuzz_target!(|bytes: &[u8]| {
             );
         }
         assert!(
-            segment.is_empty() || once.contains(|c| c != '/'),
+            segment.is_empty() || once.contains(|c: char| c != '/'),
             "nothing but slashes: {once:?}"
         );
         let twice = decoded_again(once.as_bytes());
@@ -78,7 +78,9 @@ fn decoded_again(text: &[u8]) -> Vec<u8> {
     let mut again = Vec::new();
     let mut rest = text;
     while let Some((&first, behind)) = rest.split_first() {
-        let escape = behind.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        let escape = behind
+            .get(..2)
+            .and_then(|two| std::str::from_utf8(two).ok());
         let escape = escape.filter(|two| two.bytes().all(|b| b.is_ascii_hexdigit()));
         match escape.filter(|_| first == b'%') {
             Some(hex) => {
