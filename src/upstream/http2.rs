@@ -1,7 +1,7 @@
 //! One HTTP/2 session with an upstream: hyper's client over a TLS session, with bounds on everything that the other side can make it hold.
 //!
-//! The caller holds the deadline, caps the response's body and counts its frames. Here: heads are translated, trailers are dropped in both
-//! directions, and every error says whether the upstream has certainly not processed the request (RFC 9113 §8.7).
+//! The caller holds the deadline, caps the response's body and counts its frames. Here: heads are translated, the trailers of
+//! requests are dropped, and every error says whether the upstream has certainly not processed the request (RFC 9113 §8.7).
 //!
 //! Invariants: far too many frames that carry nothing end the session, and a response that a reset cuts is never taken for whole (`frame_watch`); at most
 //! 256 KiB of an unread response are held for a stream, 16 MiB for a session; a dropped exchange resets its stream, its request's body included.
