@@ -105,7 +105,7 @@ fn pairs_are_reported_where_go_refuses_them_and_both_stay_in_force() {
     }
     let expected = [
         ("a host, another method or a query", 669),
-        ("disjoint", 1_187),
+        ("disjoint", 1_202),
         ("equivalent", 92),
         ("nested", 487),
         ("one that no canonical path matches", 76),
