@@ -12,7 +12,7 @@ use bytes::{Buf as _, Bytes};
 use http::{Method, Response};
 
 use super::body::{Body, Pool};
-use super::response_head::{MAX_HEAD_BYTES, Parsed, ResponseHead, take_head};
+use super::response_head::{MAX_HEAD_BYTES, Parsed, Progress, ResponseHead, take_head};
 use super::{Socket, Stream, broken, encode};
 use crate::upstream::failure::{Failure, ProtocolFault};
 use crate::upstream::head::{Framing, RequestHead};
@@ -50,7 +50,7 @@ where
             stage: Stage::Opening,
         },
         method: head.method,
-        scanned: 0,
+        progress: Progress::default(),
         informational: (0, 0),
         heard: false,
     };
@@ -71,7 +71,7 @@ struct Exchange<'a, S, B> {
     socket: Socket<S>,
     upload: Upload<B>,
     method: &'a Method,
-    scanned: usize,
+    progress: Progress,
     /// Informational responses so far: how many, and their bytes.
     informational: (usize, usize),
     /// Whether any byte of a response has come.
@@ -141,7 +141,7 @@ where
 
     fn take_head(&mut self) -> Result<Option<ResponseHead>, Failure> {
         while !self.socket.input.is_empty() {
-            match take_head(&mut self.socket.input, &mut self.scanned, self.method)? {
+            match take_head(&mut self.socket.input, &mut self.progress, self.method)? {
                 Parsed::Partial => return Ok(None),
                 Parsed::Final(head) => return Ok(Some(head)),
                 Parsed::Informational(length) => {

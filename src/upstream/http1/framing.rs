@@ -1,4 +1,6 @@
-//! How a response's body ends, by the rules of RFC 9112 §6.3 without any of its leniencies.
+//! How a response's body ends, by the rules of RFC 9112 §6.3 without any of its leniencies, and how long its socket stays open.
+
+use std::time::Duration;
 
 use http::HeaderName;
 
@@ -23,9 +25,15 @@ pub(super) struct Framing {
     length: Option<u64>,
     codings: usize,
     chunked: bool,
-    /// The upstream says that it closes the socket afterwards.
+    /// The upstream closes the socket after this response.
     pub(super) close: bool,
+    /// Seconds for which the upstream keeps the idle socket open (`Keep-Alive: timeout=N`).
+    idle_seconds: Option<u64>,
 }
+
+/// How long before its announced end an idle socket is no longer used: a request that leaves later could arrive at a socket that is
+/// being closed, and whether it was processed would be unknown.
+const IDLE_MARGIN: u64 = 1;
 
 impl Framing {
     /// Takes a field's word into account.
@@ -43,8 +51,45 @@ impl Framing {
             self.close |= value
                 .split(|b| *b == b',')
                 .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+        } else if name.as_str() == "keep-alive" {
+            self.note_keep_alive(value);
         }
         Ok(())
+    }
+
+    /// Reads `timeout=N` and `max=N` (RFC 2068 §19.7.1.1). Unknown and malformed parameters are ignored: the field is a hint.
+    fn note_keep_alive(&mut self, value: &[u8]) {
+        for parameter in value.split(|b| matches!(b, b',' | b';')) {
+            let Some(equals) = memchr::memchr(b'=', parameter) else {
+                continue;
+            };
+            let (name, number) = parameter.split_at(equals);
+            let Some(number) = leading_number(number.get(1..).unwrap_or_default()) else {
+                continue;
+            };
+            if name.trim_ascii().eq_ignore_ascii_case(b"timeout") {
+                let shortest = self.idle_seconds.unwrap_or(u64::MAX).min(number);
+                self.idle_seconds = Some(shortest);
+            } else if name.trim_ascii().eq_ignore_ascii_case(b"max") {
+                self.close |= number == 0;
+            }
+        }
+    }
+
+    /// Whether the socket stays open afterwards, as far as the fields say.
+    pub(super) fn stays_open(&self) -> bool {
+        !self.close && self.idle_limit() != Some(Duration::ZERO)
+    }
+
+    /// How long the idle socket may be used, the margin subtracted. `None`: the upstream names no time.
+    pub(super) fn idle_limit(&self) -> Option<Duration> {
+        let seconds = self.idle_seconds?;
+        Some(Duration::from_secs(seconds.saturating_sub(IDLE_MARGIN)))
+    }
+
+    /// Whether the fields announce a body of at least one byte, be there one or not.
+    pub(super) fn announces_body(&self) -> bool {
+        self.codings > 0 || self.length.is_some_and(|length| length > 0)
     }
 
     /// What all of them say together. `version` is the minor one of HTTP/1.
@@ -79,4 +124,52 @@ fn decimal(value: &[u8]) -> Option<u64> {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         sum.checked_mul(10)?.checked_add(digit)
     })
+}
+
+/// The number that a parameter's value begins with, in quotes or not; too large a number is the largest one.
+fn leading_number(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    let value = value.strip_prefix(b"\"").unwrap_or(value);
+    let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
+    let digits = std::str::from_utf8(value.get(..digits)?).ok()?;
+    (!digits.is_empty()).then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Framing};
+    use http::HeaderName;
+
+    fn noted(values: &[&str]) -> Framing {
+        let name = HeaderName::from_static("keep-alive");
+        let mut framing = Framing::default();
+        for value in values {
+            framing.note(&name, value.as_bytes()).unwrap();
+        }
+        framing
+    }
+
+    #[test]
+    fn the_announced_idle_time_counts_less_a_margin() {
+        // F-223
+        for (values, seconds) in [
+            (&["timeout=5"][..], Some(4)),
+            (&["timeout=5, max=100"], Some(4)),
+            (&["max=100 ; TIMEOUT = \"72\""], Some(71)),
+            (&["timeout=20", "timeout=3"], Some(2)),
+            (&["timeout=5.5"], Some(4)),
+            (&["timeout=99999999999999999999"], Some(u64::MAX - 1)),
+            (&["timeout=1"], Some(0)),
+            (&["timeout=0"], Some(0)),
+            (&["timeout"], None),
+            (&["timeout=", "timeout=-1", "timeout=soon", "x=1", ""], None),
+        ] {
+            let framing = noted(values);
+            let limit = seconds.map(Duration::from_secs);
+            assert_eq!(framing.idle_limit(), limit, "{values:?}");
+            assert_eq!(framing.stays_open(), seconds != Some(0), "{values:?}");
+        }
+        assert!(noted(&["timeout=5, max=1"]).stays_open());
+        assert!(!noted(&["timeout=5, max=0"]).stays_open());
+    }
 }

@@ -1,0 +1,216 @@
+//! Heads that are taken, heads that are refused, and heads that come in pieces.
+
+use super::{
+    BodyLength, MAX_HEAD_BYTES, Parsed, Progress, ProtocolFault, ResponseHead, head_end, take_head,
+};
+use bytes::BytesMut;
+use http::Method;
+
+fn parse(text: &str) -> Result<Parsed, ProtocolFault> {
+    take_head(
+        &mut BytesMut::from(text),
+        &mut Progress::default(),
+        &Method::GET,
+    )
+}
+
+fn whole(text: &str) -> ResponseHead {
+    match parse(text) {
+        Ok(Parsed::Final(head)) => head,
+        other => panic!("{text:?}: {other:?}"),
+    }
+}
+
+#[test]
+fn lengths() {
+    use BodyLength::{Absent, Chunked, Exact, UntilClose};
+    for (rest, length, keep_alive) in [
+        ("200 OK\r\nContent-Length: 5\r\n", Exact(5), true),
+        (
+            "200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n",
+            Exact(5),
+            true,
+        ),
+        ("200 OK\r\nTransfer-Encoding: Chunked\r\n", Chunked, true),
+        ("200 OK\r\n", UntilClose, false),
+        // F-127, F-219: a body that is announced may come late.
+        ("204 No Content\r\nContent-Length: 5\r\n", Absent, false),
+        ("304 Not Modified\r\nContent-Length: 5\r\n", Absent, false),
+        (
+            "304 Not Modified\r\nTransfer-Encoding: chunked\r\n",
+            Absent,
+            false,
+        ),
+        ("204 No Content\r\nContent-Length: 0\r\n", Absent, true),
+        ("204 No Content\r\n", Absent, true),
+        (
+            "200 OK\r\nConnection: x, CLOSE\r\nContent-Length: 0\r\n",
+            Exact(0),
+            false,
+        ),
+        // F-223
+        (
+            "200 OK\r\nKeep-Alive: timeout=1\r\nContent-Length: 5\r\n",
+            Exact(5),
+            false,
+        ),
+        ("599 \r\nContent-Length: 0\r\n", Exact(0), true),
+    ] {
+        let head = whole(&format!("HTTP/1.1 {rest}\r\n"));
+        let found = (head.length, head.keep_alive);
+        assert_eq!(found, (length, keep_alive), "{head:?}");
+    }
+    // F-125
+    let old = whole("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n");
+    assert_eq!((old.length, old.keep_alive), (Exact(5), false));
+}
+
+#[test]
+fn refuses_what_is_unclear() {
+    use ProtocolFault::{Framing, Head, TransferCoding, Upgrade};
+    for (fields, fault) in [
+        // F-121
+        (
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            Framing,
+        ),
+        (
+            "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+            Framing,
+        ),
+        ("Content-Length: 5, 5\r\n", Framing),
+        ("Content-Length: 2\r\nContent-Length: 5\r\n", Framing),
+        ("Content-Length: -5\r\n", Framing),
+        ("Content-Length: +5\r\n", Framing),
+        ("Content-Length: \r\n", Framing),
+        ("Content-Length: 18446744073709551616\r\n", Framing),
+        // F-122
+        ("Transfer-Encoding: gzip, chunked\r\n", TransferCoding),
+        ("Transfer-Encoding: gzip\r\n", TransferCoding),
+        (
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            TransferCoding,
+        ),
+        // F-126
+        ("A : b\r\n", Head),
+        ("A: b\r\n c\r\n", Head),
+        ("A: b\0\r\n", Head),
+        ("A: b\rc\r\n", Head),
+        ("no colon\r\n", Head),
+    ] {
+        let text = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
+        assert_eq!(parse(&text).map(drop), Err(fault), "{text:?}");
+    }
+    for (line, fault) in [
+        // F-119, F-120
+        ("HTTP/1.1 101 Switching Protocols", Upgrade),
+        ("HTTP/1.1 099 Low", Head),
+        ("HTTP/1.1 20 Short", Head),
+        ("HTTP/1.1 abc Text", Head),
+        ("HTTP/1.1 600 High", Head),
+        ("HTTP/1.1 999 High", Head),
+        ("HTTP/2.0 200 OK", Head),
+        ("hello", Head),
+    ] {
+        assert_eq!(
+            parse(&format!("{line}\r\n\r\n")).map(drop),
+            Err(fault),
+            "{line}"
+        );
+    }
+    assert_eq!(
+        parse("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").map(drop),
+        Err(Framing)
+    );
+}
+
+#[test]
+fn values_are_those_that_were_sent() {
+    let head = whole(
+        "\r\nHTTP/1.1 200 OK\r\nA: one\r\nEmpty:\r\nContent-Length: 0\r\nA:  two \r\nB: \u{e9}\r\n\r\n",
+    );
+    let values: Vec<_> = head.headers.get_all("a").iter().collect();
+    assert_eq!(values, ["one", "two"]);
+    assert_eq!(head.headers.get("empty").unwrap(), "");
+    assert_eq!(head.headers.get("content-length").unwrap(), "0");
+    assert_eq!(
+        head.headers.get("b").unwrap().as_bytes(),
+        "\u{e9}".as_bytes()
+    );
+}
+
+#[test]
+fn heads_are_bounded() {
+    // F-116
+    let many = "A: b\r\n".repeat(101);
+    assert_eq!(
+        parse(&format!("HTTP/1.1 200 OK\r\n{many}\r\n")).map(drop),
+        Err(ProtocolFault::HeadTooLarge)
+    );
+    let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "b".repeat(65_536));
+    assert_eq!(parse(&long).map(drop), Err(ProtocolFault::HeadTooLarge));
+    let endless = format!("HTTP/1.1 200 OK\r\nA: {}", "b".repeat(65_536));
+    assert_eq!(parse(&endless).map(drop), Err(ProtocolFault::HeadTooLarge));
+}
+
+#[test]
+fn byte_by_byte_is_the_same_as_at_once() {
+    for text in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        "\r\nHTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
+    ] {
+        let (mut buffer, mut progress, mut heads) = (BytesMut::new(), Progress::default(), 0);
+        for byte in text.bytes() {
+            buffer.extend_from_slice(&[byte]);
+            if heads == 0 {
+                match take_head(&mut buffer, &mut progress, &Method::GET).unwrap() {
+                    Parsed::Final(head) => {
+                        assert_eq!(head.length, BodyLength::Exact(5));
+                        heads += 1;
+                    }
+                    Parsed::Partial => {}
+                    Parsed::Informational(_) => panic!("{text:?}"),
+                }
+            }
+        }
+        assert_eq!((&buffer[..], heads), (&b"hello"[..], 1), "{text:?}");
+    }
+}
+
+#[test]
+fn empty_lines_before_a_head_are_read_once_and_count_towards_its_size() {
+    // F-224
+    let (mut buffer, mut progress) = (BytesMut::new(), Progress::default());
+    for _ in 0..MAX_HEAD_BYTES / 2 {
+        buffer.extend_from_slice(b"\r\n");
+        let parsed = take_head(&mut buffer, &mut progress, &Method::GET);
+        assert!(matches!(parsed, Ok(Parsed::Partial)), "{parsed:?}");
+        assert!(buffer.is_empty(), "an empty line is kept to be read again");
+    }
+    buffer.extend_from_slice(b"H");
+    let parsed = take_head(&mut buffer, &mut progress, &Method::GET);
+    assert_eq!(parsed.map(drop), Err(ProtocolFault::HeadTooLarge));
+}
+
+#[test]
+fn only_a_line_end_that_ends_the_head_makes_it_be_parsed() {
+    // F-224: the end is found without a parse, so no piece of a head starts one.
+    assert_eq!(head_end(b"\r\nA: b\r\nB: c\r\n\r"), None);
+    assert_eq!(head_end(b"\n"), None);
+    assert_eq!(head_end(b"a\r\n\r\n"), Some(false));
+    assert_eq!(head_end(b"a\n\n"), Some(true));
+}
+
+#[test]
+fn heads_that_few_servers_send_are_unusual() {
+    // F-227
+    let large = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "b".repeat(8192));
+    for (head, is_unusual) in [
+        ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", false),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\n\n", true),
+        (large.as_str(), true),
+    ] {
+        assert_eq!(whole(head).is_unusual, is_unusual, "{head:?}");
+    }
+}
