@@ -69,6 +69,7 @@ fn definition(mut object: Object<'_>, stem: Option<&str>, around: &Surroundings<
             allow_agent_headers: http.allow_agent_headers,
             allow_encoded_slash: http.options.allow_encoded_slash,
             reflection_guard: http.options.reflection_guard,
+            reuse_after_body: http.options.reuse_after_body,
             http2: http.options.http2,
             enabled: enabled?,
             delete_time: delete_time.map_or(Some(None), |time| time.map(Some))?,

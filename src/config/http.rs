@@ -39,6 +39,7 @@ pub(super) struct HttpOptions {
     pub(super) allow_cookies: bool,
     pub(super) allow_encoded_slash: bool,
     pub(super) reflection_guard: bool,
+    pub(super) reuse_after_body: bool,
     pub(super) http2: Http2,
 }
 
@@ -235,6 +236,7 @@ impl HttpOptions {
         let cookies = flag("allow_cookies", false);
         let slash = flag("allow_encoded_slash", false);
         let guard = flag("reflection_guard", true);
+        let reuse = flag("reuse_after_body", true);
         let words = [
             ("auto", Http2::Auto),
             ("prefer", Http2::Prefer),
@@ -246,6 +248,7 @@ impl HttpOptions {
             allow_cookies: cookies?,
             allow_encoded_slash: slash?,
             reflection_guard: guard?,
+            reuse_after_body: reuse?,
             http2: http2.unwrap_or(Some(Http2::Auto))?,
         })
     }

@@ -54,6 +54,8 @@ pub struct Connection {
     pub allow_encoded_slash: bool,
     /// Whether responses are searched for the injected secret.
     pub reflection_guard: bool,
+    /// Whether an HTTP/1.1 socket may be used again after a request with a body.
+    pub reuse_after_body: bool,
     /// The protocol towards the upstream.
     pub http2: Http2,
     /// `false`: listed, but every request is refused.
@@ -80,6 +82,7 @@ impl Connection {
             allow_agent_headers,
             allow_encoded_slash,
             reflection_guard,
+            reuse_after_body,
             http2,
             enabled,
             delete_time,
@@ -116,6 +119,10 @@ impl Connection {
             (
                 "reflection_guard",
                 *reflection_guard == other.reflection_guard,
+            ),
+            (
+                "reuse_after_body",
+                *reuse_after_body == other.reuse_after_body,
             ),
             ("http2", *http2 == other.http2),
             ("tool_configurations", *enabled == other.enabled),

@@ -65,6 +65,7 @@ impl Parts {
             allow_agent_headers,
             allow_encoded_slash,
             reflection_guard,
+            reuse_after_body,
             http2,
             enabled,
             delete_time,
@@ -87,6 +88,7 @@ impl Parts {
             allow_cookies,
             allow_encoded_slash,
             reflection_guard,
+            reuse_after_body,
             enabled,
         ];
         self.add(&format!("{switches:?} {http2:?} {delete_time:?}"));

@@ -50,6 +50,8 @@ struct HttpDetails {
     allow_encoded_slash: bool,
     /// Whether responses are searched for the injected secret.
     reflection_guard: bool,
+    /// Whether an HTTP/1.1 socket to the upstream may be used again after a request with a body.
+    reuse_after_body: bool,
     /// How many requests may be under way at once.
     #[schema(value_type = i32, minimum = 1, maximum = 4096)]
     max_concurrent_requests: usize,
@@ -87,6 +89,7 @@ impl ConnectionDetails {
                 allow_agent_headers: from_agent.map(ToString::to_string).collect(),
                 allow_encoded_slash: connection.allow_encoded_slash,
                 reflection_guard: connection.reflection_guard,
+                reuse_after_body: connection.reuse_after_body,
                 max_concurrent_requests: connection.caps.concurrency.requests(),
                 http2: match connection.http2 {
                     Http2::Auto => "auto",

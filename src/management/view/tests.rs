@@ -77,6 +77,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
         allow_agent_headers: vec![http::HeaderName::from_static("x-api-key")],
         allow_encoded_slash: true,
         reflection_guard: true,
+        reuse_after_body: false,
         http2: Http2::Prefer,
         enabled: false,
         delete_time: Some("2026-01-02T03:04:05.6789Z".parse().unwrap()),
@@ -138,6 +139,7 @@ fn a_whole_connection() {
         "allowAgentHeaders": ["x-api-key"],
         "allowEncodedSlash": true,
         "reflectionGuard": true,
+        "reuseAfterBody": false,
         "maxConcurrentRequests": 64,
         "http2": "prefer",
     }});

@@ -28,6 +28,7 @@ fn good() -> Value {
             "allow_agent_headers": ["X-API-Key"],
             "allow_encoded_slash": true,
             "reflection_guard": true,
+            "reuse_after_body": true,
             "max_concurrent_requests": 64,
             "http2": "prefer",
             "no_auth": {},
