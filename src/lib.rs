@@ -41,6 +41,7 @@
 //! | S14 | Nothing that egressd says holds a secret. | `management` view types, `telemetry` events and labels have no place for one; `tests/it/canary` |
 //! | S15 | Where a login is configured, nobody without it learns anything of the management API, and only its bytes open it. | `management` door, `credential::Login`; `tests/it/management_door.rs` |
 //! | S16 | What the running process can do is what a proxy does: it reads its configuration and dials. | `hardening`, `app::Ground` before any thread; `tests/it/hardening.rs`, and every in-process test runs so |
+//! | S17 | An upstream's HTTP/1.1 socket serves another request only after an exchange whose end is certain. | `upstream::http1`, `proxy::forward`; `tests/it/responses/reuse.rs` |
 
 pub mod app;
 pub mod cli;

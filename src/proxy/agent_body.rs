@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::tally::Tally;
 use crate::server::{Overdue, RequestBody, Watch};
@@ -89,6 +89,15 @@ impl http_body::Body for AgentBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+impl Drop for AgentBody {
+    fn drop(&mut self) {
+        // Nobody waits for the rest of a body that is not wanted any more.
+        if !self.incoming.is_end_stream() {
+            self.watch.body_came();
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use http::header::TRAILER;
 use http::{HeaderValue, Response};
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::runtime::Handle;
+use tokio::time::timeout_at;
 
 use super::code::Code;
 use super::discovery::Filled;
@@ -17,7 +19,7 @@ use super::refusal::Refusal;
 use super::tally::Exchange;
 use super::trailers::passing;
 use crate::server::{Overdue, Watch};
-use crate::upstream::{Failure, Slot};
+use crate::upstream::{Failure, Slot, Uploading};
 
 /// The body of an answer. Dropping it ends the exchange.
 pub struct Answer {
@@ -185,11 +187,35 @@ impl http_body::Body for Answer {
     }
 }
 
+impl Answer {
+    /// Lets the exchange last until the request's body is sent as well: its agent has the response already, and most likely still sends.
+    fn outlast_upload(&mut self, upload: Uploading) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let watch = Arc::clone(&self.watch);
+        let number = watch.exchange_number();
+        if let Kind::Forwarded(forwarded) = std::mem::replace(&mut self.kind, Kind::Own(None)) {
+            runtime.spawn(async move {
+                let deadline = forwarded.exchange.deadline().into();
+                // Late or not, the exchange is over: an upload that is dropped breaks off.
+                let _elapsed = timeout_at(deadline, upload.ended()).await;
+                drop(forwarded);
+                watch.exchange_over_unless_next(number);
+            });
+        }
+    }
+}
+
 impl Drop for Answer {
     fn drop(&mut self) {
         if let Kind::Forwarded(forwarded) = &mut self.kind {
             if forwarded.body.is_end_stream() {
                 forwarded.exchange.completed();
+                let upload = forwarded.body.take_upload();
+                if let Some(upload) = upload.filter(|upload| !upload.has_ended()) {
+                    return self.outlast_upload(upload);
+                }
             } else {
                 match self.watch.overdue() {
                     Some(Overdue::Exchange) => forwarded.exchange.failed(Code::UpstreamTimeout),

@@ -20,7 +20,9 @@ use crate::credential::Credential;
 use crate::credential::oauth::{Minted, Token};
 use crate::domain::Connection;
 use crate::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
-use crate::upstream::{Bounds, Client, Failure, Field, Lane, RequestHead, Slot, UpstreamBody};
+use crate::upstream::{
+    Bounds, Client, Failure, Field, Framing, Lane, RequestHead, Slot, UpstreamBody, expects_body,
+};
 
 static REQUEST_ID: HeaderName = X_REQUEST_ID;
 static AGENT: HeaderName = USER_AGENT;
@@ -43,6 +45,7 @@ pub(super) async fn forward(
     } = prepared;
     let connection = &permitted.entry().connection;
     let parts = permitted.parts;
+    let announced = body.framing;
     let mut minted = renewal::token(&credential, client, lane).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
@@ -58,6 +61,7 @@ pub(super) async fn forward(
         credential: &credential,
         parts,
         target: &target(connection, permitted.path(), parts.uri.query())?,
+        reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
         client,
         lane,
         exchange,
@@ -113,6 +117,8 @@ struct Sending<'a> {
     /// The agent's request.
     parts: &'a Parts,
     target: &'a str,
+    /// Whether the upstream's socket may be used again afterwards.
+    reuse: bool,
     client: &'a Client,
     lane: &'a Arc<Lane>,
     exchange: &'a mut Exchange,
@@ -155,6 +161,7 @@ impl Sending<'_> {
             cap: self.connection.caps.response.bytes(),
             sent: self.exchange.sent(),
             leaves_before: token.and_then(Token::expiry),
+            reuse: self.reuse,
         };
         let mut body = upload.take_body();
         let client = self.client;
@@ -183,6 +190,18 @@ impl From<Unsent> for Refusal {
             Unsent::Late => Failure::Late.into(),
             Unsent::Refused(refusal) => refusal,
         }
+    }
+}
+
+/// Whether an upstream has most likely read all of a request whose body the agent announced like this when it answers. A body that it leaves unread is the agent's choice of
+/// bytes, and it would take them for the head of the next request on the socket: one that no route was matched against, completed with the
+/// credential of whoever comes next (request smuggling of the CL.0 kind). Servers skip bodies where they expect none, and those whose
+/// chunks they cannot read.
+fn leaves_socket_usable(method: &Method, announced: Framing, connection: &Connection) -> bool {
+    match announced {
+        Framing::Absent | Framing::Length(0) => true,
+        Framing::Length(_) => connection.reuse_after_body && expects_body(method),
+        Framing::Chunked => false,
     }
 }
 

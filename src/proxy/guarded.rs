@@ -15,7 +15,7 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
 use crate::credential::reflection::{Reflected, Scan};
-use crate::upstream::{Failure, UpstreamBody};
+use crate::upstream::{Failure, Uploading, UpstreamBody};
 
 /// The longest that a head waits for its body.
 const HEAD_WAITS: Duration = Duration::from_millis(50);
@@ -79,6 +79,11 @@ impl Guarded {
 
     fn unsearched(body: UpstreamBody) -> Self {
         Self { body, search: None }
+    }
+
+    /// The upload that goes on beside the response, if one does.
+    pub(super) fn take_upload(&mut self) -> Option<Uploading> {
+        self.body.take_upload()
     }
 
     /// Searches what comes of the body before the head has to go out.

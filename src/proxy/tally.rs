@@ -145,6 +145,13 @@ impl Exchange {
         Err(Refusal::new(Code::Overloaded, why))
     }
 
+    /// When the exchange has to be over.
+    pub(super) fn deadline(&self) -> Instant {
+        let entry = self.entry.as_ref();
+        let timeout = entry.map(|entry| entry.connection.caps.timeout.duration());
+        self.begun + timeout.unwrap_or_default()
+    }
+
     pub(super) fn request_id(&self) -> &RequestId {
         &self.request_id
     }

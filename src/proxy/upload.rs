@@ -142,6 +142,11 @@ impl<B> Upload<B> {
         self.framing
     }
 
+    /// Whether no byte of a body goes up, not even the end of one in chunks.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.framing, Framing::Absent | Framing::Length(0))
+    }
+
     /// The signature of its bytes, if it has one.
     pub(super) fn signature(&self) -> Option<SignatureValue> {
         self.signature

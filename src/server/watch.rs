@@ -62,6 +62,8 @@ pub struct Watch {
     exchange_due: AtomicU64,
     body_due: AtomicU64,
     write_due: AtomicU64,
+    /// How many exchanges have begun.
+    exchanges: AtomicU64,
     /// When the last exchange was over, or the socket was accepted.
     quiet_since: AtomicU64,
     in_head: AtomicBool,
@@ -119,6 +121,7 @@ impl Clock {
             exchange_due: AtomicU64::new(NEVER),
             body_due: AtomicU64::new(NEVER),
             write_due: AtomicU64::new(NEVER),
+            exchanges: AtomicU64::new(0),
             quiet_since: AtomicU64::new(self.now.load(Relaxed)),
             in_head: AtomicBool::new(false),
             in_exchange: AtomicBool::new(false),
@@ -230,6 +233,9 @@ impl Watch {
 
     /// A request's head is whole: no limit of the socket's own holds until [`Watch::exchange_over`].
     pub fn exchange_begins(&self) {
+        // Only the socket's own thread writes it.
+        let exchanges = self.exchanges.load(Relaxed);
+        self.exchanges.store(exchanges + 1, Relaxed);
         self.in_exchange.store(true, Relaxed);
         self.in_head.store(false, Relaxed);
         self.answered.store(false, Relaxed);
@@ -263,7 +269,18 @@ impl Watch {
     /// The response's head is on its way: what is overdue from now on can only be cut off.
     pub fn answered(&self) {
         self.answered.store(true, Relaxed);
-        self.body_came();
+    }
+
+    /// The number of the exchange that began last.
+    pub fn exchange_number(&self) -> u64 {
+        self.exchanges.load(Relaxed)
+    }
+
+    /// The response and the request's body are through. hyper reads the next request as soon as it has read the body, so that one may have begun.
+    pub fn exchange_over_unless_next(&self, number: u64) {
+        if self.exchange_number() == number {
+            self.exchange_over();
+        }
     }
 
     /// The response is through: the socket waits for the next request. Where bytes came behind the

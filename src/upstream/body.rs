@@ -9,12 +9,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::client::{Http1Body, Http2Body};
 use super::failure::{Failure, ProtocolFault};
+use super::http1::Uploading;
 
 /// A piece of this size passes at once.
 const LARGE: usize = 8 * 1024;
@@ -54,7 +56,7 @@ struct Pace {
 
 impl UpstreamBody {
     /// Puts a body under a cap, in bytes. `event_stream`: whether it is `text/event-stream`.
-    pub(super) fn new(inner: Inner, cap: u64, event_stream: bool) -> Self {
+    fn new(inner: Inner, cap: u64, event_stream: bool) -> Self {
         let pace = Pace {
             last: None,
             timer: None,
@@ -71,6 +73,21 @@ impl UpstreamBody {
         }
     }
 
+    /// Refuses a response that announces more than the cap, and puts the body of any other one under it.
+    pub(super) fn under_cap(
+        response: Response<Inner>,
+        cap: u64,
+    ) -> Result<Response<Self>, Failure> {
+        if response.body().announces_more_than(cap) {
+            return Err(Failure::TooLarge);
+        }
+        let event_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
+            let kind = value.as_bytes().get(..17);
+            kind.is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
+        });
+        Ok(response.map(|inner| Self::new(inner, cap, event_stream)))
+    }
+
     /// Counts a piece against the cap and the frame budget.
     fn admit(&mut self, data: &Bytes) -> Result<(), Failure> {
         self.received += data.len() as u64;
@@ -81,6 +98,14 @@ impl UpstreamBody {
             return Err(ProtocolFault::FrameFlood.into());
         }
         Ok(())
+    }
+
+    /// The upload that goes on beside the response, if one does. Dropping the body without it ends it.
+    pub fn take_upload(&mut self) -> Option<Uploading> {
+        match &mut self.inner {
+            Inner::Http1(body) => body.take_upload(),
+            Inner::Http2(..) => None,
+        }
     }
 
     fn release(&mut self) -> Bytes {

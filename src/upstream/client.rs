@@ -9,20 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Response;
-use http::header::CONTENT_TYPE;
 use ipnet::IpNet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::body::{Inner, UpstreamBody};
 use super::dial::{Dialer, Dialled, Target, Tls, acknowledge_at_once};
 use super::failure::Failure;
-use super::head::{Framing, RequestHead};
-use super::http1::{self, Pool, Socket};
+use super::head::RequestHead;
+use super::http1::{self, Home, IdleState, Pool, Socket};
 use super::http2::Session;
 use super::tls::Trust;
 use crate::clock::Expiry;
 use crate::domain::{Connection, Host, Http2};
+use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::Sockets;
+use crate::telemetry::problem_log::Event;
 
 /// How long a request waits for a slot of its connection.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
@@ -64,6 +65,8 @@ pub struct Bounds<'a> {
     pub sent: &'a AtomicBool,
     /// The request is not sent from then on: its credential has expired. A dial may take that long.
     pub leaves_before: Option<&'a Expiry>,
+    /// Whether an HTTP/1.1 socket may be used again after this request, as far as the request says.
+    pub reuse: bool,
 }
 
 impl Bounds<'_> {
@@ -89,6 +92,7 @@ pub struct Lane {
     pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
     pub(super) session: Mutex<Option<Arc<Session>>>,
     pub(super) sockets: Arc<Sockets>,
+    pub(super) problems: ProblemLog,
 }
 
 /// A place among the requests that a connection may have under way.
@@ -150,6 +154,7 @@ impl Client {
                 idle: Mutex::default(),
                 session: Mutex::default(),
                 sockets: Arc::clone(sockets),
+                problems: self.dialer.problems().clone(),
             })
         });
         Arc::clone(lane)
@@ -176,11 +181,16 @@ impl Client {
         if bounds.are_passed() {
             return Err(Failure::Late);
         }
-        let replayable = head.framing == Framing::Absent && head.method.is_idempotent();
+        let replayable = !head.has_body() && head.method.is_idempotent();
         if let Some(session) = lane.usable_session() {
             bounds.sent.store(true, Relaxed);
             match Box::pin(session.exchange(head, body.take())).await {
-                Ok(response) => return under_cap(response.map(|body| Inner::Http2(body, 0)), cap),
+                Ok(response) => {
+                    return UpstreamBody::under_cap(
+                        response.map(|body| Inner::Http2(body, 0)),
+                        cap,
+                    );
+                }
                 Err(broken) if !(replayable && (broken.unprocessed || broken.stale)) => {
                     return Err(broken.failure);
                 }
@@ -188,8 +198,8 @@ impl Client {
             }
         } else if let Some(socket) = lane.idle_socket().await {
             bounds.sent.store(true, Relaxed);
-            match http1::exchange(socket, head, body.take(), lane.pool()).await {
-                Ok(response) => return under_cap(response.map(Inner::Http1), cap),
+            match http1::exchange(socket, head, body.take(), lane.home(bounds)).await {
+                Ok(response) => return UpstreamBody::under_cap(response.map(Inner::Http1), cap),
                 Err(broken) if !(replayable && broken.stale) => return Err(broken.failure),
                 Err(_stale) => {}
             }
@@ -218,9 +228,10 @@ impl Client {
                     return Err(Failure::Late);
                 }
                 bounds.sent.store(true, Relaxed);
-                let exchanged = http1::exchange(socket, head, body.take(), lane.pool()).await;
-                let response = exchanged.map_err(|broken| broken.failure)?;
-                under_cap(response.map(Inner::Http1), cap)
+                let exchanged = http1::exchange(socket, head, body.take(), lane.home(bounds)).await;
+                let response =
+                    exchanged.map_err(|broken| self.first_failure(lane, broken.failure))?;
+                UpstreamBody::under_cap(response.map(Inner::Http1), cap)
             }
             Dialled::Http2(stream) => {
                 let session = Arc::new(Session::start(stream, lane.sockets.open()).await?);
@@ -230,9 +241,9 @@ impl Client {
                 }
                 bounds.sent.store(true, Relaxed);
                 let exchanged = session.exchange(head, body.take()).await;
-                under_cap(
+                UpstreamBody::under_cap(
                     exchanged
-                        .map_err(|broken| broken.failure)?
+                        .map_err(|broken| self.first_failure(lane, broken.failure))?
                         .map(|body| Inner::Http2(body, 0)),
                     cap,
                 )
@@ -252,6 +263,14 @@ impl Client {
             }
             dialled => dialled,
         }
+    }
+
+    /// Reports a TLS failure on a socket that was just dialled: under TLS 1.3 a server refuses a client after the client's handshake is done.
+    fn first_failure(&self, lane: &Lane, failure: Failure) -> Failure {
+        if matches!(failure, Failure::Tls(_)) {
+            self.dialer.tell(&lane.upstream.target, failure.into());
+        }
+        failure
     }
 
     /// Resolves and judges the upstream's addresses, where the next exchange would have to dial. Dials nothing.
@@ -309,7 +328,11 @@ impl Client {
         for lane in lanes {
             let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain_mut(|(socket, since)| {
-                since.elapsed() < idle_timeout && socket.seems_fresh()
+                let state = socket.idle_state_now();
+                if state == IdleState::Surplus {
+                    lane.note_surplus();
+                }
+                since.elapsed() < idle_timeout && state == IdleState::Usable
             });
             let mut session = lane.session.lock().unwrap_or_else(PoisonError::into_inner);
             session.take_if(|session| session.has_idled(idle_timeout) || !session.is_usable());
@@ -339,8 +362,10 @@ impl Lane {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .pop()?;
-            if socket.is_fresh().await {
-                return Some(socket);
+            match socket.idle_state().await {
+                IdleState::Usable => return Some(socket),
+                IdleState::Closed => {}
+                IdleState::Surplus => self.note_surplus(),
             }
         }
     }
@@ -351,8 +376,11 @@ impl Lane {
         !idle.is_empty() || self.usable_session().is_some()
     }
 
-    fn pool(self: &Arc<Self>) -> Arc<dyn Pool<Tls>> {
-        Arc::<Self>::clone(self)
+    fn home(self: &Arc<Self>, bounds: Bounds<'_>) -> Home<Tls> {
+        Home {
+            pool: Arc::<Self>::clone(self),
+            reuse: bounds.reuse,
+        }
     }
 
     fn usable_session(&self) -> Option<Arc<Session>> {
@@ -375,22 +403,20 @@ impl Lane {
 impl Pool<Tls> for Lane {
     fn take_back(&self, socket: Socket<Tls>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < self.max_idle {
-            idle.push((socket, Instant::now()));
+        if idle.len() >= self.max_idle {
+            return;
+        }
+        // Sockets are taken from the end. An unasked response most likely follows one that was odd already, and shows while its socket waits: the
+        // sockets that have been quiet for longer are used first.
+        let at = if socket.is_unusual() { 0 } else { idle.len() };
+        idle.insert(at, (socket, Instant::now()));
+    }
+
+    fn note_surplus(&self) {
+        if let Some(connection) = self.upstream.target.owner() {
+            self.problems.tell(Event::UpstreamSurplus {
+                connection: connection.clone(),
+            });
         }
     }
-}
-
-/// Refuses what announces more than the cap, and counts the rest.
-fn under_cap(response: Response<Inner>, cap: u64) -> Result<Response<UpstreamBody>, Failure> {
-    if response.body().announces_more_than(cap) {
-        return Err(Failure::TooLarge);
-    }
-    let event_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
-        value
-            .as_bytes()
-            .get(..17)
-            .is_some_and(|kind| kind.eq_ignore_ascii_case(b"text/event-stream"))
-    });
-    Ok(response.map(|inner| UpstreamBody::new(inner, cap, event_stream)))
 }

@@ -92,6 +92,11 @@ impl Target {
         self
     }
 
+    /// The connection whose upstream it is.
+    pub(super) fn owner(&self) -> Option<&ConnectionId> {
+        self.owner.as_ref()
+    }
+
     fn offers_http2(&self) -> bool {
         match self.http2 {
             Http2::Never => false,
@@ -158,6 +163,11 @@ impl Dialer {
         self
     }
 
+    /// The log of what becomes of dials.
+    pub(super) fn problems(&self) -> &ProblemLog {
+        &self.problems
+    }
+
     /// Whether this process listens on the port, on whatever address.
     pub fn listens_on(&self, port: u16) -> bool {
         self.own_listeners.iter().any(|own| own.port() == port)
@@ -216,7 +226,7 @@ impl Dialer {
         permitted
     }
 
-    fn tell(&self, target: &Target, outcome: DialOutcome) {
+    pub(super) fn tell(&self, target: &Target, outcome: DialOutcome) {
         if let Some(connection) = &target.owner {
             self.problems.tell(Event::Upstream(UpstreamEvent {
                 connection: connection.clone(),

@@ -11,6 +11,7 @@ use super::client::{Bounds, Client, Lane, Upstream};
 use super::failure::Failure;
 use super::head::RequestHead;
 use crate::domain::{Http2, TokenUrl};
+use crate::telemetry::ProblemLog;
 
 /// Where a token endpoint is, with the TLS sessions that it gave and the protocol that it was found to speak.
 pub struct Endpoint(Arc<Upstream>);
@@ -40,11 +41,13 @@ impl Client {
             session: Mutex::default(),
             // No connection's: nobody counts it.
             sockets: Arc::default(),
+            problems: ProblemLog::off(),
         });
         let bounds = Bounds {
             cap,
             sent: &AtomicBool::new(false),
             leaves_before: None,
+            reuse: true,
         };
         self.exchange(&lane, head, &mut Some(body), bounds).await
     }

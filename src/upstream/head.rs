@@ -19,6 +19,27 @@ pub struct RequestHead<'a> {
     pub framing: Framing,
 }
 
+impl RequestHead<'_> {
+    /// What `Content-Length` says, if it is sent. A POST, PUT or PATCH without a body says so (RFC 9110 §8.6): IIS and Azure answer 411 otherwise.
+    pub(super) fn content_length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            Framing::Absent => expects_body(self.method).then_some(0),
+            Framing::Chunked => None,
+        }
+    }
+
+    /// Whether a body follows, be it an empty one in chunks.
+    pub(super) fn has_body(&self) -> bool {
+        !matches!(self.framing, Framing::Absent | Framing::Length(0))
+    }
+}
+
+/// Whether the method gives a body a meaning, so that servers read one (RFC 9110 §9.3).
+pub(crate) fn expects_body(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
+}
+
 /// One end-to-end header field.
 #[derive(Clone, Copy)]
 pub struct Field<'a> {
@@ -33,7 +54,7 @@ pub struct Field<'a> {
 /// How a request's body is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// No body, and no word of one.
+    /// No body.
     Absent,
     /// `Content-Length`, zero included.
     Length(u64),

@@ -32,7 +32,7 @@ use super::counted_tcp::Traffic;
 use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault};
 use super::frame_watch::{SessionState, Watched};
-use super::head::{Framing, RequestHead};
+use super::head::RequestHead;
 use crate::telemetry::metrics::{Busy, OpenSocket};
 
 /// Of a stream: a fast upstream and a slow agent meet here.
@@ -224,7 +224,7 @@ fn request(head: &RequestHead<'_>) -> Option<Request<()>> {
     for field in head.fields {
         fields.append(field.name.clone(), field.to_value()?);
     }
-    if let Framing::Length(length) = head.framing {
+    if let Some(length) = head.content_length() {
         fields.insert(header::CONTENT_LENGTH, length.into());
     }
     Some(request)

@@ -26,8 +26,10 @@ pub use dial::probe::{Broken, Step, StepKind};
 pub use dial::{DialTimes, Dialer, Dialled, Target};
 pub use endpoint::Endpoint;
 pub use failure::Failure;
+pub(crate) use head::expects_body;
 pub use head::{Field, Framing, RequestHead};
 pub use headroom::Headroom;
+pub use http1::Uploading;
 pub use resolver::Names;
 pub use tls::Trust;
 

@@ -9,10 +9,14 @@ use super::Level;
 use super::memory::MemoryEvent;
 use super::outward::{TokenEvent, UpstreamEvent};
 use super::reloads::ReloadEvent;
+use crate::domain::ConnectionId;
 use crate::telemetry::json::Object;
 
 /// How often a wrong password is told of at most.
 const LOGIN_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a connection's surplus bytes are told of at most: an upstream can send some with every response.
+const SURPLUS_PAUSE: Duration = Duration::from_secs(60);
 
 /// Something that happened.
 #[derive(Debug)]
@@ -71,6 +75,11 @@ pub enum Event {
     Token(TokenEvent),
     /// Of a connection's upstream.
     Upstream(UpstreamEvent),
+    /// An upstream sent bytes that no request had asked for. The socket is closed for it.
+    UpstreamSurplus {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// Of the process's memory limit.
     Memory(MemoryEvent),
     /// A wrong password on the management listener.
@@ -141,6 +150,7 @@ impl Event {
             | Self::NoNameServers
             | Self::FewDescriptors { .. }
             | Self::Hardened { whole: false, .. }
+            | Self::UpstreamSurplus { .. }
             | Self::LoginFailed
             | Self::LinesLost { .. } => Level::Warn,
             Self::Listening { .. }
@@ -173,6 +183,7 @@ impl Event {
             Self::Memory(memory) => memory.name(),
             Self::Token(token) => token.name(),
             Self::Upstream(upstream) => upstream.name(),
+            Self::UpstreamSurplus { .. } => "upstream_surplus",
             Self::LoginFailed => "login_failed",
             Self::Panicked { .. } => "panic",
             Self::LinesLost { .. } => "lines_lost",
@@ -184,6 +195,7 @@ impl Event {
         match self {
             Self::Token(token) => token.may_repeat(),
             Self::Upstream(upstream) => upstream.may_repeat(),
+            Self::UpstreamSurplus { connection } => Some((connection.as_str(), SURPLUS_PAUSE)),
             Self::LoginFailed => Some(("", LOGIN_PAUSE)),
             Self::Listening { .. }
             | Self::Ready { .. }
@@ -231,6 +243,9 @@ impl Event {
             Self::Memory(memory) => memory.fields(object),
             Self::Token(token) => token.fields(object),
             Self::Upstream(upstream) => upstream.fields(object),
+            Self::UpstreamSurplus { connection } => {
+                object.text("connection", connection.as_str());
+            }
             Self::Panicked { thread, file, line } => {
                 object.text("thread", thread);
                 object.text("file", file);
@@ -289,6 +304,10 @@ impl fmt::Display for Event {
             Self::Memory(memory) => memory.fmt(f),
             Self::Token(token) => token.fmt(f),
             Self::Upstream(upstream) => upstream.fmt(f),
+            Self::UpstreamSurplus { connection } => write!(
+                f,
+                "the upstream of {connection} sent bytes that no request had asked for; the socket is closed, and the answer before them may belong to another request"
+            ),
             Self::LoginFailed => f.write_str("a wrong name or password for the management API"),
             Self::Panicked { thread, file, line } => write!(
                 f,

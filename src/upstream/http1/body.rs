@@ -9,21 +9,35 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::chunks::{Chunks, Step};
+use super::early::{Early, Uploading};
 use super::response_head::BodyLength;
 use super::{Socket, Stream};
 use crate::upstream::failure::{Failure, ProtocolFault};
 
-/// Where a socket goes when it has done well.
+/// Keeps sockets between requests.
 pub(in crate::upstream) trait Pool<S>: Send + Sync {
     /// Keeps the socket for another request, or drops it.
     fn take_back(&self, socket: Socket<S>);
+
+    /// Notes that a socket, which is closed for it, held bytes that no request had asked for.
+    fn note_surplus(&self);
+}
+
+/// What becomes of a socket after its exchange.
+pub(in crate::upstream) struct Home<S> {
+    /// Where it goes.
+    pub(in crate::upstream) pool: Arc<dyn Pool<S>>,
+    /// `false`: it is closed instead.
+    pub(in crate::upstream) reuse: bool,
 }
 
 /// A response body, trailers included.
 pub(in crate::upstream) struct Body<S> {
     socket: Option<Socket<S>>,
     left: Left,
-    home: Option<Arc<dyn Pool<S>>>,
+    home: Option<Home<S>>,
+    /// There if the request is still being sent. Then a task has the socket.
+    early: Option<Box<Early>>,
     /// Pieces that came so far, as the upstream cut them.
     pieces: u64,
     /// Trailers, until they are handed on.
@@ -37,11 +51,7 @@ enum Left {
 }
 
 impl<S: Stream> Body<S> {
-    pub(super) fn new(
-        socket: Socket<S>,
-        length: BodyLength,
-        home: Option<Arc<dyn Pool<S>>>,
-    ) -> Self {
+    pub(super) fn new(socket: Socket<S>, length: BodyLength, home: Home<S>) -> Self {
         let left = match length {
             BodyLength::Absent => Left::Exact(0),
             BodyLength::Exact(bytes) => Left::Exact(bytes),
@@ -51,7 +61,8 @@ impl<S: Stream> Body<S> {
         let mut body = Self {
             socket: Some(socket),
             left,
-            home,
+            home: Some(home),
+            early: None,
             pieces: 0,
             trailers: None,
         };
@@ -59,6 +70,33 @@ impl<S: Stream> Body<S> {
             body.go_home();
         }
         body
+    }
+
+    /// The body of a response whose request is still being sent.
+    pub(super) fn early(length: BodyLength, early: Early) -> Self {
+        let left = match length {
+            BodyLength::Absent => Left::Exact(0),
+            BodyLength::Exact(bytes) => Left::Exact(bytes),
+            // The task knows where it ends.
+            BodyLength::Chunked | BodyLength::UntilClose => Left::UntilClose,
+        };
+        Self {
+            socket: None,
+            left,
+            home: None,
+            early: Some(Box::new(early)),
+            pieces: 0,
+        }
+    }
+
+    /// The socket, as long as the body is not over.
+    pub(super) fn socket_mut(&mut self) -> Option<&mut Socket<S>> {
+        self.socket.as_mut()
+    }
+
+    /// The upload that goes on beside the response, if one does. Dropping the body without it ends it.
+    pub(in crate::upstream) fn take_upload(&mut self) -> Option<Uploading> {
+        self.early.as_mut()?.upload.take()
     }
 
     /// How many pieces (chunks, or TLS records) the data came in so far.
@@ -69,19 +107,47 @@ impl<S: Stream> Body<S> {
     /// The response is over: the socket goes home, unless more came than was announced.
     fn go_home(&mut self) {
         let home = self.home.take();
-        if let Some((socket, home)) = self.socket.take().zip(home)
-            && socket.input.is_empty()
-        {
+        let Some((socket, home)) = self.socket.take().zip(home) else {
+            return;
+        };
+        if !socket.input.is_empty() {
+            home.pool.note_surplus();
+        } else if home.reuse {
             socket.counted.end();
-            home.take_back(socket);
+            home.pool.take_back(socket);
         }
+    }
+
+    /// As [`Body::poll_data`], from the task that has the socket.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        let Some(early) = self
+            .early
+            .as_mut()
+            .filter(|_| !matches!(self.left, Left::Exact(0)))
+        else {
+            return Poll::Ready(None);
+        };
+        // A task that ends without a word was not through.
+        let piece = ready!(early.pieces.poll_recv(cx)).unwrap_or(Err(Failure::Bug));
+        if let Ok(Some((data, pieces))) = &piece {
+            self.pieces = *pieces;
+            if let Left::Exact(left) = &mut self.left {
+                *left = left.saturating_sub(data.len() as u64);
+            }
+        } else {
+            self.left = Left::Exact(0);
+        }
+        if piece.is_err() {
+            self.early = None;
+        }
+        Poll::Ready(piece.map(|piece| piece.map(|(data, _)| data)).transpose())
     }
 
     /// The next data, or `None` at the body's proper end.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         loop {
             let Some(socket) = &mut self.socket else {
-                return Poll::Ready(None);
+                return self.poll_early(cx);
             };
             match &mut self.left {
                 Left::Exact(left) if !socket.input.is_empty() => {

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use crate::upstream::head::{Framing, RequestHead};
 
-/// Appends the head to `output`.
-pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>) {
+/// Appends the head to `output`. `close`: the upstream is asked to close the socket after its response.
+pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
     for part in [
         head.method.as_str(),
         " ",
@@ -22,13 +22,14 @@ pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>) {
         output.extend_from_slice(field.value);
         output.extend_from_slice(b"\r\n");
     }
-    match head.framing {
-        Framing::Absent => {}
-        Framing::Length(length) => {
-            // Writing to a Vec cannot fail.
-            let _infallible = write!(output, "content-length: {length}\r\n");
-        }
-        Framing::Chunked => output.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    if let Some(length) = head.content_length() {
+        // Writing to a Vec cannot fail.
+        let _infallible = write!(output, "content-length: {length}\r\n");
+    } else if head.framing == Framing::Chunked {
+        output.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if close {
+        output.extend_from_slice(b"connection: close\r\n");
     }
     output.extend_from_slice(b"\r\n");
 }

@@ -1,26 +1,25 @@
 //! One request and the head of its response.
 //!
 //! The upload and the reading of the head go on side by side in one future, so that an early answer (F-134) is seen while the body is still
-//! being sent, and a peer that reads nothing cannot deadlock us.
+//! being sent, and a peer that reads nothing cannot deadlock us. A response of 200 to 299 that begins early goes on beside the upload (`early`);
+//! any other one ends it.
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::{Method, Response};
 
-use super::body::{Body, Pool};
+use super::body::{Body, Home};
 use super::response_head::{MAX_HEAD_BYTES, Parsed, Progress, ResponseHead, take_head};
-use super::{Socket, Stream, broken, encode};
+use super::upload::{Stage, Upload};
+use super::{Socket, Stream, early, encode};
 use crate::upstream::failure::{Failure, ProtocolFault};
-use crate::upstream::head::{Framing, RequestHead};
+use crate::upstream::head::RequestHead;
 
 /// Informational responses that are taken before a final one (F-118).
 const MAX_INFORMATIONAL: usize = 16;
-/// Pieces of the agent's body up to this size are gathered into one write.
-const GATHER: usize = 16 * 1024;
 
 /// A failed exchange.
 pub(in crate::upstream) struct Broken {
@@ -35,29 +34,23 @@ pub(in crate::upstream) async fn exchange<S: Stream, B>(
     socket: Socket<S>,
     head: &RequestHead<'_>,
     body: Option<B>,
-    home: Arc<dyn Pool<S>>,
+    home: Home<S>,
 ) -> Result<Response<Body<S>>, Broken>
 where
-    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
+    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     socket.counted.begin();
     let mut exchange = Exchange {
         socket,
-        upload: Upload {
-            body,
-            framing: head.framing,
-            data: Bytes::new(),
-            stage: Stage::Opening,
-        },
+        upload: Upload::new(body, head.framing),
+        has_body: head.has_body(),
         method: head.method,
         progress: Progress::default(),
+        is_begun: false,
         informational: (0, 0),
         heard: false,
     };
-    encode::head(&mut exchange.socket.output, head);
-    if exchange.upload.body.is_none() {
-        exchange.upload.stage = Stage::Flush;
-    }
+    encode::head(&mut exchange.socket.output, head, !home.reuse);
     match poll_fn(|cx| exchange.poll(cx)).await {
         Ok(response) => Ok(exchange.finish(response, home)),
         Err(failure) => {
@@ -70,39 +63,20 @@ where
 struct Exchange<'a, S, B> {
     socket: Socket<S>,
     upload: Upload<B>,
+    has_body: bool,
     method: &'a Method,
     progress: Progress,
+    /// Whether the request has begun to leave.
+    is_begun: bool,
     /// Informational responses so far: how many, and their bytes.
     informational: (usize, usize),
     /// Whether any byte of a response has come.
     heard: bool,
 }
 
-struct Upload<B> {
-    body: Option<B>,
-    framing: Framing,
-    /// A large piece that is written as it is, after `output`.
-    data: Bytes,
-    stage: Stage,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// The head has not left, and the body was not asked for anything.
-    Opening,
-    /// The body is being asked for more.
-    Body,
-    /// All is in `output` and `data`.
-    Flush,
-    /// All is on its way.
-    Done,
-    /// The upstream takes no more; it may have said why.
-    Broken,
-}
-
 impl<S: Stream, B> Exchange<'_, S, B>
 where
-    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
+    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
         if self.upload.stage == Stage::Opening {
@@ -116,7 +90,14 @@ where
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+        } else if self.is_begun
+            && self.upload.is_under_way()
+            && let Poll::Ready(head) = self.poll_head(cx)
+        {
+            // Read before the rest of the body is written, so that a head which came before the body was sent is known to have.
+            return Poll::Ready(head);
         }
+        self.is_begun = true;
         if let Poll::Ready(Err(failure)) = self.upload.poll(&mut self.socket, cx) {
             if failure != Failure::Closed {
                 return Poll::Ready(Err(failure));
@@ -128,6 +109,10 @@ where
         {
             hook(&self.socket.stream);
         }
+        self.poll_head(cx)
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
         loop {
             if let Some(head) = self.take_head()? {
                 return Poll::Ready(Ok(head));
@@ -157,153 +142,27 @@ where
         Ok(None)
     }
 
-    fn finish(self, head: ResponseHead, home: Arc<dyn Pool<S>>) -> Response<Body<S>> {
-        let mut socket = self.socket;
-        let whole = self.upload.stage == Stage::Done;
+    fn finish(self, head: ResponseHead, mut home: Home<S>) -> Response<Body<S>> {
+        let Self {
+            mut socket, upload, ..
+        } = self;
         socket.reused = true;
-        socket.output.clear();
-        let body = Body::new(
-            socket,
-            head.length,
-            Some(home).filter(|_| whole && head.keep_alive),
-        );
+        socket.usable_until = head
+            .idle_limit
+            .and_then(|limit| Instant::now().checked_add(limit));
+        socket.is_unusual = head.is_unusual || self.informational.0 > 0;
+        // Servers leave bodies unread that they have no use for, such as those of requests that they refuse or redirect.
+        let body_is_read = !self.has_body || head.status.as_u16() < 300;
+        home.reuse &= upload.stage == Stage::Done && head.keep_alive && body_is_read;
+        let body = if upload.is_under_way() && head.status.is_success() {
+            early::begin(socket, head.length, upload, home.pool)
+        } else {
+            socket.output.clear();
+            Body::new(socket, head.length, home)
+        };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = head.headers;
         response
-    }
-}
-
-impl<B> Upload<B>
-where
-    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
-{
-    /// Gathers and writes until all is sent, the agent's body has nothing more just now, or the upstream takes no more just now.
-    fn poll<S: Stream>(
-        &mut self,
-        socket: &mut Socket<S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Failure>> {
-        loop {
-            match self.stage {
-                Stage::Done | Stage::Broken => return Poll::Ready(Ok(())),
-                Stage::Opening | Stage::Body => {
-                    let starved = self.gather(&mut socket.output, cx)?.is_pending();
-                    ready!(self.write(socket, cx))?;
-                    if starved {
-                        return self.flush(socket, cx).map_ok(drop).and_pending();
-                    }
-                }
-                Stage::Flush => {
-                    ready!(self.write(socket, cx))?;
-                    ready!(self.flush(socket, cx))?;
-                    self.stage = Stage::Done;
-                }
-            }
-        }
-    }
-
-    /// Takes frames of the agent's body until there is enough for a write. Pending: the agent has nothing more just now.
-    fn gather(&mut self, output: &mut Vec<u8>, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        while output.len() < GATHER && self.data.is_empty() {
-            let frame = match &mut self.body {
-                Some(body) => Pin::new(body).poll_frame(cx),
-                None => Poll::Ready(None),
-            };
-            let Poll::Ready(frame) = frame else {
-                return Ok(Poll::Pending);
-            };
-            match frame {
-                Some(Ok(frame)) => {
-                    // Trailers of the agent are dropped (F-39).
-                    if let Ok(data) = frame.into_data() {
-                        self.push(output, data);
-                    }
-                }
-                Some(Err(failure)) => return Err(failure),
-                None => {
-                    if self.framing == Framing::Chunked {
-                        output.extend_from_slice(b"0\r\n\r\n");
-                    }
-                    self.stage = Stage::Flush;
-                    break;
-                }
-            }
-        }
-        Ok(Poll::Ready(()))
-    }
-
-    fn push(&mut self, output: &mut Vec<u8>, data: Bytes) {
-        if data.is_empty() {
-            return;
-        }
-        if self.framing == Framing::Chunked {
-            encode::chunk_size(output, data.len());
-        }
-        if data.len() < GATHER {
-            output.extend_from_slice(&data);
-            if self.framing == Framing::Chunked {
-                output.extend_from_slice(b"\r\n");
-            }
-        } else {
-            self.data = data;
-        }
-    }
-
-    fn write<S: Stream>(
-        &mut self,
-        socket: &mut Socket<S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Failure>> {
-        let mut written = 0;
-        while let Some(rest) = socket.output.get(written..).filter(|rest| !rest.is_empty()) {
-            match Pin::new(&mut socket.stream).poll_write(cx, rest) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failure::Closed)),
-                Poll::Ready(Ok(n)) => written += n,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(&error))),
-                Poll::Pending => {
-                    socket.output.drain(..written);
-                    return Poll::Pending;
-                }
-            }
-        }
-        // The buffer lives as long as the socket: the credential in the head would stay in it until the next request.
-        socket.output.fill(0);
-        socket.output.clear();
-        while !self.data.is_empty() {
-            match ready!(Pin::new(&mut socket.stream).poll_write(cx, &self.data)) {
-                Ok(0) => return Poll::Ready(Err(Failure::Closed)),
-                Ok(n) => self.data.advance(n),
-                Err(error) => return Poll::Ready(Err(broken(&error))),
-            }
-            if self.data.is_empty() && self.framing == Framing::Chunked {
-                socket.output.extend_from_slice(b"\r\n");
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn flush<S: Stream>(
-        &self,
-        socket: &mut Socket<S>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(), Failure>> {
-        Pin::new(&mut socket.stream)
-            .poll_flush(cx)
-            .map_err(|error| broken(&error))
-    }
-}
-
-/// Turns "done for now" into "pending": the agent's body will wake us.
-trait AndPending {
-    fn and_pending(self) -> Self;
-}
-
-impl AndPending for Poll<Result<(), Failure>> {
-    fn and_pending(self) -> Self {
-        match self {
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
-        }
     }
 }

@@ -5,17 +5,21 @@
 
 mod body;
 mod chunks;
+mod early;
 mod encode;
 mod exchange;
 mod framing;
 pub mod response_head;
+mod upload;
 
-pub(super) use body::{Body, Pool};
+pub(super) use body::{Body, Home, Pool};
+pub use early::Uploading;
 pub(super) use exchange::exchange;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncBufRead, AsyncWrite};
@@ -40,6 +44,10 @@ pub(super) struct Socket<S> {
     output: Vec<u8>,
     /// Whether it has served a request before.
     reused: bool,
+    /// When the upstream closes it while it is idle, where the upstream said so, less a margin.
+    usable_until: Option<Instant>,
+    /// Whether its last response was of a kind that few servers send.
+    is_unusual: bool,
     /// To be called once, when the first request is sent.
     first_sent: Option<fn(&S)>,
     /// Told when an exchange begins and ends.
@@ -54,6 +62,8 @@ impl<S: Stream> Socket<S> {
             input: BytesMut::with_capacity(INPUT),
             output: Vec::with_capacity(OUTPUT),
             reused: false,
+            usable_until: None,
+            is_unusual: false,
             first_sent: None,
             counted,
         }
@@ -65,21 +75,32 @@ impl<S: Stream> Socket<S> {
         self
     }
 
-    /// Whether an idle socket is still fit for a request: open, and nothing came unasked (F-124).
-    pub(super) async fn is_fresh(&mut self) -> bool {
-        let stream = &mut self.stream;
-        self.input.is_empty()
-            && poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_fill_buf(cx).is_pending()))
-                .await
+    /// The state of an idle socket.
+    pub(super) async fn idle_state(&mut self) -> IdleState {
+        poll_fn(|cx| Poll::Ready(self.idle_state_in(cx))).await
     }
 
-    /// The same, as far as it can be told without waiting and outside of a task. Whoever waited on the socket is forgotten.
-    pub(super) fn seems_fresh(&mut self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        self.input.is_empty()
-            && Pin::new(&mut self.stream)
-                .poll_fill_buf(&mut nobody)
-                .is_pending()
+    /// The same, as far as it can be told outside of a task. A task that waited on the socket is forgotten.
+    pub(super) fn idle_state_now(&mut self) -> IdleState {
+        self.idle_state_in(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn idle_state_in(&mut self, cx: &mut Context<'_>) -> IdleState {
+        if self.usable_until.is_some_and(|end| Instant::now() >= end) {
+            return IdleState::Closed;
+        }
+        match Pin::new(&mut self.stream).poll_fill_buf(cx) {
+            Poll::Pending => IdleState::Usable,
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() && !is_idle_timeout(bytes) => {
+                IdleState::Surplus
+            }
+            Poll::Ready(_) => IdleState::Closed,
+        }
+    }
+
+    /// Whether its last response was of a kind that few servers send.
+    pub(super) fn is_unusual(&self) -> bool {
+        self.is_unusual
     }
 
     /// Reads what is there into `input`. `Ok(0)`: the upstream has closed in good order.
@@ -91,6 +112,22 @@ impl<S: Stream> Socket<S> {
         stream.consume(length);
         Poll::Ready(Ok(length))
     }
+}
+
+/// Whether an idle socket may be used for another request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IdleState {
+    /// It is open, and nothing came.
+    Usable,
+    /// The upstream has closed it, or is about to.
+    Closed,
+    /// Bytes came that no request had asked for (F-124).
+    Surplus,
+}
+
+/// Whether the bytes are a 408, with which some servers close an idle socket (RFC 9110 §15.5.9).
+fn is_idle_timeout(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.") && bytes.get(8..12) == Some(b" 408")
 }
 
 /// A reset, a close without `close_notify`, or bytes that are no TLS: the exchange is over either way.

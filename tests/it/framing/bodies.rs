@@ -148,13 +148,18 @@ fn empty_and_chunked_bodies_stay_what_they_are() {
     agent
         .exchange(post("Content-Length: 0\r\n", ""))
         .expect(200);
-    agent.exchange(post("", "")).expect(200);
+    for method in ["POST", "PUT", "PATCH", "GET", "HEAD", "DELETE", "OPTIONS"] {
+        agent.request(method, "/crm/x", &[], b"").expect(200);
+    }
     agent.exchange(post(CHUNKED, "0\r\n\r\n")).expect(200);
     let requests = up.requests();
     let framings: Vec<Framing> = requests.iter().map(|r| r.framing).collect();
+    // F-222: IIS and Azure answer 411 to a POST that does not say how long its body is.
+    let sized = [Framing::Length(0); 4];
+    let absent = [Framing::Absent; 4];
     assert_eq!(
         framings,
-        [Framing::Length(0), Framing::Absent, Framing::Chunked]
+        [&sized[..], &absent, &[Framing::Chunked]].concat()
     );
     assert!(requests.iter().all(|r| r.body.bytes.is_empty()));
 }

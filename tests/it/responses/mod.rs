@@ -1,7 +1,9 @@
 //! Responses of a hostile or broken upstream: what the agent gets of them, and that nothing broken looks whole.
 
 mod bodies;
+mod early;
 mod heads;
+mod reuse;
 mod sockets;
 
 use serde_json::json;

@@ -69,7 +69,7 @@ fn a_refused_token_costs_no_body() {
     let most = "a".repeat(65_536);
     let over = "a".repeat(65_537);
     let rows = [
-        (head("POST", ""), Framing::Absent, "", 200),
+        (head("POST", ""), Framing::Length(0), "", 200),
         (with_length(""), Framing::Length(0), "", 200),
         (chunked("POST", "0\r\n\r\n"), Framing::Chunked, "", 200),
         (with_length("hello"), Framing::Length(5), "hello", 200),

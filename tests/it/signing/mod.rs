@@ -107,7 +107,7 @@ fn a_request_without_a_byte_of_a_body_is_not_signed() {
     let mut agent = Agent::connect(&sidecar);
     let rows = [
         (head("GET", ""), Framing::Absent),
-        (head("POST", ""), Framing::Absent),
+        (head("POST", ""), Framing::Length(0)),
         (head("DELETE", ""), Framing::Absent),
         (head("POST", "Content-Length: 0\r\n"), Framing::Length(0)),
         (chunked("POST", "0\r\n\r\n"), Framing::Length(0)),
@@ -198,7 +198,8 @@ fn requests_one_behind_the_other() {
             (!body.is_empty()).then(|| signature(body.as_bytes()))
         );
     }
-    assert_eq!((up.requests().len(), up.sockets()), (5, 1));
+    // The body that came in chunks costs the socket (F-218).
+    assert_eq!((up.requests().len(), up.sockets()), (5, 2));
 }
 
 #[test]

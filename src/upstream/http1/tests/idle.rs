@@ -2,11 +2,12 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use http::Method;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
-use super::{Pipe, Shelf, Socket, get, pipe, send};
+use super::{IdleState, Pipe, Shelf, Socket, get, pipe, send};
 use crate::telemetry::metrics::{OpenSocket, Sockets};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
@@ -37,7 +38,7 @@ async fn a_socket_that_was_closed_while_idle_is_stale_and_no_other() {
     assert_eq!(half.map(drop), Err(Failure::Closed));
     for (second, stale) in [(&b""[..], true), (b"HTTP/1.1 2", false)] {
         let (mut kept, mut upstream) = idle(&shelf).await;
-        assert!(kept.is_fresh().await);
+        assert_eq!(kept.idle_state().await, IdleState::Usable);
         upstream.write_all(second).await.unwrap();
         upstream.shutdown().await.unwrap();
         let again = send(kept, &Method::GET, Framing::Absent, None, &shelf).await;
@@ -54,15 +55,43 @@ async fn what_comes_unasked_spoils_an_idle_socket() {
         .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
         .await
         .unwrap();
-    assert!(!kept.is_fresh().await);
+    assert_eq!(kept.idle_state().await, IdleState::Surplus);
+}
+
+#[tokio::test]
+async fn a_timeout_that_a_server_tells_before_it_closes_is_no_surplus() {
+    // F-227
+    let (mut kept, mut upstream) = idle(&Arc::default()).await;
+    let timeout = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n";
+    upstream.write_all(timeout).await.unwrap();
+    assert_eq!(kept.idle_state().await, IdleState::Closed);
+}
+
+#[tokio::test]
+async fn a_socket_is_not_used_in_the_last_second_of_its_announced_time() {
+    // F-223
+    let shelf = Arc::new(Shelf::default());
+    let (socket, mut upstream) = pipe(1 << 20);
+    let answer = b"HTTP/1.1 204 No Content\r\nkeep-alive: timeout=60\r\n\r\n";
+    upstream.write_all(answer).await.unwrap();
+    let before = Instant::now();
+    let first = send(socket, &Method::GET, Framing::Absent, None, &shelf).await;
+    assert_eq!(first.map(drop).map_err(|broken| broken.failure), Ok(()));
+    let mut kept = shelf.taken().expect("the socket went home");
+    let usable = kept.usable_until.expect("a time was announced");
+    let limit = Duration::from_secs(59);
+    assert!((before + limit..=Instant::now() + limit).contains(&usable));
+    assert_eq!(kept.idle_state().await, IdleState::Usable);
+    kept.usable_until = Some(Instant::now());
+    assert_eq!(kept.idle_state().await, IdleState::Closed);
 }
 
 #[tokio::test]
 async fn a_closed_idle_socket_is_told_without_waiting() {
     let (mut kept, upstream) = idle(&Arc::default()).await;
-    assert!(kept.seems_fresh());
+    assert_eq!(kept.idle_state_now(), IdleState::Usable);
     drop(upstream);
-    assert!(!kept.seems_fresh());
+    assert_eq!(kept.idle_state_now(), IdleState::Closed);
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
             fields: &fields,
             framing,
         };
-        let sent = exchange(socket, &head, body, Arc::<Shelf>::clone(&shelf)).await;
+        let sent = exchange(socket, &head, body, shelf.home()).await;
         drop(sent.map_err(|broken| broken.failure).unwrap());
         let idle = shelf.taken().expect("the socket went home");
         let (buffer, length) = (idle.output.as_ptr(), idle.output.capacity());

@@ -1,0 +1,170 @@
+//! A response that begins while its request's body is still being sent.
+//!
+//! Both directions go on in a task of their own, because neither side can be relied on to read while it writes: hyper asks for no more of a response
+//! than the agent reads, and most agents read nothing until their body is sent.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinHandle;
+
+use super::body::{Body, Home, Pool};
+use super::response_head::BodyLength;
+use super::upload::Upload;
+use super::{Socket, Stream};
+use crate::upstream::failure::Failure;
+
+/// A piece of a response with the number of pieces so far, its end, or why there is no more of it.
+type Piece = Result<Option<(Bytes, u64)>, Failure>;
+
+/// The reader's end of a response that a task receives.
+pub(super) struct Early {
+    pub(super) pieces: Receiver<Piece>,
+    pub(super) upload: Option<Uploading>,
+}
+
+/// A request's body that is still being sent when the response is over. Dropping it breaks the body off.
+pub struct Uploading(JoinHandle<()>);
+
+impl Uploading {
+    /// Whether the body is sent, or has failed.
+    pub fn has_ended(&self) -> bool {
+        self.0.is_finished()
+    }
+
+    /// Waits for the end of the body, or for its failure.
+    pub async fn ended(mut self) {
+        // A panic is reported by the hook.
+        (&mut self.0).await.unwrap_or_default();
+    }
+}
+
+impl Drop for Uploading {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Sends the rest of the body and receives the response at the same time. Returns the response's body.
+pub(super) fn begin<S: Stream, B>(
+    socket: Socket<S>,
+    length: BodyLength,
+    upload: Upload<B>,
+    pool: Arc<dyn Pool<S>>,
+) -> Body<S>
+where
+    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
+{
+    let (sender, pieces) = channel(1);
+    let parking = Arc::new(Parking {
+        socket: Mutex::default(),
+        pool,
+    });
+    let home = Home {
+        pool: Arc::<Parking<S>>::clone(&parking),
+        reuse: true,
+    };
+    let response = Mutex::new(Body::new(socket, length, home));
+    let task = tokio::spawn(run(response, upload, parking, sender));
+    let early = Early {
+        pieces,
+        upload: Some(Uploading(task)),
+    };
+    Body::early(length, early)
+}
+
+async fn run<S: Stream, B>(
+    response: Mutex<Body<S>>,
+    mut upload: Upload<B>,
+    parking: Arc<Parking<S>>,
+    pieces: Sender<Piece>,
+) where
+    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
+{
+    let mut sending = pin!(poll_fn(|cx| {
+        let mut response = response.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(socket) = response.socket_mut() {
+            return upload.poll(socket, cx);
+        }
+        let mut parked = parking.lock();
+        match &mut *parked {
+            Some(socket) => upload.poll(socket, cx),
+            None => Poll::Ready(Err(Failure::Closed)),
+        }
+    }));
+    let failed = {
+        let mut receiving = pin!(receive(&response, &pieces));
+        tokio::select! {
+            biased;
+            sent = &mut sending => match sent {
+                // An upstream that takes no more has its say all the same.
+                Ok(()) | Err(Failure::Closed) => {
+                    receiving.await;
+                    None
+                }
+                Err(failure) => Some(failure),
+            },
+            whole = &mut receiving => {
+                if whole {
+                    // The response is over, so nothing waits for the reason of a failure.
+                    sending.await.unwrap_or_default();
+                }
+                None
+            }
+        }
+    };
+    // The agent's body failed. The place that the receiver had reserved is free again.
+    if let Some(failure) = failed {
+        let _gone = pieces.send(Err(failure)).await;
+    }
+}
+
+/// Receives the response. Returns whether it is whole.
+async fn receive<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<Piece>) -> bool {
+    // Room is waited for first, so that nothing is read ahead of a slow agent.
+    while let Ok(room) = pieces.reserve().await {
+        let next = poll_fn(|cx| {
+            let mut response = response.lock().unwrap_or_else(PoisonError::into_inner);
+            let frame = std::task::ready!(Pin::new(&mut *response).poll_frame(cx));
+            let count = response.pieces();
+            let data = frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()));
+            Poll::Ready(data.transpose().map(|data| data.map(|data| (data, count))))
+        })
+        .await;
+        let goes_on = matches!(next, Ok(Some(_)));
+        let whole = matches!(next, Ok(None));
+        room.send(next);
+        if !goes_on {
+            return whole;
+        }
+    }
+    false
+}
+
+/// Where the socket waits for the end of the upload once the response is over. It serves no other request.
+struct Parking<S> {
+    socket: Mutex<Option<Socket<S>>>,
+    pool: Arc<dyn Pool<S>>,
+}
+
+impl<S> Parking<S> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Socket<S>>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Stream> Pool<S> for Parking<S> {
+    fn take_back(&self, socket: Socket<S>) {
+        socket.counted.begin();
+        *self.lock() = Some(socket);
+    }
+
+    fn note_surplus(&self) {
+        self.pool.note_surplus();
+    }
+}

@@ -1,0 +1,144 @@
+//! Responses that begin before the request is sent.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::Bytes;
+use http::Method;
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+
+use super::{Shelf, Then, pieces, pipe, send, written};
+use crate::upstream::failure::{AgentFault, Failure};
+use crate::upstream::head::Framing;
+
+#[tokio::test]
+async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
+    // F-134
+    let (socket, mut upstream) = pipe(1 << 20);
+    let shelf = Arc::new(Shelf::default());
+    upstream
+        .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
+        .await
+        .unwrap();
+    let response = send(
+        socket,
+        &Method::POST,
+        Framing::Length(10),
+        pieces(&[b"abc"], Then::Never),
+        &shelf,
+    )
+    .await;
+    let response = response.map_err(|broken| broken.failure).unwrap();
+    assert_eq!(response.status(), 413);
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "no"
+    );
+    assert!(shelf.taken().is_none());
+    assert!(written(upstream).await.ends_with("abc"));
+}
+
+/// Reads what goes up until these bytes have come.
+async fn read_to(upstream: &mut DuplexStream, end: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end) {
+        assert!(upstream.read_buf(&mut bytes).await.unwrap() > 0, "cut");
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
+    // F-220: an agent that sends all of its body first is not waited for, nor is an upstream that reads slowly.
+    let (socket, mut upstream) = pipe(1000);
+    let shelf = Arc::new(Shelf::default());
+    let large = [b'x'; 50_000];
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n";
+    upstream.write_all(head).await.unwrap();
+    let body = pieces(&[&large, b"end"], Then::End);
+    let framing = Framing::Length(50_003);
+    let response = send(socket, &Method::POST, framing, body, &shelf).await;
+    let response = response.map_err(|broken| broken.failure).unwrap();
+    let sent = read_to(&mut upstream, b"xend").await;
+    assert_eq!(sent.iter().filter(|byte| **byte == b'x').count(), 50_001);
+    let answering = tokio::spawn(async move {
+        upstream.write_all(&[b'y'; 5000]).await.unwrap();
+        upstream
+    });
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, Bytes::from(vec![b'y'; 5000]));
+    assert!(shelf.taken().is_none(), "it came before the body was sent");
+    // The socket is closed.
+    assert_eq!(written(answering.await.unwrap()).await, "");
+}
+
+#[tokio::test]
+async fn an_agent_that_fails_breaks_an_early_response_off() {
+    // F-220
+    for first in [&b""[..], b"some"] {
+        let (socket, mut upstream) = pipe(1000);
+        let shelf = Arc::new(Shelf::default());
+        let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+        upstream.write_all(&[head, first].concat()).await.unwrap();
+        let body = pieces(&[&[b'x'; 20_000]], Then::Fail(AgentFault::Malformed));
+        let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
+        let body = response
+            .map_err(|broken| broken.failure)
+            .unwrap()
+            .into_body();
+        // The failure shows once the upstream has taken what came before it.
+        let reading = tokio::spawn(async move { written(upstream).await });
+        let failed = body.collect().await.map(|body| body.to_bytes());
+        assert_eq!(failed, Err(Failure::from(AgentFault::Malformed)));
+        assert!(!reading.await.unwrap().contains("\r\n0\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_early_response_is_not_whole_and_ends_the_upload() {
+    // F-220
+    let (socket, mut upstream) = pipe(1000);
+    let shelf = Arc::new(Shelf::default());
+    let broken = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n";
+    upstream.write_all(broken).await.unwrap();
+    let body = pieces(&[b"abc"], Then::Never);
+    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
+    let body = response
+        .map_err(|broken| broken.failure)
+        .unwrap()
+        .into_body();
+    assert!(body.collect().await.is_err());
+    written(upstream).await;
+}
+
+#[tokio::test]
+async fn an_early_response_that_nobody_wants_any_more_ends_the_upload() {
+    // F-220
+    let (socket, mut upstream) = pipe(1000);
+    let shelf = Arc::new(Shelf::default());
+    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
+    upstream.write_all(head).await.unwrap();
+    let body = pieces(&[b"abc"], Then::Never);
+    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
+    drop(response.map_err(|broken| broken.failure).unwrap());
+    written(upstream).await;
+}
+
+#[tokio::test]
+async fn bytes_behind_an_early_response_are_surplus() {
+    // F-220, F-227
+    let (socket, mut upstream) = pipe(1000);
+    let shelf = Arc::new(Shelf::default());
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokmore";
+    upstream.write_all(answer).await.unwrap();
+    let body = pieces(&[b"abc"], Then::Never);
+    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
+    let body = response
+        .map_err(|broken| broken.failure)
+        .unwrap()
+        .into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "ok");
+    assert_eq!(shelf.surplus.load(Relaxed), 1);
+    written(upstream).await;
+}

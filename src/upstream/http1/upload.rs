@@ -1,0 +1,194 @@
+//! The body of a request on its way to the upstream: small pieces are gathered, and what the socket does not take is kept.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+
+use super::{Socket, Stream, broken, encode};
+use crate::upstream::failure::Failure;
+use crate::upstream::head::Framing;
+
+/// Pieces of the agent's body up to this size are gathered into one write.
+const GATHER: usize = 16 * 1024;
+
+/// A request's body that is being sent.
+pub(super) struct Upload<B> {
+    pub(super) body: Option<B>,
+    framing: Framing,
+    /// A large piece that is written as it is, after `output`.
+    data: Bytes,
+    pub(super) stage: Stage,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The head has not left, and the body was not asked for anything.
+    Opening,
+    /// The body is being asked for more.
+    Body,
+    /// All is in `output` and `data`.
+    Flush,
+    /// All is on its way.
+    Done,
+    /// The upstream takes no more; it may have said why.
+    Broken,
+}
+
+impl<B> Upload<B>
+where
+    B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
+{
+    /// A body of which nothing was asked for yet. Without one, only the head is to be sent.
+    pub(super) fn new(body: Option<B>, framing: Framing) -> Self {
+        let stage = match body {
+            Some(_) => Stage::Opening,
+            None => Stage::Flush,
+        };
+        Self {
+            body,
+            framing,
+            data: Bytes::new(),
+            stage,
+        }
+    }
+
+    /// Whether more of the body is to be sent, and the upstream takes it.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.body.is_some() && matches!(self.stage, Stage::Body | Stage::Flush)
+    }
+
+    /// Gathers and writes until all is sent, the agent's body has nothing more just now, or the upstream takes no more just now.
+    pub(super) fn poll<S: Stream>(
+        &mut self,
+        socket: &mut Socket<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        loop {
+            match self.stage {
+                Stage::Done | Stage::Broken => return Poll::Ready(Ok(())),
+                Stage::Opening | Stage::Body => {
+                    let starved = self.gather(&mut socket.output, cx)?.is_pending();
+                    ready!(self.write(socket, cx))?;
+                    if starved {
+                        return self.flush(socket, cx).map_ok(drop).and_pending();
+                    }
+                }
+                Stage::Flush => {
+                    ready!(self.write(socket, cx))?;
+                    ready!(self.flush(socket, cx))?;
+                    self.stage = Stage::Done;
+                }
+            }
+        }
+    }
+
+    /// Takes frames of the agent's body until there is enough for a write. Pending: the agent has nothing more just now.
+    pub(super) fn gather(
+        &mut self,
+        output: &mut Vec<u8>,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<()>, Failure> {
+        while output.len() < GATHER && self.data.is_empty() {
+            let frame = match &mut self.body {
+                Some(body) => Pin::new(body).poll_frame(cx),
+                None => Poll::Ready(None),
+            };
+            let Poll::Ready(frame) = frame else {
+                return Ok(Poll::Pending);
+            };
+            match frame {
+                Some(Ok(frame)) => {
+                    // Trailers of the agent are dropped (F-39).
+                    if let Ok(data) = frame.into_data() {
+                        self.push(output, data);
+                    }
+                }
+                Some(Err(failure)) => return Err(failure),
+                None => {
+                    if self.framing == Framing::Chunked {
+                        output.extend_from_slice(b"0\r\n\r\n");
+                    }
+                    self.stage = Stage::Flush;
+                    break;
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    fn push(&mut self, output: &mut Vec<u8>, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        if self.framing == Framing::Chunked {
+            encode::chunk_size(output, data.len());
+        }
+        if data.len() < GATHER {
+            output.extend_from_slice(&data);
+            if self.framing == Framing::Chunked {
+                output.extend_from_slice(b"\r\n");
+            }
+        } else {
+            self.data = data;
+        }
+    }
+
+    fn write<S: Stream>(
+        &mut self,
+        socket: &mut Socket<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        let mut written = 0;
+        while let Some(rest) = socket.output.get(written..).filter(|rest| !rest.is_empty()) {
+            match Pin::new(&mut socket.stream).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failure::Closed)),
+                Poll::Ready(Ok(n)) => written += n,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(&error))),
+                Poll::Pending => {
+                    socket.output.drain(..written);
+                    return Poll::Pending;
+                }
+            }
+        }
+        // The buffer lives as long as the socket: the credential in the head would stay in it until the next request.
+        socket.output.fill(0);
+        socket.output.clear();
+        while !self.data.is_empty() {
+            match ready!(Pin::new(&mut socket.stream).poll_write(cx, &self.data)) {
+                Ok(0) => return Poll::Ready(Err(Failure::Closed)),
+                Ok(n) => self.data.advance(n),
+                Err(error) => return Poll::Ready(Err(broken(&error))),
+            }
+            if self.data.is_empty() && self.framing == Framing::Chunked {
+                socket.output.extend_from_slice(b"\r\n");
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn flush<S: Stream>(
+        &self,
+        socket: &mut Socket<S>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Failure>> {
+        Pin::new(&mut socket.stream)
+            .poll_flush(cx)
+            .map_err(|error| broken(&error))
+    }
+}
+
+/// Turns "done for now" into "pending": the agent's body will wake us.
+trait AndPending {
+    fn and_pending(self) -> Self;
+}
+
+impl AndPending for Poll<Result<(), Failure>> {
+    fn and_pending(self) -> Self {
+        match self {
+            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
+            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
+        }
+    }
+}
