@@ -168,6 +168,9 @@ impl From<Failure> for Refusal {
             Failure::Tls(TlsFault::Timeout) => (Code::UpstreamTimeout, Some("tls")),
             Failure::Dns(_) => (Code::UpstreamUnreachable, Some("dns")),
             Failure::Connect(_) => (Code::UpstreamUnreachable, Some("connect")),
+            Failure::Tls(TlsFault::CertificateRequired) => {
+                (Code::UpstreamUnreachable, Some("certificate_required"))
+            }
             Failure::Tls(_) => (Code::UpstreamUnreachable, Some("tls")),
             Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
             Failure::TooLarge => (Code::ResponseTooLarge, None),

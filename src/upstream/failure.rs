@@ -70,6 +70,8 @@ pub enum TlsFault {
     Certificate(&'static str),
     /// The other side sent an alert.
     Alert,
+    /// The other side wants a certificate of the client's.
+    CertificateRequired,
     /// The other side speaks no TLS, or no version or cipher that is taken.
     Protocol,
     /// The other side chose a protocol (ALPN) that was not offered.
@@ -153,7 +155,7 @@ impl Failure {
                 "connection_timeout"
             }
             Self::Tls(TlsFault::Certificate(_)) => "tls_certificate_error",
-            Self::Tls(TlsFault::Alert) => "tls_alert_received",
+            Self::Tls(TlsFault::Alert | TlsFault::CertificateRequired) => "tls_alert_received",
             Self::Tls(TlsFault::Protocol | TlsFault::Alpn) => "tls_protocol_error",
             Self::Closed => "connection_terminated",
             Self::Protocol(fault) => fault.proxy_status(),
@@ -206,7 +208,12 @@ impl fmt::Display for Failure {
             Self::Tls(TlsFault::Certificate(reason)) => {
                 write!(f, "the upstream's certificate is not trusted ({reason})")
             }
-            Self::Tls(TlsFault::Alert) => f.write_str("the upstream broke the TLS handshake off"),
+            Self::Tls(TlsFault::Alert) => {
+                f.write_str("the upstream ended the TLS session with an alert")
+            }
+            Self::Tls(TlsFault::CertificateRequired) => f.write_str(
+                "the upstream requires a client certificate, and egressd sends none (certificate_required)",
+            ),
             Self::Tls(TlsFault::Protocol) => {
                 f.write_str("the upstream does not speak TLS 1.2 or 1.3")
             }

@@ -30,9 +30,10 @@ use tokio::sync::oneshot;
 use self::response_head::acceptable;
 use super::counted_tcp::Traffic;
 use super::dial::Tls;
-use super::failure::{Failure, ProtocolFault};
+use super::failure::{Failure, ProtocolFault, TlsFault};
 use super::frame_watch::{SessionState, Watched};
 use super::head::RequestHead;
+use super::tls;
 use crate::telemetry::metrics::{Busy, OpenSocket};
 
 /// Of a stream: a fast upstream and a slow agent meet here.
@@ -253,8 +254,8 @@ fn cause(error: &hyper::Error) -> Unanswered {
         if let Some(error) = beneath.downcast_ref::<h2::Error>() {
             return by_frame(error);
         }
-        if beneath.is::<io::Error>() {
-            return Failure::Closed.into();
+        if let Some(error) = beneath.downcast_ref::<io::Error>() {
+            return broken(error).into();
         }
         source = beneath.source();
     }
@@ -262,12 +263,23 @@ fn cause(error: &hyper::Error) -> Unanswered {
     Failure::Closed.into()
 }
 
+/// The meaning of an error of the TLS session.
+fn broken(error: &io::Error) -> Failure {
+    if tls::is_certificate_required(error) {
+        TlsFault::CertificateRequired.into()
+    } else {
+        Failure::Closed
+    }
+}
+
 fn by_frame(error: &h2::Error) -> Unanswered {
     // GOAWAY reaches those streams only that lie behind the last one that the upstream says it may have processed.
     let refused = error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let left_out = error.is_remote() && error.is_go_away();
     let orderly = left_out && error.reason() == Some(h2::Reason::NO_ERROR);
-    let failure = if error.is_io() || orderly {
+    let failure = if let Some(error) = error.get_io() {
+        broken(error)
+    } else if orderly {
         Failure::Closed
     } else {
         ProtocolFault::Http2.into()

@@ -9,12 +9,15 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, Error, NoKeyLog, PeerMisbehaved, RootCertStore, version,
+    AlertDescription, CertificateError, ClientConfig, Error, NoKeyLog, OtherError, PeerMisbehaved,
+    RootCertStore, SignatureScheme, version,
 };
 
 use super::failure::{Failure, TlsFault};
@@ -30,6 +33,10 @@ const BUNDLES: &[&str] = &[
 
 /// A directory of roots, for systems without a bundle.
 const DIRECTORY: &str = "/etc/ssl/certs";
+
+/// A certificate with `CA:TRUE`, as `openssl req -x509` makes them, is that of an authority and not of a server.
+pub const CA_AS_SERVER: &str =
+    "marked as a certificate authority, CA:TRUE, which a server's own must not be";
 
 /// Sessions that one connection remembers. It has one server name; TLS 1.3 keeps up to eight tickets for it.
 const SESSIONS: usize = 8;
@@ -91,11 +98,12 @@ impl Trust {
     /// The client's side of a handshake, for one connection of egressd.
     pub(super) fn offers(&self) -> Option<Offers> {
         let sessions = Resumption::in_memory_sessions(SESSIONS);
+        let no_certificate = Arc::new(NoCertificate::default());
         let mut http1 = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
             .ok()?
             .with_webpki_verifier(Arc::clone(&self.verifier))
-            .with_no_client_auth();
+            .with_client_cert_resolver(Arc::<NoCertificate>::clone(&no_certificate));
         http1.key_log = Arc::new(NoKeyLog {});
         http1.resumption = sessions;
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -104,6 +112,7 @@ impl Trust {
         Some(Offers {
             http1: Arc::new(http1),
             http2: Arc::new(http2),
+            no_certificate,
         })
     }
 }
@@ -114,6 +123,29 @@ pub(super) struct Offers {
     pub(super) http1: Arc<ClientConfig>,
     /// `h2` before `http/1.1`.
     pub(super) http2: Arc<ClientConfig>,
+    no_certificate: Arc<NoCertificate>,
+}
+
+impl Offers {
+    /// Whether some handshake was asked for a client certificate.
+    pub(super) fn were_asked_for_certificate(&self) -> bool {
+        self.no_certificate.0.load(Relaxed)
+    }
+}
+
+/// The answer to a request for a client certificate: there is none. Remembers that there was a request.
+#[derive(Debug, Default)]
+struct NoCertificate(AtomicBool);
+
+impl ResolvesClientCert for NoCertificate {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.store(true, Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// The files are named here rather than probed for, because every probing library lets the environment name others.
@@ -129,9 +161,12 @@ fn platform_roots() -> Vec<CertificateDer<'static>> {
         .unwrap_or_else(|| load(None, Some(DIRECTORY)))
 }
 
-/// What a handshake's error means.
+/// The meaning of an error of a handshake, or of a session. Under TLS 1.3 a server judges the client's certificate after the client's handshake is done.
 pub(super) fn fault(error: &io::Error) -> TlsFault {
     match tls_error(error) {
+        Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+            TlsFault::CertificateRequired
+        }
         Some(Error::InvalidCertificate(reason)) => TlsFault::Certificate(kind(reason)),
         Some(Error::NoCertificatesPresented) => TlsFault::Certificate("none presented"),
         Some(Error::AlertReceived(_)) => TlsFault::Alert,
@@ -142,12 +177,18 @@ pub(super) fn fault(error: &io::Error) -> TlsFault {
     }
 }
 
+/// Whether an error of a session, of which only kind and text are left, is the alert for a missing client certificate. `h2` keeps no more of it.
+pub(super) fn is_certificate_required(error: &io::Error) -> bool {
+    let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
+    error.kind() == io::ErrorKind::InvalidData && error.to_string() == alert.to_string()
+}
+
 /// Whether the other side broke off because it speaks none of the protocols that were offered, or chose one that was not.
 pub(super) fn wants_another_protocol(error: &io::Error) -> bool {
     matches!(
         tls_error(error),
         Some(
-            Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)
+            Error::AlertReceived(AlertDescription::NoApplicationProtocol)
                 | Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol)
         )
     )
@@ -188,6 +229,11 @@ fn kind(reason: &CertificateError) -> &'static str {
         CertificateError::BadEncoding => "bad encoding",
         CertificateError::Revoked => "revoked",
         CertificateError::UnhandledCriticalExtension => "unknown critical extension",
+        CertificateError::Other(OtherError(error))
+            if matches!(error.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+        {
+            CA_AS_SERVER
+        }
         _ => "invalid",
     }
 }

@@ -9,6 +9,7 @@ use egressd::cli::{Exit, Process, Streams, run};
 use egressd::config::Environment;
 use serde_json::{Value, json};
 
+use crate::support::certs::Alpn;
 use crate::support::connection::Connection;
 use crate::support::{Upstream, certs, connection};
 
@@ -112,6 +113,46 @@ fn failed(connection: Connection) -> (String, String, String) {
     assert_eq!(steps[steps.len() - 2], **bad);
     let text = |key: &str| bad[key].as_str().unwrap().to_owned();
     (text("step"), text("detail"), text("remedy"))
+}
+
+const BOTH: [&[&rustls::SupportedProtocolVersion]; 2] =
+    [&[&rustls::version::TLS13], &[&rustls::version::TLS12]];
+
+#[test]
+fn a_client_certificate_that_is_required_fails_the_handshake() {
+    // F-225: under TLS 1.3 the server judges it only after the client's handshake is done.
+    for versions in BOTH {
+        for alpn in [Alpn::Http1, Alpn::H2] {
+            let up = Upstream::with_tls(certs::asking_for_certificates(alpn, false, versions));
+            let (step, detail, remedy) = failed(api().upstream(&up));
+            assert_eq!(step, "handshake");
+            assert!(detail.contains("certificate_required"), "{detail}");
+            assert!(remedy.contains("client certificate"), "{remedy}");
+        }
+    }
+}
+
+#[test]
+fn a_client_certificate_that_is_asked_for_and_not_required_is_told() {
+    // F-225
+    for versions in BOTH {
+        let config = certs::asking_for_certificates(Alpn::Http1, true, versions);
+        let (exit, steps) = steps(api().upstream(&Upstream::with_tls(config)));
+        assert_eq!(exit, Exit::Good, "{steps:?}");
+        let detail = steps[3]["detail"].as_str().unwrap();
+        let end = "certificate trusted; it asks for a client certificate, and goes on without one";
+        assert!(detail.ends_with(end), "{detail}");
+    }
+}
+
+#[test]
+fn a_certificate_of_an_authority_says_why_it_is_refused() {
+    // F-226
+    let up = Upstream::with_tls(certs::self_signed_authority());
+    let (step, detail, remedy) = failed(api().upstream(&up));
+    assert_eq!(step, "handshake");
+    assert!(detail.contains("CA:TRUE"), "{detail}");
+    assert!(remedy.contains("CA:FALSE"), "{remedy}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use crate::domain::address::Forbidden;
 use crate::upstream::Broken;
 use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
+use crate::upstream::tls::CA_AS_SERVER;
 
 /// What to do, where `field` of the definition led. `None` for what no dial fails with.
 pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
@@ -82,8 +83,10 @@ fn tls(fault: TlsFault, field: &str) -> String {
         TlsFault::Certificate("expired" | "not yet valid") => {
             "have the certificate renewed, or set the clock of this host right".to_owned()
         }
+        TlsFault::Certificate(CA_AS_SERVER) => "have a certificate issued with `basicConstraints=CA:FALSE` (for a self-signed one: `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`), and add it, or the authority that signed it, to `egress.ca_files`".to_owned(),
         TlsFault::Certificate(_) => "have the server's certificate replaced".to_owned(),
-        TlsFault::Alert => "the server's own log says why; it may want a certificate of ours, which egressd has not, another name, or HTTP/2 where `http2: never` is written".to_owned(),
+        TlsFault::Alert => "the server's own log says why; it may want another name, or HTTP/2 where `http2: never` is written".to_owned(),
+        TlsFault::CertificateRequired => "egressd has no client certificates: let the server take this client without one, or put a proxy with a certificate between".to_owned(),
         TlsFault::Protocol => format!(
             "is this the port for HTTPS? Look at `{field}`; TLS 1.2 and 1.3 are spoken, nothing older"
         ),
@@ -96,7 +99,7 @@ fn tls(fault: TlsFault, field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::{CA_AS_SERVER, of};
     use crate::domain::address::Forbidden;
     use crate::upstream::Broken;
     use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
@@ -140,7 +143,9 @@ mod tests {
             Failure::Tls(TlsFault::Certificate("name mismatch")),
             Failure::Tls(TlsFault::Certificate("expired")),
             Failure::Tls(TlsFault::Certificate("bad signature")),
+            Failure::Tls(TlsFault::Certificate(CA_AS_SERVER)),
             Failure::Tls(TlsFault::Alert),
+            Failure::Tls(TlsFault::CertificateRequired),
             Failure::Tls(TlsFault::Protocol),
             Failure::Tls(TlsFault::Alpn),
             Failure::Tls(TlsFault::Timeout),

@@ -2,15 +2,19 @@
 //!
 //! What is found names addresses: it is for operators, never for agents. Invariant: no byte of HTTP is sent, the preface of HTTP/2 included.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustls::ProtocolVersion;
 use rustls::pki_types::ServerName;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
-use super::{Dialer, Dialled, Host, Http2, Offers, Refused, Target, permitted};
+use super::{Dialer, Dialled, Host, Http2, Offers, Refused, Target, Tls, permitted};
 use crate::domain::address::{Forbidden, judge};
 use crate::upstream::failure::{Failure, TlsFault};
 
@@ -99,7 +103,12 @@ impl Steps {
 struct Shaken {
     dialled: Dialled,
     again: bool,
+    /// Whether the server asked for a client certificate.
+    asked: bool,
 }
+
+/// How long a server has to judge that there is no client certificate. Only servers that asked for one are waited for.
+const JUDGEMENT: Duration = Duration::from_secs(5);
 
 impl Dialer {
     /// Dials and hangs up. The last step is the only one that can have failed.
@@ -133,6 +142,7 @@ impl Dialer {
             }
         })?;
         let shaken = self.shaken(target, &sockets, socket).await;
+        let shaken = certificate_judged(target, shaken).await;
         let shaken = shaken.map_err(Broken::from);
         let shaken = steps.note(StepKind::Handshake, shaken, agreed)?;
         let (Dialled::Http1(mut session) | Dialled::Http2(mut session)) = shaken.dialled;
@@ -171,6 +181,7 @@ impl Dialer {
                 Ok(Shaken {
                     dialled,
                     again: false,
+                    asked: false,
                 })
             }
         }
@@ -186,7 +197,46 @@ impl Dialer {
         Ok(Shaken {
             dialled: dialled.map_err(Refused::into_failure)?,
             again: true,
+            asked: false,
         })
+    }
+}
+
+/// Waits until a server that asked for a client certificate has taken or refused that there is none. Under TLS 1.3 it does so after the client's
+/// handshake is done.
+async fn certificate_judged(
+    target: &Target,
+    shaken: Result<Shaken, Failure>,
+) -> Result<Shaken, Failure> {
+    let offers = target.tls.as_ref().map(|(_, offers)| offers);
+    if !offers.is_some_and(Offers::were_asked_for_certificate) {
+        return shaken;
+    }
+    let required = Failure::from(TlsFault::CertificateRequired);
+    let mut shaken = match shaken {
+        // The same under TLS 1.2, whose alert has another name.
+        Err(Failure::Tls(TlsFault::Alert)) => return Err(required),
+        shaken => shaken?,
+    };
+    shaken.asked = true;
+    let (Dialled::Http1(session) | Dialled::Http2(session)) = &mut shaken.dialled;
+    match timeout(JUDGEMENT, poll_fn(|cx| poll_judgement(session, cx))).await {
+        Ok(false) => Err(required),
+        Ok(true) | Err(_) => Ok(shaken),
+    }
+}
+
+/// Whether the server goes on with the session: it sends tickets, or data; or it ends the session.
+fn poll_judgement(session: &mut Tls, cx: &mut Context<'_>) -> Poll<bool> {
+    if session.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Poll::Ready(true);
+    }
+    let mut byte = [0];
+    let mut byte = ReadBuf::new(&mut byte);
+    match Pin::new(&mut *session).poll_read(cx, &mut byte) {
+        Poll::Ready(read) => Poll::Ready(read.is_ok() && !byte.filled().is_empty()),
+        Poll::Pending if session.get_ref().1.tls13_tickets_received() > 0 => Poll::Ready(true),
+        Poll::Pending => Poll::Pending,
     }
 }
 
@@ -217,5 +267,10 @@ fn agreed(shaken: &Shaken) -> String {
         (Some(_), _) => "http/1.1",
         (None, _) => "http/1.1 (the server named no protocol)",
     };
-    format!("{version}, {protocol}, certificate trusted")
+    let asked = if shaken.asked {
+        "; it asks for a client certificate, and goes on without one"
+    } else {
+        ""
+    };
+    format!("{version}, {protocol}, certificate trusted{asked}")
 }

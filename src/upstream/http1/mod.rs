@@ -24,7 +24,8 @@ use std::time::Instant;
 use bytes::BytesMut;
 use tokio::io::{AsyncBufRead, AsyncWrite};
 
-use super::failure::{Failure, TlsFault};
+use super::failure::Failure;
+use super::tls;
 use crate::telemetry::metrics::OpenSocket;
 
 /// Room for a usual response's head, at the start.
@@ -130,10 +131,10 @@ fn is_idle_timeout(bytes: &[u8]) -> bool {
     bytes.starts_with(b"HTTP/1.") && bytes.get(8..12) == Some(b" 408")
 }
 
-/// A reset, a close without `close_notify`, or bytes that are no TLS: the exchange is over either way.
+/// A reset, a close without `close_notify`, an alert, or bytes that are no TLS: the exchange is over either way.
 fn broken(error: &std::io::Error) -> Failure {
     if error.kind() == std::io::ErrorKind::InvalidData {
-        Failure::Tls(TlsFault::Protocol)
+        tls::fault(error).into()
     } else {
         Failure::Closed
     }

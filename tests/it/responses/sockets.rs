@@ -1,8 +1,9 @@
 //! What becomes of the socket that a response came on.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{CHUNKED, PROTOCOL, before, ok};
+use crate::support::certs::{self, Alpn};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 /// An upstream whose first socket serves one request, then takes one more and closes without an answer.
@@ -91,6 +92,35 @@ fn a_reset_before_the_head() {
     assert_eq!(problem.error, "connection_terminated");
     assert!(problem.retryable);
     assert_eq!(up.requests().len(), 1);
+}
+
+#[test]
+fn an_upstream_that_requires_a_client_certificate_says_so() {
+    // F-225: under TLS 1.3 the alert arrives where the response is awaited.
+    for alpn in [Alpn::Http1, Alpn::H2] {
+        let config = certs::asking_for_certificates(alpn, false, &[&rustls::version::TLS13]);
+        let up = Upstream::with_tls(config);
+        let sidecar = before(&up);
+        for _ in 0..2 {
+            let reply = Agent::connect(&sidecar).get("/crm/x");
+            let problem = reply.refused(502, "upstream_unreachable");
+            assert_eq!(problem.error, "tls_alert_received");
+            let document: Value = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!(document["cause"], "certificate_required", "{document}");
+            let detail = document["detail"].as_str().unwrap();
+            assert!(detail.contains("client certificate"), "{detail}");
+        }
+    }
+}
+
+#[test]
+fn a_certificate_of_an_authority_says_why_it_is_refused() {
+    // F-226
+    let up = Upstream::with_tls(certs::self_signed_authority());
+    let reply = Agent::connect(&before(&up)).get("/crm/x");
+    let problem = reply.refused(502, "upstream_unreachable");
+    assert_eq!(problem.error, "tls_certificate_error");
+    assert!(reply.text().contains("CA:TRUE"), "{reply:?}");
 }
 
 #[test]

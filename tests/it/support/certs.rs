@@ -3,8 +3,9 @@
 use std::sync::{Arc, LazyLock};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 /// What a server offers by ALPN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,7 @@ pub(crate) enum Alpn {
 
 struct Authority {
     pem: String,
+    root: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -40,9 +42,10 @@ impl Authority {
         params
             .distinguished_name
             .push(rcgen::DnType::CommonName, name);
-        let pem = params.self_signed(&key).unwrap().pem();
+        let root = params.self_signed(&key).unwrap();
         Self {
-            pem,
+            pem: root.pem(),
+            root: root.der().clone(),
             issuer: Issuer::new(params, key),
         }
     }
@@ -77,13 +80,55 @@ pub(crate) fn untrusted() -> Arc<ServerConfig> {
     server(&leaf, Alpn::Http1)
 }
 
+/// As [`trusted`], but it takes only clients with a certificate, or (`optional`) asks for one and goes on without.
+pub(crate) fn asking_for_certificates(
+    alpn: Alpn,
+    optional: bool,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(TRUSTED.root.clone()).unwrap();
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+    let verifier = if optional {
+        verifier.allow_unauthenticated()
+    } else {
+        verifier
+    };
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_client_cert_verifier(verifier.build().unwrap());
+    finished(config, &LEAF, alpn)
+}
+
+/// A server with a certificate that it signed itself and that is marked as an authority's, as `openssl req -x509` makes them.
+pub(crate) fn self_signed_authority() -> Arc<ServerConfig> {
+    let key = KeyPair::generate().unwrap();
+    let mut params =
+        CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).unwrap().der().clone();
+    let key = key.serialize_der();
+    server(&Leaf { certificate, key }, Alpn::Http1)
+}
+
 fn server(leaf: &Leaf, alpn: Alpn) -> Arc<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf.key.clone()));
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_no_client_auth()
+        .with_no_client_auth();
+    finished(config, leaf, alpn)
+}
+
+fn finished(
+    config: rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>,
+    leaf: &Leaf,
+    alpn: Alpn,
+) -> Arc<ServerConfig> {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf.key.clone()));
+    let mut config = config
         .with_single_cert(vec![leaf.certificate.clone()], key)
         .unwrap();
     // For tests that write records by hand.

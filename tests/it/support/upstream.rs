@@ -143,6 +143,12 @@ impl Upstream {
         Self::start(Some(certs::untrusted()), Arc::new(script))
     }
 
+    /// A server that takes no request, with this side of TLS.
+    pub(crate) fn with_tls(config: Arc<ServerConfig>) -> Self {
+        let script = |wire: &mut Wire| while wire.request().is_some() {};
+        Self::start(Some(config), Arc::new(script))
+    }
+
     /// As [`Upstream::script`], on a socket that listens already.
     pub(super) fn on(
         listener: TcpListener,
