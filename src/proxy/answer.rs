@@ -195,7 +195,9 @@ impl Answer {
         };
         let watch = Arc::clone(&self.watch);
         let number = watch.exchange_number();
-        if let Kind::Forwarded(forwarded) = std::mem::replace(&mut self.kind, Kind::Own(None)) {
+        if let Kind::Forwarded(forwarded) =
+            std::mem::replace(&mut self.kind, Kind::Own(Own::Whole(Bytes::new())))
+        {
             runtime.spawn(async move {
                 let deadline = forwarded.exchange.deadline().into();
                 // Late or not, the exchange is over: an upload that is dropped breaks off.

@@ -117,17 +117,17 @@ impl Drop for RequestBody {
 }
 
 impl Rest {
-    /// Reads what has arrived of the rest. Returns whether the body was read to its end; if not, the
-    /// socket has to be closed.
-    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Reads what has arrived of the rest. Returns whether the socket can be kept: the body was read to
+    /// its end, or it is still being sent up beside a final response that `goes_on`.
+    pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, goes_on: bool) -> Poll<bool> {
         if self.shared.ended.load(Relaxed) {
             return Poll::Ready(true);
         }
         let unread = self.shared.unread.lock();
         let mut unread = unread.unwrap_or_else(PoisonError::into_inner);
         let Some(incoming) = &mut *unread else {
-            // It is still being sent up.
-            return Poll::Ready(false);
+            // A service has it: it is still being sent up.
+            return Poll::Ready(goes_on);
         };
         // To poll it would make hyper send a `100 Continue` before a refusal.
         if self.expects_continue && !self.shared.was_polled.load(Relaxed) {

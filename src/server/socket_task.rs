@@ -137,11 +137,13 @@ impl<F: Future<Output = Response<B>>, B> Future for Answering<F, B> {
         if let Some(rest) = &mut this.rest
             && !answer.headers().contains_key(CONNECTION)
         {
-            let Poll::Ready(was_read) = rest.poll_drain(cx) else {
+            // A response of 200 to 299 may begin before its request is sent; the upload then goes on.
+            let goes_on = answer.status().is_success();
+            let Poll::Ready(is_kept) = rest.poll_drain(cx, goes_on) else {
                 this.answer = Some(Box::new(answer));
                 return Poll::Pending;
             };
-            if !was_read {
+            if !is_kept {
                 let headers = answer.headers_mut();
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }

@@ -5,6 +5,7 @@
 //! hold outside hyper's own future, for an agent that reads nothing is never asked for anything there.
 
 mod drain;
+mod idlest;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,13 +88,6 @@ pub enum Overdue {
     Body,
     /// The grace period of a process that stops.
     Grace,
-}
-
-/// Since when a socket is of no use, the least useful first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Idle {
-    Quiet(u64),
-    Blocked(u64),
 }
 
 impl Clock {
@@ -180,21 +174,6 @@ impl Clock {
             !watch.gone.load(Relaxed)
         });
         !watched.is_empty()
-    }
-
-    /// Cuts off the socket that has been of no use for longest, to make room: of those that wait for a request, the one that has waited longest; where there is
-    /// none, of those whose agents take nothing, the one that has taken nothing for longest. False if there is neither.
-    pub fn cut_idlest(&self) -> bool {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = watched
-            .iter()
-            .filter_map(|watch| Some((watch.idle()?, watch)));
-        let Some((_, idlest)) = idle.min_by_key(|(since, _)| *since) else {
-            return false;
-        };
-        idlest.socket_due.store(0, Relaxed);
-        idlest.wake();
-        true
     }
 
     fn read(&self) -> u64 {
@@ -358,18 +337,6 @@ impl Watch {
             || now >= self.write_due.load(Relaxed)
             || self.missed_last_call(now)
             || (self.answered.load(Relaxed) && self.overdue().is_some())
-    }
-
-    /// Since when the socket is of no use, if it is not and is not being cut off already.
-    fn idle(&self) -> Option<Idle> {
-        if self.gone.load(Relaxed) || self.socket_due.load(Relaxed) == 0 {
-            return None;
-        }
-        if !self.in_exchange.load(Relaxed) {
-            return Some(Idle::Quiet(self.quiet_since.load(Relaxed)));
-        }
-        self.is_write_blocked()
-            .then(|| Idle::Blocked(self.write_due.load(Relaxed)))
     }
 
     /// Whether a head has been under way for longer than one takes that is sent at once.

@@ -7,9 +7,10 @@ use http::Response;
 use ipnet::IpNet;
 
 use super::body::UpstreamBody;
-use super::client::{Bounds, Client, Lane, Upstream};
+use super::client::{Bounds, Client, Upstream};
 use super::failure::Failure;
 use super::head::RequestHead;
+use super::lane::Lane;
 use crate::domain::{Http2, TokenUrl};
 use crate::telemetry::ProblemLog;
 

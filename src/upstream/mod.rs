@@ -17,11 +17,12 @@ pub mod head;
 mod headroom;
 pub mod http1;
 pub mod http2;
+mod lane;
 pub mod resolver;
 pub mod tls;
 
 pub use body::UpstreamBody;
-pub use client::{Bounds, Client, Lane, PoolTerms, Slot, Upstreams};
+pub use client::{Bounds, Client, PoolTerms, Upstreams};
 pub use dial::probe::{Broken, Step, StepKind};
 pub use dial::{DialTimes, Dialer, Dialled, Target};
 pub use endpoint::Endpoint;
@@ -30,6 +31,7 @@ pub(crate) use head::expects_body;
 pub use head::{Field, Framing, RequestHead};
 pub use headroom::Headroom;
 pub use http1::Uploading;
+pub use lane::{Lane, Slot};
 pub use resolver::Names;
 pub use tls::Trust;
 

@@ -86,6 +86,8 @@ impl<S: Stream> Body<S> {
             home: None,
             early: Some(Box::new(early)),
             pieces: 0,
+            // The task that has the socket hands on data alone.
+            trailers: None,
         }
     }
 

@@ -1,0 +1,111 @@
+//! The sockets of one connection in one worker, and the places of its requests.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::client::{Bounds, Upstream};
+use super::dial::Tls;
+use super::http1::{Home, IdleState, Pool, Socket};
+use super::http2::Session;
+use crate::telemetry::ProblemLog;
+use crate::telemetry::metrics::Sockets;
+use crate::telemetry::problem_log::Event;
+
+/// How long a request waits for a slot of its connection.
+const SLOT_WAIT: Duration = Duration::from_millis(100);
+
+/// One connection in one worker: its idle sockets, or its HTTP/2 session.
+pub struct Lane {
+    pub(super) upstream: Arc<Upstream>,
+    pub(super) max_idle: usize,
+    pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
+    pub(super) session: Mutex<Option<Arc<Session>>>,
+    pub(super) sockets: Arc<Sockets>,
+    pub(super) problems: ProblemLog,
+}
+
+/// A place among the requests that a connection may have under way.
+pub struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Lane {
+    /// Waits a moment for a free slot.
+    pub async fn slot(&self) -> Option<Slot> {
+        let slots = Arc::clone(&self.upstream.slots);
+        let slot = match Arc::clone(&slots).try_acquire_owned() {
+            Ok(slot) => Some(slot),
+            Err(_) => Box::pin(tokio::time::timeout(SLOT_WAIT, slots.acquire_owned()))
+                .await
+                .ok()
+                .and_then(Result::ok),
+        };
+        slot.map(Slot)
+    }
+
+    /// The socket that was used last, so that the others can grow old; closed ones are dropped on the way.
+    pub(super) async fn idle_socket(&self) -> Option<Socket<Tls>> {
+        loop {
+            let (mut socket, _) = self
+                .idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()?;
+            match socket.idle_state().await {
+                IdleState::Usable => return Some(socket),
+                IdleState::Closed => {}
+                IdleState::Surplus => self.note_surplus(),
+            }
+        }
+    }
+
+    /// Whether there is an idle socket or a session.
+    pub(super) fn is_open(&self) -> bool {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        !idle.is_empty() || self.usable_session().is_some()
+    }
+
+    pub(super) fn home(self: &Arc<Self>, bounds: Bounds<'_>) -> Home<Tls> {
+        Home {
+            pool: Arc::<Self>::clone(self),
+            reuse: bounds.reuse,
+        }
+    }
+
+    pub(super) fn usable_session(&self) -> Option<Arc<Session>> {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.take_if(|session| !session.is_usable());
+        session.clone()
+    }
+
+    pub(super) fn keep_session(&self, session: Arc<Session>) {
+        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+
+    /// Lets go of this session, unless another request has begun a newer one meanwhile.
+    pub(super) fn drop_session(&self, broken: &Arc<Session>) {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        session.take_if(|kept| Arc::ptr_eq(kept, broken));
+    }
+}
+
+impl Pool<Tls> for Lane {
+    fn take_back(&self, socket: Socket<Tls>) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= self.max_idle {
+            return;
+        }
+        // Sockets are taken from the end. An unasked response most likely follows one that was odd already, and shows while its socket waits: the
+        // sockets that have been quiet for longer are used first.
+        let at = if socket.is_unusual() { 0 } else { idle.len() };
+        idle.insert(at, (socket, Instant::now()));
+    }
+
+    fn note_surplus(&self) {
+        if let Some(connection) = self.upstream.target.owner() {
+            self.problems.tell(Event::UpstreamSurplus {
+                connection: connection.clone(),
+            });
+        }
+    }
+}
