@@ -223,7 +223,7 @@ impl fmt::Display for Reason {
             Self::Internal => f.write_str("egressd failed while it asked for a token"),
         }?;
         if self.is_about_client() {
-            write!(f, " ({CLIENT_REMEDY})")?;
+            write!(f, ": {CLIENT_REMEDY}")?;
         }
         Ok(())
     }

@@ -211,7 +211,8 @@ mod tests {
             ("connection_status.code", "16"),
             (
                 "connection_status.message",
-                "the token endpoint refused the client (invalid_client)",
+                "the token endpoint refused the client (invalid_client): check `client_id` and `client_secret`; \
+                 some providers take them only with `client_auth: body`",
             ),
             ("token_expires_at", "1970-01-01T00:00:00.001Z"),
             ("last_used_time", "1970-01-01T00:00:00.002Z"),

@@ -127,8 +127,8 @@ fn addresses_that_are_none() {
     ] {
         let (exit, _, said) = program.run(&["--listen", address]);
         assert_eq!(exit, Some(64), "{address}: {said}");
-        let begin: String = address.chars().take(20).collect();
-        assert!(said.contains(&begin), "{address}: {said}");
+        // A text of 20 characters without a space may be a secret: the place stands for it.
+        assert!(said.contains("--listen[0]"), "{address}: {said}");
         assert!(said.contains(why), "{address}: {said}");
     }
 }

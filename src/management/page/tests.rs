@@ -136,7 +136,7 @@ fn every_state_is_told_in_words() {
         ">ok</span>",
         ">disabled</span>",
         ">deleted</span>",
-        "refused the client (invalid_client) · last tried <time datetime=\"2026-03-04T14:03:10Z\"",
+        "take them only with `client_auth: body` · last tried <time datetime=\"2026-03-04T14:03:10Z\"",
         ", failed 3 times in a row · next try ",
         ">in 18 s</time>",
         "<a href=\"#c-stale\">stale</a>",
