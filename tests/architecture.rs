@@ -104,6 +104,7 @@ const EXPOSE: Where = Outside(&[
     "signing",
     "src/domain/secret.rs",
     "src/domain/auth.rs",
+    "src/domain/auth/header.rs",
     "src/domain/auth/oauth.rs",
 ]);
 const TOKEN_LIVES: &[&str] = &[

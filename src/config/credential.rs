@@ -16,7 +16,7 @@ use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, GrantType, InvalidGrantType, OauthClientCredentials,
     OauthTerms,
 };
-use crate::domain::{Auth, Secret, TokenUrl};
+use crate::domain::{Auth, Secret, SensitiveHeader, TokenUrl};
 
 /// The fields of the oneof.
 pub(super) const KINDS: [&str; 5] = [
@@ -115,16 +115,37 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
         );
         return None;
     }
-    BasicAuth::new(username?, password?)
-        .ok()
-        .map(Auth::BasicAuth)
+    let pair = BasicAuth::new(username?, password?).ok()?;
+    if pair.can_be_guessed() {
+        warn_of_guessable(field);
+    }
+    Some(Auth::BasicAuth(pair))
+}
+
+/// For a Basic pair whose password and user name are both short.
+fn warn_of_guessable(field: &Field<'_>) {
+    let field = field.clone().secret();
+    let problem = field.problem(
+        "guessable_password",
+        "the password has fewer than 16 bytes: where the API returns what agents write, an agent could guess it, so the first response that holds the pair closes the connection (503 `credential_exposed`)",
+    );
+    field.push(
+        problem
+            .warning()
+            .remedy("use a password of 16 bytes or more, or another kind of credential"),
+    );
 }
 
 fn static_headers(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     let mut object = field.object()?;
     let map = object.require("headers", "write `headers: {X-API-Key: {env: NAME}}`");
     object.finish();
-    headers::sensitive(&map?, around).map(Auth::StaticHeaders)
+    let headers = headers::sensitive(&map?, around)?;
+    let pairs = headers.iter().filter_map(SensitiveHeader::basic_pair);
+    if pairs.into_iter().any(|pair| pair.can_be_guessed()) {
+        warn_of_guessable(field);
+    }
+    Some(Auth::StaticHeaders(headers))
 }
 
 fn no_auth(field: &Field<'_>) -> Option<Auth> {

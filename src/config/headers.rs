@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue};
 
+use super::document::Value;
 use super::raw::Field;
 use super::secret_ref::{Surroundings, trimmed};
 use crate::domain::agent_headers::{Family, family};
+use crate::domain::auth::is_public;
 use crate::domain::headers::{Reserved, reserved};
 use crate::domain::{Auth, ConfiguredHeader, SensitiveHeader};
 
@@ -73,11 +75,21 @@ pub(super) fn sensitive(
             refuse_reserved(&item, &name, why);
             whole = false;
         }
-        match around.secret(&item).and_then(|value| trimmed(&item, value)) {
+        let Some((item, is_secret)) = unwrapped(&item) else {
+            whole = false;
+            continue;
+        };
+        let value = if is_secret && !is_public(&name) {
+            around.secret(&item)
+        } else {
+            around.value(&item)
+        };
+        match value.and_then(|value| trimmed(&item, value)) {
             Some(value) => headers.push(SensitiveHeader {
                 name,
                 written: written.into(),
                 value,
+                is_secret,
             }),
             None => whole = false,
         }
@@ -145,6 +157,23 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
         }
     }
     Some(name)
+}
+
+/// A header's value, and whether it is secret: `{value: …, secret: false}` says so, any other value is itself.
+fn unwrapped<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
+    let plain = (item.clone(), true);
+    if !matches!(item.node.value, Value::Map(_)) {
+        return Some(plain);
+    }
+    let mut object = item.object()?;
+    if !object.has("value") && !object.has("secret") {
+        // A reference, or a mistake in one.
+        return Some(plain);
+    }
+    let value = object.require("value", "write `{value: …, secret: false}`");
+    let is_secret = object.take("secret").map(|field| field.boolean());
+    object.finish();
+    Some((value?, is_secret.unwrap_or(Some(true))?))
 }
 
 /// One entry with a legal name.

@@ -222,7 +222,24 @@ fn secret_or_empty(generator: &mut SchemaGenerator) -> Schema {
 
 fn secret_map(generator: &mut SchemaGenerator) -> Schema {
     let value = secret(generator);
-    json_schema!({"type": "object", "minProperties": 1, "additionalProperties": value})
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {
+            "anyOf": [
+                value,
+                {
+                    "type": "object",
+                    "properties": {
+                        "value": value,
+                        "secret": {"type": "boolean", "description": "`false`: responses may hold the value."},
+                    },
+                    "required": ["value"],
+                    "additionalProperties": false,
+                },
+            ],
+        },
+    })
 }
 
 /// A number, or its digits in quotes as proto-JSON writes an int64.

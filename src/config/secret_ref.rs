@@ -78,6 +78,21 @@ impl<'a> Surroundings<'a> {
 
     /// Reads a secret field.
     pub(super) fn secret(&self, field: &Field<'_>) -> Option<Secret> {
+        let secret = self.value(field)?;
+        if *secret.source() == SecretSource::Inline {
+            let field = field.clone().secret();
+            field.push(
+                field
+                    .problem("secret_inline", "the secret stands in the file itself")
+                    .warning()
+                    .remedy("keep it apart: `{env: NAME}` or `{file: PATH}`"),
+            );
+        }
+        Some(secret)
+    }
+
+    /// Reads a field that is written as a secret is, and need not be one.
+    pub(super) fn value(&self, field: &Field<'_>) -> Option<Secret> {
         let field = field.clone().secret();
         match &field.node.value {
             Value::Text(text) if field.sink.texts => {
@@ -88,16 +103,7 @@ impl<'a> Surroundings<'a> {
                     SecretSource::Env(field.path.to_string()),
                 )
             }
-            Value::Text(text) => {
-                let secret = made(&field, text.as_bytes(), SecretSource::Inline)?;
-                field.push(
-                    field
-                        .problem("secret_inline", "the secret stands in the file itself")
-                        .warning()
-                        .remedy("keep it apart: `{env: NAME}` or `{file: PATH}`"),
-                );
-                Some(secret)
-            }
+            Value::Text(text) => made(&field, text.as_bytes(), SecretSource::Inline),
             Value::Map(_) => self.reference(&field),
             Value::Number(_) | Value::Bool(_) => {
                 let message = format!("must be a text or a reference, not {}", field.found());

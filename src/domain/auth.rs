@@ -1,5 +1,6 @@
 //! The one credential of a connection: exactly one kind, and for the static kinds the very headers that are sent.
 
+mod header;
 mod oauth;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use base64::Engine as _;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+pub use header::{BasicPair, SHORTEST_UNGUESSABLE, SensitiveHeader, is_public};
 pub use oauth::{
     ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
 };
@@ -29,16 +31,6 @@ pub enum Auth {
     StaticHeaders(Vec<SensitiveHeader>),
     /// None, said in so many words.
     NoAuth,
-}
-
-/// A header whose value is a secret.
-pub struct SensitiveHeader {
-    /// The header's name.
-    pub name: HeaderName,
-    /// The same as the definition spells it, for people.
-    pub written: Box<str>,
-    /// Its value.
-    pub value: Secret,
 }
 
 /// A fixed bearer token.
@@ -66,6 +58,7 @@ impl BearerToken {
             name: AUTHORIZATION,
             written: AUTHORIZATION_WRITTEN.into(),
             value,
+            is_secret: true,
         }];
         Self { token, header }
     }
@@ -91,6 +84,7 @@ impl BasicAuth {
             name: AUTHORIZATION,
             written: AUTHORIZATION_WRITTEN.into(),
             value: password.derive(value),
+            is_secret: true,
         }];
         Ok(Self {
             username,
@@ -116,6 +110,11 @@ impl BasicAuth {
     /// The password.
     pub fn password(&self) -> &Secret {
         &self.password
+    }
+
+    /// Whether an agent can guess the pair where an API sends back what agents write: it is too short.
+    pub fn can_be_guessed(&self) -> bool {
+        header::can_be_guessed(self.username.len(), self.password.len())
     }
 }
 
@@ -143,7 +142,9 @@ impl Auth {
             }
             (Self::StaticHeaders(one), Self::StaticHeaders(other)) => {
                 let same = |(one, other): (&SensitiveHeader, &SensitiveHeader)| {
-                    one.written == other.written && one.value.is_same(&other.value)
+                    one.written == other.written
+                        && one.is_secret == other.is_secret
+                        && one.value.is_same(&other.value)
                 };
                 one.len() == other.len() && one.iter().zip(other).all(same)
             }

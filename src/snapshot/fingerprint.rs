@@ -105,7 +105,10 @@ impl Parts {
             }
             Auth::StaticHeaders(headers) => {
                 self.list(headers.iter().map(|header| &*header.written));
-                headers.iter().for_each(|header| self.secret(&header.value));
+                for header in headers {
+                    self.secret(&header.value);
+                    self.add(&format!("{}", header.is_secret));
+                }
             }
             Auth::NoAuth => {}
         }

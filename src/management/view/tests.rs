@@ -38,6 +38,7 @@ pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
         allowed_private_cidrs: Vec::new(),
     };
     let header = SensitiveHeader {
+        is_secret: true,
         name: http::HeaderName::from_static("x-api-key"),
         written: "X-API-Key".into(),
         value: secret(planted),

@@ -314,3 +314,85 @@ fn token_urls_are_judged_too() {
         ("allowed_private_cidrs", "[10.0.0.0/8]"),
     ]));
 }
+
+#[test]
+fn a_password_that_can_be_guessed_is_warned_of() {
+    // F-215
+    let warned = |fields: &[(&str, &str)]| {
+        let fields = [&[("no_auth", "-")], fields].concat();
+        let world = World::new().file("a.yaml", connection(&fields));
+        let world = world.variable("SHORT", "123456");
+        let world = world.variable("LONG", "correct-horse-battery");
+        // agent:123456 and sk_live_0123456789:x
+        let world = world.variable("PAIR", "Basic YWdlbnQ6MTIzNDU2");
+        let world = world.variable("KEY", "Basic c2tfbGl2ZV8wMTIzNDU2Nzg5Ong=");
+        let world = world.variable("NAME", "sk_live_0123456789");
+        let found = world.warnings();
+        assert!(world.errors().is_empty());
+        found
+            .into_iter()
+            .filter(|warning| warning.code == "guessable_password")
+            .map(|warning| {
+                assert!(!warning.message.contains("123456"), "{}", warning.message);
+                warning.field
+            })
+            .collect::<Vec<_>>()
+    };
+    let http = "connection_details.http";
+    let basic = |name: &str, password: &str| {
+        let pair = format!("{{username: {{env: {name}}}, password: {{env: {password}}}}}");
+        warned(&[("basic_auth", &pair)])
+    };
+    assert_eq!(basic("SHORT", "SHORT"), [format!("{http}.basic_auth")]);
+    assert!(basic("SHORT", "LONG").is_empty());
+    // A response is searched for the name: every guess of the password looks the same.
+    assert!(basic("NAME", "SHORT").is_empty());
+    let fixed = |name: &str| {
+        let headers = format!("{{headers: {{Authorization: {{env: {name}}}}}}}");
+        warned(&[("static_headers", &headers)])
+    };
+    assert_eq!(fixed("PAIR"), [format!("{http}.static_headers")]);
+    assert!(fixed("KEY").is_empty());
+}
+
+#[test]
+fn a_static_header_may_be_no_secret() {
+    // F-216
+    let headers = |value: &str| {
+        let headers = format!("{{headers: {{X-Org-Id: {value}}}}}");
+        connection(&[("no_auth", "-"), ("static_headers", &headers)])
+    };
+    let warnings = |value: &str| {
+        let world = World::new().file("a.yaml", headers(value));
+        let world = world.variable("ORG", "org-0123456789");
+        assert!(world.errors().is_empty(), "{value}");
+        let codes = world.warnings().into_iter().map(|warning| warning.code);
+        codes.collect::<Vec<_>>()
+    };
+    assert_eq!(warnings("org-0123456789"), ["secret_inline"]);
+    assert_eq!(warnings("{value: org-0123456789}"), ["secret_inline"]);
+    for value in [
+        "{value: org-0123456789, secret: false}",
+        "{value: {env: ORG}, secret: false}",
+        "{value: {env: ORG}, secret: true}",
+        "{env: ORG}",
+    ] {
+        assert!(warnings(value).is_empty(), "{value}");
+    }
+    let at = "connection_details.http.static_headers.headers.X-Org-Id";
+    for (value, code, field) in [
+        ("{secret: false}", "missing_field", format!("{at}.value")),
+        (
+            "{value: a, secret: 1}",
+            "wrong_type",
+            format!("{at}.secret"),
+        ),
+        (
+            "{value: a, secrt: false}",
+            "unknown_field",
+            format!("{at}.secrt"),
+        ),
+    ] {
+        refuses(&headers(value), code, &field);
+    }
+}
