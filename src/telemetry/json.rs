@@ -53,6 +53,11 @@ impl<'a> Object<'a> {
         decimal(number, 1, self.value(key));
     }
 
+    pub(super) fn boolean(&mut self, key: &str, is_so: bool) {
+        let word: &[u8] = if is_so { b"true" } else { b"false" };
+        self.value(key).extend_from_slice(word);
+    }
+
     /// `null` where there is none.
     pub(super) fn number_or_null(&mut self, key: &str, number: Option<u64>) {
         match number {

@@ -7,6 +7,7 @@ mod event;
 mod line;
 mod memory;
 mod outward;
+mod reflections;
 mod reloads;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ pub use event::{Door, Event, Finding, Stream};
 pub use line::Look;
 pub use memory::MemoryEvent;
 pub use outward::{DialOutcome, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent};
+pub use reflections::{Place, ReflectionEvent};
 pub use reloads::ReloadEvent;
 
 /// Events that may wait to be written.

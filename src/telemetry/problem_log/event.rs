@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Level;
 use super::memory::MemoryEvent;
 use super::outward::{TokenEvent, UpstreamEvent};
+use super::reflections::ReflectionEvent;
 use super::reloads::ReloadEvent;
 use crate::domain::ConnectionId;
 use crate::telemetry::json::Object;
@@ -80,6 +81,8 @@ pub enum Event {
         /// The connection.
         connection: ConnectionId,
     },
+    /// A response held a secret.
+    Reflected(ReflectionEvent),
     /// Of the process's memory limit.
     Memory(MemoryEvent),
     /// A wrong password on the management listener.
@@ -162,6 +165,7 @@ impl Event {
             Self::Memory(memory) => memory.level(),
             Self::Token(token) => token.level(),
             Self::Upstream(upstream) => upstream.level(),
+            Self::Reflected(reflection) => reflection.level(),
         }
     }
 
@@ -184,6 +188,7 @@ impl Event {
             Self::Token(token) => token.name(),
             Self::Upstream(upstream) => upstream.name(),
             Self::UpstreamSurplus { .. } => "upstream_surplus",
+            Self::Reflected(_) => "credential_reflected",
             Self::LoginFailed => "login_failed",
             Self::Panicked { .. } => "panic",
             Self::LinesLost { .. } => "lines_lost",
@@ -210,6 +215,7 @@ impl Event {
             | Self::FewDescriptors { .. }
             | Self::Hardened { .. }
             | Self::Memory(_)
+            | Self::Reflected(_)
             | Self::Panicked { .. }
             | Self::LinesLost { .. } => None,
         }
@@ -246,6 +252,7 @@ impl Event {
             Self::UpstreamSurplus { connection } => {
                 object.text("connection", connection.as_str());
             }
+            Self::Reflected(reflection) => reflection.fields(object),
             Self::Panicked { thread, file, line } => {
                 object.text("thread", thread);
                 object.text("file", file);
@@ -308,6 +315,7 @@ impl fmt::Display for Event {
                 f,
                 "the upstream of {connection} sent bytes that no request had asked for; the socket is closed, and the answer before them may belong to another request"
             ),
+            Self::Reflected(reflection) => reflection.fmt(f),
             Self::LoginFailed => f.write_str("a wrong name or password for the management API"),
             Self::Panicked { thread, file, line } => write!(
                 f,

@@ -1,0 +1,91 @@
+//! Events of the reflection guard.
+
+use std::fmt;
+
+use super::Level;
+use crate::domain::ConnectionId;
+use crate::telemetry::json::Object;
+
+/// A response held a secret. Says which one, and nothing of its value.
+#[derive(Debug)]
+pub struct ReflectionEvent {
+    /// The connection that the response came through.
+    pub connection: ConnectionId,
+    /// Where in the response.
+    pub place: Place,
+    /// What the secret is, in `snake_case`.
+    pub secret: &'static str,
+    /// The configured header that carries the secret, if one does.
+    pub header: Option<Box<str>>,
+    /// The connection that the secret belongs to, if it is known.
+    pub owner: Option<ConnectionId>,
+    /// The secret can be guessed, so that the connection now refuses all requests.
+    pub closes: bool,
+}
+
+/// Where a secret was found in a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In the name or the value of a header field.
+    Header,
+    /// In the body.
+    Body,
+}
+
+impl Place {
+    /// As a label, and in events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Header => "header",
+            Self::Body => "body",
+        }
+    }
+}
+
+impl ReflectionEvent {
+    pub(super) fn level(&self) -> Level {
+        if self.closes {
+            Level::Error
+        } else {
+            Level::Warn
+        }
+    }
+
+    pub(super) fn fields(&self, object: &mut Object<'_>) {
+        object.text("connection", self.connection.as_str());
+        object.text("where", self.place.as_str());
+        object.text("secret", self.secret);
+        object.text_or_null("header", self.header.as_deref());
+        object.text_or_null("owner", self.owner.as_ref().map(ConnectionId::as_str));
+        object.boolean("closed", self.closes);
+    }
+}
+
+impl fmt::Display for ReflectionEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connection,
+            place,
+            secret,
+            ..
+        } = self;
+        write!(
+            f,
+            "{connection}: the {} of a response held the ",
+            place.as_str()
+        )?;
+        match &self.header {
+            Some(header) => write!(f, "secret of `{header}` ({secret})")?,
+            None => write!(f, "{secret}")?,
+        }
+        if let Some(owner) = self.owner.as_ref().filter(|owner| *owner != connection) {
+            write!(f, " of connection {owner}")?;
+        }
+        if self.closes {
+            f.write_str(
+                "; it is short enough to be guessed, so the connection is closed until a reload changes it",
+            )?;
+        }
+        Ok(())
+    }
+}
