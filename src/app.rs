@@ -105,7 +105,7 @@ impl App {
             descriptors,
         } = ground;
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
-        let published = Published::new(Snapshot::compile(connections));
+        let snapshot = Snapshot::compile(connections);
         let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
         if unresolvable {
             problems.tell(Event::NoNameServers);
@@ -114,6 +114,8 @@ impl App {
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
         let outward = outward.leaving(headroom);
         let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
+        tokens::cover(&tokens.credentials(), &snapshot);
+        let published = Published::new(snapshot);
         let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
         let doors = Arc::new(Doors::of(workers));
         let tokens = tokens.watching(Pressure::new(memory, &shared, &doors, &problems));

@@ -16,7 +16,7 @@ use crate::config::{
     self, Attempt, Facts, LoadOptions, Loaded, Problem, Severity, Shortage, Sources,
 };
 use crate::domain::auth::BasicAuth;
-use crate::snapshot::Published;
+use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::problem_log::{Finding, ReloadEvent};
 use crate::telemetry::{Event, Metrics, ProblemLog};
 pub use watch::{Asking, Watch};
@@ -39,9 +39,13 @@ pub struct Reload {
     /// Of the start: what else the settings say has no effect.
     facts: Facts,
     confined: bool,
+    before_publication: BeforePublication,
     relogin: Relogin,
     problems: ProblemLog,
 }
+
+/// Prepares what else a generation needs before requests see it.
+pub type BeforePublication = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
 /// Takes another login for the management API; whether it is another one.
 pub type Relogin = Box<dyn Fn(&BasicAuth) -> bool + Send + Sync>;
@@ -58,6 +62,8 @@ pub struct InForce {
     pub facts: Facts,
     /// The process reads only what its files lay in at the start.
     pub confined: bool,
+    /// Called with each generation before it is published.
+    pub before_publication: BeforePublication,
     /// How the login of the management API is replaced. It does nothing where there was none at the start.
     pub relogin: Relogin,
 }
@@ -102,6 +108,7 @@ impl Reload {
             sources,
             facts,
             confined,
+            before_publication,
             relogin,
         } = in_force;
         let last = Last {
@@ -118,6 +125,7 @@ impl Reload {
             metrics,
             facts,
             confined,
+            before_publication,
             relogin,
             problems,
         }
@@ -194,6 +202,7 @@ impl Reload {
         let connections = live.count();
         let changes = before.changes(&next);
         let login = loaded.settings.management.basic_auth;
+        (self.before_publication)(&next);
         self.published.publish(next);
         self.metrics.reloaded(true);
         if login.is_some_and(|pair| (self.relogin)(&pair)) {

@@ -94,6 +94,11 @@ impl SignatureValue {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The digest alone, in lower-case hex.
+    pub fn digest(&self) -> &[u8] {
+        self.0.get(PREFIX.len()..).unwrap_or_default()
+    }
 }
 
 #[cfg(test)]

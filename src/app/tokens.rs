@@ -95,7 +95,13 @@ async fn follow(published: &Published, credentials: &Credentials) {
     }
 }
 
-/// The grants of all connections that agents may use. Other credentials are not made yet: what they are searched for takes its time, and the start has none.
+/// Has responses searched for the secrets of all live connections of this generation, before any is used.
+pub(super) fn cover(credentials: &Credentials, snapshot: &Snapshot) {
+    let live = snapshot.entries().iter().filter(|entry| entry.is_live());
+    credentials.cover(live.map(|entry| (entry.key, &*entry.connection)));
+}
+
+/// The grants of all connections that agents may use.
 fn grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
     let usable = snapshot
         .entries()

@@ -15,12 +15,14 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-use crate::domain::{Auth, Connection};
-use crate::signing::SigningKey;
+use crate::domain::{Auth, Connection, ConnectionId};
+use crate::signing::{SignatureValue, SigningKey};
+use crate::telemetry::metrics::ReflectionCount;
+use crate::telemetry::problem_log::Place;
 use crate::upstream::Field;
 pub use login::{Login, NoRandomness};
 use oauth::{Grant, Grants, Status, Token};
-use reflection::{Needles, Scan};
+use reflection::{ConnectionSecrets, Guard, Patterns, Reflected, Scan};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
 
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
@@ -28,6 +30,7 @@ static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 /// The credentials of all connections, shared by all workers.
 pub struct Credentials {
     grants: Grants,
+    guard: Arc<Guard>,
     known: Mutex<HashMap<u64, Arc<Credential>>>,
 }
 
@@ -35,15 +38,17 @@ pub struct Credentials {
 pub struct Credential {
     grant: Option<Arc<Grant>>,
     signing_key: Option<SigningKey>,
-    /// What every response is searched for; an access token has its own.
-    needles: Option<Arc<Needles>>,
-    is_searched_for: bool,
+    connection: ConnectionId,
+    guard: Arc<Guard>,
+    secrets: Arc<ConnectionSecrets>,
+    is_guarded: bool,
 }
 
 impl Credentials {
     /// Credentials whose tokens come from these grants.
     pub fn new(grants: Grants) -> Self {
         Self {
+            guard: Arc::clone(grants.guard()),
             grants,
             known: Mutex::default(),
         }
@@ -67,15 +72,26 @@ impl Credentials {
                 | Auth::NoAuth => None,
             };
             let secret = connection.webhook_signing_secret.as_ref();
-            let needles = reflection::of_connection(connection).map(Arc::new);
             Arc::new(Credential {
-                is_searched_for: reflection::may_search(connection, needles.as_deref()),
-                needles,
                 grant,
                 signing_key: secret.map(SigningKey::new),
+                connection: connection.id.clone(),
+                guard: Arc::clone(&self.guard),
+                secrets: self.guard.secrets(key, connection),
+                is_guarded: reflection::is_guarded(connection),
             })
         });
         Arc::clone(credential)
+    }
+
+    /// Searches responses for the secrets of these connections from now on. To be called before any of them is used.
+    pub fn cover<'c>(&self, connections: impl IntoIterator<Item = (u64, &'c Connection)>) {
+        self.guard.cover(connections);
+    }
+
+    /// How many responses held a secret, by connection.
+    pub fn reflections(&self) -> Vec<ReflectionCount> {
+        self.guard.counts()
     }
 
     /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it. Which are live is asked for where nobody can
@@ -83,13 +99,17 @@ impl Credentials {
     pub fn keep_only(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
-        for (key, connection) in live() {
+        let live = live();
+        self.guard
+            .cover(live.iter().map(|(key, connection)| (*key, &**connection)));
+        for (key, connection) in live {
             keys.insert(key);
             if let Auth::OauthClientCredentials(credentials) = &connection.auth {
                 fingerprints.insert(*credentials.fingerprint());
             }
         }
         known.retain(|key, _| keys.contains(key));
+        self.guard.keep_only(&keys);
         self.grants.keep_only(&fingerprints);
     }
 
@@ -118,20 +138,32 @@ impl Credential {
         self.signing_key.as_ref()
     }
 
-    /// Whether responses are searched for a secret of the connection, and have to come uncompressed for that.
+    /// Whether responses are searched for secrets, and have to come as a search can read them.
     pub fn is_searched_for(&self) -> bool {
-        self.is_searched_for
+        // An access token is not known beforehand, and most are long enough.
+        self.is_guarded && (self.grant.is_some() || !self.guard.is_empty())
     }
 
-    /// A search through the response to a request that went up with these tokens. `None` where there is nothing to search for.
-    pub fn scan<'t>(&self, tokens: impl IntoIterator<Item = &'t Token>) -> Option<Scan> {
-        if !self.is_searched_for {
+    /// A search through the response to a request that went up with this signature. `None` where there is nothing to search for. Whatever the request was sent
+    /// with is among the patterns: it was there before the request left.
+    pub fn scan(&self, signature: Option<&SignatureValue>) -> Option<Scan> {
+        if !self.is_guarded {
             return None;
         }
-        let of_tokens = tokens
-            .into_iter()
-            .filter_map(|token| token.needles().cloned());
-        Scan::over(self.needles.clone().into_iter().chain(of_tokens))
+        let all = Some(self.guard.patterns()).filter(|all| !all.is_empty());
+        let own = signature.and_then(|signature| Patterns::of_signature(signature.digest()));
+        Scan::over(all.into_iter().chain(own.map(Arc::new)))
+    }
+
+    /// Counts a secret that was found in a response of this connection, and tells of it. Whether it could be guessed [`Credential::is_exposed`] says.
+    pub fn reflected(&self, place: Place, reflected: &Reflected) {
+        self.guard
+            .report(&self.connection, &self.secrets, place, reflected);
+    }
+
+    /// Whether a secret was found in a response that agents can guess. Whoever goes on could try guesses until one is refused, so the connection serves nobody.
+    pub fn is_exposed(&self) -> bool {
+        self.secrets.are_exposed()
     }
 
     /// Appends the connection's credential to the fields of a request. `token` is there for those of tokens.

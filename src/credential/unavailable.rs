@@ -187,7 +187,9 @@ impl From<Failure> for Reason {
             | Failure::Late
             | Failure::Misdirected
             | Failure::Bug
-            | Failure::Reflected => Self::Internal,
+            | Failure::Reflected
+            | Failure::Unsearchable
+            | Failure::Exposed => Self::Internal,
         }
     }
 }

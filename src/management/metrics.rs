@@ -82,6 +82,7 @@ fn render(sources: &Sources) -> Vec<u8> {
         generation: snapshot.generation(),
         hash: snapshot.hash().to_owned(),
         tokens: gauges.tokens.read(&snapshot, &sources.credentials),
+        reflections: sources.credentials.reflections(),
         hardening: hardening(&sources.hardening),
     };
     sources.metrics.render(&state)

@@ -105,8 +105,10 @@ codes! {
     AddressRefused: "address_refused", BAD_GATEWAY, Upstream, false, "The upstream's address is forbidden";
     /// The response is over the connection's cap.
     ResponseTooLarge: "response_too_large", BAD_GATEWAY, Upstream, false, "The response is too large";
-    /// The response holds the secret that the request was sent with.
-    CredentialReflected: "credential_reflected", BAD_GATEWAY, Upstream, false, "The response holds the connection's credential";
+    /// The response holds a secret.
+    CredentialReflected: "credential_reflected", BAD_GATEWAY, Upstream, false, "The response holds a credential";
+    /// A response held a credential that can be guessed.
+    CredentialExposed: "credential_exposed", SERVICE_UNAVAILABLE, Proxy, false, "The connection's credential was exposed";
     /// A bug of ours.
     InternalError: "internal_error", INTERNAL_SERVER_ERROR, Proxy, true, "egressd failed";
     /// Too many requests at once.
@@ -137,7 +139,7 @@ impl Code {
             | Self::HeadersTooLarge
             | Self::UpgradeRefused
             | Self::HttpVersionRefused => "http_request_error",
-            Self::CredentialUnavailable => "proxy_configuration_error",
+            Self::CredentialUnavailable | Self::CredentialExposed => "proxy_configuration_error",
             Self::UpstreamUnreachable => "destination_unavailable",
             Self::UpstreamProtocolError | Self::CredentialReflected => "http_protocol_error",
             Self::AddressRefused => "destination_ip_prohibited",
@@ -168,7 +170,7 @@ impl Code {
     pub fn retry_after(self) -> Option<u32> {
         if self == Self::CredentialUnavailable {
             Some(30)
-        } else if self.status() == StatusCode::SERVICE_UNAVAILABLE {
+        } else if self.status() == StatusCode::SERVICE_UNAVAILABLE && self.is_retryable() {
             Some(1)
         } else {
             None

@@ -77,7 +77,8 @@ fn explain_parts(
     let connection = &entry.connection;
     let target = forward::target(connection, permitted.path(), parts.uri.query())?;
     let ours = [HOST, super::refusal::X_REQUEST_ID];
-    let searched = reflection::searches(connection);
+    let live = snapshot.entries().iter().filter(|entry| entry.is_live());
+    let searched = reflection::searches(connection, live.map(|entry| &*entry.connection));
     let coding = searched.then_some(&ACCEPT_ENCODING);
     let injected = connection.injected_names();
     let injected = injected.filter(|name| !searched || **name != ACCEPT_ENCODING);

@@ -56,12 +56,19 @@ pub(super) async fn forward(
         }
         None => body.stream(credential.grant().is_some()),
     };
+    let searched = credential.is_searched_for();
     let mut sending = Sending {
         connection,
         credential: &credential,
         parts,
         target: &target(connection, permitted.path(), parts.uri.query())?,
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
+        searched,
+        accept: if searched {
+            request_fields::accept_without_charsets(&parts.headers)
+        } else {
+            Vec::new()
+        },
         client,
         lane,
         exchange,
@@ -87,8 +94,7 @@ pub(super) async fn forward(
         allowed_hosts,
     };
     clean(&mut response, &asked);
-    let scan = credential.scan(token_of(&minted).into_iter().chain(renewed.as_deref()));
-    let mut response = Guarded::begin(response, scan)?;
+    let mut response = Guarded::begin(response, credential, upload.signature().as_ref())?;
     response.body_mut().await_first().await?;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, exchange.request_id().to_value());
@@ -119,6 +125,10 @@ struct Sending<'a> {
     target: &'a str,
     /// Whether the upstream's socket may be used again afterwards.
     reuse: bool,
+    /// Whether the response is searched.
+    searched: bool,
+    /// The agent's `Accept` fields, where they differ from what it sent.
+    accept: Vec<Vec<u8>>,
     client: &'a Client,
     lane: &'a Arc<Lane>,
     exchange: &'a mut Exchange,
@@ -135,15 +145,20 @@ impl Sending<'_> {
         let signature = upload.signature();
         let mut fields = Vec::with_capacity(self.parts.headers.len() + 8);
         let headers = &self.parts.headers;
-        let searched = self.credential.is_searched_for();
-        let has_user_agent = request_fields::pass(headers, self.connection, searched, &mut fields);
+        let has_user_agent = request_fields::pass(
+            headers,
+            self.connection,
+            self.searched,
+            &self.accept,
+            &mut fields,
+        );
         add_ours(
             self.connection,
             self.exchange.request_id(),
             has_user_agent,
             &mut fields,
         );
-        if searched {
+        if self.searched {
             ask_for_identity(self.connection, &mut fields);
         }
         self.credential

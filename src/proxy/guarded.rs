@@ -1,26 +1,30 @@
-//! The upstream's answer, searched for the credential that its request was sent with.
+//! The upstream's answer, searched for credentials.
 //!
-//! The head is searched always, the body unless it is compressed. The head waits for a moment for the first piece of the body: what is found before it
+//! Head and body are searched whatever they say of themselves: a body that really is compressed never matches. The head waits for a moment for the first piece of the body: what is found before it
 //! went out is a refusal, what is found later breaks the answer off. Where there is nothing to search for, this is the upstream's body and nothing more.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, TRAILER};
+use http::header::{CONTENT_TYPE, TRAILER};
 use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::charset;
+use crate::credential::Credential;
 use crate::credential::reflection::{Reflected, Scan};
+use crate::signing::SignatureValue;
+use crate::telemetry::problem_log::Place;
 use crate::upstream::{Failure, Uploading, UpstreamBody};
 
 /// The longest that a head waits for its body.
 const HEAD_WAITS: Duration = Duration::from_millis(50);
-/// The longest that the end of a piece waits for the next one: longer than a path across the world is silent within one text, and
-/// shorter than a person minds.
+/// The longest that a byte is held back: longer than a path across the world is silent within one text, and shorter than a person minds.
 const TAIL_WAITS: Duration = Duration::from_millis(250);
 
 /// A body that is searched as it passes.
@@ -31,13 +35,16 @@ pub(super) struct Guarded {
 
 struct Search {
     scan: Scan,
+    credential: Arc<Credential>,
     /// What came and was searched before the head went out.
     first: Option<Bytes>,
     /// Whether the head announces trailers to the agent; others end here.
     announces_trailers: bool,
     /// Trailers that were searched, for the end of the body.
     trailers: Option<Box<HeaderMap>>,
-    /// Runs while something is held back and nothing comes.
+    /// When the first of the bytes came that are held back.
+    held_since: Option<Instant>,
+    /// Runs until that is too long ago, while nothing comes.
     silence: Option<Pin<Box<Sleep>>>,
     /// A secret was found: nothing more goes out, and this is no whole body.
     reflected: bool,
@@ -47,26 +54,29 @@ impl Guarded {
     /// Searches the head. `None`: there is nothing to search for. What comes of the body soon enough is searched by [`Guarded::await_first`].
     pub(super) fn begin(
         response: Response<UpstreamBody>,
-        scan: Option<Scan>,
+        credential: Arc<Credential>,
+        signature: Option<&SignatureValue>,
     ) -> Result<Response<Self>, Failure> {
-        let Some(scan) = scan else {
+        let Some(scan) = credential.scan(signature) else {
             return Ok(response.map(Self::unsearched));
         };
-        let compressed = search_head(&scan, response.headers())?;
-        let mut response = response;
-        if compressed {
-            // Its trailers would not be searched, so none is announced and none passes.
-            response.headers_mut().remove(TRAILER);
+        search_head(&scan, response.headers())
+            .map_err(|reflected| refuse(&credential, Place::Header, &reflected))?;
+        if credential.is_exposed() {
+            return Err(Failure::Exposed);
         }
-        if compressed || response.body().is_end_stream() {
+        if response.body().is_end_stream() {
             return Ok(response.map(Self::unsearched));
         }
+        refuse_unsearchable(response.headers())?;
         let (head, body) = response.into_parts();
         let search = Search {
             scan,
+            credential,
             first: None,
             announces_trailers: head.headers.contains_key(TRAILER),
             trailers: None,
+            held_since: None,
             silence: None,
             reflected: false,
         };
@@ -124,7 +134,6 @@ impl Guarded {
             let Poll::Ready(frame) = polled else {
                 return search.poll_let_go(cx).map(|held| Some(Ok(held)));
             };
-            search.silence = None;
             let data = frame.map(Frame::into_data);
             let out = match data {
                 Some(Ok(data)) => search.feed(data, self.body.is_end_stream())?,
@@ -144,10 +153,22 @@ impl Guarded {
 
 impl Search {
     fn feed(&mut self, data: Bytes, last: bool) -> Result<Bytes, Failure> {
-        self.scan.feed(data, last).map_err(|Reflected| {
-            self.reflected = true;
-            Failure::Reflected
-        })
+        let length = data.len();
+        let fed = self.scan.feed(data, last);
+        let fed = fed.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected));
+        // Other responses under way must not tell of further guesses either.
+        let fed = match fed {
+            Ok(_) if self.credential.is_exposed() => Err(Failure::Exposed),
+            fed => fed,
+        };
+        self.reflected = fed.is_err();
+        let kept_back = self.scan.kept_back();
+        if kept_back <= length || self.held_since.is_none() {
+            // What was held back before goes out.
+            self.held_since = (kept_back > 0).then(Instant::now);
+            self.silence = None;
+        }
+        fed
     }
 
     /// Searches trailers as a head is searched. What is held back of the body goes out first.
@@ -155,11 +176,11 @@ impl Search {
         if self.announces_trailers
             && let Ok(trailers) = frame.into_trailers()
         {
-            self.reflected = search_head(&self.scan, &trailers).is_err();
+            if let Err(reflected) = search_head(&self.scan, &trailers) {
+                self.reflected = true;
+                return Err(refuse(&self.credential, Place::Header, &reflected));
+            }
             self.trailers = Some(Box::new(trailers));
-        }
-        if self.reflected {
-            return Err(Failure::Reflected);
         }
         Ok(())
     }
@@ -169,11 +190,13 @@ impl Search {
         if self.scan.held() == 0 {
             return Poll::Pending;
         }
+        let since = *self.held_since.get_or_insert_with(Instant::now);
         let silence = self
             .silence
-            .get_or_insert_with(|| Box::pin(sleep(TAIL_WAITS)));
+            .get_or_insert_with(|| Box::pin(sleep_until(since + TAIL_WAITS)));
         ready!(silence.as_mut().poll(cx));
         self.silence = None;
+        self.held_since = None;
         Poll::Ready(self.scan.let_go())
     }
 
@@ -221,35 +244,31 @@ impl http_body::Body for Guarded {
     }
 }
 
-/// Searches each name and each value (fields do not run into each other), and says whether the body is compressed.
-fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Failure> {
-    let mut compressed = false;
+/// Searches each name and each value: fields do not run into each other.
+fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<(), Reflected> {
     for (name, value) in headers {
-        if scan.finds_in(value.as_bytes()) || scan.finds_in(name.as_str().as_bytes()) {
-            return Err(Failure::Reflected);
-        }
-        compressed |= name == CONTENT_ENCODING && names_compression(value.as_bytes());
+        scan.find(value.as_bytes())?;
+        scan.find(name.as_str().as_bytes())?;
     }
-    Ok(compressed)
+    Ok(())
 }
 
-/// Whether some coding makes the body unreadable (RFC 9110 §8.4.1, RFC 8878, RFC 9842). Words that are no such coding, such as `identity` or `utf-8`, hide nothing.
-fn names_compression(codings: &[u8]) -> bool {
-    const COMPRESSIONS: [&str; 9] = [
-        "gzip",
-        "x-gzip",
-        "deflate",
-        "compress",
-        "x-compress",
-        "br",
-        "zstd",
-        "dcb",
-        "dcz",
-    ];
-    let mut codings = codings.split(|b| *b == b',').map(<[u8]>::trim_ascii);
-    codings.any(|coding| {
-        COMPRESSIONS
-            .iter()
-            .any(|known| coding.eq_ignore_ascii_case(known.as_bytes()))
-    })
+fn refuse_unsearchable(headers: &HeaderMap) -> Result<(), Failure> {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    if types.all(|value| charset::is_searchable(value.as_bytes())) {
+        return Ok(());
+    }
+    Err(Failure::Unsearchable)
+}
+
+/// Tells of a secret that was found. If another one closed the connection meanwhile, this one must not be told from what holds none.
+#[cold]
+fn refuse(credential: &Credential, place: Place, reflected: &Reflected) -> Failure {
+    let was_exposed = credential.is_exposed();
+    credential.reflected(place, reflected);
+    if was_exposed {
+        Failure::Exposed
+    } else {
+        Failure::Reflected
+    }
 }

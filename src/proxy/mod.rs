@@ -9,6 +9,7 @@ mod answer;
 mod authorize;
 pub mod body_budget;
 mod challenge;
+mod charset;
 pub mod code;
 mod cookies;
 mod discovery;

@@ -31,6 +31,9 @@ pub(super) async fn prepare<'r>(
     incoming: RequestBody,
     terms: Terms<'_, 'r>,
 ) -> Result<Prepared<'r>, Refusal> {
+    if terms.credential.is_exposed() {
+        return Err(Failure::Exposed.into());
+    }
     let framing = framing(&permitted, &incoming);
     let cap = terms.body_cap();
     if let Framing::Length(announced) = framing

@@ -175,6 +175,8 @@ impl From<Failure> for Refusal {
             Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
             Failure::TooLarge => (Code::ResponseTooLarge, None),
             Failure::Reflected => (Code::CredentialReflected, None),
+            Failure::Unsearchable => (Code::CredentialReflected, Some("unsearchable_charset")),
+            Failure::Exposed => (Code::CredentialExposed, None),
             Failure::Misdirected | Failure::Bug => (Code::InternalError, None),
             Failure::Late => (Code::CredentialUnavailable, None),
             Failure::DeadlinePassed => (Code::UpstreamTimeout, None),

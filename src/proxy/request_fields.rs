@@ -3,12 +3,21 @@
 //! An agent can never override, duplicate or observe a field that egressd sets: every such name is dropped first, in any spelling
 //! that some upstream might read as the same name (`_` for `-`), and the `Connection` header can only nominate the agent's own.
 
-use http::header::{ACCEPT_ENCODING, CONNECTION};
+use http::header::{ACCEPT, CONNECTION};
 use http::{HeaderMap, HeaderName};
 
+use super::charset;
 use crate::domain::Connection;
 use crate::domain::agent_headers::{Family, GROUPS, family};
 use crate::upstream::Field;
+
+/// How a response is written is not the agent's to say where it is searched. `TE` is dropped everywhere.
+const ENCODINGS: [&str; 3] = [
+    "accept-encoding",
+    "accept-charset",
+    // Deltas (RFC 3229).
+    "a-im",
+];
 
 /// The names that are dropped on this connection, for people. `searched`: as for [`pass`].
 pub(super) fn dropped_names(connection: &Connection, searched: bool) -> Vec<String> {
@@ -16,8 +25,9 @@ pub(super) fn dropped_names(connection: &Connection, searched: bool) -> Vec<Stri
     let listed = listed.filter(|name| is_dropped_by_name(name, connection));
     let listed = listed.map(|name| (*name).to_owned());
     let own = connection.injected_names().map(ToString::to_string);
-    let coding = searched.then(|| ACCEPT_ENCODING.to_string());
-    let mut names: Vec<_> = listed.chain(coding).chain(own).collect();
+    let encodings = ENCODINGS.iter().filter(|_| searched);
+    let encodings = encodings.map(|name| (*name).to_owned());
+    let mut names: Vec<_> = listed.chain(encodings).chain(own).collect();
     names.sort();
     names.dedup();
     names
@@ -36,24 +46,44 @@ fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
     }
 }
 
-/// Appends the agent's fields that may pass, unchanged and in order. Returns whether the agent sent a `User-Agent`. `searched`: the response is searched,
-/// and how it is encoded is not the agent's to say.
+/// The agent's `Accept` fields without `charset` parameters, in order; empty where no field has one. Where a response is searched, its charset is not the
+/// agent's to choose.
+pub(super) fn accept_without_charsets(headers: &HeaderMap) -> Vec<Vec<u8>> {
+    let values = || headers.get_all(ACCEPT).iter();
+    if !values().any(|value| charset::without_charset(value.as_bytes()).is_some()) {
+        return Vec::new();
+    }
+    let stripped = |value: &[u8]| charset::without_charset(value).unwrap_or_else(|| value.to_vec());
+    values().map(|value| stripped(value.as_bytes())).collect()
+}
+
+/// Appends the agent's fields that may pass, in order, and unchanged but for `accept`: what [`accept_without_charsets`] made of the `Accept` fields. Returns
+/// whether the agent sent a `User-Agent`. `searched`: the response is searched, and how it is encoded is not the agent's to say.
 pub(super) fn pass<'r>(
     headers: &'r HeaderMap,
     connection: &Connection,
     searched: bool,
+    accept: &'r [Vec<u8>],
     fields: &mut Vec<Field<'r>>,
 ) -> bool {
     let nominated = Nominated::by(headers);
+    let mut accept = accept.iter();
     let mut has_user_agent = false;
     for (name, value) in headers {
         if is_dropped(name, connection, searched) || nominated.contains(name) {
             continue;
         }
+        let mut value = value.as_bytes();
+        if !accept.as_slice().is_empty() && *name == ACCEPT {
+            value = accept.next().map_or(value, Vec::as_slice);
+            if value.is_empty() {
+                continue;
+            }
+        }
         has_user_agent |= name == http::header::USER_AGENT;
         fields.push(Field {
             name,
-            value: value.as_bytes(),
+            value,
             sensitive: false,
         });
     }
@@ -68,7 +98,7 @@ fn is_dropped(name: &HeaderName, connection: &Connection, searched: bool) -> boo
         || connection
             .injected_names()
             .any(|set| is_alike(set.as_str(), name))
-        || (searched && is_alike(ACCEPT_ENCODING.as_str(), name))
+        || (searched && ENCODINGS.iter().any(|set| is_alike(set, name)))
 }
 
 /// Whether two names are the same to a reader that takes `_` for `-`.

@@ -25,8 +25,12 @@ pub enum Failure {
     Protocol(ProtocolFault),
     /// The response body is, or says it is, over the cap.
     TooLarge,
-    /// The response holds a secret that the request was sent with.
+    /// The response holds a secret.
     Reflected,
+    /// The response says that it is written in a charset in which no secret can be searched for.
+    Unsearchable,
+    /// Another response held a secret that can be guessed, so that no further one may tell of guesses.
+    Exposed,
     /// What the request proves itself with expired before it could leave. Nothing of it was sent.
     Late,
     /// The exchange's deadline passed.
@@ -131,6 +135,8 @@ impl From<Failure> for DialOutcome {
             | Failure::Protocol(_)
             | Failure::TooLarge
             | Failure::Reflected
+            | Failure::Unsearchable
+            | Failure::Exposed
             | Failure::Late
             | Failure::DeadlinePassed
             | Failure::Agent(_)
@@ -161,8 +167,8 @@ impl Failure {
             Self::Protocol(fault) => fault.proxy_status(),
             Self::TooLarge => "http_response_body_size",
             // No registered type is closer: the upstream speaks legal HTTP that must not be passed on.
-            Self::Reflected => "http_protocol_error",
-            Self::Late => "proxy_configuration_error",
+            Self::Reflected | Self::Unsearchable => "http_protocol_error",
+            Self::Late | Self::Exposed => "proxy_configuration_error",
             Self::DeadlinePassed => "connection_read_timeout",
             Self::Shortage => "connection_limit_reached",
             Self::Agent(_) => "http_request_error",
@@ -226,7 +232,9 @@ impl fmt::Display for Failure {
             }
             Self::Protocol(fault) => fault.fmt(f),
             Self::TooLarge => f.write_str("the response body is over the connection's cap"),
-            Self::Reflected => f.write_str("the upstream's response holds the connection's own credential, which must not reach an agent"),
+            Self::Reflected => f.write_str("the upstream's response holds a credential, which must not reach an agent"),
+            Self::Unsearchable => f.write_str("the upstream's response is in a charset in which it cannot be searched for credentials"),
+            Self::Exposed => f.write_str("a response held a credential that is short enough to be guessed, so the connection is closed until the operator changes it"),
             Self::Late => f.write_str("the connection's credential expired before the request could leave"),
             Self::DeadlinePassed => f.write_str("the connection's timeout passed"),
             Self::Shortage => f.write_str("egressd has no file descriptor or memory left for a socket to the upstream"),

@@ -203,6 +203,10 @@ const ROWS: &[Row] = &[
 /// Codes that no row can provoke, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
+        "credential_exposed",
+        "needs a credential that was found in a response before",
+    ),
+    (
         "headers_too_large",
         "the parser may be faster, with an empty body: it depends on how the bytes arrive",
     ),

@@ -30,6 +30,8 @@ pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
         | Failure::Misdirected
         | Failure::Bug
         | Failure::Reflected
+        | Failure::Unsearchable
+        | Failure::Exposed
         | Failure::Late => return None,
     })
 }

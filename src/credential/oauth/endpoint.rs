@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::request::token_request;
 use super::response::{self, Granted};
-use crate::credential::reflection::Needles;
+use crate::credential::reflection::{Patterns, Scan};
 use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody};
@@ -116,10 +116,11 @@ impl TokenEndpoint {
             .and_then(|value| value.as_bytes().strip_prefix(b"Basic "))
             .map(|pair| pair.strip_suffix(b"==").unwrap_or(pair))
             .map(|pair| pair.strip_suffix(b"=").unwrap_or(pair));
-        let needles = Needles::new([secret].into_iter().chain(pair));
+        let patterns = Patterns::of_secrets([secret].into_iter().chain(pair));
+        let scan = Scan::over(patterns.map(Arc::new));
         // Short secrets too: here nothing but a quotation is lost.
         text.windows(secret.len()).any(|part| part == secret)
-            || needles.is_some_and(|needles| needles.are_in(text))
+            || scan.is_some_and(|scan| scan.find(text).is_err())
     }
 }
 

@@ -110,6 +110,13 @@ impl Grant {
                 Err(Reason::Invalid(InvalidAnswer::Expired).into())
             }
         });
+        if let Ok((token, _)) = &token
+            && let Some(secret) = token.searched()
+        {
+            // Before anybody can use it.
+            let grant = Arc::as_ptr(self).addr();
+            self.guard.add_token(grant, secret, token.left());
+        }
         let mut books = self.books();
         books.flight = None;
         match token {

@@ -20,6 +20,7 @@ use super::notice::Notices;
 use super::policy::{self, RENEWAL_INTERVAL};
 use super::token::Token;
 use crate::clock::{BootTime, Clock, Expiry};
+use crate::credential::reflection::Guard;
 use crate::credential::unavailable::{Reason, Unavailable};
 use crate::domain::ConnectionId;
 use crate::domain::auth::ClientAuth;
@@ -48,6 +49,7 @@ pub struct Grant {
     pub(super) failed: AtomicU64,
     pub(super) asked: AtomicBool,
     pub(super) notices: Notices,
+    pub(super) guard: Arc<Guard>,
 }
 
 /// A token for one request.
@@ -110,12 +112,19 @@ impl Grant {
             failed: AtomicU64::new(0),
             asked: AtomicBool::new(false),
             notices: Notices::new(ProblemLog::off()),
+            guard: Arc::new(Guard::new(ProblemLog::off())),
         }
     }
 
     /// The same; what becomes of its tokens is told here.
     pub(super) fn telling(mut self, problems: ProblemLog) -> Self {
         self.notices = Notices::new(problems);
+        self
+    }
+
+    /// The same; this searches responses for its tokens.
+    pub(super) fn guarded_by(mut self, guard: Arc<Guard>) -> Self {
+        self.guard = guard;
         self
     }
 

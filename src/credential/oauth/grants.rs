@@ -11,6 +11,7 @@ use super::endpoint::{Source, TokenEndpoint};
 use super::grant::Grant;
 use super::policy;
 use crate::clock::Clock;
+use crate::credential::reflection::Guard;
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::telemetry::ProblemLog;
 use crate::upstream::Client;
@@ -29,6 +30,7 @@ pub struct Grants {
     clock: Clock,
     known: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
     problems: ProblemLog,
+    guard: Arc<Guard>,
 }
 
 impl Grants {
@@ -40,12 +42,14 @@ impl Grants {
             clock: Clock::system(),
             known: Mutex::default(),
             problems: ProblemLog::off(),
+            guard: Arc::new(Guard::new(ProblemLog::off())),
         }
     }
 
     /// The same; what becomes of their tokens is told here.
     #[must_use]
     pub fn telling(mut self, problems: ProblemLog) -> Self {
+        self.guard = Arc::new(Guard::new(problems.clone()));
         self.problems = problems;
         self
     }
@@ -55,6 +59,11 @@ impl Grants {
     pub fn counting_on(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
+    }
+
+    /// What searches responses for their tokens.
+    pub(in crate::credential) fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 
     /// The grant of these credentials; the same one for all with the same fingerprint.
@@ -90,6 +99,7 @@ impl Grants {
     fn grant(&self, source: Box<dyn Source>, style: ClientAuth) -> Grant {
         Grant::new(source, style, self.runtime.clone(), self.clock.clone())
             .telling(self.problems.clone())
+            .guarded_by(Arc::clone(&self.guard))
     }
 }
 

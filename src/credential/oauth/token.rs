@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::policy;
 use super::response::{Granted, Life};
 use crate::clock::{BootTime, Clock, Expiry};
-use crate::credential::reflection::Needles;
+use crate::credential::reflection::TokenSecret;
 
 const SCHEME: &[u8] = b"Bearer ";
 
@@ -23,7 +23,7 @@ pub struct Token {
     life: Option<Span>,
     used: AtomicBool,
     attended: AtomicBool,
-    needles: Option<Arc<Needles>>,
+    searched: Option<Arc<TokenSecret>>,
 }
 
 struct Span {
@@ -53,7 +53,7 @@ impl Token {
             life,
             used: AtomicBool::new(false),
             attended: AtomicBool::new(false),
-            needles: Needles::new([granted.access_token.as_slice()]).map(Arc::new),
+            searched: TokenSecret::new(&granted.access_token),
         }
     }
 
@@ -67,9 +67,9 @@ impl Token {
         self.header.get(SCHEME.len()..).unwrap_or_default()
     }
 
-    /// What responses to its requests are searched for. `None`: it is too short for that.
-    pub(in crate::credential) fn needles(&self) -> Option<&Arc<Needles>> {
-        self.needles.as_ref()
+    /// What responses are searched for. `None`: it is too short for that.
+    pub(super) fn searched(&self) -> Option<&Arc<TokenSecret>> {
+        self.searched.as_ref()
     }
 
     /// How long ago it was asked for.

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::SHORTEST;
+use super::{SHORTEST, plain};
 
 /// One form's bytes.
 pub(super) type Form = Zeroizing<Vec<u8>>;
@@ -55,25 +55,99 @@ const fn percent(kept: &'static [u8], space: Option<u8>) -> PercentStyle {
     PercentStyle { kept, space }
 }
 
-/// All forms of these secrets. Short ones have none.
-pub(super) fn of_all<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Vec<Form> {
+/// All forms of a secret that a search of the raw bytes can meet. Short ones have none.
+pub(super) fn of_secret(secret: &[u8]) -> Vec<Form> {
     let mut forms = Vec::new();
-    for secret in secrets
-        .into_iter()
-        .filter(|secret| secret.len() >= SHORTEST)
-    {
-        add_all(secret, &mut forms);
-        // Many servers read header values as Latin-1 and answer in UTF-8.
-        if !secret.is_ascii() {
-            add_all(&from_latin1(secret), &mut forms);
-        }
+    if secret.len() < SHORTEST {
+        return forms;
+    }
+    for spelling in spellings(secret) {
+        add_all(&spelling, &mut forms);
     }
     forms
 }
 
+/// The secret in UTF-16 and UTF-32, both byte orders, where it is not ASCII. What is ASCII is found in these without a form of its own: `plain` takes the NUL
+/// bytes out.
+pub(super) fn wide_of_secret(secret: &[u8]) -> Vec<Form> {
+    let Ok(text) = std::str::from_utf8(secret) else {
+        return Vec::new();
+    };
+    if secret.len() < SHORTEST || text.is_ascii() {
+        return Vec::new();
+    }
+    let mut wide = [(); 4].map(|()| buffer(secret.len() * 4));
+    let [little, big, little_32, big_32] = &mut wide;
+    for unit in text.encode_utf16() {
+        little.extend_from_slice(&unit.to_le_bytes());
+        big.extend_from_slice(&unit.to_be_bytes());
+    }
+    for c in text.chars() {
+        little_32.extend_from_slice(&u32::from(c).to_le_bytes());
+        big_32.extend_from_slice(&u32::from(c).to_be_bytes());
+    }
+    wide.into_iter()
+        .filter(|form| form.len() >= SHORTEST)
+        .collect()
+}
+
+/// The texts that mean the same secret to a server.
+fn spellings(secret: &[u8]) -> Vec<Form> {
+    let mut spellings = vec![Zeroizing::new(secret.to_vec())];
+    let mut add = |spelling: Form| {
+        if spelling.len() >= SHORTEST && !spellings.contains(&spelling) {
+            spellings.push(spelling);
+        }
+    };
+    // Many servers read header values as Latin-1 and answer in UTF-8.
+    if !secret.is_ascii() {
+        add(from_latin1(secret));
+    }
+    // A search of decoded text meets what is left of the secret after decoding.
+    add(Zeroizing::new(plain::decoded(secret)));
+    let is_uuid = is_uuid(secret);
+    if is_uuid || secret.iter().all(u8::is_ascii_hexdigit) {
+        // Databases and UUID types write hexadecimal digits in a case of their own, and UUIDs with or without dashes.
+        let mut digits = buffer(secret.len());
+        digits.extend(secret.iter().copied().filter(|b| *b != b'-'));
+        let dashed = (digits.len() == UUID_DIGITS).then(|| with_dashes(&digits));
+        for spelling in [Some(digits), dashed].into_iter().flatten() {
+            add(Zeroizing::new(spelling.to_ascii_lowercase()));
+            add(Zeroizing::new(spelling.to_ascii_uppercase()));
+        }
+    }
+    spellings
+}
+
+const UUID_DIGITS: usize = 32;
+/// Where the dashes of RFC 9562 §4 stand.
+const UUID_DASHES: [usize; 4] = [8, 13, 18, 23];
+
+fn is_uuid(text: &[u8]) -> bool {
+    text.len() == UUID_DIGITS + UUID_DASHES.len()
+        && text.iter().enumerate().all(|(at, byte)| {
+            if UUID_DASHES.contains(&at) {
+                *byte == b'-'
+            } else {
+                byte.is_ascii_hexdigit()
+            }
+        })
+}
+
+fn with_dashes(digits: &[u8]) -> Form {
+    let mut uuid = buffer(UUID_DIGITS + UUID_DASHES.len());
+    for digit in digits {
+        if UUID_DASHES.contains(&uuid.len()) {
+            uuid.push(b'-');
+        }
+        uuid.push(*digit);
+    }
+    uuid
+}
+
 fn add_all(secret: &[u8], forms: &mut Vec<Form>) {
     let mut add = |form: Form| {
-        if !forms.contains(&form) {
+        if form.len() >= SHORTEST && !forms.contains(&form) {
             forms.push(form);
         }
     };
@@ -183,10 +257,10 @@ impl Hex {
 
 #[cfg(test)]
 mod tests {
-    use super::of_all;
+    use super::{of_secret, wide_of_secret};
 
     fn forms(secret: &[u8]) -> Vec<String> {
-        let forms = of_all([secret]);
+        let forms = of_secret(secret);
         let text = |form: &super::Form| String::from_utf8_lossy(form).into_owned();
         forms.iter().map(text).collect()
     }
@@ -257,7 +331,7 @@ mod tests {
             "£££££££££££££££",
             "\u{1f511}\u{1f511}\u{1f511}\u{1f511}",
         ] {
-            for form in of_all([secret.as_bytes()]) {
+            for form in of_secret(secret.as_bytes()) {
                 assert!(
                     form.capacity() <= secret.len() * 2 * 6,
                     "{}",
@@ -270,10 +344,37 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_searched_for_as_they_are_and_as_latin_1() {
         let secret = [b"0123456789abcde".as_slice(), &[0xe9]].concat();
-        let forms = of_all([secret.as_slice()]);
+        let forms = of_secret(&secret);
         let has = |bytes: &[u8]| forms.iter().any(|form| form.as_slice() == bytes);
         assert!(has(&secret));
         assert!(has("0123456789abcdeé".as_bytes()));
         assert!(has(br"0123456789abcde\u00e9"));
+    }
+
+    #[test]
+    fn hexadecimal_digits_and_uuids_have_two_cases_and_may_have_dashes() {
+        // F-210
+        let dashed = "0b5e2c1a-9f3d-4a77-8c21-d0e4f6a7b8c9";
+        let bare = dashed.replace('-', "");
+        let upper = dashed.to_uppercase();
+        for secret in [dashed, &bare, &upper] {
+            let forms = forms(secret.as_bytes());
+            for form in [dashed, &bare, &upper, &bare.to_uppercase()] {
+                assert!(forms.iter().any(|found| found == form), "{form}");
+            }
+        }
+        let key = forms(b"00ff00ff00ff00ffab");
+        assert!(key.contains(&"00FF00FF00FF00FFAB".to_owned()), "{key:?}");
+    }
+
+    #[test]
+    fn only_what_is_not_ascii_has_wide_forms() {
+        // F-204
+        assert!(wide_of_secret(b"sixteen-bytes-12").is_empty());
+        let secret = "0123456789abcdeé";
+        let little: Vec<u8> = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let wide = wide_of_secret(secret.as_bytes());
+        assert_eq!(wide.len(), 4);
+        assert!(wide.iter().any(|form| **form == little));
     }
 }

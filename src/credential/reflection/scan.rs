@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::needles::{Growing, Needles};
+use super::SHORTEST;
+use super::patterns::{Found, Partial, Patterns};
+use super::plain;
+use super::secrets::Label;
 
 /// A secret is in the response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reflected;
+pub struct Reflected {
+    /// The secrets that have the form which was found; of more than one connection if they share a secret.
+    pub secrets: Vec<Arc<Label>>,
+}
 
-/// The search through one response: what its request proved itself with, and what is held back.
+/// The search through one response, and what is held back of it. It searches for the same secrets to its end.
 pub struct Scan {
     first: Search,
     /// Seldom any: an allocation for the first would be a tenth of the search through a small response.
@@ -24,16 +29,25 @@ pub struct Scan {
 }
 
 struct Search {
-    needles: Arc<Needles>,
-    growing: Vec<Growing>,
+    patterns: Arc<Patterns>,
+    partials: Vec<Partial>,
+    /// The search through the decoded text, as long as it differs from the bytes. Until then, what the bytes end with is what the text ends with.
+    decoded: Option<Decoded>,
+}
+
+#[derive(Default)]
+struct Decoded {
+    partials: Vec<Partial>,
+    carry: Vec<u8>,
 }
 
 impl Scan {
     /// A search for all of these. `None` where there is nothing to search for.
-    pub fn over(needles: impl IntoIterator<Item = Arc<Needles>>) -> Option<Self> {
-        let mut searches = needles.into_iter().map(|needles| Search {
-            needles,
-            growing: Vec::new(),
+    pub fn over(patterns: impl IntoIterator<Item = Arc<Patterns>>) -> Option<Self> {
+        let mut searches = patterns.into_iter().map(|patterns| Search {
+            patterns,
+            partials: Vec::new(),
+            decoded: None,
         });
         Some(Self {
             first: searches.next()?,
@@ -44,10 +58,10 @@ impl Scan {
         })
     }
 
-    /// Whether a text that stands alone holds a secret.
-    pub fn finds_in(&self, text: &[u8]) -> bool {
-        self.first.needles.are_in(text)
-            || self.others.iter().any(|other| other.needles.are_in(text))
+    /// Searches a text that stands alone.
+    pub fn find(&self, text: &[u8]) -> Result<(), Reflected> {
+        self.first.find(text)?;
+        self.others.iter().try_for_each(|other| other.find(text))
     }
 
     /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
@@ -93,11 +107,11 @@ impl Scan {
     /// How many bytes at the end of the stream could be the beginning of a secret of this alphabet and length, whatever it is.
     fn tail(&self, frame: &[u8]) -> usize {
         let searches = std::iter::once(&self.first).chain(&self.others);
-        let of_search = |search: &Search| search.needles.tail(frame, self.held_bytes);
+        let of_search = |search: &Search| search.patterns.tail(frame, self.held_bytes);
         searches.map(of_search).max().unwrap_or(0)
     }
 
-    /// Gives up what is held back, for nothing came after it for a while. A secret that goes on in what comes is found none the less.
+    /// Gives up what is held back, for it has waited long enough. A secret that goes on in what comes is found none the less.
     pub fn let_go(&mut self) -> Bytes {
         self.due = self.held_bytes;
         self.more()
@@ -108,27 +122,65 @@ impl Scan {
         self.held_bytes
     }
 
+    /// How many bytes are held back once all that may go out has gone out.
+    pub fn kept_back(&self) -> usize {
+        self.held_bytes - self.due
+    }
+
     /// The stream is over: what was held back was no secret.
     pub fn finish(&mut self) -> Bytes {
-        self.first.growing.clear();
-        self.others
-            .iter_mut()
-            .for_each(|other| other.growing.clear());
+        self.first.reset();
+        self.others.iter_mut().for_each(Search::reset);
         self.let_go()
     }
 }
 
 impl Search {
-    fn feed(&mut self, frame: &[u8], last: bool) -> Result<(), Reflected> {
-        self.needles.go_on(frame, &mut self.growing)?;
-        if last {
-            self.growing.clear();
-            return if self.needles.are_in(frame) {
-                Err(Reflected)
+    fn reflected(&self, found: Found) -> Reflected {
+        Reflected {
+            secrets: self.patterns.owners(found),
+        }
+    }
+
+    fn find(&self, text: &[u8]) -> Result<(), Reflected> {
+        if text.len() < SHORTEST {
+            return Ok(());
+        }
+        let in_bytes = self.patterns.find(text);
+        let found = in_bytes.and_then(|()| {
+            if plain::is_needed(text, true, self.patterns.alphabet()) {
+                self.patterns.find(&plain::decoded(text))
             } else {
                 Ok(())
-            };
+            }
+        });
+        found.map_err(|found| self.reflected(found))
+    }
+
+    fn feed(&mut self, frame: &[u8], last: bool) -> Result<(), Reflected> {
+        let alphabet = self.patterns.alphabet();
+        if self.decoded.is_none() && plain::is_needed(frame, last, alphabet) {
+            self.decoded = Some(Decoded {
+                partials: self.partials.clone(),
+                carry: Vec::new(),
+            });
         }
-        self.needles.search(frame, &mut self.growing)
+        self.patterns
+            .feed(frame, &mut self.partials, last)
+            .map_err(|found| self.reflected(found))?;
+        let Some(decoded) = &mut self.decoded else {
+            return Ok(());
+        };
+        let text = plain::decode(frame, &mut decoded.carry, last);
+        let found = self.patterns.feed(&text, &mut decoded.partials, last);
+        if decoded.carry.is_empty() && decoded.partials == self.partials {
+            self.decoded = None;
+        }
+        found.map_err(|found| self.reflected(found))
+    }
+
+    fn reset(&mut self) {
+        self.partials.clear();
+        self.decoded = None;
     }
 }

@@ -13,6 +13,7 @@ mod histogram;
 mod labels;
 mod ledger;
 mod memory;
+mod reflections;
 mod scrape;
 mod sockets;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use histogram::BOUNDS;
 pub use labels::{METHODS, MOST_STATUSES, MethodLabel};
 pub use ledger::Ended;
 pub use memory::MemoryUse;
+pub use reflections::ReflectionCount;
 pub use scrape::{State, TokenState};
 pub use sockets::{Busy, OpenSocket, Sockets};
 

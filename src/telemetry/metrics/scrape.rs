@@ -12,6 +12,7 @@ use prometheus::proto::MetricFamily;
 use super::Metrics;
 use super::account::{Account, Totals};
 use super::families::Family;
+use super::reflections::{self, ReflectionCount};
 
 /// What is not counted but so at this moment.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,8 @@ pub struct State {
     pub hash: String,
     /// Of the connections that have them.
     pub tokens: Vec<TokenState>,
+    /// Of the connections that had any.
+    pub reflections: Vec<ReflectionCount>,
     /// The measures by which the process hardened itself, and whether each holds.
     pub hardening: Vec<(&'static str, bool)>,
 }
@@ -61,6 +64,7 @@ impl Metrics {
         let mut families = self.of_process(state);
         families.extend(of_exchanges(&read));
         families.extend(of_tokens(&state.tokens));
+        families.push(reflections::family(&state.reflections));
         let mut families: Vec<MetricFamily> =
             families.into_iter().filter_map(Family::finish).collect();
         families.extend(

@@ -1,6 +1,9 @@
 //! Bodies that come in pieces, and late.
 
 use std::io::{BufRead as _, BufReader};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use egressd::telemetry::access_log::{Format, Which};
 use egressd::telemetry::{AccessLog, Logs, ProblemLog};
@@ -95,6 +98,33 @@ fn words_come_through_while_the_upstream_says_nothing_more() {
     assert_eq!(agent.open_reply().status, 200);
     assert_eq!(agent.chunk().as_deref(), Some(b"sk".as_slice()));
     gate.open();
+}
+
+#[test]
+fn a_text_that_drips_on_is_not_held_back_for_long() {
+    // F-217: each piece began the wait anew.
+    let gate = Gate::new();
+    let (arrived, sent) = (gate.clone(), Arc::new(AtomicUsize::new(0)));
+    let pieces = Arc::clone(&sent);
+    let up = Upstream::script(move |wire| {
+        wire.request();
+        wire.send(CHUNKED);
+        while !arrived.is_open() && wire.send("1\r\nx\r\n") {
+            pieces.fetch_add(1, Relaxed);
+            // The pauses are what is tested: shorter than a byte is held back.
+            std::thread::sleep(Duration::from_millis(40));
+        }
+        wire.send("0\r\n\r\n");
+    });
+    let sidecar = Sidecar::with(crm(&up)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(agent.open_reply().status, 200);
+    assert_eq!(agent.chunk().expect("a piece").first(), Some(&b'x'));
+    let sent = sent.load(Relaxed);
+    gate.open();
+    // More would be let go because no secret is so long.
+    assert!(sent < 200, "{sent} pieces came before the first went out");
 }
 
 #[test]

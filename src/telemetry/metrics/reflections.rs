@@ -1,0 +1,53 @@
+//! Responses that held a secret.
+
+use super::families::Family;
+use crate::telemetry::problem_log::Place;
+
+/// How many responses of one connection held a secret.
+#[derive(Clone, Debug)]
+pub struct ReflectionCount {
+    connection: Box<str>,
+    in_header: u64,
+    in_body: u64,
+}
+
+impl ReflectionCount {
+    /// None so far.
+    pub fn new(connection: &str) -> Self {
+        Self {
+            connection: connection.into(),
+            in_header: 0,
+            in_body: 0,
+        }
+    }
+
+    /// One more.
+    pub fn add(&mut self, place: Place) {
+        match place {
+            Place::Header => self.in_header += 1,
+            Place::Body => self.in_body += 1,
+        }
+    }
+}
+
+pub(super) fn family(counts: &[ReflectionCount]) -> Family {
+    let mut family = Family::counter(
+        "egressd_reflections_total",
+        "Responses that held a secret, by the connection that they came through and where the secret was.",
+    );
+    for count in counts {
+        for (place, number) in [
+            (Place::Body, count.in_body),
+            (Place::Header, count.in_header),
+        ] {
+            let labels = [
+                ("connection", &*count.connection),
+                ("where", place.as_str()),
+            ];
+            if number > 0 {
+                family.add(&labels, number as f64);
+            }
+        }
+    }
+    family
+}

@@ -1,0 +1,255 @@
+//! 502 or not answers a guess: where a password is short enough to be guessed, only once.
+
+use std::io::{BufRead as _, BufReader};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
+use serde_json::{Value, json};
+
+use super::{passes, refused};
+use crate::support::connection::Connection;
+use crate::support::reply::{Ending, Reply};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
+
+const PASSWORD: &str = "1234567";
+
+/// An API that sends back what its path says.
+fn journal() -> Upstream {
+    Upstream::answer(|request| {
+        let body = request.target.trim_start_matches('/').to_owned();
+        let length = body.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}")
+    })
+}
+
+fn guessed(password: &str) -> String {
+    let pair = STANDARD.encode(format!("agent:{password}"));
+    format!("/crm/{}", pair.trim_end_matches('='))
+}
+
+fn basic(up: &Upstream, password: &str) -> Connection {
+    let one = connection("crm").allow("/").upstream(up);
+    one.auth(
+        "basic_auth",
+        json!({"username": "agent", "password": password}),
+    )
+}
+
+/// The refusal of a connection whose credential was found.
+fn closed(reply: &Reply) {
+    let problem = reply.refused(503, "credential_exposed");
+    assert_eq!(problem.blame, "proxy");
+    assert!(!problem.retryable);
+    assert_eq!(reply.fields.one("retry-after"), None);
+    assert!(!reply.text().contains(PASSWORD), "{reply:?}");
+}
+
+#[test]
+fn the_first_hit_closes_the_connection() {
+    // F-215
+    let up = journal();
+    let other = connection("other").allow("/").upstream(&up);
+    let other = other.bearer("another-key-0123456789");
+    let one = basic(&up, PASSWORD);
+    let sidecar = Sidecar::with(one.clone()).and(other.clone()).start();
+    let mut agent = Agent::connect(&sidecar);
+    for wrong in ["1234560", "7654321"] {
+        agent.get(&guessed(wrong)).expect(200);
+    }
+    refused(&agent.get(&guessed(PASSWORD)), "the guess");
+    let sent = up.requests().len();
+    for target in [guessed("7654321"), guessed(PASSWORD), "/crm/x".to_owned()] {
+        closed(&agent.get(&target));
+    }
+    closed(&Agent::connect(&sidecar).get("/crm/x"));
+    assert_eq!(up.requests().len(), sent, "nothing went up");
+    agent.get("/other/x").expect(200);
+
+    // An unchanged connection stays closed, whatever else a reload brings; a changed one opens.
+    let changed = other.top("description", json!("changed"));
+    sidecar.reload(&[one, changed.clone()]).unwrap();
+    closed(&agent.get("/crm/x"));
+    sidecar
+        .reload(&[basic(&up, "correct-horse-battery"), changed])
+        .unwrap();
+    agent.get("/crm/x").expect(200);
+    refused(&agent.get("/crm/correct-horse-battery"), "a long password");
+    agent.get("/crm/x").expect(200);
+}
+
+#[test]
+fn a_static_pair_counts_as_well_and_so_does_a_header() {
+    // F-215
+    let pair = STANDARD.encode(format!("agent:{PASSWORD}"));
+    let fixed = json!({"headers": {"Authorization": format!("Basic {pair}")}});
+    for told in [
+        format!("HTTP/1.1 200 OK\r\nX-Echo: Basic {pair}\r\nContent-Length: 0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\nX-Echo: {pair}\r\nContent-Length: 2\r\n\r\nhi"),
+    ] {
+        let up = Upstream::reply(told);
+        let one = connection("crm").allow("/").upstream(&up);
+        let one = one.auth("static_headers", fixed.clone());
+        let sidecar = Sidecar::with(one).start();
+        let mut agent = Agent::connect(&sidecar);
+        refused(&agent.get("/crm/x"), "a header");
+        closed(&agent.get("/crm/x"));
+        assert_eq!(up.requests().len(), 1);
+    }
+}
+
+#[test]
+fn a_hit_through_another_connection_closes_both() {
+    // F-215: or the agent goes on guessing through that one.
+    let up = journal();
+    let other = connection("other").allow("/").upstream(&up);
+    let other = other.bearer("another-key-0123456789");
+    let sidecar = Sidecar::with(basic(&up, PASSWORD)).and(other).start();
+    let mut agent = Agent::connect(&sidecar);
+    let guess = guessed(PASSWORD).replace("/crm/", "/other/");
+    agent.get(&guess).refused(502, "credential_reflected");
+    for target in ["/crm/x", "/other/x"] {
+        closed(&agent.get(target));
+    }
+}
+
+#[test]
+fn responses_under_way_tell_no_more() {
+    // F-215: an agent could send one request for each bit of a guess before the first answer is there.
+    let gate = Gate::new();
+    let waits = gate.clone();
+    let up = Upstream::script(move |wire| {
+        while let Some(request) = wire.request() {
+            let begun = request.target == "/begun";
+            if begun {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n....");
+            }
+            if request.target.starts_with("/late") || begun {
+                waits.wait();
+            }
+            if begun {
+                wire.send("....");
+                continue;
+            }
+            let body = request.target.trim_start_matches('/');
+            let length = body.len();
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+            ));
+        }
+    });
+    let sidecar = Sidecar::with(basic(&up, PASSWORD)).start();
+    let target = guessed(PASSWORD).replace("/crm/", "/crm/late/");
+    let [mut clean, mut guess, mut begun] = [(); 3].map(|()| Agent::connect(&sidecar));
+    for (agent, target) in [
+        (&mut clean, "/crm/late"),
+        (&mut guess, &target),
+        (&mut begun, "/crm/begun"),
+    ] {
+        agent.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    }
+    begun.wait_for("\r\n\r\n....");
+    up.wait_requests(3);
+    refused(
+        &Agent::connect(&sidecar).get(&guessed(PASSWORD)),
+        "the first",
+    );
+    gate.open();
+    closed(&clean.reply());
+    closed(&guess.reply());
+    assert_eq!(begun.reply().ending, Ending::Aborted);
+}
+
+#[test]
+fn each_hit_is_an_event_and_counted() {
+    // F-215, F-216
+    let (lines, out) = std::io::pipe().unwrap();
+    let logs = Logs {
+        access: AccessLog::off(),
+        problems: ProblemLog::start(Level::Warn, Look::Json, out).unwrap(),
+    };
+    let up = journal();
+    let org = json!({"headers": {"X-Org-Id": "org-0123456789abcdef"}});
+    let fixed = connection("fixed").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(basic(&up, PASSWORD))
+        .and(fixed.auth("static_headers", org))
+        .start_logging(logs);
+    let mut agent = Agent::connect(&sidecar);
+    for _ in 0..2 {
+        let reply = agent.get("/fixed/org-0123456789abcdef");
+        reply.refused(502, "credential_reflected");
+    }
+    refused(&agent.get(&guessed(PASSWORD)), "a guess");
+    closed(&agent.get(&guessed(PASSWORD)));
+    let scrape = Agent::connect_to(sidecar.management())
+        .get("/metrics")
+        .text();
+    for sample in [
+        "egressd_reflections_total{connection=\"crm\",where=\"body\"} 1\n",
+        "egressd_reflections_total{connection=\"fixed\",where=\"body\"} 2\n",
+    ] {
+        assert!(scrape.contains(sample), "{sample} in {scrape}");
+    }
+    drop(sidecar);
+    let lines: Vec<String> = BufReader::new(lines).lines().map(Result::unwrap).collect();
+    let text = lines.concat();
+    for secret in [
+        PASSWORD,
+        "org-0123456789",
+        guessed(PASSWORD).trim_start_matches("/crm/"),
+    ] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    let events: Vec<Value> = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|event| event["event"] == "credential_reflected")
+        .collect();
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            ["connection", "where", "header", "secret", "owner", "closed"]
+                .map(|field| event[field].clone())
+        })
+        .collect();
+    let fixed = json!([
+        "fixed",
+        "body",
+        "X-Org-Id",
+        "static_headers",
+        "fixed",
+        false
+    ]);
+    let basic = json!(["crm", "body", "Authorization", "basic_auth", "crm", true]);
+    assert_eq!(json!(told), json!([fixed, fixed, basic]));
+}
+
+#[test]
+fn public_values_of_static_headers_are_not_searched_for() {
+    // F-216
+    let headers = json!({"headers": {
+        "X-API-Key": "key-0123456789abcdef",
+        "Accept": "application/json; charset=utf-8",
+        "User-Agent": "a-client-of-ours/1.0",
+        "X-GitHub-Api-Version": "2026-03-10-and-more",
+        "X-Org-Id": {"value": "org-0123456789abcdef", "secret": false},
+    }});
+    for public in [
+        "application/json; charset=utf-8",
+        "a-client-of-ours/1.0",
+        "2026-03-10-and-more",
+        "org-0123456789abcdef",
+    ] {
+        let up = Upstream::body(public);
+        let one = connection("crm").allow("/").upstream(&up);
+        let one = one.auth("static_headers", headers.clone());
+        assert_eq!(passes(one, "/crm/x").text(), public);
+        let sent = up.only_request().fields;
+        assert_eq!(sent.all("x-org-id"), ["org-0123456789abcdef"]);
+        assert_eq!(sent.all("accept"), ["application/json; charset=utf-8"]);
+    }
+    let up = Upstream::body("key-0123456789abcdef");
+    let one = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(one.auth("static_headers", headers)).start();
+    refused(&Agent::connect(&sidecar).get("/crm/x"), "the key");
+}
