@@ -30,6 +30,10 @@ enum Reference {
 /// Whether the piece has to be decoded before a search of it finds what a reader would. `last`: nothing comes after it. `alphabet`: of which bytes the secrets
 /// are made.
 pub(super) fn is_needed(piece: &[u8], last: bool, alphabet: &Alphabet) -> bool {
+    // Header values are short, and setting up a vectorised search costs more than this.
+    if piece.len() <= SMALL * 2 && !has_mark(piece) {
+        return false;
+    }
     memchr2_iter(b'&', 0, piece).any(|at| {
         let (before, text) = piece.split_at_checked(at).unwrap_or_default();
         if text.first() == Some(&0) {
@@ -43,6 +47,21 @@ pub(super) fn is_needed(piece: &[u8], last: bool, alphabet: &Alphabet) -> bool {
             Reference::Cut => !last,
             Reference::None => false,
         }
+    })
+}
+
+/// Whether a short text has a byte that may call for decoding, eight bytes at a time. One of fewer bytes counts as such a text.
+fn has_mark(text: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
+    let (words, _rest) = text.as_chunks::<8>();
+    // The last word overlaps with the one before.
+    let Some(last) = text.last_chunk::<8>() else {
+        return true;
+    };
+    words.iter().chain([last]).any(|word| {
+        let word = u64::from_le_bytes(*word);
+        has_zero(word) | has_zero(word ^ (ONES * u64::from(b'&')))
     })
 }
 
