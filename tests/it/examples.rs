@@ -21,7 +21,7 @@ fn check(arguments: &[&str]) -> Output {
         .args(arguments)
         .env_clear()
         .env("TRACKER_USER", "user")
-        .env("TRACKER_PASSWORD", "a-password")
+        .env("TRACKER_PASSWORD", "a-password-of-its-own")
         .env("METRICS_API_KEY", "an-api-key")
         .env("BILLING_CLIENT_ID", "a-client")
         .env("BILLING_CLIENT_SECRET", "a-client-secret")

@@ -79,6 +79,10 @@ fn auths() -> Vec<(&'static str, Value)> {
             "static_headers",
             json!({"headers": {"X-Key": {"file": "key"}}}),
         ),
+        (
+            "static_headers",
+            json!({"headers": {"X-Key": {"value": {"file": "key"}, "secret": true}, "X-Org": {"value": "a", "secret": false}}}),
+        ),
     ]
 }
 
