@@ -116,7 +116,8 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
         return None;
     }
     let pair = BasicAuth::new(username?, password?).ok()?;
-    if pair.can_be_guessed() {
+    // Where the password is empty, the user name is the key.
+    if pair.can_be_guessed() && pair.password().len() != 0 {
         warn_of_guessable(field);
     }
     Some(Auth::BasicAuth(pair))

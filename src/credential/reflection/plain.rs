@@ -225,7 +225,7 @@ mod tests {
             ("?a=1&b=2&amp", "?a=1&b=2&amp"),
             ("&#xD800; &#; &#x; &; &&#43;", "&#xD800; &#; &#x; &; &+"),
             ("&#00000000000043;", "&#00000000000043;"),
-            ("&#0000000043;", "+"),
+            ("&#000000043;", "+"),
         ] {
             assert_eq!(decoded(text.as_bytes()), expected.as_bytes(), "{text}");
         }
@@ -259,7 +259,7 @@ mod tests {
         for text in plain {
             assert!(!is_needed(text, true), "{text:?}");
         }
-        for text in [&b"a&#43;"[..], b"a&lt;b", b"a\0b"] {
+        for text in [&b"a&#43;"[..], b"a&amp;b", b"a\0b"] {
             assert!(is_needed(text, true), "{text:?}");
         }
         // F-204
