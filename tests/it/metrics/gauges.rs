@@ -153,6 +153,8 @@ fn signed_requests_that_were_sent() {
     let up = Upstream::echo();
     let to = |id: &str| {
         let signing = connection(id).allow("/").upstream(&up);
+        // The upstream sends the signature back.
+        let signing = signing.http("reflection_guard", json!(false));
         signing.http(
             "webhook_signing_secret",
             json!("a signing secret of some length"),

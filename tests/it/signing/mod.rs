@@ -211,6 +211,7 @@ fn an_upstream_that_speaks_http2_gets_the_same() {
     let crm = connection("crm")
         .allow("/")
         .base_url(&format!("https://{}", up.address));
+    let crm = crm.http("reflection_guard", json!(false));
     let crm = crm.http("webhook_signing_secret", json!(SECRET));
     let sidecar = Sidecar::with(crm).start();
     let mut agent = Agent::connect(&sidecar);
