@@ -53,7 +53,7 @@ const ROWS: &[(&str, Exit, &str)] = &[
     (
         "GET /crm/users/3",
         Exit::Good,
-        "dropped     accept-encoding, access-token, ",
+        "dropped     a-im, accept-charset, accept-encoding, access-token, ",
     ),
     (
         "GET /unsearched/",
