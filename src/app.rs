@@ -27,6 +27,7 @@ use crate::config::{Loaded, Settings};
 use crate::credential::Credentials;
 use crate::hardening::{Hardening, Measure};
 use crate::management::Management;
+use crate::memory::return_freed;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
 use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
@@ -281,6 +282,7 @@ async fn sweep(proxy: Arc<Proxy>) {
     loop {
         interval.tick().await;
         proxy.sweep();
+        return_freed();
     }
 }
 
