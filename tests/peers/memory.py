@@ -2,7 +2,7 @@
 
 A burst of large uploads brings the group near its limit, so that new requests are refused. Once all agents have left,
 every request must be served again. Afterwards thousands of agents send half a head each and leave; then the process
-must be about as small as before. Needs a memory controller that this user may make groups in (root has one).
+must be about as small as before (F-268, F-274). Needs a memory controller that this user may make groups in (root has one).
 """
 
 import http.client
