@@ -42,7 +42,7 @@ enum Kind {
 }
 
 struct Forwarded {
-    body: Guarded,
+    body: Box<Guarded>,
     exchange: Exchange,
     /// Why the body broke off, until hyper is told.
     broken: Option<Failure>,
@@ -62,19 +62,20 @@ impl Answer {
 
     /// The upstream's answer; its slot is free again when the body is through.
     pub(super) fn forwarded(
-        response: Response<Guarded>,
+        response: Response<Box<Guarded>>,
         exchange: Exchange,
         slot: Slot,
         watch: Arc<Watch>,
     ) -> Response<Self> {
         watch.answered();
-        let trailers = response.headers().get(TRAILER).cloned();
+        let is_chunked = response.body().size_hint().exact().is_none();
+        let trailers = is_chunked.then(|| response.headers().get(TRAILER).cloned());
         response.map(|body| Self {
             kind: Kind::Forwarded(Box::new(Forwarded {
                 body,
                 exchange,
                 broken: None,
-                trailers,
+                trailers: trailers.flatten(),
                 _slot: slot,
             })),
             watch,

@@ -13,6 +13,7 @@ use super::location::Asked;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_id::RequestId;
+use super::response_fields::Rewritable;
 use super::tally::Exchange;
 use super::upload::{Unread, Upload};
 use super::{cookies, renewal, request_fields, response_fields, trailers};
@@ -36,7 +37,7 @@ pub(super) async fn forward(
     lane: &Arc<Lane>,
     allowed_hosts: &[String],
     exchange: &mut Exchange,
-) -> Result<(Response<Guarded>, Slot), Refusal> {
+) -> Result<(Response<Box<Guarded>>, Slot), Refusal> {
     let Prepared {
         permitted,
         body,
@@ -230,11 +231,11 @@ fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
     let length = keeps_length
         .then(|| headers.get(CONTENT_LENGTH).cloned())
         .flatten();
-    let trailers =
-        trailers::announced(&asked.parts.headers, headers, asked.connection).filter(|_| is_chunked);
-    response_fields::scrub(headers, asked.connection);
-    asked.rewrite(headers);
-    if asked.connection.allow_cookies {
+    let trailers = is_chunked
+        .then(|| trailers::announced(&asked.parts.headers, headers, asked.connection))
+        .flatten();
+    if response_fields::scrub(headers, asked.connection) == Rewritable::Some {
+        asked.rewrite(headers);
         cookies::rewrite(headers, asked.connection);
     }
     if let Some(length) = length {

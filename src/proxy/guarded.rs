@@ -27,7 +27,8 @@ const HEAD_WAITS: Duration = Duration::from_millis(50);
 /// The longest that a byte is held back: longer than a path across the world is silent within one text, and shorter than a person minds.
 const TAIL_WAITS: Duration = Duration::from_millis(250);
 
-/// A body that is searched as it passes.
+/// A body that is searched as it passes. Handled boxed: it is half a kilobyte, and a response is moved
+/// several times on its way to the agent's socket.
 pub(super) struct Guarded {
     body: UpstreamBody,
     search: Option<Search>,
@@ -56,7 +57,7 @@ impl Guarded {
         response: Response<UpstreamBody>,
         credential: Arc<Credential>,
         signature: Option<&SignatureValue>,
-    ) -> Result<Response<Self>, Failure> {
+    ) -> Result<Response<Box<Self>>, Failure> {
         let Some(scan) = credential.scan(signature) else {
             return Ok(response.map(Self::unsearched));
         };
@@ -74,7 +75,9 @@ impl Guarded {
             scan,
             credential,
             first: None,
-            announces_trailers: head.headers.contains_key(TRAILER),
+            // Only a body of unknown length is sent in chunks, and can have trailers.
+            announces_trailers: body.size_hint().exact().is_none()
+                && head.headers.contains_key(TRAILER),
             trailers: None,
             held_since: None,
             silence: None,
@@ -84,11 +87,11 @@ impl Guarded {
             body,
             search: Some(search),
         };
-        Ok(Response::from_parts(head, guarded))
+        Ok(Response::from_parts(head, Box::new(guarded)))
     }
 
-    fn unsearched(body: UpstreamBody) -> Self {
-        Self { body, search: None }
+    fn unsearched(body: UpstreamBody) -> Box<Self> {
+        Box::new(Self { body, search: None })
     }
 
     /// The upload that goes on beside the response, if one does.

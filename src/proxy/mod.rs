@@ -231,7 +231,7 @@ struct Way {
 enum Passed {
     /// An answer of our own that is no refusal.
     Own(Response<Own>),
-    Forwarded(Response<Guarded>, crate::upstream::Slot),
+    Forwarded(Response<Box<Guarded>>, crate::upstream::Slot),
 }
 
 impl Serve for Proxy {

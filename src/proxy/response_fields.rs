@@ -1,6 +1,9 @@
 //! Which of the upstream's header fields go down.
 
-use http::header::{CONNECTION, CONTENT_SECURITY_POLICY, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CONNECTION, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::refusal::X_REQUEST_ID;
@@ -36,16 +39,26 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
     }
 }
 
-/// Takes out what may not pass.
-pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) {
+/// Whether a head has fields that are rewritten for the agent: references and cookies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rewritable {
+    Some,
+    None,
+}
+
+/// Takes out what may not pass. Returns whether some of the rest has to be rewritten, which one walk
+/// over the names finds out for less than a look-up of each.
+pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewritable {
     let nominated = nominated(headers);
-    let dropped: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            is_dropped(name.as_str(), connection.allow_cookies) || nominated.contains(name)
-        })
-        .cloned()
-        .collect();
+    let mut dropped: Vec<HeaderName> = Vec::new();
+    let mut rewritable = Rewritable::None;
+    for name in headers.keys() {
+        if is_dropped(name.as_str(), connection.allow_cookies) || nominated.contains(name) {
+            dropped.push(name.clone());
+        } else if [LOCATION, CONTENT_LOCATION, SET_COOKIE].contains(name) {
+            rewritable = Rewritable::Some;
+        }
+    }
     for name in dropped {
         headers.remove(name);
     }
@@ -54,6 +67,7 @@ pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) {
     // nothing of the others and installs no service worker; what is no page does not become one.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    rewritable
 }
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
