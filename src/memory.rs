@@ -90,8 +90,9 @@ impl Memory {
         })
     }
 
-    /// Looks anew. `None`: there is no limit.
-    pub fn look(&mut self) -> Option<Usage> {
+    /// Reads what is used now. `None`: there is no limit. `expected`: the bytes that what is under way may
+    /// still come to use; they count as used when it is decided whether memory is short.
+    pub fn look(&mut self, expected: u64) -> Option<Usage> {
         let usages = self.levels.iter().filter_map(Level::usage);
         let tightest = usages.max_by_key(|(used, limit)| percent(*used, *limit));
         let Some((used, limit)) = tightest else {
@@ -99,7 +100,7 @@ impl Memory {
             return None;
         };
         let bound = if self.is_short { ENOUGH } else { SHORT };
-        self.is_short = percent(used, limit) >= bound;
+        self.is_short = percent(used.saturating_add(expected), limit) >= bound;
         Some(Usage {
             used,
             limit,
@@ -228,7 +229,19 @@ mod tests {
                 limit: 100 * MIB,
                 is_short,
             };
-            assert_eq!(memory.look(), Some(expected), "{all} {inactive}");
+            assert_eq!(memory.look(0), Some(expected), "{all} {inactive}");
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_may_still_grow() {
+        // F-268
+        let group = tempfile::tempdir().unwrap();
+        uses(group.path(), 80, 0);
+        let mut memory = Memory::of_directory(group.path()).unwrap();
+        for (expected, is_short) in [(9, false), (10, true), (5, true), (4, false)] {
+            let usage = memory.look(expected * MIB).unwrap();
+            assert_eq!((usage.used, usage.is_short), (80 * MIB, is_short));
         }
     }
 
@@ -237,15 +250,15 @@ mod tests {
         let group = tempfile::tempdir().unwrap();
         uses(group.path(), 95, 0);
         let mut memory = Memory::of_directory(group.path()).unwrap();
-        assert!(memory.look().unwrap().is_short);
+        assert!(memory.look(0).unwrap().is_short);
         for none in ["max\n", "", "0\n", "-1\n", "9223372036854771712\n", "1e9"] {
             fs::write(group.path().join("memory.max"), none).unwrap();
-            assert_eq!(memory.look(), None, "{none:?}");
+            assert_eq!(memory.look(0), None, "{none:?}");
         }
         uses(group.path(), 86, 0);
-        assert!(!memory.look().unwrap().is_short, "it starts anew");
+        assert!(!memory.look(0).unwrap().is_short, "it starts anew");
         fs::write(group.path().join("memory.current"), "lots").unwrap();
-        assert_eq!(memory.look(), None);
+        assert_eq!(memory.look(0), None);
         fs::remove_file(group.path().join("memory.stat")).unwrap();
         assert!(Memory::of_directory(group.path()).is_none());
     }
@@ -270,13 +283,13 @@ mod tests {
             top: top.path().to_owned(),
         };
         let mut memory = Memory::of_place(&place).unwrap();
-        let usage = memory.look().unwrap();
+        let usage = memory.look(0).unwrap();
         assert_eq!(
             (usage.used, usage.limit, usage.is_short),
             (890, 1000, false)
         );
         write(top.path(), of("1000\n", 960));
-        assert!(memory.look().unwrap().is_short);
+        assert!(memory.look(0).unwrap().is_short);
     }
 
     #[test]
@@ -284,7 +297,7 @@ mod tests {
         // Whatever is there: a container with a limit, a machine without groups.
         if let Some(mut memory) = Memory::of_system() {
             let limits_nothing_silly = |usage: Usage| usage.limit > 0 && usage.used > 0;
-            assert!(memory.look().is_none_or(limits_nothing_silly));
+            assert!(memory.look(0).is_none_or(limits_nothing_silly));
         }
     }
 }

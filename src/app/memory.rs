@@ -13,6 +13,11 @@ use crate::telemetry::{Event, ProblemLog};
 /// How often is looked. What comes in meanwhile has to fit into a tenth of the limit; bodies that are held have a budget of their own.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// What a request under way may come to hold beyond what it holds now, in bytes. An upload whose
+/// upstream does not read ends up with some 280 KiB: two read buffers, a piece and its TLS records. The
+/// requests of a burst are admitted before they hold all of that.
+const GROWTH: u64 = 64 * 1024;
+
 /// A memory limit, and those who are to keep to it.
 pub(super) struct Pressure {
     memory: Memory,
@@ -52,7 +57,8 @@ impl Pressure {
     }
 
     fn look(&mut self) {
-        let seen = self.memory.look().map(seen);
+        let growth = self.shared.in_flight.now() as u64 * GROWTH;
+        let seen = self.memory.look(growth).map(seen);
         self.shared.metrics.saw_memory(seen);
         let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
         let is_short = seen.is_some_and(|seen| seen.is_short);
