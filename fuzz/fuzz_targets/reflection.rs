@@ -22,7 +22,11 @@ fuzz_target!(|input: &[u8]| {
     let body = frames.concat();
     let raw = body.windows(secret.len()).position(|part| part == secret);
     // A search of decoded text finds more, and not the same in small pieces.
-    if body.iter().chain(secret).any(|byte| matches!(byte, 0 | b'&')) {
+    if body
+        .iter()
+        .chain(secret)
+        .any(|byte| matches!(byte, 0 | b'&'))
+    {
         return;
     }
     let whole = Scan::over([Arc::clone(&patterns)]).expect("something to search for");

@@ -96,6 +96,9 @@ impl Connection {
         let same_signing = Secret::are_same(signing, other.webhook_signing_secret.as_ref());
         let ranges = *allowed_private_cidrs == other.allowed_private_cidrs;
         let slashes = *allow_encoded_slash == other.allow_encoded_slash;
+        let agent_headers = *allow_agent_headers == other.allow_agent_headers;
+        let guard = *reflection_guard == other.reflection_guard;
+        let reuse = *reuse_after_body == other.reuse_after_body;
         let mut names: Vec<_> = [
             ("display_name", *display_name == other.display_name),
             ("description", *description == other.description),
@@ -111,19 +114,10 @@ impl Connection {
             ),
             ("allowed_private_cidrs", ranges),
             ("allow_cookies", *allow_cookies == other.allow_cookies),
-            (
-                "allow_agent_headers",
-                *allow_agent_headers == other.allow_agent_headers,
-            ),
+            ("allow_agent_headers", agent_headers),
             ("allow_encoded_slash", slashes),
-            (
-                "reflection_guard",
-                *reflection_guard == other.reflection_guard,
-            ),
-            (
-                "reuse_after_body",
-                *reuse_after_body == other.reuse_after_body,
-            ),
+            ("reflection_guard", guard),
+            ("reuse_after_body", reuse),
             ("http2", *http2 == other.http2),
             ("tool_configurations", *enabled == other.enabled),
             ("delete_time", *delete_time == other.delete_time),

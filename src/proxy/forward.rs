@@ -65,11 +65,7 @@ pub(super) async fn forward(
         target: &target(connection, permitted.path(), parts.uri.query())?,
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
         searched,
-        accept: if searched {
-            request_fields::accept_without_charsets(&parts.headers)
-        } else {
-            Vec::new()
-        },
+        accept: request_fields::accept(&parts.headers, searched),
         client,
         lane,
         exchange,

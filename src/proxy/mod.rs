@@ -224,10 +224,6 @@ struct Way {
     share: Arc<Share>,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly every request is the large one"
-)]
 enum Passed {
     /// An answer of our own that is no refusal.
     Own(Response<Own>),

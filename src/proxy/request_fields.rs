@@ -46,18 +46,18 @@ fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
     }
 }
 
-/// The agent's `Accept` fields without `charset` parameters, in order; empty where no field has one. Where a response is searched, its charset is not the
-/// agent's to choose.
-pub(super) fn accept_without_charsets(headers: &HeaderMap) -> Vec<Vec<u8>> {
+/// The agent's `Accept` fields without `charset` parameters, in order; empty where no field has one, and
+/// where the response is not searched. Where it is, its charset is not the agent's to choose.
+pub(super) fn accept(headers: &HeaderMap, searched: bool) -> Vec<Vec<u8>> {
     let values = || headers.get_all(ACCEPT).iter();
-    if !values().any(|value| charset::without_charset(value.as_bytes()).is_some()) {
+    if !searched || !values().any(|value| charset::without_charset(value.as_bytes()).is_some()) {
         return Vec::new();
     }
     let stripped = |value: &[u8]| charset::without_charset(value).unwrap_or_else(|| value.to_vec());
     values().map(|value| stripped(value.as_bytes())).collect()
 }
 
-/// Appends the agent's fields that may pass, in order, and unchanged but for `accept`: what [`accept_without_charsets`] made of the `Accept` fields. Returns
+/// Appends the agent's fields that may pass, in order, and unchanged but for `accept`: what [`accept`] made of the `Accept` fields. Returns
 /// whether the agent sent a `User-Agent`. `searched`: the response is searched, and how it is encoded is not the agent's to say.
 pub(super) fn pass<'r>(
     headers: &'r HeaderMap,

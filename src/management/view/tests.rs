@@ -115,10 +115,9 @@ fn no_secret_is_shown_nor_how_long_it_is() {
     assert_eq!(short.len(), 5);
 }
 
-#[test]
-fn a_whole_connection() {
-    let all = shown(connections("canary"));
-    let details = json!({"http": {
+/// The details of the first of [`connections`].
+fn whole_details() -> Value {
+    json!({"http": {
         "baseUrl": "https://api.test:8443/base",
         "allowedRoutes": ["GET /{id}"],
         "headers": {"X-Tenant-ID": "acme", "X-Session": "[redacted]"},
@@ -143,8 +142,13 @@ fn a_whole_connection() {
         "reuseAfterBody": false,
         "maxConcurrentRequests": 64,
         "http2": "prefer",
-    }});
-    assert_eq!(all[0]["connectionDetails"], details);
+    }})
+}
+
+#[test]
+fn a_whole_connection() {
+    let all = shown(connections("canary"));
+    assert_eq!(all[0]["connectionDetails"], whole_details());
     assert_eq!(
         all[0]["credentialSources"],
         json!({
