@@ -20,6 +20,7 @@
 mod alphabet;
 mod forms;
 mod guard;
+mod index;
 mod patterns;
 mod plain;
 mod scan;

@@ -2,23 +2,10 @@
 
 use std::sync::Arc;
 
-use zeroize::{Zeroize, Zeroizing};
-
-use super::SHORTEST;
 use super::alphabet::Alphabet;
 use super::forms::Form;
+use super::index::{Index, LONGEST_WINDOW};
 use super::secrets::{Label, Searched};
-
-/// Bytes of a gram.
-const GRAM: usize = 8;
-/// The widest distance between two grams that are looked up. Wider ones are more to keep and hardly faster.
-const WIDEST_STEP: usize = 32;
-/// The filter's least size in words of 64 bits: 4 KiB, which stays in a core's first cache.
-const LEAST_FILTER: usize = 512;
-/// Its largest: 1 MiB, which stays in the second.
-const MOST_FILTER: usize = 128 * 1024;
-/// Bits of the filter for each gram, so that few grams of a text that are none of ours are looked up in the table.
-const BITS_A_GRAM: usize = 16;
 
 /// All forms of some secrets, ready to be searched for. Made when a secret comes or goes, and shared by all responses until the next one does.
 #[derive(Default)]
@@ -26,28 +13,19 @@ pub struct Patterns {
     /// In order of their bytes. None begins with another, so that at most one of them stands at any place of a text.
     sorted: Vec<Arc<Form>>,
     secrets: Vec<Arc<Searched>>,
-    /// What is looked up: one gram in so many bytes.
-    step: usize,
-    /// A bit for each gram, by its hash.
-    filter: Box<[u64]>,
-    /// What is left of a hash is its place in the filter.
-    filter_shift: u32,
-    /// By bucket: where its grams begin in `grams`. One entry more than there are buckets.
-    buckets: Box<[u32]>,
-    grams: Zeroizing<Vec<Gram>>,
-    /// The bytes that a form begins with.
-    first: Vec<bool>,
+    index: Index,
     alphabet: Alphabet,
     /// At least the length of the longest form, and no more than twice that: its exact length is nobody's business.
     reach: usize,
 }
 
-/// A gram of a pattern's beginning and where it stands there.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Zeroize)]
-struct Gram {
-    bucket: u32,
-    place: u32,
-    gram: u64,
+/// What a stream ended with so far, as far as it matters to what comes.
+#[derive(Clone, Default)]
+pub(super) struct Stream {
+    /// Its last bytes: at least as many as may stand before the end of a window.
+    history: Vec<u8>,
+    /// Occurrences that the end cuts off, behind their windows. The longest comes first.
+    partials: Vec<Partial>,
 }
 
 /// The text so far ends with the first `length` bytes of these patterns.
@@ -96,71 +74,15 @@ impl Patterns {
         sorted.sort_unstable_by(|one, other| one.as_slice().cmp(other));
         // What begins with another pattern is found with that.
         sorted.dedup_by(|next, kept| next.starts_with(kept));
-        let Some(shortest) = sorted.iter().map(|form| form.len()).min() else {
-            return Self::default();
-        };
         let longest = sorted.iter().map(|form| form.len()).max();
         let narrow = secrets.iter().flat_map(|secret| &secret.forms);
-        let step = (shortest + 1).saturating_sub(GRAM).clamp(1, WIDEST_STEP);
-        let mut patterns = Self {
+        Self {
             alphabet: Alphabet::of(&narrow.map(|form| &**form)),
+            index: Index::new(sorted.iter().map(|form| form.as_slice())),
             secrets,
-            step,
             reach: longest.unwrap_or(0).next_power_of_two(),
-            first: vec![false; 256],
             sorted,
-            ..Self::default()
-        };
-        patterns.index();
-        patterns
-    }
-
-    /// Fills the filter and the table of grams.
-    fn index(&mut self) {
-        let most = self.sorted.len() * self.step;
-        let buckets = most.next_power_of_two();
-        let mut grams = Zeroizing::new(Vec::with_capacity(most));
-        for form in &self.sorted {
-            for (place, gram) in (0..).zip(form.windows(GRAM).take(self.step)) {
-                let gram = gram
-                    .first_chunk()
-                    .map_or(0, |gram| u64::from_le_bytes(*gram));
-                let bucket = bucket(gram, buckets);
-                grams.push(Gram {
-                    bucket,
-                    place,
-                    gram,
-                });
-            }
-            let first = form.first().map(|byte| usize::from(*byte));
-            if let Some(first) = first.and_then(|byte| self.first.get_mut(byte)) {
-                *first = true;
-            }
         }
-        grams.sort_unstable();
-        // Tokens of one issuer begin alike.
-        grams.dedup();
-        let words = (grams.len() * BITS_A_GRAM / 64).next_power_of_two();
-        let words = words.clamp(LEAST_FILTER, MOST_FILTER);
-        self.filter = vec![0; words].into_boxed_slice();
-        self.filter_shift = u64::BITS - 6 - words.trailing_zeros();
-        let mut begins = vec![0_u32; buckets + 1];
-        for gram in grams.iter() {
-            let (word, bit) = place_in_filter(gram.gram, self.filter_shift);
-            if let Some(word) = self.filter.get_mut(word) {
-                *word |= 1 << bit;
-            }
-            if let Some(count) = begins.get_mut(gram.bucket as usize + 1) {
-                *count += 1;
-            }
-        }
-        let mut sum = 0;
-        for begin in &mut begins {
-            sum += *begin;
-            *begin = sum;
-        }
-        self.buckets = begins.into_boxed_slice();
-        self.grams = grams;
     }
 
     /// Of which bytes the secrets are made.
@@ -186,19 +108,24 @@ impl Patterns {
 
     /// Searches a text that stands alone.
     pub(super) fn find(&self, text: &[u8]) -> Result<(), Found> {
-        if text.len() < SHORTEST {
-            return Ok(());
-        }
-        self.follow_grams(text, |_, _| ())
+        self.index.find(text, |window, before| {
+            let begin = window.checked_sub(before);
+            match begin
+                .and_then(|begin| text.get(begin..))
+                .map(|text| self.at(text))
+            {
+                Some(Match::Whole(pattern)) => Err(Found(pattern)),
+                _ => Ok(()),
+            }
+        })
     }
 
-    /// Searches the next piece of a stream, and says what may go on behind its end, unless it is the last.
-    pub(super) fn feed(
-        &self,
-        piece: &[u8],
-        partials: &mut Vec<Partial>,
-        last: bool,
-    ) -> Result<(), Found> {
+    /// Searches the next piece of a stream, and notes what may go on behind its end, unless it is the last.
+    pub(super) fn feed(&self, piece: &[u8], stream: &mut Stream, last: bool) -> Result<(), Found> {
+        if last && stream.is_new() {
+            return self.find(piece);
+        }
+        let Stream { history, partials } = stream;
         let mut found = None;
         partials.retain_mut(|partial| match self.go_on(*partial, piece) {
             Match::Whole(pattern) => {
@@ -214,29 +141,41 @@ impl Patterns {
         if let Some(found) = found {
             return Err(found);
         }
-        if last || self.is_empty() {
-            partials.clear();
-            return self.find(piece);
-        }
-        // What begins behind this place is too short for a gram to speak for it.
-        let tail = piece.len().saturating_sub(self.step + GRAM - 2);
-        self.follow_grams(piece, |begins, partial| {
-            if begins < tail {
-                partials.push(partial);
-            }
+        self.find_across(history, piece, partials)?;
+        self.index.find(piece, |window, before| {
+            let matched = match window.checked_sub(before) {
+                Some(begin) => self.at(piece.get(begin..).unwrap_or_default()),
+                None => self.at_end_of(history, before - window, piece),
+            };
+            matched.note(partials)
         })?;
-        for begins in tail..piece.len() {
-            let text = piece.get(begins..).unwrap_or_default();
-            let first = text
-                .first()
-                .and_then(|byte| self.first.get(usize::from(*byte)));
-            if first == Some(&true)
-                && let Match::Partial(partial) = self.at(text)
-            {
-                partials.push(partial);
-            }
+        if last {
+            *stream = Stream::default();
+        } else if !self.is_empty() {
+            stream.remember(piece, self.index.farthest());
         }
         Ok(())
+    }
+
+    /// Looks at the windows that begin in the history and end in the piece.
+    fn find_across(
+        &self,
+        history: &[u8],
+        piece: &[u8],
+        partials: &mut Vec<Partial>,
+    ) -> Result<(), Found> {
+        let most = self.index.window().saturating_sub(1);
+        let old = history.get(history.len().saturating_sub(most)..);
+        let new = piece.get(..most.min(piece.len()));
+        let (old, new) = (old.unwrap_or_default(), new.unwrap_or_default());
+        let mut seam = [0; LONGEST_WINDOW * 2];
+        let both = old.iter().chain(new);
+        seam.iter_mut().zip(both).for_each(|(to, from)| *to = *from);
+        let seam = seam.get(..old.len() + new.len()).unwrap_or_default();
+        self.index.find(seam, |window, before| {
+            let back = old.len() + before - window;
+            self.at_end_of(history, back, piece).note(partials)
+        })
     }
 
     /// How many bytes at the end of a stream to hold back: the last that are of the forms' alphabet, up to their reach; the NULs of UTF-16 and UTF-32 among
@@ -251,58 +190,6 @@ impl Patterns {
         (run + before).min(most)
     }
 
-    /// Looks at every place at which a gram of the text says that a pattern may begin.
-    fn follow_grams(
-        &self,
-        text: &[u8],
-        mut partial: impl FnMut(usize, Partial),
-    ) -> Result<(), Found> {
-        if self.is_empty() {
-            return Ok(());
-        }
-        let mut from = 0;
-        while let Some((at, gram)) = self.next_suspect(text, from) {
-            from = at + self.step;
-            for place in self.places(gram) {
-                let Some(begins) = at.checked_sub(place) else {
-                    continue;
-                };
-                match self.at(text.get(begins..).unwrap_or_default()) {
-                    Match::Whole(pattern) => return Err(Found(pattern)),
-                    Match::Partial(cut) => partial(begins, cut),
-                    Match::None => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The next place at which the filter has the text's gram.
-    fn next_suspect(&self, text: &[u8], from: usize) -> Option<(usize, u64)> {
-        let mut at = from;
-        loop {
-            let gram = u64::from_le_bytes(*text.get(at..)?.first_chunk::<GRAM>()?);
-            let (word, bit) = place_in_filter(gram, self.filter_shift);
-            if self.filter.get(word)? >> bit & 1 == 1 {
-                return Some((at, gram));
-            }
-            at += self.step;
-        }
-    }
-
-    /// Where in patterns this gram stands. The earliest beginning comes first.
-    fn places(&self, gram: u64) -> impl Iterator<Item = usize> {
-        let bucket = bucket(gram, self.buckets.len() - 1) as usize;
-        let bounds = self.buckets.get(bucket..bucket + 2).unwrap_or_default();
-        let grams = match bounds {
-            [from, to] => self.grams.get(*from as usize..*to as usize),
-            _ => None,
-        };
-        let known = grams.unwrap_or_default().iter().rev();
-        let alike = known.filter(move |known| known.gram == gram);
-        alike.map(|known| known.place as usize)
-    }
-
     /// What stands at the beginning of this text.
     fn at(&self, text: &[u8]) -> Match {
         let all = Partial {
@@ -311,6 +198,18 @@ impl Patterns {
             length: 0,
         };
         self.go_on(all, text)
+    }
+
+    /// What stands so many bytes before the history's end, and goes on in the piece.
+    fn at_end_of(&self, history: &[u8], back: usize, piece: &[u8]) -> Match {
+        let begin = history.len().checked_sub(back);
+        let Some(text) = begin.and_then(|begin| history.get(begin..)) else {
+            return Match::None;
+        };
+        match self.at(text) {
+            Match::Partial(partial) => self.go_on(partial, piece),
+            other => other,
+        }
     }
 
     /// What stands there once this text has come behind a partial match. As none of the patterns begins with another, the one that the text begins with is
@@ -342,19 +241,52 @@ impl Patterns {
     }
 }
 
-/// Multiplication by 2⁶⁴/φ: the high bits of the product depend on all of the gram.
-fn hash(gram: u64) -> u64 {
-    gram.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+impl Match {
+    /// Keeps what is cut off. Two windows may tell of the same occurrence.
+    fn note(self, partials: &mut Vec<Partial>) -> Result<(), Found> {
+        match self {
+            Self::Whole(pattern) => return Err(Found(pattern)),
+            Self::Partial(partial) => {
+                let at = partials.partition_point(|other| other.length > partial.length);
+                if partials
+                    .get(at)
+                    .is_none_or(|other| other.length != partial.length)
+                {
+                    partials.insert(at, partial);
+                }
+            }
+            Self::None => {}
+        }
+        Ok(())
+    }
 }
 
-/// A word of the filter, and a bit of it.
-fn place_in_filter(gram: u64, shift: u32) -> (usize, u32) {
-    let hash = hash(gram) >> shift;
-    ((hash >> 6) as usize, (hash & 63) as u32)
+impl Stream {
+    /// Whether nothing of the stream came.
+    fn is_new(&self) -> bool {
+        self.history.is_empty()
+    }
+
+    /// Keeps the last bytes, so many at least.
+    fn remember(&mut self, piece: &[u8], keep: usize) {
+        let piece = piece.get(piece.len().saturating_sub(keep)..);
+        let piece = piece.unwrap_or_default();
+        if piece.len() == keep {
+            self.history.clear();
+        } else if self.history.len() + piece.len() > keep * 2 {
+            // Seldom, so that a byte is moved once or twice at most.
+            self.history.drain(..self.history.len() - keep);
+        }
+        self.history.extend_from_slice(piece);
+    }
 }
 
-/// The bucket of so many, a power of two.
-fn bucket(gram: u64, buckets: usize) -> u32 {
-    // Twice: shifting by all 64 bits at once is not defined, and one bucket is a possible number.
-    (hash(gram) >> 1 >> (u64::BITS - 1 - buckets.trailing_zeros())) as u32
+impl PartialEq for Stream {
+    /// Whether what comes is searched alike.
+    fn eq(&self, other: &Self) -> bool {
+        let (one, two) = (&self.history, &other.history);
+        // One may have more than is needed.
+        let alike = one.ends_with(two) || two.ends_with(one);
+        alike && self.partials == other.partials
+    }
 }

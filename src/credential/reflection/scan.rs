@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::SHORTEST;
-use super::patterns::{Found, Partial, Patterns};
+use super::patterns::{Found, Patterns, Stream};
 use super::plain;
 use super::secrets::Label;
 
@@ -30,14 +30,14 @@ pub struct Scan {
 
 struct Search {
     patterns: Arc<Patterns>,
-    partials: Vec<Partial>,
+    stream: Stream,
     /// The search through the decoded text, as long as it differs from the bytes. Until then, what the bytes end with is what the text ends with.
     decoded: Option<Decoded>,
 }
 
 #[derive(Default)]
 struct Decoded {
-    partials: Vec<Partial>,
+    stream: Stream,
     carry: Vec<u8>,
 }
 
@@ -46,7 +46,7 @@ impl Scan {
     pub fn over(patterns: impl IntoIterator<Item = Arc<Patterns>>) -> Option<Self> {
         let mut searches = patterns.into_iter().map(|patterns| Search {
             patterns,
-            partials: Vec::new(),
+            stream: Stream::default(),
             decoded: None,
         });
         Some(Self {
@@ -161,26 +161,26 @@ impl Search {
         let alphabet = self.patterns.alphabet();
         if self.decoded.is_none() && plain::is_needed(frame, last, alphabet) {
             self.decoded = Some(Decoded {
-                partials: self.partials.clone(),
+                stream: self.stream.clone(),
                 carry: Vec::new(),
             });
         }
         self.patterns
-            .feed(frame, &mut self.partials, last)
+            .feed(frame, &mut self.stream, last)
             .map_err(|found| self.reflected(found))?;
         let Some(decoded) = &mut self.decoded else {
             return Ok(());
         };
         let text = plain::decode(frame, &mut decoded.carry, last);
-        let found = self.patterns.feed(&text, &mut decoded.partials, last);
-        if decoded.carry.is_empty() && decoded.partials == self.partials {
+        let found = self.patterns.feed(&text, &mut decoded.stream, last);
+        if decoded.carry.is_empty() && decoded.stream == self.stream {
             self.decoded = None;
         }
         found.map_err(|found| self.reflected(found))
     }
 
     fn reset(&mut self) {
-        self.partials.clear();
+        self.stream = Stream::default();
         self.decoded = None;
     }
 }

@@ -1,0 +1,297 @@
+//! Places in a text at which one of many patterns may stand.
+//!
+//! Of each pattern one *window* is indexed: as many bytes as the shortest pattern allows. A window has one gram (five bytes) at each of the first `step` offsets, so
+//! that wherever a window stands in a text, one of the grams at the text's offsets 0, `step`, 2 `step`, … lies in it. Only those are looked up.
+//!
+//! The window is the end of the pattern, or of its first [`FARTHEST`] bytes: tokens of one issuer begin alike, and text that holds such a beginning should
+//! not cost more than other text.
+
+use std::ops::Range;
+
+use zeroize::{Zeroize, Zeroizing};
+
+/// Bytes of a gram. Fewer make more steps possible, and more hits by accident.
+const GRAM: usize = 5;
+/// Bytes that are read for a gram.
+const WORD: usize = 8;
+/// How far apart the looked-up grams may be, the widest first. Wider ones are hardly faster.
+const STEPS: [usize; 4] = [32, 24, 16, 12];
+/// The longest window.
+pub(super) const LONGEST_WINDOW: usize = STEPS[0] + GRAM - 1;
+/// Windows end at most so many bytes behind the beginning of their patterns.
+const FARTHEST: usize = 512;
+/// Steps that are looked at together.
+const BLOCK: usize = 4;
+/// The filter's least size in words of 64 bits: 4 KiB, which is a part of a core's first cache.
+const LEAST_FILTER: usize = 512;
+/// Up to this size, 32 KiB, the filter has [`BITS_IN_SMALL`] for each gram, and [`BITS`] above it.
+const SMALL_FILTER: usize = 4096;
+/// Its largest: 1 MiB, which stays in the second cache.
+const MOST_FILTER: usize = 128 * 1024;
+const BITS_IN_SMALL: usize = 64;
+const BITS: usize = 32;
+/// 2⁶⁴/φ and another odd number, moved so far that the bytes behind the gram fall off the product's upper end.
+const FILTER_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15 << ((WORD - GRAM) * 8);
+const PLACES_FACTOR: u64 = 0xc2b2_ae3d_27d4_eb4f << ((WORD - GRAM) * 8);
+const WINDOW_FACTOR: u64 = 0xff51_afd7_ed55_8ccd;
+
+/// The windows of some patterns. The tables say something of the secrets, so they are wiped.
+#[derive(Default)]
+pub(super) struct Index {
+    step: usize,
+    /// A bit for each gram, by its hash.
+    filter: Zeroizing<Vec<u64>>,
+    /// What is left of a hash is its place in the filter.
+    filter_shift: u32,
+    /// By a hash of a gram: the offsets in windows at which it stands, as bits. Other grams may have the same hash.
+    places: Zeroizing<Vec<u32>>,
+    places_shift: u32,
+    /// In order of their hashes.
+    windows: Zeroizing<Vec<Window>>,
+    /// By the upper bits of a hash: where its windows begin. One entry more than there are such bits.
+    begins: Vec<u32>,
+    begins_shift: u32,
+    /// The most bytes by which a window stands behind the beginning of its pattern.
+    farthest: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Zeroize)]
+struct Window {
+    hash: u64,
+    /// So many bytes of its pattern stand before it.
+    before: u32,
+}
+
+impl Index {
+    /// None of the patterns may be shorter than the shortest window.
+    pub(super) fn new<'p>(patterns: impl Iterator<Item = &'p [u8]> + Clone) -> Self {
+        let shortest = patterns.clone().map(<[u8]>::len).min().unwrap_or(0);
+        let fits = |step: &usize| step + GRAM - 1 <= shortest;
+        let Some(step) = STEPS.into_iter().find(fits) else {
+            return Self::default();
+        };
+        let mut index = Self {
+            step,
+            ..Self::default()
+        };
+        let range = |pattern: &[u8]| window_of(pattern, index.window());
+        let windows: Vec<_> = patterns
+            .clone()
+            .map(|pattern| (pattern, range(pattern)))
+            .collect();
+        index.farthest = windows.iter().map(|(_, at)| at.start).max().unwrap_or(0);
+        let slices = windows.iter().filter_map(|(pattern, at)| {
+            let before = u32::try_from(at.start).ok()?;
+            Some((before, pattern.get(at.clone())?))
+        });
+        index.add_windows(slices.clone());
+        index.add_grams(slices.map(|(_, window)| window));
+        index
+    }
+
+    fn add_windows<'p>(&mut self, windows: impl Iterator<Item = (u32, &'p [u8])> + Clone) {
+        let count = windows.clone().count();
+        let mut all = Zeroizing::new(Vec::with_capacity(count));
+        all.extend(windows.map(|(before, window)| Window {
+            hash: hash_window(window),
+            before,
+        }));
+        all.sort_unstable();
+        all.dedup();
+        let buckets = all.len().next_power_of_two().max(2);
+        self.begins_shift = u64::BITS - buckets.trailing_zeros();
+        self.begins = vec![0; buckets + 1];
+        for window in all.iter() {
+            let bucket = (window.hash >> self.begins_shift) as usize;
+            if let Some(count) = self.begins.get_mut(bucket + 1) {
+                *count += 1;
+            }
+        }
+        let mut sum = 0;
+        for begin in &mut self.begins {
+            sum += *begin;
+            *begin = sum;
+        }
+        self.windows = all;
+    }
+
+    fn add_grams<'p>(&mut self, windows: impl Iterator<Item = &'p [u8]>) {
+        // Patterns that differ only before their windows have the same grams.
+        let most = self.windows.len() * self.step;
+        let slots = (most * 2).next_power_of_two();
+        self.places = Zeroizing::new(vec![0; slots]);
+        self.places_shift = u64::BITS - slots.trailing_zeros();
+        let small = (most * BITS_IN_SMALL / 64).next_power_of_two();
+        let large = (most * BITS / 64).next_power_of_two();
+        let words = small.clamp(LEAST_FILTER, SMALL_FILTER).max(large);
+        let words = words.min(MOST_FILTER);
+        self.filter = Zeroizing::new(vec![0; words]);
+        self.filter_shift = u64::BITS - 6 - words.trailing_zeros();
+        for window in windows {
+            for place in 0..self.step {
+                let Some(gram) = gram(window, place) else {
+                    continue;
+                };
+                let (word, bit) = self.place_in_filter(gram);
+                if let Some(word) = self.filter.get_mut(word) {
+                    *word |= 1 << bit;
+                }
+                let slot = (gram.wrapping_mul(PLACES_FACTOR) >> self.places_shift) as usize;
+                if let Some(places) = self.places.get_mut(slot) {
+                    *places |= 1 << place;
+                }
+            }
+        }
+    }
+
+    /// Bytes of a window. An occurrence of a pattern is found in the piece of a stream in which its window ends.
+    pub(super) fn window(&self) -> usize {
+        self.step + GRAM - 1
+    }
+
+    /// How many bytes before a window's last byte its pattern may begin.
+    pub(super) fn farthest(&self) -> usize {
+        self.farthest + self.window() - 1
+    }
+
+    /// Calls `visit` where a window may stand in the text, with the offset of the window and the number of bytes of its pattern before it. No
+    /// window is left out. Those that are not there are seldom among them.
+    pub(super) fn find<E>(
+        &self,
+        text: &[u8],
+        visit: impl FnMut(usize, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // A constant step makes for a tighter loop.
+        match self.step {
+            32 => self.find_by::<32, E>(text, visit),
+            24 => self.find_by::<24, E>(text, visit),
+            16 => self.find_by::<16, E>(text, visit),
+            12 => self.find_by::<12, E>(text, visit),
+            _ => Ok(()),
+        }
+    }
+
+    fn find_by<const STEP: usize, E>(
+        &self,
+        text: &[u8],
+        mut visit: impl FnMut(usize, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if text.len() < self.window() {
+            return Ok(());
+        }
+        let (steps, _) = text.as_chunks::<STEP>();
+        let (blocks, _) = steps.as_chunks::<BLOCK>();
+        let mut at = 0;
+        for block in blocks {
+            let words = block.each_ref().map(|step| first_word(step));
+            // No branch for each: they are looked up side by side.
+            if words
+                .iter()
+                .fold(false, |hit, word| hit | self.may_have(*word))
+            {
+                for (number, word) in words.into_iter().enumerate() {
+                    if self.may_have(word) {
+                        self.look_up(text, at + number * STEP, word, &mut visit)?;
+                    }
+                }
+            }
+            at += BLOCK * STEP;
+        }
+        while let Some(word) = gram(text, at) {
+            if self.may_have(word) {
+                self.look_up(text, at, word, &mut visit)?;
+            }
+            at += STEP;
+        }
+        Ok(())
+    }
+
+    fn may_have(&self, gram: u64) -> bool {
+        let (word, bit) = self.place_in_filter(gram);
+        self.filter
+            .get(word)
+            .is_some_and(|word| word >> bit & 1 == 1)
+    }
+
+    /// A word of the filter, and a bit of it.
+    fn place_in_filter(&self, gram: u64) -> (usize, u32) {
+        let hash = gram.wrapping_mul(FILTER_FACTOR) >> self.filter_shift;
+        ((hash >> 6) as usize, (hash & 63) as u32)
+    }
+
+    /// Looks for the windows that have this gram of the text.
+    #[cold]
+    #[inline(never)]
+    fn look_up<E>(
+        &self,
+        text: &[u8],
+        at: usize,
+        gram: u64,
+        visit: &mut impl FnMut(usize, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let slot = (gram.wrapping_mul(PLACES_FACTOR) >> self.places_shift) as usize;
+        let mut places = self.places.get(slot).copied().unwrap_or(0);
+        // The window that begins first comes first.
+        while let Some(place) = places.checked_ilog2() {
+            places ^= 1 << place;
+            let Some(begin) = at.checked_sub(place as usize) else {
+                continue;
+            };
+            let Some(window) = text.get(begin..begin + self.window()) else {
+                continue;
+            };
+            let hash = hash_window(window);
+            for window in self.windows_near(hash) {
+                if window.hash == hash {
+                    visit(begin, window.before as usize)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn windows_near(&self, hash: u64) -> &[Window] {
+        let bucket = (hash >> self.begins_shift) as usize;
+        let windows = match self.begins.get(bucket..bucket + 2) {
+            Some([from, to]) => self.windows.get(*from as usize..*to as usize),
+            _ => None,
+        };
+        windows.unwrap_or_default()
+    }
+}
+
+fn window_of(pattern: &[u8], window: usize) -> Range<usize> {
+    let end = pattern.len().min(FARTHEST);
+    end - window..end
+}
+
+/// Bytes that begin with the gram at this place. The text has at least as many as a window.
+fn gram(text: &[u8], at: usize) -> Option<u64> {
+    if let Some(rest) = text.get(at..)
+        && let Some(word) = rest.first_chunk()
+    {
+        return Some(u64::from_le_bytes(*word));
+    }
+    let missing = (at + WORD).checked_sub(text.len())?;
+    if missing > WORD - GRAM {
+        return None;
+    }
+    let word = u64::from_le_bytes(*text.last_chunk()?);
+    Some(word >> (missing * 8))
+}
+
+fn first_word(text: &[u8]) -> u64 {
+    text.first_chunk()
+        .map_or(0, |word| u64::from_le_bytes(*word))
+}
+
+fn hash_window(window: &[u8]) -> u64 {
+    let (words, _) = window.as_chunks::<WORD>();
+    // The last word overlaps with the one before.
+    let all = words.iter().chain(window.last_chunk());
+    all.fold(0_u64, |hash, word| {
+        let mixed = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(WINDOW_FACTOR);
+        mixed ^ (mixed >> 32)
+    })
+    .wrapping_mul(WINDOW_FACTOR)
+}
