@@ -6,7 +6,11 @@ use super::forms::Form;
 const STRIDE: usize = 32;
 
 /// Which bytes a form may be made of: as few words on the secrets as will do, for they can be told from what is held back.
-pub(super) struct Alphabet(Box<[bool; 256]>);
+pub(super) struct Alphabet {
+    has: Box<[bool; 256]>,
+    /// The bytes of the forms and no others. Nothing that an agent can see depends on this.
+    used: Box<[bool; 256]>,
+}
 
 /// Alphabets, the smallest first.
 const KINDS: [fn(u8) -> bool; 4] = [
@@ -33,12 +37,23 @@ impl Alphabet {
         for (byte, has) in (0..=u8::MAX).zip(has.iter_mut()) {
             *has = kind(byte);
         }
-        Self(has)
+        let mut used = Box::new([false; 256]);
+        for byte in forms.clone().flat_map(|form| form.iter()) {
+            if let Some(used) = used.get_mut(usize::from(*byte)) {
+                *used = true;
+            }
+        }
+        Self { has, used }
     }
 
     /// Whether this is one of its bytes.
     pub(super) fn has(&self, byte: u8) -> bool {
-        self.0.get(usize::from(byte)).copied().unwrap_or(true)
+        self.has.get(usize::from(byte)).copied().unwrap_or(true)
+    }
+
+    /// Whether some form has this byte.
+    pub(super) fn is_used(&self, byte: u8) -> bool {
+        self.used.get(usize::from(byte)).copied().unwrap_or(true)
     }
 
     /// How many bytes at the text's end are of this alphabet, up to `reach`, and how many NULs are among them, which are not counted: those of UTF-16 and

@@ -104,7 +104,7 @@ fn spellings(secret: &[u8]) -> Vec<Form> {
         add(from_latin1(secret));
     }
     // A search of decoded text meets what is left of the secret after decoding.
-    add(Zeroizing::new(plain::decoded(secret)));
+    add(plain::decoded(secret));
     let is_uuid = is_uuid(secret);
     if is_uuid || secret.iter().all(u8::is_ascii_hexdigit) {
         // Databases and UUID types write hexadecimal digits in a case of their own, and UUIDs with or without dashes.

@@ -4,8 +4,8 @@
 //! that taking these out needs no further forms. HTML escapes are decoded for the same reason: encoders differ in what they escape, and no list of forms has
 //! every mixture.
 
-use memchr::{memchr, memchr2_iter};
-use zeroize::Zeroize as _;
+use memchr::{memchr, memchr_iter};
+use zeroize::Zeroizing;
 
 use super::SHORTEST;
 use super::alphabet::Alphabet;
@@ -14,8 +14,12 @@ use super::alphabet::Alphabet;
 const LONGEST_REFERENCE: usize = 12;
 /// A piece of fewer bytes is always decoded if it holds a NUL: it is too short to show whether every other byte is one.
 const SMALL: usize = 64;
+/// So many bytes at the end of a piece are looked at for where the last word begins.
+const LONGEST_END: usize = 512;
 /// So many bytes at the end of a piece may be the first characters of a text in UTF-16 or UTF-32.
 const EDGE: usize = 8;
+/// Every so many bytes, a piece is looked at for UTF-16 and UTF-32. The shortest secret has 31 bytes in a piece if it neither begins nor ends at an edge of eight bytes.
+const WIDE_STEP: usize = SHORTEST * 2 - EDGE;
 
 /// What a text that begins with `&` begins with.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,17 +31,84 @@ enum Reference {
     None,
 }
 
-/// Whether the piece has to be decoded before a search of it finds what a reader would. `last`: nothing comes after it. `alphabet`: of which bytes the secrets
-/// are made.
-pub(super) fn is_needed(piece: &[u8], last: bool, alphabet: &Alphabet) -> bool {
-    // Header values are short, and setting up a vectorised search costs more than this.
-    if piece.len() <= SMALL * 2 && !has_mark(piece) {
-        return false;
+/// Where in the piece, from `at` on, decoding has to begin for a search to find what a reader would; its end if nowhere. `last`: nothing comes after it. `alphabet`: of
+/// which bytes the secrets are made. `reference`: where the next reference is that matters, if that is known.
+pub(super) fn needed_from(
+    piece: &[u8],
+    at: usize,
+    last: bool,
+    alphabet: &Alphabet,
+    reference: &mut Option<usize>,
+) -> usize {
+    let next = match *reference {
+        Some(next) if next >= at => next,
+        _ => first_reference(piece, at, last, alphabet).unwrap_or(piece.len()),
+    };
+    *reference = Some(next);
+    let before = piece.get(at..next).unwrap_or_default();
+    let wide = first_wide(before, last || next < piece.len());
+    wide.map_or(next, |wide| at + wide)
+}
+
+/// Where a text in UTF-16 or UTF-32 that is as long as a secret may begin.
+fn first_wide(piece: &[u8], last: bool) -> Option<usize> {
+    if piece.len() < SMALL {
+        return has_byte(piece, 0).then_some(0);
     }
-    memchr2_iter(b'&', 0, piece).any(|at| {
-        let (before, text) = piece.split_at_checked(at).unwrap_or_default();
-        if text.first() == Some(&0) {
-            return piece.len() < SMALL || (!last && text.len() <= EDGE) || is_wide(text);
+    // One of two neighbours is a NUL in such a text. It has a place that is looked at, and a few characters behind that.
+    let has_nul = |place: &[u8; WIDE_STEP]| (place[0] == 0) | (place[1] == 0);
+    let (places, _) = piece.as_chunks::<WIDE_STEP>();
+    let (blocks, _) = places.as_chunks::<8>();
+    let mut at = 0;
+    let mut wide = None;
+    for block in blocks {
+        let behind = at + block.as_flattened().len();
+        if block.iter().fold(false, |any, place| any | has_nul(place)) {
+            let mut places = (at..behind).step_by(WIDE_STEP);
+            wide = places.find(|at| is_wide(piece, *at));
+            if wide.is_some() {
+                break;
+            }
+        }
+        at = behind;
+    }
+    let mut rest = (at..piece.len()).step_by(WIDE_STEP);
+    let wide = wide.or_else(|| rest.find(|at| is_wide(piece, *at)));
+    let end = piece.last_chunk::<EDGE>();
+    let ends_wide = !last && end.is_some_and(|end| end.contains(&0));
+    // It begins behind the place before, or that would have shown it.
+    let place = wide.or_else(|| ends_wide.then(|| piece.len() - EDGE));
+    place.map(|place| place.saturating_sub(WIDE_STEP))
+}
+
+/// Whether every other byte is a NUL from here on, for four characters of UTF-16, or two of UTF-32. Binary data has single ones all over.
+fn is_wide(piece: &[u8], at: usize) -> bool {
+    let Some(text) = piece.get(at..).and_then(|text| text.first_chunk::<EDGE>()) else {
+        return false;
+    };
+    let are_nul = |first: usize| text.iter().skip(first).step_by(2).all(|byte| *byte == 0);
+    are_nul(0) || are_nul(1)
+}
+
+/// Whether a text that stands alone has a reference that may stand in a secret.
+pub(super) fn has_reference(text: &[u8], alphabet: &Alphabet) -> bool {
+    first_reference(text, 0, true, alphabet).is_some()
+}
+
+/// The first reference from `at` on that may stand in a secret.
+fn first_reference(piece: &[u8], at: usize, last: bool, alphabet: &Alphabet) -> Option<usize> {
+    let rest = piece.get(at..).unwrap_or_default();
+    // Setting up a vectorised search costs more than this where a text is short.
+    if rest.len() <= SMALL * 2 && !has_byte(rest, b'&') {
+        return None;
+    }
+    let mut marks = memchr_iter(b'&', rest).map(|mark| at + mark);
+    marks.find(|mark| {
+        let (before, text) = piece.split_at_checked(*mark).unwrap_or_default();
+        // Binary data is full of marks that begin nothing.
+        let next = text.get(1);
+        if next.is_some_and(|next| *next != b'#' && !next.is_ascii_alphabetic()) {
+            return false;
         }
         match reference(text) {
             Reference::Whole(c, length) => {
@@ -50,26 +121,43 @@ pub(super) fn is_needed(piece: &[u8], last: bool, alphabet: &Alphabet) -> bool {
     })
 }
 
-/// Whether a short text has a byte that may call for decoding, eight bytes at a time. One of fewer bytes counts as such a text.
-fn has_mark(text: &[u8]) -> bool {
+/// Whether what may be a secret's beginning at the piece's end is the same once it is decoded. `None` where the end alone does not show it.
+pub(super) fn ends_plain(piece: &[u8], alphabet: &Alphabet) -> Option<bool> {
+    let end = piece.iter().rev().take(LONGEST_END);
+    for byte in end {
+        if matches!(*byte, 0 | b'&') {
+            return Some(false);
+        }
+        if !alphabet.has(*byte) {
+            return Some(true);
+        }
+    }
+    None
+}
+
+/// Whether a short text has this byte, eight bytes at a time.
+fn has_byte(text: &[u8], byte: u8) -> bool {
     const ONES: u64 = u64::MAX / 255;
-    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
-    let (words, _rest) = text.as_chunks::<8>();
+    let (words, _) = text.as_chunks::<8>();
     // The last word overlaps with the one before.
     let Some(last) = text.last_chunk::<8>() else {
-        return true;
+        return text.contains(&byte);
     };
-    words.iter().chain([last]).any(|word| {
-        let word = u64::from_le_bytes(*word);
-        has_zero(word) | has_zero(word ^ (ONES * u64::from(b'&')))
-    })
+    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let is_byte = |word: &[u8; 8]| is_zero(u64::from_le_bytes(*word) ^ (ONES * u64::from(byte)));
+    let all = words.iter().chain([last]);
+    all.fold(0, |any, word| any | is_byte(word)) != 0
 }
 
 /// Whether a secret can have a reference to this character between these texts: it stands in a long run of the secrets' alphabet, or in one that goes on in
 /// another piece. Most references in a page stand in short words.
 fn may_be_inside(c: char, before: &[u8], after: &[u8], last: bool, alphabet: &Alphabet) -> bool {
     let is_part = |byte: &u8| *byte == 0 || alphabet.has(*byte);
-    if !is_part(&u8::try_from(c).unwrap_or(u8::MAX)) {
+    let may_have = match u8::try_from(c) {
+        Ok(byte) if byte.is_ascii() => alphabet.is_used(byte),
+        byte => alphabet.has(byte.unwrap_or(u8::MAX)),
+    };
+    if !may_have {
         return false;
     }
     let run_before = before.iter().rev().take(SHORTEST);
@@ -81,14 +169,24 @@ fn may_be_inside(c: char, before: &[u8], after: &[u8], last: bool, alphabet: &Al
         || (!last && run_after == after.len())
 }
 
-/// Whether every other byte is a NUL from here on, for four characters of UTF-16, or two of UTF-32. Binary data has single ones all over.
-fn is_wide(text: &[u8]) -> bool {
-    [2, 4, 6].iter().all(|at| text.get(*at) == Some(&0))
-}
-
 /// Decodes `carry` and then the piece. What may be a reference that goes on in the next piece becomes the new `carry`, unless this is the last one.
 pub(super) fn decode(piece: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
+    if carry.is_empty() && memchr(0, piece).is_none() {
+        return decode_references(piece, carry, last);
+    }
     let mut text = std::mem::take(carry);
+    add_without_nuls(piece, &mut text);
+    decode_references(&text, carry, last)
+}
+
+/// A text that stands alone, decoded.
+pub(super) fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
+    let mut narrow = Zeroizing::new(Vec::with_capacity(text.len()));
+    add_without_nuls(text, &mut narrow);
+    Zeroizing::new(decode_references(&narrow, &mut Vec::new(), true))
+}
+
+fn add_without_nuls(piece: &[u8], text: &mut Vec<u8>) {
     text.reserve(piece.len());
     for part in piece.chunks(SMALL) {
         if memchr(0, part).is_some() {
@@ -97,51 +195,46 @@ pub(super) fn decode(piece: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
             text.extend_from_slice(part);
         }
     }
-    decode_references(text, carry, last)
 }
 
-fn decode_references(mut text: Vec<u8>, carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
-    let Some(first) = memchr(b'&', &text) else {
-        return text;
-    };
+fn decode_references(text: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
+    // No reference is shorter than its character.
     let mut decoded = Vec::with_capacity(text.len());
-    let (before, mut rest) = text.split_at_checked(first).unwrap_or((&text, b""));
-    decoded.extend_from_slice(before);
-    while !rest.is_empty() {
-        let taken = match reference(rest) {
+    let mut rest = text;
+    while let Some(next) = memchr(b'&', rest) {
+        let (plain, at_mark) = rest.split_at_checked(next).unwrap_or((rest, b""));
+        decoded.extend_from_slice(plain);
+        let taken = match reference(at_mark) {
             Reference::Whole(c, length) => {
                 decoded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 length
             }
             Reference::Cut if !last => {
-                carry.extend_from_slice(rest);
-                break;
+                carry.extend_from_slice(at_mark);
+                return decoded;
             }
             Reference::Cut | Reference::None => {
-                let next = memchr(b'&', rest.get(1..).unwrap_or_default());
-                let length = next.map_or(rest.len(), |at| at + 1);
-                decoded.extend_from_slice(rest.get(..length).unwrap_or_default());
-                length
+                decoded.push(b'&');
+                1
             }
         };
-        rest = rest.get(taken..).unwrap_or_default();
-        let until = memchr(b'&', rest).unwrap_or(rest.len());
-        let (plain, further) = rest.split_at_checked(until).unwrap_or((rest, b""));
-        decoded.extend_from_slice(plain);
-        rest = further;
+        rest = at_mark.get(taken..).unwrap_or_default();
     }
-    // It may be a secret itself.
-    text.zeroize();
+    decoded.extend_from_slice(rest);
     decoded
-}
-
-/// A text that stands alone, decoded.
-pub(super) fn decoded(text: &[u8]) -> Vec<u8> {
-    decode(text, &mut Vec::new(), true)
 }
 
 fn reference(text: &[u8]) -> Reference {
     let body = text.get(1..).unwrap_or_default();
+    // Most references of most pages. Those that are not decoded are among them.
+    match body {
+        [b'a', b'm', b'p', b';', ..] => return Reference::Whole('&', 5),
+        [b'l', b't', b';', ..] => return Reference::Whole('<', 4),
+        [b'g', b't', b';', ..] => return Reference::Whole('>', 4),
+        [b'q', b'u', b'o', b't', b';', ..] => return Reference::Whole('"', 6),
+        [b'n', b'b', b's', b'p', b';', ..] => return Reference::None,
+        _ => {}
+    }
     let is_part = |b: &u8| b.is_ascii_alphanumeric() || *b == b'#';
     let length = body
         .iter()
@@ -170,10 +263,10 @@ fn character(name: &[u8]) -> Option<char> {
     Some(match name {
         [b'#', b'x' | b'X', digits @ ..] => number(digits, 16)?,
         [b'#', digits @ ..] => number(digits, 10)?,
-        b"amp" | b"AMP" => '&',
-        b"lt" | b"LT" => '<',
-        b"gt" | b"GT" => '>',
-        b"quot" | b"QUOT" => '"',
+        b"AMP" => '&',
+        b"LT" => '<',
+        b"GT" => '>',
+        b"QUOT" => '"',
         b"apos" => '\'',
         b"plus" => '+',
         b"sol" => '/',
@@ -205,14 +298,21 @@ fn character(name: &[u8]) -> Option<char> {
 }
 
 fn number(digits: &[u8], radix: u32) -> Option<char> {
-    // Neither a sign nor an underscore comes here, and no other text than ASCII.
-    let digits = std::str::from_utf8(digits).ok()?;
-    char::from_u32(u32::from_str_radix(digits, radix).ok()?)
+    let add = |sum: u64, digit: &u8| {
+        let digit = char::from(*digit).to_digit(radix)?;
+        Some(sum * u64::from(radix) + u64::from(digit))
+    };
+    // So few digits do not overflow.
+    let code = digits.iter().try_fold(0, add)?;
+    let code = u32::try_from(code).ok().filter(|_| !digits.is_empty());
+    char::from_u32(code?)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Alphabet, decode, decoded, is_needed};
+    use zeroize::Zeroizing;
+
+    use super::{Alphabet, decode, decoded, needed_from};
 
     #[test]
     fn references_are_decoded_as_browsers_do() {
@@ -227,9 +327,9 @@ mod tests {
             ("&#00000000000043;", "&#00000000000043;"),
             ("&#000000043;", "+"),
         ] {
-            assert_eq!(decoded(text.as_bytes()), expected.as_bytes(), "{text}");
+            assert_eq!(*decoded(text.as_bytes()), expected.as_bytes(), "{text}");
         }
-        assert_eq!(decoded(b"a\0b\0&\0l\0t\0;\0"), b"ab<");
+        assert_eq!(*decoded(b"a\0b\0&\0l\0t\0;\0"), b"ab<");
     }
 
     #[test]
@@ -247,8 +347,10 @@ mod tests {
 
     #[test]
     fn plain_text_and_binary_data_need_no_decoding() {
-        let alphabet = Alphabet::default();
-        let is_needed = |text: &[u8], last| is_needed(text, last, &alphabet);
+        let form = Zeroizing::new(b"0123456789+abcdef & ?=;".to_vec());
+        let alphabet = Alphabet::of(&std::iter::once(&form));
+        let is_needed =
+            |text: &[u8], last| needed_from(text, 0, last, &alphabet, &mut None) < text.len();
         let sparse: Vec<u8> = (0..1000_u32).map(|n| (n % 251) as u8).collect();
         let plain: [&[u8]; 4] = [
             b"",

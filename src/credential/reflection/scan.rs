@@ -10,6 +10,9 @@ use super::patterns::{Found, Patterns, Stream};
 use super::plain;
 use super::secrets::Label;
 
+/// So many bytes are decoded before it is looked at whether more have to be, and then twice as many.
+const DECODED_AT_ONCE: usize = 512;
+
 /// A secret is in the response.
 pub struct Reflected {
     /// The secrets that have the form which was found; of more than one connection if they share a secret.
@@ -148,7 +151,7 @@ impl Search {
         }
         let in_bytes = self.patterns.find(text);
         let found = in_bytes.and_then(|()| {
-            if plain::is_needed(text, true, self.patterns.alphabet()) {
+            if plain::has_reference(text, self.patterns.alphabet()) {
                 self.patterns.find(&plain::decoded(text))
             } else {
                 Ok(())
@@ -158,22 +161,52 @@ impl Search {
     }
 
     fn feed(&mut self, frame: &[u8], last: bool) -> Result<(), Reflected> {
-        let alphabet = self.patterns.alphabet();
-        if self.decoded.is_none() && plain::is_needed(frame, last, alphabet) {
-            self.decoded = Some(Decoded {
-                stream: self.stream.clone(),
-                carry: Vec::new(),
-            });
+        let (mut at, mut reference) = (0, None);
+        let mut at_once = DECODED_AT_ONCE;
+        loop {
+            if self.decoded.is_none() {
+                let alphabet = self.patterns.alphabet();
+                let until = plain::needed_from(frame, at, last, alphabet, &mut reference);
+                let is_all = until == frame.len();
+                let plain = frame.get(at..until).unwrap_or_default();
+                let fed = self.patterns.feed(plain, &mut self.stream, last && is_all);
+                fed.map_err(|found| self.reflected(found))?;
+                if is_all {
+                    return Ok(());
+                }
+                at = until;
+                at_once = DECODED_AT_ONCE;
+                self.decoded = Some(Decoded {
+                    stream: self.stream.clone(),
+                    carry: Vec::new(),
+                });
+            }
+            // Only a part of the frame, for most texts have little to decode.
+            let end = frame.len().min(at + at_once);
+            let is_all = end == frame.len();
+            let piece = frame.get(at..end).unwrap_or_default();
+            self.feed_decoded(piece, last && is_all)?;
+            if is_all {
+                return Ok(());
+            }
+            at = end;
+            at_once *= 2;
         }
+    }
+
+    /// Searches the bytes and what they are decoded.
+    fn feed_decoded(&mut self, piece: &[u8], last: bool) -> Result<(), Reflected> {
         self.patterns
-            .feed(frame, &mut self.stream, last)
+            .feed(piece, &mut self.stream, last)
             .map_err(|found| self.reflected(found))?;
         let Some(decoded) = &mut self.decoded else {
             return Ok(());
         };
-        let text = plain::decode(frame, &mut decoded.carry, last);
+        let text = plain::decode(piece, &mut decoded.carry, last);
         let found = self.patterns.feed(&text, &mut decoded.stream, last);
-        if decoded.carry.is_empty() && decoded.stream == self.stream {
+        let is_like_bytes = plain::ends_plain(piece, self.patterns.alphabet())
+            .unwrap_or_else(|| decoded.carry.is_empty() && decoded.stream == self.stream);
+        if is_like_bytes {
             self.decoded = None;
         }
         found.map_err(|found| self.reflected(found))
