@@ -15,20 +15,16 @@ const GRAM: usize = 5;
 /// Bytes that are read for a gram.
 const WORD: usize = 8;
 /// How far apart the looked-up grams may be, the widest first. Wider ones are hardly faster.
-const STEPS: [usize; 4] = [32, 24, 16, 12];
+const STEPS: [usize; 3] = [32, 20, 12];
 /// The longest window.
 pub(super) const LONGEST_WINDOW: usize = STEPS[0] + GRAM - 1;
 /// Windows end at most so many bytes behind the beginning of their patterns.
 const FARTHEST: usize = 512;
-/// Steps that are looked at together.
-const BLOCK: usize = 4;
-/// The filter's least size in words of 64 bits: 4 KiB, which is a part of a core's first cache.
-const LEAST_FILTER: usize = 512;
-/// Up to this size, 32 KiB, the filter has [`BITS_IN_SMALL`] for each gram, and [`BITS`] above it.
-const SMALL_FILTER: usize = 4096;
-/// Its largest: 1 MiB, which stays in the second cache.
-const MOST_FILTER: usize = 128 * 1024;
-const BITS_IN_SMALL: usize = 64;
+/// Sizes of the filter in words of 64 bits: 4 KiB are a part of a core's first cache, and the others of the second.
+const SMALL: usize = 512;
+const MEDIUM: usize = 8 * 1024;
+const LARGE: usize = 128 * 1024;
+/// Bits of the filter for each gram, so that few grams of a text that are none of ours are looked up in the tables.
 const BITS: usize = 32;
 /// 2⁶⁴/φ and another odd number, moved so far that the bytes behind the gram fall off the product's upper end.
 const FILTER_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15 << ((WORD - GRAM) * 8);
@@ -41,8 +37,6 @@ pub(super) struct Index {
     step: usize,
     /// A bit for each gram, by its hash.
     filter: Zeroizing<Vec<u64>>,
-    /// What is left of a hash is its place in the filter.
-    filter_shift: u32,
     /// By a hash of a gram: the offsets in windows at which it stands, as bits. Other grams may have the same hash.
     places: Zeroizing<Vec<u32>>,
     places_shift: u32,
@@ -121,18 +115,17 @@ impl Index {
         let slots = (most * 2).next_power_of_two();
         self.places = Zeroizing::new(vec![0; slots]);
         self.places_shift = u64::BITS - slots.trailing_zeros();
-        let small = (most * BITS_IN_SMALL / 64).next_power_of_two();
-        let large = (most * BITS / 64).next_power_of_two();
-        let words = small.clamp(LEAST_FILTER, SMALL_FILTER).max(large);
-        let words = words.min(MOST_FILTER);
+        let sizes = [SMALL, MEDIUM];
+        let words = sizes.into_iter().find(|words| words * 64 >= most * BITS);
+        let words = words.unwrap_or(LARGE);
         self.filter = Zeroizing::new(vec![0; words]);
-        self.filter_shift = u64::BITS - 6 - words.trailing_zeros();
+        let shift = filter_shift(words);
         for window in windows {
             for place in 0..self.step {
                 let Some(gram) = gram(window, place) else {
                     continue;
                 };
-                let (word, bit) = self.place_in_filter(gram);
+                let (word, bit) = place_in_filter(gram, shift);
                 if let Some(word) = self.filter.get_mut(word) {
                     *word |= 1 << bit;
                 }
@@ -161,11 +154,10 @@ impl Index {
         text: &[u8],
         visit: impl FnMut(usize, usize) -> Result<(), E>,
     ) -> Result<(), E> {
-        // A constant step makes for a tighter loop.
+        // A constant step and a constant size make for half as many instructions.
         match self.step {
             32 => self.find_by::<32, E>(text, visit),
-            24 => self.find_by::<24, E>(text, visit),
-            16 => self.find_by::<16, E>(text, visit),
+            20 => self.find_by::<20, E>(text, visit),
             12 => self.find_by::<12, E>(text, visit),
             _ => Ok(()),
         }
@@ -174,49 +166,39 @@ impl Index {
     fn find_by<const STEP: usize, E>(
         &self,
         text: &[u8],
+        visit: impl FnMut(usize, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
+        match self.filter.len() {
+            SMALL => self.find_in::<STEP, SMALL, E>(text, visit),
+            MEDIUM => self.find_in::<STEP, MEDIUM, E>(text, visit),
+            _ => self.find_in::<STEP, LARGE, E>(text, visit),
+        }
+    }
+
+    fn find_in<const STEP: usize, const WORDS: usize, E>(
+        &self,
+        text: &[u8],
         mut visit: impl FnMut(usize, usize) -> Result<(), E>,
     ) -> Result<(), E> {
+        let Some(filter) = self.filter.first_chunk::<WORDS>() else {
+            return Ok(());
+        };
         if text.len() < self.window() {
             return Ok(());
         }
         let (steps, _) = text.as_chunks::<STEP>();
-        let (blocks, _) = steps.as_chunks::<BLOCK>();
-        let mut at = 0;
-        for block in blocks {
-            let words = block.each_ref().map(|step| first_word(step));
-            // No branch for each: they are looked up side by side.
-            if words
-                .iter()
-                .fold(false, |hit, word| hit | self.may_have(*word))
-            {
-                for (number, word) in words.into_iter().enumerate() {
-                    if self.may_have(word) {
-                        self.look_up(text, at + number * STEP, word, &mut visit)?;
-                    }
-                }
+        for (number, step) in steps.iter().enumerate() {
+            let word = first_word(step);
+            if may_have(filter, word) {
+                self.look_up(text, number * STEP, word, &mut visit)?;
             }
-            at += BLOCK * STEP;
         }
-        while let Some(word) = gram(text, at) {
-            if self.may_have(word) {
-                self.look_up(text, at, word, &mut visit)?;
-            }
-            at += STEP;
+        // A last step that is not whole.
+        let at = steps.len() * STEP;
+        match gram(text, at) {
+            Some(word) if may_have(filter, word) => self.look_up(text, at, word, &mut visit),
+            _ => Ok(()),
         }
-        Ok(())
-    }
-
-    fn may_have(&self, gram: u64) -> bool {
-        let (word, bit) = self.place_in_filter(gram);
-        self.filter
-            .get(word)
-            .is_some_and(|word| word >> bit & 1 == 1)
-    }
-
-    /// A word of the filter, and a bit of it.
-    fn place_in_filter(&self, gram: u64) -> (usize, u32) {
-        let hash = gram.wrapping_mul(FILTER_FACTOR) >> self.filter_shift;
-        ((hash >> 6) as usize, (hash & 63) as u32)
     }
 
     /// Looks for the windows that have this gram of the text.
@@ -258,6 +240,22 @@ impl Index {
         };
         windows.unwrap_or_default()
     }
+}
+
+fn may_have<const WORDS: usize>(filter: &[u64; WORDS], gram: u64) -> bool {
+    let (word, bit) = place_in_filter(gram, const { filter_shift(WORDS) });
+    filter.get(word).is_some_and(|word| word >> bit & 1 == 1)
+}
+
+/// What is left of a hash is its place in a filter of so many words.
+const fn filter_shift(words: usize) -> u32 {
+    u64::BITS - 6 - words.trailing_zeros()
+}
+
+/// A word of the filter, and a bit of it.
+fn place_in_filter(gram: u64, shift: u32) -> (usize, u32) {
+    let hash = gram.wrapping_mul(FILTER_FACTOR) >> shift;
+    ((hash >> 6) as usize, (hash & 63) as u32)
 }
 
 fn window_of(pattern: &[u8], window: usize) -> Range<usize> {

@@ -106,6 +106,11 @@ impl Patterns {
         owners.map(|secret| Arc::clone(&secret.label)).collect()
     }
 
+    /// Whether a text is too short for any form.
+    pub(super) fn is_short(&self, text: &[u8]) -> bool {
+        text.len() < self.index.window()
+    }
+
     /// Searches a text that stands alone.
     pub(super) fn find(&self, text: &[u8]) -> Result<(), Found> {
         self.index.find(text, |window, before| {

@@ -4,7 +4,7 @@
 //! that taking these out needs no further forms. HTML escapes are decoded for the same reason: encoders differ in what they escape, and no list of forms has
 //! every mixture.
 
-use memchr::{memchr, memchr_iter};
+use memchr::{memchr, memchr_iter, memchr2};
 use zeroize::Zeroizing;
 
 use super::SHORTEST;
@@ -40,17 +40,26 @@ pub(super) fn needed_from(
     alphabet: &Alphabet,
     reference: &mut Option<usize>,
 ) -> usize {
+    let rest = piece.get(at..).unwrap_or_default();
+    // One pass shows that most texts have nothing to decode.
+    let Some(mark) = memchr2(b'&', 0, rest) else {
+        return piece.len();
+    };
+    let from = at + mark.saturating_sub(1);
     let next = match *reference {
         Some(next) if next >= at => next,
-        _ => first_reference(piece, at, last, alphabet).unwrap_or(piece.len()),
+        _ => first_reference(piece, from, last, alphabet).unwrap_or(piece.len()),
     };
     *reference = Some(next);
-    let before = piece.get(at..next).unwrap_or_default();
+    let before = piece.get(from..next).unwrap_or_default();
     let wide = first_wide(before, last || next < piece.len());
-    wide.map_or(next, |wide| at + wide)
+    // It begins behind the place before, or that would have shown it.
+    wide.map_or(next, |place| {
+        (from + place).saturating_sub(WIDE_STEP).max(at)
+    })
 }
 
-/// Where a text in UTF-16 or UTF-32 that is as long as a secret may begin.
+/// A place near the beginning of a text in UTF-16 or UTF-32 that is as long as a secret.
 fn first_wide(piece: &[u8], last: bool) -> Option<usize> {
     if piece.len() < SMALL {
         return has_byte(piece, 0).then_some(0);
@@ -76,9 +85,7 @@ fn first_wide(piece: &[u8], last: bool) -> Option<usize> {
     let wide = wide.or_else(|| rest.find(|at| is_wide(piece, *at)));
     let end = piece.last_chunk::<EDGE>();
     let ends_wide = !last && end.is_some_and(|end| end.contains(&0));
-    // It begins behind the place before, or that would have shown it.
-    let place = wide.or_else(|| ends_wide.then(|| piece.len() - EDGE));
-    place.map(|place| place.saturating_sub(WIDE_STEP))
+    wide.or_else(|| ends_wide.then(|| piece.len() - EDGE))
 }
 
 /// Whether every other byte is a NUL from here on, for four characters of UTF-16, or two of UTF-32. Binary data has single ones all over.
