@@ -7,8 +7,11 @@
 //! not cost more than other text.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
+
+use super::forms::Form;
 
 /// Bytes of a gram. Fewer make more steps possible, and more hits by accident.
 const GRAM: usize = 5;
@@ -20,6 +23,8 @@ const STEPS: [usize; 3] = [32, 20, 12];
 pub(super) const LONGEST_WINDOW: usize = STEPS[0] + GRAM - 1;
 /// Windows end at most so many bytes behind the beginning of their patterns.
 const FARTHEST: usize = 512;
+/// Steps in a row without a loop's overhead.
+const BLOCK: usize = 4;
 /// Sizes of the filter in words of 64 bits: 4 KiB are a part of a core's first cache, and the others of the second.
 const SMALL: usize = 512;
 const MEDIUM: usize = 8 * 1024;
@@ -58,8 +63,12 @@ struct Window {
 
 impl Index {
     /// None of the patterns may be shorter than the shortest window.
-    pub(super) fn new<'p>(patterns: impl Iterator<Item = &'p [u8]> + Clone) -> Self {
-        let shortest = patterns.clone().map(<[u8]>::len).min().unwrap_or(0);
+    pub(super) fn new(patterns: &[Arc<Form>]) -> Self {
+        let shortest = patterns
+            .iter()
+            .map(|pattern| pattern.len())
+            .min()
+            .unwrap_or(0);
         let fits = |step: &usize| step + GRAM - 1 <= shortest;
         let Some(step) = STEPS.into_iter().find(fits) else {
             return Self::default();
@@ -68,11 +77,11 @@ impl Index {
             step,
             ..Self::default()
         };
-        let range = |pattern: &[u8]| window_of(pattern, index.window());
-        let windows: Vec<_> = patterns
-            .clone()
-            .map(|pattern| (pattern, range(pattern)))
-            .collect();
+        let window = index.window();
+        let windows = patterns
+            .iter()
+            .map(|pattern| (pattern, window_of(pattern, window)));
+        let windows: Vec<_> = windows.collect();
         index.farthest = windows.iter().map(|(_, at)| at.start).max().unwrap_or(0);
         let slices = windows.iter().filter_map(|(pattern, at)| {
             let before = u32::try_from(at.start).ok()?;
@@ -186,19 +195,27 @@ impl Index {
         if text.len() < self.window() {
             return Ok(());
         }
-        let (steps, _) = text.as_chunks::<STEP>();
-        for (number, step) in steps.iter().enumerate() {
-            let word = first_word(step);
+        let mut look_at = |at, word| {
             if may_have(filter, word) {
-                self.look_up(text, number * STEP, word, &mut visit)?;
+                return self.look_up(text, at, word, &mut visit);
             }
+            Ok(())
+        };
+        let (steps, _) = text.as_chunks::<STEP>();
+        let (blocks, rest) = steps.as_chunks::<BLOCK>();
+        let mut at = 0;
+        for block in blocks {
+            for (number, step) in block.iter().enumerate() {
+                look_at(at + number * STEP, first_word(step))?;
+            }
+            at += BLOCK * STEP;
+        }
+        for step in rest {
+            look_at(at, first_word(step))?;
+            at += STEP;
         }
         // A last step that is not whole.
-        let at = steps.len() * STEP;
-        match gram(text, at) {
-            Some(word) if may_have(filter, word) => self.look_up(text, at, word, &mut visit),
-            _ => Ok(()),
-        }
+        gram(text, at).map_or(Ok(()), |word| look_at(at, word))
     }
 
     /// Looks for the windows that have this gram of the text.

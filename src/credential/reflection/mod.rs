@@ -10,12 +10,14 @@
 //!
 //! # How it searches
 //!
-//! The forms are long, so text need not be looked at byte by byte. An occurrence of a form of `n` bytes covers, wherever it begins, one of the eight-byte
-//! grams at the places 0, s, 2s, … of the text, as long as s ≤ n − 7. So one gram in s bytes is looked up in a bit set of all grams that the first
-//! bytes of the forms have; this is one multiplication and one load, and as good as never hits. A hit says where a form would begin, and a binary search
+//! The forms are long, so text need not be looked at byte by byte. `index` looks up one gram of five bytes in 12 to 32 bytes of a text, in a bit set of the
+//! grams near the forms' ends; this is one multiplication and one load, and hardly ever hits. A hit says where a form would begin, and a binary search
 //! among all forms says whether one does. The cost of a text hardly depends on how many secrets there are.
 //!
-//! Forms in UTF-16, in UTF-32 and with HTML escapes are not listed: where a text has them it is decoded (`plain`) and searched a second time.
+//! A form can end in another frame than it begins in. The search keeps a few hundred bytes of the stream for that, and the forms of which all
+//! but the last bytes came.
+//!
+//! Forms in UTF-16, in UTF-32 and with HTML escapes are not listed: where a text may have them it is decoded (`plain`) and searched a second time.
 
 mod alphabet;
 mod forms;

@@ -78,7 +78,7 @@ impl Patterns {
         let narrow = secrets.iter().flat_map(|secret| &secret.forms);
         Self {
             alphabet: Alphabet::of(&narrow.map(|form| &**form)),
-            index: Index::new(sorted.iter().map(|form| form.as_slice())),
+            index: Index::new(&sorted),
             secrets,
             reach: longest.unwrap_or(0).next_power_of_two(),
             sorted,
@@ -213,7 +213,7 @@ impl Patterns {
         };
         match self.at(text) {
             Match::Partial(partial) => self.go_on(partial, piece),
-            other => other,
+            other @ (Match::Whole(_) | Match::None) => other,
         }
     }
 

@@ -99,16 +99,14 @@ fn is_wide(piece: &[u8], at: usize) -> bool {
 
 /// Whether a text that stands alone has a reference that may stand in a secret.
 pub(super) fn has_reference(text: &[u8], alphabet: &Alphabet) -> bool {
-    first_reference(text, 0, true, alphabet).is_some()
+    // Setting up a vectorised search costs more than this where a text is short.
+    let has_mark = text.len() > SMALL * 2 || has_byte(text, b'&');
+    has_mark && first_reference(text, 0, true, alphabet).is_some()
 }
 
 /// The first reference from `at` on that may stand in a secret.
 fn first_reference(piece: &[u8], at: usize, last: bool, alphabet: &Alphabet) -> Option<usize> {
     let rest = piece.get(at..).unwrap_or_default();
-    // Setting up a vectorised search costs more than this where a text is short.
-    if rest.len() <= SMALL * 2 && !has_byte(rest, b'&') {
-        return None;
-    }
     let mut marks = memchr_iter(b'&', rest).map(|mark| at + mark);
     marks.find(|mark| {
         let (before, text) = piece.split_at_checked(*mark).unwrap_or_default();
@@ -146,14 +144,18 @@ pub(super) fn ends_plain(piece: &[u8], alphabet: &Alphabet) -> Option<bool> {
 fn has_byte(text: &[u8], byte: u8) -> bool {
     const ONES: u64 = u64::MAX / 255;
     let (words, _) = text.as_chunks::<8>();
-    // The last word overlaps with the one before.
     let Some(last) = text.last_chunk::<8>() else {
         return text.contains(&byte);
     };
-    let is_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
-    let is_byte = |word: &[u8; 8]| is_zero(u64::from_le_bytes(*word) ^ (ONES * u64::from(byte)));
-    let all = words.iter().chain([last]);
-    all.fold(0, |any, word| any | is_byte(word)) != 0
+    let marks = |word: &[u8; 8]| {
+        let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+        word.wrapping_sub(ONES) & !word
+    };
+    // The last word overlaps with the one before.
+    let marks = words
+        .iter()
+        .fold(marks(last), |all, word| all | marks(word));
+    marks & (ONES << 7) != 0
 }
 
 /// Whether a secret can have a reference to this character between these texts: it stands in a long run of the secrets' alphabet, or in one that goes on in

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::forms::{self, Form};
 use super::{Patterns, Reflected, SHORTEST, Scan};
 
+mod long;
+
 fn scan(secrets: &[Vec<u8>]) -> Scan {
     let patterns = Patterns::of_secrets(secrets.iter().map(Vec::as_slice));
     Scan::over(patterns.map(Arc::new)).unwrap()
