@@ -191,10 +191,11 @@ fn make(bencher: Bencher<'_, '_>, secret: Secret) {
 
 /// So many secrets of all kinds but the periodic one, as a process has them with many connections.
 fn many(count: usize) -> Arc<Patterns> {
+    let kinds = [Secret::Short, Secret::Key, Secret::Marks, Secret::Jwt];
     let secrets: Vec<Vec<u8>> = (0..count)
-        .map(|number| {
-            let kinds = [Secret::Short, Secret::Key, Secret::Marks, Secret::Jwt];
-            let mut secret = kinds[number % kinds.len()].bytes();
+        .zip(kinds.into_iter().cycle())
+        .map(|(number, kind)| {
+            let mut secret = kind.bytes();
             let end = secret.len() - 8;
             secret.splice(end.., format!("{number:08}").into_bytes());
             secret
