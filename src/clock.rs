@@ -1,7 +1,8 @@
-//! The clock by which tokens expire: one that also runs while the machine is suspended.
+//! The clock by which tokens expire. Unlike `Instant`, it also runs while the machine is suspended.
 //!
-//! `CLOCK_MONOTONIC`, and with it the `Instant` of `std` and `tokio`, stands still during suspension (clock_gettime(2)). A token that is counted on it looks valid
-//! for hours after its end. `CLOCK_BOOTTIME` goes on, and like the monotonic clock it cannot be set.
+//! `CLOCK_MONOTONIC`, and with it the `Instant` of `std` and `tokio`, stops during suspension
+//! (clock_gettime(2)), so a token that is measured on it would look valid for hours after its
+//! expiry. `CLOCK_BOOTTIME` keeps running, and like the monotonic clock it cannot be set.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub struct BootTime(Duration);
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<dyn Fn() -> Duration + Send + Sync>>);
 
-/// The moment from which on something is no longer valid, and the clock that it is counted on.
+/// The moment from which something is no longer valid, with the clock to compare it to.
 #[derive(Clone)]
 pub struct Expiry {
     at: BootTime,
@@ -24,34 +25,34 @@ pub struct Expiry {
 }
 
 impl BootTime {
-    /// This moment and so much later; `None` beyond what can be counted.
+    /// Returns the moment this long after this one, or `None` on overflow.
     pub fn checked_add(self, time: Duration) -> Option<Self> {
         self.0.checked_add(time).map(Self)
     }
 
-    /// The time from an earlier moment to this one; zero if the other is later.
+    /// Returns the time from an earlier moment to this one, or zero if `earlier` is later.
     pub fn saturating_since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 }
 
 impl Clock {
-    /// The system's clock: `CLOCK_BOOTTIME`.
+    /// Returns the system's clock: `CLOCK_BOOTTIME`.
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that reads what this function returns.
+    /// Returns a clock that reads what this function returns.
     pub fn from_fn(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(read)))
     }
 
-    /// The moment that it is now.
+    /// Returns the current time of this clock.
     pub fn now(&self) -> BootTime {
         BootTime(match &self.0 {
             None => {
                 let now = clock_gettime(ClockId::Boottime);
-                // Since the start: neither is negative.
+                // The time since the start, so neither part is negative.
                 let (seconds, nanos) = (now.tv_sec.try_into(), now.tv_nsec.try_into());
                 Duration::new(seconds.unwrap_or(0), nanos.unwrap_or(0))
             }
@@ -61,18 +62,18 @@ impl Clock {
 }
 
 impl Expiry {
-    /// An expiry at this moment of this clock.
+    /// Creates an expiry at this moment of this clock.
     pub fn new(at: BootTime, clock: Clock) -> Self {
         Self { at, clock }
     }
 
-    /// The time that is left; `None` from the expiry on.
+    /// Returns the time that is left, or `None` once the expiry is reached.
     pub fn left(&self) -> Option<Duration> {
         let left = self.at.saturating_since(self.clock.now());
         (!left.is_zero()).then_some(left)
     }
 
-    /// Whether it is now, or past.
+    /// Returns whether the expiry is reached.
     pub fn is_over(&self) -> bool {
         self.left().is_none()
     }
@@ -104,7 +105,8 @@ mod tests {
 
     #[test]
     fn the_system_clock_counts_from_the_start_of_the_machine() {
-        // F-253: /proc/uptime is the boot-time clock in hundredths of a second (proc_uptime(5)); the monotonic clock is behind it after each suspension.
+        // F-253: /proc/uptime is the boot-time clock in hundredths of a second (proc_uptime(5)).
+        // The monotonic clock falls behind it with each suspension.
         let uptime = || {
             let text = std::fs::read_to_string("/proc/uptime").unwrap();
             let first = text.split(' ').next().unwrap();

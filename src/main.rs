@@ -13,8 +13,8 @@ use egressd::config::Environment;
 use egressd::telemetry::PanicNotice;
 use mimalloc::MiMalloc;
 
-/// Gives memory that was freed back to the system: see [`egressd::memory::return_freed`]. Without huge
-/// pages, since a page of 2 MiB stays resident for as long as any byte of it is used.
+/// An allocator that returns freed memory to the system: see [`egressd::memory::return_freed`]. It
+/// uses no huge pages, because a page of 2 MiB stays resident as long as any byte of it is used.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -20,15 +20,16 @@ const NO_LIMIT: u64 = 1 << 60;
 /// The most that is read of a file; `memory.stat` has some 2 KiB.
 const MOST_READ: usize = 16 * 1024;
 
-/// More than the allocator puts onto one page with other blocks (512 KiB), in bytes.
+/// A size above the largest block that the allocator puts onto a page with others (512 KiB), in
+/// bytes.
 const PAGE_OF_ITS_OWN: usize = 1024 * 1024;
 
 /// Makes the allocator return freed memory to the system.
 ///
-/// mimalloc keeps a freed page for a second in case it is needed again (`purge_delay`), and looks for
-/// pages whose second is over only when the next page is freed. A process that has just become idle
-/// frees none, so one is allocated and freed here. Nothing is written to it, so it takes no memory.
-/// Call this about once a second on each thread that allocates much.
+/// mimalloc keeps a freed page for a second in case it is needed again (`purge_delay`), and looks
+/// for expired pages only when another page is freed. A process that has just become idle frees no
+/// page, so this function allocates and frees one. It writes nothing to it, so the page takes no
+/// memory. Call this about once a second on each thread that allocates much.
 pub fn return_freed() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(
         PAGE_OF_ITS_OWN,

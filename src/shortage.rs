@@ -1,11 +1,12 @@
-//! Errors by which the system says that it has nothing left to give. They say nothing about what was
-//! asked for: neither the upstream nor the configuration is at fault.
+//! Errors that mean that the system has no descriptor or memory left. They are not the fault of the
+//! upstream or of the configuration.
 
 use std::io;
 
 use rustix::io::Errno;
 
-/// Whether an error means that there is no descriptor or memory left, in the process or in the system.
+/// Returns whether an error means that no descriptor or memory is left, in the process or in the
+/// system.
 pub fn is_shortage(error: &io::Error) -> bool {
     matches!(
         Errno::from_io_error(error),

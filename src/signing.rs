@@ -95,7 +95,7 @@ impl SignatureValue {
         &self.0
     }
 
-    /// The digest alone, in lower-case hex.
+    /// Returns the digest alone, in lower-case hex.
     pub fn digest(&self) -> &[u8] {
         self.0.get(PREFIX.len()..).unwrap_or_default()
     }

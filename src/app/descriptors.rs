@@ -1,10 +1,10 @@
-//! File descriptors: as many as the system lets us have, enough to begin with, and how the rest is
-//! divided.
+//! File descriptors: raises the limit, makes sure that there are enough to start, and divides the
+//! rest.
 //!
-//! Agents choose how many sockets they open, so without a division they could take the descriptors that
-//! management, reloads and dials need. Half of what the process does not need for itself is for agents'
-//! sockets: each may have an exchange, which takes a socket to an upstream. What management and reloads
-//! need is kept back from both.
+//! Agents choose how many sockets they open, so without a division they could take the descriptors
+//! that management, reloads and dials need. Half of what the process does not need for itself is
+//! for agents' sockets: an exchange on an agent's socket needs an upstream socket as well.
+//! Descriptors for management and reloads are reserved first, so they reduce both halves.
 
 use std::io;
 use std::sync::Arc;
@@ -33,20 +33,20 @@ pub fn claim_descriptors() -> io::Result<()> {
     spare.map(drop)
 }
 
-/// What each runtime opens: two epoll instances, a way to wake it and one for signals.
+/// Descriptors that each runtime opens: two epoll instances, one to wake it and one for signals.
 const OF_RUNTIME: usize = 4;
-/// Runtimes beside those of the workers: of management and of credentials.
+/// Runtimes beside those of the workers: one for management and one for credentials.
 const OTHER_RUNTIMES: usize = 2;
-/// What the process opens later beside runtimes and sockets: notices of changed files, pipes.
+/// Other descriptors that the process opens after the start: file watches and pipes.
 const OF_PROCESS: usize = 6;
-/// The most descriptors that are kept back for files (a reload, a scrape) and for name lookups.
+/// The most descriptors that are reserved for files (a reload, a scrape) and for name lookups.
 const MOST_FOR_FILES: usize = 16;
-/// The part of all descriptors that is kept back for management, and again for files: a sixteenth.
+/// The share of all descriptors that is reserved for management, and again for files: a sixteenth.
 const PART_KEPT_BACK: usize = 16;
-/// The least that is kept back for each, however few there are.
+/// The least that is reserved for each of the two, however low the limit is.
 const LEAST_KEPT_BACK: usize = 4;
 
-/// How many descriptors each kind of socket may take.
+/// The number of descriptors that each kind of socket may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Division {
     /// The process's limit.
@@ -55,11 +55,11 @@ pub(super) struct Division {
     pub(super) agents: usize,
     /// Operators' sockets.
     pub(super) management: usize,
-    /// The first descriptor that neither agents nor upstreams may have.
+    /// The lowest descriptor number that neither agents nor upstreams may use.
     pub(super) kept_back_from: usize,
 }
 
-/// What the process itself will need.
+/// The numbers that decide how many descriptors the process needs for itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Need {
     /// Threads that serve agents.
@@ -68,25 +68,26 @@ pub(super) struct Need {
     pub(super) proxy_listeners: usize,
     /// Operators' listeners.
     pub(super) management_listeners: usize,
-    /// `proxy.max_connections`
+    /// The setting `proxy.max_connections`.
     pub(super) max_connections: usize,
 }
 
 impl Division {
-    /// Divides the limit of this process, which has its listeners and none of its threads yet.
+    /// Divides the descriptor limit of this process. Call it after the listeners are bound and
+    /// before the threads start, because the open descriptors are counted.
     pub(super) fn of_process(need: Need) -> Self {
         let limit = getrlimit(Resource::Nofile).current;
-        // Absent: there is no limit.
+        // `None` means that there is no limit.
         let limit = limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });
-        // Without /proc: what a process that was started by a shell has, and its listeners.
+        // Without /proc: an estimate for a process that a shell started, with its listeners.
         let open = std::fs::read_dir("/proc/self/fd").map_or(32, Iterator::count);
         Self::new(limit, open, need)
     }
 
-    /// Places for agents' sockets, and what dials leave of the descriptors. Logs a warning where there are
-    /// fewer places than the settings want.
+    /// Returns the semaphore for agents' sockets and the descriptors that dials must leave free.
+    /// Logs a warning if there is room for fewer agents than the settings allow.
     pub(super) fn places(self, wanted: usize, problems: &ProblemLog) -> (Arc<Semaphore>, Headroom) {
         if self.agents < wanted {
             problems.tell(Event::FewDescriptors {
@@ -104,7 +105,8 @@ impl Division {
         let kept_back = |most: usize| (limit / PART_KEPT_BACK).clamp(LEAST_KEPT_BACK, most);
         let management = kept_back(MANAGEMENT_SOCKETS);
         let runtimes = need.workers.saturating_add(OTHER_RUNTIMES);
-        // Each listener may hold a socket for which there is no place yet, and a Unix one is a copy for each worker.
+        // Each listener may hold an accepted socket that waits for a free slot, and each worker has
+        // its own copy of a Unix listener.
         let listening =
             need.workers.saturating_mul(need.proxy_listeners * 2) + need.management_listeners * 2;
         let of_process = open
@@ -139,14 +141,15 @@ mod tests {
 
     #[test]
     fn agents_get_half_of_what_nobody_else_needs() {
-        // F-264: 20 are open, four runtimes open 16, 12 are for the process and its listeners.
+        // F-264: 20 are open, four runtimes open 16 more, and 12 are for the process and its
+        // listeners.
         let few = divided(256);
         assert_eq!((few.management, few.kept_back_from), (16, 224));
         assert_eq!(few.agents, (224 - 48) / 2);
         let many = divided(1 << 20);
         assert_eq!((many.agents, many.management), (4096, 64));
         assert_eq!(divided(usize::MAX).agents, 4096);
-        // With next to nothing it starts all the same.
+        // Even with next to no descriptors the process starts.
         for limit in 0..64 {
             assert!(divided(limit).agents >= 1);
         }

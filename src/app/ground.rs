@@ -22,7 +22,7 @@ pub struct Ground {
     pub(super) unresolvable: bool,
     /// The memory limit, if there is one. Its files stay open.
     pub(super) memory: Option<Memory>,
-    /// What lives of tokens are counted on.
+    /// The clock that token lifetimes are measured on.
     pub(super) clock: Clock,
     pub(super) descriptors: Division,
 }
@@ -87,7 +87,7 @@ impl Ground {
         Self { memory, ..self }
     }
 
-    /// The same; lives of tokens are counted on this clock instead of the system's.
+    /// Replaces the clock that token lifetimes are measured on, for tests that suspend the machine.
     pub fn counting_on(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }

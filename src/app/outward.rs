@@ -46,7 +46,7 @@ impl Outward {
         }
     }
 
-    /// The descriptors that dials leave to others.
+    /// Sets the descriptors that dials must leave free.
     pub(crate) fn leaving(mut self, headroom: Headroom) -> Self {
         self.headroom = Some(headroom);
         self

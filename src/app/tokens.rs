@@ -95,13 +95,14 @@ async fn follow(published: &Published, credentials: &Credentials) {
     }
 }
 
-/// Has responses searched for the secrets of all live connections of this generation, before any is used.
+/// Registers the secrets of all live connections of this generation, so that responses are searched
+/// for them before any of them is used.
 pub(super) fn cover(credentials: &Credentials, snapshot: &Snapshot) {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     credentials.cover(live.map(|entry| (entry.key, &*entry.connection)));
 }
 
-/// The grants of all connections that agents may use.
+/// Returns the grants of all connections that agents may use.
 fn grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
     let usable = snapshot
         .entries()

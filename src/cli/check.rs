@@ -33,15 +33,15 @@ pub(super) enum Format {
     Json,
 }
 
-/// Whether the values of secrets are needed.
+/// The option that decides if the values of secrets are read.
 #[derive(Args)]
 pub(super) struct Secrets {
     /// `skip`: open no secret file and read no secret's variable, where the secrets are not at hand
-    #[arg(long = "secrets", value_name = "WHETHER", value_enum, default_value_t)]
+    #[arg(long = "secrets", value_name = "MODE", value_enum, default_value_t)]
     values: Values,
 }
 
-/// What becomes of `{env: …}` and `{file: …}`.
+/// How `{env: …}` and `{file: …}` references are treated.
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Values {
     #[default]

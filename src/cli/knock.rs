@@ -31,7 +31,7 @@ pub(super) enum Door {
     Tcp(SocketAddr),
     /// TCP, to a name in lower case.
     Name(String, u16),
-    /// A Unix socket; one with an abstract name (unix(7)) begins with a zero byte.
+    /// A Unix socket. An abstract name (unix(7)) begins with a zero byte.
     Unix(PathBuf),
 }
 
@@ -257,7 +257,7 @@ impl fmt::Display for Door {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Name(name, port) => write!(f, "{name}:{port}"),
-            // As ss(8) shows abstract names.
+            // ss(8) shows abstract names in this form.
             Self::Unix(path) => {
                 let path = path.to_string_lossy().replace('\0', "@");
                 write!(f, "unix:{}", printable(&path))

@@ -129,7 +129,8 @@ pub fn run(
 /// `--help` and `--version` are answers; everything else is a mistake.
 fn usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>) -> Exit {
     let mut text = asked.render().ansi().to_string();
-    // clap repeats what it does not understand, which may be a secret in the wrong place.
+    // clap repeats arguments that it does not understand, and one may be a secret in the wrong
+    // place.
     for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
         let value = match argument.split_once('=') {
             Some((flag, value)) if flag.starts_with("--") => value,

@@ -17,7 +17,8 @@ pub(super) struct Schema {
 
 impl Schema {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
-        // Taken so that one set of flags serves `check`, `explain` and `schema` alike.
+        // Accepted, without effect, so that one set of flags works for `check`, `explain` and
+        // `schema`.
         let Self { secrets: _ } = self;
         writeln!(streams.out, "{:#}", config::schema())?;
         Ok(Exit::Good)

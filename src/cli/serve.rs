@@ -263,7 +263,7 @@ fn needs(loaded: &Loaded) -> Needs {
             Listen::Unix(path) => Some(path.clone()),
             Listen::Tcp(_) => None,
         });
-    // Listed so that secrets may appear there while the process runs.
+    // Listed so that new secrets may be placed there while the process runs.
     let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
     Needs {
         readable: loaded.sources.places().into_iter().chain(secrets).collect(),

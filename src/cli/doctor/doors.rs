@@ -1,4 +1,5 @@
-//! egressd's own doors as the agent sees them: the one that it is to use, and those that are not for it.
+//! Connection tests of egressd's own listeners from the agent's side: the proxy, which the agent
+//! should reach, and the others, which it should not.
 
 use std::io::ErrorKind;
 
@@ -103,15 +104,15 @@ pub(super) fn worst(
         .unwrap_or_else(|| check.closed(shown, UNRESOLVED))
 }
 
-/// Is the management API at one of these doors, of which nobody said whose they are, or a container runtime's API? What is open is told one by one, what others are is
-/// not asked.
+/// Checks if the management API or a container runtime's API answers at one of these sockets, whose
+/// owners are unknown. Reports each open one by itself, and does not find out what the others are.
 pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> Vec<Finding> {
     let count = doors.len();
     let mut asked = JoinSet::new();
     for door in doors {
         asked.spawn(management(reach.clone(), door.clone()));
         asked.spawn(metrics(reach.clone(), door.clone()));
-        // The usual ports are asked by themselves.
+        // The usual ports of container runtimes have checks of their own.
         if runtimes::apis().all(|(known, _)| known != door) {
             asked.spawn(runtimes::api(reach.clone(), door, Api::Engine));
         }

@@ -62,18 +62,21 @@ fn listener(line: &[u8]) -> Option<SocketAddr> {
     (state == "0A").then(|| SocketAddr::new(ip, port))
 }
 
-/// The names of the abstract sockets that listen, as `/proc/net/unix` shows them: `@name`, with every zero byte as `@`.
+/// Returns the names of the listening abstract sockets as `/proc/net/unix` shows them: `@name`,
+/// with every zero byte as `@`.
 pub(super) fn abstract_names(table: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines(table).filter_map(|line| listening_name(line, b'@'))
 }
 
-/// Abstract sockets are none of egressd's.
+/// Returns a listening socket with a path. egressd has no abstract sockets, so those are left out.
 fn unix_door(line: &[u8]) -> Option<Door> {
     let path = listening_name(line, b'/')?;
     Some(Door::Unix(PathBuf::from(OsStr::from_bytes(path))))
 }
 
-/// `Num RefCount Protocol Flags Type St Inode Path`; the flag 0x10000 listens, type 0001 is a stream. Returns the path of a socket that listens, if it begins so.
+/// Parses `Num RefCount Protocol Flags Type St Inode Path`. The flag 0x10000 marks a listening
+/// socket and type 0001 a stream. Returns the path of a listening stream socket if it begins with
+/// the prefix.
 fn listening_name(line: &[u8], begin: u8) -> Option<&[u8]> {
     let start = memchr::memchr(begin, line)?;
     let (facts, path) = line.split_at_checked(start)?;

@@ -1,4 +1,5 @@
-//! Container runtimes: their sockets, and their APIs on TCP. What can use one of them is root on the machine.
+//! Container runtimes: their sockets, and their APIs on TCP. A process that can use one of them is
+//! root on the machine.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -12,7 +13,8 @@ use super::listeners::abstract_names;
 use super::reach::Reach;
 use crate::cli::knock::{Answer, Door};
 
-/// Socket files. `/var/run` is a link to `/run` nearly everywhere, but not in every image.
+/// Socket files of runtimes. `/var/run` is a link to `/run` on most systems, but not in every
+/// image.
 const SOCKETS: &[&str] = &[
     "/var/run/docker.sock",
     "/run/docker.sock",
@@ -24,26 +26,30 @@ const SOCKETS: &[&str] = &[
     "/run/podman/podman.sock",
     "/run/buildkit/buildkitd.sock",
 ];
-/// Those of a user's own runtime, below `/run/user/UID`: what uses one of them is that user.
+/// Sockets of a user's own runtime, below `/run/user/UID`: a process that can use one acts as that
+/// user.
 const OF_USER: &[&str] = &[
     "docker.sock",
     "podman/podman.sock",
     "buildkit/buildkitd.sock",
 ];
-/// Parts of abstract names that are runtimes' (containerd before 1.3.9 and 1.4.3, CVE-2020-15257; Docker's own containerd).
+/// Parts of the abstract socket names of runtimes (containerd before 1.3.9 and 1.4.3,
+/// CVE-2020-15257; Docker's own containerd).
 const ABSTRACT: &[&str] = &["containerd", "docker", "podman", "crio", "buildkit"];
 
-/// What answers at a port, and how it is known.
+/// The APIs that can answer at a port. Each variant states how its answer is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Api {
-    /// Docker's Engine API, which Podman speaks too: `GET /_ping` names its version in a field.
+    /// Docker's Engine API, which Podman implements too: the answer to `GET /_ping` has a version
+    /// header.
     Engine,
-    /// The kubelet's read-only port: it lists the pods of the node.
+    /// The kubelet's read-only port, which lists the pods of the node.
     Kubelet,
 }
 
-/// Ports that are usual: Docker in plain text and over TLS (docs.docker.com: "Configure remote access for Docker daemon"), here and on the machine around Docker
-/// Desktop; the kubelet's (kubernetes.io: "Ports and Protocols").
+/// Default ports: Docker in plain text and over TLS (docs.docker.com: "Configure remote access for
+/// Docker daemon"), on this machine and on the host around Docker Desktop; the kubelet's
+/// (kubernetes.io: "Ports and Protocols").
 const PORTS: &[(&str, Api)] = &[
     ("127.0.0.1:2375", Api::Engine),
     ("127.0.0.1:2376", Api::Engine),
@@ -52,7 +58,8 @@ const PORTS: &[(&str, Api)] = &[
     ("127.0.0.1:10250", Api::Kubelet),
 ];
 
-/// The sockets of runtimes: files that are usual, and abstract names that are in use in this network (the folder is `/proc/self/net`).
+/// Returns the runtime sockets to check: the usual files, and the abstract names in use in this
+/// network namespace (`net` is `/proc/self/net`).
 pub(super) fn sockets(folder: &Path) -> Vec<Door> {
     let user = rustix::process::getuid().as_raw();
     let own = OF_USER
@@ -65,7 +72,7 @@ pub(super) fn sockets(folder: &Path) -> Vec<Door> {
     let named: BTreeSet<PathBuf> = abstract_names(&table)
         .filter(is_known)
         .map(|name| {
-            // The kernel shows zero bytes as `@`, the first one among them.
+            // The kernel shows zero bytes as `@`, including the leading one of an abstract name.
             let name: Vec<u8> = name
                 .iter()
                 .map(|b| if *b == b'@' { 0 } else { *b })
@@ -77,7 +84,8 @@ pub(super) fn sockets(folder: &Path) -> Vec<Door> {
     doors
 }
 
-/// Can a container runtime be told to do something at this socket? Not all of them speak HTTP, so a connection is enough.
+/// Checks if a container runtime accepts connections at this socket. Some runtimes do not use HTTP,
+/// so an accepted connection is enough.
 pub(super) async fn socket(reach: Reach, door: Door) -> Finding {
     let check = Check::RuntimeSocket;
     let shown = match &door {
@@ -91,13 +99,13 @@ pub(super) async fn socket(reach: Reach, door: Door) -> Finding {
     }
 }
 
-/// The ports that are asked.
+/// Returns the ports to check.
 pub(super) fn apis() -> impl Iterator<Item = (Door, Api)> {
     let parsed = PORTS.iter();
     parsed.filter_map(|(text, api)| Some((Door::parse(text).ok()?, *api)))
 }
 
-/// Does the API of a container runtime answer here?
+/// Checks if the API of a container runtime answers here.
 pub(super) async fn api(reach: Reach, door: Door, api: Api) -> Finding {
     let check = Check::RuntimeSocket;
     let shown = door.to_string();
@@ -120,7 +128,7 @@ impl Api {
         }
     }
 
-    /// What was seen, if this is the API.
+    /// Returns a description of the answer if it comes from this API.
     fn judge(self, answer: &Answer) -> Option<&'static str> {
         let is_known = match self {
             Self::Engine => ["api-version", "libpod-api-version"]
@@ -156,7 +164,7 @@ mod tests {
         Reach::with(&Names::of_servers(&[], ""), Duration::from_secs(10))
     }
 
-    /// A port that gives each of these answers once.
+    /// Listens on a port and sends each of these answers once.
     fn answering(answers: &'static [&'static str]) -> Door {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let door = Door::Tcp(listener.local_addr().unwrap());
@@ -240,7 +248,7 @@ mod tests {
             (tried.state, tried.target.as_str()),
             (State::Open, shown.as_str())
         );
-        // Its listener is gone.
+        // Its listener has been dropped.
         let tried = run(async { socket(reach(), door).await });
         assert_eq!(tried.state, State::Closed, "{tried:?}");
     }

@@ -71,12 +71,13 @@ fn refused(unavailable: Unavailable, status: &Status) -> String {
     }
 }
 
-/// What to do. Where the refusal may be about the client's credentials, they are tried in both places.
+/// Returns what the operator should do. If the endpoint may have refused the client's credentials,
+/// tries both places to send them.
 async fn remedy_for(reason: Reason, grant: &Grant, status: &Status) -> String {
     if !reason.is_about_client() {
         return remedy(reason).to_owned();
     }
-    // After `invalid_client` to HTTP Basic the body was tried already.
+    // After `invalid_client` with HTTP Basic, the flight has already tried the body.
     let tried_both = status.requests_failed > 1;
     let works = if tried_both {
         None
