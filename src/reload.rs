@@ -44,7 +44,7 @@ pub struct Reload {
     problems: ProblemLog,
 }
 
-/// Prepares what else a generation needs before requests see it.
+/// A callback that prepares other parts for a generation before requests see it.
 pub type BeforePublication = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
 /// Takes another login for the management API; whether it is another one.
@@ -62,7 +62,7 @@ pub struct InForce {
     pub facts: Facts,
     /// The process reads only what its files lay in at the start.
     pub confined: bool,
-    /// Called with each generation before it is published.
+    /// The callback for each generation before it is published.
     pub before_publication: BeforePublication,
     /// How the login of the management API is replaced. It does nothing where there was none at the start.
     pub relogin: Relogin,
@@ -82,11 +82,11 @@ struct Last {
     is_postponed: bool,
 }
 
-/// Why nothing was loaded.
+/// The reason why nothing was loaded.
 enum Unloaded {
     /// The configuration has these problems.
     Refused(Vec<Problem>),
-    /// The files could not be looked at. That says nothing of what is in them.
+    /// The files could not be opened, so nothing is known about their content.
     Shortage,
 }
 
@@ -178,8 +178,8 @@ impl Reload {
         }
     }
 
-    /// Leaves everything as it is: whether a file has changed is not known, so no file is at fault. The
-    /// next comparison tries again.
+    /// Keeps the configuration in use. The files could not be compared, so no file is reported as
+    /// faulty. The next comparison tries again.
     fn postpone(&self, last: &mut Last) -> Vec<Problem> {
         if !std::mem::replace(&mut last.is_postponed, true) {
             self.tell(ReloadEvent::Postponed);
@@ -252,7 +252,7 @@ impl Last {
         let mut pauses = PAUSES.iter();
         loop {
             let Attempt { outcome, sources } = config::attempt(&self.options);
-            // What was not seen whole must not replace what is watched.
+            // Files that were not all seen must not replace the watched state.
             if sources.are_unknown() {
                 return Err(Unloaded::Shortage);
             }

@@ -116,14 +116,14 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
         return None;
     }
     let pair = BasicAuth::new(username?, password?).ok()?;
-    // Where the password is empty, the user name is the key.
+    // If the password is empty, the user name is the key.
     if pair.can_be_guessed() && pair.password().len() != 0 {
         warn_of_guessable(field);
     }
     Some(Auth::BasicAuth(pair))
 }
 
-/// For a Basic pair whose password and user name are both short.
+/// Warns about a Basic pair whose password and user name are both short enough to be guessed.
 fn warn_of_guessable(field: &Field<'_>) {
     let field = field.clone().secret();
     let problem = field.problem(
@@ -216,7 +216,7 @@ fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {
         }
     };
     if let Some(name) = url.query().and_then(standard_parameter) {
-        // RFC 6749 §2.3.1 and §3.2: no client secret in a URL, and no parameter more than once.
+        // RFC 6749 §2.3.1 and §3.2: a URL must not contain a client secret, nor a parameter twice.
         field.clone().secret().report(
             "reserved_parameter",
             format!("the query sets `{name}`, which the token request sets itself"),
@@ -227,7 +227,7 @@ fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {
     reachable(field, url.host(), holes).map(|()| url)
 }
 
-/// The first standard parameter that a query sets, in whatever encoding.
+/// Returns the first standard parameter that a query sets, in any encoding.
 fn standard_parameter(query: &str) -> Option<&'static str> {
     let mut names = query.split('&').map(|pair| {
         let name = pair.split('=').next().unwrap_or_default();

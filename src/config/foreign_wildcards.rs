@@ -4,8 +4,8 @@
 use super::raw::Field;
 use super::shown::quoted;
 
-/// Segments of APIs that begin with `$` and are literals: OData 4.01 (URL Conventions, sections 4
-/// and 5) and the operations of FHIR R5.
+/// Segments that begin with `$` and are literals in real APIs: OData 4.01 (URL Conventions,
+/// sections 4 and 5) and the operations of FHIR R5.
 const DOLLAR_LITERALS: &[&str] = &[
     "$all",
     "$apply",
@@ -49,7 +49,8 @@ const DOLLAR_LITERALS: &[&str] = &[
     "$versions", // FHIR
 ];
 
-/// Warns of every such segment of a pattern. A percent-encoded one is meant as a literal.
+/// Warns about every such segment of a pattern, except percent-encoded ones, which are taken as
+/// literals.
 pub(super) fn warn(field: &Field<'_>, pattern: &str) {
     let path = pattern.find('/').and_then(|at| pattern.get(at + 1..));
     let mut segments = path.unwrap_or_default().split('/').peekable();
@@ -77,7 +78,8 @@ pub(super) fn warn(field: &Field<'_>, pattern: &str) {
     }
 }
 
-/// The name of the wildcard that the segment would be elsewhere; empty where it has none.
+/// Returns the wildcard's name in the other language, empty if it has none. `None` if the segment
+/// is an ordinary literal.
 fn wildcard(segment: &str) -> Option<&str> {
     let inner = match segment.split_at_checked(1)? {
         ("*", "" | "*") => return Some(""),

@@ -159,7 +159,8 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
     Some(name)
 }
 
-/// A header's value, and whether it is secret: `{value: …, secret: false}` says so, any other value is itself.
+/// Returns a header's value and whether it is secret. `{value: …, secret: false}` marks it as
+/// public; any other value is secret.
 fn unwrapped<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
     let plain = (item.clone(), true);
     if !matches!(item.node.value, Value::Map(_)) {
@@ -167,7 +168,7 @@ fn unwrapped<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
     }
     let mut object = item.object()?;
     if !object.has("value") && !object.has("secret") {
-        // A reference, or a mistake in one.
+        // Not this form: a `{env: …}` or `{file: …}` reference, or a mistake in one.
         return Some(plain);
     }
     let value = object.require("value", "write `{value: …, secret: false}`");

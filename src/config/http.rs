@@ -159,7 +159,8 @@ pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>)
     }
 }
 
-/// A name of this machine leads to addresses that no connection may dial unless it says so.
+/// Warns about a host name of this machine itself if the connection may not dial loopback
+/// addresses.
 fn warn_of_loopback(field: &Field<'_>, name: &str, holes: &[IpNet]) {
     const NAMES: [&str; 4] = [
         "localhost",
@@ -171,7 +172,7 @@ fn warn_of_loopback(field: &Field<'_>, name: &str, holes: &[IpNet]) {
         IpAddr::from(Ipv4Addr::LOCALHOST),
         Ipv6Addr::LOCALHOST.into(),
     ];
-    // RFC 6761, section 6.3: so do all names below `localhost`.
+    // RFC 6761, section 6.3: all names below `localhost` resolve to loopback addresses too.
     let is_local = NAMES.contains(&name) || name.ends_with(".localhost");
     let may_dial = loopback
         .iter()

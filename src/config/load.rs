@@ -115,8 +115,8 @@ pub fn attempt(options: &LoadOptions) -> Attempt {
     Attempt { outcome, sources }
 }
 
-/// Loads the connections of these files and directories alone. Of the settings only `secrets`
-/// counts, and only what the environment says of it.
+/// Loads the connections of these files and directories alone. Of the settings only `secrets` is
+/// used, and only if it comes from the environment.
 pub fn load_paths(
     paths: &[PathBuf],
     environment: &Environment,
@@ -124,7 +124,7 @@ pub fn load_paths(
     load_paths_with(paths, environment, SecretValues::Read)
 }
 
-/// As [`load_paths`]; says whether the values of secrets are read.
+/// Loads as [`load_paths`] does; `values` decides if the values of secrets are read.
 pub fn load_paths_with(
     paths: &[PathBuf],
     environment: &Environment,

@@ -1,9 +1,11 @@
 //! Files, environment and flags → [`Settings`] and [`Connection`](crate::domain::Connection)s, or every problem at once.
 //!
-//! The way through this room: `load` finds the files, `files` opens them, `sources` remembers what was in them; `document` turns each into a located tree; `raw` and `object` are the
-//! vocabulary in which the tree is walked; `definition` (with `http`, `credential`, `headers`, `routes`, `foreign_wildcards`, `secret_ref`, `secret_policy`) and `settings` refine it into types that
-//! hold only legal values; `problem`, `excerpt` and `render` are what
-//! the operator sees, and `shown` decides how much of what they wrote that may be.
+//! The modules, in the order of the work: `load` finds the files, `files` opens them, and `sources`
+//! records their content. `document` turns each file into a tree with positions. `raw` and `object`
+//! read values from the tree. `definition` (with `http`, `credential`, `headers`, `routes`,
+//! `foreign_wildcards`, `secret_ref`, `secret_policy`) and `settings` refine it into types that
+//! hold only valid values. `problem`, `excerpt` and `render` report problems to the operator, and
+//! `shown` decides how much of the operator's text a report may contain.
 //!
 //! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; raw types do
 //! not leave; no problem shows a secret.

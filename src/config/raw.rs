@@ -63,13 +63,14 @@ impl<'a> Field<'a> {
         self
     }
 
-    /// The same value, whose text is written in this grammar.
+    /// Marks the value's text as written in this grammar.
     pub(super) fn with_grammar(mut self, grammar: Grammar) -> Self {
         self.grammar = grammar;
         self
     }
 
-    /// Whether the value itself may be shown. A file that is one text is a secret that was named as a definition.
+    /// Returns whether a message may show the value itself. A file that is one text is most likely
+    /// a secret that was listed as a definition, so it may not.
     fn may_show(&self) -> bool {
         let is_short = match &self.node.value {
             Value::Text(text) | Value::Number(text) => self.grammar.may_show(text),
@@ -283,7 +284,7 @@ impl<'a> Field<'a> {
         self.about(key, self.may_name(key, node), code, message)
     }
 
-    /// A finding about a key that is, or is nearly, the name of a field.
+    /// Reports a finding about a key that is, or nearly is, the name of a field.
     pub(super) fn about_known_key(
         &self,
         key: &Key,

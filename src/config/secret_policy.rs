@@ -1,7 +1,7 @@
 //! Where the secrets of connections may come from: `secrets: {allow, allow_env}` of the settings.
 //!
-//! Whoever may write a definition chooses which secret of the process goes to which upstream. This
-//! policy keeps that choice within the directories and variables that are meant for connections.
+//! Anyone who can write a definition chooses which secret of the process goes to which upstream.
+//! This policy limits that choice to directories and variables that are meant for connections.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,37 +12,38 @@ use super::environment::Environment;
 use super::settings::{SecretSettings, is_setting};
 use crate::domain::SecretSource;
 
-/// Directories that are for secrets wherever egressd runs: those of containers, and our own.
+/// Directories that usually hold secrets: those of containers, and `/etc/egressd`.
 const USUAL: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/etc/egressd"];
-/// Names a directory of secrets for one service (`systemd.exec(5)`, credentials).
+/// The variable that names the credential directory of a systemd service (systemd.exec(5)).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
-/// Which secret sources a definition may name.
+/// The rules for which secret sources a definition may name.
 #[derive(Debug, Default)]
 pub(super) struct SecretPolicy {
-    /// Resolved; everything below them is allowed.
+    /// Allowed directories, with links resolved. Everything below them is allowed too.
     directories: Vec<PathBuf>,
-    /// Names, and prefixes with a `*` behind them; `None`: all but egressd's own.
+    /// Allowed variables: names, or prefixes that end in `*`. `None` allows all but egressd's own.
     variables: Option<Vec<String>>,
-    /// What the settings themselves take secrets from.
+    /// Variables that the settings take secrets from. No list can allow them.
     own_variables: BTreeSet<String>,
-    /// The settings file, the definitions, and what the settings take secrets from.
+    /// The settings file, the definitions, and the files that the settings take secrets from. No
+    /// list can allow them.
     own_files: BTreeSet<Identity>,
 }
 
-/// Device and inode: the same file under any name.
+/// Device and inode, which identify a file whatever name it is opened by.
 type Identity = (u64, u64);
 
-/// Why a source may not be used.
+/// The reason why a definition may not use a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Denied {
-    /// It is not among what is allowed.
+    /// The source is not on the list of allowed ones.
     NotListed,
     /// The settings or other definitions use it, and no list can allow it.
     Own,
 }
 
-/// What a policy is made of.
+/// The values that a policy is built from.
 pub(super) struct Inputs<'a> {
     pub(super) secrets: &'a SecretSettings,
     pub(super) environment: &'a Environment,
@@ -52,7 +53,7 @@ pub(super) struct Inputs<'a> {
     pub(super) listed: &'a [PathBuf],
     /// The files of definitions.
     pub(super) definitions: &'a [PathBuf],
-    /// What the settings take secrets from.
+    /// Sources that the settings take secrets from.
     pub(super) used: &'a [SecretSource],
 }
 
@@ -83,14 +84,14 @@ impl SecretPolicy {
         }
     }
 
-    /// Whether a definition may name this variable.
+    /// Checks if a definition may name this variable.
     pub(super) fn admit_variable(&self, name: &str) -> Result<(), Denied> {
         if is_setting(name) || self.own_variables.contains(name) {
             return Err(Denied::Own);
         }
         let is_ours = name.starts_with("EGRESSD_");
         let admits = |listed: &String| match listed.strip_suffix('*') {
-            // `*` and `E*` do not mean ours.
+            // A general prefix such as `*` or `E*` does not include egressd's own variables.
             Some(prefix) => {
                 name.starts_with(prefix) && (!is_ours || prefix.starts_with("EGRESSD_"))
             }
@@ -103,8 +104,8 @@ impl SecretPolicy {
         admitted.then_some(()).ok_or(Denied::NotListed)
     }
 
-    /// Where the file really is, if a definition may read it there. Links are followed first, so
-    /// that one inside an allowed directory (Kubernetes' `..data`) leads nowhere else.
+    /// Returns the file's real path if a definition may read it. Links are resolved first, so a
+    /// link inside an allowed directory (such as Kubernetes' `..data`) cannot point outside it.
     pub(super) fn admit_file(&self, path: &Path) -> Result<PathBuf, Denied> {
         let resolved = resolve(path);
         if identity(&resolved).is_some_and(|found| self.own_files.contains(&found)) {
@@ -137,12 +138,12 @@ fn default_directories(inputs: &Inputs<'_>) -> Vec<PathBuf> {
     let all = all
         .chain(usual)
         .chain(credentials.filter(|path| path.is_absolute()));
-    // A settings file in `/` does not mean every file of the machine.
+    // A settings file in `/` must not allow every file of the machine.
     let resolved = all.map(|path| resolve(&path));
     resolved.filter(|path| path.parent().is_some()).collect()
 }
 
-/// The path without links, `.` and `..`; of what does not exist, as it would be.
+/// Resolves links, `.` and `..`. The part of a path that does not exist is kept as it is.
 fn resolve(path: &Path) -> PathBuf {
     let here = path.as_os_str().is_empty();
     let path = if here { Path::new(".") } else { path };

@@ -1,4 +1,4 @@
-//! Which sources a definition may name.
+//! The sources that a definition may name.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use crate::config::environment::Environment;
 use crate::config::settings::SecretSettings;
 use crate::domain::SecretSource;
 
-/// Settings in `conf`, definitions in `defs`, and a directory `other` that is in neither.
+/// Creates settings in `conf`, definitions in `defs`, and a directory `other` outside both.
 struct World(tempfile::TempDir);
 
 impl World {

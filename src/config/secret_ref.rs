@@ -24,8 +24,8 @@ const MAX_FILE: u64 = 64 * 1024;
 
 const FORMS: &str = "write a text, `{env: NAME}` or `{file: PATH}`";
 
-/// Stands for a value that is not read. Long enough that no advice about short ones is given, and
-/// legal wherever a secret may stand.
+/// Placeholder for a value that is not read. Long enough to cause no warning about short secrets,
+/// and valid in every place where a secret is allowed.
 const UNREAD: &[u8] = b"a-secret-that-was-not-read";
 
 /// What references are resolved against.
@@ -35,16 +35,16 @@ pub(super) struct Surroundings<'a> {
     pub(super) directory: &'a Path,
     /// What files are read with.
     pub(super) files: &'a Files,
-    /// Whether references are followed.
+    /// Decides if references are followed.
     values: SecretValues,
-    /// What may be named; the settings themselves may name everything.
+    /// Limits what may be named. `None` for the settings themselves, which may name everything.
     policy: Option<&'a SecretPolicy>,
     /// The references that were read.
     used: RefCell<Vec<SecretSource>>,
 }
 
 impl<'a> Surroundings<'a> {
-    /// For the settings, which may take secrets from anywhere.
+    /// Creates the context for the settings, which may take secrets from anywhere.
     pub(super) fn for_settings(
         environment: &'a Environment,
         directory: &'a Path,
@@ -61,7 +61,7 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// For a definition in this directory, which may take what the policy allows.
+    /// Creates the context for a definition in this directory, limited by the policy.
     pub(super) fn for_definition(&self, directory: &'a Path, policy: &'a SecretPolicy) -> Self {
         Self {
             directory,
@@ -71,7 +71,7 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// What secrets were taken from.
+    /// Returns the sources that secrets were taken from.
     pub(super) fn used(&self) -> Vec<SecretSource> {
         self.used.borrow().clone()
     }
@@ -91,7 +91,7 @@ impl<'a> Surroundings<'a> {
         Some(secret)
     }
 
-    /// Reads a field that is written as a secret is, and need not be one.
+    /// Reads a field that is written like a secret but need not be one.
     pub(super) fn value(&self, field: &Field<'_>) -> Option<Secret> {
         let field = field.clone().secret();
         match &field.node.value {
@@ -118,7 +118,8 @@ impl<'a> Surroundings<'a> {
         }
     }
 
-    /// Reads a secret field that may be an empty text. A reference to something empty stays a problem: most often it was forgotten.
+    /// Reads a secret field that may be an empty text. A reference to an empty source stays a
+    /// problem, because most often its content was forgotten.
     pub(super) fn secret_or_empty(&self, field: &Field<'_>) -> Option<Secret> {
         if matches!(&field.node.value, Value::Text(text) if text.is_empty()) {
             Some(Secret::empty())
@@ -153,7 +154,7 @@ impl<'a> Surroundings<'a> {
         let name = field.text()?;
         let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
-            // An operator may have put the secret itself here.
+            // The text may be the secret itself, put here by mistake.
             field.report(
                 "secret_reference",
                 "is not the name of an environment variable",
@@ -268,12 +269,12 @@ fn denied_file(field: &Field<'_>, path: &Path, denied: Denied) {
     field.report("secret_not_allowed", message, remedy);
 }
 
-/// What stands for a value with `--secrets skip`.
+/// Returns the placeholder that `--secrets skip` uses for every value.
 fn unread(source: SecretSource) -> Option<Secret> {
     Secret::new(UNREAD.to_vec(), source).ok()
 }
 
-/// A source as a message names it.
+/// Describes a source for a message.
 fn named(source: &SecretSource) -> String {
     match source {
         SecretSource::Inline => "the secret".to_owned(),
@@ -304,7 +305,8 @@ fn read(files: &Files, path: &Path, resolved: Option<&Path>) -> Result<Zeroizing
 
 fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret> {
     let named = named(&source);
-    // A literal is written by hand: what stands in it is meant, or a mistake.
+    // An inline text is used as written: editors and shells add line ends and byte order marks only
+    // to files and variables.
     let bare = match source {
         SecretSource::Inline => bytes,
         SecretSource::Env(_) | SecretSource::File(_) => without_slips(field, bytes, &named),
@@ -334,7 +336,7 @@ fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret>
     }
 }
 
-/// The secret without what editors and shells leave around it, which the operator is told about.
+/// Removes what editors and shells add around a secret, with a warning for the operator.
 fn without_slips<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
     let warn = |code, what: &str, remedy| {
         let message = format!("{named} {what}, which is left out");

@@ -1,30 +1,31 @@
-//! What a message may show of what an operator wrote.
+//! Decides how much of an operator's text a message may show.
 //!
-//! Any value, key or path may be a secret that was put into the wrong place. Every message, field
-//! path and excerpt of this module takes the operator's own text through here; what is left out
-//! can still be found by its line and column.
+//! Any value, key or path may be a secret that was put into the wrong place, so every message,
+//! field path and excerpt of `config` passes the operator's text through this module. Text that is
+//! left out can still be found by its line and column.
 
 use std::path::{Path, PathBuf};
 
-/// A stretch of this many characters is never shown: shorter ones are words, longer ones are keys.
+/// A run of this many characters without a separator is never shown: shorter ones are usually
+/// words, longer ones may be keys.
 const LONGEST_STRETCH: usize = 20;
 /// The most characters that are shown of one value.
 const MOST: usize = 80;
-/// Stands for what is left out.
+/// Replaces the text that is left out.
 const LEFT_OUT: &str = "…";
 
-/// The grammar that a text is written in, which decides where one stretch of it ends.
+/// The grammar of a text, which decides what separates its parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Grammar {
-    /// Any text: only white space ends a stretch.
+    /// Any text, separated by white space.
     #[default]
     Text,
-    /// A route's pattern: so do slashes.
+    /// A route's pattern, separated by white space and slashes.
     Pattern,
 }
 
 impl Grammar {
-    /// Whether the text may be shown as it is.
+    /// Returns whether the text may be shown unchanged.
     pub(super) fn may_show(self, text: &str) -> bool {
         let separates: fn(char) -> bool = match self {
             Self::Pattern if is_like_pattern(text) => |c| c.is_whitespace() || c == '/',
@@ -34,12 +35,12 @@ impl Grammar {
     }
 }
 
-/// A value as a message names it.
+/// Formats a value for a message.
 pub(super) fn quoted(value: &str) -> String {
     named(value, "the value")
 }
 
-/// A text as a message names it, or what it is called if it may not be shown.
+/// Formats a text for a message, or returns `hidden` if the text may not be shown.
 pub(super) fn named(text: &str, hidden: &str) -> String {
     if may_show(text) {
         in_backticks(text)
@@ -48,12 +49,12 @@ pub(super) fn named(text: &str, hidden: &str) -> String {
     }
 }
 
-/// Whether a text of any kind may be shown as it is.
+/// Returns whether a text of unknown grammar may be shown unchanged.
 pub fn may_show(text: &str) -> bool {
     Grammar::Text.may_show(text)
 }
 
-/// A pattern as a message names it: segments that are too long are left out.
+/// Formats a pattern for a message, without its long segments.
 pub(super) fn pattern(text: &str) -> String {
     if !is_like_pattern(text) {
         return named(text, "the text");
@@ -65,16 +66,16 @@ pub(super) fn pattern(text: &str) -> String {
     in_backticks(&segments.collect::<Vec<_>>().join("/"))
 }
 
-/// The name of an environment variable, if it is written as such names are and no word of it is as
-/// long as a key: `{env: ghp_…}` and `{env: AKIA…}` are keys, not names.
+/// Formats the name of an environment variable, or returns `None` if it is not written like one or
+/// a word of it is as long as a key: `{env: ghp_…}` and `{env: AKIA…}` are keys, not names.
 pub(super) fn variable(name: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(plain);
     (is_name && name.split('_').all(is_short)).then(|| in_backticks(name))
 }
 
-/// A path without backticks: what exists of it, and the rest if that is short enough to be shown.
-/// What exists has been named before and is no secret that was taken for a path.
+/// Formats a path without backticks. The part that exists is always shown: a secret that was
+/// mistaken for a path does not exist as a file. The rest is shown if it is short.
 pub(super) fn path(path: &Path) -> String {
     let exists = |path: &&Path| path.as_os_str().is_empty() || path.symlink_metadata().is_ok();
     let known = path.ancestors().find(exists).unwrap_or(Path::new(""));
@@ -86,19 +87,19 @@ pub(super) fn path(path: &Path) -> String {
     }
 }
 
-/// The same of several, separated by commas.
+/// Formats several paths, separated by commas.
 pub(super) fn paths(listed: &[PathBuf]) -> String {
     let shown: Vec<String> = listed.iter().map(|listed| path(listed)).collect();
     shown.join(", ")
 }
 
-/// A path as a message names it.
+/// Formats a path for a message, in backticks.
 pub(super) fn quoted_path(named: &Path) -> String {
     in_backticks(&path(named))
 }
 
-/// Whether a key may be named. A long one may be if it is `near`, a known name, but for a slip of
-/// the pen.
+/// Returns whether a key may be shown. A long one may be if it is a misspelling of `near`, a known
+/// name.
 pub(super) fn may_show_key(key: &str, near: Option<&str>) -> bool {
     let is_slip = |near: &str| {
         let letters = key.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_');
@@ -107,7 +108,7 @@ pub(super) fn may_show_key(key: &str, near: Option<&str>) -> bool {
     may_show(key) || near.is_some_and(is_slip)
 }
 
-/// Whether a text begins as patterns do: `[METHOD ]/`.
+/// Returns whether a text begins like a pattern: `[METHOD ]/`.
 fn is_like_pattern(text: &str) -> bool {
     let behind = text.trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let path = behind.trim_start_matches([' ', '\t']);
@@ -118,7 +119,7 @@ fn is_short(stretch: &str) -> bool {
     stretch.chars().nth(LONGEST_STRETCH - 1).is_none()
 }
 
-/// In backticks, escaped, cut after [`MOST`] characters.
+/// Escapes the text, cuts it after [`MOST`] characters and puts it in backticks.
 fn in_backticks(value: &str) -> String {
     let mut shown = String::new();
     for c in value.chars().take(MOST) {

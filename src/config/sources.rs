@@ -50,9 +50,9 @@ enum What {
     Other,
     /// Nothing that can be read.
     Unreadable(io::ErrorKind),
-    /// Something that may not be read, which a path leads to.
+    /// A path leads to a file that may not be read.
     Denied(u64),
-    /// Not known: the system had no descriptor or memory left to look at it.
+    /// Unknown: the system had no descriptor or memory left to look at the file.
     Unknown,
     /// One content, and later in the same load another.
     Torn,
@@ -85,8 +85,8 @@ impl Files {
         read
     }
 
-    /// As [`Files::read`], of a file that holds a secret. `resolved` is where it was found to
-    /// be, if links matter: one that has been put there since is not followed.
+    /// Reads a file that holds a secret, like [`Files::read`]. `resolved` is the path found by an
+    /// earlier check, if links matter: a link that was placed there since is not followed.
     pub(super) fn secret(
         &self,
         path: &Path,
@@ -125,9 +125,10 @@ impl Files {
         self.note(path, 0, of_file(&read(path, 0)));
     }
 
-    /// Remembers where a path leads that may not be read, so that a change of that is seen.
+    /// Records where a path leads that may not be read, so that a change of its target is noticed.
     pub(super) fn denied(&self, path: &Path) {
-        // A limit that no read has: what was read under this name is not contradicted.
+        // No read uses this limit, so this entry never contradicts what was read under
+        // the name.
         self.note(path, u64::MAX, denied(path));
     }
 
@@ -173,7 +174,8 @@ impl Sources {
         Ok(self.distrusted)
     }
 
-    /// Whether any of them could not be looked at because the system had no descriptor or memory left.
+    /// Returns whether a file could not be looked at because the system had no descriptor or memory
+    /// left.
     pub fn are_unknown(&self) -> bool {
         let mut seen = self.seen.values();
         seen.any(|seen| seen.what == What::Unknown)

@@ -126,7 +126,7 @@ impl Parts {
             // The connection's.
             allowed_private_cidrs: _,
         } = terms;
-        // Without its query, whose values may be secrets like those of `extra_params`.
+        // Omits the query, whose values may be secrets like those of `extra_params`.
         self.add(&token_url.to_string());
         self.add(grant_type.as_str());
         self.secret(client_id);

@@ -19,7 +19,8 @@ impl Facts {
 }
 
 impl Settings {
-    /// All but `connections`, `secrets`, and what stands in the login: those are read anew while the process runs.
+    /// Returns the settings that need a restart: all but `connections`, `secrets` and the
+    /// management login, which a reload applies.
     pub fn facts(&self) -> Facts {
         let Self {
             proxy,

@@ -41,7 +41,7 @@ const LEAVES: &[(&str, &str, bool)] = &[
     ("shutdown", "grace_period_seconds", false),
 ];
 
-/// Whether a variable is one that settings are read from.
+/// Returns whether a variable is one that settings are read from.
 pub(in crate::config) fn is_setting(name: &str) -> bool {
     let mut leaves = LEAVES.iter();
     name == HARDENING || leaves.any(|(section, field, _)| variable(section, field) == name)

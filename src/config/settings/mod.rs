@@ -34,7 +34,7 @@ pub struct Settings {
     pub egress: EgressSettings,
     /// The directories and files that hold definitions, ready to be opened.
     pub connections: Vec<PathBuf>,
-    /// Where connections may take their secrets from.
+    /// The sources that connections may take their secrets from.
     pub secrets: SecretSettings,
     /// What is written, and how.
     pub log: LogSettings,
@@ -86,12 +86,12 @@ pub struct EgressSettings {
     pub pool_max_idle_per_host: usize,
 }
 
-/// `secrets`: which sources of secrets the definitions may name. `None` is the default.
+/// `secrets`: the sources of secrets that definitions may name. `None` is the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SecretSettings {
     /// Directories whose files may be named, with all below them.
     pub allow: Option<Vec<PathBuf>>,
-    /// Variables that may be named: whole names, and prefixes with a `*` behind them.
+    /// Variables that may be named: whole names, or prefixes that end in `*`.
     pub allow_env: Option<Vec<String>>,
 }
 
@@ -172,14 +172,14 @@ pub struct SettingsOverrides {
     pub secrets: SecretValues,
 }
 
-/// Whether the values of secrets are read.
+/// Decides if the values of secrets are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SecretValues {
     /// References are followed.
     #[default]
     Read,
-    /// No file that holds a secret is opened and no variable that holds one is read; what stands
-    /// for a value never leaves the process.
+    /// No file or variable that holds a secret is read. The placeholder that stands for a value
+    /// never leaves the process.
     Skip,
 }
 

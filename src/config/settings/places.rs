@@ -1,4 +1,4 @@
-//! `connections` and `secrets` → where definitions are, and where they may take secrets from.
+//! Reads `connections` and `secrets`: where definitions are, and where they may take secrets from.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::read::Read;
 use crate::config::problem::Problems;
 use crate::config::raw::Field;
 
-/// The longest name of a variable that a secret may have.
+/// The longest accepted name of a variable that holds a secret.
 const MAX_NAME: usize = 128;
 
 pub(super) fn connections(top: &mut Section<'_>, read: &Read<'_>) -> Option<Vec<PathBuf>> {
@@ -35,7 +35,7 @@ pub(super) fn secrets(mut section: Section<'_>, directory: &Path) -> Option<Secr
     })
 }
 
-/// The same where there is no settings file.
+/// Reads the same settings for a process without a settings file.
 pub(in crate::config) fn from_environment(
     layers: &Layers,
     problems: &Problems,
@@ -61,7 +61,7 @@ fn variables(field: &Field<'_>) -> Option<Vec<String>> {
     (read.len() == items.len()).then_some(read)
 }
 
-/// The name of a variable, or the beginning of some with a `*` behind it.
+/// Parses the name of a variable, or a prefix that ends in `*`.
 fn variable(field: &Field<'_>) -> Option<String> {
     let text = field.text()?;
     let name = text.strip_suffix('*').unwrap_or(text);

@@ -38,8 +38,8 @@ pub(in crate::config) struct Read<'a> {
     pub(in crate::config) default_connections: &'static str,
 }
 
-/// What was read of the settings. The last two are kept apart, so that definitions are read even
-/// if the rest is bad.
+/// The parts that were read of the settings. The last two are separate, so that definitions are
+/// read even if the rest has problems.
 #[derive(Default)]
 pub(in crate::config) struct ReadSettings {
     pub(in crate::config) settings: Option<Settings>,
