@@ -84,12 +84,13 @@ impl Credentials {
         Arc::clone(credential)
     }
 
-    /// Searches responses for the secrets of these connections from now on. To be called before any of them is used.
+    /// Registers the secrets of these connections, so that responses are searched for them from now
+    /// on. Call it before any of them is used.
     pub fn cover<'c>(&self, connections: impl IntoIterator<Item = (u64, &'c Connection)>) {
         self.guard.cover(connections);
     }
 
-    /// How many responses held a secret, by connection.
+    /// Returns the number of responses that held a secret, by connection.
     pub fn reflections(&self) -> Vec<ReflectionCount> {
         self.guard.counts()
     }
@@ -138,14 +139,17 @@ impl Credential {
         self.signing_key.as_ref()
     }
 
-    /// Whether responses are searched for secrets, and have to come as a search can read them.
+    /// Returns whether responses are searched for secrets. If so, upstreams are asked for responses
+    /// that can be searched (uncompressed, in a known charset).
     pub fn is_searched_for(&self) -> bool {
-        // An access token is not known beforehand, and most are long enough.
+        // An access token is not known before it is obtained, and most are long enough to be
+        // searched for.
         self.is_guarded && (self.grant.is_some() || !self.guard.is_empty())
     }
 
-    /// A search through the response to a request that went up with this signature. `None` where there is nothing to search for. Whatever the request was sent
-    /// with is among the patterns: it was there before the request left.
+    /// Starts a search through the response to a request that was sent with this signature. `None`
+    /// if there is nothing to search for. The patterns include every secret of the request, because
+    /// secrets are registered before they are sent.
     pub fn scan(&self, signature: Option<&SignatureValue>) -> Option<Scan> {
         if !self.is_guarded {
             return None;
@@ -155,13 +159,16 @@ impl Credential {
         Scan::over(all.into_iter().chain(own.map(Arc::new)))
     }
 
-    /// Counts a secret that was found in a response of this connection, and tells of it. Whether it could be guessed [`Credential::is_exposed`] says.
+    /// Counts and logs a secret that was found in a response of this connection.
+    /// [`Credential::is_exposed`] returns whether it can be guessed.
     pub fn reflected(&self, place: Place, reflected: &Reflected) {
         self.guard
             .report(&self.connection, &self.secrets, place, reflected);
     }
 
-    /// Whether a secret was found in a response that agents can guess. Whoever goes on could try guesses until one is refused, so the connection serves nobody.
+    /// Returns whether a response held a secret of this connection that agents can guess. The
+    /// connection then refuses all requests: otherwise an agent could send guesses until one is
+    /// refused, which reveals the secret.
     pub fn is_exposed(&self) -> bool {
         self.secrets.are_exposed()
     }

@@ -7,7 +7,7 @@ use crate::telemetry::problem_log::TokenFault;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
-/// What to do about a refusal that [`Reason::is_about_client`].
+/// The advice for a refusal that [`Reason::is_about_client`].
 const CLIENT_REMEDY: &str =
     "check `client_id` and `client_secret`; some providers take them only with `client_auth: body`";
 
@@ -88,7 +88,7 @@ pub enum InvalidAnswer {
     Json,
     /// `access_token` is missing, empty, over 16 KiB, or no value that a header can carry.
     AccessToken,
-    /// `token_type` names a kind of token that is not sent as a bearer token.
+    /// `token_type` names a kind of token that cannot be sent as a bearer token.
     TokenType,
     /// The token's life was over before the answer was there.
     Expired,
@@ -126,8 +126,10 @@ impl Reason {
         }
     }
 
-    /// Whether the client's credentials may be what the token endpoint refuses, or the place where they were sent. Besides `invalid_client`, providers answer
-    /// with `unauthorized_client` (Keycloak), `invalid_request` (those that look for `client_id` in the body) and errors of their own with status 401.
+    /// Returns whether the token endpoint may have refused the client's credentials, or the place
+    /// where they were sent. Besides `invalid_client`, providers answer with `unauthorized_client`
+    /// (Keycloak), `invalid_request` (those that look for `client_id` in the body) and errors of
+    /// their own with status 401.
     pub fn is_about_client(self) -> bool {
         matches!(
             self,

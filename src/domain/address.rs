@@ -26,28 +26,46 @@ impl fmt::Display for Forbidden {
     }
 }
 
-/// The addresses at which clouds give out credentials to whatever asks, each with its source. None of them is dialled, whatever `allowed_private_cidrs` says; `doctor`
-/// tries whether the agent can reach them.
+/// The addresses at which clouds serve credentials to any local process, each with its source. None
+/// of them is dialled, whatever `allowed_private_cidrs` contains. `doctor` checks if the agent can
+/// reach them.
 ///
-/// OpenStack's `fe80::a9fe:a9fe` is not among them: it is link-local and as such never dialled, and without an interface nothing can try it.
-#[rustfmt::skip] // one row a line
+/// OpenStack's `fe80::a9fe:a9fe` is not in the list: it is link-local, so it is never dialled
+/// anyway, and it cannot be reached without naming an interface.
 pub const METADATA: &[IpAddr] = &[
-    v4([169, 254, 169, 254]), // AWS, Azure, GCP, OCI, IBM Cloud, DigitalOcean, Hetzner, Exoscale, Vultr, OpenStack (docs.openstack.org/nova: "Metadata service")
-    v4([169, 254, 170, 2]), // AWS ECS (docs.aws.amazon.com: "Amazon ECS task IAM role")
-    v4([169, 254, 170, 23]), // AWS EKS Pod Identity (docs.aws.amazon.com: "EKS Pod Identity Agent")
-    v4([169, 254, 0, 23]), // Tencent Cloud, metadata.tencentyun.com (tencentcloud.com: "Querying Instance Metadata")
-    v4([169, 254, 42, 42]), // Scaleway (docs.cloud-init.io: datasource "Scaleway")
-    v4([168, 63, 129, 16]), // Azure's wire server (learn.microsoft.com: "What is IP address 168.63.129.16?")
-    v4([100, 100, 100, 200]), // Alibaba Cloud (alibabacloud.com: "Instance metadata"; cloud-init datasource "AliYun")
-    v4([100, 96, 0, 96]), // Volcano Engine and BytePlus (volcengine/cello: credentialServerAddress)
-    v4([192, 0, 0, 192]), // Oracle Cloud Classic (docs.oracle.com: "Retrieving Instance Metadata")
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]), // AWS (docs.aws.amazon.com: "Access instance metadata for an EC2 instance")
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]), // AWS EKS Pod Identity
-    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]), // GCP (cloud.google.com: "About VM metadata")
-    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]), // OCI (oracle-samples and cloud-init datasource "Oracle": IPV6_METADATA_ROOT)
-    v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]), // Scaleway (docs.cloud-init.io: datasource "Scaleway")
-    v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]), // Akamai, formerly Linode (docs.cloud-init.io: datasource "Akamai")
-    v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200]), // Alibaba Cloud over IPv6 (alibabacloud.com: "Instance metadata")
+    // AWS, Azure, GCP, OCI, IBM Cloud, DigitalOcean, Hetzner, Exoscale, Vultr, OpenStack
+    // (docs.openstack.org/nova: "Metadata service")
+    v4([169, 254, 169, 254]),
+    // AWS ECS (docs.aws.amazon.com: "Amazon ECS task IAM role")
+    v4([169, 254, 170, 2]),
+    // AWS EKS Pod Identity (docs.aws.amazon.com: "EKS Pod Identity Agent")
+    v4([169, 254, 170, 23]),
+    // Tencent Cloud, metadata.tencentyun.com (tencentcloud.com: "Querying Instance Metadata")
+    v4([169, 254, 0, 23]),
+    // Scaleway (docs.cloud-init.io: datasource "Scaleway")
+    v4([169, 254, 42, 42]),
+    // Azure's wire server (learn.microsoft.com: "What is IP address 168.63.129.16?")
+    v4([168, 63, 129, 16]),
+    // Alibaba Cloud (alibabacloud.com: "Instance metadata"; cloud-init datasource "AliYun")
+    v4([100, 100, 100, 200]),
+    // Volcano Engine and BytePlus (volcengine/cello: credentialServerAddress)
+    v4([100, 96, 0, 96]),
+    // Oracle Cloud Classic (docs.oracle.com: "Retrieving Instance Metadata")
+    v4([192, 0, 0, 192]),
+    // AWS (docs.aws.amazon.com: "Access instance metadata for an EC2 instance")
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]),
+    // AWS EKS Pod Identity
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23]),
+    // GCP (cloud.google.com: "About VM metadata")
+    v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]),
+    // OCI (oracle-samples and cloud-init datasource "Oracle": IPV6_METADATA_ROOT)
+    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]),
+    // Scaleway (docs.cloud-init.io: datasource "Scaleway")
+    v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]),
+    // Akamai, formerly Linode (docs.cloud-init.io: datasource "Akamai")
+    v6([0xfd00, 0xa9fe, 0xa9fe, 0, 0, 0, 0, 1]),
+    // Alibaba Cloud over IPv6 (alibabacloud.com: "Instance metadata")
+    v6([0xfd00, 0x100, 0, 0, 0, 0, 0x100, 0x200]),
 ];
 
 const fn v4([a, b, c, d]: [u8; 4]) -> IpAddr {
@@ -353,7 +371,7 @@ mod tests {
             let judged = judge(*listed, &all);
             assert!(matches!(judged, Err(Forbidden::Never(_))), "{listed}");
         }
-        // Their neighbours are private addresses like any other.
+        // Addresses next to them are ordinary private addresses.
         for beside in ["fd00:42::43", "100.96.0.97", "fd00:c1::1"] {
             assert_eq!(judge(ip(beside), &all), Ok(()), "{beside}");
         }

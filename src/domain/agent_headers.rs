@@ -1,31 +1,31 @@
-//! Header names that an agent cannot choose, by what they state.
+//! Header names that an agent cannot choose, grouped by their meaning.
 //!
-//! A header that only a proxy should set (a client's address, another target, an identity) is
-//! believed by some server behind an upstream's edge. A credential header beside the injected one
-//! may let a request act under another account. The names are in [`GROUPS`], with their sources.
+//! Some servers behind an upstream's edge trust headers that only a proxy should set (a client's
+//! address, another target, an identity). A credential header beside the injected one may let a
+//! request act under another account. The names are in [`GROUPS`], with their sources.
 
 mod table;
 
 pub use table::{GROUPS, Group};
 
-/// What a header that agents cannot send states.
+/// The meaning of a header that agents cannot send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// How a message is framed and where it goes: made for each socket.
+    /// Framing and routing of a message, which each hop sets for itself.
     Transport,
-    /// What egressd itself sends.
+    /// Headers that egressd itself sets.
     Egressd,
     /// Cookies; passed where `allow_cookies` is set.
     Cookie,
-    /// What browsers state about a page.
+    /// Facts that browsers state about a page.
     Browser,
-    /// Which proxies a request went through, and what they told each other.
+    /// The proxies that a request passed through, and data that they exchange.
     Intermediary,
     /// The address or the protocol of a client.
     ClientAddress,
-    /// Another target than the one that was matched.
+    /// A target other than the one that was matched.
     Target,
-    /// Another method than the one that was matched.
+    /// A method other than the one that was matched.
     Method,
     /// A user, a group, a client certificate.
     Identity,
@@ -34,7 +34,7 @@ pub enum Family {
 }
 
 impl Family {
-    /// What a header of this family states, for people.
+    /// Returns the meaning of the family, in words for operators.
     pub const fn states(self) -> &'static str {
         match self {
             Self::Transport => "framing or hop-by-hop",
@@ -51,8 +51,9 @@ impl Family {
     }
 }
 
-/// Returns what a header states, if agents cannot send it. `name` is in lower case; `_` counts as
-/// `-`, since CGI and its heirs (RFC 3875, section 4.1.18) read both as one name.
+/// Returns the family of a header that agents cannot send. `name` is in lower case. `_` counts as
+/// `-`, because CGI (RFC 3875, section 4.1.18) and the interfaces derived from it map both to one
+/// name.
 #[inline]
 pub fn family(name: &str) -> Option<Family> {
     if memchr::memchr(b'_', name.as_bytes()).is_some() {
@@ -64,7 +65,7 @@ pub fn family(name: &str) -> Option<Family> {
 #[inline]
 fn listed(name: &str) -> Option<Family> {
     let mut exact = in_bucket(exact_bucket(name.as_bytes()));
-    // A name of its own takes precedence: `x-auth-request-redirect` begins with a prefix too.
+    // An exact name takes precedence: `x-auth-request-redirect` begins with a prefix too.
     if let Some((_, family)) = exact.find(|(listed, _)| *listed == name) {
         return Some(*family);
     }
@@ -94,7 +95,7 @@ const fn exact_bucket(name: &[u8]) -> usize {
     (name.len() * 9 + mixed) % EXACT_BUCKETS
 }
 
-/// No prefix in the table has fewer than four bytes.
+/// Returns the bucket of a name by its prefix. Every prefix in the table has at least four bytes.
 const fn prefix_bucket(name: &[u8]) -> usize {
     let mixed = match name {
         [first, _, third, fourth, ..] => {
@@ -129,7 +130,7 @@ const fn names() -> usize {
 
 type Row = (&'static str, Family);
 
-/// The table sorted by bucket, and where each bucket starts in it.
+/// The rows of the table, sorted by bucket, and the start of each bucket.
 struct Index {
     starts: [usize; BUCKETS + 1],
     rows: [Row; NAMES],
@@ -144,7 +145,7 @@ fn in_bucket(bucket: usize) -> std::slice::Iter<'static, Row> {
     rows.unwrap_or_default().iter()
 }
 
-/// All names, group by group.
+/// Lists all names, group by group.
 #[expect(
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which checks every index"
@@ -164,7 +165,7 @@ const fn flat() -> [Row; NAMES] {
     rows
 }
 
-/// A counting sort.
+/// Sorts the names by bucket, with a counting sort.
 #[expect(
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which checks every index"

@@ -112,7 +112,8 @@ impl BasicAuth {
         &self.password
     }
 
-    /// Whether an agent can guess the pair where an API sends back what agents write: it is too short.
+    /// Returns whether the pair is so short that an agent can guess it if an API sends back what
+    /// agents write.
     pub fn can_be_guessed(&self) -> bool {
         header::can_be_guessed(self.username.len(), self.password.len())
     }

@@ -54,7 +54,7 @@ pub struct Connection {
     pub allow_encoded_slash: bool,
     /// Whether responses are searched for the injected secret.
     pub reflection_guard: bool,
-    /// Whether an HTTP/1.1 socket may be used again after a request with a body.
+    /// `true` if an HTTP/1.1 socket may be used again after a request with a body.
     pub reuse_after_body: bool,
     /// The protocol towards the upstream.
     pub http2: Http2,

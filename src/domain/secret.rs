@@ -59,7 +59,8 @@ impl Secret {
         }
     }
 
-    /// A secret without a byte, where a definition says that there is none: some APIs take a key as the user name and no password.
+    /// Creates an empty secret, for a definition that sets one on purpose: some APIs take a key as
+    /// the user name and no password.
     pub fn empty() -> Self {
         Self {
             bytes: Zeroizing::default(),
@@ -105,14 +106,15 @@ impl Secret {
         self.bytes.len()
     }
 
-    /// Whether it begins with this text, in any case; for load-time advice only.
+    /// Returns whether the secret begins with this text, in any case. For warnings at load time
+    /// only.
     pub(crate) fn begins_with(&self, text: &str) -> bool {
         let start = self.bytes.get(..text.len());
         start.is_some_and(|start| start.eq_ignore_ascii_case(text.as_bytes()))
     }
 
-    /// Whether it holds `${NAME}`, which a shell or a template would have replaced; for load-time
-    /// advice only.
+    /// Returns whether the secret contains `${NAME}`, which a shell or a template should have
+    /// replaced. For warnings at load time only.
     pub(crate) fn holds_placeholder(&self) -> bool {
         let begins_name = |b: &u8| b.is_ascii_alphabetic() || *b == b'_';
         let mut rests = (0..self.bytes.len()).filter_map(|at| self.bytes.get(at..));

@@ -34,7 +34,7 @@ pub struct BaseUrl(HttpsUrl);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenUrl {
     url: HttpsUrl,
-    /// The path, `/` at least, and the query with its question mark.
+    /// The path, at least `/`, and the query with its question mark.
     target: Box<str>,
 }
 
@@ -45,9 +45,9 @@ pub enum InvalidUrl {
     NotHttps,
     /// `user:password@`.
     Userinfo,
-    /// `?…` in a base URL.
+    /// A query in a base URL.
     Query,
-    /// A query with bytes that RFC 3986 does not allow there.
+    /// A query with bytes that RFC 3986 does not allow.
     QueryBytes,
     /// `#…`
     Fragment,
@@ -97,9 +97,11 @@ impl BaseUrl {
 }
 
 impl TokenUrl {
-    /// Reads a token URL: `https` only, no userinfo or fragment. A query is kept (RFC 6749 §3.2).
+    /// Parses a token URL: `https` only, without userinfo or fragment. A query is kept (RFC 6749
+    /// §3.2).
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        // A question mark in a fragment begins no query, and one before `//` no URL: both are refused as what they are.
+        // A question mark inside a fragment is not a query, and a text with one before `//` is not
+        // a URL. Both are left whole here, so that the error names the real fault.
         let (address, query) = match text.split_once('?') {
             Some((address, query)) if !query.contains('#') => (address, Some(query)),
             Some(_) | None => (text, None),
@@ -124,7 +126,7 @@ impl TokenUrl {
         self.url.port
     }
 
-    /// The value of the `Host` field.
+    /// Returns the value of the `Host` field.
     pub fn authority(&self) -> &str {
         &self.url.authority
     }
@@ -134,12 +136,12 @@ impl TokenUrl {
         self.target.split('?').next().unwrap_or_default()
     }
 
-    /// The query without its question mark.
+    /// Returns the query without its question mark.
     pub fn query(&self) -> Option<&str> {
         self.target.split_once('?').map(|(_, query)| query)
     }
 
-    /// The request target: the path, and the query where there is one.
+    /// Returns the request target: the path, and the query if there is one.
     pub fn target(&self) -> &str {
         &self.target
     }
@@ -189,7 +191,8 @@ fn canonical(path: &str) -> Result<&str, InvalidUrl> {
     }
 }
 
-/// RFC 3986 §3.4: `pchar`, `/` and `?`; every percent sign begins an escape.
+/// Returns whether a query is valid (RFC 3986 §3.4): `pchar`, `/` and `?`, where each percent sign
+/// begins an escape.
 fn is_query(query: &str) -> bool {
     let mut bytes = query.bytes();
     while let Some(byte) = bytes.next() {
@@ -292,7 +295,7 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Without the query, whose values may be secrets.
+/// Omits the query, whose values may be secrets.
 impl fmt::Display for TokenUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "https://{}{}", self.authority(), self.path())

@@ -88,7 +88,7 @@ impl TokenEndpoint {
         let named = response::error(&body);
         let code = named.as_ref().map(|(code, _)| *code);
         let reason = match (parts.status.is_success(), code) {
-            // Some providers refuse with 200 (GitHub).
+            // Some providers send an OAuth error with status 200 (GitHub).
             (true, Some(code)) => Reason::Refused(code),
             (true, None) => match response::granted(&body) {
                 Ok(granted) => return Ok(granted),
@@ -163,7 +163,8 @@ fn refusal(status: StatusCode, named: Option<ErrorCode>) -> Reason {
     }
 }
 
-/// Codings that change the bytes (IANA's registry of content codings). Servers put other words there (`utf-8`), which change nothing.
+/// Codings that change the bytes (IANA's registry of content codings). Some servers send other
+/// words here (`utf-8`), which change nothing.
 const COMPRESSIONS: [&str; 8] = [
     "gzip",
     "x-gzip",
@@ -185,7 +186,8 @@ fn is_compressed(headers: &HeaderMap) -> bool {
     })
 }
 
-/// RFC 9110 §10.2.3: seconds, or a date. A date counts from the endpoint's own `Date`, so that no two clocks have to agree; without one, from now.
+/// Parses `Retry-After` (RFC 9110 §10.2.3): seconds, or a date. A date is compared to the
+/// endpoint's own `Date`, so that the two clocks need not agree, or to `now` if there is none.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let date = |text| httpdate::parse_http_date(text).ok();
@@ -194,7 +196,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
     let from = text(DATE).and_then(date).unwrap_or(now);
-    // What is past asks for nothing.
+    // A date in the past asks for no wait.
     date(asked)?.duration_since(from).ok()
 }
 
@@ -284,10 +286,10 @@ mod tests {
             ("120", Some(120)),
             ("99999999999999999999", Some(u64::MAX)),
             (at, Some(300)),
-            // The two obsolete forms of RFC 9110 §5.6.7.
+            // The two obsolete date formats of RFC 9110 §5.6.7.
             ("Sunday, 06-Nov-94 08:54:37 GMT", Some(300)),
             ("Sun Nov  6 08:54:37 1994", Some(300)),
-            // The past.
+            // A date in the past.
             ("Sun, 06 Nov 1994 08:49:36 GMT", None),
             ("", None),
             ("-1", None),
@@ -295,7 +297,7 @@ mod tests {
         ] {
             assert_eq!(asked(&[("retry-after", field)]), seconds, "{field}");
         }
-        // Its clock is wrong by years.
+        // An endpoint whose clock is wrong by years.
         let date = ("date", "Sun, 06 Nov 1994 08:54:07 GMT");
         assert_eq!(asked(&[("retry-after", at), date]), Some(30));
         assert_eq!(asked(&[("retry-after", at), ("date", "?")]), Some(300));

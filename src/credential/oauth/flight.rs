@@ -17,7 +17,7 @@ use crate::domain::auth::ClientAuth;
 
 const REFUSED_CLIENT: Reason = Reason::Refused(ErrorCode::InvalidClient);
 
-/// A token, and when it was asked for.
+/// A token, and the time when it was requested.
 struct Minted {
     granted: Granted,
     asked: BootTime,
@@ -72,8 +72,9 @@ impl Grant {
         }
     }
 
-    /// Asks once with the client's credentials in the other place than the definition says, and drops the token. For a probe, after a refusal that may be
-    /// about them: the place where they work, if it is this one.
+    /// Requests a token once with the client's credentials in the other place than the one
+    /// configured, and drops the token. Returns that place if it works. For `egressd probe`, after
+    /// a refusal that may be about the client's credentials.
     pub async fn try_other_client_auth(&self) -> Option<ClientAuth> {
         let other = match self.style {
             ClientAuth::Basic => ClientAuth::Body,
@@ -113,7 +114,7 @@ impl Grant {
         if let Ok((token, _)) = &token
             && let Some(secret) = token.searched()
         {
-            // Before anybody can use it.
+            // Registered before any request can use the token.
             let grant = Arc::as_ptr(self).addr();
             self.guard.add_token(grant, secret, token.left());
         }

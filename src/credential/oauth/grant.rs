@@ -1,4 +1,5 @@
-//! One credential's tokens: the one that is kept, the one flight that fetches another, and what is remembered of failures.
+//! The tokens of one credential: the current one, the single flight that fetches the next, and the
+//! state after failures.
 //!
 //! A flight is a task of its own on the credentials' runtime: whoever waits for it may go away without harm, and it lands under the lock of the books, so that
 //! between "no token is cached" and "no flight is under way" nothing can slip through.
@@ -36,8 +37,9 @@ type Flight = watch::Receiver<Landed>;
 
 /// The tokens of one credential.
 pub struct Grant {
-    /// Read by every request without a lock, changed under the lock of the books. What it lets go of is wiped as soon as the last request that uses it has
-    /// ended; a cache that drops at its leisure would keep tokens after their rotation.
+    /// Read by every request without a lock, and changed under the lock of `books`. A replaced
+    /// token is wiped as soon as the last request that uses it has ended. `ArcSwap` guarantees
+    /// that; a cache that drops old values later would keep tokens after their rotation.
     pub(super) token: ArcSwapOption<Token>,
     pub(super) clock: Clock,
     pub(super) source: Box<dyn Source>,
@@ -60,14 +62,15 @@ pub struct Minted {
     pub fresh: bool,
 }
 
-/// What is remembered. Every change of the token that is kept happens under its lock.
+/// The state beside the current token. Every change of that token happens under the lock of this
+/// state.
 pub(super) struct Books {
     pub(super) flight: Option<Flight>,
     /// The configured style, or the one that was found to work.
     pub(super) style: ClientAuth,
     pub(super) failure: Option<Failure>,
     renewal: Option<BootTime>,
-    /// The task that looks after the token that is kept.
+    /// The task that refreshes and drops the current token.
     pub(super) attendant: Option<AbortHandle>,
     pub(super) refreshed: Option<SystemTime>,
 }
@@ -122,7 +125,7 @@ impl Grant {
         self
     }
 
-    /// The same; this searches responses for its tokens.
+    /// Sets the guard that searches responses for the grant's tokens.
     pub(super) fn guarded_by(mut self, guard: Arc<Guard>) -> Self {
         self.guard = guard;
         self
@@ -263,7 +266,7 @@ impl Grant {
         token.left().is_some().then_some(token)
     }
 
-    /// Lets go of the token that is kept; with `only`, of no other than this one.
+    /// Drops the current token; with `only`, only if it is this one.
     pub(super) fn forget(&self, only: Option<&Arc<Token>>) {
         let _books = self.books();
         let kept = self.token.load();
@@ -300,7 +303,7 @@ impl Books {
         let reason = failed.reason;
         let retry_after = policy::backoff(in_a_row, reason.is_hard(), failed.retry_after, dice);
         let now = clock.now();
-        // At most 15 minutes, which any clock can count.
+        // The wait is at most 15 minutes, so the addition does not overflow.
         let until = now.checked_add(retry_after).unwrap_or(now);
         self.failure = Some(Failure {
             failed,
@@ -321,9 +324,11 @@ async fn landing(mut flight: Flight) -> Landed {
     landed.clone()
 }
 
-/// Looks after the token that is kept: begins its refresh when it is due, if any request has used the token by then, and lets go of it at its end.
+/// Maintains the current token: starts its refresh when it is due, if any request has used the
+/// token by then, and drops the token when it expires.
 ///
-/// These timers stand still while the machine is suspended. No request depends on them: each looks at the token's own clock.
+/// These timers stop while the machine is suspended. No request depends on them: each request
+/// checks the expiry of the token itself.
 pub(super) async fn attend(grant: Weak<Grant>, token: Weak<Token>) {
     let Some(due) = token.upgrade().and_then(|token| token.until_refresh()) else {
         return;

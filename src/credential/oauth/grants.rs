@@ -54,14 +54,14 @@ impl Grants {
         self
     }
 
-    /// The same; lives of tokens are counted on this clock.
+    /// Sets the clock that token lifetimes are measured on.
     #[must_use]
     pub fn counting_on(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// What searches responses for their tokens.
+    /// Returns the guard that searches responses for the tokens of these grants.
     pub(in crate::credential) fn guard(&self) -> &Arc<Guard> {
         &self.guard
     }

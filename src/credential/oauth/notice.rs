@@ -48,7 +48,7 @@ impl Notices {
         }
     }
 
-    /// The answer named a life that could not be read.
+    /// The response had an `expires_in` that could not be read.
     pub(super) fn life_assumed(&self) {
         self.tell(TokenOutcome::LifeAssumed {
             life: policy::ASSUMED_LIFE,

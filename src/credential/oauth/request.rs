@@ -44,22 +44,24 @@ pub(super) fn token_request(terms: &OauthTerms, style: ClientAuth) -> Option<Wri
     }
 }
 
-/// What the crate writes first into every form.
+/// The text that the `oauth2` crate writes first into every form.
 const GRANT: &[u8] = b"grant_type=client_credentials";
-/// The bytes that `application/x-www-form-urlencoded` leaves as they are; a grant type holds no space.
+/// The bytes that `application/x-www-form-urlencoded` leaves unchanged. A grant type contains no
+/// space.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*')
     .remove(b'-')
     .remove(b'.')
     .remove(b'_');
 
-/// Puts the definition's grant type in the place of the only one that the crate can write. `None` is a bug.
+/// Replaces the grant type in the form, because the crate can write only one. `None` is an internal
+/// error.
 fn with_grant(written: Written, grant: &GrantType) -> Option<Written> {
     if *grant == GrantType::default() {
         return Some(written);
     }
     let (head, form) = written.into_parts();
-    // Holds the client's secret where that goes into the body.
+    // Wiped, because the form holds the client's secret if that is sent in the body.
     let form = Zeroizing::new(form);
     let rest = form.strip_prefix(GRANT)?;
     let grant = utf8_percent_encode(grant.as_str(), PLAIN).to_string();

@@ -1,7 +1,8 @@
 //! What a token endpoint's answer means (RFC 6749 §5.1, §5.2): a pure function of its bytes.
 //!
-//! Lenient where servers differ without harm (a life as a string, none at all, an absurd one; a token type of the provider's own; a byte order mark), strict
-//! where a reader could be misled (a key twice) or a header be broken (the bytes of the token).
+//! Lenient where servers differ without harm (a life as a string, missing or absurdly long; a
+//! provider's own token type; a byte order mark). Strict where readers could disagree (a repeated
+//! key) or where a header would be broken (the bytes of the token).
 //!
 //! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes; nothing of a refused answer but its error code is kept, and that one
 //! is clean.
@@ -29,12 +30,13 @@ pub struct Granted {
     pub access_token: Zeroizing<Vec<u8>>,
     /// How long it may be used, counted from when it was asked for.
     pub life: Life,
-    /// `expires_in` is there and could not be read, so that the life is assumed.
+    /// `expires_in` is present but could not be read, so a default life is assumed.
     pub is_life_assumed: bool,
 }
 
-/// Token types whose tokens are not sent as `Authorization: Bearer <token>`: RFC 6749 §7.1, RFC 9449 §5, RFC 9200 §8.9, RFC 8693 §2.2.1. Other names for
-/// bearer tokens are in use (`BearerToken`, `Application Access Token`, an empty text).
+/// Token types that cannot be sent as `Authorization: Bearer <token>`: RFC 6749 §7.1, RFC 9449 §5,
+/// RFC 9200 §8.9, RFC 8693 §2.2.1. Any other type is accepted, because providers use other names
+/// for bearer tokens (`BearerToken`, `Application Access Token`, an empty text).
 const OTHER_TYPES: [&str; 4] = ["mac", "dpop", "pop", "n_a"];
 
 /// How long a token may be used.
@@ -92,18 +94,18 @@ fn clean(text: &str) -> Box<str> {
     visible.take(LONGEST_ERROR).collect::<String>().into()
 }
 
-/// `None`: it is there and cannot be read.
+/// Returns the token's life, or `None` if `expires_in` is present but cannot be read.
 fn life(expires_in: Option<&Value>) -> Option<Life> {
     let seconds = match expires_in {
         None | Some(Value::Null) => return Some(Life::For(ASSUMED_LIFE)),
-        // The conversion saturates, cuts the fraction off, and takes what is negative for zero.
+        // The conversion saturates, drops the fraction, and turns negative numbers into zero.
         Some(Value::Number(number)) => match number.as_u64() {
             Some(whole) => whole,
             None => number.as_f64()? as u64,
         },
         Some(Value::String(text)) => {
             let text = text.trim();
-            // Rust also reads `inf` and `nan`.
+            // `f64::from_str` also accepts `inf` and `nan`.
             let is_number = text
                 .bytes()
                 .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
@@ -117,11 +119,12 @@ fn life(expires_in: Option<&Value>) -> Option<Life> {
     })
 }
 
-/// The bytes of a JSON string that is made of ASCII, in one buffer that is wiped: the JSON library would leave copies behind where there are escapes (PHP writes
-/// `\/`). `None`: it is another value.
+/// Returns the content of an ASCII JSON string in one buffer that is wiped on drop: `serde_json`
+/// would leave copies behind if there are escapes (PHP writes `\/`). `None` if the value is
+/// anything else.
 fn unescaped(json: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut rest = json.strip_prefix('"')?.strip_suffix('"')?.bytes();
-    // Never grown: an escape is longer than what it stands for.
+    // The buffer never grows, so no copy is left behind: an escape is longer than its character.
     let mut bytes = Zeroizing::new(Vec::with_capacity(rest.len()));
     while let Some(byte) = rest.next() {
         let byte = match byte {
@@ -135,7 +138,7 @@ fn unescaped(json: &str) -> Option<Zeroizing<Vec<u8>>> {
                     }
                     u8::try_from(code).ok().filter(u8::is_ascii)?
                 }
-                // A control character, which no token holds.
+                // An escape for a control character, which no token contains.
                 _ => return None,
             },
             byte => byte,
@@ -158,7 +161,7 @@ impl<'b> Fields<'b> {
     fn parse(body: &'b [u8]) -> Option<Self> {
         // As a whole: what is skipped is not looked at closely.
         let text = std::str::from_utf8(body).ok()?;
-        // RFC 8259 §8.1: a reader may ignore a byte order mark.
+        // RFC 8259 §8.1: a parser may ignore a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = serde_json::Deserializer::from_str(text);
         let fields = reader.deserialize_map(OneOfEach).ok()?;

@@ -32,7 +32,7 @@ struct Span {
 }
 
 impl Token {
-    /// A token that was asked for at this time: its life counts from then, on this clock.
+    /// Creates a token that was requested at `asked`. Its life counts from then, on this clock.
     pub(super) fn new(granted: &Granted, asked: BootTime, clock: &Clock, dice: u32) -> Self {
         let life = match granted.life {
             Life::Once => None,
@@ -67,7 +67,8 @@ impl Token {
         self.header.get(SCHEME.len()..).unwrap_or_default()
     }
 
-    /// What responses are searched for. `None`: it is too short for that.
+    /// Returns the secret that responses are searched for, or `None` if the token is too short to
+    /// search for.
     pub(super) fn searched(&self) -> Option<&Arc<TokenSecret>> {
         self.searched.as_ref()
     }
@@ -82,7 +83,8 @@ impl Token {
         self.life.as_ref()?.end.left()
     }
 
-    /// No request may be sent with it from then on; `None` where it serves those who waited for it, however long that takes.
+    /// Returns the time from which no request may be sent with the token. `None` for a token that
+    /// only serves the requests that waited for it, however long those take.
     pub fn expiry(&self) -> Option<&Expiry> {
         self.life.as_ref().map(|life| &life.end)
     }
@@ -92,7 +94,7 @@ impl Token {
         self.life.is_none() || self.left().is_some()
     }
 
-    /// How long it is until its refresh is due; zero from then on.
+    /// Returns the time until its refresh is due, or zero if it is due.
     pub(super) fn until_refresh(&self) -> Option<Duration> {
         let life = self.life.as_ref()?;
         Some(life.refresh.saturating_since(self.clock.now()))

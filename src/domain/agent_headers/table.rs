@@ -1,4 +1,4 @@
-//! The table behind [`family`](super::family): each header that agents cannot send, with its source.
+//! The table behind [`family`](super::family): each header that agents cannot send, and its source.
 //!
 //! Names are in lower case and with `-` for `_`, as they are compared. One that ends in `*` is a
 //! prefix. The README has the same table; a test compares the two.
@@ -11,11 +11,11 @@ use super::Family::{
 /// Headers of one family that one public document describes.
 #[derive(Debug)]
 pub struct Group {
-    /// What they state.
+    /// The meaning that the headers share.
     pub family: Family,
-    /// The names, in lower case; `name-*` stands for all that begin so.
+    /// The names, in lower case; `name-*` stands for all names with this prefix.
     pub names: &'static [&'static str],
-    /// Where the document is.
+    /// The address of the document.
     pub source: &'static str,
 }
 
@@ -27,7 +27,7 @@ const fn group(family: Family, source: &'static str, names: &'static [&'static s
     }
 }
 
-/// All of them, one row for each source.
+/// All groups, one row for each source.
 #[rustfmt::skip] // one row a line
 pub const GROUPS: &[Group] = &[
     group(Transport, "https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1", &["connection", "keep-alive", "proxy-*", "te", "transfer-encoding", "upgrade"]),

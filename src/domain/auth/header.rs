@@ -1,4 +1,4 @@
-//! A configured header that carries a credential, and what is secret of it.
+//! A configured header that carries a credential, and the part of it that is secret.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -7,18 +7,19 @@ use zeroize::Zeroizing;
 
 use crate::domain::secret::Secret;
 
-/// Secrets of fewer bytes can be guessed, and would be found everywhere in responses.
+/// Shorter secrets, in bytes, can be guessed, and would match ordinary text in many responses.
 pub const SHORTEST_UNGUESSABLE: usize = 16;
 
 /// A header whose value is a secret, unless the definition or its name says otherwise.
 pub struct SensitiveHeader {
     /// The header's name.
     pub name: HeaderName,
-    /// The same as the definition spells it, for people.
+    /// The name as the definition spells it, for messages.
     pub written: Box<str>,
     /// Its value.
     pub value: Secret,
-    /// `false`: the definition says `secret: false`. It is shown no more than others, but responses may hold it.
+    /// `false` if the definition sets `secret: false`. The value is still never shown, but
+    /// responses may hold it.
     pub is_secret: bool,
 }
 
@@ -28,7 +29,8 @@ pub struct BasicPair {
     colon: usize,
 }
 
-/// Headers that say what a program wants, accepts or is: their values are public, and many responses repeat them.
+/// Headers that describe the client or the data: their values are public, and many responses repeat
+/// them.
 const PUBLIC: [&str; 14] = [
     "accept",
     "accept-charset",
@@ -47,12 +49,12 @@ const PUBLIC: [&str; 14] = [
 ];
 
 impl SensitiveHeader {
-    /// Whether responses are searched for the value.
+    /// Returns whether responses are searched for the value.
     pub fn is_searched_for(&self) -> bool {
         self.is_secret && !is_public(&self.name)
     }
 
-    /// The pair of `Authorization: Basic` (RFC 7617), whatever the name of the header.
+    /// Decodes a value of the form `Basic …` (RFC 7617), whatever the name of the header.
     pub fn basic_pair(&self) -> Option<BasicPair> {
         let (scheme, credentials) = self.value.expose().split_at_checked(b"Basic ".len())?;
         if !scheme.eq_ignore_ascii_case(b"basic ") {
@@ -62,7 +64,8 @@ impl SensitiveHeader {
     }
 }
 
-/// Whether a header of this name holds nothing secret: `Accept`, `User-Agent`, `X-GitHub-Api-Version`, ….
+/// Returns whether the value of a header of this name is public: `Accept`, `User-Agent`,
+/// `X-GitHub-Api-Version`, ….
 pub fn is_public(name: &HeaderName) -> bool {
     let name = name.as_str();
     PUBLIC.contains(&name) || name.ends_with("-version")
@@ -90,14 +93,15 @@ impl BasicPair {
         self.bytes.get(self.colon + 1..).unwrap_or_default()
     }
 
-    /// As [`can_be_guessed`], of this pair.
+    /// Returns whether this pair [`can_be_guessed`].
     pub fn can_be_guessed(&self) -> bool {
         can_be_guessed(self.username().len(), self.password().len())
     }
 }
 
-/// Whether a user name and a password of these lengths can be guessed where an API sends back what agents write. A response is searched for a long user name
-/// itself, and so every guess that holds it looks the same.
+/// Returns whether an agent can guess a user name and a password of these lengths if an API sends
+/// back what agents write. A long user name protects a short password: responses are searched for
+/// the user name by itself, so every guess with it is refused alike.
 pub(super) fn can_be_guessed(username: usize, password: usize) -> bool {
     username < SHORTEST_UNGUESSABLE && password < SHORTEST_UNGUESSABLE
 }

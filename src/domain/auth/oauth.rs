@@ -10,7 +10,7 @@ use crate::domain::url::TokenUrl;
 pub struct OauthTerms {
     /// The token endpoint.
     pub token_url: TokenUrl,
-    /// The grant that is asked for.
+    /// The grant type to request.
     pub grant_type: GrantType,
     /// The client's id.
     pub client_id: Secret,
@@ -42,21 +42,22 @@ pub enum ClientAuth {
     Body,
 }
 
-/// The value of `grant_type` in a token request (RFC 6749 §4.4.2), which some providers give a name of their own.
+/// The value of `grant_type` in a token request (RFC 6749 §4.4.2). Some providers require a value
+/// of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantType(Box<str>);
 
-/// Why a text is not a usable grant type.
+/// The reason why a text is not a usable grant type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidGrantType {
     /// Not 1 to 256 visible ASCII characters.
     Characters,
-    /// A grant that a person takes part in: it needs a code, a password or a refresh token of that person.
+    /// A grant with user interaction: it needs a user's code, password or refresh token.
     NeedsUser,
 }
 
 impl GrantType {
-    /// Grants that a user takes part in (RFC 6749 §4.1, §4.3 and §6, RFC 8628 §3.4).
+    /// Grants with user interaction (RFC 6749 §4.1, §4.3 and §6, RFC 8628 §3.4).
     const OF_USERS: [&str; 4] = [
         "authorization_code",
         "password",
@@ -65,7 +66,7 @@ impl GrantType {
     ];
     const MAX_LENGTH: usize = 256;
 
-    /// Reads a grant type.
+    /// Parses a grant type.
     pub fn parse(text: &str) -> Result<Self, InvalidGrantType> {
         let visible = text.bytes().all(|b| b.is_ascii_graphic());
         if !visible || !(1..=Self::MAX_LENGTH).contains(&text.len()) {
@@ -77,7 +78,7 @@ impl GrantType {
         }
     }
 
-    /// The grant type as it is sent.
+    /// Returns the grant type as it is sent.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! Suspension: the boot-time clock runs and no timer does.
+//! Suspension: the boot-time clock advances, but no timer does.
 
 use tokio::time::{advance, sleep};
 
@@ -30,7 +30,7 @@ async fn a_refresh_that_became_due_begins_with_the_next_request() {
     script.called(2).await;
     sleep(seconds(1)).await;
     assert_eq!(cached(&grant).unwrap(), "new");
-    // The timers of the old one find nothing to do.
+    // The timers of the previous token find nothing to do.
     sleep(seconds(600)).await;
     assert_eq!(cached(&grant).unwrap(), "new");
     assert_eq!(script.calls(), 2);

@@ -46,16 +46,16 @@ pub(super) struct Script {
     says: Mutex<VecDeque<Says>>,
     styles: watch::Sender<Vec<ClientAuth>>,
     gate: Semaphore,
-    /// How long the machine has been suspended so far.
+    /// The total time that the machine has been suspended.
     pub(super) suspended: Suspended,
 }
 
-/// The time that the boot-time clock is ahead of the clock of timers.
+/// The time by which the boot-time clock is ahead of the timers' clock.
 #[derive(Clone, Default)]
 pub(super) struct Suspended(Arc<AtomicU64>);
 
 impl Suspended {
-    /// Suspends the machine for so many seconds: no timer runs, and the boot-time clock does.
+    /// Suspends the machine for this many seconds: no timer advances, but the boot-time clock does.
     pub(super) fn suspend(&self, seconds: u64) {
         self.0.fetch_add(seconds, Relaxed);
     }
