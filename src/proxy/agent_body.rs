@@ -94,7 +94,7 @@ impl http_body::Body for AgentBody {
 
 impl Drop for AgentBody {
     fn drop(&mut self) {
-        // Nobody waits for the rest of a body that is not wanted any more.
+        // The agent may stop sending a body that is no longer wanted, so its timer must not run.
         if !self.incoming.is_end_stream() {
             self.watch.body_came();
         }

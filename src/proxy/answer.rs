@@ -27,10 +27,10 @@ pub struct Answer {
     watch: Arc<Watch>,
 }
 
-/// What egressd answers in its own name.
+/// The body of a response that egressd makes itself.
 #[derive(Debug)]
 pub(super) enum Own {
-    /// In one piece; empty once it was sent.
+    /// The whole body; empty once it is sent.
     Whole(Bytes),
     /// The list of connections for one host.
     Filled(Box<Filled>),
@@ -126,7 +126,7 @@ impl Forwarded {
         }
         let frame = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
-                // hyper asks for nothing behind trailers.
+                // hyper polls no further frame after trailers.
                 self.exchange.completed();
                 let trailers = frame.into_trailers().ok();
                 let passing =
@@ -189,7 +189,8 @@ impl http_body::Body for Answer {
 }
 
 impl Answer {
-    /// Lets the exchange last until the request's body is sent as well: its agent has the response already, and most likely still sends.
+    /// Keeps the exchange open until the request's body is sent as well. The agent has the whole
+    /// response already but most likely is still sending.
     fn outlast_upload(&mut self, upload: Uploading) {
         let Ok(runtime) = Handle::try_current() else {
             return;
@@ -201,7 +202,8 @@ impl Answer {
         {
             runtime.spawn(async move {
                 let deadline = forwarded.exchange.deadline().into();
-                // Late or not, the exchange is over: an upload that is dropped breaks off.
+                // The exchange ends in either case: if the deadline has passed, dropping the upload
+                // ends it.
                 let _elapsed = timeout_at(deadline, upload.ended()).await;
                 drop(forwarded);
                 watch.exchange_over_unless_next(number);

@@ -1,8 +1,10 @@
-//! The memory that request bodies may take while they are held whole, over all workers.
+//! The memory for request bodies that are held whole, shared by all workers.
 //!
-//! A body is paid for as its bytes arrive, never by what its head announces: an announcement costs nothing. One connection may hold as much as is left for the others,
-//! so at most half of the budget, and however many connections are flooded, the next one finds a part of it free. What was paid is given back when the last of a
-//! body's bytes is dropped, whatever holds them then: an agent that hangs up, a dead upstream and a retry need no call.
+//! A body is charged as its bytes arrive, never by the length that its head announces, so an
+//! announcement costs nothing. One connection may hold as much as is left for the others: at most
+//! half of the budget. However many connections are flooded, the next one therefore finds some of
+//! it free. A charge ends when the last of the body's bytes is dropped, so a disconnected agent, a
+//! failed upstream and a retry need no cleanup code.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,21 +15,22 @@ use bytes::Bytes;
 
 /// Of all bodies together.
 pub const BUDGET: u64 = 64 * 1024 * 1024;
-/// The most that one connection can hold: as much as is left then.
+/// The most that one connection can hold, because as much must be left for the others.
 pub(super) const MOST_OF_ONE: u64 = BUDGET / 2;
-/// The least that a body is given room for.
+/// The smallest buffer for a body.
 const FIRST: usize = 4 * 1024;
 
-/// The memory for bodies, and what of it is free.
+/// The memory for bodies, and the part of it that is free.
 #[derive(Debug)]
 pub struct BodyBudget {
     free: AtomicU64,
     closed: AtomicBool,
-    /// The shares that are in use, by the connection's id: a reload leaves a connection its share.
+    /// The shares in use, by the connection's id, so that a connection keeps its share across a
+    /// reload.
     shares: Mutex<BTreeMap<String, Weak<Share>>>,
 }
 
-/// What one connection holds of the budget.
+/// The part of the budget that one connection holds.
 #[derive(Debug)]
 pub(super) struct Share {
     budget: Arc<BodyBudget>,
@@ -38,7 +41,7 @@ pub(super) struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
-/// Bytes in one piece, with the part of the budget that they take. Their capacity is what is paid for.
+/// A buffer, charged to the budget by its capacity.
 pub(super) struct Held {
     bytes: Vec<u8>,
     charge: Charge,
@@ -60,12 +63,13 @@ impl BodyBudget {
         }
     }
 
-    /// From now on no body is begun to be held, or bodies are as ever. Those that are held stay.
+    /// Sets whether new bodies are rejected because memory is short. Held bodies are kept.
     pub fn memory_is_short(&self, is_short: bool) {
         self.closed.store(is_short, Relaxed);
     }
 
-    /// Returns the share of the connection with this id. It takes a lock that all workers share: to be kept.
+    /// Returns the share of the connection with this id. Keep it, because the lookup takes a lock
+    /// that all workers share.
     pub(super) fn share(self: &Arc<Self>, id: &str) -> Arc<Share> {
         let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = shares.get(id).and_then(Weak::upgrade) {
@@ -94,7 +98,8 @@ impl Default for BodyBudget {
 
 impl Share {
     fn take(&self, bytes: u64) -> Result<(), Exhausted> {
-        // Added first, so that two workers that take at once see each other. Numbers are all that is shared; nothing is published through them.
+        // Added first, so that two workers that take at once see each other. `Relaxed` is enough:
+        // only these numbers are shared, and no other memory is published through them.
         let held = self.held.fetch_add(bytes, Relaxed) + bytes;
         let take = |free: u64| free.checked_sub(bytes).filter(|left| held <= *left);
         let taken = self.budget.free.fetch_update(Relaxed, Relaxed, take);
@@ -106,7 +111,7 @@ impl Share {
 }
 
 impl Held {
-    /// Nothing yet. Fails while the process is short of memory.
+    /// Starts an empty buffer. Fails while the process is short of memory.
     pub(super) fn begin(share: &Arc<Share>) -> Result<Self, Exhausted> {
         if share.budget.closed.load(Relaxed) {
             return Err(Exhausted);
@@ -118,9 +123,12 @@ impl Held {
         })
     }
 
-    /// Appends a copy. A body that outgrows its room gets twice as much, but never more than `most`, the length that it can have at most.
+    /// Appends a copy. A full buffer doubles its capacity, up to `most`, the greatest length that
+    /// the body can have.
     ///
-    /// Copied rather than kept as it came: a piece of one byte would pin the whole buffer that it was read into, and nothing could tell how much is
+    /// The bytes are copied, because a piece of one byte would keep the whole buffer that it was
+    /// read into, so the memory that is really held would be unknown. The copy of 4 KiB takes 65
+    /// ns, their signature 2.4 µs.
     /// really held. The copy of 4 KiB takes 65 ns, their signature 2.4 µs.
     pub(super) fn push(&mut self, piece: &[u8], most: usize) -> Result<(), Exhausted> {
         let needed = self.bytes.len().saturating_add(piece.len());
@@ -177,7 +185,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// A body of so many bytes.
+    /// A body of this many bytes.
     fn hold(share: &Arc<Share>, bytes: usize) -> Result<Held, Exhausted> {
         let mut held = Held::begin(share)?;
         held.push(&vec![b'a'; bytes], bytes)?;
@@ -207,9 +215,10 @@ mod tests {
         assert!(hold(&crm, 3 * MIB).is_err());
         held.push(hold(&crm, 2 * MIB).unwrap());
         assert_eq!(budget.free(), MOST_OF_ONE);
-        // The share is the connection's, whichever worker asks and whatever was reloaded.
+        // The share belongs to the connection, whichever worker asks for it and whatever was
+        // reloaded.
         assert!(hold(&budget.share("crm"), 1).is_err());
-        // However many do their worst, the next one finds a part free.
+        // Even if all others take all they can, the next connection finds some of the budget free.
         let mut free = budget.free();
         for id in ["a", "b", "c", "d", "e"] {
             let share = budget.share(id);

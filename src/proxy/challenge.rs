@@ -1,13 +1,16 @@
-//! `WWW-Authenticate` as far as a bearer token is concerned: the `error` of the `Bearer` challenges (RFC 6750 §3, RFC 9110 §11.6.1).
+//! Parses `WWW-Authenticate` for bearer tokens: the `error` of the `Bearer` challenges (RFC 6750
+//! §3, RFC 9110 §11.6.1).
 
-/// The errors that another token may cure. The second one is in no RFC, but in use.
+/// The errors that a new token may resolve. The second one is not in an RFC, but in use.
 const ERRORS: [&[u8]; 2] = [b"invalid_token", b"expired_token"];
 
-/// Whether a field holds a `Bearer` challenge whose `error` says that the token is invalid or has expired.
+/// Returns whether a field has a `Bearer` challenge whose `error` means that the token is invalid
+/// or has expired.
 pub(super) fn blames_token(field: &[u8]) -> bool {
     let mut is_bearer = false;
     for part in Parts(field) {
-        // A list of challenges and the parameters of one challenge are both separated by commas: a part with a word before its parameter begins a challenge.
+        // Commas separate both the challenges of a list and the parameters of one challenge. A part
+        // with a word before its parameter begins a new challenge.
         let (scheme, parameter) = split_scheme(part.trim_ascii());
         if let Some(scheme) = scheme {
             is_bearer = scheme.eq_ignore_ascii_case(b"Bearer");
@@ -19,7 +22,7 @@ pub(super) fn blames_token(field: &[u8]) -> bool {
     false
 }
 
-/// What stands between the commas that are not in quotes.
+/// Splits at commas that are not in quotes.
 struct Parts<'f>(&'f [u8]);
 
 impl<'f> Iterator for Parts<'f> {
@@ -46,13 +49,13 @@ impl<'f> Iterator for Parts<'f> {
     }
 }
 
-/// The scheme at the beginning of a part, if one is there, and its parameter.
+/// Splits a part into the scheme at its beginning, if there is one, and its parameter.
 fn split_scheme(part: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
     let word = part.iter().take_while(|byte| is_token(byte)).count();
     let (word, rest) = part.split_at(word);
     let after = rest.trim_ascii_start();
-    // `error = "x"` is a parameter: the space belongs to the equals sign.
+    // `error = "x"` is a parameter without a scheme: the space belongs to the equals sign.
     if after.first() == Some(&b'=') || word.is_empty() {
         (None, part)
     } else {
@@ -60,7 +63,7 @@ fn split_scheme(part: &[u8]) -> (Option<&[u8]>, &[u8]) {
     }
 }
 
-/// Whether a parameter is `error` with this value, in quotes or not.
+/// Returns whether a parameter is `error` with this value, in quotes or not.
 fn is_error(parameter: &[u8], error: &[u8]) -> bool {
     let mut halves = parameter.splitn(2, |byte| *byte == b'=');
     let (Some(name), Some(value)) = (halves.next(), halves.next()) else {

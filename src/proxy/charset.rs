@@ -1,13 +1,16 @@
-//! How an answer is written: not the agent's to choose where it is searched, and not the upstream's where no search can read it.
+//! The charset of responses that are searched: an agent must not choose it, and an upstream must
+//! not use one that cannot be searched.
 //!
-//! Parameters are looked for under every reading of a header's value. Servers differ in how they read quoted strings (Spring knows no backslash in one), and
-//! what one of them takes for a parameter must not pass as part of a text.
+//! A value is searched for parameters in every way that a server may parse it. Servers differ in
+//! how they read quoted strings (Spring does not treat a backslash as an escape), and a parameter
+//! for one of them must not pass as part of a string.
 
 use std::ops::Range;
 
 const CHARSET: &[u8] = b"charset";
 
-/// CCSIDs of EBCDIC code pages, as far as Java, Python, glibc or IBM name them as charsets. All else of IBM's is a superset of ASCII.
+/// CCSIDs of EBCDIC code pages that Java, Python, glibc or IBM use as charset names. All other IBM
+/// charsets are supersets of ASCII.
 const EBCDIC: [u16; 100] = [
     37, 38, 256, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 290, 297, 300, 420, 421, 423,
     424, 425, 500, 803, 833, 834, 835, 836, 837, 838, 870, 871, 875, 880, 890, 892, 893, 905, 918,
@@ -17,7 +20,7 @@ const EBCDIC: [u16; 100] = [
     1388, 1390, 1399, 4517, 4933, 4971, 5123, 8482, 8612, 9030, 12712, 16684, 16804,
 ];
 
-/// Other charsets in which ASCII characters are other bytes.
+/// Other charsets that encode ASCII characters as different bytes.
 const OTHERS: [&[u8]; 9] = [
     b"utf7",
     b"csutf7",
@@ -36,7 +39,7 @@ struct Parameter {
     value: Range<usize>,
 }
 
-/// The value without its `charset` parameters; all else stays as it is. `None` where there are none.
+/// Returns the value without its `charset` parameters, otherwise unchanged. `None` if it has none.
 pub(super) fn without_charset(value: &[u8]) -> Option<Vec<u8>> {
     let mut found = parameters(value).peekable();
     found.peek()?;
@@ -50,8 +53,9 @@ pub(super) fn without_charset(value: &[u8]) -> Option<Vec<u8>> {
     Some(rest)
 }
 
-/// Whether text of this `Content-Type` can be searched: no charset is named, or none in which ASCII is something else. UTF-16 and UTF-32 are searched too, and
-/// an unknown name is taken for a superset of ASCII, as nearly all are.
+/// Returns whether text of this `Content-Type` can be searched: it names no charset, or one that is
+/// a superset of ASCII. UTF-16 and UTF-32 are searched too. An unknown charset counts as a superset
+/// of ASCII, because nearly all are.
 pub(super) fn is_searchable(content_type: &[u8]) -> bool {
     parameters(content_type).all(|parameter| {
         let value = content_type.get(parameter.value).unwrap_or_default();
@@ -75,9 +79,9 @@ fn parameters(value: &[u8]) -> impl Iterator<Item = Parameter> {
     })
 }
 
-/// The parameter at this semicolon, if it is a charset.
+/// Returns the parameter at this semicolon, if its name is `charset`.
 fn parameter(value: &[u8], start: usize) -> Option<Parameter> {
-    // Some servers trim more than blanks, Latin-1's among them.
+    // Some servers trim more than blanks, including the white space of Latin-1.
     let skip = |from: usize, is_skipped: fn(&u8) -> bool| {
         let rest = value.get(from..).unwrap_or_default();
         from + rest.iter().take_while(|b| is_skipped(b)).count()
@@ -88,7 +92,7 @@ fn parameter(value: &[u8], start: usize) -> Option<Parameter> {
     if !value.get(name..after)?.eq_ignore_ascii_case(CHARSET) {
         return None;
     }
-    // `charset*` and `charset*0` are parameters of RFC 2231.
+    // RFC 2231 allows the spellings `charset*` and `charset*0`.
     let equals = skip(after, |b| {
         !b.is_ascii_graphic() || *b == b'*' || b.is_ascii_digit()
     });
@@ -107,7 +111,8 @@ fn parameter(value: &[u8], start: usize) -> Option<Parameter> {
 }
 
 fn is_foreign(charset: &[u8]) -> bool {
-    // The longest name that is known has fewer bytes. Punctuation differs between registries.
+    // 64 bytes are more than the longest known name has. Punctuation is dropped, because registries
+    // differ in it.
     let mut name = Vec::with_capacity(charset.len().min(64));
     let letters = charset.iter().filter(|b| b.is_ascii_alphanumeric());
     name.extend(letters.take(64).map(u8::to_ascii_lowercase));
@@ -144,7 +149,8 @@ mod tests {
             ),
             ("a/b;charset=x;charset=y,c/d;charset=z", "a/b,c/d"),
             ("a/b;charset*=utf-16''x", "a/b"),
-            // Spring reads no backslash in a quoted string, and takes this charset for one.
+            // Spring does not treat a backslash in a quoted string as an escape, and takes this
+            // charset for one.
             ("a/b;x=\"\\\";charset=UTF-16;y=\"", "a/b;x=\"\\\";y=\""),
             ("a/b;cha;charset=\"x\"rset=UTF-16", "a/b;cha"),
             ("a/b;charset=\"UTF-16;charset=UTF-32", "a/b"),
@@ -189,7 +195,7 @@ mod tests {
             "CCSID 00037",
         ] {
             let value = format!("text/plain; x=y; CHARSET={charset}");
-            // `X-UTF-7-IMAP` is a name of nobody's.
+            // `X-UTF-7-IMAP` is not a registered name.
             let expected = charset == "X-UTF-7-IMAP";
             assert_eq!(is_searchable(value.as_bytes()), expected, "{charset}");
         }

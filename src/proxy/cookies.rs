@@ -1,4 +1,5 @@
-//! `Set-Cookie` on connections with `allow_cookies`: a cookie stays with the connection that set it.
+//! Rewrites `Set-Cookie` on connections with `allow_cookies`, so that a cookie stays with the
+//! connection that set it.
 //!
 //! To agents all connections are paths of one host. `Domain` is dropped, and `Path` is moved below
 //! the connection's prefix, so that a cookie jar sends a cookie back to no other connection. A
@@ -32,7 +33,7 @@ pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection) {
     }
 }
 
-/// A cookie without `Domain` and with its `Path` moved from below `base` to below `prefix`.
+/// Returns a cookie without `Domain` and with its `Path` moved from below `base` to below `prefix`.
 fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
     let mut parts = cookie.split(|b| *b == b';');
     let mut out = parts.next().unwrap_or_default().to_vec();
@@ -61,7 +62,7 @@ fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The part of a path below the base URL's own; the root where it lies elsewhere.
+/// Returns the part of a path below the base URL's own path, or `/` if it lies outside.
 fn below<'p>(path: &'p [u8], base: &[u8]) -> &'p [u8] {
     match path.strip_prefix(base) {
         Some(rest) if rest.starts_with(b"/") => rest,

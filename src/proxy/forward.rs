@@ -120,11 +120,11 @@ struct Sending<'a> {
     /// The agent's request.
     parts: &'a Parts,
     target: &'a str,
-    /// Whether the upstream's socket may be used again afterwards.
+    /// `true` if the upstream's socket may be used again afterwards.
     reuse: bool,
-    /// Whether the response is searched.
+    /// `true` if the response is searched.
     searched: bool,
-    /// The agent's `Accept` fields, where they differ from what it sent.
+    /// The agent's `Accept` fields, if they were changed; otherwise empty.
     accept: Vec<Vec<u8>>,
     client: &'a Client,
     lane: &'a Arc<Lane>,
@@ -205,10 +205,11 @@ impl From<Unsent> for Refusal {
     }
 }
 
-/// Whether an upstream has most likely read all of a request whose body the agent announced like this when it answers. A body that it leaves unread is the agent's choice of
-/// bytes, and it would take them for the head of the next request on the socket: one that no route was matched against, completed with the
-/// credential of whoever comes next (request smuggling of the CL.0 kind). Servers skip bodies where they expect none, and those whose
-/// chunks they cannot read.
+/// Returns whether an upstream has most likely read all of a request with this framing by the time
+/// it answers. If it leaves a body unread, it takes these bytes, which the agent chose, for the
+/// head of the next request on the socket. That request was matched against no route, and the
+/// credential of the next real request would complete it (request smuggling of the CL.0 kind).
+/// Servers skip bodies that they do not expect, and those in chunks if they cannot parse them.
 fn leaves_socket_usable(method: &Method, announced: Framing, connection: &Connection) -> bool {
     match announced {
         Framing::Absent | Framing::Length(0) => true,

@@ -58,7 +58,8 @@ impl<'r> Glance<'r> {
             } else if name.as_str() == "sec-fetch-site" {
                 glance.of_a_page |= !caller::is_same_site(value.as_bytes());
             } else if name.as_str() == "service-worker" {
-                // A worker would see the requests of every connection (Service Workers §6.2).
+                // A service worker would see the requests of every connection (Service Workers
+                // §6.2).
                 glance.of_a_page |= value.as_bytes().eq_ignore_ascii_case(b"script");
             }
         }
@@ -121,8 +122,8 @@ impl<'r> Glance<'r> {
         }
     }
 
-    /// Refuses what a web page sent. `headers` are looked at again only under a name of
-    /// `allowed_hosts`, where browsers send no Fetch Metadata and other signs have to do.
+    /// Refuses requests of web pages. `headers` are checked again only under a name of
+    /// `allowed_hosts`, to which browsers send no Fetch Metadata, so that other signs must be used.
     pub(super) fn refuse_browsers(
         &self,
         served: ServedHost,

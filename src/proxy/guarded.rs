@@ -1,7 +1,9 @@
 //! The upstream's answer, searched for credentials.
 //!
-//! Head and body are searched whatever they say of themselves: a body that really is compressed never matches. The head waits for a moment for the first piece of the body: what is found before it
-//! went out is a refusal, what is found later breaks the answer off. Where there is nothing to search for, this is the upstream's body and nothing more.
+//! Head and body are searched whatever headers state about them: a body that really is compressed
+//! never matches. The head waits a moment for the first piece of the body. A secret that is found
+//! before the head was sent causes a refusal; one that is found later aborts the response. If there
+//! is nothing to search for, this is the upstream's body unchanged.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
@@ -24,7 +26,8 @@ use crate::upstream::{Failure, Uploading, UpstreamBody};
 
 /// The longest that a head waits for its body.
 const HEAD_WAITS: Duration = Duration::from_millis(50);
-/// The longest that a byte is held back: longer than a path across the world is silent within one text, and shorter than a person minds.
+/// The longest time that a byte is held back. It is longer than the usual pause within one text,
+/// even over a path around the world, and short enough not to be noticed by a person.
 const TAIL_WAITS: Duration = Duration::from_millis(250);
 
 /// A body that is searched as it passes. Handled boxed: it is half a kilobyte, and a response is moved
@@ -39,13 +42,13 @@ struct Search {
     credential: Arc<Credential>,
     /// What came and was searched before the head went out.
     first: Option<Bytes>,
-    /// Whether the head announces trailers to the agent; others end here.
+    /// `true` if the head announces trailers to the agent; other trailers are dropped.
     announces_trailers: bool,
-    /// Trailers that were searched, for the end of the body.
+    /// Trailers that were searched, to be sent at the end of the body.
     trailers: Option<Box<HeaderMap>>,
-    /// When the first of the bytes came that are held back.
+    /// When the first byte that is held back arrived.
     held_since: Option<Instant>,
-    /// Runs until that is too long ago, while nothing comes.
+    /// The timer that releases held bytes if nothing more arrives.
     silence: Option<Pin<Box<Sleep>>>,
     /// A secret was found: nothing more goes out, and this is no whole body.
     reflected: bool,
@@ -94,7 +97,7 @@ impl Guarded {
         Box::new(Self { body, search: None })
     }
 
-    /// The upload that goes on beside the response, if one does.
+    /// Takes the upload that continues beside the response, if there is one.
     pub(super) fn take_upload(&mut self) -> Option<Uploading> {
         self.body.take_upload()
     }
@@ -159,7 +162,7 @@ impl Search {
         let length = data.len();
         let fed = self.scan.feed(data, last);
         let fed = fed.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected));
-        // Other responses under way must not tell of further guesses either.
+        // Other responses in flight must not reveal the results of further guesses either.
         let fed = match fed {
             Ok(_) if self.credential.is_exposed() => Err(Failure::Exposed),
             fed => fed,
@@ -167,14 +170,14 @@ impl Search {
         self.reflected = fed.is_err();
         let kept_back = self.scan.kept_back();
         if kept_back <= length || self.held_since.is_none() {
-            // What was held back before goes out.
+            // The bytes that were held back before are sent now.
             self.held_since = (kept_back > 0).then(Instant::now);
             self.silence = None;
         }
         fed
     }
 
-    /// Searches trailers as a head is searched. What is held back of the body goes out first.
+    /// Searches trailers like a head. Bytes of the body that are held back are sent first.
     fn keep_trailers(&mut self, frame: Frame<Bytes>) -> Result<(), Failure> {
         if self.announces_trailers
             && let Ok(trailers) = frame.into_trailers()
@@ -247,7 +250,7 @@ impl http_body::Body for Guarded {
     }
 }
 
-/// Searches each name and each value: fields do not run into each other.
+/// Searches each name and each value separately, because a client never joins two fields.
 fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<(), Reflected> {
     for (name, value) in headers {
         scan.find(value.as_bytes())?;
@@ -264,7 +267,9 @@ fn refuse_unsearchable(headers: &HeaderMap) -> Result<(), Failure> {
     Err(Failure::Unsearchable)
 }
 
-/// Tells of a secret that was found. If another one closed the connection meanwhile, this one must not be told from what holds none.
+/// Reports a secret that was found. If another response closed the connection meanwhile, the
+/// failure is the same as for a response without a secret, so that an agent cannot distinguish the
+/// two.
 #[cold]
 fn refuse(credential: &Credential, place: Place, reflected: &Reflected) -> Failure {
     let was_exposed = credential.is_exposed();

@@ -1,9 +1,12 @@
 //! `Location` and `Content-Location`: read against the upstream's URL, so that what an agent follows stays inside the connection or visibly leaves it.
 //!
-//! A reference is resolved as RFC 3986 §5.2 says. Inside the base URL it becomes `/<id>/…`; everywhere else, and wherever a client might
-//! normalise the path into something else, it becomes the absolute upstream URL, which no agent can follow through egressd. A reference that
-//! names egressd itself, where it could only lead into another connection, is left out, and so is one whose host depends on who reads it:
-//! RFC 3986 and the URL Standard (<https://url.spec.whatwg.org/>) disagree about backslashes, missing slashes and control characters.
+//! A reference is resolved as RFC 3986 §5.2 says. Inside the base URL it becomes `/<id>/…`;
+//! everywhere else, and wherever a client might normalise the path into something else, it becomes
+//! the absolute upstream URL, which no agent can follow through egressd. Two kinds of references
+//! are dropped: those that name egressd itself, which could only lead into another connection, and
+//! those whose host depends on the parser. RFC 3986 and the URL Standard
+//! (<https://url.spec.whatwg.org/>) disagree about backslashes, missing slashes and control
+//! characters.
 
 use http::header::{CONTENT_LOCATION, HOST, LOCATION};
 use http::request::Parts;
@@ -23,7 +26,7 @@ pub(super) struct Asked<'a> {
     pub(super) path: &'a [u8],
     /// Knows where egressd itself listens.
     pub(super) client: &'a Client,
-    /// Names of egressd itself, beside loopback.
+    /// Host names of egressd itself, besides loopback.
     pub(super) allowed_hosts: &'a [String],
 }
 
@@ -49,7 +52,8 @@ impl Asked<'_> {
         let authority = connection.base_url.authority();
         let whole = value.as_bytes();
         let (reference, suffix) = split_at_any(whole, b"?#");
-        // The URL Standard removes tabs anywhere, and controls and spaces at the start.
+        // The URL Standard removes tabs and line breaks anywhere, and control characters and spaces
+        // at the start.
         if whole.iter().any(u8::is_ascii_control) || whole.starts_with(b" ") {
             return None;
         }
@@ -102,9 +106,11 @@ impl Asked<'_> {
             .map_or_else(Vec::new, |query| [b"?", query.as_bytes()].concat())
     }
 
-    /// Returns whether an `http` reference may name egressd itself. `whole`: the reference with its query.
+    /// Returns whether an `http` reference may name egressd itself. `whole` is the reference with
+    /// its query.
     fn leads_back(&self, authority: &[u8], whole: &[u8]) -> bool {
-        // Some clients once read on past `?` and `#` to the next slash (CVE-2016-8624).
+        // Some old clients took `?` and `#` as part of the authority, up to the next slash
+        // (CVE-2016-8624).
         let start = memchr::memmem::find(whole, b"//").map_or(0, |at| at + 2);
         let (longer, _) = split_at_any(whole.get(start..).unwrap_or_default(), b"/");
         self.names_us(authority) || (longer.contains(&b'@') && self.names_us(longer))
@@ -126,7 +132,7 @@ impl Asked<'_> {
     }
 }
 
-/// An authority without its userinfo.
+/// Returns an authority without its userinfo.
 fn behind_userinfo(authority: &[u8]) -> &[u8] {
     let at = authority.iter().rposition(|b| *b == b'@');
     authority
@@ -134,11 +140,12 @@ fn behind_userinfo(authority: &[u8]) -> &[u8] {
         .unwrap_or_default()
 }
 
-/// Returns whether every reader takes the same host from an authority.
+/// Returns whether every URL parser takes the same host from an authority.
 fn is_clear(authority: &[u8]) -> bool {
     let host = behind_userinfo(authority);
     let is_odd = |b: &u8| b" \"<>\\^`{|}".contains(b);
-    // Some readers take the first `@`, some the last. An escape in a host is decoded by some only.
+    // URL parsers differ in which of several `@` ends the userinfo, and in whether they decode
+    // escapes in a host.
     !host.is_empty()
         && !authority.iter().any(is_odd)
         && !host.contains(&b'%')
@@ -175,7 +182,7 @@ fn may_be_local(host: &str) -> bool {
 enum Reference<'a> {
     /// `https://authority/path`
     Absolute { authority: &'a [u8], path: &'a [u8] },
-    /// The authority of `http://authority/path`.
+    /// Returns the authority of `http://authority/path`.
     PlainHttp(&'a [u8]),
     /// `data:…`
     OtherScheme,
@@ -186,7 +193,7 @@ enum Reference<'a> {
 }
 
 impl<'a> Reference<'a> {
-    /// Reads a reference without its query, or returns `None` where readers disagree about its host.
+    /// Parses a reference without its query. `None` if URL parsers disagree about its host.
     fn read(reference: &'a [u8]) -> Option<Self> {
         let (before, rest) = split_at_any(reference, b":/");
         let is_scheme = before.first().is_some_and(u8::is_ascii_alphabetic)
@@ -210,7 +217,7 @@ impl<'a> Reference<'a> {
                 let (authority, path) = split_at_any(rest, b"/");
                 is_clear(authority).then_some(Self::Network { authority, path })
             }
-            // To the URL Standard a backslash is a slash.
+            // In the URL Standard a backslash equals a slash.
             [b'\\', ..] | [b'/', b'\\', ..] => None,
             _ => Some(Self::Path(reference)),
         }

@@ -77,12 +77,13 @@ pub(super) struct Terms<'a, 'r> {
     pub(super) credential: Arc<Credential>,
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
-    /// What the connection may hold of the memory for bodies.
+    /// The connection's share of the memory for bodies.
     pub(super) share: &'r Arc<Share>,
 }
 
 impl Terms<'_, '_> {
-    /// The longest that a body may be. One that is held whole can never be larger than what its connection may hold.
+    /// Returns the longest length of a body. A body that is held whole must fit into the
+    /// connection's share.
     fn body_cap(&self) -> u64 {
         match self.credential.signing_key() {
             Some(_) => self.body_cap.min(MOST_OF_ONE),

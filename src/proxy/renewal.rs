@@ -33,7 +33,9 @@ pub(super) async fn token(
     .await
 }
 
-/// The token for a second attempt, if there is to be one: after a refusal of the token, where the token was not minted for this very request, the request can be sent again, and
+/// Returns the token for a second attempt. There is one only if the upstream refused the token, the
+/// token was not obtained for this very request, the request can be sent again, and another token
+/// is available. If the request cannot be sent again, the token is renewed for the next one.
 /// there is another token. A request that cannot be sent again has the next one's token renewed.
 pub(super) async fn after(
     status: StatusCode,
@@ -53,7 +55,8 @@ pub(super) async fn after(
     Box::pin(grant.renewed(&sent.token)).await
 }
 
-/// 401, or a 403 that says that the token is the reason: RFC 6750 §3.1 asks for 401 there, and some APIs answer with 403.
+/// Returns whether the response refuses the token: 401, or a 403 whose challenge names the token as
+/// the reason. RFC 6750 §3.1 asks for 401 there, but some APIs answer with 403.
 fn refuses_token(status: StatusCode, headers: &HeaderMap) -> bool {
     match status {
         StatusCode::UNAUTHORIZED => true,

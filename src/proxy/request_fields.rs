@@ -11,11 +11,12 @@ use crate::domain::Connection;
 use crate::domain::agent_headers::{Family, GROUPS, family};
 use crate::upstream::Field;
 
-/// How a response is written is not the agent's to say where it is searched. `TE` is dropped everywhere.
+/// Headers that choose the encoding of a response. They are dropped if the response is searched, so
+/// that the agent cannot choose an encoding that cannot be searched. `TE` is always dropped.
 const ENCODINGS: [&str; 3] = [
     "accept-encoding",
     "accept-charset",
-    // Deltas (RFC 3229).
+    // Delta encoding (RFC 3229).
     "a-im",
 ];
 
@@ -46,8 +47,8 @@ fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
     }
 }
 
-/// The agent's `Accept` fields without `charset` parameters, in order; empty where no field has one, and
-/// where the response is not searched. Where it is, its charset is not the agent's to choose.
+/// Returns the agent's `Accept` fields without `charset` parameters, in order. Returns nothing if no
+/// field has one, or if the response is not searched: only then may the agent choose its charset.
 pub(super) fn accept(headers: &HeaderMap, searched: bool) -> Vec<Vec<u8>> {
     let values = || headers.get_all(ACCEPT).iter();
     if !searched || !values().any(|value| charset::without_charset(value.as_bytes()).is_some()) {
@@ -57,8 +58,10 @@ pub(super) fn accept(headers: &HeaderMap, searched: bool) -> Vec<Vec<u8>> {
     values().map(|value| stripped(value.as_bytes())).collect()
 }
 
-/// Appends the agent's fields that may pass, in order, and unchanged but for `accept`: what [`accept`] made of the `Accept` fields. Returns
-/// whether the agent sent a `User-Agent`. `searched`: the response is searched, and how it is encoded is not the agent's to say.
+/// Appends the agent's fields that may pass, in order and unchanged, except that `accept` (made by
+/// [`accept`]) replaces the `Accept` fields if it is not empty. Returns whether the agent sent a
+/// `User-Agent`. `searched` is true if the response is searched; headers that choose its encoding
+/// are then dropped.
 pub(super) fn pass<'r>(
     headers: &'r HeaderMap,
     connection: &Connection,

@@ -27,7 +27,7 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
         | "report-to"
         | "content-security-policy-report-only"
         | "service-worker-allowed"
-        // Obsolete (RFC 6265), and its path is not rewritten.
+        // Obsolete (RFC 6265), and its path would not be rewritten.
         | "set-cookie2"
         | "x-request-id" => true,
         "set-cookie" => !allow_cookies,
@@ -63,8 +63,9 @@ pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewrita
         headers.remove(name);
     }
     debug_assert!(!headers.contains_key(X_REQUEST_ID));
-    // All connections share one origin. A sandboxed page has an origin of its own, so it reads
-    // nothing of the others and installs no service worker; what is no page does not become one.
+    // All connections share one origin. A sandboxed page has an origin of its own, so it cannot
+    // read other connections' pages or install a service worker. `nosniff` keeps other content from
+    // being run as a page or script.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     rewritable

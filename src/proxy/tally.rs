@@ -145,7 +145,7 @@ impl Exchange {
         Err(Refusal::new(Code::Overloaded, why))
     }
 
-    /// When the exchange has to be over.
+    /// Returns the deadline of the exchange.
     pub(super) fn deadline(&self) -> Instant {
         let entry = self.entry.as_ref();
         let timeout = entry.map(|entry| entry.connection.caps.timeout.duration());

@@ -1,9 +1,9 @@
-//! Trailers of responses: which of them reach the agent.
+//! Decides which trailers of a response reach the agent.
 //!
-//! hyper writes a trailer where the agent asked for trailers (`TE: trailers`), the body is chunked,
-//! and the response's `Trailer` field names it. If it can write none of those that it is handed, it
-//! leaves the body without an end. So the field is made here, of names that may pass, and only what
-//! it names is handed on.
+//! hyper writes a trailer only if the agent sent `TE: trailers`, the body is chunked, and the
+//! response's `Trailer` field names it. If it gets trailers and can write none of them, it omits
+//! the end of the body. So this module makes the `Trailer` field itself, from names that may pass,
+//! and passes on only trailers that the field names.
 
 use http::header::{
     AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_LOCATION,
@@ -15,8 +15,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::response_fields::is_dropped;
 use crate::domain::Connection;
 
-/// The value of `Trailer` for the agent, if trailers can reach it. `request` and `response` are the
-/// fields as the agent and the upstream sent them.
+/// Returns the value of `Trailer` for the agent, or `None` if trailers cannot reach it. `request`
+/// and `response` are the fields that the agent and the upstream sent.
 pub(super) fn announced(
     request: &HeaderMap,
     response: &HeaderMap,
@@ -34,7 +34,7 @@ pub(super) fn announced(
     HeaderValue::try_from(value).ok()
 }
 
-/// The trailers that `announced` names, if there are any.
+/// Returns the trailers that `announced` names, or `None` if there are none.
 pub(super) fn passing(trailers: &HeaderMap, announced: Option<&HeaderValue>) -> Option<HeaderMap> {
     let announced = announced?.to_str().ok()?;
     let mut passing = HeaderMap::new();
@@ -46,8 +46,9 @@ pub(super) fn passing(trailers: &HeaderMap, announced: Option<&HeaderValue>) -> 
     (!passing.is_empty()).then_some(passing)
 }
 
-/// Returns whether a trailer may pass: not what is dropped from heads, nor what is set or rewritten
-/// there (some clients merge trailers into the head), nor what hyper writes in no trailer.
+/// Returns whether a trailer may pass. Excluded are names that are dropped from heads, or set or
+/// rewritten there (some clients merge trailers into the head), and names that hyper never writes
+/// in a trailer.
 fn may_pass(name: &HeaderName, connection: &Connection) -> bool {
     const HEAD_ONLY: [HeaderName; 17] = [
         AUTHORIZATION,
@@ -71,7 +72,7 @@ fn may_pass(name: &HeaderName, connection: &Connection) -> bool {
     !is_dropped(name.as_str(), connection.allow_cookies) && !HEAD_ONLY.contains(name)
 }
 
-/// The members of a list-valued field, in lower case (RFC 9110 §5.6.1).
+/// Splits a list-valued field into its members, in lower case (RFC 9110 §5.6.1).
 fn names<'h>(headers: &'h HeaderMap, field: &HeaderName) -> impl Iterator<Item = String> + 'h {
     let values = headers.get_all(field).iter();
     let lists = values.filter_map(|value| value.to_str().ok());

@@ -29,7 +29,7 @@ pub(super) struct Unread<'r, B = AgentBody> {
     pub(super) body: Option<B>,
     /// The most that it may have, in bytes.
     pub(super) cap: u64,
-    /// Where a body that is held is paid for: the connection's share.
+    /// The connection's share, which a held body is charged to.
     pub(super) share: &'r Arc<Share>,
 }
 
@@ -142,7 +142,7 @@ impl<B> Upload<B> {
         self.framing
     }
 
-    /// Whether no byte of a body goes up, not even the end of one in chunks.
+    /// Returns whether no byte of a body is sent, not even an empty last chunk.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.framing, Framing::Absent | Framing::Length(0))
     }

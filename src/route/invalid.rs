@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// What is wrong with a pattern. All but the last four are Go's own; several mistakes show the first.
+/// The kinds of invalid patterns. All but the last four are Go's own. A pattern with several
+/// mistakes has the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InvalidPatternKind {
     /// Nothing at all.
@@ -33,9 +34,10 @@ pub enum InvalidPatternKind {
     Host,
     /// A method other than the seven, which Go takes.
     UnsupportedMethod,
-    /// A `?` in the path, which Go takes: a request's path ends before its query.
+    /// A `?` in the path. Go accepts it, but a request's path ends before its query, so nothing
+    /// would match.
     Query,
-    /// A `#` in the path, which Go takes: clients keep a fragment to themselves (RFC 9110, section 7.1).
+    /// A `#` in the path. Go accepts it, but clients never send a fragment (RFC 9110, section 7.1).
     Fragment,
 }
 
@@ -58,8 +60,8 @@ impl InvalidPattern {
         }
     }
 
-    /// The same without the piece of the pattern that it is about: a text that is no pattern may be
-    /// a secret that was put into the wrong place.
+    /// Removes the piece of the pattern that the message would repeat: a text that is not a pattern
+    /// may be a secret in the wrong place.
     #[must_use]
     pub fn without_subject(mut self) -> Self {
         self.subject = "…".into();

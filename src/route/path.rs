@@ -11,8 +11,8 @@ use std::borrow::Cow;
 /// A path in a form that everybody reads alike, borrowed from the request target.
 ///
 /// It starts with `/`, holds neither query nor fragment, and no segment of it is empty (but the
-/// last may be), a dot segment, not UTF-8, or one of these after another decoding. An encoded slash is noted at first and
-/// judged later, since only the connection can say whether it is allowed: until
+/// last may be), a dot segment, not UTF-8, or one of these after another decoding. An encoded slash
+/// is only recorded at first, because the connection decides if it is allowed: until
 /// [`allowing_encoded_slash`](Self::allowing_encoded_slash) was called, a path that holds one
 /// matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +29,9 @@ impl<'a> CanonicalPath<'a> {
     ///
     /// # Errors
     ///
-    /// [`NotCanonical`] with the first reason found, from left to right; an encoded slash that has
-    /// no name beside it, which is a matter of encoded slashes, only where nothing else is wrong.
+    /// [`NotCanonical`] with the first reason found, from left to right. An encoded slash with no
+    /// name beside it is reported only if nothing else is wrong, because the connection may allow
+    /// encoded slashes.
     pub fn parse(raw: &'a [u8]) -> Result<Self, NotCanonical> {
         let mut path = Self {
             raw,
@@ -169,7 +170,8 @@ impl<'a> CanonicalPath<'a> {
     }
 }
 
-/// Keeps the first encoded slash without a name beside it for later: another fault outweighs it.
+/// Records the first encoded slash without a name beside it for later, because any other fault
+/// takes precedence.
 #[inline]
 fn keep_unnamed(
     verdict: Result<(), NotCanonical>,
@@ -243,13 +245,13 @@ fn find_encoded_slash(text: &[u8]) -> Option<usize> {
         .position(|three| three.eq_ignore_ascii_case(b"%2f"))
 }
 
-/// The most further decodings that a segment is checked against.
+/// The most further decodings that a segment is checked for.
 ///
-/// More than one is rare on any route, and a bound keeps the cost of a hostile path linear.
+/// More than one is rare, and the bound keeps the cost of a hostile path linear.
 const MAX_DECODINGS: usize = 4;
 
-/// Checks the text of one segment after decoding. Slashes in it were encoded ones; what lies
-/// between them must be as harmless as a segment, in case a server decodes before it splits.
+/// Checks the text of one segment after decoding. A slash in it was an encoded one. The text
+/// between slashes must be a valid segment too, in case a server decodes before it splits.
 pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
     if std::str::from_utf8(text).is_err() {
         return Err(Reason::InvalidUtf8);
@@ -266,10 +268,10 @@ pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
     judge_pieces(text)
 }
 
-/// Returns whether a segment means the same to a server that decodes its text again and again.
+/// Returns whether a segment keeps its structure on a server that decodes it again and again.
 ///
-/// A percent sign before two hexadecimal digits is fine in text such as `50%decline`. It is not
-/// where the escape stands for a byte that gives a path its structure.
+/// A percent sign before two hexadecimal digits is allowed in text such as `50%decline`. It is
+/// rejected if the escape stands for a byte that has a meaning in a path.
 fn stays_harmless(text: &[u8]) -> bool {
     let mut text = Cow::Borrowed(text);
     for _ in 0..MAX_DECODINGS {
@@ -294,7 +296,7 @@ fn stays_harmless(text: &[u8]) -> bool {
     false
 }
 
-/// Returns whether the bytes hold an overlong form, which a lenient UTF-8 decoder reads as ASCII
+/// Returns whether the bytes contain an overlong form, which a lenient UTF-8 decoder reads as ASCII
 /// (RFC 3629, section 10): `%C0%AE` is a dot to such a decoder.
 fn holds_overlong(text: &[u8]) -> bool {
     text.windows(2).any(|two| {
@@ -305,13 +307,13 @@ fn holds_overlong(text: &[u8]) -> bool {
     })
 }
 
-/// Checks what stands between the slashes of a decoded segment.
+/// Checks the text between the slashes of a decoded segment.
 fn judge_pieces(text: &[u8]) -> Result<(), Reason> {
     if !text.contains(&b'/') {
         return judge_piece(text);
     }
-    // Nothing at all may stand beside a slash (`folder%2F`), but then something must stand on its
-    // other side. A dot segment is one whatever stands around it, and takes precedence.
+    // One side of an encoded slash may be empty (`folder%2F`), but not both. A dot segment takes
+    // precedence, whatever is around it.
     let mut unnamed = text.iter().all(|&byte| byte == b'/');
     for piece in text.split(|&byte| byte == b'/') {
         match judge_piece(piece) {

@@ -1,4 +1,4 @@
-//! Laws over generated paths: what the gate admits has one reading.
+//! Property tests over generated paths: an admitted path has one interpretation.
 
 use super::*;
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ fn unreserved_decoded(path: &[u8]) -> Vec<u8> {
     text
 }
 
-/// RFC 3986, section 5.2.4, to the letter.
+/// The algorithm of RFC 3986, section 5.2.4, step by step.
 fn dots_removed(path: &[u8]) -> Vec<u8> {
     let (mut input, mut output) = (path.to_vec(), Vec::new());
     while !input.is_empty() {
@@ -73,9 +73,9 @@ proptest! {
         let normal = unreserved_decoded(&path);
         prop_assert_eq!(dots_removed(&normal), normal.clone());
         let decoded_all = decode(&path).expect("escapes are whole");
-        // Encoded slashes may stand side by side or at an edge, which merges no segments of dots.
+        // Encoded slashes may be adjacent or at an edge, which does not merge dot segments.
         prop_assert_eq!(dots_removed(&decoded_all), decoded_all.clone());
-        // F-244: nor does a second decoding, escapes that are not whole left as they are.
+        // F-244: a second decoding changes nothing either; incomplete escapes are left as they are.
         let decoded_twice: Vec<u8> = decoded_bytes(&decoded_all).collect();
         prop_assert_eq!(dots_removed(&decoded_twice), decoded_twice);
         let again = CanonicalPath::parse(&normal).expect("its normal form passes too");

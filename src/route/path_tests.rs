@@ -108,7 +108,7 @@ fn empty_segments_are_refused() {
 #[test]
 fn encoded_slashes_wait_for_the_connection() {
     // F-52
-    // F-243: the edges too.
+    // F-243: an encoded slash at an edge.
     for path in [
         "/a%2Fb",
         "/a%2fb/c",
@@ -222,7 +222,7 @@ fn escapes_are_read_once_and_must_be_whole() {
             "/%255C",
             "/a%252Fb",
             "/%25252e",
-            // Structure that a second or third decoding makes.
+            // Escapes that create structure on a second or third decoding.
             "/%25%32%65",
             "/a%2500b",
             "/a%257fb",
@@ -236,7 +236,7 @@ fn escapes_are_read_once_and_must_be_whole() {
             "/%25e0%2580%25ae",
         ],
     );
-    // F-58: the first escape of these is not whole.
+    // F-58: the first escape of these is incomplete.
     all_refused(Reason::BadEscape, &["/%2%2565"]);
     // F-58
     all_refused(

@@ -16,8 +16,8 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Parses a pattern exactly where Go does; then a host, a method other than the seven, and a
-    /// query or fragment are refused.
+    /// Parses a pattern as Go does. Afterwards a host, a method other than the seven, a query and a
+    /// fragment are rejected.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl Pattern {
                 syntax.host,
             ));
         }
-        // In the path alone: methods and hosts are judged above.
+        // Only in the path: methods and hosts are checked above.
         let ends_path = |(_, byte): &(usize, u8)| matches!(byte, b'?' | b'#');
         if let Some((at, byte)) = text.bytes().enumerate().find(ends_path) {
             let kind = if byte == b'?' {

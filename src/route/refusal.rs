@@ -20,9 +20,9 @@ pub enum NotCanonicalReason {
     Control,
     /// `%2F` where the connection does not allow it.
     EncodedSlash,
-    /// A segment of encoded slashes alone, or nothing between one and a `;`.
+    /// A segment of encoded slashes alone, or an empty text between one and a `;`.
     EmptyAroundEncodedSlash,
-    /// Decoded again, the segment would have another structure.
+    /// A segment that has another structure once it is decoded again.
     DoubleEncoding,
     /// `%` without two hex digits behind it.
     BadEscape,

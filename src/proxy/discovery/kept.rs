@@ -1,4 +1,5 @@
-//! Listings that were rendered once and are sent many times, whatever host an agent writes and however many agents read one slowly.
+//! Rendered lists of connections: rendered once per generation and sent many times, whatever host
+//! agents use and however many agents read slowly.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -89,7 +90,7 @@ mod tests {
         kept.markdown("localhost", &second);
         let after = template(&kept).unwrap();
         assert!(!Arc::ptr_eq(&rendered, &after));
-        // A request that began before the reload leaves nothing behind.
+        // A request that began before the reload must not put the old list back.
         kept.markdown("localhost", &first);
         assert!(Arc::ptr_eq(&after, &template(&kept).unwrap()));
     }

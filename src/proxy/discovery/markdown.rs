@@ -10,7 +10,7 @@ const HOW: &str = "Credentials are added for you: send none. Only the routes bel
 A route is `[METHOD ]/path`: `{name}` is one path segment, `{name...}` or a `/` at the end any rest, `{$}` the end itself. GET includes HEAD; without a method all are allowed. \
 The query is free. Send paths in plain form: no `.` or `..` segments, no `//`, no `%2F`; nothing is redirected or rewritten.\n";
 
-/// The listing for an agent whose host is still to be put in.
+/// Renders the list, without the agent's host.
 pub(super) fn render<'a>(connections: impl Iterator<Item = Listed<'a>>) -> Template {
     let mut template = Template::default();
     let text = &mut template.text;

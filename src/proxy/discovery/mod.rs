@@ -33,7 +33,8 @@ struct Listed<'a> {
     allow_encoded_slash: bool,
 }
 
-/// The answer, in the form that `Accept` prefers. The request's `Host` was judged before: it is one host of ours.
+/// Returns the list in the form that `Accept` prefers. The request's `Host` was checked before, so
+/// it is one of egressd's own hosts.
 pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot, kept: &Kept) -> Response<Own> {
     let (content_type, body) = match accept::preferred(headers.get_all(ACCEPT)) {
         Form::Markdown => {

@@ -1,34 +1,35 @@
-//! A text that names the agent's own host in many places.
+//! A text that contains the agent's host in many places.
 //!
-//! The text is rendered once for all agents. The host is put in while the body is sent, a piece at a time: an agent that changes its `Host` costs no rendering, and one
-//! that reads slowly costs no copy of the whole.
+//! The text is rendered once for all agents. The host is inserted while the body is sent, a piece
+//! at a time. So an agent that changes its `Host` causes no rendering, and one that reads slowly
+//! keeps no copy of the whole text in memory.
 
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-/// The least that a piece of the body has, but for the last one.
+/// The smallest piece of the body, except for the last one.
 const PIECE: usize = 16 * 1024;
 
-/// The text without the host, and the places of the host in it.
+/// The text without the host, and the positions where the host belongs.
 #[derive(Debug, Default)]
 pub(super) struct Template {
     pub(super) text: String,
     gaps: Vec<usize>,
 }
 
-/// The text with one host in it: what is still to be sent of it.
+/// The part of a text with the host inserted that is still to be sent.
 #[derive(Debug)]
 pub(in crate::proxy) struct Filled {
     template: Arc<Template>,
     host: Box<str>,
-    /// Bytes of the text, and gaps, that are sent.
+    /// The bytes of the text and the number of gaps that are already sent.
     sent: usize,
     filled: usize,
 }
 
 impl Template {
-    /// The host belongs here.
+    /// Marks the current end of the text as a position of the host.
     pub(super) fn push_host(&mut self) {
         self.gaps.push(self.text.len());
     }

@@ -234,7 +234,7 @@ fn where_the_memory_is_used_up_nothing_is_recorded() {
     assert_eq!(budget.free(), BUDGET);
 }
 
-/// So many bytes of a share.
+/// Takes this many bytes of a share.
 fn hold(share: &Arc<super::Share>, bytes: u64) -> super::Held {
     let bytes = vec![b'a'; usize::try_from(bytes).unwrap()];
     let mut held = super::Held::begin(share).unwrap();
