@@ -1,6 +1,8 @@
-//! `GET /metrics`: the counters of `telemetry`, with gauges that are sampled when the text is rendered. Needs no credentials and holds no secret.
+//! `GET /metrics`: the counters of `telemetry`, with gauges that are sampled when the text is
+//! rendered. Requires no credentials and contains no secret.
 //!
-//! The text is rendered at most once a second. Scrapes in between get the bytes of the last rendering, so a flood of them costs no renderings, and none is refused.
+//! The text is rendered at most once a second. Scrapes in between get the bytes of the last
+//! rendering, so a flood of scrapes causes no extra work, and none is refused.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +44,7 @@ struct Book {
     failed: u64,
 }
 
-/// How long a rendering is served.
+/// The time for which one rendering is served.
 const KEPT_FOR: Duration = Duration::from_secs(1);
 
 /// The last rendering.
@@ -50,7 +52,8 @@ const KEPT_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Rendered(Mutex<Option<(Instant, Bytes)>>);
 
 impl Rendered {
-    /// Returns the last rendering, or a new one if the last is a second old. Callers that come while one is under way wait for it.
+    /// Returns the last rendering, or a new one if the last is a second old. Callers that arrive
+    /// during a rendering wait for it.
     fn text(&self, render: impl FnOnce() -> Vec<u8>) -> Bytes {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {

@@ -115,13 +115,14 @@ impl Management {
     }
 
     async fn route_in_turn(&self, request: Request<RequestBody>, watch: &Watch) -> Response {
-        // Probes and scrapes cost next to nothing, and must not wait for anything.
+        // Probes and scrapes cost next to nothing, and must not wait.
         if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
             return self.route(request).await;
         }
         let mut turn = self.pace.try_turn();
         if turn.is_none() {
-            // While its request waits, the socket counts as idle: others may need its place more.
+            // While its request waits, the socket counts as idle, so it can be closed if another
+            // socket needs its slot.
             watch.exchange_over();
             turn = self.pace.turn().await;
             watch.exchange_begins();

@@ -1,8 +1,10 @@
 //! A limit on the processor time that answers take, however many callers ask.
 //!
-//! A flood of requests would otherwise take the processor time of the whole process, and agents pay for it where a container has a quota. Requests take turns, and
-//! a turn begins once the answers before it have taken at most a twentieth of the time that has passed. The limit delays answers; it refuses a request only if other
-//! requests keep it from its turn. A caller that sends one request after another is therefore always answered, however slow the machine is.
+//! A flood of requests would otherwise take the processor time of the whole process, at the expense
+//! of agents if the container has a CPU quota. Requests take turns: a turn begins once the answers
+//! before it have taken at most a twentieth of the time that has passed. The limit delays answers.
+//! It refuses a request only if other requests keep it from its turn, so a caller that sends one
+//! request after another is always answered, however slow the machine is.
 
 use std::time::Duration;
 
@@ -12,22 +14,22 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// One second of answers is paid for with so many seconds: a twentieth of a core.
 const PRICE: u32 = 20;
-/// The most that may be owed: half a second of answers at once, after a pause.
+/// The largest debt: half a second of answers at once, after a pause.
 const CREDIT: Duration = Duration::from_secs(10);
-/// The longest that a request waits for its turn, and the longest that a turn is delayed.
+/// The longest time that a request waits for its turn, and the longest delay of a turn.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The turns of all requests that the limit concerns.
+/// The queue for all requests that the limit applies to.
 pub(super) struct Pace {
     epoch: Instant,
     turn: Mutex<Paid>,
 }
 
-/// The time since the epoch until which all answers so far are paid for.
+/// The time since the epoch up to which all earlier answers are paid for.
 #[derive(Default)]
 struct Paid(Duration);
 
-/// The right to make one answer.
+/// The permission to make one answer.
 pub(super) struct Turn<'p> {
     epoch: Instant,
     paid: MutexGuard<'p, Paid>,
@@ -41,7 +43,7 @@ impl Pace {
         }
     }
 
-    /// Returns a turn that begins now, unless there is something to wait for.
+    /// Returns a turn that begins now, or `None` if the request has to wait.
     pub(super) fn try_turn(&self) -> Option<Turn<'_>> {
         let paid = self.turn.try_lock().ok()?;
         let epoch = self.epoch;
@@ -50,7 +52,7 @@ impl Pace {
             .then_some(Turn { epoch, paid })
     }
 
-    /// Waits for a turn. Returns `None` if other requests have kept the request from it for [`PATIENCE`].
+    /// Waits for a turn. Returns `None` if other requests kept this one from it for [`PATIENCE`].
     pub(super) async fn turn(&self) -> Option<Turn<'_>> {
         let paid = timeout(PATIENCE, self.turn.lock()).await.ok()?;
         let epoch = self.epoch;
@@ -60,7 +62,8 @@ impl Pace {
 }
 
 impl Turn<'_> {
-    /// Makes the answer and counts the processor time that it takes. The answer must not wait for anything.
+    /// Makes the answer and charges the processor time that it takes. The future must not wait for
+    /// anything.
     pub(super) async fn charge<T>(mut self, answer: impl Future<Output = T>) -> T {
         let begun = used();
         let answer = answer.await;
@@ -71,12 +74,12 @@ impl Turn<'_> {
 }
 
 impl Paid {
-    /// How long the next turn has to wait at this time.
+    /// Returns the time that the next turn has to wait.
     fn debt(&self, now: Duration) -> Duration {
         self.0.saturating_sub(now + CREDIT)
     }
 
-    /// However much answers take, what is owed is forgotten after a while.
+    /// Adds a charge. The debt is capped, so even an expensive answer is paid off after a while.
     fn add(&mut self, took: Duration, now: Duration) {
         let paid = self.0.max(now).saturating_add(took.saturating_mul(PRICE));
         self.0 = paid.min(now + 2 * CREDIT);
@@ -143,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_caller_that_asks_alone_is_delayed_and_never_refused() {
-        // F-168: whatever its answers cost.
+        // F-168: however expensive the answers are.
         let pace = owing().await;
         for _ in 0..3 {
             assert!(pace.try_turn().is_none());

@@ -1,4 +1,4 @@
-//! The accept loop without descriptors.
+//! The accept loop when no descriptors are left.
 
 use std::io;
 use std::pin::pin;
@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::{Crowding, Door, REST, Reception, Serve};
 use crate::server::{Clock, RequestBody, Times, Watch};
 
-/// Serves nothing: no socket is ever accepted here.
+/// A service that is never called, because no socket is accepted.
 struct Nothing;
 
 impl Serve for Nothing {
@@ -31,7 +31,7 @@ impl Serve for Nothing {
     }
 }
 
-/// A listener of a process that has no descriptors left. It counts the tries.
+/// A listener of a process without free descriptors. It counts the attempts.
 struct Exhausted(Arc<AtomicUsize>);
 
 impl Door for Exhausted {

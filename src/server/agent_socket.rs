@@ -4,9 +4,10 @@
 //! upload) would reset it, and the agent would lose the refusal. An agent that has stopped reading is reset: what it does not take would
 //! otherwise stay in the system's buffers for as long as it likes.
 //!
-//! hyper learns that an agent has left only by reading, and during an exchange it does not read while
-//! it holds bytes behind the request or while nobody takes the body. So the kernel is asked now and
-//! then whether the agent has closed its side; it answers whatever bytes lie unread before the end.
+//! hyper notices that an agent has left only by reading. During an exchange it does not read while
+//! it holds bytes after the request, or while the body is not consumed. So this module asks the
+//! kernel regularly if the agent has closed its side, which works whatever unread bytes come before
+//! the end.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -41,7 +42,7 @@ impl<S: AsFd> AgentSocket<S> {
         }
     }
 
-    /// Fails if the agent has closed or reset its socket, where that is to be checked now.
+    /// Fails if a presence check is due and the agent has closed or reset its socket.
     fn check_presence(&self) -> io::Result<()> {
         if self.watch.takes_presence_check() && has_hung_up(&self.stream) {
             Err(io::ErrorKind::ConnectionReset.into())
@@ -59,8 +60,9 @@ impl<S: AsFd> AgentSocket<S> {
     }
 }
 
-/// Whether the other side has closed its sending side or the whole socket, or reset it. `POLLRDHUP` is
-/// there even while bytes lie unread before the end (poll(2)); a peek would see only those bytes.
+/// Returns whether the other side has closed its sending side or the whole socket, or reset it.
+/// `POLLRDHUP` is set even while unread bytes come before the end (poll(2)); a peek would see only
+/// those bytes.
 fn has_hung_up(stream: &impl AsFd) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
     let at_once = Timespec::default();
@@ -119,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper flushes whenever it is polled, even where it has written nothing.
+        // hyper flushes each time it is polled, even if it has written nothing.
         self.check_presence()?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }

@@ -1,10 +1,10 @@
-//! A request's body as services read it, and what is left of it when the answer is ready.
+//! A request's body as services read it, and the part that is unread when the response is ready.
 //!
-//! hyper keeps a socket only if the request's body was read to its end, and decides so after the
-//! response's head has been written. An agent that is not told then sends its next request into a
-//! socket that closes. So the body is looked at before the head is written: a small rest that has
-//! arrived already is read here, and with anything else the answer says `Connection: close`
-//! (RFC 9112 section 9.6).
+//! hyper keeps a socket only if the request's body was read to its end, and decides that after it
+//! has written the response's head. Without a `Connection: close`, an agent would send its next
+//! request to a socket that closes. So the body is checked before the head is written: a small rest
+//! that has already arrived is read here, and otherwise the response has `Connection: close` (RFC
+//! 9112 section 9.6).
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,29 +17,29 @@ use http::header::EXPECT;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-/// The most bytes that are read and thrown away to keep a socket.
+/// The most bytes that are read and discarded to keep a socket.
 const MOST_DRAINED: usize = 64 * 1024;
-/// The most pieces, however small: each costs a turn of hyper's.
+/// The most frames that are discarded, however small: each costs a turn of the task.
 const MOST_FRAMES: usize = 32;
 
 /// The body of an agent's request.
 pub struct RequestBody {
-    /// Taken only when this is dropped.
+    /// `None` only while this is dropped.
     incoming: Option<Incoming>,
-    /// Absent where the request has no body.
+    /// `None` if the request has no body.
     shared: Option<Arc<Shared>>,
 }
 
-/// What the service and the socket's task both know of a body.
+/// The state of a body that the service and the socket's task share.
 #[derive(Default)]
 struct Shared {
     was_polled: AtomicBool,
     ended: AtomicBool,
-    /// What a service has not read, once it has dropped it.
+    /// The unread part, once the service has dropped the body.
     unread: Mutex<Option<Incoming>>,
 }
 
-/// The rest of a body, for the socket's task.
+/// The unread part of a body, for the socket's task.
 pub(super) struct Rest {
     shared: Arc<Shared>,
     /// The agent sends the body only after a `100 Continue`.
@@ -49,7 +49,7 @@ pub(super) struct Rest {
     has_yielded: bool,
 }
 
-/// Wraps a request's body. Returns no rest where the request has no body.
+/// Wraps a request's body. The second value is `None` if the request has no body.
 pub(super) fn wrap(request: Request<Incoming>) -> (Request<RequestBody>, Option<Rest>) {
     let shared = (!request.body().is_end_stream()).then(Arc::<Shared>::default);
     let rest = shared.clone().map(|shared| Rest {
@@ -98,7 +98,7 @@ impl Body for RequestBody {
     }
 }
 
-/// Whether a body is over with what was polled of it. Trailers are always last.
+/// Returns whether this frame is the last one of a body. Trailers are always last.
 fn is_last<E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>, incoming: &Incoming) -> bool {
     match polled {
         Poll::Pending | Poll::Ready(Some(Err(_))) => false,
@@ -117,8 +117,8 @@ impl Drop for RequestBody {
 }
 
 impl Rest {
-    /// Reads what has arrived of the rest. Returns whether the socket can be kept: the body was read to
-    /// its end, or it is still being sent up beside a final response that `goes_on`.
+    /// Discards the part of the rest that has arrived. Returns whether the socket can be kept: the
+    /// body was read to its end, or it is still being uploaded beside a final response (`goes_on`).
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, goes_on: bool) -> Poll<bool> {
         if self.shared.ended.load(Relaxed) {
             return Poll::Ready(true);
@@ -126,10 +126,10 @@ impl Rest {
         let unread = self.shared.unread.lock();
         let mut unread = unread.unwrap_or_else(PoisonError::into_inner);
         let Some(incoming) = &mut *unread else {
-            // A service has it: it is still being sent up.
+            // A service still holds the body, so the upload continues.
             return Poll::Ready(goes_on);
         };
-        // To poll it would make hyper send a `100 Continue` before a refusal.
+        // Polling it would make hyper send a `100 Continue` before a refusal.
         if self.expects_continue && !self.shared.was_polled.load(Relaxed) {
             return Poll::Ready(false);
         }
@@ -149,8 +149,8 @@ impl Rest {
                 }
                 Poll::Pending if self.has_yielded => return Poll::Ready(false),
                 Poll::Pending => {
-                    // hyper reads before it polls its service: after one more turn of its, what is
-                    // not here has not arrived.
+                    // hyper reads from the socket before it polls its service. Bytes that are
+                    // missing after one more turn have not arrived.
                     self.has_yielded = true;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

@@ -120,7 +120,7 @@ struct Answering<F, B> {
     serving: Pin<Box<F>>,
     /// The request's body, if it has one.
     rest: Option<Rest>,
-    /// The answer, while the rest of the request's body is read.
+    /// The response, while the rest of the request's body is read.
     answer: Option<Box<Response<B>>>,
 }
 
@@ -133,11 +133,12 @@ impl<F: Future<Output = Response<B>>, B> Future for Answering<F, B> {
             Some(answer) => *answer,
             None => ready!(this.serving.as_mut().poll(cx)),
         };
-        // Where the socket closes in any case, nothing is gained by reading on.
+        // If the socket closes anyway, reading the rest would gain nothing.
         if let Some(rest) = &mut this.rest
             && !answer.headers().contains_key(CONNECTION)
         {
-            // A response of 200 to 299 may begin before its request is sent; the upload then goes on.
+            // A response of 200 to 299 may begin before its request is sent; the upload then
+            // continues.
             let goes_on = answer.status().is_success();
             let Poll::Ready(is_kept) = rest.poll_drain(cx, goes_on) else {
                 this.answer = Some(Box::new(answer));

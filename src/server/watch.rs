@@ -21,8 +21,8 @@ pub const TICK: Duration = Duration::from_millis(50);
 const NEVER: u64 = u64::MAX;
 /// Milliseconds that a head may take while memory is short.
 const DAWDLING: u64 = 250;
-/// How often, in milliseconds, sockets with an exchange are checked for an agent that has left. With
-/// [`TICK`] it stays well below the promised second.
+/// The interval, in milliseconds, at which sockets with an exchange are checked for an agent that
+/// has left. With [`TICK`] it is well below the documented second.
 const PRESENCE_CHECK: u64 = 500;
 
 /// The limits that hold for every socket of a listener.
@@ -50,7 +50,7 @@ pub struct Clock {
     /// Its grace period is over.
     grace_over: AtomicBool,
     memory_is_short: AtomicBool,
-    /// When agents' presence is checked next.
+    /// When the agents' presence is checked next.
     presence_due: AtomicU64,
 }
 
@@ -63,7 +63,7 @@ pub struct Watch {
     exchange_due: AtomicU64,
     body_due: AtomicU64,
     write_due: AtomicU64,
-    /// How many exchanges have begun.
+    /// The number of exchanges that have begun.
     exchanges: AtomicU64,
     /// When the last exchange was over, or the socket was accepted.
     quiet_since: AtomicU64,
@@ -199,20 +199,20 @@ impl Watch {
         }
     }
 
-    /// A read found nothing. During an exchange hyper reads only once it holds no bytes beyond the
-    /// request.
+    /// Records that a read found nothing. During an exchange hyper reads only once it holds no
+    /// bytes after the request.
     pub fn read_blocked(&self) {
         self.has_unparsed.store(false, Relaxed);
     }
 
-    /// Returns true once for each time that the agent's presence is to be checked.
+    /// Returns true if a presence check is due, and marks it as done.
     pub fn takes_presence_check(&self) -> bool {
         self.checks_presence.load(Relaxed) && self.checks_presence.swap(false, Relaxed)
     }
 
     /// A request's head is whole: no limit of the socket's own holds until [`Watch::exchange_over`].
     pub fn exchange_begins(&self) {
-        // Only the socket's own thread writes it.
+        // Only the socket's own thread writes this counter.
         let exchanges = self.exchanges.load(Relaxed);
         self.exchanges.store(exchanges + 1, Relaxed);
         self.in_exchange.store(true, Relaxed);
@@ -250,20 +250,21 @@ impl Watch {
         self.answered.store(true, Relaxed);
     }
 
-    /// The number of the exchange that began last.
+    /// Returns the number of the exchange that began last.
     pub fn exchange_number(&self) -> u64 {
         self.exchanges.load(Relaxed)
     }
 
-    /// The response and the request's body are through. hyper reads the next request as soon as it has read the body, so that one may have begun.
+    /// Records that the response is sent and the request's body is read, unless the next exchange
+    /// has begun. hyper reads the next request as soon as it has read the body, so it may have.
     pub fn exchange_over_unless_next(&self, number: u64) {
         if self.exchange_number() == number {
             self.exchange_over();
         }
     }
 
-    /// The response is through: the socket waits for the next request. Where bytes came behind the
-    /// last one, the next head has begun already and has to end in its own time.
+    /// Records that the response is sent: the socket waits for the next request. If bytes arrived
+    /// after the last request, the next head has begun already, and its own time limit applies.
     pub fn exchange_over(&self) {
         self.exchange_due.store(NEVER, Relaxed);
         self.body_due.store(NEVER, Relaxed);

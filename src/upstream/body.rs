@@ -37,7 +37,7 @@ pub struct UpstreamBody {
     held: BytesMut,
     pace: Pace,
     ended: bool,
-    /// Trailers, for the end of the body.
+    /// Trailers, to be sent at the end of the body.
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -73,7 +73,7 @@ impl UpstreamBody {
         }
     }
 
-    /// Refuses a response that announces more than the cap, and puts the body of any other one under it.
+    /// Refuses a response that announces more than the cap, and limits the body of any other to it.
     pub(super) fn under_cap(
         response: Response<Inner>,
         cap: u64,
@@ -100,7 +100,8 @@ impl UpstreamBody {
         Ok(())
     }
 
-    /// The upload that goes on beside the response, if one does. Dropping the body without it ends it.
+    /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
+    /// ends when the body is dropped.
     pub fn take_upload(&mut self) -> Option<Uploading> {
         match &mut self.inner {
             Inner::Http1(body) => body.take_upload(),
@@ -178,7 +179,7 @@ impl Inner {
         self.size_hint().exact().is_some_and(|length| length > cap)
     }
 
-    /// The next data. Trailers are put aside: they come last.
+    /// Returns the next data. Trailers are stored, because they come last.
     fn poll_data(
         &mut self,
         cx: &mut Context<'_>,

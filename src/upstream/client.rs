@@ -41,7 +41,7 @@ pub struct PoolTerms {
 pub struct Upstreams {
     trust: Trust,
     known: Mutex<HashMap<u64, Arc<Upstream>>>,
-    /// How often a dial found no descriptor left.
+    /// The number of dials that found no free descriptor.
     shortages: AtomicUsize,
 }
 
@@ -59,9 +59,10 @@ pub struct Bounds<'a> {
     pub cap: u64,
     /// Set once there is a socket for the request and it is about to leave.
     pub sent: &'a AtomicBool,
-    /// The request is not sent from then on: its credential has expired. A dial may take that long.
+    /// The time from which the request must not be sent, because its credential has expired. A dial
+    /// may take that long.
     pub leaves_before: Option<&'a Expiry>,
-    /// Whether an HTTP/1.1 socket may be used again after this request, as far as the request says.
+    /// `true` if the request allows its HTTP/1.1 socket to be used again.
     pub reuse: bool,
 }
 
@@ -77,7 +78,7 @@ pub struct Client {
     dialer: Dialer,
     terms: PoolTerms,
     lanes: Mutex<HashMap<u64, Arc<Lane>>>,
-    /// The shortages for which this worker has closed its idle sockets.
+    /// The value of `shortages` when this worker last closed its idle sockets for one.
     shortages_met: AtomicUsize,
 }
 
@@ -146,7 +147,8 @@ impl Client {
     /// Sends a request and returns the response's head, with its body under a cap. `body` is there unless the framing is absent; it is taken once the request
     /// is about to leave, and left alone if that is too late ([`Failure::Late`]).
     ///
-    /// An idempotent request without a body that a reused socket or session lost before its response began is sent once more, on a fresh one.
+    /// An idempotent request without a body is sent once more, on a fresh socket or session, if a
+    /// reused one was lost before its response began.
     pub async fn exchange<B>(
         &self,
         lane: &Arc<Lane>,
@@ -234,8 +236,8 @@ impl Client {
         }
     }
 
-    /// Dials. Where no descriptor is left, this worker's idle sockets are closed at once, those of the
-    /// others with their next sweep.
+    /// Dials. If no descriptor is left, closes this worker's idle sockets at once and dials again;
+    /// other workers close theirs in their next sweep.
     async fn dial(&self, lane: &Lane) -> Result<Dialled, Failure> {
         let target = &lane.upstream.target;
         match self.dialer.dial(target).await {
@@ -248,7 +250,8 @@ impl Client {
         }
     }
 
-    /// Reports a TLS failure on a socket that was just dialled: under TLS 1.3 a server refuses a client after the client's handshake is done.
+    /// Reports a TLS failure on a socket that was just dialled: under TLS 1.3 a server refuses a
+    /// client only after the client has finished the handshake.
     fn first_failure(&self, lane: &Lane, failure: Failure) -> Failure {
         if matches!(failure, Failure::Tls(_)) {
             self.dialer.tell(&lane.upstream.target, failure.into());
@@ -293,7 +296,8 @@ impl Client {
         known.retain(|key, _| keys.contains(key));
     }
 
-    /// Closes sockets and sessions that were idle for too long, or that the upstream has closed; all idle ones where a dial found no descriptor. To be called now and then.
+    /// Closes sockets and sessions that were idle for too long, or that the upstream has closed;
+    /// all idle ones after a dial found no descriptor. Call it regularly.
     pub fn sweep(&self) {
         let shortages = self.upstreams.shortages.load(Relaxed);
         let idle_timeout = if self.shortages_met.swap(shortages, Relaxed) == shortages {

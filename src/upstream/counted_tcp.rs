@@ -1,5 +1,5 @@
-//! A TCP stream that counts its bytes, below TLS: records can arrive that hold no data, and what
-//! TLS accepts need not have been sent.
+//! A TCP stream that counts its bytes, below TLS. The TLS layer does not show them: it can receive
+//! records without data, and it can accept data that is not sent yet.
 
 use std::io;
 use std::pin::Pin;
@@ -31,7 +31,7 @@ impl CountedTcp {
         }
     }
 
-    /// Returns what it has carried so far.
+    /// Returns the bytes carried so far.
     pub(super) fn traffic(&self) -> Traffic {
         self.traffic
     }
@@ -43,7 +43,7 @@ impl CountedTcp {
         polled
     }
 
-    /// Returns the stream itself, for its socket options.
+    /// Returns the TCP stream, for its socket options.
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
     }

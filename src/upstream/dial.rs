@@ -92,7 +92,7 @@ impl Target {
         self
     }
 
-    /// The connection whose upstream it is.
+    /// Returns the connection that the target belongs to.
     pub(super) fn owner(&self) -> Option<&ConnectionId> {
         self.owner.as_ref()
     }
@@ -106,10 +106,10 @@ impl Target {
     }
 }
 
-/// A TLS session. Boxed: the state of TLS is large and moves through pools.
+/// A TLS session. Boxed, because its state is large and is moved in and out of pools.
 pub(super) type Tls = Box<TlsStream<CountedTcp>>;
 
-/// An open TLS session, by the protocol that was agreed on.
+/// An open TLS session, by the negotiated protocol.
 #[derive(Debug)]
 pub enum Dialled {
     /// HTTP/1.1.
@@ -149,7 +149,7 @@ impl Dialer {
         }
     }
 
-    /// The same; it leaves these descriptors to others.
+    /// Sets the descriptors that dials must leave free.
     #[must_use]
     pub fn leaving(mut self, headroom: Option<Headroom>) -> Self {
         self.headroom = headroom;
@@ -163,7 +163,7 @@ impl Dialer {
         self
     }
 
-    /// The log of what becomes of dials.
+    /// Returns the log that dials are reported to.
     pub(super) fn problems(&self) -> &ProblemLog {
         &self.problems
     }

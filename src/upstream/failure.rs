@@ -27,9 +27,10 @@ pub enum Failure {
     TooLarge,
     /// The response holds a secret.
     Reflected,
-    /// The response says that it is written in a charset in which no secret can be searched for.
+    /// The response names a charset that cannot be searched for secrets.
     Unsearchable,
-    /// Another response held a secret that can be guessed, so that no further one may tell of guesses.
+    /// Another response held a secret that can be guessed, so no further response may reveal if a
+    /// guess is right.
     Exposed,
     /// What the request proves itself with expired before it could leave. Nothing of it was sent.
     Late,
@@ -74,7 +75,7 @@ pub enum TlsFault {
     Certificate(&'static str),
     /// The other side sent an alert.
     Alert,
-    /// The other side wants a certificate of the client's.
+    /// The server requires a client certificate.
     CertificateRequired,
     /// The other side speaks no TLS, or no version or cipher that is taken.
     Protocol,
@@ -101,7 +102,7 @@ pub enum ProtocolFault {
     TransferCoding,
     /// The body's framing broke off or is illegal.
     Body,
-    /// Far too many frames that carry little or nothing.
+    /// Far too many frames that carry little or no data.
     FrameFlood,
     /// An HTTP/2 stream or connection error.
     Http2,

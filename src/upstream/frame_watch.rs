@@ -1,15 +1,16 @@
-//! Counts what an HTTP/2 session receives against what was sent on it, and ends the session when
-//! there is far more than an honest server has reason to send.
+//! Counts the frames that an HTTP/2 session receives against those that it sent, and ends the
+//! session when there are far more than an honest server has reason to send.
 //!
 //! hyper and h2 bound the memory that a hostile upstream can occupy, and end floods of resets and
-//! of empty data. They process window updates, pings, settings and unknown frames for as long as
-//! these come, although nobody waits for a response. Here each frame that is not part of a response
-//! costs credit, and only requests, request bodies, resets and time earn it. While no stream is
-//! open, every byte of the socket costs credit too: TLS records can be empty or padded, and TLS 1.3
-//! has messages of its own, so that much can arrive that makes no frame.
+//! of empty data. But they process window updates, pings, settings and unknown frames as long as
+//! these arrive, even if no request waits. So here each frame that is not part of a response costs
+//! credit, and only requests, request bodies, resets and time earn it. While no stream is open,
+//! every byte of the socket costs credit too, because TLS records can be empty or padded, and TLS
+//! 1.3 has messages of its own, so much can arrive without any frame.
 //!
-//! A reset with NO_ERROR that cuts a response gets another error code, because hyper takes NO_ERROR
-//! for the end of the body. Everything else passes unchanged: h2 decides which frames are legal.
+//! A reset with NO_ERROR that truncates a response gets another error code, because hyper takes
+//! NO_ERROR for the end of the body. Everything else passes unchanged: h2 decides which frames are
+//! legal.
 
 mod scanner;
 
@@ -34,28 +35,28 @@ use super::failure::ProtocolFault;
 const MOST_HEADS_OF_A_STREAM: u8 = 17;
 /// The credit of a new session: settings, the first window updates, session tickets.
 const FIRST_CREDIT: u32 = 512;
-/// The most credit that a session can have.
+/// The most credit that a session can save.
 const MOST_CREDIT: u32 = 32_768;
-/// Earned by a request.
+/// Credit for each request.
 const CREDIT_PER_REQUEST: u32 = 32;
-/// Earned by each frame of a request's body, beside what its length earns. Some servers send two
-/// window updates for each read.
+/// Credit for each frame of a request's body, in addition to the credit for its length. Some
+/// servers send two window updates for each read.
 const CREDIT_PER_DATA: u32 = 4;
-/// The bytes of a request's body that earn one more.
+/// The bytes of a request's body that earn one credit.
 const SENT_BYTES_PER_CREDIT: u32 = 64;
-/// Earned by a reset of ours. A whole stream window of the response (256 KiB) can be under way, in
-/// frames of 1 KiB.
+/// Credit for a reset that egressd sends. A whole stream window of the response (256 KiB) can be in
+/// flight, in frames of 1 KiB.
 const CREDIT_PER_RESET: u32 = 512;
-/// Earned by time, for servers that send pings of their own over hours.
+/// Credit for each second, for servers that send pings of their own over hours.
 const CREDIT_PER_SECOND: u64 = 4;
-/// A frame costs one, and one more for each so many bytes. So do bytes of the socket while no
-/// stream is open.
+/// A frame costs one credit, and one more for each full multiple of this many bytes. Bytes of the
+/// socket cost the same while no stream is open.
 const RECEIVED_BYTES_PER_CREDIT: u32 = 4096;
 
-/// The length of a frame's payload that h2 accepts (SETTINGS_MAX_FRAME_SIZE is never raised).
+/// The longest frame payload that h2 accepts (SETTINGS_MAX_FRAME_SIZE is never raised).
 const MAX_FRAME_SIZE: u32 = 16_384;
-/// How long a socket may take no byte of what is to be written. A session that is given up has a
-/// GOAWAY to write, and would stay open for as long as the upstream reads nothing.
+/// The longest time that a socket may accept no byte. After a fault the session still has a GOAWAY
+/// to write, so without this limit it would stay open as long as the upstream reads nothing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The client's connection preface (RFC 9113 §3.4), which comes before the first frame.
@@ -70,7 +71,7 @@ const END_STREAM: u8 = 1;
 /// The last byte of the error code INTERNAL_ERROR; the others are zero (RFC 9113 §7).
 const INTERNAL_ERROR: u8 = 2;
 
-/// What was observed of a session.
+/// The state of a session that its watcher shares with its exchanges.
 #[derive(Default)]
 pub(super) struct SessionState {
     fault: OnceLock<ProtocolFault>,
@@ -79,19 +80,19 @@ pub(super) struct SessionState {
 }
 
 impl SessionState {
-    /// Why the session was ended here, if it was.
+    /// Returns why the watcher ended the session, if it did.
     pub(super) fn fault(&self) -> Option<ProtocolFault> {
         self.fault.get().copied()
     }
 
-    /// The last stream that was opened; 0 before the first. The streams of later requests have
-    /// larger numbers.
+    /// Returns the last stream that was opened, or 0 before the first. The streams of later
+    /// requests have larger numbers.
     pub(super) fn last_opened(&self) -> u32 {
         self.opened.load(Relaxed)
     }
 
-    /// Whether a response began on a stream behind this one, or a GOAWAY stated which streams may
-    /// have been processed.
+    /// Returns whether a response began on a stream after this one, or a GOAWAY stated which
+    /// streams may have been processed.
     pub(super) fn has_answered_after(&self, stream: u32) -> bool {
         self.answered.load(Relaxed) > stream
     }
@@ -100,10 +101,10 @@ impl SessionState {
 /// A socket whose frames are counted in both directions.
 pub(super) struct Watched<S> {
     socket: S,
-    /// Returns what `socket` has carried, below TLS.
+    /// A function that returns the bytes that `socket` has carried, below TLS.
     traffic: fn(&S) -> Traffic,
-    /// Runs while there is something to write and the socket takes nothing, with what it had sent
-    /// when this began.
+    /// The timer that runs while the socket accepts nothing, with the number of bytes sent when it
+    /// started.
     stall: Option<(Pin<Box<Sleep>>, u64)>,
     count: Count,
 }
@@ -125,14 +126,15 @@ struct Count {
     incoming: FrameScanner,
     outgoing: FrameScanner,
     credit: u32,
-    /// When time last earned credit.
+    /// The time up to which `CREDIT_PER_SECOND` was earned.
     earned_at: Instant,
-    /// Bytes that an idle session received and that have not been charged yet.
+    /// Bytes that an idle session received and that are not charged yet.
     idle_bytes: u64,
-    /// Streams whose response is due or under way, each with the number of heads it has had. A
-    /// stream leaves when the upstream ends it or either side resets it.
+    /// Streams whose response is not complete, each with the number of heads that it has had. A
+    /// stream is removed when the upstream ends it or either side resets it.
     open: HashMap<u32, u8>,
-    /// Inside a RST_STREAM that cuts a response: how many bytes of its error code were zero so far.
+    /// Set inside a RST_STREAM that truncates a response: the number of zero bytes of its error
+    /// code so far.
     cut: Option<u8>,
     state: Arc<SessionState>,
 }
@@ -180,18 +182,20 @@ impl Count {
                     }
                 }
             }
-            // Its windows bound it, and h2 counts the tiny ones.
+            // Free of charge: flow control bounds such frames, and h2 counts tiny ones.
             (DATA, Some(_)) if head.length > 0 || head.ends_stream() => {}
             (kind, heads) => {
                 if kind == RST_STREAM && heads.is_some() {
                     self.open.remove(&head.stream);
                     self.cut = Some(0);
                 }
-                // h2 reports the streams that it leaves out; the others may have been processed.
+                // h2 reports the streams that a GOAWAY excludes; the others may have been
+                // processed.
                 if kind == GOAWAY {
                     self.state.answered.store(u32::MAX, Relaxed);
                 }
-                // h2 takes no longer frames: what announces one is reported as it reports it.
+                // h2 rejects longer frames and reports the right error, so they must not cost more
+                // here.
                 let length = head.length.min(MAX_FRAME_SIZE);
                 self.spend(1 + length / RECEIVED_BYTES_PER_CREDIT)?;
             }
@@ -202,7 +206,7 @@ impl Count {
         Ok(())
     }
 
-    /// Turns NO_ERROR, which is four zero bytes, into INTERNAL_ERROR.
+    /// Replaces NO_ERROR, which is four zero bytes, by INTERNAL_ERROR.
     fn mark_cut<'a>(&mut self, code: impl Iterator<Item = &'a mut u8>) {
         for byte in code {
             let zeros = self.cut.unwrap_or_default() + u8::from(*byte == 0);
@@ -213,7 +217,7 @@ impl Count {
         }
     }
 
-    /// Counts bytes of the socket that came while no stream was open.
+    /// Charges bytes of the socket that arrived while no stream was open.
     fn receive_idle(&mut self, bytes: u64) -> Result<(), ProtocolFault> {
         self.idle_bytes = self.idle_bytes.saturating_add(bytes);
         let unit = u64::from(RECEIVED_BYTES_PER_CREDIT);
@@ -241,7 +245,7 @@ impl Count {
             }
             DATA => self.earn(CREDIT_PER_DATA + head.length / SENT_BYTES_PER_CREDIT),
             RST_STREAM if self.open.remove(&head.stream).is_some() => self.earn(CREDIT_PER_RESET),
-            // The others answer frames of the upstream: if they earned credit, a flood would pay
+            // Other frames answer frames of the upstream: if they earned credit, a flood would pay
             // for itself.
             _ => {}
         }
@@ -252,7 +256,7 @@ impl Count {
     }
 
     fn spend(&mut self, cost: u32) -> Result<(), ProtocolFault> {
-        // The clock is read only when there is nothing left.
+        // The clock is read only when the credit is used up.
         if self.credit < cost {
             let now = Instant::now();
             let seconds = now.duration_since(self.earned_at).as_secs();
@@ -271,8 +275,7 @@ impl Count {
 }
 
 impl<S> Watched<S> {
-    /// Passes on what became of an attempt to write, and an error if the socket has taken nothing
-    /// for too long.
+    /// Returns the result of a write, or an error if the socket has accepted nothing for too long.
     fn written<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -283,7 +286,7 @@ impl<S> Watched<S> {
             return polled;
         }
         let sent = (self.traffic)(&self.socket).sent;
-        // Slow is not stalled: progress starts the time again.
+        // A slow socket is not a stalled one: any progress restarts the timer.
         if self
             .stall
             .as_ref()

@@ -20,7 +20,8 @@ pub struct RequestHead<'a> {
 }
 
 impl RequestHead<'_> {
-    /// What `Content-Length` says, if it is sent. A POST, PUT or PATCH without a body says so (RFC 9110 §8.6): IIS and Azure answer 411 otherwise.
+    /// Returns the value of `Content-Length`, if the field is sent. A POST, PUT or PATCH without a
+    /// body has a length of zero (RFC 9110 §8.6), because IIS and Azure answer 411 otherwise.
     pub(super) fn content_length(&self) -> Option<u64> {
         match self.framing {
             Framing::Length(length) => Some(length),
@@ -29,13 +30,13 @@ impl RequestHead<'_> {
         }
     }
 
-    /// Whether a body follows, be it an empty one in chunks.
+    /// Returns whether a body follows, even an empty one in chunks.
     pub(super) fn has_body(&self) -> bool {
         !matches!(self.framing, Framing::Absent | Framing::Length(0))
     }
 }
 
-/// Whether the method gives a body a meaning, so that servers read one (RFC 9110 §9.3).
+/// Returns whether the method gives a body a meaning, so that servers read it (RFC 9110 §9.3).
 pub(crate) fn expects_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
@@ -63,7 +64,8 @@ pub enum Framing {
 }
 
 impl Field<'_> {
-    /// A copy of the value for libraries that want one of their own. That of a secret is wiped when they drop it. `None` if no field may have such a value.
+    /// Copies the value for libraries that need an owned one. The copy of a secret is wiped when
+    /// they drop it. `None` if the bytes are not a valid field value.
     pub(super) fn to_value(self) -> Option<HeaderValue> {
         if self.sensitive {
             let mut value = owned_value(Zeroizing::new(self.value.to_vec()))?;
@@ -75,7 +77,7 @@ impl Field<'_> {
     }
 }
 
-/// A value that is these very bytes, and lets go of them when its last clone is dropped.
+/// Creates a value that owns these bytes without a copy, and drops them with its last clone.
 fn owned_value(bytes: impl AsRef<[u8]> + Send + 'static) -> Option<HeaderValue> {
     HeaderValue::from_maybe_shared(Bytes::from_owner(bytes)).ok()
 }
@@ -90,7 +92,7 @@ mod tests {
 
     use super::{Field, owned_value};
 
-    /// A secret whose end can be seen.
+    /// A secret that records when it is dropped.
     struct Watched(Zeroizing<Vec<u8>>, Arc<AtomicBool>);
 
     impl AsRef<[u8]> for Watched {

@@ -1,22 +1,23 @@
-//! The descriptors that sockets to upstreams leave to others: to agents who have a place, to
-//! management, and to reloads.
+//! The descriptors that upstream sockets must leave free: for agents that may still connect, for
+//! management, and for reloads.
 
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// How far a dial may go.
+/// The limit for dials.
 #[derive(Clone, Debug)]
 pub struct Headroom {
-    /// The first descriptor that is kept back for management and reloads.
+    /// The first descriptor that is reserved for management and reloads.
     below: usize,
-    /// The places for agents' sockets that are free.
+    /// The free slots for agents' sockets.
     places: Arc<Semaphore>,
 }
 
 impl Headroom {
-    /// A limit below which descriptors are for agents and upstreams; `places` are those of agents.
+    /// Creates the limit. Descriptors under `below` are for agents and upstreams; `places` are the
+    /// slots of agents.
     pub fn new(below: usize, places: &Arc<Semaphore>) -> Self {
         Self {
             below,
@@ -24,8 +25,8 @@ impl Headroom {
         }
     }
 
-    /// Whether there is room for this socket. A new socket gets the lowest number that is free
-    /// (open(2)), so its number says how many descriptors are in use.
+    /// Returns whether there is room for this socket. A new socket gets the lowest free number
+    /// (open(2)), so its number shows how many descriptors are in use.
     pub(super) fn admits(&self, socket: &impl AsRawFd) -> bool {
         let in_use = usize::try_from(socket.as_raw_fd()).unwrap_or(usize::MAX);
         in_use < self.below.saturating_sub(self.places.available_permits())
@@ -54,7 +55,7 @@ mod tests {
         let headroom = Headroom::new(100, &places);
         assert!(headroom.admits(&Numbered(59)));
         assert!(!headroom.admits(&Numbered(60)));
-        // Those who have come have their descriptors.
+        // Slots in use no longer count: their sockets have their descriptors already.
         let _come = Arc::clone(&places).try_acquire_many_owned(30).unwrap();
         assert!(headroom.admits(&Numbered(89)));
         assert!(!headroom.admits(&Numbered(90)));

@@ -1,10 +1,13 @@
 //! One HTTP/2 session with an upstream: hyper's client over a TLS session, with bounds on everything that the other side can make it hold.
 //!
-//! The caller holds the deadline, caps the response's body and counts its frames. Here: heads are translated, the trailers of
-//! requests are dropped, and every error says whether the upstream has certainly not processed the request (RFC 9113 §8.7).
+//! The caller enforces the deadline, the cap of the response's body and the limit on its frames.
+//! This module translates heads and drops the trailers of requests, and each of its errors states
+//! if the upstream has certainly not processed the request (RFC 9113 §8.7).
 //!
-//! Invariants: far too many frames that carry nothing end the session, and a response that a reset cuts is never taken for whole (`frame_watch`); at most
-//! 256 KiB of an unread response are held for a stream, 16 MiB for a session; a dropped exchange resets its stream, its request's body included.
+//! Invariants: far too many frames without data end the session, and a response that a reset
+//! truncates never counts as complete (`frame_watch`); at most 256 KiB of an unread response are
+//! held for a stream, 16 MiB for a session; dropping an exchange resets its stream, including the
+//! upload of its body.
 
 mod response_head;
 
@@ -56,11 +59,11 @@ pub struct Session {
     sender: SendRequest<Sending>,
     state: Arc<SessionState>,
     counted: Arc<OpenSocket>,
-    /// When the last exchange ended, or the session began.
+    /// When the last exchange ended, or when the session began.
     last_used: Arc<Mutex<Instant>>,
 }
 
-/// An exchange of a session, from its start to the end of its response's body.
+/// Marks an exchange of a session as running, until the end of its response's body.
 struct Use {
     _busy: Busy,
     session: Arc<Mutex<Instant>>,
@@ -74,8 +77,9 @@ pub struct Unanswered {
     /// The upstream has certainly not processed the request: it may be sent again over a new session, whatever its method, if its
     /// body can be.
     pub unprocessed: bool,
-    /// The session ended before the response began, and no GOAWAY stated what was processed: as a reused HTTP/1.1 socket that closes, and as little a
-    /// statement about the request. An idempotent one may be sent again.
+    /// The session ended before the response began, and no GOAWAY stated which streams were
+    /// processed. As with a reused HTTP/1.1 socket that closes, the request may or may not have
+    /// been processed, so only an idempotent one may be sent again.
     pub stale: bool,
 }
 
@@ -86,7 +90,8 @@ impl Session {
         Self::over(socket, |tls| tls.get_ref().0.traffic(), counted).await
     }
 
-    /// `traffic` returns what the socket has carried, below TLS.
+    /// Starts a session over any socket. `traffic` returns the bytes that it has carried, below
+    /// TLS.
     pub(super) async fn over<S>(
         socket: S,
         traffic: fn(&S) -> Traffic,
@@ -129,7 +134,7 @@ impl Session {
         !self.sender.is_closed()
     }
 
-    /// Whether no exchange has been on it for so long.
+    /// Returns whether the session has had no exchange for this long.
     pub fn has_idled(&self, timeout: Duration) -> bool {
         let last_used = self
             .last_used
@@ -231,9 +236,9 @@ fn request(head: &RequestHead<'_>) -> Option<Request<()>> {
     Some(request)
 }
 
-/// Reasons of failures that hyper's errors do not contain.
+/// Reasons of failures that hyper's errors do not carry.
 struct Faults {
-    /// Why the request's body failed.
+    /// The failure of the request's body.
     body: Arc<OnceLock<Failure>>,
     session: Arc<SessionState>,
 }
@@ -263,7 +268,7 @@ fn cause(error: &hyper::Error) -> Unanswered {
     Failure::Closed.into()
 }
 
-/// The meaning of an error of the TLS session.
+/// Returns the fault behind an error of the TLS session.
 fn broken(error: &io::Error) -> Failure {
     if tls::is_certificate_required(error) {
         TlsFault::CertificateRequired.into()
@@ -336,7 +341,7 @@ impl Body for Sending {
     }
 }
 
-/// A response's body, trailers included. Without any frame where HTTP has no body.
+/// A response's body, trailers included. It has no frames if HTTP defines no body for the response.
 pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
@@ -363,7 +368,8 @@ impl Body for Http2Body {
         };
         match Pin::new(incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
-            // Trailers, or the end. A reset with NO_ERROR that comes before the end is an error here: see `frame_watch`.
+            // Trailers, or the end. A reset with NO_ERROR before the end is an error here; see
+            // `frame_watch`.
             Poll::Ready(Some(Ok(trailers))) => {
                 self.incoming = None;
                 Poll::Ready(Some(Ok(trailers)))

@@ -1,4 +1,4 @@
-//! The sockets of one connection in one worker, and the places of its requests.
+//! The sockets of one connection in one worker, and the slots of its requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -26,11 +26,11 @@ pub struct Lane {
     pub(super) problems: ProblemLog,
 }
 
-/// A place among the requests that a connection may have under way.
+/// The permission for one request in flight on a connection.
 pub struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Lane {
-    /// Waits a moment for a free slot.
+    /// Waits up to [`SLOT_WAIT`] for a free slot.
     pub async fn slot(&self) -> Option<Slot> {
         let slots = Arc::clone(&self.upstream.slots);
         let slot = match Arc::clone(&slots).try_acquire_owned() {
@@ -43,7 +43,8 @@ impl Lane {
         slot.map(Slot)
     }
 
-    /// The socket that was used last, so that the others can grow old; closed ones are dropped on the way.
+    /// Returns the idle socket that was used last, so that the others can time out. Drops closed
+    /// ones on the way.
     pub(super) async fn idle_socket(&self) -> Option<Socket<Tls>> {
         loop {
             let (mut socket, _) = self
@@ -59,7 +60,7 @@ impl Lane {
         }
     }
 
-    /// Whether there is an idle socket or a session.
+    /// Returns whether there is an idle socket or a session.
     pub(super) fn is_open(&self) -> bool {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         !idle.is_empty() || self.usable_session().is_some()
@@ -82,7 +83,7 @@ impl Lane {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
     }
 
-    /// Lets go of this session, unless another request has begun a newer one meanwhile.
+    /// Drops this session, unless another request has started a newer one meanwhile.
     pub(super) fn drop_session(&self, broken: &Arc<Session>) {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         session.take_if(|kept| Arc::ptr_eq(kept, broken));
@@ -95,8 +96,9 @@ impl Pool<Tls> for Lane {
         if idle.len() >= self.max_idle {
             return;
         }
-        // Sockets are taken from the end. An unasked response most likely follows one that was odd already, and shows while its socket waits: the
-        // sockets that have been quiet for longer are used first.
+        // Sockets are taken from the end. A surplus response most likely follows one that was
+        // unusual, and is detected while its socket is idle. So unusual sockets go to the front:
+        // they are used last, after they have been idle for longest.
         let at = if socket.is_unusual() { 0 } else { idle.len() };
         idle.insert(at, (socket, Instant::now()));
     }

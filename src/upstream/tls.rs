@@ -34,7 +34,8 @@ const BUNDLES: &[&str] = &[
 /// A directory of roots, for systems without a bundle.
 const DIRECTORY: &str = "/etc/ssl/certs";
 
-/// A certificate with `CA:TRUE`, as `openssl req -x509` makes them, is that of an authority and not of a server.
+/// The message for a certificate with `CA:TRUE`, as `openssl req -x509` makes them: it is valid for
+/// an authority, not for a server.
 pub const CA_AS_SERVER: &str =
     "marked as a certificate authority, CA:TRUE, which a server's own must not be";
 
@@ -127,13 +128,13 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// Whether some handshake was asked for a client certificate.
+    /// Returns whether a server asked for a client certificate in any handshake.
     pub(super) fn were_asked_for_certificate(&self) -> bool {
         self.no_certificate.0.load(Relaxed)
     }
 }
 
-/// The answer to a request for a client certificate: there is none. Remembers that there was a request.
+/// Answers a request for a client certificate with none, and records that there was one.
 #[derive(Debug, Default)]
 struct NoCertificate(AtomicBool);
 
@@ -161,7 +162,8 @@ fn platform_roots() -> Vec<CertificateDer<'static>> {
         .unwrap_or_else(|| load(None, Some(DIRECTORY)))
 }
 
-/// The meaning of an error of a handshake, or of a session. Under TLS 1.3 a server judges the client's certificate after the client's handshake is done.
+/// Returns the fault behind an error of a handshake or a session. Under TLS 1.3 a server checks the
+/// client's certificate after the client has finished the handshake.
 pub(super) fn fault(error: &io::Error) -> TlsFault {
     match tls_error(error) {
         Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
@@ -177,7 +179,8 @@ pub(super) fn fault(error: &io::Error) -> TlsFault {
     }
 }
 
-/// Whether an error of a session, of which only kind and text are left, is the alert for a missing client certificate. `h2` keeps no more of it.
+/// Returns whether an error of a session is the alert for a missing client certificate. `h2` keeps
+/// only the kind and the text of the error, so these are compared.
 pub(super) fn is_certificate_required(error: &io::Error) -> bool {
     let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
     error.kind() == io::ErrorKind::InvalidData && error.to_string() == alert.to_string()

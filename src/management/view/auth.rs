@@ -17,9 +17,9 @@ pub(super) enum AuthDetails {
     /// A token is obtained from a token endpoint (RFC 6749, section 4.4).
     #[serde(rename_all = "camelCase")]
     OauthClientCredentials {
-        /// The token endpoint. Of a query only values of well-known harmless names are shown.
+        /// The token endpoint. In a query, only values of well-known harmless names are shown.
         token_url: String,
-        /// The grant that is asked for, where it is not `client_credentials`.
+        /// The grant type, unless it is `client_credentials`.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         grant_type: Option<String>,
@@ -110,7 +110,7 @@ impl AuthDetails {
     }
 }
 
-/// The URL, with the query's values under the rule of `extra_params`.
+/// Formats the URL. The query's values are shown or hidden by the same rule as `extra_params`.
 fn token_url(url: &TokenUrl) -> String {
     let mut shown = url.to_string();
     let pairs = url.query().into_iter().flat_map(|query| query.split('&'));

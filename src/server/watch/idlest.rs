@@ -1,11 +1,11 @@
-//! Which socket is closed to make room for another.
+//! Chooses the socket that is closed to make room for another.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Clock, Watch};
 
-/// Since when a socket is of no use, the least useful first.
+/// The time since when a socket has been idle. Sockets without a request come first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Idle {
     Quiet(u64),
@@ -13,8 +13,9 @@ enum Idle {
 }
 
 impl Clock {
-    /// Cuts off the socket that has been of no use for longest, to make room: of those that wait for a request, the one that has waited longest; where there is
-    /// none, of those whose agents take nothing, the one that has taken nothing for longest. False if there is neither.
+    /// Closes the socket that has been idle for longest, to make room. Sockets that wait for a
+    /// request come first; if there are none, sockets whose agents read nothing. Returns false if
+    /// there are neither.
     pub fn cut_idlest(&self) -> bool {
         let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         let idle = watched
@@ -30,7 +31,8 @@ impl Clock {
 }
 
 impl Watch {
-    /// Since when the socket is of no use, if it is not and is not being cut off already.
+    /// Returns the time since when the socket has been idle. `None` if it is busy or is being
+    /// closed already.
     fn idle(&self) -> Option<Idle> {
         if self.gone.load(Relaxed) || self.socket_due.load(Relaxed) == 0 {
             return None;

@@ -69,8 +69,9 @@ impl AccessLines {
             Some(status) => into.extend([b" ", status.as_str().as_bytes()].concat()),
             None => into.extend_from_slice(b" -"),
         }
-        // Letters are escaped too: those of scripts that run from right to left change the order in which a terminal shows the rest of the line, and some look like
-        // ASCII. A vector takes everything.
+        // Letters that are not ASCII are escaped too: right-to-left scripts change the order in
+        // which a terminal shows the rest of the line, and some letters look like ASCII ones.
+        // `write!` to a `Vec` cannot fail.
         let _written = write!(
             into,
             " {} {} {} {} {} ",

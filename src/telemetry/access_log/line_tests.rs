@@ -69,7 +69,7 @@ fn lines_hold_no_query_no_raw_control_and_little_of_what_is_long() {
             "/crm/\u{85}\u{9b}31m\u{202e}",
             "/crm/\u{85}\u{9b}31m\u{202e}",
         ),
-        // A letter that runs from right to left, one that looks like another, one that nothing shows.
+        // A right-to-left letter, a letter that looks like an ASCII one, and an invisible one.
         ("/crm/\u{5d0}\u{430}\u{feff}", "/crm/\u{5d0}\u{430}\u{feff}"),
         (&long, long.get(..255).unwrap()),
     ] {

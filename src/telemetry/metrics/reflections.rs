@@ -1,9 +1,9 @@
-//! Responses that held a secret.
+//! Counts of responses that held a secret.
 
 use super::families::Family;
 use crate::telemetry::problem_log::Place;
 
-/// How many responses of one connection held a secret.
+/// The number of responses of one connection that held a secret.
 #[derive(Clone, Debug)]
 pub struct ReflectionCount {
     connection: Box<str>,
@@ -12,7 +12,7 @@ pub struct ReflectionCount {
 }
 
 impl ReflectionCount {
-    /// None so far.
+    /// Creates a count of zero.
     pub fn new(connection: &str) -> Self {
         Self {
             connection: connection.into(),
@@ -21,7 +21,7 @@ impl ReflectionCount {
         }
     }
 
-    /// One more.
+    /// Adds one response.
     pub fn add(&mut self, place: Place) {
         match place {
             Place::Header => self.in_header += 1,

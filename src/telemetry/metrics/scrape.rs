@@ -29,7 +29,7 @@ pub struct State {
     pub hash: String,
     /// Of the connections that have them.
     pub tokens: Vec<TokenState>,
-    /// Of the connections that had any.
+    /// Counts of the connections that had any reflection.
     pub reflections: Vec<ReflectionCount>,
     /// The measures by which the process hardened itself, and whether each holds.
     pub hardening: Vec<(&'static str, bool)>,

@@ -69,7 +69,7 @@ impl OpenSocket {
         }
     }
 
-    /// Whether no exchange is on it.
+    /// Returns whether the socket has no exchange.
     pub fn is_idle(&self) -> bool {
         self.exchanges.load(Relaxed) & !CLOSED == 0
     }

@@ -16,7 +16,8 @@ use crate::telemetry::json::Object;
 /// How often a wrong password is told of at most.
 const LOGIN_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often a connection's surplus bytes are told of at most: an upstream can send some with every response.
+/// The shortest time between two events about surplus bytes of one connection, because an upstream
+/// can send some with every response.
 const SURPLUS_PAUSE: Duration = Duration::from_secs(60);
 
 /// Something that happened.
@@ -56,13 +57,13 @@ pub enum Event {
     ConfigWarning(Box<Finding>),
     /// The system names no name server.
     NoNameServers,
-    /// The limit of descriptors leaves room for fewer agents' sockets than the settings say.
+    /// The descriptor limit leaves room for fewer agents' sockets than the settings allow.
     FewDescriptors {
-        /// The limit.
+        /// The descriptor limit.
         limit: usize,
-        /// The sockets that there is room for.
+        /// The number of sockets that there is room for.
         sockets: usize,
-        /// `proxy.max_connections`
+        /// The setting `proxy.max_connections`.
         wanted: usize,
     },
     /// What the process gave up at its start: each measure by name, and `held`, `off` or why it failed.
@@ -76,7 +77,7 @@ pub enum Event {
     Token(TokenEvent),
     /// Of a connection's upstream.
     Upstream(UpstreamEvent),
-    /// An upstream sent bytes that no request had asked for. The socket is closed for it.
+    /// An upstream sent bytes that no request had asked for. The socket is closed.
     UpstreamSurplus {
         /// The connection.
         connection: ConnectionId,

@@ -86,7 +86,8 @@ fn text(told: &Told, colour: bool, into: &mut Vec<u8>) {
     };
     into.extend([paint, word, plain].concat().into_bytes());
     for character in told.event.to_string().chars() {
-        // As in the access log: nothing that a terminal acts on, and nothing that changes the order of a line.
+        // As in the access log: no character that controls a terminal or changes the order of a
+        // line.
         match character {
             ' '..='~' => into.push(character as u8),
             _ => into.extend(character.escape_default().map(|escape| escape as u8)),

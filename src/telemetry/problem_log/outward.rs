@@ -9,7 +9,8 @@ use crate::telemetry::json::Object;
 
 /// How often it is told at most of one connection that its upstream cannot be dialled: its exchanges have access lines.
 const DIAL_PAUSE: Duration = Duration::from_secs(60);
-/// How often it is logged at most of one token that its life is assumed: such a token is obtained every few minutes.
+/// The shortest time between two events about the assumed life of one token, because such a token
+/// is obtained every few minutes.
 const LIFE_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// Connections that a sentence names.
 const NAMED: usize = 3;

@@ -6,34 +6,34 @@ use super::Level;
 use crate::domain::ConnectionId;
 use crate::telemetry::json::Object;
 
-/// A response held a secret. Says which one, and nothing of its value.
+/// A response held a secret. Identifies the secret without its value.
 #[derive(Debug)]
 pub struct ReflectionEvent {
     /// The connection that the response came through.
     pub connection: ConnectionId,
-    /// Where in the response.
+    /// The part of the response.
     pub place: Place,
-    /// What the secret is, in `snake_case`.
+    /// The kind of secret, in `snake_case`.
     pub secret: &'static str,
-    /// The configured header that carries the secret, if one does.
+    /// The configured header that carries the secret, if there is one.
     pub header: Option<Box<str>>,
     /// The connection that the secret belongs to, if it is known.
     pub owner: Option<ConnectionId>,
-    /// The secret can be guessed, so that the connection now refuses all requests.
+    /// `true` if the secret can be guessed, so the connection now refuses all requests.
     pub closes: bool,
 }
 
-/// Where a secret was found in a response.
+/// The part of a response in which a secret was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// In the name or the value of a header field.
+    /// The name or the value of a header field.
     Header,
-    /// In the body.
+    /// The body.
     Body,
 }
 
 impl Place {
-    /// As a label, and in events.
+    /// Returns the name that metrics and events use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Header => "header",

@@ -103,11 +103,12 @@ impl Steps {
 struct Shaken {
     dialled: Dialled,
     again: bool,
-    /// Whether the server asked for a client certificate.
+    /// `true` if the server asked for a client certificate.
     asked: bool,
 }
 
-/// How long a server has to judge that there is no client certificate. Only servers that asked for one are waited for.
+/// The time that a server gets to refuse a client without a certificate. Only servers that asked
+/// for one are waited for.
 const JUDGEMENT: Duration = Duration::from_secs(5);
 
 impl Dialer {
@@ -202,8 +203,8 @@ impl Dialer {
     }
 }
 
-/// Waits until a server that asked for a client certificate has taken or refused that there is none. Under TLS 1.3 it does so after the client's
-/// handshake is done.
+/// Waits until a server that asked for a client certificate has accepted or refused a client
+/// without one. Under TLS 1.3 that happens after the client has finished the handshake.
 async fn certificate_judged(
     target: &Target,
     shaken: Result<Shaken, Failure>,
@@ -214,7 +215,7 @@ async fn certificate_judged(
     }
     let required = Failure::from(TlsFault::CertificateRequired);
     let mut shaken = match shaken {
-        // The same under TLS 1.2, whose alert has another name.
+        // The same refusal under TLS 1.2, whose alert has another name.
         Err(Failure::Tls(TlsFault::Alert)) => return Err(required),
         shaken => shaken?,
     };
@@ -226,7 +227,8 @@ async fn certificate_judged(
     }
 }
 
-/// Whether the server goes on with the session: it sends tickets, or data; or it ends the session.
+/// Returns whether the server continues the session: `true` once it sends tickets or data, `false`
+/// if it ends the session.
 fn poll_judgement(session: &mut Tls, cx: &mut Context<'_>) -> Poll<bool> {
     if session.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Poll::Ready(true);

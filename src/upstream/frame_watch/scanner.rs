@@ -1,12 +1,12 @@
-//! Where frames begin in a stream of bytes.
+//! Finds where frames begin in a stream of bytes.
 
 use super::{DATA, END_STREAM, HEADERS};
 
-/// Finds the heads of frames in a stream of bytes, however it is cut (RFC 9113 §4.1).
+/// Finds the heads of frames in a stream of bytes, whatever pieces it arrives in (RFC 9113 §4.1).
 pub(super) struct FrameScanner {
     head: [u8; 9],
     filled: usize,
-    /// Bytes of the current frame that are still to come.
+    /// Bytes of the current frame that are still to be skipped.
     pub(super) payload: usize,
 }
 
@@ -19,7 +19,7 @@ pub(super) struct FrameHead {
 }
 
 impl FrameScanner {
-    /// `skipped` bytes come before the first frame.
+    /// Creates a scanner for a stream with `skipped` bytes before the first frame.
     pub(super) fn new(skipped: usize) -> Self {
         Self {
             head: [0; 9],
@@ -28,7 +28,7 @@ impl FrameScanner {
         }
     }
 
-    /// Takes bytes up to the end of the next head. Returns how many it took, at least one, and the
+    /// Consumes bytes up to the end of the next head. Returns their number, at least one, and the
     /// head if it is complete.
     pub(super) fn next(&mut self, bytes: &[u8]) -> (usize, Option<FrameHead>) {
         let skipped = self.payload.min(bytes.len());

@@ -1,5 +1,5 @@
-//! What is charged, what earns credit, and which streams are open, frame by frame. The clock stands
-//! still unless a test moves it.
+//! Costs, credit and open streams, frame by frame. The clock stands still unless a test advances
+//! it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ impl Count {
         self.receive(&mut bytes.to_vec())
     }
 
-    /// How many of these frames are accepted in a row.
+    /// Returns how many of these frames are accepted in a row.
     fn accepts(&mut self, frame: &[u8]) -> u32 {
         let most = MOST_CREDIT + 1;
         let accepted = (0..most).find(|_| self.gets(frame) == FLOOD);
@@ -135,7 +135,7 @@ async fn what_is_sent_earns_credit() {
             assert_eq!(count.gets(&updates), Ok(()));
         }
     }
-    // What only answers the upstream earns nothing.
+    // Frames that only answer the upstream earn nothing.
     let mut count = session();
     let ping = frame(PING, 0, 0, &[0; 8]);
     for _ in 0..FIRST_CREDIT {
@@ -158,7 +158,7 @@ async fn pings_every_few_seconds_for_a_day_are_no_flood() {
             assert_eq!(count.receive_idle(39), Ok(()));
         }
     }
-    // A day of rest does not pay for a flood without end.
+    // A day without frames does not pay for an endless flood.
     let accepted = count.accepts(&frame(PING, 0, 0, &[0; 8]));
     assert!(accepted <= MOST_CREDIT + FIRST_CREDIT, "{accepted}");
 }

@@ -19,15 +19,15 @@ pub(in crate::upstream) trait Pool<S>: Send + Sync {
     /// Keeps the socket for another request, or drops it.
     fn take_back(&self, socket: Socket<S>);
 
-    /// Notes that a socket, which is closed for it, held bytes that no request had asked for.
+    /// Records that a socket held bytes that no request had asked for. The caller closes it.
     fn note_surplus(&self);
 }
 
-/// What becomes of a socket after its exchange.
+/// The place where a socket goes after its exchange.
 pub(in crate::upstream) struct Home<S> {
-    /// Where it goes.
+    /// The pool that may keep it.
     pub(in crate::upstream) pool: Arc<dyn Pool<S>>,
-    /// `false`: it is closed instead.
+    /// `false` if the socket must be closed instead.
     pub(in crate::upstream) reuse: bool,
 }
 
@@ -36,11 +36,11 @@ pub(in crate::upstream) struct Body<S> {
     socket: Option<Socket<S>>,
     left: Left,
     home: Option<Home<S>>,
-    /// There if the request is still being sent. Then a task has the socket.
+    /// Set if the request is still being sent. Then a task owns the socket.
     early: Option<Box<Early>>,
     /// Pieces that came so far, as the upstream cut them.
     pieces: u64,
-    /// Trailers, until they are handed on.
+    /// Trailers, until they are returned.
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -77,7 +77,7 @@ impl<S: Stream> Body<S> {
         let left = match length {
             BodyLength::Absent => Left::Exact(0),
             BodyLength::Exact(bytes) => Left::Exact(bytes),
-            // The task knows where it ends.
+            // The task finds the end itself.
             BodyLength::Chunked | BodyLength::UntilClose => Left::UntilClose,
         };
         Self {
@@ -86,17 +86,18 @@ impl<S: Stream> Body<S> {
             home: None,
             early: Some(Box::new(early)),
             pieces: 0,
-            // The task that has the socket hands on data alone.
+            // The task that owns the socket sends data only.
             trailers: None,
         }
     }
 
-    /// The socket, as long as the body is not over.
+    /// Returns the socket until the body has ended.
     pub(super) fn socket_mut(&mut self) -> Option<&mut Socket<S>> {
         self.socket.as_mut()
     }
 
-    /// The upload that goes on beside the response, if one does. Dropping the body without it ends it.
+    /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
+    /// ends when the body is dropped.
     pub(in crate::upstream) fn take_upload(&mut self) -> Option<Uploading> {
         self.early.as_mut()?.upload.take()
     }
@@ -120,7 +121,7 @@ impl<S: Stream> Body<S> {
         }
     }
 
-    /// As [`Body::poll_data`], from the task that has the socket.
+    /// Returns the next data like [`Body::poll_data`], from the task that owns the socket.
     fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         let Some(early) = self
             .early
@@ -129,7 +130,7 @@ impl<S: Stream> Body<S> {
         else {
             return Poll::Ready(None);
         };
-        // A task that ends without a word was not through.
+        // A task that ends without sending the end or a failure is an internal error.
         let piece = ready!(early.pieces.poll_recv(cx)).unwrap_or(Err(Failure::Bug));
         if let Ok(Some((data, pieces))) = &piece {
             self.pieces = *pieces;

@@ -1,6 +1,6 @@
 //! Decodes the chunked transfer coding (RFC 9112 §7.1) from a buffer, strictly: hexadecimal sizes of at most 16 digits, CRLF line ends only.
 //!
-//! Extensions are read past and trailers are kept; both share a bound of 16 KiB a body.
+//! Extensions are ignored and trailers are kept. Both share a limit of 16 KiB a body.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -137,12 +137,12 @@ impl Chunks {
         Ok(true)
     }
 
-    /// The trailers of a body that is through, once.
+    /// Takes the trailers of a body that has ended.
     pub(super) fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
         self.trailers.take()
     }
 
-    /// Keeps one trailer; one that is not a legal field is dropped.
+    /// Stores one trailer, or drops it if it is not a valid field.
     fn keep_trailer(&mut self, name: &[u8], value: &[u8]) {
         let name = HeaderName::from_bytes(name);
         let value = HeaderValue::from_bytes(value.trim_ascii());
@@ -151,7 +151,8 @@ impl Chunks {
         }
     }
 
-    /// Reads one trailer line, or the empty line at the end; false if it is not whole.
+    /// Reads one trailer line, or the empty line at the end. Returns false if the line is
+    /// incomplete.
     fn trailer_line(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolFault> {
         let Some(end) = self.line_end(buffer)? else {
             return Ok(false);

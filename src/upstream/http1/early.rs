@@ -1,7 +1,8 @@
 //! A response that begins while its request's body is still being sent.
 //!
-//! Both directions go on in a task of their own, because neither side can be relied on to read while it writes: hyper asks for no more of a response
-//! than the agent reads, and most agents read nothing until their body is sent.
+//! A separate task handles both directions, because neither side can be relied on to read while it
+//! writes: hyper polls for no more of a response than the agent reads, and most agents read nothing
+//! until their body is sent.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,27 +20,29 @@ use super::upload::Upload;
 use super::{Socket, Stream};
 use crate::upstream::failure::Failure;
 
-/// A piece of a response with the number of pieces so far, its end, or why there is no more of it.
+/// A piece of a response with the number of pieces so far, the end of the response, or the failure
+/// that ended it.
 type Piece = Result<Option<(Bytes, u64)>, Failure>;
 
-/// The reader's end of a response that a task receives.
+/// The receiving end of a response that a task reads.
 pub(super) struct Early {
     pub(super) pieces: Receiver<Piece>,
     pub(super) upload: Option<Uploading>,
 }
 
-/// A request's body that is still being sent when the response is over. Dropping it breaks the body off.
+/// A request's body that is still being sent when the response has ended. Dropping it ends the
+/// upload.
 pub struct Uploading(JoinHandle<()>);
 
 impl Uploading {
-    /// Whether the body is sent, or has failed.
+    /// Returns whether the body is sent, or has failed.
     pub fn has_ended(&self) -> bool {
         self.0.is_finished()
     }
 
-    /// Waits for the end of the body, or for its failure.
+    /// Waits until the body is sent, or has failed.
     pub async fn ended(mut self) {
-        // A panic is reported by the hook.
+        // The panic hook has logged a panic already.
         (&mut self.0).await.unwrap_or_default();
     }
 }
@@ -50,7 +53,8 @@ impl Drop for Uploading {
     }
 }
 
-/// Sends the rest of the body and receives the response at the same time. Returns the response's body.
+/// Sends the rest of the body and receives the response at the same time. Returns the response's
+/// body.
 pub(super) fn begin<S: Stream, B>(
     socket: Socket<S>,
     length: BodyLength,
@@ -102,7 +106,7 @@ async fn run<S: Stream, B>(
         tokio::select! {
             biased;
             sent = &mut sending => match sent {
-                // An upstream that takes no more has its say all the same.
+                // An upstream that accepts no more of the body may still send its response.
                 Ok(()) | Err(Failure::Closed) => {
                     receiving.await;
                     None
@@ -111,22 +115,23 @@ async fn run<S: Stream, B>(
             },
             whole = &mut receiving => {
                 if whole {
-                    // The response is over, so nothing waits for the reason of a failure.
+                    // The response has ended, so the reason of a failure is no longer needed.
                     sending.await.unwrap_or_default();
                 }
                 None
             }
         }
     };
-    // The agent's body failed. The place that the receiver had reserved is free again.
+    // The agent's body failed. The slot that the receiver had reserved in the channel is free
+    // again.
     if let Some(failure) = failed {
         let _gone = pieces.send(Err(failure)).await;
     }
 }
 
-/// Receives the response. Returns whether it is whole.
+/// Receives the response. Returns whether it is complete.
 async fn receive<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<Piece>) -> bool {
-    // Room is waited for first, so that nothing is read ahead of a slow agent.
+    // Waits for room first, so that nothing is read ahead of a slow agent.
     while let Ok(room) = pieces.reserve().await {
         let next = poll_fn(|cx| {
             let mut response = response.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,7 +151,8 @@ async fn receive<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<Piece>) -
     false
 }
 
-/// Where the socket waits for the end of the upload once the response is over. It serves no other request.
+/// Holds the socket from the end of the response to the end of the upload. It serves no other
+/// request.
 struct Parking<S> {
     socket: Mutex<Option<Socket<S>>>,
     pool: Arc<dyn Pool<S>>,

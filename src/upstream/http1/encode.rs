@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use crate::upstream::head::{Framing, RequestHead};
 
-/// Appends the head to `output`. `close`: the upstream is asked to close the socket after its response.
+/// Appends the head to `output`. With `close`, asks the upstream to close the socket after its
+/// response.
 pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
     for part in [
         head.method.as_str(),
@@ -23,7 +24,7 @@ pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
         output.extend_from_slice(b"\r\n");
     }
     if let Some(length) = head.content_length() {
-        // Writing to a Vec cannot fail.
+        // Writing to a `Vec` cannot fail.
         let _infallible = write!(output, "content-length: {length}\r\n");
     } else if head.framing == Framing::Chunked {
         output.extend_from_slice(b"transfer-encoding: chunked\r\n");

@@ -1,8 +1,9 @@
 //! One request and the head of its response.
 //!
-//! The upload and the reading of the head go on side by side in one future, so that an early answer (F-134) is seen while the body is still
-//! being sent, and a peer that reads nothing cannot deadlock us. A response of 200 to 299 that begins early goes on beside the upload (`early`);
-//! any other one ends it.
+//! The upload and the reading of the head run side by side in one future, so that an early response
+//! (F-134) is seen while the body is still being sent, and a peer that reads nothing cannot cause a
+//! deadlock. A response of 200 to 299 that begins early is received beside the rest of the upload
+//! (`early`); any other response ends the upload.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -66,7 +67,7 @@ struct Exchange<'a, S, B> {
     has_body: bool,
     method: &'a Method,
     progress: Progress,
-    /// Whether the request has begun to leave.
+    /// `true` once the first bytes of the request may have been sent.
     is_begun: bool,
     /// Informational responses so far: how many, and their bytes.
     informational: (usize, usize),
@@ -94,7 +95,8 @@ where
             && self.upload.is_under_way()
             && let Poll::Ready(head) = self.poll_head(cx)
         {
-            // Read before the rest of the body is written, so that a head which came before the body was sent is known to have.
+            // Read before more of the body is written, so that a head that arrives before the end
+            // of the upload is recognised as early.
             return Poll::Ready(head);
         }
         self.is_begun = true;
@@ -151,7 +153,8 @@ where
             .idle_limit
             .and_then(|limit| Instant::now().checked_add(limit));
         socket.is_unusual = head.is_unusual || self.informational.0 > 0;
-        // Servers leave bodies unread that they have no use for, such as those of requests that they refuse or redirect.
+        // Servers leave a body unread if they do not need it, for example when they refuse or
+        // redirect the request.
         let body_is_read = !self.has_body || head.status.as_u16() < 300;
         home.reuse &= upload.stage == Stage::Done && head.keep_alive && body_is_read;
         let body = if upload.is_under_way() && head.status.is_success() {

@@ -1,4 +1,5 @@
-//! How a response's body ends, by the rules of RFC 9112 §6.3 without any of its leniencies, and how long its socket stays open.
+//! How a response's body ends, by the rules of RFC 9112 §6.3 without their leniencies, and how long
+//! its socket stays open.
 
 use std::time::Duration;
 
@@ -25,14 +26,15 @@ pub(super) struct Framing {
     length: Option<u64>,
     codings: usize,
     chunked: bool,
-    /// The upstream closes the socket after this response.
+    /// `true` if the upstream closes the socket after this response.
     pub(super) close: bool,
     /// Seconds for which the upstream keeps the idle socket open (`Keep-Alive: timeout=N`).
     idle_seconds: Option<u64>,
 }
 
-/// How long before its announced end an idle socket is no longer used: a request that leaves later could arrive at a socket that is
-/// being closed, and whether it was processed would be unknown.
+/// The time, in seconds, before its announced end from which an idle socket is not used. A later
+/// request could arrive at a socket that is being closed, and it would be unknown if it was
+/// processed.
 const IDLE_MARGIN: u64 = 1;
 
 impl Framing {
@@ -57,7 +59,8 @@ impl Framing {
         Ok(())
     }
 
-    /// Reads `timeout=N` and `max=N` (RFC 2068 §19.7.1.1). Unknown and malformed parameters are ignored: the field is a hint.
+    /// Reads `timeout=N` and `max=N` (RFC 2068 §19.7.1.1). Unknown and malformed parameters are
+    /// ignored, because the field is a hint.
     fn note_keep_alive(&mut self, value: &[u8]) {
         for parameter in value.split(|b| matches!(b, b',' | b';')) {
             let Some(equals) = memchr::memchr(b'=', parameter) else {
@@ -76,18 +79,20 @@ impl Framing {
         }
     }
 
-    /// Whether the socket stays open afterwards, as far as the fields say.
+    /// Returns whether the socket stays open after the response, according to the fields.
     pub(super) fn stays_open(&self) -> bool {
         !self.close && self.idle_limit() != Some(Duration::ZERO)
     }
 
-    /// How long the idle socket may be used, the margin subtracted. `None`: the upstream names no time.
+    /// Returns how long the idle socket may be used, less the margin. `None` if the upstream names
+    /// no time.
     pub(super) fn idle_limit(&self) -> Option<Duration> {
         let seconds = self.idle_seconds?;
         Some(Duration::from_secs(seconds.saturating_sub(IDLE_MARGIN)))
     }
 
-    /// Whether the fields announce a body of at least one byte, be there one or not.
+    /// Returns whether the fields announce a body of at least one byte, even if the response has
+    /// none.
     pub(super) fn announces_body(&self) -> bool {
         self.codings > 0 || self.length.is_some_and(|length| length > 0)
     }
@@ -126,7 +131,8 @@ fn decimal(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// The number that a parameter's value begins with, in quotes or not; too large a number is the largest one.
+/// Parses the number at the start of a parameter's value, in quotes or not. A number that is too
+/// large becomes the largest one.
 fn leading_number(value: &[u8]) -> Option<u64> {
     let value = value.trim_ascii();
     let value = value.strip_prefix(b"\"").unwrap_or(value);

@@ -45,9 +45,10 @@ pub(super) struct Socket<S> {
     output: Vec<u8>,
     /// Whether it has served a request before.
     reused: bool,
-    /// When the upstream closes it while it is idle, where the upstream said so, less a margin.
+    /// The time from which the idle socket is not used, because the upstream announced that it
+    /// closes it soon after.
     usable_until: Option<Instant>,
-    /// Whether its last response was of a kind that few servers send.
+    /// `true` if its last response was of a kind that few servers send.
     is_unusual: bool,
     /// To be called once, when the first request is sent.
     first_sent: Option<fn(&S)>,
@@ -76,12 +77,13 @@ impl<S: Stream> Socket<S> {
         self
     }
 
-    /// The state of an idle socket.
+    /// Returns the state of an idle socket.
     pub(super) async fn idle_state(&mut self) -> IdleState {
         poll_fn(|cx| Poll::Ready(self.idle_state_in(cx))).await
     }
 
-    /// The same, as far as it can be told outside of a task. A task that waited on the socket is forgotten.
+    /// Returns the state of an idle socket without a task. A task that waits on the socket is no
+    /// longer woken.
     pub(super) fn idle_state_now(&mut self) -> IdleState {
         self.idle_state_in(&mut Context::from_waker(Waker::noop()))
     }
@@ -99,7 +101,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Whether its last response was of a kind that few servers send.
+    /// Returns whether its last response was of a kind that few servers send.
     pub(super) fn is_unusual(&self) -> bool {
         self.is_unusual
     }
@@ -115,7 +117,7 @@ impl<S: Stream> Socket<S> {
     }
 }
 
-/// Whether an idle socket may be used for another request.
+/// The state of an idle socket, which decides if it may be used for another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdleState {
     /// It is open, and nothing came.
@@ -126,12 +128,14 @@ pub(super) enum IdleState {
     Surplus,
 }
 
-/// Whether the bytes are a 408, with which some servers close an idle socket (RFC 9110 §15.5.9).
+/// Returns whether the bytes begin a 408, which some servers send before they close an idle socket
+/// (RFC 9110 §15.5.9).
 fn is_idle_timeout(bytes: &[u8]) -> bool {
     bytes.starts_with(b"HTTP/1.") && bytes.get(8..12) == Some(b" 408")
 }
 
-/// A reset, a close without `close_notify`, an alert, or bytes that are no TLS: the exchange is over either way.
+/// Maps an error of the socket: a reset, a close without `close_notify`, an alert, or bytes that
+/// are not TLS. Each of these ends the exchange.
 fn broken(error: &std::io::Error) -> Failure {
     if error.kind() == std::io::ErrorKind::InvalidData {
         tls::fault(error).into()

@@ -16,7 +16,7 @@ use crate::upstream::failure::ProtocolFault;
 pub const MAX_HEAD_BYTES: usize = 64 * 1024;
 /// The most fields that a response head may have.
 pub const MAX_FIELDS: usize = 100;
-/// Heads of more bytes are unusual: common servers limit theirs to 4 or 8 KiB by default.
+/// Heads of more bytes are unusual, because common servers limit theirs to 4 or 8 KiB by default.
 const USUAL_HEAD_BYTES: usize = 8 * 1024;
 
 /// A final response's head.
@@ -28,11 +28,11 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
     /// How the body ends.
     pub length: BodyLength,
-    /// Whether the socket may serve another request afterwards, as far as the head says.
+    /// `true` if the head allows another request on the socket afterwards.
     pub keep_alive: bool,
-    /// How long the socket may be used once it is idle, where the upstream names a time.
+    /// How long the socket may be used once it is idle, if the upstream names a time.
     pub idle_limit: Option<Duration>,
-    /// Whether the head is large, or framed in a way that few servers frame theirs.
+    /// `true` if the head is large, or framed in a way that few servers use.
     pub is_unusual: bool,
 }
 
@@ -47,7 +47,7 @@ pub enum Parsed {
     Final(ResponseHead),
 }
 
-/// How far a head that is not whole yet was read.
+/// How much of an incomplete head was examined.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Bytes of the buffer that were searched for the head's end.
@@ -58,14 +58,16 @@ pub struct Progress {
 
 /// Takes one head off the front of `buffer`, if it is whole. `method` is that of the request (RFC 9112 §6.3, rule 1).
 ///
-/// `progress` belongs to the buffer. It makes each byte be searched once and the head be parsed once, however few bytes arrive at a time:
-/// an upstream must not be able to buy processor time with tiny TLS records.
+/// `progress` belongs to the buffer. With it each byte is searched once and the head is parsed
+/// once, however few bytes arrive at a time. Otherwise an upstream could cause much work with tiny
+/// TLS records.
 pub fn take_head(
     buffer: &mut BytesMut,
     progress: &mut Progress,
     method: &Method,
 ) -> Result<Parsed, ProtocolFault> {
-    // `httparse` reads past empty lines before the status line as well, but from the first one each time.
+    // `httparse` skips empty lines before the status line as well, but starts from the first one
+    // each time.
     let blank = blank_lines(buffer);
     buffer.advance(blank);
     progress.blank += blank;
@@ -89,7 +91,8 @@ pub fn take_head(
                 ProtocolFault::Head
             }
         })?;
-    // A head that holds its end is whole, or illegal.
+    // The buffer contains the end of the head, so an incomplete parse means that the head is
+    // invalid.
     let httparse::Status::Complete(length) = status else {
         return Err(ProtocolFault::Head);
     };
@@ -110,7 +113,7 @@ pub fn take_head(
     }
 }
 
-/// Bytes of whole empty lines at the front.
+/// Returns the length of the complete empty lines at the front.
 fn blank_lines(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let [b'\n', after @ ..] | [b'\r', b'\n', after @ ..] = rest {
@@ -119,7 +122,8 @@ fn blank_lines(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// Where a line end is followed by another, the only place where a head can end: whether the first one is a bare LF. `None`: nowhere.
+/// Finds a line end that follows another, the only place where a head can end. Returns whether the
+/// first of the two is a bare LF, or `None` if there is no such place.
 fn head_end(bytes: &[u8]) -> Option<bool> {
     memchr::memchr_iter(b'\n', bytes).find_map(|at| match bytes.get(at + 1..) {
         Some([b'\n', ..]) => Some(true),
@@ -162,7 +166,8 @@ fn refine(
     }
     let has_body = method != Method::HEAD && !matches!(code, 204 | 304);
     let length = framing.body_length(version, has_body)?;
-    // A server that sends the announced body all the same, later than the head, would answer the next request with it.
+    // If a server sends the announced body anyway, later than the head, its bytes would be taken
+    // for the response to the next request.
     let may_come_late = !has_body && framing.announces_body();
     let keep_alive =
         version == 1 && framing.stays_open() && length != BodyLength::UntilClose && !may_come_late;

@@ -1,4 +1,5 @@
-//! The body of a request on its way to the upstream: small pieces are gathered, and what the socket does not take is kept.
+//! The body of a request on its way to the upstream. Small pieces are gathered into one write, and
+//! bytes that the socket does not accept are kept.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -16,23 +17,23 @@ const GATHER: usize = 16 * 1024;
 pub(super) struct Upload<B> {
     pub(super) body: Option<B>,
     framing: Framing,
-    /// A large piece that is written as it is, after `output`.
+    /// A large piece that is written without a copy, after `output`.
     data: Bytes,
     pub(super) stage: Stage,
 }
 
-/// How far it is.
+/// The progress of an upload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The head has not left, and the body was not asked for anything.
+    /// The head is not sent, and the body has not been polled.
     Opening,
-    /// The body is being asked for more.
+    /// The body is being polled for more.
     Body,
-    /// All is in `output` and `data`.
+    /// All remaining bytes are in `output` and `data`.
     Flush,
-    /// All is on its way.
+    /// All bytes are sent.
     Done,
-    /// The upstream takes no more; it may have said why.
+    /// The upstream accepts no more of the body; its response may state why.
     Broken,
 }
 
@@ -40,7 +41,7 @@ impl<B> Upload<B>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
 {
-    /// A body of which nothing was asked for yet. Without one, only the head is to be sent.
+    /// Creates an upload whose body has not been polled. Without a body, only the head is sent.
     pub(super) fn new(body: Option<B>, framing: Framing) -> Self {
         let stage = match body {
             Some(_) => Stage::Opening,
@@ -54,12 +55,13 @@ where
         }
     }
 
-    /// Whether more of the body is to be sent, and the upstream takes it.
+    /// Returns whether more of the body is to be sent and the upstream accepts it.
     pub(super) fn is_under_way(&self) -> bool {
         self.body.is_some() && matches!(self.stage, Stage::Body | Stage::Flush)
     }
 
-    /// Gathers and writes until all is sent, the agent's body has nothing more just now, or the upstream takes no more just now.
+    /// Gathers and writes until the body is sent. Pending if the agent's body has no data now, or
+    /// the upstream accepts none now.
     pub(super) fn poll<S: Stream>(
         &mut self,
         socket: &mut Socket<S>,
@@ -84,7 +86,8 @@ where
         }
     }
 
-    /// Takes frames of the agent's body until there is enough for a write. Pending: the agent has nothing more just now.
+    /// Polls the agent's body until there is enough for a write. Pending if the body has no data
+    /// now.
     pub(super) fn gather(
         &mut self,
         output: &mut Vec<u8>,
@@ -152,7 +155,8 @@ where
                 }
             }
         }
-        // The buffer lives as long as the socket: the credential in the head would stay in it until the next request.
+        // The buffer is reused for the next request. Without this, the credential in the head would
+        // stay in it until then.
         socket.output.fill(0);
         socket.output.clear();
         while !self.data.is_empty() {
@@ -179,7 +183,7 @@ where
     }
 }
 
-/// Turns "done for now" into "pending": the agent's body will wake us.
+/// Turns "nothing more for now" into "pending": the agent's body wakes the task.
 trait AndPending {
     fn and_pending(self) -> Self;
 }

@@ -1,13 +1,13 @@
-//! Checks of a response's head that hyper does not make.
+//! Checks of a response's head that hyper does not perform.
 
 use http::{HeaderMap, StatusCode, header};
 
 use crate::upstream::failure::ProtocolFault;
 
-/// As for HTTP/1.1 heads.
+/// The same limit as for HTTP/1.1 heads.
 const MOST_FIELDS: usize = 100;
 
-/// Rejects what hyper accepts and HTTP does not permit.
+/// Rejects heads that hyper accepts and HTTP forbids.
 pub(super) fn acceptable(status: StatusCode, fields: &HeaderMap) -> Result<(), ProtocolFault> {
     match status.as_u16() {
         101 => return Err(ProtocolFault::Upgrade),

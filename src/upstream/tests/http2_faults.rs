@@ -113,7 +113,7 @@ fn failed(failure: Failure, unprocessed: bool) -> Unanswered {
     }
 }
 
-/// The session ended without a word.
+/// The session ended without a GOAWAY.
 const STALE: Unanswered = Unanswered {
     failure: Failure::Closed,
     unprocessed: false,
@@ -370,12 +370,12 @@ async fn a_stream_that_nobody_reads_stops_neither_the_session_nor_the_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_whose_socket_takes_nothing_is_cut() {
-    // F-230: it would never end otherwise, for it has a GOAWAY to write.
+    // F-230: without the limit the session would never end, because it has a GOAWAY to write.
     const ROOM: usize = 64;
     let (near, mut far) = tokio::io::duplex(ROOM);
     let session = Session::over(near, |_| Traffic::default(), uncounted());
     drop(session.await.unwrap());
-    // The clock is the test's own.
+    // The test's own clock is used.
     tokio::time::sleep(Duration::from_secs(31)).await;
     let mut rest = Vec::new();
     far.read_to_end(&mut rest).await.unwrap();

@@ -1,4 +1,4 @@
-//! Heads that are taken, heads that are refused, and heads that come in pieces.
+//! Accepted heads, rejected heads, and heads that arrive in pieces.
 
 use super::{
     BodyLength, MAX_HEAD_BYTES, Parsed, Progress, ProtocolFault, ResponseHead, head_end, take_head,
@@ -194,7 +194,7 @@ fn empty_lines_before_a_head_are_read_once_and_count_towards_its_size() {
 
 #[test]
 fn only_a_line_end_that_ends_the_head_makes_it_be_parsed() {
-    // F-224: the end is found without a parse, so no piece of a head starts one.
+    // F-224: the end is found without a parse, so an incomplete head is never parsed.
     assert_eq!(head_end(b"\r\nA: b\r\nB: c\r\n\r"), None);
     assert_eq!(head_end(b"\n"), None);
     assert_eq!(head_end(b"a\r\n\r\n"), Some(false));

@@ -39,7 +39,7 @@ async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
     assert!(written(upstream).await.ends_with("abc"));
 }
 
-/// Reads what goes up until these bytes have come.
+/// Reads the upload until these bytes have arrived.
 async fn read_to(upstream: &mut DuplexStream, end: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end) {
@@ -50,7 +50,8 @@ async fn read_to(upstream: &mut DuplexStream, end: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
-    // F-220: an agent that sends all of its body first is not waited for, nor is an upstream that reads slowly.
+    // F-220: an agent that sends its whole body first does not block the exchange, nor does an
+    // upstream that reads slowly.
     let (socket, mut upstream) = pipe(1000);
     let shelf = Arc::new(Shelf::default());
     let large = [b'x'; 50_000];
@@ -87,7 +88,7 @@ async fn an_agent_that_fails_breaks_an_early_response_off() {
             .map_err(|broken| broken.failure)
             .unwrap()
             .into_body();
-        // The failure shows once the upstream has taken what came before it.
+        // The failure is visible once the upstream has read the bytes before it.
         let reading = tokio::spawn(async move { written(upstream).await });
         let failed = body.collect().await.map(|body| body.to_bytes());
         assert_eq!(failed, Err(Failure::from(AgentFault::Malformed)));

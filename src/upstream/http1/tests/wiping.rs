@@ -1,4 +1,4 @@
-//! What stays in the buffers of an idle socket.
+//! Checks that the buffers of an idle socket contain no secrets.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::{Shelf, Then, exchange, pieces, pipe};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
-/// The memory of this process, from a place on.
+/// Reads the memory of this process from an address.
 fn memory(place: *const u8, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     let own = File::open("/proc/self/mem").unwrap();
