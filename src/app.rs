@@ -113,7 +113,7 @@ impl App {
         }
         let (places, headroom) = descriptors.places(settings.proxy.max_connections, &problems);
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
-        let outward = outward.leaving(headroom);
+        let outward = outward.with_headroom(headroom);
         let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
         tokens::cover(&tokens.credentials(), &snapshot);
         let published = Published::new(snapshot);

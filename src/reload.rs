@@ -83,7 +83,7 @@ struct Last {
 }
 
 /// The reason why nothing was loaded.
-enum Unloaded {
+enum LoadError {
     /// The configuration has these problems.
     Refused(Vec<Problem>),
     /// The files could not be opened, so nothing is known about their content.
@@ -168,13 +168,13 @@ impl Reload {
                 last.is_postponed = false;
                 Ok(self.publish(loaded, last, facts))
             }
-            Err(Unloaded::Refused(found)) => {
+            Err(LoadError::Refused(found)) => {
                 last.is_postponed = false;
                 self.metrics.reloaded(false);
                 self.failed(&found, last);
                 Err(found)
             }
-            Err(Unloaded::Shortage) => Err(self.postpone(last)),
+            Err(LoadError::Shortage) => Err(self.postpone(last)),
         }
     }
 
@@ -248,22 +248,22 @@ impl Reload {
 
 impl Last {
     /// What stood on the disk as a whole at one moment.
-    fn load(&mut self) -> Result<Loaded, Unloaded> {
+    fn load(&mut self) -> Result<Loaded, LoadError> {
         let mut pauses = PAUSES.iter();
         loop {
             let Attempt { outcome, sources } = config::attempt(&self.options);
             // Files that were not all seen must not replace the watched state.
             if sources.are_unknown() {
-                return Err(Unloaded::Shortage);
+                return Err(LoadError::Shortage);
             }
             let steady = !sources.have_changed()?;
             self.sources = sources;
             match pauses.next() {
-                _ if steady => return self.unless_cut_off(outcome).map_err(Unloaded::Refused),
+                _ if steady => return self.unless_cut_off(outcome).map_err(LoadError::Refused),
                 Some(pause) => std::thread::sleep(*pause),
                 None => {
                     self.sources.distrust();
-                    return Err(Unloaded::Refused(vec![unsteady()]));
+                    return Err(LoadError::Refused(vec![unsteady()]));
                 }
             }
         }
@@ -294,7 +294,7 @@ impl Last {
     }
 }
 
-impl From<Shortage> for Unloaded {
+impl From<Shortage> for LoadError {
     fn from(_: Shortage) -> Self {
         Self::Shortage
     }

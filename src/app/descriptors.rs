@@ -34,11 +34,11 @@ pub fn claim_descriptors() -> io::Result<()> {
 }
 
 /// Descriptors that each runtime opens: two epoll instances, one to wake it and one for signals.
-const OF_RUNTIME: usize = 4;
+const PER_RUNTIME: usize = 4;
 /// Runtimes beside those of the workers: one for management and one for credentials.
 const OTHER_RUNTIMES: usize = 2;
 /// Other descriptors that the process opens after the start: file watches and pipes.
-const OF_PROCESS: usize = 6;
+const LATER_FILES: usize = 6;
 /// The most descriptors that are reserved for files (a reload, a scrape) and for name lookups.
 const MOST_FOR_FILES: usize = 16;
 /// The share of all descriptors that is reserved for management, and again for files: a sixteenth.
@@ -48,7 +48,7 @@ const LEAST_KEPT_BACK: usize = 4;
 
 /// The number of descriptors that each kind of socket may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Division {
+pub(super) struct DescriptorShares {
     /// The process's limit.
     pub(super) limit: usize,
     /// Agents' sockets.
@@ -61,7 +61,7 @@ pub(super) struct Division {
 
 /// The numbers that decide how many descriptors the process needs for itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Need {
+pub(super) struct DescriptorNeeds {
     /// Threads that serve agents.
     pub(super) workers: usize,
     /// Agents' listeners.
@@ -72,10 +72,10 @@ pub(super) struct Need {
     pub(super) max_connections: usize,
 }
 
-impl Division {
+impl DescriptorShares {
     /// Divides the descriptor limit of this process. Call it after the listeners are bound and
     /// before the threads start, because the open descriptors are counted.
-    pub(super) fn of_process(need: Need) -> Self {
+    pub(super) fn for_process(need: DescriptorNeeds) -> Self {
         let limit = getrlimit(Resource::Nofile).current;
         // `None` means that there is no limit.
         let limit = limit.map_or(usize::MAX, |limit| {
@@ -101,7 +101,7 @@ impl Division {
         (places, headroom)
     }
 
-    fn new(limit: usize, open: usize, need: Need) -> Self {
+    fn new(limit: usize, open: usize, need: DescriptorNeeds) -> Self {
         let kept_back = |most: usize| (limit / PART_KEPT_BACK).clamp(LEAST_KEPT_BACK, most);
         let management = kept_back(MANAGEMENT_SOCKETS);
         let runtimes = need.workers.saturating_add(OTHER_RUNTIMES);
@@ -110,8 +110,8 @@ impl Division {
         let listening =
             need.workers.saturating_mul(need.proxy_listeners * 2) + need.management_listeners * 2;
         let of_process = open
-            .saturating_add(runtimes.saturating_mul(OF_RUNTIME))
-            .saturating_add(OF_PROCESS)
+            .saturating_add(runtimes.saturating_mul(PER_RUNTIME))
+            .saturating_add(LATER_FILES)
             .saturating_add(listening);
         let kept_back_from = limit.saturating_sub(management + kept_back(MOST_FOR_FILES));
         let half = kept_back_from.saturating_sub(of_process) / 2;
@@ -126,17 +126,17 @@ impl Division {
 
 #[cfg(test)]
 mod tests {
-    use super::{Division, Need};
+    use super::{DescriptorNeeds, DescriptorShares};
     use rustix::process::{Resource, getrlimit};
 
-    fn divided(limit: usize) -> Division {
-        let need = Need {
+    fn divided(limit: usize) -> DescriptorShares {
+        let need = DescriptorNeeds {
             workers: 2,
             proxy_listeners: 1,
             management_listeners: 1,
             max_connections: 4096,
         };
-        Division::new(limit, 20, need)
+        DescriptorShares::new(limit, 20, need)
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use super::descriptors::{Division, Need};
+use super::descriptors::{DescriptorNeeds, DescriptorShares};
 use crate::clock::Clock;
 use crate::config::{Listen, Settings};
 use crate::memory::Memory;
@@ -24,7 +24,7 @@ pub struct Ground {
     pub(super) memory: Option<Memory>,
     /// The clock that token lifetimes are measured on.
     pub(super) clock: Clock,
-    pub(super) descriptors: Division,
+    pub(super) descriptors: DescriptorShares,
 }
 
 /// The listeners, before any of them is served.
@@ -64,7 +64,7 @@ impl Ground {
         };
         let (names, unresolvable) = Names::of_system();
         let memory = Memory::of_system();
-        let descriptors = Division::of_process(Need {
+        let descriptors = DescriptorShares::for_process(DescriptorNeeds {
             workers,
             proxy_listeners: bound.proxy.len(),
             management_listeners: bound.management.len(),

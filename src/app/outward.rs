@@ -47,7 +47,7 @@ impl Outward {
     }
 
     /// Sets the descriptors that dials must leave free.
-    pub(crate) fn leaving(mut self, headroom: Headroom) -> Self {
+    pub(crate) fn with_headroom(mut self, headroom: Headroom) -> Self {
         self.headroom = Some(headroom);
         self
     }
@@ -65,7 +65,7 @@ impl Outward {
             self.dial_times,
             Arc::clone(&self.own_listeners),
         )
-        .leaving(self.headroom.clone())
+        .with_headroom(self.headroom.clone())
         .telling(self.problems.clone())
     }
 

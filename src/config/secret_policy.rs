@@ -13,7 +13,7 @@ use super::settings::{SecretSettings, is_setting};
 use crate::domain::SecretSource;
 
 /// Directories that usually hold secrets: those of containers, and `/etc/egressd`.
-const USUAL: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/etc/egressd"];
+const USUAL_DIRECTORIES: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/etc/egressd"];
 /// The variable that names the credential directory of a systemd service (systemd.exec(5)).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 
@@ -129,7 +129,7 @@ fn default_directories(inputs: &Inputs<'_>) -> Vec<PathBuf> {
     });
     let credentials = inputs.environment.find(CREDENTIALS_DIRECTORY);
     let credentials = credentials.map(PathBuf::from);
-    let usual = USUAL.iter().map(PathBuf::from);
+    let usual = USUAL_DIRECTORIES.iter().map(PathBuf::from);
     let all = inputs
         .settings
         .and_then(parent)

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 /// words, longer ones may be keys.
 const LONGEST_STRETCH: usize = 20;
 /// The most characters that are shown of one value.
-const MOST: usize = 80;
+const MAX_SHOWN: usize = 80;
 /// Replaces the text that is left out.
-const LEFT_OUT: &str = "…";
+const OMISSION: &str = "…";
 
 /// The grammar of a text, which decides what separates its parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) fn pattern(text: &str) -> String {
     }
     let segments = text.split('/').map(|segment| {
         let shown = segment.split(char::is_whitespace).all(is_short);
-        if shown { segment } else { LEFT_OUT }
+        if shown { segment } else { OMISSION }
     });
     in_backticks(&segments.collect::<Vec<_>>().join("/"))
 }
@@ -83,7 +83,7 @@ pub(super) fn path(path: &Path) -> String {
     if may_show(&rest) {
         path.display().to_string()
     } else {
-        known.join(LEFT_OUT).display().to_string()
+        known.join(OMISSION).display().to_string()
     }
 }
 
@@ -119,18 +119,18 @@ fn is_short(stretch: &str) -> bool {
     stretch.chars().nth(LONGEST_STRETCH - 1).is_none()
 }
 
-/// Escapes the text, cuts it after [`MOST`] characters and puts it in backticks.
+/// Escapes the text, cuts it after [`MAX_SHOWN`] characters and puts it in backticks.
 fn in_backticks(value: &str) -> String {
     let mut shown = String::new();
-    for c in value.chars().take(MOST) {
+    for c in value.chars().take(MAX_SHOWN) {
         if c.is_control() {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
         }
     }
-    if value.chars().nth(MOST).is_some() {
-        shown.push_str(LEFT_OUT);
+    if value.chars().nth(MAX_SHOWN).is_some() {
+        shown.push_str(OMISSION);
     }
     format!("`{shown}`")
 }

@@ -22,17 +22,17 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// The queue for all requests that the limit applies to.
 pub(super) struct Pace {
     epoch: Instant,
-    turn: Mutex<Paid>,
+    turn: Mutex<PaidUntil>,
 }
 
 /// The time since the epoch up to which all earlier answers are paid for.
 #[derive(Default)]
-struct Paid(Duration);
+struct PaidUntil(Duration);
 
 /// The permission to make one answer.
 pub(super) struct Turn<'p> {
     epoch: Instant,
-    paid: MutexGuard<'p, Paid>,
+    paid: MutexGuard<'p, PaidUntil>,
 }
 
 impl Pace {
@@ -73,7 +73,7 @@ impl Turn<'_> {
     }
 }
 
-impl Paid {
+impl PaidUntil {
     /// Returns the time that the next turn has to wait.
     fn debt(&self, now: Duration) -> Duration {
         self.0.saturating_sub(now + CREDIT)
@@ -95,7 +95,7 @@ fn used() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{CREDIT, Instant, PATIENCE, PRICE, Pace, Paid, used};
+    use super::{CREDIT, Instant, PATIENCE, PRICE, Pace, PaidUntil, used};
     use std::time::Duration;
 
     const MS: Duration = Duration::from_millis(1);
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn what_answers_take_is_a_twentieth_of_the_time() {
         // F-168
-        let mut paid = Paid::default();
+        let mut paid = PaidUntil::default();
         let (mut now, mut answered) = (Duration::ZERO, 0);
         while now < 100 * Duration::from_secs(1) {
             let wait = paid.debt(now);

@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout_at;
 
 use super::code::Code;
-use super::discovery::Filled;
+use super::discovery::FilledTemplate;
 use super::guarded::Guarded;
 use super::refusal::Refusal;
 use super::tally::Exchange;
@@ -29,15 +29,15 @@ pub struct Answer {
 
 /// The body of a response that egressd makes itself.
 #[derive(Debug)]
-pub(super) enum Own {
+pub(super) enum OwnBody {
     /// The whole body; empty once it is sent.
     Whole(Bytes),
     /// The list of connections for one host.
-    Filled(Box<Filled>),
+    Filled(Box<FilledTemplate>),
 }
 
 enum Kind {
-    Own(Own),
+    Own(OwnBody),
     Forwarded(Box<Forwarded>),
 }
 
@@ -53,7 +53,7 @@ struct Forwarded {
 
 impl Answer {
     /// An answer of our own.
-    pub(super) fn own(body: Own, watch: Arc<Watch>) -> Self {
+    pub(super) fn own(body: OwnBody, watch: Arc<Watch>) -> Self {
         Self {
             kind: Kind::Own(body),
             watch,
@@ -83,7 +83,7 @@ impl Answer {
     }
 }
 
-impl Own {
+impl OwnBody {
     /// Returns how many bytes are still to be sent.
     pub(super) fn len(&self) -> usize {
         match self {
@@ -198,7 +198,7 @@ impl Answer {
         let watch = Arc::clone(&self.watch);
         let number = watch.exchange_number();
         if let Kind::Forwarded(forwarded) =
-            std::mem::replace(&mut self.kind, Kind::Own(Own::Whole(Bytes::new())))
+            std::mem::replace(&mut self.kind, Kind::Own(OwnBody::Whole(Bytes::new())))
         {
             runtime.spawn(async move {
                 let deadline = forwarded.exchange.deadline().into();

@@ -16,7 +16,7 @@ use bytes::Bytes;
 /// Of all bodies together.
 pub const BUDGET: u64 = 64 * 1024 * 1024;
 /// The most that one connection can hold, because as much must be left for the others.
-pub(super) const MOST_OF_ONE: u64 = BUDGET / 2;
+pub(super) const MAX_SHARE: u64 = BUDGET / 2;
 /// The smallest buffer for a body.
 const FIRST: usize = 4 * 1024;
 
@@ -180,7 +180,7 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUDGET, BodyBudget, Exhausted, Held, MOST_OF_ONE, Share};
+    use super::{BUDGET, BodyBudget, Exhausted, Held, MAX_SHARE, Share};
     use std::sync::Arc;
 
     const MIB: usize = 1024 * 1024;
@@ -214,7 +214,7 @@ mod tests {
         let mut held: Vec<_> = (0..3).map(|_| hold(&crm, 10 * MIB).unwrap()).collect();
         assert!(hold(&crm, 3 * MIB).is_err());
         held.push(hold(&crm, 2 * MIB).unwrap());
-        assert_eq!(budget.free(), MOST_OF_ONE);
+        assert_eq!(budget.free(), MAX_SHARE);
         // The share belongs to the connection, whichever worker asks for it and whatever was
         // reloaded.
         assert!(hold(&budget.share("crm"), 1).is_err());

@@ -21,7 +21,7 @@ const EBCDIC: [u16; 100] = [
 ];
 
 /// Other charsets that encode ASCII characters as different bytes.
-const OTHERS: [&[u8]; 9] = [
+const OTHER_CHARSETS: [&[u8]; 9] = [
     b"utf7",
     b"csutf7",
     b"utf7imap",
@@ -116,7 +116,7 @@ fn is_foreign(charset: &[u8]) -> bool {
     let mut name = Vec::with_capacity(charset.len().min(64));
     let letters = charset.iter().filter(|b| b.is_ascii_alphanumeric());
     name.extend(letters.take(64).map(u8::to_ascii_lowercase));
-    if OTHERS.contains(&name.as_slice()) || name.windows(6).any(|part| part == b"ebcdic") {
+    if OTHER_CHARSETS.contains(&name.as_slice()) || name.windows(6).any(|part| part == b"ebcdic") {
         return true;
     }
     let mut rest = name.as_slice();

@@ -42,7 +42,7 @@ use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 
 pub use answer::Answer;
-use answer::Own;
+use answer::OwnBody;
 use body_budget::{BodyBudget, Share};
 use code::Code;
 pub use discovery::Kept as Listings;
@@ -226,7 +226,7 @@ struct Way {
 
 enum Passed {
     /// An answer of our own that is no refusal.
-    Own(Response<Own>),
+    Own(Response<OwnBody>),
     Forwarded(Response<Box<Guarded>>, crate::upstream::Slot),
 }
 
@@ -277,7 +277,7 @@ impl Serve for Proxy {
                     exchange.request_id(),
                 );
                 exchange.hands_over(&parts.method, response.body().len());
-                response.map(|body| Answer::own(Own::Whole(body), watch))
+                response.map(|body| Answer::own(OwnBody::Whole(body), watch))
             }
         };
         if self.shared.draining.load(Relaxed) {

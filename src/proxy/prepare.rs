@@ -7,7 +7,7 @@ use http_body::Body as _;
 
 use super::agent_body::AgentBody;
 use super::authorize::Permitted;
-use super::body_budget::{MOST_OF_ONE, Share};
+use super::body_budget::{MAX_SHARE, Share};
 use super::code::Code;
 use super::refusal::Refusal;
 use super::tally::Exchange;
@@ -86,7 +86,7 @@ impl Terms<'_, '_> {
     /// connection's share.
     fn body_cap(&self) -> u64 {
         match self.credential.signing_key() {
-            Some(_) => self.body_cap.min(MOST_OF_ONE),
+            Some(_) => self.body_cap.min(MAX_SHARE),
             None => self.body_cap,
         }
     }

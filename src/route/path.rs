@@ -265,7 +265,7 @@ pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
     if text.contains(&b'%') && !stays_harmless(text) {
         return Err(Reason::DoubleEncoding);
     }
-    judge_pieces(text)
+    check_pieces(text)
 }
 
 /// Returns whether a segment keeps its structure on a server that decodes it again and again.
@@ -288,7 +288,7 @@ fn stays_harmless(text: &[u8]) -> bool {
         if further.len() == text.len() {
             return true;
         }
-        if holds_overlong(&further) || judge_pieces(&further).is_err() {
+        if holds_overlong(&further) || check_pieces(&further).is_err() {
             return false;
         }
         text = Cow::Owned(further);
@@ -308,7 +308,7 @@ fn holds_overlong(text: &[u8]) -> bool {
 }
 
 /// Checks the text between the slashes of a decoded segment.
-fn judge_pieces(text: &[u8]) -> Result<(), Reason> {
+fn check_pieces(text: &[u8]) -> Result<(), Reason> {
     if !text.contains(&b'/') {
         return judge_piece(text);
     }

@@ -40,7 +40,7 @@ struct Shared {
 }
 
 /// The unread part of a body, for the socket's task.
-pub(super) struct Rest {
+pub(super) struct UnreadBody {
     shared: Arc<Shared>,
     /// The agent sends the body only after a `100 Continue`.
     expects_continue: bool,
@@ -50,9 +50,9 @@ pub(super) struct Rest {
 }
 
 /// Wraps a request's body. The second value is `None` if the request has no body.
-pub(super) fn wrap(request: Request<Incoming>) -> (Request<RequestBody>, Option<Rest>) {
+pub(super) fn wrap(request: Request<Incoming>) -> (Request<RequestBody>, Option<UnreadBody>) {
     let shared = (!request.body().is_end_stream()).then(Arc::<Shared>::default);
-    let rest = shared.clone().map(|shared| Rest {
+    let rest = shared.clone().map(|shared| UnreadBody {
         shared,
         expects_continue: request.headers().contains_key(EXPECT),
         bytes: 0,
@@ -116,7 +116,7 @@ impl Drop for RequestBody {
     }
 }
 
-impl Rest {
+impl UnreadBody {
     /// Discards the part of the rest that has arrived. Returns whether the socket can be kept: the
     /// body was read to its end, or it is still being uploaded beside a final response (`goes_on`).
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, goes_on: bool) -> Poll<bool> {

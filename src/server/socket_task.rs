@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::agent_socket::AgentSocket;
-use super::request_body::{self, RequestBody, Rest};
+use super::request_body::{self, RequestBody, UnreadBody};
 use super::watch::Watch;
 
 /// The largest request head, in bytes; hyper answers 431 beyond.
@@ -119,7 +119,7 @@ where
 struct Answering<F, B> {
     serving: Pin<Box<F>>,
     /// The request's body, if it has one.
-    rest: Option<Rest>,
+    rest: Option<UnreadBody>,
     /// The response, while the rest of the request's body is read.
     answer: Option<Box<Response<B>>>,
 }

@@ -151,7 +151,7 @@ impl Dialer {
 
     /// Sets the descriptors that dials must leave free.
     #[must_use]
-    pub fn leaving(mut self, headroom: Option<Headroom>) -> Self {
+    pub fn with_headroom(mut self, headroom: Option<Headroom>) -> Self {
         self.headroom = headroom;
         self
     }

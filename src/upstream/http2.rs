@@ -64,7 +64,7 @@ pub struct Session {
 }
 
 /// Marks an exchange of a session as running, until the end of its response's body.
-struct Use {
+struct ExchangeGuard {
     _busy: Busy,
     session: Arc<Mutex<Instant>>,
 }
@@ -158,7 +158,7 @@ impl Session {
             session: Arc::clone(&self.state),
         };
         let opened_before = self.state.last_opened();
-        let used = Use {
+        let guard = ExchangeGuard {
             _busy: Busy::begin(&self.counted),
             session: Arc::clone(&self.last_used),
         };
@@ -190,7 +190,7 @@ impl Session {
             incoming: (!bodiless).then_some(incoming),
             faults,
             _wanted: wanted,
-            _use: used,
+            _guard: guard,
         }))
     }
 }
@@ -346,10 +346,10 @@ pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
     _wanted: oneshot::Sender<Infallible>,
-    _use: Use,
+    _guard: ExchangeGuard,
 }
 
-impl Drop for Use {
+impl Drop for ExchangeGuard {
     fn drop(&mut self) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }

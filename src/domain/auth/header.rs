@@ -31,7 +31,7 @@ pub struct BasicPair {
 
 /// Headers that describe the client or the data: their values are public, and many responses repeat
 /// them.
-const PUBLIC: [&str; 14] = [
+const PUBLIC_HEADERS: [&str; 14] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -68,7 +68,7 @@ impl SensitiveHeader {
 /// `X-GitHub-Api-Version`, ….
 pub fn is_public(name: &HeaderName) -> bool {
     let name = name.as_str();
-    PUBLIC.contains(&name) || name.ends_with("-version")
+    PUBLIC_HEADERS.contains(&name) || name.ends_with("-version")
 }
 
 impl BasicPair {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::template::{Filled, Template};
+use super::template::{FilledTemplate, Template};
 use super::{json, markdown};
 use crate::snapshot::Snapshot;
 
@@ -30,7 +30,7 @@ impl Kept {
         })
     }
 
-    pub(super) fn markdown(&self, host: &str, snapshot: &Snapshot) -> Filled {
+    pub(super) fn markdown(&self, host: &str, snapshot: &Snapshot) -> FilledTemplate {
         let known = self.of(snapshot, |texts| texts.markdown.clone());
         let template = known.unwrap_or_else(|| {
             let template = Arc::new(markdown(snapshot));

@@ -10,12 +10,12 @@ use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, VARY, X_CONTENT_TY
 use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
-use super::answer::Own;
+use super::answer::OwnBody;
 use crate::route::Pattern;
 use crate::snapshot::{Entry, Snapshot};
 use accept::Form;
 pub use kept::Kept;
-pub(super) use template::Filled;
+pub(super) use template::FilledTemplate;
 
 #[derive(Serialize)]
 struct Listing<'a> {
@@ -35,14 +35,17 @@ struct Listed<'a> {
 
 /// Returns the list in the form that `Accept` prefers. The request's `Host` was checked before, so
 /// it is one of egressd's own hosts.
-pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot, kept: &Kept) -> Response<Own> {
+pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot, kept: &Kept) -> Response<OwnBody> {
     let (content_type, body) = match accept::preferred(headers.get_all(ACCEPT)) {
         Form::Markdown => {
             let host = headers.get(HOST).and_then(|host| host.to_str().ok());
             let text = kept.markdown(host.unwrap_or("localhost"), snapshot);
-            ("text/markdown; charset=utf-8", Own::Filled(Box::new(text)))
+            (
+                "text/markdown; charset=utf-8",
+                OwnBody::Filled(Box::new(text)),
+            )
         }
-        Form::Json => ("application/json", Own::Whole(kept.json(snapshot))),
+        Form::Json => ("application/json", OwnBody::Whole(kept.json(snapshot))),
     };
     let mut response = Response::new(body);
     let fixed = HeaderValue::from_static;

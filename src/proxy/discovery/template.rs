@@ -20,7 +20,7 @@ pub(super) struct Template {
 
 /// The part of a text with the host inserted that is still to be sent.
 #[derive(Debug)]
-pub(in crate::proxy) struct Filled {
+pub(in crate::proxy) struct FilledTemplate {
     template: Arc<Template>,
     host: Box<str>,
     /// The bytes of the text and the number of gaps that are already sent.
@@ -35,8 +35,8 @@ impl Template {
     }
 
     /// Returns the text with this host in it.
-    pub(super) fn fill(self: &Arc<Self>, host: &str) -> Filled {
-        Filled {
+    pub(super) fn fill(self: &Arc<Self>, host: &str) -> FilledTemplate {
+        FilledTemplate {
             template: Arc::clone(self),
             host: host.into(),
             sent: 0,
@@ -45,7 +45,7 @@ impl Template {
     }
 }
 
-impl Filled {
+impl FilledTemplate {
     /// Returns how many bytes are still to be sent.
     pub(in crate::proxy) fn len(&self) -> usize {
         let gaps = self.template.gaps.len() - self.filled;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame};
 
-use super::super::body_budget::{BUDGET, BodyBudget, MOST_OF_ONE};
+use super::super::body_budget::{BUDGET, BodyBudget, MAX_SHARE};
 use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
@@ -228,7 +228,7 @@ fn the_copy_is_freed_as_soon_as_it_is_no_use() {
 #[test]
 fn where_the_memory_is_used_up_nothing_is_recorded() {
     let (body, budget) = unread(Framing::Length(3), &[data(b"abc")]);
-    let all = hold(body.share, MOST_OF_ONE);
+    let all = hold(body.share, MAX_SHARE);
     assert_eq!(twice(body.stream(true), false), (b"abc".to_vec(), None));
     drop(all);
     assert_eq!(budget.free(), BUDGET);
@@ -329,10 +329,10 @@ async fn a_body_that_cannot_be_held_is_refused_and_paid_back() {
         Framing::Chunked,
         &[data(&[b'a'; 5000]), data(&[b'a'; 5000])],
     );
-    let others = hold(body.share, MOST_OF_ONE - 6000);
+    let others = hold(body.share, MAX_SHARE - 6000);
     let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
     assert_eq!(refusal, Some(Code::Overloaded));
-    assert_eq!(budget.free(), MOST_OF_ONE + 6000);
+    assert_eq!(budget.free(), MAX_SHARE + 6000);
     drop(others);
 
     let (body, budget) = unread(Framing::Length(10), &[data(b"abc"), Step::Fail]);

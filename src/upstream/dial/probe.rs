@@ -109,7 +109,7 @@ struct Shaken {
 
 /// The time that a server gets to refuse a client without a certificate. Only servers that asked
 /// for one are waited for.
-const JUDGEMENT: Duration = Duration::from_secs(5);
+const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Dialer {
     /// Dials and hangs up. The last step is the only one that can have failed.
@@ -143,7 +143,7 @@ impl Dialer {
             }
         })?;
         let shaken = self.shaken(target, &sockets, socket).await;
-        let shaken = certificate_judged(target, shaken).await;
+        let shaken = await_certificate_verdict(target, shaken).await;
         let shaken = shaken.map_err(Broken::from);
         let shaken = steps.note(StepKind::Handshake, shaken, agreed)?;
         let (Dialled::Http1(mut session) | Dialled::Http2(mut session)) = shaken.dialled;
@@ -205,7 +205,7 @@ impl Dialer {
 
 /// Waits until a server that asked for a client certificate has accepted or refused a client
 /// without one. Under TLS 1.3 that happens after the client has finished the handshake.
-async fn certificate_judged(
+async fn await_certificate_verdict(
     target: &Target,
     shaken: Result<Shaken, Failure>,
 ) -> Result<Shaken, Failure> {
@@ -221,7 +221,12 @@ async fn certificate_judged(
     };
     shaken.asked = true;
     let (Dialled::Http1(session) | Dialled::Http2(session)) = &mut shaken.dialled;
-    match timeout(JUDGEMENT, poll_fn(|cx| poll_judgement(session, cx))).await {
+    match timeout(
+        CERTIFICATE_TIMEOUT,
+        poll_fn(|cx| poll_certificate_verdict(session, cx)),
+    )
+    .await
+    {
         Ok(false) => Err(required),
         Ok(true) | Err(_) => Ok(shaken),
     }
@@ -229,7 +234,7 @@ async fn certificate_judged(
 
 /// Returns whether the server continues the session: `true` once it sends tickets or data, `false`
 /// if it ends the session.
-fn poll_judgement(session: &mut Tls, cx: &mut Context<'_>) -> Poll<bool> {
+fn poll_certificate_verdict(session: &mut Tls, cx: &mut Context<'_>) -> Poll<bool> {
     if session.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
         return Poll::Ready(true);
     }
