@@ -113,7 +113,7 @@ const TOKEN_LIVES: &[&str] = &[
     "src/credential/oauth/response.rs",
     "src/credential/oauth/token.rs",
 ];
-/// Also how long the token endpoint is left alone.
+/// Also the time until the token endpoint is contacted again.
 const TOKEN_TIMES: &[&str] = &[
     "src/clock.rs",
     "src/credential/oauth/endpoint.rs",

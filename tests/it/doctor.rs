@@ -39,7 +39,8 @@ impl World {
     fn doctor(&self, flags: &[&str], variables: &[(&str, &str)]) -> Ran {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
         command.args(["doctor", "--format", "json", "--name", "nothing.invalid"]);
-        // What does answer here answers well within this, beside a build too.
+        // A listener that answers does so well within this time, even on a machine that is
+        // building.
         if !flags.contains(&"--timeout") {
             command.args(["--timeout", "20"]);
         }

@@ -48,7 +48,7 @@ fn findings(output: &Output) -> Vec<(String, String, String)> {
 
 /// Copies the examples to where their secret files can be written.
 fn with_secrets(folder: &Path) {
-    // Below the definitions, as connections may read them there.
+    // In the directory of the definitions, where connections may read files.
     let secrets = folder.join("examples/secrets");
     for file in [
         "warehouse/token",

@@ -92,7 +92,7 @@ fn a_static_header_is_ours_alone() {
     // F-97
     let fields = sent(&world, "key", b"Connection: x-api-key\r\n");
     assert_eq!(fields.all("x-api-key"), ["k"]);
-    // Another connection's name means nothing here.
+    // A name that another connection lists has no effect here.
     assert_eq!(
         sent(&world, "crm", b"X-Key-Of-Another: mine\r\n").all("x-key-of-another"),
         ["mine"]
@@ -426,7 +426,7 @@ fn browsers_are_refused_under_allowed_host_names() {
         }
     }
     assert_eq!(up.sockets(), 0);
-    // Under a loopback name browsers send Fetch Metadata, so nothing changes there.
+    // Browsers send Fetch Metadata to a loopback name, so nothing changes there.
     for line in browser {
         for host in ["localhost", "127.0.0.1:8080", "[::1]", "x.localhost"] {
             assert_eq!(ask(host, line).status, 200, "{host} {line}");

@@ -1,5 +1,5 @@
-//! Sessions of HTTP/2 beside their exchanges: what an upstream sends while none waits, how long a
-//! session may be idle, and what becomes of requests and responses when it ends.
+//! HTTP/2 sessions outside their exchanges: floods from an idle upstream, the time a session may be
+//! idle, and the fate of requests and responses when the session ends.
 
 use std::sync::mpsc;
 
@@ -14,7 +14,7 @@ use crate::support::reply::Ending;
 use crate::support::wire::Wire;
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
-/// An upstream with HTTP/2 alone that does this on each session, once both sides have said hello.
+/// An HTTP/2-only upstream that runs this on each session after the preface of both sides.
 fn upstream(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Upstream {
     Upstream::script_offering(Alpn::H2, move |wire| {
         if h2::open(wire) {
@@ -23,14 +23,14 @@ fn upstream(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Upstream {
     })
 }
 
-/// One worker, so that requests share a session, and no first attempt with HTTP/1.1.
+/// Uses one worker, so that requests share a session and the first one does not try HTTP/1.1.
 fn sidecar(up: &Upstream) -> Sidecar {
     let crm = connection("crm").allow("/").upstream(up);
     let crm = crm.http("http2", json!("prefer"));
     Sidecar::with(crm).setting("proxy.workers", 1).start()
 }
 
-/// A whole response on a stream.
+/// Sends a whole response on a stream.
 fn answer(stream: u32, body: &str) -> Vec<u8> {
     let head = frame(HEADERS, END_HEADERS, stream, STATUS_200);
     let data = frame(DATA, END_STREAM, stream, body.as_bytes());
@@ -70,7 +70,7 @@ fn floods_on_an_idle_session_end_it() {
             let stream = h2::request(wire).unwrap();
             wire.send(answer(stream, "0"));
             begin.wait();
-            // Far more than any buffer of the two systems holds.
+            // Far more than the socket buffers of both sides hold.
             let gone = (0..4000).any(|_| !wire.send(&many));
             assert!(gone, "{what} came for as long as the upstream liked");
             end.open();
@@ -119,7 +119,7 @@ fn records_that_carry_next_to_nothing_end_an_idle_session() {
 
 #[test]
 fn a_server_that_often_opens_its_windows_is_not_taken_for_a_flood() {
-    // F-228: two updates for every 512 bytes, as some servers send for each read of theirs.
+    // F-228: two updates for every 512 bytes, as some servers send after each read.
     let up = upstream(|wire| {
         let stream = h2::request(wire).unwrap();
         let update = 512_u32.to_be_bytes();
@@ -181,7 +181,7 @@ fn an_idle_session_ends_and_a_busy_one_does_not() {
     assert_eq!(agent.get("/idle/x").expect(200).text(), "0");
     idle.wait_closed(1);
     assert_eq!(agent.get("/idle/x").expect(200).text(), "1");
-    // The timeout has passed for the busy session too, had it been idle.
+    // The busy session is older than the timeout too, but was never idle that long.
     over.open();
     assert_eq!(reader.chunk().unwrap(), b"second");
     assert_eq!(reader.chunk().unwrap(), b"");
@@ -224,7 +224,7 @@ fn a_cut_response_is_aborted_however_many_streams_were_abandoned() {
         agent.reset();
     }
     assert_eq!(reader.chunk(), None, "the cut response looked whole");
-    // The session has not suffered.
+    // The session still works.
     let reply = Agent::connect(&sidecar).get("/crm/x");
     assert_eq!(reply.expect(200).text(), "0");
     assert_eq!(up.sockets(), 1);
@@ -232,8 +232,8 @@ fn a_cut_response_is_aborted_however_many_streams_were_abandoned() {
 
 #[test]
 fn a_whole_response_is_whole_though_another_is_cut() {
-    // F-231, F-134: the one ends before its upload does, and is reset behind its end; the other is
-    // reset before its end.
+    // F-231, F-134: the first response ends before its upload does, and is reset after its end; the
+    // second is reset before its end.
     let (tell, told) = mpsc::channel();
     let up = upstream(move |wire| {
         let cut = h2::request(wire).unwrap();
@@ -266,7 +266,7 @@ fn a_whole_response_is_whole_though_another_is_cut() {
 
 #[test]
 fn a_response_that_ends_with_its_session_is_aborted() {
-    // F-231: a GOAWAY that covers the stream makes no end of it either.
+    // F-231: a GOAWAY that covers the stream does not end the response either.
     for goaway in [None, Some(1_u32), Some(0x7fff_ffff)] {
         let up = upstream(move |wire| {
             let stream = h2::request(wire).unwrap();
@@ -284,11 +284,11 @@ fn a_response_that_ends_with_its_session_is_aborted() {
     }
 }
 
-/// How a session ends under its second request.
+/// How a session ends during its second request.
 type End = fn(&mut Wire, u32);
 
-/// A session that answers one request and ends at the next; later ones do as they are told. Every
-/// request is reported.
+/// A server whose first session answers one request and ends during the next; later sessions behave
+/// as `then` says. Reports every request.
 fn ends_at_the_second(end: End, then: End) -> (Upstream, mpsc::Receiver<usize>) {
     let (tell, told) = mpsc::channel();
     let up = upstream(move |wire| {

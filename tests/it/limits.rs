@@ -159,7 +159,7 @@ fn heads_that_do_not_come_and_sockets_that_do_not_speak() {
 
 #[test]
 fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
-    // F-273: it lies in the parser's buffer when the wait for the next request begins.
+    // F-273: the head is in the parser's buffer when the wait for the next request begins.
     let gate = Gate::new();
     let up = holding(&gate);
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
@@ -171,7 +171,7 @@ fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
     together.send(format!(
         "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
     ));
-    // Behind a request that egressd answers itself, and in pieces behind one that takes its time.
+    // Behind a request that egressd answers itself, and in pieces behind a slow one.
     let mut refused = Agent::connect(&sidecar);
     refused.send(format!(
         "GET /crm//x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
@@ -187,7 +187,7 @@ fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
     for agent in [&mut together, &mut refused, &mut later] {
         agent.expect_close();
     }
-    // A head that comes in time is served.
+    // A head that arrives in time is served.
     let mut whole = Agent::connect(&sidecar);
     whole.send(format!(
         "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"

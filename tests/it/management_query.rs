@@ -99,7 +99,8 @@ fn what_is_no_query_is_refused_at_once_and_names_its_place() {
         ("page_size=1&page_size=2", "page_size"),
         ("nope=1", "nope"),
     ] {
-        // What walks 10,000 levels, or tries again and again, does not come to an end before the reader's patience does.
+        // A filter that walks 10,000 levels or backtracks without end does not finish within the
+        // reader's patience.
         let reply = operator.get(&format!("/v1/connections?{query}"));
         let document = reply.expect(400).json();
         let error = &document["error"];

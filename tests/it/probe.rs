@@ -120,7 +120,8 @@ const BOTH: [&[&rustls::SupportedProtocolVersion]; 2] =
 
 #[test]
 fn a_client_certificate_that_is_required_fails_the_handshake() {
-    // F-225: under TLS 1.3 the server judges it only after the client's handshake is done.
+    // F-225: under TLS 1.3 the server checks the certificate only after the client has finished the
+    // handshake.
     for versions in BOTH {
         for alpn in [Alpn::Http1, Alpn::H2] {
             let up = Upstream::with_tls(certs::asking_for_certificates(alpn, false, versions));

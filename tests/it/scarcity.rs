@@ -14,19 +14,19 @@ fn program() -> Program {
         &json!({"proxy": {
             "listen": ["127.0.0.1:0"],
             "workers": 2,
-            // Agents that say nothing stay for as long as the test wants them.
+            // Silent agents stay as long as the test needs them.
             "header_read_timeout_seconds": 300,
         }}),
     )
 }
 
-/// What its log says of the agents' sockets that there is room for, before it says where it listens.
+/// The number of agents' sockets that there is room for, which is logged before the listeners.
 fn room(running: &mut Running) -> usize {
     let room = running.told("leaves room for");
     room.split(' ').next().unwrap().parse().unwrap()
 }
 
-/// Waits until so many sockets of agents are open.
+/// Waits until this many sockets of agents are open.
 fn wait_agents(operator: &mut Agent, sockets: usize) {
     let sample = format!("\negressd_agent_sockets {sockets}\n");
     let begun = Instant::now();
@@ -41,7 +41,7 @@ fn wait_agents(operator: &mut Agent, sockets: usize) {
 
 #[test]
 fn agents_that_take_every_place_wait_and_are_served_when_there_are_some() {
-    // F-163, F-264: twice, for what was left over the first time would show the second.
+    // F-163, F-264: twice, because a leak of the first round would show in the second.
     let program = program();
     let mut running = program.start_limited(&["--nofile=128:128"], &["--hardening", "off"]);
     let room = room(&mut running);
@@ -53,7 +53,8 @@ fn agents_that_take_every_place_wait_and_are_served_when_there_are_some() {
     for _ in 0..2 {
         let silent: Vec<Agent> = (0..room + 10).map(|_| Agent::connect_to(agents)).collect();
         wait_agents(&mut probe, room);
-        // Whoever is in is served, and there is a descriptor to find out that nobody listens there.
+        // Connected agents are served, and there is a descriptor left to find out that the upstream
+        // does not listen.
         known.get("/crm/b").refused(403, "route_not_allowed");
         let problem = known.get("/crm/a").refused(502, "upstream_unreachable");
         assert_eq!(problem.error, "connection_refused");
@@ -116,7 +117,7 @@ fn idle_upstream_sockets_make_room_for_a_dial() {
     for id in &ids {
         agent.get(&format!("/{id}/a")).expect(200);
     }
-    // What is left for agents is still left.
+    // The descriptors that are reserved for agents are still free.
     let held = running.held();
     assert!(held.descriptors < 256, "{held:?}");
     Agent::connect_to(operators).get("/livez").expect(200);
@@ -139,7 +140,7 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     agent.get("/crm/b").refused(403, "route_not_allowed");
     let mut probe = Agent::connect_to(operators);
     probe.get("/livez").expect(200);
-    // Its first descriptors are open: it gets no other.
+    // The descriptors of the start are open, but the process gets no other.
     running.limit_descriptors(8);
     let reply = agent.get("/crm/a");
     let problem = reply.refused(503, "overloaded");
@@ -150,7 +151,7 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     assert!(reply.fields.one("retry-after").is_some());
     running.told("no file descriptor or memory is left for a socket to the upstream of crm");
     assert_eq!(up.sockets(), 0);
-    // A changed file and a signal: neither can be looked at, and neither is wrong.
+    // A changed file and a signal: the files cannot be read, and neither is reported as faulty.
     program.define(&crm.clone().rename("erp"));
     running.hang_up();
     running.told("the configuration cannot be read: no file descriptor or memory is left");
@@ -160,7 +161,7 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
         "{metrics}"
     );
     agent.get("/erp/a").refused(404, "connection_not_found");
-    // Nobody asks again: it looks by itself.
+    // No further signal is sent: egressd tries again by itself.
     running.limit_descriptors(256);
     running.told("reloaded: generation 2");
     agent.get("/erp/a").expect(200);

@@ -26,9 +26,10 @@ fn storm(agents: SocketAddr, sockets: usize) {
     }
 }
 
-/// What it has once every agent has gone, and every socket that was opened for them. `storms` is how many there were.
+/// The resources in use after every agent has left and every socket for them is closed. `storms`
+/// is the number of storms so far.
 fn at_rest(running: &Running, agents: SocketAddr, operators: SocketAddr, storms: u32) -> Held {
-    // Its count tells a text that was rendered after the storm from one that was kept from before.
+    // The number of storms tells a text that was rendered after the storm from an older one.
     Agent::connect_to(agents).get("/nobody").expect(404);
     let asked = format!("code=\"404\",outcome=\"refused\"}} {storms}");
     metrics_where(operators, |books| {
@@ -173,7 +174,7 @@ fn a_flood_of_management_leaves_agents_alone() {
     assert!(asked.sum::<usize>() > 0);
 }
 
-/// Claims that a request was answered, or refused with the time after which it is worth another try.
+/// Asserts that a request was answered, or refused with a time for the next attempt.
 fn answered_or_told_when(reply: &Reply) {
     if reply.status != 200 {
         let after = reply.fields.one("retry-after");
@@ -185,7 +186,7 @@ fn answered_or_told_when(reply: &Reply) {
 #[test]
 fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
     // F-168, F-261
-    // What so many ask for at once takes longer than a twentieth of a core gives.
+    // So many answers take longer than a twentieth of a core allows.
     let wide = |id: &str| {
         let wide = connection(id).base_url("https://api.test");
         (0..2000).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))
@@ -217,7 +218,7 @@ fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
         }
         over.open();
     });
-    // A caller that asks alone is delayed at most, whatever was asked before.
+    // A single caller is at most delayed, whatever was requested before.
     let mut alone = Agent::connect_to(sidecar.management());
     for _ in 0..3 {
         alone.get("/v1/connections").expect(200);

@@ -127,7 +127,7 @@ fn addresses_that_are_none() {
     ] {
         let (exit, _, said) = program.run(&["--listen", address]);
         assert_eq!(exit, Some(64), "{address}: {said}");
-        // A text of 20 characters without a space may be a secret: the place stands for it.
+        // A text of 20 characters without a space may be a secret, so the message omits it.
         assert!(said.contains("--listen[0]"), "{address}: {said}");
         assert!(said.contains(why), "{address}: {said}");
     }

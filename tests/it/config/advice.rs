@@ -1,12 +1,12 @@
-//! Slips that load and then refuse everything: each is a warning (or, where nothing can be meant, a
-//! problem) of its own code, with what to write instead.
+//! Mistakes that load but then refuse every request. Each is a warning (or a problem, if it can
+//! have no meaning) with its own code and a remedy.
 
 use egressd::cli::Exit;
 use egressd::config::Problem;
 
 use super::world::{World, connection, refuses_at};
 
-/// The warnings of a sound definition.
+/// The warnings of a valid definition.
 #[track_caller]
 fn warnings(fields: &[(&str, &str)]) -> Vec<Problem> {
     let world = World::new().file("a.yaml", connection(fields));
@@ -80,7 +80,7 @@ fn queries_fragments_and_methods_in_another_case() {
     assert!(world.errors()[0].remedy.contains("%3F"));
 }
 
-/// The codes of the warnings about a token that stands in a file or a variable.
+/// The codes of the warnings about a token that is given as text, in a file or in a variable.
 fn token_warnings(content: &[u8]) -> Vec<&'static str> {
     use std::os::unix::fs::PermissionsExt as _;
     let text = |reference| connection(&[("no_auth", "-"), ("bearer_token", reference)]);
@@ -128,7 +128,7 @@ fn slips_in_secrets() {
     ] {
         assert_eq!(token_warnings(content), codes, "{content:?}");
     }
-    // Where the scheme belongs into the value, it is no slip.
+    // Where the scheme belongs to the value, there is no warning.
     let whole = "{headers: {Authorization: Bearer planted-token}}";
     let found = warnings(&[("no_auth", "-"), ("static_headers", whole)]);
     let codes: Vec<&str> = found.iter().map(|warning| warning.code).collect();

@@ -345,7 +345,7 @@ fn a_password_that_can_be_guessed_is_warned_of() {
     };
     assert_eq!(basic("SHORT", "SHORT"), [format!("{http}.basic_auth")]);
     assert!(basic("SHORT", "LONG").is_empty());
-    // A response is searched for the name: every guess of the password looks the same.
+    // Responses are searched for the user name, so every guess of the password is refused alike.
     assert!(basic("NAME", "SHORT").is_empty());
     let fixed = |name: &str| {
         let headers = format!("{{headers: {{Authorization: {{env: {name}}}}}}}");

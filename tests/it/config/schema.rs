@@ -203,7 +203,7 @@ fn an_absent_field_is_not_null() {
 fn every_field_of_the_schema_is_known_to_the_loader_and_shown() {
     let schema = schema();
     let fields = schema["$defs"]["Http"]["properties"].as_object().unwrap();
-    // 19 fields, of which `headers` and `http2` have one spelling.
+    // 19 fields, of which `headers` and `http2` have only one spelling.
     assert_eq!(fields.len(), 19 * 2 - 2);
     for (name, _) in fields {
         let mut document = good();

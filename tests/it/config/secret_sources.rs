@@ -1,4 +1,4 @@
-//! Who may write a definition reads no secret that is not meant for connections.
+//! A definition can read only secrets that are meant for connections.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::support::{Agent, Mount, Program, Upstream, connection as definition};
 const TOKEN_FILE: &str = "connection_details.http.bearer_token.token.file";
 const TOKEN_ENV: &str = "connection_details.http.bearer_token.token.env";
 
-/// A connection whose token comes from there.
+/// A connection whose token comes from this source.
 fn bearer(reference: &str) -> String {
     let token = format!("{{token: {{{reference}}}}}");
     connection(&[("no_auth", "-"), ("bearer_token", &token)])
@@ -51,7 +51,7 @@ fn a_file_elsewhere_is_a_problem_that_names_the_setting() {
     let listed =
         world("", &reference).variable("EGRESSD_SECRETS_ALLOW", elsewhere.path().to_str().unwrap());
     loaded(&listed);
-    // Without settings the rule is the same.
+    // The same rule applies without a settings file.
     let alone = World::new().file("a.yaml", bearer(&reference));
     assert_eq!(alone.errors()[0].code, "secret_not_allowed");
     let path = elsewhere.path().to_str().unwrap();
@@ -114,7 +114,7 @@ fn what_management_uses_is_for_management() {
         let world = world(&format!("{env}{allow}"), "env: OPS").variable("OPS", "of-management");
         refuses(&world, "secret_not_allowed", TOKEN_ENV);
     }
-    // Its own password is bound by no list.
+    // The management password may come from anywhere.
     let alone = "management: {basic_auth: {username: ops, password: {env: OPS}}}\nsecrets: {allow: [], allow_env: []}\n";
     let world = World::new()
         .file("egressd.yaml", alone)
@@ -282,7 +282,7 @@ fn serve_takes_definitions_as_check_does() {
     agent.get("/one/a").expect(200);
     agent.get("/two/a").expect(200);
     agent.get("/listed/a").refused(404, "connection_not_found");
-    // What is named there is watched, and readable to the confined process.
+    // Secrets in the listed directory are watched, and readable after the hardening.
     write("more/three.json", "three");
     running.told("added three");
     agent.get("/three/a").expect(200);

@@ -17,7 +17,7 @@ fn unknown_variables() {
         "{}",
         problem.remedy
     );
-    // A definition may name one that is listed, and Kubernetes sets some of its own.
+    // A definition may name a listed variable, and Kubernetes sets some of its own.
     let text = connection(&[
         ("no_auth", "-"),
         ("bearer_token", "{token: {env: EGRESSD_CRM_TOKEN}}"),

@@ -1,5 +1,5 @@
-//! Every place that a secret is put into by mistake: whatever is wrong there, nothing that egressd
-//! writes repeats it.
+//! Every place where a secret may be put by mistake: no message repeats it, whatever else is wrong
+//! there.
 
 use std::fs;
 
@@ -8,7 +8,8 @@ use serde_json::json;
 use super::world::{World, connection};
 use crate::support::Program;
 
-/// Secrets of four makes: with underscores, like a variable, with slashes, and one long word.
+/// Secrets of four kinds: with underscores, written like a variable, with slashes, and one long
+/// word.
 const CANARIES: [&str; 4] = [
     "ghp_cAnArY0123456789abcdefABCDEF0123456789",
     "AKIACANARY0123456789ABCDEF",
@@ -16,7 +17,7 @@ const CANARIES: [&str; 4] = [
     "canaryverylongpassphrasewithoutspaces",
 ];
 
-/// Whole files, with `§` where the secret stands.
+/// Whole files, with `§` in the place of the secret.
 const FILES: &[&str] = &[
     "§",
     "\"§\"",
@@ -72,7 +73,7 @@ const FILES: &[&str] = &[
     "§: 1\n§: 2",
 ];
 
-/// A field of `http` and what stands there.
+/// Fields of `http` and their invalid values.
 const FIELDS: &[(&str, &str)] = &[
     ("base_url", "§"),
     ("base_url", "http://§"),
@@ -180,19 +181,19 @@ const SETTINGS: &[&str] = &[
     "shutdown: {grace_period_seconds: §}",
 ];
 
-/// The slips of all tables as definitions.
+/// The mistakes of all tables, as definitions.
 fn definitions(canary: &str) -> Vec<String> {
     let files = FILES.iter().map(|file| file.replace('§', canary));
     let fields = FIELDS.iter().map(|(name, value)| {
         let (name, value) = (name.replace('§', canary), value.replace('§', canary));
         let sound = connection(&[(&name, &value), ("no_auth", "-")]);
-        // Beside a mistake of its own, so that it never loads.
+        // With another mistake beside it, so that it never loads.
         format!("{sound}    timeout_seconds: never\n")
     });
     files.chain(fields).collect()
 }
 
-/// No eight characters of the secret are there.
+/// Asserts that no eight characters of the secret appear.
 #[track_caller]
 fn silent(shown: &str, canary: &str, slip: &str) {
     for part in canary.as_bytes().windows(8) {
@@ -287,7 +288,7 @@ fn nor_one_in_the_environment_or_on_the_command_line() {
     }
 }
 
-/// The log of a running process, in either form.
+/// The log of a running process, in both formats.
 #[test]
 fn nor_does_a_reload() {
     // F-255

@@ -154,7 +154,7 @@ fn empty_and_chunked_bodies_stay_what_they_are() {
     agent.exchange(post(CHUNKED, "0\r\n\r\n")).expect(200);
     let requests = up.requests();
     let framings: Vec<Framing> = requests.iter().map(|r| r.framing).collect();
-    // F-222: IIS and Azure answer 411 to a POST that does not say how long its body is.
+    // F-222: IIS and Azure answer 411 to a POST without a body length.
     let sized = [Framing::Length(0); 4];
     let absent = [Framing::Absent; 4];
     assert_eq!(

@@ -1,19 +1,18 @@
-//! Answers to requests whose bodies nobody reads: what the answer says of the socket is what becomes
-//! of it.
+//! Answers to requests whose bodies are not read: the socket is kept or closed as the answer says.
 
 use serde_json::json;
 
 use super::CHUNKED;
 use crate::support::{Agent, Gate, Program, Upstream, connection};
 
-/// Heads and bodies of one meaning: what announces the body, and the body.
+/// Heads and bodies with the same meaning: the field that announces the body, and the body.
 const BODIES: [(&str, &str); 3] = [
     ("Content-Length: 5\r\n", "abcde"),
     (CHUNKED, "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"),
     (CHUNKED, "5\r\nabcde\r\n0\r\nX-Sum: 1\r\n\r\n"),
 ];
 
-/// How much of a body an agent has sent when it waits for the answer.
+/// The part of a body that an agent has sent when it waits for the answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Sent {
     All,
@@ -21,14 +20,14 @@ enum Sent {
     Nothing,
 }
 
-/// A program in front of upstreams of every kind of failure, on TCP and a Unix socket.
+/// A sidecar in front of upstreams with every kind of failure, on TCP and a Unix socket.
 struct World {
     program: Program,
     held: Upstream,
     _up: Upstream,
 }
 
-/// Requests and the refusals that they get, wherever on its way a request ends.
+/// Requests that are refused at every stage, with their refusals.
 const REFUSALS: [(&str, u16, &str); 13] = [
     ("POST /crm//x", 400, "path_not_canonical"),
     ("POST http://localhost/crm/x", 400, "forward_proxy_refused"),
@@ -80,7 +79,8 @@ impl World {
     }
 }
 
-/// Claims that the socket does what the answer says: it is closed, or the next request is answered.
+/// Asserts that the socket does what the answer says: it is closed, or the next request is
+/// answered.
 fn keeps_its_word(agent: &mut Agent, closes: bool, what: &str) {
     if closes {
         agent.expect_close();
@@ -102,14 +102,14 @@ fn an_answer_says_whether_its_socket_closes_whatever_body_is_unread() {
         .start(&["--listen", "127.0.0.1:0", "--listen", &unix]);
     let agents = running.told("agents connect to").parse().unwrap();
     running.told("ready with");
-    // It takes the connection's only slot for as long as the gate is shut.
+    // Occupies the connection's only slot as long as the gate is closed.
     let mut busy = Agent::connect_to(agents);
     busy.send("GET /busy/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     world.held.wait_requests(1);
     for (line, status, code) in REFUSALS {
         for (fields, body) in BODIES {
             for sent in [Sent::All, Sent::Half, Sent::Nothing] {
-                // The deadline blames the agent where its own body is what is missing.
+                // The refusal for the deadline blames the agent if the agent's body is incomplete.
                 if line.contains("/slow/") && (sent != Sent::All || body.contains("X-Sum")) {
                     continue;
                 }
@@ -149,7 +149,7 @@ fn an_answer_says_whether_its_socket_closes_whatever_body_is_unread() {
 
 #[test]
 fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
-    // F-269: whatever of it has arrived.
+    // F-269: however much of the body has arrived.
     let gate = Gate::new();
     let world = World::new(&gate);
     let mut running = world.program.start(&[]);
@@ -182,7 +182,7 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
         );
         agent.expect_close();
     }
-    // The body of an agent that waits for leave to send it is never asked for.
+    // The body of an agent that waits for `100 Continue` is never asked for.
     let mut agent = Agent::connect_to(agents);
     let reply = agent.exchange(
         "POST /crm/nope HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",
@@ -195,7 +195,7 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
         "{reply:?}"
     );
     agent.expect_close();
-    // The management listener keeps its word too.
+    // The same holds for the management listener.
     for (arrived, closes) in [("abcde", false), ("ab", true)] {
         let mut operator = Agent::connect_to(operators);
         let reply = operator.exchange(format!(
@@ -215,7 +215,8 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
 
 #[test]
 fn an_upstreams_answer_before_the_body_was_sent_says_that_the_socket_closes() {
-    // F-269: of a forwarded answer too. The upstream answers what it has not read, and closes.
+    // F-269: the same holds for a forwarded answer. The upstream answers before it has read the
+    // body, and closes.
     let up = Upstream::script(|wire| {
         wire.head();
         wire.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno");

@@ -1,5 +1,5 @@
-//! Agents that leave while bytes of theirs lie unread: the parser does not read on, and would not see
-//! that they have left.
+//! Agents that leave while some of their bytes are unread: the parser stops reading, so it would
+//! not notice.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 const HANG: &str = "GET /crm/hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// An upstream that never answers `/hang`, begins an answer to `/stream` and never ends it, reads
-/// nothing of the body for `/stall` until the gate opens, and answers the rest.
+/// no body for `/stall` until the gate opens, and answers all other requests.
 fn hanging(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::script(move |wire| {
@@ -41,8 +41,8 @@ enum Leave {
     Reset,
 }
 
-/// Starts a sidecar with one slot, and claims that an agent that begins so and leaves so gives up its
-/// slot and its upstream socket long before the deadline.
+/// Starts a sidecar with one slot. Asserts that the slot and the upstream socket are released long
+/// before the deadline if an agent begins and leaves like this.
 fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstream)) {
     let gate = Gate::new();
     let up = hanging(&gate);
@@ -121,8 +121,9 @@ fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed_within_the_answ
 
 #[test]
 fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed() {
-    // F-272: what the upstream does not take is not read either. TCP delivers the end of a stream behind
-    // its last byte only, so an agent that does not reset its socket sends no more than fits.
+    // F-272: a body that the upstream does not accept is not read either. TCP delivers the end of a
+    // stream only after its last byte, so an agent that does not reset its socket can send only
+    // what fits into the buffers.
     for (leave, over_unix, most) in [
         (Leave::Close, false, 65_536),
         (Leave::HalfClose, false, 65_536),
@@ -142,7 +143,7 @@ fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed()
 
 #[test]
 fn an_agent_that_stays_is_served_however_often_it_is_checked() {
-    // F-272: what came behind its request is the next one.
+    // F-272: the bytes behind its request begin the next one.
     let (begun, gate) = (Gate::new(), Gate::new());
     let (says, waits) = (begun.clone(), gate.clone());
     let up = Upstream::answer(move |_| {
@@ -157,7 +158,8 @@ fn an_agent_that_stays_is_served_however_often_it_is_checked() {
     let mut agent = Agent::connect(&sidecar);
     agent.send(format!("{HANG}{HANG}"));
     begun.wait();
-    // A limit that runs out on the same clock: by then the agent was checked at least once.
+    // A limit that expires on the same clock. By then the agent's presence was checked at least
+    // once.
     Agent::connect(&sidecar).expect_close();
     gate.open();
     agent.reply().expect(200);

@@ -33,7 +33,8 @@ impl Scrape {
         Self(by_name)
     }
 
-    /// Scrapes until `is_so` holds: an exchange is counted a moment after its last byte went out, and the text may be a second old.
+    /// Scrapes until `is_so` holds: an exchange is counted a moment after its last byte was sent,
+    /// and the text may be a second old.
     fn until(sidecar: &Sidecar, what: &str, is_so: impl Fn(&Self) -> bool) -> Self {
         let begun = Instant::now();
         loop {

@@ -75,7 +75,7 @@ fn scrapes_are_rendered_once_a_second_and_none_is_refused_while_others_flood() {
         let (begun, mut seen) = (Instant::now(), BTreeSet::new());
         let mut agent = Agent::connect(&sidecar);
         for _ in 0..20 {
-            // What each scrape would show, if it were rendered for itself.
+            // The values that each scrape would show if it were rendered separately.
             agent.get("/crm/x").expect(200);
             seen.insert(text(&sidecar));
         }
@@ -83,7 +83,7 @@ fn scrapes_are_rendered_once_a_second_and_none_is_refused_while_others_flood() {
         let most = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
         assert!(seen.len() <= most, "{} of {most}", seen.len());
     });
-    // The counts are there a second later.
+    // The counts are visible a second later.
     Scrape::after(&sidecar, 20);
 }
 

@@ -84,12 +84,13 @@ fn an_error_in_a_200_is_that_error() {
     no_token(error("slow_down"), &[REFUSED], "slow_down");
     let mut with_token = json!({"error": "slow_down", "access_token": token(1)});
     no_token(Answer::json(&with_token), &[REFUSED], "error and token");
-    // What names no error is none.
+    // An answer without an `error` is not an error.
     for none in [json!(""), json!(null)] {
         with_token["error"] = none;
         assert_eq!(calls_for(Answer::json(&with_token), 2, "no error"), 1);
     }
-    // The backoff of that error, and the second style of client authentication where it is about that.
+    // The backoff of that error, and a second attempt with the other client authentication if the
+    // error may be about it.
     for (code, calls) in [("invalid_scope", 1), ("invalid_client", 2)] {
         let up = Upstream::body("hi");
         let endpoint = TokenEndpoint::script([error(code)]);
@@ -113,7 +114,7 @@ fn a_byte_order_mark_and_words_that_are_no_coding_do_no_harm() {
         let answer = Answer::status("200 OK", &field, &document);
         assert_eq!(calls_for(answer, 2, coding), 1, "{coding}");
     }
-    // What is compressed was not asked for.
+    // The request does not ask for compression.
     for coding in ["br", "deflate", "x-gzip", "identity, GZIP", "zstd"] {
         let field = format!("Content-Encoding: {coding}\r\n");
         no_token(
@@ -300,7 +301,7 @@ fn lives(life: &str) -> Answer {
 
 #[test]
 fn token_types() {
-    // F-144, F-245: Apigee says `BearerToken`, eBay `Application Access Token`.
+    // F-144, F-245: Apigee sends `BearerToken`, eBay `Application Access Token`.
     for kind in [
         json!("Bearer"),
         json!("bEaReR"),

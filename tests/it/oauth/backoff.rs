@@ -92,7 +92,7 @@ fn an_endpoint_is_left_alone_as_long_as_it_asks_up_to_a_quarter_of_an_hour() {
             899,
             900,
         ),
-        // Without a `Date` the clock of the machine counts, and 1994 is over.
+        // Without a `Date` header the machine's clock is used, and 1994 is in the past.
         (
             "Retry-After: Sun, 06 Nov 1994 08:54:37 GMT\r\n".to_owned(),
             0,

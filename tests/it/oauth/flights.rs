@@ -13,7 +13,7 @@ fn crowd(agents: usize) -> usize {
     let up = Upstream::body("hi");
     let gate = Gate::new();
     let endpoint = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
-    // As many handshakes as agents take their time beside a build.
+    // Leaves time for the handshakes of all agents on a machine that is building.
     let crm = crm(&up, &endpoint).http("max_concurrent_requests", json!(4096));
     let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(300)))
         .setting("egress.connect_timeout_seconds", 300)

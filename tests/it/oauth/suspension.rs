@@ -1,4 +1,4 @@
-//! A machine that is suspended: no timer runs, and tokens expire all the same.
+//! Suspension of the machine: no timer runs, but tokens expire.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use super::{ERROR, crm, retry_after, tokens, unavailable};
 use crate::support::token_endpoint::token;
 use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream};
 
-/// A boot-time clock that can be ahead of the clock of timers, as after a suspension.
+/// A boot-time clock that can be ahead of the timers' clock, as after a suspension.
 #[derive(Clone)]
 struct Machine {
     started: Instant,

@@ -317,7 +317,7 @@ fn a_renewal_that_stalls_meets_the_deadline() {
     assert_eq!(tokens(&up), [token(1), token(1), token(2)]);
 }
 
-/// A 403 with this challenge.
+/// Builds a 403 with this challenge.
 fn forbidden(challenge: &str) -> String {
     format!("HTTP/1.1 403 Forbidden\r\n{challenge}Content-Length: 2\r\n\r\nno")
 }
@@ -389,7 +389,7 @@ fn an_api_that_always_answers_403_with_a_challenge_causes_no_storm() {
     for _ in 0..40 {
         agent.get("/crm/x").expect(403);
     }
-    // The first token, and one renewal in each 30 s.
+    // The first token, and one renewal every 30 s.
     let most = 2 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
     assert!(endpoint.calls() <= most, "{} calls", endpoint.calls());
 }

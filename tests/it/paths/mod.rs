@@ -213,7 +213,7 @@ fn encoded_slashes_at_the_edges_of_a_segment() {
         assert_eq!(reply.status, 400, "{path} got {reply:?}");
         reply.refused(400, "path_not_canonical");
     }
-    // It is no separator at an edge either, and not allowed on other connections.
+    // An encoded slash at an edge is not a separator either, and other connections do not allow it.
     ask(&sidecar, b"/npm/api/users%2F/1").refused(403, "route_not_allowed");
     ask(&sidecar, b"/crm/files/folder%2F").refused(400, "path_not_canonical");
     ask(&sidecar, b"/nope/folder%2F").refused(404, "connection_not_found");

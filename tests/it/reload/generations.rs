@@ -90,7 +90,7 @@ fn five_hundred_reloads_under_load_lose_nothing_and_mix_nothing() {
         let reloaded = sidecar.reload_files().unwrap();
         assert_eq!(reloaded.generation, number as u64 + 2);
         assert_eq!(reloaded.connections, 1);
-        // However few the crowd gets through, some generations are asked for sure.
+        // Some generations are requested in any case, however few requests the agents complete.
         if number % SURE == 0 {
             last.get("/crm/a").expect(200);
         }

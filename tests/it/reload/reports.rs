@@ -11,7 +11,7 @@ use crate::support::{Agent, Program, Upstream, connection, metrics_with};
 const OLD: &str = "planted-token-old-0123456789";
 const NEW: &str = "planted-token-new-0123456789";
 
-/// Waits until this generation is the one in use, and returns the hash of what it says.
+/// Waits until this generation is in use, and returns its hash.
 fn in_use(operators: SocketAddr, generation: u64) -> String {
     let number = format!("\negressd_config_generation {generation}\n");
     let metrics = metrics_with(operators, &number);

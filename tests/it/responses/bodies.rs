@@ -302,7 +302,7 @@ fn response_trailers_reach_agents_that_ask_for_them() {
         assert!(reply.fields.all("trailer").is_empty());
         assert!(reply.trailers.0.is_empty(), "{:?}", reply.trailers);
     }
-    // One socket: each body had its end.
+    // One socket served all requests, so each body had its end.
     assert_eq!(up.sockets(), 1);
     for arrived in up.requests() {
         assert!(arrived.fields.all("te").is_empty());

@@ -14,7 +14,8 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 const HEAD: &str = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n";
 const HALF: &str = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhello";
 
-/// Answers the head with a whole response, then reads this many bytes of a body, and opens the gate once they are there.
+/// Answers the head with a whole response, then reads this many bytes of a body, and opens the
+/// gate.
 fn answers_at_once(response: String, body: usize, done: &Gate) -> Upstream {
     let done = done.clone();
     Upstream::script(move |wire| {
@@ -60,7 +61,7 @@ fn an_early_success_streams_while_the_upload_goes_on() {
         agent.send(rest);
         assert_eq!(agent.chunk().as_deref(), Some(&b"second"[..]));
         assert_eq!(agent.chunk().as_deref(), Some(&b""[..]));
-        // A head that came before the body was sent costs the socket (F-218).
+        // A head that came before the end of the body makes the socket unusable (F-218).
         up.wait_closed(1);
     }
 }
@@ -88,7 +89,7 @@ fn an_upload_goes_on_after_its_response_is_over() {
         assert_eq!(reply.ending, Ending::Whole, "{response:?}");
         assert!(matches!(reply.text().as_str(), "early" | ""), "{reply:?}");
         assert!(!done.is_open());
-        // The next request stands right behind the body, and waits for its end.
+        // The next request directly follows the body, and waits for its end.
         agent.send("worldGET /crm/y HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(agent.reply().expect(200).text(), "next", "{response:?}");
         done.wait();
@@ -193,7 +194,8 @@ fn an_upstream_that_closes_after_its_early_response_ends_the_upload() {
     let mut agent = Agent::connect(&sidecar);
     agent.send(HALF);
     assert_eq!(agent.reply().expect(200).text(), "early");
-    // The rest of the body is of no use to anybody: the agent learns it by the socket's end, at the latest when it has sent more.
+    // The rest of the body is not needed. The agent notices at the end of the socket, at the latest
+    // when it has sent more.
     agent.send("world");
     agent.half_close();
     assert_eq!(agent.wait_close(), End::Clean);
@@ -230,7 +232,7 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
             let reply = agent.reply();
             assert!(status.starts_with(&reply.status.to_string()), "{reply:?}");
             assert_eq!((reply.text(), reply.ending), (body.clone(), Ending::Whole));
-            // The body that was broken off is nobody's request.
+            // The aborted body was not taken for a request.
             up.wait_closed(1);
             assert_eq!(up.requests().len(), 1);
         }

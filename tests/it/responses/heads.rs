@@ -17,7 +17,7 @@ fn a_length_that_is_no_body() {
             reply.expect(200).fields.one("content-length").as_deref(),
             Some("5000")
         );
-        // A server that sends the body all the same must not answer another request with it (F-219).
+        // If a server sends the body anyway, it must not answer another request (F-219).
         assert_eq!(up.sockets(), sockets);
     }
 }
@@ -184,7 +184,7 @@ fn redirects_are_passed_on_and_resolved() {
     assert_eq!(up.requests().len(), 10);
 }
 
-/// An upstream that redirects to what the request's `X-Location` says, `/base/a` and `/erp/x`.
+/// An upstream that redirects to the value of the request's `X-Location`, `/base/a` and `/erp/x`.
 fn redirecting() -> (Upstream, Sidecar) {
     let up = Upstream::answer(|request| {
         let location = request.fields.one("x-location").unwrap_or_default();
@@ -197,7 +197,7 @@ fn redirecting() -> (Upstream, Sidecar) {
     (up, sidecar.start())
 }
 
-/// The references that an agent gets.
+/// Returns the references that an agent receives.
 fn locations(sidecar: &Sidecar, given: &str) -> Vec<String> {
     let own = sidecar.address();
     let request = format!("GET /crm/a?q HTTP/1.1\r\nHost: {own}\r\nX-Location: {given}\r\n\r\n");

@@ -1,4 +1,4 @@
-//! Which requests and responses leave the upstream's socket fit for another request.
+//! Which requests and responses leave the upstream's socket usable for another request.
 
 use std::io::Read as _;
 
@@ -9,7 +9,8 @@ use super::{CHUNKED, before, ok};
 use crate::support::wire::{Arrived, Wire};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
-/// A server in the manner of Python's `http.server`: it never reads a body, and takes what stands there for the next request.
+/// A server like Python's `http.server`: it never reads a body, and takes its bytes for the next
+/// request.
 fn careless(wire: &mut Wire, honours_close: bool) {
     while let Some(request) = wire.head() {
         wire.send(ok("Content-Length: 2\r\n", "hi"));
@@ -36,7 +37,8 @@ fn row(method: &str, target: &str, socket: usize) -> (String, String, usize) {
 
 #[test]
 fn a_request_hidden_in_an_unread_body_never_gets_the_credential_of_the_next() {
-    // F-218: the header of the next request would be swallowed, and its credential would complete the hidden one.
+    // F-218: the header of the next request would become part of the hidden one, and its credential
+    // would complete it.
     const HIDDEN: &[u8] = b"DELETE /admin/users/1 HTTP/1.1\r\nHost: x\r\nX-Swallow: ";
     for method in ["GET", "DELETE", "OPTIONS"] {
         let up = Upstream::script(|wire| careless(wire, false));
@@ -58,7 +60,8 @@ fn a_request_hidden_in_an_unread_body_never_gets_the_credential_of_the_next() {
 
 #[test]
 fn a_request_hidden_whole_in_an_unread_body_is_not_read_by_a_server_that_closes() {
-    // F-218: it has no credential, and on a connection with `no_auth` it needs none.
+    // F-218: the hidden request has no credential, and on a connection with `no_auth` it needs
+    // none.
     const HIDDEN: &[u8] = b"DELETE /admin/users/1 HTTP/1.1\r\nHost: x\r\n\r\n";
     let up = Upstream::script(|wire| careless(wire, true));
     let crm = connection("crm").allow("GET /reports/{id}").upstream(&up);
@@ -71,7 +74,8 @@ fn a_request_hidden_whole_in_an_unread_body_is_not_read_by_a_server_that_closes(
     assert_eq!(came(&up), [row("GET", "/reports/1", 0)]);
 }
 
-/// Sends a request and another one, and says whether the second came on the first one's socket, and whether the first said that the socket closes.
+/// Sends two requests. Returns whether the second came on the first one's socket, and whether the
+/// first announced that the socket closes.
 fn reused(up: &Upstream, sidecar: &Sidecar, first: impl AsRef<[u8]>) -> (bool, bool) {
     let before = up.requests().len();
     let mut agent = Agent::connect(sidecar);
@@ -154,7 +158,7 @@ fn reuse_after_body_false_closes_after_every_body() {
     }
 }
 
-/// Whether the socket serves another request after this response to this request.
+/// Returns whether the socket serves another request after this response to this request.
 fn kept_after(first: &str, response: &str) -> bool {
     let response = response.to_owned();
     let up = Upstream::answer(move |request| {
@@ -191,7 +195,8 @@ fn an_answer_to_a_body_that_was_most_likely_left_unread_costs_the_socket() {
 
 #[test]
 fn a_bodiless_answer_that_announces_a_body_costs_the_socket() {
-    // F-219: servers that send the body all the same, a moment later, would answer the next request with it.
+    // F-219: a server that sends the body anyway, a moment later, would answer the next request
+    // with it.
     for (method, status, fields, kept) in [
         ("HEAD", "200 OK", "Content-Length: 5\r\n", false),
         ("HEAD", "200 OK", CHUNKED, false),
@@ -290,7 +295,8 @@ fn a_socket_that_has_just_given_an_odd_answer_is_used_last() {
 
 #[test]
 fn an_unasked_response_is_an_event_once_it_shows() {
-    // F-227: the unasked one is taken for the answer of the request before it, which nothing in HTTP/1.1 can exclude.
+    // F-227: the surplus response is taken for the answer to the request before it, which HTTP/1.1
+    // cannot prevent.
     let up = Upstream::script(|wire| {
         wire.request();
         wire.send(ok("Content-Length: 2\r\n", "hi"));

@@ -96,7 +96,7 @@ fn a_reset_before_the_head() {
 
 #[test]
 fn an_upstream_that_requires_a_client_certificate_says_so() {
-    // F-225: under TLS 1.3 the alert arrives where the response is awaited.
+    // F-225: under TLS 1.3 the alert arrives while egressd waits for the response.
     for alpn in [Alpn::Http1, Alpn::H2] {
         let config = certs::asking_for_certificates(alpn, false, &[&rustls::version::TLS13]);
         let up = Upstream::with_tls(config);

@@ -118,13 +118,14 @@ fn the_deadline_holds_while_a_body_is_held() {
     gate.open();
 }
 
-/// The length of an upload that is much longer than what the system's buffers hold: once it is sent, egressd has read more than half of it.
+/// The length of an upload that is much longer than the socket buffers: once it is sent, egressd
+/// has read more than half of it.
 const LONG: usize = 30 * MIB;
 
-/// A sidecar with two connections that sign, and one that does not.
+/// A sidecar with two connections that sign and one that does not.
 fn three(up: &Upstream) -> Sidecar {
     let free = connection("free").allow("/").upstream(up);
-    // Uploads that wait for each other on a machine that builds beside them.
+    // Long enough for uploads that wait for each other on a machine that is building.
     let patient = |connection: Connection| connection.http("timeout_seconds", json!(300));
     Sidecar::with(patient(signing(up)))
         .and(patient(signing(up).rename("erp")))
@@ -135,7 +136,7 @@ fn three(up: &Upstream) -> Sidecar {
         .start()
 }
 
-/// An upload to `crm` of which the last byte is missing.
+/// An upload to `crm` without its last byte.
 fn begun(sidecar: &Sidecar) -> Agent {
     let mut agent = Agent::connect(sidecar);
     agent.send(head("POST", &format!("Content-Length: {LONG}\r\n")));
@@ -150,7 +151,7 @@ fn what_one_connection_holds_leaves_the_others_their_share() {
     let sidecar = three(&up);
     let mut first = begun(&sidecar);
     assert_eq!(up.sockets(), 0);
-    // Another connection has its own share, and what is not held takes none.
+    // Another connection has its own share, and a body that is not held is not charged.
     let body = vec![b'a'; 10 * MIB];
     for target in ["/erp/x", "/free/x"] {
         let reply = Agent::connect(&sidecar).request("POST", target, &[], &body);
@@ -160,7 +161,7 @@ fn what_one_connection_holds_leaves_the_others_their_share() {
     first.send("a");
     first.reply().expect(200);
     is_signed(&up.requests()[2], &vec![b'a'; LONG]);
-    // Nor do agents matter to it that hang up in the middle, in one way or the other.
+    // Agents that hang up during the upload, in one way or another, do not affect it.
     begun(&sidecar).reset();
     begun(&sidecar).half_close();
     let reply = Agent::connect(&sidecar).request("POST", "/erp/x", &[], &body);

@@ -19,7 +19,7 @@ const FIELD: &str = "x-webhook-signature";
 
 fn signing(upstream: &Upstream) -> Connection {
     let crm = connection("crm").allow("/").upstream(upstream);
-    // These upstreams send back what they get, the signature with it.
+    // These upstreams send back the request that they receive, including its signature.
     let crm = crm.http("reflection_guard", json!(false));
     crm.http("webhook_signing_secret", json!(SECRET))
 }
@@ -200,7 +200,7 @@ fn requests_one_behind_the_other() {
             (!body.is_empty()).then(|| signature(body.as_bytes()))
         );
     }
-    // The body that came in chunks costs the socket (F-218).
+    // A body in chunks makes the socket unusable (F-218).
     assert_eq!((up.requests().len(), up.sockets()), (5, 2));
 }
 

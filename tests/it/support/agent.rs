@@ -64,7 +64,7 @@ impl Agent {
         self.tcp.write_all(bytes.as_ref()).is_ok()
     }
 
-    /// Sends as many bytes as the system takes without waiting, up to this many.
+    /// Sends as many bytes as the system accepts without waiting, up to this many.
     pub(crate) fn send_what_fits(&mut self, most: usize) {
         self.tcp.set_nonblocking(true).unwrap();
         let mut sent = 0;

@@ -80,7 +80,8 @@ pub(crate) fn untrusted() -> Arc<ServerConfig> {
     server(&leaf, Alpn::Http1)
 }
 
-/// As [`trusted`], but it takes only clients with a certificate, or (`optional`) asks for one and goes on without.
+/// Like [`trusted`], but requires a client certificate, or with `optional` asks for one and
+/// continues without.
 pub(crate) fn asking_for_certificates(
     alpn: Alpn,
     optional: bool,
@@ -102,7 +103,8 @@ pub(crate) fn asking_for_certificates(
     finished(config, &LEAF, alpn)
 }
 
-/// A server with a certificate that it signed itself and that is marked as an authority's, as `openssl req -x509` makes them.
+/// A server with a self-signed certificate that is marked as an authority's, as `openssl req -x509`
+/// makes them.
 pub(crate) fn self_signed_authority() -> Arc<ServerConfig> {
     let key = KeyPair::generate().unwrap();
     let mut params =

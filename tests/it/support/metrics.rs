@@ -1,4 +1,5 @@
-//! `/metrics` as a scraper reads it. egressd renders the text at most once a second, so a claim about it may have to wait for the next rendering.
+//! `/metrics` as a scraper reads it. egressd renders the text at most once a second, so an
+//! assertion may have to wait for the next rendering.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ pub(crate) fn metrics(operators: SocketAddr) -> String {
         .text()
 }
 
-/// Scrapes until the text satisfies this, and returns it.
+/// Scrapes until the text satisfies this predicate, and returns the text.
 pub(crate) fn metrics_where(operators: SocketAddr, is_so: impl Fn(&str) -> bool) -> String {
     let begun = Instant::now();
     loop {
@@ -26,12 +27,13 @@ pub(crate) fn metrics_where(operators: SocketAddr, is_so: impl Fn(&str) -> bool)
     }
 }
 
-/// Scrapes until the text has these words, and returns it.
+/// Scrapes until the text contains these words, and returns the text.
 pub(crate) fn metrics_with(operators: SocketAddr, words: &str) -> String {
     metrics_where(operators, |text| text.contains(words))
 }
 
-/// Waits for a part of the second in which nothing can change. Only time itself is waited for here.
+/// Waits for a part of the second in which the text cannot change. Only time itself is waited for
+/// here.
 pub(crate) fn next() {
     std::thread::sleep(Duration::from_millis(20));
 }

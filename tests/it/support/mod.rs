@@ -35,7 +35,8 @@ pub(crate) use token_answer::Answer;
 pub(crate) use token_endpoint::TokenEndpoint;
 pub(crate) use upstream::Upstream;
 
-/// A deadline, in seconds, that a test lets pass after some handshakes: longer than these take beside a build, and no longer than a test may last.
+/// A deadline, in seconds, that some handshakes meet even on a machine that is building, and that
+/// is short enough to wait for in a test.
 pub(crate) const DEADLINE: u64 = 4;
 
 /// The longest that anything is waited for. Far above what any claim needs: only a hang reaches it.

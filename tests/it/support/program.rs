@@ -256,7 +256,7 @@ impl Running {
         assert!(told.unwrap().success());
     }
 
-    /// Changes how many descriptors it may open from now on; those that are open stay so.
+    /// Changes the process's descriptor limit; open descriptors stay open.
     pub(crate) fn limit_descriptors(&self, soft: usize) {
         let id = self.id().to_string();
         let limited = Command::new("prlimit")

@@ -1,5 +1,5 @@
-//! TLS 1.3 records by hand (RFC 8446 §5), for what no library sends: records without data, and
-//! records of one byte.
+//! Writes TLS 1.3 records by hand (RFC 8446 §5), for cases that no library sends: records without
+//! data, and records of one byte.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -36,7 +36,7 @@ impl Records {
         }
     }
 
-    /// One record of application data.
+    /// Sends one record of application data.
     pub(crate) fn record(&mut self, data: &[u8]) -> Vec<u8> {
         let message = OutboundPlainMessage {
             typ: ContentType::ApplicationData,
@@ -48,7 +48,7 @@ impl Records {
         record.encode()
     }
 
-    /// Sends bytes as they are. `false`: the other side is gone.
+    /// Sends bytes unchanged. Returns `false` if the other side is gone.
     pub(crate) fn send(&self, bytes: &[u8]) -> bool {
         (&*self.tcp).write_all(bytes).is_ok()
     }

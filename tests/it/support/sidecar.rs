@@ -113,7 +113,7 @@ impl Plan {
         self
     }
 
-    /// Counts the lives of tokens on this clock.
+    /// Measures the lifetimes of tokens on this clock.
     pub(crate) fn counting_on(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
@@ -175,7 +175,7 @@ fn start(options: &LoadOptions, memory: Option<Memory>, clock: Clock, logs: Logs
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),
     };
-    // As `serve` does. Many tests share this process, and each sidecar keeps descriptors back.
+    // Like `serve`, but for many sidecars in one process, each of which reserves descriptors.
     egressd::app::claim_descriptors().unwrap();
     let confined = std::thread::Builder::new().name("world start".to_owned());
     let confined = confined.spawn(move || {

@@ -143,7 +143,7 @@ impl Upstream {
         Self::start(Some(certs::untrusted()), Arc::new(script))
     }
 
-    /// A server that takes no request, with this side of TLS.
+    /// A server that accepts no request, with this side of TLS.
     pub(crate) fn with_tls(config: Arc<ServerConfig>) -> Self {
         let script = |wire: &mut Wire| while wire.request().is_some() {};
         Self::start(Some(config), Arc::new(script))
@@ -236,7 +236,8 @@ fn accept(
         if record.got().stopping {
             break;
         }
-        // No limit for reading: a kept socket may wait for its next request as long as the test lasts, and at its end it is closed.
+        // No read timeout: a kept socket may wait for its next request as long as the test runs,
+        // and is closed at its end.
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
         tcp.set_nodelay(true).unwrap();
         let tcp = Arc::new(tcp);

@@ -124,7 +124,7 @@ impl Wire {
         sent.is_ok()
     }
 
-    /// Takes the TLS session apart. From then on this wire only sends, one record at a time.
+    /// Takes the TLS session apart. Afterwards this wire only sends, one record at a time.
     pub(crate) fn records(&mut self) -> Records {
         match std::mem::replace(&mut self.stream, Stream::Gone) {
             Stream::Tls(tls) => Records::new(tls.conn, Arc::clone(&tls.sock.0)),
