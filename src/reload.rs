@@ -187,7 +187,7 @@ impl Reload {
         last.sources.distrust();
         let message = "no file descriptor or memory is left to read it";
         let problem = Problem::whole("configuration", "reload_postponed", message.to_owned());
-        vec![problem.remedy("nothing: it is read again within seconds")]
+        vec![problem.remedy("no action is needed: egressd reads it again within seconds")]
     }
 
     fn publish(&self, loaded: Loaded, last: &mut Last, facts: Facts) -> Reloaded {

@@ -93,7 +93,7 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
             } else {
                 invalid.without_subject()
             };
-            let message = format!("{} is no pattern: {invalid}", shown::pattern(text));
+            let message = format!("{} is not a pattern: {invalid}", shown::pattern(text));
             field.report("invalid_route", message, invalid.remedy());
             return None;
         }

@@ -1,4 +1,4 @@
-//! Where the secrets of connections may come from: `secrets: {allow, allow_env}` of the settings.
+//! The allowed sources of connections' secrets: `secrets: {allow, allow_env}` of the settings.
 //!
 //! Anyone who can write a definition chooses which secret of the process goes to which upstream.
 //! This policy limits that choice to directories and variables that are meant for connections.

@@ -294,7 +294,7 @@ impl From<Exhausted> for Refusal {
     fn from(_: Exhausted) -> Self {
         Self::new(
             Code::Overloaded,
-            "egressd has no memory now for a body that has to be held whole to be signed (64 MiB for all connections, at most half of it for one, none more while the process is short of memory).",
+            "egressd has no memory left for a body that must be held whole to be signed. All connections share 64 MiB, one may hold at most half, and no further body is held while the process is short of memory.",
         )
     }
 }

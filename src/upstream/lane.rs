@@ -30,7 +30,7 @@ pub struct Lane {
 pub struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
 impl Lane {
-    /// Waits up to [`SLOT_WAIT`] for a free slot.
+    /// Waits up to `SLOT_WAIT` for a free slot.
     pub async fn slot(&self) -> Option<Slot> {
         let slots = Arc::clone(&self.upstream.slots);
         let slot = match Arc::clone(&slots).try_acquire_owned() {

@@ -116,7 +116,7 @@ impl Check {
                 "mount secrets and configuration into egressd's container alone; `automountServiceAccountToken: false`"
             }
             Self::RuntimeSocket => {
-                "do not mount it, do not let it listen on TCP without client certificates, and do not share the machine's network with the agent: what can use it is root on the machine"
+                "do not mount it, do not let it listen on TCP without client certificates, and do not share the machine's network with the agent: a process that can use the runtime is root on the machine"
             }
             Self::Environment => {
                 "give the credential to egressd, and unset the variable for the agent"

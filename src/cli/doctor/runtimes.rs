@@ -112,7 +112,7 @@ pub(super) async fn api(reach: Reach, door: Door, api: Api) -> Finding {
     let judge = |answer: Answer| match api.judge(&answer) {
         Some(seen) => check.open(shown.clone(), seen),
         None if has(&answer.body, b"HTTPS server") => {
-            let seen = "speaks TLS: whether it asks for a client's certificate cannot be seen";
+            let seen = "uses TLS; it is unknown if it requires a client certificate";
             check.unknown(shown.clone(), seen)
         }
         None => check.closed(shown.clone(), "something else answers"),

@@ -87,8 +87,8 @@ fn tls(fault: TlsFault, field: &str) -> String {
         }
         TlsFault::Certificate(CA_AS_SERVER) => "have a certificate issued with `basicConstraints=CA:FALSE` (for a self-signed one: `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`), and add it, or the authority that signed it, to `egress.ca_files`".to_owned(),
         TlsFault::Certificate(_) => "have the server's certificate replaced".to_owned(),
-        TlsFault::Alert => "the server's own log says why; it may want another name, or HTTP/2 where `http2: never` is written".to_owned(),
-        TlsFault::CertificateRequired => "egressd has no client certificates: let the server take this client without one, or put a proxy with a certificate between".to_owned(),
+        TlsFault::Alert => "look at the server's log for the reason; it may expect another host name, or HTTP/2 although `http2: never` is set".to_owned(),
+        TlsFault::CertificateRequired => "egressd cannot send client certificates: configure the server to accept it without one, or connect through a proxy that has one".to_owned(),
         TlsFault::Protocol => format!(
             "is this the port for HTTPS? Look at `{field}`; TLS 1.2 and 1.3 are spoken, nothing older"
         ),

@@ -157,7 +157,7 @@ pub(in crate::config) fn unknown_variables(environment: &Environment, problems: 
         let remedy = match nearest(&name, known.iter().map(String::as_str)) {
             Some(near) => format!("set `{near}`, or unset it"),
             None => {
-                "unset it; a secret's variable counts as known once a definition names it and `secrets.allow_env` lists it"
+                "unset it; to use it for a secret, list it in `secrets.allow_env` and name it in a definition"
                     .to_owned()
             }
         };
@@ -165,8 +165,8 @@ pub(in crate::config) fn unknown_variables(environment: &Environment, problems: 
             "environment",
             "unknown_field",
             match shown_variable(&name) {
-                Some(shown) => format!("{shown} is no setting"),
-                None => "a variable that begins with `EGRESSD_` is no setting".to_owned(),
+                Some(shown) => format!("{shown} is not a setting"),
+                None => "a variable that begins with `EGRESSD_` is not a setting".to_owned(),
             },
         );
         let field = shown_variable(&name).map_or_else(|| "EGRESSD_…".to_owned(), |_| name);

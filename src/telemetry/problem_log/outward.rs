@@ -62,7 +62,7 @@ pub struct TokenFault {
     pub detail: Option<&'static str>,
     /// The token endpoint's status, where that is the reason.
     pub status: Option<u16>,
-    /// What the operator can do about it.
+    /// The action that the operator can take.
     pub remedy: Option<&'static str>,
 }
 

@@ -133,8 +133,8 @@ impl fmt::Display for ReloadEvent {
                 "not reloaded, problems {problems}: the configuration in use stays"
             ),
             Self::Postponed => f.write_str(
-                "the configuration cannot be read: no file descriptor or memory is left; what is in use stays, \
-                 and it is read again within seconds",
+                "the configuration cannot be read: no file descriptor or memory is left; the configuration in \
+                 use stays, and egressd reads the files again within seconds",
             ),
             Self::OutOfReach => f.write_str(
                 "since its start this process reads only the directories that its files lay in then: a file elsewhere takes a restart",

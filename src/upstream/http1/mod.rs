@@ -120,11 +120,11 @@ impl<S: Stream> Socket<S> {
 /// The state of an idle socket, which decides if it may be used for another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum IdleState {
-    /// It is open, and nothing came.
+    /// The socket is open, and no bytes arrived.
     Usable,
-    /// The upstream has closed it, or is about to.
+    /// The upstream has closed the socket, or is about to.
     Closed,
-    /// Bytes came that no request had asked for (F-124).
+    /// Bytes arrived that no request had asked for (F-124).
     Surplus,
 }
 
