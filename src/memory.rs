@@ -91,8 +91,9 @@ impl Memory {
         })
     }
 
-    /// Reads what is used now. `None`: there is no limit. `expected`: the bytes that what is under way may
-    /// still come to use; they count as used when it is decided whether memory is short.
+    /// Reads the current usage. `None` if there is no limit. `expected` is the number of bytes that
+    /// running requests may still allocate; they count as used when it is decided if memory is
+    /// short.
     pub fn look(&mut self, expected: u64) -> Option<Usage> {
         let usages = self.levels.iter().filter_map(Level::usage);
         let tightest = usages.max_by_key(|(used, limit)| percent(*used, *limit));

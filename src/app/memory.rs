@@ -13,9 +13,9 @@ use crate::telemetry::{Event, ProblemLog};
 /// How often is looked. What comes in meanwhile has to fit into a tenth of the limit; bodies that are held have a budget of their own.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What a request under way may come to hold beyond what it holds now, in bytes. An upload whose
-/// upstream does not read ends up with some 280 KiB: two read buffers, a piece and its TLS records. The
-/// requests of a burst are admitted before they hold all of that.
+/// The bytes that a request in flight may still allocate. An upload whose upstream does not read
+/// ends up with some 280 KiB: two read buffers, a piece and its TLS records. The requests of a
+/// burst are admitted before they hold all of that.
 const GROWTH: u64 = 64 * 1024;
 
 /// A memory limit, and those who are to keep to it.

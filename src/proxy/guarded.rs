@@ -30,8 +30,8 @@ const HEAD_WAITS: Duration = Duration::from_millis(50);
 /// even over a path around the world, and short enough not to be noticed by a person.
 const TAIL_WAITS: Duration = Duration::from_millis(250);
 
-/// A body that is searched as it passes. Handled boxed: it is half a kilobyte, and a response is moved
-/// several times on its way to the agent's socket.
+/// A body that is searched as it passes. It is boxed, because it is half a kilobyte and a response
+/// is moved several times on its way to the agent's socket.
 pub(super) struct Guarded {
     body: UpstreamBody,
     search: Option<Search>,

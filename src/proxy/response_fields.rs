@@ -39,15 +39,15 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
     }
 }
 
-/// Whether a head has fields that are rewritten for the agent: references and cookies.
+/// States if a head has fields that are rewritten for the agent: references and cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rewritable {
     Some,
     None,
 }
 
-/// Takes out what may not pass. Returns whether some of the rest has to be rewritten, which one walk
-/// over the names finds out for less than a look-up of each.
+/// Removes fields that may not pass. Returns if some of the rest must be rewritten, because one
+/// walk over the names finds that out for less than a lookup of each.
 pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewritable {
     let nominated = nominated(headers);
     let mut dropped: Vec<HeaderName> = Vec::new();
