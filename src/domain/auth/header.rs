@@ -93,7 +93,7 @@ impl BasicPair {
         self.bytes.get(self.colon + 1..).unwrap_or_default()
     }
 
-    /// Returns whether this pair [`can_be_guessed`].
+    /// Returns whether an agent can guess this pair: see `can_be_guessed` below.
     pub fn can_be_guessed(&self) -> bool {
         can_be_guessed(self.username().len(), self.password().len())
     }
