@@ -159,6 +159,11 @@ impl Credential {
         Scan::over(all.into_iter().chain(own.map(Arc::new)))
     }
 
+    /// Makes a search in progress look for what has become secret since it began, too.
+    pub fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
+        self.guard.follow(scan)
+    }
+
     /// Counts and logs a secret that was found in a response of this connection.
     /// [`Credential::is_exposed`] returns whether it can be guessed.
     pub fn reflected(&self, place: Place, reflected: &Reflected) {

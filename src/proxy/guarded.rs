@@ -97,6 +97,11 @@ impl Guarded {
         Box::new(Self { body, search: None })
     }
 
+    /// Whether the upload continues beside the response, and after it.
+    pub(super) fn has_upload(&self) -> bool {
+        self.body.has_upload()
+    }
+
     /// Takes the upload that continues beside the response, if there is one.
     pub(super) fn take_upload(&mut self) -> Option<Uploading> {
         self.body.take_upload()
@@ -160,7 +165,8 @@ impl Guarded {
 impl Search {
     fn feed(&mut self, data: Bytes, last: bool) -> Result<Bytes, Failure> {
         let length = data.len();
-        let fed = self.scan.feed(data, last);
+        let followed = self.credential.follow(&mut self.scan);
+        let fed = followed.and_then(|()| self.scan.feed(data, last));
         let fed = fed.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected));
         // Other responses in flight must not reveal the results of further guesses either.
         let fed = match fed {
@@ -182,7 +188,9 @@ impl Search {
         if self.announces_trailers
             && let Ok(trailers) = frame.into_trailers()
         {
-            if let Err(reflected) = search_head(&self.scan, &trailers) {
+            let followed = self.credential.follow(&mut self.scan);
+            let found = followed.and_then(|()| search_head(&self.scan, &trailers));
+            if let Err(reflected) = found {
                 self.reflected = true;
                 return Err(refuse(&self.credential, Place::Header, &reflected));
             }

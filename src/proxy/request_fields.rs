@@ -13,11 +13,14 @@ use crate::upstream::Field;
 
 /// Headers that choose the encoding of a response. They are dropped if the response is searched, so
 /// that the agent cannot choose an encoding that cannot be searched. `TE` is always dropped.
-const ENCODINGS: [&str; 3] = [
-    "accept-encoding",
+const ENCODINGS: [&str; 4] = [
+    // `grpc-accept-encoding` and `connect-accept-encoding` (gRPC-Web, Connect), too.
+    "*accept-encoding",
     "accept-charset",
     // Delta encoding (RFC 3229).
     "a-im",
+    // Trino's spooling protocol compresses result segments.
+    "x-trino-query-data-encoding",
 ];
 
 /// The names that are dropped on this connection, for people. `searched`: as for [`pass`].
@@ -101,12 +104,26 @@ fn is_dropped(name: &HeaderName, connection: &Connection, searched: bool) -> boo
         || connection
             .injected_names()
             .any(|set| is_alike(set.as_str(), name))
-        || (searched && ENCODINGS.iter().any(|set| is_alike(set, name)))
+        || (searched && chooses_encoding(name))
 }
 
-/// Whether two names are the same to a reader that takes `_` for `-`.
+fn chooses_encoding(name: &str) -> bool {
+    ENCODINGS
+        .iter()
+        .any(|listed| match listed.strip_prefix('*') {
+            Some(end) => {
+                let start = name.len().checked_sub(end.len());
+                let given = start.and_then(|start| name.get(start..));
+                given.is_some_and(|given| is_alike(end, given))
+            }
+            None => is_alike(listed, name),
+        })
+}
+
+/// Whether two names are the same to a reader that takes every other character than a letter or digit
+/// for the same one, as lighttpd does for CGI variables.
 fn is_alike(one: &str, other: &str) -> bool {
-    let dashed = |b: u8| if b == b'_' { b'-' } else { b };
+    let dashed = |b: u8| if b.is_ascii_alphanumeric() { b } else { b'-' };
     one.len() == other.len()
         && one
             .bytes()

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::patterns::Patterns;
-use super::scan::Reflected;
+use super::scan::{Reflected, Scan};
 use super::secrets::{self, Label, Searched};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
@@ -20,8 +20,9 @@ use crate::telemetry::problem_log::{Event, Place, ReflectionEvent};
 
 /// How long a token is searched for that may not be kept.
 const LEAST_LIFE: Duration = Duration::from_secs(60);
-/// Tokens of one grant that are searched for at once: an upstream that refuses each with 401 has another obtained every half minute, whatever its life.
-const MOST_OF_A_GRANT: usize = 4;
+/// The most tokens of one grant that are searched for at once. An upstream that answers every request
+/// with 401 has a new token obtained every half minute, so this covers an hour of them.
+const MOST_OF_A_GRANT: usize = 120;
 
 /// What all responses are searched for.
 pub struct Guard {
@@ -53,6 +54,13 @@ struct KnownToken {
     grant: usize,
     secret: Arc<TokenSecret>,
     until: Instant,
+}
+
+impl KnownToken {
+    /// Whether the token is valid or still in use.
+    fn is_needed(&self, now: Instant) -> bool {
+        self.until > now || Arc::strong_count(&self.secret) > 1
+    }
 }
 
 impl TokenSecret {
@@ -91,6 +99,15 @@ impl Guard {
             counts: Mutex::default(),
             problems,
         }
+    }
+
+    /// Makes a search in progress look for what has become secret since it began, too.
+    pub(in crate::credential) fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
+        let current = self.patterns.load();
+        if current.is_empty() {
+            return Ok(());
+        }
+        scan.follow(&current)
     }
 
     /// What to search the next response for.
@@ -147,6 +164,7 @@ impl Guard {
         let now = Instant::now();
         let life = life.unwrap_or_default().max(LEAST_LIFE);
         let mut known = self.known();
+        known.tokens.retain(|token| token.is_needed(now));
         known.tokens.push(KnownToken {
             grant,
             secret: Arc::clone(secret),
@@ -169,9 +187,7 @@ impl Guard {
             .connections
             .retain(|key, secrets| live.contains(key) || Arc::strong_count(secrets) > 1);
         let now = Instant::now();
-        known
-            .tokens
-            .retain(|token| token.until > now || Arc::strong_count(&token.secret) > 1);
+        known.tokens.retain(|token| token.is_needed(now));
         if before != (known.connections.len(), known.tokens.len()) {
             self.publish(&known);
         }

@@ -18,7 +18,10 @@ pub struct Reflected {
     pub secrets: Vec<Arc<Label>>,
 }
 
-/// The search through one response, and what is held back of it. It searches for the same secrets to its end.
+/// The most sets of patterns that one response is searched for at once; each change of a secret makes another.
+const MOST_SETS: usize = 8;
+
+/// The search through one response, and the bytes of it that are held back.
 pub struct Scan {
     first: Search,
     /// Seldom any: an allocation for the first would be a tenth of the search through a small response.
@@ -46,11 +49,7 @@ struct Decoded {
 impl Scan {
     /// A search for all of these. `None` where there is nothing to search for.
     pub fn over(patterns: impl IntoIterator<Item = Arc<Patterns>>) -> Option<Self> {
-        let mut searches = patterns.into_iter().map(|patterns| Search {
-            patterns,
-            stream: Stream::default(),
-            decoded: None,
-        });
+        let mut searches = patterns.into_iter().map(Search::new);
         Some(Self {
             first: searches.next()?,
             others: searches.collect(),
@@ -58,6 +57,26 @@ impl Scan {
             held_bytes: 0,
             due: 0,
         })
+    }
+
+    /// Searches for these patterns from now on, too, unless it does so already. A response can last
+    /// longer than a token: what became secret after its head must not come back in its body. Earlier
+    /// sets are kept, because a secret of theirs may have begun.
+    pub fn follow(&mut self, current: &Arc<Patterns>) -> Result<(), Reflected> {
+        let mut searches = std::iter::once(&self.first).chain(&self.others);
+        if searches.any(|search| Arc::ptr_eq(&search.patterns, current)) {
+            return Ok(());
+        }
+        let mut search = Search::new(Arc::clone(current));
+        for piece in &self.held {
+            search.feed(piece, false)?;
+        }
+        self.others.push(search);
+        if self.others.len() >= MOST_SETS {
+            // The first may be that of the request's own signature.
+            self.others.remove(1);
+        }
+        Ok(())
     }
 
     /// Searches a text that stands alone.
@@ -138,6 +157,14 @@ impl Scan {
 }
 
 impl Search {
+    fn new(patterns: Arc<Patterns>) -> Self {
+        Self {
+            patterns,
+            stream: Stream::default(),
+            decoded: None,
+        }
+    }
+
     fn reflected(&self, found: Found) -> Reflected {
         Reflected {
             secrets: self.patterns.owners(found),

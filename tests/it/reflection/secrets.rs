@@ -4,10 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{passes, refused};
+use super::{CHUNKED, passes, refused};
 use crate::support::connection::{CLIENT_ID, CLIENT_SECRET, Connection};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream, connection};
 
 /// Connection `crm` with this credential, to an API that answers with this text.
 fn telling(text: &str, kind: &str, credential: Value) -> (Upstream, Connection) {
@@ -231,6 +231,44 @@ fn the_credential_of_another_connection() {
     let reads = reads.bearer("the-readers-own-key-456");
     sidecar.reload(&[reads, added]).unwrap();
     refused(&agent.get(&format!("/crm/{late}")), late);
+}
+
+#[test]
+fn what_becomes_secret_while_a_response_lasts() {
+    // F-214: the agent opens a stream, lets a token be obtained, and has it written into the stream.
+    let endpoint = TokenEndpoint::minting(3600);
+    let gate = Gate::new();
+    let opened = gate.clone();
+    let first_token = token(1);
+    let up = Upstream::script(move |wire| {
+        while let Some(request) = wire.request() {
+            if request.target == "/stream" {
+                wire.send(format!("{CHUNKED}5\r\nfirst\r\n"));
+                opened.wait();
+                let length = first_token.len() + 8;
+                wire.send(format!("{length:x}\r\n....{first_token}....\r\n0\r\n\r\n"));
+                wire.wait_end();
+                return;
+            }
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+        }
+    });
+    let reads = connection("crm").allow("/").upstream(&up);
+    let tokens = connection("tokens").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(reads.bearer("the-readers-own-key-456"))
+        .and(tokens.oauth(&endpoint))
+        .start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(agent.open_reply().status, 200);
+    Agent::connect(&sidecar).get("/tokens/warm").expect(200);
+    gate.open();
+    let mut seen = Vec::new();
+    while let Some(chunk) = agent.chunk() {
+        seen.extend(chunk);
+    }
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!("first....".starts_with(&seen), "{seen}");
 }
 
 #[test]
