@@ -53,13 +53,14 @@ impl Family {
 
 /// Returns the family of a header that agents cannot send. `name` is in lower case. `_` counts as
 /// `-`, because CGI (RFC 3875, section 4.1.18) and the interfaces derived from it map both to one
-/// name.
+/// name. lighttpd maps every character that is neither a letter nor a digit to it.
 #[inline]
 pub fn family(name: &str) -> Option<Family> {
-    if memchr::memchr(b'_', name.as_bytes()).is_some() {
-        return listed(&name.replace('_', "-"));
+    let is_usual = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    if name.bytes().all(is_usual) {
+        return listed(name);
     }
-    listed(name)
+    listed(&name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
 }
 
 #[inline]

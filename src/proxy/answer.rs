@@ -60,6 +60,14 @@ impl Answer {
         }
     }
 
+    /// Whether the agent's upload continues beside this answer.
+    pub(super) fn continues_upload(&self) -> bool {
+        match &self.kind {
+            Kind::Own(_) => false,
+            Kind::Forwarded(forwarded) => forwarded.body.has_upload(),
+        }
+    }
+
     /// The upstream's answer; its slot is free again when the body is through.
     pub(super) fn forwarded(
         response: Response<Box<Guarded>>,

@@ -42,7 +42,7 @@ fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
             Some(at) => attribute.split_at_checked(at).unwrap_or((attribute, b"")),
             None => (attribute, &b""[..]),
         };
-        let name = name.trim_ascii();
+        let name = trimmed(name);
         if name.eq_ignore_ascii_case(b"domain") {
             continue;
         }
@@ -52,7 +52,7 @@ fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
             continue;
         }
         // RFC 6265 §5.2.4: a path that does not begin with a slash counts as absent.
-        let path = value.strip_prefix(b"=").unwrap_or_default().trim_ascii();
+        let path = value.strip_prefix(b"=").map(trimmed).unwrap_or_default();
         if path.starts_with(b"/") {
             out.extend_from_slice(b"; Path=");
             out.extend_from_slice(prefix);
@@ -60,6 +60,22 @@ fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+/// A name or value without the characters that some client strips as whitespace. Python's cookie jar
+/// strips U+00A0 and U+0085, too.
+fn trimmed(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && !first.is_ascii_graphic()
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && !last.is_ascii_graphic()
+    {
+        text = rest;
+    }
+    text
 }
 
 /// Returns the part of a path below the base URL's own path, or `/` if it lies outside.
@@ -83,6 +99,8 @@ mod tests {
             ("a=b; Path=/x; HttpOnly", "", "a=b; Path=/crm/x; HttpOnly"),
             ("a=b;path=/x;Secure", "", "a=b; Path=/crm/x;Secure"),
             ("a=b; PATH = /x ", "", "a=b; Path=/crm/x"),
+            ("a=b; \u{a0}Path\u{85}=\u{a0}/erp", "", "a=b; Path=/crm/erp"),
+            ("a=b; \u{a0}Domain=localhost", "", "a=b"),
             ("a=b; Path=/v1/x", "/v1", "a=b; Path=/crm/x"),
             ("a=b; Path=/v1", "/v1", "a=b; Path=/crm/"),
             ("a=b; Path=/v1/", "/v1", "a=b; Path=/crm/"),

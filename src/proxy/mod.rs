@@ -233,6 +233,10 @@ enum Passed {
 impl Serve for Proxy {
     type Body = Answer;
 
+    fn continues_upload(body: &Answer) -> bool {
+        body.continues_upload()
+    }
+
     fn head_refused(&self, fault: HeadFault) {
         let id = self.request_ids.of(std::iter::empty());
         tally::head_refused(&self.shared.log, self.books.unknown(), &id, fault);

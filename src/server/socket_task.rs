@@ -34,6 +34,12 @@ pub trait Serve: Send + Sync + 'static {
     /// hyper has answered bytes that are no head of a request; the socket is closed.
     fn head_refused(&self, _fault: HeadFault) {}
 
+    /// Returns whether the request's body is still being sent to an upstream beside this answer, so that
+    /// the socket is kept if that ends well.
+    fn continues_upload(_body: &Self::Body) -> bool {
+        false
+    }
+
     /// Answers one request. `watch` is that of the socket it came on.
     fn serve(
         self: Arc<Self>,
@@ -93,6 +99,7 @@ where
                 serving: Box::pin(server.serve(request, watch)),
                 rest,
                 answer: None,
+                continues_upload: S::continues_upload,
             }
         })
     };
@@ -122,6 +129,7 @@ struct Answering<F, B> {
     rest: Option<UnreadBody>,
     /// The response, while the rest of the request's body is read.
     answer: Option<Box<Response<B>>>,
+    continues_upload: fn(&B) -> bool,
 }
 
 impl<F: Future<Output = Response<B>>, B> Future for Answering<F, B> {
@@ -137,9 +145,7 @@ impl<F: Future<Output = Response<B>>, B> Future for Answering<F, B> {
         if let Some(rest) = &mut this.rest
             && !answer.headers().contains_key(CONNECTION)
         {
-            // A response of 200 to 299 may begin before its request is sent; the upload then
-            // continues.
-            let goes_on = answer.status().is_success();
+            let goes_on = (this.continues_upload)(answer.body());
             let Poll::Ready(is_kept) = rest.poll_drain(cx, goes_on) else {
                 this.answer = Some(Box::new(answer));
                 return Poll::Pending;

@@ -109,6 +109,15 @@ impl UpstreamBody {
         }
     }
 
+    /// Whether the upload continues beside the response, and after it. Over HTTP/2 it ends with the
+    /// response.
+    pub fn has_upload(&self) -> bool {
+        match &self.inner {
+            Inner::Http1(body) => body.has_upload(),
+            Inner::Http2(..) => false,
+        }
+    }
+
     fn release(&mut self) -> Bytes {
         self.pace.passed();
         self.held.split().freeze()

@@ -12,6 +12,7 @@
 //! NO_ERROR for the end of the body. Everything else passes unchanged: h2 decides which frames are
 //! legal.
 
+mod cut;
 mod scanner;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use self::cut::Cut;
 use self::scanner::{FrameHead, FrameScanner};
 use super::counted_tcp::Traffic;
 use super::failure::ProtocolFault;
@@ -68,8 +70,6 @@ const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
-/// The last byte of the error code INTERNAL_ERROR; the others are zero (RFC 9113 §7).
-const INTERNAL_ERROR: u8 = 2;
 
 /// The state of a session that its watcher shares with its exchanges.
 #[derive(Default)]
@@ -133,9 +133,8 @@ struct Count {
     /// Streams whose response is not complete, each with the number of heads that it has had. A
     /// stream is removed when the upstream ends it or either side resets it.
     open: HashMap<u32, u8>,
-    /// Set inside a RST_STREAM that truncates a response: the number of zero bytes of its error
-    /// code so far.
-    cut: Option<u8>,
+    /// Set inside a frame whose error code may truncate a response.
+    cut: Option<Cut>,
     state: Arc<SessionState>,
 }
 
@@ -158,8 +157,8 @@ impl Count {
             let payload = self.incoming.payload;
             let (taken, head) = self.incoming.next(bytes);
             let (now, rest) = bytes.split_at_mut(taken);
-            if self.cut.is_some() {
-                self.mark_cut(now.iter_mut().take(payload));
+            if let Some(cut) = &mut self.cut {
+                cut.mark(now.iter_mut().take(payload), &self.open);
             }
             if let Some(head) = head {
                 self.received(&head)?;
@@ -187,11 +186,12 @@ impl Count {
             (kind, heads) => {
                 if kind == RST_STREAM && heads.is_some() {
                     self.open.remove(&head.stream);
-                    self.cut = Some(0);
+                    self.cut = Some(Cut::reset());
                 }
                 // h2 reports the streams that a GOAWAY excludes; the others may have been
                 // processed.
                 if kind == GOAWAY {
+                    self.cut = Some(Cut::go_away());
                     self.state.answered.store(u32::MAX, Relaxed);
                 }
                 // h2 rejects longer frames and reports the right error, so they must not cost more
@@ -204,17 +204,6 @@ impl Count {
             self.open.remove(&head.stream);
         }
         Ok(())
-    }
-
-    /// Replaces NO_ERROR, which is four zero bytes, by INTERNAL_ERROR.
-    fn mark_cut<'a>(&mut self, code: impl Iterator<Item = &'a mut u8>) {
-        for byte in code {
-            let zeros = self.cut.unwrap_or_default() + u8::from(*byte == 0);
-            self.cut = Some(zeros);
-            if zeros == 4 {
-                *byte = INTERNAL_ERROR;
-            }
-        }
     }
 
     /// Charges bytes of the socket that arrived while no stream was open.

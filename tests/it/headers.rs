@@ -264,6 +264,8 @@ fn names_that_never_go_up() {
             (*name).to_owned(),
             name.to_uppercase(),
             name.replace('-', "_"),
+            // lighttpd makes one CGI variable of both.
+            name.replace('-', "."),
         ] {
             let fields = sent(
                 &world,

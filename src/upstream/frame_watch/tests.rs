@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::time::advance;
 
+use super::cut::INTERNAL_ERROR;
 use super::{
-    Count, DATA, END_STREAM, FIRST_CREDIT, GOAWAY, HEADERS, INTERNAL_ERROR, MOST_CREDIT,
-    MOST_HEADS_OF_A_STREAM, PREFACE, RST_STREAM, SessionState,
+    Count, DATA, END_STREAM, FIRST_CREDIT, GOAWAY, HEADERS, MOST_CREDIT, MOST_HEADS_OF_A_STREAM,
+    PREFACE, RST_STREAM, SessionState,
 };
 use crate::upstream::failure::ProtocolFault;
 
@@ -19,6 +20,7 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const UNKNOWN: u8 = 0xfe;
 const ACK: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 const FLOOD: Result<(), ProtocolFault> = Err(ProtocolFault::FrameFlood);
 
@@ -240,6 +242,31 @@ async fn only_a_reset_that_cuts_a_response_gets_another_code() {
             cuts.for_each(|cut| count.receive(cut).unwrap());
             // The second reset meets a stream that has ended.
             assert_eq!(bytes, [&passed[..], reset].concat(), "{size}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_go_away_that_cuts_a_response_gets_another_code() {
+    // F-231
+    let go_away =
+        |last: u8, code: u8| frame(GOAWAY, 0, 0, &[0, 0, 0, last, 0, 0, 0, code, b'x', 0]);
+    let head = frame(HEADERS, END_HEADERS, 3, b"");
+    for (first, last, code, passed) in [
+        (&head[..], 1, 0, INTERNAL_ERROR),
+        (&head[..], 3, 0, 0),
+        (&head[..], 1, 7, 7),
+        (&[], 1, 0, 0),
+    ] {
+        for size in [1, 2, 5, 17, 100] {
+            let mut count = session();
+            count.asks(1);
+            count.asks(3);
+            count.gets(first).unwrap();
+            let mut bytes = go_away(last, code);
+            let cuts = bytes.chunks_mut(size);
+            cuts.for_each(|cut| count.receive(cut).unwrap());
+            assert_eq!(bytes, go_away(last, passed), "{last} {code} {size}");
         }
     }
 }

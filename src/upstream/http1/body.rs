@@ -96,6 +96,12 @@ impl<S: Stream> Body<S> {
         self.socket.as_mut()
     }
 
+    /// Whether the upload continues beside the response.
+    pub(in crate::upstream) fn has_upload(&self) -> bool {
+        let early = self.early.as_ref();
+        early.is_some_and(|early| early.upload.is_some())
+    }
+
     /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
     /// ends when the body is dropped.
     pub(in crate::upstream) fn take_upload(&mut self) -> Option<Uploading> {
