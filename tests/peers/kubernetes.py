@@ -234,6 +234,8 @@ def loads(tally, world, name, objects, pods):
         mode = volume.get("secret", volume.get("configMap")).get("defaultMode", 0o644)
         mount(base / place["mountPath"].lstrip("/"), data, mode)
     environment = {e["name"]: e["value"].replace("$(OUTBOUND_SERVICE_HOST)", "10.96.3.4") for e in one.get("env", [])}
+    # In the pod secrets lie below /etc/egressd, which definitions may read by default.
+    environment["EGRESSD_SECRETS_ALLOW"] = str(base / "etc/egressd")
     config = one["args"][one["args"].index("--config") + 1]
     argv = [egressd_binary("debug"), "check", "--config", base / config.lstrip("/"), "--format", "json"]
     done = subprocess.run(argv, capture_output=True, text=True, env=environment)

@@ -56,6 +56,7 @@ connection_details:
     allowed_routes: [/]
     no_auth: {{}}
     webhook_signing_secret: {{env: WEBHOOK_SECRET}}
+    reflection_guard: false  # the receiver's answer holds the signature
     allowed_private_cidrs: [127.0.0.0/8, "::1/128"]
 """)
     return egressd_argv(world, port)

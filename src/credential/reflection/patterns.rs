@@ -50,7 +50,7 @@ enum Match {
 pub(super) struct Found(usize);
 
 impl Patterns {
-    /// What to search for where these bytes are secret and nothing else is known of them. `None` if all of them are shorter than [`SHORTEST`].
+    /// What to search for where these bytes are secret and nothing else is known of them. `None` if all of them are shorter than [`super::SHORTEST`].
     pub fn of_secrets<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let secrets = secrets.into_iter().map(Searched::unlabelled);
         let patterns = Self::new(secrets.map(Arc::new).collect());
