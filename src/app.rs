@@ -27,7 +27,7 @@ use crate::config::{Loaded, Settings};
 use crate::credential::Credentials;
 use crate::hardening::{Hardening, Measure};
 use crate::management::Management;
-use crate::memory::{page_anchors, return_freed};
+use crate::memory::return_freed;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
 use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
@@ -210,7 +210,6 @@ impl Worker {
     }
 
     async fn run(&self, index: usize, handles: Vec<Handle>) {
-        let _anchors = page_anchors();
         let clock = self.doors.clock(index);
         tokio::spawn(Arc::clone(&clock).tick());
         let proxy = Proxy::new(Arc::clone(&self.shared), self.outward.client());

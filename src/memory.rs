@@ -36,21 +36,6 @@ pub fn return_freed() {
     )));
 }
 
-/// Returns one small block of each size class of the allocator, to be kept for as long as a thread
-/// serves requests.
-///
-/// A worker that serves one request at a time often has only one block of a size. With it mimalloc
-/// frees the page that the block lies on, and takes a fresh one for the next request: 2,900
-/// instructions of a request of one kilobyte. A block that stays keeps the page.
-pub fn page_anchors() -> Vec<Vec<u8>> {
-    // Four classes for each power of two, as in `mi_bin`.
-    let powers = (3..15).map(|exponent| 1_usize << exponent);
-    powers
-        .flat_map(|power| (4..8).map(move |quarters| power * quarters / 4))
-        .map(Vec::with_capacity)
-        .collect()
-}
-
 /// The limits that hold for this process, the nearest first.
 pub struct Memory {
     levels: Vec<Level>,
