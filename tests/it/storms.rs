@@ -147,6 +147,7 @@ fn a_flood_of_management_leaves_agents_alone() {
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let over = Gate::new();
+    let end = over.open_on_drop();
     let threads: Vec<_> = (0..4)
         .map(|number| {
             let (operators, over) = (sidecar.management(), over.clone());
@@ -169,7 +170,7 @@ fn a_flood_of_management_leaves_agents_alone() {
         agent.get("/crm/a").expect(200);
         Agent::connect(&sidecar).get("/crm/a").expect(200);
     }
-    over.open();
+    drop(end);
     let asked = threads.into_iter().map(|thread| thread.join().unwrap());
     assert!(asked.sum::<usize>() > 0);
 }
@@ -186,10 +187,11 @@ fn answered_or_told_when(reply: &Reply) {
 #[test]
 fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
     // F-168, F-261
-    // So many answers take longer than a twentieth of a core allows.
+    // So many answers take longer than a twentieth of a core allows, and each is short enough for
+    // a probe to wait for, on a slow machine too.
     let wide = |id: &str| {
         let wide = connection(id).base_url("https://api.test");
-        (0..2000).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))
+        (0..200).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))
     };
     let sidecar = Sidecar::with(wide("crm")).and(wide("erp")).and(wide("hr"));
     let sidecar = sidecar.start();
@@ -208,15 +210,15 @@ fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
             };
             thread.spawn_scoped(scope, flood).unwrap();
         }
+        let _end = over.open_on_drop();
         let mut rounds = 0;
-        while rounds < 20 || asked.load(Ordering::Relaxed) < 64 {
+        while rounds < 5 || asked.load(Ordering::Relaxed) < 64 {
             let mut probe = Agent::connect_to(sidecar.management());
             for target in ["/livez", "/readyz", "/metrics"] {
                 probe.get(target).expect(200);
             }
             rounds += 1;
         }
-        over.open();
     });
     // A single caller is at most delayed, whatever was requested before.
     let mut alone = Agent::connect_to(sidecar.management());

@@ -72,6 +72,7 @@ fn scrapes_are_rendered_once_a_second_and_none_is_refused_while_others_flood() {
             let thread = std::thread::Builder::new().name(name);
             thread.spawn_scoped(scope, flood).unwrap();
         }
+        let _end = over.open_on_drop();
         let (begun, mut seen) = (Instant::now(), BTreeSet::new());
         let mut agent = Agent::connect(&sidecar);
         for _ in 0..20 {
@@ -79,7 +80,6 @@ fn scrapes_are_rendered_once_a_second_and_none_is_refused_while_others_flood() {
             agent.get("/crm/x").expect(200);
             seen.insert(text(&sidecar));
         }
-        over.open();
         let most = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
         assert!(seen.len() <= most, "{} of {most}", seen.len());
     });

@@ -21,6 +21,14 @@ impl Gate {
         changed.notify_all();
     }
 
+    /// Returns a guard that opens the gate when it is dropped.
+    ///
+    /// A test that fails drops it too, so threads that run until the gate is open end in any case
+    /// and nobody waits for them for ever.
+    pub(crate) fn open_on_drop(&self) -> OpenOnDrop {
+        OpenOnDrop(self.clone())
+    }
+
     /// Whether it is open.
     pub(crate) fn is_open(&self) -> bool {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -34,5 +42,15 @@ impl Gate {
             .wait_timeout_while(guard, PATIENCE, |open| !*open)
             .unwrap_or_else(PoisonError::into_inner);
         assert!(!wait.timed_out(), "a gate was never opened");
+    }
+}
+
+/// Opens its gate when it is dropped.
+#[must_use]
+pub(crate) struct OpenOnDrop(Gate);
+
+impl Drop for OpenOnDrop {
+    fn drop(&mut self) {
+        self.0.open();
     }
 }
