@@ -22,7 +22,7 @@ use crate::telemetry::problem_log::Place;
 use crate::upstream::Field;
 pub use login::{Login, NoRandomness};
 use oauth::{Grant, Grants, Status, Token};
-use reflection::{ConnectionSecrets, Guard, Patterns, Reflected, Scan};
+use reflection::{ConnectionSecrets, Guard, Reflected, Scan};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
 
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
@@ -154,9 +154,15 @@ impl Credential {
         if !self.is_guarded {
             return None;
         }
-        let all = Some(self.guard.patterns()).filter(|all| !all.is_empty());
-        let own = signature.and_then(|signature| Patterns::of_signature(signature.digest()));
-        Scan::over(all.into_iter().chain(own.map(Arc::new)))
+        let all = self.guard.patterns();
+        if all.is_empty() && signature.is_none() {
+            return None;
+        }
+        let mut scan = Scan::over([all])?;
+        if let Some(signature) = signature {
+            scan.cover_signature(signature.digest());
+        }
+        Some(scan)
     }
 
     /// Makes a search in progress look for what has become secret since it began, too.

@@ -143,7 +143,7 @@ impl Guarded {
                 return Poll::Ready(data.and_then(Result::ok).map(Ok));
             };
             let Poll::Ready(frame) = polled else {
-                return search.poll_let_go(cx).map(|held| Some(Ok(held)));
+                return search.poll_let_go(cx).map(Some);
             };
             let data = frame.map(Frame::into_data);
             let out = match data {
@@ -200,7 +200,7 @@ impl Search {
     }
 
     /// What was held back for long enough.
-    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Failure>> {
         if self.scan.held() == 0 {
             return Poll::Pending;
         }
@@ -211,7 +211,9 @@ impl Search {
         ready!(silence.as_mut().poll(cx));
         self.silence = None;
         self.held_since = None;
-        Poll::Ready(self.scan.let_go())
+        let held = self.scan.let_go();
+        self.reflected = held.is_err();
+        Poll::Ready(held.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected)))
     }
 
     /// Bytes that came from the upstream and did not go out yet.

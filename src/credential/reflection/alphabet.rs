@@ -1,5 +1,7 @@
 //! Of which bytes secrets are made, as far as anybody may know.
 
+use std::sync::LazyLock;
+
 use super::forms::Form;
 
 /// Bytes that are looked at together.
@@ -22,6 +24,12 @@ const KINDS: [fn(u8) -> bool; 4] = [
     |byte| byte == b'\t' || !byte.is_ascii_control(),
     |_| true,
 ];
+
+/// Returns the alphabet of tokens and of the escapes.
+pub(super) fn of_words() -> &'static Alphabet {
+    static WORDS: LazyLock<Alphabet> = LazyLock::new(Alphabet::default);
+    &WORDS
+}
 
 impl Alphabet {
     /// The smallest that has all bytes of these forms.
@@ -80,6 +88,19 @@ impl Alphabet {
             }
         }
         (run, nuls)
+    }
+
+    /// Returns the number of bytes at the end of a stream to hold back: the last that are of this
+    /// alphabet, up to `reach`. The NULs of UTF-16 and UTF-32 among them come on top. `before` of
+    /// them are held back from before this text.
+    pub(super) fn tail(&self, text: &[u8], before: usize, reach: usize) -> usize {
+        let (run, nuls) = self.run(text, reach);
+        if run < text.len() {
+            return run;
+        }
+        let is_wide = nuls > 0 || before > reach;
+        let most = if is_wide { reach * 4 } else { reach };
+        (run + before).min(most)
     }
 }
 

@@ -27,6 +27,7 @@ mod patterns;
 mod plain;
 mod scan;
 mod secrets;
+mod signature;
 #[cfg(test)]
 mod tests;
 

@@ -58,14 +58,14 @@ impl Patterns {
     }
 
     /// What to search for where a request was signed with this digest, in hex.
-    pub(in crate::credential) fn of_signature(digest: &[u8]) -> Option<Self> {
+    pub(super) fn of_signature(digest: &[u8]) -> Self {
         let label = Label {
             kind: "webhook_signature",
             header: Some("X-Webhook-Signature".into()),
             ..Label::default()
         };
-        let secret = Searched::new(digest, label)?;
-        Some(Self::new(vec![Arc::new(secret)]))
+        let secret = Searched::new(digest, label);
+        Self::new(secret.map(Arc::new).into_iter().collect())
     }
 
     pub(super) fn new(secrets: Vec<Arc<Searched>>) -> Self {
@@ -104,6 +104,16 @@ impl Patterns {
             |secret: &&Arc<Searched>| secret.all_forms().any(|form| **form == **pattern);
         let owners = self.secrets.iter().filter(is_theirs);
         owners.map(|secret| Arc::clone(&secret.label)).collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn reach(&self) -> usize {
+        self.reach
+    }
+
+    #[cfg(test)]
+    pub(super) fn shortest(&self) -> usize {
+        self.sorted.iter().map(|form| form.len()).min().unwrap_or(0)
     }
 
     /// Whether a text is too short for any form.
@@ -183,16 +193,9 @@ impl Patterns {
         })
     }
 
-    /// How many bytes at the end of a stream to hold back: the last that are of the forms' alphabet, up to their reach; the NULs of UTF-16 and UTF-32 among
-    /// them come on top. `before`: so many of them are held back from before this text.
+    /// Returns the number of bytes at the end of a stream to hold back, as [`Alphabet::tail`] does.
     pub(super) fn tail(&self, text: &[u8], before: usize) -> usize {
-        let (run, nuls) = self.alphabet.run(text, self.reach);
-        if run < text.len() {
-            return run;
-        }
-        let is_wide = nuls > 0 || before > self.reach;
-        let most = if is_wide { self.reach * 4 } else { self.reach };
-        (run + before).min(most)
+        self.alphabet.tail(text, before, self.reach)
     }
 
     /// What stands at the beginning of this text.

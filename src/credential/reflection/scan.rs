@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::patterns::{Found, Patterns, Stream};
 use super::plain;
 use super::secrets::Label;
+use super::signature::SignatureSearch;
 
 /// So many bytes are decoded before it is looked at whether more have to be, and then twice as many.
 const DECODED_AT_ONCE: usize = 512;
@@ -26,6 +27,7 @@ pub struct Scan {
     first: Search,
     /// Seldom any: an allocation for the first would be a tenth of the search through a small response.
     others: Vec<Search>,
+    signature: Option<Box<SignatureSearch>>,
     /// The end of what came. How much that is must not depend on the secret: whoever can write what an upstream sends would guess at it, byte by byte.
     held: VecDeque<Bytes>,
     held_bytes: usize,
@@ -33,7 +35,8 @@ pub struct Scan {
     due: usize,
 }
 
-struct Search {
+/// The search for one set of patterns.
+pub(super) struct Search {
     patterns: Arc<Patterns>,
     stream: Stream,
     /// The search through the decoded text, as long as it differs from the bytes. Until then, what the bytes end with is what the text ends with.
@@ -53,10 +56,16 @@ impl Scan {
         Some(Self {
             first: searches.next()?,
             others: searches.collect(),
+            signature: None,
             held: VecDeque::new(),
             held_bytes: 0,
             due: 0,
         })
+    }
+
+    /// Searches for the signature of the request, too, of which this is the digest in hex.
+    pub fn cover_signature(&mut self, digest: &[u8]) {
+        self.signature = Some(Box::new(SignatureSearch::new(digest)));
     }
 
     /// Searches for these patterns from now on, too, unless it does so already. A response can last
@@ -73,8 +82,7 @@ impl Scan {
         }
         self.others.push(search);
         if self.others.len() >= MOST_SETS {
-            // The first may be that of the request's own signature.
-            self.others.remove(1);
+            self.others.remove(0);
         }
         Ok(())
     }
@@ -82,7 +90,9 @@ impl Scan {
     /// Searches a text that stands alone.
     pub fn find(&self, text: &[u8]) -> Result<(), Reflected> {
         self.first.find(text)?;
-        self.others.iter().try_for_each(|other| other.find(text))
+        self.others.iter().try_for_each(|other| other.find(text))?;
+        let mut signature = self.signature.iter();
+        signature.try_for_each(|signature| signature.find(text))
     }
 
     /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
@@ -91,6 +101,9 @@ impl Scan {
         self.first.feed(&frame, last)?;
         for other in &mut self.others {
             other.feed(&frame, last)?;
+        }
+        if let Some(signature) = &mut self.signature {
+            signature.feed(&self.held, &frame, last)?;
         }
         let hold = if last { 0 } else { self.tail(&frame) };
         let due = (self.held_bytes + frame.len()).saturating_sub(hold);
@@ -129,11 +142,24 @@ impl Scan {
     fn tail(&self, frame: &[u8]) -> usize {
         let searches = std::iter::once(&self.first).chain(&self.others);
         let of_search = |search: &Search| search.patterns.tail(frame, self.held_bytes);
-        searches.map(of_search).max().unwrap_or(0)
+        let signature = self.signature.iter();
+        let of_signature = signature.map(|search| search.tail(frame, self.held_bytes));
+        searches
+            .map(of_search)
+            .chain(of_signature)
+            .max()
+            .unwrap_or(0)
     }
 
     /// Gives up what is held back, for it has waited long enough. A secret that goes on in what comes is found none the less.
-    pub fn let_go(&mut self) -> Bytes {
+    pub fn let_go(&mut self) -> Result<Bytes, Reflected> {
+        if let Some(signature) = &mut self.signature {
+            signature.begin(&self.held)?;
+        }
+        Ok(self.release())
+    }
+
+    fn release(&mut self) -> Bytes {
         self.due = self.held_bytes;
         self.more()
     }
@@ -152,12 +178,16 @@ impl Scan {
     pub fn finish(&mut self) -> Bytes {
         self.first.reset();
         self.others.iter_mut().for_each(Search::reset);
-        self.let_go()
+        if let Some(signature) = &mut self.signature {
+            signature.reset();
+        }
+        self.release()
     }
 }
 
 impl Search {
-    fn new(patterns: Arc<Patterns>) -> Self {
+    /// Creates a search that has seen nothing yet.
+    pub(super) fn new(patterns: Arc<Patterns>) -> Self {
         Self {
             patterns,
             stream: Stream::default(),
@@ -171,7 +201,8 @@ impl Search {
         }
     }
 
-    fn find(&self, text: &[u8]) -> Result<(), Reflected> {
+    /// Searches a text that stands alone.
+    pub(super) fn find(&self, text: &[u8]) -> Result<(), Reflected> {
         // What it is decoded to is no longer.
         if self.patterns.is_short(text) {
             return Ok(());
@@ -187,7 +218,8 @@ impl Search {
         found.map_err(|found| self.reflected(found))
     }
 
-    fn feed(&mut self, frame: &[u8], last: bool) -> Result<(), Reflected> {
+    /// Searches the next frame of a stream.
+    pub(super) fn feed(&mut self, frame: &[u8], last: bool) -> Result<(), Reflected> {
         let (mut at, mut reference) = (0, None);
         let mut at_once = DECODED_AT_ONCE;
         loop {
