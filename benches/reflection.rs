@@ -106,7 +106,7 @@ fn frames(body: &[u8], size: usize) -> Vec<Bytes> {
 
 /// One response, its frames fed and let out.
 fn pass(patterns: &Arc<Patterns>, frames: &[Bytes]) -> usize {
-    let mut scan = Scan::over([Arc::clone(patterns)]).expect("something to search for");
+    let mut scan = Scan::new(Arc::clone(patterns));
     let mut out = 0;
     for (number, frame) in frames.iter().enumerate() {
         let last = number + 1 == frames.len();
@@ -174,7 +174,7 @@ fn head(bencher: Bencher<'_, '_>, secret: Secret) {
         "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ];
-    let scan = Scan::over([secret.patterns()]).expect("something to search for");
+    let scan = Scan::new(secret.patterns());
     bencher.bench_local(|| {
         VALUES
             .iter()

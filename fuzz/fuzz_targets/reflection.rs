@@ -29,11 +29,11 @@ fuzz_target!(|input: &[u8]| {
     {
         return;
     }
-    let whole = Scan::over([Arc::clone(&patterns)]).expect("something to search for");
+    let whole = Scan::new(Arc::clone(&patterns));
     let found = whole.find(&body).is_err();
     assert!(found || raw.is_none(), "a secret was missed");
 
-    let mut scan = Scan::over([patterns]).expect("something to search for");
+    let mut scan = Scan::new(patterns);
     let (mut out, mut came) = (Vec::new(), 0);
     for frame in &frames {
         came += frame.len();

@@ -158,7 +158,7 @@ impl Credential {
         if all.is_empty() && signature.is_none() {
             return None;
         }
-        let mut scan = Scan::over([all])?;
+        let mut scan = Scan::new(all);
         if let Some(signature) = signature {
             scan.cover_signature(signature.digest());
         }

@@ -12,6 +12,7 @@ use super::guarded::Guarded;
 use super::location::Asked;
 use super::prepare::Prepared;
 use super::refusal::{Refusal, X_REQUEST_ID};
+use super::request_fields::Accept;
 use super::request_id::RequestId;
 use super::response_fields::Rewritable;
 use super::tally::Exchange;
@@ -58,6 +59,7 @@ pub(super) async fn forward(
         None => body.stream(credential.grant().is_some()),
     };
     let searched = credential.is_searched_for();
+    let accept = Accept::new();
     let mut sending = Sending {
         connection,
         credential: &credential,
@@ -65,7 +67,7 @@ pub(super) async fn forward(
         target: &target(connection, permitted.path(), parts.uri.query())?,
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
         searched,
-        accept: request_fields::accept(&parts.headers, searched),
+        accept: &accept,
         client,
         lane,
         exchange,
@@ -124,8 +126,7 @@ struct Sending<'a> {
     reuse: bool,
     /// `true` if the response is searched.
     searched: bool,
-    /// The agent's `Accept` fields, if they were changed; otherwise empty.
-    accept: Vec<Vec<u8>>,
+    accept: &'a Accept,
     client: &'a Client,
     lane: &'a Arc<Lane>,
     exchange: &'a mut Exchange,
@@ -146,7 +147,7 @@ impl Sending<'_> {
             headers,
             self.connection,
             self.searched,
-            &self.accept,
+            self.accept,
             &mut fields,
         );
         add_ours(

@@ -64,7 +64,7 @@ impl Guarded {
         let Some(scan) = credential.scan(signature) else {
             return Ok(response.map(Self::unsearched));
         };
-        search_head(&scan, response.headers())
+        let is_searchable = search_head(&scan, response.headers())
             .map_err(|reflected| refuse(&credential, Place::Header, &reflected))?;
         if credential.is_exposed() {
             return Err(Failure::Exposed);
@@ -72,7 +72,9 @@ impl Guarded {
         if response.body().is_end_stream() {
             return Ok(response.map(Self::unsearched));
         }
-        refuse_unsearchable(response.headers())?;
+        if !is_searchable {
+            return Err(Failure::Unsearchable);
+        }
         let (head, body) = response.into_parts();
         let search = Search {
             scan,
@@ -260,21 +262,19 @@ impl http_body::Body for Guarded {
     }
 }
 
-/// Searches each name and each value separately, because a client never joins two fields.
-fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<(), Reflected> {
+/// Searches each name and each value separately, because a client never joins two fields. Returns
+/// whether a body of this type can be searched.
+fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Reflected> {
+    let mut is_searchable = true;
     for (name, value) in headers {
-        scan.find(value.as_bytes())?;
+        let value = value.as_bytes();
+        scan.find(value)?;
         scan.find(name.as_str().as_bytes())?;
+        if *name == CONTENT_TYPE {
+            is_searchable &= charset::is_searchable(value);
+        }
     }
-    Ok(())
-}
-
-fn refuse_unsearchable(headers: &HeaderMap) -> Result<(), Failure> {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    if types.all(|value| charset::is_searchable(value.as_bytes())) {
-        return Ok(());
-    }
-    Err(Failure::Unsearchable)
+    Ok(is_searchable)
 }
 
 /// Reports a secret that was found. If another response closed the connection meanwhile, the

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::TRANSFER_ENCODING;
+use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 
 use super::agent_body::AgentBody;
@@ -94,12 +94,9 @@ impl Terms<'_, '_> {
 
 /// How hyper read the body's framing, which is how it is announced upstream.
 fn framing(permitted: &Permitted<'_>, incoming: &RequestBody) -> Framing {
-    let headers = &permitted.parts.headers;
-    if headers.contains_key(TRANSFER_ENCODING) {
-        return Framing::Chunked;
-    }
+    let has_length = || permitted.parts.headers.contains_key(CONTENT_LENGTH);
     match incoming.size_hint().exact() {
-        Some(0) if !headers.contains_key(http::header::CONTENT_LENGTH) => Framing::Absent,
+        Some(0) if !has_length() => Framing::Absent,
         Some(length) => Framing::Length(length),
         None => Framing::Chunked,
     }

@@ -3,6 +3,8 @@
 //! An agent can never override, duplicate or observe a field that egressd sets: every such name is dropped first, in any spelling
 //! that some upstream might read as the same name (`_` for `-`), and the `Connection` header can only nominate the agent's own.
 
+use std::sync::OnceLock;
+
 use http::header::{ACCEPT, CONNECTION};
 use http::{HeaderMap, HeaderName};
 
@@ -50,41 +52,47 @@ fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
     }
 }
 
+/// The agent's `Accept` fields as they are sent, once the first of them was read.
+pub(super) type Accept = OnceLock<Vec<Vec<u8>>>;
+
 /// Returns the agent's `Accept` fields without `charset` parameters, in order. Returns nothing if no
-/// field has one, or if the response is not searched: only then may the agent choose its charset.
-pub(super) fn accept(headers: &HeaderMap, searched: bool) -> Vec<Vec<u8>> {
+/// field has one.
+fn without_charsets(headers: &HeaderMap) -> Vec<Vec<u8>> {
     let values = || headers.get_all(ACCEPT).iter();
-    if !searched || !values().any(|value| charset::without_charset(value.as_bytes()).is_some()) {
+    if !values().any(|value| charset::without_charset(value.as_bytes()).is_some()) {
         return Vec::new();
     }
     let stripped = |value: &[u8]| charset::without_charset(value).unwrap_or_else(|| value.to_vec());
     values().map(|value| stripped(value.as_bytes())).collect()
 }
 
-/// Appends the agent's fields that may pass, in order and unchanged, except that `accept` (made by
-/// [`accept`]) replaces the `Accept` fields if it is not empty. Returns whether the agent sent a
-/// `User-Agent`. `searched` is true if the response is searched; headers that choose its encoding
-/// are then dropped.
+/// Appends the agent's fields that may pass, in order and unchanged. Returns whether the agent sent a
+/// `User-Agent`. `searched` is true if the response is searched: the agent may then not choose its
+/// encoding, so headers that do are dropped, and `Accept` is sent without a charset. `accept` holds
+/// what is made of it.
 pub(super) fn pass<'r>(
     headers: &'r HeaderMap,
     connection: &Connection,
     searched: bool,
-    accept: &'r [Vec<u8>],
+    accept: &'r Accept,
     fields: &mut Vec<Field<'r>>,
 ) -> bool {
     let nominated = Nominated::by(headers);
-    let mut accept = accept.iter();
+    let mut replaced = None;
     let mut has_user_agent = false;
     for (name, value) in headers {
         if is_dropped(name, connection, searched) || nominated.contains(name) {
             continue;
         }
         let mut value = value.as_bytes();
-        if !accept.as_slice().is_empty() && *name == ACCEPT {
-            value = accept.next().map_or(value, Vec::as_slice);
-            if value.is_empty() {
-                continue;
-            }
+        if searched && *name == ACCEPT {
+            let values = replaced
+                .get_or_insert_with(|| accept.get_or_init(|| without_charsets(headers)).iter());
+            value = match values.next() {
+                Some(rest) if rest.is_empty() => continue,
+                Some(rest) => rest,
+                None => value,
+            };
         }
         has_user_agent |= name == http::header::USER_AGENT;
         fields.push(Field {

@@ -49,11 +49,13 @@ pub(super) enum Rewritable {
 /// Removes fields that may not pass. Returns if some of the rest must be rewritten, because one
 /// walk over the names finds that out for less than a lookup of each.
 pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewritable {
-    let nominated = nominated(headers);
     let mut dropped: Vec<HeaderName> = Vec::new();
     let mut rewritable = Rewritable::None;
     for name in headers.keys() {
-        if is_dropped(name.as_str(), connection.allow_cookies) || nominated.contains(name) {
+        if is_dropped(name.as_str(), connection.allow_cookies) {
+            if *name == CONNECTION {
+                dropped.extend(nominated(headers));
+            }
             dropped.push(name.clone());
         } else if [LOCATION, CONTENT_LOCATION, SET_COOKIE].contains(name) {
             rewritable = Rewritable::Some;
@@ -71,7 +73,8 @@ pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewrita
     rewritable
 }
 
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+/// The fields that `Connection` names as hop-by-hop. They may precede it.
+fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
     let tokens = headers
         .get_all(CONNECTION)
         .iter()
@@ -83,5 +86,4 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
             !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close")
         })
         .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .collect()
 }

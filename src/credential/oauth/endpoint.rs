@@ -117,7 +117,7 @@ impl TokenEndpoint {
             .map(|pair| pair.strip_suffix(b"==").unwrap_or(pair))
             .map(|pair| pair.strip_suffix(b"=").unwrap_or(pair));
         let patterns = Patterns::of_secrets([secret].into_iter().chain(pair));
-        let scan = Scan::over(patterns.map(Arc::new));
+        let scan = patterns.map(|patterns| Scan::new(Arc::new(patterns)));
         // Short secrets too: here nothing but a quotation is lost.
         text.windows(secret.len()).any(|part| part == secret)
             || scan.is_some_and(|scan| scan.find(text).is_err())

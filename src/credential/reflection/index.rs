@@ -29,6 +29,8 @@ const BLOCK: usize = 4;
 const SMALL: usize = 512;
 const MEDIUM: usize = 8 * 1024;
 const LARGE: usize = 128 * 1024;
+/// 16 KiB.
+const FEWEST_SLOTS: usize = 4 * 1024;
 /// Bits of the filter for each gram, so that few grams of a text that are none of ours are looked up in the tables.
 const BITS: usize = 32;
 /// 2⁶⁴/φ and another odd number, moved so far that the bytes behind the gram fall off the product's upper end.
@@ -121,7 +123,9 @@ impl Index {
     fn add_grams<'p>(&mut self, windows: impl Iterator<Item = &'p [u8]>) {
         // Patterns that differ only before their windows have the same grams.
         let most = self.windows.len() * self.step;
-        let slots = (most * 2).next_power_of_two();
+        // With few patterns most slots are empty, so most grams that the filter lets through by
+        // accident are rejected here and no window is hashed.
+        let slots = (most * 2).next_power_of_two().max(FEWEST_SLOTS);
         self.places = Zeroizing::new(vec![0; slots]);
         self.places_shift = u64::BITS - slots.trailing_zeros();
         let sizes = [SMALL, MEDIUM];

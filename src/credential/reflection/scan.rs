@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::SHORTEST;
 use super::patterns::{Found, Patterns, Stream};
 use super::plain;
 use super::secrets::Label;
@@ -25,9 +26,7 @@ const MOST_SETS: usize = 8;
 /// The search through one response, and the bytes of it that are held back.
 pub struct Scan {
     first: Search,
-    /// Seldom any: an allocation for the first would be a tenth of the search through a small response.
-    others: Vec<Search>,
-    signature: Option<Box<SignatureSearch>>,
+    others: Option<Box<Others>>,
     /// The end of what came. How much that is must not depend on the secret: whoever can write what an upstream sends would guess at it, byte by byte.
     held: VecDeque<Bytes>,
     held_bytes: usize,
@@ -35,12 +34,21 @@ pub struct Scan {
     due: usize,
 }
 
+/// The searches of a response beside the first. Most responses have none, and are small enough for
+/// an allocation to count.
+#[derive(Default)]
+struct Others {
+    /// Patterns that were made while the response lasts, in order.
+    followed: Vec<Search>,
+    signature: Option<SignatureSearch>,
+}
+
 /// The search for one set of patterns.
 pub(super) struct Search {
     patterns: Arc<Patterns>,
     stream: Stream,
     /// The search through the decoded text, as long as it differs from the bytes. Until then, what the bytes end with is what the text ends with.
-    decoded: Option<Decoded>,
+    decoded: Option<Box<Decoded>>,
 }
 
 #[derive(Default)]
@@ -50,60 +58,81 @@ struct Decoded {
 }
 
 impl Scan {
-    /// A search for all of these. `None` where there is nothing to search for.
-    pub fn over(patterns: impl IntoIterator<Item = Arc<Patterns>>) -> Option<Self> {
-        let mut searches = patterns.into_iter().map(Search::new);
-        Some(Self {
-            first: searches.next()?,
-            others: searches.collect(),
-            signature: None,
+    /// Creates a search for these patterns.
+    pub fn new(patterns: Arc<Patterns>) -> Self {
+        Self {
+            first: Search::new(patterns),
+            others: None,
             held: VecDeque::new(),
             held_bytes: 0,
             due: 0,
-        })
+        }
     }
 
     /// Searches for the signature of the request, too, of which this is the digest in hex.
     pub fn cover_signature(&mut self, digest: &[u8]) {
-        self.signature = Some(Box::new(SignatureSearch::new(digest)));
+        self.others_mut().signature = Some(SignatureSearch::new(digest));
+    }
+
+    /// Returns whether the search began with the patterns at this address.
+    pub(super) fn is_for(&self, address: usize) -> bool {
+        Arc::as_ptr(&self.first.patterns).addr() == address
     }
 
     /// Searches for these patterns from now on, too, unless it does so already. A response can last
     /// longer than a token: what became secret after its head must not come back in its body. Earlier
     /// sets are kept, because a secret of theirs may have begun.
     pub fn follow(&mut self, current: &Arc<Patterns>) -> Result<(), Reflected> {
-        let mut searches = std::iter::once(&self.first).chain(&self.others);
-        if searches.any(|search| Arc::ptr_eq(&search.patterns, current)) {
+        if self
+            .searches()
+            .any(|search| Arc::ptr_eq(&search.patterns, current))
+        {
             return Ok(());
         }
         let mut search = Search::new(Arc::clone(current));
         for piece in &self.held {
             search.feed(piece, false)?;
         }
-        self.others.push(search);
-        if self.others.len() >= MOST_SETS {
-            self.others.remove(0);
+        let followed = &mut self.others_mut().followed;
+        followed.push(search);
+        if followed.len() >= MOST_SETS {
+            followed.remove(0);
         }
         Ok(())
     }
 
+    fn others_mut(&mut self) -> &mut Others {
+        self.others.get_or_insert_default()
+    }
+
+    fn searches(&self) -> impl Iterator<Item = &Search> {
+        let followed = self.others.iter().flat_map(|others| &others.followed);
+        std::iter::once(&self.first).chain(followed)
+    }
+
     /// Searches a text that stands alone.
+    #[inline]
     pub fn find(&self, text: &[u8]) -> Result<(), Reflected> {
+        if text.len() < SHORTEST {
+            return Ok(());
+        }
+        self.find_long(text)
+    }
+
+    fn find_long(&self, text: &[u8]) -> Result<(), Reflected> {
         self.first.find(text)?;
-        self.others.iter().try_for_each(|other| other.find(text))?;
-        let mut signature = self.signature.iter();
-        signature.try_for_each(|signature| signature.find(text))
+        match &self.others {
+            Some(others) => others.find(text),
+            None => Ok(()),
+        }
     }
 
     /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
     /// `last`: nothing comes after them. Nothing is copied: a frame goes out as the slices that it was cut into.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
         self.first.feed(&frame, last)?;
-        for other in &mut self.others {
-            other.feed(&frame, last)?;
-        }
-        if let Some(signature) = &mut self.signature {
-            signature.feed(&self.held, &frame, last)?;
+        if let Some(others) = &mut self.others {
+            others.feed(&self.held, &frame, last)?;
         }
         let hold = if last { 0 } else { self.tail(&frame) };
         let due = (self.held_bytes + frame.len()).saturating_sub(hold);
@@ -140,20 +169,16 @@ impl Scan {
 
     /// How many bytes at the end of the stream could be the beginning of a secret of this alphabet and length, whatever it is.
     fn tail(&self, frame: &[u8]) -> usize {
-        let searches = std::iter::once(&self.first).chain(&self.others);
-        let of_search = |search: &Search| search.patterns.tail(frame, self.held_bytes);
-        let signature = self.signature.iter();
-        let of_signature = signature.map(|search| search.tail(frame, self.held_bytes));
-        searches
-            .map(of_search)
-            .chain(of_signature)
-            .max()
-            .unwrap_or(0)
+        let of_first = self.first.patterns.tail(frame, self.held_bytes);
+        let others = self.others.as_ref();
+        let of_others = others.map_or(0, |others| others.tail(frame, self.held_bytes));
+        of_first.max(of_others)
     }
 
     /// Gives up what is held back, for it has waited long enough. A secret that goes on in what comes is found none the less.
     pub fn let_go(&mut self) -> Result<Bytes, Reflected> {
-        if let Some(signature) = &mut self.signature {
+        let others = self.others.as_mut();
+        if let Some(signature) = others.and_then(|others| others.signature.as_mut()) {
             signature.begin(&self.held)?;
         }
         Ok(self.release())
@@ -177,11 +202,36 @@ impl Scan {
     /// The stream is over: what was held back was no secret.
     pub fn finish(&mut self) -> Bytes {
         self.first.reset();
-        self.others.iter_mut().for_each(Search::reset);
-        if let Some(signature) = &mut self.signature {
-            signature.reset();
+        if let Some(others) = &mut self.others {
+            others.followed.iter_mut().for_each(Search::reset);
+            others.signature.iter_mut().for_each(SignatureSearch::reset);
         }
         self.release()
+    }
+}
+
+impl Others {
+    fn find(&self, text: &[u8]) -> Result<(), Reflected> {
+        self.followed
+            .iter()
+            .try_for_each(|search| search.find(text))?;
+        let mut signature = self.signature.iter();
+        signature.try_for_each(|signature| signature.find(text))
+    }
+
+    fn feed(&mut self, held: &VecDeque<Bytes>, frame: &[u8], last: bool) -> Result<(), Reflected> {
+        let mut followed = self.followed.iter_mut();
+        followed.try_for_each(|search| search.feed(frame, last))?;
+        let mut signature = self.signature.iter_mut();
+        signature.try_for_each(|signature| signature.feed(held, frame, last))
+    }
+
+    fn tail(&self, frame: &[u8], held: usize) -> usize {
+        let followed = self.followed.iter();
+        let followed = followed.map(|search| search.patterns.tail(frame, held));
+        let signature = self.signature.iter();
+        let signature = signature.map(|search| search.tail(frame, held));
+        followed.chain(signature).max().unwrap_or(0)
     }
 }
 
@@ -235,10 +285,10 @@ impl Search {
                 }
                 at = until;
                 at_once = DECODED_AT_ONCE;
-                self.decoded = Some(Decoded {
+                self.decoded = Some(Box::new(Decoded {
                     stream: self.stream.clone(),
                     carry: Vec::new(),
-                });
+                }));
             }
             // Only a part of the frame, for most texts have little to decode.
             let end = frame.len().min(at + at_once);

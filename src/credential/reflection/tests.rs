@@ -12,7 +12,7 @@ mod long;
 
 fn scan(secrets: &[Vec<u8>]) -> Scan {
     let patterns = Patterns::of_secrets(secrets.iter().map(Vec::as_slice));
-    Scan::over(patterns.map(Arc::new)).unwrap()
+    Scan::new(Arc::new(patterns.unwrap()))
 }
 
 fn forms_of(secrets: &[Vec<u8>]) -> Vec<Form> {
@@ -199,7 +199,7 @@ fn every_beginning_is_held_back_wherever_it_stands() {
     for form in forms::of_secret(SECRET) {
         for length in 1..form.len() {
             for before in 0..20 {
-                let mut scan = Scan::over([Arc::clone(&patterns)]).unwrap();
+                let mut scan = Scan::new(Arc::clone(&patterns));
                 let frame = [&vec![b'.'; before], &form[..length]].concat();
                 let out = scan.feed(frame.into(), false).ok().unwrap();
                 assert!(out.len() <= before && out.len() + scan.held() == before + length);
@@ -263,7 +263,6 @@ fn many_secrets_are_searched_for_at_once() {
 #[test]
 fn there_is_nothing_to_search_for_in_short_secrets() {
     assert!(Patterns::of_secrets([b"fifteen-bytes-1".as_slice(), b"short"]).is_none());
-    assert!(Scan::over(None).is_none());
 }
 
 /// Feeds the body in frames of this size and says whether the secret was found before a byte of it went out.

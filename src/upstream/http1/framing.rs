@@ -38,8 +38,9 @@ pub(super) struct Framing {
 const IDLE_MARGIN: u64 = 1;
 
 impl Framing {
-    /// Takes a field's word into account.
-    pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), ProtocolFault> {
+    /// Takes a field into account. Returns whether the field concerns the body's framing or this
+    /// socket only, so that nobody else needs it.
+    pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, ProtocolFault> {
         if name == http::header::CONTENT_LENGTH {
             let length = decimal(value).ok_or(ProtocolFault::Framing)?;
             if self.length.is_some_and(|earlier| earlier != length) {
@@ -50,13 +51,27 @@ impl Framing {
             self.codings += 1;
             self.chunked = value.eq_ignore_ascii_case(b"chunked");
         } else if name == http::header::CONNECTION {
-            self.close |= value
-                .split(|b| *b == b',')
-                .any(|token| token.trim_ascii().eq_ignore_ascii_case(b"close"));
+            return Ok(self.note_connection(value));
         } else if name.as_str() == "keep-alive" {
             self.note_keep_alive(value);
+        } else {
+            return Ok(false);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Returns `false` if the field names others as hop-by-hop (RFC 9110 §7.6.1).
+    fn note_connection(&mut self, value: &[u8]) -> bool {
+        let mut names_fields = false;
+        for option in value.split(|b| *b == b',') {
+            let option = option.trim_ascii();
+            if option.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if !option.eq_ignore_ascii_case(b"keep-alive") {
+                names_fields = true;
+            }
+        }
+        !names_fields
     }
 
     /// Reads `timeout=N` and `max=N` (RFC 2068 §19.7.1.1). Unknown and malformed parameters are

@@ -132,6 +132,9 @@ fn head_end(bytes: &[u8]) -> Option<bool> {
     })
 }
 
+/// Room for the fields that the proxy adds, because growing a map takes longer than filling it.
+const ADDED_FIELDS: usize = 3;
+
 /// A head whose values still lie in the buffer.
 enum Refined {
     Informational,
@@ -156,15 +159,19 @@ fn refine(
         _ => return Err(ProtocolFault::Head),
     }
     let status = StatusCode::from_u16(code).map_err(|_| ProtocolFault::Head)?;
+    let has_body = method != Method::HEAD && !matches!(code, 204 | 304);
     let mut framing = Framing::default();
     let mut fields = Vec::with_capacity(response.headers.len());
     for field in response.headers.iter() {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| ProtocolFault::Head)?;
-        framing.note(&name, field.value)?;
-        fields.push((name, place(field.value, buffer)));
+        // Without a body, its length tells the agent what a GET would return.
+        let is_needed = !framing.note(&name, field.value)?
+            || (!has_body && name == http::header::CONTENT_LENGTH);
+        if is_needed {
+            fields.push((name, place(field.value, buffer)));
+        }
     }
-    let has_body = method != Method::HEAD && !matches!(code, 204 | 304);
     let length = framing.body_length(version, has_body)?;
     // If a server sends the announced body anyway, later than the head, its bytes would be taken
     // for the response to the next request.
@@ -173,7 +180,7 @@ fn refine(
         version == 1 && framing.stays_open() && length != BodyLength::UntilClose && !may_come_late;
     let head = ResponseHead {
         status,
-        headers: HeaderMap::with_capacity(fields.len()),
+        headers: HeaderMap::with_capacity(fields.len() + ADDED_FIELDS),
         length,
         keep_alive,
         idle_limit: framing.idle_limit(),

@@ -7,15 +7,19 @@ use bytes::BytesMut;
 use http::Method;
 
 fn parse(text: &str) -> Result<Parsed, ProtocolFault> {
-    take_head(
-        &mut BytesMut::from(text),
-        &mut Progress::default(),
-        &Method::GET,
-    )
+    parse_response(text, &Method::GET)
+}
+
+fn parse_response(text: &str, method: &Method) -> Result<Parsed, ProtocolFault> {
+    take_head(&mut BytesMut::from(text), &mut Progress::default(), method)
 }
 
 fn whole(text: &str) -> ResponseHead {
-    match parse(text) {
+    whole_response(text, &Method::GET)
+}
+
+fn whole_response(text: &str, method: &Method) -> ResponseHead {
+    match parse_response(text, method) {
         Ok(Parsed::Final(head)) => head,
         other => panic!("{text:?}: {other:?}"),
     }
@@ -125,6 +129,16 @@ fn refuses_what_is_unclear() {
 }
 
 #[test]
+fn fields_of_the_framing_and_the_socket_are_kept_only_if_they_tell_more() {
+    let text = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\nKeep-Alive: timeout=9\r\n\r\n";
+    assert!(whole(text).headers.is_empty());
+    let head = whole_response(text, &Method::HEAD);
+    assert_eq!(head.headers.get("content-length").unwrap(), "0");
+    let head = whole("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close, X-Hop\r\n\r\n");
+    assert_eq!(head.headers.get("connection").unwrap(), "close, X-Hop");
+}
+
+#[test]
 fn values_are_those_that_were_sent() {
     let head = whole(
         "\r\nHTTP/1.1 200 OK\r\nA: one\r\nEmpty:\r\nContent-Length: 0\r\nA:  two \r\nB: \u{e9}\r\n\r\n",
@@ -132,7 +146,6 @@ fn values_are_those_that_were_sent() {
     let values: Vec<_> = head.headers.get_all("a").iter().collect();
     assert_eq!(values, ["one", "two"]);
     assert_eq!(head.headers.get("empty").unwrap(), "");
-    assert_eq!(head.headers.get("content-length").unwrap(), "0");
     assert_eq!(
         head.headers.get("b").unwrap().as_bytes(),
         "\u{e9}".as_bytes()
