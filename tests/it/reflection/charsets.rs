@@ -103,6 +103,15 @@ fn what_no_search_can_read_is_refused() {
         "text/plain; charset=IBM037",
         "application/json;CHARSET=\"ibm-1047\"",
         "text/html; charset=utf-7",
+        "text/plain; charset=csIBMThai",
+        "text/plain; charset=ibm-1047_P100-1995",
+        "text/plain; charset=x-IBM1047_LF",
+        "text/plain; charset=posix-bc",
+        "text/plain; charset=cp1047//TRANSLIT",
+        "text/plain; charset=ISO-10646-UTF-7",
+        "text/plain; charset=IMAP-mailbox-name",
+        "text/plain; charset=OSF10020025",
+        "text/plain; charset*=us-ascii'en'IBM037",
     ] {
         let up = Upstream::last_words(format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\nhi"
