@@ -9,8 +9,21 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::refusal::X_REQUEST_ID;
 use crate::domain::Connection;
 
-/// Hop-by-hop and framing fields, which are made anew, and what an upstream must not set in the agent's world: cookies, policies for a whole host (which here is
-/// egressd's), and anything that looks like a word of ours.
+/// The beginnings of names that are dropped.
+const DROPPED_PREFIXES: [&str; 4] = [
+    "access-control-",
+    "attribution-reporting-",
+    "sec-session-",
+    "secure-session-",
+];
+
+/// The beginnings of names that only egressd may use.
+const OWN_PREFIXES: [&str; 2] = ["x-egressd-", "proxy-"];
+
+/// Returns whether a response field of this name does not reach the agent: hop-by-hop and framing
+/// fields, which are set anew, cookies, fields that only egressd may set, and those that change what
+/// a browser does beyond this response. To a browser all connections are one origin, so such a field
+/// would let one connection decide for the others. The names are from MDN's list of HTTP headers.
 pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
     match name {
         "connection"
@@ -20,23 +33,46 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
         | "transfer-encoding"
         | "upgrade"
         | "content-length"
+        | "accept-ch"
+        | "accept-ch-lifetime"
+        | "activate-storage-access"
         | "alt-svc"
-        | "strict-transport-security"
         | "clear-site-data"
-        | "nel"
-        | "report-to"
         | "content-security-policy-report-only"
+        | "critical-ch"
+        | "expect-ct"
+        | "nel"
+        | "origin-agent-cluster"
+        | "origin-trial"
+        | "public-key-pins"
+        | "public-key-pins-report-only"
+        | "report-to"
+        | "reporting-endpoints"
         | "service-worker-allowed"
+        | "set-login"
+        | "speculation-rules"
+        | "strict-transport-security"
+        | "timing-allow-origin"
+        | "use-as-dictionary"
         // Obsolete (RFC 6265), and its path would not be rewritten.
         | "set-cookie2"
         | "x-request-id" => true,
         "set-cookie" => !allow_cookies,
         _ => {
-            name.starts_with("access-control-")
-                || name.starts_with("proxy-")
-                || name.starts_with("x-egressd-")
+            DROPPED_PREFIXES
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+                || OWN_PREFIXES.iter().any(|prefix| begins_alike(name, prefix))
         }
     }
+}
+
+/// Returns whether a name begins with this prefix to a reader that takes every character that is
+/// neither a letter nor a digit for `-`, as interfaces derived from CGI do.
+fn begins_alike(name: &str, prefix: &str) -> bool {
+    let is_alike =
+        |(given, own): (u8, u8)| given == own || (own == b'-' && !given.is_ascii_alphanumeric());
+    name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(is_alike)
 }
 
 /// States if a head has fields that are rewritten for the agent: references and cookies.

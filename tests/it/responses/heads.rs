@@ -306,6 +306,22 @@ fn fields_that_never_come_down() {
         "Access-Control-Allow-Credentials",
         "X-Egressd-Error",
         "X-Egressd-Anything",
+        "X_Egressd_Error",
+        "X-Egressd_Request-Id",
+        "X.Egressd.Error",
+        "Proxy_Status",
+        // F-233: what changes how a browser treats other connections.
+        "Accept-CH",
+        "Attribution-Reporting-Register-Source",
+        "Origin-Agent-Cluster",
+        "Public-Key-Pins",
+        "Reporting-Endpoints",
+        "Sec-Session-Registration",
+        "Secure-Session-Registration",
+        "Set-Login",
+        "Speculation-Rules",
+        "Timing-Allow-Origin",
+        "Use-As-Dictionary",
         "Keep-Alive",
         "Upgrade",
         "Trailer",
@@ -325,6 +341,23 @@ fn fields_that_never_come_down() {
         (reply.fields.all("x-b"), reply.fields.all("server")),
         (vec!["2".to_owned()], vec!["s".to_owned()])
     );
+}
+
+#[test]
+fn what_the_upstream_says_about_retries_and_itself_comes_down() {
+    // F-129: SDKs read these, and they are the upstream's to say.
+    let fields = "X-Should-Retry: true\r\nRetry-After: 3\r\nX-Proxy-Cache: HIT\r\nNo-Vary-Search: key-order\r\nX-Egress: 1\r\nContent-Length: 2\r\n";
+    let reply = answer_to(ok(fields, "hi"));
+    let fields = &reply.expect(200).fields;
+    for (name, value) in [
+        ("x-should-retry", "true"),
+        ("retry-after", "3"),
+        ("x-proxy-cache", "HIT"),
+        ("no-vary-search", "key-order"),
+        ("x-egress", "1"),
+    ] {
+        assert_eq!(fields.all(name), [value], "{name}");
+    }
 }
 
 #[test]
