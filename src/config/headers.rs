@@ -97,7 +97,7 @@ pub(super) fn sensitive(
     whole.then_some(headers)
 }
 
-/// `allow_agent_headers`: credential headers that agents may send themselves. `set`: the names that
+/// `allow_agent_headers`: headers of credentials and resources that agents may send themselves. `set`: the names that
 /// the connection itself sets.
 pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<HeaderName>> {
     let items = field.list()?;
@@ -135,7 +135,7 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
         return None;
     }
     match family(name.as_str()) {
-        Some(Family::Credential) => {}
+        Some(family) if family.can_be_listed() => {}
         None => {
             let message = format!("`{name}` passes without being listed");
             let problem = item.problem("needless_header", message);

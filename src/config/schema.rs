@@ -96,7 +96,8 @@ struct Http {
     allowed_private_cidrs: Option<Vec<String>>,
     /// Whether `Cookie` and `Set-Cookie` pass.
     allow_cookies: Option<bool>,
-    /// Credential headers that agents may send themselves, such as `X-API-Key`.
+    /// Headers with a credential, an object or an account that agents may send themselves, such as
+    /// `X-API-Key`.
     #[schemars(inner(regex(pattern = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")))]
     allow_agent_headers: Option<Vec<String>>,
     /// Whether `%2F` may stand inside one segment.

@@ -48,7 +48,7 @@ pub struct Connection {
     pub allowed_private_cidrs: Vec<IpNet>,
     /// Whether `Cookie` and `Set-Cookie` pass.
     pub allow_cookies: bool,
-    /// Credential headers that agents may send themselves.
+    /// Headers with a credential, an object or an account that agents may send themselves.
     pub allow_agent_headers: Vec<HeaderName>,
     /// Whether `%2F` may stand inside a segment.
     pub allow_encoded_slash: bool,

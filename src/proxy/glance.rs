@@ -157,7 +157,8 @@ impl<'r> Glance<'r> {
         };
         headers.contains_key(UPGRADE_INSECURE_REQUESTS)
             || headers.get_all(REFERER).iter().any(foreign)
-            || headers.get(ACCEPT).is_some_and(wants_a_page)
+            // Several lines are one list (RFC 9110 §5.3), and a proxy on the way may have split it.
+            || headers.get_all(ACCEPT).iter().any(wants_a_page)
     }
 }
 

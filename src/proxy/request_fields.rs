@@ -44,7 +44,7 @@ fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
     match family(name) {
         None => false,
         Some(Family::Cookie) => !connection.allow_cookies,
-        Some(Family::Credential) => {
+        Some(family) if family.can_be_listed() => {
             let mut allowed = connection.allow_agent_headers.iter();
             !allowed.any(|allowed| is_alike(allowed.as_str(), name))
         }

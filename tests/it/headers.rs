@@ -212,12 +212,24 @@ const DROPPED: &[&str] = &[
     "X-Cluster-Client-IP",
     "X-Forwarded",
     "X-Envoy-External-Address",
+    "X-True-IP",
+    "Cluster-Client-IP",
     // F-239
     "X-Original-Host",
     "X-Host",
     "X-Original-URI",
     "X-Envoy-Original-Path",
     "X-Original-Method",
+    "X-Override-URL",
+    "X-Backend-Host",
+    "Real-Method",
+    "X-Amz-Copy-Source",
+    "X-MS-Copy-Source",
+    "X-Goog-Copy-Source",
+    "X-Oss-Copy-Source",
+    "X-Copy-From",
+    "Destination",
+    "X-Vault-Namespace",
     // F-240
     "Impersonate-User",
     "Impersonate-Group",
@@ -233,6 +245,13 @@ const DROPPED: &[&str] = &[
     "X-MS-Client-Principal",
     "X-MS-Client-Principal-Name",
     "X-SSL-Client-DN",
+    "X-User",
+    "X-Username",
+    "X-JWT-Assertion",
+    "On-Behalf-Of",
+    "Stripe-Account",
+    "X-Scope-OrgID",
+    "X-Grafana-Org-Id",
     // F-241
     "X-API-Key",
     "Api-Key",
@@ -248,8 +267,19 @@ const DROPPED: &[&str] = &[
     "Ocp-Apim-Subscription-Key",
     "X-Figma-Token",
     "X-GitHub-Token",
+    "X-Octopus-ApiKey",
+    "X-Sonar-Passcode",
+    "X-Auth",
+    "X-App-Token",
+    "X-Jwt-Token",
+    "X-Id-Token",
+    "X-Api-Secret",
+    "X-User-Email",
+    "X-Unheard-Of-API-Key",
+    "Es-Secondary-Authorization",
     // F-105
     "Cookie",
+    "Cookie2",
     // F-109
     "baggage",
     "Authorization",
@@ -292,8 +322,16 @@ fn agents_send_the_credential_headers_that_the_connection_lists() {
     let open = |id: &str| connection(id).allow("/").upstream(&up).bearer("t");
     let listed = open("listed").http("allow_agent_headers", json!(["x-vault-token", "Api-Key"]));
     let camel = open("camel").http("allowAgentHeaders", json!(["X-Vault-Token"]));
-    let sidecar = Sidecar::with(listed).and(camel).and(open("none")).start();
+    let resources = json!(["x-amz-copy-source", "Destination", "X-Our-Api-Key"]);
+    let resources = open("resources").http("allow_agent_headers", resources);
+    let sidecar = Sidecar::with(listed).and(camel).and(open("none"));
+    let sidecar = sidecar.and(resources).start();
     let world = (up, sidecar);
+    let copies = b"X-Amz-Copy-Source: /b/k\r\nX-Our-Api-Key: mine\r\nX-Goog-Copy-Source: /b/k\r\n";
+    let fields = sent(&world, "resources", copies);
+    assert_eq!(fields.all("x-amz-copy-source"), ["/b/k"]);
+    assert_eq!(fields.all("x-our-api-key"), ["mine"]);
+    assert!(fields.all("x-goog-copy-source").is_empty());
     let lines =
         b"X-Vault-Token: mine\r\nX-API-Key: mine\r\nApi-Key: mine\r\nAuthorization: mine\r\n";
     for (id, vault, api) in [("listed", 1, 1), ("camel", 1, 0), ("none", 0, 0)] {
@@ -419,6 +457,7 @@ fn browsers_are_refused_under_allowed_host_names() {
         "Referer: http://127.0.0.1:8080/x\r\n",
         "Accept: text/html,application/xhtml+xml,*/*;q=0.8\r\n",
         "Accept: Text/HTML\r\n",
+        "Accept: */*;q=0.8\r\nAccept: text/html\r\n",
     ];
     for line in browser {
         for host in ["box.internal", "BOX.internal:8080"] {

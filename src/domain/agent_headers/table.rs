@@ -1,11 +1,11 @@
 //! The table behind [`family`](super::family): each header that agents cannot send, and its source.
 //!
 //! Names are in lower case and with `-` for `_`, as they are compared. One that ends in `*` is a
-//! prefix. The README has the same table; a test compares the two.
+//! prefix, one that begins with `*` a suffix. The README has the same table; a test compares the two.
 
 use super::Family::{
     self, Browser, ClientAddress, Cookie, Credential, Egressd, Identity, Intermediary, Method,
-    Target, Transport,
+    Resource, Target, Transport,
 };
 
 /// Headers of one family that one public document describes.
@@ -13,7 +13,8 @@ use super::Family::{
 pub struct Group {
     /// The meaning that the headers share.
     pub family: Family,
-    /// The names, in lower case; `name-*` stands for all names with this prefix.
+    /// The names, in lower case; `name-*` stands for all names with this prefix, `*-name` for all with
+    /// this suffix.
     pub names: &'static [&'static str],
     /// The address of the document.
     pub source: &'static str,
@@ -37,6 +38,7 @@ pub const GROUPS: &[Group] = &[
     group(Egressd, "https://www.rfc-editor.org/rfc/rfc9110#section-11.6.2", &["authorization"]),
     group(Egressd, "https://www.rfc-editor.org/rfc/rfc6648", &["x-egressd-*", "x-request-id", "x-webhook-signature"]),
     group(Cookie, "https://www.rfc-editor.org/rfc/rfc6265", &["cookie"]),
+    group(Cookie, "https://www.rfc-editor.org/rfc/rfc2965", &["cookie2"]),
     group(Browser, "https://fetch.spec.whatwg.org/", &["origin"]),
     group(Browser, "https://www.w3.org/TR/fetch-metadata/", &["sec-fetch-*"]),
     group(Intermediary, "https://www.rfc-editor.org/rfc/rfc9110#section-7.6.3", &["via"]),
@@ -52,6 +54,8 @@ pub const GROUPS: &[Group] = &[
     group(ClientAddress, "https://www.fastly.com/documentation/reference/http/http-headers/Fastly-Client-IP/", &["fastly-client-ip"]),
     group(ClientAddress, "https://github.com/pbojinov/request-ip", &["client-ip", "forwarded-for", "x-client-ip", "x-cluster-client-ip", "x-forwarded"]),
     group(ClientAddress, "https://github.com/KathanP19/HowToHunt/blob/master/WAF_Bypasses/WAF_Bypass_Using_headers.md", &["real-ip", "x-custom-ip-authorization", "x-forward-for", "x-forwarder-for", "x-original-remote-addr", "x-originating-ip"]),
+    group(ClientAddress, "https://github.com/ivan-sincek/forbidden#http-request-headers", &["cluster-client-ip", "forwarded-for-ip", "x-originally-forwarded-*", "x-proxyuser-ip", "x-true-client-ip", "x-true-ip", "x-url-scheme"]),
+    group(ClientAddress, "https://github.com/PortSwigger/param-miner/blob/master/resources/headers", &["client-address", "clientip", "forwarded-proto", "x-clientip", "x-forward-proto", "x-ip"]),
     group(ClientAddress, "https://learn.microsoft.com/azure/frontdoor/front-door-http-headers-protocol", &["x-azure-clientip", "x-azure-socketip"]),
     group(ClientAddress, "https://docs.cloud.google.com/appengine/docs/standard/reference/request-headers", &["x-appengine-*"]),
     group(ClientAddress, "https://docs.aws.amazon.com/AmazonCloudFront/latest/DeveloperGuide/adding-cloudfront-headers.html", &["cloudfront-viewer-*"]),
@@ -73,10 +77,14 @@ pub const GROUPS: &[Group] = &[
     group(Target, "https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/", &["x-original-uri", "x-auth-request-redirect"]),
     group(Target, "https://portswigger.net/web-security/host-header/exploiting", &["x-http-host-override", "x-host"]),
     group(Target, "https://github.com/KathanP19/HowToHunt/blob/master/WAF_Bypasses/WAF_Bypass_Using_headers.md", &["x-http-destinationurl", "x-proxy-url"]),
+    group(Target, "https://github.com/ivan-sincek/forbidden#http-request-headers", &["base-url", "request-uri", "x-host-override", "x-override-url", "x-proxy-host"]),
+    group(Target, "https://github.com/PortSwigger/param-miner/blob/master/resources/headers", &["http-host", "http-url", "orig-path-info", "unencoded-url", "x-cf-url", "x-http-path-override", "x-server-name"]),
+    group(Target, "https://github.com/Iamjhae/403xKiech", &["x-backend-host", "x-path-info", "x-request-uri", "x-servlet-path"]),
     group(Target, "https://gunicorn.org/reference/settings/", &["path-info", "script-name"]),
     group(Target, "https://flask.palletsprojects.com/en/stable/deploying/proxy_fix/", &["x-script-name"]),
     group(Method, "https://expressjs.com/en/resources/middleware/method-override.html", &["x-http-method", "x-http-method-override", "x-method-override"]),
     group(Method, "https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/", &["x-original-method"]),
+    group(Method, "https://github.com/PortSwigger/param-miner/blob/master/resources/headers", &["real-method", "request-method", "x-ajax-real-method"]),
 
     group(Identity, "https://kubernetes.io/docs/reference/access-authn-authz/authentication/", &["impersonate-*", "x-remote-*"]),
     group(Identity, "https://docs.djangoproject.com/en/stable/howto/auth-remote-user/", &["authuser"]),
@@ -109,8 +117,23 @@ pub const GROUPS: &[Group] = &[
     group(Identity, "https://www.redmine.org/projects/redmine/wiki/Rest_api", &["x-redmine-switch-user"]),
     group(Identity, "https://developer.zendesk.com/api-reference/ticketing/tickets/ticket-requests/", &["x-on-behalf-of"]),
     group(Identity, "https://www.elastic.co/docs/deploy-manage/users-roles/cluster-or-deployment-auth/submitting-requests-on-behalf-of-other-users", &["es-security-runas-user"]),
+    group(Identity, "https://apim.docs.wso2.com/en/latest/api-gateway/passing-enduser-attributes-to-the-backend-via-api-gateway/", &["x-jwt-assertion"]),
+    group(Identity, "https://github.com/PortSwigger/param-miner/blob/master/resources/headers", &["auth-user", "php-auth-user", "user-email", "user-mail", "user-name", "x-auth-userid", "x-auth-username", "x-known-username", "x-user", "x-username"]),
 
-    group(Credential, "https://swagger.io/docs/specification/v3_0/authentication/api-keys/", &["access-token", "api-key", "api-token", "apikey", "auth-token", "x-api-key", "x-api-token", "x-access-token", "x-apikey", "x-authorization", "x-session-token", "x-token"]),
+    group(Resource, "https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html", &["*-copy-source"]),
+    group(Resource, "https://learn.microsoft.com/rest/api/storageservices/datalakestoragegen2/path/create", &["x-ms-rename-source"]),
+    group(Resource, "https://docs.openstack.org/api-ref/object-store/", &["x-copy-from", "x-copy-from-account"]),
+    group(Resource, "https://www.rfc-editor.org/rfc/rfc4918#section-10.3", &["destination"]),
+    group(Resource, "https://grafana.com/docs/mimir/latest/manage/secure/authentication-and-authorization/", &["x-scope-orgid"]),
+    group(Resource, "https://grafana.com/docs/grafana/latest/developer-resources/mcp/configure/multi-organization-and-headers/", &["x-grafana-org-id"]),
+    group(Resource, "https://developer.hashicorp.com/vault/docs/enterprise/namespaces", &["x-vault-namespace"]),
+    group(Resource, "https://docs.stripe.com/connect/authentication", &["stripe-account", "stripe-context"]),
+    group(Resource, "https://www.twilio.com/docs/sendgrid/api-reference/how-to-use-the-sendgrid-v3-api/on-behalf-of", &["on-behalf-of"]),
+    group(Resource, "https://documentation.mailgun.com/docs/mailgun/user-manual/subaccounts/subaccounts-api-requests", &["x-mailgun-on-behalf-of"]),
+
+    group(Credential, "https://swagger.io/docs/specification/v3_0/authentication/api-keys/", &["*-access-token", "*-api-key", "*-api-secret", "*-api-token", "*-apikey", "*-auth-token", "*-client-secret", "*-secret-key"]),
+    group(Credential, "https://www.rfc-editor.org/rfc/rfc9110#section-11.6.2", &["*-authorization"]),
+    group(Credential, "https://swagger.io/docs/specification/v3_0/authentication/api-keys/", &["access-token", "api-key", "api-token", "apikey", "auth-token", "x-api-key", "x-api-token", "x-access-token", "x-apikey", "x-authorization", "x-session-token", "x-token", "x-jwt-token", "x-id-token"]),
     group(Credential, "https://docs.gitlab.com/api/rest/authentication/", &["deploy-token", "job-token", "private-token"]),
     group(Credential, "https://docs.openstack.org/api-ref/identity/v3/", &["x-auth-token", "x-service-token", "x-storage-token", "x-subject-token"]),
     group(Credential, "https://developers.cloudflare.com/fundamentals/api/reference/deprecations/", &["x-auth-email", "x-auth-key", "x-auth-user-service-key"]),
@@ -163,4 +186,10 @@ pub const GROUPS: &[Group] = &[
     group(Credential, "https://www.plex.tv/", &["x-plex-token"]),
     group(Credential, "https://dev.emby.media/doc/restapi/User-Authentication.html", &["x-emby-token"]),
     group(Credential, "https://www.zotero.org/support/dev/web_api/v3/basics", &["zotero-api-key"]),
+    group(Credential, "https://github.com/PortSwigger/param-miner/blob/master/resources/headers", &["auth-password", "php-auth-pw", "x-apitoken", "x-auth-password", "x-authentication", "x-authentication-key", "x-password", "xauthorization"]),
+    group(Credential, "https://filebrowser.org/", &["x-auth"]),
+    group(Credential, "https://dev.socrata.com/docs/app-tokens", &["x-app-token"]),
+    group(Credential, "https://github.com/glpi-project/glpi/blob/main/apirest.md", &["app-token", "session-token"]),
+    group(Credential, "https://docs.sonarsource.com/sonarqube-server/", &["x-sonar-passcode"]),
+    group(Credential, "https://www.rubydoc.info/gems/simple_token_authentication", &["x-user-email", "x-user-token"]),
 ];
