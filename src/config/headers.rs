@@ -7,6 +7,7 @@ use http::{HeaderName, HeaderValue};
 use super::document::Value;
 use super::raw::Field;
 use super::secret_ref::{Surroundings, trimmed};
+use super::shown;
 use crate::domain::agent_headers::{Family, family};
 use crate::domain::auth::is_public;
 use crate::domain::headers::{Reserved, reserved};
@@ -29,7 +30,8 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
             refuse_reserved(&item, &name, why);
             whole = false;
         } else if auth.is_some_and(|auth| auth.header_names().any(is_alike)) {
-            let message = format!("`{name}` is set by the connection's credential");
+            let shown = shown::header(name.as_str());
+            let message = format!("{shown} is set by the connection's credential");
             item.report(
                 "reserved_header",
                 message,
@@ -107,7 +109,8 @@ pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<H
             continue;
         };
         if names.iter().any(|listed| dashed(listed) == dashed(&name)) {
-            let message = format!("`{name}` is listed twice; case makes no difference");
+            let shown = shown::header(name.as_str());
+            let message = format!("{shown} is listed twice; case makes no difference");
             item.report("duplicate_header", message, "keep one of the two");
         } else {
             names.push(name);
@@ -124,9 +127,9 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
         item.report("invalid_header", "is not a legal header name", remedy);
         return None;
     };
+    let shown = shown::header(name.as_str());
     if set.iter().any(|set| dashed(set) == dashed(&name)) {
-        let message =
-            format!("`{name}` is set by the connection, so the agent's is always dropped");
+        let message = format!("{shown} is set by the connection, so the agent's is always dropped");
         item.report(
             "reserved_header",
             message,
@@ -137,18 +140,18 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
     match family(name.as_str()) {
         Some(family) if family.can_be_listed() => {}
         None => {
-            let message = format!("`{name}` passes without being listed");
+            let message = format!("{shown} passes without being listed");
             let problem = item.problem("needless_header", message);
             item.push(problem.warning().remedy("take it out"));
         }
         Some(Family::Cookie) => {
-            let message = format!("`{name}` is never taken from an agent by this field");
+            let message = format!("{shown} is never taken from an agent by this field");
             item.report("reserved_header", message, "write `allow_cookies: true`");
             return None;
         }
         Some(other) => {
             let message = format!(
-                "`{name}` is never taken from an agent (it states: {})",
+                "{shown} is never taken from an agent (it states: {})",
                 other.states()
             );
             let remedy = "take it out; set it for every request with `headers` or an auth kind if the API needs it";
@@ -210,7 +213,10 @@ fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<Named<'a>>> {
         if let Some(first) = seen.get(&legal) {
             item.report(
                 "duplicate_header",
-                format!("`{legal}` stands twice, first in line {first}; case makes no difference"),
+                format!(
+                    "{} stands twice, first in line {first}; case makes no difference",
+                    shown::header(legal.as_str())
+                ),
                 "keep one of the two",
             );
             *whole = false;
@@ -248,7 +254,8 @@ fn refuse_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {
         ),
         Reserved::Ours => ("is set by egressd itself", "take it out"),
     };
-    field.report("reserved_header", format!("`{name}` {reason}"), remedy);
+    let shown = shown::header(name.as_str());
+    field.report("reserved_header", format!("{shown} {reason}"), remedy);
 }
 
 fn header_value(field: &Field<'_>, text: &str) -> Option<HeaderValue> {

@@ -6,6 +6,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::domain::agent_headers::GROUPS;
+
 /// A run of this many characters without a separator is never shown: shorter ones are usually
 /// words, longer ones may be keys.
 const LONGEST_STRETCH: usize = 20;
@@ -66,12 +68,55 @@ pub(super) fn pattern(text: &str) -> String {
     in_backticks(&segments.collect::<Vec<_>>().join("/"))
 }
 
-/// Formats the name of an environment variable, or returns `None` if it is not written like one or
-/// a word of it is as long as a key: `{env: ghp_…}` and `{env: AKIA…}` are keys, not names.
+/// The words that long names of environment variables usually end with, and keys do not.
+const LAST_WORDS: [&str; 20] = [
+    "AUTH",
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "DIR",
+    "EMAIL",
+    "FILE",
+    "HOST",
+    "ID",
+    "KEY",
+    "LOGIN",
+    "NAME",
+    "PASS",
+    "PASSWORD",
+    "PAT",
+    "PATH",
+    "SECRET",
+    "TOKEN",
+    "URL",
+    "USER",
+    "USERNAME",
+];
+/// The most digits in the name of a variable that is long.
+const MAX_DIGITS: usize = 3;
+
+/// Formats the name of an environment variable, or returns `None` if it is not written like one, or
+/// is as long as a key and not made of words: `{env: ghp_…}` and `{env: SK_LIVE_…}` are keys.
 pub(super) fn variable(name: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(plain);
-    (is_name && name.split('_').all(is_short)).then(|| in_backticks(name))
+    (is_name && (is_short(name) || is_made_of_words(name))).then(|| in_backticks(name))
+}
+
+fn is_made_of_words(name: &str) -> bool {
+    let digits = name.bytes().filter(u8::is_ascii_digit).count();
+    let last = name.rsplit('_').next().unwrap_or_default();
+    digits <= MAX_DIGITS && LAST_WORDS.contains(&last) && name.split('_').all(is_short)
+}
+
+/// Formats the name of a header, unless it is as long as a key and not one that egressd knows.
+pub(super) fn header(name: &str) -> String {
+    let dashed = name.to_ascii_lowercase().replace('_', "-");
+    let is_known = GROUPS.iter().any(|group| group.names.contains(&&*dashed));
+    if is_known {
+        in_backticks(name)
+    } else {
+        named(name, "the header")
+    }
 }
 
 /// Formats a path without backticks. The part that exists is always shown: a secret that was
@@ -139,7 +184,7 @@ fn in_backticks(value: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::{may_show_key, path, pattern, quoted, variable};
+    use super::{header, may_show_key, path, pattern, quoted, variable};
 
     const KEY: &str = "ghp_0123456789abcdefABCDEF0123456789abcd";
 
@@ -168,8 +213,31 @@ mod tests {
         // F-255
         let shown = Some("`DATABRICKS_CLIENT_SECRET`".to_owned());
         assert_eq!(variable("DATABRICKS_CLIENT_SECRET"), shown);
-        for hidden in [KEY, "token", "AKIAIOSFODNN7EXAMPLE", "A-B", "1A"] {
+        assert!(variable("S3_BACKUP_ACCESS_KEY_ID").is_some());
+        for hidden in [
+            KEY,
+            "token",
+            "AKIAIOSFODNN7EXAMPLE",
+            "A-B",
+            "1A",
+            "SK_LIVE_ABCDEFGHIJ_KLMNOPQRSTUVWXY_ABCDEFGH",
+            "SK_LIVE_51H8_0F3A_TOKEN",
+            "ABCDEFGHIJKLMNOPQRSTU_TOKEN",
+        ] {
             assert_eq!(variable(hidden), None, "{hidden}");
+        }
+    }
+
+    #[test]
+    fn a_long_header_is_named_if_it_is_known() {
+        // F-255
+        assert_eq!(header("X-Tenant"), "`X-Tenant`");
+        assert_eq!(
+            header("Ocp_Apim-Subscription-Key"),
+            "`Ocp_Apim-Subscription-Key`"
+        );
+        for hidden in [KEY, "sec-fetch-0123456789abcdef", "my-0123456789-api-key"] {
+            assert_eq!(header(hidden), "the header", "{hidden}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::config::environment::{Environment, HARDENING};
 use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems, nearest};
 use crate::config::raw::{Field, Sink};
-use crate::config::shown::{quoted, variable as shown_variable};
+use crate::config::shown::{may_show_key, quoted, variable as shown_variable};
 
 /// Every leaf: section, field, whether it is a list.
 const LEAVES: &[(&str, &str, bool)] = &[
@@ -154,7 +154,13 @@ pub(in crate::config) fn unknown_variables(environment: &Environment, problems: 
         .chain([HARDENING.to_owned()])
         .collect();
     for name in environment.unasked() {
-        let remedy = match nearest(&name, known.iter().map(String::as_str)) {
+        let near = nearest(&name, known.iter().map(String::as_str));
+        // A slip in the name of a setting is shown, however long it is.
+        let shown = shown_variable(&name).or_else(|| {
+            let may_show = near.is_some() && may_show_key(&name, near);
+            may_show.then(|| format!("`{name}`"))
+        });
+        let remedy = match near {
             Some(near) => format!("set `{near}`, or unset it"),
             None => {
                 "unset it; to use it for a secret, list it in `secrets.allow_env` and name it in a definition"
@@ -164,12 +170,12 @@ pub(in crate::config) fn unknown_variables(environment: &Environment, problems: 
         let problem = Problem::whole(
             "environment",
             "unknown_field",
-            match shown_variable(&name) {
+            match &shown {
                 Some(shown) => format!("{shown} is not a setting"),
                 None => "a variable that begins with `EGRESSD_` is not a setting".to_owned(),
             },
         );
-        let field = shown_variable(&name).map_or_else(|| "EGRESSD_…".to_owned(), |_| name);
+        let field = shown.map_or_else(|| "EGRESSD_…".to_owned(), |_| name);
         problems.push(problem.field(field).remedy(remedy));
     }
 }
