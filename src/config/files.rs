@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use super::document::{MAX_BYTES, Origin};
+use super::file_reading::Unread;
 use super::load::LoadOptions;
 use super::object::Object;
 use super::problem::{Problem, Problems};
 use super::raw::{Field, Sink};
 use super::shown;
-use super::sources::{Files, Unread};
+use super::sources::Files;
 
 /// The settings file that is read where none is named.
 const DEFAULT_FILE: &str = "config/egressd.yaml";

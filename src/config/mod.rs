@@ -16,6 +16,7 @@ mod document;
 mod embedded;
 mod environment;
 mod excerpt;
+mod file_reading;
 mod files;
 mod foreign_wildcards;
 mod headers;

@@ -12,11 +12,12 @@ use zeroize::Zeroizing;
 
 use super::document::Value;
 use super::environment::Environment;
+use super::file_reading::Unread;
 use super::raw::Field;
 use super::secret_policy::{Denied, SecretPolicy};
 use super::settings::SecretValues;
 use super::shown::{self, quoted_path};
-use super::sources::{Files, Unread};
+use super::sources::Files;
 use crate::domain::{Secret, SecretSource};
 
 /// The largest secret file, in bytes.
@@ -69,6 +70,11 @@ impl<'a> Surroundings<'a> {
             used: RefCell::default(),
             ..*self
         }
+    }
+
+    /// Returns whether references are followed.
+    pub(super) fn values(&self) -> SecretValues {
+        self.values
     }
 
     /// Returns the sources that secrets were taken from.

@@ -4,15 +4,16 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
+use super::file_reading::{Unread, read, read_without_links};
 use crate::shortage::is_shortage;
 
 /// The most symbolic links that are followed one after another, as in Linux's own lookup.
@@ -70,13 +71,6 @@ pub(super) struct Files {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage;
 
-/// Why a file was not read.
-pub(super) enum Unread {
-    /// It is something else.
-    NoFile,
-    Io(io::Error),
-}
-
 impl Files {
     /// Reads a file; at most one byte more than `limit`, so that the size is judged in one place.
     pub(super) fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
@@ -85,8 +79,8 @@ impl Files {
         read
     }
 
-    /// Reads a file that holds a secret, like [`Files::read`]. `resolved` is the path found by an
-    /// earlier check, if links matter: a link that was placed there since is not followed.
+    /// Reads a file that holds a secret, like [`Files::read`]. `resolved` is the real path found by an
+    /// earlier check, if links matter: a link that was placed anywhere in it since is not followed.
     pub(super) fn secret(
         &self,
         path: &Path,
@@ -95,7 +89,7 @@ impl Files {
     ) -> Result<Zeroizing<Vec<u8>>, Unread> {
         self.secrets.borrow_mut().push(path.to_owned());
         let read = match resolved {
-            Some(resolved) => read_with(resolved, limit, libc::O_NOFOLLOW),
+            Some(resolved) => read_without_links(resolved, limit),
             None => read(path, limit),
         };
         self.note(path, limit, of_file(&read));
@@ -273,14 +267,6 @@ fn denied(path: &Path) -> What {
     What::Denied(hash_of(&(fs::canonicalize(path).ok(), identity.ok())))
 }
 
-/// A socket, or a device without a driver, cannot even be opened.
-fn unopened(path: &Path, error: io::Error) -> Unread {
-    match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Unread::NoFile,
-        Ok(_) | Err(_) => Unread::Io(error),
-    }
-}
-
 fn of_directory(listed: &io::Result<Vec<PathBuf>>) -> What {
     match listed {
         Ok(names) => What::Names(hash_of(names)),
@@ -292,29 +278,6 @@ fn of_directory(listed: &io::Result<Vec<PathBuf>>) -> What {
 pub(super) fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new).hash_one(value)
-}
-
-fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    read_with(path, limit, 0)
-}
-
-fn read_with(path: &Path, limit: u64, flags: i32) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    // A pipe would be waited for, be it put there a moment ago; of a file it is what it was.
-    let mut options = File::options();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK | flags);
-    let file = file.open(path).map_err(|error| unopened(path, error))?;
-    let found = file.metadata().map_err(Unread::Io)?;
-    if !found.is_file() {
-        return Err(Unread::NoFile);
-    }
-    let limit = limit.saturating_add(1);
-    // One more than there is, so that the end is seen without a larger buffer: what is left behind in a smaller one is not wiped.
-    let room = found.len().saturating_add(1).min(limit);
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
-    file.take(limit)
-        .read_to_end(&mut bytes)
-        .map_err(Unread::Io)?;
-    Ok(bytes)
 }
 
 /// Kubernetes keeps its copies behind names that start with a dot.

@@ -111,3 +111,31 @@ fn a_pipe_is_not_waited_for() {
         Err(super::Unread::NoFile)
     ));
 }
+
+#[test]
+fn a_link_that_is_placed_after_the_check_is_not_followed() {
+    // F-256
+    let world = tempfile::tempdir().unwrap();
+    let at = world.path().canonicalize().unwrap();
+    for (directory, content) in [("allowed", "ours"), ("elsewhere", "of-somebody-else")] {
+        fs::create_dir_all(at.join(directory).join("dir")).unwrap();
+        fs::write(at.join(directory).join("dir/token"), content).unwrap();
+    }
+    let checked = at.join("allowed/dir/token");
+    let read = || Files::default().secret(&checked, Some(&checked), 1 << 20);
+    assert_eq!(read().ok().unwrap().as_slice(), b"ours");
+    let (link, moved) = (at.join("allowed/dir"), at.join("moved"));
+    fs::rename(&link, &moved).unwrap();
+    symlink(at.join("elsewhere/dir"), &link).unwrap();
+    assert!(read().is_err());
+    // The file itself, and a directory further up.
+    fs::remove_file(&link).unwrap();
+    fs::rename(&moved, &link).unwrap();
+    fs::rename(&checked, at.join("token")).unwrap();
+    symlink(at.join("elsewhere/dir/token"), &checked).unwrap();
+    assert!(read().is_err());
+    fs::remove_file(&checked).unwrap();
+    fs::rename(at.join("allowed"), at.join("moved")).unwrap();
+    symlink(at.join("elsewhere"), at.join("allowed")).unwrap();
+    assert!(read().is_err());
+}

@@ -6,10 +6,11 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::config::file_reading::Unread;
 use crate::config::raw::Field;
 use crate::config::secret_ref::Surroundings;
 use crate::config::shown::quoted_path;
-use crate::config::sources::{Files, Unread};
+use crate::config::sources::Files;
 
 /// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
 const MAX_BUNDLE: u64 = 4 << 20;

@@ -1,0 +1,77 @@
+//! How files are read, and opened by a path that was checked before.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use zeroize::Zeroizing;
+
+/// Why a file was not read.
+pub(super) enum Unread {
+    /// It is something else.
+    NoFile,
+    Io(io::Error),
+}
+
+/// Reads a file; at most one byte more than `limit`.
+pub(super) fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    // A pipe would be waited for, be it put there a moment ago; of a file it is what it was.
+    let mut options = File::options();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = file.open(path).map_err(|error| unopened(path, error))?;
+    read_open(file, limit)
+}
+
+/// Reads a file by its real path, and fails if a part of the path has become a symbolic link.
+pub(super) fn read_without_links(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    let file = open_without_links(path).map_err(|error| unopened(path, error))?;
+    read_open(file, limit)
+}
+
+/// Opens a file by its real path, one part after the other.
+///
+/// `openat2(2)` with `RESOLVE_NO_SYMLINKS` would do the same in one call, but seccomp cannot see
+/// whether that call opens for writing.
+fn open_without_links(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = flags | OFlags::PATH | OFlags::DIRECTORY;
+    let file = flags | OFlags::RDONLY | OFlags::NONBLOCK;
+    let mut names = path.components().peekable();
+    let mut opened = None;
+    while let Some(name) = names.next() {
+        let flags = if names.peek().is_some() {
+            directory
+        } else {
+            file
+        };
+        let parent = opened.as_ref().map_or(CWD, OwnedFd::as_fd);
+        opened = Some(openat(parent, name.as_os_str(), flags, Mode::empty())?);
+    }
+    opened.map(File::from).ok_or(io::ErrorKind::NotFound.into())
+}
+
+fn read_open(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    let found = file.metadata().map_err(Unread::Io)?;
+    if !found.is_file() {
+        return Err(Unread::NoFile);
+    }
+    let limit = limit.saturating_add(1);
+    // One more than there is, so that the end is seen without a larger buffer: what is left behind in a smaller one is not wiped.
+    let room = found.len().saturating_add(1).min(limit);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
+    file.take(limit)
+        .read_to_end(&mut bytes)
+        .map_err(Unread::Io)?;
+    Ok(bytes)
+}
+
+/// A socket, or a device without a driver, cannot even be opened.
+fn unopened(path: &Path, error: io::Error) -> Unread {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Unread::NoFile,
+        Ok(_) | Err(_) => Unread::Io(error),
+    }
+}
