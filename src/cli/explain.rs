@@ -12,6 +12,9 @@ use crate::proxy::explain::{Explained, Explanation, explain};
 use crate::proxy::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
+/// The widest line, as in the help texts.
+const WIDTH: usize = 100;
+
 #[derive(Args)]
 pub(super) struct Explain {
     /// Settings file [default: config/egressd.yaml if it exists]
@@ -24,6 +27,9 @@ pub(super) struct Explain {
     /// As the agent writes it: /ID/PATH or `http://127.0.0.1:8080/ID/PATH`
     #[arg(value_name = "URL-OR-PATH")]
     target: String,
+    /// Files and directories with definitions, instead of those that the settings list
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
 }
 
 impl Explain {
@@ -35,6 +41,7 @@ impl Explain {
         let loaded = match load(&LoadOptions {
             config: self.config,
             overrides: SettingsOverrides {
+                connections: self.paths,
                 secrets: self.secrets.into(),
                 ..SettingsOverrides::default()
             },
@@ -85,7 +92,23 @@ fn allowed(method: &str, explanation: &Explanation, streams: &mut Streams<'_>) -
         let passed = passed.join(", ");
         writeln!(streams.out, "  passed      {passed} (allow_agent_headers)")?;
     }
-    writeln!(streams.out, "  dropped     {}", dropped.join(", "))
+    dropped_headers(dropped, streams)
+}
+
+/// Writes the names in lines of at most [`WIDTH`] columns.
+fn dropped_headers(names: &[String], streams: &mut Streams<'_>) -> io::Result<()> {
+    let mut line = "  dropped    ".to_owned();
+    let last = names.len().saturating_sub(1);
+    for (at, name) in names.iter().enumerate() {
+        if line.len() + name.len() + 2 > WIDTH {
+            writeln!(streams.out, "{line}")?;
+            line = " ".repeat(13);
+        }
+        line.push(' ');
+        line.push_str(name);
+        line.push_str(if at < last { "," } else { "" });
+    }
+    writeln!(streams.out, "{line}")
 }
 
 fn refused(refusal: &Refusal, streams: &mut Streams<'_>) -> io::Result<()> {

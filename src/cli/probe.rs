@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::check::Format;
 use super::{Exit, Streams, answered, misconfigured};
 use crate::app::Outward;
-use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings};
+use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings, SettingsOverrides};
 use crate::domain::{Auth, Connection, Host, Http2};
 use crate::upstream::{Dialer, Names, Step, StepKind, Target, Trust};
 
@@ -39,6 +39,9 @@ pub(super) struct Probe {
     format: Format,
     /// The connection's id
     connection: String,
+    /// Files and directories with definitions, instead of those that the settings list
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
 }
 
 /// One step as it is reported.
@@ -64,8 +67,11 @@ impl Probe {
     ) -> io::Result<Exit> {
         let loaded = match config::load(&LoadOptions {
             config: self.config,
+            overrides: SettingsOverrides {
+                connections: self.paths,
+                ..SettingsOverrides::default()
+            },
             environment,
-            ..LoadOptions::default()
         }) {
             Ok(loaded) => loaded,
             Err(problems) => return misconfigured(&problems, streams),

@@ -38,6 +38,8 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
                 "take it out; the credential wins anyway",
             );
             whole = false;
+        } else if is_usually_secret(&name) {
+            warn_of_credential(&item, &name);
         }
         match item.text().and_then(|text| header_value(&item, text)) {
             Some(value) => headers.push(ConfiguredHeader {
@@ -49,6 +51,23 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
         }
     }
     whole.then_some(headers)
+}
+
+/// Returns whether a header of this name usually carries a secret, and not an account's name.
+fn is_usually_secret(name: &HeaderName) -> bool {
+    let last = name.as_str().rsplit(['-', '_']).next().unwrap_or_default();
+    family(name.as_str()) == Some(Family::Credential)
+        && !["email", "id", "user", "username"].contains(&last)
+}
+
+fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
+    let shown = shown::header(name.as_str());
+    let message =
+        format!("{shown} usually carries a credential, and this value is not kept as one");
+    let problem = item.problem("credential_in_headers", message).warning();
+    item.push(problem.remedy(
+        "use `static_headers: {headers: {…}}`, which takes `{env: NAME}` or `{file: PATH}` and several headers",
+    ));
 }
 
 /// `static_headers.headers`: the credential itself.

@@ -134,7 +134,7 @@ pub fn load_paths_with(
     let files = Files::default();
     let around = Surroundings::for_settings(environment, Path::new(""), &files, values);
     let layers = Layers::new(&SettingsOverrides::default(), environment, &problems);
-    let secrets = settings::secrets(&layers, &problems);
+    let secrets = settings::secrets(&layers, &problems, values);
     let found = find(paths, &files, &problems);
     let policy = SecretPolicy::new(&secret_policy::Inputs {
         secrets: &secrets.unwrap_or_default(),

@@ -1,12 +1,15 @@
 //! Reads `connections` and `secrets`: where definitions are, and where they may take secrets from.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::SecretSettings;
 use super::layers::{Layers, Section};
 use super::read::Read;
+use super::{SecretSettings, SecretValues};
 use crate::config::problem::Problems;
 use crate::config::raw::Field;
+use crate::config::shown;
 
 /// The longest accepted name of a variable that holds a secret.
 const MAX_NAME: usize = 128;
@@ -23,10 +26,14 @@ pub(super) fn connections(top: &mut Section<'_>, read: &Read<'_>) -> Option<Vec<
     paths.collect()
 }
 
-pub(super) fn secrets(mut section: Section<'_>, directory: &Path) -> Option<SecretSettings> {
+pub(super) fn secrets(
+    mut section: Section<'_>,
+    directory: &Path,
+    values: SecretValues,
+) -> Option<SecretSettings> {
     let allow = section
         .leaf("allow")
-        .map(|field| directories(&field, directory));
+        .map(|field| directories(&field, directory, values));
     let allow_env = section.leaf("allow_env").map(|field| variables(&field));
     section.finish();
     Some(SecretSettings {
@@ -39,6 +46,7 @@ pub(super) fn secrets(mut section: Section<'_>, directory: &Path) -> Option<Secr
 pub(in crate::config) fn from_environment(
     layers: &Layers,
     problems: &Problems,
+    values: SecretValues,
 ) -> Option<SecretSettings> {
     let section = Section {
         name: "secrets",
@@ -46,13 +54,37 @@ pub(in crate::config) fn from_environment(
         layers,
         problems,
     };
-    secrets(section, Path::new(""))
+    secrets(section, Path::new(""), values)
 }
 
-fn directories(field: &Field<'_>, directory: &Path) -> Option<Vec<PathBuf>> {
+fn directories(field: &Field<'_>, directory: &Path, values: SecretValues) -> Option<Vec<PathBuf>> {
     let items = field.list()?;
-    let path = |item: &Field<'_>| item.text().map(|text| directory.join(text));
-    items.iter().map(path).collect()
+    let read = |item: &Field<'_>| {
+        let path = directory.join(item.text()?);
+        warn_of_directory(item, &path, values);
+        Some(path)
+    };
+    items.iter().map(read).collect()
+}
+
+/// Warns about a directory that allows every file, or none.
+fn warn_of_directory(item: &Field<'_>, path: &Path, values: SecretValues) {
+    let found = fs::canonicalize(path);
+    let is_root = |found: &PathBuf| found.parent().is_none();
+    let (code, message, remedy) = match found {
+        Ok(found) if is_root(&found) => (
+            "allows_every_file",
+            "allows definitions to read every file that egressd can read".to_owned(),
+            "list the directories that hold secrets of connections, and no others",
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound && values == SecretValues::Read => (
+            "missing_directory",
+            format!("the directory {} does not exist", shown::quoted_path(path)),
+            "create it, or correct or remove the entry",
+        ),
+        Ok(_) | Err(_) => return,
+    };
+    item.push(item.problem(code, message).warning().remedy(remedy));
 }
 
 fn variables(field: &Field<'_>) -> Option<Vec<String>> {

@@ -63,7 +63,8 @@ pub(in crate::config) fn settings(file: Option<Object<'_>>, read: &Read<'_>) -> 
     let grace = seconds(&mut shutdown, "grace_period_seconds", (0, DAY, 20));
     shutdown.finish();
     let connections = connections(&mut top, read);
-    let secrets = secrets(read.section(&mut top, "secrets"), read.around.directory);
+    let section = read.section(&mut top, "secrets");
+    let secrets = secrets(section, read.around.directory, read.around.values());
     top.finish();
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
         clashes(&proxy.listen, &management.listen, read.problems);

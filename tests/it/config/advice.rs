@@ -136,6 +136,60 @@ fn slips_in_secrets() {
 }
 
 #[test]
+fn credentials_among_the_plain_headers() {
+    // F-258
+    for name in [
+        "X-Api-Key",
+        "x_api_key",
+        "PRIVATE-TOKEN",
+        "X-Our-Access-Token",
+    ] {
+        let found = warnings(&[("headers", &format!("{{{name}: planted-key}}"))]);
+        let [warning] = found.as_slice() else {
+            panic!("one warning for {name}: {found:?}")
+        };
+        assert_eq!(warning.code, "credential_in_headers", "{name}");
+        assert!(warning.remedy.contains("static_headers"));
+        assert!(!format!("{warning:?}").contains("planted"), "{warning:?}");
+    }
+    for name in ["X-Tenant-ID", "X-Auth-Email", "X-User-Id", "Accept"] {
+        let found = warnings(&[("headers", &format!("{{{name}: a}}"))]);
+        assert!(found.is_empty(), "{name}: {found:?}");
+    }
+    let whole = "{headers: {X-Api-Key: {env: KEY}}}";
+    let world = World::new()
+        .file(
+            "a.yaml",
+            connection(&[("no_auth", "-"), ("static_headers", whole)]),
+        )
+        .variable("KEY", "planted-key-0123456789");
+    assert!(world.warnings().is_empty(), "{:?}", world.warnings());
+}
+
+#[test]
+fn a_pattern_that_admits_every_path() {
+    // F-257
+    for route in ["/", "GET /", "POST /{path...}", "/{rest...}"] {
+        let found = warnings(&[("allowed_routes", &format!("['{route}']"))]);
+        let [warning] = found.as_slice() else {
+            panic!("one warning for {route}: {found:?}")
+        };
+        assert_eq!(warning.code, "admits_every_path", "{route}");
+        assert!(warning.remedy.contains("/{$}"));
+    }
+    for route in [
+        "GET /{$}",
+        "GET /{a}",
+        "GET /a/",
+        "GET /a/{path...}",
+        "/{a}/{b...}",
+    ] {
+        let found = warnings(&[("allowed_routes", &format!("['{route}']"))]);
+        assert!(found.is_empty(), "{route}: {found:?}");
+    }
+}
+
+#[test]
 fn names_of_this_machine() {
     // F-259
     for name in [

@@ -135,6 +135,41 @@ fn the_settings_and_other_definitions_are_no_secrets() {
 }
 
 #[test]
+fn a_directory_that_allows_everything_or_nothing_is_a_warning() {
+    // F-256
+    let warned = |settings: &str, skip: bool| {
+        let world = world(settings, "env: TOKEN").variable("TOKEN", "planted-token-0001");
+        let config = world.path("egressd.yaml");
+        let mut arguments = vec!["check", "--format", "json", "--config"];
+        arguments.push(config.to_str().unwrap());
+        if skip {
+            arguments.extend(["--secrets", "skip"]);
+        }
+        let ran = world.run(&arguments);
+        assert_eq!(ran.exit, Exit::Good, "{}", ran.out);
+        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let problems = report["problems"].as_array().unwrap().iter();
+        let shown = |problem: &serde_json::Value| {
+            assert!(problem["remedy"].is_string(), "{problem}");
+            format!("{} {}", problem["code"], problem["field"]).replace('"', "")
+        };
+        problems.map(shown).collect::<Vec<String>>()
+    };
+    for (allow, code) in [
+        ("[conf]", None),
+        ("[conf, /]", Some("allows_every_file secrets.allow[1]")),
+        ("[/tmp/..]", Some("allows_every_file secrets.allow[0]")),
+        ("[cnf, conf]", Some("missing_directory secrets.allow[0]")),
+    ] {
+        let settings = format!("secrets: {{allow: {allow}}}\n");
+        let expected: Vec<String> = code.map(str::to_owned).into_iter().collect();
+        assert_eq!(warned(&settings, false), expected, "{allow}");
+    }
+    // Where the secrets are not at hand, their directories are not either.
+    assert!(warned("secrets: {allow: [cnf]}\n", true).is_empty());
+}
+
+#[test]
 fn variables_of_egressd_are_not_for_connections_unless_listed() {
     // F-256
     let own = |settings: &str, name: &str| {
