@@ -65,48 +65,70 @@ impl Family {
 /// name. lighttpd maps every character that is neither a letter nor a digit to it.
 #[inline]
 pub fn family(name: &str) -> Option<Family> {
-    let is_usual = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-    // Without a branch for each byte.
-    if name.bytes().fold(true, |all, byte| all & is_usual(byte)) {
+    if !name.bytes().any(is_punctuation) {
         return listed(name);
     }
     listed(&name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+}
+
+/// Returns whether a byte of a header's name is neither a letter, a digit nor `-`. Header names have
+/// no bytes beyond ASCII (RFC 9110, section 5.6.2).
+#[inline]
+fn is_punctuation(byte: u8) -> bool {
+    static PUNCTUATION: [bool; 256] = punctuation();
+    PUNCTUATION.get(usize::from(byte)).is_none_or(|is| *is)
+}
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, which checks every index"
+)]
+const fn punctuation() -> [bool; 256] {
+    let mut table = [true; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] = !(byte.is_ascii_alphanumeric() || byte == b'-');
+        byte += 1;
+    }
+    table
 }
 
 #[inline]
 fn listed(name: &str) -> Option<Family> {
     let bytes = name.as_bytes();
     // An exact name takes precedence: `x-auth-request-redirect` begins with a prefix too.
-    find(exact_bucket(bytes), |listed| listed == name)
-        .or_else(|| {
-            find(prefix_bucket(bytes), |listed| {
-                let prefix = listed.strip_suffix('*');
-                prefix.is_some_and(|prefix| name.starts_with(prefix))
-            })
-        })
-        .or_else(|| {
-            find(suffix_bucket(bytes), |listed| {
-                let suffix = listed.strip_prefix('*');
-                suffix.is_some_and(|suffix| name.ends_with(suffix))
-            })
-        })
+    let exact = find(exact_bucket(bytes), |listed| listed == name);
+    if exact.is_some() {
+        return exact;
+    }
+    let prefixed = find(prefix_bucket(bytes), |listed| {
+        let prefix = listed.strip_suffix('*');
+        prefix.is_some_and(|prefix| name.starts_with(prefix))
+    });
+    if prefixed.is_some() {
+        return prefixed;
+    }
+    find(suffix_bucket(bytes), |listed| {
+        let suffix = listed.strip_prefix('*');
+        suffix.is_some_and(|suffix| name.ends_with(suffix))
+    })
 }
 
 #[inline]
 fn find(bucket: usize, is_meant: impl Fn(&str) -> bool) -> Option<Family> {
-    let mut rows = in_bucket(bucket);
+    let mut rows = in_bucket(bucket).iter();
     let row = rows.find(|(listed, _)| is_meant(listed));
     row.map(|(_, family)| *family)
 }
 
 // The lookup runs for every header of every request, so the table is sorted into buckets at compile
 // time: exact names by length, third and last byte, prefixes by first, third and fourth byte,
-// suffixes by their last, third-last and fourth-last byte. Most names of most requests meet empty
+// suffixes by their last four bytes. Most names of most requests meet empty
 // buckets, or one name that differs early.
 
 const EXACT_BUCKETS: usize = 512;
 const PREFIX_BUCKETS: usize = 64;
-const SUFFIX_BUCKETS: usize = 32;
+const SUFFIX_BUCKETS: usize = 64;
 const BUCKETS: usize = EXACT_BUCKETS + PREFIX_BUCKETS + SUFFIX_BUCKETS;
 
 const fn exact_bucket(name: &[u8]) -> usize {
@@ -130,11 +152,12 @@ const fn prefix_bucket(name: &[u8]) -> usize {
 
 /// Returns the bucket of a name by its suffix. Every suffix in the table has at least four bytes.
 const fn suffix_bucket(name: &[u8]) -> usize {
-    let mixed = match name {
-        [.., fourth, third, _, last] => *last as usize + *third as usize * 3 + *fourth as usize * 7,
-        _ => 0,
+    let mixed = match name.last_chunk() {
+        // With this factor no usual name shares a bucket with a suffix.
+        Some(last) => u32::from_le_bytes(*last).wrapping_mul(0xab99_254b) >> 26,
+        None => 0,
     };
-    EXACT_BUCKETS + PREFIX_BUCKETS + mixed % SUFFIX_BUCKETS
+    EXACT_BUCKETS + PREFIX_BUCKETS + mixed as usize % SUFFIX_BUCKETS
 }
 
 const fn bucket_of_listed(listed: &[u8]) -> usize {
@@ -171,10 +194,11 @@ struct Index {
 static INDEX: Index = index();
 
 #[inline]
-fn in_bucket(bucket: usize) -> std::slice::Iter<'static, Row> {
-    let bounds = INDEX.starts.get(bucket).zip(INDEX.starts.get(bucket + 1));
-    let rows = bounds.and_then(|(start, end)| INDEX.rows.get(*start..*end));
-    rows.unwrap_or_default().iter()
+fn in_bucket(bucket: usize) -> &'static [Row] {
+    match INDEX.starts.get(bucket..bucket + 2) {
+        Some(&[start, end]) if start < end => INDEX.rows.get(start..end).unwrap_or_default(),
+        _ => &[],
+    }
 }
 
 /// Lists all names, group by group.
