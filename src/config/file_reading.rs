@@ -59,7 +59,8 @@ fn read_open(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
         return Err(Unread::NoFile);
     }
     let limit = limit.saturating_add(1);
-    // One more than there is, so that the end is seen without a larger buffer: what is left behind in a smaller one is not wiped.
+    // One more than there is, so that the end is seen without a larger buffer: what is left behind
+    // in a smaller one is not wiped.
     let room = found.len().saturating_add(1).min(limit);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
     file.take(limit)

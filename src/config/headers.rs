@@ -65,9 +65,8 @@ fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
     let message =
         format!("{shown} usually carries a credential, and this value is not kept as one");
     let problem = item.problem("credential_in_headers", message).warning();
-    item.push(problem.remedy(
-        "use `static_headers: {headers: {…}}`, which takes `{env: NAME}` or `{file: PATH}` and several headers",
-    ));
+    let remedy = "use `static_headers: {headers: {…}}`, which takes several, and `{env: NAME}`";
+    item.push(problem.remedy(remedy));
 }
 
 /// `static_headers.headers`: the credential itself.
@@ -118,8 +117,8 @@ pub(super) fn sensitive(
     whole.then_some(headers)
 }
 
-/// `allow_agent_headers`: headers of credentials and resources that agents may send themselves. `set`: the names that
-/// the connection itself sets.
+/// `allow_agent_headers`: headers of credentials and resources that agents may send themselves.
+/// `set`: the names that the connection itself sets.
 pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<HeaderName>> {
     let items = field.list()?;
     let mut names: Vec<HeaderName> = Vec::new();

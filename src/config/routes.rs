@@ -102,9 +102,8 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
     if admits_every_path(&pattern) {
         let shown = shown::pattern(text);
         let problem = field.problem("admits_every_path", format!("{shown} admits every path"));
-        field.push(problem.warning().remedy(
-            "list the paths that agents need; for the root alone write `/{$}`; ignore this if the whole API is meant",
-        ));
+        let remedy = "list the paths that agents need, or write `/{$}` for the root alone";
+        field.push(problem.warning().remedy(remedy));
     }
     if let Some(why) = pattern.never_matches(allow_encoded_slash) {
         let problem = field.problem("dead_route", format!("{} {why}", shown::pattern(text)));

@@ -13,8 +13,8 @@ use super::Family::{
 pub struct Group {
     /// The meaning that the headers share.
     pub family: Family,
-    /// The names, in lower case; `name-*` stands for all names with this prefix, `*-name` for all with
-    /// this suffix.
+    /// The names, in lower case; `name-*` stands for all names with this prefix, `*-name` for
+    /// all with this suffix.
     pub names: &'static [&'static str],
     /// The address of the document.
     pub source: &'static str,
