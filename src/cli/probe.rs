@@ -108,9 +108,15 @@ impl Probe {
 
 fn unknown(id: &str, loaded: &Loaded) -> String {
     let ids = loaded.connections.iter().map(|c| c.id.as_str());
+    // An argument may be a secret in the wrong place.
+    let named = if config::may_show(id) {
+        format!("connection `{id}`")
+    } else {
+        "connection of this id".to_owned()
+    };
     match config::nearest(id, ids) {
-        Some(near) => format!("there is no connection `{id}`; did you mean `{near}`?"),
-        None => format!("there is no connection `{id}`; `egressd check` counts those that are"),
+        Some(near) => format!("there is no {named}; did you mean `{near}`?"),
+        None => format!("there is no {named}; `egressd check` counts those that are"),
     }
 }
 

@@ -294,6 +294,14 @@ fn nor_one_in_the_environment_or_on_the_command_line() {
             let ran = world.run(&["check", "--config", config.to_str().unwrap()]);
             silent(&(ran.out + &ran.err), canary, &name);
         }
+        let world = World::new()
+            .file("egressd.yaml", "connections: [a.yaml]")
+            .file("a.yaml", connection(&[]));
+        let config = world.path("egressd.yaml");
+        let config = ["--config", config.to_str().unwrap()];
+        let ran = world.run(&[&["probe", canary][..], &config].concat());
+        assert!(ran.err.contains("no connection"), "{}", ran.err);
+        silent(&(ran.out + &ran.err), canary, "probe");
         let flag = format!("--format={canary}");
         for arguments in [
             &["check", canary][..],
@@ -302,6 +310,8 @@ fn nor_one_in_the_environment_or_on_the_command_line() {
             &["check", &flag],
             &["check", "--secrets", canary],
             &["explain", canary],
+            &["explain", "GET", "/x", canary],
+            &["probe", "x", canary],
             &["schema", canary],
             &["serve", "--hardening", canary],
             &[canary],
