@@ -99,12 +99,6 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
         }
     };
     foreign_wildcards::warn(field, text);
-    if admits_every_path(&pattern) {
-        let shown = shown::pattern(text);
-        let problem = field.problem("admits_every_path", format!("{shown} admits every path"));
-        let remedy = "list the paths that agents need, or write `/{$}` for the root alone";
-        field.push(problem.warning().remedy(remedy));
-    }
     if let Some(why) = pattern.never_matches(allow_encoded_slash) {
         let problem = field.problem("dead_route", format!("{} {why}", shown::pattern(text)));
         field.push(
@@ -114,14 +108,4 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
         );
     }
     Some(pattern)
-}
-
-/// Returns whether a pattern is the whole tree: `/`, or one wildcard for all the rest.
-fn admits_every_path(pattern: &Pattern) -> bool {
-    let text = pattern.as_str();
-    let path = text.find('/').and_then(|at| text.get(at..));
-    path.is_some_and(|path| {
-        let is_rest = path.starts_with("/{") && path.ends_with("...}");
-        path == "/" || (is_rest && !path.trim_start_matches('/').contains('/'))
-    })
 }

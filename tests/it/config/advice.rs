@@ -167,29 +167,6 @@ fn credentials_among_the_plain_headers() {
 }
 
 #[test]
-fn a_pattern_that_admits_every_path() {
-    // F-257
-    for route in ["/", "GET /", "POST /{path...}", "/{rest...}"] {
-        let found = warnings(&[("allowed_routes", &format!("['{route}']"))]);
-        let [warning] = found.as_slice() else {
-            panic!("one warning for {route}: {found:?}")
-        };
-        assert_eq!(warning.code, "admits_every_path", "{route}");
-        assert!(warning.remedy.contains("/{$}"));
-    }
-    for route in [
-        "GET /{$}",
-        "GET /{a}",
-        "GET /a/",
-        "GET /a/{path...}",
-        "/{a}/{b...}",
-    ] {
-        let found = warnings(&[("allowed_routes", &format!("['{route}']"))]);
-        assert!(found.is_empty(), "{route}: {found:?}");
-    }
-}
-
-#[test]
 fn names_of_this_machine() {
     // F-259
     for name in [
