@@ -50,6 +50,7 @@ where
         is_begun: false,
         informational: (0, 0),
         heard: false,
+        began_early: false,
     };
     encode::head(&mut exchange.socket.output, head, !home.reuse);
     match poll_fn(|cx| exchange.poll(cx)).await {
@@ -73,6 +74,8 @@ struct Exchange<'a, S, B> {
     informational: (usize, usize),
     /// Whether any byte of a response has come.
     heard: bool,
+    /// Whether the head of the response began before the body was sent.
+    began_early: bool,
 }
 
 impl<S: Stream, B> Exchange<'_, S, B>
@@ -91,13 +94,14 @@ where
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-        } else if self.is_begun
-            && self.upload.is_under_way()
-            && let Poll::Ready(head) = self.poll_head(cx)
-        {
+        } else if self.is_begun && self.upload.is_under_way() {
             // Read before more of the body is written, so that a head that arrives before the end
             // of the upload is recognised as early.
-            return Poll::Ready(head);
+            if let Poll::Ready(head) = self.poll_head(cx) {
+                return Poll::Ready(head);
+            }
+            // A part of a head counts too. Whole informational heads leave no bytes here.
+            self.began_early |= !self.socket.input.is_empty();
         }
         self.is_begun = true;
         if let Poll::Ready(Err(failure)) = self.upload.poll(&mut self.socket, cx) {
@@ -146,7 +150,10 @@ where
 
     fn finish(self, head: ResponseHead, mut home: Home<S>) -> Response<Body<S>> {
         let Self {
-            mut socket, upload, ..
+            mut socket,
+            upload,
+            began_early,
+            ..
         } = self;
         socket.reused = true;
         socket.usable_until = head
@@ -156,7 +163,8 @@ where
         // Servers leave a body unread if they do not need it, for example when they refuse or
         // redirect the request.
         let body_is_read = !self.has_body || head.status.as_u16() < 300;
-        home.reuse &= upload.stage == Stage::Done && head.keep_alive && body_is_read;
+        let is_in_order = upload.stage == Stage::Done && !began_early;
+        home.reuse &= is_in_order && head.keep_alive && body_is_read;
         let body = if upload.is_under_way() && head.status.is_success() {
             early::begin(socket, head.length, upload, home.pool)
         } else {

@@ -194,6 +194,49 @@ fn an_answer_to_a_body_that_was_most_likely_left_unread_costs_the_socket() {
 }
 
 #[test]
+fn an_answer_whose_first_byte_comes_before_the_end_of_the_body_costs_the_socket() {
+    // F-218: the rest of the head may come later.
+    for (first, rest, kept) in [
+        ("H", "TTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", false),
+        ("HTTP/1.1 200 OK\r\nContent-Len", "gth: 2\r\n\r\nhi", false),
+        // Informational responses are meant to come early.
+        (
+            "HTTP/1.1 100 Continue\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi",
+            true,
+        ),
+    ] {
+        let begun = Gate::new();
+        let begins = begun.clone();
+        let up = Upstream::script(move |wire| {
+            if wire.socket() == 0 {
+                wire.head();
+                wire.send(first);
+                begins.open();
+                assert_eq!(wire.take(10), b"helloworld");
+                wire.send(rest);
+            }
+            while wire.request().is_some() {
+                wire.send(ok("Content-Length: 2\r\n", "hi"));
+            }
+        });
+        let sidecar = before(&up);
+        let mut agent = Agent::connect(&sidecar);
+        agent.send(request("POST", "Content-Length: 10\r\n", "hello"));
+        begun.wait();
+        agent.send("world");
+        assert_eq!(agent.reply().expect(200).text(), "hi", "{first:?}");
+        agent.get("/crm/next").expect(200);
+        let next = &up.requests()[1];
+        assert_eq!(
+            (next.socket == 0, up.sockets()),
+            (kept, 2 - usize::from(kept)),
+            "{first:?}"
+        );
+    }
+}
+
+#[test]
 fn a_bodiless_answer_that_announces_a_body_costs_the_socket() {
     // F-219: a server that sends the body anyway, a moment later, would answer the next request
     // with it.
