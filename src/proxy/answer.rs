@@ -44,6 +44,8 @@ enum Kind {
 struct Forwarded {
     body: Box<Guarded>,
     exchange: Exchange,
+    /// `true` if the last poll of the body found no data, so the upstream is what is awaited.
+    awaits_upstream: bool,
     /// Why the body broke off, until hyper is told.
     broken: Option<Failure>,
     /// The names of trailers that the head announced to the agent.
@@ -82,6 +84,7 @@ impl Answer {
             kind: Kind::Forwarded(Box::new(Forwarded {
                 body,
                 exchange,
+                awaits_upstream: false,
                 broken: None,
                 trailers: trailers.flatten(),
                 _slot: slot,
@@ -132,7 +135,9 @@ impl Forwarded {
         if let Some(failure) = self.broken.take() {
             return Poll::Ready(Some(Err(failure)));
         }
-        let frame = match Pin::new(&mut self.body).poll_frame(cx) {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        self.awaits_upstream = polled.is_pending();
+        let frame = match polled {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
                 // hyper polls no further frame after trailers.
                 self.exchange.completed();
@@ -230,7 +235,12 @@ impl Drop for Answer {
                     return self.outlast_upload(upload);
                 }
             } else {
+                // hyper does not poll the body while the bytes before wait for the agent.
+                let awaits_agent = self.watch.is_write_blocked() && !forwarded.awaits_upstream;
                 match self.watch.overdue() {
+                    // The agent reads too slowly or not at all. As after the write timeout, this
+                    // is not the upstream's fault.
+                    Some(Overdue::Exchange) if awaits_agent => {}
                     Some(Overdue::Exchange) => forwarded.exchange.failed(Code::UpstreamTimeout),
                     Some(Overdue::Grace) => forwarded.exchange.failed(Code::Draining),
                     Some(Overdue::Body) | None => {}

@@ -8,8 +8,9 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 const HANG: &str = "GET /crm/hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// An upstream that never answers `/hang`, begins an answer to `/stream` and never ends it, reads
-/// no body for `/stall` until the gate opens, and answers all other requests.
+/// An upstream that never answers `/hang`, begins an answer to `/stream` and never ends it, sends
+/// more than all buffers hold for `/large`, reads no body for `/stall` until the gate opens, and
+/// answers all other requests.
 fn hanging(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::script(move |wire| {
@@ -17,6 +18,10 @@ fn hanging(gate: &Gate) -> Upstream {
             match request.target.as_str() {
                 "/hang" => {}
                 "/stall" => gate.wait(),
+                "/large" => {
+                    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n");
+                    wire.send(vec![b'a'; 10_000_000]);
+                }
                 "/stream" => {
                     wire.send(
                         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
@@ -51,11 +56,12 @@ fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstrea
     let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(300)))
         .setting("proxy.listen", json!(["127.0.0.1:0", "unix:agents.sock"]))
         .setting("proxy.body_idle_timeout_seconds", 3600)
+        .setting("proxy.write_stall_timeout_seconds", 3600)
         .start();
     let mut agent = if over_unix {
         Agent::connect_unix(&sidecar.path("agents.sock"))
     } else {
-        Agent::connect(&sidecar)
+        Agent::connect_narrow(&sidecar)
     };
     begin(&mut agent, &up);
     let kept = match leave {
@@ -139,6 +145,48 @@ fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed()
             agent.send_what_fits(most);
         });
     }
+}
+
+#[test]
+fn an_agent_that_leaves_an_answer_unread_is_noticed() {
+    // F-272: what it did not read fills all buffers, so nothing is written to its socket.
+    for (leave, over_unix) in [
+        (Leave::Close, false),
+        (Leave::HalfClose, false),
+        (Leave::Reset, false),
+        (Leave::Close, true),
+        (Leave::HalfClose, true),
+    ] {
+        for behind in ["", "G"] {
+            is_noticed(leave, over_unix, |agent, _up| {
+                let head = "GET /crm/large HTTP/1.1\r\nHost: localhost\r\n\r\n";
+                agent.send(format!("{head}{behind}"));
+                agent.wait_for("aaaa");
+            });
+        }
+    }
+}
+
+#[test]
+fn the_deadline_blames_an_agent_that_does_not_read() {
+    // F-160: the upstream has more, and the bytes before wait for the agent.
+    let gate = Gate::new();
+    let up = hanging(&gate);
+    let crm = connection("crm").allow("/").upstream(&up);
+    let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(1))).start();
+    let mut agent = Agent::connect_narrow(&sidecar);
+    agent.send("GET /crm/large HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let scrape = Scrape::after(&sidecar, 1);
+    scrape.only_request(["crm", "/", "GET", "200", "agent_cancelled"]);
+    assert_eq!(scrape.find("egressd_refusals_total", &[]), []);
+    // One that has read all there is waits for the upstream.
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    agent.wait_for("first");
+    agent.wait_close();
+    let scrape = Scrape::after(&sidecar, 2);
+    let late = [("outcome", "upstream_failed")];
+    assert_eq!(scrape.sum("egressd_requests_total", &late), 1.0);
 }
 
 #[test]
