@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::client::{Http1Body, Http2Body};
 use super::failure::{Failure, ProtocolFault};
-use super::http1::Uploading;
+use super::{http1, http2};
 
 /// A piece of this size passes at once.
 const LARGE: usize = 8 * 1024;
@@ -39,6 +39,33 @@ pub struct UpstreamBody {
     ended: bool,
     /// Trailers, to be sent at the end of the body.
     trailers: Option<Box<HeaderMap>>,
+}
+
+/// A request's body that is still being sent when the response has ended. Dropping it ends the
+/// upload.
+pub enum Uploading {
+    /// Over HTTP/1.1.
+    Http1(http1::Uploading),
+    /// Over HTTP/2.
+    Http2(http2::Uploading),
+}
+
+impl Uploading {
+    /// Returns whether the body is sent, or has failed.
+    pub fn has_ended(&self) -> bool {
+        match self {
+            Self::Http1(upload) => upload.has_ended(),
+            Self::Http2(upload) => upload.has_ended(),
+        }
+    }
+
+    /// Waits until the body is sent, or has failed.
+    pub async fn ended(self) {
+        match self {
+            Self::Http1(upload) => upload.ended().await,
+            Self::Http2(upload) => upload.ended().await,
+        }
+    }
 }
 
 /// By protocol.
@@ -104,17 +131,16 @@ impl UpstreamBody {
     /// ends when the body is dropped.
     pub fn take_upload(&mut self) -> Option<Uploading> {
         match &mut self.inner {
-            Inner::Http1(body) => body.take_upload(),
-            Inner::Http2(..) => None,
+            Inner::Http1(body) => body.take_upload().map(Uploading::Http1),
+            Inner::Http2(body, _) => body.take_upload().map(Uploading::Http2),
         }
     }
 
-    /// Whether the upload continues beside the response, and after it. Over HTTP/2 it ends with the
-    /// response.
+    /// Whether the upload continues beside the response, and after it.
     pub fn has_upload(&self) -> bool {
         match &self.inner {
             Inner::Http1(body) => body.has_upload(),
-            Inner::Http2(..) => false,
+            Inner::Http2(body, _) => body.has_upload(),
         }
     }
 

@@ -19,12 +19,13 @@ use std::collections::HashMap;
 use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
 use self::cut::Cut;
@@ -77,6 +78,10 @@ pub(super) struct SessionState {
     fault: OnceLock<ProtocolFault>,
     opened: AtomicU32,
     answered: AtomicU32,
+    /// Set once the session takes no new exchange and ends with its last one.
+    is_ending: AtomicBool,
+    /// Ends the session. `None` once it was used.
+    end: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl SessionState {
@@ -89,6 +94,23 @@ impl SessionState {
     /// requests have larger numbers.
     pub(super) fn last_opened(&self) -> u32 {
         self.opened.load(Relaxed)
+    }
+
+    /// Returns whether the session has to end with its last exchange.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_ending.load(Relaxed)
+    }
+
+    /// Records that the session has to end with its last exchange.
+    pub(super) fn begin_ending(&self) {
+        self.is_ending.store(true, Relaxed);
+    }
+
+    /// Ends the session, whatever tasks still use it.
+    pub(super) fn end(&self) {
+        let mut end = self.end.lock().unwrap_or_else(PoisonError::into_inner);
+        // The session may have ended already.
+        let _gone = end.take().map(|end| end.send(()));
     }
 
     /// Returns whether a response began on a stream after this one, or a GOAWAY stated which
@@ -107,16 +129,23 @@ pub(super) struct Watched<S> {
     /// started.
     stall: Option<(Pin<Box<Sleep>>, u64)>,
     count: Count,
+    /// Resolves when the session has to end; `None` afterwards.
+    ended: Option<oneshot::Receiver<()>>,
 }
 
 impl<S> Watched<S> {
     pub(super) fn new(socket: S, traffic: fn(&S) -> Traffic) -> (Self, Arc<SessionState>) {
-        let state = Arc::<SessionState>::default();
+        let (end, ended) = oneshot::channel();
+        let state = Arc::new(SessionState {
+            end: Mutex::new(Some(end)),
+            ..SessionState::default()
+        });
         let watched = Self {
             socket,
             traffic,
             stall: None,
             count: Count::new(Arc::clone(&state)),
+            ended: Some(ended),
         };
         (watched, state)
     }
@@ -297,6 +326,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let ended = this.ended.as_mut();
+        if ended.is_none_or(|ended| Pin::new(ended).poll(context).is_ready()) {
+            this.ended = None;
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         let is_idle = this.count.open.is_empty();
         let (clear, raw) = (buffer.filled().len(), (this.traffic)(&this.socket).received);
         let polled = Pin::new(&mut this.socket).poll_read(context, buffer);

@@ -8,15 +8,17 @@
 //! truncates never counts as complete (`frame_watch`); at most 256 KiB of an unread response are
 //! held for a stream, 16 MiB for a session; dropping an exchange resets its stream, including the
 //! upload of its body.
+//!
+//! A response may begin before its request's body is sent (RFC 9113 §8.1). The upload goes on beside
+//! a response of 200 to 299, and after it; any other response ends the upload (`upload`).
 
 mod response_head;
+mod upload;
 
-use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -28,16 +30,17 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::oneshot;
 
 use self::response_head::acceptable;
+pub use self::upload::Uploading;
+use self::upload::{Sending, Upload};
 use super::counted_tcp::Traffic;
 use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault, TlsFault};
 use super::frame_watch::{SessionState, Watched};
 use super::head::RequestHead;
 use super::tls;
-use crate::telemetry::metrics::{Busy, OpenSocket};
+use crate::telemetry::metrics::OpenSocket;
 
 /// Of a stream: a fast upstream and a slow agent meet here.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -63,10 +66,12 @@ pub struct Session {
     last_used: Arc<Mutex<Instant>>,
 }
 
-/// Marks an exchange of a session as running, until the end of its response's body.
+/// Marks an exchange of a session as running, until the end of its response's body and of its
+/// upload.
 struct ExchangeGuard {
-    _busy: Busy,
-    session: Arc<Mutex<Instant>>,
+    counted: Arc<OpenSocket>,
+    last_used: Arc<Mutex<Instant>>,
+    session: Arc<SessionState>,
 }
 
 /// Why there is no response.
@@ -129,9 +134,10 @@ impl Session {
         })
     }
 
-    /// Whether another exchange can begin: the other side has neither closed nor said that it will.
+    /// Whether another exchange can begin: the other side has neither closed nor said that it will,
+    /// and no upload is stuck.
     pub fn is_usable(&self) -> bool {
-        !self.sender.is_closed()
+        !self.sender.is_closed() && !self.state.is_ending()
     }
 
     /// Returns whether the session has had no exchange for this long.
@@ -153,20 +159,12 @@ impl Session {
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
         let request = request(head).ok_or(ProtocolFault::Http2)?;
-        let faults = Faults {
-            body: Arc::default(),
-            session: Arc::clone(&self.state),
-        };
         let opened_before = self.state.last_opened();
-        let guard = ExchangeGuard {
-            _busy: Busy::begin(&self.counted),
-            session: Arc::clone(&self.last_used),
-        };
-        let (wanted, unwanted) = oneshot::channel();
-        let sending = Sending {
-            body: body.map(|body| Box::pin(body) as _),
-            unwanted,
-            fault: Arc::clone(&faults.body),
+        let guard = ExchangeGuard::begin(self);
+        let (upload, sending) = Upload::new(body);
+        let faults = Faults {
+            body: upload.progress(),
+            session: Arc::clone(&self.state),
         };
         let answered = self
             .sender
@@ -181,6 +179,7 @@ impl Session {
             unanswered
         })?;
         acceptable(response.status(), response.headers())?;
+        let upload = upload.answered(response.status(), guard);
         let bodiless = *head.method == Method::HEAD
             || matches!(
                 response.status(),
@@ -189,8 +188,7 @@ impl Session {
         Ok(response.map(|incoming| Http2Body {
             incoming: (!bodiless).then_some(incoming),
             faults,
-            _wanted: wanted,
-            _guard: guard,
+            upload: Some(upload),
         }))
     }
 }
@@ -238,14 +236,13 @@ fn request(head: &RequestHead<'_>) -> Option<Request<()>> {
 
 /// Reasons of failures that hyper's errors do not carry.
 struct Faults {
-    /// The failure of the request's body.
-    body: Arc<OnceLock<Failure>>,
+    body: Arc<upload::Progress>,
     session: Arc<SessionState>,
 }
 
 impl Faults {
     fn cause(&self, error: &hyper::Error) -> Unanswered {
-        let body = self.body.get().copied();
+        let body = self.body.fault();
         let session = self.session.fault().map(Failure::Protocol);
         body.or(session)
             .map_or_else(|| cause(error), Unanswered::from)
@@ -296,62 +293,45 @@ fn by_frame(error: &h2::Error) -> Unanswered {
     }
 }
 
-/// A request's body on its way up. hyper polls it on a task of its own, which outlives the exchange unless it is told.
-struct Sending {
-    body: Option<Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>>,
-    /// Resolves when nobody waits for the response any more.
-    unwanted: oneshot::Receiver<Infallible>,
-    /// hyper forgets why a body failed.
-    fault: Arc<OnceLock<Failure>>,
-}
-
-impl Body for Sending {
-    type Data = Bytes;
-    type Error = Failure;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        if Pin::new(&mut self.unwanted).poll(context).is_ready() {
-            return Poll::Ready(Some(Err(Failure::Closed)));
-        }
-        let Some(body) = &mut self.body else {
-            return Poll::Ready(None);
-        };
-        match body.as_mut().poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
-            Poll::Ready(Some(Ok(_)) | None) => Poll::Ready(None),
-            Poll::Ready(Some(Err(failure))) => {
-                // Only the first counts.
-                let _ = self.fault.set(failure);
-                Poll::Ready(Some(Err(failure)))
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
-    }
-
-    /// Not told, for hyper would make a `content-length` of it: the head says how the body is announced.
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
-}
-
 /// A response's body, trailers included. It has no frames if HTTP defines no body for the response.
 pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
-    _wanted: oneshot::Sender<Infallible>,
-    _guard: ExchangeGuard,
+    /// `None` once it was taken. If it is not taken, it ends when the body is dropped.
+    upload: Option<Uploading>,
+}
+
+impl ExchangeGuard {
+    fn begin(session: &Session) -> Self {
+        session.counted.begin();
+        Self {
+            counted: Arc::clone(&session.counted),
+            last_used: Arc::clone(&session.last_used),
+            session: Arc::clone(&session.state),
+        }
+    }
 }
 
 impl Drop for ExchangeGuard {
     fn drop(&mut self) {
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        let last_used = self.last_used.lock();
+        *last_used.unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.counted.end();
+        if self.session.is_ending() && self.counted.is_idle() {
+            self.session.end();
+        }
+    }
+}
+
+impl Http2Body {
+    /// Whether the upload continues beside the response.
+    pub fn has_upload(&self) -> bool {
+        self.upload.as_ref().is_some_and(Uploading::continues)
+    }
+
+    /// Takes the upload, if it continues beside the response.
+    pub fn take_upload(&mut self) -> Option<Uploading> {
+        self.upload.take_if(|upload| upload.continues())
     }
 }
 

@@ -21,7 +21,7 @@ mod lane;
 pub mod resolver;
 pub mod tls;
 
-pub use body::UpstreamBody;
+pub use body::{Uploading, UpstreamBody};
 pub use client::{Bounds, Client, PoolTerms, Upstreams};
 pub use dial::probe::{Broken, Step, StepKind};
 pub use dial::{DialTimes, Dialer, Dialled, Target};
@@ -30,7 +30,6 @@ pub use failure::Failure;
 pub(crate) use head::expects_body;
 pub use head::{Field, Framing, RequestHead};
 pub use headroom::Headroom;
-pub use http1::Uploading;
 pub use lane::{Lane, Slot};
 pub use resolver::Names;
 pub use tls::Trust;

@@ -132,7 +132,7 @@ fn a_server_that_often_opens_its_windows_is_not_taken_for_a_flood() {
         while let Some(next) = h2::next(wire) {
             if next.kind == DATA {
                 let before = received / 512;
-                received += next.length;
+                received += next.payload.len();
                 wire.send(updates.repeat(received / 512 - before));
                 if next.flags & END_STREAM != 0 {
                     break;

@@ -37,7 +37,7 @@ pub use ledger::Ended;
 pub use memory::MemoryUse;
 pub use reflections::ReflectionCount;
 pub use scrape::{State, TokenState};
-pub use sockets::{Busy, OpenSocket, Sockets};
+pub use sockets::{OpenSocket, Sockets};
 
 /// What `/metrics` is, for whoever scrapes it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

@@ -19,10 +19,6 @@ pub struct OpenSocket {
     exchanges: AtomicUsize,
 }
 
-/// An exchange on a socket that several share. Dropping it ends it.
-#[derive(Debug)]
-pub struct Busy(Arc<OpenSocket>);
-
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
 impl Sockets {
@@ -92,23 +88,9 @@ impl Drop for OpenSocket {
     }
 }
 
-impl Busy {
-    /// An exchange begins.
-    pub fn begin(socket: &Arc<OpenSocket>) -> Self {
-        socket.begin();
-        Self(Arc::clone(socket))
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Busy, Sockets};
+    use super::Sockets;
     use std::sync::Arc;
 
     #[test]
@@ -139,13 +121,14 @@ mod tests {
     fn a_closed_socket_is_not_counted_whoever_still_knows_it() {
         for exchanges in [0, 1, 2] {
             let sockets = Arc::new(Sockets::default());
-            let socket = Arc::new(sockets.open());
-            let busy: Vec<_> = (0..exchanges).map(|_| Busy::begin(&socket)).collect();
+            let socket = sockets.open();
+            (0..exchanges).for_each(|_| socket.begin());
             assert_eq!(sockets.active(), exchanges.min(1));
             socket.close();
             assert_eq!((sockets.idle(), sockets.active()), (0, 0));
-            drop(busy);
-            drop(Busy::begin(&socket));
+            (0..exchanges).for_each(|_| socket.end());
+            socket.begin();
+            socket.end();
             drop(socket);
             assert_eq!((sockets.idle(), sockets.active()), (0, 0));
         }

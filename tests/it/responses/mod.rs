@@ -2,6 +2,7 @@
 
 mod bodies;
 mod early;
+mod early_http2;
 mod heads;
 mod reuse;
 mod sockets;

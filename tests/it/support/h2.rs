@@ -22,12 +22,12 @@ pub(crate) const END_HEADERS: u8 = 4;
 /// `:status: 200` from HPACK's static table (RFC 7541, appendix A).
 pub(crate) const STATUS_200: &[u8] = &[0x88];
 
-/// One frame, without its payload: nothing here decodes HPACK.
+/// One frame. Nothing here decodes HPACK.
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,
     pub(crate) stream: u32,
-    pub(crate) length: usize,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// A frame's bytes.
@@ -81,12 +81,12 @@ pub(crate) fn next(wire: &mut Wire) -> Option<Frame> {
         return None;
     };
     let length = u32::from_be_bytes([0, a, b, c]) as usize;
-    wire.take(length);
+    let payload = wire.take(length);
     Some(Frame {
         kind,
         flags,
         stream: u32::from_be_bytes([s0, s1, s2, s3]),
-        length,
+        payload,
     })
 }
 

@@ -1,0 +1,188 @@
+//! The body of a request on its way up, and the end of an upload whose response comes first.
+//!
+//! hyper polls the body on a task of its own, which outlives the exchange unless it is told to stop.
+//! While that task waits for the upstream's window, it polls the body no more, so nothing can stop
+//! it; see [`Uploading`].
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use h2::Reason;
+use http::StatusCode;
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::oneshot::{self, Receiver, Sender};
+
+use super::ExchangeGuard;
+use crate::upstream::failure::Failure;
+
+/// A request's body for hyper.
+pub(super) struct Sending {
+    body: Option<Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>>,
+    /// Set once no more of the body is sent. The stream stays open for the response.
+    is_stopped: bool,
+    signals: Receiver<Stop>,
+    progress: Arc<Progress>,
+}
+
+/// Ends an upload, and leaves its stream open until the sender of the enclosed channel is dropped.
+pub(super) struct Stop(Receiver<Stop>);
+
+/// The state of an upload that hyper's task shares with the exchange.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// The reason why the body failed, because hyper does not keep it.
+    fault: OnceLock<Failure>,
+    /// hyper holds a piece of the body that it has not sent.
+    holds_piece: AtomicBool,
+}
+
+impl Progress {
+    /// Returns the failure of the request's body.
+    pub(super) fn fault(&self) -> Option<Failure> {
+        self.fault.get().copied()
+    }
+}
+
+/// The upload of an exchange that has no response yet.
+pub(super) struct Upload {
+    signals: Sender<Stop>,
+    progress: Arc<Progress>,
+}
+
+/// The upload of an exchange whose response has begun. Dropping it ends the upload and resets the
+/// stream.
+///
+/// If the upstream gives no window, hyper's task cannot be stopped (`PipeToSendStream` in hyper's
+/// `proto/h2/mod.rs` waits in `poll_capacity`). The session then takes no new exchange, and ends
+/// with its last one.
+pub struct Uploading {
+    signals: Sender<Stop>,
+    progress: Arc<Progress>,
+    was_stopped: bool,
+    guard: ExchangeGuard,
+}
+
+impl Upload {
+    /// Prepares an upload. The second value is the body for hyper.
+    pub(super) fn new<B>(body: Option<B>) -> (Self, Sending)
+    where
+        B: Body<Data = Bytes, Error = Failure> + Send + 'static,
+    {
+        let (sender, receiver) = oneshot::channel();
+        let progress = Arc::<Progress>::default();
+        let sending = Sending {
+            body: body.map(|body| Box::pin(body) as _),
+            is_stopped: false,
+            signals: receiver,
+            progress: Arc::clone(&progress),
+        };
+        let upload = Self {
+            signals: sender,
+            progress,
+        };
+        (upload, sending)
+    }
+
+    /// Returns the state of the upload.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Records that the response has begun. Only a response of 200 to 299 lets the upload continue.
+    pub(super) fn answered(self, status: StatusCode, guard: ExchangeGuard) -> Uploading {
+        let was_stopped = !status.is_success();
+        let mut signals = self.signals;
+        if was_stopped {
+            let (sender, receiver) = oneshot::channel();
+            // hyper may have dropped the body, because it is sent.
+            let _sent = std::mem::replace(&mut signals, sender).send(Stop(receiver));
+        }
+        Uploading {
+            signals,
+            progress: self.progress,
+            was_stopped,
+            guard,
+        }
+    }
+}
+
+impl Uploading {
+    /// Returns whether the body is still being sent.
+    pub fn continues(&self) -> bool {
+        !self.was_stopped && !self.has_ended()
+    }
+
+    /// Returns whether the body is sent, or has failed.
+    pub fn has_ended(&self) -> bool {
+        self.signals.is_closed()
+    }
+
+    /// Waits until the body is sent, or has failed.
+    pub async fn ended(mut self) {
+        self.signals.closed().await;
+    }
+}
+
+impl Drop for Uploading {
+    fn drop(&mut self) {
+        if !self.has_ended() && self.progress.holds_piece.load(Relaxed) {
+            self.guard.session.begin_ending();
+        }
+    }
+}
+
+impl Body for Sending {
+    type Data = Bytes;
+    type Error = h2::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        // hyper resets the stream with the code of this error.
+        let failed = || Poll::Ready(Some(Err(Reason::CANCEL.into())));
+        self.progress.holds_piece.store(false, Relaxed);
+        while let Poll::Ready(signal) = Pin::new(&mut self.signals).poll(context) {
+            let Ok(Stop(later)) = signal else {
+                return failed();
+            };
+            self.signals = later;
+            self.is_stopped = true;
+            self.body = None;
+        }
+        if self.is_stopped {
+            return Poll::Pending;
+        }
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        match body.as_mut().poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                self.progress.holds_piece.store(true, Relaxed);
+                Poll::Ready(Some(Ok(frame)))
+            }
+            // Trailers of the agent are dropped (F-39).
+            Poll::Ready(Some(Ok(_)) | None) => Poll::Ready(None),
+            Poll::Ready(Some(Err(failure))) => {
+                // Only the first counts.
+                let _ = self.progress.fault.set(failure);
+                failed()
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.is_stopped && self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// Returns no size, for hyper would make a `content-length` of it. The head states how the body
+    /// is announced.
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
