@@ -5,26 +5,24 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use base64::Engine as _;
 
+use crate::support::limited::LimitedChild;
+
 /// Longer than any line takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Demo(Option<Child>);
+struct Demo(Option<LimitedChild>);
 
 impl Demo {
     fn start(flags: &[&str]) -> Self {
-        let child = Command::new(env!("CARGO_BIN_EXE_egressd"))
-            .arg("demo")
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
-        Self(Some(child.unwrap()))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+        command.arg("demo").args(flags).stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(Some(LimitedChild::spawn(&mut command)))
     }
 
     /// What it prints before it waits.
@@ -49,7 +47,7 @@ impl Demo {
     }
 
     fn end(mut self) -> Output {
-        self.0.take().unwrap().wait_with_output().unwrap()
+        self.0.take().unwrap().output()
     }
 }
 

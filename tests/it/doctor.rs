@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::limited::output;
 use crate::support::{Sidecar, Upstream, connection};
 
 /// Addresses that answer to nobody, and one that does.
@@ -55,12 +56,8 @@ impl World {
                 command.args([flag, self.nobody.as_str()]);
             }
         }
-        let ended = command
-            .args(flags)
-            .env_clear()
-            .envs(variables.iter().copied())
-            .output()
-            .unwrap();
+        command.args(flags).env_clear();
+        let ended = output(command.envs(variables.iter().copied()));
         let text = String::from_utf8(ended.stdout).unwrap();
         let report: Value = serde_json::from_str(&text).unwrap();
         Ran {
@@ -224,7 +221,7 @@ fn wrong_arguments_are_told_with_what_to_write() {
     ];
     for (flags, part) in rows {
         let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
-        let ended = command.arg("doctor").args(flags).output().unwrap();
+        let ended = output(command.arg("doctor").args(flags));
         let err = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(64), "{flags:?}");
         assert!(err.contains(part), "{flags:?}: {err}");

@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use crate::support::limited::output;
+
 /// Where the examples expect secret files.
 const SECRETS: &str = "/run/secrets/";
 
@@ -15,7 +17,8 @@ fn repository() -> &'static Path {
 
 /// `egressd check --format json` from the repository's root.
 fn check(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_egressd"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+    command
         .current_dir(repository())
         .args(["check", "--format", "json"])
         .args(arguments)
@@ -24,9 +27,8 @@ fn check(arguments: &[&str]) -> Output {
         .env("TRACKER_PASSWORD", "a-password-of-its-own")
         .env("METRICS_API_KEY", "an-api-key")
         .env("BILLING_CLIENT_ID", "a-client")
-        .env("BILLING_CLIENT_SECRET", "a-client-secret")
-        .output()
-        .expect("egressd runs")
+        .env("BILLING_CLIENT_SECRET", "a-client-secret");
+    output(&mut command)
 }
 
 /// File name, field and code of each finding.

@@ -21,6 +21,7 @@ use rustix::process::{
 use serde_json::json;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::support::limited::output;
 use crate::support::{Agent, Confined, Program, Upstream, connection, metrics};
 
 /// What is around the process: a directory that it was configured from, one that is none of its business, and a process of the same user.
@@ -251,7 +252,7 @@ fn a_variable_asks_for_it_unless_a_flag_does() {
             .arg("--config")
             .arg(program.path("egressd.yaml"));
         egressd.env("EGRESSD_HARDENING", "on");
-        let ended = egressd.output().unwrap();
+        let ended = output(&mut egressd);
         let code = if command == "serve" { 64 } else { 1 };
         assert_eq!(ended.status.code(), Some(code), "{command}");
         let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();

@@ -5,8 +5,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
 use serde_json::{Value, json};
+use socket2::SockRef;
 
-use crate::support::{Agent, Gate, Program, Upstream, connection};
+use crate::support::limited::output;
+use crate::support::{Agent, Gate, PATIENCE, Program, Upstream, connection};
 
 /// Exit code, standard output, standard error.
 type Ran = (Option<i32>, String, String);
@@ -25,9 +27,15 @@ fn healthcheck_at(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Ran
         command.args(["--timeout", "30"]);
     }
     command.envs(variables.iter().copied());
-    let ended = command.output().unwrap();
+    let ended = output(&mut command);
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (ended.status.code(), text(ended.stdout), text(ended.stderr))
+}
+
+/// Limits the time that a listener waits for a socket (socket(7): `SO_RCVTIMEO` holds for `accept`).
+fn limit_accept(listener: &TcpListener) {
+    let socket = SockRef::from(listener);
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
 }
 
 /// Settings of which nothing is good but where operators connect.
@@ -145,6 +153,7 @@ fn whoever_is_silent_or_speaks_otherwise_is_not_ready() {
         )
     );
     let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    limit_accept(&stranger);
     let address = stranger.local_addr().unwrap().to_string();
     let world = std::thread::Builder::new().name("world stranger".to_owned());
     let answering = world.spawn(move || {
@@ -196,6 +205,7 @@ fn settings_that_do_not_say_whom_to_ask_are_told_with_a_remedy() {
 #[test]
 fn an_answer_that_breaks_off_still_counts_by_its_status() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    limit_accept(&listener);
     let address = listener.local_addr().unwrap().to_string();
     let world = std::thread::Builder::new().name("world listener".to_owned());
     let asked = world.spawn(move || {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::reply::Reply;
-use crate::support::{Agent, Sidecar, Upstream, connection};
+use crate::support::{Agent, PATIENCE, Sidecar, Upstream, connection};
 
 const USER: &str = "ops";
 const PASSWORD: &str = "planted-management-password-0123456789";
@@ -293,6 +293,7 @@ fn a_unix_socket_is_judged_like_any_other() {
         .start();
     for (host, status) in [("localhost", "200"), ("evil.example", "421")] {
         let mut socket = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         socket.write_all(head.as_bytes()).unwrap();
         let mut answer = String::new();

@@ -1,12 +1,11 @@
 //! Lists of many connections, page by page, while the configuration changes under them.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde_json::Value;
 
 use crate::support::connection::Connection;
-use crate::support::{Agent, Sidecar, Upstream, connection};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 const ALL: usize = 500;
 
@@ -64,18 +63,19 @@ fn every_connection_is_on_one_page_whatever_changes_meanwhile() {
         .unwrap()
         .start();
     let all: BTreeSet<String> = (0..ALL).map(|n| format!("connections/c{n}")).collect();
-    let done = AtomicBool::new(false);
+    let done = Gate::new();
     std::thread::scope(|scope| {
         let changing = std::thread::Builder::new().name("world reload".into());
         let changes = changing.spawn_scoped(scope, || {
             let mut generation = 1;
-            while !done.load(Relaxed) {
+            while !done.is_open() {
                 generation += 1;
                 let reloaded = sidecar.reload(&definitions(&up, generation)).unwrap();
                 assert_eq!(reloaded.connections, ALL);
             }
             generation
         });
+        let end = done.open_on_drop();
         let mut agent = Agent::connect(&sidecar);
         let mut operator = Agent::connect_to(sidecar.management());
         let mut used = 0;
@@ -99,7 +99,7 @@ fn every_connection_is_on_one_page_whatever_changes_meanwhile() {
             }
             assert_eq!((count, &seen), (ALL, &all), "{order}");
         }
-        done.store(true, Relaxed);
+        drop(end);
         assert!(
             changes.unwrap().join().unwrap() > 2,
             "no reload came between"

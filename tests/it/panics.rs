@@ -6,6 +6,7 @@ use std::process::Command;
 use egressd::telemetry::{Level, Look, PanicNotice, ProblemLog};
 
 use crate::support::PATIENCE;
+use crate::support::limited::output;
 use crate::support::message::text;
 
 const PLANTED: &str = "planted-secret-0123456789";
@@ -20,15 +21,13 @@ fn a_panic_is_told_by_its_place_alone() {
         }));
         panic!("with {PLANTED} in it");
     }
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "panics::a_panic_is_told_by_its_place_alone",
-            "--nocapture",
-        ])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args([
+        "--exact",
+        "panics::a_panic_is_told_by_its_place_alone",
+        "--nocapture",
+    ]);
+    let child = output(child.env(CHILD, "1"));
     let said = [child.stdout, child.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(!child.status.success(), "{said}");
@@ -49,15 +48,13 @@ fn a_panic_is_an_event_where_a_log_runs() {
         assert!(log.flush(PATIENCE));
         return;
     }
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "panics::a_panic_is_an_event_where_a_log_runs",
-            "--nocapture",
-        ])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args([
+        "--exact",
+        "panics::a_panic_is_an_event_where_a_log_runs",
+        "--nocapture",
+    ]);
+    let child = output(child.env(CHILD, "1"));
     let (out, said) = (text(&child.stdout), text(&child.stderr));
     assert!(child.status.success(), "{said}");
     assert!(!out.contains(PLANTED) && !said.contains(PLANTED), "{said}");

@@ -2,9 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 
 use serde_json::json;
+
+use crate::support::PATIENCE;
+use crate::support::limited::LimitedChild;
 
 /// A directory with settings and one connection.
 struct World(tempfile::TempDir);
@@ -25,21 +28,21 @@ impl World {
         Self(directory)
     }
 
-    fn serve(&self, flags: &[&str]) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_egressd"))
+    fn serve(&self, flags: &[&str]) -> LimitedChild {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_egressd"));
+        command
             .arg("serve")
             .arg("--config")
             .arg(self.0.path().join("settings.json"))
             .args(flags)
             .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap()
+            .stderr(Stdio::piped());
+        LimitedChild::spawn(&mut command)
     }
 
     /// Runs it to its end: how it ended and what it said.
     fn refused(&self, flags: &[&str]) -> (Option<i32>, String) {
-        let ended = self.serve(flags).wait_with_output().unwrap();
+        let ended = self.serve(flags).output();
         (
             ended.status.code(),
             String::from_utf8(ended.stderr).unwrap(),
@@ -61,6 +64,7 @@ fn told(said: &mut BufReader<ChildStderr>, words: &str) -> String {
 
 fn get(address: &str, path: &str) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -68,7 +72,7 @@ fn get(address: &str, path: &str) -> String {
     answer
 }
 
-fn terminate(mut child: Child) -> ExitStatus {
+fn terminate(mut child: LimitedChild) -> ExitStatus {
     let told = Command::new("sh")
         .args(["-c", "kill -TERM \"$1\"", "sh", &child.id().to_string()])
         .status()

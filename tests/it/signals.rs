@@ -2,11 +2,12 @@
 
 use std::io::Read as _;
 use std::process::Command;
+use std::time::Instant;
 
 use serde_json::json;
 
 use crate::support::program::Running;
-use crate::support::{Agent, Gate, Program, Upstream, connection, metrics_with};
+use crate::support::{Agent, Gate, PATIENCE, Program, Upstream, connection, metrics_with};
 
 const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const HUP: u32 = 1;
@@ -81,7 +82,10 @@ fn one_that_comes_before_it_is_ready_is_not_lost() {
     let program = Program::new(&many, &json!({"log": {"format": "text"}}));
     let mut running = program.start_with_narrow_stderr(&[]);
     for signal in [TERM, INT, HUP] {
-        while !has(running.id(), "SigCgt", signal) {}
+        let begun = Instant::now();
+        while !has(running.id(), "SigCgt", signal) {
+            assert!(begun.elapsed() < PATIENCE, "{signal} is never caught");
+        }
     }
     running.terminate();
     let mut said = String::new();

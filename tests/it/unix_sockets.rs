@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use crate::support::limited::output;
 use crate::support::{Agent, Program, Upstream, connection};
 
 fn program(up: &Upstream) -> Program {
@@ -152,7 +153,7 @@ fn one_setting_alone_leads_off_loopback() {
         let flagged = program.run(&["--listen", open]);
         let managed = program.run(&["--management-listen", open]);
         let mut command = program.command(&[]);
-        let ended = command.env("EGRESSD_PROXY_LISTEN", open).output().unwrap();
+        let ended = output(command.env("EGRESSD_PROXY_LISTEN", open));
         let said = String::from_utf8(ended.stderr).unwrap();
         for (exit, said, remedy) in [
             (flagged.0, flagged.2, "allow_non_loopback: true"),
@@ -173,10 +174,8 @@ fn one_setting_alone_leads_off_loopback() {
         );
     }
     let mut command = program.command(&["--listen", "0.0.0.0:0", "--management-listen", "x"]);
-    let ended = command
-        .env("EGRESSD_PROXY_ALLOW_NON_LOOPBACK", "true")
-        .output();
-    let said = String::from_utf8(ended.unwrap().stderr).unwrap();
+    let ended = output(command.env("EGRESSD_PROXY_ALLOW_NON_LOOPBACK", "true"));
+    let said = String::from_utf8(ended.stderr).unwrap();
     assert!(!said.contains("other machines"), "{said}");
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::encodings::{Canary, shapes};
+use crate::support::limited::{self, LimitedChild};
 use crate::support::message::text;
 use crate::support::wire::Arrived;
 use crate::support::{Upstream, certs};
@@ -83,7 +84,7 @@ type Reading = JoinHandle<Vec<u8>>;
 pub(super) struct Serving {
     pub(super) proxy: SocketAddr,
     pub(super) management: SocketAddr,
-    child: Child,
+    child: LimitedChild,
     said: Option<(Reading, Reading)>,
 }
 
@@ -176,7 +177,7 @@ impl World {
             status,
             stdout,
             stderr,
-        } = self.command(arguments).output().unwrap();
+        } = limited::output(&mut self.command(arguments));
         (status.code(), [stdout, stderr].concat())
     }
 
@@ -190,12 +191,9 @@ impl World {
             "--log-format",
             format,
         ];
-        let mut child = self
-            .command(&arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = self.command(&arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = LimitedChild::spawn(&mut command);
         let mut out = child.stdout.take().unwrap();
         let mut err = BufReader::new(child.stderr.take().unwrap());
         let mut said = Vec::new();

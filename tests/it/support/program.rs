@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use socket2::SockRef;
 use tempfile::TempDir;
 
 use super::connection::Connection;
+use super::limited::{self, LimitedChild};
 use super::{PATIENCE, certs};
 
 /// A user that has no processes: another one each time.
@@ -29,7 +30,7 @@ pub(crate) struct Program {
 
 /// The running process. It is killed where a test fails before its end.
 pub(crate) struct Running {
-    child: Child,
+    child: LimitedChild,
     /// What it writes to standard output.
     pub(crate) out: BufReader<Box<dyn Read + Send>>,
     /// What it writes to standard error.
@@ -155,7 +156,7 @@ impl Program {
 
     /// Runs it to its end: its exit code, and what it wrote to both streams.
     pub(crate) fn run(&self, flags: &[&str]) -> (Option<i32>, String, String) {
-        let ended = self.command(flags).output().unwrap();
+        let ended = limited::output(&mut self.command(flags));
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (ended.status.code(), text(ended.stdout), text(ended.stderr))
     }
@@ -177,7 +178,7 @@ type Reader = Box<dyn Read + Send>;
 impl Running {
     fn start(mut command: Command, out: (Reader, Stdio), err: (Reader, Stdio)) -> Self {
         // The command and its ends of the pipes are dropped here, so that ours see the end.
-        let child = command.stdout(out.1).stderr(err.1).spawn().unwrap();
+        let child = LimitedChild::spawn(command.stdout(out.1).stderr(err.1));
         drop(command);
         Self {
             child,
