@@ -189,7 +189,7 @@ impl Proxy {
         let call = identify::identify(addressed, &self.shared.published.current())?;
         let Known { meter, way } = self.known(call.entry());
         exchange.concerns(call.entry(), meter);
-        watch.limit_exchange(call.entry().connection.caps.timeout.duration());
+        watch.limit_exchange(exchange.deadline());
         let permitted = authorize::authorize(call)?;
         exchange.took_route(permitted.route());
         let way = way.unwrap_or_else(|| self.begin_way(permitted.entry(), exchange.meter()));

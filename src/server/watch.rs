@@ -1,11 +1,12 @@
 //! Time limits of agents' sockets, kept by one coarse clock a worker.
 //!
 //! hyper times nothing but heads, and a timer for each request costs a tenth of the request. So a socket only notes *when* each of
-//! its limits is due, and one ticker a worker compares the notes with the clock. Limits are therefore late by up to [`TICK`], never early. They
+//! its limits is due, and one ticker a worker compares the notes with the clock. Limits are therefore late by up to two [`TICK`]s, never early. They
 //! hold outside hyper's own future, for an agent that reads nothing is never asked for anything there.
 
 mod drain;
 mod idlest;
+mod stall;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -178,13 +179,14 @@ impl Clock {
 
     fn read(&self) -> u64 {
         let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(NEVER);
-        self.now.store(now, Relaxed);
+        self.advance_to(now);
         now
     }
 
-    /// Never early: the note was made up to a tick after the last reading.
+    /// Never early: the note was made up to two ticks after the last reading. For longer gaps, see
+    /// `stall`.
     fn in_future(&self, duration: Duration) -> u64 {
-        let millis = u64::try_from((duration + TICK).as_millis()).unwrap_or(NEVER);
+        let millis = u64::try_from((duration + 2 * TICK).as_millis()).unwrap_or(NEVER);
         self.now.load(Relaxed).saturating_add(millis)
     }
 }
@@ -221,10 +223,11 @@ impl Watch {
         self.socket_due.store(NEVER, Relaxed);
     }
 
-    /// The exchange has to be over in this time.
-    pub fn limit_exchange(&self, timeout: Duration) {
-        self.exchange_due
-            .store(self.clock.in_future(timeout), Relaxed);
+    /// The exchange has to be over by then.
+    pub fn limit_exchange(&self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(self.clock.epoch);
+        let due = u64::try_from(left.as_millis()).map_or(NEVER, |millis| millis.saturating_add(1));
+        self.exchange_due.store(due, Relaxed);
     }
 
     /// A piece of the agent's body is being waited for.

@@ -1,0 +1,99 @@
+//! Time in which the worker did not run does not count against an agent.
+//!
+//! On a busy machine a thread may wait seconds for a processor, and a runtime that always has a task
+//! to run looks at its timers rarely. Without this module, limits that were noted during such a
+//! stall, by a clock that had stopped, would be over when the next tick comes, and so would limits
+//! of agents whose bytes arrived during the stall and were not read yet.
+
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::{Clock, NEVER, TICK, Watch};
+
+/// The longest gap between two readings of the clock that limits allow for, in milliseconds.
+const LONGEST_GAP: u64 = 2 * TICK.as_millis() as u64;
+
+impl Clock {
+    /// Sets the clock. If it was not read for too long, every limit but that of an exchange moves on
+    /// by this time. An exchange has a deadline, which is noted without this clock.
+    pub(super) fn advance_to(&self, now: u64) {
+        let gap = now.saturating_sub(self.now.swap(now, Relaxed));
+        if gap <= LONGEST_GAP {
+            return;
+        }
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for watch in watched.iter() {
+            watch.postpone(gap);
+        }
+    }
+}
+
+impl Watch {
+    fn postpone(&self, by: u64) {
+        let postpone = |due: &AtomicU64| {
+            let before = due.load(Relaxed);
+            // 0 stands for a socket that is to be cut at once.
+            if before != 0 && before != NEVER {
+                due.store(before.saturating_add(by), Relaxed);
+            }
+        };
+        postpone(&self.socket_due);
+        postpone(&self.body_due);
+        postpone(&self.write_due);
+        postpone(&self.quiet_since);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::{Overdue, Times};
+    use super::{Clock, TICK};
+
+    const SECOND: u64 = 1000;
+
+    fn times() -> Times {
+        let limit = Duration::from_secs(10);
+        Times {
+            header_read: limit,
+            idle: limit,
+            body_idle: limit,
+            write_stall: limit,
+        }
+    }
+
+    #[test]
+    fn a_limit_that_is_noted_in_a_stall_is_not_early() {
+        // F-273
+        for stall in [1, 60, 12 * SECOND, 3600 * SECOND] {
+            let clock = Clock::new();
+            let watch = clock.watch(times());
+            watch.exchange_begins();
+            // The clock still shows the time before the stall.
+            watch.exchange_over();
+            clock.advance_to(stall);
+            assert!(!watch.is_cut(), "{stall} ms");
+            let tick = u64::try_from(TICK.as_millis()).unwrap();
+            let mut now = stall;
+            while !watch.is_cut() {
+                now += tick;
+                clock.advance_to(now);
+            }
+            let late = now - stall - 10 * SECOND;
+            assert!(late <= 3 * tick, "{late} ms late after {stall} ms");
+        }
+    }
+
+    #[test]
+    fn the_deadline_of_an_exchange_holds_through_a_stall() {
+        let clock = Clock::new();
+        let watch = clock.watch(times());
+        watch.exchange_begins();
+        watch.limit_exchange(Instant::now() + Duration::from_secs(10));
+        clock.advance_to(9 * SECOND);
+        assert_eq!(watch.overdue(), None);
+        clock.advance_to(20 * SECOND);
+        assert_eq!(watch.overdue(), Some(Overdue::Exchange));
+    }
+}
