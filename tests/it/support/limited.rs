@@ -1,6 +1,7 @@
 //! Child processes with a time limit. A test that waits for a process that never ends, or for a line
 //! that it never writes, would otherwise block the whole run instead of failing.
 
+use std::io::{self, Write as _};
 use std::ops::{Deref, DerefMut};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Output, Stdio};
@@ -72,7 +73,7 @@ impl Limit {
         let thread = std::thread::Builder::new().name("world limit".to_owned());
         let watching = move || {
             if end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("process {id} was killed after {LIMIT:?}");
+                let _unheard = writeln!(io::stderr(), "process {id} was killed after {LIMIT:?}");
                 let _ended = pidfd_send_signal(&*overdue, Signal::KILL);
             }
         };
