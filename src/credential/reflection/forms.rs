@@ -3,6 +3,8 @@
 //! Every form is a byte string of at least [`super::SHORTEST`] bytes, made in a buffer that is wiped and never grows (a buffer that
 //! grows leaves an unwiped copy behind). Forms that are alike are listed once: of letters and digits alone most are.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
@@ -40,16 +42,61 @@ const PERCENT_STYLES: [PercentStyle; 7] = [
     percent(b"-._~$&+=:@", None),
 ];
 
-/// What a JSON encoder writes as `\u00XX` although it need not.
-const JSON_STYLES: [fn(char) -> bool; 4] = [
-    |_| false,
-    // Go, Rails.
-    |c| matches!(c, '&' | '<' | '>' | '\u{2028}' | '\u{2029}'),
-    // Gson.
-    |c| matches!(c, '&' | '<' | '>' | '=' | '\'' | '\u{2028}' | '\u{2029}'),
-    // System.Text.Json.
-    |c| matches!(c, '&' | '<' | '>' | '+' | '\'' | '"' | '`') || !c.is_ascii(),
+/// How an encoder of JSON or JavaScript writes a character that it need not escape.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escape {
+    /// As it is.
+    None,
+    /// `\/`.
+    Backslash,
+    /// `\u002F`.
+    Unicode,
+    /// `\x2F`, which is JavaScript but not JSON.
+    Hex,
+}
+
+/// How one encoder writes the characters that it escapes, and the slash.
+const ESCAPES: [(Escape, Escape); 6] = [
+    (Escape::Unicode, Escape::None),
+    (Escape::Unicode, Escape::Backslash),
+    (Escape::Unicode, Escape::Unicode),
+    (Escape::Hex, Escape::None),
+    (Escape::Hex, Escape::Backslash),
+    (Escape::Hex, Escape::Hex),
 ];
+
+/// The characters that encoders escape although JSON does not require it (RFC 8259 §7). The slash
+/// is treated separately, because each of these sets occurs with each way to write it.
+const ESCAPED_SETS: [fn(char) -> bool; 9] = [
+    // RFC 8259; Jackson, Python, PHP.
+    |_| false,
+    // Protobuf, serialize-javascript.
+    |c| matches!(c, '<' | '>') || is_line_end(c),
+    // Go, Rails' `to_json`, Django's `json_script`.
+    |c| matches!(c, '&' | '<' | '>') || is_line_end(c),
+    // Jinja's `tojson`, PHP with `JSON_HEX_TAG | JSON_HEX_AMP | JSON_HEX_APOS`.
+    |c| matches!(c, '&' | '<' | '>' | '\'') || is_line_end(c),
+    // The same with `JSON_HEX_QUOT`; Newtonsoft's `EscapeHtml`.
+    |c| matches!(c, '&' | '<' | '>' | '\'' | '"') || is_line_end(c),
+    // Gson; Go's `JSEscape`.
+    |c| matches!(c, '&' | '<' | '>' | '=' | '\'') || is_line_end(c),
+    // System.Text.Json; Go's `html/template`.
+    |c| matches!(c, '&' | '<' | '>' | '+' | '\'' | '"' | '`') || !c.is_ascii(),
+    // Django's `escapejs`.
+    |c| {
+        matches!(
+            c,
+            '&' | '<' | '>' | '\'' | '"' | '`' | '=' | '-' | ';' | '\\'
+        ) || is_line_end(c)
+    },
+    // Twig, Laminas, ESAPI: all but letters, digits and these.
+    |c| !(c.is_ascii_alphanumeric() || matches!(c, ',' | '.' | '_')),
+];
+
+/// Ends a line of JavaScript before ES2019, but is legal in JSON.
+const fn is_line_end(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}')
+}
 
 const fn percent(kept: &'static [u8], space: Option<u8>) -> PercentStyle {
     PercentStyle { kept, space }
@@ -151,27 +198,57 @@ fn add_all(secret: &[u8], forms: &mut Vec<Form>) {
             forms.push(form);
         }
     };
-    add(Zeroizing::new(secret.to_vec()));
+    add_escaped(secret, &mut add);
     for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-        (0..3).for_each(|before| add(base64_core(secret, before, engine)));
+        for before in 0..3 {
+            add_escaped(&base64_core(secret, before, engine), &mut add);
+        }
+    }
+    for hex in [LOWER, UPPER] {
+        add(percent_escaped_throughout(secret, hex));
+        if let Ok(text) = std::str::from_utf8(secret) {
+            add(json_escaped(text, |_| Escape::Unicode, hex));
+        }
+    }
+}
+
+/// Adds a text, and what encoders make of it that escape some of its characters.
+fn add_escaped(text: &[u8], add: &mut impl FnMut(Form)) {
+    add(Zeroizing::new(text.to_vec()));
+    // No encoder escapes these.
+    if text.iter().all(u8::is_ascii_alphanumeric) {
+        return;
     }
     for hex in [LOWER, UPPER] {
         for style in &PERCENT_STYLES {
-            add(percent_escaped(secret, style, hex));
+            add(percent_escaped(text, style, hex));
         }
-        add(percent_escaped_throughout(secret, hex));
     }
-    let Ok(text) = std::str::from_utf8(secret) else {
+    let Ok(text) = std::str::from_utf8(text) else {
         return;
     };
-    for hex in [LOWER, UPPER] {
-        for style in JSON_STYLES {
-            for (slash, ascii) in [(false, false), (false, true), (true, false), (true, true)] {
-                let escapes = |c: char| style(c) || (ascii && !c.is_ascii());
-                add(json_escaped(text, escapes, slash, hex));
+    // Most sets are the same for the characters of one text.
+    let specials = text.chars().filter(|c| !c.is_ascii_alphanumeric());
+    let specials: BTreeSet<char> = specials.collect();
+    let mut known = Vec::new();
+    for set in ESCAPED_SETS {
+        for (how, slash) in ESCAPES {
+            for ascii in [false, true] {
+                let escape = |c: char| match c {
+                    '/' => slash,
+                    _ if !c.is_ascii() && (ascii || set(c)) => Escape::Unicode,
+                    _ if set(c) => how,
+                    _ => Escape::None,
+                };
+                let style: Vec<Escape> = specials.iter().map(|c| escape(*c)).collect();
+                if known.contains(&style) {
+                    continue;
+                }
+                add(json_escaped(text, escape, LOWER));
+                add(json_escaped(text, escape, UPPER));
+                known.push(style);
             }
         }
-        add(json_escaped(text, |_| true, false, hex));
     }
 }
 
@@ -214,11 +291,11 @@ fn percent_escaped_throughout(secret: &[u8], hex: Hex) -> Form {
     form
 }
 
-fn json_escaped(text: &str, escapes: impl Fn(char) -> bool, slash: bool, hex: Hex) -> Form {
+fn json_escaped(text: &str, escape: impl Fn(char) -> Escape, hex: Hex) -> Form {
     let mut form = buffer(text.len() * 6);
     for c in text.chars() {
-        match c {
-            _ if escapes(c) => {
+        match (escape(c), c) {
+            (Escape::Unicode, _) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
                     form.extend_from_slice(b"\\u");
                     let [high, low] = unit.to_be_bytes();
@@ -226,11 +303,19 @@ fn json_escaped(text: &str, escapes: impl Fn(char) -> bool, slash: bool, hex: He
                     form.extend(hex.digits(low));
                 }
             }
-            '"' => form.extend_from_slice(b"\\\""),
-            '\\' => form.extend_from_slice(b"\\\\"),
-            '\t' => form.extend_from_slice(b"\\t"),
-            '/' if slash => form.extend_from_slice(b"\\/"),
-            _ => push_char(&mut form, c),
+            (Escape::Hex, _) => {
+                form.extend_from_slice(b"\\x");
+                let byte = u8::try_from(c).unwrap_or_default();
+                form.extend(hex.digits(byte));
+            }
+            (Escape::Backslash, _) | (Escape::None, '"' | '\\') => {
+                form.push(b'\\');
+                push_char(&mut form, c);
+            }
+            (Escape::None, '\t') => form.extend_from_slice(b"\\t"),
+            (Escape::None, '\n') => form.extend_from_slice(b"\\n"),
+            (Escape::None, '\r') => form.extend_from_slice(b"\\r"),
+            (Escape::None, _) => push_char(&mut form, c),
         }
     }
     form
@@ -256,125 +341,4 @@ impl Hex {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{of_secret, wide_of_secret};
-
-    fn forms(secret: &[u8]) -> Vec<String> {
-        let forms = of_secret(secret);
-        let text = |form: &super::Form| String::from_utf8_lossy(form).into_owned();
-        forms.iter().map(text).collect()
-    }
-
-    #[test]
-    fn a_short_secret_has_none() {
-        assert!(forms(b"fifteen-bytes-1").is_empty());
-        assert!(!forms(b"sixteen-bytes-12").is_empty());
-    }
-
-    #[test]
-    fn letters_and_digits_have_few() {
-        let forms = forms(b"abcdefghijklmnop1");
-        assert_eq!(forms.len(), 8, "{forms:?}");
-        for form in [
-            "abcdefghijklmnop1",
-            // What `base64` prints of it with 0, 1 and 2 bytes before it, without the edges.
-            "YWJjZGVmZ2hpamtsbW5vcD",
-            "FiY2RlZmdoaWprbG1ub3Ax",
-            "hYmNkZWZnaGlqa2xtbm9wM",
-            "%61%62%63%64%65%66%67%68%69%6a%6b%6c%6d%6e%6f%70%31",
-            "%61%62%63%64%65%66%67%68%69%6A%6B%6C%6D%6E%6F%70%31",
-            r"\u0061\u0062\u0063\u0064\u0065\u0066\u0067\u0068\u0069\u006a\u006b\u006c\u006d\u006e\u006f\u0070\u0031",
-            r"\u0061\u0062\u0063\u0064\u0065\u0066\u0067\u0068\u0069\u006A\u006B\u006C\u006D\u006E\u006F\u0070\u0031",
-        ] {
-            assert!(
-                forms.iter().any(|found| found == form),
-                "{form} of {forms:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn marks_are_escaped_as_encoders_do() {
-        let secret = "a b/c+d=e\"f\\g&h<i'é\u{1f511}";
-        let forms = forms(secret.as_bytes());
-        for form in [
-            secret,
-            // Percent: RFC 3986, Python's quote, lower case, form style, encodeURIComponent, encodeURI, Go's PathEscape.
-            "a%20b%2Fc%2Bd%3De%22f%5Cg%26h%3Ci%27%C3%A9%F0%9F%94%91",
-            "a%20b/c%2Bd%3De%22f%5Cg%26h%3Ci%27%C3%A9%F0%9F%94%91",
-            "a%20b%2fc%2bd%3de%22f%5cg%26h%3ci%27%c3%a9%f0%9f%94%91",
-            "a+b%2Fc%2Bd%3De%22f%5Cg%26h%3Ci%27%C3%A9%F0%9F%94%91",
-            "a%20b%2Fc%2Bd%3De%22f%5Cg%26h%3Ci'%C3%A9%F0%9F%94%91",
-            "a%20b/c+d=e%22f%5Cg&h%3Ci'%C3%A9%F0%9F%94%91",
-            "a%20b%2Fc+d=e%22f%5Cg&h%3Ci%27%C3%A9%F0%9F%94%91",
-            // JSON: minimal, PHP, Go, Gson, Python, System.Text.Json.
-            "a b/c+d=e\\\"f\\\\g&h<i'é\u{1f511}",
-            r#"a b\/c+d=e\"f\\g&h<i'\u00e9\ud83d\udd11"#,
-            "a b/c+d=e\\\"f\\\\g\\u0026h\\u003ci'é\u{1f511}",
-            "a b/c+d\\u003de\\\"f\\\\g\\u0026h\\u003ci\\u0027é\u{1f511}",
-            r#"a b/c+d=e\"f\\g&h<i'\u00e9\ud83d\udd11"#,
-            r"a b/c\u002Bd=e\u0022f\\g\u0026h\u003Ci\u0027\u00E9\uD83D\uDD11",
-            // Read as Latin-1.
-            "a b/c+d=e\"f\\g&h<i'Ã©ð\u{9f}\u{94}\u{91}",
-        ] {
-            assert!(
-                forms.iter().any(|found| found == form),
-                "{form} of {forms:#?}"
-            );
-        }
-    }
-
-    #[test]
-    fn buffers_do_not_grow() {
-        for secret in [
-            "sixteen-bytes-12",
-            "£££££££££££££££",
-            "\u{1f511}\u{1f511}\u{1f511}\u{1f511}",
-        ] {
-            for form in of_secret(secret.as_bytes()) {
-                assert!(
-                    form.capacity() <= secret.len() * 2 * 6,
-                    "{}",
-                    form.capacity()
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_searched_for_as_they_are_and_as_latin_1() {
-        let secret = [b"0123456789abcde".as_slice(), &[0xe9]].concat();
-        let forms = of_secret(&secret);
-        let has = |bytes: &[u8]| forms.iter().any(|form| form.as_slice() == bytes);
-        assert!(has(&secret));
-        assert!(has("0123456789abcdeé".as_bytes()));
-        assert!(has(br"0123456789abcde\u00e9"));
-    }
-
-    #[test]
-    fn hexadecimal_digits_and_uuids_have_two_cases_and_may_have_dashes() {
-        // F-210
-        let dashed = "0b5e2c1a-9f3d-4a77-8c21-d0e4f6a7b8c9";
-        let bare = dashed.replace('-', "");
-        let upper = dashed.to_uppercase();
-        for secret in [dashed, &bare, &upper] {
-            let forms = forms(secret.as_bytes());
-            for form in [dashed, &bare, &upper, &bare.to_uppercase()] {
-                assert!(forms.iter().any(|found| found == form), "{form}");
-            }
-        }
-        let key = forms(b"00ff00ff00ff00ffab");
-        assert!(key.contains(&"00FF00FF00FF00FFAB".to_owned()), "{key:?}");
-    }
-
-    #[test]
-    fn only_what_is_not_ascii_has_wide_forms() {
-        // F-204
-        assert!(wide_of_secret(b"sixteen-bytes-12").is_empty());
-        let secret = "0123456789abcdeé";
-        let little: Vec<u8> = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let wide = wide_of_secret(secret.as_bytes());
-        assert_eq!(wide.len(), 4);
-        assert!(wide.iter().any(|form| **form == little));
-    }
-}
+mod tests;

@@ -61,6 +61,26 @@ fn spellings() -> Vec<(&'static str, String)> {
             r"sk-live\u002B4eC39/HqLyjWDarjt\u0026T1z".to_owned(),
         ),
         (
+            "serialize-javascript",
+            r"sk-live+4eC39\u002FHqLyjWDarjt&T1z".to_owned(),
+        ),
+        (
+            "Go's html/template",
+            r"sk-live\u002b4eC39\/HqLyjWDarjt\u0026T1z".to_owned(),
+        ),
+        (
+            "Twig",
+            r"sk\u002Dlive\u002B4eC39\/HqLyjWDarjt\u0026T1z".to_owned(),
+        ),
+        (
+            "Laminas",
+            r"sk\x2Dlive\x2B4eC39\x2FHqLyjWDarjt\x26T1z".to_owned(),
+        ),
+        (
+            "a slash as \\x2f",
+            r"sk-live+4eC39\x2fHqLyjWDarjt&T1z".to_owned(),
+        ),
+        (
             "JSON throughout",
             SECRET.bytes().map(|b| format!("\\u{b:04x}")).collect(),
         ),
