@@ -14,9 +14,9 @@ use super::raw::{Field, listed};
 use super::secret_ref::{Surroundings, trimmed};
 use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, GrantType, InvalidGrantType, OauthClientCredentials,
-    OauthTerms,
+    OauthTerms, SecretPart,
 };
-use crate::domain::{Auth, Secret, SensitiveHeader, TokenUrl};
+use crate::domain::{Auth, Secret, TokenUrl};
 
 /// The fields of the oneof.
 pub(super) const KINDS: [&str; 5] = [
@@ -117,18 +117,26 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     }
     let pair = BasicAuth::new(username?, password?).ok()?;
     // If the password is empty, the user name is the key.
-    if pair.can_be_guessed() && pair.password().len() != 0 {
-        warn_of_guessable(field);
+    if pair.password().len() != 0 {
+        warn_of_guessable(field, &pair.parts());
     }
     Some(Auth::BasicAuth(pair))
 }
 
-/// Warns about a Basic pair whose password and user name are both short enough to be guessed.
-fn warn_of_guessable(field: &Field<'_>) {
+/// Warns about a credential whose secret parts are short enough to be guessed.
+fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
+    let consequence = if parts.iter().any(SecretPart::can_be_guessed) {
+        "where the API returns what agents write, an agent could guess it, so the first response that holds it closes the connection (503 `credential_exposed`)"
+    } else if parts.len() > 1 && parts.iter().all(|part| part.guessable_after.is_some()) {
+        // A pair. Short values of other headers are not searched for either, and are often no keys.
+        "responses are not searched for a user name and a password of fewer than 7 bytes together, because they would be found in ordinary text"
+    } else {
+        return;
+    };
     let field = field.clone().secret();
     let problem = field.problem(
         "guessable_password",
-        "the password has fewer than 16 bytes: where the API returns what agents write, an agent could guess it, so the first response that holds the pair closes the connection (503 `credential_exposed`)",
+        format!("the password has fewer than 16 bytes: {consequence}"),
     );
     field.push(
         problem
@@ -142,9 +150,8 @@ fn static_headers(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> 
     let map = object.require("headers", "write `headers: {X-API-Key: {env: NAME}}`");
     object.finish();
     let headers = headers::sensitive(&map?, around)?;
-    let pairs = headers.iter().filter_map(SensitiveHeader::basic_pair);
-    if pairs.into_iter().any(|pair| pair.can_be_guessed()) {
-        warn_of_guessable(field);
+    for header in &headers {
+        warn_of_guessable(field, &header.parts());
     }
     Some(Auth::StaticHeaders(headers))
 }

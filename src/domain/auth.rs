@@ -2,6 +2,7 @@
 
 mod header;
 mod oauth;
+mod parts;
 
 use std::sync::Arc;
 
@@ -9,12 +10,15 @@ use base64::Engine as _;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-pub use header::{BasicPair, SHORTEST_UNGUESSABLE, SensitiveHeader, is_public};
+pub use header::{SHORTEST_UNGUESSABLE, SensitiveHeader, is_public};
 pub use oauth::{
     ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
 };
 
+pub use parts::SecretPart;
+
 use super::secret::Secret;
+use parts::Pair;
 
 /// Of a header that no definition spells.
 const AUTHORIZATION_WRITTEN: &str = "Authorization";
@@ -112,10 +116,9 @@ impl BasicAuth {
         &self.password
     }
 
-    /// Returns whether the pair is so short that an agent can guess it if an API sends back what
-    /// agents write.
-    pub fn can_be_guessed(&self) -> bool {
-        header::can_be_guessed(self.username.len(), self.password.len())
+    /// Returns the parts of the pair that are secret.
+    pub fn parts(&self) -> Vec<SecretPart> {
+        Pair::new(self.username.expose(), self.password.expose()).parts()
     }
 }
 

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
-use percent_encoding::percent_decode;
+use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::SHORTEST;
 use super::forms::{self, Form};
-use crate::domain::{Auth, Connection, ConnectionId, SensitiveHeader};
+use crate::domain::auth::SecretPart;
+use crate::domain::{Auth, Connection, ConnectionId};
 
 /// One secret in all forms in which a response may hold it.
 pub(super) struct Searched {
@@ -31,13 +29,6 @@ pub struct Label {
     pub header: Option<Box<str>>,
     /// Set when it is found, where it can be guessed.
     pub(super) guessable: Option<Arc<AtomicBool>>,
-}
-
-/// A text to search for.
-struct Part {
-    text: Form,
-    /// Whether the part of it that nobody knows is shorter than [`SHORTEST`].
-    is_guessable: bool,
 }
 
 impl Searched {
@@ -83,13 +74,13 @@ pub(super) fn of_connection(
     exposed: &Arc<AtomicBool>,
 ) -> Vec<Arc<Searched>> {
     let mut secrets = Vec::new();
-    let mut add = |kind, header: Option<&str>, parts: Vec<Part>| {
+    let mut add = |kind, header: Option<&str>, parts: Vec<SecretPart>| {
         for part in parts {
             let label = Label {
                 owner: Some(connection.id.clone()),
                 kind,
                 header: header.map(Into::into),
-                guessable: part.is_guessable.then(|| Arc::clone(exposed)),
+                guessable: part.guessable_after.map(|_| Arc::clone(exposed)),
             };
             secrets.extend(Searched::new(&part.text, label).map(Arc::new));
         }
@@ -97,181 +88,140 @@ pub(super) fn of_connection(
     match &connection.auth {
         Auth::NoAuth => {}
         Auth::OauthClientCredentials(credentials) => {
-            let secret = credentials.terms().client_secret.expose();
-            add("client_secret", None, vec![whole(secret)]);
+            let terms = credentials.terms();
+            let secret = SecretPart::whole(terms.client_secret.expose());
+            add("client_secret", None, vec![secret]);
+            let parameters = secret_parameters(&terms.extra_params);
+            add("extra_params", None, parameters);
+            let query = terms.token_url.query().unwrap_or_default();
+            add("token_url", None, secret_query_values(query));
         }
         Auth::BearerToken(bearer) => {
-            let token = vec![whole(bearer.token().expose())];
+            let token = vec![SecretPart::whole(bearer.token().expose())];
             add(connection.auth.kind(), Some("Authorization"), token);
         }
         Auth::BasicAuth(basic) => {
-            let (name, password) = (basic.username().expose(), basic.password().expose());
-            let parts = of_pair(name, password);
-            add(connection.auth.kind(), Some("Authorization"), parts);
+            add(connection.auth.kind(), Some("Authorization"), basic.parts());
         }
         Auth::StaticHeaders(headers) => {
-            for header in headers.iter().filter(|header| header.is_searched_for()) {
+            for header in headers {
                 let kind = connection.auth.kind();
-                add(kind, Some(&header.written), of_header(header));
+                add(kind, Some(&header.written), header.parts());
             }
         }
     }
     if let Some(secret) = &connection.webhook_signing_secret {
-        add("webhook_signing_secret", None, vec![whole(secret.expose())]);
+        add(
+            "webhook_signing_secret",
+            None,
+            vec![SecretPart::whole(secret.expose())],
+        );
     }
     secrets
 }
 
-fn whole(text: &[u8]) -> Part {
-    Part {
-        text: Zeroizing::new(text.to_vec()),
-        is_guessable: false,
-    }
+/// Returns the values of parameters whose names say that they are secret. Others, such as `audience`
+/// or `account_id`, are public: many responses hold them.
+fn secret_parameters(parameters: &[(String, String)]) -> Vec<SecretPart> {
+    let secret = parameters.iter().filter(|(name, _)| is_secret_name(name));
+    secret
+        .map(|(_, value)| SecretPart::whole(value.as_bytes()))
+        .collect()
 }
 
-fn guessable(text: &[u8]) -> Part {
-    Part {
-        text: Zeroizing::new(text.to_vec()),
-        is_guessable: true,
-    }
-}
-
-/// What is secret of `Authorization: Basic`.
-///
-/// Where only the user name is long enough, nothing is searched for that also depends on the password: 502 or not would tell of each guess whether it is right.
-fn of_pair(name: &[u8], password: &[u8]) -> Vec<Part> {
-    let pair = Zeroizing::new([name, b":", password].concat());
-    let base64 = Zeroizing::new(STANDARD_NO_PAD.encode(&*pair).into_bytes());
-    match (name.len() >= SHORTEST, password.len() >= SHORTEST) {
-        (false, false) => vec![guessable(&base64), guessable(&pair)],
-        (true, false) => {
-            let of_name = base64.get(..name.len() * 8 / 6).unwrap_or_default();
-            vec![whole(name), whole(of_name)]
-        }
-        (false, true) => vec![whole(password), whole(&base64)],
-        (true, true) => vec![whole(name), whole(password), whole(&base64)],
-    }
-}
-
-/// What is secret of a configured header.
-fn of_header(header: &SensitiveHeader) -> Vec<Part> {
-    if let Some(pair) = header.basic_pair() {
-        return of_pair(pair.username(), pair.password());
-    }
-    let value = header.value.expose();
+/// Returns such values of a query, as they are written and decoded.
+fn secret_query_values(query: &str) -> Vec<SecretPart> {
     let mut parts = Vec::new();
-    for piece in credentials(value)
-        .unwrap_or(value)
-        .split(|b| b";,&".contains(b))
-    {
-        let text = parameter(piece.trim_ascii());
-        if text.len() < SHORTEST {
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or_default();
+        let name = percent_decode_str(name).decode_utf8_lossy();
+        if !is_secret_name(&name) {
             continue;
         }
-        parts.push(whole(text));
-        let mut decoded: Form = Zeroizing::new(Vec::with_capacity(text.len()));
-        decoded.extend(percent_decode(text));
-        if *decoded != text {
-            parts.push(whole(&decoded));
+        parts.push(SecretPart::whole(value.as_bytes()));
+        let mut decoded = Zeroizing::new(Vec::with_capacity(value.len()));
+        decoded.extend(percent_decode_str(value));
+        if *decoded != value.as_bytes() {
+            parts.push(SecretPart::whole(&decoded));
         }
-    }
-    if parts.is_empty() {
-        // All that is secret of it is short.
-        parts.push(guessable(value));
     }
     parts
 }
 
-/// What follows the scheme where a header's value is `scheme SP credentials` (RFC 9110 §11.4): one word, or parameters.
-fn credentials(value: &[u8]) -> Option<&[u8]> {
-    let at = value.iter().position(|b| *b == b' ')?;
-    let (scheme, credentials) = value.split_at_checked(at)?;
-    let credentials = credentials.trim_ascii();
-    let is_scheme = scheme
-        .iter()
-        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
-    let fits = !credentials.contains(&b' ') || credentials.contains(&b'=');
-    (is_scheme && fits).then_some(credentials)
-}
+/// Words of parameter names that carry secrets: `client_assertion`, `refresh_token`, `code` (the key
+/// of an Azure function), `apiKey`, ….
+const SECRET_WORDS: [&str; 12] = [
+    "assertion",
+    "code",
+    "credential",
+    "key",
+    "otp",
+    "passphrase",
+    "passwd",
+    "password",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+];
 
-/// The value of `name=value` or `name="value"`; any other text is one itself. Some leave the padding of base64 out.
-fn parameter(text: &[u8]) -> &[u8] {
-    let named = text.iter().position(|b| *b == b'=').and_then(|at| {
-        let (name, value) = text.split_at_checked(at)?;
-        let is_name = |b: &u8| b.is_ascii_alphanumeric() || b"-_. ".contains(b);
-        let value = value.get(1..)?.trim_ascii();
-        let unquoted = value
-            .strip_prefix(b"\"")
-            .and_then(|value| value.strip_suffix(b"\""));
-        let value = without_padding(unquoted.unwrap_or(value));
-        (name.iter().all(is_name) && !value.is_empty()).then_some(value)
-    });
-    named.unwrap_or_else(|| without_padding(text))
-}
-
-fn without_padding(mut base64: &[u8]) -> &[u8] {
-    while let Some(rest) = base64.strip_suffix(b"=") {
-        base64 = rest;
-    }
-    base64
+/// Returns whether a parameter of this name carries a secret. The last word decides: the value of
+/// `client_assertion_type` is public (RFC 7521 §4.2).
+fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let last = name.rsplit(['_', '-', '.']).next().unwrap_or_default();
+    let last = last.strip_suffix('s').unwrap_or(last);
+    SECRET_WORDS.contains(&last)
+        || ["apikey", "secret", "password", "token"]
+            .iter()
+            .any(|word| last.ends_with(word))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::of_header;
-    use crate::domain::{Secret, SecretSource, SensitiveHeader};
-    use http::header::AUTHORIZATION;
+    use super::{is_secret_name, secret_query_values};
 
-    /// The texts to search for; those that can be guessed with a `?` behind them.
-    fn parts(value: &str) -> Vec<String> {
-        let header = SensitiveHeader {
-            name: AUTHORIZATION,
-            written: "Authorization".into(),
-            value: Secret::new(value.as_bytes().to_vec(), SecretSource::Inline).unwrap(),
-            is_secret: true,
-        };
-        let text = |part: super::Part| {
-            let mark = if part.is_guessable { "?" } else { "" };
-            format!("{}{mark}", String::from_utf8_lossy(&part.text))
-        };
-        of_header(&header).into_iter().map(text).collect()
+    #[test]
+    fn the_name_of_a_parameter_says_whether_it_is_secret() {
+        // F-207
+        for name in [
+            "password",
+            "client_assertion",
+            "refresh_token",
+            "subject_token",
+            "X-Api-Key",
+            "apiKey",
+            "code",
+            "clientSecret",
+            "credentials",
+        ] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in [
+            "audience",
+            "resource",
+            "account_id",
+            "client_assertion_type",
+            "requested_token_type",
+            "p",
+            "",
+        ] {
+            assert!(!is_secret_name(name), "{name}");
+        }
     }
 
     #[test]
-    fn parts_are_what_a_server_has_parsed() {
-        // F-208, F-209
-        for (value, expected) in [
-            ("key-0123456789abcdef", &["key-0123456789abcdef"][..]),
-            ("Token other-0123456789ab", &["other-0123456789ab"]),
-            (
-                "Token token=\"named-0123456789/abcdef==\"",
-                &["named-0123456789/abcdef"],
-            ),
-            (
-                "a=first-0123456789abc; b=second-0123456789ab; theme=dark",
-                &["first-0123456789abc", "second-0123456789ab"],
-            ),
-            (
-                "sid=s%3Azxcvbnmasdfghjkl",
-                &["s%3Azxcvbnmasdfghjkl", "s:zxcvbnmasdfghjkl"],
-            ),
-            (
-                "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
-                &["QWxhZGRpbjpvcGVuIHNlc2FtZQ"],
-            ),
-            ("Token short-secret", &["Token short-secret?"]),
-            // user:123456
-            (
-                "Basic YWdlbnQ6MTIzNDU2Nw==",
-                &["YWdlbnQ6MTIzNDU2Nw?", "agent:1234567?"],
-            ),
-            // sk_live_0123456789:x
-            (
-                "basic c2tfbGl2ZV8wMTIzNDU2Nzg5Ong=",
-                &["sk_live_0123456789", "c2tfbGl2ZV8wMTIzNDU2Nzg5"],
-            ),
-        ] {
-            assert_eq!(parts(value), expected, "{value}");
-        }
+    fn values_of_a_query_are_searched_for_in_both_spellings() {
+        // F-207
+        let query = "p=B2C_1_sign_in_policy&code=key%2F0123456789abcdef&x";
+        let parts = secret_query_values(query);
+        let texts: Vec<_> = parts.iter().map(|part| part.text.as_slice()).collect();
+        assert_eq!(
+            texts,
+            [
+                b"key%2F0123456789abcdef".as_slice(),
+                b"key/0123456789abcdef"
+            ]
+        );
     }
 }

@@ -327,6 +327,7 @@ fn a_password_that_can_be_guessed_is_warned_of() {
         let world = world.variable("PAIR", "Basic YWdlbnQ6MTIzNDU2");
         let world = world.variable("KEY", "Basic c2tfbGl2ZV8wMTIzNDU2Nzg5Ong=");
         let world = world.variable("NAME", "sk_live_0123456789");
+        let world = world.variable("NAMED", "user-name-long:123456");
         let found = world.warnings();
         assert!(world.errors().is_empty());
         found
@@ -353,6 +354,24 @@ fn a_password_that_can_be_guessed_is_warned_of() {
     };
     assert_eq!(fixed("PAIR"), [format!("{http}.static_headers")]);
     assert!(fixed("KEY").is_empty());
+    assert_eq!(fixed("NAMED"), [format!("{http}.static_headers")]);
+}
+
+#[test]
+fn the_warning_of_a_password_says_what_becomes_of_it() {
+    // F-215: a pair of fewer than 7 bytes is not searched for.
+    for (name, password, expected) in [
+        ("a", "12345", "closes the connection"),
+        ("a", "1234", "responses are not searched"),
+    ] {
+        let pair = format!("{{username: {name}, password: {password:?}}}");
+        let fields = [("no_auth", "-"), ("basic_auth", pair.as_str())];
+        let world = World::new().file("a.yaml", connection(&fields));
+        let warnings = world.warnings();
+        let warning = warnings.iter().find(|w| w.code == "guessable_password");
+        let message = &warning.expect("a warning").message;
+        assert!(message.contains(expected), "{message}");
+    }
 }
 
 #[test]

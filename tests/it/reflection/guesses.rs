@@ -99,6 +99,24 @@ fn a_static_pair_counts_as_well_and_so_does_a_header() {
 }
 
 #[test]
+fn a_short_key_behind_a_name_counts_as_well_and_so_does_a_short_pair() {
+    // F-215
+    let pair = STANDARD.encode("user:pw1");
+    for (name, value) in [
+        ("X-Auth", "user-name-long:123456"),
+        ("Authorization", &format!("Basic {pair}")),
+    ] {
+        let up = Upstream::body(format!("{{\"sent\": \"{value}\"}}"));
+        let one = connection("crm").allow("/").upstream(&up);
+        let one = one.auth("static_headers", json!({"headers": {name: value}}));
+        let sidecar = Sidecar::with(one).start();
+        let mut agent = Agent::connect(&sidecar);
+        refused(&agent.get("/crm/x"), value);
+        closed(&agent.get("/crm/x"));
+    }
+}
+
+#[test]
 fn a_hit_through_another_connection_closes_both() {
     // F-215: or the agent goes on guessing through that one.
     let up = journal();

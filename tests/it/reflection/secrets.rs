@@ -103,6 +103,97 @@ fn each_cookie_and_each_parameter() {
 }
 
 #[test]
+fn each_part_of_a_static_header_that_a_server_splits() {
+    // F-208
+    let key = "SECRET0123456789abcdef";
+    let id = "VuaCfGcBCdbkQm-e5aOx";
+    let elastic = format!("ApiKey {}", STANDARD.encode(format!("{id}:{key}")));
+    let document = format!("{{\"type_of_the_account\":\"service\",\"key\":\"{key}\"}}");
+    for value in [
+        format!("key:{key}"),
+        format!("id|{key}"),
+        format!("Key key/{key}"),
+        elastic.clone(),
+        document,
+    ] {
+        let fixed = json!({"headers": {"X-Auth": value}});
+        all_refused("static_headers", &fixed, &[key]);
+        let public = ["type_of_the_account", "ApiKey", "key"];
+        all_pass("static_headers", &fixed, &public);
+    }
+    let fixed = json!({"headers": {"Authorization": elastic}});
+    let both = format!("{id}:{key}");
+    all_refused("static_headers", &fixed, &[id, &both, &elastic]);
+    // A host is no secret, and neither are words.
+    for (value, public) in [
+        ("service.example.com:8443", "service.example.com"),
+        (
+            "role/application-administrator",
+            "application-administrator",
+        ),
+    ] {
+        let fixed = json!({"headers": {"X-Target": value}});
+        all_pass("static_headers", &fixed, &[public]);
+        all_refused("static_headers", &fixed, &[value]);
+    }
+}
+
+#[test]
+fn base64_in_what_encoders_make_of_it() {
+    // F-132, F-211
+    let pair = STANDARD.encode("ann:c??r>>ct-horse-battery");
+    assert!(pair.contains('/') && pair.contains('+') && pair.ends_with('='));
+    let basic = json!({"username": "ann", "password": "c??r>>ct-horse-battery"});
+    let key = json!({"token": pair});
+    for (slash, plus, equals) in [
+        ("\\/", "+", "="),
+        ("\\u002F", "+", "="),
+        ("\\u002f", "\\u002b", "\\u003d"),
+        ("/", "\\u002B", "="),
+        ("/", "+", "\\u003d"),
+        ("\\/", "\\u002b", "\\u003d"),
+        ("\\x2F", "+", "="),
+        ("\\x2f", "\\x2b", "\\x3d"),
+        ("%2F", "%2B", "%3D"),
+    ] {
+        let text = pair.replace('/', slash).replace('+', plus);
+        let text = text.replace('=', equals);
+        all_refused("basic_auth", &basic, &[&text]);
+        all_refused("bearer_token", &key, &[&text]);
+    }
+    // Base64 of the secret itself.
+    let secret = "c??r>>ct-horse-battery";
+    let text = STANDARD.encode(secret).replace('/', "\\u002F");
+    assert!(text.contains("\\u002F"));
+    all_refused("bearer_token", &json!({"token": secret}), &[&text]);
+}
+
+#[test]
+fn what_a_token_request_carries() {
+    // F-207
+    let endpoint = TokenEndpoint::minting(3600);
+    let oauth = |up: &Upstream| {
+        let query = "code=function-0123456789&p=B2C_1_sign_in_policy";
+        let one = connection("crm").allow("/").upstream(up);
+        let one = one.oauth_at(&format!("{}?{query}", endpoint.url()));
+        let parameters = json!({
+            "client_assertion": "assertion-0123456789",
+            "audience": "https://api.example.com/v1",
+        });
+        one.grant("extra_params", parameters)
+    };
+    for secret in ["assertion-0123456789", "function-0123456789"] {
+        let up = Upstream::body(format!("it is {secret}"));
+        let sidecar = Sidecar::with(oauth(&up)).start();
+        refused(&Agent::connect(&sidecar).get("/crm/x"), secret);
+    }
+    for public in ["https://api.example.com/v1", "B2C_1_sign_in_policy"] {
+        let up = Upstream::body(format!("it is {public}"));
+        passes(oauth(&up), "/crm/x");
+    }
+}
+
+#[test]
 fn a_uuid_in_every_spelling() {
     // F-210
     let dashed = "0b5e2c1a-9f3d-4a77-8c21-d0e4f6a7b8c9";

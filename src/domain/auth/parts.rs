@@ -1,0 +1,424 @@
+//! The parts of a credential that are secret: what a server holds once it has parsed a request.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::percent_decode;
+use serde_json::Value;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::header::SHORTEST_UNGUESSABLE;
+
+/// Bytes that separate the parts of a value: `id:key`, `id|key`, `"key"`, `path/key`.
+const SEPARATORS: &[u8] = b":|/\"'{}[]";
+/// The scheme of RFC 7617, as requests carry it.
+const BASIC: &[u8] = b"Basic ";
+
+/// A text that no response may hold.
+pub struct SecretPart {
+    /// Its bytes.
+    pub text: Zeroizing<Vec<u8>>,
+    /// If the part that only the operator knows is short enough to be guessed: the number of bytes
+    /// before it, such as those of a user name.
+    pub guessable_after: Option<usize>,
+}
+
+/// A user name and a password.
+pub(super) struct Pair {
+    bytes: Zeroizing<Vec<u8>>,
+    colon: usize,
+}
+
+impl SecretPart {
+    /// A secret of which an agent can know nothing.
+    pub fn whole(text: &[u8]) -> Self {
+        Self {
+            text: Zeroizing::new(text.to_vec()),
+            guessable_after: None,
+        }
+    }
+
+    fn guessable(text: &[u8], known: usize) -> Self {
+        Self {
+            text: Zeroizing::new(text.to_vec()),
+            guessable_after: Some(known),
+        }
+    }
+
+    /// Returns whether responses are searched for this part, and an agent can guess it.
+    pub fn can_be_guessed(&self) -> bool {
+        self.guessable_after.is_some() && self.text.len() >= SHORTEST_UNGUESSABLE
+    }
+}
+
+impl Pair {
+    /// Joins a user name and a password.
+    pub(super) fn new(name: &[u8], password: &[u8]) -> Self {
+        Self {
+            bytes: Zeroizing::new([name, b":", password].concat()),
+            colon: name.len(),
+        }
+    }
+
+    /// Decodes `user:password` from either alphabet of base64, with or without padding.
+    pub(super) fn decode(text: &[u8]) -> Option<Self> {
+        let text = without_padding(text);
+        let read = |engine: &GeneralPurpose| engine.decode(text).ok();
+        let bytes = read(&STANDARD_NO_PAD).or_else(|| read(&URL_SAFE_NO_PAD));
+        let bytes = Zeroizing::new(bytes?);
+        let colon = bytes.iter().position(|b| *b == b':')?;
+        Some(Self { bytes, colon })
+    }
+
+    /// The user name.
+    pub(super) fn name(&self) -> &[u8] {
+        self.bytes.get(..self.colon).unwrap_or_default()
+    }
+
+    /// The password.
+    pub(super) fn password(&self) -> &[u8] {
+        self.bytes.get(self.colon + 1..).unwrap_or_default()
+    }
+
+    /// Returns the bytes of the encoded pair, without padding.
+    fn encoded(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(STANDARD_NO_PAD.encode(&*self.bytes).into_bytes())
+    }
+
+    /// Returns what is secret of the pair.
+    ///
+    /// If only the user name is long enough, nothing is searched for that also depends on the
+    /// password: "502 or not" would confirm guesses.
+    pub(super) fn parts(&self) -> Vec<SecretPart> {
+        let (name, password) = (self.name(), self.password());
+        let base64 = self.encoded();
+        let is_long = |text: &[u8]| text.len() >= SHORTEST_UNGUESSABLE;
+        match (is_long(name), is_long(password)) {
+            (false, false) => {
+                // If the password is empty, the user name is the key, and nothing of it is known.
+                let known = if password.is_empty() {
+                    0
+                } else {
+                    self.colon + 1
+                };
+                let of_base64 = known * 8 / 6;
+                let mut parts = vec![
+                    SecretPart::guessable(&base64, of_base64),
+                    SecretPart::guessable(&self.bytes, known),
+                ];
+                if !is_long(&base64) {
+                    // The pair alone would be found in ordinary text; with its scheme it is not.
+                    let known = if known == 0 {
+                        0
+                    } else {
+                        BASIC.len() + of_base64
+                    };
+                    let header = Zeroizing::new([BASIC, base64.as_slice()].concat());
+                    parts.push(SecretPart::guessable(&header, known));
+                }
+                parts
+            }
+            (true, false) => {
+                let of_name = base64.get(..name.len() * 8 / 6).unwrap_or_default();
+                vec![SecretPart::whole(name), SecretPart::whole(of_name)]
+            }
+            (false, true) => vec![SecretPart::whole(password), SecretPart::whole(&base64)],
+            (true, true) => [name, password, &base64].map(SecretPart::whole).into(),
+        }
+    }
+}
+
+/// Returns what is secret of a header's value.
+pub(super) fn of_header(value: &[u8]) -> Vec<SecretPart> {
+    let (scheme, credentials) = split_scheme(value);
+    // Other schemes have such pairs, too: `ApiKey base64(id:key)`.
+    let is_pair = |pair: &Pair| {
+        scheme.eq_ignore_ascii_case(BASIC.trim_ascii_end()) || pair.bytes.iter().all(is_text)
+    };
+    if let Some(pair) = Pair::decode(credentials).filter(is_pair) {
+        return pair.parts();
+    }
+    if let Some(parts) = of_json(credentials) {
+        return parts;
+    }
+    let mut parts = Vec::new();
+    for piece in credentials.split(|b| b";,&".contains(b)) {
+        let text = parameter(piece.trim_ascii());
+        if text.len() < SHORTEST_UNGUESSABLE {
+            continue;
+        }
+        add_text(text, &mut parts);
+        let mut decoded = Zeroizing::new(Vec::with_capacity(text.len()));
+        decoded.extend(percent_decode(text));
+        if *decoded != text {
+            add_text(&decoded, &mut parts);
+        }
+    }
+    if parts.is_empty() {
+        // All that is secret of it is short.
+        let known = value.len() - credentials.len();
+        parts.push(SecretPart::guessable(value, known));
+    }
+    parts
+}
+
+/// Adds a text, and those of its parts that a server holds on their own.
+fn add_text(text: &[u8], parts: &mut Vec<SecretPart>) {
+    let atoms = |separators: &'static [u8]| text.split(move |b| separators.contains(b));
+    let is_long = |atom: &[u8]| atom.len() >= SHORTEST_UNGUESSABLE;
+    // A slash belongs to many keys, and so joins what stands beside it.
+    let first = text.iter().position(|b| b":|".contains(b));
+    if let Some(first) = first
+        && !is_url(text)
+        && !atoms(b":|").any(is_long)
+    {
+        parts.push(SecretPart::guessable(text, first + 1));
+        return;
+    }
+    parts.push(SecretPart::whole(text));
+    if is_url(text) || first.is_none() && !text.iter().any(|b| SEPARATORS.contains(b)) {
+        return;
+    }
+    let keys = atoms(SEPARATORS).map(without_padding);
+    parts.extend(keys.filter(|atom| is_key(atom)).map(SecretPart::whole));
+}
+
+/// Returns the values of a JSON document. Their names are public.
+fn of_json(value: &[u8]) -> Option<Vec<SecretPart>> {
+    if !matches!(value.first(), Some(b'{' | b'[')) {
+        return None;
+    }
+    let document = serde_json::from_slice(value).ok()?;
+    let mut parts = vec![SecretPart::whole(value)];
+    add_values(document, &mut parts);
+    Some(parts)
+}
+
+/// Adds the texts of a document, and wipes its copies. The parser bounds the recursion.
+fn add_values(value: Value, parts: &mut Vec<SecretPart>) {
+    match value {
+        Value::String(mut text) => {
+            if is_key(text.as_bytes()) && !is_url(text.as_bytes()) {
+                parts.push(SecretPart::whole(text.as_bytes()));
+            }
+            text.zeroize();
+        }
+        Value::Array(values) => values
+            .into_iter()
+            .for_each(|value| add_values(value, parts)),
+        Value::Object(values) => {
+            values
+                .into_iter()
+                .for_each(|(_, value)| add_values(value, parts));
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Returns whether a part of a value can be a key on its own. Words, names of hosts and the like are
+/// public, and responses hold them: a key has letters of both cases, or digits beside letters.
+fn is_key(text: &[u8]) -> bool {
+    let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
+    let kinds = [
+        has(u8::is_ascii_lowercase),
+        has(u8::is_ascii_uppercase),
+        has(u8::is_ascii_digit),
+    ];
+    let kinds = kinds.iter().filter(|has_it| **has_it).count();
+    text.len() >= SHORTEST_UNGUESSABLE && kinds >= 2 && !is_host(text)
+}
+
+fn is_host(text: &[u8]) -> bool {
+    let is_part = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(b);
+    let last = text.rsplit(|b| *b == b'.').next().unwrap_or_default();
+    last.len() < text.len() && last.iter().all(u8::is_ascii_lowercase) && text.iter().all(is_part)
+}
+
+fn is_url(text: &[u8]) -> bool {
+    text.windows(3).any(|three| three == b"://")
+}
+
+fn is_text(byte: &u8) -> bool {
+    byte.is_ascii_graphic() || *byte == b' '
+}
+
+/// Splits a header's value into its scheme and what follows it, if it is `scheme SP credentials`
+/// (RFC 9110 §11.4): one word, or parameters. Otherwise all of it is the credentials.
+fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
+    let none = (&value[..0], value);
+    let Some(at) = value.iter().position(|b| *b == b' ') else {
+        return none;
+    };
+    let (scheme, credentials) = value.split_at_checked(at).unwrap_or(none);
+    let credentials = credentials.trim_ascii();
+    let is_scheme = scheme
+        .iter()
+        .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    let fits = !credentials.contains(&b' ') || credentials.contains(&b'=');
+    if is_scheme && fits {
+        (scheme, credentials)
+    } else {
+        none
+    }
+}
+
+/// Returns the value of `name=value` or `name="value"`; any other text is a value itself. Some write
+/// base64 without its padding.
+fn parameter(text: &[u8]) -> &[u8] {
+    let named = text.iter().position(|b| *b == b'=').and_then(|at| {
+        let (name, value) = text.split_at_checked(at)?;
+        let is_name = |b: &u8| b.is_ascii_alphanumeric() || b"-_. ".contains(b);
+        let value = value.get(1..)?.trim_ascii();
+        let unquoted = value
+            .strip_prefix(b"\"")
+            .and_then(|value| value.strip_suffix(b"\""));
+        let value = without_padding(unquoted.unwrap_or(value));
+        (name.iter().all(is_name) && !value.is_empty()).then_some(value)
+    });
+    named.unwrap_or_else(|| without_padding(text))
+}
+
+fn without_padding(mut base64: &[u8]) -> &[u8] {
+    while let Some(rest) = base64.strip_suffix(b"=") {
+        base64 = rest;
+    }
+    base64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_header;
+
+    /// The texts to search for; if one can be guessed, with `?` where the unknown part begins.
+    fn parts(value: &str) -> Vec<String> {
+        let text = |part: super::SecretPart| {
+            let mut text = String::from_utf8(part.text.to_vec()).unwrap();
+            if let Some(known) = part.guessable_after {
+                text.insert(known, '?');
+            }
+            text
+        };
+        of_header(value.as_bytes()).into_iter().map(text).collect()
+    }
+
+    #[test]
+    fn parts_are_what_a_server_has_parsed() {
+        // F-208, F-209
+        for (value, expected) in [
+            ("key-0123456789abcdef", &["key-0123456789abcdef"][..]),
+            ("Token other-0123456789ab", &["other-0123456789ab"]),
+            (
+                "Token token=\"named-0123456789/abcdef==\"",
+                &["named-0123456789/abcdef", "named-0123456789"],
+            ),
+            (
+                "a=first-0123456789abc; b=second-0123456789ab; theme=dark",
+                &["first-0123456789abc", "second-0123456789ab"],
+            ),
+            (
+                "sid=s%3Azxcvbnm1asdfghjkl",
+                &[
+                    "s%3Azxcvbnm1asdfghjkl",
+                    "s:zxcvbnm1asdfghjkl",
+                    "zxcvbnm1asdfghjkl",
+                ],
+            ),
+            ("Token short-secret", &["Token ?short-secret"]),
+            // user:123456
+            (
+                "Basic YWdlbnQ6MTIzNDU2Nw==",
+                &["YWdlbnQ6?MTIzNDU2Nw", "agent:?1234567"],
+            ),
+            // sk_live_0123456789:x
+            (
+                "basic c2tfbGl2ZV8wMTIzNDU2Nzg5Ong=",
+                &["sk_live_0123456789", "c2tfbGl2ZV8wMTIzNDU2Nzg5"],
+            ),
+            // Aladdin:open sesame
+            (
+                "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
+                &["QWxhZGRpbj?pvcGVuIHNlc2FtZQ", "Aladdin:?open sesame"],
+            ),
+        ] {
+            assert_eq!(parts(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_pair_too_short_to_be_found_alone_is_found_with_its_scheme() {
+        // F-215
+        assert_eq!(
+            parts("Basic dXNlcjpwdzE="),
+            ["dXNlcj?pwdzE", "user:?pw1", "Basic dXNlcj?pwdzE"]
+        );
+        // An empty password: the user name is the key.
+        assert_eq!(
+            parts("Basic a2V5MTI6"),
+            ["?a2V5MTI6", "?key12:", "?Basic a2V5MTI6"]
+        );
+    }
+
+    #[test]
+    fn a_value_is_split_where_servers_split_it() {
+        // F-208
+        let key = "SECRET0123456789abcdef";
+        for (value, expected) in [
+            (
+                "key:SECRET0123456789abcdef",
+                &["key:SECRET0123456789abcdef", key][..],
+            ),
+            (
+                "id|SECRET0123456789abcdef",
+                &["id|SECRET0123456789abcdef", key],
+            ),
+            (
+                "Key key/SECRET0123456789abcdef==",
+                &["key/SECRET0123456789abcdef", key],
+            ),
+            (
+                "'SECRET0123456789abcdef'",
+                &["'SECRET0123456789abcdef'", key],
+            ),
+            (
+                r#"{"client_email_address":"SECRET0123456789abcdef","auth_uri":"https://accounts.example.com/o","n":[1,"x"]}"#,
+                &[
+                    r#"{"client_email_address":"SECRET0123456789abcdef","auth_uri":"https://accounts.example.com/o","n":[1,"x"]}"#,
+                    key,
+                ],
+            ),
+            // VuaCfGcBCdbkQm-e5aOx:ui2lp2axTNmsyakw9tvNnw
+            (
+                "ApiKey VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw==",
+                &[
+                    "VuaCfGcBCdbkQm-e5aOx",
+                    "ui2lp2axTNmsyakw9tvNnw",
+                    "VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw",
+                ],
+            ),
+            // Public parts.
+            ("service.example.com:8443", &["service.example.com:8443"]),
+            (
+                "role/application-administrator",
+                &["role/application-administrator"],
+            ),
+            (
+                "https://hooks.example.com/Services/0123456789abcdef",
+                &["https://hooks.example.com/Services/0123456789abcdef"],
+            ),
+        ] {
+            assert_eq!(parts(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_short_key_behind_a_name_can_be_guessed() {
+        // F-215
+        for (value, expected) in [
+            ("user-name-long:123456", "user-name-long:?123456"),
+            ("Key user-name-long|123456", "user-name-long|?123456"),
+        ] {
+            assert_eq!(parts(value), [expected], "{value}");
+        }
+        // A key of the same length has no such parts.
+        assert_eq!(parts("wJalrX/K7MDENG/bPxRfi"), ["wJalrX/K7MDENG/bPxRfi"]);
+    }
+}
