@@ -269,8 +269,10 @@ fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Reflected> {
     for (name, value) in headers {
         let value = value.as_bytes();
         scan.find(value)?;
-        scan.find(name.as_str().as_bytes())?;
-        if *name == CONTENT_TYPE {
+        scan.find_name(name.as_str().as_bytes())?;
+        if *name == TRAILER {
+            scan.find_name(&value.to_ascii_lowercase())?;
+        } else if *name == CONTENT_TYPE {
             is_searchable &= charset::is_searchable(value);
         }
     }

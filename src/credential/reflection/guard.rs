@@ -205,7 +205,7 @@ impl Guard {
         let of_connections = known.connections.values().flat_map(|known| &known.searched);
         let of_tokens = known.tokens.iter().map(|token| &token.secret.0);
         let all = of_connections.chain(of_tokens).map(Arc::clone);
-        let patterns = Arc::new(Patterns::new(all.collect()));
+        let patterns = Arc::new(Patterns::new(all.collect()).with_names());
         let address = match patterns.is_empty() {
             true => 0,
             false => Arc::as_ptr(&patterns).addr(),

@@ -17,6 +17,8 @@ pub struct Patterns {
     alphabet: Alphabet,
     /// At least the length of the longest form, and no more than twice that: its exact length is nobody's business.
     reach: usize,
+    /// The forms that can be a header's name, in lower case. `None`: the forms themselves are used.
+    names: Option<Box<Self>>,
 }
 
 /// What a stream ended with so far, as far as it matters to what comes.
@@ -53,7 +55,7 @@ impl Patterns {
     /// What to search for where these bytes are secret and nothing else is known of them. `None` if all of them are shorter than [`super::SHORTEST`].
     pub fn of_secrets<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let secrets = secrets.into_iter().map(Searched::unlabelled);
-        let patterns = Self::new(secrets.map(Arc::new).collect());
+        let patterns = Self::new(secrets.map(Arc::new).collect()).with_names();
         (!patterns.is_empty()).then_some(patterns)
     }
 
@@ -82,7 +84,22 @@ impl Patterns {
             secrets,
             reach: longest.unwrap_or(0).next_power_of_two(),
             sorted,
+            names: None,
         }
+    }
+
+    /// Adds the set that [`Patterns::names`] returns.
+    pub(super) fn with_names(mut self) -> Self {
+        let in_lower_case = |secret: &Arc<Searched>| Arc::new(secret.in_names());
+        let names = self.secrets.iter().map(in_lower_case).collect();
+        self.names = Some(Box::new(Self::new(names)));
+        self
+    }
+
+    /// Returns what to search for in a header's name that is in lower case. HTTP implementations
+    /// convert names to lower case (RFC 9113 §8.2 requires it).
+    pub(super) fn names(&self) -> &Self {
+        self.names.as_deref().unwrap_or(self)
     }
 
     /// Of which bytes the secrets are made.

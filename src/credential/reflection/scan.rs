@@ -127,6 +127,16 @@ impl Scan {
         }
     }
 
+    /// Searches a header's name, or a list of names, in lower case.
+    pub fn find_name(&self, name: &[u8]) -> Result<(), Reflected> {
+        self.first.find_name(name)?;
+        let mut others = self.others.iter();
+        others.try_for_each(|other| other.find_name(name))?;
+        // A digest in hex has no upper case.
+        let mut signature = self.signature.iter();
+        signature.try_for_each(|signature| signature.find(name))
+    }
+
     /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
     /// `last`: nothing comes after them. Nothing is copied: a frame goes out as the slices that it was cut into.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
@@ -266,6 +276,16 @@ impl Search {
             }
         });
         found.map_err(|found| self.reflected(found))
+    }
+
+    fn find_name(&self, name: &[u8]) -> Result<(), Reflected> {
+        let names = self.patterns.names();
+        if names.is_short(name) {
+            return Ok(());
+        }
+        names.find(name).map_err(|found| Reflected {
+            secrets: names.owners(found),
+        })
     }
 
     /// Searches the next frame of a stream.

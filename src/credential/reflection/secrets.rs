@@ -52,6 +52,19 @@ impl Searched {
         }
     }
 
+    /// Returns the same secret with the forms that can be a header's name, in lower case.
+    pub(super) fn in_names(&self) -> Self {
+        // RFC 9110 §5.6.2.
+        let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
+        let tokens = self.forms.iter().filter(|form| form.iter().all(is_token));
+        let lower = |form: &Arc<Form>| Arc::new(Zeroizing::new(form.to_ascii_lowercase()));
+        Self {
+            forms: tokens.map(lower).collect(),
+            wide: Vec::new(),
+            label: Arc::clone(&self.label),
+        }
+    }
+
     pub(super) fn all_forms(&self) -> impl Iterator<Item = &Arc<Form>> {
         self.forms.iter().chain(&self.wide)
     }

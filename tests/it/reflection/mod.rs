@@ -212,6 +212,34 @@ fn in_a_trailer() {
 }
 
 #[test]
+fn in_the_name_of_a_header() {
+    // F-132: names arrive in lower case, whatever the upstream wrote.
+    let secret = "Key-0123456789-ABCDEF";
+    for name in [secret.to_owned(), secret.to_ascii_lowercase()] {
+        let crm = |up: &Upstream| connection("crm").allow("/").upstream(up).bearer(secret);
+        let up = Upstream::last_words(format!(
+            "HTTP/1.1 200 OK\r\nX-{name}: 1\r\nContent-Length: 2\r\n\r\nhi"
+        ));
+        let sidecar = Sidecar::with(crm(&up)).start();
+        refused(&Agent::connect(&sidecar).get("/crm/x"), &name);
+
+        let head = CHUNKED.replace("\r\n\r\n", &format!("\r\nTrailer: X-{name}\r\n\r\n"));
+        let up = Upstream::last_words(format!("{head}2\r\nhi\r\n0\r\n\r\n"));
+        let sidecar = Sidecar::with(crm(&up)).start();
+        let mut agent = Agent::connect(&sidecar);
+        let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
+        refused(&reply, &name);
+
+        let head = CHUNKED.replace("\r\n\r\n", "\r\nTrailer: X-Other\r\n\r\n");
+        let up = Upstream::last_words(format!("{head}2\r\nhi\r\n0\r\nX-{name}: 1\r\n\r\n"));
+        let sidecar = Sidecar::with(crm(&up)).start();
+        let mut agent = Agent::connect(&sidecar);
+        let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
+        refused(&reply, &name);
+    }
+}
+
+#[test]
 fn of_every_kind_of_credential() {
     // F-132
     let password = "correct-horse-battery";
