@@ -22,7 +22,7 @@ use crate::telemetry::problem_log::Place;
 use crate::upstream::Field;
 pub use login::{Login, NoRandomness};
 use oauth::{Grant, Grants, Status, Token};
-use reflection::{ConnectionSecrets, Guard, Reflected, Scan};
+use reflection::{ConnectionSecrets, Exposure, Guard, Reflected, Scan};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
 
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
@@ -93,6 +93,12 @@ impl Credentials {
     /// Returns the number of responses that held a secret, by connection.
     pub fn reflections(&self) -> Vec<ReflectionCount> {
         self.guard.counts()
+    }
+
+    /// Returns why a connection refuses all requests, if a response held a credential that can be
+    /// guessed. `key` is that of [`Credentials::of`].
+    pub fn exposure(&self, key: u64) -> Option<Exposure> {
+        self.guard.exposure(key)
     }
 
     /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it. Which are live is asked for where nobody can

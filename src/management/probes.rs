@@ -47,7 +47,9 @@ pub(super) async fn readyz(
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let in_use = format!("hash {hash}, since {since}{failed}");
         report.fact("configuration", &in_use);
-        report.fact("credentials", &credentials(&snapshot, &sources));
+        let tokens = credentials(&snapshot, &sources);
+        let closed = closed(&snapshot, &sources);
+        report.fact("credentials", &format!("{tokens}{closed}"));
         report.fact("hardening", &sources.hardening.to_string());
         if let Some(memory) = sources.metrics.memory() {
             report.fact("memory", &memory_use(memory));
@@ -70,6 +72,28 @@ fn configuration(snapshot: &Snapshot) -> String {
     format!("ok: generation {generation}, connections {live}")
 }
 
+/// The connections that are closed because a response held a credential that can be guessed.
+fn closed(snapshot: &Snapshot, sources: &Sources) -> String {
+    let live = snapshot.entries().iter().filter(|entry| entry.is_live());
+    let closed = live.filter(|entry| sources.credentials.exposure(entry.key).is_some());
+    let closed: Vec<_> = closed.map(|entry| entry.connection.id.as_str()).collect();
+    if closed.is_empty() {
+        return String::new();
+    }
+    let count = closed.len();
+    format!("; exposed and closed {count}: {}", named(&closed))
+}
+
+/// The first of these, and how many more there are.
+fn named(ids: &[&str]) -> String {
+    let first = ids.iter().take(NAMED).copied().collect::<Vec<_>>();
+    let more = match ids.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("{}{more}", first.join(", "))
+}
+
 /// How many tokens there are, and whose there are not. The endpoints' words stay out of it: nobody has to log in to read this.
 fn credentials(snapshot: &Snapshot, sources: &Sources) -> String {
     let mut with_tokens = 0_usize;
@@ -89,15 +113,10 @@ fn credentials(snapshot: &Snapshot, sources: &Sources) -> String {
     if failing.is_empty() {
         return format!("with tokens {with_tokens}, failing none");
     }
-    let named = failing.iter().take(NAMED).copied().collect::<Vec<_>>();
-    let more = match failing.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     format!(
-        "with tokens {with_tokens}, failing {}: {}{more}",
+        "with tokens {with_tokens}, failing {}: {}",
         failing.len(),
-        named.join(", ")
+        named(&failing)
     )
 }
 

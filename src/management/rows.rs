@@ -74,6 +74,9 @@ pub(super) fn live(entry: &Entry, sources: &Sources) -> Live {
         live.token_expires_at = grant.expires_at.and_then(view::instant);
         live.last_refreshed = grant.last_refreshed.and_then(view::instant);
     }
+    if let Some(exposure) = sources.credentials.exposure(entry.key) {
+        live.status = Status::exposed(&exposure);
+    }
     live
 }
 

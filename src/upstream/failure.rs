@@ -235,7 +235,7 @@ impl fmt::Display for Failure {
             Self::TooLarge => f.write_str("the response body is over the connection's cap"),
             Self::Reflected => f.write_str("the upstream's response holds a credential, which must not reach an agent"),
             Self::Unsearchable => f.write_str("the upstream's response is in a charset in which it cannot be searched for credentials"),
-            Self::Exposed => f.write_str("a response held a credential that is short enough to be guessed, so the connection is closed until the operator changes it"),
+            Self::Exposed => f.write_str("a response of this connection or of another one held a credential that is short enough to be guessed, so the connection is closed until the operator changes it"),
             Self::Late => f.write_str("the connection's credential expired before the request could leave"),
             Self::DeadlinePassed => f.write_str("the connection's timeout passed"),
             Self::Shortage => f.write_str("egressd has no file descriptor or memory left for a socket to the upstream"),

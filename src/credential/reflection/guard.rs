@@ -5,17 +5,17 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{
-    AtomicBool, AtomicUsize,
-    Ordering::{Acquire, Relaxed, Release},
+    AtomicUsize,
+    Ordering::{Acquire, Release},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use super::patterns::Patterns;
 use super::scan::{Reflected, Scan};
-use super::secrets::{self, Label, Searched};
+use super::secrets::{self, Exposure, Label, Searched};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::ReflectionCount;
@@ -49,7 +49,7 @@ struct Known {
 /// The secrets of one connection of one generation. They are searched for as long as somebody has this.
 pub(in crate::credential) struct ConnectionSecrets {
     searched: Vec<Arc<Searched>>,
-    exposed: Arc<AtomicBool>,
+    exposed: Arc<OnceLock<Exposure>>,
 }
 
 /// An access token in all its forms. It is searched for as long as somebody has this, and until it expires.
@@ -83,7 +83,7 @@ impl TokenSecret {
 
 impl ConnectionSecrets {
     fn new(connection: &Connection) -> Self {
-        let exposed = Arc::new(AtomicBool::new(false));
+        let exposed = Arc::default();
         Self {
             searched: secrets::of_connection(connection, &exposed),
             exposed,
@@ -92,7 +92,7 @@ impl ConnectionSecrets {
 
     /// Whether a secret was found in a response that can be guessed, so that no further response may tell of guesses.
     pub(in crate::credential) fn are_exposed(&self) -> bool {
-        self.exposed.load(Relaxed)
+        self.exposed.get().is_some()
     }
 }
 
@@ -222,13 +222,13 @@ impl Guard {
         place: Place,
         reflected: &Reflected,
     ) {
-        let closes = reflected
-            .secrets
-            .iter()
-            .filter(|label| label.expose())
-            .count();
-        if closes > 0 {
-            secrets.exposed.store(true, Relaxed);
+        let mut exposure = None;
+        for label in &reflected.secrets {
+            exposure = label.expose(connection).or(exposure);
+        }
+        let closes = exposure.is_some();
+        if let Some(exposure) = exposure {
+            let _earlier = secrets.exposed.set(exposure);
         }
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts
@@ -247,8 +247,14 @@ impl Guard {
             secret: label.map_or("unknown", |label| label.kind),
             header: label.and_then(|label| label.header.clone()),
             owner: label.and_then(|label| label.owner.clone()),
-            closes: closes > 0,
+            closes,
         }));
+    }
+
+    /// Returns why a connection is closed, if it is.
+    pub(in crate::credential) fn exposure(&self, key: u64) -> Option<Exposure> {
+        let known = self.known();
+        known.connections.get(&key)?.exposed.get().cloned()
     }
 
     /// How many hits there were, by connection.

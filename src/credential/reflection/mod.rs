@@ -35,7 +35,7 @@ pub use guard::Guard;
 pub(super) use guard::{ConnectionSecrets, TokenSecret};
 pub use patterns::Patterns;
 pub use scan::{Reflected, Scan};
-pub use secrets::Label;
+pub use secrets::{Exposure, Label};
 
 use crate::domain::auth::SHORTEST_UNGUESSABLE;
 use crate::domain::{Auth, Connection};

@@ -1,7 +1,7 @@
 //! What is secret of a connection: not only what its definition holds, but what a server holds once it has parsed a request.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
@@ -28,7 +28,26 @@ pub struct Label {
     /// The configured header that carries it.
     pub header: Option<Box<str>>,
     /// Set when it is found, where it can be guessed.
-    pub(super) guessable: Option<Arc<AtomicBool>>,
+    pub(super) guessable: Option<Arc<OnceLock<Exposure>>>,
+}
+
+/// The response in which a credential was found that can be guessed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    /// The connection that the credential belongs to.
+    pub owner: ConnectionId,
+    /// The connection that the response came through.
+    pub connection: ConnectionId,
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { owner, connection } = self;
+        write!(
+            f,
+            "a response of `{connection}` held the credential of `{owner}`, which is short enough to be guessed: the connection is closed until a reload changes it, or a restart"
+        )
+    }
 }
 
 impl Searched {
@@ -71,20 +90,22 @@ impl Searched {
 }
 
 impl Label {
-    /// Whether the secret can be guessed. From now on nobody may try.
-    pub(super) fn expose(&self) -> bool {
-        let Some(exposed) = &self.guessable else {
-            return false;
+    /// Closes the connection that the secret belongs to, if the secret can be guessed. `connection`:
+    /// the connection that the response came through.
+    pub(super) fn expose(&self, connection: &ConnectionId) -> Option<Exposure> {
+        let exposure = Exposure {
+            owner: self.owner.clone()?,
+            connection: connection.clone(),
         };
-        exposed.store(true, Relaxed);
-        true
+        let first = self.guessable.as_ref()?.get_or_init(|| exposure);
+        Some(first.clone())
     }
 }
 
 /// The secrets that a connection's definition holds. An access token is not among them. `exposed` is set when a secret is found that can be guessed.
 pub(super) fn of_connection(
     connection: &Connection,
-    exposed: &Arc<AtomicBool>,
+    exposed: &Arc<OnceLock<Exposure>>,
 ) -> Vec<Arc<Searched>> {
     let mut secrets = Vec::new();
     let mut add = |kind, header: Option<&str>, parts: Vec<SecretPart>| {

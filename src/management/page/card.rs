@@ -45,6 +45,9 @@ pub(super) fn connection(html: &mut Html, row: &Row<'_>, now: Timestamp) {
     html.raw("</div>");
     faults(html, &row.activity, now);
     html.raw("</dl>");
+    if let Some(exposure) = row.state.exposed() {
+        html.raw("<p class=\"why\">").text(exposure).raw("</p>");
+    }
     if let Some(failing) = row.state.failing() {
         why(html, failing, now);
     }
@@ -62,6 +65,7 @@ pub(super) fn unnamed(html: &mut Html, activity: &Activity, now: Timestamp) {
 
 fn state(html: &mut Html, state: &State) {
     html.raw(match state {
+        State::Exposed(_) => "<span class=\"state bad\">credential exposed</span>",
         State::Failing(_) => "<span class=\"state bad\">credential failing</span>",
         State::Wearing(_) => "<span class=\"state warn\">token not renewed</span>",
         State::Ok => "<span class=\"state ok\">ok</span>",

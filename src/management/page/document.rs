@@ -1,5 +1,6 @@
 //! The page from its head to its foot.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -134,7 +135,7 @@ impl Document<'_> {
         let mut tally = Tally::default();
         for row in &self.rows {
             *match row.state {
-                State::Failing(_) => &mut tally.failing,
+                State::Exposed(_) | State::Failing(_) => &mut tally.failing,
                 State::Wearing(_) => &mut tally.wearing,
                 State::Ok => &mut tally.ok,
                 State::Disabled => &mut tally.disabled,
@@ -146,25 +147,30 @@ impl Document<'_> {
 
     /// Those that somebody should look at, each with why.
     fn attention(&self, html: &mut Html) {
-        let mut failing = self
-            .rows
-            .iter()
-            .filter_map(|row| Some((row, row.state.failing()?)))
-            .peekable();
-        if failing.peek().is_none() {
+        let exposed = self.rows.iter().filter_map(|row| {
+            let exposure: &dyn Display = row.state.exposed()?;
+            Some((row, exposure, None))
+        });
+        let failing = self.rows.iter().filter_map(|row| {
+            let failing = row.state.failing()?;
+            let reason: &dyn Display = &failing.reason;
+            Some((row, reason, failing.next))
+        });
+        let mut rows = exposed.chain(failing).peekable();
+        if rows.peek().is_none() {
             return;
         }
         html.raw("<section class=\"attention\" aria-labelledby=\"h-attention\"><h2 id=\"h-attention\">Needs attention</h2><ul>");
-        for (row, why) in failing {
+        for (row, reason, next) in rows {
             let id = row.entry.connection.id.as_str();
             html.raw("<li><a href=\"#c-")
                 .text(id)
                 .raw("\">")
                 .text(id)
                 .raw("</a><span>")
-                .text(why.reason)
+                .text(reason)
                 .raw("</span>");
-            if let Some(next) = why.next {
+            if let Some(next) = next {
                 html.raw(" <span class=\"next\">next try ")
                     .text(Relative {
                         at: next,
@@ -222,7 +228,7 @@ fn tile(
 }
 
 /// `14:03:22 UTC`
-fn clock(at: Timestamp) -> impl std::fmt::Display {
+fn clock(at: Timestamp) -> impl Display {
     at.strftime("%H:%M:%S UTC")
 }
 

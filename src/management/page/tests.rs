@@ -9,7 +9,9 @@ use super::document::{Document, Frame};
 use super::view::{Failing, Row, State, Token};
 use super::{SCRIPT, STYLE};
 use crate::config::{Environment, SettingsOverrides, Text, load_texts};
+use crate::credential::reflection::Exposure;
 use crate::credential::{ErrorCode, Reason};
+use crate::domain::ConnectionId;
 use crate::snapshot::{Entry, Snapshot};
 use crate::telemetry::{Activity, Fault};
 
@@ -104,6 +106,7 @@ fn every_state_is_told_in_words() {
         definition("wearing", "Wearing", 1),
         definition("off", "Off", 1),
         definition("gone", "Gone", 1),
+        definition("short", "Short", 1),
     ]);
     let states = [
         State::Ok,
@@ -111,6 +114,10 @@ fn every_state_is_told_in_words() {
         State::Wearing(failing()),
         State::Disabled,
         State::Deleted(moment(-7200)),
+        State::Exposed(Exposure {
+            owner: ConnectionId::parse("short").unwrap(),
+            connection: ConnectionId::parse("crm").unwrap(),
+        }),
     ];
     let mut rows: Vec<Row<'_>> = snapshot
         .entries()
@@ -127,11 +134,13 @@ fn every_state_is_told_in_words() {
     let html = render(rows, Activity::default());
     for words in [
         "<span>1 ok ·</span>",
-        ">1 failing ·</span>",
+        ">2 failing ·</span>",
         ">1 not renewed ·</span>",
         "<span>1 disabled ·</span>",
         "<span>1 deleted</span>",
         ">credential failing</span>",
+        ">credential exposed</span>",
+        "a response of `crm` held the credential of `short`",
         ">token not renewed</span>",
         ">ok</span>",
         ">disabled</span>",
@@ -146,7 +155,7 @@ fn every_state_is_told_in_words() {
     ] {
         assert!(html.contains(words), "{words}\n{html}");
     }
-    assert_eq!(html.matches("href=\"#c-").count(), 2, "{html}");
+    assert_eq!(html.matches("href=\"#c-").count(), 3, "{html}");
 }
 
 #[test]

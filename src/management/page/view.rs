@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::credential::Reason;
 use crate::credential::oauth::Status;
+use crate::credential::reflection::Exposure;
 use crate::domain::{Auth, Connection};
 use crate::management::Sources;
 use crate::snapshot::{Entry, Snapshot};
@@ -22,6 +23,8 @@ pub(super) struct Row<'a> {
 /// Whether agents are served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum State {
+    /// A response held a credential that can be guessed: no request is served.
+    Exposed(Exposure),
     /// The token cannot be obtained.
     Failing(Failing),
     /// The token cannot be obtained anew, and the one that is there still serves.
@@ -69,7 +72,10 @@ fn row<'a>(sources: &Sources, entry: &'a Entry) -> Row<'a> {
     let status = sources.credentials.status(&entry.connection);
     Row {
         entry,
-        state: state(entry, status.as_ref()),
+        state: match sources.credentials.exposure(entry.key) {
+            Some(exposure) if entry.is_live() => State::Exposed(exposure),
+            _ => state(entry, status.as_ref()),
+        },
         token: token(connection, status.as_ref()),
         activity: sources.metrics.activity(Some(connection.id.as_str())),
     }
@@ -124,7 +130,7 @@ fn timestamp(at: SystemTime) -> Option<Timestamp> {
 impl State {
     fn rank(&self) -> u8 {
         match self {
-            Self::Failing(_) => 0,
+            Self::Exposed(_) | Self::Failing(_) => 0,
             Self::Wearing(_) => 1,
             Self::Ok => 2,
             Self::Disabled => 3,
@@ -132,11 +138,19 @@ impl State {
         }
     }
 
+    /// The response that closed the connection, if one did.
+    pub(super) fn exposed(&self) -> Option<&Exposure> {
+        match self {
+            Self::Exposed(exposure) => Some(exposure),
+            _ => None,
+        }
+    }
+
     /// Why the token cannot be obtained, if it cannot.
     pub(super) fn failing(&self) -> Option<&Failing> {
         match self {
             Self::Failing(failing) | Self::Wearing(failing) => Some(failing),
-            Self::Ok | Self::Disabled | Self::Deleted(_) => None,
+            Self::Exposed(_) | Self::Ok | Self::Disabled | Self::Deleted(_) => None,
         }
     }
 }

@@ -6,13 +6,17 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::credential::oauth;
+use crate::credential::reflection::Exposure;
 use crate::credential::{ErrorCode, Reason};
+
+/// Of `google.rpc.Code`.
+const FAILED_PRECONDITION: i32 = 9;
 
 /// A `google.rpc.Status`.
 #[derive(Clone, Default, Serialize, ToSchema)]
 #[schema(title = "google.rpc.Status")]
 pub(in crate::management) struct Status {
-    /// Of `google.rpc.Code`: 0 unless the credential cannot be obtained.
+    /// Of `google.rpc.Code`: 0 unless the credential cannot be obtained, or the connection is closed because a response held it.
     code: i32,
     /// Why not.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -59,6 +63,19 @@ impl Status {
         }
     }
 
+    /// The status of a connection that is closed because a credential was found in a response.
+    pub(in crate::management) fn exposed(exposure: &Exposure) -> Self {
+        let info = Detail::ErrorInfo {
+            reason: "CREDENTIAL_EXPOSED".to_owned(),
+            domain: "egressd",
+        };
+        Self {
+            code: FAILED_PRECONDITION,
+            message: exposure.to_string(),
+            details: vec![info],
+        }
+    }
+
     fn failed(reason: Reason, retry_in: Option<Duration>) -> Self {
         let cause = reason.cause().unwrap_or("internal");
         let info = Detail::ErrorInfo {
@@ -91,7 +108,6 @@ fn code(reason: Reason) -> i32 {
     const DEADLINE_EXCEEDED: i32 = 4;
     const PERMISSION_DENIED: i32 = 7;
     const RESOURCE_EXHAUSTED: i32 = 8;
-    const FAILED_PRECONDITION: i32 = 9;
     const INTERNAL: i32 = 13;
     const UNAVAILABLE: i32 = 14;
     const UNAUTHENTICATED: i32 = 16;

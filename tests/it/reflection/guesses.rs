@@ -125,10 +125,32 @@ fn a_hit_through_another_connection_closes_both() {
     let sidecar = Sidecar::with(basic(&up, PASSWORD)).and(other).start();
     let mut agent = Agent::connect(&sidecar);
     let guess = guessed(PASSWORD).replace("/crm/", "/other/");
+    let ready = |sidecar: &Sidecar| {
+        let reply = Agent::connect_to(sidecar.management()).get("/readyz?verbose");
+        assert_eq!(reply.status, 200);
+        reply.text()
+    };
+    assert!(!ready(&sidecar).contains("exposed"));
     agent.get(&guess).refused(502, "credential_reflected");
     for target in ["/crm/x", "/other/x"] {
         closed(&agent.get(target));
     }
+    // Operators see which connections are closed, and why.
+    let line = "[i]credentials: with tokens 0, failing none; exposed and closed 2: ";
+    assert!(ready(&sidecar).contains(line), "{}", ready(&sidecar));
+    for id in ["crm", "other"] {
+        let resource = format!("/v1/connections/{id}");
+        let reply = Agent::connect_to(sidecar.management()).get(&resource);
+        let shown: Value = serde_json::from_str(&reply.text()).unwrap();
+        let status = &shown["connectionStatus"];
+        assert_eq!(status["code"], 9, "{status}");
+        assert_eq!(status["details"][0]["reason"], "CREDENTIAL_EXPOSED");
+        let message = status["message"].as_str().unwrap();
+        let told = "a response of `other` held the credential of `crm`";
+        assert!(message.starts_with(told), "{message}");
+    }
+    let page = Agent::connect_to(sidecar.management()).get("/").text();
+    assert!(page.contains("credential exposed"), "{page}");
 }
 
 #[test]
