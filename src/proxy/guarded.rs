@@ -155,7 +155,7 @@ impl Guarded {
                     continue;
                 }
                 None if search.scan.held() == 0 => return Poll::Ready(None),
-                None => search.scan.finish(),
+                None => search.finish()?,
             };
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(out)));
@@ -185,6 +185,14 @@ impl Search {
         fed
     }
 
+    /// Takes what was held back at the end of the body.
+    fn finish(&mut self) -> Result<Bytes, Failure> {
+        let finished = self.scan.finish();
+        let finished = finished.map_err(|found| refuse(&self.credential, Place::Body, &found));
+        self.reflected = finished.is_err();
+        finished
+    }
+
     /// Searches trailers like a head. Bytes of the body that are held back are sent first.
     fn keep_trailers(&mut self, frame: Frame<Bytes>) -> Result<(), Failure> {
         if self.announces_trailers
@@ -203,7 +211,7 @@ impl Search {
 
     /// What was held back for long enough.
     fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Failure>> {
-        if self.scan.held() == 0 {
+        if self.scan.held() == 0 || self.scan.holds_guesses() {
             return Poll::Pending;
         }
         let since = *self.held_since.get_or_insert_with(Instant::now);
@@ -221,6 +229,15 @@ impl Search {
     /// Bytes that came from the upstream and did not go out yet.
     fn waiting(&self) -> usize {
         self.scan.held() + self.first.as_ref().map_or(0, Bytes::len)
+    }
+}
+
+impl Drop for Search {
+    /// Closes the connection even if the response ends before the secret is reported.
+    fn drop(&mut self) {
+        if let Some(found) = self.scan.take_found() {
+            self.credential.reflected(Place::Body, &found);
+        }
     }
 }
 

@@ -104,12 +104,24 @@ const fn percent(kept: &'static [u8], space: Option<u8>) -> PercentStyle {
 
 /// All forms of a secret that a search of the raw bytes can meet. Short ones have none.
 pub(super) fn of_secret(secret: &[u8]) -> Vec<Form> {
+    forms_from(secret, SHORTEST)
+}
+
+/// Returns what every form of a text begins with if the text begins with these bytes. A text that
+/// holds none of these holds no form of any such text.
+pub(super) fn beginnings(known: &[u8]) -> Vec<Form> {
+    let mut forms = forms_from(known, 1);
+    forms.extend(wide_from(known, 1));
+    forms
+}
+
+fn forms_from(secret: &[u8], shortest: usize) -> Vec<Form> {
     let mut forms = Vec::new();
-    if secret.len() < SHORTEST {
+    if secret.len() < shortest {
         return forms;
     }
-    for spelling in spellings(secret) {
-        add_all(&spelling, &mut forms);
+    for spelling in spellings(secret, shortest) {
+        add_all(&spelling, shortest, &mut forms);
     }
     forms
 }
@@ -117,10 +129,14 @@ pub(super) fn of_secret(secret: &[u8]) -> Vec<Form> {
 /// The secret in UTF-16 and UTF-32, both byte orders, where it is not ASCII. What is ASCII is found in these without a form of its own: `plain` takes the NUL
 /// bytes out.
 pub(super) fn wide_of_secret(secret: &[u8]) -> Vec<Form> {
+    wide_from(secret, SHORTEST)
+}
+
+fn wide_from(secret: &[u8], shortest: usize) -> Vec<Form> {
     let Ok(text) = std::str::from_utf8(secret) else {
         return Vec::new();
     };
-    if secret.len() < SHORTEST || text.is_ascii() {
+    if secret.len() < shortest || text.is_ascii() {
         return Vec::new();
     }
     let mut wide = [(); 4].map(|()| buffer(secret.len() * 4));
@@ -134,15 +150,15 @@ pub(super) fn wide_of_secret(secret: &[u8]) -> Vec<Form> {
         big_32.extend_from_slice(&u32::from(c).to_be_bytes());
     }
     wide.into_iter()
-        .filter(|form| form.len() >= SHORTEST)
+        .filter(|form| form.len() >= shortest)
         .collect()
 }
 
 /// The texts that mean the same secret to a server.
-fn spellings(secret: &[u8]) -> Vec<Form> {
+fn spellings(secret: &[u8], shortest: usize) -> Vec<Form> {
     let mut spellings = vec![Zeroizing::new(secret.to_vec())];
     let mut add = |spelling: Form| {
-        if spelling.len() >= SHORTEST && !spellings.contains(&spelling) {
+        if spelling.len() >= shortest && !spellings.contains(&spelling) {
             spellings.push(spelling);
         }
     };
@@ -192,9 +208,9 @@ fn with_dashes(digits: &[u8]) -> Form {
     uuid
 }
 
-fn add_all(secret: &[u8], forms: &mut Vec<Form>) {
+fn add_all(secret: &[u8], shortest: usize, forms: &mut Vec<Form>) {
     let mut add = |form: Form| {
-        if form.len() >= SHORTEST && !forms.contains(&form) {
+        if form.len() >= shortest && !forms.contains(&form) {
             forms.push(form);
         }
     };

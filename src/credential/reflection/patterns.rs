@@ -19,6 +19,10 @@ pub struct Patterns {
     reach: usize,
     /// The forms that can be a header's name, in lower case. `None`: the forms themselves are used.
     names: Option<Box<Self>>,
+    /// The secrets that can be guessed.
+    guessable: Vec<Arc<Searched>>,
+    /// The length of the longest text that a guess begins with.
+    longest_beginning: usize,
 }
 
 /// What a stream ended with so far, as far as it matters to what comes.
@@ -77,6 +81,11 @@ impl Patterns {
         // What begins with another pattern is found with that.
         sorted.dedup_by(|next, kept| next.starts_with(kept));
         let longest = sorted.iter().map(|form| form.len()).max();
+        let guessable = secrets
+            .iter()
+            .filter(|secret| !secret.beginnings.is_empty());
+        let guessable: Vec<_> = guessable.map(Arc::clone).collect();
+        let beginnings = guessable.iter().flat_map(|secret| &secret.beginnings);
         let narrow = secrets.iter().flat_map(|secret| &secret.forms);
         Self {
             alphabet: Alphabet::of(&narrow.map(|form| &**form)),
@@ -85,6 +94,8 @@ impl Patterns {
             reach: longest.unwrap_or(0).next_power_of_two(),
             sorted,
             names: None,
+            longest_beginning: beginnings.map(|form| form.len()).max().unwrap_or(0),
+            guessable,
         }
     }
 
@@ -131,6 +142,29 @@ impl Patterns {
     #[cfg(test)]
     pub(super) fn shortest(&self) -> usize {
         self.sorted.iter().map(|form| form.len()).min().unwrap_or(0)
+    }
+
+    /// Adds the secrets that the next piece of a stream may hold a guess of. This does not depend on
+    /// the part of a secret that is unknown.
+    pub(super) fn add_guesses(&self, piece: &[u8], stream: &Stream, guesses: &mut Vec<Arc<Label>>) {
+        if self.guessable.is_empty() {
+            return;
+        }
+        // A beginning that two pieces share.
+        let most = self.longest_beginning.saturating_sub(1);
+        let old = stream.history.len().saturating_sub(most);
+        let old = stream.history.get(old..).unwrap_or_default();
+        let new = piece.get(..most.min(piece.len())).unwrap_or_default();
+        let seam = [old, new].concat();
+        for secret in &self.guessable {
+            let mut beginnings = secret.beginnings.iter();
+            let is_known = |label: &Arc<Label>| Arc::ptr_eq(label, &secret.label);
+            if !guesses.iter().any(is_known)
+                && beginnings.any(|form| has(piece, form) || has(&seam, form))
+            {
+                guesses.push(Arc::clone(&secret.label));
+            }
+        }
     }
 
     /// Whether a text is too short for any form.
@@ -264,6 +298,10 @@ impl Patterns {
             length: length + text.len(),
         })
     }
+}
+
+fn has(text: &[u8], form: &[u8]) -> bool {
+    memchr::memmem::find(text, form).is_some()
 }
 
 impl Match {

@@ -23,6 +23,11 @@ pub struct Reflected {
 /// The most sets of patterns that one response is searched for at once; each change of a secret makes another.
 const MOST_SETS: usize = 8;
 
+/// The most bytes that are held back because a guess may be among them.
+const MOST_GUESSED: usize = 256 * 1024;
+/// Smaller pieces are copied before they are held, because the buffer that they stand in may be large.
+const SMALL_PIECE: usize = 4096;
+
 /// The search through one response, and the bytes of it that are held back.
 pub struct Scan {
     first: Search,
@@ -32,6 +37,10 @@ pub struct Scan {
     held_bytes: usize,
     /// So many of them may go out.
     due: usize,
+    /// The secrets that the bytes which are held back may hold guesses of.
+    guesses: Vec<Arc<Label>>,
+    /// A secret that was found behind a guess: reported at the end of the bytes that are held.
+    found: Option<Reflected>,
 }
 
 /// The searches of a response beside the first. Most responses have none, and are small enough for
@@ -66,6 +75,8 @@ impl Scan {
             held: VecDeque::new(),
             held_bytes: 0,
             due: 0,
+            guesses: Vec::new(),
+            found: None,
         }
     }
 
@@ -91,7 +102,8 @@ impl Scan {
         }
         let mut search = Search::new(Arc::clone(current));
         for piece in &self.held {
-            search.feed(piece, false)?;
+            let fed = search.feed(piece, false, &mut self.guesses);
+            note(fed, &self.guesses, &mut self.found)?;
         }
         let followed = &mut self.others_mut().followed;
         followed.push(search);
@@ -120,32 +132,50 @@ impl Scan {
     }
 
     fn find_long(&self, text: &[u8]) -> Result<(), Reflected> {
-        self.first.find(text)?;
-        match &self.others {
-            Some(others) => others.find(text),
-            None => Ok(()),
+        let mut guesses = Vec::new();
+        self.first.find(text, &mut guesses)?;
+        if let Some(others) = &self.others {
+            others.find(text, &mut guesses)?;
         }
+        refuse_guesses(&guesses)
     }
 
     /// Searches a header's name, or a list of names, in lower case.
     pub fn find_name(&self, name: &[u8]) -> Result<(), Reflected> {
-        self.first.find_name(name)?;
-        let mut others = self.others.iter();
-        others.try_for_each(|other| other.find_name(name))?;
+        if name.len() < SHORTEST {
+            return Ok(());
+        }
+        self.searches()
+            .try_for_each(|search| search.find_name(name))?;
         // A digest in hex has no upper case.
-        let mut signature = self.signature.iter();
-        signature.try_for_each(|signature| signature.find(name))
+        let others = self.others.as_ref();
+        let signature = others.and_then(|others| others.signature.as_ref());
+        signature.map_or(Ok(()), |signature| signature.find(name))
     }
 
     /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
     /// `last`: nothing comes after them. Nothing is copied: a frame goes out as the slices that it was cut into.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
-        self.first.feed(&frame, last)?;
+        let fed = self.first.feed(&frame, last, &mut self.guesses);
+        note(fed, &self.guesses, &mut self.found)?;
         if let Some(others) = &mut self.others {
-            others.feed(&self.held, &frame, last)?;
+            let fed = others.feed(&self.held, &frame, last, &mut self.guesses);
+            note(fed, &self.guesses, &mut self.found)?;
         }
         let hold = if last { 0 } else { self.tail(&frame) };
         let due = (self.held_bytes + frame.len()).saturating_sub(hold);
+        if self.holds_guesses() {
+            if frame.len() < SMALL_PIECE {
+                frame = Bytes::copy_from_slice(&frame);
+            }
+            self.hold(frame);
+            if !last && self.held_bytes < MOST_GUESSED {
+                return Ok(Bytes::new());
+            }
+            self.end_guesses()?;
+            self.due = due;
+            return Ok(self.more());
+        }
         if !self.held.is_empty() {
             self.hold(frame);
             self.due = due;
@@ -153,6 +183,25 @@ impl Scan {
         }
         self.hold(frame.split_off(due));
         Ok(frame)
+    }
+
+    /// Returns whether all bytes are held back, because an agent may have guesses among them. The
+    /// place at which the response ends must not reveal which guess is right, so nothing goes out,
+    /// and a secret that is found is not reported, until all of them were searched.
+    pub fn holds_guesses(&self) -> bool {
+        !self.guesses.is_empty()
+    }
+
+    /// Reports what was found among the bytes that are held.
+    fn end_guesses(&mut self) -> Result<(), Reflected> {
+        let guesses = std::mem::take(&mut self.guesses);
+        self.found.take().map_or(Ok(()), Err)?;
+        refuse_guesses(&guesses)
+    }
+
+    /// Takes a secret that was found and not reported, if the search ends early.
+    pub fn take_found(&mut self) -> Option<Reflected> {
+        self.found.take()
     }
 
     fn hold(&mut self, piece: Bytes) {
@@ -210,28 +259,60 @@ impl Scan {
     }
 
     /// The stream is over: what was held back was no secret.
-    pub fn finish(&mut self) -> Bytes {
+    pub fn finish(&mut self) -> Result<Bytes, Reflected> {
         self.first.reset();
         if let Some(others) = &mut self.others {
             others.followed.iter_mut().for_each(Search::reset);
             others.signature.iter_mut().for_each(SignatureSearch::reset);
         }
-        self.release()
+        self.end_guesses()?;
+        Ok(self.release())
+    }
+}
+
+/// Returns a secret that was found, or keeps it if it stands among guesses.
+fn note(
+    fed: Result<(), Reflected>,
+    guesses: &[Arc<Label>],
+    found: &mut Option<Reflected>,
+) -> Result<(), Reflected> {
+    match fed {
+        Err(reflected) if !guesses.is_empty() => {
+            found.get_or_insert(reflected);
+            Ok(())
+        }
+        fed => fed,
+    }
+}
+
+/// Once a secret was found, all guesses of it are refused, whether they are right or not.
+fn refuse_guesses(guesses: &[Arc<Label>]) -> Result<(), Reflected> {
+    let refused = guesses.iter().filter(|label| label.refuses_guesses());
+    let secrets: Vec<_> = refused.map(Arc::clone).collect();
+    if secrets.is_empty() {
+        Ok(())
+    } else {
+        Err(Reflected { secrets })
     }
 }
 
 impl Others {
-    fn find(&self, text: &[u8]) -> Result<(), Reflected> {
-        self.followed
-            .iter()
-            .try_for_each(|search| search.find(text))?;
+    fn find(&self, text: &[u8], guesses: &mut Vec<Arc<Label>>) -> Result<(), Reflected> {
+        let mut followed = self.followed.iter();
+        followed.try_for_each(|search| search.find(text, guesses))?;
         let mut signature = self.signature.iter();
         signature.try_for_each(|signature| signature.find(text))
     }
 
-    fn feed(&mut self, held: &VecDeque<Bytes>, frame: &[u8], last: bool) -> Result<(), Reflected> {
+    fn feed(
+        &mut self,
+        held: &VecDeque<Bytes>,
+        frame: &[u8],
+        last: bool,
+        guesses: &mut Vec<Arc<Label>>,
+    ) -> Result<(), Reflected> {
         let mut followed = self.followed.iter_mut();
-        followed.try_for_each(|search| search.feed(frame, last))?;
+        followed.try_for_each(|search| search.feed(frame, last, guesses))?;
         let mut signature = self.signature.iter_mut();
         signature.try_for_each(|signature| signature.feed(held, frame, last))
     }
@@ -261,8 +342,9 @@ impl Search {
         }
     }
 
-    /// Searches a text that stands alone.
-    pub(super) fn find(&self, text: &[u8]) -> Result<(), Reflected> {
+    /// Searches a text that stands alone, and adds the secrets that it may hold guesses of.
+    pub(super) fn find(&self, text: &[u8], guesses: &mut Vec<Arc<Label>>) -> Result<(), Reflected> {
+        self.patterns.add_guesses(text, &Stream::default(), guesses);
         // What it is decoded to is no longer.
         if self.patterns.is_short(text) {
             return Ok(());
@@ -288,8 +370,13 @@ impl Search {
         })
     }
 
-    /// Searches the next frame of a stream.
-    pub(super) fn feed(&mut self, frame: &[u8], last: bool) -> Result<(), Reflected> {
+    /// Searches the next frame of a stream, and adds the secrets that it may hold guesses of.
+    pub(super) fn feed(
+        &mut self,
+        frame: &[u8],
+        last: bool,
+        guesses: &mut Vec<Arc<Label>>,
+    ) -> Result<(), Reflected> {
         let (mut at, mut reference) = (0, None);
         let mut at_once = DECODED_AT_ONCE;
         loop {
@@ -298,6 +385,7 @@ impl Search {
                 let until = plain::needed_from(frame, at, last, alphabet, &mut reference);
                 let is_all = until == frame.len();
                 let plain = frame.get(at..until).unwrap_or_default();
+                self.patterns.add_guesses(plain, &self.stream, guesses);
                 let fed = self.patterns.feed(plain, &mut self.stream, last && is_all);
                 fed.map_err(|found| self.reflected(found))?;
                 if is_all {
@@ -314,7 +402,7 @@ impl Search {
             let end = frame.len().min(at + at_once);
             let is_all = end == frame.len();
             let piece = frame.get(at..end).unwrap_or_default();
-            self.feed_decoded(piece, last && is_all)?;
+            self.feed_decoded(piece, last && is_all, guesses)?;
             if is_all {
                 return Ok(());
             }
@@ -324,7 +412,13 @@ impl Search {
     }
 
     /// Searches the bytes and what they are decoded.
-    fn feed_decoded(&mut self, piece: &[u8], last: bool) -> Result<(), Reflected> {
+    fn feed_decoded(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        guesses: &mut Vec<Arc<Label>>,
+    ) -> Result<(), Reflected> {
+        self.patterns.add_guesses(piece, &self.stream, guesses);
         self.patterns
             .feed(piece, &mut self.stream, last)
             .map_err(|found| self.reflected(found))?;
@@ -332,6 +426,7 @@ impl Search {
             return Ok(());
         };
         let text = plain::decode(piece, &mut decoded.carry, last);
+        self.patterns.add_guesses(&text, &decoded.stream, guesses);
         let found = self.patterns.feed(&text, &mut decoded.stream, last);
         let is_like_bytes = plain::ends_plain(piece, self.patterns.alphabet())
             .unwrap_or_else(|| decoded.carry.is_empty() && decoded.stream == self.stream);

@@ -10,11 +10,16 @@ use super::forms::{self, Form};
 use crate::domain::auth::SecretPart;
 use crate::domain::{Auth, Connection, ConnectionId};
 
+/// What guesses begin with is found in ordinary text if it has fewer bytes.
+const SHORTEST_BEGINNING: usize = 4;
+
 /// One secret in all forms in which a response may hold it.
 pub(super) struct Searched {
     pub(super) forms: Vec<Arc<Form>>,
     /// Those in UTF-16 and UTF-32.
     wide: Vec<Arc<Form>>,
+    /// If it can be guessed: what its forms begin with, whatever the unknown part is.
+    pub(super) beginnings: Vec<Form>,
     pub(super) label: Arc<Label>,
 }
 
@@ -29,6 +34,8 @@ pub struct Label {
     pub header: Option<Box<str>>,
     /// Set when it is found, where it can be guessed.
     pub(super) guessable: Option<Arc<OnceLock<Exposure>>>,
+    /// Guesses are recognised wherever they stand, because what they begin with is long enough.
+    pub(super) recognises_guesses: bool,
 }
 
 /// The response in which a credential was found that can be guessed.
@@ -67,8 +74,15 @@ impl Searched {
         Self {
             forms: shared(forms::of_secret(secret)),
             wide: shared(forms::wide_of_secret(secret)),
+            beginnings: Vec::new(),
             label,
         }
+    }
+
+    /// Adds what guesses of the secret begin with.
+    fn guessed_after(mut self, known: &[u8]) -> Self {
+        self.beginnings = forms::beginnings(known);
+        self
     }
 
     /// Returns the same secret with the forms that can be a header's name, in lower case.
@@ -80,6 +94,7 @@ impl Searched {
         Self {
             forms: tokens.map(lower).collect(),
             wide: Vec::new(),
+            beginnings: Vec::new(),
             label: Arc::clone(&self.label),
         }
     }
@@ -90,15 +105,23 @@ impl Searched {
 }
 
 impl Label {
+    /// Returns whether the secret was found in an earlier response, and guesses are recognised, so
+    /// that all of them are refused alike.
+    pub(super) fn refuses_guesses(&self) -> bool {
+        let exposed = self.guessable.as_ref();
+        self.recognises_guesses && exposed.is_some_and(|exposed| exposed.get().is_some())
+    }
+
     /// Closes the connection that the secret belongs to, if the secret can be guessed. `connection`:
-    /// the connection that the response came through.
+    /// the connection that the response came through, which is to be closed, too, if this returns
+    /// something.
     pub(super) fn expose(&self, connection: &ConnectionId) -> Option<Exposure> {
         let exposure = Exposure {
             owner: self.owner.clone()?,
             connection: connection.clone(),
         };
-        let first = self.guessable.as_ref()?.get_or_init(|| exposure);
-        Some(first.clone())
+        let is_first = self.guessable.as_ref()?.set(exposure.clone()).is_ok();
+        (is_first || !self.recognises_guesses).then_some(exposure)
     }
 }
 
@@ -115,8 +138,13 @@ pub(super) fn of_connection(
                 kind,
                 header: header.map(Into::into),
                 guessable: part.guessable_after.map(|_| Arc::clone(exposed)),
+                recognises_guesses: part.guessable_after >= Some(SHORTEST_BEGINNING),
             };
-            secrets.extend(Searched::new(&part.text, label).map(Arc::new));
+            let recognised = label.recognises_guesses;
+            let known = part.guessable_after.filter(|_| recognised).unwrap_or(0);
+            let known = part.text.get(..known).unwrap_or_default();
+            let searched = Searched::new(&part.text, label);
+            secrets.extend(searched.map(|searched| Arc::new(searched.guessed_after(known))));
         }
     };
     match &connection.auth {

@@ -44,7 +44,7 @@ impl SignatureSearch {
         if has_long_word(0, text).is_ok() {
             return Ok(());
         }
-        Search::new(self.patterns()).find(text)
+        Search::new(self.patterns()).find(text, &mut Vec::new())
     }
 
     /// Searches the next frame of the body. `held` is what came before it and has not gone out.
@@ -64,7 +64,7 @@ impl SignatureSearch {
             }
         }
         match &mut self.body {
-            Some(search) => search.feed(frame, last),
+            Some(search) => search.feed(frame, last, &mut Vec::new()),
             None => Ok(()),
         }
     }
@@ -79,7 +79,7 @@ impl SignatureSearch {
         }
         let mut search = Search::new(self.patterns());
         for piece in held {
-            search.feed(piece, false)?;
+            search.feed(piece, false, &mut Vec::new())?;
         }
         self.body = Some(search);
         Ok(())

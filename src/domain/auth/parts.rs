@@ -244,7 +244,7 @@ fn is_text(byte: &u8) -> bool {
 /// Splits a header's value into its scheme and what follows it, if it is `scheme SP credentials`
 /// (RFC 9110 §11.4): one word, or parameters. Otherwise all of it is the credentials.
 fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
-    let none = (&value[..0], value);
+    let none: (&[u8], &[u8]) = (b"", value);
     let Some(at) = value.iter().position(|b| *b == b' ') else {
         return none;
     };

@@ -142,7 +142,8 @@ impl State {
     pub(super) fn exposed(&self) -> Option<&Exposure> {
         match self {
             Self::Exposed(exposure) => Some(exposure),
-            _ => None,
+            Self::Failing(_) | Self::Wearing(_) => None,
+            Self::Ok | Self::Disabled | Self::Deleted(_) => None,
         }
     }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
 use serde_json::{Value, json};
 
-use super::{passes, refused};
+use super::{CHUNKED, passes, refused};
 use crate::support::connection::Connection;
 use crate::support::reply::{Ending, Reply};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
@@ -142,7 +142,7 @@ fn a_hit_through_another_connection_closes_both() {
         let resource = format!("/v1/connections/{id}");
         let reply = Agent::connect_to(sidecar.management()).get(&resource);
         let shown: Value = serde_json::from_str(&reply.text()).unwrap();
-        let status = &shown["connectionStatus"];
+        let status = &shown["connection"]["connectionStatus"];
         assert_eq!(status["code"], 9, "{status}");
         assert_eq!(status["details"][0]["reason"], "CREDENTIAL_EXPOSED");
         let message = status["message"].as_str().unwrap();
@@ -198,6 +198,112 @@ fn responses_under_way_tell_no_more() {
     closed(&clean.reply());
     closed(&guess.reply());
     assert_eq!(begun.reply().ending, Ending::Aborted);
+}
+
+/// Guesses in chunks of their own, the one at this place right. The first chunk holds none.
+fn chunks_of_guesses(right: Option<usize>) -> Vec<String> {
+    let guess = |at: usize| {
+        let wrong = format!("765432{at}");
+        let password = if right == Some(at) { PASSWORD } else { &wrong };
+        format!("{}\n", guessed(password).replace("/crm/", ""))
+    };
+    let guesses = (0..6).map(guess);
+    std::iter::once("hello\n".to_owned())
+        .chain(guesses)
+        .collect()
+}
+
+#[test]
+fn the_place_of_the_cut_tells_nothing_of_the_guesses() {
+    // F-215
+    for right in [None, Some(0), Some(1), Some(5)] {
+        let [head_is_out, ends] = [(); 2].map(|()| Gate::new());
+        let waits = [head_is_out.clone(), ends.clone()];
+        let up = Upstream::script(move |wire| {
+            while let Some(request) = wire.request() {
+                if request.target != "/guesses" {
+                    wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+                    continue;
+                }
+                wire.send(CHUNKED);
+                for (number, text) in chunks_of_guesses(right).iter().enumerate() {
+                    wire.send(format!("{:x}\r\n{text}\r\n", text.len()));
+                    if number == 0 {
+                        waits[0].wait();
+                    }
+                }
+                waits[1].wait();
+                wire.send("0\r\n\r\n");
+            }
+        });
+        let sidecar = Sidecar::with(basic(&up, PASSWORD)).start();
+        let mut agent = Agent::connect(&sidecar);
+        agent.send("GET /crm/guesses HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(agent.open_reply().status, 200);
+        assert_eq!(agent.chunk().as_deref(), Some(b"hello\n".as_slice()));
+        head_is_out.open();
+        // Until the response ends, nothing shows whether a guess was right.
+        Agent::connect(&sidecar).get("/crm/x").expect(200);
+        ends.open();
+        let mut seen = Vec::new();
+        while let Some(chunk) = agent.chunk().filter(|chunk| !chunk.is_empty()) {
+            seen.extend(chunk);
+        }
+        let seen = String::from_utf8(seen).unwrap();
+        if right.is_some() {
+            assert_eq!(seen, "", "the right guess at {right:?}");
+            closed(&Agent::connect(&sidecar).get("/crm/x"));
+        } else {
+            assert_eq!(format!("hello\n{seen}"), chunks_of_guesses(None).concat());
+            Agent::connect(&sidecar).get("/crm/x").expect(200);
+        }
+    }
+}
+
+#[test]
+fn a_long_response_with_a_wrong_guess_arrives_whole() {
+    // F-215: what is held back has a limit.
+    let body = [&guessed("7654321"), "x.\n".repeat(400_000).as_str()].concat();
+    let up = Upstream::body(body.clone());
+    let sidecar = Sidecar::with(basic(&up, PASSWORD)).start();
+    let reply = Agent::connect(&sidecar).get("/crm/x");
+    assert_eq!(reply.expect(200).text(), body);
+}
+
+#[test]
+fn a_stream_without_guesses_is_not_held_back() {
+    // F-215
+    let gate = Gate::new();
+    let up = Upstream::sse(&gate);
+    let sidecar = Sidecar::with(basic(&up, PASSWORD)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    agent.wait_for("data: first");
+    gate.open();
+    agent.wait_for("data: second");
+}
+
+#[test]
+fn once_a_pair_was_found_every_guess_is_refused_alike() {
+    // F-215: or the agent tries the rest through the connections that are left.
+    let up = journal();
+    let [other, third] = ["other", "third"].map(|id| {
+        let one = connection(id).allow("/").upstream(&up);
+        one.bearer(&format!("{id}-key-0123456789abcdef"))
+    });
+    let sidecar = Sidecar::with(basic(&up, PASSWORD));
+    let sidecar = sidecar.and(other).and(third).start();
+    let mut agent = Agent::connect(&sidecar);
+    let through = |id: &str, password: &str| guessed(password).replace("/crm/", id);
+    agent.get(&through("/third/", "7654321")).expect(200);
+    let first = agent.get(&through("/other/", PASSWORD));
+    first.refused(502, "credential_reflected");
+    for password in [PASSWORD, "7654321", PASSWORD, "1234560"] {
+        let reply = agent.get(&through("/third/", password));
+        reply.refused(502, "credential_reflected");
+    }
+    agent.get("/third/x").expect(200);
+    closed(&agent.get("/other/x"));
 }
 
 #[test]

@@ -77,10 +77,6 @@ fn spellings() -> Vec<(&'static str, String)> {
             r"sk\x2Dlive\x2B4eC39\x2FHqLyjWDarjt\x26T1z".to_owned(),
         ),
         (
-            "a slash as \\x2f",
-            r"sk-live+4eC39\x2fHqLyjWDarjt&T1z".to_owned(),
-        ),
-        (
             "JSON throughout",
             SECRET.bytes().map(|b| format!("\\u{b:04x}")).collect(),
         ),
