@@ -123,13 +123,17 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     Some(Auth::BasicAuth(pair))
 }
 
-/// Warns about a credential whose secret parts are short enough to be guessed.
+/// Warns about a pair whose user name and password are both short enough to be guessed. Other short
+/// values are often no keys.
 fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
+    let is_pair = parts.len() > 1 && parts.iter().all(|part| part.guessable_after.is_some());
+    if !is_pair && !parts.iter().any(SecretPart::is_named) {
+        return;
+    }
     let consequence = if parts.iter().any(SecretPart::can_be_guessed) {
         "where the API returns what agents write, an agent could guess it, so the first response that holds it closes the connection (503 `credential_exposed`)"
-    } else if parts.len() > 1 && parts.iter().all(|part| part.guessable_after.is_some()) {
-        // A pair. Short values of other headers are not searched for either, and are often no keys.
-        "responses are not searched for a user name and a password of fewer than 7 bytes together, because they would be found in ordinary text"
+    } else if is_pair {
+        "responses are not searched for so short a pair, because ordinary text would match it"
     } else {
         return;
     };

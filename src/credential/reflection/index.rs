@@ -25,9 +25,12 @@ pub(super) const LONGEST_WINDOW: usize = STEPS[0] + GRAM - 1;
 const FARTHEST: usize = 512;
 /// Steps in a row without a loop's overhead.
 const BLOCK: usize = 4;
-/// Sizes of the filter in words of 64 bits: 4 KiB are a part of a core's first cache, and the others of the second.
+/// Sizes of the filter in words of 64 bits: 4 KiB are a part of a core's first cache, and the
+/// others of the second. 50 secrets of several forms need more than 64 KiB, and should not fill
+/// that cache.
 const SMALL: usize = 512;
 const MEDIUM: usize = 8 * 1024;
+const BIG: usize = 32 * 1024;
 const LARGE: usize = 128 * 1024;
 /// 16 KiB.
 const FEWEST_SLOTS: usize = 4 * 1024;
@@ -128,7 +131,7 @@ impl Index {
         let slots = (most * 2).next_power_of_two().max(FEWEST_SLOTS);
         self.places = Zeroizing::new(vec![0; slots]);
         self.places_shift = u64::BITS - slots.trailing_zeros();
-        let sizes = [SMALL, MEDIUM];
+        let sizes = [SMALL, MEDIUM, BIG];
         let words = sizes.into_iter().find(|words| words * 64 >= most * BITS);
         let words = words.unwrap_or(LARGE);
         self.filter = Zeroizing::new(vec![0; words]);
@@ -184,6 +187,7 @@ impl Index {
         match self.filter.len() {
             SMALL => self.find_in::<STEP, SMALL, E>(text, visit),
             MEDIUM => self.find_in::<STEP, MEDIUM, E>(text, visit),
+            BIG => self.find_in::<STEP, BIG, E>(text, visit),
             _ => self.find_in::<STEP, LARGE, E>(text, visit),
         }
     }

@@ -18,6 +18,13 @@
 //! but the last bytes came.
 //!
 //! Forms in UTF-16, in UTF-32 and with HTML escapes are not listed: where a text may have them it is decoded (`plain`) and searched a second time.
+//!
+//! # Guesses
+//!
+//! A secret that is short enough to be guessed can be found in a response that holds many guesses
+//! of it. The place and the time of the cut must not reveal which of them is right. So a [`Scan`]
+//! holds everything from the first text that begins like a guess, up to a limit, and reports only
+//! then what it found.
 
 mod alphabet;
 mod forms;

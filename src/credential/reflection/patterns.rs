@@ -144,8 +144,8 @@ impl Patterns {
         self.sorted.iter().map(|form| form.len()).min().unwrap_or(0)
     }
 
-    /// Adds the secrets that the next piece of a stream may hold a guess of. This does not depend on
-    /// the part of a secret that is unknown.
+    /// Adds the secrets that the next piece of a stream may hold a guess of. This does not depend
+    /// on the part of a secret that is unknown.
     pub(super) fn add_guesses(&self, piece: &[u8], stream: &Stream, guesses: &mut Vec<Arc<Label>>) {
         if self.guessable.is_empty() {
             return;

@@ -25,7 +25,8 @@ const MOST_SETS: usize = 8;
 
 /// The most bytes that are held back because a guess may be among them.
 const MOST_GUESSED: usize = 256 * 1024;
-/// Smaller pieces are copied before they are held, because the buffer that they stand in may be large.
+/// Smaller pieces are copied before they are held, because the buffer that they stand in may be
+/// large.
 const SMALL_PIECE: usize = 4096;
 
 /// The search through one response, and the bytes of it that are held back.

@@ -112,9 +112,9 @@ impl Label {
         self.recognises_guesses && exposed.is_some_and(|exposed| exposed.get().is_some())
     }
 
-    /// Closes the connection that the secret belongs to, if the secret can be guessed. `connection`:
-    /// the connection that the response came through, which is to be closed, too, if this returns
-    /// something.
+    /// Closes the connection that the secret belongs to, if the secret can be guessed.
+    /// `connection`: the connection that the response came through, which is to be closed, too, if
+    /// this returns something.
     pub(super) fn expose(&self, connection: &ConnectionId) -> Option<Exposure> {
         let exposure = Exposure {
             owner: self.owner.clone()?,
@@ -182,8 +182,8 @@ pub(super) fn of_connection(
     secrets
 }
 
-/// Returns the values of parameters whose names say that they are secret. Others, such as `audience`
-/// or `account_id`, are public: many responses hold them.
+/// Returns the values of parameters whose names say that they are secret. Others, such as
+/// `audience` or `account_id`, are public: many responses hold them.
 fn secret_parameters(parameters: &[(String, String)]) -> Vec<SecretPart> {
     let secret = parameters.iter().filter(|(name, _)| is_secret_name(name));
     secret
@@ -210,8 +210,8 @@ fn secret_query_values(query: &str) -> Vec<SecretPart> {
     parts
 }
 
-/// Words of parameter names that carry secrets: `client_assertion`, `refresh_token`, `code` (the key
-/// of an Azure function), `apiKey`, ….
+/// Words of parameter names that carry secrets: `client_assertion`, `refresh_token`, `code` (the
+/// key of an Azure function), `apiKey`, ….
 const SECRET_WORDS: [&str; 12] = [
     "assertion",
     "code",

@@ -3,8 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::percent_decode;
-use serde_json::Value;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::header::SHORTEST_UNGUESSABLE;
 
@@ -47,6 +46,13 @@ impl SecretPart {
     /// Returns whether responses are searched for this part, and an agent can guess it.
     pub fn can_be_guessed(&self) -> bool {
         self.guessable_after.is_some() && self.text.len() >= SHORTEST_UNGUESSABLE
+    }
+
+    /// Returns whether a name stands before the unknown part: `name:123456`.
+    pub fn is_named(&self) -> bool {
+        let known = self.guessable_after.unwrap_or(0);
+        let name = self.text.get(..known).unwrap_or_default();
+        name.ends_with(b":") || name.ends_with(b"|")
     }
 }
 
@@ -105,13 +111,9 @@ impl Pair {
                     SecretPart::guessable(&base64, of_base64),
                     SecretPart::guessable(&self.bytes, known),
                 ];
-                if !is_long(&base64) {
+                if !is_long(&base64) && known > 0 {
                     // The pair alone would be found in ordinary text; with its scheme it is not.
-                    let known = if known == 0 {
-                        0
-                    } else {
-                        BASIC.len() + of_base64
-                    };
+                    let known = BASIC.len() + of_base64;
                     let header = Zeroizing::new([BASIC, base64.as_slice()].concat());
                     parts.push(SecretPart::guessable(&header, known));
                 }
@@ -182,40 +184,25 @@ fn add_text(text: &[u8], parts: &mut Vec<SecretPart>) {
     parts.extend(keys.filter(|atom| is_key(atom)).map(SecretPart::whole));
 }
 
-/// Returns the values of a JSON document. Their names are public.
+/// Returns the texts of a JSON document. The names of its members are public.
 fn of_json(value: &[u8]) -> Option<Vec<SecretPart>> {
     if !matches!(value.first(), Some(b'{' | b'[')) {
         return None;
     }
-    let document = serde_json::from_slice(value).ok()?;
     let mut parts = vec![SecretPart::whole(value)];
-    add_values(document, &mut parts);
+    // Every other piece between quotation marks is a text. Keys have no escaped ones.
+    let mut pieces = value.split(|b| *b == b'"').skip(1);
+    while let Some(text) = pieces.next() {
+        let behind = pieces.next().unwrap_or_default().trim_ascii_start();
+        if !behind.starts_with(b":") && is_key(text) && !is_url(text) {
+            parts.push(SecretPart::whole(text));
+        }
+    }
     Some(parts)
 }
 
-/// Adds the texts of a document, and wipes its copies. The parser bounds the recursion.
-fn add_values(value: Value, parts: &mut Vec<SecretPart>) {
-    match value {
-        Value::String(mut text) => {
-            if is_key(text.as_bytes()) && !is_url(text.as_bytes()) {
-                parts.push(SecretPart::whole(text.as_bytes()));
-            }
-            text.zeroize();
-        }
-        Value::Array(values) => values
-            .into_iter()
-            .for_each(|value| add_values(value, parts)),
-        Value::Object(values) => {
-            values
-                .into_iter()
-                .for_each(|(_, value)| add_values(value, parts));
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Returns whether a part of a value can be a key on its own. Words, names of hosts and the like are
-/// public, and responses hold them: a key has letters of both cases, or digits beside letters.
+/// Returns whether a part of a value can be a key on its own. Words, names of hosts and the like
+/// are public, and responses hold them: a key has letters of both cases, or digits beside letters.
 fn is_key(text: &[u8]) -> bool {
     let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
     let kinds = [
@@ -261,8 +248,8 @@ fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns the value of `name=value` or `name="value"`; any other text is a value itself. Some write
-/// base64 without its padding.
+/// Returns the value of `name=value` or `name="value"`; any other text is a value itself. Some
+/// write base64 without its padding.
 fn parameter(text: &[u8]) -> &[u8] {
     let named = text.iter().position(|b| *b == b'=').and_then(|at| {
         let (name, value) = text.split_at_checked(at)?;
@@ -285,140 +272,4 @@ fn without_padding(mut base64: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::of_header;
-
-    /// The texts to search for; if one can be guessed, with `?` where the unknown part begins.
-    fn parts(value: &str) -> Vec<String> {
-        let text = |part: super::SecretPart| {
-            let mut text = String::from_utf8(part.text.to_vec()).unwrap();
-            if let Some(known) = part.guessable_after {
-                text.insert(known, '?');
-            }
-            text
-        };
-        of_header(value.as_bytes()).into_iter().map(text).collect()
-    }
-
-    #[test]
-    fn parts_are_what_a_server_has_parsed() {
-        // F-208, F-209
-        for (value, expected) in [
-            ("key-0123456789abcdef", &["key-0123456789abcdef"][..]),
-            ("Token other-0123456789ab", &["other-0123456789ab"]),
-            (
-                "Token token=\"named-0123456789/abcdef==\"",
-                &["named-0123456789/abcdef", "named-0123456789"],
-            ),
-            (
-                "a=first-0123456789abc; b=second-0123456789ab; theme=dark",
-                &["first-0123456789abc", "second-0123456789ab"],
-            ),
-            (
-                "sid=s%3Azxcvbnm1asdfghjkl",
-                &[
-                    "s%3Azxcvbnm1asdfghjkl",
-                    "s:zxcvbnm1asdfghjkl",
-                    "zxcvbnm1asdfghjkl",
-                ],
-            ),
-            ("Token short-secret", &["Token ?short-secret"]),
-            // user:123456
-            (
-                "Basic YWdlbnQ6MTIzNDU2Nw==",
-                &["YWdlbnQ6?MTIzNDU2Nw", "agent:?1234567"],
-            ),
-            // sk_live_0123456789:x
-            (
-                "basic c2tfbGl2ZV8wMTIzNDU2Nzg5Ong=",
-                &["sk_live_0123456789", "c2tfbGl2ZV8wMTIzNDU2Nzg5"],
-            ),
-            // Aladdin:open sesame
-            (
-                "QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
-                &["QWxhZGRpbj?pvcGVuIHNlc2FtZQ", "Aladdin:?open sesame"],
-            ),
-        ] {
-            assert_eq!(parts(value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_pair_too_short_to_be_found_alone_is_found_with_its_scheme() {
-        // F-215
-        assert_eq!(
-            parts("Basic dXNlcjpwdzE="),
-            ["dXNlcj?pwdzE", "user:?pw1", "Basic dXNlcj?pwdzE"]
-        );
-        // An empty password: the user name is the key.
-        assert_eq!(
-            parts("Basic a2V5MTI6"),
-            ["?a2V5MTI6", "?key12:", "?Basic a2V5MTI6"]
-        );
-    }
-
-    #[test]
-    fn a_value_is_split_where_servers_split_it() {
-        // F-208
-        let key = "SECRET0123456789abcdef";
-        for (value, expected) in [
-            (
-                "key:SECRET0123456789abcdef",
-                &["key:SECRET0123456789abcdef", key][..],
-            ),
-            (
-                "id|SECRET0123456789abcdef",
-                &["id|SECRET0123456789abcdef", key],
-            ),
-            (
-                "Key key/SECRET0123456789abcdef==",
-                &["key/SECRET0123456789abcdef", key],
-            ),
-            (
-                "'SECRET0123456789abcdef'",
-                &["'SECRET0123456789abcdef'", key],
-            ),
-            (
-                r#"{"client_email_address":"SECRET0123456789abcdef","auth_uri":"https://accounts.example.com/o","n":[1,"x"]}"#,
-                &[
-                    r#"{"client_email_address":"SECRET0123456789abcdef","auth_uri":"https://accounts.example.com/o","n":[1,"x"]}"#,
-                    key,
-                ],
-            ),
-            // VuaCfGcBCdbkQm-e5aOx:ui2lp2axTNmsyakw9tvNnw
-            (
-                "ApiKey VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw==",
-                &[
-                    "VuaCfGcBCdbkQm-e5aOx",
-                    "ui2lp2axTNmsyakw9tvNnw",
-                    "VnVhQ2ZHY0JDZGJrUW0tZTVhT3g6dWkybHAyYXhUTm1zeWFrdzl0dk5udw",
-                ],
-            ),
-            // Public parts.
-            ("service.example.com:8443", &["service.example.com:8443"]),
-            (
-                "role/application-administrator",
-                &["role/application-administrator"],
-            ),
-            (
-                "https://hooks.example.com/Services/0123456789abcdef",
-                &["https://hooks.example.com/Services/0123456789abcdef"],
-            ),
-        ] {
-            assert_eq!(parts(value), expected, "{value}");
-        }
-    }
-
-    #[test]
-    fn a_short_key_behind_a_name_can_be_guessed() {
-        // F-215
-        for (value, expected) in [
-            ("user-name-long:123456", "user-name-long:?123456"),
-            ("Key user-name-long|123456", "user-name-long|?123456"),
-        ] {
-            assert_eq!(parts(value), [expected], "{value}");
-        }
-        // A key of the same length has no such parts.
-        assert_eq!(parts("wJalrX/K7MDENG/bPxRfi"), ["wJalrX/K7MDENG/bPxRfi"]);
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ const FAILED_PRECONDITION: i32 = 9;
 #[derive(Clone, Default, Serialize, ToSchema)]
 #[schema(title = "google.rpc.Status")]
 pub(in crate::management) struct Status {
-    /// Of `google.rpc.Code`: 0 unless the credential cannot be obtained, or the connection is closed because a response held it.
+    /// Of `google.rpc.Code`: 0 unless the credential cannot be obtained, or a response exposed it.
     code: i32,
     /// Why not.
     #[serde(skip_serializing_if = "String::is_empty")]
