@@ -33,6 +33,7 @@ mod index;
 mod patterns;
 mod plain;
 mod scan;
+mod search;
 mod secrets;
 mod signature;
 #[cfg(test)]

@@ -11,7 +11,8 @@ use bytes::Bytes;
 
 use super::alphabet;
 use super::patterns::Patterns;
-use super::scan::{Reflected, Search};
+use super::scan::Reflected;
+use super::search::Search;
 
 /// Bytes of a SHA-256 digest in hex, which is its shortest form.
 const DIGEST: usize = 64;

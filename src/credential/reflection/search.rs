@@ -1,0 +1,143 @@
+//! Searching one response for one set of patterns, in its bytes and in what they are decoded.
+
+use std::sync::Arc;
+
+use super::patterns::{Found, Patterns, Stream};
+use super::plain;
+use super::scan::Reflected;
+use super::secrets::Label;
+
+/// So many bytes are decoded before it is looked at whether more have to be, and then twice as many.
+const DECODED_AT_ONCE: usize = 512;
+
+/// The search for one set of patterns.
+pub(super) struct Search {
+    pub(super) patterns: Arc<Patterns>,
+    stream: Stream,
+    /// The search through the decoded text, as long as it differs from the bytes. Until then, what the bytes end with is what the text ends with.
+    decoded: Option<Box<Decoded>>,
+}
+
+#[derive(Default)]
+struct Decoded {
+    stream: Stream,
+    carry: Vec<u8>,
+}
+
+impl Search {
+    /// Creates a search that has seen nothing yet.
+    pub(super) fn new(patterns: Arc<Patterns>) -> Self {
+        Self {
+            patterns,
+            stream: Stream::default(),
+            decoded: None,
+        }
+    }
+
+    fn reflected(&self, found: Found) -> Reflected {
+        Reflected {
+            secrets: self.patterns.owners(found),
+        }
+    }
+
+    /// Searches a text that stands alone, and adds the secrets that it may hold guesses of.
+    pub(super) fn find(&self, text: &[u8], guesses: &mut Vec<Arc<Label>>) -> Result<(), Reflected> {
+        self.patterns.add_guesses(text, &Stream::default(), guesses);
+        // What it is decoded to is no longer.
+        if self.patterns.is_short(text) {
+            return Ok(());
+        }
+        let in_bytes = self.patterns.find(text);
+        let found = in_bytes.and_then(|()| {
+            if plain::has_reference(text, self.patterns.alphabet()) {
+                self.patterns.find(&plain::decoded(text))
+            } else {
+                Ok(())
+            }
+        });
+        found.map_err(|found| self.reflected(found))
+    }
+
+    /// Searches a header's name in lower case.
+    pub(super) fn find_name(&self, name: &[u8]) -> Result<(), Reflected> {
+        let names = self.patterns.names();
+        if names.is_short(name) {
+            return Ok(());
+        }
+        names.find(name).map_err(|found| Reflected {
+            secrets: names.owners(found),
+        })
+    }
+
+    /// Searches the next frame of a stream, and adds the secrets that it may hold guesses of.
+    pub(super) fn feed(
+        &mut self,
+        frame: &[u8],
+        last: bool,
+        guesses: &mut Vec<Arc<Label>>,
+    ) -> Result<(), Reflected> {
+        let (mut at, mut reference) = (0, None);
+        let mut at_once = DECODED_AT_ONCE;
+        loop {
+            if self.decoded.is_none() {
+                let alphabet = self.patterns.alphabet();
+                let until = plain::needed_from(frame, at, last, alphabet, &mut reference);
+                let is_all = until == frame.len();
+                let plain = frame.get(at..until).unwrap_or_default();
+                self.patterns.add_guesses(plain, &self.stream, guesses);
+                let fed = self.patterns.feed(plain, &mut self.stream, last && is_all);
+                fed.map_err(|found| self.reflected(found))?;
+                if is_all {
+                    return Ok(());
+                }
+                at = until;
+                at_once = DECODED_AT_ONCE;
+                self.decoded = Some(Box::new(Decoded {
+                    stream: self.stream.clone(),
+                    carry: Vec::new(),
+                }));
+            }
+            // Only a part of the frame, for most texts have little to decode.
+            let end = frame.len().min(at + at_once);
+            let is_all = end == frame.len();
+            let piece = frame.get(at..end).unwrap_or_default();
+            self.feed_decoded(piece, last && is_all, guesses)?;
+            if is_all {
+                return Ok(());
+            }
+            at = end;
+            at_once *= 2;
+        }
+    }
+
+    /// Searches the bytes and what they are decoded.
+    fn feed_decoded(
+        &mut self,
+        piece: &[u8],
+        last: bool,
+        guesses: &mut Vec<Arc<Label>>,
+    ) -> Result<(), Reflected> {
+        self.patterns.add_guesses(piece, &self.stream, guesses);
+        self.patterns
+            .feed(piece, &mut self.stream, last)
+            .map_err(|found| self.reflected(found))?;
+        let Some(decoded) = &mut self.decoded else {
+            return Ok(());
+        };
+        let text = plain::decode(piece, &mut decoded.carry, last);
+        self.patterns.add_guesses(&text, &decoded.stream, guesses);
+        let found = self.patterns.feed(&text, &mut decoded.stream, last);
+        let is_like_bytes = plain::ends_plain(piece, self.patterns.alphabet())
+            .unwrap_or_else(|| decoded.carry.is_empty() && decoded.stream == self.stream);
+        if is_like_bytes {
+            self.decoded = None;
+        }
+        found.map_err(|found| self.reflected(found))
+    }
+
+    /// Forgets the stream, which is over.
+    pub(super) fn reset(&mut self) {
+        self.stream = Stream::default();
+        self.decoded = None;
+    }
+}
