@@ -35,19 +35,19 @@ pub struct Scan {
     held_bytes: usize,
     /// So many of them may go out.
     due: usize,
-    /// The secrets that the bytes which are held back may hold guesses of.
-    guesses: Vec<Arc<Label>>,
-    /// A secret that was found behind a guess: reported at the end of the bytes that are held.
-    found: Option<Reflected>,
 }
 
-/// The searches of a response beside the first. Most responses have none, and are small enough for
-/// an allocation to count.
+/// What few responses need beside the first search. Most are small enough for an allocation to
+/// count.
 #[derive(Default)]
 struct Others {
     /// Patterns that were made while the response lasts, in order.
     followed: Vec<Search>,
     signature: Option<SignatureSearch>,
+    /// The secrets that the bytes which are held back may hold guesses of.
+    guesses: Vec<Arc<Label>>,
+    /// A secret that was found behind a guess: reported at the end of the bytes that are held.
+    found: Option<Reflected>,
 }
 
 impl Scan {
@@ -59,8 +59,6 @@ impl Scan {
             held: VecDeque::new(),
             held_bytes: 0,
             due: 0,
-            guesses: Vec::new(),
-            found: None,
         }
     }
 
@@ -85,10 +83,10 @@ impl Scan {
             return Ok(());
         }
         let mut search = Search::new(Arc::clone(current));
-        for piece in &self.held {
-            let fed = search.feed(piece, false, &mut self.guesses);
-            note(fed, &self.guesses, &mut self.found)?;
-        }
+        let mut guesses = Vec::new();
+        let mut held = self.held.iter();
+        let fed = held.try_for_each(|piece| search.feed(piece, false, &mut guesses));
+        self.note(fed, guesses)?;
         let followed = &mut self.others_mut().followed;
         followed.push(search);
         if followed.len() >= MOST_SETS {
@@ -140,11 +138,13 @@ impl Scan {
     /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
     /// `last`: nothing comes after them. Nothing is copied: a frame goes out as the slices that it was cut into.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
-        let fed = self.first.feed(&frame, last, &mut self.guesses);
-        note(fed, &self.guesses, &mut self.found)?;
+        let mut guesses = Vec::new();
+        let fed = self.first.feed(&frame, last, &mut guesses);
+        self.note(fed, guesses)?;
         if let Some(others) = &mut self.others {
-            let fed = others.feed(&self.held, &frame, last, &mut self.guesses);
-            note(fed, &self.guesses, &mut self.found)?;
+            let mut guesses = Vec::new();
+            let fed = others.feed(&self.held, &frame, last, &mut guesses);
+            self.note(fed, guesses)?;
         }
         let hold = if last { 0 } else { self.tail(&frame) };
         let due = (self.held_bytes + frame.len()).saturating_sub(hold);
@@ -173,19 +173,40 @@ impl Scan {
     /// place at which the response ends must not reveal which guess is right, so nothing goes out,
     /// and a secret that is found is not reported, until all of them were searched.
     pub fn holds_guesses(&self) -> bool {
-        !self.guesses.is_empty()
+        let others = self.others.as_ref();
+        others.is_some_and(|others| !others.guesses.is_empty())
+    }
+
+    /// Adds guesses to those that are held back. A secret that was found is kept if it stands among
+    /// guesses.
+    fn note(
+        &mut self,
+        fed: Result<(), Reflected>,
+        guesses: Vec<Arc<Label>>,
+    ) -> Result<(), Reflected> {
+        if !guesses.is_empty() {
+            self.others_mut().add_guesses(guesses);
+        }
+        match fed {
+            Err(reflected) if self.holds_guesses() => {
+                self.others_mut().found.get_or_insert(reflected);
+                Ok(())
+            }
+            fed => fed,
+        }
     }
 
     /// Reports what was found among the bytes that are held.
     fn end_guesses(&mut self) -> Result<(), Reflected> {
-        let guesses = std::mem::take(&mut self.guesses);
-        self.found.take().map_or(Ok(()), Err)?;
-        refuse_guesses(&guesses)
+        self.take_found().map_or(Ok(()), Err)?;
+        let others = self.others.as_mut();
+        let guesses = others.map(|others| std::mem::take(&mut others.guesses));
+        refuse_guesses(&guesses.unwrap_or_default())
     }
 
     /// Takes a secret that was found and not reported, if the search ends early.
     pub fn take_found(&mut self) -> Option<Reflected> {
-        self.found.take()
+        self.others.as_mut()?.found.take()
     }
 
     fn hold(&mut self, piece: Bytes) {
@@ -254,21 +275,6 @@ impl Scan {
     }
 }
 
-/// Returns a secret that was found, or keeps it if it stands among guesses.
-fn note(
-    fed: Result<(), Reflected>,
-    guesses: &[Arc<Label>],
-    found: &mut Option<Reflected>,
-) -> Result<(), Reflected> {
-    match fed {
-        Err(reflected) if !guesses.is_empty() => {
-            found.get_or_insert(reflected);
-            Ok(())
-        }
-        fed => fed,
-    }
-}
-
 /// Once a secret was found, all guesses of it are refused, whether they are right or not.
 fn refuse_guesses(guesses: &[Arc<Label>]) -> Result<(), Reflected> {
     let refused = guesses.iter().filter(|label| label.refuses_guesses());
@@ -281,6 +287,14 @@ fn refuse_guesses(guesses: &[Arc<Label>]) -> Result<(), Reflected> {
 }
 
 impl Others {
+    fn add_guesses(&mut self, guesses: Vec<Arc<Label>>) {
+        for label in guesses {
+            if !self.guesses.iter().any(|known| Arc::ptr_eq(known, &label)) {
+                self.guesses.push(label);
+            }
+        }
+    }
+
     fn find(&self, text: &[u8], guesses: &mut Vec<Arc<Label>>) -> Result<(), Reflected> {
         let mut followed = self.followed.iter();
         followed.try_for_each(|search| search.find(text, guesses))?;
