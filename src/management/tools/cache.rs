@@ -1,6 +1,7 @@
 //! Tools are built and written once for each entry of a snapshot: ten thousand routes take longer than an answer should.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
 
 use moka::sync::Cache;
 use serde::{Serialize, Serializer};
@@ -10,26 +11,70 @@ use crate::snapshot::Entry;
 
 /// The most bytes of tools that are kept.
 const KEPT: u64 = 32 * 1024 * 1024;
+/// The fewest entries that are added before those of replaced connections are removed.
+const FEWEST_ADDED: usize = 64;
 
 /// The tools of one connection, as JSON.
 #[derive(Clone)]
 pub(in crate::management) struct Tools(Arc<RawValue>);
 
-/// The tools of the connections that were asked for last, by the entry's key.
-pub(in crate::management) struct ToolCache(Cache<u64, Tools>);
+/// The tools of the connections that were requested last, by the entry's key.
+pub(in crate::management) struct ToolCache {
+    cached: Cache<u64, Cached>,
+    /// The number of entries that were added since the last removal.
+    added: AtomicUsize,
+    /// The number of added entries from which the next removal is due.
+    removal_due: AtomicUsize,
+}
+
+#[derive(Clone)]
+struct Cached {
+    entry: Weak<Entry>,
+    tools: Tools,
+}
 
 impl Default for ToolCache {
     fn default() -> Self {
-        let weigh =
-            |_key: &u64, tools: &Tools| u32::try_from(tools.0.get().len()).unwrap_or(u32::MAX);
-        Self(Cache::builder().max_capacity(KEPT).weigher(weigh).build())
+        let weigh = |_key: &u64, cached: &Cached| {
+            u32::try_from(cached.tools.0.get().len()).unwrap_or(u32::MAX)
+        };
+        Self {
+            cached: Cache::builder().max_capacity(KEPT).weigher(weigh).build(),
+            added: AtomicUsize::new(0),
+            removal_due: AtomicUsize::new(FEWEST_ADDED),
+        }
     }
 }
 
 impl ToolCache {
-    /// The tools of this entry.
-    pub(in crate::management) fn of(&self, entry: &Entry) -> Tools {
-        self.0.get_with(entry.key, || Tools::of(entry))
+    /// Returns the tools of this entry.
+    pub(in crate::management) fn of(&self, entry: &Arc<Entry>) -> Tools {
+        let cached = self.cached.get_with(entry.key, || {
+            self.added.fetch_add(1, Relaxed);
+            Cached {
+                entry: Arc::downgrade(entry),
+                tools: Tools::of(entry),
+            }
+        });
+        if self.added.load(Relaxed) >= self.removal_due.load(Relaxed) {
+            self.remove_replaced();
+        }
+        cached.tools
+    }
+
+    /// Removes the tools of entries that no generation holds any more. A rotated secret makes a new
+    /// entry, so without this the cache would grow to its limit.
+    fn remove_replaced(&self) {
+        self.added.store(0, Relaxed);
+        let mut rest = 0;
+        for (key, cached) in &self.cached {
+            if cached.entry.strong_count() == 0 {
+                self.cached.invalidate(&*key);
+            } else {
+                rest += 1;
+            }
+        }
+        self.removal_due.store(rest.max(FEWEST_ADDED), Relaxed);
     }
 }
 
@@ -50,5 +95,33 @@ impl Tools {
 impl Serialize for Tools {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FEWEST_ADDED, ToolCache};
+    use crate::management::view::tests::connections;
+    use crate::snapshot::Snapshot;
+
+    #[test]
+    fn tools_of_replaced_connections_are_removed() {
+        // F-271
+        let cache = ToolCache::default();
+        let mut snapshot = Snapshot::compile(connections("secret-0"));
+        let live = snapshot.entries().len();
+        for generation in 1..1000 {
+            for entry in snapshot.entries() {
+                cache.of(entry);
+            }
+            snapshot = snapshot.succeed(connections(&format!("secret-{generation}")));
+        }
+        cache.cached.run_pending_tasks();
+        let most = u64::try_from(2 * (FEWEST_ADDED + live)).unwrap();
+        assert!(
+            cache.cached.entry_count() <= most,
+            "{}",
+            cache.cached.entry_count()
+        );
     }
 }
