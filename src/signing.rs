@@ -96,8 +96,8 @@ impl SignatureValue {
     }
 
     /// Returns the digest alone, in lower-case hex.
-    pub fn digest(&self) -> &[u8] {
-        self.0.get(PREFIX.len()..).unwrap_or_default()
+    pub fn digest(&self) -> [u8; 2 * DIGEST] {
+        self.0.last_chunk().copied().unwrap_or([0; _])
     }
 }
 

@@ -9,7 +9,7 @@ use super::SHORTEST;
 use super::patterns::Patterns;
 use super::search::Search;
 use super::secrets::Label;
-use super::signature::SignatureSearch;
+use super::signature::{DIGEST, SignatureSearch};
 
 /// A secret is in the response.
 pub struct Reflected {
@@ -63,7 +63,7 @@ impl Scan {
     }
 
     /// Searches for the signature of the request, too, of which this is the digest in hex.
-    pub fn cover_signature(&mut self, digest: &[u8]) {
+    pub fn cover_signature(&mut self, digest: [u8; DIGEST]) {
         self.others_mut().signature = Some(SignatureSearch::new(digest));
     }
 

@@ -15,13 +15,13 @@ use super::scan::Reflected;
 use super::search::Search;
 
 /// Bytes of a SHA-256 digest in hex, which is its shortest form.
-const DIGEST: usize = 64;
+pub(super) const DIGEST: usize = 64;
 /// The number of bytes that the longest form (`\u0061…`) can have, as a power of two.
 const REACH: usize = (DIGEST * 6).next_power_of_two();
 
 /// The search for a signature through one response.
 pub(super) struct SignatureSearch {
-    digest: Box<[u8]>,
+    digest: [u8; DIGEST],
     patterns: OnceCell<Arc<Patterns>>,
     /// `None` as long as every word of the body was shorter than a digest.
     body: Option<Search>,
@@ -31,9 +31,9 @@ pub(super) struct SignatureSearch {
 
 impl SignatureSearch {
     /// Creates the search for a digest in hex.
-    pub(super) fn new(digest: &[u8]) -> Self {
+    pub(super) fn new(digest: [u8; DIGEST]) -> Self {
         Self {
-            digest: digest.into(),
+            digest,
             patterns: OnceCell::new(),
             body: None,
             word: 0,
@@ -149,6 +149,10 @@ mod tests {
         "dc46983557fea127b43af721467eb9b3fde2338fe3e14f51952aa8478c13d355",
     ];
 
+    fn digest(number: usize) -> [u8; DIGEST] {
+        HEX[number].as_bytes().try_into().unwrap()
+    }
+
     #[test]
     fn no_form_of_a_digest_is_longer_or_shorter_than_expected() {
         for digest in HEX {
@@ -190,8 +194,8 @@ mod tests {
         for cut in 0..text.len() {
             for goes_out in [false, true] {
                 let (one, two) = text.as_bytes().split_at(cut);
-                let mut search = SignatureSearch::new(HEX[0].as_bytes());
-                let mut other = SignatureSearch::new(HEX[1].as_bytes());
+                let mut search = SignatureSearch::new(digest(0));
+                let mut other = SignatureSearch::new(digest(1));
                 let held = Bytes::copy_from_slice(&one[6.min(cut)..]);
                 let mut found = false;
                 for search in [&mut search, &mut other] {
