@@ -139,10 +139,12 @@ pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<H
 
 fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
     let text = item.text()?;
-    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+    // An asterisk is legal in a name, but it is meant as a pattern.
+    let name = HeaderName::from_bytes(text.as_bytes()).ok();
+    let Some(name) = name.filter(|_| !text.contains('*')) else {
         let remedy =
             "write one name without its value, such as `X-API-Key`; patterns are not possible";
-        item.report("invalid_header", "is not a legal header name", remedy);
+        item.report("invalid_header", "is not the name of a header", remedy);
         return None;
     };
     let shown = shown::header(name.as_str());

@@ -223,19 +223,16 @@ impl Guard {
         reflected: &Reflected,
     ) {
         let mut exposure = None;
-        for label in &reflected.secrets {
-            exposure = label.expose(connection).or(exposure);
+        if !reflected.is_guess {
+            for label in &reflected.secrets {
+                exposure = label.expose(connection).or(exposure);
+            }
+            self.count(connection, place);
         }
         let closes = exposure.is_some();
         if let Some(exposure) = exposure {
             let _earlier = secrets.exposed.set(exposure);
         }
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts
-            .entry(connection.clone())
-            .or_insert_with(|| ReflectionCount::new(connection.as_str()));
-        count.add(place);
-        drop(counts);
         let secrets = &reflected.secrets;
         let own = secrets
             .iter()
@@ -248,7 +245,16 @@ impl Guard {
             header: label.and_then(|label| label.header.clone()),
             owner: label.and_then(|label| label.owner.clone()),
             closes,
+            is_guess: reflected.is_guess,
         }));
+    }
+
+    fn count(&self, connection: &ConnectionId, place: Place) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts
+            .entry(connection.clone())
+            .or_insert_with(|| ReflectionCount::new(connection.as_str()));
+        count.add(place);
     }
 
     /// Returns why a connection is closed, if it is.

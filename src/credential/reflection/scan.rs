@@ -15,6 +15,8 @@ use super::signature::{DIGEST, SignatureSearch};
 pub struct Reflected {
     /// The secrets that have the form which was found; of more than one connection if they share a secret.
     pub secrets: Vec<Arc<Label>>,
+    /// `true` if only a guess of the secrets was found.
+    pub is_guess: bool,
 }
 
 /// The most sets of patterns that one response is searched for at once; each change of a secret makes another.
@@ -282,7 +284,10 @@ fn refuse_guesses(guesses: &[Arc<Label>]) -> Result<(), Reflected> {
     if secrets.is_empty() {
         Ok(())
     } else {
-        Err(Reflected { secrets })
+        Err(Reflected {
+            secrets,
+            is_guess: true,
+        })
     }
 }
 

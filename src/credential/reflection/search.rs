@@ -37,6 +37,7 @@ impl Search {
     fn reflected(&self, found: Found) -> Reflected {
         Reflected {
             secrets: self.patterns.owners(found),
+            is_guess: false,
         }
     }
 
@@ -66,6 +67,7 @@ impl Search {
         }
         names.find(name).map_err(|found| Reflected {
             secrets: names.owners(found),
+            is_guess: false,
         })
     }
 

@@ -57,9 +57,10 @@ pub enum InvalidGrantType {
 }
 
 impl GrantType {
-    /// Grants with user interaction (RFC 6749 §4.1, §4.3 and §6, RFC 8628 §3.4).
-    const OF_USERS: [&str; 4] = [
+    /// Grants with user interaction (RFC 6749 §4.1 to §4.3 and §6, RFC 8628 §3.4).
+    const OF_USERS: [&str; 5] = [
         "authorization_code",
+        "implicit",
         "password",
         "refresh_token",
         "urn:ietf:params:oauth:grant-type:device_code",

@@ -21,6 +21,9 @@ pub struct ReflectionEvent {
     pub owner: Option<ConnectionId>,
     /// `true` if the secret can be guessed, so the connection now refuses all requests.
     pub closes: bool,
+    /// `true` if the response held a text that begins like the secret, and not the secret. Such
+    /// guesses are refused once the secret was exposed.
+    pub is_guess: bool,
 }
 
 /// The part of a response in which a secret was found.
@@ -58,6 +61,7 @@ impl ReflectionEvent {
         object.text_or_null("header", self.header.as_deref());
         object.text_or_null("owner", self.owner.as_ref().map(ConnectionId::as_str));
         object.boolean("closed", self.closes);
+        object.boolean("guess", self.is_guess);
     }
 }
 
@@ -69,11 +73,13 @@ impl fmt::Display for ReflectionEvent {
             secret,
             ..
         } = self;
-        write!(
-            f,
-            "{connection}: the {} of a response held the ",
-            place.as_str()
-        )?;
+        let place = place.as_str();
+        write!(f, "{connection}: the {place} of a response held ")?;
+        f.write_str(if self.is_guess {
+            "a guess of the "
+        } else {
+            "the "
+        })?;
         match &self.header {
             Some(header) => write!(f, "secret of `{header}` ({secret})")?,
             None => write!(f, "{secret}")?,

@@ -255,6 +255,7 @@ fn grant_types_and_queries_of_token_urls() {
         "password",
         "refresh_token",
         "authorization_code",
+        "implicit",
     ] {
         refuses_auth(
             "oauth_client_credentials",

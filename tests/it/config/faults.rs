@@ -260,6 +260,7 @@ fn headers_that_agents_may_send() {
         ("[X-Webhook-Signature]", "reserved_header", "[0]"),
         ("[Impersonate-User]", "reserved_header", "[0]"),
         ("['X-API-Key: k']", "invalid_header", "[0]"),
+        ("['X-Api-*']", "invalid_header", "[0]"),
         ("['']", "invalid_header", "[0]"),
         ("[X-API-Key, x-api_key]", "duplicate_header", "[1]"),
     ] {
