@@ -1,26 +1,27 @@
-//! Of which bytes secrets are made, as far as anybody may know.
+//! The bytes that secrets may consist of, described as coarsely as possible.
 
 use std::sync::LazyLock;
 
 use super::forms::Form;
 
-/// Bytes that are looked at together.
+/// The number of bytes that are checked together.
 const STRIDE: usize = 32;
 
-/// Which bytes a form may be made of: as few words on the secrets as will do, for they can be told from what is held back.
+/// The bytes that forms may contain. There are few alphabets, because an agent can infer the
+/// alphabet from what is held back, and it should learn as little as possible about the secrets.
 pub(super) struct Alphabet {
     has: Box<[bool; 256]>,
-    /// The bytes of the forms and no others. Nothing that an agent can see depends on this.
+    /// The bytes that occur in the forms. Nothing that an agent can observe depends on this field.
     used: Box<[bool; 256]>,
 }
 
-/// Alphabets, the smallest first.
+/// The possible alphabets, the smallest first.
 const KINDS: [fn(u8) -> bool; 4] = [
-    // That of tokens (RFC 6750 §2.1) and of the escapes.
+    // The bytes of tokens (RFC 6750 §2.1) and of escapes.
     |byte| byte.is_ascii_alphanumeric() || b"-._~+/=%\\&#;".contains(&byte),
-    // All of ASCII that is visible.
+    // All visible ASCII characters.
     |byte| byte.is_ascii_graphic(),
-    // All but line ends and other controls.
+    // All bytes except line ends and other ASCII control characters. Tabs are included.
     |byte| byte == b'\t' || !byte.is_ascii_control(),
     |_| true,
 ];
@@ -32,7 +33,7 @@ pub(super) fn of_words() -> &'static Alphabet {
 }
 
 impl Alphabet {
-    /// The smallest that has all bytes of these forms.
+    /// Returns the smallest alphabet that contains all bytes of these forms.
     pub(super) fn of<'f>(forms: &(impl Iterator<Item = &'f Form> + Clone)) -> Self {
         let has_all = |kind: &fn(u8) -> bool| {
             forms
@@ -54,18 +55,20 @@ impl Alphabet {
         Self { has, used }
     }
 
-    /// Whether this is one of its bytes.
+    /// Returns whether the alphabet contains this byte.
     pub(super) fn has(&self, byte: u8) -> bool {
         self.has.get(usize::from(byte)).copied().unwrap_or(true)
     }
 
-    /// Whether some form has this byte.
+    /// Returns whether a form contains this byte.
     pub(super) fn is_used(&self, byte: u8) -> bool {
         self.used.get(usize::from(byte)).copied().unwrap_or(true)
     }
 
-    /// How many bytes at the text's end are of this alphabet, up to `reach`, and how many NULs are among them, which are not counted: those of UTF-16 and
-    /// UTF-32, of which there are three at most for each other byte.
+    /// Returns the length of the run at the text's end that consists of NULs and bytes of this
+    /// alphabet, and the number of NULs in it. The run ends after `reach` bytes that are not NUL.
+    /// NULs are skipped because of UTF-16 and UTF-32, which have at most three of them for each
+    /// other byte.
     pub(super) fn run(&self, text: &[u8], reach: usize) -> (usize, usize) {
         let (mut run, mut nuls) = (0, 0);
         for piece in text.rchunks(STRIDE) {
@@ -90,9 +93,9 @@ impl Alphabet {
         (run, nuls)
     }
 
-    /// Returns the number of bytes at the end of a stream to hold back: the last that are of this
-    /// alphabet, up to `reach`. The NULs of UTF-16 and UTF-32 among them come on top. `before` of
-    /// them are held back from before this text.
+    /// Returns the number of bytes at the end of a stream to hold back: the last bytes that belong
+    /// to this alphabet, up to `reach`, and the NULs of UTF-16 and UTF-32 among them. `before` is
+    /// the number of bytes that are already held back from earlier frames.
     pub(super) fn tail(&self, text: &[u8], before: usize, reach: usize) -> usize {
         let (run, nuls) = self.run(text, reach);
         if run < text.len() {

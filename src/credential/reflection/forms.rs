@@ -1,7 +1,10 @@
-//! What a secret may look like in a response: as it is, in base64, percent-escaped, JSON-escaped.
+//! Lists the forms that a secret may have in a response: unchanged, in base64, percent-escaped and
+//! JSON-escaped.
 //!
-//! Every form is a byte string of at least [`super::SHORTEST`] bytes, made in a buffer that is wiped and never grows (a buffer that
-//! grows leaves an unwiped copy behind). Forms that are alike are listed once: of letters and digits alone most are.
+//! Every form of a secret is a byte string of at least [`super::SHORTEST`] bytes. It is built in a
+//! buffer that is wiped on drop and never grows, because a buffer that grows leaves an unwiped copy
+//! behind. Equal forms are listed once: if a secret has only letters and digits, most of its forms
+//! are equal.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{SHORTEST, plain};
 
-/// One form's bytes.
+/// The bytes of one form.
 pub(super) type Form = Zeroizing<Vec<u8>>;
 
 /// A way to write hexadecimal digits.
@@ -21,7 +24,8 @@ struct Hex(&'static [u8; 16]);
 const LOWER: Hex = Hex(b"0123456789abcdef");
 const UPPER: Hex = Hex(b"0123456789ABCDEF");
 
-/// What a percent-encoder leaves alone beside letters and digits, and what it makes of a space.
+/// The characters that a percent-encoder leaves unchanged besides letters and digits, and the
+/// character that replaces a space, if it is not escaped.
 struct PercentStyle {
     kept: &'static [u8],
     space: Option<u8>,
@@ -42,10 +46,10 @@ const PERCENT_STYLES: [PercentStyle; 7] = [
     percent(b"-._~$&+=:@", None),
 ];
 
-/// How an encoder of JSON or JavaScript writes a character that it need not escape.
+/// The way in which an encoder of JSON or JavaScript writes a character that it need not escape.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escape {
-    /// As it is.
+    /// Unchanged.
     None,
     /// `\/`.
     Backslash,
@@ -55,7 +59,8 @@ enum Escape {
     Hex,
 }
 
-/// How one encoder writes the characters that it escapes, and the slash.
+/// The combinations that occur: the way an encoder writes the characters that it escapes, and the
+/// way it writes a slash.
 const ESCAPES: [(Escape, Escape); 6] = [
     (Escape::Unicode, Escape::None),
     (Escape::Unicode, Escape::Backslash),
@@ -93,7 +98,8 @@ const ESCAPED_SETS: [fn(char) -> bool; 9] = [
     |c| !(c.is_ascii_alphanumeric() || matches!(c, ',' | '.' | '_')),
 ];
 
-/// Ends a line of JavaScript before ES2019, but is legal in JSON.
+/// Returns whether a character ends a line in JavaScript before ES2019. It is legal in a JSON
+/// string.
 const fn is_line_end(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}')
 }
@@ -102,13 +108,14 @@ const fn percent(kept: &'static [u8], space: Option<u8>) -> PercentStyle {
     PercentStyle { kept, space }
 }
 
-/// All forms of a secret that a search of the raw bytes can meet. Short ones have none.
+/// Returns all forms of a secret that a search of the raw bytes can find. Returns none if the
+/// secret is too short.
 pub(super) fn of_secret(secret: &[u8]) -> Vec<Form> {
     forms_from(secret, SHORTEST)
 }
 
-/// Returns what every form of a text begins with if the text begins with these bytes. A text that
-/// holds none of these holds no form of any such text.
+/// Returns the beginnings that the forms of a text can have if the text begins with `known`. A
+/// response that contains none of these beginnings contains no form of such a text.
 pub(super) fn beginnings(known: &[u8]) -> Vec<Form> {
     let mut forms = forms_from(known, 1);
     forms.extend(wide_from(known, 1));
@@ -126,8 +133,8 @@ fn forms_from(secret: &[u8], shortest: usize) -> Vec<Form> {
     forms
 }
 
-/// The secret in UTF-16 and UTF-32, both byte orders, where it is not ASCII. What is ASCII is found in these without a form of its own: `plain` takes the NUL
-/// bytes out.
+/// Returns the secret in UTF-16 and UTF-32, in both byte orders, if it is not ASCII. An ASCII
+/// secret needs no such forms, because `plain` removes the NUL bytes before the search.
 pub(super) fn wide_of_secret(secret: &[u8]) -> Vec<Form> {
     wide_from(secret, SHORTEST)
 }
@@ -154,7 +161,7 @@ fn wide_from(secret: &[u8], shortest: usize) -> Vec<Form> {
         .collect()
 }
 
-/// The texts that mean the same secret to a server.
+/// Returns the texts that a server may treat as the same secret.
 fn spellings(secret: &[u8], shortest: usize) -> Vec<Form> {
     let mut spellings = vec![Zeroizing::new(secret.to_vec())];
     let mut add = |spelling: Form| {
@@ -166,11 +173,12 @@ fn spellings(secret: &[u8], shortest: usize) -> Vec<Form> {
     if !secret.is_ascii() {
         add(from_latin1(secret));
     }
-    // A search of decoded text meets what is left of the secret after decoding.
+    // A search of decoded text finds the secret in its decoded spelling.
     add(plain::decoded(secret));
     let is_uuid = is_uuid(secret);
     if is_uuid || secret.iter().all(u8::is_ascii_hexdigit) {
-        // Databases and UUID types write hexadecimal digits in a case of their own, and UUIDs with or without dashes.
+        // Databases and UUID types choose the case of hexadecimal digits themselves, and write
+        // UUIDs with or without dashes.
         let mut digits = buffer(secret.len());
         digits.extend(secret.iter().copied().filter(|b| *b != b'-'));
         let dashed = (digits.len() == UUID_DIGITS).then(|| with_dashes(&digits));
@@ -183,7 +191,7 @@ fn spellings(secret: &[u8], shortest: usize) -> Vec<Form> {
 }
 
 const UUID_DIGITS: usize = 32;
-/// Where the dashes of RFC 9562 §4 stand.
+/// The positions of the dashes in a UUID (RFC 9562 §4).
 const UUID_DASHES: [usize; 4] = [8, 13, 18, 23];
 
 fn is_uuid(text: &[u8]) -> bool {
@@ -228,10 +236,10 @@ fn add_all(secret: &[u8], shortest: usize, forms: &mut Vec<Form>) {
     }
 }
 
-/// Adds a text, and what encoders make of it that escape some of its characters.
+/// Adds a text, unchanged and as written by encoders that escape some of its characters.
 fn add_escaped(text: &[u8], add: &mut impl FnMut(Form)) {
     add(Zeroizing::new(text.to_vec()));
-    // No encoder escapes these.
+    // These encoders escape neither letters nor digits.
     if text.iter().all(u8::is_ascii_alphanumeric) {
         return;
     }
@@ -243,7 +251,7 @@ fn add_escaped(text: &[u8], add: &mut impl FnMut(Form)) {
     let Ok(text) = std::str::from_utf8(text) else {
         return;
     };
-    // Most sets are the same for the characters of one text.
+    // For the characters of one text, most sets have the same result.
     let specials = text.chars().filter(|c| !c.is_ascii_alphanumeric());
     let specials: BTreeSet<char> = specials.collect();
     let mut known = Vec::new();
@@ -276,7 +284,8 @@ fn from_latin1(bytes: &[u8]) -> Form {
     form
 }
 
-/// The characters that base64 makes of the secret alone, where so many bytes (modulo 3) stand before it: those at its edges also depend on its neighbours.
+/// Returns the base64 characters that depend on the secret alone if `before` bytes (modulo 3)
+/// precede it. The characters at its edges also depend on the neighbouring bytes.
 fn base64_core(secret: &[u8], before: usize, engine: &GeneralPurpose) -> Form {
     let mut padded = buffer(before + secret.len());
     padded.resize(before, 0);

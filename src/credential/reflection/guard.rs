@@ -1,7 +1,8 @@
-//! The secrets of the whole process, and what becomes of a response that holds one.
+//! Keeps the secrets of the whole process, and reports responses that hold a secret.
 //!
-//! One set of patterns serves all responses: what one connection sent can come back through another. It is made again when a secret comes or goes, by those who
-//! bring it and never by a request's worker, and before the secret is used for the first time.
+//! One set of patterns serves all responses, because a secret that was sent on one connection can
+//! come back through another. The caller that adds or removes a secret rebuilds the set, never a
+//! request's worker. A new secret is in the set before it is used for the first time.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{
@@ -21,17 +22,17 @@ use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::ReflectionCount;
 use crate::telemetry::problem_log::{Event, Place, ReflectionEvent};
 
-/// How long a token is searched for that may not be kept.
+/// The shortest time for which a token is searched for, even if the token may not be kept.
 const LEAST_LIFE: Duration = Duration::from_secs(60);
-/// The most tokens of one grant that are searched for at once. An upstream that answers every request
-/// with 401 has a new token obtained every half minute, so this covers an hour of them.
+/// The most tokens of one grant that are searched for at once. An upstream that answers every
+/// request with 401 causes a new token every half minute, so this covers an hour of them.
 const MOST_OF_A_GRANT: usize = 120;
 
-/// What all responses are searched for.
+/// The secrets that all responses are searched for, and the counts of those that were found.
 pub struct Guard {
     patterns: ArcSwap<Patterns>,
-    /// The address of the patterns, or 0 if they are empty. Every frame of every response compares
-    /// it, which takes less than to load the patterns.
+    /// The address of the patterns, or 0 if there are none to search for. Every frame of every
+    /// response compares this number, which is cheaper than loading the patterns.
     address: AtomicUsize,
     known: Mutex<Known>,
     counts: Mutex<BTreeMap<ConnectionId, ReflectionCount>>,
@@ -40,37 +41,40 @@ pub struct Guard {
 
 #[derive(Default)]
 struct Known {
-    /// By the number of their entry.
+    /// The key is that of the connection's entry in the snapshot.
     connections: HashMap<u64, Arc<ConnectionSecrets>>,
-    /// The earliest first.
+    /// In the order in which the tokens were added.
     tokens: Vec<KnownToken>,
 }
 
-/// The secrets of one connection of one generation. They are searched for as long as somebody has this.
+/// The secrets of one connection of one generation. Responses are searched for them at least as
+/// long as a credential holds a reference to this value.
 pub(in crate::credential) struct ConnectionSecrets {
     searched: Vec<Arc<Searched>>,
     exposed: Arc<OnceLock<Exposure>>,
 }
 
-/// An access token in all its forms. It is searched for as long as somebody has this, and until it expires.
+/// An access token in all its forms. Responses are searched for it until it has expired and no
+/// token holds a reference to this value. [`MOST_OF_A_GRANT`] limits their number.
 pub(in crate::credential) struct TokenSecret(Arc<Searched>);
 
 struct KnownToken {
-    /// Where it stands in memory: another grant at the same place later makes no difference.
+    /// The address of the grant. A later grant at the same address may share the limit, which does
+    /// no harm.
     grant: usize,
     secret: Arc<TokenSecret>,
     until: Instant,
 }
 
 impl KnownToken {
-    /// Whether the token is valid or still in use.
+    /// Returns whether the token is valid or still in use.
     fn is_needed(&self, now: Instant) -> bool {
         self.until > now || Arc::strong_count(&self.secret) > 1
     }
 }
 
 impl TokenSecret {
-    /// `None` if the token is too short.
+    /// Builds the forms of a token. Returns `None` if the token is too short to search for.
     pub(in crate::credential) fn new(token: &[u8]) -> Option<Arc<Self>> {
         let label = Label {
             kind: "access_token",
@@ -90,14 +94,16 @@ impl ConnectionSecrets {
         }
     }
 
-    /// Whether a secret was found in a response that can be guessed, so that no further response may tell of guesses.
+    /// Returns whether a secret that can be guessed was found in a response. No further response
+    /// may then reveal whether a guess is right.
     pub(in crate::credential) fn are_exposed(&self) -> bool {
         self.exposed.get().is_some()
     }
 }
 
 impl Guard {
-    /// A guard that knows no secret. Hits are told of here.
+    /// Creates a guard without secrets. Secrets that are found in responses are reported to
+    /// `problems`.
     pub(in crate::credential) fn new(problems: ProblemLog) -> Self {
         Self {
             patterns: ArcSwap::default(),
@@ -108,7 +114,7 @@ impl Guard {
         }
     }
 
-    /// Makes a search in progress look for what has become secret since it began, too.
+    /// Extends a search in progress to the secrets that were added since it began.
     pub(in crate::credential) fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
         let address = self.address.load(Acquire);
         if address == 0 || scan.is_for(address) {
@@ -117,12 +123,12 @@ impl Guard {
         scan.follow(&self.patterns.load())
     }
 
-    /// What to search the next response for.
+    /// Returns the patterns to search the next response for.
     pub(in crate::credential) fn patterns(&self) -> Arc<Patterns> {
         self.patterns.load_full()
     }
 
-    /// Whether there is anything to search for.
+    /// Returns whether there is nothing to search for.
     pub(in crate::credential) fn is_empty(&self) -> bool {
         self.address.load(Acquire) == 0
     }
@@ -131,7 +137,7 @@ impl Guard {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Searches for the secrets of these connections from now on.
+    /// Adds the secrets of these connections to the patterns.
     pub(in crate::credential) fn cover<'c>(
         &self,
         connections: impl IntoIterator<Item = (u64, &'c Connection)>,
@@ -146,7 +152,7 @@ impl Guard {
         }
     }
 
-    /// The secrets of a connection, which are searched for from now on.
+    /// Returns the secrets of a connection, and adds them to the patterns if they are new.
     pub(in crate::credential) fn secrets(
         &self,
         key: u64,
@@ -161,7 +167,7 @@ impl Guard {
         secrets
     }
 
-    /// Searches for a token from now on, for as long as it lives.
+    /// Adds a token to the patterns for the rest of its life.
     pub(in crate::credential) fn add_token(
         &self,
         grant: usize,
@@ -186,7 +192,8 @@ impl Guard {
         self.publish(&known);
     }
 
-    /// Searches no longer for what belongs to none of these connections, is not in use, and has expired.
+    /// Removes the secrets of connections that are neither in `live` nor in use, and the tokens
+    /// that have expired and are not in use.
     pub(in crate::credential) fn keep_only(&self, live: &HashSet<u64>) {
         let mut known = self.known();
         let before = (known.connections.len(), known.tokens.len());
@@ -200,7 +207,8 @@ impl Guard {
         }
     }
 
-    /// Under the lock, so that the last one published is the last one made.
+    /// Builds the patterns and publishes them. The caller holds the lock of `known`, so the
+    /// patterns that are published last are also the newest.
     fn publish(&self, known: &Known) {
         let of_connections = known.connections.values().flat_map(|known| &known.searched);
         let of_tokens = known.tokens.iter().map(|token| &token.secret.0);
@@ -214,7 +222,8 @@ impl Guard {
         self.address.store(address, Release);
     }
 
-    /// Counts a hit in a response of this connection and tells of it. Where the secret can be guessed, its own connections and this one are closed.
+    /// Counts and logs a secret that was found in a response of this connection. If the secret can
+    /// be guessed, closes this connection and the one that the secret belongs to.
     pub(in crate::credential) fn report(
         &self,
         connection: &ConnectionId,
@@ -263,7 +272,7 @@ impl Guard {
         known.connections.get(&key)?.exposed.get().cloned()
     }
 
-    /// How many hits there were, by connection.
+    /// Returns the number of responses that contained a secret, by connection.
     pub fn counts(&self) -> Vec<ReflectionCount> {
         let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.values().cloned().collect()

@@ -1,9 +1,12 @@
-//! Places in a text at which one of many patterns may stand.
+//! Finds the places in a text where one of many patterns may occur.
 //!
-//! Of each pattern one *window* is indexed: as many bytes as the shortest pattern allows. A window has one gram (five bytes) at each of the first `step` offsets, so
-//! that wherever a window stands in a text, one of the grams at the text's offsets 0, `step`, 2 `step`, … lies in it. Only those are looked up.
+//! One *window* of each pattern is indexed. It is as long as the shortest pattern allows. A window
+//! has one gram (five bytes) at each of its first `step` offsets. So wherever a window occurs in a
+//! text, one of the grams at the text's offsets 0, `step`, 2 `step`, … lies in it, and only those
+//! grams are looked up.
 //!
-//! The window is the end of the pattern, or of its first [`FARTHEST`] bytes: tokens of one issuer begin alike, and text that holds such a beginning should
+//! The window is the end of the pattern, or of the pattern's first [`FARTHEST`] bytes. It is not
+//! the beginning, because tokens of one issuer begin alike, and text with such a beginning should
 //! not cost more than other text.
 
 use std::ops::Range;
@@ -13,61 +16,67 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::forms::Form;
 
-/// Bytes of a gram. Fewer make more steps possible, and more hits by accident.
+/// The length of a gram in bytes. Shorter grams would allow larger steps, but cause more accidental
+/// hits.
 const GRAM: usize = 5;
-/// Bytes that are read for a gram.
+/// The number of bytes that are read to get a gram.
 const WORD: usize = 8;
-/// How far apart the looked-up grams may be, the widest first. Wider ones are hardly faster.
+/// The distances between looked-up grams, the largest first. Larger ones are hardly faster.
 const STEPS: [usize; 3] = [32, 20, 12];
-/// The longest window.
+/// The length of the longest window.
 pub(super) const LONGEST_WINDOW: usize = STEPS[0] + GRAM - 1;
-/// Windows end at most so many bytes behind the beginning of their patterns.
+/// The most bytes between the beginning of a pattern and the end of its window.
 const FARTHEST: usize = 512;
-/// Steps in a row without a loop's overhead.
+/// The number of steps that are unrolled, to save the overhead of a loop.
 const BLOCK: usize = 4;
-/// Sizes of the filter in words of 64 bits: 4 KiB are a part of a core's first cache, and the
-/// others of the second. 50 secrets of several forms need more than 64 KiB, and should not fill
-/// that cache.
+/// Sizes of the filter in words of 64 bits. 4 KiB fit into a core's first-level cache beside other
+/// data, the larger sizes into the second level. 50 secrets of several forms need more than 64 KiB,
+/// and should not fill that cache.
 const SMALL: usize = 512;
 const MEDIUM: usize = 8 * 1024;
 const BIG: usize = 32 * 1024;
 const LARGE: usize = 128 * 1024;
-/// 16 KiB.
+/// The smallest number of slots in the table of places: 16 KiB.
 const FEWEST_SLOTS: usize = 4 * 1024;
-/// Bits of the filter for each gram, so that few grams of a text that are none of ours are looked up in the tables.
+/// The number of bits of the filter for each gram. With this many, few grams of ordinary text pass
+/// the filter and are looked up in the tables.
 const BITS: usize = 32;
-/// 2⁶⁴/φ and another odd number, moved so far that the bytes behind the gram fall off the product's upper end.
+/// 2⁶⁴/φ and another odd number, shifted so that the bytes after the gram overflow out of the
+/// product.
 const FILTER_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15 << ((WORD - GRAM) * 8);
 const PLACES_FACTOR: u64 = 0xc2b2_ae3d_27d4_eb4f << ((WORD - GRAM) * 8);
 const WINDOW_FACTOR: u64 = 0xff51_afd7_ed55_8ccd;
 
-/// The windows of some patterns. The tables say something of the secrets, so they are wiped.
+/// The windows of a set of patterns. The tables reveal parts of the secrets, so they are wiped on
+/// drop.
 #[derive(Default)]
 pub(super) struct Index {
     step: usize,
-    /// A bit for each gram, by its hash.
+    /// One bit for each gram, at the position given by its hash.
     filter: Zeroizing<Vec<u64>>,
-    /// By a hash of a gram: the offsets in windows at which it stands, as bits. Other grams may have the same hash.
+    /// For each hash of a gram, a bit set of the offsets in windows at which the gram occurs.
+    /// Different grams may have the same hash.
     places: Zeroizing<Vec<u32>>,
     places_shift: u32,
-    /// In order of their hashes.
+    /// Sorted by hash.
     windows: Zeroizing<Vec<Window>>,
-    /// By the upper bits of a hash: where its windows begin. One entry more than there are such bits.
+    /// For each value of a hash's upper bits, the index of its first window. Has one entry more
+    /// than there are such values.
     begins: Vec<u32>,
     begins_shift: u32,
-    /// The most bytes by which a window stands behind the beginning of its pattern.
+    /// The largest distance between the beginning of a pattern and the beginning of its window.
     farthest: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Zeroize)]
 struct Window {
     hash: u64,
-    /// So many bytes of its pattern stand before it.
+    /// The number of bytes of the pattern before the window.
     before: u32,
 }
 
 impl Index {
-    /// None of the patterns may be shorter than the shortest window.
+    /// Builds the index. No pattern may be shorter than the shortest window.
     pub(super) fn new(patterns: &[Arc<Form>]) -> Self {
         let shortest = patterns
             .iter()
@@ -153,24 +162,28 @@ impl Index {
         }
     }
 
-    /// Bytes of a window. An occurrence of a pattern is found in the piece of a stream in which its window ends.
+    /// Returns the length of a window. An occurrence of a pattern is found in the piece of a stream
+    /// in which its window ends.
     pub(super) fn window(&self) -> usize {
         self.step + GRAM - 1
     }
 
-    /// How many bytes before a window's last byte its pattern may begin.
+    /// Returns the largest distance between the beginning of a pattern and the last byte of its
+    /// window.
     pub(super) fn farthest(&self) -> usize {
         self.farthest + self.window() - 1
     }
 
-    /// Calls `visit` where a window may stand in the text, with the offset of the window and the number of bytes of its pattern before it. No
-    /// window is left out. Those that are not there are seldom among them.
+    /// Calls `visit` for each place where a window may occur in the text, with the offset of the
+    /// window and the number of bytes of its pattern before it. No occurrence is missed. A call for
+    /// a place without one is rare.
     pub(super) fn find<E>(
         &self,
         text: &[u8],
         visit: impl FnMut(usize, usize) -> Result<(), E>,
     ) -> Result<(), E> {
-        // A constant step and a constant size make for half as many instructions.
+        // With a constant step and a constant size the compiler generates half as many
+        // instructions.
         match self.step {
             32 => self.find_by::<32, E>(text, visit),
             20 => self.find_by::<20, E>(text, visit),
@@ -222,11 +235,11 @@ impl Index {
             look_at(at, first_word(step))?;
             at += STEP;
         }
-        // A last step that is not whole.
+        // The last step, which is incomplete.
         gram(text, at).map_or(Ok(()), |word| look_at(at, word))
     }
 
-    /// Looks for the windows that have this gram of the text.
+    /// Looks for the windows that contain this gram of the text.
     #[cold]
     #[inline(never)]
     fn look_up<E>(
@@ -238,7 +251,7 @@ impl Index {
     ) -> Result<(), E> {
         let slot = (gram.wrapping_mul(PLACES_FACTOR) >> self.places_shift) as usize;
         let mut places = self.places.get(slot).copied().unwrap_or(0);
-        // The window that begins first comes first.
+        // The window that begins earliest comes first.
         while let Some(place) = places.checked_ilog2() {
             places ^= 1 << place;
             let Some(begin) = at.checked_sub(place as usize) else {
@@ -272,12 +285,12 @@ fn may_have<const WORDS: usize>(filter: &[u64; WORDS], gram: u64) -> bool {
     filter.get(word).is_some_and(|word| word >> bit & 1 == 1)
 }
 
-/// What is left of a hash is its place in a filter of so many words.
+/// Returns the shift that reduces a hash to a bit position in a filter of this many words.
 const fn filter_shift(words: usize) -> u32 {
     u64::BITS - 6 - words.trailing_zeros()
 }
 
-/// A word of the filter, and a bit of it.
+/// Returns the index of a word of the filter, and the bit in that word.
 fn place_in_filter(gram: u64, shift: u32) -> (usize, u32) {
     let hash = gram.wrapping_mul(FILTER_FACTOR) >> shift;
     ((hash >> 6) as usize, (hash & 63) as u32)
@@ -288,7 +301,8 @@ fn window_of(pattern: &[u8], window: usize) -> Range<usize> {
     end - window..end
 }
 
-/// Bytes that begin with the gram at this place. The text has at least as many as a window.
+/// Returns a word that begins with the gram at this offset. The text is at least as long as a
+/// window.
 fn gram(text: &[u8], at: usize) -> Option<u64> {
     if let Some(rest) = text.get(at..)
         && let Some(word) = rest.first_chunk()
@@ -310,7 +324,7 @@ fn first_word(text: &[u8]) -> u64 {
 
 fn hash_window(window: &[u8]) -> u64 {
     let (words, _) = window.as_chunks::<WORD>();
-    // The last word overlaps with the one before.
+    // The last word may overlap with the one before.
     let all = words.iter().chain(window.last_chunk());
     all.fold(0_u64, |hash, word| {
         let mixed = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(WINDOW_FACTOR);

@@ -1,30 +1,36 @@
-//! A credential never comes back: responses are searched for the secrets of all connections.
+//! Searches responses for the secrets of all connections, so that no credential reaches an agent.
 //!
-//! `secrets` names what is secret of a connection, `forms` lists how a response may write it, [`Patterns`] finds any of those forms in a piece of text, and
-//! [`Scan`] does so in a stream, whatever its frames: it holds back as many bytes of each frame's end as could be the beginning of some secret, and how many those
-//! are does not depend on the secret, for an agent that can have its own words sent back would learn it from that, byte by byte. `guard` keeps the
-//! set of patterns that serves the whole process.
+//! `secrets` lists the secrets of a connection. `forms` lists the forms in which a response may
+//! contain a secret. [`Patterns`] finds these forms in a piece of text, and [`Scan`] finds them in
+//! a stream, however it is split into frames. A [`Scan`] holds back the bytes at the end of each
+//! frame that may be the beginning of a secret. The number of these bytes does not depend on the
+//! secret: otherwise an agent that can have its own text sent back could infer the secret byte by
+//! byte. `guard` keeps the set of patterns that serves the whole process.
 //!
-//! Invariant: what a [`Scan`] lets out never holds a form of a secret that it searches for, and what it holds back and what it has let out is
-//! what came in. A secret of fewer than [`SHORTEST`] bytes is not searched for: it would be found everywhere.
+//! Invariant: the output of a [`Scan`] never contains a form of a secret that it searches for, and
+//! its output plus the bytes that it still holds back equals its input. Secrets of fewer than
+//! [`SHORTEST`] bytes are not searched for, because they would match ordinary text.
 //!
 //! # How it searches
 //!
-//! The forms are long, so text need not be looked at byte by byte. `index` looks up one gram of five bytes in 12 to 32 bytes of a text, in a bit set of the
-//! grams near the forms' ends; this is one multiplication and one load, and hardly ever hits. A hit says where a form would begin, and a binary search
-//! among all forms says whether one does. The cost of a text hardly depends on how many secrets there are.
+//! The forms are long, so not every byte of a text has to be examined. `index` looks up one gram of
+//! five bytes in every 12 to 32 bytes of a text, in a bit set of the grams near the ends of the
+//! forms. This costs one multiplication and one load, and rarely hits. A hit yields the place where
+//! a form would begin, and a binary search among all forms decides if one does. The cost of a text
+//! hardly depends on the number of secrets.
 //!
-//! A form can end in another frame than it begins in. The search keeps a few hundred bytes of the stream for that, and the forms of which all
-//! but the last bytes came.
+//! A form can begin in one frame and end in another. For this the search keeps the last few hundred
+//! bytes of the stream, and the forms whose beginning has arrived.
 //!
-//! Forms in UTF-16, in UTF-32 and with HTML escapes are not listed: where a text may have them it is decoded (`plain`) and searched a second time.
+//! ASCII secrets in UTF-16, in UTF-32 and with HTML escapes are not listed as forms. Text that may
+//! contain them is decoded (`plain`) and searched a second time.
 //!
 //! # Guesses
 //!
-//! A secret that is short enough to be guessed can be found in a response that holds many guesses
-//! of it. The place and the time of the cut must not reveal which of them is right. So a [`Scan`]
-//! holds everything from the first text that begins like a guess, up to a limit, and reports only
-//! then what it found.
+//! If a secret is short enough to be guessed, an agent can have many guesses returned in one
+//! response. The place and the time at which the response is cut must not reveal which of them is
+//! right. So a [`Scan`] holds back everything from the first text that begins like a guess, up to a
+//! limit, and reports a secret only after that.
 
 mod alphabet;
 mod forms;
@@ -48,22 +54,24 @@ pub use secrets::{Exposure, Label};
 use crate::domain::auth::SHORTEST_UNGUESSABLE;
 use crate::domain::{Auth, Connection};
 
-/// Secrets of fewer bytes are not searched for.
+/// The length in bytes of the shortest secret that is searched for.
 pub const SHORTEST: usize = SHORTEST_UNGUESSABLE;
 
-/// Whether responses of this connection are searched, if there is anything to search for in the process. One that has no secret of its own is left alone.
+/// Returns whether responses of this connection are searched if the process has any secrets. They
+/// are not searched if the connection has no secret of its own.
 pub(super) fn is_guarded(connection: &Connection) -> bool {
     let has_secret = !matches!(connection.auth, Auth::NoAuth);
     connection.reflection_guard && (has_secret || connection.webhook_signing_secret.is_some())
 }
 
-/// Whether responses of this connection are searched where all connections are these, and so have to come as a search can read them.
+/// Returns whether responses of this connection are searched if `all` are the connections of the
+/// process. If so, upstreams are asked for responses that can be searched.
 pub fn searches<'c>(
     connection: &Connection,
     all: impl IntoIterator<Item = &'c Connection>,
 ) -> bool {
     let has_searched = |connection: &Connection| {
-        // An access token is not known beforehand, and most are long enough.
+        // An access token does not exist yet, and most are long enough to be searched for.
         matches!(connection.auth, Auth::OauthClientCredentials(_))
             || !secrets::of_connection(connection, &std::sync::Arc::default()).is_empty()
     };

@@ -1,4 +1,4 @@
-//! Finding any form of many secrets in a piece of text, and what at its end may become one.
+//! Finds the forms of many secrets in a piece of text, and partial matches at its end.
 
 use std::sync::Arc;
 
@@ -7,30 +7,34 @@ use super::forms::Form;
 use super::index::{Index, LONGEST_WINDOW};
 use super::secrets::{Label, Searched};
 
-/// All forms of some secrets, ready to be searched for. Made when a secret comes or goes, and shared by all responses until the next one does.
+/// All forms of a set of secrets, ready to be searched for. Rebuilt when a secret is added or
+/// removed, and shared by all responses.
 #[derive(Default)]
 pub struct Patterns {
-    /// In order of their bytes. None begins with another, so that at most one of them stands at any place of a text.
+    /// Sorted by their bytes. No pattern begins with another, so at most one of them occurs at any
+    /// place of a text.
     sorted: Vec<Arc<Form>>,
     secrets: Vec<Arc<Searched>>,
     index: Index,
     alphabet: Alphabet,
-    /// At least the length of the longest form, and no more than twice that: its exact length is nobody's business.
+    /// The length of the longest form, rounded up to a power of two: the exact length would reveal
+    /// more about the secret to an agent.
     reach: usize,
-    /// The forms that can be a header's name, in lower case. `None`: the forms themselves are used.
+    /// The forms that can be a header's name, in lower case. If `None`, the forms themselves are
+    /// used.
     names: Option<Box<Self>>,
     /// The secrets that can be guessed.
     guessable: Vec<Arc<Searched>>,
-    /// The length of the longest text that a guess begins with.
+    /// The length of the longest beginning in `guessable`.
     longest_beginning: usize,
 }
 
-/// What a stream ended with so far, as far as it matters to what comes.
+/// The state at the end of a stream so far that the search of the next piece depends on.
 #[derive(Clone, Default)]
 pub(super) struct Stream {
-    /// Its last bytes: at least as many as may stand before the end of a window.
+    /// The last bytes of the stream, at least as many as may precede the end of a window.
     history: Vec<u8>,
-    /// Occurrences that the end cuts off, behind their windows. The longest comes first.
+    /// Occurrences that are cut off after their window. The longest comes first.
     partials: Vec<Partial>,
 }
 
@@ -42,28 +46,29 @@ pub(super) struct Partial {
     length: usize,
 }
 
-/// What stands at a place of a text.
+/// The result of comparing the patterns with the text at one place.
 enum Match {
-    /// This pattern.
+    /// The pattern at this index occurs there.
     Whole(usize),
-    /// The beginning of some patterns, which the text's end cuts off.
+    /// The text ends within an occurrence of one or more patterns.
     Partial(Partial),
     None,
 }
 
-/// The number of the pattern that was found.
+/// The index of the pattern that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Found(usize);
 
 impl Patterns {
-    /// What to search for where these bytes are secret and nothing else is known of them. `None` if all of them are shorter than [`super::SHORTEST`].
+    /// Returns the patterns of secrets that have no label. Returns `None` if all of them are
+    /// shorter than [`super::SHORTEST`].
     pub fn of_secrets<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
         let secrets = secrets.into_iter().map(Searched::unlabelled);
         let patterns = Self::new(secrets.map(Arc::new).collect()).with_names();
         (!patterns.is_empty()).then_some(patterns)
     }
 
-    /// What to search for where a request was signed with this digest, in hex.
+    /// Returns the patterns of a request's signature, given its digest in hex.
     pub(super) fn of_signature(digest: &[u8]) -> Self {
         let label = Label {
             kind: "webhook_signature",
@@ -78,7 +83,7 @@ impl Patterns {
         let all = secrets.iter().flat_map(|secret| secret.all_forms());
         let mut sorted: Vec<Arc<Form>> = all.cloned().collect();
         sorted.sort_unstable_by(|one, other| one.as_slice().cmp(other));
-        // What begins with another pattern is found with that.
+        // A pattern that begins with another one is found together with it.
         sorted.dedup_by(|next, kept| next.starts_with(kept));
         let longest = sorted.iter().map(|form| form.len()).max();
         let guessable = secrets
@@ -113,17 +118,17 @@ impl Patterns {
         self.names.as_deref().unwrap_or(self)
     }
 
-    /// Of which bytes the secrets are made.
+    /// Returns the alphabet of the secrets.
     pub(super) fn alphabet(&self) -> &Alphabet {
         &self.alphabet
     }
 
-    /// Whether there is nothing to search for.
+    /// Returns whether there is nothing to search for.
     pub fn is_empty(&self) -> bool {
         self.sorted.is_empty()
     }
 
-    /// Those of whose secrets this pattern is a form.
+    /// Returns the labels of the secrets that have this form.
     pub(super) fn owners(&self, found: Found) -> Vec<Arc<Label>> {
         let Some(pattern) = self.sorted.get(found.0) else {
             return Vec::new();
@@ -150,7 +155,7 @@ impl Patterns {
         if self.guessable.is_empty() {
             return;
         }
-        // A beginning that two pieces share.
+        // A beginning may span two pieces.
         let most = self.longest_beginning.saturating_sub(1);
         let old = stream.history.len().saturating_sub(most);
         let old = stream.history.get(old..).unwrap_or_default();
@@ -167,12 +172,12 @@ impl Patterns {
         }
     }
 
-    /// Whether a text is too short for any form.
+    /// Returns whether a text is too short for any form.
     pub(super) fn is_short(&self, text: &[u8]) -> bool {
         text.len() < self.index.window()
     }
 
-    /// Searches a text that stands alone.
+    /// Searches a complete text.
     pub(super) fn find(&self, text: &[u8]) -> Result<(), Found> {
         self.index.find(text, |window, before| {
             let begin = window.checked_sub(before);
@@ -186,7 +191,8 @@ impl Patterns {
         })
     }
 
-    /// Searches the next piece of a stream, and notes what may go on behind its end, unless it is the last.
+    /// Searches the next piece of a stream. Unless it is the last, records the occurrences that may
+    /// continue after its end.
     pub(super) fn feed(&self, piece: &[u8], stream: &mut Stream, last: bool) -> Result<(), Found> {
         if last && stream.is_new() {
             return self.find(piece);
@@ -223,7 +229,7 @@ impl Patterns {
         Ok(())
     }
 
-    /// Looks at the windows that begin in the history and end in the piece.
+    /// Searches for the windows that begin in the history and end in the piece.
     fn find_across(
         &self,
         history: &[u8],
@@ -249,7 +255,7 @@ impl Patterns {
         self.alphabet.tail(text, before, self.reach)
     }
 
-    /// What stands at the beginning of this text.
+    /// Matches the beginning of this text.
     fn at(&self, text: &[u8]) -> Match {
         let all = Partial {
             from: 0,
@@ -259,7 +265,8 @@ impl Patterns {
         self.go_on(all, text)
     }
 
-    /// What stands so many bytes before the history's end, and goes on in the piece.
+    /// Matches the text that begins `back` bytes before the end of the history and continues in the
+    /// piece.
     fn at_end_of(&self, history: &[u8], back: usize, piece: &[u8]) -> Match {
         let begin = history.len().checked_sub(back);
         let Some(text) = begin.and_then(|begin| history.get(begin..)) else {
@@ -271,8 +278,9 @@ impl Patterns {
         }
     }
 
-    /// What stands there once this text has come behind a partial match. As none of the patterns begins with another, the one that the text begins with is
-    /// the last that is not greater than it, and those that begin with the text come right behind.
+    /// Extends a partial match by this text. No pattern begins with another. So the only pattern
+    /// that the text can begin with is the last one that is not greater than the text, and the
+    /// patterns that begin with the text follow right after it.
     fn go_on(&self, partial: Partial, text: &[u8]) -> Match {
         let Partial { from, to, length } = partial;
         let alike = self.sorted.get(from..to).unwrap_or_default();
@@ -305,7 +313,7 @@ fn has(text: &[u8], form: &[u8]) -> bool {
 }
 
 impl Match {
-    /// Keeps what is cut off. Two windows may tell of the same occurrence.
+    /// Records an occurrence that is cut off. Two windows may report the same occurrence.
     fn note(self, partials: &mut Vec<Partial>) -> Result<(), Found> {
         match self {
             Self::Whole(pattern) => return Err(Found(pattern)),
@@ -325,19 +333,19 @@ impl Match {
 }
 
 impl Stream {
-    /// Whether nothing of the stream came.
+    /// Returns whether no byte of the stream has arrived.
     fn is_new(&self) -> bool {
         self.history.is_empty()
     }
 
-    /// Keeps the last bytes, so many at least.
+    /// Stores at least the last `keep` bytes.
     fn remember(&mut self, piece: &[u8], keep: usize) {
         let piece = piece.get(piece.len().saturating_sub(keep)..);
         let piece = piece.unwrap_or_default();
         if piece.len() == keep {
             self.history.clear();
         } else if self.history.len() + piece.len() > keep * 2 {
-            // Seldom, so that a byte is moved once or twice at most.
+            // The history is trimmed rarely, so each byte is moved at most twice.
             self.history.drain(..self.history.len() - keep);
         }
         self.history.extend_from_slice(piece);
@@ -345,10 +353,10 @@ impl Stream {
 }
 
 impl PartialEq for Stream {
-    /// Whether what comes is searched alike.
+    /// Returns whether both streams would search the next piece in the same way.
     fn eq(&self, other: &Self) -> bool {
         let (one, two) = (&self.history, &other.history);
-        // One may have more than is needed.
+        // One of the two may have more history than it needs.
         let alike = one.ends_with(two) || two.ends_with(one);
         alike && self.partials == other.partials
     }

@@ -1,8 +1,10 @@
-//! Text as a reader sees it: without the NUL bytes of UTF-16 and UTF-32, and with the character references of HTML decoded.
+//! Decodes text as a reader sees it: without the NUL bytes of UTF-16 and UTF-32, and with the
+//! character references of HTML decoded.
 //!
-//! Every form of a secret but a few (see `forms`) is ASCII. In UTF-16 and UTF-32, whatever the byte order, an ASCII text is itself with NUL bytes between, so
-//! that taking these out needs no further forms. HTML escapes are decoded for the same reason: encoders differ in what they escape, and no list of forms has
-//! every mixture.
+//! Nearly all forms of a secret (see `forms`) are ASCII. In UTF-16 and UTF-32 of either byte order,
+//! an ASCII text is the same text with NUL bytes in between. If these are removed, no further forms
+//! are needed. HTML escapes are decoded for the same reason: encoders differ in what they escape,
+//! and a list of forms could not cover every mixture.
 
 use memchr::{memchr, memchr_iter, memchr2};
 use zeroize::Zeroizing;
@@ -12,27 +14,33 @@ use super::alphabet::Alphabet;
 
 /// The longest character reference that is decoded, in bytes: `&#x0000002F;`.
 const LONGEST_REFERENCE: usize = 12;
-/// A piece of fewer bytes is always decoded if it holds a NUL: it is too short to show whether every other byte is one.
+/// A piece of fewer bytes is always decoded if it contains a NUL, because it is too short to show
+/// whether every other byte is one.
 const SMALL: usize = 64;
-/// So many bytes at the end of a piece are looked at for where the last word begins.
+/// The number of bytes at the end of a piece in which the beginning of the last word is searched
+/// for.
 const LONGEST_END: usize = 512;
-/// So many bytes at the end of a piece may be the first characters of a text in UTF-16 or UTF-32.
+/// The number of bytes at the end of a piece that may be the first characters of a text in UTF-16
+/// or UTF-32.
 const EDGE: usize = 8;
-/// Every so many bytes, a piece is looked at for UTF-16 and UTF-32. The shortest secret has 31 bytes in a piece if it neither begins nor ends at an edge of eight bytes.
+/// The interval at which a piece is checked for UTF-16 and UTF-32. The shortest secret fills at
+/// least 31 bytes of a piece, unless it begins or ends within eight bytes of an edge.
 const WIDE_STEP: usize = SHORTEST * 2 - EDGE;
 
-/// What a text that begins with `&` begins with.
+/// The reference at the beginning of a text that begins with `&`.
 #[derive(Debug, PartialEq, Eq)]
 enum Reference {
-    /// A reference to this character, of so many bytes.
+    /// A reference to this character, and its length in bytes.
     Whole(char, usize),
-    /// Possibly a reference that the text's end cuts off.
+    /// Possibly a reference that is cut off by the end of the text.
     Cut,
     None,
 }
 
-/// Where in the piece, from `at` on, decoding has to begin for a search to find what a reader would; its end if nowhere. `last`: nothing comes after it. `alphabet`: of
-/// which bytes the secrets are made. `reference`: where the next reference is that matters, if that is known.
+/// Returns the first position from `at` on where the piece has to be decoded so that the search
+/// finds what a reader would see, or the length of the piece if there is none. `last` is true if no
+/// piece follows. `alphabet` is that of the secrets. `reference` caches the position of the next
+/// relevant reference between calls.
 pub(super) fn needed_from(
     piece: &[u8],
     at: usize,
@@ -41,7 +49,7 @@ pub(super) fn needed_from(
     reference: &mut Option<usize>,
 ) -> usize {
     let rest = piece.get(at..).unwrap_or_default();
-    // One pass shows that most texts have nothing to decode.
+    // A single pass is enough for most texts, which have nothing to decode.
     let Some(mark) = memchr2(b'&', 0, rest) else {
         return piece.len();
     };
@@ -53,18 +61,20 @@ pub(super) fn needed_from(
     *reference = Some(next);
     let before = piece.get(from..next).unwrap_or_default();
     let wide = first_wide(before, last || next < piece.len());
-    // It begins behind the place before, or that would have shown it.
+    // The text begins after the previous place that was checked, or that place would have shown it.
     wide.map_or(next, |place| {
         (from + place).saturating_sub(WIDE_STEP).max(at)
     })
 }
 
-/// A place near the beginning of a text in UTF-16 or UTF-32 that is as long as a secret.
+/// Returns a place near the beginning of the first text in UTF-16 or UTF-32 that is as long as a
+/// secret.
 fn first_wide(piece: &[u8], last: bool) -> Option<usize> {
     if piece.len() < SMALL {
         return has_byte(piece, 0).then_some(0);
     }
-    // One of two neighbours is a NUL in such a text. It has a place that is looked at, and a few characters behind that.
+    // In such a text, one of two adjacent bytes is a NUL. The text covers a place that is checked,
+    // and a few characters after it.
     let has_nul = |place: &[u8; WIDE_STEP]| (place[0] == 0) | (place[1] == 0);
     let (places, _) = piece.as_chunks::<WIDE_STEP>();
     let (blocks, _) = places.as_chunks::<8>();
@@ -88,7 +98,8 @@ fn first_wide(piece: &[u8], last: bool) -> Option<usize> {
     wide.or_else(|| ends_wide.then(|| piece.len() - EDGE))
 }
 
-/// Whether every other byte is a NUL from here on, for four characters of UTF-16, or two of UTF-32. Binary data has single ones all over.
+/// Returns whether every other byte from `at` on is a NUL, for four characters of UTF-16 or two of
+/// UTF-32. Binary data contains single NULs everywhere, so one is not enough.
 fn is_wide(piece: &[u8], at: usize) -> bool {
     let Some(text) = piece.get(at..).and_then(|text| text.first_chunk::<EDGE>()) else {
         return false;
@@ -97,20 +108,20 @@ fn is_wide(piece: &[u8], at: usize) -> bool {
     are_nul(0) || are_nul(1)
 }
 
-/// Whether a text that stands alone has a reference that may stand in a secret.
+/// Returns whether a complete text has a reference that may be part of a secret.
 pub(super) fn has_reference(text: &[u8], alphabet: &Alphabet) -> bool {
-    // Setting up a vectorised search costs more than this where a text is short.
+    // For a short text, setting up a vectorised search costs more than this.
     let has_mark = text.len() > SMALL * 2 || has_byte(text, b'&');
     has_mark && first_reference(text, 0, true, alphabet).is_some()
 }
 
-/// The first reference from `at` on that may stand in a secret.
+/// Returns the position of the first reference from `at` on that may be part of a secret.
 fn first_reference(piece: &[u8], at: usize, last: bool, alphabet: &Alphabet) -> Option<usize> {
     let rest = piece.get(at..).unwrap_or_default();
     let mut marks = memchr_iter(b'&', rest).map(|mark| at + mark);
     marks.find(|mark| {
         let (before, text) = piece.split_at_checked(*mark).unwrap_or_default();
-        // Binary data is full of marks that begin nothing.
+        // Binary data contains many ampersands that begin no reference.
         let next = text.get(1);
         if next.is_some_and(|next| *next != b'#' && !next.is_ascii_alphabetic()) {
             return false;
@@ -126,7 +137,8 @@ fn first_reference(piece: &[u8], at: usize, last: bool, alphabet: &Alphabet) -> 
     })
 }
 
-/// Whether what may be a secret's beginning at the piece's end is the same once it is decoded. `None` where the end alone does not show it.
+/// Returns whether the possible beginning of a secret at the end of the piece is the same after
+/// decoding. Returns `None` if the last [`LONGEST_END`] bytes do not show it.
 pub(super) fn ends_plain(piece: &[u8], alphabet: &Alphabet) -> Option<bool> {
     let end = piece.iter().rev().take(LONGEST_END);
     for byte in end {
@@ -140,7 +152,7 @@ pub(super) fn ends_plain(piece: &[u8], alphabet: &Alphabet) -> Option<bool> {
     None
 }
 
-/// Whether a short text has this byte, eight bytes at a time.
+/// Returns whether a short text contains this byte. Compares eight bytes at a time.
 fn has_byte(text: &[u8], byte: u8) -> bool {
     const ONES: u64 = u64::MAX / 255;
     let (words, _) = text.as_chunks::<8>();
@@ -151,15 +163,16 @@ fn has_byte(text: &[u8], byte: u8) -> bool {
         let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
         word.wrapping_sub(ONES) & !word
     };
-    // The last word overlaps with the one before.
+    // The last word may overlap with the one before.
     let marks = words
         .iter()
         .fold(marks(last), |all, word| all | marks(word));
     marks & (ONES << 7) != 0
 }
 
-/// Whether a secret can have a reference to this character between these texts: it stands in a long run of the secrets' alphabet, or in one that goes on in
-/// another piece. Most references in a page stand in short words.
+/// Returns whether a reference to this character, between these texts, may be part of a secret. It
+/// may be if it is in a long run of the secrets' alphabet, or in a run that continues in another
+/// piece. Most references in a page are in short words.
 fn may_be_inside(c: char, before: &[u8], after: &[u8], last: bool, alphabet: &Alphabet) -> bool {
     let is_part = |byte: &u8| *byte == 0 || alphabet.has(*byte);
     let may_have = match u8::try_from(c) {
@@ -178,7 +191,8 @@ fn may_be_inside(c: char, before: &[u8], after: &[u8], last: bool, alphabet: &Al
         || (!last && run_after == after.len())
 }
 
-/// Decodes `carry` and then the piece. What may be a reference that goes on in the next piece becomes the new `carry`, unless this is the last one.
+/// Decodes `carry` and then the piece. Unless the piece is the last, a possible reference that
+/// continues in the next piece becomes the new `carry`.
 pub(super) fn decode(piece: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
     if carry.is_empty() && memchr(0, piece).is_none() {
         return decode_references(piece, carry, last);
@@ -188,7 +202,7 @@ pub(super) fn decode(piece: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
     decode_references(&text, carry, last)
 }
 
-/// A text that stands alone, decoded.
+/// Decodes a complete text.
 pub(super) fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut narrow = Zeroizing::new(Vec::with_capacity(text.len()));
     add_without_nuls(text, &mut narrow);
@@ -235,7 +249,7 @@ fn decode_references(text: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
 
 fn reference(text: &[u8]) -> Reference {
     let body = text.get(1..).unwrap_or_default();
-    // Most references of most pages. Those that are not decoded are among them.
+    // A fast path for the most frequent references, including `&nbsp;`, which is not decoded.
     match body {
         [b'a', b'm', b'p', b';', ..] => return Reference::Whole('&', 5),
         [b'l', b't', b';', ..] => return Reference::Whole('<', 4),
@@ -267,7 +281,8 @@ fn reference(text: &[u8]) -> Reference {
     }
 }
 
-/// The character of a reference. Of the names, those that encoders write for ASCII characters (HTML, "Named character references").
+/// Returns the character of a reference. The supported names are those that encoders write for
+/// ASCII characters (HTML, "Named character references").
 fn character(name: &[u8]) -> Option<char> {
     Some(match name {
         [b'#', b'x' | b'X', digits @ ..] => number(digits, 16)?,
@@ -311,7 +326,7 @@ fn number(digits: &[u8], radix: u32) -> Option<char> {
         let digit = char::from(*digit).to_digit(radix)?;
         Some(sum * u64::from(radix) + u64::from(digit))
     };
-    // So few digits do not overflow.
+    // A reference has too few digits to overflow.
     let code = digits.iter().try_fold(0, add)?;
     let code = u32::try_from(code).ok().filter(|_| !digits.is_empty());
     char::from_u32(code?)

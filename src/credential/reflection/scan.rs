@@ -1,4 +1,4 @@
-//! Searching a stream, frame by frame.
+//! Searches a stream, frame by frame.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,15 +11,17 @@ use super::search::Search;
 use super::secrets::Label;
 use super::signature::{DIGEST, SignatureSearch};
 
-/// A secret is in the response.
+/// The response contains a secret.
 pub struct Reflected {
-    /// The secrets that have the form which was found; of more than one connection if they share a secret.
+    /// The secrets that have the form that was found. They belong to several connections if these
+    /// share a secret.
     pub secrets: Vec<Arc<Label>>,
     /// `true` if only a guess of the secrets was found.
     pub is_guess: bool,
 }
 
-/// The most sets of patterns that one response is searched for at once; each change of a secret makes another.
+/// The most sets of patterns that one response is searched for at once. Each change of a secret
+/// creates another set.
 const MOST_SETS: usize = 8;
 
 /// The most bytes that are held back because a guess may be among them.
@@ -32,23 +34,24 @@ const SMALL_PIECE: usize = 4096;
 pub struct Scan {
     first: Search,
     others: Option<Box<Others>>,
-    /// The end of what came. How much that is must not depend on the secret: whoever can write what an upstream sends would guess at it, byte by byte.
+    /// The end of the input so far. Its length must not depend on the secret: otherwise an agent
+    /// that can choose a part of the response could guess the secret byte by byte.
     held: VecDeque<Bytes>,
     held_bytes: usize,
-    /// So many of them may go out.
+    /// The number of held bytes that may be sent now.
     due: usize,
 }
 
-/// What few responses need beside the first search. Most are small enough for an allocation to
-/// count.
+/// State that few responses need besides the first search. It is allocated on first use, because
+/// most responses are so small that an allocation would be noticeable.
 #[derive(Default)]
 struct Others {
-    /// Patterns that were made while the response lasts, in order.
+    /// Searches for patterns that were published during the response, in order.
     followed: Vec<Search>,
     signature: Option<SignatureSearch>,
-    /// The secrets that the bytes which are held back may hold guesses of.
+    /// The secrets that the held bytes may contain guesses of.
     guesses: Vec<Arc<Label>>,
-    /// A secret that was found behind a guess: reported at the end of the bytes that are held.
+    /// A secret that was found after a guess. It is reported at the end of the held bytes.
     found: Option<Reflected>,
 }
 
@@ -64,7 +67,7 @@ impl Scan {
         }
     }
 
-    /// Searches for the signature of the request, too, of which this is the digest in hex.
+    /// Adds a search for the signature of the request, given its digest in hex.
     pub fn cover_signature(&mut self, digest: [u8; DIGEST]) {
         self.others_mut().signature = Some(SignatureSearch::new(digest));
     }
@@ -74,9 +77,9 @@ impl Scan {
         Arc::as_ptr(&self.first.patterns).addr() == address
     }
 
-    /// Searches for these patterns from now on, too, unless it does so already. A response can last
-    /// longer than a token: what became secret after its head must not come back in its body. Earlier
-    /// sets are kept, because a secret of theirs may have begun.
+    /// Adds a search for these patterns, unless there is one already. A response can last longer
+    /// than a token, so its body is also searched for secrets that were added after its head.
+    /// Earlier sets are kept, because one of their secrets may already have begun.
     pub fn follow(&mut self, current: &Arc<Patterns>) -> Result<(), Reflected> {
         if self
             .searches()
@@ -106,7 +109,7 @@ impl Scan {
         std::iter::once(&self.first).chain(followed)
     }
 
-    /// Searches a text that stands alone.
+    /// Searches a complete text.
     #[inline]
     pub fn find(&self, text: &[u8]) -> Result<(), Reflected> {
         if text.len() < SHORTEST {
@@ -137,8 +140,10 @@ impl Scan {
         signature.map_or(Ok(()), |signature| signature.find(name))
     }
 
-    /// Takes the next bytes of the stream and returns the first of those that may go out now; [`Scan::more`] has the others, and is to be asked first.
-    /// `last`: nothing comes after them. Nothing is copied: a frame goes out as the slices that it was cut into.
+    /// Takes the next bytes of the stream, and returns the first of the bytes that may be sent now.
+    /// [`Scan::more`] returns the others: call it before the next `feed`. `last` is true if no
+    /// bytes follow. A frame is returned as slices of itself, so nothing is copied unless the frame
+    /// may contain guesses.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
         let mut guesses = Vec::new();
         let fed = self.first.feed(&frame, last, &mut guesses);
@@ -171,16 +176,16 @@ impl Scan {
         Ok(frame)
     }
 
-    /// Returns whether all bytes are held back, because an agent may have guesses among them. The
-    /// place at which the response ends must not reveal which guess is right, so nothing goes out,
-    /// and a secret that is found is not reported, until all of them were searched.
+    /// Returns whether all bytes are held back because they may contain an agent's guesses. The
+    /// place at which the response is cut must not reveal which guess is right. So no byte is sent,
+    /// and no secret is reported, until all held bytes have been searched.
     pub fn holds_guesses(&self) -> bool {
         let others = self.others.as_ref();
         others.is_some_and(|others| !others.guesses.is_empty())
     }
 
-    /// Adds guesses to those that are held back. A secret that was found is kept if it stands among
-    /// guesses.
+    /// Adds guesses to those that are held back. If guesses are held back, a secret that was found
+    /// is stored and reported later.
     fn note(
         &mut self,
         fed: Result<(), Reflected>,
@@ -198,7 +203,8 @@ impl Scan {
         }
     }
 
-    /// Reports what was found among the bytes that are held.
+    /// Returns the secret that was found in the held bytes as an error, and ends the holding of
+    /// guesses.
     fn end_guesses(&mut self) -> Result<(), Reflected> {
         self.take_found().map_or(Ok(()), Err)?;
         let others = self.others.as_mut();
@@ -206,7 +212,7 @@ impl Scan {
         refuse_guesses(&guesses.unwrap_or_default())
     }
 
-    /// Takes a secret that was found and not reported, if the search ends early.
+    /// Takes a secret that was found but not yet reported. Call this if the search ends early.
     pub fn take_found(&mut self) -> Option<Reflected> {
         self.others.as_mut()?.found.take()
     }
@@ -218,7 +224,7 @@ impl Scan {
         }
     }
 
-    /// More of what may go out; empty if there is no more.
+    /// Returns more of the bytes that may be sent, or nothing if there are no more.
     pub fn more(&mut self) -> Bytes {
         let Some(piece) = self.held.front_mut().filter(|_| self.due > 0) else {
             return Bytes::new();
@@ -233,7 +239,8 @@ impl Scan {
         out
     }
 
-    /// How many bytes at the end of the stream could be the beginning of a secret of this alphabet and length, whatever it is.
+    /// Returns the number of bytes at the end of the stream that could be the beginning of a secret
+    /// of this alphabet and length.
     fn tail(&self, frame: &[u8]) -> usize {
         let of_first = self.first.patterns.tail(frame, self.held_bytes);
         let others = self.others.as_ref();
@@ -241,7 +248,8 @@ impl Scan {
         of_first.max(of_others)
     }
 
-    /// Gives up what is held back, for it has waited long enough. A secret that goes on in what comes is found none the less.
+    /// Releases the held bytes because they have waited long enough. A secret that continues in
+    /// later bytes is still found.
     pub fn let_go(&mut self) -> Result<Bytes, Reflected> {
         let others = self.others.as_mut();
         if let Some(signature) = others.and_then(|others| others.signature.as_mut()) {
@@ -255,17 +263,18 @@ impl Scan {
         self.more()
     }
 
-    /// How many bytes came and did not go out.
+    /// Returns the number of bytes that arrived and were not yet returned.
     pub fn held(&self) -> usize {
         self.held_bytes
     }
 
-    /// How many bytes are held back once all that may go out has gone out.
+    /// Returns the number of bytes that are held back even after all bytes that may be sent were
+    /// returned.
     pub fn kept_back(&self) -> usize {
         self.held_bytes - self.due
     }
 
-    /// The stream is over: what was held back was no secret.
+    /// Ends the stream. The held bytes were not part of a secret, so they are returned.
     pub fn finish(&mut self) -> Result<Bytes, Reflected> {
         self.first.reset();
         if let Some(others) = &mut self.others {
@@ -277,7 +286,8 @@ impl Scan {
     }
 }
 
-/// Once a secret was found, all guesses of it are refused, whether they are right or not.
+/// Refuses all guesses of a secret that was found in an earlier response, whether they are right or
+/// not.
 fn refuse_guesses(guesses: &[Arc<Label>]) -> Result<(), Reflected> {
     let refused = guesses.iter().filter(|label| label.refuses_guesses());
     let secrets: Vec<_> = refused.map(Arc::clone).collect();

@@ -1,4 +1,4 @@
-//! Searching one response for one set of patterns, in its bytes and in what they are decoded.
+//! Searches one response for one set of patterns, in its bytes and in the decoded text.
 
 use std::sync::Arc;
 
@@ -7,14 +7,16 @@ use super::plain;
 use super::scan::Reflected;
 use super::secrets::Label;
 
-/// So many bytes are decoded before it is looked at whether more have to be, and then twice as many.
+/// The number of bytes that are decoded before the search checks if more have to be decoded. The
+/// number doubles each time.
 const DECODED_AT_ONCE: usize = 512;
 
 /// The search for one set of patterns.
 pub(super) struct Search {
     pub(super) patterns: Arc<Patterns>,
     stream: Stream,
-    /// The search through the decoded text, as long as it differs from the bytes. Until then, what the bytes end with is what the text ends with.
+    /// The search through the decoded text, while it differs from the raw bytes. While this is
+    /// `None`, the state at the end of the raw bytes is also the state of the decoded text.
     decoded: Option<Box<Decoded>>,
 }
 
@@ -25,7 +27,7 @@ struct Decoded {
 }
 
 impl Search {
-    /// Creates a search that has seen nothing yet.
+    /// Creates a search at the beginning of a stream.
     pub(super) fn new(patterns: Arc<Patterns>) -> Self {
         Self {
             patterns,
@@ -41,10 +43,10 @@ impl Search {
         }
     }
 
-    /// Searches a text that stands alone, and adds the secrets that it may hold guesses of.
+    /// Searches a complete text, and adds the secrets that it may contain guesses of.
     pub(super) fn find(&self, text: &[u8], guesses: &mut Vec<Arc<Label>>) -> Result<(), Reflected> {
         self.patterns.add_guesses(text, &Stream::default(), guesses);
-        // What it is decoded to is no longer.
+        // The decoded text is never longer than the raw text.
         if self.patterns.is_short(text) {
             return Ok(());
         }
@@ -71,7 +73,7 @@ impl Search {
         })
     }
 
-    /// Searches the next frame of a stream, and adds the secrets that it may hold guesses of.
+    /// Searches the next frame of a stream, and adds the secrets that it may contain guesses of.
     pub(super) fn feed(
         &mut self,
         frame: &[u8],
@@ -99,7 +101,7 @@ impl Search {
                     carry: Vec::new(),
                 }));
             }
-            // Only a part of the frame, for most texts have little to decode.
+            // Decodes only a part of the frame, because most texts have little to decode.
             let end = frame.len().min(at + at_once);
             let is_all = end == frame.len();
             let piece = frame.get(at..end).unwrap_or_default();
@@ -112,7 +114,7 @@ impl Search {
         }
     }
 
-    /// Searches the bytes and what they are decoded.
+    /// Searches the raw bytes and the decoded text.
     fn feed_decoded(
         &mut self,
         piece: &[u8],
@@ -137,7 +139,7 @@ impl Search {
         found.map_err(|found| self.reflected(found))
     }
 
-    /// Forgets the stream, which is over.
+    /// Resets the state at the end of a stream.
     pub(super) fn reset(&mut self) {
         self.stream = Stream::default();
         self.decoded = None;

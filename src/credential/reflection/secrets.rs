@@ -1,4 +1,5 @@
-//! What is secret of a connection: not only what its definition holds, but what a server holds once it has parsed a request.
+//! Lists the secrets of a connection: the values in its definition, and the values that a server
+//! obtains by parsing a request.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -10,35 +11,37 @@ use super::forms::{self, Form};
 use crate::domain::auth::SecretPart;
 use crate::domain::{Auth, Connection, ConnectionId};
 
-/// What guesses begin with is found in ordinary text if it has fewer bytes.
+/// The length of the shortest beginning by which guesses are recognised. A shorter one would match
+/// ordinary text.
 const SHORTEST_BEGINNING: usize = 4;
 
-/// One secret in all forms in which a response may hold it.
+/// One secret in all forms that a response may contain.
 pub(super) struct Searched {
     pub(super) forms: Vec<Arc<Form>>,
-    /// Those in UTF-16 and UTF-32.
+    /// The forms in UTF-16 and UTF-32.
     wide: Vec<Arc<Form>>,
-    /// If it can be guessed: what its forms begin with, whatever the unknown part is.
+    /// The beginnings of its forms that do not depend on the unknown part. Empty if guesses are not
+    /// recognised.
     pub(super) beginnings: Vec<Form>,
     pub(super) label: Arc<Label>,
 }
 
-/// What may be told of a secret that was found.
+/// The facts about a secret that may be reported when it is found.
 #[derive(Default)]
 pub struct Label {
-    /// The connection that it belongs to, if that is known.
+    /// The connection that the secret belongs to, if known.
     pub owner: Option<ConnectionId>,
-    /// What it is, in `snake_case`.
+    /// The kind of secret, in `snake_case`.
     pub kind: &'static str,
-    /// The configured header that carries it.
+    /// The configured header that carries the secret.
     pub header: Option<Box<str>>,
-    /// Set when it is found, where it can be guessed.
+    /// `Some` if the secret can be guessed. The cell is set when the secret is found.
     pub(super) guessable: Option<Arc<OnceLock<Exposure>>>,
-    /// Guesses are recognised wherever they stand, because what they begin with is long enough.
+    /// `true` if guesses can be recognised in any text, because their beginning is long enough.
     pub(super) recognises_guesses: bool,
 }
 
-/// The response in which a credential was found that can be guessed.
+/// The response in which a guessable credential was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {
     /// The connection that the credential belongs to.
@@ -58,13 +61,13 @@ impl fmt::Display for Exposure {
 }
 
 impl Searched {
-    /// `None` if the secret is too short.
+    /// Builds the forms of a secret. Returns `None` if the secret is too short to search for.
     pub(super) fn new(secret: &[u8], label: Label) -> Option<Self> {
         let searched = Self::of(secret, Arc::new(label));
         (!searched.forms.is_empty()).then_some(searched)
     }
 
-    /// A secret of which nothing else is known.
+    /// Builds the forms of a secret without a label.
     pub(super) fn unlabelled(secret: &[u8]) -> Self {
         Self::of(secret, Arc::default())
     }
@@ -79,7 +82,7 @@ impl Searched {
         }
     }
 
-    /// Adds what guesses of the secret begin with.
+    /// Adds the beginnings by which guesses of the secret are recognised.
     fn guessed_after(mut self, known: &[u8]) -> Self {
         self.beginnings = forms::beginnings(known);
         self
@@ -105,16 +108,16 @@ impl Searched {
 }
 
 impl Label {
-    /// Returns whether the secret was found in an earlier response, and guesses are recognised, so
-    /// that all of them are refused alike.
+    /// Returns whether all guesses of the secret are refused: the secret was found in an earlier
+    /// response, and its guesses are recognised.
     pub(super) fn refuses_guesses(&self) -> bool {
         let exposed = self.guessable.as_ref();
         self.recognises_guesses && exposed.is_some_and(|exposed| exposed.get().is_some())
     }
 
-    /// Closes the connection that the secret belongs to, if the secret can be guessed.
-    /// `connection`: the connection that the response came through, which is to be closed, too, if
-    /// this returns something.
+    /// Closes the connection that the secret belongs to, if the secret can be guessed. `connection`
+    /// is the connection that the response came through. If this method returns something, the
+    /// caller closes that connection, too.
     pub(super) fn expose(&self, connection: &ConnectionId) -> Option<Exposure> {
         let exposure = Exposure {
             owner: self.owner.clone()?,
@@ -125,7 +128,8 @@ impl Label {
     }
 }
 
-/// The secrets that a connection's definition holds. An access token is not among them. `exposed` is set when a secret is found that can be guessed.
+/// Returns the secrets in a connection's definition. Access tokens are not among them. `exposed` is
+/// set when a secret that can be guessed is found.
 pub(super) fn of_connection(
     connection: &Connection,
     exposed: &Arc<OnceLock<Exposure>>,
@@ -182,8 +186,8 @@ pub(super) fn of_connection(
     secrets
 }
 
-/// Returns the values of parameters whose names say that they are secret. Others, such as
-/// `audience` or `account_id`, are public: many responses hold them.
+/// Returns the values of parameters whose names show that they are secret. Other values, such as
+/// those of `audience` or `account_id`, are public, and many responses contain them.
 fn secret_parameters(parameters: &[(String, String)]) -> Vec<SecretPart> {
     let secret = parameters.iter().filter(|(name, _)| is_secret_name(name));
     secret
@@ -191,7 +195,7 @@ fn secret_parameters(parameters: &[(String, String)]) -> Vec<SecretPart> {
         .collect()
 }
 
-/// Returns such values of a query, as they are written and decoded.
+/// Returns the secret values of a query, as written and decoded.
 fn secret_query_values(query: &str) -> Vec<SecretPart> {
     let mut parts = Vec::new();
     for pair in query.split('&') {

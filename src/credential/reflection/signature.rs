@@ -1,8 +1,8 @@
 //! The search for the signature that a request was sent with.
 //!
-//! The patterns of a signature serve one response, and making them takes longer than to sign a small
-//! body. Every form of a digest is one long word, however it is written, so the patterns are made
-//! when a response first holds a word of that length. Most responses hold none.
+//! The patterns of a signature serve one response, and building them takes longer than signing a
+//! small body. Every form of a digest is one long word, whatever the encoding. So the patterns are
+//! built when a response first contains a word of that length. Most responses contain none.
 
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -23,9 +23,9 @@ const REACH: usize = (DIGEST * 6).next_power_of_two();
 pub(super) struct SignatureSearch {
     digest: [u8; DIGEST],
     patterns: OnceCell<Arc<Patterns>>,
-    /// `None` as long as every word of the body was shorter than a digest.
+    /// `None` while every word of the body was shorter than a digest.
     body: Option<Search>,
-    /// The number of bytes of the word that the body ended with so far.
+    /// The length of the unfinished word at the end of the body so far.
     word: usize,
 }
 
@@ -40,7 +40,7 @@ impl SignatureSearch {
         }
     }
 
-    /// Searches a text that stands alone.
+    /// Searches a complete text.
     pub(super) fn find(&self, text: &[u8]) -> Result<(), Reflected> {
         if has_long_word(0, text).is_ok() {
             return Ok(());
@@ -48,7 +48,8 @@ impl SignatureSearch {
         Search::new(self.patterns()).find(text, &mut Vec::new())
     }
 
-    /// Searches the next frame of the body. `held` is what came before it and has not gone out.
+    /// Searches the next frame of the body. `held` contains the bytes before it that were not yet
+    /// sent.
     pub(super) fn feed<'h>(
         &mut self,
         held: impl IntoIterator<Item = &'h Bytes>,
@@ -70,7 +71,8 @@ impl SignatureSearch {
         }
     }
 
-    /// Searches for the patterns from now on. Call it before a part of a word goes out.
+    /// Builds the patterns and searches the held bytes for them. Call this before a part of a word
+    /// is sent.
     pub(super) fn begin<'h>(
         &mut self,
         held: impl IntoIterator<Item = &'h Bytes>,
@@ -86,12 +88,12 @@ impl SignatureSearch {
         Ok(())
     }
 
-    /// Returns the number of bytes to hold back. `before` of them came before this frame.
+    /// Returns the number of bytes to hold back. `before` of them precede this frame.
     pub(super) fn tail(&self, frame: &[u8], before: usize) -> usize {
         alphabet::of_words().tail(frame, before, REACH)
     }
 
-    /// Forgets the body, which is over.
+    /// Resets the state at the end of a body.
     pub(super) fn reset(&mut self) {
         self.body = None;
         self.word = 0;
@@ -103,11 +105,11 @@ impl SignatureSearch {
     }
 }
 
-/// A text holds a word that may be a digest.
+/// The text contains a word that may be a digest.
 struct LongWord;
 
-/// Looks for a word of [`DIGEST`] bytes. `before` bytes of a word stand before the text. Returns the
-/// number of bytes of the word at its end if there is no long one.
+/// Searches for a word of [`DIGEST`] bytes. `before` bytes of a word precede the text. If there is
+/// no long word, returns the length of the word at the end of the text.
 fn has_long_word(before: usize, text: &[u8]) -> Result<usize, LongWord> {
     let letters = alphabet::of_words();
     let is_letter = |byte: &&u8| **byte == 0 || letters.has(**byte);
@@ -120,7 +122,7 @@ fn has_long_word(before: usize, text: &[u8]) -> Result<usize, LongWord> {
     if begin == text.len() {
         return Ok(before + begin);
     }
-    // A long word covers one of these places.
+    // A long word covers at least one of these places.
     for at in (DIGEST - 1..text.len()).step_by(DIGEST) {
         let back = run_before(at + 1)
             .take(DIGEST)
@@ -143,7 +145,7 @@ mod tests {
     use crate::credential::reflection::patterns::Patterns;
     use bytes::Bytes;
 
-    /// Two digests, so that one cannot be known from the other.
+    /// Two independent digests.
     const HEX: [&str; 2] = [
         "5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff536d0ce8e108d8bd",
         "dc46983557fea127b43af721467eb9b3fde2338fe3e14f51952aa8478c13d355",

@@ -1,4 +1,4 @@
-//! The law of [`Scan`] against a search that anybody can read.
+//! Compares [`Scan`] with a simple reference search.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn wide_forms_of(secrets: &[Vec<u8>]) -> Vec<Form> {
         .collect()
 }
 
-/// Where each form stands in the body: begin and end.
+/// Returns the range of each occurrence of a form in the body.
 fn occurrences(forms: &[Form], body: &[u8]) -> Vec<(usize, usize)> {
     let of_form = |form: &Form| {
         let length = form.len();
@@ -41,7 +41,7 @@ fn occurrences(forms: &[Form], body: &[u8]) -> Vec<(usize, usize)> {
     forms.iter().flat_map(of_form).collect()
 }
 
-/// How much may be held back: what is a beginning of a form, and no more than the last bytes that some form could have.
+/// Returns the length of the longest beginning of a form that the text ends with.
 fn longest_beginning(forms: &[Form], text: &[u8]) -> usize {
     let of_form = |form: &Form| {
         let most = text.len().min(form.len() - 1);
@@ -51,8 +51,9 @@ fn longest_beginning(forms: &[Form], text: &[u8]) -> usize {
     forms.iter().map(of_form).max().unwrap_or(0)
 }
 
-/// For these frames: exactly what a search through the whole body finds is found, as soon as it is whole; no byte of it goes out before; what can be no beginning
-/// goes out at once; and nothing is lost.
+/// Checks a search in these frames. It finds exactly what a search through the whole body finds, as
+/// soon as the form is complete. No byte of a form is sent before, the possible beginning of a form
+/// is held back, and no byte is lost.
 fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
     let forms = forms_of(secrets);
     let body = frames.concat();
@@ -95,7 +96,7 @@ fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
     assert_eq!(out, body);
 }
 
-/// All that may go out after this frame.
+/// Returns all bytes that may be sent after this frame.
 fn feed(scan: &mut Scan, frame: &[u8], last: bool) -> Result<Vec<u8>, Reflected> {
     let first = scan.feed(Bytes::copy_from_slice(frame), last)?;
     Ok([first.to_vec(), rest(scan)].concat())
@@ -112,12 +113,13 @@ fn rest(scan: &mut Scan) -> Vec<u8> {
     }
 }
 
-/// Any byte but those that begin what is decoded: a search of decoded text finds more, and has tests of its own.
+/// Any byte except those that begin encoded text, because a search of decoded text finds more and
+/// has its own tests.
 fn byte() -> impl Strategy<Value = u8> {
     any::<u8>().prop_filter("plain", |byte| !matches!(byte, 0 | b'&'))
 }
 
-/// Few different bytes, so that a secret overlaps with itself and with others.
+/// Few different bytes, so that secrets overlap with themselves and with each other.
 fn secret() -> impl Strategy<Value = Vec<u8>> {
     let few = prop::collection::vec(prop::sample::select(b"ab".as_slice()), SHORTEST..40);
     let marks = prop::collection::vec(
@@ -129,7 +131,7 @@ fn secret() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![few, marks, period]
 }
 
-/// Parts of forms, whole ones now and then, and other bytes between them.
+/// Parts of forms, sometimes whole forms, and other bytes between them.
 fn body(forms: Vec<Form>) -> impl Strategy<Value = Vec<u8>> {
     let part = (
         any::<prop::sample::Index>(),
@@ -265,7 +267,7 @@ fn there_is_nothing_to_search_for_in_short_secrets() {
     assert!(Patterns::of_secrets([b"fifteen-bytes-1".as_slice(), b"short"]).is_none());
 }
 
-/// Feeds the body in frames of this size and says whether the secret was found before a byte of it went out.
+/// Feeds the body in frames of this size. Returns whether the secret was found.
 fn finds(secret: &[u8], body: &[u8], size: usize) -> bool {
     let mut scan = scan(&[secret.to_vec()]);
     let frames: Vec<_> = body.chunks(size).collect();
@@ -275,7 +277,7 @@ fn finds(secret: &[u8], body: &[u8], size: usize) -> bool {
         .any(|(number, frame)| feed(&mut scan, frame, number + 1 == frames.len()).is_err())
 }
 
-/// As encoders of UTF-16 and UTF-32 write it, in both byte orders.
+/// Encodes a text in UTF-16 and UTF-32, in both byte orders.
 fn wide(text: &str) -> [Vec<u8>; 4] {
     [
         text.encode_utf16().flat_map(u16::to_le_bytes).collect(),

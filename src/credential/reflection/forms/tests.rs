@@ -20,7 +20,8 @@ fn letters_and_digits_have_few() {
     assert_eq!(forms.len(), 8, "{forms:?}");
     for form in [
         "abcdefghijklmnop1",
-        // What `base64` prints of it with 0, 1 and 2 bytes before it, without the edges.
+        // The output of `base64` for the secret after 0, 1 and 2 other bytes, without the
+        // characters at the edges.
         "YWJjZGVmZ2hpamtsbW5vcD",
         "FiY2RlZmdoaWprbG1ub3Ax",
         "hYmNkZWZnaGlqa2xtbm9wM",
@@ -42,7 +43,8 @@ fn marks_are_escaped_as_encoders_do() {
     let forms = forms(secret.as_bytes());
     for form in [
         secret,
-        // Percent: RFC 3986, Python's quote, lower case, form style, encodeURIComponent, encodeURI, Go's PathEscape.
+        // Percent: RFC 3986, Python's quote, lower case, form style, encodeURIComponent, encodeURI,
+        // Go's PathEscape.
         "a%20b%2Fc%2Bd%3De%22f%5Cg%26h%3Ci%27%C3%A9%F0%9F%94%91",
         "a%20b/c%2Bd%3De%22f%5Cg%26h%3Ci%27%C3%A9%F0%9F%94%91",
         "a%20b%2fc%2bd%3de%22f%5cg%26h%3ci%27%c3%a9%f0%9f%94%91",
