@@ -136,7 +136,7 @@ impl UpstreamBody {
         }
     }
 
-    /// Whether the upload continues beside the response, and after it.
+    /// Returns whether the upload continues beside the response, and after it.
     pub fn has_upload(&self) -> bool {
         match &self.inner {
             Inner::Http1(body) => body.has_upload(),

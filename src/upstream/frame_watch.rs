@@ -5,11 +5,11 @@
 //! of empty data. But they process window updates, pings, settings and unknown frames as long as
 //! these arrive, even if no request waits. So here each frame that is not part of a response costs
 //! credit, and only requests, request bodies, resets and time earn it. While no stream is open,
-//! every byte of the socket costs credit too, because TLS records can be empty or padded, and TLS
-//! 1.3 has messages of its own, so much can arrive without any frame.
+//! every byte of the socket costs credit too. TLS records can be empty or padded, and TLS 1.3 has
+//! messages of its own, so an upstream can send many bytes without any frame.
 //!
-//! A reset with NO_ERROR that truncates a response gets another error code, because hyper takes
-//! NO_ERROR for the end of the body. Everything else passes unchanged: h2 decides which frames are
+//! A reset with NO_ERROR that truncates a response gets another error code, because hyper treats
+//! NO_ERROR as the end of the body. Everything else passes unchanged: h2 decides which frames are
 //! legal.
 
 mod cut;

@@ -4,13 +4,13 @@
 //! This module translates heads and drops the trailers of requests, and each of its errors states
 //! if the upstream has certainly not processed the request (RFC 9113 §8.7).
 //!
-//! Invariants: far too many frames without data end the session, and a response that a reset
-//! truncates never counts as complete (`frame_watch`); at most 256 KiB of an unread response are
-//! held for a stream, 16 MiB for a session; dropping an exchange resets its stream, including the
-//! upload of its body.
+//! Invariants: a session ends if it receives far too many frames without data, and a response that
+//! a reset truncates never counts as complete (`frame_watch`); at most 256 KiB of an unread
+//! response are held for a stream, 16 MiB for a session; dropping an exchange resets its stream,
+//! including the upload of its body.
 //!
-//! A response may begin before its request's body is sent (RFC 9113 §8.1). The upload goes on beside
-//! a response of 200 to 299, and after it; any other response ends the upload (`upload`).
+//! A response may begin before its request's body is sent (RFC 9113 §8.1). The upload continues
+//! beside a response of 200 to 299, and after it. Any other response ends the upload (`upload`).
 
 mod response_head;
 mod upload;
@@ -62,7 +62,7 @@ pub struct Session {
     sender: SendRequest<Sending>,
     state: Arc<SessionState>,
     counted: Arc<OpenSocket>,
-    /// When the last exchange ended, or when the session began.
+    /// The time when the last exchange ended or, before the first, when the session began.
     last_used: Arc<Mutex<Instant>>,
 }
 
@@ -134,8 +134,8 @@ impl Session {
         })
     }
 
-    /// Whether another exchange can begin: the other side has neither closed nor said that it will,
-    /// and no upload is stuck.
+    /// Returns whether another exchange can begin: the other side has neither closed the session
+    /// nor announced that it will, and no upload is stuck.
     pub fn is_usable(&self) -> bool {
         !self.sender.is_closed() && !self.state.is_ending()
     }
@@ -265,7 +265,7 @@ fn cause(error: &hyper::Error) -> Unanswered {
     Failure::Closed.into()
 }
 
-/// Returns the fault behind an error of the TLS session.
+/// Returns the fault that caused an error of the TLS session.
 fn broken(error: &io::Error) -> Failure {
     if tls::is_certificate_required(error) {
         TlsFault::CertificateRequired.into()
@@ -324,7 +324,7 @@ impl Drop for ExchangeGuard {
 }
 
 impl Http2Body {
-    /// Whether the upload continues beside the response.
+    /// Returns whether the upload continues beside the response.
     pub fn has_upload(&self) -> bool {
         self.upload.as_ref().is_some_and(Uploading::continues)
     }

@@ -13,10 +13,10 @@ use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::Sockets;
 use crate::telemetry::problem_log::Event;
 
-/// How long a request waits for a slot of its connection.
+/// The longest time that a request waits for a slot of its connection.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
-/// One connection in one worker: its idle sockets, or its HTTP/2 session.
+/// The state of one connection in one worker: its idle sockets, or its HTTP/2 session.
 pub struct Lane {
     pub(super) upstream: Arc<Upstream>,
     pub(super) max_idle: usize,
@@ -83,7 +83,7 @@ impl Lane {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
     }
 
-    /// Drops this session, unless another request has started a newer one meanwhile.
+    /// Drops this session, unless another request has started a newer one in the meantime.
     pub(super) fn drop_session(&self, broken: &Arc<Session>) {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         session.take_if(|kept| Arc::ptr_eq(kept, broken));

@@ -128,7 +128,7 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// Returns whether a server asked for a client certificate in any handshake.
+    /// Returns whether a server requested a client certificate in any handshake.
     pub(super) fn were_asked_for_certificate(&self) -> bool {
         self.no_certificate.0.load(Relaxed)
     }
@@ -162,8 +162,8 @@ fn platform_roots() -> Vec<CertificateDer<'static>> {
         .unwrap_or_else(|| load(None, Some(DIRECTORY)))
 }
 
-/// Returns the fault behind an error of a handshake or a session. Under TLS 1.3 a server checks the
-/// client's certificate after the client has finished the handshake.
+/// Returns the fault that caused an error of a handshake or a session. Under TLS 1.3 a server
+/// checks the client's certificate after the client has finished the handshake.
 pub(super) fn fault(error: &io::Error) -> TlsFault {
     match tls_error(error) {
         Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {

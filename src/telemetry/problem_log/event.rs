@@ -77,7 +77,7 @@ pub enum Event {
     Token(TokenEvent),
     /// Of a connection's upstream.
     Upstream(UpstreamEvent),
-    /// An upstream sent bytes that no request had asked for. The socket is closed.
+    /// An upstream sent bytes that belong to no request. The socket is closed.
     UpstreamSurplus {
         /// The connection.
         connection: ConnectionId,
@@ -314,7 +314,7 @@ impl fmt::Display for Event {
             Self::Upstream(upstream) => upstream.fmt(f),
             Self::UpstreamSurplus { connection } => write!(
                 f,
-                "the upstream of {connection} sent bytes that no request had asked for; the socket is closed, and the answer before them may belong to another request"
+                "the upstream of {connection} sent bytes that belong to no request; the socket is closed, and the answer before them may belong to another request"
             ),
             Self::Reflected(reflection) => reflection.fmt(f),
             Self::LoginFailed => f.write_str("a wrong name or password for the management API"),

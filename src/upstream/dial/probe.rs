@@ -103,12 +103,12 @@ impl Steps {
 struct Shaken {
     dialled: Dialled,
     again: bool,
-    /// `true` if the server asked for a client certificate.
+    /// `true` if the server requested a client certificate.
     asked: bool,
 }
 
-/// The time that a server gets to refuse a client without a certificate. Only servers that asked
-/// for one are waited for.
+/// The time that a server gets to refuse a client without a certificate. The probe waits only for
+/// servers that requested one.
 const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Dialer {
@@ -203,7 +203,7 @@ impl Dialer {
     }
 }
 
-/// Waits until a server that asked for a client certificate has accepted or refused a client
+/// Waits until a server that requested a client certificate has accepted or refused a client
 /// without one. Under TLS 1.3 that happens after the client has finished the handshake.
 async fn await_certificate_verdict(
     target: &Target,

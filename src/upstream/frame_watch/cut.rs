@@ -1,7 +1,7 @@
 //! Error codes that would make a truncated response look complete.
 //!
-//! hyper takes the end of a stream with NO_ERROR for the end of the body, also before END_STREAM. So
-//! the code is replaced where it truncates a response.
+//! hyper treats the end of a stream with NO_ERROR as the end of the body, even before END_STREAM.
+//! So the code is replaced where it truncates a response.
 
 use std::collections::HashMap;
 
@@ -38,8 +38,9 @@ impl Cut {
         }
     }
 
-    /// Replaces NO_ERROR, which is four zero bytes, by INTERNAL_ERROR where it would truncate a
-    /// response. `open`: the streams whose response is not complete, with the number of their heads.
+    /// Replaces NO_ERROR, which is four zero bytes, by INTERNAL_ERROR if it would truncate a
+    /// response. `open` contains the streams whose response is not complete, with the number of
+    /// their heads.
     pub(super) fn mark<'a>(
         &mut self,
         payload: impl Iterator<Item = &'a mut u8>,

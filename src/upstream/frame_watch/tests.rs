@@ -1,5 +1,4 @@
-//! Costs, credit and open streams, frame by frame. The clock stands still unless a test advances
-//! it.
+//! Costs, credit and open streams, frame by frame. The clock advances only if a test advances it.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -19,7 +19,7 @@ pub(in crate::upstream) trait Pool<S>: Send + Sync {
     /// Keeps the socket for another request, or drops it.
     fn take_back(&self, socket: Socket<S>);
 
-    /// Records that a socket held bytes that no request had asked for. The caller closes it.
+    /// Records that a socket held bytes that belong to no request. The caller closes it.
     fn note_surplus(&self);
 }
 
@@ -96,7 +96,7 @@ impl<S: Stream> Body<S> {
         self.socket.as_mut()
     }
 
-    /// Whether the upload continues beside the response.
+    /// Returns whether the upload continues beside the response.
     pub(in crate::upstream) fn has_upload(&self) -> bool {
         let early = self.early.as_ref();
         early.is_some_and(|early| early.upload.is_some())

@@ -4,8 +4,8 @@ use std::io::Write as _;
 
 use crate::upstream::head::{Framing, RequestHead};
 
-/// Appends the head to `output`. With `close`, asks the upstream to close the socket after its
-/// response.
+/// Appends the head to `output`. If `close` is set, adds `Connection: close`, so that the upstream
+/// closes the socket after its response.
 pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
     for part in [
         head.method.as_str(),

@@ -1,6 +1,6 @@
 //! One request and the head of its response.
 //!
-//! The upload and the reading of the head run side by side in one future, so that an early response
+//! The upload and the reading of the head run side by side in one future. So an early response
 //! (F-134) is seen while the body is still being sent, and a peer that reads nothing cannot cause a
 //! deadlock. A response of 200 to 299 that begins early is received beside the rest of the upload
 //! (`early`); any other response ends the upload.
@@ -74,7 +74,7 @@ struct Exchange<'a, S, B> {
     informational: (usize, usize),
     /// Whether any byte of a response has come.
     heard: bool,
-    /// Whether the head of the response began before the body was sent.
+    /// `true` if the head of the response began before the body was sent.
     began_early: bool,
 }
 

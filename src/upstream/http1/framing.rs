@@ -1,5 +1,5 @@
-//! How a response's body ends, by the rules of RFC 9112 §6.3 without their leniencies, and how long
-//! its socket stays open.
+//! Determines how a response's body ends, by the rules of RFC 9112 §6.3 without their leniencies,
+//! and how long its socket stays open.
 
 use std::time::Duration;
 
@@ -32,14 +32,14 @@ pub(super) struct Framing {
     idle_seconds: Option<u64>,
 }
 
-/// The time, in seconds, before its announced end from which an idle socket is not used. A later
-/// request could arrive at a socket that is being closed, and it would be unknown if it was
-/// processed.
+/// The time, in seconds, before the announced end of an idle socket in which the socket is no
+/// longer used. A later request could arrive while the upstream closes the socket, and it would be
+/// unknown whether the upstream processed it.
 const IDLE_MARGIN: u64 = 1;
 
 impl Framing {
-    /// Takes a field into account. Returns whether the field concerns the body's framing or this
-    /// socket only, so that nobody else needs it.
+    /// Takes a field into account. Returns whether the field concerns only the body's framing or
+    /// this socket, so that no other part of egressd needs it.
     pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, ProtocolFault> {
         if name == http::header::CONTENT_LENGTH {
             let length = decimal(value).ok_or(ProtocolFault::Framing)?;

@@ -48,7 +48,8 @@ pub(super) struct Socket<S> {
     /// The time from which the idle socket is not used, because the upstream announced that it
     /// closes it soon after.
     usable_until: Option<Instant>,
-    /// `true` if its last response was of a kind that few servers send.
+    /// `true` if few servers send responses like its last one: a large head, bare line feeds, empty
+    /// lines, or informational responses.
     is_unusual: bool,
     /// To be called once, when the first request is sent.
     first_sent: Option<fn(&S)>,
@@ -101,7 +102,7 @@ impl<S: Stream> Socket<S> {
         }
     }
 
-    /// Returns whether its last response was of a kind that few servers send.
+    /// Returns whether few servers send responses like its last one.
     pub(super) fn is_unusual(&self) -> bool {
         self.is_unusual
     }
@@ -124,7 +125,7 @@ pub(super) enum IdleState {
     Usable,
     /// The upstream has closed the socket, or is about to.
     Closed,
-    /// Bytes arrived that no request had asked for (F-124).
+    /// Bytes arrived that belong to no request (F-124).
     Surplus,
 }
 

@@ -30,7 +30,7 @@ pub struct ResponseHead {
     pub length: BodyLength,
     /// `true` if the head allows another request on the socket afterwards.
     pub keep_alive: bool,
-    /// How long the socket may be used once it is idle, if the upstream names a time.
+    /// The time for which the socket may be used once it is idle, if the upstream announces one.
     pub idle_limit: Option<Duration>,
     /// `true` if the head is large, or framed in a way that few servers use.
     pub is_unusual: bool,
@@ -47,7 +47,7 @@ pub enum Parsed {
     Final(ResponseHead),
 }
 
-/// How much of an incomplete head was examined.
+/// The progress of examining an incomplete head.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Bytes of the buffer that were searched for the head's end.
@@ -165,7 +165,7 @@ fn refine(
     for field in response.headers.iter() {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| ProtocolFault::Head)?;
-        // Without a body, its length tells the agent what a GET would return.
+        // Without a body, its length is that of the body that a GET would return.
         let is_needed = !framing.note(&name, field.value)?
             || (!has_body && name == http::header::CONTENT_LENGTH);
         if is_needed {

@@ -29,9 +29,9 @@ pub(super) enum Stage {
     Opening,
     /// The body is being polled for more.
     Body,
-    /// All remaining bytes are in `output` and `data`.
+    /// The remaining bytes are all in `output` and `data`.
     Flush,
-    /// All bytes are sent.
+    /// The whole request is sent.
     Done,
     /// The upstream accepts no more of the body; its response may state why.
     Broken,

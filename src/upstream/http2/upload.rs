@@ -1,8 +1,8 @@
-//! The body of a request on its way up, and the end of an upload whose response comes first.
+//! The body of a request that is being sent, and the end of an upload whose response comes first.
 //!
-//! hyper polls the body on a task of its own, which outlives the exchange unless it is told to stop.
-//! While that task waits for the upstream's window, it polls the body no more, so nothing can stop
-//! it; see [`Uploading`].
+//! hyper polls the body on a task of its own, which outlives the exchange unless it receives a
+//! [`Stop`]. While that task waits for the upstream's window it does not poll the body, so it
+//! cannot be stopped; see [`Uploading`].
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -56,9 +56,9 @@ pub(super) struct Upload {
 /// The upload of an exchange whose response has begun. Dropping it ends the upload and resets the
 /// stream.
 ///
-/// If the upstream gives no window, hyper's task cannot be stopped (`PipeToSendStream` in hyper's
-/// `proto/h2/mod.rs` waits in `poll_capacity`). The session then takes no new exchange, and ends
-/// with its last one.
+/// While the upstream grants no window, hyper's task cannot be stopped (`PipeToSendStream` in
+/// hyper's `proto/h2/mod.rs` waits in `poll_capacity`). The session then takes no new exchange, and
+/// ends with its last one.
 pub struct Uploading {
     signals: Sender<Stop>,
     progress: Arc<Progress>,
@@ -180,8 +180,8 @@ impl Body for Sending {
         !self.is_stopped && self.body.as_ref().is_none_or(Body::is_end_stream)
     }
 
-    /// Returns no size, for hyper would make a `content-length` of it. The head states how the body
-    /// is announced.
+    /// Returns no size, because hyper would derive a `content-length` from it. The head states how
+    /// the body is announced.
     fn size_hint(&self) -> SizeHint {
         SizeHint::default()
     }

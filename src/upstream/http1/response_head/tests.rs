@@ -37,7 +37,7 @@ fn lengths() {
         ),
         ("200 OK\r\nTransfer-Encoding: Chunked\r\n", Chunked, true),
         ("200 OK\r\n", UntilClose, false),
-        // F-127, F-219: a body that is announced may come late.
+        // F-127, F-219: an announced body may arrive later than the head.
         ("204 No Content\r\nContent-Length: 5\r\n", Absent, false),
         ("304 Not Modified\r\nContent-Length: 5\r\n", Absent, false),
         (
