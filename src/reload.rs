@@ -78,7 +78,7 @@ struct Last {
     findings: Vec<Problem>,
     /// The settings of which it was told last that they need a restart.
     settings: Facts,
-    /// The last attempt was postponed for want of descriptors or memory.
+    /// The last attempt was postponed because no descriptors or memory were left.
     is_postponed: bool,
 }
 
@@ -86,7 +86,7 @@ struct Last {
 enum LoadError {
     /// The configuration has these problems.
     Refused(Vec<Problem>),
-    /// The files could not be opened, so nothing is known about their content.
+    /// The files could not be opened, so their content is unknown.
     Shortage,
 }
 

@@ -1,4 +1,4 @@
-//! A limit on the processor time that answers take, however many callers ask.
+//! Limits the processor time that answers take, whatever the number of callers.
 //!
 //! A flood of requests would otherwise take the processor time of the whole process, at the expense
 //! of agents if the container has a CPU quota. Requests take turns: a turn begins once the answers

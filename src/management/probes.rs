@@ -84,7 +84,7 @@ fn closed(snapshot: &Snapshot, sources: &Sources) -> String {
     format!("; exposed and closed {count}: {}", named(&closed))
 }
 
-/// The first of these, and how many more there are.
+/// Lists the first [`NAMED`] identifiers, and the number of the others.
 fn named(ids: &[&str]) -> String {
     let first = ids.iter().take(NAMED).copied().collect::<Vec<_>>();
     let more = match ids.len().saturating_sub(NAMED) {

@@ -94,7 +94,8 @@ impl http_body::Body for AgentBody {
 
 impl Drop for AgentBody {
     fn drop(&mut self) {
-        // The agent may stop sending a body that is no longer wanted, so its timer must not run.
+        // The agent may stop sending a body that the upstream no longer reads, so its timer must
+        // not run.
         if !self.incoming.is_end_stream() {
             self.watch.body_came();
         }

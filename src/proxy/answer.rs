@@ -62,7 +62,7 @@ impl Answer {
         }
     }
 
-    /// Whether the agent's upload continues beside this answer.
+    /// Returns whether the agent's upload continues beside this answer.
     pub(super) fn continues_upload(&self) -> bool {
         match &self.kind {
             Kind::Own(_) => false,

@@ -215,8 +215,7 @@ mod tests {
         assert!(hold(&crm, 3 * MIB).is_err());
         held.push(hold(&crm, 2 * MIB).unwrap());
         assert_eq!(budget.free(), MAX_SHARE);
-        // The share belongs to the connection, whichever worker asks for it and whatever was
-        // reloaded.
+        // The share belongs to the connection, whichever worker uses it and whatever was reloaded.
         assert!(hold(&budget.share("crm"), 1).is_err());
         // Even if all others take all they can, the next connection finds some of the budget free.
         let mut free = budget.free();

@@ -10,8 +10,8 @@ use std::ops::Range;
 const CHARSET: &[u8] = b"charset";
 
 /// Numbers of code pages that write ASCII as other bytes: IBM's CCSIDs (most are EBCDIC) and
-/// Windows' numbers for EBCDIC and UTF-7. Of each number that Java, glibc, ICU, Python, Perl or .NET
-/// takes for a charset and that is not here, the charset is a superset of ASCII.
+/// Windows' numbers for EBCDIC and UTF-7. Any other number that Java, glibc, ICU, Python, Perl or
+/// .NET accepts as a charset stands for a superset of ASCII.
 const FOREIGN_PAGES: [u16; 136] = [
     37, 38, 39, 256, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 290, 297, 300, 420, 421,
     423, 424, 425, 500, 803, 833, 834, 835, 836, 837, 838, 870, 871, 875, 880, 890, 892, 893, 905,
@@ -24,11 +24,12 @@ const FOREIGN_PAGES: [u16; 136] = [
     50931, 50933, 50935, 50937, 50939, 65000,
 ];
 
-/// Code pages that differ from ASCII in `\` and `~` only. With a letter behind the number, such as
+/// Code pages that differ from ASCII in `\` and `~` only. With a letter after the number, such as
 /// IBM-943C, they are supersets of ASCII.
 const NEARLY_ASCII_PAGES: [u16; 2] = [942, 943];
 
-/// Parts of names, without punctuation, that only charsets have which write ASCII as other bytes.
+/// Parts of names, without punctuation. All charsets whose names contain one of them write ASCII as
+/// other bytes.
 const FOREIGN_PARTS: [&[u8]; 10] = [
     b"ebcdic",
     b"utf7",
@@ -37,13 +38,13 @@ const FOREIGN_PARTS: [&[u8]; 10] = [
     b"ibmthai",
     b"posixbc",
     b"gsm0338",
-    // Python and Perl write the punctuation of these from right to left.
+    // Python and Perl write the ASCII punctuation of these charsets as its right-to-left variants.
     b"macarabic",
     b"macfarsi",
     b"machebrew",
 ];
 
-/// Other such names, without punctuation.
+/// Whole names of other charsets that write ASCII as other bytes, without punctuation.
 const FOREIGN_NAMES: [&[u8]; 10] = [
     b"u7",
     b"hz",
@@ -57,14 +58,14 @@ const FOREIGN_NAMES: [&[u8]; 10] = [
     b"sjisx0213",
 ];
 
-/// What names put before the number of a code page.
+/// Prefixes that names have before the number of a code page.
 const PAGE_PREFIXES: [&[u8]; 7] = [b"x", b"cs", b"ibm", b"cp", b"ccsid", b"windows", b"ms"];
 
 /// The Open Group's registry numbers of IBM's code pages, which glibc accepts: this prefix and a
 /// CCSID in hexadecimal.
 const REGISTRY_PREFIX: &[u8] = b"osf1002";
 
-/// One `;charset=…` of a header's value, from its semicolon to the next parameter or list member.
+/// A `;charset=…` in a header's value, from its semicolon to the next parameter or list member.
 struct Parameter {
     all: Range<usize>,
     value: Range<usize>,
@@ -145,7 +146,7 @@ fn parameter(value: &[u8], start: usize) -> Option<Parameter> {
 /// differ in punctuation, in prefixes and in what follows (`x-IBM1047_LF`, `ibm-1047_P100-1995`,
 /// `cp1047//TRANSLIT`), so names are compared in parts.
 fn is_foreign(charset: &[u8]) -> bool {
-    // 64 bytes are more than the longest known name has.
+    // The longest known name has fewer than 64 bytes.
     let name = charset.get(..64).unwrap_or(charset).to_ascii_lowercase();
     let mut letters = name.clone();
     letters.retain(u8::is_ascii_alphanumeric);

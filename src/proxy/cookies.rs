@@ -1,9 +1,10 @@
 //! Rewrites `Set-Cookie` on connections with `allow_cookies`, so that a cookie stays with the
 //! connection that set it.
 //!
-//! To agents all connections are paths of one host. `Domain` is dropped, and `Path` is moved below
-//! the connection's prefix, so that a cookie jar sends a cookie back to no other connection. A
-//! cookie without `Path` gets the directory of its request (RFC 6265 §5.1.4), which lies there too.
+//! For agents, all connections are paths of one host. `Domain` is dropped, and `Path` is moved
+//! below the connection's prefix, so that a cookie jar sends a cookie back to no other connection.
+//! A cookie without `Path` gets the directory of its request (RFC 6265 §5.1.4), which is below the
+//! prefix too.
 //!
 //! A cookie whose name begins with `__Host-` is valid with `Path=/` only, which is the path of all
 //! connections. It is moved like any other; agents that enforce the prefix then ignore it.
@@ -62,8 +63,8 @@ fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A name or value without the characters that some client strips as whitespace. Python's cookie jar
-/// strips U+00A0 and U+0085, too.
+/// Returns a name or value without the characters that some client strips as whitespace. Python's
+/// cookie jar also strips U+00A0 and U+0085.
 fn trimmed(mut text: &[u8]) -> &[u8] {
     while let [first, rest @ ..] = text
         && !first.is_ascii_graphic()

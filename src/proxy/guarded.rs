@@ -46,7 +46,7 @@ struct Search {
     announces_trailers: bool,
     /// Trailers that were searched, to be sent at the end of the body.
     trailers: Option<Box<HeaderMap>>,
-    /// When the first byte that is held back arrived.
+    /// The time when the first byte that is held back arrived.
     held_since: Option<Instant>,
     /// The timer that releases held bytes if nothing more arrives.
     silence: Option<Pin<Box<Sleep>>>,
@@ -99,7 +99,7 @@ impl Guarded {
         Box::new(Self { body, search: None })
     }
 
-    /// Whether the upload continues beside the response, and after it.
+    /// Returns whether the upload continues beside the response, and after it.
     pub(super) fn has_upload(&self) -> bool {
         self.body.has_upload()
     }
@@ -296,7 +296,7 @@ fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Reflected> {
     Ok(is_searchable)
 }
 
-/// Reports a secret that was found. If another response closed the connection meanwhile, the
+/// Reports a secret that was found. If another response closed the connection in the meantime, the
 /// failure is the same as for a response without a secret, so that an agent cannot distinguish the
 /// two.
 #[cold]

@@ -1,7 +1,7 @@
 //! `Location` and `Content-Location`: read against the upstream's URL, so that what an agent follows stays inside the connection or visibly leaves it.
 //!
-//! A reference is resolved as RFC 3986 §5.2 says. Inside the base URL it becomes `/<id>/…`;
-//! everywhere else, and wherever a client might normalise the path into something else, it becomes
+//! A reference is resolved as in RFC 3986 §5.2. Inside the base URL it becomes `/<id>/…`.
+//! Everywhere else, and wherever a client might normalise the path into something else, it becomes
 //! the absolute upstream URL, which no agent can follow through egressd. Two kinds of references
 //! are dropped: those that name egressd itself, which could only lead into another connection, and
 //! those whose host depends on the parser. RFC 3986 and the URL Standard

@@ -33,10 +33,10 @@ pub(super) async fn token(
     .await
 }
 
-/// Returns the token for a second attempt. There is one only if the upstream refused the token, the
-/// token was not obtained for this very request, the request can be sent again, and another token
-/// is available. If the request cannot be sent again, the token is renewed for the next one.
-/// there is another token. A request that cannot be sent again has the next one's token renewed.
+/// Returns the token for a second attempt. A second attempt is made only if the upstream refused
+/// the token, the token was not obtained for this very request, the request can be sent again, and
+/// another token is available. If the request cannot be sent again, the token is renewed for the
+/// next request.
 pub(super) async fn after(
     status: StatusCode,
     headers: &HeaderMap,
@@ -55,8 +55,8 @@ pub(super) async fn after(
     Box::pin(grant.renewed(&sent.token)).await
 }
 
-/// Returns whether the response refuses the token: 401, or a 403 whose challenge names the token as
-/// the reason. RFC 6750 §3.1 asks for 401 there, but some APIs answer with 403.
+/// Returns whether the response refuses the token: a 401, or a 403 whose challenge names the token
+/// as the reason. RFC 6750 §3.1 specifies 401 for that case, but some APIs answer with 403.
 fn refuses_token(status: StatusCode, headers: &HeaderMap) -> bool {
     match status {
         StatusCode::UNAUTHORIZED => true,

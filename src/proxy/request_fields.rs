@@ -52,11 +52,11 @@ fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
     }
 }
 
-/// The agent's `Accept` fields as they are sent, once the first of them was read.
+/// The agent's `Accept` fields as they are sent. Filled when the first of them is read.
 pub(super) type Accept = OnceLock<Vec<Vec<u8>>>;
 
-/// Returns the agent's `Accept` fields without `charset` parameters, in order. Returns nothing if no
-/// field has one.
+/// Returns the agent's `Accept` fields without `charset` parameters, in order. Returns nothing if
+/// no field has one.
 fn without_charsets(headers: &HeaderMap) -> Vec<Vec<u8>> {
     let values = || headers.get_all(ACCEPT).iter();
     if !values().any(|value| charset::without_charset(value.as_bytes()).is_some()) {
@@ -66,10 +66,10 @@ fn without_charsets(headers: &HeaderMap) -> Vec<Vec<u8>> {
     values().map(|value| stripped(value.as_bytes())).collect()
 }
 
-/// Appends the agent's fields that may pass, in order and unchanged. Returns whether the agent sent a
-/// `User-Agent`. `searched` is true if the response is searched: the agent may then not choose its
-/// encoding, so headers that do are dropped, and `Accept` is sent without a charset. `accept` holds
-/// what is made of it.
+/// Appends the agent's fields that may pass, in order and unchanged. Returns whether the agent sent
+/// a `User-Agent`. If `searched` is true, the response is searched, so the agent may not choose its
+/// encoding: headers that do are dropped, and `Accept` is sent without a charset. `accept` stores
+/// the changed `Accept` fields.
 pub(super) fn pass<'r>(
     headers: &'r HeaderMap,
     connection: &Connection,
@@ -128,8 +128,8 @@ fn chooses_encoding(name: &str) -> bool {
         })
 }
 
-/// Whether two names are the same to a reader that takes every other character than a letter or digit
-/// for the same one, as lighttpd does for CGI variables.
+/// Returns whether two names are equal to a server that maps every character other than a letter or
+/// digit to the same one, as lighttpd does for CGI variables.
 fn is_alike(one: &str, other: &str) -> bool {
     let dashed = |b: u8| if b.is_ascii_alphanumeric() { b } else { b'-' };
     one.len() == other.len()

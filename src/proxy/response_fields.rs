@@ -21,9 +21,10 @@ const DROPPED_PREFIXES: [&str; 4] = [
 const OWN_PREFIXES: [&str; 2] = ["x-egressd-", "proxy-"];
 
 /// Returns whether a response field of this name does not reach the agent: hop-by-hop and framing
-/// fields, which are set anew, cookies, fields that only egressd may set, and those that change what
-/// a browser does beyond this response. To a browser all connections are one origin, so such a field
-/// would let one connection decide for the others. The names are from MDN's list of HTTP headers.
+/// fields, which egressd sets itself, cookies, fields that only egressd may set, and fields that
+/// change what a browser does beyond this response. To a browser all connections are one origin, so
+/// such a field would let one connection decide for the others. The names are from MDN's list of
+/// HTTP headers.
 pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
     match name {
         "connection"
@@ -67,23 +68,23 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
     }
 }
 
-/// Returns whether a name begins with this prefix to a reader that takes every character that is
-/// neither a letter nor a digit for `-`, as interfaces derived from CGI do.
+/// Returns whether a name begins with this prefix if every character that is neither a letter nor a
+/// digit counts as `-`, as in interfaces derived from CGI.
 fn begins_alike(name: &str, prefix: &str) -> bool {
     let is_alike =
         |(given, own): (u8, u8)| given == own || (own == b'-' && !given.is_ascii_alphanumeric());
     name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(is_alike)
 }
 
-/// States if a head has fields that are rewritten for the agent: references and cookies.
+/// The result of a search for fields that are rewritten for the agent: references and cookies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rewritable {
     Some,
     None,
 }
 
-/// Removes fields that may not pass. Returns if some of the rest must be rewritten, because one
-/// walk over the names finds that out for less than a lookup of each.
+/// Removes fields that may not pass. Also returns whether any of the rest must be rewritten,
+/// because one pass over the names is faster than a lookup of each.
 pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewritable {
     let mut dropped: Vec<HeaderName> = Vec::new();
     let mut rewritable = Rewritable::None;

@@ -4,10 +4,10 @@
 //! upload) would reset it, and the agent would lose the refusal. An agent that has stopped reading is reset: what it does not take would
 //! otherwise stay in the system's buffers for as long as it likes.
 //!
-//! hyper notices that an agent has left only by reading. During an exchange it does not read while
-//! it holds bytes after the request, or while the body is not consumed. So this module asks the
-//! kernel regularly if the agent has closed its side, which works whatever unread bytes come before
-//! the end.
+//! hyper detects that an agent has left only by reading. During an exchange it does not read while
+//! it holds bytes after the request, or while the body is not consumed. So this module checks
+//! regularly, with a system call, if the agent has closed its side. This works whatever unread
+//! bytes precede the end.
 
 use std::io;
 use std::os::fd::AsFd;

@@ -34,8 +34,8 @@ pub trait Serve: Send + Sync + 'static {
     /// hyper has answered bytes that are no head of a request; the socket is closed.
     fn head_refused(&self, _fault: HeadFault) {}
 
-    /// Returns whether the request's body is still being sent to an upstream beside this answer, so that
-    /// the socket is kept if that ends well.
+    /// Returns whether the request's body is still being sent to an upstream beside this answer.
+    /// The socket is then kept if the upload succeeds.
     fn continues_upload(_body: &Self::Body) -> bool {
         false
     }

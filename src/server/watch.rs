@@ -1,8 +1,10 @@
 //! Time limits of agents' sockets, kept by one coarse clock a worker.
 //!
-//! hyper times nothing but heads, and a timer for each request costs a tenth of the request. So a socket only notes *when* each of
-//! its limits is due, and one ticker a worker compares the notes with the clock. Limits are therefore late by up to two [`TICK`]s, never early. They
-//! hold outside hyper's own future, for an agent that reads nothing is never asked for anything there.
+//! hyper limits only the time for heads, and a timer for each request costs a tenth of the request.
+//! So a socket only records *when* each of its limits is due, and one ticker per worker compares
+//! the records with the clock. Limits therefore take effect up to two [`TICK`]s late, never early.
+//! They are enforced outside hyper's own future, because that future makes no progress while an
+//! agent reads nothing.
 
 mod drain;
 mod idlest;
@@ -51,7 +53,7 @@ pub struct Clock {
     /// Its grace period is over.
     grace_over: AtomicBool,
     memory_is_short: AtomicBool,
-    /// When the agents' presence is checked next.
+    /// The time of the next check for agents that have left.
     presence_due: AtomicU64,
 }
 
@@ -183,8 +185,8 @@ impl Clock {
         now
     }
 
-    /// Never early: the note was made up to two ticks after the last reading. For longer gaps, see
-    /// `stall`.
+    /// Returns the time when a limit of this duration is due. Two ticks are added because `now` may
+    /// be that old. For longer gaps, see `stall`.
     fn in_future(&self, duration: Duration) -> u64 {
         let millis = u64::try_from((duration + 2 * TICK).as_millis()).unwrap_or(NEVER);
         self.now.load(Relaxed).saturating_add(millis)

@@ -1,9 +1,9 @@
-//! Time in which the worker did not run does not count against an agent.
+//! Excludes time in which the worker did not run from the limits on agents.
 //!
-//! On a busy machine a thread may wait seconds for a processor, and a runtime that always has a task
-//! to run looks at its timers rarely. Without this module, limits that were noted during such a
-//! stall, by a clock that had stopped, would be over when the next tick comes, and so would limits
-//! of agents whose bytes arrived during the stall and were not read yet.
+//! On a busy machine a thread may wait seconds for a processor, and a runtime that always has a
+//! task to run checks its timers rarely. The clock does not advance during such a stall. Without
+//! this module, limits that are recorded during the stall would have passed at the next tick. So
+//! would the limits of agents whose bytes arrived during the stall and were not read yet.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -14,8 +14,8 @@ use super::{Clock, NEVER, TICK, Watch};
 const LONGEST_GAP: u64 = 2 * TICK.as_millis() as u64;
 
 impl Clock {
-    /// Sets the clock. If it was not read for too long, every limit but that of an exchange moves on
-    /// by this time. An exchange has a deadline, which is noted without this clock.
+    /// Sets the clock. If it was not read for too long, every limit except that of an exchange is
+    /// moved by the length of the gap. The deadline of an exchange is recorded without this clock.
     pub(super) fn advance_to(&self, now: u64) {
         let gap = now.saturating_sub(self.now.swap(now, Relaxed));
         if gap <= LONGEST_GAP {
@@ -32,7 +32,7 @@ impl Watch {
     fn postpone(&self, by: u64) {
         let postpone = |due: &AtomicU64| {
             let before = due.load(Relaxed);
-            // 0 stands for a socket that is to be cut at once.
+            // 0 marks a socket that is to be closed at once.
             if before != 0 && before != NEVER {
                 due.store(before.saturating_add(by), Relaxed);
             }
