@@ -148,14 +148,14 @@ impl Credential {
     /// Returns whether responses are searched for secrets. If so, upstreams are asked for responses
     /// that can be searched (uncompressed, in a known charset).
     pub fn is_searched_for(&self) -> bool {
-        // An access token is not known before it is obtained, and most are long enough to be
+        // An access token does not exist before it is obtained, and most are long enough to be
         // searched for.
         self.is_guarded && (self.grant.is_some() || !self.guard.is_empty())
     }
 
-    /// Starts a search through the response to a request that was sent with this signature. `None`
-    /// if there is nothing to search for. The patterns include every secret of the request, because
-    /// secrets are registered before they are sent.
+    /// Starts a search through the response to a request that was sent with this signature. Returns
+    /// `None` if there is nothing to search for. The patterns include every secret of the request,
+    /// because secrets are registered before they are sent.
     pub fn scan(&self, signature: Option<&SignatureValue>) -> Option<Scan> {
         if !self.is_guarded {
             return None;
@@ -171,7 +171,7 @@ impl Credential {
         Some(scan)
     }
 
-    /// Makes a search in progress look for what has become secret since it began, too.
+    /// Extends a search in progress to the secrets that were added since it began.
     pub fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
         self.guard.follow(scan)
     }

@@ -275,7 +275,7 @@ impl InvalidAnswer {
     fn as_str(self) -> &'static str {
         match self {
             Self::Http => "it is no legal HTTP, or broke off",
-            Self::Compressed => "it is compressed, which was not asked for",
+            Self::Compressed => "it is compressed, although egressd did not request compression",
             Self::TooLarge => "it is over 64 KiB",
             Self::Json => "it is no JSON object, or has a key twice",
             Self::AccessToken => "`access_token` is missing or cannot stand in a header",

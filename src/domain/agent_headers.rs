@@ -1,6 +1,6 @@
 //! Header names that an agent cannot choose, grouped by their meaning.
 //!
-//! Some servers behind an upstream's edge trust headers that only a proxy should set (a client's
+//! Servers behind an upstream's edge may trust headers that only a proxy should set (a client's
 //! address, another target, an identity). A credential header beside the injected one may let a
 //! request act under another account. The names are in [`GROUPS`], with their sources.
 
@@ -71,8 +71,8 @@ pub fn family(name: &str) -> Option<Family> {
     listed(&name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
 }
 
-/// Returns whether a byte of a header's name is neither a letter, a digit nor `-`. Header names have
-/// no bytes beyond ASCII (RFC 9110, section 5.6.2).
+/// Returns whether a byte of a header's name is neither a letter, a digit nor `-`. Header names
+/// have no bytes beyond ASCII (RFC 9110, section 5.6.2).
 #[inline]
 fn is_punctuation(byte: u8) -> bool {
     static PUNCTUATION: [bool; 256] = punctuation();

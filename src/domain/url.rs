@@ -312,7 +312,7 @@ impl InvalidUrl {
             Self::Userinfo => "take `user:password@` out; credentials have fields of their own",
             Self::Query => "take `?…` out; fixed parameters belong into the agent's requests",
             Self::QueryBytes => {
-                "percent-encode what a query cannot hold: blanks, quotes, brackets, non-ASCII, a `%` of its own"
+                "percent-encode characters that a query cannot contain: blanks, quotes, brackets, non-ASCII, a `%` of its own"
             }
             Self::Fragment => "take `#…` out; it is never sent",
             Self::NoHost => "write `https://host` with nothing between the slashes and the host",

@@ -196,7 +196,7 @@ fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
     }
     let from = text(DATE).and_then(date).unwrap_or(now);
-    // A date in the past asks for no wait.
+    // A date in the past means no wait.
     date(asked)?.duration_since(from).ok()
 }
 

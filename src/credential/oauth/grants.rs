@@ -23,7 +23,7 @@ const PREFETCH_AFTER: Duration = Duration::from_secs(1);
 /// And how much later by chance, so that a fleet which starts as one does not ask as one.
 const PREFETCH_SPREAD: Duration = Duration::from_secs(2);
 
-/// Every grant that was asked for.
+/// The grants that connections have requested so far.
 pub struct Grants {
     client: Arc<Client>,
     runtime: Handle,

@@ -13,7 +13,7 @@ const SHORT_LIFE: Duration = Duration::from_secs(120);
 const HEADROOM: Duration = Duration::from_secs(60);
 /// The longest wait between two attempts.
 pub(super) const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-/// The longest wait that a token endpoint can ask for.
+/// The longest wait that a token endpoint can request.
 pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// The first wait after an error that only an operator can mend.
 const HARD_BACKOFF: Duration = Duration::from_secs(30);
@@ -36,9 +36,9 @@ pub(super) fn refresh_after(life: Duration, dice: u32) -> Duration {
     nominal * (900 + dice / 5) / 1000
 }
 
-/// Returns the wait after this many failures in a row (from 1). It doubles from 1 s to 60 s, begins
-/// at 30 s if `hard`, and is not shorter than the endpoint asked for (up to 15 minutes). A random
-/// part of up to a quarter is added.
+/// Returns the wait after this many failures in a row (from 1). It doubles from 1 s to 60 s, starts
+/// at 30 s if `hard`, and is at least as long as the endpoint requested (up to 15 minutes). A
+/// random part of up to a quarter is added.
 pub(super) fn backoff(failures: u32, hard: bool, asked: Option<Duration>, dice: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(6);
     let own = Duration::from_secs(1 << doublings)

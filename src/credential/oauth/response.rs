@@ -119,12 +119,13 @@ fn life(expires_in: Option<&Value>) -> Option<Life> {
     })
 }
 
-/// Returns the content of an ASCII JSON string in one buffer that is wiped on drop: `serde_json`
-/// would leave copies behind if there are escapes (PHP writes `\/`). `None` if the value is
-/// anything else.
+/// Returns the content of an ASCII JSON string in one buffer that is wiped on drop. `serde_json`
+/// would leave unwiped copies if there are escapes (PHP writes `\/`). Returns `None` for any other
+/// value.
 fn unescaped(json: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut rest = json.strip_prefix('"')?.strip_suffix('"')?.bytes();
-    // The buffer never grows, so no copy is left behind: an escape is longer than its character.
+    // The buffer never grows, because an escape is longer than its character. So no unwiped copy
+    // remains.
     let mut bytes = Zeroizing::new(Vec::with_capacity(rest.len()));
     while let Some(byte) = rest.next() {
         let byte = match byte {

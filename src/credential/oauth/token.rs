@@ -32,7 +32,8 @@ struct Span {
 }
 
 impl Token {
-    /// Creates a token that was requested at `asked`. Its life counts from then, on this clock.
+    /// Creates a token that was requested at `asked`. Its life counts from that moment, on this
+    /// clock.
     pub(super) fn new(granted: &Granted, asked: BootTime, clock: &Clock, dice: u32) -> Self {
         let life = match granted.life {
             Life::Once => None,

@@ -1,7 +1,9 @@
-//! The table behind [`family`](super::family): each header that agents cannot send, and its source.
+//! The table that [`family`](super::family) searches: each header that agents cannot send, and its
+//! source.
 //!
-//! Names are in lower case and with `-` for `_`, as they are compared. One that ends in `*` is a
-//! prefix, one that begins with `*` a suffix. The README has the same table; a test compares the two.
+//! Names are in lower case and with `-` for `_`, as they are compared. A name that ends in `*` is a
+//! prefix, and a name that begins with `*` is a suffix. The README has the same table, and a test
+//! compares the two.
 
 use super::Family::{
     self, Browser, ClientAddress, Cookie, Credential, Egressd, Identity, Intermediary, Method,
@@ -28,7 +30,7 @@ const fn group(family: Family, source: &'static str, names: &'static [&'static s
     }
 }
 
-/// All groups, one row for each source.
+/// The groups, one row for each source.
 #[rustfmt::skip] // one row a line
 pub const GROUPS: &[Group] = &[
     group(Transport, "https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1", &["connection", "keep-alive", "proxy-*", "te", "transfer-encoding", "upgrade"]),

@@ -5,10 +5,11 @@ use http::HeaderName;
 use super::parts::{self, SecretPart};
 use crate::domain::secret::Secret;
 
-/// Shorter secrets, in bytes, can be guessed, and would match ordinary text in many responses.
+/// The length in bytes of the shortest secret that cannot be guessed. Shorter secrets would also
+/// match ordinary text in many responses.
 pub const SHORTEST_UNGUESSABLE: usize = 16;
 
-/// A header whose value is a secret, unless the definition or its name says otherwise.
+/// A header whose value is a secret, unless the definition or the header's name marks it as public.
 pub struct SensitiveHeader {
     /// The header's name.
     pub name: HeaderName,
@@ -46,7 +47,7 @@ impl SensitiveHeader {
         self.is_secret && !is_public(&self.name)
     }
 
-    /// Returns the parts of the value that are secret: what a server holds once it has parsed it.
+    /// Returns the secret parts of the value: the values that a server obtains by parsing it.
     pub fn parts(&self) -> Vec<SecretPart> {
         if self.is_searched_for() {
             parts::of_header(self.value.expose())

@@ -1,4 +1,5 @@
-//! The parts of a credential that are secret: what a server holds once it has parsed a request.
+//! The parts of a credential that are secret: the values that a server obtains by parsing a
+//! request.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -16,8 +17,8 @@ const BASIC: &[u8] = b"Basic ";
 pub struct SecretPart {
     /// Its bytes.
     pub text: Zeroizing<Vec<u8>>,
-    /// If the part that only the operator knows is short enough to be guessed: the number of bytes
-    /// before it, such as those of a user name.
+    /// `Some` if the unknown part is short enough to be guessed: the number of bytes before it,
+    /// such as those of a user name.
     pub guessable_after: Option<usize>,
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Pair {
 }
 
 impl SecretPart {
-    /// A secret of which an agent can know nothing.
+    /// Creates a secret of which an agent can guess no part.
     pub fn whole(text: &[u8]) -> Self {
         Self {
             text: Zeroizing::new(text.to_vec()),
@@ -48,7 +49,7 @@ impl SecretPart {
         self.guessable_after.is_some() && self.text.len() >= SHORTEST_UNGUESSABLE
     }
 
-    /// Returns whether a name stands before the unknown part: `name:123456`.
+    /// Returns whether a name precedes the unknown part: `name:123456`.
     pub fn is_named(&self) -> bool {
         let known = self.guessable_after.unwrap_or(0);
         let name = self.text.get(..known).unwrap_or_default();
@@ -92,15 +93,16 @@ impl Pair {
 
     /// Returns what is secret of the pair.
     ///
-    /// If only the user name is long enough, nothing is searched for that also depends on the
-    /// password: "502 or not" would confirm guesses.
+    /// If only the user name is long enough, responses are not searched for any text that also
+    /// depends on the password: otherwise "502 or not" would confirm guesses.
     pub(super) fn parts(&self) -> Vec<SecretPart> {
         let (name, password) = (self.name(), self.password());
         let base64 = self.encoded();
         let is_long = |text: &[u8]| text.len() >= SHORTEST_UNGUESSABLE;
         match (is_long(name), is_long(password)) {
             (false, false) => {
-                // If the password is empty, the user name is the key, and nothing of it is known.
+                // If the password is empty, the user name is the key, and an agent can guess any
+                // part of it.
                 let known = if password.is_empty() {
                     0
                 } else {
@@ -112,7 +114,8 @@ impl Pair {
                     SecretPart::guessable(&self.bytes, known),
                 ];
                 if !is_long(&base64) && known > 0 {
-                    // The pair alone would be found in ordinary text; with its scheme it is not.
+                    // The pair alone would match ordinary text, but the pair with its scheme does
+                    // not.
                     let known = BASIC.len() + of_base64;
                     let header = Zeroizing::new([BASIC, base64.as_slice()].concat());
                     parts.push(SecretPart::guessable(&header, known));
@@ -132,7 +135,7 @@ impl Pair {
 /// Returns what is secret of a header's value.
 pub(super) fn of_header(value: &[u8]) -> Vec<SecretPart> {
     let (scheme, credentials) = split_scheme(value);
-    // Other schemes have such pairs, too: `ApiKey base64(id:key)`.
+    // Other schemes use such pairs, too: `ApiKey base64(id:key)`.
     let is_pair = |pair: &Pair| {
         scheme.eq_ignore_ascii_case(BASIC.trim_ascii_end()) || pair.bytes.iter().all(is_text)
     };
@@ -156,18 +159,18 @@ pub(super) fn of_header(value: &[u8]) -> Vec<SecretPart> {
         }
     }
     if parts.is_empty() {
-        // All that is secret of it is short.
+        // Every secret part of the value is short.
         let known = value.len() - credentials.len();
         parts.push(SecretPart::guessable(value, known));
     }
     parts
 }
 
-/// Adds a text, and those of its parts that a server holds on their own.
+/// Adds a text, and the parts of it that a server may use on their own.
 fn add_text(text: &[u8], parts: &mut Vec<SecretPart>) {
     let atoms = |separators: &'static [u8]| text.split(move |b| separators.contains(b));
     let is_long = |atom: &[u8]| atom.len() >= SHORTEST_UNGUESSABLE;
-    // A slash belongs to many keys, and so joins what stands beside it.
+    // Many keys contain slashes, so a slash does not separate parts here.
     let first = text.iter().position(|b| b":|".contains(b));
     if let Some(first) = first
         && !is_url(text)
@@ -201,8 +204,8 @@ fn of_json(value: &[u8]) -> Option<Vec<SecretPart>> {
     Some(parts)
 }
 
-/// Returns whether a part of a value can be a key on its own. Words, names of hosts and the like
-/// are public, and responses hold them: a key has letters of both cases, or digits beside letters.
+/// Returns whether a part of a value can be a key on its own. A key has letters of both cases, or
+/// digits and letters. Words, host names and the like are public, and responses contain them.
 fn is_key(text: &[u8]) -> bool {
     let has = |kind: fn(&u8) -> bool| text.iter().any(kind);
     let kinds = [
@@ -228,8 +231,9 @@ fn is_text(byte: &u8) -> bool {
     byte.is_ascii_graphic() || *byte == b' '
 }
 
-/// Splits a header's value into its scheme and what follows it, if it is `scheme SP credentials`
-/// (RFC 9110 §11.4): one word, or parameters. Otherwise all of it is the credentials.
+/// Splits a header's value into its scheme and its credentials, if it has the form `scheme SP
+/// credentials` (RFC 9110 §11.4) with one word or parameters. Otherwise the whole value is the
+/// credentials.
 fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
     let none: (&[u8], &[u8]) = (b"", value);
     let Some(at) = value.iter().position(|b| *b == b' ') else {
@@ -248,8 +252,8 @@ fn split_scheme(value: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Returns the value of `name=value` or `name="value"`; any other text is a value itself. Some
-/// write base64 without its padding.
+/// Returns the value of `name=value` or `name="value"`. Any other text is itself the value. The
+/// padding of base64 is removed, because some encoders omit it.
 fn parameter(text: &[u8]) -> &[u8] {
     let named = text.iter().position(|b| *b == b'=').and_then(|at| {
         let (name, value) = text.split_at_checked(at)?;

@@ -142,7 +142,7 @@ fn tokens() {
         assert_eq!(read(&body).unwrap().0, token);
     }
     assert_eq!(read(r#"{"access_token": "\u0041\/"}"#).unwrap().0, "A/");
-    // F-254: read without the JSON library, which would leave copies behind.
+    // F-254: read without the JSON library, which would leave unwiped copies.
     assert_eq!(
         read(r#"{"access_token": "a\/b\\c\"d\u002Fe\u002b"}"#)
             .unwrap()

@@ -32,7 +32,7 @@ async fn a_refreshed_token_is_gone_by_its_expiry() {
     script.called(2).await;
     sleep(seconds(3600)).await;
     assert!(old.upgrade().is_none());
-    // No task is left behind for each earlier token.
+    // No task remains for each earlier token.
     assert_eq!(old.weak_count(), 0);
 }
 

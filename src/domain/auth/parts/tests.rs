@@ -1,8 +1,9 @@
-//! What is searched for of a header, and what of it can be guessed.
+//! The parts of a header that are searched for, and the parts that can be guessed.
 
 use super::of_header;
 
-/// The texts to search for; if one can be guessed, with `?` where the unknown part begins.
+/// Returns the texts to search for. In a text that can be guessed, `?` marks the beginning of the
+/// unknown part.
 fn parts(value: &str) -> Vec<String> {
     let text = |part: super::SecretPart| {
         let mut text = String::from_utf8(part.text.to_vec()).unwrap();
