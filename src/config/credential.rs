@@ -84,9 +84,8 @@ fn bearer_token(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     let secret = trimmed(&token, around.secret(&token)?)?;
     for scheme in ["Bearer ", "Basic "] {
         if secret.begins_with(scheme) {
-            let message = format!(
-                "the token begins with `{scheme}`, behind the `Bearer ` that egressd writes"
-            );
+            let message =
+                format!("the token begins with `{scheme}`, after the `Bearer ` that egressd adds");
             let problem = token.clone().secret().problem("token_with_scheme", message);
             let remedy = "write the bare token; a whole header value belongs into `static_headers`";
             token.push(problem.warning().remedy(remedy));

@@ -1,4 +1,4 @@
-//! How files are read, and opened by a path that was checked before.
+//! Reads files, and opens them by a path that was checked earlier.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -9,16 +9,17 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use zeroize::Zeroizing;
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 pub(super) enum Unread {
-    /// It is something else.
+    /// The path leads to something other than a regular file.
     NoFile,
     Io(io::Error),
 }
 
-/// Reads a file; at most one byte more than `limit`.
+/// Reads a file, at most one byte more than `limit`.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    // A pipe would be waited for, be it put there a moment ago; of a file it is what it was.
+    // Opening a pipe would block, even if the pipe replaced the file after an earlier check. For a
+    // regular file the flag has no effect.
     let mut options = File::options();
     let file = options.read(true).custom_flags(libc::O_NONBLOCK);
     let file = file.open(path).map_err(|error| unopened(path, error))?;
@@ -59,8 +60,8 @@ fn read_open(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
         return Err(Unread::NoFile);
     }
     let limit = limit.saturating_add(1);
-    // One more than there is, so that the end is seen without a larger buffer: what is left behind
-    // in a smaller one is not wiped.
+    // The buffer has room for one byte more than the file, so that the end of the file is detected
+    // without a larger buffer: a buffer that grows leaves an unwiped copy behind.
     let room = found.len().saturating_add(1).min(limit);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
     file.take(limit)
@@ -69,7 +70,7 @@ fn read_open(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
     Ok(bytes)
 }
 
-/// A socket, or a device without a driver, cannot even be opened.
+/// Maps an error of opening a file. A socket or a device without a driver cannot even be opened.
 fn unopened(path: &Path, error: io::Error) -> Unread {
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => Unread::NoFile,

@@ -104,7 +104,7 @@ struct Http {
     allow_encoded_slash: Option<bool>,
     /// Whether responses are searched for the credential.
     reflection_guard: Option<bool>,
-    /// Whether an HTTP/1.1 socket to the API may be used again after a request with a body.
+    /// `false` closes the HTTP/1.1 socket to the API after every request with a body.
     reuse_after_body: Option<bool>,
     /// Requests at once.
     #[schemars(schema_with = "concurrency_cap", default = "default_concurrency_cap")]

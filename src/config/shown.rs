@@ -94,8 +94,9 @@ const LAST_WORDS: [&str; 20] = [
 /// The most digits in the name of a variable that is long.
 const MAX_DIGITS: usize = 3;
 
-/// Formats the name of an environment variable, or returns `None` if it is not written like one, or
-/// is as long as a key and not made of words: `{env: ghp_…}` and `{env: SK_LIVE_…}` are keys.
+/// Formats the name of an environment variable. Returns `None` if the name is not written like one,
+/// or is as long as a key and does not consist of words: `{env: ghp_…}` and `{env: SK_LIVE_…}` are
+/// keys.
 pub(super) fn variable(name: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(plain);
@@ -108,7 +109,7 @@ fn is_made_of_words(name: &str) -> bool {
     digits <= MAX_DIGITS && LAST_WORDS.contains(&last) && name.split('_').all(is_short)
 }
 
-/// Formats the name of a header, unless it is as long as a key and not one that egressd knows.
+/// Formats the name of a header, unless it is as long as a key and not a well-known name.
 pub(super) fn header(name: &str) -> String {
     let dashed = name.to_ascii_lowercase().replace('_', "-");
     let is_known = GROUPS.iter().any(|group| group.names.contains(&&*dashed));

@@ -53,7 +53,7 @@ enum What {
     Unreadable(io::ErrorKind),
     /// A path leads to a file that may not be read.
     Denied(u64),
-    /// Unknown: the system had no descriptor or memory left to look at the file.
+    /// Unknown: the file could not be examined because the system had no descriptor or memory left.
     Unknown,
     /// One content, and later in the same load another.
     Torn,
@@ -67,7 +67,7 @@ pub(super) struct Files {
     seen: RefCell<BTreeMap<PathBuf, Seen>>,
 }
 
-/// The system has no descriptor or memory left to look at files.
+/// The system has no descriptor or memory left to examine files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage;
 
@@ -79,8 +79,9 @@ impl Files {
         read
     }
 
-    /// Reads a file that holds a secret, like [`Files::read`]. `resolved` is the real path found by an
-    /// earlier check, if links matter: a link that was placed anywhere in it since is not followed.
+    /// Reads a file that holds a secret, like [`Files::read`]. If links matter, `resolved` is the
+    /// real path found by an earlier check. A link that was placed anywhere in it since then is not
+    /// followed.
     pub(super) fn secret(
         &self,
         path: &Path,
