@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn the_system_clock_counts_from_the_start_of_the_machine() {
         // F-253: /proc/uptime is the boot-time clock in hundredths of a second (proc_uptime(5)).
-        // The monotonic clock falls behind it with each suspension.
+        // The monotonic clock loses the time of each suspension.
         let uptime = || {
             let text = std::fs::read_to_string("/proc/uptime").unwrap();
             let first = text.split(' ').next().unwrap();

@@ -41,7 +41,7 @@ pub(super) struct Secrets {
     values: Values,
 }
 
-/// How `{env: …}` and `{file: …}` references are treated.
+/// The treatment of `{env: …}` and `{file: …}` references.
 #[derive(Clone, Copy, Default, ValueEnum)]
 enum Values {
     #[default]

@@ -227,7 +227,7 @@ impl Doctor {
     }
 }
 
-/// Where clouds give out credentials.
+/// The addresses at which clouds serve credentials.
 fn metadata() -> Vec<String> {
     let addresses = METADATA.iter().map(|ip| SocketAddr::new(*ip, 80));
     let mut all: Vec<String> = addresses.map(|address| address.to_string()).collect();

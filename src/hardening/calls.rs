@@ -32,7 +32,7 @@ const PLAIN: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_getdents64,
     libc::SYS_readlinkat,
-    // glibc's `realpath` looks with these whether what a link leads to is a directory.
+    // glibc's `realpath` uses these to check if the target of a link is a directory.
     libc::SYS_faccessat,
     libc::SYS_faccessat2,
     libc::SYS_getcwd,

@@ -105,14 +105,14 @@ pub(super) fn worst(
 }
 
 /// Checks if the management API or a container runtime's API answers at one of these sockets, whose
-/// owners are unknown. Reports each open one by itself, and does not find out what the others are.
+/// owners are unknown. Reports each open socket separately, and does not identify the others.
 pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> Vec<Finding> {
     let count = doors.len();
     let mut asked = JoinSet::new();
     for door in doors {
         asked.spawn(management(reach.clone(), door.clone()));
         asked.spawn(metrics(reach.clone(), door.clone()));
-        // The usual ports of container runtimes have checks of their own.
+        // The usual ports of container runtimes have separate checks.
         if runtimes::apis().all(|(known, _)| known != door) {
             asked.spawn(runtimes::api(reach.clone(), door, Api::Engine));
         }

@@ -135,7 +135,7 @@ fn of_code(code: ErrorCode) -> &'static str {
             "look at `client_id` and `client_secret` (a rotated secret, another environment's?)"
         }
         ErrorCode::UnauthorizedClient | ErrorCode::UnsupportedGrantType => {
-            "have the grant (`client_credentials`, or what `grant_type` says) allowed for this client at the authorization server"
+            "have the grant (`client_credentials`, or the `grant_type` of the connection) allowed for this client at the authorization server"
         }
         ErrorCode::InvalidScope => {
             "look at `scopes`: one string, with spaces between, of what this client may have"
