@@ -32,7 +32,8 @@ fn healthcheck_at(file: &str, variables: &[(&str, &str)], flags: &[&str]) -> Ran
     (ended.status.code(), text(ended.stdout), text(ended.stderr))
 }
 
-/// Limits the time that a listener waits for a socket (socket(7): `SO_RCVTIMEO` holds for `accept`).
+/// Limits the time that a listener waits for a socket (socket(7): `SO_RCVTIMEO` applies to
+/// `accept`).
 fn limit_accept(listener: &TcpListener) {
     let socket = SockRef::from(listener);
     socket.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -284,11 +284,11 @@ fn a_response_that_ends_with_its_session_is_aborted() {
     }
 }
 
-/// How a session ends during its second request.
+/// Ends a session during its second request.
 type End = fn(&mut Wire, u32);
 
-/// A server whose first session answers one request and ends during the next; later sessions behave
-/// as `then` says. Reports every request.
+/// Starts a server whose first session answers one request and ends during the next. Later sessions
+/// behave as `then` does. Reports every request.
 fn ends_at_the_second(end: End, then: End) -> (Upstream, mpsc::Receiver<usize>) {
     let (tell, told) = mpsc::channel();
     let up = upstream(move |wire| {

@@ -171,7 +171,7 @@ fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
     together.send(format!(
         "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
     ));
-    // Behind a request that egressd answers itself, and in pieces behind a slow one.
+    // After a request that egressd answers itself, and in pieces after a slow request.
     let mut refused = Agent::connect(&sidecar);
     refused.send(format!(
         "GET /crm//x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"

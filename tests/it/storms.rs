@@ -32,7 +32,8 @@ fn storm(agents: SocketAddr, sockets: usize) {
 /// The resources in use after every agent has left and every socket for them is closed. `storms`
 /// is the number of storms so far.
 fn at_rest(running: &Running, agents: SocketAddr, operators: SocketAddr, storms: u32) -> Held {
-    // The number of storms tells a text that was rendered after the storm from an older one.
+    // The number of storms distinguishes a text that was rendered after the storm from an older
+    // one.
     Agent::connect_to(agents).get("/nobody").expect(404);
     let asked = format!("code=\"404\",outcome=\"refused\"}} {storms}");
     metrics_where(operators, |books| {
@@ -195,8 +196,8 @@ fn answered_or_told_when(reply: &Reply) {
 #[test]
 fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
     // F-168, F-261
-    // So many answers take longer than a twentieth of a core allows, and each is short enough for
-    // a probe to wait for, on a slow machine too.
+    // These answers take longer in total than a twentieth of a core allows, and each is short
+    // enough for a probe to wait for, even on a slow machine.
     let wide = |id: &str| {
         let wide = connection(id).base_url("https://api.test");
         (0..200).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))

@@ -1,5 +1,5 @@
-//! Every place where a secret may be put by mistake: no message repeats it, whatever else is wrong
-//! there.
+//! Checks every place where a secret may be put by mistake: no message repeats it, whatever other
+//! problems the file has.
 
 use std::fs;
 
@@ -216,8 +216,8 @@ fn definitions(canary: &str) -> Vec<String> {
     files.chain(fields).collect()
 }
 
-/// Asserts that no eight characters of the secret appear, in any case: names of headers are shown in
-/// lower case.
+/// Asserts that no eight characters of the secret appear, in any case, because names of headers are
+/// shown in lower case.
 #[track_caller]
 fn silent(shown: &str, canary: &str, slip: &str) {
     let (shown, canary) = (shown.to_lowercase(), canary.to_lowercase());

@@ -1,4 +1,5 @@
-//! Answers to requests whose bodies are not read: the socket is kept or closed as the answer says.
+//! Answers to requests whose bodies are not read: the socket is kept or closed as the answer
+//! announces.
 
 use serde_json::json;
 
@@ -79,7 +80,7 @@ impl World {
     }
 }
 
-/// Asserts that the socket does what the answer says: it is closed, or the next request is
+/// Asserts that the socket does what the answer announces: it is closed, or the next request is
 /// answered.
 fn keeps_its_word(agent: &mut Agent, closes: bool, what: &str) {
     if closes {
@@ -182,7 +183,7 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
         );
         agent.expect_close();
     }
-    // The body of an agent that waits for `100 Continue` is never asked for.
+    // If an agent waits for `100 Continue`, its body is never requested.
     let mut agent = Agent::connect_to(agents);
     let reply = agent.exchange(
         "POST /crm/nope HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n",

@@ -8,9 +8,9 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 const HANG: &str = "GET /crm/hang HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// An upstream that never answers `/hang`, begins an answer to `/stream` and never ends it, sends
-/// more than all buffers hold for `/large`, reads no body for `/stall` until the gate opens, and
-/// answers all other requests.
+/// Starts an upstream that never answers `/hang`. For `/stream` it begins an answer and never ends
+/// it, for `/large` it sends more than all buffers hold, and for `/stall` it reads no body until
+/// the gate opens. It answers all other requests.
 fn hanging(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::script(move |wire| {
@@ -38,7 +38,7 @@ fn hanging(gate: &Gate) -> Upstream {
     })
 }
 
-/// How an agent leaves.
+/// The ways in which an agent leaves.
 #[derive(Clone, Copy, Debug)]
 enum Leave {
     Close,
@@ -191,7 +191,7 @@ fn the_deadline_blames_an_agent_that_does_not_read() {
 
 #[test]
 fn an_agent_that_stays_is_served_however_often_it_is_checked() {
-    // F-272: the bytes behind its request begin the next one.
+    // F-272: the bytes after its request begin the next one.
     let (begun, gate) = (Gate::new(), Gate::new());
     let (says, waits) = (begun.clone(), gate.clone());
     let up = Upstream::answer(move |_| {

@@ -114,7 +114,7 @@ fn a_byte_order_mark_and_words_that_are_no_coding_do_no_harm() {
         let answer = Answer::status("200 OK", &field, &document);
         assert_eq!(calls_for(answer, 2, coding), 1, "{coding}");
     }
-    // The request does not ask for compression.
+    // egressd does not request compression.
     for coding in ["br", "deflate", "x-gzip", "identity, GZIP", "zstd"] {
         let field = format!("Content-Encoding: {coding}\r\n");
         no_token(

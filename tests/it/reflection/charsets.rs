@@ -1,4 +1,4 @@
-//! How an answer is written: the agent does not choose it, and no label turns the search off.
+//! The encoding of an answer: the agent does not choose it, and no label turns the search off.
 
 use serde_json::json;
 

@@ -14,7 +14,7 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 const PASSWORD: &str = "1234567";
 
-/// An API that sends back what its path says.
+/// An API that returns the text in its path.
 fn journal() -> Upstream {
     Upstream::answer(|request| {
         let body = request.target.trim_start_matches('/').to_owned();
@@ -155,7 +155,8 @@ fn a_hit_through_another_connection_closes_both() {
 
 #[test]
 fn responses_under_way_tell_no_more() {
-    // F-215: an agent could send one request for each bit of a guess before the first answer is there.
+    // F-215: an agent could send one request for each bit of a guess before the first answer
+    // arrives.
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {

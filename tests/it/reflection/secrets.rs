@@ -1,4 +1,5 @@
-//! What is secret: all that a server holds once it has parsed a request, of every connection.
+//! The secrets that are searched for: all values that a server obtains by parsing a request, of
+//! every connection.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -124,7 +125,7 @@ fn each_part_of_a_static_header_that_a_server_splits() {
     let fixed = json!({"headers": {"Authorization": elastic}});
     let both = format!("{id}:{key}");
     all_refused("static_headers", &fixed, &[id, &both, &elastic]);
-    // A host is no secret, and neither are words.
+    // Hosts and words are not secrets.
     for (value, public) in [
         ("service.example.com:8443", "service.example.com"),
         (
@@ -311,11 +312,11 @@ fn the_credential_of_another_connection() {
     agent.get("/tokens/warm").expect(200);
     for secret in [other, CLIENT_SECRET, &token(1)] {
         refused(&agent.get(&format!("/crm/{secret}")), secret);
-        // One that has nothing of its own to protect is left alone.
+        // A connection without a secret of its own is not searched.
         let reply = agent.get(&format!("/public/{secret}"));
         assert_eq!(reply.expect(200).text(), secret);
     }
-    // One that comes with a reload is protected at once, and one that goes is not forgotten by whoever still uses it.
+    // The secrets of a connection that a reload adds are searched for at once.
     let late = "a-key-of-a-later-generation";
     let added = connection("added").allow("/").upstream(&inbox).bearer(late);
     agent.get(&format!("/crm/{late}")).expect(200);
@@ -326,7 +327,8 @@ fn the_credential_of_another_connection() {
 
 #[test]
 fn what_becomes_secret_while_a_response_lasts() {
-    // F-214: the agent opens a stream, lets a token be obtained, and has it written into the stream.
+    // F-214: the agent opens a stream, causes a token to be obtained, and has it written into the
+    // stream.
     let endpoint = TokenEndpoint::minting(3600);
     let gate = Gate::new();
     let opened = gate.clone();

@@ -102,7 +102,7 @@ fn words_come_through_while_the_upstream_says_nothing_more() {
 
 #[test]
 fn a_text_that_drips_on_is_not_held_back_for_long() {
-    // F-217: each piece began the wait anew.
+    // F-217: each piece restarted the wait.
     let gate = Gate::new();
     let (arrived, sent) = (gate.clone(), Arc::new(AtomicUsize::new(0)));
     let pieces = Arc::clone(&sent);
@@ -123,7 +123,7 @@ fn a_text_that_drips_on_is_not_held_back_for_long() {
     assert_eq!(agent.chunk().expect("a piece").first(), Some(&b'x'));
     let sent = sent.load(Relaxed);
     gate.open();
-    // More would be let go because no secret is so long.
+    // More bytes would be released because no secret is so long.
     assert!(sent < 200, "{sent} pieces came before the first went out");
 }
 

@@ -205,7 +205,7 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
 
 #[test]
 fn an_upload_that_waits_for_a_window_ends_after_an_early_response() {
-    // F-221: hyper cannot be told to stop while it waits for the window, so the session ends.
+    // F-221: hyper cannot be stopped while it waits for the window, so the session ends.
     let full = Gate::new();
     let is_full = full.clone();
     let up = upstream(move |wire, stream| {

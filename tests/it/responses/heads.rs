@@ -345,7 +345,7 @@ fn fields_that_never_come_down() {
 
 #[test]
 fn what_the_upstream_says_about_retries_and_itself_comes_down() {
-    // F-129: SDKs read these, and they are the upstream's to say.
+    // F-129: SDKs read these headers, and the upstream decides their values.
     let fields = "X-Should-Retry: true\r\nRetry-After: 3\r\nX-Proxy-Cache: HIT\r\nNo-Vary-Search: key-order\r\nX-Egress: 1\r\nContent-Length: 2\r\n";
     let reply = answer_to(ok(fields, "hi"));
     let fields = &reply.expect(200).fields;

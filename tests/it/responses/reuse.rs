@@ -1,4 +1,4 @@
-//! Which requests and responses leave the upstream's socket usable for another request.
+//! The requests and responses that leave the upstream's socket usable for another request.
 
 use std::io::Read as _;
 
@@ -74,8 +74,8 @@ fn a_request_hidden_whole_in_an_unread_body_is_not_read_by_a_server_that_closes(
     assert_eq!(came(&up), [row("GET", "/reports/1", 0)]);
 }
 
-/// Sends two requests. Returns whether the second came on the first one's socket, and whether the
-/// first announced that the socket closes.
+/// Sends two requests. Returns whether the second arrived on the socket of the first, and whether
+/// the first announced that the socket closes.
 fn reused(up: &Upstream, sidecar: &Sidecar, first: impl AsRef<[u8]>) -> (bool, bool) {
     let before = up.requests().len();
     let mut agent = Agent::connect(sidecar);

@@ -80,7 +80,7 @@ pub(crate) fn untrusted() -> Arc<ServerConfig> {
     server(&leaf, Alpn::Http1)
 }
 
-/// Like [`trusted`], but requires a client certificate, or with `optional` asks for one and
+/// Like [`trusted`], but requires a client certificate or, with `optional`, requests one and
 /// continues without.
 pub(crate) fn asking_for_certificates(
     alpn: Alpn,

@@ -23,8 +23,8 @@ impl Gate {
 
     /// Returns a guard that opens the gate when it is dropped.
     ///
-    /// A test that fails drops it too, so threads that run until the gate is open end in any case
-    /// and nobody waits for them for ever.
+    /// A test that fails drops it too, so threads that wait for the gate always end, and no test
+    /// waits for them forever.
     pub(crate) fn open_on_drop(&self) -> OpenOnDrop {
         OpenOnDrop(self.clone())
     }

@@ -22,7 +22,7 @@ pub(crate) const END_HEADERS: u8 = 4;
 /// `:status: 200` from HPACK's static table (RFC 7541, appendix A).
 pub(crate) const STATUS_200: &[u8] = &[0x88];
 
-/// One frame. Nothing here decodes HPACK.
+/// A frame. Nothing here decodes HPACK.
 pub(crate) struct Frame {
     pub(crate) kind: u8,
     pub(crate) flags: u8,

@@ -1,5 +1,5 @@
-//! Child processes with a time limit. A test that waits for a process that never ends, or for a line
-//! that it never writes, would otherwise block the whole run instead of failing.
+//! Child processes with a time limit. Without it, a test that waits for a process that never ends,
+//! or for a line that is never written, would block the whole run instead of failing.
 
 use std::io::{self, Write as _};
 use std::ops::{Deref, DerefMut};
@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::PATIENCE;
 
-/// Longer than [`PATIENCE`], so that a wait that has a limit of its own fails first and says why.
+/// Longer than [`PATIENCE`], so that a wait with a limit of its own fails first and reports why.
 const LIMIT: Duration = PATIENCE.saturating_mul(2);
 
 /// A child process that is killed after `LIMIT`, and when this is dropped.
@@ -37,7 +37,8 @@ impl LimitedChild {
         Self { child, limit }
     }
 
-    /// Waits for the end of the process, and returns what it wrote to the pipes that were not taken.
+    /// Waits for the end of the process, and returns what it wrote to the pipes that were not
+    /// taken.
     pub(crate) fn output(self) -> Output {
         let output = self.child.wait_with_output().unwrap();
         drop(self.limit);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Agent, PATIENCE};
 
-/// One scrape.
+/// The text of one scrape.
 pub(crate) fn metrics(operators: SocketAddr) -> String {
     Agent::connect_to(operators)
         .get("/metrics")
