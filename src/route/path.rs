@@ -10,10 +10,10 @@ use std::borrow::Cow;
 
 /// A path in a form that everybody reads alike, borrowed from the request target.
 ///
-/// It starts with `/`, holds neither query nor fragment, and no segment of it is empty (but the
-/// last may be), a dot segment, not UTF-8, or one of these after another decoding. An encoded slash
-/// is only recorded at first, because the connection decides if it is allowed: until
-/// [`allowing_encoded_slash`](Self::allowing_encoded_slash) was called, a path that holds one
+/// The path starts with `/` and contains neither a query nor a fragment. No segment is empty
+/// (except the last), a dot segment, not UTF-8, or one of these after another decoding. An encoded
+/// slash is only recorded at first, because the connection decides if it is allowed: until
+/// [`allowing_encoded_slash`](Self::allowing_encoded_slash) is called, a path that contains one
 /// matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanonicalPath<'a> {

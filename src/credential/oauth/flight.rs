@@ -139,7 +139,7 @@ impl Grant {
                     self.token.store(Some(Arc::clone(&token)));
                     let (grant, kept) = (Arc::downgrade(self), Arc::downgrade(&token));
                     let attendant = self.runtime.spawn(attend(grant, kept));
-                    // The last token's, which may sleep for a day.
+                    // The task of the previous token may sleep for up to a day.
                     if let Some(old) = books.attendant.replace(attendant.abort_handle()) {
                         old.abort();
                     }

@@ -1,8 +1,8 @@
 //! What a token endpoint's answer means (RFC 6749 §5.1, §5.2): a pure function of its bytes.
 //!
-//! Lenient where servers differ without harm (a life as a string, missing or absurdly long; a
-//! provider's own token type; a byte order mark). Strict where readers could disagree (a repeated
-//! key) or where a header would be broken (the bytes of the token).
+//! The parser is lenient where servers differ without harm (a life as a string, missing or absurdly
+//! long; a provider's own token type; a byte order mark). It is strict where readers could disagree
+//! (a repeated key) or where a header would be invalid (the bytes of the token).
 //!
 //! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes; nothing of a refused answer but its error code is kept, and that one
 //! is clean.

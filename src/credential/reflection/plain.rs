@@ -2,9 +2,9 @@
 //! character references of HTML decoded.
 //!
 //! Nearly all forms of a secret (see `forms`) are ASCII. In UTF-16 and UTF-32 of either byte order,
-//! an ASCII text is the same text with NUL bytes in between. If these are removed, no further forms
-//! are needed. HTML escapes are decoded for the same reason: encoders differ in what they escape,
-//! and a list of forms could not cover every mixture.
+//! an ASCII text is the same text with NUL bytes in between, so no further forms are needed if
+//! these are removed. HTML escapes are decoded for the same reason: encoders differ in what they
+//! escape, and a list of forms could not cover every mixture.
 
 use memchr::{memchr, memchr_iter, memchr2};
 use zeroize::Zeroizing;
@@ -99,7 +99,7 @@ fn first_wide(piece: &[u8], last: bool) -> Option<usize> {
 }
 
 /// Returns whether every other byte from `at` on is a NUL, for four characters of UTF-16 or two of
-/// UTF-32. Binary data contains single NULs everywhere, so one is not enough.
+/// UTF-32. Binary data contains single NULs everywhere.
 fn is_wide(piece: &[u8], at: usize) -> bool {
     let Some(text) = piece.get(at..).and_then(|text| text.first_chunk::<EDGE>()) else {
         return false;
@@ -170,9 +170,9 @@ fn has_byte(text: &[u8], byte: u8) -> bool {
     marks & (ONES << 7) != 0
 }
 
-/// Returns whether a reference to this character, between these texts, may be part of a secret. It
-/// may be if it is in a long run of the secrets' alphabet, or in a run that continues in another
-/// piece. Most references in a page are in short words.
+/// Returns whether a reference to this character, between these texts, may be part of a secret: it
+/// is in a long run of the secrets' alphabet, or in a run that continues in another piece. Most
+/// references in a page are in short words.
 fn may_be_inside(c: char, before: &[u8], after: &[u8], last: bool, alphabet: &Alphabet) -> bool {
     let is_part = |byte: &u8| *byte == 0 || alphabet.has(*byte);
     let may_have = match u8::try_from(c) {
