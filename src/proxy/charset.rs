@@ -10,8 +10,8 @@ use std::ops::Range;
 const CHARSET: &[u8] = b"charset";
 
 /// Numbers of code pages that write ASCII as other bytes: IBM's CCSIDs (most are EBCDIC) and
-/// Windows' numbers for EBCDIC and UTF-7. Any other number that Java, glibc, ICU, Python, Perl or
-/// .NET accepts as a charset stands for a superset of ASCII.
+/// Windows' numbers for EBCDIC and UTF-7. Any other number that Java, glibc, ICU, Python or Perl
+/// accepts as a charset stands for a superset of ASCII.
 const FOREIGN_PAGES: [u16; 136] = [
     37, 38, 39, 256, 273, 274, 275, 277, 278, 280, 281, 282, 284, 285, 290, 297, 300, 420, 421,
     423, 424, 425, 500, 803, 833, 834, 835, 836, 837, 838, 870, 871, 875, 880, 890, 892, 893, 905,
