@@ -4,13 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::TRAILER;
 use http::{HeaderValue, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout_at};
 
 use super::code::Code;
 use super::discovery::FilledTemplate;
@@ -20,6 +21,11 @@ use super::tally::Exchange;
 use super::trailers::passing;
 use crate::server::{Overdue, Watch};
 use crate::upstream::{Failure, Slot, Uploading};
+
+/// The time between two checks whether an agent has left while its upload goes on.
+const PRESENCE_CHECK: Duration = Duration::from_millis(250);
+/// The time that an upload goes on after its agent has left.
+const REST_OF_UPLOAD: Duration = Duration::from_millis(500);
 
 /// The body of an answer. Dropping it ends the exchange.
 pub struct Answer {
@@ -215,14 +221,26 @@ impl Answer {
         {
             runtime.spawn(async move {
                 let deadline = forwarded.exchange.deadline().into();
-                // The exchange ends in either case: if the deadline has passed, dropping the upload
-                // ends it.
-                let _elapsed = timeout_at(deadline, upload.ended()).await;
+                // The exchange ends in any case, because dropping the upload ends it.
+                tokio::select! {
+                    _elapsed = timeout_at(deadline, upload.ended()) => {}
+                    () = left(&watch) => {}
+                }
                 drop(forwarded);
                 watch.exchange_over_unless_next(number);
             });
         }
     }
+}
+
+/// Resolves when the agent's socket has been closed for a moment. A body that the agent sent whole
+/// has this time to reach the upstream. Nothing else ends an upload whose agent has left if the
+/// upstream reads no more of it.
+async fn left(watch: &Watch) {
+    while !watch.is_gone() {
+        sleep(PRESENCE_CHECK).await;
+    }
+    sleep(REST_OF_UPLOAD).await;
 }
 
 impl Drop for Answer {

@@ -322,6 +322,11 @@ impl Watch {
         self.gone.store(true, Relaxed);
     }
 
+    /// Returns whether the socket is closed.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Relaxed)
+    }
+
     /// Which limit of the exchange has passed, if one has.
     pub fn overdue(&self) -> Option<Overdue> {
         let now = self.clock.now.load(Relaxed);

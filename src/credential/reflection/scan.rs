@@ -251,11 +251,20 @@ impl Scan {
     /// Releases the held bytes because they have waited long enough. A secret that continues in
     /// later bytes is still found.
     pub fn let_go(&mut self) -> Result<Bytes, Reflected> {
+        self.find_at_end()?;
         let others = self.others.as_mut();
         if let Some(signature) = others.and_then(|others| others.signature.as_mut()) {
             signature.begin(&self.held)?;
         }
         Ok(self.release())
+    }
+
+    /// Searches what the held bytes mean if nothing follows them.
+    fn find_at_end(&self) -> Result<(), Reflected> {
+        self.searches().try_for_each(Search::find_at_end)?;
+        let others = self.others.as_ref();
+        let signature = others.and_then(|others| others.signature.as_ref());
+        signature.map_or(Ok(()), SignatureSearch::find_at_end)
     }
 
     fn release(&mut self) -> Bytes {
@@ -274,8 +283,10 @@ impl Scan {
         self.held_bytes - self.due
     }
 
-    /// Ends the stream. The held bytes were not part of a secret, so they are returned.
+    /// Ends the stream. Returns the held bytes if they are not the end of a secret.
     pub fn finish(&mut self) -> Result<Bytes, Reflected> {
+        let found = self.find_at_end();
+        self.note(found, Vec::new())?;
         self.first.reset();
         if let Some(others) = &mut self.others {
             others.followed.iter_mut().for_each(Search::reset);

@@ -139,6 +139,21 @@ impl Search {
         found.map_err(|found| self.reflected(found))
     }
 
+    /// Searches the end of the decoded text as it reads if nothing follows. A character reference may
+    /// still be incomplete there.
+    pub(super) fn find_at_end(&self) -> Result<(), Reflected> {
+        let Some(decoded) = &self.decoded else {
+            return Ok(());
+        };
+        if decoded.carry.is_empty() {
+            return Ok(());
+        }
+        let text = plain::decode(b"", &mut decoded.carry.clone(), true);
+        let mut stream = decoded.stream.clone();
+        let found = self.patterns.feed(&text, &mut stream, true);
+        found.map_err(|found| self.reflected(found))
+    }
+
     /// Resets the state at the end of a stream.
     pub(super) fn reset(&mut self) {
         self.stream = Stream::default();

@@ -93,6 +93,11 @@ impl SignatureSearch {
         alphabet::of_words().tail(frame, before, REACH)
     }
 
+    /// Searches the end of the body as [`Search::find_at_end`] does.
+    pub(super) fn find_at_end(&self) -> Result<(), Reflected> {
+        self.body.as_ref().map_or(Ok(()), Search::find_at_end)
+    }
+
     /// Resets the state at the end of a body.
     pub(super) fn reset(&mut self) {
         self.body = None;

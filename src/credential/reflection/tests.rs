@@ -234,6 +234,41 @@ fn what_is_held_back_depends_on_no_byte_of_the_secret() {
 }
 
 #[test]
+fn a_secret_at_the_end_of_a_text_is_found_whatever_follows_its_ampersand() {
+    // F-204, F-211: the decoder waits for the rest of what may be a character reference.
+    for secret in [
+        "Correct-Horse-7&Battery",
+        "0123456789abcdef&#x",
+        "0123456789abcdef&",
+    ] {
+        let utf16 = |to_bytes: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            secret.encode_utf16().flat_map(to_bytes).collect()
+        };
+        let utf32 = secret.chars().flat_map(|c| u32::from(c).to_le_bytes());
+        let html = format!("&#{};{}", secret.as_bytes()[0], secret.split_at(1).1);
+        for text in [
+            utf16(u16::to_le_bytes),
+            utf16(u16::to_be_bytes),
+            utf32.collect(),
+            html.into_bytes(),
+        ] {
+            for cut in 0..text.len() {
+                let mut scans = [0; 2].map(|_| scan(&[secret.into()]));
+                for (number, scan) in scans.iter_mut().enumerate() {
+                    let (one, two) = text.split_at(cut);
+                    let fed = [one, two].map(|piece| feed(scan, piece, false).is_ok());
+                    let ended = match number {
+                        0 => scan.finish().is_ok(),
+                        _ => scan.let_go().is_ok(),
+                    };
+                    assert!(fed != [true; 2] || !ended, "{secret} {text:?} {cut}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn what_was_let_go_still_begins_a_secret() {
     let mut scan = scan(&[SECRET.to_vec()]);
     scan.feed(Bytes::from_static(&SECRET[..9]), false)

@@ -237,3 +237,31 @@ fn an_upload_that_waits_for_a_window_ends_after_an_early_response() {
     assert_eq!(next.expect(200).text(), "next");
     assert_eq!(up.sockets(), 2);
 }
+
+#[test]
+fn an_upload_whose_agent_has_left_gives_its_slot_back() {
+    // F-220, F-272: the upstream has answered and reads no more of the body.
+    let full = Gate::new();
+    let is_full = full.clone();
+    let up = upstream(move |wire, stream| {
+        if wire.socket() > 0 {
+            wire.send(answer(stream, "next"));
+            wire.wait_end();
+            return;
+        }
+        is_full.wait();
+        wire.send(answer(stream, "early"));
+        while h2::next(wire).is_some() {}
+    });
+    let sidecar = before(&up, 300);
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n");
+    up.wait_sockets(1);
+    agent.send_what_fits(9_000_000);
+    full.open();
+    assert_eq!(agent.reply().text(), "early");
+    drop(agent);
+    up.wait_closed(1);
+    let next = Agent::connect(&sidecar).get("/crm/y");
+    assert_eq!(next.expect(200).text(), "next");
+}
