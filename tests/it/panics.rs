@@ -1,7 +1,7 @@
 //! What the program says when it panics. A panic cannot be asked for from outside, so this program runs itself once more, with the same hook.
 
 use std::io::Write as _;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use egressd::telemetry::{Level, Look, PanicNotice, ProblemLog};
 
@@ -12,6 +12,13 @@ use crate::support::message::text;
 const PLANTED: &str = "planted-secret-0123456789";
 const CHILD: &str = "EGRESSD_TESTS_PANIC";
 
+/// Runs a test of this program in a process of its own.
+fn in_child(test: &str) -> Output {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]);
+    output(child.env(CHILD, "1"))
+}
+
 #[test]
 fn a_panic_is_told_by_its_place_alone() {
     // F-202
@@ -21,13 +28,7 @@ fn a_panic_is_told_by_its_place_alone() {
         }));
         panic!("with {PLANTED} in it");
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args([
-        "--exact",
-        "panics::a_panic_is_told_by_its_place_alone",
-        "--nocapture",
-    ]);
-    let child = output(child.env(CHILD, "1"));
+    let child = in_child("panics::a_panic_is_told_by_its_place_alone");
     let said = [child.stdout, child.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(!child.status.success(), "{said}");
@@ -48,13 +49,7 @@ fn a_panic_is_an_event_where_a_log_runs() {
         assert!(log.flush(PATIENCE));
         return;
     }
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args([
-        "--exact",
-        "panics::a_panic_is_an_event_where_a_log_runs",
-        "--nocapture",
-    ]);
-    let child = output(child.env(CHILD, "1"));
+    let child = in_child("panics::a_panic_is_an_event_where_a_log_runs");
     let (out, said) = (text(&child.stdout), text(&child.stderr));
     assert!(child.status.success(), "{said}");
     assert!(!out.contains(PLANTED) && !said.contains(PLANTED), "{said}");

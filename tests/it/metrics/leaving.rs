@@ -46,6 +46,15 @@ enum Leave {
     Reset,
 }
 
+/// Each way, and whether the socket is a Unix socket. A Unix socket cannot be reset.
+const WAYS: [(Leave, bool); 5] = [
+    (Leave::Close, false),
+    (Leave::HalfClose, false),
+    (Leave::Reset, false),
+    (Leave::Close, true),
+    (Leave::HalfClose, true),
+];
+
 /// Starts a sidecar with one slot. Asserts that the slot and the upstream socket are released long
 /// before the deadline if an agent begins and leaves like this.
 fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstream)) {
@@ -94,13 +103,7 @@ fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstrea
 fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed() {
     // F-272
     for behind in ["G", HANG, "\r\n"] {
-        for (leave, over_unix) in [
-            (Leave::Close, false),
-            (Leave::HalfClose, false),
-            (Leave::Reset, false),
-            (Leave::Close, true),
-            (Leave::HalfClose, true),
-        ] {
+        for (leave, over_unix) in WAYS {
             is_noticed(leave, over_unix, |agent, up| {
                 agent.send(format!("{HANG}{behind}"));
                 up.wait_requests(1);
@@ -112,12 +115,7 @@ fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed() {
 #[test]
 fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed_within_the_answer() {
     // F-272
-    for (leave, over_unix) in [
-        (Leave::Close, false),
-        (Leave::HalfClose, false),
-        (Leave::Reset, false),
-        (Leave::Close, true),
-    ] {
+    for (leave, over_unix) in WAYS {
         is_noticed(leave, over_unix, |agent, _up| {
             agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\nGET /crm/x");
             agent.wait_for("first");
@@ -150,13 +148,7 @@ fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed()
 #[test]
 fn an_agent_that_leaves_an_answer_unread_is_noticed() {
     // F-272: what it did not read fills all buffers, so nothing is written to its socket.
-    for (leave, over_unix) in [
-        (Leave::Close, false),
-        (Leave::HalfClose, false),
-        (Leave::Reset, false),
-        (Leave::Close, true),
-        (Leave::HalfClose, true),
-    ] {
+    for (leave, over_unix) in WAYS {
         for behind in ["", "G"] {
             is_noticed(leave, over_unix, |agent, _up| {
                 let head = "GET /crm/large HTTP/1.1\r\nHost: localhost\r\n\r\n";

@@ -8,7 +8,7 @@ use crate::support::h2::{
     frame,
 };
 use crate::support::message::text;
-use crate::support::reply::Ending;
+use crate::support::reply::{Ending, Reply};
 use crate::support::wire::Wire;
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
@@ -203,34 +203,40 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
     }
 }
 
-#[test]
-fn an_upload_that_waits_for_a_window_ends_after_an_early_response() {
-    // F-221: hyper cannot be stopped while it waits for the window, so the session ends.
-    let full = Gate::new();
-    let is_full = full.clone();
-    let up = upstream(move |wire, stream| {
+/// An upstream that opens no window for the rest of a large body, and answers with this status once
+/// the gate is open. Requests of later sessions are answered at once.
+fn without_window(full: &Gate, status: &'static str) -> Upstream {
+    let full = full.clone();
+    upstream(move |wire, stream| {
         if wire.socket() > 0 {
             wire.send(answer(stream, "next"));
             wire.wait_end();
             return;
         }
-        is_full.wait();
-        wire.send([head(stream, "413"), data(stream, "no", END_STREAM)].concat());
-        // No window is opened: all DATA was sent before.
-        while let Some(frame) = h2::next(wire) {
-            if frame.kind == RST_STREAM {
-                return;
-            }
-        }
-    });
-    let sidecar = before(&up, 30);
-    let mut agent = Agent::connect(&sidecar);
+        full.wait();
+        wire.send([head(stream, status), data(stream, "early", END_STREAM)].concat());
+        while h2::next(wire).is_some_and(|frame| frame.kind != RST_STREAM) {}
+    })
+}
+
+/// Sends as much of a large body as all buffers hold, and returns the early response.
+fn upload_what_fits(agent: &mut Agent, up: &Upstream, full: &Gate) -> Reply {
     agent.send("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n");
     up.wait_sockets(1);
     agent.send_what_fits(9_000_000);
     full.open();
-    let reply = agent.reply();
-    assert_eq!((reply.status, reply.text().as_str()), (413, "no"));
+    agent.reply()
+}
+
+#[test]
+fn an_upload_that_waits_for_a_window_ends_after_an_early_response() {
+    // F-221: hyper cannot be stopped while it waits for the window, so the session ends.
+    let full = Gate::new();
+    let up = without_window(&full, "413");
+    let sidecar = before(&up, 30);
+    let mut agent = Agent::connect(&sidecar);
+    let reply = upload_what_fits(&mut agent, &up, &full);
+    assert_eq!((reply.status, reply.text().as_str()), (413, "early"));
     assert_eq!(reply.fields.one("connection").as_deref(), Some("close"));
     up.wait_closed(1);
     let next = Agent::connect(&sidecar).get("/crm/y");
@@ -242,24 +248,11 @@ fn an_upload_that_waits_for_a_window_ends_after_an_early_response() {
 fn an_upload_whose_agent_has_left_gives_its_slot_back() {
     // F-220, F-272: the upstream has answered and reads no more of the body.
     let full = Gate::new();
-    let is_full = full.clone();
-    let up = upstream(move |wire, stream| {
-        if wire.socket() > 0 {
-            wire.send(answer(stream, "next"));
-            wire.wait_end();
-            return;
-        }
-        is_full.wait();
-        wire.send(answer(stream, "early"));
-        while h2::next(wire).is_some() {}
-    });
+    let up = without_window(&full, "200");
     let sidecar = before(&up, 300);
     let mut agent = Agent::connect(&sidecar);
-    agent.send("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n");
-    up.wait_sockets(1);
-    agent.send_what_fits(9_000_000);
-    full.open();
-    assert_eq!(agent.reply().text(), "early");
+    let reply = upload_what_fits(&mut agent, &up, &full);
+    assert_eq!(reply.expect(200).text(), "early");
     drop(agent);
     up.wait_closed(1);
     let next = Agent::connect(&sidecar).get("/crm/y");
