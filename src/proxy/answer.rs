@@ -221,10 +221,11 @@ impl Answer {
         {
             runtime.spawn(async move {
                 let deadline = forwarded.exchange.deadline().into();
+                let notices_agent = upload.notices_agent();
                 // The exchange ends in any case, because dropping the upload ends it.
                 tokio::select! {
                     _elapsed = timeout_at(deadline, upload.ended()) => {}
-                    () = left(&watch) => {}
+                    () = left(&watch), if !notices_agent => {}
                 }
                 drop(forwarded);
                 watch.exchange_over_unless_next(number);
@@ -233,9 +234,8 @@ impl Answer {
     }
 }
 
-/// Resolves when the agent's socket has been closed for a moment. A body that the agent sent whole
-/// has this time to reach the upstream. Nothing else ends an upload whose agent has left if the
-/// upstream reads no more of it.
+/// Resolves when the agent's socket has been closed for a moment, in which the last piece of a
+/// complete body can still be sent.
 async fn left(watch: &Watch) {
     while !watch.is_gone() {
         sleep(PRESENCE_CHECK).await;

@@ -59,6 +59,13 @@ impl Uploading {
         }
     }
 
+    /// Returns whether the upload fails by itself once the agent has left before its body was
+    /// complete. Over HTTP/2 it does not while the upstream grants no window, because hyper then does
+    /// not poll the body.
+    pub fn notices_agent(&self) -> bool {
+        matches!(self, Self::Http1(_))
+    }
+
     /// Waits until the body is sent, or has failed.
     pub async fn ended(self) {
         match self {
