@@ -262,6 +262,30 @@ fn the_place_of_the_cut_tells_nothing_of_the_guesses() {
 }
 
 #[test]
+fn a_right_guess_counts_although_its_agent_left_before_the_end() {
+    // F-215: a hit among held guesses is reported at the end of the response, which never comes.
+    let up = Upstream::script(|wire| {
+        while let Some(request) = wire.request() {
+            if request.target == "/guesses" {
+                let text = guessed(PASSWORD);
+                wire.send(format!("{CHUNKED}{:x}\r\n{text}\r\n", text.len()));
+            } else {
+                wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+            }
+        }
+    });
+    let sidecar = Sidecar::with(basic(&up, PASSWORD)).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/guesses HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(agent.open_reply().status, 200);
+    drop(agent);
+    up.wait_closed(1);
+    // The report follows the end of the upstream's socket.
+    let mut replies = (0..1000).map(|_| Agent::connect(&sidecar).get("/crm/x"));
+    closed(&replies.find(|reply| reply.status != 200).unwrap());
+}
+
+#[test]
 fn a_long_response_with_a_wrong_guess_arrives_whole() {
     // F-215: what is held back has a limit.
     let body = [&guessed("7654321"), "x.\n".repeat(400_000).as_str()].concat();

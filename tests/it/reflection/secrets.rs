@@ -365,6 +365,49 @@ fn what_becomes_secret_while_a_response_lasts() {
 }
 
 #[test]
+fn a_secret_that_a_reload_replaces_while_a_response_lasts() {
+    // F-214: the upstream still holds the old one, and may send it.
+    let old = "the-old-key-0123456789";
+    let gate = Gate::new();
+    let _end = gate.open_on_drop();
+    let opened = gate.clone();
+    let up = Upstream::script(move |wire| {
+        while let Some(request) = wire.request() {
+            if request.target == "/stream" {
+                wire.send(format!("{CHUNKED}5\r\nfirst\r\n"));
+                opened.wait();
+                wire.send(format!("{:x}\r\n{old}\r\n0\r\n\r\n", old.len()));
+                wire.wait_end();
+                return;
+            }
+            let length = old.len();
+            wire.send(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{old}"
+            ));
+        }
+    });
+    let crm = |key: &str| connection("crm").allow("/").upstream(&up).bearer(key);
+    let other = connection("other").allow("/").upstream(&up);
+    let other = other.bearer("another-key-0123456789");
+    let sidecar = Sidecar::with(crm(old)).and(other.clone()).start();
+    let mut agent = Agent::connect(&sidecar);
+    agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(agent.open_reply().status, 200);
+    sidecar
+        .reload(&[crm("the-new-key-0123456789"), other])
+        .unwrap();
+    let reply = Agent::connect(&sidecar).get("/other/x");
+    reply.refused(502, "credential_reflected");
+    gate.open();
+    let mut seen = Vec::new();
+    while let Some(chunk) = agent.chunk() {
+        seen.extend(chunk);
+    }
+    let seen = String::from_utf8_lossy(&seen).into_owned();
+    assert!("first".starts_with(&seen), "{seen}");
+}
+
+#[test]
 fn a_token_endpoint_that_fails_changes_nothing() {
     // F-214
     let endpoint = TokenEndpoint::script([Answer::status("503 Service Unavailable", "", "")]);
