@@ -387,5 +387,4 @@ fn is_number(text: &str) -> bool {
 }
 
 #[cfg(test)]
-#[path = "document_tests.rs"]
 mod tests;

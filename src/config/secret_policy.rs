@@ -174,5 +174,4 @@ fn identity(path: &Path) -> Option<Identity> {
 }
 
 #[cfg(test)]
-#[path = "secret_policy_tests.rs"]
 mod tests;

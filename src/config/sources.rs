@@ -339,5 +339,4 @@ fn links(path: &Path, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
 }
 
 #[cfg(test)]
-#[path = "sources_tests.rs"]
 mod tests;

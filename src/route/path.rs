@@ -372,9 +372,7 @@ const fn class(byte: u8) -> Class {
 }
 
 #[cfg(test)]
-#[path = "path_tests.rs"]
 mod tests;
 
 #[cfg(test)]
-#[path = "path_laws.rs"]
 mod laws;

@@ -147,5 +147,4 @@ impl fmt::Display for NeverMatches {
 }
 
 #[cfg(test)]
-#[path = "pattern_tests.rs"]
 mod tests;

@@ -141,5 +141,4 @@ impl RouteTable {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

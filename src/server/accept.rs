@@ -137,5 +137,4 @@ async fn rest(error: &io::Error) {
 }
 
 #[cfg(test)]
-#[path = "accept_tests.rs"]
 mod tests;

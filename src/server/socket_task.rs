@@ -189,5 +189,4 @@ impl<C> Drop for Watched<'_, C> {
 }
 
 #[cfg(test)]
-#[path = "socket_task_tests.rs"]
 mod tests;

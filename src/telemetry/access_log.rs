@@ -169,5 +169,4 @@ impl Outcome {
 }
 
 #[cfg(test)]
-#[path = "access_log/line_tests.rs"]
 mod tests;

@@ -243,5 +243,4 @@ impl<L: Lines, W: Write> Writer<L, W> {
 }
 
 #[cfg(test)]
-#[path = "lines_tests.rs"]
 mod tests;

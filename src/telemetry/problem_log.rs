@@ -173,5 +173,4 @@ impl Started {
 }
 
 #[cfg(test)]
-#[path = "problem_log/log_tests.rs"]
 mod tests;

@@ -21,7 +21,7 @@ pub(crate) struct Path {
 
 /// A file taken apart.
 pub(crate) struct Source {
-    /// From the repository's root: `src/proxy/mod.rs`.
+    /// From the repository's root: `src/proxy.rs`.
     pub(crate) file: String,
     /// Number of lines, test code and blank ones included.
     pub(crate) lines: usize,
@@ -69,7 +69,7 @@ fn module_of(file: &str) -> Vec<String> {
     let rest = file.strip_prefix("src/").unwrap_or(file);
     let rest = rest.strip_suffix(".rs").unwrap_or(rest);
     rest.split('/')
-        .filter(|part| !matches!(*part, "mod" | "lib" | "main"))
+        .filter(|part| !matches!(*part, "lib" | "main"))
         .map(str::to_owned)
         .collect()
 }

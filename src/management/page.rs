@@ -22,8 +22,8 @@ use sha2::{Digest as _, Sha256};
 use super::Sources;
 use document::{Document, Frame};
 
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPT: &str = include_str!("page/script.js");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The page, and since when there is something to tell.
