@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use egressd::credential::reflection::{Patterns, Scan};
+use egressd::reflection::{Patterns, Scan};
 
 fn main() {
     divan::main();

@@ -8,7 +8,7 @@ use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use egressd::domain::Secret;
 use egressd::domain::secret::SecretSource;
-use egressd::signing::SigningKey;
+use egressd::credential::signing::SigningKey;
 
 fn main() {
     divan::main();

@@ -5,7 +5,7 @@
 
 mod login;
 pub mod oauth;
-pub mod reflection;
+pub mod signing;
 mod unavailable;
 
 use std::collections::{HashMap, HashSet};
@@ -15,14 +15,14 @@ use std::time::Duration;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
+use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::domain::{Auth, Connection, ConnectionId};
-use crate::signing::{SignatureValue, SigningKey};
+use crate::reflection::{ConnectionSecrets, Exposure, Guard, Reflected, Scan};
 use crate::telemetry::metrics::ReflectionCount;
 use crate::telemetry::problem_log::Place;
 use crate::upstream::Field;
 pub use login::{Login, NoRandomness};
 use oauth::{Grant, Grants, Status, Token};
-use reflection::{ConnectionSecrets, Exposure, Guard, Reflected, Scan};
 pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
 
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
@@ -78,7 +78,7 @@ impl Credentials {
                 connection: connection.id.clone(),
                 guard: Arc::clone(&self.guard),
                 secrets: self.guard.secrets(key, connection),
-                is_guarded: reflection::is_guarded(connection),
+                is_guarded: crate::reflection::is_guarded(connection),
             })
         });
         Arc::clone(credential)

@@ -10,8 +10,8 @@
 //!
 //! **A request** ([`server`] → [`proxy`] → [`upstream`]). A worker's [`server`] accepts the agent's socket and lets hyper read the head. [`proxy`] then takes one step
 //! after the other: *address* (is it one unambiguous request to this host, with a canonical path?), *identify* (which connection?), *authorize* (which
-//! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject what [`credential`] has, sign with [`signing`], send, search what comes back). Each step takes the type that the
-//! last one made. Where bodies are signed ([`signing`]), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
+//! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject what [`credential`] has, sign with `credential::signing`, send, search what comes back). Each step takes the type that the
+//! last one made. Where bodies are signed (`credential::signing`), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
 //! HTTP over TLS, and keeps the response under its cap. Every way out ends in one [`proxy::tally`].
 //!
 //! What is seen from outside is made of what these two leave behind. [`telemetry`] has the books (each worker its own, merged when somebody asks) and the two logs, which nobody waits for;
@@ -28,7 +28,7 @@
 //! | S1 | A request that no pattern admits dials nothing. | `proxy::authorize::Permitted` has one constructor; `tests/it/refusals.rs` |
 //! | S2 | The bytes that were matched are the bytes that are sent. | `route::CanonicalPath` borrows them; `tests/it/paths.rs`, `tests/it/route_laws.rs` |
 //! | S3 | A credential goes to the connection's own authority and nowhere else. | `upstream::Client::exchange` asserts it; `domain::url` tests; `tests/it/paths.rs` |
-//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`, `credential::reflection`; `tests/it/headers.rs`, `tests/it/reflection` |
+//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`, `reflection`; `tests/it/headers.rs`, `tests/it/reflection` |
 //! | S5 | Only addresses that were judged are dialled; metadata addresses never are. | `upstream::address_guard`; `upstream::tests`; `domain::address` tests |
 //! | S6 | A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is exposed in two rooms. | `domain::Secret`; `tests/architecture.rs` |
 //! | S7 | No response is longer than its cap, and none that was cut looks whole. | `upstream::UpstreamBody`; `tests/it/responses.rs` |
@@ -54,11 +54,11 @@ pub mod hardening;
 pub mod management;
 pub mod memory;
 pub mod proxy;
+pub mod reflection;
 pub mod reload;
 pub mod route;
 pub mod server;
 pub mod shortage;
-pub mod signing;
 pub mod snapshot;
 pub mod telemetry;
 pub mod upstream;

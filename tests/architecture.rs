@@ -51,18 +51,18 @@ const ROOMS: &[Room] = &[
     room("snapshot", &["domain", "route"], "a snapshot never changes: no tokens, no pools"),
     room("telemetry", &["domain"], "labels and log lines see no secrets, bodies or raw paths"),
     room("clock", &[], "a clock knows nothing of what is counted on it"),
-    room("signing", &["domain"], "a signature is made of a secret and bytes"),
     room("upstream", &["clock", "domain", "shortage", "telemetry"], "dialling knows no routes"),
-    room("credential", &["clock", "domain", "signing", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
+    room("reflection", &["domain", "telemetry"], "a search sees secrets and bytes, not requests"),
+    room("credential", &["clock", "domain", "reflection", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
     // The two that are served implement the seam that `server` states; `server` knows neither.
-    room("proxy", &["domain", "route", "server", "snapshot", "credential", "signing", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
-    room("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential"], "management reads, and never sees a request or a raw file"),
+    room("proxy", &["domain", "route", "server", "snapshot", "credential", "reflection", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
+    room("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential", "reflection"], "management reads, and never sees a request or a raw file"),
     room("server", &["telemetry"], "the accept loop does not know what it serves"),
     room("reload", &["config", "domain", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
     room("hardening", &[], "the process, not what it does"),
     room("shortage", &[], "errors of the system, whatever they stopped"),
     room("memory", &[], "the machine, not what is done on it"),
-    room("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "proxy", "reload", "route", "server", "signing", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
+    room("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "proxy", "reload", "route", "server", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
     room("demo", &["config"], "the demo's API is an upstream: it knows nothing of the proxy before it"),
     anything("cli", "commands may use every room"),
     anything("main", "the program"),
@@ -101,7 +101,7 @@ use Where::{In, Outside};
 const PURE: Where = In(&["route", "domain"]);
 const EXPOSE: Where = Outside(&[
     "credential",
-    "signing",
+    "reflection",
     "src/domain/secret.rs",
     "src/domain/auth.rs",
     "src/domain/auth/header.rs",
@@ -125,7 +125,7 @@ const TOKEN_TIMES: &[&str] = &[
 ];
 const TOKEN_CLOCK_WHY: &str = "a token's life is counted on the boot-time clock (`crate::clock`): the system's time jumps, and `Instant` stands still during suspension";
 const NO_IO: &str = "routes and definitions are values: no I/O, nothing async";
-const EXPOSE_WHY: &str = "a secret is exposed in two rooms only (`credential`, `signing`), and where the domain puts a fixed header together";
+const EXPOSE_WHY: &str = "a secret is exposed in two rooms only (`credential`, `reflection`), and where the domain puts a fixed header together";
 const DIAL_WHY: &str = "only `upstream` opens sockets outwards: the address guard stands there";
 /// Opens sockets that no guard has judged, to see whether they open.
 const KNOCK: &str = "src/cli/knock.rs";

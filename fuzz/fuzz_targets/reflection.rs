@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use egressd::credential::reflection::{Patterns, SHORTEST, Scan};
+use egressd::reflection::{Patterns, SHORTEST, Scan};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

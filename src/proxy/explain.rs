@@ -9,9 +9,9 @@ use http::{HeaderValue, Method, Request, Uri};
 use super::identify::not_canonical;
 use super::refusal::Refusal;
 use super::{authorize, forward, identify, request_fields};
-use crate::credential::reflection;
+use crate::credential::signing::X_WEBHOOK_SIGNATURE;
+use crate::reflection;
 use crate::route::CanonicalPath;
-use crate::signing::X_WEBHOOK_SIGNATURE;
 use crate::snapshot::Snapshot;
 
 /// What would become of a request that is allowed.

@@ -20,8 +20,8 @@ use super::upload::{Unread, Upload};
 use super::{cookies, renewal, request_fields, response_fields, trailers};
 use crate::credential::Credential;
 use crate::credential::oauth::{Minted, Token};
+use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::domain::Connection;
-use crate::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::upstream::{
     Bounds, Client, Failure, Field, Framing, Lane, RequestHead, Slot, UpstreamBody, expects_body,
 };

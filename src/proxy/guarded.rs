@@ -19,8 +19,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::charset;
 use crate::credential::Credential;
-use crate::credential::reflection::{Reflected, Scan};
-use crate::signing::SignatureValue;
+use crate::credential::signing::SignatureValue;
+use crate::reflection::{Reflected, Scan};
 use crate::telemetry::problem_log::Place;
 use crate::upstream::{Failure, Uploading, UpstreamBody};
 

@@ -15,7 +15,7 @@ use super::agent_body::AgentBody;
 use super::body_budget::{Exhausted, Held, Share};
 use super::code::Code;
 use super::refusal::Refusal;
-use crate::signing::{SignatureValue, SigningKey};
+use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::upstream::{Failure, Framing};
 
 /// The largest body that is sent a second time, in bytes.

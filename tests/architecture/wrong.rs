@@ -65,7 +65,7 @@ const RIGHT: &[(&str, &str)] = &[
     ("src/route.rs", "mod http; use self::http::X; use super::route::Y;"),
     ("src/domain/secret.rs", "impl Secret { pub fn expose(&self) -> &str { &self.0 } fn g(&self) { self.expose() } }"),
     ("src/credential.rs", "fn f(s: &Secret) { s.expose() }"),
-    ("src/signing.rs", "fn f(s: &crate::domain::Secret) { s.expose() }"),
+    ("src/credential/signing.rs", "fn f(s: &crate::domain::Secret) { s.expose() }"),
     ("src/upstream/dial.rs", "async fn f() { TcpStream::connect(a).await; connector.connect(b); }"),
     ("src/cli/knock.rs", "async fn f() { TcpStream::connect(a).await; UnixStream::connect(b).await; }"),
     ("src/cli/doctor/reach.rs", "use crate::cli::knock::connect; use crate::upstream::Names;"),

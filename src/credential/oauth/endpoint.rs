@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 
 use super::request::token_request;
 use super::response::{self, Granted};
-use crate::credential::reflection::{Patterns, Scan};
 use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
+use crate::reflection::{Patterns, Scan};
 use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody};
 
 /// From the name's lookup to the answer's last byte.

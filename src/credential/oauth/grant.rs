@@ -21,10 +21,10 @@ use super::notice::Notices;
 use super::policy::{self, RENEWAL_INTERVAL};
 use super::token::Token;
 use crate::clock::{BootTime, Clock, Expiry};
-use crate::credential::reflection::Guard;
 use crate::credential::unavailable::{Reason, Unavailable};
 use crate::domain::ConnectionId;
 use crate::domain::auth::ClientAuth;
+use crate::reflection::Guard;
 use crate::telemetry::ProblemLog;
 
 /// Flights that a request waits for before it gives up: more than one only if a flight broke down or its token was over at once.

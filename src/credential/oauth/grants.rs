@@ -11,8 +11,8 @@ use super::endpoint::{Source, TokenEndpoint};
 use super::grant::Grant;
 use super::policy;
 use crate::clock::Clock;
-use crate::credential::reflection::Guard;
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
+use crate::reflection::Guard;
 use crate::telemetry::ProblemLog;
 use crate::upstream::Client;
 

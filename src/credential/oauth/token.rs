@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::policy;
 use super::response::{Granted, Life};
 use crate::clock::{BootTime, Clock, Expiry};
-use crate::credential::reflection::TokenSecret;
+use crate::reflection::TokenSecret;
 
 const SCHEME: &[u8] = b"Bearer ";
 

@@ -9,9 +9,9 @@ use super::document::{Document, Frame};
 use super::view::{Failing, Row, State, Token};
 use super::{SCRIPT, STYLE};
 use crate::config::{Environment, SettingsOverrides, Text, load_texts};
-use crate::credential::reflection::Exposure;
 use crate::credential::{ErrorCode, Reason};
 use crate::domain::ConnectionId;
+use crate::reflection::Exposure;
 use crate::snapshot::{Entry, Snapshot};
 use crate::telemetry::{Activity, Fault};
 

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::credential::Reason;
 use crate::credential::oauth::Status;
-use crate::credential::reflection::Exposure;
 use crate::domain::{Auth, Connection};
 use crate::management::Sources;
+use crate::reflection::Exposure;
 use crate::snapshot::{Entry, Snapshot};
 use crate::telemetry::Activity;
 

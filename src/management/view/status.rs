@@ -6,8 +6,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::credential::oauth;
-use crate::credential::reflection::Exposure;
 use crate::credential::{ErrorCode, Reason};
+use crate::reflection::Exposure;
 
 /// Of `google.rpc.Code`.
 const FAILED_PRECONDITION: i32 = 9;

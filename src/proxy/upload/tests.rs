@@ -11,10 +11,10 @@ use http_body::{Body, Frame};
 
 use super::super::body_budget::{BUDGET, BodyBudget, MAX_SHARE};
 use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
+use crate::credential::signing::SigningKey;
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
 use crate::proxy::code::Code;
-use crate::signing::SigningKey;
 use crate::upstream::failure::AgentFault;
 use crate::upstream::{Failure, Framing};
 

@@ -147,7 +147,7 @@ fn has_long_word(before: usize, text: &[u8]) -> Result<usize, LongWord> {
 #[cfg(test)]
 mod tests {
     use super::{DIGEST, REACH, SignatureSearch, has_long_word};
-    use crate::credential::reflection::patterns::Patterns;
+    use crate::reflection::patterns::Patterns;
     use bytes::Bytes;
 
     /// Two independent digests.

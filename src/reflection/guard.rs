@@ -49,14 +49,14 @@ struct Known {
 
 /// The secrets of one connection of one generation. Responses are searched for them at least as
 /// long as a credential holds a reference to this value.
-pub(in crate::credential) struct ConnectionSecrets {
+pub(crate) struct ConnectionSecrets {
     searched: Vec<Arc<Searched>>,
     exposed: Arc<OnceLock<Exposure>>,
 }
 
 /// An access token in all its forms. Responses are searched for it until it has expired and no
 /// token holds a reference to this value. [`MOST_OF_A_GRANT`] limits their number.
-pub(in crate::credential) struct TokenSecret(Arc<Searched>);
+pub(crate) struct TokenSecret(Arc<Searched>);
 
 struct KnownToken {
     /// The address of the grant. A later grant at the same address may share the limit, which does
@@ -75,7 +75,7 @@ impl KnownToken {
 
 impl TokenSecret {
     /// Builds the forms of a token. Returns `None` if the token is too short to search for.
-    pub(in crate::credential) fn new(token: &[u8]) -> Option<Arc<Self>> {
+    pub(crate) fn new(token: &[u8]) -> Option<Arc<Self>> {
         let label = Label {
             kind: "access_token",
             header: Some("Authorization".into()),
@@ -96,7 +96,7 @@ impl ConnectionSecrets {
 
     /// Returns whether a secret that can be guessed was found in a response. No further response
     /// may then reveal whether a guess is right.
-    pub(in crate::credential) fn are_exposed(&self) -> bool {
+    pub(crate) fn are_exposed(&self) -> bool {
         self.exposed.get().is_some()
     }
 }
@@ -104,7 +104,7 @@ impl ConnectionSecrets {
 impl Guard {
     /// Creates a guard without secrets. Secrets that are found in responses are reported to
     /// `problems`.
-    pub(in crate::credential) fn new(problems: ProblemLog) -> Self {
+    pub(crate) fn new(problems: ProblemLog) -> Self {
         Self {
             patterns: ArcSwap::default(),
             address: AtomicUsize::new(0),
@@ -115,7 +115,7 @@ impl Guard {
     }
 
     /// Extends a search in progress to the secrets that were added since it began.
-    pub(in crate::credential) fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
+    pub(crate) fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
         let address = self.address.load(Acquire);
         if address == 0 || scan.is_for(address) {
             return Ok(());
@@ -124,12 +124,12 @@ impl Guard {
     }
 
     /// Returns the patterns to search the next response for.
-    pub(in crate::credential) fn patterns(&self) -> Arc<Patterns> {
+    pub(crate) fn patterns(&self) -> Arc<Patterns> {
         self.patterns.load_full()
     }
 
     /// Returns whether there is nothing to search for.
-    pub(in crate::credential) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.address.load(Acquire) == 0
     }
 
@@ -138,10 +138,7 @@ impl Guard {
     }
 
     /// Adds the secrets of these connections to the patterns.
-    pub(in crate::credential) fn cover<'c>(
-        &self,
-        connections: impl IntoIterator<Item = (u64, &'c Connection)>,
-    ) {
+    pub(crate) fn cover<'c>(&self, connections: impl IntoIterator<Item = (u64, &'c Connection)>) {
         let mut known = self.known();
         let before = known.connections.len();
         for (key, connection) in connections {
@@ -153,11 +150,7 @@ impl Guard {
     }
 
     /// Returns the secrets of a connection, and adds them to the patterns if they are new.
-    pub(in crate::credential) fn secrets(
-        &self,
-        key: u64,
-        connection: &Connection,
-    ) -> Arc<ConnectionSecrets> {
+    pub(crate) fn secrets(&self, key: u64, connection: &Connection) -> Arc<ConnectionSecrets> {
         let mut known = self.known();
         let before = known.connections.len();
         let secrets = known.add(key, connection);
@@ -168,7 +161,7 @@ impl Guard {
     }
 
     /// Adds a token to the patterns for the rest of its life.
-    pub(in crate::credential) fn add_token(
+    pub(crate) fn add_token(
         &self,
         grant: usize,
         secret: &Arc<TokenSecret>,
@@ -194,7 +187,7 @@ impl Guard {
 
     /// Removes the secrets of connections that are neither in `live` nor in use, and the tokens
     /// that have expired and are not in use.
-    pub(in crate::credential) fn keep_only(&self, live: &HashSet<u64>) {
+    pub(crate) fn keep_only(&self, live: &HashSet<u64>) {
         let mut known = self.known();
         let before = (known.connections.len(), known.tokens.len());
         known
@@ -224,7 +217,7 @@ impl Guard {
 
     /// Counts and logs a secret that was found in a response of this connection. If the secret can
     /// be guessed, closes this connection and the one that the secret belongs to.
-    pub(in crate::credential) fn report(
+    pub(crate) fn report(
         &self,
         connection: &ConnectionId,
         secrets: &ConnectionSecrets,
@@ -267,7 +260,7 @@ impl Guard {
     }
 
     /// Returns why a connection is closed, if it is.
-    pub(in crate::credential) fn exposure(&self, key: u64) -> Option<Exposure> {
+    pub(crate) fn exposure(&self, key: u64) -> Option<Exposure> {
         let known = self.known();
         known.connections.get(&key)?.exposed.get().cloned()
     }

@@ -46,7 +46,7 @@ mod signature;
 mod tests;
 
 pub use guard::Guard;
-pub(super) use guard::{ConnectionSecrets, TokenSecret};
+pub(crate) use guard::{ConnectionSecrets, TokenSecret};
 pub use patterns::Patterns;
 pub use scan::{Reflected, Scan};
 pub use secrets::{Exposure, Label};
@@ -59,7 +59,7 @@ pub const SHORTEST: usize = SHORTEST_UNGUESSABLE;
 
 /// Returns whether responses of this connection are searched if the process has any secrets. They
 /// are not searched if the connection has no secret of its own.
-pub(super) fn is_guarded(connection: &Connection) -> bool {
+pub(crate) fn is_guarded(connection: &Connection) -> bool {
     let has_secret = !matches!(connection.auth, Auth::NoAuth);
     connection.reflection_guard && (has_secret || connection.webhook_signing_secret.is_some())
 }
