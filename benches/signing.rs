@@ -6,9 +6,9 @@
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
+use egressd::credential::signing::SigningKey;
 use egressd::domain::Secret;
 use egressd::domain::secret::SecretSource;
-use egressd::credential::signing::SigningKey;
 
 fn main() {
     divan::main();

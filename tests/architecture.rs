@@ -5,6 +5,8 @@
 
 #![cfg(test)]
 
+#[path = "architecture/cycles.rs"]
+mod cycles;
 #[path = "architecture/source.rs"]
 mod source;
 #[path = "architecture/wrong.rs"]
@@ -180,6 +182,7 @@ const BANNED: &[Banned] = &[
     banned(Outside(&["upstream"]), Path(&["hickory_resolver"]), "only `upstream` resolves names"),
     banned(Outside(&["upstream"]), Within(&["ToSocketAddrs"]), "only `upstream` resolves names"),
     banned(Outside(&["config"]), Path(&["crate", "config", "raw"]), "the raw mirror of a file stays inside `config`"),
+    banned(Outside(&[]), Words(&["#", "[", "path", "="]), "a module's file is where the compiler looks for it"),
     banned(Outside(&["config"]), Path(&["granit_parser"]), "files are read by `config`"),
     // F-153, F-253
     banned(In(TOKEN_LIVES), Words(&["SystemTime"]), TOKEN_CLOCK_WHY),
@@ -313,6 +316,12 @@ fn file_breaches(source: &Source) -> Vec<String> {
             source.file
         ));
     }
+    if source.file.ends_with("/mod.rs") {
+        found.push(format!(
+            "{}:1: a module is `NAME.rs` with its children in `NAME/`",
+            source.file
+        ));
+    }
     if !source.says_what_it_is {
         found.push(format!(
             "{}:1: begins without `//!`: say what lives here and what may not",
@@ -353,14 +362,58 @@ fn sources_below(folder: &FilePath, found: &mut Vec<Source>) {
     }
 }
 
-#[test]
-fn the_house_rules_hold() {
+/// The sources that are not test code.
+fn without_test_modules(sources: Vec<Source>) -> Vec<Source> {
+    let tests: Vec<Vec<String>> = sources
+        .iter()
+        .flat_map(|source| source.test_modules.clone())
+        .collect();
+    let is_test = |source: &Source| tests.iter().any(|test| source.module().starts_with(test));
+    sources
+        .into_iter()
+        .filter(|source| !is_test(source))
+        .collect()
+}
+
+fn crate_sources() -> Vec<Source> {
     let mut sources = Vec::new();
     sources_below(
         &FilePath::new(env!("CARGO_MANIFEST_DIR")).join("src"),
         &mut sources,
     );
     assert!(sources.len() > 1, "no source was read");
+    sources
+}
+
+/// Modules that still have an import cycle among their children. Delete the line once the cycle is opened.
+const NOT_YET_OPENED: &[&str] = &[
+    "cli::doctor",
+    "config",
+    "config::settings",
+    "credential::oauth",
+    "demo",
+    "domain::auth",
+    "management",
+    "proxy",
+    "reflection",
+    "telemetry::metrics",
+    "upstream",
+    "upstream::http1",
+];
+
+#[test]
+fn no_module_imports_itself_through_others() {
+    let mut found = cycles::import_cycles(&without_test_modules(crate_sources()));
+    found.retain(|cycle| {
+        let is_known = |parent: &&str| cycle.contains(&format!("in `{parent}`:"));
+        !NOT_YET_OPENED.iter().any(is_known)
+    });
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+#[test]
+fn the_house_rules_hold() {
+    let sources = crate_sources();
     let found = all_breaches(&sources);
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }

@@ -17,6 +17,8 @@ pub(crate) struct Path {
     pub(crate) line: usize,
     /// The path is re-exported with `pub use` or `pub(crate) use`.
     pub(crate) exported: bool,
+    /// The name that a `use` gives to the path in its module. `None` outside `use`, and for `*`.
+    pub(crate) imported_as: Option<String>,
 }
 
 /// A file taken apart.
@@ -323,7 +325,7 @@ impl<'a> Paths<'a> {
                 }
                 "*" => {
                     let all = [segments, vec!["*".to_owned()]].concat();
-                    self.keep(all, line, exported);
+                    self.keep(all, line, exported, None);
                     return at + 1;
                 }
                 word if word.starts_with(is_word) && word != "as" => {
@@ -332,7 +334,10 @@ impl<'a> Paths<'a> {
                     }
                     at += 1;
                     if self.text(at) != "::" {
-                        self.keep(segments.clone(), line, exported);
+                        let is_renamed = self.text(at) == "as";
+                        let renamed = is_renamed.then(|| self.text(at + 1).to_owned());
+                        let name = renamed.or_else(|| segments.last().cloned());
+                        self.keep(segments.clone(), line, exported, name);
                     }
                 }
                 "as" => at += 2,
@@ -351,17 +356,24 @@ impl<'a> Paths<'a> {
             at += 2;
         }
         if segments.len() > 1 {
-            self.keep(segments, line, false);
+            self.keep(segments, line, false, None);
         }
         at
     }
 
-    fn keep(&mut self, segments: Vec<String>, line: usize, exported: bool) {
+    fn keep(
+        &mut self,
+        segments: Vec<String>,
+        line: usize,
+        exported: bool,
+        imported_as: Option<String>,
+    ) {
         let segments = self.resolve(segments);
         self.found.push(Path {
             segments,
             line,
             exported,
+            imported_as,
         });
     }
 

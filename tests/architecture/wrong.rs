@@ -51,6 +51,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/cli/a.rs", "fn f() { std::io::stderr().lock(); }", "only main.rs"),
     ("src/cli/a.rs", "fn f() { let a = '\\''; std::process::exit(1) }", "only main.rs"),
     ("src/cli/a.rs", "fn f() { let a = r#\"\"\"#; std::process::exit(1) }", "only main.rs"),
+    ("src/route/a.rs", "#[path = \"b.rs\"] mod b;", "where the compiler looks"),
     ("src/cli/a.rs", "/* /* */ */ fn f<'a>() { std::process::exit(1) }", "only main.rs"),
 ];
 
@@ -111,6 +112,11 @@ fn a_file_has_a_budget_and_says_what_it_is() {
     );
     let found = all_breaches(&[Source::parse("src/route/a.rs", "// A.\n")]);
     assert!(found.concat().contains("begins without `//!`"), "{found:?}");
+    let found = all_breaches(&[Source::parse("src/route/mod.rs", "//! A.\n")]);
+    assert!(
+        found.concat().contains("a module is `NAME.rs`"),
+        "{found:?}"
+    );
     let full = format!("//! A.\n{}", "fn a() {}\n".repeat(399));
     assert_eq!(
         all_breaches(&[Source::parse("src/route/a.rs", &full)]),
