@@ -106,7 +106,7 @@ impl App {
             descriptors,
         } = ground;
         let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
-        let snapshot = Snapshot::compile(connections);
+        let snapshot = Snapshot::new(connections);
         let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
         if unresolvable {
             problems.tell(Event::NoNameServers);

@@ -4,8 +4,8 @@
 //! # Two flows
 //!
 //! **The configuration** ([`config`] → [`domain`] → [`snapshot`]). Files, environment and flags are read into a located tree, every mistake in them is
-//! reported at once, and what is left becomes [`domain::Connection`]s, whose fields can only hold legal values. [`snapshot::Snapshot::compile`] turns their
-//! patterns into route tables ([`route`]), and the result is published in one step. Nothing on a request's way reads configuration. [`reload`] goes the same way while agents are served: the next
+//! reported at once, and what is left becomes [`domain::Connection`]s, whose fields can only hold legal values. Each connection owns its
+//! compiled route table ([`route`]); [`snapshot::Snapshot::new`] collects them, and the result is published in one step. Nothing on a request's way reads configuration. [`reload`] goes the same way while agents are served: the next
 //! generation is made from the one before, so that what did not change keeps its sockets and its token, and whatever is wrong leaves everything as it is.
 //!
 //! **A request** ([`server`] → [`proxy`] → [`upstream`]). A worker's [`server`] accepts the agent's socket and lets hyper read the head. [`proxy`] then takes one step

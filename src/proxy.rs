@@ -123,7 +123,7 @@ impl Proxy {
     fn known(&self, entry: &Entry) -> Known {
         let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
         let known = ways.entry(entry.key).or_insert_with(|| {
-            let patterns = entry.routes.patterns();
+            let patterns = entry.connection.routes.patterns();
             let texts = patterns.iter().map(crate::route::Pattern::as_str);
             Known {
                 meter: self.books.meter(entry.connection.id.as_str(), texts),

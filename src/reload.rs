@@ -196,7 +196,7 @@ impl Reload {
             last.findings = loaded.warnings;
         }
         let before = Arc::clone(&self.published.current());
-        let next = before.succeed(loaded.connections);
+        let next = before.next_generation(loaded.connections);
         let (generation, hash) = (next.generation(), next.hash().into());
         let live = next.entries().iter().filter(|entry| entry.is_live());
         let connections = live.count();

@@ -15,17 +15,14 @@ use arc_swap::{ArcSwap, Guard};
 use jiff::Timestamp;
 
 use crate::domain::Connection;
-use crate::route::RouteTable;
 
-/// One connection and its compiled routes.
+/// One connection, and what this process knows of it.
 pub struct Entry {
     /// A number that no other entry of this process has, whatever its generation. A connection that a reload does not change keeps its entry, and so whatever
     /// goes by this number: its sockets, its token.
     pub key: u64,
     /// The connection.
     pub connection: Arc<Connection>,
-    /// Its routes.
-    pub routes: Arc<RouteTable>,
     /// When this process first loaded a connection of this id.
     pub created: Timestamp,
     /// When this process last loaded it changed.
@@ -36,7 +33,7 @@ pub struct Entry {
 
 /// One generation of the configuration.
 pub struct Snapshot {
-    entries: HashMap<Box<str>, Arc<Entry>, BuildHasherDefault<OfId>>,
+    entries: HashMap<Box<str>, Arc<Entry>, BuildHasherDefault<IdHasher>>,
     ordered: Vec<Arc<Entry>>,
     generation: u64,
     hash: Box<str>,
@@ -44,13 +41,10 @@ pub struct Snapshot {
 }
 
 impl Entry {
-    fn new(mut connection: Connection, created: Timestamp, updated: Timestamp) -> Self {
-        let (routes, _warned_of_at_load) =
-            RouteTable::compile(std::mem::take(&mut connection.allowed_routes));
+    fn new(connection: Connection, created: Timestamp, updated: Timestamp) -> Self {
         Self {
             key: next_key(),
             connection: Arc::new(connection),
-            routes: Arc::new(routes),
             created,
             updated,
             vanished: None,
@@ -61,7 +55,6 @@ impl Entry {
         Self {
             key: next_key(),
             connection: Arc::clone(&self.connection),
-            routes: Arc::clone(&self.routes),
             created: self.created,
             updated: now,
             vanished: Some(now),
@@ -80,25 +73,20 @@ impl Entry {
 
     /// Whether it is what this definition says, and still there.
     fn still_holds(&self, connection: &Connection) -> bool {
-        self.is_there()
-            && self.routes.patterns() == connection.allowed_routes
-            && self
-                .connection
-                .differences_but_for_routes(connection)
-                .is_empty()
+        self.is_there() && self.connection.changed_fields(connection).is_empty()
     }
 }
 
 impl Snapshot {
-    /// Compiles connections with distinct ids: the first generation.
-    pub fn compile(connections: Vec<Connection>) -> Self {
+    /// Creates the first generation, from connections with distinct ids.
+    pub fn new(connections: Vec<Connection>) -> Self {
         let now = Timestamp::now();
         let fresh = |connection| Arc::new(Entry::new(connection, now, now));
-        Self::of(connections.into_iter().map(fresh).collect(), 1, now)
+        Self::from_entries(connections.into_iter().map(fresh).collect(), 1, now)
     }
 
-    /// Compiles the generation after this one. A connection that did not change keeps its entry; one that vanished is there still, soft-deleted.
-    pub fn succeed(&self, connections: Vec<Connection>) -> Self {
+    /// Creates the generation after this one. A connection that did not change keeps its entry; one that vanished is there still, soft-deleted.
+    pub fn next_generation(&self, connections: Vec<Connection>) -> Self {
         let now = Timestamp::now();
         let mut ordered: Vec<_> = connections
             .into_iter()
@@ -124,10 +112,10 @@ impl Snapshot {
             })
             .collect();
         ordered.extend(vanished);
-        Self::of(ordered, self.generation + 1, now)
+        Self::from_entries(ordered, self.generation + 1, now)
     }
 
-    fn of(ordered: Vec<Arc<Entry>>, generation: u64, compiled: Timestamp) -> Self {
+    fn from_entries(ordered: Vec<Arc<Entry>>, generation: u64, compiled: Timestamp) -> Self {
         let entries = ordered
             .iter()
             .map(|entry| (entry.connection.id.as_str().into(), Arc::clone(entry)))
@@ -178,9 +166,9 @@ impl Snapshot {
 
 /// Hashes ids, of which all in the table are the operator's: nobody else can make any collide. Each request asks for one.
 #[derive(Default)]
-struct OfId(u64);
+struct IdHasher(u64);
 
-impl Hasher for OfId {
+impl Hasher for IdHasher {
     fn finish(&self) -> u64 {
         self.0 ^ self.0 >> 32
     }

@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
             well_told(&loaded.warnings, bytes);
             for connection in &loaded.connections {
                 assert!(
-                    !connection.allowed_routes.is_empty(),
+                    !connection.routes.patterns().is_empty(),
                     "a connection without routes"
                 );
                 assert!(

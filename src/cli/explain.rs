@@ -51,7 +51,7 @@ impl Explain {
             Err(problems) => return misconfigured(&problems, streams),
         };
         let hosts = loaded.settings.proxy.allowed_hosts;
-        let snapshot = Snapshot::compile(loaded.connections);
+        let snapshot = Snapshot::new(loaded.connections);
         match explain(&self.method, &self.target, &hosts, &snapshot) {
             Err(no_request) => {
                 writeln!(streams.err, "egressd explain: {no_request}")?;

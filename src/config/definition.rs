@@ -59,7 +59,7 @@ fn definition(mut object: Object<'_>, stem: Option<&str>, around: &Surroundings<
             id,
             description: description.unwrap_or(Some(""))?.to_owned(),
             base_url: http.base_url,
-            allowed_routes: http.allowed_routes,
+            routes: http.routes,
             headers: http.headers,
             auth: http.auth,
             webhook_signing_secret: http.webhook_signing_secret,

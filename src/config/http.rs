@@ -19,12 +19,12 @@ use crate::domain::{
     Auth, BaseUrl, Caps, ConcurrencyCap, ConfiguredHeader, Host, Http2, ResponseCap, Secret,
     Timeout,
 };
-use crate::route::Pattern;
+use crate::route::RouteTable;
 
 /// The `http` details, refined.
 pub(super) struct Http {
     pub(super) base_url: BaseUrl,
-    pub(super) allowed_routes: Vec<Pattern>,
+    pub(super) routes: RouteTable,
     pub(super) headers: Vec<ConfiguredHeader>,
     pub(super) allow_agent_headers: Vec<HeaderName>,
     pub(super) auth: Auth,
@@ -48,7 +48,7 @@ impl Http {
     pub(super) fn read(mut http: Object<'_>, around: &Surroundings<'_>) -> Option<Self> {
         let base = http.require("base_url", "write `base_url: https://…`");
         let base_url = base.as_ref().and_then(base_url);
-        let routes = http.require(
+        let allowed_routes = http.require(
             "allowed_routes",
             "write at least one, such as `GET /api/status`",
         );
@@ -84,13 +84,13 @@ impl Http {
         let slash = options
             .as_ref()
             .is_none_or(|options| options.allow_encoded_slash);
-        let allowed_routes = routes.and_then(|field| routes::allowed(&field, slash));
+        let routes = allowed_routes.and_then(|field| routes::compile(&field, slash));
         if let (Some(field), Some(url)) = (&base, &base_url) {
             reachable(field, url.host(), holes)?;
         }
         Some(Self {
             base_url: base_url?,
-            allowed_routes: allowed_routes?,
+            routes: routes?,
             headers: headers.unwrap_or_else(|| Some(Vec::new()))?,
             allow_agent_headers: from_agent.unwrap_or_else(|| Some(Vec::new()))?,
             auth: auth?,

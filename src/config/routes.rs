@@ -1,4 +1,4 @@
-//! `allowed_routes` → patterns, with what the operator should know of them: overlaps and patterns that nothing can match.
+//! `allowed_routes` → a route table, with what the operator should know of them: overlaps and patterns that nothing can match.
 
 use super::foreign_wildcards;
 use super::raw::Field;
@@ -8,8 +8,8 @@ use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
 /// The most overlaps that are shown of one connection: enough to learn from, too few to bury anything else.
 const SHOWN_OVERLAPS: usize = 20;
 
-/// Reads the patterns of a connection.
-pub(super) fn allowed(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Vec<Pattern>> {
+/// Reads the patterns of a connection and compiles them.
+pub(super) fn compile(field: &Field<'_>, allow_encoded_slash: bool) -> Option<RouteTable> {
     let items = field.clone().with_grammar(Grammar::Pattern).list()?;
     if items.is_empty() {
         field.report(
@@ -56,7 +56,7 @@ pub(super) fn allowed(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Ve
         );
         return None;
     }
-    (places.len() == items.len()).then(|| table.patterns().to_vec())
+    (places.len() == items.len()).then_some(table)
 }
 
 fn warn_of(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {

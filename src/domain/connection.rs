@@ -10,7 +10,7 @@ use super::headers::ConfiguredHeader;
 use super::id::ConnectionId;
 use super::secret::Secret;
 use super::url::BaseUrl;
-use crate::route::Pattern;
+use crate::route::RouteTable;
 
 /// Which protocol is spoken to the upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,8 +34,8 @@ pub struct Connection {
     pub description: String,
     /// Where its requests go.
     pub base_url: BaseUrl,
-    /// The patterns of `allowed_routes`, in the order of the definition; at least one. A snapshot moves them into its entry's route table.
-    pub allowed_routes: Vec<Pattern>,
+    /// The compiled patterns of `allowed_routes`, in the order of the definition; at least one.
+    pub routes: RouteTable,
     /// Headers on every request, beside the credential.
     pub headers: Vec<ConfiguredHeader>,
     /// Its credential.
@@ -65,14 +65,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The names of the fields in which two definitions of one id differ, secrets included, the patterns left out.
-    pub fn differences_but_for_routes(&self, other: &Self) -> Vec<&'static str> {
+    /// Returns the names of the fields in which two definitions of one id differ, secrets included.
+    pub fn changed_fields(&self, other: &Self) -> Vec<&'static str> {
         let Self {
             id: _,
             display_name,
             description,
             base_url,
-            allowed_routes: _,
+            routes,
             headers,
             auth,
             webhook_signing_secret,
@@ -94,6 +94,7 @@ impl Connection {
             concurrency,
         } = caps;
         let same_signing = Secret::are_same(signing, other.webhook_signing_secret.as_ref());
+        let same_routes = routes.patterns() == other.routes.patterns();
         let ranges = *allowed_private_cidrs == other.allowed_private_cidrs;
         let slashes = *allow_encoded_slash == other.allow_encoded_slash;
         let agent_headers = *allow_agent_headers == other.allow_agent_headers;
@@ -121,6 +122,7 @@ impl Connection {
             ("http2", *http2 == other.http2),
             ("tool_configurations", *enabled == other.enabled),
             ("delete_time", *delete_time == other.delete_time),
+            ("allowed_routes", same_routes),
         ]
         .into();
         names.retain(|(_, same)| !same);

@@ -110,7 +110,13 @@ impl Record for Row {
         let tool = |pattern: &Pattern| {
             TOOL_BYTES + 3 * pattern.as_str().len() + WILDCARD_BYTES * pattern.segments().len()
         };
-        self.entry.routes.patterns().iter().map(tool).sum()
+        self.entry
+            .connection
+            .routes
+            .patterns()
+            .iter()
+            .map(tool)
+            .sum()
     }
 }
 
@@ -177,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_connection_has_a_value_in_every_field() {
-        let snapshot = Snapshot::compile(connections("secret"));
+        let snapshot = Snapshot::new(connections("secret"));
         let entry = Arc::clone(&snapshot.entries()[1]);
         let failed = Grant {
             expires_at: None,
@@ -236,7 +242,7 @@ mod tests {
             connection.delete_time = None;
             connection.description.clear();
         });
-        let snapshot = Snapshot::compile(without);
+        let snapshot = Snapshot::new(without);
         let row = Row {
             entry: Arc::clone(&snapshot.entries()[0]),
             live: Live::default(),
@@ -265,7 +271,7 @@ mod tests {
     #[test]
     fn a_row_weighs_about_what_its_tools_take() {
         use crate::management::tools::ToolCache;
-        let snapshot = Snapshot::compile(connections("secret"));
+        let snapshot = Snapshot::new(connections("secret"));
         for entry in snapshot.entries() {
             let tools = serde_json::to_vec(&ToolCache::default().of(entry)).unwrap();
             let row = Row {

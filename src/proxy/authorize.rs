@@ -56,7 +56,7 @@ pub(super) fn authorize(call: Call<'_>) -> Result<Permitted<'_>, Refusal> {
         path.without_encoded_slash().map_err(not_canonical)?
     };
     let method = Method::parse(parts.method.as_str().as_bytes());
-    match entry.routes.find(method, &path) {
+    match entry.connection.routes.find(method, &path) {
         Lookup::Found(route) => Ok(Permitted {
             parts,
             entry: Arc::clone(&entry),
@@ -70,7 +70,8 @@ pub(super) fn authorize(call: Call<'_>) -> Result<Permitted<'_>, Refusal> {
         .allowing(methods)
         .listing_routes()),
         Lookup::NotFound { trailing_slash } => {
-            let near = trailing_slash.and_then(|index| entry.routes.patterns().get(index));
+            let near =
+                trailing_slash.and_then(|index| entry.connection.routes.patterns().get(index));
             Err(Refusal::new(Code::RouteNotAllowed, not_found(near)).listing_routes())
         }
     }

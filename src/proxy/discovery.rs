@@ -84,6 +84,7 @@ fn listed(entry: &Entry) -> Listed<'_> {
         display_name: &entry.connection.display_name,
         description: &entry.connection.description,
         allowed_routes: entry
+            .connection
             .routes
             .patterns()
             .iter()

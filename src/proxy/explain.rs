@@ -90,7 +90,7 @@ fn explain_parts(
         .as_ref()
         .map(|_| format!("{X_WEBHOOK_SIGNATURE} (if there is a body)"));
     let passed = connection.allow_agent_headers.iter();
-    let pattern = entry.routes.patterns().get(permitted.route());
+    let pattern = entry.connection.routes.patterns().get(permitted.route());
     Ok(Explained::Forwarded(Box::new(Explanation {
         connection: connection.id.to_string(),
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),

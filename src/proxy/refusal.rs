@@ -103,7 +103,7 @@ impl Refusal {
     /// The answer. `entry` is the connection that was found before the refusal, if one was.
     pub(super) fn answer(&self, entry: Option<&Entry>, request_id: &RequestId) -> Response<Bytes> {
         let listed = entry.filter(|_| self.lists_routes).map(|entry| {
-            let patterns = entry.routes.patterns();
+            let patterns = entry.connection.routes.patterns();
             patterns
                 .iter()
                 .take(MAX_LISTED_ROUTES)

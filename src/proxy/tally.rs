@@ -292,7 +292,15 @@ impl Exchange {
             request_id: self.request_id.as_str().to_owned(),
             connection: entry.map(|entry| entry.connection.id.clone()),
             route: entry.zip(self.route).and_then(|(entry, route)| {
-                Some(entry.routes.patterns().get(route)?.as_str().to_owned())
+                Some(
+                    entry
+                        .connection
+                        .routes
+                        .patterns()
+                        .get(route)?
+                        .as_str()
+                        .to_owned(),
+                )
             }),
             method: Some(method),
             uri: Some(uri),

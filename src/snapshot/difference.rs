@@ -15,7 +15,7 @@ impl Snapshot {
                 (Some(_), false) => changes.removed.push(id),
                 (None, false) => {}
                 (Some(before), true) => {
-                    let fields = before.differences(entry);
+                    let fields = before.connection.changed_fields(&entry.connection);
                     if !fields.is_empty() {
                         changes.changed.push(Changed { id, fields });
                     }
@@ -30,13 +30,5 @@ impl Entry {
     /// Whether its definition is there.
     pub(super) fn is_there(&self) -> bool {
         self.vanished.is_none()
-    }
-
-    fn differences(&self, next: &Self) -> Vec<&'static str> {
-        let mut names = self.connection.differences_but_for_routes(&next.connection);
-        if self.routes.patterns() != next.routes.patterns() {
-            names.push("allowed_routes");
-        }
-        names
     }
 }

@@ -54,8 +54,7 @@ impl Parts {
             display_name,
             description,
             base_url,
-            // They are the table's.
-            allowed_routes: _,
+            routes,
             headers,
             auth,
             webhook_signing_secret,
@@ -74,7 +73,7 @@ impl Parts {
         self.add(display_name);
         self.add(description);
         self.add(&base_url.to_string());
-        self.list(entry.routes.patterns().iter().map(|route| route.as_str()));
+        self.list(routes.patterns().iter().map(|route| route.as_str()));
         self.list(headers.iter().map(|header| &*header.written));
         self.auth(auth);
         self.list(webhook_signing_secret.iter().map(|_| ""));

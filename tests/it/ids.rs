@@ -246,9 +246,9 @@ fn a_generation_shares_nothing_with_the_one_before() {
         .allow("/")
         .base_url("https://api.example.com");
     let (same, gone) = (crm.clone().rename("same"), crm.clone().rename("gone"));
-    let before = Snapshot::compile(load(&[crm.clone().bearer("old"), gone, same.clone()]));
+    let before = Snapshot::new(load(&[crm.clone().bearer("old"), gone, same.clone()]));
     let held = Arc::clone(before.find("gone").unwrap());
-    let after = before.succeed(load(&[same, crm.bearer("new")]));
+    let after = before.next_generation(load(&[same, crm.bearer("new")]));
     // Pools and credentials are kept under an entry's key.
     let key = |snapshot: &Snapshot, id| snapshot.find(id).unwrap().key;
     assert_ne!(key(&before, "crm"), key(&after, "crm"));
@@ -261,5 +261,5 @@ fn a_generation_shares_nothing_with_the_one_before() {
     assert!(!gone.is_live() && gone.created == held.created && gone.key != held.key);
     // Who found it before it went keeps it, whole.
     assert_eq!(held.connection.id.as_str(), "gone");
-    assert_eq!(held.routes.patterns().len(), 1);
+    assert_eq!(held.connection.routes.patterns().len(), 1);
 }

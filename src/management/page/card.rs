@@ -237,7 +237,7 @@ fn faults(html: &mut Html, activity: &Activity, now: Timestamp) {
 
 fn details(html: &mut Html, row: &Row<'_>, now: Timestamp) {
     let connection = &row.entry.connection;
-    let routes = row.entry.routes.patterns();
+    let routes = row.entry.connection.routes.patterns();
     html.raw("<details id=\"d-")
         .text(&connection.id)
         .raw("\"><summary id=\"s-")

@@ -44,7 +44,7 @@ fn compile(definitions: Vec<Text>) -> Snapshot {
         &Environment::default(),
     );
     let loaded = loaded.unwrap_or_else(|problems| panic!("{problems:#?}"));
-    Snapshot::compile(loaded.connections)
+    Snapshot::new(loaded.connections)
 }
 
 fn quiet(entry: &Entry) -> Row<'_> {

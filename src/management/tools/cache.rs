@@ -84,7 +84,7 @@ impl Tools {
         let connection = &entry.connection;
         let tools = super::of(
             connection.id.as_str(),
-            entry.routes.patterns(),
+            entry.connection.routes.patterns(),
             connection.allow_encoded_slash,
         );
         let written = to_raw_value(&tools).unwrap_or_else(|_never| RawValue::NULL.to_owned());
@@ -108,13 +108,13 @@ mod tests {
     fn tools_of_replaced_connections_are_removed() {
         // F-271
         let cache = ToolCache::default();
-        let mut snapshot = Snapshot::compile(connections("secret-0"));
+        let mut snapshot = Snapshot::new(connections("secret-0"));
         let live = snapshot.entries().len();
         for generation in 1..1000 {
             for entry in snapshot.entries() {
                 cache.of(entry);
             }
-            snapshot = snapshot.succeed(connections(&format!("secret-{generation}")));
+            snapshot = snapshot.next_generation(connections(&format!("secret-{generation}")));
         }
         cache.cached.run_pending_tasks();
         let most = u64::try_from(2 * (FEWEST_ADDED + live)).unwrap();

@@ -72,7 +72,7 @@ impl ConnectionDetails {
     pub(super) fn of(entry: &Entry) -> Self {
         let connection = &entry.connection;
         let secret = connection.webhook_signing_secret.as_ref();
-        let patterns = entry.routes.patterns().iter();
+        let patterns = entry.connection.routes.patterns().iter();
         let cidrs = connection.allowed_private_cidrs.iter();
         let from_agent = connection.allow_agent_headers.iter();
         Self {

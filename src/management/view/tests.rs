@@ -13,7 +13,7 @@ use crate::domain::{
     SensitiveHeader, TokenUrl,
 };
 use crate::management::tools::ToolCache;
-use crate::route::Pattern;
+use crate::route::{Pattern, RouteTable};
 use crate::snapshot::Snapshot;
 
 fn secret(text: &str) -> Secret {
@@ -68,7 +68,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
         display_name: "Name".into(),
         description: "Words".into(),
         base_url: BaseUrl::parse("https://api.test:8443/base/").unwrap(),
-        allowed_routes: vec![Pattern::parse("GET /{id}").unwrap()],
+        routes: RouteTable::compile(vec![Pattern::parse("GET /{id}").unwrap()]).0,
         headers: vec![header("X-Tenant-ID", "acme"), header("X-Session", planted)],
         auth,
         webhook_signing_secret: Some(secret(planted)),
@@ -87,7 +87,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
 
 /// What is shown of each; the two times of loading taken out.
 fn shown(connections: Vec<Connection>) -> Vec<Value> {
-    let snapshot = Snapshot::compile(connections);
+    let snapshot = Snapshot::new(connections);
     let tools = ToolCache::default();
     let entries = snapshot.entries().iter();
     entries

@@ -72,7 +72,7 @@ mod tests {
     fn a_generation_is_rendered_once_for_all_hosts() {
         // F-262
         let kept = Kept::default();
-        let first = Snapshot::compile(Vec::new());
+        let first = Snapshot::new(Vec::new());
         let one = kept.json(&first);
         assert_eq!(one, r#"{"connections":[]}"#);
         assert_eq!(one.as_ptr(), kept.json(&first).as_ptr());
@@ -85,7 +85,7 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&rendered, &template(&kept).unwrap()));
 
-        let second = first.succeed(Vec::new());
+        let second = first.next_generation(Vec::new());
         assert_ne!(one.as_ptr(), kept.json(&second).as_ptr());
         kept.markdown("localhost", &second);
         let after = template(&kept).unwrap();

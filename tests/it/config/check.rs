@@ -41,7 +41,7 @@ fn the_documented_example_loads_as_it_stands() {
         connection.base_url.to_string(),
         "https://api.databricks.com"
     );
-    assert_eq!(connection.allowed_routes.len(), 3);
+    assert_eq!(connection.routes.patterns().len(), 3);
     assert_eq!(connection.caps.response.bytes(), 5_242_880);
     assert!(matches!(connection.auth, Auth::BearerToken(_)));
     assert!(connection.enabled && connection.delete_time.is_none());

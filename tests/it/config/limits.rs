@@ -95,7 +95,7 @@ fn ten_thousand_routes_load() {
     let loaded = world
         .definitions()
         .unwrap_or_else(|found| panic!("{found:?}"));
-    assert_eq!(loaded.connections[0].allowed_routes.len(), 10_000);
+    assert_eq!(loaded.connections[0].routes.patterns().len(), 10_000);
 }
 
 /// Text of the words that matter to the parser and the walk.
