@@ -13,8 +13,8 @@ mod charset;
 pub mod code;
 mod cookies;
 mod discovery;
+mod error;
 pub mod explain;
-
 mod forward;
 mod glance;
 mod guarded;
@@ -41,11 +41,13 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Request, Response};
 
+use agent_body::AgentFault;
 pub use answer::Answer;
 use answer::OwnBody;
 use body_budget::{BodyBudget, Share};
 use code::Code;
 pub use discovery::Kept as Listings;
+use error::ExchangeError;
 use guarded::Guarded;
 use identify::Addressed;
 use prepare::Terms;
@@ -58,8 +60,7 @@ use crate::server::{HeadFault, Overdue, RequestBody, Serve, Watch};
 use crate::snapshot::{Entry, Published};
 use crate::telemetry::metrics::{Meter, Shard};
 use crate::telemetry::{AccessLog, Metrics};
-use crate::upstream::failure::AgentFault;
-use crate::upstream::{Client, Failure, Lane};
+use crate::upstream::{Client, Lane};
 
 /// What all workers share.
 pub struct Shared {
@@ -314,10 +315,10 @@ async fn within_limits<T>(
                 "egressd stopped before the upstream answered. Whether it got the request is not known.",
             ))),
             Some(Overdue::Exchange) if !watch.is_body_awaited() => {
-                Poll::Ready(Err(Failure::DeadlinePassed.into()))
+                Poll::Ready(Err(ExchangeError::DeadlineExceeded.into()))
             }
             Some(Overdue::Exchange | Overdue::Body) => {
-                Poll::Ready(Err(Failure::Agent(AgentFault::Idle).into()))
+                Poll::Ready(Err(AgentFault::Idle.into()))
             }
         },
     })

@@ -176,8 +176,7 @@ impl From<Failure> for Reason {
             Failure::OwnListener => Self::AddressRefused("egressd itself"),
             Failure::Dns(DnsFault::Timeout)
             | Failure::Connect(ConnectFault::Timeout)
-            | Failure::Tls(TlsFault::Timeout)
-            | Failure::DeadlinePassed => Self::Timeout,
+            | Failure::Tls(TlsFault::Timeout) => Self::Timeout,
             Failure::Dns(_) => Self::Unreachable(Step::Dns),
             Failure::Connect(_) => Self::Unreachable(Step::Connect),
             Failure::Tls(_) => Self::Unreachable(Step::Tls),
@@ -185,13 +184,10 @@ impl From<Failure> for Reason {
             Failure::Shortage => Self::Shortage,
             Failure::Protocol(_) => Self::Invalid(InvalidAnswer::Http),
             Failure::TooLarge => Self::Invalid(InvalidAnswer::TooLarge),
-            Failure::Agent(_)
-            | Failure::Late
+            Failure::CredentialExpired
+            | Failure::RequestBody
             | Failure::Misdirected
-            | Failure::Bug
-            | Failure::Reflected
-            | Failure::Unsearchable
-            | Failure::Exposed => Self::Internal,
+            | Failure::Panicked => Self::Internal,
         }
     }
 }

@@ -3,73 +3,117 @@
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use thiserror::Error;
 
-use super::tally::Tally;
 use crate::server::{Overdue, RequestBody, Watch};
-use crate::upstream::Failure;
-use crate::upstream::failure::AgentFault;
 
 /// Frames that any body may have, however small.
 const FREE_FRAMES: u64 = 16 * 1024;
 /// Beyond those, the bytes that a frame must have on average.
 const BYTES_PER_FRAME: u64 = 8;
 
+/// What was wrong with the agent's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AgentFault {
+    /// Over the request cap.
+    #[error("the request body is over the cap")]
+    TooLarge,
+    /// No byte for too long, or not whole when the deadline passed.
+    #[error("the request body did not arrive in time")]
+    Idle,
+    /// Illegal framing, or far too many tiny frames.
+    #[error("the request body is not framed legally, or comes in far too many tiny frames")]
+    Malformed,
+    /// The agent hung up before its body was whole.
+    #[error("the agent hung up before its request body was whole")]
+    Gone,
+}
+
+/// The state of an agent's body, which the exchange reads while the upstream module sends the body.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AgentBodyState(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    received_bytes: AtomicU64,
+    fault: OnceLock<AgentFault>,
+}
+
+impl AgentBodyState {
+    /// Returns the number of bytes that were received so far.
+    pub(super) fn received_bytes(&self) -> u64 {
+        self.0.received_bytes.load(Relaxed)
+    }
+
+    /// Returns the reason why the body failed, if it did.
+    pub(super) fn fault(&self) -> Option<AgentFault> {
+        self.0.fault.get().copied()
+    }
+}
+
 /// The agent's body under its cap.
 pub(super) struct AgentBody {
     incoming: RequestBody,
     watch: Arc<Watch>,
-    tally: Tally,
+    state: AgentBodyState,
     cap: u64,
-    received: u64,
     frames: u64,
 }
 
 impl AgentBody {
     /// Puts a body under a cap, in bytes.
-    pub(super) fn new(incoming: RequestBody, cap: u64, watch: Arc<Watch>, tally: Tally) -> Self {
+    pub(super) fn new(
+        incoming: RequestBody,
+        cap: u64,
+        watch: Arc<Watch>,
+        state: AgentBodyState,
+    ) -> Self {
         Self {
             incoming,
             watch,
-            tally,
+            state,
             cap,
-            received: 0,
             frames: 0,
         }
     }
 
     fn admit(&mut self, frame: &Frame<Bytes>) -> Result<(), AgentFault> {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-        self.received += length;
+        let received = self.state.0.received_bytes.fetch_add(length, Relaxed) + length;
         self.frames += 1;
-        self.tally.add(length);
-        if self.received > self.cap {
+        if received > self.cap {
             Err(AgentFault::TooLarge)
-        } else if self.frames > FREE_FRAMES + self.received / BYTES_PER_FRAME {
+        } else if self.frames > FREE_FRAMES + received / BYTES_PER_FRAME {
             Err(AgentFault::Malformed)
         } else {
             Ok(())
         }
     }
+
+    fn fail(&self, fault: AgentFault) -> AgentFault {
+        *self.state.0.fault.get_or_init(|| fault)
+    }
 }
 
 impl http_body::Body for AgentBody {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = AgentFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.watch.body_awaited();
             return match self.watch.overdue() {
                 Some(Overdue::Body | Overdue::Exchange) => {
-                    Poll::Ready(Some(Err(AgentFault::Idle.into())))
+                    Poll::Ready(Some(Err(self.fail(AgentFault::Idle))))
                 }
                 // Who waits for the answer says so.
                 Some(Overdue::Grace) | None => Poll::Pending,
@@ -78,8 +122,11 @@ impl http_body::Body for AgentBody {
         self.watch.body_came();
         Poll::Ready(match frame {
             None => None,
-            Some(Ok(frame)) => Some(self.admit(&frame).map(|()| frame).map_err(Failure::from)),
-            Some(Err(error)) => Some(Err(fault(&error).into())),
+            Some(Ok(frame)) => match self.admit(&frame) {
+                Ok(()) => Some(Ok(frame)),
+                Err(fault) => Some(Err(self.fail(fault))),
+            },
+            Some(Err(error)) => Some(Err(self.fail(fault(&error)))),
         })
     }
 

@@ -15,12 +15,13 @@ use tokio::time::{sleep, timeout_at};
 
 use super::code::Code;
 use super::discovery::FilledTemplate;
+use super::error::ExchangeError;
 use super::guarded::Guarded;
 use super::refusal::Refusal;
 use super::tally::Exchange;
 use super::trailers::passing;
 use crate::server::{Overdue, Watch};
-use crate::upstream::{Failure, Slot, Uploading};
+use crate::upstream::{Slot, Uploading};
 
 /// The time between two checks whether an agent has left while its upload goes on.
 const PRESENCE_CHECK: Duration = Duration::from_millis(250);
@@ -53,7 +54,7 @@ struct Forwarded {
     /// `true` if the last poll of the body found no data, so the upstream is what is awaited.
     awaits_upstream: bool,
     /// Why the body broke off, until hyper is told.
-    broken: Option<Failure>,
+    broken: Option<ExchangeError>,
     /// The names of trailers that the head announced to the agent.
     trailers: Option<HeaderValue>,
     _slot: Slot,
@@ -124,12 +125,12 @@ impl Forwarded {
         &mut self,
         cx: &mut Context<'_>,
         watch: &Watch,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx, watch)));
         polled.unwrap_or_else(|_panic| {
             self.exchange.meter().panicked();
             self.exchange.failed(Code::InternalError);
-            Poll::Ready(Some(Err(Failure::Bug)))
+            Poll::Ready(Some(Err(ExchangeError::Panicked)))
         })
     }
 
@@ -137,9 +138,9 @@ impl Forwarded {
         &mut self,
         cx: &mut Context<'_>,
         watch: &Watch,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        if let Some(failure) = self.broken.take() {
-            return Poll::Ready(Some(Err(failure)));
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
         }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.awaits_upstream = polled.is_pending();
@@ -153,7 +154,7 @@ impl Forwarded {
                 return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
             }
             Poll::Pending if watch.overdue() == Some(Overdue::Exchange) => {
-                Some(Err(Failure::DeadlinePassed))
+                Some(Err(ExchangeError::DeadlineExceeded))
             }
             Poll::Pending => return Poll::Pending,
             Poll::Ready(frame) => frame,
@@ -163,9 +164,10 @@ impl Forwarded {
                 self.exchange
                     .add_response_bytes(frame.data_ref().map_or(0, Bytes::len));
             }
-            Some(Err(failure)) => {
-                self.exchange.refused(&Refusal::from(*failure));
-                self.broken = Some(*failure);
+            Some(Err(error)) => {
+                let error = self.exchange.find_cause(*error);
+                self.exchange.refused(&Refusal::from(error));
+                self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -177,12 +179,12 @@ impl Forwarded {
 
 impl http_body::Body for Answer {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = ExchangeError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         let this = &mut *self;
         match &mut this.kind {
             Kind::Own(body) => Poll::Ready(body.next().map(|data| Ok(Frame::data(data)))),

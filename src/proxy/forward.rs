@@ -58,7 +58,6 @@ pub(super) async fn forward(
         }
         None => body.stream(credential.grant().is_some()),
     };
-    let searched = credential.is_searched_for();
     let accept = Accept::new();
     let mut sending = Sending {
         connection,
@@ -66,14 +65,14 @@ pub(super) async fn forward(
         parts,
         target: &target(connection, permitted.path(), parts.uri.query())?,
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
-        searched,
+        searched: credential.is_searched_for(),
         accept: &accept,
         client,
         lane,
         exchange,
     };
     let mut response = match sending.send(token_of(&minted), &mut upload).await {
-        Err(Unsent::Late) => {
+        Err(Unsent::CredentialExpired) => {
             minted = Box::pin(renewal::token(&credential, client, lane)).await?;
             Box::pin(sending.send(token_of(&minted), &mut upload)).await?
         }
@@ -94,7 +93,8 @@ pub(super) async fn forward(
     };
     clean(&mut response, &asked);
     let mut response = Guarded::begin(response, credential, upload.signature().as_ref())?;
-    response.body_mut().await_first().await?;
+    let awaited = response.body_mut().await_first().await;
+    awaited.map_err(|error| exchange.find_cause(error))?;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, exchange.request_id().to_value());
     Ok((response, slot))
@@ -178,13 +178,14 @@ impl Sending<'_> {
         };
         let mut body = upload.take_body();
         let client = self.client;
+        let exchange = &*self.exchange;
         let exchanged = client.exchange(self.lane, &head, &mut body, bounds).await;
         exchanged.map_err(|failure| {
-            if failure == Failure::Late {
+            if failure == Failure::CredentialExpired {
                 upload.put_back(body);
-                Unsent::Late
+                Unsent::CredentialExpired
             } else {
-                Unsent::Refused(failure.into())
+                Unsent::Refused(exchange.find_cause(failure.into()).into())
             }
         })
     }
@@ -193,14 +194,14 @@ impl Sending<'_> {
 /// Why there is no response.
 enum Unsent {
     /// The token expired while the body was awaited or the upstream was dialled; nothing was sent, and the socket waits for another.
-    Late,
+    CredentialExpired,
     Refused(Refusal),
 }
 
 impl From<Unsent> for Refusal {
     fn from(unsent: Unsent) -> Self {
         match unsent {
-            Unsent::Late => Failure::Late.into(),
+            Unsent::CredentialExpired => Failure::CredentialExpired.into(),
             Unsent::Refused(refusal) => refusal,
         }
     }

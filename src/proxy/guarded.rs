@@ -18,11 +18,12 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::charset;
+use super::error::ExchangeError;
 use crate::credential::Credential;
 use crate::credential::signing::SignatureValue;
 use crate::reflection::{Reflected, Scan};
 use crate::telemetry::problem_log::Place;
-use crate::upstream::{Failure, Uploading, UpstreamBody};
+use crate::upstream::{Uploading, UpstreamBody};
 
 /// The longest that a head waits for its body.
 const HEAD_WAITS: Duration = Duration::from_millis(50);
@@ -60,20 +61,20 @@ impl Guarded {
         response: Response<UpstreamBody>,
         credential: Arc<Credential>,
         signature: Option<&SignatureValue>,
-    ) -> Result<Response<Box<Self>>, Failure> {
+    ) -> Result<Response<Box<Self>>, ExchangeError> {
         let Some(scan) = credential.scan(signature) else {
             return Ok(response.map(Self::unsearched));
         };
         let is_searchable = search_head(&scan, response.headers())
             .map_err(|reflected| refuse(&credential, Place::Header, &reflected))?;
         if credential.is_exposed() {
-            return Err(Failure::Exposed);
+            return Err(ExchangeError::Exposed);
         }
         if response.body().is_end_stream() {
             return Ok(response.map(Self::unsearched));
         }
         if !is_searchable {
-            return Err(Failure::Unsearchable);
+            return Err(ExchangeError::Unsearchable);
         }
         let (head, body) = response.into_parts();
         let search = Search {
@@ -110,7 +111,7 @@ impl Guarded {
     }
 
     /// Searches what comes of the body before the head has to go out.
-    pub(super) async fn await_first(&mut self) -> Result<(), Failure> {
+    pub(super) async fn await_first(&mut self) -> Result<(), ExchangeError> {
         if self.search.is_none() {
             return Ok(());
         }
@@ -133,7 +134,7 @@ impl Guarded {
     }
 
     /// The next bytes that may go out.
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ExchangeError>>> {
         loop {
             let more = self.search.as_mut().map(|search| search.scan.more());
             if let Some(more) = more.filter(|more| !more.is_empty()) {
@@ -165,14 +166,14 @@ impl Guarded {
 }
 
 impl Search {
-    fn feed(&mut self, data: Bytes, last: bool) -> Result<Bytes, Failure> {
+    fn feed(&mut self, data: Bytes, last: bool) -> Result<Bytes, ExchangeError> {
         let length = data.len();
         let followed = self.credential.follow(&mut self.scan);
         let fed = followed.and_then(|()| self.scan.feed(data, last));
         let fed = fed.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected));
         // Other responses in flight must not reveal the results of further guesses either.
         let fed = match fed {
-            Ok(_) if self.credential.is_exposed() => Err(Failure::Exposed),
+            Ok(_) if self.credential.is_exposed() => Err(ExchangeError::Exposed),
             fed => fed,
         };
         self.reflected = fed.is_err();
@@ -186,7 +187,7 @@ impl Search {
     }
 
     /// Takes what was held back at the end of the body.
-    fn finish(&mut self) -> Result<Bytes, Failure> {
+    fn finish(&mut self) -> Result<Bytes, ExchangeError> {
         let finished = self.scan.finish();
         let finished = finished.map_err(|found| refuse(&self.credential, Place::Body, &found));
         self.reflected = finished.is_err();
@@ -194,7 +195,7 @@ impl Search {
     }
 
     /// Searches trailers like a head. Bytes of the body that are held back are sent first.
-    fn keep_trailers(&mut self, frame: Frame<Bytes>) -> Result<(), Failure> {
+    fn keep_trailers(&mut self, frame: Frame<Bytes>) -> Result<(), ExchangeError> {
         if self.announces_trailers
             && let Ok(trailers) = frame.into_trailers()
         {
@@ -210,7 +211,7 @@ impl Search {
     }
 
     /// What was held back for long enough.
-    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Failure>> {
+    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ExchangeError>> {
         if self.scan.held() == 0 || self.scan.holds_guesses() {
             return Poll::Pending;
         }
@@ -243,14 +244,14 @@ impl Drop for Search {
 
 impl http_body::Body for Guarded {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = ExchangeError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         let Some(search) = &mut self.search else {
-            return Pin::new(&mut self.body).poll_frame(cx);
+            return Pin::new(&mut self.body).poll_frame(cx).map_err(Into::into);
         };
         if let Some(first) = search.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
@@ -300,12 +301,12 @@ fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Reflected> {
 /// failure is the same as for a response without a secret, so that an agent cannot distinguish the
 /// two.
 #[cold]
-fn refuse(credential: &Credential, place: Place, reflected: &Reflected) -> Failure {
+fn refuse(credential: &Credential, place: Place, reflected: &Reflected) -> ExchangeError {
     let was_exposed = credential.is_exposed();
     credential.reflected(place, reflected);
     if was_exposed {
-        Failure::Exposed
+        ExchangeError::Exposed
     } else {
-        Failure::Reflected
+        ExchangeError::Reflected
     }
 }

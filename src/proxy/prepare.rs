@@ -5,17 +5,17 @@ use std::sync::Arc;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 
-use super::agent_body::AgentBody;
+use super::agent_body::{AgentBody, AgentFault};
 use super::authorize::Permitted;
 use super::body_budget::{MAX_SHARE, Share};
 use super::code::Code;
+use super::error::ExchangeError;
 use super::refusal::Refusal;
 use super::tally::Exchange;
 use super::upload::Unread;
 use crate::credential::Credential;
 use crate::server::{RequestBody, Watch};
-use crate::upstream::failure::AgentFault;
-use crate::upstream::{Failure, Framing, Lane, Slot};
+use crate::upstream::{Framing, Lane, Slot};
 
 /// A permitted request with a slot on its connection's lane and its body under a cap.
 pub(super) struct Prepared<'r> {
@@ -32,14 +32,14 @@ pub(super) async fn prepare<'r>(
     terms: Terms<'_, 'r>,
 ) -> Result<Prepared<'r>, Refusal> {
     if terms.credential.is_exposed() {
-        return Err(Failure::Exposed.into());
+        return Err(ExchangeError::Exposed.into());
     }
     let framing = framing(&permitted, &incoming);
     let cap = terms.body_cap();
     if let Framing::Length(announced) = framing
         && announced > cap
     {
-        return Err(Failure::Agent(AgentFault::TooLarge).into());
+        return Err(AgentFault::TooLarge.into());
     }
     terms.exchange.fits_in()?;
     let slot = terms.lane.slot().await.ok_or_else(|| {
@@ -53,7 +53,7 @@ pub(super) async fn prepare<'r>(
             incoming,
             cap,
             Arc::clone(terms.watch),
-            terms.exchange.count_request(),
+            terms.exchange.track_agent_body(),
         )
     });
     Ok(Prepared {

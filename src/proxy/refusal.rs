@@ -7,13 +7,15 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde::Serialize;
 
+use super::agent_body::AgentFault;
 use super::code::Code;
+use super::error::ExchangeError;
 use super::request_id::RequestId;
 use crate::credential::{Reason, Unavailable};
 use crate::route::MethodSet;
 use crate::snapshot::Entry;
 use crate::upstream::Failure;
-use crate::upstream::failure::{AgentFault, ConnectFault, DnsFault, TlsFault};
+use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_EGRESSD_ERROR: HeaderName = HeaderName::from_static("x-egressd-error");
@@ -159,44 +161,67 @@ impl Refusal {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
-        let (code, cause) = match failure {
-            Failure::AddressRefused(_) | Failure::OwnListener => (Code::AddressRefused, None),
-            Failure::Dns(DnsFault::Timeout) => (Code::UpstreamTimeout, Some("dns")),
-            Failure::Connect(ConnectFault::Timeout) => (Code::UpstreamTimeout, Some("connect")),
-            Failure::Tls(TlsFault::Timeout) => (Code::UpstreamTimeout, Some("tls")),
-            Failure::Dns(_) => (Code::UpstreamUnreachable, Some("dns")),
-            Failure::Connect(_) => (Code::UpstreamUnreachable, Some("connect")),
-            Failure::Tls(TlsFault::CertificateRequired) => {
-                (Code::UpstreamUnreachable, Some("certificate_required"))
+impl From<ExchangeError> for Refusal {
+    fn from(error: ExchangeError) -> Self {
+        let (code, cause) = match error {
+            ExchangeError::Upstream(failure) => upstream_code(failure),
+            ExchangeError::Reflected => (Code::CredentialReflected, None),
+            ExchangeError::Unsearchable => {
+                (Code::CredentialReflected, Some("unsearchable_charset"))
             }
-            Failure::Tls(_) => (Code::UpstreamUnreachable, Some("tls")),
-            Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
-            Failure::TooLarge => (Code::ResponseTooLarge, None),
-            Failure::Reflected => (Code::CredentialReflected, None),
-            Failure::Unsearchable => (Code::CredentialReflected, Some("unsearchable_charset")),
-            Failure::Exposed => (Code::CredentialExposed, None),
-            Failure::Misdirected | Failure::Bug => (Code::InternalError, None),
-            Failure::Late => (Code::CredentialUnavailable, None),
-            Failure::DeadlinePassed => (Code::UpstreamTimeout, None),
-            Failure::Shortage => (Code::Overloaded, Some("shortage")),
-            Failure::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),
-            Failure::Agent(AgentFault::Idle) => (Code::RequestTimeout, None),
-            Failure::Agent(AgentFault::Malformed | AgentFault::Gone) => {
+            ExchangeError::Exposed => (Code::CredentialExposed, None),
+            ExchangeError::Panicked => (Code::InternalError, None),
+            ExchangeError::DeadlineExceeded => (Code::UpstreamTimeout, None),
+            ExchangeError::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),
+            ExchangeError::Agent(AgentFault::Idle) => (Code::RequestTimeout, None),
+            ExchangeError::Agent(AgentFault::Malformed | AgentFault::Gone) => {
                 (Code::MalformedRequest, None)
             }
         };
-        let mut refusal = Self::new(code, sentence(failure));
-        refusal.proxy_status = failure.proxy_status();
+        let mut refusal = Self::new(code, sentence(error));
+        refusal.proxy_status = error.proxy_status();
         refusal.cause = cause;
-        refusal.to_nobody = failure == Failure::Agent(AgentFault::Gone);
+        refusal.to_nobody = error == ExchangeError::Agent(AgentFault::Gone);
         refusal
     }
 }
 
-fn sentence(failure: Failure) -> String {
-    let mut text = failure.to_string();
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        ExchangeError::from(failure).into()
+    }
+}
+
+impl From<AgentFault> for Refusal {
+    fn from(fault: AgentFault) -> Self {
+        ExchangeError::from(fault).into()
+    }
+}
+
+/// Returns the code and the cause for a failure of the upstream.
+fn upstream_code(failure: Failure) -> (Code, Option<&'static str>) {
+    match failure {
+        Failure::AddressRefused(_) | Failure::OwnListener => (Code::AddressRefused, None),
+        Failure::Dns(DnsFault::Timeout) => (Code::UpstreamTimeout, Some("dns")),
+        Failure::Connect(ConnectFault::Timeout) => (Code::UpstreamTimeout, Some("connect")),
+        Failure::Tls(TlsFault::Timeout) => (Code::UpstreamTimeout, Some("tls")),
+        Failure::Dns(_) => (Code::UpstreamUnreachable, Some("dns")),
+        Failure::Connect(_) => (Code::UpstreamUnreachable, Some("connect")),
+        Failure::Tls(TlsFault::CertificateRequired) => {
+            (Code::UpstreamUnreachable, Some("certificate_required"))
+        }
+        Failure::Tls(_) => (Code::UpstreamUnreachable, Some("tls")),
+        Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
+        Failure::TooLarge => (Code::ResponseTooLarge, None),
+        Failure::CredentialExpired => (Code::CredentialUnavailable, None),
+        Failure::Shortage => (Code::Overloaded, Some("shortage")),
+        Failure::RequestBody => (Code::MalformedRequest, None),
+        Failure::Misdirected | Failure::Panicked => (Code::InternalError, None),
+    }
+}
+
+fn sentence(error: ExchangeError) -> String {
+    let mut text = error.to_string();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();
     }

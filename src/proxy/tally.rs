@@ -1,13 +1,15 @@
 //! What one exchange amounted to, and the one place where every exchange ends: answered, refused, cut off or abandoned.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
 use http::{Method, StatusCode, Uri};
 
+use super::agent_body::AgentBodyState;
 use super::code::Code;
+use super::error::ExchangeError;
 use super::refusal::Refusal;
 use super::request_id::RequestId;
 use crate::credential::oauth::Token;
@@ -15,16 +17,7 @@ use crate::server::HeadFault;
 use crate::snapshot::Entry;
 use crate::telemetry::metrics::{Ended, Meter, MethodLabel};
 use crate::telemetry::{AccessLog, ExchangeRecord, Outcome};
-
-/// The bytes of a request's body, counted where they pass.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Tally(Arc<AtomicU64>);
-
-impl Tally {
-    pub(super) fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Relaxed);
-    }
-}
+use crate::upstream::Failure;
 
 /// How many exchanges may be under way while memory is short: if there were none, nobody would be served where the limit is so low that memory is always short.
 const LEAST: usize = 4;
@@ -76,7 +69,7 @@ pub(super) struct Exchange {
     meter: Arc<Meter>,
     method: MethodLabel,
     /// There once the request is known to have a body.
-    request_bytes: Option<Tally>,
+    agent_body: Option<AgentBodyState>,
     response_bytes: u64,
     begun: Instant,
     over_cap: bool,
@@ -113,7 +106,7 @@ impl Exchange {
             log: log.clone(),
             meter: Arc::clone(meter),
             method: MethodLabel::of(method),
-            request_bytes: None,
+            agent_body: None,
             response_bytes: 0,
             begun: Instant::now(),
             over_cap: before >= in_flight.room.load(Relaxed),
@@ -156,9 +149,18 @@ impl Exchange {
         &self.request_id
     }
 
-    /// Where the bytes of the request's body are counted.
-    pub(super) fn count_request(&mut self) -> Tally {
-        self.request_bytes.get_or_insert_default().clone()
+    /// Returns the state that the agent's body has to keep up to date.
+    pub(super) fn track_agent_body(&mut self) -> AgentBodyState {
+        self.agent_body.get_or_insert_default().clone()
+    }
+
+    /// Replaces the upstream's report that the request's body failed by the reason of it.
+    pub(super) fn find_cause(&self, error: ExchangeError) -> ExchangeError {
+        let fault = self.agent_body.as_ref().and_then(AgentBodyState::fault);
+        match (error, fault) {
+            (ExchangeError::Upstream(Failure::RequestBody), Some(fault)) => fault.into(),
+            _ => error,
+        }
     }
 
     /// A body of our own, which a HEAD request does not get.
@@ -281,8 +283,8 @@ impl Exchange {
     }
 
     fn request_bytes(&self) -> u64 {
-        let tally = self.request_bytes.as_ref();
-        tally.map_or(0, |tally| tally.0.load(Relaxed))
+        let body = self.agent_body.as_ref();
+        body.map_or(0, AgentBodyState::received_bytes)
     }
 
     fn line(&mut self, ended: Instant) -> Option<ExchangeRecord> {

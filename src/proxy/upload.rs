@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::agent_body::AgentBody;
+use super::agent_body::{AgentBody, AgentFault};
 use super::body_budget::{Exhausted, Held, Share};
 use super::code::Code;
 use super::refusal::Refusal;
@@ -63,7 +63,7 @@ pub(super) enum RequestBody<B = AgentBody> {
 
 impl<B> Unread<'_, B>
 where
-    B: Body<Data = Bytes, Error = Failure> + Unpin,
+    B: Body<Data = Bytes, Error = AgentFault> + Unpin,
 {
     /// To be sent as it comes. `again`: it may have to be sent a second time, so a small one is kept.
     pub(super) fn stream(self, again: bool) -> Upload<B> {
@@ -235,8 +235,8 @@ impl Tape {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = Failure> + Unpin> Recorded<B> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Recorded<B> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(tape) = self.tape.upgrade() {
             let mut tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -257,7 +257,7 @@ impl<B: Body<Data = Bytes, Error = Failure> + Unpin> Recorded<B> {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = Failure> + Unpin> Body for RequestBody<B> {
+impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = Failure;
 
@@ -265,12 +265,14 @@ impl<B: Body<Data = Bytes, Error = Failure> + Unpin> Body for RequestBody<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        match &mut *self {
+        let frame = match &mut *self {
             Self::Streamed(body) => Pin::new(body).poll_frame(cx),
             Self::Recorded(recorded) => recorded.poll(cx),
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-        }
+        };
+        // The exchange reads the fault from the body's state.
+        frame.map_err(|_fault| Failure::RequestBody)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -145,7 +145,7 @@ impl Client {
     }
 
     /// Sends a request and returns the response's head, with its body under a cap. `body` is there unless the framing is absent; it is taken once the request
-    /// is about to leave, and left alone if that is too late ([`Failure::Late`]).
+    /// is about to leave, and left alone if that is too late ([`Failure::CredentialExpired`]).
     ///
     /// An idempotent request without a body is sent once more, on a fresh socket or session, if a
     /// reused one was lost before its response began.
@@ -164,7 +164,7 @@ impl Client {
             return Err(Failure::Misdirected);
         }
         if bounds.are_passed() {
-            return Err(Failure::Late);
+            return Err(Failure::CredentialExpired);
         }
         let replayable = !head.has_body() && head.method.is_idempotent();
         if let Some(session) = lane.usable_session() {
@@ -210,7 +210,7 @@ impl Client {
                     .when_first_sent(|tls| acknowledge_at_once(tls));
                 if bounds.are_passed() {
                     lane.take_back(socket);
-                    return Err(Failure::Late);
+                    return Err(Failure::CredentialExpired);
                 }
                 bounds.sent.store(true, Relaxed);
                 let exchanged = http1::exchange(socket, head, body.take(), lane.home(bounds)).await;
@@ -222,7 +222,7 @@ impl Client {
                 let session = Arc::new(Session::start(stream, lane.sockets.open()).await?);
                 lane.keep_session(Arc::clone(&session));
                 if bounds.are_passed() {
-                    return Err(Failure::Late);
+                    return Err(Failure::CredentialExpired);
                 }
                 bounds.sent.store(true, Relaxed);
                 let exchanged = session.exchange(head, body.take()).await;

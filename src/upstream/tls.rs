@@ -20,7 +20,7 @@ use rustls::{
     RootCertStore, SignatureScheme, version,
 };
 
-use super::failure::{Failure, TlsFault};
+use super::failure::TlsFault;
 
 /// Where systems keep their bundle of roots; the first that holds any is taken. Debian and Alpine, Fedora, RHEL 7 to 9, openSUSE, others.
 const BUNDLES: &[&str] = &[
@@ -199,12 +199,6 @@ pub(super) fn wants_another_protocol(error: &io::Error) -> bool {
 
 fn tls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref::<Error>()
-}
-
-impl From<TlsFault> for Failure {
-    fn from(fault: TlsFault) -> Self {
-        Self::Tls(fault)
-    }
 }
 
 #[expect(

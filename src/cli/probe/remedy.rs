@@ -25,14 +25,10 @@ pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
         Failure::Closed
         | Failure::Protocol(_)
         | Failure::TooLarge
-        | Failure::DeadlinePassed
-        | Failure::Agent(_)
+        | Failure::CredentialExpired
+        | Failure::RequestBody
         | Failure::Misdirected
-        | Failure::Bug
-        | Failure::Reflected
-        | Failure::Unsearchable
-        | Failure::Exposed
-        | Failure::Late => return None,
+        | Failure::Panicked => return None,
     })
 }
 

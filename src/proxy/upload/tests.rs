@@ -14,9 +14,9 @@ use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
 use crate::credential::signing::SigningKey;
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
+use crate::proxy::agent_body::AgentFault;
 use crate::proxy::code::Code;
-use crate::upstream::failure::AgentFault;
-use crate::upstream::{Failure, Framing};
+use crate::upstream::Framing;
 
 /// What a body does when it is asked for more.
 #[derive(Clone)]
@@ -36,17 +36,17 @@ struct Fake {
 
 impl Body for Fake {
     type Data = Bytes;
-    type Error = Failure;
+    type Error = AgentFault;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         Poll::Ready(match self.steps.pop_front() {
             None => None,
             Some(Step::Data(data)) => Some(Ok(Frame::data(data))),
             Some(Step::Trailers) => Some(Ok(Frame::trailers(HeaderMap::new()))),
-            Some(Step::Fail) => Some(Err(AgentFault::Gone.into())),
+            Some(Step::Fail) => Some(Err(AgentFault::Gone)),
             Some(Step::Wait) => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

@@ -137,7 +137,7 @@ impl<S: Stream> Body<S> {
             return Poll::Ready(None);
         };
         // A task that ends without sending the end or a failure is an internal error.
-        let piece = ready!(early.pieces.poll_recv(cx)).unwrap_or(Err(Failure::Bug));
+        let piece = ready!(early.pieces.poll_recv(cx)).unwrap_or(Err(Failure::Panicked));
         if let Ok(Some((data, pieces))) = &piece {
             self.pieces = *pieces;
             if let Left::Exact(left) = &mut self.left {

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, 
 
 use super::exchange::{Broken, exchange};
 use super::{Body, Home, IdleState, Pool, Socket};
-use crate::upstream::failure::{AgentFault, Failure, ProtocolFault};
+use crate::upstream::failure::{Failure, ProtocolFault};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
 type Pipe = BufReader<DuplexStream>;
@@ -58,7 +58,7 @@ struct Pieces(VecDeque<Bytes>, Then);
 #[derive(Clone, Copy)]
 enum Then {
     End,
-    Fail(AgentFault),
+    Fail,
     Never,
 }
 
@@ -73,7 +73,7 @@ impl http_body::Body for Pieces {
         match (self.0.pop_front(), self.1) {
             (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
             (None, Then::End) => Poll::Ready(None),
-            (None, Then::Fail(fault)) => Poll::Ready(Some(Err(fault.into()))),
+            (None, Then::Fail) => Poll::Ready(Some(Err(Failure::RequestBody))),
             (None, Then::Never) => Poll::Pending,
         }
     }
@@ -280,12 +280,12 @@ async fn a_failing_agent_ends_the_exchange() {
     // F-47
     let (socket, upstream) = pipe(1 << 20);
     let shelf = Arc::new(Shelf::default());
-    let body = pieces(&[b"abc"], Then::Fail(AgentFault::Gone));
+    let body = pieces(&[b"abc"], Then::Fail);
     let broken = send(socket, &Method::POST, Framing::Chunked, body, &shelf)
         .await
         .map(drop)
         .unwrap_err();
-    assert_eq!(broken.failure, AgentFault::Gone.into());
+    assert_eq!(broken.failure, Failure::RequestBody);
     assert!(
         !written(upstream).await.contains("\r\n0\r\n"),
         "the upstream must not take it for whole"

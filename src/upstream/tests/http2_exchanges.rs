@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::telemetry::metrics::{OpenSocket, Sockets};
 use crate::upstream::counted_tcp::Traffic;
-use crate::upstream::failure::{AgentFault, ProtocolFault};
+use crate::upstream::failure::ProtocolFault;
 use crate::upstream::http2::{Session, Unanswered};
 use crate::upstream::{Failure, Field, Framing, RequestHead};
 
@@ -290,7 +290,7 @@ async fn the_agents_fault_is_told_and_the_stream_is_reset() {
         }
     })
     .await;
-    let gone = Failure::Agent(AgentFault::Gone);
+    let gone = Failure::RequestBody;
     let frames = [Ok(Frame::data(Bytes::from_static(b"x"))), Err(gone)];
     let head = RequestHead {
         framing: Framing::Length(100),

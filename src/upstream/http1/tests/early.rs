@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 use super::{Shelf, Then, pieces, pipe, send, written};
-use crate::upstream::failure::{AgentFault, Failure};
+use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn an_agent_that_fails_breaks_an_early_response_off() {
         let shelf = Arc::new(Shelf::default());
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
         upstream.write_all(&[head, first].concat()).await.unwrap();
-        let body = pieces(&[&[b'x'; 20_000]], Then::Fail(AgentFault::Malformed));
+        let body = pieces(&[&[b'x'; 20_000]], Then::Fail);
         let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
         let body = response
             .map_err(|broken| broken.failure)
@@ -91,7 +91,7 @@ async fn an_agent_that_fails_breaks_an_early_response_off() {
         // The failure is visible once the upstream has read the bytes before it.
         let reading = tokio::spawn(async move { written(upstream).await });
         let failed = body.collect().await.map(|body| body.to_bytes());
-        assert_eq!(failed, Err(Failure::from(AgentFault::Malformed)));
+        assert_eq!(failed, Err(Failure::RequestBody));
         assert!(!reading.await.unwrap().contains("\r\n0\r\n"));
     }
 }
