@@ -13,10 +13,10 @@ use super::object::Object;
 use super::raw::{Field, listed};
 use super::secret_ref::{Surroundings, trimmed};
 use crate::domain::auth::{
-    BasicAuth, BearerToken, ClientAuth, GrantType, InvalidGrantType, OauthClientCredentials,
-    OauthTerms, SecretPart,
+    BasicAuth, BearerToken, ClientAuth, ColonInUsername, GrantType, InvalidGrantType, NotUtf8,
+    OauthClientCredentials, OauthTerms, SecretPart, Username, Utf8Secret,
 };
-use crate::domain::{Auth, Secret, TokenUrl};
+use crate::domain::{Auth, TokenUrl};
 
 /// The fields of the oneof.
 pub(super) const KINDS: [&str; 5] = [
@@ -102,24 +102,26 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
         "write `password: {env: NAME}`, or `password: ''` where the user name is the key",
     );
     object.finish();
-    let username = name.as_ref().and_then(|field| around.secret(field));
+    let username = name.and_then(|field| username(&field, around));
     let password = password.and_then(|field| around.secret_or_empty(&field));
-    if let (Some(field), Some(username)) = (&name, &username)
-        && BasicAuth::judge_username(username).is_err()
-    {
-        field.report(
-            "invalid_username",
-            "the user name holds a colon, which basic authentication cannot carry (RFC 7617)",
-            "write a user name without `:`",
-        );
-        return None;
-    }
-    let pair = BasicAuth::new(username?, password?).ok()?;
+    let pair = BasicAuth::new(username?, password?);
     // If the password is empty, the user name is the key.
     if pair.password().len() != 0 {
         warn_of_guessable(field, &pair.parts());
     }
     Some(Auth::BasicAuth(pair))
+}
+
+fn username(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Username> {
+    let username = Username::try_from(around.secret(field)?);
+    if let Err(ColonInUsername) = username {
+        field.report(
+            "invalid_username",
+            "the user name holds a colon, which basic authentication cannot carry (RFC 7617)",
+            "write a user name without `:`",
+        );
+    }
+    username.ok()
 }
 
 /// Warns about a pair whose user name and password are both short enough to be guessed. Other short
@@ -198,22 +200,21 @@ fn oauth_client_credentials(
         // Bad ranges are reported where they stand.
         allowed_private_cidrs: holes?.to_vec(),
     };
-    let credentials = OauthClientCredentials::new(terms).ok()?;
+    let credentials = OauthClientCredentials::new(terms);
     Some(Auth::OauthClientCredentials(Arc::new(credentials)))
 }
 
 /// A secret that goes into a form.
-fn form_text(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Secret> {
-    let secret = around.secret(field)?;
-    if OauthClientCredentials::judge_text(&secret).is_err() {
+fn form_text(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Utf8Secret> {
+    let secret = Utf8Secret::try_from(around.secret(field)?);
+    if let Err(NotUtf8) = secret {
         field.clone().secret().report(
             "invalid_secret",
             "the value is no UTF-8, which a token request cannot carry (RFC 6749)",
             "write or store it as UTF-8 text",
         );
-        return None;
     }
-    Some(secret)
+    secret.ok()
 }
 
 fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {

@@ -112,7 +112,7 @@ mod tests {
     fn pair(username: &str, password: &str) -> BasicAuth {
         let secret =
             |text: &str| Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap();
-        BasicAuth::new(secret(username), secret(password)).unwrap()
+        BasicAuth::new(secret(username).try_into().unwrap(), secret(password))
     }
 
     fn login(username: &str, password: &str) -> Login {

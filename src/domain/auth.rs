@@ -13,6 +13,7 @@ use http::header::AUTHORIZATION;
 pub use header::{SHORTEST_UNGUESSABLE, SensitiveHeader, is_public};
 pub use oauth::{
     ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
+    Utf8Secret,
 };
 
 pub use parts::SecretPart;
@@ -50,6 +51,9 @@ pub struct BasicAuth {
     header: [SensitiveHeader; 1],
 }
 
+/// A user name that basic authentication can carry.
+pub struct Username(Secret);
+
 /// A user name with a colon cannot be told from its password (RFC 7617 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColonInUsername;
@@ -73,10 +77,21 @@ impl BearerToken {
     }
 }
 
+impl TryFrom<Secret> for Username {
+    type Error = ColonInUsername;
+
+    fn try_from(username: Secret) -> Result<Self, ColonInUsername> {
+        if username.expose().contains(&b':') {
+            Err(ColonInUsername)
+        } else {
+            Ok(Self(username))
+        }
+    }
+}
+
 impl BasicAuth {
     /// Pairs a user name and a password.
-    pub fn new(username: Secret, password: Secret) -> Result<Self, ColonInUsername> {
-        Self::judge_username(&username)?;
+    pub fn new(Username(username): Username, password: Secret) -> Self {
         let pair = zeroize::Zeroizing::new([username.expose(), b":", password.expose()].concat());
         let mut value = b"Basic ".to_vec();
         value.extend_from_slice(
@@ -90,19 +105,10 @@ impl BasicAuth {
             value: password.derive(value),
             is_secret: true,
         }];
-        Ok(Self {
+        Self {
             username,
             password,
             header,
-        })
-    }
-
-    /// Whether this can be a user name.
-    pub fn judge_username(username: &Secret) -> Result<(), ColonInUsername> {
-        if username.expose().contains(&b':') {
-            Err(ColonInUsername)
-        } else {
-            Ok(())
         }
     }
 
@@ -190,11 +196,16 @@ impl Auth {
 
 #[cfg(test)]
 mod tests {
-    use super::{Auth, BasicAuth, BearerToken, ColonInUsername};
+    use super::{Auth, BasicAuth, BearerToken, ColonInUsername, Username};
     use crate::domain::{Secret, SecretSource};
 
     fn secret(text: &str) -> Secret {
         Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap()
+    }
+
+    fn basic(username: &str, password: Secret) -> Auth {
+        let username = Username::try_from(secret(username)).unwrap();
+        Auth::BasicAuth(BasicAuth::new(username, password))
     }
 
     fn only_header(auth: &Auth) -> (String, Vec<u8>) {
@@ -215,21 +226,20 @@ mod tests {
 
     #[test]
     fn basic_is_utf8_and_refuses_a_colon_in_the_name() {
-        let auth = Auth::BasicAuth(BasicAuth::new(secret("test"), secret("123£")).unwrap());
+        let auth = basic("test", secret("123£"));
         // The example of RFC 7617, section 2.1.
         assert_eq!(
             only_header(&auth),
             ("authorization".into(), b"Basic dGVzdDoxMjPCow==".to_vec())
         );
         // F-252
-        let auth = BasicAuth::new(secret("sk_live"), Secret::empty()).unwrap();
         assert_eq!(
-            only_header(&Auth::BasicAuth(auth)),
+            only_header(&basic("sk_live", Secret::empty())),
             ("authorization".into(), b"Basic c2tfbGl2ZTo=".to_vec())
         );
         // F-15
         assert_eq!(
-            BasicAuth::new(secret("a:b"), secret("x")).map(drop),
+            Username::try_from(secret("a:b")).map(drop),
             Err(ColonInUsername)
         );
     }

@@ -17,7 +17,7 @@ use crate::config::problem::{Problem, Problems};
 use crate::config::raw::Field;
 use crate::config::secret_ref::Surroundings;
 use crate::config::shown::quoted;
-use crate::domain::auth::BasicAuth;
+use crate::domain::auth::{BasicAuth, Username};
 
 /// One day: more than any wait that is meant.
 const DAY: u64 = 86_400;
@@ -227,7 +227,8 @@ fn basic_auth(
     }
     let (field, password) = (username?, password?);
     let (username, password) = (read.around.secret(&field), read.around.secret(&password));
-    let Ok(pair) = BasicAuth::new(username?, password?) else {
+    let (username, password) = (username?, password?);
+    let Ok(username) = Username::try_from(username) else {
         let hidden = field.secret();
         hidden.report(
             "invalid_username",
@@ -236,7 +237,7 @@ fn basic_auth(
         );
         return None;
     };
-    Some(Some(pair))
+    Some(Some(BasicAuth::new(username, password)))
 }
 
 fn egress(mut section: Section<'_>, around: &Surroundings<'_>) -> Option<EgressSettings> {

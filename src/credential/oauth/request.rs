@@ -89,20 +89,15 @@ impl std::error::Error for Caught {}
 #[cfg(test)]
 mod tests {
     use super::token_request;
-    use crate::credential::oauth::tests::terms;
+    use crate::credential::oauth::tests::{terms, utf8_secret};
     use crate::domain::auth::{ClientAuth, GrantType};
-    use crate::domain::{Secret, SecretSource};
-
-    fn secret(text: &str) -> Secret {
-        Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap()
-    }
 
     #[test]
     fn basic_encodes_both_halves_as_forms_first() {
         // F-154
         let mut terms = terms();
-        terms.client_id = secret("a:b c");
-        terms.client_secret = secret("p+q%r&ü");
+        terms.client_id = utf8_secret("a:b c");
+        terms.client_secret = utf8_secret("p+q%r&ü");
         terms.scopes = Some("read write".into());
         terms.extra_params = vec![("audience".into(), "https://api/?a=1&b".into())];
         let request = token_request(&terms, ClientAuth::Basic).unwrap();
@@ -148,7 +143,7 @@ mod tests {
     #[test]
     fn the_other_style_puts_both_into_the_body() {
         let mut terms = terms();
-        terms.client_secret = secret("s&t=%");
+        terms.client_secret = utf8_secret("s&t=%");
         terms.scopes = Some(String::new());
         let request = token_request(&terms, ClientAuth::Body).unwrap();
         assert!(!request.headers().contains_key("authorization"));

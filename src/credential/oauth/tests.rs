@@ -12,17 +12,22 @@ mod tls;
 mod wiping;
 mod world;
 
-use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
+use crate::domain::auth::{ClientAuth, GrantType, OauthTerms, Utf8Secret};
 use crate::domain::{Secret, SecretSource, TokenUrl};
+
+/// A secret that stands in the definition itself.
+pub(super) fn utf8_secret(text: &str) -> Utf8Secret {
+    let secret = Secret::new(text.as_bytes().to_vec(), SecretSource::Inline);
+    secret.unwrap().try_into().unwrap()
+}
 
 /// A client of a token endpoint that nobody dials.
 pub(super) fn terms() -> OauthTerms {
-    let secret = |text: &str| Secret::new(text.as_bytes().to_vec(), SecretSource::Inline).unwrap();
     OauthTerms {
         token_url: TokenUrl::parse("https://token.test/oauth/token").unwrap(),
         grant_type: GrantType::default(),
-        client_id: secret("the-client"),
-        client_secret: secret("the-secret"),
+        client_id: utf8_secret("the-client"),
+        client_secret: utf8_secret("the-secret"),
         scopes: None,
         extra_params: Vec::new(),
         client_auth: ClientAuth::Basic,

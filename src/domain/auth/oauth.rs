@@ -1,5 +1,7 @@
 //! The client credentials of OAuth 2.0 (RFC 6749 §4.4): where and how a token is obtained, and which ones are the same.
 
+use std::ops::Deref;
+
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
@@ -13,9 +15,9 @@ pub struct OauthTerms {
     /// The grant type to request.
     pub grant_type: GrantType,
     /// The client's id.
-    pub client_id: Secret,
+    pub client_id: Utf8Secret,
     /// The client's secret.
-    pub client_secret: Secret,
+    pub client_secret: Utf8Secret,
     /// One space-separated string, as it is sent.
     pub scopes: Option<String>,
     /// Further parameters of the token request, in the order of the definition. None is a standard one.
@@ -26,7 +28,7 @@ pub struct OauthTerms {
     pub allowed_private_cidrs: Vec<IpNet>,
 }
 
-/// [`OauthTerms`] whose id and secret are text.
+/// [`OauthTerms`] and their fingerprint.
 pub struct OauthClientCredentials {
     terms: OauthTerms,
     fingerprint: [u8; 32],
@@ -91,24 +93,37 @@ impl Default for GrantType {
     }
 }
 
-/// A client's id or secret that is no UTF-8, which a form cannot carry (RFC 6749 appendix B).
+/// A secret that is UTF-8 text, as a form requires.
+pub struct Utf8Secret(Secret);
+
+/// A client's id or secret that is not UTF-8, which a form cannot carry (RFC 6749 appendix B).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUtf8;
 
-impl OauthClientCredentials {
-    /// Terms under which a token can be asked for.
-    pub fn new(terms: OauthTerms) -> Result<Self, NotUtf8> {
-        Self::judge_text(&terms.client_id)?;
-        Self::judge_text(&terms.client_secret)?;
-        let fingerprint = terms.fingerprint();
-        Ok(Self { terms, fingerprint })
-    }
+impl TryFrom<Secret> for Utf8Secret {
+    type Error = NotUtf8;
 
-    /// Whether this can be a client's id or secret.
-    pub fn judge_text(secret: &Secret) -> Result<(), NotUtf8> {
-        std::str::from_utf8(secret.expose())
-            .map(drop)
-            .map_err(|_| NotUtf8)
+    fn try_from(secret: Secret) -> Result<Self, NotUtf8> {
+        match std::str::from_utf8(secret.expose()) {
+            Ok(_) => Ok(Self(secret)),
+            Err(_) => Err(NotUtf8),
+        }
+    }
+}
+
+impl Deref for Utf8Secret {
+    type Target = Secret;
+
+    fn deref(&self) -> &Secret {
+        &self.0
+    }
+}
+
+impl OauthClientCredentials {
+    /// Computes the fingerprint of the terms.
+    pub fn new(terms: OauthTerms) -> Self {
+        let fingerprint = terms.fingerprint();
+        Self { terms, fingerprint }
     }
 
     /// The terms.
@@ -165,11 +180,18 @@ impl OauthTerms {
 mod tests {
     use super::{
         ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
+        Utf8Secret,
     };
     use crate::domain::{Secret, SecretSource, TokenUrl};
 
-    fn secret(bytes: &[u8]) -> Secret {
-        Secret::new(bytes.to_vec(), SecretSource::Inline).unwrap()
+    fn utf8_secret(bytes: &[u8]) -> Result<Utf8Secret, NotUtf8> {
+        Secret::new(bytes.to_vec(), SecretSource::Inline)
+            .unwrap()
+            .try_into()
+    }
+
+    fn secret(bytes: &[u8]) -> Utf8Secret {
+        utf8_secret(bytes).unwrap()
     }
 
     fn terms() -> OauthTerms {
@@ -188,7 +210,7 @@ mod tests {
     fn fingerprint(change: impl FnOnce(&mut OauthTerms)) -> [u8; 32] {
         let mut terms = terms();
         change(&mut terms);
-        *OauthClientCredentials::new(terms).unwrap().fingerprint()
+        *OauthClientCredentials::new(terms).fingerprint()
     }
 
     #[test]
@@ -238,13 +260,8 @@ mod tests {
 
     #[test]
     fn ids_and_secrets_are_text() {
-        let with = |change: fn(&mut OauthTerms)| {
-            let mut terms = terms();
-            change(&mut terms);
-            OauthClientCredentials::new(terms).map(drop)
-        };
-        assert_eq!(with(|t| t.client_secret = secret("pä§".as_bytes())), Ok(()));
-        assert_eq!(with(|t| t.client_secret = secret(b"p\xff")), Err(NotUtf8));
-        assert_eq!(with(|t| t.client_id = secret(b"\xc3")), Err(NotUtf8));
+        assert_eq!(utf8_secret("pä§".as_bytes()).map(drop), Ok(()));
+        assert_eq!(utf8_secret(b"p\xff").map(drop), Err(NotUtf8));
+        assert_eq!(utf8_secret(b"\xc3").map(drop), Err(NotUtf8));
     }
 }

@@ -27,8 +27,8 @@ pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
     let oauth = OauthTerms {
         token_url: TokenUrl::parse(&url).unwrap(),
         grant_type: GrantType::parse("account_credentials").unwrap(),
-        client_id: secret(planted),
-        client_secret: secret(planted),
+        client_id: secret(planted).try_into().unwrap(),
+        client_secret: secret(planted).try_into().unwrap(),
         scopes: Some("a b".into()),
         extra_params: vec![
             ("audience".into(), "https://api.test".into()),
@@ -44,13 +44,12 @@ pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
         value: secret(planted),
     };
     let auths = [
-        Auth::OauthClientCredentials(Arc::new(OauthClientCredentials::new(oauth).ok().unwrap())),
+        Auth::OauthClientCredentials(Arc::new(OauthClientCredentials::new(oauth))),
         Auth::BearerToken(BearerToken::new(secret(planted))),
-        Auth::BasicAuth(
-            BasicAuth::new(secret(planted), secret(planted))
-                .ok()
-                .unwrap(),
-        ),
+        Auth::BasicAuth(BasicAuth::new(
+            secret(planted).try_into().unwrap(),
+            secret(planted),
+        )),
         Auth::StaticHeaders(vec![header]),
         Auth::NoAuth,
     ];

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 
 use super::tls::{TokenServer, json};
+use super::utf8_secret;
 use super::world::{taken, text};
 use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason, Step};
 use crate::domain::auth::ClientAuth;
-use crate::domain::{Secret, SecretSource};
 
 const GOOD: &str = r#"{"access_token": "good-token", "token_type": "Bearer", "expires_in": 3600}"#;
 
@@ -183,8 +183,7 @@ async fn an_error_that_repeats_the_secret_is_not_quoted() {
         let body = format!(r#"{{"error": "{error}"}}"#);
         let server = TokenServer::start([head("400 Bad", "", &body)]).await;
         let grant = server.grant_with(Handle::current(), |terms| {
-            terms.client_secret =
-                Secret::new(secret.as_bytes().to_vec(), SecretSource::Inline).unwrap();
+            terms.client_secret = utf8_secret(secret);
         });
         let reason = taken(&grant).await.unwrap_err();
         assert_eq!(reason, Reason::Refused(ErrorCode::Other));

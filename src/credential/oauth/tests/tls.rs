@@ -144,7 +144,7 @@ impl TokenServer {
         terms.token_url = TokenUrl::parse(&url).unwrap();
         terms.allowed_private_cidrs = vec!["127.0.0.0/8".parse().unwrap()];
         change(&mut terms);
-        Arc::new(OauthClientCredentials::new(terms).unwrap())
+        Arc::new(OauthClientCredentials::new(terms))
     }
 
     /// Grants that trust this endpoint's authority, and fly on this runtime.
