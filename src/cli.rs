@@ -8,7 +8,6 @@ mod demo;
 mod doctor;
 mod explain;
 mod healthcheck;
-mod knock;
 mod probe;
 mod schema;
 mod serve;

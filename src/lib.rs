@@ -18,7 +18,7 @@
 //! [`management`] reads them, the snapshot and the state of tokens, on a thread that gives way to the workers.
 //!
 //! [`app`] takes what it needs from the system (`app::Ground`), builds every part once and hands each only what it needs, on threads that were confined before ([`hardening`]); [`memory`] says
-//! when there is too little of it. [`cli`] is what people type; of it `healthcheck` and `doctor` ask a process from outside, through `cli::knock` and nothing else; `demo` is the upstream that
+//! when there is too little of it. [`cli`] is what people type; of it `healthcheck` and `doctor` ask a process from outside, through `probe_client` and nothing else; `demo` is the upstream that
 //! `egressd demo` brings along.
 //!
 //! # Security invariants
@@ -49,10 +49,12 @@ pub mod clock;
 pub mod config;
 pub mod credential;
 mod demo;
+mod doctor;
 pub mod domain;
 pub mod hardening;
 pub mod management;
 pub mod memory;
+mod probe_client;
 pub mod proxy;
 pub mod reflection;
 pub mod reload;

@@ -13,9 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::check::Format;
-use super::knock::{Door, Silence, printable};
 use super::{Exit, Streams, answered, misconfigured};
 use crate::config::{self, Environment, Listen, LoadOptions, SettingsOverrides};
+use crate::probe_client::{Door, Silence, printable};
 
 const AFTER_HELP: &str = "\
 Asks /readyz at `management.listen`: of several addresses all at once, and the first answer counts. An address such as 0.0.0.0 is asked on loopback. No password is needed.

@@ -1,35 +1,21 @@
 //! Connection tests of egressd's own listeners from the agent's side: the proxy, which the agent
 //! should reach, and the others, which it should not.
 
-use std::io::ErrorKind;
-
 use http::StatusCode;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 
 use super::finding::{Check, Finding, State};
-use super::reach::{Reach, reason, shut};
+use super::http_probes::{Heard, UNRESOLVED, has, hear, worst};
+use super::network::Reach;
 use super::runtimes::{self, Api};
-use crate::cli::knock::{Answer, Door, Silence};
+use crate::probe_client::{Answer, Door};
 
 /// Shown of an answer nobody expected.
 const STRANGER: &str = "something else than egressd answers";
-const UNRESOLVED: &str = "the name does not resolve";
 /// How a list of connections begins.
 const LISTS: &[u8] = b"{\"connections\":";
 const API: &str = "/v1/connections";
 const METRICS: &str = "/metrics";
-
-/// What came of a question.
-pub(super) enum Heard {
-    Answer(Answer),
-    /// Nobody is there, and why.
-    Nobody(String),
-    /// Somebody is, who does not answer.
-    Mute(String),
-    /// It could not be found out, and why.
-    Untried(String),
-}
 
 /// The agent's own door.
 pub(super) async fn proxy(reach: Reach, door: Door) -> Finding {
@@ -87,23 +73,6 @@ pub(super) async fn metrics(reach: Reach, door: Door) -> Finding {
     worst(check, &shown, hear(&reach, door, METRICS).await, judge)
 }
 
-/// Of a door that is not for the agent one address that is open is enough.
-pub(super) fn worst(
-    check: Check,
-    shown: &str,
-    heard: Vec<Heard>,
-    judge: impl Fn(Answer) -> Finding,
-) -> Finding {
-    let found = heard.into_iter().map(|heard| match heard {
-        Heard::Answer(answer) => judge(answer),
-        Heard::Nobody(why) => check.closed(shown, why),
-        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown, why),
-    });
-    found
-        .max_by_key(|finding| finding.state)
-        .unwrap_or_else(|| check.closed(shown, UNRESOLVED))
-}
-
 /// Checks if the management API or a container runtime's API answers at one of these sockets, whose
 /// owners are unknown. Reports each open socket separately, and does not identify the others.
 pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> Vec<Finding> {
@@ -135,42 +104,4 @@ pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> 
         }
     }
     open
-}
-
-/// What each address of a door says; none, if its name does not resolve.
-pub(super) async fn hear(reach: &Reach, door: Door, path: &'static str) -> Vec<Heard> {
-    let until = reach.until();
-    let resolved = timeout_at(until, reach.resolved(door)).await;
-    let mut asked = JoinSet::new();
-    for door in resolved.unwrap_or_default() {
-        asked.spawn(hear_at(door, path, until));
-    }
-    asked.join_all().await
-}
-
-pub(super) async fn hear_at(door: Door, path: &'static str, until: Instant) -> Heard {
-    match door.get(path, until).await {
-        Ok(answer) => Heard::Answer(answer),
-        Err(Silence::Mute) => {
-            Heard::Mute("something listens there that does not answer in HTTP".to_owned())
-        }
-        Err(Silence::Slow) => Heard::Mute("something listens there and does not answer".to_owned()),
-        Err(Silence::Closed(error)) => {
-            let why = reason(&error).to_ascii_lowercase();
-            let nobody = shut(&error).is_some()
-                || matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::TimedOut
-                );
-            if nobody {
-                Heard::Nobody(why)
-            } else {
-                Heard::Untried(format!("could not try: {why}"))
-            }
-        }
-    }
-}
-
-pub(super) fn has(text: &[u8], word: &[u8]) -> bool {
-    memchr::memmem::find(text, word).is_some()
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
-use super::reach::{reason, shut};
-use crate::cli::knock::{datagram, message};
+use super::socket_error::{reason, shut};
+use crate::probe_client::{datagram, message};
 
 /// What tells an answer from other datagrams.
 const ID: [u8; 2] = *b"eg";

@@ -1,10 +1,9 @@
 //! The agent's own environment. Invariant kept here: a value is looked at and never leaves; only names do.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 
 use super::finding::{Check, Finding};
-use crate::cli::knock::{Door, printable};
-use crate::config::Environment;
+use crate::probe_client::{Door, printable};
 
 /// Words of a name, between underscores.
 const TELLING: &[&str] = &[
@@ -70,12 +69,13 @@ const PROXIES: &[&str] = &[
 /// Names that are listed; what is beyond them is counted.
 const LISTED: usize = 50;
 
+/// The name and the value of an environment variable.
+pub(crate) type Variable = (OsString, OsString);
+
 /// One finding for each variable that says that it is a credential.
-pub(super) fn credentials(environment: &Environment) -> Vec<Finding> {
+pub(super) fn credentials(variables: &[Variable]) -> Vec<Finding> {
     let check = Check::Environment;
-    let named = environment
-        .variables()
-        .filter(|(_, value)| !value.is_empty());
+    let named = variables.iter().filter(|(_, value)| !value.is_empty());
     let mut found: Vec<Finding> = named
         .filter_map(|(name, value)| {
             let name = name.to_string_lossy();
@@ -132,11 +132,9 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// Do the variables that HTTP clients heed lead to egressd?
-pub(super) fn proxies(environment: &Environment, proxy: &Door) -> Vec<Finding> {
+pub(super) fn proxies(variables: &[Variable], proxy: &Door) -> Vec<Finding> {
     let check = Check::ProxyVariables;
-    let set = environment
-        .variables()
-        .filter(|(_, value)| !value.is_empty());
+    let set = variables.iter().filter(|(_, value)| !value.is_empty());
     let mut found: Vec<Finding> = set
         .filter(|(name, _)| {
             let name = name.to_string_lossy().to_ascii_uppercase();
@@ -171,11 +169,22 @@ fn leads_to(value: &str, proxy: &Door) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::State;
-    use super::{Door, Environment, credentials, proxies};
+    use std::ffi::OsString;
 
-    fn named(pairs: &[(&str, &str)]) -> Vec<String> {
-        let environment = Environment::new(pairs.iter().copied());
+    use super::super::finding::State;
+    use super::{Door, Variable, credentials, proxies};
+
+    fn variables<N: Into<OsString>>(
+        pairs: impl IntoIterator<Item = (N, &'static str)>,
+    ) -> Vec<Variable> {
+        let pairs = pairs.into_iter();
+        pairs
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
+    }
+
+    fn named(pairs: &[(&'static str, &'static str)]) -> Vec<String> {
+        let environment = variables(pairs.iter().copied());
         let found = credentials(&environment);
         let open = found.iter().filter(|f| f.state == State::Open);
         open.map(|f| f.target.clone()).collect()
@@ -202,7 +211,7 @@ mod tests {
             "EGRESSD_MANAGEMENT_LISTEN",
             "github_token",
         ] {
-            let environment = Environment::new([(name, "planted-canary")]);
+            let environment = variables([(name, "planted-canary")]);
             let found = credentials(&environment);
             assert!(
                 found
@@ -243,7 +252,7 @@ mod tests {
     #[test]
     fn many_are_counted() {
         let pairs: Vec<_> = (0..60).map(|n| (format!("T{n}_TOKEN"), "x")).collect();
-        let found = credentials(&Environment::new(pairs));
+        let found = credentials(&variables(pairs));
         assert_eq!(found.len(), 51);
         assert_eq!(found.last().unwrap().seen, "and 10 more");
     }
@@ -252,7 +261,7 @@ mod tests {
     fn a_proxy_variable_must_name_egressd() {
         let proxy = Door::parse("127.0.0.1:8080").unwrap();
         let state = |value| {
-            let environment = Environment::new([("https_proxy", value)]);
+            let environment = variables([("https_proxy", value)]);
             let found = proxies(&environment, &proxy);
             assert!(!serde_json::to_string(&found).unwrap().contains("corp"));
             found[0].state
@@ -262,9 +271,6 @@ mod tests {
         assert_eq!(state("http://127.0.0.1:3128"), State::Open);
         assert_eq!(state("http://user:canary@proxy.corp:3128"), State::Open);
         assert_eq!(state("socks5://corp"), State::Open);
-        assert_eq!(
-            proxies(&Environment::default(), &proxy)[0].state,
-            State::Closed
-        );
+        assert_eq!(proxies(&[], &proxy)[0].state, State::Closed);
     }
 }

@@ -12,9 +12,10 @@ use rustix::io::Errno;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::dns_queries::{self, Said};
 use super::finding::{Check, Finding};
-use super::names::{self, Said};
-use crate::cli::knock::{Door, connect, datagram, printable};
+use super::socket_error::{reason, shut};
+use crate::probe_client::{Door, connect, datagram};
 use crate::upstream::failure::DnsFault;
 use crate::upstream::resolver::Resolver;
 use crate::upstream::{Failure, Names};
@@ -119,7 +120,7 @@ impl Reach {
         let until = self.until();
         let mut asked = JoinSet::new();
         for server in &*self.servers {
-            asked.spawn(names::ask(*server, name.clone(), until));
+            asked.spawn(dns_queries::ask(*server, name.clone(), until));
         }
         let said = asked.join_all().await.into_iter().max();
         match said.unwrap_or(Said::Nothing) {
@@ -138,7 +139,7 @@ impl Reach {
     pub(super) async fn public_server(self, server: SocketAddr, name: String) -> Finding {
         let check = Check::PublicDns;
         let shown = server.to_string();
-        match names::ask(server, name, self.until()).await {
+        match dns_queries::ask(server, name, self.until()).await {
             Said::Address => check.open(shown, ADDRESS),
             Said::Otherwise => check.unknown(shown, OTHERWISE),
             Said::Accepted => check.open(shown, "a TCP connection was accepted"),
@@ -164,44 +165,11 @@ async fn first_open(addresses: Vec<SocketAddr>) -> io::Result<()> {
     outcome
 }
 
-/// What a way that does not open looks like. A refusal is what a firewall gives, too; whatever is not here says nothing about the way.
-const SHUT: &[(Errno, &str)] = &[
-    (Errno::CONNREFUSED, "refused"),
-    (Errno::CONNRESET, "reset"),
-    (Errno::CONNABORTED, "reset"),
-    (Errno::NETUNREACH, "no route"),
-    (Errno::HOSTUNREACH, "no route"),
-    (Errno::NETDOWN, "no route"),
-    // A route of type `blackhole`; there is nothing invalid in what we ask for.
-    (Errno::INVAL, "no route"),
-    (Errno::ACCESS, "forbidden by a rule of this machine"),
-    (Errno::PERM, "forbidden by a rule of this machine"),
-    (Errno::TIMEDOUT, "no answer"),
-    (Errno::ADDRNOTAVAIL, "no address of this family here"),
-    (Errno::AFNOSUPPORT, "no address of this family here"),
-];
-
-/// Whether an attempt that failed in this way tells that the way is shut.
-pub(super) fn shut(error: &io::Error) -> Option<&'static str> {
-    let number = Errno::from_io_error(error);
-    let row = SHUT.iter().find(|(shut, _)| Some(*shut) == number);
-    row.map(|(_, seen)| *seen)
-}
-
 fn no_connection(check: Check, target: String, error: &io::Error) -> Finding {
     match shut(error) {
         Some(seen) => check.closed(target, seen),
         None => check.unknown(target, format!("could not try: {}", reason(error))),
     }
-}
-
-/// In words, without the number.
-pub(super) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    let words = text
-        .split_once(" (os error")
-        .map_or(text.as_str(), |(words, _)| words);
-    printable(words)
 }
 
 fn shown(door: &Door) -> String {

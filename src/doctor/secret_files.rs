@@ -5,8 +5,8 @@ use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
 use std::path::{Path, PathBuf};
 
 use super::finding::{Check, Finding};
-use super::reach::reason;
-use crate::cli::knock::printable;
+use super::socket_error::reason;
+use crate::probe_client::printable;
 
 /// Where egressd's image has its configuration, and where runtimes mount secrets.
 pub(super) const USUAL: &[&str] = &["/etc/egressd", "/run/secrets", "/var/run/secrets"];

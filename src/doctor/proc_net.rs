@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::cli::knock::Door;
+use crate::probe_client::Door;
 
 /// Doors that are asked. A pod has a handful.
 const MANY: usize = 100;

@@ -26,7 +26,7 @@ const SHOWN: usize = 120;
 
 /// Something that may be connected to, once its name is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(crate) enum Door {
     /// TCP.
     Tcp(SocketAddr),
     /// TCP, to a name in lower case.
@@ -37,16 +37,16 @@ pub(super) enum Door {
 
 /// What answered `GET`.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) fields: HeaderMap,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
     /// The beginning of its body.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(super) enum Silence {
+pub(crate) enum Silence {
     /// Nothing could be connected to.
     Closed(io::Error),
     /// Somebody listens and does not speak HTTP/1.1.
@@ -57,7 +57,7 @@ pub(super) enum Silence {
 
 impl Door {
     /// Reads `ADDRESS:PORT`, `NAME:PORT`, `http://ADDRESS[:PORT][/]` or `unix:/PATH`; the error says what to write.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         const FORMS: &str =
             "write `127.0.0.1:8080`, `[::1]:8080`, `http://egressd:8080` or `unix:/path`";
         if text.starts_with("https://") {
@@ -95,7 +95,7 @@ impl Door {
     }
 
     /// Another port of the same machine.
-    pub(super) fn beside(&self, port: u16) -> Option<Self> {
+    pub(crate) fn beside(&self, port: u16) -> Option<Self> {
         match self {
             Self::Tcp(address) => Some(Self::Tcp(SocketAddr::new(address.ip(), port))),
             Self::Name(name, _) => Some(Self::Name(name.clone(), port)),
@@ -104,7 +104,7 @@ impl Door {
     }
 
     /// The doors of a listener: what listens on every address is asked on loopback, and one of both families in both, since a machine may have the one alone.
-    pub(super) fn of_listener(address: SocketAddr) -> Vec<Self> {
+    pub(crate) fn of_listener(address: SocketAddr) -> Vec<Self> {
         let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
         let asked: &[IpAddr] = match address.ip().to_canonical() {
             IpAddr::V4(ip) if ip.is_unspecified() => &[four],
@@ -116,7 +116,7 @@ impl Door {
     }
 
     /// `GET path`, as a program on this machine asks: `Host: localhost`. It ends by `until`. A name has to be resolved first and is not connected to.
-    pub(super) async fn get(&self, path: &'static str, until: Instant) -> Result<Answer, Silence> {
+    pub(crate) async fn get(&self, path: &'static str, until: Instant) -> Result<Answer, Silence> {
         let closed = |error: io::Error| Silence::Closed(error);
         let too_late = |_| closed(io::ErrorKind::TimedOut.into());
         match self {
@@ -134,18 +134,18 @@ impl Door {
 }
 
 /// A DNS name as far as it may be asked for.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     !text.is_empty() && text.len() <= 253 && text.bytes().all(legal)
 }
 
 /// A TCP connection to this very address.
-pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect(address).await
 }
 
 /// Sends one datagram and waits for the first that comes back.
-pub(super) async fn datagram(
+pub(crate) async fn datagram(
     to: SocketAddr,
     question: &[u8],
     until: Instant,
@@ -168,7 +168,7 @@ pub(super) async fn datagram(
 }
 
 /// Sends a message over TCP with its length in front, as name servers have it (RFC 7766 §8), and reads one. `None`: the connection was accepted, and nothing came.
-pub(super) async fn message(
+pub(crate) async fn message(
     to: SocketAddr,
     question: &[u8],
     until: Instant,
@@ -234,14 +234,14 @@ async fn beginning(mut body: Incoming) -> Vec<u8> {
 
 impl Answer {
     /// Its first line, fit for a terminal.
-    pub(super) fn first_line(&self) -> String {
+    pub(crate) fn first_line(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         printable(text.lines().next().unwrap_or_default())
     }
 }
 
 /// Bounded, in ASCII and without anything that moves a cursor.
-pub(super) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let fit = |c: char| {
         if c.is_ascii_graphic() || c == ' ' {
             c

@@ -12,55 +12,62 @@ const YELLOW: &str = "\x1b[1m\x1b[93m";
 const CYAN: &str = "\x1b[1m\x1b[96m";
 const PLAIN: &str = "\x1b[0m";
 
-/// The document that programs read, its keys in the order of the struct.
+/// The findings of all checks, in the order of the reports. Serialises as the document that programs read.
 #[derive(Serialize)]
-struct Report<'a> {
-    /// Whether the exit code is 0.
-    closed: bool,
-    findings: &'a [Finding],
+pub(crate) struct Diagnosis {
+    /// `true` if no finding counts as open: the exit code is 0.
+    #[serde(rename = "closed")]
+    pub(crate) is_closed: bool,
+    /// The findings, those of one check beside each other.
+    pub(crate) findings: Vec<Finding>,
 }
 
-pub(super) fn json(findings: &[Finding], closed: bool, out: &mut dyn Write) -> io::Result<()> {
-    // Texts, truth values and lists always serialise.
-    let text = serde_json::to_string_pretty(&Report { closed, findings }).unwrap_or_default();
-    writeln!(out, "{text}")
-}
+impl Diagnosis {
+    pub(crate) fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
+        // Texts, truth values and lists always serialise.
+        let text = serde_json::to_string_pretty(self).unwrap_or_default();
+        writeln!(out, "{text}")
+    }
 
-/// What is open or unknown, a line each and the remedy below; what is closed, a line a check. Colour is written always; a stream that is no terminal drops it.
-pub(super) fn text(findings: &[Finding], closed: bool, out: &mut dyn Write) -> io::Result<()> {
-    for of_check in findings.chunk_by(|a, b| a.check == b.check) {
-        let Some(first) = of_check.first() else {
-            continue;
-        };
-        let (good, bad): (Vec<_>, Vec<_>) = of_check.iter().partition(|f| f.state == State::Closed);
-        for (at, finding) in bad.iter().enumerate() {
-            row(finding.state, first.check, &said(finding), out)?;
-            let last_of_state = bad
-                .get(at + 1)
-                .is_none_or(|next| next.state != finding.state);
-            if let Some(remedy) = finding.remedy.filter(|_| last_of_state) {
-                writeln!(out, "{:24}  {CYAN}remedy{PLAIN}: {remedy}", "")?;
-            }
+    /// What is open or unknown, a line each and the remedy below; what is closed, a line a check. Colour is written always; a stream that is no terminal drops it.
+    pub(crate) fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
+        let findings = &self.findings;
+        for group in findings.chunk_by(|a, b| a.check == b.check) {
+            write_check(group, out)?;
         }
-        match good.as_slice() {
-            [] => {}
-            [one] => row(State::Closed, first.check, &said(one), out)?,
-            many => row(State::Closed, first.check, &several(many), out)?,
+        let count = |state| findings.iter().filter(|f| f.state == state).count();
+        let accepted = findings.iter().filter(|f| f.accepted).count();
+        let (open, unknown) = (count(State::Open), count(State::Unknown));
+        let verdict = match (self.is_closed, unknown) {
+            (true, 0) => "closed",
+            // Nobody shall read this as the word of somebody who looked everywhere.
+            (true, _) => "closed as far as could be tried",
+            (false, _) => "not closed",
+        };
+        write!(out, "{verdict}: {open} open, {unknown} unknown")?;
+        match accepted {
+            0 => writeln!(out),
+            accepted => writeln!(out, ", {accepted} of them accepted"),
         }
     }
-    let count = |state| findings.iter().filter(|f| f.state == state).count();
-    let accepted = findings.iter().filter(|f| f.accepted).count();
-    let (open, unknown) = (count(State::Open), count(State::Unknown));
-    let verdict = match (closed, unknown) {
-        (true, 0) => "closed",
-        // Nobody shall read this as the word of somebody who looked everywhere.
-        (true, _) => "closed as far as could be tried",
-        (false, _) => "not closed",
-    };
-    write!(out, "{verdict}: {open} open, {unknown} unknown")?;
-    match accepted {
-        0 => writeln!(out),
-        accepted => writeln!(out, ", {accepted} of them accepted"),
+}
+
+/// Writes the findings of one check.
+fn write_check(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
+    let (closed, bad): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.state == State::Closed);
+    for (at, finding) in bad.iter().enumerate() {
+        row(finding.state, finding.check, &said(finding), out)?;
+        let last_of_state = bad
+            .get(at + 1)
+            .is_none_or(|next| next.state != finding.state);
+        if let Some(remedy) = finding.remedy.filter(|_| last_of_state) {
+            writeln!(out, "{:24}  {CYAN}remedy{PLAIN}: {remedy}", "")?;
+        }
+    }
+    match closed.as_slice() {
+        [] => Ok(()),
+        [one] => row(State::Closed, one.check, &said(one), out),
+        [first, ..] => row(State::Closed, first.check, &several(&closed), out),
     }
 }
 
@@ -96,7 +103,15 @@ fn several(findings: &[&Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CYAN, Check, Finding, GREEN, PLAIN, RED, YELLOW, json, text};
+    use super::{CYAN, Check, Diagnosis, Finding, GREEN, PLAIN, RED, YELLOW};
+
+    fn diagnosis(findings: &[Finding], is_closed: bool) -> Diagnosis {
+        let findings = findings.to_vec();
+        Diagnosis {
+            is_closed,
+            findings,
+        }
+    }
 
     fn findings() -> Vec<Finding> {
         let accepted = Finding {
@@ -118,7 +133,7 @@ mod tests {
     #[test]
     fn what_is_open_stands_alone_and_what_is_closed_together() {
         let mut out = Vec::new();
-        text(&findings(), false, &mut out).unwrap();
+        diagnosis(&findings(), false).write_text(&mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         let lines: Vec<&str> = out.lines().collect();
         let plain = |line: usize| lines[line];
@@ -161,7 +176,7 @@ mod tests {
     fn who_could_not_try_does_not_say_closed() {
         let last = |findings: &[Finding]| {
             let mut out = Vec::new();
-            text(findings, true, &mut out).unwrap();
+            diagnosis(findings, true).write_text(&mut out).unwrap();
             let out = String::from_utf8(out).unwrap();
             out.lines().last().unwrap().to_owned()
         };
@@ -176,7 +191,9 @@ mod tests {
     #[test]
     fn the_document_has_these_keys_and_words() {
         let mut out = Vec::new();
-        json(&findings()[2..4], false, &mut out).unwrap();
+        diagnosis(&findings()[2..4], false)
+            .write_json(&mut out)
+            .unwrap();
         let out = String::from_utf8(out).unwrap();
         let start = "{\n  \"closed\": false,\n  \"findings\": [\n    {\n      \"check\": \"direct_egress\",\n      \"state\": \"open\",\n      \"target\": \"c:443\",\n      \"seen\": \"accepted\",\n      \"remedy\": \"let only";
         assert!(out.starts_with(start), "{out}");

@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Check, Finding};
-use super::reach::reason;
+use super::socket_error::reason;
 
 /// Capabilities that lead around egressd, by their bits (linux/capability.h).
 const CAPABILITIES: &[(u8, &str)] = &[

@@ -7,11 +7,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::doors::{Heard, has, hear, hear_at, worst};
 use super::finding::{Check, Finding};
-use super::listeners::abstract_names;
-use super::reach::Reach;
-use crate::cli::knock::{Answer, Door};
+use super::http_probes::{Heard, has, hear, hear_at, worst};
+use super::network::Reach;
+use super::proc_net::abstract_names;
+use crate::probe_client::{Answer, Door};
 
 /// Socket files of runtimes. `/var/run` is a link to `/run` on most systems, but not in every
 /// image.
