@@ -27,5 +27,5 @@ fn signature(bencher: Bencher<'_, '_>, size: usize) {
     let (key, body) = (key(), vec![b'a'; size]);
     bencher
         .counter(BytesCount::new(size))
-        .bench(|| key.signature([black_box(body.as_slice())]));
+        .bench(|| key.sign([black_box(body.as_slice())]));
 }

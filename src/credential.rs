@@ -21,9 +21,9 @@ use crate::reflection::{ConnectionSecrets, Exposure, Guard, Reflected, Scan};
 use crate::telemetry::metrics::ReflectionCount;
 use crate::telemetry::problem_log::Place;
 use crate::upstream::Field;
-pub use login::{Login, NoRandomness};
-use oauth::{Grant, Grants, Status, Token};
-pub use unavailable::{ErrorCode, InvalidAnswer, Reason, Step, Unavailable};
+pub use login::{Login, RandomnessUnavailable};
+use oauth::{Grant, GrantStatus, Grants, Token};
+pub use unavailable::{ConnectStep, ErrorCode, InvalidTokenResponse, Reason, Unavailable};
 
 static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 
@@ -31,7 +31,7 @@ static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 pub struct Credentials {
     grants: Grants,
     guard: Arc<Guard>,
-    known: Mutex<HashMap<u64, Arc<Credential>>>,
+    by_connection: Mutex<HashMap<u64, Arc<Credential>>>,
 }
 
 /// What a connection's requests prove themselves with: made once for each connection of a generation, and what is derived from it kept.
@@ -50,20 +50,23 @@ impl Credentials {
         Self {
             guard: Arc::clone(grants.guard()),
             grants,
-            known: Mutex::default(),
+            by_connection: Mutex::default(),
         }
     }
 
     /// The credential of a connection. `key` tells connections of all generations apart.
     ///
     /// Takes a lock that all workers share: a request asks its own worker's map first.
-    pub fn of(&self, key: u64, connection: &Connection) -> Arc<Credential> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let credential = known.entry(key).or_insert_with(|| {
+    pub fn credential_for(&self, key: u64, connection: &Connection) -> Arc<Credential> {
+        let mut credentials = self
+            .by_connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let credential = credentials.entry(key).or_insert_with(|| {
             let grant = match &connection.auth {
                 Auth::OauthClientCredentials(credentials) => {
-                    let grant = self.grants.of(credentials);
-                    grant.belongs_to(&connection.id);
+                    let grant = self.grants.grant_for(credentials);
+                    grant.add_owner(&connection.id);
                     Some(grant)
                 }
                 Auth::BearerToken(_)
@@ -86,17 +89,20 @@ impl Credentials {
 
     /// Registers the secrets of these connections, so that responses are searched for them from now
     /// on. Call it before any of them is used.
-    pub fn cover<'c>(&self, connections: impl IntoIterator<Item = (u64, &'c Connection)>) {
+    pub fn register_secrets<'c>(
+        &self,
+        connections: impl IntoIterator<Item = (u64, &'c Connection)>,
+    ) {
         self.guard.cover(connections);
     }
 
     /// Returns the number of responses that held a secret, by connection.
-    pub fn reflections(&self) -> Vec<ReflectionCount> {
+    pub fn reflection_counts(&self) -> Vec<ReflectionCount> {
         self.guard.counts()
     }
 
     /// Returns why a connection refuses all requests, if a response held a credential that can be
-    /// guessed. `key` is that of [`Credentials::of`].
+    /// guessed. `key` is that of [`Credentials::credential_for`].
     pub fn exposure(&self, key: u64) -> Option<Exposure> {
         self.guard.exposure(key)
     }
@@ -104,7 +110,10 @@ impl Credentials {
     /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it. Which are live is asked for where nobody can
     /// add one meanwhile: of a grant that was let go of too early there would soon be two.
     pub fn keep_only(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self
+            .by_connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
         let live = live();
         self.guard
@@ -115,18 +124,19 @@ impl Credentials {
                 fingerprints.insert(*credentials.fingerprint());
             }
         }
-        known.retain(|key, _| keys.contains(key));
+        credentials.retain(|key, _| keys.contains(key));
         self.guard.keep_only(&keys);
-        self.grants.keep_only(&fingerprints);
+        self.grants.retain(&fingerprints);
     }
 
     /// The state of a connection's grant, for operators. `None` where it has none, or where none of its requests has asked for a token yet. Makes nothing
     /// and keeps nothing: to ask of every connection costs little.
-    pub fn status(&self, connection: &Connection) -> Option<Status> {
+    pub fn grant_status(&self, connection: &Connection) -> Option<GrantStatus> {
         match &connection.auth {
-            Auth::OauthClientCredentials(credentials) => {
-                self.grants.find(credentials).map(|grant| grant.status())
-            }
+            Auth::OauthClientCredentials(credentials) => self
+                .grants
+                .find_grant(credentials)
+                .map(|grant| grant.status()),
             Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
                 None
             }
@@ -147,7 +157,7 @@ impl Credential {
 
     /// Returns whether responses are searched for secrets. If so, upstreams are asked for responses
     /// that can be searched (uncompressed, in a known charset).
-    pub fn is_searched_for(&self) -> bool {
+    pub fn is_response_searched(&self) -> bool {
         // An access token does not exist before it is obtained, and most are long enough to be
         // searched for.
         self.is_guarded && (self.grant.is_some() || !self.guard.is_empty())
@@ -156,7 +166,7 @@ impl Credential {
     /// Starts a search through the response to a request that was sent with this signature. Returns
     /// `None` if there is nothing to search for. The patterns include every secret of the request,
     /// because secrets are registered before they are sent.
-    pub fn scan(&self, signature: Option<&SignatureValue>) -> Option<Scan> {
+    pub fn start_scan(&self, signature: Option<&SignatureValue>) -> Option<Scan> {
         if !self.is_guarded {
             return None;
         }
@@ -172,13 +182,13 @@ impl Credential {
     }
 
     /// Extends a search in progress to the secrets that were added since it began.
-    pub fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
+    pub fn update_scan(&self, scan: &mut Scan) -> Result<(), Reflected> {
         self.guard.follow(scan)
     }
 
     /// Counts and logs a secret that was found in a response of this connection.
     /// [`Credential::is_exposed`] returns whether it can be guessed.
-    pub fn reflected(&self, place: Place, reflected: &Reflected) {
+    pub fn report_reflection(&self, place: Place, reflected: &Reflected) {
         self.guard
             .report(&self.connection, &self.secrets, place, reflected);
     }
@@ -191,7 +201,7 @@ impl Credential {
     }
 
     /// Appends the connection's credential to the fields of a request. `token` is there for those of tokens.
-    pub fn inject<'a>(
+    pub fn inject_headers<'a>(
         &'a self,
         connection: &'a Connection,
         token: Option<&'a Token>,
@@ -205,7 +215,9 @@ impl Credential {
             })),
             None => fields.push(Field {
                 name: &AUTHORIZATION_NAME,
-                value: token.ok_or(unavailable_now(Reason::Internal))?.header(),
+                value: token
+                    .ok_or(unavailable_for_now(Reason::Internal))?
+                    .header_value(),
                 sensitive: true,
             }),
         }
@@ -214,7 +226,7 @@ impl Credential {
 }
 
 /// For reasons that are not remembered.
-fn unavailable_now(reason: Reason) -> Unavailable {
+fn unavailable_for_now(reason: Reason) -> Unavailable {
     Unavailable {
         reason,
         retry_after: Duration::from_secs(30),

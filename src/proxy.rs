@@ -142,7 +142,7 @@ impl Proxy {
         } = entry;
         let way = Arc::new(Way {
             lane: self.client.lane(*key, connection, meter.sockets()),
-            credential: self.shared.credentials.of(*key, connection),
+            credential: self.shared.credentials.credential_for(*key, connection),
             share: self.shared.body_budget.share(connection.id.as_str()),
         });
         let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);

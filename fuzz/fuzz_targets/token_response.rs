@@ -3,17 +3,19 @@
 
 use std::time::Duration;
 
-use egressd::credential::oauth::response::{LONGEST_ERROR, LONGEST_TOKEN, Life, error, granted};
+use egressd::credential::oauth::response::{
+    Life, MAX_ERROR_CHARS, MAX_TOKEN_BYTES, parse_error, parse_token,
+};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fuzz_target!(|body: &[u8]| {
-    if let Ok(granted) = granted(body) {
+    if let Ok(granted) = parse_token(body) {
         let token = &granted.access_token;
         assert!(
-            (1..=LONGEST_TOKEN).contains(&token.len()),
+            (1..=MAX_TOKEN_BYTES).contains(&token.len()),
             "{}",
             token.len()
         );
@@ -37,8 +39,8 @@ fuzz_target!(|body: &[u8]| {
             );
         }
     }
-    if let Some((_, told)) = error(body) {
-        assert!(told.chars().count() <= LONGEST_ERROR);
+    if let Some((_, told)) = parse_error(body) {
+        assert!(told.chars().count() <= MAX_ERROR_CHARS);
         assert!(!told.chars().any(char::is_control), "{told:?}");
     }
 });

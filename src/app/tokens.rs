@@ -14,7 +14,7 @@ use super::outward::Outward;
 use super::threads::{runtime, thread};
 use crate::clock::Clock;
 use crate::credential::Credentials;
-use crate::credential::oauth::{Grant, Grants, prefetch};
+use crate::credential::oauth::{Grant, Grants, prefetch_tokens};
 use crate::domain::Auth;
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::ProblemLog;
@@ -34,8 +34,8 @@ impl Tokens {
             Arc::new(outward.client())
         };
         let grants = Grants::new(client, runtime.handle().clone())
-            .counting_on(clock)
-            .telling(problems.clone());
+            .with_clock(clock)
+            .with_problem_log(problems.clone());
         Ok(Self {
             runtime,
             credentials: Arc::new(Credentials::new(grants)),
@@ -90,7 +90,7 @@ async fn follow(published: &Published, credentials: &Credentials) {
         let snapshot = published.current();
         if snapshot.generation() != prefetched {
             prefetched = snapshot.generation();
-            tokio::spawn(prefetch(grants(&snapshot, credentials)));
+            tokio::spawn(prefetch_tokens(grants(&snapshot, credentials)));
         }
     }
 }
@@ -99,7 +99,7 @@ async fn follow(published: &Published, credentials: &Credentials) {
 /// for them before any of them is used.
 pub(super) fn cover(credentials: &Credentials, snapshot: &Snapshot) {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
-    credentials.cover(live.map(|entry| (entry.key, &*entry.connection)));
+    credentials.register_secrets(live.map(|entry| (entry.key, &*entry.connection)));
 }
 
 /// Returns the grants of all connections that agents may use.
@@ -112,7 +112,7 @@ fn grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
         .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)))
         .filter_map(|entry| {
             credentials
-                .of(entry.key, &entry.connection)
+                .credential_for(entry.key, &entry.connection)
                 .grant()
                 .cloned()
         })

@@ -32,16 +32,16 @@ struct Digests {
 
 /// The system gives no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRandomness;
+pub struct RandomnessUnavailable;
 
 impl Login {
     /// The login of this pair.
-    pub fn new(pair: &BasicAuth) -> Result<Self, NoRandomness> {
+    pub fn new(pair: &BasicAuth) -> Result<Self, RandomnessUnavailable> {
         let mut block = Zeroizing::new([0; BLOCK]);
         rustls::crypto::ring::default_provider()
             .secure_random
             .fill(&mut *block)
-            .map_err(|_| NoRandomness)?;
+            .map_err(|_| RandomnessUnavailable)?;
         let key = Hmac::new((&*block).into());
         let digests = ArcSwap::from_pointee(Digests::new(&key, pair));
         Ok(Self { key, digests })
@@ -54,7 +54,7 @@ impl Login {
     }
 
     /// Whether the value of an `Authorization` field proves it: `Basic`, in any case, and the pair in strict base64 (RFC 7617).
-    pub fn admits_basic(&self, authorization: &[u8]) -> bool {
+    pub fn is_valid_basic(&self, authorization: &[u8]) -> bool {
         let Some((scheme, credentials)) = authorization.split_at_checked("Basic ".len()) else {
             return false;
         };
@@ -62,18 +62,18 @@ impl Login {
             return false;
         }
         match STANDARD.decode(credentials.trim_ascii_start()) {
-            Ok(pair) => self.is(&Zeroizing::new(pair), &self.digests.load().pair),
+            Ok(pair) => self.has_digest(&Zeroizing::new(pair), &self.digests.load().pair),
             Err(_) => false,
         }
     }
 
     /// Whether the value of an `x-api-key` field proves it: it is the password.
-    pub fn admits_key(&self, key: &[u8]) -> bool {
-        self.is(key, &self.digests.load().password)
+    pub fn is_valid_key(&self, key: &[u8]) -> bool {
+        self.has_digest(key, &self.digests.load().password)
     }
 
-    fn is(&self, candidate: &[u8], expected: &[u8; 32]) -> bool {
-        digest(&self.key, &[candidate]).ct_eq(expected).into()
+    fn has_digest(&self, candidate: &[u8], expected: &[u8; 32]) -> bool {
+        keyed_digest(&self.key, &[candidate]).ct_eq(expected).into()
     }
 }
 
@@ -82,25 +82,25 @@ impl Digests {
         let (username, password) = (pair.username().expose(), pair.password().expose());
         Self {
             // A user name has no colon, so that the pair can be read in one way only.
-            pair: digest(key, &[username, b":", password]),
-            password: digest(key, &[password]),
+            pair: keyed_digest(key, &[username, b":", password]),
+            password: keyed_digest(key, &[password]),
         }
     }
 }
 
-fn digest(key: &Hmac<Sha256>, pieces: &[&[u8]]) -> [u8; 32] {
+fn keyed_digest(key: &Hmac<Sha256>, pieces: &[&[u8]]) -> [u8; 32] {
     let mut mac = key.clone();
     pieces.iter().for_each(|piece| mac.update(piece));
     mac.finalize().into_bytes().into()
 }
 
-impl std::fmt::Display for NoRandomness {
+impl std::fmt::Display for RandomnessUnavailable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the system gives no random bytes")
     }
 }
 
-impl std::error::Error for NoRandomness {}
+impl std::error::Error for RandomnessUnavailable {}
 
 #[cfg(test)]
 mod tests {
@@ -127,8 +127,8 @@ mod tests {
     fn the_pair_and_only_the_pair_is_admitted() {
         // F-195
         let login = login("ops", "p:ä ss");
-        assert!(login.admits_basic(&basic("ops:p:ä ss")));
-        assert!(login.admits_key("p:ä ss".as_bytes()));
+        assert!(login.is_valid_basic(&basic("ops:p:ä ss")));
+        assert!(login.is_valid_key("p:ä ss".as_bytes()));
         for wrong in [
             "",
             ":",
@@ -147,10 +147,10 @@ mod tests {
             "root:p:ä ss",
             "ops:ops",
         ] {
-            assert!(!login.admits_basic(&basic(wrong)), "{wrong:?}");
+            assert!(!login.is_valid_basic(&basic(wrong)), "{wrong:?}");
         }
         for wrong in ["", "p", "p:ä s", "p:ä ss ", "ops:p:ä ss", "ops"] {
-            assert!(!login.admits_key(wrong.as_bytes()), "{wrong:?}");
+            assert!(!login.is_valid_key(wrong.as_bytes()), "{wrong:?}");
         }
     }
 
@@ -163,7 +163,7 @@ mod tests {
             "basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
             "BASIC   QWxhZGRpbjpvcGVuIHNlc2FtZQ==",
         ] {
-            assert!(login.admits_basic(right.as_bytes()), "{right}");
+            assert!(login.is_valid_basic(right.as_bytes()), "{right}");
         }
         for wrong in [
             "",
@@ -182,11 +182,11 @@ mod tests {
             "Basic realm=\"x\"",
             "Basic Aladdin:open sesame",
         ] {
-            assert!(!login.admits_basic(wrong.as_bytes()), "{wrong}");
+            assert!(!login.is_valid_basic(wrong.as_bytes()), "{wrong}");
         }
-        assert!(!login.admits_basic(b"Basic \xff\xfe"));
-        assert!(!login.admits_basic(&[b'A'; 1 << 20]));
-        assert!(!login.admits_basic(&[b"Basic ".as_slice(), &[b'A'; 1 << 20]].concat()));
+        assert!(!login.is_valid_basic(b"Basic \xff\xfe"));
+        assert!(!login.is_valid_basic(&[b'A'; 1 << 20]));
+        assert!(!login.is_valid_basic(&[b"Basic ".as_slice(), &[b'A'; 1 << 20]].concat()));
     }
 
     #[test]
@@ -194,8 +194,8 @@ mod tests {
         let login = login("ops", "old");
         assert!(!login.replace(&pair("ops", "old")));
         assert!(login.replace(&pair("ops", "new")));
-        assert!(!login.admits_key(b"old") && !login.admits_basic(&basic("ops:old")));
-        assert!(login.admits_key(b"new") && login.admits_basic(&basic("ops:new")));
+        assert!(!login.is_valid_key(b"old") && !login.is_valid_basic(&basic("ops:old")));
+        assert!(login.is_valid_key(b"new") && login.is_valid_basic(&basic("ops:new")));
     }
 
     #[test]

@@ -23,7 +23,7 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 pub struct SigningKey(Hmac<Sha256>);
 
 /// A signature in the making: bytes are hashed as they come, so that a large body does not hold up its worker at the end.
-pub struct Signing(Hmac<Sha256>);
+pub struct SignatureBuilder(Hmac<Sha256>);
 
 /// What the field says: `sha256=` and the digest in lower-case hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,12 @@ pub struct SignatureValue([u8; PREFIX.len() + 2 * DIGEST]);
 impl SigningKey {
     /// Sets the key up.
     pub fn new(secret: &Secret) -> Self {
-        Self::of(secret.expose())
+        Self::from_bytes(secret.expose())
     }
 
     /// A key of any length: RFC 2104 §2 hashes one that is longer than a block, and fills up the others with zeros. The crate would do the same, but as a
     /// fallible step, and there is no good answer to a key that fails when it is too late to refuse the configuration.
-    fn of(key: &[u8]) -> Self {
+    fn from_bytes(key: &[u8]) -> Self {
         let mut block = Zeroizing::new([0; BLOCK]);
         let fill = |block: &mut [u8; BLOCK], bytes: &[u8]| {
             block
@@ -55,23 +55,23 @@ impl SigningKey {
     }
 
     /// The signature of these pieces, as if they were one.
-    pub fn signature<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> SignatureValue {
-        let mut signing = self.begin();
+    pub fn sign<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> SignatureValue {
+        let mut signing = self.start();
         for piece in pieces {
-            signing.add(piece);
+            signing.update(piece);
         }
         signing.finish()
     }
 
     /// Begins a signature of bytes that are still to come.
-    pub fn begin(&self) -> Signing {
-        Signing(self.0.clone())
+    pub fn start(&self) -> SignatureBuilder {
+        SignatureBuilder(self.0.clone())
     }
 }
 
-impl Signing {
+impl SignatureBuilder {
     /// Takes the next bytes.
-    pub fn add(&mut self, piece: &[u8]) {
+    pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
@@ -153,14 +153,14 @@ mod tests {
     #[test]
     fn signs_as_rfc_4231_does() {
         for (key, data, digest) in vectors() {
-            let key = SigningKey::of(&key);
-            let value = key.signature([data.as_slice()]);
+            let key = SigningKey::from_bytes(&key);
+            let value = key.sign([data.as_slice()]);
             let text = std::str::from_utf8(value.as_bytes()).unwrap();
             assert_eq!(text.len(), 71);
             assert!(text.starts_with(&format!("sha256={digest}")), "{text}");
             for at in [0, 1, data.len() / 2, data.len()] {
                 let (one, other) = data.split_at(at);
-                assert_eq!(key.signature([one, b"", other]), value, "cut at {at}");
+                assert_eq!(key.sign([one, b"", other]), value, "cut at {at}");
             }
         }
     }
@@ -171,12 +171,12 @@ mod tests {
             SigningKey::new(&Secret::new(text.to_vec(), SecretSource::Inline).unwrap())
         };
         let (one, other) = (key(b"0123456789abcdef"), key(b"0123456789abcdeg"));
-        let first = one.signature([&b"body"[..]]);
-        assert_eq!(one.signature([&b"body"[..]]), first);
-        assert_ne!(one.signature([&b"bodz"[..]]), first);
-        assert_ne!(other.signature([&b"body"[..]]), first);
+        let first = one.sign([&b"body"[..]]);
+        assert_eq!(one.sign([&b"body"[..]]), first);
+        assert_ne!(one.sign([&b"bodz"[..]]), first);
+        assert_ne!(other.sign([&b"body"[..]]), first);
         // A key of one block is taken as it is, a longer one is hashed.
         let (block, longer) = ([b'k'; 64], [b'k'; 65]);
-        assert_ne!(key(&block).signature([]), key(&longer).signature([]));
+        assert_ne!(key(&block).sign([]), key(&longer).sign([]));
     }
 }

@@ -24,7 +24,7 @@ pub struct Unavailable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The token endpoint was not reached, or broke the connection off.
-    Unreachable(Step),
+    Unreachable(ConnectStep),
     /// The token endpoint's address may not be dialled. Names the kind of address.
     AddressRefused(&'static str),
     /// No whole answer in time.
@@ -34,7 +34,7 @@ pub enum Reason {
     /// The token endpoint said no.
     Refused(ErrorCode),
     /// The token endpoint's answer grants no token that can be used.
-    Invalid(InvalidAnswer),
+    Invalid(InvalidTokenResponse),
     /// The system has no descriptor or memory left for a socket to the token endpoint.
     Shortage,
     /// A failure of our own.
@@ -43,7 +43,7 @@ pub enum Reason {
 
 /// Where the way to a token endpoint ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ConnectStep {
     /// Its name has no address.
     Dns,
     /// No TCP connection.
@@ -77,7 +77,7 @@ pub enum ErrorCode {
 
 /// Why an answer that says success grants no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InvalidAnswer {
+pub enum InvalidTokenResponse {
     /// It is no legal HTTP, or broke off.
     Http,
     /// It is compressed, though that was not asked for.
@@ -177,13 +177,13 @@ impl From<Failure> for Reason {
             Failure::Dns(DnsFault::Timeout)
             | Failure::Connect(ConnectFault::Timeout)
             | Failure::Tls(TlsFault::Timeout) => Self::Timeout,
-            Failure::Dns(_) => Self::Unreachable(Step::Dns),
-            Failure::Connect(_) => Self::Unreachable(Step::Connect),
-            Failure::Tls(_) => Self::Unreachable(Step::Tls),
-            Failure::Closed => Self::Unreachable(Step::Closed),
+            Failure::Dns(_) => Self::Unreachable(ConnectStep::Dns),
+            Failure::Connect(_) => Self::Unreachable(ConnectStep::Connect),
+            Failure::Tls(_) => Self::Unreachable(ConnectStep::Tls),
+            Failure::Closed => Self::Unreachable(ConnectStep::Closed),
             Failure::Shortage => Self::Shortage,
-            Failure::Protocol(_) => Self::Invalid(InvalidAnswer::Http),
-            Failure::TooLarge => Self::Invalid(InvalidAnswer::TooLarge),
+            Failure::Protocol(_) => Self::Invalid(InvalidTokenResponse::Http),
+            Failure::TooLarge => Self::Invalid(InvalidTokenResponse::TooLarge),
             Failure::CredentialExpired
             | Failure::RequestBody
             | Failure::Misdirected
@@ -229,7 +229,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Step {
+impl ConnectStep {
     fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
@@ -240,7 +240,7 @@ impl Step {
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ConnectStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -267,7 +267,7 @@ impl fmt::Display for ErrorCode {
     }
 }
 
-impl InvalidAnswer {
+impl InvalidTokenResponse {
     fn as_str(self) -> &'static str {
         match self {
             Self::Http => "it is no legal HTTP, or broke off",
@@ -283,7 +283,7 @@ impl InvalidAnswer {
     }
 }
 
-impl fmt::Display for InvalidAnswer {
+impl fmt::Display for InvalidTokenResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -116,8 +116,8 @@ impl Lock {
 
     /// Several fields of a kind could be read in several ways, and count as one wrong login. Of both kinds, both have to be right.
     fn shown(&self, headers: &HeaderMap) -> Shown {
-        let basic = self.judge(headers, &AUTHORIZATION, Login::admits_basic);
-        let key = self.judge(headers, &X_API_KEY, Login::admits_key);
+        let basic = self.judge(headers, &AUTHORIZATION, Login::is_valid_basic);
+        let key = self.judge(headers, &X_API_KEY, Login::is_valid_key);
         match (basic, key) {
             (Shown::Nothing, Shown::Nothing) => Shown::Nothing,
             (Shown::Right, Shown::Right | Shown::Nothing) | (Shown::Nothing, Shown::Right) => {

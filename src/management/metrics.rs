@@ -85,7 +85,7 @@ fn render(sources: &Sources) -> Vec<u8> {
         generation: snapshot.generation(),
         hash: snapshot.hash().to_owned(),
         tokens: gauges.tokens.read(&snapshot, &sources.credentials),
-        reflections: sources.credentials.reflections(),
+        reflections: sources.credentials.reflection_counts(),
         hardening: hardening(&sources.hardening),
     };
     sources.metrics.render(&state)
@@ -125,7 +125,7 @@ fn grants<'s>(
         .filter(|entry| entry.is_live() && entry.connection.enabled)
         .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)));
     usable.filter_map(|entry| {
-        let credential = credentials.of(entry.key, &entry.connection);
+        let credential = credentials.credential_for(entry.key, &entry.connection);
         let grant = credential.grant().map(Arc::clone)?;
         Some((entry.connection.id.as_str(), grant))
     })

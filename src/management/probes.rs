@@ -105,7 +105,7 @@ fn credentials(snapshot: &Snapshot, sources: &Sources) -> String {
             continue;
         }
         with_tokens += 1;
-        let status = sources.credentials.status(connection);
+        let status = sources.credentials.grant_status(connection);
         if status.is_some_and(|status| status.last_failure.is_some()) {
             failing.push(connection.id.as_str());
         }

@@ -69,7 +69,7 @@ pub(super) fn live(entry: &Entry, sources: &Sources) -> Live {
         last_used: sources.metrics.activity(Some(id)).last_used,
         ..Live::default()
     };
-    if let Some(grant) = sources.credentials.status(&entry.connection) {
+    if let Some(grant) = sources.credentials.grant_status(&entry.connection) {
         live.status = Status::of(&grant);
         live.token_expires_at = grant.expires_at.and_then(view::instant);
         live.last_refreshed = grant.last_refreshed.and_then(view::instant);
@@ -156,7 +156,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::{OF_CONNECTION, OF_TYPE, Row};
-    use crate::credential::oauth::{LastFailure, Status as Grant};
+    use crate::credential::oauth::{GrantStatus as Grant, LastFailure};
     use crate::credential::{ErrorCode, Reason};
     use crate::management::query::{FieldSpec, Kind, Record, Value};
     use crate::management::view::{HTTP, Live, Status, tests::connections};
@@ -190,7 +190,7 @@ mod tests {
             last_refreshed: None,
             last_failure: Some(LastFailure {
                 reason: Reason::Refused(ErrorCode::InvalidClient),
-                told: Some("told".into()),
+                error_text: Some("told".into()),
                 at: std::time::SystemTime::UNIX_EPOCH,
                 in_a_row: 1,
             }),

@@ -19,7 +19,7 @@ use super::tally::Exchange;
 use super::upload::{Unread, Upload};
 use super::{cookies, renewal, request_fields, response_fields, trailers};
 use crate::credential::Credential;
-use crate::credential::oauth::{Minted, Token};
+use crate::credential::oauth::{AcquiredToken, Token};
 use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::domain::Connection;
 use crate::upstream::{
@@ -65,7 +65,7 @@ pub(super) async fn forward(
         parts,
         target: &target(connection, permitted.path(), parts.uri.query())?,
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
-        searched: credential.is_searched_for(),
+        searched: credential.is_response_searched(),
         accept: &accept,
         client,
         lane,
@@ -100,7 +100,7 @@ pub(super) async fn forward(
     Ok((response, slot))
 }
 
-fn token_of(minted: &Option<Minted>) -> Option<&Token> {
+fn token_of(minted: &Option<AcquiredToken>) -> Option<&Token> {
     minted.as_ref().map(|minted| &*minted.token)
 }
 
@@ -160,7 +160,7 @@ impl Sending<'_> {
             ask_for_identity(self.connection, &mut fields);
         }
         self.credential
-            .inject(self.connection, token, &mut fields)
+            .inject_headers(self.connection, token, &mut fields)
             .map_err(|unavailable| Unsent::Refused(unavailable.into()))?;
         fields.extend(signature.as_ref().map(signature_field));
         let head = RequestHead {

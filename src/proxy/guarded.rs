@@ -62,7 +62,7 @@ impl Guarded {
         credential: Arc<Credential>,
         signature: Option<&SignatureValue>,
     ) -> Result<Response<Box<Self>>, ExchangeError> {
-        let Some(scan) = credential.scan(signature) else {
+        let Some(scan) = credential.start_scan(signature) else {
             return Ok(response.map(Self::unsearched));
         };
         let is_searchable = search_head(&scan, response.headers())
@@ -168,7 +168,7 @@ impl Guarded {
 impl Search {
     fn feed(&mut self, data: Bytes, last: bool) -> Result<Bytes, ExchangeError> {
         let length = data.len();
-        let followed = self.credential.follow(&mut self.scan);
+        let followed = self.credential.update_scan(&mut self.scan);
         let fed = followed.and_then(|()| self.scan.feed(data, last));
         let fed = fed.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected));
         // Other responses in flight must not reveal the results of further guesses either.
@@ -199,7 +199,7 @@ impl Search {
         if self.announces_trailers
             && let Ok(trailers) = frame.into_trailers()
         {
-            let followed = self.credential.follow(&mut self.scan);
+            let followed = self.credential.update_scan(&mut self.scan);
             let found = followed.and_then(|()| search_head(&self.scan, &trailers));
             if let Err(reflected) = found {
                 self.reflected = true;
@@ -237,7 +237,7 @@ impl Drop for Search {
     /// Closes the connection even if the response ends before the secret is reported.
     fn drop(&mut self) {
         if let Some(found) = self.scan.take_found() {
-            self.credential.reflected(Place::Body, &found);
+            self.credential.report_reflection(Place::Body, &found);
         }
     }
 }
@@ -303,7 +303,7 @@ fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Reflected> {
 #[cold]
 fn refuse(credential: &Credential, place: Place, reflected: &Reflected) -> ExchangeError {
     let was_exposed = credential.is_exposed();
-    credential.reflected(place, reflected);
+    credential.report_reflection(place, reflected);
     if was_exposed {
         ExchangeError::Exposed
     } else {

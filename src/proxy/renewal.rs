@@ -8,7 +8,7 @@ use http::{HeaderMap, StatusCode};
 use super::challenge;
 use super::refusal::Refusal;
 use crate::credential::Credential;
-use crate::credential::oauth::{Minted, Token};
+use crate::credential::oauth::{AcquiredToken, Token};
 use crate::upstream::{Client, Lane};
 
 /// The token that a request goes up with; `None` where the credential is not one of tokens. A token is asked for only once the upstream's own addresses are
@@ -17,18 +17,18 @@ pub(super) async fn token(
     credential: &Credential,
     client: &Client,
     lane: &Lane,
-) -> Result<Option<Minted>, Refusal> {
+) -> Result<Option<AcquiredToken>, Refusal> {
     let Some(grant) = credential.grant() else {
         return Ok(None);
     };
-    if let Some(token) = grant.cached() {
-        let fresh = false;
-        return Ok(Some(Minted { token, fresh }));
+    if let Some(token) = grant.cached_token() {
+        let is_fresh = false;
+        return Ok(Some(AcquiredToken { token, is_fresh }));
     }
     // Boxed: waiting is rare, and its state is large for every request to carry.
     Box::pin(async {
         client.resolve(lane).await?;
-        Ok(Some(grant.token().await?))
+        Ok(Some(grant.acquire_token().await?))
     })
     .await
 }
@@ -41,18 +41,18 @@ pub(super) async fn after(
     status: StatusCode,
     headers: &HeaderMap,
     credential: &Credential,
-    sent: Option<&Minted>,
+    sent: Option<&AcquiredToken>,
     rewind: impl FnOnce() -> bool,
 ) -> Option<Arc<Token>> {
-    let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.fresh)?);
+    let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.is_fresh)?);
     if !refuses_token(status, headers) {
         return None;
     }
     if !rewind() {
-        grant.renew_later(&sent.token);
+        grant.retry_token_later(&sent.token);
         return None;
     }
-    Box::pin(grant.renewed(&sent.token)).await
+    Box::pin(grant.retry_token(&sent.token)).await
 }
 
 /// Returns whether the response refuses the token: a 401, or a 403 whose challenge names the token

@@ -99,13 +99,13 @@ where
         // A cap is far below what an address space holds.
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut held = Held::begin(self.share)?;
-        let mut signing = key.begin();
+        let mut signing = key.start();
         if let Some(mut body) = self.body {
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
                 // The agent's trailers are dropped (F-39).
                 if let Ok(data) = frame?.into_data() {
                     held.push(&data, most)?;
-                    signing.add(&data);
+                    signing.update(&data);
                 }
             }
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::runtime::Handle;
 
 use super::{Row, milliseconds};
-use crate::credential::oauth::{Grant, Grants, Status};
+use crate::credential::oauth::{Grant, GrantStatus, Grants};
 use crate::credential::{ErrorCode, Reason, Unavailable};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::upstream::Client;
@@ -18,9 +18,9 @@ pub(super) async fn row(
     client: Client,
 ) -> Row {
     let grants = Grants::new(Arc::new(client), Handle::current());
-    let grant = grants.of(credentials);
+    let grant = grants.grant_for(credentials);
     let begun = Instant::now();
-    let outcome = grant.token().await;
+    let outcome = grant.acquire_token().await;
     let took = begun.elapsed();
     let status = grant.status();
     let (ok, detail, remedy) = match outcome {
@@ -41,7 +41,7 @@ pub(super) async fn row(
     }
 }
 
-fn obtained(status: &Status) -> String {
+fn obtained(status: &GrantStatus) -> String {
     let left = status.expires_at;
     let left = left.and_then(|end| end.duration_since(SystemTime::now()).ok());
     let life = match left {
@@ -62,10 +62,10 @@ fn obtained(status: &Status) -> String {
 }
 
 /// The endpoint's own word stands behind, where it is another than ours.
-fn refused(unavailable: Unavailable, status: &Status) -> String {
+fn refused(unavailable: Unavailable, status: &GrantStatus) -> String {
     let said = unavailable.to_string();
     let failure = status.last_failure.as_ref();
-    match failure.and_then(|failure| failure.told.as_deref()) {
+    match failure.and_then(|failure| failure.error_text.as_deref()) {
         Some(told) if !told.is_empty() && !said.contains(told) => format!("{said}: {told}"),
         Some(_) | None => said,
     }
@@ -73,7 +73,7 @@ fn refused(unavailable: Unavailable, status: &Status) -> String {
 
 /// Returns what the operator should do. If the endpoint may have refused the client's credentials,
 /// tries both places to send them.
-async fn remedy_for(reason: Reason, grant: &Grant, status: &Status) -> String {
+async fn remedy_for(reason: Reason, grant: &Grant, status: &GrantStatus) -> String {
     if !reason.is_about_client() {
         return remedy(reason).to_owned();
     }

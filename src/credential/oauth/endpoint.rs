@@ -11,9 +11,9 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use zeroize::Zeroizing;
 
-use super::request::token_request;
+use super::request::write_token_request;
 use super::response::{self, Granted};
-use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason};
+use crate::credential::unavailable::{ErrorCode, InvalidTokenResponse, Reason};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::reflection::{Patterns, Scan};
 use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody};
@@ -21,25 +21,26 @@ use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, Up
 /// From the name's lookup to the answer's last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest answer, in bytes.
-const LONGEST_ANSWER: usize = 64 * 1024;
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-static AGENT: HeaderName = USER_AGENT;
-const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
+static USER_AGENT_NAME: HeaderName = USER_AGENT;
+const USER_AGENT_VALUE: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
-/// Who is asked for tokens.
-pub(super) trait Source: Send + Sync {
+/// The source of tokens.
+pub(super) trait TokenSource: Send + Sync {
     /// Asks once.
-    fn ask(&self, style: ClientAuth) -> Asking<'_>;
+    fn request_token(&self, style: ClientAuth) -> TokenFuture<'_>;
 }
 
-pub(super) type Asking<'a> = Pin<Box<dyn Future<Output = Result<Granted, Failed>> + Send + 'a>>;
+pub(super) type TokenFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Granted, TokenRequestError>> + Send + 'a>>;
 
 /// Why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Failed {
+pub(super) struct TokenRequestError {
     pub(super) reason: Reason,
     /// The endpoint's own word for it, for operators.
-    pub(super) told: Option<Box<str>>,
+    pub(super) error_text: Option<Box<str>>,
     /// How long the endpoint wants to be left alone.
     pub(super) retry_after: Option<Duration>,
 }
@@ -62,11 +63,11 @@ impl TokenEndpoint {
         }
     }
 
-    async fn exchange(&self, style: ClientAuth) -> Result<Granted, Failed> {
+    async fn send_request(&self, style: ClientAuth) -> Result<Granted, TokenRequestError> {
         let terms = self.credentials.terms();
-        let request = token_request(terms, style).ok_or(Reason::Internal)?;
+        let request = write_token_request(terms, style).ok_or(Reason::Internal)?;
         let (written, form) = request.into_parts();
-        let fields = fields(&written.headers);
+        let fields = to_fields(&written.headers);
         let head = RequestHead {
             method: &Method::POST,
             target: terms.token_url.target(),
@@ -76,40 +77,41 @@ impl TokenEndpoint {
         };
         let form = Full::new(Bytes::from_owner(Zeroizing::new(form)));
         let form = form.map_err(|never| match never {});
-        let answered = self
+        let response = self
             .client
-            .ask(&self.endpoint, &head, form, LONGEST_ANSWER as u64)
+            .ask(&self.endpoint, &head, form, MAX_RESPONSE_BYTES as u64)
             .await?;
-        let (parts, body) = answered.into_parts();
+        let (parts, body) = response.into_parts();
         if is_compressed(&parts.headers) {
-            return Err(Reason::Invalid(InvalidAnswer::Compressed).into());
+            return Err(Reason::Invalid(InvalidTokenResponse::Compressed).into());
         }
-        let body = whole(body).await?;
-        let named = response::error(&body);
+        let body = read_body(body).await?;
+        let named = response::parse_error(&body);
         let code = named.as_ref().map(|(code, _)| *code);
         let reason = match (parts.status.is_success(), code) {
             // Some providers send an OAuth error with status 200 (GitHub).
             (true, Some(code)) => Reason::Refused(code),
-            (true, None) => match response::granted(&body) {
+            (true, None) => match response::parse_token(&body) {
                 Ok(granted) => return Ok(granted),
                 Err(why) => Reason::Invalid(why),
             },
-            (false, code) => refusal(parts.status, code),
+            (false, code) => refusal_reason(parts.status, code),
         };
-        let tells = |text: &[u8]| self.tells_secret(&written.headers, text);
+        let has_secret = |text: &[u8]| self.contains_secret(&written.headers, text);
         // A code of the RFC is a word that we know. Another one is searched as it came, and as it was cleaned and cut.
-        let quotable = |code: ErrorCode, told: &str| {
-            code != ErrorCode::Other || !(tells(&body) || tells(told.as_bytes()))
+        let quotable = |code: ErrorCode, error_text: &str| {
+            code != ErrorCode::Other || !(has_secret(&body) || has_secret(error_text.as_bytes()))
         };
-        Err(Failed {
+        Err(TokenRequestError {
             reason,
-            told: named.and_then(|(code, told)| quotable(code, &told).then_some(told)),
-            retry_after: retry_after(&parts.headers, SystemTime::now()),
+            error_text: named
+                .and_then(|(code, error_text)| quotable(code, &error_text).then_some(error_text)),
+            retry_after: parse_retry_after(&parts.headers, SystemTime::now()),
         })
     }
 
     /// Whether a text tells the client's secret, in any form that a response is searched for. An endpoint that does so is not quoted.
-    fn tells_secret(&self, sent: &HeaderMap, text: &[u8]) -> bool {
+    fn contains_secret(&self, sent: &HeaderMap, text: &[u8]) -> bool {
         let secret = self.credentials.terms().client_secret.expose();
         let pair = sent
             .get(AUTHORIZATION)
@@ -124,16 +126,16 @@ impl TokenEndpoint {
     }
 }
 
-impl Source for TokenEndpoint {
-    fn ask(&self, style: ClientAuth) -> Asking<'_> {
+impl TokenSource for TokenEndpoint {
+    fn request_token(&self, style: ClientAuth) -> TokenFuture<'_> {
         Box::pin(async move {
-            let granted = tokio::time::timeout(TIMEOUT, self.exchange(style)).await;
+            let granted = tokio::time::timeout(TIMEOUT, self.send_request(style)).await;
             granted.unwrap_or_else(|_elapsed| Err(Reason::Timeout.into()))
         })
     }
 }
 
-fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
+fn to_fields(headers: &HeaderMap) -> Vec<Field<'_>> {
     let mut fields: Vec<_> = headers
         .iter()
         .map(|(name, value)| Field {
@@ -143,15 +145,15 @@ fn fields(headers: &HeaderMap) -> Vec<Field<'_>> {
         })
         .collect();
     fields.push(Field {
-        name: &AGENT,
-        value: OUR_USER_AGENT.as_bytes(),
+        name: &USER_AGENT_NAME,
+        value: USER_AGENT_VALUE.as_bytes(),
         sensitive: false,
     });
     fields
 }
 
 /// What a status other than success means. A server that is in trouble, or busy, says nothing of the client.
-fn refusal(status: StatusCode, named: Option<ErrorCode>) -> Reason {
+fn refusal_reason(status: StatusCode, named: Option<ErrorCode>) -> Reason {
     match named {
         Some(ErrorCode::Other) if status == StatusCode::UNAUTHORIZED => {
             Reason::Refused(ErrorCode::OtherUnauthorized)
@@ -188,22 +190,22 @@ fn is_compressed(headers: &HeaderMap) -> bool {
 
 /// Parses `Retry-After` (RFC 9110 §10.2.3): seconds, or a date. A date is compared to the
 /// endpoint's own `Date`, so that the two clocks need not agree, or to `now` if there is none.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let date = |text| httpdate::parse_http_date(text).ok();
-    let asked = text(RETRY_AFTER)?;
-    if !asked.is_empty() && asked.bytes().all(|b| b.is_ascii_digit()) {
-        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
+    let requested = text(RETRY_AFTER)?;
+    if !requested.is_empty() && requested.bytes().all(|b| b.is_ascii_digit()) {
+        return Some(Duration::from_secs(requested.parse().unwrap_or(u64::MAX)));
     }
     let from = text(DATE).and_then(date).unwrap_or(now);
     // A date in the past means no wait.
-    date(asked)?.duration_since(from).ok()
+    date(requested)?.duration_since(from).ok()
 }
 
 /// The whole body, which its cap keeps small.
-async fn whole(mut body: UpstreamBody) -> Result<Zeroizing<Vec<u8>>, Failure> {
+async fn read_body(mut body: UpstreamBody) -> Result<Zeroizing<Vec<u8>>, Failure> {
     // Never grown: what it grew out of would not be wiped.
-    let mut all = Zeroizing::new(Vec::with_capacity(LONGEST_ANSWER));
+    let mut all = Zeroizing::new(Vec::with_capacity(MAX_RESPONSE_BYTES));
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
             all.extend_from_slice(&data);
@@ -212,17 +214,17 @@ async fn whole(mut body: UpstreamBody) -> Result<Zeroizing<Vec<u8>>, Failure> {
     Ok(all)
 }
 
-impl From<Reason> for Failed {
+impl From<Reason> for TokenRequestError {
     fn from(reason: Reason) -> Self {
         Self {
             reason,
-            told: None,
+            error_text: None,
             retry_after: None,
         }
     }
 }
 
-impl From<Failure> for Failed {
+impl From<Failure> for TokenRequestError {
     fn from(failure: Failure) -> Self {
         Reason::from(failure).into()
     }
@@ -234,7 +236,7 @@ mod tests {
 
     use http::HeaderMap;
 
-    use super::{is_compressed, retry_after};
+    use super::{is_compressed, parse_retry_after};
 
     fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
         let fields = fields.iter();
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_compresses() {
+    fn compressed_content_codings_are_recognised() {
         // F-247
         for coding in [
             "gzip",
@@ -277,10 +279,12 @@ mod tests {
     }
 
     #[test]
-    fn how_long_an_endpoint_wants_to_be_left_alone() {
+    fn retry_after_is_parsed_as_seconds_or_a_date() {
         // F-248
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let asked = |fields: &[_]| retry_after(&headers(fields), now).map(|asked| asked.as_secs());
+        let requested = |fields: &[_]| {
+            parse_retry_after(&headers(fields), now).map(|requested| requested.as_secs())
+        };
         let at = "Sun, 06 Nov 1994 08:54:37 GMT";
         for (field, seconds) in [
             ("120", Some(120)),
@@ -295,11 +299,11 @@ mod tests {
             ("-1", None),
             ("soon", None),
         ] {
-            assert_eq!(asked(&[("retry-after", field)]), seconds, "{field}");
+            assert_eq!(requested(&[("retry-after", field)]), seconds, "{field}");
         }
         // An endpoint whose clock is wrong by years.
         let date = ("date", "Sun, 06 Nov 1994 08:54:07 GMT");
-        assert_eq!(asked(&[("retry-after", at), date]), Some(30));
-        assert_eq!(asked(&[("retry-after", at), ("date", "?")]), Some(300));
+        assert_eq!(requested(&[("retry-after", at), date]), Some(30));
+        assert_eq!(requested(&[("retry-after", at), ("date", "?")]), Some(300));
     }
 }

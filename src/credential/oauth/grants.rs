@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::endpoint::{Source, TokenEndpoint};
+use super::endpoint::{TokenEndpoint, TokenSource};
 use super::grant::Grant;
 use super::policy;
 use crate::clock::Clock;
@@ -28,7 +28,7 @@ pub struct Grants {
     client: Arc<Client>,
     runtime: Handle,
     clock: Clock,
-    known: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
+    by_fingerprint: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
     problems: ProblemLog,
     guard: Arc<Guard>,
 }
@@ -40,7 +40,7 @@ impl Grants {
             client,
             runtime,
             clock: Clock::system(),
-            known: Mutex::default(),
+            by_fingerprint: Mutex::default(),
             problems: ProblemLog::off(),
             guard: Arc::new(Guard::new(ProblemLog::off())),
         }
@@ -48,7 +48,7 @@ impl Grants {
 
     /// The same; what becomes of their tokens is told here.
     #[must_use]
-    pub fn telling(mut self, problems: ProblemLog) -> Self {
+    pub fn with_problem_log(mut self, problems: ProblemLog) -> Self {
         self.guard = Arc::new(Guard::new(problems.clone()));
         self.problems = problems;
         self
@@ -56,7 +56,7 @@ impl Grants {
 
     /// Sets the clock that token lifetimes are measured on.
     #[must_use]
-    pub fn counting_on(mut self, clock: Clock) -> Self {
+    pub fn with_clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
@@ -67,56 +67,65 @@ impl Grants {
     }
 
     /// The grant of these credentials; the same one for all with the same fingerprint.
-    pub fn of(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
+    pub fn grant_for(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
         let fingerprint = *credentials.fingerprint();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let grant = known.entry(fingerprint).or_insert_with(|| {
+        let mut grants = self
+            .by_fingerprint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let grant = grants.entry(fingerprint).or_insert_with(|| {
             let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
             let style = credentials.terms().client_auth;
-            Arc::new(self.grant(Box::new(source), style))
+            Arc::new(self.new_grant(Box::new(source), style))
         });
         Arc::clone(grant)
     }
 
     /// Lets go of all grants but these, and of their tokens.
-    pub(in crate::credential) fn keep_only(&self, fingerprints: &HashSet<[u8; 32]>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|fingerprint, grant| {
+    pub(in crate::credential) fn retain(&self, fingerprints: &HashSet<[u8; 32]>) {
+        let mut grants = self
+            .by_fingerprint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        grants.retain(|fingerprint, grant| {
             let kept = fingerprints.contains(fingerprint);
             if !kept {
-                grant.forget(None);
+                grant.drop_token(None);
             }
             kept
         });
     }
 
     /// The grant of these credentials, if it was ever asked for.
-    pub fn find(&self, credentials: &OauthClientCredentials) -> Option<Arc<Grant>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(credentials.fingerprint()).map(Arc::clone)
+    pub fn find_grant(&self, credentials: &OauthClientCredentials) -> Option<Arc<Grant>> {
+        let grants = self
+            .by_fingerprint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        grants.get(credentials.fingerprint()).map(Arc::clone)
     }
 
-    fn grant(&self, source: Box<dyn Source>, style: ClientAuth) -> Grant {
+    fn new_grant(&self, source: Box<dyn TokenSource>, style: ClientAuth) -> Grant {
         Grant::new(source, style, self.runtime.clone(), self.clock.clone())
-            .telling(self.problems.clone())
-            .guarded_by(Arc::clone(&self.guard))
+            .with_problem_log(self.problems.clone())
+            .with_guard(Arc::clone(&self.guard))
     }
 }
 
 /// Obtains the tokens of these grants before anybody needs them, a few seconds from now and a few at a time; those that were asked meanwhile are left
 /// out. A failure is remembered by its grant as any other.
-pub async fn prefetch(grants: Vec<Arc<Grant>>) {
-    let spread = PREFETCH_SPREAD * policy::dice() / 1000;
+pub async fn prefetch_tokens(grants: Vec<Arc<Grant>>) {
+    let spread = PREFETCH_SPREAD * policy::random_permille() / 1000;
     tokio::time::sleep(PREFETCH_AFTER + spread).await;
     let mut under_way = JoinSet::new();
     for grant in grants {
-        if grant.was_asked() {
+        if grant.was_requested() {
             continue;
         }
         if under_way.len() >= PREFETCHES {
             under_way.join_next().await;
         }
-        under_way.spawn(async move { grant.prefetch().await });
+        under_way.spawn(async move { grant.prefetch_token().await });
     }
     while under_way.join_next().await.is_some() {}
 }

@@ -4,58 +4,63 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 /// The life of a token whose answer names none.
-pub(super) const ASSUMED_LIFE: Duration = Duration::from_secs(300);
+pub(super) const DEFAULT_LIFE: Duration = Duration::from_secs(300);
 /// No token is used for longer.
-pub(super) const LONGEST_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Below this a token is refreshed at half its life.
 const SHORT_LIFE: Duration = Duration::from_secs(120);
 /// At least this is left of a longer life when a refresh begins (but for the jitter).
 const HEADROOM: Duration = Duration::from_secs(60);
 /// The longest wait between two attempts.
-pub(super) const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The longest wait that a token endpoint can request.
-pub(super) const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 /// The first wait after an error that only an operator can mend.
 const HARD_BACKOFF: Duration = Duration::from_secs(30);
-/// One renewal after a 401 in this time.
-pub(super) const RENEWAL_INTERVAL: Duration = Duration::from_secs(30);
+/// One token retry after a 401 in this time.
+pub(super) const TOKEN_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A throw of the dice: 0 to 1000, each about as likely. Spreads load; nothing secret depends on it.
-pub(super) fn dice() -> u32 {
-    let thrown = RandomState::new().build_hasher().finish() % 1001;
-    u32::try_from(thrown).unwrap_or_default()
+/// A random number from 0 to 1000, each about as likely. Spreads load; nothing secret depends on it.
+pub(super) fn random_permille() -> u32 {
+    let number = RandomState::new().build_hasher().finish() % 1001;
+    u32::try_from(number).unwrap_or_default()
 }
 
-/// When a token is refreshed, counted from when it was asked for: min(80 % of its life, its life − 60 s), half of it for lives under two minutes, ± 10 %.
-pub(super) fn refresh_after(life: Duration, dice: u32) -> Duration {
+/// When a token is refreshed, counted from when it was requested: min(80 % of its life, its life − 60 s), half of it for lives under two minutes, ± 10 %.
+pub(super) fn refresh_after(life: Duration, random_permille: u32) -> Duration {
     let nominal = if life < SHORT_LIFE {
         life / 2
     } else {
         (life * 4 / 5).min(life.saturating_sub(HEADROOM))
     };
-    nominal * (900 + dice / 5) / 1000
+    nominal * (900 + random_permille / 5) / 1000
 }
 
 /// Returns the wait after this many failures in a row (from 1). It doubles from 1 s to 60 s, starts
 /// at 30 s if `hard`, and is at least as long as the endpoint requested (up to 15 minutes). A
 /// random part of up to a quarter is added.
-pub(super) fn backoff(failures: u32, hard: bool, asked: Option<Duration>, dice: u32) -> Duration {
+pub(super) fn backoff(
+    failures: u32,
+    hard: bool,
+    requested: Option<Duration>,
+    random_permille: u32,
+) -> Duration {
     let doublings = failures.saturating_sub(1).min(6);
     let own = Duration::from_secs(1 << doublings)
         .max(if hard { HARD_BACKOFF } else { Duration::ZERO })
-        .min(LONGEST_BACKOFF);
-    let asked = asked.unwrap_or_default().min(LONGEST_RETRY_AFTER);
-    let longest = if asked > LONGEST_BACKOFF {
-        LONGEST_RETRY_AFTER
+        .min(MAX_BACKOFF);
+    let requested = requested.unwrap_or_default().min(MAX_RETRY_AFTER);
+    let longest = if requested > MAX_BACKOFF {
+        MAX_RETRY_AFTER
     } else {
-        LONGEST_BACKOFF
+        MAX_BACKOFF
     };
-    (own.max(asked) * (1000 + dice / 4) / 1000).min(longest)
+    (own.max(requested) * (1000 + random_permille / 4) / 1000).min(longest)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{backoff, dice, refresh_after};
+    use super::{backoff, random_permille, refresh_after};
     use std::time::Duration;
 
     fn seconds(count: u64) -> Duration {
@@ -75,7 +80,7 @@ mod tests {
             (3_600, 2_592_000, 3_168_000),
             (86_400, 62_208_000, 76_032_000),
         ] {
-            let at = |dice| refresh_after(seconds(life), dice).as_millis();
+            let at = |random_permille| refresh_after(seconds(life), random_permille).as_millis();
             assert_eq!((at(0), at(1000)), (earliest, latest), "{life} s");
             assert!(at(1000) < u128::from(life) * 1000);
         }
@@ -119,8 +124,8 @@ mod tests {
 
     #[test]
     fn dice_stay_in_range_and_differ() {
-        let throws: std::collections::HashSet<_> = (0..100).map(|_| dice()).collect();
-        assert!(throws.iter().all(|thrown| *thrown <= 1000));
-        assert!(throws.len() > 1);
+        let numbers: std::collections::HashSet<_> = (0..100).map(|_| random_permille()).collect();
+        assert!(numbers.iter().all(|number| *number <= 1000));
+        assert!(numbers.len() > 1);
     }
 }

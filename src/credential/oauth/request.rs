@@ -11,17 +11,17 @@ use zeroize::Zeroizing;
 use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
 
 /// A request whose target is not to be read.
-pub(super) type Written = http::Request<Vec<u8>>;
+pub(super) type TokenRequest = http::Request<Vec<u8>>;
 
 /// Stands where the crate wants to know where the request goes.
-const ELSEWHERE: &str = "https://token.invalid/";
+const PLACEHOLDER_URL: &str = "https://token.invalid/";
 
 /// Writes a token request. `None` is a bug.
-pub(super) fn token_request(terms: &OauthTerms, style: ClientAuth) -> Option<Written> {
+pub(super) fn write_token_request(terms: &OauthTerms, style: ClientAuth) -> Option<TokenRequest> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let client = BasicClient::new(ClientId::new(text(terms.client_id.expose())?))
         .set_client_secret(ClientSecret::new(text(terms.client_secret.expose())?))
-        .set_token_uri(TokenUrl::new(ELSEWHERE.to_owned()).ok()?)
+        .set_token_uri(TokenUrl::new(PLACEHOLDER_URL.to_owned()).ok()?)
         .set_auth_type(match style {
             ClientAuth::Basic => AuthType::BasicAuth,
             ClientAuth::Body => AuthType::RequestBody,
@@ -33,8 +33,10 @@ pub(super) fn token_request(terms: &OauthTerms, style: ClientAuth) -> Option<Wri
     for (name, value) in &terms.extra_params {
         request = request.add_extra_param(name, value);
     }
-    match request.request(&|written| Err(Caught(Box::new(written)))) {
-        Err(RequestTokenError::Request(Caught(written))) => with_grant(*written, &terms.grant_type),
+    match request.request(&|written| Err(CapturedRequest(Box::new(written)))) {
+        Err(RequestTokenError::Request(CapturedRequest(written))) => {
+            with_grant_type(*written, &terms.grant_type)
+        }
         Ok(_)
         | Err(
             RequestTokenError::ServerResponse(_)
@@ -45,10 +47,10 @@ pub(super) fn token_request(terms: &OauthTerms, style: ClientAuth) -> Option<Wri
 }
 
 /// The text that the `oauth2` crate writes first into every form.
-const GRANT: &[u8] = b"grant_type=client_credentials";
+const DEFAULT_GRANT_TYPE: &[u8] = b"grant_type=client_credentials";
 /// The bytes that `application/x-www-form-urlencoded` leaves unchanged. A grant type contains no
 /// space.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+const FORM_SAFE: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'*')
     .remove(b'-')
     .remove(b'.')
@@ -56,39 +58,39 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 
 /// Replaces the grant type in the form, because the crate can write only one. `None` is an internal
 /// error.
-fn with_grant(written: Written, grant: &GrantType) -> Option<Written> {
+fn with_grant_type(written: TokenRequest, grant: &GrantType) -> Option<TokenRequest> {
     if *grant == GrantType::default() {
         return Some(written);
     }
     let (head, form) = written.into_parts();
     // Wiped, because the form holds the client's secret if that is sent in the body.
     let form = Zeroizing::new(form);
-    let rest = form.strip_prefix(GRANT)?;
-    let grant = utf8_percent_encode(grant.as_str(), PLAIN).to_string();
+    let rest = form.strip_prefix(DEFAULT_GRANT_TYPE)?;
+    let grant = utf8_percent_encode(grant.as_str(), FORM_SAFE).to_string();
     let form = [b"grant_type=", grant.as_bytes(), rest].concat();
-    Some(Written::from_parts(head, form))
+    Some(TokenRequest::from_parts(head, form))
 }
 
 /// A request on its way out of the crate.
-struct Caught(Box<Written>);
+struct CapturedRequest(Box<TokenRequest>);
 
-impl std::fmt::Debug for Caught {
+impl std::fmt::Debug for CapturedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
     }
 }
 
-impl std::fmt::Display for Caught {
+impl std::fmt::Display for CapturedRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("a token request")
     }
 }
 
-impl std::error::Error for Caught {}
+impl std::error::Error for CapturedRequest {}
 
 #[cfg(test)]
 mod tests {
-    use super::token_request;
+    use super::write_token_request;
     use crate::credential::oauth::tests::{terms, utf8_secret};
     use crate::domain::auth::{ClientAuth, GrantType};
 
@@ -100,7 +102,7 @@ mod tests {
         terms.client_secret = utf8_secret("p+q%r&ü");
         terms.scopes = Some("read write".into());
         terms.extra_params = vec![("audience".into(), "https://api/?a=1&b".into())];
-        let request = token_request(&terms, ClientAuth::Basic).unwrap();
+        let request = write_token_request(&terms, ClientAuth::Basic).unwrap();
         // base64 of `a%3Ab+c:p%2Bq%25r%26%C3%BC`
         assert_eq!(
             request.headers()["authorization"],
@@ -124,14 +126,14 @@ mod tests {
         let mut terms = terms();
         terms.grant_type = GrantType::parse("account_credentials").unwrap();
         terms.extra_params = vec![("account_id".into(), "a/b".into())];
-        let basic = token_request(&terms, ClientAuth::Basic).unwrap();
+        let basic = write_token_request(&terms, ClientAuth::Basic).unwrap();
         assert_eq!(
             basic.body(),
             b"grant_type=account_credentials&account_id=a%2Fb"
         );
         assert!(basic.headers().contains_key("authorization"));
         terms.grant_type = GrantType::parse("urn:x&y=z+1").unwrap();
-        let body = token_request(&terms, ClientAuth::Body).unwrap();
+        let body = write_token_request(&terms, ClientAuth::Body).unwrap();
         let form = b"grant_type=urn%3Ax%26y%3Dz%2B1&account_id=a%2Fb&client_id=the-client&client_secret=the-secret";
         let mut sorted: Vec<_> = body.body().split(|b| *b == b'&').collect();
         let mut wanted: Vec<_> = form.split(|b| *b == b'&').collect();
@@ -145,7 +147,7 @@ mod tests {
         let mut terms = terms();
         terms.client_secret = utf8_secret("s&t=%");
         terms.scopes = Some(String::new());
-        let request = token_request(&terms, ClientAuth::Body).unwrap();
+        let request = write_token_request(&terms, ClientAuth::Body).unwrap();
         assert!(!request.headers().contains_key("authorization"));
         assert_eq!(
             request.body(),

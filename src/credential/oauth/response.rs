@@ -16,13 +16,13 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
-use super::policy::{ASSUMED_LIFE, LONGEST_LIFE};
-use crate::credential::unavailable::{ErrorCode, InvalidAnswer};
+use super::policy::{DEFAULT_LIFE, MAX_LIFE};
+use crate::credential::unavailable::{ErrorCode, InvalidTokenResponse};
 
 /// The longest token that is taken, in bytes.
-pub const LONGEST_TOKEN: usize = 16 * 1024;
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The longest error text that is kept, in characters.
-pub const LONGEST_ERROR: usize = 256;
+pub const MAX_ERROR_CHARS: usize = 256;
 
 /// A token that was granted.
 pub struct Granted {
@@ -49,34 +49,36 @@ pub enum Life {
 }
 
 /// Reads the body of an answer that says success.
-pub fn granted(body: &[u8]) -> Result<Granted, InvalidAnswer> {
-    let fields = Fields::parse(body).ok_or(InvalidAnswer::Json)?;
-    let access_token = fields.access_token.and_then(|raw| unescaped(raw.get()));
-    let access_token = access_token.ok_or(InvalidAnswer::AccessToken)?;
-    let fits = (1..=LONGEST_TOKEN).contains(&access_token.len());
+pub fn parse_token(body: &[u8]) -> Result<Granted, InvalidTokenResponse> {
+    let fields = TokenFields::parse(body).ok_or(InvalidTokenResponse::Json)?;
+    let access_token = fields.access_token.and_then(|raw| unescape_json(raw.get()));
+    let access_token = access_token.ok_or(InvalidTokenResponse::AccessToken)?;
+    let fits = (1..=MAX_TOKEN_BYTES).contains(&access_token.len());
     // RFC 6749 appendix A.12 also allows the space, which RFC 6750 §2.1 does not.
     if !fits || !access_token.iter().all(u8::is_ascii_graphic) {
-        return Err(InvalidAnswer::AccessToken);
+        return Err(InvalidTokenResponse::AccessToken);
     }
     if let Some(Value::String(kind)) = &fields.token_type
         && OTHER_TYPES
             .iter()
             .any(|other| kind.trim().eq_ignore_ascii_case(other))
     {
-        return Err(InvalidAnswer::TokenType);
+        return Err(InvalidTokenResponse::TokenType);
     }
-    let life = life(fields.expires_in.as_ref());
+    let life = parse_life(fields.expires_in.as_ref());
     Ok(Granted {
         access_token,
-        life: life.unwrap_or(Life::For(ASSUMED_LIFE)),
+        life: life.unwrap_or(Life::For(DEFAULT_LIFE)),
         is_life_assumed: life.is_none(),
     })
 }
 
 /// The error that an answer names, if it names one: its code, and its text for operators, cleaned.
-pub fn error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
-    match Fields::parse(body)?.error.as_ref()? {
-        Value::String(error) if !error.is_empty() => Some((ErrorCode::parse(error), clean(error))),
+pub fn parse_error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
+    match TokenFields::parse(body)?.error.as_ref()? {
+        Value::String(error) if !error.is_empty() => {
+            Some((ErrorCode::parse(error), sanitize(error)))
+        }
         Value::String(_)
         | Value::Null
         | Value::Bool(_)
@@ -87,17 +89,17 @@ pub fn error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
 }
 
 /// Without control characters (of any script, direction marks too), and short.
-fn clean(text: &str) -> Box<str> {
+fn sanitize(text: &str) -> Box<str> {
     let visible = text.chars().filter(|c| {
         !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     });
-    visible.take(LONGEST_ERROR).collect::<String>().into()
+    visible.take(MAX_ERROR_CHARS).collect::<String>().into()
 }
 
 /// Returns the token's life, or `None` if `expires_in` is present but cannot be read.
-fn life(expires_in: Option<&Value>) -> Option<Life> {
+fn parse_life(expires_in: Option<&Value>) -> Option<Life> {
     let seconds = match expires_in {
-        None | Some(Value::Null) => return Some(Life::For(ASSUMED_LIFE)),
+        None | Some(Value::Null) => return Some(Life::For(DEFAULT_LIFE)),
         // The conversion saturates, drops the fraction, and turns negative numbers into zero.
         Some(Value::Number(number)) => match number.as_u64() {
             Some(whole) => whole,
@@ -115,14 +117,14 @@ fn life(expires_in: Option<&Value>) -> Option<Life> {
     };
     Some(match seconds {
         0 => Life::Once,
-        _ => Life::For(Duration::from_secs(seconds).min(LONGEST_LIFE)),
+        _ => Life::For(Duration::from_secs(seconds).min(MAX_LIFE)),
     })
 }
 
 /// Returns the content of an ASCII JSON string in one buffer that is wiped on drop. `serde_json`
 /// would leave unwiped copies if there are escapes (PHP writes `\/`). Returns `None` for any other
 /// value.
-fn unescaped(json: &str) -> Option<Zeroizing<Vec<u8>>> {
+fn unescape_json(json: &str) -> Option<Zeroizing<Vec<u8>>> {
     let mut rest = json.strip_prefix('"')?.strip_suffix('"')?.bytes();
     // The buffer never grows, because an escape is longer than its character. So no unwiped copy
     // remains.
@@ -151,28 +153,28 @@ fn unescaped(json: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 /// The members that matter of an object in which no key stands twice.
 #[derive(Default)]
-struct Fields<'b> {
+struct TokenFields<'b> {
     access_token: Option<&'b RawValue>,
     token_type: Option<Value>,
     expires_in: Option<Value>,
     error: Option<Value>,
 }
 
-impl<'b> Fields<'b> {
+impl<'b> TokenFields<'b> {
     fn parse(body: &'b [u8]) -> Option<Self> {
         // As a whole: what is skipped is not looked at closely.
         let text = std::str::from_utf8(body).ok()?;
         // RFC 8259 §8.1: a parser may ignore a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut reader = serde_json::Deserializer::from_str(text);
-        let fields = reader.deserialize_map(OneOfEach).ok()?;
+        let fields = reader.deserialize_map(UniqueFieldsVisitor).ok()?;
         reader.end().ok()?;
         Some(fields)
     }
 }
 
 /// A value whose number may be larger than any that the JSON library holds: such a one becomes the largest, or the smallest.
-fn of_any_size<E: serde::de::Error>(raw: &RawValue) -> Result<Value, E> {
+fn parse_clamped<E: serde::de::Error>(raw: &RawValue) -> Result<Value, E> {
     serde_json::from_str(raw.get()).or_else(|error| match raw.get().as_bytes() {
         [b'-', ..] => Ok(Value::from(i64::MIN)),
         [b'0'..=b'9', ..] => Ok(Value::from(u64::MAX)),
@@ -180,23 +182,23 @@ fn of_any_size<E: serde::de::Error>(raw: &RawValue) -> Result<Value, E> {
     })
 }
 
-struct OneOfEach;
+struct UniqueFieldsVisitor;
 
-impl<'de> Visitor<'de> for OneOfEach {
-    type Value = Fields<'de>;
+impl<'de> Visitor<'de> for UniqueFieldsVisitor {
+    type Value = TokenFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields<'de>, M::Error> {
-        let mut fields = Fields::default();
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<TokenFields<'de>, M::Error> {
+        let mut fields = TokenFields::default();
         let mut seen = HashSet::new();
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "access_token" => fields.access_token = Some(map.next_value()?),
                 "token_type" => fields.token_type = Some(map.next_value()?),
-                "expires_in" => fields.expires_in = Some(of_any_size(map.next_value()?)?),
+                "expires_in" => fields.expires_in = Some(parse_clamped(map.next_value()?)?),
                 "error" => fields.error = Some(map.next_value()?),
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }

@@ -8,7 +8,7 @@ use crate::credential::unavailable::Reason;
 
 /// The state of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct GrantStatus {
     /// When the cached token expires, by the system's clock as it is now.
     pub expires_at: Option<SystemTime>,
     /// When a token was last obtained.
@@ -29,7 +29,7 @@ pub struct LastFailure {
     /// The kind of reason.
     pub reason: Reason,
     /// The token endpoint's own error code, at most 256 characters without control characters. For operators only.
-    pub told: Option<Box<str>>,
+    pub error_text: Option<Box<str>>,
     /// When.
     pub at: SystemTime,
     /// How many there were in a row.
@@ -38,21 +38,21 @@ pub struct LastFailure {
 
 impl Grant {
     /// Its state now.
-    pub fn status(&self) -> Status {
-        let left = self.peek().and_then(|token| token.left());
-        let books = self.books();
-        Status {
+    pub fn status(&self) -> GrantStatus {
+        let left = self.valid_token().and_then(|token| token.remaining_life());
+        let state = self.lock_state();
+        GrantStatus {
             expires_at: left.and_then(|left| SystemTime::now().checked_add(left)),
-            last_refreshed: books.refreshed,
-            last_failure: books.failure.as_ref().map(|failure| LastFailure {
-                reason: failure.failed.reason,
-                told: failure.failed.told.clone(),
+            last_refreshed: state.obtained_at,
+            last_failure: state.failure.as_ref().map(|failure| LastFailure {
+                reason: failure.error.reason,
+                error_text: failure.error.error_text.clone(),
                 at: failure.at,
                 in_a_row: failure.in_a_row,
             }),
-            retry_in: books.held().map(|held| held.retry_after),
-            requests_ok: self.granted.load(Relaxed),
-            requests_failed: self.failed.load(Relaxed),
+            retry_in: state.active_failure().map(|held| held.retry_after),
+            requests_ok: self.granted_count.load(Relaxed),
+            requests_failed: self.failed_count.load(Relaxed),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! Grants over a scripted token endpoint in memory, under a clock that only these tests move, and over a real one on loopback.
 
-mod books;
-mod notices;
+mod backoff;
 mod over_tls;
 mod prefetch;
 mod refresh;
-mod renewal;
+mod reporter;
+mod scripted;
 mod single_flight;
 mod suspension;
 mod tls;
+mod token_retry;
 mod wiping;
-mod world;
 
 use crate::domain::auth::{ClientAuth, GrantType, OauthTerms, Utf8Secret};
 use crate::domain::{Secret, SecretSource, TokenUrl};

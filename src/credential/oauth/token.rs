@@ -17,31 +17,36 @@ const SCHEME: &[u8] = b"Bearer ";
 pub struct Token {
     /// `Bearer …`
     header: Zeroizing<Box<[u8]>>,
-    asked: BootTime,
+    requested_at: BootTime,
     clock: Clock,
     /// `None`: it serves the requests that waited for it and no others.
-    life: Option<Span>,
-    used: AtomicBool,
-    attended: AtomicBool,
-    searched: Option<Arc<TokenSecret>>,
+    life: Option<Lifetime>,
+    is_used: AtomicBool,
+    is_refresh_claimed: AtomicBool,
+    secret: Option<Arc<TokenSecret>>,
 }
 
-struct Span {
+struct Lifetime {
     refresh: BootTime,
     end: Expiry,
 }
 
 impl Token {
-    /// Creates a token that was requested at `asked`. Its life counts from that moment, on this
-    /// clock.
-    pub(super) fn new(granted: &Granted, asked: BootTime, clock: &Clock, dice: u32) -> Self {
+    /// Creates a token that was requested at `requested_at`. Its life counts from that moment, on
+    /// this clock.
+    pub(super) fn new(
+        granted: &Granted,
+        requested_at: BootTime,
+        clock: &Clock,
+        random_permille: u32,
+    ) -> Self {
         let life = match granted.life {
             Life::Once => None,
             // A clock that cannot count a day further keeps no token.
-            Life::For(life) => asked
-                .checked_add(policy::refresh_after(life, dice))
-                .zip(asked.checked_add(life))
-                .map(|(refresh, end)| Span {
+            Life::For(life) => requested_at
+                .checked_add(policy::refresh_after(life, random_permille))
+                .zip(requested_at.checked_add(life))
+                .map(|(refresh, end)| Lifetime {
                     refresh,
                     end: Expiry::new(end, clock.clone()),
                 }),
@@ -49,17 +54,17 @@ impl Token {
         let header = [SCHEME, granted.access_token.as_slice()].concat();
         Self {
             header: Zeroizing::new(header.into_boxed_slice()),
-            asked,
+            requested_at,
             clock: clock.clone(),
             life,
-            used: AtomicBool::new(false),
-            attended: AtomicBool::new(false),
-            searched: TokenSecret::new(&granted.access_token),
+            is_used: AtomicBool::new(false),
+            is_refresh_claimed: AtomicBool::new(false),
+            secret: TokenSecret::new(&granted.access_token),
         }
     }
 
     /// What `Authorization` says.
-    pub(in crate::credential) fn header(&self) -> &[u8] {
+    pub(in crate::credential) fn header_value(&self) -> &[u8] {
         &self.header
     }
 
@@ -70,17 +75,17 @@ impl Token {
 
     /// Returns the secret that responses are searched for, or `None` if the token is too short to
     /// search for.
-    pub(super) fn searched(&self) -> Option<&Arc<TokenSecret>> {
-        self.searched.as_ref()
+    pub(super) fn secret(&self) -> Option<&Arc<TokenSecret>> {
+        self.secret.as_ref()
     }
 
-    /// How long ago it was asked for.
+    /// How long ago it was requested.
     pub fn age(&self) -> Duration {
-        self.clock.now().saturating_since(self.asked)
+        self.clock.now().saturating_since(self.requested_at)
     }
 
     /// How long it may still be used; `None` where it may not be kept at all.
-    pub(super) fn left(&self) -> Option<Duration> {
+    pub(super) fn remaining_life(&self) -> Option<Duration> {
         self.life.as_ref()?.end.left()
     }
 
@@ -91,8 +96,8 @@ impl Token {
     }
 
     /// Whether those who got it may still use it.
-    pub fn serves(&self) -> bool {
-        self.life.is_none() || self.left().is_some()
+    pub fn is_usable(&self) -> bool {
+        self.life.is_none() || self.remaining_life().is_some()
     }
 
     /// Returns the time until its refresh is due, or zero if it is due.
@@ -103,20 +108,20 @@ impl Token {
 
     pub(super) fn mark_used(&self) {
         // Written once: a word that all workers write with each request would travel between their caches.
-        if !self.used.load(Relaxed) {
-            self.used.store(true, Relaxed);
+        if !self.is_used.load(Relaxed) {
+            self.is_used.store(true, Relaxed);
         }
     }
 
     pub(super) fn is_used(&self) -> bool {
-        self.used.load(Relaxed)
+        self.is_used.load(Relaxed)
     }
 
     /// Whether a refresh is due and nobody attends to it; the caller does from now on.
     pub(super) fn claim_refresh(&self) -> bool {
-        !self.attended.load(Relaxed)
+        !self.is_refresh_claimed.load(Relaxed)
             && self.until_refresh().is_some_and(|left| left.is_zero())
-            && !self.attended.swap(true, Relaxed)
+            && !self.is_refresh_claimed.swap(true, Relaxed)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 
 use crate::credential::Reason;
-use crate::credential::oauth::Status;
+use crate::credential::oauth::GrantStatus;
 use crate::domain::{Auth, Connection};
 use crate::management::Sources;
 use crate::reflection::Exposure;
@@ -69,7 +69,7 @@ pub(super) fn rows<'a>(sources: &Sources, snapshot: &'a Snapshot) -> Vec<Row<'a>
 
 fn row<'a>(sources: &Sources, entry: &'a Entry) -> Row<'a> {
     let connection = &entry.connection;
-    let status = sources.credentials.status(&entry.connection);
+    let status = sources.credentials.grant_status(&entry.connection);
     Row {
         entry,
         state: match sources.credentials.exposure(entry.key) {
@@ -81,7 +81,7 @@ fn row<'a>(sources: &Sources, entry: &'a Entry) -> Row<'a> {
     }
 }
 
-fn state(entry: &Entry, status: Option<&Status>) -> State {
+fn state(entry: &Entry, status: Option<&GrantStatus>) -> State {
     if let Some(at) = entry.delete_time() {
         return State::Deleted(at);
     }
@@ -108,7 +108,7 @@ fn state(entry: &Entry, status: Option<&Status>) -> State {
     }
 }
 
-fn token(connection: &Connection, status: Option<&Status>) -> Token {
+fn token(connection: &Connection, status: Option<&GrantStatus>) -> Token {
     match (&connection.auth, status) {
         (Auth::OauthClientCredentials(_), status) => Token::Obtained {
             expires: status

@@ -53,7 +53,7 @@ enum Detail {
 
 impl Status {
     /// What a grant's state comes to. While a token is there requests are served, so a failed refresh changes nothing yet.
-    pub(in crate::management) fn of(grant: &oauth::Status) -> Self {
+    pub(in crate::management) fn of(grant: &oauth::GrantStatus) -> Self {
         match &grant.last_failure {
             // The endpoint's own words are its bytes, and stay out.
             Some(failure) if grant.expires_at.is_none() => {

@@ -277,11 +277,7 @@ async fn what_is_signed_is_what_is_sent() {
     for (row, (framing, steps, bytes, replays)) in rows.into_iter().enumerate() {
         let (body, budget) = unread(framing, &steps);
         let upload = body.sign(&key()).await.unwrap();
-        assert_eq!(
-            upload.signature(),
-            Some(key().signature([bytes])),
-            "row {row}"
-        );
+        assert_eq!(upload.signature(), Some(key().sign([bytes])), "row {row}");
         assert_eq!(upload.framing(), Framing::Length(bytes.len() as u64));
         assert!(BUDGET - budget.free() >= bytes.len() as u64, "row {row}");
         let (first, again) = twice(upload, false);

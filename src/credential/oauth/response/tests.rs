@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use super::{LONGEST_ERROR, LONGEST_TOKEN, Life, error, granted};
-use crate::credential::unavailable::{ErrorCode, InvalidAnswer};
+use super::{Life, MAX_ERROR_CHARS, MAX_TOKEN_BYTES, parse_error, parse_token};
+use crate::credential::unavailable::{ErrorCode, InvalidTokenResponse};
 
-fn read(body: &str) -> Result<(String, Life), InvalidAnswer> {
-    granted(body.as_bytes()).map(|granted| {
+fn read(body: &str) -> Result<(String, Life), InvalidTokenResponse> {
+    parse_token(body.as_bytes()).map(|granted| {
         let token = String::from_utf8(granted.access_token.to_vec()).unwrap();
         (token, granted.life)
     })
 }
 
-fn life_of(expires_in: &str) -> Result<Life, InvalidAnswer> {
+fn life_of(expires_in: &str) -> Result<Life, InvalidTokenResponse> {
     let body = format!(r#"{{"access_token": "t", "expires_in": {expires_in}}}"#);
     read(&body).map(|(_, life)| life)
 }
@@ -85,7 +85,7 @@ fn a_life_that_cannot_be_read_is_assumed() {
         "{}",
     ] {
         let body = format!(r#"{{"access_token": "t", "expires_in": {expires_in}}}"#);
-        let granted = granted(body.as_bytes()).unwrap();
+        let granted = parse_token(body.as_bytes()).unwrap();
         assert!(granted.is_life_assumed, "{expires_in}");
         assert_eq!(granted.life, seconds(300), "{expires_in}");
     }
@@ -94,13 +94,16 @@ fn a_life_that_cannot_be_read_is_assumed() {
         r#"{"access_token": "t", "expires_in": null}"#,
         r#"{"access_token": "t", "expires_in": 300}"#,
     ] {
-        assert!(!granted(body.as_bytes()).unwrap().is_life_assumed, "{body}");
+        assert!(
+            !parse_token(body.as_bytes()).unwrap().is_life_assumed,
+            "{body}"
+        );
     }
     // F-142: not JSON at all.
     for expires_in in ["NaN", "Infinity", "1e", "01", "+1"] {
         assert_eq!(
             life_of(expires_in),
-            Err(InvalidAnswer::Json),
+            Err(InvalidTokenResponse::Json),
             "{expires_in}"
         );
     }
@@ -129,14 +132,14 @@ fn token_types() {
     }
     for kind in ["mac", "MAC", "DPoP", "dpop", "PoP", "N_A", "n_a", " mac "] {
         let body = format!(r#"{{"access_token": "t", "token_type": "{kind}"}}"#);
-        assert_eq!(read(&body), Err(InvalidAnswer::TokenType), "{kind}");
+        assert_eq!(read(&body), Err(InvalidTokenResponse::TokenType), "{kind}");
     }
 }
 
 #[test]
 fn tokens() {
     // F-145
-    let longest = "x".repeat(LONGEST_TOKEN);
+    let longest = "x".repeat(MAX_TOKEN_BYTES);
     for token in ["a", "00D!AQ.x-_~+/==", r#"a:|,;"#, &longest] {
         let body = format!(r#"{{"access_token": "{token}"}}"#);
         assert_eq!(read(&body).unwrap().0, token);
@@ -149,7 +152,7 @@ fn tokens() {
             .0,
         r#"a/b\c"d/e+"#
     );
-    let too_long = "x".repeat(LONGEST_TOKEN + 1);
+    let too_long = "x".repeat(MAX_TOKEN_BYTES + 1);
     for token in [
         "",
         " ",
@@ -164,10 +167,14 @@ fn tokens() {
         &too_long,
     ] {
         let body = format!(r#"{{"access_token": "{token}"}}"#);
-        assert_eq!(read(&body), Err(InvalidAnswer::AccessToken), "{token:.20}");
+        assert_eq!(
+            read(&body),
+            Err(InvalidTokenResponse::AccessToken),
+            "{token:.20}"
+        );
     }
     for body in ["{}", r#"{"access_token": 1}"#, r#"{"access_token": null}"#] {
-        assert_eq!(read(body), Err(InvalidAnswer::AccessToken), "{body}");
+        assert_eq!(read(body), Err(InvalidTokenResponse::AccessToken), "{body}");
     }
 }
 
@@ -181,7 +188,7 @@ fn what_is_no_object_with_each_key_once() {
         r#"{"access_token": "t", "x": 1, "x": 1}"#,
         r#"{"access_token": "t", "error": "a", "error": "b"}"#,
     ] {
-        assert_eq!(read(body), Err(InvalidAnswer::Json), "{body}");
+        assert_eq!(read(body), Err(InvalidTokenResponse::Json), "{body}");
     }
     // F-140
     for body in [
@@ -201,12 +208,15 @@ fn what_is_no_object_with_each_key_once() {
         "{\u{feff}\"access_token\": \"t\"}",
         "access_token=t&token_type=bearer",
     ] {
-        assert_eq!(read(body), Err(InvalidAnswer::Json), "{body}");
+        assert_eq!(read(body), Err(InvalidTokenResponse::Json), "{body}");
     }
     let not_text = b"{\"access_token\": \"t\", \"x\": \"\xff\"}";
-    assert_eq!(granted(not_text).err(), Some(InvalidAnswer::Json));
+    assert_eq!(
+        parse_token(not_text).err(),
+        Some(InvalidTokenResponse::Json)
+    );
     let deep = format!(r#"{{"access_token": {}"#, "[".repeat(60_000));
-    assert_eq!(read(&deep), Err(InvalidAnswer::Json));
+    assert_eq!(read(&deep), Err(InvalidTokenResponse::Json));
     // F-247
     assert!(read("\u{feff}{\"access_token\": \"t\"}").is_ok());
     let ignored = r#" {"scope": {"a": [1], "a": 2}, "refresh_token": "r", "access_token": "t"} "#;
@@ -227,16 +237,20 @@ fn errors() {
         ("slow_down", ErrorCode::Other),
     ] {
         let body = format!(r#"{{"error": "{name}", "error_description": "the secret is s3cr3t"}}"#);
-        assert_eq!(error(body.as_bytes()), Some((code, name.into())));
-        assert_eq!(read(&body), Err(InvalidAnswer::AccessToken), "no grant");
+        assert_eq!(parse_error(body.as_bytes()), Some((code, name.into())));
+        assert_eq!(
+            read(&body),
+            Err(InvalidTokenResponse::AccessToken),
+            "no grant"
+        );
     }
     // F-247
     let marked = "\u{feff}{\"error\": \"slow_down\"}";
-    let code = error(marked.as_bytes()).unwrap().0;
+    let code = parse_error(marked.as_bytes()).unwrap().0;
     assert_eq!(code, ErrorCode::Other);
     let empty = r#"{"error": ""}"#;
     for body in ["", "{}", empty, r#"{"error": 1}"#, r#"["error"]"#, "<html>"] {
-        assert_eq!(error(body.as_bytes()), None, "{body}");
+        assert_eq!(parse_error(body.as_bytes()), None, "{body}");
     }
 }
 
@@ -244,9 +258,9 @@ fn errors() {
 fn an_error_text_is_cleaned_and_cut() {
     // F-139
     let body = r#"{"error": "a\u001b[31m\r\nb\u0000\u202e\u0085c"}"#;
-    let (code, told) = error(body.as_bytes()).unwrap();
+    let (code, told) = parse_error(body.as_bytes()).unwrap();
     assert_eq!((code, &*told), (ErrorCode::Other, "a[31mbc"));
     let long = format!(r#"{{"error": "{}"}}"#, "ä".repeat(1000));
-    let (_, told) = error(long.as_bytes()).unwrap();
-    assert_eq!(told.chars().count(), LONGEST_ERROR);
+    let (_, told) = parse_error(long.as_bytes()).unwrap();
+    assert_eq!(told.chars().count(), MAX_ERROR_CHARS);
 }

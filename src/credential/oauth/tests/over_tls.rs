@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
+use super::scripted::{taken, text};
 use super::tls::{TokenServer, json};
 use super::utf8_secret;
-use super::world::{taken, text};
-use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason, Step};
+use crate::credential::unavailable::{ConnectStep, ErrorCode, InvalidTokenResponse, Reason};
 use crate::domain::auth::ClientAuth;
 
 const GOOD: &str = r#"{"access_token": "good-token", "token_type": "Bearer", "expires_in": 3600}"#;
@@ -32,8 +32,8 @@ async fn a_token_request_as_it_goes_over_the_wire() {
         terms.scopes = Some("a b".into());
         terms.extra_params = vec![("audience".into(), "x/y".into())];
     });
-    let minted = grant.token().await.unwrap();
-    assert_eq!(minted.token.header(), b"Bearer good-token");
+    let acquired = grant.acquire_token().await.unwrap();
+    assert_eq!(acquired.token.header_value(), b"Bearer good-token");
     let body = "grant_type=client_credentials&scope=a+b&audience=x%2Fy";
     let requests = server.requests();
     let [request] = requests.as_slice() else {
@@ -95,7 +95,9 @@ async fn requests_of_several_threads_share_one_call() {
                 let waiting: Vec<_> = (0..250)
                     .map(|_| {
                         let grant = Arc::clone(&grant);
-                        tokio::spawn(async move { grant.token().await.map(|m| text(&m.token)) })
+                        tokio::spawn(
+                            async move { grant.acquire_token().await.map(|m| text(&m.token)) },
+                        )
                     })
                     .collect();
                 for request in waiting {
@@ -129,7 +131,7 @@ async fn statuses() {
     assert_eq!(
         reason,
         Reason::Status(500),
-        "a server in trouble says nothing of clients"
+        "a server in trouble replies nothing of clients"
     );
 }
 
@@ -137,7 +139,12 @@ async fn statuses() {
 async fn an_endpoint_may_ask_to_be_left_alone() {
     // F-138
     let server = TokenServer::start([head("429 Slow", "Retry-After: 50\r\n", "")]).await;
-    let held = server.grant(Handle::current()).token().await.err().unwrap();
+    let held = server
+        .grant(Handle::current())
+        .acquire_token()
+        .await
+        .err()
+        .unwrap();
     assert_eq!(held.reason, Reason::Status(429));
     assert!(held.retry_after.as_secs() >= 50, "{held:?}");
 }
@@ -151,7 +158,7 @@ async fn an_error_keeps_its_code_and_loses_its_description() {
     let reason = taken(&grant).await.unwrap_err();
     assert_eq!(reason, Reason::Refused(ErrorCode::InvalidScope));
     let failure = grant.status().last_failure.unwrap();
-    assert_eq!(failure.told.as_deref(), Some("invalid_scope"));
+    assert_eq!(failure.error_text.as_deref(), Some("invalid_scope"));
 }
 
 #[tokio::test]
@@ -188,12 +195,12 @@ async fn an_error_that_repeats_the_secret_is_not_quoted() {
         let reason = taken(&grant).await.unwrap_err();
         assert_eq!(reason, Reason::Refused(ErrorCode::Other));
         let failure = grant.status().last_failure.unwrap();
-        assert_eq!(failure.told, None, "{error}");
+        assert_eq!(failure.error_text, None, "{error}");
     }
 }
 
 #[tokio::test]
-async fn basic_is_followed_by_the_body_in_one_flight() {
+async fn basic_is_followed_by_the_body_in_one_fetch() {
     // F-154
     let refused = head("401 No", "", r#"{"error": "invalid_client"}"#);
     let server = TokenServer::start([refused, json(GOOD)]).await;
@@ -228,7 +235,7 @@ async fn the_configured_style_is_the_only_one_if_it_is_the_body() {
 }
 
 #[tokio::test]
-async fn what_is_no_answer() {
+async fn invalid_responses_are_rejected() {
     // F-140
     let large = "x".repeat(65 * 1024);
     let chunked = format!(
@@ -237,18 +244,21 @@ async fn what_is_no_answer() {
     );
     let cut = format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{GOOD}");
     for (answer, why) in [
-        (cut, InvalidAnswer::Http),
-        (json("<html></html>"), InvalidAnswer::Json),
-        (json("[]"), InvalidAnswer::Json),
-        (json(r#"{"error": ""}"#), InvalidAnswer::AccessToken),
-        ("HTTP/1.1 204 Nothing\r\n\r\n".into(), InvalidAnswer::Json),
-        (json(&large), InvalidAnswer::TooLarge),
-        (chunked, InvalidAnswer::TooLarge),
+        (cut, InvalidTokenResponse::Http),
+        (json("<html></html>"), InvalidTokenResponse::Json),
+        (json("[]"), InvalidTokenResponse::Json),
+        (json(r#"{"error": ""}"#), InvalidTokenResponse::AccessToken),
+        (
+            "HTTP/1.1 204 Nothing\r\n\r\n".into(),
+            InvalidTokenResponse::Json,
+        ),
+        (json(&large), InvalidTokenResponse::TooLarge),
+        (chunked, InvalidTokenResponse::TooLarge),
         (
             head("200 OK", "Content-Encoding: gzip\r\n", GOOD),
-            InvalidAnswer::Compressed,
+            InvalidTokenResponse::Compressed,
         ),
-        ("HTTP/9\r\n\r\n".into(), InvalidAnswer::Http),
+        ("HTTP/9\r\n\r\n".into(), InvalidTokenResponse::Http),
     ] {
         assert_eq!(reason_for(answer).await, Reason::Invalid(why));
     }
@@ -264,7 +274,7 @@ async fn what_is_no_answer() {
 async fn an_endpoint_that_hangs_up() {
     // F-138
     let reason = reason_for(String::new()).await;
-    assert_eq!(reason, Reason::Unreachable(Step::Closed));
+    assert_eq!(reason, Reason::Unreachable(ConnectStep::Closed));
 }
 
 #[tokio::test]
@@ -286,9 +296,9 @@ async fn an_untrusted_endpoint_gets_nothing() {
         TokenServer::start([]).await,
     );
     let grants = other.grants(Handle::current());
-    let grant = grants.of(&server.credentials(|_| ()));
+    let grant = grants.grant_for(&server.credentials(|_| ()));
     let reason = taken(&grant).await.unwrap_err();
-    assert_eq!(reason, Reason::Unreachable(Step::Tls));
+    assert_eq!(reason, Reason::Unreachable(ConnectStep::Tls));
     assert!(server.requests().is_empty());
 }
 
@@ -297,12 +307,12 @@ async fn the_same_credentials_share_a_grant_and_others_do_not() {
     // F-152, F-155
     let server = TokenServer::start([json(GOOD)]).await;
     let grants = server.grants(Handle::current());
-    let one = grants.of(&server.credentials(|_| ()));
+    let one = grants.grant_for(&server.credentials(|_| ()));
     taken(&one).await.unwrap();
-    let reloaded = grants.of(&server.credentials(|_| ()));
+    let reloaded = grants.grant_for(&server.credentials(|_| ()));
     assert!(Arc::ptr_eq(&one, &reloaded));
     assert_eq!(taken(&reloaded).await, Ok(("good-token".into(), false)));
-    let scoped = grants.of(&server.credentials(|terms| terms.scopes = Some("a".into())));
+    let scoped = grants.grant_for(&server.credentials(|terms| terms.scopes = Some("a".into())));
     assert_eq!(taken(&scoped).await, Ok(("good-token".into(), true)));
     assert_eq!(server.requests().len(), 2);
 }

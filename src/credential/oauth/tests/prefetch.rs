@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, sleep};
 
-use super::world::{Grants, cached, gated, grant, seconds, status, taken};
-use crate::credential::oauth::prefetch;
+use super::scripted::{Grants, cached, gated, grant, seconds, status, taken};
+use crate::credential::oauth::prefetch_tokens;
 
 #[tokio::test(start_paused = true)]
 async fn begins_after_a_moment_and_takes_four_at_once() {
@@ -15,7 +15,7 @@ async fn begins_after_a_moment_and_takes_four_at_once() {
         .map(|(grant, _)| Arc::clone(grant))
         .collect();
     let begun = Instant::now();
-    let prefetching = tokio::spawn(prefetch(grants));
+    let prefetching = tokio::spawn(prefetch_tokens(grants));
     endpoints[3].1.called(1).await;
     let after = begun.elapsed();
     assert!(after >= seconds(1) && after <= seconds(4), "{after:?}");
@@ -37,7 +37,7 @@ async fn leaves_out_what_was_asked_for_and_remembers_failures() {
     assert!(taken(&busy).await.is_err());
     // The same grant twice: two connections with one credential.
     let grants = vec![Arc::clone(&busy), Arc::clone(&broken), Arc::clone(&broken)];
-    prefetch(grants).await;
+    prefetch_tokens(grants).await;
     assert_eq!((asked.calls(), script.calls()), (1, 1));
     assert!(broken.status().last_failure.is_some());
 }

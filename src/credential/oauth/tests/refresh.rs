@@ -2,7 +2,7 @@
 
 use tokio::time::{Instant, advance, sleep};
 
-use super::world::{Grants, cached, gated, grant, seconds, status, taken};
+use super::scripted::{Grants, cached, gated, grant, seconds, status, taken};
 use crate::credential::unavailable::Reason;
 
 #[tokio::test(start_paused = true)]
@@ -25,7 +25,7 @@ async fn a_token_in_use_is_refreshed_before_it_expires() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_short_life_is_halved_and_loops_not() {
+async fn a_short_life_is_refreshed_at_half_without_a_loop() {
     // F-149
     let (grant, script) = grant((0..5).map(|_| Grants("t", 30)));
     let begun = Instant::now();
@@ -42,9 +42,9 @@ async fn a_short_life_is_halved_and_loops_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_nobody_uses_lapses() {
+async fn an_unused_token_expires_without_a_refresh() {
     let (grant, script) = grant([Grants("one", 1000), Grants("two", 1000)]);
-    grant.prefetch().await;
+    grant.prefetch_token().await;
     sleep(seconds(1001)).await;
     assert_eq!(script.calls(), 1);
     assert_eq!(cached(&grant), None);
@@ -54,7 +54,7 @@ async fn a_token_that_nobody_uses_lapses() {
 #[tokio::test(start_paused = true)]
 async fn a_late_first_use_begins_the_refresh() {
     let (grant, script) = grant([Grants("one", 1000), Grants("two", 1000)]);
-    grant.prefetch().await;
+    grant.prefetch_token().await;
     sleep(seconds(900)).await;
     assert_eq!(script.calls(), 1);
     assert_eq!(cached(&grant).unwrap(), "one");
@@ -66,13 +66,13 @@ async fn a_late_first_use_begins_the_refresh() {
 #[tokio::test(start_paused = true)]
 async fn a_failed_refresh_is_tried_again_while_the_token_is_used() {
     // F-138
-    let says = [
+    let replies = [
         Grants("old", 1000),
         status(500),
         status(500),
         Grants("new", 1000),
     ];
-    let (grant, script) = grant(says);
+    let (grant, script) = grant(replies);
     taken(&grant).await.unwrap();
     script.called(2).await;
     let begun = Instant::now();

@@ -5,8 +5,10 @@ use std::task::Poll;
 
 use futures_poll::poll_once;
 
-use super::world::{Grants, Panic, Says, cached, gated, gated_on, grant, status, taken, text};
-use crate::credential::unavailable::{InvalidAnswer, Reason};
+use super::scripted::{
+    Grants, Panic, ScriptedReply, cached, gated, gated_on, grant, status, taken, text,
+};
+use crate::credential::unavailable::{InvalidTokenResponse, Reason};
 
 /// Polls a future once.
 mod futures_poll {
@@ -40,7 +42,7 @@ async fn a_thousand_requests_share_one_call() {
 }
 
 #[tokio::test]
-async fn who_waited_knows_that_the_token_is_fresh() {
+async fn a_request_that_waited_gets_a_fresh_token() {
     let (grant, script) = grant([Grants("t", 300)]);
     assert_eq!(taken(&grant).await, Ok(("t".into(), true)));
     assert_eq!(taken(&grant).await, Ok(("t".into(), false)));
@@ -48,12 +50,12 @@ async fn who_waited_knows_that_the_token_is_fresh() {
 }
 
 #[tokio::test]
-async fn a_leader_or_a_waiter_may_go_away() {
+async fn a_fetch_survives_the_loss_of_its_waiters() {
     // F-147
     let (grant, script) = gated([Grants("t", 300)]);
-    let mut leader = Box::pin(grant.token());
+    let mut leader = Box::pin(grant.acquire_token());
     assert!(poll_once(&mut leader).await.is_pending());
-    let mut waiter = Box::pin(grant.token());
+    let mut waiter = Box::pin(grant.acquire_token());
     assert!(poll_once(&mut waiter).await.is_pending());
     let third = Arc::clone(&grant);
     let third = tokio::spawn(async move { taken(&third).await });
@@ -66,7 +68,7 @@ async fn a_leader_or_a_waiter_may_go_away() {
 }
 
 #[tokio::test]
-async fn after_a_panic_the_next_waiter_leads() {
+async fn after_a_panic_the_next_waiter_starts_another_fetch() {
     // F-147
     let (grant, script) = gated([Panic, Grants("t", 300)]);
     let waiting: Vec<_> = (0..10)
@@ -83,7 +85,7 @@ async fn after_a_panic_the_next_waiter_leads() {
 }
 
 #[tokio::test]
-async fn a_flight_that_always_panics_ends_in_an_error() {
+async fn a_fetch_that_always_panics_ends_in_an_error() {
     let (grant, _script) = grant([Panic, Panic, Panic, Panic]);
     assert_eq!(taken(&grant).await, Err(Reason::Internal));
 }
@@ -118,17 +120,17 @@ async fn a_failure_is_shared_too() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_life_serves_those_who_waited_and_no_others() {
+async fn a_token_without_a_life_is_used_by_the_waiting_requests_only() {
     // F-142
     let (grant, script) = gated([Grants("one", 0), Grants("two", 0)]);
-    let mut first = Box::pin(grant.token());
-    let mut second = Box::pin(grant.token());
+    let mut first = Box::pin(grant.acquire_token());
+    let mut second = Box::pin(grant.acquire_token());
     assert!(poll_once(&mut first).await.is_pending());
     assert!(poll_once(&mut second).await.is_pending());
     script.answer(1);
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
-    assert_eq!((text(&first.token), first.fresh), ("one".into(), true));
-    assert_eq!((text(&second.token), second.fresh), ("one".into(), true));
+    assert_eq!((text(&first.token), first.is_fresh), ("one".into(), true));
+    assert_eq!((text(&second.token), second.is_fresh), ("one".into(), true));
     assert_eq!(cached(&grant), None);
     script.answer(1);
     assert_eq!(taken(&grant).await, Ok(("two".into(), true)));
@@ -137,8 +139,8 @@ async fn a_token_without_a_life_serves_those_who_waited_and_no_others() {
 
 #[tokio::test]
 async fn a_token_that_expired_on_its_way_is_not_used() {
-    let (grant, script) = grant([Says::Late("t")]);
-    let expired = Reason::Invalid(InvalidAnswer::Expired);
+    let (grant, script) = grant([ScriptedReply::Late("t")]);
+    let expired = Reason::Invalid(InvalidTokenResponse::Expired);
     assert_eq!(taken(&grant).await, Err(expired));
     assert_eq!(taken(&grant).await, Err(expired), "it is remembered");
     assert_eq!((cached(&grant), script.calls()), (None, 1));
@@ -147,13 +149,13 @@ async fn a_token_that_expired_on_its_way_is_not_used() {
 #[tokio::test]
 async fn a_waiter_that_is_polled_late_still_gets_its_token() {
     let (grant, script) = gated([Grants("t", 0)]);
-    let mut early = Box::pin(grant.token());
+    let mut early = Box::pin(grant.acquire_token());
     assert!(poll_once(&mut early).await.is_pending());
     script.answer(1);
     let other = taken(&grant).await;
     assert_eq!(other, Ok(("t".into(), true)));
     match poll_once(&mut early).await {
-        Poll::Ready(Ok(minted)) => assert_eq!(text(&minted.token), "t"),
-        Poll::Ready(Err(_)) | Poll::Pending => panic!("the flight had landed"),
+        Poll::Ready(Ok(acquired)) => assert_eq!(text(&acquired.token), "t"),
+        Poll::Ready(Err(_)) | Poll::Pending => panic!("the fetch had completed"),
     }
 }

@@ -2,18 +2,18 @@
 
 use tokio::time::{advance, sleep};
 
-use super::world::{Grants, cached, grant, seconds, status, taken};
+use super::scripted::{Grants, cached, grant, seconds, status, taken};
 
 #[tokio::test(start_paused = true)]
 async fn a_token_is_not_used_past_an_expiry_that_no_timer_saw() {
     // F-253
     let (grant, script) = grant([Grants("old", 3600), Grants("new", 3600)]);
-    let old = grant.token().await.unwrap().token;
+    let old = grant.acquire_token().await.unwrap().token;
     assert!(!old.expiry().unwrap().is_over());
     script.suspended.suspend(3599);
-    assert!(old.serves());
+    assert!(old.is_usable());
     script.suspended.suspend(1);
-    assert!(!old.serves() && old.expiry().unwrap().is_over());
+    assert!(!old.is_usable() && old.expiry().unwrap().is_over());
     assert_eq!(old.age(), seconds(3600));
     assert_eq!((cached(&grant), grant.status().expires_at), (None, None));
     assert_eq!(taken(&grant).await, Ok(("new".into(), true)));
@@ -37,7 +37,7 @@ async fn a_refresh_that_became_due_begins_with_the_next_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_remembered_of_failures_and_renewals_grows_old_too() {
+async fn failures_and_token_retries_expire_during_suspension_too() {
     // F-253
     let (grant, script) = grant([
         status(500),
@@ -45,13 +45,13 @@ async fn what_is_remembered_of_failures_and_renewals_grows_old_too() {
         Grants("b", 3600),
         Grants("c", 3600),
     ]);
-    let held = grant.token().await.err().unwrap();
+    let held = grant.acquire_token().await.err().unwrap();
     script.suspended.suspend(held.retry_after.as_secs() + 1);
-    let first = grant.token().await.unwrap().token;
-    let second = grant.renewed(&first).await.unwrap();
-    assert!(grant.renewed(&second).await.is_none());
+    let first = grant.acquire_token().await.unwrap().token;
+    let second = grant.retry_token(&first).await.unwrap();
+    assert!(grant.retry_token(&second).await.is_none());
     script.suspended.suspend(29);
     advance(seconds(1)).await;
-    assert!(grant.renewed(&second).await.is_some());
+    assert!(grant.retry_token(&second).await.is_some());
     assert_eq!(script.calls(), 4);
 }

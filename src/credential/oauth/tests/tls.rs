@@ -147,7 +147,7 @@ impl TokenServer {
         Arc::new(OauthClientCredentials::new(terms))
     }
 
-    /// Grants that trust this endpoint's authority, and fly on this runtime.
+    /// Grants that trust this endpoint's authority, and fetch on this runtime.
     pub(super) fn grants(&self, runtime: Handle) -> Grants {
         let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
         let trust = Trust::only(std::slice::from_ref(&self.root)).unwrap();
@@ -174,7 +174,7 @@ impl TokenServer {
         runtime: Handle,
         change: impl FnOnce(&mut OauthTerms),
     ) -> Arc<Grant> {
-        self.grants(runtime).of(&self.credentials(change))
+        self.grants(runtime).grant_for(&self.credentials(change))
     }
 }
 

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use tokio::time::{advance, sleep};
 
-use super::world::{Grants, cached, gated, grant, seconds, status, text};
+use super::scripted::{Grants, cached, gated, grant, seconds, status, text};
 
 #[tokio::test(start_paused = true)]
 async fn the_refused_token_is_replaced_once_for_all() {
     // F-150
     let (grant, script) = gated([Grants("old", 3600), Grants("new", 3600)]);
     script.answer(1);
-    let old = grant.token().await.unwrap().token;
+    let old = grant.acquire_token().await.unwrap().token;
     let renewing: Vec<_> = (0..10)
         .map(|_| {
             let (grant, old) = (Arc::clone(&grant), Arc::clone(&old));
-            tokio::spawn(async move { grant.renewed(&old).await.map(|token| text(&token)) })
+            tokio::spawn(async move { grant.retry_token(&old).await.map(|token| text(&token)) })
         })
         .collect();
     script.called(2).await;
@@ -28,61 +28,64 @@ async fn the_refused_token_is_replaced_once_for_all() {
     for renewed in renewing {
         assert_eq!(renewed.await.unwrap().unwrap(), "new");
     }
-    let late = grant.renewed(&old).await.unwrap();
+    let late = grant.retry_token(&old).await.unwrap();
     assert_eq!(text(&late), "new", "it is there already");
     assert_eq!(script.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_most_one_renewal_in_thirty_seconds() {
+async fn at_most_one_token_retry_in_thirty_seconds() {
     // F-151
     let (grant, script) = grant((0..4).map(|_| Grants("t", 3600)));
-    let first = grant.token().await.unwrap().token;
-    let second = grant.renewed(&first).await.unwrap();
-    assert!(grant.renewed(&second).await.is_none());
-    grant.renew_later(&second);
+    let first = grant.acquire_token().await.unwrap().token;
+    let second = grant.retry_token(&first).await.unwrap();
+    assert!(grant.retry_token(&second).await.is_none());
+    grant.retry_token_later(&second);
     advance(seconds(29)).await;
-    assert!(grant.renewed(&second).await.is_none());
-    assert!(Arc::ptr_eq(&grant.cached().unwrap(), &second), "it stays");
+    assert!(grant.retry_token(&second).await.is_none());
+    assert!(
+        Arc::ptr_eq(&grant.cached_token().unwrap(), &second),
+        "it stays"
+    );
     assert_eq!(script.calls(), 2);
     advance(seconds(1)).await;
-    let third = grant.renewed(&second).await.unwrap();
+    let third = grant.retry_token(&second).await.unwrap();
     assert!(!Arc::ptr_eq(&third, &second));
     assert_eq!(script.calls(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_that_fails_gives_nothing_and_is_remembered() {
+async fn a_token_retry_that_fails_returns_nothing_and_is_remembered() {
     // F-150
     let (grant, script) = grant([Grants("old", 3600), status(500)]);
-    let old = grant.token().await.unwrap().token;
-    assert!(grant.renewed(&old).await.is_none());
-    assert!(grant.renewed(&old).await.is_none());
+    let old = grant.acquire_token().await.unwrap().token;
+    assert!(grant.retry_token(&old).await.is_none());
+    assert!(grant.retry_token(&old).await.is_none());
     assert_eq!(cached(&grant), None);
-    assert!(grant.token().await.is_err());
+    assert!(grant.acquire_token().await.is_err());
     assert_eq!(script.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_renewal_while_a_failure_holds() {
+async fn no_token_retry_while_backing_off() {
     let (grant, script) = grant([Grants("t", 1000), status(500)]);
-    let token = grant.token().await.unwrap().token;
+    let token = grant.acquire_token().await.unwrap().token;
     script.called(2).await;
     sleep(seconds(0)).await;
-    assert!(grant.renewed(&token).await.is_none());
+    assert!(grant.retry_token(&token).await.is_none());
     assert_eq!(cached(&grant).unwrap(), "t", "it stays");
     assert_eq!(script.calls(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_renewal_for_later_requests_does_not_wait() {
+async fn a_token_retry_for_later_requests_does_not_wait() {
     let (grant, script) = gated([Grants("old", 3600), Grants("new", 3600)]);
     script.answer(1);
-    let old = grant.token().await.unwrap().token;
-    grant.renew_later(&old);
+    let old = grant.acquire_token().await.unwrap().token;
+    grant.retry_token_later(&old);
     assert_eq!(cached(&grant), None);
     script.called(2).await;
     script.answer(1);
-    let next = grant.token().await.unwrap();
-    assert_eq!((text(&next.token), next.fresh), ("new".into(), true));
+    let next = grant.acquire_token().await.unwrap();
+    assert_eq!((text(&next.token), next.is_fresh), ("new".into(), true));
 }

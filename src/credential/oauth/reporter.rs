@@ -9,13 +9,13 @@ use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::{Event, Level, ProblemLog, TokenEvent, TokenOutcome};
 
 /// Tells of one credential's tokens.
-pub(super) struct Notices {
+pub(super) struct TokenReporter {
     log: ProblemLog,
     /// Those that have this credential, in any generation so far.
     owners: Mutex<Vec<ConnectionId>>,
 }
 
-impl Notices {
+impl TokenReporter {
     pub(super) fn new(log: ProblemLog) -> Self {
         Self {
             log,
@@ -23,15 +23,15 @@ impl Notices {
         }
     }
 
-    pub(super) fn add(&self, owner: &ConnectionId) {
+    pub(super) fn add_owner(&self, owner: &ConnectionId) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(place) = owners.binary_search(owner) {
             owners.insert(place, owner.clone());
         }
     }
 
-    pub(super) fn failed(&self, unavailable: &Unavailable, in_a_row: u32) {
-        self.tell(TokenOutcome::Failed {
+    pub(super) fn report_failure(&self, unavailable: &Unavailable, in_a_row: u32) {
+        self.report(TokenOutcome::Failed {
             fault: unavailable.reason.fault(),
             retry_in: unavailable.retry_after,
             in_a_row,
@@ -39,23 +39,23 @@ impl Notices {
     }
 
     /// After so many failures.
-    pub(super) fn obtained(&self, failures: u32, life: Option<Duration>) {
+    pub(super) fn report_obtained(&self, failures: u32, life: Option<Duration>) {
         if failures > 0 {
-            self.tell(TokenOutcome::Recovered { failures });
+            self.report(TokenOutcome::Recovered { failures });
         }
         if self.log.wants(Level::Debug) {
-            self.tell(TokenOutcome::Obtained { life });
+            self.report(TokenOutcome::Obtained { life });
         }
     }
 
     /// The response had an `expires_in` that could not be read.
-    pub(super) fn life_assumed(&self) {
-        self.tell(TokenOutcome::LifeAssumed {
-            life: policy::ASSUMED_LIFE,
+    pub(super) fn report_assumed_life(&self) {
+        self.report(TokenOutcome::LifeAssumed {
+            life: policy::DEFAULT_LIFE,
         });
     }
 
-    fn tell(&self, outcome: TokenOutcome) {
+    fn report(&self, outcome: TokenOutcome) {
         let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         self.log.tell(Event::Token(TokenEvent {
             connections: owners.as_slice().into(),

@@ -11,39 +11,39 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::credential::oauth::endpoint::{Asking, Failed, Source};
+use crate::credential::oauth::endpoint::{TokenFuture, TokenRequestError, TokenSource};
 use crate::credential::oauth::grant::Grant;
 use crate::credential::oauth::response::{Granted, Life};
 use crate::credential::oauth::token::Token;
 use crate::credential::unavailable::{ErrorCode, Reason};
 use crate::domain::auth::ClientAuth;
 
-/// What the endpoint says to one call.
-pub(super) enum Says {
+/// What the endpoint replies to one call.
+pub(super) enum ScriptedReply {
     /// A token of this life, in seconds; zero: for this use only.
     Token(&'static str, u64),
     /// A token whose answer took this many seconds longer than it lives.
     Late(&'static str),
-    Failure(Failed),
+    Failure(TokenRequestError),
     Panic,
 }
 
-pub(super) use Says::{Panic, Token as Grants};
+pub(super) use ScriptedReply::{Panic, Token as Grants};
 
-pub(super) fn refused(code: ErrorCode) -> Says {
-    Says::Failure(Reason::Refused(code).into())
+pub(super) fn refused(code: ErrorCode) -> ScriptedReply {
+    ScriptedReply::Failure(Reason::Refused(code).into())
 }
 
-pub(super) fn status(status: u16) -> Says {
-    Says::Failure(Reason::Status(status).into())
+pub(super) fn status(status: u16) -> ScriptedReply {
+    ScriptedReply::Failure(Reason::Status(status).into())
 }
 
 /// A token whose `expires_in` could not be read.
 pub(super) const ASSUMED: &str = "assumed";
 
-/// A scripted endpoint. Says 500 once its script is over.
-pub(super) struct Script {
-    says: Mutex<VecDeque<Says>>,
+/// A scripted endpoint. Replies 500 once its script is over.
+pub(super) struct ScriptedEndpoint {
+    replies: Mutex<VecDeque<ScriptedReply>>,
     styles: watch::Sender<Vec<ClientAuth>>,
     gate: Semaphore,
     /// The total time that the machine has been suspended.
@@ -66,9 +66,9 @@ impl Suspended {
     }
 }
 
-struct Scripted(Arc<Script>);
+struct Scripted(Arc<ScriptedEndpoint>);
 
-impl Script {
+impl ScriptedEndpoint {
     /// Calls so far.
     pub(super) fn calls(&self) -> usize {
         self.styles.borrow().len()
@@ -94,21 +94,21 @@ impl Script {
     }
 }
 
-impl Source for Scripted {
-    fn ask(&self, style: ClientAuth) -> Asking<'_> {
+impl TokenSource for Scripted {
+    fn request_token(&self, style: ClientAuth) -> TokenFuture<'_> {
         Box::pin(async move {
             self.0.styles.send_modify(|styles| styles.push(style));
             self.0.gate.acquire().await.unwrap().forget();
-            let says = self.0.says.lock().unwrap().pop_front();
-            let (token, life) = match says.unwrap_or_else(|| status(500)) {
-                Says::Token(token, 0) => (token, Life::Once),
-                Says::Token(token, life) => (token, Life::For(Duration::from_secs(life))),
-                Says::Late(token) => {
+            let replies = self.0.replies.lock().unwrap().pop_front();
+            let (token, life) = match replies.unwrap_or_else(|| status(500)) {
+                ScriptedReply::Token(token, 0) => (token, Life::Once),
+                ScriptedReply::Token(token, life) => (token, Life::For(Duration::from_secs(life))),
+                ScriptedReply::Late(token) => {
                     let life = Duration::from_secs(5);
                     tokio::time::sleep(life).await;
                     (token, Life::For(life))
                 }
-                Says::Failure(failed) => return Err(failed),
+                ScriptedReply::Failure(failed) => return Err(failed),
                 Panic => panic!("a planted panic"),
             };
             let access_token = Zeroizing::new(token.as_bytes().to_vec());
@@ -121,17 +121,19 @@ impl Source for Scripted {
     }
 }
 
-/// A grant whose endpoint says this, and answers when it is let.
-pub(super) fn gated(says: impl IntoIterator<Item = Says>) -> (Arc<Grant>, Arc<Script>) {
-    gated_on(Handle::current(), says)
+/// A grant whose endpoint replies this, and answers when it is let.
+pub(super) fn gated(
+    replies: impl IntoIterator<Item = ScriptedReply>,
+) -> (Arc<Grant>, Arc<ScriptedEndpoint>) {
+    gated_on(Handle::current(), replies)
 }
 
 pub(super) fn gated_on(
     runtime: Handle,
-    says: impl IntoIterator<Item = Says>,
-) -> (Arc<Grant>, Arc<Script>) {
-    let script = Arc::new(Script {
-        says: Mutex::new(says.into_iter().collect()),
+    replies: impl IntoIterator<Item = ScriptedReply>,
+) -> (Arc<Grant>, Arc<ScriptedEndpoint>) {
+    let script = Arc::new(ScriptedEndpoint {
+        replies: Mutex::new(replies.into_iter().collect()),
         styles: watch::Sender::default(),
         gate: Semaphore::new(0),
         suspended: Suspended::default(),
@@ -143,9 +145,11 @@ pub(super) fn gated_on(
     (Arc::new(grant), script)
 }
 
-/// A grant whose endpoint says this, and answers at once.
-pub(super) fn grant(says: impl IntoIterator<Item = Says>) -> (Arc<Grant>, Arc<Script>) {
-    let (grant, script) = gated(says);
+/// A grant whose endpoint replies this, and answers at once.
+pub(super) fn grant(
+    replies: impl IntoIterator<Item = ScriptedReply>,
+) -> (Arc<Grant>, Arc<ScriptedEndpoint>) {
+    let (grant, script) = gated(replies);
     script.answer(1_000_000);
     (grant, script)
 }
@@ -156,14 +160,14 @@ pub(super) fn text(token: &Token) -> String {
 
 /// The token that is cached, as text.
 pub(super) fn cached(grant: &Arc<Grant>) -> Option<String> {
-    grant.cached().map(|token| text(&token))
+    grant.cached_token().map(|token| text(&token))
 }
 
 /// The token that a request gets, and whether it waited for it.
 pub(super) async fn taken(grant: &Arc<Grant>) -> Result<(String, bool), Reason> {
-    let minted = grant.token().await;
-    minted
-        .map(|minted| (text(&minted.token), minted.fresh))
+    let acquired = grant.acquire_token().await;
+    acquired
+        .map(|acquired| (text(&acquired.token), acquired.is_fresh))
         .map_err(|unavailable| unavailable.reason)
 }
 

@@ -1,4 +1,4 @@
-//! What operators are told of tokens: once a flight, with whose token it is, and no byte of the endpoint.
+//! What operators are told of tokens: once a fetch, with whose token it is, and no byte of the endpoint.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::advance;
 
-use super::world::{ASSUMED, Grants, grant, refused, status};
-use crate::credential::oauth::endpoint::Failed;
-use crate::credential::oauth::notice::Notices;
-use crate::credential::unavailable::{ErrorCode, InvalidAnswer, Reason, Step};
+use super::scripted::{ASSUMED, Grants, grant, refused, status};
+use crate::credential::oauth::endpoint::TokenRequestError;
+use crate::credential::oauth::reporter::TokenReporter;
+use crate::credential::unavailable::{ConnectStep, ErrorCode, InvalidTokenResponse, Reason};
 use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::TokenFault;
 use crate::telemetry::{Level, Look, ProblemLog};
@@ -19,32 +19,32 @@ use crate::telemetry::{Level, Look, ProblemLog};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn a_flight_that_fails_is_told_once_and_so_is_the_token_after_it() {
+async fn a_failed_fetch_is_reported_once_and_so_is_the_token_after_it() {
     let (mut said, out) = std::io::pipe().unwrap();
     let log = ProblemLog::start(Level::Debug, Look::Json, out).unwrap();
-    let quoting = Failed {
-        told: Some("a word of the endpoint".into()),
-        ..Failed::from(Reason::Status(503))
+    let quoting = TokenRequestError {
+        error_text: Some("a word of the endpoint".into()),
+        ..TokenRequestError::from(Reason::Status(503))
     };
-    let says = [
-        super::world::Says::Failure(quoting),
+    let replies = [
+        super::scripted::ScriptedReply::Failure(quoting),
         refused(ErrorCode::InvalidGrant),
         Grants("the-token", 300),
         status(500),
     ];
-    let (mut grant, _script) = grant(says);
-    Arc::get_mut(&mut grant).unwrap().notices = Notices::new(log.clone());
+    let (mut grant, _script) = grant(replies);
+    Arc::get_mut(&mut grant).unwrap().reporter = TokenReporter::new(log.clone());
     for id in ["erp", "crm", "erp"] {
-        grant.belongs_to(&ConnectionId::parse(id).unwrap());
+        grant.add_owner(&ConnectionId::parse(id).unwrap());
     }
     for _ in 0..2 {
-        let held = grant.token().await.err().unwrap();
+        let held = grant.acquire_token().await.err().unwrap();
         for _ in 0..50 {
-            assert!(grant.token().await.is_err());
+            assert!(grant.acquire_token().await.is_err());
         }
         advance(held.retry_after).await;
     }
-    grant.token().await.unwrap();
+    grant.acquire_token().await.unwrap();
     assert!(log.flush(PATIENCE));
     drop((grant, log));
     let mut lines = String::new();
@@ -53,7 +53,7 @@ async fn a_flight_that_fails_is_told_once_and_so_is_the_token_after_it() {
         !lines.contains("word of") && !lines.contains("the-token"),
         "{lines}"
     );
-    let told: Vec<Value> = lines
+    let reported: Vec<Value> = lines
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
         .map(|line| {
@@ -68,7 +68,7 @@ async fn a_flight_that_fails_is_told_once_and_so_is_the_token_after_it() {
         })
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             json!(["token_failed", "token_endpoint_error", 503, null, null]),
             json!(["token_failed", "token_refused", null, "invalid_grant", null]),
@@ -84,10 +84,10 @@ async fn an_assumed_life_is_logged_once_however_often_the_token_is_fetched() {
     let (mut said, out) = std::io::pipe().unwrap();
     let log = ProblemLog::start(Level::Warn, Look::Json, out).unwrap();
     let (mut grant, script) = grant([Grants(ASSUMED, 300), Grants(ASSUMED, 300)]);
-    Arc::get_mut(&mut grant).unwrap().notices = Notices::new(log.clone());
-    grant.belongs_to(&ConnectionId::parse("crm").unwrap());
+    Arc::get_mut(&mut grant).unwrap().reporter = TokenReporter::new(log.clone());
+    grant.add_owner(&ConnectionId::parse("crm").unwrap());
     for _ in 0..2 {
-        grant.token().await.unwrap();
+        grant.acquire_token().await.unwrap();
         advance(Duration::from_secs(300)).await;
     }
     assert_eq!(script.calls(), 2);
@@ -111,10 +111,10 @@ async fn an_assumed_life_is_logged_once_however_often_the_token_is_fetched() {
 }
 
 #[test]
-fn every_reason_has_words() {
+fn every_reason_has_a_message() {
     for (reason, name, detail, status) in [
         (
-            Reason::Unreachable(Step::Tls),
+            Reason::Unreachable(ConnectStep::Tls),
             "token_endpoint_unreachable",
             Some("tls"),
             None,
@@ -134,7 +134,7 @@ fn every_reason_has_words() {
             None,
         ),
         (
-            Reason::Invalid(InvalidAnswer::TooLarge),
+            Reason::Invalid(InvalidTokenResponse::TooLarge),
             "token_response_invalid",
             Some("it is over 64 KiB"),
             None,
