@@ -156,7 +156,7 @@ fn the_last_exchange_before_the_end_has_its_line() {
         for number in 0..1000 {
             assert_eq!(agent.get(&format!("/crm/{number}")).status, 403);
         }
-        let (exit, out, _) = running.end();
+        let (exit, out, _) = running.stop_and_collect();
         assert_eq!(exit, Some(0));
         assert_eq!(out.lines().count(), 1000);
         assert!(out.lines().last().unwrap().contains("/crm/999"), "{out}");
@@ -186,9 +186,9 @@ fn a_stuck_stdout_holds_up_neither_agents_nor_the_other_log_nor_the_end() {
     let (agents, _) = running.addresses();
     ask_many(agents);
     running.terminate();
-    running.told("stopping");
-    running.told("stopped");
-    assert_eq!(running.wait(), Some(0));
+    running.wait_for_line("stopping");
+    running.wait_for_line("stopped");
+    assert_eq!(running.wait_for_exit(), Some(0));
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_reader_that_comes_back_finds_whole_lines_and_operators_hear_how_many_it_mis
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     ask_many(agents);
-    let (exit, out, lines) = running.end();
+    let (exit, out, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0));
     for line in out.lines() {
         serde_json::from_str::<Value>(line).unwrap();
@@ -226,7 +226,7 @@ fn refused_and_off_leave_lines_out() {
         let mut agent = Agent::connect_to(agents);
         assert_eq!(agent.get("/crm/a").status, 200);
         assert_eq!(agent.get("/crm/b").status, 403);
-        let (exit, out, _) = running.end();
+        let (exit, out, _) = running.stop_and_collect();
         assert_eq!(exit, Some(0));
         assert_eq!(out.lines().count(), expected, "{access}: {out}");
     }
@@ -236,7 +236,7 @@ fn refused_and_off_leave_lines_out() {
 #[test]
 fn an_answer_from_here_took_no_upstream_any_time() {
     let (sidecar, reader) = logged(nowhere(), Format::Json);
-    Agent::connect(&sidecar).get("/").expect(200);
+    Agent::connect(&sidecar).get("/").expect_status(200);
     drop(sidecar);
     let line: Value = serde_json::from_str(&lines(reader)[0]).unwrap();
     for (key, value) in [

@@ -218,5 +218,5 @@ fn ask(to: std::net::SocketAddr, asked: &str) -> Vec<u8> {
     let mut agent = Agent::connect_to(to);
     agent.send(asked.replace("HTTP/1.1\r\n", "HTTP/1.1\r\nConnection: close\r\n"));
     agent.wait_close();
-    agent.seen().to_vec()
+    agent.received().to_vec()
 }

@@ -11,16 +11,19 @@ fn sidecar(up: &Upstream) -> Sidecar {
         .upstream_at(up, "/planted-base")
         .bearer("planted-bearer-token-0123456789abcdef")
         .header("X-Planted", "planted-header-value")
-        .top("display_name", json!("The `CRM`\n# Not a heading"))
-        .top("description", json!("## Users\n\n```\nnot closed"));
+        .with_field("display_name", json!("The `CRM`\n# Not a heading"))
+        .with_field("description", json!("## Users\n\n```\nnot closed"));
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     let off = connection("planted-off")
         .allow("/")
         .upstream(up)
-        .top("tool_configurations", tools);
+        .with_field("tool_configurations", tools);
     let gone = connection("planted-gone").allow("/").upstream(up);
-    let gone = gone.top("delete_time", json!("2026-01-02T03:04:05Z"));
-    Sidecar::with(crm).and(off).and(gone).start()
+    let gone = gone.with_field("delete_time", json!("2026-01-02T03:04:05Z"));
+    Sidecar::with(crm)
+        .with_connection(off)
+        .with_connection(gone)
+        .start()
 }
 
 #[test]
@@ -54,9 +57,13 @@ fn the_form_is_the_one_that_is_preferred() {
     ];
     for (fields, form) in rows {
         let reply = agent.request("GET", "/", fields, b"");
-        let field = |name: &str| reply.fields.one(name);
+        let field = |name: &str| reply.fields.single_value(name);
         assert_eq!(
-            reply.expect(200).fields.one("content-type").as_deref(),
+            reply
+                .expect_status(200)
+                .fields
+                .single_value("content-type")
+                .as_deref(),
             Some(form),
             "{fields:?}"
         );
@@ -65,7 +72,7 @@ fn the_form_is_the_one_that_is_preferred() {
         let head = agent.request("HEAD", "/", fields, b"");
         assert_eq!((head.status, head.body.len()), (200, 0));
         for name in ["content-type", "content-length", "vary", "cache-control"] {
-            assert_eq!(head.fields.one(name), field(name), "{name}");
+            assert_eq!(head.fields.single_value(name), field(name), "{name}");
         }
     }
     assert_eq!(up.sockets(), 0);
@@ -78,7 +85,7 @@ fn markdown_tells_how_to_call_and_keeps_its_structure() {
     let mut agent = Agent::connect(&sidecar);
     let host = sidecar.address();
     let asked = format!("GET / HTTP/1.1\r\nHost: {host}\r\nAccept: text/markdown\r\n\r\n");
-    let text = agent.exchange(asked).expect(200).text();
+    let text = agent.exchange(asked).expect_status(200).text();
     let headings: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
     assert_eq!(
         headings,
@@ -110,7 +117,9 @@ fn every_host_gets_the_whole_text_with_its_own_name() {
         let wide = connection(id).upstream(&up);
         (0..2000).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))
     };
-    let sidecar = Sidecar::with(wide("crm")).and(wide("erp")).start();
+    let sidecar = Sidecar::with(wide("crm"))
+        .with_connection(wide("erp"))
+        .start();
     let mut agent = Agent::connect(&sidecar);
     let mut texts = Vec::new();
     for host in ["localhost", "a.localhost:8080", "127.0.0.1:1", "localhost"] {
@@ -118,10 +127,13 @@ fn every_host_gets_the_whole_text_with_its_own_name() {
         agent.send(format!("HEAD / HTTP/1.1\r\n{fields}\r\n"));
         let head = agent.head_reply();
         let reply = agent.exchange(format!("GET / HTTP/1.1\r\n{fields}\r\n"));
-        let text = reply.expect(200).text();
+        let text = reply.expect_status(200).text();
         let length = text.len().to_string();
         for reply in [&head, &reply] {
-            assert_eq!(reply.fields.one("content-length"), Some(length.clone()));
+            assert_eq!(
+                reply.fields.single_value("content-length"),
+                Some(length.clone())
+            );
         }
         assert_eq!(
             text.matches(&format!("http://{host}/")).count(),
@@ -141,7 +153,7 @@ fn nothing_is_told_that_an_attacker_could_use() {
     let mut agent = Agent::connect(&sidecar);
     for accept in ["application/json", "text/markdown"] {
         let reply = agent.request("GET", "/", &[("Accept", accept)], b"");
-        let all = format!("{:?} {}", reply.fields, reply.expect(200).text()).to_lowercase();
+        let all = format!("{:?} {}", reply.fields, reply.expect_status(200).text()).to_lowercase();
         let upstream = up.address().to_string();
         for word in [
             "planted",

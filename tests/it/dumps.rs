@@ -38,10 +38,10 @@ fn no_core_file_and_no_door_to_the_memory() {
         let hard = words.nth(1);
         assert!(!refuses || hard == Some("0"), "{core:?}");
         for door in DOORS {
-            Agent::connect_to(agents).get(door).expect(404);
-            Agent::connect_to(operators).get(door).expect(404);
+            Agent::connect_to(agents).get(door).expect_status(404);
+            Agent::connect_to(operators).get(door).expect_status(404);
         }
         running.terminate();
-        assert_eq!(running.wait(), Some(0));
+        assert_eq!(running.wait_for_exit(), Some(0));
     }
 }

@@ -157,7 +157,7 @@ fn is_refused(found: &io::Result<()>) -> bool {
 
 /// Whether this machine lets the measure be taken.
 fn is_held(measure: Measure) -> bool {
-    Confined::here().hardening.holds(measure)
+    Confined::for_this_machine().hardening.holds(measure)
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn an_intruder_gets_nowhere() {
         assert!(may_fail || !is_refused(&free), "{attempt}: {free:?}");
         if is_held(*measure) {
             let world = World::new();
-            let confined = Confined::does(world.needs(), move || act(&world));
+            let confined = Confined::run(world.needs(), move || act(&world));
             assert!(is_refused(&confined), "{attempt}: {confined:?}");
         }
     }
@@ -193,7 +193,7 @@ fn an_intruder_gets_nowhere() {
 #[test]
 fn a_thread_that_it_starts_gets_nowhere_either() {
     if is_held(Measure::SystemCalls) {
-        let ran = Confined::does(Needs::default(), || {
+        let ran = Confined::run(Needs::default(), || {
             let inner = std::thread::spawn(|| Command::new("/bin/true").status().map(drop));
             inner.join().unwrap()
         });
@@ -210,7 +210,7 @@ fn a_proxy_can_still_do_its_work() {
         let (go_on, told) = mpsc::channel();
         let later = world.at("own/added/later.yaml");
         let working = std::thread::spawn(move || {
-            Confined::does(needs, move || {
+            Confined::run(needs, move || {
                 confined.send(()).unwrap();
                 told.recv().unwrap();
                 act(&world)
@@ -230,7 +230,7 @@ fn a_variable_asks_for_it_unless_a_flag_does() {
         &[connection("crm").allow("/").base_url("https://crm.test")],
         &json!({}),
     );
-    let whole = Confined::here().hardening.to_string();
+    let whole = Confined::for_this_machine().hardening.to_string();
     let off = "memory off, privileges off, files off, system_calls off";
     for (variable, flags, state) in [
         ("off", &[][..], off),
@@ -239,10 +239,14 @@ fn a_variable_asks_for_it_unless_a_flag_does() {
         ("required", &["--hardening", "off"], off),
     ] {
         let variable = format!("EGRESSD_HARDENING={variable}");
-        let mut running = program.start_by(&["env", &variable], flags);
-        assert_eq!(running.told("hardening: "), state, "{variable} {flags:?}");
+        let mut running = program.start_via(&["env", &variable], flags);
+        assert_eq!(
+            running.wait_for_line("hardening: "),
+            state,
+            "{variable} {flags:?}"
+        );
         running.terminate();
-        assert_eq!(running.wait(), Some(0));
+        assert_eq!(running.wait_for_exit(), Some(0));
     }
     // Best effort is not what was meant by another word.
     for command in ["serve", "check"] {
@@ -302,12 +306,12 @@ fn every_thread_of_the_program_is_confined_and_the_state_is_told() {
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
     let program = Program::new(&[crm], &json!({}));
-    let whole = Confined::here().hardening;
+    let whole = Confined::for_this_machine().hardening;
     for (flags, confined) in [(&[][..], true), (&["--hardening", "off"], false)] {
         let mut running = program.start(flags);
-        let said = running.told("hardening: ");
+        let said = running.wait_for_line("hardening: ");
         let (agents, operators) = running.addresses();
-        Agent::connect_to(agents).get("/crm/a").expect(200);
+        Agent::connect_to(agents).get("/crm/a").expect_status(200);
         let threads = threads(running.id());
         assert!(threads.len() > 4, "{threads:#?}");
         for status in threads {
@@ -344,7 +348,7 @@ fn every_thread_of_the_program_is_confined_and_the_state_is_told() {
             assert!(metrics.contains(&line), "{line}{metrics}");
         }
         running.terminate();
-        assert_eq!(running.wait(), Some(0));
+        assert_eq!(running.wait_for_exit(), Some(0));
     }
 }
 
@@ -398,7 +402,7 @@ fn a_quota_of_cores_counts_confined_or_not() {
                     .filter(|status| status.starts_with("Name:\tworker-"));
                 assert_eq!(workers.count(), 1, "{flags:?}");
                 running.terminate();
-                assert_eq!(running.wait(), Some(0));
+                assert_eq!(running.wait_for_exit(), Some(0));
             });
             within.join().unwrap();
         });
@@ -433,21 +437,25 @@ fn without_a_measure_it_starts_unless_all_are_required() {
             "{err}"
         );
         let mut running = program.start(&["--hardening", "best-effort"]);
-        assert!(running.told("hardening: ").contains("files failed ("));
+        assert!(
+            running
+                .wait_for_line("hardening: ")
+                .contains("files failed (")
+        );
         let (_, operators) = running.addresses();
         let metrics = metrics(operators);
         for line in ["{measure=\"files\"} 0\n", "{measure=\"system_calls\"} 1\n"] {
             assert!(metrics.contains(line), "{metrics}");
         }
         running.terminate();
-        assert_eq!(running.wait(), Some(0));
+        assert_eq!(running.wait_for_exit(), Some(0));
         program
     });
     let program = program.join().unwrap();
     let mut running = program.start(&["--hardening", "required"]);
     running.addresses();
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }
 
 /// A secret may be renewed where it lies, and behind the links of whoever renews it; a new one elsewhere is closed to the running process, which says so.
@@ -477,7 +485,7 @@ fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     let bearer = || {
-        Agent::connect_to(agents).get("/crm/a").expect(200);
+        Agent::connect_to(agents).get("/crm/a").expect_status(200);
         let seen = up.requests();
         seen.last().unwrap().fields.all("authorization").concat()
     };
@@ -485,7 +493,7 @@ fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
     fs::write(old.join("next"), "second-secret-002").unwrap();
     fs::rename(old.join("next"), old.join("token")).unwrap();
     running.hang_up();
-    running.told("reloaded:");
+    running.wait_for_line("reloaded:");
     assert_eq!(bearer(), "Bearer second-secret-002");
     let settings = fs::read_to_string(program.path("egressd.yaml")).unwrap();
     let allowed = |directory: &Path| directory.to_str().unwrap().to_owned();
@@ -493,8 +501,8 @@ fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
     fs::write(program.path("egressd.yaml"), settings).unwrap();
     program.define(&crm(&new.join("token")));
     running.hang_up();
-    running.told("since its start this process reads only");
+    running.wait_for_line("since its start this process reads only");
     assert_eq!(bearer(), "Bearer second-secret-002");
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }

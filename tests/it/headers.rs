@@ -13,7 +13,10 @@ fn world() -> (Upstream, Sidecar) {
     let crm = open("crm").bearer("t").header("X-Tenant-ID", "acme");
     let key = open("key").static_header("X-API-Key", "k");
     let cookies = open("cookies").http("allow_cookies", json!(true));
-    let sidecar = Sidecar::with(crm).and(key).and(cookies).start();
+    let sidecar = Sidecar::with(crm)
+        .with_connection(key)
+        .with_connection(cookies)
+        .start();
     (up, sidecar)
 }
 
@@ -23,14 +26,17 @@ fn sent(world: &(Upstream, Sidecar), id: &str, lines: &[u8]) -> Fields {
     let before = up.requests().len();
     let head = format!("POST /{id}/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n");
     let request = [head.as_bytes(), lines, b"\r\nabc"].concat();
-    Agent::connect(sidecar).exchange(request).expect(200);
+    Agent::connect(sidecar).exchange(request).expect_status(200);
     let mut came = up.requests().split_off(before);
     assert_eq!(came.len(), 1);
     let arrived = came.remove(0);
     assert_eq!(arrived.body.bytes, b"abc");
-    assert_eq!(arrived.fields.one("content-length").as_deref(), Some("3"));
+    assert_eq!(
+        arrived.fields.single_value("content-length").as_deref(),
+        Some("3")
+    );
     let host = up.address().to_string();
-    assert_eq!(arrived.fields.one("host"), Some(host));
+    assert_eq!(arrived.fields.single_value("host"), Some(host));
     arrived.fields
 }
 
@@ -109,7 +115,7 @@ fn basic_auth_and_no_auth() {
         .auth("basic_auth", basic)
         .http("reflection_guard", json!(false));
     let none = connection("none").allow("/").upstream(&up);
-    let world = (up, Sidecar::with(basic).and(none).start());
+    let world = (up, Sidecar::with(basic).with_connection(none).start());
     let evil = b"Authorization: Bearer evil\r\n";
     let fields = sent(&world, "basic", evil);
     assert_eq!(
@@ -171,7 +177,9 @@ fn the_host_is_the_base_urls() {
     let (up, sidecar) = world();
     let request =
         "GET /crm/x HTTP/1.1\r\nHost: other-tenant.localhost\r\nX-Forwarded-Host: evil\r\n\r\n";
-    Agent::connect(&sidecar).exchange(request).expect(200);
+    Agent::connect(&sidecar)
+        .exchange(request)
+        .expect_status(200);
     let fields = up.only_request().fields;
     assert_eq!(fields.all("host"), [up.address().to_string()]);
 }
@@ -324,8 +332,10 @@ fn agents_send_the_credential_headers_that_the_connection_lists() {
     let camel = open("camel").http("allowAgentHeaders", json!(["X-Vault-Token"]));
     let resources = json!(["x-amz-copy-source", "Destination", "X-Our-Api-Key"]);
     let resources = open("resources").http("allow_agent_headers", resources);
-    let sidecar = Sidecar::with(listed).and(camel).and(open("none"));
-    let sidecar = sidecar.and(resources).start();
+    let sidecar = Sidecar::with(listed)
+        .with_connection(camel)
+        .with_connection(open("none"));
+    let sidecar = sidecar.with_connection(resources).start();
     let world = (up, sidecar);
     let copies = b"X-Amz-Copy-Source: /b/k\r\nX-Our-Api-Key: mine\r\nX-Goog-Copy-Source: /b/k\r\n";
     let fields = sent(&world, "resources", copies);
@@ -416,7 +426,7 @@ fn requests_from_web_pages() {
         ];
         Agent::connect(&sidecar)
             .request("GET", "/crm/x", &fields, b"")
-            .expect(200);
+            .expect_status(200);
     }
     for arrived in up.requests() {
         assert!(
@@ -553,7 +563,7 @@ fn a_user_agent_is_added_only_where_there_is_none() {
         ["mine"]
     );
     let added = sent(&world, "crm", b"")
-        .one("user-agent")
+        .single_value("user-agent")
         .expect("a User-Agent");
     assert!(added.starts_with("egressd"), "{added}");
 }
@@ -576,10 +586,14 @@ fn a_request_id_is_kept_or_made_and_the_upstreams_replaced() {
         let before = up.requests().len();
         let reply =
             Agent::connect(&sidecar).request("GET", "/crm/x", &[("X-Request-Id", given)], b"");
-        let answered = reply.expect(200).fields.one("x-request-id").expect("an id");
+        let answered = reply
+            .expect_status(200)
+            .fields
+            .single_value("x-request-id")
+            .expect("an id");
         let sent = up.requests()[before]
             .fields
-            .one("x-request-id")
+            .single_value("x-request-id")
             .expect("an id");
         assert_eq!(answered, sent);
         assert_eq!(sent == given, kept, "{given:?} became {sent:?}");
@@ -587,7 +601,7 @@ fn a_request_id_is_kept_or_made_and_the_upstreams_replaced() {
     }
     let mut agent = Agent::connect(&sidecar);
     let ids: Vec<_> = (0..2)
-        .map(|_| agent.get("/crm/x").fields.one("x-request-id"))
+        .map(|_| agent.get("/crm/x").fields.single_value("x-request-id"))
         .collect();
     assert_ne!(ids[0], ids[1]);
 }

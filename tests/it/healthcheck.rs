@@ -72,12 +72,12 @@ fn ready_until_it_drains_then_not_and_then_nobody() {
     agent.send("GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("data: first");
     running.terminate();
-    running.told("stopping");
+    running.wait_for_line("stopping");
     while ask().0 == Some(0) {}
     let told = format!("not ready: 503 draining ({operators})\n");
     assert_eq!(ask(), (Some(1), told, String::new()));
     gate.open();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
     let told = format!(
         "not ready: nothing listens; is egressd running, and with these settings? ({operators})\n"
     );
@@ -96,10 +96,13 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
         &json!({"management": {"listen": [unix, "127.0.0.1:0"]}}),
     );
     let mut running = program.start(&[]);
-    let agents = running.told("agents connect to");
-    assert_eq!(running.told("operators connect to"), unix);
-    let operators: SocketAddr = running.told("operators connect to").parse().unwrap();
-    running.told("ready with");
+    let agents = running.wait_for_line("agents connect to");
+    assert_eq!(running.wait_for_line("operators connect to"), unix);
+    let operators: SocketAddr = running
+        .wait_for_line("operators connect to")
+        .parse()
+        .unwrap();
+    running.wait_for_line("ready with");
     let (tcp, nobody) = (operators.to_string(), closed().to_string());
     let any = format!("0.0.0.0:{}", operators.port());
     let either = format!("[::]:{}", operators.port());
@@ -138,7 +141,7 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
     assert_eq!(exit, Some(1));
     assert!(out.starts_with("not ready: 404 "), "{out}");
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }
 
 #[test]

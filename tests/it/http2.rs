@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::support::certs::Alpn;
 use crate::support::h2::{
     self, ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, PUSH_PROMISE,
-    RST_STREAM, SETTINGS, STATUS_200, field, frame,
+    RST_STREAM, SETTINGS, STATUS_200, frame, literal_field,
 };
 use crate::support::h2_echo::H2Echo;
 use crate::support::reply::{Ending, Reply};
@@ -14,8 +14,8 @@ use crate::support::{Agent, DEADLINE, Sidecar, Upstream, connection};
 
 /// What an agent gets from an upstream that answers each request, on the stream that is given, by this script.
 fn answer_to(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Reply {
-    let up = Upstream::script_offering(Alpn::H2, move |wire| {
-        if h2::open(wire) {
+    let up = Upstream::script_with_alpn(Alpn::H2, move |wire| {
+        if h2::accept_preface(wire) {
             while let Some(stream) = h2::request(wire) {
                 script(wire, stream);
             }
@@ -41,7 +41,9 @@ fn fails(what: &str, reply: &Reply) {
 }
 
 fn head(stream: u32, fields: &[(&str, &str)], flags: u8) -> Vec<u8> {
-    let fields = fields.iter().map(|(name, value)| field(name, value));
+    let fields = fields
+        .iter()
+        .map(|(name, value)| literal_field(name, value));
     let block = std::iter::once(STATUS_200.to_vec())
         .chain(fields)
         .collect::<Vec<_>>()
@@ -64,7 +66,7 @@ fn a_server_that_has_only_h2_is_spoken_to_in_it() {
         wire.send(frame(DATA, 0, stream, b"h"));
         wire.send(frame(DATA, END_STREAM, stream, b"i"));
     });
-    assert_eq!(reply.expect(200).text(), "hi");
+    assert_eq!(reply.expect_status(200).text(), "hi");
     assert_eq!(reply.fields.all("x-a"), ["b"]);
     assert!(reply.fields.all("set-cookie").is_empty());
 }
@@ -101,7 +103,7 @@ fn requests_are_the_same_in_http2() {
     ];
     for (method, body) in [("GET", ""), ("POST", "hello"), ("DELETE", "")] {
         let reply = agent.request(method, "/crm/a%2Db?q=%20", &evil, body.as_bytes());
-        let echo = reply.expect(200).json();
+        let echo = reply.expect_status(200).json();
         assert_eq!(echo["method"], method);
         assert_eq!(echo["target"], "/base/a%2Db?q=%20");
         assert_eq!(echo["authority"], up.address.to_string());
@@ -122,12 +124,12 @@ fn requests_are_the_same_in_http2() {
             "{echo}"
         );
     }
-    agent.request("HEAD", "/crm/x", &[], b"").expect(200);
+    agent.request("HEAD", "/crm/x", &[], b"").expect_status(200);
     let chunked = "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n";
     let reply = agent.exchange(format!(
         "{chunked}3\r\nabc\r\n2\r\nde\r\n0\r\nX-T: evil\r\n\r\n"
     ));
-    let echo = reply.expect(200).json();
+    let echo = reply.expect_status(200).json();
     assert_eq!(echo["body"], "abcde");
     assert!(!echo.to_string().contains("evil"), "{echo}");
 }
@@ -135,13 +137,13 @@ fn requests_are_the_same_in_http2() {
 #[test]
 fn a_body_that_is_given_no_window() {
     // F-136
-    let up = Upstream::script_offering(Alpn::H2, |wire| {
+    let up = Upstream::script_with_alpn(Alpn::H2, |wire| {
         if wire.take(24).is_empty() {
             return;
         }
         // SETTINGS_INITIAL_WINDOW_SIZE: 0
         wire.send(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]));
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let crm = connection("crm")
         .allow("/")
@@ -189,18 +191,18 @@ fn streams_and_sessions_that_are_broken_off() {
         "GOAWAY",
         &answer_to(|wire, _| {
             wire.send(frame(GOAWAY, 0, 0, &[0; 8]));
-            wire.finish();
+            wire.close_with_notify();
         }),
     );
-    fails("a close", &answer_to(|wire, _| wire.finish()));
-    fails("a cut", &answer_to(|wire, _| wire.cut()));
+    fails("a close", &answer_to(|wire, _| wire.close_with_notify()));
+    fails("a cut", &answer_to(|wire, _| wire.close_without_notify()));
     fails("a reset", &answer_to(|wire, _| wire.reset()));
     fails(
         "a body that breaks off",
         &answer_to(|wire, stream| {
             wire.send(head(stream, &[], 0));
             wire.send(frame(DATA, 0, stream, b"half"));
-            wire.finish();
+            wire.close_with_notify();
         }),
     );
 }
@@ -209,8 +211,8 @@ fn streams_and_sessions_that_are_broken_off() {
 fn a_whole_answer_and_no_wish_for_the_rest_of_the_request() {
     // F-134
     for length in [&[][..], &[("content-length", "4")]] {
-        let up = Upstream::script_offering(Alpn::H2, move |wire| {
-            if h2::open(wire) {
+        let up = Upstream::script_with_alpn(Alpn::H2, move |wire| {
+            if h2::accept_preface(wire) {
                 let stream = h2::request(wire).unwrap();
                 let answer = [
                     head(stream, length, 0),
@@ -218,7 +220,7 @@ fn a_whole_answer_and_no_wish_for_the_rest_of_the_request() {
                     frame(RST_STREAM, 0, stream, &[0; 4]),
                 ];
                 wire.send(answer.concat());
-                wire.wait_end();
+                wire.wait_for_end();
             }
         });
         let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
@@ -226,7 +228,7 @@ fn a_whole_answer_and_no_wish_for_the_rest_of_the_request() {
         let reply = agent.exchange(
             "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
         );
-        assert_eq!(reply.expect(200).text(), "nope", "{length:?}");
+        assert_eq!(reply.expect_status(200).text(), "nope", "{length:?}");
         assert!(matches!(reply.ending, Ending::Whole), "{reply:?}");
     }
 }
@@ -271,7 +273,10 @@ fn floods() {
         "CONTINUATION",
         &answer_to(move |wire, stream| {
             wire.send(frame(HEADERS, 0, stream, STATUS_200));
-            until_closed(wire, &frame(CONTINUATION, 0, stream, &field("x", "y")));
+            until_closed(
+                wire,
+                &frame(CONTINUATION, 0, stream, &literal_field("x", "y")),
+            );
         }),
     );
     fails(
@@ -297,7 +302,7 @@ fn pushes_strange_frames_and_large_heads() {
         &answer_to(move |wire, stream| {
             wire.send(frame(PUSH_PROMISE, END_HEADERS, stream, &push));
             wire.send(head(stream, &[], END_STREAM));
-            wire.wait_end();
+            wire.wait_for_end();
         }),
     );
     fails(
@@ -332,7 +337,7 @@ fn pushes_strange_frames_and_large_heads() {
                 HEADERS,
                 0,
                 stream,
-                &[STATUS_200, &field("x-0", &large)].concat(),
+                &[STATUS_200, &literal_field("x-0", &large)].concat(),
             ));
             for n in 1..6 {
                 let flags = if n == 5 { END_HEADERS } else { 0 };
@@ -340,7 +345,7 @@ fn pushes_strange_frames_and_large_heads() {
                     CONTINUATION,
                     flags,
                     stream,
-                    &field(&format!("x-{n}"), &large),
+                    &literal_field(&format!("x-{n}"), &large),
                 ));
             }
             wire.send(frame(DATA, END_STREAM, stream, b"hi"));
@@ -351,12 +356,12 @@ fn pushes_strange_frames_and_large_heads() {
 #[test]
 fn an_http1_server_behind_an_h2_handshake() {
     // F-91
-    let up = Upstream::script_offering(Alpn::H2, |wire| {
+    let up = Upstream::script_with_alpn(Alpn::H2, |wire| {
         if wire.take(24).is_empty() {
             return;
         }
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let reply = Agent::connect(&sidecar).get("/crm/x");
@@ -365,7 +370,7 @@ fn an_http1_server_behind_an_h2_handshake() {
 
 #[test]
 fn a_server_without_alpn_gets_http1() {
-    let up = Upstream::script_offering(Alpn::Silent, |wire| {
+    let up = Upstream::script_with_alpn(Alpn::Silent, |wire| {
         wire.request();
         wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     });
@@ -375,7 +380,10 @@ fn a_server_without_alpn_gets_http1() {
         .http("http2", json!("prefer"));
     let sidecar = Sidecar::with(crm).start();
     assert_eq!(
-        Agent::connect(&sidecar).get("/crm/x").expect(200).text(),
+        Agent::connect(&sidecar)
+            .get("/crm/x")
+            .expect_status(200)
+            .text(),
         "hi"
     );
 }

@@ -16,8 +16,8 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 /// An HTTP/2-only upstream that runs this on each session after the preface of both sides.
 fn upstream(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Upstream {
-    Upstream::script_offering(Alpn::H2, move |wire| {
-        if h2::open(wire) {
+    Upstream::script_with_alpn(Alpn::H2, move |wire| {
+        if h2::accept_preface(wire) {
             script(wire);
         }
     })
@@ -77,10 +77,10 @@ fn floods_on_an_idle_session_end_it() {
         });
         let sidecar = sidecar(&up);
         let mut agent = Agent::connect(&sidecar);
-        assert_eq!(agent.get("/crm/x").expect(200).text(), "0", "{what}");
+        assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0", "{what}");
         idle.open();
         cut.wait();
-        assert_eq!(agent.get("/crm/x").expect(200).text(), "1", "{what}");
+        assert_eq!(agent.get("/crm/x").expect_status(200).text(), "1", "{what}");
         assert_eq!(up.sockets(), 2, "{what}");
     }
 }
@@ -110,10 +110,10 @@ fn records_that_carry_next_to_nothing_end_an_idle_session() {
     });
     let sidecar = sidecar(&up);
     let mut agent = Agent::connect(&sidecar);
-    assert_eq!(agent.get("/crm/x").expect(200).text(), "0");
+    assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
     idle.open();
     cut.wait();
-    assert_eq!(agent.get("/crm/x").expect(200).text(), "1");
+    assert_eq!(agent.get("/crm/x").expect_status(200).text(), "1");
     assert_eq!(up.sockets(), 2);
 }
 
@@ -129,7 +129,7 @@ fn a_server_that_often_opens_its_windows_is_not_taken_for_a_flood() {
         ]
         .concat();
         let mut received = 0;
-        while let Some(next) = h2::next(wire) {
+        while let Some(next) = h2::next_frame(wire) {
             if next.kind == DATA {
                 let before = received / 512;
                 received += next.payload.len();
@@ -145,8 +145,8 @@ fn a_server_that_often_opens_its_windows_is_not_taken_for_a_flood() {
     let sidecar = sidecar(&up);
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.request("POST", "/crm/x", &[], &vec![b'a'; 8_000_000]);
-    assert_eq!(reply.expect(200).text(), "8000000");
-    assert_eq!(agent.get("/crm/x").expect(200).text(), "0");
+    assert_eq!(reply.expect_status(200).text(), "8000000");
+    assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
     assert_eq!(up.sockets(), 1);
 }
 
@@ -168,7 +168,7 @@ fn an_idle_session_ends_and_a_busy_one_does_not() {
         let connection = connection(id).allow("/").upstream(up);
         connection.http("http2", json!("prefer"))
     };
-    let sidecar = Sidecar::with(to("busy", &busy)).and(to("idle", &idle));
+    let sidecar = Sidecar::with(to("busy", &busy)).with_connection(to("idle", &idle));
     let sidecar = sidecar
         .setting("proxy.workers", 1)
         .setting("egress.pool_idle_timeout_seconds", 1)
@@ -178,9 +178,9 @@ fn an_idle_session_ends_and_a_busy_one_does_not() {
     assert_eq!(reader.open_reply().status, 200);
     assert_eq!(reader.chunk().unwrap(), b"first, ");
     let mut agent = Agent::connect(&sidecar);
-    assert_eq!(agent.get("/idle/x").expect(200).text(), "0");
+    assert_eq!(agent.get("/idle/x").expect_status(200).text(), "0");
     idle.wait_closed(1);
-    assert_eq!(agent.get("/idle/x").expect(200).text(), "1");
+    assert_eq!(agent.get("/idle/x").expect_status(200).text(), "1");
     // The busy session is older than the timeout too, but was never idle that long.
     over.open();
     assert_eq!(reader.chunk().unwrap(), b"second");
@@ -199,7 +199,7 @@ fn a_cut_response_is_aborted_however_many_streams_were_abandoned() {
         wire.send(frame(DATA, 0, first, b"half"));
         let mut resets = 0;
         while resets < ABANDONED {
-            let next = h2::next(wire).unwrap();
+            let next = h2::next_frame(wire).unwrap();
             match next.kind {
                 HEADERS => {
                     wire.send(frame(HEADERS, END_HEADERS, next.stream, STATUS_200));
@@ -226,7 +226,7 @@ fn a_cut_response_is_aborted_however_many_streams_were_abandoned() {
     assert_eq!(reader.chunk(), None, "the cut response looked whole");
     // The session still works.
     let reply = Agent::connect(&sidecar).get("/crm/x");
-    assert_eq!(reply.expect(200).text(), "0");
+    assert_eq!(reply.expect_status(200).text(), "0");
     assert_eq!(up.sockets(), 1);
 }
 
@@ -246,7 +246,7 @@ fn a_whole_response_is_whole_though_another_is_cut() {
         let no_error = |stream| frame(RST_STREAM, 0, stream, &[0; 4]);
         let end = frame(DATA, END_STREAM, whole, b"le");
         wire.send([no_error(cut), end, no_error(whole)].concat());
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = sidecar(&up);
     let mut reader = Agent::connect(&sidecar);
@@ -259,7 +259,7 @@ fn a_whole_response_is_whole_though_another_is_cut() {
     );
     told.recv().unwrap();
     let reply = agent.reply();
-    assert_eq!(reply.expect(200).text(), "whole");
+    assert_eq!(reply.expect_status(200).text(), "whole");
     assert_eq!(reply.ending, Ending::Whole);
     assert_eq!(reader.chunk(), None, "the cut response looked whole");
 }
@@ -276,7 +276,7 @@ fn a_response_that_ends_with_its_session_is_aborted() {
                 let payload = [last.to_be_bytes(), [0; 4]].concat();
                 wire.send(frame(GOAWAY, 0, 0, &payload));
             }
-            wire.finish();
+            wire.close_with_notify();
         });
         let reply = Agent::connect(&sidecar(&up)).get("/crm/x");
         assert_eq!(reply.status, 200, "{goaway:?}");
@@ -306,8 +306,8 @@ fn ends_at_the_second(end: End, then: End) -> (Upstream, mpsc::Receiver<usize>) 
     (up, told)
 }
 
-const CLOSES: End = |wire, _| wire.finish();
-const CUTS: End = |wire, _| wire.cut();
+const CLOSES: End = |wire, _| wire.close_with_notify();
+const CUTS: End = |wire, _| wire.close_without_notify();
 const RESETS: End = |wire, _| wire.reset();
 const ANSWERS: End = |wire, stream| {
     wire.send(answer(stream, &wire.socket().to_string()));
@@ -320,8 +320,8 @@ fn a_get_is_repeated_when_its_session_ends_without_a_word() {
         let (up, told) = ends_at_the_second(end, ANSWERS);
         let sidecar = sidecar(&up);
         let mut agent = Agent::connect(&sidecar);
-        assert_eq!(agent.get("/crm/x").expect(200).text(), "0");
-        assert_eq!(agent.get("/crm/x").expect(200).text(), "1");
+        assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
+        assert_eq!(agent.get("/crm/x").expect_status(200).text(), "1");
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 0, 1]);
     }
 }
@@ -332,7 +332,7 @@ fn a_get_is_repeated_once() {
     let (up, told) = ends_at_the_second(CLOSES, CLOSES);
     let sidecar = sidecar(&up);
     let mut agent = Agent::connect(&sidecar);
-    assert_eq!(agent.get("/crm/x").expect(200).text(), "0");
+    assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
     agent.get("/crm/x").refused(502, "upstream_protocol_error");
     assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 0, 1]);
 }
@@ -343,12 +343,12 @@ fn what_may_have_been_processed_is_not_repeated() {
     let early_hints: End = |wire, stream| {
         let status = [&[0x08, 3][..], b"103"].concat();
         wire.send(frame(HEADERS, END_HEADERS, stream, &status));
-        wire.finish();
+        wire.close_with_notify();
     };
     let goaway: End = |wire, stream| {
         let payload = [stream.to_be_bytes(), [0; 4]].concat();
         wire.send(frame(GOAWAY, 0, 0, &payload));
-        wire.finish();
+        wire.close_with_notify();
     };
     for (method, body, end) in [
         ("POST", "", CLOSES),
@@ -360,7 +360,7 @@ fn what_may_have_been_processed_is_not_repeated() {
         let (up, told) = ends_at_the_second(end, ANSWERS);
         let sidecar = sidecar(&up);
         let mut agent = Agent::connect(&sidecar);
-        assert_eq!(agent.get("/crm/x").expect(200).text(), "0");
+        assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
         let reply = agent.request(method, "/crm/x", &[], body.as_bytes());
         reply.refused(502, "upstream_protocol_error");
         assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 0], "{method}");

@@ -19,14 +19,14 @@ fn world() -> (Upstream, Sidecar) {
             .upstream(&up)
             .bearer(token)
     };
-    let gone = to("gone", "gone").top("delete_time", json!("2026-01-02T03:04:05Z"));
+    let gone = to("gone", "gone").with_field("delete_time", json!("2026-01-02T03:04:05Z"));
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
-    let off = to("off", "off").top("tool_configurations", tools);
+    let off = to("off", "off").with_field("tool_configurations", tools);
     let erp = to("erp", "erp-token");
     let plan = Sidecar::with(to("crm", "crm-token"))
-        .and(erp)
-        .and(gone)
-        .and(off);
+        .with_connection(erp)
+        .with_connection(gone)
+        .with_connection(off);
     (up, plan.start())
 }
 
@@ -168,7 +168,10 @@ fn sockets_are_not_shared_between_connections() {
     for round in 0..10 {
         // F-75
         let id = if round % 2 == 0 { "crm" } else { "erp" };
-        let echo = agent.get(&format!("/{id}/{round}")).expect(200).json();
+        let echo = agent
+            .get(&format!("/{id}/{round}"))
+            .expect_status(200)
+            .json();
         assert_eq!(echo["target"], format!("/{round}"));
         agent.get("/off/x").refused(403, "connection_disabled");
         agent.get("/nope/x").refused(404, "connection_not_found");
@@ -198,25 +201,28 @@ fn the_list_of_connections_holds_what_an_agent_may_know() {
         .upstream(&up)
         .bearer("canary-token");
     let crm = crm
-        .top("display_name", json!("The CRM"))
-        .top("description", json!("# All of it"));
+        .with_field("display_name", json!("The CRM"))
+        .with_field("description", json!("# All of it"));
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     let off = connection("off")
         .allow("/")
         .upstream(&up)
-        .top("tool_configurations", tools);
+        .with_field("tool_configurations", tools);
     let gone = connection("gone")
         .allow("/")
         .upstream(&up)
-        .top("delete_time", json!("2026-01-02T03:04:05Z"));
+        .with_field("delete_time", json!("2026-01-02T03:04:05Z"));
     let crm = crm.header("X-Canary", "canary-header");
-    let sidecar = Sidecar::with(crm).and(off).and(gone).start();
+    let sidecar = Sidecar::with(crm)
+        .with_connection(off)
+        .with_connection(gone)
+        .start();
     let mut agent = Agent::connect(&sidecar);
-    let list = agent.get("/").expect(200).json();
+    let list = agent.get("/").expect_status(200).json();
     let only = json!({"id": "crm", "display_name": "The CRM", "description": "# All of it", "allowed_routes": ["GET /users/{id}"]});
     assert_eq!(list, json!({"connections": [only]}));
     let markdown = agent.request("GET", "/", &[("Accept", "text/markdown")], b"");
-    let text = markdown.expect(200).text();
+    let text = markdown.expect_status(200).text();
     assert!(
         text.contains("The CRM") && text.contains("GET /users/{id}"),
         "{text}"
@@ -227,7 +233,7 @@ fn the_list_of_connections_holds_what_an_agent_may_know() {
     );
     // RFC 9110 §8.3.1: media types are read in any case.
     let again = agent.request("GET", "/", &[("Accept", "Text/Markdown; q=1")], b"");
-    assert_eq!(again.expect(200).text(), text);
+    assert_eq!(again.expect_status(200).text(), text);
     assert_eq!(up.sockets(), 0);
 }
 

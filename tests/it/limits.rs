@@ -35,16 +35,16 @@ fn more_requests_at_once_than_the_process_takes() {
     let reply = third.get("/crm/x");
     let problem = reply.refused(503, "overloaded");
     assert_eq!(problem.error, "connection_limit_reached");
-    assert!(reply.fields.one("retry-after").is_some());
+    assert!(reply.fields.single_value("retry-after").is_some());
     // What is wrong with a request is said before how many there are.
     third.get("/crm/../x").refused(400, "path_not_canonical");
     third.get("/nope/x").refused(404, "connection_not_found");
     assert_eq!(up.requests().len(), 2);
     gate.open();
     for agent in &mut held {
-        agent.reply().expect(200);
+        agent.reply().expect_status(200);
     }
-    third.get("/crm/x").expect(200);
+    third.get("/crm/x").expect_status(200);
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn more_requests_at_once_than_a_connection_takes() {
     let to = |id: &str| connection(id).allow("/").upstream(&up);
     let crm = to("crm").http("max_concurrent_requests", json!(1));
     let sidecar = Sidecar::with(crm)
-        .and(to("erp"))
+        .with_connection(to("erp"))
         .setting("proxy.workers", 2)
         .start();
     let mut held = Agent::connect(&sidecar);
@@ -65,12 +65,12 @@ fn more_requests_at_once_than_a_connection_takes() {
     for _ in 0..4 {
         let reply = Agent::connect(&sidecar).get("/crm/x");
         reply.refused(503, "overloaded");
-        assert!(reply.fields.one("retry-after").is_some());
-        Agent::connect(&sidecar).get("/erp/x").expect(200);
+        assert!(reply.fields.single_value("retry-after").is_some());
+        Agent::connect(&sidecar).get("/erp/x").expect_status(200);
     }
     gate.open();
-    held.reply().expect(200);
-    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    held.reply().expect_status(200);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(200);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_slot_that_comes_free_is_taken_by_who_waits() {
     gate.open();
     // Each of these frees its slot before its reply is read to the end.
     for _ in 0..50 {
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
     }
     assert_eq!(up.requests().len(), 50);
 }
@@ -100,32 +100,32 @@ fn more_sockets_than_the_process_takes() {
     let sidecar = plan.setting("proxy.workers", 1).start();
     let mut taken = vec![Agent::connect(&sidecar), Agent::connect(&sidecar)];
     for agent in &mut taken {
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
     }
     let mut third = Agent::connect(&sidecar);
     third.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    taken[0].get("/crm/x").expect(200);
+    taken[0].get("/crm/x").expect_status(200);
     drop(taken.remove(1));
     // Refused at once, or served now that there is room: never left without an answer.
     let reply = third.reply();
     if reply.status == 503 {
         third.expect_close();
     } else {
-        reply.expect(200);
+        reply.expect_status(200);
     }
-    taken[0].get("/crm/x").expect(200);
+    taken[0].get("/crm/x").expect_status(200);
     // However many wait: all are served as places come free, and so are those that come later.
     let ask = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut crowd: Vec<Agent> = (0..50).map(|_| Agent::connect(&sidecar)).collect();
     for agent in &mut crowd {
         agent.send(ask);
     }
-    taken[0].get("/crm/x").expect(200);
+    taken[0].get("/crm/x").expect_status(200);
     drop((taken, third));
     for mut agent in crowd {
-        agent.reply().expect(200);
+        agent.reply().expect_status(200);
     }
-    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(200);
 }
 
 #[test]
@@ -140,13 +140,13 @@ fn heads_that_do_not_come_and_sockets_that_do_not_speak() {
     half.send("GET /crm/x HTTP/1.1\r\nHost: loc");
     let mut silent = Agent::connect(&sidecar);
     let mut idle = Agent::connect(&sidecar);
-    idle.get("/crm/x").expect(200);
+    idle.get("/crm/x").expect_status(200);
     let mut between = Agent::connect(&sidecar);
-    between.get("/crm/x").expect(200);
+    between.get("/crm/x").expect_status(200);
     between.send("GET /crm/");
     for agent in [&mut half, &mut silent] {
         agent.wait_close();
-        let seen = text(agent.seen());
+        let seen = text(agent.received());
         assert!(
             seen.is_empty() || seen.starts_with("HTTP/1.1 408 "),
             "{seen:?}"
@@ -181,9 +181,9 @@ fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
     up.wait_requests(2);
     later.send(half);
     gate.open();
-    together.reply().expect(200);
+    together.reply().expect_status(200);
     refused.reply().refused(400, "path_not_canonical");
-    later.reply().expect(200);
+    later.reply().expect_status(200);
     for agent in [&mut together, &mut refused, &mut later] {
         agent.expect_close();
     }
@@ -192,8 +192,8 @@ fn half_a_head_behind_a_whole_request_has_the_time_of_a_head() {
     whole.send(format!(
         "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n{half}"
     ));
-    whole.reply().expect(200);
-    whole.exchange("alhost\r\n\r\n").expect(200);
+    whole.reply().expect_status(200);
+    whole.exchange("alhost\r\n\r\n").expect_status(200);
     assert_eq!(up.requests().len(), 4);
 }
 
@@ -251,7 +251,7 @@ fn an_agent_that_does_not_read_is_cut() {
     let reply = agent.reply();
     assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));
     assert_eq!(agent.wait_close(), End::Broken);
-    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(200);
 }
 
 #[test]

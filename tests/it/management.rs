@@ -25,7 +25,7 @@ fn ask(sidecar: &Sidecar, target: &str) -> Reply {
 /// The JSON of a good answer.
 fn read(sidecar: &Sidecar, target: &str) -> Value {
     let reply = ask(sidecar, target);
-    plain(reply.expect(200));
+    plain(reply.expect_status(200));
     reply.json()
 }
 
@@ -42,13 +42,17 @@ fn plain(reply: &Reply) {
         ("cache-control", "no-store"),
         ("x-content-type-options", "nosniff"),
     ] {
-        assert_eq!(reply.fields.one(name).as_deref(), Some(value), "{reply:?}");
+        assert_eq!(
+            reply.fields.single_value(name).as_deref(),
+            Some(value),
+            "{reply:?}"
+        );
     }
 }
 
 /// Claims that the answer is an error after AIP-193 that is well made: its message.
 fn refused(reply: &Reply, status: u16, name: &str) -> String {
-    plain(reply.expect(status));
+    plain(reply.expect_status(status));
     let document = reply.json();
     let error = document["error"].as_object().expect("an error");
     assert_eq!(document.as_object().map(|members| members.len()), Some(1));

@@ -34,14 +34,14 @@ fn kept_sockets_make_room_the_oldest_first() {
     let sidecar = sidecar(1);
     let mut crowd = crowd(&sidecar, Agent::connect_to);
     for agent in &mut crowd {
-        agent.get("/livez").expect(200);
+        agent.get("/livez").expect_status(200);
     }
     Agent::connect_to(sidecar.management())
         .get("/readyz")
-        .expect(200);
+        .expect_status(200);
     crowd[0].expect_close();
     let mut last = crowd.pop().unwrap();
-    last.get("/livez").expect(200);
+    last.get("/livez").expect_status(200);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn silent_sockets_make_room() {
     for _ in 0..3 {
         Agent::connect_to(sidecar.management())
             .get("/livez")
-            .expect(200);
+            .expect_status(200);
     }
 }
 
@@ -67,5 +67,5 @@ fn agents_that_take_no_answer_make_room() {
     }
     Agent::connect_to(sidecar.management())
         .get("/livez")
-        .expect(200);
+        .expect_status(200);
 }

@@ -37,7 +37,7 @@ fn locked() -> Sidecar {
 
 /// Claims that the reply is an error of the API (AIP-193), and that it may be kept by nobody.
 fn refused(reply: &Reply, code: u16, status: &str) {
-    reply.expect(code);
+    reply.expect_status(code);
     let error = &reply.json()["error"];
     assert_eq!(error["code"], code, "{reply:?}");
     assert_eq!(error["status"], status, "{reply:?}");
@@ -45,7 +45,7 @@ fn refused(reply: &Reply, code: u16, status: &str) {
         error["message"].is_string() && error["details"].is_array(),
         "{reply:?}"
     );
-    let field = |name: &str| reply.fields.one(name);
+    let field = |name: &str| reply.fields.single_value(name);
     assert_eq!(field("content-type").as_deref(), Some("application/json"));
     assert_eq!(field("cache-control").as_deref(), Some("no-store"));
     assert_eq!(field("x-content-type-options").as_deref(), Some("nosniff"));
@@ -54,7 +54,7 @@ fn refused(reply: &Reply, code: u16, status: &str) {
 
 fn unauthenticated(reply: &Reply) {
     refused(reply, 401, "UNAUTHENTICATED");
-    let challenge = reply.fields.one("www-authenticate");
+    let challenge = reply.fields.single_value("www-authenticate");
     let expected = "Basic realm=\"egressd\", charset=\"UTF-8\"";
     assert_eq!(challenge.as_deref(), Some(expected));
 }
@@ -65,7 +65,7 @@ fn a_login_opens_and_nothing_else_does() {
     let sidecar = locked();
     let mut agent = Agent::connect_to(sidecar.management());
     for path in OPEN {
-        agent.get(path).expect(200);
+        agent.get(path).expect_status(200);
     }
     for path in GUARDED {
         unauthenticated(&agent.get(path));
@@ -80,7 +80,7 @@ fn a_login_opens_and_nothing_else_does() {
     // Whoever proves the login is let in by any name.
     for host in ["box.example:8081", "10.1.2.3"] {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: {RIGHT}\r\n\r\n");
-        agent.exchange(head).expect(200);
+        agent.exchange(head).expect_status(200);
     }
 }
 
@@ -119,7 +119,7 @@ fn a_wrong_login_is_refused_in_one_way() {
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "{bodies:?}");
     let both = [("Authorization", RIGHT), ("X-API-Key", PASSWORD)];
-    agent.request("GET", "/", &both, b"").expect(200);
+    agent.request("GET", "/", &both, b"").expect_status(200);
 }
 
 #[test]
@@ -157,19 +157,22 @@ fn a_flood_of_wrong_logins_does_not_keep_the_right_one_out() {
     assert!(!full.is_empty(), "a thousand guesses and no end");
     for reply in full {
         refused(reply, 429, "RESOURCE_EXHAUSTED");
-        assert_eq!(reply.fields.one("retry-after").as_deref(), Some("1"));
-        assert_eq!(reply.fields.one("www-authenticate"), None);
+        assert_eq!(
+            reply.fields.single_value("retry-after").as_deref(),
+            Some("1")
+        );
+        assert_eq!(reply.fields.single_value("www-authenticate"), None);
     }
     agent
         .request("GET", "/", &[("Authorization", RIGHT)], b"")
-        .expect(200);
+        .expect_status(200);
     agent
         .request("GET", "/", &[("X-API-Key", PASSWORD)], b"")
-        .expect(200);
+        .expect_status(200);
     // Who shows nothing has not guessed, and is asked.
     unauthenticated(&agent.get("/"));
-    agent.get("/livez").expect(200);
-    Agent::connect(&sidecar).get("/crm/a").expect(200);
+    agent.get("/livez").expect_status(200);
+    Agent::connect(&sidecar).get("/crm/a").expect_status(200);
 }
 
 #[test]
@@ -186,7 +189,7 @@ fn without_a_login_only_names_of_ours_are_served() {
         "ui.localhost:1",
         "BOX.internal",
     ] {
-        ask("/", &format!("Host: {host}\r\n")).expect(200);
+        ask("/", &format!("Host: {host}\r\n")).expect_status(200);
         refused(&ask("/v2", &format!("Host: {host}\r\n")), 404, "NOT_FOUND");
     }
     for path in GUARDED {
@@ -208,8 +211,8 @@ fn without_a_login_only_names_of_ours_are_served() {
             path,
             "Host: evil.example\r\nOrigin: https://evil.example\r\n",
         )
-        .expect(200);
-        ask(path, "").expect(200);
+        .expect_status(200);
+        ask(path, "").expect_status(200);
     }
 }
 
@@ -241,7 +244,7 @@ fn without_a_login_pages_of_others_are_refused() {
     for site in ["none", "same-origin"] {
         agent
             .request("GET", "/", &[("Sec-Fetch-Site", site)], b"")
-            .expect(200);
+            .expect_status(200);
     }
 }
 
@@ -254,7 +257,10 @@ fn only_get_and_head_of_a_path_are_read() {
             let mut agent = Agent::connect_to(open.management());
             let reply = agent.request(method, path, &[], b"");
             refused(&reply, 405, "UNIMPLEMENTED");
-            assert_eq!(reply.fields.one("allow").as_deref(), Some("GET, HEAD"));
+            assert_eq!(
+                reply.fields.single_value("allow").as_deref(),
+                Some("GET, HEAD")
+            );
         }
         let mut agent = Agent::connect_to(locked.management());
         unauthenticated(&agent.request(method, "/v1/connections", &[], b""));

@@ -8,7 +8,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::support::connection::CLIENT_SECRET;
-use crate::support::{Agent, Answer, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, PATIENCE, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 /// What stands between the first of these and the next of those.
 fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
@@ -41,7 +41,7 @@ fn page_where(sidecar: &Sidecar, is_so: impl Fn(&str) -> bool) -> String {
 fn page(sidecar: &Sidecar) -> String {
     Agent::connect_to(sidecar.management())
         .get("/")
-        .expect(200)
+        .expect_status(200)
         .text()
 }
 
@@ -52,8 +52,8 @@ fn the_policy_admits_its_own_style_and_script_and_nothing_else() {
         Sidecar::with(connection("crm").allow("/").base_url("https://crm.example")).start();
     let mut agent = Agent::connect_to(sidecar.management());
     let reply = agent.get("/");
-    let page = reply.expect(200).text();
-    let field = |name: &str| reply.fields.one(name).unwrap_or_default();
+    let page = reply.expect_status(200).text();
+    let field = |name: &str| reply.fields.single_value(name).unwrap_or_default();
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
     let style = hash(between(&page, "<style>", "</style>"));
     let script = hash(between(&page, "<script>", "</script>"));
@@ -72,7 +72,7 @@ fn the_policy_admits_its_own_style_and_script_and_nothing_else() {
     let head = agent.request("HEAD", "/", &[], b"");
     assert_eq!((head.status, head.body.len()), (200, 0));
     assert_eq!(
-        head.fields.one("content-security-policy"),
+        head.fields.single_value("content-security-policy"),
         Some(field("content-security-policy"))
     );
 }
@@ -87,13 +87,13 @@ fn every_connection_is_there_with_its_state_and_no_secret() {
         .bearer("planted-bearer-token-0123456789abcdef")
         .http("reflection_guard", json!(false))
         .header("X-Tenant", "planted-header-value")
-        .top("display_name", json!("C & <RM>"))
-        .top("description", json!("Reads <b>users</b>."));
+        .with_field("display_name", json!("C & <RM>"))
+        .with_field("description", json!("Reads <b>users</b>."));
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     let off = connection("off")
         .allow("/")
         .upstream(&up)
-        .top("tool_configurations", tools);
+        .with_field("tool_configurations", tools);
     let gone = connection("gone")
         .allow("/")
         .upstream(&up)
@@ -101,9 +101,14 @@ fn every_connection_is_there_with_its_state_and_no_secret() {
             "basic_auth",
             json!({"username": "planted-user", "password": "planted-password-0123"}),
         )
-        .top("delete_time", json!("2026-01-02T03:04:05Z"));
-    let sidecar = Sidecar::with(gone).and(off).and(crm).start();
-    Agent::connect(&sidecar).get("/crm/users/7").expect(200);
+        .with_field("delete_time", json!("2026-01-02T03:04:05Z"));
+    let sidecar = Sidecar::with(gone)
+        .with_connection(off)
+        .with_connection(crm)
+        .start();
+    Agent::connect(&sidecar)
+        .get("/crm/users/7")
+        .expect_status(200);
     let page = page(&sidecar);
     assert!(!page.contains("planted"), "{page}");
     let crm = card(&page, "crm");
@@ -127,8 +132,10 @@ fn every_connection_is_there_with_its_state_and_no_secret() {
 #[test]
 fn a_token_is_told_by_its_life_and_a_failure_by_its_reason() {
     let up = Upstream::echo();
-    let good = TokenEndpoint::answering(|_| Answer::token("planted-access-token-0123456789"));
-    let bad = TokenEndpoint::answering(|_| Answer::error("401 Unauthorized", "invalid_client"));
+    let good =
+        TokenEndpoint::with_script(|_| TokenAnswer::token("planted-access-token-0123456789"));
+    let bad =
+        TokenEndpoint::with_script(|_| TokenAnswer::error("401 Unauthorized", "invalid_client"));
     let sidecar = Sidecar::with(
         connection("good")
             .allow("/")
@@ -136,10 +143,10 @@ fn a_token_is_told_by_its_life_and_a_failure_by_its_reason() {
             .oauth(&good)
             .http("reflection_guard", json!(false)),
     )
-    .and(connection("bad").allow("/").upstream(&up).oauth(&bad))
+    .with_connection(connection("bad").allow("/").upstream(&up).oauth(&bad))
     .start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/good/a").expect(200);
+    agent.get("/good/a").expect_status(200);
     agent.get("/bad/a").refused(502, "credential_unavailable");
     let page = page(&sidecar);
     assert!(
@@ -170,7 +177,7 @@ fn traffic_and_refusals_are_counted_where_they_belong() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("GET /a").upstream(&up)).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
     agent.get("/crm/b").refused(403, "route_not_allowed");
     agent.get("/crm/c").refused(403, "route_not_allowed");
     agent.get("/nobody/a").refused(404, "connection_not_found");

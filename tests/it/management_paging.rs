@@ -25,9 +25,9 @@ fn definitions(up: &Upstream, generation: usize) -> Vec<Connection> {
         connection(&format!("c{number}"))
             .allow("GET /a")
             .upstream(up)
-            .top("display_name", format!("No. {}", number % 7).into())
+            .with_field("display_name", format!("No. {}", number % 7).into())
             // Another text with each generation: an order that was read anew would be another.
-            .top(
+            .with_field(
                 "description",
                 format!("{}", number * generation % 499).into(),
             )
@@ -42,7 +42,7 @@ fn encoded(text: &str) -> String {
 /// One page: the names on it, and what leads to the next.
 fn page(operator: &mut Agent, query: &str) -> (Vec<String>, String) {
     let reply = operator.get(&format!("/v1/connections?{query}"));
-    let answer: Value = reply.expect(200).json();
+    let answer: Value = reply.expect_status(200).json();
     let name = |row: &Value| row["name"].as_str().unwrap().to_owned();
     let names = answer["connections"].as_array().unwrap().iter().map(name);
     let next = answer["nextPageToken"].as_str().unwrap_or_default();
@@ -56,7 +56,7 @@ fn every_connection_is_on_one_page_whatever_changes_meanwhile() {
     let sidecar = plan
         .fold(None, |plan: Option<crate::support::sidecar::Plan>, one| {
             Some(match plan {
-                Some(plan) => plan.and(one),
+                Some(plan) => plan.with_connection(one),
                 None => Sidecar::with(one),
             })
         })
@@ -95,7 +95,9 @@ fn every_connection_is_on_one_page_whatever_changes_meanwhile() {
                 }
                 token = next;
                 used += 1;
-                agent.get(&format!("/c{}/a", used * 31 % ALL)).expect(200);
+                agent
+                    .get(&format!("/c{}/a", used * 31 % ALL))
+                    .expect_status(200);
             }
             assert_eq!((count, &seen), (ALL, &all), "{order}");
         }
@@ -111,7 +113,10 @@ fn every_connection_is_on_one_page_whatever_changes_meanwhile() {
 fn a_list_that_has_become_another_says_so() {
     let up = Upstream::echo();
     let of = |id: &str| connection(id).allow("GET /a").upstream(&up);
-    let sidecar = Sidecar::with(of("a")).and(of("b")).and(of("c")).start();
+    let sidecar = Sidecar::with(of("a"))
+        .with_connection(of("b"))
+        .with_connection(of("c"))
+        .start();
     let mut operator = Agent::connect_to(sidecar.management());
     let (names, token) = page(&mut operator, "page_size=1");
     assert_eq!(names, ["connections/a"]);
@@ -121,7 +126,7 @@ fn a_list_that_has_become_another_says_so() {
     // F-193
     let stale = operator.get(&format!("/v1/connections?{next}"));
     assert_eq!(
-        stale.expect(400).json()["error"]["status"],
+        stale.expect_status(400).json()["error"]["status"],
         "INVALID_ARGUMENT"
     );
     let (names, _) = page(&mut operator, "show_deleted=true");

@@ -11,9 +11,9 @@ fn world(up: &Upstream) -> Sidecar {
         .rename("billing")
         .bearer("a-secret-of-the-billing-api");
     let gone = crm.clone().rename("gone");
-    Sidecar::with(crm.top("display_name", "The CRM".into()))
-        .and(billing)
-        .and(gone.top("delete_time", "2026-01-02T03:04:05Z".into()))
+    Sidecar::with(crm.with_field("display_name", "The CRM".into()))
+        .with_connection(billing)
+        .with_connection(gone.with_field("delete_time", "2026-01-02T03:04:05Z".into()))
         .start()
 }
 
@@ -31,11 +31,11 @@ fn ids(answer: &Value) -> Vec<String> {
 fn lists_are_filtered_and_ordered() {
     let up = Upstream::echo();
     let sidecar = world(&up);
-    Agent::connect(&sidecar).get("/crm/a").expect(200);
+    Agent::connect(&sidecar).get("/crm/a").expect_status(200);
     let mut operator = Agent::connect_to(sidecar.management());
     let mut listed = |query: &str| {
         let reply = operator.get(&format!("/v1/connections?{query}"));
-        ids(&reply.expect(200).json())
+        ids(&reply.expect_status(200).json())
     };
     let filtered = |filter: &str| format!("filter={}", escaped(filter));
     for (query, expected) in [
@@ -102,7 +102,7 @@ fn what_is_no_query_is_refused_at_once_and_names_its_place() {
         // A filter that walks 10,000 levels or backtracks without end does not finish within the
         // reader's patience.
         let reply = operator.get(&format!("/v1/connections?{query}"));
-        let document = reply.expect(400).json();
+        let document = reply.expect_status(400).json();
         let error = &document["error"];
         assert_eq!(error["status"], "INVALID_ARGUMENT", "{query}");
         assert_eq!(
@@ -115,12 +115,12 @@ fn what_is_no_query_is_refused_at_once_and_names_its_place() {
     let mut words = |field: &str| {
         let filter = escaped(&format!("{field}=1"));
         let reply = operator.get(&format!("/v1/connections?filter={filter}"));
-        reply.expect(400).text().replace(field, "FIELD")
+        reply.expect_status(400).text().replace(field, "FIELD")
     };
     assert_eq!(words("password"), words("whatever"));
     for size in ["1000", "1001", "1000000000", "99999999999999999999"] {
         let reply = operator.get(&format!("/v1/connections?page_size={size}"));
-        assert_eq!(ids(&reply.expect(200).json()).len(), 2);
+        assert_eq!(ids(&reply.expect_status(200).json()).len(), 2);
     }
 }
 
@@ -130,11 +130,11 @@ fn a_page_token_is_good_for_its_list_alone() {
     let (one, other) = (world(&up), world(&up));
     let mut operator = Agent::connect_to(one.management());
     let first = operator.get("/v1/connections?page_size=1&order_by=name");
-    let document = first.expect(200).json();
+    let document = first.expect_status(200).json();
     let token = document["nextPageToken"].as_str().unwrap();
     let asked = |rest: &str| format!("/v1/connections?page_token={token}&{rest}");
     let next = operator.get(&asked("order_by=name&page_size=2"));
-    assert_eq!(ids(&next.expect(200).json()), ["crm"]);
+    assert_eq!(ids(&next.expect_status(200).json()), ["crm"]);
     // F-193
     for rest in [
         "page_size=1",
@@ -142,17 +142,17 @@ fn a_page_token_is_good_for_its_list_alone() {
         "order_by=name&filter=crm",
         "order_by=name&show_deleted=true",
     ] {
-        operator.get(&asked(rest)).expect(400);
+        operator.get(&asked(rest)).expect_status(400);
     }
     let types = format!("/v1/connection-types?page_token={token}&order_by=name");
-    operator.get(&types).expect(400);
+    operator.get(&types).expect_status(400);
     let mut elsewhere = Agent::connect_to(other.management());
-    elsewhere.get(&asked("order_by=name")).expect(400);
+    elsewhere.get(&asked("order_by=name")).expect_status(400);
     for at in 0..token.len() {
         let mut forged = token.as_bytes().to_vec();
         forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
         let forged = String::from_utf8(forged).unwrap();
         let query = format!("/v1/connections?page_token={forged}&order_by=name");
-        operator.get(&query).expect(400);
+        operator.get(&query).expect_status(400);
     }
 }

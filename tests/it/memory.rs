@@ -9,7 +9,7 @@ use egressd::memory::Memory;
 use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
 use serde_json::Value;
 
-use crate::support::{Agent, Gate, Sidecar, Upstream, connection, metrics_with};
+use crate::support::{Agent, Gate, Sidecar, Upstream, connection, scrape_until_contains};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -33,12 +33,12 @@ fn uses(group: &Path, all: u64, inactive: u64) {
 
 fn of_operators(sidecar: &Sidecar, target: &str) -> String {
     let reply = Agent::connect_to(sidecar.management()).get(target);
-    reply.expect(200).text()
+    reply.expect_status(200).text()
 }
 
 /// Waits until it is seen.
 fn wait_for(sidecar: &Sidecar, gauge: &str) {
-    metrics_with(sidecar.management(), gauge);
+    scrape_until_contains(sidecar.management(), gauge);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
         problems: ProblemLog::start(Level::Info, Look::Json, out).unwrap(),
     };
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
-        .and(erp)
+        .with_connection(erp)
         .start_within(Memory::of_directory(group.path()), logs);
     let mut busy: Vec<Agent> = (0..6).map(|_| Agent::connect(&sidecar)).collect();
     for agent in &mut busy {
@@ -75,7 +75,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     // 95 % at first sight; 23 % are files.
     uses(group.path(), 61, 15);
     let mut newcomer = Agent::connect(&sidecar);
-    newcomer.get("/crm/x").expect(200);
+    newcomer.get("/crm/x").expect_status(200);
     uses(group.path(), 61, 1);
     wait_for(&sidecar, "\negressd_memory_short 1\n");
     is_shed(&mut newcomer, "/crm/x");
@@ -87,10 +87,10 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     // What is under way goes on to its end, and a few are served after it: but for bodies that would be held.
     gate.open();
     for agent in &mut busy {
-        agent.reply().expect(200);
+        agent.reply().expect_status(200);
     }
     wait_for(&sidecar, "\negressd_in_flight_requests 0\n");
-    newcomer.get("/crm/x").expect(200);
+    newcomer.get("/crm/x").expect_status(200);
     let signed = newcomer.request("POST", "/erp/x", &[], b"hello");
     signed.refused(503, "overloaded");
 
@@ -98,7 +98,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     wait_for(&sidecar, "\negressd_memory_short 0\n");
     newcomer
         .request("POST", "/erp/x", &[], b"hello")
-        .expect(200);
+        .expect_status(200);
     drop((newcomer, busy, sidecar));
     told(
         said,
@@ -123,7 +123,7 @@ fn is_shed(agent: &mut Agent, target: &str) {
     let reply = agent.get(target);
     let problem = reply.refused(503, "overloaded");
     assert_eq!((problem.blame.as_str(), problem.retryable), ("proxy", true));
-    assert!(reply.fields.one("retry-after").is_some());
+    assert!(reply.fields.single_value("retry-after").is_some());
     assert!(reply.text().contains("short of memory"), "{}", reply.text());
 }
 
@@ -145,20 +145,20 @@ fn an_agent_that_takes_its_time_over_a_head_does_so_while_there_is_memory() {
         agent.send("GET /crm/x HTTP/1.1\r\nHost: ");
     }
     let mut whole = Agent::connect(&sidecar);
-    whole.get("/crm/x").expect(200);
+    whole.get("/crm/x").expect_status(200);
     uses(group.path(), 62, 0);
     for agent in &mut slow {
         agent.wait_close();
     }
     // One that waits for its next request is none of them.
-    whole.get("/crm/x").expect(200);
+    whole.get("/crm/x").expect_status(200);
     uses(group.path(), 32, 0);
     wait_for(&sidecar, "\negressd_memory_short 0\n");
     let mut slow = Agent::connect(&sidecar);
     slow.send("GET /crm/x HTTP/1.1\r\nHost: ");
-    whole.get("/crm/x").expect(200);
+    whole.get("/crm/x").expect_status(200);
     slow.send("localhost\r\n\r\n");
-    slow.reply().expect(200);
+    slow.reply().expect_status(200);
 }
 
 #[test]

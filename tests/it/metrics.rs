@@ -98,5 +98,5 @@ impl Scrape {
 fn text(sidecar: &Sidecar) -> String {
     let mut operator = Agent::connect_to(sidecar.management());
     let reply = operator.get("/metrics");
-    reply.expect(200).text()
+    reply.expect_status(200).text()
 }

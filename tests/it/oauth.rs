@@ -22,7 +22,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::support::connection::{CLIENT_ID, CLIENT_SECRET, Connection};
-use crate::support::message::{find, text};
+use crate::support::message::{find_bytes, text};
 use crate::support::reply::{Problem, Reply};
 use crate::support::token_answer::DESCRIPTION;
 use crate::support::{Agent, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
@@ -62,7 +62,10 @@ fn ask(sidecar: &Sidecar) -> Reply {
 fn tokens(up: &Upstream) -> Vec<String> {
     let requests = up.requests();
     let tokens = requests.iter().map(|request| {
-        let field = request.fields.one("authorization").expect("a token");
+        let field = request
+            .fields
+            .single_value("authorization")
+            .expect("a token");
         let token = field.strip_prefix("Bearer ").expect("a bearer token");
         token.to_owned()
     });
@@ -88,7 +91,7 @@ fn unavailable(reply: &Reply, causes: &[&str]) -> Problem {
 
 /// Seconds.
 fn retry_after(reply: &Reply) -> u64 {
-    let field = reply.fields.one("retry-after");
+    let field = reply.fields.single_value("retry-after");
     let field = field.unwrap_or_else(|| panic!("no Retry-After: {reply:?}"));
     field.parse().expect("seconds")
 }
@@ -100,7 +103,11 @@ fn tells_nothing(reply: &Reply) {
     let fields: String = reply.fields.0.iter().map(|(_, v)| text(v) + "\n").collect();
     for secret in planted {
         assert!(!fields.contains(secret), "{reply:?}");
-        assert_eq!(find(&reply.body, secret.as_bytes()), None, "{reply:?}");
+        assert_eq!(
+            find_bytes(&reply.body, secret.as_bytes()),
+            None,
+            "{reply:?}"
+        );
     }
 }
 

@@ -19,7 +19,7 @@ fn world() -> (Upstream, Sidecar) {
             .upstream(&up)
     };
     let npm = routed("npm").http("allow_encoded_slash", json!(true));
-    let sidecar = Sidecar::with(routed("crm")).and(npm).start();
+    let sidecar = Sidecar::with(routed("crm")).with_connection(npm).start();
     (up, sidecar)
 }
 
@@ -116,7 +116,7 @@ fn an_allowed_encoded_slash_stays_inside_its_segment() {
         "/files/a%2Fb/c",
     ];
     for path in allowed {
-        ask(&sidecar, format!("/npm{path}").as_bytes()).expect(200);
+        ask(&sidecar, format!("/npm{path}").as_bytes()).expect_status(200);
     }
     let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
     assert_eq!(arrived, allowed);
@@ -194,7 +194,7 @@ fn encoded_slashes_at_the_edges_of_a_segment() {
         "/api/users/https%3A%2F%2Fexample.com%2F",
     ];
     for path in allowed {
-        ask(&sidecar, format!("/npm{path}").as_bytes()).expect(200);
+        ask(&sidecar, format!("/npm{path}").as_bytes()).expect_status(200);
     }
     let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
     assert_eq!(arrived, allowed);
@@ -322,8 +322,8 @@ fn bytes_that_no_target_may_have() {
 fn a_fragment_never_leaves() {
     // F-60
     let (up, sidecar) = world();
-    ask(&sidecar, b"/crm/api/public/x#/../admin").expect(200);
-    ask(&sidecar, b"/crm/api/public/x?q=1#frag").expect(200);
+    ask(&sidecar, b"/crm/api/public/x#/../admin").expect_status(200);
+    ask(&sidecar, b"/crm/api/public/x?q=1#frag").expect_status(200);
     ask(&sidecar, b"/crm/admin#/../api/public/x").refused(403, "route_not_allowed");
     let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
     assert_eq!(arrived, ["/api/public/x", "/api/public/x?q=1"]);

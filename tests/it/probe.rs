@@ -359,12 +359,12 @@ fn a_connection_that_serves_nobody_is_probed_and_said_to_be_so() {
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     for (connection, says, state) in [
         (
-            api().top("tool_configurations", tools),
+            api().with_field("tool_configurations", tools),
             "switched off",
             "disabled",
         ),
         (
-            api().top("delete_time", json!("2026-01-02T03:04:05Z")),
+            api().with_field("delete_time", json!("2026-01-02T03:04:05Z")),
             "soft-deleted",
             "deleted",
         ),

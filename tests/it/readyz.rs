@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use crate::support::reply::Reply;
-use crate::support::{Agent, Answer, Confined, Gate, Program, TokenEndpoint, Upstream, connection};
+use crate::support::{
+    Agent, Confined, Gate, Program, TokenAnswer, TokenEndpoint, Upstream, connection,
+};
 
 fn ask(operators: SocketAddr, target: &str) -> Reply {
     let reply = Agent::connect_to(operators).get(target);
@@ -26,7 +28,8 @@ fn but_memory(reply: &Reply) -> String {
 #[test]
 fn checks_are_listed_where_that_is_asked_for_and_nothing_that_others_do_fails_them() {
     let upstream = Upstream::echo();
-    let endpoint = TokenEndpoint::script([Answer::error("401 Unauthorized", "invalid_client")]);
+    let endpoint =
+        TokenEndpoint::script([TokenAnswer::error("401 Unauthorized", "invalid_client")]);
     let program = Program::new(
         &[
             connection("crm").allow("GET /a").upstream(&upstream),
@@ -47,11 +50,8 @@ fn checks_are_listed_where_that_is_asked_for_and_nothing_that_others_do_fails_th
         "/livez?a=verbose",
     ] {
         let reply = ask(operators, plain);
-        assert_eq!(
-            (reply.status, reply.text().as_str()),
-            (200, "ok\n"),
-            "{plain}"
-        );
+        let answer = (reply.status, reply.text());
+        assert_eq!(answer, (200, "ok\n".to_owned()), "{plain}");
     }
     assert_eq!(Agent::connect_to(agents).get("/erp/a").status, 502);
     for verbose in [
@@ -75,7 +75,7 @@ fn checks_are_listed_where_that_is_asked_for_and_nothing_that_others_do_fails_th
                  [i]access log: lines lost: 0\n\
                  [i]problem log: lines lost: 0\n\
                  readyz check passed\n",
-                Confined::here().hardening
+                Confined::for_this_machine().hardening
             )
         );
     }
@@ -118,5 +118,5 @@ fn a_process_that_drains_is_not_ready_and_says_why() {
     assert_eq!(ask(operators, "/livez").status, 200);
     gate.open();
     agent.wait_for("data: second");
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }

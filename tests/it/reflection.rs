@@ -10,7 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::json;
 
 use crate::support::connection::Connection;
-use crate::support::message::find;
+use crate::support::message::find_bytes;
 use crate::support::reply::{Ending, Reply};
 use crate::support::token_endpoint::token;
 use crate::support::{Agent, Sidecar, TokenEndpoint, Upstream, connection};
@@ -101,7 +101,7 @@ fn refused(reply: &Reply, row: &str) {
 fn passes(connection: Connection, target: &str) -> Reply {
     let sidecar = Sidecar::with(connection).start();
     let reply = Agent::connect(&sidecar).get(target);
-    reply.expect(200);
+    reply.expect_status(200);
     reply
 }
 
@@ -142,19 +142,19 @@ fn in_a_header() {
             ),
         ];
         for (method, head) in heads {
-            let up = Upstream::last_words(&head);
+            let up = Upstream::reply_then_close(&head);
             let sidecar = Sidecar::with(crm(&up)).start();
             let mut agent = Agent::connect(&sidecar);
             let reply = agent.request(method, "/crm/x", &[], b"");
             if method == "HEAD" {
                 // A refusal of a HEAD has its head only.
                 assert_eq!(reply.status, 502, "{row}");
-                let code = reply.fields.one("x-egressd-error");
+                let code = reply.fields.single_value("x-egressd-error");
                 assert_eq!(code.as_deref(), Some("credential_reflected"));
             } else {
                 refused(&reply, &format!("{row} in {head:?}"));
             }
-            assert!(find(agent.seen(), spelling.as_bytes()).is_none());
+            assert!(find_bytes(agent.received(), spelling.as_bytes()).is_none());
         }
     }
 }
@@ -173,7 +173,7 @@ fn in_a_body() {
             format!("HTTP/1.1 200 OK\r\nContent-Encoding: utf-8\r\n\r\n{body}"),
             format!("{CHUNKED}{length:x}\r\n{body}\r\n0\r\n\r\n"),
         ] {
-            let up = Upstream::last_words(&reply);
+            let up = Upstream::reply_then_close(&reply);
             let sidecar = Sidecar::with(crm(&up)).start();
             refused(
                 &Agent::connect(&sidecar).get("/crm/x"),
@@ -190,7 +190,8 @@ fn in_a_trailer() {
         let long = format!("4000\r\n{}\r\n", "a ".repeat(0x2000));
         for (body, head_is_out) in [(long.as_str(), true), ("2\r\nhi\r\n", false), ("", false)] {
             let head = CHUNKED.replace("\r\n\r\n", "\r\nTrailer: X-Echo\r\n\r\n");
-            let up = Upstream::last_words(format!("{head}{body}0\r\nX-Echo: {spelling}\r\n\r\n"));
+            let up =
+                Upstream::reply_then_close(format!("{head}{body}0\r\nX-Echo: {spelling}\r\n\r\n"));
             let sidecar = Sidecar::with(crm(&up)).start();
             let mut agent = Agent::connect(&sidecar);
             let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
@@ -199,11 +200,15 @@ fn in_a_trailer() {
             } else {
                 refused(&reply, row);
             }
-            assert!(find(agent.seen(), spelling.as_bytes()).is_none(), "{row}");
+            assert!(
+                find_bytes(agent.received(), spelling.as_bytes()).is_none(),
+                "{row}"
+            );
         }
     }
     // What does not reach the agent ends nothing.
-    let up = Upstream::last_words(format!("{CHUNKED}2\r\nhi\r\n0\r\nX-Echo: {SECRET}\r\n\r\n"));
+    let up =
+        Upstream::reply_then_close(format!("{CHUNKED}2\r\nhi\r\n0\r\nX-Echo: {SECRET}\r\n\r\n"));
     assert_eq!(passes(crm(&up), "/crm/x").text(), "hi");
 }
 
@@ -213,21 +218,21 @@ fn in_the_name_of_a_header() {
     let secret = "Key-0123456789-ABCDEF";
     for name in [secret.to_owned(), secret.to_ascii_lowercase()] {
         let crm = |up: &Upstream| connection("crm").allow("/").upstream(up).bearer(secret);
-        let up = Upstream::last_words(format!(
+        let up = Upstream::reply_then_close(format!(
             "HTTP/1.1 200 OK\r\nX-{name}: 1\r\nContent-Length: 2\r\n\r\nhi"
         ));
         let sidecar = Sidecar::with(crm(&up)).start();
         refused(&Agent::connect(&sidecar).get("/crm/x"), &name);
 
         let head = CHUNKED.replace("\r\n\r\n", &format!("\r\nTrailer: X-{name}\r\n\r\n"));
-        let up = Upstream::last_words(format!("{head}2\r\nhi\r\n0\r\n\r\n"));
+        let up = Upstream::reply_then_close(format!("{head}2\r\nhi\r\n0\r\n\r\n"));
         let sidecar = Sidecar::with(crm(&up)).start();
         let mut agent = Agent::connect(&sidecar);
         let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
         refused(&reply, &name);
 
         let head = CHUNKED.replace("\r\n\r\n", "\r\nTrailer: X-Other\r\n\r\n");
-        let up = Upstream::last_words(format!("{head}2\r\nhi\r\n0\r\nX-{name}: 1\r\n\r\n"));
+        let up = Upstream::reply_then_close(format!("{head}2\r\nhi\r\n0\r\nX-{name}: 1\r\n\r\n"));
         let sidecar = Sidecar::with(crm(&up)).start();
         let mut agent = Agent::connect(&sidecar);
         let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
@@ -307,7 +312,7 @@ fn of_a_signing_secret() {
 #[test]
 fn of_an_access_token() {
     // F-132
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let up = Upstream::echo();
     let one = connection("crm").allow("/").upstream(&up).oauth(&endpoint);
     let sidecar = Sidecar::with(one.clone()).start();
@@ -328,9 +333,12 @@ fn of_an_access_token() {
 fn of_both_tokens_of_a_second_attempt() {
     // F-132
     for reflected in [1, 2] {
-        let endpoint = TokenEndpoint::minting(3600);
+        let endpoint = TokenEndpoint::with_new_tokens(3600);
         let up = Upstream::answer(move |request| {
-            let sent = request.fields.one("authorization").unwrap_or_default();
+            let sent = request
+                .fields
+                .single_value("authorization")
+                .unwrap_or_default();
             let (status, echo) = match request.target.as_str() {
                 "/warm" => ("200 OK", String::new()),
                 _ if sent.ends_with(&token(1)) => ("401 Unauthorized", String::new()),
@@ -341,7 +349,7 @@ fn of_both_tokens_of_a_second_attempt() {
         let one = connection("crm").allow("/").upstream(&up).oauth(&endpoint);
         let sidecar = Sidecar::with(one).start();
         let mut agent = Agent::connect(&sidecar);
-        agent.get("/crm/warm").expect(200);
+        agent.get("/crm/warm").expect_status(200);
         refused(&agent.get("/crm/x"), &token(reflected));
         assert_eq!(endpoint.calls(), 2);
     }
@@ -364,7 +372,7 @@ fn the_next_request_is_served() {
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..2 {
         refused(&agent.get("/crm/bad"), "bad");
-        assert_eq!(agent.get("/crm/good").expect(200).text(), "good");
+        assert_eq!(agent.get("/crm/good").expect_status(200).text(), "good");
     }
 }
 
@@ -385,7 +393,7 @@ fn what_is_searched_is_asked_for_uncompressed() {
         let sidecar = Sidecar::with(change(crm(&up))).start();
         Agent::connect(&sidecar)
             .request("GET", "/crm/x", fields, b"")
-            .expect(200);
+            .expect_status(200);
         up.only_request().fields.all("accept-encoding")
     };
     let agents = [("Accept-Encoding", "br, zstd"), ("Accept_Encoding", "gzip")];

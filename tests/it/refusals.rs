@@ -23,7 +23,7 @@ fn world() -> World {
     let held = Gate::new();
     let hostile = hostile(&held);
     let untrusted = Upstream::untrusted();
-    let plaintext = Upstream::plain(|wire| {
+    let plaintext = Upstream::script_without_tls(|wire| {
         wire.take(1);
         wire.send("HTTP/1.1 400 Bad Request\r\n\r\n");
     });
@@ -35,7 +35,7 @@ fn world() -> World {
     let off = connection("off")
         .allow("/")
         .upstream(&up)
-        .top("tool_configurations", tools);
+        .with_field("tool_configurations", tools);
     let hostile_one = |id: &str| connection(id).allow("/").upstream(&hostile);
     let bad = hostile_one("bad").http("max_response_size_bytes", json!(1000));
     let leaky = hostile_one("leaky").bearer(REFLECTED);
@@ -47,16 +47,16 @@ fn world() -> World {
         .base_url(&format!("https://localhost:{port}"));
     let inside = inside.http("allowed_private_cidrs", json!([]));
     let sidecar = Sidecar::with(crm)
-        .and(off)
-        .and(bad)
-        .and(leaky)
-        .and(slow)
-        .and(busy)
-        .and(inside)
-        .and(connection("untrusted").allow("/").upstream(&untrusted))
-        .and(connection("plaintext").allow("/").upstream(&plaintext))
-        .and(connection("closed").allow("/").base_url(&closed_port()))
-        .and(
+        .with_connection(off)
+        .with_connection(bad)
+        .with_connection(leaky)
+        .with_connection(slow)
+        .with_connection(busy)
+        .with_connection(inside)
+        .with_connection(connection("untrusted").allow("/").upstream(&untrusted))
+        .with_connection(connection("plaintext").allow("/").upstream(&plaintext))
+        .with_connection(connection("closed").allow("/").base_url(&closed_port()))
+        .with_connection(
             connection("nameless")
                 .allow("/")
                 .base_url("https://nothing.invalid"),
@@ -92,7 +92,7 @@ fn hostile(held: &Gate) -> Upstream {
                 wire.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
             }
             _ => {
-                wire.wait_end();
+                wire.wait_for_end();
             }
         }
     })
@@ -228,7 +228,7 @@ fn overload(world: &World) -> Reply {
     world.hostile.wait_requests(before + 1);
     let reply = Agent::connect(&world.sidecar).get("/busy/hold");
     world.held.open();
-    first.reply().expect(200);
+    first.reply().expect_status(200);
     reply
 }
 
@@ -276,14 +276,14 @@ fn every_refusal_says_what_the_table_says() {
             "{}",
             row.code
         );
-        let again = reply.fields.one("retry-after");
+        let again = reply.fields.single_value("retry-after");
         assert_eq!(
             again.is_some(),
             row.status == 503,
             "{}: {again:?}",
             row.code
         );
-        let allow = reply.fields.one("allow");
+        let allow = reply.fields.single_value("allow");
         assert_eq!(
             allow.is_some(),
             row.status == 405,
@@ -347,6 +347,6 @@ fn a_refusal_of_one_connection_leaves_the_socket_to_the_others() {
         "/inside/x",
     ] {
         agent.get(target).problem();
-        agent.get("/crm/ok").expect(200);
+        agent.get("/crm/ok").expect_status(200);
     }
 }

@@ -8,39 +8,41 @@ mod watching;
 
 use serde_json::json;
 
-use crate::support::{Agent, Program, Sidecar, Upstream, connection, metrics_with};
+use crate::support::{Agent, Program, Sidecar, Upstream, connection, scrape_until_contains};
 
 #[test]
 fn a_reload_changes_what_changed_and_keeps_the_rest() {
     let up = Upstream::echo();
     let crm = connection("crm").allow("GET /a").upstream(&up);
     let billing = connection("billing").allow("GET /a").upstream(&up);
-    let sidecar = Sidecar::with(crm.clone()).and(billing.clone()).start();
+    let sidecar = Sidecar::with(crm.clone())
+        .with_connection(billing.clone())
+        .start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/a").expect(200);
-    agent.get("/billing/a").expect(200);
-    agent.get("/crm/b").expect(403);
+    agent.get("/crm/a").expect_status(200);
+    agent.get("/billing/a").expect_status(200);
+    agent.get("/crm/b").expect_status(403);
     let sockets = up.sockets();
 
     let wider = crm.clone().allow("GET /b");
     let reloaded = sidecar.reload(&[wider, billing.clone()]).unwrap();
     assert_eq!((reloaded.generation, reloaded.connections), (2, 2));
-    agent.get("/crm/b").expect(200);
+    agent.get("/crm/b").expect_status(200);
     // A connection that did not change keeps its sockets.
-    agent.get("/billing/a").expect(200);
+    agent.get("/billing/a").expect_status(200);
     assert!(up.sockets() <= sockets + 1);
 
     let broken = crm.clone().base_url("http://plain.example");
     let problems = sidecar.reload(&[broken, billing.clone()]).unwrap_err();
     assert_eq!(problems.len(), 1, "{problems:?}");
-    agent.get("/crm/b").expect(200);
+    agent.get("/crm/b").expect_status(200);
 
     let reloaded = sidecar.reload(&[billing]).unwrap();
     assert_eq!((reloaded.generation, reloaded.connections), (3, 1));
-    agent.get("/crm/a").expect(404);
+    agent.get("/crm/a").expect_status(404);
     sidecar.reload(&[crm]).unwrap();
-    agent.get("/crm/a").expect(200);
-    agent.get("/billing/a").expect(404);
+    agent.get("/crm/a").expect_status(200);
+    agent.get("/billing/a").expect_status(404);
 }
 
 #[test]
@@ -51,35 +53,35 @@ fn sighup_reloads_and_tells_how_it_went() {
     let mut running = program.start(&[]);
     let (agents, operators) = running.addresses();
     let mut agent = Agent::connect_to(agents);
-    agent.get("/crm/b").expect(403);
+    agent.get("/crm/b").expect_status(403);
 
     // The files are watched too, so that another reload may be told of beside the one that is asked for.
     let changed = "live connections 1; changed crm (allowed_routes)";
     program.define(&crm.clone().allow("GET /b"));
     running.hang_up();
-    running.told(changed);
-    agent.get("/crm/b").expect(200);
+    running.wait_for_line(changed);
+    agent.get("/crm/b").expect_status(200);
     let [good, bad] = [1, 0].map(|value| format!("\negressd_config_reload_success {value}\n"));
-    metrics_with(operators, &good);
+    scrape_until_contains(operators, &good);
 
     program.define(&crm.clone().base_url("http://plain.example"));
     running.hang_up();
     assert_eq!(
-        running.told("not reloaded, "),
+        running.wait_for_line("not reloaded, "),
         "problems 1: the configuration in use stays"
     );
     let told = running.heard.join("\n");
     assert!(told.contains("connection_details.http.base_url"), "{told}");
-    agent.get("/crm/b").expect(200);
-    metrics_with(operators, &bad);
+    agent.get("/crm/b").expect_status(200);
+    scrape_until_contains(operators, &bad);
 
     program.define(&crm);
     running.hang_up();
-    running.told(changed);
-    agent.get("/crm/b").expect(403);
-    metrics_with(operators, &good);
+    running.wait_for_line(changed);
+    agent.get("/crm/b").expect_status(403);
+    scrape_until_contains(operators, &good);
     running.hang_up();
-    running.told("live connections 1; nothing changed");
+    running.wait_for_line("live connections 1; nothing changed");
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }

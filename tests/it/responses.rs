@@ -21,7 +21,7 @@ fn before(up: &Upstream) -> Sidecar {
 
 /// What an agent gets where the upstream's last words on each socket are these.
 fn answer_to(bytes: impl AsRef<[u8]>) -> Reply {
-    let up = Upstream::last_words(bytes);
+    let up = Upstream::reply_then_close(bytes);
     let sidecar = before(&up);
     let reply = Agent::connect(&sidecar).get("/crm/x");
     assert_eq!(

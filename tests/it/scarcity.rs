@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::support::program::Running;
+use crate::support::program::RunningProgram;
 use crate::support::{Agent, PATIENCE, Program, Upstream, connection};
 
 fn program() -> Program {
@@ -21,8 +21,8 @@ fn program() -> Program {
 }
 
 /// The number of agents' sockets that there is room for, which is logged before the listeners.
-fn room(running: &mut Running) -> usize {
-    let room = running.told("leaves room for");
+fn room(running: &mut RunningProgram) -> usize {
+    let room = running.wait_for_line("leaves room for");
     room.split(' ').next().unwrap().parse().unwrap()
 }
 
@@ -31,7 +31,7 @@ fn wait_agents(operator: &mut Agent, sockets: usize) {
     let sample = format!("\negressd_agent_sockets {sockets}\n");
     let begun = Instant::now();
     loop {
-        let metrics = operator.get("/metrics").expect(200).text();
+        let metrics = operator.get("/metrics").expect_status(200).text();
         if metrics.contains(&sample) {
             return;
         }
@@ -49,7 +49,7 @@ fn agents_that_take_every_place_wait_and_are_served_when_there_are_some() {
     let mut known = Agent::connect_to(agents);
     known.get("/crm/b").refused(403, "route_not_allowed");
     let mut probe = Agent::connect_to(operators);
-    probe.get("/livez").expect(200);
+    probe.get("/livez").expect_status(200);
     for _ in 0..2 {
         let silent: Vec<Agent> = (0..room + 10).map(|_| Agent::connect_to(agents)).collect();
         wait_agents(&mut probe, room);
@@ -58,13 +58,15 @@ fn agents_that_take_every_place_wait_and_are_served_when_there_are_some() {
         known.get("/crm/b").refused(403, "route_not_allowed");
         let problem = known.get("/crm/a").refused(502, "upstream_unreachable");
         assert_eq!(problem.error, "connection_refused");
-        Agent::connect_to(operators).get("/livez").expect(200);
+        Agent::connect_to(operators)
+            .get("/livez")
+            .expect_status(200);
         drop(silent);
         Agent::connect_to(agents)
             .get("/crm/b")
             .refused(403, "route_not_allowed");
     }
-    let (exit, _, lines) = running.end();
+    let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0), "{lines:#?}");
     assert!(!lines.concat().contains("panic"), "{lines:#?}");
 }
@@ -85,18 +87,18 @@ fn agents_cannot_take_the_descriptors_of_management_dials_and_reloads() {
     let mut crowd: Vec<Agent> = (0..12).map(|_| Agent::connect_to(operators)).collect();
     for operator in &mut crowd {
         for target in ["/livez", "/readyz", "/metrics", "/v1/connections"] {
-            operator.get(target).expect(200);
+            operator.get(target).expect_status(200);
         }
     }
-    known.get("/crm/a").expect(200);
+    known.get("/crm/a").expect_status(200);
     program.define(&crm.clone().rename("erp"));
     running.hang_up();
-    running.told("reloaded: generation 2");
-    known.get("/erp/a").expect(200);
+    running.wait_for_line("reloaded: generation 2");
+    known.get("/erp/a").expect_status(200);
     let arrived = up.requests();
     assert_eq!(arrived.len(), 2, "{arrived:?}");
     drop((silent, crowd));
-    let (exit, _, lines) = running.end();
+    let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0), "{lines:#?}");
     assert!(!lines.concat().contains("shortage"), "{lines:#?}");
 }
@@ -115,14 +117,16 @@ fn idle_upstream_sockets_make_room_for_a_dial() {
     let (agents, operators) = running.addresses();
     let mut agent = Agent::connect_to(agents);
     for id in &ids {
-        agent.get(&format!("/{id}/a")).expect(200);
+        agent.get(&format!("/{id}/a")).expect_status(200);
     }
     // The descriptors that are reserved for agents are still free.
-    let held = running.held();
+    let held = running.resources();
     assert!(held.descriptors < 256, "{held:?}");
-    Agent::connect_to(operators).get("/livez").expect(200);
-    Agent::connect_to(agents).get("/c0/a").expect(200);
-    let (exit, _, lines) = running.end();
+    Agent::connect_to(operators)
+        .get("/livez")
+        .expect_status(200);
+    Agent::connect_to(agents).get("/c0/a").expect_status(200);
+    let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0), "{lines:#?}");
     assert!(lines.concat().contains("dial_shortage"), "{lines:#?}");
     assert!(!lines.concat().contains("unreachable"), "{lines:#?}");
@@ -139,7 +143,7 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     let mut agent = Agent::connect_to(agents);
     agent.get("/crm/b").refused(403, "route_not_allowed");
     let mut probe = Agent::connect_to(operators);
-    probe.get("/livez").expect(200);
+    probe.get("/livez").expect_status(200);
     // The descriptors of the start are open, but the process gets no other.
     running.limit_descriptors(8);
     let reply = agent.get("/crm/a");
@@ -148,14 +152,15 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     assert!(problem.retryable);
     assert_eq!(problem.error, "connection_limit_reached");
     assert_eq!(problem.document["cause"], "shortage");
-    assert!(reply.fields.one("retry-after").is_some());
-    running.told("no file descriptor or memory is left for a socket to the upstream of crm");
+    assert!(reply.fields.single_value("retry-after").is_some());
+    running
+        .wait_for_line("no file descriptor or memory is left for a socket to the upstream of crm");
     assert_eq!(up.sockets(), 0);
     // A changed file and a signal: the files cannot be read, and neither is reported as faulty.
     program.define(&crm.clone().rename("erp"));
     running.hang_up();
-    running.told("the configuration cannot be read: no file descriptor or memory is left");
-    let metrics = probe.get("/metrics").expect(200).text();
+    running.wait_for_line("the configuration cannot be read: no file descriptor or memory is left");
+    let metrics = probe.get("/metrics").expect_status(200).text();
     assert!(
         metrics.contains("\negressd_config_reload_success 1\n"),
         "{metrics}"
@@ -163,10 +168,10 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     agent.get("/erp/a").refused(404, "connection_not_found");
     // No further signal is sent: egressd tries again by itself.
     running.limit_descriptors(256);
-    running.told("reloaded: generation 2");
-    agent.get("/erp/a").expect(200);
-    agent.get("/crm/a").expect(200);
-    let (exit, _, lines) = running.end();
+    running.wait_for_line("reloaded: generation 2");
+    agent.get("/erp/a").expect_status(200);
+    agent.get("/crm/a").expect_status(200);
+    let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0), "{lines:#?}");
     let said = lines.concat();
     for wrong in [
@@ -184,7 +189,7 @@ fn starts(program: &Program, limit: &str) -> bool {
     let mut running = program.start_limited(&[limit], &[]);
     let mut said = Vec::new();
     let ready = loop {
-        match running.line() {
+        match running.next_line() {
             Some(line) if line.contains("\"ready\"") => break true,
             Some(line) => said.push(line),
             None => break false,
@@ -193,8 +198,8 @@ fn starts(program: &Program, limit: &str) -> bool {
     if ready {
         running.terminate();
     }
-    let exit = running.wait();
-    while let Some(line) = running.line() {
+    let exit = running.wait_for_exit();
+    while let Some(line) = running.next_line() {
         said.push(line);
     }
     assert_eq!(exit, Some(if ready { 0 } else { 69 }), "{limit}: {said:#?}");

@@ -7,7 +7,7 @@ use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Agent, Answer, Confined, Program, Sidecar, TokenEndpoint, Upstream, connection,
+    Agent, Confined, Program, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection,
 };
 
 const GET: &str = "GET /crm/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
@@ -34,7 +34,7 @@ fn names(events: &[Value]) -> Vec<&str> {
 #[test]
 fn every_line_is_an_event_where_nobody_looks_on() {
     let upstream = Upstream::echo();
-    let endpoint = TokenEndpoint::script([Answer::status("503 Service Unavailable", "", "")]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::status("503 Service Unavailable", "", "")]);
     let program = Program::new(
         &[
             connection("crm").allow("GET /a").upstream(&upstream),
@@ -50,7 +50,7 @@ fn every_line_is_an_event_where_nobody_looks_on() {
     for id in ["crm", "erp"] {
         Agent::connect_to(agents).get(&format!("/{id}/a"));
     }
-    let (exit, _, lines) = running.end();
+    let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0), "{lines:#?}");
     let mut events = objects(&lines);
     // Secrets stand in the file.
@@ -91,12 +91,15 @@ fn text_is_sentences() {
     );
     let mut running = program.start(&["--log-format", "text"]);
     let (agents, operators) = running.addresses();
-    let (exit, _, lines) = running.end();
+    let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0));
     assert_eq!(
         lines,
         [
-            &format!("egressd: hardening: {}", Confined::here().hardening),
+            &format!(
+                "egressd: hardening: {}",
+                Confined::for_this_machine().hardening
+            ),
             &format!("egressd: agents connect to {agents}"),
             &format!("egressd: operators connect to {operators}"),
             "egressd: ready with 1 connection",
@@ -179,7 +182,7 @@ fn a_stuck_stderr_holds_nobody_up() {
     }
     drop(agent);
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
     let lines: Vec<String> = running.out.by_ref().lines().map(Result::unwrap).collect();
     assert_eq!(lines.len(), 100, "the access log is whole");
     let rest = running.err.by_ref().lines().map(Result::unwrap);
@@ -218,10 +221,10 @@ fn a_failed_upstream_is_told_by_its_kind() {
     let (mut said, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::start(Level::Trace, Look::Json, out).unwrap();
     let sidecar = Sidecar::with(at("refused", "127.0.0.1", closed_port()))
-        .and(at("no-tls", "127.0.0.1", greets_in_clear()))
-        .and(inside)
-        .and(at("no-name", "nowhere.invalid", 443))
-        .and(one("untrusted").upstream(&untrusted))
+        .with_connection(at("no-tls", "127.0.0.1", greets_in_clear()))
+        .with_connection(inside)
+        .with_connection(at("no-name", "nowhere.invalid", 443))
+        .with_connection(one("untrusted").upstream(&untrusted))
         .start_logging(Logs {
             access: AccessLog::off(),
             problems,
@@ -283,7 +286,7 @@ fn an_access_line_says_no_more() {
     let mut agent = Agent::connect_to(agents);
     agent.send(GET);
     assert_eq!(agent.reply().status, 502);
-    let (_, out, lines) = running.end();
+    let (_, out, lines) = running.stop_and_collect();
     assert!(out.contains("\"code\":\"address_refused\""), "{out}");
     let told = lines
         .iter()

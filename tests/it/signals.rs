@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::support::program::Running;
-use crate::support::{Agent, Gate, PATIENCE, Program, Upstream, connection, metrics_with};
+use crate::support::program::RunningProgram;
+use crate::support::{Agent, Gate, PATIENCE, Program, Upstream, connection, scrape_until_contains};
 
 const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const HUP: u32 = 1;
@@ -59,11 +59,11 @@ fn a_second_one_ends_at_once() {
         up.wait_requests(1);
         running.signal(first);
         // Two of a kind that come at once are one.
-        running.told("stopping");
+        running.wait_for_line("stopping");
         running.signal(second);
         agent.wait_close();
-        assert!(agent.seen().is_empty());
-        assert_eq!(running.wait(), Some(1), "{first} {second}");
+        assert!(agent.received().is_empty());
+        assert_eq!(running.wait_for_exit(), Some(1), "{first} {second}");
         gate.open();
     }
 }
@@ -90,7 +90,7 @@ fn one_that_comes_before_it_is_ready_is_not_lost() {
     running.terminate();
     let mut said = String::new();
     running.err.read_to_string(&mut said).unwrap();
-    assert_eq!(running.wait(), Some(0), "{said}");
+    assert_eq!(running.wait_for_exit(), Some(0), "{said}");
     assert!(said.contains("stopped"), "{said}");
 }
 
@@ -104,18 +104,18 @@ fn a_hangup_reloads_and_ends_nothing_even_while_it_stops() {
     let (agents, _) = running.addresses();
     running.hang_up();
     assert_eq!(
-        running.told("reloaded: "),
+        running.wait_for_line("reloaded: "),
         "generation 2, live connections 1; nothing changed"
     );
     let mut agent = Agent::connect_to(agents);
     agent.send(HOLD);
     up.wait_requests(1);
     running.terminate();
-    running.told("stopping");
+    running.wait_for_line("stopping");
     running.hang_up();
     gate.open();
-    agent.reply().expect(200);
-    assert_eq!(running.wait(), Some(0));
+    agent.reply().expect_status(200);
+    assert_eq!(running.wait_for_exit(), Some(0));
 }
 
 #[test]
@@ -132,12 +132,12 @@ fn readers_that_have_gone_end_nothing() {
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("\r\n\r\n");
     agent.reset();
-    metrics_with(operators, "outcome=\"agent_cancelled\"");
+    scrape_until_contains(operators, "outcome=\"agent_cancelled\"");
     Agent::connect_to(agents)
         .get("/nope/x")
         .refused(404, "connection_not_found");
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }
 
 /// Its namespace's first process: the kernel keeps from it every signal that it does not ask for.
@@ -155,22 +155,22 @@ fn as_the_first_process_it_ends_as_well() {
     for signal in ["TERM", "INT"] {
         let up = Upstream::body("hi");
         let program = Program::new(&[connection("crm").allow("/").upstream(&up)], &json!({}));
-        let mut running = program.start_by(&by, &[]);
+        let mut running = program.start_via(&by, &[]);
         let (agents, _) = running.addresses();
-        Agent::connect_to(agents).get("/crm/x").expect(200);
+        Agent::connect_to(agents).get("/crm/x").expect_status(200);
         let first = first_process(&running);
         let told = Command::new("sh")
             .args(["-c", "kill -\"$1\" \"$2\"", "sh", signal, &first])
             .status();
         assert!(told.unwrap().success());
-        assert_eq!(running.told("\"stopped"), "");
+        assert_eq!(running.wait_for_line("\"stopped"), "");
         // What `unshare` ends with is what it ended with.
-        assert_eq!(running.wait(), Some(0), "{signal}");
+        assert_eq!(running.wait_for_exit(), Some(0), "{signal}");
     }
 }
 
 /// The process id, from outside, of the one that is PID 1 inside.
-fn first_process(running: &Running) -> String {
+fn first_process(running: &RunningProgram) -> String {
     let id = running.id();
     let children = format!("/proc/{id}/task/{id}/children");
     let first = std::fs::read_to_string(children).unwrap().trim().to_owned();

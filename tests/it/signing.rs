@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::support::connection::Connection;
 use crate::support::h2_echo::H2Echo;
 use crate::support::message::Framing;
-use crate::support::wire::Arrived;
+use crate::support::wire::ReceivedRequest;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 const SECRET: &str = "a signing secret of some length";
@@ -41,7 +41,7 @@ fn signature(body: &[u8]) -> String {
 }
 
 /// Claims that the request came with these bytes, their length and their signature.
-fn is_signed(arrived: &Arrived, body: &[u8]) {
+fn is_signed(arrived: &ReceivedRequest, body: &[u8]) {
     assert!(
         arrived.body.bytes == body && arrived.body.whole,
         "{arrived:?}"
@@ -82,11 +82,11 @@ fn a_body_is_signed_in_whatever_framing_it_comes() {
         head("POST", "Expect: 100-continue\r\nContent-Length: 5\r\n") + "hello",
     ];
     for (n, request) in rows.iter().enumerate() {
-        agent.exchange(request).expect(200);
+        agent.exchange(request).expect_status(200);
         let arrived = &up.requests()[n];
         is_signed(arrived, b"hello");
         assert!(arrived.body.trailers.0.is_empty());
-        assert_eq!(arrived.fields.one("expect"), None);
+        assert_eq!(arrived.fields.single_value("expect"), None);
     }
     // Length and chunked together: refused, or the chunks alone count.
     let both = head(
@@ -119,15 +119,15 @@ fn a_request_without_a_byte_of_a_body_is_not_signed() {
         ),
     ];
     for (n, (request, framing)) in rows.iter().enumerate() {
-        agent.exchange(request).expect(200);
+        agent.exchange(request).expect_status(200);
         let arrived = &up.requests()[n];
         assert_eq!(arrived.framing, *framing, "{request}");
-        assert_eq!(arrived.fields.one(FIELD), None, "{request}");
+        assert_eq!(arrived.fields.single_value(FIELD), None, "{request}");
     }
-    agent.request("HEAD", "/crm/x", &[], b"").expect(200);
+    agent.request("HEAD", "/crm/x", &[], b"").expect_status(200);
     let arrived = up.requests().remove(rows.len());
     assert_eq!(
-        (arrived.framing, arrived.fields.one(FIELD)),
+        (arrived.framing, arrived.fields.single_value(FIELD)),
         (Framing::Absent, None)
     );
     assert_eq!(up.sockets(), 1);
@@ -138,7 +138,7 @@ fn an_agent_has_no_word_in_it() {
     // F-101
     let up = Upstream::echo();
     let plain = connection("erp").allow("/").upstream(&up);
-    let sidecar = Sidecar::with(signing(&up)).and(plain).start();
+    let sidecar = Sidecar::with(signing(&up)).with_connection(plain).start();
     let mut agent = Agent::connect(&sidecar);
     let forged = "X-Webhook-Signature: sha256=00\r\nx_webhook_signature: sha256=01\r\nX-WEBHOOK_SIGNATURE: sha256=02\r\n\
                   x-webhook-signature: sha256=03\r\nConnection: x-webhook-signature\r\n";
@@ -151,7 +151,13 @@ fn an_agent_has_no_word_in_it() {
             };
             let head = format!("POST /{id}/x HTTP/1.1\r\nHost: localhost\r\n{forged}{length}\r\n");
             let reply = agent.exchange(head + body);
-            assert!(reply.expect(200).fields.one(FIELD).is_none());
+            assert!(
+                reply
+                    .expect_status(200)
+                    .fields
+                    .single_value(FIELD)
+                    .is_none()
+            );
             let arrived = up.requests().pop().unwrap();
             let names = arrived.fields.names();
             let ours = names.iter().filter(|name| name.replace('_', "-") == FIELD);
@@ -171,7 +177,7 @@ fn a_signature_stands_beside_any_credential() {
     let sidecar = Sidecar::with(crm).start();
     Agent::connect(&sidecar)
         .request("POST", "/crm/x", &[], b"hello")
-        .expect(200);
+        .expect_status(200);
     let arrived = up.only_request();
     is_signed(&arrived, b"hello");
     assert_eq!(arrived.fields.all("authorization"), ["Bearer t0ken"]);
@@ -192,9 +198,9 @@ fn requests_one_behind_the_other() {
     ];
     agent.send(requests.concat());
     for (n, body) in ["one", "", "two", "", "three"].into_iter().enumerate() {
-        let echo = agent.reply().expect(200).json();
+        let echo = agent.reply().expect_status(200).json();
         assert_eq!(echo["body"], body);
-        let signed = up.requests()[n].fields.one(FIELD);
+        let signed = up.requests()[n].fields.single_value(FIELD);
         assert_eq!(
             signed,
             (!body.is_empty()).then(|| signature(body.as_bytes()))
@@ -227,7 +233,7 @@ fn an_upstream_that_speaks_http2_gets_the_same() {
         (head("GET", ""), ""),
     ];
     for (request, body) in rows {
-        let echo: Value = agent.exchange(request).expect(200).json();
+        let echo: Value = agent.exchange(request).expect_status(200).json();
         let values = |name: &str| -> Vec<String> {
             let fields = echo["headers"].as_array().unwrap().iter();
             let named = fields.filter(|pair| pair[0] == name);

@@ -21,10 +21,14 @@ fn it_is_ready_when_it_serves_and_not_before() {
     let mut running = program.start(&flags);
     while unready(&operators) {}
     // Its answer may take until everything has started; then it is yes, and agents are served.
-    Agent::connect_unix(&operators).get("/readyz").expect(200);
-    Agent::connect_unix(&agents).get("/crm/x").expect(200);
+    Agent::connect_unix(&operators)
+        .get("/readyz")
+        .expect_status(200);
+    Agent::connect_unix(&agents)
+        .get("/crm/x")
+        .expect_status(200);
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
     assert!(unready(&operators) && unready(&agents));
 }
 
@@ -37,20 +41,20 @@ fn a_token_endpoint_that_is_down_is_told_and_stops_nobody() {
     drop(closed);
     let to = |id: &str| connection(id).allow("/").upstream(&up);
     let sidecar = Sidecar::with(to("crm"))
-        .and(to("erp").oauth_at(&nobody))
+        .with_connection(to("erp").oauth_at(&nobody))
         .start();
     let mut operator = Agent::connect_to(sidecar.management());
-    operator.get("/readyz").expect(200);
-    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    operator.get("/readyz").expect_status(200);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(200);
     Agent::connect(&sidecar)
         .get("/erp/x")
         .refused(502, "credential_unavailable");
-    let told = operator.get("/readyz?verbose").expect(200).text();
+    let told = operator.get("/readyz?verbose").expect_status(200).text();
     assert!(told.contains("failing 1: erp\n"), "{told}");
     let mut code = |id: &str| {
         let shown = operator
             .get(&format!("/v1/connections/{id}"))
-            .expect(200)
+            .expect_status(200)
             .json();
         shown["connection"]["connectionStatus"]["code"].as_i64()
     };
@@ -66,22 +70,24 @@ fn killed_and_started_again_it_finds_nothing_in_its_way() {
     let socket = program.path("agents.sock");
     let listen = format!("unix:{}", socket.display());
     let mut first = program.start(&["--listen", "127.0.0.1:0", "--listen", &listen]);
-    let tcp = first.told("agents connect to");
+    let tcp = first.wait_for_line("agents connect to");
     let agents: std::net::SocketAddr = tcp.parse().unwrap();
-    first.told("ready with");
+    first.wait_for_line("ready with");
     // They outlive the process, and the kernel goes on holding their ends of its port.
     let mut kept = [Agent::connect_to(agents), Agent::connect_unix(&socket)];
     for agent in &mut kept {
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
     }
     first.signal("KILL");
-    assert_eq!(first.wait(), None);
+    assert_eq!(first.wait_for_exit(), None);
     assert!(socket.exists());
     let mut second = program.start(&["--listen", &tcp, "--listen", &listen]);
-    second.told("ready with");
-    Agent::connect_to(agents).get("/crm/x").expect(200);
-    Agent::connect_unix(&socket).get("/crm/x").expect(200);
+    second.wait_for_line("ready with");
+    Agent::connect_to(agents).get("/crm/x").expect_status(200);
+    Agent::connect_unix(&socket)
+        .get("/crm/x")
+        .expect_status(200);
     second.terminate();
-    assert_eq!(second.wait(), Some(0));
+    assert_eq!(second.wait_for_exit(), Some(0));
     assert!(!socket.exists());
 }

@@ -5,10 +5,11 @@ use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 
-use crate::support::program::Running;
+use crate::support::program::RunningProgram;
 use crate::support::reply::{Ending, Reply};
 use crate::support::{
-    Agent, Answer, Gate, Program, Sidecar, TokenEndpoint, Upstream, connection, metrics_with,
+    Agent, Gate, Program, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection,
+    scrape_until_contains,
 };
 
 const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -41,11 +42,11 @@ fn readiness(operators: SocketAddr) -> u16 {
 /// Blocks until so many exchanges are under way.
 fn under_way(operators: SocketAddr, exchanges: usize) {
     let line = format!("\negressd_in_flight_requests {exchanges}\n");
-    metrics_with(operators, &line);
+    scrape_until_contains(operators, &line);
 }
 
 /// Blocks until it is not ready any more.
-fn stops(running: &Running, operators: SocketAddr) {
+fn stops(running: &RunningProgram, operators: SocketAddr) {
     running.terminate();
     while readiness(operators) == 200 {}
 }
@@ -56,7 +57,7 @@ fn door_closes(agents: SocketAddr) {
 }
 
 fn says_close(reply: &Reply) -> bool {
-    reply.fields.one("connection").as_deref() == Some("close")
+    reply.fields.single_value("connection").as_deref() == Some("close")
 }
 
 /// Grace without end, as far as a test can see.
@@ -77,7 +78,7 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
     for agent in &mut kept {
         // Whatever else ends in the pod: as long as nobody has told egressd to stop, it serves.
         let reply = agent.get("/crm/x");
-        reply.expect(200);
+        reply.expect_status(200);
         assert!(!says_close(&reply));
     }
     let (mut waiting, mut streaming) = (Agent::connect_to(agents), Agent::connect_to(agents));
@@ -106,7 +107,7 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
     for agent in [&mut uploading, &mut waiting] {
         gate.open();
         let reply = agent.reply();
-        reply.expect(200);
+        reply.expect_status(200);
         assert!(says_close(&reply), "the socket's last answer says so");
         agent.expect_close();
     }
@@ -117,10 +118,10 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
     for agent in &mut kept {
         agent.expect_close();
     }
-    assert_eq!(running.told("\"stopped"), "");
+    assert_eq!(running.wait_for_line("\"stopped"), "");
     let end = running.heard.last().unwrap();
     assert!(end.contains("\"cut_off\":0"), "{end}");
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }
 
 #[test]
@@ -134,14 +135,14 @@ fn sockets_that_wait_for_nothing_are_closed_before_the_end() {
     let mut holding = Agent::connect(&sidecar);
     holding.send(HOLD);
     let (mut idle, mut silent) = (Agent::connect(&sidecar), Agent::connect(&sidecar));
-    idle.get("/crm/x").expect(200);
+    idle.get("/crm/x").expect_status(200);
     up.wait_requests(2);
     let stopping = sidecar.stop();
     idle.expect_close();
     silent.expect_close();
     assert!(!stopping.is_finished());
     gate.open();
-    holding.reply().expect(200);
+    holding.reply().expect_status(200);
     assert_eq!(stopping.join().unwrap(), 0);
 }
 
@@ -160,10 +161,10 @@ fn of_requests_in_a_row_the_one_under_way_is_the_last() {
     stops(&running, operators);
     gate.open();
     let reply = agent.reply();
-    reply.expect(200);
+    reply.expect_status(200);
     assert!(says_close(&reply));
     agent.expect_close();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
     assert_eq!(up.requests().len(), 1);
 }
 
@@ -185,9 +186,12 @@ fn who_stands_in_the_queue_is_told() {
         let crm = connection("crm").allow("/").upstream(&up);
         let program = Program::new(&[crm], &settings);
         let mut running = program.start(&[]);
-        let agents = running.told("agents connect to");
-        let operators = running.told("operators connect to").parse().unwrap();
-        running.told("ready with");
+        let agents = running.wait_for_line("agents connect to");
+        let operators = running
+            .wait_for_line("operators connect to")
+            .parse()
+            .unwrap();
+        running.wait_for_line("ready with");
         let connect = || match agents.strip_prefix("unix:") {
             Some(path) => Agent::connect_unix(path.as_ref()),
             None => Agent::connect_to(agents.parse().unwrap()),
@@ -206,8 +210,8 @@ fn who_stands_in_the_queue_is_told() {
             agent.expect_close();
         }
         gate.open();
-        holding.reply().expect(200);
-        assert_eq!(running.wait(), Some(0));
+        holding.reply().expect_status(200);
+        assert_eq!(running.wait_for_exit(), Some(0));
         assert_eq!(up.requests().len(), 1);
         assert!(!socket.exists());
     }
@@ -218,7 +222,7 @@ fn what_the_grace_period_is_too_short_for_is_cut_off_and_counted() {
     // F-182
     let gate = Gate::new();
     let up = upstream(&gate);
-    let tokens = TokenEndpoint::script([Answer::token("late").held_by(&gate)]);
+    let tokens = TokenEndpoint::script([TokenAnswer::token("late").once_open(&gate)]);
     let to = |id: &str| connection(id).allow("/").upstream(&up);
     let program = Program::new(
         &[to("crm"), to("erp").oauth(&tokens)],
@@ -250,8 +254,11 @@ fn what_the_grace_period_is_too_short_for_is_cut_off_and_counted() {
     }
     let reply = streaming.reply();
     assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));
-    assert_eq!(running.told("\"stopped; "), "4 exchanges were cut off");
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(
+        running.wait_for_line("\"stopped; "),
+        "4 exchanges were cut off"
+    );
+    assert_eq!(running.wait_for_exit(), Some(0));
     gate.open();
     let lines: Vec<Value> = (running.out.by_ref().lines())
         .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
@@ -279,5 +286,5 @@ fn an_answer_that_its_agent_reads_slowly_arrives_whole() {
         (reply.ending, reply.body.len()),
         (Ending::Whole, body.len())
     );
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }

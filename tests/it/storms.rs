@@ -7,11 +7,9 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::support::message::text;
-use crate::support::program::{Held, Running};
+use crate::support::program::{ProcessResources, RunningProgram};
 use crate::support::reply::Reply;
-use crate::support::{
-    Agent, Gate, PATIENCE, Program, Sidecar, Upstream, connection, metrics_where,
-};
+use crate::support::{Agent, Gate, PATIENCE, Program, Sidecar, Upstream, connection, scrape_until};
 
 /// So many agents one after the other, each of which breaks off: at once, within a head, within a body, after a refusal, or while the upstream is asked.
 fn storm(agents: SocketAddr, sockets: usize) {
@@ -31,12 +29,17 @@ fn storm(agents: SocketAddr, sockets: usize) {
 
 /// The resources in use after every agent has left and every socket for them is closed. `storms`
 /// is the number of storms so far.
-fn at_rest(running: &Running, agents: SocketAddr, operators: SocketAddr, storms: u32) -> Held {
+fn at_rest(
+    running: &RunningProgram,
+    agents: SocketAddr,
+    operators: SocketAddr,
+    storms: u32,
+) -> ProcessResources {
     // The number of storms distinguishes a text that was rendered after the storm from an older
     // one.
-    Agent::connect_to(agents).get("/nobody").expect(404);
+    Agent::connect_to(agents).get("/nobody").expect_status(404);
     let asked = format!("code=\"404\",outcome=\"refused\"}} {storms}");
-    metrics_where(operators, |books| {
+    scrape_until(operators, |books| {
         let is_none = |line: &str| {
             let counts = ["egressd_agent_sockets ", "egressd_in_flight_requests "];
             let counted = counts.iter().any(|name| line.starts_with(name));
@@ -45,7 +48,7 @@ fn at_rest(running: &Running, agents: SocketAddr, operators: SocketAddr, storms:
         };
         books.lines().any(|line| line.ends_with(&asked)) && books.lines().all(is_none)
     });
-    running.held()
+    running.resources()
 }
 
 #[test]
@@ -68,15 +71,15 @@ fn agents_that_connect_and_reset_leave_nothing_behind() {
     let after = at_rest(&running, agents, operators, 2);
     // The sockets of the scrapes themselves are closed a moment later.
     let begun = Instant::now();
-    while running.held().descriptors > before.descriptors {
+    while running.resources().descriptors > before.descriptors {
         assert!(begun.elapsed() < PATIENCE, "{before:?}, then {after:?}");
         crate::support::metrics::next();
     }
     assert_eq!(before.threads, after.threads);
     let most = before.resident + before.resident / 20;
     assert!(after.resident <= most, "{before:?}, then {after:?}");
-    Agent::connect_to(agents).get("/crm/a").expect(200);
-    assert_eq!(running.end().0, Some(0));
+    Agent::connect_to(agents).get("/crm/a").expect_status(200);
+    assert_eq!(running.stop_and_collect().0, Some(0));
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn a_preface_of_http2_is_not_answered() {
         let mut agent = Agent::connect(&sidecar);
         agent.send([preface.as_slice(), &behind].concat());
         agent.wait_close();
-        let seen = text(agent.seen());
+        let seen = text(agent.received());
         assert!(
             seen.is_empty() || seen.starts_with("HTTP/1.1 400 "),
             "{seen:?}"
@@ -119,13 +122,13 @@ fn a_preface_of_http2_is_not_answered() {
         "GET /crm/a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n\
          Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n",
     );
-    reply.expect(200);
+    reply.expect_status(200);
     assert!(reply.informational.is_empty());
-    assert!(reply.fields.one("upgrade").is_none());
-    agent.get("/crm/a").expect(200);
+    assert!(reply.fields.single_value("upgrade").is_none());
+    agent.get("/crm/a").expect_status(200);
     for arrived in up.requests() {
-        assert!(arrived.fields.one("upgrade").is_none());
-        assert!(arrived.fields.one("http2-settings").is_none());
+        assert!(arrived.fields.single_value("upgrade").is_none());
+        assert!(arrived.fields.single_value("http2-settings").is_none());
     }
     assert_eq!(up.requests().len(), 2);
 }
@@ -147,7 +150,7 @@ fn an_agent_that_asks_on_and_reads_nothing_is_not_answered_on() {
     agent.wait_reset();
     let asked = up.requests().len();
     assert!(asked < 800, "{asked} answers of 40 KiB");
-    Agent::connect(&sidecar).get("/crm/a").expect(204);
+    Agent::connect(&sidecar).get("/crm/a").expect_status(204);
 }
 
 #[test]
@@ -176,8 +179,8 @@ fn a_flood_of_management_leaves_agents_alone() {
         .collect();
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..500 {
-        agent.get("/crm/a").expect(200);
-        Agent::connect(&sidecar).get("/crm/a").expect(200);
+        agent.get("/crm/a").expect_status(200);
+        Agent::connect(&sidecar).get("/crm/a").expect_status(200);
     }
     drop(end);
     let asked = threads.into_iter().map(|thread| thread.join().unwrap());
@@ -187,9 +190,9 @@ fn a_flood_of_management_leaves_agents_alone() {
 /// Asserts that a request was answered, or refused with a time for the next attempt.
 fn answered_or_told_when(reply: &Reply) {
     if reply.status != 200 {
-        let after = reply.fields.one("retry-after");
+        let after = reply.fields.single_value("retry-after");
         assert!(after.is_some_and(|after| after.parse::<u64>().unwrap() > 0));
-        reply.expect(429);
+        reply.expect_status(429);
     }
 }
 
@@ -202,7 +205,9 @@ fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
         let wide = connection(id).base_url("https://api.test");
         (0..200).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))
     };
-    let sidecar = Sidecar::with(wide("crm")).and(wide("erp")).and(wide("hr"));
+    let sidecar = Sidecar::with(wide("crm"))
+        .with_connection(wide("erp"))
+        .with_connection(wide("hr"));
     let sidecar = sidecar.start();
     let over = Gate::new();
     let asked = AtomicUsize::new(0);
@@ -225,7 +230,7 @@ fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
             for target in ["/livez", "/readyz", "/metrics"] {
                 // A socket that waits for its next request may be closed to make room for others.
                 let mut probe = Agent::connect_to(sidecar.management());
-                probe.get(target).expect(200);
+                probe.get(target).expect_status(200);
             }
             rounds += 1;
         }
@@ -233,6 +238,6 @@ fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
     // A single caller is at most delayed, whatever was requested before.
     let mut alone = Agent::connect_to(sidecar.management());
     for _ in 0..3 {
-        alone.get("/v1/connections").expect(200);
+        alone.get("/v1/connections").expect_status(200);
     }
 }

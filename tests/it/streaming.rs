@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::message::{Framing, find};
+use crate::support::message::{Framing, find_bytes};
 use crate::support::reply::Ending;
 use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
 
@@ -45,7 +45,7 @@ fn events_in_one_byte_frames_come_at_once_too() {
     agent.send("GET /crm/events HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.open_reply();
     let mut event = Vec::new();
-    while find(&event, b"\n\n").is_none() {
+    while find_bytes(&event, b"\n\n").is_none() {
         event.extend(agent.chunk().expect("the rest of the event"));
     }
     assert_eq!(event, b"data: first\n\n");
@@ -102,7 +102,7 @@ fn a_head_comes_before_its_body() {
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("\r\n\r\n");
     gate.open();
-    assert_eq!(agent.reply().expect(200).text(), "hi");
+    assert_eq!(agent.reply().expect_status(200).text(), "hi");
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn an_upload_reaches_the_upstream_while_it_is_sent() {
     );
     gate.wait();
     agent.send("3\r\ndef\r\n0\r\n\r\n");
-    agent.reply().expect(200);
+    agent.reply().expect_status(200);
 }
 
 #[test]
@@ -140,7 +140,10 @@ fn five_megabytes_in_each_direction() {
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.request("POST", "/crm/x", &[], &bytes);
-    assert!(reply.expect(200).body == bytes, "another body came down");
+    assert!(
+        reply.expect_status(200).body == bytes,
+        "another body came down"
+    );
     assert_eq!(reply.framing, Framing::Length(bytes.len()));
     let arrived = up.only_request();
     assert!(arrived.body.bytes == bytes, "another body went up");
@@ -153,7 +156,7 @@ fn two_hundred_requests_on_one_socket_use_one_upstream_socket() {
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
     for n in 0..200 {
-        let echo = agent.get(&format!("/crm/{n}")).expect(200).json();
+        let echo = agent.get(&format!("/crm/{n}")).expect_status(200).json();
         assert_eq!(echo["target"], format!("/{n}"));
     }
     assert_eq!((up.requests().len(), up.sockets()), (200, 1));
@@ -167,6 +170,6 @@ fn tiny_frames_are_coalesced() {
     ));
     let sidecar = before(&up);
     let reply = Agent::connect(&sidecar).get("/crm/x");
-    assert_eq!(reply.expect(200).body, b"a".repeat(2000));
+    assert_eq!(reply.expect_status(200).body, b"a".repeat(2000));
     assert!(reply.chunks.len() < 200, "{} chunks", reply.chunks.len());
 }

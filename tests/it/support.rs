@@ -28,11 +28,11 @@ pub(crate) use agent::Agent;
 pub(crate) use confined::Confined;
 pub(crate) use connection::connection;
 pub(crate) use gate::Gate;
-pub(crate) use metrics::{metrics, metrics_where, metrics_with};
-pub(crate) use mount::Mount;
+pub(crate) use metrics::{metrics, scrape_until, scrape_until_contains};
+pub(crate) use mount::MountedVolume;
 pub(crate) use program::Program;
 pub(crate) use sidecar::Sidecar;
-pub(crate) use token_answer::Answer;
+pub(crate) use token_answer::TokenAnswer;
 pub(crate) use token_endpoint::TokenEndpoint;
 pub(crate) use upstream::Upstream;
 

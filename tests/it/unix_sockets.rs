@@ -26,19 +26,19 @@ fn the_mode_is_the_same_whatever_the_umask() {
         let path = program.path("agents.sock");
         let script = format!("umask {umask}; exec \"$@\"");
         let by = ["sh", "-c", &script, "sh"];
-        let mut running = program.start_by(&by, &["--listen", &unix(&path)]);
-        running.told("ready with");
+        let mut running = program.start_via(&by, &["--listen", &unix(&path)]);
+        running.wait_for_line("ready with");
         let found = fs::symlink_metadata(&path).unwrap();
         assert!(found.file_type().is_socket());
         assert_eq!(found.permissions().mode() & 0o777, 0o660, "{umask}");
         let mut agent = Agent::connect_unix(&path);
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         // The same door as any other: only who knocks at it is fewer.
         agent
             .exchange("GET /crm/x HTTP/1.1\r\nHost: evil.example\r\n\r\n")
             .refused(421, "host_not_allowed");
         running.terminate();
-        assert_eq!(running.wait(), Some(0));
+        assert_eq!(running.wait_for_exit(), Some(0));
         assert!(!path.exists());
     }
 }
@@ -80,13 +80,13 @@ fn what_is_no_socket_of_the_dead_stays() {
     drop(listener);
 
     let mut running = program.start(&["--listen", &unix(&dead)]);
-    running.told("ready with");
-    Agent::connect_unix(&dead).get("/crm/x").expect(200);
+    running.wait_for_line("ready with");
+    Agent::connect_unix(&dead).get("/crm/x").expect_status(200);
     let (exit, _, said) = program.run(&["--listen", &unix(&dead)]);
     assert_eq!(exit, Some(69), "{said}");
-    Agent::connect_unix(&dead).get("/crm/x").expect(200);
+    Agent::connect_unix(&dead).get("/crm/x").expect_status(200);
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
     assert!(!dead.exists());
 }
 
@@ -107,11 +107,11 @@ fn a_start_that_fails_leaves_no_file_and_an_end_takes_no_file_of_others() {
     assert!(!path.exists());
 
     let mut running = program.start(&["--listen", &unix(&path)]);
-    running.told("ready with");
+    running.wait_for_line("ready with");
     fs::remove_file(&path).unwrap();
     let other = UnixListener::bind(&path).unwrap();
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
     UnixStream::connect(&path).unwrap();
     drop(other);
 }
@@ -184,12 +184,12 @@ fn loopback_in_disguise_is_loopback() {
     let up = Upstream::body("hi");
     let program = program(&up);
     let mut running = program.start(&["--listen", "[::ffff:127.0.0.1]:0"]);
-    let agents = running.told("agents connect to");
+    let agents = running.wait_for_line("agents connect to");
     let (_, port) = agents.rsplit_once(':').unwrap();
-    running.told("ready with");
+    running.wait_for_line("ready with");
     let port = port.parse().unwrap();
     let agents = std::net::SocketAddr::from(([127, 0, 0, 1], port));
-    Agent::connect_to(agents).get("/crm/x").expect(200);
+    Agent::connect_to(agents).get("/crm/x").expect_status(200);
     running.terminate();
-    assert_eq!(running.wait(), Some(0));
+    assert_eq!(running.wait_for_exit(), Some(0));
 }

@@ -8,7 +8,7 @@ use crate::support::{Agent, Gate, Upstream};
 
 /// An upstream without TLS that answers each socket's first request with these bytes.
 fn says(bytes: &'static [u8]) -> Upstream {
-    Upstream::plain(move |wire| {
+    Upstream::script_without_tls(move |wire| {
         wire.request();
         wire.send(bytes);
     })
@@ -16,7 +16,7 @@ fn says(bytes: &'static [u8]) -> Upstream {
 
 #[test]
 fn an_agent_reads_a_length_chunks_and_a_head_reply() {
-    let up = Upstream::plain(|wire| {
+    let up = Upstream::script_without_tls(|wire| {
         wire.request();
         wire.send("HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc");
         wire.request();
@@ -35,8 +35,8 @@ fn an_agent_reads_a_length_chunks_and_a_head_reply() {
         (chunked.text().as_str(), chunked.chunks.as_slice()),
         ("abc", &[1, 2][..])
     );
-    assert_eq!(chunked.trailers.one("t").as_deref(), Some("x"));
-    agent.request("HEAD", "/c", &[], b"").expect(200);
+    assert_eq!(chunked.trailers.single_value("t").as_deref(), Some("x"));
+    agent.request("HEAD", "/c", &[], b"").expect_status(200);
     agent.half_close();
     agent.expect_close();
 
@@ -48,7 +48,7 @@ fn an_agent_reads_a_length_chunks_and_a_head_reply() {
     assert_eq!(targets, [("GET", "/a"), ("POST", "/b"), ("HEAD", "/c")]);
     assert_eq!(requests[1].framing, Framing::Length(5));
     assert_eq!(requests[1].body.bytes, b"hello");
-    assert_eq!(requests[1].fields.one("x").as_deref(), Some("1"));
+    assert_eq!(requests[1].fields.single_value("x").as_deref(), Some("1"));
     assert_eq!((up.sockets(), requests[2].socket), (1, 0));
 }
 
@@ -93,8 +93,8 @@ fn an_upstream_ends_a_stream_in_three_ways() {
     let up = Upstream::script(move |wire| {
         wire.request();
         match wire.socket() {
-            0 => wire.finish(),
-            1 => wire.cut(),
+            0 => wire.close_with_notify(),
+            1 => wire.close_without_notify(),
             _ => {
                 waits.wait();
                 wire.reset();
@@ -108,7 +108,7 @@ fn an_upstream_ends_a_stream_in_three_ways() {
         if socket == 2 {
             gate.open();
         }
-        let mut inbox = crate::support::message::Inbox::new();
+        let mut inbox = crate::support::message::RecordingReader::new();
         ends.push(inbox.drain(&mut tls));
         tls.sock.shutdown(std::net::Shutdown::Both).ok();
     }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
-use crate::support::message::{find, text};
+use crate::support::message::{find_bytes, text};
 
 /// A secret that was planted, under the name of the place.
 #[derive(Clone, Copy)]
@@ -17,7 +17,7 @@ pub(crate) fn assert_clean(canaries: &[Canary], what: &str, output: &[u8]) {
     for canary in canaries {
         for (encoding, shape) in shapes(canary.secret) {
             assert!(
-                find(output, &shape).is_none(),
+                find_bytes(output, &shape).is_none(),
                 "{what} holds the {}, {encoding}: {}",
                 canary.name,
                 text(output)

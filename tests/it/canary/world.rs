@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::encodings::{Canary, shapes};
 use crate::support::limited::{self, LimitedChild};
 use crate::support::message::text;
-use crate::support::wire::Arrived;
+use crate::support::wire::ReceivedRequest;
 use crate::support::{Upstream, certs};
 
 const BEARER: &str = "canary-bearer+/\"\\=aaaa1111";
@@ -299,7 +299,7 @@ fn tell_tale() -> Upstream {
 }
 
 /// `/<connection>/<shape>/<place>`: the connection's secret in that shape, in a header or in the body.
-fn give_back(request: &Arrived) -> Vec<u8> {
+fn give_back(request: &ReceivedRequest) -> Vec<u8> {
     let mut segments = request.target.split('/').skip(1);
     let (connection, shape, place) = (segments.next(), segments.next(), segments.next());
     let secret = match connection {

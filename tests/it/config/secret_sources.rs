@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::settings::{loaded, refuses};
 use super::world::{World, connection};
-use crate::support::{Agent, Mount, Program, Upstream, connection as definition};
+use crate::support::{Agent, MountedVolume, Program, Upstream, connection as definition};
 
 const TOKEN_FILE: &str = "connection_details.http.bearer_token.token.file";
 const TOKEN_ENV: &str = "connection_details.http.bearer_token.token.env";
@@ -88,7 +88,7 @@ fn neither_dots_nor_links_lead_out_of_an_allowed_directory() {
 fn links_within_an_allowed_directory_are_followed() {
     // F-256
     let world = world("secrets: {allow: [volume]}", "file: ../volume/token");
-    Mount::new(world.path("volume"), &[("token", "mounted".to_owned())]);
+    MountedVolume::new(world.path("volume"), &[("token", "mounted".to_owned())]);
     loaded(&world);
 }
 
@@ -222,19 +222,19 @@ fn a_definition_that_changes_is_bound_too_and_allowed_directories_stay_readable(
     let mut running = program.start(&["--log-format", "json"]);
     let (agents, _) = running.addresses();
     program.define(&crm(json!({"file": other.path().join("token")})));
-    running.told("not reloaded");
+    running.wait_for_line("not reloaded");
     let heard = running.heard.concat();
     assert!(
         heard.contains("secret_not_allowed") && heard.contains("secrets.allow"),
         "{heard}"
     );
     program.define(&crm(json!({"file": allowed.path().join("token")})));
-    running.told("reloaded:");
-    Agent::connect_to(agents).get("/crm/a").expect(200);
+    running.wait_for_line("reloaded:");
+    Agent::connect_to(agents).get("/crm/a").expect_status(200);
     let seen = up.requests();
     let sent = seen.last().unwrap().fields.all("authorization").concat();
     assert_eq!(sent, "Bearer planted-token-00001");
-    let (code, _, _) = running.end();
+    let (code, _, _) = running.stop_and_collect();
     assert_eq!(code, Some(0));
 }
 
@@ -314,13 +314,13 @@ fn serve_takes_definitions_as_check_does() {
     let mut running = program.start(&[one.to_str().unwrap(), more.to_str().unwrap()]);
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
-    agent.get("/one/a").expect(200);
-    agent.get("/two/a").expect(200);
+    agent.get("/one/a").expect_status(200);
+    agent.get("/two/a").expect_status(200);
     agent.get("/listed/a").refused(404, "connection_not_found");
     // Secrets in the listed directory are watched, and readable after the hardening.
     write("more/three.json", "three");
-    running.told("added three");
-    agent.get("/three/a").expect(200);
-    let (code, _, _) = running.end();
+    running.wait_for_line("added three");
+    agent.get("/three/a").expect_status(200);
+    let (code, _, _) = running.stop_and_collect();
     assert_eq!(code, Some(0));
 }

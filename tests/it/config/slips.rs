@@ -337,9 +337,9 @@ fn nor_does_a_reload() {
             fs::write(&next, &slip).unwrap();
             fs::rename(&next, program.path("connections/a.yaml")).unwrap();
             running.hang_up();
-            running.told("not reloaded");
+            running.wait_for_line("not reloaded");
         }
-        let (code, out, heard) = running.end();
+        let (code, out, heard) = running.stop_and_collect();
         assert_eq!(code, Some(0));
         silent(&(out + &heard.join("\n")), canary, format);
     }

@@ -1,7 +1,7 @@
 //! Lengths, chunks, and where a request ends.
 
 use super::{CHUNKED, post, refused_and_closed, world};
-use crate::support::message::{End, Framing, find, text};
+use crate::support::message::{End, Framing, find_bytes, text};
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 #[test]
@@ -16,7 +16,7 @@ fn a_length_beside_chunks_is_dropped_and_the_socket_closes() {
         let mut agent = Agent::connect(&sidecar);
         let smuggled = "GET /crm/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
         let body = format!("5\r\nhello\r\n0\r\n\r\n{smuggled}");
-        agent.exchange(post(fields, &body)).expect(200);
+        agent.exchange(post(fields, &body)).expect_status(200);
         agent.expect_close();
         let arrived = up.only_request();
         assert_eq!(arrived.framing, Framing::Chunked, "{fields}");
@@ -68,7 +68,7 @@ fn chunked_in_any_case_is_chunked() {
             &format!("Transfer-Encoding: {coding}\r\n"),
             "1\r\na\r\n0\r\n\r\n",
         );
-        agent.exchange(request).expect(200);
+        agent.exchange(request).expect_status(200);
     }
     for arrived in up.requests() {
         assert_eq!(
@@ -112,9 +112,12 @@ fn lengths_that_are_one() {
         let (up, sidecar) = world();
         Agent::connect(&sidecar)
             .exchange(post(fields, "abc"))
-            .expect(200);
+            .expect_status(200);
         let arrived = up.only_request();
-        assert_eq!(arrived.fields.one("content-length").as_deref(), Some("3"));
+        assert_eq!(
+            arrived.fields.single_value("content-length").as_deref(),
+            Some("3")
+        );
         assert_eq!(arrived.body.bytes, b"abc");
     }
 }
@@ -126,9 +129,11 @@ fn bodies_where_few_expect_them() {
     let mut agent = Agent::connect(&sidecar);
     let smuggled = b"GET /crm/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for method in ["GET", "HEAD", "DELETE"] {
-        agent.request(method, "/crm/x", &[], smuggled).expect(200);
+        agent
+            .request(method, "/crm/x", &[], smuggled)
+            .expect_status(200);
     }
-    agent.get("/crm/last").expect(200);
+    agent.get("/crm/last").expect_status(200);
     let requests = up.requests();
     assert_eq!(requests.len(), 4);
     for arrived in &requests[..3] {
@@ -147,11 +152,13 @@ fn empty_and_chunked_bodies_stay_what_they_are() {
     let mut agent = Agent::connect(&sidecar);
     agent
         .exchange(post("Content-Length: 0\r\n", ""))
-        .expect(200);
+        .expect_status(200);
     for method in ["POST", "PUT", "PATCH", "GET", "HEAD", "DELETE", "OPTIONS"] {
-        agent.request(method, "/crm/x", &[], b"").expect(200);
+        agent.request(method, "/crm/x", &[], b"").expect_status(200);
     }
-    agent.exchange(post(CHUNKED, "0\r\n\r\n")).expect(200);
+    agent
+        .exchange(post(CHUNKED, "0\r\n\r\n"))
+        .expect_status(200);
     let requests = up.requests();
     let framings: Vec<Framing> = requests.iter().map(|r| r.framing).collect();
     // F-222: IIS and Azure answer 411 to a POST without a body length.
@@ -218,8 +225,8 @@ fn request_trailers_are_discarded() {
         "Transfer-Encoding: chunked\r\nTrailer: X-Trailer\r\n",
         &format!("3\r\nabc\r\n0\r\n{trailers}\r\n"),
     );
-    agent.exchange(request).expect(200);
-    agent.get("/crm/next").expect(200);
+    agent.exchange(request).expect_status(200);
+    agent.get("/crm/next").expect_status(200);
     let arrived = &up.requests()[0];
     assert_eq!(arrived.body.bytes, b"abc");
     assert!(
@@ -244,10 +251,10 @@ fn request_bodies_over_the_cap() {
     let mut agent = Agent::connect(&sidecar);
     agent
         .request("POST", "/crm/x", &[], exact.as_bytes())
-        .expect(200);
+        .expect_status(200);
     agent
         .exchange(post(CHUNKED, &format!("3e8\r\n{exact}\r\n0\r\n\r\n")))
-        .expect(200);
+        .expect_status(200);
     assert_eq!(up.requests().len(), 2);
 
     // Only the head is sent: the refusal does not wait for a byte of the body.
@@ -288,7 +295,7 @@ fn a_socket_closes_when_the_agent_asks_for_it() {
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.request("GET", "/crm/x", &[("Connection", "close")], b"");
-    assert_eq!(reply.expect(200).fields.all("connection"), ["close"]);
+    assert_eq!(reply.expect_status(200).fields.all("connection"), ["close"]);
     agent.expect_close();
     assert!(up.only_request().fields.all("connection").is_empty());
 }
@@ -311,7 +318,7 @@ fn a_body_that_breaks_off_is_never_whole_upstream() {
             } else {
                 agent.half_close();
                 agent.wait_close();
-                let seen = text(agent.seen());
+                let seen = text(agent.received());
                 assert!(
                     seen.is_empty() || seen.starts_with("HTTP/1.1 400 "),
                     "{seen:?}"
@@ -349,7 +356,7 @@ fn fifty_pipelined_requests_with_one_denied() {
         if n == 25 {
             reply.refused(403, "route_not_allowed");
         } else {
-            assert_eq!(reply.expect(200).json()["target"], format!("/{n}"));
+            assert_eq!(reply.expect_status(200).json()["target"], format!("/{n}"));
         }
     }
     assert_eq!(up.requests().len(), 49);
@@ -361,7 +368,7 @@ fn garbage_after_a_whole_body() {
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
     agent.send(post("Content-Length: 3\r\n", "abc\x01\x02garbage\r\n\r\n"));
-    agent.reply().expect(200);
+    agent.reply().expect_status(200);
     assert_eq!(agent.reply().status, 400);
     agent.expect_close();
     assert_eq!(up.only_request().body.bytes, b"abc");
@@ -380,7 +387,7 @@ fn a_flood_of_one_byte_chunks_does_not_pass() {
     }
     agent.send("0\r\n\r\n");
     let end = agent.wait_close();
-    let seen = text(agent.seen());
+    let seen = text(agent.received());
     let refused = seen.starts_with("HTTP/1.1 400 ") || seen.starts_with("HTTP/1.1 413 ");
     assert!(
         refused || (seen.is_empty() && end == End::Broken),
@@ -388,5 +395,5 @@ fn a_flood_of_one_byte_chunks_does_not_pass() {
     );
     up.wait_closed(up.sockets());
     assert!(up.requests().iter().all(|arrived| !arrived.body.whole));
-    assert!(find(&up.raw(), b"0\r\n\r\n").is_none());
+    assert!(find_bytes(&up.raw(), b"0\r\n\r\n").is_none());
 }

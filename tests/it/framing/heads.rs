@@ -92,7 +92,7 @@ fn the_http2_preface_is_closed() {
     let mut agent = Agent::connect(&sidecar);
     agent.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0");
     agent.wait_close();
-    let seen = text(agent.seen());
+    let seen = text(agent.received());
     assert!(
         seen.is_empty() || seen.starts_with("HTTP/1.1 4"),
         "{seen:?}"
@@ -111,7 +111,7 @@ fn an_offer_of_h2c_is_dropped_and_the_request_served() {
     ];
     Agent::connect(&sidecar)
         .request("GET", "/crm/x", &fields, b"")
-        .expect(200);
+        .expect_status(200);
     let names = up.only_request().fields.names();
     for gone in ["connection", "upgrade", "http2-settings"] {
         assert!(!names.iter().any(|name| name == gone), "{names:?}");
@@ -154,7 +154,7 @@ fn methods_outside_the_seven() {
         let reply = Agent::connect(&sidecar).exchange(request);
         if reply.status == 405 {
             reply.refused(405, "method_not_allowed");
-            let allow = reply.fields.one("allow").expect("Allow");
+            let allow = reply.fields.single_value("allow").expect("Allow");
             assert!(allow.contains("GET"), "{allow}");
         } else {
             assert_eq!(reply.status, 400, "{method} got {reply:?}");
@@ -202,7 +202,7 @@ fn names_with_underscores_that_shadow_ours() {
     ];
     Agent::connect(&sidecar)
         .request("POST", "/crm/x", &fields, b"abc")
-        .expect(200);
+        .expect_status(200);
     let arrived = up.only_request();
     assert_eq!(arrived.fields.all("x-tenant-id"), ["acme"]);
     assert_eq!(arrived.fields.all("my_own"), ["kept"]);
@@ -224,10 +224,10 @@ fn bare_line_feeds_and_leading_empty_lines_are_written_anew() {
     let mut agent = Agent::connect(&sidecar);
     agent
         .exchange("GET /crm/x HTTP/1.1\nHost: localhost\nX-A: b\n\n")
-        .expect(200);
+        .expect_status(200);
     agent
         .exchange("\r\n\r\nGET /crm/y HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .expect(200);
+        .expect_status(200);
     for arrived in up.requests() {
         let lines = arrived.head.iter().filter(|byte| **byte == b'\n').count();
         let ends = arrived
@@ -237,7 +237,10 @@ fn bare_line_feeds_and_leading_empty_lines_are_written_anew() {
             .count();
         assert_eq!(lines, ends, "{}", text(&arrived.head));
     }
-    assert_eq!(up.requests()[0].fields.one("x-a").as_deref(), Some("b"));
+    assert_eq!(
+        up.requests()[0].fields.single_value("x-a").as_deref(),
+        Some("b")
+    );
 }
 
 #[test]
@@ -265,7 +268,9 @@ fn values_beyond_ascii_pass_as_bytes() {
     let (up, sidecar) = world();
     let mut request = b"GET /crm/x HTTP/1.1\r\nHost: localhost\r\nX-Bytes: \x80\xff\xfe".to_vec();
     request.extend(b"\r\nX-Text: \xc3\xa4\r\n\r\n");
-    Agent::connect(&sidecar).exchange(request).expect(200);
+    Agent::connect(&sidecar)
+        .exchange(request)
+        .expect_status(200);
     let fields = up.only_request().fields;
     let value = |name: &str| {
         let named = fields
@@ -315,7 +320,7 @@ fn targets_that_are_too_long() {
     let (up, sidecar) = world();
     let target = |length: usize| format!("/crm/{}", "a".repeat(length - 5));
     let mut agent = Agent::connect(&sidecar);
-    agent.get(&target(8192)).expect(200);
+    agent.get(&target(8192)).expect_status(200);
     agent.get(&target(8193)).refused(414, "target_too_long");
     let query = format!("/crm/x?{}", "q".repeat(8192));
     agent.get(&query).refused(414, "target_too_long");
@@ -342,7 +347,7 @@ fn expect_is_answered_by_the_final_status_of_a_refused_request() {
     assert!(refused.informational.is_empty());
     assert_eq!(up.sockets(), 0);
 
-    ask("/crm/open", "foo", "abc").expect(200);
+    ask("/crm/open", "foo", "abc").expect_status(200);
     let arrived = up.only_request();
     assert!(arrived.fields.all("expect").is_empty());
     assert_eq!(arrived.body.bytes, b"abc");
@@ -357,7 +362,7 @@ fn expect_100_continue_on_an_allowed_route_gets_its_100() {
     agent.wait_for("HTTP/1.1 100 Continue\r\n\r\n");
     agent.send("abc");
     let reply = agent.reply();
-    reply.expect(200);
+    reply.expect_status(200);
     assert_eq!(reply.informational, [100]);
     let arrived = up.only_request();
     assert!(arrived.fields.all("expect").is_empty());

@@ -60,7 +60,9 @@ impl World {
             &[
                 to("crm").upstream(&up),
                 to("web").upstream(&up),
-                to("off").upstream(&up).top("tool_configurations", off),
+                to("off")
+                    .upstream(&up)
+                    .with_field("tool_configurations", off),
                 to("gone").base_url("https://127.0.0.1:1"),
                 to("inside")
                     .base_url("https://localhost:1")
@@ -101,8 +103,8 @@ fn an_answer_says_whether_its_socket_closes_whatever_body_is_unread() {
     let mut running = world
         .program
         .start(&["--listen", "127.0.0.1:0", "--listen", &unix]);
-    let agents = running.told("agents connect to").parse().unwrap();
-    running.told("ready with");
+    let agents = running.wait_for_line("agents connect to").parse().unwrap();
+    running.wait_for_line("ready with");
     // Occupies the connection's only slot as long as the gate is closed.
     let mut busy = Agent::connect_to(agents);
     busy.send("GET /busy/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -135,7 +137,8 @@ fn an_answer_says_whether_its_socket_closes_whatever_body_is_unread() {
                     let what = format!("{head:?}{arrived:?}");
                     let reply = agent.exchange(format!("{head}{arrived}"));
                     reply.refused(status, code);
-                    let closes = reply.fields.one("connection").as_deref() == Some("close");
+                    let closes =
+                        reply.fields.single_value("connection").as_deref() == Some("close");
                     let must_close = sent != Sent::All || ["connect_refused"].contains(&code);
                     assert_eq!(closes, must_close, "{what}: {reply:?}");
                     keeps_its_word(&mut agent, closes, &what);
@@ -144,8 +147,8 @@ fn an_answer_says_whether_its_socket_closes_whatever_body_is_unread() {
         }
     }
     gate.open();
-    busy.reply().expect(200);
-    assert_eq!(running.end().0, Some(0));
+    busy.reply().expect_status(200);
+    assert_eq!(running.stop_and_collect().0, Some(0));
 }
 
 #[test]
@@ -177,7 +180,7 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
         let reply = agent.reply();
         reply.refused(403, "route_not_allowed");
         assert_eq!(
-            reply.fields.one("connection").as_deref(),
+            reply.fields.single_value("connection").as_deref(),
             Some("close"),
             "{reply:?}"
         );
@@ -191,7 +194,7 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
     reply.refused(403, "route_not_allowed");
     assert!(reply.informational.is_empty(), "{reply:?}");
     assert_eq!(
-        reply.fields.one("connection").as_deref(),
+        reply.fields.single_value("connection").as_deref(),
         Some("close"),
         "{reply:?}"
     );
@@ -203,15 +206,15 @@ fn a_long_rest_of_a_body_is_not_read_for_the_socket() {
             "POST /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n{arrived}"
         ));
         assert_eq!(reply.status, 405, "{reply:?}");
-        let said = reply.fields.one("connection").as_deref() == Some("close");
+        let said = reply.fields.single_value("connection").as_deref() == Some("close");
         assert_eq!(said, closes, "{reply:?}");
         if closes {
             operator.expect_close();
         } else {
-            operator.get("/livez").expect(200);
+            operator.get("/livez").expect_status(200);
         }
     }
-    assert_eq!(running.end().0, Some(0));
+    assert_eq!(running.stop_and_collect().0, Some(0));
 }
 
 #[test]
@@ -235,11 +238,11 @@ fn an_upstreams_answer_before_the_body_was_sent_says_that_the_socket_closes() {
         ));
         assert_eq!((reply.status, reply.text().as_str()), (403, "no"));
         assert_eq!(
-            reply.fields.one("connection").as_deref(),
+            reply.fields.single_value("connection").as_deref(),
             Some("close"),
             "{reply:?}"
         );
         agent.expect_close();
     }
-    assert_eq!(running.end().0, Some(0));
+    assert_eq!(running.stop_and_collect().0, Some(0));
 }

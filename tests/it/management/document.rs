@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{ask, quiet, read};
-use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 /// The document, with every object closed: what it does not name is not to be answered.
 fn closed(mut document: Value) -> Value {
@@ -36,7 +36,7 @@ fn conforms(document: &Value, path: &str, status: &str, body: &Value) {
 fn it_is_the_one_that_is_checked_in() {
     let sidecar = Sidecar::with(connection("crm").base_url("https://h.test").allow("/")).start();
     let served = ask(&sidecar, "/openapi.json");
-    served.expect(200);
+    served.expect_status(200);
     assert_eq!(served.text(), include_str!("../../../config/openapi.json"));
     assert_eq!(served.json()["openapi"], "3.1.0");
 }
@@ -46,32 +46,32 @@ fn one_of_each(up: &Upstream, good: &TokenEndpoint, bad: &TokenEndpoint) -> Side
     let at = |id: &str| connection(id).allow("GET /{id}").allow("/a/").upstream(up);
     let secret = json!("0123456789abcdef");
     Sidecar::with(at("open").header("X-Tenant", "a").header("X-Key", "b"))
-        .and(
+        .with_connection(
             at("bearer")
                 .bearer("t")
                 .http("webhook_signing_secret", secret),
         )
-        .and(at("basic").auth("basic_auth", json!({"username": "u", "password": "p"})))
-        .and(at("static").static_header("X-Key", "k"))
-        .and(
+        .with_connection(at("basic").auth("basic_auth", json!({"username": "u", "password": "p"})))
+        .with_connection(at("static").static_header("X-Key", "k"))
+        .with_connection(
             at("good")
                 .oauth(good)
                 .grant("scopes", "a")
                 .grant("extra_params", json!({"audience": "a", "x": "y"})),
         )
-        .and(at("bad").oauth(bad))
-        .and(at("deleted").top("delete_time", json!("2026-01-02T03:04:05.5Z")))
+        .with_connection(at("bad").oauth(bad))
+        .with_connection(at("deleted").with_field("delete_time", json!("2026-01-02T03:04:05.5Z")))
         .start()
 }
 
 #[test]
 fn answers_are_as_it_says() {
     let up = quiet();
-    let good = TokenEndpoint::minting(3600);
-    let bad = TokenEndpoint::script([Answer::error("400 Bad Request", "invalid_client")]);
+    let good = TokenEndpoint::with_new_tokens(3600);
+    let bad = TokenEndpoint::script([TokenAnswer::error("400 Bad Request", "invalid_client")]);
     let sidecar = one_of_each(&up, &good, &bad);
-    Agent::connect(&sidecar).get("/good/x").expect(200);
-    Agent::connect(&sidecar).get("/bad/x").expect(502);
+    Agent::connect(&sidecar).get("/good/x").expect_status(200);
+    Agent::connect(&sidecar).get("/bad/x").expect_status(502);
     let document = closed(read(&sidecar, "/openapi.json"));
     for id in [
         "open", "bearer", "basic", "static", "good", "bad", "deleted",
@@ -124,7 +124,11 @@ fn its_paths_are_there() {
     for path in ours.into_iter().chain(beside) {
         let reply = ask(&sidecar, &path.replace("{connection_id}", "crm"));
         let answers = &paths[path]["get"]["responses"]["200"]["content"];
-        let media_type = reply.expect(200).fields.one("content-type").unwrap();
+        let media_type = reply
+            .expect_status(200)
+            .fields
+            .single_value("content-type")
+            .unwrap();
         let media_type = media_type.split(';').next().unwrap();
         assert!(answers[media_type].is_object(), "{path}: {media_type}");
     }

@@ -28,7 +28,7 @@ fn nothing_can_be_written() {
             let body = br#"{"connection": {"displayName": "mine"}}"#;
             let reply = agent.request(method, target, &[], body);
             refused(&reply, 405, "UNIMPLEMENTED");
-            let allow = reply.fields.one("allow").expect("Allow");
+            let allow = reply.fields.single_value("allow").expect("Allow");
             let mut allowed: Vec<_> = allow.split(',').map(str::trim).collect();
             allowed.sort_unstable();
             assert_eq!(allowed, ["GET", "HEAD"], "{method} {target}");
@@ -130,14 +130,18 @@ fn head_is_get_without_the_body() {
         let mut agent = Agent::connect_to(sidecar.management());
         let whole = agent.get(target);
         let head = agent.request("HEAD", target, &[], b"");
-        head.expect(200);
+        head.expect_status(200);
         assert!(head.body.is_empty(), "{target}");
         for name in ["content-type", "content-length", "cache-control"] {
-            assert_eq!(head.fields.one(name), whole.fields.one(name), "{target}");
+            assert_eq!(
+                head.fields.single_value(name),
+                whole.fields.single_value(name),
+                "{target}"
+            );
         }
     }
     let mut agent = Agent::connect_to(sidecar.management());
     let missing = agent.request("HEAD", "/v1/connections/none", &[], b"");
-    plain(missing.expect(404));
+    plain(missing.expect_status(404));
     assert!(missing.body.is_empty());
 }

@@ -14,8 +14,8 @@ fn three() -> Sidecar {
     };
     let disabled = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     Sidecar::with(at("live").bearer("0123456789abcdef"))
-        .and(at("disabled").top("tool_configurations", disabled))
-        .and(at("deleted").top("delete_time", json!("2026-01-02T03:04:05Z")))
+        .with_connection(at("disabled").with_field("tool_configurations", disabled))
+        .with_connection(at("deleted").with_field("delete_time", json!("2026-01-02T03:04:05Z")))
         .start()
 }
 
@@ -121,10 +121,13 @@ fn headers_are_spelt_as_their_definition_spells_them() {
         json!({"headers.X-Request-Token": "inline", "staticHeaders.headers.X-API-Key": "inline"})
     );
     // What the upstream gets is as before.
-    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(200);
     let got = up.requests().remove(0).fields;
-    assert_eq!(got.one("x-api-key").as_deref(), Some("0123456789abcdef"));
-    assert_eq!(got.one("x-tenant-id").as_deref(), Some("acme"));
+    assert_eq!(
+        got.single_value("x-api-key").as_deref(),
+        Some("0123456789abcdef")
+    );
+    assert_eq!(got.single_value("x-tenant-id").as_deref(), Some("acme"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{ask, quiet, read};
 use crate::canary::encodings::{Canary, assert_clean};
 use crate::support::connection::Connection;
-use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 const IDS: [&str; 5] = ["bearer", "basic", "static", "oauth", "open"];
 
@@ -50,7 +50,9 @@ fn planted(up: &Upstream, endpoint: &TokenEndpoint, secret: &str) -> Sidecar {
     let mut connections = IDS.into_iter().zip(auths).map(planted);
     let first = connections.next().expect("five");
     connections
-        .fold(Sidecar::with(first), |plan, next| plan.and(next))
+        .fold(Sidecar::with(first), |plan, next| {
+            plan.with_connection(next)
+        })
         .start()
 }
 
@@ -58,7 +60,7 @@ fn planted(up: &Upstream, endpoint: &TokenEndpoint, secret: &str) -> Sidecar {
 fn shown(sidecar: &Sidecar) -> Vec<(String, Vec<u8>)> {
     for id in IDS {
         let reply = Agent::connect(sidecar).request("POST", &format!("/{id}/x"), &[], b"body");
-        reply.expect(200);
+        reply.expect_status(200);
     }
     let mut targets: Vec<String> = IDS.map(|id| format!("/v1/connections/{id}")).into();
     for target in [
@@ -104,7 +106,7 @@ fn timeless(mut value: Value) -> Value {
 #[test]
 fn secrets_are_never_shown() {
     let up = quiet();
-    let endpoint = TokenEndpoint::script([Answer::token(TOKEN)]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::token(TOKEN)]);
     let canaries = [SECRETS[0], SECRETS[1], TOKEN].map(|secret| Canary {
         name: "secret",
         secret,

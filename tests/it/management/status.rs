@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{connection_of, quiet, read};
 use crate::oauth::{ask_until, side_by_side};
 use crate::support::token_answer::DESCRIPTION;
-use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 const UNAVAILABLE: i32 = 14;
 
@@ -23,8 +23,11 @@ fn time(connection: &Value, field: &str) -> jiff::Timestamp {
 #[test]
 fn a_failure_is_told_and_a_success_forgets_it() {
     let up = quiet();
-    let down = Answer::status("503 Service Unavailable", "", "planted-body");
-    let endpoint = TokenEndpoint::script([down, Answer::lives("token.0123456789abcdef", 3600)]);
+    let down = TokenAnswer::status("503 Service Unavailable", "", "planted-body");
+    let endpoint = TokenEndpoint::script([
+        down,
+        TokenAnswer::bearer_expiring_in("token.0123456789abcdef", 3600),
+    ]);
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
     agent.get("/crm/x").refused(502, "credential_unavailable");
@@ -63,19 +66,27 @@ fn a_failure_is_told_and_a_success_forgets_it() {
 
 #[test]
 fn each_reason_has_its_code_and_no_word_of_the_endpoint() {
-    let error = |code: &str| Answer::error("400 Bad Request", code);
+    let error = |code: &str| TokenAnswer::error("400 Bad Request", code);
     let rows = [
         (error("invalid_client"), 16, "TOKEN_REFUSED"),
         (error("unauthorized_client"), 7, "TOKEN_REFUSED"),
         (error("invalid_scope"), 7, "TOKEN_REFUSED"),
         (error("planted-code"), 7, "TOKEN_REFUSED"),
         (
-            Answer::body("planted-body"),
+            TokenAnswer::body("planted-body"),
             UNAVAILABLE,
             "TOKEN_RESPONSE_INVALID",
         ),
-        (Answer::close(), UNAVAILABLE, "TOKEN_ENDPOINT_UNREACHABLE"),
-        (Answer::reset(), UNAVAILABLE, "TOKEN_ENDPOINT_UNREACHABLE"),
+        (
+            TokenAnswer::close(),
+            UNAVAILABLE,
+            "TOKEN_ENDPOINT_UNREACHABLE",
+        ),
+        (
+            TokenAnswer::reset(),
+            UNAVAILABLE,
+            "TOKEN_ENDPOINT_UNREACHABLE",
+        ),
     ];
     side_by_side(rows, |(answer, code, reason)| {
         let up = quiet();
@@ -98,7 +109,7 @@ fn each_reason_has_its_code_and_no_word_of_the_endpoint() {
 fn a_credential_of_no_token_is_always_there() {
     let up = quiet();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up).bearer("t")).start();
-    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(200);
     let crm = connection_of(&sidecar, "crm");
     assert_eq!(crm["connectionStatus"], json!({"code": 0}));
     for absent in ["tokenExpiresAt", "lastRefreshedTime"] {

@@ -27,7 +27,7 @@ fn a_tool_tells_how_its_route_is_called() {
     let path = tools[0]["path"].as_str().unwrap().replace("{id}", "7");
     Agent::connect(&sidecar)
         .get(&format!("{path}?a=1"))
-        .expect(200);
+        .expect_status(200);
     assert_eq!(up.requests()[0].target, "/users/7?a=1");
 }
 

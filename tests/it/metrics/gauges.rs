@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{Scrape, text};
 use crate::support::h2_echo::H2Echo;
-use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 const GET: &str = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
@@ -45,7 +45,7 @@ fn a_pooled_socket_is_idle_and_is_used_again() {
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let mut agent = Agent::connect(&sidecar);
     for n in 1..=3 {
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         let scrape = Scrape::after(&sidecar, n);
         assert_eq!(scrape.sockets("crm"), (0.0, 1.0));
     }
@@ -63,7 +63,7 @@ fn a_session_of_http2_is_one_socket() {
     let sidecar = Sidecar::with(connection("crm").allow("/").base_url(&url)).start();
     let mut agent = Agent::connect(&sidecar);
     for n in 1..=2 {
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         let scrape = Scrape::after(&sidecar, n);
         assert_eq!(scrape.sockets("crm"), (0.0, 1.0));
     }
@@ -99,8 +99,8 @@ fn connections_that_can_be_named() {
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     let to = |id: &str| connection(id).allow("/").upstream(&up);
     let sidecar = Sidecar::with(to("crm"))
-        .and(to("off").top("tool_configurations", tools))
-        .and(to("gone").top("delete_time", json!("2026-01-02T03:04:05Z")))
+        .with_connection(to("off").with_field("tool_configurations", tools))
+        .with_connection(to("gone").with_field("delete_time", json!("2026-01-02T03:04:05Z")))
         .start();
     let scrape = Scrape::of(&sidecar);
     assert_eq!(scrape.value("egressd_connections"), 2.0);
@@ -112,15 +112,18 @@ fn connections_that_can_be_named() {
 #[test]
 fn token_requests_and_the_life_of_a_token() {
     let up = Upstream::body("hello");
-    let tokens = TokenEndpoint::script([Answer::lives("a-token-of-some-length", 3600)]);
-    let broken = TokenEndpoint::script([Answer::error("400 Bad Request", "invalid_client")]);
+    let tokens = TokenEndpoint::script([TokenAnswer::bearer_expiring_in(
+        "a-token-of-some-length",
+        3600,
+    )]);
+    let broken = TokenEndpoint::script([TokenAnswer::error("400 Bad Request", "invalid_client")]);
     let to = |id: &str| connection(id).allow("/").upstream(&up);
     let sidecar = Sidecar::with(to("crm").oauth(&tokens))
-        .and(to("erp").oauth(&broken))
-        .and(to("open"))
+        .with_connection(to("erp").oauth(&broken))
+        .with_connection(to("open"))
         .start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
     agent.get("/erp/x").refused(502, "credential_unavailable");
     let scrape = Scrape::after(&sidecar, 2);
     let asked = |id: &str, result: &str| {
@@ -161,10 +164,12 @@ fn signed_requests_that_were_sent() {
         )
     };
     let nowhere = to("nowhere").base_url("https://127.0.0.1:1");
-    let sidecar = Sidecar::with(to("crm")).and(nowhere).start();
+    let sidecar = Sidecar::with(to("crm")).with_connection(nowhere).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.request("POST", "/crm/x", &[], b"body").expect(200);
-    agent.get("/crm/x").expect(200);
+    agent
+        .request("POST", "/crm/x", &[], b"body")
+        .expect_status(200);
+    agent.get("/crm/x").expect_status(200);
     agent
         .request("POST", "/nowhere/x", &[], b"body")
         .refused(502, "upstream_unreachable");

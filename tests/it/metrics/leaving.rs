@@ -32,7 +32,7 @@ fn hanging(gate: &Gate) -> Upstream {
                     continue;
                 }
             }
-            wire.wait_end();
+            wire.wait_for_end();
             return;
         }
     })
@@ -95,7 +95,7 @@ fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstrea
     assert_eq!(scrape.sockets("crm"), (0.0, 0.0));
     gate.open();
     up.wait_closed(1);
-    Agent::connect(&sidecar).get("/crm/x").expect(200);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(200);
     drop(kept);
 }
 
@@ -140,7 +140,7 @@ fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed()
                 "POST /crm/stall HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n",
             );
             up.wait_requests(1);
-            agent.send_what_fits(most);
+            agent.send_without_blocking(most);
         });
     }
 }
@@ -202,7 +202,7 @@ fn an_agent_that_stays_is_served_however_often_it_is_checked() {
     // once.
     Agent::connect(&sidecar).expect_close();
     gate.open();
-    agent.reply().expect(200);
-    agent.reply().expect(200);
+    agent.reply().expect_status(200);
+    agent.reply().expect_status(200);
     assert_eq!(up.requests().len(), 2);
 }

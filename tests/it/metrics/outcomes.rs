@@ -15,7 +15,7 @@ fn forwarded() {
     let mut agent = Agent::connect(&sidecar);
     agent
         .request("POST", "/crm/notes/7", &[], b"abc")
-        .expect(200);
+        .expect_status(200);
     let scrape = Scrape::after(&sidecar, 1);
     scrape.only_request(["crm", "POST /notes/{id}", "POST", "200", "forwarded"]);
     for (name, value) in [
@@ -47,7 +47,7 @@ fn forwarded() {
 fn an_upstreams_own_error_is_forwarded() {
     let up = Upstream::reply("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
-    Agent::connect(&sidecar).get("/crm/x").expect(503);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(503);
     let scrape = Scrape::after(&sidecar, 1);
     scrape.only_request(["crm", "/", "GET", "503", "forwarded"]);
     assert_eq!(scrape.find(REFUSALS, &[]), []);
@@ -60,8 +60,8 @@ fn refused() {
     let off = connection("off").allow("/").upstream(&up);
     let deleted = connection("deleted").allow("/").upstream(&up);
     let sidecar = Sidecar::with(connection("crm").allow("GET /a").upstream(&up))
-        .and(off.top("tool_configurations", tools))
-        .and(deleted.top("delete_time", json!("2026-01-02T03:04:05Z")))
+        .with_connection(off.with_field("tool_configurations", tools))
+        .with_connection(deleted.with_field("delete_time", json!("2026-01-02T03:04:05Z")))
         .start();
     let mut agent = Agent::connect(&sidecar);
     agent.get("/crm/b").refused(403, "route_not_allowed");
@@ -117,7 +117,7 @@ fn upstream_failed_before_its_answer() {
 
 #[test]
 fn upstream_failed_within_its_answer() {
-    let up = Upstream::last_words("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
+    let up = Upstream::reply_then_close("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let reply = Agent::connect(&sidecar).get("/crm/x");
     assert_eq!(reply.text(), "abc");
@@ -152,7 +152,7 @@ fn an_agent_that_leaves_within_its_body() {
     for resets in [true, false] {
         let up = Upstream::script(|wire| {
             wire.head();
-            wire.wait_end();
+            wire.wait_for_end();
         });
         let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
         let mut agent = Agent::connect(&sidecar);
@@ -190,7 +190,7 @@ fn an_agent_that_leaves_within_the_answer() {
 fn the_list_of_connections_is_no_refusal_and_no_upstreams() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
-    Agent::connect(&sidecar).get("/").expect(200);
+    Agent::connect(&sidecar).get("/").expect_status(200);
     let scrape = Scrape::after(&sidecar, 1);
     scrape.only_request(["unknown", "unmatched", "GET", "200", "forwarded"]);
     assert_eq!(

@@ -8,14 +8,14 @@ use crate::support::{Agent, Sidecar, TokenEndpoint, Upstream, connection};
 #[test]
 fn counts_outlive_changes_and_removal() {
     let up = Upstream::body("hello");
-    let tokens = TokenEndpoint::minting(3600);
+    let tokens = TokenEndpoint::with_new_tokens(3600);
     let crm = connection("crm").allow("GET /a").upstream(&up);
     let crm = crm.oauth(&tokens);
     let sidecar = Sidecar::with(crm.clone())
         .setting("proxy.workers", 1)
         .start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
     let before = Scrape::after(&sidecar, 1);
     let granted = "egressd_oauth_token_requests_total{connection=\"crm\",result=\"ok\"}";
     assert_eq!(before.value(granted), 1.0);
@@ -23,8 +23,8 @@ fn counts_outlive_changes_and_removal() {
     // Another credential, and another place for the same pattern.
     let wider = crm.clone().grant("client_id", json!("another-client"));
     sidecar.reload(&[wider.allow("GET /b")]).unwrap();
-    agent.get("/crm/b").expect(200);
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/b").expect_status(200);
+    agent.get("/crm/a").expect_status(200);
     let after = Scrape::after(&sidecar, 3);
     let forwarded = |scrape: &Scrape, route| {
         let labels = [("connection", "crm"), ("route", route)];

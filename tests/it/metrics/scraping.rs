@@ -13,8 +13,8 @@ fn it_is_prometheus_text_for_anybody() {
     let mut operator = Agent::connect_to(sidecar.management());
     for method in ["GET", "HEAD"] {
         let reply = operator.request(method, "/metrics", &[], b"");
-        reply.expect(200);
-        let kind = reply.fields.one("content-type");
+        reply.expect_status(200);
+        let kind = reply.fields.single_value("content-type");
         assert_eq!(
             kind.as_deref(),
             Some("text/plain; version=0.0.4; charset=utf-8")
@@ -28,7 +28,7 @@ fn every_family_is_told_once_and_before_its_samples() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
     agent.get("/nobody/x").refused(404, "connection_not_found");
     Scrape::after(&sidecar, 2);
     let mut families: Vec<String> = Vec::new();
@@ -66,7 +66,7 @@ fn scrapes_are_rendered_once_a_second_and_none_is_refused_while_others_flood() {
             let flood = move || {
                 let mut agent = Agent::connect_to(operators);
                 while !over.is_open() {
-                    agent.get("/metrics").expect(200);
+                    agent.get("/metrics").expect_status(200);
                 }
             };
             let thread = std::thread::Builder::new().name(name);
@@ -77,7 +77,7 @@ fn scrapes_are_rendered_once_a_second_and_none_is_refused_while_others_flood() {
         let mut agent = Agent::connect(&sidecar);
         for _ in 0..20 {
             // The values that each scrape would show if it were rendered separately.
-            agent.get("/crm/x").expect(200);
+            agent.get("/crm/x").expect_status(200);
             seen.insert(text(&sidecar));
         }
         let most = usize::try_from(begun.elapsed().as_secs()).unwrap() + 2;
@@ -107,7 +107,7 @@ fn five_hundred_connections_stay_small() {
     };
     let mut plan = Sidecar::with(to(0)).setting("proxy.workers", 1);
     for n in 1..CONNECTIONS {
-        plan = plan.and(to(n));
+        plan = plan.with_connection(to(n));
     }
     let sidecar = plan.start();
     let mut agent = Agent::connect(&sidecar);

@@ -79,7 +79,7 @@ fn a_bad_head_behind_a_good_request() {
     let up = Upstream::echo();
     let (sidecar, _lines) = logged(&up);
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
     assert_eq!(agent.exchange("no head\r\n\r\n").status, 400);
     drop(agent);
     let scrape = Scrape::after(&sidecar, 2);

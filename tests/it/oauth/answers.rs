@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::{ERROR, INVALID, REFUSED, UNREACHABLE, ask, before, retry_after, tokens, unavailable};
 use crate::support::token_answer::DESCRIPTION;
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, TokenEndpoint, Upstream};
+use crate::support::{Agent, TokenAnswer, TokenEndpoint, Upstream};
 
 /// Claims that this answer is no token: the agent is told so, one call was made, and the upstream heard nothing.
-fn no_token(answer: Answer, causes: &[&str], row: &str) {
+fn no_token(answer: TokenAnswer, causes: &[&str], row: &str) {
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::script([answer]);
     let sidecar = before(&up, &endpoint);
@@ -19,11 +19,11 @@ fn no_token(answer: Answer, causes: &[&str], row: &str) {
 }
 
 fn no_token_body(body: &str) {
-    no_token(Answer::body(body), &[INVALID], body);
+    no_token(TokenAnswer::body(body), &[INVALID], body);
 }
 
 /// Claims that this answer is a token, which the upstream gets; how many calls `requests` of an agent make.
-fn calls_for(answer: Answer, requests: usize, row: &str) -> usize {
+fn calls_for(answer: TokenAnswer, requests: usize, row: &str) -> usize {
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::script([answer]);
     let sidecar = before(&up, &endpoint);
@@ -63,12 +63,12 @@ fn bodies_that_are_no_token() {
         no_token_body(body);
     }
     no_token(
-        Answer::body(b"{\"access_token\": \"\xff\"}"),
+        TokenAnswer::body(b"{\"access_token\": \"\xff\"}"),
         &[INVALID],
         "no UTF-8",
     );
     no_token(
-        Answer::raw("HTTP/1.1 204 No Content\r\n\r\n"),
+        TokenAnswer::raw("HTTP/1.1 204 No Content\r\n\r\n"),
         &[INVALID],
         "204",
     );
@@ -79,15 +79,19 @@ fn an_error_in_a_200_is_that_error() {
     // F-247
     let error = |code: &str| {
         let document = json!({"error": code, "error_description": DESCRIPTION});
-        Answer::json(&document)
+        TokenAnswer::json(&document)
     };
     no_token(error("slow_down"), &[REFUSED], "slow_down");
     let mut with_token = json!({"error": "slow_down", "access_token": token(1)});
-    no_token(Answer::json(&with_token), &[REFUSED], "error and token");
+    no_token(
+        TokenAnswer::json(&with_token),
+        &[REFUSED],
+        "error and token",
+    );
     // An answer without an `error` is not an error.
     for none in [json!(""), json!(null)] {
         with_token["error"] = none;
-        assert_eq!(calls_for(Answer::json(&with_token), 2, "no error"), 1);
+        assert_eq!(calls_for(TokenAnswer::json(&with_token), 2, "no error"), 1);
     }
     // The backoff of that error, and a second attempt with the other client authentication if the
     // error may be about it.
@@ -108,17 +112,17 @@ fn a_byte_order_mark_and_words_that_are_no_coding_do_no_harm() {
     // F-247
     let document = json!({"access_token": token(1), "expires_in": 3600}).to_string();
     let marked = format!("\u{feff}{document}");
-    assert_eq!(calls_for(Answer::body(&marked), 2, "mark"), 1);
+    assert_eq!(calls_for(TokenAnswer::body(&marked), 2, "mark"), 1);
     for coding in ["utf-8", "UTF-8", "identity", "", "none", "identity, utf-8"] {
         let field = format!("Content-Encoding: {coding}\r\n");
-        let answer = Answer::status("200 OK", &field, &document);
+        let answer = TokenAnswer::status("200 OK", &field, &document);
         assert_eq!(calls_for(answer, 2, coding), 1, "{coding}");
     }
     // egressd does not request compression.
     for coding in ["br", "deflate", "x-gzip", "identity, GZIP", "zstd"] {
         let field = format!("Content-Encoding: {coding}\r\n");
         no_token(
-            Answer::status("200 OK", &field, &document),
+            TokenAnswer::status("200 OK", &field, &document),
             &[INVALID],
             coding,
         );
@@ -132,23 +136,27 @@ const GZIP: [u8; 40] = [0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, 0x
 #[test]
 fn answers_that_are_too_large_or_compressed() {
     // F-140
-    no_token(Answer::endless(), &[INVALID], "endless");
+    no_token(TokenAnswer::endless(), &[INVALID], "endless");
     let padded = |n: usize| {
         let padding = "a".repeat(n);
         json!({"access_token": token(1), "token_type": "Bearer", "padding": padding})
     };
     let large = padded(65_536);
-    no_token(Answer::json(&large), &[INVALID], "over 64 KiB");
+    no_token(TokenAnswer::json(&large), &[INVALID], "over 64 KiB");
     let chunked = format!(
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
         large.to_string().len()
     );
-    no_token(Answer::raw(chunked), &[INVALID], "over 64 KiB in chunks");
+    no_token(
+        TokenAnswer::raw(chunked),
+        &[INVALID],
+        "over 64 KiB in chunks",
+    );
     assert_eq!(
-        calls_for(Answer::json(&padded(60_000)), 2, "under 64 KiB"),
+        calls_for(TokenAnswer::json(&padded(60_000)), 2, "under 64 KiB"),
         1
     );
-    let gzip = Answer::status("200 OK", "Content-Encoding: gzip\r\n", GZIP);
+    let gzip = TokenAnswer::status("200 OK", "Content-Encoding: gzip\r\n", GZIP);
     no_token(gzip, &[INVALID], "gzip");
 }
 
@@ -163,15 +171,16 @@ fn redirects_are_not_followed() {
         "308 Permanent Redirect",
     ] {
         let up = Upstream::body("hi");
-        let elsewhere = TokenEndpoint::minting(3600);
+        let elsewhere = TokenEndpoint::with_new_tokens(3600);
         let location = format!("Location: {}\r\n", elsewhere.url());
-        let endpoint = TokenEndpoint::script([Answer::status(status, &location, "")]);
+        let endpoint = TokenEndpoint::script([TokenAnswer::status(status, &location, "")]);
         let sidecar = before(&up, &endpoint);
         unavailable(&ask(&sidecar), &[INVALID, ERROR]);
         assert_eq!((endpoint.calls(), elsewhere.sockets()), (1, 0), "{status}");
         assert_eq!(up.sockets(), 0, "{status}");
     }
-    let to_itself = Answer::status("307 Temporary Redirect", "Location: /oauth2/token\r\n", "");
+    let to_itself =
+        TokenAnswer::status("307 Temporary Redirect", "Location: /oauth2/token\r\n", "");
     no_token(to_itself, &[INVALID, ERROR], "307 to itself");
 }
 
@@ -195,7 +204,7 @@ fn broken_responses() {
     ] {
         let up = Upstream::body("hi");
         // Ends the stream after these words, so that nothing more is waited for.
-        let ended = Upstream::last_words(bytes);
+        let ended = Upstream::reply_then_close(bytes);
         let url = format!("https://{}/token", ended.address());
         let crm = crate::support::connection("crm")
             .allow("/")
@@ -213,7 +222,7 @@ fn broken_responses() {
 fn lives_that_are_cached() {
     // F-141: none is said, 300 s are assumed
     let silent = json!({"access_token": token(1), "token_type": "Bearer"});
-    assert_eq!(calls_for(Answer::json(&silent), 3, "no expires_in"), 1);
+    assert_eq!(calls_for(TokenAnswer::json(&silent), 3, "no expires_in"), 1);
     // F-142, F-143
     for life in [
         "3600",
@@ -292,9 +301,9 @@ fn lives_that_cannot_be_read_are_assumed() {
 }
 
 /// A token whose `expires_in` is these bytes.
-fn lives(life: &str) -> Answer {
+fn lives(life: &str) -> TokenAnswer {
     let token = token(1);
-    Answer::body(format!(
+    TokenAnswer::body(format!(
         r#"{{"access_token": "{token}", "token_type": "Bearer", "expires_in": {life}}}"#
     ))
 }
@@ -318,13 +327,13 @@ fn token_types() {
     ] {
         let row = kind.to_string();
         let document = json!({"access_token": token(1), "token_type": kind, "expires_in": 3600});
-        assert_eq!(calls_for(Answer::json(&document), 2, &row), 1, "{row}");
+        assert_eq!(calls_for(TokenAnswer::json(&document), 2, &row), 1, "{row}");
     }
     let absent = json!({"access_token": token(1), "expires_in": 3600});
-    assert_eq!(calls_for(Answer::json(&absent), 2, "absent"), 1);
+    assert_eq!(calls_for(TokenAnswer::json(&absent), 2, "absent"), 1);
     for kind in ["mac", "MAC", "DPoP", "PoP", "N_A", "n_a"] {
         let document = json!({"access_token": "planted-token-0123456789", "token_type": kind, "expires_in": 3600});
-        no_token(Answer::json(&document), &[INVALID], kind);
+        no_token(TokenAnswer::json(&document), &[INVALID], kind);
     }
 }
 
@@ -353,7 +362,7 @@ fn bytes_of_a_token() {
         &over,
     ] {
         no_token(
-            Answer::json(&with(bad)),
+            TokenAnswer::json(&with(bad)),
             &[INVALID],
             &bad.chars().take(40).collect::<String>(),
         );
@@ -365,9 +374,9 @@ fn bytes_of_a_token() {
         "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
     ] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([Answer::json(&with(good))]);
+        let endpoint = TokenEndpoint::script([TokenAnswer::json(&with(good))]);
         let sidecar = before(&up, &endpoint);
-        ask(&sidecar).expect(200);
+        ask(&sidecar).expect_status(200);
         assert_eq!(tokens(&up), [good]);
     }
 }
@@ -393,13 +402,13 @@ fn what_else_providers_say_does_no_harm() {
         "token_type": "Bearer", "expires_in": "3599", "ext_expires_in": "3599", "expires_on": "1700000000", "not_before": 1,
         "resource": "https://api", "access_token": token(1), "refresh_token": "r", "id_token": {"a": [1, 2, {}]}, "scope": "a b", "Access_Token": "x",
     });
-    assert_eq!(calls_for(Answer::json(&document), 2, "more fields"), 1);
-    let untyped = Answer::raw(format!(
+    assert_eq!(calls_for(TokenAnswer::json(&document), 2, "more fields"), 1);
+    let untyped = TokenAnswer::raw(format!(
         "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{document}",
         document.to_string().len()
     ));
     assert_eq!(calls_for(untyped, 2, "no Content-Type"), 1);
     // F-139: an error by another name of its status is still one
-    let teapot = Answer::error("418 I'm a teapot", "invalid_request");
+    let teapot = TokenAnswer::error("418 I'm a teapot", "invalid_request");
     no_token(teapot, &[REFUSED, ERROR], "418");
 }

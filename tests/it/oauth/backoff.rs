@@ -9,7 +9,7 @@ use super::{
     unavailable,
 };
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, PATIENCE, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 #[test]
 fn failures_that_may_pass() {
@@ -18,33 +18,33 @@ fn failures_that_may_pass() {
     let absurd = later.replace(": 7", ": 86400000");
     let rows = [
         (
-            Answer::status("500 Internal Server Error", "", "planted"),
+            TokenAnswer::status("500 Internal Server Error", "", "planted"),
             &[ERROR][..],
             "500",
         ),
         (
-            Answer::status("502 Bad Gateway", "", "<html>planted</html>"),
+            TokenAnswer::status("502 Bad Gateway", "", "<html>planted</html>"),
             &[ERROR],
             "502",
         ),
         (
-            Answer::error("503 Service Unavailable", "temporarily_unavailable"),
+            TokenAnswer::error("503 Service Unavailable", "temporarily_unavailable"),
             &[ERROR],
             "503",
         ),
-        (Answer::raw(later), &[ERROR], "429"),
-        (Answer::raw(absurd), &[ERROR], "429 for years"),
+        (TokenAnswer::raw(later), &[ERROR], "429"),
+        (TokenAnswer::raw(absurd), &[ERROR], "429 for years"),
         (
-            Answer::raw(later.replace(": 7", ": planted")),
+            TokenAnswer::raw(later.replace(": 7", ": planted")),
             &[ERROR],
             "429 until some day",
         ),
-        (Answer::close(), &[UNREACHABLE], "closed"),
-        (Answer::reset(), &[UNREACHABLE], "reset"),
+        (TokenAnswer::close(), &[UNREACHABLE], "closed"),
+        (TokenAnswer::reset(), &[UNREACHABLE], "reset"),
     ];
     super::side_by_side(rows, |(answer, causes, row)| {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([answer, Answer::token(&token(1))]);
+        let endpoint = TokenEndpoint::script([answer, TokenAnswer::token(&token(1))]);
         let sidecar = before(&up, &endpoint);
         let mut agent = Agent::connect(&sidecar);
         let reply = agent.get("/crm/x");
@@ -75,7 +75,7 @@ fn an_endpoint_is_left_alone_as_long_as_it_asks_up_to_a_quarter_of_an_hour() {
     // F-248
     let busy = |fields: &str| {
         let head = "HTTP/1.1 429 Too Many Requests\r\nContent-Length: 0\r\n";
-        Answer::raw(format!("{head}{fields}\r\n"))
+        TokenAnswer::raw(format!("{head}{fields}\r\n"))
     };
     let date = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
     for (fields, least, most) in [
@@ -128,7 +128,7 @@ fn an_endpoint_that_nobody_trusts() {
 fn an_endpoint_that_is_not_there_yet() {
     // F-138
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     endpoint.kill();
     let sidecar = before(&up, &endpoint);
     unavailable(&ask(&sidecar), &[UNREACHABLE]);
@@ -142,7 +142,7 @@ fn an_endpoint_that_is_not_there_yet() {
 fn an_endpoint_that_never_answers() {
     // F-138: ten seconds
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::script([Answer::silence()]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::never_answered()]);
     let sidecar = before(&up, &endpoint);
     let began = Instant::now();
     unavailable(&ask(&sidecar), &[TIMEOUT]);
@@ -154,7 +154,8 @@ fn an_endpoint_that_never_answers() {
 fn an_endpoint_that_always_fails_is_asked_ever_more_seldom() {
     // F-138
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::script([Answer::status("500 Internal Server Error", "", "")]);
+    let endpoint =
+        TokenEndpoint::script([TokenAnswer::status("500 Internal Server Error", "", "")]);
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
     let began = Instant::now();
@@ -190,7 +191,7 @@ fn refusals_of_the_client() {
         ("400 Bad Request", "invalid_scope"),
     ] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([Answer::error(status, error)]);
+        let endpoint = TokenEndpoint::script([TokenAnswer::error(status, error)]);
         // In the body from the start: there is nothing to fall back to.
         let crm = crm(&up, &endpoint).grant("client_auth", "body");
         let sidecar = Sidecar::with(crm).start();
@@ -215,7 +216,7 @@ fn other_errors_of_the_grant() {
         ("400 Bad Request", strange.as_str()),
     ] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([Answer::error(status, error)]);
+        let endpoint = TokenEndpoint::script([TokenAnswer::error(status, error)]);
         let sidecar = before(&up, &endpoint);
         let reply = ask(&sidecar);
         let problem = unavailable(&reply, &[REFUSED, ERROR]);
@@ -232,7 +233,7 @@ fn other_errors_of_the_grant() {
         r#"{"error": "invalid_client", "error": "x"}"#,
     ] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([Answer::status("400 Bad Request", "", body)]);
+        let endpoint = TokenEndpoint::script([TokenAnswer::status("400 Bad Request", "", body)]);
         let sidecar = before(&up, &endpoint);
         unavailable(&ask(&sidecar), &[REFUSED, ERROR, super::INVALID]);
         assert_eq!(up.sockets(), 0, "{body}");
@@ -243,12 +244,12 @@ fn other_errors_of_the_grant() {
 fn one_connection_in_trouble_leaves_the_others_alone() {
     // F-138
     let up = Upstream::body("hi");
-    let broken = TokenEndpoint::script([Answer::error("401 Unauthorized", "invalid_client")]);
-    let good = TokenEndpoint::minting(3600);
+    let broken = TokenEndpoint::script([TokenAnswer::error("401 Unauthorized", "invalid_client")]);
+    let good = TokenEndpoint::with_new_tokens(3600);
     let fixed = connection("fixed").allow("/").upstream(&up);
     let sidecar = Sidecar::with(crm(&up, &broken))
-        .and(crm(&up, &good).rename("erp"))
-        .and(
+        .with_connection(crm(&up, &good).rename("erp"))
+        .with_connection(
             fixed
                 .bearer(&token(9))
                 .http("max_concurrent_requests", json!(4)),
@@ -257,8 +258,8 @@ fn one_connection_in_trouble_leaves_the_others_alone() {
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..5 {
         unavailable(&agent.get("/crm/x"), &[REFUSED]);
-        agent.get("/erp/x").expect(200);
-        agent.get("/fixed/x").expect(200);
+        agent.get("/erp/x").expect_status(200);
+        agent.get("/fixed/x").expect_status(200);
     }
     assert_eq!(tokens(&up), vec![[token(1), token(9)]; 5].concat());
 }

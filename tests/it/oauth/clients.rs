@@ -4,43 +4,43 @@ use serde_json::json;
 
 use super::{REFUSED, ask, before, crm, retry_after, tokens, unavailable};
 use crate::support::connection::{CLIENT_ID, CLIENT_SECRET};
-use crate::support::token_endpoint::{Call, token};
-use crate::support::{Agent, Answer, Sidecar, TokenEndpoint, Upstream};
+use crate::support::token_endpoint::{TokenCall, token};
+use crate::support::{Agent, Sidecar, TokenAnswer, TokenEndpoint, Upstream};
 
 /// Refuses Basic, as providers do that know the body alone. A token of theirs is over at once: every request makes a call.
 fn body_alone(status: &'static str) -> TokenEndpoint {
-    TokenEndpoint::answering(move |call| {
-        if call.basic().is_some() || call.param("client_secret").is_none() {
-            Answer::error(status, "invalid_client")
+    TokenEndpoint::with_script(move |call| {
+        if call.basic().is_some() || call.single_param("client_secret").is_none() {
+            TokenAnswer::error(status, "invalid_client")
         } else {
-            Answer::lives(&token(call.number), 0)
+            TokenAnswer::bearer_expiring_in(&token(call.number), 0)
         }
     })
 }
 
-fn in_basic(call: &Call) {
+fn in_basic(call: &TokenCall) {
     let pair = (CLIENT_ID.to_owned(), CLIENT_SECRET.to_owned());
     assert_eq!(call.basic(), Some(pair));
-    assert_eq!(call.param("client_secret"), None, "{}", call.body);
+    assert_eq!(call.single_param("client_secret"), None, "{}", call.body);
 }
 
-fn in_body(call: &Call) {
+fn in_body(call: &TokenCall) {
     assert_eq!(call.basic(), None);
-    assert_eq!(call.param("client_id"), Some(CLIENT_ID));
-    assert_eq!(call.param("client_secret"), Some(CLIENT_SECRET));
+    assert_eq!(call.single_param("client_id"), Some(CLIENT_ID));
+    assert_eq!(call.single_param("client_secret"), Some(CLIENT_SECRET));
 }
 
 #[test]
 fn basic_unless_told_otherwise() {
     for grant in [None, Some("basic"), Some("body")] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::minting(3600);
+        let endpoint = TokenEndpoint::with_new_tokens(3600);
         let mut crm = crm(&up, &endpoint);
         if let Some(kind) = grant {
             crm = crm.grant("client_auth", kind);
         }
         let sidecar = Sidecar::with(crm).start();
-        ask(&sidecar).expect(200);
+        ask(&sidecar).expect_status(200);
         if grant == Some("body") {
             in_body(&endpoint.call(0));
         } else {
@@ -58,12 +58,12 @@ fn a_provider_that_refuses_basic_is_asked_in_the_body_from_then_on() {
         let endpoint = body_alone(status);
         let sidecar = before(&up, &endpoint);
         let mut agent = Agent::connect(&sidecar);
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         assert_eq!(endpoint.calls(), 2, "{status}");
         in_basic(&endpoint.call(0));
         in_body(&endpoint.call(1));
-        agent.get("/crm/x").expect(200);
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
+        agent.get("/crm/x").expect_status(200);
         assert_eq!(endpoint.calls(), 4, "{status}: remembered");
         in_body(&endpoint.call(2));
         in_body(&endpoint.call(3));
@@ -75,7 +75,8 @@ fn a_provider_that_refuses_basic_is_asked_in_the_body_from_then_on() {
 fn a_provider_that_refuses_both_is_asked_once_each() {
     // F-139
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::script([Answer::error("401 Unauthorized", "invalid_client")]);
+    let endpoint =
+        TokenEndpoint::script([TokenAnswer::error("401 Unauthorized", "invalid_client")]);
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..100 {
@@ -98,7 +99,7 @@ fn an_error_that_is_not_about_the_client_is_no_reason_to_fall_back() {
         ("500 Internal Server Error", "server_error"),
     ] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([Answer::error(status, error)]);
+        let endpoint = TokenEndpoint::script([TokenAnswer::error(status, error)]);
         let sidecar = before(&up, &endpoint);
         unavailable(&ask(&sidecar), &[REFUSED, super::ERROR]);
         assert_eq!(endpoint.calls(), 1, "{error}");
@@ -117,7 +118,7 @@ fn a_refusal_that_may_be_about_the_client_names_the_other_place() {
         ("403 Forbidden", "access_denied", false),
     ] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([Answer::error(status, error)]);
+        let endpoint = TokenEndpoint::script([TokenAnswer::error(status, error)]);
         let sidecar = before(&up, &endpoint);
         let problem = unavailable(&ask(&sidecar), &[REFUSED]);
         let names_it = problem.detail.contains("`client_auth: body`");
@@ -141,16 +142,16 @@ fn reserved_characters_in_the_clients_credentials() {
     ] {
         for client_auth in ["basic", "body"] {
             let up = Upstream::body("hi");
-            let endpoint = TokenEndpoint::minting(3600);
+            let endpoint = TokenEndpoint::with_new_tokens(3600);
             let crm = crm(&up, &endpoint).grant("client_id", id);
             let crm = crm.grant("client_secret", secret);
             let sidecar = Sidecar::with(crm.grant("client_auth", client_auth)).start();
-            ask(&sidecar).expect(200);
+            ask(&sidecar).expect_status(200);
             let call = endpoint.call(0);
             let got = match client_auth {
                 "basic" => call.basic().expect("Basic"),
                 _ => {
-                    let param = |name| call.param(name).expect(name).to_owned();
+                    let param = |name| call.single_param(name).expect(name).to_owned();
                     (param("client_id"), param("client_secret"))
                 }
             };
@@ -162,7 +163,7 @@ fn reserved_characters_in_the_clients_credentials() {
 #[test]
 fn scopes_and_further_parameters() {
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let params = json!({
         "audience": "https://api.example.com/a?b=c&d=e",
         "resource": "urn:x:y z+%41",
@@ -176,12 +177,16 @@ fn scopes_and_further_parameters() {
         )
         .grant("extra_params", params.clone());
     let sidecar = Sidecar::with(crm).start();
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     let call = endpoint.call(0);
     let scope = "read:items  write:items https://s.example/.default";
-    assert_eq!(call.param("scope"), Some(scope), "one string, as written");
+    assert_eq!(
+        call.single_param("scope"),
+        Some(scope),
+        "one string, as written"
+    );
     for (name, value) in params.as_object().unwrap() {
-        assert_eq!(call.param(name), value.as_str(), "{name}");
+        assert_eq!(call.single_param(name), value.as_str(), "{name}");
     }
     let mut names: Vec<&str> = call.form.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -200,10 +205,10 @@ fn scopes_and_further_parameters() {
 #[test]
 fn no_scope_is_sent_where_none_is_configured() {
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let sidecar = before(&up, &endpoint);
-    ask(&sidecar).expect(200);
-    assert_eq!(endpoint.call(0).param("scope"), None);
+    ask(&sidecar).expect_status(200);
+    assert_eq!(endpoint.call(0).single_param("scope"), None);
 }
 
 #[test]
@@ -211,7 +216,7 @@ fn zoom_gets_its_own_grant_type_and_the_account_in_the_form_or_in_the_query() {
     // F-249
     for in_query in [false, true] {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::minting(3600);
+        let endpoint = TokenEndpoint::with_new_tokens(3600);
         let crm = crm(&up, &endpoint).grant("grant_type", "account_credentials");
         let crm = if in_query {
             crm.grant("token_url", format!("{}?account_id=a%2Fb", endpoint.url()))
@@ -219,16 +224,16 @@ fn zoom_gets_its_own_grant_type_and_the_account_in_the_form_or_in_the_query() {
             crm.grant("extra_params", json!({"account_id": "a/b"}))
         };
         let sidecar = Sidecar::with(crm).start();
-        ask(&sidecar).expect(200);
+        ask(&sidecar).expect_status(200);
         let call = endpoint.call(0);
         in_basic(&call);
-        assert_eq!(call.param("grant_type"), Some("account_credentials"));
+        assert_eq!(call.single_param("grant_type"), Some("account_credentials"));
         if in_query {
             assert_eq!(call.target, "/oauth2/token?account_id=a%2Fb");
             assert_eq!(call.form.len(), 1, "{}", call.body);
         } else {
             assert_eq!(call.target, "/oauth2/token");
-            assert_eq!(call.param("account_id"), Some("a/b"));
+            assert_eq!(call.single_param("account_id"), Some("a/b"));
         }
         assert_eq!(tokens(&up), [token(1)]);
     }
@@ -238,12 +243,12 @@ fn zoom_gets_its_own_grant_type_and_the_account_in_the_form_or_in_the_query() {
 fn a_query_of_the_token_url_is_sent_as_it_is_written() {
     // F-249: Azure AD B2C
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let url = format!("{}?p=b2c_1_sign&a=%2f+?/:@", endpoint.url());
     let sidecar = Sidecar::with(crm(&up, &endpoint).grant("token_url", url)).start();
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     let call = endpoint.call(0);
     assert_eq!(call.target, "/oauth2/token?p=b2c_1_sign&a=%2f+?/:@");
-    assert_eq!(call.param("grant_type"), Some("client_credentials"));
+    assert_eq!(call.single_param("grant_type"), Some("client_credentials"));
     assert_eq!(tokens(&up), [token(1)]);
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{ERROR, REFUSED, UNREACHABLE, ask, ask_until, before, crm, tokens, unavailable};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, Gate, PATIENCE, Sidecar, TokenEndpoint, Upstream};
+use crate::support::{Agent, Gate, PATIENCE, Sidecar, TokenAnswer, TokenEndpoint, Upstream};
 
 #[test]
 fn short_tokens_are_replaced_before_they_expire() {
@@ -13,14 +13,14 @@ fn short_tokens_are_replaced_before_they_expire() {
     let rows = [3_i32, 4];
     super::side_by_side(rows, |life| {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::minting(life.into());
+        let endpoint = TokenEndpoint::with_new_tokens(life.into());
         let sidecar = before(&up, &endpoint);
         let mut agent = Agent::connect(&sidecar);
         let began = Instant::now();
         let mut seen = 0;
         while endpoint.calls() < 4 || tokens(&up).last() != Some(&token(endpoint.calls())) {
             assert!(began.elapsed() < PATIENCE, "{:?}", tokens(&up).last());
-            agent.get("/crm/x").expect(200);
+            agent.get("/crm/x").expect_status(200);
             seen += 1;
             super::pause();
         }
@@ -41,14 +41,14 @@ fn short_tokens_are_replaced_before_they_expire() {
 fn several_agents_notice_nothing_of_expiries() {
     // F-148
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3);
+    let endpoint = TokenEndpoint::with_new_tokens(3);
     let sidecar = before(&up, &endpoint);
     let served = AtomicUsize::new(0);
     super::side_by_side(0..4, |_| {
         let mut agent = Agent::connect(&sidecar);
         let began = Instant::now();
         while endpoint.calls() < 5 && began.elapsed() < PATIENCE {
-            agent.get("/crm/x").expect(200);
+            agent.get("/crm/x").expect_status(200);
             served.fetch_add(1, Ordering::Relaxed);
             super::pause();
         }
@@ -63,26 +63,26 @@ fn the_old_token_serves_while_the_new_one_is_on_its_way() {
     let up = Upstream::body("hi");
     let gate = Gate::new();
     let endpoint = TokenEndpoint::script([
-        Answer::lives(&token(1), 8),
-        Answer::token(&token(2)).held_by(&gate),
+        TokenAnswer::bearer_expiring_in(&token(1), 8),
+        TokenAnswer::token(&token(2)).once_open(&gate),
     ]);
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
     let began = Instant::now();
     while endpoint.calls() < 2 {
         assert!(began.elapsed() < PATIENCE, "never refreshed");
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         super::pause();
     }
     // The call is under way, and nobody waits for it while what there is, is good.
     if began.elapsed() < Duration::from_secs(7) {
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
     }
     assert!(tokens(&up).iter().all(|seen| *seen == token(1)));
     gate.open();
     while tokens(&up).last() != Some(&token(2)) {
         assert!(began.elapsed() < PATIENCE, "never used");
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         super::pause();
     }
     assert_eq!(endpoint.calls(), 2);
@@ -94,24 +94,25 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
     let life = Duration::from_secs(4);
     let rows = [
         (
-            Answer::status("503 Service Unavailable", "", ""),
+            TokenAnswer::status("503 Service Unavailable", "", ""),
             &[ERROR][..],
         ),
-        (Answer::reset(), &[UNREACHABLE]),
+        (TokenAnswer::reset(), &[UNREACHABLE]),
         (
-            Answer::error("400 Bad Request", "invalid_client"),
+            TokenAnswer::error("400 Bad Request", "invalid_client"),
             &[REFUSED],
         ),
     ];
     super::side_by_side(rows, |(failure, causes)| {
         let up = Upstream::body("hi");
-        let endpoint = TokenEndpoint::script([Answer::lives(&token(1), 4), failure]);
+        let endpoint =
+            TokenEndpoint::script([TokenAnswer::bearer_expiring_in(&token(1), 4), failure]);
         let crm = crm(&up, &endpoint).grant("client_auth", "body");
         let sidecar = Sidecar::with(crm).start();
         let mut agent = Agent::connect(&sidecar);
         // The token was minted between these two.
         let asked = Instant::now();
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         let got = Instant::now();
         let replies = ask_until(&mut agent, "/crm/x", 502);
         for (at, reply) in &replies {
@@ -143,20 +144,23 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
 fn a_token_that_nobody_uses_is_left_alone() {
     // F-149
     let up = Upstream::body("hi");
-    let (idle, busy) = (TokenEndpoint::minting(3), TokenEndpoint::minting(3));
+    let (idle, busy) = (
+        TokenEndpoint::with_new_tokens(3),
+        TokenEndpoint::with_new_tokens(3),
+    );
     let sidecar = Sidecar::with(crm(&up, &idle))
-        .and(crm(&up, &busy).rename("erp"))
+        .with_connection(crm(&up, &busy).rename("erp"))
         .start();
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     let mut agent = Agent::connect(&sidecar);
     let began = Instant::now();
     while busy.calls() < 6 {
         assert!(began.elapsed() < PATIENCE, "{} calls", busy.calls());
-        agent.get("/erp/x").expect(200);
+        agent.get("/erp/x").expect_status(200);
         super::pause();
     }
     // Five refreshes of the one that is used; of the other, at most what its one use was worth.
     assert!(idle.calls() <= 2, "{} calls", idle.calls());
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     assert!(idle.calls() <= 3, "{} calls", idle.calls());
 }

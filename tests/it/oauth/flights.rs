@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::{INVALID, ask, ask_until, before, crm, tokens, unavailable};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream};
+use crate::support::{Agent, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream};
 
 const GET: &str = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
@@ -12,7 +12,7 @@ const GET: &str = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r
 fn crowd(agents: usize) -> usize {
     let up = Upstream::body("hi");
     let gate = Gate::new();
-    let endpoint = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::token(&token(1)).once_open(&gate)]);
     // Leaves time for the handshakes of all agents on a machine that is building.
     let crm = crm(&up, &endpoint).http("max_concurrent_requests", json!(4096));
     let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(300)))
@@ -24,10 +24,10 @@ fn crowd(agents: usize) -> usize {
     for agent in &mut crowd {
         agent.send(GET);
     }
-    endpoint.reached(1);
+    endpoint.wait_for_calls(1);
     gate.open();
     for agent in &mut crowd {
-        agent.reply().expect(200);
+        agent.reply().expect_status(200);
     }
     assert_eq!(tokens(&up), vec![token(1); agents]);
     endpoint.calls()
@@ -50,14 +50,14 @@ fn a_crowd_shares_a_failure() {
     // F-147
     let up = Upstream::body("hi");
     let gate = Gate::new();
-    let endpoint = TokenEndpoint::script([Answer::body("{}").held_by(&gate)]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::body("{}").once_open(&gate)]);
     let crm = crm(&up, &endpoint).http("max_concurrent_requests", json!(4096));
     let sidecar = Sidecar::with(crm).start();
     let mut crowd: Vec<Agent> = (0..100).map(|_| Agent::connect(&sidecar)).collect();
     for agent in &mut crowd {
         agent.send(GET);
     }
-    endpoint.reached(1);
+    endpoint.wait_for_calls(1);
     let began = std::time::Instant::now();
     gate.open();
     for agent in &mut crowd {
@@ -73,9 +73,9 @@ fn a_crowd_shares_a_failure() {
 fn hangs_up(leaver: usize) {
     let up = Upstream::body("hi");
     let gate = Gate::new();
-    let endpoint = TokenEndpoint::answering({
+    let endpoint = TokenEndpoint::with_script({
         let gate = gate.clone();
-        move |_| Answer::token(&token(1)).held_by(&gate)
+        move |_| TokenAnswer::token(&token(1)).once_open(&gate)
     });
     let sidecar = Sidecar::with(crm(&up, &endpoint))
         .setting("proxy.workers", 1)
@@ -85,7 +85,7 @@ fn hangs_up(leaver: usize) {
         let mut agent = Agent::connect(&sidecar);
         agent.send(GET);
         // The first leads: the call is its doing.
-        endpoint.reached(1);
+        endpoint.wait_for_calls(1);
         settle(&sidecar);
         agents.push(agent);
     }
@@ -97,13 +97,13 @@ fn hangs_up(leaver: usize) {
     settle(&sidecar);
     gate.open();
     for agent in &mut agents {
-        agent.reply().expect(200);
+        agent.reply().expect_status(200);
     }
     // Where the leader left, the call may have gone with it; then the next one leads.
     let calls = endpoint.calls();
     assert!(calls == 1 || (leaver == 0 && calls == 2), "{calls} calls");
     assert_eq!(tokens(&up), vec![token(1); 3]);
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     assert_eq!(endpoint.calls(), calls);
 }
 
@@ -131,13 +131,13 @@ fn everybody_hangs_up() {
     // F-147
     let up = Upstream::body("hi");
     let gate = Gate::new();
-    let held = Answer::token(&token(1)).held_by(&gate);
+    let held = TokenAnswer::token(&token(1)).once_open(&gate);
     let endpoint = TokenEndpoint::script([held]);
     let sidecar = before(&up, &endpoint);
     for _ in 0..3 {
         let mut agent = Agent::connect(&sidecar);
         agent.send(GET);
-        endpoint.reached(1);
+        endpoint.wait_for_calls(1);
         agent.reset();
     }
     gate.open();
@@ -151,20 +151,20 @@ fn a_stalled_endpoint_holds_no_other_connection() {
     // F-147
     let up = Upstream::body("hi");
     let gate = Gate::new();
-    let stalled = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
-    let good = TokenEndpoint::minting(3600);
+    let stalled = TokenEndpoint::script([TokenAnswer::token(&token(1)).once_open(&gate)]);
+    let good = TokenEndpoint::with_new_tokens(3600);
     let sidecar = Sidecar::with(crm(&up, &stalled))
-        .and(crm(&up, &good).rename("erp"))
+        .with_connection(crm(&up, &good).rename("erp"))
         .setting("proxy.workers", 1)
         .start();
     let mut waits = Agent::connect(&sidecar);
     waits.send(GET);
-    stalled.reached(1);
+    stalled.wait_for_calls(1);
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..20 {
-        agent.get("/erp/x").expect(200);
+        agent.get("/erp/x").expect_status(200);
     }
     gate.open();
-    waits.reply().expect(200);
+    waits.reply().expect_status(200);
     assert_eq!((stalled.calls(), good.calls()), (1, 1));
 }

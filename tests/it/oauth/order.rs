@@ -6,19 +6,21 @@ use super::{ask, before, crm, tells_nothing, tokens, unavailable};
 use crate::support::certs::Alpn;
 use crate::support::h2::{self, DATA, END_HEADERS, END_STREAM, HEADERS, STATUS_200, frame};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, DEADLINE, Gate, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{
+    Agent, DEADLINE, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection,
+};
 
 #[test]
 fn a_request_that_is_refused_asks_for_no_token() {
     let up = Upstream::body("hi");
     // A life of nothing: whatever asks for a token is seen.
-    let endpoint = TokenEndpoint::minting(0);
+    let endpoint = TokenEndpoint::with_new_tokens(0);
     let base = connection("crm").allow("GET /x").upstream(&up);
     let sidecar = Sidecar::with(base.oauth(&endpoint))
         .setting("proxy.max_request_body_bytes", 1000)
         .start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
     assert_eq!(endpoint.calls(), 1);
     agent.get("/crm/y").refused(403, "route_not_allowed");
     agent.get("/nope/x").refused(404, "connection_not_found");
@@ -30,14 +32,14 @@ fn a_request_that_is_refused_asks_for_no_token() {
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n");
     agent.reply().refused(413, "request_too_large");
     assert_eq!((endpoint.calls(), up.requests().len()), (1, 1));
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     assert_eq!(tokens(&up), [token(1), token(2)]);
 }
 
 #[test]
 fn a_forbidden_upstream_costs_no_token() {
     // F-156
-    let endpoint = TokenEndpoint::minting_elsewhere(0);
+    let endpoint = TokenEndpoint::with_new_tokens_elsewhere(0);
     let up = Upstream::body("hi");
     let holes = json!(["127.0.0.2/32"]);
     let crm = crm(&up, &endpoint).http("allowed_private_cidrs", holes);
@@ -49,9 +51,9 @@ fn a_forbidden_upstream_costs_no_token() {
         .clone()
         .rename("erp")
         .base_url(&format!("https://{open}"));
-    let sidecar = Sidecar::with(crm).and(erp).start();
+    let sidecar = Sidecar::with(crm).with_connection(erp).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/erp/oauth2/token").expect(200);
+    agent.get("/erp/oauth2/token").expect_status(200);
     let calls = endpoint.calls();
     let problem = agent.get("/crm/x").refused(502, "address_refused");
     assert_eq!(problem.connection.as_deref(), Some("crm"));
@@ -61,7 +63,7 @@ fn a_forbidden_upstream_costs_no_token() {
 #[test]
 fn a_token_endpoint_behind_the_guard() {
     // F-156
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let url = format!("https://localhost:{}/token", endpoint.address().port());
     // Nobody is dialled there: the credential comes first.
     let crm = connection("crm").allow("/").base_url("https://127.0.0.2:1");
@@ -81,7 +83,7 @@ fn the_wait_for_a_token_is_part_of_the_deadline() {
     // F-138
     let up = Upstream::body("hi");
     let gate = Gate::new();
-    let endpoint = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::token(&token(1)).once_open(&gate)]);
     let crm = crm(&up, &endpoint).http("timeout_seconds", json!(DEADLINE));
     let sidecar = Sidecar::with(crm).start();
     let reply = ask(&sidecar);
@@ -99,7 +101,7 @@ fn the_wait_for_a_token_is_part_of_the_deadline() {
 #[test]
 fn what_the_agent_sends_never_reaches_the_token_endpoint() {
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let sidecar = before(&up, &endpoint);
     let fields = [
         ("X-Agent", "agents-own"),
@@ -110,13 +112,13 @@ fn what_the_agent_sends_never_reaches_the_token_endpoint() {
     ];
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.request("POST", "/crm/x?agents-own", &fields, b"agents-own");
-    reply.expect(200);
+    reply.expect_status(200);
     let call = endpoint.call(0);
     assert_eq!(
         (call.method.as_str(), call.target.as_str()),
         ("POST", "/oauth2/token")
     );
-    let one = |name: &str| call.fields.one(name).unwrap_or_default();
+    let one = |name: &str| call.fields.single_value(name).unwrap_or_default();
     assert_eq!(one("host"), endpoint.address().to_string());
     assert_eq!(one("content-type"), "application/x-www-form-urlencoded");
     assert!(
@@ -126,7 +128,7 @@ fn what_the_agent_sends_never_reaches_the_token_endpoint() {
     );
     assert_eq!(call.fields.all("accept-encoding"), [""; 0]);
     assert_eq!(call.fields.all("cookie"), [""; 0]);
-    assert_eq!(call.param("grant_type"), Some("client_credentials"));
+    assert_eq!(call.single_param("grant_type"), Some("client_credentials"));
     let heard = format!("{:?} {}", call.fields, call.body);
     assert!(!heard.contains("agents-own"), "{heard}");
     let seen = up.only_request();
@@ -141,8 +143,8 @@ fn a_token_endpoint_that_speaks_http2_alone() {
     let up = Upstream::body("hi");
     let document = json!({"access_token": token(1), "token_type": "Bearer", "expires_in": 3600});
     let document = document.to_string();
-    let endpoint = Upstream::script_offering(Alpn::H2, move |wire| {
-        if !h2::open(wire) {
+    let endpoint = Upstream::script_with_alpn(Alpn::H2, move |wire| {
+        if !h2::accept_preface(wire) {
             return;
         }
         while let Some(stream) = h2::request(wire) {
@@ -155,7 +157,7 @@ fn a_token_endpoint_that_speaks_http2_alone() {
     let sidecar = Sidecar::with(crm).start();
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..3 {
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
     }
     assert_eq!(tokens(&up), vec![token(1); 3]);
 }
@@ -188,12 +190,12 @@ fn a_metadata_address_behind_a_name_is_a_problem_or_a_refusal() {
 fn an_endpoint_in_trouble_tells_nothing_of_earlier_tokens() {
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::script([
-        Answer::lives(&token(1), 0),
-        Answer::error("400 Bad Request", "invalid_client"),
+        TokenAnswer::bearer_expiring_in(&token(1), 0),
+        TokenAnswer::error("400 Bad Request", "invalid_client"),
     ]);
     let crm = crm(&up, &endpoint).grant("client_auth", "body");
     let sidecar = Sidecar::with(crm).start();
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     unavailable(&ask(&sidecar), &[super::REFUSED]);
     assert_eq!(tokens(&up), [token(1)]);
 }

@@ -27,12 +27,15 @@ fn killing_the_token_endpoint_under_load() {
     // F-138, F-148: nobody fails until the token's real expiry, then exactly this connection; no restart is needed.
     let life = Duration::from_secs(5);
     let (up, other) = (Upstream::body("hi"), Upstream::body("hi"));
-    let (dies, lives) = (TokenEndpoint::minting(5), TokenEndpoint::minting(5));
+    let (dies, lives) = (
+        TokenEndpoint::with_new_tokens(5),
+        TokenEndpoint::with_new_tokens(5),
+    );
     let erp: Connection = crm(&other, &lives).rename("erp");
-    let sidecar = Sidecar::with(crm(&up, &dies)).and(erp).start();
+    let sidecar = Sidecar::with(crm(&up, &dies)).with_connection(erp).start();
     let mut agent = Agent::connect(&sidecar);
     let asked = Instant::now();
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
     let got = Instant::now();
     dies.kill();
     let calls = dies.calls();

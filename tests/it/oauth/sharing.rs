@@ -15,14 +15,14 @@ fn asked_of(connections: Vec<Connection>, up: &Upstream) -> Vec<String> {
     let mut plan = Sidecar::with(first);
     for (n, connection) in connections.enumerate() {
         let id = format!("other-{n}");
-        plan = plan.and(connection.rename(&id));
+        plan = plan.with_connection(connection.rename(&id));
         ids.push(id);
     }
     let sidecar = plan.start();
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..2 {
         for id in &ids {
-            agent.get(&format!("/{id}/x")).expect(200);
+            agent.get(&format!("/{id}/x")).expect_status(200);
         }
     }
     tokens(up)
@@ -32,7 +32,7 @@ fn asked_of(connections: Vec<Connection>, up: &Upstream) -> Vec<String> {
 fn what_is_asked_for_tells_tokens_apart() {
     // F-155
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let plain = crm(&up, &endpoint);
     let with = |field: &str, value| crm(&up, &endpoint).grant(field, value);
     let connections = vec![
@@ -58,9 +58,9 @@ fn what_is_asked_for_tells_tokens_apart() {
         let mut call = call.filter(|call| token(call.number + 1) == *seen);
         let call = call.next().expect("a call");
         let scope = [None, Some("read"), Some("write")].get(n).copied();
-        assert_eq!(call.param("scope"), scope.flatten(), "{n}");
+        assert_eq!(call.single_param("scope"), scope.flatten(), "{n}");
         let audience = n.checked_sub(3).and_then(|n| ["a", "b"].get(n)).copied();
-        assert_eq!(call.param("audience"), audience, "{n}");
+        assert_eq!(call.single_param("audience"), audience, "{n}");
     }
 }
 
@@ -68,7 +68,7 @@ fn what_is_asked_for_tells_tokens_apart() {
 fn the_same_credential_is_one_token() {
     // F-155
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let one = || {
         let params = json!({"audience": "a"});
         let crm = crm(&up, &endpoint).grant("scopes", "read");
@@ -83,7 +83,10 @@ fn the_same_credential_is_one_token() {
 fn one_client_at_two_token_endpoints() {
     // F-155
     let up = Upstream::body("hi");
-    let (here, there) = (TokenEndpoint::minting(3600), TokenEndpoint::minting(3600));
+    let (here, there) = (
+        TokenEndpoint::with_new_tokens(3600),
+        TokenEndpoint::with_new_tokens(3600),
+    );
     asked_of(vec![crm(&up, &here), crm(&up, &there)], &up);
     assert_eq!((here.calls(), there.calls()), (1, 1));
 }

@@ -9,27 +9,29 @@ use serde_json::json;
 
 use super::{crm, tokens};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, Gate, PATIENCE, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{
+    Agent, Gate, PATIENCE, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection,
+};
 
 #[test]
 fn a_token_that_expires_while_the_body_comes_is_not_sent() {
     // F-138, F-148
     let up = Upstream::body("hi");
-    let endpoint = TokenEndpoint::minting(3);
+    let endpoint = TokenEndpoint::with_new_tokens(3);
     let signing = crm(&up, &endpoint).http("webhook_signing_secret", json!("0123456789abcdef"));
     let sidecar = Sidecar::with(signing).start();
     let (mut slow, mut other) = (Agent::connect(&sidecar), Agent::connect(&sidecar));
-    other.get("/crm/x").expect(200);
+    other.get("/crm/x").expect_status(200);
     slow.send("POST /crm/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab");
     let began = Instant::now();
     // Each token is refreshed at half its life, so that the first has expired when the fifth is there.
     while tokens(&up).last() != Some(&token(5)) {
         assert!(began.elapsed() < PATIENCE, "{:?}", tokens(&up).last());
-        other.get("/crm/x").expect(200);
+        other.get("/crm/x").expect_status(200);
         super::pause();
     }
     slow.send("cd");
-    slow.reply().expect(200);
+    slow.reply().expect_status(200);
     let requests = up.requests();
     let sent = requests
         .iter()
@@ -44,8 +46,10 @@ fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
         let up = Upstream::body("hi");
         let gate = Gate::new();
         let relay = relay(up.address(), &gate);
-        let endpoint =
-            TokenEndpoint::script([Answer::lives(&token(1), 1), Answer::lives(&token(2), 3600)]);
+        let endpoint = TokenEndpoint::script([
+            TokenAnswer::bearer_expiring_in(&token(1), 1),
+            TokenAnswer::bearer_expiring_in(&token(2), 3600),
+        ]);
         let crm = connection("crm").allow("/").oauth(&endpoint);
         let sidecar = Sidecar::with(crm.base_url(&format!("https://{relay}"))).start();
         let mut agent = Agent::connect(&sidecar);
@@ -53,14 +57,14 @@ fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
         agent.send(format!(
             "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
         ));
-        endpoint.reached(1);
+        endpoint.wait_for_calls(1);
         // The first token's life counts from before that call.
         let expired = Instant::now() + Duration::from_secs(1);
         while Instant::now() < expired {
             super::pause();
         }
         gate.open();
-        agent.reply().expect(200);
+        agent.reply().expect_status(200);
         let request = up.only_request();
         assert_eq!(request.body.bytes, body.as_bytes());
         assert_eq!(tokens(&up), [token(2)]);

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{ERROR, ask, before, crm, tokens, unavailable};
 use crate::support::message::Framing;
 use crate::support::token_endpoint::token;
-use crate::support::wire::Arrived;
-use crate::support::{Agent, Answer, DEADLINE, Gate, Sidecar, TokenEndpoint, Upstream};
+use crate::support::wire::ReceivedRequest;
+use crate::support::{Agent, DEADLINE, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream};
 
 const UNAUTHORIZED: &str = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error=\"invalid_token\"\r\nContent-Length: 5\r\n\r\nstale";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
@@ -24,8 +24,11 @@ impl Revoked {
         self.0.lock().unwrap().insert(format!("Bearer {token}"));
     }
 
-    fn answer(&self, request: &Arrived) -> &'static str {
-        let field = request.fields.one("authorization").expect("a token");
+    fn answer(&self, request: &ReceivedRequest) -> &'static str {
+        let field = request
+            .fields
+            .single_value("authorization")
+            .expect("a token");
         let revoked = self.0.lock().unwrap().contains(&field);
         match (revoked, request.method.as_str()) {
             (true, "HEAD") => "HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\n",
@@ -53,9 +56,9 @@ struct World {
 fn revoked_once() -> World {
     let revoked = Revoked::default();
     let up = revoked.api();
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let sidecar = before(&up, &endpoint);
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     revoked.add(&token(1));
     World {
         revoked,
@@ -73,7 +76,7 @@ fn a_cached_token_is_renewed_once_and_the_request_sent_again() {
         let mut agent = Agent::connect(&world.sidecar);
         agent
             .request(method, "/crm/x?y=1", &[("X-A", "b")], b"")
-            .expect(200);
+            .expect_status(200);
         assert_eq!(world.endpoint.calls(), 2, "{method}");
         assert_eq!(
             tokens(&world.up),
@@ -86,9 +89,9 @@ fn a_cached_token_is_renewed_once_and_the_request_sent_again() {
                 (sent.method.as_str(), sent.target.as_str()),
                 (method, "/x?y=1")
             );
-            assert_eq!(sent.fields.one("x-a").as_deref(), Some("b"));
+            assert_eq!(sent.fields.single_value("x-a").as_deref(), Some("b"));
         }
-        agent.get("/crm/x").expect(200);
+        agent.get("/crm/x").expect_status(200);
         assert_eq!((world.endpoint.calls(), world.up.requests().len()), (2, 4));
     }
 }
@@ -150,11 +153,11 @@ fn a_body_that_is_gone_cannot_be_sent_again() {
         let mut agent = Agent::connect(&world.sidecar);
         let post = format!("POST /crm/x HTTP/1.1\r\nHost: localhost\r\n{framed}");
         let reply = agent.exchange(post);
-        assert_eq!(reply.expect(401).text(), "stale");
-        assert_eq!(reply.fields.one("x-egressd-error"), None);
+        assert_eq!(reply.expect_status(401).text(), "stale");
+        assert_eq!(reply.fields.single_value("x-egressd-error"), None);
         assert_eq!(tokens(&world.up), [token(1), token(1)]);
         // That token is dropped all the same.
-        ask(&world.sidecar).expect(200);
+        ask(&world.sidecar).expect_status(200);
         assert_eq!(tokens(&world.up).last(), Some(&token(2)));
         assert_eq!(world.endpoint.calls(), 2);
     }
@@ -166,9 +169,9 @@ fn a_second_401_is_the_upstreams_word() {
     let world = revoked_once();
     world.revoked.add(&token(2));
     let reply = ask(&world.sidecar);
-    assert_eq!(reply.expect(401).text(), "stale");
-    assert_eq!(reply.fields.one("x-egressd-error"), None);
-    assert!(reply.fields.one("www-authenticate").is_some());
+    assert_eq!(reply.expect_status(401).text(), "stale");
+    assert_eq!(reply.fields.single_value("x-egressd-error"), None);
+    assert!(reply.fields.single_value("www-authenticate").is_some());
     assert_eq!(tokens(&world.up), [token(1), token(1), token(2)]);
     assert_eq!(world.endpoint.calls(), 2);
 }
@@ -178,15 +181,15 @@ fn a_token_that_was_minted_for_the_request_is_not_renewed() {
     // F-151
     let up = Upstream::reply(UNAUTHORIZED);
     // The first is over at once; from then on only a request asks for one.
-    let endpoint = TokenEndpoint::answering(|call| {
+    let endpoint = TokenEndpoint::with_script(|call| {
         let life = if call.number == 0 { 0 } else { 3600 };
-        Answer::lives(&token(call.number + 1), life)
+        TokenAnswer::bearer_expiring_in(&token(call.number + 1), life)
     });
     let sidecar = before(&up, &endpoint);
-    ask(&sidecar).expect(401);
+    ask(&sidecar).expect_status(401);
     assert_eq!(endpoint.calls(), 1);
     let reply = ask(&sidecar);
-    assert_eq!(reply.expect(401).text(), "stale");
+    assert_eq!(reply.expect_status(401).text(), "stale");
     assert_eq!(
         (endpoint.calls(), tokens(&up)),
         (2, vec![token(1), token(2)])
@@ -200,7 +203,7 @@ fn an_api_that_always_answers_401_causes_no_storm() {
         "HEAD" => "HTTP/1.1 401 Unauthorized\r\nContent-Length: 5\r\n\r\n",
         _ => UNAUTHORIZED,
     });
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let sidecar = before(&up, &endpoint);
     let began = Instant::now();
     let mut agent = Agent::connect(&sidecar);
@@ -240,9 +243,9 @@ fn many_401s_at_once_are_one_renewal() {
             revoked.answer(request)
         }
     });
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let sidecar = before(&up, &endpoint);
-    ask(&sidecar).expect(200);
+    ask(&sidecar).expect_status(200);
     let mut agents: Vec<Agent> = (0..20).map(|_| Agent::connect(&sidecar)).collect();
     for agent in &mut agents {
         agent.send("GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -251,7 +254,7 @@ fn many_401s_at_once_are_one_renewal() {
     revoked.add(&token(1));
     gate.open();
     for agent in &mut agents {
-        agent.reply().expect(200);
+        agent.reply().expect_status(200);
     }
     assert_eq!(endpoint.calls(), 2);
     let mut seen = tokens(&up);
@@ -270,12 +273,12 @@ fn a_renewal_that_fails() {
         }
     });
     let endpoint = TokenEndpoint::script([
-        Answer::token(&token(1)),
-        Answer::status("503 Service Unavailable", "", ""),
+        TokenAnswer::token(&token(1)),
+        TokenAnswer::status("503 Service Unavailable", "", ""),
     ]);
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/first").expect(200);
+    agent.get("/crm/first").expect_status(200);
     // Either is true: the upstream said 401, and no other token can be had.
     let reply = agent.get("/crm/x");
     if reply.status == 401 {
@@ -301,13 +304,13 @@ fn a_renewal_that_stalls_meets_the_deadline() {
         }
     });
     let endpoint = TokenEndpoint::script([
-        Answer::token(&token(1)),
-        Answer::token(&token(2)).held_by(&gate),
+        TokenAnswer::token(&token(1)),
+        TokenAnswer::token(&token(2)).once_open(&gate),
     ]);
     let crm = crm(&up, &endpoint).http("timeout_seconds", json!(DEADLINE));
     let sidecar = Sidecar::with(crm).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/first").expect(200);
+    agent.get("/crm/first").expect_status(200);
     agent.get("/crm/x").refused(504, "upstream_timeout");
     assert_eq!((endpoint.calls(), tokens(&up).len()), (2, 2));
     gate.open();
@@ -332,18 +335,18 @@ fn a_403_that_says_that_the_token_is_invalid_renews_like_a_401() {
     ] {
         let stale = format!("Bearer {}", token(1));
         let up = Upstream::answer(move |request| {
-            let is_stale = request.fields.one("authorization") == Some(stale.clone());
+            let is_stale = request.fields.single_value("authorization") == Some(stale.clone());
             match request.target.as_str() {
                 "/x" if is_stale => forbidden(challenge),
                 _ => OK.to_owned(),
             }
         });
-        let endpoint = TokenEndpoint::minting(3600);
+        let endpoint = TokenEndpoint::with_new_tokens(3600);
         let sidecar = before(&up, &endpoint);
         let mut agent = Agent::connect(&sidecar);
-        agent.get("/crm/first").expect(200);
+        agent.get("/crm/first").expect_status(200);
         let reply = agent.request("POST", "/crm/x", &[], b"body");
-        reply.expect(200);
+        reply.expect_status(200);
         assert_eq!(endpoint.calls(), 2, "{challenge}");
         assert_eq!(tokens(&up), [token(1), token(1), token(2)]);
         let requests = up.requests();
@@ -365,11 +368,11 @@ fn other_403s_are_the_upstreams_word() {
             "/x" => forbidden(challenge),
             _ => OK.to_owned(),
         });
-        let endpoint = TokenEndpoint::minting(3600);
+        let endpoint = TokenEndpoint::with_new_tokens(3600);
         let sidecar = before(&up, &endpoint);
         let mut agent = Agent::connect(&sidecar);
-        agent.get("/crm/first").expect(200);
-        assert_eq!(agent.get("/crm/x").expect(403).text(), "no");
+        agent.get("/crm/first").expect_status(200);
+        assert_eq!(agent.get("/crm/x").expect_status(403).text(), "no");
         assert_eq!((endpoint.calls(), up.requests().len()), (1, 2));
     }
 }
@@ -381,13 +384,13 @@ fn an_api_that_always_answers_403_with_a_challenge_causes_no_storm() {
         "/x" => forbidden("WWW-Authenticate: Bearer error=\"invalid_token\"\r\n"),
         _ => OK.to_owned(),
     });
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/first").expect(200);
+    agent.get("/crm/first").expect_status(200);
     let began = Instant::now();
     for _ in 0..40 {
-        agent.get("/crm/x").expect(403);
+        agent.get("/crm/x").expect_status(403);
     }
     // The first token, and one renewal every 30 s.
     let most = 2 + usize::try_from(began.elapsed().as_secs() / 30).unwrap();
@@ -401,15 +404,15 @@ fn other_credentials_and_other_refusals_are_relayed() {
         "/forbidden" => "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno",
         _ => UNAUTHORIZED,
     });
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let fixed = crate::support::connection("fixed").allow("/").upstream(&up);
     let sidecar = Sidecar::with(crm(&up, &endpoint))
-        .and(fixed.bearer(&token(9)).http("timeout_seconds", json!(60)))
+        .with_connection(fixed.bearer(&token(9)).http("timeout_seconds", json!(60)))
         .start();
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..3 {
-        assert_eq!(agent.get("/crm/forbidden").expect(403).text(), "no");
-        assert_eq!(agent.get("/fixed/x").expect(401).text(), "stale");
+        assert_eq!(agent.get("/crm/forbidden").expect_status(403).text(), "no");
+        assert_eq!(agent.get("/fixed/x").expect_status(401).text(), "stale");
     }
     assert_eq!((endpoint.calls(), up.requests().len()), (1, 6));
 }

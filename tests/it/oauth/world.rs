@@ -7,7 +7,7 @@ use crate::support::TokenEndpoint;
 
 #[test]
 fn a_killed_endpoint_refuses_sockets_and_comes_back_where_it_was() {
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let mut open = TcpStream::connect(endpoint.address()).unwrap();
     endpoint.kill();
     let mut rest = Vec::new();

@@ -46,8 +46,12 @@ fn methods_as_in_go() {
         .allow("POST /post");
     let sidecar = Sidecar::with(crm.upstream(&up)).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.request("HEAD", "/crm/both", &[], b"").expect(200);
-    agent.request("HEAD", "/crm/head", &[], b"").expect(200);
+    agent
+        .request("HEAD", "/crm/both", &[], b"")
+        .expect_status(200);
+    agent
+        .request("HEAD", "/crm/head", &[], b"")
+        .expect_status(200);
     assert_eq!(up.requests().len(), 2);
     for (method, path, allow) in [
         ("POST", "/crm/both", "GET, HEAD"),
@@ -57,7 +61,7 @@ fn methods_as_in_go() {
         let reply = agent.request(method, path, &[], b"");
         let problem = reply.refused(405, "method_not_allowed");
         assert_eq!(
-            reply.fields.one("allow").as_deref(),
+            reply.fields.single_value("allow").as_deref(),
             Some(allow),
             "{method} {path}"
         );
@@ -100,14 +104,14 @@ fn a_base_path_is_put_in_front_and_does_not_double_a_slash() {
     let up = Upstream::echo();
     let based = |id: &str, base: &str| connection(id).allow("/").upstream_at(&up, base);
     let sidecar = Sidecar::with(based("bare", ""))
-        .and(based("slash", "/"))
-        .and(based("base", "/v1/base"))
-        .and(based("both", "/v1/base/"))
+        .with_connection(based("slash", "/"))
+        .with_connection(based("base", "/v1/base"))
+        .with_connection(based("both", "/v1/base/"))
         .start();
     let mut agent = Agent::connect(&sidecar);
     for id in ["bare", "slash", "base", "both"] {
-        agent.get(&format!("/{id}/a/b?c")).expect(200);
-        agent.get(&format!("/{id}/")).expect(200);
+        agent.get(&format!("/{id}/a/b?c")).expect_status(200);
+        agent.get(&format!("/{id}/")).expect_status(200);
     }
     let arrived: Vec<String> = up.requests().into_iter().map(|r| r.target).collect();
     let based = ["/v1/base/a/b?c", "/v1/base/"];

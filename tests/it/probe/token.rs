@@ -112,7 +112,7 @@ fn no_token_has_its_reason_and_a_remedy() {
 #[test]
 fn a_client_that_is_taken_in_the_body_only_is_told_to_be_written_so() {
     let idp = Upstream::answer(|request| {
-        let (status, body) = if request.fields.one("authorization").is_some() {
+        let (status, body) = if request.fields.single_value("authorization").is_some() {
             ("401 Unauthorized", r#"{"error": "invalid_client"}"#)
         } else {
             (
@@ -153,7 +153,7 @@ fn a_refusal_that_may_be_about_the_client_is_tried_in_the_other_place() {
         ("body", "400 Bad Request", r#"{"error": "invalid_request"}"#),
     ] {
         let idp = Upstream::answer(move |request| {
-            let in_header = request.fields.one("authorization").is_some();
+            let in_header = request.fields.single_value("authorization").is_some();
             let (status, body) = if in_header == (written == "basic") {
                 (status, error)
             } else {

@@ -28,7 +28,7 @@ fn the_agent_does_not_choose_the_charset() {
         let sidecar = Sidecar::with(one).start();
         Agent::connect(&sidecar)
             .request("GET", "/crm/x", fields, b"")
-            .expect(200);
+            .expect_status(200);
         up.only_request().fields
     };
     let fields = [
@@ -75,7 +75,12 @@ fn utf_16_and_utf_32_are_searched() {
         let sidecar = Sidecar::with(crm(&up)).start();
         let mut agent = Agent::connect(&sidecar);
         refused(&agent.get("/crm/x"), "whole");
-        assert!(!agent.seen().windows(body.len()).any(|part| part == body));
+        assert!(
+            !agent
+                .received()
+                .windows(body.len())
+                .any(|part| part == body)
+        );
         for size in [1, 5, 16] {
             let body = body.clone();
             let up = Upstream::script(move |wire| {
@@ -113,7 +118,7 @@ fn what_no_search_can_read_is_refused() {
         "text/plain; charset=OSF10020025",
         "text/plain; charset*=us-ascii'en'IBM037",
     ] {
-        let up = Upstream::last_words(format!(
+        let up = Upstream::reply_then_close(format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\nhi"
         ));
         let sidecar = Sidecar::with(crm(&up)).start();
@@ -131,24 +136,24 @@ fn what_no_search_can_read_is_refused() {
         "text/plain; charset=Shift_JIS",
         "text/plain; charset=unheard-of",
     ] {
-        let up = Upstream::last_words(format!(
+        let up = Upstream::reply_then_close(format!(
             "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 2\r\n\r\nhi"
         ));
         passes(crm(&up), "/crm/x");
     }
     // Nothing is written in it.
-    let up = Upstream::last_words(
+    let up = Upstream::reply_then_close(
         "HTTP/1.1 204 No Content\r\nContent-Type: text/plain; charset=IBM037\r\n\r\n",
     );
     let sidecar = Sidecar::with(crm(&up)).start();
-    Agent::connect(&sidecar).get("/crm/x").expect(204);
+    Agent::connect(&sidecar).get("/crm/x").expect_status(204);
 }
 
 #[test]
 fn a_label_of_compression_turns_no_search_off() {
     // F-206
     for coding in ["gzip", "br", "identity, br", "GZIP", "zstd", "compress"] {
-        let up = Upstream::last_words(format!(
+        let up = Upstream::reply_then_close(format!(
             "HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\nContent-Length: {}\r\n\r\n{SECRET}",
             SECRET.len()
         ));
@@ -162,6 +167,6 @@ fn a_label_of_compression_turns_no_search_off() {
         "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
         packed.len()
     );
-    let up = Upstream::last_words([head.as_bytes(), packed].concat());
+    let up = Upstream::reply_then_close([head.as_bytes(), packed].concat());
     assert_eq!(passes(crm(&up), "/crm/x").body, packed);
 }

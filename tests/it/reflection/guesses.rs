@@ -41,7 +41,7 @@ fn closed(reply: &Reply) {
     let problem = reply.refused(503, "credential_exposed");
     assert_eq!(problem.blame, "proxy");
     assert!(!problem.retryable);
-    assert_eq!(reply.fields.one("retry-after"), None);
+    assert_eq!(reply.fields.single_value("retry-after"), None);
     assert!(!reply.text().contains(PASSWORD), "{reply:?}");
 }
 
@@ -52,10 +52,12 @@ fn the_first_hit_closes_the_connection() {
     let other = connection("other").allow("/").upstream(&up);
     let other = other.bearer("another-key-0123456789");
     let one = basic(&up, PASSWORD);
-    let sidecar = Sidecar::with(one.clone()).and(other.clone()).start();
+    let sidecar = Sidecar::with(one.clone())
+        .with_connection(other.clone())
+        .start();
     let mut agent = Agent::connect(&sidecar);
     for wrong in ["1234560", "7654321"] {
-        agent.get(&guessed(wrong)).expect(200);
+        agent.get(&guessed(wrong)).expect_status(200);
     }
     refused(&agent.get(&guessed(PASSWORD)), "the guess");
     let sent = up.requests().len();
@@ -64,18 +66,18 @@ fn the_first_hit_closes_the_connection() {
     }
     closed(&Agent::connect(&sidecar).get("/crm/x"));
     assert_eq!(up.requests().len(), sent, "nothing went up");
-    agent.get("/other/x").expect(200);
+    agent.get("/other/x").expect_status(200);
 
     // An unchanged connection stays closed, whatever else a reload brings; a changed one opens.
-    let changed = other.top("description", json!("changed"));
+    let changed = other.with_field("description", json!("changed"));
     sidecar.reload(&[one, changed.clone()]).unwrap();
     closed(&agent.get("/crm/x"));
     sidecar
         .reload(&[basic(&up, "correct-horse-battery"), changed])
         .unwrap();
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
     refused(&agent.get("/crm/correct-horse-battery"), "a long password");
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
 }
 
 #[test]
@@ -122,7 +124,9 @@ fn a_hit_through_another_connection_closes_both() {
     let up = journal();
     let other = connection("other").allow("/").upstream(&up);
     let other = other.bearer("another-key-0123456789");
-    let sidecar = Sidecar::with(basic(&up, PASSWORD)).and(other).start();
+    let sidecar = Sidecar::with(basic(&up, PASSWORD))
+        .with_connection(other)
+        .start();
     let mut agent = Agent::connect(&sidecar);
     let guess = guessed(PASSWORD).replace("/crm/", "/other/");
     let ready = |sidecar: &Sidecar| {
@@ -244,7 +248,7 @@ fn the_place_of_the_cut_tells_nothing_of_the_guesses() {
         assert_eq!(agent.chunk().as_deref(), Some(b"hello\n".as_slice()));
         head_is_out.open();
         // Until the response ends, nothing shows whether a guess was right.
-        Agent::connect(&sidecar).get("/crm/x").expect(200);
+        Agent::connect(&sidecar).get("/crm/x").expect_status(200);
         ends.open();
         let mut seen = Vec::new();
         while let Some(chunk) = agent.chunk().filter(|chunk| !chunk.is_empty()) {
@@ -256,7 +260,7 @@ fn the_place_of_the_cut_tells_nothing_of_the_guesses() {
             closed(&Agent::connect(&sidecar).get("/crm/x"));
         } else {
             assert_eq!(format!("hello\n{seen}"), chunks_of_guesses(None).concat());
-            Agent::connect(&sidecar).get("/crm/x").expect(200);
+            Agent::connect(&sidecar).get("/crm/x").expect_status(200);
         }
     }
 }
@@ -292,7 +296,7 @@ fn a_long_response_with_a_wrong_guess_arrives_whole() {
     let up = Upstream::body(body.clone());
     let sidecar = Sidecar::with(basic(&up, PASSWORD)).start();
     let reply = Agent::connect(&sidecar).get("/crm/x");
-    assert_eq!(reply.expect(200).text(), body);
+    assert_eq!(reply.expect_status(200).text(), body);
 }
 
 #[test]
@@ -317,17 +321,20 @@ fn once_a_pair_was_found_every_guess_is_refused_alike() {
         one.bearer(&format!("{id}-key-0123456789abcdef"))
     });
     let sidecar = Sidecar::with(basic(&up, PASSWORD));
-    let sidecar = sidecar.and(other).and(third).start();
+    let sidecar = sidecar
+        .with_connection(other)
+        .with_connection(third)
+        .start();
     let mut agent = Agent::connect(&sidecar);
     let through = |id: &str, password: &str| guessed(password).replace("/crm/", id);
-    agent.get(&through("/third/", "7654321")).expect(200);
+    agent.get(&through("/third/", "7654321")).expect_status(200);
     let first = agent.get(&through("/other/", PASSWORD));
     first.refused(502, "credential_reflected");
     for password in [PASSWORD, "7654321", PASSWORD, "1234560"] {
         let reply = agent.get(&through("/third/", password));
         reply.refused(502, "credential_reflected");
     }
-    agent.get("/third/x").expect(200);
+    agent.get("/third/x").expect_status(200);
     closed(&agent.get("/other/x"));
 }
 
@@ -366,7 +373,7 @@ fn each_hit_is_an_event_and_counted() {
     let org = json!({"headers": {"X-Org-Id": "org-0123456789abcdef"}});
     let fixed = connection("fixed").allow("/").upstream(&up);
     let sidecar = Sidecar::with(basic(&up, PASSWORD))
-        .and(fixed.auth("static_headers", org))
+        .with_connection(fixed.auth("static_headers", org))
         .start_logging(logs);
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..2 {

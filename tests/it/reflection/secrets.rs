@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{CHUNKED, passes, refused};
 use crate::support::connection::{CLIENT_ID, CLIENT_SECRET, Connection};
 use crate::support::token_endpoint::token;
-use crate::support::{Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream, connection};
+use crate::support::{Agent, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
 /// Connection `crm` with this credential, to an API that answers with this text.
 fn telling(text: &str, kind: &str, credential: Value) -> (Upstream, Connection) {
@@ -37,7 +37,7 @@ fn all_pass(kind: &str, credential: &Value, texts: &[&str]) {
 #[test]
 fn the_client_secret() {
     // F-207
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let pair = STANDARD.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}"));
     for text in [CLIENT_SECRET, &pair] {
         let up = Upstream::body(format!("{{\"client_secret\": \"{text}\"}}"));
@@ -172,7 +172,7 @@ fn base64_in_what_encoders_make_of_it() {
 #[test]
 fn what_a_token_request_carries() {
     // F-207
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let oauth = |up: &Upstream| {
         let query = "code=function-0123456789&p=B2C_1_sign_in_policy";
         let one = connection("crm").allow("/").upstream(up);
@@ -225,7 +225,7 @@ fn html_escapes() {
         "HTTP/1.1 200 OK\r\nX-Echo: {}\r\nContent-Length: 0\r\n\r\n",
         texts[0]
     );
-    let up = Upstream::last_words(header);
+    let up = Upstream::reply_then_close(header);
     let one = connection("crm").allow("/").upstream(&up).bearer(secret);
     let sidecar = Sidecar::with(one).start();
     refused(&Agent::connect(&sidecar).get("/crm/x"), "in a header");
@@ -234,9 +234,12 @@ fn html_escapes() {
 #[test]
 fn the_token_before_the_last() {
     // F-212
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let up = Upstream::answer(|request| {
-        let sent = request.fields.one("authorization").unwrap_or_default();
+        let sent = request
+            .fields
+            .single_value("authorization")
+            .unwrap_or_default();
         let is_first = sent.ends_with(&token(1));
         let (status, body) = match request.target.as_str() {
             "/warm" => ("200 OK", String::new()),
@@ -250,13 +253,13 @@ fn the_token_before_the_last() {
     let one = connection("crm").allow("/").upstream(&up).oauth(&endpoint);
     let sidecar = Sidecar::with(one).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/warm").expect(200);
-    agent.get("/crm/renew").expect(200);
+    agent.get("/crm/warm").expect_status(200);
+    agent.get("/crm/renew").expect_status(200);
     assert_eq!(endpoint.calls(), 2);
     let reply = agent.get("/crm/journal");
     refused(&reply, "a token that is not used any more");
     let last = up.requests().pop().unwrap();
-    let sent = last.fields.one("authorization").unwrap();
+    let sent = last.fields.single_value("authorization").unwrap();
     assert!(sent.ends_with(&token(2)), "{sent}");
 }
 
@@ -264,7 +267,7 @@ fn the_token_before_the_last() {
 fn the_signature_of_the_request_itself() {
     // F-213
     let up = Upstream::answer(|request| {
-        let signature = request.fields.one("x-webhook-signature");
+        let signature = request.fields.single_value("x-webhook-signature");
         let signature = signature.unwrap_or_default();
         let digest = signature.trim_start_matches("sha256=");
         let body = match request.target.as_str() {
@@ -286,13 +289,13 @@ fn the_signature_of_the_request_itself() {
     }
     agent
         .request("POST", "/crm/clean", &[], b"pay 100")
-        .expect(200);
+        .expect_status(200);
 }
 
 #[test]
 fn the_credential_of_another_connection() {
     // F-214
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let other = "another-connections-key-0123";
     let inbox = Upstream::answer(|request| {
         let told = request.target.trim_start_matches('/').to_owned();
@@ -304,22 +307,22 @@ fn the_credential_of_another_connection() {
     let reads = connection("crm").allow("/").upstream(&inbox);
     let public = connection("public").allow("/").upstream(&inbox);
     let sidecar = Sidecar::with(writes.bearer(other))
-        .and(tokens.oauth(&endpoint))
-        .and(reads.clone().bearer("the-readers-own-key-456"))
-        .and(public)
+        .with_connection(tokens.oauth(&endpoint))
+        .with_connection(reads.clone().bearer("the-readers-own-key-456"))
+        .with_connection(public)
         .start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/tokens/warm").expect(200);
+    agent.get("/tokens/warm").expect_status(200);
     for secret in [other, CLIENT_SECRET, &token(1)] {
         refused(&agent.get(&format!("/crm/{secret}")), secret);
         // A connection without a secret of its own is not searched.
         let reply = agent.get(&format!("/public/{secret}"));
-        assert_eq!(reply.expect(200).text(), secret);
+        assert_eq!(reply.expect_status(200).text(), secret);
     }
     // The secrets of a connection that a reload adds are searched for at once.
     let late = "a-key-of-a-later-generation";
     let added = connection("added").allow("/").upstream(&inbox).bearer(late);
-    agent.get(&format!("/crm/{late}")).expect(200);
+    agent.get(&format!("/crm/{late}")).expect_status(200);
     let reads = reads.bearer("the-readers-own-key-456");
     sidecar.reload(&[reads, added]).unwrap();
     refused(&agent.get(&format!("/crm/{late}")), late);
@@ -329,7 +332,7 @@ fn the_credential_of_another_connection() {
 fn what_becomes_secret_while_a_response_lasts() {
     // F-214: the agent opens a stream, causes a token to be obtained, and has it written into the
     // stream.
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let gate = Gate::new();
     let opened = gate.clone();
     let first_token = token(1);
@@ -340,7 +343,7 @@ fn what_becomes_secret_while_a_response_lasts() {
                 opened.wait();
                 let length = first_token.len() + 8;
                 wire.send(format!("{length:x}\r\n....{first_token}....\r\n0\r\n\r\n"));
-                wire.wait_end();
+                wire.wait_for_end();
                 return;
             }
             wire.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
@@ -349,12 +352,14 @@ fn what_becomes_secret_while_a_response_lasts() {
     let reads = connection("crm").allow("/").upstream(&up);
     let tokens = connection("tokens").allow("/").upstream(&up);
     let sidecar = Sidecar::with(reads.bearer("the-readers-own-key-456"))
-        .and(tokens.oauth(&endpoint))
+        .with_connection(tokens.oauth(&endpoint))
         .start();
     let mut agent = Agent::connect(&sidecar);
     agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(agent.open_reply().status, 200);
-    Agent::connect(&sidecar).get("/tokens/warm").expect(200);
+    Agent::connect(&sidecar)
+        .get("/tokens/warm")
+        .expect_status(200);
     gate.open();
     let mut seen = Vec::new();
     while let Some(chunk) = agent.chunk() {
@@ -377,7 +382,7 @@ fn a_secret_that_a_reload_replaces_while_a_response_lasts() {
                 wire.send(format!("{CHUNKED}5\r\nfirst\r\n"));
                 opened.wait();
                 wire.send(format!("{:x}\r\n{old}\r\n0\r\n\r\n", old.len()));
-                wire.wait_end();
+                wire.wait_for_end();
                 return;
             }
             let length = old.len();
@@ -389,7 +394,9 @@ fn a_secret_that_a_reload_replaces_while_a_response_lasts() {
     let crm = |key: &str| connection("crm").allow("/").upstream(&up).bearer(key);
     let other = connection("other").allow("/").upstream(&up);
     let other = other.bearer("another-key-0123456789");
-    let sidecar = Sidecar::with(crm(old)).and(other.clone()).start();
+    let sidecar = Sidecar::with(crm(old))
+        .with_connection(other.clone())
+        .start();
     let mut agent = Agent::connect(&sidecar);
     agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(agent.open_reply().status, 200);
@@ -410,7 +417,7 @@ fn a_secret_that_a_reload_replaces_while_a_response_lasts() {
 #[test]
 fn a_token_endpoint_that_fails_changes_nothing() {
     // F-214
-    let endpoint = TokenEndpoint::script([Answer::status("503 Service Unavailable", "", "")]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::status("503 Service Unavailable", "", "")]);
     let up = Upstream::body(CLIENT_SECRET);
     let one = connection("crm")
         .allow("/")
@@ -420,6 +427,6 @@ fn a_token_endpoint_that_fails_changes_nothing() {
         .allow("/")
         .upstream(&up)
         .oauth(&endpoint);
-    let sidecar = Sidecar::with(one).and(failing).start();
+    let sidecar = Sidecar::with(one).with_connection(failing).start();
     refused(&Agent::connect(&sidecar).get("/crm/x"), CLIENT_SECRET);
 }

@@ -29,7 +29,7 @@ fn over_two_frames_after_the_head_went_out() {
         wire.send(format!("{CHUNKED}{:x}\r\n....{one}\r\n", cut + 4));
         gates[cut].wait();
         wire.send(format!("{:x}\r\n{two}....\r\n", two.len() + 4));
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = Sidecar::with(crm(&up)).start();
     for (cut, open) in opens.iter().enumerate() {
@@ -58,7 +58,7 @@ fn what_is_held_back_tells_nothing_of_the_secret() {
     // F-132: an agent that can have its own words sent back would guess the secret, byte by byte.
     let chunks = |guess: &str| {
         let one = format!("{}{guess}", ".".repeat(1000 - guess.len()));
-        let up = Upstream::last_words(format!(
+        let up = Upstream::reply_then_close(format!(
             "{CHUNKED}3e8\r\n{one}\r\n9\r\n and more\r\n0\r\n\r\n"
         ));
         let sidecar = Sidecar::with(crm(&up)).start();
@@ -192,8 +192,8 @@ fn over_http2() {
     let sidecar = Sidecar::with(echo).start();
     refused(&Agent::connect(&sidecar).get("/crm/x"), "an echo");
 
-    let up = Upstream::script_offering(Alpn::H2, |wire| {
-        if h2::open(wire) {
+    let up = Upstream::script_with_alpn(Alpn::H2, |wire| {
+        if h2::accept_preface(wire) {
             while let Some(stream) = h2::request(wire) {
                 let (one, two) = SECRET.as_bytes().split_at(10);
                 wire.send(frame(HEADERS, END_HEADERS, stream, STATUS_200));
@@ -218,7 +218,7 @@ fn a_clean_body_passes_as_it_is() {
     assert_eq!(reply.framing, Framing::Length(10_485_760));
     assert!(reply.body == body.as_bytes(), "it was changed on its way");
 
-    let up = Upstream::last_words(format!("{CHUNKED}5\r\nhi sk\r\n0\r\n\r\n"));
+    let up = Upstream::reply_then_close(format!("{CHUNKED}5\r\nhi sk\r\n0\r\n\r\n"));
     assert_eq!(passes(crm(&up), "/crm/x").text(), "hi sk");
 }
 
@@ -240,7 +240,7 @@ fn a_head_does_not_wait_for_a_late_body() {
         agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
         agent.wait_for("\r\n\r\n");
         gate.open();
-        assert_eq!(agent.reply().expect(200).text(), "data: 1\n");
+        assert_eq!(agent.reply().expect_status(200).text(), "data: 1\n");
     }
 }
 

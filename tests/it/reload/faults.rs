@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use serde_json::json;
 
 use crate::support::connection::Connection;
-use crate::support::{Agent, Program, Sidecar, Upstream, connection, metrics_with};
+use crate::support::{Agent, Program, Sidecar, Upstream, connection, scrape_until_contains};
 
 #[test]
 fn a_torn_file_changes_nothing_until_it_is_whole() {
@@ -30,14 +30,14 @@ fn a_torn_file_changes_nothing_until_it_is_whole() {
         };
         for cut in cuts {
             fs::write(program.path(name), &whole.as_bytes()[..*cut]).unwrap();
-            running.told("not reloaded, problems ");
-            agent.get("/crm/a").expect(200);
-            agent.get("/erp/a").expect(200);
-            metrics_with(operators, "\negressd_config_reload_success 0\n");
+            running.wait_for_line("not reloaded, problems ");
+            agent.get("/crm/a").expect_status(200);
+            agent.get("/erp/a").expect_status(200);
+            scrape_until_contains(operators, "\negressd_config_reload_success 0\n");
         }
         fs::write(program.path(name), &whole).unwrap();
-        running.told("; nothing changed");
-        metrics_with(operators, "\negressd_config_reload_success 1\n");
+        running.wait_for_line("; nothing changed");
+        scrape_until_contains(operators, "\negressd_config_reload_success 1\n");
     }
 }
 
@@ -54,9 +54,9 @@ fn what_vanishes_or_becomes_something_else_is_kept_as_it_was() {
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
-    let mut failed = |running: &mut crate::support::program::Running| {
-        running.told("not reloaded, problems 1");
-        agent.get("/crm/a").expect(200);
+    let mut failed = |running: &mut crate::support::program::RunningProgram| {
+        running.wait_for_line("not reloaded, problems 1");
+        agent.get("/crm/a").expect_status(200);
     };
     fs::remove_file(&secret).unwrap();
     failed(&mut running);
@@ -69,7 +69,7 @@ fn what_vanishes_or_becomes_something_else_is_kept_as_it_was() {
     drop(socket);
     fs::remove_file(&secret).unwrap();
     fs::write(&secret, "planted-token-0123456789").unwrap();
-    running.told("; nothing changed");
+    running.wait_for_line("; nothing changed");
 
     fs::rename(&folder, &aside).unwrap();
     failed(&mut running);
@@ -78,7 +78,7 @@ fn what_vanishes_or_becomes_something_else_is_kept_as_it_was() {
     fs::remove_file(&folder).unwrap();
     failed(&mut running);
     fs::rename(&aside, &folder).unwrap();
-    running.told("; nothing changed");
+    running.wait_for_line("; nothing changed");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn one_bad_connection_among_fifty_keeps_all_fifty() {
     };
     let mut plan = Sidecar::with(connection("first").allow("/").upstream(&up));
     for one in fifty("GET /a") {
-        plan = plan.and(one);
+        plan = plan.with_connection(one);
     }
     let sidecar = plan.start();
     let mut agent = Agent::connect(&sidecar);
@@ -99,16 +99,16 @@ fn one_bad_connection_among_fifty_keeps_all_fifty() {
     next[37] = next[37].clone().base_url("http://plain.example");
     let problems = sidecar.reload(&next).unwrap_err();
     assert_eq!(problems.len(), 1, "{problems:?}");
-    agent.get("/first/").expect(200);
+    agent.get("/first/").expect_status(200);
     for id in 0..50 {
-        agent.get(&format!("/c{id}/a")).expect(200);
+        agent.get(&format!("/c{id}/a")).expect_status(200);
         agent
             .get(&format!("/c{id}/b"))
             .refused(403, "route_not_allowed");
     }
     let reloaded = sidecar.reload(&fifty("GET /b")).unwrap();
     assert_eq!((reloaded.generation, reloaded.connections), (2, 50));
-    agent.get("/c37/b").expect(200);
+    agent.get("/c37/b").expect_status(200);
     agent.get("/c37/a").refused(403, "route_not_allowed");
 }
 
@@ -121,7 +121,7 @@ fn the_same_problems_are_told_once() {
     let mut running = program.start(&[]);
     running.addresses();
     program.define(&crm.clone().base_url("http://plain.example"));
-    running.told("not reloaded");
+    running.wait_for_line("not reloaded");
     // Other bytes, the same problem.
     program.define(
         &crm.clone()
@@ -133,12 +133,12 @@ fn the_same_problems_are_told_once() {
         other.definition().to_string()
     })
     .unwrap();
-    running.told("not reloaded, problems 2");
+    running.wait_for_line("not reloaded, problems 2");
     fs::remove_file(program.path("connections/other.json")).unwrap();
-    running.told("not reloaded, problems 1");
+    running.wait_for_line("not reloaded, problems 1");
     program.define(&crm.allow("GET /b"));
-    running.told("changed crm (allowed_routes)");
-    let (_, _, heard) = running.end();
+    running.wait_for_line("changed crm (allowed_routes)");
+    let (_, _, heard) = running.stop_and_collect();
     let told = heard.iter().filter(|line| line.contains("not reloaded"));
     assert_eq!(told.count(), 3, "{heard:#?}");
 }

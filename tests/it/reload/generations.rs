@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use serde_json::json;
 
 use crate::support::connection::Connection;
-use crate::support::wire::Arrived;
-use crate::support::{Agent, Mount, Program, Sidecar, Upstream, connection};
+use crate::support::wire::ReceivedRequest;
+use crate::support::{Agent, MountedVolume, Program, Sidecar, Upstream, connection};
 
 /// A generation shows in three places of every request: path, header, credential.
 fn files(up: &Upstream, generation: usize) -> [(&'static str, String); 2] {
@@ -28,10 +28,10 @@ fn crm(up: &Upstream, generation: usize) -> Connection {
 }
 
 /// The one generation that all three places name.
-fn generation(request: &Arrived) -> usize {
+fn generation(request: &ReceivedRequest) -> usize {
     let path = request.target.strip_prefix("/g");
     let path = path.and_then(|path| path.strip_suffix("/a")).unwrap();
-    let field = |name: &str| request.fields.one(name).unwrap();
+    let field = |name: &str| request.fields.single_value(name).unwrap();
     assert_eq!(field("x-gen"), path, "{request:?}");
     let number = path.parse().unwrap();
     let expected = format!("Bearer planted-token-{number:06}");
@@ -55,7 +55,7 @@ impl Crowd {
                 let mut agent = Agent::connect_to(at);
                 let mut asked = 0;
                 while !stop.load(SeqCst) {
-                    agent.get("/crm/a").expect(200);
+                    agent.get("/crm/a").expect_status(200);
                     asked += 1;
                 }
                 asked
@@ -81,7 +81,7 @@ fn five_hundred_reloads_under_load_lose_nothing_and_mix_nothing() {
     let up = Upstream::body("ok");
     let sidecar = Sidecar::with(crm(&up, 0)).start();
     std::fs::remove_file(sidecar.path("connections/crm.json")).unwrap();
-    let mut mount = Mount::new(sidecar.path("connections"), &files(&up, 0));
+    let mut mount = MountedVolume::new(sidecar.path("connections"), &files(&up, 0));
     sidecar.reload_files().unwrap();
     let crowd = Crowd::start(sidecar.address(), 4);
     let mut last = Agent::connect(&sidecar);
@@ -92,7 +92,7 @@ fn five_hundred_reloads_under_load_lose_nothing_and_mix_nothing() {
         assert_eq!(reloaded.connections, 1);
         // Some generations are requested in any case, however few requests the agents complete.
         if number % SURE == 0 {
-            last.get("/crm/a").expect(200);
+            last.get("/crm/a").expect_status(200);
         }
     }
     let asked = crowd.end() + RELOADS / SURE;
@@ -109,15 +109,15 @@ fn an_update_of_the_kubelet_under_load_is_taken_up_and_loses_nothing() {
     const UPDATES: usize = 4;
     let up = Upstream::body("ok");
     let program = Program::new(&[], &json!({}));
-    let mut config = Mount::new(program.path("connections"), &files(&up, 1));
+    let mut config = MountedVolume::new(program.path("connections"), &files(&up, 1));
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     let crowd = Crowd::start(agents, 4);
     for number in 2..=UPDATES {
         config.update(&files(&up, number));
-        running.told("reloaded: generation");
+        running.wait_for_line("reloaded: generation");
         let before = up.requests().len();
-        Agent::connect_to(agents).get("/crm/a").expect(200);
+        Agent::connect_to(agents).get("/crm/a").expect_status(200);
         let since = &up.requests()[before..];
         assert!(since.iter().any(|request| generation(request) == number));
     }
@@ -126,7 +126,7 @@ fn an_update_of_the_kubelet_under_load_is_taken_up_and_loses_nothing() {
     assert_eq!(requests.len(), asked);
     let seen: BTreeSet<usize> = requests.iter().map(generation).collect();
     assert_eq!(seen, (1..=UPDATES).collect());
-    let (code, _, heard) = running.end();
+    let (code, _, heard) = running.stop_and_collect();
     assert_eq!(code, Some(0));
     let failed = heard.iter().any(|line| line.contains("not reloaded"));
     assert!(!failed, "{heard:#?}");
@@ -146,24 +146,24 @@ fn definitions_and_secrets_of_two_volumes_each_come_up_to_date() {
         );
         [("crm.json", crm.definition().to_string())]
     };
-    let mut secrets = Mount::new(program.path("secrets"), &secret("000001"));
-    let mut config = Mount::new(program.path("connections"), &definition("GET /b"));
+    let mut secrets = MountedVolume::new(program.path("secrets"), &secret("000001"));
+    let mut config = MountedVolume::new(program.path("connections"), &definition("GET /b"));
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
 
     secrets.update(&secret("000002"));
-    running.told("changed crm (bearer_token)");
-    agent.get("/crm/a").expect(200);
+    running.wait_for_line("changed crm (bearer_token)");
+    agent.get("/crm/a").expect_status(200);
     config.update(&definition("GET /c"));
-    running.told("changed crm (allowed_routes)");
-    agent.get("/crm/b").expect(403);
-    agent.get("/crm/c").expect(200);
+    running.wait_for_line("changed crm (allowed_routes)");
+    agent.get("/crm/b").expect_status(403);
+    agent.get("/crm/c").expect_status(200);
     let sent: Vec<_> = up.requests();
     let sent = sent
         .iter()
-        .map(|it| it.fields.one("authorization").unwrap());
+        .map(|it| it.fields.single_value("authorization").unwrap());
     let expected = ["000001", "000002", "000002"].map(|n| format!("Bearer planted-token-{n}"));
     assert_eq!(sent.collect::<Vec<_>>(), expected);
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::connection::CLIENT_ID;
 use crate::support::{
-    Agent, Answer, Gate, Sidecar, TokenEndpoint, Upstream, connection, token_endpoint::token,
+    Agent, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection, token_endpoint::token,
 };
 
 #[test]
@@ -23,13 +23,15 @@ fn a_request_in_flight_ends_in_the_generation_that_it_began_in() {
     let crm = connection("crm").allow("GET /slow").allow("GET /a");
     let crm = crm.upstream_at(&up, "/old").header("X-Gen", "old");
     let erp = connection("erp").allow("GET /a").upstream(&up);
-    let sidecar = Sidecar::with(crm.clone()).and(erp.clone()).start();
+    let sidecar = Sidecar::with(crm.clone())
+        .with_connection(erp.clone())
+        .start();
     let mut slow = Agent::connect(&sidecar);
     slow.send("GET /crm/slow HTTP/1.1\r\nHost: localhost\r\n\r\n");
     up.wait_requests(1);
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/a").expect(200);
-    agent.get("/erp/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
+    agent.get("/erp/a").expect_status(200);
     let sockets = up.sockets();
 
     let narrowed = connection("crm").allow("GET /slow");
@@ -41,14 +43,14 @@ fn a_request_in_flight_ends_in_the_generation_that_it_began_in() {
     // What the generation before kept for later is closed; the socket of the request in flight is not among it.
     up.wait_closed(sockets - 1);
     gate.open();
-    slow.reply().expect(200);
-    agent.get("/crm/slow").expect(200);
+    slow.reply().expect_status(200);
+    agent.get("/crm/slow").expect_status(200);
     // And now that one is.
     up.wait_closed(sockets);
     let requests = up.requests();
     let of_slow = requests.iter().filter(|it| it.target.ends_with("/slow"));
     let seen: Vec<_> = of_slow
-        .map(|it| (it.target.clone(), it.fields.one("x-gen").unwrap()))
+        .map(|it| (it.target.clone(), it.fields.single_value("x-gen").unwrap()))
         .collect();
     let expected = ["old", "new"].map(|it| (format!("/{it}/slow"), it.to_owned()));
     assert_eq!(seen, expected);
@@ -58,14 +60,14 @@ fn a_request_in_flight_ends_in_the_generation_that_it_began_in() {
 fn a_request_that_waits_while_its_connection_goes_away_is_never_sent_as_another() {
     // F-76
     let gate = Gate::new();
-    let endpoint = TokenEndpoint::script([Answer::token(&token(1)).held_by(&gate)]);
+    let endpoint = TokenEndpoint::script([TokenAnswer::token(&token(1)).once_open(&gate)]);
     let up = Upstream::body("ok");
     let crm = connection("crm").allow("GET /a").upstream(&up);
     let crm = crm.oauth(&endpoint);
     let sidecar = Sidecar::with(crm).start();
     let mut waiting = Agent::connect(&sidecar);
     waiting.send("GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    endpoint.reached(1);
+    endpoint.wait_for_calls(1);
 
     // Gone, and another of the same address and another credential has come.
     let erp = connection("erp").allow("GET /a").upstream(&up);
@@ -75,16 +77,16 @@ fn a_request_that_waits_while_its_connection_goes_away_is_never_sent_as_another(
         .get("/crm/a")
         .refused(404, "connection_not_found");
     gate.open();
-    waiting.reply().expect(200);
+    waiting.reply().expect_status(200);
     let sent = up.only_request().fields.all("authorization");
     assert_eq!(sent, [format!("Bearer {}", token(1))]);
 
     // And once more, by its own name with another credential.
-    waiting.get("/erp/a").expect(200);
+    waiting.get("/erp/a").expect_status(200);
     sidecar
         .reload(&[erp.rename("crm").bearer("planted-new-token-0123456789")])
         .unwrap();
-    waiting.get("/crm/a").expect(200);
+    waiting.get("/crm/a").expect_status(200);
     let last = up.requests().pop().unwrap();
     let sent = last.fields.all("authorization");
     assert_eq!(sent, ["Bearer planted-new-token-0123456789"]);
@@ -93,7 +95,7 @@ fn a_request_that_waits_while_its_connection_goes_away_is_never_sent_as_another(
 #[test]
 fn a_rotated_client_secret_is_asked_with_at_the_next_request() {
     // F-152, F-174
-    let endpoint = TokenEndpoint::minting(3600);
+    let endpoint = TokenEndpoint::with_new_tokens(3600);
     let up = Upstream::body("ok");
     let crm = connection("crm").allow("GET /a").upstream(&up);
     let crm = crm.oauth(&endpoint);
@@ -103,12 +105,12 @@ fn a_rotated_client_secret_is_asked_with_at_the_next_request() {
     fs::write(sidecar.path("secret"), "planted-old-secret\n").unwrap();
     sidecar.reload(&[of_file]).unwrap();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/a").expect(200);
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
+    agent.get("/crm/a").expect_status(200);
     let asked_before = endpoint.calls();
     fs::write(sidecar.path("secret"), "planted-new-secret\n").unwrap();
     sidecar.reload_files().unwrap();
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
     assert_eq!((asked_before, endpoint.calls()), (1, 2));
     let with = |secret: &str| Some((CLIENT_ID.to_owned(), secret.to_owned()));
     assert_eq!(endpoint.call(0).basic(), with("planted-old-secret"));
@@ -116,7 +118,7 @@ fn a_rotated_client_secret_is_asked_with_at_the_next_request() {
     let sent: Vec<_> = up.requests();
     let sent = sent
         .iter()
-        .map(|it| it.fields.one("authorization").unwrap());
+        .map(|it| it.fields.single_value("authorization").unwrap());
     let expected = [1, 1, 2].map(|n| format!("Bearer {}", token(n)));
     assert_eq!(sent.collect::<Vec<_>>(), expected);
 }

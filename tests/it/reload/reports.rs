@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
-use crate::support::program::Running;
-use crate::support::{Agent, Program, Upstream, connection, metrics_with};
+use crate::support::program::RunningProgram;
+use crate::support::{Agent, Program, Upstream, connection, scrape_until_contains};
 
 const OLD: &str = "planted-token-old-0123456789";
 const NEW: &str = "planted-token-new-0123456789";
@@ -14,13 +14,13 @@ const NEW: &str = "planted-token-new-0123456789";
 /// Waits until this generation is in use, and returns its hash.
 fn in_use(operators: SocketAddr, generation: u64) -> String {
     let number = format!("\negressd_config_generation {generation}\n");
-    let metrics = metrics_with(operators, &number);
+    let metrics = scrape_until_contains(operators, &number);
     let words = "\negressd_config_info{hash=\"";
     let (_, rest) = metrics.split_once(words).expect(words);
     rest.split('"').next().unwrap().to_owned()
 }
 
-fn last_event(running: &Running) -> Value {
+fn last_event(running: &RunningProgram) -> Value {
     serde_json::from_str(running.heard.last().unwrap()).unwrap()
 }
 
@@ -42,7 +42,7 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
 
     // A secret has no part in the hash: whoever may read it could try out guesses.
     fs::write(program.path("secret"), NEW).unwrap();
-    running.told("reloaded: generation 2");
+    running.wait_for_line("reloaded: generation 2");
     let event = last_event(&running);
     assert_eq!(event["changed"], json!(["crm: bearer_token"]));
     assert_eq!(event["hash"], json!(first));
@@ -54,7 +54,7 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
             .http("timeout_seconds", json!(7))
             .http("max_concurrent_requests", json!(3)),
     );
-    running.told("reloaded: generation 3");
+    running.wait_for_line("reloaded: generation 3");
     let event = last_event(&running);
     assert_eq!(event["event"], "reloaded");
     assert_eq!(
@@ -75,20 +75,20 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
 
     // The same definitions have the same hash, whatever came between.
     program.define(&crm);
-    running.told("changed crm");
+    running.wait_for_line("changed crm");
     assert_eq!(in_use(operators, 4), first);
 
     fs::write(program.path("secret"), "").unwrap();
-    running.told("not reloaded");
+    running.wait_for_line("not reloaded");
     let ready = Agent::connect_to(operators).get("/readyz?verbose").text();
     assert!(
         ready.contains("; the last reload found problems"),
         "{ready}"
     );
-    let failed = metrics_with(operators, "\negressd_config_reload_success 0\n");
+    let failed = scrape_until_contains(operators, "\negressd_config_reload_success 0\n");
     let kept = failed.contains("\negressd_config_generation 4\n");
     assert!(kept, "{failed}");
-    let said = failed + &ready + &running.end().2.concat();
+    let said = failed + &ready + &running.stop_and_collect().2.concat();
     for planted in [OLD, NEW, "planted-header-value"] {
         assert!(!said.contains(planted), "{said}");
     }
@@ -114,27 +114,27 @@ fn settings_that_need_a_restart_are_named_once() {
     );
     let without_effect = "changed, and without effect until the next start: ";
     assert_eq!(
-        running.told(without_effect),
+        running.wait_for_line(without_effect),
         "proxy.listen, proxy.max_in_flight"
     );
-    Agent::connect_to(agents).get("/crm/a").expect(200);
+    Agent::connect_to(agents).get("/crm/a").expect_status(200);
     program.define(&crm.clone().allow("GET /b"));
-    running.told("changed crm (allowed_routes)");
+    running.wait_for_line("changed crm (allowed_routes)");
     write("log", json!({"level": "debug"}));
     assert_eq!(
-        running.told(without_effect),
+        running.wait_for_line(without_effect),
         "proxy.listen, proxy.max_in_flight, log.level"
     );
     write("log", json!({}));
     assert_eq!(
-        running.told(without_effect),
+        running.wait_for_line(without_effect),
         "proxy.listen, proxy.max_in_flight"
     );
     fs::write(program.path("egressd.yaml"), text).unwrap();
-    running.told("; nothing changed");
+    running.wait_for_line("; nothing changed");
     program.define(&crm);
-    running.told("changed crm (allowed_routes)");
-    let (_, _, heard) = running.end();
+    running.wait_for_line("changed crm (allowed_routes)");
+    let (_, _, heard) = running.stop_and_collect();
     let told = heard.iter().filter(|line| line.contains(without_effect));
     assert_eq!(told.count(), 3, "{heard:#?}");
 }
@@ -159,8 +159,8 @@ fn a_rotated_management_password_is_asked_for_at_once_and_a_removed_one_still_is
     };
     assert_eq!((status(OLD), status(NEW)), (200, 401));
     fs::write(program.path("password"), NEW).unwrap();
-    running.told("the login of the management API is another one now");
-    running.told("; nothing changed");
+    running.wait_for_line("the login of the management API is another one now");
+    running.wait_for_line("; nothing changed");
     assert_eq!((status(OLD), status(NEW)), (401, 200));
 
     // A door that was locked does not open by itself.
@@ -169,10 +169,10 @@ fn a_rotated_management_password_is_asked_for_at_once_and_a_removed_one_still_is
     settings["management"] = json!({"listen": ["127.0.0.1:0"]});
     fs::write(program.path("egressd.yaml"), settings.to_string()).unwrap();
     assert_eq!(
-        running.told("without effect until the next start: "),
+        running.wait_for_line("without effect until the next start: "),
         "management.basic_auth"
     );
     assert_eq!((status(OLD), status(NEW)), (401, 200));
     let mut nobody = Agent::connect_to(operators);
-    nobody.get("/v1/connections").expect(401);
+    nobody.get("/v1/connections").expect_status(401);
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use egressd::reload::Watch;
 use serde_json::{Value, json};
 
-use crate::support::program::Running;
+use crate::support::program::RunningProgram;
 use crate::support::{Agent, PATIENCE, Program, Sidecar, Upstream, connection};
 
 fn write_by_rename(program: &Program, name: &str, text: &str) {
@@ -27,7 +27,7 @@ fn with_secret(up: &Upstream) -> Program {
 
 fn token_sent(up: &Upstream) -> String {
     let last = up.requests().pop().unwrap();
-    last.fields.one("authorization").unwrap()
+    last.fields.single_value("authorization").unwrap()
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn a_secret_that_changes_alone_is_read_anew_whatever_way_it_is_written() {
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
-    let mut takes_up = |running: &mut Running, token: &str| {
-        running.told("changed crm (bearer_token)");
-        agent.get("/crm/a").expect(200);
+    let mut takes_up = |running: &mut RunningProgram, token: &str| {
+        running.wait_for_line("changed crm (bearer_token)");
+        agent.get("/crm/a").expect_status(200);
         assert_eq!(token_sent(&up), format!("Bearer {token}"));
     };
     fs::write(program.path("secret"), "planted-token-1\n").unwrap();
@@ -48,7 +48,7 @@ fn a_secret_that_changes_alone_is_read_anew_whatever_way_it_is_written() {
     write_by_rename(&program, "secret", "planted-token-2");
     takes_up(&mut running, "planted-token-2");
     fs::remove_file(program.path("secret")).unwrap();
-    running.told("not reloaded");
+    running.wait_for_line("not reloaded");
     fs::write(program.path("secret"), "planted-token-3").unwrap();
     takes_up(&mut running, "planted-token-3");
     // A link that leads elsewhere, and then elsewhere again.
@@ -80,8 +80,8 @@ fn a_change_that_the_kernel_does_not_tell_of_is_found_by_comparing() {
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
     fs::write(&other, "planted-token-1").unwrap();
-    running.told("changed crm (bearer_token)");
-    Agent::connect_to(agents).get("/crm/a").expect(200);
+    running.wait_for_line("changed crm (bearer_token)");
+    Agent::connect_to(agents).get("/crm/a").expect_status(200);
     assert_eq!(token_sent(&up), "Bearer planted-token-1");
 }
 
@@ -96,12 +96,12 @@ fn definitions_come_and_go_and_so_do_the_places_they_are_looked_for_in() {
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
     program.define(&erp);
-    running.told("live connections 2; added erp");
-    agent.get("/erp/a").expect(200);
+    running.wait_for_line("live connections 2; added erp");
+    agent.get("/erp/a").expect_status(200);
     fs::remove_file(program.path("connections/crm.json")).unwrap();
-    running.told("live connections 1; removed crm");
+    running.wait_for_line("live connections 1; removed crm");
     agent.get("/crm/a").refused(404, "connection_not_found");
-    agent.get("/erp/a").expect(200);
+    agent.get("/erp/a").expect_status(200);
 
     let more = program.path("more");
     fs::create_dir(&more).unwrap();
@@ -110,16 +110,16 @@ fn definitions_come_and_go_and_so_do_the_places_they_are_looked_for_in() {
     let mut settings: Value = serde_json::from_str(&settings).unwrap();
     settings["connections"] = json!(["connections", "more"]);
     write_by_rename(&program, "egressd.yaml", &settings.to_string());
-    running.told("live connections 2; added crm");
-    agent.get("/crm/a").expect(200);
+    running.wait_for_line("live connections 2; added crm");
+    agent.get("/crm/a").expect_status(200);
     // The new place is watched as the old one is.
     fs::write(
         more.join("crm.json"),
         crm.allow("GET /b").definition().to_string(),
     )
     .unwrap();
-    running.told("changed crm (allowed_routes)");
-    agent.get("/crm/b").expect(200);
+    running.wait_for_line("changed crm (allowed_routes)");
+    agent.get("/crm/b").expect_status(200);
 }
 
 #[test]
@@ -141,8 +141,8 @@ fn a_change_between_load_and_watch_is_not_missed() {
 }
 
 /// Open files and threads of a process.
-fn kept(running: &Running) -> (usize, u64) {
-    let held = running.held();
+fn kept(running: &RunningProgram) -> (usize, u64) {
+    let held = running.resources();
     (held.descriptors, held.threads)
 }
 
@@ -156,7 +156,7 @@ fn hundreds_of_changes_a_second_are_taken_up_together_and_the_last_one_wins() {
     let mut running = program.start(&["--hardening", "off"]);
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
     let before = kept(&running);
     let begun = Instant::now();
     for change in 1..=CHANGES {
@@ -167,9 +167,9 @@ fn hundreds_of_changes_a_second_are_taken_up_together_and_the_last_one_wins() {
         done.definition().to_string()
     })
     .unwrap();
-    running.told("; added done");
+    running.wait_for_line("; added done");
     let took = begun.elapsed();
-    agent.get("/crm/a").expect(200);
+    agent.get("/crm/a").expect_status(200);
     assert_eq!(token_sent(&up), format!("Bearer planted-token-{CHANGES}"));
     // The sockets of earlier generations go a moment later.
     let waiting = Instant::now();
@@ -177,7 +177,7 @@ fn hundreds_of_changes_a_second_are_taken_up_together_and_the_last_one_wins() {
         let now = kept(&running);
         assert!(waiting.elapsed() < PATIENCE, "{now:?}, before {before:?}");
     }
-    let (_, _, heard) = running.end();
+    let (_, _, heard) = running.stop_and_collect();
     let reloads = heard.iter().filter(|line| line.contains("reloaded: "));
     // At least 200 ms lie between two.
     let most = took.as_millis() / 200 + 2;
@@ -196,7 +196,7 @@ fn a_touched_file_reloads_nothing() {
     }
     fs::write(program.path("connections/.hidden.json"), "{").unwrap();
     fs::write(program.path("connections/notes.txt"), "{").unwrap();
-    let (code, _, heard) = running.end();
+    let (code, _, heard) = running.stop_and_collect();
     assert_eq!(code, Some(0));
     let told = heard.iter().any(|line| line.contains("reload"));
     assert!(!told, "{heard:#?}");

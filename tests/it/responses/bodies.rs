@@ -18,7 +18,7 @@ fn an_undeclared_length_is_cut_at_the_cap() {
     let until_close = |n: usize| ok("", &"a".repeat(n));
     for exact in [chunked(&[1000]), chunked(&[500, 500]), until_close(1000)] {
         let reply = answer_to(exact);
-        assert_eq!(reply.expect(200).body.len(), 1000);
+        assert_eq!(reply.expect_status(200).body.len(), 1000);
     }
     for over in [
         chunked(&[1001]),
@@ -65,7 +65,7 @@ fn a_response_that_never_ends_meets_the_deadline() {
             "/head" => wire.send("HTTP/1.1 200 OK\r\nX-A: b\r\nX-"),
             _ => true,
         };
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let crm = connection("crm").allow("/").upstream(&up);
     let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(DEADLINE))).start();
@@ -141,7 +141,7 @@ fn contradictory_lengths() {
     ] {
         let reply = answer_to(ok(fields, body));
         if reply.status == 200 {
-            assert_eq!(reply.expect(200).text(), whole, "{fields}");
+            assert_eq!(reply.expect_status(200).text(), whole, "{fields}");
         } else {
             reply.refused(502, PROTOCOL);
         }
@@ -186,7 +186,7 @@ fn transfer_codings_other_than_chunked() {
     );
     let reply = answer_to(identity);
     if reply.status == 200 {
-        assert_eq!(reply.expect(200).text(), "abc");
+        assert_eq!(reply.expect_status(200).text(), "abc");
     } else {
         reply.refused(502, PROTOCOL);
     }
@@ -219,7 +219,7 @@ fn old_responses_are_framed_anew() {
     // F-125, F-92
     let old = "HTTP/1.0 200 OK\r\nX-A: b\r\n\r\nuntil the end";
     let reply = answer_to(old);
-    assert_eq!(reply.expect(200).text(), "until the end");
+    assert_eq!(reply.expect_status(200).text(), "until the end");
     assert_eq!(reply.framing, Framing::Chunked);
 
     // F-92
@@ -227,7 +227,7 @@ fn old_responses_are_framed_anew() {
         wire.request();
         wire.send(old);
         match wire.socket() {
-            0 => wire.cut(),
+            0 => wire.close_without_notify(),
             _ => wire.reset(),
         }
     });
@@ -236,7 +236,7 @@ fn old_responses_are_framed_anew() {
         never_whole(&Agent::connect(&sidecar).get("/crm/x"), PROTOCOL, old);
     }
     let sized = answer_to("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi");
-    assert_eq!(sized.expect(200).text(), "hi");
+    assert_eq!(sized.expect_status(200).text(), "hi");
     assert_eq!(sized.framing, Framing::Length(2));
 }
 
@@ -270,7 +270,7 @@ fn response_trailers_that_name_such_fields_are_dropped() {
     // F-130
     let trailers = "Set-Cookie: evil\r\nContent-Length: 9\r\nX-Egressd-Error: evil\r\n";
     let reply = answer_to(ok(CHUNKED, &format!("2\r\nhi\r\n0\r\n{trailers}\r\n")));
-    assert_eq!(reply.expect(200).text(), "hi");
+    assert_eq!(reply.expect_status(200).text(), "hi");
     assert!(reply.trailers.all("set-cookie").is_empty());
     assert!(reply.trailers.all("content-length").is_empty());
     assert!(reply.trailers.all("x-egressd-error").is_empty());
@@ -289,7 +289,7 @@ fn response_trailers_reach_agents_that_ask_for_them() {
     let mut agent = Agent::connect(&sidecar);
     for te in ["trailers", "gzip, Trailers"] {
         let reply = agent.request("GET", "/crm/x", &[("TE", te)], b"");
-        assert_eq!(reply.expect(200).text(), "hi");
+        assert_eq!(reply.expect_status(200).text(), "hi");
         let names = reply.fields.all("trailer");
         assert_eq!(names, ["x-checksum, server-timing, x-absent"]);
         assert_eq!(reply.trailers.all("x-checksum"), ["1", "2"]);
@@ -298,7 +298,7 @@ fn response_trailers_reach_agents_that_ask_for_them() {
     }
     for fields in [&[][..], &[("TE", "gzip")]] {
         let reply = agent.request("GET", "/crm/x", fields, b"");
-        assert_eq!(reply.expect(200).text(), "hi");
+        assert_eq!(reply.expect_status(200).text(), "hi");
         assert!(reply.fields.all("trailer").is_empty());
         assert!(reply.trailers.0.is_empty(), "{:?}", reply.trailers);
     }
@@ -330,7 +330,7 @@ fn response_trailers_that_cannot_pass_leave_the_body_whole() {
         let mut agent = Agent::connect(&sidecar);
         for _ in 0..2 {
             let reply = agent.request("GET", "/crm/x", &[("TE", "trailers")], b"");
-            assert_eq!(reply.expect(200).text(), "hi", "{fields} {body}");
+            assert_eq!(reply.expect_status(200).text(), "hi", "{fields} {body}");
             assert_eq!(reply.ending, Ending::Whole, "{fields} {body}");
             assert!(reply.trailers.0.is_empty(), "{:?}", reply.trailers);
         }
@@ -350,6 +350,6 @@ fn compressed_bodies_are_passed_as_they_are() {
         bytes.len()
     );
     let reply = answer_to([head.as_bytes(), &bytes].concat());
-    assert_eq!(reply.expect(200).body, bytes);
+    assert_eq!(reply.expect_status(200).body, bytes);
     assert_eq!(reply.fields.all("content-encoding"), ["gzip"]);
 }

@@ -28,7 +28,7 @@ fn answers_at_once(response: String, body: usize, done: &Gate) -> Upstream {
         wire.send(&response);
         assert_eq!(wire.take(body).len(), body, "the upload was broken off");
         done.open();
-        wire.wait_end();
+        wire.wait_for_end();
     })
 }
 
@@ -51,7 +51,7 @@ fn an_early_success_streams_while_the_upload_goes_on() {
             let body = wire.take(encoded.len());
             assert_eq!(text(&body), encoded);
             wire.send("6\r\nsecond\r\n0\r\n\r\n");
-            wire.wait_end();
+            wire.wait_for_end();
         });
         let sidecar = before(&up);
         let mut agent = Agent::connect(&sidecar);
@@ -91,7 +91,11 @@ fn an_upload_goes_on_after_its_response_is_over() {
         assert!(!done.is_open());
         // The next request directly follows the body, and waits for its end.
         agent.send("worldGET /crm/y HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        assert_eq!(agent.reply().expect(200).text(), "next", "{response:?}");
+        assert_eq!(
+            agent.reply().expect_status(200).text(),
+            "next",
+            "{response:?}"
+        );
         done.wait();
         drop((agent, sidecar));
         let lines: Vec<Value> = BufReader::new(lines)
@@ -123,10 +127,10 @@ fn a_signed_or_recorded_body_goes_on_as_well() {
         let sidecar = Sidecar::with(crm).start();
         let mut agent = Agent::connect(&sidecar);
         let reply = agent.request("POST", "/crm/x", &[], &large);
-        assert_eq!(reply.expect(200).text(), "early", "signed: {signed}");
+        assert_eq!(reply.expect_status(200).text(), "early", "signed: {signed}");
         done.wait();
         let next = Agent::connect(&sidecar).get("/crm/y");
-        assert_eq!(next.expect(200).text(), "next");
+        assert_eq!(next.expect_status(200).text(), "next");
     }
 }
 
@@ -141,7 +145,7 @@ fn an_upload_that_never_ends_is_broken_off_in_time() {
             if wire.socket() == 0 {
                 wire.head();
                 wire.send(&response);
-                wire.wait_end();
+                wire.wait_for_end();
             } else {
                 wire.request();
                 wire.send(ok("Content-Length: 4\r\n", "next"));
@@ -162,7 +166,7 @@ fn an_upload_that_never_ends_is_broken_off_in_time() {
         // Neither the upstream's socket nor the slot is held any longer.
         up.wait_closed(1);
         let next = Agent::connect(&sidecar).get("/crm/y");
-        assert_eq!(next.expect(200).text(), "next");
+        assert_eq!(next.expect_status(200).text(), "next");
     }
 }
 
@@ -172,7 +176,7 @@ fn an_agent_that_leaves_in_the_middle_breaks_both_off() {
     let up = Upstream::script(|wire| {
         wire.head();
         wire.send(ok(CHUNKED, "5\r\nfirst\r\n"));
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
@@ -193,7 +197,7 @@ fn an_upstream_that_closes_after_its_early_response_ends_the_upload() {
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
     agent.send(HALF);
-    assert_eq!(agent.reply().expect(200).text(), "early");
+    assert_eq!(agent.reply().expect_status(200).text(), "early");
     // The rest of the body is not needed. The agent notices at the end of the socket, at the latest
     // when it has sent more.
     agent.send("world");
@@ -216,7 +220,7 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
             let up = Upstream::script(move |wire| {
                 wire.head();
                 wire.send(&response);
-                wire.wait_end();
+                wire.wait_for_end();
             });
             let sidecar = before(&up);
             let mut agent = Agent::connect(&sidecar);

@@ -18,8 +18,8 @@ const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
 /// An upstream that runs this with the first request of each session, and its stream.
 fn upstream(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Upstream {
-    Upstream::script_offering(Alpn::H2, move |wire| {
-        if h2::open(wire)
+    Upstream::script_with_alpn(Alpn::H2, move |wire| {
+        if h2::accept_preface(wire)
             && let Some(stream) = h2::request(wire)
         {
             script(wire, stream);
@@ -55,7 +55,7 @@ fn answer(stream: u32, body: &str) -> Vec<u8> {
 /// The next frame that belongs to a request.
 fn next(wire: &mut Wire) -> Frame {
     loop {
-        let frame = h2::next(wire).expect("the session ended");
+        let frame = h2::next_frame(wire).expect("the session ended");
         match (frame.kind, frame.flags & ACK) {
             (SETTINGS, 0) => {
                 wire.send(self::frame(SETTINGS, ACK, 0, &[]));
@@ -91,20 +91,20 @@ fn an_early_success_streams_while_the_upload_goes_on() {
         wire.send(data(stream, "second", END_STREAM));
         let stream = h2::request(wire).unwrap();
         wire.send(answer(stream, "next"));
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = before(&up, 30);
     let mut agent = Agent::connect(&sidecar);
     agent.send(HALF);
     let reply = agent.open_reply();
     assert_eq!(reply.status, 200);
-    assert_eq!(reply.fields.one("connection"), None);
+    assert_eq!(reply.fields.single_value("connection"), None);
     assert_eq!(agent.chunk().as_deref(), Some(&b"first"[..]));
     agent.send("world");
     assert_eq!(agent.chunk().as_deref(), Some(&b"second"[..]));
     assert_eq!(agent.chunk().as_deref(), Some(&b""[..]));
     let next = Agent::connect(&sidecar).get("/crm/y");
-    assert_eq!(next.expect(200).text(), "next");
+    assert_eq!(next.expect_status(200).text(), "next");
     assert_eq!(up.sockets(), 1);
 }
 
@@ -120,7 +120,7 @@ fn an_upload_goes_on_after_its_response_is_over() {
         done.open();
         let stream = h2::request(wire).unwrap();
         wire.send(answer(stream, "next"));
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = before(&up, 30);
     let mut agent = Agent::connect(&sidecar);
@@ -133,7 +133,7 @@ fn an_upload_goes_on_after_its_response_is_over() {
     assert!(!is_done.is_open());
     // The next request directly follows the body, and waits for its end.
     agent.send("worldGET /crm/y HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    assert_eq!(agent.reply().expect(200).text(), "next");
+    assert_eq!(agent.reply().expect_status(200).text(), "next");
     is_done.wait();
 }
 
@@ -150,7 +150,7 @@ fn an_upload_that_never_ends_is_broken_off_in_time() {
             assert_eq!(reset.payload, CANCEL);
             let stream = h2::request(wire).unwrap();
             wire.send(answer(stream, "next"));
-            wire.wait_end();
+            wire.wait_for_end();
         });
         let sidecar = before(&up, 1);
         let mut agent = Agent::connect(&sidecar);
@@ -161,7 +161,7 @@ fn an_upload_that_never_ends_is_broken_off_in_time() {
         agent.wait_close();
         // Neither the stream nor the slot is held any longer.
         let next = Agent::connect(&sidecar).get("/crm/y");
-        assert_eq!(next.expect(200).text(), "next");
+        assert_eq!(next.expect_status(200).text(), "next");
         assert_eq!(up.sockets(), 1);
     }
 }
@@ -183,14 +183,17 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
             assert_eq!(reset.payload, CANCEL);
             let stream = h2::request(wire).unwrap();
             wire.send(answer(stream, "next"));
-            wire.wait_end();
+            wire.wait_for_end();
         });
         let sidecar = before(&up, 30);
         let mut agent = Agent::connect(&sidecar);
         agent.send(HALF);
         let reply = agent.open_reply();
         assert_eq!(reply.status.to_string(), status);
-        assert_eq!(reply.fields.one("connection").as_deref(), Some("close"));
+        assert_eq!(
+            reply.fields.single_value("connection").as_deref(),
+            Some("close")
+        );
         assert_eq!(agent.chunk().as_deref(), Some(&b"first"[..]));
         agent.send("world");
         sent.open();
@@ -198,7 +201,7 @@ fn another_early_status_ends_the_upload_and_reaches_the_agent_whole() {
         assert_eq!(agent.chunk().as_deref(), Some(&b""[..]));
         agent.wait_close();
         let next = Agent::connect(&sidecar).get("/crm/y");
-        assert_eq!(next.expect(200).text(), "next");
+        assert_eq!(next.expect_status(200).text(), "next");
         assert_eq!(up.sockets(), 1);
     }
 }
@@ -210,12 +213,12 @@ fn without_window(full: &Gate, status: &'static str) -> Upstream {
     upstream(move |wire, stream| {
         if wire.socket() > 0 {
             wire.send(answer(stream, "next"));
-            wire.wait_end();
+            wire.wait_for_end();
             return;
         }
         full.wait();
         wire.send([head(stream, status), data(stream, "early", END_STREAM)].concat());
-        while h2::next(wire).is_some_and(|frame| frame.kind != RST_STREAM) {}
+        while h2::next_frame(wire).is_some_and(|frame| frame.kind != RST_STREAM) {}
     })
 }
 
@@ -223,7 +226,7 @@ fn without_window(full: &Gate, status: &'static str) -> Upstream {
 fn upload_what_fits(agent: &mut Agent, up: &Upstream, full: &Gate) -> Reply {
     agent.send("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n");
     up.wait_sockets(1);
-    agent.send_what_fits(9_000_000);
+    agent.send_without_blocking(9_000_000);
     full.open();
     agent.reply()
 }
@@ -237,10 +240,13 @@ fn an_upload_that_waits_for_a_window_ends_after_an_early_response() {
     let mut agent = Agent::connect(&sidecar);
     let reply = upload_what_fits(&mut agent, &up, &full);
     assert_eq!((reply.status, reply.text().as_str()), (413, "early"));
-    assert_eq!(reply.fields.one("connection").as_deref(), Some("close"));
+    assert_eq!(
+        reply.fields.single_value("connection").as_deref(),
+        Some("close")
+    );
     up.wait_closed(1);
     let next = Agent::connect(&sidecar).get("/crm/y");
-    assert_eq!(next.expect(200).text(), "next");
+    assert_eq!(next.expect_status(200).text(), "next");
     assert_eq!(up.sockets(), 2);
 }
 
@@ -252,9 +258,9 @@ fn an_upload_whose_agent_has_left_gives_its_slot_back() {
     let sidecar = before(&up, 300);
     let mut agent = Agent::connect(&sidecar);
     let reply = upload_what_fits(&mut agent, &up, &full);
-    assert_eq!(reply.expect(200).text(), "early");
+    assert_eq!(reply.expect_status(200).text(), "early");
     drop(agent);
     up.wait_closed(1);
     let next = Agent::connect(&sidecar).get("/crm/y");
-    assert_eq!(next.expect(200).text(), "next");
+    assert_eq!(next.expect_status(200).text(), "next");
 }

@@ -14,7 +14,11 @@ fn a_length_that_is_no_body() {
     for sockets in 1..=2 {
         let reply = agent.request("HEAD", "/crm/x", &[], b"");
         assert_eq!(
-            reply.expect(200).fields.one("content-length").as_deref(),
+            reply
+                .expect_status(200)
+                .fields
+                .single_value("content-length")
+                .as_deref(),
             Some("5000")
         );
         // If a server sends the body anyway, it must not answer another request (F-219).
@@ -30,7 +34,13 @@ fn no_content_has_no_length() {
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..2 {
         let reply = agent.request("HEAD", "/crm/x", &[], b"");
-        assert_eq!(reply.expect(204).fields.one("content-length"), None);
+        assert_eq!(
+            reply
+                .expect_status(204)
+                .fields
+                .single_value("content-length"),
+            None
+        );
     }
 }
 
@@ -40,7 +50,7 @@ fn a_head_reply_may_leave_the_length_out() {
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
     for _ in 0..2 {
-        agent.request("HEAD", "/crm/x", &[], b"").expect(200);
+        agent.request("HEAD", "/crm/x", &[], b"").expect_status(200);
     }
 }
 
@@ -61,7 +71,7 @@ fn informational_responses_are_consumed_up_to_sixteen() {
     let whole = ok("Content-Length: 2\r\n", "hi");
     for n in [1, 16] {
         let reply = answer_to(format!("{}{whole}", early.repeat(n)));
-        assert_eq!(reply.expect(200).text(), "hi");
+        assert_eq!(reply.expect_status(200).text(), "hi");
         assert!(reply.informational.is_empty(), "{n}");
         assert!(reply.fields.all("link").is_empty());
     }
@@ -74,7 +84,7 @@ fn informational_responses_are_consumed_up_to_sixteen() {
     let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
     all_are(&rows, PROTOCOL, "http_protocol_error");
     let reply = answer_to(format!("HTTP/1.1 100 Continue\r\n\r\n{whole}"));
-    assert_eq!(reply.expect(200).text(), "hi");
+    assert_eq!(reply.expect_status(200).text(), "hi");
 }
 
 #[test]
@@ -85,7 +95,7 @@ fn switching_protocols_unasked() {
         wire.send(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         );
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = before(&up);
     let problem = Agent::connect(&sidecar)
@@ -136,7 +146,10 @@ fn heads_that_are_none() {
 fn redirects_are_passed_on_and_resolved() {
     // F-128
     let up = Upstream::answer(|request| {
-        let location = request.fields.one("x-location").unwrap_or_default();
+        let location = request
+            .fields
+            .single_value("x-location")
+            .unwrap_or_default();
         format!(
             "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Location: {location}\r\nContent-Length: 0\r\n\r\n"
         )
@@ -172,10 +185,10 @@ fn redirects_are_passed_on_and_resolved() {
     for (given, seen) in rows {
         let mut agent = Agent::connect(&sidecar);
         let reply = agent.request("GET", "/crm/a/b", &[("X-Location", &given)], b"");
-        reply.expect(302);
+        reply.expect_status(302);
         for name in ["location", "content-location"] {
             assert_eq!(
-                reply.fields.one(name).as_deref(),
+                reply.fields.single_value(name).as_deref(),
                 Some(seen.as_str()),
                 "{given}"
             );
@@ -187,7 +200,10 @@ fn redirects_are_passed_on_and_resolved() {
 /// An upstream that redirects to the value of the request's `X-Location`, `/base/a` and `/erp/x`.
 fn redirecting() -> (Upstream, Sidecar) {
     let up = Upstream::answer(|request| {
-        let location = request.fields.one("x-location").unwrap_or_default();
+        let location = request
+            .fields
+            .single_value("x-location")
+            .unwrap_or_default();
         format!(
             "HTTP/1.1 302 Found\r\nLocation: {location}\r\nLocation: /base/a\r\nLocation: /erp/x\r\nContent-Length: 0\r\n\r\n"
         )
@@ -202,7 +218,7 @@ fn locations(sidecar: &Sidecar, given: &str) -> Vec<String> {
     let own = sidecar.address();
     let request = format!("GET /crm/a?q HTTP/1.1\r\nHost: {own}\r\nX-Location: {given}\r\n\r\n");
     let reply = Agent::connect(sidecar).exchange(request);
-    reply.expect(302).fields.all("location")
+    reply.expect_status(302).fields.all("location")
 }
 
 #[test]
@@ -241,7 +257,7 @@ fn no_reference_leads_into_another_connection() {
     // A `Host` field does not have to name the port.
     let given = format!("http://127.0.0.1:{port}/erp/x");
     let reply = Agent::connect(&sidecar).request("GET", "/crm/a", &[("X-Location", &given)], b"");
-    assert_eq!(reply.expect(302).fields.all("location"), second);
+    assert_eq!(reply.expect_status(302).fields.all("location"), second);
     for (given, seen) in [("#f", "/crm/a?q#f"), ("?r", "/crm/a?r"), ("a", "/crm/a")] {
         assert_eq!(
             locations(&sidecar, given).first().map(String::as_str),
@@ -333,7 +349,7 @@ fn fields_that_never_come_down() {
         .collect();
     let rest = "X-A: 1\r\nConnection: keep-alive, x-nominated\r\nx-b: 2\r\nX-A: 3\r\nServer: s\r\nContent-Length: 2\r\n";
     let reply = answer_to(ok(&(fields + rest), "hi"));
-    assert_eq!(reply.expect(200).text(), "hi");
+    assert_eq!(reply.expect_status(200).text(), "hi");
     let evil = reply.fields.0.iter().find(|(_, value)| value == b"evil");
     assert_eq!(evil, None);
     assert_eq!(reply.fields.all("x-a"), ["1", "3"]);
@@ -348,7 +364,7 @@ fn what_the_upstream_says_about_retries_and_itself_comes_down() {
     // F-129: SDKs read these headers, and the upstream decides their values.
     let fields = "X-Should-Retry: true\r\nRetry-After: 3\r\nX-Proxy-Cache: HIT\r\nNo-Vary-Search: key-order\r\nX-Egress: 1\r\nContent-Length: 2\r\n";
     let reply = answer_to(ok(fields, "hi"));
-    let fields = &reply.expect(200).fields;
+    let fields = &reply.expect_status(200).fields;
     for (name, value) in [
         ("x-should-retry", "true"),
         ("retry-after", "3"),
@@ -373,7 +389,10 @@ fn cookies_come_down_where_they_are_allowed() {
         .http("allow_cookies", json!(true));
     let sidecar = Sidecar::with(crm).start();
     let reply = Agent::connect(&sidecar).get("/crm/x");
-    assert_eq!(reply.expect(200).fields.all("set-cookie"), ["a=b", "c=d"]);
+    assert_eq!(
+        reply.expect_status(200).fields.all("set-cookie"),
+        ["a=b", "c=d"]
+    );
 }
 
 #[test]
@@ -388,11 +407,11 @@ fn a_cookie_stays_with_the_connection_that_set_it() {
         open.http("allow_cookies", json!(true))
     };
     let sidecar = Sidecar::with(with_cookies("crm", ""))
-        .and(with_cookies("erp", "/base"))
+        .with_connection(with_cookies("erp", "/base"))
         .start();
     let reply = Agent::connect(&sidecar).get("/crm/x");
     assert_eq!(
-        reply.expect(200).fields.all("set-cookie"),
+        reply.expect_status(200).fields.all("set-cookie"),
         [
             "a=1; Path=/crm/",
             "b=2; Path=/crm/erp/x; HttpOnly",
@@ -403,7 +422,7 @@ fn a_cookie_stays_with_the_connection_that_set_it() {
     assert!(reply.fields.all("set-cookie2").is_empty());
     let reply = Agent::connect(&sidecar).get("/erp/x");
     assert_eq!(
-        reply.expect(200).fields.all("set-cookie"),
+        reply.expect_status(200).fields.all("set-cookie"),
         [
             "a=1; Path=/erp/",
             "b=2; Path=/erp/; HttpOnly",

@@ -6,7 +6,7 @@ use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
 use serde_json::json;
 
 use super::{CHUNKED, before, ok};
-use crate::support::wire::{Arrived, Wire};
+use crate::support::wire::{ReceivedRequest, Wire};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 /// A server like Python's `http.server`: it never reads a body, and takes its bytes for the next
@@ -20,8 +20,8 @@ fn careless(wire: &mut Wire, honours_close: bool) {
     }
 }
 
-fn says_close(request: &Arrived) -> bool {
-    request.fields.one("connection").as_deref() == Some("close")
+fn says_close(request: &ReceivedRequest) -> bool {
+    request.fields.single_value("connection").as_deref() == Some("close")
 }
 
 fn came(up: &Upstream) -> Vec<(String, String, usize)> {
@@ -47,8 +47,8 @@ fn a_request_hidden_in_an_unread_body_never_gets_the_credential_of_the_next() {
         let mut agent = Agent::connect(&sidecar);
         agent
             .request(method, "/crm/reports/1", &[], HIDDEN)
-            .expect(200);
-        agent.get("/crm/reports/2").expect(200);
+            .expect_status(200);
+        agent.get("/crm/reports/2").expect_status(200);
         drop(sidecar);
         up.wait_closed(2);
         assert_eq!(
@@ -69,7 +69,7 @@ fn a_request_hidden_whole_in_an_unread_body_is_not_read_by_a_server_that_closes(
     let mut agent = Agent::connect(&sidecar);
     agent
         .request("GET", "/crm/reports/1", &[], HIDDEN)
-        .expect(200);
+        .expect_status(200);
     up.wait_closed(1);
     assert_eq!(came(&up), [row("GET", "/reports/1", 0)]);
 }
@@ -85,7 +85,7 @@ fn reused(up: &Upstream, sidecar: &Sidecar, first: impl AsRef<[u8]>) -> (bool, b
     } else {
         agent.reply();
     }
-    agent.get("/crm/next").expect(200);
+    agent.get("/crm/next").expect_status(200);
     let requests = up.requests();
     let [one, two] = &requests[before..] else {
         panic!("{requests:?}");
@@ -225,8 +225,8 @@ fn an_answer_whose_first_byte_comes_before_the_end_of_the_body_costs_the_socket(
         agent.send(request("POST", "Content-Length: 10\r\n", "hello"));
         begun.wait();
         agent.send("world");
-        assert_eq!(agent.reply().expect(200).text(), "hi", "{first:?}");
-        agent.get("/crm/next").expect(200);
+        assert_eq!(agent.reply().expect_status(200).text(), "hi", "{first:?}");
+        agent.get("/crm/next").expect_status(200);
         let next = &up.requests()[1];
         assert_eq!(
             (next.socket == 0, up.sockets()),
@@ -276,7 +276,7 @@ fn a_late_body_answers_nobody() {
     });
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
-    agent.request("HEAD", "/crm/x", &[], b"").expect(200);
+    agent.request("HEAD", "/crm/x", &[], b"").expect_status(200);
     agent.send("GET /crm/y HTTP/1.1\r\nHost: localhost\r\n\r\n");
     up.wait_requests(2);
     sent.open();
@@ -326,7 +326,7 @@ fn a_socket_that_has_just_given_an_odd_answer_is_used_last() {
     assert_eq!(one.reply().text(), "hi");
     gates[1].open();
     assert_eq!(other.reply().text(), "hi");
-    one.get("/crm/next").expect(200);
+    one.get("/crm/next").expect_status(200);
     let requests = up.requests();
     let socket_of = |target: &str| {
         let request = requests.iter().find(|request| request.target == target);
@@ -344,13 +344,13 @@ fn an_unasked_response_is_an_event_once_it_shows() {
         wire.request();
         wire.send(ok("Content-Length: 2\r\n", "hi"));
         if wire.socket() > 0 {
-            wire.wait_end();
+            wire.wait_for_end();
             return;
         }
         wire.request();
         let unasked = ok("Content-Length: 7\r\n", "unasked");
         wire.send(unasked + &ok("Content-Length: 4\r\n", "true"));
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let (mut said, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::start(Level::Warn, Look::Json, out).unwrap();

@@ -24,7 +24,7 @@ fn a_declared_length_over_the_cap() {
     let up = Upstream::script(|wire| {
         wire.request();
         wire.send(ok("Content-Length: 1001\r\n", "a"));
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
@@ -47,7 +47,7 @@ fn extra_bytes_after_a_response_are_nobodys() {
         let sidecar = before(&up);
         let mut agent = Agent::connect(&sidecar);
         for sockets in 1..=3 {
-            assert_eq!(agent.get("/crm/x").expect(200).text(), "hi");
+            assert_eq!(agent.get("/crm/x").expect_status(200).text(), "hi");
             assert_eq!(
                 up.sockets(),
                 sockets,
@@ -68,14 +68,14 @@ fn a_response_before_any_request_is_nobodys() {
         if wire.socket() == 0 {
             wire.send(ok("Content-Length: 6\r\n", "forged"));
             sent.open();
-            wire.wait_end();
+            wire.wait_for_end();
         }
     });
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
-    assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
+    assert_eq!(agent.get("/crm/1").expect_status(200).text(), "hi");
     gate.wait();
-    assert_eq!(agent.get("/crm/2").expect(200).text(), "hi");
+    assert_eq!(agent.get("/crm/2").expect_status(200).text(), "hi");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn an_early_final_response_is_relayed_and_the_upload_stopped() {
                 wire.send(format!(
                     "HTTP/1.1 {status}\r\nContent-Length: 5\r\n\r\nearly"
                 ));
-                wire.wait_end();
+                wire.wait_for_end();
             } else {
                 wire.request();
                 wire.send(ok("Content-Length: 2\r\n", "hi"));
@@ -148,7 +148,10 @@ fn an_early_final_response_is_relayed_and_the_upload_stopped() {
         // The socket that the body was broken off on serves nobody else.
         up.wait_closed(1);
         assert_eq!(
-            Agent::connect(&sidecar).get("/crm/y").expect(200).text(),
+            Agent::connect(&sidecar)
+                .get("/crm/y")
+                .expect_status(200)
+                .text(),
             "hi"
         );
         assert_eq!(up.sockets(), 2);
@@ -168,10 +171,10 @@ fn a_reused_socket_that_closes_is_retried_once_where_that_is_safe() {
         let up = closes_on_reuse();
         let sidecar = before(&up);
         let mut agent = Agent::connect(&sidecar);
-        assert_eq!(agent.get("/crm/1").expect(200).text(), "hi");
+        assert_eq!(agent.get("/crm/1").expect_status(200).text(), "hi");
         let reply = agent.request(method, "/crm/2", &[], body.as_bytes());
         if again {
-            assert_eq!(reply.expect(200).text(), "hi");
+            assert_eq!(reply.expect_status(200).text(), "hi");
             assert_eq!((up.requests().len(), up.sockets()), (3, 2), "{method}");
         } else {
             reply.refused(502, PROTOCOL);
@@ -183,12 +186,12 @@ fn a_reused_socket_that_closes_is_retried_once_where_that_is_safe() {
 #[test]
 fn a_pooled_socket_that_closed_while_idle_is_not_used() {
     // F-135
-    let up = Upstream::last_words(ok("Content-Length: 2\r\n", "hi"));
+    let up = Upstream::reply_then_close(ok("Content-Length: 2\r\n", "hi"));
     let sidecar = before(&up);
     let mut agent = Agent::connect(&sidecar);
     for sockets in 1..=3 {
         // The end of the stream may be seen before the request is written or after: both times it is sent again.
-        assert_eq!(agent.get("/crm/x").expect(200).text(), "hi");
+        assert_eq!(agent.get("/crm/x").expect_status(200).text(), "hi");
         assert_eq!(up.sockets(), sockets);
     }
     assert_eq!(up.requests().len(), 3);
@@ -201,9 +204,9 @@ fn an_agent_that_leaves_frees_the_upstream() {
         let request = wire.request().expect("a request");
         if request.target == "/stream" {
             wire.send(ok(CHUNKED, "1\r\na\r\n"));
-            wire.wait_end();
+            wire.wait_for_end();
         } else if request.target == "/silence" {
-            wire.wait_end();
+            wire.wait_for_end();
         } else {
             wire.send(ok("Content-Length: 2\r\n", "hi"));
         }
@@ -222,7 +225,10 @@ fn an_agent_that_leaves_frees_the_upstream() {
     agent.reset();
     up.wait_closed(2);
     assert_eq!(
-        Agent::connect(&sidecar).get("/crm/x").expect(200).text(),
+        Agent::connect(&sidecar)
+            .get("/crm/x")
+            .expect_status(200)
+            .text(),
         "hi"
     );
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{FIELD, SECRET, chunked, head, signature};
 use crate::support::message::Framing;
-use crate::support::wire::Arrived;
+use crate::support::wire::ReceivedRequest;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 /// A token endpoint whose tokens are `t0`, `t1` and so on.
@@ -36,7 +36,7 @@ fn api() -> Upstream {
 }
 
 /// What came to the API of this request, whose token it refuses, and the agent's status.
-fn refused_once(request: &str, signed: bool) -> (Vec<Arrived>, u16) {
+fn refused_once(request: &str, signed: bool) -> (Vec<ReceivedRequest>, u16) {
     let (up, tokens) = (api(), token_endpoint());
     let url = format!("https://{}/token", tokens.address());
     let grant = json!({"token_url": url, "client_id": "id", "client_secret": "a client's secret"});
@@ -47,7 +47,7 @@ fn refused_once(request: &str, signed: bool) -> (Vec<Arrived>, u16) {
     }
     let sidecar = Sidecar::with(crm).start();
     let mut agent = Agent::connect(&sidecar);
-    agent.get("/crm/x").expect(200);
+    agent.get("/crm/x").expect_status(200);
     let status = agent.exchange(request).status;
     (up.requests().split_off(1), status)
 }
@@ -98,7 +98,7 @@ fn a_refused_token_costs_no_body() {
                     "row {row}"
                 );
                 assert_eq!(arrived.fields.all("authorization"), [token]);
-                assert_eq!(arrived.fields.one(FIELD), value, "row {row}");
+                assert_eq!(arrived.fields.single_value(FIELD), value, "row {row}");
             }
         }
     }

@@ -26,8 +26,10 @@ fn large_bodies_and_the_cap() {
         [chunked("POST", "").as_bytes(), &body, b"0\r\n\r\n"].concat()
     };
     let mut agent = Agent::connect(&sidecar);
-    agent.request("POST", "/crm/x", &[], &bytes).expect(200);
-    agent.exchange(chunks(&bytes)).expect(200);
+    agent
+        .request("POST", "/crm/x", &[], &bytes)
+        .expect_status(200);
+    agent.exchange(chunks(&bytes)).expect_status(200);
     for arrived in up.requests() {
         is_signed(&arrived, &bytes);
     }
@@ -90,7 +92,7 @@ fn a_body_that_is_not_whole_opens_no_socket() {
     assert_eq!(up.sockets(), 0);
     Agent::connect(&sidecar)
         .request("POST", "/crm/x", &[], b"hello")
-        .expect(200);
+        .expect_status(200);
     assert_eq!(up.sockets(), 1);
 }
 
@@ -128,8 +130,8 @@ fn three(up: &Upstream) -> Sidecar {
     // Long enough for uploads that wait for each other on a machine that is building.
     let patient = |connection: Connection| connection.http("timeout_seconds", json!(300));
     Sidecar::with(patient(signing(up)))
-        .and(patient(signing(up).rename("erp")))
-        .and(patient(free))
+        .with_connection(patient(signing(up).rename("erp")))
+        .with_connection(patient(free))
         .setting("proxy.body_idle_timeout_seconds", 300)
         .setting("proxy.max_request_body_bytes", LONG)
         .setting("proxy.workers", 2)
@@ -155,17 +157,17 @@ fn what_one_connection_holds_leaves_the_others_their_share() {
     let body = vec![b'a'; 10 * MIB];
     for target in ["/erp/x", "/free/x"] {
         let reply = Agent::connect(&sidecar).request("POST", target, &[], &body);
-        reply.expect(200);
+        reply.expect_status(200);
     }
     is_signed(&up.requests()[0], &body);
     first.send("a");
-    first.reply().expect(200);
+    first.reply().expect_status(200);
     is_signed(&up.requests()[2], &vec![b'a'; LONG]);
     // Agents that hang up during the upload, in one way or another, do not affect it.
     begun(&sidecar).reset();
     begun(&sidecar).half_close();
     let reply = Agent::connect(&sidecar).request("POST", "/erp/x", &[], &body);
-    reply.expect(200);
+    reply.expect_status(200);
 }
 
 #[test]
@@ -186,7 +188,7 @@ fn bodies_that_are_announced_and_never_sent_close_the_budget_for_nobody() {
     }
     for target in ["/crm/x", "/erp/x"] {
         let reply = Agent::connect(&sidecar).request("POST", target, &[], &vec![b'a'; 10 * MIB]);
-        reply.expect(200);
+        reply.expect_status(200);
     }
     assert_eq!(up.requests().len(), 2);
 }
@@ -219,11 +221,11 @@ fn an_early_answer_comes_through() {
         wire.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
         // Read any earlier, the body might have gone up whole, and the socket could be used again.
         answered.wait();
-        wire.wait_end();
+        wire.wait_for_end();
     });
     let sidecar = Sidecar::with(signing(&up)).start();
     let reply = Agent::connect(&sidecar).request("POST", "/crm/x", &[], &vec![b'a'; 8 * MIB]);
-    assert_eq!(reply.expect(413).text(), "no");
+    assert_eq!(reply.expect_status(413).text(), "no");
     gate.open();
     up.wait_closed(1);
 }
@@ -237,7 +239,9 @@ fn a_body_is_not_read_for_what_is_refused_before() {
         .rename("lan")
         .base_url(&format!("https://localhost:{port}"));
     let forbidden = forbidden.http("allowed_private_cidrs", json!([]));
-    let sidecar = Sidecar::with(signing(&up)).and(forbidden).start();
+    let sidecar = Sidecar::with(signing(&up))
+        .with_connection(forbidden)
+        .start();
     let rows = [
         ("/crm/%2e%2e/x", 400, "path_not_canonical"),
         ("/crm/x%2Fy", 400, "path_not_canonical"),

@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::message::{self, End, Framing, Inbox};
+use super::message::{self, End, Framing, RecordingReader};
 use super::reply::{Ending, Reply};
 use super::{PATIENCE, Sidecar};
 
 /// One socket to the sidecar.
 pub(crate) struct Agent {
     tcp: TcpStream,
-    inbox: Inbox,
+    inbox: RecordingReader,
 }
 
 impl Agent {
@@ -27,12 +27,12 @@ impl Agent {
 
     /// Connects to any address.
     pub(crate) fn connect_to(address: SocketAddr) -> Self {
-        Self::of(TcpStream::connect(address).unwrap())
+        Self::from_tcp(TcpStream::connect(address).unwrap())
     }
 
     /// Connects to a Unix socket. What is done with it is done by its descriptor, whatever its kind.
     pub(crate) fn connect_unix(path: &Path) -> Self {
-        Self::of(OwnedFd::from(UnixStream::connect(path).unwrap()).into())
+        Self::from_tcp(OwnedFd::from(UnixStream::connect(path).unwrap()).into())
     }
 
     /// Connects with a receive buffer of a few KiB: whoever does not read with this one is felt at once.
@@ -45,17 +45,17 @@ impl Agent {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         socket.connect(&address.into()).unwrap();
-        Self::of(socket.into())
+        Self::from_tcp(socket.into())
     }
 
-    fn of(tcp: TcpStream) -> Self {
+    fn from_tcp(tcp: TcpStream) -> Self {
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
         // A Unix socket has no such thing.
         let _unknown = tcp.set_nodelay(true);
         Self {
             tcp,
-            inbox: Inbox::new(),
+            inbox: RecordingReader::new(),
         }
     }
 
@@ -65,7 +65,7 @@ impl Agent {
     }
 
     /// Sends as many bytes as the system accepts without waiting, up to this many.
-    pub(crate) fn send_what_fits(&mut self, most: usize) {
+    pub(crate) fn send_without_blocking(&mut self, most: usize) {
         self.tcp.set_nonblocking(true).unwrap();
         let mut sent = 0;
         while sent < most
@@ -148,7 +148,7 @@ impl Agent {
         loop {
             let bytes = self
                 .inbox
-                .until(b"\r\n\r\n", &mut self.tcp)
+                .take_until(b"\r\n\r\n", &mut self.tcp)
                 .unwrap_or_else(|| {
                     let seen = message::text(&self.inbox.seen);
                     panic!("no reply, the sidecar closed; so far: {seen:?}")
@@ -160,7 +160,7 @@ impl Agent {
             if (100..200).contains(&status) {
                 informational.push(status);
             } else {
-                return Reply::opened(status, fields, informational);
+                return Reply::from_head(status, fields, informational);
             }
         }
     }
@@ -193,8 +193,8 @@ impl Agent {
 
     /// Blocks until these bytes have come, and leaves them to be read.
     pub(crate) fn wait_for(&mut self, bytes: &str) {
-        while message::find(&self.inbox.seen, bytes.as_bytes()).is_none() {
-            let open = self.inbox.fill(&mut self.tcp);
+        while message::find_bytes(&self.inbox.seen, bytes.as_bytes()).is_none() {
+            let open = self.inbox.read_more(&mut self.tcp);
             assert!(
                 open,
                 "closed without {bytes:?}: {:?}",
@@ -204,7 +204,7 @@ impl Agent {
     }
 
     /// Every byte that came on this socket.
-    pub(crate) fn seen(&self) -> &[u8] {
+    pub(crate) fn received(&self) -> &[u8] {
         &self.inbox.seen
     }
 

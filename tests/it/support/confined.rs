@@ -12,7 +12,7 @@ pub(crate) struct Confined {
 
 impl Confined {
     /// What this machine lets a process give up.
-    pub(crate) fn here() -> Self {
+    pub(crate) fn for_this_machine() -> Self {
         let thread = std::thread::spawn(|| Hardening::begin().confine(&Needs::default()));
         Self {
             hardening: thread.join().unwrap(),
@@ -20,7 +20,7 @@ impl Confined {
     }
 
     /// Does this on a confined thread.
-    pub(crate) fn does<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static>(
         needs: Needs,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {

@@ -105,7 +105,7 @@ impl Connection {
     }
 
     /// Any field of the definition.
-    pub(crate) fn top(mut self, field: &str, value: Value) -> Self {
+    pub(crate) fn with_field(mut self, field: &str, value: Value) -> Self {
         self.top.insert(field.to_owned(), value);
         self
     }

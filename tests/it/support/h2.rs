@@ -41,17 +41,17 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// A field as an HPACK literal that is not indexed (RFC 7541 §6.2.2), without Huffman coding.
-pub(crate) fn field(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn literal_field(name: &str, value: &str) -> Vec<u8> {
     let mut bytes = vec![0];
     for part in [name, value] {
-        bytes.extend(length(part.len()));
+        bytes.extend(hpack_integer(part.len()));
         bytes.extend(part.as_bytes());
     }
     bytes
 }
 
 /// An HPACK integer with a prefix of seven bits (RFC 7541 §5.1).
-fn length(n: usize) -> Vec<u8> {
+fn hpack_integer(n: usize) -> Vec<u8> {
     let Some(mut rest) = n.checked_sub(127) else {
         return vec![u8::try_from(n).unwrap()];
     };
@@ -65,7 +65,7 @@ fn length(n: usize) -> Vec<u8> {
 }
 
 /// Reads the preface and answers with empty settings. `false`: the handshake failed, because `h2` was not offered.
-pub(crate) fn open(wire: &mut Wire) -> bool {
+pub(crate) fn accept_preface(wire: &mut Wire) -> bool {
     let preface = wire.take(24);
     if !preface.is_empty() {
         assert_eq!(preface, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
@@ -75,7 +75,7 @@ pub(crate) fn open(wire: &mut Wire) -> bool {
 }
 
 /// The next frame. `None`: the stream ended.
-pub(crate) fn next(wire: &mut Wire) -> Option<Frame> {
+pub(crate) fn next_frame(wire: &mut Wire) -> Option<Frame> {
     let head = wire.take(9);
     let [a, b, c, kind, flags, s0, s1, s2, s3] = head[..] else {
         return None;
@@ -93,7 +93,7 @@ pub(crate) fn next(wire: &mut Wire) -> Option<Frame> {
 /// Reads on until a request's head is there, and says which stream it is on. `None`: the stream ended.
 pub(crate) fn request(wire: &mut Wire) -> Option<u32> {
     loop {
-        let frame = next(wire)?;
+        let frame = next_frame(wire)?;
         match (frame.kind, frame.flags & ACK) {
             (HEADERS, _) => return Some(frame.stream),
             (SETTINGS, 0) => {

@@ -19,12 +19,12 @@ const LIMIT: Duration = PATIENCE.saturating_mul(2);
 /// A child process that is killed after `LIMIT`, and when this is dropped.
 pub(crate) struct LimitedChild {
     child: Child,
-    limit: Limit,
+    limit: KillTimer,
 }
 
 /// Kills a process after `LIMIT`, or when it is dropped. A pidfd never refers to another process
 /// that got the same number.
-struct Limit {
+struct KillTimer {
     process: Arc<OwnedFd>,
     _ended: Sender<()>,
 }
@@ -33,7 +33,7 @@ impl LimitedChild {
     /// Starts a process.
     pub(crate) fn spawn(command: &mut Command) -> Self {
         let child = command.spawn().unwrap();
-        let limit = Limit::of(&child);
+        let limit = KillTimer::for_child(&child);
         Self { child, limit }
     }
 
@@ -66,8 +66,8 @@ pub(crate) fn output(command: &mut Command) -> Output {
     LimitedChild::spawn(pipes.stdin(Stdio::null())).output()
 }
 
-impl Limit {
-    fn of(child: &Child) -> Self {
+impl KillTimer {
+    fn for_child(child: &Child) -> Self {
         let process = Arc::new(pidfd_open(Pid::from_child(child), PidfdFlags::empty()).unwrap());
         let (ended, end) = channel();
         let (overdue, id) = (Arc::clone(&process), child.id());
@@ -86,7 +86,7 @@ impl Limit {
     }
 }
 
-impl Drop for Limit {
+impl Drop for KillTimer {
     fn drop(&mut self) {
         // It has ended already where all went well.
         let _ended = pidfd_send_signal(&*self.process, Signal::KILL);

@@ -41,14 +41,14 @@ pub(crate) enum End {
 }
 
 /// A buffered reader that remembers everything.
-pub(crate) struct Inbox {
+pub(crate) struct RecordingReader {
     unread: Vec<u8>,
     end: Option<End>,
     /// Every byte that ever came.
     pub(crate) seen: Vec<u8>,
 }
 
-impl Inbox {
+impl RecordingReader {
     pub(crate) fn new() -> Self {
         Self {
             unread: Vec::new(),
@@ -63,7 +63,7 @@ impl Inbox {
     }
 
     /// Reads once. `false`: the stream has ended.
-    pub(crate) fn fill(&mut self, from: &mut impl Read) -> bool {
+    pub(crate) fn read_more(&mut self, from: &mut impl Read) -> bool {
         if self.end.is_some() {
             return false;
         }
@@ -88,20 +88,20 @@ impl Inbox {
 
     /// Reads until the stream ends, and says how it did.
     pub(crate) fn drain(&mut self, from: &mut impl Read) -> End {
-        while self.fill(from) {}
+        while self.read_more(from) {}
         self.end.unwrap_or(End::Broken)
     }
 
     /// Everything up to and with `mark`. `None`: the stream ended before it came.
-    pub(crate) fn until(&mut self, mark: &[u8], from: &mut impl Read) -> Option<Vec<u8>> {
+    pub(crate) fn take_until(&mut self, mark: &[u8], from: &mut impl Read) -> Option<Vec<u8>> {
         let mut looked = 0;
         loop {
             let start = looked.min(self.unread.len());
-            if let Some(at) = find(&self.unread[start..], mark) {
+            if let Some(at) = find_bytes(&self.unread[start..], mark) {
                 return Some(self.unread.drain(..start + at + mark.len()).collect());
             }
             looked = self.unread.len().saturating_sub(mark.len());
-            if !self.fill(from) {
+            if !self.read_more(from) {
                 return None;
             }
         }
@@ -109,13 +109,13 @@ impl Inbox {
 
     /// Exactly `n` bytes; fewer if the stream ended before.
     pub(crate) fn take(&mut self, n: usize, from: &mut impl Read) -> Vec<u8> {
-        while self.unread.len() < n && self.fill(from) {}
+        while self.unread.len() < n && self.read_more(from) {}
         self.unread.drain(..n.min(self.unread.len())).collect()
     }
 
     /// The next chunk of a chunked body: `None` if it broke off, empty at its end (the trailers are still to come).
     pub(crate) fn chunk(&mut self, from: &mut impl Read) -> Option<Vec<u8>> {
-        let line = self.until(b"\r\n", from)?;
+        let line = self.take_until(b"\r\n", from)?;
         let size = usize::from_str_radix(text(&line).trim_end(), 16)
             .unwrap_or_else(|_| panic!("a chunk size was expected, not {:?}", text(&line)));
         if size == 0 {
@@ -162,10 +162,10 @@ impl Inbox {
             }
         }
         loop {
-            match self.until(b"\r\n", from) {
+            match self.take_until(b"\r\n", from) {
                 None => return body,
                 Some(line) if line == b"\r\n" => break,
-                Some(line) => body.trailers.0.push(field(&line)),
+                Some(next_line) => body.trailers.0.push(field(&next_line)),
             }
         }
         body.whole = true;
@@ -186,7 +186,7 @@ pub(crate) fn head(bytes: &[u8]) -> (String, Fields) {
 }
 
 fn field(line: &[u8]) -> (String, Vec<u8>) {
-    let colon = find(line, b":").unwrap_or_else(|| panic!("no field: {:?}", text(line)));
+    let colon = find_bytes(line, b":").unwrap_or_else(|| panic!("no field: {:?}", text(line)));
     (
         text(&line[..colon]),
         line[colon + 1..].trim_ascii().to_vec(),
@@ -202,7 +202,7 @@ impl Fields {
     }
 
     /// The one value of that name. Two are a failure of the test.
-    pub(crate) fn one(&self, name: &str) -> Option<String> {
+    pub(crate) fn single_value(&self, name: &str) -> Option<String> {
         let mut all = self.all(name);
         assert!(all.len() < 2, "{name} came {} times: {all:?}", all.len());
         all.pop()
@@ -216,8 +216,8 @@ impl Fields {
 
     /// How the body is announced. Two announcements are a failure of the test.
     pub(crate) fn framing(&self) -> Framing {
-        let coding = self.one("transfer-encoding");
-        let length = self.one("content-length");
+        let coding = self.single_value("transfer-encoding");
+        let length = self.single_value("content-length");
         match (coding.as_deref(), length) {
             (None, None) => Framing::Absent,
             (None, Some(length)) => Framing::Length(length.parse().expect("a length")),
@@ -242,13 +242,13 @@ pub(crate) fn text(bytes: &[u8]) -> String {
 }
 
 /// Where `needle` begins in `bytes`.
-pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+pub(crate) fn find_bytes(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|part| part == needle)
 }
 
 fn split<'a>(mut bytes: &'a [u8], mark: &[u8]) -> Vec<&'a [u8]> {
     let mut parts = Vec::new();
-    while let Some(at) = find(bytes, mark) {
+    while let Some(at) = find_bytes(bytes, mark) {
         parts.push(&bytes[..at]);
         bytes = &bytes[at + mark.len()..];
     }

@@ -10,12 +10,12 @@ use super::{Agent, PATIENCE};
 pub(crate) fn metrics(operators: SocketAddr) -> String {
     Agent::connect_to(operators)
         .get("/metrics")
-        .expect(200)
+        .expect_status(200)
         .text()
 }
 
 /// Scrapes until the text satisfies this predicate, and returns the text.
-pub(crate) fn metrics_where(operators: SocketAddr, is_so: impl Fn(&str) -> bool) -> String {
+pub(crate) fn scrape_until(operators: SocketAddr, is_so: impl Fn(&str) -> bool) -> String {
     let begun = Instant::now();
     loop {
         let text = metrics(operators);
@@ -28,8 +28,8 @@ pub(crate) fn metrics_where(operators: SocketAddr, is_so: impl Fn(&str) -> bool)
 }
 
 /// Scrapes until the text contains these words, and returns the text.
-pub(crate) fn metrics_with(operators: SocketAddr, words: &str) -> String {
-    metrics_where(operators, |text| text.contains(words))
+pub(crate) fn scrape_until_contains(operators: SocketAddr, words: &str) -> String {
+    scrape_until(operators, |text| text.contains(words))
 }
 
 /// Waits for a part of the second in which the text cannot change. Only time itself is waited for

@@ -8,12 +8,12 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 /// A mounted ConfigMap or Secret.
-pub(crate) struct Mount {
+pub(crate) struct MountedVolume {
     at: PathBuf,
     updates: usize,
 }
 
-impl Mount {
+impl MountedVolume {
     /// A volume at a directory that is empty, or is not there yet.
     pub(crate) fn new(at: PathBuf, files: &[(&str, String)]) -> Self {
         fs::create_dir_all(&at).unwrap();
@@ -40,14 +40,14 @@ impl Mount {
             let link = symlink(format!("..data/{file}"), self.at.join(file));
             assert!(link.is_ok() || link.unwrap_err().kind() == ErrorKind::AlreadyExists);
         }
-        self.sweep(files);
+        self.remove_stale_links(files);
         if let Ok(before) = before {
             fs::remove_dir_all(self.at.join(before)).unwrap();
         }
     }
 
     /// Links to files that are no longer there go last.
-    fn sweep(&self, files: &[(&str, String)]) {
+    fn remove_stale_links(&self, files: &[(&str, String)]) {
         for entry in fs::read_dir(&self.at).unwrap() {
             let name = entry.unwrap().file_name();
             let name = name.to_str().unwrap();

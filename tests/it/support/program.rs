@@ -17,7 +17,7 @@ use super::limited::{self, LimitedChild};
 use super::{PATIENCE, certs};
 
 /// A user that has no processes: another one each time.
-fn nobody_else() -> String {
+fn unused_user() -> String {
     static STARTED: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id() * 16 + STARTED.fetch_add(1, Relaxed);
     (20_000 + number % 40_000).to_string()
@@ -29,7 +29,7 @@ pub(crate) struct Program {
 }
 
 /// The running process. It is killed where a test fails before its end.
-pub(crate) struct Running {
+pub(crate) struct RunningProgram {
     child: LimitedChild,
     /// What it writes to standard output.
     pub(crate) out: BufReader<Box<dyn Read + Send>>,
@@ -91,7 +91,7 @@ impl Program {
     }
 
     /// Starts it under these limits, as `prlimit` (util-linux) takes them. A limit of threads binds no root, so root has it run as a user of no other process.
-    pub(crate) fn start_limited(&self, limits: &[&str], flags: &[&str]) -> Running {
+    pub(crate) fn start_limited(&self, limits: &[&str], flags: &[&str]) -> RunningProgram {
         let plain = self.command(flags);
         let mut command = Command::new("prlimit");
         command.args(limits).stdin(Stdio::null());
@@ -106,7 +106,7 @@ impl Program {
             assert!(copied.unwrap().success());
             command
                 .args(["setpriv", "--reuid"])
-                .arg(nobody_else())
+                .arg(unused_user())
                 .arg("--clear-groups")
                 .arg(program);
         } else {
@@ -117,14 +117,14 @@ impl Program {
     }
 
     /// Starts it with a pipe for each stream.
-    pub(crate) fn start(&self, flags: &[&str]) -> Running {
+    pub(crate) fn start(&self, flags: &[&str]) -> RunningProgram {
         Self::start_command(self.command(flags))
     }
 
-    fn start_command(command: Command) -> Running {
+    fn start_command(command: Command) -> RunningProgram {
         let (out, out_end) = std::io::pipe().unwrap();
         let (err, err_end) = std::io::pipe().unwrap();
-        Running::start(
+        RunningProgram::start(
             command,
             (Box::new(out), out_end.into()),
             (Box::new(err), err_end.into()),
@@ -132,7 +132,7 @@ impl Program {
     }
 
     /// The same, by way of this command, which has `egressd serve` and its arguments as its last ones.
-    pub(crate) fn start_by(&self, by: &[&str], flags: &[&str]) -> Running {
+    pub(crate) fn start_via(&self, by: &[&str], flags: &[&str]) -> RunningProgram {
         let serve = self.command(flags);
         let mut command = Command::new(by[0]);
         command.args(&by[1..]).arg(serve.get_program());
@@ -141,13 +141,13 @@ impl Program {
     }
 
     /// The same; its standard error holds a few KiB and not more until somebody reads.
-    pub(crate) fn start_with_narrow_stderr(&self, flags: &[&str]) -> Running {
+    pub(crate) fn start_with_narrow_stderr(&self, flags: &[&str]) -> RunningProgram {
         let command = self.command(flags);
         let (out, out_end) = std::io::pipe().unwrap();
         let (err, err_end) = UnixStream::pair().unwrap();
         SockRef::from(&err_end).set_send_buffer_size(1).unwrap();
         let err_end: std::os::fd::OwnedFd = err_end.into();
-        Running::start(
+        RunningProgram::start(
             command,
             (Box::new(out), out_end.into()),
             (Box::new(err), err_end.into()),
@@ -164,7 +164,7 @@ impl Program {
 
 /// What the process has of the machine.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
+pub(crate) struct ProcessResources {
     /// Bytes of memory.
     pub(crate) resident: u64,
     /// Its threads.
@@ -175,7 +175,7 @@ pub(crate) struct Held {
 
 type Reader = Box<dyn Read + Send>;
 
-impl Running {
+impl RunningProgram {
     fn start(mut command: Command, out: (Reader, Stdio), err: (Reader, Stdio)) -> Self {
         // The command and its ends of the pipes are dropped here, so that ours see the end.
         let child = LimitedChild::spawn(command.stdout(out.1).stderr(err.1));
@@ -189,7 +189,7 @@ impl Running {
     }
 
     /// Reads standard error up to the line that has these words: what stands behind them in its sentence.
-    pub(crate) fn told(&mut self, words: &str) -> String {
+    pub(crate) fn wait_for_line(&mut self, words: &str) -> String {
         loop {
             let mut line = String::new();
             let read = self.err.read_line(&mut line).unwrap();
@@ -203,7 +203,7 @@ impl Running {
     }
 
     /// The next line of standard error; `None` at its end.
-    pub(crate) fn line(&mut self) -> Option<String> {
+    pub(crate) fn next_line(&mut self) -> Option<String> {
         let mut line = String::new();
         let read = self.err.read_line(&mut line).unwrap();
         (read > 0).then(|| line.trim_end().to_owned())
@@ -211,14 +211,14 @@ impl Running {
 
     /// Where agents and operators connect.
     pub(crate) fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
-        let agents = self.told("agents connect to").parse().unwrap();
-        let operators = self.told("operators connect to").parse().unwrap();
-        self.told("ready with");
+        let agents = self.wait_for_line("agents connect to").parse().unwrap();
+        let operators = self.wait_for_line("operators connect to").parse().unwrap();
+        self.wait_for_line("ready with");
         (agents, operators)
     }
 
     /// Resident bytes, threads and open descriptors. Those of a process that refuses debuggers can be counted by nobody but root.
-    pub(crate) fn held(&self) -> Held {
+    pub(crate) fn resources(&self) -> ProcessResources {
         let of = |name: &str| format!("/proc/{}/{name}", self.id());
         let status = fs::read_to_string(of("status")).unwrap();
         let number = |name: &str| {
@@ -226,7 +226,7 @@ impl Running {
             let number = line.and_then(|line| line.split_whitespace().next());
             number.unwrap().parse::<u64>().unwrap()
         };
-        Held {
+        ProcessResources {
             resident: number("VmRSS:") * 1024,
             threads: number("Threads:"),
             descriptors: fs::read_dir(of("fd")).unwrap().count(),
@@ -267,7 +267,7 @@ impl Running {
     }
 
     /// Waits for its end: the exit code.
-    pub(crate) fn wait(&mut self) -> Option<i32> {
+    pub(crate) fn wait_for_exit(&mut self) -> Option<i32> {
         let patience = std::time::Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -279,7 +279,7 @@ impl Running {
     }
 
     /// Ends it and reads both streams to their ends: its exit code, and what it wrote, standard error as a whole.
-    pub(crate) fn end(mut self) -> (Option<i32>, String, Vec<String>) {
+    pub(crate) fn stop_and_collect(mut self) -> (Option<i32>, String, Vec<String>) {
         self.terminate();
         let mut out = std::mem::replace(&mut self.out, BufReader::new(Box::new(std::io::empty())));
         let reading = std::thread::Builder::new().name("world out".into());
@@ -292,11 +292,11 @@ impl Running {
         self.err.read_to_string(&mut rest).unwrap();
         self.heard.extend(rest.lines().map(str::to_owned));
         let out = reading.unwrap().join().unwrap();
-        (self.wait(), out, std::mem::take(&mut self.heard))
+        (self.wait_for_exit(), out, std::mem::take(&mut self.heard))
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningProgram {
     fn drop(&mut self) {
         // It has ended already where all went well.
         let _ended = self.child.kill();

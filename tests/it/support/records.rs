@@ -11,13 +11,13 @@ use rustls::{
 };
 
 /// The sending half of a TLS session.
-pub(crate) struct Records {
+pub(crate) struct TlsRecords {
     tcp: Arc<TcpStream>,
     encrypter: Box<dyn MessageEncrypter>,
     sequence: u64,
 }
 
-impl Records {
+impl TlsRecords {
     pub(super) fn new(connection: ServerConnection, tcp: Arc<TcpStream>) -> Self {
         let Some(SupportedCipherSuite::Tls13(suite)) = connection.negotiated_cipher_suite() else {
             panic!("a session of TLS 1.3");

@@ -57,7 +57,7 @@ impl fmt::Debug for Reply {
 }
 
 impl Reply {
-    pub(super) fn opened(status: u16, fields: Fields, informational: Vec<u16>) -> Self {
+    pub(super) fn from_head(status: u16, fields: Fields, informational: Vec<u16>) -> Self {
         Self {
             status,
             framing: fields.framing(),
@@ -82,7 +82,7 @@ impl Reply {
     }
 
     /// Claims that the reply came whole with this status.
-    pub(crate) fn expect(&self, status: u16) -> &Self {
+    pub(crate) fn expect_status(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.ending, Ending::Whole, "{self:?}");
         self
@@ -92,7 +92,7 @@ impl Reply {
     pub(crate) fn problem(&self) -> Problem {
         assert_eq!(self.ending, Ending::Whole, "{self:?}");
         let field = |name: &str| {
-            let value = self.fields.one(name);
+            let value = self.fields.single_value(name);
             value.unwrap_or_else(|| panic!("no {name}: {self:?}"))
         };
         assert_eq!(field("content-type"), "application/problem+json");
@@ -131,7 +131,7 @@ impl Reply {
 
     /// Claims that the reply is a refusal of this status and code.
     pub(crate) fn refused(&self, status: u16, code: &str) -> Problem {
-        let found = self.fields.one("x-egressd-error");
+        let found = self.fields.single_value("x-egressd-error");
         let said = (self.status, found.as_deref());
         assert_eq!(said, (status, Some(code)), "{self:?}");
         self.problem()

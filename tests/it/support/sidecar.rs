@@ -98,7 +98,7 @@ impl Sidecar {
 
 impl Plan {
     /// One more connection.
-    pub(crate) fn and(mut self, connection: Connection) -> Self {
+    pub(crate) fn with_connection(mut self, connection: Connection) -> Self {
         self.connections.push(connection);
         self
     }
@@ -114,7 +114,7 @@ impl Plan {
     }
 
     /// Measures the lifetimes of tokens on this clock.
-    pub(crate) fn counting_on(self, clock: Clock) -> Self {
+    pub(crate) fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 
@@ -144,8 +144,16 @@ impl Plan {
         let app = start(&options, memory, self.clock, logs);
         let reload = app.reload(options);
         Sidecar {
-            addresses: app.proxy_addresses().iter().filter_map(tcp).collect(),
-            management: app.management_addresses().iter().filter_map(tcp).collect(),
+            addresses: app
+                .proxy_addresses()
+                .iter()
+                .filter_map(tcp_address)
+                .collect(),
+            management: app
+                .management_addresses()
+                .iter()
+                .filter_map(tcp_address)
+                .collect(),
             app: Some(app),
             reload,
             files,
@@ -195,7 +203,7 @@ fn start(options: &LoadOptions, memory: Option<Memory>, clock: Clock, logs: Logs
     }
 }
 
-fn tcp(address: &Address) -> Option<SocketAddr> {
+fn tcp_address(address: &Address) -> Option<SocketAddr> {
     match address {
         Address::Tcp(address) => Some(*address),
         Address::Unix(_) => None,

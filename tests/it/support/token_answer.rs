@@ -7,13 +7,13 @@ use super::wire::Wire;
 
 /// One answer, and perhaps what it waits for.
 #[derive(Clone)]
-pub(crate) struct Answer {
-    what: What,
+pub(crate) struct TokenAnswer {
+    what: AnswerKind,
     gate: Option<Gate>,
 }
 
 #[derive(Clone)]
-enum What {
+enum AnswerKind {
     /// These bytes; the socket stays.
     Bytes(Vec<u8>),
     /// Nothing: the stream ends in good order.
@@ -26,14 +26,14 @@ enum What {
     Endless,
 }
 
-impl Answer {
+impl TokenAnswer {
     /// A bearer token that lives for an hour.
     pub(crate) fn token(token: &str) -> Self {
-        Self::lives(token, 3600)
+        Self::bearer_expiring_in(token, 3600)
     }
 
     /// A bearer token with this `expires_in`.
-    pub(crate) fn lives(token: &str, expires_in: impl Into<Value>) -> Self {
+    pub(crate) fn bearer_expiring_in(token: &str, expires_in: impl Into<Value>) -> Self {
         let expires_in = expires_in.into();
         Self::json(
             &json!({"access_token": token, "token_type": "Bearer", "expires_in": expires_in}),
@@ -68,52 +68,52 @@ impl Answer {
 
     /// These bytes and nothing else.
     pub(crate) fn raw(bytes: impl AsRef<[u8]>) -> Self {
-        Self::of(What::Bytes(bytes.as_ref().to_vec()))
+        Self::from_kind(AnswerKind::Bytes(bytes.as_ref().to_vec()))
     }
 
     /// No answer: the stream ends.
     pub(crate) fn close() -> Self {
-        Self::of(What::Close)
+        Self::from_kind(AnswerKind::Close)
     }
 
     /// No answer: the socket is reset.
     pub(crate) fn reset() -> Self {
-        Self::of(What::Reset)
+        Self::from_kind(AnswerKind::Reset)
     }
 
     /// No answer, and no end.
-    pub(crate) fn silence() -> Self {
-        Self::of(What::Silence)
+    pub(crate) fn never_answered() -> Self {
+        Self::from_kind(AnswerKind::Silence)
     }
 
     /// 200 and JSON white space without end.
     pub(crate) fn endless() -> Self {
-        Self::of(What::Endless)
+        Self::from_kind(AnswerKind::Endless)
     }
 
     /// The same, once the gate is open.
-    pub(crate) fn held_by(mut self, gate: &Gate) -> Self {
+    pub(crate) fn once_open(mut self, gate: &Gate) -> Self {
         self.gate = Some(gate.clone());
         self
     }
 
-    fn of(what: What) -> Self {
+    fn from_kind(what: AnswerKind) -> Self {
         Self { what, gate: None }
     }
 
     /// Gives this answer. `false`: the socket is done with.
-    pub(super) fn give(&self, wire: &mut Wire) -> bool {
+    pub(super) fn send_to(&self, wire: &mut Wire) -> bool {
         if let Some(gate) = &self.gate {
             gate.wait();
         }
         match &self.what {
-            What::Bytes(bytes) => return wire.send(bytes),
-            What::Close => wire.finish(),
-            What::Reset => wire.reset(),
-            What::Silence => {
-                wire.wait_end();
+            AnswerKind::Bytes(bytes) => return wire.send(bytes),
+            AnswerKind::Close => wire.close_with_notify(),
+            AnswerKind::Reset => wire.reset(),
+            AnswerKind::Silence => {
+                wire.wait_for_end();
             }
-            What::Endless => flood(wire),
+            AnswerKind::Endless => send_flood(wire),
         }
         false
     }
@@ -122,7 +122,7 @@ impl Answer {
 /// Above what the buffers of two sockets can hold.
 const FLOOD: usize = 64 << 20;
 
-fn flood(wire: &mut Wire) {
+fn send_flood(wire: &mut Wire) {
     wire.send(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\n\r\n{",
     );

@@ -8,15 +8,15 @@ use base64::engine::general_purpose::STANDARD;
 use socket2::{Domain, Socket, Type};
 
 use super::message::{Fields, text};
-use super::wire::{Arrived, Wire};
-use super::{Answer, PATIENCE, Upstream};
+use super::wire::{ReceivedRequest, Wire};
+use super::{PATIENCE, TokenAnswer, Upstream};
 
 /// A token endpoint on a free port. It can be stopped and started again at the same address.
 pub(crate) struct TokenEndpoint {
     address: SocketAddr,
     // Bound and never listening: nobody else gets the port while nobody listens.
     _keeper: Socket,
-    calls: Arc<Calls>,
+    calls: Arc<TokenCalls>,
     script: Script,
     running: Mutex<Option<Upstream>>,
     sockets_before: Mutex<usize>,
@@ -24,7 +24,7 @@ pub(crate) struct TokenEndpoint {
 
 /// One call as the endpoint saw it.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct TokenCall {
     /// From 0, in the order in which they came.
     pub(crate) number: usize,
     pub(crate) method: String,
@@ -38,41 +38,47 @@ pub(crate) struct Call {
 
 /// Every call so far, of all lives of an endpoint.
 #[derive(Default)]
-struct Calls {
-    list: Mutex<Vec<Call>>,
+struct TokenCalls {
+    list: Mutex<Vec<TokenCall>>,
     changed: Condvar,
 }
 
-type Script = Arc<dyn Fn(&Call) -> Answer + Send + Sync>;
+type Script = Arc<dyn Fn(&TokenCall) -> TokenAnswer + Send + Sync>;
 
 impl TokenEndpoint {
     /// Answers the n-th call with the n-th of these, and all further ones with the last.
-    pub(crate) fn script(answers: impl IntoIterator<Item = Answer>) -> Self {
-        let answers: Vec<Answer> = answers.into_iter().collect();
-        Self::answering(move |call| {
+    pub(crate) fn script(answers: impl IntoIterator<Item = TokenAnswer>) -> Self {
+        let answers: Vec<TokenAnswer> = answers.into_iter().collect();
+        Self::with_script(move |call| {
             let last = answers.len() - 1;
             answers[call.number.min(last)].clone()
         })
     }
 
     /// Answers every call with another token, `token-1` and on, each [padded](token) to a length that a guard would look for.
-    pub(crate) fn minting(expires_in: i64) -> Self {
-        Self::answering(move |call| Answer::lives(&token(call.number + 1), expires_in))
+    pub(crate) fn with_new_tokens(expires_in: i64) -> Self {
+        Self::with_script(move |call| {
+            TokenAnswer::bearer_expiring_in(&token(call.number + 1), expires_in)
+        })
     }
 
     /// Answers each call with what `script` makes of it.
-    pub(crate) fn answering(script: impl Fn(&Call) -> Answer + Send + Sync + 'static) -> Self {
+    pub(crate) fn with_script(
+        script: impl Fn(&TokenCall) -> TokenAnswer + Send + Sync + 'static,
+    ) -> Self {
         Self::start(([127, 0, 0, 1], 0).into(), Arc::new(script))
     }
 
     /// As [`TokenEndpoint::minting`], on 127.0.0.2.
-    pub(crate) fn minting_elsewhere(expires_in: i64) -> Self {
-        let script = move |call: &Call| Answer::lives(&token(call.number + 1), expires_in);
+    pub(crate) fn with_new_tokens_elsewhere(expires_in: i64) -> Self {
+        let script = move |call: &TokenCall| {
+            TokenAnswer::bearer_expiring_in(&token(call.number + 1), expires_in)
+        };
         Self::start(([127, 0, 0, 2], 0).into(), Arc::new(script))
     }
 
     fn start(address: SocketAddr, script: Script) -> Self {
-        let keeper = bound(address);
+        let keeper = bind_without_listening(address);
         let address = keeper.local_addr().unwrap().as_socket().unwrap();
         let endpoint = Self {
             address,
@@ -88,24 +94,24 @@ impl TokenEndpoint {
 
     /// Ends it: its sockets are closed, and new ones are refused.
     pub(crate) fn kill(&self) {
-        let ended = locked(&self.running).take();
+        let ended = lock(&self.running).take();
         if let Some(upstream) = ended {
-            *locked(&self.sockets_before) += upstream.sockets();
+            *lock(&self.sockets_before) += upstream.sockets();
         }
     }
 
     /// Starts it again where it was.
     pub(crate) fn restart(&self) {
-        let listener = bound(self.address);
+        let listener = bind_without_listening(self.address);
         listener.listen(1024).unwrap();
         let (calls, script) = (Arc::clone(&self.calls), Arc::clone(&self.script));
         let serve = move |wire: &mut Wire| {
             while let Some(arrived) = wire.request()
-                && script(&calls.add(&arrived)).give(wire)
+                && script(&calls.add(&arrived)).send_to(wire)
             {}
         };
         let listener = TcpListener::from(listener);
-        *locked(&self.running) = Some(Upstream::on(listener, serve));
+        *lock(&self.running) = Some(Upstream::script_on(listener, serve));
     }
 
     /// Its URL, as a connection's `token_url`.
@@ -120,23 +126,23 @@ impl TokenEndpoint {
 
     /// How many calls came.
     pub(crate) fn calls(&self) -> usize {
-        locked(&self.calls.list).len()
+        lock(&self.calls.list).len()
     }
 
     /// The n-th call, from 0.
-    pub(crate) fn call(&self, n: usize) -> Call {
-        locked(&self.calls.list)[n].clone()
+    pub(crate) fn call(&self, n: usize) -> TokenCall {
+        lock(&self.calls.list)[n].clone()
     }
 
     /// How many sockets were opened towards it.
     pub(crate) fn sockets(&self) -> usize {
-        let now = locked(&self.running).as_ref().map_or(0, Upstream::sockets);
-        *locked(&self.sockets_before) + now
+        let now = lock(&self.running).as_ref().map_or(0, Upstream::sockets);
+        *lock(&self.sockets_before) + now
     }
 
     /// Blocks until `n` calls came. They need not be answered.
-    pub(crate) fn reached(&self, n: usize) {
-        let list = locked(&self.calls.list);
+    pub(crate) fn wait_for_calls(&self, n: usize) {
+        let list = lock(&self.calls.list);
         let (list, wait) = self
             .calls
             .changed
@@ -153,16 +159,16 @@ pub(crate) fn token(n: usize) -> String {
     format!("token-{n}.0123456789-planted")
 }
 
-impl Calls {
-    fn add(&self, arrived: &Arrived) -> Call {
-        let mut list = locked(&self.list);
+impl TokenCalls {
+    fn add(&self, arrived: &ReceivedRequest) -> TokenCall {
+        let mut list = lock(&self.list);
         let body = text(&arrived.body.bytes);
-        let call = Call {
+        let call = TokenCall {
             number: list.len(),
             method: arrived.method.clone(),
             target: arrived.target.clone(),
             fields: arrived.fields.clone(),
-            form: form(&body),
+            form: parse_form(&body),
             body,
         };
         list.push(call.clone());
@@ -171,9 +177,9 @@ impl Calls {
     }
 }
 
-impl Call {
+impl TokenCall {
     /// The one value of a parameter. Two are a failure of the test.
-    pub(crate) fn param(&self, name: &str) -> Option<&str> {
+    pub(crate) fn single_param(&self, name: &str) -> Option<&str> {
         let mut named = self.form.iter().filter(|(key, _)| key == name);
         let first = named.next().map(|(_, value)| value.as_str());
         assert_eq!(named.next(), None, "{name} came twice: {}", self.body);
@@ -182,7 +188,7 @@ impl Call {
 
     /// The client's id and secret from HTTP Basic, decoded as RFC 6749 §2.3.1 says: base64, colon, then each as a form value.
     pub(crate) fn basic(&self) -> Option<(String, String)> {
-        let value = self.fields.one("authorization")?;
+        let value = self.fields.single_value("authorization")?;
         let pair = value.strip_prefix("Basic ").expect("Basic");
         let pair = STANDARD.decode(pair).expect("base64");
         let pair = String::from_utf8(pair).expect("ASCII, once encoded");
@@ -193,7 +199,7 @@ impl Call {
 }
 
 /// `application/x-www-form-urlencoded`, strictly.
-fn form(body: &str) -> Vec<(String, String)> {
+fn parse_form(body: &str) -> Vec<(String, String)> {
     let pairs = body.split('&').filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| {
@@ -222,13 +228,13 @@ fn decoded(part: &str) -> String {
 }
 
 /// A socket at this address that does not listen yet. Others that say the same may be bound there too, as long as none listens.
-fn bound(address: SocketAddr) -> Socket {
+fn bind_without_listening(address: SocketAddr) -> Socket {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_reuse_address(true).unwrap();
     socket.bind(&address.into()).unwrap();
     socket
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::certs::{self, Alpn};
 use super::message::{Framing, text};
-use super::wire::{Arrived, Wire};
+use super::wire::{ReceivedRequest, Wire};
 use super::{Gate, PATIENCE};
 
 /// A server on a free port of 127.0.0.1. It stops when it is dropped, and fails the test if one of its scripts panicked.
@@ -23,15 +23,15 @@ pub(crate) struct Upstream {
 /// What an upstream got.
 #[derive(Default)]
 pub(crate) struct Record {
-    got: Mutex<Got>,
+    got: Mutex<Received>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Got {
+struct Received {
     stopping: bool,
     sockets: Vec<Weak<TcpStream>>,
-    requests: Vec<Arrived>,
+    requests: Vec<ReceivedRequest>,
     closed: usize,
     raw: Vec<u8>,
     panics: Vec<String>,
@@ -85,7 +85,7 @@ impl Upstream {
     }
 
     /// Sends these bytes after the first request of each socket, then ends the stream in good order.
-    pub(crate) fn last_words(bytes: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn reply_then_close(bytes: impl AsRef<[u8]>) -> Self {
         let bytes = bytes.as_ref().to_vec();
         Self::script(move |wire| {
             if wire.request().is_some() {
@@ -108,7 +108,7 @@ impl Upstream {
 
     /// Answers every whole request with what `reply` makes of it, and keeps the socket.
     pub(crate) fn answer<B: AsRef<[u8]>>(
-        reply: impl Fn(&Arrived) -> B + Send + Sync + 'static,
+        reply: impl Fn(&ReceivedRequest) -> B + Send + Sync + 'static,
     ) -> Self {
         Self::script(move |wire| {
             while let Some(request) = wire.request()
@@ -125,7 +125,7 @@ impl Upstream {
     }
 
     /// As [`Upstream::script`], with another choice of protocols.
-    pub(crate) fn script_offering(
+    pub(crate) fn script_with_alpn(
         alpn: Alpn,
         script: impl Fn(&mut Wire) + Send + Sync + 'static,
     ) -> Self {
@@ -133,7 +133,7 @@ impl Upstream {
     }
 
     /// As [`Upstream::script`], without TLS.
-    pub(crate) fn plain(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Self {
+    pub(crate) fn script_without_tls(script: impl Fn(&mut Wire) + Send + Sync + 'static) -> Self {
         Self::start(None, Arc::new(script))
     }
 
@@ -150,11 +150,11 @@ impl Upstream {
     }
 
     /// As [`Upstream::script`], on a socket that listens already.
-    pub(super) fn on(
+    pub(super) fn script_on(
         listener: TcpListener,
         script: impl Fn(&mut Wire) + Send + Sync + 'static,
     ) -> Self {
-        Self::start_on(
+        Self::start_with(
             listener,
             Some(certs::trusted(Alpn::Http1)),
             Arc::new(script),
@@ -163,10 +163,10 @@ impl Upstream {
 
     fn start(tls: Option<Arc<ServerConfig>>, script: Script) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self::start_on(listener, tls, script)
+        Self::start_with(listener, tls, script)
     }
 
-    fn start_on(listener: TcpListener, tls: Option<Arc<ServerConfig>>, script: Script) -> Self {
+    fn start_with(listener: TcpListener, tls: Option<Arc<ServerConfig>>, script: Script) -> Self {
         let address = listener.local_addr().unwrap();
         let record = Arc::new(Record::default());
         let shared = Arc::clone(&record);
@@ -192,12 +192,12 @@ impl Upstream {
     }
 
     /// All requests so far.
-    pub(crate) fn requests(&self) -> Vec<Arrived> {
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
         self.record.got().requests.clone()
     }
 
     /// The one request that came.
-    pub(crate) fn only_request(&self) -> Arrived {
+    pub(crate) fn only_request(&self) -> ReceivedRequest {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
         requests.remove(0)
@@ -205,17 +205,20 @@ impl Upstream {
 
     /// Blocks until `n` requests came.
     pub(crate) fn wait_requests(&self, n: usize) {
-        self.record.wait("requests", |got| got.requests.len() >= n);
+        self.record
+            .wait_until("requests", |got| got.requests.len() >= n);
     }
 
     /// Blocks until `n` sockets were opened.
     pub(crate) fn wait_sockets(&self, n: usize) {
-        self.record.wait("sockets", |got| got.sockets.len() >= n);
+        self.record
+            .wait_until("sockets", |got| got.sockets.len() >= n);
     }
 
     /// Blocks until the scripts of `n` sockets are over.
     pub(crate) fn wait_closed(&self, n: usize) {
-        self.record.wait("closed sockets", |got| got.closed >= n);
+        self.record
+            .wait_until("closed sockets", |got| got.closed >= n);
     }
 
     /// Every byte of all sockets that are over, after TLS.
@@ -241,7 +244,7 @@ fn accept(
         tcp.set_write_timeout(Some(PATIENCE)).unwrap();
         tcp.set_nodelay(true).unwrap();
         let tcp = Arc::new(tcp);
-        let socket = record.opened(&tcp);
+        let socket = record.socket_opened(&tcp);
         let mut wire = Wire::new(tcp, tls, record, socket);
         let (script, record) = (Arc::clone(script), Arc::clone(record));
         let run = move || {
@@ -259,16 +262,16 @@ fn accept(
 }
 
 impl Record {
-    fn got(&self) -> MutexGuard<'_, Got> {
+    fn got(&self) -> MutexGuard<'_, Received> {
         self.got.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut Got)) {
+    fn change(&self, change: impl FnOnce(&mut Received)) {
         change(&mut self.got());
         self.changed.notify_all();
     }
 
-    fn opened(&self, tcp: &Arc<TcpStream>) -> usize {
+    fn socket_opened(&self, tcp: &Arc<TcpStream>) -> usize {
         self.change(|got| {
             got.sockets.push(Arc::downgrade(tcp));
             if got.stopping {
@@ -279,7 +282,7 @@ impl Record {
         self.got().sockets.len() - 1
     }
 
-    pub(super) fn add(&self, request: Arrived) {
+    pub(super) fn add(&self, request: ReceivedRequest) {
         self.change(|got| got.requests.push(request));
     }
 
@@ -296,7 +299,7 @@ impl Record {
         self.change(|got| got.panics.push(message.unwrap_or_default()));
     }
 
-    fn wait(&self, what: &str, until: impl Fn(&Got) -> bool) {
+    fn wait_until(&self, what: &str, until: impl Fn(&Received) -> bool) {
         let (got, wait) = self
             .changed
             .wait_timeout_while(self.got(), PATIENCE, |got| !until(got))

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::message::{self, Body, End, Fields, Framing, Inbox};
-use super::records::Records;
+use super::message::{self, Body, End, Fields, Framing, RecordingReader};
+use super::records::TlsRecords;
 use super::upstream::Record;
 
 /// One request as the upstream saw it.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrived {
+pub(crate) struct ReceivedRequest {
     /// Which of the upstream's sockets it came on, from 0.
     pub(crate) socket: usize,
     /// The method.
@@ -43,7 +43,7 @@ struct Tcp(Arc<TcpStream>);
 /// The upstream's end of one socket.
 pub(crate) struct Wire {
     stream: Stream,
-    inbox: Inbox,
+    inbox: RecordingReader,
     record: Arc<Record>,
     socket: usize,
 }
@@ -65,7 +65,7 @@ impl Wire {
         };
         Self {
             stream,
-            inbox: Inbox::new(),
+            inbox: RecordingReader::new(),
             record: Arc::clone(record),
             socket,
         }
@@ -77,7 +77,7 @@ impl Wire {
     }
 
     /// The next request, body and all. `None`: the other side ended the stream between requests.
-    pub(crate) fn request(&mut self) -> Option<Arrived> {
+    pub(crate) fn request(&mut self) -> Option<ReceivedRequest> {
         let mut arrived = self.parse_head()?;
         arrived.body = self.inbox.body(arrived.framing, &mut self.stream);
         self.record.add(arrived.clone());
@@ -85,20 +85,20 @@ impl Wire {
     }
 
     /// The next request's head; its body is left unread.
-    pub(crate) fn head(&mut self) -> Option<Arrived> {
+    pub(crate) fn head(&mut self) -> Option<ReceivedRequest> {
         let arrived = self.parse_head()?;
         self.record.add(arrived.clone());
         Some(arrived)
     }
 
-    fn parse_head(&mut self) -> Option<Arrived> {
-        let bytes = self.inbox.until(b"\r\n\r\n", &mut self.stream)?;
+    fn parse_head(&mut self) -> Option<ReceivedRequest> {
+        let bytes = self.inbox.take_until(b"\r\n\r\n", &mut self.stream)?;
         let (line, fields) = message::head(&bytes);
         let words: Vec<&str> = line.split(' ').collect();
         let [method, target, "HTTP/1.1"] = words[..] else {
             panic!("no request line: {line:?}")
         };
-        Some(Arrived {
+        Some(ReceivedRequest {
             socket: self.socket,
             method: method.to_owned(),
             target: target.to_owned(),
@@ -125,30 +125,30 @@ impl Wire {
     }
 
     /// Takes the TLS session apart. Afterwards this wire only sends, one record at a time.
-    pub(crate) fn records(&mut self) -> Records {
+    pub(crate) fn records(&mut self) -> TlsRecords {
         match std::mem::replace(&mut self.stream, Stream::Gone) {
-            Stream::Tls(tls) => Records::new(tls.conn, Arc::clone(&tls.sock.0)),
+            Stream::Tls(tls) => TlsRecords::new(tls.conn, Arc::clone(&tls.sock.0)),
             Stream::Plain(_) | Stream::Gone => panic!("a TLS session"),
         }
     }
 
     /// Blocks until the other side ends the stream.
-    pub(crate) fn wait_end(&mut self) -> End {
+    pub(crate) fn wait_for_end(&mut self) -> End {
         self.inbox.drain(&mut self.stream)
     }
 
     /// Ends the stream in good order.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn close_with_notify(&mut self) {
         if let Stream::Tls(tls) = &mut self.stream {
             tls.conn.send_close_notify();
             let _gone = tls.flush();
         }
-        self.cut();
+        self.close_without_notify();
     }
 
     /// FIN without `close_notify`: what an attacker on the path can forge. Waits for the other side's FIN: a socket that is
     /// dropped with unread bytes is reset, and takes its last words along.
-    pub(crate) fn cut(&mut self) {
+    pub(crate) fn close_without_notify(&mut self) {
         if let Some(mut tcp) = self.close() {
             let _gone = tcp.0.shutdown(Shutdown::Write);
             let mut rest = [0; 65_536];
@@ -175,7 +175,7 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.finish();
+        self.close_with_notify();
         self.record.closed(std::mem::take(&mut self.inbox.seen));
     }
 }
