@@ -5,6 +5,8 @@
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
 mod anew;
+mod background;
+mod confinement;
 mod descriptors;
 mod drain;
 mod ground;
@@ -12,6 +14,8 @@ mod logs;
 mod managed;
 mod memory;
 mod outward;
+mod process;
+mod signals;
 mod threads;
 mod tokens;
 
@@ -34,6 +38,7 @@ use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use anew::First;
+pub use confinement::HardeningMode;
 pub use descriptors::claim_descriptors;
 use drain::Doors;
 use ground::{Bound, addresses, tcp};
@@ -42,6 +47,8 @@ pub use logs::{Output, format, start_logs};
 use managed::{login, managed};
 use memory::Pressure;
 pub(crate) use outward::Outward;
+pub use process::{Launch, ProcessEnd, start_error};
+pub use signals::SignalStreams;
 use threads::{on_modest_thread, on_thread};
 use tokens::Tokens;
 

@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::serve::{Ends, Launch, serve};
 use super::{Exit, Streams};
-use crate::app::App;
+use crate::app::{App, Launch, SignalStreams};
 use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
 use crate::demo::{Api, Door, Keys, definitions, write_lines};
 use crate::server::Address;
@@ -34,7 +33,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
-        let ends = Ends::new()?;
+        let signals = SignalStreams::new()?;
         let started = Keys::random().and_then(|keys| Ok((Api::start(&keys)?, keys)));
         let (api, keys) = match started {
             Ok(started) => started,
@@ -58,15 +57,16 @@ impl Demo {
         // Standard output is for the lines to paste.
         let err = streams.process.err;
         let launch = Launch {
-            ends,
+            signals,
             loaded,
-            anew: None,
+            reload_options: None,
             // Its API runs in the same process, and on threads that are there already.
             hardening: None,
-            out: err()?,
-            err: err()?,
+            access_output: err()?,
+            problem_output: err()?,
+            panic_log: streams.process.problems.clone(),
         };
-        serve(launch, streams, greet)
+        launch.run(|app| greet(app, streams)).map(Exit::from)
     }
 
     fn load(self, api: &Api, keys: &Keys) -> Result<config::Loaded, Vec<Problem>> {

@@ -1,0 +1,80 @@
+//! How far the process confines itself, and what it must still reach afterwards.
+
+use std::error::Error;
+
+use crate::config::{Listen, Loaded};
+use crate::hardening::{Hardening, Needs};
+use crate::telemetry::{Event, ProblemLog};
+
+/// How much depends on the process giving up rights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HardeningMode {
+    /// The process keeps its rights.
+    Off,
+    /// Every measure that is available.
+    #[default]
+    BestEffort,
+    /// Every measure, or no start.
+    Required,
+}
+
+impl HardeningMode {
+    /// Takes the measures that need no configuration. To be called before any file is read.
+    pub fn begin(self) -> Hardening {
+        match self {
+            Self::Off => Hardening::off(),
+            Self::BestEffort | Self::Required => Hardening::begin(),
+        }
+    }
+
+    /// Confines the process to what the loaded configuration needs. Threads that start later inherit it.
+    pub(super) fn confine(self, hardening: Hardening, loaded: &Loaded) -> Hardening {
+        match self {
+            Self::Off => hardening,
+            Self::BestEffort | Self::Required => hardening.confine_process(&needs(loaded)),
+        }
+    }
+
+    /// Logs the state of each measure. Fails if the mode requires measures that could not be taken.
+    pub(super) fn report(
+        self,
+        hardening: &Hardening,
+        problems: &ProblemLog,
+    ) -> Result<(), Box<dyn Error>> {
+        let measures = hardening
+            .states()
+            .map(|(measure, state)| (measure.as_str(), state.to_string().into()));
+        problems.tell(Event::Hardened {
+            whole: hardening.is_whole() || self == Self::Off,
+            measures: measures.collect(),
+        });
+        if self == Self::Required && !hardening.is_whole() {
+            let why = format!(
+                "hardening is required and not to be had whole: {hardening}; `--hardening best-effort` starts without"
+            );
+            return Err(why.into());
+        }
+        Ok(())
+    }
+}
+
+/// What must be readable again for a reload, and removed at the end.
+fn needs(loaded: &Loaded) -> Needs {
+    let listen = [
+        &loaded.settings.proxy.listen,
+        &loaded.settings.management.listen,
+    ];
+    let sockets = listen
+        .into_iter()
+        .flatten()
+        .filter_map(|listen| match listen {
+            Listen::Unix(path) => Some(path.clone()),
+            Listen::Tcp(_) => None,
+        });
+    // Listed so that new secrets may be placed there while the process runs.
+    let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
+    Needs {
+        readable: loaded.sources.places().into_iter().chain(secrets).collect(),
+        sockets: sockets.collect(),
+    }
+}

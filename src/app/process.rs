@@ -1,0 +1,174 @@
+//! The life of a serving process: take resources, confine, log, serve until a signal, stop.
+
+use std::error::Error;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::App;
+use super::background::BackgroundThreads;
+use super::confinement::HardeningMode;
+use super::ground::{Ground, StartError};
+use super::logs::{Output, format, start_logs};
+use super::signals::SignalStreams;
+use crate::config::{LoadOptions, Loaded};
+use crate::hardening::Hardening;
+use crate::reload::{self, Watch};
+use crate::telemetry::problem_log::Door;
+use crate::telemetry::{Event, Format, Logs, ProblemLog};
+
+/// How long the log threads may still write at the end while a reader takes nothing.
+const LAST_LINES: Duration = Duration::from_millis(500);
+/// The same if the process is to end at once.
+const LAST_LINES_AT_ONCE: Duration = Duration::from_millis(50);
+
+/// What a serving process begins with.
+pub struct Launch {
+    /// Made before anything else.
+    pub signals: SignalStreams,
+    /// The configuration.
+    pub loaded: Loaded,
+    /// What SIGHUP and changed files load; `None` if the process cannot reload.
+    pub reload_options: Option<LoadOptions>,
+    /// The mode, and the measures that were taken before the configuration was read; `None` for a process that is never confined.
+    pub hardening: Option<(HardeningMode, Hardening)>,
+    /// The stream of the access log.
+    pub access_output: Output,
+    /// The stream of the problem log.
+    pub problem_output: Output,
+    /// Where the panic hook looks for the log.
+    pub panic_log: Arc<OnceLock<ProblemLog>>,
+}
+
+/// How a serving process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessEnd {
+    /// It stopped after a signal, within its grace period.
+    Stopped,
+    /// A second signal ended it while it was stopping.
+    Interrupted,
+    /// It could not start; its log says why.
+    NotStarted,
+}
+
+impl Launch {
+    /// Starts what was loaded, logs where it listens, and serves until a signal. `on_ready` is called once it listens.
+    pub fn run(self, on_ready: impl FnOnce(&App) -> io::Result<()>) -> io::Result<ProcessEnd> {
+        let Started {
+            app,
+            mut signals,
+            logs,
+        } = self.start()?;
+        let Some((app, background)) = app else {
+            flush_logs(&logs, LAST_LINES);
+            return Ok(ProcessEnd::NotStarted);
+        };
+        let problems = logs.problems.clone();
+        on_ready(&app)?;
+        let BackgroundThreads {
+            mut reloads,
+            stop,
+            stopping,
+        } = background;
+        signals.wait_for_stop(&problems, reloads.as_mut());
+        problems.tell(Event::Stopping);
+        // The thread receives exactly one app, so this neither blocks nor fails.
+        let _sent = stop.send(app);
+        if signals.wait_until(|| stopping.is_finished()) {
+            let cut_off = stopping.join().unwrap_or_default();
+            problems.tell(Event::Stopped { cut_off });
+            flush_logs(&logs, LAST_LINES);
+            return Ok(ProcessEnd::Stopped);
+        }
+        flush_logs(&logs, LAST_LINES_AT_ONCE);
+        Ok(ProcessEnd::Interrupted)
+    }
+
+    /// Starts every thread, after the process is confined: threads inherit the confinement.
+    fn start(self) -> io::Result<Started> {
+        let ground = Ground::take(&self.loaded.settings);
+        let reload_input = match self.reload_options {
+            Some(options) => Some((
+                Watch::new(&self.loaded.sources).map_err(start_error)?,
+                options,
+            )),
+            None => None,
+        };
+        let is_reported = self.hardening.is_some();
+        let (mode, hardening) = self
+            .hardening
+            .unwrap_or((HardeningMode::Off, Hardening::off()));
+        let hardening = mode.confine(hardening, &self.loaded);
+        let log_settings = self.loaded.settings.log;
+        // With text, warnings are on the stream already, with their excerpts.
+        let has_warned = format(log_settings, &self.problem_output) == Format::Text;
+        let logs = start_logs(log_settings, self.access_output, self.problem_output)
+            .map_err(start_error)?;
+        let problems = logs.problems.clone();
+        // A process serves once.
+        let _first = self.panic_log.set(problems.clone());
+        if !has_warned {
+            reload::warn(&self.loaded.warnings, &problems);
+        }
+        let connections = self.loaded.connections.len();
+        let started = ground.map_err(Into::into).and_then(|ground| {
+            if is_reported {
+                mode.report(&hardening, &problems)?;
+            }
+            let app = App::start(ground, self.loaded, hardening, logs.clone())?;
+            let background =
+                BackgroundThreads::start(&app, reload_input).map_err(StartError::System)?;
+            Ok((app, background))
+        });
+        let app = match started {
+            Ok((app, background)) => {
+                announce(&app, connections, &problems);
+                Some((app, background))
+            }
+            Err(error) => {
+                let error: Box<dyn Error> = error;
+                let why = error.to_string().into();
+                problems.tell(Event::StartFailed { why });
+                None
+            }
+        };
+        Ok(Started {
+            app,
+            signals: self.signals,
+            logs,
+        })
+    }
+}
+
+/// A process that serves, or has logged why it cannot.
+struct Started {
+    app: Option<(App, BackgroundThreads)>,
+    signals: SignalStreams,
+    logs: Logs,
+}
+
+/// Converts an error that stops the start before there is a log; it goes to standard error.
+pub fn start_error(error: io::Error) -> io::Error {
+    io::Error::other(StartError::System(error).to_string())
+}
+
+/// Waits until both logs are written, or their readers take nothing for this long. The problem log
+/// is last: it reports what the access log lost.
+fn flush_logs(logs: &Logs, patience: Duration) {
+    let _in_time = logs.access.flush(patience);
+    let _in_time = logs.problems.flush(patience);
+}
+
+/// Logs each address, and that the process is ready.
+fn announce(app: &App, connections: usize, problems: &ProblemLog) {
+    for (door, addresses) in [
+        (Door::Proxy, app.proxy_addresses()),
+        (Door::Management, app.management_addresses()),
+    ] {
+        for address in addresses {
+            let address = address.to_string().into();
+            problems.tell(Event::Listening { door, address });
+        }
+    }
+    problems.tell(Event::Ready { connections });
+}

@@ -1,0 +1,84 @@
+//! The signals that stop the process or reload its configuration.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::claim_descriptors;
+use super::threads::runtime;
+use crate::reload::Asking;
+use crate::telemetry::{Event, ProblemLog};
+
+/// How often a stopping process is checked for its end.
+const POLL: Duration = Duration::from_millis(10);
+
+/// SIGTERM and SIGINT, which stop the process, and SIGHUP, which reloads.
+///
+/// From the moment that this is made, each signal is held until it is received; several of one kind
+/// count as one. Make it first: a process with PID 1 gets only the signals that it registered, and
+/// any other process would be killed by them.
+pub struct SignalStreams {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl SignalStreams {
+    /// Registers the signals. Fails if the system has no descriptors left.
+    pub fn new() -> io::Result<Self> {
+        claim_descriptors()?;
+        let runtime = runtime()?;
+        let entered = runtime.enter();
+        let (terminate, interrupt, hangup) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        );
+        drop(entered);
+        Ok(Self {
+            runtime,
+            terminate,
+            interrupt,
+            hangup,
+        })
+    }
+
+    /// Blocks until the process is to stop, and starts a reload at each SIGHUP before.
+    pub(super) fn wait_for_stop(
+        &mut self,
+        problems: &ProblemLog,
+        mut reloads: Option<&mut Asking>,
+    ) {
+        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
+        self.runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = self.hangup.recv() => match &mut reloads {
+                        Some(reloads) => reloads.ask(),
+                        None => problems.tell(Event::ReloadUnsupported),
+                    },
+                }
+            }
+        });
+    }
+
+    /// Blocks until `is_done` returns `true`. Returns `false` if another signal to stop comes first.
+    pub(super) fn wait_until(&mut self, is_done: impl Fn() -> bool) -> bool {
+        let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
+        self.runtime.block_on(async {
+            let mut poll = tokio::time::interval(POLL);
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return false,
+                    _ = interrupt.recv() => return false,
+                    _ = poll.tick() => if is_done() { return true },
+                }
+            }
+        })
+    }
+}
