@@ -1,14 +1,13 @@
 //! Files, environment and flags → [`Settings`] and [`Connection`](crate::domain::Connection)s, or every problem at once.
 //!
 //! The modules, in the order of the work: `load` finds the files, `files` opens them, and `sources`
-//! records their content. `document` turns each file into a tree with positions. `raw` and `object`
-//! read values from the tree. `definition` (with `http`, `credential`, `headers`, `routes`,
-//! `foreign_wildcards`, `secret_ref`, `secret_policy`) and `settings` refine it into types that
+//! records their content. `document` turns each file into a tree with positions. `field` and `object`
+//! read values from the tree. `definition` (with `http`, `credential`, `headers`, `routes`, `urls`,
+//! `foreign_wildcards`, `secret_ref`, `secret_policy`) and `settings` (with `variables`) refine it into types that
 //! hold only valid values. `problem`, `excerpt` and `render` report problems to the operator, and
 //! `shown` decides how much of the operator's text a report may contain.
 //!
-//! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; raw types do
-//! not leave; no problem shows a secret.
+//! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; no problem shows a secret.
 
 mod credential;
 mod definition;
@@ -16,6 +15,7 @@ mod document;
 mod embedded;
 mod environment;
 mod excerpt;
+mod field;
 mod file_reading;
 mod files;
 mod foreign_wildcards;
@@ -25,7 +25,6 @@ mod listeners;
 mod load;
 mod object;
 mod problem;
-mod raw;
 mod render;
 mod routes;
 mod schema;
@@ -34,6 +33,8 @@ mod secret_ref;
 mod settings;
 mod shown;
 mod sources;
+mod urls;
+mod variables;
 
 pub use embedded::{Text, load_texts};
 pub use environment::Environment;
@@ -44,9 +45,10 @@ pub use load::{
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use render::{json, summary, text};
 pub use schema::schema;
+pub use secret_policy::{SecretSettings, SecretValues};
 pub use settings::{
     AccessLog, EgressSettings, Facts, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
-    ProxySettings, SecretSettings, SecretValues, Settings, SettingsOverrides,
+    ProxySettings, Settings, SettingsOverrides,
 };
 pub use shown::may_show;
 pub use sources::{Shortage, Sources};

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 
+use super::field::{Field, listed};
 use super::headers;
-use super::http::{reachable, url_problem};
 use super::object::Object;
-use super::raw::{Field, listed};
 use super::secret_ref::{Surroundings, trimmed};
+use super::urls::{reachable, url_problem};
 use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, ColonInUsername, GrantType, InvalidGrantType, NotUtf8,
     OauthClientCredentials, OauthTerms, SecretPart, Username, Utf8Secret,

@@ -1,9 +1,9 @@
 //! A located tree → [`Connection`]s. Every mistake is reported; what has one is not made.
 
+use super::field::Field;
 use super::http::Http;
 use super::object::Object;
 use super::problem::Problem;
-use super::raw::Field;
 use super::secret_ref::Surroundings;
 use super::shown::quoted;
 use crate::domain::{Connection, ConnectionId};

@@ -1,7 +1,7 @@
 //! Bytes → one located tree. JSON is read as the YAML that it is.
 //!
 //! The tree is tolerant on purpose: it holds whatever the operator wrote, duplicate keys included, each with its place, so that the
-//! walk in `raw` can report every mistake and not only the first. What could be used to exhaust us dies here: size, depth, number of
+//! walk in `field` and `object` can report every mistake and not only the first. What could be used to exhaust us dies here: size, depth, number of
 //! values, aliases, tags, further documents (F-18).
 //!
 //! It is built from parser events rather than through serde, because serde's data model has no places for keys and no way to go on

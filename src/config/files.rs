@@ -4,22 +4,21 @@ use std::fs;
 use std::path::Path;
 
 use super::document::{MAX_BYTES, Origin};
+use super::field::{Field, Sink};
 use super::file_reading::Unread;
-use super::load::LoadOptions;
 use super::object::Object;
 use super::problem::{Problem, Problems};
-use super::raw::{Field, Sink};
 use super::shown;
 use super::sources::Files;
 
 /// The settings file that is read where none is named.
 const DEFAULT_FILE: &str = "config/egressd.yaml";
 
-/// `--config`, else the default file if it exists.
-pub(super) fn settings_file<'o>(options: &'o LoadOptions, files: &Files) -> Option<&'o Path> {
+/// Returns the file that `--config` names, else the default file if it exists.
+pub(super) fn settings_file<'o>(named: Option<&'o Path>, files: &Files) -> Option<&'o Path> {
     let default = Path::new(DEFAULT_FILE);
-    match &options.config {
-        Some(path) => Some(path.as_path()),
+    match named {
+        Some(path) => Some(path),
         None => match fs::metadata(default) {
             Ok(_) => Some(default),
             Err(error) => {

@@ -1,7 +1,7 @@
 //! Segments that are wildcards in other route languages and literals in this one. Such a pattern
 //! loads, and then refuses every request that it was meant for.
 
-use super::raw::Field;
+use super::field::Field;
 use super::shown::quoted;
 
 /// Segments that begin with `$` and are literals in real APIs: OData 4.01 (URL Conventions,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use http::{HeaderName, HeaderValue};
 
 use super::document::Value;
-use super::raw::Field;
+use super::field::Field;
 use super::secret_ref::{Surroundings, trimmed};
 use super::shown;
 use crate::domain::agent_headers::{Family, family};

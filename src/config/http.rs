@@ -1,23 +1,20 @@
 //! `connection_details.http`: one upstream, what is allowed there, one credential, caps.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use http::HeaderName;
 use ipnet::IpNet;
 
 use super::credential;
+use super::field::Field;
 use super::headers;
 use super::object::Object;
-use super::raw::Field;
 use super::routes;
 use super::secret_ref::Surroundings;
-use super::shown::{self, quoted};
-use crate::domain::address::{Forbidden, is_never_range, judge};
+use super::shown::quoted;
+use super::urls::{base_url, reachable};
+use crate::domain::address::is_never_range;
 use crate::domain::caps::OutOfRange;
-use crate::domain::url::InvalidUrl;
 use crate::domain::{
-    Auth, BaseUrl, Caps, ConcurrencyCap, ConfiguredHeader, Host, Http2, ResponseCap, Secret,
-    Timeout,
+    Auth, BaseUrl, Caps, ConcurrencyCap, ConfiguredHeader, Http2, ResponseCap, Secret, Timeout,
 };
 use crate::route::RouteTable;
 
@@ -98,91 +95,6 @@ impl Http {
             caps: caps?,
             options: options?,
         })
-    }
-}
-
-fn base_url(field: &Field<'_>) -> Option<BaseUrl> {
-    let text = field.text()?;
-    BaseUrl::parse(text)
-        .map_err(|invalid| url_problem(field, text, invalid))
-        .ok()
-}
-
-/// Reports an unusable URL. One that may hold a password or a key is not shown.
-pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
-    let port = text.rsplit(':').next().unwrap_or_default();
-    let password = invalid == InvalidUrl::Port && !port.bytes().all(|b| b.is_ascii_digit());
-    let mut field = field.clone();
-    field.secret |= password || text.contains(['@', '?', '#']);
-    let name = match field.secret {
-        true => "the URL".to_owned(),
-        false => shown::named(text, "the URL"),
-    };
-    field.report("invalid_url", format!("{name} {invalid}"), invalid.remedy());
-}
-
-/// A literal address must be one that the connection may dial. Without `holes` the ranges are bad themselves: nothing is said twice.
-pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>) -> Option<()> {
-    let Some(holes) = holes else {
-        return Some(());
-    };
-    let address = match host {
-        Host::Ip(address) => address,
-        Host::Name(name) => {
-            warn_of_loopback(field, name, holes);
-            return Some(());
-        }
-    };
-    match judge(*address, holes) {
-        Ok(()) => Some(()),
-        Err(Forbidden::NotGlobal(kind)) => {
-            let remedy = format!(
-                "write a public name, or add `{}` to `allowed_private_cidrs`",
-                IpNet::from(*address)
-            );
-            field.report(
-                "forbidden_address",
-                format!("`{address}` is not public ({kind})"),
-                remedy,
-            );
-            None
-        }
-        Err(Forbidden::Never(kind)) => {
-            let message = format!("`{address}` may never be dialled ({kind})");
-            field.report(
-                "forbidden_address",
-                message,
-                "write a public name or address",
-            );
-            None
-        }
-    }
-}
-
-/// Warns about a host name of this machine itself if the connection may not dial loopback
-/// addresses.
-fn warn_of_loopback(field: &Field<'_>, name: &str, holes: &[IpNet]) {
-    const NAMES: [&str; 4] = [
-        "localhost",
-        "localhost.localdomain",
-        "ip6-localhost",
-        "ip6-loopback",
-    ];
-    let loopback = [
-        IpAddr::from(Ipv4Addr::LOCALHOST),
-        Ipv6Addr::LOCALHOST.into(),
-    ];
-    // RFC 6761, section 6.3: all names below `localhost` resolve to loopback addresses too.
-    let is_local = NAMES.contains(&name) || name.ends_with(".localhost");
-    let may_dial = loopback
-        .iter()
-        .any(|address| judge(*address, holes).is_ok());
-    if is_local && !may_dial {
-        let message = "leads to this machine itself, which this connection may not dial: every request would be refused";
-        let problem = field.problem("loopback_name", message).warning();
-        field.push(problem.remedy(
-            "write the name of the API, or add `127.0.0.1/32` or `::1/128` to `allowed_private_cidrs`",
-        ));
     }
 }
 

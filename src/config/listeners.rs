@@ -14,7 +14,7 @@ use super::sources::Files;
 pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Problem>> {
     let problems = Problems::default();
     let files = Files::default();
-    let file = settings_file(options, &files);
+    let file = settings_file(options.config.as_deref(), &files);
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let values = options.overrides.secrets;
     let around = Surroundings::for_settings(&options.environment, directory, &files, values);

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use super::definition::{Defined, definitions};
 use super::document::Origin;
 use super::environment::Environment;
+use super::field::{Field, Sink};
 use super::files::{origin_of, settings_file, with_settings};
 use super::problem::{Problem, Problems};
-use super::raw::{Field, Sink};
-use super::secret_policy::{self, SecretPolicy};
+use super::secret_policy::{self, SecretPolicy, SecretValues};
 use super::secret_ref::Surroundings;
-use super::settings::{self, Layers, ReadSettings, SecretValues, Settings, SettingsOverrides};
+use super::settings::{self, Layers, ReadSettings, Settings, SettingsOverrides};
 use super::shown::{self, quoted};
 use super::sources::{Files, Sources, is_definition};
 use crate::domain::Connection;
@@ -67,7 +67,7 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
 pub fn attempt(options: &LoadOptions) -> Attempt {
     let problems = Problems::default();
     let files = Files::default();
-    let file = settings_file(options, &files);
+    let file = settings_file(options.config.as_deref(), &files);
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let LoadOptions {
         environment,

@@ -3,8 +3,8 @@
 //! Invariant kept here: a field that is not known is never passed over, so that a misspelt limit cannot read as none.
 
 use super::document::{Key, Node, Value};
+use super::field::{Field, join, listed, nameable};
 use super::problem::nearest;
-use super::raw::{Field, join, listed, nameable};
 use super::shown;
 
 /// How many of the unknown fields are compared with a missing one.
@@ -18,6 +18,14 @@ pub(super) struct Object<'a> {
     known: Vec<&'static str>,
     /// What should be there and is not, with what to write.
     missing: Vec<(&'static str, &'static str)>,
+}
+
+impl<'a> Field<'a> {
+    /// A mapping whose keys are fields.
+    pub(super) fn object(&self) -> Option<Object<'a>> {
+        let entries = self.entries()?;
+        Some(Object::new(self.clone(), entries))
+    }
 }
 
 impl<'a> Object<'a> {

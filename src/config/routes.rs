@@ -1,7 +1,7 @@
 //! `allowed_routes` → a route table, with what the operator should know of them: overlaps and patterns that nothing can match.
 
+use super::field::Field;
 use super::foreign_wildcards;
-use super::raw::Field;
 use super::shown::{self, Grammar};
 use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
 

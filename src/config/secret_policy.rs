@@ -9,13 +9,33 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::environment::Environment;
-use super::settings::{SecretSettings, is_setting};
+use super::variables::is_setting;
 use crate::domain::SecretSource;
 
 /// Directories that usually hold secrets: those of containers, and `/etc/egressd`.
 const USUAL_DIRECTORIES: [&str; 3] = ["/run/secrets", "/var/run/secrets", "/etc/egressd"];
 /// The variable that names the credential directory of a systemd service (systemd.exec(5)).
 const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+
+/// `secrets`: the sources of secrets that definitions may name. `None` is the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecretSettings {
+    /// Directories whose files may be named, with all below them.
+    pub allow: Option<Vec<PathBuf>>,
+    /// Variables that may be named: whole names, or prefixes that end in `*`.
+    pub allow_env: Option<Vec<String>>,
+}
+
+/// Decides if the values of secrets are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecretValues {
+    /// References are followed.
+    #[default]
+    Read,
+    /// No file or variable that holds a secret is read. The placeholder that stands for a value
+    /// never leaves the process.
+    Skip,
+}
 
 /// The rules for which secret sources a definition may name.
 #[derive(Debug, Default)]

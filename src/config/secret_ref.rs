@@ -12,10 +12,9 @@ use zeroize::Zeroizing;
 
 use super::document::Value;
 use super::environment::Environment;
+use super::field::Field;
 use super::file_reading::Unread;
-use super::raw::Field;
-use super::secret_policy::{Denied, SecretPolicy};
-use super::settings::SecretValues;
+use super::secret_policy::{Denied, SecretPolicy, SecretValues};
 use super::shown::{self, quoted_path};
 use super::sources::Files;
 use crate::domain::{Secret, SecretSource};

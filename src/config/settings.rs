@@ -18,10 +18,11 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 
 pub use facts::Facts;
-pub(super) use layers::{Layers, is_setting, unknown_variables};
+pub(super) use layers::{Layers, Read, unknown_variables};
 pub(super) use places::from_environment as secrets;
-pub(super) use read::{Read, ReadSettings, management_listen, settings};
+pub(super) use read::{ReadSettings, management_listen, settings};
 
+use crate::config::secret_policy::{SecretSettings, SecretValues};
 use crate::domain::auth::BasicAuth;
 
 /// Everything of the settings file, the environment and the flags.
@@ -84,15 +85,6 @@ pub struct EgressSettings {
     pub pool_idle_timeout: Duration,
     /// Idle sockets kept per upstream.
     pub pool_max_idle_per_host: usize,
-}
-
-/// `secrets`: the sources of secrets that definitions may name. `None` is the default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SecretSettings {
-    /// Directories whose files may be named, with all below them.
-    pub allow: Option<Vec<PathBuf>>,
-    /// Variables that may be named: whole names, or prefixes that end in `*`.
-    pub allow_env: Option<Vec<String>>,
 }
 
 /// `log`
@@ -170,17 +162,6 @@ pub struct SettingsOverrides {
     pub connections: Vec<PathBuf>,
     /// `--secrets`
     pub secrets: SecretValues,
-}
-
-/// Decides if the values of secrets are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SecretValues {
-    /// References are followed.
-    #[default]
-    Read,
-    /// No file or variable that holds a secret is read. The placeholder that stands for a value
-    /// never leaves the process.
-    Skip,
 }
 
 impl Listen {

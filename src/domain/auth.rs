@@ -10,13 +10,13 @@ use base64::Engine as _;
 use http::HeaderName;
 use http::header::AUTHORIZATION;
 
-pub use header::{SHORTEST_UNGUESSABLE, SensitiveHeader, is_public};
+pub use header::{SensitiveHeader, is_public};
 pub use oauth::{
     ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
     Utf8Secret,
 };
 
-pub use parts::SecretPart;
+pub use parts::{SHORTEST_UNGUESSABLE, SecretPart};
 
 use super::secret::Secret;
 use parts::Pair;

@@ -15,8 +15,6 @@ pub(crate) struct Token {
 pub(crate) struct Path {
     pub(crate) segments: Vec<String>,
     pub(crate) line: usize,
-    /// The path is re-exported with `pub use` or `pub(crate) use`.
-    pub(crate) exported: bool,
     /// The name that a `use` gives to the path in its module. `None` outside `use`, and for `*`.
     pub(crate) imported_as: Option<String>,
 }
@@ -293,8 +291,7 @@ impl<'a> Paths<'a> {
                 self.module.push(self.text(at + 1).to_owned());
             }
             "use" if self.text(at + 1) != "<" => {
-                let exported = self.is_exported(at);
-                return self.tree(at + 1, &[], exported);
+                return self.tree(at + 1, &[]);
             }
             word if word.starts_with(is_word) => return self.inline_path(at),
             _ => {}
@@ -302,14 +299,8 @@ impl<'a> Paths<'a> {
         at + 1
     }
 
-    /// `pub use` and `pub(crate) use` let a name out of the room.
-    fn is_exported(&self, at: usize) -> bool {
-        let before = |back: usize| at.checked_sub(back).map_or("", |i| self.text(i));
-        before(1) == "pub" || (before(1) == ")" && before(2) == "crate" && before(4) == "pub")
-    }
-
     /// A `use` tree from `at` on; returns where it ends.
-    fn tree(&mut self, mut at: usize, prefix: &[String], exported: bool) -> usize {
+    fn tree(&mut self, mut at: usize, prefix: &[String]) -> usize {
         let mut segments = prefix.to_vec();
         loop {
             let line = self.tokens.get(at).map_or(0, |token| token.line);
@@ -318,14 +309,14 @@ impl<'a> Paths<'a> {
                 "{" => {
                     at += 1;
                     while !matches!(self.text(at), "}" | "") {
-                        at = self.tree(at, &segments, exported);
+                        at = self.tree(at, &segments);
                         at += usize::from(self.text(at) == ",");
                     }
                     return at + 1;
                 }
                 "*" => {
                     let all = [segments, vec!["*".to_owned()]].concat();
-                    self.keep(all, line, exported, None);
+                    self.keep(all, line, None);
                     return at + 1;
                 }
                 word if word.starts_with(is_word) && word != "as" => {
@@ -337,7 +328,7 @@ impl<'a> Paths<'a> {
                         let is_renamed = self.text(at) == "as";
                         let renamed = is_renamed.then(|| self.text(at + 1).to_owned());
                         let name = renamed.or_else(|| segments.last().cloned());
-                        self.keep(segments.clone(), line, exported, name);
+                        self.keep(segments.clone(), line, name);
                     }
                 }
                 "as" => at += 2,
@@ -356,23 +347,16 @@ impl<'a> Paths<'a> {
             at += 2;
         }
         if segments.len() > 1 {
-            self.keep(segments, line, false, None);
+            self.keep(segments, line, None);
         }
         at
     }
 
-    fn keep(
-        &mut self,
-        segments: Vec<String>,
-        line: usize,
-        exported: bool,
-        imported_as: Option<String>,
-    ) {
+    fn keep(&mut self, segments: Vec<String>, line: usize, imported_as: Option<String>) {
         let segments = self.resolve(segments);
         self.found.push(Path {
             segments,
             line,
-            exported,
             imported_as,
         });
     }

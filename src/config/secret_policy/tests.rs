@@ -4,9 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::{Denied, Inputs, SecretPolicy};
+use super::{Denied, Inputs, SecretPolicy, SecretSettings};
 use crate::config::environment::Environment;
-use crate::config::settings::SecretSettings;
 use crate::domain::SecretSource;
 
 /// Creates settings in `conf`, definitions in `defs`, and a directory `other` outside both.

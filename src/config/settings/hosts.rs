@@ -1,6 +1,6 @@
 //! `proxy.allowed_hosts` → host names as a `Host` field has them.
 
-use crate::config::raw::Field;
+use crate::config::field::Field;
 use crate::config::shown::quoted;
 
 /// Reads every name of the list.

@@ -7,45 +7,12 @@ use zeroize::Zeroizing;
 use super::SettingsOverrides;
 use crate::config::document::{Node, Origin, Place, Value};
 use crate::config::environment::{Environment, HARDENING};
+use crate::config::field::{Field, Sink};
 use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems, nearest};
-use crate::config::raw::{Field, Sink};
+use crate::config::secret_ref::Surroundings;
 use crate::config::shown::{may_show_key, quoted, variable as shown_variable};
-
-/// Every leaf: section, field, whether it is a list.
-const LEAVES: &[(&str, &str, bool)] = &[
-    ("proxy", "listen", true),
-    ("proxy", "allow_non_loopback", false),
-    ("proxy", "allowed_hosts", true),
-    ("proxy", "workers", false),
-    ("proxy", "max_connections", false),
-    ("proxy", "max_in_flight", false),
-    ("proxy", "max_request_body_bytes", false),
-    ("proxy", "header_read_timeout_seconds", false),
-    ("proxy", "idle_timeout_seconds", false),
-    ("proxy", "body_idle_timeout_seconds", false),
-    ("proxy", "write_stall_timeout_seconds", false),
-    ("management", "listen", true),
-    ("management_basic_auth", "username", false),
-    ("management_basic_auth", "password", false),
-    ("egress", "ca_files", true),
-    ("egress", "connect_timeout_seconds", false),
-    ("egress", "pool_idle_timeout_seconds", false),
-    ("egress", "pool_max_idle_per_host", false),
-    ("", "connections", true),
-    ("secrets", "allow", true),
-    ("secrets", "allow_env", true),
-    ("log", "format", false),
-    ("log", "level", false),
-    ("log", "access", false),
-    ("shutdown", "grace_period_seconds", false),
-];
-
-/// Returns whether a variable is one that settings are read from.
-pub(in crate::config) fn is_setting(name: &str) -> bool {
-    let mut leaves = LEAVES.iter();
-    name == HARDENING || leaves.any(|(section, field, _)| variable(section, field) == name)
-}
+use crate::config::variables::{LEAVES, variable};
 
 struct Leaf {
     section: &'static str,
@@ -145,6 +112,28 @@ impl<'a> Section<'a> {
     }
 }
 
+/// What the reader needs beside the file.
+pub(in crate::config) struct Read<'a> {
+    pub(in crate::config) layers: &'a Layers,
+    pub(in crate::config) around: &'a Surroundings<'a>,
+    pub(in crate::config) problems: &'a Problems,
+    /// What `connections` is where nobody says it.
+    pub(in crate::config) default_connections: &'static str,
+}
+
+impl<'a> Read<'a> {
+    /// Returns a section of the settings, through all layers.
+    pub(super) fn section(&self, top: &mut Section<'a>, name: &'static str) -> Section<'a> {
+        let field = top.object.as_mut().and_then(|object| object.take(name));
+        Section {
+            name,
+            object: field.and_then(|field| field.object()),
+            layers: self.layers,
+            problems: self.problems,
+        }
+    }
+}
+
 /// Reports every variable that starts with `EGRESSD_` and that nothing has asked for: a misspelt limit must not be taken for set.
 pub(in crate::config) fn unknown_variables(environment: &Environment, problems: &Problems) {
     hardening(environment, problems);
@@ -228,15 +217,6 @@ fn flags(overrides: &SettingsOverrides) -> Vec<Leaf> {
     .into_iter()
     .flatten()
     .collect()
-}
-
-fn variable(section: &str, field: &str) -> String {
-    let name = if section.is_empty() {
-        format!("EGRESSD_{field}")
-    } else {
-        format!("EGRESSD_{section}_{field}")
-    };
-    name.to_ascii_uppercase()
 }
 
 fn split(text: &str) -> Node {

@@ -4,11 +4,10 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::layers::{Layers, Section};
-use super::read::Read;
-use super::{SecretSettings, SecretValues};
+use super::layers::{Layers, Read, Section};
+use crate::config::field::Field;
 use crate::config::problem::Problems;
-use crate::config::raw::Field;
+use crate::config::secret_policy::{SecretSettings, SecretValues};
 use crate::config::shown;
 
 /// The longest accepted name of a variable that holds a secret.

@@ -5,16 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::hosts::hosts;
-use super::layers::{Layers, Section};
+use super::layers::{Read, Section};
 use super::places::{connections, secrets};
 use super::roots::roots;
 use super::{
     AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
-    ProxySettings, SecretSettings, Settings,
+    ProxySettings, Settings,
 };
+use crate::config::field::Field;
 use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems};
-use crate::config::raw::Field;
+use crate::config::secret_policy::SecretSettings;
 use crate::config::secret_ref::Surroundings;
 use crate::config::shown::quoted;
 use crate::domain::auth::{BasicAuth, Username};
@@ -28,15 +29,6 @@ const MANY: u64 = 1_000_000;
 const MANAGEMENT_LISTEN: (&str, usize) = ("127.0.0.1:8081", 0);
 
 const LOOPBACK_REMEDY: &str = "listen on 127.0.0.1, [::1] or unix:/path; or say `allow_non_loopback: true` if a network policy closes the port to everybody else";
-
-/// What the reader needs beside the file.
-pub(in crate::config) struct Read<'a> {
-    pub(in crate::config) layers: &'a Layers,
-    pub(in crate::config) around: &'a Surroundings<'a>,
-    pub(in crate::config) problems: &'a Problems,
-    /// What `connections` is where nobody says it.
-    pub(in crate::config) default_connections: &'static str,
-}
 
 /// The parts that were read of the settings. The last two are separate, so that definitions are
 /// read even if the rest has problems.
@@ -105,18 +97,6 @@ pub(in crate::config) fn management_listen(
     let found = listen(&mut section, directory, MANAGEMENT_LISTEN, |_, _| true);
     // A section that is no mapping is reported, and read as if it were absent.
     found.filter(|_| read.problems.count() == before)
-}
-
-impl<'a> Read<'a> {
-    fn section(&self, top: &mut Section<'a>, name: &'static str) -> Section<'a> {
-        let field = top.object.as_mut().and_then(|object| object.take(name));
-        Section {
-            name,
-            object: field.and_then(|field| field.object()),
-            layers: self.layers,
-            problems: self.problems,
-        }
-    }
 }
 
 fn proxy(mut section: Section<'_>, directory: &Path) -> Option<ProxySettings> {

@@ -6,8 +6,8 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::config::field::Field;
 use crate::config::file_reading::Unread;
-use crate::config::raw::Field;
 use crate::config::secret_ref::Surroundings;
 use crate::config::shown::quoted_path;
 use crate::config::sources::Files;

@@ -5,10 +5,6 @@ use http::HeaderName;
 use super::parts::{self, SecretPart};
 use crate::domain::secret::Secret;
 
-/// The length in bytes of the shortest secret that cannot be guessed. Shorter secrets would also
-/// match ordinary text in many responses.
-pub const SHORTEST_UNGUESSABLE: usize = 16;
-
 /// A header whose value is a secret, unless the definition or the header's name marks it as public.
 pub struct SensitiveHeader {
     /// The header's name.

@@ -6,7 +6,9 @@ use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_
 use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
-use super::header::SHORTEST_UNGUESSABLE;
+/// The length in bytes of the shortest secret that cannot be guessed. Shorter secrets would also
+/// match ordinary text in many responses.
+pub const SHORTEST_UNGUESSABLE: usize = 16;
 
 /// Bytes that separate the parts of a value: `id:key`, `id|key`, `"key"`, `path/key`.
 const SEPARATORS: &[u8] = b":|/\"'{}[]";

@@ -1,7 +1,6 @@
 //! The small vocabulary in which a located tree is walked, field by field, with every mistake gathered.
 //!
-//! A [`Field`] is one value with its path and its place; an [`Object`] is a mapping whose fields are taken by name. Nothing of this
-//! leaves `config`.
+//! A [`Field`] is one value with its path and its place. Nothing of this leaves `config`.
 //!
 //! Invariant kept here: under a field that is marked secret no value and no unknown name is put into a problem.
 
@@ -9,7 +8,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::document::{Key, Node, Origin, Place, Value};
-use super::object::Object;
 use super::problem::{Problem, Problems};
 use super::shown::{self, Grammar, quoted};
 
@@ -211,12 +209,6 @@ impl<'a> Field<'a> {
         Some(items.iter().enumerate().map(item).collect())
     }
 
-    /// A mapping whose keys are fields.
-    pub(super) fn object(&self) -> Option<Object<'a>> {
-        let entries = self.entries()?;
-        Some(Object::new(self.clone(), entries))
-    }
-
     /// A mapping whose keys are data. A key that carries no value has none to hide behind: where the mapping is secret, the path
     /// counts it instead of naming it.
     pub(super) fn free_map(&self) -> Option<Vec<(&'a str, Self)>> {
@@ -242,7 +234,7 @@ impl<'a> Field<'a> {
     }
 
     /// The entries of a mapping, each key once; every repetition is reported.
-    fn entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
+    pub(super) fn entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
         let Value::Map(entries) = &self.node.value else {
             self.wrong_type("a mapping", "write `{…}`, or one `name: value` a line");
             return None;

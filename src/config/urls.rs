@@ -1,0 +1,97 @@
+//! URLs of upstreams and token endpoints: parsed, and checked against the addresses that a
+//! connection may dial.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::field::Field;
+use super::shown;
+use crate::domain::address::{Forbidden, judge};
+use crate::domain::url::InvalidUrl;
+use crate::domain::{BaseUrl, Host};
+
+pub(super) fn base_url(field: &Field<'_>) -> Option<BaseUrl> {
+    let text = field.text()?;
+    BaseUrl::parse(text)
+        .map_err(|invalid| url_problem(field, text, invalid))
+        .ok()
+}
+
+/// Reports an unusable URL. One that may hold a password or a key is not shown.
+pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
+    let port = text.rsplit(':').next().unwrap_or_default();
+    let password = invalid == InvalidUrl::Port && !port.bytes().all(|b| b.is_ascii_digit());
+    let mut field = field.clone();
+    field.secret |= password || text.contains(['@', '?', '#']);
+    let name = match field.secret {
+        true => "the URL".to_owned(),
+        false => shown::named(text, "the URL"),
+    };
+    field.report("invalid_url", format!("{name} {invalid}"), invalid.remedy());
+}
+
+/// A literal address must be one that the connection may dial. Without `holes` the ranges are bad themselves: nothing is said twice.
+pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>) -> Option<()> {
+    let Some(holes) = holes else {
+        return Some(());
+    };
+    let address = match host {
+        Host::Ip(address) => address,
+        Host::Name(name) => {
+            warn_of_loopback(field, name, holes);
+            return Some(());
+        }
+    };
+    match judge(*address, holes) {
+        Ok(()) => Some(()),
+        Err(Forbidden::NotGlobal(kind)) => {
+            let remedy = format!(
+                "write a public name, or add `{}` to `allowed_private_cidrs`",
+                IpNet::from(*address)
+            );
+            field.report(
+                "forbidden_address",
+                format!("`{address}` is not public ({kind})"),
+                remedy,
+            );
+            None
+        }
+        Err(Forbidden::Never(kind)) => {
+            let message = format!("`{address}` may never be dialled ({kind})");
+            field.report(
+                "forbidden_address",
+                message,
+                "write a public name or address",
+            );
+            None
+        }
+    }
+}
+
+/// Warns about a host name of this machine itself if the connection may not dial loopback
+/// addresses.
+fn warn_of_loopback(field: &Field<'_>, name: &str, holes: &[IpNet]) {
+    const NAMES: [&str; 4] = [
+        "localhost",
+        "localhost.localdomain",
+        "ip6-localhost",
+        "ip6-loopback",
+    ];
+    let loopback = [
+        IpAddr::from(Ipv4Addr::LOCALHOST),
+        Ipv6Addr::LOCALHOST.into(),
+    ];
+    // RFC 6761, section 6.3: all names below `localhost` resolve to loopback addresses too.
+    let is_local = NAMES.contains(&name) || name.ends_with(".localhost");
+    let may_dial = loopback
+        .iter()
+        .any(|address| judge(*address, holes).is_ok());
+    if is_local && !may_dial {
+        let message = "leads to this machine itself, which this connection may not dial: every request would be refused";
+        let problem = field.problem("loopback_name", message).warning();
+        field.push(problem.remedy(
+            "write the name of the API, or add `127.0.0.1/32` or `::1/128` to `allowed_private_cidrs`",
+        ));
+    }
+}
