@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use egressd::domain::ConnectionId;
-use egressd::telemetry::access_log::{AccessLines, AccessLog, ExchangeRecord, Format, Which};
-use egressd::telemetry::{Outcome, ProblemLog};
+use egressd::telemetry::access_log::{
+    AccessFilter, AccessFormat, AccessLines, AccessLog, AccessRecord,
+};
+use egressd::telemetry::{ProblemLog, RequestOutcome};
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 
@@ -19,9 +21,9 @@ fn main() {
 }
 
 /// An exchange as most are.
-fn record() -> ExchangeRecord {
+fn record() -> AccessRecord {
     let id = ConnectionId::parse("crm").expect("an id");
-    ExchangeRecord {
+    AccessRecord {
         request_id: "d38c2437b5a5689600000000".to_owned(),
         connection: Some(id),
         route: Some("GET /v1/users/{id}/orders".to_owned()),
@@ -29,7 +31,7 @@ fn record() -> ExchangeRecord {
         uri: Some(Uri::from_static("/crm/v1/users/4711/orders?limit=20")),
         status: Some(StatusCode::OK),
         code: None,
-        outcome: Outcome::Forwarded,
+        outcome: RequestOutcome::Forwarded,
         request_bytes: 0,
         response_bytes: 1024,
         duration: Duration::from_micros(1532),
@@ -39,8 +41,8 @@ fn record() -> ExchangeRecord {
 }
 
 /// The line alone, as the thread makes it: into a buffer that is used over and over.
-#[divan::bench(args = [Format::Json, Format::Text])]
-fn line(bencher: Bencher<'_, '_>, format: Format) {
+#[divan::bench(args = [AccessFormat::Json, AccessFormat::Text])]
+fn line(bencher: Bencher<'_, '_>, format: AccessFormat) {
     let record = record();
     let mut lines = AccessLines::new(format, ProblemLog::off());
     let mut into = Vec::with_capacity(8192);
@@ -56,7 +58,8 @@ fn line(bencher: Bencher<'_, '_>, format: Format) {
 #[divan::bench(sample_count = 50, sample_size = 50)]
 fn handing_over(bencher: Bencher<'_, '_>) {
     let problems = ProblemLog::off();
-    let log = AccessLog::start(Which::All, Format::Json, io::sink(), problems).expect("a thread");
+    let log = AccessLog::start(AccessFilter::All, AccessFormat::Json, io::sink(), problems)
+        .expect("a thread");
     bencher
         .with_inputs(record)
         .bench_local_values(|record| log.record(record));

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use divan::{Bencher, black_box};
-use egressd::telemetry::Outcome;
-use egressd::telemetry::metrics::{Ended, Meter, MethodLabel, Metrics, State};
+use egressd::telemetry::RequestOutcome;
+use egressd::telemetry::metrics::{EndedExchange, GaugeValues, MethodLabel, Metrics, Recorder};
 use http::{Method, StatusCode};
 
 fn main() {
@@ -20,13 +20,13 @@ fn main() {
 const CONNECTIONS: usize = 500;
 const ROUTES: [&str; 3] = ["GET /things/{id}", "POST /things", "/other/"];
 
-fn forwarded() -> Ended {
+fn forwarded() -> EndedExchange {
     let begun = Instant::now();
-    Ended {
+    EndedExchange {
         route: Some(0),
-        method: MethodLabel::of(&Method::GET),
+        method: MethodLabel::from_method(&Method::GET),
         status: Some(StatusCode::OK),
-        outcome: Outcome::Forwarded,
+        outcome: RequestOutcome::Forwarded,
         code: None,
         answered_by_us: false,
         was_sent: true,
@@ -39,11 +39,11 @@ fn forwarded() -> Ended {
     }
 }
 
-fn refused() -> Ended {
-    Ended {
+fn refused() -> EndedExchange {
+    EndedExchange {
         route: None,
         status: Some(StatusCode::FORBIDDEN),
-        outcome: Outcome::Refused,
+        outcome: RequestOutcome::Refused,
         code: Some("route_not_allowed"),
         answered_by_us: true,
         was_sent: false,
@@ -52,40 +52,40 @@ fn refused() -> Ended {
     }
 }
 
-/// A meter that has seen several series.
-fn meter(metrics: &Arc<Metrics>) -> Arc<Meter> {
-    let meter = metrics.shard().meter("crm", ROUTES);
+/// A recorder that has seen several series.
+fn recorder(metrics: &Arc<Metrics>) -> Arc<Recorder> {
+    let recorder = metrics.new_shard().recorder("crm", ROUTES);
     for status in [200, 201, 204, 400, 404, 429, 500] {
         for route in 0..ROUTES.len() {
-            meter.record(&Ended {
+            recorder.record(&EndedExchange {
                 route: Some(route),
                 status: StatusCode::from_u16(status).ok(),
                 ..forwarded()
             });
         }
     }
-    meter
+    recorder
 }
 
 #[divan::bench]
 fn record(bencher: Bencher<'_, '_>) {
-    let meter = meter(&Arc::default());
+    let recorder = recorder(&Arc::default());
     let ended = forwarded();
-    bencher.bench_local(|| meter.record(black_box(&ended)));
+    bencher.bench_local(|| recorder.record(black_box(&ended)));
 }
 
 #[divan::bench]
 fn record_a_refusal(bencher: Bencher<'_, '_>) {
-    let meter = meter(&Arc::default());
+    let recorder = recorder(&Arc::default());
     let ended = refused();
-    bencher.bench_local(|| meter.record(black_box(&ended)));
+    bencher.bench_local(|| recorder.record(black_box(&ended)));
 }
 
 /// Two workers, each on a thread of its own, on the same connection.
 #[divan::bench(threads = 2)]
 fn record_on_two_workers(bencher: Bencher<'_, '_>) {
     let metrics = Arc::default();
-    let meters = [meter(&metrics), meter(&metrics)];
+    let recorders = [recorder(&metrics), recorder(&metrics)];
     let next = AtomicUsize::new(0);
     let ended = forwarded();
     thread_local! {
@@ -93,28 +93,28 @@ fn record_on_two_workers(bencher: Bencher<'_, '_>) {
     }
     bencher.bench(|| {
         let mine = MINE.with(|mine| *mine.get_or_init(|| next.fetch_add(1, Relaxed)));
-        let meter = meters.get(mine % 2).expect("one of two");
-        meter.record(black_box(&ended));
+        let recorder = recorders.get(mine % 2).expect("one of two");
+        recorder.record(black_box(&ended));
     });
 }
 
 /// 500 connections that two workers have served.
 fn busy() -> Arc<Metrics> {
     let metrics: Arc<Metrics> = Arc::default();
-    for shard in [metrics.shard(), metrics.shard()] {
+    for shard in [metrics.new_shard(), metrics.new_shard()] {
         for n in 0..CONNECTIONS {
-            let meter = shard.meter(&format!("connection-{n}"), ROUTES);
-            drop(meter.sockets().open());
+            let recorder = shard.recorder(&format!("connection-{n}"), ROUTES);
+            drop(recorder.sockets().open_socket());
             for route in 0..ROUTES.len() {
                 for status in [StatusCode::OK, StatusCode::NOT_FOUND] {
-                    meter.record(&Ended {
+                    recorder.record(&EndedExchange {
                         route: Some(route),
                         status: Some(status),
                         ..forwarded()
                     });
                 }
             }
-            meter.record(&refused());
+            recorder.record(&refused());
         }
     }
     metrics
@@ -123,7 +123,7 @@ fn busy() -> Arc<Metrics> {
 #[divan::bench(sample_count = 20)]
 fn scrape_500_connections(bencher: Bencher<'_, '_>) {
     let metrics = busy();
-    bencher.bench_local(|| metrics.render(&State::default()));
+    bencher.bench_local(|| metrics.render(&GaugeValues::default()));
 }
 
 #[divan::bench]

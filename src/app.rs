@@ -116,7 +116,7 @@ impl App {
         let snapshot = Snapshot::new(connections);
         let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
         if unresolvable {
-            problems.tell(Event::NoNameServers);
+            problems.report(Event::NoNameServers);
         }
         let (places, headroom) = descriptors.places(settings.proxy.max_connections, &problems);
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);

@@ -19,7 +19,7 @@ use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::domain::{Auth, Connection, ConnectionId};
 use crate::reflection::{ConnectionSecrets, Exposure, Guard, Reflected, Scan};
 use crate::telemetry::metrics::ReflectionCount;
-use crate::telemetry::problem_log::Place;
+use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::Field;
 pub use login::{Login, RandomnessUnavailable};
 use oauth::{Grant, GrantStatus, Grants, Token};
@@ -188,7 +188,7 @@ impl Credential {
 
     /// Counts and logs a secret that was found in a response of this connection.
     /// [`Credential::is_exposed`] returns whether it can be guessed.
-    pub fn report_reflection(&self, place: Place, reflected: &Reflected) {
+    pub fn report_reflection(&self, place: ResponsePart, reflected: &Reflected) {
         self.guard
             .report(&self.connection, &self.secrets, place, reflected);
     }

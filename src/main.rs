@@ -27,9 +27,9 @@ fn main() -> ExitCode {
     };
     let problems = Arc::clone(&process.problems);
     std::panic::set_hook(Box::new(move |panic| {
-        if !problems.get().is_some_and(|log| log.panicked(panic)) {
+        if !problems.get().is_some_and(|log| log.report_panic(panic)) {
             // Not `eprintln!`: it panics where standard error is closed.
-            let _unheard = writeln!(io::stderr(), "{}", PanicNotice::of(panic));
+            let _unheard = writeln!(io::stderr(), "{}", PanicNotice::from_hook_info(panic));
         }
     }));
     let mut unheard = Unheard(&mut err);

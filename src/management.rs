@@ -37,7 +37,7 @@ use crate::telemetry::{Logs, Metrics};
 use api::Api;
 use door::Door;
 use error::{ApiError, Status};
-pub use metrics::{Gauges, TokenBooks};
+pub use metrics::{GaugeSources, TokenRequestHistory};
 use pace::Pace;
 use page::Page;
 #[doc(hidden)]
@@ -52,7 +52,7 @@ pub struct Sources {
     /// What has happened.
     pub metrics: Arc<Metrics>,
     /// What is so at this moment.
-    pub gauges: Gauges,
+    pub gauges: GaugeSources,
     /// Set once the process is stopping.
     pub draining: Arc<AtomicBool>,
     /// What the process gave up at its start.

@@ -58,7 +58,7 @@ use tally::{Exchange, InFlight};
 use crate::credential::{Credential, Credentials};
 use crate::server::{HeadFault, Overdue, RequestBody, Serve, Watch};
 use crate::snapshot::{Entry, Published};
-use crate::telemetry::metrics::{Meter, Shard};
+use crate::telemetry::metrics::{Recorder, Shard};
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::{Client, Lane};
 
@@ -92,7 +92,7 @@ pub struct Proxy {
     client: Client,
     /// Those that this worker has used, so that a request takes no lock that workers share.
     ways: Mutex<BTreeMap<u64, Known>>,
-    books: Shard,
+    shard: Shard,
     request_ids: RequestIds,
 }
 
@@ -100,7 +100,7 @@ impl Proxy {
     /// With the worker's own upstream client.
     pub fn new(shared: Arc<Shared>, client: Client) -> Self {
         Self {
-            books: shared.metrics.shard(),
+            shard: shared.metrics.new_shard(),
             shared,
             client,
             ways: Mutex::default(),
@@ -117,7 +117,7 @@ impl Proxy {
         drop(ways);
         self.client.keep_only(live);
         self.client.sweep();
-        self.shared.metrics.read_clock();
+        self.shared.metrics.sync_clock();
     }
 
     /// What this worker knows of a connection. Its way is there once a request was permitted.
@@ -127,7 +127,7 @@ impl Proxy {
             let patterns = entry.connection.routes.patterns();
             let texts = patterns.iter().map(crate::route::Pattern::as_str);
             Known {
-                meter: self.books.meter(entry.connection.id.as_str(), texts),
+                recorder: self.shard.recorder(entry.connection.id.as_str(), texts),
                 way: None,
             }
         });
@@ -136,12 +136,12 @@ impl Proxy {
 
     /// The way of a connection that is known and has none yet.
     #[cold]
-    fn begin_way(&self, entry: &Entry, meter: &Meter) -> Arc<Way> {
+    fn begin_way(&self, entry: &Entry, recorder: &Recorder) -> Arc<Way> {
         let Entry {
             key, connection, ..
         } = entry;
         let way = Arc::new(Way {
-            lane: self.client.lane(*key, connection, meter.sockets()),
+            lane: self.client.lane(*key, connection, recorder.sockets()),
             credential: self.shared.credentials.credential_for(*key, connection),
             share: self.shared.body_budget.share(connection.id.as_str()),
         });
@@ -175,8 +175,9 @@ impl Proxy {
             Ok(addressed) => addressed,
             Err(refusal) => {
                 let snapshot = self.shared.published.current();
-                let meter = identify::named(parts, &snapshot).map(|entry| self.known(entry).meter);
-                exchange.counts_for(meter);
+                let recorder =
+                    identify::named(parts, &snapshot).map(|entry| self.known(entry).recorder);
+                exchange.counts_for(recorder);
                 return Err(refusal);
             }
         };
@@ -188,12 +189,12 @@ impl Proxy {
             return Ok(Passed::Own(listing));
         }
         let call = identify::identify(addressed, &self.shared.published.current())?;
-        let Known { meter, way } = self.known(call.entry());
-        exchange.concerns(call.entry(), meter);
+        let Known { recorder, way } = self.known(call.entry());
+        exchange.concerns(call.entry(), recorder);
         watch.limit_exchange(exchange.deadline());
         let permitted = authorize::authorize(call)?;
         exchange.took_route(permitted.route());
-        let way = way.unwrap_or_else(|| self.begin_way(permitted.entry(), exchange.meter()));
+        let way = way.unwrap_or_else(|| self.begin_way(permitted.entry(), exchange.recorder()));
         let lane = &way.lane;
         let terms = Terms {
             lane,
@@ -214,7 +215,7 @@ impl Proxy {
 /// What a worker knows of a connection of one generation.
 #[derive(Clone)]
 struct Known {
-    meter: Arc<Meter>,
+    recorder: Arc<Recorder>,
     way: Option<Arc<Way>>,
 }
 
@@ -240,7 +241,7 @@ impl Serve for Proxy {
 
     fn head_refused(&self, fault: HeadFault) {
         let id = self.request_ids.of(std::iter::empty());
-        tally::head_refused(&self.shared.log, self.books.unknown(), &id, fault);
+        tally::head_refused(&self.shared.log, self.shard.unknown_recorder(), &id, fault);
     }
 
     async fn serve(
@@ -254,7 +255,7 @@ impl Serve for Proxy {
         let mut exchange = Exchange::begin(
             &self.shared.in_flight,
             &self.shared.log,
-            self.books.unknown(),
+            self.shard.unknown_recorder(),
             id,
             &parts,
         );
@@ -302,7 +303,7 @@ async fn within_limits<T>(
     watch: &Watch,
     metrics: &Metrics,
 ) -> Result<T, Refusal> {
-    poll_fn(|cx| match metrics.catch(|| passing.as_mut().poll(cx)) {
+    poll_fn(|cx| match metrics.catch_panic(|| passing.as_mut().poll(cx)) {
         None => Poll::Ready(Err(Refusal::new(
             Code::InternalError,
             "egressd failed on this request; its log says where.",
@@ -329,7 +330,7 @@ async fn within_limits<T>(
 mod tests {
     use super::{Code, Metrics, within_limits};
     use crate::server::{Clock, Times};
-    use crate::telemetry::metrics::State;
+    use crate::telemetry::metrics::GaugeValues;
     use std::pin::pin;
     use std::time::Duration;
 
@@ -346,7 +347,7 @@ mod tests {
         let panicking = pin!(async { panic!("a planted panic") });
         let refused = within_limits::<()>(panicking, &watch, &metrics).await;
         assert_eq!(refused.unwrap_err().code(), Code::InternalError); // F-186
-        let told = String::from_utf8(metrics.render(&State::default())).unwrap();
+        let told = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
         assert!(told.contains("\negressd_panics_total 1\n"), "{told}");
     }
 }

@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::{Published, Snapshot};
-use crate::telemetry::problem_log::{Finding, ReloadEvent};
+use crate::telemetry::problem_log::{ConfigFinding, ReloadEvent};
 use crate::telemetry::{Event, Metrics, ProblemLog};
 pub use watch::{Asking, Watch};
 
@@ -152,7 +152,7 @@ impl Reload {
 
     /// Does this; a panic in it is a bug, counted, and costs this one reload.
     fn catching<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
-        self.metrics.catch(|| work(self))
+        self.metrics.catch_panic(|| work(self))
     }
 
     /// The directories in which something happens when there may be something to reload.
@@ -170,7 +170,7 @@ impl Reload {
             }
             Err(LoadError::Refused(found)) => {
                 last.is_postponed = false;
-                self.metrics.reloaded(false);
+                self.metrics.record_reload(false);
                 self.failed(&found, last);
                 Err(found)
             }
@@ -204,7 +204,7 @@ impl Reload {
         let login = loaded.settings.management.basic_auth;
         (self.before_publication)(&next);
         self.published.publish(next);
-        self.metrics.reloaded(true);
+        self.metrics.record_reload(true);
         if login.is_some_and(|pair| (self.relogin)(&pair)) {
             self.tell(ReloadEvent::LoginChanged);
         }
@@ -242,7 +242,7 @@ impl Reload {
     }
 
     fn tell(&self, event: ReloadEvent) {
-        self.problems.tell(Event::Reload(event));
+        self.problems.report(Event::Reload(event));
     }
 }
 
@@ -309,7 +309,7 @@ fn unsteady() -> Problem {
 /// Tells the log of findings.
 pub fn warn(found: &[Problem], log: &ProblemLog) {
     for problem in found {
-        let finding = Box::new(Finding {
+        let finding = Box::new(ConfigFinding {
             code: problem.code,
             file: problem.file.clone(),
             line: problem.line,
@@ -317,7 +317,7 @@ pub fn warn(found: &[Problem], log: &ProblemLog) {
             message: problem.message.clone(),
             remedy: problem.remedy.clone(),
         });
-        log.tell(if problem.severity == Severity::Error {
+        log.report(if problem.severity == Severity::Error {
             Event::ConfigProblem(finding)
         } else {
             Event::ConfigWarning(finding)

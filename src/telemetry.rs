@@ -8,11 +8,11 @@ pub mod metrics;
 mod panics;
 pub mod problem_log;
 
-pub use access_log::{AccessLog, ExchangeRecord, Format, Outcome, Which};
-pub use activity::{Activity, Fault};
+pub use access_log::{AccessFilter, AccessFormat, AccessLog, AccessRecord, RequestOutcome};
+pub use activity::{Activity, FaultCount};
 pub use metrics::Metrics;
 pub use panics::PanicNotice;
-pub use problem_log::{Event, Level, Look, ProblemLog};
+pub use problem_log::{Event, EventFormat, EventLevel, ProblemLog};
 
 /// What the process writes while it runs.
 #[derive(Clone)]

@@ -44,7 +44,7 @@ impl HardeningMode {
         let measures = hardening
             .states()
             .map(|(measure, state)| (measure.as_str(), state.to_string().into()));
-        problems.tell(Event::Hardened {
+        problems.report(Event::Hardened {
             whole: hardening.is_whole() || self == Self::Off,
             measures: measures.collect(),
         });

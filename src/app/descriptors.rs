@@ -90,7 +90,7 @@ impl DescriptorShares {
     /// Logs a warning if there is room for fewer agents than the settings allow.
     pub(super) fn places(self, wanted: usize, problems: &ProblemLog) -> (Arc<Semaphore>, Headroom) {
         if self.agents < wanted {
-            problems.tell(Event::FewDescriptors {
+            problems.report(Event::FewDescriptors {
                 limit: self.limit,
                 sockets: self.agents,
                 wanted,

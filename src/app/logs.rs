@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use crate::config::{self, LogFormat, LogLevel, LogSettings};
-use crate::telemetry::{AccessLog, Format, Level, Logs, Look, ProblemLog, Which};
+use crate::telemetry::{
+    AccessFilter, AccessFormat, AccessLog, EventFormat, EventLevel, Logs, ProblemLog,
+};
 
 /// A stream that a log's thread writes to as long as the process lives. It must take no lock that others may wait for: a write may never return.
 pub struct Output {
@@ -29,16 +31,16 @@ impl Output {
 /// Starts the logs that the settings ask for, on these streams.
 pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io::Result<Logs> {
     let look = match format(settings, &problems) {
-        Format::Json => Look::Json,
-        Format::Text => Look::Text {
+        AccessFormat::Json => EventFormat::Json,
+        AccessFormat::Text => EventFormat::Text {
             colour: problems.colour,
         },
     };
     let problems = ProblemLog::start(level(settings.level), look, problems.stream)?;
     let which = match settings.access {
-        config::AccessLog::All => Which::All,
-        config::AccessLog::Refused => Which::Refused,
-        config::AccessLog::Off => Which::Off,
+        config::AccessLog::All => AccessFilter::All,
+        config::AccessLog::Refused => AccessFilter::Refused,
+        config::AccessLog::Off => AccessFilter::Off,
     };
     let format = format(settings, &access);
     let access = AccessLog::start(which, format, access.stream, problems.clone())?;
@@ -46,19 +48,19 @@ pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io
 }
 
 /// How lines look on this stream.
-pub fn format(settings: LogSettings, output: &Output) -> Format {
+pub fn format(settings: LogSettings, output: &Output) -> AccessFormat {
     match (settings.format, output.is_terminal) {
-        (LogFormat::Text, _) | (LogFormat::Auto, true) => Format::Text,
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => Format::Json,
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => AccessFormat::Text,
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => AccessFormat::Json,
     }
 }
 
-fn level(level: LogLevel) -> Level {
+fn level(level: LogLevel) -> EventLevel {
     match level {
-        LogLevel::Error => Level::Error,
-        LogLevel::Warn => Level::Warn,
-        LogLevel::Info => Level::Info,
-        LogLevel::Debug => Level::Debug,
-        LogLevel::Trace => Level::Trace,
+        LogLevel::Error => EventLevel::Error,
+        LogLevel::Warn => EventLevel::Warn,
+        LogLevel::Info => EventLevel::Info,
+        LogLevel::Debug => EventLevel::Debug,
+        LogLevel::Trace => EventLevel::Trace,
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::config::Settings;
 use crate::credential::Login;
 use crate::hardening::Hardening;
-use crate::management::{Callers, Gauges, Management, Sources, TokenBooks};
+use crate::management::{Callers, GaugeSources, Management, Sources, TokenRequestHistory};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
 
@@ -46,12 +46,12 @@ pub(super) fn managed(
     Management::new(sources, callers)
 }
 
-fn gauges(shared: &proxy::Shared, places: &Arc<Semaphore>) -> Gauges {
+fn gauges(shared: &proxy::Shared, places: &Arc<Semaphore>) -> GaugeSources {
     let in_flight = Arc::clone(&shared.in_flight);
     let (places, room) = (Arc::clone(places), places.available_permits());
-    Gauges {
+    GaugeSources {
         in_flight: Box::new(move || in_flight.now()),
         agent_sockets: Box::new(move || room.saturating_sub(places.available_permits())),
-        tokens: TokenBooks::default(),
+        tokens: TokenRequestHistory::default(),
     }
 }

@@ -59,7 +59,7 @@ impl Pressure {
     fn look(&mut self) {
         let growth = self.shared.in_flight.now() as u64 * GROWTH;
         let seen = self.memory.look(growth).map(seen);
-        self.shared.metrics.saw_memory(seen);
+        self.shared.metrics.set_memory_use(seen);
         let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
         let is_short = seen.is_some_and(|seen| seen.is_short);
         if is_short == self.is_short {
@@ -69,7 +69,7 @@ impl Pressure {
         self.shared.in_flight.memory_is_short(is_short);
         self.shared.body_budget.memory_is_short(is_short);
         self.doors.memory_is_short(is_short);
-        self.problems.tell(Event::Memory(MemoryEvent {
+        self.problems.report(Event::Memory(MemoryEvent {
             is_short,
             used,
             limit,

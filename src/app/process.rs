@@ -14,8 +14,8 @@ use super::signals::SignalStreams;
 use crate::config::{LoadOptions, Loaded};
 use crate::hardening::Hardening;
 use crate::reload::{self, Watch};
-use crate::telemetry::problem_log::Door;
-use crate::telemetry::{Event, Format, Logs, ProblemLog};
+use crate::telemetry::problem_log::ListenerKind;
+use crate::telemetry::{AccessFormat, Event, Logs, ProblemLog};
 
 /// How long the log threads may still write at the end while a reader takes nothing.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -71,12 +71,12 @@ impl Launch {
             stopping,
         } = background;
         signals.wait_for_stop(&problems, reloads.as_mut());
-        problems.tell(Event::Stopping);
+        problems.report(Event::Stopping);
         // The thread receives exactly one app, so this neither blocks nor fails.
         let _sent = stop.send(app);
         if signals.wait_until(|| stopping.is_finished()) {
             let cut_off = stopping.join().unwrap_or_default();
-            problems.tell(Event::Stopped { cut_off });
+            problems.report(Event::Stopped { cut_off });
             flush_logs(&logs, LAST_LINES);
             return Ok(ProcessEnd::Stopped);
         }
@@ -101,7 +101,7 @@ impl Launch {
         let hardening = mode.confine(hardening, &self.loaded);
         let log_settings = self.loaded.settings.log;
         // With text, warnings are on the stream already, with their excerpts.
-        let has_warned = format(log_settings, &self.problem_output) == Format::Text;
+        let has_warned = format(log_settings, &self.problem_output) == AccessFormat::Text;
         let logs = start_logs(log_settings, self.access_output, self.problem_output)
             .map_err(start_error)?;
         let problems = logs.problems.clone();
@@ -128,7 +128,7 @@ impl Launch {
             Err(error) => {
                 let error: Box<dyn Error> = error;
                 let why = error.to_string().into();
-                problems.tell(Event::StartFailed { why });
+                problems.report(Event::StartFailed { why });
                 None
             }
         };
@@ -162,13 +162,13 @@ fn flush_logs(logs: &Logs, patience: Duration) {
 /// Logs each address, and that the process is ready.
 fn announce(app: &App, connections: usize, problems: &ProblemLog) {
     for (door, addresses) in [
-        (Door::Proxy, app.proxy_addresses()),
-        (Door::Management, app.management_addresses()),
+        (ListenerKind::Proxy, app.proxy_addresses()),
+        (ListenerKind::Management, app.management_addresses()),
     ] {
         for address in addresses {
             let address = address.to_string().into();
-            problems.tell(Event::Listening { door, address });
+            problems.report(Event::Listening { door, address });
         }
     }
-    problems.tell(Event::Ready { connections });
+    problems.report(Event::Ready { connections });
 }

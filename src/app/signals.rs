@@ -60,7 +60,7 @@ impl SignalStreams {
                     _ = interrupt.recv() => return,
                     _ = self.hangup.recv() => match &mut reloads {
                         Some(reloads) => reloads.ask(),
-                        None => problems.tell(Event::ReloadUnsupported),
+                        None => problems.report(Event::ReloadUnsupported),
                     },
                 }
             }

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Exit, Streams, misconfigured};
 use crate::app::{self, HardeningMode, Launch, ProcessEnd, SignalStreams};
 use crate::config::{self, Environment, LoadOptions, LogLevel, SettingsOverrides};
-use crate::telemetry::Format;
+use crate::telemetry::AccessFormat;
 
 /// Runs the proxy until SIGTERM or SIGINT.
 #[derive(Args)]
@@ -88,7 +88,7 @@ impl Serve {
         let (out, err) = ((streams.process.out)()?, (streams.process.err)()?);
         let settings = loaded.settings.log;
         let format = app::format(settings, &err);
-        if format == Format::Text && settings.level >= LogLevel::Warn {
+        if format == AccessFormat::Text && settings.level >= LogLevel::Warn {
             // With their excerpts.
             write!(streams.err, "{}", config::text(&loaded.warnings))?;
         }

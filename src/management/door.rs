@@ -105,7 +105,7 @@ impl Lock {
             // No guess: a browser asks like this before it asks its user.
             Shown::Nothing => Err(unauthenticated("log in with basic auth or `x-api-key`")),
             Shown::Wrong => {
-                self.problems.tell(Event::LoginFailed);
+                self.problems.report(Event::LoginFailed);
                 Err(match self.wrong.check() {
                     Ok(()) => unauthenticated("the user name or the password is wrong"),
                     Err(full) => error::too_many(full.wait_time_from(self.clock.now()), TOO_MANY),

@@ -19,21 +19,21 @@ use crate::credential::oauth::Grant;
 use crate::domain::Auth;
 use crate::hardening::Hardening;
 use crate::snapshot::Snapshot;
-use crate::telemetry::metrics::{self, TokenState};
+use crate::telemetry::metrics::{self, TokenSample};
 
 /// What other rooms know and the books do not.
-pub struct Gauges {
+pub struct GaugeSources {
     /// Exchanges under way.
     pub in_flight: Box<dyn Fn() -> usize + Send + Sync>,
     /// Open sockets of agents.
     pub agent_sockets: Box<dyn Fn() -> usize + Send + Sync>,
     /// The token requests of connections, past grants included.
-    pub tokens: TokenBooks,
+    pub tokens: TokenRequestHistory,
 }
 
 /// How often each connection's grants asked for a token. A reload may give a connection another grant, or take it away: what was counted stays.
 #[derive(Default)]
-pub struct TokenBooks(Mutex<BTreeMap<String, Book>>);
+pub struct TokenRequestHistory(Mutex<BTreeMap<String, Book>>);
 
 #[derive(Default)]
 struct Book {
@@ -78,7 +78,7 @@ fn render(sources: &Sources) -> Vec<u8> {
     let snapshot = Arc::clone(&sources.published.current());
     let gauges = &sources.gauges;
     let live = |entry: &&Arc<crate::snapshot::Entry>| entry.is_live();
-    let state = metrics::State {
+    let state = metrics::GaugeValues {
         in_flight: (gauges.in_flight)(),
         agent_sockets: (gauges.agent_sockets)(),
         connections: snapshot.entries().iter().filter(live).count(),
@@ -97,8 +97,8 @@ fn hardening(hardening: &Hardening) -> Vec<(&'static str, bool)> {
     held.collect()
 }
 
-impl TokenBooks {
-    fn read(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenState> {
+impl TokenRequestHistory {
+    fn read(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenSample> {
         let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held: BTreeMap<_, _> = grants(snapshot, credentials).collect();
         for (id, book) in books.iter_mut() {
@@ -148,7 +148,7 @@ impl Book {
         }
     }
 
-    fn state(&self, id: &str) -> TokenState {
+    fn state(&self, id: &str) -> TokenSample {
         let status = self.grant.as_ref().map(|grant| grant.status());
         let (ok, failed, expires_at) = status.map_or((0, 0, None), |status| {
             (
@@ -157,7 +157,7 @@ impl Book {
                 status.expires_at,
             )
         });
-        TokenState {
+        TokenSample {
             connection: id.to_owned(),
             granted: self.granted + ok,
             failed: self.failed + failed,

@@ -38,7 +38,7 @@ pub(super) async fn readyz(
     report.check("listeners", !draining, or_ok("closed to agents"));
     report.check("shutdown", !draining, or_ok("draining"));
     if is_verbose(query.as_deref()) {
-        let failed = if sources.metrics.reload_succeeded() {
+        let failed = if sources.metrics.last_reload_succeeded() {
             ""
         } else {
             "; the last reload found problems"
@@ -51,13 +51,13 @@ pub(super) async fn readyz(
         let closed = closed(&snapshot, &sources);
         report.fact("credentials", &format!("{tokens}{closed}"));
         report.fact("hardening", &sources.hardening.to_string());
-        if let Some(memory) = sources.metrics.memory() {
+        if let Some(memory) = sources.metrics.memory_use() {
             report.fact("memory", &memory_use(memory));
         }
         let logs = &sources.logs;
         for (log, lost) in [
-            ("access log", logs.access.dropped()),
-            ("problem log", logs.problems.dropped()),
+            ("access log", logs.access.dropped_lines()),
+            ("problem log", logs.problems.dropped_lines()),
         ] {
             report.fact(log, &format!("lines lost: {lost}"));
         }

@@ -128,7 +128,7 @@ impl Forwarded {
     ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx, watch)));
         polled.unwrap_or_else(|_panic| {
-            self.exchange.meter().panicked();
+            self.exchange.recorder().count_panic();
             self.exchange.failed(Code::InternalError);
             Poll::Ready(Some(Err(ExchangeError::Panicked)))
         })

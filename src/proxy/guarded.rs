@@ -22,7 +22,7 @@ use super::error::ExchangeError;
 use crate::credential::Credential;
 use crate::credential::signing::SignatureValue;
 use crate::reflection::{Reflected, Scan};
-use crate::telemetry::problem_log::Place;
+use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::{Uploading, UpstreamBody};
 
 /// The longest that a head waits for its body.
@@ -66,7 +66,7 @@ impl Guarded {
             return Ok(response.map(Self::unsearched));
         };
         let is_searchable = search_head(&scan, response.headers())
-            .map_err(|reflected| refuse(&credential, Place::Header, &reflected))?;
+            .map_err(|reflected| refuse(&credential, ResponsePart::Header, &reflected))?;
         if credential.is_exposed() {
             return Err(ExchangeError::Exposed);
         }
@@ -170,7 +170,7 @@ impl Search {
         let length = data.len();
         let followed = self.credential.update_scan(&mut self.scan);
         let fed = followed.and_then(|()| self.scan.feed(data, last));
-        let fed = fed.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected));
+        let fed = fed.map_err(|reflected| refuse(&self.credential, ResponsePart::Body, &reflected));
         // Other responses in flight must not reveal the results of further guesses either.
         let fed = match fed {
             Ok(_) if self.credential.is_exposed() => Err(ExchangeError::Exposed),
@@ -189,7 +189,8 @@ impl Search {
     /// Takes what was held back at the end of the body.
     fn finish(&mut self) -> Result<Bytes, ExchangeError> {
         let finished = self.scan.finish();
-        let finished = finished.map_err(|found| refuse(&self.credential, Place::Body, &found));
+        let finished =
+            finished.map_err(|found| refuse(&self.credential, ResponsePart::Body, &found));
         self.reflected = finished.is_err();
         finished
     }
@@ -203,7 +204,7 @@ impl Search {
             let found = followed.and_then(|()| search_head(&self.scan, &trailers));
             if let Err(reflected) = found {
                 self.reflected = true;
-                return Err(refuse(&self.credential, Place::Header, &reflected));
+                return Err(refuse(&self.credential, ResponsePart::Header, &reflected));
             }
             self.trailers = Some(Box::new(trailers));
         }
@@ -224,7 +225,9 @@ impl Search {
         self.held_since = None;
         let held = self.scan.let_go();
         self.reflected = held.is_err();
-        Poll::Ready(held.map_err(|reflected| refuse(&self.credential, Place::Body, &reflected)))
+        Poll::Ready(
+            held.map_err(|reflected| refuse(&self.credential, ResponsePart::Body, &reflected)),
+        )
     }
 
     /// Bytes that came from the upstream and did not go out yet.
@@ -237,7 +240,8 @@ impl Drop for Search {
     /// Closes the connection even if the response ends before the secret is reported.
     fn drop(&mut self) {
         if let Some(found) = self.scan.take_found() {
-            self.credential.report_reflection(Place::Body, &found);
+            self.credential
+                .report_reflection(ResponsePart::Body, &found);
         }
     }
 }
@@ -301,7 +305,7 @@ fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Reflected> {
 /// failure is the same as for a response without a secret, so that an agent cannot distinguish the
 /// two.
 #[cold]
-fn refuse(credential: &Credential, place: Place, reflected: &Reflected) -> ExchangeError {
+fn refuse(credential: &Credential, place: ResponsePart, reflected: &Reflected) -> ExchangeError {
     let was_exposed = credential.is_exposed();
     credential.report_reflection(place, reflected);
     if was_exposed {

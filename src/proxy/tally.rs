@@ -15,8 +15,8 @@ use super::request_id::RequestId;
 use crate::credential::oauth::Token;
 use crate::server::HeadFault;
 use crate::snapshot::Entry;
-use crate::telemetry::metrics::{Ended, Meter, MethodLabel};
-use crate::telemetry::{AccessLog, ExchangeRecord, Outcome};
+use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
+use crate::telemetry::{AccessLog, AccessRecord, RequestOutcome};
 use crate::upstream::Failure;
 
 /// How many exchanges may be under way while memory is short: if there were none, nobody would be served where the limit is so low that memory is always short.
@@ -66,7 +66,7 @@ impl InFlight {
 pub(super) struct Exchange {
     in_flight: Arc<InFlight>,
     log: AccessLog,
-    meter: Arc<Meter>,
+    recorder: Arc<Recorder>,
     method: MethodLabel,
     /// There once the request is known to have a body.
     agent_body: Option<AgentBodyState>,
@@ -88,14 +88,14 @@ pub(super) struct Exchange {
     sent: AtomicBool,
     signed: bool,
     /// How it ended, once that is settled. If it never is, the agent has left.
-    outcome: Option<Outcome>,
+    outcome: Option<RequestOutcome>,
 }
 
 impl Exchange {
     pub(super) fn begin(
         in_flight: &Arc<InFlight>,
         log: &AccessLog,
-        meter: &Arc<Meter>,
+        recorder: &Arc<Recorder>,
         request_id: RequestId,
         request: &Parts,
     ) -> Self {
@@ -104,8 +104,8 @@ impl Exchange {
         Self {
             in_flight: Arc::clone(in_flight),
             log: log.clone(),
-            meter: Arc::clone(meter),
-            method: MethodLabel::of(method),
+            recorder: Arc::clone(recorder),
+            method: MethodLabel::from_method(method),
             agent_body: None,
             response_bytes: 0,
             begun: Instant::now(),
@@ -180,19 +180,19 @@ impl Exchange {
     }
 
     /// The connection is found, and its books are where this exchange belongs.
-    pub(super) fn concerns(&mut self, entry: &Arc<Entry>, meter: Arc<Meter>) {
+    pub(super) fn concerns(&mut self, entry: &Arc<Entry>, recorder: Arc<Recorder>) {
         self.entry = Some(Arc::clone(entry));
-        self.meter = meter;
+        self.recorder = recorder;
     }
 
     /// It was refused before a connection was looked up, but names the one whose books these are.
-    pub(super) fn counts_for(&mut self, meter: Option<Arc<Meter>>) {
-        self.meter = meter.unwrap_or_else(|| Arc::clone(&self.meter));
+    pub(super) fn counts_for(&mut self, recorder: Option<Arc<Recorder>>) {
+        self.recorder = recorder.unwrap_or_else(|| Arc::clone(&self.recorder));
     }
 
     /// Where it is counted.
-    pub(super) fn meter(&self) -> &Meter {
-        &self.meter
+    pub(super) fn recorder(&self) -> &Recorder {
+        &self.recorder
     }
 
     pub(super) fn took_route(&mut self, route: usize) {
@@ -228,13 +228,13 @@ impl Exchange {
 
     /// The last byte of the response was handed over.
     pub(super) fn completed(&mut self) {
-        self.outcome.get_or_insert(Outcome::Forwarded);
+        self.outcome.get_or_insert(RequestOutcome::Forwarded);
     }
 
     /// As [`Exchange::failed`], unless there is no agent any more to refuse.
     pub(super) fn refused(&mut self, refusal: &Refusal) {
         if refusal.is_to_nobody() {
-            self.outcome.get_or_insert(Outcome::AgentCancelled);
+            self.outcome.get_or_insert(RequestOutcome::AgentCancelled);
         } else {
             self.failed(refusal.code());
         }
@@ -246,9 +246,9 @@ impl Exchange {
             return;
         }
         self.outcome = Some(if code.blame() == super::code::Blame::Upstream {
-            Outcome::UpstreamFailed
+            RequestOutcome::UpstreamFailed
         } else {
-            Outcome::Refused
+            RequestOutcome::Refused
         });
         if self.status.is_none() {
             self.status = Some(code.status());
@@ -259,9 +259,9 @@ impl Exchange {
 }
 
 impl Exchange {
-    fn books(&self, ended: Instant) -> Ended {
+    fn books(&self, ended: Instant) -> EndedExchange {
         let was_sent = self.sent.load(Relaxed);
-        Ended {
+        EndedExchange {
             route: self.route,
             method: self.method,
             status: self.status,
@@ -278,8 +278,8 @@ impl Exchange {
         }
     }
 
-    fn outcome(&self) -> Outcome {
-        self.outcome.unwrap_or(Outcome::AgentCancelled)
+    fn outcome(&self) -> RequestOutcome {
+        self.outcome.unwrap_or(RequestOutcome::AgentCancelled)
     }
 
     fn request_bytes(&self) -> u64 {
@@ -287,10 +287,10 @@ impl Exchange {
         body.map_or(0, AgentBodyState::received_bytes)
     }
 
-    fn line(&mut self, ended: Instant) -> Option<ExchangeRecord> {
+    fn line(&mut self, ended: Instant) -> Option<AccessRecord> {
         let (method, uri) = self.line.take()?;
         let entry = self.entry.as_deref();
-        Some(ExchangeRecord {
+        Some(AccessRecord {
             request_id: self.request_id.as_str().to_owned(),
             connection: entry.map(|entry| entry.connection.id.clone()),
             route: entry.zip(self.route).and_then(|(entry, route)| {
@@ -321,8 +321,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let ended = Instant::now();
-        self.meter.record(&self.books(ended));
-        if self.log.wants(self.outcome())
+        self.recorder.record(&self.books(ended));
+        if self.log.should_record(self.outcome())
             && let Some(line) = self.line(ended)
         {
             self.log.record(line);
@@ -333,7 +333,7 @@ impl Drop for Exchange {
 }
 
 /// The books of a request that never was one: what hyper answered to bytes that are no head.
-pub(super) fn head_refused(log: &AccessLog, meter: &Meter, id: &RequestId, fault: HeadFault) {
+pub(super) fn head_refused(log: &AccessLog, recorder: &Recorder, id: &RequestId, fault: HeadFault) {
     let (code, status) = match fault {
         HeadFault::Malformed => (Code::MalformedRequest, StatusCode::BAD_REQUEST),
         HeadFault::Version => (Code::HttpVersionRefused, StatusCode::BAD_REQUEST),
@@ -343,9 +343,9 @@ pub(super) fn head_refused(log: &AccessLog, meter: &Meter, id: &RequestId, fault
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ),
     };
-    let outcome = Outcome::Refused;
+    let outcome = RequestOutcome::Refused;
     let now = Instant::now();
-    meter.record(&Ended {
+    recorder.record(&EndedExchange {
         route: None,
         method: MethodLabel::OTHER,
         status: Some(status),
@@ -360,8 +360,8 @@ pub(super) fn head_refused(log: &AccessLog, meter: &Meter, id: &RequestId, fault
         answered: None,
         ended: now,
     });
-    if log.wants(outcome) {
-        log.record(ExchangeRecord {
+    if log.should_record(outcome) {
+        log.record(AccessRecord {
             request_id: id.as_str().to_owned(),
             connection: None,
             route: None,

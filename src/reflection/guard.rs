@@ -20,7 +20,7 @@ use super::secrets::{self, Exposure, Label, Searched};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::ReflectionCount;
-use crate::telemetry::problem_log::{Event, Place, ReflectionEvent};
+use crate::telemetry::problem_log::{Event, ReflectionEvent, ResponsePart};
 
 /// The shortest time for which a token is searched for, even if the token may not be kept.
 const LEAST_LIFE: Duration = Duration::from_secs(60);
@@ -221,7 +221,7 @@ impl Guard {
         &self,
         connection: &ConnectionId,
         secrets: &ConnectionSecrets,
-        place: Place,
+        place: ResponsePart,
         reflected: &Reflected,
     ) {
         let mut exposure = None;
@@ -240,7 +240,7 @@ impl Guard {
             .iter()
             .find(|label| label.owner.as_ref() == Some(connection));
         let label = own.or_else(|| secrets.first());
-        self.problems.tell(Event::Reflected(ReflectionEvent {
+        self.problems.report(Event::Reflected(ReflectionEvent {
             connection: connection.clone(),
             place,
             secret: label.map_or("unknown", |label| label.kind),
@@ -251,7 +251,7 @@ impl Guard {
         }));
     }
 
-    fn count(&self, connection: &ConnectionId, place: Place) {
+    fn count(&self, connection: &ConnectionId, place: ResponsePart) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts
             .entry(connection.clone())

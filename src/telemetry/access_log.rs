@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 
-use super::lines::Queue;
+use super::lines::LineQueue;
 use super::problem_log::ProblemLog;
 use crate::domain::ConnectionId;
 pub use line::AccessLines;
@@ -21,7 +21,7 @@ const QUEUE: usize = 4096;
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RequestOutcome {
     /// The upstream's response went to the agent whole.
     Forwarded,
     /// egressd answered in its own name, the agent or egressd being to blame.
@@ -34,11 +34,11 @@ pub enum Outcome {
 
 /// Which exchanges are written down (`log.access`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Which {
+pub enum AccessFilter {
     /// All.
     #[default]
     All,
-    /// Those that did not end as [`Outcome::Forwarded`].
+    /// Those that did not end as [`RequestOutcome::Forwarded`].
     Refused,
     /// None.
     Off,
@@ -46,7 +46,7 @@ pub enum Which {
 
 /// How lines look (`log.format`, decided).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum AccessFormat {
     /// For people.
     Text,
     /// JSON, one object a line.
@@ -55,7 +55,7 @@ pub enum Format {
 
 /// What is known of an exchange that has ended.
 #[derive(Debug)]
-pub struct ExchangeRecord {
+pub struct AccessRecord {
     /// `X-Request-Id`
     pub request_id: String,
     /// The connection, where one was found.
@@ -71,7 +71,7 @@ pub struct ExchangeRecord {
     /// The refusal's code.
     pub code: Option<&'static str>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RequestOutcome,
     /// Bytes of the request body.
     pub request_bytes: u64,
     /// Bytes of the response body.
@@ -86,11 +86,11 @@ pub struct ExchangeRecord {
 
 /// A handle on the log; clones share it.
 #[derive(Clone)]
-pub struct AccessLog(Option<Arc<Started>>);
+pub struct AccessLog(Option<Arc<RunningLog>>);
 
-struct Started {
-    which: Which,
-    queue: Queue<(Timestamp, ExchangeRecord)>,
+struct RunningLog {
+    which: AccessFilter,
+    queue: LineQueue<(Timestamp, AccessRecord)>,
 }
 
 impl AccessLog {
@@ -101,17 +101,17 @@ impl AccessLog {
 
     /// Starts the thread that writes to `out`. It ends when the last handle is dropped. Lines that are lost are told of in `problems`.
     pub fn start(
-        which: Which,
-        format: Format,
+        which: AccessFilter,
+        format: AccessFormat,
         out: impl Write + Send + 'static,
         problems: ProblemLog,
     ) -> io::Result<Self> {
-        if which == Which::Off {
+        if which == AccessFilter::Off {
             return Ok(Self::off());
         }
         let lines = AccessLines::new(format, problems);
-        let queue = Queue::start("access-log", QUEUE, lines, out)?;
-        Ok(Self(Some(Arc::new(Started { which, queue }))))
+        let queue = LineQueue::start("access-log", QUEUE, lines, out)?;
+        Ok(Self(Some(Arc::new(RunningLog { which, queue }))))
     }
 
     /// Whether any line may be written.
@@ -120,23 +120,23 @@ impl AccessLog {
     }
 
     /// Whether an exchange that ended so is written down.
-    pub fn wants(&self, outcome: Outcome) -> bool {
+    pub fn should_record(&self, outcome: RequestOutcome) -> bool {
         match self.0.as_ref().map(|started| started.which) {
-            Some(Which::All) => true,
-            Some(Which::Refused) => outcome != Outcome::Forwarded,
-            Some(Which::Off) | None => false,
+            Some(AccessFilter::All) => true,
+            Some(AccessFilter::Refused) => outcome != RequestOutcome::Forwarded,
+            Some(AccessFilter::Off) | None => false,
         }
     }
 
     /// Queues a line; never waits.
-    pub fn record(&self, record: ExchangeRecord) {
+    pub fn record(&self, record: AccessRecord) {
         if let Some(started) = &self.0 {
             started.queue.send((Timestamp::now(), record));
         }
     }
 
     /// Lines that found the queue full, or nobody to read them.
-    pub fn dropped(&self) -> u64 {
+    pub fn dropped_lines(&self) -> u64 {
         self.0.as_ref().map_or(0, |started| started.queue.lost())
     }
 
@@ -149,7 +149,7 @@ impl AccessLog {
     }
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// As in logs and metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -20,12 +20,12 @@ pub struct Activity {
     /// Bytes of response bodies.
     pub response_bytes: u64,
     /// Refusals and failures, one entry a code, in no particular order.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<FaultCount>,
 }
 
 /// How often a request ended with one code, and when last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct FaultCount {
     /// As in `X-Egressd-Error`.
     pub code: &'static str,
     /// How often.

@@ -9,12 +9,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// An object in the making. Keys are ours: they need no escapes.
-pub(super) struct Object<'a> {
+pub(super) struct JsonLine<'a> {
     out: &'a mut Vec<u8>,
     empty: bool,
 }
 
-impl<'a> Object<'a> {
+impl<'a> JsonLine<'a> {
     pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, empty: true }
@@ -71,7 +71,7 @@ impl<'a> Object<'a> {
         millis(duration, self.value(key));
     }
 
-    pub(super) fn time(&mut self, key: &str, at: Timestamp, clock: &mut Clock) {
+    pub(super) fn time(&mut self, key: &str, at: Timestamp, clock: &mut TimeFormatter) {
         let out = self.value(key);
         out.push(b'"');
         clock.write(at, out);
@@ -96,12 +96,12 @@ impl<'a> Object<'a> {
 
 /// Writes times as RFC 3339 has them, to the microsecond. Most lines share their second with the one before.
 #[derive(Default)]
-pub(super) struct Clock {
+pub(super) struct TimeFormatter {
     second: Option<i64>,
     shown: String,
 }
 
-impl Clock {
+impl TimeFormatter {
     pub(super) fn write(&mut self, at: Timestamp, out: &mut Vec<u8>) {
         if self.second != Some(at.as_second()) {
             self.second = Some(at.as_second());
@@ -176,7 +176,7 @@ fn escape(character: char, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, Object, decimal};
+    use super::{JsonLine, TimeFormatter, decimal};
     use jiff::Timestamp;
     use std::time::Duration;
 
@@ -191,7 +191,7 @@ mod tests {
             "ends with é",
         ] {
             let mut line = Vec::new();
-            let mut object = Object::begin(&mut line);
+            let mut object = JsonLine::begin(&mut line);
             object.text("a", text);
             object.texts("b", [text, "x"].into_iter());
             object.end();
@@ -216,7 +216,7 @@ mod tests {
             assert_eq!(out, shown.as_bytes());
         }
         let mut line = Vec::new();
-        let mut object = Object::begin(&mut line);
+        let mut object = JsonLine::begin(&mut line);
         object.millis("ms", Duration::from_nanos(1_500_999));
         object.number_or_null("none", None);
         object.end();
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn times() {
-        let mut clock = Clock::default();
+        let mut clock = TimeFormatter::default();
         for (nanos, shown) in [
             (0, "1970-01-01T00:00:00.000000Z"),
             (999_999_999, "1970-01-01T00:00:00.999999Z"),

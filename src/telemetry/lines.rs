@@ -1,7 +1,7 @@
 //! A thread that writes lines to a stream, and the bounded queue before it: both logs are made of this.
 //!
 //! Whoever sends never waits. A line that finds the queue full, or that the stream does not take, is lost and counted; once the stream takes lines again it is
-//! said how many. A line goes out whole or in a write of its own, so that two logs on one pipe do not mix theirs.
+//! reported how many. A line goes out whole or in a write of its own, so that two logs on one pipe do not mix theirs.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
@@ -10,28 +10,28 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, Instant};
 
 /// What one write takes at most, unless a single line is longer: a pipe takes this many bytes in one piece (`PIPE_BUF`).
-const WRITE: usize = 4096;
+const MAX_WRITE: usize = 4096;
 /// After a batch, lines gather this long: under load, whoever sends one wakes nobody up.
-const REST: Duration = Duration::from_millis(5);
+const BATCH_PAUSE: Duration = Duration::from_millis(5);
 /// Between two tries on a stream or a queue that is full.
-const RETRY: Duration = Duration::from_millis(5);
-/// How often it is said at most that lines were lost.
-const SAY_LOST: Duration = Duration::from_secs(10);
+const RETRY_PAUSE: Duration = Duration::from_millis(5);
+/// How often it is reported at most that lines were lost.
+const LOSS_REPORT_PAUSE: Duration = Duration::from_secs(10);
 
 /// How items become lines.
-pub(super) trait Lines: Send + 'static {
+pub(super) trait LineFormatter: Send + 'static {
     /// What is sent.
     type Item: Send + 'static;
 
     /// Appends the line of an item, line end included.
     fn write(&mut self, item: &Self::Item, into: &mut Vec<u8>);
 
-    /// This many lines were lost since this was last called; appends a line, if it is said on this stream.
+    /// This many lines were lost since this was last called; appends a line, if it is reported on this stream.
     fn lost(&mut self, lines: u64, into: &mut Vec<u8>);
 }
 
 /// The way to the thread. Dropping the last one ends the thread, once it has written what is queued.
-pub(super) struct Queue<T> {
+pub(super) struct LineQueue<T> {
     jobs: SyncSender<Job<T>>,
     lost: Arc<AtomicU64>,
     /// Writes that the stream took.
@@ -44,7 +44,7 @@ enum Job<T> {
     Flush(SyncSender<()>),
 }
 
-struct Writer<L: Lines, W> {
+struct LineWriter<L: LineFormatter, W> {
     jobs: Receiver<Job<L::Item>>,
     lines: L,
     out: W,
@@ -53,30 +53,30 @@ struct Writer<L: Lines, W> {
     buffered: u64,
     lost: Arc<AtomicU64>,
     writes: Arc<AtomicU64>,
-    said: u64,
-    said_at: Option<Instant>,
+    reported: u64,
+    reported_at: Option<Instant>,
 }
 
-impl<T: Send + 'static> Queue<T> {
+impl<T: Send + 'static> LineQueue<T> {
     /// Starts a thread of this name that writes to `out`; at most `capacity` items wait for it.
     pub(super) fn start(
         thread: &str,
         capacity: usize,
-        lines: impl Lines<Item = T>,
+        lines: impl LineFormatter<Item = T>,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(capacity);
         let (lost, writes) = (Arc::default(), Arc::default());
-        let writer = Writer {
+        let writer = LineWriter {
             jobs: waiting,
             lines,
             out,
-            buffer: Vec::with_capacity(2 * WRITE),
+            buffer: Vec::with_capacity(2 * MAX_WRITE),
             buffered: 0,
             lost: Arc::clone(&lost),
             writes: Arc::clone(&writes),
-            said: 0,
-            said_at: None,
+            reported: 0,
+            reported_at: None,
         };
         std::thread::Builder::new()
             .name(thread.to_owned())
@@ -103,23 +103,23 @@ impl<T: Send + 'static> Queue<T> {
     /// Waits until all that was queued before is written. Gives up once the stream has taken nothing for this long, and after ten times as long in any case.
     /// Whether it is written.
     pub(super) fn flush(&self, patience: Duration) -> bool {
-        let mut waiting = Waiting::new(&self.writes, patience);
+        let mut waiting = FlushDeadline::new(&self.writes, patience);
         let (done, written) = sync_channel(1);
         let mut job = Job::Flush(done);
         loop {
             match self.jobs.try_send(job) {
                 Ok(()) => break,
-                Err(TrySendError::Full(back)) if waiting.is_worth_it() => {
+                Err(TrySendError::Full(back)) if waiting.is_pending() => {
                     job = back;
-                    std::thread::sleep(RETRY);
+                    std::thread::sleep(RETRY_PAUSE);
                 }
                 Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => return false,
             }
         }
         loop {
-            match written.recv_timeout(RETRY) {
+            match written.recv_timeout(RETRY_PAUSE) {
                 Ok(()) => return true,
-                Err(RecvTimeoutError::Timeout) if waiting.is_worth_it() => {}
+                Err(RecvTimeoutError::Timeout) if waiting.is_pending() => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
             }
         }
@@ -127,15 +127,15 @@ impl<T: Send + 'static> Queue<T> {
 }
 
 /// Somebody waits for a stream as long as it takes something.
-struct Waiting<'a> {
+struct FlushDeadline<'a> {
     writes: &'a AtomicU64,
     seen: u64,
     patience: Duration,
     until: Instant,
-    at_most_until: Instant,
+    latest: Instant,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> FlushDeadline<'a> {
     fn new(writes: &'a AtomicU64, patience: Duration) -> Self {
         let now = Instant::now();
         Self {
@@ -143,21 +143,21 @@ impl<'a> Waiting<'a> {
             seen: writes.load(Relaxed),
             patience,
             until: now + patience,
-            at_most_until: now + 10 * patience,
+            latest: now + 10 * patience,
         }
     }
 
-    fn is_worth_it(&mut self) -> bool {
+    fn is_pending(&mut self) -> bool {
         let (now, writes) = (Instant::now(), self.writes.load(Relaxed));
         if writes != self.seen {
             self.seen = writes;
             self.until = now + self.patience;
         }
-        now < self.until.min(self.at_most_until)
+        now < self.until.min(self.latest)
     }
 }
 
-impl<L: Lines, W: Write> Writer<L, W> {
+impl<L: LineFormatter, W: Write> LineWriter<L, W> {
     fn run(mut self) {
         loop {
             match self.next() {
@@ -168,15 +168,15 @@ impl<L: Lines, W: Write> Writer<L, W> {
             while let Ok(job) = self.jobs.try_recv() {
                 self.take(job);
             }
-            self.say_lost(false);
+            self.report_lost(false);
             self.write_out();
-            std::thread::sleep(REST);
+            std::thread::sleep(BATCH_PAUSE);
         }
     }
 
     fn next(&self) -> Result<Job<L::Item>, RecvTimeoutError> {
-        if self.unsaid() > 0 {
-            self.jobs.recv_timeout(SAY_LOST)
+        if self.unreported() > 0 {
+            self.jobs.recv_timeout(LOSS_REPORT_PAUSE)
         } else {
             self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
         }
@@ -187,16 +187,16 @@ impl<L: Lines, W: Write> Writer<L, W> {
             Job::Line(item) => {
                 let before = self.buffer.len();
                 self.lines.write(&item, &mut self.buffer);
-                if self.buffer.len() > WRITE && before > 0 {
+                if self.buffer.len() > MAX_WRITE && before > 0 {
                     let last = self.buffer.split_off(before);
-                    self.say_lost(false);
+                    self.report_lost(false);
                     self.write_out();
                     self.buffer.extend_from_slice(&last);
                 }
                 self.buffered += 1;
             }
             Job::Flush(done) => {
-                self.say_lost(true);
+                self.report_lost(true);
                 self.write_out();
                 // Who asked may have stopped waiting.
                 let _unheard = done.try_send(());
@@ -204,17 +204,19 @@ impl<L: Lines, W: Write> Writer<L, W> {
         }
     }
 
-    fn unsaid(&self) -> u64 {
-        self.lost.load(Relaxed).saturating_sub(self.said)
+    fn unreported(&self) -> u64 {
+        self.lost.load(Relaxed).saturating_sub(self.reported)
     }
 
-    fn say_lost(&mut self, at_once: bool) {
-        let unsaid = self.unsaid();
-        let due = self.said_at.is_none_or(|at| at.elapsed() >= SAY_LOST);
-        if unsaid > 0 && (due || at_once) {
-            self.said += unsaid;
-            self.said_at = Some(Instant::now());
-            self.lines.lost(unsaid, &mut self.buffer);
+    fn report_lost(&mut self, at_once: bool) {
+        let unreported = self.unreported();
+        let due = self
+            .reported_at
+            .is_none_or(|at| at.elapsed() >= LOSS_REPORT_PAUSE);
+        if unreported > 0 && (due || at_once) {
+            self.reported += unreported;
+            self.reported_at = Some(Instant::now());
+            self.lines.lost(unreported, &mut self.buffer);
         }
     }
 
@@ -228,7 +230,9 @@ impl<L: Lines, W: Write> Writer<L, W> {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Somebody made the stream non-blocking.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(RETRY),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(RETRY_PAUSE)
+                }
                 // A stream that is gone has no reader to tell.
                 Ok(0) | Err(_) => {
                     self.lost.fetch_add(self.buffered, Relaxed);

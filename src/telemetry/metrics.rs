@@ -1,18 +1,18 @@
 //! Counts and durations of exchanges, kept by each worker for itself and merged when somebody asks.
 //!
-//! A worker owns a [`Shard`]; in it every connection has a ledger that only this worker writes. Recording takes one lock that nobody else ever takes, and
+//! A worker owns a [`Shard`]; in it every connection has counters that only this worker writes. Recording takes one lock that nobody else ever takes, and
 //! readers wait for nobody: they read what was published when a series began. Ledgers live as long as the process and are kept by the connection's id and the route's
 //! text, so that no count falls when a connection is reloaded, changed or removed.
 //!
 //! Labels come from closed lists and from the configuration. What an agent sends never becomes one, and of an upstream's statuses a bounded number
 //! does.
 
-mod account;
+mod connection;
+mod counters;
 mod families;
 mod histogram;
 mod labels;
-mod ledger;
-mod memory;
+mod memory_use;
 mod reflections;
 mod scrape;
 mod sockets;
@@ -29,15 +29,15 @@ use jiff::Timestamp;
 use prometheus::process_collector::ProcessCollector;
 
 use super::Activity;
-use account::Account;
-pub use account::Meter;
+use connection::ConnectionMetrics;
+pub use connection::Recorder;
+pub use counters::EndedExchange;
 pub use histogram::BOUNDS;
 pub use labels::{METHODS, MOST_STATUSES, MethodLabel};
-pub use ledger::Ended;
-pub use memory::MemoryUse;
+pub use memory_use::MemoryUse;
 pub use reflections::ReflectionCount;
-pub use scrape::{State, TokenState};
-pub use sockets::{OpenSocket, Sockets};
+pub use scrape::{GaugeValues, TokenSample};
+pub use sockets::{OpenSocket, SocketCounters};
 
 /// What `/metrics` is, for whoever scrapes it.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -46,18 +46,18 @@ pub const UNKNOWN: &str = "unknown";
 
 /// The metrics of the process.
 pub struct Metrics {
-    accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
-    unknown: Arc<Account>,
+    connections: Mutex<BTreeMap<Arc<str>, Arc<ConnectionMetrics>>>,
+    unknown: Arc<ConnectionMetrics>,
     workers: AtomicUsize,
     process: Arc<Process>,
-    of_system: OnceLock<ProcessCollector>,
+    process_collector: OnceLock<ProcessCollector>,
     reload_succeeded: AtomicBool,
     /// Of the configuration in use, in Unix milliseconds.
     loaded: AtomicI64,
-    memory: memory::LastLook,
+    memory: memory_use::MemoryGauge,
 }
 
-/// What all ledgers share.
+/// State that all workers share.
 #[derive(Debug)]
 struct Process {
     epoch: Instant,
@@ -70,7 +70,7 @@ struct Process {
 pub struct Shard {
     metrics: Arc<Metrics>,
     worker: usize,
-    unknown: Arc<Meter>,
+    unknown: Arc<Recorder>,
 }
 
 impl Metrics {
@@ -81,32 +81,32 @@ impl Metrics {
             unix_at_epoch: AtomicI64::new(0),
             panics: AtomicU64::new(0),
         });
-        process.read_clock();
-        let unknown = Arc::new(Account::new(Arc::clone(&process)));
+        process.sync_clock();
+        let unknown = Arc::new(ConnectionMetrics::new(Arc::clone(&process)));
         Self {
-            accounts: Mutex::new(BTreeMap::from([(UNKNOWN.into(), Arc::clone(&unknown))])),
+            connections: Mutex::new(BTreeMap::from([(UNKNOWN.into(), Arc::clone(&unknown))])),
             unknown,
             workers: AtomicUsize::new(0),
             process,
-            of_system: OnceLock::new(),
+            process_collector: OnceLock::new(),
             reload_succeeded: AtomicBool::new(true),
             loaded: AtomicI64::new(Timestamp::now().as_millisecond()),
-            memory: memory::LastLook::default(),
+            memory: memory_use::MemoryGauge::default(),
         }
     }
 
     /// The books of one more worker.
-    pub fn shard(self: &Arc<Self>) -> Shard {
+    pub fn new_shard(self: &Arc<Self>) -> Shard {
         let worker = self.workers.fetch_add(1, Relaxed);
         Shard {
             metrics: Arc::clone(self),
             worker,
-            unknown: Arc::new(self.unknown.meter(worker, [])),
+            unknown: Arc::new(self.unknown.recorder(worker, [])),
         }
     }
 
     /// A reload was tried. The configuration that is in use stays the one that was loaded last.
-    pub fn reloaded(&self, succeeded: bool) {
+    pub fn record_reload(&self, succeeded: bool) {
         self.reload_succeeded.store(succeeded, Relaxed);
         if succeeded {
             self.loaded
@@ -115,46 +115,54 @@ impl Metrics {
     }
 
     /// Whether the last reload succeeded; true before the first.
-    pub fn reload_succeeded(&self) -> bool {
+    pub fn last_reload_succeeded(&self) -> bool {
         self.reload_succeeded.load(Relaxed)
     }
 
     /// The memory limit was looked at. `None`: there is none.
-    pub fn saw_memory(&self, seen: Option<MemoryUse>) {
+    pub fn set_memory_use(&self, seen: Option<MemoryUse>) {
         self.memory.write(seen);
     }
 
     /// The memory limit as it was last seen, if there is one.
-    pub fn memory(&self) -> Option<MemoryUse> {
+    pub fn memory_use(&self) -> Option<MemoryUse> {
         self.memory.read()
     }
 
     /// Does this and counts a panic in it, which is `None`. The panic hook has told where it was.
-    pub fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        self.process.catch(work)
+    pub fn catch_panic<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        self.process.catch_panic(work)
     }
 
     /// Looks at the system's clock, by which [`Activity`] tells times: to be called now and then, for it may be set.
-    pub fn read_clock(&self) {
-        self.process.read_clock();
+    pub fn sync_clock(&self) {
+        self.process.sync_clock();
     }
 
     /// What a connection has done so far; `None`: requests that named no connection that exists.
     pub fn activity(&self, connection: Option<&str>) -> Activity {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.get(connection.unwrap_or(UNKNOWN)).cloned();
-        drop(accounts);
-        account.map_or_else(Activity::default, |account| account.totals().activity())
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let connection = connections.get(connection.unwrap_or(UNKNOWN)).cloned();
+        drop(connections);
+        connection.map_or_else(Activity::default, |connection| {
+            connection.totals().activity()
+        })
     }
 
-    fn account(&self, id: &str) -> Arc<Account> {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = accounts.get(id) {
+    fn connection(&self, id: &str) -> Arc<ConnectionMetrics> {
+        let mut connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = connections.get(id) {
             return Arc::clone(known);
         }
-        let account = Arc::new(Account::new(Arc::clone(&self.process)));
-        accounts.insert(id.into(), Arc::clone(&account));
-        account
+        let connection = Arc::new(ConnectionMetrics::new(Arc::clone(&self.process)));
+        connections.insert(id.into(), Arc::clone(&connection));
+        connection
     }
 }
 
@@ -165,26 +173,26 @@ impl Default for Metrics {
 }
 
 impl Process {
-    fn read_clock(&self) {
+    fn sync_clock(&self) {
         let now = Timestamp::now().as_millisecond();
         self.unix_at_epoch
             .store(now - millis_between(self.epoch, Instant::now()), Relaxed);
     }
 
     /// In Unix milliseconds.
-    fn time_of(&self, moment: Instant) -> i64 {
+    fn unix_millis(&self, moment: Instant) -> i64 {
         self.unix_at_epoch.load(Relaxed) + millis_between(self.epoch, moment)
     }
 
-    fn catch<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+    fn catch_panic<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(work)).ok();
         if done.is_none() {
-            self.panicked();
+            self.count_panic();
         }
         done
     }
 
-    fn panicked(&self) {
+    fn count_panic(&self) {
         self.panics.fetch_add(1, Relaxed);
     }
 }
@@ -197,12 +205,16 @@ fn millis_between(earlier: Instant, later: Instant) -> i64 {
 impl Shard {
     /// Where this worker's exchanges of a connection are recorded. `routes` are the texts of its patterns; an exchange names its own by its place among them.
     /// To be kept: it takes locks that workers share.
-    pub fn meter<'a>(&self, id: &str, routes: impl IntoIterator<Item = &'a str>) -> Arc<Meter> {
-        Arc::new(self.metrics.account(id).meter(self.worker, routes))
+    pub fn recorder<'a>(
+        &self,
+        id: &str,
+        routes: impl IntoIterator<Item = &'a str>,
+    ) -> Arc<Recorder> {
+        Arc::new(self.metrics.connection(id).recorder(self.worker, routes))
     }
 
     /// Where those are recorded that name no connection that exists.
-    pub fn unknown(&self) -> &Arc<Meter> {
+    pub fn unknown_recorder(&self) -> &Arc<Recorder> {
         &self.unknown
     }
 }

@@ -8,7 +8,7 @@ pub struct PanicNotice<'a>(&'a PanicHookInfo<'a>);
 
 impl<'a> PanicNotice<'a> {
     /// The notice of a panic, for the process's hook.
-    pub fn of(panic: &'a PanicHookInfo<'a>) -> Self {
+    pub fn from_hook_info(panic: &'a PanicHookInfo<'a>) -> Self {
         Self(panic)
     }
 }

@@ -18,12 +18,12 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::lines::Queue;
-pub use event::{Door, Event, Finding, Stream};
-pub use line::Look;
+use super::lines::LineQueue;
+pub use event::{ConfigFinding, Event, ListenerKind, LogStream};
+pub use line::EventFormat;
 pub use memory::MemoryEvent;
 pub use outward::{DialOutcome, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent};
-pub use reflections::{Place, ReflectionEvent};
+pub use reflections::{ReflectionEvent, ResponsePart};
 pub use reloads::ReloadEvent;
 
 /// Events that may wait to be written.
@@ -31,11 +31,11 @@ const QUEUE: usize = 1024;
 /// The writer's thread. A panic on it cannot be told by it.
 const THREAD: &str = "problem-log";
 /// A panic on the main thread ends the process: its line is waited for this long.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const PANIC_FLUSH: Duration = Duration::from_millis(100);
 
 /// How much an event matters; the most first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
+pub enum EventLevel {
     /// Something failed for good.
     Error,
     /// Something fails, or may soon.
@@ -50,17 +50,17 @@ pub enum Level {
 
 /// A handle on the log; clones share it.
 #[derive(Clone)]
-pub struct ProblemLog(Option<Arc<Started>>);
+pub struct ProblemLog(Option<Arc<RunningLog>>);
 
-struct Started {
-    level: Level,
-    queue: Queue<Told>,
+struct RunningLog {
+    level: EventLevel,
+    queue: LineQueue<QueuedEvent>,
     /// Events that may come often, by name and subject.
-    lately: Mutex<HashMap<(&'static str, Box<str>), Lately>>,
+    repetitions: Mutex<HashMap<(&'static str, Box<str>), Repetition>>,
 }
 
 /// An event on its way to the thread.
-struct Told {
+struct QueuedEvent {
     at: Timestamp,
     event: Event,
     /// Events of its kind that were left out since the last one.
@@ -68,7 +68,7 @@ struct Told {
 }
 
 /// When an event was told, and how many were left out since.
-struct Lately {
+struct Repetition {
     told: Instant,
     left_out: u64,
 }
@@ -80,34 +80,38 @@ impl ProblemLog {
     }
 
     /// Starts the thread that writes events of this level and worse to `out`. It ends when the last handle is dropped.
-    pub fn start(level: Level, look: Look, out: impl Write + Send + 'static) -> io::Result<Self> {
-        let queue = Queue::start(THREAD, QUEUE, line::EventLines::new(look), out)?;
-        Ok(Self(Some(Arc::new(Started {
+    pub fn start(
+        level: EventLevel,
+        format: EventFormat,
+        out: impl Write + Send + 'static,
+    ) -> io::Result<Self> {
+        let queue = LineQueue::start(THREAD, QUEUE, line::EventLines::new(format), out)?;
+        Ok(Self(Some(Arc::new(RunningLog {
             level,
             queue,
-            lately: Mutex::default(),
+            repetitions: Mutex::default(),
         }))))
     }
 
     /// Whether events of this level are written: to be asked before a costly one is made.
-    pub fn wants(&self, level: Level) -> bool {
+    pub fn is_enabled(&self, level: EventLevel) -> bool {
         self.0
             .as_ref()
             .is_some_and(|started| level <= started.level)
     }
 
     /// Tells of an event; never waits.
-    pub fn tell(&self, event: Event) {
+    pub fn report(&self, event: Event) {
         if let Some(started) = self.0.as_ref()
             && event.level() <= started.level
-            && let Some(left_out) = started.left_out_before(&event)
+            && let Some(left_out) = started.count_left_out(&event)
         {
             started.send(event, left_out);
         }
     }
 
     /// Tells of a panic, by its place alone. False if nobody would hear of it here.
-    pub fn panicked(&self, panic: &PanicHookInfo<'_>) -> bool {
+    pub fn report_panic(&self, panic: &PanicHookInfo<'_>) -> bool {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("a thread");
         let Some(started) = self.0.as_ref().filter(|_| name != THREAD) else {
@@ -123,13 +127,13 @@ impl ProblemLog {
             0,
         );
         if heard && name == "main" {
-            self.flush(LAST_WORDS);
+            self.flush(PANIC_FLUSH);
         }
         heard
     }
 
     /// Lines that found the queue full, or nobody to read them.
-    pub fn dropped(&self) -> u64 {
+    pub fn dropped_lines(&self) -> u64 {
         self.0.as_ref().map_or(0, |started| started.queue.lost())
     }
 
@@ -142,9 +146,9 @@ impl ProblemLog {
     }
 }
 
-impl Started {
+impl RunningLog {
     fn send(&self, event: Event, left_out: u64) -> bool {
-        self.queue.send(Told {
+        self.queue.send(QueuedEvent {
             at: Timestamp::now(),
             event,
             left_out,
@@ -152,15 +156,18 @@ impl Started {
     }
 
     /// How many events like this one were left out since the last; `None` if this one is to be left out as well.
-    fn left_out_before(&self, event: &Event) -> Option<u64> {
-        let Some((subject, pause)) = event.may_repeat() else {
+    fn count_left_out(&self, event: &Event) -> Option<u64> {
+        let Some((subject, pause)) = event.rate_limit() else {
             return Some(0);
         };
-        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut repetitions = self
+            .repetitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let key = (event.name(), subject.into());
-        let Some(before) = lately.get_mut(&key) else {
+        let Some(before) = repetitions.get_mut(&key) else {
             let told = Instant::now();
-            lately.insert(key, Lately { told, left_out: 0 });
+            repetitions.insert(key, Repetition { told, left_out: 0 });
             return Some(0);
         };
         if before.told.elapsed() < pause {

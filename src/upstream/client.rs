@@ -22,7 +22,7 @@ use super::lane::Lane;
 use super::tls::Trust;
 use crate::clock::Expiry;
 use crate::domain::{Connection, Host, Http2};
-use crate::telemetry::metrics::Sockets;
+use crate::telemetry::metrics::SocketCounters;
 
 /// A response body over HTTP/1.1.
 pub(super) type Http1Body = http1::Body<Tls>;
@@ -129,7 +129,12 @@ impl Client {
     }
 
     /// The lane of a connection. `key` tells connections of all generations apart; `sockets` is where the lane's are counted.
-    pub fn lane(&self, key: u64, connection: &Connection, sockets: &Arc<Sockets>) -> Arc<Lane> {
+    pub fn lane(
+        &self,
+        key: u64,
+        connection: &Connection,
+        sockets: &Arc<SocketCounters>,
+    ) -> Arc<Lane> {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(key).or_insert_with(|| {
             Arc::new(Lane {
@@ -206,7 +211,7 @@ impl Client {
         let cap = bounds.cap;
         match self.dial(lane).await? {
             Dialled::Http1(stream) => {
-                let socket = Socket::new(stream, lane.sockets.open())
+                let socket = Socket::new(stream, lane.sockets.open_socket())
                     .when_first_sent(|tls| acknowledge_at_once(tls));
                 if bounds.are_passed() {
                     lane.take_back(socket);
@@ -219,7 +224,7 @@ impl Client {
                 UpstreamBody::under_cap(response.map(Inner::Http1), cap)
             }
             Dialled::Http2(stream) => {
-                let session = Arc::new(Session::start(stream, lane.sockets.open()).await?);
+                let session = Arc::new(Session::start(stream, lane.sockets.open_socket()).await?);
                 lane.keep_session(Arc::clone(&session));
                 if bounds.are_passed() {
                     return Err(Failure::CredentialExpired);

@@ -228,7 +228,7 @@ impl Dialer {
 
     pub(super) fn tell(&self, target: &Target, outcome: DialOutcome) {
         if let Some(connection) = &target.owner {
-            self.problems.tell(Event::Upstream(UpstreamEvent {
+            self.problems.report(Event::Upstream(UpstreamEvent {
                 connection: connection.clone(),
                 outcome,
             }));

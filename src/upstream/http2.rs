@@ -303,7 +303,7 @@ pub struct Http2Body {
 
 impl ExchangeGuard {
     fn begin(session: &Session) -> Self {
-        session.counted.begin();
+        session.counted.begin_exchange();
         Self {
             counted: Arc::clone(&session.counted),
             last_used: Arc::clone(&session.last_used),
@@ -316,7 +316,7 @@ impl Drop for ExchangeGuard {
     fn drop(&mut self) {
         let last_used = self.last_used.lock();
         *last_used.unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        self.counted.end();
+        self.counted.end_exchange();
         if self.session.is_ending() && self.counted.is_idle() {
             self.session.end();
         }

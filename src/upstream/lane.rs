@@ -10,7 +10,7 @@ use super::dial::Tls;
 use super::http1::{Home, IdleState, Pool, Socket};
 use super::http2::Session;
 use crate::telemetry::ProblemLog;
-use crate::telemetry::metrics::Sockets;
+use crate::telemetry::metrics::SocketCounters;
 use crate::telemetry::problem_log::Event;
 
 /// The longest time that a request waits for a slot of its connection.
@@ -22,7 +22,7 @@ pub struct Lane {
     pub(super) max_idle: usize,
     pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
     pub(super) session: Mutex<Option<Arc<Session>>>,
-    pub(super) sockets: Arc<Sockets>,
+    pub(super) sockets: Arc<SocketCounters>,
     pub(super) problems: ProblemLog,
 }
 
@@ -105,7 +105,7 @@ impl Pool<Tls> for Lane {
 
     fn note_surplus(&self) {
         if let Some(connection) = self.upstream.target.owner() {
-            self.problems.tell(Event::UpstreamSurplus {
+            self.problems.report(Event::UpstreamSurplus {
                 connection: connection.clone(),
             });
         }

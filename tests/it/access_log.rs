@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, PipeReader};
 
-use egressd::telemetry::access_log::{Format, Which};
+use egressd::telemetry::access_log::{AccessFilter, AccessFormat};
 use egressd::telemetry::{AccessLog, Logs, ProblemLog};
 use serde_json::{Value, json};
 
@@ -35,10 +35,10 @@ fn nowhere() -> Connection {
 }
 
 /// A sidecar whose access lines can be read once it has ended.
-fn logged(connection: Connection, format: Format) -> (Sidecar, PipeReader) {
+fn logged(connection: Connection, format: AccessFormat) -> (Sidecar, PipeReader) {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
-    let access = AccessLog::start(Which::All, format, out, problems.clone()).unwrap();
+    let access = AccessLog::start(AccessFilter::All, format, out, problems.clone()).unwrap();
     let logs = Logs { access, problems };
     (Sidecar::with(connection).start_logging(logs), lines)
 }
@@ -51,7 +51,7 @@ fn lines(reader: PipeReader) -> Vec<String> {
 fn a_line_has_every_key_and_says_what_was() {
     let upstream = Upstream::echo();
     let crm = connection("crm").allow("POST /a/{id}").upstream(&upstream);
-    let (sidecar, reader) = logged(crm, Format::Json);
+    let (sidecar, reader) = logged(crm, AccessFormat::Json);
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.request("POST", "/crm/a/7?b=1", &[("X-Request-Id", "r-7")], b"hello");
     assert_eq!(reply.status, 200);
@@ -114,7 +114,7 @@ fn nothing_that_an_agent_sends_breaks_a_line() {
         "http://crm.test/a?planted-secret#planted-secret".to_owned(),
         "*".to_owned(),
     ];
-    for format in [Format::Json, Format::Text] {
+    for format in [AccessFormat::Json, AccessFormat::Text] {
         let (sidecar, reader) = logged(nowhere(), format);
         for target in &targets {
             for method in ["GET", &long] {
@@ -137,7 +137,7 @@ fn nothing_that_an_agent_sends_breaks_a_line() {
             assert!(line.bytes().all(plain), "{line:?}");
             assert!(!line.contains("planted-secret"), "{line}");
             assert!(line.len() < 2000, "{} bytes", line.len());
-            if format == Format::Json {
+            if format == AccessFormat::Json {
                 let line: Value = serde_json::from_str(line).unwrap();
                 assert!(line["path"].as_str().is_none_or(|path| path.len() <= 256));
             }
@@ -235,7 +235,7 @@ fn refused_and_off_leave_lines_out() {
 /// The list of connections comes from no upstream, and its line says of none.
 #[test]
 fn an_answer_from_here_took_no_upstream_any_time() {
-    let (sidecar, reader) = logged(nowhere(), Format::Json);
+    let (sidecar, reader) = logged(nowhere(), AccessFormat::Json);
     Agent::connect(&sidecar).get("/").expect_status(200);
     drop(sidecar);
     let line: Value = serde_json::from_str(&lines(reader)[0]).unwrap();

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use egressd::memory::Memory;
-use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
+use egressd::telemetry::{AccessLog, EventFormat, EventLevel, Logs, ProblemLog};
 use serde_json::Value;
 
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection, scrape_until_contains};
@@ -59,7 +59,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     let (said, out) = std::io::pipe().unwrap();
     let logs = Logs {
         access: AccessLog::off(),
-        problems: ProblemLog::start(Level::Info, Look::Json, out).unwrap(),
+        problems: ProblemLog::start(EventLevel::Info, EventFormat::Json, out).unwrap(),
     };
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
         .with_connection(erp)

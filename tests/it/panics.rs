@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output};
 
-use egressd::telemetry::{Level, Look, PanicNotice, ProblemLog};
+use egressd::telemetry::{EventFormat, EventLevel, PanicNotice, ProblemLog};
 
 use crate::support::PATIENCE;
 use crate::support::limited::output;
@@ -24,7 +24,7 @@ fn a_panic_is_told_by_its_place_alone() {
     // F-202
     if std::env::var_os(CHILD).is_some() {
         std::panic::set_hook(Box::new(|panic| {
-            let _unheard = writeln!(std::io::stderr(), "{}", PanicNotice::of(panic));
+            let _unheard = writeln!(std::io::stderr(), "{}", PanicNotice::from_hook_info(panic));
         }));
         panic!("with {PLANTED} in it");
     }
@@ -40,9 +40,10 @@ fn a_panic_is_told_by_its_place_alone() {
 fn a_panic_is_an_event_where_a_log_runs() {
     // F-202
     if std::env::var_os(CHILD).is_some() {
-        let log = ProblemLog::start(Level::Error, Look::Json, std::io::stderr()).unwrap();
+        let log =
+            ProblemLog::start(EventLevel::Error, EventFormat::Json, std::io::stderr()).unwrap();
         let hook = log.clone();
-        std::panic::set_hook(Box::new(move |panic| assert!(hook.panicked(panic))));
+        std::panic::set_hook(Box::new(move |panic| assert!(hook.report_panic(panic))));
         let worker = std::thread::Builder::new().name("worker-7".into());
         let worker = worker.spawn(|| panic!("with {PLANTED} in it")).unwrap();
         assert!(worker.join().is_err());

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::TcpListener;
 
-use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
+use egressd::telemetry::{AccessLog, EventFormat, EventLevel, Logs, ProblemLog};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -219,7 +219,7 @@ fn a_failed_upstream_is_told_by_its_kind() {
     let at = |id: &str, host: &str, port| one(id).base_url(&format!("https://{host}:{port}"));
     let inside = at("inside", "localhost", 1).http("allowed_private_cidrs", json!([]));
     let (mut said, out) = std::io::pipe().unwrap();
-    let problems = ProblemLog::start(Level::Trace, Look::Json, out).unwrap();
+    let problems = ProblemLog::start(EventLevel::Trace, EventFormat::Json, out).unwrap();
     let sidecar = Sidecar::with(at("refused", "127.0.0.1", closed_port()))
         .with_connection(at("no-tls", "127.0.0.1", greets_in_clear()))
         .with_connection(inside)

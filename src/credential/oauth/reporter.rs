@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::policy;
 use crate::credential::unavailable::Unavailable;
 use crate::domain::ConnectionId;
-use crate::telemetry::problem_log::{Event, Level, ProblemLog, TokenEvent, TokenOutcome};
+use crate::telemetry::problem_log::{Event, EventLevel, ProblemLog, TokenEvent, TokenOutcome};
 
 /// Tells of one credential's tokens.
 pub(super) struct TokenReporter {
@@ -43,7 +43,7 @@ impl TokenReporter {
         if failures > 0 {
             self.report(TokenOutcome::Recovered { failures });
         }
-        if self.log.wants(Level::Debug) {
+        if self.log.is_enabled(EventLevel::Debug) {
             self.report(TokenOutcome::Obtained { life });
         }
     }
@@ -57,7 +57,7 @@ impl TokenReporter {
 
     fn report(&self, outcome: TokenOutcome) {
         let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        self.log.tell(Event::Token(TokenEvent {
+        self.log.report(Event::Token(TokenEvent {
             connections: owners.as_slice().into(),
             outcome,
         }));

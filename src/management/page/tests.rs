@@ -13,7 +13,7 @@ use crate::credential::{ErrorCode, Reason};
 use crate::domain::ConnectionId;
 use crate::reflection::Exposure;
 use crate::snapshot::{Entry, Snapshot};
-use crate::telemetry::{Activity, Fault};
+use crate::telemetry::{Activity, FaultCount};
 
 fn now() -> Timestamp {
     "2026-03-04T14:03:22Z".parse().unwrap()
@@ -57,7 +57,7 @@ fn quiet(entry: &Entry) -> Row<'_> {
 }
 
 fn busy(forwarded: u64, faults: &[(&'static str, u64, i64)]) -> Activity {
-    let fault = |&(code, count, ago): &(&'static str, u64, i64)| Fault {
+    let fault = |&(code, count, ago): &(&'static str, u64, i64)| FaultCount {
         code,
         count,
         last: moment(-ago),

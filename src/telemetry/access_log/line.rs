@@ -4,42 +4,42 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 
-use super::{ExchangeRecord, Format};
+use super::{AccessFormat, AccessRecord};
 use crate::domain::ConnectionId;
-use crate::telemetry::json::{Clock, Object, millis};
-use crate::telemetry::lines::Lines;
-use crate::telemetry::problem_log::{Event, ProblemLog, Stream};
+use crate::telemetry::json::{JsonLine, TimeFormatter, millis};
+use crate::telemetry::lines::LineFormatter;
+use crate::telemetry::problem_log::{Event, LogStream, ProblemLog};
 
 /// The most bytes of a path or of a method that a line shows.
 const MAX_SHOWN: usize = 256;
 
 /// Writes the lines of one log.
 pub struct AccessLines {
-    format: Format,
-    clock: Clock,
+    format: AccessFormat,
+    clock: TimeFormatter,
     problems: ProblemLog,
 }
 
 impl AccessLines {
-    /// Lines of this format. That some were lost is told to `problems`.
-    pub fn new(format: Format, problems: ProblemLog) -> Self {
+    /// Creates a formatter for this format. Lost lines are reported to `problems`.
+    pub fn new(format: AccessFormat, problems: ProblemLog) -> Self {
         Self {
             format,
-            clock: Clock::default(),
+            clock: TimeFormatter::default(),
             problems,
         }
     }
 
     /// Appends the line of an exchange that ended at this time, line end included.
-    pub fn line(&mut self, at: Timestamp, record: &ExchangeRecord, into: &mut Vec<u8>) {
+    pub fn line(&mut self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         match self.format {
-            Format::Json => self.json(at, record, into),
-            Format::Text => self.text(at, record, into),
+            AccessFormat::Json => self.json(at, record, into),
+            AccessFormat::Text => self.text(at, record, into),
         }
     }
 
-    fn json(&mut self, at: Timestamp, record: &ExchangeRecord, into: &mut Vec<u8>) {
-        let mut line = Object::begin(into);
+    fn json(&mut self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
+        let mut line = JsonLine::begin(into);
         line.time("time", at, &mut self.clock);
         line.text("level", record.outcome.level());
         line.text("event", "exchange");
@@ -63,7 +63,7 @@ impl AccessLines {
         line.end();
     }
 
-    fn text(&mut self, at: Timestamp, record: &ExchangeRecord, into: &mut Vec<u8>) {
+    fn text(&mut self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         self.clock.write(at, into);
         match record.status {
             Some(status) => into.extend([b" ", status.as_str().as_bytes()].concat()),
@@ -90,8 +90,8 @@ impl AccessLines {
     }
 }
 
-impl Lines for AccessLines {
-    type Item = (Timestamp, ExchangeRecord);
+impl LineFormatter for AccessLines {
+    type Item = (Timestamp, AccessRecord);
 
     fn write(&mut self, (at, record): &Self::Item, into: &mut Vec<u8>) {
         self.line(*at, record, into);
@@ -99,14 +99,14 @@ impl Lines for AccessLines {
 
     /// Whoever reads exchanges reads nothing else.
     fn lost(&mut self, lines: u64, _into: &mut Vec<u8>) {
-        self.problems.tell(Event::LinesLost {
-            log: Stream::Access,
+        self.problems.report(Event::LinesLost {
+            log: LogStream::Access,
             lines,
         });
     }
 }
 
-fn method(record: &ExchangeRecord) -> Option<&str> {
+fn method(record: &AccessRecord) -> Option<&str> {
     record
         .method
         .as_ref()
@@ -114,7 +114,7 @@ fn method(record: &ExchangeRecord) -> Option<&str> {
 }
 
 /// As sent, without its query.
-fn path(record: &ExchangeRecord) -> Option<&str> {
+fn path(record: &AccessRecord) -> Option<&str> {
     record.uri.as_ref().map(|uri| shortened(uri.path()))
 }
 

@@ -4,14 +4,14 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::{Lines, Queue, WRITE};
+use super::{LineFormatter, LineQueue, MAX_WRITE};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Numbers;
 
-impl Lines for Numbers {
+impl LineFormatter for Numbers {
     type Item = u64;
 
     fn write(&mut self, item: &u64, into: &mut Vec<u8>) {
@@ -50,12 +50,12 @@ struct Gate {
     written: Receiver<String>,
 }
 
-fn gated(capacity: usize) -> (Queue<u64>, Gate) {
+fn gated(capacity: usize) -> (LineQueue<u64>, Gate) {
     let (calls, called) = channel();
     let (open, may) = channel();
     let (writes, written) = channel();
     let out = Gated { calls, may, writes };
-    let queue = Queue::start("lines", capacity, Numbers, out).unwrap();
+    let queue = LineQueue::start("lines", capacity, Numbers, out).unwrap();
     (
         queue,
         Gate {
@@ -99,7 +99,7 @@ fn a_write_holds_whole_lines() {
     let writes: Vec<String> = gate.written.try_iter().collect();
     assert!(writes.len() > 10);
     for write in &writes {
-        assert!(write.len() <= WRITE && write.ends_with('\n'));
+        assert!(write.len() <= MAX_WRITE && write.ends_with('\n'));
     }
     let expected: String = (0..20_000).map(|number| format!("{number}\n")).collect();
     assert_eq!(writes.concat(), expected);

@@ -7,9 +7,9 @@ use prometheus::proto::{
 use super::histogram::Distribution;
 
 /// One family: a name, what it means, and its series.
-pub(super) struct Family(MetricFamily);
+pub(super) struct FamilyBuilder(MetricFamily);
 
-impl Family {
+impl FamilyBuilder {
     pub(super) fn counter(name: &str, help: &str) -> Self {
         Self::new(name, help, MetricType::COUNTER)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ledger::Count;
+use super::counters::Counter;
 
 /// Upper bounds of the buckets, in seconds. One more, without a bound, holds the rest. There are few: each is a series for every connection, twice.
 pub const BOUNDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
@@ -24,8 +24,8 @@ const NANOS: [u64; 10] = [
 /// One writer, any number of readers.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
-    buckets: [Count; BOUNDS.len() + 1],
-    nanos: Count,
+    buckets: [Counter; BOUNDS.len() + 1],
+    nanos: Counter,
 }
 
 impl Histogram {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{Method, StatusCode};
 
-use crate::telemetry::Outcome;
+use crate::telemetry::RequestOutcome;
 
 /// The methods that are told apart; the last stands for all others.
 pub const METHODS: [&str; 8] = [
@@ -17,11 +17,11 @@ pub const MOST_STATUSES: usize = 40;
 /// Of requests that no route admitted.
 pub(super) const UNMATCHED: &str = "unmatched";
 
-const OUTCOMES: [Outcome; 4] = [
-    Outcome::Forwarded,
-    Outcome::Refused,
-    Outcome::AgentCancelled,
-    Outcome::UpstreamFailed,
+const OUTCOMES: [RequestOutcome; 4] = [
+    RequestOutcome::Forwarded,
+    RequestOutcome::Refused,
+    RequestOutcome::AgentCancelled,
+    RequestOutcome::UpstreamFailed,
 ];
 
 /// Nothing was answered.
@@ -38,7 +38,7 @@ impl MethodLabel {
     pub const OTHER: Self = Self(7);
 
     /// The label of a method as it was sent.
-    pub fn of(method: &Method) -> Self {
+    pub fn from_method(method: &Method) -> Self {
         Self(match *method {
             Method::GET => 0,
             Method::HEAD => 1,
@@ -54,20 +54,20 @@ impl MethodLabel {
 
 /// Route (the number that the connection's [`Labels`] gave it, from 1; 0 is none), method, outcome and status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Key(u64);
+pub(super) struct SeriesKey(u64);
 
-impl Key {
+impl SeriesKey {
     pub(super) fn new(
         route: u32,
         method: MethodLabel,
-        outcome: Outcome,
+        outcome: RequestOutcome,
         status: Option<StatusCode>,
     ) -> Self {
         let outcome = match outcome {
-            Outcome::Forwarded => 0,
-            Outcome::Refused => 1,
-            Outcome::AgentCancelled => 2,
-            Outcome::UpstreamFailed => 3,
+            RequestOutcome::Forwarded => 0,
+            RequestOutcome::Refused => 1,
+            RequestOutcome::AgentCancelled => 2,
+            RequestOutcome::UpstreamFailed => 3,
         };
         let status = status.map_or(NO_STATUS, |status| status.as_u16());
         Self(
@@ -91,9 +91,12 @@ impl Key {
         METHODS.get(place).copied().unwrap_or("other")
     }
 
-    pub(super) fn outcome(self) -> Outcome {
+    pub(super) fn outcome(self) -> RequestOutcome {
         let place = (self.0 >> 16 & 0xff) as usize;
-        OUTCOMES.get(place).copied().unwrap_or(Outcome::Refused)
+        OUTCOMES
+            .get(place)
+            .copied()
+            .unwrap_or(RequestOutcome::Refused)
     }
 
     pub(super) fn status(self) -> String {
@@ -105,11 +108,11 @@ impl Key {
     }
 }
 
-/// Mixes a [`Key`]. What is in one is bounded by lists of ours, so nobody can choose keys that collide without end.
+/// Mixes a [`SeriesKey`]. What is in one is bounded by lists of ours, so nobody can choose keys that collide without end.
 #[derive(Default)]
-pub(super) struct Mix(u64);
+pub(super) struct SeriesKeyHasher(u64);
 
-impl Hasher for Mix {
+impl Hasher for SeriesKeyHasher {
     fn finish(&self) -> u64 {
         self.0
     }

@@ -1,7 +1,7 @@
 //! Counts of responses that held a secret.
 
-use super::families::Family;
-use crate::telemetry::problem_log::Place;
+use super::families::FamilyBuilder;
+use crate::telemetry::problem_log::ResponsePart;
 
 /// The number of responses of one connection that held a secret.
 #[derive(Clone, Debug)]
@@ -22,23 +22,23 @@ impl ReflectionCount {
     }
 
     /// Adds one response.
-    pub fn add(&mut self, place: Place) {
+    pub fn add(&mut self, place: ResponsePart) {
         match place {
-            Place::Header => self.in_header += 1,
-            Place::Body => self.in_body += 1,
+            ResponsePart::Header => self.in_header += 1,
+            ResponsePart::Body => self.in_body += 1,
         }
     }
 }
 
-pub(super) fn family(counts: &[ReflectionCount]) -> Family {
-    let mut family = Family::counter(
+pub(super) fn family(counts: &[ReflectionCount]) -> FamilyBuilder {
+    let mut family = FamilyBuilder::counter(
         "egressd_reflections_total",
         "Responses that held a secret, by the connection that they came through and where the secret was.",
     );
     for count in counts {
         for (place, number) in [
-            (Place::Body, count.in_body),
-            (Place::Header, count.in_header),
+            (ResponsePart::Body, count.in_body),
+            (ResponsePart::Header, count.in_header),
         ] {
             let labels = [
                 ("connection", &*count.connection),

@@ -10,13 +10,13 @@ use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 
 use super::Metrics;
-use super::account::{Account, Totals};
-use super::families::Family;
+use super::connection::{ConnectionMetrics, Totals};
+use super::families::FamilyBuilder;
 use super::reflections::{self, ReflectionCount};
 
 /// What is not counted but so at this moment.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct GaugeValues {
     /// Exchanges under way.
     pub in_flight: usize,
     /// Open sockets of agents.
@@ -28,7 +28,7 @@ pub struct State {
     /// The name of what it says.
     pub hash: String,
     /// Of the connections that have them.
-    pub tokens: Vec<TokenState>,
+    pub tokens: Vec<TokenSample>,
     /// Counts of the connections that had any reflection.
     pub reflections: Vec<ReflectionCount>,
     /// The measures by which the process hardened itself, and whether each holds.
@@ -37,7 +37,7 @@ pub struct State {
 
 /// What became of the token requests of one connection.
 #[derive(Clone, Debug)]
-pub struct TokenState {
+pub struct TokenSample {
     /// Its id.
     pub connection: String,
     /// Requests that were granted.
@@ -49,7 +49,7 @@ pub struct TokenState {
 }
 
 /// One connection's books, read once for all families.
-struct Read {
+struct ConnectionTotals {
     id: Arc<str>,
     routes: Vec<Arc<str>>,
     totals: Totals,
@@ -57,18 +57,26 @@ struct Read {
 
 impl Metrics {
     /// All of it as [`super::CONTENT_TYPE`].
-    pub fn render(&self, state: &State) -> Vec<u8> {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let accounts = accounts.clone();
-        let read: Vec<_> = accounts.into_iter().map(Read::from).collect();
+    pub fn render(&self, state: &GaugeValues) -> Vec<u8> {
+        let connections = self
+            .connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let connections = connections.clone();
+        let read: Vec<_> = connections
+            .into_iter()
+            .map(ConnectionTotals::from)
+            .collect();
         let mut families = self.of_process(state);
         families.extend(of_exchanges(&read));
         families.extend(of_tokens(&state.tokens));
         families.push(reflections::family(&state.reflections));
-        let mut families: Vec<MetricFamily> =
-            families.into_iter().filter_map(Family::finish).collect();
+        let mut families: Vec<MetricFamily> = families
+            .into_iter()
+            .filter_map(FamilyBuilder::finish)
+            .collect();
         families.extend(
-            self.of_system
+            self.process_collector
                 .get_or_init(ProcessCollector::for_self)
                 .collect(),
         );
@@ -77,20 +85,21 @@ impl Metrics {
         text.unwrap_or_default().into_bytes()
     }
 
-    fn of_process(&self, state: &State) -> Vec<Family> {
+    fn of_process(&self, state: &GaugeValues) -> Vec<FamilyBuilder> {
         let gauge = |name, help, value| {
-            let mut family = Family::gauge(name, help);
+            let mut family = FamilyBuilder::gauge(name, help);
             family.add(&[], value);
             family
         };
-        let mut build = Family::gauge("egressd_build_info", "Which egressd this is; always 1.");
+        let mut build =
+            FamilyBuilder::gauge("egressd_build_info", "Which egressd this is; always 1.");
         build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let mut panics = Family::counter(
+        let mut panics = FamilyBuilder::counter(
             "egressd_panics_total",
             "Panics while requests were served: bugs of egressd. Each costs its own socket only.",
         );
         panics.add(&[], self.process.panics.load(Relaxed) as f64);
-        let short = self.memory().is_some_and(|memory| memory.is_short);
+        let short = self.memory_use().is_some_and(|memory| memory.is_short);
         let succeeded = self.reload_succeeded.load(Relaxed);
         vec![
             build,
@@ -136,17 +145,17 @@ impl Metrics {
     }
 }
 
-impl From<(Arc<str>, Arc<Account>)> for Read {
-    fn from((id, account): (Arc<str>, Arc<Account>)) -> Self {
+impl From<(Arc<str>, Arc<ConnectionMetrics>)> for ConnectionTotals {
+    fn from((id, connection): (Arc<str>, Arc<ConnectionMetrics>)) -> Self {
         // Numbers are given before they are counted, so they are read after.
-        let totals = account.totals();
-        let routes = account.labels().routes();
+        let totals = connection.totals();
+        let routes = connection.labels().routes();
         Self { id, routes, totals }
     }
 }
 
-fn hardening(state: &State) -> Family {
-    let mut hardening = Family::gauge(
+fn hardening(state: &GaugeValues) -> FamilyBuilder {
+    let mut hardening = FamilyBuilder::gauge(
         "egressd_hardening",
         "Whether a measure by which the process gives up rights holds.",
     );
@@ -156,8 +165,8 @@ fn hardening(state: &State) -> Family {
     hardening
 }
 
-fn config_info(hash: &str) -> Family {
-    let mut config = Family::gauge(
+fn config_info(hash: &str) -> FamilyBuilder {
+    let mut config = FamilyBuilder::gauge(
         "egressd_config_info",
         "The hash of the definitions in use, without the values of credentials and headers; always 1.",
     );
@@ -165,7 +174,7 @@ fn config_info(hash: &str) -> Family {
     config
 }
 
-fn of_exchanges(read: &[Read]) -> Vec<Family> {
+fn of_exchanges(read: &[ConnectionTotals]) -> Vec<FamilyBuilder> {
     vec![
         requests(read),
         refusals(read),
@@ -198,8 +207,8 @@ fn of_exchanges(read: &[Read]) -> Vec<Family> {
     ]
 }
 
-fn requests(read: &[Read]) -> Family {
-    let mut family = Family::counter(
+fn requests(read: &[ConnectionTotals]) -> FamilyBuilder {
+    let mut family = FamilyBuilder::counter(
         "egressd_requests_total",
         "Exchanges that have ended, by the status that the agent saw.",
     );
@@ -222,8 +231,8 @@ fn requests(read: &[Read]) -> Family {
     family
 }
 
-fn refusals(read: &[Read]) -> Family {
-    let mut family = Family::counter(
+fn refusals(read: &[ConnectionTotals]) -> FamilyBuilder {
+    let mut family = FamilyBuilder::counter(
         "egressd_refusals_total",
         "Answers that egressd made in its own name, by the code that they bear.",
     );
@@ -239,27 +248,32 @@ fn refusals(read: &[Read]) -> Family {
 }
 
 fn durations(
-    read: &[Read],
+    read: &[ConnectionTotals],
     name: &str,
     help: &str,
     of: impl Fn(&Totals) -> &super::histogram::Distribution,
-) -> Family {
-    let mut family = Family::histogram(name, help);
+) -> FamilyBuilder {
+    let mut family = FamilyBuilder::histogram(name, help);
     for read in read {
         family.observe(&[("connection", &read.id)], of(&read.totals));
     }
     family
 }
 
-fn bytes(read: &[Read], name: &str, help: &str, of: impl Fn(&Totals) -> u64) -> Family {
-    let mut family = Family::counter(name, help);
+fn bytes(
+    read: &[ConnectionTotals],
+    name: &str,
+    help: &str,
+    of: impl Fn(&Totals) -> u64,
+) -> FamilyBuilder {
+    let mut family = FamilyBuilder::counter(name, help);
     let sum: u64 = read.iter().map(|read| of(&read.totals)).sum();
     family.add(&[], sum as f64);
     family
 }
 
-fn sockets(read: &[Read]) -> Family {
-    let mut family = Family::gauge(
+fn sockets(read: &[ConnectionTotals]) -> FamilyBuilder {
+    let mut family = FamilyBuilder::gauge(
         "egressd_upstream_sockets",
         "Open sockets to upstreams, by whether an exchange is on them.",
     );
@@ -276,8 +290,8 @@ fn sockets(read: &[Read]) -> Family {
     family
 }
 
-fn signed(read: &[Read]) -> Family {
-    let mut family = Family::counter(
+fn signed(read: &[ConnectionTotals]) -> FamilyBuilder {
+    let mut family = FamilyBuilder::counter(
         "egressd_signed_requests_total",
         "Requests that went up with a webhook signature.",
     );
@@ -287,12 +301,12 @@ fn signed(read: &[Read]) -> Family {
     family
 }
 
-fn of_tokens(tokens: &[TokenState]) -> Vec<Family> {
-    let mut requests = Family::counter(
+fn of_tokens(tokens: &[TokenSample]) -> Vec<FamilyBuilder> {
+    let mut requests = FamilyBuilder::counter(
         "egressd_oauth_token_requests_total",
         "Requests to token endpoints. Connections with the same credential share theirs.",
     );
-    let mut expiry = Family::gauge(
+    let mut expiry = FamilyBuilder::gauge(
         "egressd_oauth_token_expiry_timestamp_seconds",
         "When the token that a connection has now expires, in Unix time.",
     );

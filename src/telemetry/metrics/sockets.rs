@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// How many sockets one worker has open to one connection's upstream.
 #[derive(Debug, Default)]
-pub struct Sockets {
+pub struct SocketCounters {
     open: AtomicUsize,
     idle: AtomicUsize,
     ever: AtomicBool,
@@ -14,14 +14,14 @@ pub struct Sockets {
 /// One open socket. It is idle as long as no exchange is on it, and gone when this is dropped.
 #[derive(Debug)]
 pub struct OpenSocket {
-    of: Arc<Sockets>,
+    counters: Arc<SocketCounters>,
     /// How many, and [`CLOSED`].
     exchanges: AtomicUsize,
 }
 
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
-impl Sockets {
+impl SocketCounters {
     /// Those that wait for a request.
     pub fn idle(&self) -> usize {
         self.idle.load(Relaxed)
@@ -34,17 +34,17 @@ impl Sockets {
     }
 
     /// Whether there ever was one.
-    pub fn were_open(&self) -> bool {
+    pub fn had_any(&self) -> bool {
         self.ever.load(Relaxed)
     }
 
     /// One more, still idle.
-    pub fn open(self: &Arc<Self>) -> OpenSocket {
+    pub fn open_socket(self: &Arc<Self>) -> OpenSocket {
         self.ever.store(true, Relaxed);
         self.open.fetch_add(1, Relaxed);
         self.idle.fetch_add(1, Relaxed);
         OpenSocket {
-            of: Arc::clone(self),
+            counters: Arc::clone(self),
             exchanges: AtomicUsize::new(0),
         }
     }
@@ -52,16 +52,16 @@ impl Sockets {
 
 impl OpenSocket {
     /// An exchange begins on it.
-    pub fn begin(&self) {
+    pub fn begin_exchange(&self) {
         if self.exchanges.fetch_add(1, Relaxed) == 0 {
-            self.of.idle.fetch_sub(1, Relaxed);
+            self.counters.idle.fetch_sub(1, Relaxed);
         }
     }
 
     /// An exchange on it is over.
-    pub fn end(&self) {
+    pub fn end_exchange(&self) {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
-            self.of.idle.fetch_add(1, Relaxed);
+            self.counters.idle.fetch_add(1, Relaxed);
         }
     }
 
@@ -74,10 +74,10 @@ impl OpenSocket {
     pub fn close(&self) {
         let before = self.exchanges.fetch_or(CLOSED, Relaxed);
         if before & CLOSED == 0 {
-            self.of.open.fetch_sub(1, Relaxed);
+            self.counters.open.fetch_sub(1, Relaxed);
         }
         if before == 0 {
-            self.of.idle.fetch_sub(1, Relaxed);
+            self.counters.idle.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -90,45 +90,45 @@ impl Drop for OpenSocket {
 
 #[cfg(test)]
 mod tests {
-    use super::Sockets;
+    use super::SocketCounters;
     use std::sync::Arc;
 
     #[test]
     fn a_socket_is_idle_between_exchanges_and_gone_when_dropped() {
-        let sockets = Arc::new(Sockets::default());
+        let sockets = Arc::new(SocketCounters::default());
         let now = || (sockets.idle(), sockets.active());
-        assert!(!sockets.were_open());
-        let (one, other) = (sockets.open(), sockets.open());
+        assert!(!sockets.had_any());
+        let (one, other) = (sockets.open_socket(), sockets.open_socket());
         assert_eq!(now(), (2, 0));
-        one.begin();
-        one.begin();
+        one.begin_exchange();
+        one.begin_exchange();
         assert_eq!(now(), (1, 1));
-        one.end();
+        one.end_exchange();
         assert_eq!(now(), (1, 1));
         assert!(!one.is_idle());
         drop(other);
         assert_eq!(now(), (0, 1));
-        one.end();
+        one.end_exchange();
         assert!(one.is_idle());
         assert_eq!(now(), (1, 0));
-        one.begin();
+        one.begin_exchange();
         drop(one);
         assert_eq!(now(), (0, 0));
-        assert!(sockets.were_open());
+        assert!(sockets.had_any());
     }
 
     #[test]
     fn a_closed_socket_is_not_counted_whoever_still_knows_it() {
         for exchanges in [0, 1, 2] {
-            let sockets = Arc::new(Sockets::default());
-            let socket = sockets.open();
-            (0..exchanges).for_each(|_| socket.begin());
+            let sockets = Arc::new(SocketCounters::default());
+            let socket = sockets.open_socket();
+            (0..exchanges).for_each(|_| socket.begin_exchange());
             assert_eq!(sockets.active(), exchanges.min(1));
             socket.close();
             assert_eq!((sockets.idle(), sockets.active()), (0, 0));
-            (0..exchanges).for_each(|_| socket.end());
-            socket.begin();
-            socket.end();
+            (0..exchanges).for_each(|_| socket.end_exchange());
+            socket.begin_exchange();
+            socket.end_exchange();
             drop(socket);
             assert_eq!((sockets.idle(), sockets.active()), (0, 0));
         }

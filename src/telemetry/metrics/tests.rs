@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
 
-use super::{Ended, MethodLabel, Metrics, State, TokenState};
-use crate::telemetry::Outcome;
+use super::{EndedExchange, GaugeValues, MethodLabel, Metrics, TokenSample};
+use crate::telemetry::RequestOutcome;
 
-fn ended(route: Option<usize>, status: u16) -> Ended {
+fn ended(route: Option<usize>, status: u16) -> EndedExchange {
     let begun = Instant::now();
-    Ended {
+    EndedExchange {
         route,
-        method: MethodLabel::of(&Method::GET),
+        method: MethodLabel::from_method(&Method::GET),
         status: StatusCode::from_u16(status).ok(),
-        outcome: Outcome::Forwarded,
+        outcome: RequestOutcome::Forwarded,
         code: None,
         answered_by_us: false,
         was_sent: true,
@@ -28,10 +28,10 @@ fn ended(route: Option<usize>, status: u16) -> Ended {
     }
 }
 
-fn refused(code: &'static str, status: StatusCode) -> Ended {
-    Ended {
+fn refused(code: &'static str, status: StatusCode) -> EndedExchange {
+    EndedExchange {
         status: Some(status),
-        outcome: Outcome::Refused,
+        outcome: RequestOutcome::Refused,
         code: Some(code),
         answered_by_us: true,
         was_sent: false,
@@ -42,7 +42,7 @@ fn refused(code: &'static str, status: StatusCode) -> Ended {
 
 /// Every sample by its name and labels.
 fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
-    let text = String::from_utf8(metrics.render(&State::default())).unwrap();
+    let text = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let samples = samples.map(|line| {
         let (name, value) = line.rsplit_once(' ').unwrap();
@@ -57,13 +57,15 @@ fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
 #[test]
 fn workers_and_generations_are_merged_by_id_and_pattern() {
     let metrics = Arc::new(Metrics::new());
-    let (one, other) = (metrics.shard(), metrics.shard());
-    let before = one.meter("crm", ["GET /a", "GET /b"]);
+    let (one, other) = (metrics.new_shard(), metrics.new_shard());
+    let before = one.recorder("crm", ["GET /a", "GET /b"]);
     before.record(&ended(Some(0), 200));
-    other.meter("crm", ["GET /a"]).record(&ended(Some(0), 200));
+    other
+        .recorder("crm", ["GET /a"])
+        .record(&ended(Some(0), 200));
     drop(before);
     // Another generation, in which the first pattern is gone.
-    let after = one.meter("crm", ["GET /b"]);
+    let after = one.recorder("crm", ["GET /b"]);
     after.record(&ended(Some(0), 200));
     after.record(&ended(None, 200));
     let samples = scrape(&metrics);
@@ -87,11 +89,11 @@ fn workers_and_generations_are_merged_by_id_and_pattern() {
 #[test]
 fn an_upstream_has_so_many_statuses_and_no_more() {
     let metrics = Arc::new(Metrics::new());
-    let (one, other) = (metrics.shard(), metrics.shard());
-    let (one, other) = (one.meter("crm", ["/"]), other.meter("crm", ["/"]));
-    for (meter, statuses) in [(&one, 200..400), (&other, 300..600)] {
+    let (one, other) = (metrics.new_shard(), metrics.new_shard());
+    let (one, other) = (one.recorder("crm", ["/"]), other.recorder("crm", ["/"]));
+    for (recorder, statuses) in [(&one, 200..400), (&other, 300..600)] {
         for status in statuses {
-            meter.record(&ended(Some(0), status));
+            recorder.record(&ended(Some(0), status));
         }
     }
     // Our own are a closed list.
@@ -111,7 +113,7 @@ fn an_upstream_has_so_many_statuses_and_no_more() {
 
 #[test]
 fn odd_methods_have_one_name() {
-    let of = |name: &str| MethodLabel::of(&Method::from_bytes(name.as_bytes()).unwrap());
+    let of = |name: &str| MethodLabel::from_method(&Method::from_bytes(name.as_bytes()).unwrap());
     for odd in ["get", "TRACE", "CONNECT", "PROPFIND"] {
         assert_eq!(of(odd), MethodLabel::OTHER);
     }
@@ -125,20 +127,20 @@ fn odd_methods_have_one_name() {
 #[test]
 fn activity_is_the_same_books() {
     let metrics = Arc::new(Metrics::new());
-    let (one, other) = (metrics.shard(), metrics.shard());
-    let meters = [one.meter("crm", ["/"]), other.meter("crm", ["/"])];
-    meters[0].record(&refused("overloaded", StatusCode::SERVICE_UNAVAILABLE));
+    let (one, other) = (metrics.new_shard(), metrics.new_shard());
+    let recorders = [one.recorder("crm", ["/"]), other.recorder("crm", ["/"])];
+    recorders[0].record(&refused("overloaded", StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(metrics.activity(Some("crm")).last_used, None, "never sent");
-    let broken_off = Ended {
-        outcome: Outcome::UpstreamFailed,
+    let broken_off = EndedExchange {
+        outcome: RequestOutcome::UpstreamFailed,
         code: Some("response_too_large"),
         ..ended(Some(0), 200)
     };
     let before = jiff::Timestamp::now();
-    metrics.read_clock();
-    meters[0].record(&broken_off);
-    meters[1].record(&broken_off);
-    meters[1].record(&ended(Some(0), 200));
+    metrics.sync_clock();
+    recorders[0].record(&broken_off);
+    recorders[1].record(&broken_off);
+    recorders[1].record(&ended(Some(0), 200));
     let activity = metrics.activity(Some("crm"));
     let used = activity.last_used.unwrap();
     let minute = jiff::SignedDuration::from_secs(60);
@@ -159,9 +161,11 @@ fn activity_is_the_same_books() {
 #[test]
 fn a_connection_may_be_called_unknown() {
     let metrics = Arc::new(Metrics::new());
-    let shard = metrics.shard();
-    shard.unknown().record(&ended(None, 404));
-    shard.meter(super::UNKNOWN, ["/"]).record(&ended(None, 404));
+    let shard = metrics.new_shard();
+    shard.unknown_recorder().record(&ended(None, 404));
+    shard
+        .recorder(super::UNKNOWN, ["/"])
+        .record(&ended(None, 404));
     let count = "egressd_request_duration_seconds_count{connection=\"unknown\"}";
     assert_eq!(scrape(&metrics)[count], 2.0);
 }
@@ -169,8 +173,11 @@ fn a_connection_may_be_called_unknown() {
 #[test]
 fn panics_are_counted_and_stay_where_they_are() {
     let metrics = Arc::new(Metrics::new());
-    assert_eq!(metrics.catch(|| 1), Some(1));
-    assert_eq!(metrics.catch(|| -> u8 { panic!("a planted panic") }), None);
+    assert_eq!(metrics.catch_panic(|| 1), Some(1));
+    assert_eq!(
+        metrics.catch_panic(|| -> u8 { panic!("a planted panic") }),
+        None
+    );
     assert_eq!(scrape(&metrics)["egressd_panics_total"], 1.0); // F-186
 }
 
@@ -179,12 +186,12 @@ fn a_failed_reload_leaves_the_configuration_as_old_as_it_is() {
     let metrics = Metrics::new();
     let loaded = "egressd_config_reload_timestamp_seconds";
     let before = scrape(&metrics);
-    metrics.reloaded(false);
+    metrics.record_reload(false);
     let after = scrape(&metrics);
     assert_eq!(after[loaded], before[loaded]);
     let success = "egressd_config_reload_success";
     assert_eq!((before[success], after[success]), (1.0, 0.0));
-    metrics.reloaded(true);
+    metrics.record_reload(true);
     let again = scrape(&metrics);
     assert_eq!(again[success], 1.0);
     assert!(again[loaded] >= before[loaded]);
@@ -193,22 +200,22 @@ fn a_failed_reload_leaves_the_configuration_as_old_as_it_is() {
 #[test]
 fn every_family_says_what_it_is() {
     let metrics = Arc::new(Metrics::new());
-    let meter = metrics.shard().meter("crm", ["/"]);
-    let _socket = meter.sockets().open();
-    meter.record(&Ended {
+    let recorder = metrics.new_shard().recorder("crm", ["/"]);
+    let _socket = recorder.sockets().open_socket();
+    recorder.record(&EndedExchange {
         was_signed: true,
         ..ended(Some(0), 200)
     });
-    meter.record(&refused("overloaded", StatusCode::SERVICE_UNAVAILABLE));
-    let tokens = vec![TokenState {
+    recorder.record(&refused("overloaded", StatusCode::SERVICE_UNAVAILABLE));
+    let tokens = vec![TokenSample {
         connection: "crm".to_owned(),
         granted: 1,
         failed: 0,
         expires_at: Some(std::time::SystemTime::now()),
     }];
-    let state = State {
+    let state = GaugeValues {
         tokens,
-        ..State::default()
+        ..GaugeValues::default()
     };
     let text = String::from_utf8(metrics.render(&state)).unwrap();
     let words = |kind: &str| -> Vec<&str> {

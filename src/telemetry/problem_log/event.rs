@@ -5,13 +5,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Level;
+use super::EventLevel;
 use super::memory::MemoryEvent;
 use super::outward::{TokenEvent, UpstreamEvent};
 use super::reflections::ReflectionEvent;
 use super::reloads::ReloadEvent;
 use crate::domain::ConnectionId;
-use crate::telemetry::json::Object;
+use crate::telemetry::json::JsonLine;
 
 /// How often a wrong password is told of at most.
 const LOGIN_PAUSE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub enum Event {
     /// A listener is bound.
     Listening {
         /// For whom.
-        door: Door,
+        door: ListenerKind,
         /// `host:port`, or `unix:path`.
         address: Box<str>,
     },
@@ -52,9 +52,9 @@ pub enum Event {
     /// Of the configuration under a running process.
     Reload(ReloadEvent),
     /// A finding about the configuration that stops a reload.
-    ConfigProblem(Box<Finding>),
+    ConfigProblem(Box<ConfigFinding>),
     /// A finding about the configuration that stops nothing.
-    ConfigWarning(Box<Finding>),
+    ConfigWarning(Box<ConfigFinding>),
     /// The system names no name server.
     NoNameServers,
     /// The descriptor limit leaves room for fewer agents' sockets than the settings allow.
@@ -100,7 +100,7 @@ pub enum Event {
     /// Lines of a log were lost: the queue was full, or nobody read.
     LinesLost {
         /// The log.
-        log: Stream,
+        log: LogStream,
         /// How many.
         lines: u64,
     },
@@ -108,7 +108,7 @@ pub enum Event {
 
 /// For whom a listener is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum ListenerKind {
     /// For agents.
     Proxy,
     /// For operators.
@@ -117,7 +117,7 @@ pub enum Door {
 
 /// One of the two logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub enum LogStream {
     /// Exchanges.
     Access,
     /// Events.
@@ -126,7 +126,7 @@ pub enum Stream {
 
 /// A finding about the configuration, as `egressd check` reports it.
 #[derive(Debug)]
-pub struct Finding {
+pub struct ConfigFinding {
     /// The stable name of the kind of finding.
     pub code: &'static str,
     /// The file, as the operator reaches it.
@@ -143,10 +143,10 @@ pub struct Finding {
 
 impl Event {
     /// How much it matters.
-    pub fn level(&self) -> Level {
+    pub fn level(&self) -> EventLevel {
         match self {
             Self::StartFailed { .. } | Self::Panicked { .. } | Self::ConfigProblem(_) => {
-                Level::Error
+                EventLevel::Error
             }
             Self::Stopped { cut_off: 1.. }
             | Self::ReloadUnsupported
@@ -156,12 +156,12 @@ impl Event {
             | Self::Hardened { whole: false, .. }
             | Self::UpstreamSurplus { .. }
             | Self::LoginFailed
-            | Self::LinesLost { .. } => Level::Warn,
+            | Self::LinesLost { .. } => EventLevel::Warn,
             Self::Listening { .. }
             | Self::Ready { .. }
             | Self::Stopping
             | Self::Hardened { whole: true, .. }
-            | Self::Stopped { cut_off: 0 } => Level::Info,
+            | Self::Stopped { cut_off: 0 } => EventLevel::Info,
             Self::Reload(reload) => reload.level(),
             Self::Memory(memory) => memory.level(),
             Self::Token(token) => token.level(),
@@ -197,10 +197,10 @@ impl Event {
     }
 
     /// What tells it from others of its name, and how long after one the next is left out; for events that requests bring about.
-    pub(super) fn may_repeat(&self) -> Option<(&str, Duration)> {
+    pub(super) fn rate_limit(&self) -> Option<(&str, Duration)> {
         match self {
-            Self::Token(token) => token.may_repeat(),
-            Self::Upstream(upstream) => upstream.may_repeat(),
+            Self::Token(token) => token.rate_limit(),
+            Self::Upstream(upstream) => upstream.rate_limit(),
             Self::UpstreamSurplus { connection } => Some((connection.as_str(), SURPLUS_PAUSE)),
             Self::LoginFailed => Some(("", LOGIN_PAUSE)),
             Self::Listening { .. }
@@ -223,10 +223,10 @@ impl Event {
     }
 
     /// Its fields, for programs.
-    pub(super) fn fields(&self, object: &mut Object<'_>) {
+    pub(super) fn fields(&self, object: &mut JsonLine<'_>) {
         match self {
             Self::Listening { door, address } => {
-                object.text("listener", door.word());
+                object.text("listener", door.as_str());
                 object.text("address", address);
             }
             Self::Ready { connections } => object.number("connections", *connections as u64),
@@ -260,7 +260,7 @@ impl Event {
                 object.number("line", u64::from(*line));
             }
             Self::LinesLost { log, lines } => {
-                object.text("log", log.word());
+                object.text("log", log.as_str());
                 object.number("lines", *lines);
             }
             Self::StartFailed { .. }
@@ -276,7 +276,7 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Listening { door, address } => write!(f, "{} connect to {address}", door.guests()),
+            Self::Listening { door, address } => write!(f, "{} connect to {address}", door.clients()),
             Self::Ready { connections: 1 } => f.write_str("ready with 1 connection"),
             Self::Ready { connections } => write!(f, "ready with {connections} connections"),
             Self::StartFailed { why } => f.write_str(why),
@@ -323,21 +323,21 @@ impl fmt::Display for Event {
                 "a bug: {thread} panicked at {file}:{line} (the message is left out: it may hold anything)"
             ),
             Self::LinesLost { log, lines } => {
-                write!(f, "{lines} lines of the {} log were lost: nobody read them in time", log.word())
+                write!(f, "{lines} lines of the {} log were lost: nobody read them in time", log.as_str())
             }
         }
     }
 }
 
-impl Door {
-    fn word(self) -> &'static str {
+impl ListenerKind {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Proxy => "proxy",
             Self::Management => "management",
         }
     }
 
-    fn guests(self) -> &'static str {
+    fn clients(self) -> &'static str {
         match self {
             Self::Proxy => "agents",
             Self::Management => "operators",
@@ -345,8 +345,8 @@ impl Door {
     }
 }
 
-impl Stream {
-    fn word(self) -> &'static str {
+impl LogStream {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Access => "access",
             Self::Problems => "problem",
@@ -354,8 +354,8 @@ impl Stream {
     }
 }
 
-impl Finding {
-    fn fields(&self, object: &mut Object<'_>) {
+impl ConfigFinding {
+    fn fields(&self, object: &mut JsonLine<'_>) {
         object.text("code", self.code);
         object.text("file", &self.file);
         object.number_or_null("line", self.line.map(u64::from));
@@ -364,7 +364,7 @@ impl Finding {
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for ConfigFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {

@@ -4,14 +4,14 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 
-use super::event::{Event, Stream};
-use super::{Level, Told};
-use crate::telemetry::json::{Clock, Object};
-use crate::telemetry::lines::Lines;
+use super::event::{Event, LogStream};
+use super::{EventLevel, QueuedEvent};
+use crate::telemetry::json::{JsonLine, TimeFormatter};
+use crate::telemetry::lines::LineFormatter;
 
 /// How lines look (`log.format`, decided).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum EventFormat {
     /// For people: `egressd: message`.
     Text {
         /// The level's word is in colour.
@@ -23,61 +23,61 @@ pub enum Look {
 
 /// Writes the lines of one log.
 pub(super) struct EventLines {
-    look: Look,
-    clock: Clock,
+    format: EventFormat,
+    clock: TimeFormatter,
 }
 
 impl EventLines {
-    pub(super) fn new(look: Look) -> Self {
+    pub(super) fn new(format: EventFormat) -> Self {
         Self {
-            look,
-            clock: Clock::default(),
+            format,
+            clock: TimeFormatter::default(),
         }
     }
 
-    fn json(&mut self, told: &Told, into: &mut Vec<u8>) {
-        let mut object = Object::begin(into);
-        object.time("time", told.at, &mut self.clock);
-        object.text("level", told.event.level().word());
-        object.text("event", told.event.name());
-        object.text("message", &told.event.to_string());
-        told.event.fields(&mut object);
-        if told.left_out > 0 {
-            object.number("left_out", told.left_out);
+    fn json(&mut self, queued: &QueuedEvent, into: &mut Vec<u8>) {
+        let mut object = JsonLine::begin(into);
+        object.time("time", queued.at, &mut self.clock);
+        object.text("level", queued.event.level().as_str());
+        object.text("event", queued.event.name());
+        object.text("message", &queued.event.to_string());
+        queued.event.fields(&mut object);
+        if queued.left_out > 0 {
+            object.number("left_out", queued.left_out);
         }
         object.end();
     }
 }
 
-impl Lines for EventLines {
-    type Item = Told;
+impl LineFormatter for EventLines {
+    type Item = QueuedEvent;
 
-    fn write(&mut self, told: &Told, into: &mut Vec<u8>) {
-        match self.look {
-            Look::Json => self.json(told, into),
-            Look::Text { colour } => text(told, colour, into),
+    fn write(&mut self, queued: &QueuedEvent, into: &mut Vec<u8>) {
+        match self.format {
+            EventFormat::Json => self.json(queued, into),
+            EventFormat::Text { colour } => text(queued, colour, into),
         }
     }
 
     fn lost(&mut self, lines: u64, into: &mut Vec<u8>) {
-        let told = Told {
+        let queued = QueuedEvent {
             at: Timestamp::now(),
             event: Event::LinesLost {
-                log: Stream::Problems,
+                log: LogStream::Problems,
                 lines,
             },
             left_out: 0,
         };
-        self.write(&told, into);
+        self.write(&queued, into);
     }
 }
 
-fn text(told: &Told, colour: bool, into: &mut Vec<u8>) {
+fn text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
     into.extend_from_slice(b"egressd: ");
-    let (word, paint) = match told.event.level() {
-        Level::Error => ("error: ", "\x1b[1;31m"),
-        Level::Warn => ("warning: ", "\x1b[1;33m"),
-        Level::Info | Level::Debug | Level::Trace => ("", ""),
+    let (word, paint) = match queued.event.level() {
+        EventLevel::Error => ("error: ", "\x1b[1;31m"),
+        EventLevel::Warn => ("warning: ", "\x1b[1;33m"),
+        EventLevel::Info | EventLevel::Debug | EventLevel::Trace => ("", ""),
     };
     let (paint, plain) = if colour && !word.is_empty() {
         (paint, "\x1b[0m")
@@ -85,7 +85,7 @@ fn text(told: &Told, colour: bool, into: &mut Vec<u8>) {
         ("", "")
     };
     into.extend([paint, word, plain].concat().into_bytes());
-    for character in told.event.to_string().chars() {
+    for character in queued.event.to_string().chars() {
         // As in the access log: no character that controls a terminal or changes the order of a
         // line.
         match character {
@@ -93,16 +93,16 @@ fn text(told: &Told, colour: bool, into: &mut Vec<u8>) {
             _ => into.extend(character.escape_default().map(|escape| escape as u8)),
         }
     }
-    if told.left_out > 0 {
+    if queued.left_out > 0 {
         // A vector takes everything.
-        let _written = write!(into, " ({} more like it were left out)", told.left_out);
+        let _written = write!(into, " ({} more like it were left out)", queued.left_out);
     }
     into.push(b'\n');
 }
 
-impl Level {
+impl EventLevel {
     /// As in `log.level`.
-    pub fn word(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warn => "warn",

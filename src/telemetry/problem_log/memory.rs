@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::Level;
-use crate::telemetry::json::Object;
+use super::EventLevel;
+use crate::telemetry::json::JsonLine;
 
 /// Memory has become short, or is not any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,11 +17,11 @@ pub struct MemoryEvent {
 }
 
 impl MemoryEvent {
-    pub(super) fn level(self) -> Level {
+    pub(super) fn level(self) -> EventLevel {
         if self.is_short {
-            Level::Warn
+            EventLevel::Warn
         } else {
-            Level::Info
+            EventLevel::Info
         }
     }
 
@@ -33,7 +33,7 @@ impl MemoryEvent {
         }
     }
 
-    pub(super) fn fields(self, object: &mut Object<'_>) {
+    pub(super) fn fields(self, object: &mut JsonLine<'_>) {
         object.number("used_bytes", self.used);
         object.number("limit_bytes", self.limit);
     }

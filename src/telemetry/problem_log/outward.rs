@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::Level;
+use super::EventLevel;
 use crate::domain::ConnectionId;
-use crate::telemetry::json::Object;
+use crate::telemetry::json::JsonLine;
 
 /// How often it is told at most of one connection that its upstream cannot be dialled: its exchanges have access lines.
 const DIAL_PAUSE: Duration = Duration::from_secs(60);
@@ -100,11 +100,11 @@ pub enum DialOutcome {
 }
 
 impl TokenEvent {
-    pub(super) fn level(&self) -> Level {
+    pub(super) fn level(&self) -> EventLevel {
         match self.outcome {
-            TokenOutcome::Failed { .. } | TokenOutcome::LifeAssumed { .. } => Level::Warn,
-            TokenOutcome::Recovered { .. } => Level::Info,
-            TokenOutcome::Obtained { .. } => Level::Debug,
+            TokenOutcome::Failed { .. } | TokenOutcome::LifeAssumed { .. } => EventLevel::Warn,
+            TokenOutcome::Recovered { .. } => EventLevel::Info,
+            TokenOutcome::Obtained { .. } => EventLevel::Debug,
         }
     }
 
@@ -117,7 +117,7 @@ impl TokenEvent {
         }
     }
 
-    pub(super) fn may_repeat(&self) -> Option<(&str, Duration)> {
+    pub(super) fn rate_limit(&self) -> Option<(&str, Duration)> {
         match self.outcome {
             TokenOutcome::LifeAssumed { .. } => {
                 let first = self.connections.first();
@@ -129,7 +129,7 @@ impl TokenEvent {
         }
     }
 
-    pub(super) fn fields(&self, object: &mut Object<'_>) {
+    pub(super) fn fields(&self, object: &mut JsonLine<'_>) {
         let ids = self.connections.iter().map(ConnectionId::as_str);
         object.texts("connections", ids);
         match self.outcome {
@@ -213,12 +213,12 @@ impl fmt::Display for TokenFault {
 }
 
 impl UpstreamEvent {
-    pub(super) fn level(&self) -> Level {
+    pub(super) fn level(&self) -> EventLevel {
         match self.outcome {
-            DialOutcome::Dialled { .. } => Level::Debug,
+            DialOutcome::Dialled { .. } => EventLevel::Debug,
             DialOutcome::Unreachable { .. }
             | DialOutcome::AddressRefused { .. }
-            | DialOutcome::Shortage => Level::Warn,
+            | DialOutcome::Shortage => EventLevel::Warn,
         }
     }
 
@@ -231,7 +231,7 @@ impl UpstreamEvent {
         }
     }
 
-    pub(super) fn may_repeat(&self) -> Option<(&str, Duration)> {
+    pub(super) fn rate_limit(&self) -> Option<(&str, Duration)> {
         match self.outcome {
             DialOutcome::Dialled { .. } => None,
             DialOutcome::Unreachable { .. }
@@ -240,7 +240,7 @@ impl UpstreamEvent {
         }
     }
 
-    pub(super) fn fields(&self, object: &mut Object<'_>) {
+    pub(super) fn fields(&self, object: &mut JsonLine<'_>) {
         object.text("connection", self.connection.as_str());
         match self.outcome {
             DialOutcome::Dialled { protocol, took } => {

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::Level;
+use super::EventLevel;
 use crate::domain::ConnectionId;
-use crate::telemetry::json::Object;
+use crate::telemetry::json::JsonLine;
 
 /// A response held a secret. Identifies the secret without its value.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub struct ReflectionEvent {
     /// The connection that the response came through.
     pub connection: ConnectionId,
     /// The part of the response.
-    pub place: Place,
+    pub place: ResponsePart,
     /// The kind of secret, in `snake_case`.
     pub secret: &'static str,
     /// The configured header that carries the secret, if there is one.
@@ -28,14 +28,14 @@ pub struct ReflectionEvent {
 
 /// The part of a response in which a secret was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ResponsePart {
     /// The name or the value of a header field.
     Header,
     /// The body.
     Body,
 }
 
-impl Place {
+impl ResponsePart {
     /// Returns the name that metrics and events use.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -46,15 +46,15 @@ impl Place {
 }
 
 impl ReflectionEvent {
-    pub(super) fn level(&self) -> Level {
+    pub(super) fn level(&self) -> EventLevel {
         if self.closes {
-            Level::Error
+            EventLevel::Error
         } else {
-            Level::Warn
+            EventLevel::Warn
         }
     }
 
-    pub(super) fn fields(&self, object: &mut Object<'_>) {
+    pub(super) fn fields(&self, object: &mut JsonLine<'_>) {
         object.text("connection", self.connection.as_str());
         object.text("where", self.place.as_str());
         object.text("secret", self.secret);

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::Level;
+use super::EventLevel;
 use crate::domain::{Changes, ConnectionId};
-use crate::telemetry::json::Object;
+use crate::telemetry::json::JsonLine;
 
 /// Connections that a sentence names, of each kind of change.
 const NAMED: usize = 3;
@@ -54,15 +54,15 @@ pub enum ReloadEvent {
 }
 
 impl ReloadEvent {
-    pub(super) fn level(&self) -> Level {
+    pub(super) fn level(&self) -> EventLevel {
         match self {
-            Self::Failed { .. } => Level::Error,
+            Self::Failed { .. } => EventLevel::Error,
             Self::Postponed
             | Self::OutOfReach
             | Self::NeedsRestart { .. }
             | Self::MountedAlone { .. }
-            | Self::Unwatched { .. } => Level::Warn,
-            Self::Done { .. } | Self::LoginChanged => Level::Info,
+            | Self::Unwatched { .. } => EventLevel::Warn,
+            Self::Done { .. } | Self::LoginChanged => EventLevel::Info,
         }
     }
 
@@ -79,7 +79,7 @@ impl ReloadEvent {
         }
     }
 
-    pub(super) fn fields(&self, object: &mut Object<'_>) {
+    pub(super) fn fields(&self, object: &mut JsonLine<'_>) {
         match self {
             Self::Done {
                 generation,

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::MemoryEvent;
 use super::{
-    DialOutcome, Door, Event, Finding, Level, Look, ProblemLog, ReloadEvent, TokenEvent,
-    TokenFault, TokenOutcome, UpstreamEvent,
+    ConfigFinding, DialOutcome, Event, EventFormat, EventLevel, ListenerKind, ProblemLog,
+    ReloadEvent, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent,
 };
 use crate::domain::changes::Changed;
 use crate::domain::{Changes, ConnectionId};
@@ -29,7 +29,7 @@ impl std::io::Write for Said {
     }
 }
 
-fn log(level: Level, look: Look) -> (ProblemLog, Receiver<Vec<u8>>) {
+fn log(level: EventLevel, look: EventFormat) -> (ProblemLog, Receiver<Vec<u8>>) {
     let (says, said) = channel();
     (ProblemLog::start(level, look, Said(says)).unwrap(), said)
 }
@@ -136,7 +136,7 @@ fn all() -> Vec<Row> {
     let recovered = TokenOutcome::Recovered { failures: 1 };
     let assumed = assumed_life();
     let obtained = TokenOutcome::Obtained { life: None };
-    let warning = Finding {
+    let warning = ConfigFinding {
         code: "shadowed_route",
         file: "a\u{1b}.yaml".into(),
         line: Some(3),
@@ -145,7 +145,7 @@ fn all() -> Vec<Row> {
         remedy: "take it out".into(),
     };
     let listening = Event::Listening {
-        door: Door::Proxy,
+        door: ListenerKind::Proxy,
         address: "127.0.0.1:1".into(),
     };
     let panicked = Event::Panicked {
@@ -186,9 +186,9 @@ fn all() -> Vec<Row> {
 
 #[test]
 fn a_json_line_has_the_sentence_and_the_fields() {
-    let (log, lines) = log(Level::Trace, Look::Json);
+    let (log, lines) = log(EventLevel::Trace, EventFormat::Json);
     for (event, level, message, fields) in all().into_iter().chain(of_reloads()) {
-        log.tell(event);
+        log.report(event);
         let line = said(&log, &lines);
         let mut read: Value = serde_json::from_str(&line).unwrap();
         let object = read.as_object_mut().unwrap();
@@ -212,9 +212,9 @@ fn a_text_line_has_the_sentence_and_a_word_for_what_is_bad() {
         (false, "warning: "),
         (true, "\u{1b}[1;33mwarning: \u{1b}[0m"),
     ] {
-        let (log, lines) = log(Level::Trace, Look::Text { colour });
+        let (log, lines) = log(EventLevel::Trace, EventFormat::Text { colour });
         for (event, level, message, _) in all() {
-            log.tell(event);
+            log.report(event);
             let message = message.replace('\u{1b}', "\\u{1b}");
             let line = said(&log, &lines);
             match level {
@@ -232,20 +232,20 @@ fn a_text_line_has_the_sentence_and_a_word_for_what_is_bad() {
 #[test]
 fn the_level_says_what_is_written() {
     for level in [
-        Level::Error,
-        Level::Warn,
-        Level::Info,
-        Level::Debug,
-        Level::Trace,
+        EventLevel::Error,
+        EventLevel::Warn,
+        EventLevel::Info,
+        EventLevel::Debug,
+        EventLevel::Trace,
     ] {
-        let (log, lines) = log(level, Look::Json);
+        let (log, lines) = log(level, EventFormat::Json);
         let mut expected = Vec::new();
         for (event, ..) in all() {
-            assert_eq!(log.wants(event.level()), event.level() <= level);
+            assert_eq!(log.is_enabled(event.level()), event.level() <= level);
             if event.level() <= level {
                 expected.push(event.name());
             }
-            log.tell(event);
+            log.report(event);
         }
         let lines = said(&log, &lines);
         let names: Vec<String> = lines
@@ -259,14 +259,14 @@ fn the_level_says_what_is_written() {
 
 #[test]
 fn what_requests_bring_about_does_not_flood() {
-    let (log, lines) = log(Level::Info, Look::Json);
+    let (log, lines) = log(EventLevel::Info, EventFormat::Json);
     let unreachable =
         |connection| dial(connection, DialOutcome::Unreachable { fault: "dns_error" });
     for _ in 0..1000 {
-        log.tell(unreachable("a"));
-        log.tell(unreachable("b"));
-        log.tell(dial("a", DialOutcome::AddressRefused { kind: "private" }));
-        log.tell(failed(&["a"]));
+        log.report(unreachable("a"));
+        log.report(unreachable("b"));
+        log.report(dial("a", DialOutcome::AddressRefused { kind: "private" }));
+        log.report(failed(&["a"]));
     }
     let lines = said(&log, &lines);
     let count = |words: &str| lines.matches(words).count();

@@ -122,7 +122,7 @@ impl<S: Stream> Body<S> {
         if !socket.input.is_empty() {
             home.pool.note_surplus();
         } else if home.reuse {
-            socket.counted.end();
+            socket.counted.end_exchange();
             home.pool.take_back(socket);
         }
     }

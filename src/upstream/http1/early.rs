@@ -166,7 +166,7 @@ impl<S> Parking<S> {
 
 impl<S: Stream> Pool<S> for Parking<S> {
     fn take_back(&self, socket: Socket<S>) {
-        socket.counted.begin();
+        socket.counted.begin_exchange();
         *self.lock() = Some(socket);
     }
 

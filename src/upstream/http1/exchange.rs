@@ -40,7 +40,7 @@ pub(in crate::upstream) async fn exchange<S: Stream, B>(
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
-    socket.counted.begin();
+    socket.counted.begin_exchange();
     let mut exchange = Exchange {
         socket,
         upload: Upload::new(body, head.framing),

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 
-use crate::telemetry::metrics::{OpenSocket, Sockets};
+use crate::telemetry::metrics::{OpenSocket, SocketCounters};
 use crate::upstream::counted_tcp::Traffic;
 use crate::upstream::failure::ProtocolFault;
 use crate::upstream::http2::{Session, Unanswered};
@@ -23,7 +23,7 @@ use crate::upstream::{Failure, Field, Framing, RequestHead};
 
 /// A count that nobody reads.
 pub(super) fn uncounted() -> OpenSocket {
-    Arc::<Sockets>::default().open()
+    Arc::<SocketCounters>::default().open_socket()
 }
 
 type Asked = (Request<RecvStream>, SendResponse<Bytes>);

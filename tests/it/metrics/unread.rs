@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, PipeReader};
 
-use egressd::telemetry::{AccessLog, Format, Logs, ProblemLog, Which};
+use egressd::telemetry::{AccessFilter, AccessFormat, AccessLog, Logs, ProblemLog};
 use serde_json::{Value, json};
 
 use super::Scrape;
@@ -11,7 +11,8 @@ use crate::support::{Agent, Sidecar, Upstream, connection};
 fn logged(up: &Upstream) -> (Sidecar, BufReader<PipeReader>) {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
-    let access = AccessLog::start(Which::All, Format::Json, out, problems.clone()).unwrap();
+    let access =
+        AccessLog::start(AccessFilter::All, AccessFormat::Json, out, problems.clone()).unwrap();
     let plan = Sidecar::with(connection("crm").allow("/").upstream(up));
     (
         plan.start_logging(Logs { access, problems }),

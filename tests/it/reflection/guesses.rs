@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
+use egressd::telemetry::{AccessLog, EventFormat, EventLevel, Logs, ProblemLog};
 use serde_json::{Value, json};
 
 use super::{CHUNKED, passes, refused};
@@ -367,7 +367,7 @@ fn each_hit_is_an_event_and_counted() {
     let (lines, out) = std::io::pipe().unwrap();
     let logs = Logs {
         access: AccessLog::off(),
-        problems: ProblemLog::start(Level::Warn, Look::Json, out).unwrap(),
+        problems: ProblemLog::start(EventLevel::Warn, EventFormat::Json, out).unwrap(),
     };
     let up = journal();
     let org = json!({"headers": {"X-Org-Id": "org-0123456789abcdef"}});

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use egressd::telemetry::access_log::{Format, Which};
+use egressd::telemetry::access_log::{AccessFilter, AccessFormat};
 use egressd::telemetry::{AccessLog, Logs, ProblemLog};
 use serde_json::Value;
 
@@ -131,7 +131,8 @@ fn a_text_that_drips_on_is_not_held_back_for_long() {
 fn an_exchange_that_was_broken_off_is_written_down_as_that() {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
-    let access = AccessLog::start(Which::All, Format::Json, out, problems.clone()).unwrap();
+    let access =
+        AccessLog::start(AccessFilter::All, AccessFormat::Json, out, problems.clone()).unwrap();
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use egressd::telemetry::{AccessLog, Format, Logs, ProblemLog, Which};
+use egressd::telemetry::{AccessFilter, AccessFormat, AccessLog, Logs, ProblemLog};
 use serde_json::{Value, json};
 
 use super::{CHUNKED, before, ok};
@@ -79,7 +79,8 @@ fn an_upload_goes_on_after_its_response_is_over() {
         let up = answers_at_once(response.clone(), 10, &done);
         let (lines, out) = std::io::pipe().unwrap();
         let problems = ProblemLog::off();
-        let access = AccessLog::start(Which::All, Format::Json, out, problems.clone()).unwrap();
+        let access =
+            AccessLog::start(AccessFilter::All, AccessFormat::Json, out, problems.clone()).unwrap();
         let crm = connection("crm").allow("/").upstream(&up);
         let crm = crm.http("max_concurrent_requests", json!(1));
         let sidecar = Sidecar::with(crm).start_logging(Logs { access, problems });

@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use egressd::telemetry::{AccessLog, Level, Logs, Look, ProblemLog};
+use egressd::telemetry::{AccessLog, EventFormat, EventLevel, Logs, ProblemLog};
 use serde_json::json;
 
 use super::{CHUNKED, before, ok};
@@ -353,7 +353,7 @@ fn an_unasked_response_is_an_event_once_it_shows() {
         wire.wait_for_end();
     });
     let (mut said, out) = std::io::pipe().unwrap();
-    let problems = ProblemLog::start(Level::Warn, Look::Json, out).unwrap();
+    let problems = ProblemLog::start(EventLevel::Warn, EventFormat::Json, out).unwrap();
     let logs = Logs {
         access: AccessLog::off(),
         problems,

@@ -13,7 +13,7 @@ use crate::credential::oauth::reporter::TokenReporter;
 use crate::credential::unavailable::{ConnectStep, ErrorCode, InvalidTokenResponse, Reason};
 use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::TokenFault;
-use crate::telemetry::{Level, Look, ProblemLog};
+use crate::telemetry::{EventFormat, EventLevel, ProblemLog};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[tokio::test(start_paused = true)]
 async fn a_failed_fetch_is_reported_once_and_so_is_the_token_after_it() {
     let (mut said, out) = std::io::pipe().unwrap();
-    let log = ProblemLog::start(Level::Debug, Look::Json, out).unwrap();
+    let log = ProblemLog::start(EventLevel::Debug, EventFormat::Json, out).unwrap();
     let quoting = TokenRequestError {
         error_text: Some("a word of the endpoint".into()),
         ..TokenRequestError::from(Reason::Status(503))
@@ -82,7 +82,7 @@ async fn a_failed_fetch_is_reported_once_and_so_is_the_token_after_it() {
 async fn an_assumed_life_is_logged_once_however_often_the_token_is_fetched() {
     // F-246
     let (mut said, out) = std::io::pipe().unwrap();
-    let log = ProblemLog::start(Level::Warn, Look::Json, out).unwrap();
+    let log = ProblemLog::start(EventLevel::Warn, EventFormat::Json, out).unwrap();
     let (mut grant, script) = grant([Grants(ASSUMED, 300), Grants(ASSUMED, 300)]);
     Arc::get_mut(&mut grant).unwrap().reporter = TokenReporter::new(log.clone());
     grant.add_owner(&ConnectionId::parse("crm").unwrap());

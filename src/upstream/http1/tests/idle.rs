@@ -8,13 +8,13 @@ use http::Method;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
 use super::{IdleState, Pipe, Shelf, Socket, get, pipe, send};
-use crate::telemetry::metrics::{OpenSocket, Sockets};
+use crate::telemetry::metrics::{OpenSocket, SocketCounters};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
 /// A count that nobody reads.
 pub(super) fn uncounted() -> OpenSocket {
-    Arc::<Sockets>::default().open()
+    Arc::<SocketCounters>::default().open_socket()
 }
 
 /// A socket that has served one request and is idle, and the upstream's end of it.

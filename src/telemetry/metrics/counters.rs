@@ -13,21 +13,21 @@ use http::StatusCode;
 
 use super::Process;
 use super::histogram::Histogram;
-use super::labels::{Key, Labels, MethodLabel, Mix};
-use super::sockets::Sockets;
-use crate::telemetry::Outcome;
+use super::labels::{Labels, MethodLabel, SeriesKey, SeriesKeyHasher};
+use super::sockets::SocketCounters;
+use crate::telemetry::RequestOutcome;
 
 /// An exchange that has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct Ended {
-    /// The place of the pattern that admitted it, among those that its meter was made with.
+pub struct EndedExchange {
+    /// The place of the pattern that admitted it, among those that its recorder was made with.
     pub route: Option<usize>,
     /// The method as sent.
     pub method: MethodLabel,
     /// The status that the agent saw.
     pub status: Option<StatusCode>,
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: RequestOutcome,
     /// Why egressd answered in its own name, or broke off.
     pub code: Option<&'static str>,
     /// Whether the answer was egressd's own: it has the code for all to see.
@@ -50,10 +50,10 @@ pub struct Ended {
 
 /// A number with one writer at a time.
 #[derive(Debug, Default)]
-pub(super) struct Count(AtomicU64);
+pub(super) struct Counter(AtomicU64);
 
-impl Count {
-    /// Whoever adds holds the lock of the ledger, so that this is no read-modify-write.
+impl Counter {
+    /// Whoever adds holds the lock of the counters, so that this is no read-modify-write.
     pub(super) fn add(&self, more: u64) {
         self.0
             .store(self.0.load(Relaxed).wrapping_add(more), Release);
@@ -67,17 +67,17 @@ impl Count {
 
 /// How often exchanges ended with one code.
 #[derive(Debug)]
-pub(super) struct FaultCount {
+pub(super) struct FaultCounter {
     pub(super) code: &'static str,
-    pub(super) all: Count,
+    pub(super) all: Counter,
     /// Those that were answered with it.
-    pub(super) answered: Count,
+    pub(super) answered: Counter,
     /// In Unix milliseconds.
     pub(super) last: AtomicI64,
 }
 
 /// The books.
-pub(super) struct Ledger {
+pub(super) struct Counters {
     /// Taken by the worker alone.
     written: Mutex<Written>,
     /// What readers go through; the worker takes it only when a series begins.
@@ -85,35 +85,35 @@ pub(super) struct Ledger {
     labels: Arc<Labels>,
     process: Arc<Process>,
     pub(super) sums: Sums,
-    pub(super) sockets: Arc<Sockets>,
+    pub(super) sockets: Arc<SocketCounters>,
 }
 
 #[derive(Default)]
 struct Written {
-    series: HashMap<Key, Arc<Count>, BuildHasherDefault<Mix>>,
-    faults: Vec<Arc<FaultCount>>,
+    series: HashMap<SeriesKey, Arc<Counter>, BuildHasherDefault<SeriesKeyHasher>>,
+    faults: Vec<Arc<FaultCounter>>,
 }
 
 /// All series so far.
 #[derive(Clone, Default)]
 pub(super) struct Published {
-    pub(super) series: Vec<(Key, Arc<Count>)>,
-    pub(super) faults: Vec<Arc<FaultCount>>,
+    pub(super) series: Vec<(SeriesKey, Arc<Counter>)>,
+    pub(super) faults: Vec<Arc<FaultCounter>>,
 }
 
 /// What has no labels but the connection.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
-    pub(super) request_bytes: Count,
-    pub(super) response_bytes: Count,
-    pub(super) signed: Count,
+    pub(super) request_bytes: Counter,
+    pub(super) response_bytes: Counter,
+    pub(super) signed: Counter,
     pub(super) duration: Histogram,
     pub(super) upstream: Histogram,
     /// In Unix milliseconds; 0 is never.
     pub(super) last_sent: AtomicI64,
 }
 
-impl Ledger {
+impl Counters {
     pub(super) fn new(labels: Arc<Labels>, process: Arc<Process>) -> Self {
         Self {
             written: Mutex::default(),
@@ -126,19 +126,19 @@ impl Ledger {
     }
 
     /// Writes an exchange down. `route` is the number that its labels gave it; 0 is none.
-    pub(super) fn record(&self, route: u32, exchange: &Ended) {
-        let key = Key::new(route, exchange.method, exchange.outcome, exchange.status);
+    pub(super) fn record(&self, route: u32, exchange: &EndedExchange) {
+        let key = SeriesKey::new(route, exchange.method, exchange.outcome, exchange.status);
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         self.sums.add(exchange);
         if let Some(code) = exchange.code {
             let fault = self.fault(&mut written, code);
             fault.all.add(1);
             fault.answered.add(exchange.answered_by_us.into());
-            let now = self.process.time_of(exchange.ended);
+            let now = self.process.unix_millis(exchange.ended);
             fault.last.store(now, Relaxed);
         }
         if exchange.was_sent {
-            let now = self.process.time_of(exchange.ended);
+            let now = self.process.unix_millis(exchange.ended);
             self.sums.last_sent.store(now, Relaxed);
         }
         // Last, as readers look at it first: whoever finds an exchange here finds the rest of it.
@@ -150,7 +150,12 @@ impl Ledger {
 
     /// The series of an exchange that is the first of it, or has one status too many. The statuses of our own answers are a closed list.
     #[cold]
-    fn first(&self, written: &mut Written, key: Key, exchange: &Ended) -> Arc<Count> {
+    fn first(
+        &self,
+        written: &mut Written,
+        key: SeriesKey,
+        exchange: &EndedExchange,
+    ) -> Arc<Counter> {
         let admitted = exchange.answered_by_us
             || exchange
                 .status
@@ -161,7 +166,7 @@ impl Ledger {
             key.with_other_status()
         };
         let count = written.series.entry(key).or_insert_with(|| {
-            let count = Arc::<Count>::default();
+            let count = Arc::<Counter>::default();
             let mut published = self.published_now();
             published.series.push((key, Arc::clone(&count)));
             count
@@ -169,14 +174,14 @@ impl Ledger {
         Arc::clone(count)
     }
 
-    fn fault(&self, written: &mut Written, code: &'static str) -> Arc<FaultCount> {
+    fn fault(&self, written: &mut Written, code: &'static str) -> Arc<FaultCounter> {
         if let Some(known) = written.faults.iter().find(|fault| fault.code == code) {
             return Arc::clone(known);
         }
-        let fault = Arc::new(FaultCount {
+        let fault = Arc::new(FaultCounter {
             code,
-            all: Count::default(),
-            answered: Count::default(),
+            all: Counter::default(),
+            answered: Counter::default(),
             last: AtomicI64::new(0),
         });
         self.published_now().faults.push(Arc::clone(&fault));
@@ -201,7 +206,7 @@ impl Ledger {
 }
 
 impl Sums {
-    fn add(&self, exchange: &Ended) {
+    fn add(&self, exchange: &EndedExchange) {
         let since = |moment: Instant| moment.saturating_duration_since(exchange.begun);
         self.request_bytes.add(exchange.request_bytes);
         self.response_bytes.add(exchange.response_bytes);

@@ -15,14 +15,14 @@ pub struct MemoryUse {
 
 /// One writer, and readers whom a mixture of two looks does no harm.
 #[derive(Debug, Default)]
-pub(super) struct LastLook {
+pub(super) struct MemoryGauge {
     used: AtomicU64,
     /// 0: there is none.
     limit: AtomicU64,
     is_short: AtomicBool,
 }
 
-impl LastLook {
+impl MemoryGauge {
     pub(super) fn write(&self, seen: Option<MemoryUse>) {
         let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
         self.used.store(used, Relaxed);

@@ -1,4 +1,4 @@
-//! What all workers know of one connection: its labels, and a ledger of each worker.
+//! What all workers know of one connection: its labels, and the counters of each worker.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,23 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::Process;
+use super::counters::{Counters, EndedExchange};
 use super::histogram::Distribution;
-use super::labels::{Key, Labels};
-use super::ledger::{Ended, Ledger};
-use super::sockets::Sockets;
-use crate::telemetry::{Activity, Fault, Outcome};
+use super::labels::{Labels, SeriesKey};
+use super::sockets::SocketCounters;
+use crate::telemetry::{Activity, FaultCount, RequestOutcome};
 
 /// The books of a connection, for the life of the process.
-pub(super) struct Account {
+pub(super) struct ConnectionMetrics {
     process: Arc<Process>,
     labels: Arc<Labels>,
     /// By worker.
-    ledgers: Mutex<BTreeMap<usize, Arc<Ledger>>>,
+    workers: Mutex<BTreeMap<usize, Arc<Counters>>>,
 }
 
 /// Where one worker records the exchanges of one generation of a connection.
-pub struct Meter {
-    ledger: Arc<Ledger>,
+pub struct Recorder {
+    counters: Arc<Counters>,
     /// What the labels call this generation's routes.
     routes: Box<[u32]>,
 }
@@ -31,7 +31,7 @@ pub struct Meter {
 /// The books of all workers together.
 #[derive(Default)]
 pub(super) struct Totals {
-    pub(super) requests: BTreeMap<Key, u64>,
+    pub(super) requests: BTreeMap<SeriesKey, u64>,
     pub(super) faults: BTreeMap<&'static str, FaultTotal>,
     pub(super) request_bytes: u64,
     pub(super) response_bytes: u64,
@@ -51,12 +51,12 @@ pub(super) struct FaultTotal {
     last: i64,
 }
 
-impl Account {
+impl ConnectionMetrics {
     pub(super) fn new(process: Arc<Process>) -> Self {
         Self {
             process,
             labels: Arc::default(),
-            ledgers: Mutex::default(),
+            workers: Mutex::default(),
         }
     }
 
@@ -64,55 +64,55 @@ impl Account {
         &self.labels
     }
 
-    /// One that writes into the ledger of this worker.
-    pub(super) fn meter<'a>(
+    /// One that writes into the counters of this worker.
+    pub(super) fn recorder<'a>(
         &self,
         worker: usize,
         routes: impl IntoIterator<Item = &'a str>,
-    ) -> Meter {
-        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        let ledger = ledgers.entry(worker).or_insert_with(|| {
+    ) -> Recorder {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let counters = workers.entry(worker).or_insert_with(|| {
             let labels = Arc::clone(&self.labels);
-            Arc::new(Ledger::new(labels, Arc::clone(&self.process)))
+            Arc::new(Counters::new(labels, Arc::clone(&self.process)))
         });
-        Meter {
-            ledger: Arc::clone(ledger),
+        Recorder {
+            counters: Arc::clone(counters),
             routes: self.labels.number(routes),
         }
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        let ledgers: Vec<_> = ledgers.values().cloned().collect();
+        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers: Vec<_> = workers.values().cloned().collect();
         let mut totals = Totals::default();
-        for ledger in ledgers {
-            totals.add(&ledger);
+        for counters in workers {
+            totals.add(&counters);
         }
         totals
     }
 }
 
-impl Meter {
+impl Recorder {
     /// Writes an exchange down. A fraction of a microsecond, and no wait.
-    pub fn record(&self, exchange: &Ended) {
+    pub fn record(&self, exchange: &EndedExchange) {
         let route = exchange.route.and_then(|route| self.routes.get(route));
-        self.ledger.record(route.copied().unwrap_or(0), exchange);
+        self.counters.record(route.copied().unwrap_or(0), exchange);
     }
 
     /// Where this worker's sockets to the upstream are counted.
-    pub fn sockets(&self) -> &Arc<Sockets> {
-        &self.ledger.sockets
+    pub fn sockets(&self) -> &Arc<SocketCounters> {
+        &self.counters.sockets
     }
 
     /// There was a panic, and it was caught.
-    pub fn panicked(&self) {
-        self.ledger.process().panicked();
+    pub fn count_panic(&self) {
+        self.counters.process().count_panic();
     }
 }
 
 impl Totals {
-    fn add(&mut self, ledger: &Ledger) {
-        let published = ledger.published();
+    fn add(&mut self, counters: &Counters) {
+        let published = counters.published();
         for (key, count) in published.series {
             *self.requests.entry(key).or_default() += count.now();
         }
@@ -122,16 +122,16 @@ impl Totals {
             total.answered += fault.answered.now();
             total.last = total.last.max(fault.last.load(Relaxed));
         }
-        let sums = &ledger.sums;
+        let sums = &counters.sums;
         self.request_bytes += sums.request_bytes.now();
         self.response_bytes += sums.response_bytes.now();
         self.signed += sums.signed.now();
         self.duration.add(&sums.duration);
         self.upstream.add(&sums.upstream);
         self.last_sent = self.last_sent.max(sums.last_sent.load(Relaxed));
-        self.idle_sockets += ledger.sockets.idle();
-        self.active_sockets += ledger.sockets.active();
-        self.had_sockets |= ledger.sockets.were_open();
+        self.idle_sockets += counters.sockets.idle();
+        self.active_sockets += counters.sockets.active();
+        self.had_sockets |= counters.sockets.had_any();
     }
 
     pub(super) fn activity(&self) -> Activity {
@@ -143,16 +143,16 @@ impl Totals {
         };
         for (key, count) in &self.requests {
             *match key.outcome() {
-                Outcome::Forwarded => &mut activity.forwarded,
-                Outcome::Refused => &mut activity.refused,
-                Outcome::AgentCancelled => &mut activity.agent_cancelled,
-                Outcome::UpstreamFailed => &mut activity.upstream_failed,
+                RequestOutcome::Forwarded => &mut activity.forwarded,
+                RequestOutcome::Refused => &mut activity.refused,
+                RequestOutcome::AgentCancelled => &mut activity.agent_cancelled,
+                RequestOutcome::UpstreamFailed => &mut activity.upstream_failed,
             } += count;
         }
         activity.faults = self
             .faults
             .iter()
-            .map(|(code, total)| Fault {
+            .map(|(code, total)| FaultCount {
                 code,
                 count: total.all,
                 last: time(total.last),
