@@ -34,7 +34,9 @@ use crate::management::Management;
 use crate::memory::return_freed;
 use crate::proxy::tally::InFlight;
 use crate::proxy::{self, Proxy};
-use crate::server::{self, Address, Clock, Crowding, Handle, Reception, Times};
+use crate::server::{
+    self, AcceptLoop, AtCapacity, ListenAddress, ListenerHandle, SocketLimits, Ticker,
+};
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use anew::First;
@@ -57,8 +59,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// A running egressd.
 pub struct App {
-    proxy: Vec<Address>,
-    management: Vec<Address>,
+    proxy: Vec<ListenAddress>,
+    management: Vec<ListenAddress>,
     shared: Arc<proxy::Shared>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
@@ -80,8 +82,8 @@ struct Worker {
     shared: Arc<proxy::Shared>,
     management: Arc<Management>,
     outward: Outward,
-    times: Times,
-    places: Arc<Semaphore>,
+    limits: SocketLimits,
+    slots: Arc<Semaphore>,
     management_places: usize,
     doors: Arc<Doors>,
     phase: watch::Receiver<Phase>,
@@ -118,7 +120,7 @@ impl App {
         if unresolvable {
             problems.report(Event::NoNameServers);
         }
-        let (places, headroom) = descriptors.places(settings.proxy.max_connections, &problems);
+        let (slots, headroom) = descriptors.places(settings.proxy.max_connections, &problems);
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
         let outward = outward.with_headroom(headroom);
         let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
@@ -130,14 +132,14 @@ impl App {
         let (phase, seen) = watch::channel(Phase::Serving);
         let login = login(&settings).map_err(StartError::System)?;
         let confined = hardening.holds(Measure::Files);
-        let answering = managed(login.clone(), &shared, &places, hardening, &problems);
+        let answering = managed(login.clone(), &shared, &slots, hardening, &problems);
         let worker = Worker {
             doors: Arc::clone(&doors),
             management: Arc::new(answering),
             shared: Arc::clone(&shared),
             outward,
-            times: times(&settings),
-            places,
+            limits: socket_limits(&settings),
+            slots,
             management_places: descriptors.management,
             phase: seen,
         };
@@ -157,12 +159,12 @@ impl App {
     }
 
     /// Where agents connect to.
-    pub fn proxy_addresses(&self) -> &[Address] {
+    pub fn proxy_addresses(&self) -> &[ListenAddress] {
         &self.proxy
     }
 
     /// Where operators connect to.
-    pub fn management_addresses(&self) -> &[Address] {
+    pub fn management_addresses(&self) -> &[ListenAddress] {
         &self.management
     }
 
@@ -188,7 +190,7 @@ impl Worker {
         workers: usize,
         tokens: Tokens,
     ) -> io::Result<Vec<JoinHandle<()>>> {
-        let mut handles: Vec<Vec<Handle>> =
+        let mut handles: Vec<Vec<ListenerHandle>> =
             std::iter::repeat_with(Vec::new).take(workers).collect();
         for bound in bound.proxy {
             for (mine, handle) in handles.iter_mut().zip(bound.into_handles()) {
@@ -208,7 +210,7 @@ impl Worker {
         let handles = bound
             .management
             .into_iter()
-            .flat_map(server::Bound::into_handles)
+            .flat_map(server::BoundListener::into_handles)
             .collect();
         threads.push(on_modest_thread("management".into(), async move {
             worker.manage(handles).await
@@ -216,20 +218,20 @@ impl Worker {
         Ok(threads)
     }
 
-    async fn run(&self, index: usize, handles: Vec<Handle>) {
-        let clock = self.doors.clock(index);
-        tokio::spawn(Arc::clone(&clock).tick());
+    async fn run(&self, index: usize, handles: Vec<ListenerHandle>) {
+        let ticker = self.doors.ticker(index);
+        tokio::spawn(Arc::clone(&ticker).run());
         let proxy = Proxy::new(Arc::clone(&self.shared), self.outward.client());
         let proxy = Arc::new(proxy);
         tokio::spawn(sweep(Arc::clone(&proxy)));
-        let places = Arc::clone(&self.places);
+        let slots = Arc::clone(&self.slots);
         self.receive(
-            Reception {
+            AcceptLoop {
                 server: proxy,
-                clock,
-                times: self.times,
-                places,
-                crowding: Crowding::NewcomersWait,
+                ticker,
+                limits: self.limits,
+                slots,
+                at_capacity: AtCapacity::Wait,
             },
             handles,
             Phase::Draining,
@@ -238,17 +240,17 @@ impl Worker {
     }
 
     /// Management answers to the end.
-    async fn manage(&self, handles: Vec<Handle>) {
-        let clock = Clock::new();
-        tokio::spawn(Arc::clone(&clock).tick());
-        let places = Arc::new(Semaphore::new(self.management_places));
+    async fn manage(&self, handles: Vec<ListenerHandle>) {
+        let ticker = Ticker::new();
+        tokio::spawn(Arc::clone(&ticker).run());
+        let slots = Arc::new(Semaphore::new(self.management_places));
         self.receive(
-            Reception {
+            AcceptLoop {
                 server: Arc::clone(&self.management),
-                clock,
-                times: self.times,
-                places,
-                crowding: Crowding::IdlestGoes,
+                ticker,
+                limits: self.limits,
+                slots,
+                at_capacity: AtCapacity::CloseIdlest,
             },
             handles,
             Phase::Stopped,
@@ -259,8 +261,8 @@ impl Worker {
     /// Accepts until this phase, and keeps the worker's runtime going until the last.
     async fn receive<S: server::Serve>(
         &self,
-        reception: Reception<S>,
-        handles: Vec<Handle>,
+        reception: AcceptLoop<S>,
+        handles: Vec<ListenerHandle>,
         until: Phase,
     ) {
         let reception = Arc::new(reception);
@@ -313,8 +315,8 @@ fn shared(
     }
 }
 
-fn times(settings: &Settings) -> Times {
-    Times {
+fn socket_limits(settings: &Settings) -> SocketLimits {
+    SocketLimits {
         header_read: settings.proxy.header_read_timeout,
         idle: settings.proxy.idle_timeout,
         body_idle: settings.proxy.body_idle_timeout,

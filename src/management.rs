@@ -31,7 +31,7 @@ use tower::ServiceExt as _;
 
 use crate::credential::{Credentials, Login};
 use crate::hardening::Hardening;
-use crate::server::{RequestBody, Serve, Watch};
+use crate::server::{RequestBody, Serve, SocketTimers};
 use crate::snapshot::Published;
 use crate::telemetry::{Logs, Metrics};
 use api::Api;
@@ -103,9 +103,9 @@ impl Management {
         }
     }
 
-    async fn answer(&self, request: Request<RequestBody>, watch: &Watch) -> Response {
+    async fn answer(&self, request: Request<RequestBody>, timers: &SocketTimers) -> Response {
         let mut response = match self.door.admit(&request) {
-            Ok(()) => self.route_in_turn(request, watch).await,
+            Ok(()) => self.route_in_turn(request, timers).await,
             Err(refusal) => refusal,
         };
         let headers = response.headers_mut();
@@ -114,7 +114,11 @@ impl Management {
         response
     }
 
-    async fn route_in_turn(&self, request: Request<RequestBody>, watch: &Watch) -> Response {
+    async fn route_in_turn(
+        &self,
+        request: Request<RequestBody>,
+        timers: &SocketTimers,
+    ) -> Response {
         // Probes and scrapes cost next to nothing, and must not wait.
         if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
             return self.route(request).await;
@@ -123,9 +127,9 @@ impl Management {
         if turn.is_none() {
             // While its request waits, the socket counts as idle, so it can be closed if another
             // socket needs its slot.
-            watch.exchange_over();
+            timers.end_exchange();
             turn = self.pace.turn().await;
-            watch.exchange_begins();
+            timers.begin_exchange();
         }
         match turn {
             Some(turn) => turn.charge(self.route(request)).await,
@@ -150,17 +154,17 @@ impl Serve for Management {
     async fn serve(
         self: Arc<Self>,
         request: Request<RequestBody>,
-        watch: Arc<Watch>,
+        timers: Arc<SocketTimers>,
     ) -> Response<Ending> {
-        let response = self.answer(request, &watch).await;
-        response.map(|body| Ending { body, watch })
+        let response = self.answer(request, &timers).await;
+        response.map(|body| Ending { body, timers })
     }
 }
 
-/// A body that tells the watch when it is through.
+/// A body that tells the timers when it is through.
 pub struct Ending {
     body: Body,
-    watch: Arc<Watch>,
+    timers: Arc<SocketTimers>,
 }
 
 impl http_body::Body for Ending {
@@ -185,6 +189,6 @@ impl http_body::Body for Ending {
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.watch.exchange_over();
+        self.timers.end_exchange();
     }
 }

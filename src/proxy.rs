@@ -56,7 +56,7 @@ use request_id::RequestIds;
 use tally::{Exchange, InFlight};
 
 use crate::credential::{Credential, Credentials};
-use crate::server::{HeadFault, Overdue, RequestBody, Serve, Watch};
+use crate::server::{ExceededLimit, HeadFault, RequestBody, Serve, SocketTimers};
 use crate::snapshot::{Entry, Published};
 use crate::telemetry::metrics::{Recorder, Shard};
 use crate::telemetry::{AccessLog, Metrics};
@@ -169,7 +169,7 @@ impl Proxy {
         parts: &Parts,
         incoming: RequestBody,
         exchange: &mut Exchange,
-        watch: &Arc<Watch>,
+        timers: &Arc<SocketTimers>,
     ) -> Result<Passed, Refusal> {
         let addressed = match self.address(parts) {
             Ok(addressed) => addressed,
@@ -191,7 +191,7 @@ impl Proxy {
         let call = identify::identify(addressed, &self.shared.published.current())?;
         let Known { recorder, way } = self.known(call.entry());
         exchange.concerns(call.entry(), recorder);
-        watch.limit_exchange(exchange.deadline());
+        timers.limit_exchange(exchange.deadline());
         let permitted = authorize::authorize(call)?;
         exchange.took_route(permitted.route());
         let way = way.unwrap_or_else(|| self.begin_way(permitted.entry(), exchange.recorder()));
@@ -199,7 +199,7 @@ impl Proxy {
         let terms = Terms {
             lane,
             exchange,
-            watch,
+            timers,
             credential: Arc::clone(&way.credential),
             body_cap: self.shared.body_cap,
             share: &way.share,
@@ -247,7 +247,7 @@ impl Serve for Proxy {
     async fn serve(
         self: Arc<Self>,
         request: Request<RequestBody>,
-        watch: Arc<Watch>,
+        timers: Arc<SocketTimers>,
     ) -> Response<Answer> {
         let (parts, incoming) = request.into_parts();
         let sent_ids = parts.headers.get_all(X_REQUEST_ID);
@@ -260,13 +260,13 @@ impl Serve for Proxy {
             &parts,
         );
         let passed = {
-            let passing = pin!(self.pass(&parts, incoming, &mut exchange, &watch));
-            within_limits(passing, &watch, &self.shared.metrics).await
+            let passing = pin!(self.pass(&parts, incoming, &mut exchange, &timers));
+            within_limits(passing, &timers, &self.shared.metrics).await
         };
         let mut response = match passed {
             Ok(Passed::Forwarded(response, slot)) => {
                 exchange.forwarded(response.status());
-                Answer::forwarded(response, exchange, slot, watch)
+                Answer::forwarded(response, exchange, slot, timers)
             }
             Ok(Passed::Own(mut response)) => {
                 response
@@ -274,7 +274,7 @@ impl Serve for Proxy {
                     .insert(X_REQUEST_ID, exchange.request_id().to_value());
                 exchange.answered_from_here(response.status());
                 exchange.hands_over(&parts.method, response.body().len());
-                response.map(|body| Answer::own(body, watch))
+                response.map(|body| Answer::own(body, timers))
             }
             Err(refusal) => {
                 exchange.refused(&refusal);
@@ -283,7 +283,7 @@ impl Serve for Proxy {
                     exchange.request_id(),
                 );
                 exchange.hands_over(&parts.method, response.body().len());
-                response.map(|body| Answer::own(OwnBody::Whole(body), watch))
+                response.map(|body| Answer::own(OwnBody::Whole(body), timers))
             }
         };
         if self.shared.draining.load(Relaxed) {
@@ -300,7 +300,7 @@ impl Serve for Proxy {
 /// Takes the future where it stands: one that is moved in stands in its caller's state a second time.
 async fn within_limits<T>(
     mut passing: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
-    watch: &Watch,
+    timers: &SocketTimers,
     metrics: &Metrics,
 ) -> Result<T, Refusal> {
     poll_fn(|cx| match metrics.catch_panic(|| passing.as_mut().poll(cx)) {
@@ -309,16 +309,16 @@ async fn within_limits<T>(
             "egressd failed on this request; its log says where.",
         ))),
         Some(Poll::Ready(result)) => Poll::Ready(result),
-        Some(Poll::Pending) => match watch.overdue() {
+        Some(Poll::Pending) => match timers.exceeded_limit() {
             None => Poll::Pending,
-            Some(Overdue::Grace) => Poll::Ready(Err(Refusal::new(
+            Some(ExceededLimit::Grace) => Poll::Ready(Err(Refusal::new(
                 Code::Draining,
                 "egressd stopped before the upstream answered. Whether it got the request is not known.",
             ))),
-            Some(Overdue::Exchange) if !watch.is_body_awaited() => {
+            Some(ExceededLimit::Exchange) if !timers.is_body_awaited() => {
                 Poll::Ready(Err(ExchangeError::DeadlineExceeded.into()))
             }
-            Some(Overdue::Exchange | Overdue::Body) => {
+            Some(ExceededLimit::Exchange | ExceededLimit::Body) => {
                 Poll::Ready(Err(AgentFault::Idle.into()))
             }
         },
@@ -329,7 +329,7 @@ async fn within_limits<T>(
 #[cfg(test)]
 mod tests {
     use super::{Code, Metrics, within_limits};
-    use crate::server::{Clock, Times};
+    use crate::server::{SocketLimits, Ticker};
     use crate::telemetry::metrics::GaugeValues;
     use std::pin::pin;
     use std::time::Duration;
@@ -337,7 +337,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_internal_error() {
         let second = Duration::from_secs(1);
-        let watch = Clock::new().watch(Times {
+        let timers = Ticker::new().register_socket(SocketLimits {
             header_read: second,
             idle: second,
             body_idle: second,
@@ -345,7 +345,7 @@ mod tests {
         });
         let metrics = Metrics::new();
         let panicking = pin!(async { panic!("a planted panic") });
-        let refused = within_limits::<()>(panicking, &watch, &metrics).await;
+        let refused = within_limits::<()>(panicking, &timers, &metrics).await;
         assert_eq!(refused.unwrap_err().code(), Code::InternalError); // F-186
         let told = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
         assert!(told.contains("\negressd_panics_total 1\n"), "{told}");

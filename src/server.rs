@@ -2,18 +2,18 @@
 
 pub mod accept;
 pub mod agent_socket;
-mod door;
 pub mod listen;
+mod listener;
 pub mod request_body;
 pub mod socket_task;
+pub mod socket_timers;
 mod unix_socket;
-pub mod watch;
 
-pub use accept::{Crowding, Reception};
-pub use listen::{Address, Bound, Handle, bind};
+pub use accept::{AcceptLoop, AtCapacity};
+pub use listen::{BoundListener, ListenAddress, ListenerHandle, bind};
 pub use request_body::RequestBody;
 pub use socket_task::{HeadFault, Serve};
-pub use watch::{Busy, Clock, Overdue, Times, Watch};
+pub use socket_timers::{ExceededLimit, SocketCounts, SocketLimits, SocketTimers, Ticker};
 
 /// Sockets of operators at once: probes, a scraper, a person or two.
 pub const MANAGEMENT_SOCKETS: usize = 64;

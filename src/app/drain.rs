@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::{App, Phase};
-use crate::server::{Busy, Clock};
+use crate::server::{SocketCounts, Ticker};
 
 /// How often a draining process looks whether it is done.
 const POLL: Duration = Duration::from_millis(10);
@@ -19,26 +19,28 @@ pub(super) struct Doors {
     /// Workers that still accept.
     open: AtomicUsize,
     /// Each worker's own.
-    clocks: Vec<Arc<Clock>>,
+    tickers: Vec<Arc<Ticker>>,
 }
 
 impl Doors {
     pub(super) fn of(workers: usize) -> Self {
         Self {
             open: AtomicUsize::new(workers),
-            clocks: (0..workers).map(|_| Clock::new()).collect(),
+            tickers: (0..workers).map(|_| Ticker::new()).collect(),
         }
     }
 
-    /// The clock of this worker's sockets.
-    pub(super) fn clock(&self, worker: usize) -> Arc<Clock> {
-        self.clocks.get(worker).map_or_else(Clock::new, Arc::clone)
+    /// The ticker of this worker's sockets.
+    pub(super) fn ticker(&self, worker: usize) -> Arc<Ticker> {
+        self.tickers
+            .get(worker)
+            .map_or_else(Ticker::new, Arc::clone)
     }
 
     /// Whether agents may take their time.
     pub(super) fn memory_is_short(&self, is_short: bool) {
-        for clock in &self.clocks {
-            clock.memory_is_short(is_short);
+        for ticker in &self.tickers {
+            ticker.memory_is_short(is_short);
         }
     }
 
@@ -47,12 +49,12 @@ impl Doors {
         self.open.fetch_sub(1, Relaxed);
     }
 
-    fn busy(&self) -> Busy {
-        let all = self.clocks.iter().map(|clock| clock.busy());
-        all.fold(Busy::default(), |sum, one| Busy {
+    fn count_sockets(&self) -> SocketCounts {
+        let all = self.tickers.iter().map(|ticker| ticker.count_sockets());
+        all.fold(SocketCounts::default(), |sum, one| SocketCounts {
             exchanges: sum.exchanges + one.exchanges,
             others: sum.others + one.others,
-            quiet: sum.quiet + one.quiet,
+            idle: sum.idle + one.idle,
         })
     }
 }
@@ -65,22 +67,22 @@ impl App {
         let begun = Instant::now();
         self.shared.draining.store(true, Relaxed);
         self.phase.send_replace(Phase::Draining);
-        for clock in &self.doors.clocks {
-            clock.drain();
+        for ticker in &self.doors.tickers {
+            ticker.start_drain();
         }
         let end = begun + self.grace;
         wait(end, || {
-            let Busy { others, quiet, .. } = self.doors.busy();
-            let farewell = quiet == 0 || begun.elapsed() >= FAREWELL;
+            let SocketCounts { others, idle, .. } = self.doors.count_sockets();
+            let farewell = idle == 0 || begun.elapsed() >= FAREWELL;
             self.doors.open.load(Relaxed) == 0 && self.under_way() == 0 && others == 0 && farewell
         });
         let cut_off = self.under_way();
         if cut_off > 0 {
-            for clock in &self.doors.clocks {
-                clock.end_grace();
+            for ticker in &self.doors.tickers {
+                ticker.end_grace();
             }
             wait(Instant::now() + LAST_ANSWERS, || {
-                self.under_way() == 0 && self.doors.busy().others == 0
+                self.under_way() == 0 && self.doors.count_sockets().others == 0
             });
         }
         self.end();
@@ -90,7 +92,7 @@ impl App {
     /// Exchanges that are not over: in the books, or on the wire.
     fn under_way(&self) -> usize {
         let in_books = self.shared.in_flight.now();
-        in_books.max(self.doors.busy().exchanges)
+        in_books.max(self.doors.count_sockets().exchanges)
     }
 }
 

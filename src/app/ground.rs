@@ -8,7 +8,7 @@ use super::descriptors::{DescriptorNeeds, DescriptorShares};
 use crate::clock::Clock;
 use crate::config::{Listen, Settings};
 use crate::memory::Memory;
-use crate::server::{self, Address};
+use crate::server::{self, ListenAddress};
 use crate::upstream::{Names, Trust};
 
 /// Bound listeners, and what is read once.
@@ -29,15 +29,15 @@ pub struct Ground {
 
 /// The listeners, before any of them is served.
 pub(super) struct Bound {
-    pub(super) proxy: Vec<server::Bound>,
-    pub(super) management: Vec<server::Bound>,
+    pub(super) proxy: Vec<server::BoundListener>,
+    pub(super) management: Vec<server::BoundListener>,
 }
 
 /// Why it could not start.
 #[derive(Debug)]
 pub enum StartError {
     /// An address cannot be bound.
-    Bind(Listener, Address, io::Error),
+    Bind(Listener, ListenAddress, io::Error),
     /// A certificate of `ca_files` cannot be a root of trust.
     Trust,
     /// The system gives us no thread or no event queue.
@@ -97,11 +97,11 @@ fn bind_all(
     listener: Listener,
     listen: &[Listen],
     workers: usize,
-) -> Result<Vec<server::Bound>, StartError> {
+) -> Result<Vec<server::BoundListener>, StartError> {
     let bind = |listen: &Listen| {
         let address = match listen {
-            Listen::Tcp(address) => Address::Tcp(*address),
-            Listen::Unix(path) => Address::Unix(path.clone()),
+            Listen::Tcp(address) => ListenAddress::Tcp(*address),
+            Listen::Unix(path) => ListenAddress::Unix(path.clone()),
         };
         server::bind(&address, workers).map_err(|error| StartError::Bind(listener, address, error))
     };
@@ -109,15 +109,15 @@ fn bind_all(
 }
 
 /// Where these listen.
-pub(super) fn addresses(bound: &[server::Bound]) -> Vec<Address> {
+pub(super) fn addresses(bound: &[server::BoundListener]) -> Vec<ListenAddress> {
     bound.iter().map(|bound| bound.address.clone()).collect()
 }
 
 /// An address that could be dialled by mistake.
-pub(super) fn tcp(address: &Address) -> Option<SocketAddr> {
+pub(super) fn tcp(address: &ListenAddress) -> Option<SocketAddr> {
     match address {
-        Address::Tcp(address) => Some(*address),
-        Address::Unix(_) => None,
+        ListenAddress::Tcp(address) => Some(*address),
+        ListenAddress::Unix(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Exit, Streams};
 use crate::app::{App, Launch, SignalStreams};
 use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
 use crate::demo::{Api, Door, Keys, definitions, write_lines};
-use crate::server::Address;
+use crate::server::ListenAddress;
 
 /// Long enough for what is under way; a feed may be cut, nobody depends on it.
 const GRACE: Duration = Duration::from_secs(3);
@@ -96,11 +96,11 @@ fn greet(app: &App, streams: &mut Streams<'_>) -> io::Result<()> {
 }
 
 /// How to reach the first TCP address, else the first.
-fn door(addresses: &[Address]) -> Option<Door> {
-    let is_tcp = |address: &&Address| matches!(address, Address::Tcp(_));
+fn door(addresses: &[ListenAddress]) -> Option<Door> {
+    let is_tcp = |address: &&ListenAddress| matches!(address, ListenAddress::Tcp(_));
     let best = addresses.iter().find(is_tcp).or(addresses.first())?;
     Some(match best {
-        Address::Tcp(address) => Door::tcp(*address),
-        Address::Unix(path) => Door::unix(path),
+        ListenAddress::Tcp(address) => Door::tcp(*address),
+        ListenAddress::Unix(path) => Door::unix(path),
     })
 }

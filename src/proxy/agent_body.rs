@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
 use thiserror::Error;
 
-use crate::server::{Overdue, RequestBody, Watch};
+use crate::server::{ExceededLimit, RequestBody, SocketTimers};
 
 /// Frames that any body may have, however small.
 const FREE_FRAMES: u64 = 16 * 1024;
@@ -60,7 +60,7 @@ impl AgentBodyState {
 /// The agent's body under its cap.
 pub(super) struct AgentBody {
     incoming: RequestBody,
-    watch: Arc<Watch>,
+    timers: Arc<SocketTimers>,
     state: AgentBodyState,
     cap: u64,
     frames: u64,
@@ -71,12 +71,12 @@ impl AgentBody {
     pub(super) fn new(
         incoming: RequestBody,
         cap: u64,
-        watch: Arc<Watch>,
+        timers: Arc<SocketTimers>,
         state: AgentBodyState,
     ) -> Self {
         Self {
             incoming,
-            watch,
+            timers,
             state,
             cap,
             frames: 0,
@@ -110,16 +110,16 @@ impl http_body::Body for AgentBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            self.watch.body_awaited();
-            return match self.watch.overdue() {
-                Some(Overdue::Body | Overdue::Exchange) => {
+            self.timers.start_body_timer();
+            return match self.timers.exceeded_limit() {
+                Some(ExceededLimit::Body | ExceededLimit::Exchange) => {
                     Poll::Ready(Some(Err(self.fail(AgentFault::Idle))))
                 }
                 // Who waits for the answer says so.
-                Some(Overdue::Grace) | None => Poll::Pending,
+                Some(ExceededLimit::Grace) | None => Poll::Pending,
             };
         };
-        self.watch.body_came();
+        self.timers.stop_body_timer();
         Poll::Ready(match frame {
             None => None,
             Some(Ok(frame)) => match self.admit(&frame) {
@@ -144,7 +144,7 @@ impl Drop for AgentBody {
         // The agent may stop sending a body that the upstream no longer reads, so its timer must
         // not run.
         if !self.incoming.is_end_stream() {
-            self.watch.body_came();
+            self.timers.stop_body_timer();
         }
     }
 }

@@ -20,7 +20,7 @@ use super::guarded::Guarded;
 use super::refusal::Refusal;
 use super::tally::Exchange;
 use super::trailers::passing;
-use crate::server::{Overdue, Watch};
+use crate::server::{ExceededLimit, SocketTimers};
 use crate::upstream::{Slot, Uploading};
 
 /// The time between two checks whether an agent has left while its upload goes on.
@@ -31,7 +31,7 @@ const REST_OF_UPLOAD: Duration = Duration::from_millis(500);
 /// The body of an answer. Dropping it ends the exchange.
 pub struct Answer {
     kind: Kind,
-    watch: Arc<Watch>,
+    timers: Arc<SocketTimers>,
 }
 
 /// The body of a response that egressd makes itself.
@@ -62,10 +62,10 @@ struct Forwarded {
 
 impl Answer {
     /// An answer of our own.
-    pub(super) fn own(body: OwnBody, watch: Arc<Watch>) -> Self {
+    pub(super) fn own(body: OwnBody, timers: Arc<SocketTimers>) -> Self {
         Self {
             kind: Kind::Own(body),
-            watch,
+            timers,
         }
     }
 
@@ -82,9 +82,9 @@ impl Answer {
         response: Response<Box<Guarded>>,
         exchange: Exchange,
         slot: Slot,
-        watch: Arc<Watch>,
+        timers: Arc<SocketTimers>,
     ) -> Response<Self> {
-        watch.answered();
+        timers.note_response_started();
         let is_chunked = response.body().size_hint().exact().is_none();
         let trailers = is_chunked.then(|| response.headers().get(TRAILER).cloned());
         response.map(|body| Self {
@@ -96,7 +96,7 @@ impl Answer {
                 trailers: trailers.flatten(),
                 _slot: slot,
             })),
-            watch,
+            timers,
         })
     }
 }
@@ -124,9 +124,9 @@ impl Forwarded {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        watch: &Watch,
+        timers: &SocketTimers,
     ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx, watch)));
+        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx, timers)));
         polled.unwrap_or_else(|_panic| {
             self.exchange.recorder().count_panic();
             self.exchange.failed(Code::InternalError);
@@ -137,7 +137,7 @@ impl Forwarded {
     fn poll_body(
         &mut self,
         cx: &mut Context<'_>,
-        watch: &Watch,
+        timers: &SocketTimers,
     ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
@@ -153,7 +153,7 @@ impl Forwarded {
                     trailers.and_then(|trailers| passing(&trailers, self.trailers.as_ref()));
                 return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            Poll::Pending if watch.overdue() == Some(Overdue::Exchange) => {
+            Poll::Pending if timers.exceeded_limit() == Some(ExceededLimit::Exchange) => {
                 Some(Err(ExchangeError::DeadlineExceeded))
             }
             Poll::Pending => return Poll::Pending,
@@ -188,7 +188,7 @@ impl http_body::Body for Answer {
         let this = &mut *self;
         match &mut this.kind {
             Kind::Own(body) => Poll::Ready(body.next().map(|data| Ok(Frame::data(data)))),
-            Kind::Forwarded(forwarded) => forwarded.poll(cx, &this.watch),
+            Kind::Forwarded(forwarded) => forwarded.poll(cx, &this.timers),
         }
     }
 
@@ -216,8 +216,8 @@ impl Answer {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let watch = Arc::clone(&self.watch);
-        let number = watch.exchange_number();
+        let timers = Arc::clone(&self.timers);
+        let number = timers.exchange_number();
         if let Kind::Forwarded(forwarded) =
             std::mem::replace(&mut self.kind, Kind::Own(OwnBody::Whole(Bytes::new())))
         {
@@ -227,10 +227,10 @@ impl Answer {
                 // The exchange ends in any case, because dropping the upload ends it.
                 tokio::select! {
                     _elapsed = timeout_at(deadline, upload.ended()) => {}
-                    () = left(&watch), if !notices_agent => {}
+                    () = left(&timers), if !notices_agent => {}
                 }
                 drop(forwarded);
-                watch.exchange_over_unless_next(number);
+                timers.end_exchange_unless_next(number);
             });
         }
     }
@@ -238,8 +238,8 @@ impl Answer {
 
 /// Resolves when the agent's socket has been closed for a moment, in which the last piece of a
 /// complete body can still be sent.
-async fn left(watch: &Watch) {
-    while !watch.is_gone() {
+async fn left(timers: &SocketTimers) {
+    while !timers.is_closed() {
         sleep(PRESENCE_CHECK).await;
     }
     sleep(REST_OF_UPLOAD).await;
@@ -256,17 +256,19 @@ impl Drop for Answer {
                 }
             } else {
                 // hyper does not poll the body while the bytes before wait for the agent.
-                let awaits_agent = self.watch.is_write_blocked() && !forwarded.awaits_upstream;
-                match self.watch.overdue() {
+                let awaits_agent = self.timers.is_write_blocked() && !forwarded.awaits_upstream;
+                match self.timers.exceeded_limit() {
                     // The agent reads too slowly or not at all. As after the write timeout, this
                     // is not the upstream's fault.
-                    Some(Overdue::Exchange) if awaits_agent => {}
-                    Some(Overdue::Exchange) => forwarded.exchange.failed(Code::UpstreamTimeout),
-                    Some(Overdue::Grace) => forwarded.exchange.failed(Code::Draining),
-                    Some(Overdue::Body) | None => {}
+                    Some(ExceededLimit::Exchange) if awaits_agent => {}
+                    Some(ExceededLimit::Exchange) => {
+                        forwarded.exchange.failed(Code::UpstreamTimeout)
+                    }
+                    Some(ExceededLimit::Grace) => forwarded.exchange.failed(Code::Draining),
+                    Some(ExceededLimit::Body) | None => {}
                 }
             }
         }
-        self.watch.exchange_over();
+        self.timers.end_exchange();
     }
 }

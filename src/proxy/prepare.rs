@@ -14,7 +14,7 @@ use super::refusal::Refusal;
 use super::tally::Exchange;
 use super::upload::Unread;
 use crate::credential::Credential;
-use crate::server::{RequestBody, Watch};
+use crate::server::{RequestBody, SocketTimers};
 use crate::upstream::{Framing, Lane, Slot};
 
 /// A permitted request with a slot on its connection's lane and its body under a cap.
@@ -52,7 +52,7 @@ pub(super) async fn prepare<'r>(
         AgentBody::new(
             incoming,
             cap,
-            Arc::clone(terms.watch),
+            Arc::clone(terms.timers),
             terms.exchange.track_agent_body(),
         )
     });
@@ -73,7 +73,7 @@ pub(super) async fn prepare<'r>(
 pub(super) struct Terms<'a, 'r> {
     pub(super) lane: &'a Arc<Lane>,
     pub(super) exchange: &'a mut Exchange,
-    pub(super) watch: &'a Arc<Watch>,
+    pub(super) timers: &'a Arc<SocketTimers>,
     pub(super) credential: Arc<Credential>,
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,

@@ -1,4 +1,4 @@
-//! An agent's socket as hyper sees it: bytes pass through, and the watch is told of them.
+//! An agent's socket as hyper sees it: bytes pass through, and are noted in its timers.
 //!
 //! Closing lingers: after the last byte is written the socket is read empty for a moment, since closing it over unread bytes (the rest of a refused
 //! upload) would reset it, and the agent would lose the refusal. An agent that has stopped reading is reset: what it does not take would
@@ -20,31 +20,31 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::watch::Watch;
+use super::socket_timers::SocketTimers;
 
 /// How long a closing socket is read empty.
-const LINGER: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A socket and its watch.
+/// A socket and its timers.
 pub struct AgentSocket<S: AsFd> {
     stream: S,
-    watch: Arc<Watch>,
+    timers: Arc<SocketTimers>,
     closing: bool,
 }
 
 impl<S: AsFd> AgentSocket<S> {
-    /// Puts a socket under a watch.
-    pub fn new(stream: S, watch: Arc<Watch>) -> Self {
+    /// Wraps a socket that these timers watch.
+    pub fn new(stream: S, timers: Arc<SocketTimers>) -> Self {
         Self {
             stream,
-            watch,
+            timers,
             closing: false,
         }
     }
 
     /// Fails if a presence check is due and the agent has closed or reset its socket.
     fn check_presence(&self) -> io::Result<()> {
-        if self.watch.takes_presence_check() && has_hung_up(&self.stream) {
+        if self.timers.take_presence_check() && has_hung_up(&self.stream) {
             Err(io::ErrorKind::ConnectionReset.into())
         } else {
             Ok(())
@@ -53,8 +53,8 @@ impl<S: AsFd> AgentSocket<S> {
 
     fn note_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &result {
-            Poll::Pending => self.watch.write_blocked(),
-            Poll::Ready(_) => self.watch.write_moved(),
+            Poll::Pending => self.timers.start_write_timer(),
+            Poll::Ready(_) => self.timers.stop_write_timer(),
         }
         result
     }
@@ -71,7 +71,7 @@ fn has_hung_up(stream: &impl AsFd) -> bool {
 
 impl<S: AsFd> Drop for AgentSocket<S> {
     fn drop(&mut self) {
-        if self.watch.is_write_blocked() {
+        if self.timers.is_write_blocked() {
             // A Unix socket knows no reset, and does not mind.
             let _unsupported = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
@@ -87,9 +87,9 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.watch.heard();
+            self.timers.note_bytes_read();
         } else if result.is_pending() {
-            self.watch.read_blocked();
+            self.timers.read_blocked();
         }
         result
     }
@@ -130,9 +130,9 @@ impl<S: AsyncRead + AsyncWrite + AsFd + Unpin> AsyncWrite for AgentSocket<S> {
         if !self.closing {
             ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
             self.closing = true;
-            self.watch.linger(LINGER);
+            self.timers.begin_close(CLOSE_TIMEOUT);
         }
-        if self.watch.is_cut() {
+        if self.timers.must_close() {
             return Poll::Ready(Ok(()));
         }
         let mut scratch = [std::mem::MaybeUninit::uninit(); 4096];

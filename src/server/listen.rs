@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::unix_socket::{self, UnixDoor};
+use super::unix_socket::{self, SharedUnixListener};
 
 /// Sockets that the kernel keeps for us until they are accepted.
 const BACKLOG: i32 = 1024;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub enum ListenAddress {
     /// An IP address and a port; port 0 chooses a free one.
     Tcp(SocketAddr),
     /// A Unix socket at this path.
@@ -21,60 +21,60 @@ pub enum Address {
 }
 
 /// A bound listener, one handle for each worker.
-pub struct Bound {
+pub struct BoundListener {
     /// Where it listens, with the port that was chosen.
-    pub address: Address,
-    handles: Vec<Handle>,
+    pub address: ListenAddress,
+    handles: Vec<ListenerHandle>,
 }
 
 /// One worker's handle of a listener.
-pub enum Handle {
+pub enum ListenerHandle {
     /// Its own accept queue.
     Tcp(std::net::TcpListener),
     /// A copy of the one queue.
-    Unix(UnixDoor),
+    Unix(SharedUnixListener),
 }
 
-impl Bound {
+impl BoundListener {
     /// Takes the handles, one a worker.
-    pub fn into_handles(self) -> Vec<Handle> {
+    pub fn into_handles(self) -> Vec<ListenerHandle> {
         self.handles
     }
 }
 
 /// Binds an address for so many workers. Fails if anybody listens there already, a process of the same user included.
-pub fn bind(address: &Address, workers: usize) -> io::Result<Bound> {
+pub fn bind(address: &ListenAddress, workers: usize) -> io::Result<BoundListener> {
     match address {
-        Address::Tcp(address) => bind_tcp(*address, workers),
-        Address::Unix(path) => Ok(Bound {
-            address: Address::Unix(path.clone()),
+        ListenAddress::Tcp(address) => bind_tcp(*address, workers),
+        ListenAddress::Unix(path) => Ok(BoundListener {
+            address: ListenAddress::Unix(path.clone()),
             handles: unix_socket::listen(path, BACKLOG, workers)?
                 .into_iter()
-                .map(Handle::Unix)
+                .map(ListenerHandle::Unix)
                 .collect(),
         }),
     }
 }
 
-fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<BoundListener> {
     if address.port() != 0 {
         // Without SO_REUSEPORT the kernel tells us of whoever listens there; with it, a second egressd would share the port unnoticed. It is only bound: whoever
         // connected to a socket that listens and is closed again would be reset.
         tcp_socket(address, false)?;
     }
-    let first = listening(address)?;
+    let first = listening_socket(address)?;
     let address = first.local_addr()?;
-    let mut handles = vec![Handle::Tcp(first)];
+    let mut handles = vec![ListenerHandle::Tcp(first)];
     while handles.len() < workers {
-        handles.push(Handle::Tcp(listening(address)?));
+        handles.push(ListenerHandle::Tcp(listening_socket(address)?));
     }
-    Ok(Bound {
-        address: Address::Tcp(address),
+    Ok(BoundListener {
+        address: ListenAddress::Tcp(address),
         handles,
     })
 }
 
-fn listening(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn listening_socket(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let socket = tcp_socket(address, true)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -93,7 +93,7 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-impl std::fmt::Display for Address {
+impl std::fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

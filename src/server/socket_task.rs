@@ -1,4 +1,4 @@
-//! One agent's socket from accept to close: hyper's server under our watch.
+//! One agent's socket from accept to close: hyper's server under our timers.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::agent_socket::AgentSocket;
 use super::request_body::{self, RequestBody, UnreadBody};
-use super::watch::Watch;
+use super::socket_timers::SocketTimers;
 
 /// The largest request head, in bytes; hyper answers 431 beyond.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -40,11 +40,11 @@ pub trait Serve: Send + Sync + 'static {
         false
     }
 
-    /// Answers one request. `watch` is that of the socket it came on.
+    /// Answers one request. `timers` are those of the socket it came on.
     fn serve(
         self: Arc<Self>,
         request: Request<RequestBody>,
-        watch: Arc<Watch>,
+        timers: Arc<SocketTimers>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
@@ -63,7 +63,7 @@ pub enum HeadFault {
 
 impl HeadFault {
     /// `None`: the socket ended for another reason, and hyper answered nothing. It answers no preface of HTTP/2 either.
-    fn of(error: &hyper::Error) -> Option<Self> {
+    fn from_hyper(error: &hyper::Error) -> Option<Self> {
         if !error.is_parse() || error.is_parse_version_h2() {
             return None;
         }
@@ -82,21 +82,21 @@ impl HeadFault {
 }
 
 /// Serves one socket until either side closes it or a limit cuts it off.
-pub async fn run<S, I>(stream: I, watch: Arc<Watch>, server: Arc<S>)
+pub async fn run<S, I>(stream: I, timers: Arc<SocketTimers>, server: Arc<S>)
 where
     S: Serve,
     I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
 {
-    let io = TokioIo::new(AgentSocket::new(stream, Arc::clone(&watch)));
+    let io = TokioIo::new(AgentSocket::new(stream, Arc::clone(&timers)));
     let answering = Arc::clone(&server);
     let service = {
-        let watch = Arc::clone(&watch);
+        let timers = Arc::clone(&timers);
         service_fn(move |request: Request<Incoming>| {
-            watch.exchange_begins();
-            let (server, watch) = (Arc::clone(&answering), Arc::clone(&watch));
+            timers.begin_exchange();
+            let (server, timers) = (Arc::clone(&answering), Arc::clone(&timers));
             let (request, rest) = request_body::wrap(request);
-            Answering {
-                serving: Box::pin(server.serve(request, watch)),
+            ResponseFuture {
+                serving: Box::pin(server.serve(request, timers)),
                 rest,
                 answer: None,
                 continues_upload: S::continues_upload,
@@ -111,19 +111,19 @@ where
         .pipeline_flush(false)
         .serve_connection(io, service);
     // What breaks on the agent's side of the wire is the agent's business; exchanges under way have accounted for themselves.
-    let closed = Watched {
+    let closed = TimedConnection {
         connection: std::pin::pin!(connection),
-        watch: &watch,
+        timers: &timers,
     }
     .await;
-    if let Some(fault) = closed.err().as_ref().and_then(HeadFault::of) {
+    if let Some(fault) = closed.err().as_ref().and_then(HeadFault::from_hyper) {
         server.head_refused(fault);
     }
 }
 
 /// An answer in the making. Boxed: hyper keeps room for this future as long as the socket lives, idle or not, and moves it about. Not an `async` block around
 /// the server's: it would hold the request a second time.
-struct Answering<F, B> {
+struct ResponseFuture<F, B> {
     serving: Pin<Box<F>>,
     /// The request's body, if it has one.
     rest: Option<UnreadBody>,
@@ -132,7 +132,7 @@ struct Answering<F, B> {
     continues_upload: fn(&B) -> bool,
 }
 
-impl<F: Future<Output = Response<B>>, B> Future for Answering<F, B> {
+impl<F: Future<Output = Response<B>>, B> Future for ResponseFuture<F, B> {
     type Output = Result<Response<B>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -159,19 +159,19 @@ impl<F: Future<Output = Response<B>>, B> Future for Answering<F, B> {
     }
 }
 
-struct Watched<'a, C> {
+struct TimedConnection<'a, C> {
     connection: Pin<&'a mut C>,
-    watch: &'a Watch,
+    timers: &'a SocketTimers,
 }
 
-impl<C: Future<Output = Result<(), hyper::Error>>> Future for Watched<'_, C> {
+impl<C: Future<Output = Result<(), hyper::Error>>> Future for TimedConnection<'_, C> {
     type Output = Result<(), hyper::Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.watch.register(cx.waker());
-        if self.watch.is_cut() {
+        self.timers.register_waker(cx.waker());
+        if self.timers.must_close() {
             // A socket that is closing lets go now, and hyper says why it was to close.
-            if self.watch.lingers()
+            if self.timers.is_closing()
                 && let Poll::Ready(closed) = self.connection.as_mut().poll(cx)
             {
                 return Poll::Ready(closed);
@@ -182,9 +182,9 @@ impl<C: Future<Output = Result<(), hyper::Error>>> Future for Watched<'_, C> {
     }
 }
 
-impl<C> Drop for Watched<'_, C> {
+impl<C> Drop for TimedConnection<'_, C> {
     fn drop(&mut self) {
-        self.watch.gone();
+        self.timers.mark_closed();
     }
 }
 

@@ -23,7 +23,7 @@ const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// One worker's copy of the one listener.
-pub struct UnixDoor(Arc<SocketFile>);
+pub struct SharedUnixListener(Arc<SocketFile>);
 
 /// The listener and its file, which goes when the last copy does.
 struct SocketFile {
@@ -38,16 +38,20 @@ struct SocketFile {
 }
 
 /// Listens at this path: so many copies.
-pub(super) fn listen(path: &Path, backlog: i32, copies: usize) -> io::Result<Vec<UnixDoor>> {
-    let directory = directory(path);
-    let lock = directory.as_ref().and_then(Lock::take);
+pub(super) fn listen(
+    path: &Path,
+    backlog: i32,
+    copies: usize,
+) -> io::Result<Vec<SharedUnixListener>> {
+    let directory = open_directory(path);
+    let lock = directory.as_ref().and_then(DirectoryLock::take);
     remove_stale(path)?;
-    let socket = claim(path)?;
+    let socket = bind_path(path)?;
     let found = fs::symlink_metadata(path)?;
     let mut file = SocketFile {
         socket,
         path: path.to_owned(),
-        identity: identity(&found),
+        identity: file_id(&found),
         directory: None,
         open: AtomicUsize::new(copies),
     };
@@ -60,12 +64,14 @@ pub(super) fn listen(path: &Path, backlog: i32, copies: usize) -> io::Result<Vec
     drop(lock);
     file.directory = directory;
     let file = Arc::new(file);
-    Ok((0..copies).map(|_| UnixDoor(Arc::clone(&file))).collect())
+    Ok((0..copies)
+        .map(|_| SharedUnixListener(Arc::clone(&file)))
+        .collect())
 }
 
 /// A socket that is bound and does not listen yet. What others may do with its file can only grow from here: the kernel takes the mode of the socket itself,
 /// less the umask.
-fn claim(path: &Path) -> io::Result<Socket> {
+fn bind_path(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     File::from(OwnedFd::from(socket.try_clone()?)).set_permissions(Permissions::from_mode(MODE))?;
@@ -81,40 +87,42 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !found.file_type().is_socket() {
-        return Err(taken("what is there is no socket and stays; remove it"));
+        return Err(address_in_use(
+            "what is there is no socket and stays; remove it",
+        ));
     }
     let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A queue that is full answers at once, too.
     asking.set_nonblocking(true)?;
     match asking.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(taken(
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(address_in_use(
             "another user's socket is there; remove it if nobody listens",
         )),
-        Ok(()) | Err(_) => Err(taken("another process listens there")),
+        Ok(()) | Err(_) => Err(address_in_use("another process listens there")),
     }
 }
 
-fn taken(why: &'static str) -> io::Error {
+fn address_in_use(why: &'static str) -> io::Error {
     io::Error::new(ErrorKind::AddrInUse, why)
 }
 
 /// `None` where it cannot be read: then there is no lock.
-fn directory(path: &Path) -> Option<File> {
+fn open_directory(path: &Path) -> Option<File> {
     let parent = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new("."))).ok()
 }
 
-fn identity(found: &fs::Metadata) -> (u64, u64) {
+fn file_id(found: &fs::Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
 /// The right to take over or to remove what stands in a directory, against other processes that ask for it.
-struct Lock<'a>(&'a File);
+struct DirectoryLock<'a>(&'a File);
 
-impl<'a> Lock<'a> {
+impl<'a> DirectoryLock<'a> {
     fn take(directory: &'a File) -> Option<Self> {
         for _ in 0..TRIES {
             match directory.try_lock() {
@@ -127,14 +135,14 @@ impl<'a> Lock<'a> {
     }
 }
 
-impl Drop for Lock<'_> {
+impl Drop for DirectoryLock<'_> {
     fn drop(&mut self) {
         // Closing the directory frees it as well.
         let _held = self.0.unlock();
     }
 }
 
-impl UnixDoor {
+impl SharedUnixListener {
     /// What to accept from.
     pub(super) fn listener(&self) -> io::Result<UnixListener> {
         Ok(OwnedFd::from(self.0.socket.try_clone()?).into())
@@ -161,10 +169,10 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         self.refuse_newcomers();
-        let _lock = self.directory.as_ref().and_then(Lock::take);
+        let _lock = self.directory.as_ref().and_then(DirectoryLock::take);
         // The socket is still open, so nobody else's file can have its inode.
         let ours =
-            fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.identity);
+            fs::symlink_metadata(&self.path).is_ok_and(|found| file_id(&found) == self.identity);
         if ours {
             // A directory that may no longer be written to keeps it; the next start takes it over.
             let _kept = fs::remove_file(&self.path);
@@ -174,7 +182,7 @@ impl Drop for SocketFile {
 
 #[cfg(test)]
 mod tests {
-    use super::{MODE, claim, listen};
+    use super::{MODE, bind_path, listen};
     use std::fs;
     use std::os::unix::fs::MetadataExt as _;
     use std::os::unix::net::UnixStream;
@@ -187,7 +195,7 @@ mod tests {
     fn others_have_no_right_from_the_first_moment() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        let socket = claim(&path).unwrap();
+        let socket = bind_path(&path).unwrap();
         assert_eq!(mode(&path) & !MODE, 0, "{:o}", mode(&path));
         // Nobody connects before the mode is right.
         assert!(UnixStream::connect(&path).is_err());
@@ -217,7 +225,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         // What one that was killed left behind.
-        drop(claim(&path).unwrap());
+        drop(bind_path(&path).unwrap());
         let together = std::sync::Barrier::new(8);
         let all: Vec<_> = std::thread::scope(|scope| {
             let starting: Vec<_> = (0..8)

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
-use super::{Crowding, Door, REST, Reception, Serve};
-use crate::server::{Clock, RequestBody, Times, Watch};
+use super::{AcceptLoop, AtCapacity, ERROR_PAUSE, Listener, Serve};
+use crate::server::{RequestBody, SocketLimits, SocketTimers, Ticker};
 
 /// A service that is never called, because no socket is accepted.
 struct Nothing;
@@ -25,7 +25,7 @@ impl Serve for Nothing {
     async fn serve(
         self: Arc<Self>,
         _request: Request<RequestBody>,
-        _watch: Arc<Watch>,
+        _watch: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
         Response::new(Empty::new())
     }
@@ -34,7 +34,7 @@ impl Serve for Nothing {
 /// A listener of a process without free descriptors. It counts the attempts.
 struct Exhausted(Arc<AtomicUsize>);
 
-impl Door for Exhausted {
+impl Listener for Exhausted {
     type Open = Self;
     type Stream = UnixStream;
 
@@ -42,8 +42,8 @@ impl Door for Exhausted {
         Ok(self)
     }
 
-    async fn accept(door: &Self) -> io::Result<UnixStream> {
-        door.0.fetch_add(1, Relaxed);
+    async fn accept(listener: &Self) -> io::Result<UnixStream> {
+        listener.0.fetch_add(1, Relaxed);
         Err(Errno::MFILE.into())
     }
 
@@ -56,22 +56,22 @@ impl Door for Exhausted {
 async fn a_lack_of_descriptors_is_waited_out_and_not_spun_on() {
     // F-163
     let minute = Duration::from_secs(60);
-    let reception = Reception {
+    let reception = AcceptLoop {
         server: Arc::new(Nothing),
-        clock: Clock::new(),
-        times: Times {
+        ticker: Ticker::new(),
+        limits: SocketLimits {
             header_read: minute,
             idle: minute,
             body_idle: minute,
             write_stall: minute,
         },
-        places: Arc::new(Semaphore::new(1)),
-        crowding: Crowding::NewcomersWait,
+        slots: Arc::new(Semaphore::new(1)),
+        at_capacity: AtCapacity::Wait,
     };
     let tries = Arc::new(AtomicUsize::new(0));
-    let end = pin!(tokio::time::sleep(REST * 10));
+    let end = pin!(tokio::time::sleep(ERROR_PAUSE * 10));
     reception
-        .take_all(Exhausted(Arc::clone(&tries)), end)
+        .accept_all(Exhausted(Arc::clone(&tries)), end)
         .await
         .unwrap();
     let tries = tries.load(Relaxed);

@@ -1,7 +1,7 @@
 //! What hyper answers by itself, and what it is kept from.
 
 use super::{HeadFault, Serve};
-use crate::server::{Clock, RequestBody, Times, Watch};
+use crate::server::{RequestBody, SocketLimits, SocketTimers, Ticker};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
@@ -32,7 +32,10 @@ async fn told(bytes: String) -> (String, Option<HeadFault>) {
         answer.chars().skip(9).take(3).collect()
     };
     let (closed, answer) = tokio::join!(serving, agent);
-    (answer, closed.err().as_ref().and_then(HeadFault::of))
+    (
+        answer,
+        closed.err().as_ref().and_then(HeadFault::from_hyper),
+    )
 }
 
 #[tokio::test]
@@ -80,13 +83,13 @@ impl Serve for Heads {
     async fn serve(
         self: Arc<Self>,
         _request: Request<RequestBody>,
-        watch: Arc<Watch>,
+        timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
         self.asked.fetch_add(1, Relaxed);
         let mut response = Response::new(Full::default());
         let filler = HeaderValue::from_str(&"a".repeat(self.bytes)).unwrap();
         response.headers_mut().insert("filler", filler);
-        watch.exchange_over();
+        timers.end_exchange();
         response
     }
 }
@@ -100,13 +103,13 @@ async fn unread(method: &str, requests: usize) -> (usize, usize) {
     });
     let (near, far) = UnixStream::pair().unwrap();
     let minute = Duration::from_secs(60);
-    let watch = Clock::new().watch(Times {
+    let timers = Ticker::new().register_socket(SocketLimits {
         header_read: minute,
         idle: minute,
         body_idle: minute,
         write_stall: minute,
     });
-    let serving = tokio::spawn(super::run(near, watch, Arc::clone(&heads)));
+    let serving = tokio::spawn(super::run(near, timers, Arc::clone(&heads)));
     let (mut answers, mut asking) = far.into_split();
     let all = format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(requests);
     let asking = tokio::spawn(async move {

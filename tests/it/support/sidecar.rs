@@ -12,7 +12,7 @@ use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load
 use egressd::hardening::{Hardening, Needs};
 use egressd::memory::Memory;
 use egressd::reload::{Reload, Reloaded};
-use egressd::server::Address;
+use egressd::server::ListenAddress;
 use egressd::telemetry::{AccessLog, Logs, ProblemLog};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -203,10 +203,10 @@ fn start(options: &LoadOptions, memory: Option<Memory>, clock: Clock, logs: Logs
     }
 }
 
-fn tcp_address(address: &Address) -> Option<SocketAddr> {
+fn tcp_address(address: &ListenAddress) -> Option<SocketAddr> {
     match address {
-        Address::Tcp(address) => Some(*address),
-        Address::Unix(_) => None,
+        ListenAddress::Tcp(address) => Some(*address),
+        ListenAddress::Unix(_) => None,
     }
 }
 

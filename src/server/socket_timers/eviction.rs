@@ -3,24 +3,24 @@
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::{Clock, Watch};
+use super::{SocketTimers, Ticker};
 
 /// The time since when a socket has been idle. Sockets without a request come first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Idle {
-    Quiet(u64),
-    Blocked(u64),
+enum IdleSince {
+    NoRequest(u64),
+    WriteBlocked(u64),
 }
 
-impl Clock {
+impl Ticker {
     /// Closes the socket that has been idle for longest, to make room. Sockets that wait for a
     /// request come first; if there are none, sockets whose agents read nothing. Returns false if
     /// there are neither.
-    pub fn cut_idlest(&self) -> bool {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = watched
+    pub fn close_idlest(&self) -> bool {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = sockets
             .iter()
-            .filter_map(|watch| Some((watch.idle()?, watch)));
+            .filter_map(|timers| Some((timers.idle_rank()?, timers)));
         let Some((_, idlest)) = idle.min_by_key(|(since, _)| *since) else {
             return false;
         };
@@ -30,17 +30,17 @@ impl Clock {
     }
 }
 
-impl Watch {
+impl SocketTimers {
     /// Returns the time since when the socket has been idle. `None` if it is busy or is being
     /// closed already.
-    fn idle(&self) -> Option<Idle> {
-        if self.gone.load(Relaxed) || self.socket_due.load(Relaxed) == 0 {
+    fn idle_rank(&self) -> Option<IdleSince> {
+        if self.closed.load(Relaxed) || self.socket_due.load(Relaxed) == 0 {
             return None;
         }
         if !self.in_exchange.load(Relaxed) {
-            return Some(Idle::Quiet(self.quiet_since.load(Relaxed)));
+            return Some(IdleSince::NoRequest(self.idle_since.load(Relaxed)));
         }
         self.is_write_blocked()
-            .then(|| Idle::Blocked(self.write_due.load(Relaxed)))
+            .then(|| IdleSince::WriteBlocked(self.write_due.load(Relaxed)))
     }
 }

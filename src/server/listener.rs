@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::unix_socket::UnixDoor;
+use super::unix_socket::SharedUnixListener;
 
 /// What sockets are accepted from.
-pub(super) trait Door: Send + Sized {
+pub(super) trait Listener: Send + Sized {
     /// It, within the worker's runtime.
     type Open: Send + Sync;
     /// An accepted socket.
@@ -19,13 +19,13 @@ pub(super) trait Door: Send + Sized {
     fn open(self) -> io::Result<Self::Open>;
 
     /// The next socket. Nothing is lost if it is dropped.
-    fn accept(door: &Self::Open) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn accept(listener: &Self::Open) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
     /// Closes it after everybody who stands in the queue was let in. The kernel would reset them.
-    fn close(door: Self::Open, let_in: impl FnMut(Self::Stream)) -> io::Result<()>;
+    fn close(listener: Self::Open, serve_queued: impl FnMut(Self::Stream)) -> io::Result<()>;
 }
 
-impl Door for std::net::TcpListener {
+impl Listener for std::net::TcpListener {
     type Open = TcpListener;
     type Stream = TcpStream;
 
@@ -33,26 +33,26 @@ impl Door for std::net::TcpListener {
         TcpListener::from_std(self)
     }
 
-    async fn accept(door: &TcpListener) -> io::Result<TcpStream> {
-        let (stream, _) = door.accept().await?;
+    async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
+        let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true).unwrap_or_default();
         Ok(stream)
     }
 
-    fn close(door: TcpListener, mut let_in: impl FnMut(TcpStream)) -> io::Result<()> {
+    fn close(listener: TcpListener, mut serve_queued: impl FnMut(TcpStream)) -> io::Result<()> {
         // Not by way of the runtime: what it knows of the queue may be old.
-        let door = door.into_std()?;
-        while let Some((stream, _)) = next(|| door.accept())? {
+        let listener = listener.into_std()?;
+        while let Some((stream, _)) = next(|| listener.accept())? {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true).unwrap_or_default();
-            let_in(TcpStream::from_std(stream)?);
+            serve_queued(TcpStream::from_std(stream)?);
         }
         Ok(())
     }
 }
 
-impl Door for UnixDoor {
-    type Open = (UnixListener, UnixDoor);
+impl Listener for SharedUnixListener {
+    type Open = (UnixListener, SharedUnixListener);
     type Stream = UnixStream;
 
     fn open(self) -> io::Result<Self::Open> {
@@ -63,15 +63,18 @@ impl Door for UnixDoor {
         Ok(listener.accept().await?.0)
     }
 
-    fn close((listener, door): Self::Open, mut let_in: impl FnMut(UnixStream)) -> io::Result<()> {
+    fn close(
+        (listener, shared): Self::Open,
+        mut serve_queued: impl FnMut(UnixStream),
+    ) -> io::Result<()> {
         let listener = listener.into_std()?;
         // Here the kernel lets newcomers and the queue be told apart.
-        if !door.closes_last() {
+        if !shared.closes_last() {
             return Ok(());
         }
         while let Some((stream, _)) = next(|| listener.accept())? {
             stream.set_nonblocking(true)?;
-            let_in(UnixStream::from_std(stream)?);
+            serve_queued(UnixStream::from_std(stream)?);
         }
         Ok(())
     }
@@ -83,14 +86,14 @@ fn next<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
         match accept() {
             Ok(accepted) => return Ok(Some(accepted)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if passes(&error) => {}
+            Err(error) if is_aborted_socket(&error) => {}
             Err(error) => return Err(error),
         }
     }
 }
 
 /// Whether the error is that of one socket which died before it was accepted.
-pub(super) fn passes(error: &io::Error) -> bool {
+pub(super) fn is_aborted_socket(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::ConnectionAborted

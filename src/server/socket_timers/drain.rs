@@ -4,48 +4,48 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use super::{Clock, NEVER, Watch};
+use super::{NEVER, SocketTimers, Ticker};
 
 /// How long a socket that waits for a request is kept once the process stops: long enough that a request on it gets an answer, and short enough that its agent
 /// takes the next one elsewhere.
-const LAST_CALL: Duration = Duration::from_secs(5);
+const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How far a clock's sockets are from having none of them in the middle of something.
+/// How far a ticker's sockets are from having none of them in the middle of something.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Busy {
+pub struct SocketCounts {
     /// Sockets with an exchange, or with an answer that is not yet written.
     pub exchanges: usize,
     /// Sockets in the middle of a head, and those that are being closed.
     pub others: usize,
     /// Sockets that wait for a request.
-    pub quiet: usize,
+    pub idle: usize,
 }
 
-impl Clock {
+impl Ticker {
     /// The process stops: sockets that wait for a request, now or after their exchange, are kept for a moment only.
-    pub fn drain(&self) {
-        let now = self.read();
+    pub fn start_drain(&self) {
+        let now = self.update_now();
         self.draining_since.store(now, Relaxed);
     }
 
     /// The grace period is over: what is answered already is cut off, what is not is refused.
     pub fn end_grace(&self) {
         self.grace_over.store(true, Relaxed);
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        for watch in watched.iter() {
-            watch.wake();
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        for timers in sockets.iter() {
+            timers.wake();
         }
     }
 
     /// What its sockets are in the middle of.
-    pub fn busy(&self) -> Busy {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut busy = Busy::default();
-        for watch in watched.iter().filter(|watch| !watch.gone.load(Relaxed)) {
-            if watch.in_exchange.load(Relaxed) || watch.is_write_blocked() {
+    pub fn count_sockets(&self) -> SocketCounts {
+        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = SocketCounts::default();
+        for timers in sockets.iter().filter(|timers| !timers.closed.load(Relaxed)) {
+            if timers.in_exchange.load(Relaxed) || timers.is_write_blocked() {
                 busy.exchanges += 1;
-            } else if watch.is_quiet() {
-                busy.quiet += 1;
+            } else if timers.is_idle() {
+                busy.idle += 1;
             } else {
                 busy.others += 1;
             }
@@ -54,20 +54,20 @@ impl Clock {
     }
 }
 
-impl Watch {
+impl SocketTimers {
     /// Whether it waits for a request of which nothing has come.
-    fn is_quiet(&self) -> bool {
+    fn is_idle(&self) -> bool {
         !self.in_exchange.load(Relaxed) && !self.in_head.load(Relaxed)
     }
 
     /// Whether the process stops and the socket has waited too long since. What it waits for is judged by the socket's own thread, which alone changes it: nothing
     /// that has just begun is cut.
-    pub(super) fn missed_last_call(&self, now: u64) -> bool {
-        let draining_since = self.clock.draining_since.load(Relaxed);
-        if draining_since == NEVER || !self.is_quiet() || self.is_write_blocked() {
+    pub(super) fn has_drain_timeout_passed(&self, now: u64) -> bool {
+        let draining_since = self.ticker.draining_since.load(Relaxed);
+        if draining_since == NEVER || !self.is_idle() || self.is_write_blocked() {
             return false;
         }
-        let since = draining_since.max(self.quiet_since.load(Relaxed));
-        u128::from(now.saturating_sub(since)) >= LAST_CALL.as_millis()
+        let since = draining_since.max(self.idle_since.load(Relaxed));
+        u128::from(now.saturating_sub(since)) >= DRAIN_IDLE_TIMEOUT.as_millis()
     }
 }
