@@ -129,14 +129,16 @@ impl Credentials {
         self.grants.retain(&fingerprints);
     }
 
-    /// The state of a connection's grant, for operators. `None` where it has none, or where none of its requests has asked for a token yet. Makes nothing
-    /// and keeps nothing: to ask of every connection costs little.
+    /// Returns the state of a connection's grant, for operators. `None` if the connection uses no
+    /// tokens, or if its grant does not exist yet. Creates nothing.
     pub fn grant_status(&self, connection: &Connection) -> Option<GrantStatus> {
+        self.find_grant(connection).map(|grant| grant.status())
+    }
+
+    /// Returns the grant of a connection, if one exists. Creates nothing.
+    pub fn find_grant(&self, connection: &Connection) -> Option<Arc<Grant>> {
         match &connection.auth {
-            Auth::OauthClientCredentials(credentials) => self
-                .grants
-                .find_grant(credentials)
-                .map(|grant| grant.status()),
+            Auth::OauthClientCredentials(credentials) => self.grants.find_grant(credentials),
             Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
                 None
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 
 use super::Sources;
-use super::metrics::Rendered;
+use super::metrics::CachedRendering;
 use super::query::Listings;
 use super::tools::ToolCache;
 
@@ -17,7 +17,7 @@ pub(super) struct Api {
     pub(super) listings: Arc<Listings>,
     pub(super) tools: Arc<ToolCache>,
     /// The text of `/metrics`.
-    pub(super) rendered: Arc<Rendered>,
+    pub(super) rendered: Arc<CachedRendering>,
 }
 
 impl Api {

@@ -21,7 +21,7 @@ use crate::hardening::Hardening;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::{self, TokenSample};
 
-/// What other rooms know and the books do not.
+/// Sources of the values that are sampled at scrape time.
 pub struct GaugeSources {
     /// Exchanges under way.
     pub in_flight: Box<dyn Fn() -> usize + Send + Sync>,
@@ -33,10 +33,10 @@ pub struct GaugeSources {
 
 /// How often each connection's grants asked for a token. A reload may give a connection another grant, or take it away: what was counted stays.
 #[derive(Default)]
-pub struct TokenRequestHistory(Mutex<BTreeMap<String, Book>>);
+pub struct TokenRequestHistory(Mutex<BTreeMap<String, TokenRequestTotal>>);
 
 #[derive(Default)]
-struct Book {
+struct TokenRequestTotal {
     /// As long as the connection has it: it holds a secret.
     grant: Option<Arc<Grant>>,
     /// Of the grants before.
@@ -45,19 +45,19 @@ struct Book {
 }
 
 /// The time for which one rendering is served.
-const KEPT_FOR: Duration = Duration::from_secs(1);
+const RENDERING_LIFETIME: Duration = Duration::from_secs(1);
 
 /// The last rendering.
 #[derive(Default)]
-pub(super) struct Rendered(Mutex<Option<(Instant, Bytes)>>);
+pub(super) struct CachedRendering(Mutex<Option<(Instant, Bytes)>>);
 
-impl Rendered {
+impl CachedRendering {
     /// Returns the last rendering, or a new one if the last is a second old. Callers that arrive
     /// during a rendering wait for it.
-    fn text(&self, render: impl FnOnce() -> Vec<u8>) -> Bytes {
+    fn get_or_render(&self, render: impl FnOnce() -> Vec<u8>) -> Bytes {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &*last {
-            Some((begun, text)) if begun.elapsed() < KEPT_FOR => text.clone(),
+            Some((begun, text)) if begun.elapsed() < RENDERING_LIFETIME => text.clone(),
             Some(_) | None => {
                 let begun = Instant::now();
                 let text = Bytes::from(render());
@@ -70,7 +70,7 @@ impl Rendered {
 
 /// Answers with the text that Prometheus scrapes.
 pub(super) async fn scrape(State(api): State<Api>) -> ([(HeaderName, &'static str); 1], Bytes) {
-    let text = api.rendered.text(|| render(&api.sources));
+    let text = api.rendered.get_or_render(|| render(&api.sources));
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
@@ -84,7 +84,7 @@ fn render(sources: &Sources) -> Vec<u8> {
         connections: snapshot.entries().iter().filter(live).count(),
         generation: snapshot.generation(),
         hash: snapshot.hash().to_owned(),
-        tokens: gauges.tokens.read(&snapshot, &sources.credentials),
+        tokens: gauges.tokens.sample(&snapshot, &sources.credentials),
         reflections: sources.credentials.reflection_counts(),
         hardening: hardening(&sources.hardening),
     };
@@ -98,42 +98,41 @@ fn hardening(hardening: &Hardening) -> Vec<(&'static str, bool)> {
 }
 
 impl TokenRequestHistory {
-    fn read(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenSample> {
-        let mut books = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut held: BTreeMap<_, _> = grants(snapshot, credentials).collect();
-        for (id, book) in books.iter_mut() {
-            book.follow(held.remove(id.as_str()));
+    fn sample(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenSample> {
+        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut grants: BTreeMap<_, _> = grants(snapshot, credentials).collect();
+        for (id, total) in totals.iter_mut() {
+            total.replace_grant(grants.remove(id.as_str()).flatten());
         }
-        for (id, grant) in held {
-            let mut book = Book::default();
-            book.follow(Some(grant));
-            books.insert(id.to_owned(), book);
+        for (id, grant) in grants {
+            let total = totals.entry(id.to_owned()).or_default();
+            total.replace_grant(grant);
         }
-        let now = books.iter().map(|(id, book)| book.state(id));
-        now.collect()
+        let samples = totals.iter().map(|(id, total)| total.to_sample(id));
+        samples.collect()
     }
 }
 
-/// The grants of the connections that have one. Of those that no agent can use, nobody has asked yet: they have none.
+/// Returns the connections whose token requests are counted, with the grants that exist so far. A
+/// scrape must not create a grant.
 fn grants<'s>(
     snapshot: &'s Snapshot,
     credentials: &Credentials,
-) -> impl Iterator<Item = (&'s str, Arc<Grant>)> {
+) -> impl Iterator<Item = (&'s str, Option<Arc<Grant>>)> {
     let usable = snapshot
         .entries()
         .iter()
         .filter(|entry| entry.is_live() && entry.connection.enabled)
         .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)));
-    usable.filter_map(|entry| {
-        let credential = credentials.credential_for(entry.key, &entry.connection);
-        let grant = credential.grant().map(Arc::clone)?;
-        Some((entry.connection.id.as_str(), grant))
+    usable.map(|entry| {
+        let connection = &entry.connection;
+        (connection.id.as_str(), credentials.find_grant(connection))
     })
 }
 
-impl Book {
+impl TokenRequestTotal {
     /// Another grant, or none: what was asked before stays counted.
-    fn follow(&mut self, grant: Option<Arc<Grant>>) {
+    fn replace_grant(&mut self, grant: Option<Arc<Grant>>) {
         let is_same = match (&self.grant, &grant) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (one, other) => one.is_none() && other.is_none(),
@@ -148,7 +147,7 @@ impl Book {
         }
     }
 
-    fn state(&self, id: &str) -> TokenSample {
+    fn to_sample(&self, id: &str) -> TokenSample {
         let status = self.grant.as_ref().map(|grant| grant.status());
         let (ok, failed, expires_at) = status.map_or((0, 0, None), |status| {
             (
@@ -168,18 +167,18 @@ impl Book {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT_FOR, Rendered};
+    use super::{CachedRendering, RENDERING_LIFETIME};
     use tokio::time::{Duration, advance};
 
     #[tokio::test(start_paused = true)]
     async fn a_text_is_rendered_at_most_once_a_second_and_served_to_everybody() {
         // F-261
-        let rendered = Rendered::default();
-        let first = rendered.text(|| b"first".to_vec());
-        advance(KEPT_FOR - Duration::from_millis(1)).await;
-        let same = rendered.text(|| panic!("rendered twice in a second"));
+        let rendered = CachedRendering::default();
+        let first = rendered.get_or_render(|| b"first".to_vec());
+        advance(RENDERING_LIFETIME - Duration::from_millis(1)).await;
+        let same = rendered.get_or_render(|| panic!("rendered twice in a second"));
         assert_eq!(same.as_ptr(), first.as_ptr());
         advance(Duration::from_millis(1)).await;
-        assert_eq!(rendered.text(|| b"second".to_vec()), "second");
+        assert_eq!(rendered.get_or_render(|| b"second".to_vec()), "second");
     }
 }
