@@ -1,9 +1,9 @@
 //! What operators ask: the connections and their state, metrics, probes. Read-only; its types have no place for a secret.
 //!
-//! [`Management::serve`] is the one way in: who asks is judged by the door, where the request goes by the router, and every answer leaves with the same headers.
+//! [`Management::serve`] is the one way in: who asks is checked by the access policy, where the request goes by the router, and every answer leaves with the same headers.
 
+mod access;
 mod api;
-mod door;
 mod error;
 mod metrics;
 mod openapi;
@@ -34,8 +34,8 @@ use crate::hardening::Hardening;
 use crate::server::{RequestBody, Serve, SocketTimers};
 use crate::snapshot::Published;
 use crate::telemetry::{Logs, Metrics};
+use access::AccessPolicy;
 use api::Api;
-use door::Door;
 use error::{ApiError, Status};
 pub use metrics::{GaugeSources, TokenRequestHistory};
 use pace::Pace;
@@ -71,7 +71,7 @@ pub struct Callers {
 
 /// The management listener's answers.
 pub struct Management {
-    door: Door,
+    access: AccessPolicy,
     router: Router,
     pace: Pace,
 }
@@ -80,7 +80,7 @@ impl Management {
     /// Answers made of these, to these callers.
     pub fn new(sources: Sources, callers: Callers) -> Self {
         let problems = sources.logs.problems.clone();
-        let door = Door::new(callers.login, callers.allowed_hosts, problems);
+        let access = AccessPolicy::new(callers.login, callers.allowed_hosts, problems);
         let page = Arc::new(Page::new());
         let page =
             move |State(sources): State<Arc<Sources>>| std::future::ready(page.answer(&sources));
@@ -97,14 +97,14 @@ impl Management {
             .with_state(Api::new(sources));
 
         Self {
-            door,
+            access,
             router,
             pace: Pace::new(),
         }
     }
 
     async fn answer(&self, request: Request<RequestBody>, timers: &SocketTimers) -> Response {
-        let mut response = match self.door.admit(&request) {
+        let mut response = match self.access.check(&request) {
             Ok(()) => self.route_in_turn(request, timers).await,
             Err(refusal) => refusal,
         };

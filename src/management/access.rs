@@ -32,9 +32,9 @@ const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"egressd\", charset=\"UTF-8\"");
 
 /// What callers have to show.
-pub(super) enum Door {
+pub(super) enum AccessPolicy {
     /// The login.
-    Locked(Box<Lock>),
+    Locked(Box<LoginPolicy>),
     /// That they call us by a name of ours, and are no page of somebody else.
     Local {
         /// `proxy.allowed_hosts`
@@ -43,7 +43,7 @@ pub(super) enum Door {
 }
 
 /// A login, and the wrong ones that were tried.
-pub(super) struct Lock {
+pub(super) struct LoginPolicy {
     login: Arc<Login>,
     wrong: DefaultDirectRateLimiter,
     clock: DefaultClock,
@@ -57,7 +57,7 @@ enum Shown {
     Wrong,
 }
 
-impl Door {
+impl AccessPolicy {
     /// Asks for this login, or, where there is none, for a `Host` of ours.
     pub(super) fn new(
         login: Option<Arc<Login>>,
@@ -65,7 +65,7 @@ impl Door {
         problems: ProblemLog,
     ) -> Self {
         match login {
-            Some(login) => Self::Locked(Box::new(Lock {
+            Some(login) => Self::Locked(Box::new(LoginPolicy {
                 login,
                 wrong: DefaultDirectRateLimiter::direct(Quota::per_second(GUESSES)),
                 clock: DefaultClock::default(),
@@ -77,11 +77,11 @@ impl Door {
 
     /// `Ok` for a request that the router may see: a GET or HEAD of a path, from somebody who may ask.
     #[expect(clippy::result_large_err, reason = "a refusal is a whole response")]
-    pub(super) fn admit<B>(&self, request: &Request<B>) -> Result<(), Response> {
+    pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Response> {
         if !OPEN.contains(&request.uri().path()) {
             match self {
-                Self::Locked(lock) => lock.admit(request.headers())?,
-                Self::Local { allowed_hosts } => admit_local(request.headers(), allowed_hosts)
+                Self::Locked(policy) => policy.check(request.headers())?,
+                Self::Local { allowed_hosts } => check_local(request.headers(), allowed_hosts)
                     .map_err(ApiError::into_response)?,
             }
         }
@@ -97,10 +97,10 @@ impl Door {
     }
 }
 
-impl Lock {
+impl LoginPolicy {
     #[expect(clippy::result_large_err, reason = "a refusal is a whole response")]
-    fn admit(&self, headers: &HeaderMap) -> Result<(), Response> {
-        match self.shown(headers) {
+    fn check(&self, headers: &HeaderMap) -> Result<(), Response> {
+        match self.check_login(headers) {
             Shown::Right => Ok(()),
             // No guess: a browser asks like this before it asks its user.
             Shown::Nothing => Err(unauthenticated("log in with basic auth or `x-api-key`")),
@@ -115,9 +115,9 @@ impl Lock {
     }
 
     /// Several fields of a kind could be read in several ways, and count as one wrong login. Of both kinds, both have to be right.
-    fn shown(&self, headers: &HeaderMap) -> Shown {
-        let basic = self.judge(headers, &AUTHORIZATION, Login::is_valid_basic);
-        let key = self.judge(headers, &X_API_KEY, Login::is_valid_key);
+    fn check_login(&self, headers: &HeaderMap) -> Shown {
+        let basic = self.check_field(headers, &AUTHORIZATION, Login::is_valid_basic);
+        let key = self.check_field(headers, &X_API_KEY, Login::is_valid_key);
         match (basic, key) {
             (Shown::Nothing, Shown::Nothing) => Shown::Nothing,
             (Shown::Right, Shown::Right | Shown::Nothing) | (Shown::Nothing, Shown::Right) => {
@@ -127,7 +127,7 @@ impl Lock {
         }
     }
 
-    fn judge(
+    fn check_field(
         &self,
         headers: &HeaderMap,
         name: &HeaderName,
@@ -141,12 +141,12 @@ impl Lock {
     }
 }
 
-fn admit_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiError> {
-    let judged = match only(headers, &HOST) {
+fn check_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiError> {
+    let checked = match only(headers, &HOST) {
         Only::One(host) => caller::judge_host(host.as_bytes(), allowed_hosts),
         Only::Absent | Only::Several => Err(InvalidHost::Unclear),
     };
-    match judged {
+    match checked {
         Ok(_) => {}
         Err(InvalidHost::Unclear) => {
             let why = "the request needs exactly one `Host` header, with exactly one host in it";
@@ -158,12 +158,12 @@ fn admit_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiE
             return Err(ApiError::new(Status::Misdirected, why));
         }
     }
-    let of_a_page = headers.contains_key(ORIGIN)
+    let is_from_page = headers.contains_key(ORIGIN)
         || headers
             .get_all(SEC_FETCH_SITE)
             .iter()
             .any(|site| !caller::is_same_site(site.as_bytes()));
-    if of_a_page {
+    if is_from_page {
         let why = "the request comes from another site's page (`Origin` or `Sec-Fetch-Site`); \
                    type the address instead of following a link, or set `management.basic_auth`";
         return Err(ApiError::new(Status::PermissionDenied, why));
