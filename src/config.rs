@@ -5,7 +5,7 @@
 //! read values from the tree. `definition` (with `http`, `credential`, `headers`, `routes`, `urls`,
 //! `foreign_wildcards`, `secret_ref`, `secret_policy`) and `settings` (with `variables`) refine it into types that
 //! hold only valid values. `problem`, `excerpt` and `render` report problems to the operator, and
-//! `shown` decides how much of the operator's text a report may contain.
+//! `redaction` decides how much of the operator's text a report may contain.
 //!
 //! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; no problem shows a secret.
 
@@ -25,13 +25,13 @@ mod listeners;
 mod load;
 mod object;
 mod problem;
+mod redaction;
 mod render;
 mod routes;
 mod schema;
 mod secret_policy;
 mod secret_ref;
 mod settings;
-mod shown;
 mod sources;
 mod urls;
 mod variables;
@@ -43,6 +43,7 @@ pub use load::{
     Attempt, LoadOptions, Loaded, LoadedPaths, attempt, load, load_paths, load_paths_with,
 };
 pub use problem::{Excerpt, Problem, Severity, nearest};
+pub use redaction::may_show;
 pub use render::{json, summary, text};
 pub use schema::schema;
 pub use secret_policy::{SecretSettings, SecretValues};
@@ -50,5 +51,4 @@ pub use settings::{
     AccessLog, EgressSettings, Facts, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings, SettingsOverrides,
 };
-pub use shown::may_show;
 pub use sources::{Shortage, Sources};

@@ -151,7 +151,7 @@ impl Reload {
     }
 
     /// Does this; a panic in it is a bug, counted, and costs this one reload.
-    fn catching<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
+    fn catch_panic<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
         self.metrics.catch_panic(|| work(self))
     }
 
@@ -182,7 +182,7 @@ impl Reload {
     /// faulty. The next comparison tries again.
     fn postpone(&self, last: &mut Last) -> Vec<Problem> {
         if !std::mem::replace(&mut last.is_postponed, true) {
-            self.tell(ReloadEvent::Postponed);
+            self.log_event(ReloadEvent::Postponed);
         }
         last.sources.distrust();
         let message = "no file descriptor or memory is left to read it";
@@ -206,9 +206,9 @@ impl Reload {
         self.published.publish(next);
         self.metrics.record_reload(true);
         if login.is_some_and(|pair| (self.relogin)(&pair)) {
-            self.tell(ReloadEvent::LoginChanged);
+            self.log_event(ReloadEvent::LoginChanged);
         }
-        self.tell(ReloadEvent::Done {
+        self.log_event(ReloadEvent::Done {
             generation,
             connections,
             hash,
@@ -218,7 +218,7 @@ impl Reload {
             let settings = self.facts.differences(&facts);
             last.settings = facts;
             if !settings.is_empty() {
-                self.tell(ReloadEvent::NeedsRestart { settings });
+                self.log_event(ReloadEvent::NeedsRestart { settings });
             }
         }
         Reloaded {
@@ -235,13 +235,13 @@ impl Reload {
         last.findings = found.to_vec();
         let errors = found.iter().filter(|found| found.is_error());
         let problems = errors.count();
-        self.tell(ReloadEvent::Failed { problems });
+        self.log_event(ReloadEvent::Failed { problems });
         if self.confined && last.sources.are_closed() {
-            self.tell(ReloadEvent::OutOfReach);
+            self.log_event(ReloadEvent::OutOfReach);
         }
     }
 
-    fn tell(&self, event: ReloadEvent) {
+    fn log_event(&self, event: ReloadEvent) {
         self.problems.report(Event::Reload(event));
     }
 }

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::field::{Field, listed};
 use super::headers;
 use super::object::Object;
-use super::secret_ref::{Surroundings, trimmed};
+use super::secret_ref::{ResolveContext, trimmed};
 use super::urls::{reachable, url_problem};
 use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, ColonInUsername, GrantType, InvalidGrantType, NotUtf8,
@@ -32,18 +32,18 @@ const STANDARD_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secre
 /// Reads the one credential of a connection. `holes` are the ranges that a token URL may reach beside the public ones.
 pub(super) fn auth(
     http: &mut Object<'_>,
-    around: &Surroundings<'_>,
-    holes: Option<&[IpNet]>,
+    context: &ResolveContext<'_>,
+    allowed_cidrs: Option<&[IpNet]>,
 ) -> Option<Auth> {
     let written: Vec<&str> = KINDS.into_iter().filter(|kind| http.has(kind)).collect();
     let mut take = |kind| http.take(kind).map(Field::secret);
     let [oauth, bearer, basic, fixed, none] = KINDS.map(&mut take);
     // Every kind that stands there is read, so that its own mistakes are seen too.
     let read = (
-        oauth.map(|field| oauth_client_credentials(&field, around, holes)),
-        bearer.map(|field| bearer_token(&field, around)),
-        basic.map(|field| basic_auth(&field, around)),
-        fixed.map(|field| static_headers(&field, around)),
+        oauth.map(|field| oauth_client_credentials(&field, context, allowed_cidrs)),
+        bearer.map(|field| bearer_token(&field, context)),
+        basic.map(|field| basic_auth(&field, context)),
+        fixed.map(|field| static_headers(&field, context)),
         none.map(|field| no_auth(&field)),
     );
     match (written.as_slice(), read) {
@@ -76,12 +76,12 @@ pub(super) fn auth(
     }
 }
 
-fn bearer_token(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+fn bearer_token(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
     let mut object = field.object()?;
     let token = object.require("token", "write `token: {env: NAME}`");
     object.finish();
     let token = token?;
-    let secret = trimmed(&token, around.secret(&token)?)?;
+    let secret = trimmed(&token, context.secret(&token)?)?;
     for scheme in ["Bearer ", "Basic "] {
         if secret.begins_with(scheme) {
             let message =
@@ -94,7 +94,7 @@ fn bearer_token(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     Some(Auth::BearerToken(BearerToken::new(secret)))
 }
 
-fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+fn basic_auth(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
     let mut object = field.object()?;
     let name = object.require("username", "write `username: …`");
     let password = object.require(
@@ -102,8 +102,8 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
         "write `password: {env: NAME}`, or `password: ''` where the user name is the key",
     );
     object.finish();
-    let username = name.and_then(|field| username(&field, around));
-    let password = password.and_then(|field| around.secret_or_empty(&field));
+    let username = name.and_then(|field| username(&field, context));
+    let password = password.and_then(|field| context.secret_or_empty(&field));
     let pair = BasicAuth::new(username?, password?);
     // If the password is empty, the user name is the key.
     if pair.password().len() != 0 {
@@ -112,8 +112,8 @@ fn basic_auth(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
     Some(Auth::BasicAuth(pair))
 }
 
-fn username(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Username> {
-    let username = Username::try_from(around.secret(field)?);
+fn username(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Username> {
+    let username = Username::try_from(context.secret(field)?);
     if let Err(ColonInUsername) = username {
         field.report(
             "invalid_username",
@@ -150,11 +150,11 @@ fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
     );
 }
 
-fn static_headers(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Auth> {
+fn static_headers(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
     let mut object = field.object()?;
     let map = object.require("headers", "write `headers: {X-API-Key: {env: NAME}}`");
     object.finish();
-    let headers = headers::sensitive(&map?, around)?;
+    let headers = headers::sensitive(&map?, context)?;
     for header in &headers {
         warn_of_guessable(field, &header.parts());
     }
@@ -168,8 +168,8 @@ fn no_auth(field: &Field<'_>) -> Option<Auth> {
 
 fn oauth_client_credentials(
     field: &Field<'_>,
-    around: &Surroundings<'_>,
-    holes: Option<&[IpNet]>,
+    context: &ResolveContext<'_>,
+    allowed_cidrs: Option<&[IpNet]>,
 ) -> Option<Auth> {
     let mut object = field.object()?;
     let url = object.require("token_url", "write `token_url: https://…`");
@@ -186,9 +186,9 @@ fn oauth_client_credentials(
         .take("client_auth")
         .map(|field| field.choice(&[("basic", ClientAuth::Basic), ("body", ClientAuth::Body)]));
     object.finish();
-    let url = url.and_then(|field| token_url(&field.public(), holes));
-    let id = id.and_then(|field| form_text(&field, around));
-    let secret = secret.and_then(|field| form_text(&field, around));
+    let url = url.and_then(|field| token_url(&field.public(), allowed_cidrs));
+    let id = id.and_then(|field| form_text(&field, context));
+    let secret = secret.and_then(|field| form_text(&field, context));
     let terms = OauthTerms {
         token_url: url?,
         grant_type: grant.unwrap_or_else(|| Some(GrantType::default()))?,
@@ -198,15 +198,15 @@ fn oauth_client_credentials(
         extra_params: params.unwrap_or_else(|| Some(Vec::new()))?,
         client_auth: client_auth.unwrap_or_else(|| Some(ClientAuth::default()))?,
         // Bad ranges are reported where they stand.
-        allowed_private_cidrs: holes?.to_vec(),
+        allowed_private_cidrs: allowed_cidrs?.to_vec(),
     };
     let credentials = OauthClientCredentials::new(terms);
     Some(Auth::OauthClientCredentials(Arc::new(credentials)))
 }
 
 /// A secret that goes into a form.
-fn form_text(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Utf8Secret> {
-    let secret = Utf8Secret::try_from(around.secret(field)?);
+fn form_text(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Utf8Secret> {
+    let secret = Utf8Secret::try_from(context.secret(field)?);
     if let Err(NotUtf8) = secret {
         field.clone().secret().report(
             "invalid_secret",
@@ -217,7 +217,7 @@ fn form_text(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Utf8Secret>
     secret.ok()
 }
 
-fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {
+fn token_url(field: &Field<'_>, allowed_cidrs: Option<&[IpNet]>) -> Option<TokenUrl> {
     let text = field.text()?;
     let url = match TokenUrl::parse(text) {
         Ok(url) => url,
@@ -235,7 +235,7 @@ fn token_url(field: &Field<'_>, holes: Option<&[IpNet]>) -> Option<TokenUrl> {
         );
         return None;
     }
-    reachable(field, url.host(), holes).map(|()| url)
+    reachable(field, url.host(), allowed_cidrs).map(|()| url)
 }
 
 /// Returns the first standard parameter that a query sets, in any encoding.

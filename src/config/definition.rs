@@ -4,8 +4,8 @@ use super::field::Field;
 use super::http::Http;
 use super::object::Object;
 use super::problem::Problem;
-use super::secret_ref::Surroundings;
-use super::shown::quoted;
+use super::redaction::quoted;
+use super::secret_ref::ResolveContext;
 use crate::domain::{Connection, ConnectionId};
 
 /// One definition: its id where that is legal, and the connection where all of it is.
@@ -17,21 +17,27 @@ pub(super) struct Defined {
 }
 
 /// Reads one file's tree: one connection, or `connections: [...]`.
-pub(super) fn definitions(root: &Field<'_>, stem: &str, around: &Surroundings<'_>) -> Vec<Defined> {
+pub(super) fn definitions(
+    root: &Field<'_>,
+    stem: &str,
+    context: &ResolveContext<'_>,
+) -> Vec<Defined> {
     let Some(mut object) = root.object() else {
         return Vec::new();
     };
     if !object.has("connections") {
-        return vec![definition(object, Some(stem), around)];
+        return vec![definition(object, Some(stem), context)];
     }
     let list = object.take("connections");
     object.finish();
     let items = list.and_then(|field| field.list()).unwrap_or_default();
     let objects = items.iter().filter_map(Field::object);
-    objects.map(|item| definition(item, None, around)).collect()
+    objects
+        .map(|item| definition(item, None, context))
+        .collect()
 }
 
-fn definition(mut object: Object<'_>, stem: Option<&str>, around: &Surroundings<'_>) -> Defined {
+fn definition(mut object: Object<'_>, stem: Option<&str>, context: &ResolveContext<'_>) -> Defined {
     let (id, id_place) = identity(&mut object, stem);
     let display_name = object.take("display_name").map(|field| field.text());
     let description = object.take("description").map(|field| field.text());
@@ -47,7 +53,7 @@ fn definition(mut object: Object<'_>, stem: Option<&str>, around: &Surroundings<
         let mut details = field.object()?;
         let http = details.require("http", "write `http: {base_url: …, allowed_routes: […]}`");
         details.finish();
-        Http::read(http?.object()?, around)
+        Http::read(http?.object()?, context)
     });
     let connection = || {
         let (id, http) = (id.clone()?, http?);

@@ -9,7 +9,7 @@ use super::environment::Environment;
 use super::load::{Loaded, Walk};
 use super::problem::{Problem, Problems};
 use super::secret_policy::{self, SecretPolicy};
-use super::secret_ref::Surroundings;
+use super::secret_ref::ResolveContext;
 use super::settings::{self, Layers, ReadSettings, SettingsOverrides};
 use super::sources::Files;
 
@@ -33,10 +33,10 @@ pub fn load_texts(
     let files = Files::default();
     let layers = Layers::new(overrides, environment, &problems);
     let here = Path::new("");
-    let around = Surroundings::for_settings(environment, here, &files, overrides.secrets);
+    let context = ResolveContext::for_settings(environment, here, &files, overrides.secrets);
     let read = settings::Read {
         layers: &layers,
-        around: &around,
+        context: &context,
         problems: &problems,
         default_connections: "",
     };
@@ -51,9 +51,9 @@ pub fn load_texts(
         settings: None,
         listed: &[],
         definitions: &[],
-        used: &around.used(),
+        used: &context.used(),
     });
-    let mut walk = Walk::new(&around, &policy, &problems);
+    let mut walk = Walk::new(&context, &policy, &problems);
     for Text { name, text } in texts {
         if let Some(origin) = Origin::of_file(name.clone(), text.into_bytes(), &problems) {
             walk.read(Path::new(&name), &origin);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::document::{Key, Node, Origin, Place, Value};
 use super::problem::{Problem, Problems};
-use super::shown::{self, Grammar, quoted};
+use super::redaction::{self, Grammar, quoted};
 
 /// Where problems go, and what places point into.
 #[derive(Clone, Copy)]
@@ -269,7 +269,7 @@ impl<'a> Field<'a> {
 
     fn may_name(&self, key: &Key, node: &Node) -> bool {
         let hides = self.secret && !nameable(&key.name, node);
-        !hides && shown::may_show_key(&key.name, None)
+        !hides && redaction::may_show_key(&key.name, None)
     }
 
     fn about_key(&self, key: &Key, node: &Node, code: &'static str, message: String) -> Problem {

@@ -8,7 +8,7 @@ use super::field::{Field, Sink};
 use super::file_reading::Unread;
 use super::object::Object;
 use super::problem::{Problem, Problems};
-use super::shown;
+use super::redaction;
 use super::sources::Files;
 
 /// The settings file that is read where none is named.
@@ -58,7 +58,7 @@ pub(super) fn with_settings<T>(
 
 /// Opens and reads a file that may be parsed; refused by its size before it is read.
 pub(super) fn origin_of(path: &Path, files: &Files, problems: &Problems) -> Option<Origin> {
-    let label = shown::path(path);
+    let label = redaction::shown_path(path);
     let refuse = |message: String, remedy: &str| {
         problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
     };

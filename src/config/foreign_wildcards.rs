@@ -2,7 +2,7 @@
 //! loads, and then refuses every request that it was meant for.
 
 use super::field::Field;
-use super::shown::quoted;
+use super::redaction::quoted;
 
 /// Segments that begin with `$` and are literals in real APIs: OData 4.01 (URL Conventions,
 /// sections 4 and 5) and the operations of FHIR R5.

@@ -6,8 +6,8 @@ use http::{HeaderName, HeaderValue};
 
 use super::document::Value;
 use super::field::Field;
-use super::secret_ref::{Surroundings, trimmed};
-use super::shown;
+use super::redaction;
+use super::secret_ref::{ResolveContext, trimmed};
 use crate::domain::agent_headers::{Family, family};
 use crate::domain::auth::is_public;
 use crate::domain::headers::{Reserved, reserved};
@@ -30,7 +30,7 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
             refuse_reserved(&item, &name, why);
             whole = false;
         } else if auth.is_some_and(|auth| auth.header_names().any(is_alike)) {
-            let shown = shown::header(name.as_str());
+            let shown = redaction::shown_header(name.as_str());
             let message = format!("{shown} is set by the connection's credential");
             item.report(
                 "reserved_header",
@@ -61,7 +61,7 @@ fn is_usually_secret(name: &HeaderName) -> bool {
 }
 
 fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
-    let shown = shown::header(name.as_str());
+    let shown = redaction::shown_header(name.as_str());
     let message =
         format!("{shown} usually carries a credential, and this value is not kept as one");
     let problem = item.problem("credential_in_headers", message).warning();
@@ -72,7 +72,7 @@ fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
 /// `static_headers.headers`: the credential itself.
 pub(super) fn sensitive(
     field: &Field<'_>,
-    around: &Surroundings<'_>,
+    context: &ResolveContext<'_>,
 ) -> Option<Vec<SensitiveHeader>> {
     let mut whole = true;
     let mut headers = Vec::new();
@@ -100,9 +100,9 @@ pub(super) fn sensitive(
             continue;
         };
         let value = if is_secret && !is_public(&name) {
-            around.secret(&item)
+            context.secret(&item)
         } else {
-            around.value(&item)
+            context.value(&item)
         };
         match value.and_then(|value| trimmed(&item, value)) {
             Some(value) => headers.push(SensitiveHeader {
@@ -127,7 +127,7 @@ pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<H
             continue;
         };
         if names.iter().any(|listed| dashed(listed) == dashed(&name)) {
-            let shown = shown::header(name.as_str());
+            let shown = redaction::shown_header(name.as_str());
             let message = format!("{shown} is listed twice; case makes no difference");
             item.report("duplicate_header", message, "keep one of the two");
         } else {
@@ -147,7 +147,7 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
         item.report("invalid_header", "is not the name of a header", remedy);
         return None;
     };
-    let shown = shown::header(name.as_str());
+    let shown = redaction::shown_header(name.as_str());
     if set.iter().any(|set| dashed(set) == dashed(&name)) {
         let message = format!("{shown} is set by the connection, so the agent's is always dropped");
         item.report(
@@ -235,7 +235,7 @@ fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<Named<'a>>> {
                 "duplicate_header",
                 format!(
                     "{} stands twice, first in line {first}; case makes no difference",
-                    shown::header(legal.as_str())
+                    redaction::shown_header(legal.as_str())
                 ),
                 "keep one of the two",
             );
@@ -274,7 +274,7 @@ fn refuse_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {
         ),
         Reserved::Ours => ("is set by egressd itself", "take it out"),
     };
-    let shown = shown::header(name.as_str());
+    let shown = redaction::shown_header(name.as_str());
     field.report("reserved_header", format!("{shown} {reason}"), remedy);
 }
 

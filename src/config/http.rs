@@ -7,9 +7,9 @@ use super::credential;
 use super::field::Field;
 use super::headers;
 use super::object::Object;
+use super::redaction::quoted;
 use super::routes;
-use super::secret_ref::Surroundings;
-use super::shown::quoted;
+use super::secret_ref::ResolveContext;
 use super::urls::{base_url, reachable};
 use crate::domain::address::is_never_range;
 use crate::domain::caps::OutOfRange;
@@ -42,7 +42,7 @@ pub(super) struct HttpOptions {
 
 impl Http {
     /// Reads the details; every mistake in them is reported.
-    pub(super) fn read(mut http: Object<'_>, around: &Surroundings<'_>) -> Option<Self> {
+    pub(super) fn read(mut http: Object<'_>, context: &ResolveContext<'_>) -> Option<Self> {
         let base = http.require("base_url", "write `base_url: https://…`");
         let base_url = base.as_ref().and_then(base_url);
         let allowed_routes = http.require(
@@ -51,8 +51,8 @@ impl Http {
         );
         let caps = caps(&mut http);
         let options = HttpOptions::read(&mut http);
-        let holes = options.as_ref().map(|options| options.cidrs.as_slice());
-        let auth = credential::auth(&mut http, around, holes);
+        let allowed_cidrs = options.as_ref().map(|options| options.cidrs.as_slice());
+        let auth = credential::auth(&mut http, context, allowed_cidrs);
         let headers = http
             .take("headers")
             .map(|field| headers::configured(&field, auth.as_ref()));
@@ -75,7 +75,7 @@ impl Http {
         });
         let signing = http
             .take("webhook_signing_secret")
-            .map(|field| signing(&field, around));
+            .map(|field| signing(&field, context));
         http.finish();
         // Whether an encoded slash may be matched decides which patterns are dead; where it is unknown, the kinder reading holds.
         let slash = options
@@ -83,7 +83,7 @@ impl Http {
             .is_none_or(|options| options.allow_encoded_slash);
         let routes = allowed_routes.and_then(|field| routes::compile(&field, slash));
         if let (Some(field), Some(url)) = (&base, &base_url) {
-            reachable(field, url.host(), holes)?;
+            reachable(field, url.host(), allowed_cidrs)?;
         }
         Some(Self {
             base_url: base_url?,
@@ -98,9 +98,9 @@ impl Http {
     }
 }
 
-fn signing(field: &Field<'_>, around: &Surroundings<'_>) -> Option<Secret> {
+fn signing(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Secret> {
     let field = field.clone().secret();
-    let secret = around.secret(&field)?;
+    let secret = context.secret(&field)?;
     if secret.len() < 16 {
         let problem = field.problem("short_secret", "the signing secret has less than 16 bytes");
         field.push(

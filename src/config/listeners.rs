@@ -5,7 +5,7 @@ use std::path::Path;
 use super::files::{settings_file, with_settings};
 use super::load::LoadOptions;
 use super::problem::{Problem, Problems};
-use super::secret_ref::Surroundings;
+use super::secret_ref::ResolveContext;
 use super::settings::{self, Layers, Listen};
 use super::sources::Files;
 
@@ -17,13 +17,13 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Probl
     let file = settings_file(options.config.as_deref(), &files);
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let values = options.overrides.secrets;
-    let around = Surroundings::for_settings(&options.environment, directory, &files, values);
+    let context = ResolveContext::for_settings(&options.environment, directory, &files, values);
     let layers = Layers::new(&options.overrides, &options.environment, &problems);
     // A file whose word does not count need not be there.
     let file = file.filter(|_| !layers.say_management_listen());
     let read = settings::Read {
         layers: &layers,
-        around: &around,
+        context: &context,
         problems: &problems,
         default_connections: "",
     };

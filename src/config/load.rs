@@ -10,10 +10,10 @@ use super::environment::Environment;
 use super::field::{Field, Sink};
 use super::files::{origin_of, settings_file, with_settings};
 use super::problem::{Problem, Problems};
+use super::redaction::{self, quoted};
 use super::secret_policy::{self, SecretPolicy, SecretValues};
-use super::secret_ref::Surroundings;
+use super::secret_ref::ResolveContext;
 use super::settings::{self, Layers, ReadSettings, Settings, SettingsOverrides};
-use super::shown::{self, quoted};
 use super::sources::{Files, Sources, is_definition};
 use crate::domain::Connection;
 
@@ -74,13 +74,13 @@ pub fn attempt(options: &LoadOptions) -> Attempt {
         overrides,
         ..
     } = options;
-    let around = Surroundings::for_settings(environment, directory, &files, overrides.secrets);
+    let context = ResolveContext::for_settings(environment, directory, &files, overrides.secrets);
     let layers = Layers::new(overrides, environment, &problems);
     let ReadSettings {
         settings,
         secrets,
         connections: mut paths,
-    } = read_settings(file, &layers, &around, &problems);
+    } = read_settings(file, &layers, &context, &problems);
     if !overrides.connections.is_empty() {
         paths.clone_from(&overrides.connections);
     }
@@ -91,9 +91,9 @@ pub fn attempt(options: &LoadOptions) -> Attempt {
         settings: file,
         listed: &paths,
         definitions: &found,
-        used: &around.used(),
+        used: &context.used(),
     });
-    let mut walk = Walk::new(&around, &policy, &problems);
+    let mut walk = Walk::new(&context, &policy, &problems);
     walk.files(found, &paths);
     settings::unknown_variables(&options.environment, &problems);
     let (connections, definitions) = walk.finish();
@@ -132,7 +132,7 @@ pub fn load_paths_with(
 ) -> Result<LoadedPaths, Vec<Problem>> {
     let problems = Problems::default();
     let files = Files::default();
-    let around = Surroundings::for_settings(environment, Path::new(""), &files, values);
+    let context = ResolveContext::for_settings(environment, Path::new(""), &files, values);
     let layers = Layers::new(&SettingsOverrides::default(), environment, &problems);
     let secrets = settings::secrets(&layers, &problems, values);
     let found = find(paths, &files, &problems);
@@ -144,7 +144,7 @@ pub fn load_paths_with(
         definitions: &found,
         used: &[],
     });
-    let mut walk = Walk::new(&around, &policy, &problems);
+    let mut walk = Walk::new(&context, &policy, &problems);
     walk.files(found, paths);
     let (connections, definitions) = walk.finish();
     let failed = problems.has_errors();
@@ -162,12 +162,12 @@ pub fn load_paths_with(
 fn read_settings(
     file: Option<&Path>,
     layers: &Layers,
-    around: &Surroundings<'_>,
+    context: &ResolveContext<'_>,
     problems: &Problems,
 ) -> ReadSettings {
     let read = settings::Read {
         layers,
-        around,
+        context,
         problems,
         default_connections: if file.is_some() {
             "connections"
@@ -175,7 +175,7 @@ fn read_settings(
             "config/connections"
         },
     };
-    let files = read.around.files;
+    let files = read.context.files;
     let settings = with_settings(file, files, problems, |object| {
         settings::settings(object, &read)
     });
@@ -217,14 +217,14 @@ fn find(paths: &[PathBuf], files: &Files, problems: &Problems) -> Vec<PathBuf> {
 }
 
 fn refuse(path: &Path, message: &str, remedy: &str, problems: &Problems) {
-    let label = shown::path(path);
+    let label = redaction::shown_path(path);
     let problem = Problem::whole(label, "file_unreadable", message.to_owned());
     problems.push(problem.remedy(remedy));
 }
 
 /// The files under way.
 pub(super) struct Walk<'a> {
-    around: &'a Surroundings<'a>,
+    context: &'a ResolveContext<'a>,
     policy: &'a SecretPolicy,
     problems: &'a Problems,
     definitions: Vec<PathBuf>,
@@ -235,12 +235,12 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(
-        around: &'a Surroundings<'a>,
+        context: &'a ResolveContext<'a>,
         policy: &'a SecretPolicy,
         problems: &'a Problems,
     ) -> Self {
         Self {
-            around,
+            context,
             policy,
             problems,
             definitions: Vec::new(),
@@ -256,14 +256,14 @@ impl<'a> Walk<'a> {
     /// Reads the files that were found at the listed paths.
     fn files(&mut self, found: Vec<PathBuf>, listed: &[PathBuf]) {
         for path in &found {
-            if let Some(origin) = origin_of(path, self.around.files, self.problems) {
+            if let Some(origin) = origin_of(path, self.context.files, self.problems) {
                 self.read(path, &origin);
             }
         }
         self.definitions = found;
         if self.ids.is_empty() && !self.problems.has_errors() {
             let problem = Problem::whole(
-                shown::paths(listed),
+                redaction::shown_paths(listed),
                 "no_connections",
                 "no connection is defined".to_owned(),
             );
@@ -288,12 +288,12 @@ impl<'a> Walk<'a> {
             texts: false,
         };
         let directory = path.parent().unwrap_or(Path::new(""));
-        let around = self.around.for_definition(directory, self.policy);
+        let context = self.context.for_definition(directory, self.policy);
         let stem = path
             .file_stem()
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
-        for defined in definitions(&Field::root(&node, sink), stem, &around) {
+        for defined in definitions(&Field::root(&node, sink), stem, &context) {
             self.add(defined);
         }
     }

@@ -5,7 +5,7 @@
 use super::document::{Key, Node, Value};
 use super::field::{Field, join, listed, nameable};
 use super::problem::nearest;
-use super::shown;
+use super::redaction;
 
 /// How many of the unknown fields are compared with a missing one.
 const COMPARED: usize = 1000;
@@ -116,7 +116,7 @@ impl<'a> Object<'a> {
             }
             let near = nearest(&snake_case(&key.name), self.known.iter().copied());
             let hides = self.field.secret && (near.is_none() || !nameable(&key.name, node));
-            let visible = !hides && shown::may_show_key(&key.name, near);
+            let visible = !hides && redaction::may_show_key(&key.name, near);
             let name = if visible {
                 format!("`{}`", key.name.escape_debug())
             } else {

@@ -2,7 +2,7 @@
 
 use super::field::Field;
 use super::foreign_wildcards;
-use super::shown::{self, Grammar};
+use super::redaction::{self, Grammar};
 use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
 
 /// The most overlaps that are shown of one connection: enough to learn from, too few to bury anything else.
@@ -74,10 +74,10 @@ fn warn_of(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
     };
     let message = format!(
         "{} {how} {} in line {}: both match {}",
-        shown::pattern(pattern(overlap.second)),
-        shown::pattern(pattern(overlap.first)),
+        redaction::shown_pattern(pattern(overlap.second)),
+        redaction::shown_pattern(pattern(overlap.first)),
         first.node.place.line,
-        shown::pattern(&overlap.witness)
+        redaction::shown_pattern(&overlap.witness)
     );
     let problem = second.problem("overlapping_routes", message);
     second.push(problem.warning().remedy(remedy));
@@ -93,14 +93,20 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
             } else {
                 invalid.without_subject()
             };
-            let message = format!("{} is not a pattern: {invalid}", shown::pattern(text));
+            let message = format!(
+                "{} is not a pattern: {invalid}",
+                redaction::shown_pattern(text)
+            );
             field.report("invalid_route", message, invalid.remedy());
             return None;
         }
     };
     foreign_wildcards::warn(field, text);
     if let Some(why) = pattern.never_matches(allow_encoded_slash) {
-        let problem = field.problem("dead_route", format!("{} {why}", shown::pattern(text)));
+        let problem = field.problem(
+            "dead_route",
+            format!("{} {why}", redaction::shown_pattern(text)),
+        );
         field.push(
             problem
                 .warning()

@@ -14,8 +14,8 @@ use super::document::Value;
 use super::environment::Environment;
 use super::field::Field;
 use super::file_reading::Unread;
+use super::redaction::{self, quoted_path};
 use super::secret_policy::{Denied, SecretPolicy, SecretValues};
-use super::shown::{self, quoted_path};
 use super::sources::Files;
 use crate::domain::{Secret, SecretSource};
 
@@ -28,8 +28,8 @@ const FORMS: &str = "write a text, `{env: NAME}` or `{file: PATH}`";
 /// and valid in every place where a secret is allowed.
 const UNREAD: &[u8] = b"a-secret-that-was-not-read";
 
-/// What references are resolved against.
-pub(super) struct Surroundings<'a> {
+/// The environment, directory and policy that references are resolved against.
+pub(super) struct ResolveContext<'a> {
     pub(super) environment: &'a Environment,
     /// The directory of the file that holds the reference.
     pub(super) directory: &'a Path,
@@ -43,7 +43,7 @@ pub(super) struct Surroundings<'a> {
     used: RefCell<Vec<SecretSource>>,
 }
 
-impl<'a> Surroundings<'a> {
+impl<'a> ResolveContext<'a> {
     /// Creates the context for the settings, which may take secrets from anywhere.
     pub(super) fn for_settings(
         environment: &'a Environment,
@@ -181,7 +181,7 @@ impl<'a> Surroundings<'a> {
             return unread(source);
         }
         let Some(value) = value else {
-            let (variable, remedy) = match shown::variable(name) {
+            let (variable, remedy) = match redaction::shown_variable(name) {
                 Some(shown) => {
                     let remedy = format!("set {shown} for egressd, or name another variable");
                     (shown, remedy)
@@ -283,7 +283,7 @@ fn unread(source: SecretSource) -> Option<Secret> {
 fn named(source: &SecretSource) -> String {
     match source {
         SecretSource::Inline => "the secret".to_owned(),
-        SecretSource::Env(name) => match shown::variable(name) {
+        SecretSource::Env(name) => match redaction::shown_variable(name) {
             Some(shown) => format!("the environment variable {shown}"),
             None => "the environment variable of this name".to_owned(),
         },

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::field::Field;
-use super::shown;
+use super::redaction;
 use crate::domain::address::{Forbidden, judge};
 use crate::domain::url::InvalidUrl;
 use crate::domain::{BaseUrl, Host};
@@ -26,24 +26,28 @@ pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
     field.secret |= password || text.contains(['@', '?', '#']);
     let name = match field.secret {
         true => "the URL".to_owned(),
-        false => shown::named(text, "the URL"),
+        false => redaction::shown_or(text, "the URL"),
     };
     field.report("invalid_url", format!("{name} {invalid}"), invalid.remedy());
 }
 
 /// A literal address must be one that the connection may dial. Without `holes` the ranges are bad themselves: nothing is said twice.
-pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>) -> Option<()> {
-    let Some(holes) = holes else {
+pub(super) fn reachable(
+    field: &Field<'_>,
+    host: &Host,
+    allowed_cidrs: Option<&[IpNet]>,
+) -> Option<()> {
+    let Some(allowed_cidrs) = allowed_cidrs else {
         return Some(());
     };
     let address = match host {
         Host::Ip(address) => address,
         Host::Name(name) => {
-            warn_of_loopback(field, name, holes);
+            warn_of_loopback(field, name, allowed_cidrs);
             return Some(());
         }
     };
-    match judge(*address, holes) {
+    match judge(*address, allowed_cidrs) {
         Ok(()) => Some(()),
         Err(Forbidden::NotGlobal(kind)) => {
             let remedy = format!(
@@ -71,7 +75,7 @@ pub(super) fn reachable(field: &Field<'_>, host: &Host, holes: Option<&[IpNet]>)
 
 /// Warns about a host name of this machine itself if the connection may not dial loopback
 /// addresses.
-fn warn_of_loopback(field: &Field<'_>, name: &str, holes: &[IpNet]) {
+fn warn_of_loopback(field: &Field<'_>, name: &str, allowed_cidrs: &[IpNet]) {
     const NAMES: [&str; 4] = [
         "localhost",
         "localhost.localdomain",
@@ -86,7 +90,7 @@ fn warn_of_loopback(field: &Field<'_>, name: &str, holes: &[IpNet]) {
     let is_local = NAMES.contains(&name) || name.ends_with(".localhost");
     let may_dial = loopback
         .iter()
-        .any(|address| judge(*address, holes).is_ok());
+        .any(|address| judge(*address, allowed_cidrs).is_ok());
     if is_local && !may_dial {
         let message = "leads to this machine itself, which this connection may not dial: every request would be refused";
         let problem = field.problem("loopback_name", message).warning();

@@ -12,9 +12,9 @@ use ipnet::IpNet;
 /// Why an address may not be dialled. Names the kind, never the address: an agent may read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbidden {
-    /// Not globally routable: a hole can be opened with `allowed_private_cidrs`.
+    /// Not globally routable: a range can be opened with `allowed_private_cidrs`.
     NotGlobal(&'static str),
-    /// Link-local, cloud metadata, multicast, unspecified: no hole can be opened.
+    /// Link-local, cloud metadata, multicast, unspecified: no range can be opened.
     Never(&'static str),
 }
 
@@ -119,21 +119,21 @@ const NOT_GLOBAL_V6: &[RangeV6] = &[
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "documentation"),
 ];
 
-/// Whether a connection with these holes may dial this address.
-pub fn judge(address: IpAddr, holes: &[IpNet]) -> Result<(), Forbidden> {
+/// Whether a connection with these allowed CIDRs may dial this address.
+pub fn judge(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), Forbidden> {
     let address = address.to_canonical();
     if let Some(kind) = never(address) {
         return Err(Forbidden::Never(kind));
     }
     match not_global(address) {
-        Some(kind) if !holes.iter().any(|hole| covers(hole, address)) => {
+        Some(kind) if !allowed_cidrs.iter().any(|range| covers(range, address)) => {
             Err(Forbidden::NotGlobal(kind))
         }
         Some(_) | None => Ok(()),
     }
 }
 
-/// Whether every address of this range is one that no hole can open: such a hole is a mistake.
+/// Whether every address of this range must never be dialled, so that allowing the range is a mistake.
 pub fn is_never_range(range: &IpNet) -> Option<&'static str> {
     let (first, last) = (
         range.network().to_canonical(),
@@ -145,14 +145,14 @@ pub fn is_never_range(range: &IpNet) -> Option<&'static str> {
     }
 }
 
-fn covers(hole: &IpNet, address: IpAddr) -> bool {
-    if hole.contains(&address) {
+fn covers(range: &IpNet, address: IpAddr) -> bool {
+    if range.contains(&address) {
         return true;
     }
     let IpAddr::V4(v4) = address else {
         return false;
     };
-    hole.contains(&IpAddr::V6(v4.to_ipv6_mapped()))
+    range.contains(&IpAddr::V6(v4.to_ipv6_mapped()))
 }
 
 fn never(address: IpAddr) -> Option<&'static str> {

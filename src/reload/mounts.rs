@@ -13,7 +13,10 @@ pub(super) fn of_this_process() -> String {
 }
 
 /// Those of the files that are mount points.
-pub(super) fn alone<'f>(mountinfo: &str, files: impl Iterator<Item = &'f Path>) -> Vec<&'f Path> {
+pub(super) fn single_file_mounts<'f>(
+    mountinfo: &str,
+    files: impl Iterator<Item = &'f Path>,
+) -> Vec<&'f Path> {
     let points: BTreeSet<Vec<u8>> = mountinfo.lines().filter_map(point).collect();
     files
         .filter(|file| {
@@ -40,7 +43,7 @@ fn point(line: &str) -> Option<Vec<u8>> {
 mod tests {
     use std::fs;
 
-    use super::{alone, point};
+    use super::{point, single_file_mounts};
 
     #[test]
     fn a_file_that_is_a_mount_is_found() {
@@ -64,7 +67,7 @@ mod tests {
         let link = at.join("link.yaml");
         let all = files.iter().chain([&link]).map(AsRef::as_ref);
         assert_eq!(
-            alone(&mountinfo, all),
+            single_file_mounts(&mountinfo, all),
             [&files[0], &files[1], &link].map(|file| file.as_path())
         );
     }

@@ -53,7 +53,7 @@ pub struct Asking {
 }
 
 /// The thread.
-struct Watching {
+struct WatchThread {
     notices: Option<Notices>,
     reload: Reload,
     woken: PipeReader,
@@ -77,7 +77,7 @@ impl Watch {
     /// Watches what was loaded, and looks for files that will never change under this process. Takes from the system what it will need: to be made before the
     /// process gives up rights.
     pub fn new(sources: &Sources) -> io::Result<Self> {
-        let alone = mounts::alone(&mounts::of_this_process(), sources.files());
+        let alone = mounts::single_file_mounts(&mounts::of_this_process(), sources.files());
         let alone = alone.into_iter().map(Path::to_owned).collect();
         let (woken, wakes) = io::pipe()?;
         let made = Notices::new().and_then(|mut notices| {
@@ -101,13 +101,13 @@ impl Watch {
     pub fn start(self, reload: Reload) -> io::Result<Asking> {
         for file in self.alone {
             let file = file.display().to_string().into();
-            reload.tell(ReloadEvent::MountedAlone { file });
+            reload.log_event(ReloadEvent::MountedAlone { file });
         }
         if let Some(error) = self.refused {
-            reload.tell(unwatched(error));
+            reload.log_event(unwatched_event(error));
         }
         let asked = Arc::new(AtomicBool::new(false));
-        let watching = Watching {
+        let watching = WatchThread {
             notices: self.notices,
             reload,
             woken: self.woken,
@@ -121,7 +121,7 @@ impl Watch {
     }
 }
 
-fn unwatched(error: Errno) -> ReloadEvent {
+fn unwatched_event(error: Errno) -> ReloadEvent {
     let why = io::Error::from(error).to_string().into();
     ReloadEvent::Unwatched { why }
 }
@@ -136,7 +136,7 @@ impl Asking {
     }
 }
 
-impl Watching {
+impl WatchThread {
     fn run(mut self) {
         // Linux keeps a priority for each thread, and nobody is forbidden to lower his own. Where it fails all the same, nothing is lost but the courtesy.
         let _unchanged = rustix::process::setpriority_process(None, GIVING_WAY);
@@ -149,7 +149,7 @@ impl Watching {
             match cause {
                 Cause::Asked => {
                     // It has told the log.
-                    let _told = self.reload.catching(Reload::run);
+                    let _logged = self.reload.catch_panic(Reload::run);
                     self.look();
                 }
                 Cause::Notice | Cause::Time => self.look(),
@@ -161,7 +161,7 @@ impl Watching {
     /// Reloads if anything changed, and watches what is to be watched then.
     fn look(&mut self) {
         for _ in 0..ROUNDS {
-            let _told = self.reload.catching(Reload::run_if_changed);
+            let _logged = self.reload.catch_panic(Reload::run_if_changed);
             if !self.follow() {
                 return;
             }
@@ -178,7 +178,7 @@ impl Watching {
             .follow(&self.reload.watched())
             .unwrap_or_else(|error| {
                 self.notices = None;
-                self.reload.tell(unwatched(error));
+                self.reload.log_event(unwatched_event(error));
                 false
             })
     }

@@ -1,7 +1,7 @@
 //! `proxy.allowed_hosts` → host names as a `Host` field has them.
 
 use crate::config::field::Field;
-use crate::config::shown::quoted;
+use crate::config::redaction::quoted;
 
 /// Reads every name of the list.
 pub(super) fn hosts(field: &Field<'_>) -> Option<Vec<String>> {

@@ -10,8 +10,8 @@ use crate::config::environment::{Environment, HARDENING};
 use crate::config::field::{Field, Sink};
 use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems, nearest};
-use crate::config::secret_ref::Surroundings;
-use crate::config::shown::{may_show_key, quoted, variable as shown_variable};
+use crate::config::redaction::{may_show_key, quoted, shown_variable};
+use crate::config::secret_ref::ResolveContext;
 use crate::config::variables::{LEAVES, variable};
 
 struct Leaf {
@@ -115,7 +115,7 @@ impl<'a> Section<'a> {
 /// What the reader needs beside the file.
 pub(in crate::config) struct Read<'a> {
     pub(in crate::config) layers: &'a Layers,
-    pub(in crate::config) around: &'a Surroundings<'a>,
+    pub(in crate::config) context: &'a ResolveContext<'a>,
     pub(in crate::config) problems: &'a Problems,
     /// What `connections` is where nobody says it.
     pub(in crate::config) default_connections: &'static str,

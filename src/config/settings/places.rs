@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use super::layers::{Layers, Read, Section};
 use crate::config::field::Field;
 use crate::config::problem::Problems;
+use crate::config::redaction;
 use crate::config::secret_policy::{SecretSettings, SecretValues};
-use crate::config::shown;
 
 /// The longest accepted name of a variable that holds a secret.
 const MAX_NAME: usize = 128;
 
 pub(super) fn connections(top: &mut Section<'_>, read: &Read<'_>) -> Option<Vec<PathBuf>> {
-    let directory = read.around.directory;
+    let directory = read.context.directory;
     let Some(field) = top.leaf("connections") else {
         return Some(vec![directory.join(read.default_connections)]);
     };
@@ -78,7 +78,10 @@ fn warn_of_directory(item: &Field<'_>, path: &Path, values: SecretValues) {
         ),
         Err(error) if error.kind() == ErrorKind::NotFound && values == SecretValues::Read => (
             "missing_directory",
-            format!("the directory {} does not exist", shown::quoted_path(path)),
+            format!(
+                "the directory {} does not exist",
+                redaction::quoted_path(path)
+            ),
             "create it, or correct or remove the entry",
         ),
         Ok(_) | Err(_) => return,

@@ -15,9 +15,9 @@ use super::{
 use crate::config::field::Field;
 use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems};
+use crate::config::redaction::quoted;
 use crate::config::secret_policy::SecretSettings;
-use crate::config::secret_ref::Surroundings;
-use crate::config::shown::quoted;
+use crate::config::secret_ref::ResolveContext;
 use crate::domain::auth::{BasicAuth, Username};
 
 /// One day: more than any wait that is meant.
@@ -47,16 +47,16 @@ pub(in crate::config) fn settings(file: Option<Object<'_>>, read: &Read<'_>) -> 
         layers: read.layers,
         problems: read.problems,
     };
-    let proxy = proxy(read.section(&mut top, "proxy"), read.around.directory);
+    let proxy = proxy(read.section(&mut top, "proxy"), read.context.directory);
     let management = management(read.section(&mut top, "management"), read);
-    let egress = egress(read.section(&mut top, "egress"), read.around);
+    let egress = egress(read.section(&mut top, "egress"), read.context);
     let log = log(read.section(&mut top, "log"));
     let mut shutdown = read.section(&mut top, "shutdown");
     let grace = seconds(&mut shutdown, "grace_period_seconds", (0, DAY, 20));
     shutdown.finish();
     let connections = connections(&mut top, read);
     let section = read.section(&mut top, "secrets");
-    let secrets = secrets(section, read.around.directory, read.around.values());
+    let secrets = secrets(section, read.context.directory, read.context.values());
     top.finish();
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
         clashes(&proxy.listen, &management.listen, read.problems);
@@ -93,7 +93,7 @@ pub(in crate::config) fn management_listen(
         problems: read.problems,
     };
     let mut section = read.section(&mut top, "management");
-    let directory = read.around.directory;
+    let directory = read.context.directory;
     let found = listen(&mut section, directory, MANAGEMENT_LISTEN, |_, _| true);
     // A section that is no mapping is reported, and read as if it were absent.
     found.filter(|_| read.problems.count() == before)
@@ -165,7 +165,7 @@ fn management(mut section: Section<'_>, read: &Read<'_>) -> Option<ManagementSet
     let basic_auth = basic_auth(username, password, read, wanted);
     let listen = listen(
         &mut section,
-        read.around.directory,
+        read.context.directory,
         MANAGEMENT_LISTEN,
         |field, address| {
             let guarded = address.is_local() || wanted;
@@ -206,7 +206,7 @@ fn basic_auth(
         return None;
     }
     let (field, password) = (username?, password?);
-    let (username, password) = (read.around.secret(&field), read.around.secret(&password));
+    let (username, password) = (read.context.secret(&field), read.context.secret(&password));
     let (username, password) = (username?, password?);
     let Ok(username) = Username::try_from(username) else {
         let hidden = field.secret();
@@ -220,8 +220,8 @@ fn basic_auth(
     Some(Some(BasicAuth::new(username, password)))
 }
 
-fn egress(mut section: Section<'_>, around: &Surroundings<'_>) -> Option<EgressSettings> {
-    let ca_files = section.leaf("ca_files").map(|field| roots(&field, around));
+fn egress(mut section: Section<'_>, context: &ResolveContext<'_>) -> Option<EgressSettings> {
+    let ca_files = section.leaf("ca_files").map(|field| roots(&field, context));
     let connect = seconds(&mut section, "connect_timeout_seconds", (1, 300, 5));
     let idle = seconds(&mut section, "pool_idle_timeout_seconds", (1, DAY, 60));
     let max_idle = number(&mut section, "pool_max_idle_per_host", (0, 65_536, 64));

@@ -8,8 +8,8 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::config::field::Field;
 use crate::config::file_reading::Unread;
-use crate::config::secret_ref::Surroundings;
-use crate::config::shown::quoted_path;
+use crate::config::redaction::quoted_path;
+use crate::config::secret_ref::ResolveContext;
 use crate::config::sources::Files;
 
 /// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
@@ -18,7 +18,7 @@ const MAX_BUNDLE: u64 = 4 << 20;
 /// Reads every file of the list; a file without a usable certificate is a problem, so that trust is never less or more than meant.
 pub(super) fn roots(
     field: &Field<'_>,
-    around: &Surroundings<'_>,
+    context: &ResolveContext<'_>,
 ) -> Option<Vec<CertificateDer<'static>>> {
     let items = field.list()?;
     let mut whole = true;
@@ -28,8 +28,8 @@ pub(super) fn roots(
             whole = false;
             continue;
         };
-        let path = around.directory.join(text);
-        match bundle(&path, around.files) {
+        let path = context.directory.join(text);
+        match bundle(&path, context.files) {
             Ok(found) => roots.extend(found),
             Err(why) => {
                 let message = format!("the CA file {} {why}", quoted_path(&path));

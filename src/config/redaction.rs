@@ -39,11 +39,11 @@ impl Grammar {
 
 /// Formats a value for a message.
 pub(super) fn quoted(value: &str) -> String {
-    named(value, "the value")
+    shown_or(value, "the value")
 }
 
 /// Formats a text for a message, or returns `hidden` if the text may not be shown.
-pub(super) fn named(text: &str, hidden: &str) -> String {
+pub(super) fn shown_or(text: &str, hidden: &str) -> String {
     if may_show(text) {
         in_backticks(text)
     } else {
@@ -57,9 +57,9 @@ pub fn may_show(text: &str) -> bool {
 }
 
 /// Formats a pattern for a message, without its long segments.
-pub(super) fn pattern(text: &str) -> String {
+pub(super) fn shown_pattern(text: &str) -> String {
     if !is_like_pattern(text) {
-        return named(text, "the text");
+        return shown_or(text, "the text");
     }
     let segments = text.split('/').map(|segment| {
         let shown = segment.split(char::is_whitespace).all(is_short);
@@ -97,7 +97,7 @@ const MAX_DIGITS: usize = 3;
 /// Formats the name of an environment variable. Returns `None` if the name is not written like one,
 /// or is as long as a key and does not consist of words: `{env: ghp_…}` and `{env: SK_LIVE_…}` are
 /// keys.
-pub(super) fn variable(name: &str) -> Option<String> {
+pub(super) fn shown_variable(name: &str) -> Option<String> {
     let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_';
     let is_name = !name.starts_with(|c: char| c.is_ascii_digit()) && name.bytes().all(plain);
     (is_name && (is_short(name) || is_made_of_words(name))).then(|| in_backticks(name))
@@ -110,19 +110,19 @@ fn is_made_of_words(name: &str) -> bool {
 }
 
 /// Formats the name of a header, unless it is as long as a key and not a well-known name.
-pub(super) fn header(name: &str) -> String {
+pub(super) fn shown_header(name: &str) -> String {
     let dashed = name.to_ascii_lowercase().replace('_', "-");
     let is_known = GROUPS.iter().any(|group| group.names.contains(&&*dashed));
     if is_known {
         in_backticks(name)
     } else {
-        named(name, "the header")
+        shown_or(name, "the header")
     }
 }
 
 /// Formats a path without backticks. The part that exists is always shown: a secret that was
 /// mistaken for a path does not exist as a file. The rest is shown if it is short.
-pub(super) fn path(path: &Path) -> String {
+pub(super) fn shown_path(path: &Path) -> String {
     let exists = |path: &&Path| path.as_os_str().is_empty() || path.symlink_metadata().is_ok();
     let known = path.ancestors().find(exists).unwrap_or(Path::new(""));
     let rest = path.strip_prefix(known).unwrap_or(path).to_string_lossy();
@@ -134,14 +134,14 @@ pub(super) fn path(path: &Path) -> String {
 }
 
 /// Formats several paths, separated by commas.
-pub(super) fn paths(listed: &[PathBuf]) -> String {
-    let shown: Vec<String> = listed.iter().map(|listed| path(listed)).collect();
+pub(super) fn shown_paths(listed: &[PathBuf]) -> String {
+    let shown: Vec<String> = listed.iter().map(|listed| shown_path(listed)).collect();
     shown.join(", ")
 }
 
 /// Formats a path for a message, in backticks.
 pub(super) fn quoted_path(named: &Path) -> String {
-    in_backticks(&path(named))
+    in_backticks(&shown_path(named))
 }
 
 /// Returns whether a key may be shown. A long one may be if it is a misspelling of `near`, a known
@@ -185,7 +185,7 @@ fn in_backticks(value: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use super::{header, may_show_key, path, pattern, quoted, variable};
+    use super::{may_show_key, quoted, shown_header, shown_path, shown_pattern, shown_variable};
 
     const KEY: &str = "ghp_0123456789abcdefABCDEF0123456789abcd";
 
@@ -201,20 +201,20 @@ mod tests {
         assert_eq!(quoted(&"é".repeat(19)), format!("`{}`", "é".repeat(19)));
         assert_eq!(quoted(&"é".repeat(20)), "the value");
         assert_eq!(quoted(&format!("Bearer {KEY}")), "the value");
-        assert_eq!(pattern(&format!("/bot{KEY}/me")), "`/…/me`");
+        assert_eq!(shown_pattern(&format!("/bot{KEY}/me")), "`/…/me`");
         assert_eq!(
-            pattern("GET /a/b/c/d/e/f/g/h/i"),
+            shown_pattern("GET /a/b/c/d/e/f/g/h/i"),
             "`GET /a/b/c/d/e/f/g/h/i`"
         );
-        assert_eq!(pattern("wJalrXUtnFEMI/K7MDENG/bPxRfiCY"), "the text");
+        assert_eq!(shown_pattern("wJalrXUtnFEMI/K7MDENG/bPxRfiCY"), "the text");
     }
 
     #[test]
     fn only_what_is_written_as_a_variable_is_named_as_one() {
         // F-255
         let shown = Some("`DATABRICKS_CLIENT_SECRET`".to_owned());
-        assert_eq!(variable("DATABRICKS_CLIENT_SECRET"), shown);
-        assert!(variable("S3_BACKUP_ACCESS_KEY_ID").is_some());
+        assert_eq!(shown_variable("DATABRICKS_CLIENT_SECRET"), shown);
+        assert!(shown_variable("S3_BACKUP_ACCESS_KEY_ID").is_some());
         for hidden in [
             KEY,
             "token",
@@ -225,34 +225,34 @@ mod tests {
             "SK_LIVE_51H8_0F3A_TOKEN",
             "ABCDEFGHIJKLMNOPQRSTU_TOKEN",
         ] {
-            assert_eq!(variable(hidden), None, "{hidden}");
+            assert_eq!(shown_variable(hidden), None, "{hidden}");
         }
     }
 
     #[test]
     fn a_long_header_is_named_if_it_is_known() {
         // F-255
-        assert_eq!(header("X-Tenant"), "`X-Tenant`");
+        assert_eq!(shown_header("X-Tenant"), "`X-Tenant`");
         assert_eq!(
-            header("Ocp_Apim-Subscription-Key"),
+            shown_header("Ocp_Apim-Subscription-Key"),
             "`Ocp_Apim-Subscription-Key`"
         );
         for hidden in [KEY, "sec-fetch-0123456789abcdef", "my-0123456789-api-key"] {
-            assert_eq!(header(hidden), "the header", "{hidden}");
+            assert_eq!(shown_header(hidden), "the header", "{hidden}");
         }
     }
 
     #[test]
     fn of_a_path_that_does_not_exist_only_short_names_are_shown() {
         // F-255
-        let there = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/shown.rs");
-        assert_eq!(path(&there), there.display().to_string());
+        let there = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/redaction.rs");
+        assert_eq!(shown_path(&there), there.display().to_string());
         let short = there.with_file_name("tokn");
-        assert_eq!(path(&short), short.display().to_string());
+        assert_eq!(shown_path(&short), short.display().to_string());
         let hidden = there.with_file_name("…").display().to_string();
-        assert_eq!(path(&there.with_file_name(KEY)), hidden);
+        assert_eq!(shown_path(&there.with_file_name(KEY)), hidden);
         let slashes = there.with_file_name("wJalrXUtnFEMI/K7MDENG/bPxRfiCY");
-        assert_eq!(path(&slashes), hidden);
+        assert_eq!(shown_path(&slashes), hidden);
     }
 
     #[test]
