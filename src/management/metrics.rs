@@ -167,8 +167,61 @@ impl TokenRequestTotal {
 
 #[cfg(test)]
 mod tests {
-    use super::{CachedRendering, RENDERING_LIFETIME};
+    use std::sync::Arc;
+
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+    use tokio::runtime::Handle;
     use tokio::time::{Duration, advance};
+
+    use super::{CachedRendering, RENDERING_LIFETIME, TokenRequestHistory};
+    use crate::credential::Credentials;
+    use crate::credential::oauth::Grants;
+    use crate::management::view::tests::connections;
+    use crate::snapshot::Snapshot;
+    use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstreams};
+
+    /// Credentials that can fetch tokens. The tests here never do.
+    fn credentials() -> Credentials {
+        let CertifiedKey { cert, .. } = generate_simple_self_signed(Vec::new()).unwrap();
+        let trust = Trust::only(std::slice::from_ref(cert.der())).unwrap();
+        let second = Duration::from_secs(1);
+        let times = DialTimes {
+            connect: second,
+            head_start: second,
+            handshake: second,
+        };
+        let resolver = Names::of_servers(&[], "").resolver(second);
+        let dialer = Dialer::new(resolver, times, Arc::default());
+        let pool = PoolTerms {
+            max_idle: 1,
+            idle_timeout: second,
+        };
+        let client = Client::new(Arc::new(Upstreams::new(trust)), dialer, pool);
+        Credentials::new(Grants::new(Arc::new(client), Handle::current()))
+    }
+
+    #[tokio::test]
+    async fn sampling_lists_an_unused_oauth_connection_and_creates_no_grant() {
+        let mut all = connections("canary");
+        all.truncate(1);
+        all[0].enabled = true;
+        all[0].delete_time = None;
+        let snapshot = Snapshot::new(all);
+        let credentials = credentials();
+        let history = TokenRequestHistory::default();
+
+        let samples = history.sample(&snapshot, &credentials);
+
+        let [sample] = &samples[..] else {
+            panic!("{} samples", samples.len());
+        };
+        assert_eq!((sample.granted, sample.failed), (0, 0));
+        assert_eq!(sample.expires_at, None);
+        let mut entries = snapshot.entries().iter();
+        let oauth = entries.find(|entry| entry.connection.id.as_str() == sample.connection);
+        let connection = &oauth.unwrap().connection;
+        assert!(credentials.find_grant(connection).is_none());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_text_is_rendered_at_most_once_a_second_and_served_to_everybody() {
