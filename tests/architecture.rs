@@ -121,10 +121,11 @@ const TOKEN_LIVES: &[&str] = &[
 const TOKEN_TIMES: &[&str] = &[
     "src/clock.rs",
     "src/credential/oauth/endpoint.rs",
-    "src/credential/oauth/flight.rs",
     "src/credential/oauth/grant.rs",
     "src/credential/oauth/policy.rs",
+    "src/credential/oauth/requester.rs",
     "src/credential/oauth/response.rs",
+    "src/credential/oauth/state.rs",
     "src/credential/oauth/token.rs",
 ];
 const TOKEN_CLOCK_WHY: &str = "a token's life is counted on the boot-time clock (`crate::clock`): the system's time jumps, and `Instant` stands still during suspension";
@@ -357,7 +358,6 @@ fn crate_sources() -> Vec<Source> {
 
 /// Modules that still have an import cycle among their children. Delete the line once the cycle is opened.
 const NOT_YET_OPENED: &[&str] = &[
-    "credential::oauth",
     "demo",
     "management",
     "proxy",

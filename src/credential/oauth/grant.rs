@@ -1,27 +1,48 @@
-//! The tokens of one credential: the current one, the single fetch that fetches the next, and the
-//! state after failures.
+//! The tokens of one credential, as one state machine: no token, a fetch under way, a cached token, or
+//! a pause after a failure.
 //!
-//! A fetch is a task of its own on the credentials' runtime: whoever waits for it may go away without harm, and it ends under the lock of the state, so that
-//! between "no token is cached" and "no fetch is under way" nothing can slip through.
+//! ```text
+//!                a request needs a token               granted
+//! +---------+ -------------------------> +----------+ -----------> +--------+
+//! |  Empty  |                            | Fetching |              | Cached |
+//! +---------+ <------------------------- +----------+ <----------- +--------+
+//!      ^       the task was dropped or     |      ^    refresh due,     |
+//!      |       panicked                    |      |    or refused (401) |
+//!      |                            failed |      | pause over, and     |
+//!      |                                   v      | a request needs     |
+//!      |                              +------------+  a token           |
+//!      |                              | BackingOff |                    |
+//!      |                              +------------+                    |
+//!      +----------------------------------------------------------------+
+//!                    expired, or its connection was removed
+//! ```
 //!
-//! Invariants: at most one fetch at a time; no fetch while a failure holds; a token is used by nobody at or past its expiry.
+//! A cached token stays in use while it is refreshed and while a failed refresh backs off. A token
+//! that an upstream refused is dropped at once. `TokenState` holds the fetch and the failure.
+//!
+//! A fetch is a task of its own on the credentials' runtime, so a request that waits for it may be
+//! dropped without harm. The fetch ends under the lock of the state, so no second fetch can begin
+//! between "no token is cached" and "no fetch is under way".
+//!
+//! Invariants: at most one fetch at a time; no fetch while a failure holds; no token is used at or
+//! past its expiry.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
 
 use super::endpoint::{TokenRequestError, TokenSource};
-use super::flight::TokenFetch;
-use super::policy::{self, TOKEN_RETRY_INTERVAL};
+use super::policy;
 use super::reporter::TokenReporter;
-use super::token::Token;
-use crate::clock::{BootTime, Clock, Expiry};
-use crate::credential::unavailable::{Reason, Unavailable};
+use super::requester::{FetchedToken, REFUSED_CLIENT, TokenRequester};
+use super::state::{FetchOutcome, TokenLookup, TokenState, await_fetch};
+use super::token::{AcquiredToken, Token};
+use crate::clock::Clock;
+use crate::credential::unavailable::{InvalidTokenResponse, Reason, Unavailable};
 use crate::domain::ConnectionId;
 use crate::domain::auth::ClientAuth;
 use crate::reflection::Guard;
@@ -30,64 +51,21 @@ use crate::telemetry::ProblemLog;
 /// Fetches that a request waits for before it gives up: more than one only if a fetch broke down or its token was over at once.
 const MAX_AWAITED_FETCHES: usize = 3;
 
-/// What a fetch brought, once it has ended.
-pub(super) type FetchOutcome = Option<Result<Arc<Token>, Unavailable>>;
-
-type FetchReceiver = watch::Receiver<FetchOutcome>;
-
 /// The tokens of one credential.
 pub struct Grant {
     /// Read by every request without a lock, and changed under the lock of `state`. A replaced
     /// token is wiped as soon as the last request that uses it has ended. `ArcSwap` guarantees
     /// that; a cache that drops old values later would keep tokens after their rotation.
-    pub(super) token: ArcSwapOption<Token>,
-    pub(super) clock: Clock,
-    pub(super) source: Box<dyn TokenSource>,
-    pub(super) runtime: Handle,
+    token: ArcSwapOption<Token>,
+    clock: Clock,
+    pub(super) requester: TokenRequester,
+    runtime: Handle,
     /// As the definition says.
-    pub(super) style: ClientAuth,
-    pub(super) state: Mutex<TokenState>,
-    pub(super) granted_count: AtomicU64,
-    pub(super) failed_count: AtomicU64,
-    pub(super) requested: AtomicBool,
+    style: ClientAuth,
+    state: Mutex<TokenState>,
+    requested: AtomicBool,
     pub(super) reporter: TokenReporter,
-    pub(super) guard: Arc<Guard>,
-}
-
-/// A token for one request.
-pub struct AcquiredToken {
-    /// The token.
-    pub token: Arc<Token>,
-    /// Whether this very request waited for it.
-    pub is_fresh: bool,
-}
-
-/// The state beside the current token. Every change of that token happens under the lock of this
-/// state.
-pub(super) struct TokenState {
-    pub(super) fetch: Option<FetchReceiver>,
-    /// The configured style, or the one that was found to work.
-    pub(super) style: ClientAuth,
-    pub(super) failure: Option<RecordedFailure>,
-    last_retry: Option<BootTime>,
-    /// The task that refreshes and drops the current token.
-    pub(super) maintenance: Option<AbortHandle>,
-    pub(super) obtained_at: Option<SystemTime>,
-}
-
-/// The last fetch's failure; a success forgets it.
-pub(super) struct RecordedFailure {
-    pub(super) error: TokenRequestError,
-    pub(super) in_a_row: u32,
-    pub(super) at: SystemTime,
-    until: Expiry,
-}
-
-/// What a request that has no token finds.
-enum TokenLookup {
-    Cached(Arc<Token>),
-    Fetching(FetchReceiver),
-    BackingOff(Unavailable),
+    guard: Arc<Guard>,
 }
 
 impl Grant {
@@ -99,35 +77,21 @@ impl Grant {
     ) -> Self {
         Self {
             token: ArcSwapOption::empty(),
+            requester: TokenRequester::new(source, clock.clone()),
             clock,
-            source,
             runtime,
             style,
-            state: Mutex::new(TokenState {
-                fetch: None,
-                style,
-                failure: None,
-                last_retry: None,
-                maintenance: None,
-                obtained_at: None,
-            }),
-            granted_count: AtomicU64::new(0),
-            failed_count: AtomicU64::new(0),
+            state: Mutex::new(TokenState::new(style)),
             requested: AtomicBool::new(false),
             reporter: TokenReporter::new(ProblemLog::off()),
             guard: Arc::new(Guard::new(ProblemLog::off())),
         }
     }
 
-    /// The same; what becomes of its tokens is told here.
-    pub(super) fn with_problem_log(mut self, problems: ProblemLog) -> Self {
-        self.reporter = TokenReporter::new(problems);
-        self
-    }
-
-    /// Sets the guard that searches responses for the grant's tokens.
-    pub(super) fn with_guard(mut self, guard: Arc<Guard>) -> Self {
+    /// Sets the guard that searches responses for the grant's tokens, and the log of its events.
+    pub(super) fn with_guard(mut self, guard: Arc<Guard>, problems: ProblemLog) -> Self {
         self.guard = guard;
+        self.reporter = TokenReporter::new(problems);
         self
     }
 
@@ -151,10 +115,8 @@ impl Grant {
     pub async fn acquire_token(self: &Arc<Self>) -> Result<AcquiredToken, Unavailable> {
         for _ in 0..MAX_AWAITED_FETCHES {
             if let Some(token) = self.cached_token() {
-                return Ok(AcquiredToken {
-                    token,
-                    is_fresh: false,
-                });
+                let is_fresh = false;
+                return Ok(AcquiredToken { token, is_fresh });
             }
             let fetch = match self.find_or_fetch(None) {
                 // It ended meanwhile.
@@ -166,10 +128,8 @@ impl Grant {
                 let token = outcome?;
                 if token.is_usable() {
                     token.mark_used();
-                    return Ok(AcquiredToken {
-                        token,
-                        is_fresh: true,
-                    });
+                    let is_fresh = true;
+                    return Ok(AcquiredToken { token, is_fresh });
                 }
             }
         }
@@ -223,18 +183,13 @@ impl Grant {
                 self.token.store(None);
                 return Some(TokenLookup::Fetching(fetch));
             }
-            let now = self.clock.now();
-            let recent = |at| now.saturating_since(at) < TOKEN_RETRY_INTERVAL;
-            if state.last_retry.is_some_and(recent) || state.active_failure().is_some() {
+            if !state.claim_retry(self.clock.now()) {
                 return None;
             }
-            state.last_retry = Some(now);
             self.token.store(None);
             self.begin_fetch(&mut state)
         };
-        let fetch = fetch_task.subscribe();
-        self.runtime.spawn(fetch_task.run());
-        Some(TokenLookup::Fetching(fetch))
+        Some(self.spawn_fetch(fetch_task))
     }
 
     /// The fetch under way, or one that begins now; unless there is a token (another than `old`), or a failure holds.
@@ -253,8 +208,13 @@ impl Grant {
             }
             self.begin_fetch(&mut state)
         };
-        // Not under the lock: a runtime that has ended drops the fetch at once, and that takes the lock again.
-        let fetch = fetch_task.subscribe();
+        self.spawn_fetch(fetch_task)
+    }
+
+    /// Starts the task of a fetch. The caller does not hold the lock of the state: a runtime that has
+    /// ended drops the task at once, and that takes the lock again.
+    fn spawn_fetch(&self, fetch_task: TokenFetch) -> TokenLookup {
+        let fetch = fetch_task.outcome.subscribe();
         self.runtime.spawn(fetch_task.run());
         TokenLookup::Fetching(fetch)
     }
@@ -262,8 +222,75 @@ impl Grant {
     fn begin_fetch(self: &Arc<Self>, state: &mut TokenState) -> TokenFetch {
         self.requested.store(true, Relaxed);
         let fetch_task = TokenFetch::new(Arc::clone(self));
-        state.fetch = Some(fetch_task.subscribe());
+        state.fetch = Some(fetch_task.outcome.subscribe());
         fetch_task
+    }
+
+    /// Requests a token once with the client's credentials in the other place than the one
+    /// configured, and drops the token. Returns that place if it works. For `egressd probe`, after
+    /// a refusal that may be about the client's credentials.
+    pub async fn try_other_client_auth(&self) -> Option<ClientAuth> {
+        let other = match self.style {
+            ClientAuth::Basic => ClientAuth::Body,
+            ClientAuth::Body => ClientAuth::Basic,
+        };
+        let fetched = self.requester.request_token_once(other).await;
+        fetched.is_ok().then_some(other)
+    }
+
+    /// Records the outcome of a fetch in the state and the cache, in one step.
+    fn complete_fetch(
+        self: &Arc<Self>,
+        fetched: Result<FetchedToken, TokenRequestError>,
+    ) -> Result<Arc<Token>, Unavailable> {
+        let fetched = fetched.and_then(|fetched| {
+            if fetched.is_life_assumed {
+                self.reporter.report_assumed_life();
+            }
+            if !fetched.token.is_usable() {
+                return Err(Reason::Invalid(InvalidTokenResponse::Expired).into());
+            }
+            Ok(fetched)
+        });
+        if let Ok(FetchedToken { token, .. }) = &fetched
+            && let Some(secret) = token.secret()
+        {
+            // Registered before any request can use the token.
+            let grant = Arc::as_ptr(self).addr();
+            self.guard.add_token(grant, secret, token.remaining_life());
+        }
+        let mut state = self.lock_state();
+        state.fetch = None;
+        match fetched {
+            Err(failed) => {
+                // What worked once works no longer: the next fetch starts with the configured style.
+                if failed.reason == REFUSED_CLIENT {
+                    state.style = self.style;
+                }
+                let unavailable =
+                    state.record_failure(failed, &self.clock, policy::random_permille());
+                self.reporter
+                    .report_failure(&unavailable, state.failure_count());
+                Err(unavailable)
+            }
+            Ok(FetchedToken { token, style, .. }) => {
+                state.style = style;
+                self.reporter
+                    .report_obtained(state.failure_count(), token.remaining_life());
+                state.failure = None;
+                state.obtained_at = Some(SystemTime::now());
+                if token.remaining_life().is_some() {
+                    self.token.store(Some(Arc::clone(&token)));
+                    let (grant, kept) = (Arc::downgrade(self), Arc::downgrade(&token));
+                    let maintenance = self.runtime.spawn(maintain_token(grant, kept));
+                    // The task of the previous token may sleep for up to a day.
+                    if let Some(old) = state.maintenance.replace(maintenance.abort_handle()) {
+                        old.abort();
+                    }
+                }
+                Ok(token)
+            }
+        }
     }
 
     pub(super) fn valid_token(&self) -> Option<Arc<Token>> {
@@ -287,56 +314,35 @@ impl Grant {
     }
 }
 
-impl TokenState {
-    /// The failure that holds now, with the time that is left of it.
-    pub(super) fn active_failure(&self) -> Option<Unavailable> {
-        let failure = self.failure.as_ref()?;
-        failure.until.left().map(|left| Unavailable {
-            reason: failure.error.reason,
-            retry_after: left,
-        })
-    }
+/// The task of one fetch. Clears its place in the state before its waiters learn of the end, also on
+/// panic.
+struct TokenFetch {
+    grant: Arc<Grant>,
+    outcome: watch::Sender<FetchOutcome>,
+}
 
-    /// Failures since the last success.
-    pub(super) fn failure_count(&self) -> u32 {
-        self.failure.as_ref().map_or(0, |failure| failure.in_a_row)
-    }
-
-    /// Remembers a failure.
-    pub(super) fn record_failure(
-        &mut self,
-        error: TokenRequestError,
-        clock: &Clock,
-        random_permille: u32,
-    ) -> Unavailable {
-        let in_a_row = self.failure_count().saturating_add(1);
-        let reason = error.reason;
-        let retry_after = policy::backoff(
-            in_a_row,
-            reason.is_hard(),
-            error.retry_after,
-            random_permille,
-        );
-        let now = clock.now();
-        // The wait is at most 15 minutes, so the addition does not overflow.
-        let until = now.checked_add(retry_after).unwrap_or(now);
-        self.failure = Some(RecordedFailure {
-            error,
-            in_a_row,
-            at: SystemTime::now(),
-            until: Expiry::new(until, clock.clone()),
-        });
-        Unavailable {
-            reason,
-            retry_after,
+impl TokenFetch {
+    fn new(grant: Arc<Grant>) -> Self {
+        Self {
+            grant,
+            outcome: watch::Sender::new(None),
         }
+    }
+
+    async fn run(self) {
+        let style = self.grant.lock_state().style;
+        let fetched = self.grant.requester.fetch_token(style).await;
+        let outcome = self.grant.complete_fetch(fetched);
+        self.outcome.send_replace(Some(outcome));
     }
 }
 
-/// What the fetch brought; `None` if it broke down.
-async fn await_fetch(mut fetch: FetchReceiver) -> FetchOutcome {
-    let outcome = fetch.wait_for(Option::is_some).await.ok()?;
-    outcome.clone()
+impl Drop for TokenFetch {
+    fn drop(&mut self) {
+        let mine = self.outcome.subscribe();
+        let mut state = self.grant.lock_state();
+        state.fetch.take_if(|fetch| fetch.same_channel(&mine));
+    }
 }
 
 /// Maintains the current token: starts its refresh when it is due, if any request has used the
@@ -344,7 +350,7 @@ async fn await_fetch(mut fetch: FetchReceiver) -> FetchOutcome {
 ///
 /// These timers stop while the machine is suspended. No request depends on them: each request
 /// checks the expiry of the token itself.
-pub(super) async fn maintain_token(grant: Weak<Grant>, token: Weak<Token>) {
+async fn maintain_token(grant: Weak<Grant>, token: Weak<Token>) {
     let Some(due) = token.upgrade().and_then(|token| token.until_refresh()) else {
         return;
     };

@@ -107,8 +107,7 @@ impl Grants {
 
     fn new_grant(&self, source: Box<dyn TokenSource>, style: ClientAuth) -> Grant {
         Grant::new(source, style, self.runtime.clone(), self.clock.clone())
-            .with_problem_log(self.problems.clone())
-            .with_guard(Arc::clone(&self.guard))
+            .with_guard(Arc::clone(&self.guard), self.problems.clone())
     }
 }
 

@@ -51,8 +51,8 @@ impl Grant {
                 in_a_row: failure.in_a_row,
             }),
             retry_in: state.active_failure().map(|held| held.retry_after),
-            requests_ok: self.granted_count.load(Relaxed),
-            requests_failed: self.failed_count.load(Relaxed),
+            requests_ok: self.requester.granted.load(Relaxed),
+            requests_failed: self.requester.failed.load(Relaxed),
         }
     }
 }

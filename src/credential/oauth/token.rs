@@ -26,6 +26,14 @@ pub struct Token {
     secret: Option<Arc<TokenSecret>>,
 }
 
+/// A token for one request.
+pub struct AcquiredToken {
+    /// The token.
+    pub token: Arc<Token>,
+    /// Whether this very request waited for it.
+    pub is_fresh: bool,
+}
+
 struct Lifetime {
     refresh: BootTime,
     end: Expiry,
