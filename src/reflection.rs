@@ -48,8 +48,8 @@ mod tests;
 pub use guard::Guard;
 pub(crate) use guard::{ConnectionSecrets, TokenSecret};
 pub use patterns::Patterns;
-pub use scan::{Reflected, Scan};
-pub use secrets::{Exposure, Label};
+pub use scan::Scan;
+pub use secrets::{Exposure, Label, Reflected};
 
 use crate::domain::auth::SHORTEST_UNGUESSABLE;
 use crate::domain::{Auth, Connection};

@@ -361,7 +361,6 @@ const NOT_YET_OPENED: &[&str] = &[
     "demo",
     "management",
     "proxy",
-    "reflection",
     "telemetry::metrics",
     "upstream",
     "upstream::http1",

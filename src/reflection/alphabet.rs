@@ -2,8 +2,6 @@
 
 use std::sync::LazyLock;
 
-use super::forms::Form;
-
 /// The number of bytes that are checked together.
 const STRIDE: usize = 32;
 
@@ -34,7 +32,7 @@ pub(super) fn of_words() -> &'static Alphabet {
 
 impl Alphabet {
     /// Returns the smallest alphabet that contains all bytes of these forms.
-    pub(super) fn of<'f>(forms: &(impl Iterator<Item = &'f Form> + Clone)) -> Self {
+    pub(super) fn covering<'f>(forms: &(impl Iterator<Item = &'f [u8]> + Clone)) -> Self {
         let has_all = |kind: &fn(u8) -> bool| {
             forms
                 .clone()
@@ -109,6 +107,6 @@ impl Alphabet {
 
 impl Default for Alphabet {
     fn default() -> Self {
-        Self::of(&std::iter::empty())
+        Self::covering(&std::iter::empty())
     }
 }

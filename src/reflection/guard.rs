@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 
 use super::patterns::Patterns;
-use super::scan::{Reflected, Scan};
-use super::secrets::{self, Exposure, Label, Searched};
+use super::scan::Scan;
+use super::secrets::{self, Exposure, Label, Reflected, Searched};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::ReflectionCount;

@@ -93,7 +93,7 @@ impl Patterns {
         let beginnings = guessable.iter().flat_map(|secret| &secret.beginnings);
         let narrow = secrets.iter().flat_map(|secret| &secret.forms);
         Self {
-            alphabet: Alphabet::of(&narrow.map(|form| &**form)),
+            alphabet: Alphabet::covering(&narrow.map(|form| form.as_slice())),
             index: Index::new(&sorted),
             secrets,
             reach: longest.unwrap_or(0).next_power_of_two(),

@@ -372,7 +372,7 @@ mod tests {
     #[test]
     fn plain_text_and_binary_data_need_no_decoding() {
         let form = Zeroizing::new(b"0123456789+abcdef & ?=;".to_vec());
-        let alphabet = Alphabet::of(&std::iter::once(&form));
+        let alphabet = Alphabet::covering(&std::iter::once(form.as_slice()));
         let is_needed =
             |text: &[u8], last| needed_from(text, 0, last, &alphabet, &mut None) < text.len();
         let sparse: Vec<u8> = (0..1000_u32).map(|n| (n % 251) as u8).collect();

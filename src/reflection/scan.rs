@@ -8,17 +8,8 @@ use bytes::Bytes;
 use super::SHORTEST;
 use super::patterns::Patterns;
 use super::search::Search;
-use super::secrets::Label;
+use super::secrets::{Label, Reflected};
 use super::signature::{DIGEST, SignatureSearch};
-
-/// The response contains a secret.
-pub struct Reflected {
-    /// The secrets that have the form that was found. They belong to several connections if these
-    /// share a secret.
-    pub secrets: Vec<Arc<Label>>,
-    /// `true` if only a guess of the secrets was found.
-    pub is_guess: bool,
-}
 
 /// The most sets of patterns that one response is searched for at once. Each change of a secret
 /// creates another set.

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::patterns::{Found, Patterns, Stream};
 use super::plain;
-use super::scan::Reflected;
-use super::secrets::Label;
+use super::secrets::{Label, Reflected};
 
 /// The number of bytes that are decoded before the search checks if more have to be decoded. The
 /// number doubles each time.

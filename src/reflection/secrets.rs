@@ -41,6 +41,15 @@ pub struct Label {
     pub(super) recognises_guesses: bool,
 }
 
+/// The response contains a secret.
+pub struct Reflected {
+    /// The secrets that have the form that was found. They belong to several connections if these
+    /// share a secret.
+    pub secrets: Vec<Arc<Label>>,
+    /// `true` if only a guess of the secrets was found.
+    pub is_guess: bool,
+}
+
 /// The response in which a guessable credential was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exposure {

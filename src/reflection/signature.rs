@@ -11,8 +11,8 @@ use bytes::Bytes;
 
 use super::alphabet;
 use super::patterns::Patterns;
-use super::scan::Reflected;
 use super::search::Search;
+use super::secrets::Reflected;
 
 /// Bytes of a SHA-256 digest in hex, which is its shortest form.
 pub(super) const DIGEST: usize = 64;
