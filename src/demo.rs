@@ -15,6 +15,8 @@ mod grant;
 mod items;
 mod keys;
 mod lines;
+mod random;
+mod responses;
 mod tokens;
 
 use std::convert::Infallible;
@@ -34,10 +36,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use answer::{Body, Site};
+use answer::Site;
 use authority::Authority;
 use grant::Endpoint;
 use keys::Gates;
+use responses::Body;
 use tokens::Tokens;
 
 pub(crate) use definitions::{Places, definitions};

@@ -9,25 +9,20 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use http::{HeaderName, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use serde::Serialize;
 use serde_json::json;
 
 use super::body::{Events, Filler};
 use super::echo::{Echo, Proof};
 use super::items::{Items, NewItem};
 use super::keys::{Account, Admission, Gates};
+use super::responses::{Body, document, empty, failure, read, with};
 use super::tokens::Tokens;
 
-/// The largest request body, in bytes.
-const MAX_BODY: usize = 1 << 20;
 /// Events of a feed where nobody says how many.
 const EVENTS: u64 = 10;
-
-pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// The API's state.
 pub(super) struct Site {
@@ -244,17 +239,6 @@ fn status(code: &str, path: &str) -> Response<Body> {
     }
 }
 
-/// A body whole, or the refusal of a longer one.
-pub(super) async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
-    match Limited::new(body, MAX_BODY).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(_) => Err(failure(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "a body may have 1 MiB here",
-        )),
-    }
-}
-
 /// The value of a query's parameter; empty where it has none.
 fn asked<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
     query?.split('&').find_map(|parameter| {
@@ -278,33 +262,6 @@ fn not_allowed(methods: &str) -> Response<Body> {
 fn unauthorized(account: Account, why: &str) -> Response<Body> {
     let refused = failure(StatusCode::UNAUTHORIZED, why);
     with(refused, WWW_AUTHENTICATE, account.challenge())
-}
-
-pub(super) fn failure(status: StatusCode, why: &str) -> Response<Body> {
-    document(status, &json!({ "error": why }))
-}
-
-pub(super) fn document(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    // Strings, numbers and lists always serialise.
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
-    text.push(b'\n');
-    let mut response = Response::new(Full::from(text).boxed_unsync());
-    *response.status_mut() = status;
-    with(response, CONTENT_TYPE, "application/json")
-}
-
-fn empty(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Empty::new().boxed_unsync());
-    *response.status_mut() = status;
-    response
-}
-
-pub(super) fn with(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
-    // All of them are made of what a URL or we ourselves may say.
-    if let Ok(value) = HeaderValue::from_str(value) {
-        response.headers_mut().insert(name, value);
-    }
-    response
 }
 
 #[cfg(test)]

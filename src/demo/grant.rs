@@ -14,8 +14,9 @@ use hyper::body::Incoming;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use super::answer::{Body, document, failure, read, with};
 use super::form;
+use super::keys::Client;
+use super::responses::{Body, document, failure, read, with};
 use super::tokens::{LIFE, Tokens};
 
 /// What a client may ask for; all of it where it asks for nothing.
@@ -23,12 +24,6 @@ const SCOPES: [&str; 2] = ["contacts.read", "contacts.write"];
 
 /// The most parameters of a request.
 const MOST_PARAMETERS: usize = 32;
-
-/// The one client.
-pub(super) struct Client {
-    pub(super) id: &'static str,
-    pub(super) secret: Zeroizing<String>,
-}
 
 /// The endpoint.
 pub(super) struct Endpoint {

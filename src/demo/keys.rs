@@ -12,11 +12,8 @@ use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::grant::Client;
+use super::random::random;
 use super::tokens::Tokens;
-
-/// Random bytes of a key; printed in hexadecimal it is twice as long.
-const KEY_BYTES: usize = 24;
 
 /// The header of the account that takes an API key.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -32,6 +29,12 @@ pub(crate) struct Keys {
     stale: Zeroizing<String>,
     client_secret: Zeroizing<String>,
     signing_key: Zeroizing<String>,
+}
+
+/// The one client.
+pub(super) struct Client {
+    pub(super) id: &'static str,
+    pub(super) secret: Zeroizing<String>,
 }
 
 /// The user of the basic account.
@@ -73,22 +76,6 @@ impl Keys {
             secret: self.client_secret.clone(),
         }
     }
-}
-
-/// A secret of 48 hexadecimal digits.
-pub(super) fn random() -> io::Result<Zeroizing<String>> {
-    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
-    rustls::crypto::ring::default_provider()
-        .secure_random
-        .fill(&mut *bytes)
-        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    Ok(Zeroizing::new(
-        bytes
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect(),
-    ))
 }
 
 /// One part of the API for each kind of credential: the first segment of its paths.

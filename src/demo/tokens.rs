@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::keys::random;
+use super::random::random;
 
 /// How long a token is taken.
 pub(super) const LIFE: Duration = Duration::from_secs(3600);

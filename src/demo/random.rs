@@ -1,0 +1,24 @@
+//! Random secrets.
+
+use std::io;
+
+use zeroize::Zeroizing;
+
+/// Random bytes of a key; printed in hexadecimal it is twice as long.
+const KEY_BYTES: usize = 24;
+
+/// A secret of 48 hexadecimal digits.
+pub(super) fn random() -> io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut *bytes)
+        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
+    Ok(Zeroizing::new(
+        bytes
+            .iter()
+            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
+            .collect(),
+    ))
+}

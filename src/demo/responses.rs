@@ -1,0 +1,52 @@
+//! The parts that responses of the API and of the token endpoint are made of.
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use hyper::body::Incoming;
+use serde::Serialize;
+use serde_json::json;
+
+/// The largest request body, in bytes.
+const MAX_BODY: usize = 1 << 20;
+pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+/// A body whole, or the refusal of a longer one.
+pub(super) async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(_) => Err(failure(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "a body may have 1 MiB here",
+        )),
+    }
+}
+
+pub(super) fn failure(status: StatusCode, why: &str) -> Response<Body> {
+    document(status, &json!({ "error": why }))
+}
+
+pub(super) fn document(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+    // Strings, numbers and lists always serialise.
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    let mut response = Response::new(Full::from(text).boxed_unsync());
+    *response.status_mut() = status;
+    with(response, CONTENT_TYPE, "application/json")
+}
+
+pub(super) fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Empty::new().boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+pub(super) fn with(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+    // All of them are made of what a URL or we ourselves may say.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}
