@@ -68,7 +68,16 @@ fn agents_that_connect_and_reset_leave_nothing_behind() {
     storm(agents, 10_000);
     let before = at_rest(&running, agents, operators, 1);
     storm(agents, 20_000);
-    let after = at_rest(&running, agents, operators, 2);
+    let mut after = at_rest(&running, agents, operators, 2);
+    let most = before.resident + before.resident / 20;
+    // The size goes up and down by 3 % with what the allocator happens to return. Only a leak is
+    // above the limit after each further storm too.
+    for storms in 3..7 {
+        if after.resident > most {
+            storm(agents, 1_000);
+            after = at_rest(&running, agents, operators, storms);
+        }
+    }
     // The sockets of the scrapes themselves are closed a moment later.
     let begun = Instant::now();
     while running.resources().descriptors > before.descriptors {
@@ -76,7 +85,6 @@ fn agents_that_connect_and_reset_leave_nothing_behind() {
         crate::support::metrics::next();
     }
     assert_eq!(before.threads, after.threads);
-    let most = before.resident + before.resident / 20;
     assert!(after.resident <= most, "{before:?}, then {after:?}");
     Agent::connect_to(agents).get("/crm/a").expect_status(200);
     assert_eq!(running.stop_and_collect().0, Some(0));
