@@ -21,7 +21,6 @@ mod tokens;
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,7 +31,7 @@ use crate::credential::Credentials;
 use crate::hardening::{Hardening, Measure};
 use crate::management::Management;
 use crate::memory::return_freed;
-use crate::proxy::tally::InFlight;
+use crate::proxy::admission::Admission;
 use crate::proxy::{self, Proxy};
 use crate::server::{
     self, AcceptLoop, AtCapacity, ListenAddress, ListenerHandle, SocketLimits, Ticker,
@@ -305,8 +304,7 @@ fn shared(
         published: Arc::new(published),
         allowed_hosts: settings.proxy.allowed_hosts.clone(),
         body_cap: settings.proxy.max_request_body_bytes,
-        in_flight: Arc::new(InFlight::new(settings.proxy.max_in_flight)),
-        draining: Arc::new(AtomicBool::new(false)),
+        admission: Arc::new(Admission::new(settings.proxy.max_in_flight)),
         log,
         metrics: Arc::default(),
         credentials,

@@ -12,7 +12,7 @@
 //! after the other: *address* (is it one unambiguous request to this host, with a canonical path?), *identify* (which connection?), *authorize* (which
 //! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject what [`credential`] has, sign with `credential::signing`, send, search what comes back). Each step takes the type that the
 //! last one made. Where bodies are signed (`credential::signing`), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
-//! HTTP over TLS, and keeps the response under its cap. Every way out ends in one [`proxy::tally`].
+//! HTTP over TLS, and keeps the response under its cap. Every way out ends in one `proxy::exchange`.
 //!
 //! What is seen from outside is made of what these two leave behind. [`telemetry`] has the books (each worker its own, merged when somebody asks) and the two logs, which nobody waits for;
 //! [`management`] reads them, the snapshot and the state of tokens, on a thread that gives way to the workers.

@@ -65,7 +65,7 @@ impl App {
     /// Readiness falls before the first door closes: whoever is refused at the door finds it fallen.
     pub fn stop(mut self) -> usize {
         let begun = Instant::now();
-        self.shared.draining.store(true, Relaxed);
+        self.shared.admission.begin_draining();
         self.phase.send_replace(Phase::Draining);
         for ticker in &self.doors.tickers {
             ticker.start_drain();
@@ -91,7 +91,7 @@ impl App {
 
     /// Exchanges that are not over: in the books, or on the wire.
     fn under_way(&self) -> usize {
-        let in_books = self.shared.in_flight.now();
+        let in_books = self.shared.admission.in_flight();
         in_books.max(self.doors.count_sockets().exchanges)
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn managed(
         credentials: Arc::clone(&shared.credentials),
         metrics: Arc::clone(&shared.metrics),
         gauges: gauges(shared, places),
-        draining: Arc::clone(&shared.draining),
+        draining: Arc::clone(shared.admission.draining_flag()),
         hardening,
         logs: Logs {
             access: shared.log.clone(),
@@ -47,10 +47,10 @@ pub(super) fn managed(
 }
 
 fn gauges(shared: &proxy::Shared, places: &Arc<Semaphore>) -> GaugeSources {
-    let in_flight = Arc::clone(&shared.in_flight);
+    let admission = Arc::clone(&shared.admission);
     let (places, room) = (Arc::clone(places), places.available_permits());
     GaugeSources {
-        in_flight: Box::new(move || in_flight.now()),
+        in_flight: Box::new(move || admission.in_flight()),
         agent_sockets: Box::new(move || room.saturating_sub(places.available_permits())),
         tokens: TokenRequestHistory::default(),
     }

@@ -57,7 +57,7 @@ impl Pressure {
     }
 
     fn look(&mut self) {
-        let growth = self.shared.in_flight.now() as u64 * GROWTH;
+        let growth = self.shared.admission.in_flight() as u64 * GROWTH;
         let seen = self.memory.look(growth).map(seen);
         self.shared.metrics.set_memory_use(seen);
         let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
@@ -66,7 +66,7 @@ impl Pressure {
             return;
         }
         self.is_short = is_short;
-        self.shared.in_flight.memory_is_short(is_short);
+        self.shared.admission.memory_is_short(is_short);
         self.shared.body_budget.memory_is_short(is_short);
         self.doors.memory_is_short(is_short);
         self.problems.report(Event::Memory(MemoryEvent {

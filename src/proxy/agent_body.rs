@@ -9,31 +9,15 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
-use thiserror::Error;
 
-use crate::server::{ExceededLimit, RequestBody, SocketTimers};
+use super::deadlines;
+use super::error::AgentFault;
+use crate::server::{RequestBody, SocketTimers};
 
 /// Frames that any body may have, however small.
 const FREE_FRAMES: u64 = 16 * 1024;
 /// Beyond those, the bytes that a frame must have on average.
 const BYTES_PER_FRAME: u64 = 8;
-
-/// What was wrong with the agent's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum AgentFault {
-    /// Over the request cap.
-    #[error("the request body is over the cap")]
-    TooLarge,
-    /// No byte for too long, or not whole when the deadline passed.
-    #[error("the request body did not arrive in time")]
-    Idle,
-    /// Illegal framing, or far too many tiny frames.
-    #[error("the request body is not framed legally, or comes in far too many tiny frames")]
-    Malformed,
-    /// The agent hung up before its body was whole.
-    #[error("the agent hung up before its request body was whole")]
-    Gone,
-}
 
 /// The state of an agent's body, which the exchange reads while the upstream module sends the body.
 #[derive(Clone, Debug, Default)]
@@ -111,12 +95,9 @@ impl http_body::Body for AgentBody {
     ) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             self.timers.start_body_timer();
-            return match self.timers.exceeded_limit() {
-                Some(ExceededLimit::Body | ExceededLimit::Exchange) => {
-                    Poll::Ready(Some(Err(self.fail(AgentFault::Idle))))
-                }
-                // Who waits for the answer says so.
-                Some(ExceededLimit::Grace) | None => Poll::Pending,
+            return match deadlines::agent_body_fault(&self.timers) {
+                Some(fault) => Poll::Ready(Some(Err(self.fail(fault)))),
+                None => Poll::Pending,
             };
         };
         self.timers.stop_body_timer();

@@ -1,6 +1,5 @@
 //! The body of an answer: our own few bytes, or the upstream's stream with its exchange attached.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,14 +12,14 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout_at};
 
-use super::code::Code;
 use super::discovery::FilledTemplate;
 use super::error::ExchangeError;
+use super::exchange::Exchange;
 use super::guarded::Guarded;
 use super::refusal::Refusal;
-use super::tally::Exchange;
 use super::trailers::passing;
-use crate::server::{ExceededLimit, SocketTimers};
+use super::{deadlines, panics};
+use crate::server::SocketTimers;
 use crate::upstream::{Slot, Uploading};
 
 /// The time between two checks whether an agent has left while its upload goes on.
@@ -126,11 +125,10 @@ impl Forwarded {
         cx: &mut Context<'_>,
         timers: &SocketTimers,
     ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.poll_body(cx, timers)));
-        polled.unwrap_or_else(|_panic| {
-            self.exchange.recorder().count_panic();
-            self.exchange.failed(Code::InternalError);
-            Poll::Ready(Some(Err(ExchangeError::Panicked)))
+        let polled = panics::catch_in_body(|| self.poll_body(cx, timers));
+        polled.unwrap_or_else(|panicked| {
+            self.exchange.record_panic();
+            Poll::Ready(Some(Err(panicked)))
         })
     }
 
@@ -147,31 +145,32 @@ impl Forwarded {
         let frame = match polled {
             Poll::Ready(Some(Ok(frame))) if frame.is_trailers() => {
                 // hyper polls no further frame after trailers.
-                self.exchange.completed();
+                self.exchange.response.complete();
                 let trailers = frame.into_trailers().ok();
                 let passing =
                     trailers.and_then(|trailers| passing(&trailers, self.trailers.as_ref()));
                 return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
             }
-            Poll::Pending if timers.exceeded_limit() == Some(ExceededLimit::Exchange) => {
-                Some(Err(ExchangeError::DeadlineExceeded))
-            }
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => match deadlines::response_body_error(timers) {
+                Some(error) => Some(Err(error)),
+                None => return Poll::Pending,
+            },
             Poll::Ready(frame) => frame,
         };
         match &frame {
             Some(Ok(frame)) => {
                 self.exchange
-                    .add_response_bytes(frame.data_ref().map_or(0, Bytes::len));
+                    .response
+                    .add_body_bytes(frame.data_ref().map_or(0, Bytes::len));
             }
             Some(Err(error)) => {
-                let error = self.exchange.find_cause(*error);
-                self.exchange.refused(&Refusal::from(error));
+                let error = self.exchange.request.find_cause(*error);
+                self.exchange.response.refuse(&Refusal::from(error));
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            None => self.exchange.completed(),
+            None => self.exchange.response.complete(),
         }
         Poll::Ready(frame)
     }
@@ -249,24 +248,15 @@ impl Drop for Answer {
     fn drop(&mut self) {
         if let Kind::Forwarded(forwarded) = &mut self.kind {
             if forwarded.body.is_end_stream() {
-                forwarded.exchange.completed();
+                forwarded.exchange.response.complete();
                 let upload = forwarded.body.take_upload();
                 if let Some(upload) = upload.filter(|upload| !upload.has_ended()) {
                     return self.outlast_upload(upload);
                 }
-            } else {
-                // hyper does not poll the body while the bytes before wait for the agent.
-                let awaits_agent = self.timers.is_write_blocked() && !forwarded.awaits_upstream;
-                match self.timers.exceeded_limit() {
-                    // The agent reads too slowly or not at all. As after the write timeout, this
-                    // is not the upstream's fault.
-                    Some(ExceededLimit::Exchange) if awaits_agent => {}
-                    Some(ExceededLimit::Exchange) => {
-                        forwarded.exchange.failed(Code::UpstreamTimeout)
-                    }
-                    Some(ExceededLimit::Grace) => forwarded.exchange.failed(Code::Draining),
-                    Some(ExceededLimit::Body) | None => {}
-                }
+            } else if let Some(code) =
+                deadlines::dropped_response_code(&self.timers, forwarded.awaits_upstream)
+            {
+                forwarded.exchange.response.fail(code);
             }
         }
         self.timers.end_exchange();

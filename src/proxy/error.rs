@@ -5,7 +5,6 @@
 
 use thiserror::Error;
 
-use super::agent_body::AgentFault;
 use crate::upstream::Failure;
 
 /// Why there is no (whole) response for the agent.
@@ -37,6 +36,23 @@ pub enum ExchangeError {
     /// A bug of ours, which the panic hook has logged.
     #[error("egressd failed on this exchange; its log says where")]
     Panicked,
+}
+
+/// What was wrong with the agent's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum AgentFault {
+    /// Over the request cap.
+    #[error("the request body is over the cap")]
+    TooLarge,
+    /// No byte for too long, or not whole when the deadline passed.
+    #[error("the request body did not arrive in time")]
+    Idle,
+    /// Illegal framing, or far too many tiny frames.
+    #[error("the request body is not framed legally, or comes in far too many tiny frames")]
+    Malformed,
+    /// The agent hung up before its body was whole.
+    #[error("the agent hung up before its request body was whole")]
+    Gone,
 }
 
 impl ExchangeError {

@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{HeaderName, Method, Response, StatusCode};
 use http_body::Body as _;
 
+use super::accounting::RequestAccount;
 use super::code::Code;
 use super::guarded::Guarded;
 use super::location::Asked;
@@ -15,9 +16,8 @@ use super::refusal::{Refusal, X_REQUEST_ID};
 use super::request_fields::Accept;
 use super::request_id::RequestId;
 use super::response_fields::Rewritable;
-use super::tally::Exchange;
 use super::upload::{Unread, Upload};
-use super::{cookies, renewal, request_fields, response_fields, trailers};
+use super::{cookies, request_fields, response_fields, token_retry, trailers};
 use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
 use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
@@ -31,14 +31,22 @@ static AGENT: HeaderName = USER_AGENT;
 static CODING: HeaderName = ACCEPT_ENCODING;
 const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
+/// What a request is sent with that is not its own.
+#[derive(Clone, Copy)]
+pub(super) struct ForwardContext<'a> {
+    pub(super) client: &'a Client,
+    pub(super) lane: &'a Arc<Lane>,
+    pub(super) allowed_hosts: &'a [String],
+    pub(super) request_id: &'a RequestId,
+}
+
 /// Sends a prepared request and returns the response's head, scrubbed, with its body.
 pub(super) async fn forward(
     prepared: Prepared<'_>,
-    client: &Client,
-    lane: &Arc<Lane>,
-    allowed_hosts: &[String],
-    exchange: &mut Exchange,
+    context: ForwardContext<'_>,
+    account: &mut RequestAccount,
 ) -> Result<(Response<Box<Guarded>>, Slot), Refusal> {
+    let ForwardContext { client, lane, .. } = context;
     let Prepared {
         permitted,
         body,
@@ -48,14 +56,10 @@ pub(super) async fn forward(
     let connection = &permitted.entry().connection;
     let parts = permitted.parts;
     let announced = body.framing;
-    let mut minted = renewal::token(&credential, client, lane).await?;
+    let mut minted = token_retry::first_token(&credential, client, lane).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
-        Some(key) => {
-            let upload = Box::pin(signed(body, key, client, lane)).await?;
-            exchange.goes_signed(upload.signature().is_some());
-            upload
-        }
+        Some(key) => Box::pin(signed(body, key, context, account)).await?,
         None => body.stream(credential.grant().is_some()),
     };
     let accept = Accept::new();
@@ -67,20 +71,21 @@ pub(super) async fn forward(
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
         searched: credential.is_response_searched(),
         accept: &accept,
-        client,
-        lane,
-        exchange,
+        context,
+        account,
     };
     let mut response = match sending.send(token_of(&minted), &mut upload).await {
         Err(Unsent::CredentialExpired) => {
-            minted = Box::pin(renewal::token(&credential, client, lane)).await?;
+            minted = Box::pin(token_retry::first_token(&credential, client, lane)).await?;
             Box::pin(sending.send(token_of(&minted), &mut upload)).await?
         }
         sent => sent?,
     };
-    let replayable = || upload.rewind();
     let (status, headers) = (response.status(), response.headers());
-    let renewed = renewal::after(status, headers, &credential, minted.as_ref(), replayable).await;
+    let renewed = token_retry::second_token(status, headers, &credential, minted.as_ref(), || {
+        upload.rewind()
+    })
+    .await;
     if let Some(token) = &renewed {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
@@ -89,14 +94,14 @@ pub(super) async fn forward(
         parts,
         path: permitted.path(),
         client,
-        allowed_hosts,
+        allowed_hosts: context.allowed_hosts,
     };
     clean(&mut response, &asked);
     let mut response = Guarded::begin(response, credential, upload.signature().as_ref())?;
     let awaited = response.body_mut().await_first().await;
-    awaited.map_err(|error| exchange.find_cause(error))?;
-    let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, exchange.request_id().to_value());
+    awaited.map_err(|error| account.find_cause(error))?;
+    let request_id = context.request_id.to_value();
+    response.headers_mut().insert(X_REQUEST_ID, request_id);
     Ok((response, slot))
 }
 
@@ -108,11 +113,13 @@ fn token_of(minted: &Option<AcquiredToken>) -> Option<&Token> {
 async fn signed(
     body: Unread<'_>,
     key: &SigningKey,
-    client: &Client,
-    lane: &Lane,
+    context: ForwardContext<'_>,
+    account: &mut RequestAccount,
 ) -> Result<Upload, Refusal> {
-    client.resolve(lane).await?;
-    body.sign(key).await
+    context.client.resolve(context.lane).await?;
+    let upload = body.sign(key).await?;
+    account.set_signed(upload.signature().is_some());
+    Ok(upload)
 }
 
 /// All that a request is made of but its token and its body, which differ when it is sent a second time.
@@ -127,9 +134,8 @@ struct Sending<'a> {
     /// `true` if the response is searched.
     searched: bool,
     accept: &'a Accept,
-    client: &'a Client,
-    lane: &'a Arc<Lane>,
-    exchange: &'a mut Exchange,
+    context: ForwardContext<'a>,
+    account: &'a mut RequestAccount,
 }
 
 impl Sending<'_> {
@@ -139,7 +145,7 @@ impl Sending<'_> {
         token: Option<&Token>,
         upload: &mut Upload,
     ) -> Result<Response<UpstreamBody>, Unsent> {
-        self.exchange.sent_with(token);
+        self.account.set_token(token);
         let signature = upload.signature();
         let mut fields = Vec::with_capacity(self.parts.headers.len() + 8);
         let headers = &self.parts.headers;
@@ -152,7 +158,7 @@ impl Sending<'_> {
         );
         add_ours(
             self.connection,
-            self.exchange.request_id(),
+            self.context.request_id,
             has_user_agent,
             &mut fields,
         );
@@ -172,20 +178,20 @@ impl Sending<'_> {
         };
         let bounds = Bounds {
             cap: self.connection.caps.response.bytes(),
-            sent: self.exchange.sent(),
+            sent: self.account.sent_flag(),
             leaves_before: token.and_then(Token::expiry),
             reuse: self.reuse,
         };
         let mut body = upload.take_body();
-        let client = self.client;
-        let exchange = &*self.exchange;
-        let exchanged = client.exchange(self.lane, &head, &mut body, bounds).await;
+        let ForwardContext { client, lane, .. } = self.context;
+        let account = &*self.account;
+        let exchanged = client.exchange(lane, &head, &mut body, bounds).await;
         exchanged.map_err(|failure| {
             if failure == Failure::CredentialExpired {
                 upload.put_back(body);
                 Unsent::CredentialExpired
             } else {
-                Unsent::Refused(exchange.find_cause(failure.into()).into())
+                Unsent::Refused(account.find_cause(failure.into()).into())
             }
         })
     }

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{Method, Version};
 
 use super::code::Code;
-use super::glance::Glance;
+use super::head_fields::HeadFields;
 use super::refusal::Refusal;
 use crate::domain::ConnectionId;
 use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
@@ -52,14 +52,14 @@ pub(super) fn address<'r>(
     parts: &'r Parts,
     allowed_hosts: &[String],
 ) -> Result<Addressed<'r>, Refusal> {
-    let glance = Glance::at(&parts.headers);
-    glance.refuse_unclear_framing()?;
+    let fields = HeadFields::read(&parts.headers);
+    fields.refuse_unclear_framing()?;
     refuse_other_forms(parts)?;
-    glance.refuse_websocket()?;
+    fields.refuse_websocket()?;
     refuse_long_target(parts)?;
-    glance.refuse_large_head()?;
-    let served = glance.refuse_foreign_host(allowed_hosts)?;
-    glance.refuse_browsers(served, &parts.headers)?;
+    fields.refuse_large_head()?;
+    let served = fields.refuse_foreign_host(allowed_hosts)?;
+    fields.refuse_browsers(served, &parts.headers)?;
     let path = match CanonicalPath::parse(parts.uri.path().as_bytes()) {
         Err(error) if error.reason != NotCanonicalReason::EmptyAroundEncodedSlash => {
             return Err(not_canonical(error));
@@ -74,7 +74,7 @@ pub(super) fn identify<'r>(
     request: Addressed<'r>,
     snapshot: &Snapshot,
 ) -> Result<Call<'r>, Refusal> {
-    let entry = named(request.parts, snapshot).ok_or_else(unknown)?;
+    let entry = find_entry(request.parts, snapshot).ok_or_else(unknown)?;
     let path = match request.path {
         Ok(path) => path
             .split_first_segment()
@@ -90,7 +90,7 @@ pub(super) fn identify<'r>(
 }
 
 /// The live connection that the target's first segment names, whatever else there is to say of the request.
-pub(super) fn named<'s>(parts: &Parts, snapshot: &'s Snapshot) -> Option<&'s Arc<Entry>> {
+pub(super) fn find_entry<'s>(parts: &Parts, snapshot: &'s Snapshot) -> Option<&'s Arc<Entry>> {
     let path = parts.uri.path().strip_prefix('/')?;
     let end = memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len());
     snapshot

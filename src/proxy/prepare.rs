@@ -5,17 +5,19 @@ use std::sync::Arc;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 
-use super::agent_body::{AgentBody, AgentFault};
+use super::accounting::RequestAccount;
+use super::admission::InFlight;
+use super::agent_body::AgentBody;
 use super::authorize::Permitted;
-use super::body_budget::{MAX_SHARE, Share};
+use super::body_budget::MAX_SHARE;
 use super::code::Code;
-use super::error::ExchangeError;
+use super::connections::ConnectionResources;
+use super::error::{AgentFault, ExchangeError};
 use super::refusal::Refusal;
-use super::tally::Exchange;
 use super::upload::Unread;
 use crate::credential::Credential;
 use crate::server::{RequestBody, SocketTimers};
-use crate::upstream::{Framing, Lane, Slot};
+use crate::upstream::{Framing, Slot};
 
 /// A permitted request with a slot on its connection's lane and its body under a cap.
 pub(super) struct Prepared<'r> {
@@ -29,20 +31,26 @@ pub(super) struct Prepared<'r> {
 pub(super) async fn prepare<'r>(
     permitted: Permitted<'r>,
     incoming: RequestBody,
-    terms: Terms<'_, 'r>,
+    resources: &'r ConnectionResources,
+    limits: Limits<'_>,
 ) -> Result<Prepared<'r>, Refusal> {
-    if terms.credential.is_exposed() {
+    let credential = &resources.credential;
+    if credential.is_exposed() {
         return Err(ExchangeError::Exposed.into());
     }
     let framing = framing(&permitted, &incoming);
-    let cap = terms.body_cap();
+    // A body that is held whole must fit into the connection's share.
+    let cap = match credential.signing_key() {
+        Some(_) => limits.body_cap.min(MAX_SHARE),
+        None => limits.body_cap,
+    };
     if let Framing::Length(announced) = framing
         && announced > cap
     {
         return Err(AgentFault::TooLarge.into());
     }
-    terms.exchange.fits_in()?;
-    let slot = terms.lane.slot().await.ok_or_else(|| {
+    limits.in_flight.refuse_over_limit()?;
+    let slot = resources.lane.slot().await.ok_or_else(|| {
         Refusal::new(
             Code::Overloaded,
             "The connection has as many requests under way as it may (`max_concurrent_requests`).",
@@ -52,8 +60,8 @@ pub(super) async fn prepare<'r>(
         AgentBody::new(
             incoming,
             cap,
-            Arc::clone(terms.timers),
-            terms.exchange.track_agent_body(),
+            Arc::clone(limits.timers),
+            limits.request.track_agent_body(),
         )
     });
     Ok(Prepared {
@@ -62,34 +70,20 @@ pub(super) async fn prepare<'r>(
             framing,
             body,
             cap,
-            share: terms.share,
+            share: &resources.share,
         },
         slot,
-        credential: terms.credential,
+        credential: Arc::clone(credential),
     })
 }
 
-/// What a request has to keep to.
-pub(super) struct Terms<'a, 'r> {
-    pub(super) lane: &'a Arc<Lane>,
-    pub(super) exchange: &'a mut Exchange,
-    pub(super) timers: &'a Arc<SocketTimers>,
-    pub(super) credential: Arc<Credential>,
+/// What a request has to keep to, and where that is counted.
+pub(super) struct Limits<'a> {
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
-    /// The connection's share of the memory for bodies.
-    pub(super) share: &'r Arc<Share>,
-}
-
-impl Terms<'_, '_> {
-    /// Returns the longest length of a body. A body that is held whole must fit into the
-    /// connection's share.
-    fn body_cap(&self) -> u64 {
-        match self.credential.signing_key() {
-            Some(_) => self.body_cap.min(MAX_SHARE),
-            None => self.body_cap,
-        }
-    }
+    pub(super) in_flight: &'a InFlight,
+    pub(super) request: &'a mut RequestAccount,
+    pub(super) timers: &'a Arc<SocketTimers>,
 }
 
 /// How hyper read the body's framing, which is how it is announced upstream.

@@ -7,9 +7,8 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde::Serialize;
 
-use super::agent_body::AgentFault;
 use super::code::Code;
-use super::error::ExchangeError;
+use super::error::{AgentFault, ExchangeError};
 use super::request_id::RequestId;
 use crate::credential::{Reason, Unavailable};
 use crate::route::MethodSet;

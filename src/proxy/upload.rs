@@ -11,9 +11,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::agent_body::{AgentBody, AgentFault};
+use super::agent_body::AgentBody;
 use super::body_budget::{Exhausted, Held, Share};
 use super::code::Code;
+use super::error::AgentFault;
 use super::refusal::Refusal;
 use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::upstream::{Failure, Framing};

@@ -14,8 +14,8 @@ use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
 use crate::credential::signing::SigningKey;
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
-use crate::proxy::agent_body::AgentFault;
 use crate::proxy::code::Code;
+use crate::proxy::error::AgentFault;
 use crate::upstream::Framing;
 
 /// What a body does when it is asked for more.

@@ -13,7 +13,7 @@ use crate::upstream::{Client, Lane};
 
 /// The token that a request goes up with; `None` where the credential is not one of tokens. A token is asked for only once the upstream's own addresses are
 /// known to be permitted.
-pub(super) async fn token(
+pub(super) async fn first_token(
     credential: &Credential,
     client: &Client,
     lane: &Lane,
@@ -37,7 +37,7 @@ pub(super) async fn token(
 /// the token, the token was not obtained for this very request, the request can be sent again, and
 /// another token is available. If the request cannot be sent again, the token is renewed for the
 /// next request.
-pub(super) async fn after(
+pub(super) async fn second_token(
     status: StatusCode,
     headers: &HeaderMap,
     credential: &Credential,

@@ -16,25 +16,25 @@ const MAX_FIELD_BYTES: usize = 64 * 1024;
 
 /// What a request's fields say of its framing, its destination and its sender.
 #[derive(Default)]
-pub(super) struct Glance<'r> {
+pub(super) struct HeadFields<'r> {
     bytes: usize,
-    codings: Single<'r>,
-    host: Single<'r>,
+    codings: SingleField<'r>,
+    host: SingleField<'r>,
     offers_websocket: bool,
-    of_a_page: bool,
+    is_from_page: bool,
 }
 
 /// A field that may stand there once.
 #[derive(Default)]
-enum Single<'r> {
+enum SingleField<'r> {
     #[default]
     Absent,
     Present(&'r HeaderValue),
     Repeated,
 }
 
-impl<'r> Single<'r> {
-    fn note(&mut self, value: &'r HeaderValue) {
+impl<'r> SingleField<'r> {
+    fn insert(&mut self, value: &'r HeaderValue) {
         *self = match self {
             Self::Absent => Self::Present(value),
             Self::Present(_) | Self::Repeated => Self::Repeated,
@@ -42,36 +42,36 @@ impl<'r> Single<'r> {
     }
 }
 
-impl<'r> Glance<'r> {
-    pub(super) fn at(headers: &'r HeaderMap) -> Self {
-        let mut glance = Self::default();
+impl<'r> HeadFields<'r> {
+    pub(super) fn read(headers: &'r HeaderMap) -> Self {
+        let mut fields = Self::default();
         for (name, value) in headers {
-            glance.bytes += name.as_str().len() + value.len() + ": \r\n".len();
+            fields.bytes += name.as_str().len() + value.len() + ": \r\n".len();
             if *name == HOST {
-                glance.host.note(value);
+                fields.host.insert(value);
             } else if *name == TRANSFER_ENCODING {
-                glance.codings.note(value);
+                fields.codings.insert(value);
             } else if *name == UPGRADE {
-                glance.offers_websocket |= names_websocket(value);
+                fields.offers_websocket |= names_websocket(value);
             } else if *name == ORIGIN {
-                glance.of_a_page = true;
+                fields.is_from_page = true;
             } else if name.as_str() == "sec-fetch-site" {
-                glance.of_a_page |= !caller::is_same_site(value.as_bytes());
+                fields.is_from_page |= !caller::is_same_site(value.as_bytes());
             } else if name.as_str() == "service-worker" {
                 // A service worker would see the requests of every connection (Service Workers
                 // §6.2).
-                glance.of_a_page |= value.as_bytes().eq_ignore_ascii_case(b"script");
+                fields.is_from_page |= value.as_bytes().eq_ignore_ascii_case(b"script");
             }
         }
-        glance
+        fields
     }
 
     /// hyper takes any list that ends in `chunked`, and the same coding twice (F-31). Only one reading is safe.
     pub(super) fn refuse_unclear_framing(&self) -> Result<(), Refusal> {
         let clear = match self.codings {
-            Single::Absent => true,
-            Single::Present(coding) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
-            Single::Repeated => false,
+            SingleField::Absent => true,
+            SingleField::Present(coding) => coding.as_bytes().eq_ignore_ascii_case(b"chunked"),
+            SingleField::Repeated => false,
         };
         if clear {
             return Ok(());
@@ -109,7 +109,7 @@ impl<'r> Glance<'r> {
         &self,
         allowed_hosts: &[String],
     ) -> Result<ServedHost, Refusal> {
-        let Single::Present(host) = self.host else {
+        let SingleField::Present(host) = self.host else {
             return Err(unclear_host());
         };
         match caller::judge_host(host.as_bytes(), allowed_hosts) {
@@ -129,7 +129,7 @@ impl<'r> Glance<'r> {
         served: ServedHost,
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
-        if self.of_a_page {
+        if self.is_from_page {
             return Err(Refusal::new(
                 Code::BrowserRequestRefused,
                 "The request comes from a web page (`Origin`, `Sec-Fetch-Site` or `Service-Worker`); pages may not use the agent's connections.",
@@ -146,7 +146,7 @@ impl<'r> Glance<'r> {
 
     #[cold]
     fn looks_like_a_browser(&self, headers: &HeaderMap) -> bool {
-        let Single::Present(host) = self.host else {
+        let SingleField::Present(host) = self.host else {
             return true;
         };
         let foreign =

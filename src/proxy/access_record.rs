@@ -1,0 +1,92 @@
+//! What the access log says of an exchange: who asked for what, and what became of it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::request::Parts;
+use http::{Method, Uri};
+
+use super::accounting::{RequestAccount, ResponseAccount};
+use super::request_id::RequestId;
+use crate::snapshot::Entry;
+use crate::telemetry::{AccessLog, AccessRecord};
+
+/// The part of an access record that is known before the exchange ends.
+pub(super) struct PendingRecord {
+    log: AccessLog,
+    request_id: RequestId,
+    /// What the record says of the request, if one may be written.
+    request: Option<(Method, Uri)>,
+    entry: Option<Arc<Entry>>,
+    /// The index of the pattern that admits the request.
+    route: Option<usize>,
+}
+
+impl PendingRecord {
+    /// Creates the record of a request. Without `head`, there was no legal one.
+    pub(super) fn new(log: &AccessLog, request_id: RequestId, head: Option<&Parts>) -> Self {
+        let logged = head.filter(|_| log.is_on());
+        Self {
+            log: log.clone(),
+            request_id,
+            request: logged.map(|head| (head.method.clone(), head.uri.clone())),
+            entry: None,
+            route: None,
+        }
+    }
+
+    pub(super) fn request_id(&self) -> &RequestId {
+        &self.request_id
+    }
+
+    /// Returns the connection, once it is found.
+    pub(super) fn entry(&self) -> Option<&Arc<Entry>> {
+        self.entry.as_ref()
+    }
+
+    pub(super) fn set_entry(&mut self, entry: &Arc<Entry>) {
+        self.entry = Some(Arc::clone(entry));
+    }
+
+    pub(super) fn route(&self) -> Option<usize> {
+        self.route
+    }
+
+    pub(super) fn set_route(&mut self, route: usize) {
+        self.route = Some(route);
+    }
+
+    /// Writes the record, if the log takes exchanges with this outcome.
+    pub(super) fn write(
+        &mut self,
+        request: &RequestAccount,
+        response: &ResponseAccount,
+        (begun, ended): (Instant, Instant),
+    ) {
+        if !self.log.should_record(response.outcome()) {
+            return;
+        }
+        let (method, uri) = self.request.take().unzip();
+        let entry = self.entry.as_deref();
+        self.log.record(AccessRecord {
+            request_id: self.request_id.as_str().to_owned(),
+            connection: entry.map(|entry| entry.connection.id.clone()),
+            route: entry.zip(self.route).and_then(|(entry, route)| {
+                let pattern = entry.connection.routes.patterns().get(route)?;
+                Some(pattern.as_str().to_owned())
+            }),
+            method,
+            uri,
+            status: response.status(),
+            code: response.code(),
+            outcome: response.outcome(),
+            request_bytes: request.body_bytes(),
+            response_bytes: response.body_bytes(),
+            duration: ended - begun,
+            upstream: response
+                .upstream_answered()
+                .map(|answered| answered - begun),
+            token_age: request.token_age(),
+        });
+    }
+}

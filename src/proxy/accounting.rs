@@ -1,0 +1,175 @@
+//! What one exchange amounts to: the bytes of both bodies, and how it ended.
+//!
+//! The stages that send a request see its [`RequestAccount`] only, and what sends the response to the
+//! agent writes to its [`ResponseAccount`].
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use http::StatusCode;
+
+use super::agent_body::AgentBodyState;
+use super::code::{Blame, Code};
+use super::error::ExchangeError;
+use super::refusal::Refusal;
+use crate::credential::oauth::Token;
+use crate::telemetry::RequestOutcome;
+use crate::upstream::Failure;
+
+/// What went to the upstream.
+#[derive(Default)]
+pub(super) struct RequestAccount {
+    /// `None` until the request is known to have a body.
+    agent_body: Option<AgentBodyState>,
+    /// `true` once the request was sent. The upstream module sets it.
+    sent: AtomicBool,
+    is_signed: bool,
+    token_age: Option<Duration>,
+}
+
+impl RequestAccount {
+    /// Returns the state that the agent's body has to keep up to date.
+    pub(super) fn track_agent_body(&mut self) -> AgentBodyState {
+        self.agent_body.get_or_insert_default().clone()
+    }
+
+    /// Replaces the upstream's report that the request's body failed by the reason of it.
+    pub(super) fn find_cause(&self, error: ExchangeError) -> ExchangeError {
+        let fault = self.agent_body.as_ref().and_then(AgentBodyState::fault);
+        match (error, fault) {
+            (ExchangeError::Upstream(Failure::RequestBody), Some(fault)) => fault.into(),
+            _ => error,
+        }
+    }
+
+    /// Sets the token that the request is sent with, if it needs one. Of two, the last counts.
+    pub(super) fn set_token(&mut self, token: Option<&Token>) {
+        self.token_age = token.map(Token::age);
+    }
+
+    /// Sets whether the request is sent with a signature.
+    pub(super) fn set_signed(&mut self, is_signed: bool) {
+        self.is_signed = is_signed;
+    }
+
+    /// Returns the flag to be set when the request leaves.
+    pub(super) fn sent_flag(&self) -> &AtomicBool {
+        &self.sent
+    }
+
+    pub(super) fn was_sent(&self) -> bool {
+        self.sent.load(Relaxed)
+    }
+
+    pub(super) fn was_signed(&self) -> bool {
+        self.was_sent() && self.is_signed
+    }
+
+    pub(super) fn token_age(&self) -> Option<Duration> {
+        self.token_age
+    }
+
+    pub(super) fn body_bytes(&self) -> u64 {
+        let body = self.agent_body.as_ref();
+        body.map_or(0, AgentBodyState::received_bytes)
+    }
+}
+
+/// What went to the agent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ResponseAccount {
+    body_bytes: u64,
+    status: Option<StatusCode>,
+    /// The code of the refusal, or of the failure that broke the response off.
+    code: Option<Code>,
+    /// `true` if the code was the answer, and did not break one off.
+    is_refusal: bool,
+    upstream_answered: Option<Instant>,
+    /// How the exchange ended, once that is settled. If it never is, the agent has left.
+    outcome: Option<RequestOutcome>,
+}
+
+impl ResponseAccount {
+    /// Creates the account of a refusal that hyper has sent with this status.
+    pub(super) fn refused_by_hyper(code: Code, status: StatusCode) -> Self {
+        Self {
+            status: Some(status),
+            code: Some(code),
+            is_refusal: true,
+            outcome: Some(RequestOutcome::Refused),
+            ..Self::default()
+        }
+    }
+
+    /// Counts bytes of the body that are handed over to hyper.
+    pub(super) fn add_body_bytes(&mut self, bytes: usize) {
+        self.body_bytes += bytes as u64;
+    }
+
+    /// Records the head of the upstream's response.
+    pub(super) fn begin_forwarding(&mut self, status: StatusCode) {
+        self.upstream_answered = Some(Instant::now());
+        self.status = Some(status);
+    }
+
+    /// Records a response that egressd makes itself and that is not a refusal.
+    pub(super) fn complete_own(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        self.complete();
+    }
+
+    /// Records that the last byte of the response was handed over.
+    pub(super) fn complete(&mut self) {
+        self.outcome.get_or_insert(RequestOutcome::Forwarded);
+    }
+
+    /// Records a refusal. It is the agent's own end of the exchange if the agent has left before.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        if refusal.is_to_nobody() {
+            self.outcome.get_or_insert(RequestOutcome::AgentCancelled);
+        } else {
+            self.fail(refusal.code());
+        }
+    }
+
+    /// Records that egressd refuses the request, or breaks the response off.
+    pub(super) fn fail(&mut self, code: Code) {
+        if self.outcome.is_some() {
+            return;
+        }
+        self.outcome = Some(if code.blame() == Blame::Upstream {
+            RequestOutcome::UpstreamFailed
+        } else {
+            RequestOutcome::Refused
+        });
+        if self.status.is_none() {
+            self.status = Some(code.status());
+            self.is_refusal = true;
+        }
+        self.code = Some(code);
+    }
+
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.body_bytes
+    }
+
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        self.status
+    }
+
+    pub(super) fn code(&self) -> Option<&'static str> {
+        self.code.map(Code::as_str)
+    }
+
+    pub(super) fn is_refusal(&self) -> bool {
+        self.is_refusal
+    }
+
+    pub(super) fn upstream_answered(&self) -> Option<Instant> {
+        self.upstream_answered
+    }
+
+    pub(super) fn outcome(&self) -> RequestOutcome {
+        self.outcome.unwrap_or(RequestOutcome::AgentCancelled)
+    }
+}

@@ -1,0 +1,115 @@
+//! Decides whether a request is taken: not while the process is stopping, and not if as many are in
+//! flight as the settings, or the memory, allow.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+
+use super::code::Code;
+use super::refusal::Refusal;
+
+/// How many exchanges may be in flight while memory is short. If there were none, no agent would be
+/// served where the limit is so low that memory is always short.
+const MIN_IN_FLIGHT: usize = 4;
+
+/// What decides whether a request is taken, in the whole process.
+#[derive(Debug)]
+pub struct Admission {
+    draining: Arc<AtomicBool>,
+    in_flight: AtomicUsize,
+    /// `proxy.max_in_flight`
+    max_in_flight: usize,
+    /// `max_in_flight`, or [`MIN_IN_FLIGHT`]: one number that each request reads, whatever the reason.
+    current_max: AtomicUsize,
+}
+
+impl Admission {
+    /// Creates the admission of a process that takes this many requests at once.
+    pub fn new(max_in_flight: usize) -> Self {
+        Self {
+            draining: Arc::default(),
+            in_flight: AtomicUsize::new(0),
+            max_in_flight,
+            current_max: AtomicUsize::new(max_in_flight),
+        }
+    }
+
+    /// Refuses requests from now on, because the process is stopping.
+    pub fn begin_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Returns the flag that is set once the process is stopping.
+    pub fn draining_flag(&self) -> &Arc<AtomicBool> {
+        &self.draining
+    }
+
+    /// Returns whether the process is stopping.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Sets whether memory is short: if so, new requests are refused, but for very few at a time.
+    pub fn memory_is_short(&self, is_short: bool) {
+        let max = if is_short {
+            MIN_IN_FLIGHT.min(self.max_in_flight)
+        } else {
+            self.max_in_flight
+        };
+        self.current_max.store(max, Relaxed);
+    }
+
+    /// Returns the number of exchanges in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Counts a new exchange until the returned value is dropped. An exchange beyond the limit is
+    /// counted too: it is in flight until it is answered.
+    pub(super) fn enter(self: &Arc<Self>) -> InFlight {
+        let before = self.in_flight.fetch_add(1, Relaxed);
+        InFlight {
+            is_over_limit: before >= self.current_max.load(Relaxed),
+            admission: Arc::clone(self),
+        }
+    }
+
+    /// Refuses a request while the process is stopping.
+    pub(super) fn refuse_if_draining(&self) -> Result<(), Refusal> {
+        if !self.is_draining() {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::Draining,
+            "egressd is stopping; send the request to its successor.",
+        ))
+    }
+}
+
+/// The place of one exchange among those in flight.
+pub(super) struct InFlight {
+    admission: Arc<Admission>,
+    is_over_limit: bool,
+}
+
+impl InFlight {
+    /// Refuses the request if there were already as many in flight as are allowed.
+    pub(super) fn refuse_over_limit(&self) -> Result<(), Refusal> {
+        if !self.is_over_limit {
+            return Ok(());
+        }
+        let admission = &self.admission;
+        let is_memory_short = admission.current_max.load(Relaxed) < admission.max_in_flight;
+        let why = if is_memory_short {
+            "egressd is short of memory, and takes new requests again once there is more of it."
+        } else {
+            "egressd serves as many requests as it may (`proxy.max_in_flight`)."
+        };
+        Err(Refusal::new(Code::Overloaded, why))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.admission.in_flight.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,127 @@
+//! One exchange, and the one place where every exchange ends: answered, refused, cut off or abandoned.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+use http::request::Parts;
+
+use super::access_record::PendingRecord;
+use super::accounting::{RequestAccount, ResponseAccount};
+use super::admission::{Admission, InFlight};
+use super::code::Code;
+use super::request_id::RequestId;
+use crate::server::HeadFault;
+use crate::snapshot::Entry;
+use crate::telemetry::AccessLog;
+use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
+
+/// One exchange from its head to its last byte. Dropping it is how it ends, so that no way out can
+/// skip the metrics or the access log.
+pub(super) struct Exchange {
+    recorder: Arc<Recorder>,
+    method: MethodLabel,
+    begun: Instant,
+    pub(super) record: PendingRecord,
+    pub(super) request: RequestAccount,
+    pub(super) response: ResponseAccount,
+    /// Dropped last: a process that waits until none is in flight finds everything written down.
+    pub(super) in_flight: InFlight,
+}
+
+impl Exchange {
+    /// Begins an exchange that counts for `recorder` until a connection is found.
+    pub(super) fn begin(
+        admission: &Arc<Admission>,
+        log: &AccessLog,
+        recorder: &Arc<Recorder>,
+        request_id: RequestId,
+        head: &Parts,
+    ) -> Self {
+        let in_flight = admission.enter();
+        Self {
+            recorder: Arc::clone(recorder),
+            method: MethodLabel::from_method(&head.method),
+            begun: Instant::now(),
+            record: PendingRecord::new(log, request_id, Some(head)),
+            request: RequestAccount::default(),
+            response: ResponseAccount::default(),
+            in_flight,
+        }
+    }
+
+    /// Returns the deadline of the exchange.
+    pub(super) fn deadline(&self) -> Instant {
+        let entry = self.record.entry();
+        let timeout = entry.map(|entry| entry.connection.caps.timeout.duration());
+        self.begun + timeout.unwrap_or_default()
+    }
+
+    /// Sets the connection, which counts this exchange from now on.
+    pub(super) fn set_connection(&mut self, entry: &Arc<Entry>, recorder: Arc<Recorder>) {
+        self.record.set_entry(entry);
+        self.recorder = recorder;
+    }
+
+    /// Sets where the exchange counts, though it is refused before its connection is looked up.
+    pub(super) fn set_recorder(&mut self, recorder: Arc<Recorder>) {
+        self.recorder = recorder;
+    }
+
+    /// Records a panic in the response's body.
+    pub(super) fn record_panic(&mut self) {
+        self.recorder.count_panic();
+        self.response.fail(Code::InternalError);
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let ended = Instant::now();
+        let (request, response) = (&self.request, &self.response);
+        self.recorder.record(&EndedExchange {
+            route: self.record.route(),
+            method: self.method,
+            status: response.status(),
+            outcome: response.outcome(),
+            code: response.code(),
+            answered_by_us: response.is_refusal(),
+            was_sent: request.was_sent(),
+            was_signed: request.was_signed(),
+            request_bytes: request.body_bytes(),
+            response_bytes: response.body_bytes(),
+            begun: self.begun,
+            answered: response.upstream_answered(),
+            ended,
+        });
+        self.record.write(request, response, (self.begun, ended));
+    }
+}
+
+/// Records what never was a request: hyper has refused bytes that are not a legal head.
+pub(super) fn record_refused_head(
+    admission: &Arc<Admission>,
+    log: &AccessLog,
+    recorder: &Arc<Recorder>,
+    request_id: RequestId,
+    fault: HeadFault,
+) {
+    let (code, status) = match fault {
+        HeadFault::Malformed => (Code::MalformedRequest, StatusCode::BAD_REQUEST),
+        HeadFault::Version => (Code::HttpVersionRefused, StatusCode::BAD_REQUEST),
+        HeadFault::TargetTooLong => (Code::TargetTooLong, StatusCode::URI_TOO_LONG),
+        HeadFault::TooLarge => (
+            Code::HeadersTooLarge,
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        ),
+    };
+    drop(Exchange {
+        recorder: Arc::clone(recorder),
+        method: MethodLabel::OTHER,
+        begun: Instant::now(),
+        record: PendingRecord::new(log, request_id, None),
+        request: RequestAccount::default(),
+        response: ResponseAccount::refused_by_hyper(code, status),
+        in_flight: admission.enter(),
+    });
+}

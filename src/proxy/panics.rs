@@ -1,0 +1,28 @@
+//! Turns a panic into the failure of one exchange. The worker and its other sockets go on, and the
+//! panic hook has logged where it was.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Poll;
+
+use super::code::Code;
+use super::error::ExchangeError;
+use super::refusal::Refusal;
+use crate::telemetry::Metrics;
+
+/// Polls the pipeline. A panic is a refusal like any other.
+pub(super) fn catch_in_pipeline<T>(
+    metrics: &Metrics,
+    poll: impl FnOnce() -> Poll<Result<T, Refusal>>,
+) -> Poll<Result<T, Refusal>> {
+    metrics.catch_panic(poll).unwrap_or_else(|| {
+        Poll::Ready(Err(Refusal::new(
+            Code::InternalError,
+            "egressd failed on this request; its log says where.",
+        )))
+    })
+}
+
+/// Polls the body of a response, whose head the agent has. A panic breaks the body off.
+pub(super) fn catch_in_body<T>(poll: impl FnOnce() -> T) -> Result<T, ExchangeError> {
+    catch_unwind(AssertUnwindSafe(poll)).map_err(|_panic| ExchangeError::Panicked)
+}

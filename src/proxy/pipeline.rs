@@ -1,0 +1,219 @@
+//! The stages of one request, in order.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+
+use http::header::CONNECTION;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response};
+
+use super::answer::{Answer, OwnBody};
+use super::authorize::authorize;
+use super::exchange::{Exchange, record_refused_head};
+use super::forward::{ForwardContext, forward};
+use super::guarded::Guarded;
+use super::identify::{Addressed, address, find_entry, identify};
+use super::prepare::{Limits, prepare};
+use super::refusal::{Refusal, X_REQUEST_ID};
+use super::worker::{Proxy, Shared};
+use super::{deadlines, discovery, panics};
+use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
+use crate::telemetry::Metrics;
+use crate::upstream::Slot;
+
+impl Serve for Proxy {
+    type Body = Answer;
+
+    fn continues_upload(body: &Answer) -> bool {
+        body.continues_upload()
+    }
+
+    fn head_refused(&self, fault: HeadFault) {
+        let request_id = self.request_ids.of(std::iter::empty());
+        let recorder = self.connections.unknown_recorder();
+        let Shared { admission, log, .. } = &*self.shared;
+        record_refused_head(admission, log, recorder, request_id, fault);
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<RequestBody>,
+        timers: Arc<SocketTimers>,
+    ) -> Response<Answer> {
+        let (head, incoming) = request.into_parts();
+        let sent_ids = head.headers.get_all(X_REQUEST_ID);
+        let request_id = self.request_ids.of(sent_ids.iter());
+        let Shared { admission, log, .. } = &*self.shared;
+        let recorder = self.connections.unknown_recorder();
+        let mut exchange = Exchange::begin(admission, log, recorder, request_id, &head);
+        let replied = {
+            let stages = pin!(self.run_stages(&head, incoming, &mut exchange, &timers));
+            within_limits(stages, &timers, &self.shared.metrics).await
+        };
+        let mut response = match replied {
+            Ok(Reply::Forwarded(response, slot)) => {
+                exchange.response.begin_forwarding(response.status());
+                Answer::forwarded(response, exchange, slot, timers)
+            }
+            Ok(Reply::Listing(mut response)) => {
+                let request_id = exchange.record.request_id().to_value();
+                response.headers_mut().insert(X_REQUEST_ID, request_id);
+                exchange.response.complete_own(response.status());
+                answer_own(response, &head.method, exchange, timers)
+            }
+            Err(refusal) => {
+                exchange.response.refuse(&refusal);
+                let entry = exchange.record.entry().map(|entry| &**entry);
+                let response = refusal.answer(entry, exchange.record.request_id());
+                answer_own(response.map(OwnBody::Whole), &head.method, exchange, timers)
+            }
+        };
+        if self.shared.admission.is_draining() {
+            // The socket's last answer, so that its agent sends the next request elsewhere.
+            let headers = response.headers_mut();
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+impl Proxy {
+    /// Takes a request from stage to stage. Each takes what the one before has proved.
+    async fn run_stages(
+        &self,
+        head: &Parts,
+        incoming: RequestBody,
+        exchange: &mut Exchange,
+        timers: &Arc<SocketTimers>,
+    ) -> Result<Reply, Refusal> {
+        let shared = &*self.shared;
+
+        // Address: a request that could be read in two ways must not reach a decision.
+        let addressed = match self.address(head) {
+            Ok(addressed) => addressed,
+            Err(refusal) => {
+                self.count_for_named_connection(head, exchange);
+                return Err(refusal);
+            }
+        };
+        if addressed.asks_for_connections() {
+            exchange.in_flight.refuse_over_limit()?;
+            let snapshot = shared.published.current();
+            let listing = discovery::answer(&head.headers, &snapshot, &shared.listings);
+            return Ok(Reply::Listing(listing));
+        }
+
+        // Identify: the connection is known before its routes, so that refusals count for it.
+        let call = identify(addressed, &shared.published.current())?;
+        let known = self.connections.get_or_create(call.entry());
+        exchange.set_connection(call.entry(), Arc::clone(&known.recorder));
+        timers.limit_exchange(exchange.deadline());
+
+        // Authorize: only what a pattern admits goes on; nothing else creates sockets or reads a body.
+        let permitted = authorize(call)?;
+        exchange.record.set_route(permitted.route());
+        let resources = self.connection_resources(known, permitted.entry());
+
+        // Prepare: whatever can be refused without the upstream is refused before anything is dialled.
+        let limits = Limits {
+            body_cap: shared.body_cap,
+            in_flight: &exchange.in_flight,
+            request: &mut exchange.request,
+            timers,
+        };
+        let prepared = prepare(permitted, incoming, &resources, limits).await?;
+
+        // Forward: the only stage that uses the credential, and the only one that sends.
+        let context = ForwardContext {
+            client: &self.client,
+            lane: &resources.lane,
+            allowed_hosts: &shared.allowed_hosts,
+            request_id: exchange.record.request_id(),
+        };
+        let (response, slot) = forward(prepared, context, &mut exchange.request).await?;
+        Ok(Reply::Forwarded(response, slot))
+    }
+
+    fn address<'r>(&self, head: &'r Parts) -> Result<Addressed<'r>, Refusal> {
+        self.shared.admission.refuse_if_draining()?;
+        address(head, &self.shared.allowed_hosts)
+    }
+
+    /// Counts a request that was refused before its connection was looked up for the one it names.
+    #[cold]
+    fn count_for_named_connection(&self, head: &Parts, exchange: &mut Exchange) {
+        let snapshot = self.shared.published.current();
+        if let Some(entry) = find_entry(head, &snapshot) {
+            exchange.set_recorder(self.connections.get_or_create(entry).recorder);
+        }
+    }
+}
+
+/// What the stages make of a request that is not refused.
+enum Reply {
+    /// The list of connections.
+    Listing(Response<OwnBody>),
+    Forwarded(Response<Box<Guarded>>, Slot),
+}
+
+/// Hands a response of our own over. A HEAD request does not get its body.
+fn answer_own(
+    response: Response<OwnBody>,
+    method: &Method,
+    mut exchange: Exchange,
+    timers: Arc<SocketTimers>,
+) -> Response<Answer> {
+    if *method != Method::HEAD {
+        exchange.response.add_body_bytes(response.body().len());
+    }
+    response.map(|body| Answer::own(body, timers))
+}
+
+/// Polls the stages until they are done, have panicked, or a limit of the exchange has passed.
+///
+/// Takes the future where it stands: one that is moved in stands in its caller's state a second time.
+async fn within_limits<T>(
+    mut stages: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
+    timers: &SocketTimers,
+    metrics: &Metrics,
+) -> Result<T, Refusal> {
+    poll_fn(
+        |cx| match panics::catch_in_pipeline(metrics, || stages.as_mut().poll(cx)) {
+            Poll::Pending => match deadlines::refuse_without_response(timers) {
+                Some(refusal) => Poll::Ready(Err(refusal)),
+                None => Poll::Pending,
+            },
+            ready @ Poll::Ready(_) => ready,
+        },
+    )
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Metrics, within_limits};
+    use crate::proxy::code::Code;
+    use crate::server::{SocketLimits, Ticker};
+    use crate::telemetry::metrics::GaugeValues;
+    use std::pin::pin;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error() {
+        let second = Duration::from_secs(1);
+        let timers = Ticker::new().register_socket(SocketLimits {
+            header_read: second,
+            idle: second,
+            body_idle: second,
+            write_stall: second,
+        });
+        let metrics = Metrics::new();
+        let panicking = pin!(async { panic!("a planted panic") });
+        let refused = within_limits::<()>(panicking, &timers, &metrics).await;
+        assert_eq!(refused.unwrap_err().code(), Code::InternalError); // F-186
+        let told = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
+        assert!(told.contains("\negressd_panics_total 1\n"), "{told}");
+    }
+}

@@ -1,0 +1,91 @@
+//! The data plane of one worker, and what all workers share.
+
+use std::sync::Arc;
+
+use super::admission::Admission;
+use super::body_budget::BodyBudget;
+use super::connections::{ConnectionResources, WorkerConnection, WorkerConnections};
+use super::discovery::Kept as Listings;
+use super::request_id::RequestIds;
+use crate::credential::Credentials;
+use crate::snapshot::{Entry, Published};
+use crate::telemetry::metrics::Recorder;
+use crate::telemetry::{AccessLog, Metrics};
+use crate::upstream::Client;
+
+/// What all workers share.
+pub struct Shared {
+    /// The configuration.
+    pub published: Arc<Published>,
+    /// `proxy.allowed_hosts`
+    pub allowed_hosts: Vec<String>,
+    /// `proxy.max_request_body_bytes`
+    pub body_cap: u64,
+    /// Decides whether a request is taken.
+    pub admission: Arc<Admission>,
+    /// Where exchanges are written down.
+    pub log: AccessLog,
+    /// Where they are counted.
+    pub metrics: Arc<Metrics>,
+    /// What requests prove themselves with.
+    pub credentials: Arc<Credentials>,
+    /// The memory for request bodies that are held whole.
+    pub body_budget: Arc<BodyBudget>,
+    /// What agents are told of connections.
+    pub listings: Listings,
+}
+
+/// The data plane of one worker.
+pub struct Proxy {
+    pub(super) shared: Arc<Shared>,
+    pub(super) client: Client,
+    pub(super) connections: WorkerConnections,
+    pub(super) request_ids: RequestIds,
+}
+
+impl Proxy {
+    /// Creates the data plane of a worker that has this upstream client.
+    pub fn new(shared: Arc<Shared>, client: Client) -> Self {
+        Self {
+            connections: WorkerConnections::new(shared.metrics.new_shard()),
+            shared,
+            client,
+            request_ids: RequestIds::new(),
+        }
+    }
+
+    /// Does what is due now and then: idle sockets, the state of earlier generations, and the clock.
+    pub fn sweep(&self) {
+        let live_keys = || self.shared.published.current().live_keys();
+        self.connections.keep_only(live_keys);
+        self.client.keep_only(live_keys);
+        self.client.sweep();
+        self.shared.metrics.sync_clock();
+    }
+
+    /// Returns the resources of a connection, which its first permitted request creates.
+    pub(super) fn connection_resources(
+        &self,
+        known: WorkerConnection,
+        entry: &Entry,
+    ) -> Arc<ConnectionResources> {
+        match known.resources {
+            Some(resources) => resources,
+            None => self.create_resources(entry, &known.recorder),
+        }
+    }
+
+    #[cold]
+    fn create_resources(&self, entry: &Entry, recorder: &Recorder) -> Arc<ConnectionResources> {
+        let Entry {
+            key, connection, ..
+        } = entry;
+        let resources = Arc::new(ConnectionResources {
+            lane: self.client.lane(*key, connection, recorder.sockets()),
+            credential: self.shared.credentials.credential_for(*key, connection),
+            share: self.shared.body_budget.share(connection.id.as_str()),
+        });
+        self.connections.keep_resources(*key, &resources);
+        resources
+    }
+}
