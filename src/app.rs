@@ -119,9 +119,10 @@ impl App {
         if unresolvable {
             problems.report(Event::NoNameServers);
         }
-        let (slots, headroom) = descriptors.places(settings.proxy.max_connections, &problems);
+        let (slots, descriptor_reserve) =
+            descriptors.places(settings.proxy.max_connections, &problems);
         let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
-        let outward = outward.with_headroom(headroom);
+        let outward = outward.with_descriptor_reserve(descriptor_reserve);
         let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
         tokens::cover(&tokens.credentials(), &snapshot);
         let published = Published::new(snapshot);

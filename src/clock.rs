@@ -68,14 +68,14 @@ impl Expiry {
     }
 
     /// Returns the time that is left, or `None` once the expiry is reached.
-    pub fn left(&self) -> Option<Duration> {
+    pub fn remaining(&self) -> Option<Duration> {
         let left = self.at.saturating_since(self.clock.now());
         (!left.is_zero()).then_some(left)
     }
 
     /// Returns whether the expiry is reached.
-    pub fn is_over(&self) -> bool {
-        self.left().is_none()
+    pub fn has_passed(&self) -> bool {
+        self.remaining().is_none()
     }
 }
 
@@ -95,12 +95,12 @@ mod tests {
         let clock = Clock::from_fn(move || Duration::from_secs(read.load(Relaxed)));
         let end = clock.now().checked_add(Duration::from_secs(60)).unwrap();
         let expiry = Expiry::new(end, clock);
-        assert_eq!(expiry.left(), Some(Duration::from_secs(60)));
+        assert_eq!(expiry.remaining(), Some(Duration::from_secs(60)));
         seconds.fetch_add(59, Relaxed);
-        assert!(!expiry.is_over());
+        assert!(!expiry.has_passed());
         seconds.fetch_add(1, Relaxed);
-        assert!(expiry.is_over());
-        assert_eq!(expiry.left(), None);
+        assert!(expiry.has_passed());
+        assert_eq!(expiry.remaining(), None);
     }
 
     #[test]

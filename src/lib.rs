@@ -33,7 +33,7 @@
 //! | S6 | A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is exposed in two rooms. | `domain::Secret`; `tests/architecture.rs` |
 //! | S7 | No response is longer than its cap, and none that was cut looks whole. | `upstream::UpstreamBody`; `tests/it/responses.rs` |
 //! | S8 | Exactly one framing header goes up, and upstream framing is made anew on its way down. | `upstream::http1`; `tests/it/framing.rs` |
-//! | S9 | Sockets are never shared between connections. | `upstream::Lane`; `tests/it/ids.rs` |
+//! | S9 | Sockets are never shared between connections. | `upstream::UpstreamPool`; `tests/it/ids.rs` |
 //! | S10 | A web page can borrow neither the agent's connections nor the management API. | `domain::caller`, `proxy::identify`; `tests/it/refusals.rs`, `tests/it/management_door.rs` |
 //! | S11 | A bad configuration never half-starts: all problems are reported, nothing is bound. | `config::load`; `tests/it/config.rs` |
 //! | S12 | A token is used by nobody at or past its expiry, and a token endpoint is asked by one flight at a time. | `credential::oauth::Grant`; `tests/it/oauth` |

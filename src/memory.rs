@@ -37,8 +37,8 @@ pub fn return_freed() {
 }
 
 /// The limits that hold for this process, the nearest first.
-pub struct Memory {
-    levels: Vec<Level>,
+pub struct MemoryMonitor {
+    levels: Vec<ControlGroup>,
     is_short: bool,
 }
 
@@ -54,7 +54,7 @@ pub struct Usage {
 }
 
 /// One control group.
-struct Level {
+struct ControlGroup {
     limit: File,
     usage: File,
     statistics: File,
@@ -62,28 +62,28 @@ struct Level {
     inactive: &'static str,
 }
 
-impl Memory {
+impl MemoryMonitor {
     /// The limits of the control group that this process is in. `None`: it is in none that knows of memory.
-    pub fn of_system() -> Option<Self> {
+    pub fn from_system() -> Option<Self> {
         let read = |path| std::fs::read_to_string(path).ok();
         let groups = read("/proc/self/cgroup")?;
         let mounts = read("/proc/self/mountinfo")?;
-        Self::of_place(&Place::find(&groups, &mounts)?)
+        Self::from_location(&Place::find(&groups, &mounts)?)
     }
 
     /// The limits of a control group of version 2 in this directory.
-    pub fn of_directory(directory: &Path) -> Option<Self> {
-        Self::of_place(&Place {
+    pub fn from_directory(directory: &Path) -> Option<Self> {
+        Self::from_location(&Place {
             version: Version::Two,
             directory: directory.to_owned(),
             top: directory.to_owned(),
         })
     }
 
-    fn of_place(place: &Place) -> Option<Self> {
-        let levels: Vec<Level> = place
+    fn from_location(place: &Place) -> Option<Self> {
+        let levels: Vec<ControlGroup> = place
             .levels()
-            .filter_map(|directory| Level::open(directory, place.version))
+            .filter_map(|directory| ControlGroup::open(directory, place.version))
             .collect();
         (!levels.is_empty()).then_some(Self {
             levels,
@@ -94,8 +94,8 @@ impl Memory {
     /// Reads the current usage. `None` if there is no limit. `expected` is the number of bytes that
     /// running requests may still allocate; they count as used when it is decided if memory is
     /// short.
-    pub fn look(&mut self, expected: u64) -> Option<Usage> {
-        let usages = self.levels.iter().filter_map(Level::usage);
+    pub fn sample(&mut self, expected: u64) -> Option<Usage> {
+        let usages = self.levels.iter().filter_map(ControlGroup::usage);
         let tightest = usages.max_by_key(|(used, limit)| percent(*used, *limit));
         let Some((used, limit)) = tightest else {
             self.is_short = false;
@@ -111,7 +111,7 @@ impl Memory {
     }
 }
 
-impl Level {
+impl ControlGroup {
     /// A group that has no limit now may get one later. The root of all groups has no such files.
     fn open(directory: &Path, version: Version) -> Option<Self> {
         let (limit, usage, inactive) = match version {
@@ -133,20 +133,20 @@ impl Level {
 
     /// What is used, and the limit. What cannot be read, or is no number, limits nothing.
     fn usage(&self) -> Option<(u64, u64)> {
-        let number = |file| text(file)?.trim().parse::<u64>().ok();
+        let number = |file| read_text(file)?.trim().parse::<u64>().ok();
         let limit = number(&self.limit).filter(|limit| (1..NO_LIMIT).contains(limit))?;
         let all = number(&self.usage)?;
         // Summing up the statistics is dear where there are many groups, and mostly there is no need.
         let used = if percent(all, limit) < ENOUGH {
             all
         } else {
-            all.saturating_sub(self.inactive().unwrap_or(0))
+            all.saturating_sub(self.inactive_bytes().unwrap_or(0))
         };
         Some((used, limit))
     }
 
-    fn inactive(&self) -> Option<u64> {
-        let statistics = text(&self.statistics)?;
+    fn inactive_bytes(&self) -> Option<u64> {
+        let statistics = read_text(&self.statistics)?;
         let mut lines = statistics.lines();
         lines.find_map(|line| {
             let (name, value) = line.split_once(' ')?;
@@ -161,7 +161,7 @@ fn percent(used: u64, limit: u64) -> u64 {
 }
 
 /// The file from its beginning, as it is now.
-fn text(file: &File) -> Option<String> {
+fn read_text(file: &File) -> Option<String> {
     let mut bytes = vec![0; MOST_READ];
     let mut length = 0;
     while let Some(room) = bytes.get_mut(length..).filter(|room| !room.is_empty()) {
@@ -176,7 +176,7 @@ fn text(file: &File) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, Usage, Version};
+    use super::{MemoryMonitor, Usage, Version};
     use crate::memory::place::Place;
     use std::fs;
     use std::path::Path;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     /// A group of version 2 that uses so many MiB of 100, and so many of them for files that nobody has used lately.
-    fn uses(directory: &Path, all: u64, inactive: u64) {
+    fn write_usage(directory: &Path, all: u64, inactive: u64) {
         let statistics = format!(
             "anon 1\nfile 2\nactive_file 3\ninactive_file {}\ntotal_inactive_file 7\n",
             inactive * MIB
@@ -206,11 +206,11 @@ mod tests {
     }
 
     #[test]
-    fn it_is_short_from_nine_tenths_on_and_until_it_is_well_below() {
+    fn memory_is_short_from_90_percent_until_below_85() {
         // F-164
         let group = tempfile::tempdir().unwrap();
-        uses(group.path(), 10, 0);
-        let mut memory = Memory::of_directory(group.path()).unwrap();
+        write_usage(group.path(), 10, 0);
+        let mut memory = MemoryMonitor::from_directory(group.path()).unwrap();
         for (all, inactive, used, is_short) in [
             (10, 0, 10, false),
             (89, 0, 89, false),
@@ -225,44 +225,44 @@ mod tests {
             (99, 5, 94, true),
             (99, 15, 84, false),
         ] {
-            uses(group.path(), all, inactive);
+            write_usage(group.path(), all, inactive);
             let expected = Usage {
                 used: used * MIB,
                 limit: 100 * MIB,
                 is_short,
             };
-            assert_eq!(memory.look(0), Some(expected), "{all} {inactive}");
+            assert_eq!(memory.sample(0), Some(expected), "{all} {inactive}");
         }
     }
 
     #[test]
-    fn what_is_under_way_may_still_grow() {
+    fn expected_growth_counts_as_used() {
         // F-268
         let group = tempfile::tempdir().unwrap();
-        uses(group.path(), 80, 0);
-        let mut memory = Memory::of_directory(group.path()).unwrap();
+        write_usage(group.path(), 80, 0);
+        let mut memory = MemoryMonitor::from_directory(group.path()).unwrap();
         for (expected, is_short) in [(9, false), (10, true), (5, true), (4, false)] {
-            let usage = memory.look(expected * MIB).unwrap();
+            let usage = memory.sample(expected * MIB).unwrap();
             assert_eq!((usage.used, usage.is_short), (80 * MIB, is_short));
         }
     }
 
     #[test]
-    fn a_limit_comes_and_goes_and_nonsense_is_none() {
+    fn limits_may_change_and_invalid_values_are_ignored() {
         let group = tempfile::tempdir().unwrap();
-        uses(group.path(), 95, 0);
-        let mut memory = Memory::of_directory(group.path()).unwrap();
-        assert!(memory.look(0).unwrap().is_short);
+        write_usage(group.path(), 95, 0);
+        let mut memory = MemoryMonitor::from_directory(group.path()).unwrap();
+        assert!(memory.sample(0).unwrap().is_short);
         for none in ["max\n", "", "0\n", "-1\n", "9223372036854771712\n", "1e9"] {
             fs::write(group.path().join("memory.max"), none).unwrap();
-            assert_eq!(memory.look(0), None, "{none:?}");
+            assert_eq!(memory.sample(0), None, "{none:?}");
         }
-        uses(group.path(), 86, 0);
-        assert!(!memory.look(0).unwrap().is_short, "it starts anew");
+        write_usage(group.path(), 86, 0);
+        assert!(!memory.sample(0).unwrap().is_short, "it starts anew");
         fs::write(group.path().join("memory.current"), "lots").unwrap();
-        assert_eq!(memory.look(0), None);
+        assert_eq!(memory.sample(0), None);
         fs::remove_file(group.path().join("memory.stat")).unwrap();
-        assert!(Memory::of_directory(group.path()).is_none());
+        assert!(MemoryMonitor::from_directory(group.path()).is_none());
     }
 
     #[test]
@@ -284,22 +284,22 @@ mod tests {
             directory: inner,
             top: top.path().to_owned(),
         };
-        let mut memory = Memory::of_place(&place).unwrap();
-        let usage = memory.look(0).unwrap();
+        let mut memory = MemoryMonitor::from_location(&place).unwrap();
+        let usage = memory.sample(0).unwrap();
         assert_eq!(
             (usage.used, usage.limit, usage.is_short),
             (890, 1000, false)
         );
         write(top.path(), of("1000\n", 960));
-        assert!(memory.look(0).unwrap().is_short);
+        assert!(memory.sample(0).unwrap().is_short);
     }
 
     #[test]
-    fn the_machine_is_read_without_a_complaint() {
+    fn the_system_is_read_without_errors() {
         // Whatever is there: a container with a limit, a machine without groups.
-        if let Some(mut memory) = Memory::of_system() {
+        if let Some(mut memory) = MemoryMonitor::from_system() {
             let limits_nothing_silly = |usage: Usage| usage.limit > 0 && usage.used > 0;
-            assert!(memory.look(0).is_none_or(limits_nothing_silly));
+            assert!(memory.sample(0).is_none_or(limits_nothing_silly));
         }
     }
 }

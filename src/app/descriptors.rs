@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::server::MANAGEMENT_SOCKETS;
 use crate::telemetry::{Event, ProblemLog};
-use crate::upstream::Headroom;
+use crate::upstream::DescriptorReserve;
 
 /// Pipes, of two descriptors each, that have to be there before anything is started: without a few descriptors tokio panics where it would begin to hear signals.
 const SPARE_PIPES: usize = 8;
@@ -88,7 +88,11 @@ impl DescriptorShares {
 
     /// Returns the semaphore for agents' sockets and the descriptors that dials must leave free.
     /// Logs a warning if there is room for fewer agents than the settings allow.
-    pub(super) fn places(self, wanted: usize, problems: &ProblemLog) -> (Arc<Semaphore>, Headroom) {
+    pub(super) fn places(
+        self,
+        wanted: usize,
+        problems: &ProblemLog,
+    ) -> (Arc<Semaphore>, DescriptorReserve) {
         if self.agents < wanted {
             problems.report(Event::FewDescriptors {
                 limit: self.limit,
@@ -97,8 +101,8 @@ impl DescriptorShares {
             });
         }
         let places = Arc::new(Semaphore::new(self.agents));
-        let headroom = Headroom::new(self.kept_back_from, &places);
-        (places, headroom)
+        let descriptor_reserve = DescriptorReserve::new(self.kept_back_from, &places);
+        (places, descriptor_reserve)
     }
 
     fn new(limit: usize, open: usize, need: DescriptorNeeds) -> Self {

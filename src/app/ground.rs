@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use super::descriptors::{DescriptorNeeds, DescriptorShares};
 use crate::clock::Clock;
 use crate::config::{Listen, Settings};
-use crate::memory::Memory;
+use crate::memory::MemoryMonitor;
 use crate::server::{self, ListenAddress};
-use crate::upstream::{Names, Trust};
+use crate::upstream::{ResolverSettings, Trust};
 
 /// Bound listeners, and what is read once.
 pub struct Ground {
@@ -17,11 +17,11 @@ pub struct Ground {
     /// How many threads serve agents. Asked once: a confined process no longer sees the quota of its control group.
     pub(super) workers: usize,
     pub(super) trust: Trust,
-    pub(super) names: Names,
+    pub(super) names: ResolverSettings,
     /// The system names no name server.
     pub(super) unresolvable: bool,
     /// The memory limit, if there is one. Its files stay open.
-    pub(super) memory: Option<Memory>,
+    pub(super) memory: Option<MemoryMonitor>,
     /// The clock that token lifetimes are measured on.
     pub(super) clock: Clock,
     pub(super) descriptors: DescriptorShares,
@@ -56,14 +56,14 @@ pub enum Listener {
 impl Ground {
     /// Binds every listener and reads what is read once: roots of trust, name servers, the hosts file; and opens what is read again and again: the memory limit.
     pub fn take(settings: &Settings) -> Result<Self, StartError> {
-        let trust = Trust::of_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
+        let trust = Trust::from_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
         let workers = worker_count(settings);
         let bound = Bound {
             proxy: bind_all(Listener::Proxy, &settings.proxy.listen, workers)?,
             management: bind_all(Listener::Management, &settings.management.listen, 1)?,
         };
-        let (names, unresolvable) = Names::of_system();
-        let memory = Memory::of_system();
+        let (names, unresolvable) = ResolverSettings::from_system();
+        let memory = MemoryMonitor::from_system();
         let descriptors = DescriptorShares::for_process(DescriptorNeeds {
             workers,
             proxy_listeners: bound.proxy.len(),
@@ -83,7 +83,7 @@ impl Ground {
     }
 
     /// The same within this memory limit instead of the process's own.
-    pub fn within(self, memory: Option<Memory>) -> Self {
+    pub fn within(self, memory: Option<MemoryMonitor>) -> Self {
         Self { memory, ..self }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::drain::Doors;
-use crate::memory::{Memory, Usage};
+use crate::memory::{MemoryMonitor, Usage};
 use crate::proxy;
 use crate::telemetry::metrics::MemoryUse;
 use crate::telemetry::problem_log::MemoryEvent;
@@ -20,7 +20,7 @@ const GROWTH: u64 = 64 * 1024;
 
 /// A memory limit, and those who are to keep to it.
 pub(super) struct Pressure {
-    memory: Memory,
+    memory: MemoryMonitor,
     shared: Arc<proxy::Shared>,
     doors: Arc<Doors>,
     problems: ProblemLog,
@@ -30,7 +30,7 @@ pub(super) struct Pressure {
 impl Pressure {
     /// `None` without a limit, and has looked once with one.
     pub(super) fn new(
-        memory: Option<Memory>,
+        memory: Option<MemoryMonitor>,
         shared: &Arc<proxy::Shared>,
         doors: &Arc<Doors>,
         problems: &ProblemLog,
@@ -58,7 +58,7 @@ impl Pressure {
 
     fn look(&mut self) {
         let growth = self.shared.admission.in_flight() as u64 * GROWTH;
-        let seen = self.memory.look(growth).map(seen);
+        let seen = self.memory.sample(growth).map(seen);
         self.shared.metrics.set_memory_use(seen);
         let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
         let is_short = seen.is_some_and(|seen| seen.is_short);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use crate::config::Settings;
 use crate::telemetry::ProblemLog;
-use crate::upstream::{Client, DialTimes, Dialer, Headroom, Names, PoolTerms, Trust, Upstreams};
+use crate::upstream::{
+    Client, DescriptorReserve, DialTimeouts, Dialer, PoolLimits, ResolverSettings, Trust, Upstreams,
+};
 
 /// How long a name lookup may take.
 const LOOKUP: Duration = Duration::from_secs(5);
@@ -14,11 +16,11 @@ const LOOKUP: Duration = Duration::from_secs(5);
 /// Names, roots, limits, and the addresses that lead back to us.
 pub(crate) struct Outward {
     upstreams: Arc<Upstreams>,
-    names: Names,
-    dial_times: DialTimes,
-    pool: PoolTerms,
+    names: ResolverSettings,
+    dial_times: DialTimeouts,
+    pool: PoolLimits,
     own_listeners: Arc<[SocketAddr]>,
-    headroom: Option<Headroom>,
+    descriptor_reserve: Option<DescriptorReserve>,
     problems: ProblemLog,
 }
 
@@ -26,29 +28,29 @@ impl Outward {
     pub(crate) fn new(
         settings: &Settings,
         trust: Trust,
-        names: Names,
+        names: ResolverSettings,
         own_listeners: Arc<[SocketAddr]>,
     ) -> Self {
         Self {
             upstreams: Arc::new(Upstreams::new(trust)),
             names,
-            dial_times: DialTimes {
+            dial_times: DialTimeouts {
                 connect: settings.egress.connect_timeout,
-                ..DialTimes::default()
+                ..DialTimeouts::default()
             },
-            pool: PoolTerms {
+            pool: PoolLimits {
                 max_idle: settings.egress.pool_max_idle_per_host,
                 idle_timeout: settings.egress.pool_idle_timeout,
             },
             own_listeners,
-            headroom: None,
+            descriptor_reserve: None,
             problems: ProblemLog::off(),
         }
     }
 
     /// Sets the descriptors that dials must leave free.
-    pub(crate) fn with_headroom(mut self, headroom: Headroom) -> Self {
-        self.headroom = Some(headroom);
+    pub(crate) fn with_descriptor_reserve(mut self, descriptor_reserve: DescriptorReserve) -> Self {
+        self.descriptor_reserve = Some(descriptor_reserve);
         self
     }
 
@@ -65,8 +67,8 @@ impl Outward {
             self.dial_times,
             Arc::clone(&self.own_listeners),
         )
-        .with_headroom(self.headroom.clone())
-        .telling(self.problems.clone())
+        .with_descriptor_reserve(self.descriptor_reserve.clone())
+        .with_problem_log(self.problems.clone())
     }
 
     /// A client for the runtime that this is called on.

@@ -22,7 +22,7 @@ use super::{Exit, Streams, answered, misconfigured};
 use crate::app::Outward;
 use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings, SettingsOverrides};
 use crate::domain::{Auth, Connection, Host, Http2};
-use crate::upstream::{Dialer, Names, Step, StepKind, Target, Trust};
+use crate::upstream::{Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Target, Trust};
 
 const AFTER_HELP: &str = "\
 Sends no byte of HTTP to the upstream. Where the credential is an OAuth token, the token endpoint is asked for one, as it would be for a request.
@@ -82,7 +82,7 @@ impl Probe {
             writeln!(streams.err, "egressd probe: {}", unknown(id, &loaded))?;
             return Ok(Exit::No);
         };
-        let Ok(trust) = Trust::of_platform(&loaded.settings.egress.roots) else {
+        let Ok(trust) = Trust::from_platform(&loaded.settings.egress.roots) else {
             let why = "a certificate of egress.ca_files cannot be a root of trust";
             writeln!(streams.err, "egressd probe: {why}")?;
             return Ok(Exit::Usage);
@@ -90,7 +90,7 @@ impl Probe {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let (names, unresolvable) = Names::of_system();
+        let (names, unresolvable) = ResolverSettings::from_system();
         if let Some(warning) = unresolvable {
             writeln!(streams.err, "egressd probe: {warning}")?;
         }
@@ -187,8 +187,8 @@ impl<'c> Place<'c> {
         trust: &Trust,
         dialer: &Dialer,
     ) -> Vec<Row> {
-        let holes = &connection.allowed_private_cidrs;
-        let target = Target::new(self.host, self.port, holes, http2, trust);
+        let allowed_cidrs = &connection.allowed_private_cidrs;
+        let target = Target::new(self.host, self.port, allowed_cidrs, http2, trust);
         let steps = dialer.probe(&target).await;
         steps.into_iter().map(|step| self.row(step)).collect()
     }
@@ -201,7 +201,7 @@ impl<'c> Place<'c> {
         }
     }
 
-    fn row(&self, step: Step) -> Row {
+    fn row(&self, step: ProbeStep) -> Row {
         let (ok, detail, remedy) = match step.outcome {
             Ok(found) => (true, found, None),
             Err(broken) => (
@@ -212,10 +212,10 @@ impl<'c> Place<'c> {
         };
         Row {
             step: match step.kind {
-                StepKind::Resolve => "resolve",
-                StepKind::Addresses => "address",
-                StepKind::Connect => "connect",
-                StepKind::Handshake => "handshake",
+                ProbeStepKind::Resolve => "resolve",
+                ProbeStepKind::Addresses => "address",
+                ProbeStepKind::Connect => "connect",
+                ProbeStepKind::Handshake => "handshake",
             },
             target: self.shown.clone(),
             ok,

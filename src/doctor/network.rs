@@ -18,7 +18,7 @@ use super::socket_error::{reason, shut};
 use crate::probe_client::{Door, connect, datagram};
 use crate::upstream::failure::DnsFault;
 use crate::upstream::resolver::Resolver;
-use crate::upstream::{Failure, Names};
+use crate::upstream::{Failure, ResolverSettings};
 
 const ADDRESS: &str = "answered with an address";
 const OTHERWISE: &str = "a name server answers, though not with an address: whether it asks the internet cannot be seen";
@@ -35,15 +35,15 @@ impl Reach {
     /// With this machine's own name servers.
     pub(super) fn of_system(limit: Duration) -> Self {
         // Without name servers every lookup fails, which is what is to be found out.
-        let (names, _no_servers) = Names::of_system();
+        let (names, _no_servers) = ResolverSettings::from_system();
         Self::with(&names, limit)
     }
 
-    pub(super) fn with(names: &Names, limit: Duration) -> Self {
+    pub(super) fn with(names: &ResolverSettings, limit: Duration) -> Self {
         Self {
             limit,
             names: Arc::new(names.resolver(limit)),
-            servers: names.servers().into(),
+            servers: names.name_servers().into(),
         }
     }
 

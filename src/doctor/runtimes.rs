@@ -153,7 +153,7 @@ mod tests {
 
     use super::super::finding::State;
     use super::{Api, Check, Door, Finding, Path, Reach, api, fs, socket, sockets};
-    use crate::upstream::Names;
+    use crate::upstream::ResolverSettings;
 
     fn run(finding: impl Future<Output = Finding>) -> Finding {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -161,7 +161,10 @@ mod tests {
     }
 
     fn reach() -> Reach {
-        Reach::with(&Names::of_servers(&[], ""), Duration::from_secs(10))
+        Reach::with(
+            &ResolverSettings::with_servers(&[], ""),
+            Duration::from_secs(10),
+        )
     }
 
     /// Listens on a port and sends each of these answers once.

@@ -178,21 +178,23 @@ mod tests {
     use crate::credential::oauth::Grants;
     use crate::management::view::tests::connections;
     use crate::snapshot::Snapshot;
-    use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstreams};
+    use crate::upstream::{
+        Client, DialTimeouts, Dialer, PoolLimits, ResolverSettings, Trust, Upstreams,
+    };
 
     /// Credentials that can fetch tokens. The tests here never do.
     fn credentials() -> Credentials {
         let CertifiedKey { cert, .. } = generate_simple_self_signed(Vec::new()).unwrap();
-        let trust = Trust::only(std::slice::from_ref(cert.der())).unwrap();
+        let trust = Trust::with_only_roots(std::slice::from_ref(cert.der())).unwrap();
         let second = Duration::from_secs(1);
-        let times = DialTimes {
+        let times = DialTimeouts {
             connect: second,
             head_start: second,
             handshake: second,
         };
-        let resolver = Names::of_servers(&[], "").resolver(second);
+        let resolver = ResolverSettings::with_servers(&[], "").resolver(second);
         let dialer = Dialer::new(resolver, times, Arc::default());
-        let pool = PoolTerms {
+        let pool = PoolLimits {
             max_idle: 1,
             idle_timeout: second,
         };

@@ -20,7 +20,7 @@ use super::refusal::Refusal;
 use super::trailers::passing;
 use super::{deadlines, panics};
 use crate::server::SocketTimers;
-use crate::upstream::{Slot, Uploading};
+use crate::upstream::{PendingUpload, RequestSlot};
 
 /// The time between two checks whether an agent has left while its upload goes on.
 const PRESENCE_CHECK: Duration = Duration::from_millis(250);
@@ -56,7 +56,7 @@ struct Forwarded {
     broken: Option<ExchangeError>,
     /// The names of trailers that the head announced to the agent.
     trailers: Option<HeaderValue>,
-    _slot: Slot,
+    _slot: RequestSlot,
 }
 
 impl Answer {
@@ -80,7 +80,7 @@ impl Answer {
     pub(super) fn forwarded(
         response: Response<Box<Guarded>>,
         exchange: Exchange,
-        slot: Slot,
+        slot: RequestSlot,
         timers: Arc<SocketTimers>,
     ) -> Response<Self> {
         timers.note_response_started();
@@ -211,7 +211,7 @@ impl http_body::Body for Answer {
 impl Answer {
     /// Keeps the exchange open until the request's body is sent as well. The agent has the whole
     /// response already but most likely is still sending.
-    fn outlast_upload(&mut self, upload: Uploading) {
+    fn outlast_upload(&mut self, upload: PendingUpload) {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
@@ -222,10 +222,10 @@ impl Answer {
         {
             runtime.spawn(async move {
                 let deadline = forwarded.exchange.deadline().into();
-                let notices_agent = upload.notices_agent();
+                let notices_agent = upload.has_disconnect_detection();
                 // The exchange ends in any case, because dropping the upload ends it.
                 tokio::select! {
-                    _elapsed = timeout_at(deadline, upload.ended()) => {}
+                    _elapsed = timeout_at(deadline, upload.wait_until_ended()) => {}
                     () = left(&timers), if !notices_agent => {}
                 }
                 drop(forwarded);

@@ -7,7 +7,7 @@ use super::body_budget::Share;
 use crate::credential::Credential;
 use crate::snapshot::Entry;
 use crate::telemetry::metrics::{Recorder, Shard};
-use crate::upstream::Lane;
+use crate::upstream::UpstreamPool;
 
 /// The connections that this worker has used, by the key of their generation.
 pub(super) struct WorkerConnections {
@@ -25,7 +25,7 @@ pub(super) struct WorkerConnection {
 
 /// What the requests of a connection need to be sent.
 pub(super) struct ConnectionResources {
-    pub(super) lane: Arc<Lane>,
+    pub(super) pool: Arc<UpstreamPool>,
     pub(super) credential: Arc<Credential>,
     pub(super) share: Arc<Share>,
 }

@@ -23,7 +23,8 @@ use crate::credential::oauth::{AcquiredToken, Token};
 use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::domain::Connection;
 use crate::upstream::{
-    Bounds, Client, Failure, Field, Framing, Lane, RequestHead, Slot, UpstreamBody, expects_body,
+    Client, ExchangeLimits, Failure, Field, Framing, RequestHead, RequestSlot, UpstreamBody,
+    UpstreamPool, expects_body,
 };
 
 static REQUEST_ID: HeaderName = X_REQUEST_ID;
@@ -35,7 +36,7 @@ const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 #[derive(Clone, Copy)]
 pub(super) struct ForwardContext<'a> {
     pub(super) client: &'a Client,
-    pub(super) lane: &'a Arc<Lane>,
+    pub(super) pool: &'a Arc<UpstreamPool>,
     pub(super) allowed_hosts: &'a [String],
     pub(super) request_id: &'a RequestId,
 }
@@ -45,8 +46,8 @@ pub(super) async fn forward(
     prepared: Prepared<'_>,
     context: ForwardContext<'_>,
     account: &mut RequestAccount,
-) -> Result<(Response<Box<Guarded>>, Slot), Refusal> {
-    let ForwardContext { client, lane, .. } = context;
+) -> Result<(Response<Box<Guarded>>, RequestSlot), Refusal> {
+    let ForwardContext { client, pool, .. } = context;
     let Prepared {
         permitted,
         body,
@@ -56,7 +57,7 @@ pub(super) async fn forward(
     let connection = &permitted.entry().connection;
     let parts = permitted.parts;
     let announced = body.framing;
-    let mut minted = token_retry::first_token(&credential, client, lane).await?;
+    let mut minted = token_retry::first_token(&credential, client, pool).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
         Some(key) => Box::pin(signed(body, key, context, account)).await?,
@@ -76,7 +77,7 @@ pub(super) async fn forward(
     };
     let mut response = match sending.send(token_of(&minted), &mut upload).await {
         Err(Unsent::CredentialExpired) => {
-            minted = Box::pin(token_retry::first_token(&credential, client, lane)).await?;
+            minted = Box::pin(token_retry::first_token(&credential, client, pool)).await?;
             Box::pin(sending.send(token_of(&minted), &mut upload)).await?
         }
         sent => sent?,
@@ -116,7 +117,7 @@ async fn signed(
     context: ForwardContext<'_>,
     account: &mut RequestAccount,
 ) -> Result<Upload, Refusal> {
-    context.client.resolve(context.lane).await?;
+    context.client.resolve(context.pool).await?;
     let upload = body.sign(key).await?;
     account.set_signed(upload.signature().is_some());
     Ok(upload)
@@ -176,16 +177,16 @@ impl Sending<'_> {
             fields: &fields,
             framing: upload.framing(),
         };
-        let bounds = Bounds {
+        let bounds = ExchangeLimits {
             cap: self.connection.caps.response.bytes(),
             sent: self.account.sent_flag(),
             leaves_before: token.and_then(Token::expiry),
             reuse: self.reuse,
         };
         let mut body = upload.take_body();
-        let ForwardContext { client, lane, .. } = self.context;
+        let ForwardContext { client, pool, .. } = self.context;
         let account = &*self.account;
-        let exchanged = client.exchange(lane, &head, &mut body, bounds).await;
+        let exchanged = client.exchange(pool, &head, &mut body, bounds).await;
         exchanged.map_err(|failure| {
             if failure == Failure::CredentialExpired {
                 upload.put_back(body);

@@ -23,7 +23,7 @@ use crate::credential::Credential;
 use crate::credential::signing::SignatureValue;
 use crate::reflection::{Reflected, Scan};
 use crate::telemetry::problem_log::ResponsePart;
-use crate::upstream::{Uploading, UpstreamBody};
+use crate::upstream::{PendingUpload, UpstreamBody};
 
 /// The longest that a head waits for its body.
 const HEAD_WAITS: Duration = Duration::from_millis(50);
@@ -106,7 +106,7 @@ impl Guarded {
     }
 
     /// Takes the upload that continues beside the response, if there is one.
-    pub(super) fn take_upload(&mut self) -> Option<Uploading> {
+    pub(super) fn take_upload(&mut self) -> Option<PendingUpload> {
         self.body.take_upload()
     }
 

@@ -124,7 +124,8 @@ impl Asked<'_> {
         let agents = agents.and_then(|host| host.to_str().ok()).unwrap_or("");
         let (host, port) = host_and_port(authority);
         // The agent's own port is another one where ports are mapped.
-        let is_ours = |port| self.client.listens_on(port) || host_and_port(agents).1 == Some(port);
+        let is_ours =
+            |port| self.client.has_listener_on(port) || host_and_port(agents).1 == Some(port);
         let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(host);
         authority.eq_ignore_ascii_case(agents)
             || ((may_be_local(host) || self.allowed_hosts.iter().any(is_allowed))

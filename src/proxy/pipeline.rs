@@ -21,7 +21,7 @@ use super::worker::{Proxy, Shared};
 use super::{deadlines, discovery, panics};
 use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
 use crate::telemetry::Metrics;
-use crate::upstream::Slot;
+use crate::upstream::RequestSlot;
 
 impl Serve for Proxy {
     type Body = Answer;
@@ -128,7 +128,7 @@ impl Proxy {
         // Forward: the only stage that uses the credential, and the only one that sends.
         let context = ForwardContext {
             client: &self.client,
-            lane: &resources.lane,
+            pool: &resources.pool,
             allowed_hosts: &shared.allowed_hosts,
             request_id: exchange.record.request_id(),
         };
@@ -155,7 +155,7 @@ impl Proxy {
 enum Reply {
     /// The list of connections.
     Listing(Response<OwnBody>),
-    Forwarded(Response<Box<Guarded>>, Slot),
+    Forwarded(Response<Box<Guarded>>, RequestSlot),
 }
 
 /// Hands a response of our own over. A HEAD request does not get its body.

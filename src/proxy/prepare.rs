@@ -17,13 +17,13 @@ use super::refusal::Refusal;
 use super::upload::Unread;
 use crate::credential::Credential;
 use crate::server::{RequestBody, SocketTimers};
-use crate::upstream::{Framing, Slot};
+use crate::upstream::{Framing, RequestSlot};
 
-/// A permitted request with a slot on its connection's lane and its body under a cap.
+/// A permitted request with a slot on its connection's pool and its body under a cap.
 pub(super) struct Prepared<'r> {
     pub(super) permitted: Permitted<'r>,
     pub(super) body: Unread<'r>,
-    pub(super) slot: Slot,
+    pub(super) slot: RequestSlot,
     pub(super) credential: Arc<Credential>,
 }
 
@@ -50,7 +50,7 @@ pub(super) async fn prepare<'r>(
         return Err(AgentFault::TooLarge.into());
     }
     limits.in_flight.refuse_over_limit()?;
-    let slot = resources.lane.slot().await.ok_or_else(|| {
+    let slot = resources.pool.acquire_slot().await.ok_or_else(|| {
         Refusal::new(
             Code::Overloaded,
             "The connection has as many requests under way as it may (`max_concurrent_requests`).",

@@ -9,14 +9,14 @@ use super::challenge;
 use super::refusal::Refusal;
 use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
-use crate::upstream::{Client, Lane};
+use crate::upstream::{Client, UpstreamPool};
 
 /// The token that a request goes up with; `None` where the credential is not one of tokens. A token is asked for only once the upstream's own addresses are
 /// known to be permitted.
 pub(super) async fn first_token(
     credential: &Credential,
     client: &Client,
-    lane: &Lane,
+    pool: &UpstreamPool,
 ) -> Result<Option<AcquiredToken>, Refusal> {
     let Some(grant) = credential.grant() else {
         return Ok(None);
@@ -27,7 +27,7 @@ pub(super) async fn first_token(
     }
     // Boxed: waiting is rare, and its state is large for every request to carry.
     Box::pin(async {
-        client.resolve(lane).await?;
+        client.resolve(pool).await?;
         Ok(Some(grant.acquire_token().await?))
     })
     .await

@@ -59,7 +59,7 @@ impl Proxy {
         let live_keys = || self.shared.published.current().live_keys();
         self.connections.keep_only(live_keys);
         self.client.keep_only(live_keys);
-        self.client.sweep();
+        self.client.close_idle();
         self.shared.metrics.sync_clock();
     }
 
@@ -81,7 +81,7 @@ impl Proxy {
             key, connection, ..
         } = entry;
         let resources = Arc::new(ConnectionResources {
-            lane: self.client.lane(*key, connection, recorder.sockets()),
+            pool: self.client.pool(*key, connection, recorder.sockets()),
             credential: self.shared.credentials.credential_for(*key, connection),
             share: self.shared.body_budget.share(connection.id.as_str()),
         });

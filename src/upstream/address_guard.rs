@@ -14,20 +14,20 @@ use crate::domain::address::{Forbidden, judge};
 const MOST_TRIED: usize = 4;
 
 /// The socket addresses that may be dialled, in the order to try them: as answered, the families taking turns. Never empty if `addresses` is not.
-pub fn permitted(
+pub fn dialable_addresses(
     addresses: &[IpAddr],
     port: u16,
-    holes: &[IpNet],
+    allowed_cidrs: &[IpNet],
     own_listeners: &[SocketAddr],
 ) -> Result<Vec<SocketAddr>, Failure> {
     for address in addresses {
         if own_listeners
             .iter()
-            .any(|listener| leads_to(listener, *address, port))
+            .any(|listener| is_reached_by(listener, *address, port))
         {
             return Err(Failure::OwnListener);
         }
-        judge(*address, holes).map_err(|forbidden| match forbidden {
+        judge(*address, allowed_cidrs).map_err(|forbidden| match forbidden {
             Forbidden::NotGlobal(kind) | Forbidden::Never(kind) => Failure::AddressRefused(kind),
         })?;
     }
@@ -57,20 +57,21 @@ fn is_of_first_family(addresses: &[IpAddr], address: &IpAddr) -> bool {
         .is_some_and(|first| first.is_ipv4() == address.is_ipv4())
 }
 
-fn leads_to(listener: &SocketAddr, address: IpAddr, port: u16) -> bool {
+fn is_reached_by(listener: &SocketAddr, address: IpAddr, port: u16) -> bool {
     let (bound, target) = (listener.ip().to_canonical(), address.to_canonical());
-    listener.port() == port && (bound == target || (bound.is_unspecified() && is_local(target)))
+    listener.port() == port
+        && (bound == target || (bound.is_unspecified() && is_local_address(target)))
 }
 
 /// Whether an address is one of this host's own. The system is asked the one question that it answers without a list of interfaces: only
 /// a local address can be bound. Nothing is sent.
-fn is_local(address: IpAddr) -> bool {
+fn is_local_address(address: IpAddr) -> bool {
     address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{IpAddr, IpNet, SocketAddr, permitted};
+    use super::{IpAddr, IpNet, SocketAddr, dialable_addresses};
     use crate::upstream::Failure;
 
     fn ips(list: &[&str]) -> Vec<IpAddr> {
@@ -78,7 +79,7 @@ mod tests {
     }
 
     fn dialled(list: &[&str]) -> Result<Vec<String>, Failure> {
-        permitted(&ips(list), 443, &[], &[])
+        dialable_addresses(&ips(list), 443, &[], &[])
             .map(|sockets| sockets.iter().map(|s| s.ip().to_string()).collect())
     }
 
@@ -123,24 +124,26 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_opens_what_it_names() {
+    fn an_allowed_cidr_permits_its_addresses() {
         // F-93
-        let holes: [IpNet; 1] = ["127.0.0.0/8".parse().unwrap()];
-        assert!(permitted(&ips(&["127.0.0.1"]), 443, &holes, &[]).is_ok());
+        let allowed_cidrs: [IpNet; 1] = ["127.0.0.0/8".parse().unwrap()];
+        assert!(dialable_addresses(&ips(&["127.0.0.1"]), 443, &allowed_cidrs, &[]).is_ok());
         let all: [IpNet; 1] = ["0.0.0.0/0".parse().unwrap()];
         for never in ["169.254.169.254", "168.63.129.16", "192.0.0.192"] {
-            let refused = permitted(&ips(&[never]), 443, &all, &[]);
+            let refused = dialable_addresses(&ips(&[never]), 443, &all, &[]);
             assert!(matches!(refused, Err(Failure::AddressRefused(_))));
         }
     }
 
     #[test]
-    fn nothing_leads_back_to_a_listener_of_ours() {
+    fn own_listeners_are_refused() {
         // F-94
-        let holes: [IpNet; 2] = ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
+        let allowed_cidrs: [IpNet; 2] =
+            ["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()];
         let refused = |listener: &str, address: &str, port: u16| {
             let listener: SocketAddr = listener.parse().unwrap();
-            permitted(&ips(&[address]), port, &holes, &[listener]) == Err(Failure::OwnListener)
+            dialable_addresses(&ips(&[address]), port, &allowed_cidrs, &[listener])
+                == Err(Failure::OwnListener)
         };
         assert!(refused("127.0.0.1:8080", "127.0.0.1", 8080));
         assert!(refused("127.0.0.1:8080", "::ffff:127.0.0.1", 8080));

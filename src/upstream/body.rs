@@ -31,11 +31,11 @@ const EVENTS: u32 = 1_000;
 
 /// The body of an upstream response. Ends with an error, never early, when the cap is passed.
 pub struct UpstreamBody {
-    inner: Inner,
+    inner: ProtocolBody,
     cap: u64,
     received: u64,
     held: BytesMut,
-    pace: Pace,
+    pace: PiecePacing,
     ended: bool,
     /// Trailers, to be sent at the end of the body.
     trailers: Option<Box<HeaderMap>>,
@@ -43,14 +43,14 @@ pub struct UpstreamBody {
 
 /// A request's body that is still being sent when the response has ended. Dropping it ends the
 /// upload.
-pub enum Uploading {
+pub enum PendingUpload {
     /// Over HTTP/1.1.
-    Http1(http1::Uploading),
+    Http1(http1::UploadTask),
     /// Over HTTP/2.
-    Http2(http2::Uploading),
+    Http2(http2::RunningUpload),
 }
 
-impl Uploading {
+impl PendingUpload {
     /// Returns whether the body is sent, or has failed.
     pub fn has_ended(&self) -> bool {
         match self {
@@ -62,26 +62,26 @@ impl Uploading {
     /// Returns whether the upload fails by itself once the agent has left before its body was
     /// complete. Over HTTP/2 it does not while the upstream grants no window, because hyper then does
     /// not poll the body.
-    pub fn notices_agent(&self) -> bool {
+    pub fn has_disconnect_detection(&self) -> bool {
         matches!(self, Self::Http1(_))
     }
 
     /// Waits until the body is sent, or has failed.
-    pub async fn ended(self) {
+    pub async fn wait_until_ended(self) {
         match self {
-            Self::Http1(upload) => upload.ended().await,
-            Self::Http2(upload) => upload.ended().await,
+            Self::Http1(upload) => upload.wait_until_ended().await,
+            Self::Http2(upload) => upload.wait_until_ended().await,
         }
     }
 }
 
 /// By protocol.
-pub(super) enum Inner {
+pub(super) enum ProtocolBody {
     Http1(Http1Body),
     Http2(Http2Body, u64),
 }
 
-struct Pace {
+struct PiecePacing {
     last: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     /// Events that may still pass at once; `None` if this is no event stream.
@@ -90,8 +90,8 @@ struct Pace {
 
 impl UpstreamBody {
     /// Puts a body under a cap, in bytes. `event_stream`: whether it is `text/event-stream`.
-    fn new(inner: Inner, cap: u64, event_stream: bool) -> Self {
-        let pace = Pace {
+    fn new(inner: ProtocolBody, cap: u64, event_stream: bool) -> Self {
+        let pace = PiecePacing {
             last: None,
             timer: None,
             events: event_stream.then_some(EVENTS),
@@ -109,7 +109,7 @@ impl UpstreamBody {
 
     /// Refuses a response that announces more than the cap, and limits the body of any other to it.
     pub(super) fn under_cap(
-        response: Response<Inner>,
+        response: Response<ProtocolBody>,
         cap: u64,
     ) -> Result<Response<Self>, Failure> {
         if response.body().announces_more_than(cap) {
@@ -123,7 +123,7 @@ impl UpstreamBody {
     }
 
     /// Counts a piece against the cap and the frame budget.
-    fn admit(&mut self, data: &Bytes) -> Result<(), Failure> {
+    fn charge_piece(&mut self, data: &Bytes) -> Result<(), Failure> {
         self.received += data.len() as u64;
         if self.received > self.cap {
             return Err(Failure::TooLarge);
@@ -136,23 +136,23 @@ impl UpstreamBody {
 
     /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
     /// ends when the body is dropped.
-    pub fn take_upload(&mut self) -> Option<Uploading> {
+    pub fn take_upload(&mut self) -> Option<PendingUpload> {
         match &mut self.inner {
-            Inner::Http1(body) => body.take_upload().map(Uploading::Http1),
-            Inner::Http2(body, _) => body.take_upload().map(Uploading::Http2),
+            ProtocolBody::Http1(body) => body.take_upload().map(PendingUpload::Http1),
+            ProtocolBody::Http2(body, _) => body.take_upload().map(PendingUpload::Http2),
         }
     }
 
     /// Returns whether the upload continues beside the response, and after it.
     pub fn has_upload(&self) -> bool {
         match &self.inner {
-            Inner::Http1(body) => body.has_upload(),
-            Inner::Http2(body, _) => body.has_upload(),
+            ProtocolBody::Http1(body) => body.has_upload(),
+            ProtocolBody::Http2(body, _) => body.has_upload(),
         }
     }
 
-    fn release(&mut self) -> Bytes {
-        self.pace.passed();
+    fn release_held(&mut self) -> Bytes {
+        self.pace.record_passed();
         self.held.split().freeze()
     }
 }
@@ -169,18 +169,19 @@ impl http_body::Body for UpstreamBody {
         while !this.ended {
             match this.inner.poll_data(cx, &mut this.trailers) {
                 Poll::Ready(Some(Ok(data))) => {
-                    this.admit(&data)?;
+                    this.charge_piece(&data)?;
                     if this.held.is_empty()
-                        && (data.len() >= LARGE || this.pace.lets_pass(&data, this.inner.is_over()))
+                        && (data.len() >= LARGE
+                            || this.pace.should_pass(&data, this.inner.is_over()))
                     {
-                        this.pace.passed();
+                        this.pace.record_passed();
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
                     this.held.extend_from_slice(&data);
                     if this.held.len() >= LARGE
-                        || this.pace.lets_pass(&this.held, this.inner.is_over())
+                        || this.pace.should_pass(&this.held, this.inner.is_over())
                     {
-                        return Poll::Ready(Some(Ok(Frame::data(this.release()))));
+                        return Poll::Ready(Some(Ok(Frame::data(this.release_held()))));
                     }
                 }
                 Poll::Ready(Some(Err(failure))) => {
@@ -191,7 +192,7 @@ impl http_body::Body for UpstreamBody {
                 Poll::Pending if this.held.is_empty() => return Poll::Pending,
                 Poll::Pending => {
                     ready!(this.pace.poll_due(cx));
-                    return Poll::Ready(Some(Ok(Frame::data(this.release()))));
+                    return Poll::Ready(Some(Ok(Frame::data(this.release_held()))));
                 }
             }
         }
@@ -199,7 +200,7 @@ impl http_body::Body for UpstreamBody {
             let trailers = this.trailers.take();
             return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(*trailers))));
         }
-        Poll::Ready(Some(Ok(Frame::data(this.release()))))
+        Poll::Ready(Some(Ok(Frame::data(this.release_held()))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -215,7 +216,7 @@ impl http_body::Body for UpstreamBody {
     }
 }
 
-impl Inner {
+impl ProtocolBody {
     /// Whether the body is known to be larger than this, before a byte of it was read.
     pub(super) fn announces_more_than(&self, cap: u64) -> bool {
         self.size_hint().exact().is_some_and(|length| length > cap)
@@ -268,9 +269,9 @@ impl Inner {
     }
 }
 
-impl Pace {
+impl PiecePacing {
     /// Whether a small piece may go on its own: the last of its body, a whole event, or one that comes after a pause.
-    fn lets_pass(&mut self, data: &[u8], last: bool) -> bool {
+    fn should_pass(&mut self, data: &[u8], last: bool) -> bool {
         last || self.is_whole_event(data)
             || self.last.is_none_or(|last| last.elapsed() >= GATHER_FOR)
     }
@@ -294,7 +295,7 @@ impl Pace {
         passes
     }
 
-    fn passed(&mut self) {
+    fn record_passed(&mut self) {
         self.last = Some(Instant::now());
         self.timer = None;
     }
@@ -311,11 +312,11 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{EVENTS, GATHER_FOR, Pace};
+    use super::{EVENTS, GATHER_FOR, PiecePacing};
     use tokio::time::advance;
 
-    fn pace(events: Option<u32>) -> Pace {
-        Pace {
+    fn pace(events: Option<u32>) -> PiecePacing {
+        PiecePacing {
             last: None,
             timer: None,
             events,
@@ -325,30 +326,30 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn small_pieces_pass_after_a_pause_and_at_the_end() {
         let mut pace = pace(None);
-        assert!(pace.lets_pass(b"x", false), "the first");
-        pace.passed();
-        assert!(!pace.lets_pass(b"x\n\n", false), "at once after another");
-        assert!(pace.lets_pass(b"x", true), "the last");
+        assert!(pace.should_pass(b"x", false), "the first");
+        pace.record_passed();
+        assert!(!pace.should_pass(b"x\n\n", false), "at once after another");
+        assert!(pace.should_pass(b"x", true), "the last");
         advance(GATHER_FOR).await;
-        assert!(pace.lets_pass(b"x", false));
+        assert!(pace.should_pass(b"x", false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn whole_events_pass_at_once_until_there_are_too_many() {
         // F-133
         let mut pace = pace(Some(EVENTS));
-        pace.passed();
-        assert!(!pace.lets_pass(b"data: x\n", false), "half an event");
+        pace.record_passed();
+        assert!(!pace.should_pass(b"data: x\n", false), "half an event");
         for _ in 0..EVENTS {
-            assert!(pace.lets_pass(b"data: x\n\n", false));
+            assert!(pace.should_pass(b"data: x\n\n", false));
         }
         assert!(
-            !pace.lets_pass(b"data: x\n\n", false),
+            !pace.should_pass(b"data: x\n\n", false),
             "a flood is gathered"
         );
         advance(GATHER_FOR / 2).await;
         assert!(
-            pace.lets_pass(b"data: x\r\n\r\n", false),
+            pace.should_pass(b"data: x\r\n\r\n", false),
             "some are earned back with time"
         );
     }

@@ -1,6 +1,6 @@
 //! The door: a worker's way to all upstreams. Chooses the socket, speaks the protocol, keeps the cap.
 //!
-//! Sockets are never shared between connections: each has a [`Lane`] of its own in each worker. The number of requests that a connection may have
+//! Sockets are never shared between connections: each has an [`UpstreamPool`] of its own in each worker. The number of requests that a connection may have
 //! under way is counted over all workers.
 
 use std::collections::{HashMap, HashSet};
@@ -12,13 +12,13 @@ use http::Response;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 
-use super::body::{Inner, UpstreamBody};
+use super::body::{ProtocolBody, UpstreamBody};
 use super::dial::{Dialer, Dialled, Target, Tls, acknowledge_at_once};
 use super::failure::Failure;
 use super::head::RequestHead;
-use super::http1::{self, IdleState, Pool as _, Socket};
+use super::http1::{self, IdleState, Socket, SocketPool as _};
 use super::http2::Session;
-use super::lane::Lane;
+use super::pool::UpstreamPool;
 use super::tls::Trust;
 use crate::clock::Expiry;
 use crate::domain::{Connection, Host, Http2};
@@ -30,7 +30,7 @@ pub(super) use super::http2::Http2Body;
 
 /// How many idle sockets are kept, and for how long.
 #[derive(Clone, Copy, Debug)]
-pub struct PoolTerms {
+pub struct PoolLimits {
     /// Idle sockets a connection and worker (`egress.pool_max_idle_per_host`).
     pub max_idle: usize,
     /// How long one may be idle (`egress.pool_idle_timeout_seconds`).
@@ -40,7 +40,7 @@ pub struct PoolTerms {
 /// What the clients of all workers share.
 pub struct Upstreams {
     trust: Trust,
-    known: Mutex<HashMap<u64, Arc<Upstream>>>,
+    by_key: Mutex<HashMap<u64, Arc<Upstream>>>,
     /// The number of dials that found no free descriptor.
     shortages: AtomicUsize,
 }
@@ -54,7 +54,7 @@ pub(super) struct Upstream {
 
 /// What an exchange keeps to.
 #[derive(Clone, Copy)]
-pub struct Bounds<'a> {
+pub struct ExchangeLimits<'a> {
     /// The most bytes that the response's body may have.
     pub cap: u64,
     /// Set once there is a socket for the request and it is about to leave.
@@ -66,9 +66,9 @@ pub struct Bounds<'a> {
     pub reuse: bool,
 }
 
-impl Bounds<'_> {
-    fn are_passed(&self) -> bool {
-        self.leaves_before.is_some_and(Expiry::is_over)
+impl ExchangeLimits<'_> {
+    fn has_expired(&self) -> bool {
+        self.leaves_before.is_some_and(Expiry::has_passed)
     }
 }
 
@@ -76,8 +76,8 @@ impl Bounds<'_> {
 pub struct Client {
     upstreams: Arc<Upstreams>,
     dialer: Dialer,
-    terms: PoolTerms,
-    lanes: Mutex<HashMap<u64, Arc<Lane>>>,
+    terms: PoolLimits,
+    pools: Mutex<HashMap<u64, Arc<UpstreamPool>>>,
     /// The value of `shortages` when this worker last closed its idle sockets for one.
     shortages_met: AtomicUsize,
 }
@@ -87,18 +87,24 @@ impl Upstreams {
     pub fn new(trust: Trust) -> Self {
         Self {
             trust,
-            known: Mutex::default(),
+            by_key: Mutex::default(),
             shortages: AtomicUsize::new(0),
         }
     }
 
-    fn of(&self, key: u64, connection: &Connection) -> Arc<Upstream> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let upstream = known.entry(key).or_insert_with(|| {
+    fn get_or_create(&self, key: u64, connection: &Connection) -> Arc<Upstream> {
+        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let upstream = by_key.entry(key).or_insert_with(|| {
             let url = &connection.base_url;
-            let holes = &connection.allowed_private_cidrs;
-            let target = Target::new(url.host(), url.port(), holes, connection.http2, &self.trust)
-                .of(&connection.id);
+            let allowed_cidrs = &connection.allowed_private_cidrs;
+            let target = Target::new(
+                url.host(),
+                url.port(),
+                allowed_cidrs,
+                connection.http2,
+                &self.trust,
+            )
+            .for_connection(&connection.id);
             let requests = connection.caps.concurrency.requests();
             Arc::new(Upstream::new(target, url.authority(), requests))
         });
@@ -118,27 +124,27 @@ impl Upstream {
 
 impl Client {
     /// A client with no socket open yet. Must be used on one runtime only: HTTP/2 sessions live there.
-    pub fn new(upstreams: Arc<Upstreams>, dialer: Dialer, terms: PoolTerms) -> Self {
+    pub fn new(upstreams: Arc<Upstreams>, dialer: Dialer, terms: PoolLimits) -> Self {
         Self {
             upstreams,
             dialer,
             terms,
-            lanes: Mutex::default(),
+            pools: Mutex::default(),
             shortages_met: AtomicUsize::new(0),
         }
     }
 
-    /// The lane of a connection. `key` tells connections of all generations apart; `sockets` is where the lane's are counted.
-    pub fn lane(
+    /// The pool of a connection. `key` tells connections of all generations apart; `sockets` is where the pool's are counted.
+    pub fn pool(
         &self,
         key: u64,
         connection: &Connection,
         sockets: &Arc<SocketCounters>,
-    ) -> Arc<Lane> {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let lane = lanes.entry(key).or_insert_with(|| {
-            Arc::new(Lane {
-                upstream: self.upstreams.of(key, connection),
+    ) -> Arc<UpstreamPool> {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = pools.entry(key).or_insert_with(|| {
+            Arc::new(UpstreamPool {
+                upstream: self.upstreams.get_or_create(key, connection),
                 max_idle: self.terms.max_idle,
                 idle: Mutex::default(),
                 session: Mutex::default(),
@@ -146,7 +152,7 @@ impl Client {
                 problems: self.dialer.problems().clone(),
             })
         });
-        Arc::clone(lane)
+        Arc::clone(pool)
     }
 
     /// Sends a request and returns the response's head, with its body under a cap. `body` is there unless the framing is absent; it is taken once the request
@@ -156,85 +162,88 @@ impl Client {
     /// reused one was lost before its response began.
     pub async fn exchange<B>(
         &self,
-        lane: &Arc<Lane>,
+        pool: &Arc<UpstreamPool>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: Bounds<'_>,
+        bounds: ExchangeLimits<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
         let cap = bounds.cap;
-        if head.authority != &*lane.upstream.authority {
+        if head.authority != &*pool.upstream.authority {
             return Err(Failure::Misdirected);
         }
-        if bounds.are_passed() {
+        if bounds.has_expired() {
             return Err(Failure::CredentialExpired);
         }
         let replayable = !head.has_body() && head.method.is_idempotent();
-        if let Some(session) = lane.usable_session() {
+        if let Some(session) = pool.usable_session() {
             bounds.sent.store(true, Relaxed);
             match Box::pin(session.exchange(head, body.take())).await {
                 Ok(response) => {
                     return UpstreamBody::under_cap(
-                        response.map(|body| Inner::Http2(body, 0)),
+                        response.map(|body| ProtocolBody::Http2(body, 0)),
                         cap,
                     );
                 }
                 Err(broken) if !(replayable && (broken.unprocessed || broken.stale)) => {
                     return Err(broken.failure);
                 }
-                Err(_unprocessed) => lane.drop_session(&session),
+                Err(_unprocessed) => pool.drop_session(&session),
             }
-        } else if let Some(socket) = lane.idle_socket().await {
+        } else if let Some(socket) = pool.idle_socket().await {
             bounds.sent.store(true, Relaxed);
-            match http1::exchange(socket, head, body.take(), lane.home(bounds)).await {
-                Ok(response) => return UpstreamBody::under_cap(response.map(Inner::Http1), cap),
+            match http1::exchange(socket, head, body.take(), pool.socket_return(bounds)).await {
+                Ok(response) => {
+                    return UpstreamBody::under_cap(response.map(ProtocolBody::Http1), cap);
+                }
                 Err(broken) if !(replayable && broken.stale) => return Err(broken.failure),
                 Err(_stale) => {}
             }
         }
         // Boxed: dialling is rare, and its state is large for every request to carry.
-        Box::pin(self.exchange_afresh(lane, head, body, bounds)).await
+        Box::pin(self.exchange_afresh(pool, head, body, bounds)).await
     }
 
     async fn exchange_afresh<B>(
         &self,
-        lane: &Arc<Lane>,
+        pool: &Arc<UpstreamPool>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: Bounds<'_>,
+        bounds: ExchangeLimits<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
         let cap = bounds.cap;
-        match self.dial(lane).await? {
+        match self.dial(pool).await? {
             Dialled::Http1(stream) => {
-                let socket = Socket::new(stream, lane.sockets.open_socket())
-                    .when_first_sent(|tls| acknowledge_at_once(tls));
-                if bounds.are_passed() {
-                    lane.take_back(socket);
+                let socket = Socket::new(stream, pool.sockets.open_socket())
+                    .on_first_request(|tls| acknowledge_at_once(tls));
+                if bounds.has_expired() {
+                    pool.put_back(socket);
                     return Err(Failure::CredentialExpired);
                 }
                 bounds.sent.store(true, Relaxed);
-                let exchanged = http1::exchange(socket, head, body.take(), lane.home(bounds)).await;
+                let exchanged =
+                    http1::exchange(socket, head, body.take(), pool.socket_return(bounds)).await;
                 let response =
-                    exchanged.map_err(|broken| self.first_failure(lane, broken.failure))?;
-                UpstreamBody::under_cap(response.map(Inner::Http1), cap)
+                    exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
+                UpstreamBody::under_cap(response.map(ProtocolBody::Http1), cap)
             }
             Dialled::Http2(stream) => {
-                let session = Arc::new(Session::start(stream, lane.sockets.open_socket()).await?);
-                lane.keep_session(Arc::clone(&session));
-                if bounds.are_passed() {
+                let session = Arc::new(Session::start(stream, pool.sockets.open_socket()).await?);
+                pool.keep_session(Arc::clone(&session));
+                if bounds.has_expired() {
                     return Err(Failure::CredentialExpired);
                 }
                 bounds.sent.store(true, Relaxed);
                 let exchanged = session.exchange(head, body.take()).await;
                 UpstreamBody::under_cap(
                     exchanged
-                        .map_err(|broken| self.first_failure(lane, broken.failure))?
-                        .map(|body| Inner::Http2(body, 0)),
+                        .map_err(|broken| self.report_first_failure(pool, broken.failure))?
+                        .map(|body| ProtocolBody::Http2(body, 0)),
                     cap,
                 )
             }
@@ -243,12 +252,12 @@ impl Client {
 
     /// Dials. If no descriptor is left, closes this worker's idle sockets at once and dials again;
     /// other workers close theirs in their next sweep.
-    async fn dial(&self, lane: &Lane) -> Result<Dialled, Failure> {
-        let target = &lane.upstream.target;
+    async fn dial(&self, pool: &UpstreamPool) -> Result<Dialled, Failure> {
+        let target = &pool.upstream.target;
         match self.dialer.dial(target).await {
             Err(Failure::Shortage) => {
                 self.upstreams.shortages.fetch_add(1, Relaxed);
-                self.sweep();
+                self.close_idle();
                 self.dialer.dial(target).await
             }
             dialled => dialled,
@@ -257,76 +266,83 @@ impl Client {
 
     /// Reports a TLS failure on a socket that was just dialled: under TLS 1.3 a server refuses a
     /// client only after the client has finished the handshake.
-    fn first_failure(&self, lane: &Lane, failure: Failure) -> Failure {
+    fn report_first_failure(&self, pool: &UpstreamPool, failure: Failure) -> Failure {
         if matches!(failure, Failure::Tls(_)) {
-            self.dialer.tell(&lane.upstream.target, failure.into());
+            self.dialer
+                .report_outcome(&pool.upstream.target, failure.into());
         }
         failure
     }
 
     /// Resolves and judges the upstream's addresses, where the next exchange would have to dial. Dials nothing.
-    pub async fn resolve(&self, lane: &Lane) -> Result<(), Failure> {
-        if lane.is_open() {
+    pub async fn resolve(&self, pool: &UpstreamPool) -> Result<(), Failure> {
+        if pool.is_open() {
             return Ok(());
         }
-        self.dialer.judge(&lane.upstream.target).await
+        self.dialer.check_addresses(&pool.upstream.target).await
     }
 
-    pub(super) fn target(&self, host: &Host, port: u16, holes: &[IpNet], http2: Http2) -> Target {
-        Target::new(host, port, holes, http2, &self.upstreams.trust)
+    pub(super) fn target(
+        &self,
+        host: &Host,
+        port: u16,
+        allowed_cidrs: &[IpNet],
+        http2: Http2,
+    ) -> Target {
+        Target::new(host, port, allowed_cidrs, http2, &self.upstreams.trust)
     }
 
     /// Whether this process listens on the port, on whatever address.
-    pub fn listens_on(&self, port: u16) -> bool {
-        self.dialer.listens_on(port)
+    pub fn has_listener_on(&self, port: u16) -> bool {
+        self.dialer.has_listener_on(port)
     }
 
-    /// Lets go of the lanes of all connections but the live ones, and of their idle sockets. An exchange under way keeps its lane, and its own socket, to its end. Which are live
+    /// Lets go of the pools of all connections but the live ones, and of their idle sockets. An exchange under way keeps its pool, and its own socket, to its end. Which are live
     /// is asked for where nobody can add one meanwhile: another worker may be ahead of whoever asked earlier, and would lose what counts its requests.
     pub fn keep_only(&self, live: impl Fn() -> HashSet<u64>) {
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = live();
-        lanes.retain(|key, lane| {
+        pools.retain(|key, pool| {
             let is_live = keys.contains(key);
             if !is_live {
-                let idle = lane.idle.lock();
+                let idle = pool.idle.lock();
                 idle.unwrap_or_else(PoisonError::into_inner).clear();
             }
             is_live
         });
-        drop(lanes);
-        let known = &self.upstreams.known;
-        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(pools);
+        let by_key = &self.upstreams.by_key;
+        let mut by_key = by_key.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = live();
-        known.retain(|key, _| keys.contains(key));
+        by_key.retain(|key, _| keys.contains(key));
     }
 
     /// Closes sockets and sessions that were idle for too long, or that the upstream has closed;
     /// all idle ones after a dial found no descriptor. Call it regularly.
-    pub fn sweep(&self) {
+    pub fn close_idle(&self) {
         let shortages = self.upstreams.shortages.load(Relaxed);
         let idle_timeout = if self.shortages_met.swap(shortages, Relaxed) == shortages {
             self.terms.idle_timeout
         } else {
             Duration::ZERO
         };
-        let lanes: Vec<_> = self
-            .lanes
+        let pools: Vec<_> = self
+            .pools
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .values()
             .cloned()
             .collect();
-        for lane in lanes {
-            let mut idle = lane.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        for pool in pools {
+            let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
             idle.retain_mut(|(socket, since)| {
                 let state = socket.idle_state_now();
                 if state == IdleState::Surplus {
-                    lane.note_surplus();
+                    pool.report_surplus();
                 }
                 since.elapsed() < idle_timeout && state == IdleState::Usable
             });
-            let mut session = lane.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut session = pool.session.lock().unwrap_or_else(PoisonError::into_inner);
             session.take_if(|session| session.has_idled(idle_timeout) || !session.is_usable());
         }
     }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 /// The bytes that a socket has carried so far.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Traffic {
+pub(super) struct ByteCounts {
     pub(super) received: u64,
     pub(super) sent: u64,
 }
@@ -19,7 +19,7 @@ pub(super) struct Traffic {
 #[derive(Debug)]
 pub struct CountedTcp {
     stream: TcpStream,
-    traffic: Traffic,
+    traffic: ByteCounts,
 }
 
 impl CountedTcp {
@@ -27,12 +27,12 @@ impl CountedTcp {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
-            traffic: Traffic::default(),
+            traffic: ByteCounts::default(),
         }
     }
 
     /// Returns the bytes carried so far.
-    pub(super) fn traffic(&self) -> Traffic {
+    pub(super) fn traffic(&self) -> ByteCounts {
         self.traffic
     }
 

@@ -4,9 +4,9 @@
 //!
 //! The whole of [`Dialer::dial`] runs under the deadline of the exchange that needs it: that is the caller's to hold.
 
+mod connect_race;
 pub mod probe;
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -22,20 +22,20 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::address_guard::permitted;
+use self::connect_race::race_connects;
+use super::address_guard::dialable_addresses;
 use super::counted_tcp::CountedTcp;
+use super::descriptor_reserve::DescriptorReserve;
 use super::failure::{ConnectFault, Failure, TlsFault};
-use super::headroom::Headroom;
 use super::resolver::Resolver;
-use super::tls::{self, Offers, Trust};
+use super::tls::{self, TlsConfigs, Trust};
 use crate::domain::{ConnectionId, Host, Http2};
-use crate::shortage::is_shortage;
 use crate::telemetry::ProblemLog;
 use crate::telemetry::problem_log::{DialOutcome, Event, UpstreamEvent};
 
 /// How long the steps of a dial may take.
 #[derive(Clone, Copy, Debug)]
-pub struct DialTimes {
+pub struct DialTimeouts {
     /// Until a TCP connection stands, over all addresses together (`egress.connect_timeout_seconds`).
     pub connect: Duration,
     /// Until the next address is tried beside one that has not answered yet (RFC 8305 §5).
@@ -44,7 +44,7 @@ pub struct DialTimes {
     pub handshake: Duration,
 }
 
-impl Default for DialTimes {
+impl Default for DialTimeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
@@ -60,16 +60,22 @@ pub struct Target {
     owner: Option<ConnectionId>,
     host: Host,
     port: u16,
-    holes: Box<[IpNet]>,
+    allowed_cidrs: Box<[IpNet]>,
     http2: Http2,
     /// What was learnt: this server speaks HTTP/2 only.
     only_http2: AtomicBool,
-    tls: Option<(ServerName<'static>, Offers)>,
+    tls: Option<(ServerName<'static>, TlsConfigs)>,
 }
 
 impl Target {
-    /// A target with its own TLS sessions. `holes` are the connection's `allowed_private_cidrs`.
-    pub fn new(host: &Host, port: u16, holes: &[IpNet], http2: Http2, trust: &Trust) -> Self {
+    /// A target with its own TLS sessions. `allowed_cidrs` are the connection's `allowed_private_cidrs`.
+    pub fn new(
+        host: &Host,
+        port: u16,
+        allowed_cidrs: &[IpNet],
+        http2: Http2,
+        trust: &Trust,
+    ) -> Self {
         let server_name = match host {
             Host::Name(name) => ServerName::try_from(name.to_string()).ok(),
             Host::Ip(address) => Some(ServerName::from(*address)),
@@ -78,22 +84,22 @@ impl Target {
             owner: None,
             host: host.clone(),
             port,
-            holes: holes.into(),
+            allowed_cidrs: allowed_cidrs.into(),
             http2,
             only_http2: AtomicBool::new(false),
-            tls: server_name.zip(trust.offers()),
+            tls: server_name.zip(trust.client_configs()),
         }
     }
 
     /// The same as this connection's upstream.
     #[must_use]
-    pub fn of(mut self, connection: &ConnectionId) -> Self {
+    pub fn for_connection(mut self, connection: &ConnectionId) -> Self {
         self.owner = Some(connection.clone());
         self
     }
 
     /// Returns the connection that the target belongs to.
-    pub(super) fn owner(&self) -> Option<&ConnectionId> {
+    pub(super) fn connection(&self) -> Option<&ConnectionId> {
         self.owner.as_ref()
     }
 
@@ -131,34 +137,37 @@ impl Dialled {
 /// Opens sockets, on one worker.
 pub struct Dialer {
     resolver: Resolver,
-    times: DialTimes,
+    times: DialTimeouts,
     own_listeners: Arc<[SocketAddr]>,
-    headroom: Option<Headroom>,
+    descriptor_reserve: Option<DescriptorReserve>,
     problems: ProblemLog,
 }
 
 impl Dialer {
     /// A dialer for one worker. `own_listeners` are the addresses that this process listens on, as bound.
-    pub fn new(resolver: Resolver, times: DialTimes, own_listeners: Arc<[SocketAddr]>) -> Self {
+    pub fn new(resolver: Resolver, times: DialTimeouts, own_listeners: Arc<[SocketAddr]>) -> Self {
         Self {
             resolver,
             times,
             own_listeners,
-            headroom: None,
+            descriptor_reserve: None,
             problems: ProblemLog::off(),
         }
     }
 
     /// Sets the descriptors that dials must leave free.
     #[must_use]
-    pub fn with_headroom(mut self, headroom: Option<Headroom>) -> Self {
-        self.headroom = headroom;
+    pub fn with_descriptor_reserve(
+        mut self,
+        descriptor_reserve: Option<DescriptorReserve>,
+    ) -> Self {
+        self.descriptor_reserve = descriptor_reserve;
         self
     }
 
     /// The same; what becomes of dials is told here.
     #[must_use]
-    pub fn telling(mut self, problems: ProblemLog) -> Self {
+    pub fn with_problem_log(mut self, problems: ProblemLog) -> Self {
         self.problems = problems;
         self
     }
@@ -169,7 +178,7 @@ impl Dialer {
     }
 
     /// Whether this process listens on the port, on whatever address.
-    pub fn listens_on(&self, port: u16) -> bool {
+    pub fn has_listener_on(&self, port: u16) -> bool {
         self.own_listeners.iter().any(|own| own.port() == port)
     }
 
@@ -178,7 +187,7 @@ impl Dialer {
         let begun = Instant::now();
         let dialled = self.open_session(target).await;
         let took = begun.elapsed();
-        self.tell(
+        self.report_outcome(
             target,
             match &dialled {
                 Ok(dialled) => DialOutcome::Dialled {
@@ -195,10 +204,10 @@ impl Dialer {
         let Some((name, offers)) = &target.tls else {
             return Err(TlsFault::Certificate("name mismatch").into());
         };
-        let addresses = self.permitted(target).await?;
+        let addresses = self.permitted_addresses(target).await?;
         if target.offers_http2() {
             let dialled = self.open(&addresses, name, &offers.http2).await;
-            let dialled = dialled.map_err(Refused::into_failure)?;
+            let dialled = dialled.map_err(HandshakeError::into_failure)?;
             // It has HTTP/1.1 again.
             if matches!(dialled, Dialled::Http1(_)) {
                 target.only_http2.store(false, Ordering::Relaxed);
@@ -206,11 +215,11 @@ impl Dialer {
             return Ok(dialled);
         }
         match self.open(&addresses, name, &offers.http1).await {
-            Err(Refused::Protocol(_)) if target.http2 == Http2::Auto => {}
-            other => return other.map_err(Refused::into_failure),
+            Err(HandshakeError::Protocol(_)) if target.http2 == Http2::Auto => {}
+            other => return other.map_err(HandshakeError::into_failure),
         }
         let dialled = self.open(&addresses, name, &offers.http2).await;
-        let dialled = dialled.map_err(Refused::into_failure)?;
+        let dialled = dialled.map_err(HandshakeError::into_failure)?;
         if matches!(dialled, Dialled::Http2(_)) {
             target.only_http2.store(true, Ordering::Relaxed);
         }
@@ -218,15 +227,15 @@ impl Dialer {
     }
 
     /// Whether the target's addresses, as they are resolved now, may be dialled.
-    pub async fn judge(&self, target: &Target) -> Result<(), Failure> {
-        let permitted = self.permitted(target).await.map(drop);
+    pub async fn check_addresses(&self, target: &Target) -> Result<(), Failure> {
+        let permitted = self.permitted_addresses(target).await.map(drop);
         if let Err(failure) = permitted {
-            self.tell(target, failure.into());
+            self.report_outcome(target, failure.into());
         }
         permitted
     }
 
-    pub(super) fn tell(&self, target: &Target, outcome: DialOutcome) {
+    pub(super) fn report_outcome(&self, target: &Target, outcome: DialOutcome) {
         if let Some(connection) = &target.owner {
             self.problems.report(Event::Upstream(UpstreamEvent {
                 connection: connection.clone(),
@@ -235,9 +244,14 @@ impl Dialer {
         }
     }
 
-    async fn permitted(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
+    async fn permitted_addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
         let judge = |addresses: &[IpAddr]| {
-            permitted(addresses, target.port, &target.holes, &self.own_listeners)
+            dialable_addresses(
+                addresses,
+                target.port,
+                &target.allowed_cidrs,
+                &self.own_listeners,
+            )
         };
         match &target.host {
             Host::Ip(address) => judge(&[*address]),
@@ -250,33 +264,38 @@ impl Dialer {
         addresses: &[SocketAddr],
         name: &ServerName<'static>,
         offer: &Arc<ClientConfig>,
-    ) -> Result<Dialled, Refused> {
-        let socket = self.connect(addresses).await.map_err(Refused::Other)?;
-        self.shake_hands(socket, name, offer).await
+    ) -> Result<Dialled, HandshakeError> {
+        let socket = self
+            .connect(addresses)
+            .await
+            .map_err(HandshakeError::Other)?;
+        self.tls_handshake(socket, name, offer).await
     }
 
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
-        let racing = race(addresses, self.times.head_start);
+        let racing = race_connects(addresses, self.times.head_start);
         let late = Err(Failure::Connect(ConnectFault::Timeout));
         let socket = timeout(self.times.connect, racing).await.unwrap_or(late)?;
-        match &self.headroom {
-            Some(headroom) if !headroom.admits(&socket) => Err(Failure::Shortage),
+        match &self.descriptor_reserve {
+            Some(descriptor_reserve) if !descriptor_reserve.has_room_for(&socket) => {
+                Err(Failure::Shortage)
+            }
             Some(_) | None => Ok(socket),
         }
     }
 
-    async fn shake_hands(
+    async fn tls_handshake(
         &self,
         socket: TcpStream,
         name: &ServerName<'static>,
         offer: &Arc<ClientConfig>,
-    ) -> Result<Dialled, Refused> {
+    ) -> Result<Dialled, HandshakeError> {
         let connector = TlsConnector::from(Arc::clone(offer));
         let shaking = connector.connect(name.clone(), CountedTcp::new(socket));
         let session = timeout(self.times.handshake, shaking)
             .await
-            .map_err(|_| Refused::Other(TlsFault::Timeout.into()))?
-            .map_err(|error| Refused::of(&error))?;
+            .map_err(|_| HandshakeError::Other(TlsFault::Timeout.into()))?
+            .map_err(|error| HandshakeError::from_io_error(&error))?;
         let session = Box::new(session);
         match session.get_ref().1.alpn_protocol() {
             Some(b"h2") => Ok(Dialled::Http2(session)),
@@ -286,17 +305,17 @@ impl Dialer {
 }
 
 /// Why there is no session.
-enum Refused {
+enum HandshakeError {
     /// The protocols offered are not the other side's.
     Protocol(TlsFault),
     /// Another reason, which another offer would not change.
     Other(Failure),
 }
 
-impl Refused {
-    fn of(error: &io::Error) -> Self {
-        let fault = tls::fault(error);
-        if tls::wants_another_protocol(error) {
+impl HandshakeError {
+    fn from_io_error(error: &io::Error) -> Self {
+        let fault = tls::tls_fault(error);
+        if tls::is_alpn_mismatch(error) {
             Self::Protocol(fault)
         } else {
             Self::Other(fault.into())
@@ -311,80 +330,10 @@ impl Refused {
     }
 }
 
-/// The first connection that stands. Each address has a head start before the next one is tried beside it; a refusal ends it early.
-async fn race(addresses: &[SocketAddr], head_start: Duration) -> Result<TcpStream, Failure> {
-    let Some((first, rest)) = addresses.split_first() else {
-        return Err(Failure::Connect(ConnectFault::Unreachable));
-    };
-    let mut attempt = std::pin::pin!(connect(*first));
-    if rest.is_empty() {
-        return attempt.await;
-    }
-    match timeout(head_start, &mut attempt).await {
-        Ok(Ok(socket)) => Ok(socket),
-        Ok(Err(fault)) => boxed_race(rest, head_start).await.map_err(|_| fault),
-        Err(_) => either(attempt, boxed_race(rest, head_start)).await,
-    }
-}
-
-/// Boxed, for a future cannot contain itself.
-fn boxed_race(
-    addresses: &[SocketAddr],
-    head_start: Duration,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<TcpStream, Failure>> + Send + '_>> {
-    Box::pin(race(addresses, head_start))
-}
-
-/// The first of two that succeeds; if neither does, the fault of the one that was begun first.
-async fn either<A, B>(mut first: A, mut second: B) -> Result<TcpStream, Failure>
-where
-    A: Future<Output = Result<TcpStream, Failure>> + Unpin,
-    B: Future<Output = Result<TcpStream, Failure>> + Unpin,
-{
-    tokio::select! {
-        outcome = &mut first => match outcome {
-            Ok(socket) => Ok(socket),
-            Err(fault) => second.await.map_err(|_| fault),
-        },
-        outcome = &mut second => match outcome {
-            Ok(socket) => Ok(socket),
-            Err(_) => first.await,
-        },
-    }
-}
-
-async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
-    let socket = TcpStream::connect(address)
-        .await
-        .map_err(|error| failure(&error))?;
-    // Heads and bodies are written whole: waiting for more would only delay them. A socket that cannot do it works all the same.
-    let _ = socket.set_nodelay(true);
-    Ok(socket)
-}
-
 /// To be called once the first request of a session is sent. The server's session tickets come just before its first response, and a server that does
 /// not set `TCP_NODELAY` holds the response back until they are acknowledged: 40 ms if our system waits for something to send along, as it does for
 /// who has just sent something.
 pub(super) fn acknowledge_at_once(session: &TlsStream<CountedTcp>) {
     // A system that cannot do it only answers later.
     let _ = SockRef::from(session.get_ref().0.stream()).set_tcp_quickack(true);
-}
-
-fn failure(error: &io::Error) -> Failure {
-    let kind = error.kind();
-    if is_shortage(error) {
-        return Failure::Shortage;
-    }
-    Failure::Connect(
-        if matches!(
-            kind,
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
-        ) {
-            ConnectFault::Refused
-        } else if kind == io::ErrorKind::TimedOut {
-            ConnectFault::Timeout
-        } else {
-            ConnectFault::Unreachable
-        },
-    )
 }

@@ -1,4 +1,4 @@
-//! An endpoint that no agent reaches: a token endpoint. It shares nothing with the lanes of the connections, and no socket outlives its exchange.
+//! An endpoint that no agent reaches: a token endpoint. It shares nothing with the pools of the connections, and no socket outlives its exchange.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -7,10 +7,10 @@ use http::Response;
 use ipnet::IpNet;
 
 use super::body::UpstreamBody;
-use super::client::{Bounds, Client, Upstream};
+use super::client::{Client, ExchangeLimits, Upstream};
 use super::failure::Failure;
 use super::head::RequestHead;
-use super::lane::Lane;
+use super::pool::UpstreamPool;
 use crate::domain::{Http2, TokenUrl};
 use crate::telemetry::ProblemLog;
 
@@ -18,14 +18,14 @@ use crate::telemetry::ProblemLog;
 pub struct Endpoint(Arc<Upstream>);
 
 impl Client {
-    /// A token endpoint, which may be at the addresses that a connection may dial. `holes` are the connection's `allowed_private_cidrs`.
-    pub fn endpoint(&self, url: &TokenUrl, holes: &[IpNet]) -> Endpoint {
-        let target = self.target(url.host(), url.port(), holes, Http2::Auto);
+    /// A token endpoint, which may be at the addresses that a connection may dial. `allowed_cidrs` are the connection's `allowed_private_cidrs`.
+    pub fn endpoint(&self, url: &TokenUrl, allowed_cidrs: &[IpNet]) -> Endpoint {
+        let target = self.target(url.host(), url.port(), allowed_cidrs, Http2::Auto);
         Endpoint(Arc::new(Upstream::new(target, url.authority(), 1)))
     }
 
     /// As [`Client::exchange`], over a socket of its own.
-    pub async fn ask<B>(
+    pub async fn exchange_once<B>(
         &self,
         endpoint: &Endpoint,
         head: &RequestHead<'_>,
@@ -35,7 +35,7 @@ impl Client {
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
-        let lane = Arc::new(Lane {
+        let pool = Arc::new(UpstreamPool {
             upstream: Arc::clone(&endpoint.0),
             max_idle: 0,
             idle: Mutex::default(),
@@ -44,12 +44,12 @@ impl Client {
             sockets: Arc::default(),
             problems: ProblemLog::off(),
         });
-        let bounds = Bounds {
+        let bounds = ExchangeLimits {
             cap,
             sent: &AtomicBool::new(false),
             leaves_before: None,
             reuse: true,
         };
-        self.exchange(&lane, head, &mut Some(body), bounds).await
+        self.exchange(&pool, head, &mut Some(body), bounds).await
     }
 }

@@ -5,15 +5,15 @@
 
 mod body;
 mod chunks;
-mod early;
+mod early_response;
 mod encode;
 mod exchange;
 mod framing;
 pub mod response_head;
 mod upload;
 
-pub(super) use body::{Body, Home, Pool};
-pub use early::Uploading;
+pub(super) use body::{Body, SocketPool, SocketReturn};
+pub use early_response::UploadTask;
 pub(super) use exchange::exchange;
 
 use std::future::poll_fn;
@@ -73,7 +73,7 @@ impl<S: Stream> Socket<S> {
     }
 
     /// Calls this when the first request is sent.
-    pub(super) fn when_first_sent(mut self, hook: fn(&S)) -> Self {
+    pub(super) fn on_first_request(mut self, hook: fn(&S)) -> Self {
         self.first_sent = Some(hook);
         self
     }
@@ -110,7 +110,8 @@ impl<S: Stream> Socket<S> {
     /// Reads what is there into `input`. `Ok(0)`: the upstream has closed in good order.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Failure>> {
         let mut stream = Pin::new(&mut self.stream);
-        let bytes = ready!(stream.as_mut().poll_fill_buf(cx)).map_err(|error| broken(&error))?;
+        let bytes =
+            ready!(stream.as_mut().poll_fill_buf(cx)).map_err(|error| socket_failure(&error))?;
         let length = bytes.len();
         self.input.extend_from_slice(bytes);
         stream.consume(length);
@@ -137,9 +138,9 @@ fn is_idle_timeout(bytes: &[u8]) -> bool {
 
 /// Maps an error of the socket: a reset, a close without `close_notify`, an alert, or bytes that
 /// are not TLS. Each of these ends the exchange.
-fn broken(error: &std::io::Error) -> Failure {
+fn socket_failure(error: &std::io::Error) -> Failure {
     if error.kind() == std::io::ErrorKind::InvalidData {
-        tls::fault(error).into()
+        tls::tls_fault(error).into()
     } else {
         Failure::Closed
     }

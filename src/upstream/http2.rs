@@ -5,7 +5,7 @@
 //! if the upstream has certainly not processed the request (RFC 9113 §8.7).
 //!
 //! Invariants: a session ends if it receives far too many frames without data, and a response that
-//! a reset truncates never counts as complete (`frame_watch`); at most 256 KiB of an unread
+//! a reset truncates never counts as complete (`frame_budget`); at most 256 KiB of an unread
 //! response are held for a stream, 16 MiB for a session; dropping an exchange resets its stream,
 //! including the upload of its body.
 //!
@@ -31,13 +31,13 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use self::response_head::acceptable;
-pub use self::upload::Uploading;
+use self::response_head::check_response_head;
+pub use self::upload::RunningUpload;
 use self::upload::{Sending, Upload};
-use super::counted_tcp::Traffic;
+use super::counted_tcp::ByteCounts;
 use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault, TlsFault};
-use super::frame_watch::{SessionState, Watched};
+use super::frame_budget::{BudgetedSocket, SessionState};
 use super::head::RequestHead;
 use super::tls;
 use crate::telemetry::metrics::OpenSocket;
@@ -92,20 +92,20 @@ impl Session {
     /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
     /// last exchange is over, and `counted` with it.
     pub async fn start(socket: Tls, counted: OpenSocket) -> Result<Self, Failure> {
-        Self::over(socket, |tls| tls.get_ref().0.traffic(), counted).await
+        Self::start_on(socket, |tls| tls.get_ref().0.traffic(), counted).await
     }
 
     /// Starts a session over any socket. `traffic` returns the bytes that it has carried, below
     /// TLS.
-    pub(super) async fn over<S>(
+    pub(super) async fn start_on<S>(
         socket: S,
-        traffic: fn(&S) -> Traffic,
+        traffic: fn(&S) -> ByteCounts,
         counted: OpenSocket,
     ) -> Result<Self, Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (socket, state) = Watched::new(socket, traffic);
+        let (socket, state) = BudgetedSocket::new(socket, traffic);
         let (sender, driver) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -158,7 +158,7 @@ impl Session {
     where
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
-        let request = request(head).ok_or(ProtocolFault::Http2)?;
+        let request = to_http_request(head).ok_or(ProtocolFault::Http2)?;
         let opened_before = self.state.last_opened();
         let guard = ExchangeGuard::begin(self);
         let (upload, sending) = Upload::new(body);
@@ -178,8 +178,8 @@ impl Session {
                 && !self.state.has_answered_after(opened_before);
             unanswered
         })?;
-        acceptable(response.status(), response.headers())?;
-        let upload = upload.answered(response.status(), guard);
+        check_response_head(response.status(), response.headers())?;
+        let upload = upload.on_response(response.status(), guard);
         let bodiless = *head.method == Method::HEAD
             || matches!(
                 response.status(),
@@ -210,7 +210,7 @@ impl From<ProtocolFault> for Unanswered {
 }
 
 /// `None` cannot happen: the agent's target and fields were read by the same types.
-fn request(head: &RequestHead<'_>) -> Option<Request<()>> {
+fn to_http_request(head: &RequestHead<'_>) -> Option<Request<()>> {
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(Scheme::HTTPS);
     uri.authority = Some(Authority::try_from(head.authority).ok()?);
@@ -254,10 +254,10 @@ fn cause(error: &hyper::Error) -> Unanswered {
     let mut source = error.source();
     while let Some(beneath) = source {
         if let Some(error) = beneath.downcast_ref::<h2::Error>() {
-            return by_frame(error);
+            return frame_fault(error);
         }
         if let Some(error) = beneath.downcast_ref::<io::Error>() {
-            return broken(error).into();
+            return response_failure(error).into();
         }
         source = beneath.source();
     }
@@ -266,7 +266,7 @@ fn cause(error: &hyper::Error) -> Unanswered {
 }
 
 /// Returns the fault that caused an error of the TLS session.
-fn broken(error: &io::Error) -> Failure {
+fn response_failure(error: &io::Error) -> Failure {
     if tls::is_certificate_required(error) {
         TlsFault::CertificateRequired.into()
     } else {
@@ -274,13 +274,13 @@ fn broken(error: &io::Error) -> Failure {
     }
 }
 
-fn by_frame(error: &h2::Error) -> Unanswered {
+fn frame_fault(error: &h2::Error) -> Unanswered {
     // GOAWAY reaches those streams only that lie behind the last one that the upstream says it may have processed.
     let refused = error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let left_out = error.is_remote() && error.is_go_away();
     let orderly = left_out && error.reason() == Some(h2::Reason::NO_ERROR);
     let failure = if let Some(error) = error.get_io() {
-        broken(error)
+        response_failure(error)
     } else if orderly {
         Failure::Closed
     } else {
@@ -298,7 +298,7 @@ pub struct Http2Body {
     incoming: Option<Incoming>,
     faults: Faults,
     /// `None` once it was taken. If it is not taken, it ends when the body is dropped.
-    upload: Option<Uploading>,
+    upload: Option<RunningUpload>,
 }
 
 impl ExchangeGuard {
@@ -326,12 +326,12 @@ impl Drop for ExchangeGuard {
 impl Http2Body {
     /// Returns whether the upload continues beside the response.
     pub fn has_upload(&self) -> bool {
-        self.upload.as_ref().is_some_and(Uploading::continues)
+        self.upload.as_ref().is_some_and(RunningUpload::is_running)
     }
 
     /// Takes the upload, if it continues beside the response.
-    pub fn take_upload(&mut self) -> Option<Uploading> {
-        self.upload.take_if(|upload| upload.continues())
+    pub fn take_upload(&mut self) -> Option<RunningUpload> {
+        self.upload.take_if(|upload| upload.is_running())
     }
 }
 
@@ -349,7 +349,7 @@ impl Body for Http2Body {
         match Pin::new(incoming).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
             // Trailers, or the end. A reset with NO_ERROR before the end is an error here; see
-            // `frame_watch`.
+            // `frame_budget`.
             Poll::Ready(Some(Ok(trailers))) => {
                 self.incoming = None;
                 Poll::Ready(Some(Ok(trailers)))

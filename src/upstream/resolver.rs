@@ -1,7 +1,7 @@
 //! Names become addresses here, and nowhere else: the system's resolver (`getaddrinfo`) is never asked, because it blocks and because the
 //! address that was judged must be the very one that is dialled.
 //!
-//! `resolv.conf` and the hosts file are read once, at start ([`Names`]), and honoured: name servers, search list, `ndots`. Each worker
+//! `resolv.conf` and the hosts file are read once, at start ([`ResolverSettings`]), and honoured: name servers, search list, `ndots`. Each worker
 //! builds its own [`Resolver`] from them: the sockets and tasks of a lookup belong to the runtime that polls it, so a resolver shared between
 //! workers would make one wait for another. A worker's resolver costs some 20 KiB and its answers.
 //!
@@ -37,7 +37,7 @@ const ANSWERS_BEFORE_SWEEP: usize = 256;
 
 /// How names are looked up: the configuration of the system, read once and shared by all workers.
 #[derive(Clone)]
-pub struct Names {
+pub struct ResolverSettings {
     config: ResolverConfig,
     options: ResolverOpts,
     hosts: Arc<Hosts>,
@@ -58,9 +58,9 @@ impl std::fmt::Display for NoNameServers {
 
 impl std::error::Error for NoNameServers {}
 
-impl Names {
+impl ResolverSettings {
     /// Reads `resolv.conf` and the hosts file of the system. The second value tells what is missing, for a warning at start.
-    pub fn of_system() -> (Self, Option<NoNameServers>) {
+    pub fn from_system() -> (Self, Option<NoNameServers>) {
         let hosts = Hosts::from_system().unwrap_or_default();
         match system_conf::read_system_conf() {
             Ok((config, options)) => (Self::new(config, options, hosts), None),
@@ -73,7 +73,7 @@ impl Names {
     }
 
     /// Asks these servers, and reads `hosts` in the syntax of the hosts file. No search list.
-    pub fn of_servers(servers: &[SocketAddr], hosts: &str) -> Self {
+    pub fn with_servers(servers: &[SocketAddr], hosts: &str) -> Self {
         let server = |address: &SocketAddr| {
             let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
             (udp.port, tcp.port) = (address.port(), address.port());
@@ -105,7 +105,7 @@ impl Names {
     }
 
     /// The name servers, each once.
-    pub fn servers(&self) -> Vec<SocketAddr> {
+    pub fn name_servers(&self) -> Vec<SocketAddr> {
         let mut found = Vec::new();
         for server in self.config.name_servers() {
             for connection in &server.connections {
@@ -151,26 +151,27 @@ type Outcome = Result<Arc<[IpAddr]>, Failure>;
 impl Resolver {
     /// Every address of a name, IPv4 first, at least one. The hosts file wins over the name servers; `localhost` never reaches them.
     pub async fn lookup(&self, name: &str) -> Result<Arc<[IpAddr]>, Failure> {
-        if let Some(addresses) = self.local(name) {
+        if let Some(addresses) = self.lookup_local(name) {
             return Ok(addresses);
         }
         // RFC 6761 §6.4: nobody else is asked, search list included.
         if name == "invalid" || name.ends_with(".invalid") {
             return Err(Failure::Dns(DnsFault::NoAddress));
         }
-        if let Some(outcome) = self.remembered(name) {
+        if let Some(outcome) = self.cached_outcome(name) {
             return outcome;
         }
-        let (outcome, life) = match tokio::time::timeout(self.limit, self.ask(name)).await {
+        let (outcome, life) = match tokio::time::timeout(self.limit, self.query_servers(name)).await
+        {
             Ok(Ok((addresses, life))) => (Ok(addresses), life),
             Ok(Err(failure)) => (Err(failure), NEGATIVE_LIFE),
             Err(_) => (Err(Failure::Dns(DnsFault::Timeout)), NEGATIVE_LIFE),
         };
-        self.remember(name, &outcome, life);
+        self.cache_outcome(name, &outcome, life);
         outcome
     }
 
-    fn local(&self, name: &str) -> Option<Arc<[IpAddr]>> {
+    fn lookup_local(&self, name: &str) -> Option<Arc<[IpAddr]>> {
         let listed: Vec<IpAddr> = [RecordType::A, RecordType::AAAA]
             .into_iter()
             .filter_map(|family| {
@@ -195,14 +196,14 @@ impl Resolver {
         })
     }
 
-    fn remembered(&self, name: &str) -> Option<Outcome> {
+    fn cached_outcome(&self, name: &str) -> Option<Outcome> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = answers.get(name)?;
         (Instant::now() < answer.until).then(|| answer.outcome.clone())
     }
 
     /// Servers that fail or are silent are asked anew each time: only answers are remembered.
-    fn remember(&self, name: &str, outcome: &Outcome, life: Duration) {
+    fn cache_outcome(&self, name: &str, outcome: &Outcome, life: Duration) {
         if !matches!(outcome, Ok(_) | Err(Failure::Dns(DnsFault::NoAddress))) {
             return;
         }
@@ -218,27 +219,27 @@ impl Resolver {
         answers.insert(name.into(), answer);
     }
 
-    async fn ask(&self, name: &str) -> Result<(Arc<[IpAddr]>, Duration), Failure> {
+    async fn query_servers(&self, name: &str) -> Result<(Arc<[IpAddr]>, Duration), Failure> {
         let no_server = Failure::Dns(DnsFault::Server);
         let inner = self.inner.as_ref().ok_or(no_server)?;
         let answer = inner.lookup_ip(name).await;
-        let answer = answer.map_err(|error| failure(&error))?;
+        let answer = answer.map_err(|error| lookup_failure(&error))?;
         let addresses: Arc<[IpAddr]> = answer.iter().collect();
         if addresses.is_empty() {
             return Err(Failure::Dns(DnsFault::NoAddress));
         }
-        let life = life(Instant::now(), answer.valid_until());
+        let life = cache_lifetime(Instant::now(), answer.valid_until());
         Ok((addresses, life))
     }
 }
 
-fn life(now: Instant, valid_until: Instant) -> Duration {
+fn cache_lifetime(now: Instant, valid_until: Instant) -> Duration {
     valid_until
         .saturating_duration_since(now)
         .clamp(SHORTEST_LIFE, LONGEST_LIFE)
 }
 
-fn failure(error: &NetError) -> Failure {
+fn lookup_failure(error: &NetError) -> Failure {
     if matches!(error, NetError::Io(error) if is_shortage(error)) {
         return Failure::Shortage;
     }
@@ -255,13 +256,15 @@ fn failure(error: &NetError) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{Arc, DnsFault, Duration, Failure, Instant, NetError, failure, life};
+    use super::{
+        Arc, DnsFault, Duration, Failure, Instant, NetError, cache_lifetime, lookup_failure,
+    };
     use std::io;
 
     #[test]
     fn a_lookup_without_a_descriptor_does_not_blame_the_name_servers() {
         // F-270
-        let io = |error| failure(&NetError::Io(Arc::new(error)));
+        let io = |error| lookup_failure(&NetError::Io(Arc::new(error)));
         let no_descriptor = io::Error::from_raw_os_error(libc::EMFILE);
         assert_eq!(io(no_descriptor), Failure::Shortage);
         let refused = io::ErrorKind::ConnectionRefused;
@@ -274,8 +277,14 @@ mod tests {
         let now = Instant::now();
         for (ttl, seconds) in [(0, 5), (4, 5), (60, 60), (301, 300), (1 << 31, 300)] {
             let valid_until = now + Duration::from_secs(ttl);
-            assert_eq!(life(now, valid_until), Duration::from_secs(seconds));
+            assert_eq!(
+                cache_lifetime(now, valid_until),
+                Duration::from_secs(seconds)
+            );
         }
-        assert_eq!(life(now + Duration::from_secs(9), now).as_secs(), 5);
+        assert_eq!(
+            cache_lifetime(now + Duration::from_secs(9), now).as_secs(),
+            5
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! TLS towards upstreams: one crypto provider, TLS 1.2 and 1.3, certificates always verified.
 //!
-//! The roots are read once ([`Trust`]) and shared by all connections; each connection has its own session store (`Offers`), so
+//! The roots are read once ([`Trust`]) and shared by all connections; each connection has its own session store (`TlsConfigs`), so
 //! that a ticket which an upstream gave to one credential is never shown with another one.
 //!
 //! Invariants: no certificate is taken unverified; nothing of the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `SSLKEYLOGFILE`) changes what
@@ -68,7 +68,7 @@ impl std::error::Error for InvalidRoot {}
 
 impl Trust {
     /// Trusts the platform's roots, or Mozilla's as bundled where the platform has none, and these beside them. Reads files.
-    pub fn of_platform(more: &[CertificateDer<'static>]) -> Result<Self, InvalidRoot> {
+    pub fn from_platform(more: &[CertificateDer<'static>]) -> Result<Self, InvalidRoot> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(platform_roots());
         if roots.is_empty() {
@@ -78,7 +78,7 @@ impl Trust {
     }
 
     /// Trusts these roots and no others.
-    pub fn only(roots: &[CertificateDer<'static>]) -> Result<Self, InvalidRoot> {
+    pub fn with_only_roots(roots: &[CertificateDer<'static>]) -> Result<Self, InvalidRoot> {
         Self::new(RootCertStore::empty(), roots)
     }
 
@@ -97,7 +97,7 @@ impl Trust {
     }
 
     /// The client's side of a handshake, for one connection of egressd.
-    pub(super) fn offers(&self) -> Option<Offers> {
+    pub(super) fn client_configs(&self) -> Option<TlsConfigs> {
         let sessions = Resumption::in_memory_sessions(SESSIONS);
         let no_certificate = Arc::new(NoCertificate::default());
         let mut http1 = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
@@ -110,7 +110,7 @@ impl Trust {
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut http2 = http1.clone();
         http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Some(Offers {
+        Some(TlsConfigs {
             http1: Arc::new(http1),
             http2: Arc::new(http2),
             no_certificate,
@@ -119,7 +119,7 @@ impl Trust {
 }
 
 /// What one connection offers in its handshakes.
-pub(super) struct Offers {
+pub(super) struct TlsConfigs {
     /// `http/1.1` only.
     pub(super) http1: Arc<ClientConfig>,
     /// `h2` before `http/1.1`.
@@ -127,7 +127,7 @@ pub(super) struct Offers {
     no_certificate: Arc<NoCertificate>,
 }
 
-impl Offers {
+impl TlsConfigs {
     /// Returns whether a server requested a client certificate in any handshake.
     pub(super) fn were_asked_for_certificate(&self) -> bool {
         self.no_certificate.0.load(Relaxed)
@@ -164,12 +164,12 @@ fn platform_roots() -> Vec<CertificateDer<'static>> {
 
 /// Returns the fault that caused an error of a handshake or a session. Under TLS 1.3 a server
 /// checks the client's certificate after the client has finished the handshake.
-pub(super) fn fault(error: &io::Error) -> TlsFault {
+pub(super) fn tls_fault(error: &io::Error) -> TlsFault {
     match tls_error(error) {
         Some(Error::AlertReceived(AlertDescription::CertificateRequired)) => {
             TlsFault::CertificateRequired
         }
-        Some(Error::InvalidCertificate(reason)) => TlsFault::Certificate(kind(reason)),
+        Some(Error::InvalidCertificate(reason)) => TlsFault::Certificate(certificate_fault(reason)),
         Some(Error::NoCertificatesPresented) => TlsFault::Certificate("none presented"),
         Some(Error::AlertReceived(_)) => TlsFault::Alert,
         Some(Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedApplicationProtocol)) => {
@@ -187,7 +187,7 @@ pub(super) fn is_certificate_required(error: &io::Error) -> bool {
 }
 
 /// Whether the other side broke off because it speaks none of the protocols that were offered, or chose one that was not.
-pub(super) fn wants_another_protocol(error: &io::Error) -> bool {
+pub(super) fn is_alpn_mismatch(error: &io::Error) -> bool {
     matches!(
         tls_error(error),
         Some(
@@ -205,7 +205,7 @@ fn tls_error(error: &io::Error) -> Option<&Error> {
     clippy::wildcard_enum_match_arm,
     reason = "the library adds reasons and deprecates others"
 )]
-fn kind(reason: &CertificateError) -> &'static str {
+fn certificate_fault(reason: &CertificateError) -> &'static str {
     match reason {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {

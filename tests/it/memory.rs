@@ -5,7 +5,7 @@ use std::io::{PipeReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use egressd::memory::Memory;
+use egressd::memory::MemoryMonitor;
 use egressd::telemetry::{AccessLog, EventFormat, EventLevel, Logs, ProblemLog};
 use serde_json::Value;
 
@@ -63,7 +63,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     };
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
         .with_connection(erp)
-        .start_within(Memory::of_directory(group.path()), logs);
+        .start_within(MemoryMonitor::from_directory(group.path()), logs);
     let mut busy: Vec<Agent> = (0..6).map(|_| Agent::connect(&sidecar)).collect();
     for agent in &mut busy {
         agent.send("GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n");
@@ -139,7 +139,7 @@ fn an_agent_that_takes_its_time_over_a_head_does_so_while_there_is_memory() {
     };
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
         .setting("proxy.header_read_timeout_seconds", 300)
-        .start_within(Memory::of_directory(group.path()), logs);
+        .start_within(MemoryMonitor::from_directory(group.path()), logs);
     let mut slow: Vec<Agent> = (0..8).map(|_| Agent::connect(&sidecar)).collect();
     for agent in &mut slow {
         agent.send("GET /crm/x HTTP/1.1\r\nHost: ");

@@ -3,12 +3,12 @@
 use ipnet::IpNet;
 
 use crate::domain::address::Forbidden;
-use crate::upstream::Broken;
+use crate::upstream::ProbeError;
 use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
 use crate::upstream::tls::CA_AS_SERVER;
 
 /// What to do, where `field` of the definition led. `None` for what no dial fails with.
-pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
+pub(super) fn of(broken: &ProbeError, field: &str) -> Option<String> {
     Some(match broken.failure {
         Failure::AddressRefused(_) => address(broken, field),
         Failure::OwnListener => {
@@ -33,7 +33,7 @@ pub(super) fn of(broken: &Broken, field: &str) -> Option<String> {
 }
 
 /// One address that is refused refuses them all, so a hole has to hold each.
-fn address(broken: &Broken, field: &str) -> String {
+fn address(broken: &ProbeError, field: &str) -> String {
     let mut holes = Vec::new();
     for (address, forbidden) in &broken.forbidden {
         match forbidden {
@@ -99,7 +99,7 @@ fn tls(fault: TlsFault, field: &str) -> String {
 mod tests {
     use super::{CA_AS_SERVER, of};
     use crate::domain::address::Forbidden;
-    use crate::upstream::Broken;
+    use crate::upstream::ProbeError;
     use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
 
     fn refused(list: &[(&str, Forbidden)]) -> String {
@@ -108,7 +108,7 @@ mod tests {
             .map(|(address, kind)| (address.parse().unwrap(), *kind))
             .collect();
         let failure = Failure::AddressRefused("private");
-        of(&Broken { failure, forbidden }, "token_url").unwrap()
+        of(&ProbeError { failure, forbidden }, "token_url").unwrap()
     }
 
     #[test]
@@ -151,11 +151,11 @@ mod tests {
         ];
         let mut remedies: Vec<String> = failures
             .iter()
-            .map(|failure| of(&Broken::from(*failure), "base_url").unwrap())
+            .map(|failure| of(&ProbeError::from(*failure), "base_url").unwrap())
             .collect();
         remedies.sort();
         remedies.dedup();
         assert_eq!(remedies.len(), failures.len());
-        assert_eq!(of(&Broken::from(Failure::TooLarge), "base_url"), None);
+        assert_eq!(of(&ProbeError::from(Failure::TooLarge), "base_url"), None);
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Row;
 use crate::domain::Connection;
-use crate::upstream::Broken;
+use crate::upstream::ProbeError;
 
 const GREEN: &str = "\x1b[1m\x1b[92m";
 const RED: &str = "\x1b[1m\x1b[91m";
@@ -24,7 +24,7 @@ struct Report<'a> {
 }
 
 /// Why a step towards `whom` failed. The kind of an address is told with the address.
-pub(super) fn broken(broken: &Broken, whom: &str) -> String {
+pub(super) fn broken(broken: &ProbeError, whom: &str) -> String {
     if broken.forbidden.is_empty() {
         return broken.failure.to_string().replacen("the upstream", whom, 1);
     }

@@ -79,7 +79,7 @@ impl TokenEndpoint {
         let form = form.map_err(|never| match never {});
         let response = self
             .client
-            .ask(&self.endpoint, &head, form, MAX_RESPONSE_BYTES as u64)
+            .exchange_once(&self.endpoint, &head, form, MAX_RESPONSE_BYTES as u64)
             .await?;
         let (parts, body) = response.into_parts();
         if is_compressed(&parts.headers) {

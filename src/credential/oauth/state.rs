@@ -64,7 +64,7 @@ impl TokenState {
     /// The failure that holds now, with the time that is left of it.
     pub(super) fn active_failure(&self) -> Option<Unavailable> {
         let failure = self.failure.as_ref()?;
-        failure.until.left().map(|left| Unavailable {
+        failure.until.remaining().map(|left| Unavailable {
             reason: failure.error.reason,
             retry_after: left,
         })

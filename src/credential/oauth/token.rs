@@ -94,7 +94,7 @@ impl Token {
 
     /// How long it may still be used; `None` where it may not be kept at all.
     pub(super) fn remaining_life(&self) -> Option<Duration> {
-        self.life.as_ref()?.end.left()
+        self.life.as_ref()?.end.remaining()
     }
 
     /// Returns the time from which no request may be sent with the token. `None` for a token that

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
 use super::super::finding::State;
-use super::{Check, Door, Errno, Finding, Names, Reach, no_connection};
+use super::{Check, Door, Errno, Finding, Reach, ResolverSettings, no_connection};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -42,7 +42,10 @@ fn run(finding: impl Future<Output = Finding>) -> Finding {
 }
 
 fn reach(server: SocketAddr) -> Reach {
-    Reach::with(&Names::of_servers(&[server], "127.0.0.1 known.test"), LIMIT)
+    Reach::with(
+        &ResolverSettings::with_servers(&[server], "127.0.0.1 known.test"),
+        LIMIT,
+    )
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn a_name_server_that_answers_is_open() {
     let server = name_server(2, false);
     let found = run(async { reach(server).name("public.test.".to_owned()).await });
     assert_eq!(found.state, State::Unknown);
-    let nobody = Names::of_servers(&[closed()], "");
+    let nobody = ResolverSettings::with_servers(&[closed()], "");
     let found = run(async {
         let reach = Reach::with(&nobody, Duration::from_millis(50));
         reach.name("public.test.".to_owned()).await

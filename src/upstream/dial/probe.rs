@@ -14,13 +14,15 @@ use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Dialer, Dialled, Host, Http2, Offers, Refused, Target, Tls, permitted};
+use super::{
+    Dialer, Dialled, HandshakeError, Host, Http2, Target, Tls, TlsConfigs, dialable_addresses,
+};
 use crate::domain::address::{Forbidden, judge};
 use crate::upstream::failure::{Failure, TlsFault};
 
 /// The steps of a dial, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepKind {
+pub enum ProbeStepKind {
     /// The name becomes addresses.
     Resolve,
     /// The addresses are judged.
@@ -33,25 +35,25 @@ pub enum StepKind {
 
 /// One step that was made.
 #[derive(Debug)]
-pub struct Step {
+pub struct ProbeStep {
     /// Which.
-    pub kind: StepKind,
+    pub kind: ProbeStepKind,
     /// How long it took.
     pub took: Duration,
     /// What was found, in words, or why not; then it is the last step.
-    pub outcome: Result<String, Broken>,
+    pub outcome: Result<String, ProbeError>,
 }
 
 /// Why a step failed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct ProbeError {
     /// The reason.
     pub failure: Failure,
     /// The addresses that may not be dialled, where that is the reason.
     pub forbidden: Vec<(IpAddr, Forbidden)>,
 }
 
-impl From<Failure> for Broken {
+impl From<Failure> for ProbeError {
     fn from(failure: Failure) -> Self {
         Self {
             failure,
@@ -61,12 +63,12 @@ impl From<Failure> for Broken {
 }
 
 /// Steps in the making.
-struct Steps {
-    made: Vec<Step>,
+struct ProbeRecorder {
+    made: Vec<ProbeStep>,
     begun: Instant,
 }
 
-impl Steps {
+impl ProbeRecorder {
     fn begin() -> Self {
         Self {
             made: Vec::new(),
@@ -75,10 +77,10 @@ impl Steps {
     }
 
     /// Notes a step that began when the last one ended. `None` if it failed.
-    fn note<T>(
+    fn record_step<T>(
         &mut self,
-        kind: StepKind,
-        outcome: Result<T, Broken>,
+        kind: ProbeStepKind,
+        outcome: Result<T, ProbeError>,
         found: impl FnOnce(&T) -> String,
     ) -> Option<T> {
         let took = self.begun.elapsed();
@@ -90,7 +92,7 @@ impl Steps {
             }
             Err(broken) => (None, Err(broken)),
         };
-        self.made.push(Step {
+        self.made.push(ProbeStep {
             kind,
             took,
             outcome,
@@ -100,7 +102,7 @@ impl Steps {
 }
 
 /// An open session, and whether the server had to be dialled again to offer HTTP/2.
-struct Shaken {
+struct ProbeHandshake {
     dialled: Dialled,
     again: bool,
     /// `true` if the server requested a client certificate.
@@ -113,58 +115,68 @@ const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Dialer {
     /// Dials and hangs up. The last step is the only one that can have failed.
-    pub async fn probe(&self, target: &Target) -> Vec<Step> {
-        let mut steps = Steps::begin();
+    pub async fn probe(&self, target: &Target) -> Vec<ProbeStep> {
+        let mut steps = ProbeRecorder::begin();
         // What is left to do is told by the steps that were made.
         let _done = self.probe_into(target, &mut steps).await;
         steps.made
     }
 
-    async fn probe_into(&self, target: &Target, steps: &mut Steps) -> Option<()> {
-        let resolved = self.resolved(target).await.map_err(Broken::from);
-        let addresses = steps.note(StepKind::Resolve, resolved, |found| match &target.host {
-            Host::Ip(_) => "the URL holds the address itself".to_owned(),
-            Host::Name(_) => listed(found),
-        })?;
-        let judged = permitted(&addresses, target.port, &target.holes, &self.own_listeners);
-        let judged = judged.map_err(|failure| Broken {
-            forbidden: forbidden(failure, &addresses, target),
+    async fn probe_into(&self, target: &Target, steps: &mut ProbeRecorder) -> Option<()> {
+        let resolved = self.resolve_target(target).await.map_err(ProbeError::from);
+        let addresses =
+            steps.record_step(ProbeStepKind::Resolve, resolved, |found| {
+                match &target.host {
+                    Host::Ip(_) => "the URL holds the address itself".to_owned(),
+                    Host::Name(_) => join_addresses(found),
+                }
+            })?;
+        let judged = dialable_addresses(
+            &addresses,
+            target.port,
+            &target.allowed_cidrs,
+            &self.own_listeners,
+        );
+        let judged = judged.map_err(|failure| ProbeError {
+            forbidden: forbidden_addresses(failure, &addresses, target),
             failure,
         });
-        let sockets = steps.note(StepKind::Addresses, judged, |found| match found.len() {
-            1 => "may be dialled".to_owned(),
-            _ => format!("all may be dialled, {} are tried", found.len()),
+        let sockets = steps.record_step(ProbeStepKind::Addresses, judged, |found| {
+            match found.len() {
+                1 => "may be dialled".to_owned(),
+                _ => format!("all may be dialled, {} are tried", found.len()),
+            }
         })?;
-        let socket = self.connect(&sockets).await.map_err(Broken::from);
-        let socket = steps.note(StepKind::Connect, socket, |socket| {
+        let socket = self.connect(&sockets).await.map_err(ProbeError::from);
+        let socket = steps.record_step(ProbeStepKind::Connect, socket, |socket| {
             match socket.peer_addr() {
                 Ok(peer) => format!("to {peer}"),
                 Err(_) => "to an upstream that has hung up".to_owned(),
             }
         })?;
-        let shaken = self.shaken(target, &sockets, socket).await;
+        let shaken = self.probe_handshake(target, &sockets, socket).await;
         let shaken = await_certificate_verdict(target, shaken).await;
-        let shaken = shaken.map_err(Broken::from);
-        let shaken = steps.note(StepKind::Handshake, shaken, agreed)?;
+        let shaken = shaken.map_err(ProbeError::from);
+        let shaken = steps.record_step(ProbeStepKind::Handshake, shaken, describe_session)?;
         let (Dialled::Http1(mut session) | Dialled::Http2(mut session)) = shaken.dialled;
         // A close_notify; the server may have gone.
         let _gone = session.shutdown().await;
         Some(())
     }
 
-    async fn resolved(&self, target: &Target) -> Result<Vec<IpAddr>, Failure> {
+    async fn resolve_target(&self, target: &Target) -> Result<Vec<IpAddr>, Failure> {
         match &target.host {
             Host::Ip(address) => Ok(vec![*address]),
             Host::Name(name) => Ok(self.resolver.lookup(name).await?.to_vec()),
         }
     }
 
-    async fn shaken(
+    async fn probe_handshake(
         &self,
         target: &Target,
         addresses: &[SocketAddr],
         socket: TcpStream,
-    ) -> Result<Shaken, Failure> {
+    ) -> Result<ProbeHandshake, Failure> {
         let Some((name, offers)) = &target.tls else {
             return Err(TlsFault::Certificate("name mismatch").into());
         };
@@ -173,13 +185,13 @@ impl Dialer {
         } else {
             &offers.http1
         };
-        match self.shake_hands(socket, name, offer).await {
-            Err(Refused::Protocol(_)) if target.http2 == Http2::Auto => {
-                self.shaken_again(addresses, name, offers).await
+        match self.tls_handshake(socket, name, offer).await {
+            Err(HandshakeError::Protocol(_)) if target.http2 == Http2::Auto => {
+                self.retry_with_http2(addresses, name, offers).await
             }
             other => {
-                let dialled = other.map_err(Refused::into_failure)?;
-                Ok(Shaken {
+                let dialled = other.map_err(HandshakeError::into_failure)?;
+                Ok(ProbeHandshake {
                     dialled,
                     again: false,
                     asked: false,
@@ -188,15 +200,15 @@ impl Dialer {
         }
     }
 
-    async fn shaken_again(
+    async fn retry_with_http2(
         &self,
         addresses: &[SocketAddr],
         name: &ServerName<'static>,
-        offers: &Offers,
-    ) -> Result<Shaken, Failure> {
+        offers: &TlsConfigs,
+    ) -> Result<ProbeHandshake, Failure> {
         let dialled = self.open(addresses, name, &offers.http2).await;
-        Ok(Shaken {
-            dialled: dialled.map_err(Refused::into_failure)?,
+        Ok(ProbeHandshake {
+            dialled: dialled.map_err(HandshakeError::into_failure)?,
             again: true,
             asked: false,
         })
@@ -207,10 +219,10 @@ impl Dialer {
 /// without one. Under TLS 1.3 that happens after the client has finished the handshake.
 async fn await_certificate_verdict(
     target: &Target,
-    shaken: Result<Shaken, Failure>,
-) -> Result<Shaken, Failure> {
+    shaken: Result<ProbeHandshake, Failure>,
+) -> Result<ProbeHandshake, Failure> {
     let offers = target.tls.as_ref().map(|(_, offers)| offers);
-    if !offers.is_some_and(Offers::were_asked_for_certificate) {
+    if !offers.is_some_and(TlsConfigs::were_asked_for_certificate) {
         return shaken;
     }
     let required = Failure::from(TlsFault::CertificateRequired);
@@ -247,20 +259,25 @@ fn poll_certificate_verdict(session: &mut Tls, cx: &mut Context<'_>) -> Poll<boo
     }
 }
 
-fn listed(addresses: &[IpAddr]) -> String {
+fn join_addresses(addresses: &[IpAddr]) -> String {
     let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }
 
-fn forbidden(failure: Failure, addresses: &[IpAddr], target: &Target) -> Vec<(IpAddr, Forbidden)> {
+fn forbidden_addresses(
+    failure: Failure,
+    addresses: &[IpAddr],
+    target: &Target,
+) -> Vec<(IpAddr, Forbidden)> {
     if !matches!(failure, Failure::AddressRefused(_)) {
         return Vec::new();
     }
-    let refused = |address: &IpAddr| Some((*address, judge(*address, &target.holes).err()?));
+    let refused =
+        |address: &IpAddr| Some((*address, judge(*address, &target.allowed_cidrs).err()?));
     addresses.iter().filter_map(refused).collect()
 }
 
-fn agreed(shaken: &Shaken) -> String {
+fn describe_session(shaken: &ProbeHandshake) -> String {
     let (Dialled::Http1(session) | Dialled::Http2(session)) = &shaken.dialled;
     let state = session.get_ref().1;
     let version = match state.protocol_version() {

@@ -9,24 +9,24 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::chunks::{Chunks, Step};
-use super::early::{Early, Uploading};
+use super::early_response::{EarlyResponse, UploadTask};
 use super::response_head::BodyLength;
 use super::{Socket, Stream};
 use crate::upstream::failure::{Failure, ProtocolFault};
 
 /// Keeps sockets between requests.
-pub(in crate::upstream) trait Pool<S>: Send + Sync {
+pub(in crate::upstream) trait SocketPool<S>: Send + Sync {
     /// Keeps the socket for another request, or drops it.
-    fn take_back(&self, socket: Socket<S>);
+    fn put_back(&self, socket: Socket<S>);
 
     /// Records that a socket held bytes that belong to no request. The caller closes it.
-    fn note_surplus(&self);
+    fn report_surplus(&self);
 }
 
 /// The place where a socket goes after its exchange.
-pub(in crate::upstream) struct Home<S> {
+pub(in crate::upstream) struct SocketReturn<S> {
     /// The pool that may keep it.
-    pub(in crate::upstream) pool: Arc<dyn Pool<S>>,
+    pub(in crate::upstream) pool: Arc<dyn SocketPool<S>>,
     /// `false` if the socket must be closed instead.
     pub(in crate::upstream) reuse: bool,
 }
@@ -35,9 +35,9 @@ pub(in crate::upstream) struct Home<S> {
 pub(in crate::upstream) struct Body<S> {
     socket: Option<Socket<S>>,
     left: Left,
-    home: Option<Home<S>>,
+    home: Option<SocketReturn<S>>,
     /// Set if the request is still being sent. Then a task owns the socket.
-    early: Option<Box<Early>>,
+    early: Option<Box<EarlyResponse>>,
     /// Pieces that came so far, as the upstream cut them.
     pieces: u64,
     /// Trailers, until they are returned.
@@ -51,7 +51,7 @@ enum Left {
 }
 
 impl<S: Stream> Body<S> {
-    pub(super) fn new(socket: Socket<S>, length: BodyLength, home: Home<S>) -> Self {
+    pub(super) fn new(socket: Socket<S>, length: BodyLength, home: SocketReturn<S>) -> Self {
         let left = match length {
             BodyLength::Absent => Left::Exact(0),
             BodyLength::Exact(bytes) => Left::Exact(bytes),
@@ -67,13 +67,13 @@ impl<S: Stream> Body<S> {
             trailers: None,
         };
         if matches!(body.left, Left::Exact(0)) {
-            body.go_home();
+            body.return_socket();
         }
         body
     }
 
     /// The body of a response whose request is still being sent.
-    pub(super) fn early(length: BodyLength, early: Early) -> Self {
+    pub(super) fn early(length: BodyLength, early: EarlyResponse) -> Self {
         let left = match length {
             BodyLength::Absent => Left::Exact(0),
             BodyLength::Exact(bytes) => Left::Exact(bytes),
@@ -104,7 +104,7 @@ impl<S: Stream> Body<S> {
 
     /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
     /// ends when the body is dropped.
-    pub(in crate::upstream) fn take_upload(&mut self) -> Option<Uploading> {
+    pub(in crate::upstream) fn take_upload(&mut self) -> Option<UploadTask> {
         self.early.as_mut()?.upload.take()
     }
 
@@ -114,16 +114,16 @@ impl<S: Stream> Body<S> {
     }
 
     /// The response is over: the socket goes home, unless more came than was announced.
-    fn go_home(&mut self) {
+    fn return_socket(&mut self) {
         let home = self.home.take();
         let Some((socket, home)) = self.socket.take().zip(home) else {
             return;
         };
         if !socket.input.is_empty() {
-            home.pool.note_surplus();
+            home.pool.report_surplus();
         } else if home.reuse {
             socket.counted.end_exchange();
-            home.pool.take_back(socket);
+            home.pool.put_back(socket);
         }
     }
 
@@ -169,7 +169,7 @@ impl<S: Stream> Body<S> {
                     let over = *left == 0;
                     self.pieces += 1;
                     if over {
-                        self.go_home();
+                        self.return_socket();
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }
@@ -180,7 +180,7 @@ impl<S: Stream> Body<S> {
                     }
                     Step::End => {
                         self.trailers = chunks.take_trailers();
-                        self.go_home();
+                        self.return_socket();
                         return Poll::Ready(None);
                     }
                     Step::Starved => {}

@@ -12,10 +12,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Response};
 
-use super::body::{Body, Home};
+use super::body::{Body, SocketReturn};
 use super::response_head::{MAX_HEAD_BYTES, Parsed, Progress, ResponseHead, take_head};
 use super::upload::{Stage, Upload};
-use super::{Socket, Stream, early, encode};
+use super::{Socket, Stream, early_response, encode};
 use crate::upstream::failure::{Failure, ProtocolFault};
 use crate::upstream::head::RequestHead;
 
@@ -23,7 +23,7 @@ use crate::upstream::head::RequestHead;
 const MAX_INFORMATIONAL: usize = 16;
 
 /// A failed exchange.
-pub(in crate::upstream) struct Broken {
+pub(in crate::upstream) struct ExchangeFailure {
     /// Why.
     pub(in crate::upstream) failure: Failure,
     /// The socket had served before and broke before a single byte of a response: the upstream has most likely closed it while it was idle.
@@ -35,8 +35,8 @@ pub(in crate::upstream) async fn exchange<S: Stream, B>(
     socket: Socket<S>,
     head: &RequestHead<'_>,
     body: Option<B>,
-    home: Home<S>,
-) -> Result<Response<Body<S>>, Broken>
+    home: SocketReturn<S>,
+) -> Result<Response<Body<S>>, ExchangeFailure>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
@@ -57,7 +57,7 @@ where
         Ok(response) => Ok(exchange.finish(response, home)),
         Err(failure) => {
             let stale = exchange.socket.reused && !exchange.heard && failure == Failure::Closed;
-            Err(Broken { failure, stale })
+            Err(ExchangeFailure { failure, stale })
         }
     }
 }
@@ -148,7 +148,7 @@ where
         Ok(None)
     }
 
-    fn finish(self, head: ResponseHead, mut home: Home<S>) -> Response<Body<S>> {
+    fn finish(self, head: ResponseHead, mut home: SocketReturn<S>) -> Response<Body<S>> {
         let Self {
             mut socket,
             upload,
@@ -166,7 +166,7 @@ where
         let is_in_order = upload.stage == Stage::Done && !began_early;
         home.reuse &= is_in_order && head.keep_alive && body_is_read;
         let body = if upload.is_under_way() && head.status.is_success() {
-            early::begin(socket, head.length, upload, home.pool)
+            early_response::spawn_exchange(socket, head.length, upload, home.pool)
         } else {
             socket.output.clear();
             Body::new(socket, head.length, home)

@@ -1,6 +1,6 @@
 //! Exchanges over an in-memory pipe: the very bytes that go up, and what is made of the bytes that come down.
 
-mod early;
+mod early_response;
 mod idle;
 mod wiping;
 
@@ -16,36 +16,36 @@ use http_body::Frame;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
 
-use super::exchange::{Broken, exchange};
-use super::{Body, Home, IdleState, Pool, Socket};
+use super::exchange::{ExchangeFailure, exchange};
+use super::{Body, IdleState, Socket, SocketPool, SocketReturn};
 use crate::upstream::failure::{Failure, ProtocolFault};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
 type Pipe = BufReader<DuplexStream>;
 
 #[derive(Default)]
-struct Shelf {
+struct RecordingPool {
     sockets: Mutex<Vec<Socket<Pipe>>>,
     surplus: AtomicUsize,
 }
 
-impl Pool<Pipe> for Shelf {
-    fn take_back(&self, socket: Socket<Pipe>) {
+impl SocketPool<Pipe> for RecordingPool {
+    fn put_back(&self, socket: Socket<Pipe>) {
         self.sockets.lock().unwrap().push(socket);
     }
 
-    fn note_surplus(&self) {
+    fn report_surplus(&self) {
         self.surplus.fetch_add(1, Relaxed);
     }
 }
 
-impl Shelf {
-    fn taken(&self) -> Option<Socket<Pipe>> {
+impl RecordingPool {
+    fn kept_socket(&self) -> Option<Socket<Pipe>> {
         self.sockets.lock().unwrap().pop()
     }
 
-    fn home(self: &Arc<Self>) -> Home<Pipe> {
-        Home {
+    fn home(self: &Arc<Self>) -> SocketReturn<Pipe> {
+        SocketReturn {
             pool: Arc::<Self>::clone(self),
             reuse: true,
         }
@@ -53,16 +53,16 @@ impl Shelf {
 }
 
 /// An agent's body: pieces, then its end, a failure, or nothing more for ever.
-struct Pieces(VecDeque<Bytes>, Then);
+struct ScriptedPieces(VecDeque<Bytes>, AfterPieces);
 
 #[derive(Clone, Copy)]
-enum Then {
+enum AfterPieces {
     End,
     Fail,
     Never,
 }
 
-impl http_body::Body for Pieces {
+impl http_body::Body for ScriptedPieces {
     type Data = Bytes;
     type Error = Failure;
 
@@ -72,15 +72,15 @@ impl http_body::Body for Pieces {
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         match (self.0.pop_front(), self.1) {
             (Some(piece), _) => Poll::Ready(Some(Ok(Frame::data(piece)))),
-            (None, Then::End) => Poll::Ready(None),
-            (None, Then::Fail) => Poll::Ready(Some(Err(Failure::RequestBody))),
-            (None, Then::Never) => Poll::Pending,
+            (None, AfterPieces::End) => Poll::Ready(None),
+            (None, AfterPieces::Fail) => Poll::Ready(Some(Err(Failure::RequestBody))),
+            (None, AfterPieces::Never) => Poll::Pending,
         }
     }
 }
 
-fn pieces(pieces: &[&[u8]], then: Then) -> Option<Pieces> {
-    Some(Pieces(
+fn pieces(pieces: &[&[u8]], then: AfterPieces) -> Option<ScriptedPieces> {
+    Some(ScriptedPieces(
         pieces
             .iter()
             .map(|piece| Bytes::copy_from_slice(piece))
@@ -99,9 +99,9 @@ async fn send(
     socket: Socket<Pipe>,
     method: &Method,
     framing: Framing,
-    body: Option<Pieces>,
-    shelf: &Arc<Shelf>,
-) -> Result<Response<Body<Pipe>>, Broken> {
+    body: Option<ScriptedPieces>,
+    shelf: &Arc<RecordingPool>,
+) -> Result<Response<Body<Pipe>>, ExchangeFailure> {
     let name = HeaderName::from_static("x-a");
     let fields = [Field {
         name: &name,
@@ -118,7 +118,7 @@ async fn send(
     exchange(socket, &head, body, shelf.home()).await
 }
 
-async fn get(answer: &[u8], shelf: &Arc<Shelf>) -> Result<Response<Body<Pipe>>, Failure> {
+async fn get(answer: &[u8], shelf: &Arc<RecordingPool>) -> Result<Response<Body<Pipe>>, Failure> {
     let (socket, mut upstream) = pipe(1 << 20);
     upstream.write_all(answer).await.unwrap();
     upstream.shutdown().await.unwrap();
@@ -127,14 +127,14 @@ async fn get(answer: &[u8], shelf: &Arc<Shelf>) -> Result<Response<Body<Pipe>>, 
         .map_err(|broken| broken.failure)
 }
 
-async fn written(mut upstream: DuplexStream) -> String {
+async fn read_written(mut upstream: DuplexStream) -> String {
     let mut bytes = Vec::new();
     upstream.read_to_end(&mut bytes).await.unwrap();
     String::from_utf8(bytes).unwrap()
 }
 
 #[tokio::test]
-async fn writes_what_was_meant_and_keeps_the_socket() {
+async fn writes_the_request_and_keeps_the_socket() {
     const HEAD: &str = "/a?b HTTP/1.1\r\nhost: h:1\r\nx-a: 1\r\n";
     let large = vec![b'x'; 40_000];
     let large_text = String::from_utf8(large.clone()).unwrap();
@@ -148,31 +148,31 @@ async fn writes_what_was_meant_and_keeps_the_socket() {
         (
             Method::POST,
             Framing::Length(0),
-            pieces(&[], Then::End),
+            pieces(&[], AfterPieces::End),
             format!("POST {HEAD}content-length: 0\r\n\r\n"),
         ),
         (
             Method::POST,
             Framing::Length(4),
-            pieces(&[b"ab", b"cd"], Then::End),
+            pieces(&[b"ab", b"cd"], AfterPieces::End),
             format!("POST {HEAD}content-length: 4\r\n\r\nabcd"),
         ),
         (
             Method::PUT,
             Framing::Chunked,
-            pieces(&[b"ab", b"", b"c"], Then::End),
+            pieces(&[b"ab", b"", b"c"], AfterPieces::End),
             format!("PUT {HEAD}transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"),
         ),
         (
             Method::PUT,
             Framing::Chunked,
-            pieces(&[&large, b"c"], Then::End),
+            pieces(&[&large, b"c"], AfterPieces::End),
             format!(
                 "PUT {HEAD}transfer-encoding: chunked\r\n\r\n9c40\r\n{large_text}\r\n1\r\nc\r\n0\r\n\r\n"
             ),
         ),
     ] {
-        let shelf = Arc::new(Shelf::default());
+        let shelf = Arc::new(RecordingPool::default());
         let (socket, mut upstream) = pipe(1 << 20);
         upstream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
@@ -186,18 +186,21 @@ async fn writes_what_was_meant_and_keeps_the_socket() {
             response.into_body().collect().await.unwrap().to_bytes(),
             "ok"
         );
-        let mut kept = shelf.taken().expect("the socket went home");
+        let mut kept = shelf.kept_socket().expect("the socket went home");
         assert_eq!(kept.idle_state().await, IdleState::Usable);
         drop(kept);
-        assert_eq!(written(upstream).await, expected);
+        assert_eq!(read_written(upstream).await, expected);
     }
 }
 
 #[tokio::test]
 async fn a_slow_upstream_gets_all_of_a_large_body() {
     let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(Shelf::default());
-    let body = pieces(&[&[b'x'; 50_000], &[b'y'; 10], &[b'z'; 30_000]], Then::End);
+    let shelf = Arc::new(RecordingPool::default());
+    let body = pieces(
+        &[&[b'x'; 50_000], &[b'y'; 10], &[b'z'; 30_000]],
+        AfterPieces::End,
+    );
     let reader = tokio::spawn(async move {
         let mut bytes = vec![0; 100_000];
         let mut length = 0;
@@ -228,9 +231,9 @@ async fn a_slow_upstream_gets_all_of_a_large_body() {
 }
 
 /// An agent's body that is there when it is asked for the second time.
-struct Late(Option<Bytes>, bool);
+struct DelayedBody(Option<Bytes>, bool);
 
-impl http_body::Body for Late {
+impl http_body::Body for DelayedBody {
     type Data = Bytes;
     type Error = Failure;
 
@@ -256,8 +259,8 @@ async fn a_head_and_a_small_body_go_up_in_one_write() {
         fields: &[],
         framing: Framing::Length(3),
     };
-    let body = Some(Late(Some(Bytes::from_static(b"abc")), false));
-    let sending = exchange(socket, &head, body, Arc::<Shelf>::default().home());
+    let body = Some(DelayedBody(Some(Bytes::from_static(b"abc")), false));
+    let sending = exchange(socket, &head, body, Arc::<RecordingPool>::default().home());
     let reading = async {
         let mut first = vec![0; 4096];
         let length = upstream.read(&mut first).await.unwrap();
@@ -279,21 +282,21 @@ async fn a_head_and_a_small_body_go_up_in_one_write() {
 async fn a_failing_agent_ends_the_exchange() {
     // F-47
     let (socket, upstream) = pipe(1 << 20);
-    let shelf = Arc::new(Shelf::default());
-    let body = pieces(&[b"abc"], Then::Fail);
+    let shelf = Arc::new(RecordingPool::default());
+    let body = pieces(&[b"abc"], AfterPieces::Fail);
     let broken = send(socket, &Method::POST, Framing::Chunked, body, &shelf)
         .await
         .map(drop)
         .unwrap_err();
     assert_eq!(broken.failure, Failure::RequestBody);
     assert!(
-        !written(upstream).await.contains("\r\n0\r\n"),
+        !read_written(upstream).await.contains("\r\n0\r\n"),
         "the upstream must not take it for whole"
     );
 }
 
 #[tokio::test]
-async fn bodies_end_where_they_say_or_break() {
+async fn bodies_end_at_their_announced_length_or_fail() {
     let incomplete = Err(ProtocolFault::Body.into());
     for (answer, body, kept) in [
         (
@@ -346,7 +349,7 @@ async fn bodies_end_where_they_say_or_break() {
             false,
         ),
     ] {
-        let shelf = Arc::new(Shelf::default());
+        let shelf = Arc::new(RecordingPool::default());
         let response = get(answer.as_bytes(), &shelf).await.unwrap();
         let collected = response
             .into_body()
@@ -354,14 +357,14 @@ async fn bodies_end_where_they_say_or_break() {
             .await
             .map(|body| body.to_bytes());
         assert_eq!(collected, body.map(Bytes::from), "{answer:?}");
-        assert_eq!(shelf.taken().is_some(), kept, "{answer:?}");
+        assert_eq!(shelf.kept_socket().is_some(), kept, "{answer:?}");
     }
 }
 
 #[tokio::test]
 async fn informational_heads_are_consumed_up_to_sixteen() {
     // F-118
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     let after = |count: usize| {
         [
             b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(count),

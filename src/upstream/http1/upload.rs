@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Socket, Stream, broken, encode};
+use super::{Socket, Stream, encode, socket_failure};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
@@ -148,7 +148,7 @@ where
             match Pin::new(&mut socket.stream).poll_write(cx, rest) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failure::Closed)),
                 Poll::Ready(Ok(n)) => written += n,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(broken(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(socket_failure(&error))),
                 Poll::Pending => {
                     socket.output.drain(..written);
                     return Poll::Pending;
@@ -163,7 +163,7 @@ where
             match ready!(Pin::new(&mut socket.stream).poll_write(cx, &self.data)) {
                 Ok(0) => return Poll::Ready(Err(Failure::Closed)),
                 Ok(n) => self.data.advance(n),
-                Err(error) => return Poll::Ready(Err(broken(&error))),
+                Err(error) => return Poll::Ready(Err(socket_failure(&error))),
             }
             if self.data.is_empty() && self.framing == Framing::Chunked {
                 socket.output.extend_from_slice(b"\r\n");
@@ -179,7 +179,7 @@ where
     ) -> Poll<Result<(), Failure>> {
         Pin::new(&mut socket.stream)
             .poll_flush(cx)
-            .map_err(|error| broken(&error))
+            .map_err(|error| socket_failure(&error))
     }
 }
 

@@ -8,7 +8,10 @@ use crate::upstream::failure::ProtocolFault;
 const MOST_FIELDS: usize = 100;
 
 /// Rejects heads that hyper accepts and HTTP forbids.
-pub(super) fn acceptable(status: StatusCode, fields: &HeaderMap) -> Result<(), ProtocolFault> {
+pub(super) fn check_response_head(
+    status: StatusCode,
+    fields: &HeaderMap,
+) -> Result<(), ProtocolFault> {
     match status.as_u16() {
         101 => return Err(ProtocolFault::Upgrade),
         200..=599 => {}

@@ -2,7 +2,7 @@
 //!
 //! hyper polls the body on a task of its own, which outlives the exchange unless it receives a
 //! [`Stop`]. While that task waits for the upstream's window it does not poll the body, so it
-//! cannot be stopped; see [`Uploading`].
+//! cannot be stopped; see [`RunningUpload`].
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -59,7 +59,7 @@ pub(super) struct Upload {
 /// While the upstream grants no window, hyper's task cannot be stopped (`PipeToSendStream` in
 /// hyper's `proto/h2/mod.rs` waits in `poll_capacity`). The session then takes no new exchange, and
 /// ends with its last one.
-pub struct Uploading {
+pub struct RunningUpload {
     signals: Sender<Stop>,
     progress: Arc<Progress>,
     was_stopped: bool,
@@ -93,7 +93,7 @@ impl Upload {
     }
 
     /// Records that the response has begun. Only a response of 200 to 299 lets the upload continue.
-    pub(super) fn answered(self, status: StatusCode, guard: ExchangeGuard) -> Uploading {
+    pub(super) fn on_response(self, status: StatusCode, guard: ExchangeGuard) -> RunningUpload {
         let was_stopped = !status.is_success();
         let mut signals = self.signals;
         if was_stopped {
@@ -101,7 +101,7 @@ impl Upload {
             // hyper may have dropped the body, because it is sent.
             let _sent = std::mem::replace(&mut signals, sender).send(Stop(receiver));
         }
-        Uploading {
+        RunningUpload {
             signals,
             progress: self.progress,
             was_stopped,
@@ -110,9 +110,9 @@ impl Upload {
     }
 }
 
-impl Uploading {
+impl RunningUpload {
     /// Returns whether the body is still being sent.
-    pub fn continues(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         !self.was_stopped && !self.has_ended()
     }
 
@@ -122,12 +122,12 @@ impl Uploading {
     }
 
     /// Waits until the body is sent, or has failed.
-    pub async fn ended(mut self) {
+    pub async fn wait_until_ended(mut self) {
         self.signals.closed().await;
     }
 }
 
-impl Drop for Uploading {
+impl Drop for RunningUpload {
     fn drop(&mut self) {
         if !self.has_ended() && self.progress.holds_piece.load(Relaxed) {
             self.guard.session.begin_ending();

@@ -9,12 +9,12 @@ use hickory_resolver::proto::rr::RecordType;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::world::{
-    AMPLE, Authority, NAME, NameServer, Says, Server, ample, dialer, dialer_of, server_config,
-    target,
+    Authority, DnsReply, LONG_TIMEOUT, NAME, NameServer, Server, dialer, dialer_with_timeouts,
+    long_timeouts, server_config, target,
 };
 use crate::domain::{Host, Http2};
 use crate::upstream::failure::ConnectFault;
-use crate::upstream::{DialTimes, Dialer, Dialled, Failure, Names, Target};
+use crate::upstream::{DialTimeouts, Dialer, Dialled, Failure, ResolverSettings, Target};
 
 /// A dial may be moved between the threads of any runtime.
 const _: fn(&Dialer, &Target) = |dialer, target| {
@@ -22,30 +22,30 @@ const _: fn(&Dialer, &Target) = |dialer, target| {
     is_send(dialer.dial(target));
 };
 
-async fn upstream(authority: &Authority) -> Server {
-    Server::tls(server_config(authority.issue(|_| {}), &[])).await
+async fn start_upstream(authority: &Authority) -> Server {
+    Server::start_tls(server_config(authority.issue(|_| {}), &[])).await
 }
 
 #[tokio::test]
-async fn one_forbidden_address_and_nothing_is_dialled() {
+async fn one_forbidden_address_fails_the_dial() {
     // F-81
     let authority = Authority::new();
-    let server = upstream(&authority).await;
+    let server = start_upstream(&authority).await;
     let target = target(server.address.port(), Http2::Auto, &authority.trust());
     for forbidden in ["10.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254"] {
         let outcome = dialer(&["127.0.0.1", forbidden]).dial(&target).await;
         assert!(matches!(outcome, Err(Failure::AddressRefused(_))));
     }
-    assert_eq!(server.accepted(), 0);
+    assert_eq!(server.accepted_count(), 0);
     assert!(dialer(&["127.0.0.1"]).dial(&target).await.is_ok());
-    assert_eq!(server.accepted(), 1);
+    assert_eq!(server.accepted_count(), 1);
 }
 
 #[tokio::test]
-async fn loopback_needs_a_hole_by_name_and_by_address() {
+async fn loopback_needs_an_allowed_cidr_by_name_and_by_address() {
     // F-77, F-86
     let authority = Authority::new();
-    let server = upstream(&authority).await;
+    let server = start_upstream(&authority).await;
     let port = server.address.port();
     for host in [
         Host::Name(NAME.into()),
@@ -56,15 +56,15 @@ async fn loopback_needs_a_hole_by_name_and_by_address() {
         let outcome = dialer(&["127.0.0.1"]).dial(&target).await;
         assert_eq!(outcome.err(), Some(Failure::AddressRefused("loopback")));
     }
-    assert_eq!(server.accepted(), 0);
+    assert_eq!(server.accepted_count(), 0);
 }
 
 #[tokio::test]
 async fn metadata_is_never_dialled_whatever_is_allowed() {
     // F-80, F-83: the address decides, not the name that led to it.
     let authority = Authority::new();
-    let server = NameServer::start(|_, _| Says::addresses(&["169.254.169.254"])).await;
-    let dialer = dialer_of(&Names::of_servers(&[server.address], ""));
+    let server = NameServer::start(|_, _| DnsReply::addresses(&["169.254.169.254"])).await;
+    let dialer = dialer_with_timeouts(&ResolverSettings::with_servers(&[server.address], ""));
     let all = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
     for host in [
         Host::Name("metadata.google.internal".into()),
@@ -78,10 +78,10 @@ async fn metadata_is_never_dialled_whatever_is_allowed() {
 }
 
 #[tokio::test]
-async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
+async fn the_checked_address_is_the_one_that_is_dialled() {
     // F-82: the second answer is never asked for.
     let authority = Authority::new();
-    let good = upstream(&authority).await;
+    let good = start_upstream(&authority).await;
     let elsewhere = format!("127.0.0.66:{}", good.address.port());
     let bad = Server::start(&elsewhere, |_| async {}).await;
     let asked = Arc::new(AtomicUsize::new(0));
@@ -90,20 +90,20 @@ async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
         let address = match (family, count.load(Ordering::SeqCst)) {
             (RecordType::A, 0) => "127.0.0.1",
             (RecordType::A, _) => "127.0.0.66",
-            (_, _) => return Says::addresses(&[]),
+            (_, _) => return DnsReply::addresses(&[]),
         };
         count.fetch_add(1, Ordering::SeqCst);
-        Says::Addresses(vec![address.parse().unwrap()], 0)
+        DnsReply::Addresses(vec![address.parse().unwrap()], 0)
     })
     .await;
-    let dialer = dialer_of(&Names::of_servers(&[server.address], ""));
+    let dialer = dialer_with_timeouts(&ResolverSettings::with_servers(&[server.address], ""));
     let target = target(good.address.port(), Http2::Auto, &authority.trust());
     assert!(matches!(
         dialer.dial(&target).await,
         Ok(Dialled::Http1(session))
             if session.get_ref().0.stream().peer_addr().unwrap() == good.address
     ));
-    assert_eq!((good.accepted(), bad.accepted()), (1, 0));
+    assert_eq!((good.accepted_count(), bad.accepted_count()), (1, 0));
     assert_eq!(asked.load(Ordering::SeqCst), 1);
 }
 
@@ -111,24 +111,24 @@ async fn the_address_that_was_judged_is_the_one_that_is_dialled() {
 async fn the_next_address_is_tried_after_a_refusal() {
     // F-88
     let authority = Authority::new();
-    let server = upstream(&authority).await;
+    let server = start_upstream(&authority).await;
     let target = target(server.address.port(), Http2::Auto, &authority.trust());
     let dialer = dialer(&["127.0.0.3", "127.0.0.4", "127.0.0.1"]);
     assert!(dialer.dial(&target).await.is_ok());
-    assert_eq!(server.accepted(), 1);
+    assert_eq!(server.accepted_count(), 1);
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn closed_port() {
     let authority = Authority::new();
-    let port = upstream(&authority).await.address.port();
+    let port = start_upstream(&authority).await.address.port();
     let target = target(port, Http2::Auto, &authority.trust());
     let outcome = dialer(&["127.0.0.3", "127.0.0.4"]).dial(&target).await;
     assert_eq!(outcome.err(), Some(Failure::Connect(ConnectFault::Refused)));
 }
 
 /// A listener whose queue is full: connects to it get no answer.
-async fn black_hole(address: &str) -> (TcpListener, TcpStream) {
+async fn unresponsive_address(address: &str) -> (TcpListener, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(address.parse().unwrap()).unwrap();
     let listener = socket.listen(0).unwrap();
@@ -137,33 +137,33 @@ async fn black_hole(address: &str) -> (TcpListener, TcpStream) {
 }
 
 #[tokio::test]
-async fn an_address_that_does_not_answer_yields_to_the_next_one() {
+async fn the_next_address_is_tried_beside_an_unresponsive_one() {
     // F-88
     let authority = Authority::new();
-    let server = upstream(&authority).await;
+    let server = start_upstream(&authority).await;
     let port = server.address.port();
-    let _hole = black_hole(&format!("127.0.0.5:{port}")).await;
-    let names = Names::of_servers(&[], &format!("127.0.0.5 {NAME}\n127.0.0.1 {NAME}"));
-    let times = DialTimes {
+    let _hole = unresponsive_address(&format!("127.0.0.5:{port}")).await;
+    let names = ResolverSettings::with_servers(&[], &format!("127.0.0.5 {NAME}\n127.0.0.1 {NAME}"));
+    let times = DialTimeouts {
         head_start: Duration::from_millis(1),
-        ..ample()
+        ..long_timeouts()
     };
-    let dialer = Dialer::new(names.resolver(AMPLE), times, Arc::default());
+    let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), times, Arc::default());
     let target = target(port, Http2::Auto, &authority.trust());
     assert!(dialer.dial(&target).await.is_ok());
-    assert_eq!(server.accepted(), 1);
+    assert_eq!(server.accepted_count(), 1);
 }
 
 #[tokio::test]
 async fn connecting_ends_in_time() {
     let authority = Authority::new();
-    let (listener, _filling) = black_hole("127.0.0.1:0").await;
-    let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
-    let times = DialTimes {
+    let (listener, _filling) = unresponsive_address("127.0.0.1:0").await;
+    let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
+    let times = DialTimeouts {
         connect: Duration::from_millis(20),
-        ..ample()
+        ..long_timeouts()
     };
-    let dialer = Dialer::new(names.resolver(AMPLE), times, Arc::default());
+    let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), times, Arc::default());
     let port = listener.local_addr().unwrap().port();
     let target = target(port, Http2::Auto, &authority.trust());
     let outcome = dialer.dial(&target).await;
@@ -171,22 +171,22 @@ async fn connecting_ends_in_time() {
 }
 
 #[tokio::test]
-async fn our_own_listeners_are_no_upstreams() {
+async fn own_listeners_are_never_dialled() {
     // F-94
     let authority = Authority::new();
-    let server = upstream(&authority).await;
+    let server = start_upstream(&authority).await;
     let port = server.address.port();
     let target = target(port, Http2::Auto, &authority.trust());
-    let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
+    let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
     for bound in [
         server.address,
         SocketAddr::from(([0, 0, 0, 0], port)),
         SocketAddr::from(([0; 16], port)),
     ] {
         let own = Arc::from([bound]);
-        let dialer = Dialer::new(names.resolver(AMPLE), ample(), own);
+        let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), long_timeouts(), own);
         let outcome = dialer.dial(&target).await;
         assert_eq!(outcome.err(), Some(Failure::OwnListener));
     }
-    assert_eq!(server.accepted(), 0);
+    assert_eq!(server.accepted_count(), 0);
 }

@@ -20,7 +20,7 @@ async fn roots_keys_and_proxies_of_the_environment_are_ignored() {
     // F-87
     if let Ok(address) = std::env::var(CHILD) {
         let port = address.parse::<SocketAddr>().unwrap().port();
-        let trust = Trust::of_platform(&[]).unwrap();
+        let trust = Trust::from_platform(&[]).unwrap();
         let outcome = dialer(&["127.0.0.1"])
             .dial(&target(port, Http2::Auto, &trust))
             .await;
@@ -29,7 +29,7 @@ async fn roots_keys_and_proxies_of_the_environment_are_ignored() {
         return;
     }
     let authority = Authority::new();
-    let upstream = Server::tls(server_config(authority.issue(|_| {}), &[])).await;
+    let upstream = Server::start_tls(server_config(authority.issue(|_| {}), &[])).await;
     let proxy = Server::start("127.0.0.1:0", |_| async {}).await;
     let directory = tempfile::tempdir().unwrap();
     let (roots, keys) = (
@@ -58,6 +58,6 @@ async fn roots_keys_and_proxies_of_the_environment_are_ignored() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("1 passed"), "{said}");
-    assert_eq!((upstream.accepted(), proxy.accepted()), (1, 0));
+    assert_eq!((upstream.accepted_count(), proxy.accepted_count()), (1, 0));
     assert!(!keys.exists());
 }

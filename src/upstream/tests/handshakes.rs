@@ -9,13 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::world::{
-    AMPLE, Authority, Identity, NAME, Server, ample, dialer, named, server_config, target,
+    Authority, Identity, LONG_TIMEOUT, NAME, Server, common_name, dialer, long_timeouts,
+    server_config, target,
 };
 use crate::domain::{Host, Http2};
 use crate::upstream::failure::TlsFault;
-use crate::upstream::{DialTimes, Dialer, Dialled, Failure, Names, Target};
+use crate::upstream::{DialTimeouts, Dialer, Dialled, Failure, ResolverSettings, Target};
 
-async fn failure_of(server: &Server, authority: &Authority, http2: Http2) -> Option<Failure> {
+async fn dial_failure(server: &Server, authority: &Authority, http2: Http2) -> Option<Failure> {
     let target = target(server.address.port(), http2, &authority.trust());
     dialer(&["127.0.0.1"]).dial(&target).await.err()
 }
@@ -53,7 +54,10 @@ async fn a_certificate_that_is_not_to_be_trusted() {
             "not yet valid",
         ),
         (self_signed(), "unknown issuer"),
-        (Authority::called("another").issue(|_| {}), "unknown issuer"),
+        (
+            Authority::with_common_name("another").issue(|_| {}),
+            "unknown issuer",
+        ),
         (Authority::new().issue(|_| {}), "bad signature"),
         (named_otherwise("other.test"), "name mismatch"),
         (named_otherwise("*.upstream.test"), "name mismatch"),
@@ -61,7 +65,7 @@ async fn a_certificate_that_is_not_to_be_trusted() {
         (
             authority.issue(|params| {
                 params.subject_alt_names = Vec::new();
-                params.distinguished_name = named(NAME);
+                params.distinguished_name = common_name(NAME);
             }),
             "name mismatch",
         ),
@@ -72,10 +76,10 @@ async fn a_certificate_that_is_not_to_be_trusted() {
             "not for servers",
         ),
     ] {
-        let server = Server::tls(server_config(identity, &[])).await;
-        let failure = failure_of(&server, &authority, Http2::Auto).await;
+        let server = Server::start_tls(server_config(identity, &[])).await;
+        let failure = dial_failure(&server, &authority, Http2::Auto).await;
         assert_eq!(failure, certificate(reason));
-        assert_eq!((server.accepted(), server.clear_bytes()), (1, 0));
+        assert_eq!((server.accepted_count(), server.clear_bytes()), (1, 0));
     }
 }
 
@@ -84,44 +88,44 @@ async fn a_literal_address_needs_a_certificate_of_its_own() {
     // F-90
     let authority = Authority::new();
     let loopback = IpAddr::from([127, 0, 0, 1]);
-    let holes = ["127.0.0.0/8".parse().unwrap()];
+    let allowed_cidrs = ["127.0.0.0/8".parse().unwrap()];
     let by_address = authority.issue(|p| p.subject_alt_names = vec![SanType::IpAddress(loopback)]);
     for (identity, failure) in [
         (by_address, None),
         (authority.issue(|_| {}), certificate("name mismatch")),
     ] {
-        let server = Server::tls(server_config(identity, &[])).await;
+        let server = Server::start_tls(server_config(identity, &[])).await;
         let (host, port) = (Host::Ip(loopback), server.address.port());
-        let target = Target::new(&host, port, &holes, Http2::Auto, &authority.trust());
+        let target = Target::new(&host, port, &allowed_cidrs, Http2::Auto, &authority.trust());
         assert_eq!(dialer(&[]).dial(&target).await.err(), failure);
     }
 }
 
-async fn reset(socket: TcpStream) {
+async fn reset_socket(socket: TcpStream) {
     socket.set_zero_linger().unwrap();
 }
 
-async fn close(mut socket: TcpStream) {
+async fn close_socket(mut socket: TcpStream) {
     let _ = socket.read(&mut [0; 1]).await;
 }
 
 async fn speak_http(mut socket: TcpStream) {
     let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
-    drain(socket).await;
+    read_to_end(socket).await;
 }
 
 async fn speak_garbage(mut socket: TcpStream) {
     let _ = socket.write_all(&[0x5a; 512]).await;
-    drain(socket).await;
+    read_to_end(socket).await;
 }
 
 /// A `ServerHello` of TLS 1.0.
 async fn speak_tls10(mut socket: TcpStream) {
     let _ = socket.write_all(&server_hello([3, 1], &[])).await;
-    drain(socket).await;
+    read_to_end(socket).await;
 }
 
-async fn drain(mut socket: TcpStream) {
+async fn read_to_end(mut socket: TcpStream) {
     while let Ok(1..) = socket.read(&mut [0; 1024]).await {}
 }
 
@@ -141,16 +145,16 @@ async fn a_handshake_that_breaks() {
     let authority = Authority::new();
     let expected = Some(Failure::Tls(TlsFault::Protocol));
     let servers = [
-        Server::start("127.0.0.1:0", reset).await,
-        Server::start("127.0.0.1:0", close).await,
+        Server::start("127.0.0.1:0", reset_socket).await,
+        Server::start("127.0.0.1:0", close_socket).await,
         Server::start("127.0.0.1:0", speak_http).await,
         Server::start("127.0.0.1:0", speak_garbage).await,
         Server::start("127.0.0.1:0", speak_tls10).await,
     ];
     for server in servers {
-        let failure = failure_of(&server, &authority, Http2::Auto).await;
+        let failure = dial_failure(&server, &authority, Http2::Auto).await;
         assert_eq!(failure, expected);
-        assert_eq!(server.accepted(), 1, "one dial, one socket");
+        assert_eq!(server.accepted_count(), 1, "one dial, one socket");
     }
 }
 
@@ -158,13 +162,13 @@ async fn a_handshake_that_breaks() {
 async fn a_handshake_that_stalls_ends_in_time() {
     // F-89
     let authority = Authority::new();
-    let server = Server::start("127.0.0.1:0", drain).await;
-    let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
-    let times = DialTimes {
+    let server = Server::start("127.0.0.1:0", read_to_end).await;
+    let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
+    let times = DialTimeouts {
         handshake: Duration::from_millis(20),
-        ..ample()
+        ..long_timeouts()
     };
-    let dialer = Dialer::new(names.resolver(AMPLE), times, Arc::default());
+    let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), times, Arc::default());
     let target = target(server.address.port(), Http2::Auto, &authority.trust());
     let outcome = dialer.dial(&target).await;
     assert_eq!(outcome.err(), Some(Failure::Tls(TlsFault::Timeout)));
@@ -179,25 +183,25 @@ async fn a_protocol_that_was_not_offered() {
             let size = u8::try_from(protocol.len()).unwrap();
             let alpn = [&[0, 16, 0, size + 3, 0, size + 1, size], protocol].concat();
             let _ = socket.write_all(&server_hello([3, 3], &alpn)).await;
-            drain(socket).await;
+            read_to_end(socket).await;
         }
     };
     let expected = Some(Failure::Tls(TlsFault::Alpn));
     let server = Server::start("127.0.0.1:0", choose(b"h2")).await;
-    let failure = failure_of(&server, &authority, Http2::Never).await;
+    let failure = dial_failure(&server, &authority, Http2::Never).await;
     assert_eq!(failure, expected);
-    assert_eq!(server.accepted(), 1);
+    assert_eq!(server.accepted_count(), 1);
     for http2 in [Http2::Never, Http2::Auto, Http2::Prefer] {
         let server = Server::start("127.0.0.1:0", choose(b"spdy/1")).await;
-        let failure = failure_of(&server, &authority, http2).await;
+        let failure = dial_failure(&server, &authority, http2).await;
         assert_eq!(failure, expected);
     }
 }
 
 /// What three dials in a row agree on (`1`, `2`, or `-` for an alert), and how many sockets they took.
-async fn agreed(protocols: &[&str], http2: Http2) -> (String, usize) {
+async fn negotiated_protocol(protocols: &[&str], http2: Http2) -> (String, usize) {
     let authority = Authority::new();
-    let server = Server::tls(server_config(authority.issue(|_| {}), protocols)).await;
+    let server = Server::start_tls(server_config(authority.issue(|_| {}), protocols)).await;
     let target = target(server.address.port(), http2, &authority.trust());
     let dialer = dialer(&["127.0.0.1"]);
     let mut seen = String::new();
@@ -209,7 +213,7 @@ async fn agreed(protocols: &[&str], http2: Http2) -> (String, usize) {
             Err(other) => panic!("{other}"),
         });
     }
-    (seen, server.accepted())
+    (seen, server.accepted_count())
 }
 
 #[tokio::test]
@@ -227,7 +231,7 @@ async fn the_protocol_that_is_agreed_on() {
         (&["h2"], Http2::Prefer, "222", 3),
         (&["h2"], Http2::Never, "---", 3),
     ] {
-        let outcome = agreed(protocols, http2).await;
+        let outcome = negotiated_protocol(protocols, http2).await;
         assert_eq!(
             outcome,
             (seen.to_owned(), sockets),
@@ -237,20 +241,20 @@ async fn the_protocol_that_is_agreed_on() {
 }
 
 #[tokio::test]
-async fn a_server_that_gave_http2_up_is_spoken_to_all_the_same() {
+async fn a_server_that_stopped_offering_http2_is_still_reached() {
     let authority = Authority::new();
-    let old = Server::tls(server_config(authority.issue(|_| {}), &["h2"])).await;
+    let old = Server::start_tls(server_config(authority.issue(|_| {}), &["h2"])).await;
     let port = old.address.port();
     let target = target(port, Http2::Auto, &authority.trust());
     let first = dialer(&["127.0.0.1"]).dial(&target).await;
     assert!(matches!(first, Ok(Dialled::Http2(_))));
     let config = server_config(authority.issue(|_| {}), &["http/1.1"]);
-    let new = Server::tls_on(&format!("127.0.0.2:{port}"), config).await;
+    let new = Server::start_tls_on(&format!("127.0.0.2:{port}"), config).await;
     for _ in 0..2 {
         let later = dialer(&["127.0.0.2"]).dial(&target).await;
         assert!(matches!(later, Ok(Dialled::Http1(_))));
     }
-    assert_eq!(new.accepted(), 2);
+    assert_eq!(new.accepted_count(), 2);
 }
 
 #[tokio::test]

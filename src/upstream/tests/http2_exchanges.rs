@@ -16,7 +16,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 
 use crate::telemetry::metrics::{OpenSocket, SocketCounters};
-use crate::upstream::counted_tcp::Traffic;
+use crate::upstream::counted_tcp::ByteCounts;
 use crate::upstream::failure::ProtocolFault;
 use crate::upstream::http2::{Session, Unanswered};
 use crate::upstream::{Failure, Field, Framing, RequestHead};
@@ -26,12 +26,12 @@ pub(super) fn uncounted() -> OpenSocket {
     Arc::<SocketCounters>::default().open_socket()
 }
 
-type Asked = (Request<RecvStream>, SendResponse<Bytes>);
+type ReceivedRequest = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// A session with a server that does what `serve` does with each request.
 pub(super) async fn session<F, S>(mut serve: S) -> Session
 where
-    S: FnMut(Asked) -> F + Send + 'static,
+    S: FnMut(ReceivedRequest) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let (near, far) = tokio::io::duplex(64 * 1024);
@@ -41,7 +41,7 @@ where
             tokio::spawn(serve(asked));
         }
     });
-    Session::over::<DuplexStream>(near, |_| Traffic::default(), uncounted())
+    Session::start_on::<DuplexStream>(near, |_| ByteCounts::default(), uncounted())
         .await
         .unwrap()
 }
@@ -56,11 +56,11 @@ pub(super) fn get<'a>(method: &'a Method, fields: &'a [Field<'a>]) -> RequestHea
     }
 }
 
-pub(super) fn nothing() -> impl Body<Data = Bytes, Error = Failure> + Send + 'static {
-    Empty::new().map_err(never)
+pub(super) fn no_body() -> impl Body<Data = Bytes, Error = Failure> + Send + 'static {
+    Empty::new().map_err(infallible_failure)
 }
 
-fn never(infallible: Infallible) -> Failure {
+fn infallible_failure(infallible: Infallible) -> Failure {
     match infallible {}
 }
 
@@ -89,7 +89,7 @@ async fn a_head_goes_up_as_it_is() {
         field(&plain, b"2", false),
     ];
     let head = get(&Method::POST, &fields);
-    session.exchange(&head, Some(nothing())).await.unwrap();
+    session.exchange(&head, Some(no_body())).await.unwrap();
     let seen = told.await.unwrap();
     assert_eq!(seen.method, Method::POST);
     assert_eq!(
@@ -131,7 +131,7 @@ async fn a_body_is_announced_as_its_framing_says() {
             framing,
             ..get(&Method::POST, &[])
         };
-        let body = Full::new(Bytes::from_static(b"hello")).map_err(never);
+        let body = Full::new(Bytes::from_static(b"hello")).map_err(infallible_failure);
         let response = session.exchange(&head, Some(body)).await.unwrap();
         let length = response.headers().get("x-length").cloned();
         assert_eq!(length.as_ref().map(|v| v.to_str().unwrap()), announced);
@@ -142,14 +142,14 @@ async fn a_body_is_announced_as_its_framing_says() {
         framing: Framing::Length(0),
         ..get(&Method::POST, &[])
     };
-    let response = session.exchange(&head, Some(nothing())).await.unwrap();
+    let response = session.exchange(&head, Some(no_body())).await.unwrap();
     assert_eq!(response.headers()["x-length"], "0");
     // F-222
     let head = get(&Method::POST, &[]);
-    let response = session.exchange(&head, Some(nothing())).await.unwrap();
+    let response = session.exchange(&head, Some(no_body())).await.unwrap();
     assert_eq!(response.headers()["x-length"], "0");
     let head = get(&Method::DELETE, &[]);
-    let response = session.exchange(&head, Some(nothing())).await.unwrap();
+    let response = session.exchange(&head, Some(no_body())).await.unwrap();
     assert!(!response.headers().contains_key("x-length"));
 }
 
@@ -176,7 +176,7 @@ async fn trailers_are_dropped_on_their_way_up_and_kept_on_their_way_down() {
         Ok(Frame::data(Bytes::from_static(b"x"))),
         Ok(Frame::trailers(trailers())),
     ];
-    let body = Scripted(frames.into_iter().collect());
+    let body = ScriptedBody(frames.into_iter().collect());
     let head = RequestHead {
         framing: Framing::Chunked,
         ..get(&Method::POST, &[])
@@ -189,9 +189,9 @@ async fn trailers_are_dropped_on_their_way_up_and_kept_on_their_way_down() {
 }
 
 /// A body of these frames.
-struct Scripted(std::collections::VecDeque<Result<Frame<Bytes>, Failure>>);
+struct ScriptedBody(std::collections::VecDeque<Result<Frame<Bytes>, Failure>>);
 
-impl Body for Scripted {
+impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = Failure;
 
@@ -218,14 +218,14 @@ async fn some_responses_have_no_body() {
     .await;
     for method in [Method::HEAD, Method::PUT] {
         let head = get(&method, &[]);
-        let response = session.exchange(&head, Some(nothing())).await.unwrap();
+        let response = session.exchange(&head, Some(no_body())).await.unwrap();
         assert_eq!(response.headers()["content-length"], "1234");
         assert!(response.body().is_end_stream());
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "");
     }
 }
 
-async fn answered(response: Response<()>) -> Result<(), Unanswered> {
+async fn exchange_with_response(response: Response<()>) -> Result<(), Unanswered> {
     let mut response = Some(response);
     let session = session(move |(_, mut respond)| {
         let _ = respond.send_response(response.take().unwrap(), true);
@@ -233,7 +233,7 @@ async fn answered(response: Response<()>) -> Result<(), Unanswered> {
     })
     .await;
     let head = get(&Method::GET, &[]);
-    session.exchange(&head, Some(nothing())).await.map(drop)
+    session.exchange(&head, Some(no_body())).await.map(drop)
 }
 
 #[tokio::test]
@@ -255,7 +255,10 @@ async fn heads_that_are_no_http() {
         ),
         (&[(length, "+0")], Some(ProtocolFault::Framing)),
     ] {
-        let failure = answered(with(lengths)).await.err().map(|u| u.failure);
+        let failure = exchange_with_response(with(lengths))
+            .await
+            .err()
+            .map(|u| u.failure);
         let expected = fault.map(Failure::Protocol);
         // h2 itself refuses what it cannot read as one number.
         let refused = Some(Failure::Protocol(ProtocolFault::Http2));
@@ -263,16 +266,19 @@ async fn heads_that_are_no_http() {
     }
     let mut odd = Response::new(());
     *odd.status_mut() = StatusCode::from_u16(600).unwrap();
-    let failure = answered(odd).await.unwrap_err().failure;
+    let failure = exchange_with_response(odd).await.unwrap_err().failure;
     assert_eq!(failure, Failure::Protocol(ProtocolFault::Head));
     let many: Vec<String> = (0..101).map(|n| format!("x-{n}")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|name| (&**name, "")).collect();
-    let failure = answered(with(&many)).await.unwrap_err().failure;
+    let failure = exchange_with_response(with(&many))
+        .await
+        .unwrap_err()
+        .failure;
     assert_eq!(failure, Failure::Protocol(ProtocolFault::HeadTooLarge));
 }
 
 #[tokio::test]
-async fn the_agents_fault_is_told_and_the_stream_is_reset() {
+async fn a_failing_agent_body_is_reported_and_resets_the_stream() {
     let (tell, told) = oneshot::channel();
     let mut tell = Some(tell);
     let session = session(move |(mut request, respond)| {
@@ -296,7 +302,7 @@ async fn the_agents_fault_is_told_and_the_stream_is_reset() {
         framing: Framing::Length(100),
         ..get(&Method::POST, &[])
     };
-    let body = Scripted(frames.into_iter().collect());
+    let body = ScriptedBody(frames.into_iter().collect());
     let unanswered = session.exchange(&head, Some(body)).await.err().unwrap();
     assert_eq!(unanswered, Unanswered::from(gone));
     assert!(told.await.unwrap(), "the upstream took the body for whole");
@@ -304,9 +310,9 @@ async fn the_agents_fault_is_told_and_the_stream_is_reset() {
 }
 
 /// A body that never ends.
-struct Endless;
+struct EndlessBody;
 
-impl Body for Endless {
+impl Body for EndlessBody {
     type Data = Bytes;
     type Error = Failure;
 
@@ -337,7 +343,7 @@ async fn a_dropped_exchange_resets_its_stream_though_its_body_would_go_on() {
         framing: Framing::Chunked,
         ..get(&Method::POST, &[])
     };
-    let response = session.exchange(&head, Some(Endless)).await.unwrap();
+    let response = session.exchange(&head, Some(EndlessBody)).await.unwrap();
     begun.await.unwrap();
     drop(response);
     assert!(told.await.unwrap());

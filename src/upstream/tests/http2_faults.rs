@@ -12,8 +12,8 @@ use http_body::Body;
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::http2_exchanges::{get, nothing, session, uncounted};
-use crate::upstream::counted_tcp::Traffic;
+use super::http2_exchanges::{get, no_body, session, uncounted};
+use crate::upstream::counted_tcp::ByteCounts;
 use crate::upstream::failure::ProtocolFault;
 use crate::upstream::http2::{Http2Body, Session, Unanswered};
 use crate::upstream::{Failure, Field};
@@ -65,7 +65,7 @@ async fn request(socket: &mut DuplexStream) -> Vec<u8> {
 }
 
 /// A session with a server that greets, reads a request, and then writes these bytes, again and again if `repeated`.
-async fn speaking(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
+async fn session_with_frames(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     tokio::spawn(async move {
         far.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
@@ -78,7 +78,7 @@ async fn speaking(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
             while let Ok(1..) = far.read(&mut [0; 4096]).await {}
         }
     });
-    Session::over(near, |_| Traffic::default(), uncounted())
+    Session::start_on(near, |_| ByteCounts::default(), uncounted())
         .await
         .unwrap()
 }
@@ -94,18 +94,18 @@ trait NowOrNever: Future + Sized {
 
 impl<F: Future> NowOrNever for F {}
 
-async fn ask(session: &Session) -> Result<Response<Http2Body>, Unanswered> {
+async fn send_get(session: &Session) -> Result<Response<Http2Body>, Unanswered> {
     session
-        .exchange(&get(&Method::GET, &[]), Some(nothing()))
+        .exchange(&get(&Method::GET, &[]), Some(no_body()))
         .await
 }
 
-async fn unanswered(bytes: Vec<u8>, close: bool) -> (Unanswered, Session) {
-    let session = speaking(bytes, false, close).await;
-    (ask(&session).await.err().unwrap(), session)
+async fn failed_exchange(bytes: Vec<u8>, close: bool) -> (Unanswered, Session) {
+    let session = session_with_frames(bytes, false, close).await;
+    (send_get(&session).await.err().unwrap(), session)
 }
 
-fn failed(failure: Failure, unprocessed: bool) -> Unanswered {
+fn unanswered_with(failure: Failure, unprocessed: bool) -> Unanswered {
     Unanswered {
         failure,
         unprocessed,
@@ -124,7 +124,7 @@ const STALE: Unanswered = Unanswered {
 async fn a_secret_is_never_indexed() {
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     let reading = tokio::spawn(async move { request(&mut far).await });
-    let session = Session::over(near, |_| Traffic::default(), uncounted())
+    let session = Session::start_on(near, |_| ByteCounts::default(), uncounted())
         .await
         .unwrap();
     let name = http::header::AUTHORIZATION;
@@ -134,39 +134,44 @@ async fn a_secret_is_never_indexed() {
         sensitive: true,
     }];
     let head = get(&Method::GET, &secret);
-    assert!(session.exchange(&head, Some(nothing())).await.is_err());
+    assert!(session.exchange(&head, Some(no_body())).await.is_err());
     // RFC 7541 §6.2.3 with the name's index, 23, in the static table.
     let fields = reading.await.unwrap();
     assert!(fields.windows(2).any(|pair| pair == [0x1f, 23 - 15]));
 }
 
 #[tokio::test]
-async fn a_request_that_was_not_processed_is_told_from_one_that_may_have_been() {
+async fn unprocessed_requests_are_distinguished_from_uncertain_ones() {
     // F-136
     for (bytes, close, expected, usable) in [
         (
             reset(Reason::REFUSED_STREAM),
             false,
-            failed(BROKEN, true),
+            unanswered_with(BROKEN, true),
             true,
         ),
-        (reset(Reason::CANCEL), false, failed(BROKEN, false), true),
+        (
+            reset(Reason::CANCEL),
+            false,
+            unanswered_with(BROKEN, false),
+            true,
+        ),
         (
             goaway(0, Reason::NO_ERROR),
             false,
-            failed(Failure::Closed, true),
+            unanswered_with(Failure::Closed, true),
             false,
         ),
         (
             goaway(0, Reason::ENHANCE_YOUR_CALM),
             false,
-            failed(BROKEN, true),
+            unanswered_with(BROKEN, true),
             false,
         ),
         (
             goaway(1, Reason::NO_ERROR),
             true,
-            failed(Failure::Closed, false),
+            unanswered_with(Failure::Closed, false),
             false,
         ),
         // F-135, F-232
@@ -175,11 +180,11 @@ async fn a_request_that_was_not_processed_is_told_from_one_that_may_have_been() 
         (
             frame(HEADERS, END_HEADERS, 1, &[0x08, 0x03, b'1', b'0', b'3']),
             true,
-            failed(Failure::Closed, false),
+            unanswered_with(Failure::Closed, false),
             false,
         ),
     ] {
-        let (unanswered, session) = unanswered(bytes, close).await;
+        let (unanswered, session) = failed_exchange(bytes, close).await;
         assert_eq!(unanswered, expected);
         assert_eq!(session.is_usable(), usable);
     }
@@ -188,9 +193,9 @@ async fn a_request_that_was_not_processed_is_told_from_one_that_may_have_been() 
 #[tokio::test]
 async fn a_request_for_a_session_that_has_ended_is_not_processed() {
     // F-135
-    let (_, ended) = unanswered(Vec::new(), true).await;
+    let (_, ended) = failed_exchange(Vec::new(), true).await;
     assert!(!ended.is_usable());
-    let again = ask(&ended).await.err().unwrap();
+    let again = send_get(&ended).await.err().unwrap();
     let expected = Unanswered {
         unprocessed: true,
         ..STALE
@@ -206,8 +211,8 @@ async fn goaway_lets_a_request_that_is_under_way_finish() {
         frame(HEADERS, END_HEADERS, 1, OK),
         frame(DATA, END_STREAM, 1, b"whole"),
     ];
-    let session = speaking(answer.concat(), false, false).await;
-    let response = ask(&session).await.unwrap();
+    let session = session_with_frames(answer.concat(), false, false).await;
+    let response = send_get(&session).await.unwrap();
     let body = response.into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "whole");
     assert!(!session.is_usable());
@@ -246,15 +251,15 @@ async fn frames_that_break_the_protocol() {
         // A head without a status.
         frame(HEADERS, END_HEADERS | END_STREAM, 1, &[]),
     ] {
-        let session = speaking(bytes.clone(), false, false).await;
-        let outcome = ask(&session).await.map(drop);
+        let session = session_with_frames(bytes.clone(), false, false).await;
+        let outcome = send_get(&session).await.map(drop);
         let start = &bytes[..bytes.len().min(32)];
-        assert_eq!(outcome, Err(failed(BROKEN, false)), "{start:?}");
+        assert_eq!(outcome, Err(unanswered_with(BROKEN, false)), "{start:?}");
     }
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_not_taken_for_whole() {
+async fn a_truncated_body_is_not_complete() {
     // F-136
     let begun = [
         frame(HEADERS, END_HEADERS, 1, OK),
@@ -266,8 +271,8 @@ async fn a_body_that_breaks_off_is_not_taken_for_whole() {
         (reset(Reason::INTERNAL_ERROR), false, BROKEN),
         (frame(CONTINUATION, 0, 1, &[]), false, BROKEN),
     ] {
-        let session = speaking([begun.clone(), end].concat(), false, close).await;
-        let response = ask(&session).await.unwrap();
+        let session = session_with_frames([begun.clone(), end].concat(), false, close).await;
+        let response = send_get(&session).await.unwrap();
         let outcome = response.into_body().collect().await;
         assert_eq!(outcome.err(), Some(failure));
     }
@@ -276,8 +281,8 @@ async fn a_body_that_breaks_off_is_not_taken_for_whole() {
         frame(HEADERS, END_HEADERS, 1, &[0x88, 0x0f, 0x0d, 0x01, b'5']),
         frame(DATA, END_STREAM, 1, b"half"),
     ];
-    let session = speaking(announced.concat(), false, false).await;
-    let outcome = match ask(&session).await {
+    let session = session_with_frames(announced.concat(), false, false).await;
+    let outcome = match send_get(&session).await {
         Ok(response) => response.into_body().collect().await.map(drop),
         Err(unanswered) => Err(unanswered.failure),
     };
@@ -299,9 +304,9 @@ async fn floods_end_the_session() {
         ),
         (reset(Reason::CANCEL), BROKEN),
     ] {
-        let session = speaking(bytes, true, false).await;
-        let outcome = ask(&session).await.map(drop);
-        assert_eq!(outcome, Err(failed(failure, false)));
+        let session = session_with_frames(bytes, true, false).await;
+        let outcome = send_get(&session).await.map(drop);
+        assert_eq!(outcome, Err(unanswered_with(failure, false)));
     }
 }
 
@@ -309,19 +314,19 @@ async fn floods_end_the_session() {
 async fn a_few_informational_responses_are_consumed() {
     let mut bytes = frame(HEADERS, END_HEADERS, 1, &[0x08, 0x03, b'1', b'0', b'3']).repeat(16);
     bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 1, OK));
-    let session = speaking(bytes, false, false).await;
-    assert_eq!(ask(&session).await.unwrap().status(), 200);
+    let session = session_with_frames(bytes, false, false).await;
+    assert_eq!(send_get(&session).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn empty_frames_are_swallowed_until_they_are_too_many() {
+async fn empty_frames_are_skipped_up_to_a_limit() {
     // F-136
     for (empty, expected) in [(100, Ok(1)), (101, Err(BROKEN))] {
         let mut bytes = frame(HEADERS, END_HEADERS, 1, OK);
         bytes.extend(frame(DATA, 0, 1, &[]).repeat(empty));
         bytes.extend(frame(DATA, END_STREAM, 1, b"."));
-        let session = speaking(bytes, false, false).await;
-        let counted = match ask(&session).await {
+        let session = session_with_frames(bytes, false, false).await;
+        let counted = match send_get(&session).await {
             Ok(response) => count(response.into_body()).await,
             Err(unanswered) => Err(unanswered.failure),
         };
@@ -356,9 +361,9 @@ async fn a_stream_that_nobody_reads_stops_neither_the_session_nor_the_others() {
     .await;
     let mut unread = Vec::new();
     for _ in 0..20 {
-        unread.push(ask(&session).await.unwrap());
+        unread.push(send_get(&session).await.unwrap());
     }
-    let read = ask(&session).await.unwrap().into_body();
+    let read = send_get(&session).await.unwrap().into_body();
     let body = read.collect().await.unwrap().to_bytes();
     assert_eq!(body.len(), 1 << 20);
     assert!(
@@ -373,7 +378,7 @@ async fn a_session_whose_socket_takes_nothing_is_cut() {
     // F-230: without the limit the session would never end, because it has a GOAWAY to write.
     const ROOM: usize = 64;
     let (near, mut far) = tokio::io::duplex(ROOM);
-    let session = Session::over(near, |_| Traffic::default(), uncounted());
+    let session = Session::start_on(near, |_| ByteCounts::default(), uncounted());
     drop(session.await.unwrap());
     // The test's own clock is used.
     tokio::time::sleep(Duration::from_secs(31)).await;

@@ -6,16 +6,16 @@ use std::time::Duration;
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::RecordType;
 
-use super::world::{AMPLE, NameServer, Says};
+use super::world::{DnsReply, LONG_TIMEOUT, NameServer};
 use crate::upstream::Failure;
 use crate::upstream::failure::DnsFault;
-use crate::upstream::resolver::{Names, Resolver};
+use crate::upstream::resolver::{Resolver, ResolverSettings};
 
-fn asking(server: &NameServer, hosts: &str) -> Resolver {
-    Names::of_servers(&[server.address], hosts).resolver(AMPLE)
+fn resolver_for(server: &NameServer, hosts: &str) -> Resolver {
+    ResolverSettings::with_servers(&[server.address], hosts).resolver(LONG_TIMEOUT)
 }
 
-async fn found(resolver: &Resolver, name: &str) -> Result<Vec<String>, Failure> {
+async fn lookup_addresses(resolver: &Resolver, name: &str) -> Result<Vec<String>, Failure> {
     let addresses = resolver.lookup(name).await?;
     Ok(addresses.iter().map(IpAddr::to_string).collect())
 }
@@ -23,21 +23,21 @@ async fn found(resolver: &Resolver, name: &str) -> Result<Vec<String>, Failure> 
 #[tokio::test]
 async fn both_families_are_one_answer() {
     let server = NameServer::start(|name, family| match (name, family) {
-        ("both.test", RecordType::A) => Says::addresses(&["192.0.2.1", "192.0.2.2"]),
-        ("both.test", _) => Says::addresses(&["2001:db8::1"]),
+        ("both.test", RecordType::A) => DnsReply::addresses(&["192.0.2.1", "192.0.2.2"]),
+        ("both.test", _) => DnsReply::addresses(&["2001:db8::1"]),
         ("four.test", RecordType::A) | ("broken-six.test", RecordType::A) => {
-            Says::addresses(&["192.0.2.4"])
+            DnsReply::addresses(&["192.0.2.4"])
         }
-        ("broken-six.test", _) => Says::Code(ResponseCode::ServFail),
+        ("broken-six.test", _) => DnsReply::Code(ResponseCode::ServFail),
         ("six.test", RecordType::AAAA) | ("broken-four.test", RecordType::AAAA) => {
-            Says::addresses(&["2001:db8::6"])
+            DnsReply::addresses(&["2001:db8::6"])
         }
-        ("broken-four.test", _) => Says::Code(ResponseCode::ServFail),
-        (_, _) => Says::addresses(&[]),
+        ("broken-four.test", _) => DnsReply::Code(ResponseCode::ServFail),
+        (_, _) => DnsReply::addresses(&[]),
     })
     .await;
-    let resolver = asking(&server, "");
-    let both = found(&resolver, "both.test").await.unwrap();
+    let resolver = resolver_for(&server, "");
+    let both = lookup_addresses(&resolver, "both.test").await.unwrap();
     assert_eq!(both, ["192.0.2.1", "192.0.2.2", "2001:db8::1"]);
     for (name, expected) in [
         ("four.test", "192.0.2.4"),
@@ -45,7 +45,11 @@ async fn both_families_are_one_answer() {
         ("six.test", "2001:db8::6"),
         ("broken-four.test", "2001:db8::6"),
     ] {
-        assert_eq!(found(&resolver, name).await.unwrap(), [expected], "{name}");
+        assert_eq!(
+            lookup_addresses(&resolver, name).await.unwrap(),
+            [expected],
+            "{name}"
+        );
     }
 }
 
@@ -53,13 +57,13 @@ async fn both_families_are_one_answer() {
 async fn no_answer_has_its_reason() {
     // F-84
     let server = NameServer::start(|name, _| match name {
-        "none.test" => Says::Code(ResponseCode::NXDomain),
-        "broken.test" => Says::Code(ResponseCode::ServFail),
-        "refused.test" => Says::Code(ResponseCode::Refused),
-        _ => Says::addresses(&[]),
+        "none.test" => DnsReply::Code(ResponseCode::NXDomain),
+        "broken.test" => DnsReply::Code(ResponseCode::ServFail),
+        "refused.test" => DnsReply::Code(ResponseCode::Refused),
+        _ => DnsReply::addresses(&[]),
     })
     .await;
-    let resolver = asking(&server, "");
+    let resolver = resolver_for(&server, "");
     for (name, fault) in [
         ("none.test", DnsFault::NoAddress),
         ("empty.test", DnsFault::NoAddress),
@@ -67,7 +71,7 @@ async fn no_answer_has_its_reason() {
         ("refused.test", DnsFault::Server),
     ] {
         let expected = Err(Failure::Dns(fault));
-        assert_eq!(found(&resolver, name).await, expected, "{name}");
+        assert_eq!(lookup_addresses(&resolver, name).await, expected, "{name}");
     }
 }
 
@@ -75,27 +79,27 @@ async fn no_answer_has_its_reason() {
 async fn a_silent_server_ends_at_the_limit_and_delays_no_other_name() {
     // F-84
     let server = NameServer::start(|name, _| match name {
-        "good.test" => Says::addresses(&["192.0.2.1"]),
-        _ => Says::Silence,
+        "good.test" => DnsReply::addresses(&["192.0.2.1"]),
+        _ => DnsReply::Silence,
     })
     .await;
-    let names = Names::of_servers(&[server.address], "");
+    let names = ResolverSettings::with_servers(&[server.address], "");
     let impatient = names.resolver(Duration::from_millis(50));
     let timeout = Err(Failure::Dns(DnsFault::Timeout));
-    assert_eq!(found(&impatient, "silent.test").await, timeout);
+    assert_eq!(lookup_addresses(&impatient, "silent.test").await, timeout);
 
-    let patient = names.resolver(AMPLE);
+    let patient = names.resolver(LONG_TIMEOUT);
     let silent: Vec<String> = (0..100).map(|n| format!("silent-{n}.test")).collect();
-    let all_silent = futures_of(&patient, &silent);
+    let all_silent = first_of_lookups(&patient, &silent);
     tokio::select! {
         biased;
         () = all_silent => panic!("a silent server answered"),
-        good = found(&patient, "good.test") => assert_eq!(good.unwrap(), ["192.0.2.1"]),
+        good = lookup_addresses(&patient, "good.test") => assert_eq!(good.unwrap(), ["192.0.2.1"]),
     }
 }
 
 /// Looks all of these up at once; ends when one of them does.
-async fn futures_of(resolver: &Resolver, names: &[String]) {
+async fn first_of_lookups(resolver: &Resolver, names: &[String]) {
     let mut lookups: Vec<_> = names
         .iter()
         .map(|name| Box::pin(resolver.lookup(name)))
@@ -117,23 +121,30 @@ async fn futures_of(resolver: &Resolver, names: &[String]) {
 async fn answers_are_remembered_for_a_while_whatever_their_ttl() {
     // F-85
     let server = NameServer::start(|name, _| match name {
-        "zero.test" => Says::Addresses(vec!["192.0.2.1".parse().unwrap()], 0),
-        "huge.test" => Says::Addresses(vec!["192.0.2.2".parse().unwrap()], 1 << 31),
-        "broken.test" => Says::Code(ResponseCode::ServFail),
-        _ => Says::Code(ResponseCode::NXDomain),
+        "zero.test" => DnsReply::Addresses(vec!["192.0.2.1".parse().unwrap()], 0),
+        "huge.test" => DnsReply::Addresses(vec!["192.0.2.2".parse().unwrap()], 1 << 31),
+        "broken.test" => DnsReply::Code(ResponseCode::ServFail),
+        _ => DnsReply::Code(ResponseCode::NXDomain),
     })
     .await;
-    let resolver = asking(&server, "");
+    let resolver = resolver_for(&server, "");
     for name in ["zero.test", "huge.test", "none.test"] {
-        let first = found(&resolver, name).await;
-        let asked = server.asked().len();
-        assert_eq!(found(&resolver, name).await, first);
-        assert_eq!(server.asked().len(), asked, "{name} was asked for again");
+        let first = lookup_addresses(&resolver, name).await;
+        let asked = server.query_count().len();
+        assert_eq!(lookup_addresses(&resolver, name).await, first);
+        assert_eq!(
+            server.query_count().len(),
+            asked,
+            "{name} was asked for again"
+        );
     }
-    let _ = found(&resolver, "broken.test").await;
-    let asked = server.asked().len();
-    let _ = found(&resolver, "broken.test").await;
-    assert!(server.asked().len() > asked, "a failure was remembered");
+    let _ = lookup_addresses(&resolver, "broken.test").await;
+    let asked = server.query_count().len();
+    let _ = lookup_addresses(&resolver, "broken.test").await;
+    assert!(
+        server.query_count().len() > asked,
+        "a failure was remembered"
+    );
 }
 
 #[tokio::test]
@@ -141,34 +152,45 @@ async fn a_large_answer_comes_whole() {
     // F-85
     let server = NameServer::start(|_, _| {
         let address = |n: u16| IpAddr::from([198, 51, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
-        Says::Addresses((0..500).map(address).collect(), 60)
+        DnsReply::Addresses((0..500).map(address).collect(), 60)
     })
     .await;
-    let resolver = asking(&server, "");
-    assert_eq!(found(&resolver, "many.test").await.unwrap().len(), 500);
+    let resolver = resolver_for(&server, "");
+    assert_eq!(
+        lookup_addresses(&resolver, "many.test")
+            .await
+            .unwrap()
+            .len(),
+        500
+    );
 }
 
 #[tokio::test]
 async fn the_hosts_file_wins_and_localhost_never_leaves() {
     // F-86
-    let server = NameServer::start(|_, _| Says::addresses(&["192.0.2.1", "2001:db8::1"])).await;
-    let resolver = asking(&server, "127.0.0.1 api.test # a comment\n::1 six.test\n");
+    let server = NameServer::start(|_, _| DnsReply::addresses(&["192.0.2.1", "2001:db8::1"])).await;
+    let resolver = resolver_for(&server, "127.0.0.1 api.test # a comment\n::1 six.test\n");
     for (name, expected) in [
         ("api.test", vec!["127.0.0.1"]),
         ("six.test", vec!["::1"]),
         ("localhost", vec!["127.0.0.1", "::1"]),
         ("a.localhost", vec!["127.0.0.1", "::1"]),
     ] {
-        assert_eq!(found(&resolver, name).await.unwrap(), expected, "{name}");
+        assert_eq!(
+            lookup_addresses(&resolver, name).await.unwrap(),
+            expected,
+            "{name}"
+        );
     }
-    assert_eq!(server.asked(), [""; 0]);
+    assert_eq!(server.query_count(), [""; 0]);
 }
 
 #[tokio::test]
 async fn without_name_servers_the_hosts_file_is_left() {
-    let resolver = Names::of_servers(&[], "192.0.2.7 listed.test").resolver(AMPLE);
-    let listed = found(&resolver, "listed.test").await.unwrap();
+    let resolver =
+        ResolverSettings::with_servers(&[], "192.0.2.7 listed.test").resolver(LONG_TIMEOUT);
+    let listed = lookup_addresses(&resolver, "listed.test").await.unwrap();
     assert_eq!(listed, ["192.0.2.7"]);
     let failed = Err(Failure::Dns(DnsFault::Server));
-    assert_eq!(found(&resolver, "other.test").await, failed);
+    assert_eq!(lookup_addresses(&resolver, "other.test").await, failed);
 }

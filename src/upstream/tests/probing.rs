@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use super::world::{Authority, NAME, Server, ample, dialer, dialer_of, server_config, target};
+use super::world::{
+    Authority, NAME, Server, dialer, dialer_with_timeouts, long_timeouts, server_config, target,
+};
 use crate::domain::address::Forbidden;
 use crate::domain::{Host, Http2};
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
-use crate::upstream::{DialTimes, Dialer, Failure, Names, Step, StepKind, Target};
+use crate::upstream::{
+    DialTimeouts, Dialer, Failure, ProbeStep, ProbeStepKind, ResolverSettings, Target,
+};
 
-use StepKind::{Addresses, Connect, Handshake, Resolve};
+use ProbeStepKind::{Addresses, Connect, Handshake, Resolve};
 
 /// The kinds of the steps, and what the last one found.
-fn told(steps: &[Step]) -> (Vec<StepKind>, Result<String, Failure>) {
+fn kinds_and_last_outcome(steps: &[ProbeStep]) -> (Vec<ProbeStepKind>, Result<String, Failure>) {
     let kinds = steps.iter().map(|step| step.kind).collect();
     for step in steps.split_last().unwrap().1 {
         assert!(step.outcome.is_ok(), "{steps:?}");
@@ -24,15 +28,15 @@ fn told(steps: &[Step]) -> (Vec<StepKind>, Result<String, Failure>) {
 }
 
 /// Probes a server with these protocols.
-async fn probed(protocols: &[&str], http2: Http2) -> (Vec<Step>, Server) {
+async fn probe_server(protocols: &[&str], http2: Http2) -> (Vec<ProbeStep>, Server) {
     let authority = Authority::new();
-    let server = Server::tls(server_config(authority.issue(|_| {}), protocols)).await;
+    let server = Server::start_tls(server_config(authority.issue(|_| {}), protocols)).await;
     let target = target(server.address.port(), http2, &authority.trust());
     (dialer(&["127.0.0.1"]).probe(&target).await, server)
 }
 
 #[tokio::test]
-async fn a_good_upstream_is_told_step_by_step_and_gets_no_byte_of_http() {
+async fn a_working_upstream_is_reported_step_by_step_without_http() {
     for (protocols, http2, agreed, sockets) in [
         (&["http/1.1"][..], Http2::Auto, "TLS 1.3, http/1.1, cert", 1),
         (&["h2", "http/1.1"], Http2::Prefer, "TLS 1.3, h2, cert", 1),
@@ -49,14 +53,17 @@ async fn a_good_upstream_is_told_step_by_step_and_gets_no_byte_of_http() {
             1,
         ),
     ] {
-        let (steps, server) = probed(protocols, http2).await;
-        let (kinds, last) = told(&steps);
+        let (steps, server) = probe_server(protocols, http2).await;
+        let (kinds, last) = kinds_and_last_outcome(&steps);
         assert_eq!(kinds, [Resolve, Addresses, Connect, Handshake]);
         assert!(last.clone().unwrap().starts_with(agreed), "{last:?}");
         assert_eq!(steps[0].outcome.as_deref(), Ok("127.0.0.1"));
         let peer = format!("to {}", server.address);
         assert_eq!(steps[2].outcome.as_deref(), Ok(peer.as_str()));
-        assert_eq!((server.accepted(), server.clear_bytes()), (sockets, 0));
+        assert_eq!(
+            (server.accepted_count(), server.clear_bytes()),
+            (sockets, 0)
+        );
     }
 }
 
@@ -64,13 +71,19 @@ async fn a_good_upstream_is_told_step_by_step_and_gets_no_byte_of_http() {
 async fn the_last_step_is_the_one_that_failed() {
     let authority = Authority::new();
     let trust = authority.trust();
-    let probe = async |dialer: &Dialer, port, holes: &[_]| {
-        let target = Target::new(&Host::Name(NAME.into()), port, holes, Http2::Auto, &trust);
-        told(&dialer.probe(&target).await)
+    let probe = async |dialer: &Dialer, port, allowed_cidrs: &[_]| {
+        let target = Target::new(
+            &Host::Name(NAME.into()),
+            port,
+            allowed_cidrs,
+            Http2::Auto,
+            &trust,
+        );
+        kinds_and_last_outcome(&dialer.probe(&target).await)
     };
     let here = ["127.0.0.0/8".parse().unwrap()];
 
-    let nowhere = dialer_of(&Names::of_servers(&[], ""));
+    let nowhere = dialer_with_timeouts(&ResolverSettings::with_servers(&[], ""));
     let unresolved = Err(Failure::Dns(DnsFault::Server));
     assert_eq!(
         probe(&nowhere, 443, &here).await,
@@ -106,11 +119,11 @@ async fn the_last_step_is_the_one_that_failed() {
         std::future::pending::<()>().await;
     });
     let silent = silent.await.address.port();
-    let times = DialTimes {
+    let times = DialTimeouts {
         handshake: Duration::from_millis(1),
-        ..ample()
+        ..long_timeouts()
     };
-    let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
+    let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
     let hasty = Dialer::new(names.resolver(times.connect), times, [].into());
     let timeout = Err(Failure::Tls(TlsFault::Timeout));
     assert_eq!(probe(&hasty, silent, &here).await, (all, timeout));
@@ -136,12 +149,12 @@ async fn every_forbidden_address_is_named() {
 }
 
 #[tokio::test]
-async fn an_address_in_the_url_is_judged_and_nothing_is_resolved() {
+async fn an_address_in_the_url_is_checked_without_resolving() {
     let trust = Authority::new().trust();
-    let nowhere = dialer_of(&Names::of_servers(&[], ""));
+    let nowhere = dialer_with_timeouts(&ResolverSettings::with_servers(&[], ""));
     let host = Host::Ip([10, 0, 0, 1].into());
     let target = Target::new(&host, 443, &[], Http2::Auto, &trust);
-    let (kinds, last) = told(&nowhere.probe(&target).await);
+    let (kinds, last) = kinds_and_last_outcome(&nowhere.probe(&target).await);
     assert_eq!(kinds, [Resolve, Addresses]);
     assert_eq!(last, Err(Failure::AddressRefused("private")));
 }

@@ -18,16 +18,16 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::domain::{Host, Http2};
 use crate::upstream::tls::provider;
-use crate::upstream::{DialTimes, Dialer, Names, Target, Trust};
+use crate::upstream::{DialTimeouts, Dialer, ResolverSettings, Target, Trust};
 
 /// Long enough for a loaded machine, short enough for a test that hangs.
-pub(super) const AMPLE: Duration = Duration::from_secs(20);
+pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The one name that certificates are made for.
 pub(super) const NAME: &str = "upstream.test";
 
 /// What the name server says.
-pub(super) enum Says {
+pub(super) enum DnsReply {
     /// These addresses of the asked family, with this TTL. None at all: NODATA.
     Addresses(Vec<IpAddr>, u32),
     /// An error, or `NXDomain`.
@@ -36,13 +36,13 @@ pub(super) enum Says {
     Silence,
 }
 
-impl Says {
+impl DnsReply {
     pub(super) fn addresses(list: &[&str]) -> Self {
         Self::Addresses(list.iter().map(|text| text.parse().unwrap()).collect(), 60)
     }
 }
 
-type Script = dyn Fn(&str, RecordType) -> Says + Send + Sync;
+type Script = dyn Fn(&str, RecordType) -> DnsReply + Send + Sync;
 
 /// A name server on loopback, UDP and TCP.
 pub(super) struct NameServer {
@@ -52,7 +52,7 @@ pub(super) struct NameServer {
 
 impl NameServer {
     pub(super) async fn start(
-        script: impl Fn(&str, RecordType) -> Says + Send + Sync + 'static,
+        script: impl Fn(&str, RecordType) -> DnsReply + Send + Sync + 'static,
     ) -> Self {
         let (udp, tcp) = loop {
             let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -63,21 +63,21 @@ impl NameServer {
         let address = udp.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let script: Arc<Script> = Arc::new(script);
-        tokio::spawn(over_udp(udp, Arc::clone(&script), Arc::clone(&asked)));
-        tokio::spawn(over_tcp(tcp, script, Arc::clone(&asked)));
+        tokio::spawn(serve_udp(udp, Arc::clone(&script), Arc::clone(&asked)));
+        tokio::spawn(serve_tcp(tcp, script, Arc::clone(&asked)));
         Self { address, asked }
     }
 
     /// The names that were asked for, one entry a question.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(super) fn query_count(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 }
 
-async fn over_udp(socket: UdpSocket, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
+async fn serve_udp(socket: UdpSocket, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
     let mut buffer = [0; 4096];
     while let Ok((length, from)) = socket.recv_from(&mut buffer).await {
-        let Some(mut reply) = answer(&buffer[..length], &*script, &asked) else {
+        let Some(mut reply) = encode_reply(&buffer[..length], &*script, &asked) else {
             continue;
         };
         if reply.to_vec().unwrap().len() > 1200 {
@@ -88,12 +88,12 @@ async fn over_udp(socket: UdpSocket, script: Arc<Script>, asked: Arc<Mutex<Vec<S
     }
 }
 
-async fn over_tcp(listener: TcpListener, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
+async fn serve_tcp(listener: TcpListener, script: Arc<Script>, asked: Arc<Mutex<Vec<String>>>) {
     while let Ok((mut socket, _)) = listener.accept().await {
         while let Ok(length) = socket.read_u16().await {
             let mut buffer = vec![0; usize::from(length)];
             socket.read_exact(&mut buffer).await.unwrap();
-            let Some(reply) = answer(&buffer, &*script, &asked) else {
+            let Some(reply) = encode_reply(&buffer, &*script, &asked) else {
                 continue;
             };
             let reply = reply.to_vec().unwrap();
@@ -104,7 +104,7 @@ async fn over_tcp(listener: TcpListener, script: Arc<Script>, asked: Arc<Mutex<V
     }
 }
 
-fn answer(question: &[u8], script: &Script, asked: &Mutex<Vec<String>>) -> Option<Message> {
+fn encode_reply(question: &[u8], script: &Script, asked: &Mutex<Vec<String>>) -> Option<Message> {
     let question = Message::from_vec(question).unwrap();
     let query = question.queries[0].clone();
     let mut reply = Message::response(question.metadata.id, OpCode::Query);
@@ -113,9 +113,9 @@ fn answer(question: &[u8], script: &Script, asked: &Mutex<Vec<String>>) -> Optio
     let name = query.name().to_string().trim_end_matches('.').to_owned();
     asked.lock().unwrap().push(name.clone());
     match script(&name, query.query_type()) {
-        Says::Silence => return None,
-        Says::Code(code) => reply.metadata.response_code = code,
-        Says::Addresses(addresses, ttl) => {
+        DnsReply::Silence => return None,
+        DnsReply::Code(code) => reply.metadata.response_code = code,
+        DnsReply::Addresses(addresses, ttl) => {
             let family = query.query_type();
             let record = |ip| Record::from_rdata(query.name().clone(), ttl, RData::from(ip));
             let records = addresses.into_iter().map(record);
@@ -136,13 +136,13 @@ pub(super) struct Identity {
 
 impl Authority {
     pub(super) fn new() -> Self {
-        Self::called("test authority")
+        Self::with_common_name("test authority")
     }
 
-    pub(super) fn called(name: &str) -> Self {
+    pub(super) fn with_common_name(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name = named(name);
+        params.distinguished_name = common_name(name);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
@@ -155,7 +155,7 @@ impl Authority {
     }
 
     pub(super) fn trust(&self) -> Trust {
-        Trust::only(&[self.root()]).unwrap()
+        Trust::with_only_roots(&[self.root()]).unwrap()
     }
 
     /// An identity for [`NAME`], after `adjust`.
@@ -171,7 +171,7 @@ impl Authority {
     }
 }
 
-pub(super) fn named(common_name: &str) -> DistinguishedName {
+pub(super) fn common_name(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
@@ -198,11 +198,11 @@ pub(super) struct Server {
 
 impl Server {
     /// Shakes hands, then reads until the other side closes.
-    pub(super) async fn tls(config: ServerConfig) -> Self {
-        Self::tls_on("127.0.0.1:0", config).await
+    pub(super) async fn start_tls(config: ServerConfig) -> Self {
+        Self::start_tls_on("127.0.0.1:0", config).await
     }
 
-    pub(super) async fn tls_on(address: &str, config: ServerConfig) -> Self {
+    pub(super) async fn start_tls_on(address: &str, config: ServerConfig) -> Self {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let clear_bytes = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&clear_bytes);
@@ -248,7 +248,7 @@ impl Server {
     }
 
     /// Sockets accepted so far.
-    pub(super) fn accepted(&self) -> usize {
+    pub(super) fn accepted_count(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
@@ -261,23 +261,27 @@ impl Server {
 /// A dialer whose [`NAME`] is these addresses by its hosts file.
 pub(super) fn dialer(addresses: &[&str]) -> Dialer {
     let lines: Vec<String> = addresses.iter().map(|ip| format!("{ip} {NAME}")).collect();
-    dialer_of(&Names::of_servers(&[], &lines.join("\n")))
+    dialer_with_timeouts(&ResolverSettings::with_servers(&[], &lines.join("\n")))
 }
 
-pub(super) fn dialer_of(names: &Names) -> Dialer {
-    Dialer::new(names.resolver(AMPLE), ample(), Arc::default())
+pub(super) fn dialer_with_timeouts(names: &ResolverSettings) -> Dialer {
+    Dialer::new(
+        names.resolver(LONG_TIMEOUT),
+        long_timeouts(),
+        Arc::default(),
+    )
 }
 
-pub(super) fn ample() -> DialTimes {
-    DialTimes {
-        connect: AMPLE,
-        head_start: AMPLE,
-        handshake: AMPLE,
+pub(super) fn long_timeouts() -> DialTimeouts {
+    DialTimeouts {
+        connect: LONG_TIMEOUT,
+        head_start: LONG_TIMEOUT,
+        handshake: LONG_TIMEOUT,
     }
 }
 
 /// [`NAME`] at this port, loopback allowed.
 pub(super) fn target(port: u16, http2: Http2, trust: &Trust) -> Target {
-    let holes = ["127.0.0.0/8".parse().unwrap()];
-    Target::new(&Host::Name(NAME.into()), port, &holes, http2, trust)
+    let allowed_cidrs = ["127.0.0.0/8".parse().unwrap()];
+    Target::new(&Host::Name(NAME.into()), port, &allowed_cidrs, http2, trust)
 }

@@ -10,7 +10,7 @@ use egressd::app::{App, Ground};
 use egressd::clock::Clock;
 use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
 use egressd::hardening::{Hardening, Needs};
-use egressd::memory::Memory;
+use egressd::memory::MemoryMonitor;
 use egressd::reload::{Reload, Reloaded};
 use egressd::server::ListenAddress;
 use egressd::telemetry::{AccessLog, Logs, ProblemLog};
@@ -133,7 +133,7 @@ impl Plan {
     }
 
     /// As [`Plan::start_logging`], within a memory limit.
-    pub(crate) fn start_within(self, memory: Option<Memory>, logs: Logs) -> Sidecar {
+    pub(crate) fn start_within(self, memory: Option<MemoryMonitor>, logs: Logs) -> Sidecar {
         watch_for_panics();
         let files = tempfile::tempdir().unwrap();
         let at = |name: &str| files.path().join(name);
@@ -178,7 +178,7 @@ fn define(folder: &Path, connections: &[Connection]) {
 }
 
 /// The door into the product. Like the product's own process, it runs on threads that can read its files and do what a proxy does, and nothing else.
-fn start(options: &LoadOptions, memory: Option<Memory>, clock: Clock, logs: Logs) -> App {
+fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, logs: Logs) -> App {
     let loaded = match load(options) {
         Ok(loaded) => loaded,
         Err(problems) => panic!("{problems:#?}"),

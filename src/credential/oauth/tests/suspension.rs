@@ -9,11 +9,11 @@ async fn a_token_is_not_used_past_an_expiry_that_no_timer_saw() {
     // F-253
     let (grant, script) = grant([Grants("old", 3600), Grants("new", 3600)]);
     let old = grant.acquire_token().await.unwrap().token;
-    assert!(!old.expiry().unwrap().is_over());
+    assert!(!old.expiry().unwrap().has_passed());
     script.suspended.suspend(3599);
     assert!(old.is_usable());
     script.suspended.suspend(1);
-    assert!(!old.is_usable() && old.expiry().unwrap().is_over());
+    assert!(!old.is_usable() && old.expiry().unwrap().has_passed());
     assert_eq!(old.age(), seconds(3600));
     assert_eq!((cached(&grant), grant.status().expires_at), (None, None));
     assert_eq!(taken(&grant).await, Ok(("new".into(), true)));

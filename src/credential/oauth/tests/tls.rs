@@ -19,7 +19,9 @@ use crate::credential::oauth::{Grant, Grants};
 use crate::domain::TokenUrl;
 use crate::domain::auth::{OauthClientCredentials, OauthTerms};
 use crate::upstream::tls::provider;
-use crate::upstream::{Client, DialTimes, Dialer, Names, PoolTerms, Trust, Upstreams};
+use crate::upstream::{
+    Client, DialTimeouts, Dialer, PoolLimits, ResolverSettings, Trust, Upstreams,
+};
 
 const NAME: &str = "token.test";
 const AMPLE: Duration = Duration::from_secs(20);
@@ -149,15 +151,15 @@ impl TokenServer {
 
     /// Grants that trust this endpoint's authority, and fetch on this runtime.
     pub(super) fn grants(&self, runtime: Handle) -> Grants {
-        let names = Names::of_servers(&[], &format!("127.0.0.1 {NAME}"));
-        let trust = Trust::only(std::slice::from_ref(&self.root)).unwrap();
-        let times = DialTimes {
+        let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
+        let trust = Trust::with_only_roots(std::slice::from_ref(&self.root)).unwrap();
+        let times = DialTimeouts {
             connect: AMPLE,
             head_start: AMPLE,
             handshake: AMPLE,
         };
         let dialer = Dialer::new(names.resolver(AMPLE), times, Arc::default());
-        let pool = PoolTerms {
+        let pool = PoolLimits {
             max_idle: 64,
             idle_timeout: AMPLE,
         };

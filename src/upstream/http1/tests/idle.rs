@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use http::Method;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
-use super::{IdleState, Pipe, Shelf, Socket, get, pipe, send};
+use super::{IdleState, Pipe, RecordingPool, Socket, get, pipe, send};
 use crate::telemetry::metrics::{OpenSocket, SocketCounters};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
@@ -18,7 +18,7 @@ pub(super) fn uncounted() -> OpenSocket {
 }
 
 /// A socket that has served one request and is idle, and the upstream's end of it.
-async fn idle(shelf: &Arc<Shelf>) -> (Socket<Pipe>, DuplexStream) {
+async fn idle_socket(shelf: &Arc<RecordingPool>) -> (Socket<Pipe>, DuplexStream) {
     let (socket, mut upstream) = pipe(1 << 20);
     upstream
         .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -26,18 +26,18 @@ async fn idle(shelf: &Arc<Shelf>) -> (Socket<Pipe>, DuplexStream) {
         .unwrap();
     let first = send(socket, &Method::GET, Framing::Absent, None, shelf).await;
     assert_eq!(first.map(drop).map_err(|broken| broken.failure), Ok(()));
-    (shelf.taken().expect("the socket went home"), upstream)
+    (shelf.kept_socket().expect("the socket went home"), upstream)
 }
 
 #[tokio::test]
 async fn a_socket_that_was_closed_while_idle_is_stale_and_no_other() {
     // F-135
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     assert_eq!(get(b"", &shelf).await.map(drop), Err(Failure::Closed));
     let half = get(b"HTTP/1.1 200 OK\r\n", &shelf).await;
     assert_eq!(half.map(drop), Err(Failure::Closed));
     for (second, stale) in [(&b""[..], true), (b"HTTP/1.1 2", false)] {
-        let (mut kept, mut upstream) = idle(&shelf).await;
+        let (mut kept, mut upstream) = idle_socket(&shelf).await;
         assert_eq!(kept.idle_state().await, IdleState::Usable);
         upstream.write_all(second).await.unwrap();
         upstream.shutdown().await.unwrap();
@@ -48,9 +48,9 @@ async fn a_socket_that_was_closed_while_idle_is_stale_and_no_other() {
 }
 
 #[tokio::test]
-async fn what_comes_unasked_spoils_an_idle_socket() {
+async fn unrequested_bytes_make_an_idle_socket_unusable() {
     // F-124
-    let (mut kept, mut upstream) = idle(&Arc::default()).await;
+    let (mut kept, mut upstream) = idle_socket(&Arc::default()).await;
     upstream
         .write_all(b"HTTP/1.1 200 OK\r\n\r\n")
         .await
@@ -59,9 +59,9 @@ async fn what_comes_unasked_spoils_an_idle_socket() {
 }
 
 #[tokio::test]
-async fn a_timeout_that_a_server_tells_before_it_closes_is_no_surplus() {
+async fn a_408_before_closing_is_not_surplus() {
     // F-227
-    let (mut kept, mut upstream) = idle(&Arc::default()).await;
+    let (mut kept, mut upstream) = idle_socket(&Arc::default()).await;
     let timeout = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n";
     upstream.write_all(timeout).await.unwrap();
     assert_eq!(kept.idle_state().await, IdleState::Closed);
@@ -70,14 +70,14 @@ async fn a_timeout_that_a_server_tells_before_it_closes_is_no_surplus() {
 #[tokio::test]
 async fn a_socket_is_not_used_in_the_last_second_of_its_announced_time() {
     // F-223
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     let (socket, mut upstream) = pipe(1 << 20);
     let answer = b"HTTP/1.1 204 No Content\r\nkeep-alive: timeout=60\r\n\r\n";
     upstream.write_all(answer).await.unwrap();
     let before = Instant::now();
     let first = send(socket, &Method::GET, Framing::Absent, None, &shelf).await;
     assert_eq!(first.map(drop).map_err(|broken| broken.failure), Ok(()));
-    let mut kept = shelf.taken().expect("the socket went home");
+    let mut kept = shelf.kept_socket().expect("the socket went home");
     let usable = kept.usable_until.expect("a time was announced");
     let limit = Duration::from_secs(59);
     assert!((before + limit..=Instant::now() + limit).contains(&usable));
@@ -87,21 +87,21 @@ async fn a_socket_is_not_used_in_the_last_second_of_its_announced_time() {
 }
 
 #[tokio::test]
-async fn a_closed_idle_socket_is_told_without_waiting() {
-    let (mut kept, upstream) = idle(&Arc::default()).await;
+async fn a_closed_idle_socket_is_detected_without_waiting() {
+    let (mut kept, upstream) = idle_socket(&Arc::default()).await;
     assert_eq!(kept.idle_state_now(), IdleState::Usable);
     drop(upstream);
     assert_eq!(kept.idle_state_now(), IdleState::Closed);
 }
 
 #[tokio::test]
-async fn the_first_request_of_a_socket_is_told_and_no_other() {
+async fn the_hook_runs_for_the_first_request_only() {
     thread_local! {
         static TOLD: Cell<usize> = const { Cell::new(0) };
     }
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     let (socket, mut upstream) = pipe(1 << 20);
-    let mut socket = socket.when_first_sent(|_| TOLD.set(TOLD.get() + 1));
+    let mut socket = socket.on_first_request(|_| TOLD.set(TOLD.get() + 1));
     for _ in 0..2 {
         upstream
             .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
@@ -109,7 +109,7 @@ async fn the_first_request_of_a_socket_is_told_and_no_other() {
             .unwrap();
         let sent = send(socket, &Method::GET, Framing::Absent, None, &shelf).await;
         assert_eq!(sent.map(drop).map_err(|broken| broken.failure), Ok(()));
-        socket = shelf.taken().unwrap();
+        socket = shelf.kept_socket().unwrap();
         assert_eq!(TOLD.get(), 1);
     }
 }

@@ -8,7 +8,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderName, Method};
 use tokio::io::AsyncWriteExt as _;
 
-use super::{Shelf, Then, exchange, pieces, pipe};
+use super::{AfterPieces, RecordingPool, exchange, pieces, pipe};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
 /// Reads the memory of this process from an address.
@@ -24,10 +24,13 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
     // F-254
     for (framing, body) in [
         (Framing::Absent, None),
-        (Framing::Length(4), pieces(&[b"body"], Then::End)),
-        (Framing::Chunked, pieces(&[&[b'x'; 40_000]], Then::End)),
+        (Framing::Length(4), pieces(&[b"body"], AfterPieces::End)),
+        (
+            Framing::Chunked,
+            pieces(&[&[b'x'; 40_000]], AfterPieces::End),
+        ),
     ] {
-        let shelf = Arc::new(Shelf::default());
+        let shelf = Arc::new(RecordingPool::default());
         let (socket, mut upstream) = pipe(1 << 20);
         let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
         upstream.write_all(answer).await.unwrap();
@@ -47,7 +50,7 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
         };
         let sent = exchange(socket, &head, body, shelf.home()).await;
         drop(sent.map_err(|broken| broken.failure).unwrap());
-        let idle = shelf.taken().expect("the socket went home");
+        let idle = shelf.kept_socket().expect("the socket went home");
         let (buffer, length) = (idle.output.as_ptr(), idle.output.capacity());
         let left = memory(buffer, length);
         let is_left = left.windows(secret.len()).any(|part| part == secret);

@@ -8,14 +8,14 @@ use tokio::sync::Semaphore;
 
 /// The limit for dials.
 #[derive(Clone, Debug)]
-pub struct Headroom {
+pub struct DescriptorReserve {
     /// The first descriptor that is reserved for management and reloads.
     below: usize,
     /// The free slots for agents' sockets.
     places: Arc<Semaphore>,
 }
 
-impl Headroom {
+impl DescriptorReserve {
     /// Creates the limit. Descriptors under `below` are for agents and upstreams; `places` are the
     /// slots of agents.
     pub fn new(below: usize, places: &Arc<Semaphore>) -> Self {
@@ -27,7 +27,7 @@ impl Headroom {
 
     /// Returns whether there is room for this socket. A new socket gets the lowest free number
     /// (open(2)), so its number shows how many descriptors are in use.
-    pub(super) fn admits(&self, socket: &impl AsRawFd) -> bool {
+    pub(super) fn has_room_for(&self, socket: &impl AsRawFd) -> bool {
         let in_use = usize::try_from(socket.as_raw_fd()).unwrap_or(usize::MAX);
         in_use < self.below.saturating_sub(self.places.available_permits())
     }
@@ -35,7 +35,7 @@ impl Headroom {
 
 #[cfg(test)]
 mod tests {
-    use super::Headroom;
+    use super::DescriptorReserve;
     use std::os::fd::{AsRawFd, RawFd};
     use std::sync::Arc;
     use tokio::sync::Semaphore;
@@ -49,15 +49,15 @@ mod tests {
     }
 
     #[test]
-    fn room_is_left_for_every_agent_that_may_still_come() {
+    fn descriptors_stay_free_for_every_free_agent_slot() {
         // F-264, F-270
         let places = Arc::new(Semaphore::new(40));
-        let headroom = Headroom::new(100, &places);
-        assert!(headroom.admits(&Numbered(59)));
-        assert!(!headroom.admits(&Numbered(60)));
+        let descriptor_reserve = DescriptorReserve::new(100, &places);
+        assert!(descriptor_reserve.has_room_for(&Numbered(59)));
+        assert!(!descriptor_reserve.has_room_for(&Numbered(60)));
         // Slots in use no longer count: their sockets have their descriptors already.
         let _come = Arc::clone(&places).try_acquire_many_owned(30).unwrap();
-        assert!(headroom.admits(&Numbered(89)));
-        assert!(!headroom.admits(&Numbered(90)));
+        assert!(descriptor_reserve.has_room_for(&Numbered(89)));
+        assert!(!descriptor_reserve.has_room_for(&Numbered(90)));
     }
 }

@@ -12,7 +12,7 @@
 //! NO_ERROR as the end of the body. Everything else passes unchanged: h2 decides which frames are
 //! legal.
 
-mod cut;
+mod error_code;
 mod scanner;
 
 use std::collections::HashMap;
@@ -28,9 +28,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
-use self::cut::Cut;
+use self::error_code::ErrorCodeRewrite;
 use self::scanner::{FrameHead, FrameScanner};
-use super::counted_tcp::Traffic;
+use super::counted_tcp::ByteCounts;
 use super::failure::ProtocolFault;
 
 /// At most 16 informational heads, and the final one. Trailers are not counted: they end their
@@ -121,20 +121,20 @@ impl SessionState {
 }
 
 /// A socket whose frames are counted in both directions.
-pub(super) struct Watched<S> {
+pub(super) struct BudgetedSocket<S> {
     socket: S,
     /// A function that returns the bytes that `socket` has carried, below TLS.
-    traffic: fn(&S) -> Traffic,
+    traffic: fn(&S) -> ByteCounts,
     /// The timer that runs while the socket accepts nothing, with the number of bytes sent when it
     /// started.
     stall: Option<(Pin<Box<Sleep>>, u64)>,
-    count: Count,
+    count: FrameBudget,
     /// Resolves when the session has to end; `None` afterwards.
     ended: Option<oneshot::Receiver<()>>,
 }
 
-impl<S> Watched<S> {
-    pub(super) fn new(socket: S, traffic: fn(&S) -> Traffic) -> (Self, Arc<SessionState>) {
+impl<S> BudgetedSocket<S> {
+    pub(super) fn new(socket: S, traffic: fn(&S) -> ByteCounts) -> (Self, Arc<SessionState>) {
         let (end, ended) = oneshot::channel();
         let state = Arc::new(SessionState {
             end: Mutex::new(Some(end)),
@@ -144,14 +144,14 @@ impl<S> Watched<S> {
             socket,
             traffic,
             stall: None,
-            count: Count::new(Arc::clone(&state)),
+            count: FrameBudget::new(Arc::clone(&state)),
             ended: Some(ended),
         };
         (watched, state)
     }
 }
 
-struct Count {
+struct FrameBudget {
     incoming: FrameScanner,
     outgoing: FrameScanner,
     credit: u32,
@@ -163,11 +163,11 @@ struct Count {
     /// stream is removed when the upstream ends it or either side resets it.
     open: HashMap<u32, u8>,
     /// Set inside a frame whose error code may truncate a response.
-    cut: Option<Cut>,
+    rewrite: Option<ErrorCodeRewrite>,
     state: Arc<SessionState>,
 }
 
-impl Count {
+impl FrameBudget {
     fn new(state: Arc<SessionState>) -> Self {
         Self {
             incoming: FrameScanner::new(0),
@@ -176,29 +176,29 @@ impl Count {
             earned_at: Instant::now(),
             idle_bytes: 0,
             open: HashMap::new(),
-            cut: None,
+            rewrite: None,
             state,
         }
     }
 
-    fn receive(&mut self, mut bytes: &mut [u8]) -> Result<(), ProtocolFault> {
+    fn scan_received(&mut self, mut bytes: &mut [u8]) -> Result<(), ProtocolFault> {
         while !bytes.is_empty() {
             let payload = self.incoming.payload;
             let (taken, head) = self.incoming.next(bytes);
             let (now, rest) = bytes.split_at_mut(taken);
-            if let Some(cut) = &mut self.cut {
-                cut.mark(now.iter_mut().take(payload), &self.open);
+            if let Some(rewrite) = &mut self.rewrite {
+                rewrite.rewrite_payload(now.iter_mut().take(payload), &self.open);
             }
             if let Some(head) = head {
-                self.received(&head)?;
+                self.charge_frame(&head)?;
             }
             bytes = rest;
         }
         Ok(())
     }
 
-    fn received(&mut self, head: &FrameHead) -> Result<(), ProtocolFault> {
-        self.cut = None;
+    fn charge_frame(&mut self, head: &FrameHead) -> Result<(), ProtocolFault> {
+        self.rewrite = None;
         let heads = self.open.get_mut(&head.stream);
         match (head.kind, heads) {
             (HEADERS, Some(heads)) => {
@@ -215,18 +215,18 @@ impl Count {
             (kind, heads) => {
                 if kind == RST_STREAM && heads.is_some() {
                     self.open.remove(&head.stream);
-                    self.cut = Some(Cut::reset());
+                    self.rewrite = Some(ErrorCodeRewrite::reset());
                 }
                 // h2 reports the streams that a GOAWAY excludes; the others may have been
                 // processed.
                 if kind == GOAWAY {
-                    self.cut = Some(Cut::go_away());
+                    self.rewrite = Some(ErrorCodeRewrite::go_away());
                     self.state.answered.store(u32::MAX, Relaxed);
                 }
                 // h2 rejects longer frames and reports the right error, so they must not cost more
                 // here.
                 let length = head.length.min(MAX_FRAME_SIZE);
-                self.spend(1 + length / RECEIVED_BYTES_PER_CREDIT)?;
+                self.spend_credit(1 + length / RECEIVED_BYTES_PER_CREDIT)?;
             }
         }
         if head.ends_stream() {
@@ -236,44 +236,46 @@ impl Count {
     }
 
     /// Charges bytes of the socket that arrived while no stream was open.
-    fn receive_idle(&mut self, bytes: u64) -> Result<(), ProtocolFault> {
+    fn charge_idle_bytes(&mut self, bytes: u64) -> Result<(), ProtocolFault> {
         self.idle_bytes = self.idle_bytes.saturating_add(bytes);
         let unit = u64::from(RECEIVED_BYTES_PER_CREDIT);
         let cost = u32::try_from(self.idle_bytes / unit).unwrap_or(u32::MAX);
         self.idle_bytes %= unit;
-        self.spend(cost)
+        self.spend_credit(cost)
     }
 
-    fn send(&mut self, mut bytes: &[u8]) {
+    fn scan_sent(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let (taken, head) = self.outgoing.next(bytes);
             bytes = bytes.get(taken..).unwrap_or_default();
             if let Some(head) = head {
-                self.sent(&head);
+                self.credit_frame(&head);
             }
         }
     }
 
-    fn sent(&mut self, head: &FrameHead) {
+    fn credit_frame(&mut self, head: &FrameHead) {
         match head.kind {
             HEADERS if head.stream > self.state.last_opened() => {
                 self.state.opened.store(head.stream, Relaxed);
                 self.open.insert(head.stream, 0);
-                self.earn(CREDIT_PER_REQUEST);
+                self.add_credit(CREDIT_PER_REQUEST);
             }
-            DATA => self.earn(CREDIT_PER_DATA + head.length / SENT_BYTES_PER_CREDIT),
-            RST_STREAM if self.open.remove(&head.stream).is_some() => self.earn(CREDIT_PER_RESET),
+            DATA => self.add_credit(CREDIT_PER_DATA + head.length / SENT_BYTES_PER_CREDIT),
+            RST_STREAM if self.open.remove(&head.stream).is_some() => {
+                self.add_credit(CREDIT_PER_RESET)
+            }
             // Other frames answer frames of the upstream: if they earned credit, a flood would pay
             // for itself.
             _ => {}
         }
     }
 
-    fn earn(&mut self, credit: u32) {
+    fn add_credit(&mut self, credit: u32) {
         self.credit = self.credit.saturating_add(credit).min(MOST_CREDIT);
     }
 
-    fn spend(&mut self, cost: u32) -> Result<(), ProtocolFault> {
+    fn spend_credit(&mut self, cost: u32) -> Result<(), ProtocolFault> {
         // The clock is read only when the credit is used up.
         if self.credit < cost {
             let now = Instant::now();
@@ -281,7 +283,7 @@ impl Count {
             let earned = seconds.saturating_mul(CREDIT_PER_SECOND);
             if seconds > 0 {
                 self.earned_at = now;
-                self.earn(u32::try_from(earned).unwrap_or(u32::MAX));
+                self.add_credit(u32::try_from(earned).unwrap_or(u32::MAX));
             }
         }
         self.credit = self
@@ -292,9 +294,9 @@ impl Count {
     }
 }
 
-impl<S> Watched<S> {
+impl<S> BudgetedSocket<S> {
     /// Returns the result of a write, or an error if the socket has accepted nothing for too long.
-    fn written<T>(
+    fn check_stall<T>(
         &mut self,
         context: &mut Context<'_>,
         polled: Poll<io::Result<T>>,
@@ -305,11 +307,8 @@ impl<S> Watched<S> {
         }
         let sent = (self.traffic)(&self.socket).sent;
         // A slow socket is not a stalled one: any progress restarts the timer.
-        if self
-            .stall
-            .as_ref()
-            .is_none_or(|(_, before)| *before != sent)
-        {
+        let sent_before = self.stall.as_ref().map(|(_, before)| *before);
+        if sent_before != Some(sent) {
             self.stall = Some((Box::pin(sleep(WRITE_TIMEOUT)), sent));
         }
         if let Some((timer, _)) = &mut self.stall {
@@ -319,7 +318,7 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for BudgetedSocket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -335,10 +334,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let (clear, raw) = (buffer.filled().len(), (this.traffic)(&this.socket).received);
         let polled = Pin::new(&mut this.socket).poll_read(context, buffer);
         let fresh = buffer.filled_mut().get_mut(clear..).unwrap_or_default();
-        let mut counted = this.count.receive(fresh);
+        let mut counted = this.count.scan_received(fresh);
         if is_idle {
             let raw = (this.traffic)(&this.socket).received - raw;
-            counted = counted.and_then(|()| this.count.receive_idle(raw));
+            counted = counted.and_then(|()| this.count.charge_idle_bytes(raw));
         }
         if let Err(fault) = counted {
             // Only the first counts.
@@ -349,7 +348,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for BudgetedSocket<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -357,20 +356,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.socket).poll_write(context, bytes);
         if let Poll::Ready(Ok(written)) = polled {
-            self.count.send(bytes.get(..written).unwrap_or(bytes));
+            self.count.scan_sent(bytes.get(..written).unwrap_or(bytes));
             return polled;
         }
-        self.written(context, polled)
+        self.check_stall(context, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_flush(context);
-        self.written(context, polled)
+        self.check_stall(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.socket).poll_shutdown(context);
-        self.written(context, polled)
+        self.check_stall(context, polled)
     }
 
     fn poll_write_vectored(
@@ -382,12 +381,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         if let Poll::Ready(Ok(mut written)) = polled {
             for slice in slices {
                 let taken = written.min(slice.len());
-                self.count.send(slice.get(..taken).unwrap_or_default());
+                self.count.scan_sent(slice.get(..taken).unwrap_or_default());
                 written -= taken;
             }
             return polled;
         }
-        self.written(context, polled)
+        self.check_stall(context, polled)
     }
 
     fn is_write_vectored(&self) -> bool {

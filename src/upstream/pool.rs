@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::client::{Bounds, Upstream};
+use super::client::{ExchangeLimits, Upstream};
 use super::dial::Tls;
-use super::http1::{Home, IdleState, Pool, Socket};
+use super::http1::{IdleState, Socket, SocketPool, SocketReturn};
 use super::http2::Session;
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::SocketCounters;
@@ -17,7 +17,7 @@ use crate::telemetry::problem_log::Event;
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
 /// The state of one connection in one worker: its idle sockets, or its HTTP/2 session.
-pub struct Lane {
+pub struct UpstreamPool {
     pub(super) upstream: Arc<Upstream>,
     pub(super) max_idle: usize,
     pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
@@ -27,11 +27,11 @@ pub struct Lane {
 }
 
 /// The permission for one request in flight on a connection.
-pub struct Slot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+pub struct RequestSlot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
-impl Lane {
+impl UpstreamPool {
     /// Waits up to `SLOT_WAIT` for a free slot.
-    pub async fn slot(&self) -> Option<Slot> {
+    pub async fn acquire_slot(&self) -> Option<RequestSlot> {
         let slots = Arc::clone(&self.upstream.slots);
         let slot = match Arc::clone(&slots).try_acquire_owned() {
             Ok(slot) => Some(slot),
@@ -40,7 +40,7 @@ impl Lane {
                 .ok()
                 .and_then(Result::ok),
         };
-        slot.map(Slot)
+        slot.map(RequestSlot)
     }
 
     /// Returns the idle socket that was used last, so that the others can time out. Drops closed
@@ -55,7 +55,7 @@ impl Lane {
             match socket.idle_state().await {
                 IdleState::Usable => return Some(socket),
                 IdleState::Closed => {}
-                IdleState::Surplus => self.note_surplus(),
+                IdleState::Surplus => self.report_surplus(),
             }
         }
     }
@@ -66,8 +66,8 @@ impl Lane {
         !idle.is_empty() || self.usable_session().is_some()
     }
 
-    pub(super) fn home(self: &Arc<Self>, bounds: Bounds<'_>) -> Home<Tls> {
-        Home {
+    pub(super) fn socket_return(self: &Arc<Self>, bounds: ExchangeLimits<'_>) -> SocketReturn<Tls> {
+        SocketReturn {
             pool: Arc::<Self>::clone(self),
             reuse: bounds.reuse,
         }
@@ -90,8 +90,8 @@ impl Lane {
     }
 }
 
-impl Pool<Tls> for Lane {
-    fn take_back(&self, socket: Socket<Tls>) {
+impl SocketPool<Tls> for UpstreamPool {
+    fn put_back(&self, socket: Socket<Tls>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= self.max_idle {
             return;
@@ -103,8 +103,8 @@ impl Pool<Tls> for Lane {
         idle.insert(at, (socket, Instant::now()));
     }
 
-    fn note_surplus(&self) {
-        if let Some(connection) = self.upstream.target.owner() {
+    fn report_surplus(&self) {
+        if let Some(connection) = self.upstream.target.connection() {
             self.problems.report(Event::UpstreamSurplus {
                 connection: connection.clone(),
             });

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use tokio::time::advance;
 
-use super::cut::INTERNAL_ERROR;
+use super::error_code::INTERNAL_ERROR;
 use super::{
-    Count, DATA, END_STREAM, FIRST_CREDIT, GOAWAY, HEADERS, MOST_CREDIT, MOST_HEADS_OF_A_STREAM,
-    PREFACE, RST_STREAM, SessionState,
+    DATA, END_STREAM, FIRST_CREDIT, FrameBudget, GOAWAY, HEADERS, MOST_CREDIT,
+    MOST_HEADS_OF_A_STREAM, PREFACE, RST_STREAM, SessionState,
 };
 use crate::upstream::failure::ProtocolFault;
 
@@ -30,39 +30,43 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// A session whose preface is sent.
-fn session() -> Count {
-    let mut count = Count::new(Arc::<SessionState>::default());
-    count.send(&[b'P'; PREFACE]);
+fn session() -> FrameBudget {
+    let mut count = FrameBudget::new(Arc::<SessionState>::default());
+    count.scan_sent(&[b'P'; PREFACE]);
     count
 }
 
-impl Count {
-    fn asks(&mut self, stream: u32) {
-        self.send(&frame(HEADERS, END_STREAM, stream, b"x"));
+impl FrameBudget {
+    fn send_request_frames(&mut self, stream: u32) {
+        self.scan_sent(&frame(HEADERS, END_STREAM, stream, b"x"));
     }
 
-    fn gets(&mut self, bytes: &[u8]) -> Result<(), ProtocolFault> {
-        self.receive(&mut bytes.to_vec())
+    fn receive_frames(&mut self, bytes: &[u8]) -> Result<(), ProtocolFault> {
+        self.scan_received(&mut bytes.to_vec())
     }
 
     /// Returns how many of these frames are accepted in a row.
-    fn accepts(&mut self, frame: &[u8]) -> u32 {
+    fn accepted_in_a_row(&mut self, frame: &[u8]) -> u32 {
         let most = MOST_CREDIT + 1;
-        let accepted = (0..most).find(|_| self.gets(frame) == FLOOD);
+        let accepted = (0..most).find(|_| self.receive_frames(frame) == FLOOD);
         accepted.unwrap_or(most)
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_are_found_however_the_bytes_are_cut() {
+async fn frames_are_found_whatever_the_read_boundaries() {
     // F-136
     let ping = frame(PING, 0, 0, &[0; 8]);
     let allowed = usize::try_from(FIRST_CREDIT).unwrap();
     for size in [1, 2, 9, 10, 16, 17, 18, 4096] {
         let mut count = session();
         let bytes = ping.repeat(allowed);
-        assert!(bytes.chunks(size).all(|cut| count.gets(cut) == Ok(())));
-        assert_eq!(count.gets(&ping), FLOOD, "{size}");
+        assert!(
+            bytes
+                .chunks(size)
+                .all(|cut| count.receive_frames(cut) == Ok(()))
+        );
+        assert_eq!(count.receive_frames(&ping), FLOOD, "{size}");
     }
 }
 
@@ -91,10 +95,12 @@ async fn every_frame_that_is_not_part_of_a_response_is_charged() {
         ("continuations", frame(CONTINUATION, 0, 3, b"x")),
     ] {
         let mut count = session();
-        count.asks(1);
-        count.gets(&frame(HEADERS, END_STREAM, 1, b"x")).unwrap();
-        count.asks(3);
-        let accepted = count.accepts(&flood);
+        count.send_request_frames(1);
+        count
+            .receive_frames(&frame(HEADERS, END_STREAM, 1, b"x"))
+            .unwrap();
+        count.send_request_frames(3);
+        let accepted = count.accepted_in_a_row(&flood);
         assert!(accepted <= 2 * FIRST_CREDIT, "{what}: {accepted}");
     }
 }
@@ -103,8 +109,9 @@ async fn every_frame_that_is_not_part_of_a_response_is_charged() {
 async fn long_frames_cost_more_than_short_ones() {
     // F-228
     let (short, long) = (session(), session());
-    let accepted = [(short, 0), (long, 16_384)]
-        .map(|(mut count, length)| count.accepts(&frame(UNKNOWN, 0, 0, &vec![0; length])));
+    let accepted = [(short, 0), (long, 16_384)].map(|(mut count, length)| {
+        count.accepted_in_a_row(&frame(UNKNOWN, 0, 0, &vec![0; length]))
+    });
     assert_eq!(accepted, [FIRST_CREDIT, FIRST_CREDIT / 5]);
 }
 
@@ -113,7 +120,7 @@ async fn bytes_of_an_idle_socket_are_charged_whatever_they_are() {
     // F-229
     let mut count = session();
     let mut received = 0_u64;
-    while count.receive_idle(100).is_ok() {
+    while count.charge_idle_bytes(100).is_ok() {
         received += 100;
         assert!(received < 4 << 20, "never cut");
     }
@@ -129,23 +136,23 @@ async fn what_is_sent_earns_credit() {
         frame(WINDOW_UPDATE, 0, 1, &[0, 0, 2, 0]),
     ]
     .concat();
-    count.send(&frame(HEADERS, 0, 1, b"x"));
+    count.scan_sent(&frame(HEADERS, 0, 1, b"x"));
     for _ in 0..10_000 {
-        count.send(&frame(DATA, 0, 1, &[0; 16_384]));
+        count.scan_sent(&frame(DATA, 0, 1, &[0; 16_384]));
         for _ in 0..32 {
-            assert_eq!(count.gets(&updates), Ok(()));
+            assert_eq!(count.receive_frames(&updates), Ok(()));
         }
     }
     // Frames that only answer the upstream earn nothing.
     let mut count = session();
     let ping = frame(PING, 0, 0, &[0; 8]);
     for _ in 0..FIRST_CREDIT {
-        assert_eq!(count.gets(&ping), Ok(()));
-        count.send(&frame(PING, ACK, 0, &[0; 8]));
-        count.send(&frame(SETTINGS, ACK, 0, &[]));
-        count.send(&frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
+        assert_eq!(count.receive_frames(&ping), Ok(()));
+        count.scan_sent(&frame(PING, ACK, 0, &[0; 8]));
+        count.scan_sent(&frame(SETTINGS, ACK, 0, &[]));
+        count.scan_sent(&frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1]));
     }
-    assert_eq!(count.gets(&ping), FLOOD);
+    assert_eq!(count.receive_frames(&ping), FLOOD);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,12 +162,12 @@ async fn pings_every_few_seconds_for_a_day_are_no_flood() {
     for second in 0..86_400_u32 {
         advance(Duration::from_secs(1)).await;
         if second % 2 == 0 {
-            assert_eq!(count.gets(&frame(PING, 0, 0, &[0; 8])), Ok(()));
-            assert_eq!(count.receive_idle(39), Ok(()));
+            assert_eq!(count.receive_frames(&frame(PING, 0, 0, &[0; 8])), Ok(()));
+            assert_eq!(count.charge_idle_bytes(39), Ok(()));
         }
     }
     // A day without frames does not pay for an endless flood.
-    let accepted = count.accepts(&frame(PING, 0, 0, &[0; 8]));
+    let accepted = count.accepted_in_a_row(&frame(PING, 0, 0, &[0; 8]));
     assert!(accepted <= MOST_CREDIT + FIRST_CREDIT, "{accepted}");
 }
 
@@ -170,16 +177,16 @@ async fn a_response_on_its_way_to_a_stream_that_was_reset_is_no_flood() {
     // default.
     let mut count = session();
     for stream in 0..64 {
-        count.asks(stream * 2 + 1);
+        count.send_request_frames(stream * 2 + 1);
     }
     for stream in 0..64 {
-        count.send(&frame(RST_STREAM, 0, stream * 2 + 1, &[0, 0, 0, 8]));
+        count.scan_sent(&frame(RST_STREAM, 0, stream * 2 + 1, &[0, 0, 0, 8]));
     }
     for _ in 0..16 {
         for stream in 0..64 {
             let data = frame(DATA, 0, stream * 2 + 1, &[0; 16_384]);
-            assert_eq!(count.receive_idle(data.len() as u64), Ok(()));
-            assert_eq!(count.gets(&data), Ok(()));
+            assert_eq!(count.charge_idle_bytes(data.len() as u64), Ok(()));
+            assert_eq!(count.receive_frames(&data), Ok(()));
         }
     }
 }
@@ -188,15 +195,15 @@ async fn a_response_on_its_way_to_a_stream_that_was_reset_is_no_flood() {
 async fn informational_heads_are_counted_for_each_stream() {
     // F-136
     let mut count = session();
-    count.asks(1);
-    count.asks(3);
+    count.send_request_frames(1);
+    count.send_request_frames(3);
     for _ in 0..MOST_HEADS_OF_A_STREAM {
-        assert_eq!(count.gets(&frame(HEADERS, 4, 1, b"x")), Ok(()));
-        assert_eq!(count.gets(&frame(HEADERS, 4, 3, b"x")), Ok(()));
+        assert_eq!(count.receive_frames(&frame(HEADERS, 4, 1, b"x")), Ok(()));
+        assert_eq!(count.receive_frames(&frame(HEADERS, 4, 3, b"x")), Ok(()));
     }
     let end = frame(HEADERS, 4 | END_STREAM, 1, b"x");
-    assert_eq!(count.gets(&end), Ok(()), "the end of a stream");
-    let flooded = count.gets(&frame(HEADERS, 4, 3, b"x"));
+    assert_eq!(count.receive_frames(&end), Ok(()), "the end of a stream");
+    let flooded = count.receive_frames(&frame(HEADERS, 4, 3, b"x"));
     assert_eq!(flooded, Err(ProtocolFault::Informational));
 }
 
@@ -205,23 +212,35 @@ async fn a_stream_leaves_when_the_upstream_ends_it_or_either_side_resets_it() {
     // F-231
     let mut count = session();
     for stream in (1..400_001).step_by(4) {
-        count.asks(stream);
-        count.asks(stream + 2);
-        assert_eq!(count.gets(&frame(HEADERS, 4, stream, b"x")), Ok(()));
-        assert_eq!(count.gets(&frame(HEADERS, 4, stream + 2, b"x")), Ok(()));
+        count.send_request_frames(stream);
+        count.send_request_frames(stream + 2);
+        assert_eq!(
+            count.receive_frames(&frame(HEADERS, 4, stream, b"x")),
+            Ok(())
+        );
+        assert_eq!(
+            count.receive_frames(&frame(HEADERS, 4, stream + 2, b"x")),
+            Ok(())
+        );
         assert_eq!(count.open.len(), 2);
         match stream % 12 {
-            1 => assert_eq!(count.gets(&frame(DATA, END_STREAM, stream, &[])), Ok(())),
-            5 => assert_eq!(count.gets(&frame(RST_STREAM, 0, stream, &[0; 4])), Ok(())),
-            _ => count.send(&frame(RST_STREAM, 0, stream, &[0; 4])),
+            1 => assert_eq!(
+                count.receive_frames(&frame(DATA, END_STREAM, stream, &[])),
+                Ok(())
+            ),
+            5 => assert_eq!(
+                count.receive_frames(&frame(RST_STREAM, 0, stream, &[0; 4])),
+                Ok(())
+            ),
+            _ => count.scan_sent(&frame(RST_STREAM, 0, stream, &[0; 4])),
         }
-        count.send(&frame(RST_STREAM, 0, stream + 2, &[0, 0, 0, 8]));
+        count.scan_sent(&frame(RST_STREAM, 0, stream + 2, &[0, 0, 0, 8]));
         assert!(count.open.is_empty());
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_reset_that_cuts_a_response_gets_another_code() {
+async fn only_a_reset_that_truncates_a_response_gets_another_code() {
     // F-231
     let no_error = frame(RST_STREAM, 0, 1, &[0; 4]);
     let marked = frame(RST_STREAM, 0, 1, &[0, 0, 0, INTERNAL_ERROR]);
@@ -234,11 +253,11 @@ async fn only_a_reset_that_cuts_a_response_gets_another_code() {
     ] {
         for size in [1, 2, 3, 12, 13, 100] {
             let mut count = session();
-            count.asks(1);
-            count.gets(&first).unwrap();
+            count.send_request_frames(1);
+            count.receive_frames(&first).unwrap();
             let mut bytes = reset.repeat(2);
             let cuts = bytes.chunks_mut(size);
-            cuts.for_each(|cut| count.receive(cut).unwrap());
+            cuts.for_each(|cut| count.scan_received(cut).unwrap());
             // The second reset meets a stream that has ended.
             assert_eq!(bytes, [&passed[..], reset].concat(), "{size}");
         }
@@ -246,7 +265,7 @@ async fn only_a_reset_that_cuts_a_response_gets_another_code() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_go_away_that_cuts_a_response_gets_another_code() {
+async fn only_a_goaway_that_truncates_a_response_gets_another_code() {
     // F-231
     let go_away =
         |last: u8, code: u8| frame(GOAWAY, 0, 0, &[0, 0, 0, last, 0, 0, 0, code, b'x', 0]);
@@ -259,12 +278,12 @@ async fn only_a_go_away_that_cuts_a_response_gets_another_code() {
     ] {
         for size in [1, 2, 5, 17, 100] {
             let mut count = session();
-            count.asks(1);
-            count.asks(3);
-            count.gets(first).unwrap();
+            count.send_request_frames(1);
+            count.send_request_frames(3);
+            count.receive_frames(first).unwrap();
             let mut bytes = go_away(last, code);
             let cuts = bytes.chunks_mut(size);
-            cuts.for_each(|cut| count.receive(cut).unwrap());
+            cuts.for_each(|cut| count.scan_received(cut).unwrap());
             assert_eq!(bytes, go_away(last, passed), "{last} {code} {size}");
         }
     }
@@ -275,17 +294,19 @@ async fn a_session_remembers_whether_later_streams_were_answered() {
     // F-232
     let mut count = session();
     let state = Arc::clone(&count.state);
-    count.asks(1);
-    count.gets(&frame(HEADERS, END_STREAM, 1, b"x")).unwrap();
+    count.send_request_frames(1);
+    count
+        .receive_frames(&frame(HEADERS, END_STREAM, 1, b"x"))
+        .unwrap();
     let before = state.last_opened();
-    count.asks(3);
+    count.send_request_frames(3);
     assert!(!state.has_answered_after(before));
-    count.gets(&frame(PING, 0, 0, &[0; 8])).unwrap();
+    count.receive_frames(&frame(PING, 0, 0, &[0; 8])).unwrap();
     assert!(!state.has_answered_after(before));
     let mut other = session();
-    other.asks(1);
-    other.gets(&frame(GOAWAY, 0, 0, &[0; 8])).unwrap();
+    other.send_request_frames(1);
+    other.receive_frames(&frame(GOAWAY, 0, 0, &[0; 8])).unwrap();
     assert!(other.state.has_answered_after(1));
-    count.gets(&frame(HEADERS, 0, 3, b"x")).unwrap();
+    count.receive_frames(&frame(HEADERS, 0, 3, b"x")).unwrap();
     assert!(state.has_answered_after(before));
 }

@@ -8,7 +8,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::{Shelf, Then, pieces, pipe, send, written};
+use super::{AfterPieces, RecordingPool, pieces, pipe, read_written, send};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
@@ -16,7 +16,7 @@ use crate::upstream::head::Framing;
 async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
     // F-134
     let (socket, mut upstream) = pipe(1 << 20);
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     upstream
         .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
         .await
@@ -25,7 +25,7 @@ async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
         socket,
         &Method::POST,
         Framing::Length(10),
-        pieces(&[b"abc"], Then::Never),
+        pieces(&[b"abc"], AfterPieces::Never),
         &shelf,
     )
     .await;
@@ -35,8 +35,8 @@ async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
         response.into_body().collect().await.unwrap().to_bytes(),
         "no"
     );
-    assert!(shelf.taken().is_none());
-    assert!(written(upstream).await.ends_with("abc"));
+    assert!(shelf.kept_socket().is_none());
+    assert!(read_written(upstream).await.ends_with("abc"));
 }
 
 /// Reads the upload until these bytes have arrived.
@@ -53,11 +53,11 @@ async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
     // F-220: an agent that sends its whole body first does not block the exchange, nor does an
     // upstream that reads slowly.
     let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     let large = [b'x'; 50_000];
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n";
     upstream.write_all(head).await.unwrap();
-    let body = pieces(&[&large, b"end"], Then::End);
+    let body = pieces(&[&large, b"end"], AfterPieces::End);
     let framing = Framing::Length(50_003);
     let response = send(socket, &Method::POST, framing, body, &shelf).await;
     let response = response.map_err(|broken| broken.failure).unwrap();
@@ -69,9 +69,12 @@ async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
     });
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, Bytes::from(vec![b'y'; 5000]));
-    assert!(shelf.taken().is_none(), "it came before the body was sent");
+    assert!(
+        shelf.kept_socket().is_none(),
+        "it came before the body was sent"
+    );
     // The socket is closed.
-    assert_eq!(written(answering.await.unwrap()).await, "");
+    assert_eq!(read_written(answering.await.unwrap()).await, "");
 }
 
 #[tokio::test]
@@ -79,17 +82,17 @@ async fn an_agent_that_fails_breaks_an_early_response_off() {
     // F-220
     for first in [&b""[..], b"some"] {
         let (socket, mut upstream) = pipe(1000);
-        let shelf = Arc::new(Shelf::default());
+        let shelf = Arc::new(RecordingPool::default());
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
         upstream.write_all(&[head, first].concat()).await.unwrap();
-        let body = pieces(&[&[b'x'; 20_000]], Then::Fail);
+        let body = pieces(&[&[b'x'; 20_000]], AfterPieces::Fail);
         let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
         let body = response
             .map_err(|broken| broken.failure)
             .unwrap()
             .into_body();
         // The failure is visible once the upstream has read the bytes before it.
-        let reading = tokio::spawn(async move { written(upstream).await });
+        let reading = tokio::spawn(async move { read_written(upstream).await });
         let failed = body.collect().await.map(|body| body.to_bytes());
         assert_eq!(failed, Err(Failure::RequestBody));
         assert!(!reading.await.unwrap().contains("\r\n0\r\n"));
@@ -100,40 +103,40 @@ async fn an_agent_that_fails_breaks_an_early_response_off() {
 async fn a_broken_early_response_is_not_whole_and_ends_the_upload() {
     // F-220
     let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     let broken = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n";
     upstream.write_all(broken).await.unwrap();
-    let body = pieces(&[b"abc"], Then::Never);
+    let body = pieces(&[b"abc"], AfterPieces::Never);
     let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
     let body = response
         .map_err(|broken| broken.failure)
         .unwrap()
         .into_body();
     assert!(body.collect().await.is_err());
-    written(upstream).await;
+    read_written(upstream).await;
 }
 
 #[tokio::test]
-async fn an_early_response_that_nobody_wants_any_more_ends_the_upload() {
+async fn dropping_an_early_response_ends_the_upload() {
     // F-220
     let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
     upstream.write_all(head).await.unwrap();
-    let body = pieces(&[b"abc"], Then::Never);
+    let body = pieces(&[b"abc"], AfterPieces::Never);
     let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
     drop(response.map_err(|broken| broken.failure).unwrap());
-    written(upstream).await;
+    read_written(upstream).await;
 }
 
 #[tokio::test]
 async fn bytes_behind_an_early_response_are_surplus() {
     // F-220, F-227
     let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(Shelf::default());
+    let shelf = Arc::new(RecordingPool::default());
     let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokmore";
     upstream.write_all(answer).await.unwrap();
-    let body = pieces(&[b"abc"], Then::Never);
+    let body = pieces(&[b"abc"], AfterPieces::Never);
     let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
     let body = response
         .map_err(|broken| broken.failure)
@@ -141,5 +144,5 @@ async fn bytes_behind_an_early_response_are_surplus() {
         .into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "ok");
     assert_eq!(shelf.surplus.load(Relaxed), 1);
-    written(upstream).await;
+    read_written(upstream).await;
 }

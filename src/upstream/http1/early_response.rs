@@ -14,7 +14,7 @@ use http_body::Body as _;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 
-use super::body::{Body, Home, Pool};
+use super::body::{Body, SocketPool, SocketReturn};
 use super::response_head::BodyLength;
 use super::upload::Upload;
 use super::{Socket, Stream};
@@ -25,29 +25,29 @@ use crate::upstream::failure::Failure;
 type Piece = Result<Option<(Bytes, u64)>, Failure>;
 
 /// The receiving end of a response that a task reads.
-pub(super) struct Early {
+pub(super) struct EarlyResponse {
     pub(super) pieces: Receiver<Piece>,
-    pub(super) upload: Option<Uploading>,
+    pub(super) upload: Option<UploadTask>,
 }
 
 /// A request's body that is still being sent when the response has ended. Dropping it ends the
 /// upload.
-pub struct Uploading(JoinHandle<()>);
+pub struct UploadTask(JoinHandle<()>);
 
-impl Uploading {
+impl UploadTask {
     /// Returns whether the body is sent, or has failed.
     pub fn has_ended(&self) -> bool {
         self.0.is_finished()
     }
 
     /// Waits until the body is sent, or has failed.
-    pub async fn ended(mut self) {
+    pub async fn wait_until_ended(mut self) {
         // The panic hook has logged a panic already.
         (&mut self.0).await.unwrap_or_default();
     }
 }
 
-impl Drop for Uploading {
+impl Drop for UploadTask {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -55,11 +55,11 @@ impl Drop for Uploading {
 
 /// Sends the rest of the body and receives the response at the same time. Returns the response's
 /// body.
-pub(super) fn begin<S: Stream, B>(
+pub(super) fn spawn_exchange<S: Stream, B>(
     socket: Socket<S>,
     length: BodyLength,
     upload: Upload<B>,
-    pool: Arc<dyn Pool<S>>,
+    pool: Arc<dyn SocketPool<S>>,
 ) -> Body<S>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -69,20 +69,20 @@ where
         socket: Mutex::default(),
         pool,
     });
-    let home = Home {
+    let home = SocketReturn {
         pool: Arc::<Parking<S>>::clone(&parking),
         reuse: true,
     };
     let response = Mutex::new(Body::new(socket, length, home));
-    let task = tokio::spawn(run(response, upload, parking, sender));
-    let early = Early {
+    let task = tokio::spawn(run_exchange(response, upload, parking, sender));
+    let early = EarlyResponse {
         pieces,
-        upload: Some(Uploading(task)),
+        upload: Some(UploadTask(task)),
     };
     Body::early(length, early)
 }
 
-async fn run<S: Stream, B>(
+async fn run_exchange<S: Stream, B>(
     response: Mutex<Body<S>>,
     mut upload: Upload<B>,
     parking: Arc<Parking<S>>,
@@ -102,7 +102,7 @@ async fn run<S: Stream, B>(
         }
     }));
     let failed = {
-        let mut receiving = pin!(receive(&response, &pieces));
+        let mut receiving = pin!(receive_response(&response, &pieces));
         tokio::select! {
             biased;
             sent = &mut sending => match sent {
@@ -130,7 +130,7 @@ async fn run<S: Stream, B>(
 }
 
 /// Receives the response. Returns whether it is complete.
-async fn receive<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<Piece>) -> bool {
+async fn receive_response<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<Piece>) -> bool {
     // Waits for room first, so that nothing is read ahead of a slow agent.
     while let Ok(room) = pieces.reserve().await {
         let next = poll_fn(|cx| {
@@ -155,7 +155,7 @@ async fn receive<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<Piece>) -
 /// request.
 struct Parking<S> {
     socket: Mutex<Option<Socket<S>>>,
-    pool: Arc<dyn Pool<S>>,
+    pool: Arc<dyn SocketPool<S>>,
 }
 
 impl<S> Parking<S> {
@@ -164,13 +164,13 @@ impl<S> Parking<S> {
     }
 }
 
-impl<S: Stream> Pool<S> for Parking<S> {
-    fn take_back(&self, socket: Socket<S>) {
+impl<S: Stream> SocketPool<S> for Parking<S> {
+    fn put_back(&self, socket: Socket<S>) {
         socket.counted.begin_exchange();
         *self.lock() = Some(socket);
     }
 
-    fn note_surplus(&self) {
-        self.pool.note_surplus();
+    fn report_surplus(&self) {
+        self.pool.report_surplus();
     }
 }

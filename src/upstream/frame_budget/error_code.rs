@@ -9,7 +9,7 @@ use std::collections::HashMap;
 pub(super) const INTERNAL_ERROR: u8 = 2;
 
 /// The progress through a frame whose error code may truncate a response.
-pub(super) enum Cut {
+pub(super) enum ErrorCodeRewrite {
     /// A RST_STREAM of a stream whose response is not complete.
     Reset {
         /// The number of zero bytes of the code so far.
@@ -25,7 +25,7 @@ pub(super) enum Cut {
     },
 }
 
-impl Cut {
+impl ErrorCodeRewrite {
     pub(super) const fn reset() -> Self {
         Self::Reset { zeros: 0 }
     }
@@ -41,7 +41,7 @@ impl Cut {
     /// Replaces NO_ERROR, which is four zero bytes, by INTERNAL_ERROR if it would truncate a
     /// response. `open` contains the streams whose response is not complete, with the number of
     /// their heads.
-    pub(super) fn mark<'a>(
+    pub(super) fn rewrite_payload<'a>(
         &mut self,
         payload: impl Iterator<Item = &'a mut u8>,
         open: &HashMap<u32, u8>,
