@@ -22,7 +22,7 @@ pub mod resolver;
 pub mod tls;
 
 pub use body::{PendingUpload, UpstreamBody};
-pub use client::{Client, ExchangeLimits, PoolLimits, Upstreams};
+pub use client::{Client, PoolLimits, Upstreams};
 pub use descriptor_reserve::DescriptorReserve;
 pub use dial::probe::{ProbeError, ProbeStep, ProbeStepKind};
 pub use dial::{DialTimeouts, Dialer, Dialled, Target};
@@ -30,7 +30,7 @@ pub use endpoint::Endpoint;
 pub use failure::Failure;
 pub(crate) use head::expects_body;
 pub use head::{Field, Framing, RequestHead};
-pub use pool::{RequestSlot, UpstreamPool};
+pub use pool::{ExchangeLimits, RequestSlot, UpstreamPool};
 pub use resolver::ResolverSettings;
 pub use tls::Trust;
 

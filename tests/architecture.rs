@@ -361,8 +361,6 @@ const NOT_YET_OPENED: &[&str] = &[
     "management",
     "proxy",
     "telemetry::metrics",
-    "upstream",
-    "upstream::http1",
 ];
 
 #[test]

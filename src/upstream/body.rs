@@ -14,8 +14,9 @@ use http::{HeaderMap, Response};
 use http_body::{Body as _, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use super::client::{Http1Body, Http2Body};
+use super::dial::Tls;
 use super::failure::{Failure, ProtocolFault};
+use super::http2::Http2Body;
 use super::{http1, http2};
 
 /// A piece of this size passes at once.
@@ -77,7 +78,7 @@ impl PendingUpload {
 
 /// By protocol.
 pub(super) enum ProtocolBody {
-    Http1(Http1Body),
+    Http1(http1::Body<Tls>),
     Http2(Http2Body, u64),
 }
 

@@ -4,29 +4,23 @@
 //! under way is counted over all workers.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Response;
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
 
 use super::body::{ProtocolBody, UpstreamBody};
-use super::dial::{Dialer, Dialled, Target, Tls, acknowledge_at_once};
+use super::dial::{Dialer, Dialled, Target, acknowledge_at_once};
 use super::failure::Failure;
 use super::head::RequestHead;
 use super::http1::{self, IdleState, Socket, SocketPool as _};
 use super::http2::Session;
-use super::pool::UpstreamPool;
+use super::pool::{ExchangeLimits, Upstream, UpstreamPool};
 use super::tls::Trust;
-use crate::clock::Expiry;
 use crate::domain::{Connection, Host, Http2};
 use crate::telemetry::metrics::SocketCounters;
-
-/// A response body over HTTP/1.1.
-pub(super) type Http1Body = http1::Body<Tls>;
-pub(super) use super::http2::Http2Body;
 
 /// How many idle sockets are kept, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -43,33 +37,6 @@ pub struct Upstreams {
     by_key: Mutex<HashMap<u64, Arc<Upstream>>>,
     /// The number of dials that found no free descriptor.
     shortages: AtomicUsize,
-}
-
-/// A connection's upstream, as all workers see it.
-pub(super) struct Upstream {
-    pub(super) target: Target,
-    authority: Box<str>,
-    pub(super) slots: Arc<Semaphore>,
-}
-
-/// What an exchange keeps to.
-#[derive(Clone, Copy)]
-pub struct ExchangeLimits<'a> {
-    /// The most bytes that the response's body may have.
-    pub cap: u64,
-    /// Set once there is a socket for the request and it is about to leave.
-    pub sent: &'a AtomicBool,
-    /// The time from which the request must not be sent, because its credential has expired. A dial
-    /// may take that long.
-    pub leaves_before: Option<&'a Expiry>,
-    /// `true` if the request allows its HTTP/1.1 socket to be used again.
-    pub reuse: bool,
-}
-
-impl ExchangeLimits<'_> {
-    fn has_expired(&self) -> bool {
-        self.leaves_before.is_some_and(Expiry::has_passed)
-    }
 }
 
 /// One worker's client.
@@ -109,16 +76,6 @@ impl Upstreams {
             Arc::new(Upstream::new(target, url.authority(), requests))
         });
         Arc::clone(upstream)
-    }
-}
-
-impl Upstream {
-    pub(super) fn new(target: Target, authority: &str, requests: usize) -> Self {
-        Self {
-            target,
-            authority: authority.into(),
-            slots: Arc::new(Semaphore::new(requests)),
-        }
     }
 }
 

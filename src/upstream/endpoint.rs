@@ -7,10 +7,10 @@ use http::Response;
 use ipnet::IpNet;
 
 use super::body::UpstreamBody;
-use super::client::{Client, ExchangeLimits, Upstream};
+use super::client::Client;
 use super::failure::Failure;
 use super::head::RequestHead;
-use super::pool::UpstreamPool;
+use super::pool::{ExchangeLimits, Upstream, UpstreamPool};
 use crate::domain::{Http2, TokenUrl};
 use crate::telemetry::ProblemLog;
 

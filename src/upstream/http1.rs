@@ -11,10 +11,11 @@ mod exchange;
 mod framing;
 pub mod response_head;
 mod upload;
+mod upload_task;
 
 pub(super) use body::{Body, SocketPool, SocketReturn};
-pub use early_response::UploadTask;
 pub(super) use exchange::exchange;
+pub use upload_task::UploadTask;
 
 use std::future::poll_fn;
 use std::pin::Pin;

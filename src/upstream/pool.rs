@@ -1,20 +1,48 @@
 //! The sockets of one connection in one worker, and the slots of its requests.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::client::{ExchangeLimits, Upstream};
-use super::dial::Tls;
+use super::dial::{Target, Tls};
 use super::http1::{IdleState, Socket, SocketPool, SocketReturn};
 use super::http2::Session;
+use crate::clock::Expiry;
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::SocketCounters;
 use crate::telemetry::problem_log::Event;
 
 /// The longest time that a request waits for a slot of its connection.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
+
+/// A connection's upstream, as all workers see it.
+pub(super) struct Upstream {
+    pub(super) target: Target,
+    pub(super) authority: Box<str>,
+    pub(super) slots: Arc<Semaphore>,
+}
+
+/// What an exchange keeps to.
+#[derive(Clone, Copy)]
+pub struct ExchangeLimits<'a> {
+    /// The most bytes that the response's body may have.
+    pub cap: u64,
+    /// Set once there is a socket for the request and it is about to leave.
+    pub sent: &'a AtomicBool,
+    /// The time from which the request must not be sent, because its credential has expired. A dial
+    /// may take that long.
+    pub leaves_before: Option<&'a Expiry>,
+    /// `true` if the request allows its HTTP/1.1 socket to be used again.
+    pub reuse: bool,
+}
+
+impl ExchangeLimits<'_> {
+    pub(super) fn has_expired(&self) -> bool {
+        self.leaves_before.is_some_and(Expiry::has_passed)
+    }
+}
 
 /// The state of one connection in one worker: its idle sockets, or its HTTP/2 session.
 pub struct UpstreamPool {
@@ -28,6 +56,16 @@ pub struct UpstreamPool {
 
 /// The permission for one request in flight on a connection.
 pub struct RequestSlot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Upstream {
+    pub(super) fn new(target: Target, authority: &str, requests: usize) -> Self {
+        Self {
+            target,
+            authority: authority.into(),
+            slots: Arc::new(Semaphore::new(requests)),
+        }
+    }
+}
 
 impl UpstreamPool {
     /// Waits up to `SLOT_WAIT` for a free slot.

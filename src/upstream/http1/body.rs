@@ -9,8 +9,8 @@ use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
 use super::chunks::{Chunks, Step};
-use super::early_response::{EarlyResponse, UploadTask};
 use super::response_head::BodyLength;
+use super::upload_task::{EarlyResponse, UploadTask};
 use super::{Socket, Stream};
 use crate::upstream::failure::{Failure, ProtocolFault};
 
