@@ -9,11 +9,12 @@ pub mod signing;
 mod unavailable;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
+use parking_lot::Mutex;
 
 use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::domain::{Auth, Connection, ConnectionId};
@@ -58,10 +59,7 @@ impl Credentials {
     ///
     /// Takes a lock that all workers share: a request asks its own worker's map first.
     pub fn credential_for(&self, key: u64, connection: &Connection) -> Arc<Credential> {
-        let mut credentials = self
-            .by_connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.by_connection.lock();
         let credential = credentials.entry(key).or_insert_with(|| {
             let grant = match &connection.auth {
                 Auth::OauthClientCredentials(credentials) => {
@@ -110,10 +108,7 @@ impl Credentials {
     /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it. Which are live is asked for where nobody can
     /// add one meanwhile: of a grant that was let go of too early there would soon be two.
     pub fn keep_only(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
-        let mut credentials = self
-            .by_connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.by_connection.lock();
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
         let live = live();
         self.guard

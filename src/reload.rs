@@ -9,7 +9,7 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
@@ -19,6 +19,7 @@ use crate::domain::auth::BasicAuth;
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::problem_log::{ConfigFinding, ReloadEvent};
 use crate::telemetry::{Event, Metrics, ProblemLog};
+use parking_lot::Mutex;
 pub use watch::{Asking, Watch};
 
 /// How long files that change while they are read are left alone before they are read again. Whoever writes them more often than this has not finished.
@@ -133,7 +134,7 @@ impl Reload {
 
     /// Reads files and compiles: takes its time, and belongs on a thread that serves nobody. With any problem nothing changes.
     pub fn run(&self) -> Result<Reloaded, Vec<Problem>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         // Whoever asks wants to hear.
         last.findings = Vec::new();
         last.is_postponed = false;
@@ -142,7 +143,7 @@ impl Reload {
 
     /// As [`Reload::run`] if any file holds something else than at the last attempt, good or bad. `None` if not.
     pub fn run_if_changed(&self) -> Option<Result<Reloaded, Vec<Problem>>> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock();
         match last.sources.have_changed() {
             Ok(false) => None,
             Ok(true) => Some(self.attempt(&mut last)),
@@ -157,7 +158,7 @@ impl Reload {
 
     /// The directories in which something happens when there may be something to reload.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.last.lock();
         last.sources.watched()
     }
 

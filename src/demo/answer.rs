@@ -3,7 +3,7 @@
 //! `/reflect` is the one that tells a credential's value, on purpose: to be stopped by whoever stands before the API.
 
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
 use super::body::{Events, Filler};
@@ -163,7 +164,7 @@ impl Site {
     }
 
     fn lock(&self) -> MutexGuard<'_, Items> {
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+        self.items.lock()
     }
 }
 

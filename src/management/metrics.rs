@@ -5,11 +5,12 @@
 //! rendering, so a flood of scrapes causes no extra work, and none is refused.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName};
+use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use super::Sources;
@@ -55,7 +56,7 @@ impl CachedRendering {
     /// Returns the last rendering, or a new one if the last is a second old. Callers that arrive
     /// during a rendering wait for it.
     fn get_or_render(&self, render: impl FnOnce() -> Vec<u8>) -> Bytes {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         match &*last {
             Some((begun, text)) if begun.elapsed() < RENDERING_LIFETIME => text.clone(),
             Some(_) | None => {
@@ -99,7 +100,7 @@ fn hardening(hardening: &Hardening) -> Vec<(&'static str, bool)> {
 
 impl TokenRequestHistory {
     fn sample(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenSample> {
-        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut totals = self.0.lock();
         let mut grants: BTreeMap<_, _> = grants(snapshot, credentials).collect();
         for (id, total) in totals.iter_mut() {
             total.replace_grant(grants.remove(id.as_str()).flatten());

@@ -9,9 +9,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 /// Of all bodies together.
 pub const BUDGET: u64 = 64 * 1024 * 1024;
@@ -71,7 +72,7 @@ impl BodyBudget {
     /// Returns the share of the connection with this id. Keep it, because the lookup takes a lock
     /// that all workers share.
     pub(super) fn share(self: &Arc<Self>, id: &str) -> Arc<Share> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = self.shares.lock();
         if let Some(known) = shares.get(id).and_then(Weak::upgrade) {
             return known;
         }
@@ -246,7 +247,7 @@ mod tests {
         drop(held);
         hold(&budget.share("crm"), 32 * MIB).unwrap();
         budget.share("erp");
-        assert_eq!(budget.shares.lock().unwrap().len(), 1);
+        assert_eq!(budget.shares.lock().len(), 1);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! The state that a worker keeps for each connection, so that a request takes no lock that workers share.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::body_budget::Share;
 use crate::credential::Credential;
 use crate::snapshot::Entry;
 use crate::telemetry::metrics::{Recorder, Shard};
 use crate::upstream::UpstreamPool;
+use parking_lot::{Mutex, MutexGuard};
 
 /// The connections that this worker has used, by the key of their generation.
 pub(super) struct WorkerConnections {
@@ -74,6 +75,6 @@ impl WorkerConnections {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, WorkerConnection>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }

@@ -5,11 +5,12 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
 
 use super::agent_body::AgentBody;
 use super::body_budget::{Exhausted, Held, Share};
@@ -207,7 +208,7 @@ fn record<B>(body: B, share: &Arc<Share>) -> (Recorded<B>, Recording) {
 impl Recording {
     /// The whole body: if it ended in good order, and is small enough.
     fn take_whole(self) -> Option<Bytes> {
-        let mut tape = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tape = self.0.lock();
         match std::mem::replace(&mut *tape, Tape::Torn) {
             Tape::Ended(held) => Some(held.freeze()),
             Tape::Running(_) | Tape::Torn => None,
@@ -240,7 +241,7 @@ impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Recorded<B> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(tape) = self.tape.upgrade() {
-            let mut tape = tape.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut tape = tape.lock();
             let before = std::mem::replace(&mut *tape, Tape::Torn);
             // HTTP/2 asks neither a body that says it is over, nor behind trailers, which are always last.
             let over = self.body.is_end_stream();

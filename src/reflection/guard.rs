@@ -9,10 +9,11 @@ use std::sync::atomic::{
     AtomicUsize,
     Ordering::{Acquire, Release},
 };
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::patterns::Patterns;
 use super::scan::Scan;
@@ -134,7 +135,7 @@ impl Guard {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 
     /// Adds the secrets of these connections to the patterns.
@@ -252,7 +253,7 @@ impl Guard {
     }
 
     fn count(&self, connection: &ConnectionId, place: ResponsePart) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock();
         let count = counts
             .entry(connection.clone())
             .or_insert_with(|| ReflectionCount::new(connection.as_str()));
@@ -267,7 +268,7 @@ impl Guard {
 
     /// Returns the number of responses that contained a secret, by connection.
     pub fn counts(&self) -> Vec<ReflectionCount> {
-        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.counts.lock();
         counts.values().cloned().collect()
     }
 }

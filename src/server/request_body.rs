@@ -7,8 +7,8 @@
 //! 9112 section 9.6).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use http::Request;
 use http::header::EXPECT;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use parking_lot::Mutex;
 
 /// The most bytes that are read and discarded to keep a socket.
 const MOST_DRAINED: usize = 64 * 1024;
@@ -110,8 +111,7 @@ fn is_last<E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>, incoming: &Incomin
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            let unread = shared.unread.lock();
-            *unread.unwrap_or_else(PoisonError::into_inner) = self.incoming.take();
+            *shared.unread.lock() = self.incoming.take();
         }
     }
 }
@@ -123,8 +123,7 @@ impl UnreadBody {
         if self.shared.ended.load(Relaxed) {
             return Poll::Ready(true);
         }
-        let unread = self.shared.unread.lock();
-        let mut unread = unread.unwrap_or_else(PoisonError::into_inner);
+        let mut unread = self.shared.unread.lock();
         let Some(incoming) = &mut *unread else {
             // A service still holds the body, so the upload continues.
             return Poll::Ready(goes_on);

@@ -10,12 +10,13 @@ mod drain;
 mod eviction;
 mod stall;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 pub use drain::SocketCounts;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// How coarse the ticker is.
@@ -129,10 +130,7 @@ impl Ticker {
             closed: AtomicBool::new(false),
             waker: Mutex::new(None),
         });
-        self.sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&timers));
+        self.sockets.lock().push(Arc::clone(&timers));
         self.socket_added.notify_one();
         timers
     }
@@ -162,7 +160,7 @@ impl Ticker {
         if checks_presence {
             self.presence_due.store(now + PRESENCE_CHECK, Relaxed);
         }
-        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sockets = self.sockets.lock();
         sockets.retain(|timers| {
             if is_short && timers.has_slow_head(now) {
                 timers.socket_due.store(0, Relaxed);
@@ -362,7 +360,7 @@ impl SocketTimers {
 
     /// Remembers whom to wake when something is due.
     pub fn register_waker(&self, waker: &Waker) {
-        let mut slot = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = self.waker.lock();
         match &mut *slot {
             Some(known) => known.clone_from(waker),
             None => *slot = Some(waker.clone()),
@@ -370,11 +368,7 @@ impl SocketTimers {
     }
 
     fn wake(&self) {
-        let waker = self
-            .waker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let waker = self.waker.lock().clone();
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -22,10 +22,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
 
 use super::Activity;
@@ -141,10 +142,7 @@ impl Metrics {
 
     /// What a connection has done so far; `None`: requests that named no connection that exists.
     pub fn activity(&self, connection: Option<&str>) -> Activity {
-        let connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connections = self.connections.lock();
         let connection = connections.get(connection.unwrap_or(UNKNOWN)).cloned();
         drop(connections);
         connection.map_or_else(Activity::default, |connection| {
@@ -153,10 +151,7 @@ impl Metrics {
     }
 
     fn connection(&self, id: &str) -> Arc<ConnectionMetrics> {
-        let mut connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut connections = self.connections.lock();
         if let Some(known) = connections.get(id) {
             return Arc::clone(known);
         }

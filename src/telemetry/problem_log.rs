@@ -13,10 +13,11 @@ mod reloads;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::panic::PanicHookInfo;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use super::lines::LineQueue;
 pub use event::{ConfigFinding, Event, ListenerKind, LogStream};
@@ -160,10 +161,7 @@ impl RunningLog {
         let Some((subject, pause)) = event.rate_limit() else {
             return Some(0);
         };
-        let mut repetitions = self
-            .repetitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut repetitions = self.repetitions.lock();
         let key = (event.name(), subject.into());
         let Some(before) = repetitions.get_mut(&key) else {
             let told = Instant::now();

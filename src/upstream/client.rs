@@ -4,12 +4,13 @@
 //! under way is counted over all workers.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::Response;
 use ipnet::IpNet;
+use parking_lot::Mutex;
 
 use super::body::{ProtocolBody, UpstreamBody};
 use super::dial::{Dialer, Dialled, Target, acknowledge_at_once};
@@ -60,7 +61,7 @@ impl Upstreams {
     }
 
     fn get_or_create(&self, key: u64, connection: &Connection) -> Arc<Upstream> {
-        let mut by_key = self.by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = self.by_key.lock();
         let upstream = by_key.entry(key).or_insert_with(|| {
             let url = &connection.base_url;
             let allowed_cidrs = &connection.allowed_private_cidrs;
@@ -98,7 +99,7 @@ impl Client {
         connection: &Connection,
         sockets: &Arc<SocketCounters>,
     ) -> Arc<UpstreamPool> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools.lock();
         let pool = pools.entry(key).or_insert_with(|| {
             Arc::new(UpstreamPool {
                 upstream: self.upstreams.get_or_create(key, connection),
@@ -257,19 +258,18 @@ impl Client {
     /// Lets go of the pools of all connections but the live ones, and of their idle sockets. An exchange under way keeps its pool, and its own socket, to its end. Which are live
     /// is asked for where nobody can add one meanwhile: another worker may be ahead of whoever asked earlier, and would lose what counts its requests.
     pub fn keep_only(&self, live: impl Fn() -> HashSet<u64>) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools.lock();
         let keys = live();
         pools.retain(|key, pool| {
             let is_live = keys.contains(key);
             if !is_live {
-                let idle = pool.idle.lock();
-                idle.unwrap_or_else(PoisonError::into_inner).clear();
+                pool.idle.lock().clear();
             }
             is_live
         });
         drop(pools);
         let by_key = &self.upstreams.by_key;
-        let mut by_key = by_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_key = by_key.lock();
         let keys = live();
         by_key.retain(|key, _| keys.contains(key));
     }
@@ -283,15 +283,9 @@ impl Client {
         } else {
             Duration::ZERO
         };
-        let pools: Vec<_> = self
-            .pools
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .cloned()
-            .collect();
+        let pools: Vec<_> = self.pools.lock().values().cloned().collect();
         for pool in pools {
-            let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut idle = pool.idle.lock();
             idle.retain_mut(|(socket, since)| {
                 let state = socket.idle_state_now();
                 if state == IdleState::Surplus {
@@ -299,7 +293,7 @@ impl Client {
                 }
                 since.elapsed() < idle_timeout && state == IdleState::Usable
             });
-            let mut session = pool.session.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut session = pool.session.lock();
             session.take_if(|session| session.has_idled(idle_timeout) || !session.is_usable());
         }
     }

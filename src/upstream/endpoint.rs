@@ -1,10 +1,11 @@
 //! An endpoint that no agent reaches: a token endpoint. It shares nothing with the pools of the connections, and no socket outlives its exchange.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use http::Response;
 use ipnet::IpNet;
+use parking_lot::Mutex;
 
 use super::body::UpstreamBody;
 use super::client::Client;

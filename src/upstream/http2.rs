@@ -18,7 +18,7 @@ mod upload;
 use std::error::Error;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::response_head::check_response_head;
@@ -142,10 +143,7 @@ impl Session {
 
     /// Returns whether the session has had no exchange for this long.
     pub fn has_idled(&self, timeout: Duration) -> bool {
-        let last_used = self
-            .last_used
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let last_used = self.last_used.lock();
         self.counted.is_idle() && last_used.elapsed() >= timeout
     }
 
@@ -314,8 +312,7 @@ impl ExchangeGuard {
 
 impl Drop for ExchangeGuard {
     fn drop(&mut self) {
-        let last_used = self.last_used.lock();
-        *last_used.unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.last_used.lock() = Instant::now();
         self.counted.end_exchange();
         if self.session.is_ending() && self.counted.is_idle() {
             self.session.end();

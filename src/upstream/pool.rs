@@ -1,9 +1,10 @@
 //! The sockets of one connection in one worker, and the slots of its requests.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::dial::{Target, Tls};
@@ -85,11 +86,7 @@ impl UpstreamPool {
     /// ones on the way.
     pub(super) async fn idle_socket(&self) -> Option<Socket<Tls>> {
         loop {
-            let (mut socket, _) = self
-                .idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .pop()?;
+            let (mut socket, _) = self.idle.lock().pop()?;
             match socket.idle_state().await {
                 IdleState::Usable => return Some(socket),
                 IdleState::Closed => {}
@@ -100,7 +97,7 @@ impl UpstreamPool {
 
     /// Returns whether there is an idle socket or a session.
     pub(super) fn is_open(&self) -> bool {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = self.idle.lock();
         !idle.is_empty() || self.usable_session().is_some()
     }
 
@@ -112,25 +109,25 @@ impl UpstreamPool {
     }
 
     pub(super) fn usable_session(&self) -> Option<Arc<Session>> {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.session.lock();
         session.take_if(|session| !session.is_usable());
         session.clone()
     }
 
     pub(super) fn keep_session(&self, session: Arc<Session>) {
-        *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+        *self.session.lock() = Some(session);
     }
 
     /// Drops this session, unless another request has started a newer one in the meantime.
     pub(super) fn drop_session(&self, broken: &Arc<Session>) {
-        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut session = self.session.lock();
         session.take_if(|kept| Arc::ptr_eq(kept, broken));
     }
 }
 
 impl SocketPool<Tls> for UpstreamPool {
     fn put_back(&self, socket: Socket<Tls>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock();
         if idle.len() >= self.max_idle {
             return;
         }

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{
@@ -22,6 +22,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::Query;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use hickory_resolver::{Hosts, TokioResolver, system_conf};
+use parking_lot::Mutex;
 
 use super::failure::{DnsFault, Failure};
 use crate::shortage::is_shortage;
@@ -197,7 +198,7 @@ impl Resolver {
     }
 
     fn cached_outcome(&self, name: &str) -> Option<Outcome> {
-        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = self.answers.lock();
         let answer = answers.get(name)?;
         (Instant::now() < answer.until).then(|| answer.outcome.clone())
     }
@@ -208,7 +209,7 @@ impl Resolver {
             return;
         }
         let now = Instant::now();
-        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut answers = self.answers.lock();
         if answers.len() >= ANSWERS_BEFORE_SWEEP {
             answers.retain(|_, answer| now < answer.until);
         }

@@ -1,9 +1,10 @@
 //! All grants of the process, by the fingerprint of their credential: a reload that does not change a credential finds its grant again, token included.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
@@ -69,10 +70,7 @@ impl Grants {
     /// The grant of these credentials; the same one for all with the same fingerprint.
     pub fn grant_for(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
         let fingerprint = *credentials.fingerprint();
-        let mut grants = self
-            .by_fingerprint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut grants = self.by_fingerprint.lock();
         let grant = grants.entry(fingerprint).or_insert_with(|| {
             let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
             let style = credentials.terms().client_auth;
@@ -83,10 +81,7 @@ impl Grants {
 
     /// Lets go of all grants but these, and of their tokens.
     pub(in crate::credential) fn retain(&self, fingerprints: &HashSet<[u8; 32]>) {
-        let mut grants = self
-            .by_fingerprint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut grants = self.by_fingerprint.lock();
         grants.retain(|fingerprint, grant| {
             let kept = fingerprints.contains(fingerprint);
             if !kept {
@@ -98,10 +93,7 @@ impl Grants {
 
     /// The grant of these credentials, if it was ever asked for.
     pub fn find_grant(&self, credentials: &OauthClientCredentials) -> Option<Arc<Grant>> {
-        let grants = self
-            .by_fingerprint
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let grants = self.by_fingerprint.lock();
         grants.get(credentials.fingerprint()).map(Arc::clone)
     }
 

@@ -1,12 +1,12 @@
 //! What a grant tells the problem log: no token, a token again, a token.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::policy;
 use crate::credential::unavailable::Unavailable;
 use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::{Event, EventLevel, ProblemLog, TokenEvent, TokenOutcome};
+use parking_lot::Mutex;
 
 /// Tells of one credential's tokens.
 pub(super) struct TokenReporter {
@@ -24,7 +24,7 @@ impl TokenReporter {
     }
 
     pub(super) fn add_owner(&self, owner: &ConnectionId) {
-        let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owners = self.owners.lock();
         if let Err(place) = owners.binary_search(owner) {
             owners.insert(place, owner.clone());
         }
@@ -56,7 +56,7 @@ impl TokenReporter {
     }
 
     fn report(&self, outcome: TokenOutcome) {
-        let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
+        let owners = self.owners.lock();
         self.log.report(Event::Token(TokenEvent {
             connections: owners.as_slice().into(),
             outcome,

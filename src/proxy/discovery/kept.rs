@@ -1,9 +1,10 @@
 //! Rendered lists of connections: rendered once per generation and sent many times, whatever host
 //! agents use and however many agents read slowly.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::template::{FilledTemplate, Template};
 use super::{json, markdown};
@@ -44,7 +45,7 @@ impl Kept {
 
     /// What is done with the texts of this generation. A request that has an older one leaves nothing behind.
     fn of<T>(&self, snapshot: &Snapshot, with: impl FnOnce(&mut Texts) -> T) -> T {
-        let mut texts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut texts = self.0.lock();
         let generation = snapshot.generation();
         if texts.generation < generation {
             *texts = Texts {
@@ -65,7 +66,7 @@ mod tests {
     use super::{Arc, Kept, Snapshot, Template};
 
     fn template(kept: &Kept) -> Option<Arc<Template>> {
-        kept.0.lock().unwrap().markdown.clone()
+        kept.0.lock().markdown.clone()
     }
 
     #[test]

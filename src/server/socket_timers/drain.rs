@@ -1,6 +1,5 @@
 //! What a process that stops asks of its sockets: to come to an end soon, to end now, and how many have not.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ impl Ticker {
     /// The grace period is over: what is answered already is cut off, what is not is refused.
     pub fn end_grace(&self) {
         self.grace_over.store(true, Relaxed);
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.sockets.lock();
         for timers in sockets.iter() {
             timers.wake();
         }
@@ -39,7 +38,7 @@ impl Ticker {
 
     /// What its sockets are in the middle of.
     pub fn count_sockets(&self) -> SocketCounts {
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.sockets.lock();
         let mut busy = SocketCounts::default();
         for timers in sockets.iter().filter(|timers| !timers.closed.load(Relaxed)) {
             if timers.in_exchange.load(Relaxed) || timers.is_write_blocked() {

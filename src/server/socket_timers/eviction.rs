@@ -1,6 +1,5 @@
 //! Chooses the socket that is closed to make room for another.
 
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{SocketTimers, Ticker};
@@ -17,7 +16,7 @@ impl Ticker {
     /// request come first; if there are none, sockets whose agents read nothing. Returns false if
     /// there are neither.
     pub fn close_idlest(&self) -> bool {
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.sockets.lock();
         let idle = sockets
             .iter()
             .filter_map(|timers| Some((timers.idle_rank()?, timers)));

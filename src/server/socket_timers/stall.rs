@@ -5,7 +5,6 @@
 //! this module, limits that are recorded during the stall would have passed at the next tick. So
 //! would the limits of agents whose bytes arrived during the stall and were not read yet.
 
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::{NEVER, SocketTimers, Ticker};
@@ -23,7 +22,7 @@ impl Ticker {
         if gap <= LONGEST_GAP {
             return;
         }
-        let sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        let sockets = self.sockets.lock();
         for timers in sockets.iter() {
             timers.delay_timers(gap);
         }

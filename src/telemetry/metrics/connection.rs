@@ -1,10 +1,11 @@
 //! What all workers know of one connection: its labels, and the counters of each worker.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 
 use super::Process;
 use super::counters::{Counters, EndedExchange};
@@ -70,7 +71,7 @@ impl ConnectionMetrics {
         worker: usize,
         routes: impl IntoIterator<Item = &'a str>,
     ) -> Recorder {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = self.workers.lock();
         let counters = workers.entry(worker).or_insert_with(|| {
             let labels = Arc::clone(&self.labels);
             Arc::new(Counters::new(labels, Arc::clone(&self.process)))
@@ -82,7 +83,7 @@ impl ConnectionMetrics {
     }
 
     pub(super) fn totals(&self) -> Totals {
-        let workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let workers = self.workers.lock();
         let workers: Vec<_> = workers.values().cloned().collect();
         let mut totals = Totals::default();
         for counters in workers {

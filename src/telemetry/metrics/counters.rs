@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicI64, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::StatusCode;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Process;
 use super::histogram::Histogram;
@@ -128,7 +129,7 @@ impl Counters {
     /// Writes an exchange down. `route` is the number that its labels gave it; 0 is none.
     pub(super) fn record(&self, route: u32, exchange: &EndedExchange) {
         let key = SeriesKey::new(route, exchange.method, exchange.outcome, exchange.status);
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = self.written.lock();
         self.sums.add(exchange);
         if let Some(code) = exchange.code {
             let fault = self.fault(&mut written, code);
@@ -190,9 +191,7 @@ impl Counters {
     }
 
     fn published_now(&self) -> MutexGuard<'_, Published> {
-        self.published
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.published.lock()
     }
 
     /// All series so far, to be read at leisure.

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::hash::Hasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use http::{Method, StatusCode};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::telemetry::RequestOutcome;
 
@@ -142,7 +143,7 @@ struct Lists {
 
 impl Labels {
     fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// The numbers of these routes, from 1.

@@ -1,7 +1,7 @@
 //! What a scraper reads: every family by name, with the labels that the contract gives it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::TextEncoder;
@@ -58,10 +58,7 @@ struct ConnectionTotals {
 impl Metrics {
     /// All of it as [`super::CONTENT_TYPE`].
     pub fn render(&self, state: &GaugeValues) -> Vec<u8> {
-        let connections = self
-            .connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let connections = self.connections.lock();
         let connections = connections.clone();
         let read: Vec<_> = connections
             .into_iter()

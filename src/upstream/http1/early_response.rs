@@ -6,11 +6,12 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 
 use bytes::Bytes;
 use http_body::Body as _;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{Sender, channel};
 
 use super::body::{Body, SocketPool, SocketReturn};
@@ -58,7 +59,7 @@ async fn run_exchange<S: Stream, B>(
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     let mut sending = pin!(poll_fn(|cx| {
-        let mut response = response.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut response = response.lock();
         if let Some(socket) = response.socket_mut() {
             return upload.poll(socket, cx);
         }
@@ -101,7 +102,7 @@ async fn receive_response<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<
     // Waits for room first, so that nothing is read ahead of a slow agent.
     while let Ok(room) = pieces.reserve().await {
         let next = poll_fn(|cx| {
-            let mut response = response.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut response = response.lock();
             let frame = std::task::ready!(Pin::new(&mut *response).poll_frame(cx));
             let count = response.pieces();
             let data = frame.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()));
@@ -126,8 +127,8 @@ struct Parking<S> {
 }
 
 impl<S> Parking<S> {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Socket<S>>> {
-        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Socket<S>>> {
+        self.socket.lock()
     }
 }
 

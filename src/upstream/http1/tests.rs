@@ -6,14 +6,15 @@ mod wiping;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderName, Method, Response};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
 
 use super::exchange::{ExchangeFailure, exchange};
@@ -31,7 +32,7 @@ struct RecordingPool {
 
 impl SocketPool<Pipe> for RecordingPool {
     fn put_back(&self, socket: Socket<Pipe>) {
-        self.sockets.lock().unwrap().push(socket);
+        self.sockets.lock().push(socket);
     }
 
     fn report_surplus(&self) {
@@ -41,7 +42,7 @@ impl SocketPool<Pipe> for RecordingPool {
 
 impl RecordingPool {
     fn kept_socket(&self) -> Option<Socket<Pipe>> {
-        self.sockets.lock().unwrap().pop()
+        self.sockets.lock().pop()
     }
 
     fn home(self: &Arc<Self>) -> SocketReturn<Pipe> {

@@ -1,12 +1,13 @@
 //! What these tests dial: a name server whose answers are a function, certificate authorities, and TLS servers that count.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::{RData, Record, RecordType};
+use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
 };
@@ -70,7 +71,7 @@ impl NameServer {
 
     /// The names that were asked for, one entry a question.
     pub(super) fn query_count(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 }
 
@@ -111,7 +112,7 @@ fn encode_reply(question: &[u8], script: &Script, asked: &Mutex<Vec<String>>) ->
     reply.metadata.recursion_available = true;
     reply.add_query(query.clone());
     let name = query.name().to_string().trim_end_matches('.').to_owned();
-    asked.lock().unwrap().push(name.clone());
+    asked.lock().push(name.clone());
     match script(&name, query.query_type()) {
         DnsReply::Silence => return None,
         DnsReply::Code(code) => reply.metadata.response_code = code,

@@ -1,10 +1,11 @@
 //! A token endpoint that answers as it is told, and the grant that asks it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -99,7 +100,7 @@ impl TokenSource for Scripted {
         Box::pin(async move {
             self.0.styles.send_modify(|styles| styles.push(style));
             self.0.gate.acquire().await.unwrap().forget();
-            let replies = self.0.replies.lock().unwrap().pop_front();
+            let replies = self.0.replies.lock().pop_front();
             let (token, life) = match replies.unwrap_or_else(|| status(500)) {
                 ScriptedReply::Token(token, 0) => (token, Life::Once),
                 ScriptedReply::Token(token, life) => (token, Life::For(Duration::from_secs(life))),
