@@ -4,6 +4,7 @@
 //! standard streams. Only `main.rs` does.
 
 mod check;
+#[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 mod explain;
@@ -81,6 +82,7 @@ enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(serve::Serve),
     /// Try it with nothing to configure: an API of its own, connections to it, and curl lines to paste
+    #[cfg(feature = "demo")]
     Demo(demo::Demo),
     /// Say what would become of a request, without sending it
     Explain(explain::Explain),
@@ -110,6 +112,7 @@ pub fn run(
     let done = match cli.command {
         Command::Serve(serve) => serve.run(environment, streams),
         Command::Explain(explain) => explain.run(environment, streams),
+        #[cfg(feature = "demo")]
         Command::Demo(demo) => demo.run(streams),
         Command::Check(check) => check.run(environment, streams),
         Command::Probe(probe) => probe.run(environment, streams),

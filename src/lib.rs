@@ -48,6 +48,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;
+#[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 pub mod domain;

@@ -6,6 +6,7 @@
 mod access_log;
 mod canary;
 mod config;
+#[cfg(feature = "demo")]
 mod demo;
 mod discovery;
 mod doctor;

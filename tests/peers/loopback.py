@@ -20,9 +20,14 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def egressd_binary(profile):
-    """The built binary: $EGRESSD, else the one that cargo leaves for this profile."""
+    """The binary under test: $EGRESSD, else the one that cargo leaves for this profile."""
+    return Path(os.environ.get("EGRESSD", cargo_binary(profile))).absolute()
+
+
+def cargo_binary(profile):
+    """The binary that cargo leaves for this profile, with the default features: it has the demo, which the released one has not."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    return Path(os.environ.get("EGRESSD", target / profile / "egressd")).absolute()
+    return (target / profile / "egressd").absolute()
 
 
 def egressd_argv(world, port, management=None, login=None, name="egressd"):

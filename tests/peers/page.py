@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 
 from chromium import Chromium, Tab
-from loopback import REPOSITORY, World, egressd_binary
+from loopback import REPOSITORY, World, cargo_binary, egressd_binary
 from peers import Tally
 
 PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "page"
@@ -58,7 +58,7 @@ def main():
 
 
 def demo_argv(agents, operators):
-    return [egressd_binary("debug"), "demo", "--listen", f"127.0.0.1:{agents}", "--management-listen", f"127.0.0.1:{operators}"]
+    return [cargo_binary("debug"), "demo", "--listen", f"127.0.0.1:{agents}", "--management-listen", f"127.0.0.1:{operators}"]
 
 
 def send_traffic(agents):
