@@ -40,7 +40,7 @@ use error::{ApiError, Status};
 pub use metrics::{GaugeSources, TokenRequestHistory};
 use pace::Pace;
 use page::Page;
-#[doc(hidden)]
+#[cfg(fuzzing)]
 pub use query::fuzzed;
 
 /// What the answers are made of.

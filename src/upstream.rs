@@ -15,7 +15,11 @@ mod endpoint;
 pub mod failure;
 mod frame_budget;
 pub mod head;
+#[cfg(fuzzing)]
 pub mod http1;
+#[cfg(not(fuzzing))]
+#[expect(unreachable_pub, reason = "public for its fuzz target only")]
+mod http1;
 pub mod http2;
 mod pool;
 pub mod resolver;

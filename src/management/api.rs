@@ -36,3 +36,9 @@ impl FromRef<Api> for Arc<Sources> {
         Self::clone(&api.sources)
     }
 }
+
+impl FromRef<Api> for Arc<CachedRendering> {
+    fn from_ref(api: &Api) -> Self {
+        Self::clone(&api.rendered)
+    }
+}

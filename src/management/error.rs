@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A refusal of the management API: a status of `google.rpc.Code`, and a sentence for the person who reads it. The sentence may quote what the caller sent,
 /// never what the configuration holds.
@@ -13,7 +14,7 @@ use serde::Serialize;
 pub(super) struct ApiError {
     status: Status,
     message: String,
-    violation: Option<Violation>,
+    violation: Option<FieldViolation>,
 }
 
 /// The codes of `google.rpc.Code` that occur here.
@@ -30,33 +31,42 @@ pub(super) enum Status {
     ResourceExhausted,
 }
 
-/// `google.rpc.BadRequest.FieldViolation`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Violation {
-    field: String,
-    description: String,
+/// An error after AIP-193.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorDocument {
+    error: ErrorBody,
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
-    error: Body<'a>,
-}
-
-#[derive(Serialize)]
-struct Body<'a> {
+/// What went wrong.
+#[derive(Serialize, ToSchema)]
+struct ErrorBody {
+    /// The HTTP status.
+    #[schema(value_type = i32)]
     code: u16,
-    status: &'a str,
-    message: &'a str,
-    details: Vec<BadRequest<'a>>,
+    /// The name of the `google.rpc.Code`.
+    status: &'static str,
+    /// For people.
+    message: String,
+    /// For programs: messages of `google.rpc`, each with its `@type`.
+    #[schema(value_type = Vec<Object>)]
+    details: Vec<BadRequest>,
 }
 
 /// `google.rpc.BadRequest`, as an `Any`.
 #[derive(Serialize)]
-struct BadRequest<'a> {
+struct BadRequest {
     #[serde(rename = "@type")]
-    kind: &'static str,
+    type_url: &'static str,
     #[serde(rename = "fieldViolations")]
-    violations: [&'a Violation; 1],
+    violations: [FieldViolation; 1],
+}
+
+/// `google.rpc.BadRequest.FieldViolation`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct FieldViolation {
+    field: String,
+    description: String,
 }
 
 impl ApiError {
@@ -74,7 +84,7 @@ impl ApiError {
         Self {
             status: Status::InvalidArgument,
             message: format!("{field}: {description}"),
-            violation: Some(Violation { field, description }),
+            violation: Some(FieldViolation { field, description }),
         }
     }
 
@@ -110,31 +120,31 @@ impl Status {
     }
 }
 
-impl ApiError {
-    /// The JSON text of the answer's body.
-    fn body(&self) -> Vec<u8> {
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let code = self.status.http();
         let detail = |violation| BadRequest {
-            kind: "type.googleapis.com/google.rpc.BadRequest",
+            type_url: "type.googleapis.com/google.rpc.BadRequest",
             violations: [violation],
         };
-        let document = Document {
-            error: Body {
-                code: self.status.http().as_u16(),
+        let document = ErrorDocument {
+            error: ErrorBody {
+                code: code.as_u16(),
                 status: self.status.as_str(),
-                message: &self.message,
-                details: self.violation.iter().map(detail).collect(),
+                message: self.message,
+                details: self.violation.into_iter().map(detail).collect(),
             },
         };
-        // Strings and numbers always serialise.
-        serde_json::to_vec(&document).unwrap_or_default()
+        (code, json_body(&document)).into_response()
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let json = HeaderValue::from_static("application/json");
-        (self.status.http(), [(CONTENT_TYPE, json)], self.body()).into_response()
-    }
+/// Returns a document as the body of a response, with its media type.
+pub(super) fn json_body(document: &impl Serialize) -> impl IntoResponse {
+    // Strings, numbers, lists and maps with string keys always serialize.
+    let body = serde_json::to_vec(document).unwrap_or_default();
+    let json = HeaderValue::from_static("application/json");
+    ([(CONTENT_TYPE, json)], body)
 }
 
 /// 429 to whoever should come again after this time.
@@ -148,13 +158,20 @@ pub(super) fn too_many(wait: Duration, why: &str) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use axum::response::IntoResponse as _;
+    use http_body_util::BodyExt as _;
+
     use super::{ApiError, Status};
 
-    #[test]
-    fn an_error_says_which_field() {
-        let told = |error: &ApiError| serde_json::from_slice::<serde_json::Value>(&error.body());
+    async fn document(error: ApiError) -> serde_json::Value {
+        let body = error.into_response().into_body().collect().await.unwrap();
+        serde_json::from_slice(&body.to_bytes()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_error_says_which_field() {
         assert_eq!(
-            told(&ApiError::invalid("page_size", "too \"odd\"")).unwrap(),
+            document(ApiError::invalid("page_size", "too \"odd\"")).await,
             serde_json::json!({"error": {
                 "code": 400,
                 "status": "INVALID_ARGUMENT",
@@ -166,7 +183,7 @@ mod tests {
             }})
         );
         assert_eq!(
-            told(&ApiError::new(Status::NotFound, "nothing")).unwrap(),
+            document(ApiError::new(Status::NotFound, "nothing")).await,
             serde_json::json!({"error": {
                 "code": 404, "status": "NOT_FOUND", "message": "nothing", "details": [],
             }})

@@ -14,7 +14,6 @@ use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
 use super::Sources;
-use super::api::Api;
 use crate::credential::Credentials;
 use crate::credential::oauth::Grant;
 use crate::domain::Auth;
@@ -70,8 +69,11 @@ impl CachedRendering {
 }
 
 /// Answers with the text that Prometheus scrapes.
-pub(super) async fn scrape(State(api): State<Api>) -> ([(HeaderName, &'static str); 1], Bytes) {
-    let text = api.rendered.get_or_render(|| render(&api.sources));
+pub(super) async fn scrape(
+    State(sources): State<Arc<Sources>>,
+    State(rendered): State<Arc<CachedRendering>>,
+) -> ([(HeaderName, &'static str); 1], Bytes) {
+    let text = rendered.get_or_render(|| render(&sources));
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 

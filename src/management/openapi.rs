@@ -14,10 +14,8 @@ use utoipa::openapi::path::{
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{
-    ContentBuilder, Header, OpenApi as Tree, Ref, RefOr, Schema, SecurityRequirement,
-};
-use utoipa::{Modify, OpenApi, PartialSchema, ToSchema};
+use utoipa::openapi::{ContentBuilder, Header, OpenApi as Tree, Ref, SecurityRequirement};
+use utoipa::{Modify, OpenApi};
 
 use super::resources;
 
@@ -47,40 +45,6 @@ fn written() -> String {
     text.push('\n');
     text
 }
-
-/// An error after AIP-193.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read by its derive, for the document")]
-pub(super) struct Error {
-    error: ErrorBody,
-}
-
-/// What went wrong.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "read by its derive, for the document")]
-struct ErrorBody {
-    /// The HTTP status.
-    code: i32,
-    /// The name of the `google.rpc.Code`.
-    status: String,
-    /// For people.
-    message: String,
-    /// For programs: messages of `google.rpc`, each with its `@type`.
-    #[schema(value_type = Vec<Object>)]
-    details: [(); 0],
-}
-
-/// How many there may be on a page: any whole number that is not negative, however large.
-pub(super) struct PageSize;
-
-impl PartialSchema for PageSize {
-    fn schema() -> RefOr<Schema> {
-        let whole = ObjectBuilder::new().schema_type(Type::Integer);
-        whole.minimum(Some(0)).into()
-    }
-}
-
-impl ToSchema for PageSize {}
 
 /// The ways to prove oneself.
 struct Doors;

@@ -9,6 +9,7 @@
 
 mod field;
 mod filter;
+#[cfg(fuzzing)]
 mod fuzzed;
 mod order;
 mod page;
@@ -25,9 +26,9 @@ use order::Order;
 use parameters::Parameters;
 
 pub(in crate::management) use field::{FieldSpec, Kind, Record, Value};
-#[doc(hidden)]
+#[cfg(fuzzing)]
 pub use fuzzed::fuzzed;
-pub(in crate::management) use page::{Listings, Page};
+pub(in crate::management) use page::Listings;
 pub(in crate::management) use parameters::ListKind;
 
 /// Records a page has where nothing else is asked for.

@@ -1,15 +1,15 @@
 //! `/v1`: the resources, read from the current snapshot and the state of the process at one instant.
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Uri};
+use axum::response::{IntoResponse as _, Response};
+use http::Uri;
 use serde::Serialize;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoResponses, ToSchema};
 
 use super::api::Api;
-use super::error::{ApiError, Status};
-use super::openapi::{Error, PageSize};
+use super::error::{ApiError, ErrorDocument, Status, json_body};
 use super::query::{ListKind, Query};
 use super::rows::{self, Row};
 use super::view::{Connection, ConnectionType, HTTP};
@@ -47,22 +47,34 @@ pub(super) struct ListConnectionTypesResponse {
     next_page_token: Option<String>,
 }
 
-/// What the door says, whatever is asked for.
+/// How many there may be on a page: any whole number that is not negative, however large.
+struct PageSize;
+
+impl utoipa::PartialSchema for PageSize {
+    fn schema() -> RefOr<Schema> {
+        let whole = ObjectBuilder::new().schema_type(Type::Integer);
+        whole.minimum(Some(0)).into()
+    }
+}
+
+impl ToSchema for PageSize {}
+
+/// The errors of the access policy, whatever is requested.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by its derive, for the document")]
-enum TurnedAway {
+enum AccessErrors {
     /// No password, or a wrong one.
     #[response(status = 401, headers(("WWW-Authenticate" = String)))]
-    Unauthenticated(Error),
+    Unauthenticated(ErrorDocument),
     /// A browser's request from another site.
     #[response(status = 403)]
-    PermissionDenied(Error),
+    PermissionDenied(ErrorDocument),
     /// A `Host` that is not this one.
     #[response(status = 421)]
-    Misdirected(Error),
+    Misdirected(ErrorDocument),
     /// Too many wrong passwords, or more requests than this API may take of the machine.
     #[response(status = 429, headers(("Retry-After" = String)))]
-    ResourceExhausted(Error),
+    ResourceExhausted(ErrorDocument),
 }
 
 /// List connections, without their details.
@@ -80,8 +92,8 @@ enum TurnedAway {
     ),
     responses(
         (status = 200, description = "A page of connections.", body = ListConnectionsResponse),
-        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = Error),
-        TurnedAway,
+        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = ErrorDocument),
+        AccessErrors,
     ),
     security((), ("basic" = []), ("apiKey" = [])),
 )]
@@ -98,10 +110,11 @@ pub(super) async fn connections(
         .collect();
     let page = api.listings.page(&query, rows)?;
     let listed = |row: Row| Connection::listed(&row.entry, row.live, api.tools.of(&row.entry));
-    Ok(json(&ListConnectionsResponse {
+    Ok(json_body(&ListConnectionsResponse {
         connections: page.items.into_iter().map(listed).collect(),
         next_page_token: page.next_page_token,
-    }))
+    })
+    .into_response())
 }
 
 /// Get one connection, with its details. A soft-deleted one is found.
@@ -115,9 +128,9 @@ pub(super) async fn connections(
     ),
     responses(
         (status = 200, description = "The connection.", body = GetConnectionResponse),
-        (status = 400, description = "No connection can have this id, or `Host` is none.", body = Error),
-        (status = 404, description = "There is no such connection.", body = Error),
-        TurnedAway,
+        (status = 400, description = "No connection can have this id, or `Host` is none.", body = ErrorDocument),
+        (status = 404, description = "There is no such connection.", body = ErrorDocument),
+        AccessErrors,
     ),
     security((), ("basic" = []), ("apiKey" = [])),
 )]
@@ -131,7 +144,7 @@ pub(super) async fn connection(State(api): State<Api>, uri: Uri) -> Result<Respo
     })?;
     let live = rows::live(entry, &api.sources);
     let connection = Connection::whole(entry, live, api.tools.of(entry));
-    Ok(json(&GetConnectionResponse { connection }))
+    Ok(json_body(&GetConnectionResponse { connection }).into_response())
 }
 
 /// List the types of connections that can be defined.
@@ -148,8 +161,8 @@ pub(super) async fn connection(State(api): State<Api>, uri: Uri) -> Result<Respo
     ),
     responses(
         (status = 200, description = "A page of types.", body = ListConnectionTypesResponse),
-        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = Error),
-        TurnedAway,
+        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = ErrorDocument),
+        AccessErrors,
     ),
     security((), ("basic" = []), ("apiKey" = [])),
 )]
@@ -159,10 +172,11 @@ pub(super) async fn connection_types(
 ) -> Result<Response, ApiError> {
     let query = Query::parse(raw.as_deref(), rows::OF_TYPE, ListKind::Types)?;
     let page = api.listings.page(&query, vec![&HTTP])?;
-    Ok(json(&ListConnectionTypesResponse {
+    Ok(json_body(&ListConnectionTypesResponse {
         types: page.items,
         next_page_token: page.next_page_token,
-    }))
+    })
+    .into_response())
 }
 
 /// The id in a path. An escape is read as what it stands for; what no id can be is not looked for.
@@ -175,11 +189,4 @@ fn connection_id(raw: &str) -> Result<ConnectionId, ApiError> {
             let message = "the path names no connection: an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`";
             ApiError::new(Status::InvalidArgument, message)
         })
-}
-
-fn json(document: &impl Serialize) -> Response {
-    // Texts, numbers, lists and maps with names always serialise.
-    let body = serde_json::to_vec(document).unwrap_or_default();
-    let json = HeaderValue::from_static("application/json");
-    ([(CONTENT_TYPE, json)], body).into_response()
 }

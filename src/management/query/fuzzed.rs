@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 
-use super::{FieldSpec, Kind, ListKind, Listings, Page, Query, Record, Value};
+use super::page::Page;
+use super::{FieldSpec, Kind, ListKind, Listings, Query, Record, Value};
 
 const FIELDS: &[FieldSpec] = &[
     FieldSpec {
@@ -72,7 +73,6 @@ fn records(with_deleted: bool) -> Vec<Numbered> {
 ///
 /// # Errors
 /// The refusal, as text.
-#[doc(hidden)]
 pub fn fuzzed(raw_query: &str, types: bool) -> Result<Vec<String>, String> {
     let kind = if types {
         ListKind::Types

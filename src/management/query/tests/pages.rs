@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::super::{ListKind, Listings, Page, Query};
+use super::super::page::Page;
+use super::super::{ListKind, Listings, Query};
 use super::world::{FIELDS, Row, query, rows};
 use crate::management::error::ApiError;
 
