@@ -6,15 +6,15 @@ use axum::extract::FromRef;
 
 use super::Sources;
 use super::metrics::CachedRendering;
-use super::query::Listings;
+use super::query::TokenKey;
 use super::tools::ToolCache;
 
 /// The router's state. A handler that needs no more takes `State<Arc<Sources>>`.
 #[derive(Clone)]
 pub(super) struct Api {
     pub(super) sources: Arc<Sources>,
-    /// Lists whose next page may be asked for.
-    pub(super) listings: Arc<Listings>,
+    /// Authenticates page tokens.
+    pub(super) page_tokens: Arc<TokenKey>,
     pub(super) tools: Arc<ToolCache>,
     /// The text of `/metrics`.
     pub(super) rendered: Arc<CachedRendering>,
@@ -24,7 +24,7 @@ impl Api {
     pub(super) fn new(sources: Sources) -> Self {
         Self {
             sources: Arc::new(sources),
-            listings: Arc::new(Listings::new()),
+            page_tokens: Arc::new(TokenKey::random()),
             tools: Arc::default(),
             rendered: Arc::default(),
         }

@@ -5,7 +5,7 @@
 //! unknown name is told.
 //!
 //! Invariants: the cost of a request is bounded by its text, which is short, and by the number of records, never by what the text says; and the pages of one
-//! list hold each record exactly once, or the next page is refused ([`Listings`]).
+//! list hold each record that exists throughout exactly once.
 
 mod field;
 mod filter;
@@ -20,16 +20,18 @@ mod token;
 
 use std::num::NonZeroUsize;
 
+use serde::Serialize;
+
 use super::error::ApiError;
 use filter::Filter;
 use order::Order;
 use parameters::Parameters;
 
-pub(in crate::management) use field::{FieldSpec, Kind, Record, Value};
+pub(in crate::management) use field::{FieldKind, FieldSpec, FieldValue, Record};
 #[cfg(fuzzing)]
 pub use fuzzed::fuzzed;
-pub(in crate::management) use page::Listings;
 pub(in crate::management) use parameters::ListKind;
+pub(in crate::management) use token::TokenKey;
 
 /// Records a page has where nothing else is asked for.
 const USUAL_PAGE: NonZeroUsize = NonZeroUsize::new(50).unwrap();
@@ -45,12 +47,12 @@ pub(in crate::management) struct Query {
     page_size: NonZeroUsize,
     /// Given by the page before.
     page_token: Option<String>,
-    bound: Bound,
+    list: ListParameters,
 }
 
 /// What must be the same on every page of one list. The size of a page may differ (AIP-158).
-#[derive(Debug)]
-struct Bound {
+#[derive(Debug, Serialize)]
+struct ListParameters {
     kind: ListKind,
     shows_deleted: bool,
     filter: String,
@@ -79,7 +81,7 @@ impl Query {
                 None => USUAL_PAGE,
             },
             page_token: Some(sent.page_token).filter(|token| !token.is_empty()),
-            bound: Bound {
+            list: ListParameters {
                 kind,
                 shows_deleted: sent.show_deleted,
                 filter: sent.filter,
@@ -90,7 +92,7 @@ impl Query {
 
     /// Whether soft-deleted records belong to the list.
     pub(in crate::management) fn shows_deleted(&self) -> bool {
-        self.bound.shows_deleted
+        self.list.shows_deleted
     }
 }
 

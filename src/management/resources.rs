@@ -104,12 +104,13 @@ pub(super) async fn connections(
     let query = Query::parse(raw.as_deref(), rows::OF_CONNECTION, ListKind::Connections)?;
     let snapshot = api.sources.published.current();
     let entries = snapshot.entries().iter();
-    let rows = entries
+    let rows: Vec<Row> = entries
         .filter(|entry| query.shows_deleted() || entry.is_live())
         .map(|entry| Row::of(entry, &api.sources))
         .collect();
-    let page = api.listings.page(&query, rows)?;
-    let listed = |row: Row| Connection::listed(&row.entry, row.live, api.tools.of(&row.entry));
+    let page = query.page(&api.page_tokens, &rows)?;
+    let listed =
+        |row: &Row| Connection::listed(&row.entry, row.live.clone(), api.tools.of(&row.entry));
     Ok(json_body(&ListConnectionsResponse {
         connections: page.items.into_iter().map(listed).collect(),
         next_page_token: page.next_page_token,
@@ -171,7 +172,7 @@ pub(super) async fn connection_types(
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Query::parse(raw.as_deref(), rows::OF_TYPE, ListKind::Types)?;
-    let page = api.listings.page(&query, vec![&HTTP])?;
+    let page = query.page(&api.page_tokens, std::slice::from_ref(&HTTP))?;
     Ok(json_body(&ListConnectionTypesResponse {
         types: page.items,
         next_page_token: page.next_page_token,

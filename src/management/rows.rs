@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Sources;
-use super::query::{FieldSpec, Kind, Record, Value};
+use super::query::{FieldKind, FieldSpec, FieldValue, Record};
 use super::view::{self, ConnectionType, Live, Status, TYPE_NAME, whole_milliseconds};
 use crate::route::Pattern;
 use crate::snapshot::Entry;
@@ -13,36 +13,36 @@ use crate::snapshot::Entry;
 const TOOL_BYTES: usize = 600;
 const WILDCARD_BYTES: usize = 150;
 
-const fn field(name: &'static str, kind: Kind) -> FieldSpec {
+const fn field(name: &'static str, kind: FieldKind) -> FieldSpec {
     FieldSpec { name, kind }
 }
 
-const TYPE: Kind = Kind::Enum {
+const TYPE: FieldKind = FieldKind::Enum {
     prefix: "CONNECTION_TYPE_",
 };
 
 /// The fields of a [`Row`].
 pub(super) static OF_CONNECTION: &[FieldSpec] = &[
-    field("name", Kind::Text),
-    field("display_name", Kind::Text),
-    field("description", Kind::Text),
+    field("name", FieldKind::Text),
+    field("display_name", FieldKind::Text),
+    field("description", FieldKind::Text),
     field("connection_type", TYPE),
-    field("create_time", Kind::Time),
-    field("update_time", Kind::Time),
-    field("delete_time", Kind::Time),
-    field("read_only", Kind::Bool),
-    field("connection_status.code", Kind::Number),
-    field("connection_status.message", Kind::Text),
-    field("token_expires_at", Kind::Time),
-    field("last_used_time", Kind::Time),
-    field("last_refreshed_time", Kind::Time),
+    field("create_time", FieldKind::Time),
+    field("update_time", FieldKind::Time),
+    field("delete_time", FieldKind::Time),
+    field("read_only", FieldKind::Bool),
+    field("connection_status.code", FieldKind::Number),
+    field("connection_status.message", FieldKind::Text),
+    field("token_expires_at", FieldKind::Time),
+    field("last_used_time", FieldKind::Time),
+    field("last_refreshed_time", FieldKind::Time),
 ];
 
 /// The fields of a [`ConnectionType`].
 pub(super) static OF_TYPE: &[FieldSpec] = &[
     field("type", TYPE),
-    field("display_name", Kind::Text),
-    field("description", Kind::Text),
+    field("display_name", FieldKind::Text),
+    field("description", FieldKind::Text),
 ];
 
 /// One connection, and its state at one instant.
@@ -81,7 +81,7 @@ pub(super) fn live(entry: &Entry, sources: &Sources) -> Live {
 }
 
 impl Record for Row {
-    fn value(&self, field: usize) -> Value<'_> {
+    fn value(&self, field: usize) -> FieldValue<'_> {
         let connection = &self.entry.connection;
         match OF_CONNECTION.get(field).map_or("", |spec| spec.name) {
             "name" => text(&self.name),
@@ -91,13 +91,13 @@ impl Record for Row {
             "create_time" => time(Some(self.entry.created)),
             "update_time" => time(Some(self.entry.updated)),
             "delete_time" => time(self.entry.delete_time()),
-            "read_only" => Value::Bool(true),
-            "connection_status.code" => Value::Number(self.live.status.code().into()),
+            "read_only" => FieldValue::Bool(true),
+            "connection_status.code" => FieldValue::Number(self.live.status.code().into()),
             "connection_status.message" => text(self.live.status.message()),
             "token_expires_at" => time(self.live.token_expires_at),
             "last_used_time" => time(self.live.last_used),
             "last_refreshed_time" => time(self.live.last_refreshed),
-            _ => Value::Absent,
+            _ => FieldValue::Absent,
         }
     }
 
@@ -120,13 +120,13 @@ impl Record for Row {
     }
 }
 
-impl Record for &'static ConnectionType {
-    fn value(&self, field: usize) -> Value<'_> {
+impl Record for ConnectionType {
+    fn value(&self, field: usize) -> FieldValue<'_> {
         match OF_TYPE.get(field).map_or("", |spec| spec.name) {
             "type" => text(self.type_name),
             "display_name" => text(self.display_name),
             "description" => text(self.description),
-            _ => Value::Absent,
+            _ => FieldValue::Absent,
         }
     }
 
@@ -136,17 +136,17 @@ impl Record for &'static ConnectionType {
 }
 
 /// Empty text is what an absent field reads.
-fn text(text: &str) -> Value<'_> {
+fn text(text: &str) -> FieldValue<'_> {
     if text.is_empty() {
-        Value::Absent
+        FieldValue::Absent
     } else {
-        Value::Text(Cow::Borrowed(text))
+        FieldValue::Text(Cow::Borrowed(text))
     }
 }
 
-fn time(instant: Option<jiff::Timestamp>) -> Value<'static> {
-    instant.map_or(Value::Absent, |instant| {
-        Value::Time(whole_milliseconds(instant))
+fn time(instant: Option<jiff::Timestamp>) -> FieldValue<'static> {
+    instant.map_or(FieldValue::Absent, |instant| {
+        FieldValue::Time(whole_milliseconds(instant))
     })
 }
 
@@ -158,7 +158,7 @@ mod tests {
     use super::{OF_CONNECTION, OF_TYPE, Row};
     use crate::credential::oauth::{GrantStatus as Grant, LastFailure};
     use crate::credential::{ErrorCode, Reason};
-    use crate::management::query::{FieldSpec, Kind, Record, Value};
+    use crate::management::query::{FieldKind, FieldSpec, FieldValue, Record};
     use crate::management::view::{HTTP, Live, Status, tests::connections};
     use crate::snapshot::Snapshot;
 
@@ -166,14 +166,16 @@ mod tests {
     fn values(fields: &[FieldSpec], record: &impl Record) -> BTreeMap<&'static str, String> {
         let named = fields.iter().enumerate().map(|(at, field)| {
             let value = match (record.value(at), &field.kind) {
-                (Value::Absent, _) => "absent".to_owned(),
-                (Value::Text(text), Kind::Text) => text.into_owned(),
-                (Value::Text(text), Kind::Enum { prefix }) if text.starts_with(prefix) => {
+                (FieldValue::Absent, _) => "absent".to_owned(),
+                (FieldValue::Text(text), FieldKind::Text) => text.into_owned(),
+                (FieldValue::Text(text), FieldKind::Enum { prefix })
+                    if text.starts_with(prefix) =>
+                {
                     text.into_owned()
                 }
-                (Value::Time(time), Kind::Time) => time.to_string(),
-                (Value::Bool(yes), Kind::Bool) => yes.to_string(),
-                (Value::Number(number), Kind::Number) => number.to_string(),
+                (FieldValue::Time(time), FieldKind::Time) => time.to_string(),
+                (FieldValue::Bool(yes), FieldKind::Bool) => yes.to_string(),
+                (FieldValue::Number(number), FieldKind::Number) => number.to_string(),
                 (_, _) => panic!("{} is of another kind", field.name),
             };
             (field.name, value)
@@ -296,9 +298,9 @@ mod tests {
     #[test]
     fn every_field_of_a_type_has_a_value() {
         let http = &HTTP;
-        let values = values(OF_TYPE, &http);
+        let values = values(OF_TYPE, http);
         assert_eq!(values["type"], "CONNECTION_TYPE_HTTP");
         assert!(values.values().all(|value| value != "absent"));
-        assert!(matches!(http.value(OF_TYPE.len()), Value::Absent));
+        assert!(matches!(http.value(OF_TYPE.len()), FieldValue::Absent));
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// One scalar field of a list's records.
 #[derive(Debug)]
@@ -11,12 +12,12 @@ pub(in crate::management) struct FieldSpec {
     /// In snake case, with dots between the parts of a nested one: `connection_status.code`. Its spelling in camel case is known as well.
     pub name: &'static str,
     /// What its values are.
-    pub kind: Kind,
+    pub kind: FieldKind,
 }
 
 /// The type of a field's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::management) enum Kind {
+pub(in crate::management) enum FieldKind {
     /// Any text.
     Text,
     /// One of a few names, which all begin with the same letters.
@@ -33,24 +34,24 @@ pub(in crate::management) enum Kind {
 }
 
 /// What one record has in one field.
-#[derive(Clone, Debug, PartialEq)]
-pub(in crate::management) enum Value<'a> {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(in crate::management) enum FieldValue<'a> {
     /// Nothing.
     Absent,
-    /// For [`Kind::Text`], and for [`Kind::Enum`] the whole name.
+    /// For [`FieldKind::Text`], and for [`FieldKind::Enum`] the whole name.
     Text(Cow<'a, str>),
-    /// For [`Kind::Time`].
+    /// For [`FieldKind::Time`].
     Time(Timestamp),
-    /// For [`Kind::Bool`].
+    /// For [`FieldKind::Bool`].
     Bool(bool),
-    /// For [`Kind::Number`].
+    /// For [`FieldKind::Number`].
     Number(i64),
 }
 
 /// Something that is listed.
 pub(in crate::management) trait Record {
     /// The value in the field with this place in the list of fields.
-    fn value(&self, field: usize) -> Value<'_>;
+    fn value(&self, field: usize) -> FieldValue<'_>;
 
     /// What no other record of the list is called.
     fn name(&self) -> &str;
@@ -61,16 +62,20 @@ pub(in crate::management) trait Record {
     }
 }
 
-impl Value<'_> {
+impl FieldValue<'_> {
     /// Text by Unicode scalar values, `false` before `true`. Values of one field are of one kind; others are equal.
-    pub(super) fn compare(&self, other: &Value<'_>) -> Ordering {
+    pub(super) fn compare(&self, other: &FieldValue<'_>) -> Ordering {
         match (self, other) {
-            (Value::Text(this), Value::Text(other)) => this.cmp(other),
-            (Value::Time(this), Value::Time(other)) => this.cmp(other),
-            (Value::Bool(this), Value::Bool(other)) => this.cmp(other),
-            (Value::Number(this), Value::Number(other)) => this.cmp(other),
+            (FieldValue::Text(this), FieldValue::Text(other)) => this.cmp(other),
+            (FieldValue::Time(this), FieldValue::Time(other)) => this.cmp(other),
+            (FieldValue::Bool(this), FieldValue::Bool(other)) => this.cmp(other),
+            (FieldValue::Number(this), FieldValue::Number(other)) => this.cmp(other),
             (
-                Value::Absent | Value::Text(_) | Value::Time(_) | Value::Bool(_) | Value::Number(_),
+                FieldValue::Absent
+                | FieldValue::Text(_)
+                | FieldValue::Time(_)
+                | FieldValue::Bool(_)
+                | FieldValue::Number(_),
                 _,
             ) => Ordering::Equal,
         }

@@ -2,35 +2,34 @@
 
 use jiff::Timestamp;
 
-use super::page::Page;
-use super::{FieldSpec, Kind, ListKind, Listings, Query, Record, Value};
+use super::{FieldKind, FieldSpec, FieldValue, ListKind, Query, Record};
 
 const FIELDS: &[FieldSpec] = &[
     FieldSpec {
         name: "name",
-        kind: Kind::Text,
+        kind: FieldKind::Text,
     },
     FieldSpec {
         name: "display_name",
-        kind: Kind::Text,
+        kind: FieldKind::Text,
     },
     FieldSpec {
         name: "connection_type",
-        kind: Kind::Enum {
+        kind: FieldKind::Enum {
             prefix: "CONNECTION_TYPE_",
         },
     },
     FieldSpec {
         name: "create_time",
-        kind: Kind::Time,
+        kind: FieldKind::Time,
     },
     FieldSpec {
         name: "read_only",
-        kind: Kind::Bool,
+        kind: FieldKind::Bool,
     },
     FieldSpec {
         name: "connection_status.code",
-        kind: Kind::Number,
+        kind: FieldKind::Number,
     },
 ];
 
@@ -41,17 +40,17 @@ struct Numbered {
 }
 
 impl Record for Numbered {
-    fn value(&self, field: usize) -> Value<'_> {
+    fn value(&self, field: usize) -> FieldValue<'_> {
         if self.number % 3 == 2 {
-            return Value::Absent;
+            return FieldValue::Absent;
         }
         match field {
-            0 => Value::Text(self.name.as_str().into()),
-            1 => Value::Text(format!("Ärzte & \"{}*\"", self.number).into()),
-            2 => Value::Text("CONNECTION_TYPE_HTTP".into()),
-            3 => Timestamp::from_second(self.number).map_or(Value::Absent, Value::Time),
-            4 => Value::Bool(self.number % 2 == 0),
-            _ => Value::Number(self.number % 5),
+            0 => FieldValue::Text(self.name.as_str().into()),
+            1 => FieldValue::Text(format!("Ärzte & \"{}*\"", self.number).into()),
+            2 => FieldValue::Text("CONNECTION_TYPE_HTTP".into()),
+            3 => Timestamp::from_second(self.number).map_or(FieldValue::Absent, FieldValue::Time),
+            4 => FieldValue::Bool(self.number % 2 == 0),
+            _ => FieldValue::Number(self.number % 5),
         }
     }
 
@@ -79,18 +78,16 @@ pub fn fuzzed(raw_query: &str, types: bool) -> Result<Vec<String>, String> {
     } else {
         ListKind::Connections
     };
-    let listings = Listings::new();
+    let tokens = TokenKey::random();
     let mut query =
         Query::parse(Some(raw_query), FIELDS, kind).map_err(|error| format!("{error:?}"))?;
+    let records = records(query.shows_deleted());
     let mut names = Vec::new();
     loop {
-        let page = listings.page(&query, records(query.shows_deleted()));
-        let Page {
-            items,
-            next_page_token,
-        } = page.map_err(|error| format!("{error:?}"))?;
-        names.extend(items.into_iter().map(|record| record.name));
-        query.page_token = next_page_token;
+        let page = query.page(&tokens, &records);
+        let page = page.map_err(|error| format!("{error:?}"))?;
+        names.extend(page.items.into_iter().map(|record| record.name.clone()));
+        query.page_token = page.next_page_token;
         if query.page_token.is_none() {
             return Ok(names);
         }

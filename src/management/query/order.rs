@@ -1,36 +1,42 @@
 //! `order_by` (AIP-132): `field [asc|desc], …`.
 //!
-//! Text is ordered by its Unicode scalar values. Records without a value come last, whichever the direction, so that `last_used_time desc` begins with what was
+//! Text is ordered by the Unicode scalar values of its first [`MAX_KEY_CHARS`] characters. Records without a value come last, whichever the direction, so that `last_used_time desc` begins with what was
 //! used. What is still equal is ordered by name, which makes every order a total one.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
-use super::field::{FieldSpec, Record, Value, find, quoted, unknown};
+use serde::{Deserialize, Serialize};
+
+use super::field::{FieldSpec, FieldValue, Record, find, quoted, unknown};
+
+/// The characters of a text that an order compares, so that a page token is short however long a text is.
+const MAX_KEY_CHARS: usize = 256;
 
 /// An order over records.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Order(Vec<By>);
+pub(super) struct Order(Vec<SortField>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct By {
-    field: usize,
-    descending: bool,
+struct SortField {
+    index: usize,
+    is_descending: bool,
 }
 
-/// A record's name and what it is ordered by.
-struct Key<'r> {
-    place: usize,
-    values: Vec<Value<'r>>,
-    name: &'r str,
+/// The place of a record in an order: the values it is ordered by, and its name.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct OrderKey<'r> {
+    values: Vec<FieldValue<'r>>,
+    name: Cow<'r, str>,
 }
 
 impl Order {
-    /// Reads an order; empty text is the order by name.
+    /// Parses an order; empty text is the order by name.
     ///
     /// # Errors
-    /// What is wrong with it, for the caller.
+    /// A message for the caller that says what is wrong.
     pub(super) fn parse(text: &str, fields: &[FieldSpec]) -> Result<Self, String> {
-        let mut order: Vec<By> = Vec::new();
+        let mut order: Vec<SortField> = Vec::new();
         if text.trim().is_empty() {
             return Ok(Self(order));
         }
@@ -39,67 +45,63 @@ impl Order {
             let Some(name) = words.next() else {
                 return Err("expected a field before and after each `,`".to_owned());
             };
-            let (field, _) = find(fields, name).ok_or_else(|| unknown(fields, name))?;
-            let descending = match words.next() {
-                None => false,
-                Some(word) if word.eq_ignore_ascii_case("asc") => false,
-                Some(word) if word.eq_ignore_ascii_case("desc") => true,
-                Some(word) => return Err(unexpected(word, name)),
+            let (index, _) = find(fields, name).ok_or_else(|| unknown(fields, name))?;
+            let (is_descending, surplus) = match words.next() {
+                None => (false, None),
+                Some(word) if word.eq_ignore_ascii_case("asc") => (false, words.next()),
+                Some(word) if word.eq_ignore_ascii_case("desc") => (true, words.next()),
+                Some(word) => (false, Some(word)),
             };
-            if let Some(word) = words.next() {
-                return Err(unexpected(word, name));
+            if let Some(word) = surplus {
+                let (name, word) = (quoted(name), quoted(word));
+                return Err(format!(
+                    "expected asc, desc or `,` after {name}, found {word}"
+                ));
             }
-            if order.iter().any(|by| by.field == field) {
+            if order.iter().any(|sort| sort.index == index) {
                 return Err(format!("{} stands there twice", quoted(name)));
             }
-            order.push(By { field, descending });
+            order.push(SortField {
+                index,
+                is_descending,
+            });
         }
         Ok(Self(order))
     }
 
-    /// The places of these records, in order. Each value is read once: one that changes meanwhile does not upset the order.
-    pub(super) fn sorted<'r, R: Record + 'r>(
-        &self,
-        records: impl Iterator<Item = (usize, &'r R)>,
-    ) -> Vec<usize> {
-        let key = |(place, record): (usize, &'r R)| Key {
-            place,
-            values: self.0.iter().map(|by| record.value(by.field)).collect(),
-            name: record.name(),
-        };
-        let mut keys: Vec<Key<'r>> = records.map(key).collect();
-        keys.sort_unstable_by(|this, other| self.compare(this, other));
-        keys.into_iter().map(|key| key.place).collect()
+    /// Returns the record's key. Each value is read once, so a value that changes meanwhile does not upset the order.
+    pub(super) fn key<'r>(&self, record: &'r impl Record) -> OrderKey<'r> {
+        let value = |sort: &SortField| key_value(record.value(sort.index));
+        OrderKey {
+            values: self.0.iter().map(value).collect(),
+            name: record.name().into(),
+        }
     }
 
-    fn compare(&self, this: &Key<'_>, other: &Key<'_>) -> Ordering {
-        let values = this.values.iter().zip(&other.values);
-        let mut by = self.0.iter().zip(values);
-        let first = by.find_map(|(by, (this, other))| {
-            let found = by.compare(this, other);
-            found.is_ne().then_some(found)
+    pub(super) fn compare(&self, one: &OrderKey<'_>, other: &OrderKey<'_>) -> Ordering {
+        let values = one.values.iter().zip(&other.values);
+        let mut compared = self.0.iter().zip(values).map(|(sort, (one, other))| {
+            let is_absent = |value: &FieldValue<'_>| *value == FieldValue::Absent;
+            let values = one.compare(other);
+            is_absent(one)
+                .cmp(&is_absent(other))
+                .then(if sort.is_descending {
+                    values.reverse()
+                } else {
+                    values
+                })
         });
-        first.unwrap_or_else(|| this.name.cmp(other.name))
+        let first = compared.find(|order| order.is_ne());
+        first.unwrap_or_else(|| one.name.cmp(&other.name))
     }
 }
 
-impl By {
-    fn compare(&self, this: &Value<'_>, other: &Value<'_>) -> Ordering {
-        let absent = |value: &Value<'_>| *value == Value::Absent;
-        let presence = absent(this).cmp(&absent(other));
-        let values = this.compare(other);
-        presence.then(if self.descending {
-            values.reverse()
-        } else {
-            values
-        })
+fn key_value(value: FieldValue<'_>) -> FieldValue<'_> {
+    if let FieldValue::Text(text) = &value
+        && let Some((end, _)) = text.char_indices().nth(MAX_KEY_CHARS)
+    {
+        let start = text.get(..end).unwrap_or_default();
+        return FieldValue::Text(start.to_owned().into());
     }
-}
-
-fn unexpected(word: &str, name: &str) -> String {
-    format!(
-        "expected asc, desc or `,` after {}, found {}",
-        quoted(name),
-        quoted(word)
-    )
+    value
 }

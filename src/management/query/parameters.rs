@@ -4,17 +4,20 @@
 use std::borrow::Cow;
 
 use percent_encoding::percent_decode;
+use serde::Serialize;
 
 use super::field::cut;
 use crate::management::error::ApiError;
 
 /// Bytes of a parameter's value, decoded.
-const LONGEST: usize = 2_048;
+const MAX_VALUE_BYTES: usize = 2_048;
+/// Bytes of a page token, which holds what a record is ordered by.
+const MAX_TOKEN_BYTES: usize = 8_192;
 /// Bytes that one byte takes at most while it is encoded: `%41`.
 const ENCODED: usize = 3;
 
 /// Which list is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(in crate::management) enum ListKind {
     /// The connections.
     Connections,
@@ -93,7 +96,7 @@ impl Parameters {
         let mut seen: Vec<Name> = Vec::with_capacity(NAMES.len());
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = match decoded(name) {
+            let name = match decoded(name, MAX_VALUE_BYTES) {
                 Ok(known) => Name::find(&known, kind)?,
                 // Too long or not UTF-8: none that is known.
                 Err(_) => Name::find(name, kind)?,
@@ -103,7 +106,13 @@ impl Parameters {
                 return Err(ApiError::invalid(field, "given more than once"));
             }
             seen.push(name);
-            let value = decoded(value).map_err(|why| ApiError::invalid(field, why))?;
+            let limit = match name {
+                Name::PageToken => MAX_TOKEN_BYTES,
+                Name::Filter | Name::OrderBy | Name::PageSize | Name::ShowDeleted => {
+                    MAX_VALUE_BYTES
+                }
+            };
+            let value = decoded(value, limit).map_err(|why| ApiError::invalid(field, why))?;
             match name {
                 Name::Filter => sent.filter = value,
                 Name::OrderBy => sent.order_by = value,
@@ -116,10 +125,10 @@ impl Parameters {
     }
 }
 
-fn decoded(raw: &str) -> Result<String, String> {
-    let too_long = || Err(format!("longer than {LONGEST} bytes"));
+fn decoded(raw: &str, limit: usize) -> Result<String, String> {
+    let too_long = || Err(format!("longer than {limit} bytes"));
     // Before anything is copied.
-    if raw.len() > ENCODED * LONGEST {
+    if raw.len() > ENCODED * limit {
         return too_long();
     }
     let spaced = raw.replace('+', " ");
@@ -127,7 +136,7 @@ fn decoded(raw: &str) -> Result<String, String> {
         .decode_utf8()
         .map(Cow::into_owned)
         .map_err(|_| "not UTF-8".to_owned())?;
-    if text.len() > LONGEST {
+    if text.len() > limit {
         return too_long();
     }
     Ok(text)

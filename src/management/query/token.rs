@@ -1,5 +1,5 @@
-//! Page tokens: which frozen list goes on, and where. Authenticated (HMAC-SHA256, RFC 2104) under a key of this process, together with what must not change between pages, so
-//! that one which was made up, altered, or given for another list leads nowhere.
+//! Page tokens: the key of the last record that was listed. Authenticated (HMAC-SHA256, RFC 2104) under a key of this process, together with the parameters that must not
+//! change between pages. So a token that was made up, altered, or given for another list is refused.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -9,35 +9,23 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::Bound;
-use super::parameters::ListKind;
+use super::ListParameters;
+use super::order::OrderKey;
 
-/// Bytes of a frozen list's id.
-pub(super) const ID: usize = 16;
-const OFFSET: usize = 4;
-const TAG: usize = 32;
-/// SHA-256's block, and so the size of an HMAC key.
-const BLOCK: usize = 64;
+const TAG_BYTES: usize = 32;
+/// The size of SHA-256's block, and so of an HMAC key.
+const KEY_BYTES: usize = 64;
 
-/// Where the next page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    /// The frozen list.
-    pub(super) listing: [u8; ID],
-    /// Records that earlier pages had.
-    pub(super) offset: u32,
-}
-
-/// Makes tokens, and knows its own again.
-pub(super) struct TokenKey(Hmac<Sha256>);
+/// The key under which this process makes its page tokens, and recognizes them.
+pub(in crate::management) struct TokenKey(Hmac<Sha256>);
 
 impl TokenKey {
-    /// A new key. The system's randomness is mixed with that of the standard library's hashing: were there none to be had, a token would still be hard to
-    /// make up, and one who did would only list what may be listed anyway.
-    pub(super) fn random() -> Self {
-        let mut key = Zeroizing::new([0; BLOCK]);
-        let (random, mixed) = key.split_at_mut(BLOCK / 2);
-        let _stays_nought = rustls::crypto::ring::default_provider()
+    /// Makes a new key. The system's randomness is mixed with that of the standard library's hashing: if the system gave none, a token would still be hard to
+    /// make up, and could only list what may be listed anyway.
+    pub(in crate::management) fn random() -> Self {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        let (random, mixed) = key.split_at_mut(KEY_BYTES / 2);
+        let _stays_zero = rustls::crypto::ring::default_provider()
             .secure_random
             .fill(random);
         mixed
@@ -47,47 +35,33 @@ impl TokenKey {
         Self(Hmac::new((&*key).into()))
     }
 
-    /// The token for this place in a list that is bound to this.
-    pub(super) fn seal(&self, place: Place, bound: &Bound) -> String {
-        let mut token = Vec::with_capacity(ID + OFFSET + TAG);
-        token.extend_from_slice(&place.listing);
-        token.extend_from_slice(&place.offset.to_be_bytes());
-        let tag = self.mac(&token, bound).finalize().into_bytes();
+    /// Returns the token for the page behind `last`, in the list with these parameters.
+    pub(super) fn seal(&self, last: &OrderKey<'_>, list: &ListParameters) -> String {
+        let mut token = to_json(last);
+        let tag = self.authenticate(&token, list).finalize().into_bytes();
         token.extend_from_slice(&tag);
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// The place, if the token is ours and was given for this.
-    pub(super) fn open(&self, token: &str, bound: &Bound) -> Option<Place> {
+    /// Returns the key in a token, if this process made the token for the list with these parameters.
+    pub(super) fn open(&self, token: &str, list: &ListParameters) -> Option<OrderKey<'static>> {
         let token = URL_SAFE_NO_PAD.decode(token).ok()?;
-        let (place, tag) = token.split_at_checked(ID + OFFSET)?;
+        let (last, tag) = token.split_last_chunk::<TAG_BYTES>()?;
         // In constant time.
-        self.mac(place, bound).verify_slice(tag).ok()?;
-        let (listing, offset) = place.split_at_checked(ID)?;
-        Some(Place {
-            listing: listing.try_into().ok()?,
-            offset: u32::from_be_bytes(offset.try_into().ok()?),
-        })
+        self.authenticate(last, list).verify_slice(tag).ok()?;
+        serde_json::from_slice(last).ok()
     }
 
-    /// Each part in front of what it is bound to; lengths keep neighbours apart.
-    fn mac(&self, place: &[u8], bound: &Bound) -> Hmac<Sha256> {
-        let Bound {
-            kind,
-            shows_deleted,
-            filter,
-            order_by,
-        } = bound;
-        let kind = match kind {
-            ListKind::Connections => 0,
-            ListKind::Types => 1,
-        };
+    /// Authenticates the parameters and what follows them. The end of a JSON document is unambiguous.
+    fn authenticate(&self, last: &[u8], list: &ListParameters) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
-        mac.update(&[kind, u8::from(*shows_deleted)]);
-        for part in [place, filter.as_bytes(), order_by.as_bytes()] {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
+        mac.update(&to_json(list));
+        mac.update(last);
         mac
     }
+}
+
+fn to_json(document: &impl serde::Serialize) -> Vec<u8> {
+    // Strings, numbers, lists and maps with string keys always serialize.
+    serde_json::to_vec(document).unwrap_or_default()
 }

@@ -71,7 +71,7 @@ const fn field(
 }
 
 /// The only type.
-pub(in crate::management) const HTTP: ConnectionType = ConnectionType {
+pub(in crate::management) static HTTP: ConnectionType = ConnectionType {
     type_name: TYPE_NAME,
     display_name: "HTTP",
     description: "An HTTP API: requests are forwarded over HTTPS to one base URL, on allowed routes only, with a credential that the agent never sees",

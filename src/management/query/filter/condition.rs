@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use jiff::Timestamp;
 use memchr::memmem;
 
-use super::super::field::{FieldSpec, Kind, Record, Value, quoted};
+use super::super::field::{FieldKind, FieldSpec, FieldValue, Record, quoted};
 use super::word::Word;
 
 /// A comparison; `!=` is the opposite of `=`.
@@ -62,7 +62,7 @@ pub(super) struct Reading<'r, R> {
 
 #[derive(Clone, Default)]
 struct Field<'r> {
-    value: Option<Value<'r>>,
+    value: Option<FieldValue<'r>>,
     folded: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl Condition {
     /// What a word without a field asks: whether it is in some text.
     pub(super) fn anywhere(fields: &[FieldSpec], word: &Word) -> Result<Self, String> {
         let places = fields.iter().enumerate();
-        let of_text = places.filter(|(_, field)| field.kind == Kind::Text);
+        let of_text = places.filter(|(_, field)| field.kind == FieldKind::Text);
         Ok(Self {
             fields: of_text.map(|(place, _)| place).collect(),
             test: Test::Text {
@@ -109,7 +109,7 @@ fn test(field: &FieldSpec, operator: Operator, word: &Word) -> Result<Test, Stri
         Err(format!("{name} is {what}, which has no order: =, != or :"))
     };
     let with = match field.kind {
-        Kind::Text if equal => {
+        FieldKind::Text if equal => {
             let folds = operator == Operator::Has;
             let pattern = if folds {
                 Pattern::folded(word, operator)?
@@ -118,19 +118,19 @@ fn test(field: &FieldSpec, operator: Operator, word: &Word) -> Result<Test, Stri
             };
             return Ok(Test::Text { pattern, folds });
         }
-        Kind::Enum { prefix } if equal => {
+        FieldKind::Enum { prefix } if equal => {
             return Ok(Test::Enum {
                 prefix: folded(prefix),
                 pattern: Pattern::of_name(word, prefix, operator)?,
             });
         }
-        Kind::Enum { .. } => return unordered("one of a few names"),
-        Kind::Bool if !equal => return unordered("true or false"),
-        Kind::Text if word.has_star() => {
+        FieldKind::Enum { .. } => return unordered("one of a few names"),
+        FieldKind::Bool if !equal => return unordered("true or false"),
+        FieldKind::Text if word.has_star() => {
             return Err("`*` stands for anything with =, != and : only; \\* is a star".to_owned());
         }
-        Kind::Text => Operand::Text(word.text.clone()),
-        Kind::Bool | Kind::Time | Kind::Number => Operand::of(field, word)?,
+        FieldKind::Text => Operand::Text(word.text.clone()),
+        FieldKind::Bool | FieldKind::Time | FieldKind::Number => Operand::of(field, word)?,
     };
     Ok(Test::Compare { operator, with })
 }
@@ -140,16 +140,16 @@ impl Operand {
         let text = word.text.as_str();
         let plain = !word.has_star();
         let (found, wanted) = match field.kind {
-            Kind::Bool => {
+            FieldKind::Bool => {
                 let truth = text.parse().ok().map(Self::Bool);
                 (truth, "true or false")
             }
-            Kind::Time => (
+            FieldKind::Time => (
                 text.parse().ok().map(Self::Time),
                 "a time like 2026-01-31T12:00:00Z (a + in a URL is written %2B)",
             ),
-            Kind::Number => (Self::number(text), "a number"),
-            Kind::Text | Kind::Enum { .. } => (Some(Self::Text(text.to_owned())), "text"),
+            FieldKind::Number => (Self::number(text), "a number"),
+            FieldKind::Text | FieldKind::Enum { .. } => (Some(Self::Text(text.to_owned())), "text"),
         };
         let name = field.name;
         let found = found.filter(|_| plain);
@@ -167,15 +167,19 @@ impl Operand {
     }
 
     /// How a value stands to this; nothing where they are of different kinds.
-    fn compare(&self, value: &Value<'_>) -> Option<Ordering> {
+    fn compare(&self, value: &FieldValue<'_>) -> Option<Ordering> {
         match (value, self) {
-            (Value::Text(value), Self::Text(with)) => Some((**value).cmp(with.as_str())),
-            (Value::Time(value), Self::Time(with)) => Some(value.cmp(with)),
-            (Value::Bool(value), Self::Bool(with)) => Some(value.cmp(with)),
-            (Value::Number(value), Self::Number(with)) => Some(value.cmp(with)),
-            (Value::Number(value), Self::Fraction(with)) => (*value as f64).partial_cmp(with),
+            (FieldValue::Text(value), Self::Text(with)) => Some((**value).cmp(with.as_str())),
+            (FieldValue::Time(value), Self::Time(with)) => Some(value.cmp(with)),
+            (FieldValue::Bool(value), Self::Bool(with)) => Some(value.cmp(with)),
+            (FieldValue::Number(value), Self::Number(with)) => Some(value.cmp(with)),
+            (FieldValue::Number(value), Self::Fraction(with)) => (*value as f64).partial_cmp(with),
             (
-                Value::Absent | Value::Text(_) | Value::Time(_) | Value::Bool(_) | Value::Number(_),
+                FieldValue::Absent
+                | FieldValue::Text(_)
+                | FieldValue::Time(_)
+                | FieldValue::Bool(_)
+                | FieldValue::Number(_),
                 _,
             ) => None,
         }
@@ -197,7 +201,7 @@ impl Operator {
 impl Test {
     fn admits<R: Record>(&self, reading: &mut Reading<'_, R>, field: usize) -> bool {
         match self {
-            Self::Present => *reading.value(field) != Value::Absent,
+            Self::Present => *reading.value(field) != FieldValue::Absent,
             Self::Text {
                 pattern,
                 folds: true,
@@ -266,11 +270,11 @@ impl<'r, R: Record> Reading<'r, R> {
         Self { record, fields }
     }
 
-    fn value(&mut self, place: usize) -> &Value<'r> {
+    fn value(&mut self, place: usize) -> &FieldValue<'r> {
         let record = self.record;
         match self.fields.get_mut(place) {
             Some(field) => field.value.get_or_insert_with(|| record.value(place)),
-            None => &Value::Absent,
+            None => &FieldValue::Absent,
         }
     }
 
@@ -284,10 +288,12 @@ impl<'r, R: Record> Reading<'r, R> {
     }
 }
 
-fn text<'v>(value: &'v Value<'_>) -> Option<&'v str> {
+fn text<'v>(value: &'v FieldValue<'_>) -> Option<&'v str> {
     match value {
-        Value::Text(text) => Some(text),
-        Value::Absent | Value::Time(_) | Value::Bool(_) | Value::Number(_) => None,
+        FieldValue::Text(text) => Some(text),
+        FieldValue::Absent | FieldValue::Time(_) | FieldValue::Bool(_) | FieldValue::Number(_) => {
+            None
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Filters that are taken, each with the records that it admits.
 
-use super::world::admitted;
+use super::examples::admitted;
 
 const ALL: &str = "abcdefgh";
 

@@ -1,18 +1,29 @@
 //! `order_by`.
 
-use super::super::Listings;
-use super::world::{FIELDS, encoded, query, rows, told};
+use super::super::TokenKey;
+use super::examples::{FIELDS, encoded, error_message, query, rows};
 
-/// The letters of all records in this order.
-fn ordered(order: &str) -> String {
-    let query = query(&encoded("order_by", order)).unwrap_or_else(|why| panic!("{order}: {why:?}"));
-    let page = Listings::new().page(&query, rows()).unwrap();
-    let names: Vec<String> = rows().into_iter().map(|row| row.name).collect();
-    let letter = |name: &String| names.iter().position(|other| other == name);
-    let letters = page.items.iter().map(|row| letter(&row.name).unwrap());
-    letters
-        .map(|place| char::from(b'a' + place as u8))
-        .collect()
+/// The letters of all records in this order, listed in pages of this size.
+fn ordered(order: &str, size: usize) -> String {
+    let tokens = TokenKey::random();
+    let rows = rows();
+    let letters = |name: &str| {
+        let place = rows.iter().position(|row| row.name == name);
+        char::from(b'a' + place.unwrap() as u8)
+    };
+    let mut ordered = String::new();
+    let mut token = String::new();
+    loop {
+        let order = encoded("order_by", order);
+        let raw = format!("{order}&page_size={size}&page_token={token}");
+        let query = query(&raw).unwrap_or_else(|why| panic!("{order}: {why:?}"));
+        let page = query.page(&tokens, &rows).unwrap();
+        ordered.extend(page.items.iter().map(|row| letters(&row.name)));
+        match page.next_page_token {
+            Some(next) => token = next,
+            None => return ordered,
+        }
+    }
 }
 
 #[test]
@@ -39,7 +50,9 @@ fn orders() {
         ("connection_type, create_time desc", "edcbagfh"),
         ("connection_type desc , name", "fgcabdeh"),
     ] {
-        assert_eq!(ordered(order), expected, "{order}");
+        assert_eq!(ordered(order, 50), expected, "{order}");
+        // A page token names any place of any order.
+        assert_eq!(ordered(order, 1), expected, "{order}");
     }
 }
 
@@ -75,13 +88,13 @@ fn what_is_no_order() {
         ("name,,create_time", comma),
     ] {
         assert_eq!(
-            told(&encoded("order_by", order)),
+            error_message(&encoded("order_by", order)),
             format!("order_by: {expected}"),
             "{order}"
         );
     }
     assert_eq!(
-        told(&format!("order_by={}", "a,".repeat(1_025))),
+        error_message(&format!("order_by={}", "a,".repeat(1_025))),
         "order_by: longer than 2048 bytes"
     );
 }

@@ -1,7 +1,7 @@
 //! The query string.
 
 use super::super::{ListKind, Query};
-use super::world::{FIELDS, query, told};
+use super::examples::{FIELDS, error_message, query};
 
 const KNOWN: &str =
     "unknown parameter; there are filter, order_by, page_size, page_token, show_deleted";
@@ -23,11 +23,11 @@ fn nothing_is_the_usual() {
 #[test]
 fn form_encoding() {
     let as_written = query("filter=name%3D%22crm%22&show%5Fdeleted=true").unwrap();
-    assert_eq!(as_written.bound.filter, "name=\"crm\"");
+    assert_eq!(as_written.list.filter, "name=\"crm\"");
     assert!(as_written.shows_deleted());
     let spaces = query("filter=name+=+crm%2Beu%20100%").unwrap();
-    assert_eq!(spaces.bound.filter, "name = crm+eu 100%");
-    assert!(told("filter=name=b==").starts_with("filter: column 7: expected white space"));
+    assert_eq!(spaces.list.filter, "name = crm+eu 100%");
+    assert!(error_message("filter=name=b==").starts_with("filter: column 7: expected white space"));
 }
 
 #[test]
@@ -51,10 +51,13 @@ fn unknown_and_repeated() {
         ("orderBy=%c3%28", "order_by: not UTF-8".into()),
         ("filter=%ed%a0%80", "filter: not UTF-8".into()),
     ] {
-        assert_eq!(told(raw), expected, "{raw}");
+        assert_eq!(error_message(raw), expected, "{raw}");
     }
     let long = "x".repeat(1 << 20);
-    assert_eq!(told(&long), format!("{}…: {KNOWN}", "x".repeat(64)));
+    assert_eq!(
+        error_message(&long),
+        format!("{}…: {KNOWN}", "x".repeat(64))
+    );
 }
 
 #[test]
@@ -83,7 +86,11 @@ fn show_deleted() {
         "show_deleted=TRUE",
         "show_deleted=yes",
     ] {
-        assert_eq!(told(raw), "show_deleted: expected true or false", "{raw}");
+        assert_eq!(
+            error_message(raw),
+            "show_deleted: expected true or false",
+            "{raw}"
+        );
     }
 }
 
@@ -109,14 +116,14 @@ fn page_size() {
     for size in [
         "x", "", "1.5", "1e3", "%2B5", "+5", "0x10", "٣", "1 ", "-", "--1", "-x",
     ] {
-        let told = told(&format!("page_size={size}"));
+        let error_message = error_message(&format!("page_size={size}"));
         assert_eq!(
-            told, "page_size: expected a whole number, 0 or more",
+            error_message, "page_size: expected a whole number, 0 or more",
             "{size}"
         );
     }
     for size in ["-1", "-99999999999999999999999999"] {
-        let told = told(&format!("page_size={size}"));
-        assert_eq!(told, "page_size: must not be negative", "{size}");
+        let error_message = error_message(&format!("page_size={size}"));
+        assert_eq!(error_message, "page_size: must not be negative", "{size}");
     }
 }

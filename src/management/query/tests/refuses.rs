@@ -1,13 +1,13 @@
 //! Filters that are refused, each with what is said: where, and what was expected.
 
-use super::world::{encoded, told};
+use super::examples::{encoded, error_message};
 
 const KNOWN: &str = "name, display_name, description, connection_type, create_time, last_used_time, read_only, connection_status.code";
 
 fn refusal(filter: &str) -> String {
-    let told = told(&encoded("filter", filter));
-    let rest = told.strip_prefix("filter: ");
-    rest.unwrap_or_else(|| panic!("{told}")).to_owned()
+    let error_message = error_message(&encoded("filter", filter));
+    let rest = error_message.strip_prefix("filter: ");
+    rest.unwrap_or_else(|| panic!("{error_message}")).to_owned()
 }
 
 #[track_caller]
@@ -86,9 +86,9 @@ fn secrets_are_as_unknown_as_anything_else() {
     ] {
         for operator in ["=", "!=", "<", ":"] {
             for value in ["a*", "\"a*\"", "*", "x"] {
-                let told = refusal(&format!("crm {name}{operator}{value}"));
+                let error_message = refusal(&format!("crm {name}{operator}{value}"));
                 assert_eq!(
-                    told,
+                    error_message,
                     format!("column 5: unknown field `{name}`; there are {KNOWN}")
                 );
             }
@@ -166,7 +166,7 @@ fn the_cap_is_in_bytes() {
     assert_eq!(refusal(&filter), "longer than 2048 bytes");
     // Not encoded, and too long to be worth decoding.
     assert_eq!(
-        told(&format!("filter={}", "a".repeat(1 << 20))),
+        error_message(&format!("filter={}", "a".repeat(1 << 20))),
         "filter: longer than 2048 bytes"
     );
 }

@@ -1,24 +1,24 @@
 //! Eight records, and ways to ask for them.
 
-use super::super::{FieldSpec, Kind, ListKind, Query, Record, Value};
+use super::super::{FieldKind, FieldSpec, FieldValue, ListKind, Query, Record};
 use crate::management::error::ApiError;
 
 pub(super) const FIELDS: &[FieldSpec] = &[
-    field("name", Kind::Text),
-    field("display_name", Kind::Text),
-    field("description", Kind::Text),
+    field("name", FieldKind::Text),
+    field("display_name", FieldKind::Text),
+    field("description", FieldKind::Text),
     field("connection_type", TYPE),
-    field("create_time", Kind::Time),
-    field("last_used_time", Kind::Time),
-    field("read_only", Kind::Bool),
-    field("connection_status.code", Kind::Number),
+    field("create_time", FieldKind::Time),
+    field("last_used_time", FieldKind::Time),
+    field("read_only", FieldKind::Bool),
+    field("connection_status.code", FieldKind::Number),
 ];
 
-const TYPE: Kind = Kind::Enum {
+const TYPE: FieldKind = FieldKind::Enum {
     prefix: "CONNECTION_TYPE_",
 };
 
-const fn field(name: &'static str, kind: Kind) -> FieldSpec {
+const fn field(name: &'static str, kind: FieldKind) -> FieldSpec {
     FieldSpec { name, kind }
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Row {
 }
 
 impl Record for Row {
-    fn value(&self, field: usize) -> Value<'_> {
+    fn value(&self, field: usize) -> FieldValue<'_> {
         match field {
             0 => text(&self.name),
             1 => text(self.display_name),
@@ -45,8 +45,8 @@ impl Record for Row {
             3 => text(self.kind),
             4 => time(self.create_time),
             5 => time(self.last_used_time),
-            6 => Value::Bool(self.read_only),
-            7 => self.code.map_or(Value::Absent, Value::Number),
+            6 => FieldValue::Bool(self.read_only),
+            7 => self.code.map_or(FieldValue::Absent, FieldValue::Number),
             _ => panic!("there is no field {field}"),
         }
     }
@@ -60,19 +60,19 @@ impl Record for Row {
     }
 }
 
-fn text(text: &str) -> Value<'_> {
+fn text(text: &str) -> FieldValue<'_> {
     if text.is_empty() {
-        Value::Absent
+        FieldValue::Absent
     } else {
-        Value::Text(text.into())
+        FieldValue::Text(text.into())
     }
 }
 
-fn time(text: &str) -> Value<'_> {
+fn time(text: &str) -> FieldValue<'_> {
     if text.is_empty() {
-        Value::Absent
+        FieldValue::Absent
     } else {
-        Value::Time(text.parse().unwrap())
+        FieldValue::Time(text.parse().unwrap())
     }
 }
 
@@ -113,8 +113,8 @@ pub(super) fn query(raw: &str) -> Result<Query, ApiError> {
     Query::parse(Some(raw), FIELDS, ListKind::Connections)
 }
 
-/// What somebody is told who asks for this.
-pub(super) fn told(raw: &str) -> String {
+/// What somebody is error_message who asks for this.
+pub(super) fn error_message(raw: &str) -> String {
     match query(raw) {
         Ok(_) => panic!("{raw} is taken"),
         Err(error) => error.message().to_owned(),
