@@ -7,10 +7,10 @@ mod api;
 mod error;
 mod metrics;
 mod openapi;
-mod pace;
 mod page;
 mod probes;
 mod query;
+mod request_limit;
 mod resources;
 mod rows;
 mod tools;
@@ -24,9 +24,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, Request};
+use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
 use crate::credential::{Credentials, Login};
@@ -38,10 +38,10 @@ use access::AccessPolicy;
 use api::Api;
 use error::{ApiError, Status};
 pub use metrics::{GaugeSources, TokenRequestHistory};
-use pace::Pace;
 use page::Page;
 #[cfg(fuzzing)]
 pub use query::fuzzed;
+use request_limit::RequestLimit;
 
 /// What the answers are made of.
 pub struct Sources {
@@ -73,7 +73,7 @@ pub struct Callers {
 pub struct Management {
     access: AccessPolicy,
     router: Router,
-    pace: Pace,
+    limit: RequestLimit,
 }
 
 impl Management {
@@ -99,13 +99,13 @@ impl Management {
         Self {
             access,
             router,
-            pace: Pace::new(),
+            limit: RequestLimit::new(),
         }
     }
 
     async fn answer(&self, request: Request<RequestBody>, timers: &SocketTimers) -> Response {
         let mut response = match self.access.check(&request) {
-            Ok(()) => self.route_in_turn(request, timers).await,
+            Ok(()) => self.route_within_limit(request, timers).await,
             Err(refusal) => refusal,
         };
         let headers = response.headers_mut();
@@ -114,7 +114,7 @@ impl Management {
         response
     }
 
-    async fn route_in_turn(
+    async fn route_within_limit(
         &self,
         request: Request<RequestBody>,
         timers: &SocketTimers,
@@ -123,19 +123,19 @@ impl Management {
         if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
             return self.route(request).await;
         }
-        let mut turn = self.pace.try_turn();
-        if turn.is_none() {
+        let mut permit = self.limit.try_acquire();
+        if permit.is_none() {
             // While its request waits, the socket counts as idle, so it can be closed if another
             // socket needs its slot.
             timers.end_exchange();
-            turn = self.pace.turn().await;
+            permit = self.limit.acquire().await;
             timers.begin_exchange();
         }
-        match turn {
-            Some(turn) => turn.charge(self.route(request)).await,
+        match permit {
+            Some(_held) => self.route(request).await,
             None => {
                 let why = "more is asked of this API than it may take of the machine";
-                error::too_many(pace::PATIENCE, why)
+                error::too_many(request_limit::MAX_WAIT, why)
             }
         }
     }
@@ -149,46 +149,30 @@ impl Management {
 }
 
 impl Serve for Management {
-    type Body = Ending;
+    type Body = Body;
 
     async fn serve(
         self: Arc<Self>,
         request: Request<RequestBody>,
         timers: Arc<SocketTimers>,
-    ) -> Response<Ending> {
+    ) -> Response {
         let response = self.answer(request, &timers).await;
-        response.map(|body| Ending { body, timers })
+        let exchange = EndOfExchange(timers);
+        // The closure owns `exchange`, so it is dropped with the body.
+        response.map(|body| {
+            Body::new(body.map_frame(move |frame| {
+                let _held = &exchange;
+                frame
+            }))
+        })
     }
 }
 
-/// A body that tells the timers when it is through.
-pub struct Ending {
-    body: Body,
-    timers: Arc<SocketTimers>,
-}
+/// Ends the exchange when the response body is dropped.
+struct EndOfExchange(Arc<SocketTimers>);
 
-impl http_body::Body for Ending {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
-        std::pin::Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Ending {
+impl Drop for EndOfExchange {
     fn drop(&mut self) {
-        self.timers.end_exchange();
+        self.0.end_exchange();
     }
 }

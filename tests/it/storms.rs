@@ -207,16 +207,7 @@ fn answered_or_told_when(reply: &Reply) {
 #[test]
 fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
     // F-168, F-261
-    // These answers take longer in total than a twentieth of a core allows, and each is short
-    // enough for a probe to wait for, even on a slow machine.
-    let wide = |id: &str| {
-        let wide = connection(id).base_url("https://api.test");
-        (0..200).fold(wide, |wide, n| wide.allow(&format!("GET /{n}/{{id}}")))
-    };
-    let sidecar = Sidecar::with(wide("crm"))
-        .with_connection(wide("erp"))
-        .with_connection(wide("hr"));
-    let sidecar = sidecar.start();
+    let sidecar = Sidecar::with(connection("crm").allow("/").base_url("https://api.test")).start();
     let over = Gate::new();
     let asked = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -234,7 +225,8 @@ fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
         }
         let _end = over.open_on_drop();
         let mut rounds = 0;
-        while rounds < 5 || asked.load(Ordering::Relaxed) < 64 {
+        // More requests than the limit lets through without delay.
+        while rounds < 5 || asked.load(Ordering::Relaxed) < 160 {
             for target in ["/livez", "/readyz", "/metrics"] {
                 // A socket that waits for its next request may be closed to make room for others.
                 let mut probe = Agent::connect_to(sidecar.management());

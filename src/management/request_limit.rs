@@ -1,0 +1,151 @@
+//! Limits the requests that the management API serves, whatever the number of callers.
+//!
+//! Without it, a flood of requests would take the processor time of the whole process, at the
+//! expense of agents if the container has a CPU quota. One request is served at a time, in the
+//! order of arrival; after [`BURST`] at once, they are served at [`RATE`]. A request that has to wait is
+//! refused only if those before it keep it waiting for [`MAX_WAIT`]. So a caller that sends one
+//! request after another is delayed at most, and never refused.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use governor::clock::Clock;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{sleep, timeout};
+
+/// Requests a second. The answers take 2 to 3 ms each with hundreds of connections, so about a twentieth of a core.
+const RATE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+/// Requests that are served without delay after a pause.
+const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Requests that are served at once. Their answers are made on one thread, without waiting for anything.
+const MAX_CONCURRENT: usize = 1;
+/// The longest time that a request waits for the requests before it.
+pub(super) const MAX_WAIT: Duration = Duration::from_secs(1);
+
+/// The rate and the concurrency of all requests that the limit applies to.
+pub(super) struct RequestLimit {
+    rate: RateLimiter<NotKeyed, InMemoryState, RuntimeClock>,
+    concurrency: Semaphore,
+}
+
+/// The clock of the runtime, which tests can move.
+#[derive(Clone)]
+struct RuntimeClock;
+
+impl Clock for RuntimeClock {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        tokio::time::Instant::now().into_std()
+    }
+}
+
+impl RequestLimit {
+    pub(super) fn new() -> Self {
+        let quota = Quota::per_second(RATE).allow_burst(BURST);
+        Self {
+            rate: RateLimiter::direct_with_clock(quota, RuntimeClock),
+            concurrency: Semaphore::new(MAX_CONCURRENT),
+        }
+    }
+
+    /// Returns a permit to serve a request now, or `None` if the request has to wait.
+    pub(super) fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.concurrency.try_acquire().ok()?;
+        self.rate.check().ok().map(|()| permit)
+    }
+
+    /// Waits for a permit. Returns `None` if other requests kept this one waiting for [`MAX_WAIT`].
+    pub(super) async fn acquire(&self) -> Option<SemaphorePermit<'_>> {
+        let waiting = timeout(MAX_WAIT, self.concurrency.acquire());
+        // The semaphore is never closed.
+        let permit = waiting.await.ok()?.ok()?;
+        while let Err(early) = self.rate.check() {
+            sleep(early.wait_time_from(RuntimeClock.now())).await;
+        }
+        Some(permit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::iter::repeat_with;
+    use std::time::Duration;
+
+    use tokio::task::JoinSet;
+    use tokio::time::{Instant, advance};
+
+    use super::{BURST, MAX_WAIT, RATE, RequestLimit};
+
+    /// The time between two requests at the rate; the timer is exact to a millisecond.
+    fn interval() -> Duration {
+        Duration::from_secs(1) / RATE.get() + Duration::from_millis(1)
+    }
+
+    fn burst(limit: &RequestLimit) -> usize {
+        repeat_with(|| limit.try_acquire())
+            .take_while(Option::is_some)
+            .count()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_beyond_the_burst_are_served_at_the_rate() {
+        // F-168
+        let limit = RequestLimit::new();
+        let begun = Instant::now();
+        let mut served = 0;
+        while begun.elapsed() < Duration::from_secs(100) {
+            drop(limit.acquire().await.unwrap());
+            served += 1;
+        }
+        let most = 100 * RATE.get() + BURST.get();
+        assert!(
+            (most * 9 / 10..=most + 1).contains(&served),
+            "{served} of {most}"
+        );
+        // After a pause there is a burst again, and no more than that.
+        advance(Duration::from_secs(1000)).await;
+        assert_eq!(burst(&limit), BURST.get() as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_is_served_at_a_time() {
+        let limit = RequestLimit::new();
+        let served = limit.try_acquire().unwrap();
+        assert!(limit.try_acquire().is_none());
+        drop(served);
+        assert!(limit.try_acquire().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lone_caller_is_delayed_and_never_refused() {
+        // F-168
+        let limit = RequestLimit::new();
+        burst(&limit);
+        for _ in 0..3 {
+            assert!(limit.try_acquire().is_none());
+            let begun = Instant::now();
+            assert!(limit.acquire().await.is_some());
+            assert!(begun.elapsed() <= interval(), "{:?}", begun.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_crowd_requests_that_wait_too_long_are_refused() {
+        // F-168
+        let limit: &RequestLimit = Box::leak(Box::new(RequestLimit::new()));
+        burst(limit);
+        let begun = Instant::now();
+        let mut crowd = JoinSet::new();
+        for _ in 0..100 {
+            crowd.spawn(async { limit.acquire().await.is_some() });
+        }
+        let served = crowd.join_all().await.into_iter().filter(|served| *served);
+        let served = served.count();
+        let rate = RATE.get() as usize;
+        assert!((rate * 9 / 10..=rate + 1).contains(&served), "{served}");
+        assert!(begun.elapsed() <= MAX_WAIT + interval());
+    }
+}
