@@ -38,7 +38,7 @@ use access::AccessPolicy;
 use api::Api;
 use error::{ApiError, Status};
 pub use metrics::{GaugeSources, TokenRequestHistory};
-use page::Page;
+use page::HtmlPage;
 #[cfg(fuzzing)]
 pub use query::fuzzed;
 use request_limit::RequestLimit;
@@ -81,7 +81,7 @@ impl Management {
     pub fn new(sources: Sources, callers: Callers) -> Self {
         let problems = sources.logs.problems.clone();
         let access = AccessPolicy::new(callers.login, callers.allowed_hosts, problems);
-        let page = Arc::new(Page::new());
+        let page = Arc::new(HtmlPage::new());
         let page =
             move |State(sources): State<Arc<Sources>>| std::future::ready(page.answer(&sources));
         let router = Router::new()

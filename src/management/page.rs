@@ -2,13 +2,12 @@
 //!
 //! Rendered here, so that it says the same without JavaScript; the script only fetches the page again and puts the new one in the old one's place.
 
-mod card;
-mod document;
-mod html;
-mod view;
-mod words;
+mod connection;
+mod format;
+mod overview;
+mod template;
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use axum::response::{IntoResponse as _, Response};
@@ -20,19 +19,19 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::Sources;
-use document::{Document, Frame};
+use template::PageContent;
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// The page, and since when there is something to tell.
-pub(super) struct Page {
+pub(super) struct HtmlPage {
     began: Instant,
     security_policy: HeaderValue,
 }
 
-impl Page {
+impl HtmlPage {
     pub(super) fn new() -> Self {
         let policy = format!(
             "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; \
@@ -49,16 +48,14 @@ impl Page {
     }
 
     /// The page as things are now.
-    pub(super) fn answer(&self, sources: &Arc<Sources>) -> Response {
+    pub(super) fn answer(&self, sources: &Sources) -> Response {
         let snapshot = sources.published.current();
-        let document = Document {
-            frame: Frame {
-                now: Timestamp::now(),
-                uptime: self.began.elapsed(),
-                draining: sources.draining.load(std::sync::atomic::Ordering::Relaxed),
-                generation: snapshot.generation(),
-            },
-            rows: view::rows(sources, &snapshot),
+        let content = PageContent {
+            now: Timestamp::now(),
+            uptime: self.began.elapsed(),
+            is_draining: sources.draining.load(Relaxed),
+            generation: snapshot.generation(),
+            connections: overview::connections(sources, &snapshot),
             unnamed: sources.metrics.activity(None),
         };
         let fixed = HeaderValue::from_static;
@@ -68,7 +65,7 @@ impl Page {
             (REFERRER_POLICY, fixed("no-referrer")),
             (RESOURCE_POLICY, fixed("same-origin")),
         ];
-        (headers, document.render()).into_response()
+        (headers, content.render().into_string()).into_response()
     }
 }
 

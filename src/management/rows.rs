@@ -71,8 +71,8 @@ pub(super) fn live(entry: &Entry, sources: &Sources) -> Live {
     };
     if let Some(grant) = sources.credentials.grant_status(&entry.connection) {
         live.status = Status::of(&grant);
-        live.token_expires_at = grant.expires_at.and_then(view::instant);
-        live.last_refreshed = grant.last_refreshed.and_then(view::instant);
+        live.token_expires_at = grant.expires_at.and_then(view::to_timestamp);
+        live.last_refreshed = grant.last_refreshed.and_then(view::to_timestamp);
     }
     if let Some(exposure) = sources.credentials.exposure(entry.key) {
         live.status = Status::exposed(&exposure);

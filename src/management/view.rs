@@ -13,7 +13,7 @@ mod status;
 mod types;
 
 pub(super) use connection::{Connection, Live};
-pub(super) use scalar::{instant, whole_milliseconds};
+pub(super) use scalar::{to_timestamp, whole_milliseconds};
 pub(super) use status::Status;
 pub(super) use types::{ConnectionType, HTTP, TYPE_NAME};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::document::{Document, Frame};
-use super::view::{Failing, Row, State, Token};
+use super::overview::{ConnectionOverview, ConnectionState, TokenFailure, TokenLifetime};
+use super::template::PageContent;
 use super::{SCRIPT, STYLE};
 use crate::config::{Environment, SettingsOverrides, Text, load_texts};
 use crate::credential::{ErrorCode, Reason};
@@ -47,11 +47,11 @@ fn compile(definitions: Vec<Text>) -> Snapshot {
     Snapshot::new(loaded.connections)
 }
 
-fn quiet(entry: &Entry) -> Row<'_> {
-    Row {
+fn quiet(entry: &Entry) -> ConnectionOverview<'_> {
+    ConnectionOverview {
         entry,
-        state: State::Ok,
-        token: Token::NoneNeeded,
+        state: ConnectionState::Ok,
+        token: TokenLifetime::NotNeeded,
         activity: Activity::default(),
     }
 }
@@ -74,8 +74,8 @@ fn busy(forwarded: u64, faults: &[(&'static str, u64, i64)]) -> Activity {
     }
 }
 
-fn failing() -> Failing {
-    Failing {
+fn failing() -> TokenFailure {
+    TokenFailure {
         reason: Reason::Refused(ErrorCode::InvalidClient),
         last: Some(moment(-12)),
         in_a_row: 3,
@@ -83,19 +83,16 @@ fn failing() -> Failing {
     }
 }
 
-fn render(rows: Vec<Row<'_>>, unnamed: Activity) -> String {
-    let frame = Frame {
+fn render(connections: Vec<ConnectionOverview<'_>>, unnamed: Activity) -> String {
+    let content = PageContent {
         now: now(),
         uptime: Duration::from_secs(273_000),
-        draining: false,
+        is_draining: false,
         generation: 7,
-    };
-    Document {
-        frame,
-        rows,
+        connections,
         unnamed,
-    }
-    .render()
+    };
+    content.render().into_string()
 }
 
 #[test]
@@ -109,29 +106,29 @@ fn every_state_is_told_in_words() {
         definition("short", "Short", 1),
     ]);
     let states = [
-        State::Ok,
-        State::Failing(failing()),
-        State::Wearing(failing()),
-        State::Disabled,
-        State::Deleted(moment(-7200)),
-        State::Exposed(Exposure {
+        ConnectionState::Ok,
+        ConnectionState::Failing(failing()),
+        ConnectionState::NotRenewed(failing()),
+        ConnectionState::Disabled,
+        ConnectionState::Deleted(moment(-7200)),
+        ConnectionState::Exposed(Exposure {
             owner: ConnectionId::parse("short").unwrap(),
             connection: ConnectionId::parse("crm").unwrap(),
         }),
     ];
-    let mut rows: Vec<Row<'_>> = snapshot
+    let mut shown: Vec<ConnectionOverview<'_>> = snapshot
         .entries()
         .iter()
         .map(|entry| quiet(entry))
         .collect();
-    for (row, state) in rows.iter_mut().zip(states) {
-        row.state = state;
-        row.token = Token::Obtained {
+    for (one, state) in shown.iter_mut().zip(states) {
+        one.state = state;
+        one.token = TokenLifetime::Obtained {
             expires: Some(moment(340)),
             refreshed: Some(moment(-3300)),
         };
     }
-    let html = render(rows, Activity::default());
+    let html = render(shown, Activity::default());
     for words in [
         "<span>1 ok ·</span>",
         ">2 failing ·</span>",
@@ -161,20 +158,20 @@ fn every_state_is_told_in_words() {
 #[test]
 fn traffic_and_faults_are_told_with_the_latest_first() {
     let snapshot = compile(vec![definition("crm", "CRM", 1)]);
-    let mut row = quiet(&snapshot.entries()[0]);
+    let mut one = quiet(&snapshot.entries()[0]);
     let faults = [
         ("overloaded", 3, 99_000),
         ("route_not_allowed", 1893, 3),
         ("upstream_timeout", 0, 1),
         ("upstream_unreachable", 12, 600),
     ];
-    row.activity = busy(81_000, &faults);
+    one.activity = busy(81_000, &faults);
     let unnamed = Activity {
         refused: 9,
         faults: busy(0, &[("connection_not_found", 9, 40)]).faults,
         ..Activity::default()
     };
-    let html = render(vec![row], unnamed);
+    let html = render(vec![one], unnamed);
     for words in [
         "<b>85,275</b> exchanges",
         "81,000 forwarded ·",
@@ -250,12 +247,12 @@ fn a_connection_with_very_many_routes_stays_small() {
         definition("crm", "CRM", 2000),
         definition("one", "One", 101),
     ]);
-    let rows = snapshot
+    let shown = snapshot
         .entries()
         .iter()
         .map(|entry| quiet(entry))
         .collect();
-    let html = render(rows, Activity::default());
+    let html = render(shown, Activity::default());
     assert!(
         html.contains("and 1,900 more") && html.contains("and 1 more"),
         "{html}"

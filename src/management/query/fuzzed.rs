@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{FieldKind, FieldSpec, FieldValue, ListKind, Query, Record};
+use super::{FieldKind, FieldSpec, FieldValue, ListKind, Query, Record, TokenKey};
 
 const FIELDS: &[FieldSpec] = &[
     FieldSpec {

@@ -32,7 +32,7 @@ impl Query {
         records: &'r [R],
     ) -> Result<Page<'r, R>, ApiError> {
         let opened = self.page_token.as_ref().map(|token| {
-            let key = tokens.open(token, &self.bound);
+            let key = tokens.open(token, &self.list);
             key.ok_or_else(|| ApiError::invalid("page_token", "not one that was given by this process for this filter, order_by and show_deleted; start again without page_token"))
         });
         let last = opened.transpose()?;
@@ -50,7 +50,7 @@ impl Query {
         let len = self.page_len(rest.iter().map(|(_, record)| *record));
         let last = rest.get(len - 1).filter(|_| rest.len() > len);
         Ok(Page {
-            next_page_token: last.map(|(key, _)| tokens.seal(key, &self.bound)),
+            next_page_token: last.map(|(key, _)| tokens.seal(key, &self.list)),
             items: rest
                 .into_iter()
                 .take(len)

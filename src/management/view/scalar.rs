@@ -45,7 +45,7 @@ pub(in crate::management) fn whole_milliseconds(instant: Timestamp) -> Timestamp
 }
 
 /// An instant of the system's clock; `None` if it lies beyond the year 9999.
-pub(in crate::management) fn instant(at: SystemTime) -> Option<Timestamp> {
+pub(in crate::management) fn to_timestamp(at: SystemTime) -> Option<Timestamp> {
     Timestamp::try_from(at).ok()
 }
 

@@ -1,0 +1,219 @@
+//! One connection on the page: its name and state, its traffic, its token, what went wrong, and details to open.
+
+use std::cmp::Reverse;
+use std::fmt::Display;
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+
+use super::format::{byte_size, grouped, relative_time};
+use super::overview::{ConnectionOverview, ConnectionState, TokenFailure, TokenLifetime};
+use crate::telemetry::Activity;
+
+/// Routes that are listed. A page of 500 connections is fetched every few seconds; the API lists them all.
+const MAX_ROUTES: usize = 100;
+
+/// The width of a traffic bar.
+const BAR_WIDTH: u64 = 1000;
+
+pub(super) fn connection_card(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
+    let connection = &shown.entry.connection;
+    let id = &connection.id;
+    let (class, label) = shown.state.label();
+    html! {
+        article id={ "c-" (id) } aria-labelledby={ "n-" (id) } {
+            div class="who" {
+                h3 id={ "n-" (id) } { bdi { (connection.display_name) } }
+                p { code { (id) } " " span class={ "state " (class) } { (label) } }
+            }
+            dl class="cells" {
+                (traffic(&shown.activity, now))
+                div { dt { "Token" } (token_lifetime(&shown.token, now)) }
+                (faults(&shown.activity, now))
+            }
+            @if let Some((reason, failure)) = shown.state.fault() {
+                p class="why" {
+                    (reason)
+                    @if let Some(failure) = failure { (attempts(failure, now)) }
+                }
+            }
+            (details(shown, now))
+        }
+    }
+}
+
+/// Requests that named no connection.
+pub(super) fn unnamed_card(activity: &Activity, now: Timestamp) -> Markup {
+    html! {
+        article {
+            div class="who" {
+                h3 { "Unknown ids and unclear requests" }
+                p class="muted" { "Refused before a connection was found." }
+            }
+            dl class="cells two" { (traffic(activity, now)) (faults(activity, now)) }
+        }
+    }
+}
+
+fn attempts(failure: &TokenFailure, now: Timestamp) -> Markup {
+    html! {
+        @if let Some(last) = failure.last { " · last tried " (time_ago(last, now)) }
+        @if failure.in_a_row > 1 { ", failed " (grouped(failure.in_a_row.into())) " times in a row" }
+        @if let Some(next) = failure.next { " · next try " (time_ago(next, now)) }
+    }
+}
+
+fn traffic(activity: &Activity, now: Timestamp) -> Markup {
+    let exchanges = activity.exchanges();
+    html! {
+        div {
+            dt { "Traffic" }
+            @if exchanges == 0 {
+                dd class="muted" { "no request yet" }
+            } @else {
+                dd { b { (grouped(exchanges)) } @if exchanges == 1 { " exchange" } @else { " exchanges" } }
+                dd { (outcome_bar(activity)) }
+                dd class="muted" { (outcome_counts(activity)) }
+                @if let Some(at) = activity.last_used {
+                    dd class="muted" {
+                        (body_bytes(activity)) " · " span { "last used " (time_ago(at, now)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The outcomes of exchanges, in the same order as in the bar.
+pub(super) fn outcome_counts(activity: &Activity) -> Markup {
+    nonzero_counts(&[
+        (activity.forwarded, "", "forwarded"),
+        (activity.refused, "warn", "refused"),
+        (activity.upstream_failed, "bad", "failed"),
+        (activity.agent_cancelled, "", "cancelled"),
+    ])
+}
+
+/// The counts that are not zero, each with its class and its label. The separator stays at the end of a line.
+pub(super) fn nonzero_counts(counts: &[(u64, &str, &str)]) -> Markup {
+    let mut counts = counts.iter().filter(|(count, ..)| *count > 0).peekable();
+    html! {
+        @while let Some((count, class, label)) = counts.next() {
+            span class=[Some(class).filter(|class| !class.is_empty())] {
+                (grouped(*count)) " " (label) @if counts.peek().is_some() { " ·" }
+            }
+            @if counts.peek().is_some() { " " }
+        }
+    }
+}
+
+fn outcome_bar(activity: &Activity) -> Markup {
+    let all = u128::from(activity.exchanges().max(1));
+    let mut sum = 0_u64;
+    let mut begin = 0;
+    let mut piece = |class: &'static str, count: u64| {
+        sum = sum.saturating_add(count);
+        let end = u128::from(sum) * u128::from(BAR_WIDTH) / all;
+        let end = u64::try_from(end).unwrap_or(BAR_WIDTH);
+        let start = std::mem::replace(&mut begin, end);
+        (class, start, end - start)
+    };
+    let pieces = [
+        piece("f", activity.forwarded),
+        piece("r", activity.refused),
+        piece("u", activity.upstream_failed),
+        piece("a", activity.agent_cancelled),
+    ];
+    html! {
+        svg class="bar" viewBox="0 0 1000 6" preserveAspectRatio="none" aria-hidden="true" {
+            @for (class, x, width) in pieces.into_iter().filter(|(.., width)| *width > 0) {
+                rect class=(class) height="6" x=(x) width=(width) {}
+            }
+        }
+    }
+}
+
+/// Up to the upstream and down from it.
+pub(super) fn body_bytes(activity: &Activity) -> Markup {
+    html! {
+        span title="request bodies" { "↑\u{2009}" (byte_size(activity.request_bytes)) } " "
+        span title="response bodies" { "↓\u{2009}" (byte_size(activity.response_bytes)) }
+    }
+}
+
+fn token_lifetime(token: &TokenLifetime, now: Timestamp) -> Markup {
+    match token {
+        TokenLifetime::Fixed => html! { dd class="muted" { "fixed, does not expire" } },
+        TokenLifetime::NotNeeded => html! { dd class="muted" { "needs none" } },
+        TokenLifetime::Obtained { expires, refreshed } => html! {
+            dd { @if let Some(at) = expires { "expires " (time_ago(*at, now)) } @else { "none at hand" } }
+            dd class="muted" {
+                @if let Some(at) = refreshed { "obtained " (time_ago(*at, now)) } @else { "never obtained" }
+            }
+        },
+    }
+}
+
+/// By code, the latest first.
+fn faults(activity: &Activity, now: Timestamp) -> Markup {
+    let faults = activity.faults.iter().filter(|fault| fault.count > 0);
+    let mut faults: Vec<_> = faults.collect();
+    faults.sort_by_key(|fault| (Reverse(fault.last), fault.code));
+    html! {
+        div {
+            dt { "Refusals and failures" }
+            @if faults.is_empty() { dd class="muted" { "none" } }
+            @for fault in faults {
+                dd class="fault" {
+                    code { (fault.code) } " "
+                    span class="times" { "×\u{2009}" (grouped(fault.count)) } " "
+                    span class="muted" { (time_ago(fault.last, now)) }
+                }
+            }
+        }
+    }
+}
+
+fn details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
+    let connection = &shown.entry.connection;
+    let id = &connection.id;
+    let routes = connection.routes.patterns();
+    let description = connection.description.trim();
+    html! {
+        details id={ "d-" (id) } {
+            summary id={ "s-" (id) } {
+                (grouped(routes.len() as u64)) @if routes.len() == 1 { " route" } @else { " routes" }
+                span { " to " (connection.base_url.authority()) }
+            }
+            div class="more" {
+                @if !description.is_empty() { div class="prose" { (description) } }
+                ul class="routes" {
+                    @for route in routes.iter().take(MAX_ROUTES) { li { code { (route.as_str()) } } }
+                }
+                @if routes.len() > MAX_ROUTES {
+                    p class="muted" {
+                        "and " (grouped((routes.len() - MAX_ROUTES) as u64)) " more, which the API lists"
+                    }
+                }
+                dl class="facts" {
+                    div { dt { "Base URL" } dd { code { (connection.base_url) } } }
+                    div { dt { "Credential" } dd { code { (connection.auth.kind()) } } }
+                    div { dt { "Loaded" } dd { (time_ago(shown.entry.updated, now)) } }
+                    @if let ConnectionState::Deleted(at) = shown.state {
+                        div { dt { "Deleted" } dd { (time_ago(at, now)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An instant by its distance. The exact time is there for programs and on hovering.
+pub(super) fn time_ago(at: Timestamp, now: Timestamp) -> Markup {
+    time(at, relative_time(at, now))
+}
+
+pub(super) fn time(at: Timestamp, text: impl Display) -> Markup {
+    let exact = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    html! { time datetime=(exact) title=(exact) { (text) } }
+}

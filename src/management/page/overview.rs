@@ -1,0 +1,173 @@
+//! What the page shows, gathered at one instant. No type here has a place for a secret, a header value or a byte that an upstream sent.
+
+use std::fmt::Display;
+
+use jiff::Timestamp;
+
+use crate::credential::Reason;
+use crate::credential::oauth::GrantStatus;
+use crate::domain::Auth;
+use crate::management::Sources;
+use crate::management::view::to_timestamp;
+use crate::reflection::Exposure;
+use crate::snapshot::{Entry, Snapshot};
+use crate::telemetry::Activity;
+
+/// One connection.
+pub(super) struct ConnectionOverview<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) state: ConnectionState,
+    pub(super) token: TokenLifetime,
+    pub(super) activity: Activity,
+}
+
+/// Whether agents are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionState {
+    /// A response held a credential that can be guessed: no request is served.
+    Exposed(Exposure),
+    /// No token can be obtained.
+    Failing(TokenFailure),
+    /// No new token can be obtained, and the old one still serves.
+    NotRenewed(TokenFailure),
+    Ok,
+    Disabled,
+    Deleted(Timestamp),
+}
+
+/// Why a token cannot be obtained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TokenFailure {
+    pub(super) reason: Reason,
+    pub(super) last: Option<Timestamp>,
+    pub(super) in_a_row: u32,
+    pub(super) next: Option<Timestamp>,
+}
+
+/// How long the connection's credential is valid.
+pub(super) enum TokenLifetime {
+    /// As long as the configuration.
+    Fixed,
+    /// No credential is sent.
+    NotNeeded,
+    /// A token endpoint decides.
+    Obtained {
+        expires: Option<Timestamp>,
+        refreshed: Option<Timestamp>,
+    },
+}
+
+/// Returns all connections: first those that an operator should look at, then in the order of the definitions.
+pub(super) fn connections<'a>(
+    sources: &Sources,
+    snapshot: &'a Snapshot,
+) -> Vec<ConnectionOverview<'a>> {
+    let entries = snapshot.entries().iter();
+    let mut shown: Vec<_> = entries
+        .map(|entry| ConnectionOverview::new(sources, entry))
+        .collect();
+    shown.sort_by_key(|shown| shown.state.rank());
+    shown
+}
+
+impl<'a> ConnectionOverview<'a> {
+    fn new(sources: &Sources, entry: &'a Entry) -> Self {
+        let connection = &entry.connection;
+        let status = sources.credentials.grant_status(connection);
+        let status = status.as_ref();
+        Self {
+            entry,
+            state: match sources.credentials.exposure(entry.key) {
+                Some(exposure) if entry.is_live() => ConnectionState::Exposed(exposure),
+                _ => ConnectionState::new(entry, status),
+            },
+            token: match connection.auth {
+                Auth::OauthClientCredentials(_) => TokenLifetime::Obtained {
+                    expires: status.and_then(|status| to_timestamp(status.expires_at?)),
+                    refreshed: status.and_then(|status| to_timestamp(status.last_refreshed?)),
+                },
+                Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) => {
+                    TokenLifetime::Fixed
+                }
+                Auth::NoAuth => TokenLifetime::NotNeeded,
+            },
+            activity: sources.metrics.activity(Some(connection.id.as_str())),
+        }
+    }
+}
+
+impl ConnectionState {
+    fn new(entry: &Entry, status: Option<&GrantStatus>) -> Self {
+        if let Some(at) = entry.delete_time() {
+            return Self::Deleted(at);
+        }
+        if !entry.connection.enabled {
+            return Self::Disabled;
+        }
+        let Some((status, last)) = status.and_then(|s| Some((s, s.last_failure.as_ref()?))) else {
+            return Self::Ok;
+        };
+        let next = status
+            .retry_in
+            .map(|wait| Timestamp::now().checked_add(wait));
+        let failure = TokenFailure {
+            reason: last.reason,
+            last: to_timestamp(last.at),
+            in_a_row: last.in_a_row,
+            next: next.and_then(Result::ok),
+        };
+        if status.expires_at.is_some() {
+            Self::NotRenewed(failure)
+        } else {
+            Self::Failing(failure)
+        }
+    }
+
+    /// The place of this state on the page. Exposed and failing connections are counted together.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Exposed(_) | Self::Failing(_) => 0,
+            Self::NotRenewed(_) => 1,
+            Self::Ok => 2,
+            Self::Disabled => 3,
+            Self::Deleted(_) => 4,
+        }
+    }
+
+    /// The class of the label, and its text.
+    pub(super) fn label(&self) -> (&'static str, &'static str) {
+        match self {
+            Self::Exposed(_) => ("bad", "credential exposed"),
+            Self::Failing(_) => ("bad", "credential failing"),
+            Self::NotRenewed(_) => ("warn", "token not renewed"),
+            Self::Ok => ("ok", "ok"),
+            Self::Disabled => ("off", "disabled"),
+            Self::Deleted(_) => ("off", "deleted"),
+        }
+    }
+
+    /// Why an operator should look at the connection, and what is known of a token that cannot be obtained.
+    pub(super) fn fault(&self) -> Option<(&dyn Display, Option<&TokenFailure>)> {
+        match self {
+            Self::Exposed(exposure) => Some((exposure, None)),
+            Self::Failing(failure) | Self::NotRenewed(failure) => {
+                Some((&failure.reason, Some(failure)))
+            }
+            Self::Ok | Self::Disabled | Self::Deleted(_) => None,
+        }
+    }
+}
+
+/// The sums over several connections.
+pub(super) fn sum<'a>(activities: impl Iterator<Item = &'a Activity>) -> Activity {
+    activities.fold(Activity::default(), |sum, one| Activity {
+        last_used: sum.last_used.max(one.last_used),
+        forwarded: sum.forwarded.saturating_add(one.forwarded),
+        refused: sum.refused.saturating_add(one.refused),
+        agent_cancelled: sum.agent_cancelled.saturating_add(one.agent_cancelled),
+        upstream_failed: sum.upstream_failed.saturating_add(one.upstream_failed),
+        request_bytes: sum.request_bytes.saturating_add(one.request_bytes),
+        response_bytes: sum.response_bytes.saturating_add(one.response_bytes),
+        faults: Vec::new(),
+    })
+}
