@@ -5,21 +5,23 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::check::Secrets;
+use super::check::{Format, Secrets};
 use super::{Exit, Streams, answered, misconfigured};
 use crate::config::{Environment, LoadOptions, SettingsOverrides, load};
-use crate::proxy::explain::{Explained, Explanation, explain};
-use crate::proxy::refusal::Refusal;
+use crate::proxy::explain::{Explained, Explanation, Refused, RequestText, explain};
 use crate::snapshot::Snapshot;
-
-/// The widest line, as in the help texts.
-const WIDTH: usize = 100;
 
 #[derive(Args)]
 pub(super) struct Explain {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// How the explanation is written
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+    /// A header of the request, as curl takes it; can be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
     #[command(flatten)]
     secrets: Secrets,
     /// The request's method
@@ -52,76 +54,80 @@ impl Explain {
         };
         let hosts = loaded.settings.proxy.allowed_hosts;
         let snapshot = Snapshot::new(loaded.connections);
-        match explain(&self.method, &self.target, &hosts, &snapshot) {
+        let request = RequestText {
+            method: &self.method,
+            target: &self.target,
+            headers: &self.headers,
+        };
+        let explained = match explain(request, &hosts, &snapshot) {
+            Ok(explained) => explained,
             Err(no_request) => {
                 writeln!(streams.err, "egressd explain: {no_request}")?;
-                Ok(Exit::Usage)
+                return Ok(Exit::Usage);
             }
-            Ok(Err(refusal)) => answered(refused(&refusal, streams), Exit::No),
-            Ok(Ok(Explained::Listing)) => {
-                writeln!(streams.out, "allowed")?;
-                writeln!(
-                    streams.out,
-                    "  answered by egressd with the list of connections"
-                )?;
-                Ok(Exit::Good)
+        };
+        let exit = match &explained {
+            Explained::Refused(_) => Exit::No,
+            Explained::Forwarded(_) | Explained::Listing => Exit::Good,
+        };
+        let written = match (self.format, &explained) {
+            (Format::Json, explained) => {
+                let json = serde_json::to_string_pretty(explained).map_err(io::Error::other)?;
+                writeln!(streams.out, "{json}")
             }
-            Ok(Ok(Explained::Forwarded(explanation))) => {
-                allowed(&self.method, &explanation, streams)?;
-                Ok(Exit::Good)
-            }
-        }
+            (Format::Text, Explained::Forwarded(forwarded)) => write_forwarded(forwarded, streams),
+            (Format::Text, Explained::Refused(refused)) => write_refused(refused, streams),
+            (Format::Text, Explained::Listing) => writeln!(
+                streams.out,
+                "allowed\n  answered by egressd with the list of connections"
+            ),
+        };
+        answered(written, exit)
     }
 }
 
-fn allowed(method: &str, explanation: &Explanation, streams: &mut Streams<'_>) -> io::Result<()> {
+fn write_forwarded(explanation: &Explanation, streams: &mut Streams<'_>) -> io::Result<()> {
     let Explanation {
         connection,
         pattern,
+        method,
         upstream_url,
-        added,
-        dropped,
-        passed,
+        ..
     } = explanation;
     writeln!(streams.out, "allowed")?;
     writeln!(streams.out, "  connection  {connection}")?;
     writeln!(streams.out, "  pattern     {pattern}")?;
     writeln!(streams.out, "  upstream    {method} {upstream_url}")?;
-    writeln!(streams.out, "  added       {}", added.join(", "))?;
-    if !passed.is_empty() {
-        let passed = passed.join(", ");
-        writeln!(streams.out, "  passed      {passed} (allow_agent_headers)")?;
-    }
-    dropped_headers(dropped, streams)
-}
-
-/// Writes the names in lines of at most [`WIDTH`] columns.
-fn dropped_headers(names: &[String], streams: &mut Streams<'_>) -> io::Result<()> {
-    let mut line = "  dropped    ".to_owned();
-    let last = names.len().saturating_sub(1);
-    for (at, name) in names.iter().enumerate() {
-        if line.len() + name.len() + 2 > WIDTH {
-            writeln!(streams.out, "{line}")?;
-            line = " ".repeat(13);
+    let to_body = explanation.added_to_body.iter();
+    let to_body = to_body.map(|name| format!("{name} (if there is a body)"));
+    let added: Vec<_> = explanation.added.iter().cloned().chain(to_body).collect();
+    for (label, names) in [
+        ("added", &added),
+        ("passed", &explanation.passed),
+        ("dropped", &explanation.dropped),
+    ] {
+        if !names.is_empty() {
+            writeln!(streams.out, "  {label:<10}  {}", names.join(", "))?;
         }
-        line.push(' ');
-        line.push_str(name);
-        line.push_str(if at < last { "," } else { "" });
     }
-    writeln!(streams.out, "{line}")
+    Ok(())
 }
 
-fn refused(refusal: &Refusal, streams: &mut Streams<'_>) -> io::Result<()> {
+fn write_refused(refused: &Refused, streams: &mut Streams<'_>) -> io::Result<()> {
+    let refusal = &refused.refusal;
     let code = refusal.code();
-    writeln!(
-        streams.out,
-        "refused: {} {}",
-        code.status().as_u16(),
-        code.as_str()
-    )?;
+    let status = code.status().as_u16();
+    writeln!(streams.out, "refused: {status} {}", code.as_str())?;
     writeln!(streams.out, "  {}", refusal.detail())?;
     if let Some(methods) = refusal.allowed_methods() {
         writeln!(streams.out, "  allowed methods: {methods}")?;
+    }
+    let routes = refused.allowed_routes();
+    if !routes.is_empty() {
+        writeln!(streams.out, "  allowed routes:")?;
+    }
+    for route in routes {
+        writeln!(streams.out, "    {route}")?;
     }
     Ok(())
 }

@@ -1,115 +1,232 @@
-//! The first two steps of a request without the request: which connection, which pattern, what would be sent, or the very refusal.
+//! What would become of a request, without sending it: which connection, which pattern, which
+//! headers, or the refusal.
 //!
-//! Runs the code that serves requests; resolves nothing, sends nothing, and shows names of headers, never values.
+//! Runs the code that serves requests. It resolves nothing, sends nothing, and returns names of
+//! headers, never their values.
 
-use http::header::{ACCEPT_ENCODING, HOST};
+use std::sync::Arc;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use serde::{Serialize, Serializer};
+use thiserror::Error;
 
 use super::identify::not_canonical;
-use super::refusal::Refusal;
-use super::{authorize, forward, identify, request_fields};
+use super::refusal::{Document, Refusal};
+use super::request_fields::{Accept, FieldSources, RequestFields};
+use super::request_id::RequestIds;
+use super::{authorize, forward, identify};
 use crate::credential::signing::X_WEBHOOK_SIGNATURE;
 use crate::reflection;
 use crate::route::CanonicalPath;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Entry, Snapshot};
 
-/// What would become of a request that is allowed.
-#[derive(Debug)]
-pub struct Explanation {
-    /// The connection's id.
-    pub connection: String,
-    /// The pattern that admits it, as written.
-    pub pattern: String,
-    /// Where it would go.
-    pub upstream_url: String,
-    /// The names of the headers that egressd would add, each with the condition, where there is one.
-    pub added: Vec<String>,
-    /// The names of the headers that egressd would drop if the agent sent them; `x-*` stands for all that start so.
-    pub dropped: Vec<String>,
-    /// The names of the credential headers that pass because the connection lists them.
-    pub passed: Vec<String>,
-}
+/// The headers that egressd writes anew for every request that has them.
+const REGENERATED: [HeaderName; 3] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING];
 
-/// Why a text cannot be a request at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRequest {
-    /// The method is no HTTP token (RFC 9110 §9.1).
-    Method,
-    /// The target is neither a path nor an `http://` URL that hyper could read.
-    Target,
-}
-
-/// What becomes of a request that is not refused.
-#[derive(Debug)]
+/// What becomes of a request.
+#[derive(Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
 pub enum Explained {
     /// It goes to an upstream.
     Forwarded(Box<Explanation>),
     /// egressd itself answers it with the list of connections.
     Listing,
+    /// It is refused.
+    Refused(Box<Refused>),
 }
 
-/// Explains `METHOD target`, where the target is as an agent has it: `/id/path` or `http://127.0.0.1:8080/id/path`.
+/// What would become of a request that is allowed.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The connection's id.
+    pub connection: String,
+    /// The pattern that admits the request, as written.
+    pub pattern: String,
+    /// The method of the request.
+    pub method: String,
+    /// Where the request would go.
+    pub upstream_url: String,
+    /// The names of the request's headers that reach the upstream.
+    pub passed: Vec<String>,
+    /// The names of the headers that egressd adds.
+    pub added: Vec<String>,
+    /// The names of the headers that egressd adds if the request has a body.
+    pub added_to_body: Vec<String>,
+    /// The names of the request's headers that egressd drops.
+    pub dropped: Vec<String>,
+}
+
+/// A refusal, and the connection that was found before it, if one was.
+pub struct Refused {
+    /// The refusal.
+    pub refusal: Refusal,
+    entry: Option<Arc<Entry>>,
+}
+
+impl Refused {
+    /// Returns the connection's patterns, if the refusal lists them.
+    pub fn allowed_routes(&self) -> Vec<&str> {
+        let listed = self.refusal.listed_routes(self.entry.as_deref());
+        listed.unwrap_or_default()
+    }
+}
+
+impl Serialize for Refused {
+    /// Writes what an agent gets: the refusal's document, and the methods of `Allow`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Reply<'a> {
+            #[serde(flatten)]
+            document: Document<'a>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            allowed_methods: Option<String>,
+        }
+        let reply = Reply {
+            document: self.refusal.document(self.entry.as_deref(), None),
+            allowed_methods: self.refusal.allowed_methods(),
+        };
+        reply.serialize(serializer)
+    }
+}
+
+/// Why a text cannot be a request at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum NoRequest {
+    /// The method is no HTTP token (RFC 9110 §9.1).
+    #[error("the method is no HTTP token; write one such as GET")]
+    Method,
+    /// The target is neither a path nor an `http://` URL that hyper could read.
+    #[error("the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy")]
+    Target,
+    /// A header has no colon, or characters that no header can have.
+    #[error("a header is not a valid `name: value`; write one such as -H 'Accept: text/csv'")]
+    Header,
+}
+
+/// A request in the words of an operator.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestText<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The target as an agent has it: `/id/path` or `http://127.0.0.1:8080/id/path`.
+    pub target: &'a str,
+    /// Headers, each as `name: value`.
+    pub headers: &'a [String],
+}
+
+/// Explains a request.
 pub fn explain(
-    method: &str,
-    target: &str,
+    request: RequestText<'_>,
     allowed_hosts: &[String],
     snapshot: &Snapshot,
-) -> Result<Result<Explained, Refusal>, NoRequest> {
-    Ok(match parts(method, target)? {
-        Ok(parts) => explain_parts(&parts, allowed_hosts, snapshot),
-        Err(refusal) => Err(refusal),
-    })
+) -> Result<Explained, NoRequest> {
+    let mut entry = None;
+    let explained = parse_request(request)?
+        .and_then(|parts| explain_parts(&parts, allowed_hosts, snapshot, &mut entry));
+    Ok(
+        explained
+            .unwrap_or_else(|refusal| Explained::Refused(Box::new(Refused { refusal, entry }))),
+    )
 }
 
+/// Explains a request, and sets the connection once it is found.
 fn explain_parts(
     parts: &Parts,
     allowed_hosts: &[String],
     snapshot: &Snapshot,
+    found: &mut Option<Arc<Entry>>,
 ) -> Result<Explained, Refusal> {
     let addressed = identify::address(parts, allowed_hosts)?;
     if addressed.asks_for_connections() {
         return Ok(Explained::Listing);
     }
     let call = identify::identify(addressed, snapshot)?;
+    let entry = found.insert(Arc::clone(call.entry()));
     let permitted = authorize::authorize(call)?;
-    let entry = permitted.entry();
     let connection = &entry.connection;
     let target = forward::target(connection, permitted.path(), parts.uri.query())?;
-    let ours = [HOST, super::refusal::X_REQUEST_ID];
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
-    let searched = reflection::searches(connection, live.map(|entry| &*entry.connection));
-    let coding = searched.then_some(&ACCEPT_ENCODING);
-    let injected = connection.injected_names();
-    let injected = injected.filter(|name| !searched || **name != ACCEPT_ENCODING);
-    let names = ours.iter().chain(coding).chain(injected);
-    let names = names.map(ToString::to_string);
-    // Any method may have a body (RFC 9110 §9.3).
-    let signature = connection
-        .webhook_signing_secret
-        .as_ref()
-        .map(|_| format!("{X_WEBHOOK_SIGNATURE} (if there is a body)"));
-    let passed = connection.allow_agent_headers.iter();
-    let pattern = entry.connection.routes.patterns().get(permitted.route());
+    let sources = FieldSources {
+        headers: &parts.headers,
+        connection,
+        is_searched: reflection::searches(connection, live.map(|entry| &*entry.connection)),
+        accept: Accept::new(),
+        request_id: &RequestIds::new().for_request(&parts.headers),
+    };
+    let (passed, added, dropped) = header_changes(&sources);
+    let signature = connection.webhook_signing_secret.as_ref();
+    let pattern = connection.routes.patterns().get(permitted.route());
     Ok(Explained::Forwarded(Box::new(Explanation {
         connection: connection.id.to_string(),
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
+        method: parts.method.to_string(),
         upstream_url: format!("https://{}{target}", connection.base_url.authority()),
-        added: names.chain(signature).collect(),
-        dropped: request_fields::dropped_names(connection, searched),
-        passed: passed.map(ToString::to_string).collect(),
+        passed,
+        added,
+        // Any method may have a body (RFC 9110 §9.3).
+        added_to_body: names(signature.map(|_| &X_WEBHOOK_SIGNATURE)),
+        dropped,
     })))
 }
 
-/// A path that hyper's parser would refuse with an empty body gets the words of the canonical path instead.
-fn parts(method: &str, target: &str) -> Result<Result<Parts, Refusal>, NoRequest> {
-    let method = Method::from_bytes(method.as_bytes()).map_err(|_| NoRequest::Method)?;
-    let (host, path) = match target.strip_prefix("http://") {
+/// Returns the names of the headers that pass, that are added, and that are dropped.
+fn header_changes(sources: &FieldSources<'_>) -> (Vec<String>, Vec<String>, Vec<String>) {
+    let FieldSources {
+        headers,
+        connection,
+        ..
+    } = sources;
+    let RequestFields { fields, passed } = sources.build();
+    let (agents, own) = fields.split_at_checked(passed).unwrap_or_default();
+    // An id of the agent that is harmless is dropped first and then added unchanged.
+    let (kept, own): (Vec<_>, Vec<_>) = own.iter().partition(|field| {
+        let sent = headers.get(field.name).map(HeaderValue::as_bytes);
+        sent == Some(field.value)
+    });
+    let passed = names(agents.iter().chain(kept).map(|field| field.name));
+    let regenerated = REGENERATED
+        .iter()
+        .filter(|name| headers.contains_key(*name));
+    // The value of a credential may not exist yet, its header is known.
+    let own = own.iter().map(|field| field.name);
+    let added = names(regenerated.chain(own).chain(connection.injected_names()));
+    let is_dropped = |name: &&HeaderName| {
+        !REGENERATED.contains(name) && !passed.iter().any(|passed| **name == **passed)
+    };
+    let dropped = names(headers.keys().filter(is_dropped));
+    (passed, added, dropped)
+}
+
+/// Returns each name once.
+fn names<'n>(all: impl IntoIterator<Item = &'n HeaderName>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in all {
+        if !names.iter().any(|known| name == known.as_str()) {
+            names.push(name.to_string());
+        }
+    }
+    names
+}
+
+/// Parses a request. A path that hyper's parser would refuse with an empty body is refused as a path
+/// that is not canonical.
+fn parse_request(request: RequestText<'_>) -> Result<Result<Parts, Refusal>, NoRequest> {
+    let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| NoRequest::Method)?;
+    let (host, path) = match request.target.strip_prefix("http://") {
         Some(rest) => rest
             .split_at_checked(rest.find('/').unwrap_or(rest.len()))
             .ok_or(NoRequest::Target)?,
-        None => ("localhost", target),
+        None => ("localhost", request.target),
     };
+    let host = HeaderValue::from_str(host).map_err(|_| NoRequest::Target)?;
+    let mut headers = HeaderMap::new();
+    for header in request.headers {
+        let (name, value) = parse_header(header).ok_or(NoRequest::Header)?;
+        headers.append(name, value);
+    }
+    headers.entry(HOST).or_insert(host);
     let path = if path.is_empty() { "/" } else { path };
     let Ok(uri) = Uri::try_from(path) else {
         let path = path.split(['?', '#']).next().unwrap_or_default();
@@ -119,23 +236,15 @@ fn parts(method: &str, target: &str) -> Result<Result<Parts, Refusal>, NoRequest
             Ok(Err(not_canonical(error)))
         });
     };
-    let mut request = Request::new(());
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    let host = HeaderValue::from_str(host).map_err(|_| NoRequest::Target)?;
-    request.headers_mut().insert(HOST, host);
-    Ok(Ok(request.into_parts().0))
+    let mut parsed = Request::new(());
+    *parsed.method_mut() = method;
+    *parsed.uri_mut() = uri;
+    *parsed.headers_mut() = headers;
+    Ok(Ok(parsed.into_parts().0))
 }
 
-impl std::fmt::Display for NoRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Method => "the method is no HTTP token; write one such as GET",
-            Self::Target => {
-                "the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy"
-            }
-        })
-    }
+fn parse_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = text.split_once(':')?;
+    let value = HeaderValue::from_str(value.trim_matches([' ', '\t'])).ok()?;
+    Some((name.parse().ok()?, value))
 }
-
-impl std::error::Error for NoRequest {}

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, TRAILER, USER_AGENT};
-use http::request::Parts;
-use http::{HeaderName, Method, Response, StatusCode};
+use http::header::{CONTENT_LENGTH, TRAILER};
+use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
 use super::accounting::RequestAccount;
@@ -12,12 +11,12 @@ use super::code::Code;
 use super::guarded::Guarded;
 use super::location::Asked;
 use super::prepare::Prepared;
-use super::refusal::{Refusal, X_REQUEST_ID};
-use super::request_fields::Accept;
-use super::request_id::RequestId;
+use super::refusal::Refusal;
+use super::request_fields::{Accept, FieldSources};
+use super::request_id::{RequestId, X_REQUEST_ID};
 use super::response_fields::Rewritable;
 use super::upload::{Unread, Upload};
-use super::{cookies, request_fields, response_fields, token_retry, trailers};
+use super::{cookies, response_fields, token_retry, trailers};
 use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
 use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
@@ -26,11 +25,6 @@ use crate::upstream::{
     Client, ExchangeLimits, Failure, Field, Framing, RequestHead, RequestSlot, UpstreamBody,
     UpstreamPool, expects_body,
 };
-
-static REQUEST_ID: HeaderName = X_REQUEST_ID;
-static AGENT: HeaderName = USER_AGENT;
-static CODING: HeaderName = ACCEPT_ENCODING;
-const OUR_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
 /// What a request is sent with that is not its own.
 #[derive(Clone, Copy)]
@@ -63,15 +57,18 @@ pub(super) async fn forward(
         Some(key) => Box::pin(signed(body, key, context, account)).await?,
         None => body.stream(credential.grant().is_some()),
     };
-    let accept = Accept::new();
     let mut sending = Sending {
-        connection,
+        sources: FieldSources {
+            headers: &parts.headers,
+            connection,
+            is_searched: credential.is_response_searched(),
+            accept: Accept::new(),
+            request_id: context.request_id,
+        },
         credential: &credential,
-        parts,
+        method: &parts.method,
         target: &target(connection, permitted.path(), parts.uri.query())?,
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
-        searched: credential.is_response_searched(),
-        accept: &accept,
         context,
         account,
     };
@@ -82,11 +79,8 @@ pub(super) async fn forward(
         }
         sent => sent?,
     };
-    let (status, headers) = (response.status(), response.headers());
-    let renewed = token_retry::second_token(status, headers, &credential, minted.as_ref(), || {
-        upload.rewind()
-    })
-    .await;
+    let sent = minted.as_ref();
+    let renewed = token_retry::second_token(&response, &credential, sent, || upload.rewind()).await;
     if let Some(token) = &renewed {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
@@ -125,16 +119,12 @@ async fn signed(
 
 /// All that a request is made of but its token and its body, which differ when it is sent a second time.
 struct Sending<'a> {
-    connection: &'a Connection,
+    sources: FieldSources<'a>,
     credential: &'a Credential,
-    /// The agent's request.
-    parts: &'a Parts,
+    method: &'a Method,
     target: &'a str,
     /// `true` if the upstream's socket may be used again afterwards.
     reuse: bool,
-    /// `true` if the response is searched.
-    searched: bool,
-    accept: &'a Accept,
     context: ForwardContext<'a>,
     account: &'a mut RequestAccount,
 }
@@ -148,37 +138,21 @@ impl Sending<'_> {
     ) -> Result<Response<UpstreamBody>, Unsent> {
         self.account.set_token(token);
         let signature = upload.signature();
-        let mut fields = Vec::with_capacity(self.parts.headers.len() + 8);
-        let headers = &self.parts.headers;
-        let has_user_agent = request_fields::pass(
-            headers,
-            self.connection,
-            self.searched,
-            self.accept,
-            &mut fields,
-        );
-        add_ours(
-            self.connection,
-            self.context.request_id,
-            has_user_agent,
-            &mut fields,
-        );
-        if self.searched {
-            ask_for_identity(self.connection, &mut fields);
-        }
+        let connection = self.sources.connection;
+        let mut fields = self.sources.build().fields;
         self.credential
-            .inject_headers(self.connection, token, &mut fields)
+            .inject_headers(connection, token, &mut fields)
             .map_err(|unavailable| Unsent::Refused(unavailable.into()))?;
         fields.extend(signature.as_ref().map(signature_field));
         let head = RequestHead {
-            method: &self.parts.method,
+            method: self.method,
             target: self.target,
-            authority: self.connection.base_url.authority(),
+            authority: connection.base_url.authority(),
             fields: &fields,
             framing: upload.framing(),
         };
         let bounds = ExchangeLimits {
-            cap: self.connection.caps.response.bytes(),
+            cap: connection.caps.response.bytes(),
             sent: self.account.sent_flag(),
             leaves_before: token.and_then(Token::expiry),
             reuse: self.reuse,
@@ -250,46 +224,6 @@ fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
     if let Some(trailers) = trailers {
         headers.insert(TRAILER, trailers);
     }
-}
-
-/// What is compressed cannot be searched: nobody else has a say in this field, the connection's own `headers` included.
-fn ask_for_identity(connection: &Connection, fields: &mut Vec<Field<'_>>) {
-    if connection
-        .headers
-        .iter()
-        .any(|header| header.name == CODING)
-    {
-        fields.retain(|field| *field.name != CODING);
-    }
-    fields.push(Field {
-        name: &CODING,
-        value: b"identity",
-        sensitive: false,
-    });
-}
-
-fn add_ours<'a>(
-    connection: &'a Connection,
-    request_id: &'a RequestId,
-    has_user_agent: bool,
-    fields: &mut Vec<Field<'a>>,
-) {
-    let plain = |name, value| Field {
-        name,
-        value,
-        sensitive: false,
-    };
-    fields.extend(
-        connection
-            .headers
-            .iter()
-            .map(|header| plain(&header.name, header.value.as_bytes())),
-    );
-    let sets_user_agent = connection.injected_names().any(|name| name == USER_AGENT);
-    if !has_user_agent && !sets_user_agent {
-        fields.push(plain(&AGENT, OUR_USER_AGENT.as_bytes()));
-    }
-    fields.push(plain(&REQUEST_ID, request_id.as_bytes()));
 }
 
 /// Sensitive, for whoever reads it can send the same body again; and no header table should learn what never comes twice.

@@ -16,7 +16,8 @@ use super::forward::{ForwardContext, forward};
 use super::guarded::Guarded;
 use super::identify::{Addressed, address, find_entry, identify};
 use super::prepare::{Limits, prepare};
-use super::refusal::{Refusal, X_REQUEST_ID};
+use super::refusal::Refusal;
+use super::request_id::X_REQUEST_ID;
 use super::worker::{Proxy, Shared};
 use super::{deadlines, discovery, panics};
 use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
@@ -31,7 +32,7 @@ impl Serve for Proxy {
     }
 
     fn head_refused(&self, fault: HeadFault) {
-        let request_id = self.request_ids.of(std::iter::empty());
+        let request_id = self.request_ids.generate();
         let recorder = self.connections.unknown_recorder();
         let Shared { admission, log, .. } = &*self.shared;
         record_refused_head(admission, log, recorder, request_id, fault);
@@ -43,8 +44,7 @@ impl Serve for Proxy {
         timers: Arc<SocketTimers>,
     ) -> Response<Answer> {
         let (head, incoming) = request.into_parts();
-        let sent_ids = head.headers.get_all(X_REQUEST_ID);
-        let request_id = self.request_ids.of(sent_ids.iter());
+        let request_id = self.request_ids.for_request(&head.headers);
         let Shared { admission, log, .. } = &*self.shared;
         let recorder = self.connections.unknown_recorder();
         let mut exchange = Exchange::begin(admission, log, recorder, request_id, &head);
@@ -66,7 +66,7 @@ impl Serve for Proxy {
             Err(refusal) => {
                 exchange.response.refuse(&refusal);
                 let entry = exchange.record.entry().map(|entry| &**entry);
-                let response = refusal.answer(entry, exchange.record.request_id());
+                let response = refusal.response(entry, exchange.record.request_id());
                 answer_own(response.map(OwnBody::Whole), &head.method, exchange, timers)
             }
         };

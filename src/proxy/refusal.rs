@@ -9,14 +9,13 @@ use serde::Serialize;
 
 use super::code::Code;
 use super::error::{AgentFault, ExchangeError};
-use super::request_id::RequestId;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::credential::{Reason, Unavailable};
 use crate::route::MethodSet;
 use crate::snapshot::Entry;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_EGRESSD_ERROR: HeaderName = HeaderName::from_static("x-egressd-error");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
@@ -37,8 +36,8 @@ pub struct Refusal {
 }
 
 /// The document of RFC 9457.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Debug, Serialize)]
+pub(super) struct Document<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -47,7 +46,9 @@ struct Document<'a> {
     connection: Option<&'a str>,
     blame: &'a str,
     retryable: bool,
-    request_id: &'a str,
+    /// `None` where there was no request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -101,17 +102,24 @@ impl Refusal {
         self.allow.map(MethodSet::allow_value)
     }
 
-    /// The answer. `entry` is the connection that was found before the refusal, if one was.
-    pub(super) fn answer(&self, entry: Option<&Entry>, request_id: &RequestId) -> Response<Bytes> {
-        let listed = entry.filter(|_| self.lists_routes).map(|entry| {
-            let patterns = entry.connection.routes.patterns();
-            patterns
-                .iter()
-                .take(MAX_LISTED_ROUTES)
-                .map(crate::route::Pattern::as_str)
-                .collect()
-        });
-        let document = Document {
+    /// The patterns that the document lists, if it does: at most [`MAX_LISTED_ROUTES`].
+    pub(super) fn listed_routes<'e>(&self, entry: Option<&'e Entry>) -> Option<Vec<&'e str>> {
+        let patterns = entry
+            .filter(|_| self.lists_routes)?
+            .connection
+            .routes
+            .patterns();
+        let listed = patterns.iter().take(MAX_LISTED_ROUTES);
+        Some(listed.map(crate::route::Pattern::as_str).collect())
+    }
+
+    /// The document. `entry` is the connection that was found before the refusal, if one was.
+    pub(super) fn document<'a>(
+        &'a self,
+        entry: Option<&'a Entry>,
+        request_id: Option<&'a RequestId>,
+    ) -> Document<'a> {
+        Document {
             r#type: format!("urn:egressd:refusal:{}", self.code.as_str()),
             title: self.code.title(),
             status: self.code.status().as_u16(),
@@ -120,10 +128,19 @@ impl Refusal {
             connection: entry.map(|entry| entry.connection.id.as_str()),
             blame: self.code.blame().as_str(),
             retryable: self.code.is_retryable(),
-            request_id: request_id.as_str(),
+            request_id: request_id.map(RequestId::as_str),
             cause: self.cause,
-            allowed_routes: listed,
-        };
+            allowed_routes: self.listed_routes(entry),
+        }
+    }
+
+    /// The response. `entry` is the connection that was found before the refusal, if one was.
+    pub(super) fn response(
+        &self,
+        entry: Option<&Entry>,
+        request_id: &RequestId,
+    ) -> Response<Bytes> {
+        let document = self.document(entry, Some(request_id));
         // A document of strings and numbers always serialises.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = Response::new(Bytes::from(body));

@@ -1,17 +1,23 @@
-//! Which of the agent's header fields go up.
+//! The header fields of a request to the upstream: which of the agent's pass, and which are added.
 //!
 //! An agent can never override, duplicate or observe a field that egressd sets: every such name is dropped first, in any spelling
 //! that some upstream might read as the same name (`_` for `-`), and the `Connection` header can only nominate the agent's own.
 
 use std::sync::OnceLock;
 
-use http::header::{ACCEPT, CONNECTION};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, USER_AGENT};
 use http::{HeaderMap, HeaderName};
 
 use super::charset;
+use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::domain::Connection;
-use crate::domain::agent_headers::{Family, GROUPS, family};
+use crate::domain::agent_headers::{Family, family};
 use crate::upstream::Field;
+
+static REQUEST_ID_NAME: HeaderName = X_REQUEST_ID;
+static USER_AGENT_NAME: HeaderName = USER_AGENT;
+static ACCEPT_ENCODING_NAME: HeaderName = ACCEPT_ENCODING;
+const USER_AGENT_VALUE: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that choose the encoding of a response. They are dropped if the response is searched, so
 /// that the agent cannot choose an encoding that cannot be searched. `TE` is always dropped.
@@ -24,20 +30,6 @@ const ENCODINGS: [&str; 4] = [
     // Trino's spooling protocol compresses result segments.
     "x-trino-query-data-encoding",
 ];
-
-/// The names that are dropped on this connection, for people. `searched`: as for [`pass`].
-pub(super) fn dropped_names(connection: &Connection, searched: bool) -> Vec<String> {
-    let listed = GROUPS.iter().flat_map(|group| group.names);
-    let listed = listed.filter(|name| is_dropped_by_name(name, connection));
-    let listed = listed.map(|name| (*name).to_owned());
-    let own = connection.injected_names().map(ToString::to_string);
-    let encodings = ENCODINGS.iter().filter(|_| searched);
-    let encodings = encodings.map(|name| (*name).to_owned());
-    let mut names: Vec<_> = listed.chain(encodings).chain(own).collect();
-    names.sort();
-    names.dedup();
-    names
-}
 
 /// Returns whether a header of this name is dropped because of what it states.
 fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
@@ -66,53 +58,101 @@ fn without_charsets(headers: &HeaderMap) -> Vec<Vec<u8>> {
     values().map(|value| stripped(value.as_bytes())).collect()
 }
 
-/// Appends the agent's fields that may pass, in order and unchanged. Returns whether the agent sent
-/// a `User-Agent`. If `searched` is true, the response is searched, so the agent may not choose its
-/// encoding: headers that do are dropped, and `Accept` is sent without a charset. `accept` stores
-/// the changed `Accept` fields.
-pub(super) fn pass<'r>(
-    headers: &'r HeaderMap,
-    connection: &Connection,
-    searched: bool,
-    accept: &'r Accept,
-    fields: &mut Vec<Field<'r>>,
-) -> bool {
-    let nominated = Nominated::by(headers);
-    let mut replaced = None;
-    let mut has_user_agent = false;
-    for (name, value) in headers {
-        if is_dropped(name, connection, searched) || nominated.contains(name) {
-            continue;
-        }
-        let mut value = value.as_bytes();
-        if searched && *name == ACCEPT {
-            let values = replaced
-                .get_or_insert_with(|| accept.get_or_init(|| without_charsets(headers)).iter());
-            value = match values.next() {
-                Some(rest) if rest.is_empty() => continue,
-                Some(rest) => rest,
-                None => value,
-            };
-        }
-        has_user_agent |= name == http::header::USER_AGENT;
-        fields.push(Field {
+/// What the fields of a request to the upstream are made of, apart from the credential.
+pub(super) struct FieldSources<'r> {
+    /// The agent's fields.
+    pub(super) headers: &'r HeaderMap,
+    pub(super) connection: &'r Connection,
+    /// `true` if the response is searched. The agent then cannot choose its encoding: headers that
+    /// do are dropped, and `Accept` is sent without a charset.
+    pub(super) is_searched: bool,
+    pub(super) accept: Accept,
+    pub(super) request_id: &'r RequestId,
+}
+
+/// The fields of a request to the upstream, before the credential is added. The upstream module
+/// writes `Host` and the framing.
+pub(super) struct RequestFields<'r> {
+    pub(super) fields: Vec<Field<'r>>,
+    /// The number of fields that are the agent's. They come first.
+    pub(super) passed: usize,
+}
+
+impl FieldSources<'_> {
+    /// Returns the agent's fields that may pass, in order, and then those that egressd adds.
+    pub(super) fn build(&self) -> RequestFields<'_> {
+        let mut fields = Vec::with_capacity(self.headers.len() + 8);
+        let has_user_agent = self.pass(&mut fields);
+        let passed = fields.len();
+        let plain = |name, value| Field {
             name,
             value,
             sensitive: false,
-        });
+        };
+        // Compressed text cannot be searched, so nothing else may set this field, not even
+        // `headers` of the connection.
+        let own = self.connection.headers.iter();
+        let own = own.filter(|header| !self.is_searched || header.name != ACCEPT_ENCODING);
+        fields.extend(own.map(|header| plain(&header.name, header.value.as_bytes())));
+        let mut injected = self.connection.injected_names();
+        if !has_user_agent && !injected.any(|name| *name == USER_AGENT) {
+            fields.push(plain(&USER_AGENT_NAME, USER_AGENT_VALUE.as_bytes()));
+        }
+        fields.push(plain(&REQUEST_ID_NAME, self.request_id.as_bytes()));
+        if self.is_searched {
+            fields.push(plain(&ACCEPT_ENCODING_NAME, b"identity"));
+        }
+        RequestFields { fields, passed }
     }
-    has_user_agent
+
+    /// Appends the agent's fields that may pass, in order and unchanged. Returns whether a
+    /// `User-Agent` is among them.
+    fn pass<'s>(&'s self, fields: &mut Vec<Field<'s>>) -> bool {
+        let Self {
+            headers,
+            connection,
+            is_searched,
+            accept,
+            ..
+        } = self;
+        let nominated = Nominated::by(headers);
+        let mut replaced = None;
+        let mut has_user_agent = false;
+        for (name, value) in *headers {
+            if is_dropped(name, connection, *is_searched) || nominated.contains(name) {
+                continue;
+            }
+            let mut value = value.as_bytes();
+            if *is_searched && *name == ACCEPT {
+                let values = replaced
+                    .get_or_insert_with(|| accept.get_or_init(|| without_charsets(headers)).iter());
+                value = match values.next() {
+                    Some(rest) if rest.is_empty() => continue,
+                    Some(rest) => rest,
+                    None => value,
+                };
+            }
+            has_user_agent |= name == USER_AGENT;
+            fields.push(Field {
+                name,
+                value,
+                sensitive: false,
+            });
+        }
+        has_user_agent
+    }
 }
 
-/// Whether an agent's field of this name is dropped on this connection, whatever else the request says.
-fn is_dropped(name: &HeaderName, connection: &Connection, searched: bool) -> bool {
+/// Returns whether an agent's field of this name is dropped on this connection, whatever else the
+/// request contains.
+fn is_dropped(name: &HeaderName, connection: &Connection, is_searched: bool) -> bool {
     let name = name.as_str();
     // A configured name may hold underscores of its own.
     is_dropped_by_name(name, connection)
         || connection
             .injected_names()
             .any(|set| is_alike(set.as_str(), name))
-        || (searched && chooses_encoding(name))
+        || (is_searched && chooses_encoding(name))
 }
 
 fn chooses_encoding(name: &str) -> bool {

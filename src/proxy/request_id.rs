@@ -3,7 +3,9 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Bytes of an id of ours: 16 digits of the process, 8 of the request.
 const DIGITS: usize = 24;
@@ -35,20 +37,22 @@ impl RequestIds {
         }
     }
 
-    /// The id of a request on which the agent put these.
-    pub(super) fn of<'a>(&self, mut sent: impl Iterator<Item = &'a HeaderValue>) -> RequestId {
+    /// Returns the id of a request: the agent's if it is harmless and the only one, or a new one.
+    pub(super) fn for_request(&self, headers: &HeaderMap) -> RequestId {
+        let mut sent = headers.get_all(X_REQUEST_ID).iter();
         match (sent.next(), sent.next()) {
             (Some(id), None) if is_harmless(id.as_bytes()) => RequestId(Origin::Agent(id.clone())),
-            _ => RequestId(Origin::Ours(self.fresh())),
+            _ => self.generate(),
         }
     }
 
-    fn fresh(&self) -> [u8; DIGITS] {
+    /// Returns a new id.
+    pub(super) fn generate(&self) -> RequestId {
         let mut id = [0; DIGITS];
         let (process, request) = id.split_at_mut(self.prefix.len());
         process.copy_from_slice(&self.prefix);
         write_hex(self.next.fetch_add(1, Relaxed), request);
-        id
+        RequestId(Origin::Ours(id))
     }
 }
 
@@ -102,26 +106,24 @@ fn is_harmless(id: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{RequestId, RequestIds, write_hex};
+    use super::{RequestId, RequestIds, X_REQUEST_ID, write_hex};
     use http::HeaderValue;
 
-    fn of(ids: &RequestIds, sent: &[&str]) -> RequestId {
-        let sent: Vec<_> = sent
-            .iter()
-            .map(|id| HeaderValue::from_bytes(id.as_bytes()).unwrap())
-            .collect();
-        ids.of(sent.iter())
+    fn id_of(ids: &RequestIds, sent: &[&str]) -> RequestId {
+        let sent = sent.iter();
+        let values = sent.map(|id| HeaderValue::from_bytes(id.as_bytes()).unwrap());
+        ids.for_request(&values.map(|value| (X_REQUEST_ID, value)).collect())
     }
 
     #[test]
     fn keeps_harmless_ids_only() {
         let ids = RequestIds::new();
-        assert_ne!(of(&ids, &[]), of(&ids, &[]));
-        assert_eq!(of(&ids, &[]).as_str().len(), 24);
-        assert_eq!(of(&ids, &["abc.DEF_1-2"]).as_str(), "abc.DEF_1-2");
-        assert_ne!(of(&ids, &["abc", "abc"]).as_str(), "abc");
+        assert_ne!(id_of(&ids, &[]), id_of(&ids, &[]));
+        assert_eq!(id_of(&ids, &[]).as_str().len(), 24);
+        assert_eq!(id_of(&ids, &["abc.DEF_1-2"]).as_str(), "abc.DEF_1-2");
+        assert_ne!(id_of(&ids, &["abc", "abc"]).as_str(), "abc");
         for bad in ["", "a b", "a\"b", "é", &"a".repeat(129)] {
-            assert_ne!(of(&ids, &[bad]).as_str(), bad);
+            assert_ne!(id_of(&ids, &[bad]).as_str(), bad);
         }
     }
 

@@ -6,7 +6,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::refusal::X_REQUEST_ID;
+use super::request_id::X_REQUEST_ID;
 use crate::domain::Connection;
 
 /// The beginnings of names that are dropped.

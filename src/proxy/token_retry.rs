@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::challenge;
 use super::refusal::Refusal;
@@ -37,15 +37,14 @@ pub(super) async fn first_token(
 /// the token, the token was not obtained for this very request, the request can be sent again, and
 /// another token is available. If the request cannot be sent again, the token is renewed for the
 /// next request.
-pub(super) async fn second_token(
-    status: StatusCode,
-    headers: &HeaderMap,
+pub(super) async fn second_token<B>(
+    response: &Response<B>,
     credential: &Credential,
     sent: Option<&AcquiredToken>,
     rewind: impl FnOnce() -> bool,
 ) -> Option<Arc<Token>> {
     let (grant, sent) = (credential.grant()?, sent.filter(|sent| !sent.is_fresh)?);
-    if !refuses_token(status, headers) {
+    if !refuses_token(response.status(), response.headers()) {
         return None;
     }
     if !rewind() {
