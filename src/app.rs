@@ -27,11 +27,11 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use crate::config::{Loaded, Settings};
-use crate::credential::Credentials;
 use crate::hardening::{Hardening, Measure};
 use crate::management::Management;
-use crate::memory::return_freed;
+use crate::memory::{MemoryMonitor, MemoryShortage, return_freed};
 use crate::proxy::admission::Admission;
+use crate::proxy::body_budget::BodyBudget;
 use crate::proxy::{self, Proxy};
 use crate::server::{
     self, AcceptLoop, AtCapacity, ListenAddress, ListenerHandle, SocketLimits, Ticker,
@@ -46,7 +46,7 @@ use ground::{Bound, addresses, tcp};
 pub use ground::{Ground, Listener, StartError};
 pub use logs::{Output, format, start_logs};
 use managed::{login, managed};
-use memory::Pressure;
+use memory::MemorySampler;
 pub(crate) use outward::Outward;
 pub use process::{Launch, ProcessEnd, start_error};
 pub use signals::SignalStreams;
@@ -125,10 +125,10 @@ impl App {
         let outward = outward.with_descriptor_reserve(descriptor_reserve);
         let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
         tokens::cover(&tokens.credentials(), &snapshot);
-        let published = Published::new(snapshot);
-        let shared = Arc::new(shared(&settings, published, access, tokens.credentials()));
-        let doors = Arc::new(Doors::of(workers));
-        let tokens = tokens.watching(Pressure::new(memory, &shared, &doors, &problems));
+        let shortage = shortage_flag(memory.as_ref());
+        let shared = Arc::new(shared(&settings, snapshot, access, &tokens, &shortage));
+        let doors = Arc::new(Doors::new(workers, &shortage));
+        let tokens = tokens.with_memory(MemorySampler::new(memory, &shared, &problems));
         let (phase, seen) = watch::channel(Phase::Serving);
         let login = login(&settings).map_err(StartError::System)?;
         let confined = hardening.holds(Measure::Files);
@@ -241,7 +241,7 @@ impl Worker {
 
     /// Management answers to the end.
     async fn manage(&self, handles: Vec<ListenerHandle>) {
-        let ticker = Ticker::new();
+        let ticker = Ticker::new(MemoryShortage::default());
         tokio::spawn(Arc::clone(&ticker).run());
         let slots = Arc::new(Semaphore::new(self.management_places));
         self.receive(
@@ -295,21 +295,30 @@ async fn sweep(proxy: Arc<Proxy>) {
     }
 }
 
+/// Returns the flag of the memory limit. Without a limit, memory is never short.
+fn shortage_flag(memory: Option<&MemoryMonitor>) -> MemoryShortage {
+    memory.map(MemoryMonitor::shortage).unwrap_or_default()
+}
+
 fn shared(
     settings: &Settings,
-    published: Published,
+    snapshot: Snapshot,
     log: AccessLog,
-    credentials: Arc<Credentials>,
+    tokens: &Tokens,
+    shortage: &MemoryShortage,
 ) -> proxy::Shared {
     proxy::Shared {
-        published: Arc::new(published),
+        published: Arc::new(Published::new(snapshot)),
         allowed_hosts: settings.proxy.allowed_hosts.clone(),
         body_cap: settings.proxy.max_request_body_bytes,
-        admission: Arc::new(Admission::new(settings.proxy.max_in_flight)),
+        admission: Arc::new(Admission::new(
+            settings.proxy.max_in_flight,
+            shortage.clone(),
+        )),
         log,
         metrics: Arc::default(),
-        credentials,
-        body_budget: Arc::default(),
+        credentials: tokens.credentials(),
+        body_budget: Arc::new(BodyBudget::new(shortage.clone())),
         listings: proxy::Listings::default(),
     }
 }

@@ -4,12 +4,14 @@
 //! nothing any more can look all the same. Reading them costs some microseconds and belongs on a thread that serves nobody.
 
 mod place;
+mod shortage;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use place::{Place, Version};
+pub use shortage::MemoryShortage;
 
 /// From this part of the limit on memory is short, in percent.
 const SHORT: u64 = 90;
@@ -39,7 +41,7 @@ pub fn return_freed() {
 /// The limits that hold for this process, the nearest first.
 pub struct MemoryMonitor {
     levels: Vec<ControlGroup>,
-    is_short: bool,
+    shortage: MemoryShortage,
 }
 
 /// What is used of the tightest limit, in bytes.
@@ -87,26 +89,36 @@ impl MemoryMonitor {
             .collect();
         (!levels.is_empty()).then_some(Self {
             levels,
-            is_short: false,
+            shortage: MemoryShortage::default(),
         })
     }
 
-    /// Reads the current usage. `None` if there is no limit. `expected` is the number of bytes that
+    /// Returns the flag that each sample sets.
+    pub fn shortage(&self) -> MemoryShortage {
+        self.shortage.clone()
+    }
+
+    /// Reads the current usage, and sets the flag. `None` if there is no limit. `expected` is the number of bytes that
     /// running requests may still allocate; they count as used when it is decided if memory is
     /// short.
     pub fn sample(&mut self, expected: u64) -> Option<Usage> {
         let usages = self.levels.iter().filter_map(ControlGroup::usage);
         let tightest = usages.max_by_key(|(used, limit)| percent(*used, *limit));
         let Some((used, limit)) = tightest else {
-            self.is_short = false;
+            self.shortage.set(false);
             return None;
         };
-        let bound = if self.is_short { ENOUGH } else { SHORT };
-        self.is_short = percent(used.saturating_add(expected), limit) >= bound;
+        let bound = if self.shortage.is_set() {
+            ENOUGH
+        } else {
+            SHORT
+        };
+        let is_short = percent(used.saturating_add(expected), limit) >= bound;
+        self.shortage.set(is_short);
         Some(Usage {
             used,
             limit,
-            is_short: self.is_short,
+            is_short,
         })
     }
 }

@@ -57,9 +57,9 @@ const ROOMS: &[Room] = &[
     room("reflection", &["domain", "telemetry"], "a search sees secrets and bytes, not requests"),
     room("credential", &["clock", "domain", "reflection", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
     // The two that are served implement the seam that `server` states; `server` knows neither.
-    room("proxy", &["domain", "route", "server", "snapshot", "credential", "reflection", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
+    room("proxy", &["domain", "memory", "route", "server", "snapshot", "credential", "reflection", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
     room("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential", "reflection"], "management reads, and never sees a request or a raw file"),
-    room("server", &["telemetry"], "the accept loop does not know what it serves"),
+    room("server", &["memory", "telemetry"], "the accept loop does not know what it serves"),
     room("reload", &["config", "domain", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
     room("hardening", &[], "the process, not what it does"),
     room("shortage", &[], "errors of the system, whatever they stopped"),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::{App, Phase};
+use crate::memory::MemoryShortage;
 use crate::server::{SocketCounts, Ticker};
 
 /// How often a draining process looks whether it is done.
@@ -23,10 +24,11 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    pub(super) fn of(workers: usize) -> Self {
+    pub(super) fn new(workers: usize, shortage: &MemoryShortage) -> Self {
+        let tickers = (0..workers).map(|_| Ticker::new(shortage.clone()));
         Self {
             open: AtomicUsize::new(workers),
-            tickers: (0..workers).map(|_| Ticker::new()).collect(),
+            tickers: tickers.collect(),
         }
     }
 
@@ -34,14 +36,7 @@ impl Doors {
     pub(super) fn ticker(&self, worker: usize) -> Arc<Ticker> {
         self.tickers
             .get(worker)
-            .map_or_else(Ticker::new, Arc::clone)
-    }
-
-    /// Whether agents may take their time.
-    pub(super) fn memory_is_short(&self, is_short: bool) {
-        for ticker in &self.tickers {
-            ticker.memory_is_short(is_short);
-        }
+            .map_or_else(|| Ticker::new(MemoryShortage::default()), Arc::clone)
     }
 
     /// A worker has let in everybody who stood in its queues, and nobody comes after them.

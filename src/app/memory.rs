@@ -1,74 +1,65 @@
-//! What is done about memory: while it is short new requests are refused and heads are not waited for, and it is told when that begins and ends.
+//! Samples the memory usage, and reports when memory becomes short and when it recovers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::drain::Doors;
 use crate::memory::{MemoryMonitor, Usage};
 use crate::proxy;
 use crate::telemetry::metrics::MemoryUse;
 use crate::telemetry::problem_log::MemoryEvent;
 use crate::telemetry::{Event, ProblemLog};
 
-/// How often is looked. What comes in meanwhile has to fit into a tenth of the limit; bodies that are held have a budget of their own.
-const LOOK: Duration = Duration::from_millis(200);
+/// The interval between samples. What comes in meanwhile has to fit into a tenth of the limit; bodies that are held have a budget of their own.
+const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The bytes that a request in flight may still allocate. An upload whose upstream does not read
 /// ends up with some 280 KiB: two read buffers, a piece and its TLS records. The requests of a
 /// burst are admitted before they hold all of that.
 const GROWTH: u64 = 64 * 1024;
 
-/// A memory limit, and those who are to keep to it.
-pub(super) struct Pressure {
+/// A memory limit, and where its usage is reported.
+pub(super) struct MemorySampler {
     memory: MemoryMonitor,
     shared: Arc<proxy::Shared>,
-    doors: Arc<Doors>,
     problems: ProblemLog,
-    is_short: bool,
 }
 
-impl Pressure {
-    /// `None` without a limit, and has looked once with one.
+impl MemorySampler {
+    /// Takes the first sample. Returns `None` if there is no limit.
     pub(super) fn new(
         memory: Option<MemoryMonitor>,
         shared: &Arc<proxy::Shared>,
-        doors: &Arc<Doors>,
         problems: &ProblemLog,
     ) -> Option<Self> {
-        let mut pressure = Self {
+        let mut sampler = Self {
             memory: memory?,
             shared: Arc::clone(shared),
-            doors: Arc::clone(doors),
             problems: problems.clone(),
-            is_short: false,
         };
-        pressure.look();
-        Some(pressure)
+        sampler.sample();
+        Some(sampler)
     }
 
-    /// Looks again and again. A look takes some microseconds.
-    pub(super) async fn follow(mut self) {
-        let mut interval = tokio::time::interval(LOOK);
+    /// Samples until the runtime ends. A sample takes some microseconds.
+    pub(super) async fn run(mut self) {
+        let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            self.look();
+            self.sample();
         }
     }
 
-    fn look(&mut self) {
+    fn sample(&mut self) {
+        let was_short = self.memory.shortage().is_set();
         let growth = self.shared.admission.in_flight() as u64 * GROWTH;
         let seen = self.memory.sample(growth).map(seen);
         self.shared.metrics.set_memory_use(seen);
         let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
         let is_short = seen.is_some_and(|seen| seen.is_short);
-        if is_short == self.is_short {
+        if is_short == was_short {
             return;
         }
-        self.is_short = is_short;
-        self.shared.admission.memory_is_short(is_short);
-        self.shared.body_budget.memory_is_short(is_short);
-        self.doors.memory_is_short(is_short);
         self.problems.report(Event::Memory(MemoryEvent {
             is_short,
             used,

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use super::Phase;
-use super::memory::Pressure;
+use super::memory::MemorySampler;
 use super::outward::Outward;
 use super::threads::{runtime, thread};
 use crate::clock::Clock;
@@ -23,7 +23,7 @@ use crate::telemetry::ProblemLog;
 pub(super) struct Tokens {
     runtime: Runtime,
     credentials: Arc<Credentials>,
-    pressure: Option<Pressure>,
+    memory: Option<MemorySampler>,
 }
 
 impl Tokens {
@@ -39,13 +39,13 @@ impl Tokens {
         Ok(Self {
             runtime,
             credentials: Arc::new(Credentials::new(grants)),
-            pressure: None,
+            memory: None,
         })
     }
 
-    /// The memory limit to look after.
-    pub(super) fn watching(self, pressure: Option<Pressure>) -> Self {
-        Self { pressure, ..self }
+    /// Adds the sampler of the memory limit, which runs on this thread.
+    pub(super) fn with_memory(self, memory: Option<MemorySampler>) -> Self {
+        Self { memory, ..self }
     }
 
     /// Credentials whose flights this thread carries.
@@ -60,8 +60,8 @@ impl Tokens {
         mut phase: watch::Receiver<Phase>,
     ) -> io::Result<JoinHandle<()>> {
         let main = async move {
-            if let Some(pressure) = self.pressure {
-                tokio::spawn(pressure.follow());
+            if let Some(memory) = self.memory {
+                tokio::spawn(memory.run());
             }
             tokio::select! {
                 () = follow(&published, &self.credentials) => {}

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use super::code::Code;
 use super::refusal::Refusal;
+use crate::memory::MemoryShortage;
 
 /// How many exchanges may be in flight while memory is short. If there were none, no agent would be
 /// served where the limit is so low that memory is always short.
@@ -18,18 +19,17 @@ pub struct Admission {
     in_flight: AtomicUsize,
     /// `proxy.max_in_flight`
     max_in_flight: usize,
-    /// `max_in_flight`, or [`MIN_IN_FLIGHT`]: one number that each request reads, whatever the reason.
-    current_max: AtomicUsize,
+    shortage: MemoryShortage,
 }
 
 impl Admission {
     /// Creates the admission of a process that takes this many requests at once.
-    pub fn new(max_in_flight: usize) -> Self {
+    pub fn new(max_in_flight: usize, shortage: MemoryShortage) -> Self {
         Self {
             draining: Arc::default(),
             in_flight: AtomicUsize::new(0),
             max_in_flight,
-            current_max: AtomicUsize::new(max_in_flight),
+            shortage,
         }
     }
 
@@ -48,16 +48,6 @@ impl Admission {
         self.draining.load(Relaxed)
     }
 
-    /// Sets whether memory is short: if so, new requests are refused, but for very few at a time.
-    pub fn memory_is_short(&self, is_short: bool) {
-        let max = if is_short {
-            MIN_IN_FLIGHT.min(self.max_in_flight)
-        } else {
-            self.max_in_flight
-        };
-        self.current_max.store(max, Relaxed);
-    }
-
     /// Returns the number of exchanges in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.load(Relaxed)
@@ -68,7 +58,8 @@ impl Admission {
     pub(super) fn enter(self: &Arc<Self>) -> InFlight {
         let before = self.in_flight.fetch_add(1, Relaxed);
         InFlight {
-            is_over_limit: before >= self.current_max.load(Relaxed),
+            is_over_limit: before >= self.max_in_flight
+                || (before >= MIN_IN_FLIGHT && self.shortage.is_set()),
             admission: Arc::clone(self),
         }
     }
@@ -97,8 +88,12 @@ impl InFlight {
         if !self.is_over_limit {
             return Ok(());
         }
-        let admission = &self.admission;
-        let is_memory_short = admission.current_max.load(Relaxed) < admission.max_in_flight;
+        let Admission {
+            max_in_flight,
+            shortage,
+            ..
+        } = &*self.admission;
+        let is_memory_short = *max_in_flight > MIN_IN_FLIGHT && shortage.is_set();
         let why = if is_memory_short {
             "egressd is short of memory, and takes new requests again once there is more of it."
         } else {

@@ -8,11 +8,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+
+use crate::memory::MemoryShortage;
 
 /// Of all bodies together.
 pub const BUDGET: u64 = 64 * 1024 * 1024;
@@ -25,7 +27,7 @@ const FIRST: usize = 4 * 1024;
 #[derive(Debug)]
 pub struct BodyBudget {
     free: AtomicU64,
-    closed: AtomicBool,
+    shortage: MemoryShortage,
     /// The shares in use, by the connection's id, so that a connection keeps its share across a
     /// reload.
     shares: Mutex<BTreeMap<String, Weak<Share>>>,
@@ -55,18 +57,14 @@ struct Charge {
 }
 
 impl BodyBudget {
-    /// With [`BUDGET`] bytes.
-    pub fn new() -> Self {
+    /// Creates a budget of [`BUDGET`] bytes. While memory is short, new bodies are rejected. Held
+    /// bodies are kept.
+    pub fn new(shortage: MemoryShortage) -> Self {
         Self {
             free: AtomicU64::new(BUDGET),
-            closed: AtomicBool::new(false),
+            shortage,
             shares: Mutex::default(),
         }
-    }
-
-    /// Sets whether new bodies are rejected because memory is short. Held bodies are kept.
-    pub fn memory_is_short(&self, is_short: bool) {
-        self.closed.store(is_short, Relaxed);
     }
 
     /// Returns the share of the connection with this id. Keep it, because the lookup takes a lock
@@ -91,12 +89,6 @@ impl BodyBudget {
     }
 }
 
-impl Default for BodyBudget {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Share {
     fn take(&self, bytes: u64) -> Result<(), Exhausted> {
         // Added first, so that two workers that take at once see each other. `Relaxed` is enough:
@@ -114,7 +106,7 @@ impl Share {
 impl Held {
     /// Starts an empty buffer. Fails while the process is short of memory.
     pub(super) fn begin(share: &Arc<Share>) -> Result<Self, Exhausted> {
-        if share.budget.closed.load(Relaxed) {
+        if share.budget.shortage.is_set() {
             return Err(Exhausted);
         }
         let share = Arc::clone(share);
@@ -130,7 +122,6 @@ impl Held {
     /// The bytes are copied, because a piece of one byte would keep the whole buffer that it was
     /// read into, so the memory that is really held would be unknown. The copy of 4 KiB takes 65
     /// ns, their signature 2.4 µs.
-    /// really held. The copy of 4 KiB takes 65 ns, their signature 2.4 µs.
     pub(super) fn push(&mut self, piece: &[u8], most: usize) -> Result<(), Exhausted> {
         let needed = self.bytes.len().saturating_add(piece.len());
         if needed > self.bytes.capacity() {
@@ -181,7 +172,7 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUDGET, BodyBudget, Exhausted, Held, MAX_SHARE, Share};
+    use super::{BUDGET, BodyBudget, Exhausted, Held, MAX_SHARE, MemoryShortage, Share};
     use std::sync::Arc;
 
     const MIB: usize = 1024 * 1024;
@@ -196,7 +187,7 @@ mod tests {
     #[test]
     fn bytes_are_given_back_with_their_last_clone() {
         // F-162
-        let budget = Arc::new(BodyBudget::new());
+        let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
         let crm = budget.share("crm");
         let bytes = hold(&crm, 10 * MIB).unwrap().freeze();
         assert_eq!(budget.free(), 54 * MIB as u64);
@@ -210,7 +201,7 @@ mod tests {
     #[test]
     fn a_connection_holds_no_more_than_is_left_for_the_others() {
         // F-162, F-263
-        let budget = Arc::new(BodyBudget::new());
+        let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
         let crm = budget.share("crm");
         let mut held: Vec<_> = (0..3).map(|_| hold(&crm, 10 * MIB).unwrap()).collect();
         assert!(hold(&crm, 3 * MIB).is_err());
@@ -241,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_share_lives_as_long_as_it_is_used() {
-        let budget = Arc::new(BodyBudget::new());
+        let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
         let held = hold(&budget.share("crm"), 32 * MIB).unwrap();
         assert!(hold(&budget.share("crm"), 1).is_err());
         drop(held);
@@ -253,14 +244,15 @@ mod tests {
     #[test]
     fn while_memory_is_short_none_is_begun_and_none_is_lost() {
         // F-164
-        let budget = Arc::new(BodyBudget::new());
+        let shortage = MemoryShortage::default();
+        let budget = Arc::new(BodyBudget::new(shortage.clone()));
         let crm = budget.share("crm");
         let mut held = Held::begin(&crm).unwrap();
-        budget.memory_is_short(true);
+        shortage.set(true);
         held.push(b"abc", MIB).unwrap();
         assert_eq!(Held::begin(&crm).map(drop), Err(Exhausted));
         drop(held);
-        budget.memory_is_short(false);
+        shortage.set(false);
         Held::begin(&crm).unwrap();
         assert_eq!(budget.free(), BUDGET);
     }
@@ -268,7 +260,7 @@ mod tests {
     #[test]
     fn what_grows_is_paid_for_as_it_grows() {
         // F-263
-        let budget = Arc::new(BodyBudget::new());
+        let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
         let crm = budget.share("crm");
         let mut held = Held::begin(&crm).unwrap();
         assert_eq!(budget.free(), BUDGET);

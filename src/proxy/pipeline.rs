@@ -194,6 +194,7 @@ async fn within_limits<T>(
 #[cfg(test)]
 mod tests {
     use super::{Metrics, within_limits};
+    use crate::memory::MemoryShortage;
     use crate::proxy::code::Code;
     use crate::server::{SocketLimits, Ticker};
     use crate::telemetry::metrics::GaugeValues;
@@ -203,7 +204,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_internal_error() {
         let second = Duration::from_secs(1);
-        let timers = Ticker::new().register_socket(SocketLimits {
+        let timers = Ticker::new(MemoryShortage::default()).register_socket(SocketLimits {
             header_read: second,
             idle: second,
             body_idle: second,

@@ -19,6 +19,8 @@ pub use drain::SocketCounts;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::memory::MemoryShortage;
+
 /// How coarse the ticker is.
 pub const TICK: Duration = Duration::from_millis(50);
 
@@ -53,7 +55,7 @@ pub struct Ticker {
     draining_since: AtomicU64,
     /// Its grace period is over.
     grace_over: AtomicBool,
-    memory_is_short: AtomicBool,
+    shortage: MemoryShortage,
     /// The time of the next check for agents that have left.
     presence_due: AtomicU64,
 }
@@ -95,8 +97,9 @@ pub enum ExceededLimit {
 }
 
 impl Ticker {
-    /// A ticker that starts now.
-    pub fn new() -> Arc<Self> {
+    /// Creates a ticker that starts now. While memory is short, it cuts off agents that are slow to
+    /// send a head, because the bytes of a head are kept until it is whole.
+    pub fn new(shortage: MemoryShortage) -> Arc<Self> {
         Arc::new(Self {
             epoch: Instant::now(),
             now: AtomicU64::new(0),
@@ -104,7 +107,7 @@ impl Ticker {
             socket_added: Notify::new(),
             draining_since: AtomicU64::new(NEVER),
             grace_over: AtomicBool::new(false),
-            memory_is_short: AtomicBool::new(false),
+            shortage,
             presence_due: AtomicU64::new(0),
         })
     }
@@ -135,11 +138,6 @@ impl Ticker {
         timers
     }
 
-    /// While memory is short, an agent that takes its time over a head is cut off: what has come of it is kept until it is whole.
-    pub fn memory_is_short(&self, is_short: bool) {
-        self.memory_is_short.store(is_short, Relaxed);
-    }
-
     /// Ticks for ever; sleeps while there is no socket to watch.
     pub async fn run(self: Arc<Self>) {
         let mut interval = tokio::time::interval(TICK);
@@ -155,7 +153,7 @@ impl Ticker {
     /// Wakes every socket on which something is due; false if no socket is left.
     fn wake_due(&self) -> bool {
         let now = self.update_now();
-        let is_short = self.memory_is_short.load(Relaxed);
+        let is_short = self.shortage.is_set();
         let checks_presence = now >= self.presence_due.load(Relaxed);
         if checks_presence {
             self.presence_due.store(now + PRESENCE_CHECK, Relaxed);

@@ -14,6 +14,7 @@ use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
 use crate::credential::signing::SigningKey;
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
+use crate::memory::MemoryShortage;
 use crate::proxy::code::Code;
 use crate::proxy::error::AgentFault;
 use crate::upstream::Framing;
@@ -66,7 +67,9 @@ fn data(bytes: &[u8]) -> Step {
 /// A body of these steps in this framing, under a cap of 1 MiB, and the budget that it is paid from.
 fn unread(framing: Framing, steps: &[Step]) -> (Unread<'static, Fake>, &'static Arc<BodyBudget>) {
     // Leaked, as the process' own lives as long as the process.
-    let budget: &'static Arc<BodyBudget> = Box::leak(Box::new(Arc::new(BodyBudget::new())));
+    let budget: &'static Arc<BodyBudget> = Box::leak(Box::new(Arc::new(BodyBudget::new(
+        MemoryShortage::default(),
+    ))));
     let share = Box::leak(Box::new(budget.share("crm")));
     let unread = Unread {
         framing,

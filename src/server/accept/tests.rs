@@ -14,6 +14,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
 use super::{AcceptLoop, AtCapacity, ERROR_PAUSE, Listener, Serve};
+use crate::memory::MemoryShortage;
 use crate::server::{RequestBody, SocketLimits, SocketTimers, Ticker};
 
 /// A service that is never called, because no socket is accepted.
@@ -58,7 +59,7 @@ async fn a_lack_of_descriptors_is_waited_out_and_not_spun_on() {
     let minute = Duration::from_secs(60);
     let reception = AcceptLoop {
         server: Arc::new(Nothing),
-        ticker: Ticker::new(),
+        ticker: Ticker::new(MemoryShortage::default()),
         limits: SocketLimits {
             header_read: minute,
             idle: minute,

@@ -1,6 +1,7 @@
 //! What hyper answers by itself, and what it is kept from.
 
 use super::{HeadFault, Serve};
+use crate::memory::MemoryShortage;
 use crate::server::{RequestBody, SocketLimits, SocketTimers, Ticker};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
@@ -103,7 +104,7 @@ async fn unread(method: &str, requests: usize) -> (usize, usize) {
     });
     let (near, far) = UnixStream::pair().unwrap();
     let minute = Duration::from_secs(60);
-    let timers = Ticker::new().register_socket(SocketLimits {
+    let timers = Ticker::new(MemoryShortage::default()).register_socket(SocketLimits {
         header_read: minute,
         idle: minute,
         body_idle: minute,

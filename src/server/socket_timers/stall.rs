@@ -51,6 +51,7 @@ mod tests {
 
     use super::super::{ExceededLimit, SocketLimits, TICK};
     use super::Ticker;
+    use crate::memory::MemoryShortage;
 
     const SECOND: u64 = 1000;
 
@@ -68,7 +69,7 @@ mod tests {
     fn a_limit_that_is_noted_in_a_stall_is_not_early() {
         // F-273
         for stall in [1, 60, 12 * SECOND, 3600 * SECOND] {
-            let ticker = Ticker::new();
+            let ticker = Ticker::new(MemoryShortage::default());
             let timers = ticker.register_socket(socket_limits());
             timers.begin_exchange();
             // The ticker still shows the time before the stall.
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn limits_pass_although_a_quota_interrupts_the_worker_all_the_time() {
-        let ticker = Ticker::new();
+        let ticker = Ticker::new(MemoryShortage::default());
         let timers = ticker.register_socket(socket_limits());
         timers.begin_exchange();
         timers.end_exchange();
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn the_deadline_of_an_exchange_holds_through_a_stall() {
-        let ticker = Ticker::new();
+        let ticker = Ticker::new(MemoryShortage::default());
         let timers = ticker.register_socket(socket_limits());
         timers.begin_exchange();
         timers.limit_exchange(Instant::now() + Duration::from_secs(10));
