@@ -127,7 +127,7 @@ fn scrape_500_connections(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench]
-fn activity(bencher: Bencher<'_, '_>) {
+fn connection_stats(bencher: Bencher<'_, '_>) {
     let metrics = busy();
-    bencher.bench_local(|| metrics.activity(black_box(Some("connection-7"))));
+    bencher.bench_local(|| metrics.connection_stats(black_box(Some("connection-7"))));
 }

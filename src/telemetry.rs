@@ -1,15 +1,15 @@
 //! What the process tells of itself. Sees neither secrets nor bodies.
 
 pub mod access_log;
-pub mod activity;
+pub mod connection_stats;
 mod json;
-mod lines;
+mod log_writer;
 pub mod metrics;
 mod panics;
 pub mod problem_log;
 
 pub use access_log::{AccessFilter, AccessFormat, AccessLog, AccessRecord, RequestOutcome};
-pub use activity::{Activity, FaultCount};
+pub use connection_stats::{ConnectionStats, FaultStats};
 pub use metrics::Metrics;
 pub use panics::PanicNotice;
 pub use problem_log::{Event, EventFormat, EventLevel, ProblemLog};

@@ -56,7 +56,7 @@ impl HtmlPage {
             is_draining: sources.draining.load(Relaxed),
             generation: snapshot.generation(),
             connections: overview::connections(sources, &snapshot),
-            unnamed: sources.metrics.activity(None),
+            unnamed: sources.metrics.connection_stats(None),
         };
         let fixed = HeaderValue::from_static;
         let headers = [

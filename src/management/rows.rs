@@ -66,7 +66,7 @@ impl Row {
 pub(super) fn live(entry: &Entry, sources: &Sources) -> Live {
     let id = entry.connection.id.as_str();
     let mut live = Live {
-        last_used: sources.metrics.activity(Some(id)).last_used,
+        last_used: sources.metrics.connection_stats(Some(id)).last_used,
         ..Live::default()
     };
     if let Some(grant) = sources.credentials.grant_status(&entry.connection) {

@@ -1,4 +1,4 @@
-//! One line an exchange, on a thread of its own (`lines`): a stuck stdout never holds a request up.
+//! One line an exchange, on a thread of its own (`log_writer`): a stuck stdout never holds a request up.
 //!
 //! A line never holds a query, a header value, a body or a secret.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 
-use super::lines::LineQueue;
+use super::log_writer::LogQueue;
 use super::problem_log::ProblemLog;
 use crate::domain::ConnectionId;
 pub use line::AccessLines;
@@ -90,7 +90,7 @@ pub struct AccessLog(Option<Arc<RunningLog>>);
 
 struct RunningLog {
     which: AccessFilter,
-    queue: LineQueue<(Timestamp, AccessRecord)>,
+    queue: LogQueue<(Timestamp, AccessRecord)>,
 }
 
 impl AccessLog {
@@ -110,7 +110,7 @@ impl AccessLog {
             return Ok(Self::off());
         }
         let lines = AccessLines::new(format, problems);
-        let queue = LineQueue::start("access-log", QUEUE, lines, out)?;
+        let queue = LogQueue::start("access-log", QUEUE, lines, out)?;
         Ok(Self(Some(Arc::new(RunningLog { which, queue }))))
     }
 
@@ -137,7 +137,9 @@ impl AccessLog {
 
     /// Lines that found the queue full, or nobody to read them.
     pub fn dropped_lines(&self) -> u64 {
-        self.0.as_ref().map_or(0, |started| started.queue.lost())
+        self.0
+            .as_ref()
+            .map_or(0, |started| started.queue.lost_lines())
     }
 
     /// Waits until what was recorded before is written; gives up once the stream has taken nothing for this long, and after ten times as long in any case.

@@ -29,7 +29,7 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use prometheus::process_collector::ProcessCollector;
 
-use super::Activity;
+use super::ConnectionStats;
 use connection::ConnectionMetrics;
 pub use connection::Recorder;
 pub use counters::EndedExchange;
@@ -135,18 +135,18 @@ impl Metrics {
         self.process.catch_panic(work)
     }
 
-    /// Looks at the system's clock, by which [`Activity`] tells times: to be called now and then, for it may be set.
+    /// Looks at the system's clock, by which [`ConnectionStats`] tells times: to be called now and then, for it may be set.
     pub fn sync_clock(&self) {
         self.process.sync_clock();
     }
 
     /// What a connection has done so far; `None`: requests that named no connection that exists.
-    pub fn activity(&self, connection: Option<&str>) -> Activity {
+    pub fn connection_stats(&self, connection: Option<&str>) -> ConnectionStats {
         let connections = self.connections.lock();
         let connection = connections.get(connection.unwrap_or(UNKNOWN)).cloned();
         drop(connections);
-        connection.map_or_else(Activity::default, |connection| {
-            connection.totals().activity()
+        connection.map_or_else(ConnectionStats::default, |connection| {
+            connection.totals().to_stats()
         })
     }
 

@@ -1,4 +1,4 @@
-//! What the process tells of itself beside exchanges: a closed set of events ([`Event`]), on a thread of its own (`lines`).
+//! What the process tells of itself beside exchanges: a closed set of events ([`Event`]), on a thread of its own (`log_writer`).
 //!
 //! Nothing that an agent, an upstream or a token endpoint sent has a place in an event, so no secret has one either. Whoever tells never waits; what may
 //! happen with every request is told at most once in a while, with the number of those that were left out.
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use parking_lot::Mutex;
 
-use super::lines::LineQueue;
+use super::log_writer::LogQueue;
 pub use event::{ConfigFinding, Event, ListenerKind, LogStream};
 pub use line::EventFormat;
 pub use memory::MemoryEvent;
@@ -55,7 +55,7 @@ pub struct ProblemLog(Option<Arc<RunningLog>>);
 
 struct RunningLog {
     level: EventLevel,
-    queue: LineQueue<QueuedEvent>,
+    queue: LogQueue<QueuedEvent>,
     /// Events that may come often, by name and subject.
     repetitions: Mutex<HashMap<(&'static str, Box<str>), Repetition>>,
 }
@@ -86,7 +86,7 @@ impl ProblemLog {
         format: EventFormat,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let queue = LineQueue::start(THREAD, QUEUE, line::EventLines::new(format), out)?;
+        let queue = LogQueue::start(THREAD, QUEUE, line::EventLines::new(format), out)?;
         Ok(Self(Some(Arc::new(RunningLog {
             level,
             queue,
@@ -135,7 +135,9 @@ impl ProblemLog {
 
     /// Lines that found the queue full, or nobody to read them.
     pub fn dropped_lines(&self) -> u64 {
-        self.0.as_ref().map_or(0, |started| started.queue.lost())
+        self.0
+            .as_ref()
+            .map_or(0, |started| started.queue.lost_lines())
     }
 
     /// Waits until what was told before is written; gives up once the stream has taken nothing for this long, and after ten times as long in any case.

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::format::{byte_size, grouped, relative_time};
 use super::overview::{ConnectionOverview, ConnectionState, TokenFailure, TokenLifetime};
-use crate::telemetry::Activity;
+use crate::telemetry::ConnectionStats;
 
 /// Routes that are listed. A page of 500 connections is fetched every few seconds; the API lists them all.
 const MAX_ROUTES: usize = 100;
@@ -43,7 +43,7 @@ pub(super) fn connection_card(shown: &ConnectionOverview<'_>, now: Timestamp) ->
 }
 
 /// Requests that named no connection.
-pub(super) fn unnamed_card(activity: &Activity, now: Timestamp) -> Markup {
+pub(super) fn unnamed_card(activity: &ConnectionStats, now: Timestamp) -> Markup {
     html! {
         article {
             div class="who" {
@@ -63,7 +63,7 @@ fn attempts(failure: &TokenFailure, now: Timestamp) -> Markup {
     }
 }
 
-fn traffic(activity: &Activity, now: Timestamp) -> Markup {
+fn traffic(activity: &ConnectionStats, now: Timestamp) -> Markup {
     let exchanges = activity.exchanges();
     html! {
         div {
@@ -85,7 +85,7 @@ fn traffic(activity: &Activity, now: Timestamp) -> Markup {
 }
 
 /// The outcomes of exchanges, in the same order as in the bar.
-pub(super) fn outcome_counts(activity: &Activity) -> Markup {
+pub(super) fn outcome_counts(activity: &ConnectionStats) -> Markup {
     nonzero_counts(&[
         (activity.forwarded, "", "forwarded"),
         (activity.refused, "warn", "refused"),
@@ -107,7 +107,7 @@ pub(super) fn nonzero_counts(counts: &[(u64, &str, &str)]) -> Markup {
     }
 }
 
-fn outcome_bar(activity: &Activity) -> Markup {
+fn outcome_bar(activity: &ConnectionStats) -> Markup {
     let all = u128::from(activity.exchanges().max(1));
     let mut sum = 0_u64;
     let mut begin = 0;
@@ -134,7 +134,7 @@ fn outcome_bar(activity: &Activity) -> Markup {
 }
 
 /// Up to the upstream and down from it.
-pub(super) fn body_bytes(activity: &Activity) -> Markup {
+pub(super) fn body_bytes(activity: &ConnectionStats) -> Markup {
     html! {
         span title="request bodies" { "↑\u{2009}" (byte_size(activity.request_bytes)) } " "
         span title="response bodies" { "↓\u{2009}" (byte_size(activity.response_bytes)) }
@@ -155,7 +155,7 @@ fn token_lifetime(token: &TokenLifetime, now: Timestamp) -> Markup {
 }
 
 /// By code, the latest first.
-fn faults(activity: &Activity, now: Timestamp) -> Markup {
+fn faults(activity: &ConnectionStats, now: Timestamp) -> Markup {
     let faults = activity.faults.iter().filter(|fault| fault.count > 0);
     let mut faults: Vec<_> = faults.collect();
     faults.sort_by_key(|fault| (Reverse(fault.last), fault.code));

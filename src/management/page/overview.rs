@@ -11,14 +11,14 @@ use crate::management::Sources;
 use crate::management::view::to_timestamp;
 use crate::reflection::Exposure;
 use crate::snapshot::{Entry, Snapshot};
-use crate::telemetry::Activity;
+use crate::telemetry::ConnectionStats;
 
 /// One connection.
 pub(super) struct ConnectionOverview<'a> {
     pub(super) entry: &'a Entry,
     pub(super) state: ConnectionState,
     pub(super) token: TokenLifetime,
-    pub(super) activity: Activity,
+    pub(super) activity: ConnectionStats,
 }
 
 /// Whether agents are served.
@@ -91,7 +91,9 @@ impl<'a> ConnectionOverview<'a> {
                 }
                 Auth::NoAuth => TokenLifetime::NotNeeded,
             },
-            activity: sources.metrics.activity(Some(connection.id.as_str())),
+            activity: sources
+                .metrics
+                .connection_stats(Some(connection.id.as_str())),
         }
     }
 }
@@ -159,8 +161,8 @@ impl ConnectionState {
 }
 
 /// The sums over several connections.
-pub(super) fn sum<'a>(activities: impl Iterator<Item = &'a Activity>) -> Activity {
-    activities.fold(Activity::default(), |sum, one| Activity {
+pub(super) fn sum<'a>(activities: impl Iterator<Item = &'a ConnectionStats>) -> ConnectionStats {
+    activities.fold(ConnectionStats::default(), |sum, one| ConnectionStats {
         last_used: sum.last_used.max(one.last_used),
         forwarded: sum.forwarded.saturating_add(one.forwarded),
         refused: sum.refused.saturating_add(one.refused),

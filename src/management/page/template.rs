@@ -12,7 +12,7 @@ use super::connection::{
 use super::format::{byte_size, grouped, relative_time, rough_duration};
 use super::overview::{ConnectionOverview, sum};
 use super::{SCRIPT, STYLE};
-use crate::telemetry::Activity;
+use crate::telemetry::ConnectionStats;
 
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%23156d5a'/%3E%3Cpath d='M4 8h7M8 5l3 3-3 3' fill='none' stroke='%23fff' stroke-width='1.8'/%3E%3C/svg%3E";
 
@@ -24,7 +24,7 @@ pub(super) struct PageContent<'a> {
     pub(super) generation: u64,
     pub(super) connections: Vec<ConnectionOverview<'a>>,
     /// Requests that named no connection that exists.
-    pub(super) unnamed: Activity,
+    pub(super) unnamed: ConnectionStats,
 }
 
 impl PageContent<'_> {

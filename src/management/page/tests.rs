@@ -13,7 +13,7 @@ use crate::credential::{ErrorCode, Reason};
 use crate::domain::ConnectionId;
 use crate::reflection::Exposure;
 use crate::snapshot::{Entry, Snapshot};
-use crate::telemetry::{Activity, FaultCount};
+use crate::telemetry::{ConnectionStats, FaultStats};
 
 fn now() -> Timestamp {
     "2026-03-04T14:03:22Z".parse().unwrap()
@@ -52,17 +52,17 @@ fn quiet(entry: &Entry) -> ConnectionOverview<'_> {
         entry,
         state: ConnectionState::Ok,
         token: TokenLifetime::NotNeeded,
-        activity: Activity::default(),
+        activity: ConnectionStats::default(),
     }
 }
 
-fn busy(forwarded: u64, faults: &[(&'static str, u64, i64)]) -> Activity {
-    let fault = |&(code, count, ago): &(&'static str, u64, i64)| FaultCount {
+fn busy(forwarded: u64, faults: &[(&'static str, u64, i64)]) -> ConnectionStats {
+    let fault = |&(code, count, ago): &(&'static str, u64, i64)| FaultStats {
         code,
         count,
         last: moment(-ago),
     };
-    Activity {
+    ConnectionStats {
         last_used: Some(moment(-3)),
         forwarded,
         refused: forwarded / 40,
@@ -83,7 +83,7 @@ fn failing() -> TokenFailure {
     }
 }
 
-fn render(connections: Vec<ConnectionOverview<'_>>, unnamed: Activity) -> String {
+fn render(connections: Vec<ConnectionOverview<'_>>, unnamed: ConnectionStats) -> String {
     let content = PageContent {
         now: now(),
         uptime: Duration::from_secs(273_000),
@@ -128,7 +128,7 @@ fn every_state_is_told_in_words() {
             refreshed: Some(moment(-3300)),
         };
     }
-    let html = render(shown, Activity::default());
+    let html = render(shown, ConnectionStats::default());
     for words in [
         "<span>1 ok ·</span>",
         ">2 failing ·</span>",
@@ -166,10 +166,10 @@ fn traffic_and_faults_are_told_with_the_latest_first() {
         ("upstream_unreachable", 12, 600),
     ];
     one.activity = busy(81_000, &faults);
-    let unnamed = Activity {
+    let unnamed = ConnectionStats {
         refused: 9,
         faults: busy(0, &[("connection_not_found", 9, 40)]).faults,
-        ..Activity::default()
+        ..ConnectionStats::default()
     };
     let html = render(vec![one], unnamed);
     for words in [
@@ -201,7 +201,10 @@ fn traffic_and_faults_are_told_with_the_latest_first() {
 fn what_an_operator_wrote_cannot_become_markup() {
     let hostile = "</h3><script>alert(1)</script><img src=x onerror='a'>\" onclick=\"a";
     let snapshot = compile(vec![definition("crm", hostile, 1)]);
-    let html = render(vec![quiet(&snapshot.entries()[0])], Activity::default());
+    let html = render(
+        vec![quiet(&snapshot.entries()[0])],
+        ConnectionStats::default(),
+    );
     assert_eq!(html.matches("<script>").count(), 1, "{html}");
     assert!(!html.contains("<img") && !html.contains("<i>"), "{html}");
     assert!(
@@ -219,7 +222,10 @@ fn nothing_is_loaded_from_elsewhere_and_nothing_inline_escapes_the_policy() {
         }
     }
     let snapshot = compile(vec![definition("crm", "CRM", 1)]);
-    let html = render(vec![quiet(&snapshot.entries()[0])], Activity::default());
+    let html = render(
+        vec![quiet(&snapshot.entries()[0])],
+        ConnectionStats::default(),
+    );
     let html = html.replace(STYLE, "").replace(SCRIPT, "");
     for word in [
         " style=",
@@ -252,7 +258,7 @@ fn a_connection_with_very_many_routes_stays_small() {
         .iter()
         .map(|entry| quiet(entry))
         .collect();
-    let html = render(shown, Activity::default());
+    let html = render(shown, ConnectionStats::default());
     assert!(
         html.contains("and 1,900 more") && html.contains("and 1 more"),
         "{html}"

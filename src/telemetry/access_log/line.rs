@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{AccessFormat, AccessRecord};
 use crate::domain::ConnectionId;
 use crate::telemetry::json::{JsonLine, TimeFormatter, millis};
-use crate::telemetry::lines::LineFormatter;
+use crate::telemetry::log_writer::LogFormatter;
 use crate::telemetry::problem_log::{Event, LogStream, ProblemLog};
 
 /// The most bytes of a path or of a method that a line shows.
@@ -90,15 +90,15 @@ impl AccessLines {
     }
 }
 
-impl LineFormatter for AccessLines {
+impl LogFormatter for AccessLines {
     type Item = (Timestamp, AccessRecord);
 
-    fn write(&mut self, (at, record): &Self::Item, into: &mut Vec<u8>) {
+    fn append_item(&mut self, (at, record): &Self::Item, into: &mut Vec<u8>) {
         self.line(*at, record, into);
     }
 
     /// Whoever reads exchanges reads nothing else.
-    fn lost(&mut self, lines: u64, _into: &mut Vec<u8>) {
+    fn report_lost(&mut self, lines: u64, _into: &mut Vec<u8>) {
         self.problems.report(Event::LinesLost {
             log: LogStream::Access,
             lines,

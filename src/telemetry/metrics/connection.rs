@@ -12,7 +12,7 @@ use super::counters::{Counters, EndedExchange};
 use super::histogram::Distribution;
 use super::labels::{Labels, SeriesKey};
 use super::sockets::SocketCounters;
-use crate::telemetry::{Activity, FaultCount, RequestOutcome};
+use crate::telemetry::{ConnectionStats, FaultStats, RequestOutcome};
 
 /// The books of a connection, for the life of the process.
 pub(super) struct ConnectionMetrics {
@@ -135,31 +135,31 @@ impl Totals {
         self.had_sockets |= counters.sockets.had_any();
     }
 
-    pub(super) fn activity(&self) -> Activity {
-        let mut activity = Activity {
+    pub(super) fn to_stats(&self) -> ConnectionStats {
+        let mut stats = ConnectionStats {
             last_used: Some(self.last_sent).filter(|last| *last != 0).map(time),
             request_bytes: self.request_bytes,
             response_bytes: self.response_bytes,
-            ..Activity::default()
+            ..ConnectionStats::default()
         };
         for (key, count) in &self.requests {
             *match key.outcome() {
-                RequestOutcome::Forwarded => &mut activity.forwarded,
-                RequestOutcome::Refused => &mut activity.refused,
-                RequestOutcome::AgentCancelled => &mut activity.agent_cancelled,
-                RequestOutcome::UpstreamFailed => &mut activity.upstream_failed,
+                RequestOutcome::Forwarded => &mut stats.forwarded,
+                RequestOutcome::Refused => &mut stats.refused,
+                RequestOutcome::AgentCancelled => &mut stats.agent_cancelled,
+                RequestOutcome::UpstreamFailed => &mut stats.upstream_failed,
             } += count;
         }
-        activity.faults = self
+        stats.faults = self
             .faults
             .iter()
-            .map(|(code, total)| FaultCount {
+            .map(|(code, total)| FaultStats {
                 code,
                 count: total.all,
                 last: time(total.last),
             })
             .collect();
-        activity
+        stats
     }
 }
 

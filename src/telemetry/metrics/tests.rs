@@ -125,12 +125,16 @@ fn odd_methods_have_one_name() {
 }
 
 #[test]
-fn activity_is_the_same_books() {
+fn connection_stats_agree_with_the_series() {
     let metrics = Arc::new(Metrics::new());
     let (one, other) = (metrics.new_shard(), metrics.new_shard());
     let recorders = [one.recorder("crm", ["/"]), other.recorder("crm", ["/"])];
     recorders[0].record(&refused("overloaded", StatusCode::SERVICE_UNAVAILABLE));
-    assert_eq!(metrics.activity(Some("crm")).last_used, None, "never sent");
+    assert_eq!(
+        metrics.connection_stats(Some("crm")).last_used,
+        None,
+        "never sent"
+    );
     let broken_off = EndedExchange {
         outcome: RequestOutcome::UpstreamFailed,
         code: Some("response_too_large"),
@@ -141,17 +145,20 @@ fn activity_is_the_same_books() {
     recorders[0].record(&broken_off);
     recorders[1].record(&broken_off);
     recorders[1].record(&ended(Some(0), 200));
-    let activity = metrics.activity(Some("crm"));
-    let used = activity.last_used.unwrap();
+    let stats = metrics.connection_stats(Some("crm"));
+    let used = stats.last_used.unwrap();
     let minute = jiff::SignedDuration::from_secs(60);
     assert!(used.duration_since(before).abs() < minute, "{used}");
-    assert_eq!((activity.forwarded, activity.upstream_failed), (1, 2));
-    assert_eq!((activity.refused, activity.exchanges()), (1, 4));
-    assert_eq!(activity.response_bytes, 400);
-    let faults = activity.faults.iter().map(|f| (f.code, f.count));
+    assert_eq!((stats.forwarded, stats.upstream_failed), (1, 2));
+    assert_eq!((stats.refused, stats.exchanges()), (1, 4));
+    assert_eq!(stats.response_bytes, 400);
+    let faults = stats.faults.iter().map(|f| (f.code, f.count));
     let faults: Vec<_> = faults.collect();
     assert_eq!(faults, [("overloaded", 1), ("response_too_large", 2)]);
-    assert_eq!(metrics.activity(Some("erp")), metrics.activity(None));
+    assert_eq!(
+        metrics.connection_stats(Some("erp")),
+        metrics.connection_stats(None)
+    );
     // An abort is no answer.
     let samples = scrape(&metrics);
     let refusals = samples.keys().filter(|name| name.contains("refusals"));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::event::{Event, LogStream};
 use super::{EventLevel, QueuedEvent};
 use crate::telemetry::json::{JsonLine, TimeFormatter};
-use crate::telemetry::lines::LineFormatter;
+use crate::telemetry::log_writer::LogFormatter;
 
 /// How lines look (`log.format`, decided).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,17 +49,17 @@ impl EventLines {
     }
 }
 
-impl LineFormatter for EventLines {
+impl LogFormatter for EventLines {
     type Item = QueuedEvent;
 
-    fn write(&mut self, queued: &QueuedEvent, into: &mut Vec<u8>) {
+    fn append_item(&mut self, queued: &QueuedEvent, into: &mut Vec<u8>) {
         match self.format {
             EventFormat::Json => self.json(queued, into),
             EventFormat::Text { colour } => text(queued, colour, into),
         }
     }
 
-    fn lost(&mut self, lines: u64, into: &mut Vec<u8>) {
+    fn report_lost(&mut self, lines: u64, into: &mut Vec<u8>) {
         let queued = QueuedEvent {
             at: Timestamp::now(),
             event: Event::LinesLost {
@@ -68,7 +68,7 @@ impl LineFormatter for EventLines {
             },
             left_out: 0,
         };
-        self.write(&queued, into);
+        self.append_item(&queued, into);
     }
 }
 

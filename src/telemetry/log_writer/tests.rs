@@ -4,21 +4,21 @@ use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use super::{LineFormatter, LineQueue, MAX_WRITE};
+use super::{LogFormatter, LogQueue, MAX_WRITE};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Numbers;
 
-impl LineFormatter for Numbers {
+impl LogFormatter for Numbers {
     type Item = u64;
 
-    fn write(&mut self, item: &u64, into: &mut Vec<u8>) {
+    fn append_item(&mut self, item: &u64, into: &mut Vec<u8>) {
         writeln!(into, "{item}").unwrap();
     }
 
-    fn lost(&mut self, lines: u64, into: &mut Vec<u8>) {
+    fn report_lost(&mut self, lines: u64, into: &mut Vec<u8>) {
         writeln!(into, "lost {lines}").unwrap();
     }
 }
@@ -50,12 +50,12 @@ struct Gate {
     written: Receiver<String>,
 }
 
-fn gated(capacity: usize) -> (LineQueue<u64>, Gate) {
+fn gated_queue(capacity: usize) -> (LogQueue<u64>, Gate) {
     let (calls, called) = channel();
     let (open, may) = channel();
     let (writes, written) = channel();
     let out = Gated { calls, may, writes };
-    let queue = LineQueue::start("lines", capacity, Numbers, out).unwrap();
+    let queue = LogQueue::start("lines", capacity, Numbers, out).unwrap();
     (
         queue,
         Gate {
@@ -68,14 +68,14 @@ fn gated(capacity: usize) -> (LineQueue<u64>, Gate) {
 
 #[test]
 fn a_stuck_reader_holds_nobody_up_and_is_told_once_what_it_missed() {
-    let (queue, gate) = gated(10);
+    let (queue, gate) = gated_queue(10);
     assert!(queue.send(0));
     gate.called.recv_timeout(PATIENCE).unwrap();
     // The thread is stuck in its first write.
     for number in 1..=30 {
         assert!(queue.send(number));
     }
-    assert_eq!(queue.lost(), 20);
+    assert_eq!(queue.lost_lines(), 20);
     assert!(!queue.flush(Duration::from_millis(1)));
     drop(gate.open);
     assert!(queue.flush(PATIENCE));
@@ -88,7 +88,7 @@ fn a_stuck_reader_holds_nobody_up_and_is_told_once_what_it_missed() {
 
 #[test]
 fn a_write_holds_whole_lines() {
-    let (queue, gate) = gated(100_000);
+    let (queue, gate) = gated_queue(100_000);
     queue.send(0);
     gate.called.recv_timeout(PATIENCE).unwrap();
     for number in 1..20_000 {
@@ -107,7 +107,7 @@ fn a_write_holds_whole_lines() {
 
 #[test]
 fn what_a_broken_stream_does_not_take_is_counted() {
-    let (queue, gate) = gated(10);
+    let (queue, gate) = gated_queue(10);
     gate.open
         .send(Err(io::ErrorKind::Interrupted.into()))
         .unwrap();
@@ -117,7 +117,7 @@ fn what_a_broken_stream_does_not_take_is_counted() {
     gate.open.send(Ok(())).unwrap();
     queue.send(1);
     assert!(queue.flush(PATIENCE));
-    assert_eq!(queue.lost(), 0);
+    assert_eq!(queue.lost_lines(), 0);
     gate.open
         .send(Err(io::ErrorKind::BrokenPipe.into()))
         .unwrap();
@@ -125,7 +125,7 @@ fn what_a_broken_stream_does_not_take_is_counted() {
     drop(gate.open);
     queue.send(2);
     assert!(queue.flush(PATIENCE));
-    assert_eq!(queue.lost(), 1);
+    assert_eq!(queue.lost_lines(), 1);
     queue.send(3);
     assert!(queue.flush(PATIENCE));
     let all: String = gate.written.try_iter().collect();
@@ -136,7 +136,7 @@ fn what_a_broken_stream_does_not_take_is_counted() {
 
 #[test]
 fn what_is_queued_is_written_after_the_last_sender_is_gone() {
-    let (queue, gate) = gated(10);
+    let (queue, gate) = gated_queue(10);
     for number in 0..5 {
         queue.send(number);
     }

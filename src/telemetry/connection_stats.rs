@@ -1,10 +1,10 @@
-//! What one connection has done so far, for people: sums over all workers, since the start of the process.
+//! The counts of one connection, for people: sums over all workers, since the start of the process.
 
 use jiff::Timestamp;
 
-/// The books of one connection. Counts never fall while the process lives, whatever a reload does.
+/// The counts of one connection. They never fall while the process lives, whatever a reload does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Activity {
+pub struct ConnectionStats {
     /// When a request last went up to the upstream.
     pub last_used: Option<Timestamp>,
     /// Exchanges that the upstream answered to the end.
@@ -20,12 +20,12 @@ pub struct Activity {
     /// Bytes of response bodies.
     pub response_bytes: u64,
     /// Refusals and failures, one entry a code, in no particular order.
-    pub faults: Vec<FaultCount>,
+    pub faults: Vec<FaultStats>,
 }
 
 /// How often a request ended with one code, and when last.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FaultCount {
+pub struct FaultStats {
     /// As in `X-Egressd-Error`.
     pub code: &'static str,
     /// How often.
@@ -34,7 +34,7 @@ pub struct FaultCount {
     pub last: Timestamp,
 }
 
-impl Activity {
+impl ConnectionStats {
     /// All exchanges that have ended.
     pub fn exchanges(&self) -> u64 {
         self.forwarded + self.refused + self.agent_cancelled + self.upstream_failed

@@ -19,19 +19,19 @@ const RETRY_PAUSE: Duration = Duration::from_millis(5);
 const LOSS_REPORT_PAUSE: Duration = Duration::from_secs(10);
 
 /// How items become lines.
-pub(super) trait LineFormatter: Send + 'static {
+pub(super) trait LogFormatter: Send + 'static {
     /// What is sent.
     type Item: Send + 'static;
 
     /// Appends the line of an item, line end included.
-    fn write(&mut self, item: &Self::Item, into: &mut Vec<u8>);
+    fn append_item(&mut self, item: &Self::Item, into: &mut Vec<u8>);
 
     /// This many lines were lost since this was last called; appends a line, if it is reported on this stream.
-    fn lost(&mut self, lines: u64, into: &mut Vec<u8>);
+    fn report_lost(&mut self, lines: u64, into: &mut Vec<u8>);
 }
 
 /// The way to the thread. Dropping the last one ends the thread, once it has written what is queued.
-pub(super) struct LineQueue<T> {
+pub(super) struct LogQueue<T> {
     jobs: SyncSender<Job<T>>,
     lost: Arc<AtomicU64>,
     /// Writes that the stream took.
@@ -44,9 +44,9 @@ enum Job<T> {
     Flush(SyncSender<()>),
 }
 
-struct LineWriter<L: LineFormatter, W> {
+struct LogWriter<L: LogFormatter, W> {
     jobs: Receiver<Job<L::Item>>,
-    lines: L,
+    formatter: L,
     out: W,
     /// Lines that are not yet written, and how many.
     buffer: Vec<u8>,
@@ -57,19 +57,19 @@ struct LineWriter<L: LineFormatter, W> {
     reported_at: Option<Instant>,
 }
 
-impl<T: Send + 'static> LineQueue<T> {
+impl<T: Send + 'static> LogQueue<T> {
     /// Starts a thread of this name that writes to `out`; at most `capacity` items wait for it.
     pub(super) fn start(
         thread: &str,
         capacity: usize,
-        lines: impl LineFormatter<Item = T>,
+        formatter: impl LogFormatter<Item = T>,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(capacity);
         let (lost, writes) = (Arc::default(), Arc::default());
-        let writer = LineWriter {
+        let writer = LogWriter {
             jobs: waiting,
-            lines,
+            formatter,
             out,
             buffer: Vec::with_capacity(2 * MAX_WRITE),
             buffered: 0,
@@ -96,7 +96,7 @@ impl<T: Send + 'static> LineQueue<T> {
     }
 
     /// Lines that were lost so far.
-    pub(super) fn lost(&self) -> u64 {
+    pub(super) fn lost_lines(&self) -> u64 {
         self.lost.load(Relaxed)
     }
 
@@ -157,70 +157,70 @@ impl<'a> FlushDeadline<'a> {
     }
 }
 
-impl<L: LineFormatter, W: Write> LineWriter<L, W> {
+impl<L: LogFormatter, W: Write> LogWriter<L, W> {
     fn run(mut self) {
         loop {
-            match self.next() {
-                Ok(job) => self.take(job),
+            match self.next_job() {
+                Ok(job) => self.handle_job(job),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             while let Ok(job) = self.jobs.try_recv() {
-                self.take(job);
+                self.handle_job(job);
             }
-            self.report_lost(false);
-            self.write_out();
+            self.report_loss(false);
+            self.write_buffer();
             std::thread::sleep(BATCH_PAUSE);
         }
     }
 
-    fn next(&self) -> Result<Job<L::Item>, RecvTimeoutError> {
-        if self.unreported() > 0 {
+    fn next_job(&self) -> Result<Job<L::Item>, RecvTimeoutError> {
+        if self.unreported_lines() > 0 {
             self.jobs.recv_timeout(LOSS_REPORT_PAUSE)
         } else {
             self.jobs.recv().map_err(|_| RecvTimeoutError::Disconnected)
         }
     }
 
-    fn take(&mut self, job: Job<L::Item>) {
+    fn handle_job(&mut self, job: Job<L::Item>) {
         match job {
             Job::Line(item) => {
                 let before = self.buffer.len();
-                self.lines.write(&item, &mut self.buffer);
+                self.formatter.append_item(&item, &mut self.buffer);
                 if self.buffer.len() > MAX_WRITE && before > 0 {
                     let last = self.buffer.split_off(before);
-                    self.report_lost(false);
-                    self.write_out();
+                    self.report_loss(false);
+                    self.write_buffer();
                     self.buffer.extend_from_slice(&last);
                 }
                 self.buffered += 1;
             }
             Job::Flush(done) => {
-                self.report_lost(true);
-                self.write_out();
+                self.report_loss(true);
+                self.write_buffer();
                 // Who asked may have stopped waiting.
                 let _unheard = done.try_send(());
             }
         }
     }
 
-    fn unreported(&self) -> u64 {
+    fn unreported_lines(&self) -> u64 {
         self.lost.load(Relaxed).saturating_sub(self.reported)
     }
 
-    fn report_lost(&mut self, at_once: bool) {
-        let unreported = self.unreported();
+    fn report_loss(&mut self, at_once: bool) {
+        let unreported = self.unreported_lines();
         let due = self
             .reported_at
             .is_none_or(|at| at.elapsed() >= LOSS_REPORT_PAUSE);
         if unreported > 0 && (due || at_once) {
             self.reported += unreported;
             self.reported_at = Some(Instant::now());
-            self.lines.lost(unreported, &mut self.buffer);
+            self.formatter.report_lost(unreported, &mut self.buffer);
         }
     }
 
-    fn write_out(&mut self) {
+    fn write_buffer(&mut self) {
         let mut rest = self.buffer.as_slice();
         while !rest.is_empty() {
             match self.out.write(rest) {
