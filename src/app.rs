@@ -307,6 +307,8 @@ fn shared(
     tokens: &Tokens,
     shortage: &MemoryShortage,
 ) -> proxy::Shared {
+    let (metrics, credentials) = (Arc::default(), tokens.credentials());
+    tokens::count_token_requests(&metrics, &credentials, &snapshot);
     proxy::Shared {
         published: Arc::new(Published::new(snapshot)),
         allowed_hosts: settings.proxy.allowed_hosts.clone(),
@@ -316,8 +318,8 @@ fn shared(
             shortage.clone(),
         )),
         log,
-        metrics: Arc::default(),
-        credentials: tokens.credentials(),
+        metrics,
+        credentials,
         body_budget: Arc::new(BodyBudget::new(shortage.clone())),
         listings: proxy::Listings::default(),
     }

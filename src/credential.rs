@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::domain::{Auth, Connection, ConnectionId};
 use crate::reflection::{ConnectionSecrets, Exposure, Guard, Reflected, Scan};
-use crate::telemetry::metrics::ReflectionCount;
+use crate::telemetry::metrics::{ReflectionCounts, TokenCounters};
 use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::Field;
 pub use login::{Login, RandomnessUnavailable};
@@ -95,7 +95,7 @@ impl Credentials {
     }
 
     /// Returns the number of responses that held a secret, by connection.
-    pub fn reflection_counts(&self) -> Vec<ReflectionCount> {
+    pub fn reflection_counts(&self) -> ReflectionCounts {
         self.guard.counts()
     }
 
@@ -128,6 +128,18 @@ impl Credentials {
     /// tokens, or if its grant does not exist yet. Creates nothing.
     pub fn grant_status(&self, connection: &Connection) -> Option<GrantStatus> {
         self.find_grant(connection).map(|grant| grant.status())
+    }
+
+    /// Returns the counters of a connection's token requests. `None` if it uses no tokens.
+    pub fn token_counters(&self, connection: &Connection) -> Option<Arc<TokenCounters>> {
+        match &connection.auth {
+            Auth::OauthClientCredentials(credentials) => {
+                Some(self.grants.token_counters(credentials))
+            }
+            Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
+                None
+            }
+        }
     }
 
     /// Returns the grant of a connection, if one exists. Creates nothing.

@@ -37,7 +37,7 @@ use crate::telemetry::{Logs, Metrics};
 use access::AccessPolicy;
 use api::Api;
 use error::{ApiError, Status};
-pub use metrics::{GaugeSources, TokenRequestHistory};
+pub use metrics::GaugeSources;
 use page::HtmlPage;
 #[cfg(fuzzing)]
 pub use query::fuzzed;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::App;
-use super::tokens::cover;
+use super::tokens::{count_token_requests, cover};
 use crate::config::{Facts, LoadOptions, Settings, Sources};
 use crate::credential::Login;
 use crate::reload::{InForce, Reload};
@@ -38,13 +38,17 @@ impl App {
     pub fn reload(&self, options: LoadOptions) -> Reload {
         let login = self.first.login.clone();
         let credentials = Arc::clone(&self.shared.credentials);
+        let metrics = Arc::clone(&self.shared.metrics);
         let in_force = InForce {
             published: Arc::clone(&self.shared.published),
             metrics: Arc::clone(&self.shared.metrics),
             sources: self.first.sources.clone(),
             facts: self.first.facts.clone(),
             confined: self.first.confined,
-            before_publication: Box::new(move |snapshot| cover(&credentials, snapshot)),
+            before_publication: Box::new(move |snapshot| {
+                cover(&credentials, snapshot);
+                count_token_requests(&metrics, &credentials, snapshot);
+            }),
             relogin: Box::new(move |pair| login.as_ref().is_some_and(|it| it.replace(pair))),
         };
         Reload::new(options, in_force, self.problems.clone())

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::config::Settings;
 use crate::credential::Login;
 use crate::hardening::Hardening;
-use crate::management::{Callers, GaugeSources, Management, Sources, TokenRequestHistory};
+use crate::management::{Callers, GaugeSources, Management, Sources};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
 
@@ -52,6 +52,5 @@ fn gauges(shared: &proxy::Shared, places: &Arc<Semaphore>) -> GaugeSources {
     GaugeSources {
         in_flight: Box::new(move || admission.in_flight()),
         agent_sockets: Box::new(move || room.saturating_sub(places.available_permits())),
-        tokens: TokenRequestHistory::default(),
     }
 }

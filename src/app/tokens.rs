@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch_tokens};
 use crate::domain::Auth;
-use crate::snapshot::{Published, Snapshot};
-use crate::telemetry::ProblemLog;
+use crate::snapshot::{Entry, Published, Snapshot};
+use crate::telemetry::{Metrics, ProblemLog};
 
 /// The thread's runtime, before it runs.
 pub(super) struct Tokens {
@@ -102,13 +102,28 @@ pub(super) fn cover(credentials: &Credentials, snapshot: &Snapshot) {
     credentials.register_secrets(live.map(|entry| (entry.key, &*entry.connection)));
 }
 
+/// Counts the token requests of this generation's connections in `metrics`.
+pub(super) fn count_token_requests(
+    metrics: &Metrics,
+    credentials: &Credentials,
+    snapshot: &Snapshot,
+) {
+    let counters = usable_connections(snapshot).filter_map(|entry| {
+        let counters = credentials.token_counters(&entry.connection)?;
+        Some((entry.connection.id.as_str(), counters))
+    });
+    metrics.set_token_counters(counters.collect());
+}
+
+/// Returns the connections that agents may use.
+fn usable_connections(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Entry>> {
+    let entries = snapshot.entries().iter();
+    entries.filter(|entry| entry.is_live() && entry.connection.enabled)
+}
+
 /// Returns the grants of all connections that agents may use.
 fn grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
-    let usable = snapshot
-        .entries()
-        .iter()
-        .filter(|entry| entry.is_live() && entry.connection.enabled);
-    usable
+    usable_connections(snapshot)
         .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)))
         .filter_map(|entry| {
             credentials

@@ -4,8 +4,8 @@
 //! The text is rendered at most once a second. Scrapes in between get the bytes of the last
 //! rendering, so a flood of scrapes causes no extra work, and none is refused.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::State;
 use bytes::Bytes;
@@ -15,11 +15,10 @@ use tokio::time::{Duration, Instant};
 
 use super::Sources;
 use crate::credential::Credentials;
-use crate::credential::oauth::Grant;
-use crate::domain::Auth;
+use crate::domain::ConnectionId;
 use crate::hardening::Hardening;
 use crate::snapshot::Snapshot;
-use crate::telemetry::metrics::{self, TokenSample};
+use crate::telemetry::metrics;
 
 /// Sources of the values that are sampled at scrape time.
 pub struct GaugeSources {
@@ -27,21 +26,6 @@ pub struct GaugeSources {
     pub in_flight: Box<dyn Fn() -> usize + Send + Sync>,
     /// Open sockets of agents.
     pub agent_sockets: Box<dyn Fn() -> usize + Send + Sync>,
-    /// The token requests of connections, past grants included.
-    pub tokens: TokenRequestHistory,
-}
-
-/// How often each connection's grants asked for a token. A reload may give a connection another grant, or take it away: what was counted stays.
-#[derive(Default)]
-pub struct TokenRequestHistory(Mutex<BTreeMap<String, TokenRequestTotal>>);
-
-#[derive(Default)]
-struct TokenRequestTotal {
-    /// As long as the connection has it: it holds a secret.
-    grant: Option<Arc<Grant>>,
-    /// Of the grants before.
-    granted: u64,
-    failed: u64,
 }
 
 /// The time for which one rendering is served.
@@ -87,7 +71,7 @@ fn render(sources: &Sources) -> Vec<u8> {
         connections: snapshot.entries().iter().filter(live).count(),
         generation: snapshot.generation(),
         hash: snapshot.hash().to_owned(),
-        tokens: gauges.tokens.sample(&snapshot, &sources.credentials),
+        token_expiries: token_expiries(&snapshot, &sources.credentials),
         reflections: sources.credentials.reflection_counts(),
         hardening: hardening(&sources.hardening),
     };
@@ -100,72 +84,21 @@ fn hardening(hardening: &Hardening) -> Vec<(&'static str, bool)> {
     held.collect()
 }
 
-impl TokenRequestHistory {
-    fn sample(&self, snapshot: &Snapshot, credentials: &Credentials) -> Vec<TokenSample> {
-        let mut totals = self.0.lock();
-        let mut grants: BTreeMap<_, _> = grants(snapshot, credentials).collect();
-        for (id, total) in totals.iter_mut() {
-            total.replace_grant(grants.remove(id.as_str()).flatten());
-        }
-        for (id, grant) in grants {
-            let total = totals.entry(id.to_owned()).or_default();
-            total.replace_grant(grant);
-        }
-        let samples = totals.iter().map(|(id, total)| total.to_sample(id));
-        samples.collect()
-    }
-}
-
-/// Returns the connections whose token requests are counted, with the grants that exist so far. A
-/// scrape must not create a grant.
-fn grants<'s>(
-    snapshot: &'s Snapshot,
+/// Returns the connections that have a token, and when it expires. A scrape must not create a
+/// grant.
+fn token_expiries(
+    snapshot: &Snapshot,
     credentials: &Credentials,
-) -> impl Iterator<Item = (&'s str, Option<Arc<Grant>>)> {
+) -> Vec<(ConnectionId, SystemTime)> {
     let usable = snapshot
         .entries()
         .iter()
-        .filter(|entry| entry.is_live() && entry.connection.enabled)
-        .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)));
-    usable.map(|entry| {
-        let connection = &entry.connection;
-        (connection.id.as_str(), credentials.find_grant(connection))
-    })
-}
-
-impl TokenRequestTotal {
-    /// Another grant, or none: what was asked before stays counted.
-    fn replace_grant(&mut self, grant: Option<Arc<Grant>>) {
-        let is_same = match (&self.grant, &grant) {
-            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-            (one, other) => one.is_none() && other.is_none(),
-        };
-        if is_same {
-            return;
-        }
-        if let Some(past) = std::mem::replace(&mut self.grant, grant) {
-            let past = past.status();
-            self.granted += past.requests_ok;
-            self.failed += past.requests_failed;
-        }
-    }
-
-    fn to_sample(&self, id: &str) -> TokenSample {
-        let status = self.grant.as_ref().map(|grant| grant.status());
-        let (ok, failed, expires_at) = status.map_or((0, 0, None), |status| {
-            (
-                status.requests_ok,
-                status.requests_failed,
-                status.expires_at,
-            )
-        });
-        TokenSample {
-            connection: id.to_owned(),
-            granted: self.granted + ok,
-            failed: self.failed + failed,
-            expires_at,
-        }
-    }
+        .filter(|entry| entry.is_live() && entry.connection.enabled);
+    let expiries = usable.filter_map(|entry| {
+        let status = credentials.grant_status(&entry.connection)?;
+        Some((entry.connection.id.clone(), status.expires_at?))
+    });
+    expiries.collect()
 }
 
 #[cfg(test)]
@@ -176,7 +109,7 @@ mod tests {
     use tokio::runtime::Handle;
     use tokio::time::{Duration, advance};
 
-    use super::{CachedRendering, RENDERING_LIFETIME, TokenRequestHistory};
+    use super::{CachedRendering, RENDERING_LIFETIME, token_expiries};
     use crate::credential::Credentials;
     use crate::credential::oauth::Grants;
     use crate::management::view::tests::connections;
@@ -206,25 +139,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sampling_lists_an_unused_oauth_connection_and_creates_no_grant() {
+    async fn sampling_creates_no_grant_for_an_unused_oauth_connection() {
         let mut all = connections("canary");
         all.truncate(1);
         all[0].enabled = true;
         all[0].delete_time = None;
         let snapshot = Snapshot::new(all);
         let credentials = credentials();
-        let history = TokenRequestHistory::default();
+        let connection = &snapshot.entries()[0].connection;
+        assert!(
+            credentials.token_counters(connection).is_some(),
+            "not OAuth"
+        );
 
-        let samples = history.sample(&snapshot, &credentials);
+        let expiries = token_expiries(&snapshot, &credentials);
 
-        let [sample] = &samples[..] else {
-            panic!("{} samples", samples.len());
-        };
-        assert_eq!((sample.granted, sample.failed), (0, 0));
-        assert_eq!(sample.expires_at, None);
-        let mut entries = snapshot.entries().iter();
-        let oauth = entries.find(|entry| entry.connection.id.as_str() == sample.connection);
-        let connection = &oauth.unwrap().connection;
+        assert_eq!(expiries, []);
         assert!(credentials.find_grant(connection).is_none());
     }
 

@@ -4,7 +4,7 @@
 //! come back through another. The caller that adds or removes a secret rebuilds the set, never a
 //! request's worker. A new secret is in the set before it is used for the first time.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{
     AtomicUsize,
     Ordering::{Acquire, Release},
@@ -20,7 +20,7 @@ use super::scan::Scan;
 use super::secrets::{self, Exposure, Label, Reflected, Searched};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
-use crate::telemetry::metrics::ReflectionCount;
+use crate::telemetry::metrics::ReflectionCounts;
 use crate::telemetry::problem_log::{Event, ReflectionEvent, ResponsePart};
 
 /// The shortest time for which a token is searched for, even if the token may not be kept.
@@ -36,7 +36,7 @@ pub struct Guard {
     /// response compares this number, which is cheaper than loading the patterns.
     address: AtomicUsize,
     known: Mutex<Known>,
-    counts: Mutex<BTreeMap<ConnectionId, ReflectionCount>>,
+    counts: Mutex<ReflectionCounts>,
     problems: ProblemLog,
 }
 
@@ -254,10 +254,7 @@ impl Guard {
 
     fn count(&self, connection: &ConnectionId, place: ResponsePart) {
         let mut counts = self.counts.lock();
-        let count = counts
-            .entry(connection.clone())
-            .or_insert_with(|| ReflectionCount::new(connection.as_str()));
-        count.add(place);
+        *counts.entry((connection.clone(), place)).or_default() += 1;
     }
 
     /// Returns why a connection is closed, if it is.
@@ -267,9 +264,8 @@ impl Guard {
     }
 
     /// Returns the number of responses that contained a secret, by connection.
-    pub fn counts(&self) -> Vec<ReflectionCount> {
-        let counts = self.counts.lock();
-        counts.values().cloned().collect()
+    pub fn counts(&self) -> ReflectionCounts {
+        self.counts.lock().clone()
     }
 }
 

@@ -1,23 +1,35 @@
-//! Counts and durations of exchanges, kept by each worker for itself and merged when somebody asks.
+//! Counts and durations of exchanges. Each worker counts for itself, and a reader sums over the
+//! workers.
 //!
-//! A worker owns a [`Shard`]; in it every connection has counters that only this worker writes. Recording takes one lock that nobody else ever takes, and
-//! readers wait for nobody: they read what was published when a series began. Ledgers live as long as the process and are kept by the connection's id and the route's
-//! text, so that no count falls when a connection is reloaded, changed or removed.
+//! Six types are on the counting path:
+//!
+//! - [`Metrics`] are the metrics of the process. They hold the `ConnectionMetrics` by id.
+//! - A [`Shard`] is one worker's part. It makes recorders.
+//! - A [`Recorder`] counts the exchanges of one worker with one generation of a connection.
+//! - `ConnectionMetrics` hold the label values of a connection, and the `Counters` of each worker.
+//! - `Counters` are written by one worker alone, and read by any thread.
+//! - `Totals` are the counters of a connection, summed over all workers for one reader.
+//!
+//! Recording takes one lock that no other thread ever takes, and readers do not wait for workers:
+//! they read the series that were published when they began. `ConnectionMetrics` live as long as the
+//! process and are kept by the connection's id and the route's text, so no count falls when a
+//! connection is reloaded, changed or removed.
 //!
 //! Labels come from closed lists and from the configuration. What an agent sends never becomes one, and of an upstream's statuses a bounded number
 //! does.
 
 mod connection;
+mod counter;
 mod counters;
 mod families;
 mod histogram;
 mod labels;
-mod memory_use;
-mod reflections;
 mod scrape;
 mod sockets;
 #[cfg(test)]
 mod tests;
+mod tokens;
+mod totals;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -35,36 +47,41 @@ pub use connection::Recorder;
 pub use counters::EndedExchange;
 pub use histogram::BOUNDS;
 pub use labels::{METHODS, MOST_STATUSES, MethodLabel};
-pub use memory_use::MemoryUse;
-pub use reflections::ReflectionCount;
-pub use scrape::{GaugeValues, TokenSample};
+pub use scrape::{GaugeValues, ReflectionCounts};
 pub use sockets::{OpenSocket, SocketCounters};
+pub use tokens::TokenCounters;
 
-/// What `/metrics` is, for whoever scrapes it.
+/// The content type of the text that [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The connection of requests that name none that exists. A connection of this very id shares its books.
+/// The connection label of requests that name no existing connection. A connection with this very
+/// id shares its metrics.
 pub const UNKNOWN: &str = "unknown";
 
 /// The metrics of the process.
 pub struct Metrics {
     connections: Mutex<BTreeMap<Arc<str>, Arc<ConnectionMetrics>>>,
-    unknown: Arc<ConnectionMetrics>,
     workers: AtomicUsize,
-    process: Arc<Process>,
-    process_collector: OnceLock<ProcessCollector>,
-    reload_succeeded: AtomicBool,
-    /// Of the configuration in use, in Unix milliseconds.
-    loaded: AtomicI64,
-    memory: memory_use::MemoryGauge,
-}
-
-/// State that all workers share.
-#[derive(Debug)]
-struct Process {
+    /// The moment from which `unix_at_epoch` counts.
     epoch: Instant,
-    /// Unix milliseconds at `epoch`, by the system's clock when it was last looked at.
+    /// Unix milliseconds at `epoch`, by the system's clock when it was last read.
     unix_at_epoch: AtomicI64,
     panics: AtomicU64,
+    process_collector: OnceLock<ProcessCollector>,
+    reload_succeeded: AtomicBool,
+    /// When the configuration in use was loaded, in Unix milliseconds.
+    loaded: AtomicI64,
+    memory: Mutex<Option<MemoryUse>>,
+}
+
+/// A memory limit, and what is used of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryUse {
+    /// Bytes in use.
+    pub used: u64,
+    /// Bytes that may be used.
+    pub limit: u64,
+    /// New requests are refused, but for few at a time.
+    pub is_short: bool,
 }
 
 /// One worker's part.
@@ -75,111 +92,66 @@ pub struct Shard {
 }
 
 impl Metrics {
-    /// Books without an entry. The configuration counts as loaded now.
+    /// Creates metrics without an exchange. The configuration counts as loaded now.
     pub fn new() -> Self {
-        let process = Arc::new(Process {
+        let metrics = Self {
+            connections: Mutex::default(),
+            workers: AtomicUsize::new(0),
             epoch: Instant::now(),
             unix_at_epoch: AtomicI64::new(0),
             panics: AtomicU64::new(0),
-        });
-        process.sync_clock();
-        let unknown = Arc::new(ConnectionMetrics::new(Arc::clone(&process)));
-        Self {
-            connections: Mutex::new(BTreeMap::from([(UNKNOWN.into(), Arc::clone(&unknown))])),
-            unknown,
-            workers: AtomicUsize::new(0),
-            process,
             process_collector: OnceLock::new(),
             reload_succeeded: AtomicBool::new(true),
             loaded: AtomicI64::new(Timestamp::now().as_millisecond()),
-            memory: memory_use::MemoryGauge::default(),
-        }
+            memory: Mutex::default(),
+        };
+        metrics.sync_clock();
+        metrics
     }
 
-    /// The books of one more worker.
+    /// Creates the part of one more worker.
     pub fn new_shard(self: &Arc<Self>) -> Shard {
         let worker = self.workers.fetch_add(1, Relaxed);
         Shard {
             metrics: Arc::clone(self),
             worker,
-            unknown: Arc::new(self.unknown.recorder(worker, [])),
+            unknown: Arc::new(Recorder::new(
+                self,
+                self.connection_metrics(UNKNOWN),
+                worker,
+                [],
+            )),
         }
     }
 
-    /// A reload was tried. The configuration that is in use stays the one that was loaded last.
+    /// Records an attempt to reload. After a failed one, the configuration in use stays the one
+    /// that was loaded last.
     pub fn record_reload(&self, succeeded: bool) {
         self.reload_succeeded.store(succeeded, Relaxed);
         if succeeded {
-            self.loaded
-                .store(Timestamp::now().as_millisecond(), Relaxed);
+            let now = Timestamp::now().as_millisecond();
+            self.loaded.store(now, Relaxed);
         }
     }
 
-    /// Whether the last reload succeeded; true before the first.
+    /// Returns whether the last reload succeeded; true before the first.
     pub fn last_reload_succeeded(&self) -> bool {
         self.reload_succeeded.load(Relaxed)
     }
 
-    /// The memory limit was looked at. `None`: there is none.
+    /// Sets what was last seen of the memory limit. `None`: there is none.
     pub fn set_memory_use(&self, seen: Option<MemoryUse>) {
-        self.memory.write(seen);
+        *self.memory.lock() = seen;
     }
 
-    /// The memory limit as it was last seen, if there is one.
+    /// Returns the memory limit as it was last seen, if there is one.
     pub fn memory_use(&self) -> Option<MemoryUse> {
-        self.memory.read()
+        *self.memory.lock()
     }
 
-    /// Does this and counts a panic in it, which is `None`. The panic hook has told where it was.
+    /// Calls `work`, and counts a panic in it, which returns `None`. The panic hook has logged
+    /// where it was.
     pub fn catch_panic<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        self.process.catch_panic(work)
-    }
-
-    /// Looks at the system's clock, by which [`ConnectionStats`] tells times: to be called now and then, for it may be set.
-    pub fn sync_clock(&self) {
-        self.process.sync_clock();
-    }
-
-    /// What a connection has done so far; `None`: requests that named no connection that exists.
-    pub fn connection_stats(&self, connection: Option<&str>) -> ConnectionStats {
-        let connections = self.connections.lock();
-        let connection = connections.get(connection.unwrap_or(UNKNOWN)).cloned();
-        drop(connections);
-        connection.map_or_else(ConnectionStats::default, |connection| {
-            connection.totals().to_stats()
-        })
-    }
-
-    fn connection(&self, id: &str) -> Arc<ConnectionMetrics> {
-        let mut connections = self.connections.lock();
-        if let Some(known) = connections.get(id) {
-            return Arc::clone(known);
-        }
-        let connection = Arc::new(ConnectionMetrics::new(Arc::clone(&self.process)));
-        connections.insert(id.into(), Arc::clone(&connection));
-        connection
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Process {
-    fn sync_clock(&self) {
-        let now = Timestamp::now().as_millisecond();
-        self.unix_at_epoch
-            .store(now - millis_between(self.epoch, Instant::now()), Relaxed);
-    }
-
-    /// In Unix milliseconds.
-    fn unix_millis(&self, moment: Instant) -> i64 {
-        self.unix_at_epoch.load(Relaxed) + millis_between(self.epoch, moment)
-    }
-
-    fn catch_panic<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(work)).ok();
         if done.is_none() {
             self.count_panic();
@@ -190,25 +162,76 @@ impl Process {
     fn count_panic(&self) {
         self.panics.fetch_add(1, Relaxed);
     }
+
+    /// Reads the system's clock, which times in [`ConnectionStats`] follow. To be called now and
+    /// then, because the clock may be set.
+    pub fn sync_clock(&self) {
+        let now = Timestamp::now().as_millisecond();
+        let since_epoch = i64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.unix_at_epoch.store(now - since_epoch, Relaxed);
+    }
+
+    fn unix_millis(&self, moment: Instant) -> u64 {
+        let since_epoch = moment.saturating_duration_since(self.epoch).as_millis();
+        let since_epoch = i64::try_from(since_epoch).unwrap_or(i64::MAX);
+        let unix_millis = self.unix_at_epoch.load(Relaxed) + since_epoch;
+        u64::try_from(unix_millis).unwrap_or(0)
+    }
+
+    /// Returns what a connection has done so far; with `None`, the requests that named no existing
+    /// connection.
+    pub fn connection_stats(&self, id: Option<&str>) -> ConnectionStats {
+        let connection = self.connections.lock().get(id.unwrap_or(UNKNOWN)).cloned();
+        connection.map_or_else(ConnectionStats::default, |connection| {
+            connection.totals().to_stats()
+        })
+    }
+
+    /// Sets the token counters of all connections whose credential uses tokens. To be called for
+    /// each generation of the configuration, before its connections are used.
+    pub fn set_token_counters(&self, mut counters: BTreeMap<&str, Arc<TokenCounters>>) {
+        for id in counters.keys() {
+            self.connection_metrics(id);
+        }
+        for (id, connection) in self.connections.lock().iter() {
+            connection.tokens.lock().set_current(counters.remove(&**id));
+        }
+    }
+
+    fn connection_metrics(&self, id: &str) -> Arc<ConnectionMetrics> {
+        let mut connections = self.connections.lock();
+        if let Some(known) = connections.get(id) {
+            return Arc::clone(known);
+        }
+        Arc::clone(connections.entry(id.into()).or_default())
+    }
 }
 
-fn millis_between(earlier: Instant, later: Instant) -> i64 {
-    let between = later.saturating_duration_since(earlier);
-    i64::try_from(between.as_millis()).unwrap_or(i64::MAX)
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Shard {
-    /// Where this worker's exchanges of a connection are recorded. `routes` are the texts of its patterns; an exchange names its own by its place among them.
-    /// To be kept: it takes locks that workers share.
+    /// Returns a recorder for this worker's exchanges with a connection. `routes` are the texts of
+    /// its patterns; an exchange names its own by its place among them. To be kept, because making
+    /// one takes locks that workers share.
     pub fn recorder<'a>(
         &self,
         id: &str,
         routes: impl IntoIterator<Item = &'a str>,
     ) -> Arc<Recorder> {
-        Arc::new(self.metrics.connection(id).recorder(self.worker, routes))
+        let connection = self.metrics.connection_metrics(id);
+        Arc::new(Recorder::new(
+            &self.metrics,
+            connection,
+            self.worker,
+            routes,
+        ))
     }
 
-    /// Where those are recorded that name no connection that exists.
+    /// Returns the recorder for requests that name no existing connection.
     pub fn unknown_recorder(&self) -> &Arc<Recorder> {
         &self.unknown
     }

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::reflection::Guard;
 use crate::telemetry::ProblemLog;
+use crate::telemetry::metrics::TokenCounters;
 use crate::upstream::Client;
 
 /// How many tokens are prefetched at once.
@@ -30,6 +31,8 @@ pub struct Grants {
     runtime: Handle,
     clock: Clock,
     by_fingerprint: Mutex<HashMap<[u8; 32], Arc<Grant>>>,
+    /// The counters of token requests, which exist before their grant.
+    counters: Mutex<HashMap<[u8; 32], Arc<TokenCounters>>>,
     problems: ProblemLog,
     guard: Arc<Guard>,
 }
@@ -42,6 +45,7 @@ impl Grants {
             runtime,
             clock: Clock::system(),
             by_fingerprint: Mutex::default(),
+            counters: Mutex::default(),
             problems: ProblemLog::off(),
             guard: Arc::new(Guard::new(ProblemLog::off())),
         }
@@ -74,9 +78,19 @@ impl Grants {
         let grant = grants.entry(fingerprint).or_insert_with(|| {
             let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
             let style = credentials.terms().client_auth;
-            Arc::new(self.new_grant(Box::new(source), style))
+            let grant = self.new_grant(Box::new(source), style);
+            Arc::new(grant.with_counters(self.token_counters(credentials)))
         });
         Arc::clone(grant)
+    }
+
+    /// Returns the counters of the token requests with these credentials. Creates no grant.
+    pub(in crate::credential) fn token_counters(
+        &self,
+        credentials: &OauthClientCredentials,
+    ) -> Arc<TokenCounters> {
+        let mut counters = self.counters.lock();
+        Arc::clone(counters.entry(*credentials.fingerprint()).or_default())
     }
 
     /// Lets go of all grants but these, and of their tokens.
@@ -89,6 +103,9 @@ impl Grants {
             }
             kept
         });
+        // The metrics hold the counters of the connections in use, and each grant holds its own.
+        let mut counters = self.counters.lock();
+        counters.retain(|_, counters| Arc::strong_count(counters) > 1);
     }
 
     /// The grant of these credentials, if it was ever asked for.

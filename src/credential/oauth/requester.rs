@@ -1,7 +1,6 @@
 //! Requests tokens from the endpoint of one credential, and counts the requests.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::endpoint::{TokenRequestError, TokenSource};
 use super::policy;
@@ -9,6 +8,7 @@ use super::token::Token;
 use crate::clock::Clock;
 use crate::credential::unavailable::{ErrorCode, Reason};
 use crate::domain::auth::ClientAuth;
+use crate::telemetry::metrics::TokenCounters;
 
 pub(super) const REFUSED_CLIENT: Reason = Reason::Refused(ErrorCode::InvalidClient);
 
@@ -16,10 +16,7 @@ pub(super) const REFUSED_CLIENT: Reason = Reason::Refused(ErrorCode::InvalidClie
 pub(super) struct TokenRequester {
     source: Box<dyn TokenSource>,
     clock: Clock,
-    /// Requests that were granted.
-    pub(super) granted: AtomicU64,
-    /// Requests that were not granted.
-    pub(super) failed: AtomicU64,
+    pub(super) counters: Arc<TokenCounters>,
 }
 
 /// A token as it arrived.
@@ -35,8 +32,7 @@ impl TokenRequester {
         Self {
             source,
             clock,
-            granted: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
+            counters: Arc::default(),
         }
     }
 
@@ -60,12 +56,7 @@ impl TokenRequester {
     ) -> Result<FetchedToken, TokenRequestError> {
         let requested_at = self.clock.now();
         let answered = self.source.request_token(style).await;
-        let count = if answered.is_ok() {
-            &self.granted
-        } else {
-            &self.failed
-        };
-        count.fetch_add(1, Relaxed);
+        self.counters.record(answered.is_ok());
         answered.map(|granted| {
             let permille = policy::random_permille();
             FetchedToken {

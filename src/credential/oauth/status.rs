@@ -1,6 +1,5 @@
 //! What operators may know of a grant. No secret is in it, and no byte of the token endpoint but its error code, cleaned.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
 use super::grant::Grant;
@@ -51,8 +50,8 @@ impl Grant {
                 in_a_row: failure.in_a_row,
             }),
             retry_in: state.active_failure().map(|held| held.retry_after),
-            requests_ok: self.requester.granted.load(Relaxed),
-            requests_failed: self.requester.failed.load(Relaxed),
+            requests_ok: self.requester.counters.granted(),
+            requests_failed: self.requester.counters.failed(),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::counters::Counter;
+use super::counter::Counter;
 
-/// Upper bounds of the buckets, in seconds. One more, without a bound, holds the rest. There are few: each is a series for every connection, twice.
+/// Upper bounds of the buckets, in seconds. One more bucket, without a bound, holds the rest. There
+/// are few, because each is a series for every connection, twice.
 pub const BOUNDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
 
 /// The same in nanoseconds.
@@ -21,7 +22,7 @@ const NANOS: [u64; 10] = [
     300_000_000_000,
 ];
 
-/// One writer, any number of readers.
+/// Counts of durations. Has one writer, like its counters.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     buckets: [Counter; BOUNDS.len() + 1],
@@ -37,35 +38,27 @@ impl Histogram {
         }
         self.nanos.add(nanos);
     }
-}
 
-/// What several histograms hold together.
-#[derive(Debug, Default)]
-pub(super) struct Distribution {
-    buckets: [u64; BOUNDS.len() + 1],
-    nanos: u64,
-}
-
-impl Distribution {
-    pub(super) fn add(&mut self, histogram: &Histogram) {
-        for (sum, bucket) in self.buckets.iter_mut().zip(&histogram.buckets) {
-            *sum += bucket.now();
+    /// Adds the counts of another worker.
+    pub(super) fn merge(&self, other: &Self) {
+        for (sum, bucket) in self.buckets.iter().zip(&other.buckets) {
+            sum.add(bucket.get());
         }
-        self.nanos = self.nanos.wrapping_add(histogram.nanos.now());
+        self.nanos.add(other.nanos.get());
     }
 
     pub(super) fn count(&self) -> u64 {
-        self.buckets.iter().sum()
+        self.buckets.iter().map(Counter::get).sum()
     }
 
-    pub(super) fn seconds(&self) -> f64 {
-        Duration::from_nanos(self.nanos).as_secs_f64()
+    pub(super) fn sum_seconds(&self) -> f64 {
+        Duration::from_nanos(self.nanos.get()).as_secs_f64()
     }
 
-    /// Each bound with how many lie at or below it.
-    pub(super) fn cumulated(&self) -> impl Iterator<Item = (f64, u64)> {
-        let sums = self.buckets.iter().scan(0, |sum, count| {
-            *sum += count;
+    /// Returns each bound with the number of durations at or below it.
+    pub(super) fn cumulative_buckets(&self) -> impl Iterator<Item = (f64, u64)> {
+        let sums = self.buckets.iter().scan(0, |sum, bucket| {
+            *sum += bucket.get();
             Some(*sum)
         });
         BOUNDS.into_iter().zip(sums)
@@ -74,7 +67,7 @@ impl Distribution {
 
 #[cfg(test)]
 mod tests {
-    use super::{BOUNDS, Distribution, Histogram, NANOS};
+    use super::{BOUNDS, Histogram, NANOS};
     use std::time::Duration;
 
     #[test]
@@ -92,13 +85,13 @@ mod tests {
         for duration in [millis(1), millis(2), millis(300_000), millis(300_001)] {
             histogram.observe(duration);
         }
-        let mut sum = Distribution::default();
-        sum.add(&histogram);
-        assert_eq!(sum.count(), 4);
-        assert_eq!(sum.seconds(), 600.004);
-        let cumulated: Vec<_> = sum.cumulated().collect();
-        assert_eq!(cumulated[0], (0.001, 1));
-        assert_eq!(cumulated[1], (0.005, 2));
-        assert_eq!(cumulated[9], (300.0, 3));
+        let merged = Histogram::default();
+        merged.merge(&histogram);
+        assert_eq!(merged.count(), 4);
+        assert_eq!(merged.sum_seconds(), 600.004);
+        let cumulative: Vec<_> = merged.cumulative_buckets().collect();
+        assert_eq!(cumulative[0], (0.001, 1));
+        assert_eq!(cumulative[1], (0.005, 2));
+        assert_eq!(cumulative[9], (300.0, 3));
     }
 }

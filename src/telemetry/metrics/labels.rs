@@ -1,11 +1,11 @@
-//! What a series of `egressd_requests_total` is told apart by, packed into one number, and the lists that its labels come from.
+//! The labels of `egressd_requests_total`, packed into one number, and the lists that their values
+//! come from.
 
 use std::collections::HashMap;
 use std::hash::Hasher;
 use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::telemetry::RequestOutcome;
 
@@ -15,9 +15,10 @@ pub const METHODS: [&str; 8] = [
 ];
 /// Statuses of one upstream that are told apart. No API has as many; a hostile one has hundreds.
 pub const MOST_STATUSES: usize = 40;
-/// Of requests that no route admitted.
+/// The route label of requests that no route admitted.
 pub(super) const UNMATCHED: &str = "unmatched";
 
+/// In the order of the enum.
 const OUTCOMES: [RequestOutcome; 4] = [
     RequestOutcome::Forwarded,
     RequestOutcome::Refused,
@@ -35,10 +36,10 @@ const OTHER_STATUS: u16 = 1;
 pub struct MethodLabel(u8);
 
 impl MethodLabel {
-    /// Of requests whose method is not known, or not one of the seven.
+    /// The label of requests whose method is not known, or not one of the seven.
     pub const OTHER: Self = Self(7);
 
-    /// The label of a method as it was sent.
+    /// Returns the label of a method as it was sent.
     pub fn from_method(method: &Method) -> Self {
         Self(match *method {
             Method::GET => 0,
@@ -53,7 +54,8 @@ impl MethodLabel {
     }
 }
 
-/// Route (the number that the connection's [`Labels`] gave it, from 1; 0 is none), method, outcome and status.
+/// Route (the number that the connection's [`LabelValues`] gave it, from 1; 0 is none), method,
+/// outcome and status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SeriesKey(u64);
 
@@ -64,12 +66,6 @@ impl SeriesKey {
         outcome: RequestOutcome,
         status: Option<StatusCode>,
     ) -> Self {
-        let outcome = match outcome {
-            RequestOutcome::Forwarded => 0,
-            RequestOutcome::Refused => 1,
-            RequestOutcome::AgentCancelled => 2,
-            RequestOutcome::UpstreamFailed => 3,
-        };
         let status = status.map_or(NO_STATUS, |status| status.as_u16());
         Self(
             u64::from(route) << 32
@@ -94,10 +90,8 @@ impl SeriesKey {
 
     pub(super) fn outcome(self) -> RequestOutcome {
         let place = (self.0 >> 16 & 0xff) as usize;
-        OUTCOMES
-            .get(place)
-            .copied()
-            .unwrap_or(RequestOutcome::Refused)
+        let outcome = OUTCOMES.get(place).copied();
+        outcome.unwrap_or(RequestOutcome::Refused)
     }
 
     pub(super) fn status(self) -> String {
@@ -109,7 +103,8 @@ impl SeriesKey {
     }
 }
 
-/// Mixes a [`SeriesKey`]. What is in one is bounded by lists of ours, so nobody can choose keys that collide without end.
+/// Mixes a [`SeriesKey`]. Its parts come from lists of ours, so an attacker cannot choose keys that
+/// collide without end.
 #[derive(Default)]
 pub(super) struct SeriesKeyHasher(u64);
 
@@ -130,57 +125,43 @@ impl Hasher for SeriesKeyHasher {
     }
 }
 
-/// The labels of one connection, the same for all workers and generations.
+/// The label values of one connection, the same for all workers and generations.
 #[derive(Default)]
-pub(super) struct Labels(Mutex<Lists>);
-
-#[derive(Default)]
-struct Lists {
-    routes: Vec<Arc<str>>,
-    numbers: HashMap<Arc<str>, u32>,
+pub(super) struct LabelValues {
+    /// Route patterns, with their numbers from 1.
+    routes: HashMap<Arc<str>, u32>,
     statuses: Vec<StatusCode>,
 }
 
-impl Labels {
-    fn lists(&self) -> MutexGuard<'_, Lists> {
-        self.0.lock()
+impl LabelValues {
+    /// Returns the numbers of these routes. A new one gets the next number.
+    pub(super) fn number_routes<'a>(
+        &mut self,
+        routes: impl IntoIterator<Item = &'a str>,
+    ) -> Box<[u32]> {
+        let number = |route: &str| {
+            let next = u32::try_from(self.routes.len() + 1).unwrap_or(0);
+            *self.routes.entry(route.into()).or_insert(next)
+        };
+        routes.into_iter().map(number).collect()
     }
 
-    /// The numbers of these routes, from 1.
-    pub(super) fn number<'a>(&self, routes: impl IntoIterator<Item = &'a str>) -> Box<[u32]> {
-        let mut lists = self.lists();
-        routes.into_iter().map(|text| lists.number(text)).collect()
-    }
-
-    /// The routes by their numbers, the first being [`UNMATCHED`].
+    /// Returns the routes by their numbers. The first is [`UNMATCHED`].
     pub(super) fn routes(&self) -> Vec<Arc<str>> {
-        let none = Arc::from(UNMATCHED);
-        std::iter::once(none)
-            .chain(self.lists().routes.iter().cloned())
-            .collect()
+        let mut routes: Vec<_> = self.routes.iter().collect();
+        routes.sort_unstable_by_key(|(_, number)| **number);
+        let routes = routes.into_iter().map(|(route, _)| Arc::clone(route));
+        std::iter::once(UNMATCHED.into()).chain(routes).collect()
     }
 
-    /// Whether an upstream's status is one of those that are told apart. What was one stays one.
-    pub(super) fn admits(&self, status: StatusCode) -> bool {
-        let statuses = &mut self.lists().statuses;
-        let known = statuses.contains(&status);
-        if !known && statuses.len() < MOST_STATUSES {
-            statuses.push(status);
-            return true;
+    /// Returns whether a status of the upstream has a label of its own. A status that once had one
+    /// keeps it.
+    pub(super) fn admits_status(&mut self, status: StatusCode) -> bool {
+        let is_known = self.statuses.contains(&status);
+        let is_admitted = is_known || self.statuses.len() < MOST_STATUSES;
+        if is_admitted && !is_known {
+            self.statuses.push(status);
         }
-        known
-    }
-}
-
-impl Lists {
-    fn number(&mut self, text: &str) -> u32 {
-        if let Some(number) = self.numbers.get(text) {
-            return *number;
-        }
-        let text: Arc<str> = text.into();
-        self.routes.push(Arc::clone(&text));
-        let number = u32::try_from(self.routes.len()).unwrap_or(0);
-        self.numbers.insert(text, number);
-        number
+        is_admitted
     }
 }

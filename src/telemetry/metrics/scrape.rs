@@ -1,20 +1,28 @@
-//! What a scraper reads: every family by name, with the labels that the contract gives it.
+//! The text that a scraper reads: every family by name, with the labels that the contract gives it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::TextEncoder;
-use prometheus::core::Collector as _;
+use prometheus::core::{Collector, Desc};
 use prometheus::process_collector::ProcessCollector;
-use prometheus::proto::MetricFamily;
+use prometheus::proto::{Metric, MetricFamily};
 
 use super::Metrics;
-use super::connection::{ConnectionMetrics, Totals};
-use super::families::FamilyBuilder;
-use super::reflections::{self, ReflectionCount};
+use super::families::{self, counter_series, gauge_series, histogram_series};
+use super::histogram::Histogram;
+use super::labels::UNMATCHED;
+use super::tokens::TokenTotals;
+use super::totals::Totals;
+use crate::domain::ConnectionId;
+use crate::telemetry::problem_log::ResponsePart;
 
-/// What is not counted but so at this moment.
+/// The numbers of responses that held a secret, by connection and by where the secret was.
+pub type ReflectionCounts = BTreeMap<(ConnectionId, ResponsePart), u64>;
+
+/// Values that are sampled when a scrape begins.
 #[derive(Clone, Debug, Default)]
 pub struct GaugeValues {
     /// Exchanges under way.
@@ -25,299 +33,176 @@ pub struct GaugeValues {
     pub connections: usize,
     /// The number of the configuration in use.
     pub generation: u64,
-    /// The name of what it says.
+    /// The hash of the configuration in use.
     pub hash: String,
-    /// Of the connections that have them.
-    pub tokens: Vec<TokenSample>,
-    /// Counts of the connections that had any reflection.
-    pub reflections: Vec<ReflectionCount>,
+    /// The connections that have a token now, and when it expires.
+    pub token_expiries: Vec<(ConnectionId, SystemTime)>,
+    /// The responses that held a secret.
+    pub reflections: ReflectionCounts,
     /// The measures by which the process hardened itself, and whether each holds.
     pub hardening: Vec<(&'static str, bool)>,
 }
 
-/// What became of the token requests of one connection.
-#[derive(Clone, Debug)]
-pub struct TokenSample {
-    /// Its id.
-    pub connection: String,
-    /// Requests that were granted.
-    pub granted: u64,
-    /// Requests that were not.
-    pub failed: u64,
-    /// When the token that it has now expires.
-    pub expires_at: Option<SystemTime>,
+/// Collects all families but those of the process.
+struct Scrape<'a> {
+    metrics: &'a Metrics,
+    gauges: &'a GaugeValues,
 }
 
-/// One connection's books, read once for all families.
-struct ConnectionTotals {
-    id: Arc<str>,
-    routes: Vec<Arc<str>>,
-    totals: Totals,
-}
+/// Connections with their totals, read once for all families.
+type Connections = [(Arc<str>, Totals)];
 
 impl Metrics {
-    /// All of it as [`super::CONTENT_TYPE`].
-    pub fn render(&self, state: &GaugeValues) -> Vec<u8> {
-        let connections = self.connections.lock();
-        let connections = connections.clone();
-        let read: Vec<_> = connections
-            .into_iter()
-            .map(ConnectionTotals::from)
-            .collect();
-        let mut families = self.of_process(state);
-        families.extend(of_exchanges(&read));
-        families.extend(of_tokens(&state.tokens));
-        families.push(reflections::family(&state.reflections));
-        let mut families: Vec<MetricFamily> = families
-            .into_iter()
-            .filter_map(FamilyBuilder::finish)
-            .collect();
-        families.extend(
-            self.process_collector
-                .get_or_init(ProcessCollector::for_self)
-                .collect(),
-        );
+    /// Returns all metrics as [`super::CONTENT_TYPE`].
+    pub fn render(&self, gauges: &GaugeValues) -> Vec<u8> {
+        let metrics = self;
+        let mut families = Scrape { metrics, gauges }.collect();
+        let process = &self.process_collector;
+        families.extend(process.get_or_init(ProcessCollector::for_self).collect());
         let text = TextEncoder::new().encode_to_string(&families);
         // Only a family without a name or a series cannot be written, and there is none.
         text.unwrap_or_default().into_bytes()
     }
+}
 
-    fn of_process(&self, state: &GaugeValues) -> Vec<FamilyBuilder> {
-        let gauge = |name, help, value| {
-            let mut family = FamilyBuilder::gauge(name, help);
-            family.add(&[], value);
-            family
-        };
-        let mut build =
-            FamilyBuilder::gauge("egressd_build_info", "Which egressd this is; always 1.");
-        build.add(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        let mut panics = FamilyBuilder::counter(
-            "egressd_panics_total",
-            "Panics while requests were served: bugs of egressd. Each costs its own socket only.",
-        );
-        panics.add(&[], self.process.panics.load(Relaxed) as f64);
-        let short = self.memory_use().is_some_and(|memory| memory.is_short);
-        let succeeded = self.reload_succeeded.load(Relaxed);
-        vec![
-            build,
-            panics,
-            hardening(state),
-            config_info(&state.hash),
-            gauge(
-                "egressd_config_generation",
-                "The number of the configuration in use: 1 at the start, and one more with each reload that succeeded.",
-                state.generation as f64,
+impl Collector for Scrape<'_> {
+    /// Returns nothing: a registry would check descriptors, and there is no registry.
+    fn desc(&self) -> Vec<&Desc> {
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let connections = self.metrics.connections.lock().clone();
+        let connections: Vec<_> = connections
+            .into_iter()
+            .map(|(id, connection)| (id, connection.totals()))
+            .collect();
+        let mut families = Vec::new();
+        families.extend(self.process_families().into_iter().flatten());
+        families.extend(exchange_families(&connections).into_iter().flatten());
+        families.extend(self.credential_families(&connections).into_iter().flatten());
+        families
+    }
+}
+
+impl Scrape<'_> {
+    fn process_families(&self) -> [Option<MetricFamily>; 11] {
+        let Self { metrics, gauges } = self;
+        let version = env!("CARGO_PKG_VERSION");
+        let hardening = gauges.hardening.iter();
+        let is_short = metrics.memory_use().is_some_and(|memory| memory.is_short);
+        let value = |value: f64| [gauge_series(&[], value)];
+        [
+            families::BUILD_INFO.with_series([gauge_series(&[("version", version)], 1.0)]),
+            families::PANICS
+                .with_series([counter_series(&[], metrics.panics.load(Relaxed) as f64)]),
+            families::HARDENING.with_series(
+                hardening.map(|(measure, holds)| {
+                    gauge_series(&[("measure", measure)], bool_value(*holds))
+                }),
             ),
-            gauge(
-                "egressd_in_flight_requests",
-                "Exchanges under way.",
-                state.in_flight as f64,
-            ),
-            gauge(
-                "egressd_agent_sockets",
-                "Open sockets of agents.",
-                state.agent_sockets as f64,
-            ),
-            gauge(
-                "egressd_memory_short",
-                "Whether new requests are refused, but for a few, because the process is near its memory limit.",
-                f64::from(u8::from(short)),
-            ),
-            gauge(
-                "egressd_connections",
-                "Connections of the configuration in use that agents can name.",
-                state.connections as f64,
-            ),
-            gauge(
-                "egressd_config_reload_success",
-                "Whether the last attempt to load the configuration succeeded.",
-                f64::from(u8::from(succeeded)),
-            ),
-            gauge(
-                "egressd_config_reload_timestamp_seconds",
-                "When the configuration in use was loaded, in Unix time.",
-                self.loaded.load(Relaxed) as f64 / 1e3,
-            ),
+            families::CONFIG_INFO.with_series([gauge_series(&[("hash", &gauges.hash)], 1.0)]),
+            families::CONFIG_GENERATION.with_series(value(gauges.generation as f64)),
+            families::IN_FLIGHT_REQUESTS.with_series(value(gauges.in_flight as f64)),
+            families::AGENT_SOCKETS.with_series(value(gauges.agent_sockets as f64)),
+            families::MEMORY_SHORT.with_series(value(bool_value(is_short))),
+            families::CONNECTIONS.with_series(value(gauges.connections as f64)),
+            families::RELOAD_SUCCESS
+                .with_series(value(bool_value(metrics.last_reload_succeeded()))),
+            families::RELOAD_TIMESTAMP
+                .with_series(value(metrics.loaded.load(Relaxed) as f64 / 1e3)),
+        ]
+    }
+
+    fn credential_families(&self, connections: &Connections) -> [Option<MetricFamily>; 3] {
+        let requests = connections.iter().filter_map(|(id, totals)| {
+            let TokenTotals { granted, failed } = totals.tokens?;
+            Some([("error", failed), ("ok", granted)].map(|(result, count)| {
+                let labels = [("connection", &**id), ("result", result)];
+                counter_series(&labels, count as f64)
+            }))
+        });
+        let expiries = self.gauges.token_expiries.iter();
+        let expiries = expiries.filter_map(|(id, expires_at)| {
+            let expires_at = expires_at.duration_since(UNIX_EPOCH).ok()?;
+            let labels = [("connection", id.as_str())];
+            Some(gauge_series(&labels, expires_at.as_secs_f64().floor()))
+        });
+        let reflections = self.gauges.reflections.iter();
+        let reflections = reflections.map(|((id, part), count)| {
+            let labels = [("connection", id.as_str()), ("where", part.as_str())];
+            counter_series(&labels, *count as f64)
+        });
+        [
+            families::TOKEN_REQUESTS.with_series(requests.flatten()),
+            families::TOKEN_EXPIRY.with_series(expiries),
+            families::REFLECTIONS.with_series(reflections),
         ]
     }
 }
 
-impl From<(Arc<str>, Arc<ConnectionMetrics>)> for ConnectionTotals {
-    fn from((id, connection): (Arc<str>, Arc<ConnectionMetrics>)) -> Self {
-        // Numbers are given before they are counted, so they are read after.
-        let totals = connection.totals();
-        let routes = connection.labels().routes();
-        Self { id, routes, totals }
-    }
-}
-
-fn hardening(state: &GaugeValues) -> FamilyBuilder {
-    let mut hardening = FamilyBuilder::gauge(
-        "egressd_hardening",
-        "Whether a measure by which the process gives up rights holds.",
-    );
-    for (measure, held) in &state.hardening {
-        hardening.add(&[("measure", measure)], f64::from(u8::from(*held)));
-    }
-    hardening
-}
-
-fn config_info(hash: &str) -> FamilyBuilder {
-    let mut config = FamilyBuilder::gauge(
-        "egressd_config_info",
-        "The hash of the definitions in use, without the values of credentials and headers; always 1.",
-    );
-    config.add(&[("hash", hash)], 1.0);
-    config
-}
-
-fn of_exchanges(read: &[ConnectionTotals]) -> Vec<FamilyBuilder> {
-    vec![
-        requests(read),
-        refusals(read),
-        durations(
-            read,
-            "egressd_request_duration_seconds",
-            "From a request's head to the end of its exchange.",
-            |totals| &totals.duration,
-        ),
-        durations(
-            read,
-            "egressd_upstream_duration_seconds",
-            "From a request's head to the head of the upstream's response.",
-            |totals| &totals.upstream,
-        ),
-        bytes(
-            read,
-            "egressd_request_bytes_total",
-            "Bytes of request bodies that agents sent.",
-            |totals| totals.request_bytes,
-        ),
-        bytes(
-            read,
-            "egressd_response_bytes_total",
-            "Bytes of upstreams' response bodies that went to agents.",
-            |totals| totals.response_bytes,
-        ),
-        sockets(read),
-        signed(read),
+fn exchange_families(connections: &Connections) -> [Option<MetricFamily>; 8] {
+    let refusals = connections.iter().flat_map(|(id, totals)| {
+        totals.faults.iter().filter_map(|(code, fault)| {
+            let answered = fault.answered.get();
+            (answered > 0)
+                .then(|| counter_series(&[("connection", id), ("code", code)], answered as f64))
+        })
+    });
+    let sum = |bytes: fn(&Totals) -> u64| {
+        let bytes = connections.iter().map(|(_, totals)| bytes(totals));
+        [counter_series(&[], bytes.sum::<u64>() as f64)]
+    };
+    let used = connections.iter().filter(|(_, totals)| totals.had_sockets);
+    let sockets = used.flat_map(|(id, totals)| {
+        let (active, idle) = (totals.active_sockets, totals.idle_sockets);
+        [("active", active), ("idle", idle)].map(|(state, count)| {
+            gauge_series(&[("connection", id), ("state", state)], count as f64)
+        })
+    });
+    let signed = connections.iter().filter(|(_, totals)| totals.signed > 0);
+    let signed =
+        signed.map(|(id, totals)| counter_series(&[("connection", id)], totals.signed as f64));
+    [
+        families::REQUESTS.with_series(request_series(connections)),
+        families::REFUSALS.with_series(refusals),
+        families::REQUEST_DURATION
+            .with_series(duration_series(connections, |totals| &totals.duration)),
+        families::UPSTREAM_DURATION
+            .with_series(duration_series(connections, |totals| &totals.upstream)),
+        families::REQUEST_BYTES.with_series(sum(|totals| totals.request_bytes)),
+        families::RESPONSE_BYTES.with_series(sum(|totals| totals.response_bytes)),
+        families::UPSTREAM_SOCKETS.with_series(sockets),
+        families::SIGNED_REQUESTS.with_series(signed),
     ]
 }
 
-fn requests(read: &[ConnectionTotals]) -> FamilyBuilder {
-    let mut family = FamilyBuilder::counter(
-        "egressd_requests_total",
-        "Exchanges that have ended, by the status that the agent saw.",
-    );
-    for read in read {
-        for (key, count) in &read.totals.requests {
-            let route = read.routes.get(key.route());
+fn request_series(connections: &Connections) -> impl Iterator<Item = Metric> {
+    connections.iter().flat_map(|(id, totals)| {
+        totals.requests.iter().map(|(key, count)| {
+            let route = totals.routes.get(key.route());
             let labels = [
-                ("connection", &*read.id),
-                (
-                    "route",
-                    route.map_or(super::labels::UNMATCHED, |route| route),
-                ),
+                ("connection", &**id),
+                ("route", route.map_or(UNMATCHED, |route| route)),
                 ("method", key.method()),
                 ("code", &key.status()),
                 ("outcome", key.outcome().as_str()),
             ];
-            family.add(&labels, *count as f64);
-        }
-    }
-    family
+            counter_series(&labels, *count as f64)
+        })
+    })
 }
 
-fn refusals(read: &[ConnectionTotals]) -> FamilyBuilder {
-    let mut family = FamilyBuilder::counter(
-        "egressd_refusals_total",
-        "Answers that egressd made in its own name, by the code that they bear.",
-    );
-    for read in read {
-        for (code, fault) in &read.totals.faults {
-            if fault.answered > 0 {
-                let labels = [("connection", &*read.id), ("code", code)];
-                family.add(&labels, fault.answered as f64);
-            }
-        }
-    }
-    family
+fn duration_series(
+    connections: &Connections,
+    durations: fn(&Totals) -> &Histogram,
+) -> impl Iterator<Item = Metric> {
+    connections.iter().filter_map(move |(id, totals)| {
+        let durations = durations(totals);
+        (durations.count() > 0).then(|| histogram_series(&[("connection", id)], durations))
+    })
 }
 
-fn durations(
-    read: &[ConnectionTotals],
-    name: &str,
-    help: &str,
-    of: impl Fn(&Totals) -> &super::histogram::Distribution,
-) -> FamilyBuilder {
-    let mut family = FamilyBuilder::histogram(name, help);
-    for read in read {
-        family.observe(&[("connection", &read.id)], of(&read.totals));
-    }
-    family
-}
-
-fn bytes(
-    read: &[ConnectionTotals],
-    name: &str,
-    help: &str,
-    of: impl Fn(&Totals) -> u64,
-) -> FamilyBuilder {
-    let mut family = FamilyBuilder::counter(name, help);
-    let sum: u64 = read.iter().map(|read| of(&read.totals)).sum();
-    family.add(&[], sum as f64);
-    family
-}
-
-fn sockets(read: &[ConnectionTotals]) -> FamilyBuilder {
-    let mut family = FamilyBuilder::gauge(
-        "egressd_upstream_sockets",
-        "Open sockets to upstreams, by whether an exchange is on them.",
-    );
-    for read in read.iter().filter(|read| read.totals.had_sockets) {
-        let totals = &read.totals;
-        for (state, count) in [
-            ("active", totals.active_sockets),
-            ("idle", totals.idle_sockets),
-        ] {
-            let labels = [("connection", &*read.id), ("state", state)];
-            family.add(&labels, count as f64);
-        }
-    }
-    family
-}
-
-fn signed(read: &[ConnectionTotals]) -> FamilyBuilder {
-    let mut family = FamilyBuilder::counter(
-        "egressd_signed_requests_total",
-        "Requests that went up with a webhook signature.",
-    );
-    for read in read.iter().filter(|read| read.totals.signed > 0) {
-        family.add(&[("connection", &read.id)], read.totals.signed as f64);
-    }
-    family
-}
-
-fn of_tokens(tokens: &[TokenSample]) -> Vec<FamilyBuilder> {
-    let mut requests = FamilyBuilder::counter(
-        "egressd_oauth_token_requests_total",
-        "Requests to token endpoints. Connections with the same credential share theirs.",
-    );
-    let mut expiry = FamilyBuilder::gauge(
-        "egressd_oauth_token_expiry_timestamp_seconds",
-        "When the token that a connection has now expires, in Unix time.",
-    );
-    for token in tokens {
-        let connection = ("connection", token.connection.as_str());
-        for (result, count) in [("error", token.failed), ("ok", token.granted)] {
-            requests.add(&[connection, ("result", result)], count as f64);
-        }
-        let expires = token
-            .expires_at
-            .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-        if let Some(expires) = expires {
-            expiry.add(&[connection], expires.as_secs_f64().floor());
-        }
-    }
-    vec![requests, expiry]
+fn bool_value(is_set: bool) -> f64 {
+    f64::from(u8::from(is_set))
 }

@@ -1,15 +1,17 @@
-//! Laws of the books: what is told apart, what is not, and that no count falls.
+//! Which series exchanges are counted in, and that no count falls.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{Method, StatusCode};
 
-use super::{EndedExchange, GaugeValues, MethodLabel, Metrics, TokenSample};
+use super::{EndedExchange, GaugeValues, MethodLabel, Metrics, TokenCounters};
+use crate::domain::ConnectionId;
 use crate::telemetry::RequestOutcome;
+use crate::telemetry::problem_log::ResponsePart;
 
-fn ended(route: Option<usize>, status: u16) -> EndedExchange {
+fn ended_exchange(route: Option<usize>, status: u16) -> EndedExchange {
     let begun = Instant::now();
     EndedExchange {
         route,
@@ -28,7 +30,7 @@ fn ended(route: Option<usize>, status: u16) -> EndedExchange {
     }
 }
 
-fn refused(code: &'static str, status: StatusCode) -> EndedExchange {
+fn refused_exchange(code: &'static str, status: StatusCode) -> EndedExchange {
     EndedExchange {
         status: Some(status),
         outcome: RequestOutcome::Refused,
@@ -36,12 +38,12 @@ fn refused(code: &'static str, status: StatusCode) -> EndedExchange {
         answered_by_us: true,
         was_sent: false,
         answered: None,
-        ..ended(None, 403)
+        ..ended_exchange(None, 403)
     }
 }
 
 /// Every sample by its name and labels.
-fn scrape(metrics: &Metrics) -> BTreeMap<String, f64> {
+fn scrape_samples(metrics: &Metrics) -> BTreeMap<String, f64> {
     let text = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let samples = samples.map(|line| {
@@ -59,29 +61,33 @@ fn workers_and_generations_are_merged_by_id_and_pattern() {
     let metrics = Arc::new(Metrics::new());
     let (one, other) = (metrics.new_shard(), metrics.new_shard());
     let before = one.recorder("crm", ["GET /a", "GET /b"]);
-    before.record(&ended(Some(0), 200));
+    before.record(&ended_exchange(Some(0), 200));
     other
         .recorder("crm", ["GET /a"])
-        .record(&ended(Some(0), 200));
+        .record(&ended_exchange(Some(0), 200));
     drop(before);
     // Another generation, in which the first pattern is gone.
     let after = one.recorder("crm", ["GET /b"]);
-    after.record(&ended(Some(0), 200));
-    after.record(&ended(None, 200));
-    let samples = scrape(&metrics);
-    let of = |route: &str| {
+    after.record(&ended_exchange(Some(0), 200));
+    after.record(&ended_exchange(None, 200));
+    let samples = scrape_samples(&metrics);
+    let requests = |route: &str| {
         samples[&format!(
             "egressd_requests_total{{connection=\"crm\",route=\"{route}\",method=\"GET\",code=\"200\",outcome=\"forwarded\"}}"
         )]
     };
     assert_eq!(
-        (of("GET /a"), of("GET /b"), of("unmatched")),
+        (
+            requests("GET /a"),
+            requests("GET /b"),
+            requests("unmatched")
+        ),
         (2.0, 1.0, 1.0)
     );
-    let of_crm = |name: &str| samples[&format!("{name}{{connection=\"crm\"}}")];
-    assert_eq!(of_crm("egressd_request_duration_seconds_count"), 4.0);
-    assert_eq!(of_crm("egressd_request_duration_seconds_sum"), 0.012);
-    assert_eq!(of_crm("egressd_upstream_duration_seconds_sum"), 0.008);
+    let crm = |name: &str| samples[&format!("{name}{{connection=\"crm\"}}")];
+    assert_eq!(crm("egressd_request_duration_seconds_count"), 4.0);
+    assert_eq!(crm("egressd_request_duration_seconds_sum"), 0.012);
+    assert_eq!(crm("egressd_upstream_duration_seconds_sum"), 0.008);
     assert_eq!(samples["egressd_request_bytes_total"], 40.0);
     assert_eq!(samples["egressd_response_bytes_total"], 400.0);
 }
@@ -93,12 +99,15 @@ fn an_upstream_has_so_many_statuses_and_no_more() {
     let (one, other) = (one.recorder("crm", ["/"]), other.recorder("crm", ["/"]));
     for (recorder, statuses) in [(&one, 200..400), (&other, 300..600)] {
         for status in statuses {
-            recorder.record(&ended(Some(0), status));
+            recorder.record(&ended_exchange(Some(0), status));
         }
     }
     // Our own are a closed list.
-    other.record(&refused("route_not_allowed", StatusCode::FORBIDDEN));
-    let samples = scrape(&metrics);
+    other.record(&refused_exchange(
+        "route_not_allowed",
+        StatusCode::FORBIDDEN,
+    ));
+    let samples = scrape_samples(&metrics);
     let requests = |words: &str| -> Vec<f64> {
         let named = samples
             .iter()
@@ -113,11 +122,12 @@ fn an_upstream_has_so_many_statuses_and_no_more() {
 
 #[test]
 fn odd_methods_have_one_name() {
-    let of = |name: &str| MethodLabel::from_method(&Method::from_bytes(name.as_bytes()).unwrap());
+    let label =
+        |name: &str| MethodLabel::from_method(&Method::from_bytes(name.as_bytes()).unwrap());
     for odd in ["get", "TRACE", "CONNECT", "PROPFIND"] {
-        assert_eq!(of(odd), MethodLabel::OTHER);
+        assert_eq!(label(odd), MethodLabel::OTHER);
     }
-    let known = super::METHODS[..7].iter().map(|name| of(name));
+    let known = super::METHODS[..7].iter().map(|name| label(name));
     assert_eq!(
         known.filter(|label| *label == MethodLabel::OTHER).count(),
         0
@@ -129,7 +139,10 @@ fn connection_stats_agree_with_the_series() {
     let metrics = Arc::new(Metrics::new());
     let (one, other) = (metrics.new_shard(), metrics.new_shard());
     let recorders = [one.recorder("crm", ["/"]), other.recorder("crm", ["/"])];
-    recorders[0].record(&refused("overloaded", StatusCode::SERVICE_UNAVAILABLE));
+    recorders[0].record(&refused_exchange(
+        "overloaded",
+        StatusCode::SERVICE_UNAVAILABLE,
+    ));
     assert_eq!(
         metrics.connection_stats(Some("crm")).last_used,
         None,
@@ -138,13 +151,13 @@ fn connection_stats_agree_with_the_series() {
     let broken_off = EndedExchange {
         outcome: RequestOutcome::UpstreamFailed,
         code: Some("response_too_large"),
-        ..ended(Some(0), 200)
+        ..ended_exchange(Some(0), 200)
     };
     let before = jiff::Timestamp::now();
     metrics.sync_clock();
     recorders[0].record(&broken_off);
     recorders[1].record(&broken_off);
-    recorders[1].record(&ended(Some(0), 200));
+    recorders[1].record(&ended_exchange(Some(0), 200));
     let stats = metrics.connection_stats(Some("crm"));
     let used = stats.last_used.unwrap();
     let minute = jiff::SignedDuration::from_secs(60);
@@ -160,7 +173,7 @@ fn connection_stats_agree_with_the_series() {
         metrics.connection_stats(None)
     );
     // An abort is no answer.
-    let samples = scrape(&metrics);
+    let samples = scrape_samples(&metrics);
     let refusals = samples.keys().filter(|name| name.contains("refusals"));
     assert_eq!(refusals.count(), 1);
 }
@@ -169,12 +182,12 @@ fn connection_stats_agree_with_the_series() {
 fn a_connection_may_be_called_unknown() {
     let metrics = Arc::new(Metrics::new());
     let shard = metrics.new_shard();
-    shard.unknown_recorder().record(&ended(None, 404));
+    shard.unknown_recorder().record(&ended_exchange(None, 404));
     shard
         .recorder(super::UNKNOWN, ["/"])
-        .record(&ended(None, 404));
+        .record(&ended_exchange(None, 404));
     let count = "egressd_request_duration_seconds_count{connection=\"unknown\"}";
-    assert_eq!(scrape(&metrics)[count], 2.0);
+    assert_eq!(scrape_samples(&metrics)[count], 2.0);
 }
 
 #[test]
@@ -185,21 +198,21 @@ fn panics_are_counted_and_stay_where_they_are() {
         metrics.catch_panic(|| -> u8 { panic!("a planted panic") }),
         None
     );
-    assert_eq!(scrape(&metrics)["egressd_panics_total"], 1.0); // F-186
+    assert_eq!(scrape_samples(&metrics)["egressd_panics_total"], 1.0); // F-186
 }
 
 #[test]
 fn a_failed_reload_leaves_the_configuration_as_old_as_it_is() {
     let metrics = Metrics::new();
     let loaded = "egressd_config_reload_timestamp_seconds";
-    let before = scrape(&metrics);
+    let before = scrape_samples(&metrics);
     metrics.record_reload(false);
-    let after = scrape(&metrics);
+    let after = scrape_samples(&metrics);
     assert_eq!(after[loaded], before[loaded]);
     let success = "egressd_config_reload_success";
     assert_eq!((before[success], after[success]), (1.0, 0.0));
     metrics.record_reload(true);
-    let again = scrape(&metrics);
+    let again = scrape_samples(&metrics);
     assert_eq!(again[success], 1.0);
     assert!(again[loaded] >= before[loaded]);
 }
@@ -211,17 +224,15 @@ fn every_family_says_what_it_is() {
     let _socket = recorder.sockets().open_socket();
     recorder.record(&EndedExchange {
         was_signed: true,
-        ..ended(Some(0), 200)
+        ..ended_exchange(Some(0), 200)
     });
-    recorder.record(&refused("overloaded", StatusCode::SERVICE_UNAVAILABLE));
-    let tokens = vec![TokenSample {
-        connection: "crm".to_owned(),
-        granted: 1,
-        failed: 0,
-        expires_at: Some(std::time::SystemTime::now()),
-    }];
+    recorder.record(&refused_exchange(
+        "overloaded",
+        StatusCode::SERVICE_UNAVAILABLE,
+    ));
+    metrics.set_token_counters([("crm", Arc::default())].into());
     let state = GaugeValues {
-        tokens,
+        token_expiries: vec![(ConnectionId::parse("crm").unwrap(), SystemTime::now())],
         ..GaugeValues::default()
     };
     let text = String::from_utf8(metrics.render(&state)).unwrap();
@@ -229,9 +240,9 @@ fn every_family_says_what_it_is() {
         let lines = text.lines().filter_map(|line| line.strip_prefix(kind));
         lines.filter_map(|line| line.split(' ').next()).collect()
     };
-    let told = words("# HELP ");
-    assert_eq!(told, words("# TYPE "));
-    let ours: Vec<_> = told
+    let described = words("# HELP ");
+    assert_eq!(described, words("# TYPE "));
+    let ours: Vec<_> = described
         .into_iter()
         .filter(|name| !name.starts_with("process_"))
         .collect();
@@ -260,4 +271,114 @@ fn every_family_says_what_it_is() {
             "egressd_oauth_token_expiry_timestamp_seconds",
         ]
     );
+}
+
+/// Removes what differs between runs and releases: the version, the time of the last reload, and
+/// the process's own values.
+fn stable_lines(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.contains("process_"));
+    let differs = |line: &str| {
+        line.starts_with("egressd_build_info{")
+            || line.starts_with("egressd_config_reload_timestamp_seconds ")
+    };
+    let lines = lines.filter(|line| !differs(line));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn the_exposition_text_stays_the_same() {
+    let metrics = Arc::new(Metrics::new());
+    let (one, other) = (metrics.new_shard(), metrics.new_shard());
+    let recorders = [
+        one.recorder("crm", ["GET /things/{id}", "POST /things"]),
+        other.recorder("crm", ["POST /things"]),
+        one.recorder("erp", ["/\"quoted\"\\"]),
+    ];
+    for (recorder, milliseconds) in recorders.iter().zip([3, 40, 400]) {
+        let ended = ended_exchange(Some(0), 200);
+        recorder.record(&EndedExchange {
+            was_signed: milliseconds == 40,
+            ended: ended.begun + Duration::from_millis(milliseconds),
+            ..ended
+        });
+        recorder.record(&refused_exchange(
+            "overloaded",
+            StatusCode::SERVICE_UNAVAILABLE,
+        ));
+        recorder.record(&EndedExchange {
+            status: None,
+            outcome: RequestOutcome::AgentCancelled,
+            method: MethodLabel::OTHER,
+            ..ended
+        });
+    }
+    recorders[0].record(&EndedExchange {
+        outcome: RequestOutcome::UpstreamFailed,
+        code: Some("response_too_large"),
+        ..ended_exchange(Some(1), 200)
+    });
+    one.unknown_recorder().record(&refused_exchange(
+        "connection_not_found",
+        StatusCode::NOT_FOUND,
+    ));
+    let sockets = [0, 1].map(|_| recorders[0].sockets().open_socket());
+    sockets[0].begin_exchange();
+    metrics.catch_panic(|| -> u8 { panic!("a planted panic") });
+    metrics.record_reload(false);
+    let tokens = Arc::<TokenCounters>::default();
+    for is_granted in [true, true, false] {
+        tokens.record(is_granted);
+    }
+    metrics.set_token_counters([("crm", tokens), ("erp", Arc::default())].into());
+    let crm = ConnectionId::parse("crm").unwrap();
+    let expires_at = SystemTime::UNIX_EPOCH + Duration::from_millis(1_800_000_000_500);
+    let gauges = GaugeValues {
+        in_flight: 3,
+        agent_sockets: 4,
+        connections: 2,
+        generation: 5,
+        hash: "0123456789ab".to_owned(),
+        token_expiries: vec![(crm.clone(), expires_at)],
+        reflections: [((crm, ResponsePart::Body), 1)].into(),
+        hardening: vec![("files", true), ("system_calls", false)],
+    };
+
+    let text = String::from_utf8(metrics.render(&gauges)).unwrap();
+
+    let expected = include_str!("tests/exposition.txt");
+    assert_eq!(stable_lines(&text), expected);
+}
+
+#[test]
+fn token_counts_outlive_their_credential() {
+    let metrics = Metrics::new();
+    let [first, second] = [0, 1].map(|_| Arc::<TokenCounters>::default());
+    let counted = |id: &str, result: &str| {
+        let name = "egressd_oauth_token_requests_total";
+        let samples = scrape_samples(&metrics);
+        let count = samples.get(&format!(
+            "{name}{{connection=\"{id}\",result=\"{result}\"}}"
+        ));
+        count.copied()
+    };
+    let counters = [("crm", Arc::clone(&first)), ("erp", Arc::clone(&first))];
+    metrics.set_token_counters(counters.into());
+    // Listed before the first request.
+    assert_eq!(counted("crm", "ok"), Some(0.0));
+    first.record(true);
+    // A reload that changes nothing.
+    metrics.set_token_counters([("crm", Arc::clone(&first)), ("erp", first)].into());
+    assert_eq!(counted("crm", "ok"), Some(1.0));
+    assert_eq!(counted("erp", "ok"), Some(1.0), "the credential is shared");
+
+    metrics.set_token_counters([("crm", Arc::clone(&second))].into());
+    second.record(true);
+    second.record(false);
+
+    assert_eq!(counted("crm", "ok"), Some(2.0));
+    assert_eq!(counted("crm", "error"), Some(1.0));
+    assert_eq!(counted("erp", "ok"), Some(1.0));
+    assert_eq!(counted("hr", "ok"), None);
+    metrics.set_token_counters(BTreeMap::new());
+    assert_eq!(counted("crm", "ok"), Some(2.0));
 }

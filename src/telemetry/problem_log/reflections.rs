@@ -27,12 +27,12 @@ pub struct ReflectionEvent {
 }
 
 /// The part of a response in which a secret was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ResponsePart {
-    /// The name or the value of a header field.
-    Header,
     /// The body.
     Body,
+    /// The name or the value of a header field.
+    Header,
 }
 
 impl ResponsePart {
