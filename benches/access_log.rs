@@ -44,12 +44,12 @@ fn record() -> AccessRecord {
 #[divan::bench(args = [AccessFormat::Json, AccessFormat::Text])]
 fn line(bencher: Bencher<'_, '_>, format: AccessFormat) {
     let record = record();
-    let mut lines = AccessLines::new(format, ProblemLog::off());
+    let lines = AccessLines::new(format, ProblemLog::off());
     let mut into = Vec::with_capacity(8192);
     let at = Timestamp::now();
     bencher.bench_local(|| {
         into.clear();
-        lines.line(black_box(at), black_box(&record), &mut into);
+        lines.append_line(black_box(at), black_box(&record), &mut into);
         into.len()
     });
 }

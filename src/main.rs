@@ -10,7 +10,7 @@ use anstream::{AutoStream, ColorChoice};
 use egressd::app::Output;
 use egressd::cli::{self, Process, Streams};
 use egressd::config::Environment;
-use egressd::telemetry::PanicNotice;
+use egressd::telemetry::panic_notice;
 use mimalloc::MiMalloc;
 
 /// An allocator that returns freed memory to the system: see [`egressd::memory::return_freed`]. It
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(move |panic| {
         if !problems.get().is_some_and(|log| log.report_panic(panic)) {
             // Not `eprintln!`: it panics where standard error is closed.
-            let _unheard = writeln!(io::stderr(), "{}", PanicNotice::from_hook_info(panic));
+            let _unheard = writeln!(io::stderr(), "{}", panic_notice(panic));
         }
     }));
     let mut unheard = Unheard(&mut err);

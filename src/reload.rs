@@ -17,7 +17,7 @@ use crate::config::{
 };
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::{Published, Snapshot};
-use crate::telemetry::problem_log::{ConfigFinding, ReloadEvent};
+use crate::telemetry::problem_log::ConfigFinding;
 use crate::telemetry::{Event, Metrics, ProblemLog};
 use parking_lot::Mutex;
 pub use watch::{Asking, Watch};
@@ -183,7 +183,7 @@ impl Reload {
     /// faulty. The next comparison tries again.
     fn postpone(&self, last: &mut Last) -> Vec<Problem> {
         if !std::mem::replace(&mut last.is_postponed, true) {
-            self.log_event(ReloadEvent::Postponed);
+            self.log_event(Event::ReloadPostponed);
         }
         last.sources.distrust();
         let message = "no file descriptor or memory is left to read it";
@@ -207,9 +207,9 @@ impl Reload {
         self.published.publish(next);
         self.metrics.record_reload(true);
         if login.is_some_and(|pair| (self.relogin)(&pair)) {
-            self.log_event(ReloadEvent::LoginChanged);
+            self.log_event(Event::LoginChanged);
         }
-        self.log_event(ReloadEvent::Done {
+        self.log_event(Event::Reloaded {
             generation,
             connections,
             hash,
@@ -219,7 +219,7 @@ impl Reload {
             let settings = self.facts.differences(&facts);
             last.settings = facts;
             if !settings.is_empty() {
-                self.log_event(ReloadEvent::NeedsRestart { settings });
+                self.log_event(Event::RestartNeeded { settings });
             }
         }
         Reloaded {
@@ -236,14 +236,14 @@ impl Reload {
         last.findings = found.to_vec();
         let errors = found.iter().filter(|found| found.is_error());
         let problems = errors.count();
-        self.log_event(ReloadEvent::Failed { problems });
+        self.log_event(Event::ReloadFailed { problems });
         if self.confined && last.sources.are_closed() {
-            self.log_event(ReloadEvent::OutOfReach);
+            self.log_event(Event::OutOfReach);
         }
     }
 
-    fn log_event(&self, event: ReloadEvent) {
-        self.problems.report(Event::Reload(event));
+    fn log_event(&self, event: Event) {
+        self.problems.report(event);
     }
 }
 
@@ -319,9 +319,9 @@ pub fn warn(found: &[Problem], log: &ProblemLog) {
             remedy: problem.remedy.clone(),
         });
         log.report(if problem.severity == Severity::Error {
-            Event::ConfigProblem(finding)
+            Event::ConfigProblem { finding }
         } else {
-            Event::ConfigWarning(finding)
+            Event::ConfigWarning { finding }
         });
     }
 }

@@ -1,4 +1,4 @@
-//! What the process tells of itself. Sees neither secrets nor bodies.
+//! Metrics, access log and problem log of the process. Sees neither secrets nor bodies.
 
 pub mod access_log;
 pub mod connection_stats;
@@ -11,13 +11,13 @@ pub mod problem_log;
 pub use access_log::{AccessFilter, AccessFormat, AccessLog, AccessRecord, RequestOutcome};
 pub use connection_stats::{ConnectionStats, FaultStats};
 pub use metrics::Metrics;
-pub use panics::PanicNotice;
+pub use panics::panic_notice;
 pub use problem_log::{Event, EventFormat, EventLevel, ProblemLog};
 
-/// What the process writes while it runs.
+/// The two logs of the process.
 #[derive(Clone)]
 pub struct Logs {
-    /// One line an exchange.
+    /// One line for each exchange.
     pub access: AccessLog,
     /// Everything else.
     pub problems: ProblemLog,

@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::memory::{MemoryMonitor, Usage};
 use crate::proxy;
 use crate::telemetry::metrics::MemoryUse;
-use crate::telemetry::problem_log::MemoryEvent;
 use crate::telemetry::{Event, ProblemLog};
 
 /// The interval between samples. What comes in meanwhile has to fit into a tenth of the limit; bodies that are held have a budget of their own.
@@ -55,16 +54,22 @@ impl MemorySampler {
         let growth = self.shared.admission.in_flight() as u64 * GROWTH;
         let seen = self.memory.sample(growth).map(seen);
         self.shared.metrics.set_memory_use(seen);
-        let (used, limit) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
+        let (used_bytes, limit_bytes) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
         let is_short = seen.is_some_and(|seen| seen.is_short);
         if is_short == was_short {
             return;
         }
-        self.problems.report(Event::Memory(MemoryEvent {
-            is_short,
-            used,
-            limit,
-        }));
+        self.problems.report(if is_short {
+            Event::MemoryShort {
+                used_bytes,
+                limit_bytes,
+            }
+        } else {
+            Event::MemoryRecovered {
+                used_bytes,
+                limit_bytes,
+            }
+        });
     }
 }
 

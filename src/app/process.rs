@@ -161,13 +161,13 @@ fn flush_logs(logs: &Logs, patience: Duration) {
 
 /// Logs each address, and that the process is ready.
 fn announce(app: &App, connections: usize, problems: &ProblemLog) {
-    for (door, addresses) in [
+    for (listener, addresses) in [
         (ListenerKind::Proxy, app.proxy_addresses()),
         (ListenerKind::Management, app.management_addresses()),
     ] {
         for address in addresses {
             let address = address.to_string().into();
-            problems.report(Event::Listening { door, address });
+            problems.report(Event::Listening { listener, address });
         }
     }
     problems.report(Event::Ready { connections });

@@ -21,7 +21,7 @@ use super::secrets::{self, Exposure, Label, Reflected, Searched};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::ReflectionCounts;
-use crate::telemetry::problem_log::{Event, ReflectionEvent, ResponsePart};
+use crate::telemetry::problem_log::{Event, ResponsePart};
 
 /// The shortest time for which a token is searched for, even if the token may not be kept.
 const LEAST_LIFE: Duration = Duration::from_secs(60);
@@ -241,15 +241,15 @@ impl Guard {
             .iter()
             .find(|label| label.owner.as_ref() == Some(connection));
         let label = own.or_else(|| secrets.first());
-        self.problems.report(Event::Reflected(ReflectionEvent {
+        self.problems.report(Event::CredentialReflected {
             connection: connection.clone(),
-            place,
+            part: place,
             secret: label.map_or("unknown", |label| label.kind),
             header: label.and_then(|label| label.header.clone()),
             owner: label.and_then(|label| label.owner.clone()),
-            closes,
-            is_guess: reflected.is_guess,
-        }));
+            closed: closes,
+            guess: reflected.is_guess,
+        });
     }
 
     fn count(&self, connection: &ConnectionId, place: ResponsePart) {

@@ -22,7 +22,7 @@ use rustix::io::Errno;
 use super::notices::Notices;
 use super::{Reload, mounts};
 use crate::config::Sources;
-use crate::telemetry::problem_log::ReloadEvent;
+use crate::telemetry::Event;
 
 /// The longest that a change may stay unseen.
 const POLL: Duration = Duration::from_secs(5);
@@ -101,7 +101,7 @@ impl Watch {
     pub fn start(self, reload: Reload) -> io::Result<Asking> {
         for file in self.alone {
             let file = file.display().to_string().into();
-            reload.log_event(ReloadEvent::MountedAlone { file });
+            reload.log_event(Event::MountedAlone { file });
         }
         if let Some(error) = self.refused {
             reload.log_event(unwatched_event(error));
@@ -121,9 +121,9 @@ impl Watch {
     }
 }
 
-fn unwatched_event(error: Errno) -> ReloadEvent {
+fn unwatched_event(error: Errno) -> Event {
     let why = io::Error::from(error).to_string().into();
-    ReloadEvent::Unwatched { why }
+    Event::Unwatched { why }
 }
 
 impl Asking {

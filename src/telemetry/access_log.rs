@@ -1,4 +1,5 @@
-//! One line an exchange, on a thread of its own (`log_writer`): a stuck stdout never holds a request up.
+//! One line an exchange, on a thread of its own (`log_writer`): a stuck stdout never holds a
+//! request up.
 //!
 //! A line never holds a query, a header value, a body or a secret.
 

@@ -1,184 +1,153 @@
-//! One JSON object a line, written straight into a buffer.
+//! JSON log lines: one object a line, in ASCII without control characters.
 //!
-//! Invariant: the line is ASCII without control characters, whatever a text holds. What is neither is escaped (RFC 8259 §7), DEL, C1 controls, line separators and
-//! direction marks among them, so that a terminal or a pager shows a hostile text as what it is.
+//! All other characters are escaped (RFC 8259 §7), DEL, C1 controls, line separators and direction
+//! marks among them, so that a terminal or a pager shows a hostile text as what it is.
 
-use std::io::Write as _;
+use std::fmt;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::ser::{CharEscape, Formatter};
 
-/// An object in the making. Keys are ours: they need no escapes.
-pub(super) struct JsonLine<'a> {
-    out: &'a mut Vec<u8>,
-    empty: bool,
+use crate::domain::ConnectionId;
+
+/// Appends a line.
+pub(super) fn write_line(line: &impl Serialize, into: &mut Vec<u8>) {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *into, LineFormatter);
+    // A vector accepts every byte, and all keys are strings.
+    let _written = line.serialize(&mut serializer);
+    into.push(b'\n');
 }
 
-impl<'a> JsonLine<'a> {
-    pub(super) fn begin(out: &'a mut Vec<u8>) -> Self {
-        out.push(b'{');
-        Self { out, empty: true }
+/// Escapes all characters that are not printable ASCII. Numbers with a fraction are milliseconds,
+/// and have three decimals.
+struct LineFormatter;
+
+impl Formatter for LineFormatter {
+    #[inline]
+    fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        let micros = (value * 1e3).round() as u64;
+        write!(writer, "{}.{:03}", micros / 1000, micros % 1000)
     }
 
-    /// The end of the object, and of the line.
-    pub(super) fn end(self) {
-        self.out.extend_from_slice(b"}\n");
-    }
-
-    pub(super) fn text(&mut self, key: &str, text: &str) {
-        string(text, self.value(key));
-    }
-
-    /// `null` where there is none.
-    pub(super) fn text_or_null(&mut self, key: &str, text: Option<&str>) {
-        match text {
-            Some(text) => self.text(key, text),
-            None => self.null(key),
+    #[inline]
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        // `serde_json` has split control characters off. Nearly always nothing else is special.
+        if fragment
+            .bytes()
+            .fold(true, |is_plain, byte| is_plain & (byte <= b'~'))
+        {
+            return writer.write_all(fragment.as_bytes());
         }
-    }
-
-    pub(super) fn texts<'t>(&mut self, key: &str, texts: impl Iterator<Item = &'t str>) {
-        let out = self.value(key);
-        out.push(b'[');
-        for (at, text) in texts.enumerate() {
-            if at > 0 {
-                out.push(b',');
+        let mut rest = fragment;
+        while let Some(at) = rest.bytes().position(|byte| !matches!(byte, b' '..=b'~')) {
+            let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
+            writer.write_all(plain.as_bytes())?;
+            let mut characters = special.chars();
+            for unit in characters
+                .next()
+                .unwrap_or_default()
+                .encode_utf16(&mut [0; 2])
+            {
+                write!(writer, "\\u{unit:04x}")?;
             }
-            string(text, out);
+            rest = characters.as_str();
         }
-        out.push(b']');
+        writer.write_all(rest.as_bytes())
     }
 
-    pub(super) fn number(&mut self, key: &str, number: u64) {
-        decimal(number, 1, self.value(key));
-    }
-
-    pub(super) fn boolean(&mut self, key: &str, is_so: bool) {
-        let word: &[u8] = if is_so { b"true" } else { b"false" };
-        self.value(key).extend_from_slice(word);
-    }
-
-    /// `null` where there is none.
-    pub(super) fn number_or_null(&mut self, key: &str, number: Option<u64>) {
-        match number {
-            Some(number) => self.number(key, number),
-            None => self.null(key),
-        }
-    }
-
-    /// Milliseconds, to the microsecond.
-    pub(super) fn millis(&mut self, key: &str, duration: Duration) {
-        millis(duration, self.value(key));
-    }
-
-    pub(super) fn time(&mut self, key: &str, at: Timestamp, clock: &mut TimeFormatter) {
-        let out = self.value(key);
-        out.push(b'"');
-        clock.write(at, out);
-        out.push(b'"');
-    }
-
-    pub(super) fn null(&mut self, key: &str) {
-        self.value(key).extend_from_slice(b"null");
-    }
-
-    fn value(&mut self, key: &str) -> &mut Vec<u8> {
-        if !self.empty {
-            self.out.push(b',');
-        }
-        self.empty = false;
-        self.out.push(b'"');
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.extend_from_slice(b"\":");
-        self.out
+    #[inline]
+    fn write_char_escape<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        escape: CharEscape,
+    ) -> io::Result<()> {
+        let control = match escape {
+            CharEscape::Quote => return writer.write_all(b"\\\""),
+            CharEscape::ReverseSolidus => return writer.write_all(b"\\\\"),
+            CharEscape::Solidus => b'/',
+            CharEscape::Backspace => 0x08,
+            CharEscape::FormFeed => 0x0c,
+            CharEscape::LineFeed => b'\n',
+            CharEscape::CarriageReturn => b'\r',
+            CharEscape::Tab => b'\t',
+            CharEscape::AsciiControl(control) => control,
+        };
+        write!(writer, "\\u{control:04x}")
     }
 }
 
-/// Writes times as RFC 3339 has them, to the microsecond. Most lines share their second with the one before.
-#[derive(Default)]
-pub(super) struct TimeFormatter {
-    second: Option<i64>,
-    shown: String,
-}
+/// A duration in milliseconds, to the microsecond.
+pub(super) struct Millis(pub(super) Duration);
 
-impl TimeFormatter {
-    pub(super) fn write(&mut self, at: Timestamp, out: &mut Vec<u8>) {
-        if self.second != Some(at.as_second()) {
-            self.second = Some(at.as_second());
-            let whole = Timestamp::from_second(at.as_second()).unwrap_or_default();
-            self.shown = whole.to_string();
-        }
-        out.extend_from_slice(self.shown.trim_end_matches('Z').as_bytes());
-        out.push(b'.');
-        let micros = at.subsec_microsecond().unsigned_abs();
-        decimal(u64::from(micros), 6, out);
-        out.push(b'Z');
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let micros = self.0.as_micros();
+        write!(f, "{}.{:03}", micros / 1000, micros % 1000)
     }
 }
 
-/// Milliseconds with three decimals.
-pub(super) fn millis(duration: Duration, out: &mut Vec<u8>) {
-    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    decimal(micros / 1000, 1, out);
-    out.push(b'.');
-    decimal(micros % 1000, 3, out);
-}
-
-/// With at least so many digits, 20 at most.
-pub(super) fn decimal(mut number: u64, at_least: usize, out: &mut Vec<u8>) {
-    let mut digits = [b'0'; 20];
-    let mut used = 0;
-    for digit in digits.iter_mut().rev() {
-        if number == 0 && used >= at_least {
-            break;
-        }
-        // Below ten.
-        *digit = b'0' + (number % 10) as u8;
-        number /= 10;
-        used += 1;
+impl Serialize for Millis {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(self.0.as_micros() as f64 / 1e3)
     }
-    out.extend_from_slice(digits.get(digits.len() - used..).unwrap_or_default());
 }
 
-fn string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    let mut rest = text;
-    // Nearly always the whole text.
-    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
-        let (plain, special) = rest.split_at_checked(at).unwrap_or((rest, ""));
-        out.extend_from_slice(plain.as_bytes());
-        let mut characters = special.chars();
-        if let Some(character) = characters.next() {
-            escape(character, out);
-        }
-        rest = characters.as_str();
+/// A time in RFC 3339, to the microsecond.
+pub(super) struct Time(pub(super) Timestamp);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.6}", self.0)
     }
-    out.extend_from_slice(rest.as_bytes());
-    out.push(b'"');
 }
 
-fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
-}
-
-fn escape(character: char, out: &mut Vec<u8>) {
-    match character {
-        '"' => out.extend_from_slice(b"\\\""),
-        '\\' => out.extend_from_slice(b"\\\\"),
-        other => {
-            for unit in other.encode_utf16(&mut [0; 2]) {
-                // A vector takes everything.
-                let _written = write!(out, "\\u{unit:04x}");
-            }
-        }
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
+}
+
+pub(super) fn serialize_millis<S: Serializer>(
+    duration: &Duration,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    Millis(*duration).serialize(serializer)
+}
+
+/// Implemented here, because `domain` has no serde.
+impl Serialize for ConnectionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Serializes pairs as fields.
+pub(super) fn serialize_pairs<S: Serializer>(
+    pairs: &[(&'static str, Box<str>)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(key, value)| (key, value)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{JsonLine, TimeFormatter, decimal};
+    use super::{Millis, Time, write_line};
     use jiff::Timestamp;
+    use serde_json::{Value, json};
     use std::time::Duration;
+
+    fn format_line(value: &impl serde::Serialize) -> String {
+        let mut line = Vec::new();
+        write_line(value, &mut line);
+        String::from_utf8(line).unwrap()
+    }
 
     #[test]
     fn whatever_a_text_holds_the_line_is_plain_and_means_it() {
@@ -188,53 +157,47 @@ mod tests {
             "\u{1b}[31m\r\n\0\u{7f}",
             "\"quoted\\\"",
             "é\u{85}\u{9b}\u{2028}\u{202e}\u{feff}𝄞\u{e0041}",
-            "ends with é",
         ] {
-            let mut line = Vec::new();
-            let mut object = JsonLine::begin(&mut line);
-            object.text("a", text);
-            object.texts("b", [text, "x"].into_iter());
-            object.end();
-            let line = String::from_utf8(line).unwrap();
+            let object = json!({"a": text, "b": [text, "x"]});
+            let line = format_line(&object);
             let inner = line.strip_suffix('\n').unwrap();
-            assert!(inner.bytes().all(|b| matches!(b, b' '..=b'~')), "{line:?}");
-            let read: serde_json::Value = serde_json::from_str(inner).unwrap();
-            assert_eq!(read, serde_json::json!({"a": text, "b": [text, "x"]}));
+            let plain = |byte: u8| matches!(byte, b' '..=b'~');
+            assert!(inner.bytes().all(plain), "{line}");
+            assert_eq!(serde_json::from_str::<Value>(inner).unwrap(), object);
         }
     }
 
     #[test]
-    fn numbers() {
-        for (number, at_least, shown) in [
-            (0, 1, "0"),
-            (7, 6, "000007"),
-            (1234, 1, "1234"),
-            (u64::MAX, 1, "18446744073709551615"),
+    fn every_control_character_is_escaped_by_its_number() {
+        assert_eq!(
+            format_line(&"\u{8}\t\n\u{c}\r\u{1b}\"\\/\u{7f}é𝄞"),
+            "\"\\u0008\\u0009\\u000a\\u000c\\u000d\\u001b\\\"\\\\/\\u007f\\u00e9\\ud834\\udd1e\"\n"
+        );
+    }
+
+    #[test]
+    fn milliseconds_have_three_decimals() {
+        for (duration, shown) in [
+            (Duration::ZERO, "0.000"),
+            (Duration::from_nanos(1_500_999), "1.500"),
+            (Duration::from_micros(7), "0.007"),
+            (Duration::new(86_400 * 365, 123_456_789), "31536000123.456"),
         ] {
-            let mut out = Vec::new();
-            decimal(number, at_least, &mut out);
-            assert_eq!(out, shown.as_bytes());
+            assert_eq!(Millis(duration).to_string(), shown);
+            assert_eq!(format_line(&Millis(duration)), format!("{shown}\n"));
         }
-        let mut line = Vec::new();
-        let mut object = JsonLine::begin(&mut line);
-        object.millis("ms", Duration::from_nanos(1_500_999));
-        object.number_or_null("none", None);
-        object.end();
-        assert_eq!(line, b"{\"ms\":1.500,\"none\":null}\n");
     }
 
     #[test]
-    fn times() {
-        let mut clock = TimeFormatter::default();
+    fn times_have_microseconds() {
         for (nanos, shown) in [
             (0, "1970-01-01T00:00:00.000000Z"),
             (999_999_999, "1970-01-01T00:00:00.999999Z"),
             (1_785_000_000_000_001_000, "2026-07-25T17:20:00.000001Z"),
         ] {
-            let mut out = Vec::new();
             let at = Timestamp::from_nanosecond(nanos).unwrap();
-            clock.write(at, &mut out);
-            assert_eq!(String::from_utf8(out).unwrap(), shown);
+            assert_eq!(Time(at).to_string(), shown);
+            assert_eq!(format_line(&Time(at)), format!("\"{shown}\"\n"));
         }
     }
 }

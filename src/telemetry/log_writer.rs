@@ -30,12 +30,19 @@ pub(super) trait LogFormatter: Send + 'static {
     fn report_lost(&mut self, lines: u64, into: &mut Vec<u8>);
 }
 
-/// The way to the thread. Dropping the last one ends the thread, once it has written what is queued.
+/// The queue of the thread. Dropping the last one ends the thread, once it has written what is
+/// queued.
 pub(super) struct LogQueue<T> {
     jobs: SyncSender<Job<T>>,
-    lost: Arc<AtomicU64>,
+    progress: Arc<Progress>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Lines that were lost.
+    lost: AtomicU64,
     /// Writes that the stream took.
-    writes: Arc<AtomicU64>,
+    writes: AtomicU64,
 }
 
 enum Job<T> {
@@ -51,8 +58,7 @@ struct LogWriter<L: LogFormatter, W> {
     /// Lines that are not yet written, and how many.
     buffer: Vec<u8>,
     buffered: u64,
-    lost: Arc<AtomicU64>,
-    writes: Arc<AtomicU64>,
+    progress: Arc<Progress>,
     reported: u64,
     reported_at: Option<Instant>,
 }
@@ -66,22 +72,21 @@ impl<T: Send + 'static> LogQueue<T> {
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
         let (jobs, waiting) = sync_channel(capacity);
-        let (lost, writes) = (Arc::default(), Arc::default());
+        let progress = Arc::default();
         let writer = LogWriter {
             jobs: waiting,
             formatter,
             out,
             buffer: Vec::with_capacity(2 * MAX_WRITE),
             buffered: 0,
-            lost: Arc::clone(&lost),
-            writes: Arc::clone(&writes),
+            progress: Arc::clone(&progress),
             reported: 0,
             reported_at: None,
         };
         std::thread::Builder::new()
             .name(thread.to_owned())
             .spawn(move || writer.run())?;
-        Ok(Self { jobs, lost, writes })
+        Ok(Self { jobs, progress })
     }
 
     /// Queues an item; never waits. False if the thread is gone.
@@ -89,7 +94,7 @@ impl<T: Send + 'static> LogQueue<T> {
         match self.jobs.try_send(Job::Line(item)) {
             Ok(()) => true,
             Err(refused) => {
-                self.lost.fetch_add(1, Relaxed);
+                self.progress.lost.fetch_add(1, Relaxed);
                 matches!(refused, TrySendError::Full(_))
             }
         }
@@ -97,19 +102,19 @@ impl<T: Send + 'static> LogQueue<T> {
 
     /// Lines that were lost so far.
     pub(super) fn lost_lines(&self) -> u64 {
-        self.lost.load(Relaxed)
+        self.progress.lost.load(Relaxed)
     }
 
     /// Waits until all that was queued before is written. Gives up once the stream has taken nothing for this long, and after ten times as long in any case.
     /// Whether it is written.
     pub(super) fn flush(&self, patience: Duration) -> bool {
-        let mut waiting = FlushDeadline::new(&self.writes, patience);
+        let mut has_time = flush_deadline(&self.progress.writes, patience);
         let (done, written) = sync_channel(1);
         let mut job = Job::Flush(done);
         loop {
             match self.jobs.try_send(job) {
                 Ok(()) => break,
-                Err(TrySendError::Full(back)) if waiting.is_pending() => {
+                Err(TrySendError::Full(back)) if has_time() => {
                     job = back;
                     std::thread::sleep(RETRY_PAUSE);
                 }
@@ -119,41 +124,24 @@ impl<T: Send + 'static> LogQueue<T> {
         loop {
             match written.recv_timeout(RETRY_PAUSE) {
                 Ok(()) => return true,
-                Err(RecvTimeoutError::Timeout) if waiting.is_pending() => {}
+                Err(RecvTimeoutError::Timeout) if has_time() => {}
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
             }
         }
     }
 }
 
-/// Somebody waits for a stream as long as it takes something.
-struct FlushDeadline<'a> {
-    writes: &'a AtomicU64,
-    seen: u64,
-    patience: Duration,
-    until: Instant,
-    latest: Instant,
-}
-
-impl<'a> FlushDeadline<'a> {
-    fn new(writes: &'a AtomicU64, patience: Duration) -> Self {
-        let now = Instant::now();
-        Self {
-            writes,
-            seen: writes.load(Relaxed),
-            patience,
-            until: now + patience,
-            latest: now + 10 * patience,
+/// Returns whether there is still time to wait. The deadline moves with each write that the stream
+/// takes.
+fn flush_deadline(writes: &AtomicU64, patience: Duration) -> impl FnMut() -> bool {
+    let begun = Instant::now();
+    let (mut seen, mut until) = (writes.load(Relaxed), begun + patience);
+    move || {
+        let (now, written) = (Instant::now(), writes.load(Relaxed));
+        if written != seen {
+            (seen, until) = (written, now + patience);
         }
-    }
-
-    fn is_pending(&mut self) -> bool {
-        let (now, writes) = (Instant::now(), self.writes.load(Relaxed));
-        if writes != self.seen {
-            self.seen = writes;
-            self.until = now + self.patience;
-        }
-        now < self.until.min(self.latest)
+        now < until.min(begun + 10 * patience)
     }
 }
 
@@ -205,7 +193,10 @@ impl<L: LogFormatter, W: Write> LogWriter<L, W> {
     }
 
     fn unreported_lines(&self) -> u64 {
-        self.lost.load(Relaxed).saturating_sub(self.reported)
+        self.progress
+            .lost
+            .load(Relaxed)
+            .saturating_sub(self.reported)
     }
 
     fn report_loss(&mut self, at_once: bool) {
@@ -226,7 +217,7 @@ impl<L: LogFormatter, W: Write> LogWriter<L, W> {
             match self.out.write(rest) {
                 Ok(written @ 1..) => {
                     rest = rest.get(written..).unwrap_or_default();
-                    self.writes.fetch_add(1, Relaxed);
+                    self.progress.writes.fetch_add(1, Relaxed);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 // Somebody made the stream non-blocking.
@@ -235,7 +226,7 @@ impl<L: LogFormatter, W: Write> LogWriter<L, W> {
                 }
                 // A stream that is gone has no reader to tell.
                 Ok(0) | Err(_) => {
-                    self.lost.fetch_add(self.buffered, Relaxed);
+                    self.progress.lost.fetch_add(self.buffered, Relaxed);
                     break;
                 }
             }

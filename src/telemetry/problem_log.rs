@@ -1,14 +1,13 @@
-//! What the process tells of itself beside exchanges: a closed set of events ([`Event`]), on a thread of its own (`log_writer`).
+//! What the process tells of itself beside exchanges: a closed set of events ([`Event`]), on a
+//! thread of its own (`log_writer`).
 //!
 //! Nothing that an agent, an upstream or a token endpoint sent has a place in an event, so no secret has one either. Whoever tells never waits; what may
 //! happen with every request is told at most once in a while, with the number of those that were left out.
 
+mod changes;
 mod event;
 mod line;
-mod memory;
-mod outward;
-mod reflections;
-mod reloads;
+mod parts;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -20,12 +19,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 
 use super::log_writer::LogQueue;
-pub use event::{ConfigFinding, Event, ListenerKind, LogStream};
+pub use event::Event;
 pub use line::EventFormat;
-pub use memory::MemoryEvent;
-pub use outward::{DialOutcome, TokenEvent, TokenFault, TokenOutcome, UpstreamEvent};
-pub use reflections::{ReflectionEvent, ResponsePart};
-pub use reloads::ReloadEvent;
+use line::EventLines;
+pub use parts::{ConfigFinding, ListenerKind, LogStream, ResponsePart, TokenFault};
 
 /// Events that may wait to be written.
 const QUEUE: usize = 1024;
@@ -86,7 +83,7 @@ impl ProblemLog {
         format: EventFormat,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let queue = LogQueue::start(THREAD, QUEUE, line::EventLines::new(format), out)?;
+        let queue = LogQueue::start(THREAD, QUEUE, EventLines(format), out)?;
         Ok(Self(Some(Arc::new(RunningLog {
             level,
             queue,

@@ -226,8 +226,9 @@ impl Client {
     /// client only after the client has finished the handshake.
     fn report_first_failure(&self, pool: &UpstreamPool, failure: Failure) -> Failure {
         if matches!(failure, Failure::Tls(_)) {
-            self.dialer
-                .report_outcome(&pool.upstream.target, failure.into());
+            self.dialer.report(&pool.upstream.target, |connection| {
+                failure.to_event(connection)
+            });
         }
         failure
     }

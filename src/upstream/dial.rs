@@ -30,8 +30,7 @@ use super::failure::{ConnectFault, Failure, TlsFault};
 use super::resolver::Resolver;
 use super::tls::{self, TlsConfigs, Trust};
 use crate::domain::{ConnectionId, Host, Http2};
-use crate::telemetry::ProblemLog;
-use crate::telemetry::problem_log::{DialOutcome, Event, UpstreamEvent};
+use crate::telemetry::{Event, ProblemLog};
 
 /// How long the steps of a dial may take.
 #[derive(Clone, Copy, Debug)]
@@ -187,16 +186,14 @@ impl Dialer {
         let begun = Instant::now();
         let dialled = self.open_session(target).await;
         let took = begun.elapsed();
-        self.report_outcome(
-            target,
-            match &dialled {
-                Ok(dialled) => DialOutcome::Dialled {
-                    protocol: dialled.protocol(),
-                    took,
-                },
-                Err(failure) => (*failure).into(),
+        self.report(target, |connection| match &dialled {
+            Ok(dialled) => Event::UpstreamDialled {
+                connection,
+                protocol: dialled.protocol(),
+                took,
             },
-        );
+            Err(failure) => failure.to_event(connection),
+        });
         dialled
     }
 
@@ -230,17 +227,14 @@ impl Dialer {
     pub async fn check_addresses(&self, target: &Target) -> Result<(), Failure> {
         let permitted = self.permitted_addresses(target).await.map(drop);
         if let Err(failure) = permitted {
-            self.report_outcome(target, failure.into());
+            self.report(target, |connection| failure.to_event(connection));
         }
         permitted
     }
 
-    pub(super) fn report_outcome(&self, target: &Target, outcome: DialOutcome) {
+    pub(super) fn report(&self, target: &Target, event: impl FnOnce(ConnectionId) -> Event) {
         if let Some(connection) = &target.owner {
-            self.problems.report(Event::Upstream(UpstreamEvent {
-                connection: connection.clone(),
-                outcome,
-            }));
+            self.problems.report(event(connection.clone()));
         }
     }
 

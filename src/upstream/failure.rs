@@ -4,7 +4,8 @@
 
 use thiserror::Error;
 
-use crate::telemetry::problem_log::DialOutcome;
+use crate::domain::ConnectionId;
+use crate::telemetry::Event;
 
 /// Why there is no (whole) response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -136,31 +137,32 @@ pub enum ProtocolFault {
     Http2,
 }
 
-impl From<Failure> for DialOutcome {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::AddressRefused(kind) => Self::AddressRefused { kind },
-            Failure::OwnListener => Self::AddressRefused {
+impl Failure {
+    /// Returns the event of a dial for this connection that failed so.
+    pub(super) fn to_event(self, connection: ConnectionId) -> Event {
+        match self {
+            Self::AddressRefused(kind) => Event::AddressRefused { connection, kind },
+            Self::OwnListener => Event::AddressRefused {
+                connection,
                 kind: "egressd itself",
             },
-            Failure::Shortage => Self::Shortage,
-            Failure::Dns(_)
-            | Failure::Connect(_)
-            | Failure::Tls(_)
-            | Failure::Closed
-            | Failure::Protocol(_)
-            | Failure::TooLarge
-            | Failure::CredentialExpired
-            | Failure::RequestBody
-            | Failure::Misdirected
-            | Failure::Panicked => Self::Unreachable {
-                fault: failure.proxy_status(),
+            Self::Shortage => Event::DialShortage { connection },
+            Self::Dns(_)
+            | Self::Connect(_)
+            | Self::Tls(_)
+            | Self::Closed
+            | Self::Protocol(_)
+            | Self::TooLarge
+            | Self::CredentialExpired
+            | Self::RequestBody
+            | Self::Misdirected
+            | Self::Panicked => Event::UpstreamUnreachable {
+                connection,
+                fault: self.proxy_status(),
             },
         }
     }
-}
 
-impl Failure {
     /// The error type of RFC 9209 §2.3 for `Proxy-Status`.
     pub fn proxy_status(self) -> &'static str {
         match self {

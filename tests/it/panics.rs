@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::process::{Command, Output};
 
-use egressd::telemetry::{EventFormat, EventLevel, PanicNotice, ProblemLog};
+use egressd::telemetry::{EventFormat, EventLevel, ProblemLog, panic_notice};
 
 use crate::support::PATIENCE;
 use crate::support::limited::output;
@@ -24,7 +24,7 @@ fn a_panic_is_told_by_its_place_alone() {
     // F-202
     if std::env::var_os(CHILD).is_some() {
         std::panic::set_hook(Box::new(|panic| {
-            let _unheard = writeln!(std::io::stderr(), "{}", PanicNotice::from_hook_info(panic));
+            let _unheard = writeln!(std::io::stderr(), "{}", panic_notice(panic));
         }));
         panic!("with {PLANTED} in it");
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::policy;
 use crate::credential::unavailable::Unavailable;
 use crate::domain::ConnectionId;
-use crate::telemetry::problem_log::{Event, EventLevel, ProblemLog, TokenEvent, TokenOutcome};
+use crate::telemetry::problem_log::{Event, EventLevel, ProblemLog};
 use parking_lot::Mutex;
 
 /// Tells of one credential's tokens.
@@ -31,7 +31,8 @@ impl TokenReporter {
     }
 
     pub(super) fn report_failure(&self, unavailable: &Unavailable, in_a_row: u32) {
-        self.report(TokenOutcome::Failed {
+        self.log.report(Event::TokenFailed {
+            connections: self.owners(),
             fault: unavailable.reason.fault(),
             retry_in: unavailable.retry_after,
             in_a_row,
@@ -41,25 +42,29 @@ impl TokenReporter {
     /// After so many failures.
     pub(super) fn report_obtained(&self, failures: u32, life: Option<Duration>) {
         if failures > 0 {
-            self.report(TokenOutcome::Recovered { failures });
+            self.log.report(Event::TokenRecovered {
+                connections: self.owners(),
+                failures,
+            });
         }
         if self.log.is_enabled(EventLevel::Debug) {
-            self.report(TokenOutcome::Obtained { life });
+            self.log.report(Event::TokenObtained {
+                connections: self.owners(),
+                life_s: life.map(|life| life.as_secs()),
+            });
         }
     }
 
     /// The response had an `expires_in` that could not be read.
     pub(super) fn report_assumed_life(&self) {
-        self.report(TokenOutcome::LifeAssumed {
-            life: policy::DEFAULT_LIFE,
+        self.log.report(Event::TokenLifeAssumed {
+            connections: self.owners(),
+            field: "expires_in",
+            life_s: policy::DEFAULT_LIFE.as_secs(),
         });
     }
 
-    fn report(&self, outcome: TokenOutcome) {
-        let owners = self.owners.lock();
-        self.log.report(Event::Token(TokenEvent {
-            connections: owners.as_slice().into(),
-            outcome,
-        }));
+    fn owners(&self) -> Box<[ConnectionId]> {
+        self.owners.lock().as_slice().into()
     }
 }

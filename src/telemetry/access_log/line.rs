@@ -1,103 +1,98 @@
-//! An exchange as a line: JSON or text. Made on the log's own thread, into one buffer that is used over and over.
+//! An exchange as a line: JSON or text. Formatted on the log's own thread, into one buffer that is
+//! used over and over.
 
 use std::io::Write as _;
 
 use jiff::Timestamp;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use super::{AccessFormat, AccessRecord};
 use crate::domain::ConnectionId;
-use crate::telemetry::json::{JsonLine, TimeFormatter, millis};
+use crate::telemetry::json::{self, Millis, Time};
 use crate::telemetry::log_writer::LogFormatter;
 use crate::telemetry::problem_log::{Event, LogStream, ProblemLog};
 
 /// The most bytes of a path or of a method that a line shows.
 const MAX_SHOWN: usize = 256;
 
-/// Writes the lines of one log.
+/// Formats the lines of one log.
 pub struct AccessLines {
     format: AccessFormat,
-    clock: TimeFormatter,
     problems: ProblemLog,
+}
+
+/// The fields of a JSON line, in their order.
+struct JsonLine<'a>(Timestamp, &'a AccessRecord);
+
+impl Serialize for JsonLine<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(at, record) = self;
+        let mut line = serializer.serialize_struct("JsonLine", 16)?;
+        line.serialize_field("time", &Time(*at))?;
+        line.serialize_field("level", record.outcome.level())?;
+        line.serialize_field("event", "exchange")?;
+        line.serialize_field("request_id", &record.request_id)?;
+        line.serialize_field("connection", &record.connection)?;
+        line.serialize_field("route", &record.route)?;
+        line.serialize_field("method", &shown_method(record))?;
+        line.serialize_field("path", &shown_path(record))?;
+        line.serialize_field("status", &record.status.map(|status| status.as_u16()))?;
+        line.serialize_field("code", &record.code)?;
+        line.serialize_field("outcome", record.outcome.as_str())?;
+        line.serialize_field("request_bytes", &record.request_bytes)?;
+        line.serialize_field("response_bytes", &record.response_bytes)?;
+        line.serialize_field("duration_ms", &Millis(record.duration))?;
+        line.serialize_field("upstream_ms", &record.upstream.map(Millis))?;
+        line.serialize_field("token_age_s", &record.token_age.map(|age| age.as_secs()))?;
+        line.end()
+    }
 }
 
 impl AccessLines {
     /// Creates a formatter for this format. Lost lines are reported to `problems`.
     pub fn new(format: AccessFormat, problems: ProblemLog) -> Self {
-        Self {
-            format,
-            clock: TimeFormatter::default(),
-            problems,
-        }
+        Self { format, problems }
     }
 
     /// Appends the line of an exchange that ended at this time, line end included.
-    pub fn line(&mut self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
+    pub fn append_line(&self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         match self.format {
-            AccessFormat::Json => self.json(at, record, into),
-            AccessFormat::Text => self.text(at, record, into),
+            AccessFormat::Json => json::write_line(&JsonLine(at, record), into),
+            AccessFormat::Text => append_text(at, record, into),
         }
     }
+}
 
-    fn json(&mut self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
-        let mut line = JsonLine::begin(into);
-        line.time("time", at, &mut self.clock);
-        line.text("level", record.outcome.level());
-        line.text("event", "exchange");
-        line.text("request_id", &record.request_id);
-        let connection = record.connection.as_ref().map(ConnectionId::as_str);
-        line.text_or_null("connection", connection);
-        line.text_or_null("route", record.route.as_deref());
-        line.text_or_null("method", method(record));
-        line.text_or_null("path", path(record));
-        line.number_or_null("status", record.status.map(|status| status.as_u16().into()));
-        line.text_or_null("code", record.code);
-        line.text("outcome", record.outcome.as_str());
-        line.number("request_bytes", record.request_bytes);
-        line.number("response_bytes", record.response_bytes);
-        line.millis("duration_ms", record.duration);
-        match record.upstream {
-            Some(upstream) => line.millis("upstream_ms", upstream),
-            None => line.null("upstream_ms"),
-        }
-        line.number_or_null("token_age_s", record.token_age.map(|age| age.as_secs()));
-        line.end();
-    }
-
-    fn text(&mut self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
-        self.clock.write(at, into);
-        match record.status {
-            Some(status) => into.extend([b" ", status.as_str().as_bytes()].concat()),
-            None => into.extend_from_slice(b" -"),
-        }
-        // Letters that are not ASCII are escaped too: right-to-left scripts change the order in
-        // which a terminal shows the rest of the line, and some letters look like ASCII ones.
-        // `write!` to a `Vec` cannot fail.
-        let _written = write!(
-            into,
-            " {} {} {} {} {} ",
-            method(record).unwrap_or("-").escape_default(),
-            path(record).unwrap_or("-").escape_default(),
-            record.connection.as_ref().map_or("-", ConnectionId::as_str),
-            record.code.unwrap_or("-"),
-            record.outcome.as_str(),
-        );
-        millis(record.duration, into);
-        let _written = writeln!(
-            into,
-            " ms {} B up {} B down {}",
-            record.request_bytes, record.response_bytes, record.request_id,
-        );
-    }
+fn append_text(at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
+    // Letters that are not ASCII are escaped too: right-to-left scripts change the order in which
+    // a terminal shows the rest of the line, and some letters look like ASCII ones.
+    // `write!` to a `Vec` cannot fail.
+    let _written = writeln!(
+        into,
+        "{} {} {} {} {} {} {} {} ms {} B up {} B down {}",
+        Time(at),
+        record.status.as_ref().map_or("-", |status| status.as_str()),
+        shown_method(record).unwrap_or("-").escape_default(),
+        shown_path(record).unwrap_or("-").escape_default(),
+        record.connection.as_ref().map_or("-", ConnectionId::as_str),
+        record.code.unwrap_or("-"),
+        record.outcome.as_str(),
+        Millis(record.duration),
+        record.request_bytes,
+        record.response_bytes,
+        record.request_id,
+    );
 }
 
 impl LogFormatter for AccessLines {
     type Item = (Timestamp, AccessRecord);
 
     fn append_item(&mut self, (at, record): &Self::Item, into: &mut Vec<u8>) {
-        self.line(*at, record, into);
+        self.append_line(*at, record, into);
     }
 
-    /// Whoever reads exchanges reads nothing else.
+    /// Reports to the problem log, because the access log holds exchanges only.
     fn report_lost(&mut self, lines: u64, _into: &mut Vec<u8>) {
         self.problems.report(Event::LinesLost {
             log: LogStream::Access,
@@ -106,19 +101,17 @@ impl LogFormatter for AccessLines {
     }
 }
 
-fn method(record: &AccessRecord) -> Option<&str> {
-    record
-        .method
-        .as_ref()
-        .map(|method| shortened(method.as_str()))
+fn shown_method(record: &AccessRecord) -> Option<&str> {
+    let method = record.method.as_ref();
+    method.map(|method| shorten_text(method.as_str()))
 }
 
-/// As sent, without its query.
-fn path(record: &AccessRecord) -> Option<&str> {
-    record.uri.as_ref().map(|uri| shortened(uri.path()))
+/// Returns the path as sent, without its query.
+fn shown_path(record: &AccessRecord) -> Option<&str> {
+    record.uri.as_ref().map(|uri| shorten_text(uri.path()))
 }
 
-fn shortened(text: &str) -> &str {
+fn shorten_text(text: &str) -> &str {
     text.get(..text.floor_char_boundary(MAX_SHOWN))
         .unwrap_or_default()
 }

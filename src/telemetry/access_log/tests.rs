@@ -27,35 +27,39 @@ fn record(path: &str) -> AccessRecord {
     }
 }
 
-fn line(format: AccessFormat, record: &AccessRecord) -> String {
+fn format_line(format: AccessFormat, record: &AccessRecord) -> String {
     let mut into = Vec::new();
-    AccessLines::new(format, ProblemLog::off()).line(Timestamp::UNIX_EPOCH, record, &mut into);
+    AccessLines::new(format, ProblemLog::off()).append_line(
+        Timestamp::UNIX_EPOCH,
+        record,
+        &mut into,
+    );
     String::from_utf8(into).unwrap()
 }
 
 fn json(record: &AccessRecord) -> Value {
-    serde_json::from_str(&line(AccessFormat::Json, record)).unwrap()
+    serde_json::from_str(&format_line(AccessFormat::Json, record)).unwrap()
 }
 
 #[test]
 fn a_line_has_all_its_keys() {
     let mut record = record("/crm/a?api_key=secret");
     assert_eq!(
-        line(AccessFormat::Json, &record),
+        format_line(AccessFormat::Json, &record),
         "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"level\":\"warn\",\"event\":\"exchange\",\
          \"request_id\":\"r-1\",\"connection\":null,\"route\":null,\"method\":\"GET\",\"path\":\"/crm/a\",\
          \"status\":403,\"code\":\"route_not_allowed\",\"outcome\":\"refused\",\"request_bytes\":0,\
          \"response_bytes\":12,\"duration_ms\":1.500,\"upstream_ms\":null,\"token_age_s\":90}\n"
     );
     assert_eq!(
-        line(AccessFormat::Text, &record),
+        format_line(AccessFormat::Text, &record),
         "1970-01-01T00:00:00.000000Z 403 GET /crm/a - route_not_allowed refused 1.500 ms 0 B up 12 B down r-1\n"
     );
     record.status = None;
     record.upstream = Some(Duration::from_millis(2));
     assert_eq!(json(&record)["status"], Value::Null);
     assert_eq!(json(&record)["upstream_ms"], 2.0);
-    assert!(line(AccessFormat::Text, &record).contains("Z - GET "));
+    assert!(format_line(AccessFormat::Text, &record).contains("Z - GET "));
 }
 
 #[test]
@@ -76,7 +80,7 @@ fn lines_hold_no_query_no_raw_control_and_little_of_what_is_long() {
         let record = record(path);
         assert_eq!(json(&record)["path"], shown);
         for format in [AccessFormat::Json, AccessFormat::Text] {
-            let line = line(format, &record);
+            let line = format_line(format, &record);
             assert!(!line.contains("secret"), "{line:?}");
             assert_eq!(line.lines().count(), 1);
             let plain = |byte: u8| matches!(byte, b' '..=b'~');
@@ -90,6 +94,6 @@ fn a_method_of_any_length_is_cut() {
     let mut record = record("/");
     record.method = Method::from_bytes("M".repeat(8192).as_bytes()).ok();
     for format in [AccessFormat::Json, AccessFormat::Text] {
-        assert!(line(format, &record).len() < 1024);
+        assert!(format_line(format, &record).len() < 1024);
     }
 }

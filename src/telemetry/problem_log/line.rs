@@ -3,13 +3,15 @@
 use std::io::Write as _;
 
 use jiff::Timestamp;
+use serde::Serialize;
 
-use super::event::{Event, LogStream};
+use super::event::Event;
+use super::parts::LogStream;
 use super::{EventLevel, QueuedEvent};
-use crate::telemetry::json::{JsonLine, TimeFormatter};
+use crate::telemetry::json::{self, Time};
 use crate::telemetry::log_writer::LogFormatter;
 
-/// How lines look (`log.format`, decided).
+/// The format of lines (`log.format`, decided).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventFormat {
     /// For people: `egressd: message`.
@@ -21,59 +23,60 @@ pub enum EventFormat {
     Json,
 }
 
-/// Writes the lines of one log.
-pub(super) struct EventLines {
-    format: EventFormat,
-    clock: TimeFormatter,
+#[derive(Serialize)]
+struct JsonLine<'a> {
+    time: Time,
+    level: &'static str,
+    event: &'static str,
+    message: String,
+    #[serde(flatten)]
+    fields: &'a Event,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left_out: Option<u64>,
 }
 
-impl EventLines {
-    pub(super) fn new(format: EventFormat) -> Self {
-        Self {
-            format,
-            clock: TimeFormatter::default(),
-        }
-    }
-
-    fn json(&mut self, queued: &QueuedEvent, into: &mut Vec<u8>) {
-        let mut object = JsonLine::begin(into);
-        object.time("time", queued.at, &mut self.clock);
-        object.text("level", queued.event.level().as_str());
-        object.text("event", queued.event.name());
-        object.text("message", &queued.event.to_string());
-        queued.event.fields(&mut object);
-        if queued.left_out > 0 {
-            object.number("left_out", queued.left_out);
-        }
-        object.end();
-    }
-}
+/// Formats the lines of one log.
+pub(super) struct EventLines(pub(super) EventFormat);
 
 impl LogFormatter for EventLines {
     type Item = QueuedEvent;
 
     fn append_item(&mut self, queued: &QueuedEvent, into: &mut Vec<u8>) {
-        match self.format {
-            EventFormat::Json => self.json(queued, into),
-            EventFormat::Text { colour } => text(queued, colour, into),
+        match self.0 {
+            EventFormat::Json => append_json(queued, into),
+            EventFormat::Text { colour } => append_text(queued, colour, into),
         }
     }
 
     fn report_lost(&mut self, lines: u64, into: &mut Vec<u8>) {
+        let log = LogStream::Problem;
         let queued = QueuedEvent {
             at: Timestamp::now(),
-            event: Event::LinesLost {
-                log: LogStream::Problems,
-                lines,
-            },
+            event: Event::LinesLost { log, lines },
             left_out: 0,
         };
         self.append_item(&queued, into);
     }
 }
 
-fn text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
-    into.extend_from_slice(b"egressd: ");
+fn append_json(queued: &QueuedEvent, into: &mut Vec<u8>) {
+    let QueuedEvent {
+        at,
+        event,
+        left_out,
+    } = queued;
+    let line = JsonLine {
+        time: Time(*at),
+        level: event.level().as_str(),
+        event: event.name(),
+        message: event.to_string(),
+        fields: event,
+        left_out: Some(*left_out).filter(|left_out| *left_out > 0),
+    };
+    json::write_line(&line, into);
+}
+
+fn append_text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
     let (word, paint) = match queued.event.level() {
         EventLevel::Error => ("error: ", "\x1b[1;31m"),
         EventLevel::Warn => ("warning: ", "\x1b[1;33m"),
@@ -84,7 +87,7 @@ fn text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
     } else {
         ("", "")
     };
-    into.extend([paint, word, plain].concat().into_bytes());
+    into.extend_from_slice(["egressd: ", paint, word, plain].concat().as_bytes());
     for character in queued.event.to_string().chars() {
         // As in the access log: no character that controls a terminal or changes the order of a
         // line.
@@ -94,14 +97,14 @@ fn text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
         }
     }
     if queued.left_out > 0 {
-        // A vector takes everything.
+        // A vector accepts every byte.
         let _written = write!(into, " ({} more like it were left out)", queued.left_out);
     }
     into.push(b'\n');
 }
 
 impl EventLevel {
-    /// As in `log.level`.
+    /// Returns the name that `log.level` and the lines use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
