@@ -14,7 +14,8 @@
 //! last one made. Where bodies are signed (`credential::signing`), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
 //! HTTP over TLS, and keeps the response under its cap. Every way out ends in one `proxy::exchange`.
 //!
-//! What is seen from outside is made of what these two leave behind. [`telemetry`] has the books (each worker its own, merged when somebody asks) and the two logs, which nobody waits for;
+//! Operators see both flows from outside through [`telemetry`]: metrics, which each worker counts
+//! for itself and a scrape adds up, and the two logs, which no request waits for.
 //! [`management`] reads them, the snapshot and the state of tokens, on a thread that gives way to the workers.
 //!
 //! [`app`] takes what it needs from the system (`app::Ground`), builds every part once and hands each only what it needs, on threads that were confined before ([`hardening`]); [`memory`] says
