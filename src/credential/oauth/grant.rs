@@ -48,7 +48,6 @@ use crate::domain::ConnectionId;
 use crate::domain::auth::ClientAuth;
 use crate::reflection::Guard;
 use crate::telemetry::ProblemLog;
-use crate::telemetry::metrics::TokenCounters;
 
 /// Fetches that a request waits for before it gives up: more than one only if a fetch broke down or its token was over at once.
 const MAX_AWAITED_FETCHES: usize = 3;
@@ -94,12 +93,6 @@ impl Grant {
     pub(super) fn with_guard(mut self, guard: Arc<Guard>, problems: ProblemLog) -> Self {
         self.guard = guard;
         self.reporter = TokenReporter::new(problems);
-        self
-    }
-
-    /// Sets the counters of token requests, which outlive the grant.
-    pub(super) fn with_counters(mut self, counters: Arc<TokenCounters>) -> Self {
-        self.requester.counters = counters;
         self
     }
 

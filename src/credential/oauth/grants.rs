@@ -78,8 +78,9 @@ impl Grants {
         let grant = grants.entry(fingerprint).or_insert_with(|| {
             let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
             let style = credentials.terms().client_auth;
-            let grant = self.new_grant(Box::new(source), style);
-            Arc::new(grant.with_counters(self.token_counters(credentials)))
+            let mut grant = self.new_grant(Box::new(source), style);
+            grant.requester.counters = self.token_counters(credentials);
+            Arc::new(grant)
         });
         Arc::clone(grant)
     }
