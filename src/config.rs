@@ -9,10 +9,10 @@
 //!
 //! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; no problem shows a secret.
 
+mod connection_spec;
 mod credential;
 mod definition;
 mod document;
-mod embedded;
 mod environment;
 mod excerpt;
 mod field;
@@ -21,6 +21,7 @@ mod files;
 mod foreign_wildcards;
 mod headers;
 mod http;
+mod layers;
 mod listeners;
 mod load;
 mod object;
@@ -32,15 +33,17 @@ mod schema;
 mod secret_policy;
 mod secret_ref;
 mod settings;
+mod settings_spec;
 mod sources;
+mod spec;
 mod urls;
-mod variables;
 
-pub use embedded::{Text, load_texts};
 pub use environment::Environment;
+pub use layers::SettingsOverrides;
 pub use listeners::management_listen;
 pub use load::{
-    Attempt, LoadOptions, Loaded, LoadedPaths, attempt, load, load_paths, load_paths_with,
+    Attempt, LoadOptions, Loaded, LoadedPaths, Text, attempt, load, load_paths, load_paths_with,
+    load_texts,
 };
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use redaction::may_show;
@@ -48,7 +51,7 @@ pub use render::{json, summary, text};
 pub use schema::schema;
 pub use secret_policy::{SecretSettings, SecretValues};
 pub use settings::{
-    AccessLog, EgressSettings, Facts, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
-    ProxySettings, Settings, SettingsOverrides,
+    AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
+    ProxySettings, Settings, StartupSettings,
 };
 pub use sources::{Shortage, Sources};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, Attempt, Facts, LoadOptions, Loaded, Problem, Severity, Shortage, Sources,
+    self, Attempt, LoadOptions, Loaded, Problem, Severity, Shortage, Sources, StartupSettings,
 };
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::{Published, Snapshot};
@@ -38,7 +38,7 @@ pub struct Reload {
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     /// Of the start: what else the settings say has no effect.
-    facts: Facts,
+    facts: StartupSettings,
     confined: bool,
     before_publication: BeforePublication,
     relogin: Relogin,
@@ -60,7 +60,7 @@ pub struct InForce {
     /// What was read at the start.
     pub sources: Sources,
     /// The settings at the start.
-    pub facts: Facts,
+    pub facts: StartupSettings,
     /// The process reads only what its files lay in at the start.
     pub confined: bool,
     /// The callback for each generation before it is published.
@@ -78,7 +78,7 @@ struct Last {
     /// The findings that were told last, so that an attempt that finds nothing else is silent.
     findings: Vec<Problem>,
     /// The settings of which it was told last that they need a restart.
-    settings: Facts,
+    settings: StartupSettings,
     /// The last attempt was postponed because no descriptors or memory were left.
     is_postponed: bool,
 }
@@ -165,7 +165,7 @@ impl Reload {
     fn attempt(&self, last: &mut Last) -> Result<Reloaded, Vec<Problem>> {
         match last.load() {
             Ok(loaded) => {
-                let facts = loaded.settings.facts();
+                let facts = loaded.settings.startup_settings();
                 last.is_postponed = false;
                 Ok(self.publish(loaded, last, facts))
             }
@@ -191,7 +191,7 @@ impl Reload {
         vec![problem.remedy("no action is needed: egressd reads it again within seconds")]
     }
 
-    fn publish(&self, loaded: Loaded, last: &mut Last, facts: Facts) -> Reloaded {
+    fn publish(&self, loaded: Loaded, last: &mut Last, facts: StartupSettings) -> Reloaded {
         if last.findings != loaded.warnings {
             warn(&loaded.warnings, &self.problems);
             last.findings = loaded.warnings;

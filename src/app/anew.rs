@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::App;
 use super::tokens::{count_token_requests, cover};
-use crate::config::{Facts, LoadOptions, Settings, Sources};
+use crate::config::{LoadOptions, Settings, Sources, StartupSettings};
 use crate::credential::Login;
 use crate::reload::{InForce, Reload};
 
 /// What the process was started with.
 pub(super) struct First {
     pub(super) sources: Sources,
-    pub(super) facts: Facts,
+    pub(super) facts: StartupSettings,
     /// Whether it reads only what its files lay in.
     pub(super) confined: bool,
     pub(super) login: Option<Arc<Login>>,
@@ -26,7 +26,7 @@ impl First {
     ) -> Self {
         Self {
             sources,
-            facts: settings.facts(),
+            facts: settings.startup_settings(),
             confined,
             login,
         }

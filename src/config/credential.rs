@@ -1,12 +1,13 @@
 //! The auth kinds of a definition → [`Auth`]: exactly one.
 //!
-//! The oneof is read as five optional fields and the tuple is matched, so that two kinds are called two kinds.
+//! The oneof is five optional fields in a file. All that are set are read, and counted.
 
 use std::sync::Arc;
 
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 
+use super::connection_spec::{AUTH_KINDS, CLIENT_AUTH};
 use super::field::{Field, listed};
 use super::headers;
 use super::object::Object;
@@ -18,57 +19,59 @@ use crate::domain::auth::{
 };
 use crate::domain::{Auth, TokenUrl};
 
-/// The fields of the oneof.
-pub(super) const KINDS: [&str; 5] = [
-    "oauth_client_credentials",
-    "bearer_token",
-    "basic_auth",
-    "static_headers",
-    "no_auth",
-];
-
 const STANDARD_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secret", "scope"];
 
-/// Reads the one credential of a connection. `holes` are the ranges that a token URL may reach beside the public ones.
+/// Reads the details of one auth kind.
+type Reader = fn(&Object<'_>, &ResolveContext<'_>, Option<&[IpNet]>) -> Option<Auth>;
+
+const READERS: [(&str, Reader); 5] = [
+    ("oauth_client_credentials", oauth_client_credentials),
+    ("bearer_token", |object, context, _| {
+        bearer_token(object, context)
+    }),
+    ("basic_auth", |object, context, _| {
+        basic_auth(object, context)
+    }),
+    ("static_headers", |object, context, _| {
+        static_headers(object, context)
+    }),
+    ("no_auth", |_, _, _| Some(Auth::NoAuth)),
+];
+
+/// Reads the one credential of a connection. A token URL may be in `allowed_cidrs` too.
 pub(super) fn auth(
-    http: &mut Object<'_>,
+    http: &Object<'_>,
     context: &ResolveContext<'_>,
     allowed_cidrs: Option<&[IpNet]>,
 ) -> Option<Auth> {
-    let written: Vec<&str> = KINDS.into_iter().filter(|kind| http.has(kind)).collect();
-    let mut take = |kind| http.take(kind).map(Field::secret);
-    let [oauth, bearer, basic, fixed, none] = KINDS.map(&mut take);
-    // Every kind that stands there is read, so that its own mistakes are seen too.
-    let read = (
-        oauth.map(|field| oauth_client_credentials(&field, context, allowed_cidrs)),
-        bearer.map(|field| bearer_token(&field, context)),
-        basic.map(|field| basic_auth(&field, context)),
-        fixed.map(|field| static_headers(&field, context)),
-        none.map(|field| no_auth(&field)),
-    );
-    match (written.as_slice(), read) {
-        ([_], (Some(auth), None, None, None, None)) => auth,
-        ([_], (None, Some(auth), None, None, None)) => auth,
-        ([_], (None, None, Some(auth), None, None)) => auth,
-        ([_], (None, None, None, Some(auth), None)) => auth,
-        ([_], (None, None, None, None, Some(auth))) => auth,
-        // One without a value, which is reported already.
-        ([_], (_, _, _, _, _)) => None,
+    let mut kinds = Vec::new();
+    let mut auth = None;
+    for (kind, read) in READERS {
+        if http.has(kind) {
+            kinds.push(kind);
+            // All are read, even if there are too many, so that every mistake is reported.
+            auth = http
+                .object(kind)
+                .and_then(|object| read(&object, context, allowed_cidrs));
+        }
+    }
+    match kinds.as_slice() {
+        [_] => auth,
         // Reported as an unknown field.
-        ([], (_, _, _, _, _)) if KINDS.into_iter().any(|kind| http.misspelt(kind)) => None,
-        ([], (_, _, _, _, _)) => {
+        [] if AUTH_KINDS.into_iter().any(|kind| http.has_misspelt(kind)) => None,
+        [] => {
             let message = "no credential: exactly one auth kind is needed";
             let problem = http.field.problem("auth_missing", message);
             let remedy = format!(
                 "write one of {}; an API that needs none says `no_auth: {{}}`",
-                listed(&KINDS)
+                listed(&AUTH_KINDS)
             );
             http.field.push(problem.remedy(remedy));
             None
         }
-        ([..], (_, _, _, _, _)) => {
-            let both = written.join("` and `");
-            let message = format!("exactly one auth kind is allowed, but `{both}` are set");
+        several => {
+            let several = several.join("` and `");
+            let message = format!("exactly one auth kind is allowed, but `{several}` are set");
             let problem = http.field.problem("auth_several", message);
             http.field.push(problem.remedy("keep exactly one of them"));
             None
@@ -76,38 +79,34 @@ pub(super) fn auth(
     }
 }
 
-fn bearer_token(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
-    let mut object = field.object()?;
-    let token = object.require("token", "write `token: {env: NAME}`");
-    object.finish();
-    let token = token?;
+fn bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
+    let token = object.get("token")?;
     let secret = trimmed(&token, context.secret(&token)?)?;
     for scheme in ["Bearer ", "Basic "] {
         if secret.begins_with(scheme) {
             let message =
                 format!("the token begins with `{scheme}`, after the `Bearer ` that egressd adds");
-            let problem = token.clone().secret().problem("token_with_scheme", message);
             let remedy = "write the bare token; a whole header value belongs into `static_headers`";
-            token.push(problem.warning().remedy(remedy));
+            token
+                .clone()
+                .secret()
+                .warn("token_with_scheme", message, remedy);
         }
     }
     Some(Auth::BearerToken(BearerToken::new(secret)))
 }
 
-fn basic_auth(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
-    let mut object = field.object()?;
-    let name = object.require("username", "write `username: …`");
-    let password = object.require(
-        "password",
-        "write `password: {env: NAME}`, or `password: ''` where the user name is the key",
-    );
-    object.finish();
-    let username = name.and_then(|field| username(&field, context));
-    let password = password.and_then(|field| context.secret_or_empty(&field));
+fn basic_auth(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
+    let username = object
+        .get("username")
+        .and_then(|field| username(&field, context));
+    let password = object
+        .get("password")
+        .and_then(|field| context.secret_or_empty(&field));
     let pair = BasicAuth::new(username?, password?);
     // If the password is empty, the user name is the key.
     if pair.password().len() != 0 {
-        warn_of_guessable(field, &pair.parts());
+        warn_of_guessable(&object.field, &pair.parts());
     }
     Some(Auth::BasicAuth(pair))
 }
@@ -139,64 +138,46 @@ fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
         return;
     };
     let field = field.clone().secret();
-    let problem = field.problem(
-        "guessable_password",
-        format!("the password has fewer than 16 bytes: {consequence}"),
-    );
-    field.push(
-        problem
-            .warning()
-            .remedy("use a password of 16 bytes or more, or another kind of credential"),
-    );
+    let message = format!("the password has fewer than 16 bytes: {consequence}");
+    let remedy = "use a password of 16 bytes or more, or another kind of credential";
+    field.warn("guessable_password", message, remedy);
 }
 
-fn static_headers(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
-    let mut object = field.object()?;
-    let map = object.require("headers", "write `headers: {X-API-Key: {env: NAME}}`");
-    object.finish();
-    let headers = headers::sensitive(&map?, context)?;
+fn static_headers(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
+    let headers = headers::sensitive(&object.get("headers")?, context)?;
     for header in &headers {
-        warn_of_guessable(field, &header.parts());
+        warn_of_guessable(&object.field, &header.parts());
     }
     Some(Auth::StaticHeaders(headers))
 }
 
-fn no_auth(field: &Field<'_>) -> Option<Auth> {
-    field.object()?.finish();
-    Some(Auth::NoAuth)
-}
-
 fn oauth_client_credentials(
-    field: &Field<'_>,
+    object: &Object<'_>,
     context: &ResolveContext<'_>,
     allowed_cidrs: Option<&[IpNet]>,
 ) -> Option<Auth> {
-    let mut object = field.object()?;
-    let url = object.require("token_url", "write `token_url: https://…`");
-    let id = object.require("client_id", "write `client_id: …`");
-    let secret = object.require("client_secret", "write `client_secret: {env: NAME}`");
-    let grant = object.take("grant_type").map(|field| grant_type(&field));
-    let scopes = object
-        .take("scopes")
-        .map(|field| field.text().map(str::to_owned));
-    let params = object
-        .take("extra_params")
-        .map(|field| extra_params(&field));
-    let client_auth = object
-        .take("client_auth")
-        .map(|field| field.choice(&[("basic", ClientAuth::Basic), ("body", ClientAuth::Body)]));
-    object.finish();
+    let url = object.get("token_url");
     let url = url.and_then(|field| token_url(&field.public(), allowed_cidrs));
-    let id = id.and_then(|field| form_text(&field, context));
-    let secret = secret.and_then(|field| form_text(&field, context));
+    let id = object
+        .get("client_id")
+        .and_then(|field| form_text(&field, context));
+    let secret = object
+        .get("client_secret")
+        .and_then(|field| form_text(&field, context));
+    let grant_type = object.optional("grant_type", GrantType::default(), grant_type);
+    let scopes = object.optional("scopes", None, |field| Some(Some(field.text()?.to_owned())));
+    let params = object.optional("extra_params", Vec::new(), extra_params);
+    let client_auth = object.optional("client_auth", ClientAuth::default(), |field| {
+        field.choice(&CLIENT_AUTH)
+    });
     let terms = OauthTerms {
         token_url: url?,
-        grant_type: grant.unwrap_or_else(|| Some(GrantType::default()))?,
+        grant_type: grant_type?,
         client_id: id?,
         client_secret: secret?,
-        scopes: scopes.map_or(Some(None), |scopes| scopes.map(Some))?,
-        extra_params: params.unwrap_or_else(|| Some(Vec::new()))?,
-        client_auth: client_auth.unwrap_or_else(|| Some(ClientAuth::default()))?,
+        scopes: scopes?,
+        extra_params: params?,
+        client_auth: client_auth?,
         // Bad ranges are reported where they stand.
         allowed_private_cidrs: allowed_cidrs?.to_vec(),
     };
@@ -265,8 +246,7 @@ fn grant_type(field: &Field<'_>) -> Option<GrantType> {
             "use a grant of the client's own: leave the field out for `client_credentials`",
         ),
     };
-    field.report("invalid_grant_type", message, remedy);
-    None
+    field.reject("invalid_grant_type", message, remedy)
 }
 
 /// Parameters beside the standard ones. Their values may be secrets.

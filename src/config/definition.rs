@@ -1,7 +1,10 @@
 //! A located tree → [`Connection`]s. Every mistake is reported; what has one is not made.
 
+use super::connection_spec::{
+    CONNECTION, CONNECTION_TYPES, CONNECTIONS, TOOL_CONFIGURATION, TOOLS,
+};
 use super::field::Field;
-use super::http::Http;
+use super::http::{self, Metadata};
 use super::object::Object;
 use super::problem::Problem;
 use super::redaction::quoted;
@@ -22,66 +25,29 @@ pub(super) fn definitions(
     stem: &str,
     context: &ResolveContext<'_>,
 ) -> Vec<Defined> {
-    let Some(mut object) = root.object() else {
-        return Vec::new();
-    };
-    if !object.has("connections") {
-        return vec![definition(object, Some(stem), context)];
+    if !root.has_key("connections") {
+        let object = root.object(&CONNECTION);
+        return object
+            .map(|object| definition(&object, Some(stem), context))
+            .into_iter()
+            .collect();
     }
-    let list = object.take("connections");
-    object.finish();
+    let list = root
+        .object(&CONNECTIONS)
+        .and_then(|file| file.get("connections"));
     let items = list.and_then(|field| field.list()).unwrap_or_default();
-    let objects = items.iter().filter_map(Field::object);
+    let objects = items.iter().filter_map(|item| item.object(&CONNECTION));
     objects
-        .map(|item| definition(item, None, context))
+        .map(|item| definition(&item, None, context))
         .collect()
 }
 
-fn definition(mut object: Object<'_>, stem: Option<&str>, context: &ResolveContext<'_>) -> Defined {
-    let (id, id_place) = identity(&mut object, stem);
-    let display_name = object.take("display_name").map(|field| field.text());
-    let description = object.take("description").map(|field| field.text());
-    let typed = connection_type(&mut object);
-    let enabled = tool_configurations(&mut object);
-    let delete_time = object.take("delete_time").map(|field| timestamp(&field));
-    let details = object.require(
-        "connection_details",
-        "write `connection_details: {http: {…}}`",
-    );
-    object.finish();
-    let http = details.and_then(|field| {
-        let mut details = field.object()?;
-        let http = details.require("http", "write `http: {base_url: …, allowed_routes: […]}`");
-        details.finish();
-        Http::read(http?.object()?, context)
-    });
-    let connection = || {
-        let (id, http) = (id.clone()?, http?);
-        typed?;
-        Some(Connection {
-            display_name: display_name
-                .unwrap_or_else(|| Some(id.as_str()))?
-                .to_owned(),
-            id,
-            description: description.unwrap_or(Some(""))?.to_owned(),
-            base_url: http.base_url,
-            routes: http.routes,
-            headers: http.headers,
-            auth: http.auth,
-            webhook_signing_secret: http.webhook_signing_secret,
-            caps: http.caps,
-            allowed_private_cidrs: http.options.cidrs,
-            allow_cookies: http.options.allow_cookies,
-            allow_agent_headers: http.allow_agent_headers,
-            allow_encoded_slash: http.options.allow_encoded_slash,
-            reflection_guard: http.options.reflection_guard,
-            reuse_after_body: http.options.reuse_after_body,
-            http2: http.options.http2,
-            enabled: enabled?,
-            delete_time: delete_time.map_or(Some(None), |time| time.map(Some))?,
-        })
-    };
-    let connection = connection();
+fn definition(object: &Object<'_>, stem: Option<&str>, context: &ResolveContext<'_>) -> Defined {
+    let (id, id_place) = identity(object, stem);
+    let metadata = metadata(object, id.as_ref());
+    let details = object.object("connection_details");
+    let http = details.and_then(|details| details.object("http"));
+    let connection = http.and_then(|http| http::connection(&http, context, metadata));
     Defined {
         id,
         id_place,
@@ -89,16 +55,34 @@ fn definition(mut object: Object<'_>, stem: Option<&str>, context: &ResolveConte
     }
 }
 
+fn metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Metadata> {
+    let id_text = id.map_or("", ConnectionId::as_str);
+    let display_name = object.optional("display_name", id_text, Field::text);
+    let description = object.optional("description", "", Field::text);
+    let connection_type = object.optional("connection_type", (), |field| {
+        field.choice(&CONNECTION_TYPES)
+    });
+    let enabled = object.optional("tool_configurations", true, is_enabled);
+    let delete_time = object.optional("delete_time", None, |field| timestamp(field).map(Some));
+    connection_type?;
+    Some(Metadata {
+        id: id?.clone(),
+        display_name: display_name?.to_owned(),
+        description: description?.to_owned(),
+        enabled: enabled?,
+        delete_time: delete_time?,
+    })
+}
+
 /// The id of `name`, of `id`, or of the file.
-fn identity(object: &mut Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Problem) {
+fn identity(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Problem) {
     let missing = !object.has("name") && !object.has("id");
-    let (name, id) = (object.take("name"), object.take("id"));
+    let (name, id) = (object.get("name"), object.get("id"));
     let from_name = name.as_ref().and_then(|field| {
         let text = field.text()?;
         let Some(id) = text.strip_prefix("connections/") else {
             let message = format!("{} is no resource name", quoted(text));
-            field.report("invalid_id", message, "write `connections/` and the id");
-            return None;
+            return field.reject("invalid_id", message, "write `connections/` and the id");
         };
         parsed_id(field, id, "write `connections/` and an id")
     });
@@ -135,40 +119,22 @@ fn parsed_id(field: &Field<'_>, text: &str, remedy: &str) -> Option<ConnectionId
     match ConnectionId::parse(text) {
         Ok(id) => Some(id),
         Err(invalid) => {
-            field.report(
-                "invalid_id",
-                format!("{} is no id: {invalid}", quoted(text)),
-                remedy,
-            );
-            None
+            let message = format!("{} is no id: {invalid}", quoted(text));
+            field.reject("invalid_id", message, remedy)
         }
     }
 }
 
-/// `Some` where the type is absent or the one that exists.
-fn connection_type(object: &mut Object<'_>) -> Option<()> {
-    match object.take("connection_type") {
-        None => Some(()),
-        Some(field) => field.choice(&[("CONNECTION_TYPE_HTTP", ())]),
-    }
-}
-
-fn tool_configurations(object: &mut Object<'_>) -> Option<bool> {
-    let Some(field) = object.take("tool_configurations") else {
-        return Some(true);
-    };
-    let mut enabled = Some(true);
-    for (at, item) in field.list()?.iter().enumerate() {
-        let Some(mut tool) = item.object() else {
-            enabled = None;
+fn is_enabled(tools: &Field<'_>) -> Option<bool> {
+    let mut is_enabled = Some(true);
+    for (at, item) in tools.list()?.iter().enumerate() {
+        let Some(tool) = item.object(&TOOL_CONFIGURATION) else {
+            is_enabled = None;
             continue;
         };
-        let name = tool.require("tool", "write `tool: TOOL_HTTP_REQUEST`");
-        let name = name.and_then(|field| field.choice(&[("TOOL_HTTP_REQUEST", ())]));
-        // Left out it would mean `false` in proto-JSON and `true` to most people.
-        let on = tool.require("enabled", "write `enabled: true` or `enabled: false`");
-        let on = on.and_then(|field| field.boolean());
-        tool.finish();
+        let name = tool.get("tool").and_then(|field| field.choice(&TOOLS));
+        // Without it, proto-JSON would mean `false` and most people `true`, so it is required.
+        let enabled = tool.get("enabled").and_then(|field| field.boolean());
         if at > 0 {
             item.report(
                 "duplicate_tool",
@@ -176,9 +142,9 @@ fn tool_configurations(object: &mut Object<'_>) -> Option<bool> {
                 "keep one of the two",
             );
         }
-        enabled = enabled.and(name).and(on);
+        is_enabled = is_enabled.and(name).and(enabled);
     }
-    enabled
+    is_enabled
 }
 
 fn timestamp(field: &Field<'_>) -> Option<jiff::Timestamp> {
@@ -187,12 +153,8 @@ fn timestamp(field: &Field<'_>) -> Option<jiff::Timestamp> {
         Ok(time) => Some(time),
         Err(_) => {
             let message = format!("{} is no RFC 3339 time", quoted(text));
-            field.report(
-                "invalid_time",
-                message,
-                "write a time like `2026-01-02T03:04:05Z`",
-            );
-            None
+            let remedy = "write a time like `2026-01-02T03:04:05Z`";
+            field.reject("invalid_time", message, remedy)
         }
     }
 }

@@ -101,6 +101,27 @@ impl<'a> Field<'a> {
         self.push(self.problem(code, message).remedy(remedy));
     }
 
+    /// Reports a problem with this value. Returns `None`, the result of a reader that has failed.
+    pub(super) fn reject<T>(
+        &self,
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Option<T> {
+        self.report(code, message, remedy);
+        None
+    }
+
+    /// Warns about this value.
+    pub(super) fn warn(
+        &self,
+        code: &'static str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.push(self.problem(code, message).warning().remedy(remedy));
+    }
+
     /// Reports a finding.
     pub(super) fn push(&self, problem: Problem) {
         self.sink.problems.push(problem);
@@ -126,37 +147,33 @@ impl<'a> Field<'a> {
         }
     }
 
-    fn wrong_type(&self, wanted: &str, remedy: &str) {
+    fn wrong_type<T>(&self, wanted: &str, remedy: &str) -> Option<T> {
         let message = format!("must be {wanted}, not {}", self.found());
-        self.report("wrong_type", message, remedy);
+        self.reject("wrong_type", message, remedy)
     }
 
     /// A text.
     pub(super) fn text(&self) -> Option<&'a str> {
         match &self.node.value {
-            Value::Text(text) => return Some(text),
+            Value::Text(text) => Some(text),
             Value::Number(_) | Value::Bool(_) => self.wrong_type("a text", "put it in quotes"),
             Value::Null | Value::List(_) | Value::Map(_) => {
                 self.wrong_type("a text", "write a text")
             }
         }
-        None
     }
 
     /// A truth value.
     pub(super) fn boolean(&self) -> Option<bool> {
         match &self.node.value {
-            Value::Bool(value) => return Some(*value),
-            Value::Text(text) if self.sink.texts && text.as_str() == "true" => return Some(true),
-            Value::Text(text) if self.sink.texts && text.as_str() == "false" => return Some(false),
+            Value::Bool(value) => Some(*value),
+            Value::Text(text) if self.sink.texts && text.as_str() == "true" => Some(true),
+            Value::Text(text) if self.sink.texts && text.as_str() == "false" => Some(false),
             Value::Text(_) | Value::Null | Value::Number(_) | Value::List(_) | Value::Map(_) => {
-                self.wrong_type(
-                    "`true` or `false`",
-                    "write `true` or `false` without quotes",
-                );
+                let remedy = "write `true` or `false` without quotes";
+                self.wrong_type("`true` or `false`", remedy)
             }
         }
-        None
     }
 
     /// A whole number within bounds. Digits in quotes count, as proto-JSON writes an int64.
@@ -195,18 +212,23 @@ impl<'a> Field<'a> {
     /// A list, item by item.
     pub(super) fn list(&self) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
-            self.wrong_type("a list", "write `[…]`, or one `- item` a line");
-            return None;
+            return self.wrong_type("a list", "write `[…]`, or one `- item` a line");
         };
         let item = |(at, node)| Self {
             node,
             path: format!("{}[{at}]", self.path).into(),
             key: None,
-            secret: self.secret,
-            grammar: self.grammar,
-            sink: self.sink,
+            ..self.clone()
         };
         Some(items.iter().enumerate().map(item).collect())
+    }
+
+    /// Reads every item of a list. `None` if any of them has a problem.
+    pub(super) fn items<T>(&self, read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        let items = self.list()?;
+        // All are read before the result is decided, so that every problem is reported.
+        let read: Vec<Option<T>> = items.iter().map(read).collect();
+        read.into_iter().collect()
     }
 
     /// A mapping whose keys are data. A key that carries no value has none to hide behind: where the mapping is secret, the path
@@ -221,12 +243,9 @@ impl<'a> Field<'a> {
                 join(&self.path, &key.name)
             };
             let child = Self {
-                node,
                 path: path.into(),
                 key: (!nameless).then_some(key.place),
-                secret: self.secret,
-                grammar: Grammar::Text,
-                sink: self.sink,
+                ..self.child(key, node)
             };
             (key.name.as_str(), child)
         };
@@ -236,8 +255,7 @@ impl<'a> Field<'a> {
     /// The entries of a mapping, each key once; every repetition is reported.
     pub(super) fn entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
         let Value::Map(entries) = &self.node.value else {
-            self.wrong_type("a mapping", "write `{…}`, or one `name: value` a line");
-            return None;
+            return self.wrong_type("a mapping", "write `{…}`, or one `name: value` a line");
         };
         let mut first: HashMap<&str, &Key> = HashMap::with_capacity(entries.len());
         let mut once = Vec::with_capacity(entries.len());

@@ -6,7 +6,6 @@ use std::path::Path;
 use super::document::{MAX_BYTES, Origin};
 use super::field::{Field, Sink};
 use super::file_reading::Unread;
-use super::object::Object;
 use super::problem::{Problem, Problems};
 use super::redaction;
 use super::sources::Files;
@@ -29,12 +28,13 @@ pub(super) fn settings_file<'o>(named: Option<&'o Path>, files: &Files) -> Optio
     }
 }
 
-/// Hands over what stands in a settings file; `None` where it cannot be read as a mapping, which is reported.
+/// Calls `read` with the content of the settings file, or with `None` if there is no file or it is empty. Returns `None` if it
+/// cannot be parsed, which is reported.
 pub(super) fn with_settings<T>(
     file: Option<&Path>,
     files: &Files,
     problems: &Problems,
-    read: impl FnOnce(Option<Object<'_>>) -> T,
+    read: impl FnOnce(Option<Field<'_>>) -> T,
 ) -> Option<T> {
     let Some(path) = file else {
         return Some(read(None));
@@ -42,18 +42,15 @@ pub(super) fn with_settings<T>(
     let origin = origin_of(path, files, problems)?;
     let before = problems.count();
     let node = origin.parse(problems);
+    if node.is_none() && problems.count() > before {
+        return None;
+    }
     let sink = Sink {
         origin: &origin,
         problems,
         texts: false,
     };
-    let object = node.as_ref().map(|node| Field::root(node, sink).object());
-    match object {
-        // An empty file, or one of comments only, says nothing.
-        None if problems.count() == before => Some(read(None)),
-        Some(Some(object)) => Some(read(Some(object))),
-        Some(None) | None => None,
-    }
+    Some(read(node.as_ref().map(|node| Field::root(node, sink))))
 }
 
 /// Opens and reads a file that may be parsed; refused by its size before it is read.

@@ -71,10 +71,9 @@ pub(super) fn warn(field: &Field<'_>, pattern: &str) {
             "the segment {} is a literal, not a wildcard",
             quoted(segment)
         );
-        let problem = field.problem("literal_wildcard", message).warning();
         let remedy =
             format!("write {meant}; if the literal is meant, percent-encode its first character");
-        field.push(problem.remedy(remedy));
+        field.warn("literal_wildcard", message, remedy);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::{HeaderName, HeaderValue};
 
-use super::document::Value;
+use super::connection_spec::HEADER_VALUE;
 use super::field::Field;
 use super::redaction;
 use super::secret_ref::{ResolveContext, trimmed};
@@ -64,9 +64,8 @@ fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
     let shown = redaction::shown_header(name.as_str());
     let message =
         format!("{shown} usually carries a credential, and this value is not kept as one");
-    let problem = item.problem("credential_in_headers", message).warning();
     let remedy = "use `static_headers: {headers: {…}}`, which takes several, and `{env: NAME}`";
-    item.push(problem.remedy(remedy));
+    item.warn("credential_in_headers", message, remedy);
 }
 
 /// `static_headers.headers`: the credential itself.
@@ -78,12 +77,11 @@ pub(super) fn sensitive(
     let mut headers = Vec::new();
     let entries = named(field, &mut whole)?;
     if entries.is_empty() && whole {
-        field.report(
+        return field.reject(
             "empty",
             "holds no header, so it would authenticate nothing",
             "write `{X-API-Key: {env: NAME}}`; an API that needs no credential says `no_auth: {}`",
         );
-        return None;
     }
     for Named {
         name,
@@ -144,30 +142,23 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
     let Some(name) = name.filter(|_| !text.contains('*')) else {
         let remedy =
             "write one name without its value, such as `X-API-Key`; patterns are not possible";
-        item.report("invalid_header", "is not the name of a header", remedy);
-        return None;
+        return item.reject("invalid_header", "is not the name of a header", remedy);
     };
     let shown = redaction::shown_header(name.as_str());
     if set.iter().any(|set| dashed(set) == dashed(&name)) {
         let message = format!("{shown} is set by the connection, so the agent's is always dropped");
-        item.report(
-            "reserved_header",
-            message,
-            "take it out of one of the two places",
-        );
-        return None;
+        let remedy = "take it out of one of the two places";
+        return item.reject("reserved_header", message, remedy);
     }
     match family(name.as_str()) {
         Some(family) if family.can_be_listed() => {}
         None => {
             let message = format!("{shown} passes without being listed");
-            let problem = item.problem("needless_header", message);
-            item.push(problem.warning().remedy("take it out"));
+            item.warn("needless_header", message, "take it out");
         }
         Some(Family::Cookie) => {
             let message = format!("{shown} is never taken from an agent by this field");
-            item.report("reserved_header", message, "write `allow_cookies: true`");
-            return None;
+            return item.reject("reserved_header", message, "write `allow_cookies: true`");
         }
         Some(other) => {
             let message = format!(
@@ -175,8 +166,7 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
                 other.states()
             );
             let remedy = "take it out; set it for every request with `headers` or an auth kind if the API needs it";
-            item.report("reserved_header", message, remedy);
-            return None;
+            return item.reject("reserved_header", message, remedy);
         }
     }
     Some(name)
@@ -185,19 +175,13 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
 /// Returns a header's value and whether it is secret. `{value: …, secret: false}` marks it as
 /// public; any other value is secret.
 fn unwrapped<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
-    let plain = (item.clone(), true);
-    if !matches!(item.node.value, Value::Map(_)) {
-        return Some(plain);
+    if !item.has_key("value") && !item.has_key("secret") {
+        // A text, an `{env: …}` or `{file: …}` reference, or a mistake in one.
+        return Some((item.clone(), true));
     }
-    let mut object = item.object()?;
-    if !object.has("value") && !object.has("secret") {
-        // Not this form: a `{env: …}` or `{file: …}` reference, or a mistake in one.
-        return Some(plain);
-    }
-    let value = object.require("value", "write `{value: …, secret: false}`");
-    let is_secret = object.take("secret").map(|field| field.boolean());
-    object.finish();
-    Some((value?, is_secret.unwrap_or(Some(true))?))
+    let object = item.object(&HEADER_VALUE)?;
+    let (value, is_secret) = (object.get("value"), object.flag("secret"));
+    Some((value?, is_secret?))
 }
 
 /// One entry with a legal name.
@@ -282,13 +266,10 @@ fn header_value(field: &Field<'_>, text: &str) -> Option<HeaderValue> {
     let outer = text.trim_matches([' ', '\t']) != text;
     match HeaderValue::from_bytes(text.as_bytes()) {
         Ok(value) if !outer => Some(value),
-        Ok(_) | Err(_) => {
-            field.report(
-                "invalid_header",
-                "the value holds a line break, another control character, or white space at an end",
-                "write the value in one line, without white space at its ends",
-            );
-            None
-        }
+        Ok(_) | Err(_) => field.reject(
+            "invalid_header",
+            "the value holds a line break, another control character, or white space at an end",
+            "write the value in one line, without white space at its ends",
+        ),
     }
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use super::files::{settings_file, with_settings};
+use super::layers::Layers;
 use super::load::LoadOptions;
 use super::problem::{Problem, Problems};
 use super::secret_ref::ResolveContext;
-use super::settings::{self, Layers, Listen};
+use super::settings::{self, Listen};
 use super::sources::Files;
 
 /// Reads `management.listen` through all layers. No definition, secret or certificate is opened, and what else may be wrong in the settings is not looked at. The
@@ -20,15 +21,14 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Probl
     let context = ResolveContext::for_settings(&options.environment, directory, &files, values);
     let layers = Layers::new(&options.overrides, &options.environment, &problems);
     // A file whose word does not count need not be there.
-    let file = file.filter(|_| !layers.say_management_listen());
+    let file = file.filter(|_| !layers.have_management_listen());
     let read = settings::Read {
         layers: &layers,
         context: &context,
-        problems: &problems,
         default_connections: "",
     };
-    let listen = with_settings(file, &files, &problems, |object| {
-        settings::management_listen(object, &read)
+    let listen = with_settings(file, &files, &problems, |root| {
+        settings::management_listen(root, &read)
     });
     listen.flatten().ok_or_else(|| problems.into_sorted())
 }

@@ -9,11 +9,12 @@ use super::document::Origin;
 use super::environment::Environment;
 use super::field::{Field, Sink};
 use super::files::{origin_of, settings_file, with_settings};
+use super::layers::{Layers, SettingsOverrides, unknown_variables};
 use super::problem::{Problem, Problems};
 use super::redaction::{self, quoted};
 use super::secret_policy::{self, SecretPolicy, SecretValues};
 use super::secret_ref::ResolveContext;
-use super::settings::{self, Layers, ReadSettings, Settings, SettingsOverrides};
+use super::settings::{self, ReadSettings, Settings};
 use super::sources::{Files, Sources, is_definition};
 use crate::domain::Connection;
 
@@ -58,59 +59,115 @@ pub struct Attempt {
     pub sources: Sources,
 }
 
+/// A definition file that was never on a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The name that the file would have, such as `notes.yaml`: its stem is the id, and problems are reported under it.
+    pub name: String,
+    /// The content.
+    pub text: String,
+}
+
+/// The definitions to load.
+enum Definitions {
+    /// Those that the settings list.
+    Listed,
+    Texts(Vec<Text>),
+}
+
 /// Loads settings and connections. All problems and warnings are returned if there is one problem.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
     attempt(options).outcome
 }
 
-/// As [`load`]; says what was read in any case.
+/// Loads as [`load`] does, and returns the files that were read in any case.
 pub fn attempt(options: &LoadOptions) -> Attempt {
-    let problems = Problems::default();
     let files = Files::default();
     let file = settings_file(options.config.as_deref(), &files);
+    let definitions = Definitions::Listed;
+    load_from(
+        file,
+        files,
+        definitions,
+        &options.overrides,
+        &options.environment,
+    )
+}
+
+/// Loads these definitions, with default settings beneath flags and environment, for an API that egressd itself serves. No file
+/// is looked for.
+pub fn load_texts(
+    texts: Vec<Text>,
+    overrides: &SettingsOverrides,
+    environment: &Environment,
+) -> Result<Loaded, Vec<Problem>> {
+    let definitions = Definitions::Texts(texts);
+    load_from(None, Files::default(), definitions, overrides, environment).outcome
+}
+
+fn load_from(
+    file: Option<&Path>,
+    files: Files,
+    definitions: Definitions,
+    overrides: &SettingsOverrides,
+    environment: &Environment,
+) -> Attempt {
+    let problems = Problems::default();
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
-    let LoadOptions {
-        environment,
-        overrides,
-        ..
-    } = options;
     let context = ResolveContext::for_settings(environment, directory, &files, overrides.secrets);
     let layers = Layers::new(overrides, environment, &problems);
+    let read = settings::Read {
+        layers: &layers,
+        context: &context,
+        default_connections: if file.is_some() {
+            "connections"
+        } else {
+            "config/connections"
+        },
+    };
+    let read = with_settings(file, &files, &problems, |root| {
+        settings::settings(root, &read)
+    });
     let ReadSettings {
         settings,
         secrets,
-        connections: mut paths,
-    } = read_settings(file, &layers, &context, &problems);
-    if !overrides.connections.is_empty() {
-        paths.clone_from(&overrides.connections);
-    }
-    let found = find(&paths, &files, &problems);
+        connections: listed,
+    } = read.unwrap_or_default();
+    let listed = match &definitions {
+        Definitions::Texts(_) => Vec::new(),
+        Definitions::Listed if overrides.connections.is_empty() => listed,
+        Definitions::Listed => overrides.connections.clone(),
+    };
+    let found = find(&listed, &files, &problems);
     let policy = SecretPolicy::new(&secret_policy::Inputs {
         secrets: &secrets,
         environment,
         settings: file,
-        listed: &paths,
+        listed: &listed,
         definitions: &found,
         used: &context.used(),
     });
     let mut walk = Walk::new(&context, &policy, &problems);
-    walk.files(found, &paths);
-    settings::unknown_variables(&options.environment, &problems);
-    let (connections, definitions) = walk.finish();
-    let sources = files.into_sources(file, definitions);
+    match definitions {
+        Definitions::Listed => walk.files(&found, &listed),
+        Definitions::Texts(texts) => walk.texts(texts),
+    }
+    let connections = walk.connections;
+    unknown_variables(environment, &problems);
+    let sources = files.into_sources(file, found);
     let failed = problems.has_errors();
-    let found = problems.into_sorted();
+    let problems = problems.into_sorted();
     let outcome = match settings {
-        Some(mut settings) if !failed => {
-            settings.connections = paths;
-            Ok(Loaded {
-                settings,
-                connections,
-                warnings: found,
-                sources: sources.clone(),
-            })
-        }
-        Some(_) | None => Err(found),
+        Some(settings) if !failed => Ok(Loaded {
+            settings: Settings {
+                connections: listed,
+                ..settings
+            },
+            connections,
+            warnings: problems,
+            sources: sources.clone(),
+        }),
+        Some(_) | None => Err(problems),
     };
     Attempt { outcome, sources }
 }
@@ -134,7 +191,11 @@ pub fn load_paths_with(
     let files = Files::default();
     let context = ResolveContext::for_settings(environment, Path::new(""), &files, values);
     let layers = Layers::new(&SettingsOverrides::default(), environment, &problems);
-    let secrets = settings::secrets(&layers, &problems, values);
+    let secrets = settings::secrets_alone(&settings::Read {
+        layers: &layers,
+        context: &context,
+        default_connections: "",
+    });
     let found = find(paths, &files, &problems);
     let policy = SecretPolicy::new(&secret_policy::Inputs {
         secrets: &secrets.unwrap_or_default(),
@@ -145,41 +206,18 @@ pub fn load_paths_with(
         used: &[],
     });
     let mut walk = Walk::new(&context, &policy, &problems);
-    walk.files(found, paths);
-    let (connections, definitions) = walk.finish();
+    walk.files(&found, paths);
+    let connections = walk.connections;
     let failed = problems.has_errors();
-    let found = problems.into_sorted();
+    let problems = problems.into_sorted();
     if failed {
-        return Err(found);
+        return Err(problems);
     }
     Ok(LoadedPaths {
         connections,
-        warnings: found,
-        sources: files.into_sources(None, definitions),
+        warnings: problems,
+        sources: files.into_sources(None, found),
     })
-}
-
-fn read_settings(
-    file: Option<&Path>,
-    layers: &Layers,
-    context: &ResolveContext<'_>,
-    problems: &Problems,
-) -> ReadSettings {
-    let read = settings::Read {
-        layers,
-        context,
-        problems,
-        default_connections: if file.is_some() {
-            "connections"
-        } else {
-            "config/connections"
-        },
-    };
-    let files = read.context.files;
-    let settings = with_settings(file, files, problems, |object| {
-        settings::settings(object, &read)
-    });
-    settings.unwrap_or_default()
 }
 
 /// The files with definitions at these paths, each once.
@@ -222,19 +260,18 @@ fn refuse(path: &Path, message: &str, remedy: &str, problems: &Problems) {
     problems.push(problem.remedy(remedy));
 }
 
-/// The files under way.
-pub(super) struct Walk<'a> {
+/// The definitions that were read so far.
+struct Walk<'a> {
     context: &'a ResolveContext<'a>,
     policy: &'a SecretPolicy,
     problems: &'a Problems,
-    definitions: Vec<PathBuf>,
     /// Where each id was defined first.
     ids: HashMap<String, String>,
     connections: Vec<Connection>,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(
+    fn new(
         context: &'a ResolveContext<'a>,
         policy: &'a SecretPolicy,
         problems: &'a Problems,
@@ -243,24 +280,18 @@ impl<'a> Walk<'a> {
             context,
             policy,
             problems,
-            definitions: Vec::new(),
             ids: HashMap::new(),
             connections: Vec::new(),
         }
     }
 
-    pub(super) fn finish(self) -> (Vec<Connection>, Vec<PathBuf>) {
-        (self.connections, self.definitions)
-    }
-
     /// Reads the files that were found at the listed paths.
-    fn files(&mut self, found: Vec<PathBuf>, listed: &[PathBuf]) {
-        for path in &found {
+    fn files(&mut self, found: &[PathBuf], listed: &[PathBuf]) {
+        for path in found {
             if let Some(origin) = origin_of(path, self.context.files, self.problems) {
                 self.read(path, &origin);
             }
         }
-        self.definitions = found;
         if self.ids.is_empty() && !self.problems.has_errors() {
             let problem = Problem::whole(
                 redaction::shown_paths(listed),
@@ -272,8 +303,17 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn texts(&mut self, texts: Vec<Text>) {
+        for Text { name, text } in texts {
+            let bytes = text.into_bytes();
+            if let Some(origin) = Origin::of_file(name.clone(), bytes, self.problems) {
+                self.read(Path::new(&name), &origin);
+            }
+        }
+    }
+
     /// Reads what stands in a file, or what stands in memory as if it were one.
-    pub(super) fn read(&mut self, path: &Path, origin: &Origin) {
+    fn read(&mut self, path: &Path, origin: &Origin) {
         let before = self.problems.count();
         let Some(node) = origin.parse(self.problems) else {
             if self.problems.count() == before {

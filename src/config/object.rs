@@ -1,57 +1,105 @@
-//! A mapping whose keys are fields: taken by name, in either spelling; what nobody took is reported.
+//! A mapping whose keys are fields of a table, each in either spelling.
 //!
-//! Invariant kept here: a field that is not known is never passed over, so that a misspelt limit cannot read as none.
+//! Invariant kept here: an unknown field is always reported, so that a misspelt limit is not taken for an absent one.
+
+use std::time::Duration;
 
 use super::document::{Key, Node, Value};
 use super::field::{Field, join, listed, nameable};
+use super::layers::Layers;
 use super::problem::nearest;
 use super::redaction;
+use super::settings_spec::variable;
+use super::spec::{FieldSpec, Kind, ObjectSpec, camel_case};
 
 /// How many of the unknown fields are compared with a missing one.
 const COMPARED: usize = 1000;
 
-/// A mapping under way.
+/// A mapping with the table of its fields.
 pub(super) struct Object<'a> {
     /// The mapping itself.
     pub(super) field: Field<'a>,
     entries: Vec<(&'a Key, &'a Node)>,
-    known: Vec<&'static str>,
-    /// What should be there and is not, with what to write.
-    missing: Vec<(&'static str, &'static str)>,
+    spec: &'static ObjectSpec,
+    /// Values that replace those of the mapping, and the beginning of their variables.
+    layers: Option<(&'a Layers<'a>, String)>,
 }
 
 impl<'a> Field<'a> {
-    /// A mapping whose keys are fields.
-    pub(super) fn object(&self) -> Option<Object<'a>> {
-        let entries = self.entries()?;
-        Some(Object::new(self.clone(), entries))
+    /// Reads a mapping. Reports required fields that are missing, and fields that the table does
+    /// not have.
+    pub(super) fn object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
+        let object = self.unchecked_object(spec)?;
+        object.report_missing();
+        object.report_unknown();
+        Some(object)
+    }
+
+    /// Reads a mapping without a look at fields that are missing or unknown.
+    pub(super) fn unchecked_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
+        Some(Object {
+            field: self.clone(),
+            entries: self.entries()?,
+            spec,
+            layers: None,
+        })
+    }
+
+    /// Returns whether the value is a mapping with a field of this name.
+    pub(super) fn has_key(&self, name: &str) -> bool {
+        match &self.node.value {
+            Value::Map(entries) => entries.iter().any(|(key, _)| is_named(key, name)),
+            _ => false,
+        }
     }
 }
 
 impl<'a> Object<'a> {
-    /// A mapping of which nothing was taken yet.
-    pub(super) fn new(field: Field<'a>, entries: Vec<(&'a Key, &'a Node)>) -> Self {
-        Self {
-            field,
-            entries,
-            known: Vec::new(),
-            missing: Vec::new(),
-        }
+    /// Puts the other layers of the settings over a section of the file, if it is there.
+    pub(super) fn with_layers(
+        section: Option<Self>,
+        spec: &'static ObjectSpec,
+        layers: &'a Layers<'a>,
+        prefix: String,
+    ) -> Self {
+        let mut section = section.unwrap_or_else(|| Object {
+            field: layers.absent_section(),
+            entries: Vec::new(),
+            spec,
+            layers: None,
+        });
+        section.layers = Some((layers, prefix));
+        section
     }
 
-    /// The field of this name (in `snake_case`), in either spelling. A field without a value is reported, not taken for absent:
-    /// a forgotten secret must not read as none.
-    pub(super) fn take(&mut self, name: &'static str) -> Option<Field<'a>> {
-        self.known.push(name);
-        let camel = camel_case(name);
-        let mut spelt = self
-            .entries
-            .extract_if(.., |(key, _)| key.name == name || key.name == camel);
-        let first = spelt.next();
-        let second = spelt.next();
-        drop(spelt);
-        let (key, node) = first?;
-        if let Some((other, other_node)) = second {
+    /// Returns a section of the settings, with all layers.
+    pub(super) fn section(&self, name: &'static str) -> Option<Self> {
+        let (layers, prefix) = self.layers.as_ref()?;
+        let spec = self.spec(name)?.object()?;
+        let section = self.object(name);
+        Some(Self::with_layers(
+            section,
+            spec,
+            layers,
+            variable(prefix, name),
+        ))
+    }
+
+    /// Returns the field of this name. A value of an upper layer comes before that of the mapping.
+    pub(super) fn get(&self, name: &'static str) -> Option<Field<'a>> {
+        let below = self.get_own(name);
+        let layers = self.layers.as_ref();
+        let above = layers.and_then(|(layers, prefix)| layers.find(&variable(prefix, name)));
+        above.or(below)
+    }
+
+    /// Returns the mapping's own field of this name, in either spelling. To be called once for each field, because
+    /// it reports a field that is set twice or has no value: a forgotten secret must not be taken
+    /// for an absent one.
+    fn get_own(&self, name: &'static str) -> Option<Field<'a>> {
+        let mut found = self.entries.iter().filter(|(key, _)| is_named(key, name));
+        let (key, node) = found.next()?;
+        if let Some((other, other_node)) = found.next() {
             let message = format!(
                 "`{}` and `{}` are the same field, first in line {}",
                 key.name, other.name, key.place.line
@@ -70,51 +118,101 @@ impl<'a> Object<'a> {
             );
             return None;
         }
-        Some(field)
+        let is_secret = self.spec(name)?.is_secret;
+        Some(if is_secret { field.secret() } else { field })
     }
 
-    /// Whether a field of this name stands here, with a value or without.
-    pub(super) fn has(&self, name: &str) -> bool {
-        let camel = camel_case(name);
-        self.entries
-            .iter()
-            .any(|(key, _)| key.name == name || key.name == camel)
-    }
-
-    /// A field that must be there; where it is not, [`Object::finish`] says so.
-    pub(super) fn require(
-        &mut self,
+    /// Reads an optional field: the default if it is absent, `None` if it has a problem.
+    pub(super) fn optional<T>(
+        &self,
         name: &'static str,
-        remedy: &'static str,
-    ) -> Option<Field<'a>> {
-        if !self.has(name) {
-            self.missing.push((name, remedy));
-        }
-        self.take(name)
+        default: T,
+        read: impl FnOnce(&Field<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.get(name).map_or(Some(default), |field| read(&field))
     }
 
-    /// Whether a field that nobody took looks like a misspelt `name`: one mistake, to be reported once.
-    pub(super) fn misspelt(&self, name: &str) -> bool {
-        let mut rest = self.entries.iter().take(COMPARED);
-        rest.any(|(key, _)| nearest(&snake_case(&key.name), [name]).is_some())
+    /// Reads an optional field that is `true` or `false`.
+    pub(super) fn flag(&self, name: &'static str) -> Option<bool> {
+        let Kind::Flag(default) = self.spec(name)?.kind else {
+            debug_assert!(false, "`{name}` is not a flag");
+            return None;
+        };
+        self.optional(name, default, Field::boolean)
     }
 
-    /// Reports every field that nobody took, and every one that should be there.
-    pub(super) fn finish(self) {
-        for (name, remedy) in &self.missing {
-            if !self.misspelt(name) {
-                let problem = self
-                    .field
-                    .problem("missing_field", format!("`{name}` is missing"));
-                let path = join(&self.field.path, name);
-                self.field.push(problem.field(path).remedy(*remedy));
-            }
+    /// Reads an optional field that is a whole number.
+    pub(super) fn integer(&self, name: &'static str) -> Option<u64> {
+        let Kind::Integer { min, max, default } = self.spec(name)?.kind else {
+            debug_assert!(false, "`{name}` is not a number");
+            return None;
+        };
+        self.optional(name, default, |field| field.integer(min, max))
+    }
+
+    /// Reads an optional field that is a number of seconds.
+    pub(super) fn seconds(&self, name: &'static str) -> Option<Duration> {
+        self.integer(name).map(Duration::from_secs)
+    }
+
+    /// Reads an optional field that is a number of things in memory.
+    pub(super) fn count(&self, name: &'static str) -> Option<usize> {
+        usize::try_from(self.integer(name)?).ok()
+    }
+
+    /// Reads a field that is a mapping itself.
+    pub(super) fn object(&self, name: &'static str) -> Option<Self> {
+        self.get_own(name)?.object(self.spec(name)?.object()?)
+    }
+
+    /// Returns whether the field is set, with a value or without one.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|(key, _)| is_named(key, name))
+    }
+
+    /// Returns whether an unknown field looks like a misspelt `name`: one mistake, which is reported
+    /// once.
+    pub(super) fn has_misspelt(&self, name: &str) -> bool {
+        let mut unknown = self.unknown().take(COMPARED);
+        unknown.any(|(key, _)| nearest(&snake_case(&key.name), [name]).is_some())
+    }
+
+    fn spec(&self, name: &str) -> Option<&'static FieldSpec> {
+        let spec = self.spec.field(name);
+        debug_assert!(spec.is_some(), "the table has no field `{name}`");
+        spec
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = (&'a Key, &'a Node)> {
+        let names = self.spec.fields.iter().map(|field| field.name);
+        let known: Vec<_> = names
+            .flat_map(|name| [name.to_owned(), camel_case(name)])
+            .collect();
+        let entries = self.entries.iter().copied();
+        entries.filter(move |(key, _)| !known.contains(&key.name))
+    }
+
+    fn report_missing(&self) {
+        for FieldSpec { name, required, .. } in self.spec.fields {
+            let Some(remedy) = required.filter(|_| !self.has(name) && !self.has_misspelt(name))
+            else {
+                continue;
+            };
+            let problem = self
+                .field
+                .problem("missing_field", format!("`{name}` is missing"));
+            let path = join(&self.field.path, name);
+            self.field.push(problem.field(path).remedy(remedy));
         }
-        for (key, node) in self.entries {
+    }
+
+    fn report_unknown(&self) {
+        let known: Vec<&str> = self.spec.fields.iter().map(|field| field.name).collect();
+        for (key, node) in self.unknown() {
             if self.field.sink.problems.is_full() {
                 return;
             }
-            let near = nearest(&snake_case(&key.name), self.known.iter().copied());
+            let near = nearest(&snake_case(&key.name), known.iter().copied());
             let hides = self.field.secret && (near.is_none() || !nameable(&key.name, node));
             let visible = !hides && redaction::may_show_key(&key.name, near);
             let name = if visible {
@@ -127,18 +225,14 @@ impl<'a> Object<'a> {
             let remedy = match near {
                 Some(near) if camel => format!("write `{}`", camel_case(near)),
                 Some(near) => format!("write `{near}`"),
-                None => format!("take it out, or write one of {}", listed(&self.known)),
+                None => format!("take it out, or write one of {}", listed(&known)),
             };
-            let scope = if visible {
-                self.field.about_known_key(
-                    key,
-                    node,
-                    "unknown_field",
-                    format!("{name} is no field here"),
-                )
+            let message = format!("{name} is no field here");
+            let problem = if visible {
+                self.field
+                    .about_known_key(key, node, "unknown_field", message)
             } else {
                 let hidden = self.field.clone().secret();
-                let message = format!("{name} is no field here");
                 let mut problem = hidden.problem("unknown_field", message);
                 problem.excerpt = None;
                 if key.place.line > 0 {
@@ -146,25 +240,13 @@ impl<'a> Object<'a> {
                 }
                 problem
             };
-            self.field.push(scope.remedy(remedy));
+            self.field.push(problem.remedy(remedy));
         }
     }
 }
 
-/// The proto-JSON spelling of a field's name.
-pub(super) fn camel_case(name: &str) -> String {
-    let mut camel = String::with_capacity(name.len());
-    let mut upper = false;
-    for c in name.chars() {
-        if c == '_' {
-            upper = true;
-        } else if std::mem::take(&mut upper) {
-            camel.push(c.to_ascii_uppercase());
-        } else {
-            camel.push(c);
-        }
-    }
-    camel
+fn is_named(key: &Key, name: &str) -> bool {
+    key.name == name || key.name == camel_case(name)
 }
 
 fn snake_case(name: &str) -> String {

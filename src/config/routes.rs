@@ -12,12 +12,11 @@ const SHOWN_OVERLAPS: usize = 20;
 pub(super) fn compile(field: &Field<'_>, allow_encoded_slash: bool) -> Option<RouteTable> {
     let items = field.clone().with_grammar(Grammar::Pattern).list()?;
     if items.is_empty() {
-        field.report(
+        return field.reject(
             "empty",
             "holds no pattern, so every request would be refused",
             "write at least one, such as `GET /api/status`",
         );
-        return None;
     }
     let read = |item| pattern(item, allow_encoded_slash);
     let patterns: Vec<Option<Pattern>> = items.iter().map(read).collect();
@@ -39,22 +38,16 @@ pub(super) fn compile(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Ro
         } else {
             ""
         };
-        let problem = field.problem(
-            "overlapping_routes",
-            format!("{at_least}{more} more pairs of patterns overlap"),
-        );
-        field.push(problem.warning().remedy("list what is needed, and no more"));
+        let message = format!("{at_least}{more} more pairs of patterns overlap");
+        let remedy = "list what is needed, and no more";
+        field.warn("overlapping_routes", message, remedy);
     }
     if let Some(widest) = table.over_walk_limit() {
         let message = format!(
             "the patterns are too entangled: one path might be compared with {widest} of their segments"
         );
-        field.report(
-            "routes_too_wide",
-            message,
-            "use fewer wildcards beside literals at the same depth",
-        );
-        return None;
+        let remedy = "use fewer wildcards beside literals at the same depth";
+        return field.reject("routes_too_wide", message, remedy);
     }
     (places.len() == items.len()).then_some(table)
 }
@@ -79,8 +72,7 @@ fn warn_of(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
         first.node.place.line,
         redaction::shown_pattern(&overlap.witness)
     );
-    let problem = second.problem("overlapping_routes", message);
-    second.push(problem.warning().remedy(remedy));
+    second.warn("overlapping_routes", message, remedy);
 }
 
 fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
@@ -97,21 +89,14 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
                 "{} is not a pattern: {invalid}",
                 redaction::shown_pattern(text)
             );
-            field.report("invalid_route", message, invalid.remedy());
-            return None;
+            return field.reject("invalid_route", message, invalid.remedy());
         }
     };
     foreign_wildcards::warn(field, text);
     if let Some(why) = pattern.never_matches(allow_encoded_slash) {
-        let problem = field.problem(
-            "dead_route",
-            format!("{} {why}", redaction::shown_pattern(text)),
-        );
-        field.push(
-            problem
-                .warning()
-                .remedy("take it out, or write the path as it is sent"),
-        );
+        let message = format!("{} {why}", redaction::shown_pattern(text));
+        let remedy = "take it out, or write the path as it is sent";
+        field.warn("dead_route", message, remedy);
     }
     Some(pattern)
 }

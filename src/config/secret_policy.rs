@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::environment::Environment;
-use super::variables::is_setting;
+use super::settings_spec::is_setting;
 use crate::domain::SecretSource;
 
 /// Directories that usually hold secrets: those of containers, and `/etc/egressd`.

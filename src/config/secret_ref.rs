@@ -10,6 +10,7 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
+use super::connection_spec::SECRET_REFERENCE;
 use super::document::Value;
 use super::environment::Environment;
 use super::field::Field;
@@ -85,12 +86,10 @@ impl<'a> ResolveContext<'a> {
     pub(super) fn secret(&self, field: &Field<'_>) -> Option<Secret> {
         let secret = self.value(field)?;
         if *secret.source() == SecretSource::Inline {
-            let field = field.clone().secret();
-            field.push(
-                field
-                    .problem("secret_inline", "the secret stands in the file itself")
-                    .warning()
-                    .remedy("keep it apart: `{env: NAME}` or `{file: PATH}`"),
+            field.clone().secret().warn(
+                "secret_inline",
+                "the secret stands in the file itself",
+                "keep it apart: `{env: NAME}` or `{file: PATH}`",
             );
         }
         Some(secret)
@@ -110,15 +109,11 @@ impl<'a> ResolveContext<'a> {
             }
             Value::Text(text) => made(&field, text.as_bytes(), SecretSource::Inline),
             Value::Map(_) => self.reference(&field),
-            Value::Number(_) | Value::Bool(_) => {
+            other => {
+                let is_scalar = matches!(other, Value::Number(_) | Value::Bool(_));
+                let remedy = if is_scalar { "put it in quotes" } else { FORMS };
                 let message = format!("must be a text or a reference, not {}", field.found());
-                field.report("wrong_type", message, "put it in quotes");
-                None
-            }
-            Value::Null | Value::List(_) => {
-                let message = format!("must be a text or a reference, not {}", field.found());
-                field.report("wrong_type", message, FORMS);
-                None
+                field.reject("wrong_type", message, remedy)
             }
         }
     }
@@ -134,10 +129,9 @@ impl<'a> ResolveContext<'a> {
     }
 
     fn reference(&self, field: &Field<'_>) -> Option<Secret> {
-        let mut object = field.object()?;
+        let object = field.object(&SECRET_REFERENCE)?;
         let (has_env, has_file) = (object.has("env"), object.has("file"));
-        let (env, file) = (object.take("env"), object.take("file"));
-        object.finish();
+        let (env, file) = (object.get("env"), object.get("file"));
         match (env, file) {
             (Some(env), None) if !has_file => self.in_environment(&env),
             (None, Some(file)) if !has_env => self.in_file(&file),
@@ -160,12 +154,11 @@ impl<'a> ResolveContext<'a> {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
             // The text may be the secret itself, put here by mistake.
-            field.report(
+            return field.reject(
                 "secret_reference",
                 "is not the name of an environment variable",
                 "write a name of letters, digits and `_`",
             );
-            return None;
         }
         let source = SecretSource::Env(name.to_owned());
         let value = self.environment.find(name);
@@ -173,8 +166,7 @@ impl<'a> ResolveContext<'a> {
             .policy
             .map_or(Ok(()), |policy| policy.admit_variable(name));
         if let Err(denied) = admitted {
-            denied_variable(field, &named(&source), denied);
-            return None;
+            return denied_variable(field, &named(&source), denied);
         }
         self.used.borrow_mut().push(source.clone());
         if self.values == SecretValues::Skip {
@@ -192,8 +184,7 @@ impl<'a> ResolveContext<'a> {
                 }
             };
             let message = format!("the environment variable {variable} is not set");
-            field.report("secret_missing", message, remedy);
-            return None;
+            return field.reject("secret_missing", message, remedy);
         };
         made(field, value.as_bytes(), source)
     }
@@ -210,8 +201,7 @@ impl<'a> ResolveContext<'a> {
             Ok(resolved) => resolved,
             Err(denied) => {
                 self.files.denied(&path);
-                denied_file(field, &path, denied);
-                return None;
+                return denied_file(field, &path, denied);
             }
         };
         if self.values == SecretValues::Skip {
@@ -220,30 +210,25 @@ impl<'a> ResolveContext<'a> {
         let bytes = match read(self.files, &path, resolved.as_deref()) {
             Ok(bytes) => bytes,
             Err(why) => {
-                field.report(
+                return field.reject(
                     "secret_missing",
                     format!("the secret file {} {why}", quoted_path(&path)),
                     "name a readable file of at most 64 KiB that holds the secret and nothing else",
                 );
-                return None;
             }
         };
         let secret = made(field, &bytes, source)?;
         if fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
             let shown = quoted_path(&path);
             let message = format!("every user can read the secret file {shown}");
-            field.push(
-                field
-                    .problem("secret_readable", message)
-                    .warning()
-                    .remedy("`chmod o-r` it; in Kubernetes set `defaultMode: 0440` and `fsGroup`"),
-            );
+            let remedy = "`chmod o-r` it; in Kubernetes set `defaultMode: 0440` and `fsGroup`";
+            field.warn("secret_readable", message, remedy);
         }
         Some(secret)
     }
 }
 
-fn denied_variable(field: &Field<'_>, named: &str, denied: Denied) {
+fn denied_variable(field: &Field<'_>, named: &str, denied: Denied) -> Option<Secret> {
     let (message, remedy) = match denied {
         Denied::NotListed => (
             format!("{named} is not one that connections may read"),
@@ -254,10 +239,10 @@ fn denied_variable(field: &Field<'_>, named: &str, denied: Denied) {
             "give the connection a variable of its own; `secrets.allow_env` cannot allow this one",
         ),
     };
-    field.report("secret_not_allowed", message, remedy);
+    field.reject("secret_not_allowed", message, remedy)
 }
 
-fn denied_file(field: &Field<'_>, path: &Path, denied: Denied) {
+fn denied_file(field: &Field<'_>, path: &Path, denied: Denied) -> Option<Secret> {
     let shown = quoted_path(path);
     let (message, remedy) = match denied {
         Denied::NotListed => (
@@ -271,7 +256,7 @@ fn denied_file(field: &Field<'_>, path: &Path, denied: Denied) {
             "give the connection a file of its own; `secrets.allow` cannot allow this one",
         ),
     };
-    field.report("secret_not_allowed", message, remedy);
+    field.reject("secret_not_allowed", message, remedy)
 }
 
 /// Returns the placeholder that `--secrets skip` uses for every value.
@@ -321,23 +306,16 @@ fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret>
             if secret.holds_placeholder() {
                 let message =
                     format!("{named} holds text like `${{NAME}}`, which is sent as it is");
-                field.push(
-                    field
-                        .problem("unexpanded_variable", message)
-                        .warning()
-                        .remedy("egressd replaces no variables in texts: write `{env: NAME}`"),
-                );
+                let remedy = "egressd replaces no variables in texts: write `{env: NAME}`";
+                field.warn("unexpanded_variable", message, remedy);
             }
             Some(secret)
         }
-        Err(invalid) => {
-            field.report(
-                "invalid_secret",
-                format!("{named} {invalid}"),
-                "write the bare secret: at least one character, no line breaks or control characters",
-            );
-            None
-        }
+        Err(invalid) => field.reject(
+            "invalid_secret",
+            format!("{named} {invalid}"),
+            "write the bare secret: at least one character, no line breaks or control characters",
+        ),
     }
 }
 
@@ -345,7 +323,7 @@ fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret>
 fn without_slips<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
     let warn = |code, what: &str, remedy| {
         let message = format!("{named} {what}, which is left out");
-        field.push(field.problem(code, message).warning().remedy(remedy));
+        field.warn(code, message, remedy);
     };
     let marked = bytes.strip_prefix(b"\xef\xbb\xbf");
     if marked.is_some() {
@@ -378,13 +356,9 @@ pub(super) fn trimmed(field: &Field<'_>, secret: Secret) -> Option<Secret> {
     match secret.without_outer_space() {
         Ok(secret) => Some(secret),
         Err(invalid) => {
+            let message = format!("the secret {invalid}");
             let hidden = field.clone().secret();
-            hidden.report(
-                "invalid_secret",
-                format!("the secret {invalid}"),
-                "take the white space out",
-            );
-            None
+            hidden.reject("invalid_secret", message, "take the white space out")
         }
     }
 }

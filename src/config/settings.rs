@@ -3,12 +3,10 @@
 //! [`Settings`] is the refined side: addresses parsed, seconds turned into durations, certificate authorities read, so that nothing
 //! past `config` opens a file or looks at the environment again. Every default and every bound has its home in `read`.
 
-mod facts;
-mod hosts;
-mod layers;
-mod places;
+mod listen;
 mod read;
-mod roots;
+mod startup;
+mod values;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,12 +15,10 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-pub use facts::Facts;
-pub(super) use layers::{Layers, Read, unknown_variables};
-pub(super) use places::from_environment as secrets;
-pub(super) use read::{ReadSettings, management_listen, settings};
+pub(super) use read::{Read, ReadSettings, management_listen, secrets_alone, settings};
+pub use startup::StartupSettings;
 
-use crate::config::secret_policy::{SecretSettings, SecretValues};
+use crate::config::secret_policy::SecretSettings;
 use crate::domain::auth::BasicAuth;
 
 /// Everything of the settings file, the environment and the flags.
@@ -99,7 +95,7 @@ pub struct LogSettings {
 }
 
 /// An address that is listened on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Listen {
     /// TCP.
     Tcp(SocketAddr),
@@ -108,7 +104,7 @@ pub enum Listen {
 }
 
 /// `log.format`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LogFormat {
     /// Text on a terminal, else JSON lines.
     #[default]
@@ -120,7 +116,7 @@ pub enum LogFormat {
 }
 
 /// `log.level`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
     /// What failed.
     Error,
@@ -136,7 +132,7 @@ pub enum LogLevel {
 }
 
 /// `log.access`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AccessLog {
     /// Every exchange.
     #[default]
@@ -145,23 +141,6 @@ pub enum AccessLog {
     Refused,
     /// None.
     Off,
-}
-
-/// What flags say. They beat the environment, which beats the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SettingsOverrides {
-    /// `--listen`, once or more: replaces `proxy.listen`.
-    pub listen: Vec<String>,
-    /// `--management-listen`, once or more: replaces `management.listen`.
-    pub management_listen: Vec<String>,
-    /// `--log-level`
-    pub log_level: Option<String>,
-    /// `--log-format`
-    pub log_format: Option<String>,
-    /// Paths given as arguments, relative to the working directory: replace `connections`.
-    pub connections: Vec<PathBuf>,
-    /// `--secrets`
-    pub secrets: SecretValues,
 }
 
 impl Listen {

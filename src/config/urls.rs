@@ -54,21 +54,13 @@ pub(super) fn reachable(
                 "write a public name, or add `{}` to `allowed_private_cidrs`",
                 IpNet::from(*address)
             );
-            field.report(
-                "forbidden_address",
-                format!("`{address}` is not public ({kind})"),
-                remedy,
-            );
-            None
+            let message = format!("`{address}` is not public ({kind})");
+            field.reject("forbidden_address", message, remedy)
         }
         Err(Forbidden::Never(kind)) => {
             let message = format!("`{address}` may never be dialled ({kind})");
-            field.report(
-                "forbidden_address",
-                message,
-                "write a public name or address",
-            );
-            None
+            let remedy = "write a public name or address";
+            field.reject("forbidden_address", message, remedy)
         }
     }
 }
@@ -93,9 +85,7 @@ fn warn_of_loopback(field: &Field<'_>, name: &str, allowed_cidrs: &[IpNet]) {
         .any(|address| judge(*address, allowed_cidrs).is_ok());
     if is_local && !may_dial {
         let message = "leads to this machine itself, which this connection may not dial: every request would be refused";
-        let problem = field.problem("loopback_name", message).warning();
-        field.push(problem.remedy(
-            "write the name of the API, or add `127.0.0.1/32` or `::1/128` to `allowed_private_cidrs`",
-        ));
+        let remedy = "write the name of the API, or add `127.0.0.1/32` or `::1/128` to `allowed_private_cidrs`";
+        field.warn("loopback_name", message, remedy);
     }
 }

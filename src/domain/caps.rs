@@ -91,6 +91,8 @@ pub struct ConcurrencyCap(u16);
 impl ConcurrencyCap {
     /// Ceiling.
     pub const MAX: u64 = 4096;
+    /// Default.
+    pub const DEFAULT: u16 = 64;
 
     /// A cap from 1 to 4096.
     pub fn new(requests: u64) -> Result<Self, OutOfRange> {
@@ -109,7 +111,7 @@ impl ConcurrencyCap {
 
 impl Default for ConcurrencyCap {
     fn default() -> Self {
-        Self(64)
+        Self(Self::DEFAULT)
     }
 }
 

@@ -1,34 +1,54 @@
-//! Layers → [`Settings`]. Defaults and bounds stand here, beside the field that they are of.
+//! Layers → [`Settings`]. The defaults and bounds of numbers are in the table of fields.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use super::hosts::hosts;
-use super::layers::{Read, Section};
-use super::places::{connections, secrets};
-use super::roots::roots;
+use super::listen::{MANAGEMENT, PROXY, listen, report_clashes};
+use super::values::{ca_roots, connections, host, secrets};
 use super::{
     AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings,
 };
 use crate::config::field::Field;
+use crate::config::layers::Layers;
 use crate::config::object::Object;
-use crate::config::problem::{Problem, Problems};
 use crate::config::redaction::quoted;
 use crate::config::secret_policy::SecretSettings;
 use crate::config::secret_ref::ResolveContext;
+use crate::config::settings_spec::{self, ROOT, SETTINGS, variable};
 use crate::domain::auth::{BasicAuth, Username};
 
-/// One day: more than any wait that is meant.
-const DAY: u64 = 86_400;
-/// More sockets or requests than one process can hold.
-const MANY: u64 = 1_000_000;
+const FORMATS: [(&str, LogFormat); 3] = [
+    ("auto", LogFormat::Auto),
+    ("text", LogFormat::Text),
+    ("json", LogFormat::Json),
+];
+const LEVELS: [(&str, LogLevel); 5] = [
+    ("error", LogLevel::Error),
+    ("warn", LogLevel::Warn),
+    ("info", LogLevel::Info),
+    ("debug", LogLevel::Debug),
+    ("trace", LogLevel::Trace),
+];
+const ACCESS: [(&str, AccessLog); 3] = [
+    ("all", AccessLog::All),
+    ("refused", AccessLog::Refused),
+    ("off", AccessLog::Off),
+];
 
-/// Where operators connect where nobody says it, and how many addresses there must be.
-const MANAGEMENT_LISTEN: (&str, usize) = ("127.0.0.1:8081", 0);
+/// What the reader needs beside the file.
+pub(in crate::config) struct Read<'a> {
+    pub(in crate::config) layers: &'a Layers<'a>,
+    pub(in crate::config) context: &'a ResolveContext<'a>,
+    /// The value of `connections` if no layer sets it.
+    pub(in crate::config) default_connections: &'static str,
+}
 
-const LOOPBACK_REMEDY: &str = "listen on 127.0.0.1, [::1] or unix:/path; or say `allow_non_loopback: true` if a network policy closes the port to everybody else";
+impl<'a> Read<'a> {
+    /// Puts the other layers over the settings of a file, if there is one.
+    fn with_layers(&self, file: Option<Object<'a>>) -> Object<'a> {
+        Object::with_layers(file, &SETTINGS, self.layers, ROOT.to_owned())
+    }
+}
 
 /// The parts that were read of the settings. The last two are separate, so that definitions are
 /// read even if the rest has problems.
@@ -39,27 +59,25 @@ pub(in crate::config) struct ReadSettings {
     pub(in crate::config) secrets: SecretSettings,
 }
 
-/// Reads the settings.
-pub(in crate::config) fn settings(file: Option<Object<'_>>, read: &Read<'_>) -> ReadSettings {
-    let mut top = Section {
-        name: "",
-        object: file,
-        layers: read.layers,
-        problems: read.problems,
+/// Reads the settings: all layers, and the file if there is one.
+pub(in crate::config) fn settings<'a>(file: Option<Field<'a>>, read: &Read<'a>) -> ReadSettings {
+    let file = match file.map(|file| file.object(&SETTINGS)) {
+        Some(None) => return ReadSettings::default(),
+        Some(Some(file)) => Some(file),
+        None => None,
     };
-    let proxy = proxy(read.section(&mut top, "proxy"), read.context.directory);
-    let management = management(read.section(&mut top, "management"), read);
-    let egress = egress(read.section(&mut top, "egress"), read.context);
-    let log = log(read.section(&mut top, "log"));
-    let mut shutdown = read.section(&mut top, "shutdown");
-    let grace = seconds(&mut shutdown, "grace_period_seconds", (0, DAY, 20));
-    shutdown.finish();
-    let connections = connections(&mut top, read);
-    let section = read.section(&mut top, "secrets");
-    let secrets = secrets(section, read.context.directory, read.context.values());
-    top.finish();
+    let top = read.with_layers(file);
+    let section = |name| top.section(name);
+    let proxy = section("proxy").and_then(|it| proxy(&it, read.context));
+    let management = section("management").and_then(|it| management(&it, read.context));
+    let egress = section("egress").and_then(|it| egress(&it, read.context));
+    let log = section("log").and_then(|it| log(&it));
+    let shutdown_grace_period =
+        section("shutdown").and_then(|it| it.seconds("grace_period_seconds"));
+    let connections = connections(&top, read);
+    let secrets = section("secrets").and_then(|it| secrets(&it, read.context));
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
-        clashes(&proxy.listen, &management.listen, read.problems);
+        report_clashes(&proxy.listen, &management.listen, read.layers.problems);
     }
     let (paths, allowed) = (connections.clone(), secrets.clone());
     let settings = || {
@@ -70,7 +88,7 @@ pub(in crate::config) fn settings(file: Option<Object<'_>>, read: &Read<'_>) -> 
             connections: connections?,
             secrets: secrets?,
             log: log?,
-            shutdown_grace_period: grace?,
+            shutdown_grace_period: shutdown_grace_period?,
         })
     };
     ReadSettings {
@@ -80,124 +98,103 @@ pub(in crate::config) fn settings(file: Option<Object<'_>>, read: &Read<'_>) -> 
     }
 }
 
-/// Reads where operators connect and nothing else: neither the rest of the section nor who may reach it.
-pub(in crate::config) fn management_listen(
-    file: Option<Object<'_>>,
-    read: &Read<'_>,
-) -> Option<Vec<Listen>> {
-    let before = read.problems.count();
-    let mut top = Section {
-        name: "",
-        object: file,
-        layers: read.layers,
-        problems: read.problems,
-    };
-    let mut section = read.section(&mut top, "management");
-    let directory = read.context.directory;
-    let found = listen(&mut section, directory, MANAGEMENT_LISTEN, |_, _| true);
-    // A section that is no mapping is reported, and read as if it were absent.
-    found.filter(|_| read.problems.count() == before)
+/// Reads `secrets` and nothing else, of environment and flags.
+pub(in crate::config) fn secrets_alone(read: &Read<'_>) -> Option<SecretSettings> {
+    secrets(&read.with_layers(None).section("secrets")?, read.context)
 }
 
-fn proxy(mut section: Section<'_>, directory: &Path) -> Option<ProxySettings> {
-    let anywhere = section.leaf("allow_non_loopback");
-    let anywhere = anywhere.map_or(Some(false), |field| field.boolean());
-    let listen = listen(
-        &mut section,
-        directory,
-        ("127.0.0.1:8080", 1),
-        |field, address| {
-            let open = address.is_local() || anywhere != Some(false);
-            if !open {
-                let message = format!(
-                    "{} can be reached from other machines",
-                    quoted(&address.to_string())
-                );
-                field.report("non_loopback", message, LOOPBACK_REMEDY);
-            }
-            open
-        },
-    );
-    let allowed_hosts = section.leaf("allowed_hosts").map(|field| hosts(&field));
-    let workers = number(&mut section, "workers", (0, 1024, 0));
-    let max_connections = number(&mut section, "max_connections", (1, MANY, 4096));
-    let max_in_flight = number(&mut section, "max_in_flight", (1, MANY, 1024));
-    let body = section.leaf("max_request_body_bytes");
-    let body = body.map_or(Some(10_485_760), |field| field.integer(0, 1 << 40));
-    let header_read = seconds(&mut section, "header_read_timeout_seconds", (1, DAY, 10));
-    let idle = seconds(&mut section, "idle_timeout_seconds", (1, DAY, 75));
-    let body_idle = seconds(&mut section, "body_idle_timeout_seconds", (1, DAY, 30));
-    let write_stall = seconds(&mut section, "write_stall_timeout_seconds", (1, DAY, 30));
-    section.finish();
-    anywhere?;
+/// Reads the addresses of the management API and nothing else: neither the rest of the section nor who may reach it.
+pub(in crate::config) fn management_listen<'a>(
+    file: Option<Field<'a>>,
+    read: &Read<'a>,
+) -> Option<Vec<Listen>> {
+    let problems = read.layers.problems;
+    let before = problems.count();
+    let file = file.and_then(|file| file.unchecked_object(&SETTINGS));
+    let section = file.and_then(|file| file.get("management"));
+    let section = section.and_then(|field| field.unchecked_object(&settings_spec::MANAGEMENT));
+    let prefix = variable(ROOT, "management");
+    let section = Object::with_layers(section, &settings_spec::MANAGEMENT, read.layers, prefix);
+    let found = listen(&section, read.context.directory, &MANAGEMENT, |_, _| true);
+    // A section that is no mapping is reported, and read as if it were absent.
+    found.filter(|_| problems.count() == before)
+}
+
+fn proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ProxySettings> {
+    let allow_non_loopback = section.flag("allow_non_loopback");
+    let listen = listen(section, context.directory, &PROXY, |field, address| {
+        let is_allowed = address.is_local() || allow_non_loopback != Some(false);
+        if !is_allowed {
+            report_non_loopback(
+                field,
+                address,
+                "listen on 127.0.0.1, [::1] or unix:/path; or say `allow_non_loopback: true` if a network policy closes the port to everybody else",
+            );
+        }
+        is_allowed
+    });
+    let allowed_hosts = section.optional("allowed_hosts", Vec::new(), |field| field.items(host));
+    let workers = section.count("workers");
+    let max_connections = section.count("max_connections");
+    let max_in_flight = section.count("max_in_flight");
+    let max_request_body_bytes = section.integer("max_request_body_bytes");
+    let header_read_timeout = section.seconds("header_read_timeout_seconds");
+    let idle_timeout = section.seconds("idle_timeout_seconds");
+    let body_idle_timeout = section.seconds("body_idle_timeout_seconds");
+    let write_stall_timeout = section.seconds("write_stall_timeout_seconds");
+    allow_non_loopback?;
     Some(ProxySettings {
         listen: listen?,
-        allowed_hosts: allowed_hosts.unwrap_or_else(|| Some(Vec::new()))?,
+        allowed_hosts: allowed_hosts?,
         workers: workers?,
         max_connections: max_connections?,
         max_in_flight: max_in_flight?,
-        max_request_body_bytes: body?,
-        header_read_timeout: header_read?,
-        idle_timeout: idle?,
-        body_idle_timeout: body_idle?,
-        write_stall_timeout: write_stall?,
+        max_request_body_bytes: max_request_body_bytes?,
+        header_read_timeout: header_read_timeout?,
+        idle_timeout: idle_timeout?,
+        body_idle_timeout: body_idle_timeout?,
+        write_stall_timeout: write_stall_timeout?,
     })
 }
 
-fn management(mut section: Section<'_>, read: &Read<'_>) -> Option<ManagementSettings> {
-    let written = section
-        .object
-        .as_ref()
-        .is_some_and(|object| object.has("basic_auth"));
-    let object = section
-        .object
-        .as_mut()
-        .and_then(|object| object.take("basic_auth"));
-    let mut nested = Section {
-        name: "management_basic_auth",
-        object: object.and_then(|field| field.secret().object()),
-        layers: section.layers,
-        problems: section.problems,
+fn management(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ManagementSettings> {
+    let is_written = section.has("basic_auth");
+    let login = section.section("basic_auth")?;
+    let (username, password) = (login.get("username"), login.get("password"));
+    let is_wanted = is_written || username.is_some() || password.is_some();
+    let basic_auth = if is_wanted {
+        basic_auth(username, password, context).map(Some)
+    } else {
+        Some(None)
     };
-    let (username, password) = (nested.leaf("username"), nested.leaf("password"));
-    nested.finish();
-    let wanted = written || username.is_some() || password.is_some();
-    let basic_auth = basic_auth(username, password, read, wanted);
-    let listen = listen(
-        &mut section,
-        read.context.directory,
-        MANAGEMENT_LISTEN,
-        |field, address| {
-            let guarded = address.is_local() || wanted;
-            if !guarded {
-                let message = format!(
-                    "{} can be reached from other machines",
-                    quoted(&address.to_string())
-                );
-                let remedy =
-                    "set `management.basic_auth`, or listen on 127.0.0.1, [::1] or unix:/path";
-                field.report("non_loopback", message, remedy);
-            }
-            guarded
-        },
-    );
-    section.finish();
+    let listen = listen(section, context.directory, &MANAGEMENT, |field, address| {
+        let is_allowed = address.is_local() || is_wanted;
+        if !is_allowed {
+            report_non_loopback(
+                field,
+                address,
+                "set `management.basic_auth`, or listen on 127.0.0.1, [::1] or unix:/path",
+            );
+        }
+        is_allowed
+    });
     Some(ManagementSettings {
         listen: listen?,
         basic_auth: basic_auth?,
     })
 }
 
-/// `Some(None)` where none is wanted.
+fn report_non_loopback(field: &Field<'_>, address: &Listen, remedy: &str) {
+    let address = quoted(&address.to_string());
+    let message = format!("{address} can be reached from other machines");
+    field.report("non_loopback", message, remedy);
+}
+
 fn basic_auth(
     username: Option<Field<'_>>,
     password: Option<Field<'_>>,
-    read: &Read<'_>,
-    wanted: bool,
-) -> Option<Option<BasicAuth>> {
-    if !wanted {
-        return Some(None);
-    }
+    context: &ResolveContext<'_>,
+) -> Option<BasicAuth> {
     if let (Some(lonely), None) | (None, Some(lonely)) = (&username, &password) {
         let message = "`management.basic_auth` needs both `username` and `password`";
         let problem = lonely.problem("missing_field", message);
@@ -206,7 +203,7 @@ fn basic_auth(
         return None;
     }
     let (field, password) = (username?, password?);
-    let (username, password) = (read.context.secret(&field), read.context.secret(&password));
+    let (username, password) = (context.secret(&field), context.secret(&password));
     let (username, password) = (username?, password?);
     let Ok(username) = Username::try_from(username) else {
         let hidden = field.secret();
@@ -217,159 +214,33 @@ fn basic_auth(
         );
         return None;
     };
-    Some(Some(BasicAuth::new(username, password)))
+    Some(BasicAuth::new(username, password))
 }
 
-fn egress(mut section: Section<'_>, context: &ResolveContext<'_>) -> Option<EgressSettings> {
-    let ca_files = section.leaf("ca_files").map(|field| roots(&field, context));
-    let connect = seconds(&mut section, "connect_timeout_seconds", (1, 300, 5));
-    let idle = seconds(&mut section, "pool_idle_timeout_seconds", (1, DAY, 60));
-    let max_idle = number(&mut section, "pool_max_idle_per_host", (0, 65_536, 64));
-    section.finish();
+fn egress(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<EgressSettings> {
+    let roots = section.optional("ca_files", Vec::new(), |field| ca_roots(field, context));
+    let connect_timeout = section.seconds("connect_timeout_seconds");
+    let pool_idle_timeout = section.seconds("pool_idle_timeout_seconds");
+    let pool_max_idle_per_host = section.count("pool_max_idle_per_host");
     Some(EgressSettings {
-        roots: ca_files.unwrap_or_else(|| Some(Vec::new()))?,
-        connect_timeout: connect?,
-        pool_idle_timeout: idle?,
-        pool_max_idle_per_host: max_idle?,
+        roots: roots?,
+        connect_timeout: connect_timeout?,
+        pool_idle_timeout: pool_idle_timeout?,
+        pool_max_idle_per_host: pool_max_idle_per_host?,
     })
 }
 
-fn log(mut section: Section<'_>) -> Option<LogSettings> {
-    let formats = [
-        ("auto", LogFormat::Auto),
-        ("text", LogFormat::Text),
-        ("json", LogFormat::Json),
-    ];
-    let levels = [
-        ("error", LogLevel::Error),
-        ("warn", LogLevel::Warn),
-        ("info", LogLevel::Info),
-        ("debug", LogLevel::Debug),
-        ("trace", LogLevel::Trace),
-    ];
-    let accesses = [
-        ("all", AccessLog::All),
-        ("refused", AccessLog::Refused),
-        ("off", AccessLog::Off),
-    ];
-    let format = section.leaf("format").map(|field| field.choice(&formats));
-    let level = section.leaf("level").map(|field| field.choice(&levels));
-    let access = section.leaf("access").map(|field| field.choice(&accesses));
-    section.finish();
+fn log(section: &Object<'_>) -> Option<LogSettings> {
+    let format = section.optional("format", LogFormat::default(), |field| {
+        field.choice(&FORMATS)
+    });
+    let level = section.optional("level", LogLevel::default(), |field| field.choice(&LEVELS));
+    let access = section.optional("access", AccessLog::default(), |field| {
+        field.choice(&ACCESS)
+    });
     Some(LogSettings {
-        format: format.unwrap_or(Some(LogFormat::default()))?,
-        level: level.unwrap_or(Some(LogLevel::default()))?,
-        access: access.unwrap_or(Some(AccessLog::default()))?,
+        format: format?,
+        level: level?,
+        access: access?,
     })
-}
-
-/// A whole number: smallest, largest, default.
-fn number(section: &mut Section<'_>, name: &'static str, bounds: (u64, u64, u64)) -> Option<usize> {
-    let (min, max, default) = bounds;
-    let field = section.leaf(name);
-    let value = field.map_or(Some(default), |field| field.integer(min, max))?;
-    usize::try_from(value).ok()
-}
-
-fn seconds(
-    section: &mut Section<'_>,
-    name: &'static str,
-    bounds: (u64, u64, u64),
-) -> Option<Duration> {
-    let (min, max, default) = bounds;
-    let field = section.leaf(name);
-    let value = field.map_or(Some(default), |field| field.integer(min, max))?;
-    Some(Duration::from_secs(value))
-}
-
-fn listen(
-    section: &mut Section<'_>,
-    directory: &Path,
-    (default, least): (&str, usize),
-    admits: impl Fn(&Field<'_>, &Listen) -> bool,
-) -> Option<Vec<Listen>> {
-    let Some(field) = section.leaf("listen") else {
-        return Some(vec![Listen::Tcp(default.parse().ok()?)]);
-    };
-    let items = field.list()?;
-    if items.len() < least {
-        field.report(
-            "empty",
-            "holds no address, so nobody could connect",
-            format!("write `[{default}]`"),
-        );
-        return None;
-    }
-    let mut addresses: Vec<Listen> = Vec::with_capacity(items.len());
-    let mut whole = true;
-    for item in &items {
-        let Some(address) = address(item, directory).filter(|address| admits(item, address)) else {
-            whole = false;
-            continue;
-        };
-        if addresses.iter().any(|other| other.clashes_with(&address)) {
-            let message = format!("{} is listened on already", quoted(&address.to_string()));
-            item.report("duplicate_address", message, "list every address once");
-            whole = false;
-        }
-        addresses.push(address);
-    }
-    whole.then_some(addresses)
-}
-
-fn address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
-    /// `sun_path` holds 108 bytes, the last of which is NUL.
-    const MAX_PATH: usize = 107;
-    let text = field.text()?;
-    if let Some(path) = text.strip_prefix("unix:") {
-        let whole = directory.join(path);
-        if path.starts_with(['@', '\0']) {
-            let message = format!(
-                "{} is an abstract socket: it has no mode, so every process of the machine could connect",
-                quoted(text)
-            );
-            let remedy = "write the path of a file: `unix:/run/egressd/agent.sock`";
-            field.report("invalid_address", message, remedy);
-            return None;
-        }
-        if !path.contains('\0') && !path.is_empty() && whole.as_os_str().len() <= MAX_PATH {
-            return Some(Listen::Unix(whole));
-        }
-        let message = format!(
-            "{} is no path of at most {MAX_PATH} bytes",
-            quoted(&format!("unix:{}", whole.display()))
-        );
-        field.report(
-            "invalid_address",
-            message,
-            "write `unix:/run/egressd/agent.sock`",
-        );
-        return None;
-    }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(Listen::Tcp(address));
-    }
-    let message = format!("{} is no address to listen on", quoted(text));
-    field.report(
-        "invalid_address",
-        message,
-        "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`",
-    );
-    None
-}
-
-/// Both listeners on one address (F-19): the second could not be bound.
-fn clashes(proxy: &[Listen], management: &[Listen], problems: &Problems) {
-    for address in management {
-        if proxy.iter().any(|other| other.clashes_with(address)) {
-            let shown = quoted(&address.to_string());
-            let message = format!("the proxy and the management API both listen on {shown}");
-            let problem = Problem::whole("settings", "duplicate_address", message);
-            problems.push(
-                problem
-                    .field("management.listen")
-                    .remedy("give them different ports"),
-            );
-        }
-    }
 }

@@ -1,0 +1,216 @@
+//! The fields of connection files.
+
+use serde_json::{Value, json};
+
+use super::spec::Kind::{self, Flag, Integer, List, Object, Value as Other};
+use super::spec::{ObjectSpec, field, one_of, text, text_like};
+use crate::domain::auth::ClientAuth;
+use crate::domain::{ConcurrencyCap, Http2, ResponseCap, Timeout};
+
+pub(super) const CONNECTION_TYPES: [(&str, ()); 1] = [("CONNECTION_TYPE_HTTP", ())];
+pub(super) const TOOLS: [(&str, ()); 1] = [("TOOL_HTTP_REQUEST", ())];
+pub(super) const HTTP2: [(&str, Http2); 3] = [
+    ("auto", Http2::Auto),
+    ("prefer", Http2::Prefer),
+    ("never", Http2::Never),
+];
+pub(super) const CLIENT_AUTH: [(&str, ClientAuth); 2] =
+    [("basic", ClientAuth::Basic), ("body", ClientAuth::Body)];
+
+/// The fields of [`HTTP`] that hold a credential. Exactly one of them is set.
+pub(super) const AUTH_KINDS: [&str; 5] = [
+    "oauth_client_credentials",
+    "bearer_token",
+    "basic_auth",
+    "static_headers",
+    "no_auth",
+];
+
+/// The objects that the JSON Schema describes by name.
+pub(super) const DESCRIBED: [&ObjectSpec; 9] = [
+    &CONNECTION,
+    &CONNECTION_DETAILS,
+    &HTTP,
+    &OAUTH_CLIENT_CREDENTIALS,
+    &BEARER_TOKEN,
+    &BASIC_AUTH,
+    &STATIC_HEADERS,
+    &NO_AUTH,
+    &TOOL_CONFIGURATION,
+];
+
+/// A file with several connections.
+pub(super) static CONNECTIONS: ObjectSpec = ObjectSpec::new(
+    "",
+    "",
+    &[field("connections", List(connection_reference), "")],
+);
+
+#[rustfmt::skip] // short rows
+pub(super) static CONNECTION: ObjectSpec = ObjectSpec::new("Connection", "One connection.", &[
+    field("name", Other(|| text_like(r"^connections/[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")),
+        "Resource name, `connections/{id}`. Without it (and without `id`) the file's stem is the id."),
+    field("id", Other(|| text_like(r"^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$")),
+        "The id: first path segment of every request."),
+    field("display_name", Other(text), "Name for people."),
+    field("description", Other(text), "Markdown for agents: endpoints, formats, rate limits."),
+    field("connection_type", Other(|| one_of(&CONNECTION_TYPES)), "The only type there is."),
+    field("tool_configurations", List(|| TOOL_CONFIGURATION.reference()),
+        "Which tools may use the connection."),
+    field("delete_time", Other(|| json!({"type": "string", "format": "date-time"})),
+        "RFC 3339. A connection that has one is soft-deleted."),
+    field("connection_details", Object(&CONNECTION_DETAILS), "Where requests go, and which.")
+        .required("write `connection_details: {http: {…}}`"),
+]);
+
+#[rustfmt::skip] // short rows
+pub(super) static TOOL_CONFIGURATION: ObjectSpec = ObjectSpec::new("ToolConfiguration", "", &[
+    field("tool", Other(|| one_of(&TOOLS)), "").required("write `tool: TOOL_HTTP_REQUEST`"),
+    field("enabled", Other(|| json!({"type": "boolean"})),
+        "`false`: listed, but every request is refused.")
+        .required("write `enabled: true` or `enabled: false`"),
+]);
+
+static CONNECTION_DETAILS: ObjectSpec = ObjectSpec::new(
+    "ConnectionDetails",
+    "Exactly one kind of details; HTTP is the only one.",
+    &[field("http", Object(&HTTP), "An HTTPS API.")
+        .required("write `http: {base_url: …, allowed_routes: […]}`")],
+);
+
+#[rustfmt::skip] // short rows
+pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
+    "An HTTPS API: where it is, what is allowed there, and one credential.", &[
+    field("base_url", Other(|| text_like(r"^https://[^/?#@\\]+(/[^?#\\]*)?$")),
+        "`https` only; no userinfo, query or fragment.")
+        .required("write `base_url: https://…`"),
+    field("allowed_routes", Other(routes),
+        "Patterns as Go's `http.ServeMux` reads them: `[METHOD ]/path`, `{wildcard}`, `{rest...}`, `{$}`.")
+        .required("write at least one, such as `GET /api/status`"),
+    field("max_response_size_bytes", at_most(ResponseCap::MAX, ResponseCap::MAX),
+        "Largest response body, in bytes."),
+    field("timeout_seconds", at_most(Timeout::MAX_SECONDS, Timeout::DEFAULT_SECONDS),
+        "How long one exchange may take, in seconds."),
+    field("max_concurrent_requests", at_most(ConcurrencyCap::MAX, ConcurrencyCap::DEFAULT as u64),
+        "Requests at once."),
+    field("allowed_private_cidrs", List(text),
+        "Ranges of addresses that are not public and may be dialled all the same."),
+    field("allow_cookies", Flag(false), "Whether `Cookie` and `Set-Cookie` pass."),
+    field("allow_encoded_slash", Flag(false), "Whether `%2F` may stand inside one segment."),
+    field("reflection_guard", Flag(true), "Whether responses are searched for the credential."),
+    field("reuse_after_body", Flag(true),
+        "`false` closes the HTTP/1.1 socket to the API after every request with a body."),
+    field("http2", Other(|| one_of(&HTTP2)), "Protocol towards the API."),
+    field("oauth_client_credentials", Object(&OAUTH_CLIENT_CREDENTIALS),
+        "OAuth 2.0 client credentials grant.").secret(),
+    field("bearer_token", Object(&BEARER_TOKEN), "`Authorization: Bearer`.").secret(),
+    field("basic_auth", Object(&BASIC_AUTH), "`Authorization: Basic`.").secret(),
+    field("static_headers", Object(&STATIC_HEADERS), "Credentials in headers of any name.").secret(),
+    field("no_auth", Object(&NO_AUTH), "The API needs no credential.").secret(),
+    field("headers", Other(texts), "Headers on every request that carry no credential."),
+    field("allow_agent_headers", List(|| text_like(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")),
+        "Headers with a credential, an object or an account that agents may send themselves, such as `X-API-Key`."),
+    field("webhook_signing_secret", Other(|| secret(1)),
+        "Key of the `X-Webhook-Signature` on requests with a body.").secret(),
+]);
+
+#[rustfmt::skip] // short rows
+static OAUTH_CLIENT_CREDENTIALS: ObjectSpec = ObjectSpec::new("OauthClientCredentials", "", &[
+    field("token_url", Other(|| text_like(r"^https://[^/?#@\\]+(/[^?#\\]*)?(\?[^#\\]*)?$")),
+        "`https` only; no userinfo or fragment. A query is kept.")
+        .required("write `token_url: https://…`"),
+    field("client_id", Other(|| secret(1)), "").required("write `client_id: …`"),
+    field("client_secret", Other(|| secret(1)), "").required("write `client_secret: {env: NAME}`"),
+    field("grant_type", Other(|| json!({"type": "string", "minLength": 1, "maxLength": 256})),
+        "`client_credentials` unless the provider has a name of its own."),
+    field("scopes", Other(text), "Separated by spaces."),
+    field("extra_params", Other(texts), "Further parameters of the token request."),
+    field("client_auth", Other(|| one_of(&CLIENT_AUTH)),
+        "Where the client's id and secret go; `basic` falls back to `body`."),
+]);
+
+#[rustfmt::skip] // short rows
+static BEARER_TOKEN: ObjectSpec = ObjectSpec::new("BearerToken", "", &[
+    field("token", Other(|| secret(1)), "").required("write `token: {env: NAME}`"),
+]);
+
+#[rustfmt::skip] // short rows
+static BASIC_AUTH: ObjectSpec = ObjectSpec::new("BasicAuth", "", &[
+    field("username", Other(|| secret(1)), "").required("write `username: …`"),
+    field("password", Other(|| secret(0)), "")
+        .required("write `password: {env: NAME}`, or `password: ''` where the user name is the key"),
+]);
+
+#[rustfmt::skip] // short rows
+static STATIC_HEADERS: ObjectSpec = ObjectSpec::new("StaticHeaders", "", &[
+    field("headers", Other(secret_headers), "")
+        .required("write `headers: {X-API-Key: {env: NAME}}`"),
+]);
+
+static NO_AUTH: ObjectSpec = ObjectSpec::new("NoAuth", "", &[]);
+
+/// `{value: …, secret: false}`, a header's value that is not secret.
+#[rustfmt::skip] // short rows
+pub(super) static HEADER_VALUE: ObjectSpec = ObjectSpec::new("", "", &[
+    field("value", Other(|| secret(1)), "").required("write `{value: …, secret: false}`"),
+    field("secret", Flag(true), "`false`: responses may hold the value."),
+]);
+
+/// `{env: …}` or `{file: …}`, the place of a secret.
+#[rustfmt::skip] // short rows
+pub(super) static SECRET_REFERENCE: ObjectSpec = ObjectSpec::new("", "", &[
+    field("env", Other(text), ""),
+    field("file", Other(text), ""),
+]);
+
+const fn at_most(max: u64, default: u64) -> Kind {
+    Integer {
+        min: 1,
+        max,
+        default,
+    }
+}
+
+/// A connection in a list, where no file name can be its id.
+fn connection_reference() -> Value {
+    let mut connection = CONNECTION.reference();
+    connection["anyOf"] = json!([{"required": ["name"]}, {"required": ["id"]}]);
+    connection
+}
+
+fn routes() -> Value {
+    let pattern = text_like(r"^((GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)[ \t]+)?/");
+    json!({"type": "array", "minItems": 1, "items": pattern})
+}
+
+fn texts() -> Value {
+    json!({"type": "object", "additionalProperties": text()})
+}
+
+/// A secret. Only a text in the file itself can be empty.
+fn secret(min_length: u64) -> Value {
+    let reference = |name: &str, what: &str| {
+        json!({
+            "type": "object",
+            "properties": {name: {"type": "string", "minLength": 1, "description": what}},
+            "required": [name],
+            "additionalProperties": false,
+        })
+    };
+    json!({
+        "description": "The value itself, the name of an environment variable, or the path of a file.",
+        "anyOf": [
+            {"type": "string", "minLength": min_length},
+            reference("env", "Name of an environment variable"),
+            reference("file", "Path of a file, relative to this one"),
+        ],
+    })
+}
+
+fn secret_headers() -> Value {
+    json!({
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {"anyOf": [secret(1), HEADER_VALUE.schema()]},
+    })
+}

@@ -1,0 +1,223 @@
+//! Flags over environment over file, leaf by leaf.
+//!
+//! Every layer is brought into the form of the tree, so that one reader serves all three and a problem names the layer it is in.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::document::{Node, Origin, Place, Value};
+use super::environment::{Environment, HARDENING};
+use super::field::{Field, Sink};
+use super::problem::{Problem, Problems, nearest};
+use super::redaction::{may_show_key, quoted, shown_variable};
+use super::secret_policy::SecretValues;
+use super::settings_spec::variables;
+
+/// The variable of `management.listen`.
+pub(super) const MANAGEMENT_LISTEN: &str = "EGRESSD_MANAGEMENT_LISTEN";
+
+/// What flags say. They beat the environment, which beats the file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SettingsOverrides {
+    /// `--listen`, once or more: replaces `proxy.listen`.
+    pub listen: Vec<String>,
+    /// `--management-listen`, once or more: replaces `management.listen`.
+    pub management_listen: Vec<String>,
+    /// `--log-level`
+    pub log_level: Option<String>,
+    /// `--log-format`
+    pub log_format: Option<String>,
+    /// Paths given as arguments, relative to the working directory: replace `connections`.
+    pub connections: Vec<PathBuf>,
+    /// `--secrets`
+    pub secrets: SecretValues,
+}
+
+/// A value of the environment or of a flag.
+struct Leaf {
+    /// The environment variable of the setting.
+    variable: String,
+    /// The flag, if it is from the command line.
+    flag: Option<&'static str>,
+    node: Node,
+}
+
+/// The two layers above the file.
+pub(super) struct Layers<'p> {
+    leaves: Vec<Leaf>,
+    environment: Origin,
+    flags: Origin,
+    /// A section that is not in the file.
+    absent: Node,
+    pub(super) problems: &'p Problems,
+}
+
+impl<'p> Layers<'p> {
+    /// Reads what flags and environment say. What is no text is reported.
+    pub(super) fn new(
+        overrides: &SettingsOverrides,
+        environment: &Environment,
+        problems: &'p Problems,
+    ) -> Self {
+        let mut leaves = flags(overrides);
+        for (variable, is_list) in variables() {
+            let Some(value) = environment.find(&variable) else {
+                continue;
+            };
+            let Some(text) = value.to_str() else {
+                let problem =
+                    Problem::whole("environment", "wrong_type", "is not UTF-8".to_owned());
+                problems.push(problem.field(variable).remedy("set it to a UTF-8 text"));
+                continue;
+            };
+            leaves.push(Leaf {
+                variable,
+                flag: None,
+                node: if is_list { split(text) } else { scalar(text) },
+            });
+        }
+        Self {
+            leaves,
+            environment: Origin::outside("environment"),
+            flags: Origin::outside("command line"),
+            absent: node(Value::Map(Vec::new())),
+            problems,
+        }
+    }
+
+    /// Returns whether flags or environment set `management.listen`, so that the file's value has no effect.
+    pub(super) fn have_management_listen(&self) -> bool {
+        let mut leaves = self.leaves.iter();
+        leaves.any(|leaf| leaf.variable == MANAGEMENT_LISTEN)
+    }
+
+    /// Returns the value of the flag or the variable of a setting.
+    pub(super) fn find(&self, variable: &str) -> Option<Field<'_>> {
+        // Flags come first in the list.
+        let leaf = self.leaves.iter().find(|leaf| leaf.variable == variable)?;
+        let (origin, name) = match leaf.flag {
+            Some(flag) => (&self.flags, flag),
+            None => (&self.environment, variable),
+        };
+        Some(self.field(&leaf.node, name, origin))
+    }
+
+    /// Returns a mapping without entries, for a section that is not in the file.
+    pub(super) fn absent_section(&self) -> Field<'_> {
+        self.field(&self.absent, "", &self.environment)
+    }
+
+    fn field<'a>(&'a self, node: &'a Node, name: &str, origin: &'a Origin) -> Field<'a> {
+        let sink = Sink {
+            origin,
+            problems: self.problems,
+            texts: true,
+        };
+        Field::named(node, name, sink)
+    }
+}
+
+/// Reports every variable that starts with `EGRESSD_` and that nothing has asked for: a misspelt limit must not be taken for set.
+pub(super) fn unknown_variables(environment: &Environment, problems: &Problems) {
+    hardening(environment, problems);
+    let variables = variables().into_iter().map(|(variable, _)| variable);
+    let known: Vec<String> = variables.chain([HARDENING.to_owned()]).collect();
+    for name in environment.unasked() {
+        let near = nearest(&name, known.iter().map(String::as_str));
+        // A slip in the name of a setting is shown, however long it is.
+        let shown = shown_variable(&name).or_else(|| {
+            let may_show = near.is_some() && may_show_key(&name, near);
+            may_show.then(|| format!("`{name}`"))
+        });
+        let remedy = match near {
+            Some(near) => format!("set `{near}`, or unset it"),
+            None => {
+                "unset it; to use it for a secret, list it in `secrets.allow_env` and name it in a definition"
+                    .to_owned()
+            }
+        };
+        let problem = Problem::whole(
+            "environment",
+            "unknown_field",
+            match &shown {
+                Some(shown) => format!("{shown} is not a setting"),
+                None => "a variable that begins with `EGRESSD_` is not a setting".to_owned(),
+            },
+        );
+        let field = shown.map_or_else(|| "EGRESSD_…".to_owned(), |_| name);
+        problems.push(problem.field(field).remedy(remedy));
+    }
+}
+
+/// Reports a word that asks for no hardening that there is.
+fn hardening(environment: &Environment, problems: &Problems) {
+    let Some(word) = environment.hardening() else {
+        return;
+    };
+    if !["off", "best-effort", "required"]
+        .iter()
+        .any(|known| word == *known)
+    {
+        let message = format!(
+            "{} is no kind of hardening",
+            quoted(&word.to_string_lossy())
+        );
+        let problem = Problem::whole("environment", "unknown_value", message).field(HARDENING);
+        problems.push(problem.remedy("set it to `off`, `best-effort` or `required`, or unset it"));
+    }
+}
+
+fn flags(overrides: &SettingsOverrides) -> Vec<Leaf> {
+    let list = |values: &[String]| {
+        let items = values.iter().map(|value| scalar(value)).collect();
+        (!values.is_empty()).then(|| node(Value::List(items)))
+    };
+    let one = |value: &Option<String>| value.as_deref().map(scalar);
+    [
+        ("EGRESSD_PROXY_LISTEN", "--listen", list(&overrides.listen)),
+        (
+            MANAGEMENT_LISTEN,
+            "--management-listen",
+            list(&overrides.management_listen),
+        ),
+        (
+            "EGRESSD_LOG_LEVEL",
+            "--log-level",
+            one(&overrides.log_level),
+        ),
+        (
+            "EGRESSD_LOG_FORMAT",
+            "--log-format",
+            one(&overrides.log_format),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(variable, flag, node)| {
+        Some(Leaf {
+            variable: variable.to_owned(),
+            flag: Some(flag),
+            node: node?,
+        })
+    })
+    .collect()
+}
+
+fn split(text: &str) -> Node {
+    let items = text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty());
+    node(Value::List(items.map(scalar).collect()))
+}
+
+fn scalar(text: &str) -> Node {
+    node(Value::Text(Zeroizing::new(text.to_owned())))
+}
+
+fn node(value: Value) -> Node {
+    Node {
+        value,
+        place: Place::default(),
+    }
+}

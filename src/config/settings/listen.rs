@@ -1,0 +1,105 @@
+//! Addresses to listen on.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::Listen;
+use crate::config::field::Field;
+use crate::config::object::Object;
+use crate::config::problem::{Problem, Problems};
+use crate::config::redaction::quoted;
+
+/// The default of a `listen` field, and how many addresses it needs at least.
+pub(super) struct ListenField {
+    default: &'static str,
+    least: usize,
+}
+
+pub(super) const PROXY: ListenField = ListenField {
+    default: "127.0.0.1:8080",
+    least: 1,
+};
+pub(super) const MANAGEMENT: ListenField = ListenField {
+    default: "127.0.0.1:8081",
+    least: 0,
+};
+
+/// Reads the addresses of a section. `admits` decides about each, and reports those that it refuses.
+pub(super) fn listen(
+    section: &Object<'_>,
+    directory: &Path,
+    ListenField { default, least }: &ListenField,
+    admits: impl Fn(&Field<'_>, &Listen) -> bool,
+) -> Option<Vec<Listen>> {
+    let Some(field) = section.get("listen") else {
+        return Some(vec![Listen::Tcp(default.parse().ok()?)]);
+    };
+    let items = field.list()?;
+    if items.len() < *least {
+        let message = "holds no address, so nobody could connect";
+        return field.reject("empty", message, format!("write `[{default}]`"));
+    }
+    let mut addresses: Vec<Listen> = Vec::with_capacity(items.len());
+    let mut whole = true;
+    for item in &items {
+        let Some(address) = address(item, directory).filter(|address| admits(item, address)) else {
+            whole = false;
+            continue;
+        };
+        if addresses.iter().any(|other| other.clashes_with(&address)) {
+            let message = format!("{} is listened on already", quoted(&address.to_string()));
+            item.report("duplicate_address", message, "list every address once");
+            whole = false;
+        }
+        addresses.push(address);
+    }
+    whole.then_some(addresses)
+}
+
+fn address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
+    /// `sun_path` holds 108 bytes, the last of which is NUL.
+    const MAX_PATH: usize = 107;
+    let text = field.text()?;
+    if let Some(path) = text.strip_prefix("unix:") {
+        let whole = directory.join(path);
+        if path.starts_with(['@', '\0']) {
+            let message = format!(
+                "{} is an abstract socket: it has no mode, so every process of the machine could connect",
+                quoted(text)
+            );
+            let remedy = "write the path of a file: `unix:/run/egressd/agent.sock`";
+            return field.reject("invalid_address", message, remedy);
+        }
+        if !path.contains('\0') && !path.is_empty() && whole.as_os_str().len() <= MAX_PATH {
+            return Some(Listen::Unix(whole));
+        }
+        let message = format!(
+            "{} is no path of at most {MAX_PATH} bytes",
+            quoted(&format!("unix:{}", whole.display()))
+        );
+        let remedy = "write `unix:/run/egressd/agent.sock`";
+        return field.reject("invalid_address", message, remedy);
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return Some(Listen::Tcp(address));
+    }
+    let message = format!("{} is no address to listen on", quoted(text));
+    let remedy = "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`";
+    field.reject("invalid_address", message, remedy)
+}
+
+/// Both listeners on one address (F-19): the second could not be bound.
+pub(super) fn report_clashes(proxy: &[Listen], management: &[Listen], problems: &Problems) {
+    for address in management {
+        if proxy.iter().any(|other| other.clashes_with(address)) {
+            let shown = quoted(&address.to_string());
+            let message = format!("the proxy and the management API both listen on {shown}");
+            let problem = Problem::whole("settings", "duplicate_address", message);
+            problems.push(
+                problem
+                    .field("management.listen")
+                    .remedy("give them different ports"),
+            );
+        }
+    }
+}

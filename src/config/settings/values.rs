@@ -1,0 +1,157 @@
+//! Values of settings that are lists: hosts, certificate authorities, paths, variables.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::Ipv6Addr;
+use std::path::{Path, PathBuf};
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::read::Read;
+use crate::config::field::Field;
+use crate::config::file_reading::Unread;
+use crate::config::object::Object;
+use crate::config::redaction::{quoted, quoted_path};
+use crate::config::secret_policy::{SecretSettings, SecretValues};
+use crate::config::secret_ref::ResolveContext;
+use crate::config::sources::Files;
+
+/// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
+const MAX_BUNDLE: u64 = 4 << 20;
+/// The longest accepted name of a variable that holds a secret.
+const MAX_NAME: usize = 128;
+
+/// Parses a host name as a `Host` field has it.
+pub(super) fn host(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+    let address = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
+    if text.parse::<Ipv6Addr>().is_ok() {
+        // As a `Host` field has it.
+        return Some(format!("[{}]", text.to_ascii_lowercase()));
+    }
+    if address || (!text.is_empty() && text.len() <= 253 && text.bytes().all(legal)) {
+        return Some(text.to_ascii_lowercase());
+    }
+    let message = format!("{} is no host name", quoted(text));
+    field.report(
+        "invalid_host",
+        message,
+        "write a name or an address without scheme, port or wildcard",
+    );
+    None
+}
+
+/// Reads every file of the list; a file without a usable certificate is a problem, so that trust is never less or more than meant.
+pub(super) fn ca_roots(
+    field: &Field<'_>,
+    context: &ResolveContext<'_>,
+) -> Option<Vec<CertificateDer<'static>>> {
+    let bundles = field.items(|item| {
+        let path = context.directory.join(item.text()?);
+        let why = match bundle(&path, context.files) {
+            Ok(found) => return Some(found),
+            Err(why) => why,
+        };
+        let message = format!("the CA file {} {why}", quoted_path(&path));
+        let remedy = "name a PEM file with at least one CA certificate";
+        item.report("invalid_ca_file", message, remedy);
+        None
+    });
+    bundles.map(|bundles| bundles.concat())
+}
+
+fn bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = files.authority(path, MAX_BUNDLE).map_err(|why| match why {
+        Unread::NoFile => "is not a regular file".to_owned(),
+        Unread::Io(error) => format!("cannot be read: {}", error.kind()),
+    })?;
+    if bytes.len() as u64 > MAX_BUNDLE {
+        return Err("is larger than 4 MiB".to_owned());
+    }
+    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
+        .collect::<Result<_, _>>()
+        .map_err(|_| "holds broken PEM".to_owned())?;
+    if certificates.is_empty() {
+        return Err("holds no certificate".to_owned());
+    }
+    let mut store = RootCertStore::empty();
+    for (at, certificate) in certificates.iter().enumerate() {
+        let added = store.add(certificate.clone());
+        added.map_err(|_| format!("holds a certificate (number {}) that is no X.509", at + 1))?;
+    }
+    Ok(certificates)
+}
+
+/// Reads the paths of definitions.
+pub(super) fn connections(top: &Object<'_>, read: &Read<'_>) -> Option<Vec<PathBuf>> {
+    let directory = read.context.directory;
+    let default = vec![directory.join(read.default_connections)];
+    top.optional("connections", default, |field| {
+        field.items(|item| item.text().map(|text| directory.join(text)))
+    })
+}
+
+/// Reads where definitions may take secrets from.
+pub(in crate::config) fn secrets(
+    section: &Object<'_>,
+    context: &ResolveContext<'_>,
+) -> Option<SecretSettings> {
+    let allow = section.optional("allow", None, |field| {
+        field
+            .items(|item| secret_directory(item, context))
+            .map(Some)
+    });
+    let allow_env = section.optional("allow_env", None, |field| field.items(variable).map(Some));
+    Some(SecretSettings {
+        allow: allow?,
+        allow_env: allow_env?,
+    })
+}
+
+fn secret_directory(item: &Field<'_>, context: &ResolveContext<'_>) -> Option<PathBuf> {
+    let path = context.directory.join(item.text()?);
+    warn_of_directory(item, &path, context.values());
+    Some(path)
+}
+
+/// Warns about a directory that allows every file, or none.
+fn warn_of_directory(item: &Field<'_>, path: &Path, values: SecretValues) {
+    let found = fs::canonicalize(path);
+    let is_root = |found: &PathBuf| found.parent().is_none();
+    let (code, message, remedy) = match found {
+        Ok(found) if is_root(&found) => (
+            "allows_every_file",
+            "allows definitions to read every file that egressd can read".to_owned(),
+            "list the directories that hold secrets of connections, and no others",
+        ),
+        Err(error) if error.kind() == ErrorKind::NotFound && values == SecretValues::Read => (
+            "missing_directory",
+            format!("the directory {} does not exist", quoted_path(path)),
+            "create it, or correct or remove the entry",
+        ),
+        Ok(_) | Err(_) => return,
+    };
+    item.warn(code, message, remedy);
+}
+
+/// Parses the name of a variable, or a prefix that ends in `*`.
+fn variable(field: &Field<'_>) -> Option<String> {
+    let text = field.text()?;
+    let name = text.strip_suffix('*').unwrap_or(text);
+    let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    if !text.is_empty() && name.len() <= MAX_NAME && name.bytes().all(legal) {
+        return Some(text.to_owned());
+    }
+    field.report(
+        "invalid_variable",
+        "is not the name of an environment variable, nor the beginning of one and `*`",
+        "write `NAME` or `PREFIX_*`",
+    );
+    None
+}

@@ -1,0 +1,106 @@
+//! The fields of the settings file, with their defaults and bounds. Each leaf is also an environment
+//! variable: `EGRESSD_`, then the names on its path, in upper case.
+
+use super::environment::HARDENING;
+use super::spec::Kind::{Flag, Integer, List, Object, Value};
+use super::spec::{FieldSpec, ObjectSpec, field, text};
+
+/// One day, which is longer than any useful timeout.
+const DAY: u64 = 86_400;
+/// More sockets or requests than one process can hold.
+const MANY: u64 = 1_000_000;
+
+pub(super) static SETTINGS: ObjectSpec = object(&[
+    section("proxy", &PROXY),
+    section("management", &MANAGEMENT),
+    section("egress", &EGRESS),
+    section("log", &LOG),
+    section("shutdown", &SHUTDOWN),
+    list("connections"),
+    section("secrets", &SECRETS),
+]);
+
+static PROXY: ObjectSpec = object(&[
+    field("allow_non_loopback", Flag(false), ""),
+    list("listen"),
+    list("allowed_hosts"),
+    number("workers", 0, 1024, 0),
+    number("max_connections", 1, MANY, 4096),
+    number("max_in_flight", 1, MANY, 1024),
+    number("max_request_body_bytes", 0, 1 << 40, 10_485_760),
+    number("header_read_timeout_seconds", 1, DAY, 10),
+    number("idle_timeout_seconds", 1, DAY, 75),
+    number("body_idle_timeout_seconds", 1, DAY, 30),
+    number("write_stall_timeout_seconds", 1, DAY, 30),
+]);
+
+pub(super) static MANAGEMENT: ObjectSpec = object(&[
+    section("basic_auth", &MANAGEMENT_LOGIN).secret(),
+    list("listen"),
+]);
+
+static MANAGEMENT_LOGIN: ObjectSpec = object(&[word("username"), word("password")]);
+
+static EGRESS: ObjectSpec = object(&[
+    list("ca_files"),
+    number("connect_timeout_seconds", 1, 300, 5),
+    number("pool_idle_timeout_seconds", 1, DAY, 60),
+    number("pool_max_idle_per_host", 0, 65_536, 64),
+]);
+
+static LOG: ObjectSpec = object(&[word("format"), word("level"), word("access")]);
+
+static SHUTDOWN: ObjectSpec = object(&[number("grace_period_seconds", 0, DAY, 20)]);
+
+pub(super) static SECRETS: ObjectSpec = object(&[list("allow"), list("allow_env")]);
+
+// The settings have no JSON Schema, so their fields have neither names of objects nor descriptions.
+
+const fn object(fields: &'static [FieldSpec]) -> ObjectSpec {
+    ObjectSpec::new("", "", fields)
+}
+
+const fn section(name: &'static str, spec: &'static ObjectSpec) -> FieldSpec {
+    field(name, Object(spec), "")
+}
+
+const fn list(name: &'static str) -> FieldSpec {
+    field(name, List(text), "")
+}
+
+const fn word(name: &'static str) -> FieldSpec {
+    field(name, Value(text), "")
+}
+
+const fn number(name: &'static str, min: u64, max: u64, default: u64) -> FieldSpec {
+    field(name, Integer { min, max, default }, "")
+}
+
+/// The beginning of all variables.
+pub(super) const ROOT: &str = "EGRESSD";
+
+/// Returns the variable of a field, or the beginning of the variables of a section.
+pub(super) fn variable(prefix: &str, field: &str) -> String {
+    format!("{prefix}_{}", field.to_ascii_uppercase())
+}
+
+/// Returns the variable of each leaf, and whether it holds a list.
+pub(super) fn variables() -> Vec<(String, bool)> {
+    fn add(object: &ObjectSpec, prefix: &str, found: &mut Vec<(String, bool)>) {
+        for field in object.fields {
+            let variable = variable(prefix, field.name);
+            match &field.kind {
+                Object(section) => add(section, &variable, found),
+                kind => found.push((variable, matches!(kind, List(_)))),
+            }
+        }
+    }
+    let mut found = Vec::new();
+    add(&SETTINGS, ROOT, &mut found);
+    found
+}
+
+/// Returns whether a variable is one that settings are read from.
+pub(super) fn is_setting(name: &str) -> bool {
+    name == HARDENING || variables().iter().any(|(variable, _)| variable == name)
+}

@@ -1,0 +1,185 @@
+//! Tables of fields. One table describes one object: the reader takes names, bounds and defaults
+//! from it, and the JSON Schema is generated from it.
+
+use serde_json::{Map, Value, json};
+
+/// An object, which is a mapping with known fields.
+pub(super) struct ObjectSpec {
+    /// The name in the JSON Schema; empty for objects that it does not describe.
+    pub(super) name: &'static str,
+    /// The description in the JSON Schema.
+    pub(super) doc: &'static str,
+    /// The fields, in the order in which messages list them.
+    pub(super) fields: &'static [FieldSpec],
+}
+
+/// A field of an object.
+pub(super) struct FieldSpec {
+    /// The name in `snake_case`. The name in `camelCase` is accepted too.
+    pub(super) name: &'static str,
+    pub(super) kind: Kind,
+    /// The description in the JSON Schema.
+    pub(super) doc: &'static str,
+    /// What the operator should write if the field is missing. `None` if the field is optional.
+    pub(super) required: Option<&'static str>,
+    /// `true` if no message may show the value.
+    pub(super) is_secret: bool,
+}
+
+/// The type of a field's value.
+pub(super) enum Kind {
+    /// `true` or `false`, with the default.
+    Flag(bool),
+    /// A whole number.
+    Integer { min: u64, max: u64, default: u64 },
+    /// A mapping with known fields.
+    Object(&'static ObjectSpec),
+    /// A list, with the schema of its items.
+    List(fn() -> Value),
+    /// Any other value, with its schema.
+    Value(fn() -> Value),
+}
+
+impl ObjectSpec {
+    pub(super) const fn new(
+        name: &'static str,
+        doc: &'static str,
+        fields: &'static [FieldSpec],
+    ) -> Self {
+        Self { name, doc, fields }
+    }
+
+    /// Returns the field of this name.
+    pub(super) fn field(&self, name: &str) -> Option<&'static FieldSpec> {
+        self.fields.iter().find(|field| field.name == name)
+    }
+
+    /// Returns the schema of an object: known fields only, each in one of its two spellings.
+    pub(super) fn schema(&self) -> Value {
+        let mut properties = Map::new();
+        let mut rules = Vec::new();
+        for field in self.fields {
+            let schema = field.schema();
+            let camel = camel_case(field.name);
+            if camel != field.name {
+                rules.push(json!({"not": {"required": [field.name, camel]}}));
+                properties.insert(camel, schema.clone());
+            }
+            properties.insert(field.name.to_owned(), schema);
+        }
+        let required = self.fields.iter().filter(|field| field.required.is_some());
+        rules.extend(required.map(|field| is_present(field.name)));
+        let mut schema = json!({
+            "type": "object",
+            "properties": properties,
+            "additionalProperties": false,
+        });
+        if !rules.is_empty() {
+            schema["allOf"] = rules.into();
+        }
+        with_description(schema, self.doc)
+    }
+
+    /// Returns a reference to the schema of this object.
+    pub(super) fn reference(&self) -> Value {
+        json!({"$ref": format!("#/$defs/{}", self.name)})
+    }
+}
+
+/// Describes an optional field.
+pub(super) const fn field(name: &'static str, kind: Kind, doc: &'static str) -> FieldSpec {
+    FieldSpec {
+        name,
+        kind,
+        doc,
+        required: None,
+        is_secret: false,
+    }
+}
+
+impl FieldSpec {
+    pub(super) const fn required(mut self, remedy: &'static str) -> Self {
+        self.required = Some(remedy);
+        self
+    }
+
+    /// Returns the fields of a [`Kind::Object`].
+    pub(super) fn object(&self) -> Option<&'static ObjectSpec> {
+        match self.kind {
+            Kind::Object(spec) => Some(spec),
+            _ => None,
+        }
+    }
+
+    pub(super) const fn secret(mut self) -> Self {
+        self.is_secret = true;
+        self
+    }
+
+    fn schema(&self) -> Value {
+        let schema = match &self.kind {
+            Kind::Flag(default) => json!({"type": "boolean", "default": default}),
+            // proto-JSON writes an int64 as digits in quotes.
+            Kind::Integer { min, max, default } => json!({
+                "anyOf": [
+                    {"type": "integer", "minimum": min, "maximum": max},
+                    {"type": "string", "pattern": "^[0-9]+$"},
+                ],
+                "default": default,
+            }),
+            Kind::Object(spec) => spec.reference(),
+            Kind::List(item) => json!({"type": "array", "items": item()}),
+            Kind::Value(schema) => schema(),
+        };
+        with_description(schema, self.doc)
+    }
+}
+
+/// The schema of any text.
+pub(super) fn text() -> Value {
+    json!({"type": "string"})
+}
+
+/// The schema of a text that matches a regular expression.
+pub(super) fn text_like(pattern: &str) -> Value {
+    json!({"type": "string", "pattern": pattern})
+}
+
+/// The schema of one of these words.
+pub(super) fn one_of<T>(words: &[(&str, T)]) -> Value {
+    let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    json!({"type": "string", "enum": words})
+}
+
+fn with_description(mut schema: Value, doc: &str) -> Value {
+    if !doc.is_empty() {
+        schema["description"] = doc.into();
+    }
+    schema
+}
+
+/// Returns a schema that requires the field in either spelling.
+pub(super) fn is_present(name: &str) -> Value {
+    let camel = camel_case(name);
+    if camel == name {
+        json!({"required": [name]})
+    } else {
+        json!({"anyOf": [{"required": [name]}, {"required": [camel]}]})
+    }
+}
+
+/// The proto-JSON spelling of a field's name.
+pub(super) fn camel_case(name: &str) -> String {
+    let mut camel = String::with_capacity(name.len());
+    let mut upper = false;
+    for c in name.chars() {
+        if c == '_' {
+            upper = true;
+        } else if std::mem::take(&mut upper) {
+            camel.push(c.to_ascii_uppercase());
+        } else {
+            camel.push(c);
+        }
+    }
+    camel
+}
