@@ -4,26 +4,20 @@
 //! clouds document. An IPv4 address inside an IPv6 one is judged by the IPv4 rules where the system would dial it as such (v4-mapped), and
 //! forbidden where a gateway would (NAT64, 6to4, Teredo, ISATAP, v4-compatible).
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+use thiserror::Error;
 
 /// Why an address may not be dialled. Names the kind, never the address: an agent may read it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Forbidden {
     /// Not globally routable: a range can be opened with `allowed_private_cidrs`.
+    #[error("{0}")]
     NotGlobal(&'static str),
     /// Link-local, cloud metadata, multicast, unspecified: no range can be opened.
+    #[error("{0}")]
     Never(&'static str),
-}
-
-impl fmt::Display for Forbidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotGlobal(kind) | Self::Never(kind) => f.write_str(kind),
-        }
-    }
 }
 
 /// The addresses at which clouds serve credentials to any local process, each with its source. None

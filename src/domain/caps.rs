@@ -1,28 +1,18 @@
 //! The caps of one connection: bytes, seconds, requests at once. Ceilings and defaults have their one home here.
 
-use std::fmt;
 use std::time::Duration;
 
+use thiserror::Error;
+
 /// A number that lies outside its range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("must be a whole number from {min} to {max}")]
 pub struct OutOfRange {
     /// The smallest legal value.
     pub min: u64,
     /// The largest legal value.
     pub max: u64,
 }
-
-impl fmt::Display for OutOfRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "must be a whole number from {} to {}",
-            self.min, self.max
-        )
-    }
-}
-
-impl std::error::Error for OutOfRange {}
 
 fn within(value: u64, min: u64, max: u64) -> Result<u64, OutOfRange> {
     if (min..=max).contains(&value) {

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
+use thiserror::Error;
+
 /// The id of a connection: `[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, as in the resource name `connections/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(Box<str>);
 
-/// Why a text is no connection id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A text that is not a connection id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`")]
 pub struct InvalidId;
 
 impl ConnectionId {
@@ -48,16 +51,6 @@ impl std::borrow::Borrow<str> for ConnectionId {
         &self.0
     }
 }
-
-impl fmt::Display for InvalidId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`",
-        )
-    }
-}
-
-impl std::error::Error for InvalidId {}
 
 #[cfg(test)]
 mod tests {

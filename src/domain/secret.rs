@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 /// Where a secret came from. Safe to show.
@@ -36,13 +37,16 @@ pub struct Secret {
 }
 
 /// Why bytes cannot be a secret. Says nothing of the bytes but a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidSecret {
     /// No byte at all.
+    #[error("is empty")]
     Empty,
     /// A control character (below 0x20, or 0x7F) at this byte offset. A header value could hold a tab, but a secret with one was pasted or cut wrongly.
+    #[error("holds a control character at byte {0}")]
     Control(usize),
     /// White space at the start or the end, which no header value keeps.
+    #[error("starts or ends with white space, which no header value keeps")]
     OuterSpace,
 }
 
@@ -134,20 +138,6 @@ impl Secret {
         }
     }
 }
-
-impl fmt::Display for InvalidSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("is empty"),
-            Self::Control(at) => write!(f, "holds a control character at byte {at}"),
-            Self::OuterSpace => {
-                f.write_str("starts or ends with white space, which no header value keeps")
-            }
-        }
-    }
-}
-
-impl std::error::Error for InvalidSecret {}
 
 #[cfg(test)]
 mod tests {

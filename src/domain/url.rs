@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use thiserror::Error;
+
 use crate::route::CanonicalPath;
 
 /// A host as it is dialled.
@@ -39,29 +41,40 @@ pub struct TokenUrl {
 }
 
 /// Why a text is no usable URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
     /// It does not start with `https://`, in lower case.
+    #[error("must start with `https://`")]
     NotHttps,
     /// `user:password@`.
+    #[error("must not hold userinfo")]
     Userinfo,
     /// A query in a base URL.
+    #[error("must not hold a query")]
     Query,
     /// A query with bytes that RFC 3986 does not allow.
+    #[error("has a query with bytes that a URL cannot hold")]
     QueryBytes,
     /// `#…`
+    #[error("must not hold a fragment")]
     Fragment,
     /// No host.
+    #[error("has no host")]
     NoHost,
     /// An upper-case letter in the host.
+    #[error("has upper-case letters in its host")]
     UpperCase,
     /// A host that is no canonical IP address and no ASCII DNS name.
+    #[error("has a host that is neither a canonical IP address nor an ASCII DNS name")]
     Host,
     /// A number that some parsers read as an IPv4 address.
+    #[error("has a numeric host that is no canonical IPv4 address")]
     NumericHost,
     /// A port outside 1 to 65535, or not in its shortest form.
+    #[error("has a bad port")]
     Port,
     /// A path that is not canonical: dot segments, empty segments, encoded slashes, illegal bytes.
+    #[error("has a path that is not canonical")]
     Path,
 }
 
@@ -330,26 +343,6 @@ impl InvalidUrl {
         }
     }
 }
-
-impl fmt::Display for InvalidUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotHttps => "must start with `https://`",
-            Self::Userinfo => "must not hold userinfo",
-            Self::Query => "must not hold a query",
-            Self::QueryBytes => "has a query with bytes that a URL cannot hold",
-            Self::Fragment => "must not hold a fragment",
-            Self::NoHost => "has no host",
-            Self::UpperCase => "has upper-case letters in its host",
-            Self::Host => "has a host that is neither a canonical IP address nor an ASCII DNS name",
-            Self::NumericHost => "has a numeric host that is no canonical IPv4 address",
-            Self::Port => "has a bad port",
-            Self::Path => "has a path that is not canonical",
-        })
-    }
-}
-
-impl std::error::Error for InvalidUrl {}
 
 #[cfg(test)]
 mod tests;
