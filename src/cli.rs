@@ -155,8 +155,8 @@ fn usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>)
 
 /// A command that needs a configuration cannot run without a good one.
 fn misconfigured(problems: &[Problem], streams: &mut Streams<'_>) -> io::Result<Exit> {
-    write!(streams.err, "{}", config::text(problems))?;
-    writeln!(streams.err, "{}", config::summary(None, problems))?;
+    write!(streams.err, "{}", config::render_text(problems))?;
+    writeln!(streams.err, "{}", config::render_summary(None, problems))?;
     Ok(Exit::Usage)
 }
 

@@ -42,12 +42,12 @@ pub use environment::Environment;
 pub use layers::SettingsOverrides;
 pub use listeners::management_listen;
 pub use load::{
-    Attempt, LoadOptions, Loaded, LoadedPaths, Text, attempt, load, load_paths, load_paths_with,
-    load_texts,
+    LoadAttempt, LoadOptions, Loaded, LoadedPaths, Text, attempt_load, load, load_paths,
+    load_paths_with, load_texts,
 };
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use redaction::may_show;
-pub use render::{json, summary, text};
+pub use render::{render_json, render_summary, render_text};
 pub use schema::schema;
 pub use secret_policy::{SecretSettings, SecretValues};
 pub use settings::{

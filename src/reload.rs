@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, Attempt, LoadOptions, Loaded, Problem, Severity, Shortage, Sources, StartupSettings,
+    self, LoadAttempt, LoadOptions, Loaded, Problem, Severity, Shortage, Sources, StartupSettings,
 };
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::{Published, Snapshot};
@@ -114,7 +114,7 @@ impl Reload {
         } = in_force;
         let last = Last {
             options,
-            empty_settings: sources.settings_are_empty(),
+            empty_settings: sources.has_empty_settings(),
             sources,
             findings: Vec::new(),
             settings: facts.clone(),
@@ -144,7 +144,7 @@ impl Reload {
     /// As [`Reload::run`] if any file holds something else than at the last attempt, good or bad. `None` if not.
     pub fn run_if_changed(&self) -> Option<Result<Reloaded, Vec<Problem>>> {
         let mut last = self.last.lock();
-        match last.sources.have_changed() {
+        match last.sources.has_changed() {
             Ok(false) => None,
             Ok(true) => Some(self.attempt(&mut last)),
             Err(Shortage) => Some(Err(self.postpone(&mut last))),
@@ -159,7 +159,7 @@ impl Reload {
     /// The directories in which something happens when there may be something to reload.
     pub fn watched(&self) -> BTreeSet<PathBuf> {
         let last = self.last.lock();
-        last.sources.watched()
+        last.sources.watched_directories()
     }
 
     fn attempt(&self, last: &mut Last) -> Result<Reloaded, Vec<Problem>> {
@@ -185,7 +185,7 @@ impl Reload {
         if !std::mem::replace(&mut last.is_postponed, true) {
             self.log_event(Event::ReloadPostponed);
         }
-        last.sources.distrust();
+        last.sources.mark_changed();
         let message = "no file descriptor or memory is left to read it";
         let problem = Problem::whole("configuration", "reload_postponed", message.to_owned());
         vec![problem.remedy("no action is needed: egressd reads it again within seconds")]
@@ -237,7 +237,7 @@ impl Reload {
         let errors = found.iter().filter(|found| found.is_error());
         let problems = errors.count();
         self.log_event(Event::ReloadFailed { problems });
-        if self.confined && last.sources.are_closed() {
+        if self.confined && last.sources.has_forbidden_files() {
             self.log_event(Event::OutOfReach);
         }
     }
@@ -252,18 +252,18 @@ impl Last {
     fn load(&mut self) -> Result<Loaded, LoadError> {
         let mut pauses = PAUSES.iter();
         loop {
-            let Attempt { outcome, sources } = config::attempt(&self.options);
+            let LoadAttempt { outcome, sources } = config::attempt_load(&self.options);
             // Files that were not all seen must not replace the watched state.
-            if sources.are_unknown() {
+            if sources.has_unknown_files() {
                 return Err(LoadError::Shortage);
             }
-            let steady = !sources.have_changed()?;
+            let steady = !sources.has_changed()?;
             self.sources = sources;
             match pauses.next() {
                 _ if steady => return self.unless_cut_off(outcome).map_err(LoadError::Refused),
                 Some(pause) => std::thread::sleep(*pause),
                 None => {
-                    self.sources.distrust();
+                    self.sources.mark_changed();
                     return Err(LoadError::Refused(vec![unsteady()]));
                 }
             }
@@ -275,7 +275,7 @@ impl Last {
         &mut self,
         outcome: Result<Loaded, Vec<Problem>>,
     ) -> Result<Loaded, Vec<Problem>> {
-        let empty = self.sources.settings_are_empty();
+        let empty = self.sources.has_empty_settings();
         let file = self.sources.settings.as_ref();
         if let Some(file) = file.filter(|_| empty && !self.empty_settings) {
             let file = file.display().to_string();

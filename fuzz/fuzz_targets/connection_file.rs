@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::{env, fs, process};
 
-use egressd::config::{Environment, Problem, json, load_paths, text};
+use egressd::config::{Environment, Problem, load_paths, render_json, render_text};
 use libfuzzer_sys::fuzz_target;
 
 /// What every secret that a file can refer to holds, and no message may.
@@ -84,7 +84,7 @@ fn well_told(problems: &[Problem], bytes: &[u8]) {
             "{problem:?}"
         );
     }
-    let shown = text(problems);
+    let shown = render_text(problems);
     for (at, control) in shown
         .char_indices()
         .filter(|(_, c)| c.is_control() && *c != '\n')
@@ -96,7 +96,7 @@ fn well_told(problems: &[Problem], bytes: &[u8]) {
             "more than colour reaches the terminal: {shown:?}"
         );
     }
-    let written = json(problems);
+    let written = render_json(problems);
     let canary_is_in_the_file = bytes
         .windows(CANARY.len())
         .any(|part| part == CANARY.as_bytes());

@@ -74,7 +74,12 @@ fn needs(loaded: &Loaded) -> Needs {
     // Listed so that new secrets may be placed there while the process runs.
     let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
     Needs {
-        readable: loaded.sources.places().into_iter().chain(secrets).collect(),
+        readable: loaded
+            .sources
+            .readable_directories()
+            .into_iter()
+            .chain(secrets)
+            .collect(),
         sockets: sockets.collect(),
     }
 }

@@ -70,12 +70,12 @@ impl Check {
             Err(problems) => (None, problems, Exit::No),
         };
         let written = match format {
-            Format::Json => write!(streams.out, "{}", config::json(&problems)),
+            Format::Json => write!(streams.out, "{}", config::render_json(&problems)),
             Format::Text => writeln!(
                 streams.out,
                 "{}{}",
-                config::text(&problems),
-                config::summary(connections, &problems)
+                config::render_text(&problems),
+                config::render_summary(connections, &problems)
             ),
         };
         answered(written, exit)

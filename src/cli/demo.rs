@@ -48,8 +48,8 @@ impl Demo {
                 writeln!(
                     streams.err,
                     "{}{}",
-                    config::text(&problems),
-                    config::summary(None, &problems)
+                    config::render_text(&problems),
+                    config::render_summary(None, &problems)
                 )?;
                 return Ok(Exit::Usage);
             }

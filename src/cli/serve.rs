@@ -90,7 +90,7 @@ impl Serve {
         let format = app::format(settings, &err);
         if format == AccessFormat::Text && settings.level >= LogLevel::Warn {
             // With their excerpts.
-            write!(streams.err, "{}", config::text(&loaded.warnings))?;
+            write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
         }
         let launch = Launch {
             signals,

@@ -8,11 +8,11 @@ use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
 
 use super::connection_spec::{AUTH_KINDS, CLIENT_AUTH};
-use super::field::{Field, listed};
+use super::field::{Field, join_names};
 use super::headers;
 use super::object::Object;
-use super::secret_ref::{ResolveContext, trimmed};
-use super::urls::{reachable, url_problem};
+use super::secret_ref::{ResolveContext, require_trimmed};
+use super::urls::{check_reachable, report_invalid_url};
 use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, ColonInUsername, GrantType, InvalidGrantType, NotUtf8,
     OauthClientCredentials, OauthTerms, SecretPart, Username, Utf8Secret,
@@ -25,21 +25,21 @@ const STANDARD_PARAMETERS: [&str; 4] = ["grant_type", "client_id", "client_secre
 type Reader = fn(&Object<'_>, &ResolveContext<'_>, Option<&[IpNet]>) -> Option<Auth>;
 
 const READERS: [(&str, Reader); 5] = [
-    ("oauth_client_credentials", oauth_client_credentials),
+    ("oauth_client_credentials", read_oauth_client_credentials),
     ("bearer_token", |object, context, _| {
-        bearer_token(object, context)
+        read_bearer_token(object, context)
     }),
     ("basic_auth", |object, context, _| {
-        basic_auth(object, context)
+        read_basic_auth(object, context)
     }),
     ("static_headers", |object, context, _| {
-        static_headers(object, context)
+        read_static_headers(object, context)
     }),
     ("no_auth", |_, _, _| Some(Auth::NoAuth)),
 ];
 
 /// Reads the one credential of a connection. A token URL may be in `allowed_cidrs` too.
-pub(super) fn auth(
+pub(super) fn read_auth(
     http: &Object<'_>,
     context: &ResolveContext<'_>,
     allowed_cidrs: Option<&[IpNet]>,
@@ -47,24 +47,29 @@ pub(super) fn auth(
     let mut kinds = Vec::new();
     let mut auth = None;
     for (kind, read) in READERS {
-        if http.has(kind) {
+        if http.has_field(kind) {
             kinds.push(kind);
             // All are read, even if there are too many, so that every mistake is reported.
             auth = http
-                .object(kind)
+                .read_object(kind)
                 .and_then(|object| read(&object, context, allowed_cidrs));
         }
     }
     match kinds.as_slice() {
         [_] => auth,
         // Reported as an unknown field.
-        [] if AUTH_KINDS.into_iter().any(|kind| http.has_misspelt(kind)) => None,
+        [] if AUTH_KINDS
+            .into_iter()
+            .any(|kind| http.has_misspelling_of(kind)) =>
+        {
+            None
+        }
         [] => {
             let message = "no credential: exactly one auth kind is needed";
             let problem = http.field.problem("auth_missing", message);
             let remedy = format!(
                 "write one of {}; an API that needs none says `no_auth: {{}}`",
-                listed(&AUTH_KINDS)
+                join_names(&AUTH_KINDS)
             );
             http.field.push(problem.remedy(remedy));
             None
@@ -79,9 +84,9 @@ pub(super) fn auth(
     }
 }
 
-fn bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
+fn read_bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
     let token = object.get("token")?;
-    let secret = trimmed(&token, context.secret(&token)?)?;
+    let secret = require_trimmed(&token, context.read_secret(&token)?)?;
     for scheme in ["Bearer ", "Basic "] {
         if secret.begins_with(scheme) {
             let message =
@@ -89,20 +94,20 @@ fn bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Aut
             let remedy = "write the bare token; a whole header value belongs into `static_headers`";
             token
                 .clone()
-                .secret()
+                .into_secret()
                 .warn("token_with_scheme", message, remedy);
         }
     }
     Some(Auth::BearerToken(BearerToken::new(secret)))
 }
 
-fn basic_auth(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
+fn read_basic_auth(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
     let username = object
         .get("username")
-        .and_then(|field| username(&field, context));
+        .and_then(|field| read_username(&field, context));
     let password = object
         .get("password")
-        .and_then(|field| context.secret_or_empty(&field));
+        .and_then(|field| context.read_secret_or_empty(&field));
     let pair = BasicAuth::new(username?, password?);
     // If the password is empty, the user name is the key.
     if pair.password().len() != 0 {
@@ -111,8 +116,8 @@ fn basic_auth(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth>
     Some(Auth::BasicAuth(pair))
 }
 
-fn username(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Username> {
-    let username = Username::try_from(context.secret(field)?);
+fn read_username(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Username> {
+    let username = Username::try_from(context.read_secret(field)?);
     if let Err(ColonInUsername) = username {
         field.report(
             "invalid_username",
@@ -137,38 +142,40 @@ fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
     } else {
         return;
     };
-    let field = field.clone().secret();
+    let field = field.clone().into_secret();
     let message = format!("the password has fewer than 16 bytes: {consequence}");
     let remedy = "use a password of 16 bytes or more, or another kind of credential";
     field.warn("guessable_password", message, remedy);
 }
 
-fn static_headers(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
-    let headers = headers::sensitive(&object.get("headers")?, context)?;
+fn read_static_headers(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
+    let headers = headers::read_sensitive(&object.get("headers")?, context)?;
     for header in &headers {
         warn_of_guessable(&object.field, &header.parts());
     }
     Some(Auth::StaticHeaders(headers))
 }
 
-fn oauth_client_credentials(
+fn read_oauth_client_credentials(
     object: &Object<'_>,
     context: &ResolveContext<'_>,
     allowed_cidrs: Option<&[IpNet]>,
 ) -> Option<Auth> {
     let url = object.get("token_url");
-    let url = url.and_then(|field| token_url(&field.public(), allowed_cidrs));
+    let url = url.and_then(|field| read_token_url(&field.into_public(), allowed_cidrs));
     let id = object
         .get("client_id")
-        .and_then(|field| form_text(&field, context));
+        .and_then(|field| read_form_text(&field, context));
     let secret = object
         .get("client_secret")
-        .and_then(|field| form_text(&field, context));
-    let grant_type = object.optional("grant_type", GrantType::default(), grant_type);
-    let scopes = object.optional("scopes", None, |field| Some(Some(field.text()?.to_owned())));
-    let params = object.optional("extra_params", Vec::new(), extra_params);
-    let client_auth = object.optional("client_auth", ClientAuth::default(), |field| {
-        field.choice(&CLIENT_AUTH)
+        .and_then(|field| read_form_text(&field, context));
+    let grant_type = object.read_optional("grant_type", GrantType::default(), read_grant_type);
+    let scopes = object.read_optional("scopes", None, |field| {
+        Some(Some(field.read_text()?.to_owned()))
+    });
+    let params = object.read_optional("extra_params", Vec::new(), read_extra_params);
+    let client_auth = object.read_optional("client_auth", ClientAuth::default(), |field| {
+        field.read_choice(&CLIENT_AUTH)
     });
     let terms = OauthTerms {
         token_url: url?,
@@ -186,10 +193,10 @@ fn oauth_client_credentials(
 }
 
 /// A secret that goes into a form.
-fn form_text(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Utf8Secret> {
-    let secret = Utf8Secret::try_from(context.secret(field)?);
+fn read_form_text(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Utf8Secret> {
+    let secret = Utf8Secret::try_from(context.read_secret(field)?);
     if let Err(NotUtf8) = secret {
-        field.clone().secret().report(
+        field.clone().into_secret().report(
             "invalid_secret",
             "the value is no UTF-8, which a token request cannot carry (RFC 6749)",
             "write or store it as UTF-8 text",
@@ -198,25 +205,25 @@ fn form_text(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Utf8Secr
     secret.ok()
 }
 
-fn token_url(field: &Field<'_>, allowed_cidrs: Option<&[IpNet]>) -> Option<TokenUrl> {
-    let text = field.text()?;
+fn read_token_url(field: &Field<'_>, allowed_cidrs: Option<&[IpNet]>) -> Option<TokenUrl> {
+    let text = field.read_text()?;
     let url = match TokenUrl::parse(text) {
         Ok(url) => url,
         Err(invalid) => {
-            url_problem(field, text, invalid);
+            report_invalid_url(field, text, invalid);
             return None;
         }
     };
     if let Some(name) = url.query().and_then(standard_parameter) {
         // RFC 6749 §2.3.1 and §3.2: a URL must not contain a client secret, nor a parameter twice.
-        field.clone().secret().report(
+        field.clone().into_secret().report(
             "reserved_parameter",
             format!("the query sets `{name}`, which the token request sets itself"),
             "take it out of the URL; `grant_type`, `client_id`, `client_secret` and `scopes` are fields",
         );
         return None;
     }
-    reachable(field, url.host(), allowed_cidrs).map(|()| url)
+    check_reachable(field, url.host(), allowed_cidrs).map(|()| url)
 }
 
 /// Returns the first standard parameter that a query sets, in any encoding.
@@ -231,8 +238,8 @@ fn standard_parameter(query: &str) -> Option<&'static str> {
     })
 }
 
-fn grant_type(field: &Field<'_>) -> Option<GrantType> {
-    let why = match GrantType::parse(field.text()?) {
+fn read_grant_type(field: &Field<'_>) -> Option<GrantType> {
+    let why = match GrantType::parse(field.read_text()?) {
         Ok(grant) => return Some(grant),
         Err(why) => why,
     };
@@ -250,10 +257,10 @@ fn grant_type(field: &Field<'_>) -> Option<GrantType> {
 }
 
 /// Parameters beside the standard ones. Their values may be secrets.
-fn extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
+fn read_extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
     let mut whole = true;
     let mut params = Vec::new();
-    for (name, value) in field.free_map()? {
+    for (name, value) in field.read_map()? {
         if STANDARD_PARAMETERS.contains(&name) {
             value.report(
                 "reserved_parameter",
@@ -262,7 +269,7 @@ fn extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
             );
             whole = false;
         }
-        match value.text() {
+        match value.read_text() {
             Some(text) => params.push((name.to_owned(), text.to_owned())),
             None => whole = false,
         }

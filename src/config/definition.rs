@@ -12,7 +12,7 @@ use super::secret_ref::ResolveContext;
 use crate::domain::{Connection, ConnectionId};
 
 /// One definition: its id where that is legal, and the connection where all of it is.
-pub(super) struct Defined {
+pub(super) struct Definition {
     pub(super) id: Option<ConnectionId>,
     /// A finding at the place of the id, to be completed should the id be taken.
     pub(super) id_place: Problem,
@@ -20,50 +20,57 @@ pub(super) struct Defined {
 }
 
 /// Reads one file's tree: one connection, or `connections: [...]`.
-pub(super) fn definitions(
+pub(super) fn read_definitions(
     root: &Field<'_>,
     stem: &str,
     context: &ResolveContext<'_>,
-) -> Vec<Defined> {
+) -> Vec<Definition> {
     if !root.has_key("connections") {
-        let object = root.object(&CONNECTION);
+        let object = root.read_object(&CONNECTION);
         return object
-            .map(|object| definition(&object, Some(stem), context))
+            .map(|object| read_definition(&object, Some(stem), context))
             .into_iter()
             .collect();
     }
     let list = root
-        .object(&CONNECTIONS)
+        .read_object(&CONNECTIONS)
         .and_then(|file| file.get("connections"));
-    let items = list.and_then(|field| field.list()).unwrap_or_default();
-    let objects = items.iter().filter_map(|item| item.object(&CONNECTION));
+    let items = list.and_then(|field| field.read_list()).unwrap_or_default();
+    let objects = items
+        .iter()
+        .filter_map(|item| item.read_object(&CONNECTION));
     objects
-        .map(|item| definition(&item, None, context))
+        .map(|item| read_definition(&item, None, context))
         .collect()
 }
 
-fn definition(object: &Object<'_>, stem: Option<&str>, context: &ResolveContext<'_>) -> Defined {
-    let (id, id_place) = identity(object, stem);
-    let metadata = metadata(object, id.as_ref());
-    let details = object.object("connection_details");
-    let http = details.and_then(|details| details.object("http"));
-    let connection = http.and_then(|http| http::connection(&http, context, metadata));
-    Defined {
+fn read_definition(
+    object: &Object<'_>,
+    stem: Option<&str>,
+    context: &ResolveContext<'_>,
+) -> Definition {
+    let (id, id_place) = read_id(object, stem);
+    let metadata = read_metadata(object, id.as_ref());
+    let details = object.read_object("connection_details");
+    let http = details.and_then(|details| details.read_object("http"));
+    let connection = http.and_then(|http| http::read_connection(&http, context, metadata));
+    Definition {
         id,
         id_place,
         connection,
     }
 }
 
-fn metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Metadata> {
+fn read_metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Metadata> {
     let id_text = id.map_or("", ConnectionId::as_str);
-    let display_name = object.optional("display_name", id_text, Field::text);
-    let description = object.optional("description", "", Field::text);
-    let connection_type = object.optional("connection_type", (), |field| {
-        field.choice(&CONNECTION_TYPES)
+    let display_name = object.read_optional("display_name", id_text, Field::read_text);
+    let description = object.read_optional("description", "", Field::read_text);
+    let connection_type = object.read_optional("connection_type", (), |field| {
+        field.read_choice(&CONNECTION_TYPES)
     });
-    let enabled = object.optional("tool_configurations", true, is_enabled);
-    let delete_time = object.optional("delete_time", None, |field| timestamp(field).map(Some));
+    let enabled = object.read_optional("tool_configurations", true, is_enabled);
+    let delete_time =
+        object.read_optional("delete_time", None, |field| read_timestamp(field).map(Some));
     connection_type?;
     Some(Metadata {
         id: id?.clone(),
@@ -75,11 +82,11 @@ fn metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Metadata> 
 }
 
 /// The id of `name`, of `id`, or of the file.
-fn identity(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Problem) {
-    let missing = !object.has("name") && !object.has("id");
+fn read_id(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Problem) {
+    let missing = !object.has_field("name") && !object.has_field("id");
     let (name, id) = (object.get("name"), object.get("id"));
     let from_name = name.as_ref().and_then(|field| {
-        let text = field.text()?;
+        let text = field.read_text()?;
         let Some(id) = text.strip_prefix("connections/") else {
             let message = format!("{} is no resource name", quoted(text));
             return field.reject("invalid_id", message, "write `connections/` and the id");
@@ -88,7 +95,7 @@ fn identity(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, P
     });
     let from_id = id
         .as_ref()
-        .and_then(|field| parsed_id(field, field.text()?, "write such an id"));
+        .and_then(|field| parsed_id(field, field.read_text()?, "write such an id"));
     let place = id.as_ref().or(name.as_ref()).unwrap_or(&object.field);
     let template = place.problem("duplicate_id", "");
     if let (Some(field), Some(a), Some(b)) = (&id, &from_name, &from_id)
@@ -127,14 +134,14 @@ fn parsed_id(field: &Field<'_>, text: &str, remedy: &str) -> Option<ConnectionId
 
 fn is_enabled(tools: &Field<'_>) -> Option<bool> {
     let mut is_enabled = Some(true);
-    for (at, item) in tools.list()?.iter().enumerate() {
-        let Some(tool) = item.object(&TOOL_CONFIGURATION) else {
+    for (at, item) in tools.read_list()?.iter().enumerate() {
+        let Some(tool) = item.read_object(&TOOL_CONFIGURATION) else {
             is_enabled = None;
             continue;
         };
-        let name = tool.get("tool").and_then(|field| field.choice(&TOOLS));
+        let name = tool.get("tool").and_then(|field| field.read_choice(&TOOLS));
         // Without it, proto-JSON would mean `false` and most people `true`, so it is required.
-        let enabled = tool.get("enabled").and_then(|field| field.boolean());
+        let enabled = tool.get("enabled").and_then(|field| field.read_bool());
         if at > 0 {
             item.report(
                 "duplicate_tool",
@@ -147,8 +154,8 @@ fn is_enabled(tools: &Field<'_>) -> Option<bool> {
     is_enabled
 }
 
-fn timestamp(field: &Field<'_>) -> Option<jiff::Timestamp> {
-    let text = field.text()?;
+fn read_timestamp(field: &Field<'_>) -> Option<jiff::Timestamp> {
+    let text = field.read_text()?;
     match text.parse() {
         Ok(time) => Some(time),
         Err(_) => {

@@ -22,7 +22,7 @@ pub(super) const MAX_NODES: usize = 100_000;
 
 /// Where a token stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Position {
     /// 1-based; 0 where there is no file.
     pub(super) line: u32,
     /// 1-based, in characters.
@@ -54,14 +54,14 @@ pub(super) enum Value {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) value: Value,
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
 /// A key of a mapping.
 #[derive(Debug)]
 pub(super) struct Key {
     pub(super) name: String,
-    pub(super) place: Place,
+    pub(super) place: Position,
 }
 
 /// A text with a name: what places point into.
@@ -73,7 +73,7 @@ pub(super) struct Origin {
 
 impl Origin {
     /// Something that is no file: `environment`, `command line`.
-    pub(super) fn outside(label: &str) -> Self {
+    pub(super) fn without_file(label: &str) -> Self {
         Self {
             label: label.to_owned(),
             text: Zeroizing::default(),
@@ -81,7 +81,7 @@ impl Origin {
     }
 
     /// A file's bytes, if they are text that may be parsed.
-    pub(super) fn of_file(label: String, bytes: Vec<u8>, problems: &Problems) -> Option<Self> {
+    pub(super) fn from_bytes(label: String, bytes: Vec<u8>, problems: &Problems) -> Option<Self> {
         let refuse = |message: &str, remedy: &str| {
             let problem = Problem::whole(label.clone(), "file_unreadable", message.to_owned());
             problems.push(problem.remedy(remedy));
@@ -123,15 +123,15 @@ impl Origin {
 
     /// The one document of this text, if it can be read at all.
     pub(super) fn parse(&self, problems: &Problems) -> Option<Node> {
-        let mut builder = Builder::default();
+        let mut builder = TreeBuilder::default();
         let mut options = Options::default();
         options.emit_unresolved_aliases = true;
         options.flow_nesting_limit = MAX_DEPTH * 2;
         options.block_nesting_limit = MAX_DEPTH * 2;
         for event in Parser::new_from_str_with_options(&self.text, options) {
             let step = match event {
-                Ok((event, span)) => builder.step(event, span),
-                Err(error) => Err(Refused::syntax(&error)),
+                Ok((event, span)) => builder.handle_event(event, span),
+                Err(error) => Err(Rejection::syntax(&error)),
             };
             if let Err(refused) = step {
                 problems.push(refused.into_problem(&self.label));
@@ -141,29 +141,29 @@ impl Origin {
         builder.root
     }
 
-    /// What may be shown of the line at `mark`; see [`excerpt::cut`].
-    pub(super) fn excerpt(
+    /// What may be shown of the line at `mark`; see [`excerpt::cut_excerpt`].
+    pub(super) fn cut_excerpt(
         &self,
-        mark: Place,
-        key: Option<Place>,
-        shown: Option<Place>,
+        mark: Position,
+        key: Option<Position>,
+        shown: Option<Position>,
     ) -> Option<Excerpt> {
-        let range = |place: Place| place.start..place.end;
-        excerpt::cut(&self.text, range(mark), key.map(range), shown.map(range))
+        let range = |place: Position| place.start..place.end;
+        excerpt::cut_excerpt(&self.text, range(mark), key.map(range), shown.map(range))
     }
 }
 
-struct Refused {
-    place: Place,
+struct Rejection {
+    place: Position,
     code: &'static str,
     message: String,
     remedy: &'static str,
 }
 
-impl Refused {
-    fn at(span: Span, code: &'static str, message: &str, remedy: &'static str) -> Self {
+impl Rejection {
+    fn new(span: Span, code: &'static str, message: &str, remedy: &'static str) -> Self {
         Self {
-            place: place_of(span),
+            place: to_position(span),
             code,
             message: message.to_owned(),
             remedy,
@@ -171,7 +171,7 @@ impl Refused {
     }
 
     fn too_deep(span: Span) -> Self {
-        Self::at(
+        Self::new(
             span,
             "too_deep",
             "the nesting is deeper than 64 levels",
@@ -192,7 +192,7 @@ impl Refused {
             error.info()
         };
         Self {
-            place: place_of(span),
+            place: to_position(span),
             code: "syntax",
             message: format!("the file is no YAML or JSON from here on: {message}"),
             remedy: "mend the syntax; quote text that holds `: `, ` #` or starts with one of `{[&*!|>%@`",
@@ -206,9 +206,9 @@ impl Refused {
     }
 }
 
-fn place_of(span: Span) -> Place {
+fn to_position(span: Span) -> Position {
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    Place {
+    Position {
         line: number(span.start.line()),
         column: number(span.start.col().saturating_add(1)),
         start: span.start.byte_offset().unwrap_or_default(),
@@ -217,44 +217,44 @@ fn place_of(span: Span) -> Place {
 }
 
 /// A collection that is not finished yet.
-enum Open {
-    List(Place, Vec<Node>),
-    Map(Place, Vec<(Key, Node)>, Option<Key>),
+enum OpenCollection {
+    List(Position, Vec<Node>),
+    Map(Position, Vec<(Key, Node)>, Option<Key>),
 }
 
 #[derive(Default)]
-struct Builder {
-    open: Vec<Open>,
+struct TreeBuilder {
+    open: Vec<OpenCollection>,
     root: Option<Node>,
     documents: usize,
     nodes: usize,
 }
 
-impl Builder {
-    fn step(&mut self, event: Event<'_>, span: Span) -> Result<(), Refused> {
-        let place = place_of(span);
+impl TreeBuilder {
+    fn handle_event(&mut self, event: Event<'_>, span: Span) -> Result<(), Rejection> {
+        let place = to_position(span);
         match event {
-            Event::DocumentStart(..) => self.document(span),
-            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(Refused::at(
+            Event::DocumentStart(..) => self.start_document(span),
+            Event::Alias(_) | Event::UnresolvedAlias(_) => Err(Rejection::new(
                 span,
                 "alias",
                 "aliases (`*name`) are not read",
                 "write the value out; quote it if it is a text that starts with `*`",
             )),
             Event::Scalar(text, style, _, tag) => {
-                untagged(tag.as_deref(), span)?;
-                let value = scalar(&text, style);
-                self.put(Node { value, place }, span)
+                reject_tag(tag.as_deref(), span)?;
+                let value = parse_scalar(&text, style);
+                self.add_node(Node { value, place }, span)
             }
             Event::SequenceStart(_, _, tag) => {
-                untagged(tag.as_deref(), span)?;
-                self.descend(Open::List(place, Vec::new()), span)
+                reject_tag(tag.as_deref(), span)?;
+                self.open_collection(OpenCollection::List(place, Vec::new()), span)
             }
             Event::MappingStart(_, _, tag) => {
-                untagged(tag.as_deref(), span)?;
-                self.descend(Open::Map(place, Vec::new(), None), span)
+                reject_tag(tag.as_deref(), span)?;
+                self.open_collection(OpenCollection::Map(place, Vec::new(), None), span)
             }
-            Event::SequenceEnd | Event::MappingEnd => self.ascend(span),
+            Event::SequenceEnd | Event::MappingEnd => self.close_collection(span),
             // Anchors without aliases mean nothing; the rest frames the stream.
             Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Anchor(..) | _ => {
                 Ok(())
@@ -262,12 +262,12 @@ impl Builder {
         }
     }
 
-    fn document(&mut self, span: Span) -> Result<(), Refused> {
+    fn start_document(&mut self, span: Span) -> Result<(), Rejection> {
         self.documents += 1;
         if self.documents == 1 {
             return Ok(());
         }
-        Err(Refused::at(
+        Err(Rejection::new(
             span,
             "several_documents",
             "the file holds several YAML documents",
@@ -275,33 +275,33 @@ impl Builder {
         ))
     }
 
-    fn descend(&mut self, open: Open, span: Span) -> Result<(), Refused> {
+    fn open_collection(&mut self, open: OpenCollection, span: Span) -> Result<(), Rejection> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(Refused::too_deep(span));
+            return Err(Rejection::too_deep(span));
         }
         self.open.push(open);
         Ok(())
     }
 
-    fn ascend(&mut self, span: Span) -> Result<(), Refused> {
+    fn close_collection(&mut self, span: Span) -> Result<(), Rejection> {
         let node = match self.open.pop() {
-            Some(Open::List(place, items)) => Node {
+            Some(OpenCollection::List(place, items)) => Node {
                 value: Value::List(items),
                 place,
             },
-            Some(Open::Map(place, entries, _)) => Node {
+            Some(OpenCollection::Map(place, entries, _)) => Node {
                 value: Value::Map(entries),
                 place,
             },
             None => return Ok(()),
         };
-        self.put(node, span)
+        self.add_node(node, span)
     }
 
-    fn put(&mut self, node: Node, span: Span) -> Result<(), Refused> {
+    fn add_node(&mut self, node: Node, span: Span) -> Result<(), Rejection> {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return Err(Refused::at(
+            return Err(Rejection::new(
                 span,
                 "too_many_values",
                 "the file holds more than 100,000 values",
@@ -310,24 +310,24 @@ impl Builder {
         }
         match self.open.last_mut() {
             None => self.root = Some(node),
-            Some(Open::List(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, key)) => match key.take() {
+            Some(OpenCollection::List(_, items)) => items.push(node),
+            Some(OpenCollection::Map(_, entries, key)) => match key.take() {
                 Some(key) => entries.push((key, node)),
-                None => *key = Some(key_of(node, span)?),
+                None => *key = Some(to_key(node, span)?),
             },
         }
         Ok(())
     }
 }
 
-fn key_of(node: Node, span: Span) -> Result<Key, Refused> {
+fn to_key(node: Node, span: Span) -> Result<Key, Rejection> {
     let name = match node.value {
         Value::Text(name) | Value::Number(name) => name.as_str().to_owned(),
         Value::Bool(true) => "true".to_owned(),
         Value::Bool(false) => "false".to_owned(),
         Value::Null => "null".to_owned(),
         Value::List(_) | Value::Map(_) => {
-            return Err(Refused::at(
+            return Err(Rejection::new(
                 span,
                 "complex_key",
                 "a key must be a text, not a list or a mapping",
@@ -341,9 +341,9 @@ fn key_of(node: Node, span: Span) -> Result<Key, Refused> {
     })
 }
 
-fn untagged(tag: Option<&Tag>, span: Span) -> Result<(), Refused> {
+fn reject_tag(tag: Option<&Tag>, span: Span) -> Result<(), Rejection> {
     match tag {
-        Some(_) => Err(Refused::at(
+        Some(_) => Err(Rejection::new(
             span,
             "tag",
             "tags (`!name`) are not read",
@@ -354,7 +354,7 @@ fn untagged(tag: Option<&Tag>, span: Span) -> Result<(), Refused> {
 }
 
 /// The core schema of YAML 1.2, so that `no` and `on` are texts. A number keeps its spelling.
-fn scalar(text: &str, style: ScalarStyle) -> Value {
+fn parse_scalar(text: &str, style: ScalarStyle) -> Value {
     let owned = || Zeroizing::new(text.to_owned());
     if style != ScalarStyle::Plain {
         return Value::Text(owned());

@@ -11,7 +11,7 @@ pub(super) const HARDENING: &str = "EGRESSD_HARDENING";
 #[derive(Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
-    asked: RefCell<BTreeSet<String>>,
+    looked_up: RefCell<BTreeSet<String>>,
 }
 
 impl Environment {
@@ -24,7 +24,7 @@ impl Environment {
         let owned = pairs.into_iter().map(|(n, v)| (n.into(), v.into()));
         Self {
             variables: owned.collect(),
-            asked: RefCell::default(),
+            looked_up: RefCell::default(),
         }
     }
 
@@ -36,12 +36,12 @@ impl Environment {
 
     /// What `EGRESSD_HARDENING` says, whether it is a word for it or not.
     pub fn hardening(&self) -> Option<&OsStr> {
-        self.find(HARDENING)
+        self.get(HARDENING)
     }
 
     /// The value of a variable.
-    pub(super) fn find(&self, name: &str) -> Option<&OsStr> {
-        self.asked.borrow_mut().insert(name.to_owned());
+    pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
+        self.looked_up.borrow_mut().insert(name.to_owned());
         self.variables
             .get(OsStr::new(name))
             .map(OsString::as_os_str)
@@ -49,13 +49,13 @@ impl Environment {
 
     /// The `EGRESSD_…` variables that nothing asked for. Kubernetes gives a pod such variables for a Service named `egressd`; those
     /// are nobody's mistake.
-    pub(super) fn unasked(&self) -> Vec<String> {
-        let asked = self.asked.borrow();
+    pub(super) fn unused(&self) -> Vec<String> {
+        let looked_up = self.looked_up.borrow();
         self.variables
             .keys()
             .filter_map(|name| name.to_str())
             .filter(|name| name.starts_with("EGRESSD_"))
-            .filter(|name| !asked.contains(*name) && !is_service_link(name))
+            .filter(|name| !looked_up.contains(*name) && !is_service_link(name))
             .map(str::to_owned)
             .collect()
     }
@@ -75,7 +75,7 @@ mod tests {
     use super::Environment;
 
     #[test]
-    fn what_nobody_asked_for() {
+    fn variables_that_nothing_has_read_are_unused() {
         let environment = Environment::new([
             ("EGRESSD_LOG_LEVEL", "info"),
             ("EGRESSD_LOG_LEVLE", "info"),
@@ -84,7 +84,7 @@ mod tests {
             ("EGRESSD_SERVICE_HOST", "10.0.0.1"),
             ("HOME", "/"),
         ]);
-        assert!(environment.find("EGRESSD_LOG_LEVEL").is_some());
-        assert_eq!(environment.unasked(), ["EGRESSD_LOG_LEVLE"]);
+        assert!(environment.get("EGRESSD_LOG_LEVEL").is_some());
+        assert_eq!(environment.unused(), ["EGRESSD_LOG_LEVLE"]);
     }
 }

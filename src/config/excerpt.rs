@@ -14,7 +14,7 @@ const WINDOW: usize = 512;
 
 /// The piece of the line around `mark` that holds `key` and `shown`. The mark is put on the finding itself, or on the key where the
 /// finding may not be shown.
-pub(super) fn cut(
+pub(super) fn cut_excerpt(
     text: &str,
     mark: Range<usize>,
     key: Option<Range<usize>>,
@@ -67,12 +67,12 @@ fn line_around(text: &str, at: usize) -> Option<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::cut;
+    use super::cut_excerpt;
 
     /// The piece, and what of it is marked.
     fn shown(text: &str, mark: &str, key: &str, value: Option<&str>) -> Option<(String, String)> {
         let range = |part: &str| text.find(part).map(|at| at..at + part.len());
-        let excerpt = cut(text, range(mark)?, range(key), value.and_then(range))?;
+        let excerpt = cut_excerpt(text, range(mark)?, range(key), value.and_then(range))?;
         let marked = excerpt.text.get(excerpt.mark.clone())?.to_owned();
         Some((excerpt.text, marked))
     }
@@ -119,13 +119,15 @@ mod tests {
     #[test]
     fn long_and_wide_text_is_cut_at_characters() {
         let long = format!("key: {}", "é".repeat(2000));
-        let excerpt = cut(&long, 5..4005, Some(0..3), Some(5..4005)).unwrap();
+        let excerpt = cut_excerpt(&long, 5..4005, Some(0..3), Some(5..4005)).unwrap();
         assert_eq!(excerpt.text.chars().count(), 160);
         let far = format!("{}x", "é".repeat(2000));
         assert_eq!(
-            cut(&far, 4000..4001, None, Some(4000..4001)).unwrap().text,
+            cut_excerpt(&far, 4000..4001, None, Some(4000..4001))
+                .unwrap()
+                .text,
             "… x"
         );
-        assert_eq!(cut("a", 5..9, None, Some(5..9)), None);
+        assert_eq!(cut_excerpt("a", 5..9, None, Some(5..9)), None);
     }
 }

@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::document::{Key, Node, Origin, Place, Value};
+use super::document::{Key, Node, Origin, Position, Value};
 use super::problem::{Problem, Problems};
 use super::redaction::{self, Grammar, quoted};
 
 /// Where problems go, and what places point into.
 #[derive(Clone, Copy)]
-pub(super) struct Sink<'a> {
+pub(super) struct Input<'a> {
     pub(super) origin: &'a Origin,
     pub(super) problems: &'a Problems,
     /// Everything is text here (environment, command line), so `true` and `5` come as texts.
@@ -25,38 +25,38 @@ pub(super) struct Sink<'a> {
 pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
     pub(super) path: Rc<str>,
-    key: Option<Place>,
+    key: Option<Position>,
     pub(super) secret: bool,
     grammar: Grammar,
-    pub(super) sink: Sink<'a>,
+    pub(super) input: Input<'a>,
 }
 
 impl<'a> Field<'a> {
     /// The root of a tree.
-    pub(super) fn root(node: &'a Node, sink: Sink<'a>) -> Self {
-        Self::named(node, "", sink)
+    pub(super) fn root(node: &'a Node, input: Input<'a>) -> Self {
+        Self::with_path(node, "", input)
     }
 
     /// A value that stands for itself under this name.
-    pub(super) fn named(node: &'a Node, name: &str, sink: Sink<'a>) -> Self {
+    pub(super) fn with_path(node: &'a Node, name: &str, input: Input<'a>) -> Self {
         Self {
             node,
             path: name.into(),
             key: None,
             secret: false,
             grammar: Grammar::Text,
-            sink,
+            input,
         }
     }
 
     /// The same value, never to be shown.
-    pub(super) fn secret(mut self) -> Self {
+    pub(super) fn into_secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
     /// The same value, of which the field's own nature says that it is none of the secrets around it.
-    pub(super) fn public(mut self) -> Self {
+    pub(super) fn into_public(mut self) -> Self {
         self.secret = false;
         self
     }
@@ -81,12 +81,12 @@ impl<'a> Field<'a> {
     /// A finding about this value.
     pub(super) fn problem(&self, code: &'static str, message: impl Into<String>) -> Problem {
         let place = self.node.place;
-        let mut problem = Problem::whole(self.sink.origin.label.clone(), code, message.into())
+        let mut problem = Problem::whole(self.input.origin.label.clone(), code, message.into())
             .field(self.path.as_ref());
         if place.line > 0 {
             problem = problem.at(place.line, place.column);
             let shown = self.may_show().then_some(place);
-            problem.excerpt = self.sink.origin.excerpt(place, self.key, shown);
+            problem.excerpt = self.input.origin.cut_excerpt(place, self.key, shown);
         }
         problem
     }
@@ -124,11 +124,11 @@ impl<'a> Field<'a> {
 
     /// Reports a finding.
     pub(super) fn push(&self, problem: Problem) {
-        self.sink.problems.push(problem);
+        self.input.problems.push(problem);
     }
 
     /// What stands here, fit to be shown.
-    pub(super) fn found(&self) -> String {
+    pub(super) fn describe_value(&self) -> String {
         let kind = |kind: &str, value: &str| {
             if self.may_show() {
                 format!("the {kind} {}", quoted(value))
@@ -148,12 +148,12 @@ impl<'a> Field<'a> {
     }
 
     fn wrong_type<T>(&self, wanted: &str, remedy: &str) -> Option<T> {
-        let message = format!("must be {wanted}, not {}", self.found());
+        let message = format!("must be {wanted}, not {}", self.describe_value());
         self.reject("wrong_type", message, remedy)
     }
 
     /// A text.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub(super) fn read_text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
             Value::Number(_) | Value::Bool(_) => self.wrong_type("a text", "put it in quotes"),
@@ -164,11 +164,11 @@ impl<'a> Field<'a> {
     }
 
     /// A truth value.
-    pub(super) fn boolean(&self) -> Option<bool> {
+    pub(super) fn read_bool(&self) -> Option<bool> {
         match &self.node.value {
             Value::Bool(value) => Some(*value),
-            Value::Text(text) if self.sink.texts && text.as_str() == "true" => Some(true),
-            Value::Text(text) if self.sink.texts && text.as_str() == "false" => Some(false),
+            Value::Text(text) if self.input.texts && text.as_str() == "true" => Some(true),
+            Value::Text(text) if self.input.texts && text.as_str() == "false" => Some(false),
             Value::Text(_) | Value::Null | Value::Number(_) | Value::List(_) | Value::Map(_) => {
                 let remedy = "write `true` or `false` without quotes";
                 self.wrong_type("`true` or `false`", remedy)
@@ -177,7 +177,7 @@ impl<'a> Field<'a> {
     }
 
     /// A whole number within bounds. Digits in quotes count, as proto-JSON writes an int64.
-    pub(super) fn integer(&self, min: u64, max: u64) -> Option<u64> {
+    pub(super) fn read_integer(&self, min: u64, max: u64) -> Option<u64> {
         let digits = match &self.node.value {
             Value::Number(digits) | Value::Text(digits) => digits.as_str(),
             Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => "",
@@ -187,15 +187,15 @@ impl<'a> Field<'a> {
         let within = value.filter(|value| (min..=max).contains(value));
         if within.is_none() {
             let bounds = format!("a whole number from {min} to {max}");
-            let message = format!("must be {bounds}, not {}", self.found());
+            let message = format!("must be {bounds}, not {}", self.describe_value());
             self.report("out_of_range", message, format!("write {bounds}"));
         }
         within
     }
 
     /// One of a closed set of words.
-    pub(super) fn choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
-        let text = self.text()?;
+    pub(super) fn read_choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.read_text()?;
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
@@ -203,14 +203,14 @@ impl<'a> Field<'a> {
             self.report(
                 "unknown_value",
                 message,
-                format!("write {}", listed(&names)),
+                format!("write {}", join_names(&names)),
             );
         }
         found.map(|(_, value)| *value)
     }
 
     /// A list, item by item.
-    pub(super) fn list(&self) -> Option<Vec<Self>> {
+    pub(super) fn read_list(&self) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
             return self.wrong_type("a list", "write `[…]`, or one `- item` a line");
         };
@@ -224,8 +224,8 @@ impl<'a> Field<'a> {
     }
 
     /// Reads every item of a list. `None` if any of them has a problem.
-    pub(super) fn items<T>(&self, read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
-        let items = self.list()?;
+    pub(super) fn read_items<T>(&self, read: impl FnMut(&Self) -> Option<T>) -> Option<Vec<T>> {
+        let items = self.read_list()?;
         // All are read before the result is decided, so that every problem is reported.
         let read: Vec<Option<T>> = items.iter().map(read).collect();
         read.into_iter().collect()
@@ -233,14 +233,14 @@ impl<'a> Field<'a> {
 
     /// A mapping whose keys are data. A key that carries no value has none to hide behind: where the mapping is secret, the path
     /// counts it instead of naming it.
-    pub(super) fn free_map(&self) -> Option<Vec<(&'a str, Self)>> {
-        let entries = self.entries()?;
+    pub(super) fn read_map(&self) -> Option<Vec<(&'a str, Self)>> {
+        let entries = self.read_entries()?;
         let item = |(at, (key, node)): (usize, (&'a Key, &'a Node))| {
             let nameless = !self.may_name(key, node);
             let path = if nameless {
                 format!("{}[{at}]", self.path)
             } else {
-                join(&self.path, &key.name)
+                join_path(&self.path, &key.name)
             };
             let child = Self {
                 path: path.into(),
@@ -253,7 +253,7 @@ impl<'a> Field<'a> {
     }
 
     /// The entries of a mapping, each key once; every repetition is reported.
-    pub(super) fn entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
+    pub(super) fn read_entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
         let Value::Map(entries) = &self.node.value else {
             return self.wrong_type("a mapping", "write `{…}`, or one `name: value` a line");
         };
@@ -267,17 +267,17 @@ impl<'a> Field<'a> {
             }
             let message = format!(
                 "{} stands twice in one mapping, first in line {}",
-                self.name(key, node),
+                self.describe_key(key, node),
                 earlier.place.line
             );
-            let problem = self.about_key(key, node, "duplicate_key", message);
+            let problem = self.own_key_problem(key, node, "duplicate_key", message);
             self.push(problem.remedy("keep one of the two"));
         }
         Some(once)
     }
 
     /// A key as it may be shown.
-    fn name(&self, key: &Key, node: &Node) -> String {
+    fn describe_key(&self, key: &Key, node: &Node) -> String {
         if self.may_name(key, node) {
             quoted(&key.name)
         } else {
@@ -286,38 +286,44 @@ impl<'a> Field<'a> {
     }
 
     fn may_name(&self, key: &Key, node: &Node) -> bool {
-        let hides = self.secret && !nameable(&key.name, node);
+        let hides = self.secret && !may_name_key(&key.name, node);
         !hides && redaction::may_show_key(&key.name, None)
     }
 
-    fn about_key(&self, key: &Key, node: &Node, code: &'static str, message: String) -> Problem {
-        self.about(key, self.may_name(key, node), code, message)
-    }
-
-    /// Reports a finding about a key that is, or nearly is, the name of a field.
-    pub(super) fn about_known_key(
+    fn own_key_problem(
         &self,
         key: &Key,
         node: &Node,
         code: &'static str,
         message: String,
     ) -> Problem {
-        let shown = !self.secret || nameable(&key.name, node);
-        self.about(key, shown, code, message)
+        self.key_problem(key, self.may_name(key, node), code, message)
     }
 
-    fn about(&self, key: &Key, shown: bool, code: &'static str, message: String) -> Problem {
+    /// Reports a finding about a key that is, or nearly is, the name of a field.
+    pub(super) fn known_key_problem(
+        &self,
+        key: &Key,
+        node: &Node,
+        code: &'static str,
+        message: String,
+    ) -> Problem {
+        let shown = !self.secret || may_name_key(&key.name, node);
+        self.key_problem(key, shown, code, message)
+    }
+
+    fn key_problem(&self, key: &Key, shown: bool, code: &'static str, message: String) -> Problem {
         let field = if shown {
-            join(&self.path, &key.name)
+            join_path(&self.path, &key.name)
         } else {
             self.path.to_string()
         };
         let mut problem =
-            Problem::whole(self.sink.origin.label.clone(), code, message).field(field);
+            Problem::whole(self.input.origin.label.clone(), code, message).field(field);
         if key.place.line > 0 {
             problem = problem.at(key.place.line, key.place.column);
             let visible = shown.then_some(key.place);
-            problem.excerpt = self.sink.origin.excerpt(key.place, visible, None);
+            problem.excerpt = self.input.origin.cut_excerpt(key.place, visible, None);
         }
         problem
     }
@@ -325,22 +331,22 @@ impl<'a> Field<'a> {
     pub(super) fn child(&self, key: &'a Key, node: &'a Node) -> Self {
         Self {
             node,
-            path: join(&self.path, &key.name).into(),
+            path: join_path(&self.path, &key.name).into(),
             key: Some(key.place),
             secret: self.secret,
             grammar: Grammar::Text,
-            sink: self.sink,
+            input: self.input,
         }
     }
 }
 
 /// Whether a key inside a secret mapping may be named: it looks like a name and has a value of its own. `{dapi123…}` is a key without one.
-pub(super) fn nameable(name: &str, node: &Node) -> bool {
+pub(super) fn may_name_key(name: &str, node: &Node) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     !matches!(node.value, Value::Null) && name.len() <= 64 && name.bytes().all(plain)
 }
 
-pub(super) fn join(path: &str, name: &str) -> String {
+pub(super) fn join_path(path: &str, name: &str) -> String {
     let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if path.is_empty() {
         name
@@ -350,7 +356,7 @@ pub(super) fn join(path: &str, name: &str) -> String {
 }
 
 /// `a`, `b` or `c`.
-pub(super) fn listed(names: &[&str]) -> String {
+pub(super) fn join_names(names: &[&str]) -> String {
     match names {
         [] => "nothing".to_owned(),
         [only] => format!("`{only}`"),

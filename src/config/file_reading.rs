@@ -10,26 +10,26 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use zeroize::Zeroizing;
 
 /// The reason why a file was not read.
-pub(super) enum Unread {
+pub(super) enum ReadError {
     /// The path leads to something other than a regular file.
-    NoFile,
+    NotRegular,
     Io(io::Error),
 }
 
 /// Reads a file, at most one byte more than `limit`.
-pub(super) fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+pub(super) fn read_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Opening a pipe would block, even if the pipe replaced the file after an earlier check. For a
     // regular file the flag has no effect.
     let mut options = File::options();
     let file = options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = file.open(path).map_err(|error| unopened(path, error))?;
-    read_open(file, limit)
+    let file = file.open(path).map_err(|error| open_error(path, error))?;
+    read_opened(file, limit)
 }
 
 /// Reads a file by its real path, and fails if a part of the path has become a symbolic link.
-pub(super) fn read_without_links(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    let file = open_without_links(path).map_err(|error| unopened(path, error))?;
-    read_open(file, limit)
+pub(super) fn read_without_links(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    let file = open_without_links(path).map_err(|error| open_error(path, error))?;
+    read_opened(file, limit)
 }
 
 /// Opens a file by its real path, one part after the other.
@@ -54,10 +54,10 @@ fn open_without_links(path: &Path) -> io::Result<File> {
     opened.map(File::from).ok_or(io::ErrorKind::NotFound.into())
 }
 
-fn read_open(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
-    let found = file.metadata().map_err(Unread::Io)?;
+fn read_opened(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    let found = file.metadata().map_err(ReadError::Io)?;
     if !found.is_file() {
-        return Err(Unread::NoFile);
+        return Err(ReadError::NotRegular);
     }
     let limit = limit.saturating_add(1);
     // The buffer has room for one byte more than the file, so that the end of the file is detected
@@ -66,14 +66,14 @@ fn read_open(file: File, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
     file.take(limit)
         .read_to_end(&mut bytes)
-        .map_err(Unread::Io)?;
+        .map_err(ReadError::Io)?;
     Ok(bytes)
 }
 
 /// Maps an error of opening a file. A socket or a device without a driver cannot even be opened.
-fn unopened(path: &Path, error: io::Error) -> Unread {
+fn open_error(path: &Path, error: io::Error) -> ReadError {
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Unread::NoFile,
-        Ok(_) | Err(_) => Unread::Io(error),
+        Ok(found) if !found.is_file() => ReadError::NotRegular,
+        Ok(_) | Err(_) => ReadError::Io(error),
     }
 }

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::document::{MAX_BYTES, Origin};
-use super::field::{Field, Sink};
-use super::file_reading::Unread;
+use super::field::{Field, Input};
+use super::file_reading::ReadError;
 use super::problem::{Problem, Problems};
 use super::redaction;
 use super::sources::Files;
@@ -21,7 +21,7 @@ pub(super) fn settings_file<'o>(named: Option<&'o Path>, files: &Files) -> Optio
         None => match fs::metadata(default) {
             Ok(_) => Some(default),
             Err(error) => {
-                files.missing(default, &error);
+                files.record_missing(default, &error);
                 None
             }
         },
@@ -39,33 +39,33 @@ pub(super) fn with_settings<T>(
     let Some(path) = file else {
         return Some(read(None));
     };
-    let origin = origin_of(path, files, problems)?;
+    let origin = open_origin(path, files, problems)?;
     let before = problems.count();
     let node = origin.parse(problems);
     if node.is_none() && problems.count() > before {
         return None;
     }
-    let sink = Sink {
+    let input = Input {
         origin: &origin,
         problems,
         texts: false,
     };
-    Some(read(node.as_ref().map(|node| Field::root(node, sink))))
+    Some(read(node.as_ref().map(|node| Field::root(node, input))))
 }
 
 /// Opens and reads a file that may be parsed; refused by its size before it is read.
-pub(super) fn origin_of(path: &Path, files: &Files, problems: &Problems) -> Option<Origin> {
+pub(super) fn open_origin(path: &Path, files: &Files, problems: &Problems) -> Option<Origin> {
     let label = redaction::shown_path(path);
     let refuse = |message: String, remedy: &str| {
         problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
     };
     match files.read(path, MAX_BYTES as u64) {
-        Ok(mut bytes) => Origin::of_file(label, std::mem::take(&mut *bytes), problems),
-        Err(Unread::NoFile) => {
+        Ok(mut bytes) => Origin::from_bytes(label, std::mem::take(&mut *bytes), problems),
+        Err(ReadError::NotRegular) => {
             refuse("is not a regular file".to_owned(), "name a regular file");
             None
         }
-        Err(Unread::Io(error)) => {
+        Err(ReadError::Io(error)) => {
             refuse(
                 format!("cannot be read: {}", error.kind()),
                 "name an existing, readable file",

@@ -51,11 +51,11 @@ const DOLLAR_LITERALS: &[&str] = &[
 
 /// Warns about every such segment of a pattern, except percent-encoded ones, which are taken as
 /// literals.
-pub(super) fn warn(field: &Field<'_>, pattern: &str) {
+pub(super) fn warn_of_wildcards(field: &Field<'_>, pattern: &str) {
     let path = pattern.find('/').and_then(|at| pattern.get(at + 1..));
     let mut segments = path.unwrap_or_default().split('/').peekable();
     while let Some(segment) = segments.next() {
-        let Some(name) = wildcard(segment) else {
+        let Some(name) = wildcard_name(segment) else {
             continue;
         };
         let takes_rest = segment.starts_with('*') && segments.peek().is_none();
@@ -79,7 +79,7 @@ pub(super) fn warn(field: &Field<'_>, pattern: &str) {
 
 /// Returns the wildcard's name in the other language, empty if it has none. `None` if the segment
 /// is an ordinary literal.
-fn wildcard(segment: &str) -> Option<&str> {
+fn wildcard_name(segment: &str) -> Option<&str> {
     let inner = match segment.split_at_checked(1)? {
         ("*", "" | "*") => return Some(""),
         // Rails, Express, gin: `:id`, `:id?`, `:rest*`, `*rest`.
@@ -98,7 +98,7 @@ fn wildcard(segment: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::wildcard;
+    use super::wildcard_name;
 
     #[test]
     fn wildcards_of_other_languages_and_literals() {
@@ -113,7 +113,7 @@ mod tests {
             ("<int:user_id>", "user_id"),
             ("$id", "id"),
         ] {
-            assert_eq!(wildcard(segment), Some(name), "{segment}");
+            assert_eq!(wildcard_name(segment), Some(name), "{segment}");
         }
         for literal in [
             "",
@@ -131,7 +131,7 @@ mod tests {
             "a<b>",
             "***",
         ] {
-            assert_eq!(wildcard(literal), None, "{literal}");
+            assert_eq!(wildcard_name(literal), None, "{literal}");
         }
     }
 }

@@ -7,27 +7,30 @@ use http::{HeaderName, HeaderValue};
 use super::connection_spec::HEADER_VALUE;
 use super::field::Field;
 use super::redaction;
-use super::secret_ref::{ResolveContext, trimmed};
+use super::secret_ref::{ResolveContext, require_trimmed};
 use crate::domain::agent_headers::{Family, family};
 use crate::domain::auth::is_public;
 use crate::domain::headers::{Reserved, reserved};
 use crate::domain::{Auth, ConfiguredHeader, SensitiveHeader};
 
 /// `headers`: what every request carries beside the credential.
-pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<ConfiguredHeader>> {
+pub(super) fn read_configured(
+    field: &Field<'_>,
+    auth: Option<&Auth>,
+) -> Option<Vec<ConfiguredHeader>> {
     let mut whole = true;
     let mut headers = Vec::new();
     // An operator may have put a key here in spite of the field's purpose.
-    let field = field.clone().secret();
-    for Named {
+    let field = field.clone().into_secret();
+    for HeaderEntry {
         name,
         written,
         item,
-    } in named(&field, &mut whole)?
+    } in header_entries(&field, &mut whole)?
     {
-        let is_alike = |set: &HeaderName| dashed(set) == dashed(&name);
-        if let Some(why) = reserved(&dashed(&name)) {
-            refuse_reserved(&item, &name, why);
+        let is_alike = |set: &HeaderName| with_hyphens(set) == with_hyphens(&name);
+        if let Some(why) = reserved(&with_hyphens(&name)) {
+            report_reserved(&item, &name, why);
             whole = false;
         } else if auth.is_some_and(|auth| auth.header_names().any(is_alike)) {
             let shown = redaction::shown_header(name.as_str());
@@ -41,7 +44,10 @@ pub(super) fn configured(field: &Field<'_>, auth: Option<&Auth>) -> Option<Vec<C
         } else if is_usually_secret(&name) {
             warn_of_credential(&item, &name);
         }
-        match item.text().and_then(|text| header_value(&item, text)) {
+        match item
+            .read_text()
+            .and_then(|text| read_header_value(&item, text))
+        {
             Some(value) => headers.push(ConfiguredHeader {
                 name,
                 written: written.into(),
@@ -69,13 +75,13 @@ fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
 }
 
 /// `static_headers.headers`: the credential itself.
-pub(super) fn sensitive(
+pub(super) fn read_sensitive(
     field: &Field<'_>,
     context: &ResolveContext<'_>,
 ) -> Option<Vec<SensitiveHeader>> {
     let mut whole = true;
     let mut headers = Vec::new();
-    let entries = named(field, &mut whole)?;
+    let entries = header_entries(field, &mut whole)?;
     if entries.is_empty() && whole {
         return field.reject(
             "empty",
@@ -83,26 +89,26 @@ pub(super) fn sensitive(
             "write `{X-API-Key: {env: NAME}}`; an API that needs no credential says `no_auth: {}`",
         );
     }
-    for Named {
+    for HeaderEntry {
         name,
         written,
         item,
     } in entries
     {
-        if let Some(why) = reserved(&dashed(&name)).filter(|why| !why.is_credential()) {
-            refuse_reserved(&item, &name, why);
+        if let Some(why) = reserved(&with_hyphens(&name)).filter(|why| !why.is_credential()) {
+            report_reserved(&item, &name, why);
             whole = false;
         }
-        let Some((item, is_secret)) = unwrapped(&item) else {
+        let Some((item, is_secret)) = unwrap_value(&item) else {
             whole = false;
             continue;
         };
         let value = if is_secret && !is_public(&name) {
-            context.secret(&item)
+            context.read_secret(&item)
         } else {
-            context.value(&item)
+            context.read_value(&item)
         };
-        match value.and_then(|value| trimmed(&item, value)) {
+        match value.and_then(|value| require_trimmed(&item, value)) {
             Some(value) => headers.push(SensitiveHeader {
                 name,
                 written: written.into(),
@@ -117,14 +123,20 @@ pub(super) fn sensitive(
 
 /// `allow_agent_headers`: headers of credentials and resources that agents may send themselves.
 /// `set`: the names that the connection itself sets.
-pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<HeaderName>> {
-    let items = field.list()?;
+pub(super) fn read_agent_headers(
+    field: &Field<'_>,
+    set: &[&HeaderName],
+) -> Option<Vec<HeaderName>> {
+    let items = field.read_list()?;
     let mut names: Vec<HeaderName> = Vec::new();
     for item in &items {
-        let Some(name) = agent_header(item, set) else {
+        let Some(name) = read_agent_header(item, set) else {
             continue;
         };
-        if names.iter().any(|listed| dashed(listed) == dashed(&name)) {
+        if names
+            .iter()
+            .any(|listed| with_hyphens(listed) == with_hyphens(&name))
+        {
             let shown = redaction::shown_header(name.as_str());
             let message = format!("{shown} is listed twice; case makes no difference");
             item.report("duplicate_header", message, "keep one of the two");
@@ -135,8 +147,8 @@ pub(super) fn from_agent(field: &Field<'_>, set: &[&HeaderName]) -> Option<Vec<H
     (names.len() == items.len()).then_some(names)
 }
 
-fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
-    let text = item.text()?;
+fn read_agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
+    let text = item.read_text()?;
     // An asterisk is legal in a name, but it is meant as a pattern.
     let name = HeaderName::from_bytes(text.as_bytes()).ok();
     let Some(name) = name.filter(|_| !text.contains('*')) else {
@@ -145,7 +157,10 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
         return item.reject("invalid_header", "is not the name of a header", remedy);
     };
     let shown = redaction::shown_header(name.as_str());
-    if set.iter().any(|set| dashed(set) == dashed(&name)) {
+    if set
+        .iter()
+        .any(|set| with_hyphens(set) == with_hyphens(&name))
+    {
         let message = format!("{shown} is set by the connection, so the agent's is always dropped");
         let remedy = "take it out of one of the two places";
         return item.reject("reserved_header", message, remedy);
@@ -174,18 +189,18 @@ fn agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
 
 /// Returns a header's value and whether it is secret. `{value: …, secret: false}` marks it as
 /// public; any other value is secret.
-fn unwrapped<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
+fn unwrap_value<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
     if !item.has_key("value") && !item.has_key("secret") {
         // A text, an `{env: …}` or `{file: …}` reference, or a mistake in one.
         return Some((item.clone(), true));
     }
-    let object = item.object(&HEADER_VALUE)?;
-    let (value, is_secret) = (object.get("value"), object.flag("secret"));
+    let object = item.read_object(&HEADER_VALUE)?;
+    let (value, is_secret) = (object.get("value"), object.read_flag("secret"));
     Some((value?, is_secret?))
 }
 
 /// One entry with a legal name.
-struct Named<'a> {
+struct HeaderEntry<'a> {
     name: HeaderName,
     /// The name as it stands in the file.
     written: &'a str,
@@ -193,10 +208,10 @@ struct Named<'a> {
 }
 
 /// The entries with legal names, each name once whatever its case.
-fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<Named<'a>>> {
+fn header_entries<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<HeaderEntry<'a>>> {
     let mut seen: HashMap<HeaderName, u32> = HashMap::new();
     let mut entries = Vec::new();
-    for (name, item) in field.free_map()? {
+    for (name, item) in field.read_map()? {
         let Ok(legal) = HeaderName::from_bytes(name.as_bytes()) else {
             // Whoever writes `X-API-Key: …` as one text puts the key into the name.
             let problem = field.problem("invalid_header", "holds a name that no header may have");
@@ -227,7 +242,7 @@ fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<Named<'a>>> {
             continue;
         }
         seen.insert(legal.clone(), line);
-        entries.push(Named {
+        entries.push(HeaderEntry {
             name: legal,
             written: name,
             item,
@@ -237,12 +252,12 @@ fn named<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<Named<'a>>> {
 }
 
 /// As some upstreams read a name: with `-` for `_`.
-fn dashed(name: &HeaderName) -> HeaderName {
+fn with_hyphens(name: &HeaderName) -> HeaderName {
     let dashed = name.as_str().replace('_', "-");
     HeaderName::try_from(dashed).unwrap_or_else(|_| name.clone())
 }
 
-fn refuse_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {
+fn report_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {
     let (reason, remedy) = match why {
         Reserved::Framing => (
             "decides where a message goes or how it is framed",
@@ -262,7 +277,7 @@ fn refuse_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {
     field.report("reserved_header", format!("{shown} {reason}"), remedy);
 }
 
-fn header_value(field: &Field<'_>, text: &str) -> Option<HeaderValue> {
+fn read_header_value(field: &Field<'_>, text: &str) -> Option<HeaderValue> {
     let outer = text.trim_matches([' ', '\t']) != text;
     match HeaderValue::from_bytes(text.as_bytes()) {
         Ok(value) if !outer => Some(value),

@@ -12,7 +12,7 @@ use super::object::Object;
 use super::redaction::quoted;
 use super::routes;
 use super::secret_ref::ResolveContext;
-use super::urls::{base_url, reachable};
+use super::urls::{check_reachable, read_base_url};
 use crate::domain::address::is_never_range;
 use crate::domain::{
     Auth, Caps, ConcurrencyCap, Connection, ConnectionId, Http2, ResponseCap, Secret, Timeout,
@@ -28,41 +28,41 @@ pub(super) struct Metadata {
 }
 
 /// Reads the details and completes the connection. Every mistake in them is reported.
-pub(super) fn connection(
+pub(super) fn read_connection(
     http: &Object<'_>,
     context: &ResolveContext<'_>,
     metadata: Option<Metadata>,
 ) -> Option<Connection> {
     let url = http.get("base_url");
-    let base_url = url.as_ref().and_then(base_url);
-    let cidrs = http.optional("allowed_private_cidrs", Vec::new(), |field| {
-        field.items(cidr)
+    let base_url = url.as_ref().and_then(read_base_url);
+    let cidrs = http.read_optional("allowed_private_cidrs", Vec::new(), |field| {
+        field.read_items(read_cidr)
     });
-    let auth = credential::auth(http, context, cidrs.as_deref());
-    let headers = http.optional("headers", Vec::new(), |field| {
-        headers::configured(field, auth.as_ref())
+    let auth = credential::read_auth(http, context, cidrs.as_deref());
+    let headers = http.read_optional("headers", Vec::new(), |field| {
+        headers::read_configured(field, auth.as_ref())
     });
     let set_by_auth = auth.iter().flat_map(Auth::header_names);
     let set_by_headers = headers.iter().flatten().map(|header| &header.name);
     let set: Vec<&HeaderName> = set_by_auth.chain(set_by_headers).collect();
-    let allow_agent_headers = http.optional("allow_agent_headers", Vec::new(), |field| {
-        headers::from_agent(field, &set)
+    let allow_agent_headers = http.read_optional("allow_agent_headers", Vec::new(), |field| {
+        headers::read_agent_headers(field, &set)
     });
-    let webhook_signing_secret = http.optional("webhook_signing_secret", None, |field| {
-        signing(field, context).map(Some)
+    let webhook_signing_secret = http.read_optional("webhook_signing_secret", None, |field| {
+        read_signing_secret(field, context).map(Some)
     });
-    let caps = caps(http);
-    let allow_cookies = http.flag("allow_cookies");
-    let reflection_guard = http.flag("reflection_guard");
-    let reuse_after_body = http.flag("reuse_after_body");
-    let http2 = http.optional("http2", Http2::default(), |field| field.choice(&HTTP2));
-    let allow_encoded_slash = http.flag("allow_encoded_slash");
+    let caps = read_caps(http);
+    let allow_cookies = http.read_flag("allow_cookies");
+    let reflection_guard = http.read_flag("reflection_guard");
+    let reuse_after_body = http.read_flag("reuse_after_body");
+    let http2 = http.read_optional("http2", Http2::default(), |field| field.read_choice(&HTTP2));
+    let allow_encoded_slash = http.read_flag("allow_encoded_slash");
     // The patterns that are dead depend on it. If it has a problem, fewer patterns are reported.
     let slash = allow_encoded_slash.unwrap_or(true);
     let routes = http.get("allowed_routes");
-    let routes = routes.and_then(|field| routes::compile(&field, slash));
+    let routes = routes.and_then(|field| routes::compile_routes(&field, slash));
     if let (Some(field), Some(url)) = (&url, &base_url) {
-        reachable(field, url.host(), cidrs.as_deref())?;
+        check_reachable(field, url.host(), cidrs.as_deref())?;
     }
     let metadata = metadata?;
     Some(Connection {
@@ -87,8 +87,8 @@ pub(super) fn connection(
     })
 }
 
-fn signing(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Secret> {
-    let secret = context.secret(field)?;
+fn read_signing_secret(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Secret> {
+    let secret = context.read_secret(field)?;
     if secret.len() < 16 {
         let message = "the signing secret has less than 16 bytes";
         field.warn("short_secret", message, "write a random secret of 32 bytes");
@@ -96,10 +96,10 @@ fn signing(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Secret> {
     Some(secret)
 }
 
-fn caps(http: &Object<'_>) -> Option<Caps> {
-    let response = http.integer("max_response_size_bytes");
-    let timeout = http.integer("timeout_seconds");
-    let concurrency = http.integer("max_concurrent_requests");
+fn read_caps(http: &Object<'_>) -> Option<Caps> {
+    let response = http.read_integer("max_response_size_bytes");
+    let timeout = http.read_integer("timeout_seconds");
+    let concurrency = http.read_integer("max_concurrent_requests");
     Some(Caps {
         response: ResponseCap::new(response?).ok()?,
         timeout: Timeout::from_seconds(timeout?).ok()?,
@@ -107,8 +107,8 @@ fn caps(http: &Object<'_>) -> Option<Caps> {
     })
 }
 
-fn cidr(field: &Field<'_>) -> Option<IpNet> {
-    let text = field.text()?;
+fn read_cidr(field: &Field<'_>) -> Option<IpNet> {
+    let text = field.read_text()?;
     let Ok(range) = text.parse::<IpNet>() else {
         let message = format!("{} is no range of addresses", quoted(text));
         let remedy = "write one like `10.20.0.0/16`, or `10.1.2.3/32` for one address";

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::document::{Node, Origin, Place, Value};
+use super::document::{Node, Origin, Position, Value};
 use super::environment::{Environment, HARDENING};
-use super::field::{Field, Sink};
+use super::field::{Field, Input};
 use super::problem::{Problem, Problems, nearest};
 use super::redaction::{may_show_key, quoted, shown_variable};
 use super::secret_policy::SecretValues;
@@ -60,9 +60,9 @@ impl<'p> Layers<'p> {
         environment: &Environment,
         problems: &'p Problems,
     ) -> Self {
-        let mut leaves = flags(overrides);
+        let mut leaves = flag_leaves(overrides);
         for (variable, is_list) in variables() {
-            let Some(value) = environment.find(&variable) else {
+            let Some(value) = environment.get(&variable) else {
                 continue;
             };
             let Some(text) = value.to_str() else {
@@ -74,14 +74,18 @@ impl<'p> Layers<'p> {
             leaves.push(Leaf {
                 variable,
                 flag: None,
-                node: if is_list { split(text) } else { scalar(text) },
+                node: if is_list {
+                    list_node(text)
+                } else {
+                    text_node(text)
+                },
             });
         }
         Self {
             leaves,
-            environment: Origin::outside("environment"),
-            flags: Origin::outside("command line"),
-            absent: node(Value::Map(Vec::new())),
+            environment: Origin::without_file("environment"),
+            flags: Origin::without_file("command line"),
+            absent: new_node(Value::Map(Vec::new())),
             problems,
         }
     }
@@ -93,37 +97,37 @@ impl<'p> Layers<'p> {
     }
 
     /// Returns the value of the flag or the variable of a setting.
-    pub(super) fn find(&self, variable: &str) -> Option<Field<'_>> {
+    pub(super) fn find_value(&self, variable: &str) -> Option<Field<'_>> {
         // Flags come first in the list.
         let leaf = self.leaves.iter().find(|leaf| leaf.variable == variable)?;
         let (origin, name) = match leaf.flag {
             Some(flag) => (&self.flags, flag),
             None => (&self.environment, variable),
         };
-        Some(self.field(&leaf.node, name, origin))
+        Some(self.to_field(&leaf.node, name, origin))
     }
 
     /// Returns a mapping without entries, for a section that is not in the file.
     pub(super) fn absent_section(&self) -> Field<'_> {
-        self.field(&self.absent, "", &self.environment)
+        self.to_field(&self.absent, "", &self.environment)
     }
 
-    fn field<'a>(&'a self, node: &'a Node, name: &str, origin: &'a Origin) -> Field<'a> {
-        let sink = Sink {
+    fn to_field<'a>(&'a self, node: &'a Node, name: &str, origin: &'a Origin) -> Field<'a> {
+        let input = Input {
             origin,
             problems: self.problems,
             texts: true,
         };
-        Field::named(node, name, sink)
+        Field::with_path(node, name, input)
     }
 }
 
 /// Reports every variable that starts with `EGRESSD_` and that nothing has asked for: a misspelt limit must not be taken for set.
-pub(super) fn unknown_variables(environment: &Environment, problems: &Problems) {
-    hardening(environment, problems);
+pub(super) fn report_unknown_variables(environment: &Environment, problems: &Problems) {
+    report_unknown_hardening(environment, problems);
     let variables = variables().into_iter().map(|(variable, _)| variable);
     let known: Vec<String> = variables.chain([HARDENING.to_owned()]).collect();
-    for name in environment.unasked() {
+    for name in environment.unused() {
         let near = nearest(&name, known.iter().map(String::as_str));
         // A slip in the name of a setting is shown, however long it is.
         let shown = shown_variable(&name).or_else(|| {
@@ -151,7 +155,7 @@ pub(super) fn unknown_variables(environment: &Environment, problems: &Problems) 
 }
 
 /// Reports a word that asks for no hardening that there is.
-fn hardening(environment: &Environment, problems: &Problems) {
+fn report_unknown_hardening(environment: &Environment, problems: &Problems) {
     let Some(word) = environment.hardening() else {
         return;
     };
@@ -168,12 +172,12 @@ fn hardening(environment: &Environment, problems: &Problems) {
     }
 }
 
-fn flags(overrides: &SettingsOverrides) -> Vec<Leaf> {
+fn flag_leaves(overrides: &SettingsOverrides) -> Vec<Leaf> {
     let list = |values: &[String]| {
-        let items = values.iter().map(|value| scalar(value)).collect();
-        (!values.is_empty()).then(|| node(Value::List(items)))
+        let items = values.iter().map(|value| text_node(value)).collect();
+        (!values.is_empty()).then(|| new_node(Value::List(items)))
     };
-    let one = |value: &Option<String>| value.as_deref().map(scalar);
+    let one = |value: &Option<String>| value.as_deref().map(text_node);
     [
         ("EGRESSD_PROXY_LISTEN", "--listen", list(&overrides.listen)),
         (
@@ -203,21 +207,21 @@ fn flags(overrides: &SettingsOverrides) -> Vec<Leaf> {
     .collect()
 }
 
-fn split(text: &str) -> Node {
+fn list_node(text: &str) -> Node {
     let items = text
         .split(',')
         .map(str::trim)
         .filter(|item| !item.is_empty());
-    node(Value::List(items.map(scalar).collect()))
+    new_node(Value::List(items.map(text_node).collect()))
 }
 
-fn scalar(text: &str) -> Node {
-    node(Value::Text(Zeroizing::new(text.to_owned())))
+fn text_node(text: &str) -> Node {
+    new_node(Value::Text(Zeroizing::new(text.to_owned())))
 }
 
-fn node(value: Value) -> Node {
+fn new_node(value: Value) -> Node {
     Node {
         value,
-        place: Place::default(),
+        place: Position::default(),
     }
 }

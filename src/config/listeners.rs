@@ -22,13 +22,13 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Probl
     let layers = Layers::new(&options.overrides, &options.environment, &problems);
     // A file whose word does not count need not be there.
     let file = file.filter(|_| !layers.have_management_listen());
-    let read = settings::Read {
+    let read = settings::SettingsReader {
         layers: &layers,
         context: &context,
         default_connections: "",
     };
     let listen = with_settings(file, &files, &problems, |root| {
-        settings::management_listen(root, &read)
+        settings::read_management_listen(root, &read)
     });
     listen.flatten().ok_or_else(|| problems.into_sorted())
 }

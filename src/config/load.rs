@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::definition::{Defined, definitions};
+use super::definition::{Definition, read_definitions};
 use super::document::Origin;
 use super::environment::Environment;
-use super::field::{Field, Sink};
-use super::files::{origin_of, settings_file, with_settings};
-use super::layers::{Layers, SettingsOverrides, unknown_variables};
+use super::field::{Field, Input};
+use super::files::{open_origin, settings_file, with_settings};
+use super::layers::{Layers, SettingsOverrides, report_unknown_variables};
 use super::problem::{Problem, Problems};
 use super::redaction::{self, quoted};
 use super::secret_policy::{self, SecretPolicy, SecretValues};
@@ -52,7 +52,7 @@ pub struct LoadedPaths {
 }
 
 /// One try to load, and what it has read, whatever came of it.
-pub struct Attempt {
+pub struct LoadAttempt {
     /// What was loaded, or all problems and warnings if there is one problem.
     pub outcome: Result<Loaded, Vec<Problem>>,
     /// The files that were looked at.
@@ -77,11 +77,11 @@ enum Definitions {
 
 /// Loads settings and connections. All problems and warnings are returned if there is one problem.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
-    attempt(options).outcome
+    attempt_load(options).outcome
 }
 
 /// Loads as [`load`] does, and returns the files that were read in any case.
-pub fn attempt(options: &LoadOptions) -> Attempt {
+pub fn attempt_load(options: &LoadOptions) -> LoadAttempt {
     let files = Files::default();
     let file = settings_file(options.config.as_deref(), &files);
     let definitions = Definitions::Listed;
@@ -111,12 +111,12 @@ fn load_from(
     definitions: Definitions,
     overrides: &SettingsOverrides,
     environment: &Environment,
-) -> Attempt {
+) -> LoadAttempt {
     let problems = Problems::default();
     let directory = file.and_then(Path::parent).unwrap_or(Path::new(""));
     let context = ResolveContext::for_settings(environment, directory, &files, overrides.secrets);
     let layers = Layers::new(overrides, environment, &problems);
-    let read = settings::Read {
+    let read = settings::SettingsReader {
         layers: &layers,
         context: &context,
         default_connections: if file.is_some() {
@@ -126,7 +126,7 @@ fn load_from(
         },
     };
     let read = with_settings(file, &files, &problems, |root| {
-        settings::settings(root, &read)
+        settings::read_settings(root, &read)
     });
     let ReadSettings {
         settings,
@@ -138,22 +138,22 @@ fn load_from(
         Definitions::Listed if overrides.connections.is_empty() => listed,
         Definitions::Listed => overrides.connections.clone(),
     };
-    let found = find(&listed, &files, &problems);
-    let policy = SecretPolicy::new(&secret_policy::Inputs {
+    let found = find_definition_files(&listed, &files, &problems);
+    let policy = SecretPolicy::new(&secret_policy::PolicyInputs {
         secrets: &secrets,
         environment,
         settings: file,
         listed: &listed,
         definitions: &found,
-        used: &context.used(),
+        used: &context.used_sources(),
     });
-    let mut walk = Walk::new(&context, &policy, &problems);
+    let mut reader = DefinitionReader::new(&context, &policy, &problems);
     match definitions {
-        Definitions::Listed => walk.files(&found, &listed),
-        Definitions::Texts(texts) => walk.texts(texts),
+        Definitions::Listed => reader.read_files(&found, &listed),
+        Definitions::Texts(texts) => reader.read_texts(texts),
     }
-    let connections = walk.connections;
-    unknown_variables(environment, &problems);
+    let connections = reader.connections;
+    report_unknown_variables(environment, &problems);
     let sources = files.into_sources(file, found);
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
@@ -169,7 +169,7 @@ fn load_from(
         }),
         Some(_) | None => Err(problems),
     };
-    Attempt { outcome, sources }
+    LoadAttempt { outcome, sources }
 }
 
 /// Loads the connections of these files and directories alone. Of the settings only `secrets` is
@@ -191,13 +191,13 @@ pub fn load_paths_with(
     let files = Files::default();
     let context = ResolveContext::for_settings(environment, Path::new(""), &files, values);
     let layers = Layers::new(&SettingsOverrides::default(), environment, &problems);
-    let secrets = settings::secrets_alone(&settings::Read {
+    let secrets = settings::read_secret_settings(&settings::SettingsReader {
         layers: &layers,
         context: &context,
         default_connections: "",
     });
-    let found = find(paths, &files, &problems);
-    let policy = SecretPolicy::new(&secret_policy::Inputs {
+    let found = find_definition_files(paths, &files, &problems);
+    let policy = SecretPolicy::new(&secret_policy::PolicyInputs {
         secrets: &secrets.unwrap_or_default(),
         environment,
         settings: None,
@@ -205,9 +205,9 @@ pub fn load_paths_with(
         definitions: &found,
         used: &[],
     });
-    let mut walk = Walk::new(&context, &policy, &problems);
-    walk.files(&found, paths);
-    let connections = walk.connections;
+    let mut reader = DefinitionReader::new(&context, &policy, &problems);
+    reader.read_files(&found, paths);
+    let connections = reader.connections;
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
     if failed {
@@ -221,7 +221,7 @@ pub fn load_paths_with(
 }
 
 /// The files with definitions at these paths, each once.
-fn find(paths: &[PathBuf], files: &Files, problems: &Problems) -> Vec<PathBuf> {
+fn find_definition_files(paths: &[PathBuf], files: &Files, problems: &Problems) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     let mut add = |path: PathBuf| {
         if !found.contains(&path) {
@@ -230,38 +230,38 @@ fn find(paths: &[PathBuf], files: &Files, problems: &Problems) -> Vec<PathBuf> {
     };
     for path in paths {
         match fs::metadata(path) {
-            Ok(there) if there.is_dir() => match files.list(path) {
+            Ok(there) if there.is_dir() => match files.list_definitions(path) {
                 Ok(listed) => listed.into_iter().for_each(&mut add),
                 Err(error) => {
                     let message = format!("cannot be read: {}", error.kind());
-                    refuse(path, &message, "make the directory readable", problems);
+                    report_unreadable(path, &message, "make the directory readable", problems);
                 }
             },
             Ok(_) if is_definition(path) => add(path.clone()),
             Ok(_) => {
-                files.other(path);
+                files.record_other(path);
                 let message = "the name does not end in `.json`, `.yaml` or `.yml`";
-                refuse(path, message, "rename the file", problems);
+                report_unreadable(path, message, "rename the file", problems);
             }
             Err(error) => {
-                files.missing(path, &error);
+                files.record_missing(path, &error);
                 let message = format!("cannot be read: {}", error.kind());
                 let remedy = "name an existing file or directory";
-                refuse(path, &message, remedy, problems);
+                report_unreadable(path, &message, remedy, problems);
             }
         }
     }
     found
 }
 
-fn refuse(path: &Path, message: &str, remedy: &str, problems: &Problems) {
+fn report_unreadable(path: &Path, message: &str, remedy: &str, problems: &Problems) {
     let label = redaction::shown_path(path);
     let problem = Problem::whole(label, "file_unreadable", message.to_owned());
     problems.push(problem.remedy(remedy));
 }
 
 /// The definitions that were read so far.
-struct Walk<'a> {
+struct DefinitionReader<'a> {
     context: &'a ResolveContext<'a>,
     policy: &'a SecretPolicy,
     problems: &'a Problems,
@@ -270,7 +270,7 @@ struct Walk<'a> {
     connections: Vec<Connection>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> DefinitionReader<'a> {
     fn new(
         context: &'a ResolveContext<'a>,
         policy: &'a SecretPolicy,
@@ -286,10 +286,10 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads the files that were found at the listed paths.
-    fn files(&mut self, found: &[PathBuf], listed: &[PathBuf]) {
+    fn read_files(&mut self, found: &[PathBuf], listed: &[PathBuf]) {
         for path in found {
-            if let Some(origin) = origin_of(path, self.context.files, self.problems) {
-                self.read(path, &origin);
+            if let Some(origin) = open_origin(path, self.context.files, self.problems) {
+                self.read_file(path, &origin);
             }
         }
         if self.ids.is_empty() && !self.problems.has_errors() {
@@ -303,26 +303,26 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn texts(&mut self, texts: Vec<Text>) {
+    fn read_texts(&mut self, texts: Vec<Text>) {
         for Text { name, text } in texts {
             let bytes = text.into_bytes();
-            if let Some(origin) = Origin::of_file(name.clone(), bytes, self.problems) {
-                self.read(Path::new(&name), &origin);
+            if let Some(origin) = Origin::from_bytes(name.clone(), bytes, self.problems) {
+                self.read_file(Path::new(&name), &origin);
             }
         }
     }
 
     /// Reads what stands in a file, or what stands in memory as if it were one.
-    fn read(&mut self, path: &Path, origin: &Origin) {
+    fn read_file(&mut self, path: &Path, origin: &Origin) {
         let before = self.problems.count();
         let Some(node) = origin.parse(self.problems) else {
             if self.problems.count() == before {
                 let remedy = "write a definition, or remove the file";
-                refuse(path, "the file holds nothing", remedy, self.problems);
+                report_unreadable(path, "the file holds nothing", remedy, self.problems);
             }
             return;
         };
-        let sink = Sink {
+        let input = Input {
             origin,
             problems: self.problems,
             texts: false,
@@ -333,13 +333,13 @@ impl<'a> Walk<'a> {
             .file_stem()
             .and_then(|stem| stem.to_str())
             .unwrap_or_default();
-        for defined in definitions(&Field::root(&node, sink), stem, &context) {
-            self.add(defined);
+        for defined in read_definitions(&Field::root(&node, input), stem, &context) {
+            self.add_definition(defined);
         }
     }
 
-    fn add(&mut self, defined: Defined) {
-        let Defined {
+    fn add_definition(&mut self, defined: Definition) {
+        let Definition {
             id,
             mut id_place,
             connection,

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::document::{Key, Node, Value};
-use super::field::{Field, join, listed, nameable};
+use super::field::{Field, join_names, join_path, may_name_key};
 use super::layers::Layers;
 use super::problem::nearest;
 use super::redaction;
@@ -28,18 +28,18 @@ pub(super) struct Object<'a> {
 impl<'a> Field<'a> {
     /// Reads a mapping. Reports required fields that are missing, and fields that the table does
     /// not have.
-    pub(super) fn object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
-        let object = self.unchecked_object(spec)?;
+    pub(super) fn read_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
+        let object = self.read_unchecked_object(spec)?;
         object.report_missing();
         object.report_unknown();
         Some(object)
     }
 
     /// Reads a mapping without a look at fields that are missing or unknown.
-    pub(super) fn unchecked_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
+    pub(super) fn read_unchecked_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
         Some(Object {
             field: self.clone(),
-            entries: self.entries()?,
+            entries: self.read_entries()?,
             spec,
             layers: None,
         })
@@ -73,10 +73,10 @@ impl<'a> Object<'a> {
     }
 
     /// Returns a section of the settings, with all layers.
-    pub(super) fn section(&self, name: &'static str) -> Option<Self> {
+    pub(super) fn read_section(&self, name: &'static str) -> Option<Self> {
         let (layers, prefix) = self.layers.as_ref()?;
-        let spec = self.spec(name)?.object()?;
-        let section = self.object(name);
+        let spec = self.field_spec(name)?.object_spec()?;
+        let section = self.read_object(name);
         Some(Self::with_layers(
             section,
             spec,
@@ -87,16 +87,16 @@ impl<'a> Object<'a> {
 
     /// Returns the field of this name. A value of an upper layer comes before that of the mapping.
     pub(super) fn get(&self, name: &'static str) -> Option<Field<'a>> {
-        let below = self.get_own(name);
+        let below = self.own_field(name);
         let layers = self.layers.as_ref();
-        let above = layers.and_then(|(layers, prefix)| layers.find(&variable(prefix, name)));
+        let above = layers.and_then(|(layers, prefix)| layers.find_value(&variable(prefix, name)));
         above.or(below)
     }
 
     /// Returns the mapping's own field of this name, in either spelling. To be called once for each field, because
     /// it reports a field that is set twice or has no value: a forgotten secret must not be taken
     /// for an absent one.
-    fn get_own(&self, name: &'static str) -> Option<Field<'a>> {
+    fn own_field(&self, name: &'static str) -> Option<Field<'a>> {
         let mut found = self.entries.iter().filter(|(key, _)| is_named(key, name));
         let (key, node) = found.next()?;
         if let Some((other, other_node)) = found.next() {
@@ -106,7 +106,7 @@ impl<'a> Object<'a> {
             );
             let problem = self
                 .field
-                .about_known_key(other, other_node, "duplicate_key", message);
+                .known_key_problem(other, other_node, "duplicate_key", message);
             self.field.push(problem.remedy("keep one of the two"));
         }
         let field = self.field.child(key, node);
@@ -118,12 +118,16 @@ impl<'a> Object<'a> {
             );
             return None;
         }
-        let is_secret = self.spec(name)?.is_secret;
-        Some(if is_secret { field.secret() } else { field })
+        let is_secret = self.field_spec(name)?.is_secret;
+        Some(if is_secret {
+            field.into_secret()
+        } else {
+            field
+        })
     }
 
     /// Reads an optional field: the default if it is absent, `None` if it has a problem.
-    pub(super) fn optional<T>(
+    pub(super) fn read_optional<T>(
         &self,
         name: &'static str,
         default: T,
@@ -133,57 +137,58 @@ impl<'a> Object<'a> {
     }
 
     /// Reads an optional field that is `true` or `false`.
-    pub(super) fn flag(&self, name: &'static str) -> Option<bool> {
-        let Kind::Flag(default) = self.spec(name)?.kind else {
+    pub(super) fn read_flag(&self, name: &'static str) -> Option<bool> {
+        let Kind::Flag(default) = self.field_spec(name)?.kind else {
             debug_assert!(false, "`{name}` is not a flag");
             return None;
         };
-        self.optional(name, default, Field::boolean)
+        self.read_optional(name, default, Field::read_bool)
     }
 
     /// Reads an optional field that is a whole number.
-    pub(super) fn integer(&self, name: &'static str) -> Option<u64> {
-        let Kind::Integer { min, max, default } = self.spec(name)?.kind else {
+    pub(super) fn read_integer(&self, name: &'static str) -> Option<u64> {
+        let Kind::Integer { min, max, default } = self.field_spec(name)?.kind else {
             debug_assert!(false, "`{name}` is not a number");
             return None;
         };
-        self.optional(name, default, |field| field.integer(min, max))
+        self.read_optional(name, default, |field| field.read_integer(min, max))
     }
 
     /// Reads an optional field that is a number of seconds.
-    pub(super) fn seconds(&self, name: &'static str) -> Option<Duration> {
-        self.integer(name).map(Duration::from_secs)
+    pub(super) fn read_seconds(&self, name: &'static str) -> Option<Duration> {
+        self.read_integer(name).map(Duration::from_secs)
     }
 
     /// Reads an optional field that is a number of things in memory.
-    pub(super) fn count(&self, name: &'static str) -> Option<usize> {
-        usize::try_from(self.integer(name)?).ok()
+    pub(super) fn read_count(&self, name: &'static str) -> Option<usize> {
+        usize::try_from(self.read_integer(name)?).ok()
     }
 
     /// Reads a field that is a mapping itself.
-    pub(super) fn object(&self, name: &'static str) -> Option<Self> {
-        self.get_own(name)?.object(self.spec(name)?.object()?)
+    pub(super) fn read_object(&self, name: &'static str) -> Option<Self> {
+        self.own_field(name)?
+            .read_object(self.field_spec(name)?.object_spec()?)
     }
 
     /// Returns whether the field is set, with a value or without one.
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(super) fn has_field(&self, name: &str) -> bool {
         self.entries.iter().any(|(key, _)| is_named(key, name))
     }
 
     /// Returns whether an unknown field looks like a misspelt `name`: one mistake, which is reported
     /// once.
-    pub(super) fn has_misspelt(&self, name: &str) -> bool {
-        let mut unknown = self.unknown().take(COMPARED);
+    pub(super) fn has_misspelling_of(&self, name: &str) -> bool {
+        let mut unknown = self.unknown_entries().take(COMPARED);
         unknown.any(|(key, _)| nearest(&snake_case(&key.name), [name]).is_some())
     }
 
-    fn spec(&self, name: &str) -> Option<&'static FieldSpec> {
+    fn field_spec(&self, name: &str) -> Option<&'static FieldSpec> {
         let spec = self.spec.field(name);
         debug_assert!(spec.is_some(), "the table has no field `{name}`");
         spec
     }
 
-    fn unknown(&self) -> impl Iterator<Item = (&'a Key, &'a Node)> {
+    fn unknown_entries(&self) -> impl Iterator<Item = (&'a Key, &'a Node)> {
         let names = self.spec.fields.iter().map(|field| field.name);
         let known: Vec<_> = names
             .flat_map(|name| [name.to_owned(), camel_case(name)])
@@ -194,26 +199,27 @@ impl<'a> Object<'a> {
 
     fn report_missing(&self) {
         for FieldSpec { name, required, .. } in self.spec.fields {
-            let Some(remedy) = required.filter(|_| !self.has(name) && !self.has_misspelt(name))
+            let Some(remedy) =
+                required.filter(|_| !self.has_field(name) && !self.has_misspelling_of(name))
             else {
                 continue;
             };
             let problem = self
                 .field
                 .problem("missing_field", format!("`{name}` is missing"));
-            let path = join(&self.field.path, name);
+            let path = join_path(&self.field.path, name);
             self.field.push(problem.field(path).remedy(remedy));
         }
     }
 
     fn report_unknown(&self) {
         let known: Vec<&str> = self.spec.fields.iter().map(|field| field.name).collect();
-        for (key, node) in self.unknown() {
-            if self.field.sink.problems.is_full() {
+        for (key, node) in self.unknown_entries() {
+            if self.field.input.problems.is_full() {
                 return;
             }
             let near = nearest(&snake_case(&key.name), known.iter().copied());
-            let hides = self.field.secret && (near.is_none() || !nameable(&key.name, node));
+            let hides = self.field.secret && (near.is_none() || !may_name_key(&key.name, node));
             let visible = !hides && redaction::may_show_key(&key.name, near);
             let name = if visible {
                 format!("`{}`", key.name.escape_debug())
@@ -225,14 +231,14 @@ impl<'a> Object<'a> {
             let remedy = match near {
                 Some(near) if camel => format!("write `{}`", camel_case(near)),
                 Some(near) => format!("write `{near}`"),
-                None => format!("take it out, or write one of {}", listed(&known)),
+                None => format!("take it out, or write one of {}", join_names(&known)),
             };
             let message = format!("{name} is no field here");
             let problem = if visible {
                 self.field
-                    .about_known_key(key, node, "unknown_field", message)
+                    .known_key_problem(key, node, "unknown_field", message)
             } else {
-                let hidden = self.field.clone().secret();
+                let hidden = self.field.clone().into_secret();
                 let mut problem = hidden.problem("unknown_field", message);
                 problem.excerpt = None;
                 if key.place.line > 0 {

@@ -13,24 +13,24 @@ struct Report<'a> {
 }
 
 /// All findings as text with excerpts, in colour; the writer takes the colour out where it is no terminal.
-pub fn text(problems: &[Problem]) -> String {
+pub fn render_text(problems: &[Problem]) -> String {
     let mut shown = String::new();
     for problem in problems {
-        shown.push_str(&one(problem));
+        shown.push_str(&render_problem(problem));
         shown.push_str("\n\n");
     }
     shown
 }
 
 /// `{"problems": [...]}`, pretty-printed.
-pub fn json(problems: &[Problem]) -> String {
+pub fn render_json(problems: &[Problem]) -> String {
     let report = Report { problems };
     // Nothing in a problem can fail to be written.
     serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
 }
 
 /// `3 connections, 2 warnings, no problem`. Connections are counted only where all of them are good.
-pub fn summary(connections: Option<usize>, problems: &[Problem]) -> String {
+pub fn render_summary(connections: Option<usize>, problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let counted = |count: usize, one: &str| match count {
         0 => format!("no {one}"),
@@ -46,7 +46,7 @@ pub fn summary(connections: Option<usize>, problems: &[Problem]) -> String {
     )
 }
 
-fn one(problem: &Problem) -> String {
+fn render_problem(problem: &Problem) -> String {
     let level = match problem.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
@@ -56,7 +56,7 @@ fn one(problem: &Problem) -> String {
     } else {
         format!("{}: {}", problem.field, problem.message)
     };
-    let mut group = place(level.primary_title(title).id(problem.code), problem);
+    let mut group = with_position(level.primary_title(title).id(problem.code), problem);
     if !problem.remedy.is_empty() {
         group = group.element(Level::HELP.message(problem.remedy.as_str()));
     }
@@ -64,7 +64,7 @@ fn one(problem: &Problem) -> String {
 }
 
 /// The place, with the excerpt where there is one.
-fn place<'a>(title: Title<'a>, problem: &'a Problem) -> Group<'a> {
+fn with_position<'a>(title: Title<'a>, problem: &'a Problem) -> Group<'a> {
     let (Some(line), Some(column)) = (problem.line, problem.column) else {
         return title.element(Origin::path(problem.file.as_str()));
     };

@@ -9,8 +9,8 @@ use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
 const SHOWN_OVERLAPS: usize = 20;
 
 /// Reads the patterns of a connection and compiles them.
-pub(super) fn compile(field: &Field<'_>, allow_encoded_slash: bool) -> Option<RouteTable> {
-    let items = field.clone().with_grammar(Grammar::Pattern).list()?;
+pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Option<RouteTable> {
+    let items = field.clone().with_grammar(Grammar::Pattern).read_list()?;
     if items.is_empty() {
         return field.reject(
             "empty",
@@ -18,7 +18,7 @@ pub(super) fn compile(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Ro
             "write at least one, such as `GET /api/status`",
         );
     }
-    let read = |item| pattern(item, allow_encoded_slash);
+    let read = |item| read_pattern(item, allow_encoded_slash);
     let patterns: Vec<Option<Pattern>> = items.iter().map(read).collect();
     // Overlaps are looked for among the good ones, so that one bad pattern hides no finding about the others.
     let (places, good): (Vec<_>, Vec<_>) = items
@@ -28,7 +28,7 @@ pub(super) fn compile(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Ro
         .unzip();
     let (table, overlaps) = RouteTable::compile(good);
     for overlap in overlaps.iter().take(SHOWN_OVERLAPS) {
-        warn_of(overlap, &places, table.patterns());
+        warn_of_overlap(overlap, &places, table.patterns());
     }
     let left_out = table.left_out();
     let more = overlaps.len().saturating_sub(SHOWN_OVERLAPS) + left_out.counted;
@@ -52,7 +52,7 @@ pub(super) fn compile(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Ro
     (places.len() == items.len()).then_some(table)
 }
 
-fn warn_of(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
+fn warn_of_overlap(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
     let pattern = |at: usize| patterns.get(at).map_or("", Pattern::as_str);
     let (Some(first), Some(second)) = (places.get(overlap.first), places.get(overlap.second))
     else {
@@ -75,8 +75,8 @@ fn warn_of(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern]) {
     second.warn("overlapping_routes", message, remedy);
 }
 
-fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
-    let text = field.text()?;
+fn read_pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
+    let text = field.read_text()?;
     let pattern = match Pattern::parse(text) {
         Ok(pattern) => pattern,
         Err(invalid) => {
@@ -92,7 +92,7 @@ fn pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern> {
             return field.reject("invalid_route", message, invalid.remedy());
         }
     };
-    foreign_wildcards::warn(field, text);
+    foreign_wildcards::warn_of_wildcards(field, text);
     if let Some(why) = pattern.never_matches(allow_encoded_slash) {
         let message = format!("{} {why}", redaction::shown_pattern(text));
         let remedy = "take it out, or write the path as it is sent";

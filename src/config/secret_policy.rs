@@ -56,7 +56,7 @@ type Identity = (u64, u64);
 
 /// The reason why a definition may not use a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Denied {
+pub(super) enum DenialReason {
     /// The source is not on the list of allowed ones.
     NotListed,
     /// The settings or other definitions use it, and no list can allow it.
@@ -64,7 +64,7 @@ pub(super) enum Denied {
 }
 
 /// The values that a policy is built from.
-pub(super) struct Inputs<'a> {
+pub(super) struct PolicyInputs<'a> {
     pub(super) secrets: &'a SecretSettings,
     pub(super) environment: &'a Environment,
     /// The settings file, if there is one.
@@ -78,22 +78,27 @@ pub(super) struct Inputs<'a> {
 }
 
 impl SecretPolicy {
-    pub(super) fn new(inputs: &Inputs<'_>) -> Self {
+    pub(super) fn new(inputs: &PolicyInputs<'_>) -> Self {
         let directories = match &inputs.secrets.allow {
-            Some(allowed) => allowed.iter().map(|path| resolve(path)).collect(),
+            Some(allowed) => allowed.iter().map(|path| resolve_path(path)).collect(),
             None => default_directories(inputs),
         };
         let mut own_variables = BTreeSet::new();
         let mut own_files: BTreeSet<Identity> = BTreeSet::new();
-        own_files.extend(inputs.settings.and_then(identity));
-        own_files.extend(inputs.definitions.iter().filter_map(|path| identity(path)));
+        own_files.extend(inputs.settings.and_then(file_identity));
+        own_files.extend(
+            inputs
+                .definitions
+                .iter()
+                .filter_map(|path| file_identity(path)),
+        );
         for source in inputs.used {
             match source {
                 SecretSource::Inline => {}
                 SecretSource::Env(name) => {
                     own_variables.insert(name.clone());
                 }
-                SecretSource::File(path) => own_files.extend(identity(path)),
+                SecretSource::File(path) => own_files.extend(file_identity(path)),
             }
         }
         Self {
@@ -105,9 +110,9 @@ impl SecretPolicy {
     }
 
     /// Checks if a definition may name this variable.
-    pub(super) fn admit_variable(&self, name: &str) -> Result<(), Denied> {
+    pub(super) fn admit_variable(&self, name: &str) -> Result<(), DenialReason> {
         if is_setting(name) || self.own_variables.contains(name) {
-            return Err(Denied::Own);
+            return Err(DenialReason::Own);
         }
         let is_ours = name.starts_with("EGRESSD_");
         let admits = |listed: &String| match listed.strip_suffix('*') {
@@ -121,25 +126,25 @@ impl SecretPolicy {
             Some(listed) => listed.iter().any(admits),
             None => !is_ours,
         };
-        admitted.then_some(()).ok_or(Denied::NotListed)
+        admitted.then_some(()).ok_or(DenialReason::NotListed)
     }
 
     /// Returns the file's real path if a definition may read it. Links are resolved first, so a
     /// link inside an allowed directory (such as Kubernetes' `..data`) cannot point outside it.
-    pub(super) fn admit_file(&self, path: &Path) -> Result<PathBuf, Denied> {
-        let resolved = resolve(path);
-        if identity(&resolved).is_some_and(|found| self.own_files.contains(&found)) {
-            return Err(Denied::Own);
+    pub(super) fn admit_file(&self, path: &Path) -> Result<PathBuf, DenialReason> {
+        let resolved = resolve_path(path);
+        if file_identity(&resolved).is_some_and(|found| self.own_files.contains(&found)) {
+            return Err(DenialReason::Own);
         }
         let mut directories = self.directories.iter();
         let admitted = directories.any(|allowed| resolved.starts_with(allowed));
-        admitted.then_some(resolved).ok_or(Denied::NotListed)
+        admitted.then_some(resolved).ok_or(DenialReason::NotListed)
     }
 }
 
-fn default_directories(inputs: &Inputs<'_>) -> Vec<PathBuf> {
+fn default_directories(inputs: &PolicyInputs<'_>) -> Vec<PathBuf> {
     let parent = |path: &Path| path.parent().map(Path::to_owned);
-    let of_definitions = inputs.listed.iter().filter_map(|listed| {
+    let beside_definitions = inputs.listed.iter().filter_map(|listed| {
         let is_directory = fs::metadata(listed).is_ok_and(|found| found.is_dir());
         if is_directory {
             Some(listed.clone())
@@ -147,24 +152,24 @@ fn default_directories(inputs: &Inputs<'_>) -> Vec<PathBuf> {
             parent(listed)
         }
     });
-    let credentials = inputs.environment.find(CREDENTIALS_DIRECTORY);
+    let credentials = inputs.environment.get(CREDENTIALS_DIRECTORY);
     let credentials = credentials.map(PathBuf::from);
     let usual = USUAL_DIRECTORIES.iter().map(PathBuf::from);
     let all = inputs
         .settings
         .and_then(parent)
         .into_iter()
-        .chain(of_definitions);
+        .chain(beside_definitions);
     let all = all
         .chain(usual)
         .chain(credentials.filter(|path| path.is_absolute()));
     // A settings file in `/` must not allow every file of the machine.
-    let resolved = all.map(|path| resolve(&path));
+    let resolved = all.map(|path| resolve_path(&path));
     resolved.filter(|path| path.parent().is_some()).collect()
 }
 
 /// Resolves links, `.` and `..`. The part of a path that does not exist is kept as it is.
-fn resolve(path: &Path) -> PathBuf {
+fn resolve_path(path: &Path) -> PathBuf {
     let here = path.as_os_str().is_empty();
     let path = if here { Path::new(".") } else { path };
     let Ok(absolute) = std::path::absolute(path) else {
@@ -188,7 +193,7 @@ fn resolve(path: &Path) -> PathBuf {
     resolved
 }
 
-fn identity(path: &Path) -> Option<Identity> {
+fn file_identity(path: &Path) -> Option<Identity> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }

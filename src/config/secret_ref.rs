@@ -14,9 +14,9 @@ use super::connection_spec::SECRET_REFERENCE;
 use super::document::Value;
 use super::environment::Environment;
 use super::field::Field;
-use super::file_reading::Unread;
+use super::file_reading::ReadError;
 use super::redaction::{self, quoted_path};
-use super::secret_policy::{Denied, SecretPolicy, SecretValues};
+use super::secret_policy::{DenialReason, SecretPolicy, SecretValues};
 use super::sources::Files;
 use crate::domain::{Secret, SecretSource};
 
@@ -78,15 +78,15 @@ impl<'a> ResolveContext<'a> {
     }
 
     /// Returns the sources that secrets were taken from.
-    pub(super) fn used(&self) -> Vec<SecretSource> {
+    pub(super) fn used_sources(&self) -> Vec<SecretSource> {
         self.used.borrow().clone()
     }
 
     /// Reads a secret field.
-    pub(super) fn secret(&self, field: &Field<'_>) -> Option<Secret> {
-        let secret = self.value(field)?;
+    pub(super) fn read_secret(&self, field: &Field<'_>) -> Option<Secret> {
+        let secret = self.read_value(field)?;
         if *secret.source() == SecretSource::Inline {
-            field.clone().secret().warn(
+            field.clone().into_secret().warn(
                 "secret_inline",
                 "the secret stands in the file itself",
                 "keep it apart: `{env: NAME}` or `{file: PATH}`",
@@ -96,23 +96,26 @@ impl<'a> ResolveContext<'a> {
     }
 
     /// Reads a field that is written like a secret but need not be one.
-    pub(super) fn value(&self, field: &Field<'_>) -> Option<Secret> {
-        let field = field.clone().secret();
+    pub(super) fn read_value(&self, field: &Field<'_>) -> Option<Secret> {
+        let field = field.clone().into_secret();
         match &field.node.value {
-            Value::Text(text) if field.sink.texts => {
+            Value::Text(text) if field.input.texts => {
                 // What the environment says of a setting is a reference already.
-                made(
+                new_secret(
                     &field,
                     text.as_bytes(),
                     SecretSource::Env(field.path.to_string()),
                 )
             }
-            Value::Text(text) => made(&field, text.as_bytes(), SecretSource::Inline),
-            Value::Map(_) => self.reference(&field),
+            Value::Text(text) => new_secret(&field, text.as_bytes(), SecretSource::Inline),
+            Value::Map(_) => self.read_reference(&field),
             other => {
                 let is_scalar = matches!(other, Value::Number(_) | Value::Bool(_));
                 let remedy = if is_scalar { "put it in quotes" } else { FORMS };
-                let message = format!("must be a text or a reference, not {}", field.found());
+                let message = format!(
+                    "must be a text or a reference, not {}",
+                    field.describe_value()
+                );
                 field.reject("wrong_type", message, remedy)
             }
         }
@@ -120,21 +123,21 @@ impl<'a> ResolveContext<'a> {
 
     /// Reads a secret field that may be an empty text. A reference to an empty source stays a
     /// problem, because most often its content was forgotten.
-    pub(super) fn secret_or_empty(&self, field: &Field<'_>) -> Option<Secret> {
+    pub(super) fn read_secret_or_empty(&self, field: &Field<'_>) -> Option<Secret> {
         if matches!(&field.node.value, Value::Text(text) if text.is_empty()) {
             Some(Secret::empty())
         } else {
-            self.secret(field)
+            self.read_secret(field)
         }
     }
 
-    fn reference(&self, field: &Field<'_>) -> Option<Secret> {
-        let object = field.object(&SECRET_REFERENCE)?;
-        let (has_env, has_file) = (object.has("env"), object.has("file"));
+    fn read_reference(&self, field: &Field<'_>) -> Option<Secret> {
+        let object = field.read_object(&SECRET_REFERENCE)?;
+        let (has_env, has_file) = (object.has_field("env"), object.has_field("file"));
         let (env, file) = (object.get("env"), object.get("file"));
         match (env, file) {
-            (Some(env), None) if !has_file => self.in_environment(&env),
-            (None, Some(file)) if !has_env => self.in_file(&file),
+            (Some(env), None) if !has_file => self.read_from_environment(&env),
+            (None, Some(file)) if !has_env => self.read_from_file(&file),
             (Some(_) | None, Some(_) | None) => {
                 // A reference without a value is reported already.
                 if has_env == has_file {
@@ -149,8 +152,8 @@ impl<'a> ResolveContext<'a> {
         }
     }
 
-    fn in_environment(&self, field: &Field<'_>) -> Option<Secret> {
-        let name = field.text()?;
+    fn read_from_environment(&self, field: &Field<'_>) -> Option<Secret> {
+        let name = field.read_text()?;
         let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
         if name.is_empty() || name.len() > 128 || !name.bytes().all(legal) {
             // The text may be the secret itself, put here by mistake.
@@ -161,16 +164,16 @@ impl<'a> ResolveContext<'a> {
             );
         }
         let source = SecretSource::Env(name.to_owned());
-        let value = self.environment.find(name);
+        let value = self.environment.get(name);
         let admitted = self
             .policy
             .map_or(Ok(()), |policy| policy.admit_variable(name));
         if let Err(denied) = admitted {
-            return denied_variable(field, &named(&source), denied);
+            return reject_variable(field, &describe_source(&source), denied);
         }
         self.used.borrow_mut().push(source.clone());
         if self.values == SecretValues::Skip {
-            return unread(source);
+            return placeholder(source);
         }
         let Some(value) = value else {
             let (variable, remedy) = match redaction::shown_variable(name) {
@@ -186,11 +189,11 @@ impl<'a> ResolveContext<'a> {
             let message = format!("the environment variable {variable} is not set");
             return field.reject("secret_missing", message, remedy);
         };
-        made(field, value.as_bytes(), source)
+        new_secret(field, value.as_bytes(), source)
     }
 
-    fn in_file(&self, field: &Field<'_>) -> Option<Secret> {
-        let path = self.directory.join(field.text()?);
+    fn read_from_file(&self, field: &Field<'_>) -> Option<Secret> {
+        let path = self.directory.join(field.read_text()?);
         let admitted = match self.policy {
             Some(policy) => policy.admit_file(&path).map(Some),
             None => Ok(None),
@@ -200,14 +203,14 @@ impl<'a> ResolveContext<'a> {
         let resolved = match admitted {
             Ok(resolved) => resolved,
             Err(denied) => {
-                self.files.denied(&path);
-                return denied_file(field, &path, denied);
+                self.files.record_denied(&path);
+                return reject_file(field, &path, denied);
             }
         };
         if self.values == SecretValues::Skip {
-            return unread(source);
+            return placeholder(source);
         }
-        let bytes = match read(self.files, &path, resolved.as_deref()) {
+        let bytes = match read_secret_file(self.files, &path, resolved.as_deref()) {
             Ok(bytes) => bytes,
             Err(why) => {
                 return field.reject(
@@ -217,7 +220,7 @@ impl<'a> ResolveContext<'a> {
                 );
             }
         };
-        let secret = made(field, &bytes, source)?;
+        let secret = new_secret(field, &bytes, source)?;
         if fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
             let shown = quoted_path(&path);
             let message = format!("every user can read the secret file {shown}");
@@ -228,13 +231,13 @@ impl<'a> ResolveContext<'a> {
     }
 }
 
-fn denied_variable(field: &Field<'_>, named: &str, denied: Denied) -> Option<Secret> {
+fn reject_variable(field: &Field<'_>, named: &str, denied: DenialReason) -> Option<Secret> {
     let (message, remedy) = match denied {
-        Denied::NotListed => (
+        DenialReason::NotListed => (
             format!("{named} is not one that connections may read"),
             "name another variable, or list this one and all others that connections read in `secrets.allow_env` of the settings",
         ),
-        Denied::Own => (
+        DenialReason::Own => (
             format!("{named} is read by the settings, so no connection may read it"),
             "give the connection a variable of its own; `secrets.allow_env` cannot allow this one",
         ),
@@ -242,14 +245,14 @@ fn denied_variable(field: &Field<'_>, named: &str, denied: Denied) -> Option<Sec
     field.reject("secret_not_allowed", message, remedy)
 }
 
-fn denied_file(field: &Field<'_>, path: &Path, denied: Denied) -> Option<Secret> {
+fn reject_file(field: &Field<'_>, path: &Path, denied: DenialReason) -> Option<Secret> {
     let shown = quoted_path(path);
     let (message, remedy) = match denied {
-        Denied::NotListed => (
+        DenialReason::NotListed => (
             format!("the secret file {shown} is not below a directory that connections may read"),
             "move it below one, or list its directory and all others that hold secrets in `secrets.allow` of the settings",
         ),
-        Denied::Own => (
+        DenialReason::Own => (
             format!(
                 "the file {shown} belongs to the settings or the definitions, so no connection may read it as a secret"
             ),
@@ -260,12 +263,12 @@ fn denied_file(field: &Field<'_>, path: &Path, denied: Denied) -> Option<Secret>
 }
 
 /// Returns the placeholder that `--secrets skip` uses for every value.
-fn unread(source: SecretSource) -> Option<Secret> {
+fn placeholder(source: SecretSource) -> Option<Secret> {
     Secret::new(UNREAD.to_vec(), source).ok()
 }
 
 /// Describes a source for a message.
-fn named(source: &SecretSource) -> String {
+fn describe_source(source: &SecretSource) -> String {
     match source {
         SecretSource::Inline => "the secret".to_owned(),
         SecretSource::Env(name) => match redaction::shown_variable(name) {
@@ -277,12 +280,16 @@ fn named(source: &SecretSource) -> String {
 }
 
 /// The file's bytes without one line feed at their end.
-fn read(files: &Files, path: &Path, resolved: Option<&Path>) -> Result<Zeroizing<Vec<u8>>, String> {
+fn read_secret_file(
+    files: &Files,
+    path: &Path,
+    resolved: Option<&Path>,
+) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut bytes = files
-        .secret(path, resolved, MAX_FILE)
+        .read_secret(path, resolved, MAX_FILE)
         .map_err(|why| match why {
-            Unread::NoFile => "is not a regular file".to_owned(),
-            Unread::Io(error) => format!("cannot be read: {}", error.kind()),
+            ReadError::NotRegular => "is not a regular file".to_owned(),
+            ReadError::Io(error) => format!("cannot be read: {}", error.kind()),
         })?;
     if bytes.len() as u64 > MAX_FILE {
         return Err("is larger than 64 KiB".to_owned());
@@ -293,13 +300,13 @@ fn read(files: &Files, path: &Path, resolved: Option<&Path>) -> Result<Zeroizing
     Ok(bytes)
 }
 
-fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret> {
-    let named = named(&source);
+fn new_secret(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret> {
+    let named = describe_source(&source);
     // An inline text is used as written: editors and shells add line ends and byte order marks only
     // to files and variables.
     let bare = match source {
         SecretSource::Inline => bytes,
-        SecretSource::Env(_) | SecretSource::File(_) => without_slips(field, bytes, &named),
+        SecretSource::Env(_) | SecretSource::File(_) => without_editor_traces(field, bytes, &named),
     };
     match Secret::new(bare.to_vec(), source) {
         Ok(secret) => {
@@ -320,7 +327,7 @@ fn made(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<Secret>
 }
 
 /// Removes what editors and shells add around a secret, with a warning for the operator.
-fn without_slips<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
+fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
     let warn = |code, what: &str, remedy| {
         let message = format!("{named} {what}, which is left out");
         field.warn(code, message, remedy);
@@ -352,12 +359,12 @@ fn without_slips<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8
 }
 
 /// Refuses a secret that is sent as it stands and would lose white space at its ends.
-pub(super) fn trimmed(field: &Field<'_>, secret: Secret) -> Option<Secret> {
+pub(super) fn require_trimmed(field: &Field<'_>, secret: Secret) -> Option<Secret> {
     match secret.without_outer_space() {
         Ok(secret) => Some(secret),
         Err(invalid) => {
             let message = format!("the secret {invalid}");
-            let hidden = field.clone().secret();
+            let hidden = field.clone().into_secret();
             hidden.reject("invalid_secret", message, "take the white space out")
         }
     }

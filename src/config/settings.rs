@@ -15,7 +15,9 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
-pub(super) use read::{Read, ReadSettings, management_listen, secrets_alone, settings};
+pub(super) use read::{
+    ReadSettings, SettingsReader, read_management_listen, read_secret_settings, read_settings,
+};
 pub use startup::StartupSettings;
 
 use crate::config::secret_policy::SecretSettings;

@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use zeroize::Zeroizing;
 
-use super::file_reading::{Unread, read, read_without_links};
+use super::file_reading::{ReadError, read_file, read_without_links};
 use crate::shortage::is_shortage;
 
 /// The most symbolic links that are followed one after another, as in Linux's own lookup.
@@ -30,19 +30,19 @@ pub struct Sources {
     pub secrets: Vec<PathBuf>,
     /// The files of `egress.ca_files`.
     pub authorities: Vec<PathBuf>,
-    seen: BTreeMap<PathBuf, Seen>,
-    distrusted: bool,
+    seen: BTreeMap<PathBuf, Observation>,
+    is_marked_changed: bool,
 }
 
 /// What was seen at a path, reading so many bytes at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+struct Observation {
     limit: u64,
-    what: What,
+    what: FileState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
+enum FileState {
     /// A file of this content.
     Content(u64),
     /// A directory with definitions of these names.
@@ -52,11 +52,11 @@ enum What {
     /// Nothing that can be read.
     Unreadable(io::ErrorKind),
     /// A path leads to a file that may not be read.
-    Denied(u64),
+    Forbidden(u64),
     /// Unknown: the file could not be examined because the system had no descriptor or memory left.
     Unknown,
     /// One content, and later in the same load another.
-    Torn,
+    Inconsistent,
 }
 
 /// The files of a load under way.
@@ -64,7 +64,7 @@ enum What {
 pub(super) struct Files {
     secrets: RefCell<Vec<PathBuf>>,
     authorities: RefCell<Vec<PathBuf>>,
-    seen: RefCell<BTreeMap<PathBuf, Seen>>,
+    seen: RefCell<BTreeMap<PathBuf, Observation>>,
 }
 
 /// The system has no descriptor or memory left to examine files.
@@ -73,58 +73,62 @@ pub struct Shortage;
 
 impl Files {
     /// Reads a file; at most one byte more than `limit`, so that the size is judged in one place.
-    pub(super) fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
-        let read = read(path, limit);
-        self.note(path, limit, of_file(&read));
+    pub(super) fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+        let read = read_file(path, limit);
+        self.record_state(path, limit, state_of_read(&read));
         read
     }
 
     /// Reads a file that holds a secret, like [`Files::read`]. If links matter, `resolved` is the
     /// real path found by an earlier check. A link that was placed anywhere in it since then is not
     /// followed.
-    pub(super) fn secret(
+    pub(super) fn read_secret(
         &self,
         path: &Path,
         resolved: Option<&Path>,
         limit: u64,
-    ) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         self.secrets.borrow_mut().push(path.to_owned());
         let read = match resolved {
             Some(resolved) => read_without_links(resolved, limit),
-            None => read(path, limit),
+            None => read_file(path, limit),
         };
-        self.note(path, limit, of_file(&read));
+        self.record_state(path, limit, state_of_read(&read));
         read
     }
 
     /// As [`Files::read`], of a file that holds certificates.
-    pub(super) fn authority(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, Unread> {
+    pub(super) fn read_authority(
+        &self,
+        path: &Path,
+        limit: u64,
+    ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         self.authorities.borrow_mut().push(path.to_owned());
         self.read(path, limit)
     }
 
     /// The definitions directly in a directory, by name.
-    pub(super) fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
-        let listed = list(directory);
-        self.note(directory, 0, of_directory(&listed));
+    pub(super) fn list_definitions(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        let listed = list_definitions(directory);
+        self.record_state(directory, 0, state_of_listing(&listed));
         listed
     }
 
     /// Remembers that there is nothing at a path.
-    pub(super) fn missing(&self, path: &Path, error: &io::Error) {
-        self.note(path, 0, of_error(error));
+    pub(super) fn record_missing(&self, path: &Path, error: &io::Error) {
+        self.record_state(path, 0, state_of_error(error));
     }
 
     /// Remembers what is at a path that is not read.
-    pub(super) fn other(&self, path: &Path) {
-        self.note(path, 0, of_file(&read(path, 0)));
+    pub(super) fn record_other(&self, path: &Path) {
+        self.record_state(path, 0, state_of_read(&read_file(path, 0)));
     }
 
     /// Records where a path leads that may not be read, so that a change of its target is noticed.
-    pub(super) fn denied(&self, path: &Path) {
+    pub(super) fn record_denied(&self, path: &Path) {
         // No read uses this limit, so this entry never contradicts what was read under
         // the name.
-        self.note(path, u64::MAX, denied(path));
+        self.record_state(path, u64::MAX, denied_state(path));
     }
 
     pub(super) fn into_sources(
@@ -138,17 +142,23 @@ impl Files {
             secrets: self.secrets.into_inner(),
             authorities: self.authorities.into_inner(),
             seen: self.seen.into_inner(),
-            distrusted: false,
+            is_marked_changed: false,
         }
     }
 
-    fn note(&self, path: &Path, limit: u64, what: What) {
+    fn record_state(&self, path: &Path, limit: u64, what: FileState) {
         let mut seen = self.seen.borrow_mut();
-        let first = *seen.entry(path.to_owned()).or_insert(Seen { limit, what });
+        let first = *seen
+            .entry(path.to_owned())
+            .or_insert(Observation { limit, what });
         if first.limit == limit && first.what != what {
-            let unknown = [first.what, what].contains(&What::Unknown);
-            let what = if unknown { What::Unknown } else { What::Torn };
-            seen.insert(path.to_owned(), Seen { limit, what });
+            let unknown = [first.what, what].contains(&FileState::Unknown);
+            let what = if unknown {
+                FileState::Unknown
+            } else {
+                FileState::Inconsistent
+            };
+            seen.insert(path.to_owned(), Observation { limit, what });
         }
     }
 }
@@ -156,42 +166,42 @@ impl Files {
 impl Sources {
     /// Whether any file or directory holds something else now than what was loaded. Reads all of them. `false` means that all of what was loaded stood
     /// there together at one moment: each file was found to be the same twice, and a moment lies between.
-    pub fn have_changed(&self) -> Result<bool, Shortage> {
+    pub fn has_changed(&self) -> Result<bool, Shortage> {
         for (path, seen) in &self.seen {
-            let what = now(path, seen);
-            if what == What::Unknown {
+            let what = current_state(path, seen);
+            if what == FileState::Unknown {
                 return Err(Shortage);
             }
             if what != seen.what {
                 return Ok(true);
             }
         }
-        Ok(self.distrusted)
+        Ok(self.is_marked_changed)
     }
 
     /// Returns whether a file could not be looked at because the system had no descriptor or memory
     /// left.
-    pub fn are_unknown(&self) -> bool {
+    pub fn has_unknown_files(&self) -> bool {
         let mut seen = self.seen.values();
-        seen.any(|seen| seen.what == What::Unknown)
+        seen.any(|seen| seen.what == FileState::Unknown)
     }
 
     /// Whether the system lets any of them not be read.
-    pub fn are_closed(&self) -> bool {
-        let closed = What::Unreadable(io::ErrorKind::PermissionDenied);
+    pub fn has_forbidden_files(&self) -> bool {
+        let closed = FileState::Unreadable(io::ErrorKind::PermissionDenied);
         self.seen.values().any(|seen| seen.what == closed)
     }
 
     /// From now on they count as changed: what was read of them was thrown away.
-    pub fn distrust(&mut self) {
-        self.distrusted = true;
+    pub fn mark_changed(&mut self) {
+        self.is_marked_changed = true;
     }
 
     /// Whether the settings file is there, and empty.
-    pub fn settings_are_empty(&self) -> bool {
+    pub fn has_empty_settings(&self) -> bool {
         let empty = hash_of(b"".as_slice());
         let seen = self.settings.as_ref().and_then(|path| self.seen.get(path));
-        seen.is_some_and(|seen| seen.what == What::Content(empty))
+        seen.is_some_and(|seen| seen.what == FileState::Content(empty))
     }
 
     /// The files, without the directories that some of them were found in.
@@ -202,7 +212,7 @@ impl Sources {
 
     /// The directories that must stay readable, with all below them, for these files and their successors: those that are listed, and the parents of every
     /// file as it is named, as it is resolved now, and of every symbolic link to a file between the two.
-    pub fn places(&self) -> Vec<PathBuf> {
+    pub fn readable_directories(&self) -> Vec<PathBuf> {
         let mut found = BTreeSet::new();
         for (path, seen) in &self.seen {
             let resolved = fs::canonicalize(path).ok();
@@ -210,68 +220,68 @@ impl Sources {
                 found.insert(path.clone());
                 found.extend(resolved);
             } else {
-                found.extend(hops(path).iter().map(|hop| parent(hop)));
-                found.extend(resolved.as_deref().map(parent));
+                found.extend(link_chain(path).iter().map(|hop| parent_directory(hop)));
+                found.extend(resolved.as_deref().map(parent_directory));
             }
         }
         found.into_iter().collect()
     }
 
-    /// The directories in which something happens when one of these files, or what it is reached through, becomes another: [`Sources::places`], and the
+    /// The directories in which something happens when one of these files, or what it is reached through, becomes another: [`Sources::readable_directories`], and the
     /// parents of listed directories and of every symbolic link on the way.
-    pub fn watched(&self) -> BTreeSet<PathBuf> {
-        let mut found: BTreeSet<PathBuf> = self.places().into_iter().collect();
+    pub fn watched_directories(&self) -> BTreeSet<PathBuf> {
+        let mut found: BTreeSet<PathBuf> = self.readable_directories().into_iter().collect();
         for path in self.seen.keys() {
-            found.insert(parent(path));
+            found.insert(parent_directory(path));
             let mut left = LINKS;
-            links(path, &mut left, &mut found);
+            add_link_parents(path, &mut left, &mut found);
         }
         found
     }
 }
 
-impl Seen {
+impl Observation {
     fn is_directory(&self) -> bool {
-        matches!(self.what, What::Names(_))
+        matches!(self.what, FileState::Names(_))
     }
 }
 
-fn now(path: &Path, seen: &Seen) -> What {
-    if let What::Denied(_) = seen.what {
-        return denied(path);
+fn current_state(path: &Path, seen: &Observation) -> FileState {
+    if let FileState::Forbidden(_) = seen.what {
+        return denied_state(path);
     }
     // Found by its kind, not by what it was: a directory may stand where a file stood.
     match fs::metadata(path) {
-        Ok(found) if found.is_dir() && seen.limit == 0 => of_directory(&list(path)),
-        Ok(_) | Err(_) => of_file(&read(path, seen.limit)),
+        Ok(found) if found.is_dir() && seen.limit == 0 => state_of_listing(&list_definitions(path)),
+        Ok(_) | Err(_) => state_of_read(&read_file(path, seen.limit)),
     }
 }
 
-fn of_file(read: &Result<Zeroizing<Vec<u8>>, Unread>) -> What {
+fn state_of_read(read: &Result<Zeroizing<Vec<u8>>, ReadError>) -> FileState {
     match read {
-        Ok(bytes) => What::Content(hash_of(bytes.as_slice())),
-        Err(Unread::NoFile) => What::Other,
-        Err(Unread::Io(error)) => of_error(error),
+        Ok(bytes) => FileState::Content(hash_of(bytes.as_slice())),
+        Err(ReadError::NotRegular) => FileState::Other,
+        Err(ReadError::Io(error)) => state_of_error(error),
     }
 }
 
-fn of_error(error: &io::Error) -> What {
+fn state_of_error(error: &io::Error) -> FileState {
     if is_shortage(error) {
-        What::Unknown
+        FileState::Unknown
     } else {
-        What::Unreadable(error.kind())
+        FileState::Unreadable(error.kind())
     }
 }
 
-fn denied(path: &Path) -> What {
+fn denied_state(path: &Path) -> FileState {
     let identity = fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    What::Denied(hash_of(&(fs::canonicalize(path).ok(), identity.ok())))
+    FileState::Forbidden(hash_of(&(fs::canonicalize(path).ok(), identity.ok())))
 }
 
-fn of_directory(listed: &io::Result<Vec<PathBuf>>) -> What {
+fn state_of_listing(listed: &io::Result<Vec<PathBuf>>) -> FileState {
     match listed {
-        Ok(names) => What::Names(hash_of(names)),
-        Err(error) => of_error(error),
+        Ok(names) => FileState::Names(hash_of(names)),
+        Err(error) => state_of_error(error),
     }
 }
 
@@ -282,7 +292,7 @@ pub(super) fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
 }
 
 /// Kubernetes keeps its copies behind names that start with a dot.
-fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+fn list_definitions(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = fs::read_dir(directory)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .filter(|path| is_definition(path) && !path.is_dir())
@@ -300,7 +310,7 @@ pub(super) fn is_definition(path: &Path) -> bool {
     !hidden && matches!(extension, Some("json" | "yaml" | "yml"))
 }
 
-fn parent(path: &Path) -> PathBuf {
+fn parent_directory(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if parent == Path::new("") => PathBuf::from("."),
         Some(parent) => parent.to_owned(),
@@ -309,10 +319,10 @@ fn parent(path: &Path) -> PathBuf {
 }
 
 /// A path, what it leads to if it is a symbolic link, and so on. Links among the directories on the way are left as they are.
-fn hops(path: &Path) -> Vec<PathBuf> {
+fn link_chain(path: &Path) -> Vec<PathBuf> {
     let mut hops = vec![path.to_owned()];
     while let Some(Ok(target)) = hops.last().map(fs::read_link) {
-        let hop = hops.last().map(|link| parent(link).join(target));
+        let hop = hops.last().map(|link| parent_directory(link).join(target));
         hops.extend(hop);
         if hops.len() > LINKS {
             break;
@@ -322,7 +332,7 @@ fn hops(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Adds the parents of the symbolic links that lead to a path.
-fn links(path: &Path, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
+fn add_link_parents(path: &Path, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
     for part in path.ancestors() {
         let Ok(target) = fs::read_link(part) else {
             continue;
@@ -331,10 +341,10 @@ fn links(path: &Path, left: &mut usize, found: &mut BTreeSet<PathBuf>) {
             return;
         }
         *left -= 1;
-        let holder = parent(part);
+        let holder = parent_directory(part);
         let target = holder.join(target);
         found.insert(holder);
-        links(&target, left, found);
+        add_link_parents(&target, left, found);
     }
 }
 

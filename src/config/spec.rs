@@ -104,7 +104,7 @@ impl FieldSpec {
     }
 
     /// Returns the fields of a [`Kind::Object`].
-    pub(super) fn object(&self) -> Option<&'static ObjectSpec> {
+    pub(super) fn object_spec(&self) -> Option<&'static ObjectSpec> {
         match self.kind {
             Kind::Object(spec) => Some(spec),
             _ => None,

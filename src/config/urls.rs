@@ -11,15 +11,15 @@ use crate::domain::address::{Forbidden, judge};
 use crate::domain::url::InvalidUrl;
 use crate::domain::{BaseUrl, Host};
 
-pub(super) fn base_url(field: &Field<'_>) -> Option<BaseUrl> {
-    let text = field.text()?;
+pub(super) fn read_base_url(field: &Field<'_>) -> Option<BaseUrl> {
+    let text = field.read_text()?;
     BaseUrl::parse(text)
-        .map_err(|invalid| url_problem(field, text, invalid))
+        .map_err(|invalid| report_invalid_url(field, text, invalid))
         .ok()
 }
 
 /// Reports an unusable URL. One that may hold a password or a key is not shown.
-pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
+pub(super) fn report_invalid_url(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
     let port = text.rsplit(':').next().unwrap_or_default();
     let password = invalid == InvalidUrl::Port && !port.bytes().all(|b| b.is_ascii_digit());
     let mut field = field.clone();
@@ -32,7 +32,7 @@ pub(super) fn url_problem(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
 }
 
 /// A literal address must be one that the connection may dial. Without `holes` the ranges are bad themselves: nothing is said twice.
-pub(super) fn reachable(
+pub(super) fn check_reachable(
     field: &Field<'_>,
     host: &Host,
     allowed_cidrs: Option<&[IpNet]>,

@@ -81,7 +81,7 @@ impl Watch {
         let alone = alone.into_iter().map(Path::to_owned).collect();
         let (woken, wakes) = io::pipe()?;
         let made = Notices::new().and_then(|mut notices| {
-            notices.follow(&sources.watched())?;
+            notices.follow(&sources.watched_directories())?;
             Ok(notices)
         });
         let (notices, refused) = match made {

@@ -6,7 +6,8 @@ use crate::config::problem::Problems;
 fn parse(text: &str) -> Result<Node, &'static str> {
     let problems = Problems::default();
     let bytes = text.as_bytes().to_vec();
-    let node = Origin::of_file("f".to_owned(), bytes, &problems).and_then(|o| o.parse(&problems));
+    let node =
+        Origin::from_bytes("f".to_owned(), bytes, &problems).and_then(|o| o.parse(&problems));
     let code = problems.into_sorted().first().map(|problem| problem.code);
     node.ok_or(code.unwrap_or("nothing"))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::{Denied, Inputs, SecretPolicy, SecretSettings};
+use super::{DenialReason, PolicyInputs, SecretPolicy, SecretSettings};
 use crate::config::environment::Environment;
 use crate::domain::SecretSource;
 
@@ -33,7 +33,7 @@ impl World {
     }
 
     fn policy(&self, secrets: &SecretSettings, used: &[SecretSource]) -> SecretPolicy {
-        SecretPolicy::new(&Inputs {
+        SecretPolicy::new(&PolicyInputs {
             secrets,
             environment: &Environment::new([("CREDENTIALS_DIRECTORY", self.path("cred"))]),
             settings: Some(&self.path("conf/egressd.yaml")),
@@ -43,7 +43,7 @@ impl World {
         })
     }
 
-    fn judge(&self, policy: &SecretPolicy, name: &str) -> Result<(), Denied> {
+    fn check_source(&self, policy: &SecretPolicy, name: &str) -> Result<(), DenialReason> {
         policy.admit_file(&self.path(name)).map(drop)
     }
 }
@@ -60,7 +60,7 @@ fn files_below_the_directories_of_settings_and_definitions_are_allowed() {
         "cred/a",
         "defs/../conf/x",
     ] {
-        assert_eq!(world.judge(&policy, name), Ok(()), "{name}");
+        assert_eq!(world.check_source(&policy, name), Ok(()), "{name}");
     }
     for path in ["/run/secrets/a/b", "/var/run/secrets/a", "/etc/egressd/a"] {
         assert!(policy.admit_file(Path::new(path)).is_ok(), "{path}");
@@ -71,11 +71,15 @@ fn files_below_the_directories_of_settings_and_definitions_are_allowed() {
         "other/not-there",
         "confx",
     ] {
-        assert_eq!(world.judge(&policy, name), Err(Denied::NotListed), "{name}");
+        assert_eq!(
+            world.check_source(&policy, name),
+            Err(DenialReason::NotListed),
+            "{name}"
+        );
     }
     assert_eq!(
         policy.admit_file(Path::new("/etc/hostname")),
-        Err(Denied::NotListed)
+        Err(DenialReason::NotListed)
     );
 }
 
@@ -90,9 +94,13 @@ fn a_link_is_judged_by_what_it_leads_to() {
     fs::create_dir(world.path("conf/..2026")).unwrap();
     fs::write(world.path("conf/..2026/t"), "x").unwrap();
     let policy = world.policy(&SecretSettings::default(), &[]);
-    assert_eq!(world.judge(&policy, "conf/t"), Ok(()));
+    assert_eq!(world.check_source(&policy, "conf/t"), Ok(()));
     for name in ["defs/out", "defs/dir/token", "defs/dir/not-there"] {
-        assert_eq!(world.judge(&policy, name), Err(Denied::NotListed), "{name}");
+        assert_eq!(
+            world.check_source(&policy, name),
+            Err(DenialReason::NotListed),
+            "{name}"
+        );
     }
 }
 
@@ -119,19 +127,26 @@ fn what_the_settings_and_the_definitions_hold_is_never_allowed() {
             "other/hard",
             "other/soft",
         ] {
-            assert_eq!(world.judge(&policy, name), Err(Denied::Own), "{name}");
+            assert_eq!(
+                world.check_source(&policy, name),
+                Err(DenialReason::Own),
+                "{name}"
+            );
         }
-        assert_eq!(policy.admit_variable("OPS_PASSWORD"), Err(Denied::Own));
+        assert_eq!(
+            policy.admit_variable("OPS_PASSWORD"),
+            Err(DenialReason::Own)
+        );
         let setting = "EGRESSD_MANAGEMENT_BASIC_AUTH_PASSWORD";
-        assert_eq!(policy.admit_variable(setting), Err(Denied::Own));
+        assert_eq!(policy.admit_variable(setting), Err(DenialReason::Own));
         assert_eq!(
             policy.admit_variable("EGRESSD_OTHER"),
-            Err(Denied::NotListed)
+            Err(DenialReason::NotListed)
         );
         assert_eq!(policy.admit_variable("TOKEN"), Ok(()));
     }
     assert_eq!(
-        world.judge(&world.policy(&everything, &used), "other/token"),
+        world.check_source(&world.policy(&everything, &used), "other/token"),
         Ok(())
     );
 }
@@ -145,10 +160,10 @@ fn a_list_replaces_the_default() {
         allow_env: Some(["CRM_*", "ONE", "EGRESSD_X_*"].map(str::to_owned).to_vec()),
     };
     let policy = world.policy(&secrets, &[]);
-    assert_eq!(world.judge(&policy, "other/token"), Ok(()));
+    assert_eq!(world.check_source(&policy, "other/token"), Ok(()));
     assert_eq!(
-        world.judge(&policy, "conf/sub/token"),
-        Err(Denied::NotListed)
+        world.check_source(&policy, "conf/sub/token"),
+        Err(DenialReason::NotListed)
     );
     for name in ["CRM_", "CRM_TOKEN", "ONE", "EGRESSD_X_TOKEN"] {
         assert_eq!(policy.admit_variable(name), Ok(()), "{name}");
@@ -156,7 +171,7 @@ fn a_list_replaces_the_default() {
     for name in ["CRM", "ONE_MORE", "TOKEN", "EGRESSD_Y"] {
         assert_eq!(
             policy.admit_variable(name),
-            Err(Denied::NotListed),
+            Err(DenialReason::NotListed),
             "{name}"
         );
     }
@@ -165,7 +180,7 @@ fn a_list_replaces_the_default() {
 #[test]
 fn files_of_the_working_directory_are_beside_it() {
     // F-256
-    let policy = SecretPolicy::new(&Inputs {
+    let policy = SecretPolicy::new(&PolicyInputs {
         secrets: &SecretSettings::default(),
         environment: &Environment::default(),
         settings: Some(Path::new("egressd.yaml")),
@@ -181,7 +196,7 @@ fn files_of_the_working_directory_are_beside_it() {
 #[test]
 fn settings_in_the_root_directory_do_not_allow_every_file() {
     // F-256
-    let policy = SecretPolicy::new(&Inputs {
+    let policy = SecretPolicy::new(&PolicyInputs {
         secrets: &SecretSettings::default(),
         environment: &Environment::default(),
         settings: Some(Path::new("/egressd.yaml")),
@@ -191,6 +206,6 @@ fn settings_in_the_root_directory_do_not_allow_every_file() {
     });
     assert_eq!(
         policy.admit_file(Path::new("/etc/hostname")),
-        Err(Denied::NotListed)
+        Err(DenialReason::NotListed)
     );
 }

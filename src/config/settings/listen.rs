@@ -25,7 +25,7 @@ pub(super) const MANAGEMENT: ListenField = ListenField {
 };
 
 /// Reads the addresses of a section. `admits` decides about each, and reports those that it refuses.
-pub(super) fn listen(
+pub(super) fn read_listen(
     section: &Object<'_>,
     directory: &Path,
     ListenField { default, least }: &ListenField,
@@ -34,7 +34,7 @@ pub(super) fn listen(
     let Some(field) = section.get("listen") else {
         return Some(vec![Listen::Tcp(default.parse().ok()?)]);
     };
-    let items = field.list()?;
+    let items = field.read_list()?;
     if items.len() < *least {
         let message = "holds no address, so nobody could connect";
         return field.reject("empty", message, format!("write `[{default}]`"));
@@ -42,7 +42,8 @@ pub(super) fn listen(
     let mut addresses: Vec<Listen> = Vec::with_capacity(items.len());
     let mut whole = true;
     for item in &items {
-        let Some(address) = address(item, directory).filter(|address| admits(item, address)) else {
+        let Some(address) = read_address(item, directory).filter(|address| admits(item, address))
+        else {
             whole = false;
             continue;
         };
@@ -56,10 +57,10 @@ pub(super) fn listen(
     whole.then_some(addresses)
 }
 
-fn address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
+fn read_address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
     /// `sun_path` holds 108 bytes, the last of which is NUL.
     const MAX_PATH: usize = 107;
-    let text = field.text()?;
+    let text = field.read_text()?;
     if let Some(path) = text.strip_prefix("unix:") {
         let whole = directory.join(path);
         if path.starts_with(['@', '\0']) {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::listen::{MANAGEMENT, PROXY, listen, report_clashes};
-use super::values::{ca_roots, connections, host, secrets};
+use super::listen::{MANAGEMENT, PROXY, read_listen, report_clashes};
+use super::values::{read_ca_roots, read_connection_paths, read_host, read_secrets};
 use super::{
     AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings,
@@ -36,14 +36,14 @@ const ACCESS: [(&str, AccessLog); 3] = [
 ];
 
 /// What the reader needs beside the file.
-pub(in crate::config) struct Read<'a> {
+pub(in crate::config) struct SettingsReader<'a> {
     pub(in crate::config) layers: &'a Layers<'a>,
     pub(in crate::config) context: &'a ResolveContext<'a>,
     /// The value of `connections` if no layer sets it.
     pub(in crate::config) default_connections: &'static str,
 }
 
-impl<'a> Read<'a> {
+impl<'a> SettingsReader<'a> {
     /// Puts the other layers over the settings of a file, if there is one.
     fn with_layers(&self, file: Option<Object<'a>>) -> Object<'a> {
         Object::with_layers(file, &SETTINGS, self.layers, ROOT.to_owned())
@@ -60,22 +60,25 @@ pub(in crate::config) struct ReadSettings {
 }
 
 /// Reads the settings: all layers, and the file if there is one.
-pub(in crate::config) fn settings<'a>(file: Option<Field<'a>>, read: &Read<'a>) -> ReadSettings {
-    let file = match file.map(|file| file.object(&SETTINGS)) {
+pub(in crate::config) fn read_settings<'a>(
+    file: Option<Field<'a>>,
+    read: &SettingsReader<'a>,
+) -> ReadSettings {
+    let file = match file.map(|file| file.read_object(&SETTINGS)) {
         Some(None) => return ReadSettings::default(),
         Some(Some(file)) => Some(file),
         None => None,
     };
     let top = read.with_layers(file);
-    let section = |name| top.section(name);
-    let proxy = section("proxy").and_then(|it| proxy(&it, read.context));
-    let management = section("management").and_then(|it| management(&it, read.context));
-    let egress = section("egress").and_then(|it| egress(&it, read.context));
-    let log = section("log").and_then(|it| log(&it));
+    let section = |name| top.read_section(name);
+    let proxy = section("proxy").and_then(|it| read_proxy(&it, read.context));
+    let management = section("management").and_then(|it| read_management(&it, read.context));
+    let egress = section("egress").and_then(|it| read_egress(&it, read.context));
+    let log = section("log").and_then(|it| read_log(&it));
     let shutdown_grace_period =
-        section("shutdown").and_then(|it| it.seconds("grace_period_seconds"));
-    let connections = connections(&top, read);
-    let secrets = section("secrets").and_then(|it| secrets(&it, read.context));
+        section("shutdown").and_then(|it| it.read_seconds("grace_period_seconds"));
+    let connections = read_connection_paths(&top, read);
+    let secrets = section("secrets").and_then(|it| read_secrets(&it, read.context));
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
         report_clashes(&proxy.listen, &management.listen, read.layers.problems);
     }
@@ -99,30 +102,33 @@ pub(in crate::config) fn settings<'a>(file: Option<Field<'a>>, read: &Read<'a>) 
 }
 
 /// Reads `secrets` and nothing else, of environment and flags.
-pub(in crate::config) fn secrets_alone(read: &Read<'_>) -> Option<SecretSettings> {
-    secrets(&read.with_layers(None).section("secrets")?, read.context)
+pub(in crate::config) fn read_secret_settings(read: &SettingsReader<'_>) -> Option<SecretSettings> {
+    read_secrets(
+        &read.with_layers(None).read_section("secrets")?,
+        read.context,
+    )
 }
 
 /// Reads the addresses of the management API and nothing else: neither the rest of the section nor who may reach it.
-pub(in crate::config) fn management_listen<'a>(
+pub(in crate::config) fn read_management_listen<'a>(
     file: Option<Field<'a>>,
-    read: &Read<'a>,
+    read: &SettingsReader<'a>,
 ) -> Option<Vec<Listen>> {
     let problems = read.layers.problems;
     let before = problems.count();
-    let file = file.and_then(|file| file.unchecked_object(&SETTINGS));
+    let file = file.and_then(|file| file.read_unchecked_object(&SETTINGS));
     let section = file.and_then(|file| file.get("management"));
-    let section = section.and_then(|field| field.unchecked_object(&settings_spec::MANAGEMENT));
+    let section = section.and_then(|field| field.read_unchecked_object(&settings_spec::MANAGEMENT));
     let prefix = variable(ROOT, "management");
     let section = Object::with_layers(section, &settings_spec::MANAGEMENT, read.layers, prefix);
-    let found = listen(&section, read.context.directory, &MANAGEMENT, |_, _| true);
+    let found = read_listen(&section, read.context.directory, &MANAGEMENT, |_, _| true);
     // A section that is no mapping is reported, and read as if it were absent.
     found.filter(|_| problems.count() == before)
 }
 
-fn proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ProxySettings> {
-    let allow_non_loopback = section.flag("allow_non_loopback");
-    let listen = listen(section, context.directory, &PROXY, |field, address| {
+fn read_proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ProxySettings> {
+    let allow_non_loopback = section.read_flag("allow_non_loopback");
+    let listen = read_listen(section, context.directory, &PROXY, |field, address| {
         let is_allowed = address.is_local() || allow_non_loopback != Some(false);
         if !is_allowed {
             report_non_loopback(
@@ -133,15 +139,17 @@ fn proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ProxySett
         }
         is_allowed
     });
-    let allowed_hosts = section.optional("allowed_hosts", Vec::new(), |field| field.items(host));
-    let workers = section.count("workers");
-    let max_connections = section.count("max_connections");
-    let max_in_flight = section.count("max_in_flight");
-    let max_request_body_bytes = section.integer("max_request_body_bytes");
-    let header_read_timeout = section.seconds("header_read_timeout_seconds");
-    let idle_timeout = section.seconds("idle_timeout_seconds");
-    let body_idle_timeout = section.seconds("body_idle_timeout_seconds");
-    let write_stall_timeout = section.seconds("write_stall_timeout_seconds");
+    let allowed_hosts = section.read_optional("allowed_hosts", Vec::new(), |field| {
+        field.read_items(read_host)
+    });
+    let workers = section.read_count("workers");
+    let max_connections = section.read_count("max_connections");
+    let max_in_flight = section.read_count("max_in_flight");
+    let max_request_body_bytes = section.read_integer("max_request_body_bytes");
+    let header_read_timeout = section.read_seconds("header_read_timeout_seconds");
+    let idle_timeout = section.read_seconds("idle_timeout_seconds");
+    let body_idle_timeout = section.read_seconds("body_idle_timeout_seconds");
+    let write_stall_timeout = section.read_seconds("write_stall_timeout_seconds");
     allow_non_loopback?;
     Some(ProxySettings {
         listen: listen?,
@@ -157,17 +165,20 @@ fn proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ProxySett
     })
 }
 
-fn management(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ManagementSettings> {
-    let is_written = section.has("basic_auth");
-    let login = section.section("basic_auth")?;
+fn read_management(
+    section: &Object<'_>,
+    context: &ResolveContext<'_>,
+) -> Option<ManagementSettings> {
+    let is_written = section.has_field("basic_auth");
+    let login = section.read_section("basic_auth")?;
     let (username, password) = (login.get("username"), login.get("password"));
     let is_wanted = is_written || username.is_some() || password.is_some();
     let basic_auth = if is_wanted {
-        basic_auth(username, password, context).map(Some)
+        read_basic_auth(username, password, context).map(Some)
     } else {
         Some(None)
     };
-    let listen = listen(section, context.directory, &MANAGEMENT, |field, address| {
+    let listen = read_listen(section, context.directory, &MANAGEMENT, |field, address| {
         let is_allowed = address.is_local() || is_wanted;
         if !is_allowed {
             report_non_loopback(
@@ -190,7 +201,7 @@ fn report_non_loopback(field: &Field<'_>, address: &Listen, remedy: &str) {
     field.report("non_loopback", message, remedy);
 }
 
-fn basic_auth(
+fn read_basic_auth(
     username: Option<Field<'_>>,
     password: Option<Field<'_>>,
     context: &ResolveContext<'_>,
@@ -203,10 +214,10 @@ fn basic_auth(
         return None;
     }
     let (field, password) = (username?, password?);
-    let (username, password) = (context.secret(&field), context.secret(&password));
+    let (username, password) = (context.read_secret(&field), context.read_secret(&password));
     let (username, password) = (username?, password?);
     let Ok(username) = Username::try_from(username) else {
-        let hidden = field.secret();
+        let hidden = field.into_secret();
         hidden.report(
             "invalid_username",
             "the user name holds a colon",
@@ -217,11 +228,13 @@ fn basic_auth(
     Some(BasicAuth::new(username, password))
 }
 
-fn egress(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<EgressSettings> {
-    let roots = section.optional("ca_files", Vec::new(), |field| ca_roots(field, context));
-    let connect_timeout = section.seconds("connect_timeout_seconds");
-    let pool_idle_timeout = section.seconds("pool_idle_timeout_seconds");
-    let pool_max_idle_per_host = section.count("pool_max_idle_per_host");
+fn read_egress(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<EgressSettings> {
+    let roots = section.read_optional("ca_files", Vec::new(), |field| {
+        read_ca_roots(field, context)
+    });
+    let connect_timeout = section.read_seconds("connect_timeout_seconds");
+    let pool_idle_timeout = section.read_seconds("pool_idle_timeout_seconds");
+    let pool_max_idle_per_host = section.read_count("pool_max_idle_per_host");
     Some(EgressSettings {
         roots: roots?,
         connect_timeout: connect_timeout?,
@@ -230,13 +243,15 @@ fn egress(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<EgressSe
     })
 }
 
-fn log(section: &Object<'_>) -> Option<LogSettings> {
-    let format = section.optional("format", LogFormat::default(), |field| {
-        field.choice(&FORMATS)
+fn read_log(section: &Object<'_>) -> Option<LogSettings> {
+    let format = section.read_optional("format", LogFormat::default(), |field| {
+        field.read_choice(&FORMATS)
     });
-    let level = section.optional("level", LogLevel::default(), |field| field.choice(&LEVELS));
-    let access = section.optional("access", AccessLog::default(), |field| {
-        field.choice(&ACCESS)
+    let level = section.read_optional("level", LogLevel::default(), |field| {
+        field.read_choice(&LEVELS)
+    });
+    let access = section.read_optional("access", AccessLog::default(), |field| {
+        field.read_choice(&ACCESS)
     });
     Some(LogSettings {
         format: format?,

@@ -9,9 +9,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::read::Read;
+use super::read::SettingsReader;
 use crate::config::field::Field;
-use crate::config::file_reading::Unread;
+use crate::config::file_reading::ReadError;
 use crate::config::object::Object;
 use crate::config::redaction::{quoted, quoted_path};
 use crate::config::secret_policy::{SecretSettings, SecretValues};
@@ -24,8 +24,8 @@ const MAX_BUNDLE: u64 = 4 << 20;
 const MAX_NAME: usize = 128;
 
 /// Parses a host name as a `Host` field has it.
-pub(super) fn host(field: &Field<'_>) -> Option<String> {
-    let text = field.text()?;
+pub(super) fn read_host(field: &Field<'_>) -> Option<String> {
+    let text = field.read_text()?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     let address = text
         .strip_prefix('[')
@@ -48,13 +48,13 @@ pub(super) fn host(field: &Field<'_>) -> Option<String> {
 }
 
 /// Reads every file of the list; a file without a usable certificate is a problem, so that trust is never less or more than meant.
-pub(super) fn ca_roots(
+pub(super) fn read_ca_roots(
     field: &Field<'_>,
     context: &ResolveContext<'_>,
 ) -> Option<Vec<CertificateDer<'static>>> {
-    let bundles = field.items(|item| {
-        let path = context.directory.join(item.text()?);
-        let why = match bundle(&path, context.files) {
+    let bundles = field.read_items(|item| {
+        let path = context.directory.join(item.read_text()?);
+        let why = match read_bundle(&path, context.files) {
             Ok(found) => return Some(found),
             Err(why) => why,
         };
@@ -66,11 +66,13 @@ pub(super) fn ca_roots(
     bundles.map(|bundles| bundles.concat())
 }
 
-fn bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = files.authority(path, MAX_BUNDLE).map_err(|why| match why {
-        Unread::NoFile => "is not a regular file".to_owned(),
-        Unread::Io(error) => format!("cannot be read: {}", error.kind()),
-    })?;
+fn read_bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = files
+        .read_authority(path, MAX_BUNDLE)
+        .map_err(|why| match why {
+            ReadError::NotRegular => "is not a regular file".to_owned(),
+            ReadError::Io(error) => format!("cannot be read: {}", error.kind()),
+        })?;
     if bytes.len() as u64 > MAX_BUNDLE {
         return Err("is larger than 4 MiB".to_owned());
     }
@@ -89,33 +91,38 @@ fn bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, St
 }
 
 /// Reads the paths of definitions.
-pub(super) fn connections(top: &Object<'_>, read: &Read<'_>) -> Option<Vec<PathBuf>> {
+pub(super) fn read_connection_paths(
+    top: &Object<'_>,
+    read: &SettingsReader<'_>,
+) -> Option<Vec<PathBuf>> {
     let directory = read.context.directory;
     let default = vec![directory.join(read.default_connections)];
-    top.optional("connections", default, |field| {
-        field.items(|item| item.text().map(|text| directory.join(text)))
+    top.read_optional("connections", default, |field| {
+        field.read_items(|item| item.read_text().map(|text| directory.join(text)))
     })
 }
 
 /// Reads where definitions may take secrets from.
-pub(in crate::config) fn secrets(
+pub(in crate::config) fn read_secrets(
     section: &Object<'_>,
     context: &ResolveContext<'_>,
 ) -> Option<SecretSettings> {
-    let allow = section.optional("allow", None, |field| {
+    let allow = section.read_optional("allow", None, |field| {
         field
-            .items(|item| secret_directory(item, context))
+            .read_items(|item| read_secret_directory(item, context))
             .map(Some)
     });
-    let allow_env = section.optional("allow_env", None, |field| field.items(variable).map(Some));
+    let allow_env = section.read_optional("allow_env", None, |field| {
+        field.read_items(read_variable).map(Some)
+    });
     Some(SecretSettings {
         allow: allow?,
         allow_env: allow_env?,
     })
 }
 
-fn secret_directory(item: &Field<'_>, context: &ResolveContext<'_>) -> Option<PathBuf> {
-    let path = context.directory.join(item.text()?);
+fn read_secret_directory(item: &Field<'_>, context: &ResolveContext<'_>) -> Option<PathBuf> {
+    let path = context.directory.join(item.read_text()?);
     warn_of_directory(item, &path, context.values());
     Some(path)
 }
@@ -141,8 +148,8 @@ fn warn_of_directory(item: &Field<'_>, path: &Path, values: SecretValues) {
 }
 
 /// Parses the name of a variable, or a prefix that ends in `*`.
-fn variable(field: &Field<'_>) -> Option<String> {
-    let text = field.text()?;
+fn read_variable(field: &Field<'_>) -> Option<String> {
+    let text = field.read_text()?;
     let name = text.strip_suffix('*').unwrap_or(text);
     let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if !text.is_empty() && name.len() <= MAX_NAME && name.bytes().all(legal) {

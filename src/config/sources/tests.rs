@@ -8,7 +8,7 @@ use super::{Files, Sources};
 
 fn seen(directory: &Path, files: &[&str]) -> Sources {
     let reader = Files::default();
-    let listed = reader.list(directory).unwrap();
+    let listed = reader.list_definitions(directory).unwrap();
     for name in files {
         drop(reader.read(&directory.join(name), 1 << 20));
     }
@@ -22,32 +22,32 @@ fn every_change_of_content_is_seen_and_nothing_else_is() {
     fs::write(&key, "one").unwrap();
     fs::write(at.join("a.json"), "{}").unwrap();
     let sources = seen(at, &["key", "a.json", "absent"]);
-    assert!(!sources.have_changed().unwrap());
+    assert!(!sources.has_changed().unwrap());
     // The same content, in place and by another file.
     fs::write(&key, "one").unwrap();
     fs::write(at.join("new"), "one").unwrap();
     fs::rename(at.join("new"), &key).unwrap();
     fs::write(at.join(".b.json"), "{}").unwrap();
     fs::write(at.join("notes.txt"), "").unwrap();
-    assert!(!sources.have_changed().unwrap());
+    assert!(!sources.has_changed().unwrap());
 
     fs::write(&key, "two").unwrap();
-    assert!(sources.have_changed().unwrap());
+    assert!(sources.has_changed().unwrap());
     fs::write(&key, "").unwrap();
-    assert!(sources.have_changed().unwrap());
+    assert!(sources.has_changed().unwrap());
     fs::remove_file(&key).unwrap();
-    assert!(sources.have_changed().unwrap());
+    assert!(sources.has_changed().unwrap());
     fs::create_dir(&key).unwrap();
-    assert!(sources.have_changed().unwrap());
+    assert!(sources.has_changed().unwrap());
     fs::remove_dir(&key).unwrap();
     fs::write(&key, "one").unwrap();
-    assert!(!sources.have_changed().unwrap());
+    assert!(!sources.has_changed().unwrap());
 
     for name in ["b.json", "absent"] {
         fs::write(at.join(name), "{}").unwrap();
-        assert!(sources.have_changed().unwrap(), "{name}");
+        assert!(sources.has_changed().unwrap(), "{name}");
         fs::remove_file(at.join(name)).unwrap();
-        assert!(!sources.have_changed().unwrap(), "{name}");
+        assert!(!sources.has_changed().unwrap(), "{name}");
     }
 }
 
@@ -58,13 +58,13 @@ fn a_file_that_is_read_twice_and_differs_is_never_steady() {
     let key = world.path().join("key");
     let reader = Files::default();
     fs::write(&key, "one").unwrap();
-    drop(reader.secret(&key, None, 100));
+    drop(reader.read_secret(&key, None, 100));
     fs::write(&key, "two").unwrap();
-    drop(reader.secret(&key, None, 100));
+    drop(reader.read_secret(&key, None, 100));
     let sources = reader.into_sources(None, Vec::new());
-    assert!(sources.have_changed().unwrap());
+    assert!(sources.has_changed().unwrap());
     fs::write(&key, "one").unwrap();
-    assert!(sources.have_changed().unwrap());
+    assert!(sources.has_changed().unwrap());
 }
 
 #[test]
@@ -84,16 +84,16 @@ fn the_mount_is_watched_and_not_only_what_its_link_leads_to() {
     let sources = reader.into_sources(None, Vec::new());
     let resolved = |path: &Path| fs::canonicalize(path).unwrap();
     // The next copy is readable too: it is made in the mount.
-    let places = sources.places();
+    let places = sources.readable_directories();
     assert!(places.iter().any(|path| resolved(path) == mount));
     assert!(places.contains(&other) && !places.contains(&at));
-    let watched = sources.watched();
+    let watched = sources.watched_directories();
     assert!(watched.iter().any(|path| resolved(path) == mount));
     assert!(watched.contains(&other));
 
     let listed = seen(&mount, &["a.json"]);
-    assert!(listed.places().contains(&mount));
-    assert!(listed.watched().contains(&at));
+    assert!(listed.readable_directories().contains(&mount));
+    assert!(listed.watched_directories().contains(&at));
 }
 
 #[test]
@@ -103,12 +103,15 @@ fn a_pipe_is_not_waited_for() {
     let key = world.path().join("key");
     let made = std::process::Command::new("mkfifo").arg(&key).status();
     assert!(made.unwrap().success());
-    assert!(matches!(super::read(&key, 100), Err(super::Unread::NoFile)));
+    assert!(matches!(
+        super::read_file(&key, 100),
+        Err(super::ReadError::NotRegular)
+    ));
     let socket = world.path().join("socket");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
     assert!(matches!(
-        super::read(&socket, 100),
-        Err(super::Unread::NoFile)
+        super::read_file(&socket, 100),
+        Err(super::ReadError::NotRegular)
     ));
 }
 
@@ -122,7 +125,7 @@ fn a_link_that_is_placed_after_the_check_is_not_followed() {
         fs::write(at.join(directory).join("dir/token"), content).unwrap();
     }
     let checked = at.join("allowed/dir/token");
-    let read = || Files::default().secret(&checked, Some(&checked), 1 << 20);
+    let read = || Files::default().read_secret(&checked, Some(&checked), 1 << 20);
     assert_eq!(read().ok().unwrap().as_slice(), b"ours");
     let (link, moved) = (at.join("allowed/dir"), at.join("moved"));
     fs::rename(&link, &moved).unwrap();

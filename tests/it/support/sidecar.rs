@@ -190,7 +190,7 @@ fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, log
         let ground = Ground::take(&loaded.settings).map_err(|error| error.to_string())?;
         let ground = ground.within(memory).counting_on(clock);
         let needs = Needs {
-            readable: loaded.sources.places(),
+            readable: loaded.sources.readable_directories(),
             sockets: Vec::new(),
         };
         // As far as this machine can; `hardening.rs` says whether it should.
