@@ -1,7 +1,7 @@
 //! Load anew, compile whole, publish in one step; or keep the last good generation and say why.
 //!
 //! Invariant: what is published stood on the disk as a whole at one moment. Files that change while they are read are read again, a few times; then the
-//! generation in use stays. [`Watch`] is who calls.
+//! generation in use stays. [`ReloadWatcher`] is who calls.
 
 mod mounts;
 mod notices;
@@ -20,7 +20,7 @@ use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::problem_log::ConfigFinding;
 use crate::telemetry::{Event, Metrics, ProblemLog};
 use parking_lot::Mutex;
-pub use watch::{Asking, Watch};
+pub use watch::{ReloadHandle, ReloadWatcher};
 
 /// How long files that change while they are read are left alone before they are read again. Whoever writes them more often than this has not finished.
 const PAUSES: [Duration; 5] = [
@@ -34,14 +34,14 @@ const PAUSES: [Duration; 5] = [
 /// Where definitions come from and where they go.
 pub struct Reload {
     /// Held while one reload runs: each generation is made from the one before.
-    last: Mutex<Last>,
+    last: Mutex<LastAttempt>,
     published: Arc<Published>,
     metrics: Arc<Metrics>,
     /// Of the start: what else the settings say has no effect.
-    facts: StartupSettings,
+    startup: StartupSettings,
     confined: bool,
     before_publication: BeforePublication,
-    relogin: Relogin,
+    replace_login: ReplaceLogin,
     problems: ProblemLog,
 }
 
@@ -49,10 +49,10 @@ pub struct Reload {
 pub type BeforePublication = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
 /// Takes another login for the management API; whether it is another one.
-pub type Relogin = Box<dyn Fn(&BasicAuth) -> bool + Send + Sync>;
+pub type ReplaceLogin = Box<dyn Fn(&BasicAuth) -> bool + Send + Sync>;
 
 /// What the process runs with, and what a reload may change of it.
-pub struct InForce {
+pub struct ReloadTargets {
     /// The connections.
     pub published: Arc<Published>,
     /// Where it is counted how reloads went.
@@ -60,17 +60,17 @@ pub struct InForce {
     /// What was read at the start.
     pub sources: Sources,
     /// The settings at the start.
-    pub facts: StartupSettings,
+    pub startup: StartupSettings,
     /// The process reads only what its files lay in at the start.
     pub confined: bool,
     /// The callback for each generation before it is published.
     pub before_publication: BeforePublication,
     /// How the login of the management API is replaced. It does nothing where there was none at the start.
-    pub relogin: Relogin,
+    pub replace_login: ReplaceLogin,
 }
 
 /// The last attempt, and what was told of it.
-struct Last {
+struct LastAttempt {
     options: LoadOptions,
     sources: Sources,
     /// The settings file was empty when it was last good.
@@ -102,32 +102,32 @@ pub struct Reloaded {
 
 impl Reload {
     /// Reads again what these options name, and tells how it went.
-    pub fn new(options: LoadOptions, in_force: InForce, problems: ProblemLog) -> Self {
-        let InForce {
+    pub fn new(options: LoadOptions, targets: ReloadTargets, problems: ProblemLog) -> Self {
+        let ReloadTargets {
             published,
             metrics,
             sources,
-            facts,
+            startup,
             confined,
             before_publication,
-            relogin,
-        } = in_force;
-        let last = Last {
+            replace_login,
+        } = targets;
+        let last = LastAttempt {
             options,
             empty_settings: sources.has_empty_settings(),
             sources,
             findings: Vec::new(),
-            settings: facts.clone(),
+            settings: startup.clone(),
             is_postponed: false,
         };
         Self {
             last: Mutex::new(last),
             published,
             metrics,
-            facts,
+            startup,
             confined,
             before_publication,
-            relogin,
+            replace_login,
             problems,
         }
     }
@@ -138,7 +138,7 @@ impl Reload {
         // Whoever asks wants to hear.
         last.findings = Vec::new();
         last.is_postponed = false;
-        self.attempt(&mut last)
+        self.reload_files(&mut last)
     }
 
     /// As [`Reload::run`] if any file holds something else than at the last attempt, good or bad. `None` if not.
@@ -146,7 +146,7 @@ impl Reload {
         let mut last = self.last.lock();
         match last.sources.has_changed() {
             Ok(false) => None,
-            Ok(true) => Some(self.attempt(&mut last)),
+            Ok(true) => Some(self.reload_files(&mut last)),
             Err(Shortage) => Some(Err(self.postpone(&mut last))),
         }
     }
@@ -157,22 +157,22 @@ impl Reload {
     }
 
     /// The directories in which something happens when there may be something to reload.
-    pub fn watched(&self) -> BTreeSet<PathBuf> {
+    pub fn watched_directories(&self) -> BTreeSet<PathBuf> {
         let last = self.last.lock();
         last.sources.watched_directories()
     }
 
-    fn attempt(&self, last: &mut Last) -> Result<Reloaded, Vec<Problem>> {
+    fn reload_files(&self, last: &mut LastAttempt) -> Result<Reloaded, Vec<Problem>> {
         match last.load() {
             Ok(loaded) => {
-                let facts = loaded.settings.startup_settings();
+                let startup = loaded.settings.startup_settings();
                 last.is_postponed = false;
-                Ok(self.publish(loaded, last, facts))
+                Ok(self.publish(loaded, last, startup))
             }
             Err(LoadError::Refused(found)) => {
                 last.is_postponed = false;
                 self.metrics.record_reload(false);
-                self.failed(&found, last);
+                self.record_failure(&found, last);
                 Err(found)
             }
             Err(LoadError::Shortage) => Err(self.postpone(last)),
@@ -181,7 +181,7 @@ impl Reload {
 
     /// Keeps the configuration in use. The files could not be compared, so no file is reported as
     /// faulty. The next comparison tries again.
-    fn postpone(&self, last: &mut Last) -> Vec<Problem> {
+    fn postpone(&self, last: &mut LastAttempt) -> Vec<Problem> {
         if !std::mem::replace(&mut last.is_postponed, true) {
             self.log_event(Event::ReloadPostponed);
         }
@@ -191,9 +191,14 @@ impl Reload {
         vec![problem.remedy("no action is needed: egressd reads it again within seconds")]
     }
 
-    fn publish(&self, loaded: Loaded, last: &mut Last, facts: StartupSettings) -> Reloaded {
+    fn publish(
+        &self,
+        loaded: Loaded,
+        last: &mut LastAttempt,
+        startup: StartupSettings,
+    ) -> Reloaded {
         if last.findings != loaded.warnings {
-            warn(&loaded.warnings, &self.problems);
+            log_findings(&loaded.warnings, &self.problems);
             last.findings = loaded.warnings;
         }
         let before = Arc::clone(&self.published.current());
@@ -206,7 +211,7 @@ impl Reload {
         (self.before_publication)(&next);
         self.published.publish(next);
         self.metrics.record_reload(true);
-        if login.is_some_and(|pair| (self.relogin)(&pair)) {
+        if login.is_some_and(|pair| (self.replace_login)(&pair)) {
             self.log_event(Event::LoginChanged);
         }
         self.log_event(Event::Reloaded {
@@ -215,9 +220,9 @@ impl Reload {
             hash,
             changes,
         });
-        if last.settings != facts {
-            let settings = self.facts.differences(&facts);
-            last.settings = facts;
+        if last.settings != startup {
+            let settings = self.startup.differences(&startup);
+            last.settings = startup;
             if !settings.is_empty() {
                 self.log_event(Event::RestartNeeded { settings });
             }
@@ -228,11 +233,11 @@ impl Reload {
         }
     }
 
-    fn failed(&self, found: &[Problem], last: &mut Last) {
+    fn record_failure(&self, found: &[Problem], last: &mut LastAttempt) {
         if last.findings == found {
             return;
         }
-        warn(found, &self.problems);
+        log_findings(found, &self.problems);
         last.findings = found.to_vec();
         let errors = found.iter().filter(|found| found.is_error());
         let problems = errors.count();
@@ -247,7 +252,7 @@ impl Reload {
     }
 }
 
-impl Last {
+impl LastAttempt {
     /// What stood on the disk as a whole at one moment.
     fn load(&mut self) -> Result<Loaded, LoadError> {
         let mut pauses = PAUSES.iter();
@@ -260,18 +265,22 @@ impl Last {
             let steady = !sources.has_changed()?;
             self.sources = sources;
             match pauses.next() {
-                _ if steady => return self.unless_cut_off(outcome).map_err(LoadError::Refused),
+                _ if steady => {
+                    return self
+                        .reject_emptied_settings(outcome)
+                        .map_err(LoadError::Refused);
+                }
                 Some(pause) => std::thread::sleep(*pause),
                 None => {
                     self.sources.mark_changed();
-                    return Err(LoadError::Refused(vec![unsteady()]));
+                    return Err(LoadError::Refused(vec![unsteady_problem()]));
                 }
             }
         }
     }
 
     /// An empty settings file is legal, but one that was not empty before is one that somebody has not finished.
-    fn unless_cut_off(
+    fn reject_emptied_settings(
         &mut self,
         outcome: Result<Loaded, Vec<Problem>>,
     ) -> Result<Loaded, Vec<Problem>> {
@@ -301,14 +310,14 @@ impl From<Shortage> for LoadError {
     }
 }
 
-fn unsteady() -> Problem {
+fn unsteady_problem() -> Problem {
     let message = "the files changed whenever they were read";
     Problem::whole("configuration", "unsteady", message.to_owned())
         .remedy("nothing: they are read again once they are left alone; replacing them by a rename makes a change one step")
 }
 
 /// Tells the log of findings.
-pub fn warn(found: &[Problem], log: &ProblemLog) {
+pub fn log_findings(found: &[Problem], log: &ProblemLog) {
     for problem in found {
         let finding = Box::new(ConfigFinding {
             code: problem.code,

@@ -51,7 +51,7 @@ impl Entry {
         }
     }
 
-    fn vanish(&self, now: Timestamp) -> Self {
+    fn to_vanished(&self, now: Timestamp) -> Self {
         Self {
             key: next_key(),
             connection: Arc::clone(&self.connection),
@@ -72,8 +72,8 @@ impl Entry {
     }
 
     /// Whether it is what this definition says, and still there.
-    fn still_holds(&self, connection: &Connection) -> bool {
-        self.is_there() && self.connection.changed_fields(connection).is_empty()
+    fn matches_definition(&self, connection: &Connection) -> bool {
+        self.is_defined() && self.connection.changed_fields(connection).is_empty()
     }
 }
 
@@ -91,7 +91,7 @@ impl Snapshot {
         let mut ordered: Vec<_> = connections
             .into_iter()
             .map(|connection| match self.find(connection.id.as_str()) {
-                Some(entry) if entry.still_holds(&connection) => Arc::clone(entry),
+                Some(entry) if entry.matches_definition(&connection) => Arc::clone(entry),
                 earlier => {
                     let created = earlier.map_or(now, |entry| entry.created);
                     Arc::new(Entry::new(connection, created, now))
@@ -108,7 +108,7 @@ impl Snapshot {
             .filter(|entry| !found.contains(entry.connection.id.as_str()))
             .map(|entry| match entry.vanished {
                 Some(_) => Arc::clone(entry),
-                None => Arc::new(entry.vanish(now)),
+                None => Arc::new(entry.to_vanished(now)),
             })
             .collect();
         ordered.extend(vanished);
@@ -120,7 +120,7 @@ impl Snapshot {
             .iter()
             .map(|entry| (entry.connection.id.as_str().into(), Arc::clone(entry)))
             .collect();
-        let there = ordered.iter().filter(|entry| entry.is_there());
+        let there = ordered.iter().filter(|entry| entry.is_defined());
         let hash = fingerprint::fingerprint(there.map(|entry| &**entry));
         Self {
             entries,

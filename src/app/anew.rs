@@ -6,7 +6,7 @@ use super::App;
 use super::tokens::{count_token_requests, cover};
 use crate::config::{LoadOptions, Settings, Sources, StartupSettings};
 use crate::credential::Login;
-use crate::reload::{InForce, Reload};
+use crate::reload::{Reload, ReloadTargets};
 
 /// What the process was started with.
 pub(super) struct First {
@@ -39,17 +39,17 @@ impl App {
         let login = self.first.login.clone();
         let credentials = Arc::clone(&self.shared.credentials);
         let metrics = Arc::clone(&self.shared.metrics);
-        let in_force = InForce {
+        let in_force = ReloadTargets {
             published: Arc::clone(&self.shared.published),
             metrics: Arc::clone(&self.shared.metrics),
             sources: self.first.sources.clone(),
-            facts: self.first.facts.clone(),
+            startup: self.first.facts.clone(),
             confined: self.first.confined,
             before_publication: Box::new(move |snapshot| {
                 cover(&credentials, snapshot);
                 count_token_requests(&metrics, &credentials, snapshot);
             }),
-            relogin: Box::new(move |pair| login.as_ref().is_some_and(|it| it.replace(pair))),
+            replace_login: Box::new(move |pair| login.as_ref().is_some_and(|it| it.replace(pair))),
         };
         Reload::new(options, in_force, self.problems.clone())
     }

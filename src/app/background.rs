@@ -6,11 +6,11 @@ use std::thread::JoinHandle;
 
 use super::App;
 use crate::config::LoadOptions;
-use crate::reload::{Asking, Watch};
+use crate::reload::{ReloadHandle, ReloadWatcher};
 
 /// Started with the app: later the system may have no thread to give.
 pub(super) struct BackgroundThreads {
-    pub(super) reloads: Option<Asking>,
+    pub(super) reloads: Option<ReloadHandle>,
     /// Stops the app that is sent here.
     pub(super) stop: SyncSender<App>,
     /// Returns how many exchanges were cut off.
@@ -18,7 +18,10 @@ pub(super) struct BackgroundThreads {
 }
 
 impl BackgroundThreads {
-    pub(super) fn start(app: &App, reload_input: Option<(Watch, LoadOptions)>) -> io::Result<Self> {
+    pub(super) fn start(
+        app: &App,
+        reload_input: Option<(ReloadWatcher, LoadOptions)>,
+    ) -> io::Result<Self> {
         let reloads = reload_input.map(|(watch, options)| watch.start(app.reload(options)));
         let (stop, stopped_app) = sync_channel::<App>(1);
         let thread = std::thread::Builder::new().name("stop".into());

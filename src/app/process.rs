@@ -13,7 +13,7 @@ use super::logs::{Output, format, start_logs};
 use super::signals::SignalStreams;
 use crate::config::{LoadOptions, Loaded};
 use crate::hardening::Hardening;
-use crate::reload::{self, Watch};
+use crate::reload::{self, ReloadWatcher};
 use crate::telemetry::problem_log::ListenerKind;
 use crate::telemetry::{AccessFormat, Event, Logs, ProblemLog};
 
@@ -89,7 +89,7 @@ impl Launch {
         let ground = Ground::take(&self.loaded.settings);
         let reload_input = match self.reload_options {
             Some(options) => Some((
-                Watch::new(&self.loaded.sources).map_err(start_error)?,
+                ReloadWatcher::new(&self.loaded.sources).map_err(start_error)?,
                 options,
             )),
             None => None,
@@ -108,7 +108,7 @@ impl Launch {
         // A process serves once.
         let _first = self.panic_log.set(problems.clone());
         if !has_warned {
-            reload::warn(&self.loaded.warnings, &problems);
+            reload::log_findings(&self.loaded.warnings, &problems);
         }
         let connections = self.loaded.connections.len();
         let started = ground.map_err(Into::into).and_then(|ground| {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::claim_descriptors;
 use super::threads::runtime;
-use crate::reload::Asking;
+use crate::reload::ReloadHandle;
 use crate::telemetry::{Event, ProblemLog};
 
 /// How often a stopping process is checked for its end.
@@ -50,7 +50,7 @@ impl SignalStreams {
     pub(super) fn wait_for_stop(
         &mut self,
         problems: &ProblemLog,
-        mut reloads: Option<&mut Asking>,
+        mut reloads: Option<&mut ReloadHandle>,
     ) {
         let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
         self.runtime.block_on(async {
@@ -59,7 +59,7 @@ impl SignalStreams {
                     _ = terminate.recv() => return,
                     _ = interrupt.recv() => return,
                     _ = self.hangup.recv() => match &mut reloads {
-                        Some(reloads) => reloads.ask(),
+                        Some(reloads) => reloads.request_reload(),
                         None => problems.report(Event::ReloadUnsupported),
                     },
                 }

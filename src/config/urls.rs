@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::field::Field;
 use super::redaction;
-use crate::domain::address::{Forbidden, judge};
+use crate::domain::address::{Forbidden, check_address};
 use crate::domain::url::InvalidUrl;
 use crate::domain::{BaseUrl, Host};
 
@@ -47,7 +47,7 @@ pub(super) fn check_reachable(
             return Some(());
         }
     };
-    match judge(*address, allowed_cidrs) {
+    match check_address(*address, allowed_cidrs) {
         Ok(()) => Some(()),
         Err(Forbidden::NotGlobal(kind)) => {
             let remedy = format!(
@@ -82,7 +82,7 @@ fn warn_of_loopback(field: &Field<'_>, name: &str, allowed_cidrs: &[IpNet]) {
     let is_local = NAMES.contains(&name) || name.ends_with(".localhost");
     let may_dial = loopback
         .iter()
-        .any(|address| judge(*address, allowed_cidrs).is_ok());
+        .any(|address| check_address(*address, allowed_cidrs).is_ok());
     if is_local && !may_dial {
         let message = "leads to this machine itself, which this connection may not dial: every request would be refused";
         let remedy = "write the name of the API, or add `127.0.0.1/32` or `::1/128` to `allowed_private_cidrs`";

@@ -1,7 +1,7 @@
 //! Which addresses may be dialled: the pure part of the address guard (`upstream` resolves and dials, this decides).
 //!
 //! Sources: the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its successors), and the metadata addresses that the
-//! clouds document. An IPv4 address inside an IPv6 one is judged by the IPv4 rules where the system would dial it as such (v4-mapped), and
+//! clouds document. An IPv4 address inside an IPv6 one is checked by the IPv4 rules where the system would dial it as such (v4-mapped), and
 //! forbidden where a gateway would (NAT64, 6to4, Teredo, ISATAP, v4-compatible).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -114,13 +114,17 @@ const NOT_GLOBAL_V6: &[RangeV6] = &[
 ];
 
 /// Whether a connection with these allowed CIDRs may dial this address.
-pub fn judge(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), Forbidden> {
+pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), Forbidden> {
     let address = address.to_canonical();
-    if let Some(kind) = never(address) {
+    if let Some(kind) = never_kind(address) {
         return Err(Forbidden::Never(kind));
     }
-    match not_global(address) {
-        Some(kind) if !allowed_cidrs.iter().any(|range| covers(range, address)) => {
+    match not_global_kind(address) {
+        Some(kind)
+            if !allowed_cidrs
+                .iter()
+                .any(|range| range_covers(range, address)) =>
+        {
             Err(Forbidden::NotGlobal(kind))
         }
         Some(_) | None => Ok(()),
@@ -133,13 +137,13 @@ pub fn is_never_range(range: &IpNet) -> Option<&'static str> {
         range.network().to_canonical(),
         range.broadcast().to_canonical(),
     );
-    match (never(first), never(last)) {
+    match (never_kind(first), never_kind(last)) {
         (Some(kind), Some(other)) if kind == other => Some(kind),
         (Some(_) | None, Some(_) | None) => None,
     }
 }
 
-fn covers(range: &IpNet, address: IpAddr) -> bool {
+fn range_covers(range: &IpNet, address: IpAddr) -> bool {
     if range.contains(&address) {
         return true;
     }
@@ -149,22 +153,21 @@ fn covers(range: &IpNet, address: IpAddr) -> bool {
     range.contains(&IpAddr::V6(v4.to_ipv6_mapped()))
 }
 
-fn never(address: IpAddr) -> Option<&'static str> {
+fn never_kind(address: IpAddr) -> Option<&'static str> {
     let by_range = match address {
-        IpAddr::V4(v4) => named_v4(v4, NEVER_V4),
-        IpAddr::V6(v6) => {
-            named_v6(v6, NEVER_V6).or_else(|| embedded(v6).and_then(|v4| never(v4.into())))
-        }
+        IpAddr::V4(v4) => kind_of_v4(v4, NEVER_V4),
+        IpAddr::V6(v6) => kind_of_v6(v6, NEVER_V6)
+            .or_else(|| embedded_ipv4(v6).and_then(|v4| never_kind(v4.into()))),
     };
     by_range.or_else(|| METADATA.contains(&address).then_some("cloud metadata"))
 }
 
-fn not_global(address: IpAddr) -> Option<&'static str> {
+fn not_global_kind(address: IpAddr) -> Option<&'static str> {
     match address {
-        IpAddr::V4(v4) => named_v4(v4, NOT_GLOBAL_V4),
+        IpAddr::V4(v4) => kind_of_v4(v4, NOT_GLOBAL_V4),
         IpAddr::V6(v6) => {
             let [first, .., a, b, _, _] = v6.segments();
-            named_v6(v6, NOT_GLOBAL_V6)
+            kind_of_v6(v6, NOT_GLOBAL_V6)
                 .or((first & 0xe000 != 0x2000).then_some("not globally routable"))
                 .or((matches!(a, 0 | 0x200) && b == 0x5efe).then_some("ISATAP"))
         }
@@ -172,7 +175,7 @@ fn not_global(address: IpAddr) -> Option<&'static str> {
 }
 
 /// The IPv4 address that a gateway would take out of this one.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let last = Ipv4Addr::from((u32::from(g) << 16) | u32::from(h));
     match [a, b, c, d, e, f] {
@@ -185,7 +188,7 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-fn named_v4(address: Ipv4Addr, ranges: &[RangeV4]) -> Option<&'static str> {
+fn kind_of_v4(address: Ipv4Addr, ranges: &[RangeV4]) -> Option<&'static str> {
     let within = |&&(base, bits, _): &&RangeV4| {
         let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);
         u32::from(address) & mask == u32::from(Ipv4Addr::from(base))
@@ -193,7 +196,7 @@ fn named_v4(address: Ipv4Addr, ranges: &[RangeV4]) -> Option<&'static str> {
     ranges.iter().find(within).map(|range| range.2)
 }
 
-fn named_v6(address: Ipv6Addr, ranges: &[RangeV6]) -> Option<&'static str> {
+fn kind_of_v6(address: Ipv6Addr, ranges: &[RangeV6]) -> Option<&'static str> {
     let within = |&&(base, bits, _): &&RangeV6| {
         let mask = u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0);
         u128::from(address) & mask == u128::from(Ipv6Addr::from(base))
@@ -203,7 +206,7 @@ fn named_v6(address: Ipv6Addr, ranges: &[RangeV6]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Forbidden, METADATA, is_never_range, judge};
+    use super::{Forbidden, METADATA, check_address, is_never_range};
     use std::net::IpAddr;
 
     fn ip(text: &str) -> IpAddr {
@@ -222,7 +225,7 @@ mod tests {
             "198.20.0.1",
             "223.255.255.255",
         ] {
-            assert_eq!(judge(ip(good), &[]), Ok(()), "{good}");
+            assert_eq!(check_address(ip(good), &[]), Ok(()), "{good}");
         }
         for good in [
             "2606:4700::1111",
@@ -230,7 +233,7 @@ mod tests {
             "2001:4860:4860::8888",
             "::ffff:1.1.1.1",
         ] {
-            assert_eq!(judge(ip(good), &[]), Ok(()), "{good}");
+            assert_eq!(check_address(ip(good), &[]), Ok(()), "{good}");
         }
     }
 
@@ -288,12 +291,12 @@ mod tests {
             "3fff::1",
             "4000::1",
         ] {
-            assert!(judge(ip(bad), &[]).is_err(), "{bad}");
+            assert!(check_address(ip(bad), &[]).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn a_hole_opens_private_addresses_but_never_metadata() {
+    fn allowed_cidrs_open_private_addresses_but_never_metadata() {
         let all = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
         // F-93
         for opened in [
@@ -305,7 +308,7 @@ mod tests {
             "192.168.1.1",
             "100.64.0.1",
         ] {
-            assert_eq!(judge(ip(opened), &all), Ok(()), "{opened}");
+            assert_eq!(check_address(ip(opened), &all), Ok(()), "{opened}");
         }
         for never in [
             // F-80
@@ -328,20 +331,20 @@ mod tests {
             "255.255.255.255",
         ] {
             assert!(
-                matches!(judge(ip(never), &all), Err(Forbidden::Never(_))),
+                matches!(check_address(ip(never), &all), Err(Forbidden::Never(_))),
                 "{never}"
             );
         }
         let only = ["10.20.0.0/16".parse().unwrap()];
-        assert_eq!(judge(ip("10.20.0.1"), &only), Ok(()));
-        assert_eq!(judge(ip("::ffff:10.20.0.1"), &only), Ok(()));
-        assert!(judge(ip("10.21.0.1"), &only).is_err());
+        assert_eq!(check_address(ip("10.20.0.1"), &only), Ok(()));
+        assert_eq!(check_address(ip("::ffff:10.20.0.1"), &only), Ok(()));
+        assert!(check_address(ip("10.21.0.1"), &only).is_err());
         let mapped = ["::ffff:10.20.0.0/112".parse().unwrap()];
-        assert_eq!(judge(ip("10.20.0.1"), &mapped), Ok(()));
+        assert_eq!(check_address(ip("10.20.0.1"), &mapped), Ok(()));
     }
 
     #[test]
-    fn no_hole_opens_a_metadata_address_of_any_cloud() {
+    fn no_allowed_cidr_opens_a_metadata_address_of_any_cloud() {
         // F-267
         let all = ["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
         for more in [
@@ -357,22 +360,22 @@ mod tests {
             "::ffff:100.96.0.96",
         ] {
             assert!(
-                matches!(judge(ip(more), &all), Err(Forbidden::Never(_))),
+                matches!(check_address(ip(more), &all), Err(Forbidden::Never(_))),
                 "{more}"
             );
         }
         for listed in METADATA {
-            let judged = judge(*listed, &all);
-            assert!(matches!(judged, Err(Forbidden::Never(_))), "{listed}");
+            let checked = check_address(*listed, &all);
+            assert!(matches!(checked, Err(Forbidden::Never(_))), "{listed}");
         }
         // Addresses next to them are ordinary private addresses.
         for beside in ["fd00:42::43", "100.96.0.97", "fd00:c1::1"] {
-            assert_eq!(judge(ip(beside), &all), Ok(()), "{beside}");
+            assert_eq!(check_address(ip(beside), &all), Ok(()), "{beside}");
         }
     }
 
     #[test]
-    fn a_hole_inside_the_metadata_ranges_is_told() {
+    fn a_cidr_inside_the_metadata_ranges_is_detected() {
         for range in [
             "169.254.0.0/16",
             "169.254.169.254/32",

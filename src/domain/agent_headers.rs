@@ -66,16 +66,16 @@ impl Family {
 #[inline]
 pub fn family(name: &str) -> Option<Family> {
     if !name.bytes().any(is_punctuation) {
-        return listed(name);
+        return listed_family(name);
     }
-    listed(&name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+    listed_family(&name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
 }
 
 /// Returns whether a byte of a header's name is neither a letter, a digit nor `-`. Header names
 /// have no bytes beyond ASCII (RFC 9110, section 5.6.2).
 #[inline]
 fn is_punctuation(byte: u8) -> bool {
-    static PUNCTUATION: [bool; 256] = punctuation();
+    static PUNCTUATION: [bool; 256] = punctuation_table();
     PUNCTUATION.get(usize::from(byte)).is_none_or(|is| *is)
 }
 
@@ -83,7 +83,7 @@ fn is_punctuation(byte: u8) -> bool {
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which checks every index"
 )]
-const fn punctuation() -> [bool; 256] {
+const fn punctuation_table() -> [bool; 256] {
     let mut table = [true; 256];
     let mut byte = 0u8;
     while byte < 128 {
@@ -94,7 +94,7 @@ const fn punctuation() -> [bool; 256] {
 }
 
 #[inline]
-fn listed(name: &str) -> Option<Family> {
+fn listed_family(name: &str) -> Option<Family> {
     let bytes = name.as_bytes();
     // An exact name takes precedence: `x-auth-request-redirect` begins with a prefix too.
     let exact = find(exact_bucket(bytes), |listed| listed == name);
@@ -168,13 +168,13 @@ const fn bucket_of_listed(listed: &[u8]) -> usize {
     }
 }
 
-const NAMES: usize = names();
+const NAMES: usize = count_names();
 
 #[expect(
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which checks every index"
 )]
-const fn names() -> usize {
+const fn count_names() -> usize {
     let (mut names, mut group) = (0, 0);
     while group < GROUPS.len() {
         names += GROUPS[group].names.len();
@@ -191,7 +191,7 @@ struct Index {
     rows: [Row; NAMES],
 }
 
-static INDEX: Index = index();
+static INDEX: Index = build_index();
 
 #[inline]
 fn in_bucket(bucket: usize) -> &'static [Row] {
@@ -206,7 +206,7 @@ fn in_bucket(bucket: usize) -> &'static [Row] {
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which checks every index"
 )]
-const fn flat() -> [Row; NAMES] {
+const fn all_rows() -> [Row; NAMES] {
     let mut rows = [("", Family::Transport); NAMES];
     let (mut row, mut group) = (0, 0);
     while group < GROUPS.len() {
@@ -226,8 +226,8 @@ const fn flat() -> [Row; NAMES] {
     clippy::indexing_slicing,
     reason = "evaluated by the compiler, which checks every index"
 )]
-const fn index() -> Index {
-    let flat = flat();
+const fn build_index() -> Index {
+    let flat = all_rows();
     let mut starts = [0; BUCKETS + 1];
     let mut row = 0;
     while row < NAMES {
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_listed_once_and_not_beneath_a_prefix_of_their_family() {
+    fn names_are_listed_once_and_not_below_a_prefix_of_their_family() {
         let prefixes = || names().filter_map(|(name, of)| Some((name.strip_suffix('*')?, of)));
         let mut seen = BTreeSet::new();
         for (listed, stated) in names() {

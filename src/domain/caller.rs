@@ -25,7 +25,7 @@ pub enum ServedHost {
 }
 
 /// Whether a `Host` of this value is ours: localhost, a name under `.localhost`, a loopback address or one of `allowed_hosts`.
-pub fn judge_host(value: &[u8], allowed_hosts: &[String]) -> Result<ServedHost, InvalidHost> {
+pub fn check_host(value: &[u8], allowed_hosts: &[String]) -> Result<ServedHost, InvalidHost> {
     if is_usual(value) {
         return Ok(ServedHost::Local);
     }
@@ -135,7 +135,7 @@ pub fn is_local(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{
-        InvalidHost, ServedHost, host_name, is_foreign_referer, is_local, is_usual, judge_host,
+        InvalidHost, ServedHost, check_host, host_name, is_foreign_referer, is_local, is_usual,
     };
 
     #[test]
@@ -202,7 +202,7 @@ mod tests {
     fn a_host_is_no_longer_than_a_name_may_be() {
         // F-20: what the listing for agents repeats for each connection.
         let of_length = |length: usize| format!("{}.localhost", "a".repeat(length - 10));
-        let judged = judge_host(of_length(253).as_bytes(), &[]);
+        let judged = check_host(of_length(253).as_bytes(), &[]);
         assert_eq!(judged, Ok(ServedHost::Local));
         for long in [
             of_length(254),
@@ -211,7 +211,7 @@ mod tests {
             format!("127.0.0.1:{}", "0".repeat(60_000)),
             format!("[::1]:{}", "0".repeat(60_000)),
         ] {
-            let judged = judge_host(long.as_bytes(), &[]);
+            let judged = check_host(long.as_bytes(), &[]);
             assert_eq!(judged, Err(InvalidHost::Unclear), "{long:.40}");
         }
     }
@@ -231,7 +231,7 @@ mod tests {
             (b"caf\xc3\xa9", Err(InvalidHost::Unclear)),
             (b"\xff", Err(InvalidHost::Unclear)),
         ] {
-            assert_eq!(judge_host(value, &allowed), judged, "{value:?}");
+            assert_eq!(check_host(value, &allowed), judged, "{value:?}");
         }
     }
 

@@ -14,7 +14,7 @@ pub struct OutOfRange {
     pub max: u64,
 }
 
-fn within(value: u64, min: u64, max: u64) -> Result<u64, OutOfRange> {
+fn check_range(value: u64, min: u64, max: u64) -> Result<u64, OutOfRange> {
     if (min..=max).contains(&value) {
         Ok(value)
     } else {
@@ -32,7 +32,7 @@ impl ResponseCap {
 
     /// A cap from 1 byte to [`ResponseCap::MAX`].
     pub fn new(bytes: u64) -> Result<Self, OutOfRange> {
-        within(bytes, 1, Self::MAX).map(Self)
+        check_range(bytes, 1, Self::MAX).map(Self)
     }
 
     /// In bytes.
@@ -59,7 +59,7 @@ impl Timeout {
 
     /// A timeout from 1 to 300 seconds.
     pub fn from_seconds(seconds: u64) -> Result<Self, OutOfRange> {
-        within(seconds, 1, Self::MAX_SECONDS).map(|s| Self(Duration::from_secs(s)))
+        check_range(seconds, 1, Self::MAX_SECONDS).map(|s| Self(Duration::from_secs(s)))
     }
 
     /// As a duration.
@@ -86,7 +86,7 @@ impl ConcurrencyCap {
 
     /// A cap from 1 to 4096.
     pub fn new(requests: u64) -> Result<Self, OutOfRange> {
-        let requests = within(requests, 1, Self::MAX)?;
+        let requests = check_range(requests, 1, Self::MAX)?;
         u16::try_from(requests).map(Self).map_err(|_| OutOfRange {
             min: 1,
             max: Self::MAX,

@@ -143,19 +143,19 @@ impl Secret {
 mod tests {
     use super::{InvalidSecret, Secret, SecretSource};
 
-    fn made(bytes: &[u8]) -> Result<(), InvalidSecret> {
+    fn new_secret(bytes: &[u8]) -> Result<(), InvalidSecret> {
         Secret::new(bytes.to_vec(), SecretSource::Inline).map(drop)
     }
 
     #[test]
     fn takes_what_a_header_can_carry() {
-        assert_eq!(made(b"dapi123"), Ok(()));
-        assert_eq!(made("pässword".as_bytes()), Ok(()));
-        assert_eq!(made(b""), Err(InvalidSecret::Empty));
-        assert_eq!(made(b"a\r\nX: y"), Err(InvalidSecret::Control(1))); // F-14
-        assert_eq!(made(b"a\x00"), Err(InvalidSecret::Control(1)));
-        assert_eq!(made(b"a\x7f"), Err(InvalidSecret::Control(1)));
-        assert_eq!(made(b"a\tb"), Err(InvalidSecret::Control(1)));
+        assert_eq!(new_secret(b"dapi123"), Ok(()));
+        assert_eq!(new_secret("pässword".as_bytes()), Ok(()));
+        assert_eq!(new_secret(b""), Err(InvalidSecret::Empty));
+        assert_eq!(new_secret(b"a\r\nX: y"), Err(InvalidSecret::Control(1))); // F-14
+        assert_eq!(new_secret(b"a\x00"), Err(InvalidSecret::Control(1)));
+        assert_eq!(new_secret(b"a\x7f"), Err(InvalidSecret::Control(1)));
+        assert_eq!(new_secret(b"a\tb"), Err(InvalidSecret::Control(1)));
         let padded = Secret::new(b"a ".to_vec(), SecretSource::Inline).unwrap();
         assert_eq!(
             padded.without_outer_space().map(drop),

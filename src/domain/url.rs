@@ -187,12 +187,12 @@ impl HttpsUrl {
             host,
             port,
             authority,
-            path: canonical(path)?.into(),
+            path: check_canonical(path)?.into(),
         })
     }
 }
 
-fn canonical(path: &str) -> Result<&str, InvalidUrl> {
+fn check_canonical(path: &str) -> Result<&str, InvalidUrl> {
     if path.is_empty() {
         return Ok(path);
     }

@@ -143,7 +143,7 @@ impl LoginPolicy {
 
 fn check_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiError> {
     let checked = match only(headers, &HOST) {
-        Only::One(host) => caller::judge_host(host.as_bytes(), allowed_hosts),
+        Only::One(host) => caller::check_host(host.as_bytes(), allowed_hosts),
         Only::Absent | Only::Several => Err(InvalidHost::Unclear),
     };
     match checked {

@@ -112,7 +112,7 @@ impl<'r> HeadFields<'r> {
         let SingleField::Present(host) = self.host else {
             return Err(unclear_host());
         };
-        match caller::judge_host(host.as_bytes(), allowed_hosts) {
+        match caller::check_host(host.as_bytes(), allowed_hosts) {
             Ok(served) => Ok(served),
             Err(InvalidHost::Unclear) => Err(unclear_host()),
             Err(InvalidHost::Foreign) => Err(Refusal::new(

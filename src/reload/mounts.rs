@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 /// Mount points, as the kernel lists them for this process.
-pub(super) fn of_this_process() -> String {
+pub(super) fn read_mountinfo() -> String {
     // Without it nothing is known, and nothing is said.
     fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
 }
@@ -17,7 +17,7 @@ pub(super) fn single_file_mounts<'f>(
     mountinfo: &str,
     files: impl Iterator<Item = &'f Path>,
 ) -> Vec<&'f Path> {
-    let points: BTreeSet<Vec<u8>> = mountinfo.lines().filter_map(point).collect();
+    let points: BTreeSet<Vec<u8>> = mountinfo.lines().filter_map(mount_point).collect();
     files
         .filter(|file| {
             let resolved = fs::canonicalize(file).unwrap_or_default();
@@ -27,7 +27,7 @@ pub(super) fn single_file_mounts<'f>(
 }
 
 /// The fifth field of a line; white space and backslashes in it are three octal digits after a backslash (proc(5)).
-fn point(line: &str) -> Option<Vec<u8>> {
+fn mount_point(line: &str) -> Option<Vec<u8>> {
     let field = line.split(' ').nth(4)?;
     let mut pieces = field.split('\\');
     let mut point = pieces.next()?.as_bytes().to_vec();
@@ -43,7 +43,7 @@ fn point(line: &str) -> Option<Vec<u8>> {
 mod tests {
     use std::fs;
 
-    use super::{point, single_file_mounts};
+    use super::{mount_point, single_file_mounts};
 
     #[test]
     fn a_file_that_is_a_mount_is_found() {
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn escapes_are_bytes() {
-        let of = |text: &str| point(&format!("1 2 3 4 {text} rw"));
-        assert_eq!(of("/a\\134\\011b"), Some(b"/a\\\tb".to_vec()));
-        assert_eq!(of("/a\\9"), None);
-        assert_eq!(of("/a\\999"), None);
+        let parse = |text: &str| mount_point(&format!("1 2 3 4 {text} rw"));
+        assert_eq!(parse("/a\\134\\011b"), Some(b"/a\\\tb".to_vec()));
+        assert_eq!(parse("/a\\9"), None);
+        assert_eq!(parse("/a\\999"), None);
     }
 }

@@ -16,12 +16,12 @@ use rustix::io::Errno;
 const BUFFER: usize = 4096;
 
 /// An inotify instance and what it watches.
-pub(super) struct Notices {
+pub(super) struct DirectoryEvents {
     instance: OwnedFd,
     watches: BTreeSet<i32>,
 }
 
-impl Notices {
+impl DirectoryEvents {
     /// The one that the process needs; another is never made.
     pub(super) fn new() -> Result<Self, Errno> {
         let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
@@ -33,7 +33,7 @@ impl Notices {
 
     /// Watches these directories from now on, and no others. `Ok` of whether any is new; the error of one that the system has no room for. A directory that
     /// is not there, or closed to us, is no error: its parent is watched, or the next comparison will tell.
-    pub(super) fn follow(&mut self, directories: &BTreeSet<PathBuf>) -> Result<bool, Errno> {
+    pub(super) fn watch_only(&mut self, directories: &BTreeSet<PathBuf>) -> Result<bool, Errno> {
         // Reading is not among them: we read.
         let changes = WatchFlags::CREATE
             | WatchFlags::MODIFY
@@ -73,7 +73,7 @@ impl Notices {
     }
 }
 
-impl AsFd for Notices {
+impl AsFd for DirectoryEvents {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.instance.as_fd()
     }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::notices::Notices;
+use super::notices::DirectoryEvents;
 use super::{Reload, mounts};
 use crate::config::Sources;
 use crate::telemetry::Event;
@@ -29,40 +29,40 @@ const POLL: Duration = Duration::from_secs(5);
 /// No word for this long means that whoever writes has finished.
 const QUIET: Duration = Duration::from_millis(200);
 /// Nobody is waited for longer than this.
-const RESTLESS: Duration = Duration::from_secs(1);
+const MAX_UNREST: Duration = Duration::from_secs(1);
 /// How much the thread gives way (`nice`): it is in no hurry, agents are.
-const GIVING_WAY: i32 = 10;
+const NICE_LEVEL: i32 = 10;
 /// How often it is looked again whether anything changed before the last watch stood.
-const ROUNDS: usize = 3;
+const MAX_ROUNDS: usize = 3;
 
 /// What is watched, before the thread runs.
-pub struct Watch {
-    notices: Option<Notices>,
+pub struct ReloadWatcher {
+    notices: Option<DirectoryEvents>,
     /// Why there are none, until it is told.
     refused: Option<Errno>,
-    alone: Vec<PathBuf>,
-    woken: PipeReader,
-    wakes: PipeWriter,
+    mounted_files: Vec<PathBuf>,
+    wake_receiver: PipeReader,
+    wake_sender: PipeWriter,
 }
 
 /// Asks for reloads. The thread ends when it is dropped.
 #[derive(Debug)]
-pub struct Asking {
-    wakes: PipeWriter,
-    asked: Arc<AtomicBool>,
+pub struct ReloadHandle {
+    wake_sender: PipeWriter,
+    is_requested: Arc<AtomicBool>,
 }
 
 /// The thread.
 struct WatchThread {
-    notices: Option<Notices>,
+    notices: Option<DirectoryEvents>,
     reload: Reload,
-    woken: PipeReader,
-    asked: Arc<AtomicBool>,
+    wake_receiver: PipeReader,
+    is_requested: Arc<AtomicBool>,
 }
 
 /// Why the thread goes on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cause {
+enum WakeReason {
     /// Somebody asks for a reload.
     Asked,
     /// Something happened in a directory.
@@ -73,15 +73,15 @@ enum Cause {
     Ended,
 }
 
-impl Watch {
+impl ReloadWatcher {
     /// Watches what was loaded, and looks for files that will never change under this process. Takes from the system what it will need: to be made before the
     /// process gives up rights.
     pub fn new(sources: &Sources) -> io::Result<Self> {
-        let alone = mounts::single_file_mounts(&mounts::of_this_process(), sources.files());
-        let alone = alone.into_iter().map(Path::to_owned).collect();
-        let (woken, wakes) = io::pipe()?;
-        let made = Notices::new().and_then(|mut notices| {
-            notices.follow(&sources.watched_directories())?;
+        let mounted_files = mounts::single_file_mounts(&mounts::read_mountinfo(), sources.files());
+        let mounted_files = mounted_files.into_iter().map(Path::to_owned).collect();
+        let (wake_receiver, wake_sender) = io::pipe()?;
+        let made = DirectoryEvents::new().and_then(|mut notices| {
+            notices.watch_only(&sources.watched_directories())?;
             Ok(notices)
         });
         let (notices, refused) = match made {
@@ -91,33 +91,36 @@ impl Watch {
         Ok(Self {
             notices,
             refused,
-            alone,
-            woken,
-            wakes,
+            mounted_files,
+            wake_receiver,
+            wake_sender,
         })
     }
 
     /// Tells what there is to warn of, and starts the thread. It begins by comparing: what changed since it was loaded is not missed.
-    pub fn start(self, reload: Reload) -> io::Result<Asking> {
-        for file in self.alone {
+    pub fn start(self, reload: Reload) -> io::Result<ReloadHandle> {
+        for file in self.mounted_files {
             let file = file.display().to_string().into();
             reload.log_event(Event::MountedAlone { file });
         }
         if let Some(error) = self.refused {
             reload.log_event(unwatched_event(error));
         }
-        let asked = Arc::new(AtomicBool::new(false));
+        let is_requested = Arc::new(AtomicBool::new(false));
         let watching = WatchThread {
             notices: self.notices,
             reload,
-            woken: self.woken,
-            asked: Arc::clone(&asked),
+            wake_receiver: self.wake_receiver,
+            is_requested: Arc::clone(&is_requested),
         };
         std::thread::Builder::new()
             .name("reload".into())
             .spawn(move || watching.run())?;
-        let wakes = self.wakes;
-        Ok(Asking { wakes, asked })
+        let wake_sender = self.wake_sender;
+        Ok(ReloadHandle {
+            wake_sender,
+            is_requested,
+        })
     }
 }
 
@@ -126,12 +129,12 @@ fn unwatched_event(error: Errno) -> Event {
     Event::Unwatched { why }
 }
 
-impl Asking {
+impl ReloadHandle {
     /// Asks for a reload, whether anything has changed or not. Who asks while one runs gets one that begins later than this.
-    pub fn ask(&mut self) {
-        if !self.asked.swap(true, AcqRel) {
+    pub fn request_reload(&mut self) {
+        if !self.is_requested.swap(true, AcqRel) {
             // One byte lies there at most. Without a thread there is nobody to tell.
-            let _gone = self.wakes.write_all(&[0]);
+            let _gone = self.wake_sender.write_all(&[0]);
         }
     }
 }
@@ -139,30 +142,30 @@ impl Asking {
 impl WatchThread {
     fn run(mut self) {
         // Linux keeps a priority for each thread, and nobody is forbidden to lower his own. Where it fails all the same, nothing is lost but the courtesy.
-        let _unchanged = rustix::process::setpriority_process(None, GIVING_WAY);
-        self.look();
+        let _unchanged = rustix::process::setpriority_process(None, NICE_LEVEL);
+        self.reload_if_changed();
         loop {
-            let mut cause = self.wait(POLL);
-            if cause == Cause::Notice {
-                cause = self.settle();
+            let mut reason = self.wait(POLL);
+            if reason == WakeReason::Notice {
+                reason = self.wait_until_quiet();
             }
-            match cause {
-                Cause::Asked => {
+            match reason {
+                WakeReason::Asked => {
                     // It has told the log.
                     let _logged = self.reload.catch_panic(Reload::run);
-                    self.look();
+                    self.reload_if_changed();
                 }
-                Cause::Notice | Cause::Time => self.look(),
-                Cause::Ended => return,
+                WakeReason::Notice | WakeReason::Time => self.reload_if_changed(),
+                WakeReason::Ended => return,
             }
         }
     }
 
     /// Reloads if anything changed, and watches what is to be watched then.
-    fn look(&mut self) {
-        for _ in 0..ROUNDS {
+    fn reload_if_changed(&mut self) {
+        for _ in 0..MAX_ROUNDS {
             let _logged = self.reload.catch_panic(Reload::run_if_changed);
-            if !self.follow() {
+            if !self.update_watches() {
                 return;
             }
         }
@@ -170,12 +173,12 @@ impl WatchThread {
 
     /// Whether anything is watched that was not before. Half of the watches would tell half of the changes at once: without room for all there are none, and the
     /// poll tells all changes alike.
-    fn follow(&mut self) -> bool {
+    fn update_watches(&mut self) -> bool {
         let Some(notices) = self.notices.as_mut() else {
             return false;
         };
         notices
-            .follow(&self.reload.watched())
+            .watch_only(&self.reload.watched_directories())
             .unwrap_or_else(|error| {
                 self.notices = None;
                 self.reload.log_event(unwatched_event(error));
@@ -184,25 +187,25 @@ impl WatchThread {
     }
 
     /// Waits until whoever writes has finished, or long enough.
-    fn settle(&mut self) -> Cause {
+    fn wait_until_quiet(&mut self) -> WakeReason {
         let begun = Instant::now();
         loop {
-            let left = RESTLESS.saturating_sub(begun.elapsed());
-            let cause = self.wait(QUIET.min(left));
-            if cause != Cause::Notice || begun.elapsed() >= RESTLESS {
-                return cause;
+            let left = MAX_UNREST.saturating_sub(begun.elapsed());
+            let reason = self.wait(QUIET.min(left));
+            if reason != WakeReason::Notice || begun.elapsed() >= MAX_UNREST {
+                return reason;
             }
         }
     }
 
     /// Waits for whatever comes first.
-    fn wait(&mut self, at_most: Duration) -> Cause {
+    fn wait(&mut self, at_most: Duration) -> WakeReason {
         let end = Instant::now() + at_most;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             // Always in range: it is a few seconds.
             let left = Timespec::try_from(left).unwrap_or_default();
-            let mut events = vec![PollFd::new(&self.woken, PollFlags::IN)];
+            let mut events = vec![PollFd::new(&self.wake_receiver, PollFlags::IN)];
             let notices = self.notices.as_ref();
             events.extend(notices.map(|it| PollFd::from_borrowed_fd(it.as_fd(), PollFlags::IN)));
             match poll(&mut events, Some(&left)) {
@@ -212,26 +215,28 @@ impl WatchThread {
             }
             let ready: Vec<PollFlags> = events.iter().map(PollFd::revents).collect();
             match ready.as_slice() {
-                [asked, ..] if asked.contains(PollFlags::IN) => return self.asked(),
-                [asked, ..] if !asked.is_empty() => return Cause::Ended,
+                [request, ..] if request.contains(PollFlags::IN) => {
+                    return self.take_request();
+                }
+                [request, ..] if !request.is_empty() => return WakeReason::Ended,
                 [_, notice] if !notice.is_empty() => {
                     notices.iter().for_each(|it| it.drain());
-                    return Cause::Notice;
+                    return WakeReason::Notice;
                 }
-                _ if Instant::now() >= end => return Cause::Time,
+                _ if Instant::now() >= end => return WakeReason::Time,
                 _ => {}
             }
         }
     }
 
-    fn asked(&mut self) -> Cause {
+    fn take_request(&mut self) -> WakeReason {
         // What is asked from here on is another reload.
-        let read = self.woken.read(&mut [0]);
-        self.asked.store(false, Release);
+        let read = self.wake_receiver.read(&mut [0]);
+        self.is_requested.store(false, Release);
         if matches!(read, Ok(1)) {
-            Cause::Asked
+            WakeReason::Asked
         } else {
-            Cause::Ended
+            WakeReason::Ended
         }
     }
 }

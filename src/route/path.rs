@@ -52,14 +52,14 @@ impl<'a> CanonicalPath<'a> {
                     return Err(NotCanonical::new(Reason::EmptySegment, raw, at));
                 }
                 Class::Slash => {
-                    keep_unnamed(path.admit_segment(start, at, escaped), &mut unnamed)?;
+                    defer_unnamed(path.admit_segment(start, at, escaped), &mut unnamed)?;
                     (start, escaped) = (at + 1, false);
                 }
                 Class::Refused(reason) => return Err(NotCanonical::new(reason, raw, at)),
             }
         }
         if start < raw.len() {
-            keep_unnamed(path.admit_segment(start, raw.len(), escaped), &mut unnamed)?;
+            defer_unnamed(path.admit_segment(start, raw.len(), escaped), &mut unnamed)?;
         }
         unnamed.map_or(Ok(path), Err)
     }
@@ -78,7 +78,7 @@ impl<'a> CanonicalPath<'a> {
         }
         match segment {
             [b'.' | b';', ..] => {
-                judge_piece(segment).map_err(|reason| NotCanonical::new(reason, self.raw, start))
+                check_piece(segment).map_err(|reason| NotCanonical::new(reason, self.raw, start))
             }
             _ => Ok(()),
         }
@@ -88,7 +88,7 @@ impl<'a> CanonicalPath<'a> {
         self.has_escape = true;
         let decoded = decode(segment)
             .map_err(|offset| NotCanonical::new(Reason::BadEscape, self.raw, start + offset))?;
-        judge_decoded(&decoded).map_err(|reason| NotCanonical::new(reason, self.raw, start))?;
+        check_decoded(&decoded).map_err(|reason| NotCanonical::new(reason, self.raw, start))?;
         if self.encoded_slash.is_none() && decoded.contains(&b'/') {
             self.encoded_slash = find_encoded_slash(segment).map(|offset| start + offset);
         }
@@ -127,7 +127,7 @@ impl<'a> CanonicalPath<'a> {
     }
 
     /// Whether an encoded slash is still waiting for its verdict.
-    pub(super) const fn awaits_verdict(&self) -> bool {
+    pub(super) const fn has_undecided_slash(&self) -> bool {
         self.encoded_slash.is_some() && !self.encoded_slash_allowed
     }
 
@@ -173,7 +173,7 @@ impl<'a> CanonicalPath<'a> {
 /// Records the first encoded slash without a name beside it for later, because any other fault
 /// takes precedence.
 #[inline]
-fn keep_unnamed(
+fn defer_unnamed(
     verdict: Result<(), NotCanonical>,
     unnamed: &mut Option<NotCanonical>,
 ) -> Result<(), NotCanonical> {
@@ -252,7 +252,7 @@ const MAX_DECODINGS: usize = 4;
 
 /// Checks the text of one segment after decoding. A slash in it was an encoded one. The text
 /// between slashes must be a valid segment too, in case a server decodes before it splits.
-pub(super) fn judge_decoded(text: &[u8]) -> Result<(), Reason> {
+pub(super) fn check_decoded(text: &[u8]) -> Result<(), Reason> {
     if std::str::from_utf8(text).is_err() {
         return Err(Reason::InvalidUtf8);
     }
@@ -310,13 +310,13 @@ fn holds_overlong(text: &[u8]) -> bool {
 /// Checks the text between the slashes of a decoded segment.
 fn check_pieces(text: &[u8]) -> Result<(), Reason> {
     if !text.contains(&b'/') {
-        return judge_piece(text);
+        return check_piece(text);
     }
     // One side of an encoded slash may be empty (`folder%2F`), but not both. A dot segment takes
     // precedence, whatever is around it.
     let mut unnamed = text.iter().all(|&byte| byte == b'/');
     for piece in text.split(|&byte| byte == b'/') {
-        match judge_piece(piece) {
+        match check_piece(piece) {
             Err(Reason::EmptySegment) => {}
             Err(Reason::EmptyBeforeSemicolon) => unnamed = true,
             verdict => verdict?,
@@ -329,7 +329,7 @@ fn check_pieces(text: &[u8]) -> Result<(), Reason> {
 }
 
 /// What stands before the first `;` decides, since some servers cut the rest off.
-fn judge_piece(piece: &[u8]) -> Result<(), Reason> {
+fn check_piece(piece: &[u8]) -> Result<(), Reason> {
     let mut parts = piece.splitn(2, |&byte| byte == b';');
     match (parts.next().unwrap_or_default(), parts.next()) {
         (b"." | b"..", _) => Err(Reason::DotSegment),

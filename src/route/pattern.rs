@@ -93,7 +93,7 @@ impl Pattern {
         let last = self.segments.len();
         (1..).zip(&self.segments).find_map(|(segment, kind)| {
             let reason = match kind {
-                Segment::Literal(text) => path::judge_decoded(text).err().or_else(|| {
+                Segment::Literal(text) => path::check_decoded(text).err().or_else(|| {
                     (!allow_encoded_slash && text.contains(&b'/'))
                         .then_some(NotCanonicalReason::EncodedSlash)
                 }),

@@ -91,7 +91,7 @@ impl RouteTable {
     #[must_use]
     pub fn find(&self, method: Option<Method>, path: &CanonicalPath<'_>) -> Lookup {
         let (mut methods, mut trailing_slash, mut found) = (MethodSet::EMPTY, None, Vec::new());
-        if path.awaits_verdict() {
+        if path.has_undecided_slash() {
             return Lookup::NotFound { trailing_slash };
         }
         for step in Walk::new(&self.trie, path) {

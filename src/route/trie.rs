@@ -116,15 +116,15 @@ impl Trie {
     /// Builds the trie of all patterns that some canonical path can match, and tells `equivalent`
     /// of each pattern that admits the same as an earlier one.
     pub(super) fn build(patterns: &[Pattern], mut equivalent: impl FnMut(usize, usize)) -> Self {
-        let mut growing = Growing::default();
-        let root = growing.new_node();
+        let mut builder = TrieBuilder::default();
+        let root = builder.new_node();
         debug_assert_eq!(root, ROOT);
         for (index, pattern) in patterns.iter().enumerate() {
             if pattern.never_matches(true).is_some() {
                 continue;
             }
-            let place = growing.place_of(pattern);
-            if let Some(Err(first)) = growing
+            let place = builder.place_of(pattern);
+            if let Some(Err(first)) = builder
                 .places
                 .get_mut(at(place))
                 .map(|place| place.add(index, patterns))
@@ -132,7 +132,7 @@ impl Trie {
                 equivalent(first, index);
             }
         }
-        growing.finish()
+        builder.finish()
     }
 
     pub(super) fn node(&self, id: NodeId) -> Option<&Node> {
@@ -162,13 +162,13 @@ impl Trie {
 
 /// The trie while it is built: children are found in maps.
 #[derive(Default)]
-struct Growing {
+struct TrieBuilder {
     nodes: Vec<Node>,
     literals: Vec<BTreeMap<Box<[u8]>, NodeId>>,
     places: Vec<Place>,
 }
 
-impl Growing {
+impl TrieBuilder {
     fn new_node(&mut self) -> NodeId {
         self.nodes.push(Node::default());
         self.literals.push(BTreeMap::new());

@@ -10,7 +10,10 @@ impl Snapshot {
         for entry in next.entries() {
             let id = entry.connection.id.clone();
             let before = self.find(id.as_str());
-            match (before.filter(|before| before.is_there()), entry.is_there()) {
+            match (
+                before.filter(|before| before.is_defined()),
+                entry.is_defined(),
+            ) {
                 (None, true) => changes.added.push(id),
                 (Some(_), false) => changes.removed.push(id),
                 (None, false) => {}
@@ -28,7 +31,7 @@ impl Snapshot {
 
 impl Entry {
     /// Whether its definition is there.
-    pub(super) fn is_there(&self) -> bool {
+    pub(super) fn is_defined(&self) -> bool {
         self.vanished.is_none()
     }
 }

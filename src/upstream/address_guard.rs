@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use ipnet::IpNet;
 
 use super::failure::Failure;
-use crate::domain::address::{Forbidden, judge};
+use crate::domain::address::{Forbidden, check_address};
 
 /// An answer of hundreds of addresses must not buy hundreds of connects.
 const MOST_TRIED: usize = 4;
@@ -27,7 +27,7 @@ pub fn dialable_addresses(
         {
             return Err(Failure::OwnListener);
         }
-        judge(*address, allowed_cidrs).map_err(|forbidden| match forbidden {
+        check_address(*address, allowed_cidrs).map_err(|forbidden| match forbidden {
             Forbidden::NotGlobal(kind) | Forbidden::Never(kind) => Failure::AddressRefused(kind),
         })?;
     }

@@ -46,7 +46,7 @@ impl SensitiveHeader {
     /// Returns the secret parts of the value: the values that a server obtains by parsing it.
     pub fn parts(&self) -> Vec<SecretPart> {
         if self.is_searched_for() {
-            parts::of_header(self.value.expose())
+            parts::parts_of_header(self.value.expose())
         } else {
             Vec::new()
         }

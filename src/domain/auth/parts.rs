@@ -135,7 +135,7 @@ impl Pair {
 }
 
 /// Returns what is secret of a header's value.
-pub(super) fn of_header(value: &[u8]) -> Vec<SecretPart> {
+pub(super) fn parts_of_header(value: &[u8]) -> Vec<SecretPart> {
     let (scheme, credentials) = split_scheme(value);
     // Other schemes use such pairs, too: `ApiKey base64(id:key)`.
     let is_pair = |pair: &Pair| {
@@ -144,7 +144,7 @@ pub(super) fn of_header(value: &[u8]) -> Vec<SecretPart> {
     if let Some(pair) = Pair::decode(credentials).filter(is_pair) {
         return pair.parts();
     }
-    if let Some(parts) = of_json(credentials) {
+    if let Some(parts) = parts_of_json(credentials) {
         return parts;
     }
     let mut parts = Vec::new();
@@ -190,7 +190,7 @@ fn add_text(text: &[u8], parts: &mut Vec<SecretPart>) {
 }
 
 /// Returns the texts of a JSON document. The names of its members are public.
-fn of_json(value: &[u8]) -> Option<Vec<SecretPart>> {
+fn parts_of_json(value: &[u8]) -> Option<Vec<SecretPart>> {
     if !matches!(value.first(), Some(b'{' | b'[')) {
         return None;
     }

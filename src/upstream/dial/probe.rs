@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::{
     Dialer, Dialled, HandshakeError, Host, Http2, Target, Tls, TlsConfigs, dialable_addresses,
 };
-use crate::domain::address::{Forbidden, judge};
+use crate::domain::address::{Forbidden, check_address};
 use crate::upstream::failure::{Failure, TlsFault};
 
 /// The steps of a dial, in their order.
@@ -272,8 +272,12 @@ fn forbidden_addresses(
     if !matches!(failure, Failure::AddressRefused(_)) {
         return Vec::new();
     }
-    let refused =
-        |address: &IpAddr| Some((*address, judge(*address, &target.allowed_cidrs).err()?));
+    let refused = |address: &IpAddr| {
+        Some((
+            *address,
+            check_address(*address, &target.allowed_cidrs).err()?,
+        ))
+    };
     addresses.iter().filter_map(refused).collect()
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::time::Instant;
 
-use egressd::reload::Watch;
+use egressd::reload::ReloadWatcher;
 use serde_json::{Value, json};
 
 use crate::support::program::RunningProgram;
@@ -131,7 +131,7 @@ fn a_change_between_load_and_watch_is_not_missed() {
     fs::write(sidecar.path("connections/crm.json"), changed).unwrap();
     let (app, options) = sidecar.app();
     let sources = egressd::config::load(&options).ok().unwrap().sources;
-    let watch = Watch::new(&sources).unwrap();
+    let watch = ReloadWatcher::new(&sources).unwrap();
     let _asking = watch.start(app.reload(options)).unwrap();
     let begun = Instant::now();
     let mut agent = Agent::connect(&sidecar);

@@ -1,6 +1,6 @@
 //! The parts of a header that are searched for, and the parts that can be guessed.
 
-use super::of_header;
+use super::parts_of_header;
 
 /// Returns the texts to search for. In a text that can be guessed, `?` marks the beginning of the
 /// unknown part.
@@ -12,7 +12,10 @@ fn parts(value: &str) -> Vec<String> {
         }
         text
     };
-    of_header(value.as_bytes()).into_iter().map(text).collect()
+    parts_of_header(value.as_bytes())
+        .into_iter()
+        .map(text)
+        .collect()
 }
 
 #[test]
