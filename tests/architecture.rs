@@ -154,7 +154,6 @@ const BANNED: &[Banned] = &[
     banned(PURE, Words(&["async"]), NO_IO),
     banned(PURE, Path(&["serde"]), "files are read by `config`; a domain value is made by its constructor alone"),
     banned(PURE, Path(&["serde_json"]), "files are read by `config`; a domain value is made by its constructor alone"),
-    banned(PURE, Path(&["schemars"]), "the schema describes the raw file, not the domain"),
     banned(EXPOSE, Words(&[".", "expose"]), EXPOSE_WHY),
     banned(EXPOSE, Within(&["Secret", "expose"]), EXPOSE_WHY),
     banned(Outside(&["upstream", PROBE_CLIENT]), Within(&["TcpStream", "connect"]), DIAL_WHY),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::spec::Kind::{self, Flag, Integer, List, Object, Value as Other};
-use super::spec::{ObjectSpec, field, one_of, text, text_like};
+use super::spec::{ObjectSpec, field, one_of, text, text_like, with_keyword};
 use crate::domain::auth::ClientAuth;
 use crate::domain::{ConcurrencyCap, Http2, ResponseCap, Timeout};
 
@@ -173,9 +173,8 @@ const fn at_most(max: u64, default: u64) -> Kind {
 
 /// A connection in a list, where no file name can be its id.
 fn connection_reference() -> Value {
-    let mut connection = CONNECTION.reference();
-    connection["anyOf"] = json!([{"required": ["name"]}, {"required": ["id"]}]);
-    connection
+    let has_id = json!([{"required": ["name"]}, {"required": ["id"]}]);
+    with_keyword(CONNECTION.reference(), "anyOf", has_id)
 }
 
 fn routes() -> Value {

@@ -18,45 +18,30 @@ pub(super) fn read_configured(
     field: &Field<'_>,
     auth: Option<&Auth>,
 ) -> Option<Vec<ConfiguredHeader>> {
-    let mut whole = true;
-    let mut headers = Vec::new();
     // An operator may have put a key here in spite of the field's purpose.
     let field = field.clone().into_secret();
-    for HeaderEntry {
-        name,
-        written,
-        item,
-    } in header_entries(&field, &mut whole)?
-    {
+    read_headers(&field, |name, written, item| {
         let is_alike = |set: &HeaderName| with_hyphens(set) == with_hyphens(&name);
+        let mut is_allowed = true;
         if let Some(why) = reserved(&with_hyphens(&name)) {
-            report_reserved(&item, &name, why);
-            whole = false;
+            report_reserved(item, &name, why);
+            is_allowed = false;
         } else if auth.is_some_and(|auth| auth.header_names().any(is_alike)) {
             let shown = redaction::shown_header(name.as_str());
             let message = format!("{shown} is set by the connection's credential");
-            item.report(
-                "reserved_header",
-                message,
-                "take it out; the credential wins anyway",
-            );
-            whole = false;
+            let remedy = "take it out; the credential wins anyway";
+            item.report("reserved_header", message, remedy);
+            is_allowed = false;
         } else if is_usually_secret(&name) {
-            warn_of_credential(&item, &name);
+            warn_of_credential(item, &name);
         }
-        match item
-            .read_text()
-            .and_then(|text| read_header_value(&item, text))
-        {
-            Some(value) => headers.push(ConfiguredHeader {
-                name,
-                written: written.into(),
-                value,
-            }),
-            None => whole = false,
-        }
-    }
-    whole.then_some(headers)
+        let value = read_header_value(item, item.read_text()?)?;
+        is_allowed.then_some(ConfiguredHeader {
+            name,
+            written: written.into(),
+            value,
+        })
+    })
 }
 
 /// Returns whether a header of this name usually carries a secret, and not an account's name.
@@ -79,46 +64,33 @@ pub(super) fn read_sensitive(
     field: &Field<'_>,
     context: &ResolveContext<'_>,
 ) -> Option<Vec<SensitiveHeader>> {
-    let mut whole = true;
-    let mut headers = Vec::new();
-    let entries = header_entries(field, &mut whole)?;
-    if entries.is_empty() && whole {
+    let headers = read_headers(field, |name, written, item| {
+        let why = reserved(&with_hyphens(&name)).filter(|why| !why.is_credential());
+        if let Some(why) = why {
+            report_reserved(item, &name, why);
+        }
+        let (item, is_secret) = unwrap_value(item)?;
+        let value = if is_secret && !is_public(&name) {
+            context.read_secret(&item)?
+        } else {
+            context.read_value(&item)?
+        };
+        let value = require_trimmed(&item, value)?;
+        why.is_none().then_some(SensitiveHeader {
+            name,
+            written: written.into(),
+            value,
+            is_secret,
+        })
+    })?;
+    if headers.is_empty() {
         return field.reject(
             "empty",
             "holds no header, so it would authenticate nothing",
             "write `{X-API-Key: {env: NAME}}`; an API that needs no credential says `no_auth: {}`",
         );
     }
-    for HeaderEntry {
-        name,
-        written,
-        item,
-    } in entries
-    {
-        if let Some(why) = reserved(&with_hyphens(&name)).filter(|why| !why.is_credential()) {
-            report_reserved(&item, &name, why);
-            whole = false;
-        }
-        let Some((item, is_secret)) = unwrap_value(&item) else {
-            whole = false;
-            continue;
-        };
-        let value = if is_secret && !is_public(&name) {
-            context.read_secret(&item)
-        } else {
-            context.read_value(&item)
-        };
-        match value.and_then(|value| require_trimmed(&item, value)) {
-            Some(value) => headers.push(SensitiveHeader {
-                name,
-                written: written.into(),
-                value,
-                is_secret,
-            }),
-            None => whole = false,
-        }
-    }
-    whole.then_some(headers)
+    Some(headers)
 }
 
 /// `allow_agent_headers`: headers of credentials and resources that agents may send themselves.
@@ -199,56 +171,44 @@ fn unwrap_value<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
     Some((value?, is_secret?))
 }
 
-/// One entry with a legal name.
-struct HeaderEntry<'a> {
-    name: HeaderName,
-    /// The name as it stands in the file.
-    written: &'a str,
-    item: Field<'a>,
+/// Reads the entries of a mapping from names of headers, each name once whatever its case. `read`
+/// is called with the name, the name as it is written, and the value. Returns `None` if an entry has
+/// a problem.
+fn read_headers<'a, T>(
+    field: &Field<'a>,
+    mut read: impl FnMut(HeaderName, &'a str, &Field<'a>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let mut lines: HashMap<HeaderName, u32> = HashMap::new();
+    let entries = field.read_map()?;
+    let entries = entries.into_iter().map(|(written, item)| {
+        let Ok(name) = HeaderName::from_bytes(written.as_bytes()) else {
+            report_invalid_name(field, &item);
+            return None;
+        };
+        if let Some(first) = lines.get(&name) {
+            let shown = redaction::shown_header(name.as_str());
+            let message =
+                format!("{shown} stands twice, first in line {first}; case makes no difference");
+            return item.reject("duplicate_header", message, "keep one of the two");
+        }
+        lines.insert(name.clone(), item.node.place.line);
+        read(name, written, &item)
+    });
+    // All are read before the result is decided, so that every problem is reported.
+    let read: Vec<Option<T>> = entries.collect();
+    read.into_iter().collect()
 }
 
-/// The entries with legal names, each name once whatever its case.
-fn header_entries<'a>(field: &Field<'a>, whole: &mut bool) -> Option<Vec<HeaderEntry<'a>>> {
-    let mut seen: HashMap<HeaderName, u32> = HashMap::new();
-    let mut entries = Vec::new();
-    for (name, item) in field.read_map()? {
-        let Ok(legal) = HeaderName::from_bytes(name.as_bytes()) else {
-            // Whoever writes `X-API-Key: …` as one text puts the key into the name.
-            let problem = field.problem("invalid_header", "holds a name that no header may have");
-            let place = item.node.place;
-            let problem = if place.line > 0 {
-                problem.at(place.line, place.column)
-            } else {
-                problem
-            };
-            let mut problem =
-                problem.remedy("write letters, digits and `-`, then `: ` and the value");
-            problem.excerpt = None;
-            field.push(problem);
-            *whole = false;
-            continue;
-        };
-        let line = item.node.place.line;
-        if let Some(first) = seen.get(&legal) {
-            item.report(
-                "duplicate_header",
-                format!(
-                    "{} stands twice, first in line {first}; case makes no difference",
-                    redaction::shown_header(legal.as_str())
-                ),
-                "keep one of the two",
-            );
-            *whole = false;
-            continue;
-        }
-        seen.insert(legal.clone(), line);
-        entries.push(HeaderEntry {
-            name: legal,
-            written: name,
-            item,
-        });
+/// Reports a key that is not the name of a header, without the key: an operator who writes
+/// `X-API-Key: …` as one text puts the secret into it.
+fn report_invalid_name(field: &Field<'_>, item: &Field<'_>) {
+    let mut problem = field.problem("invalid_header", "holds a name that no header may have");
+    let place = item.node.place;
+    if place.line > 0 {
+        problem = problem.at(place.line, place.column);
     }
-    Some(entries)
+    problem.excerpt = None;
+    field.push(problem.remedy("write letters, digits and `-`, then `: ` and the value"));
 }
 
 /// As some upstreams read a name: with `-` for `_`.

@@ -47,10 +47,10 @@ impl<'a> Field<'a> {
 
     /// Returns whether the value is a mapping with a field of this name.
     pub(super) fn has_key(&self, name: &str) -> bool {
-        match &self.node.value {
-            Value::Map(entries) => entries.iter().any(|(key, _)| is_named(key, name)),
-            _ => false,
-        }
+        let Value::Map(entries) = &self.node.value else {
+            return false;
+        };
+        entries.iter().any(|(key, _)| is_named(key, name))
     }
 }
 

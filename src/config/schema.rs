@@ -6,20 +6,20 @@
 use serde_json::{Map, Value, json};
 
 use super::connection_spec::{AUTH_KINDS, CONNECTION, CONNECTIONS, DESCRIBED, HTTP};
-use super::spec::is_present;
+use super::spec::{is_present, with_keyword};
 
 /// Returns the schema, draft 2020-12, of a file that holds one connection or `connections: [...]`.
 pub fn schema() -> Value {
     let definitions = DESCRIBED.into_iter().map(|spec| {
         let mut schema = spec.schema();
         if std::ptr::eq(spec, &HTTP) {
-            schema["oneOf"] = AUTH_KINDS.into_iter().map(is_present).collect();
+            let kinds = AUTH_KINDS.into_iter().map(is_present).collect();
+            schema = with_keyword(schema, "oneOf", kinds);
         }
         (spec.name.to_owned(), schema)
     });
     let definitions: Map<String, Value> = definitions.collect();
-    let mut several = CONNECTIONS.schema();
-    several["required"] = json!(["connections"]);
+    let several = with_keyword(CONNECTIONS.schema(), "required", json!(["connections"]));
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "egressd connection file",

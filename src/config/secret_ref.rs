@@ -109,8 +109,8 @@ impl<'a> ResolveContext<'a> {
             }
             Value::Text(text) => new_secret(&field, text.as_bytes(), SecretSource::Inline),
             Value::Map(_) => self.read_reference(&field),
-            other => {
-                let is_scalar = matches!(other, Value::Number(_) | Value::Bool(_));
+            value @ (Value::Number(_) | Value::Bool(_) | Value::Null | Value::List(_)) => {
+                let is_scalar = matches!(value, Value::Number(_) | Value::Bool(_));
                 let remedy = if is_scalar { "put it in quotes" } else { FORMS };
                 let message = format!(
                     "must be a text or a reference, not {}",

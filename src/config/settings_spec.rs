@@ -89,9 +89,10 @@ pub(super) fn variables() -> Vec<(String, bool)> {
     fn add(object: &ObjectSpec, prefix: &str, found: &mut Vec<(String, bool)>) {
         for field in object.fields {
             let variable = variable(prefix, field.name);
-            match &field.kind {
-                Object(section) => add(section, &variable, found),
-                kind => found.push((variable, matches!(kind, List(_)))),
+            if let Object(section) = &field.kind {
+                add(section, &variable, found);
+            } else {
+                found.push((variable, matches!(field.kind, List(_))));
             }
         }
     }

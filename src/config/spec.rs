@@ -75,7 +75,7 @@ impl ObjectSpec {
             "additionalProperties": false,
         });
         if !rules.is_empty() {
-            schema["allOf"] = rules.into();
+            schema = with_keyword(schema, "allOf", rules.into());
         }
         with_description(schema, self.doc)
     }
@@ -105,9 +105,10 @@ impl FieldSpec {
 
     /// Returns the fields of a [`Kind::Object`].
     pub(super) fn object_spec(&self) -> Option<&'static ObjectSpec> {
-        match self.kind {
-            Kind::Object(spec) => Some(spec),
-            _ => None,
+        if let Kind::Object(spec) = self.kind {
+            Some(spec)
+        } else {
+            None
         }
     }
 
@@ -151,9 +152,17 @@ pub(super) fn one_of<T>(words: &[(&str, T)]) -> Value {
     json!({"type": "string", "enum": words})
 }
 
-fn with_description(mut schema: Value, doc: &str) -> Value {
-    if !doc.is_empty() {
-        schema["description"] = doc.into();
+fn with_description(schema: Value, doc: &str) -> Value {
+    if doc.is_empty() {
+        return schema;
+    }
+    with_keyword(schema, "description", doc.into())
+}
+
+/// Adds a keyword to a schema.
+pub(super) fn with_keyword(mut schema: Value, keyword: &str, value: Value) -> Value {
+    if let Some(object) = schema.as_object_mut() {
+        object.insert(keyword.to_owned(), value);
     }
     schema
 }
