@@ -35,13 +35,7 @@ const PAUSES: [Duration; 5] = [
 pub struct Reload {
     /// Held while one reload runs: each generation is made from the one before.
     last: Mutex<LastAttempt>,
-    published: Arc<Published>,
-    metrics: Arc<Metrics>,
-    /// Of the start: what else the settings say has no effect.
-    startup: StartupSettings,
-    confined: bool,
-    before_publication: BeforePublication,
-    replace_login: ReplaceLogin,
+    targets: ReloadTargets,
     problems: ProblemLog,
 }
 
@@ -103,31 +97,17 @@ pub struct Reloaded {
 impl Reload {
     /// Reads again what these options name, and tells how it went.
     pub fn new(options: LoadOptions, targets: ReloadTargets, problems: ProblemLog) -> Self {
-        let ReloadTargets {
-            published,
-            metrics,
-            sources,
-            startup,
-            confined,
-            before_publication,
-            replace_login,
-        } = targets;
         let last = LastAttempt {
             options,
-            empty_settings: sources.has_empty_settings(),
-            sources,
+            empty_settings: targets.sources.has_empty_settings(),
+            sources: targets.sources.clone(),
             findings: Vec::new(),
-            settings: startup.clone(),
+            settings: targets.startup.clone(),
             is_postponed: false,
         };
         Self {
             last: Mutex::new(last),
-            published,
-            metrics,
-            startup,
-            confined,
-            before_publication,
-            replace_login,
+            targets,
             problems,
         }
     }
@@ -153,7 +133,7 @@ impl Reload {
 
     /// Does this; a panic in it is a bug, counted, and costs this one reload.
     fn catch_panic<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
-        self.metrics.catch_panic(|| work(self))
+        self.targets.metrics.catch_panic(|| work(self))
     }
 
     /// The directories in which something happens when there may be something to reload.
@@ -171,7 +151,7 @@ impl Reload {
             }
             Err(LoadError::Refused(found)) => {
                 last.is_postponed = false;
-                self.metrics.record_reload(false);
+                self.targets.metrics.record_reload(false);
                 self.record_failure(&found, last);
                 Err(found)
             }
@@ -201,17 +181,17 @@ impl Reload {
             log_findings(&loaded.warnings, &self.problems);
             last.findings = loaded.warnings;
         }
-        let before = Arc::clone(&self.published.current());
+        let before = Arc::clone(&self.targets.published.current());
         let next = before.next_generation(loaded.connections);
         let (generation, hash) = (next.generation(), next.hash().into());
         let live = next.entries().iter().filter(|entry| entry.is_live());
         let connections = live.count();
         let changes = before.changes(&next);
         let login = loaded.settings.management.basic_auth;
-        (self.before_publication)(&next);
-        self.published.publish(next);
-        self.metrics.record_reload(true);
-        if login.is_some_and(|pair| (self.replace_login)(&pair)) {
+        (self.targets.before_publication)(&next);
+        self.targets.published.publish(next);
+        self.targets.metrics.record_reload(true);
+        if login.is_some_and(|pair| (self.targets.replace_login)(&pair)) {
             self.log_event(Event::LoginChanged);
         }
         self.log_event(Event::Reloaded {
@@ -221,7 +201,7 @@ impl Reload {
             changes,
         });
         if last.settings != startup {
-            let settings = self.startup.differences(&startup);
+            let settings = self.targets.startup.differences(&startup);
             last.settings = startup;
             if !settings.is_empty() {
                 self.log_event(Event::RestartNeeded { settings });
@@ -242,7 +222,7 @@ impl Reload {
         let errors = found.iter().filter(|found| found.is_error());
         let problems = errors.count();
         self.log_event(Event::ReloadFailed { problems });
-        if self.confined && last.sources.has_forbidden_files() {
+        if self.targets.confined && last.sources.has_forbidden_files() {
             self.log_event(Event::OutOfReach);
         }
     }

@@ -37,9 +37,7 @@ const MAX_ROUNDS: usize = 3;
 
 /// What is watched, before the thread runs.
 pub struct ReloadWatcher {
-    notices: Option<DirectoryEvents>,
-    /// Why there are none, until it is told.
-    refused: Option<Errno>,
+    notices: Result<DirectoryEvents, Errno>,
     mounted_files: Vec<PathBuf>,
     wake_receiver: PipeReader,
     wake_sender: PipeWriter,
@@ -80,17 +78,12 @@ impl ReloadWatcher {
         let mounted_files = mounts::single_file_mounts(&mounts::read_mountinfo(), sources.files());
         let mounted_files = mounted_files.into_iter().map(Path::to_owned).collect();
         let (wake_receiver, wake_sender) = io::pipe()?;
-        let made = DirectoryEvents::new().and_then(|mut notices| {
+        let notices = DirectoryEvents::new().and_then(|mut notices| {
             notices.watch_only(&sources.watched_directories())?;
             Ok(notices)
         });
-        let (notices, refused) = match made {
-            Ok(notices) => (Some(notices), None),
-            Err(error) => (None, Some(error)),
-        };
         Ok(Self {
             notices,
-            refused,
             mounted_files,
             wake_receiver,
             wake_sender,
@@ -103,12 +96,12 @@ impl ReloadWatcher {
             let file = file.display().to_string().into();
             reload.log_event(Event::MountedAlone { file });
         }
-        if let Some(error) = self.refused {
-            reload.log_event(unwatched_event(error));
+        if let Err(error) = &self.notices {
+            reload.log_event(unwatched_event(*error));
         }
         let is_requested = Arc::new(AtomicBool::new(false));
         let watching = WatchThread {
-            notices: self.notices,
+            notices: self.notices.ok(),
             reload,
             wake_receiver: self.wake_receiver,
             is_requested: Arc::clone(&is_requested),
