@@ -72,76 +72,65 @@ impl InvalidPattern {
     #[must_use]
     pub fn remedy(&self) -> String {
         use InvalidPatternKind as Kind;
-        let subject = &*self.subject;
+        let upper = self.subject.to_ascii_uppercase();
+        let is_method = super::Method::parse(upper.as_bytes()).is_some();
         match self.kind {
-            Kind::Empty | Kind::NoSlash => "write a method and a path, such as `GET /users/{id}`".into(),
-            Kind::BadMethod => "write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and one pattern for each \
-                 method, or leave the method out to allow all seven"
-                .into(),
-            Kind::HostBrace => "begin the path with `/`, such as `GET /{id}`".into(),
-            Kind::Unclean => "write the path without empty and dot segments, as it is to be requested".into(),
-            Kind::BraceNotFirst | Kind::BraceNotLast => {
-                "make the wildcard a whole segment, such as `/files/{name}`; a literal brace is written %7B or %7D".into()
+            Kind::Host if is_method => format!("put a space behind the method: `{upper} /...`"),
+            Kind::UnsupportedMethod if is_method => {
+                format!("write `{upper}`; methods are case-sensitive")
             }
-            Kind::EndMarkNotLast => "keep `{$}` for the very end, such as `/users/{$}`".into(),
-            Kind::RestNotLast => "keep `{name...}` for the last segment; before it, `{name}` takes one segment".into(),
-            Kind::EmptyName => "name the wildcard, such as `{id}`, or `{path...}` for the rest of the path".into(),
-            Kind::BadName => "use letters, digits and `_` for the name, beginning with a letter or `_`".into(),
-            Kind::DuplicateName => "give each wildcard of the pattern its own name".into(),
-            Kind::Query => "leave `?` and what follows out: patterns match the path, and any query is admitted; a \
-                 question mark of the path itself is written %3F"
-                .into(),
-            Kind::Fragment => "leave `#` and what follows out: no request carries it; a number sign of the path itself \
-                 is written %23"
-                .into(),
-            Kind::Host if super::Method::parse(subject.to_ascii_uppercase().as_bytes()).is_some() => {
-                format!("put a space behind the method: `{} /...`", subject.to_ascii_uppercase())
-            }
-            Kind::Host => "leave the host out, the base URL fixes it: the pattern begins with the method or `/`".into(),
-            Kind::UnsupportedMethod => match super::Method::parse(subject.to_ascii_uppercase().as_bytes()) {
-                Some(method) => format!("write `{method}`; methods are case-sensitive"),
-                None => "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, or leave the method out to allow all seven".into(),
-            },
+            kind => kind.words().1.to_owned(),
+        }
+    }
+}
+
+impl InvalidPatternKind {
+    /// What is wrong, with `{}` for the piece of the pattern, and what to write instead.
+    #[rustfmt::skip] // two lines a kind
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Empty => ("the pattern is empty",
+                "write a method and a path, such as `GET /users/{id}`"),
+            Self::BadMethod => ("`{}` is not an HTTP method",
+                "write one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and one pattern for each \
+                 method, or leave the method out to allow all seven"),
+            Self::NoSlash => ("`{}` has no path: there is no `/`",
+                "write a method and a path, such as `GET /users/{id}`"),
+            Self::HostBrace => ("`{}` stands where a host would and holds a brace",
+                "begin the path with `/`, such as `GET /{id}`"),
+            Self::Unclean => ("the path `{}` has an empty or dot segment and can never match",
+                "write the path without empty and dot segments, as it is to be requested"),
+            Self::BraceNotFirst => ("segment `{}` has text before its wildcard",
+                "make the wildcard a whole segment, such as `/files/{name}`; a literal brace is written %7B or %7D"),
+            Self::BraceNotLast => ("segment `{}` begins with `{` and does not end in `}`",
+                "make the wildcard a whole segment, such as `/files/{name}`; a literal brace is written %7B or %7D"),
+            Self::EndMarkNotLast => ("`{$}` is not at the end",
+                "keep `{$}` for the very end, such as `/users/{$}`"),
+            Self::RestNotLast => ("`{}` takes the rest of the path and is not at the end",
+                "keep `{name...}` for the last segment; before it, `{name}` takes one segment"),
+            Self::EmptyName => ("wildcard `{}` has no name",
+                "name the wildcard, such as `{id}`, or `{path...}` for the rest of the path"),
+            Self::BadName => ("wildcard `{}` has a name that is not an identifier",
+                "use letters, digits and `_` for the name, beginning with a letter or `_`"),
+            Self::DuplicateName => ("wildcard `{}` has a name that was used before",
+                "give each wildcard of the pattern its own name"),
+            Self::Host => ("the pattern names a host, `{}`",
+                "leave the host out, the base URL fixes it: the pattern begins with the method or `/`"),
+            Self::UnsupportedMethod => ("method `{}` is not supported",
+                "use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS, or leave the method out to allow all seven"),
+            Self::Query => ("`?` begins a query, so no path can ever match",
+                "leave `?` and what follows out: patterns match the path, and any query is admitted; a \
+                 question mark of the path itself is written %3F"),
+            Self::Fragment => ("`#` begins a fragment, so no path can ever match",
+                "leave `#` and what follows out: no request carries it; a number sign of the path itself \
+                 is written %23"),
         }
     }
 }
 
 impl fmt::Display for InvalidPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use InvalidPatternKind as Kind;
-        let subject = &*self.subject;
-        match self.kind {
-            Kind::Empty => write!(f, "the pattern is empty"),
-            Kind::BadMethod => write!(f, "`{subject}` is not an HTTP method"),
-            Kind::NoSlash => write!(f, "`{subject}` has no path: there is no `/`"),
-            Kind::HostBrace => write!(f, "`{subject}` stands where a host would and holds a brace"),
-            Kind::Unclean => write!(
-                f,
-                "the path `{subject}` has an empty or dot segment and can never match"
-            ),
-            Kind::BraceNotFirst => write!(f, "segment `{subject}` has text before its wildcard"),
-            Kind::BraceNotLast => write!(
-                f,
-                "segment `{subject}` begins with `{{` and does not end in `}}`"
-            ),
-            Kind::EndMarkNotLast => write!(f, "`{{$}}` is not at the end"),
-            Kind::RestNotLast => write!(
-                f,
-                "`{subject}` takes the rest of the path and is not at the end"
-            ),
-            Kind::EmptyName => write!(f, "wildcard `{subject}` has no name"),
-            Kind::BadName => write!(
-                f,
-                "wildcard `{subject}` has a name that is not an identifier"
-            ),
-            Kind::DuplicateName => {
-                write!(f, "wildcard `{subject}` has a name that was used before")
-            }
-            Kind::Host => write!(f, "the pattern names a host, `{subject}`"),
-            Kind::UnsupportedMethod => write!(f, "method `{subject}` is not supported"),
-            Kind::Query => write!(f, "`?` begins a query, so no path can ever match"),
-            Kind::Fragment => write!(f, "`#` begins a fragment, so no path can ever match"),
-        }
+        f.write_str(&self.kind.words().0.replacen("{}", &self.subject, 1))
     }
 }
 
