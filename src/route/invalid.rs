@@ -74,12 +74,12 @@ impl InvalidPattern {
         use InvalidPatternKind as Kind;
         let upper = self.subject.to_ascii_uppercase();
         let is_method = super::Method::parse(upper.as_bytes()).is_some();
-        match self.kind {
-            Kind::Host if is_method => format!("put a space behind the method: `{upper} /...`"),
-            Kind::UnsupportedMethod if is_method => {
-                format!("write `{upper}`; methods are case-sensitive")
-            }
-            kind => kind.words().1.to_owned(),
+        if is_method && self.kind == Kind::Host {
+            format!("put a space behind the method: `{upper} /...`")
+        } else if is_method && self.kind == Kind::UnsupportedMethod {
+            format!("write `{upper}`; methods are case-sensitive")
+        } else {
+            self.kind.words().1.to_owned()
         }
     }
 }
