@@ -77,7 +77,7 @@ pub(in crate::config) fn read_settings<'a>(
     let log = section("log").and_then(|it| read_log(&it));
     let shutdown_grace_period =
         section("shutdown").and_then(|it| it.read_seconds("grace_period_seconds"));
-    let connections = read_connection_paths(&top, read);
+    let connections = read_connection_paths(&top, read.context.directory, read.default_connections);
     let secrets = section("secrets").and_then(|it| read_secrets(&it, read.context));
     if let (Some(proxy), Some(management)) = (&proxy, &management) {
         report_clashes(&proxy.listen, &management.listen, read.layers.problems);

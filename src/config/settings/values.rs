@@ -9,7 +9,6 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::read::SettingsReader;
 use crate::config::field::Field;
 use crate::config::file_reading::ReadError;
 use crate::config::object::Object;
@@ -93,10 +92,10 @@ fn read_bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>
 /// Reads the paths of definitions.
 pub(super) fn read_connection_paths(
     top: &Object<'_>,
-    read: &SettingsReader<'_>,
+    directory: &Path,
+    default: &str,
 ) -> Option<Vec<PathBuf>> {
-    let directory = read.context.directory;
-    let default = vec![directory.join(read.default_connections)];
+    let default = vec![directory.join(default)];
     top.read_optional("connections", default, |field| {
         field.read_items(|item| item.read_text().map(|text| directory.join(text)))
     })
