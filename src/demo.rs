@@ -5,18 +5,18 @@
 //! every request, so that an answer proves that one was added. It and the token endpoint listen on loopback, each on a port of its own, behind a
 //! certificate authority that is made at start and lives in memory only; so do the keys. They run on a thread and a runtime of their own.
 
-mod answer;
+mod api;
 mod authority;
 mod body;
-mod definitions;
+mod connections;
+mod credentials;
+mod curl;
 mod echo;
 mod form;
-mod grant;
 mod items;
-mod keys;
-mod lines;
 mod random;
 mod responses;
+mod token_endpoint;
 mod tokens;
 
 use std::convert::Infallible;
@@ -36,45 +36,46 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
-use answer::Site;
+use api::DemoApi;
 use authority::Authority;
-use grant::Endpoint;
-use keys::Gates;
+use credentials::CredentialChecks;
 use responses::Body;
-use tokens::Tokens;
+use token_endpoint::DemoTokenEndpoint;
+use tokens::IssuedTokens;
 
-pub(crate) use definitions::{Places, definitions};
-pub(crate) use keys::Keys;
-pub(crate) use lines::{Door, write_lines};
+pub(crate) use connections::{DemoAddresses, connection_definitions};
+pub(crate) use credentials::DemoSecrets;
+pub(crate) use curl::{CurlOrigin, write_curl_lines};
 
 /// How long a handshake or a request's head may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const IO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait after a failed accept: most often there are no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The running API and its token endpoint. They end when this is dropped.
-pub(crate) struct Api {
-    places: Places,
+pub(crate) struct DemoServer {
+    addresses: DemoAddresses,
     root: CertificateDer<'static>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What stands behind a listener.
-enum Desk {
-    Api(Site),
-    Tokens(Endpoint),
+enum DemoService {
+    Api(DemoApi),
+    Tokens(DemoTokenEndpoint),
 }
 
-impl Api {
+impl DemoServer {
     /// Starts both on free ports of 127.0.0.1. They take these keys and no others.
-    pub(crate) fn start(keys: &Keys) -> io::Result<Self> {
+    pub(crate) fn start(keys: &DemoSecrets) -> io::Result<Self> {
         let authority = Authority::new().map_err(io::Error::other)?;
         let tls = TlsAcceptor::from(Arc::new(authority.tls));
-        let tokens = Arc::new(Tokens::default());
-        let gates = Gates::new(keys, Arc::clone(&tokens))?;
-        let endpoint = Desk::Tokens(Endpoint::new(keys.client(), Arc::clone(&tokens)));
-        let site = Desk::Api(Site::new(gates, tokens));
+        let tokens = Arc::new(IssuedTokens::default());
+        let checks = CredentialChecks::new(keys, Arc::clone(&tokens))?;
+        let endpoint =
+            DemoService::Tokens(DemoTokenEndpoint::new(keys.client(), Arc::clone(&tokens)));
+        let demo_api = DemoService::Api(DemoApi::new(checks, tokens));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -84,21 +85,21 @@ impl Api {
             listener.set_nonblocking(true)?;
             io::Result::Ok((listener.local_addr()?, TcpListener::from_std(listener)?))
         };
-        let ((api, at_api), (token_endpoint, at_tokens)) = (listen()?, listen()?);
+        let ((api, api_listener), (token_endpoint, token_listener)) = (listen()?, listen()?);
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::Builder::new()
             .name("demo-api".into())
             .spawn(move || {
                 runtime.block_on(async {
                     tokio::select! {
-                        () = accept(at_api, tls.clone(), Arc::new(site)) => {}
-                        () = accept(at_tokens, tls, Arc::new(endpoint)) => {}
+                        () = accept_sockets(api_listener, tls.clone(), Arc::new(demo_api)) => {}
+                        () = accept_sockets(token_listener, tls, Arc::new(endpoint)) => {}
                         _ = stopped => {}
                     }
                 });
             })?;
         Ok(Self {
-            places: Places {
+            addresses: DemoAddresses {
                 api,
                 token_endpoint,
             },
@@ -109,17 +110,17 @@ impl Api {
     }
 
     /// Where they listen.
-    pub(crate) fn places(&self) -> Places {
-        self.places
+    pub(crate) fn addresses(&self) -> DemoAddresses {
+        self.addresses
     }
 
     /// The authority that signed their certificate.
-    pub(crate) fn root(&self) -> CertificateDer<'static> {
+    pub(crate) fn root_certificate(&self) -> CertificateDer<'static> {
         self.root.clone()
     }
 }
 
-impl Drop for Api {
+impl Drop for DemoServer {
     fn drop(&mut self) {
         // The sender's end is what stops it.
         drop(self.stop.take());
@@ -130,20 +131,20 @@ impl Drop for Api {
     }
 }
 
-impl Desk {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+impl DemoService {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         match self {
-            Self::Api(site) => site.answer(request).await,
-            Self::Tokens(endpoint) => endpoint.answer(request).await,
+            Self::Api(demo_api) => demo_api.respond(request).await,
+            Self::Tokens(endpoint) => endpoint.respond(request).await,
         }
     }
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, desk: Arc<Desk>) {
+async fn accept_sockets(listener: TcpListener, tls: TlsAcceptor, service: Arc<DemoService>) {
     loop {
         match listener.accept().await {
             Ok((socket, _peer)) => {
-                tokio::spawn(converse(socket, tls.clone(), Arc::clone(&desk)));
+                tokio::spawn(serve_socket(socket, tls.clone(), Arc::clone(&service)));
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
@@ -151,19 +152,19 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, desk: Arc<Desk>) {
 }
 
 /// One socket, from its handshake to its end. Whatever goes wrong on it is the caller's to notice.
-async fn converse(socket: TcpStream, tls: TlsAcceptor, desk: Arc<Desk>) {
+async fn serve_socket(socket: TcpStream, tls: TlsAcceptor, service: Arc<DemoService>) {
     // Small frames of a feed have to leave at once; without the option they only leave later.
     let _at_once = socket.set_nodelay(true);
-    let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE, tls.accept(socket)).await else {
+    let Ok(Ok(stream)) = tokio::time::timeout(IO_TIMEOUT, tls.accept(socket)).await else {
         return;
     };
-    let service = service_fn(|request| {
-        let desk = Arc::clone(&desk);
-        async move { Ok::<_, Infallible>(desk.answer(request).await) }
+    let handler = service_fn(|request| {
+        let service = Arc::clone(&service);
+        async move { Ok::<_, Infallible>(service.respond(request).await) }
     });
-    let conversation = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .serve_connection(TokioIo::new(stream), service);
-    let _ended = conversation.await;
+        .header_read_timeout(IO_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), handler);
+    let _ended = connection.await;
 }

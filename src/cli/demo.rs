@@ -10,7 +10,7 @@ use clap::Args;
 use super::{Exit, Streams};
 use crate::app::{App, Launch, SignalStreams};
 use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
-use crate::demo::{Api, Door, Keys, definitions, write_lines};
+use crate::demo::{CurlOrigin, DemoSecrets, DemoServer, connection_definitions, write_curl_lines};
 use crate::server::ListenAddress;
 
 /// Long enough for what is under way; a feed may be cut, nobody depends on it.
@@ -34,15 +34,16 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
         let signals = SignalStreams::new()?;
-        let started = Keys::random().and_then(|keys| Ok((Api::start(&keys)?, keys)));
-        let (api, keys) = match started {
+        let started =
+            DemoSecrets::generate().and_then(|secrets| Ok((DemoServer::start(&secrets)?, secrets)));
+        let (api, secrets) = match started {
             Ok(started) => started,
             Err(error) => {
                 writeln!(streams.err, "egressd: the demo's API cannot start: {error}")?;
                 return Ok(Exit::Unavailable);
             }
         };
-        let loaded = match self.load(&api, &keys) {
+        let loaded = match self.load(&api, &secrets) {
             Ok(loaded) => loaded,
             Err(problems) => {
                 writeln!(
@@ -66,41 +67,47 @@ impl Demo {
             problem_output: err()?,
             panic_log: streams.process.problems.clone(),
         };
-        launch.run(|app| greet(app, streams)).map(Exit::from)
+        launch
+            .run(|app| print_curl_lines(app, streams))
+            .map(Exit::from)
     }
 
-    fn load(self, api: &Api, keys: &Keys) -> Result<config::Loaded, Vec<Problem>> {
+    fn load(self, api: &DemoServer, secrets: &DemoSecrets) -> Result<config::Loaded, Vec<Problem>> {
         let overrides = SettingsOverrides {
             listen: self.listen,
             management_listen: self.management_listen,
             ..SettingsOverrides::default()
         };
-        let environment = Environment::new(keys.variables());
-        let mut loaded = config::load_texts(definitions(api.places()), &overrides, &environment)?;
-        loaded.settings.egress.roots.push(api.root());
+        let environment = Environment::new(secrets.environment_variables());
+        let mut loaded = config::load_texts(
+            connection_definitions(api.addresses()),
+            &overrides,
+            &environment,
+        )?;
+        loaded.settings.egress.roots.push(api.root_certificate());
         loaded.settings.log.format = LogFormat::Text;
         loaded.settings.shutdown_grace_period = GRACE;
         Ok(loaded)
     }
 }
 
-fn greet(app: &App, streams: &mut Streams<'_>) -> io::Result<()> {
+fn print_curl_lines(app: &App, streams: &mut Streams<'_>) -> io::Result<()> {
     let (agent, operator) = (
-        door(app.proxy_addresses()),
-        door(app.management_addresses()),
+        curl_origin(app.proxy_addresses()),
+        curl_origin(app.management_addresses()),
     );
     if let (Some(agent), Some(operator)) = (agent, operator) {
-        write_lines(streams.out, &agent, &operator)?;
+        write_curl_lines(streams.out, &agent, &operator)?;
     }
     streams.out.flush()
 }
 
 /// How to reach the first TCP address, else the first.
-fn door(addresses: &[ListenAddress]) -> Option<Door> {
+fn curl_origin(addresses: &[ListenAddress]) -> Option<CurlOrigin> {
     let is_tcp = |address: &&ListenAddress| matches!(address, ListenAddress::Tcp(_));
     let best = addresses.iter().find(is_tcp).or(addresses.first())?;
     Some(match best {
-        ListenAddress::Tcp(address) => Door::tcp(*address),
-        ListenAddress::Unix(path) => Door::unix(path),
+        ListenAddress::Tcp(address) => CurlOrigin::tcp(*address),
+        ListenAddress::Unix(path) => CurlOrigin::unix(path),
     })
 }

@@ -10,18 +10,18 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// How far events are apart.
-const PACE: Duration = Duration::from_millis(500);
+const EVENT_INTERVAL: Duration = Duration::from_millis(500);
 
 static BLOCK: [u8; 64 * 1024] = [b'.'; 64 * 1024];
 
 /// So many bytes, in blocks.
-pub(super) struct Filler {
+pub(super) struct FillerBody {
     left: u64,
     /// Whether the length is told before; else the body is chunked.
     declared: bool,
 }
 
-impl Filler {
+impl FillerBody {
     pub(super) fn new(length: u64, declared: bool) -> Self {
         Self {
             left: length,
@@ -30,7 +30,7 @@ impl Filler {
     }
 }
 
-impl http_body::Body for Filler {
+impl http_body::Body for FillerBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -62,16 +62,16 @@ impl http_body::Body for Filler {
 }
 
 /// Server-sent events (WHATWG HTML §9.2), numbered from 1.
-pub(super) struct Events {
+pub(super) struct EventStream {
     ticks: Interval,
     next: u64,
     /// `None`: without end.
     last: Option<u64>,
 }
 
-impl Events {
+impl EventStream {
     pub(super) fn new(last: Option<u64>) -> Self {
-        let mut ticks = interval(PACE);
+        let mut ticks = interval(EVENT_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             ticks,
@@ -81,7 +81,7 @@ impl Events {
     }
 }
 
-impl http_body::Body for Events {
+impl http_body::Body for EventStream {
     type Data = Bytes;
     type Error = Infallible;
 

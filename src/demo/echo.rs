@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 
-use super::keys::{API_KEY, SIGNATURE};
+use super::credentials::{API_KEY, SIGNATURE};
 
 /// The answer of `/echo`.
 #[derive(Serialize)]
@@ -40,7 +40,7 @@ impl<'r> Echo<'r> {
             method: parts.method.as_str(),
             path: parts.uri.path(),
             query: parts.uri.query(),
-            headers: shown(&parts.headers),
+            headers: header_lines(&parts.headers),
             body: String::from_utf8_lossy(body).into_owned(),
             body_bytes: body.len(),
             proof,
@@ -48,14 +48,14 @@ impl<'r> Echo<'r> {
     }
 }
 
-fn shown(headers: &HeaderMap) -> Vec<String> {
+fn header_lines(headers: &HeaderMap) -> Vec<String> {
     headers
         .iter()
-        .map(|(name, value)| format!("{name}: {}", shown_value(name, value)))
+        .map(|(name, value)| format!("{name}: {}", displayed_value(name, value)))
         .collect()
 }
 
-fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
+fn displayed_value(name: &HeaderName, value: &HeaderValue) -> String {
     if name == AUTHORIZATION || name == PROXY_AUTHORIZATION {
         let scheme = value.to_str().ok().and_then(|text| text.split_once(' '));
         return match scheme {
@@ -71,7 +71,7 @@ fn shown_value(name: &HeaderName, value: &HeaderValue) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::header_lines;
     use http::HeaderMap;
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
             headers.append(name, value.parse().unwrap());
         }
         assert_eq!(
-            shown(&headers),
+            header_lines(&headers),
             [
                 "accept: */*",
                 "authorization: Bearer (hidden)",

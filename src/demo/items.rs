@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 /// The most notes at once.
-const MOST: usize = 1000;
+const MAX_ITEMS: usize = 1000;
 
 /// A note as it is told.
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -21,7 +21,7 @@ pub(super) struct NewItem {
     pub(super) text: String,
 }
 
-/// There are [`MOST`] already.
+/// There are [`MAX_ITEMS`] already.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -56,7 +56,7 @@ impl Items {
     }
 
     pub(super) fn add(&mut self, text: String) -> Result<Item, Full> {
-        if self.texts.len() >= MOST {
+        if self.texts.len() >= MAX_ITEMS {
             return Err(Full);
         }
         let id = self.next;
@@ -81,7 +81,7 @@ mod tests {
         items.remove(added.id);
         assert_eq!(items.find(added.id), None);
         assert_ne!(items.add("b".to_owned()).unwrap().id, added.id);
-        while items.list().len() < super::MOST {
+        while items.list().len() < super::MAX_ITEMS {
             items.add(String::new()).unwrap();
         }
         assert_eq!(items.add(String::new()), Err(Full));

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 const KEY_BYTES: usize = 24;
 
 /// A secret of 48 hexadecimal digits.
-pub(super) fn random() -> io::Result<Zeroizing<String>> {
+pub(super) fn random_secret() -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     rustls::crypto::ring::default_provider()
         .secure_random

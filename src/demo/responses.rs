@@ -14,27 +14,27 @@ const MAX_BODY: usize = 1 << 20;
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
 /// A body whole, or the refusal of a longer one.
-pub(super) async fn read(body: Incoming) -> Result<Bytes, Response<Body>> {
+pub(super) async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(_) => Err(failure(
+        Err(_) => Err(error_response(
             StatusCode::PAYLOAD_TOO_LARGE,
             "a body may have 1 MiB here",
         )),
     }
 }
 
-pub(super) fn failure(status: StatusCode, why: &str) -> Response<Body> {
-    document(status, &json!({ "error": why }))
+pub(super) fn error_response(status: StatusCode, why: &str) -> Response<Body> {
+    json_response(status, &json!({ "error": why }))
 }
 
-pub(super) fn document(status: StatusCode, value: &impl Serialize) -> Response<Body> {
+pub(super) fn json_response(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // Strings, numbers and lists always serialise.
     let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
     text.push(b'\n');
     let mut response = Response::new(Full::from(text).boxed_unsync());
     *response.status_mut() = status;
-    with(response, CONTENT_TYPE, "application/json")
+    with_header(response, CONTENT_TYPE, "application/json")
 }
 
 pub(super) fn empty(status: StatusCode) -> Response<Body> {
@@ -43,7 +43,11 @@ pub(super) fn empty(status: StatusCode) -> Response<Body> {
     response
 }
 
-pub(super) fn with(mut response: Response<Body>, name: HeaderName, value: &str) -> Response<Body> {
+pub(super) fn with_header(
+    mut response: Response<Body>,
+    name: HeaderName,
+    value: &str,
+) -> Response<Body> {
     // All of them are made of what a URL or we ourselves may say.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);

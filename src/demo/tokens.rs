@@ -9,30 +9,30 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use zeroize::Zeroizing;
 
-use super::random::random;
+use super::random::random_secret;
 
 /// How long a token is taken.
-pub(super) const LIFE: Duration = Duration::from_secs(3600);
+pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
 /// The most live tokens; the oldest goes first.
-const MOST: usize = 64;
+const MAX_LIVE_TOKENS: usize = 64;
 /// How far renewals are apart: more than the 30 seconds of egressd.
-const BETWEEN_RENEWALS: Duration = Duration::from_secs(35);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(35);
 
 /// All tokens.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<State>);
+pub(super) struct IssuedTokens(Mutex<TokenTable>);
 
 #[derive(Default)]
-struct State {
-    issued: Vec<Issued>,
+struct TokenTable {
+    issued: Vec<IssuedToken>,
     /// Token requests so far, refused ones included.
     requests: u64,
     /// Tokens so far; the last one's number.
     number: u64,
-    renewal: Renewal,
+    last_revocation: LastRevocation,
 }
 
-struct Issued {
+struct IssuedToken {
     token: Zeroizing<String>,
     number: u64,
     until: Instant,
@@ -40,17 +40,17 @@ struct Issued {
 
 /// What became of the last revocation.
 #[derive(Default)]
-enum Renewal {
+enum LastRevocation {
     /// There was none.
     #[default]
     Never,
     /// A token was revoked, and no new one was asked for yet.
-    Due,
+    Pending,
     /// A new one was issued.
-    Done(Instant),
+    Renewed(Instant),
 }
 
-impl Tokens {
+impl IssuedTokens {
     /// Counts a token request.
     pub(super) fn count_request(&self) {
         self.lock().requests += 1;
@@ -63,27 +63,27 @@ impl Tokens {
 
     /// A new one. Fails only if the system has no randomness to give.
     pub(super) fn issue(&self, now: Instant) -> io::Result<Zeroizing<String>> {
-        let token = random()?;
+        let token = random_secret()?;
         let mut state = self.lock();
         state.number += 1;
-        let issued = Issued {
+        let issued = IssuedToken {
             token: token.clone(),
             number: state.number,
-            until: now + LIFE,
+            until: now + TOKEN_LIFETIME,
         };
         state.issued.retain(|issued| issued.until > now);
-        if state.issued.len() >= MOST {
+        if state.issued.len() >= MAX_LIVE_TOKENS {
             state.issued.remove(0);
         }
         state.issued.push(issued);
-        if matches!(state.renewal, Renewal::Due) {
-            state.renewal = Renewal::Done(now);
+        if matches!(state.last_revocation, LastRevocation::Pending) {
+            state.last_revocation = LastRevocation::Renewed(now);
         }
         Ok(token)
     }
 
     /// The number of a live token, from 1.
-    pub(super) fn find(&self, token: &[u8], now: Instant) -> Option<u64> {
+    pub(super) fn token_number(&self, token: &[u8], now: Instant) -> Option<u64> {
         let state = self.lock();
         let mut live = state.issued.iter().filter(|issued| issued.until > now);
         live.find(|issued| issued.token.as_bytes() == token)
@@ -93,69 +93,83 @@ impl Tokens {
     /// Takes the token of this number no longer. False if the last renewal is too fresh: then it stays.
     pub(super) fn revoke(&self, number: u64, now: Instant) -> bool {
         let mut state = self.lock();
-        if let Renewal::Done(at) = state.renewal
-            && now.saturating_duration_since(at) < BETWEEN_RENEWALS
+        if let LastRevocation::Renewed(at) = state.last_revocation
+            && now.saturating_duration_since(at) < RENEWAL_INTERVAL
         {
             return false;
         }
         state.issued.retain(|issued| issued.number != number);
-        state.renewal = Renewal::Due;
+        state.last_revocation = LastRevocation::Pending;
         true
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TokenTable> {
         self.0.lock()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{BETWEEN_RENEWALS, Duration, Instant, LIFE, MOST, Tokens};
+    use super::{
+        Duration, Instant, IssuedTokens, MAX_LIVE_TOKENS, RENEWAL_INTERVAL, TOKEN_LIFETIME,
+    };
 
     const MOMENT: Duration = Duration::from_millis(1);
 
     #[test]
     fn a_token_is_taken_until_its_end() {
-        let (tokens, now) = (Tokens::default(), Instant::now());
+        let (tokens, now) = (IssuedTokens::default(), Instant::now());
         let first = tokens.issue(now).unwrap();
         let second = tokens.issue(now + MOMENT).unwrap();
         assert!(first.len() >= 32);
-        assert_eq!(tokens.find(first.as_bytes(), now), Some(1));
-        assert_eq!(tokens.find(second.as_bytes(), now), Some(2));
-        assert_eq!(tokens.find(first.as_bytes(), now + LIFE - MOMENT), Some(1));
-        assert_eq!(tokens.find(first.as_bytes(), now + LIFE), None);
-        assert_eq!(tokens.find(second.as_bytes(), now + LIFE), Some(2));
+        assert_eq!(tokens.token_number(first.as_bytes(), now), Some(1));
+        assert_eq!(tokens.token_number(second.as_bytes(), now), Some(2));
+        assert_eq!(
+            tokens.token_number(first.as_bytes(), now + TOKEN_LIFETIME - MOMENT),
+            Some(1)
+        );
+        assert_eq!(
+            tokens.token_number(first.as_bytes(), now + TOKEN_LIFETIME),
+            None
+        );
+        assert_eq!(
+            tokens.token_number(second.as_bytes(), now + TOKEN_LIFETIME),
+            Some(2)
+        );
         for other in [&b""[..], b"made-up", &first.as_bytes()[1..]] {
-            assert_eq!(tokens.find(other, now), None);
+            assert_eq!(tokens.token_number(other, now), None);
         }
     }
 
     #[test]
     fn their_number_is_bounded() {
-        let (tokens, now) = (Tokens::default(), Instant::now());
+        let (tokens, now) = (IssuedTokens::default(), Instant::now());
         let first = tokens.issue(now).unwrap();
-        for _ in 1..MOST {
+        for _ in 1..MAX_LIVE_TOKENS {
             tokens.issue(now).unwrap();
         }
-        assert_eq!(tokens.find(first.as_bytes(), now), Some(1));
+        assert_eq!(tokens.token_number(first.as_bytes(), now), Some(1));
         let last = tokens.issue(now).unwrap();
-        assert_eq!(tokens.find(first.as_bytes(), now), None);
-        assert_eq!(tokens.find(last.as_bytes(), now), Some(MOST as u64 + 1));
+        assert_eq!(tokens.token_number(first.as_bytes(), now), None);
+        assert_eq!(
+            tokens.token_number(last.as_bytes(), now),
+            Some(MAX_LIVE_TOKENS as u64 + 1)
+        );
     }
 
     #[test]
     fn renewals_are_far_apart() {
-        let (tokens, now) = (Tokens::default(), Instant::now());
+        let (tokens, now) = (IssuedTokens::default(), Instant::now());
         let first = tokens.issue(now).unwrap();
         assert!(tokens.revoke(1, now));
-        assert_eq!(tokens.find(first.as_bytes(), now), None);
+        assert_eq!(tokens.token_number(first.as_bytes(), now), None);
         // However late the renewal comes, it is the renewal that counts.
-        let renewed = now + 10 * BETWEEN_RENEWALS;
+        let renewed = now + 10 * RENEWAL_INTERVAL;
         let second = tokens.issue(renewed).unwrap();
-        let soon = renewed + BETWEEN_RENEWALS - MOMENT;
+        let soon = renewed + RENEWAL_INTERVAL - MOMENT;
         assert!(!tokens.revoke(2, soon));
-        assert_eq!(tokens.find(second.as_bytes(), soon), Some(2));
-        assert!(tokens.revoke(2, renewed + BETWEEN_RENEWALS));
-        assert_eq!(tokens.find(second.as_bytes(), soon), None);
+        assert_eq!(tokens.token_number(second.as_bytes(), soon), Some(2));
+        assert!(tokens.revoke(2, renewed + RENEWAL_INTERVAL));
+        assert_eq!(tokens.token_number(second.as_bytes(), soon), None);
     }
 }

@@ -15,51 +15,51 @@ use hyper::body::Incoming;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
 
-use super::body::{Events, Filler};
+use super::body::{EventStream, FillerBody};
+use super::credentials::{Account, CredentialChecks, VerifiedCredential};
 use super::echo::{Echo, Proof};
 use super::items::{Items, NewItem};
-use super::keys::{Account, Admission, Gates};
-use super::responses::{Body, document, empty, failure, read, with};
-use super::tokens::Tokens;
+use super::responses::{Body, empty, error_response, json_response, read_body, with_header};
+use super::tokens::IssuedTokens;
 
-/// Events of a feed where nobody says how many.
-const EVENTS: u64 = 10;
+/// The number of events where the query has no `count`.
+const DEFAULT_EVENTS: u64 = 10;
 
 /// The API's state.
-pub(super) struct Site {
-    gates: Gates,
-    tokens: Arc<Tokens>,
+pub(super) struct DemoApi {
+    checks: CredentialChecks,
+    tokens: Arc<IssuedTokens>,
     items: Mutex<Items>,
 }
 
-impl Site {
-    pub(super) fn new(gates: Gates, tokens: Arc<Tokens>) -> Self {
+impl DemoApi {
+    pub(super) fn new(checks: CredentialChecks, tokens: Arc<IssuedTokens>) -> Self {
         Self {
-            gates,
+            checks,
             tokens,
             items: Mutex::default(),
         }
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
         let mut segments = path.strip_prefix('/').unwrap_or(path).splitn(3, '/');
-        let account = segments.next().and_then(Account::find);
+        let account = segments.next().and_then(Account::from_segment);
         let (Some(account), Some(resource)) = (account, segments.next()) else {
-            return failure(
+            return error_response(
                 StatusCode::NOT_FOUND,
                 "the first segment names no account, or nothing follows it",
             );
         };
-        let Some(admission) = self.gates.admit(account, &parts.headers) else {
+        let Some(verified) = self.checks.verify(account, &parts.headers) else {
             return unauthorized(account, "the credential is missing or wrong");
         };
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         match (resource, segments.next()) {
-            ("echo", None) => self.echo(account, admission, &parts, body).await,
-            ("token", None) => self.revoke(admission, &parts.method),
+            ("echo", None) => self.echo(account, verified, &parts, body).await,
+            ("token", None) => self.revoke(verified, &parts.method),
             ("items", id) => self.items(&parts, id, body).await,
             ("slow" | "big" | "events" | "status" | "reflect", _) if !reads => {
                 not_allowed("GET, HEAD")
@@ -70,38 +70,38 @@ impl Site {
             ("status", Some(code)) => status(code, path),
             ("reflect", None) => reflect_in_body(&parts),
             ("reflect", Some("header")) => reflect_in_header(&parts),
-            (_, _) => failure(StatusCode::NOT_FOUND, "there is nothing at this path"),
+            (_, _) => error_response(StatusCode::NOT_FOUND, "there is nothing at this path"),
         }
     }
 
     async fn echo(
         &self,
         account: Account,
-        admission: Admission,
+        verified: VerifiedCredential,
         parts: &Parts,
         body: Incoming,
     ) -> Response<Body> {
-        let bytes = match read(body).await {
+        let bytes = match read_body(body).await {
             Ok(bytes) => bytes,
             Err(refused) => return refused,
         };
-        let proof = match (account, admission) {
-            (Account::Signed, _) if !self.gates.is_signed(&parts.headers, &bytes) => {
+        let proof = match (account, verified) {
+            (Account::Signed, _) if !self.checks.is_signed(&parts.headers, &bytes) => {
                 return unauthorized(account, "the signature is missing or of another body");
             }
             (Account::Signed, _) => Proof::Signature { signature: "valid" },
-            (_, Admission::Token(token)) => Proof::Token {
+            (_, VerifiedCredential::AccessToken(token)) => Proof::Token {
                 token,
                 token_requests: self.tokens.requests(),
             },
-            (_, Admission::Plain) => Proof::Key {},
+            (_, VerifiedCredential::Static) => Proof::Key {},
         };
-        document(StatusCode::OK, &Echo::new(parts, &bytes, proof))
+        json_response(StatusCode::OK, &Echo::new(parts, &bytes, proof))
     }
 
-    fn revoke(&self, admission: Admission, method: &Method) -> Response<Body> {
-        let Admission::Token(token) = admission else {
-            return failure(StatusCode::NOT_FOUND, "this account has no tokens");
+    fn revoke(&self, verified: VerifiedCredential, method: &Method) -> Response<Body> {
+        let VerifiedCredential::AccessToken(token) = verified else {
+            return error_response(StatusCode::NOT_FOUND, "this account has no tokens");
         };
         if method != Method::DELETE {
             return not_allowed("DELETE");
@@ -112,7 +112,7 @@ impl Site {
         } else {
             "the last renewal was just now, so it stays; try again in half a minute"
         };
-        document(
+        json_response(
             StatusCode::OK,
             &json!({"token": token, "revoked": revoked, "note": note}),
         )
@@ -123,17 +123,17 @@ impl Site {
         match (parts.method.as_str(), id) {
             ("GET" | "HEAD", None) => {
                 let list = self.lock().list();
-                document(StatusCode::OK, &json!({ "items": list }))
+                json_response(StatusCode::OK, &json!({ "items": list }))
             }
-            ("POST", None) => match read(body).await {
+            ("POST", None) => match read_body(body).await {
                 Ok(bytes) => self.add(path, &bytes),
                 Err(refused) => refused,
             },
             (_, None) => not_allowed("GET, HEAD, POST"),
             ("GET" | "HEAD", Some(id)) => {
                 match id.parse().ok().and_then(|id| self.lock().find(id)) {
-                    Some(item) => document(StatusCode::OK, &item),
-                    None => failure(StatusCode::NOT_FOUND, "there is no such item"),
+                    Some(item) => json_response(StatusCode::OK, &item),
+                    None => error_response(StatusCode::NOT_FOUND, "there is no such item"),
                 }
             }
             ("DELETE", Some(id)) => {
@@ -149,14 +149,18 @@ impl Site {
 
     fn add(&self, path: &str, body: &Bytes) -> Response<Body> {
         let Ok(new) = serde_json::from_slice::<NewItem>(body) else {
-            return failure(StatusCode::BAD_REQUEST, "send {\"text\": \"...\"}");
+            return error_response(StatusCode::BAD_REQUEST, "send {\"text\": \"...\"}");
         };
         match self.lock().add(new.text) {
             Ok(item) => {
                 let location = format!("{path}/{}", item.id);
-                with(document(StatusCode::CREATED, &item), LOCATION, &location)
+                with_header(
+                    json_response(StatusCode::CREATED, &item),
+                    LOCATION,
+                    &location,
+                )
             }
-            Err(_full) => failure(
+            Err(_full) => error_response(
                 StatusCode::CONFLICT,
                 "there are too many items; delete some",
             ),
@@ -172,11 +176,11 @@ impl Site {
 fn reflect_in_body(parts: &Parts) -> Response<Body> {
     let value = parts.headers.get(AUTHORIZATION);
     let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
-    document(StatusCode::OK, &json!({ "authorization": value }))
+    json_response(StatusCode::OK, &json!({ "authorization": value }))
 }
 
 fn reflect_in_header(parts: &Parts) -> Response<Body> {
-    let mut response = document(StatusCode::OK, &json!({ "reflected": "in a header" }));
+    let mut response = json_response(StatusCode::OK, &json!({ "reflected": "in a header" }));
     if let Some(value) = parts.headers.get(AUTHORIZATION) {
         let name = HeaderName::from_static("x-reflected");
         response.headers_mut().insert(name, value.clone());
@@ -185,20 +189,20 @@ fn reflect_in_header(parts: &Parts) -> Response<Body> {
 }
 
 async fn slow(seconds: &str) -> Response<Body> {
-    let Some(seconds) = number(seconds, 1..=60) else {
-        return failure(StatusCode::BAD_REQUEST, "write 1 to 60 seconds");
+    let Some(seconds) = number_in(seconds, 1..=60) else {
+        return error_response(StatusCode::BAD_REQUEST, "write 1 to 60 seconds");
     };
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    document(StatusCode::OK, &json!({ "slept_seconds": seconds }))
+    json_response(StatusCode::OK, &json!({ "slept_seconds": seconds }))
 }
 
 fn big(mebibytes: &str, query: Option<&str>) -> Response<Body> {
-    let Some(mebibytes) = number(mebibytes, 1..=12) else {
-        return failure(StatusCode::BAD_REQUEST, "write 1 to 12 mebibytes");
+    let Some(mebibytes) = number_in(mebibytes, 1..=12) else {
+        return error_response(StatusCode::BAD_REQUEST, "write 1 to 12 mebibytes");
     };
-    let chunked = asked(query, "chunked").is_some();
-    let body = Filler::new(mebibytes << 20, !chunked).boxed_unsync();
-    with(
+    let chunked = query_parameter(query, "chunked").is_some();
+    let body = FillerBody::new(mebibytes << 20, !chunked).boxed_unsync();
+    with_header(
         Response::new(body),
         CONTENT_TYPE,
         "application/octet-stream",
@@ -207,77 +211,86 @@ fn big(mebibytes: &str, query: Option<&str>) -> Response<Body> {
 
 /// `?count=5`: so many. `?endless`: until somebody hangs up.
 fn events(query: Option<&str>) -> Response<Body> {
-    let last = if asked(query, "endless").is_some() {
+    let last = if query_parameter(query, "endless").is_some() {
         None
     } else {
-        let count = asked(query, "count").map_or(Some(EVENTS), |text| number(text, 1..=1000));
+        let count = query_parameter(query, "count")
+            .map_or(Some(DEFAULT_EVENTS), |text| number_in(text, 1..=1000));
         if count.is_none() {
-            return failure(StatusCode::BAD_REQUEST, "`count` takes 1 to 1000 events");
+            return error_response(StatusCode::BAD_REQUEST, "`count` takes 1 to 1000 events");
         }
         count
     };
-    let body = Events::new(last).boxed_unsync();
-    let response = with(Response::new(body), CONTENT_TYPE, "text/event-stream");
-    with(response, http::header::CACHE_CONTROL, "no-store")
+    let body = EventStream::new(last).boxed_unsync();
+    let response = with_header(Response::new(body), CONTENT_TYPE, "text/event-stream");
+    with_header(response, http::header::CACHE_CONTROL, "no-store")
 }
 
 fn status(code: &str, path: &str) -> Response<Body> {
-    let status = number(code, 200..=599)
+    let status = number_in(code, 200..=599)
         .and_then(|code| u16::try_from(code).ok())
         .and_then(|code| StatusCode::from_u16(code).ok());
     let Some(status) = status else {
-        return failure(StatusCode::BAD_REQUEST, "write a status from 200 to 599");
+        return error_response(StatusCode::BAD_REQUEST, "write a status from 200 to 599");
     };
     match status.as_u16() {
         // RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no body.
         204 | 205 | 304 => empty(status),
         code @ 300..=399 => {
             let account = path.rsplitn(3, '/').nth(2).unwrap_or_default();
-            let body = document(status, &json!({ "status": code }));
-            with(body, LOCATION, &format!("{account}/echo"))
+            let body = json_response(status, &json!({ "status": code }));
+            with_header(body, LOCATION, &format!("{account}/echo"))
         }
-        code => document(status, &json!({ "status": code })),
+        code => json_response(status, &json!({ "status": code })),
     }
 }
 
 /// The value of a query's parameter; empty where it has none.
-fn asked<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
+fn query_parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
     query?.split('&').find_map(|parameter| {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         (key == name).then_some(value)
     })
 }
 
-fn number(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
-    text.parse().ok().filter(|number| range.contains(number))
+fn number_in(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
+    text.parse()
+        .ok()
+        .filter(|number_in| range.contains(number_in))
 }
 
 fn not_allowed(methods: &str) -> Response<Body> {
-    let refused = failure(
+    let refused = error_response(
         StatusCode::METHOD_NOT_ALLOWED,
         "there is no such method here",
     );
-    with(refused, ALLOW, methods)
+    with_header(refused, ALLOW, methods)
 }
 
 fn unauthorized(account: Account, why: &str) -> Response<Body> {
-    let refused = failure(StatusCode::UNAUTHORIZED, why);
-    with(refused, WWW_AUTHENTICATE, account.challenge())
+    let refused = error_response(StatusCode::UNAUTHORIZED, why);
+    with_header(refused, WWW_AUTHENTICATE, account.challenge())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{asked, number};
+    use super::{number_in, query_parameter};
 
     #[test]
     fn parameters() {
-        assert_eq!(asked(Some("a=1&count=5&chunked"), "count"), Some("5"));
-        assert_eq!(asked(Some("a=1&count=5&chunked"), "chunked"), Some(""));
-        assert_eq!(asked(Some("discount=5"), "count"), None);
-        assert_eq!(asked(None, "count"), None);
-        assert_eq!(number("60", 1..=60), Some(60));
+        assert_eq!(
+            query_parameter(Some("a=1&count=5&chunked"), "count"),
+            Some("5")
+        );
+        assert_eq!(
+            query_parameter(Some("a=1&count=5&chunked"), "chunked"),
+            Some("")
+        );
+        assert_eq!(query_parameter(Some("discount=5"), "count"), None);
+        assert_eq!(query_parameter(None, "count"), None);
+        assert_eq!(number_in("60", 1..=60), Some(60));
         for bad in ["0", "61", "-1", "", "1x", "99999999999999999999"] {
-            assert_eq!(number(bad, 1..=60), None, "{bad}");
+            assert_eq!(number_in(bad, 1..=60), None, "{bad}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! The demo's connections, written as an operator would write them. They go through the same loader; their keys come from variables.
+//! The demo's connections, written as an operator would write them. They go through the same loader; their secrets come from variables.
 
 use std::net::SocketAddr;
 
 use crate::config::Text;
 
-/// Where the definitions lead.
+/// The addresses that the definitions lead to.
 #[derive(Clone, Copy)]
-pub(crate) struct Places {
+pub(crate) struct DemoAddresses {
     pub(crate) api: SocketAddr,
     pub(crate) token_endpoint: SocketAddr,
 }
@@ -160,9 +160,12 @@ tool_configurations: [{tool: TOOL_HTTP_REQUEST, enabled: false}]
     ),
 ];
 
-/// The definitions for what listens there.
-pub(crate) fn definitions(places: Places) -> Vec<Text> {
-    let (api, tokens) = (places.api.to_string(), places.token_endpoint.to_string());
+/// Returns the definitions of connections to these addresses.
+pub(crate) fn connection_definitions(addresses: DemoAddresses) -> Vec<Text> {
+    let (api, tokens) = (
+        addresses.api.to_string(),
+        addresses.token_endpoint.to_string(),
+    );
     FILES
         .iter()
         .map(|(name, text)| Text {
@@ -177,20 +180,20 @@ pub(crate) fn definitions(places: Places) -> Vec<Text> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FILES, Places, definitions};
+    use super::{DemoAddresses, FILES, connection_definitions};
     use crate::config::{Environment, SettingsOverrides, load_texts};
-    use crate::demo::Keys;
+    use crate::demo::DemoSecrets;
 
     #[test]
     fn the_loader_finds_nothing_to_say() {
-        let keys = Keys::random().unwrap();
-        let places = Places {
+        let secrets = DemoSecrets::generate().unwrap();
+        let addresses = DemoAddresses {
             api: ([127, 0, 0, 1], 4443).into(),
             token_endpoint: ([127, 0, 0, 1], 4444).into(),
         };
-        let environment = Environment::new(keys.variables());
+        let environment = Environment::new(secrets.environment_variables());
         let loaded = load_texts(
-            definitions(places),
+            connection_definitions(addresses),
             &SettingsOverrides::default(),
             &environment,
         )

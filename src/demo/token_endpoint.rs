@@ -14,72 +14,72 @@ use hyper::body::Incoming;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use super::credentials::RegisteredClient;
 use super::form;
-use super::keys::Client;
-use super::responses::{Body, document, failure, read, with};
-use super::tokens::{LIFE, Tokens};
+use super::responses::{Body, error_response, json_response, read_body, with_header};
+use super::tokens::{IssuedTokens, TOKEN_LIFETIME};
 
 /// What a client may ask for; all of it where it asks for nothing.
 const SCOPES: [&str; 2] = ["contacts.read", "contacts.write"];
 
 /// The most parameters of a request.
-const MOST_PARAMETERS: usize = 32;
+const MAX_PARAMETERS: usize = 32;
 
 /// The endpoint.
-pub(super) struct Endpoint {
-    client: Client,
-    tokens: Arc<Tokens>,
+pub(super) struct DemoTokenEndpoint {
+    client: RegisteredClient,
+    tokens: Arc<IssuedTokens>,
 }
 
 /// Why there is no token (§5.2), with a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Refused {
+enum TokenError {
     InvalidRequest(&'static str),
     InvalidClient,
     UnsupportedGrantType,
     InvalidScope,
 }
 
-impl Endpoint {
-    pub(super) fn new(client: Client, tokens: Arc<Tokens>) -> Self {
+impl DemoTokenEndpoint {
+    pub(super) fn new(client: RegisteredClient, tokens: Arc<IssuedTokens>) -> Self {
         Self { client, tokens }
     }
 
     /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    pub(super) async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         if parts.uri.path() != "/token" {
-            return failure(StatusCode::NOT_FOUND, "there is nothing at this path");
+            return error_response(StatusCode::NOT_FOUND, "there is nothing at this path");
         }
         if parts.method != Method::POST {
-            let refused = failure(StatusCode::METHOD_NOT_ALLOWED, "send a POST");
-            return with(refused, ALLOW, "POST");
+            let refused = error_response(StatusCode::METHOD_NOT_ALLOWED, "send a POST");
+            return with_header(refused, ALLOW, "POST");
         }
         self.tokens.count_request();
-        let response = match read(body).await {
-            Ok(body) => self.respond(&parts, &body),
+        let response = match read_body(body).await {
+            Ok(body) => self.issue_token(&parts, &body),
             Err(too_large) => too_large,
         };
-        let response = with(response, CACHE_CONTROL, "no-store");
-        with(response, PRAGMA, "no-cache")
+        let response = with_header(response, CACHE_CONTROL, "no-store");
+        with_header(response, PRAGMA, "no-cache")
     }
 
-    fn respond(&self, parts: &Parts, body: &[u8]) -> Response<Body> {
-        let scope = match self.grant(&parts.headers, body) {
+    fn issue_token(&self, parts: &Parts, body: &[u8]) -> Response<Body> {
+        let scope = match self.authorize(&parts.headers, body) {
             Ok(scope) => scope,
             Err(refused) => return refused.response(),
         };
         match self.tokens.issue(Instant::now()) {
-            Ok(token) => document(
+            Ok(token) => json_response(
                 StatusCode::OK,
                 &json!({
                     "access_token": *token,
                     "token_type": "Bearer",
-                    "expires_in": LIFE.as_secs(),
+                    "expires_in": TOKEN_LIFETIME.as_secs(),
                     "scope": scope,
                 }),
             ),
-            Err(_) => failure(
+            Err(_) => error_response(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the system gives no random bytes",
             ),
@@ -87,31 +87,31 @@ impl Endpoint {
     }
 
     /// The scope that is granted.
-    fn grant(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, Refused> {
-        let form = Form::read(headers, body)?;
-        let basic = basic(headers)?;
+    fn authorize(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, TokenError> {
+        let form = FormParameters::parse(headers, body)?;
+        let basic = basic_credentials(headers)?;
         let in_body = form.find("client_secret");
         let (id, secret) = match (&basic, in_body) {
             (Some(_), Some(_)) => {
                 let why = "the client proves itself in the header or in the body, not in both";
-                return Err(Refused::InvalidRequest(why));
+                return Err(TokenError::InvalidRequest(why));
             }
             (Some((id, secret)), None) => (id.as_str(), secret.as_str()),
             (None, Some(secret)) => (form.find("client_id").unwrap_or_default(), secret),
-            (None, None) => return Err(Refused::InvalidClient),
+            (None, None) => return Err(TokenError::InvalidClient),
         };
         if id != self.client.id || secret != self.client.secret.as_str() {
-            return Err(Refused::InvalidClient);
+            return Err(TokenError::InvalidClient);
         }
         match form.find("grant_type") {
-            Some("client_credentials") => granted(form.find("scope").unwrap_or_default()),
-            Some(_) => Err(Refused::UnsupportedGrantType),
-            None => Err(Refused::InvalidRequest("grant_type is missing")),
+            Some("client_credentials") => granted_scope(form.find("scope").unwrap_or_default()),
+            Some(_) => Err(TokenError::UnsupportedGrantType),
+            None => Err(TokenError::InvalidRequest("grant_type is missing")),
         }
     }
 }
 
-fn granted(asked: &str) -> Result<String, Refused> {
+fn granted_scope(asked: &str) -> Result<String, TokenError> {
     let asked: Vec<&str> = asked.split(' ').filter(|scope| !scope.is_empty()).collect();
     if asked.is_empty() {
         return Ok(SCOPES.join(" "));
@@ -119,15 +119,15 @@ fn granted(asked: &str) -> Result<String, Refused> {
     if asked.iter().all(|scope| SCOPES.contains(scope)) {
         Ok(asked.join(" "))
     } else {
-        Err(Refused::InvalidScope)
+        Err(TokenError::InvalidScope)
     }
 }
 
 /// The parameters of a request; none is there twice (§3.2).
-struct Form(Vec<(String, String)>);
+struct FormParameters(Vec<(String, String)>);
 
-impl Form {
-    fn read(headers: &HeaderMap, body: &[u8]) -> Result<Self, Refused> {
+impl FormParameters {
+    fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, TokenError> {
         let kind = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
         let kind = kind.and_then(|kind| kind.split(|byte| *byte == b';').next());
         if !kind.is_some_and(|kind| {
@@ -135,17 +135,17 @@ impl Form {
                 .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
         }) {
             let why = "the body has to be application/x-www-form-urlencoded";
-            return Err(Refused::InvalidRequest(why));
+            return Err(TokenError::InvalidRequest(why));
         }
-        let Some(pairs) = form::parse(body) else {
-            return Err(Refused::InvalidRequest("the body is no legal form"));
+        let Some(pairs) = form::parse_pairs(body) else {
+            return Err(TokenError::InvalidRequest("the body is no legal form"));
         };
-        if pairs.len() > MOST_PARAMETERS {
-            return Err(Refused::InvalidRequest("there are too many parameters"));
+        if pairs.len() > MAX_PARAMETERS {
+            return Err(TokenError::InvalidRequest("there are too many parameters"));
         }
         for (at, (name, _)) in pairs.iter().enumerate() {
             if pairs.iter().skip(at + 1).any(|(other, _)| other == name) {
-                return Err(Refused::InvalidRequest("a parameter is there twice"));
+                return Err(TokenError::InvalidRequest("a parameter is there twice"));
             }
         }
         Ok(Self(pairs))
@@ -158,7 +158,9 @@ impl Form {
 }
 
 /// Id and secret of an `Authorization: Basic`, both form-encoded within it (§2.3.1). Another scheme is nobody's proof.
-fn basic(headers: &HeaderMap) -> Result<Option<(String, Zeroizing<String>)>, Refused> {
+fn basic_credentials(
+    headers: &HeaderMap,
+) -> Result<Option<(String, Zeroizing<String>)>, TokenError> {
     let Some(value) = headers.get(AUTHORIZATION) else {
         return Ok(None);
     };
@@ -170,12 +172,12 @@ fn basic(headers: &HeaderMap) -> Result<Option<(String, Zeroizing<String>)>, Ref
         let pair = STANDARD.decode(encoded.trim_ascii()).ok()?;
         let pair = Zeroizing::new(String::from_utf8(pair).ok()?);
         let (id, secret) = pair.split_once(':')?;
-        Some((form::decoded(id)?, Zeroizing::new(form::decoded(secret)?)))
+        Some((form::decode(id)?, Zeroizing::new(form::decode(secret)?)))
     };
-    pair().map(Some).ok_or(Refused::InvalidClient)
+    pair().map(Some).ok_or(TokenError::InvalidClient)
 }
 
-impl Refused {
+impl TokenError {
     fn response(self) -> Response<Body> {
         let (status, code, why) = match self {
             Self::InvalidRequest(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
@@ -195,9 +197,9 @@ impl Refused {
                 "the client may not have this scope",
             ),
         };
-        let response = document(status, &json!({"error": code, "error_description": why}));
+        let response = json_response(status, &json!({"error": code, "error_description": why}));
         if status == StatusCode::UNAUTHORIZED {
-            with(
+            with_header(
                 response,
                 WWW_AUTHENTICATE,
                 "Basic realm=\"egressd demo tokens\"",
@@ -210,7 +212,7 @@ impl Refused {
 
 #[cfg(test)]
 mod tests {
-    use super::{Client, Endpoint, Refused, STANDARD};
+    use super::{DemoTokenEndpoint, RegisteredClient, STANDARD, TokenError};
     use base64::Engine as _;
     use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
     use http::{HeaderMap, HeaderName, StatusCode};
@@ -218,12 +220,12 @@ mod tests {
 
     const FORM: (HeaderName, &str) = (CONTENT_TYPE, "application/x-www-form-urlencoded");
 
-    fn endpoint() -> Endpoint {
-        let client = Client {
+    fn endpoint() -> DemoTokenEndpoint {
+        let client = RegisteredClient {
             id: "us er",
             secret: Zeroizing::new("s:e%c".to_owned()),
         };
-        Endpoint::new(client, std::sync::Arc::default())
+        DemoTokenEndpoint::new(client, std::sync::Arc::default())
     }
 
     fn headers(list: &[(HeaderName, &str)]) -> HeaderMap {
@@ -232,12 +234,12 @@ mod tests {
             .collect()
     }
 
-    /// What a form and, where it is not empty, a pair within `Basic` are granted.
-    fn granted(body: &str, pair: &str) -> Result<String, Refused> {
+    /// The scope granted for a form and, if not empty, a pair in `Basic`.
+    fn granted_scope(body: &str, pair: &str) -> Result<String, TokenError> {
         let basic = format!("basic {}", STANDARD.encode(pair));
         let all = [FORM, (AUTHORIZATION, basic.as_str())];
         let sent = if pair.is_empty() { &all[..1] } else { &all };
-        endpoint().grant(&headers(sent), body.as_bytes())
+        endpoint().authorize(&headers(sent), body.as_bytes())
     }
 
     #[test]
@@ -245,16 +247,16 @@ mod tests {
         let all = Ok("contacts.read contacts.write".to_owned());
         let grant = "grant_type=client_credentials";
         let inside = format!("client_id=us+er&client_secret=s%3Ae%25c&{grant}");
-        assert_eq!(granted(grant, "us+er:s%3Ae%25c"), all);
+        assert_eq!(granted_scope(grant, "us+er:s%3Ae%25c"), all);
         // The id alone proves nothing, so it may stand beside the header.
         assert_eq!(
-            granted(&format!("client_id=us+er&{grant}"), "us%20er:s%3Ae%25c"),
+            granted_scope(&format!("client_id=us+er&{grant}"), "us%20er:s%3Ae%25c"),
             all
         );
-        assert_eq!(granted(&inside, ""), all);
+        assert_eq!(granted_scope(&inside, ""), all);
         assert!(matches!(
-            granted(&inside, "us+er:s%3Ae%25c"),
-            Err(Refused::InvalidRequest(_))
+            granted_scope(&inside, "us+er:s%3Ae%25c"),
+            Err(TokenError::InvalidRequest(_))
         ));
         for (body, pair) in [
             (grant, ""),
@@ -265,12 +267,16 @@ mod tests {
             ("client_secret=s%3Ae%25c", ""),
             ("client_id=us+er&client_secret=wrong", ""),
         ] {
-            assert_eq!(granted(body, pair), Err(Refused::InvalidClient), "{pair}");
+            assert_eq!(
+                granted_scope(body, pair),
+                Err(TokenError::InvalidClient),
+                "{pair}"
+            );
         }
         let bearer = headers(&[FORM, (AUTHORIZATION, "Bearer x")]);
         assert_eq!(
-            endpoint().grant(&bearer, inside.as_bytes()),
-            Err(Refused::InvalidClient)
+            endpoint().authorize(&bearer, inside.as_bytes()),
+            Err(TokenError::InvalidClient)
         );
     }
 
@@ -278,40 +284,43 @@ mod tests {
     fn grants_and_scopes() {
         let pair = "us+er:s%3Ae%25c";
         let asking = |scope: &str| {
-            granted(
+            granted_scope(
                 &format!("grant_type=client_credentials&scope={scope}"),
                 pair,
             )
         };
         assert_eq!(asking("contacts.read"), Ok("contacts.read".to_owned()));
-        assert_eq!(asking("contacts.read+admin"), Err(Refused::InvalidScope));
+        assert_eq!(asking("contacts.read+admin"), Err(TokenError::InvalidScope));
         assert_eq!(
-            granted("grant_type=password", pair),
-            Err(Refused::UnsupportedGrantType)
+            granted_scope("grant_type=password", pair),
+            Err(TokenError::UnsupportedGrantType)
         );
         let twice = "grant_type=client_credentials&grant_type=client_credentials";
         let mut many = String::from("grant_type=client_credentials");
         (0..32).for_each(|number| many.push_str(&format!("&p{number}=")));
         for body in ["", "scope=x", twice, "grant_type=%zz", &many] {
-            let refused = granted(body, pair);
+            let refused = granted_scope(body, pair);
             assert!(
-                matches!(refused, Err(Refused::InvalidRequest(_))),
+                matches!(refused, Err(TokenError::InvalidRequest(_))),
                 "{body}: {refused:?}"
             );
         }
         for kind in ["application/json", ""] {
-            let refused = endpoint().grant(&headers(&[(CONTENT_TYPE, kind)]), b"");
-            assert!(matches!(refused, Err(Refused::InvalidRequest(_))), "{kind}");
+            let refused = endpoint().authorize(&headers(&[(CONTENT_TYPE, kind)]), b"");
+            assert!(
+                matches!(refused, Err(TokenError::InvalidRequest(_))),
+                "{kind}"
+            );
         }
     }
 
     #[test]
     fn refusals_have_their_status() {
         for (refused, status) in [
-            (Refused::InvalidClient, StatusCode::UNAUTHORIZED),
-            (Refused::InvalidScope, StatusCode::BAD_REQUEST),
-            (Refused::UnsupportedGrantType, StatusCode::BAD_REQUEST),
-            (Refused::InvalidRequest("x"), StatusCode::BAD_REQUEST),
+            (TokenError::InvalidClient, StatusCode::UNAUTHORIZED),
+            (TokenError::InvalidScope, StatusCode::BAD_REQUEST),
+            (TokenError::UnsupportedGrantType, StatusCode::BAD_REQUEST),
+            (TokenError::InvalidRequest("x"), StatusCode::BAD_REQUEST),
         ] {
             let response = refused.response();
             assert_eq!(response.status(), status);

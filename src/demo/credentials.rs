@@ -1,4 +1,4 @@
-//! The keys of one run, and the gates that ask for them. Random at every start; never written, printed or logged.
+//! The keys of one run, and the checks of the API for them. Random at every start; never written, printed or logged.
 
 use std::io;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::random::random;
-use super::tokens::Tokens;
+use super::random::random_secret;
+use super::tokens::IssuedTokens;
 
 /// The header of the account that takes an API key.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -21,7 +21,7 @@ pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
 /// What the demo's connections present.
-pub(crate) struct Keys {
+pub(crate) struct DemoSecrets {
     token: Zeroizing<String>,
     password: Zeroizing<String>,
     api_key: Zeroizing<String>,
@@ -32,7 +32,7 @@ pub(crate) struct Keys {
 }
 
 /// The one client.
-pub(super) struct Client {
+pub(super) struct RegisteredClient {
     pub(super) id: &'static str,
     pub(super) secret: Zeroizing<String>,
 }
@@ -42,21 +42,21 @@ const USERNAME: &str = "billing";
 /// The client that may have tokens.
 const CLIENT_ID: &str = "crm-sidecar";
 
-impl Keys {
-    /// New ones. Fails only if the system has no randomness to give.
-    pub(crate) fn random() -> io::Result<Self> {
+impl DemoSecrets {
+    /// Generates new ones. Fails only if the system has no randomness to give.
+    pub(crate) fn generate() -> io::Result<Self> {
         Ok(Self {
-            token: random()?,
-            password: random()?,
-            api_key: random()?,
-            stale: random()?,
-            client_secret: random()?,
-            signing_key: random()?,
+            token: random_secret()?,
+            password: random_secret()?,
+            api_key: random_secret()?,
+            stale: random_secret()?,
+            client_secret: random_secret()?,
+            signing_key: random_secret()?,
         })
     }
 
     /// As the variables that the definitions name.
-    pub(crate) fn variables(&self) -> [(&'static str, &str); 8] {
+    pub(crate) fn environment_variables(&self) -> [(&'static str, &str); 8] {
         [
             ("NOTES_TOKEN", &self.token),
             ("BILLING_USER", USERNAME),
@@ -70,8 +70,8 @@ impl Keys {
     }
 
     /// Whom the token endpoint knows.
-    pub(super) fn client(&self) -> Client {
-        Client {
+    pub(super) fn client(&self) -> RegisteredClient {
+        RegisteredClient {
             id: CLIENT_ID,
             secret: self.client_secret.clone(),
         }
@@ -89,7 +89,7 @@ pub(super) enum Account {
     ApiKey,
     /// `/oauth`
     Oauth,
-    /// `/signed`: what proves the sender is the signature of the body, see [`Gates::is_signed`].
+    /// `/signed`: what proves the sender is the signature of the body, see [`CredentialChecks::is_signed`].
     Signed,
     /// `/open`: asks for nothing.
     Open,
@@ -97,16 +97,16 @@ pub(super) enum Account {
 
 /// How a request was let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum VerifiedCredential {
     /// With a key that does not change, or with none where none is asked for.
-    Plain,
+    Static,
     /// With the access token of this number.
-    Token(u64),
+    AccessToken(u64),
 }
 
 impl Account {
     /// The account of a first segment.
-    pub(super) fn find(segment: &str) -> Option<Self> {
+    pub(super) fn from_segment(segment: &str) -> Option<Self> {
         match segment {
             "bearer" => Some(Self::Bearer),
             "basic" => Some(Self::Basic),
@@ -132,50 +132,54 @@ impl Account {
 }
 
 /// What has to arrive.
-pub(super) struct Gates {
+pub(super) struct CredentialChecks {
     bearer: HeaderValue,
     basic: HeaderValue,
     api_key: HeaderValue,
-    tokens: Arc<Tokens>,
+    tokens: Arc<IssuedTokens>,
     signing_key: Zeroizing<String>,
 }
 
-impl Gates {
-    /// Gates that take these keys, and whatever tokens are live.
-    pub(super) fn new(keys: &Keys, tokens: Arc<Tokens>) -> io::Result<Self> {
+impl CredentialChecks {
+    /// Checks for these secrets, and for the live tokens.
+    pub(super) fn new(keys: &DemoSecrets, tokens: Arc<IssuedTokens>) -> io::Result<Self> {
         let pair = Zeroizing::new(format!("{USERNAME}:{}", *keys.password));
         let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
         Ok(Self {
-            bearer: value(&Zeroizing::new(format!("Bearer {}", *keys.token)))?,
-            basic: value(&Zeroizing::new(format!("Basic {}", *pair)))?,
-            api_key: value(&keys.api_key)?,
+            bearer: sensitive_value(&Zeroizing::new(format!("Bearer {}", *keys.token)))?,
+            basic: sensitive_value(&Zeroizing::new(format!("Basic {}", *pair)))?,
+            api_key: sensitive_value(&keys.api_key)?,
             tokens,
             signing_key: keys.signing_key.clone(),
         })
     }
 
     /// Lets a request in if exactly the account's credential arrived, once.
-    pub(super) fn admit(&self, account: Account, headers: &HeaderMap) -> Option<Admission> {
+    pub(super) fn verify(
+        &self,
+        account: Account,
+        headers: &HeaderMap,
+    ) -> Option<VerifiedCredential> {
         let (name, expected) = match account {
             Account::Bearer => (AUTHORIZATION, &self.bearer),
             Account::Basic => (AUTHORIZATION, &self.basic),
             Account::ApiKey => (API_KEY, &self.api_key),
             Account::Oauth => {
-                let value = only(headers, &AUTHORIZATION)?.as_bytes();
+                let value = single_value(headers, &AUTHORIZATION)?.as_bytes();
                 let token = value.strip_prefix(b"Bearer ")?;
-                let number = self.tokens.find(token, Instant::now())?;
-                return Some(Admission::Token(number));
+                let number = self.tokens.token_number(token, Instant::now())?;
+                return Some(VerifiedCredential::AccessToken(number));
             }
-            Account::Signed | Account::Open => return Some(Admission::Plain),
+            Account::Signed | Account::Open => return Some(VerifiedCredential::Static),
         };
-        (only(headers, &name)? == expected).then_some(Admission::Plain)
+        (single_value(headers, &name)? == expected).then_some(VerifiedCredential::Static)
     }
 
     /// Whether the body's own signature arrived, once: `sha256=` and the HMAC-SHA256 in lower case.
     pub(super) fn is_signed(&self, headers: &HeaderMap, body: &[u8]) -> bool {
-        let signature = only(headers, &SIGNATURE)
+        let signature = single_value(headers, &SIGNATURE)
             .and_then(|value| value.as_bytes().strip_prefix(b"sha256="))
-            .and_then(from_hex);
+            .and_then(decode_hex);
         let mac = Hmac::<Sha256>::new_from_slice(self.signing_key.as_bytes());
         match (signature, mac) {
             (Some(signature), Ok(mac)) => mac.chain_update(body).verify_slice(&signature).is_ok(),
@@ -185,14 +189,14 @@ impl Gates {
 }
 
 /// The one value of a header that is there once.
-fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
+fn single_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut arrived = headers.get_all(name).iter();
     let first = arrived.next()?;
     arrived.next().is_none().then_some(first)
 }
 
-/// Lower case only.
-fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
+/// Decodes lower-case digits only.
+fn decode_hex(text: &[u8]) -> Option<Vec<u8>> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -207,7 +211,7 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
         .collect()
 }
 
-fn value(text: &str) -> io::Result<HeaderValue> {
+fn sensitive_value(text: &str) -> io::Result<HeaderValue> {
     let mut value = HeaderValue::from_str(text).map_err(io::Error::other)?;
     value.set_sensitive(true);
     Ok(value)
@@ -218,7 +222,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
-    use super::{API_KEY, Account, Admission, Gates, Hmac, Keys, SIGNATURE, Sha256, Tokens};
+    use super::{
+        API_KEY, Account, CredentialChecks, DemoSecrets, Hmac, IssuedTokens, SIGNATURE, Sha256,
+        VerifiedCredential,
+    };
     use hmac::{KeyInit as _, Mac as _};
     use http::header::AUTHORIZATION;
     use http::{HeaderMap, HeaderValue};
@@ -229,24 +236,24 @@ mod tests {
 
     #[test]
     fn only_the_accounts_own_credential_is_taken() {
-        let keys = Keys::random().unwrap();
-        let tokens = Arc::new(Tokens::default());
+        let keys = DemoSecrets::generate().unwrap();
+        let tokens = Arc::new(IssuedTokens::default());
         let issued = tokens.issue(Instant::now()).unwrap();
-        let gates = Gates::new(&keys, tokens).unwrap();
+        let checks = CredentialChecks::new(&keys, tokens).unwrap();
         let with = |name, value: &HeaderValue| HeaderMap::from_iter([(name, value.clone())]);
         let stale = header(&format!("Bearer {}", *keys.stale));
         let token = header(&format!("Bearer {}", *issued));
-        let mut twice = with(AUTHORIZATION, &gates.bearer);
+        let mut twice = with(AUTHORIZATION, &checks.bearer);
         twice.append(AUTHORIZATION, stale.clone());
-        let plain = Some(Admission::Plain);
-        for (account, headers, admitted) in [
-            (Account::Bearer, with(AUTHORIZATION, &gates.bearer), plain),
-            (Account::Basic, with(AUTHORIZATION, &gates.basic), plain),
-            (Account::ApiKey, with(API_KEY, &gates.api_key), plain),
+        let plain = Some(VerifiedCredential::Static);
+        for (account, headers, verified) in [
+            (Account::Bearer, with(AUTHORIZATION, &checks.bearer), plain),
+            (Account::Basic, with(AUTHORIZATION, &checks.basic), plain),
+            (Account::ApiKey, with(API_KEY, &checks.api_key), plain),
             (
                 Account::Oauth,
                 with(AUTHORIZATION, &token),
-                Some(Admission::Token(1)),
+                Some(VerifiedCredential::AccessToken(1)),
             ),
             (Account::Open, HeaderMap::new(), plain),
             (Account::Bearer, HeaderMap::new(), None),
@@ -255,13 +262,13 @@ mod tests {
             (Account::Oauth, HeaderMap::new(), None),
             (Account::Bearer, with(AUTHORIZATION, &stale), None),
             (Account::Bearer, with(AUTHORIZATION, &token), None),
-            (Account::Bearer, with(AUTHORIZATION, &gates.basic), None),
-            (Account::Oauth, with(AUTHORIZATION, &gates.bearer), None),
+            (Account::Bearer, with(AUTHORIZATION, &checks.basic), None),
+            (Account::Oauth, with(AUTHORIZATION, &checks.bearer), None),
             (Account::Bearer, twice, None),
         ] {
             assert_eq!(
-                gates.admit(account, &headers),
-                admitted,
+                checks.verify(account, &headers),
+                verified,
                 "{account:?} {headers:?}"
             );
         }
@@ -269,8 +276,8 @@ mod tests {
 
     #[test]
     fn a_signature_is_of_these_bytes_with_this_key() {
-        let keys = Keys::random().unwrap();
-        let gates = Gates::new(&keys, Arc::default()).unwrap();
+        let keys = DemoSecrets::generate().unwrap();
+        let checks = CredentialChecks::new(&keys, Arc::default()).unwrap();
         let sign = |key: &str, body: &[u8]| {
             let mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
             let code = mac.chain_update(body).finalize().into_bytes();
@@ -280,7 +287,7 @@ mod tests {
         let good: String = sign(&keys.signing_key, body);
         let signed = |value: String| {
             let headers = HeaderMap::from_iter([(SIGNATURE, header(&value))]);
-            gates.is_signed(&headers, body)
+            checks.is_signed(&headers, body)
         };
         assert!(signed(format!("sha256={good}")));
         for bad in [
@@ -295,17 +302,20 @@ mod tests {
         ] {
             assert!(!signed(bad.clone()), "{bad}");
         }
-        assert!(!gates.is_signed(&HeaderMap::new(), body));
+        assert!(!checks.is_signed(&HeaderMap::new(), body));
         let mut twice = HeaderMap::new();
         for _ in 0..2 {
             twice.append(SIGNATURE, header(&format!("sha256={good}")));
         }
-        assert!(!gates.is_signed(&twice, body));
+        assert!(!checks.is_signed(&twice, body));
     }
 
     #[test]
     fn keys_are_long_and_never_the_same() {
-        let (a, b) = (Keys::random().unwrap(), Keys::random().unwrap());
+        let (a, b) = (
+            DemoSecrets::generate().unwrap(),
+            DemoSecrets::generate().unwrap(),
+        );
         assert_eq!(a.token.len(), 48);
         assert_ne!(*a.token, *b.token);
         assert_ne!(*a.token, *a.stale);
