@@ -27,17 +27,17 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-pub(crate) use self::finding::Check;
-use self::finding::{Finding, State};
-use self::network::Reach;
+pub(crate) use self::finding::SandboxCheck;
+use self::finding::{Finding, FindingState};
+use self::network::NetworkProbe;
 use self::processes::Processes;
 use self::report::Diagnosis;
 pub(crate) use self::variables::Variable;
 use crate::domain::address::METADATA;
-pub(crate) use crate::probe_client::{Door, is_name};
+pub(crate) use crate::probe_client::{ProbeTarget, is_dns_name};
 
 /// Anycast addresses of two operators, in both families.
-const PUBLIC: &[&str] = &[
+const PUBLIC_ADDRESSES: &[&str] = &[
     "1.1.1.1:443",
     "1.1.1.1:80",
     "8.8.8.8:443",
@@ -47,33 +47,33 @@ const PUBLIC: &[&str] = &[
     "[2001:4860:4860::8888]:443",
 ];
 /// Which of them answer datagrams on the same port, in QUIC.
-const QUIC: &[&str] = &[
+const QUIC_ADDRESSES: &[&str] = &[
     "1.1.1.1:443",
     "8.8.8.8:443",
     "[2606:4700:4700::1111]:443",
     "[2001:4860:4860::8888]:443",
 ];
 /// Where it is, if nothing else is said.
-const OPERATORS: &str = "127.0.0.1:8081";
+const DEFAULT_MANAGEMENT: &str = "127.0.0.1:8081";
 /// GCP's metadata server by its name, beside the addresses of all clouds.
 const METADATA_NAME: &str = "metadata.google.internal.:80";
-const RESOLVERS: &[&str] = &["1.1.1.1:53", "8.8.8.8:53", "[2606:4700:4700::1111]:53"];
+const PUBLIC_RESOLVERS: &[&str] = &["1.1.1.1:53", "8.8.8.8:53", "[2606:4700:4700::1111]:53"];
 /// What to try, and what to make of it.
 pub(crate) struct DoctorOptions {
     /// The listener at which the agent reaches egressd.
-    pub(crate) proxy: Door,
+    pub(crate) proxy: ProbeTarget,
     /// The listeners of the management API; empty for the usual ones and every local listener.
-    pub(crate) management: Vec<Door>,
+    pub(crate) management: Vec<ProbeTarget>,
     /// Public addresses; empty for well-known ones.
-    pub(crate) egress_targets: Vec<Door>,
+    pub(crate) egress_targets: Vec<ProbeTarget>,
     /// Metadata addresses; empty for those of the clouds.
-    pub(crate) metadata_targets: Vec<Door>,
+    pub(crate) metadata_targets: Vec<ProbeTarget>,
     /// Public name servers; empty for well-known ones.
     pub(crate) resolvers: Vec<SocketAddr>,
     /// The public name that name servers are asked for.
     pub(crate) name: String,
     /// The checks whose open findings do not count.
-    pub(crate) accepted: Vec<Check>,
+    pub(crate) accepted: Vec<SandboxCheck>,
     /// `true` if unknown findings count as open.
     pub(crate) is_strict: bool,
     /// The time limit of all network attempts.
@@ -88,17 +88,19 @@ impl DoctorOptions {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let mut findings = runtime.block_on(self.network());
+        let mut findings = runtime.block_on(self.network_findings());
         findings.extend(Processes::new("/proc").findings());
-        findings.extend(secret_files::secrets(secret_files::USUAL));
-        findings.extend(variables::credentials(&self.variables));
-        findings.extend(variables::proxies(&self.variables, &self.proxy));
+        findings.extend(secret_files::secret_file_findings(
+            secret_files::USUAL_FOLDERS,
+        ));
+        findings.extend(variables::credential_findings(&self.variables));
+        findings.extend(variables::proxy_findings(&self.variables, &self.proxy));
         findings.sort_by_key(|finding| finding.check as u8);
         for finding in &mut findings {
             finding.accepted =
-                finding.state != State::Closed && self.accepted.contains(&finding.check);
+                finding.state != FindingState::Closed && self.accepted.contains(&finding.check);
         }
-        let is_closed = !findings.iter().any(|finding| self.counts(finding));
+        let is_closed = !findings.iter().any(|finding| self.is_failure(finding));
         Ok(Diagnosis {
             findings,
             is_closed,
@@ -106,61 +108,73 @@ impl DoctorOptions {
     }
 
     /// Whether a finding makes the answer a no.
-    fn counts(&self, finding: &Finding) -> bool {
+    fn is_failure(&self, finding: &Finding) -> bool {
         let bad = match finding.state {
-            State::Closed => false,
-            State::Open => true,
-            State::Unknown => self.is_strict,
+            FindingState::Closed => false,
+            FindingState::Open => true,
+            FindingState::Unknown => self.is_strict,
         };
         bad && !finding.accepted
     }
 
     /// Every attempt at once.
-    async fn network(&self) -> Vec<Finding> {
-        let reach = Reach::of_system(self.limit);
+    async fn network_findings(&self) -> Vec<Finding> {
+        let probe = NetworkProbe::from_system(self.limit);
         let mut attempts = Attempts::default();
-        let metadata = metadata();
+        let metadata = metadata_addresses();
         let metadata: Vec<&str> = metadata.iter().map(String::as_str).collect();
         for (check, given, usual) in [
-            (Check::DirectEgress, &self.egress_targets, PUBLIC),
-            (Check::Metadata, &self.metadata_targets, &metadata),
+            (
+                SandboxCheck::DirectEgress,
+                &self.egress_targets,
+                PUBLIC_ADDRESSES,
+            ),
+            (SandboxCheck::Metadata, &self.metadata_targets, &metadata),
         ] {
-            for door in or_usual(given, usual, |text| Door::parse(text).ok()) {
-                attempts.start(check, door.to_string(), reach.clone().tcp(check, door));
+            for target in given_or_default(given, usual, |text| ProbeTarget::parse(text).ok()) {
+                attempts.start(
+                    check,
+                    target.to_string(),
+                    probe.clone().probe_tcp(check, target),
+                );
             }
         }
-        for text in QUIC.iter().filter(|_| self.egress_targets.is_empty()) {
+        for text in QUIC_ADDRESSES
+            .iter()
+            .filter(|_| self.egress_targets.is_empty())
+        {
             if let Ok(address) = text.parse() {
-                let check = Check::DirectEgress;
-                let asked = reach.clone().udp(check, address);
+                let check = SandboxCheck::DirectEgress;
+                let asked = probe.clone().probe_udp(check, address);
                 attempts.start(check, format!("{text}/udp"), asked);
             }
         }
-        for server in or_usual(&self.resolvers, RESOLVERS, |text| text.parse().ok()) {
-            let asked = reach.clone().public_server(server, self.name.clone());
-            attempts.start(Check::PublicDns, server.to_string(), asked);
+        for server in given_or_default(&self.resolvers, PUBLIC_RESOLVERS, |text| text.parse().ok())
+        {
+            let asked = probe.clone().probe_name_server(server, self.name.clone());
+            attempts.start(SandboxCheck::PublicDns, server.to_string(), asked);
         }
-        let asked = reach.clone().name(self.name.clone());
-        attempts.start(Check::Dns, self.name.clone(), asked);
-        let door = &self.proxy;
-        let asked = egressd_listeners::proxy(reach.clone(), door.clone());
-        attempts.start(Check::Proxy, door.to_string(), asked);
-        let (doors, found) = self.management();
-        for door in doors {
-            let asked = egressd_listeners::management(reach.clone(), door.clone());
-            attempts.start(Check::Management, door.to_string(), asked);
-            let asked = egressd_listeners::metrics(reach.clone(), door.clone());
-            attempts.start(Check::Metrics, door.to_string(), asked);
+        let asked = probe.clone().probe_name(self.name.clone());
+        attempts.start(SandboxCheck::Dns, self.name.clone(), asked);
+        let target = &self.proxy;
+        let asked = egressd_listeners::probe_proxy(probe.clone(), target.clone());
+        attempts.start(SandboxCheck::Proxy, target.to_string(), asked);
+        let (targets, found) = self.management_targets();
+        for target in targets {
+            let asked = egressd_listeners::probe_management(probe.clone(), target.clone());
+            attempts.start(SandboxCheck::Management, target.to_string(), asked);
+            let asked = egressd_listeners::probe_metrics(probe.clone(), target.clone());
+            attempts.start(SandboxCheck::Metrics, target.to_string(), asked);
         }
-        for door in runtimes::sockets(Path::new("/proc/self/net")) {
-            let asked = runtimes::socket(reach.clone(), door.clone());
-            attempts.start(Check::RuntimeSocket, door.to_string(), asked);
+        for target in runtimes::runtime_sockets(Path::new("/proc/self/net")) {
+            let asked = runtimes::probe_socket(probe.clone(), target.clone());
+            attempts.start(SandboxCheck::RuntimeSocket, target.to_string(), asked);
         }
-        for (door, api) in runtimes::apis() {
-            let asked = runtimes::api(reach.clone(), door.clone(), api);
-            attempts.start(Check::RuntimeSocket, door.to_string(), asked);
+        for (target, api) in runtimes::runtime_apis() {
+            let asked = runtimes::probe_api(probe.clone(), target.clone(), api);
+            attempts.start(SandboxCheck::RuntimeSocket, target.to_string(), asked);
         }
-        let listening = found.map(|found| egressd_listeners::listening(reach, found));
+        let listening = found.map(|found| egressd_listeners::probe_listeners(probe, found));
         let listening = listening.map(tokio::spawn);
         let mut findings = attempts.findings().await;
         if let Some(listening) = listening {
@@ -169,28 +183,38 @@ impl DoctorOptions {
         findings
     }
 
-    /// Where operators might be served: doors that are spoken of one by one, and those that are found here, with whether these are all.
-    fn management(&self) -> (Vec<Door>, Option<(Vec<Door>, bool)>) {
+    /// Where operators might be served: targets that are reported one by one, and those that are
+    /// found here, with whether these are all.
+    fn management_targets(&self) -> (Vec<ProbeTarget>, Option<(Vec<ProbeTarget>, bool)>) {
         if !self.management.is_empty() {
             return (self.management.clone(), None);
         }
-        let mut doors: Vec<Door> = Door::parse(OPERATORS).into_iter().collect();
-        doors.extend(self.proxy.beside(8081).filter(|door| !doors.contains(door)));
-        let (mut found, all) = proc_net::listeners(Path::new("/proc/self/net"));
-        found.retain(|door| !doors.contains(door) && *door != self.proxy);
-        (doors, Some((found, all)))
+        let mut targets: Vec<ProbeTarget> =
+            ProbeTarget::parse(DEFAULT_MANAGEMENT).into_iter().collect();
+        targets.extend(
+            self.proxy
+                .with_port(8081)
+                .filter(|target| !targets.contains(target)),
+        );
+        let (mut found, all) = proc_net::listening_targets(Path::new("/proc/self/net"));
+        found.retain(|target| !targets.contains(target) && *target != self.proxy);
+        (targets, Some((found, all)))
     }
 }
 
 /// The addresses at which clouds serve credentials.
-fn metadata() -> Vec<String> {
+fn metadata_addresses() -> Vec<String> {
     let addresses = METADATA.iter().map(|ip| SocketAddr::new(*ip, 80));
     let mut all: Vec<String> = addresses.map(|address| address.to_string()).collect();
     all.push(METADATA_NAME.to_owned());
     all
 }
 
-fn or_usual<T: Clone>(given: &[T], usual: &[&str], read: impl Fn(&str) -> Option<T>) -> Vec<T> {
+fn given_or_default<T: Clone>(
+    given: &[T],
+    usual: &[&str],
+    read: impl Fn(&str) -> Option<T>,
+) -> Vec<T> {
     if given.is_empty() {
         usual.iter().filter_map(|text| read(text)).collect()
     } else {
@@ -200,12 +224,12 @@ fn or_usual<T: Clone>(given: &[T], usual: &[&str], read: impl Fn(&str) -> Option
 
 /// Attempts under way, in the order of their start.
 #[derive(Default)]
-struct Attempts(Vec<(Check, String, JoinHandle<Finding>)>);
+struct Attempts(Vec<(SandboxCheck, String, JoinHandle<Finding>)>);
 
 impl Attempts {
     fn start(
         &mut self,
-        check: Check,
+        check: SandboxCheck,
         target: String,
         attempt: impl Future<Output = Finding> + Send + 'static,
     ) {

@@ -1,4 +1,5 @@
-//! Doors that a command knocks at from outside: `healthcheck` at a running egressd, `doctor` at what a sandbox must not reach.
+//! The probe client: `healthcheck` uses it for a running egressd, `doctor` for what a sandbox must not
+//! reach.
 //!
 //! This is the one file of `cli` that opens sockets, and only those two commands may use it: what it dials is not judged by the address
 //! guard, since the question is whether it answers at all. No command that holds a credential comes here. At most 4 KiB of an
@@ -20,13 +21,13 @@ use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
 /// Of an answer's body.
-const MOST: usize = 4096;
+const MAX_BODY_BYTES: usize = 4096;
 /// Characters of an answer that are shown.
-const SHOWN: usize = 120;
+const MAX_SHOWN_CHARS: usize = 120;
 
 /// Something that may be connected to, once its name is resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum ProbeTarget {
     /// TCP.
     Tcp(SocketAddr),
     /// TCP, to a name in lower case.
@@ -37,7 +38,7 @@ pub(crate) enum Door {
 
 /// What answered `GET`.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct ProbeResponse {
     pub(crate) status: StatusCode,
     pub(crate) fields: HeaderMap,
     /// The beginning of its body.
@@ -46,16 +47,16 @@ pub(crate) struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub(crate) enum Silence {
+pub(crate) enum ProbeFailure {
     /// Nothing could be connected to.
-    Closed(io::Error),
+    NotConnected(io::Error),
     /// Somebody listens and does not speak HTTP/1.1.
-    Mute,
+    NotHttp,
     /// Somebody listens and says nothing in time.
-    Slow,
+    TimedOut,
 }
 
-impl Door {
+impl ProbeTarget {
     /// Reads `ADDRESS:PORT`, `NAME:PORT`, `http://ADDRESS[:PORT][/]` or `unix:/PATH`; the error says what to write.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         const FORMS: &str =
@@ -73,10 +74,10 @@ impl Door {
         let url = text.strip_prefix("http://");
         let authority = url.map_or(text, |rest| rest.strip_suffix('/').unwrap_or(rest));
         let default = url.map(|_| 80);
-        Self::of_authority(authority, default).ok_or_else(|| format!("no address; {FORMS}"))
+        Self::from_authority(authority, default).ok_or_else(|| format!("no address; {FORMS}"))
     }
 
-    fn of_authority(authority: &str, default: Option<u16>) -> Option<Self> {
+    fn from_authority(authority: &str, default: Option<u16>) -> Option<Self> {
         if let Ok(address) = authority.parse::<SocketAddr>() {
             return (address.port() != 0).then_some(Self::Tcp(address));
         }
@@ -91,11 +92,11 @@ impl Door {
             Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)?),
             None => (authority, default?),
         };
-        is_name(name).then(|| Self::Name(name.to_ascii_lowercase(), port))
+        is_dns_name(name).then(|| Self::Name(name.to_ascii_lowercase(), port))
     }
 
     /// Another port of the same machine.
-    pub(crate) fn beside(&self, port: u16) -> Option<Self> {
+    pub(crate) fn with_port(&self, port: u16) -> Option<Self> {
         match self {
             Self::Tcp(address) => Some(Self::Tcp(SocketAddr::new(address.ip(), port))),
             Self::Name(name, _) => Some(Self::Name(name.clone(), port)),
@@ -103,30 +104,35 @@ impl Door {
         }
     }
 
-    /// The doors of a listener: what listens on every address is asked on loopback, and one of both families in both, since a machine may have the one alone.
-    pub(crate) fn of_listener(address: SocketAddr) -> Vec<Self> {
+    /// The targets of a listener. A listener on every address is asked on loopback, and one of both
+    /// families in both, since a machine may have only one.
+    pub(crate) fn listener_targets(address: SocketAddr) -> Vec<Self> {
         let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
         let asked: &[IpAddr] = match address.ip().to_canonical() {
             IpAddr::V4(ip) if ip.is_unspecified() => &[four],
             IpAddr::V6(ip) if ip.is_unspecified() => &[six, four],
             ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => &[ip],
         };
-        let door = |ip: &IpAddr| Self::Tcp(SocketAddr::new(*ip, address.port()));
-        asked.iter().map(door).collect()
+        let target = |ip: &IpAddr| Self::Tcp(SocketAddr::new(*ip, address.port()));
+        asked.iter().map(target).collect()
     }
 
     /// `GET path`, as a program on this machine asks: `Host: localhost`. It ends by `until`. A name has to be resolved first and is not connected to.
-    pub(crate) async fn get(&self, path: &'static str, until: Instant) -> Result<Answer, Silence> {
-        let closed = |error: io::Error| Silence::Closed(error);
+    pub(crate) async fn get(
+        &self,
+        path: &'static str,
+        until: Instant,
+    ) -> Result<ProbeResponse, ProbeFailure> {
+        let closed = |error: io::Error| ProbeFailure::NotConnected(error);
         let too_late = |_| closed(io::ErrorKind::TimedOut.into());
         match self {
             Self::Tcp(address) => {
                 let socket = timeout_at(until, connect(*address)).await;
-                ask(socket.map_err(too_late)?.map_err(closed)?, path, until).await
+                get_by_deadline(socket.map_err(too_late)?.map_err(closed)?, path, until).await
             }
             Self::Unix(file) => {
                 let socket = timeout_at(until, UnixStream::connect(file)).await;
-                ask(socket.map_err(too_late)?.map_err(closed)?, path, until).await
+                get_by_deadline(socket.map_err(too_late)?.map_err(closed)?, path, until).await
             }
             Self::Name(..) => Err(closed(io::ErrorKind::AddrNotAvailable.into())),
         }
@@ -134,7 +140,7 @@ impl Door {
 }
 
 /// A DNS name as far as it may be asked for.
-pub(crate) fn is_name(text: &str) -> bool {
+pub(crate) fn is_dns_name(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     !text.is_empty() && text.len() <= 253 && text.bytes().all(legal)
 }
@@ -145,7 +151,7 @@ pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Sends one datagram and waits for the first that comes back.
-pub(crate) async fn datagram(
+pub(crate) async fn exchange_datagram(
     to: SocketAddr,
     question: &[u8],
     until: Instant,
@@ -158,7 +164,7 @@ pub(crate) async fn datagram(
         let socket = UdpSocket::bind((from, 0)).await?;
         socket.connect(to).await?;
         socket.send(question).await?;
-        let mut answer = vec![0; MOST];
+        let mut answer = vec![0; MAX_BODY_BYTES];
         let length = socket.recv(&mut answer).await?;
         answer.truncate(length);
         Ok(answer)
@@ -168,7 +174,7 @@ pub(crate) async fn datagram(
 }
 
 /// Sends a message over TCP with its length in front, as name servers have it (RFC 7766 §8), and reads one. `None`: the connection was accepted, and nothing came.
-pub(crate) async fn message(
+pub(crate) async fn exchange_dns_message(
     to: SocketAddr,
     question: &[u8],
     until: Instant,
@@ -187,52 +193,56 @@ pub(crate) async fn message(
     Ok(timeout_at(until, asked).await.ok().flatten())
 }
 
-async fn ask<S>(socket: S, path: &'static str, until: Instant) -> Result<Answer, Silence>
+async fn get_by_deadline<S>(
+    socket: S,
+    path: &'static str,
+    until: Instant,
+) -> Result<ProbeResponse, ProbeFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let answer = timeout_at(until, answer(socket, path)).await;
-    answer.unwrap_or(Err(Silence::Slow))
+    let answer = timeout_at(until, send_get(socket, path)).await;
+    answer.unwrap_or(Err(ProbeFailure::TimedOut))
 }
 
-async fn answer<S>(socket: S, path: &'static str) -> Result<Answer, Silence>
+async fn send_get<S>(socket: S, path: &'static str) -> Result<ProbeResponse, ProbeFailure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
         .await
-        .map_err(|_| Silence::Mute)?;
+        .map_err(|_| ProbeFailure::NotHttp)?;
     // It ends with the sender, at the latest with the runtime.
     let _driven = tokio::spawn(connection);
     let request = Request::get(path)
         .header(HOST, "localhost")
         .header(ACCEPT, "application/json, */*;q=0.5")
         .body(Empty::<Bytes>::new())
-        .map_err(|_| Silence::Mute)?;
+        .map_err(|_| ProbeFailure::NotHttp)?;
     let response = sender.send_request(request).await;
-    let (head, body) = response.map_err(|_| Silence::Mute)?.into_parts();
-    Ok(Answer {
+    let (head, body) = response.map_err(|_| ProbeFailure::NotHttp)?.into_parts();
+    Ok(ProbeResponse {
         status: head.status,
         fields: head.headers,
-        body: beginning(body).await,
+        body: read_beginning(body).await,
     })
 }
 
 /// What of a body comes first; one that breaks off is taken for what came.
-async fn beginning(mut body: Incoming) -> Vec<u8> {
+async fn read_beginning(mut body: Incoming) -> Vec<u8> {
     let mut begun = Vec::new();
-    while begun.len() < MOST {
+    while begun.len() < MAX_BODY_BYTES {
         let Some(Ok(frame)) = body.frame().await else {
             break;
         };
         if let Some(data) = frame.data_ref() {
-            begun.extend(data.iter().take(MOST - begun.len()));
+            begun.extend(data.iter().take(MAX_BODY_BYTES - begun.len()));
         }
     }
     begun
 }
 
-impl Answer {
+impl ProbeResponse {
     /// Its first line, fit for a terminal.
     pub(crate) fn first_line(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
@@ -249,10 +259,10 @@ pub(crate) fn printable(text: &str) -> String {
             '?'
         }
     };
-    text.trim().chars().take(SHOWN).map(fit).collect()
+    text.trim().chars().take(MAX_SHOWN_CHARS).map(fit).collect()
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for ProbeTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
@@ -268,7 +278,7 @@ impl fmt::Display for Door {
 
 #[cfg(test)]
 mod tests {
-    use super::{Door, printable};
+    use super::{ProbeTarget, printable};
 
     #[test]
     fn every_form_of_a_door() {
@@ -299,11 +309,11 @@ mod tests {
             ("", None),
         ];
         for (text, shown) in rows {
-            let read = Door::parse(text);
+            let read = ProbeTarget::parse(text);
             let read = read.as_ref().map(ToString::to_string);
             assert_eq!(read.as_deref().ok(), shown, "{text}");
         }
-        let told = Door::parse("https://127.0.0.1:8080").unwrap_err();
+        let told = ProbeTarget::parse("https://127.0.0.1:8080").unwrap_err();
         assert!(told.contains("plain HTTP") && told.contains("write `"));
     }
 
@@ -316,10 +326,10 @@ mod tests {
             ("10.1.2.3:8081", "10.1.2.3:8081"),
             ("[::1]:8081", "[::1]:8081"),
         ];
-        for (listener, door) in rows {
-            let of = Door::of_listener(listener.parse().unwrap());
+        for (listener, target) in rows {
+            let of = ProbeTarget::listener_targets(listener.parse().unwrap());
             let of: Vec<String> = of.iter().map(ToString::to_string).collect();
-            assert_eq!(of.join(" "), door);
+            assert_eq!(of.join(" "), target);
         }
     }
 

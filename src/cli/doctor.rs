@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::check::Format;
 use super::{Exit, Streams, answered};
 use crate::config::Environment;
-use crate::doctor::{Check, DoctorOptions, Door, is_name};
+use crate::doctor::{DoctorOptions, ProbeTarget, SandboxCheck, is_dns_name};
 
 /// Absolute, so that no search list is asked first.
 const NAME: &str = "example.com.";
@@ -24,26 +24,26 @@ Exit codes: 0 nothing is open, 1 something is (with --strict also: unknown), 64 
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Doctor {
     /// Where the agent reaches egressd: http://ADDRESS:PORT or unix:PATH
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = Door::parse)]
-    proxy: Door,
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = ProbeTarget::parse)]
+    proxy: ProbeTarget,
     /// Where the management API might be reached; may be given more than once [default: 127.0.0.1:8081, port 8081 beside --proxy, and whatever listens in this network]
-    #[arg(long, value_name = "ADDRESS", value_parser = Door::parse)]
-    management: Vec<Door>,
+    #[arg(long, value_name = "ADDRESS", value_parser = ProbeTarget::parse)]
+    management: Vec<ProbeTarget>,
     /// Try these addresses instead of well-known public ones; may be given more than once
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = tcp)]
-    target: Vec<Door>,
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_tcp)]
+    target: Vec<ProbeTarget>,
     /// Try these instead of the clouds' metadata addresses; may be given more than once
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = tcp)]
-    metadata_target: Vec<Door>,
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_tcp)]
+    metadata_target: Vec<ProbeTarget>,
     /// Ask these name servers instead of public ones; may be given more than once
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = server)]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_server)]
     resolver: Vec<SocketAddr>,
     /// The public name to ask name servers for
-    #[arg(long, value_name = "NAME", default_value = NAME, value_parser = name)]
+    #[arg(long, value_name = "NAME", default_value = NAME, value_parser = parse_name)]
     name: String,
     /// A check whose open findings are known and do not count; may be given more than once
     #[arg(long, value_name = "CHECK", value_enum)]
-    accept: Vec<Check>,
+    accept: Vec<SandboxCheck>,
     /// Count what is unknown as open
     #[arg(long)]
     strict: bool,
@@ -55,30 +55,30 @@ pub(super) struct Doctor {
     format: Format,
 }
 
-fn name(text: &str) -> Result<String, String> {
-    if is_name(text) {
+fn parse_name(text: &str) -> Result<String, String> {
+    if is_dns_name(text) {
         Ok(text.to_owned())
     } else {
         Err("no name to ask for; write a DNS name such as `example.com.`".to_owned())
     }
 }
 
-fn server(text: &str) -> Result<SocketAddr, &'static str> {
+fn parse_server(text: &str) -> Result<SocketAddr, &'static str> {
     let address: Option<SocketAddr> = text.parse().ok();
     let told = "no address and port; write `1.1.1.1:53` or `[2606:4700:4700::1111]:53`";
     address.filter(|a| a.port() != 0).ok_or(told)
 }
 
-fn tcp(text: &str) -> Result<Door, String> {
-    match Door::parse(text) {
-        Ok(door @ (Door::Tcp(_) | Door::Name(..))) => Ok(door),
-        Ok(Door::Unix(_)) | Err(_) => {
+fn parse_tcp(text: &str) -> Result<ProbeTarget, String> {
+    match ProbeTarget::parse(text) {
+        Ok(target @ (ProbeTarget::Tcp(_) | ProbeTarget::Name(..))) => Ok(target),
+        Ok(ProbeTarget::Unix(_)) | Err(_) => {
             Err("no address and port; write `1.1.1.1:443`, `[2606:4700:4700::1111]:443` or `example.com:443`".to_owned())
         }
     }
 }
 
-impl ValueEnum for Check {
+impl ValueEnum for SandboxCheck {
     fn value_variants<'a>() -> &'a [Self] {
         Self::ALL
     }

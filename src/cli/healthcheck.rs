@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::check::Format;
 use super::{Exit, Streams, answered, misconfigured};
 use crate::config::{self, Environment, Listen, LoadOptions, SettingsOverrides};
-use crate::probe_client::{Door, Silence, printable};
+use crate::probe_client::{ProbeFailure, ProbeTarget, printable};
 
 const AFTER_HELP: &str = "\
 Asks /readyz at `management.listen`: of several addresses all at once, and the first answer counts. An address such as 0.0.0.0 is asked on loopback. No password is needed.
@@ -66,8 +66,8 @@ impl Healthcheck {
             Ok(listeners) => listeners,
             Err(problems) => return misconfigured(&problems, streams),
         };
-        let doors = match doors(listeners) {
-            Ok(doors) => doors,
+        let targets = match probe_targets(listeners) {
+            Ok(targets) => targets,
             Err(why) => {
                 writeln!(streams.err, "egressd healthcheck: {why}")?;
                 return Ok(Exit::Usage);
@@ -76,7 +76,7 @@ impl Healthcheck {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let health = runtime.block_on(health(doors, Duration::from_secs(self.timeout)));
+        let health = runtime.block_on(query_health(targets, Duration::from_secs(self.timeout)));
         let written = match self.format {
             // Texts and a truth value always serialise.
             Format::Json => {
@@ -95,50 +95,51 @@ impl Healthcheck {
 }
 
 /// Whom to ask. A port that the system chose is in no file.
-fn doors(listeners: Vec<Listen>) -> Result<Vec<Door>, &'static str> {
+fn probe_targets(listeners: Vec<Listen>) -> Result<Vec<ProbeTarget>, &'static str> {
     if listeners.is_empty() {
         return Err(
             "`management.listen` is empty, so nobody can be asked; list an address, 127.0.0.1:8081 or unix:/path",
         );
     }
-    let door = |listener| match listener {
+    let target = |listener| match listener {
         Listen::Tcp(address) if address.port() == 0 => Err(
             "`management.listen` leaves the port to the system (0); name the one that was chosen with --management-listen",
         ),
-        Listen::Tcp(address) => Ok(Door::of_listener(address)),
-        Listen::Unix(path) => Ok(vec![Door::Unix(path)]),
+        Listen::Tcp(address) => Ok(ProbeTarget::listener_targets(address)),
+        Listen::Unix(path) => Ok(vec![ProbeTarget::Unix(path)]),
     };
-    let doors: Result<Vec<Vec<Door>>, _> = listeners.into_iter().map(door).collect();
-    Ok(doors?.into_iter().flatten().collect())
+    let targets: Result<Vec<Vec<ProbeTarget>>, _> = listeners.into_iter().map(target).collect();
+    Ok(targets?.into_iter().flatten().collect())
 }
 
-/// Asks all of them at once. They are doors of one process, so the first that answers speaks for it; the others may be closed to us.
-async fn health(doors: Vec<Door>, limit: Duration) -> Health {
-    let address = doors.iter().map(ToString::to_string);
+/// Asks all targets at once. They belong to one process, so the first response counts; the others may
+/// not be reachable from here.
+async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
+    let address = targets.iter().map(ToString::to_string);
     let address = address.collect::<Vec<_>>().join(", ");
     let until = Instant::now() + limit;
     let mut asked = JoinSet::new();
-    for door in doors {
-        asked.spawn(async move { (door.get("/readyz", until).await, door) });
+    for target in targets {
+        asked.spawn(async move { (target.get("/readyz", until).await, target) });
     }
     // Somebody who listens and is silent tells more than nobody at all.
     let (mut nobody, mut silent) = (None, None);
     while let Some(ended) = asked.join_next().await {
         match ended {
-            Ok((Ok(answer), door)) => {
+            Ok((Ok(answer), target)) => {
                 return Health {
                     ready: answer.status.as_u16() == 200,
-                    address: door.to_string(),
+                    address: target.to_string(),
                     seen: format!("{} {}", answer.status.as_u16(), answer.first_line())
                         .trim_end()
                         .to_owned(),
                 };
             }
-            Ok((Err(Silence::Closed(error)), _)) => nobody = Some(closed(&error)),
-            Ok((Err(Silence::Mute), _)) => {
+            Ok((Err(ProbeFailure::NotConnected(error)), _)) => nobody = Some(connect_error(&error)),
+            Ok((Err(ProbeFailure::NotHttp), _)) => {
                 silent = Some("what listens there gives no answer in HTTP".to_owned());
             }
-            Ok((Err(Silence::Slow), _)) => {
+            Ok((Err(ProbeFailure::TimedOut), _)) => {
                 silent = Some(format!("no answer within {} s", limit.as_secs()));
             }
             Err(_) => nobody = Some("the question broke off".to_owned()),
@@ -151,7 +152,7 @@ async fn health(doors: Vec<Door>, limit: Duration) -> Health {
     }
 }
 
-fn closed(error: &io::Error) -> String {
+fn connect_error(error: &io::Error) -> String {
     use io::ErrorKind::{ConnectionRefused, NotFound};
     if matches!(error.kind(), ConnectionRefused | NotFound) {
         "nothing listens; is egressd running, and with these settings?".to_owned()

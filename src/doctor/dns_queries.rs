@@ -6,58 +6,58 @@ use std::net::SocketAddr;
 
 use tokio::time::Instant;
 
-use super::socket_error::{reason, shut};
-use crate::probe_client::{datagram, message};
+use super::socket_error::{closed_reason, reason};
+use crate::probe_client::{exchange_datagram, exchange_dns_message};
 
 /// What tells an answer from other datagrams.
 const ID: [u8; 2] = *b"eg";
 
-/// What came of a question, the worst last.
+/// The outcome of a query, the worst last.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Said {
-    Nothing,
+pub(super) enum DnsOutcome {
+    NoAnswer,
     /// It could not be asked, and why.
-    Untried(String),
+    NotTried(String),
     /// A connection was accepted, over which nothing came.
-    Accepted,
+    ConnectionAccepted,
     /// An answer without an address: the name does not exist, the server refuses or failed.
-    Otherwise,
+    NoAddress,
     Address,
 }
 
 /// Asks for an IPv4 address of the name.
-pub(super) async fn ask(server: SocketAddr, name: String, until: Instant) -> Said {
-    let Some(question) = question(&name) else {
-        return Said::Untried("no name that can be asked for".to_owned());
+pub(super) async fn query_server(server: SocketAddr, name: String, until: Instant) -> DnsOutcome {
+    let Some(question) = encode_query(&name) else {
+        return DnsOutcome::NotTried("no name that can be asked for".to_owned());
     };
     let (udp, tcp) = tokio::join!(
-        datagram(server, &question, until),
-        message(server, &question, until)
+        exchange_datagram(server, &question, until),
+        exchange_dns_message(server, &question, until)
     );
     let udp = udp.map_or_else(
-        |error| failed(&error),
-        |answer| judged(&answer).unwrap_or(Said::Otherwise),
+        |error| error_outcome(&error),
+        |answer| parse_outcome(&answer).unwrap_or(DnsOutcome::NoAddress),
     );
     let tcp = tcp.map_or_else(
-        |error| failed(&error),
+        |error| error_outcome(&error),
         |answer| {
-            let said = answer.and_then(|answer| judged(&answer));
-            said.unwrap_or(Said::Accepted)
+            let said = answer.and_then(|answer| parse_outcome(&answer));
+            said.unwrap_or(DnsOutcome::ConnectionAccepted)
         },
     );
     udp.max(tcp)
 }
 
-fn failed(error: &io::Error) -> Said {
-    if shut(error).is_some() || error.kind() == io::ErrorKind::TimedOut {
-        Said::Nothing
+fn error_outcome(error: &io::Error) -> DnsOutcome {
+    if closed_reason(error).is_some() || error.kind() == io::ErrorKind::TimedOut {
+        DnsOutcome::NoAnswer
     } else {
-        Said::Untried(reason(error))
+        DnsOutcome::NotTried(reason(error))
     }
 }
 
 /// `A` of this name, recursion desired (RFC 1035 §4.1). `None` if it has a label that no name can have.
-fn question(name: &str) -> Option<Vec<u8>> {
+fn encode_query(name: &str) -> Option<Vec<u8>> {
     let mut asked = ID.to_vec();
     asked.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.strip_suffix('.').unwrap_or(name).split('.') {
@@ -70,7 +70,7 @@ fn question(name: &str) -> Option<Vec<u8>> {
 }
 
 /// `None` if it answers no question of ours.
-fn judged(answer: &[u8]) -> Option<Said> {
+fn parse_outcome(answer: &[u8]) -> Option<DnsOutcome> {
     let (head, _) = answer.split_first_chunk::<12>()?;
     let [a, b, flags, code, _, _, more, few, ..] = *head;
     if [a, b] != ID || flags & 0x80 == 0 {
@@ -78,9 +78,9 @@ fn judged(answer: &[u8]) -> Option<Said> {
     }
     let given = code & 0x0f == 0 && (more, few) != (0, 0);
     Some(if given {
-        Said::Address
+        DnsOutcome::Address
     } else {
-        Said::Otherwise
+        DnsOutcome::NoAddress
     })
 }
 
@@ -90,14 +90,14 @@ mod tests {
     use std::net::{SocketAddr, TcpListener, UdpSocket};
     use std::time::Duration;
 
-    use super::{ID, Instant, Said, ask, judged, question};
+    use super::{DnsOutcome, ID, Instant, encode_query, parse_outcome, query_server};
 
-    fn said(server: SocketAddr) -> Said {
+    fn said(server: SocketAddr) -> DnsOutcome {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(async {
             let until = Instant::now() + Duration::from_secs(10);
-            ask(server, "public.test.".to_owned(), until).await
+            query_server(server, "public.test.".to_owned(), until).await
         })
     }
 
@@ -135,33 +135,37 @@ mod tests {
     fn a_server_that_answers_over_tcp_alone_is_heard() {
         let answer = head(0x80, 1);
         let framed = [&[0, 12], answer.as_slice()].concat();
-        assert_eq!(said(by_tcp(framed)), Said::Address);
-        assert_eq!(said(by_tcp(Vec::new())), Said::Accepted);
+        assert_eq!(said(by_tcp(framed)), DnsOutcome::Address);
+        assert_eq!(said(by_tcp(Vec::new())), DnsOutcome::ConnectionAccepted);
     }
 
     #[test]
     fn a_server_that_refuses_or_fails_is_not_nobody() {
-        assert_eq!(said(by_udp(head(0x80, 1))), Said::Address);
+        assert_eq!(said(by_udp(head(0x80, 1))), DnsOutcome::Address);
         for code in [0x80, 0x82, 0x83, 0x85] {
-            assert_eq!(said(by_udp(head(code, 0))), Said::Otherwise, "{code:x}");
+            assert_eq!(
+                said(by_udp(head(code, 0))),
+                DnsOutcome::NoAddress,
+                "{code:x}"
+            );
         }
-        assert_eq!(said(by_udp(b"garbage".to_vec())), Said::Otherwise);
+        assert_eq!(said(by_udp(b"garbage".to_vec())), DnsOutcome::NoAddress);
     }
 
     #[test]
     fn nobody_says_nothing() {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-        assert_eq!(said(nobody.unwrap()), Said::Nothing);
+        assert_eq!(said(nobody.unwrap()), DnsOutcome::NoAnswer);
     }
 
     #[test]
     fn names_are_labels() {
-        let asked = question("a.bc.").unwrap();
+        let asked = encode_query("a.bc.").unwrap();
         assert_eq!(asked[12..], *b"\x01a\x02bc\0\0\x01\0\x01");
-        assert_eq!(question("a.bc"), Some(asked));
+        assert_eq!(encode_query("a.bc"), Some(asked));
         for name in ["a..b", ".", "", &"x".repeat(64)] {
-            assert_eq!(question(name), None, "{name}");
+            assert_eq!(encode_query(name), None, "{name}");
         }
-        assert_eq!(judged(&head(0x80, 1)[..11]), None);
+        assert_eq!(parse_outcome(&head(0x80, 1)[..11]), None);
     }
 }

@@ -4,92 +4,104 @@
 use http::StatusCode;
 use tokio::task::JoinSet;
 
-use super::finding::{Check, Finding, State};
-use super::http_probes::{Heard, UNRESOLVED, has, hear, worst};
-use super::network::Reach;
-use super::runtimes::{self, Api};
-use crate::probe_client::{Answer, Door};
+use super::finding::{Finding, FindingState, SandboxCheck};
+use super::http_probes::{ProbeOutcome, UNRESOLVED, contains, probe_http, worst_finding};
+use super::network::NetworkProbe;
+use super::runtimes::{self, RuntimeApi};
+use crate::probe_client::{ProbeResponse, ProbeTarget};
 
 /// Shown of an answer nobody expected.
-const STRANGER: &str = "something else than egressd answers";
+const OTHER_SERVER: &str = "something else than egressd answers";
 /// How a list of connections begins.
-const LISTS: &[u8] = b"{\"connections\":";
+const CONNECTION_LIST: &[u8] = b"{\"connections\":";
 const API: &str = "/v1/connections";
 const METRICS: &str = "/metrics";
 
-/// The agent's own door.
-pub(super) async fn proxy(reach: Reach, door: Door) -> Finding {
-    let check = Check::Proxy;
-    let shown = door.to_string();
+/// Does egressd answer where the agent should reach it?
+pub(super) async fn probe_proxy(probe: NetworkProbe, target: ProbeTarget) -> Finding {
+    let check = SandboxCheck::Proxy;
+    let shown = target.to_string();
     let judge = |heard| match heard {
-        Heard::Answer(answer) if is_proxy(&answer) => {
+        ProbeOutcome::Response(answer) if is_proxy(&answer) => {
             check.closed(shown.clone(), "answers as egressd")
         }
-        Heard::Answer(answer) => check.unknown(
+        ProbeOutcome::Response(answer) => check.unknown(
             shown.clone(),
-            format!("{STRANGER} ({})", answer.status.as_u16()),
+            format!("{OTHER_SERVER} ({})", answer.status.as_u16()),
         ),
-        Heard::Nobody(why) | Heard::Mute(why) | Heard::Untried(why) => {
-            check.unknown(shown.clone(), why)
-        }
+        ProbeOutcome::NothingListens(why)
+        | ProbeOutcome::NoResponse(why)
+        | ProbeOutcome::NotTried(why) => check.unknown(shown.clone(), why),
     };
     // One address that answers is enough for the agent.
-    let found = hear(&reach, door, "/").await.into_iter().map(judge);
+    let found = probe_http(&probe, target, "/").await.into_iter().map(judge);
     found
         .min_by_key(|finding| finding.state)
         .unwrap_or_else(|| check.unknown(shown.clone(), UNRESOLVED))
 }
 
 /// Lists of connections begin like this, and every refusal has its code in a field.
-fn is_proxy(answer: &Answer) -> bool {
-    let lists = answer.status == StatusCode::OK && answer.body.starts_with(LISTS);
+fn is_proxy(answer: &ProbeResponse) -> bool {
+    let lists = answer.status == StatusCode::OK && answer.body.starts_with(CONNECTION_LIST);
     lists || answer.fields.contains_key("x-egressd-error")
 }
 
 /// Does the management API answer without a password?
-pub(super) async fn management(reach: Reach, door: Door) -> Finding {
-    let check = Check::Management;
-    let shown = format!("{door}{API}");
-    let judge = |answer: Answer| match answer.status.as_u16() {
-        200 if answer.body.starts_with(LISTS) => {
+pub(super) async fn probe_management(probe: NetworkProbe, target: ProbeTarget) -> Finding {
+    let check = SandboxCheck::Management;
+    let shown = format!("{target}{API}");
+    let judge = |answer: ProbeResponse| match answer.status.as_u16() {
+        200 if answer.body.starts_with(CONNECTION_LIST) => {
             check.open(shown.clone(), "lists the connections, without a password")
         }
         401 | 429 => check.closed(shown.clone(), "asks for a password"),
         403 | 421 => check.closed(shown.clone(), "refuses to answer here"),
-        status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
+        status => check.unknown(shown.clone(), format!("{OTHER_SERVER} ({status})")),
     };
-    worst(check, &shown, hear(&reach, door, API).await, judge)
+    worst_finding(check, &shown, probe_http(&probe, target, API).await, judge)
 }
 
 /// Are the metrics there to be read?
-pub(super) async fn metrics(reach: Reach, door: Door) -> Finding {
-    let check = Check::Metrics;
-    let shown = format!("{door}{METRICS}");
-    let judge = |answer: Answer| match answer.status.as_u16() {
-        200 if has(&answer.body, b"egressd_") => check.open(shown.clone(), "can be read"),
+pub(super) async fn probe_metrics(probe: NetworkProbe, target: ProbeTarget) -> Finding {
+    let check = SandboxCheck::Metrics;
+    let shown = format!("{target}{METRICS}");
+    let judge = |answer: ProbeResponse| match answer.status.as_u16() {
+        200 if contains(&answer.body, b"egressd_") => check.open(shown.clone(), "can be read"),
         401 | 403 => check.closed(shown.clone(), "asks for a password"),
-        status => check.unknown(shown.clone(), format!("{STRANGER} ({status})")),
+        status => check.unknown(shown.clone(), format!("{OTHER_SERVER} ({status})")),
     };
-    worst(check, &shown, hear(&reach, door, METRICS).await, judge)
+    worst_finding(
+        check,
+        &shown,
+        probe_http(&probe, target, METRICS).await,
+        judge,
+    )
 }
 
 /// Checks if the management API or a container runtime's API answers at one of these sockets, whose
 /// owners are unknown. Reports each open socket separately, and does not identify the others.
-pub(super) async fn listening(reach: Reach, (doors, all): (Vec<Door>, bool)) -> Vec<Finding> {
-    let count = doors.len();
+pub(super) async fn probe_listeners(
+    probe: NetworkProbe,
+    (targets, all): (Vec<ProbeTarget>, bool),
+) -> Vec<Finding> {
+    let count = targets.len();
     let mut asked = JoinSet::new();
-    for door in doors {
-        asked.spawn(management(reach.clone(), door.clone()));
-        asked.spawn(metrics(reach.clone(), door.clone()));
+    for target in targets {
+        asked.spawn(probe_management(probe.clone(), target.clone()));
+        asked.spawn(probe_metrics(probe.clone(), target.clone()));
         // The usual ports of container runtimes have separate checks.
-        if runtimes::apis().all(|(known, _)| known != door) {
-            asked.spawn(runtimes::api(reach.clone(), door, Api::Engine));
+        if runtimes::runtime_apis().all(|(known, _)| known != target) {
+            asked.spawn(runtimes::probe_api(
+                probe.clone(),
+                target,
+                RuntimeApi::Engine,
+            ));
         }
     }
     let mut open = asked.join_all().await;
-    open.retain(|finding| finding.state == State::Open);
+    open.retain(|finding| finding.state == FindingState::Open);
     open.sort_by(|a, b| a.target.cmp(&b.target));
-    for check in [Check::Management, Check::Metrics] {
+    for check in [SandboxCheck::Management, SandboxCheck::Metrics] {
         let shown = "listeners";
         if !all {
             let seen = format!("{count} were asked; there may be more");

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The parts of a sandbox. Their names are the same in text, in JSON and after `--accept`, and they are reported in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Check {
+pub(crate) enum SandboxCheck {
     DirectEgress,
     PublicDns,
     Dns,
@@ -25,7 +25,7 @@ pub(crate) enum Check {
 /// Whether a way is closed, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum State {
+pub(crate) enum FindingState {
     Closed,
     Unknown,
     Open,
@@ -34,8 +34,8 @@ pub(crate) enum State {
 /// One finding, as programs read it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
-    pub(super) check: Check,
-    pub(super) state: State,
+    pub(super) check: SandboxCheck,
+    pub(super) state: FindingState,
     /// What was tried.
     pub(super) target: String,
     /// What came of it.
@@ -46,7 +46,7 @@ pub(crate) struct Finding {
     pub(super) accepted: bool,
 }
 
-impl Check {
+impl SandboxCheck {
     /// Every check, in the order of the reports.
     pub(crate) const ALL: &[Self] = &[
         Self::DirectEgress,
@@ -146,15 +146,15 @@ impl Check {
     }
 
     /// A finding of this check.
-    pub(super) fn found(
+    pub(super) fn finding(
         self,
-        state: State,
+        state: FindingState,
         target: impl Into<String>,
         seen: impl Into<String>,
     ) -> Finding {
         let remedy = match state {
-            State::Closed => None,
-            State::Open | State::Unknown => Some(self.remedy()),
+            FindingState::Closed => None,
+            FindingState::Open | FindingState::Unknown => Some(self.remedy()),
         };
         Finding {
             check: self,
@@ -168,21 +168,21 @@ impl Check {
 
     /// A way that is closed.
     pub(super) fn closed(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
-        self.found(State::Closed, target, seen)
+        self.finding(FindingState::Closed, target, seen)
     }
 
     /// A way that is open.
     pub(super) fn open(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
-        self.found(State::Open, target, seen)
+        self.finding(FindingState::Open, target, seen)
     }
 
     /// A way of which nothing can be said.
     pub(super) fn unknown(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
-        self.found(State::Unknown, target, seen)
+        self.finding(FindingState::Unknown, target, seen)
     }
 }
 
-impl State {
+impl FindingState {
     /// As it is written in both reports.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -195,14 +195,18 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use super::{Check, State};
+    use super::{FindingState, SandboxCheck};
 
     #[test]
     fn a_name_is_the_same_in_text_and_in_json() {
-        for check in Check::ALL {
+        for check in SandboxCheck::ALL {
             assert_eq!(serde_json::to_value(check).unwrap(), check.name());
         }
-        for state in [State::Closed, State::Open, State::Unknown] {
+        for state in [
+            FindingState::Closed,
+            FindingState::Open,
+            FindingState::Unknown,
+        ] {
             assert_eq!(serde_json::to_value(state).unwrap(), state.name());
         }
     }

@@ -5,75 +5,85 @@ use std::io::ErrorKind;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::finding::{Check, Finding};
-use super::network::Reach;
-use super::socket_error::{reason, shut};
-use crate::probe_client::{Answer, Door, Silence};
+use super::finding::{Finding, SandboxCheck};
+use super::network::NetworkProbe;
+use super::socket_error::{closed_reason, reason};
+use crate::probe_client::{ProbeFailure, ProbeResponse, ProbeTarget};
 
 pub(super) const UNRESOLVED: &str = "the name does not resolve";
 
 /// What came of a question.
-pub(super) enum Heard {
-    Answer(Answer),
+pub(super) enum ProbeOutcome {
+    Response(ProbeResponse),
     /// Nobody is there, and why.
-    Nobody(String),
+    NothingListens(String),
     /// Somebody is, who does not answer.
-    Mute(String),
+    NoResponse(String),
     /// It could not be found out, and why.
-    Untried(String),
+    NotTried(String),
 }
 
-/// Of a door that is not for the agent one address that is open is enough.
-pub(super) fn worst(
-    check: Check,
+/// Returns the worst finding of a target that is not for the agent: one open address is enough.
+pub(super) fn worst_finding(
+    check: SandboxCheck,
     shown: &str,
-    heard: Vec<Heard>,
-    judge: impl Fn(Answer) -> Finding,
+    heard: Vec<ProbeOutcome>,
+    judge: impl Fn(ProbeResponse) -> Finding,
 ) -> Finding {
     let found = heard.into_iter().map(|heard| match heard {
-        Heard::Answer(answer) => judge(answer),
-        Heard::Nobody(why) => check.closed(shown, why),
-        Heard::Mute(why) | Heard::Untried(why) => check.unknown(shown, why),
+        ProbeOutcome::Response(answer) => judge(answer),
+        ProbeOutcome::NothingListens(why) => check.closed(shown, why),
+        ProbeOutcome::NoResponse(why) | ProbeOutcome::NotTried(why) => check.unknown(shown, why),
     });
     found
         .max_by_key(|finding| finding.state)
         .unwrap_or_else(|| check.closed(shown, UNRESOLVED))
 }
 
-/// What each address of a door says; none, if its name does not resolve.
-pub(super) async fn hear(reach: &Reach, door: Door, path: &'static str) -> Vec<Heard> {
-    let until = reach.until();
-    let resolved = timeout_at(until, reach.resolved(door)).await;
+/// Returns the outcome for each address of a target; none if its name does not resolve.
+pub(super) async fn probe_http(
+    probe: &NetworkProbe,
+    target: ProbeTarget,
+    path: &'static str,
+) -> Vec<ProbeOutcome> {
+    let until = probe.deadline();
+    let resolved = timeout_at(until, probe.resolve(target)).await;
     let mut asked = JoinSet::new();
-    for door in resolved.unwrap_or_default() {
-        asked.spawn(hear_at(door, path, until));
+    for target in resolved.unwrap_or_default() {
+        asked.spawn(probe_http_at(target, path, until));
     }
     asked.join_all().await
 }
 
-pub(super) async fn hear_at(door: Door, path: &'static str, until: Instant) -> Heard {
-    match door.get(path, until).await {
-        Ok(answer) => Heard::Answer(answer),
-        Err(Silence::Mute) => {
-            Heard::Mute("something listens there that does not answer in HTTP".to_owned())
+pub(super) async fn probe_http_at(
+    target: ProbeTarget,
+    path: &'static str,
+    until: Instant,
+) -> ProbeOutcome {
+    match target.get(path, until).await {
+        Ok(answer) => ProbeOutcome::Response(answer),
+        Err(ProbeFailure::NotHttp) => ProbeOutcome::NoResponse(
+            "something listens there that does not answer in HTTP".to_owned(),
+        ),
+        Err(ProbeFailure::TimedOut) => {
+            ProbeOutcome::NoResponse("something listens there and does not answer".to_owned())
         }
-        Err(Silence::Slow) => Heard::Mute("something listens there and does not answer".to_owned()),
-        Err(Silence::Closed(error)) => {
+        Err(ProbeFailure::NotConnected(error)) => {
             let why = reason(&error).to_ascii_lowercase();
-            let nobody = shut(&error).is_some()
+            let nobody = closed_reason(&error).is_some()
                 || matches!(
                     error.kind(),
                     ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::TimedOut
                 );
             if nobody {
-                Heard::Nobody(why)
+                ProbeOutcome::NothingListens(why)
             } else {
-                Heard::Untried(format!("could not try: {why}"))
+                ProbeOutcome::NotTried(format!("could not try: {why}"))
             }
         }
     }
 }
 
-pub(super) fn has(text: &[u8], word: &[u8]) -> bool {
+pub(super) fn contains(text: &[u8], word: &[u8]) -> bool {
     memchr::memmem::find(text, word).is_some()
 }

@@ -12,10 +12,10 @@ use rustix::io::Errno;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-use super::dns_queries::{self, Said};
-use super::finding::{Check, Finding};
-use super::socket_error::{reason, shut};
-use crate::probe_client::{Door, connect, datagram};
+use super::dns_queries::{self, DnsOutcome};
+use super::finding::{Finding, SandboxCheck};
+use super::socket_error::{closed_reason, reason};
+use crate::probe_client::{ProbeTarget, connect, exchange_datagram};
 use crate::upstream::failure::DnsFault;
 use crate::upstream::resolver::Resolver;
 use crate::upstream::{Failure, ResolverSettings};
@@ -25,21 +25,21 @@ const OTHERWISE: &str = "a name server answers, though not with an address: whet
 
 /// How long anything may take, and who resolves names.
 #[derive(Clone)]
-pub(super) struct Reach {
+pub(super) struct NetworkProbe {
     limit: Duration,
     names: Arc<Resolver>,
     servers: Arc<[SocketAddr]>,
 }
 
-impl Reach {
+impl NetworkProbe {
     /// With this machine's own name servers.
-    pub(super) fn of_system(limit: Duration) -> Self {
+    pub(super) fn from_system(limit: Duration) -> Self {
         // Without name servers every lookup fails, which is what is to be found out.
         let (names, _no_servers) = ResolverSettings::from_system();
-        Self::with(&names, limit)
+        Self::with_settings(&names, limit)
     }
 
-    pub(super) fn with(names: &ResolverSettings, limit: Duration) -> Self {
+    pub(super) fn with_settings(names: &ResolverSettings, limit: Duration) -> Self {
         Self {
             limit,
             names: Arc::new(names.resolver(limit)),
@@ -48,52 +48,52 @@ impl Reach {
     }
 
     /// Until when.
-    pub(super) fn until(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.limit
     }
 
-    /// Does this door open?
-    pub(super) async fn tcp(self, check: Check, door: Door) -> Finding {
-        let shown = shown(&door);
+    /// Does this target accept a TCP connection?
+    pub(super) async fn probe_tcp(self, check: SandboxCheck, target: ProbeTarget) -> Finding {
+        let shown = displayed(&target);
         let attempt = async {
-            match self.addresses(&door).await {
+            match self.addresses(&target).await {
                 Ok(addresses) => Ok(first_open(addresses).await),
                 Err(_) => Err(()),
             }
         };
         match timeout(self.limit, attempt).await {
             Ok(Ok(Ok(()))) => check.open(shown, "a TCP connection was accepted"),
-            Ok(Ok(Err(error))) => no_connection(check, shown, &error),
+            Ok(Ok(Err(error))) => failed_attempt(check, shown, &error),
             Ok(Err(())) => check.closed(shown, "the name does not resolve"),
             Err(_) => check.closed(shown, "no answer"),
         }
     }
 
-    async fn addresses(&self, door: &Door) -> Result<Vec<SocketAddr>, Failure> {
-        match door {
-            Door::Tcp(address) => Ok(vec![*address]),
-            Door::Name(name, port) => {
+    async fn addresses(&self, target: &ProbeTarget) -> Result<Vec<SocketAddr>, Failure> {
+        match target {
+            ProbeTarget::Tcp(address) => Ok(vec![*address]),
+            ProbeTarget::Name(name, port) => {
                 let found = self.names.lookup(name).await?;
                 Ok(found.iter().map(|ip| SocketAddr::new(*ip, *port)).collect())
             }
-            Door::Unix(_) => Ok(Vec::new()),
+            ProbeTarget::Unix(_) => Ok(Vec::new()),
         }
     }
 
-    /// The same door under each of its addresses: a name may have one that is closed and one that is not.
-    pub(super) async fn resolved(&self, door: Door) -> Vec<Door> {
-        match &door {
-            Door::Tcp(_) | Door::Unix(_) => vec![door],
-            Door::Name(..) => {
-                let found = timeout(self.limit, self.addresses(&door)).await;
+    /// The same target under each of its addresses: a name may have one that is closed and one that is not.
+    pub(super) async fn resolve(&self, target: ProbeTarget) -> Vec<ProbeTarget> {
+        match &target {
+            ProbeTarget::Tcp(_) | ProbeTarget::Unix(_) => vec![target],
+            ProbeTarget::Name(..) => {
+                let found = timeout(self.limit, self.addresses(&target)).await;
                 let found = found.ok().and_then(Result::ok).unwrap_or_default();
-                found.into_iter().map(Door::Tcp).collect()
+                found.into_iter().map(ProbeTarget::Tcp).collect()
             }
         }
     }
 
     /// Does a datagram come back from there? The question is QUIC's, in a version that nobody has, which servers have to name theirs to (RFC 8999 §6).
-    pub(super) async fn udp(self, check: Check, to: SocketAddr) -> Finding {
+    pub(super) async fn probe_udp(self, check: SandboxCheck, to: SocketAddr) -> Finding {
         let shown = format!("{to}/udp");
         // A long header, the version, two connection IDs of eight bytes; shorter datagrams than 1200 bytes are dropped.
         let mut question = vec![0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 8];
@@ -101,15 +101,15 @@ impl Reach {
         question.push(8);
         question.extend(*b"anyone??");
         question.resize(1200, 0);
-        match datagram(to, &question, self.until()).await {
+        match exchange_datagram(to, &question, self.deadline()).await {
             Ok(_) => check.open(shown, "a datagram came back"),
-            Err(error) => no_connection(check, shown, &error),
+            Err(error) => failed_attempt(check, shown, &error),
         }
     }
 
     /// Do this machine's name servers answer for a public name?
-    pub(super) async fn name(self, name: String) -> Finding {
-        let check = Check::Dns;
+    pub(super) async fn probe_name(self, name: String) -> Finding {
+        let check = SandboxCheck::Dns;
         let shown = name.trim_end_matches('.').to_owned();
         match self.names.lookup(&name).await {
             Ok(_) => return check.open(shown, ADDRESS),
@@ -117,34 +117,34 @@ impl Reach {
             Err(_) => {}
         }
         // The resolver knows one failure for a server that refuses and for none at all.
-        let until = self.until();
+        let until = self.deadline();
         let mut asked = JoinSet::new();
         for server in &*self.servers {
-            asked.spawn(dns_queries::ask(*server, name.clone(), until));
+            asked.spawn(dns_queries::query_server(*server, name.clone(), until));
         }
         let said = asked.join_all().await.into_iter().max();
-        match said.unwrap_or(Said::Nothing) {
-            Said::Address => check.open(shown, ADDRESS),
-            Said::Otherwise => check.unknown(shown, OTHERWISE),
-            Said::Accepted => check.unknown(
+        match said.unwrap_or(DnsOutcome::NoAnswer) {
+            DnsOutcome::Address => check.open(shown, ADDRESS),
+            DnsOutcome::NoAddress => check.unknown(shown, OTHERWISE),
+            DnsOutcome::ConnectionAccepted => check.unknown(
                 shown,
                 "a name server accepts connections and does not answer",
             ),
-            Said::Untried(why) => check.unknown(shown, format!("could not try: {why}")),
-            Said::Nothing => check.closed(shown, "no name server answers"),
+            DnsOutcome::NotTried(why) => check.unknown(shown, format!("could not try: {why}")),
+            DnsOutcome::NoAnswer => check.closed(shown, "no name server answers"),
         }
     }
 
     /// Does a name server on the internet?
-    pub(super) async fn public_server(self, server: SocketAddr, name: String) -> Finding {
-        let check = Check::PublicDns;
+    pub(super) async fn probe_name_server(self, server: SocketAddr, name: String) -> Finding {
+        let check = SandboxCheck::PublicDns;
         let shown = server.to_string();
-        match dns_queries::ask(server, name, self.until()).await {
-            Said::Address => check.open(shown, ADDRESS),
-            Said::Otherwise => check.unknown(shown, OTHERWISE),
-            Said::Accepted => check.open(shown, "a TCP connection was accepted"),
-            Said::Untried(why) => check.unknown(shown, format!("could not try: {why}")),
-            Said::Nothing => check.closed(shown, "no name server answers"),
+        match dns_queries::query_server(server, name, self.deadline()).await {
+            DnsOutcome::Address => check.open(shown, ADDRESS),
+            DnsOutcome::NoAddress => check.unknown(shown, OTHERWISE),
+            DnsOutcome::ConnectionAccepted => check.open(shown, "a TCP connection was accepted"),
+            DnsOutcome::NotTried(why) => check.unknown(shown, format!("could not try: {why}")),
+            DnsOutcome::NoAnswer => check.closed(shown, "no name server answers"),
         }
     }
 }
@@ -165,17 +165,17 @@ async fn first_open(addresses: Vec<SocketAddr>) -> io::Result<()> {
     outcome
 }
 
-fn no_connection(check: Check, target: String, error: &io::Error) -> Finding {
-    match shut(error) {
+fn failed_attempt(check: SandboxCheck, target: String, error: &io::Error) -> Finding {
+    match closed_reason(error) {
         Some(seen) => check.closed(target, seen),
         None => check.unknown(target, format!("could not try: {}", reason(error))),
     }
 }
 
-fn shown(door: &Door) -> String {
-    match door {
-        Door::Name(name, port) => format!("{}:{port}", name.trim_end_matches('.')),
-        Door::Tcp(_) | Door::Unix(_) => door.to_string(),
+fn displayed(target: &ProbeTarget) -> String {
+    match target {
+        ProbeTarget::Name(name, port) => format!("{}:{port}", name.trim_end_matches('.')),
+        ProbeTarget::Tcp(_) | ProbeTarget::Unix(_) => target.to_string(),
     }
 }
 

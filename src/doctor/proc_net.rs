@@ -1,4 +1,4 @@
-//! Who listens in this network namespace, as `/proc/net` tells everybody in it: the management API may be at any of these doors.
+//! Who listens in this network namespace, as `/proc/net` tells everybody in it: the management API may be at any of these listeners.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,14 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::probe_client::Door;
+use crate::probe_client::ProbeTarget;
 
 /// Doors that are asked. A pod has a handful.
-const MANY: usize = 100;
+const MAX_TARGETS: usize = 100;
 
-/// The doors, and whether they are all there are.
-pub(super) fn listeners(folder: &Path) -> (Vec<Door>, bool) {
-    let mut found: Vec<Door> = Vec::new();
+/// The targets, and whether they are all there are.
+pub(super) fn listening_targets(folder: &Path) -> (Vec<ProbeTarget>, bool) {
+    let mut found: Vec<ProbeTarget> = Vec::new();
     let mut all = true;
     let mut read = |name| {
         fs::read(folder.join(name)).unwrap_or_else(|error| {
@@ -27,24 +27,24 @@ pub(super) fn listeners(folder: &Path) -> (Vec<Door>, bool) {
     let tcp = [four, six];
     let tcp = tcp
         .iter()
-        .flat_map(|table| lines(table).filter_map(listener))
-        .flat_map(Door::of_listener);
-    for door in tcp.chain(lines(&unix).filter_map(unix_door)) {
-        if !found.contains(&door) {
-            found.push(door);
+        .flat_map(|table| table_lines(table).filter_map(parse_tcp_line))
+        .flat_map(ProbeTarget::listener_targets);
+    for target in tcp.chain(table_lines(&unix).filter_map(unix_target)) {
+        if !found.contains(&target) {
+            found.push(target);
         }
     }
-    all &= found.len() <= MANY;
-    found.truncate(MANY);
+    all &= found.len() <= MAX_TARGETS;
+    found.truncate(MAX_TARGETS);
     (found, all)
 }
 
-fn lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn table_lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
     table.split(|b| *b == b'\n')
 }
 
 /// `sl local_address rem_address st …`, addresses as hexadecimal words in the machine's own byte order; state 0A listens.
-fn listener(line: &[u8]) -> Option<SocketAddr> {
+fn parse_tcp_line(line: &[u8]) -> Option<SocketAddr> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace().skip(1);
     let (local, state) = (words.next()?, words.nth(1)?);
@@ -65,13 +65,13 @@ fn listener(line: &[u8]) -> Option<SocketAddr> {
 /// Returns the names of the listening abstract sockets as `/proc/net/unix` shows them: `@name`,
 /// with every zero byte as `@`.
 pub(super) fn abstract_names(table: &[u8]) -> impl Iterator<Item = &[u8]> {
-    lines(table).filter_map(|line| listening_name(line, b'@'))
+    table_lines(table).filter_map(|line| listening_name(line, b'@'))
 }
 
 /// Returns a listening socket with a path. egressd has no abstract sockets, so those are left out.
-fn unix_door(line: &[u8]) -> Option<Door> {
+fn unix_target(line: &[u8]) -> Option<ProbeTarget> {
     let path = listening_name(line, b'/')?;
-    Some(Door::Unix(PathBuf::from(OsStr::from_bytes(path))))
+    Some(ProbeTarget::Unix(PathBuf::from(OsStr::from_bytes(path))))
 }
 
 /// Parses `Num RefCount Protocol Flags Type St Inode Path`. The flag 0x10000 marks a listening
@@ -94,7 +94,7 @@ mod tests {
     use std::net::TcpListener;
     use std::os::unix::net::UnixListener;
 
-    use super::{Door, Path, fs, listeners};
+    use super::{Path, ProbeTarget, fs, listening_targets};
 
     #[test]
     fn who_listens_here_is_found() {
@@ -103,9 +103,15 @@ mod tests {
         let _unix = UnixListener::bind(&path).unwrap();
         let tcp = TcpListener::bind("127.0.0.3:0").unwrap();
         let address = tcp.local_addr().unwrap();
-        let (found, all) = listeners(Path::new("/proc/self/net"));
-        assert!(!all || found.contains(&Door::Tcp(address)), "{found:?}");
-        assert!(!all || found.contains(&Door::Unix(path)), "{found:?}");
+        let (found, all) = listening_targets(Path::new("/proc/self/net"));
+        assert!(
+            !all || found.contains(&ProbeTarget::Tcp(address)),
+            "{found:?}"
+        );
+        assert!(
+            !all || found.contains(&ProbeTarget::Unix(path)),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -127,7 +133,7 @@ mod tests {
         let unix = "0000: 00000002 00000000 00010000 0001 01 7 /run/a b.sock\n0000: 00000002 00000000 00010000 0001 01 7 @x /y\n\
                     0000: 00000003 00000000 00000000 0001 03 8 /run/connected\n0000: 00000002 00000000 00010000 0005 01 9 /run/packets\n0000: 2 0 0 1 3 9\n";
         fs::write(at("unix"), unix).unwrap();
-        let (found, all) = listeners(folder.path());
+        let (found, all) = listening_targets(folder.path());
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(
             found,
@@ -144,8 +150,11 @@ mod tests {
             writeln!(table, "0: 0100007F:{port:04X} 00000000:0000 0A").unwrap();
         }
         fs::write(folder.path().join("tcp"), table).unwrap();
-        let (found, all) = listeners(folder.path());
+        let (found, all) = listening_targets(folder.path());
         assert_eq!((found.len(), all), (100, false));
-        assert_eq!(listeners(Path::new("/nowhere")), (Vec::new(), false));
+        assert_eq!(
+            listening_targets(Path::new("/nowhere")),
+            (Vec::new(), false)
+        );
     }
 }

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Check, Finding};
+use super::finding::{Finding, SandboxCheck};
 use super::socket_error::reason;
 
 /// Capabilities that lead around egressd, by their bits (linux/capability.h).
@@ -29,7 +29,7 @@ const CAPABILITIES: &[(u8, &str)] = &[
     (39, "BPF"),
 ];
 /// Commands of egressd that serve nobody.
-const ASKING: &[&[u8]] = &[
+const OTHER_COMMANDS: &[&[u8]] = &[
     b"doctor",
     b"healthcheck",
     b"check",
@@ -44,13 +44,13 @@ pub(super) struct Processes {
 }
 
 /// A process that looks like egressd.
-struct Sidecar {
+struct EgressdProcess {
     id: u32,
     user: Option<u32>,
 }
 
 /// What `status` says.
-struct Status(String);
+struct ProcessStatus(String);
 
 impl Processes {
     pub(super) fn new(folder: impl Into<PathBuf>) -> Self {
@@ -61,7 +61,7 @@ impl Processes {
 
     /// Everything that can be said of them.
     pub(super) fn findings(&self) -> Vec<Finding> {
-        let own = match Status::read(&self.folder.join("self")) {
+        let own = match ProcessStatus::read(&self.folder.join("self")) {
             Ok(own) => own,
             Err(error) => {
                 let seen = format!(
@@ -69,39 +69,40 @@ impl Processes {
                     self.folder.display(),
                     reason(&error)
                 );
-                let unread = |check: Check, target| check.unknown(target, seen.clone());
+                let unread = |check: SandboxCheck, target| check.unknown(target, seen.clone());
                 return vec![
-                    unread(Check::SameUser, "processes"),
-                    unread(Check::Privileges, "status"),
+                    unread(SandboxCheck::SameUser, "processes"),
+                    unread(SandboxCheck::Privileges, "status"),
                 ];
             }
         };
-        let Some(sidecars) = self.sidecars() else {
+        let Some(egressd_processes) = self.egressd_processes() else {
             let seen = "they cannot be listed";
-            let mut found = own.privileges();
-            found.push(Check::SameUser.unknown("processes", seen));
-            found.push(Check::ProcessFiles.unknown("processes", seen));
+            let mut found = own.privilege_findings();
+            found.push(SandboxCheck::SameUser.unknown("processes", seen));
+            found.push(SandboxCheck::ProcessFiles.unknown("processes", seen));
             return found;
         };
-        let mut found = same_user(&own, &sidecars);
-        found.extend(self.files(&sidecars));
-        found.extend(own.privileges());
+        let mut found = same_user(&own, &egressd_processes);
+        found.extend(self.file_findings(&egressd_processes));
+        found.extend(own.privilege_findings());
         found
     }
 
     /// `None` if processes cannot be listed.
-    fn sidecars(&self) -> Option<Vec<Sidecar>> {
+    fn egressd_processes(&self) -> Option<Vec<EgressdProcess>> {
         let own = std::process::id();
         let entries = fs::read_dir(&self.folder).ok()?;
         let ids = entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|id| *id != own);
-        let mut found: Vec<Sidecar> = ids.filter_map(|id| self.sidecar(id)).collect();
-        found.sort_by_key(|sidecar| sidecar.id);
+        let mut found: Vec<EgressdProcess> =
+            ids.filter_map(|id| self.egressd_process(id)).collect();
+        found.sort_by_key(|egressd_process| egressd_process.id);
         Some(found)
     }
 
-    fn sidecar(&self, id: u32) -> Option<Sidecar> {
+    fn egressd_process(&self, id: u32) -> Option<EgressdProcess> {
         let folder = self.folder.join(id.to_string());
         let name = fs::read(folder.join("comm")).unwrap_or_default();
         let program = fs::read_link(folder.join("exe")).ok();
@@ -114,49 +115,53 @@ impl Processes {
         }
         let words = fs::read(folder.join("cmdline")).unwrap_or_default();
         let command = words.split(|b| *b == 0).nth(1);
-        if command.is_some_and(|command| ASKING.contains(&command)) {
+        if command.is_some_and(|command| OTHER_COMMANDS.contains(&command)) {
             return None;
         }
-        let user = Status::read(&folder).ok().and_then(|status| status.user());
-        Some(Sidecar { id, user })
+        let user = ProcessStatus::read(&folder)
+            .ok()
+            .and_then(|status| status.effective_uid());
+        Some(EgressdProcess { id, user })
     }
 
     /// Are the environment and the files of those processes within reach?
-    fn files(&self, sidecars: &[Sidecar]) -> Vec<Finding> {
-        let check = Check::ProcessFiles;
-        if sidecars.is_empty() {
+    fn file_findings(&self, egressd_processes: &[EgressdProcess]) -> Vec<Finding> {
+        let check = SandboxCheck::ProcessFiles;
+        if egressd_processes.is_empty() {
             return vec![check.closed("processes", "none looks like egressd from here")];
         }
         let mut found = Vec::new();
-        for sidecar in sidecars {
-            let folder = self.folder.join(sidecar.id.to_string());
+        for egressd_process in egressd_processes {
+            let folder = self.folder.join(egressd_process.id.to_string());
             let environment = folder.join("environ");
             let seen = File::open(&environment).and_then(|mut file| file.read(&mut [0]));
             found.push(match seen {
                 Ok(0) => check.closed(environment.to_string_lossy(), "is empty"),
                 Ok(_) => check.open(environment.to_string_lossy(), "can be read"),
-                Err(error) => check.closed(environment.to_string_lossy(), refused(&error)),
+                Err(error) => {
+                    check.closed(environment.to_string_lossy(), lower_case_reason(&error))
+                }
             });
             let root = folder.join("root");
             found.push(match fs::read_dir(&root) {
                 Ok(_) => check.open(root.to_string_lossy(), "its files can be listed"),
-                Err(error) => check.closed(root.to_string_lossy(), refused(&error)),
+                Err(error) => check.closed(root.to_string_lossy(), lower_case_reason(&error)),
             });
         }
         found
     }
 }
 
-fn refused(error: &std::io::Error) -> String {
+fn lower_case_reason(error: &std::io::Error) -> String {
     reason(error).to_ascii_lowercase()
 }
 
-fn same_user(own: &Status, sidecars: &[Sidecar]) -> Vec<Finding> {
-    let check = Check::SameUser;
-    let mine = own.user();
-    let one = |sidecar: &Sidecar| {
-        let target = format!("process {}", sidecar.id);
-        match (sidecar.user, mine) {
+fn same_user(own: &ProcessStatus, egressd_processes: &[EgressdProcess]) -> Vec<Finding> {
+    let check = SandboxCheck::SameUser;
+    let mine = own.effective_uid();
+    let one = |egressd_process: &EgressdProcess| {
+        let target = format!("process {}", egressd_process.id);
+        match (egressd_process.user, mine) {
             (Some(user), Some(mine)) if user == mine => check.open(
                 target,
                 format!("egressd runs as this very user, UID {user}"),
@@ -170,13 +175,13 @@ fn same_user(own: &Status, sidecars: &[Sidecar]) -> Vec<Finding> {
             }
         }
     };
-    if sidecars.is_empty() {
+    if egressd_processes.is_empty() {
         return vec![check.closed("processes", "none looks like egressd from here")];
     }
-    sidecars.iter().map(one).collect()
+    egressd_processes.iter().map(one).collect()
 }
 
-impl Status {
+impl ProcessStatus {
     fn read(folder: &Path) -> std::io::Result<Self> {
         fs::read_to_string(folder.join("status")).map(Self)
     }
@@ -188,25 +193,29 @@ impl Status {
     }
 
     /// The effective user.
-    fn user(&self) -> Option<u32> {
+    fn effective_uid(&self) -> Option<u32> {
         self.field("Uid")?.split_whitespace().nth(1)?.parse().ok()
     }
 
-    fn privileges(&self) -> Vec<Finding> {
-        vec![self.root(), self.capabilities(), self.set_uid_programs()]
+    fn privilege_findings(&self) -> Vec<Finding> {
+        vec![
+            self.root_finding(),
+            self.capability_finding(),
+            self.set_uid_finding(),
+        ]
     }
 
-    fn root(&self) -> Finding {
-        let check = Check::Privileges;
-        match self.user() {
+    fn root_finding(&self) -> Finding {
+        let check = SandboxCheck::Privileges;
+        match self.effective_uid() {
             Some(0) => check.open("user", "this command runs as root"),
             Some(user) => check.closed("user", format!("UID {user}, not root")),
             None => check.unknown("user", "/proc does not tell"),
         }
     }
 
-    fn capabilities(&self) -> Finding {
-        let check = Check::Privileges;
+    fn capability_finding(&self) -> Finding {
+        let check = SandboxCheck::Privileges;
         // What is permitted can be made effective at any time.
         let set = |name| u64::from_str_radix(self.field(name)?, 16).ok();
         let (Some(effective), Some(permitted)) = (set("CapEff"), set("CapPrm")) else {
@@ -222,8 +231,8 @@ impl Status {
         }
     }
 
-    fn set_uid_programs(&self) -> Finding {
-        let check = Check::Privileges;
+    fn set_uid_finding(&self) -> Finding {
+        let check = SandboxCheck::Privileges;
         match self.field("NoNewPrivs") {
             Some("1") => check.closed("no_new_privs", "no_new_privs is set"),
             Some(_) => check.open(

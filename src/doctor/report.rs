@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::finding::{Check, Finding, State};
+use super::finding::{Finding, FindingState, SandboxCheck};
 
 const GREEN: &str = "\x1b[1m\x1b[92m";
 const RED: &str = "\x1b[1m\x1b[91m";
@@ -37,7 +37,7 @@ impl Diagnosis {
         }
         let count = |state| findings.iter().filter(|f| f.state == state).count();
         let accepted = findings.iter().filter(|f| f.accepted).count();
-        let (open, unknown) = (count(State::Open), count(State::Unknown));
+        let (open, unknown) = (count(FindingState::Open), count(FindingState::Unknown));
         let verdict = match (self.is_closed, unknown) {
             (true, 0) => "closed",
             // Nobody shall read this as the word of somebody who looked everywhere.
@@ -54,9 +54,11 @@ impl Diagnosis {
 
 /// Writes the findings of one check.
 fn write_check(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
-    let (closed, bad): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.state == State::Closed);
+    let (closed, bad): (Vec<_>, Vec<_>) = findings
+        .iter()
+        .partition(|f| f.state == FindingState::Closed);
     for (at, finding) in bad.iter().enumerate() {
-        row(finding.state, finding.check, &said(finding), out)?;
+        write_row(finding.state, finding.check, &describe(finding), out)?;
         let last_of_state = bad
             .get(at + 1)
             .is_none_or(|next| next.state != finding.state);
@@ -66,16 +68,21 @@ fn write_check(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
     }
     match closed.as_slice() {
         [] => Ok(()),
-        [one] => row(State::Closed, one.check, &said(one), out),
-        [first, ..] => row(State::Closed, first.check, &several(&closed), out),
+        [one] => write_row(FindingState::Closed, one.check, &describe(one), out),
+        [first, ..] => write_row(FindingState::Closed, first.check, &summarize(&closed), out),
     }
 }
 
-fn row(state: State, check: Check, said: &str, out: &mut dyn Write) -> io::Result<()> {
+fn write_row(
+    state: FindingState,
+    check: SandboxCheck,
+    said: &str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let colour = match state {
-        State::Closed => GREEN,
-        State::Open => RED,
-        State::Unknown => YELLOW,
+        FindingState::Closed => GREEN,
+        FindingState::Open => RED,
+        FindingState::Unknown => YELLOW,
     };
     writeln!(
         out,
@@ -85,13 +92,13 @@ fn row(state: State, check: Check, said: &str, out: &mut dyn Write) -> io::Resul
     )
 }
 
-fn said(finding: &Finding) -> String {
+fn describe(finding: &Finding) -> String {
     let accepted = if finding.accepted { " (accepted)" } else { "" };
     format!("{}: {}{accepted}", finding.target, finding.seen)
 }
 
 /// How many, and the different things that were seen.
-fn several(findings: &[&Finding]) -> String {
+fn summarize(findings: &[&Finding]) -> String {
     let mut seen: Vec<&str> = Vec::new();
     for finding in findings {
         if !seen.contains(&finding.seen.as_str()) {
@@ -103,7 +110,7 @@ fn several(findings: &[&Finding]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CYAN, Check, Diagnosis, Finding, GREEN, PLAIN, RED, YELLOW};
+    use super::{CYAN, Diagnosis, Finding, GREEN, PLAIN, RED, SandboxCheck, YELLOW};
 
     fn diagnosis(findings: &[Finding], is_closed: bool) -> Diagnosis {
         let findings = findings.to_vec();
@@ -116,17 +123,17 @@ mod tests {
     fn findings() -> Vec<Finding> {
         let accepted = Finding {
             accepted: true,
-            ..Check::Metrics.open("m:1/metrics", "can be read")
+            ..SandboxCheck::Metrics.open("m:1/metrics", "can be read")
         };
         vec![
-            Check::DirectEgress.open("a:443", "accepted"),
-            Check::DirectEgress.closed("b:443", "no answer"),
-            Check::DirectEgress.open("c:443", "accepted"),
-            Check::Metadata.closed("d:80", "refused"),
-            Check::Metadata.closed("e:80", "no route"),
-            Check::Metadata.closed("f:80", "refused"),
+            SandboxCheck::DirectEgress.open("a:443", "accepted"),
+            SandboxCheck::DirectEgress.closed("b:443", "no answer"),
+            SandboxCheck::DirectEgress.open("c:443", "accepted"),
+            SandboxCheck::Metadata.closed("d:80", "refused"),
+            SandboxCheck::Metadata.closed("e:80", "no route"),
+            SandboxCheck::Metadata.closed("f:80", "refused"),
             accepted,
-            Check::Proxy.unknown("p:1", "no answer"),
+            SandboxCheck::Proxy.unknown("p:1", "no answer"),
         ]
     }
 

@@ -7,11 +7,11 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Check, Finding};
-use super::http_probes::{Heard, has, hear, hear_at, worst};
-use super::network::Reach;
+use super::finding::{Finding, SandboxCheck};
+use super::http_probes::{ProbeOutcome, contains, probe_http, probe_http_at, worst_finding};
+use super::network::NetworkProbe;
 use super::proc_net::abstract_names;
-use crate::probe_client::{Answer, Door};
+use crate::probe_client::{ProbeResponse, ProbeTarget};
 
 /// Socket files of runtimes. `/var/run` is a link to `/run` on most systems, but not in every
 /// image.
@@ -39,7 +39,7 @@ const ABSTRACT: &[&str] = &["containerd", "docker", "podman", "crio", "buildkit"
 
 /// The APIs that can answer at a port. Each variant states how its answer is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Api {
+pub(super) enum RuntimeApi {
     /// Docker's Engine API, which Podman implements too: the answer to `GET /_ping` has a version
     /// header.
     Engine,
@@ -50,25 +50,25 @@ pub(super) enum Api {
 /// Default ports: Docker in plain text and over TLS (docs.docker.com: "Configure remote access for
 /// Docker daemon"), on this machine and on the host around Docker Desktop; the kubelet's
 /// (kubernetes.io: "Ports and Protocols").
-const PORTS: &[(&str, Api)] = &[
-    ("127.0.0.1:2375", Api::Engine),
-    ("127.0.0.1:2376", Api::Engine),
-    ("host.docker.internal.:2375", Api::Engine),
-    ("127.0.0.1:10255", Api::Kubelet),
-    ("127.0.0.1:10250", Api::Kubelet),
+const PORTS: &[(&str, RuntimeApi)] = &[
+    ("127.0.0.1:2375", RuntimeApi::Engine),
+    ("127.0.0.1:2376", RuntimeApi::Engine),
+    ("host.docker.internal.:2375", RuntimeApi::Engine),
+    ("127.0.0.1:10255", RuntimeApi::Kubelet),
+    ("127.0.0.1:10250", RuntimeApi::Kubelet),
 ];
 
 /// Returns the runtime sockets to check: the usual files, and the abstract names in use in this
 /// network namespace (`net` is `/proc/self/net`).
-pub(super) fn sockets(folder: &Path) -> Vec<Door> {
+pub(super) fn runtime_sockets(folder: &Path) -> Vec<ProbeTarget> {
     let user = rustix::process::getuid().as_raw();
     let own = OF_USER
         .iter()
         .map(|name| format!("/run/user/{user}/{name}"));
     let files = SOCKETS.iter().map(|path| (*path).to_owned()).chain(own);
-    let mut doors: Vec<Door> = files.map(|path| Door::Unix(path.into())).collect();
+    let mut targets: Vec<ProbeTarget> = files.map(|path| ProbeTarget::Unix(path.into())).collect();
     let table = fs::read(folder.join("unix")).unwrap_or_default();
-    let is_known = |name: &&[u8]| ABSTRACT.iter().any(|word| has(name, word.as_bytes()));
+    let is_known = |name: &&[u8]| ABSTRACT.iter().any(|word| contains(name, word.as_bytes()));
     let named: BTreeSet<PathBuf> = abstract_names(&table)
         .filter(is_known)
         .map(|name| {
@@ -80,47 +80,58 @@ pub(super) fn sockets(folder: &Path) -> Vec<Door> {
             PathBuf::from(OsStr::from_bytes(&name))
         })
         .collect();
-    doors.extend(named.into_iter().map(Door::Unix));
-    doors
+    targets.extend(named.into_iter().map(ProbeTarget::Unix));
+    targets
 }
 
 /// Checks if a container runtime accepts connections at this socket. Some runtimes do not use HTTP,
 /// so an accepted connection is enough.
-pub(super) async fn socket(reach: Reach, door: Door) -> Finding {
-    let check = Check::RuntimeSocket;
-    let shown = match &door {
-        Door::Unix(path) if path.is_absolute() => path.display().to_string(),
-        Door::Unix(_) | Door::Tcp(_) | Door::Name(..) => door.to_string(),
+pub(super) async fn probe_socket(probe: NetworkProbe, target: ProbeTarget) -> Finding {
+    let check = SandboxCheck::RuntimeSocket;
+    let shown = match &target {
+        ProbeTarget::Unix(path) if path.is_absolute() => path.display().to_string(),
+        ProbeTarget::Unix(_) | ProbeTarget::Tcp(_) | ProbeTarget::Name(..) => target.to_string(),
     };
-    match hear_at(door, "/", reach.until()).await {
-        Heard::Answer(_) | Heard::Mute(_) => check.open(shown, "a connection was accepted"),
-        Heard::Nobody(why) => check.closed(shown, why),
-        Heard::Untried(why) => check.unknown(shown, why),
+    match probe_http_at(target, "/", probe.deadline()).await {
+        ProbeOutcome::Response(_) | ProbeOutcome::NoResponse(_) => {
+            check.open(shown, "a connection was accepted")
+        }
+        ProbeOutcome::NothingListens(why) => check.closed(shown, why),
+        ProbeOutcome::NotTried(why) => check.unknown(shown, why),
     }
 }
 
 /// Returns the ports to check.
-pub(super) fn apis() -> impl Iterator<Item = (Door, Api)> {
+pub(super) fn runtime_apis() -> impl Iterator<Item = (ProbeTarget, RuntimeApi)> {
     let parsed = PORTS.iter();
-    parsed.filter_map(|(text, api)| Some((Door::parse(text).ok()?, *api)))
+    parsed.filter_map(|(text, api)| Some((ProbeTarget::parse(text).ok()?, *api)))
 }
 
 /// Checks if the API of a container runtime answers here.
-pub(super) async fn api(reach: Reach, door: Door, api: Api) -> Finding {
-    let check = Check::RuntimeSocket;
-    let shown = door.to_string();
-    let judge = |answer: Answer| match api.judge(&answer) {
+pub(super) async fn probe_api(
+    probe: NetworkProbe,
+    target: ProbeTarget,
+    api: RuntimeApi,
+) -> Finding {
+    let check = SandboxCheck::RuntimeSocket;
+    let shown = target.to_string();
+    let judge = |answer: ProbeResponse| match api.describe(&answer) {
         Some(seen) => check.open(shown.clone(), seen),
-        None if has(&answer.body, b"HTTPS server") => {
+        None if contains(&answer.body, b"HTTPS server") => {
             let seen = "uses TLS; it is unknown if it requires a client certificate";
             check.unknown(shown.clone(), seen)
         }
         None => check.closed(shown.clone(), "something else answers"),
     };
-    worst(check, &shown, hear(&reach, door, api.path()).await, judge)
+    worst_finding(
+        check,
+        &shown,
+        probe_http(&probe, target, api.path()).await,
+        judge,
+    )
 }
 
-impl Api {
+impl RuntimeApi {
     fn path(self) -> &'static str {
         match self {
             Self::Engine => "/_ping",
@@ -129,12 +140,12 @@ impl Api {
     }
 
     /// Returns a description of the answer if it comes from this API.
-    fn judge(self, answer: &Answer) -> Option<&'static str> {
+    fn describe(self, answer: &ProbeResponse) -> Option<&'static str> {
         let is_known = match self {
             Self::Engine => ["api-version", "libpod-api-version"]
                 .iter()
                 .any(|name| answer.fields.contains_key(*name)),
-            Self::Kubelet => answer.status.is_success() && has(&answer.body, b"\"PodList\""),
+            Self::Kubelet => answer.status.is_success() && contains(&answer.body, b"\"PodList\""),
         };
         is_known.then_some(match self {
             Self::Engine => "answers as a container engine, without a certificate",
@@ -151,8 +162,11 @@ mod tests {
     use std::os::unix::net::{SocketAddr, UnixListener};
     use std::time::Duration;
 
-    use super::super::finding::State;
-    use super::{Api, Check, Door, Finding, Path, Reach, api, fs, socket, sockets};
+    use super::super::finding::FindingState;
+    use super::{
+        Finding, NetworkProbe, Path, ProbeTarget, RuntimeApi, SandboxCheck, fs, probe_api,
+        probe_socket, runtime_sockets,
+    };
     use crate::upstream::ResolverSettings;
 
     fn run(finding: impl Future<Output = Finding>) -> Finding {
@@ -160,17 +174,17 @@ mod tests {
         runtime.enable_all().build().unwrap().block_on(finding)
     }
 
-    fn reach() -> Reach {
-        Reach::with(
+    fn probe() -> NetworkProbe {
+        NetworkProbe::with_settings(
             &ResolverSettings::with_servers(&[], ""),
             Duration::from_secs(10),
         )
     }
 
     /// Listens on a port and sends each of these answers once.
-    fn answering(answers: &'static [&'static str]) -> Door {
+    fn answering(answers: &'static [&'static str]) -> ProbeTarget {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let door = Door::Tcp(listener.local_addr().unwrap());
+        let target = ProbeTarget::Tcp(listener.local_addr().unwrap());
         std::thread::spawn(move || {
             for answer in answers {
                 let (mut socket, _) = listener.accept().unwrap();
@@ -178,61 +192,61 @@ mod tests {
                 socket.write_all(answer.as_bytes()).unwrap();
             }
         });
-        door
+        target
     }
 
     #[test]
     fn an_engine_on_tcp_is_known_by_its_answer() {
         // F-266
-        let rows: [(Api, &'static [&'static str], State); 6] = [
+        let rows: [(RuntimeApi, &'static [&'static str], FindingState); 6] = [
             (
-                Api::Engine,
+                RuntimeApi::Engine,
                 &[
                     "HTTP/1.1 200 OK\r\nApi-Version: 1.51\r\nServer: Docker/28.3.0 (linux)\r\nContent-Length: 2\r\n\r\nOK",
                 ],
-                State::Open,
+                FindingState::Open,
             ),
             (
-                Api::Engine,
+                RuntimeApi::Engine,
                 &["HTTP/1.1 200 OK\r\nLibpod-Api-Version: 5.4.2\r\nContent-Length: 2\r\n\r\nOK"],
-                State::Open,
+                FindingState::Open,
             ),
             (
-                Api::Engine,
+                RuntimeApi::Engine,
                 &["HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK"],
-                State::Closed,
+                FindingState::Closed,
             ),
             (
-                Api::Engine,
+                RuntimeApi::Engine,
                 &[
                     "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
                 ],
-                State::Unknown,
+                FindingState::Unknown,
             ),
             (
-                Api::Kubelet,
+                RuntimeApi::Kubelet,
                 &["HTTP/1.1 200 OK\r\nContent-Length: 19\r\n\r\n{\"kind\": \"PodList\"}"],
-                State::Open,
+                FindingState::Open,
             ),
             (
-                Api::Kubelet,
+                RuntimeApi::Kubelet,
                 &["HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"],
-                State::Closed,
+                FindingState::Closed,
             ),
         ];
         for (kind, answers, state) in rows {
-            let door = answering(answers);
-            let found = run(async { api(reach(), door, kind).await });
+            let target = answering(answers);
+            let found = run(async { probe_api(probe(), target, kind).await });
             assert_eq!(found.state, state, "{answers:?}: {found:?}");
             assert_eq!(
                 (found.check, found.remedy.is_some()),
-                (Check::RuntimeSocket, state != State::Closed)
+                (SandboxCheck::RuntimeSocket, state != FindingState::Closed)
             );
         }
         let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-        let door = Door::Tcp(closed.unwrap());
-        let found = run(async { api(reach(), door, Api::Engine).await });
-        assert_eq!(found.state, State::Closed, "{found:?}");
+        let target = ProbeTarget::Tcp(closed.unwrap());
+        let found = run(async { probe_api(probe(), target, RuntimeApi::Engine).await });
+        assert_eq!(found.state, FindingState::Closed, "{found:?}");
     }
 
     #[test]
@@ -242,18 +256,20 @@ mod tests {
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let listener = UnixListener::bind_addr(&address).unwrap();
         let shown = format!("unix:@{name}");
-        let found = || sockets(Path::new("/proc/self/net"));
-        let door = found().into_iter().find(|door| door.to_string() == shown);
-        let door = door.unwrap_or_else(|| panic!("{shown} is not in {:?}", found()));
+        let found = || runtime_sockets(Path::new("/proc/self/net"));
+        let target = found()
+            .into_iter()
+            .find(|target| target.to_string() == shown);
+        let target = target.unwrap_or_else(|| panic!("{shown} is not in {:?}", found()));
         std::thread::spawn(move || listener.accept().unwrap());
-        let tried = run(async { socket(reach(), door.clone()).await });
+        let tried = run(async { probe_socket(probe(), target.clone()).await });
         assert_eq!(
             (tried.state, tried.target.as_str()),
-            (State::Open, shown.as_str())
+            (FindingState::Open, shown.as_str())
         );
         // Its listener has been dropped.
-        let tried = run(async { socket(reach(), door).await });
-        assert_eq!(tried.state, State::Closed, "{tried:?}");
+        let tried = run(async { probe_socket(probe(), target).await });
+        assert_eq!(tried.state, FindingState::Closed, "{tried:?}");
     }
 
     #[test]
@@ -264,8 +280,9 @@ mod tests {
                      0000: 00000003 00000000 00000000 0001 03 9 @/containerd-shim/connected.sock\n\
                      0000: 00000002 00000000 00010000 0001 01 10 /run/containerd.sock\n";
         fs::write(folder.path().join("unix"), table).unwrap();
-        let of_table =
-            |folder: &Path| sockets(folder).split_off(sockets(Path::new("/nowhere")).len());
+        let of_table = |folder: &Path| {
+            runtime_sockets(folder).split_off(runtime_sockets(Path::new("/nowhere")).len())
+        };
         let found: Vec<String> = of_table(folder.path())
             .iter()
             .map(ToString::to_string)

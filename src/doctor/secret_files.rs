@@ -4,33 +4,33 @@ use std::fs::{self, File};
 use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
 use std::path::{Path, PathBuf};
 
-use super::finding::{Check, Finding};
+use super::finding::{Finding, SandboxCheck};
 use super::socket_error::reason;
 use crate::probe_client::printable;
 
 /// Where egressd's image has its configuration, and where runtimes mount secrets.
-pub(super) const USUAL: &[&str] = &["/etc/egressd", "/run/secrets", "/var/run/secrets"];
+pub(super) const USUAL_FOLDERS: &[&str] = &["/etc/egressd", "/run/secrets", "/var/run/secrets"];
 /// Folders below each other, and entries in all, that are looked at.
-const DEEP: usize = 5;
-const MANY: usize = 2000;
+const MAX_DEPTH: usize = 5;
+const MAX_ENTRIES: usize = 2000;
 
 /// One finding a folder. Two names of one folder count once.
-pub(super) fn secrets(folders: &[&str]) -> Vec<Finding> {
+pub(super) fn secret_file_findings(folders: &[&str]) -> Vec<Finding> {
     let mut seen: Vec<PathBuf> = Vec::new();
     let mut found = Vec::new();
     for folder in folders {
         let path = Path::new(folder);
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         if !seen.contains(&real) {
-            found.push(secrets_in(path));
+            found.push(folder_finding(path));
             seen.push(real);
         }
     }
     found
 }
 
-fn secrets_in(folder: &Path) -> Finding {
-    let check = Check::SecretFiles;
+fn folder_finding(folder: &Path) -> Finding {
+    let check = SandboxCheck::SecretFiles;
     let target = printable(&folder.to_string_lossy());
     if let Err(error) = fs::read_dir(folder) {
         let why = reason(&error).to_ascii_lowercase();
@@ -44,13 +44,13 @@ fn secrets_in(folder: &Path) -> Finding {
         };
     }
     let mut readable = Vec::new();
-    let mut left = MANY;
-    walk(folder, DEEP, &mut left, &mut readable);
+    let mut left = MAX_ENTRIES;
+    collect_readable(folder, MAX_DEPTH, &mut left, &mut readable);
     let Some(first) = readable.first() else {
         return if left == 0 {
             check.unknown(
                 target,
-                format!("holds more than the {MANY} entries that were looked at"),
+                format!("holds more than the {MAX_ENTRIES} entries that were looked at"),
             )
         } else {
             check.closed(target, "holds nothing that can be read")
@@ -67,7 +67,7 @@ fn secrets_in(folder: &Path) -> Finding {
 }
 
 /// Follows links, as the kubelet's mounts need: depth and number bound it.
-fn walk(folder: &Path, deep: usize, left: &mut usize, readable: &mut Vec<PathBuf>) {
+fn collect_readable(folder: &Path, deep: usize, left: &mut usize, readable: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
@@ -81,8 +81,8 @@ fn walk(folder: &Path, deep: usize, left: &mut usize, readable: &mut Vec<PathBuf
         let Ok(found) = fs::metadata(&path) else {
             continue;
         };
-        if found.is_dir() && deep > 0 && !is_copy(&path) {
-            walk(&path, deep - 1, left, readable);
+        if found.is_dir() && deep > 0 && !is_kubelet_copy(&path) {
+            collect_readable(&path, deep - 1, left, readable);
         } else if found.is_file() && found.len() > 0 && File::open(&path).is_ok() {
             readable.push(path);
         }
@@ -90,7 +90,7 @@ fn walk(folder: &Path, deep: usize, left: &mut usize, readable: &mut Vec<PathBuf
 }
 
 /// `..data` and `..2026_01_02…`: what the kubelet's links lead to, so that each file would count thrice.
-fn is_copy(path: &Path) -> bool {
+fn is_kubelet_copy(path: &Path) -> bool {
     let name = path.file_name();
     name.is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
 }
@@ -99,8 +99,8 @@ fn is_copy(path: &Path) -> bool {
 mod tests {
     use std::os::unix::fs::symlink;
 
-    use super::super::finding::State;
-    use super::{fs, secrets};
+    use super::super::finding::FindingState;
+    use super::{fs, secret_file_findings};
 
     #[test]
     fn a_readable_file_is_named_and_its_content_is_not() {
@@ -119,11 +119,16 @@ mod tests {
         let folders =
             ["mount", "again", "bare", "absent", "file"].map(|name| at(name).display().to_string());
         let folders = folders.each_ref().map(String::as_str);
-        let found = secrets(&folders);
-        let states: Vec<State> = found.iter().map(|f| f.state).collect();
+        let found = secret_file_findings(&folders);
+        let states: Vec<FindingState> = found.iter().map(|f| f.state).collect();
         assert_eq!(
             states,
-            [State::Open, State::Closed, State::Closed, State::Open]
+            [
+                FindingState::Open,
+                FindingState::Closed,
+                FindingState::Closed,
+                FindingState::Open
+            ]
         );
         assert!(found[0].seen.contains("token can be read"), "{found:?}");
         assert_eq!(found[1].seen, "holds nothing that can be read");
@@ -134,15 +139,19 @@ mod tests {
         let world = tempfile::tempdir().unwrap();
         let many = world.path().join("many");
         fs::create_dir(&many).unwrap();
-        for n in 0..=super::MANY {
+        for n in 0..=super::MAX_ENTRIES {
             fs::write(many.join(n.to_string()), "").unwrap();
         }
         // A link that leads to itself cannot be followed.
         let loops = world.path().join("loops");
         symlink(&loops, &loops).unwrap();
         let folders = [many, loops].map(|path| path.display().to_string());
-        let found = secrets(&folders.each_ref().map(String::as_str));
-        let states: Vec<State> = found.iter().map(|f| f.state).collect();
-        assert_eq!(states, [State::Unknown, State::Unknown], "{found:?}");
+        let found = secret_file_findings(&folders.each_ref().map(String::as_str));
+        let states: Vec<FindingState> = found.iter().map(|f| f.state).collect();
+        assert_eq!(
+            states,
+            [FindingState::Unknown, FindingState::Unknown],
+            "{found:?}"
+        );
     }
 }

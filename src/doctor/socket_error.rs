@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use crate::probe_client::printable;
 
 /// What a way that does not open looks like. A refusal is what a firewall gives, too; whatever is not here says nothing about the way.
-const SHUT: &[(Errno, &str)] = &[
+const CLOSED_ERRORS: &[(Errno, &str)] = &[
     (Errno::CONNREFUSED, "refused"),
     (Errno::CONNRESET, "reset"),
     (Errno::CONNABORTED, "reset"),
@@ -23,10 +23,12 @@ const SHUT: &[(Errno, &str)] = &[
     (Errno::AFNOSUPPORT, "no address of this family here"),
 ];
 
-/// Whether an attempt that failed in this way tells that the way is shut.
-pub(super) fn shut(error: &io::Error) -> Option<&'static str> {
+/// Returns why a way is closed, if an attempt that failed like this shows that it is.
+pub(super) fn closed_reason(error: &io::Error) -> Option<&'static str> {
     let number = Errno::from_io_error(error);
-    let row = SHUT.iter().find(|(shut, _)| Some(*shut) == number);
+    let row = CLOSED_ERRORS
+        .iter()
+        .find(|(closed_reason, _)| Some(*closed_reason) == number);
     row.map(|(_, seen)| *seen)
 }
 

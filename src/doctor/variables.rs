@@ -2,11 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 
-use super::finding::{Check, Finding};
-use crate::probe_client::{Door, printable};
+use super::finding::{Finding, SandboxCheck};
+use crate::probe_client::{ProbeTarget, printable};
 
 /// Words of a name, between underscores.
-const TELLING: &[&str] = &[
+const CREDENTIAL_WORDS: &[&str] = &[
     "ACCESSKEY",
     "APIKEY",
     "CREDENTIAL",
@@ -27,7 +27,7 @@ const TELLING: &[&str] = &[
     "TOKENS",
 ];
 /// Ends of such words: `PGPASSWORD`, `GHTOKEN`.
-const TELLING_ENDS: &[&str] = &[
+const CREDENTIAL_SUFFIXES: &[&str] = &[
     "APIKEY",
     "PASSPHRASE",
     "PASSWD",
@@ -36,7 +36,7 @@ const TELLING_ENDS: &[&str] = &[
     "TOKEN",
 ];
 /// Names that say enough as a whole.
-const KNOWN: &[&str] = &[
+const CREDENTIAL_NAMES: &[&str] = &[
     "MYSQL_PWD",
     "NETRC",
     "PGPASSFILE",
@@ -58,7 +58,7 @@ const HARMLESS: &[&str] = &[
     "AWS_SDK_LOAD_CONFIG",
     "AWS_STS_REGIONAL_ENDPOINTS",
 ];
-const PROXIES: &[&str] = &[
+const PROXY_VARIABLES: &[&str] = &[
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "ALL_PROXY",
@@ -67,34 +67,34 @@ const PROXIES: &[&str] = &[
     "WSS_PROXY",
 ];
 /// Names that are listed; what is beyond them is counted.
-const LISTED: usize = 50;
+const MAX_LISTED: usize = 50;
 
 /// The name and the value of an environment variable.
 pub(crate) type Variable = (OsString, OsString);
 
 /// One finding for each variable that says that it is a credential.
-pub(super) fn credentials(variables: &[Variable]) -> Vec<Finding> {
-    let check = Check::Environment;
+pub(super) fn credential_findings(variables: &[Variable]) -> Vec<Finding> {
+    let check = SandboxCheck::Environment;
     let named = variables.iter().filter(|(_, value)| !value.is_empty());
     let mut found: Vec<Finding> = named
         .filter_map(|(name, value)| {
             let name = name.to_string_lossy();
-            let why = suspicion(&name, value)?;
+            let why = credential_hint(&name, value)?;
             Some(check.open(printable(&name), why))
         })
         .collect();
     if found.is_empty() {
         found.push(check.closed("variables", "no name or value is that of a credential"));
     }
-    let more = found.len().saturating_sub(LISTED);
-    found.truncate(LISTED);
+    let more = found.len().saturating_sub(MAX_LISTED);
+    found.truncate(MAX_LISTED);
     if more > 0 {
         found.push(check.open("variables", format!("and {more} more")));
     }
     found
 }
 
-fn suspicion(name: &str, value: &OsStr) -> Option<&'static str> {
+fn credential_hint(name: &str, value: &OsStr) -> Option<&'static str> {
     let name = name.to_ascii_uppercase();
     let mut words = name.split('_');
     if HARMLESS.contains(&name.as_str()) || is_service_link(&name) {
@@ -105,7 +105,10 @@ fn suspicion(name: &str, value: &OsStr) -> Option<&'static str> {
     }
     let cloud = name.starts_with("AWS_");
     let public = name.contains("PUBLIC");
-    if cloud || KNOWN.contains(&name.as_str()) || (!public && words.any(telling)) {
+    if cloud
+        || CREDENTIAL_NAMES.contains(&name.as_str())
+        || (!public && words.any(is_credential_word))
+    {
         return Some("the name of a credential");
     }
     let login = value.to_string_lossy();
@@ -118,9 +121,9 @@ fn suspicion(name: &str, value: &OsStr) -> Option<&'static str> {
         .map(|_| "a URL with a password in it")
 }
 
-fn telling(word: &str) -> bool {
-    let ends = TELLING_ENDS.iter().any(|end| word.ends_with(end));
-    ends || TELLING.contains(&word)
+fn is_credential_word(word: &str) -> bool {
+    let ends = CREDENTIAL_SUFFIXES.iter().any(|end| word.ends_with(end));
+    ends || CREDENTIAL_WORDS.contains(&word)
 }
 
 /// What Kubernetes sets for each Service (`NAME_SERVICE_HOST`, `NAME_PORT_80_TCP_ADDR`), whatever the Service is called.
@@ -132,17 +135,17 @@ fn is_service_link(name: &str) -> bool {
 }
 
 /// Do the variables that HTTP clients heed lead to egressd?
-pub(super) fn proxies(variables: &[Variable], proxy: &Door) -> Vec<Finding> {
-    let check = Check::ProxyVariables;
+pub(super) fn proxy_findings(variables: &[Variable], proxy: &ProbeTarget) -> Vec<Finding> {
+    let check = SandboxCheck::ProxyVariables;
     let set = variables.iter().filter(|(_, value)| !value.is_empty());
     let mut found: Vec<Finding> = set
         .filter(|(name, _)| {
             let name = name.to_string_lossy().to_ascii_uppercase();
-            PROXIES.contains(&name.as_str())
+            PROXY_VARIABLES.contains(&name.as_str())
         })
         .map(|(name, value)| {
             let name = printable(&name.to_string_lossy());
-            if leads_to(&value.to_string_lossy(), proxy) {
+            if is_proxy_url(&value.to_string_lossy(), proxy) {
                 check.closed(name, "names egressd")
             } else {
                 check.open(name, "names something else than egressd")
@@ -155,14 +158,14 @@ pub(super) fn proxies(variables: &[Variable], proxy: &Door) -> Vec<Finding> {
     found
 }
 
-fn leads_to(value: &str, proxy: &Door) -> bool {
-    let Ok(named) = Door::parse(value) else {
+fn is_proxy_url(value: &str, proxy: &ProbeTarget) -> bool {
+    let Ok(named) = ProbeTarget::parse(value) else {
         return false;
     };
-    let local = |door: &Door| match door {
-        Door::Tcp(address) if address.ip().is_loopback() => Some(address.port()),
-        Door::Name(name, port) if name == "localhost" => Some(*port),
-        Door::Tcp(_) | Door::Name(..) | Door::Unix(_) => None,
+    let local = |target: &ProbeTarget| match target {
+        ProbeTarget::Tcp(address) if address.ip().is_loopback() => Some(address.port()),
+        ProbeTarget::Name(name, port) if name == "localhost" => Some(*port),
+        ProbeTarget::Tcp(_) | ProbeTarget::Name(..) | ProbeTarget::Unix(_) => None,
     };
     named == *proxy || (local(&named).is_some() && local(&named) == local(proxy))
 }
@@ -171,8 +174,8 @@ fn leads_to(value: &str, proxy: &Door) -> bool {
 mod tests {
     use std::ffi::OsString;
 
-    use super::super::finding::State;
-    use super::{Door, Variable, credentials, proxies};
+    use super::super::finding::FindingState;
+    use super::{ProbeTarget, Variable, credential_findings, proxy_findings};
 
     fn variables<N: Into<OsString>>(
         pairs: impl IntoIterator<Item = (N, &'static str)>,
@@ -185,8 +188,8 @@ mod tests {
 
     fn named(pairs: &[(&'static str, &'static str)]) -> Vec<String> {
         let environment = variables(pairs.iter().copied());
-        let found = credentials(&environment);
-        let open = found.iter().filter(|f| f.state == State::Open);
+        let found = credential_findings(&environment);
+        let open = found.iter().filter(|f| f.state == FindingState::Open);
         open.map(|f| f.target.clone()).collect()
     }
 
@@ -212,11 +215,11 @@ mod tests {
             "github_token",
         ] {
             let environment = variables([(name, "planted-canary")]);
-            let found = credentials(&environment);
+            let found = credential_findings(&environment);
             assert!(
                 found
                     .iter()
-                    .any(|f| f.target == name && f.state == State::Open),
+                    .any(|f| f.target == name && f.state == FindingState::Open),
                 "{name}"
             );
             let all = serde_json::to_string(&found).unwrap();
@@ -252,25 +255,28 @@ mod tests {
     #[test]
     fn many_are_counted() {
         let pairs: Vec<_> = (0..60).map(|n| (format!("T{n}_TOKEN"), "x")).collect();
-        let found = credentials(&variables(pairs));
+        let found = credential_findings(&variables(pairs));
         assert_eq!(found.len(), 51);
         assert_eq!(found.last().unwrap().seen, "and 10 more");
     }
 
     #[test]
     fn a_proxy_variable_must_name_egressd() {
-        let proxy = Door::parse("127.0.0.1:8080").unwrap();
+        let proxy = ProbeTarget::parse("127.0.0.1:8080").unwrap();
         let state = |value| {
             let environment = variables([("https_proxy", value)]);
-            let found = proxies(&environment, &proxy);
+            let found = proxy_findings(&environment, &proxy);
             assert!(!serde_json::to_string(&found).unwrap().contains("corp"));
             found[0].state
         };
-        assert_eq!(state("http://127.0.0.1:8080"), State::Closed);
-        assert_eq!(state("http://localhost:8080/"), State::Closed);
-        assert_eq!(state("http://127.0.0.1:3128"), State::Open);
-        assert_eq!(state("http://user:canary@proxy.corp:3128"), State::Open);
-        assert_eq!(state("socks5://corp"), State::Open);
-        assert_eq!(proxies(&[], &proxy)[0].state, State::Closed);
+        assert_eq!(state("http://127.0.0.1:8080"), FindingState::Closed);
+        assert_eq!(state("http://localhost:8080/"), FindingState::Closed);
+        assert_eq!(state("http://127.0.0.1:3128"), FindingState::Open);
+        assert_eq!(
+            state("http://user:canary@proxy.corp:3128"),
+            FindingState::Open
+        );
+        assert_eq!(state("socks5://corp"), FindingState::Open);
+        assert_eq!(proxy_findings(&[], &proxy)[0].state, FindingState::Closed);
     }
 }

@@ -3,8 +3,10 @@
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
-use super::super::finding::State;
-use super::{Check, Door, Errno, Finding, Reach, ResolverSettings, no_connection};
+use super::super::finding::FindingState;
+use super::{
+    Errno, Finding, NetworkProbe, ProbeTarget, ResolverSettings, SandboxCheck, failed_attempt,
+};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -41,8 +43,8 @@ fn run(finding: impl Future<Output = Finding>) -> Finding {
     runtime.enable_all().build().unwrap().block_on(finding)
 }
 
-fn reach(server: SocketAddr) -> Reach {
-    Reach::with(
+fn probe(server: SocketAddr) -> NetworkProbe {
+    NetworkProbe::with_settings(
         &ResolverSettings::with_servers(&[server], "127.0.0.1 known.test"),
         LIMIT,
     )
@@ -51,32 +53,36 @@ fn reach(server: SocketAddr) -> Reach {
 #[test]
 fn a_name_server_that_answers_is_open() {
     let server = name_server(2, true);
-    let found = run(async { reach(server).name("public.test.".to_owned()).await });
-    let expected = (State::Open, "public.test", "answered with an address");
+    let found = run(async { probe(server).probe_name("public.test.".to_owned()).await });
+    let expected = (
+        FindingState::Open,
+        "public.test",
+        "answered with an address",
+    );
     assert_eq!(
         (found.state, found.target.as_str(), found.seen.as_str()),
         expected
     );
     let server = name_server(2, true);
     let found = run(async {
-        reach(server)
-            .public_server(server, "public.test.".to_owned())
+        probe(server)
+            .probe_name_server(server, "public.test.".to_owned())
             .await
     });
     assert_eq!(
         (found.state, found.target),
-        (State::Open, server.to_string())
+        (FindingState::Open, server.to_string())
     );
     // It answers, though it does not know the name.
     let server = name_server(2, false);
-    let found = run(async { reach(server).name("public.test.".to_owned()).await });
-    assert_eq!(found.state, State::Unknown);
+    let found = run(async { probe(server).probe_name("public.test.".to_owned()).await });
+    assert_eq!(found.state, FindingState::Unknown);
     let nobody = ResolverSettings::with_servers(&[closed()], "");
     let found = run(async {
-        let reach = Reach::with(&nobody, Duration::from_millis(50));
-        reach.name("public.test.".to_owned()).await
+        let probe = NetworkProbe::with_settings(&nobody, Duration::from_millis(50));
+        probe.probe_name("public.test.".to_owned()).await
     });
-    assert_eq!(found.state, State::Closed);
+    assert_eq!(found.state, FindingState::Closed);
 }
 
 #[test]
@@ -84,32 +90,36 @@ fn a_name_is_resolved_before_it_is_tried() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let tried = |name: &str| {
-        let door = Door::Name(name.to_owned(), port);
-        run(async { reach(closed()).tcp(Check::Metadata, door).await })
+        let target = ProbeTarget::Name(name.to_owned(), port);
+        run(async {
+            probe(closed())
+                .probe_tcp(SandboxCheck::Metadata, target)
+                .await
+        })
     };
     let found = tried("known.test");
     assert_eq!(
         (found.state, found.target),
-        (State::Open, format!("known.test:{port}"))
+        (FindingState::Open, format!("known.test:{port}"))
     );
     let found = tried("unknown.test.");
     assert_eq!(
         (found.state, found.seen.as_str()),
-        (State::Closed, "the name does not resolve")
+        (FindingState::Closed, "the name does not resolve")
     );
 }
 
 #[test]
 fn only_what_tells_of_the_way_closes_it() {
     for (number, state) in [
-        (Errno::CONNREFUSED, State::Closed),
-        (Errno::NETUNREACH, State::Closed),
-        (Errno::PERM, State::Closed),
-        (Errno::AFNOSUPPORT, State::Closed),
-        (Errno::MFILE, State::Unknown),
-        (Errno::NOBUFS, State::Unknown),
+        (Errno::CONNREFUSED, FindingState::Closed),
+        (Errno::NETUNREACH, FindingState::Closed),
+        (Errno::PERM, FindingState::Closed),
+        (Errno::AFNOSUPPORT, FindingState::Closed),
+        (Errno::MFILE, FindingState::Unknown),
+        (Errno::NOBUFS, FindingState::Unknown),
     ] {
-        let found = no_connection(Check::Metadata, "a".to_owned(), &number.into());
+        let found = failed_attempt(SandboxCheck::Metadata, "a".to_owned(), &number.into());
         assert_eq!(found.state, state, "{found:?}");
         assert!(!found.seen.contains("os error"), "{found:?}");
     }

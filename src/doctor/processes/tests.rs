@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::finding::{Check, Finding, State};
+use super::super::finding::{Finding, FindingState, SandboxCheck};
 use super::Processes;
 
 const PLAIN: &str = "Uid:\t1000\t1000\t1000\t1000\nNoNewPrivs:\t1\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n";
@@ -16,7 +16,7 @@ fn process(folder: &Path, id: &str, name: &str, words: &str, status: &str) {
     fs::write(at.join("status"), status).unwrap();
 }
 
-fn states(found: &[Finding], check: Check) -> Vec<(State, &str)> {
+fn states(found: &[Finding], check: SandboxCheck) -> Vec<(FindingState, &str)> {
     let of = found.iter().filter(|f| f.check == check);
     of.map(|f| (f.state, f.seen.as_str())).collect()
 }
@@ -28,7 +28,7 @@ fn a_plain_user_alone_is_closed() {
     process(world.path(), "1", "python3", "python3 agent.py", PLAIN);
     process(world.path(), "2", "egressd", "/egressd doctor", PLAIN);
     let found = Processes::new(world.path()).findings();
-    let open = found.iter().filter(|f| f.state != State::Closed);
+    let open = found.iter().filter(|f| f.state != FindingState::Closed);
     assert_eq!(open.count(), 0, "{found:?}");
     assert_eq!(found.len(), 5);
 }
@@ -44,22 +44,30 @@ fn egressd_as_the_same_user_is_open_and_so_is_its_environment() {
     process(world.path(), "8", "egressd", "/egressd serve", &other);
     let found = Processes::new(world.path()).findings();
     assert_eq!(
-        states(&found, Check::SameUser),
+        states(&found, SandboxCheck::SameUser),
         [
-            (State::Open, "egressd runs as this very user, UID 1000"),
             (
-                State::Closed,
+                FindingState::Open,
+                "egressd runs as this very user, UID 1000"
+            ),
+            (
+                FindingState::Closed,
                 "egressd runs as UID 65532, this command as 1000"
             ),
         ]
     );
-    let files: Vec<State> = states(&found, Check::ProcessFiles)
+    let files: Vec<FindingState> = states(&found, SandboxCheck::ProcessFiles)
         .iter()
         .map(|s| s.0)
         .collect();
     assert_eq!(
         files,
-        [State::Open, State::Open, State::Closed, State::Closed]
+        [
+            FindingState::Open,
+            FindingState::Open,
+            FindingState::Closed,
+            FindingState::Closed
+        ]
     );
     assert!(!serde_json::to_string(&found).unwrap().contains("canary"));
 }
@@ -72,10 +80,10 @@ fn a_renamed_process_is_known_by_its_program() {
     std::os::unix::fs::symlink("/egressd (deleted)", world.path().join("7/exe")).unwrap();
     process(world.path(), "8", "egressd-1.2", "egressd-1.2 serve", PLAIN);
     let found = Processes::new(world.path()).findings();
-    let open = states(&found, Check::SameUser);
+    let open = states(&found, SandboxCheck::SameUser);
     assert_eq!(open.len(), 2, "{found:?}");
     assert!(
-        open.iter().all(|(state, _)| *state == State::Open),
+        open.iter().all(|(state, _)| *state == FindingState::Open),
         "{found:?}"
     );
 }
@@ -87,16 +95,19 @@ fn root_capabilities_and_set_uid_programs_are_open() {
         "Uid:\t0\t0\t0\t0\nNoNewPrivs:\t0\nCapPrm:\t0000000000083004\nCapEff:\t0000000000083000\n";
     process(world.path(), "self", "egressd", "egressd doctor", status);
     let found = Processes::new(world.path()).findings();
-    let seen = states(&found, Check::Privileges);
+    let seen = states(&found, SandboxCheck::Privileges);
     assert_eq!(
         seen,
         [
-            (State::Open, "this command runs as root"),
+            (FindingState::Open, "this command runs as root"),
             (
-                State::Open,
+                FindingState::Open,
                 "has DAC_READ_SEARCH, NET_ADMIN, NET_RAW, SYS_PTRACE"
             ),
-            (State::Open, "not set: a set-uid program gives more rights"),
+            (
+                FindingState::Open,
+                "not set: a set-uid program gives more rights"
+            ),
         ]
     );
 }
@@ -108,7 +119,7 @@ fn without_proc_nothing_is_known() {
     assert!(
         found
             .iter()
-            .all(|f| f.state == State::Unknown && f.remedy.is_some()),
+            .all(|f| f.state == FindingState::Unknown && f.remedy.is_some()),
         "{found:?}"
     );
     assert_eq!(found.len(), 2);
