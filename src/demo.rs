@@ -7,11 +7,11 @@
 
 mod api;
 mod authority;
-mod body;
 mod connections;
 mod credentials;
 mod curl;
 mod echo;
+mod event_stream;
 mod form;
 mod items;
 mod random;

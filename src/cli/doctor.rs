@@ -4,8 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::builder::PossibleValue;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::check::Format;
 use super::{Exit, Streams, answered};
@@ -75,16 +74,6 @@ fn parse_tcp(text: &str) -> Result<ProbeTarget, String> {
         Ok(ProbeTarget::Unix(_)) | Err(_) => {
             Err("no address and port; write `1.1.1.1:443`, `[2606:4700:4700::1111]:443` or `example.com:443`".to_owned())
         }
-    }
-}
-
-impl ValueEnum for SandboxCheck {
-    fn value_variants<'a>() -> &'a [Self] {
-        Self::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()).help(self.description()))
     }
 }
 

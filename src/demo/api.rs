@@ -3,21 +3,24 @@
 //! `/reflect` is the one that tells a credential's value, on purpose: to be stopped by whoever stands before the API.
 
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION, WWW_AUTHENTICATE};
+use http::header::{
+    ALLOW, AUTHORIZATION, CONTENT_TYPE, LOCATION, TRANSFER_ENCODING, WWW_AUTHENTICATE,
+};
 use http::request::Parts;
 use http::{HeaderName, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt as _;
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use serde_json::json;
 
-use super::body::{EventStream, FillerBody};
 use super::credentials::{Account, CredentialChecks, VerifiedCredential};
 use super::echo::{Echo, Proof};
+use super::event_stream::EventStream;
 use super::items::{Items, NewItem};
 use super::responses::{Body, empty, error_response, json_response, read_body, with_header};
 use super::tokens::IssuedTokens;
@@ -122,7 +125,7 @@ impl DemoApi {
         let path = parts.uri.path();
         match (parts.method.as_str(), id) {
             ("GET" | "HEAD", None) => {
-                let list = self.lock().list();
+                let list = self.items.lock().list();
                 json_response(StatusCode::OK, &json!({ "items": list }))
             }
             ("POST", None) => match read_body(body).await {
@@ -131,7 +134,7 @@ impl DemoApi {
             },
             (_, None) => not_allowed("GET, HEAD, POST"),
             ("GET" | "HEAD", Some(id)) => {
-                match id.parse().ok().and_then(|id| self.lock().find(id)) {
+                match id.parse().ok().and_then(|id| self.items.lock().find(id)) {
                     Some(item) => json_response(StatusCode::OK, &item),
                     None => error_response(StatusCode::NOT_FOUND, "there is no such item"),
                 }
@@ -139,7 +142,7 @@ impl DemoApi {
             ("DELETE", Some(id)) => {
                 // What is gone already is gone: a second DELETE is as good as the first.
                 if let Ok(id) = id.parse() {
-                    self.lock().remove(id);
+                    self.items.lock().remove(id);
                 }
                 empty(StatusCode::NO_CONTENT)
             }
@@ -151,8 +154,8 @@ impl DemoApi {
         let Ok(new) = serde_json::from_slice::<NewItem>(body) else {
             return error_response(StatusCode::BAD_REQUEST, "send {\"text\": \"...\"}");
         };
-        match self.lock().add(new.text) {
-            Ok(item) => {
+        match self.items.lock().add(new.text) {
+            Some(item) => {
                 let location = format!("{path}/{}", item.id);
                 with_header(
                     json_response(StatusCode::CREATED, &item),
@@ -160,15 +163,11 @@ impl DemoApi {
                     &location,
                 )
             }
-            Err(_full) => error_response(
+            None => error_response(
                 StatusCode::CONFLICT,
                 "there are too many items; delete some",
             ),
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Items> {
-        self.items.lock()
     }
 }
 
@@ -200,13 +199,15 @@ fn big(mebibytes: &str, query: Option<&str>) -> Response<Body> {
     let Some(mebibytes) = number_in(mebibytes, 1..=12) else {
         return error_response(StatusCode::BAD_REQUEST, "write 1 to 12 mebibytes");
     };
-    let chunked = query_parameter(query, "chunked").is_some();
-    let body = FillerBody::new(mebibytes << 20, !chunked).boxed_unsync();
-    with_header(
-        Response::new(body),
-        CONTENT_TYPE,
-        "application/octet-stream",
-    )
+    let body = Full::from(vec![b'.'; mebibytes << 20]).boxed_unsync();
+    let response = Response::new(body);
+    let response = with_header(response, CONTENT_TYPE, "application/octet-stream");
+    if query_parameter(query, "chunked").is_some() {
+        // Otherwise hyper sends the length.
+        with_header(response, TRANSFER_ENCODING, "chunked")
+    } else {
+        response
+    }
 }
 
 /// `?count=5`: so many. `?endless`: until somebody hangs up.
@@ -227,9 +228,7 @@ fn events(query: Option<&str>) -> Response<Body> {
 }
 
 fn status(code: &str, path: &str) -> Response<Body> {
-    let status = number_in(code, 200..=599)
-        .and_then(|code| u16::try_from(code).ok())
-        .and_then(|code| StatusCode::from_u16(code).ok());
+    let status = number_in(code, 200..=599).and_then(|code| StatusCode::from_u16(code).ok());
     let Some(status) = status else {
         return error_response(StatusCode::BAD_REQUEST, "write a status from 200 to 599");
     };
@@ -253,7 +252,7 @@ fn query_parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
     })
 }
 
-fn number_in(text: &str, range: RangeInclusive<u64>) -> Option<u64> {
+fn number_in<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> Option<N> {
     text.parse()
         .ok()
         .filter(|number_in| range.contains(number_in))

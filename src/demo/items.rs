@@ -21,10 +21,6 @@ pub(super) struct NewItem {
     pub(super) text: String,
 }
 
-/// There are [`MAX_ITEMS`] already.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
-
 /// All notes.
 pub(super) struct Items {
     texts: BTreeMap<u64, String>,
@@ -55,14 +51,15 @@ impl Items {
         Some(Item { id, text })
     }
 
-    pub(super) fn add(&mut self, text: String) -> Result<Item, Full> {
+    /// Adds a note, unless there are [`MAX_ITEMS`] already.
+    pub(super) fn add(&mut self, text: String) -> Option<Item> {
         if self.texts.len() >= MAX_ITEMS {
-            return Err(Full);
+            return None;
         }
         let id = self.next;
         self.next += 1;
         self.texts.insert(id, text.clone());
-        Ok(Item { id, text })
+        Some(Item { id, text })
     }
 
     pub(super) fn remove(&mut self, id: u64) {
@@ -72,7 +69,7 @@ impl Items {
 
 #[cfg(test)]
 mod tests {
-    use super::{Full, Items};
+    use super::Items;
 
     #[test]
     fn ids_are_never_given_twice_and_the_number_is_bounded() {
@@ -84,6 +81,6 @@ mod tests {
         while items.list().len() < super::MAX_ITEMS {
             items.add(String::new()).unwrap();
         }
-        assert_eq!(items.add(String::new()), Err(Full));
+        assert_eq!(items.add(String::new()), None);
     }
 }

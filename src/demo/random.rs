@@ -14,11 +14,14 @@ pub(super) fn random_secret() -> io::Result<Zeroizing<String>> {
         .secure_random
         .fill(&mut *bytes)
         .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+    Ok(Zeroizing::new(to_hex(&*bytes)))
+}
+
+/// Encodes bytes in lower-case hexadecimal digits.
+pub(super) fn to_hex(bytes: &[u8]) -> String {
     let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    Ok(Zeroizing::new(
-        bytes
-            .iter()
-            .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-            .collect(),
-    ))
+    let digits = bytes
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    digits.collect()
 }

@@ -2,6 +2,7 @@
 //!
 //! The client proves itself by HTTP Basic or in the body (§2.3.1), never both. Answers are §5.1 and §5.2.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -88,23 +89,24 @@ impl DemoTokenEndpoint {
 
     /// The scope that is granted.
     fn authorize(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, TokenError> {
-        let form = FormParameters::parse(headers, body)?;
+        let form = form_parameters(headers, body)?;
+        let form = |name| form.get(name).map(String::as_str);
         let basic = basic_credentials(headers)?;
-        let in_body = form.find("client_secret");
+        let in_body = form("client_secret");
         let (id, secret) = match (&basic, in_body) {
             (Some(_), Some(_)) => {
                 let why = "the client proves itself in the header or in the body, not in both";
                 return Err(TokenError::InvalidRequest(why));
             }
             (Some((id, secret)), None) => (id.as_str(), secret.as_str()),
-            (None, Some(secret)) => (form.find("client_id").unwrap_or_default(), secret),
+            (None, Some(secret)) => (form("client_id").unwrap_or_default(), secret),
             (None, None) => return Err(TokenError::InvalidClient),
         };
         if id != self.client.id || secret != self.client.secret.as_str() {
             return Err(TokenError::InvalidClient);
         }
-        match form.find("grant_type") {
-            Some("client_credentials") => granted_scope(form.find("scope").unwrap_or_default()),
+        match form("grant_type") {
+            Some("client_credentials") => granted_scope(form("scope").unwrap_or_default()),
             Some(_) => Err(TokenError::UnsupportedGrantType),
             None => Err(TokenError::InvalidRequest("grant_type is missing")),
         }
@@ -123,38 +125,33 @@ fn granted_scope(asked: &str) -> Result<String, TokenError> {
     }
 }
 
-/// The parameters of a request; none is there twice (§3.2).
-struct FormParameters(Vec<(String, String)>);
-
-impl FormParameters {
-    fn parse(headers: &HeaderMap, body: &[u8]) -> Result<Self, TokenError> {
-        let kind = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
-        let kind = kind.and_then(|kind| kind.split(|byte| *byte == b';').next());
-        if !kind.is_some_and(|kind| {
-            kind.trim_ascii()
-                .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        }) {
-            let why = "the body has to be application/x-www-form-urlencoded";
-            return Err(TokenError::InvalidRequest(why));
-        }
-        let Some(pairs) = form::parse_pairs(body) else {
-            return Err(TokenError::InvalidRequest("the body is no legal form"));
-        };
-        if pairs.len() > MAX_PARAMETERS {
-            return Err(TokenError::InvalidRequest("there are too many parameters"));
-        }
-        for (at, (name, _)) in pairs.iter().enumerate() {
-            if pairs.iter().skip(at + 1).any(|(other, _)| other == name) {
-                return Err(TokenError::InvalidRequest("a parameter is there twice"));
-            }
-        }
-        Ok(Self(pairs))
+/// The parameters of a request. A parameter that occurs twice is refused (§3.2).
+fn form_parameters(
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<BTreeMap<String, String>, TokenError> {
+    let kind = headers.get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let kind = kind.and_then(|kind| kind.split(|byte| *byte == b';').next());
+    if !kind.is_some_and(|kind| {
+        kind.trim_ascii()
+            .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
+    }) {
+        let why = "the body has to be application/x-www-form-urlencoded";
+        return Err(TokenError::InvalidRequest(why));
     }
-
-    fn find(&self, name: &str) -> Option<&str> {
-        let found = self.0.iter().find(|(other, _)| other == name)?;
-        Some(&found.1)
+    let Some(pairs) = form::parse_pairs(body) else {
+        return Err(TokenError::InvalidRequest("the body is no legal form"));
+    };
+    if pairs.len() > MAX_PARAMETERS {
+        return Err(TokenError::InvalidRequest("there are too many parameters"));
     }
+    let mut parameters = BTreeMap::new();
+    for (name, value) in pairs {
+        if parameters.insert(name, value).is_some() {
+            return Err(TokenError::InvalidRequest("a parameter is there twice"));
+        }
+    }
+    Ok(parameters)
 }
 
 /// Id and secret of an `Authorization: Basic`, both form-encoded within it (§2.3.1). Another scheme is nobody's proof.

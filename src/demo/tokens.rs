@@ -6,7 +6,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use super::random::random_secret;
@@ -53,18 +53,18 @@ enum LastRevocation {
 impl IssuedTokens {
     /// Counts a token request.
     pub(super) fn count_request(&self) {
-        self.lock().requests += 1;
+        self.0.lock().requests += 1;
     }
 
     /// How many token requests there were.
     pub(super) fn requests(&self) -> u64 {
-        self.lock().requests
+        self.0.lock().requests
     }
 
     /// A new one. Fails only if the system has no randomness to give.
     pub(super) fn issue(&self, now: Instant) -> io::Result<Zeroizing<String>> {
         let token = random_secret()?;
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         state.number += 1;
         let issued = IssuedToken {
             token: token.clone(),
@@ -84,7 +84,7 @@ impl IssuedTokens {
 
     /// The number of a live token, from 1.
     pub(super) fn token_number(&self, token: &[u8], now: Instant) -> Option<u64> {
-        let state = self.lock();
+        let state = self.0.lock();
         let mut live = state.issued.iter().filter(|issued| issued.until > now);
         live.find(|issued| issued.token.as_bytes() == token)
             .map(|issued| issued.number)
@@ -92,7 +92,7 @@ impl IssuedTokens {
 
     /// Takes the token of this number no longer. False if the last renewal is too fresh: then it stays.
     pub(super) fn revoke(&self, number: u64, now: Instant) -> bool {
-        let mut state = self.lock();
+        let mut state = self.0.lock();
         if let LastRevocation::Renewed(at) = state.last_revocation
             && now.saturating_duration_since(at) < RENEWAL_INTERVAL
         {
@@ -101,10 +101,6 @@ impl IssuedTokens {
         state.issued.retain(|issued| issued.number != number);
         state.last_revocation = LastRevocation::Pending;
         true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, TokenTable> {
-        self.0.lock()
     }
 }
 

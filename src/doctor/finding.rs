@@ -1,24 +1,41 @@
 //! What is found: which check, about what, whether it is closed, what was seen, what to do.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 /// The parts of a sandbox. Their names are the same in text, in JSON and after `--accept`, and they are reported in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// The comments are the help of `--accept`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
 pub(crate) enum SandboxCheck {
+    /// TCP and QUIC to public addresses
     DirectEgress,
+    /// Name servers on the internet, asked directly
     PublicDns,
+    /// A public name, through this machine's own name servers
     Dns,
+    /// Addresses at which clouds give out credentials
     Metadata,
+    /// egressd's management API, without a password
     Management,
+    /// egressd's metrics
     Metrics,
+    /// egressd itself: is it there to be used?
     Proxy,
+    /// egressd as a process of one's own user
     SameUser,
+    /// The environment and the files of egressd's process
     ProcessFiles,
+    /// Root, capabilities, set-uid programs
     Privileges,
+    /// Configuration and mounted secrets
     SecretFiles,
+    /// Sockets and ports of container runtimes
     RuntimeSocket,
+    /// Variables whose names say that they hold a credential
     Environment,
+    /// HTTP_PROXY and its kin
     ProxyVariables,
 }
 
@@ -47,60 +64,10 @@ pub(crate) struct Finding {
 }
 
 impl SandboxCheck {
-    /// Every check, in the order of the reports.
-    pub(crate) const ALL: &[Self] = &[
-        Self::DirectEgress,
-        Self::PublicDns,
-        Self::Dns,
-        Self::Metadata,
-        Self::Management,
-        Self::Metrics,
-        Self::Proxy,
-        Self::SameUser,
-        Self::ProcessFiles,
-        Self::Privileges,
-        Self::SecretFiles,
-        Self::RuntimeSocket,
-        Self::Environment,
-        Self::ProxyVariables,
-    ];
-
     /// As the caller writes it.
-    pub(crate) fn name(self) -> &'static str {
-        self.name_and_description().0
-    }
-
-    /// Returns what is checked, in one line.
-    pub(crate) fn description(self) -> &'static str {
-        self.name_and_description().1
-    }
-
-    fn name_and_description(self) -> (&'static str, &'static str) {
-        match self {
-            Self::DirectEgress => ("direct_egress", "TCP and QUIC to public addresses"),
-            Self::PublicDns => ("public_dns", "Name servers on the internet, asked directly"),
-            Self::Dns => (
-                "dns",
-                "A public name, through this machine's own name servers",
-            ),
-            Self::Metadata => ("metadata", "Addresses at which clouds give out credentials"),
-            Self::Management => ("management", "egressd's management API, without a password"),
-            Self::Metrics => ("metrics", "egressd's metrics"),
-            Self::Proxy => ("proxy", "egressd itself: is it there to be used?"),
-            Self::SameUser => ("same_user", "egressd as a process of one's own user"),
-            Self::ProcessFiles => (
-                "process_files",
-                "The environment and the files of egressd's process",
-            ),
-            Self::Privileges => ("privileges", "Root, capabilities, set-uid programs"),
-            Self::SecretFiles => ("secret_files", "Configuration and mounted secrets"),
-            Self::RuntimeSocket => ("runtime_socket", "Sockets and ports of container runtimes"),
-            Self::Environment => (
-                "environment",
-                "Variables whose names say that they hold a credential",
-            ),
-            Self::ProxyVariables => ("proxy_variables", "HTTP_PROXY and its kin"),
-        }
+    pub(super) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// What closes it, or what finds out.
@@ -195,11 +162,13 @@ impl FindingState {
 
 #[cfg(test)]
 mod tests {
+    use clap::ValueEnum as _;
+
     use super::{FindingState, SandboxCheck};
 
     #[test]
     fn a_name_is_the_same_in_text_and_in_json() {
-        for check in SandboxCheck::ALL {
+        for check in SandboxCheck::value_variants() {
             assert_eq!(serde_json::to_value(check).unwrap(), check.name());
         }
         for state in [
