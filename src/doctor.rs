@@ -34,7 +34,7 @@ use self::processes::Processes;
 use self::report::Diagnosis;
 pub(crate) use self::variables::Variable;
 use crate::domain::address::METADATA;
-pub(crate) use crate::probe_client::{ProbeTarget, is_dns_name};
+use crate::probe_client::ProbeTarget;
 
 /// Anycast addresses of two operators, in both families.
 const PUBLIC_ADDRESSES: &[&str] = &[

@@ -9,7 +9,8 @@ use clap::Args;
 use super::check::Format;
 use super::{Exit, Streams, answered};
 use crate::config::Environment;
-use crate::doctor::{DoctorOptions, ProbeTarget, SandboxCheck, is_dns_name};
+use crate::doctor::{DoctorOptions, SandboxCheck};
+use crate::probe_client::{ProbeTarget, is_dns_name};
 
 /// Absolute, so that no search list is asked first.
 const NAME: &str = "example.com.";

@@ -5,77 +5,70 @@ use http::StatusCode;
 use tokio::task::JoinSet;
 
 use super::finding::{Finding, FindingState, SandboxCheck};
-use super::http_probes::{ProbeOutcome, UNRESOLVED, contains, probe_http, worst_finding};
+use super::http_probes::{ProbeOutcome, UNRESOLVED, Verdict, contains, probe_http, worst_finding};
 use super::network::NetworkProbe;
 use super::runtimes::{self, RuntimeApi};
 use crate::probe_client::{ProbeResponse, ProbeTarget};
 
-/// Shown of an answer nobody expected.
-const OTHER_SERVER: &str = "something else than egressd answers";
 /// How a list of connections begins.
 const CONNECTION_LIST: &[u8] = b"{\"connections\":";
 const API: &str = "/v1/connections";
 const METRICS: &str = "/metrics";
 
-/// Does egressd answer where the agent should reach it?
+/// Does egressd answer where the agent should reach it? One address that answers is enough.
 pub(super) async fn probe_proxy(probe: NetworkProbe, target: ProbeTarget) -> Finding {
-    let check = SandboxCheck::Proxy;
     let shown = target.to_string();
-    let judge = |heard| match heard {
-        ProbeOutcome::Response(answer) if is_proxy(&answer) => {
-            check.closed(shown.clone(), "answers as egressd")
+    let outcomes = probe_http(&probe, target, "/").await.into_iter();
+    let verdicts = outcomes.map(|outcome| match outcome {
+        ProbeOutcome::Response(response) if is_proxy(&response) => {
+            (FindingState::Closed, "answers as egressd".into())
         }
-        ProbeOutcome::Response(answer) => check.unknown(
-            shown.clone(),
-            format!("{OTHER_SERVER} ({})", answer.status.as_u16()),
-        ),
+        ProbeOutcome::Response(response) => other_server(&response),
         ProbeOutcome::NothingListens(why)
         | ProbeOutcome::NoResponse(why)
-        | ProbeOutcome::NotTried(why) => check.unknown(shown.clone(), why),
-    };
-    // One address that answers is enough for the agent.
-    let found = probe_http(&probe, target, "/").await.into_iter().map(judge);
-    found
-        .min_by_key(|finding| finding.state)
-        .unwrap_or_else(|| check.unknown(shown.clone(), UNRESOLVED))
+        | ProbeOutcome::NotTried(why) => (FindingState::Unknown, why.into()),
+    });
+    let best = verdicts.min_by_key(|(state, _)| *state);
+    let (state, seen) = best.unwrap_or((FindingState::Unknown, UNRESOLVED.into()));
+    SandboxCheck::Proxy.finding(state, shown, seen)
 }
 
 /// Lists of connections begin like this, and every refusal has its code in a field.
-fn is_proxy(answer: &ProbeResponse) -> bool {
-    let lists = answer.status == StatusCode::OK && answer.body.starts_with(CONNECTION_LIST);
-    lists || answer.fields.contains_key("x-egressd-error")
+fn is_proxy(response: &ProbeResponse) -> bool {
+    let lists = response.status == StatusCode::OK && response.body.starts_with(CONNECTION_LIST);
+    lists || response.fields.contains_key("x-egressd-error")
+}
+
+fn other_server(response: &ProbeResponse) -> Verdict {
+    let status = response.status.as_u16();
+    let seen = format!("something else than egressd answers ({status})");
+    (FindingState::Unknown, seen.into())
 }
 
 /// Does the management API answer without a password?
 pub(super) async fn probe_management(probe: NetworkProbe, target: ProbeTarget) -> Finding {
-    let check = SandboxCheck::Management;
-    let shown = format!("{target}{API}");
-    let judge = |answer: ProbeResponse| match answer.status.as_u16() {
-        200 if answer.body.starts_with(CONNECTION_LIST) => {
-            check.open(shown.clone(), "lists the connections, without a password")
+    let found = (SandboxCheck::Management, format!("{target}{API}"));
+    let judge = |response: &ProbeResponse| match response.status.as_u16() {
+        200 if response.body.starts_with(CONNECTION_LIST) => {
+            let seen = "lists the connections, without a password";
+            (FindingState::Open, seen.into())
         }
-        401 | 429 => check.closed(shown.clone(), "asks for a password"),
-        403 | 421 => check.closed(shown.clone(), "refuses to answer here"),
-        status => check.unknown(shown.clone(), format!("{OTHER_SERVER} ({status})")),
+        401 | 429 => (FindingState::Closed, "asks for a password".into()),
+        403 | 421 => (FindingState::Closed, "refuses to answer here".into()),
+        _ => other_server(response),
     };
-    worst_finding(check, &shown, probe_http(&probe, target, API).await, judge)
+    worst_finding(&probe, (target, API), found, judge).await
 }
 
 /// Are the metrics there to be read?
 pub(super) async fn probe_metrics(probe: NetworkProbe, target: ProbeTarget) -> Finding {
-    let check = SandboxCheck::Metrics;
-    let shown = format!("{target}{METRICS}");
-    let judge = |answer: ProbeResponse| match answer.status.as_u16() {
-        200 if contains(&answer.body, b"egressd_") => check.open(shown.clone(), "can be read"),
-        401 | 403 => check.closed(shown.clone(), "asks for a password"),
-        status => check.unknown(shown.clone(), format!("{OTHER_SERVER} ({status})")),
+    let found = (SandboxCheck::Metrics, format!("{target}{METRICS}"));
+    let judge = |response: &ProbeResponse| match response.status.as_u16() {
+        200 if contains(&response.body, b"egressd_") => (FindingState::Open, "can be read".into()),
+        401 | 403 => (FindingState::Closed, "asks for a password".into()),
+        _ => other_server(response),
     };
-    worst_finding(
-        check,
-        &shown,
-        probe_http(&probe, target, METRICS).await,
-        judge,
-    )
+    worst_finding(&probe, (target, METRICS), found, judge).await
 }
 
 /// Checks if the management API or a container runtime's API answers at one of these sockets, whose

@@ -1,11 +1,12 @@
 //! HTTP requests to listeners that may answer, and what their answers and errors mean.
 
+use std::borrow::Cow;
 use std::io::ErrorKind;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use super::finding::{Finding, SandboxCheck};
+use super::finding::{Finding, FindingState, SandboxCheck};
 use super::network::NetworkProbe;
 use super::socket_error::{closed_reason, reason};
 use crate::probe_client::{ProbeFailure, ProbeResponse, ProbeTarget};
@@ -23,21 +24,28 @@ pub(super) enum ProbeOutcome {
     NotTried(String),
 }
 
-/// Returns the worst finding of a target that is not for the agent: one open address is enough.
-pub(super) fn worst_finding(
-    check: SandboxCheck,
-    shown: &str,
-    heard: Vec<ProbeOutcome>,
-    judge: impl Fn(ProbeResponse) -> Finding,
+/// What a response shows: whether the way is open, and in words.
+pub(super) type Verdict = (FindingState, Cow<'static, str>);
+
+/// Sends `GET path` to each address of a target that is not for the agent. Returns the worst
+/// finding, reported as `shown`: one open address is enough.
+pub(super) async fn worst_finding(
+    probe: &NetworkProbe,
+    (target, path): (ProbeTarget, &'static str),
+    (check, shown): (SandboxCheck, String),
+    judge: impl Fn(&ProbeResponse) -> Verdict,
 ) -> Finding {
-    let found = heard.into_iter().map(|heard| match heard {
-        ProbeOutcome::Response(answer) => judge(answer),
-        ProbeOutcome::NothingListens(why) => check.closed(shown, why),
-        ProbeOutcome::NoResponse(why) | ProbeOutcome::NotTried(why) => check.unknown(shown, why),
+    let outcomes = probe_http(probe, target, path).await.into_iter();
+    let verdicts = outcomes.map(|outcome| match outcome {
+        ProbeOutcome::Response(response) => judge(&response),
+        ProbeOutcome::NothingListens(why) => (FindingState::Closed, why.into()),
+        ProbeOutcome::NoResponse(why) | ProbeOutcome::NotTried(why) => {
+            (FindingState::Unknown, why.into())
+        }
     });
-    found
-        .max_by_key(|finding| finding.state)
-        .unwrap_or_else(|| check.closed(shown, UNRESOLVED))
+    let worst = verdicts.max_by_key(|(state, _)| *state);
+    let (state, seen) = worst.unwrap_or((FindingState::Closed, UNRESOLVED.into()));
+    check.finding(state, shown, seen)
 }
 
 /// Returns the outcome for each address of a target; none if its name does not resolve.

@@ -122,30 +122,30 @@ impl NetworkProbe {
         for server in &*self.servers {
             asked.spawn(dns_queries::query_server(*server, name.clone(), until));
         }
-        let said = asked.join_all().await.into_iter().max();
-        match said.unwrap_or(DnsOutcome::NoAnswer) {
-            DnsOutcome::Address => check.open(shown, ADDRESS),
-            DnsOutcome::NoAddress => check.unknown(shown, OTHERWISE),
-            DnsOutcome::ConnectionAccepted => check.unknown(
-                shown,
-                "a name server accepts connections and does not answer",
-            ),
-            DnsOutcome::NotTried(why) => check.unknown(shown, format!("could not try: {why}")),
-            DnsOutcome::NoAnswer => check.closed(shown, "no name server answers"),
+        let worst = asked.join_all().await.into_iter().max();
+        match worst.unwrap_or(DnsOutcome::NoAnswer) {
+            DnsOutcome::ConnectionAccepted => {
+                let seen = "a name server accepts connections and does not answer";
+                check.unknown(shown, seen)
+            }
+            outcome => dns_finding(check, shown, outcome),
         }
     }
 
-    /// Does a name server on the internet?
+    /// Does a name server on the internet answer?
     pub(super) async fn probe_name_server(self, server: SocketAddr, name: String) -> Finding {
-        let check = SandboxCheck::PublicDns;
-        let shown = server.to_string();
-        match dns_queries::query_server(server, name, self.deadline()).await {
-            DnsOutcome::Address => check.open(shown, ADDRESS),
-            DnsOutcome::NoAddress => check.unknown(shown, OTHERWISE),
-            DnsOutcome::ConnectionAccepted => check.open(shown, "a TCP connection was accepted"),
-            DnsOutcome::NotTried(why) => check.unknown(shown, format!("could not try: {why}")),
-            DnsOutcome::NoAnswer => check.closed(shown, "no name server answers"),
-        }
+        let outcome = dns_queries::query_server(server, name, self.deadline()).await;
+        dns_finding(SandboxCheck::PublicDns, server.to_string(), outcome)
+    }
+}
+
+fn dns_finding(check: SandboxCheck, target: String, outcome: DnsOutcome) -> Finding {
+    match outcome {
+        DnsOutcome::Address => check.open(target, ADDRESS),
+        DnsOutcome::NoAddress => check.unknown(target, OTHERWISE),
+        DnsOutcome::ConnectionAccepted => check.open(target, "a TCP connection was accepted"),
+        DnsOutcome::NotTried(why) => check.unknown(target, format!("could not try: {why}")),
+        DnsOutcome::NoAnswer => check.closed(target, "no name server answers"),
     }
 }
 

@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, SandboxCheck};
-use super::http_probes::{ProbeOutcome, contains, probe_http, probe_http_at, worst_finding};
+use super::finding::{Finding, FindingState, SandboxCheck};
+use super::http_probes::{ProbeOutcome, contains, probe_http_at, worst_finding};
 use super::network::NetworkProbe;
 use super::proc_net::abstract_names;
 use crate::probe_client::{ProbeResponse, ProbeTarget};
@@ -113,22 +113,16 @@ pub(super) async fn probe_api(
     target: ProbeTarget,
     api: RuntimeApi,
 ) -> Finding {
-    let check = SandboxCheck::RuntimeSocket;
-    let shown = target.to_string();
-    let judge = |answer: ProbeResponse| match api.describe(&answer) {
-        Some(seen) => check.open(shown.clone(), seen),
-        None if contains(&answer.body, b"HTTPS server") => {
+    let found = (SandboxCheck::RuntimeSocket, target.to_string());
+    let judge = |response: &ProbeResponse| match api.describe(response) {
+        Some(seen) => (FindingState::Open, seen.into()),
+        None if contains(&response.body, b"HTTPS server") => {
             let seen = "uses TLS; it is unknown if it requires a client certificate";
-            check.unknown(shown.clone(), seen)
+            (FindingState::Unknown, seen.into())
         }
-        None => check.closed(shown.clone(), "something else answers"),
+        None => (FindingState::Closed, "something else answers".into()),
     };
-    worst_finding(
-        check,
-        &shown,
-        probe_http(&probe, target, api.path()).await,
-        judge,
-    )
+    worst_finding(&probe, (target, api.path()), found, judge).await
 }
 
 impl RuntimeApi {
@@ -162,10 +156,9 @@ mod tests {
     use std::os::unix::net::{SocketAddr, UnixListener};
     use std::time::Duration;
 
-    use super::super::finding::FindingState;
     use super::{
-        Finding, NetworkProbe, Path, ProbeTarget, RuntimeApi, SandboxCheck, fs, probe_api,
-        probe_socket, runtime_sockets,
+        Finding, FindingState, NetworkProbe, Path, ProbeTarget, RuntimeApi, SandboxCheck, fs,
+        probe_api, probe_socket, runtime_sockets,
     };
     use crate::upstream::ResolverSettings;
 

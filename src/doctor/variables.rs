@@ -6,66 +6,21 @@ use super::finding::{Finding, SandboxCheck};
 use crate::probe_client::{ProbeTarget, printable};
 
 /// Words of a name, between underscores.
-const CREDENTIAL_WORDS: &[&str] = &[
-    "ACCESSKEY",
-    "APIKEY",
-    "CREDENTIAL",
-    "CREDENTIALS",
-    "JWT",
-    "KEY",
-    "KUBECONFIG",
-    "PASS",
-    "PASSPHRASE",
-    "PASSWD",
-    "PASSWORD",
-    "PAT",
-    "PRIVATEKEY",
-    "SECRET",
-    "SECRETKEY",
-    "SECRETS",
-    "TOKEN",
-    "TOKENS",
-];
+const CREDENTIAL_WORDS: &str = "\
+    ACCESSKEY APIKEY CREDENTIAL CREDENTIALS JWT KEY KUBECONFIG PASS PASSPHRASE PASSWD \
+    PASSWORD PAT PRIVATEKEY SECRET SECRETKEY SECRETS TOKEN TOKENS";
 /// Ends of such words: `PGPASSWORD`, `GHTOKEN`.
-const CREDENTIAL_SUFFIXES: &[&str] = &[
-    "APIKEY",
-    "PASSPHRASE",
-    "PASSWD",
-    "PASSWORD",
-    "SECRET",
-    "TOKEN",
-];
+const CREDENTIAL_SUFFIXES: &str = "APIKEY PASSPHRASE PASSWD PASSWORD SECRET TOKEN";
 /// Names that say enough as a whole.
-const CREDENTIAL_NAMES: &[&str] = &[
-    "MYSQL_PWD",
-    "NETRC",
-    "PGPASSFILE",
-    "REDISCLI_AUTH",
-    "SSHPASS",
-    "SSH_AUTH_SOCK",
-];
+const CREDENTIAL_NAMES: &str = "\
+    MYSQL_PWD NETRC PGPASSFILE REDISCLI_AUTH SSHPASS SSH_AUTH_SOCK";
 /// Of what a cloud's tools read, the part that is no credential.
-const HARMLESS: &[&str] = &[
-    "AWS_CA_BUNDLE",
-    "AWS_DEFAULT_OUTPUT",
-    "AWS_DEFAULT_REGION",
-    "AWS_EC2_METADATA_DISABLED",
-    "AWS_EXECUTION_ENV",
-    "AWS_MAX_ATTEMPTS",
-    "AWS_PAGER",
-    "AWS_REGION",
-    "AWS_RETRY_MODE",
-    "AWS_SDK_LOAD_CONFIG",
-    "AWS_STS_REGIONAL_ENDPOINTS",
-];
-const PROXY_VARIABLES: &[&str] = &[
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "ALL_PROXY",
-    "FTP_PROXY",
-    "WS_PROXY",
-    "WSS_PROXY",
-];
+const HARMLESS: &str = "\
+    AWS_CA_BUNDLE AWS_DEFAULT_OUTPUT AWS_DEFAULT_REGION AWS_EC2_METADATA_DISABLED \
+    AWS_EXECUTION_ENV AWS_MAX_ATTEMPTS AWS_PAGER AWS_REGION AWS_RETRY_MODE \
+    AWS_SDK_LOAD_CONFIG AWS_STS_REGIONAL_ENDPOINTS";
+const PROXY_VARIABLES: &str = "\
+    HTTP_PROXY HTTPS_PROXY ALL_PROXY FTP_PROXY WS_PROXY WSS_PROXY";
 /// Names that are listed; what is beyond them is counted.
 const MAX_LISTED: usize = 50;
 
@@ -97,7 +52,7 @@ pub(super) fn credential_findings(variables: &[Variable]) -> Vec<Finding> {
 fn credential_hint(name: &str, value: &OsStr) -> Option<&'static str> {
     let name = name.to_ascii_uppercase();
     let mut words = name.split('_');
-    if HARMLESS.contains(&name.as_str()) || is_service_link(&name) {
+    if contains_word(HARMLESS, &name) || is_service_link(&name) {
         return None;
     }
     if name.starts_with("EGRESSD_") {
@@ -105,9 +60,7 @@ fn credential_hint(name: &str, value: &OsStr) -> Option<&'static str> {
     }
     let cloud = name.starts_with("AWS_");
     let public = name.contains("PUBLIC");
-    if cloud
-        || CREDENTIAL_NAMES.contains(&name.as_str())
-        || (!public && words.any(is_credential_word))
+    if cloud || contains_word(CREDENTIAL_NAMES, &name) || (!public && words.any(is_credential_word))
     {
         return Some("the name of a credential");
     }
@@ -121,9 +74,15 @@ fn credential_hint(name: &str, value: &OsStr) -> Option<&'static str> {
         .map(|_| "a URL with a password in it")
 }
 
+fn contains_word(list: &str, word: &str) -> bool {
+    list.split(' ').any(|listed| listed == word)
+}
+
 fn is_credential_word(word: &str) -> bool {
-    let ends = CREDENTIAL_SUFFIXES.iter().any(|end| word.ends_with(end));
-    ends || CREDENTIAL_WORDS.contains(&word)
+    let ends = CREDENTIAL_SUFFIXES
+        .split(' ')
+        .any(|end| word.ends_with(end));
+    ends || contains_word(CREDENTIAL_WORDS, word)
 }
 
 /// What Kubernetes sets for each Service (`NAME_SERVICE_HOST`, `NAME_PORT_80_TCP_ADDR`), whatever the Service is called.
@@ -141,7 +100,7 @@ pub(super) fn proxy_findings(variables: &[Variable], proxy: &ProbeTarget) -> Vec
     let mut found: Vec<Finding> = set
         .filter(|(name, _)| {
             let name = name.to_string_lossy().to_ascii_uppercase();
-            PROXY_VARIABLES.contains(&name.as_str())
+            contains_word(PROXY_VARIABLES, &name)
         })
         .map(|(name, value)| {
             let name = printable(&name.to_string_lossy());
