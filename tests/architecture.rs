@@ -160,7 +160,9 @@ const BANNED: &[Banned] = &[
     // A listener asks a socket file whether somebody still answers there, before it is replaced.
     banned(Outside(&["upstream", "src/server/unix_socket.rs", PROBE_CLIENT]), Within(&["UnixStream", "connect"]), DIAL_WHY),
     banned(Outside(&["upstream", PROBE_CLIENT]), Within(&["UdpSocket"]), DIAL_WHY),
-    banned(Outside(&["doctor", PROBE_CLIENT, "src/cli/healthcheck.rs"]), Path(&["crate", "probe_client"]), PROBE_WHY),
+    banned(Outside(&["doctor", PROBE_CLIENT, "src/cli/doctor.rs", "src/cli/healthcheck.rs"]), Path(&["crate", "probe_client"]), PROBE_WHY),
+    // Through a re-export another command could dial without a path that names `probe_client`.
+    banned(In(&["doctor"]), Words(&["pub", "(", "crate", ")", "use", "crate"]), "the doctor hands out nothing of other modules, the probe client above all"),
     banned(In(PROBING_COMMANDS), Path(&["crate", "credential"]), PROBE_WHY),
     banned(In(PROBING_COMMANDS), Path(&["crate", "app"]), PROBE_WHY),
     banned(In(PROBING_COMMANDS), Path(&["crate", "config", "load"]), PROBE_WHY),

@@ -38,6 +38,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/doctor/network.rs", "use crate::credential::Credentials;", "doctor may not use credential"),
     ("src/doctor.rs", "use crate::config::Environment;", "doctor may not use config"),
     ("src/doctor.rs", "fn f() { crate::app::App::start() }", "doctor may not use app"),
+    ("src/doctor.rs", "pub(crate) use crate::probe_client::ProbeTarget;", "the doctor hands out nothing"),
     ("src/cli/doctor.rs", "use crate::credential::Credentials;", "they hold no credential"),
     ("src/probe_client.rs", "use crate::upstream::ResolverSettings;", "probe_client may not use upstream"),
     ("src/cli/healthcheck.rs", "fn f() { crate::config::load(o) }", "they hold no credential"),
