@@ -1,5 +1,6 @@
-//! The house rules that a compiler does not hold: which room may use which, who may dial, who may expose a secret, how long a
-//! file may be. Each rule is one row; a breach is reported with its file, its line and the row's reason.
+//! The rules that a compiler does not check: which module may use which, which may dial or expose a
+//! secret, how long a file may be. Each rule is one row. A violation is reported with its file, its
+//! line and the reason of the row.
 //!
 //! Functions over 60 lines or five arguments, `exit`, `println!` and `unwrap` are clippy's (`clippy.toml`, `Cargo.toml`).
 
@@ -20,90 +21,99 @@ use source::{Source, starts_with};
 /// Lines that a file under `src/` may have, tests in it included: long tables belong in a file of their own.
 const FILE_BUDGET: usize = 400;
 
-/// What one room may name of the others.
-struct Room {
+/// The modules that one top module may use.
+struct ModuleRule {
     name: &'static str,
-    /// `None`: all of them.
+    /// `None`: all modules.
     may_use: Option<&'static [&'static str]>,
     why: &'static str,
 }
 
-const fn room(name: &'static str, may_use: &'static [&'static str], why: &'static str) -> Room {
-    Room {
+const fn module(
+    name: &'static str,
+    may_use: &'static [&'static str],
+    why: &'static str,
+) -> ModuleRule {
+    ModuleRule {
         name,
         may_use: Some(may_use),
         why,
     }
 }
 
-const fn anything(name: &'static str, why: &'static str) -> Room {
-    Room {
+const fn unrestricted(name: &'static str, why: &'static str) -> ModuleRule {
+    ModuleRule {
         name,
         may_use: None,
         why,
     }
 }
 
-/// From the inside out. A room that is not here is a breach: give it a row, and think about it first.
+/// From the innermost module outwards. A module without a row is a violation: consider first what it
+/// should be allowed to use.
 #[rustfmt::skip] // one row a line
-const ROOMS: &[Room] = &[
-    room("route", &[], "the route language is pure: it knows no connections, no HTTP server, no configuration"),
-    room("domain", &["route"], "what a connection is does not depend on how it is read, served or dialled"),
-    room("config", &["domain", "route", "shortage"], "files become domain values here and nowhere else"),
-    room("snapshot", &["domain", "route"], "a snapshot never changes: no tokens, no pools"),
-    room("telemetry", &["domain"], "labels and log lines see no secrets, bodies or raw paths"),
-    room("clock", &[], "a clock knows nothing of what is counted on it"),
-    room("upstream", &["clock", "domain", "shortage", "telemetry"], "dialling knows no routes"),
-    room("reflection", &["domain", "telemetry"], "a search sees secrets and bytes, not requests"),
-    room("credential", &["clock", "domain", "reflection", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
+const MODULE_RULES: &[ModuleRule] = &[
+    module("route", &[], "the route language is pure: it knows no connections, no HTTP server, no configuration"),
+    module("domain", &["route"], "what a connection is does not depend on how it is read, served or dialled"),
+    module("config", &["domain", "route", "shortage"], "files become domain values here and nowhere else"),
+    module("snapshot", &["domain", "route"], "a snapshot never changes: no tokens, no pools"),
+    module("telemetry", &["domain"], "labels and log lines see no secrets, bodies or raw paths"),
+    module("clock", &[], "a clock knows nothing of what is counted on it"),
+    module("upstream", &["clock", "domain", "shortage", "telemetry"], "dialling knows no routes"),
+    module("reflection", &["domain", "telemetry"], "a search sees secrets and bytes, not requests"),
+    module("credential", &["clock", "domain", "reflection", "upstream", "telemetry"], "a credential does not depend on the agent's request"),
     // The two that are served implement the seam that `server` states; `server` knows neither.
-    room("proxy", &["domain", "memory", "route", "server", "snapshot", "credential", "reflection", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
-    room("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential", "reflection"], "management reads, and never sees a request or a raw file"),
-    room("server", &["memory", "telemetry"], "the accept loop does not know what it serves"),
-    room("reload", &["config", "domain", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
-    room("hardening", &[], "the process, not what it does"),
-    room("shortage", &[], "errors of the system, whatever they stopped"),
-    room("memory", &[], "the machine, not what is done on it"),
-    room("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "proxy", "reload", "route", "server", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
-    room("demo", &["config"], "the demo's API is an upstream: it knows nothing of the proxy before it"),
-    room("probe_client", &[], "it opens sockets that the address guard does not check, and knows nothing else of egressd"),
-    room("doctor", &["domain", "probe_client", "upstream"], "the doctor sees what the agent sees: no credential, no configuration, no app"),
-    anything("cli", "commands may use every room"),
-    anything("main", "the program"),
-    anything("lib", "the crate's root declares the rooms"),
+    module("proxy", &["domain", "memory", "route", "server", "snapshot", "credential", "reflection", "upstream", "telemetry"], "a request's path parses no configuration and does not dial"),
+    module("management", &["domain", "hardening", "route", "server", "snapshot", "telemetry", "credential", "reflection"], "management reads, and never sees a request or a raw file"),
+    module("server", &["memory", "telemetry"], "the accept loop does not know what it serves"),
+    module("reload", &["config", "domain", "snapshot", "telemetry"], "a reload loads, compiles and publishes"),
+    module("hardening", &[], "the process, not what it does"),
+    module("shortage", &[], "errors of the system, whatever they stopped"),
+    module("memory", &[], "the machine, not what is done on it"),
+    module("app", &["clock", "config", "credential", "domain", "hardening", "management", "memory", "proxy", "reload", "route", "server", "snapshot", "telemetry", "upstream"], "the composition root is used by commands, not the other way round"),
+    module("demo", &["config"], "the demo's API is an upstream: it knows nothing of the proxy before it"),
+    module("probe_client", &[], "it opens sockets that the address guard does not check, and knows nothing else of egressd"),
+    module("doctor", &["domain", "probe_client", "upstream"], "the doctor sees what the agent sees: no credential, no configuration, no app"),
+    unrestricted("cli", "commands may use every module"),
+    unrestricted("main", "the program"),
+    unrestricted("lib", "the crate's root declares the modules"),
 ];
 
-/// Where a row holds. A place is a room or a file.
-enum Where {
+/// Where a rule applies. Each name is a top module or a file.
+enum Scope {
     In(&'static [&'static str]),
     Outside(&'static [&'static str]),
 }
 
-/// What must not be seen there.
-enum Sight {
+/// What must not occur there.
+enum Pattern {
     /// A path that begins with these segments, in `use` or inline.
-    Path(&'static [&'static str]),
-    /// A path that holds these segments one after another.
-    Within(&'static [&'static str]),
-    /// These words one after another.
-    Words(&'static [&'static str]),
+    PathStart(&'static [&'static str]),
+    /// A path that contains these segments in sequence.
+    PathPart(&'static [&'static str]),
+    /// These tokens in sequence.
+    Tokens(&'static [&'static str]),
 }
 
-struct Banned {
-    place: Where,
-    sight: Sight,
+struct Ban {
+    scope: Scope,
+    pattern: Pattern,
     why: &'static str,
 }
 
-const fn banned(place: Where, sight: Sight, why: &'static str) -> Banned {
-    Banned { place, sight, why }
+const fn ban(scope: Scope, pattern: Pattern, why: &'static str) -> Ban {
+    Ban {
+        scope,
+        pattern,
+        why,
+    }
 }
 
-use Sight::{Path, Within, Words};
-use Where::{In, Outside};
+use Pattern::{PathPart, PathStart, Tokens};
+use Scope::{In, Outside};
 
-const PURE: Where = In(&["route", "domain"]);
-const EXPOSE: Where = Outside(&[
+const PURE: Scope = In(&["route", "domain"]);
+const EXPOSE: Scope = Outside(&[
     "credential",
     "reflection",
     "src/domain/secret.rs",
@@ -130,7 +140,7 @@ const TOKEN_TIMES: &[&str] = &[
 ];
 const TOKEN_CLOCK_WHY: &str = "a token's life is counted on the boot-time clock (`crate::clock`): the system's time jumps, and `Instant` stands still during suspension";
 const NO_IO: &str = "routes and definitions are values: no I/O, nothing async";
-const EXPOSE_WHY: &str = "a secret is exposed in two rooms only (`credential`, `reflection`), and where the domain puts a fixed header together";
+const EXPOSE_WHY: &str = "a secret is exposed in two modules only (`credential`, `reflection`), and where the domain puts a fixed header together";
 const DIAL_WHY: &str = "only `upstream` opens sockets outwards: the address guard stands there";
 /// Opens sockets that the address guard does not check, to see whether they open.
 const PROBE_CLIENT: &str = "src/probe_client.rs";
@@ -144,75 +154,75 @@ const STDOUT_WHY: &str =
     "a thread that is stuck in a write must not hold the lock of a standard stream";
 
 #[rustfmt::skip] // one row a line
-const BANNED: &[Banned] = &[
-    banned(In(&["route"]), Path(&["http"]), "the matcher takes text, not server types"),
-    banned(PURE, Path(&["hyper"]), NO_IO),
-    banned(PURE, Path(&["hyper_util"]), NO_IO),
-    banned(PURE, Path(&["tokio"]), NO_IO),
-    banned(PURE, Path(&["std", "fs"]), NO_IO),
-    banned(PURE, Path(&["std", "env"]), NO_IO),
-    banned(PURE, Words(&["async"]), NO_IO),
-    banned(PURE, Path(&["serde"]), "files are read by `config`; a domain value is made by its constructor alone"),
-    banned(PURE, Path(&["serde_json"]), "files are read by `config`; a domain value is made by its constructor alone"),
-    banned(EXPOSE, Words(&[".", "expose"]), EXPOSE_WHY),
-    banned(EXPOSE, Within(&["Secret", "expose"]), EXPOSE_WHY),
-    banned(Outside(&["upstream", PROBE_CLIENT]), Within(&["TcpStream", "connect"]), DIAL_WHY),
+const BANS: &[Ban] = &[
+    ban(In(&["route"]), PathStart(&["http"]), "the matcher takes text, not server types"),
+    ban(PURE, PathStart(&["hyper"]), NO_IO),
+    ban(PURE, PathStart(&["hyper_util"]), NO_IO),
+    ban(PURE, PathStart(&["tokio"]), NO_IO),
+    ban(PURE, PathStart(&["std", "fs"]), NO_IO),
+    ban(PURE, PathStart(&["std", "env"]), NO_IO),
+    ban(PURE, Tokens(&["async"]), NO_IO),
+    ban(PURE, PathStart(&["serde"]), "files are read by `config`; a domain value is made by its constructor alone"),
+    ban(PURE, PathStart(&["serde_json"]), "files are read by `config`; a domain value is made by its constructor alone"),
+    ban(EXPOSE, Tokens(&[".", "expose"]), EXPOSE_WHY),
+    ban(EXPOSE, PathPart(&["Secret", "expose"]), EXPOSE_WHY),
+    ban(Outside(&["upstream", PROBE_CLIENT]), PathPart(&["TcpStream", "connect"]), DIAL_WHY),
     // A listener asks a socket file whether somebody still answers there, before it is replaced.
-    banned(Outside(&["upstream", "src/server/unix_socket.rs", PROBE_CLIENT]), Within(&["UnixStream", "connect"]), DIAL_WHY),
-    banned(Outside(&["upstream", PROBE_CLIENT]), Within(&["UdpSocket"]), DIAL_WHY),
-    banned(Outside(&["doctor", PROBE_CLIENT, "src/cli/doctor.rs", "src/cli/healthcheck.rs"]), Path(&["crate", "probe_client"]), PROBE_WHY),
+    ban(Outside(&["upstream", "src/server/unix_socket.rs", PROBE_CLIENT]), PathPart(&["UnixStream", "connect"]), DIAL_WHY),
+    ban(Outside(&["upstream", PROBE_CLIENT]), PathPart(&["UdpSocket"]), DIAL_WHY),
+    ban(Outside(&["doctor", PROBE_CLIENT, "src/cli/doctor.rs", "src/cli/healthcheck.rs"]), PathStart(&["crate", "probe_client"]), PROBE_WHY),
     // Through a re-export another command could dial without a path that names `probe_client`.
-    banned(In(&["doctor"]), Words(&["pub", "(", "crate", ")", "use", "crate"]), "the doctor hands out nothing of other modules, the probe client above all"),
-    banned(In(PROBING_COMMANDS), Path(&["crate", "credential"]), PROBE_WHY),
-    banned(In(PROBING_COMMANDS), Path(&["crate", "app"]), PROBE_WHY),
-    banned(In(PROBING_COMMANDS), Path(&["crate", "config", "load"]), PROBE_WHY),
-    banned(Outside(&["upstream"]), Within(&["TcpStream", "connect_timeout"]), DIAL_WHY),
-    banned(Outside(&["upstream"]), Within(&["TcpSocket"]), DIAL_WHY),
-    banned(Outside(&["upstream", "src/server/unix_socket.rs", PROBE_CLIENT]), Words(&[".", "connect", "("]), DIAL_WHY),
-    banned(Outside(&["upstream"]), Path(&["hickory_resolver"]), "only `upstream` resolves names"),
-    banned(Outside(&["upstream"]), Within(&["ToSocketAddrs"]), "only `upstream` resolves names"),
-    banned(Outside(&[]), Words(&["#", "[", "path", "="]), "a module's file is where the compiler looks for it"),
-    banned(Outside(&["config"]), Path(&["granit_parser"]), "files are read by `config`"),
+    ban(In(&["doctor"]), Tokens(&["pub", "(", "crate", ")", "use", "crate"]), "the doctor hands out nothing of other modules, the probe client above all"),
+    ban(In(PROBING_COMMANDS), PathStart(&["crate", "credential"]), PROBE_WHY),
+    ban(In(PROBING_COMMANDS), PathStart(&["crate", "app"]), PROBE_WHY),
+    ban(In(PROBING_COMMANDS), PathStart(&["crate", "config", "load"]), PROBE_WHY),
+    ban(Outside(&["upstream"]), PathPart(&["TcpStream", "connect_timeout"]), DIAL_WHY),
+    ban(Outside(&["upstream"]), PathPart(&["TcpSocket"]), DIAL_WHY),
+    ban(Outside(&["upstream", "src/server/unix_socket.rs", PROBE_CLIENT]), Tokens(&[".", "connect", "("]), DIAL_WHY),
+    ban(Outside(&["upstream"]), PathStart(&["hickory_resolver"]), "only `upstream` resolves names"),
+    ban(Outside(&["upstream"]), PathPart(&["ToSocketAddrs"]), "only `upstream` resolves names"),
+    ban(Outside(&[]), Tokens(&["#", "[", "path", "="]), "a module's file is where the compiler looks for it"),
+    ban(Outside(&["config"]), PathStart(&["granit_parser"]), "files are read by `config`"),
     // F-153, F-253
-    banned(In(TOKEN_LIVES), Words(&["SystemTime"]), TOKEN_CLOCK_WHY),
-    banned(In(TOKEN_TIMES), Words(&["Instant"]), TOKEN_CLOCK_WHY),
-    banned(Outside(&["main"]), Within(&["process", "exit"]), STDERR_WHY),
-    banned(Outside(&["main"]), Words(&["eprintln", "!"]), STDERR_WHY),
-    banned(Outside(&["main"]), Words(&["eprint", "!"]), STDERR_WHY),
-    banned(Outside(&["main"]), Within(&["io", "stderr"]), STDERR_WHY),
-    banned(Outside(&["main"]), Within(&["io", "stdout"]), STDOUT_WHY),
+    ban(In(TOKEN_LIVES), Tokens(&["SystemTime"]), TOKEN_CLOCK_WHY),
+    ban(In(TOKEN_TIMES), Tokens(&["Instant"]), TOKEN_CLOCK_WHY),
+    ban(Outside(&["main"]), PathPart(&["process", "exit"]), STDERR_WHY),
+    ban(Outside(&["main"]), Tokens(&["eprintln", "!"]), STDERR_WHY),
+    ban(Outside(&["main"]), Tokens(&["eprint", "!"]), STDERR_WHY),
+    ban(Outside(&["main"]), PathPart(&["io", "stderr"]), STDERR_WHY),
+    ban(Outside(&["main"]), PathPart(&["io", "stdout"]), STDOUT_WHY),
 ];
 
-impl Where {
-    fn holds(&self, source: &Source) -> bool {
-        let (places, inside) = match self {
-            In(places) => (places, true),
-            Outside(places) => (places, false),
+impl Scope {
+    fn contains(&self, source: &Source) -> bool {
+        let (names, is_inside) = match self {
+            In(names) => (names, true),
+            Outside(names) => (names, false),
         };
-        let named = places
+        let is_named = names
             .iter()
-            .any(|place| *place == source.room() || *place == source.file);
-        named == inside
+            .any(|name| *name == source.top_module() || *name == source.file);
+        is_named == is_inside
     }
 }
 
-impl Sight {
-    /// Lines on which it is seen.
+impl Pattern {
+    /// Returns the lines on which the pattern occurs.
     fn lines(&self, source: &Source) -> Vec<usize> {
-        let on_paths = |seen: &dyn Fn(&[String]) -> bool| {
-            let paths = source.paths.iter().filter(|path| seen(&path.segments));
+        let on_paths = |is_match: &dyn Fn(&[String]) -> bool| {
+            let paths = source.paths.iter().filter(|path| is_match(&path.segments));
             paths.map(|path| path.line).collect()
         };
         match self {
-            Path(start) => {
-                on_paths(&|segments| segments.len() >= start.len() && same(segments, start))
-            }
-            Within(part) => on_paths(&|segments| {
+            PathStart(start) => on_paths(&|segments| {
+                segments.len() >= start.len() && starts_with_words(segments, start)
+            }),
+            PathPart(part) => on_paths(&|segments| {
                 segments
                     .windows(part.len())
-                    .any(|window| same(window, part))
+                    .any(|window| starts_with_words(window, part))
             }),
-            Words(words) => (0..source.tokens.len())
+            Tokens(words) => (0..source.tokens.len())
                 .filter_map(|at| source.tokens.get(at..))
                 .filter(|rest| starts_with(rest, words))
                 .filter_map(|rest| rest.first().map(|token| token.line))
@@ -221,41 +231,41 @@ impl Sight {
     }
 }
 
-fn same(segments: &[String], words: &[&str]) -> bool {
+fn starts_with_words(segments: &[String], words: &[&str]) -> bool {
     segments
         .iter()
         .zip(words)
         .all(|(segment, word)| segment == word)
 }
 
-/// Every breach in one file that is not test code, as `file:line: what, because why`.
-fn breaches(source: &Source) -> Vec<String> {
-    let mut found = import_breaches(source);
-    for row in BANNED.iter().filter(|row| row.place.holds(source)) {
-        let what = match &row.sight {
-            Path(words) | Within(words) => words.join("::"),
-            Words(words) => words.join(" "),
+/// Returns every violation in one file that is not test code, as `file:line: what, because why`.
+fn violations(source: &Source) -> Vec<String> {
+    let mut found = import_violations(source);
+    for rule in BANS.iter().filter(|rule| rule.scope.contains(source)) {
+        let what = match &rule.pattern {
+            PathStart(words) | PathPart(words) => words.join("::"),
+            Tokens(words) => words.join(" "),
         };
-        let lines = row.sight.lines(source);
+        let lines = rule.pattern.lines(source);
         found.extend(
             lines
                 .iter()
-                .map(|line| format!("{}:{line}: `{what}`: {}", source.file, row.why)),
+                .map(|line| format!("{}:{line}: `{what}`: {}", source.file, rule.why)),
         );
     }
     found.dedup();
     found
 }
 
-fn import_breaches(source: &Source) -> Vec<String> {
-    let own = source.room();
+fn import_violations(source: &Source) -> Vec<String> {
+    let own = source.top_module();
     let file = &source.file;
-    let Some(room) = ROOMS.iter().find(|room| room.name == own) else {
+    let Some(rule) = MODULE_RULES.iter().find(|rule| rule.name == own) else {
         return vec![format!(
-            "{file}:1: `{own}` is no room of the house: give it a row in tests/architecture.rs"
+            "{file}:1: `{own}` has no row in MODULE_RULES of tests/architecture.rs"
         )];
     };
-    let Some(may_use) = room.may_use else {
+    let Some(may_use) = rule.may_use else {
         return Vec::new();
     };
     let mut found = Vec::new();
@@ -271,20 +281,20 @@ fn import_breaches(source: &Source) -> Vec<String> {
         if used != own && !may_use.contains(&used) {
             found.push(format!(
                 "{file}:{}: {own} may not use {used}: {}",
-                path.line, room.why
+                path.line, rule.why
             ));
         }
     }
     found
 }
 
-/// Breaches that test code can make as well.
-fn file_breaches(source: &Source) -> Vec<String> {
+/// Returns the violations that apply to test code too.
+fn file_violations(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
     if source.lines > FILE_BUDGET {
         let lines = source.lines;
         found.push(format!(
-            "{}:{lines}: {lines} lines: a file has at most {FILE_BUDGET}; draw a wall",
+            "{}:{lines}: {lines} lines: a file has at most {FILE_BUDGET}; split it by topic",
             source.file
         ));
     }
@@ -294,7 +304,7 @@ fn file_breaches(source: &Source) -> Vec<String> {
             source.file
         ));
     }
-    if !source.says_what_it_is {
+    if !source.has_module_docs {
         found.push(format!(
             "{}:1: begins without `//!`: say what lives here and what may not",
             source.file
@@ -303,17 +313,18 @@ fn file_breaches(source: &Source) -> Vec<String> {
     found
 }
 
-/// All breaches of a set of files; modules declared under `#[cfg(test)]` are held to the file rules only.
-fn all_breaches(sources: &[Source]) -> Vec<String> {
+/// Returns all violations in a set of files. Only the rules for files apply to modules declared under
+/// `#[cfg(test)]`.
+fn all_violations(sources: &[Source]) -> Vec<String> {
     let tests: Vec<&Vec<String>> = sources
         .iter()
         .flat_map(|source| &source.test_modules)
         .collect();
     let mut found = Vec::new();
     for source in sources {
-        found.extend(file_breaches(source));
+        found.extend(file_violations(source));
         if !tests.iter().any(|test| source.module().starts_with(test)) {
-            found.extend(breaches(source));
+            found.extend(violations(source));
         }
     }
     found
@@ -371,8 +382,8 @@ fn no_module_imports_itself_through_others() {
 }
 
 #[test]
-fn the_house_rules_hold() {
+fn the_module_rules_hold() {
     let sources = crate_sources();
-    let found = all_breaches(&sources);
+    let found = all_violations(&sources);
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }

@@ -26,7 +26,7 @@ pub(crate) struct Source {
     /// Number of lines, test code and blank ones included.
     pub(crate) lines: usize,
     /// The file begins with a `//!` comment.
-    pub(crate) says_what_it_is: bool,
+    pub(crate) has_module_docs: bool,
     pub(crate) tokens: Vec<Token>,
     pub(crate) paths: Vec<Path>,
     /// Modules that are declared under `#[cfg(test)]` and live in files of their own, as `crate` paths.
@@ -45,7 +45,7 @@ impl Source {
         Self {
             file: file.to_owned(),
             lines: text.lines().count(),
-            says_what_it_is: text.starts_with("//!"),
+            has_module_docs: text.starts_with("//!"),
             paths: Paths::new(&tokens, module).collect_all(),
             tokens,
             test_modules,
@@ -53,10 +53,10 @@ impl Source {
     }
 
     /// The first module below the crate: `src/proxy/headers.rs` and `src/proxy.rs` are both `proxy`.
-    pub(crate) fn room(&self) -> String {
+    pub(crate) fn top_module(&self) -> String {
         let rest = self.file.strip_prefix("src/").unwrap_or(&self.file);
-        let room = rest.split('/').next().unwrap_or(rest);
-        room.strip_suffix(".rs").unwrap_or(room).to_owned()
+        let name = rest.split('/').next().unwrap_or(rest);
+        name.strip_suffix(".rs").unwrap_or(name).to_owned()
     }
 
     /// The module path below the crate, without `mod`.

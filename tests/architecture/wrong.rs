@@ -1,9 +1,10 @@
-//! The checker must be able to fail: small wrong inputs with the breach that each must give, and right ones that give none.
+//! The checker must be able to fail: small wrong inputs with the violation that each must give, and
+//! right ones that give none.
 
 use super::source::{Source, blank};
-use super::{all_breaches, breaches};
+use super::{all_violations, violations};
 
-/// File, text, and a part of the breach that it must give.
+/// File, text, and a part of the violation that it must give.
 #[rustfmt::skip] // one row a line
 const WRONG: &[(&str, &str, &str)] = &[
     ("src/route/a.rs", "use crate::config::Settings;", "src/route/a.rs:1: route may not use config"),
@@ -17,15 +18,15 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("src/proxy/a.rs", "use crate as root;", "proxy may not use the whole crate"),
     ("src/server.rs", "use crate::proxy;", "server may not use proxy"),
     ("src/app.rs", "use crate::cli;", "app may not use cli"),
-    ("src/cupboard.rs", "", "`cupboard` is no room"),
+    ("src/cupboard.rs", "", "`cupboard` has no row"),
     ("src/route/a.rs", "use http::Method;", "`http`"),
     ("src/route/a.rs", "fn f(m: ::http::Method) {}", "`http`"),
     ("src/domain/a.rs", "use {std::fmt, tokio::net};", "`tokio`"),
     ("src/domain/a.rs", "use std::{fmt, fs};", "`std::fs`"),
     ("src/domain/a.rs", "#[derive(serde::Deserialize)] struct A;", "`serde`"),
     ("src/domain/a.rs", "pub async fn f() {}", "`async`"),
-    ("src/config/a.rs", "fn f(s: &Secret) { s.expose() }", "a secret is exposed in two rooms only"),
-    ("src/config/a.rs", "fn f(s: &[Secret]) { s.iter().map(Secret::expose) }", "a secret is exposed in two rooms only"),
+    ("src/config/a.rs", "fn f(s: &Secret) { s.expose() }", "a secret is exposed in two modules only"),
+    ("src/config/a.rs", "fn f(s: &[Secret]) { s.iter().map(Secret::expose) }", "a secret is exposed in two modules only"),
     ("src/domain/caps.rs", "fn f(s: &Secret) { s\n.expose() }", "src/domain/caps.rs:2: `. expose`"),
     ("src/proxy/a.rs", "async fn f() { TcpStream::connect(a).await; }", "only `upstream` opens sockets"),
     ("src/cli/a.rs", "fn f() { tokio::net::TcpSocket::new_v4(); }", "only `upstream` opens sockets"),
@@ -76,18 +77,18 @@ const RIGHT: &[(&str, &str)] = &[
 ];
 
 fn found(file: &str, text: &str) -> Vec<String> {
-    breaches(&Source::parse(file, text))
+    violations(&Source::parse(file, text))
 }
 
 #[test]
 fn a_wrong_file_is_reported_with_its_place_and_reason() {
     for (file, text, expected) in WRONG {
         let found = found(file, text);
-        let told = found
+        let is_reported = found
             .iter()
-            .any(|breach| breach.contains(expected) && breach.starts_with(file));
+            .any(|violation| violation.contains(expected) && violation.starts_with(file));
         assert!(
-            told,
+            is_reported,
             "{file}: {text}\nmust give {expected:?}, gave {found:?}"
         );
     }
@@ -102,41 +103,41 @@ fn a_right_file_is_not_reported() {
 }
 
 #[test]
-fn a_file_has_a_budget_and_says_what_it_is() {
+fn a_file_has_a_line_budget_and_module_docs() {
     let long = format!("//! A.\n{}", "fn a() {}\n".repeat(400));
-    let found = all_breaches(&[Source::parse("src/route/a.rs", &long)]);
+    let found = all_violations(&[Source::parse("src/route/a.rs", &long)]);
     assert_eq!(
         found,
-        ["src/route/a.rs:401: 401 lines: a file has at most 400; draw a wall"]
+        ["src/route/a.rs:401: 401 lines: a file has at most 400; split it by topic"]
     );
-    let found = all_breaches(&[Source::parse("src/route/a.rs", "// A.\n")]);
+    let found = all_violations(&[Source::parse("src/route/a.rs", "// A.\n")]);
     assert!(found.concat().contains("begins without `//!`"), "{found:?}");
-    let found = all_breaches(&[Source::parse("src/route/mod.rs", "//! A.\n")]);
+    let found = all_violations(&[Source::parse("src/route/mod.rs", "//! A.\n")]);
     assert!(
         found.concat().contains("a module is `NAME.rs`"),
         "{found:?}"
     );
     let full = format!("//! A.\n{}", "fn a() {}\n".repeat(399));
     assert_eq!(
-        all_breaches(&[Source::parse("src/route/a.rs", &full)]),
+        all_violations(&[Source::parse("src/route/a.rs", &full)]),
         [""; 0]
     );
 }
 
 #[test]
-fn only_modules_declared_for_tests_are_let_off() {
-    let breach = "//! A.\nuse crate::config;";
+fn only_modules_declared_for_tests_are_exempt() {
+    let violation = "//! A.\nuse crate::config;";
     let declared = Source::parse(
         "src/route.rs",
         "//! A.\n#[cfg(test)]\nmod tests;\nmod table;\n",
     );
     let files = [
         declared,
-        Source::parse("src/route/tests.rs", breach),
-        Source::parse("src/route/tests/more.rs", breach),
-        Source::parse("src/route/table.rs", breach),
+        Source::parse("src/route/tests.rs", violation),
+        Source::parse("src/route/tests/more.rs", violation),
+        Source::parse("src/route/table.rs", violation),
     ];
-    let found = all_breaches(&files);
+    let found = all_violations(&files);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
         found.concat().starts_with("src/route/table.rs:2:"),
