@@ -1,48 +1,100 @@
-//! egressd: a sandboxed outbound HTTP proxy sidecar. An agent (untrusted code) talks plain HTTP to localhost; egressd holds the credentials, decides
-//! whether the request is allowed, adds what the upstream needs, and forwards it over HTTPS.
+//! egressd: a sandboxed outbound HTTP proxy sidecar. An agent (untrusted code) sends plain HTTP to
+//! localhost. egressd holds the credentials, decides if a request is allowed, adds what the
+//! upstream needs, and forwards the request over HTTPS.
+//!
+//! # Where to look
+//!
+//! - In which order is a request handled? `proxy::pipeline`.
+//! - Where is a request header dropped? `proxy::request_fields`; a response header:
+//!   `proxy::response_fields`.
+//! - Who decides if a request is allowed? `proxy::authorize`, with the patterns of [`route`].
+//! - Where is a token fetched and refreshed? [`credential::oauth::Grant`], a state machine; when:
+//!   `credential::oauth::policy`.
+//! - Who decides that an address may be dialled? [`upstream::address_guard`]; address ranges:
+//!   [`domain::address`].
+//! - What happens on SIGHUP? `app::signals` receives it, [`reload`] loads and publishes the
+//!   configuration.
+//! - Where is a metric defined? [`telemetry::metrics`], names and help in its `scrape`; a line of
+//!   the problem log: [`telemetry::problem_log`].
+//! - Where is a refusal defined? `proxy::code` has the codes, [`proxy::refusal`] the responses.
+//! - What does the process do at start-up, and at its end? `app::process`, `app::drain`.
 //!
 //! # Two flows
 //!
-//! **The configuration** ([`config`] → [`domain`] → [`snapshot`]). Files, environment and flags are read into a located tree, every mistake in them is
-//! reported at once, and what is left becomes [`domain::Connection`]s, whose fields can only hold legal values. Each connection owns its
-//! compiled route table ([`route`]); [`snapshot::Snapshot::new`] collects them, and the result is published in one step. Nothing on a request's way reads configuration. [`reload`] goes the same way while agents are served: the next
-//! generation is made from the one before, so that what did not change keeps its sockets and its token, and whatever is wrong leaves everything as it is.
+//! **The configuration** ([`config`] → [`domain`] → [`snapshot`]). [`config`] reads files,
+//! environment and flags, and reports every mistake at once. The result is a list of
+//! [`domain::Connection`]s, whose fields can hold only valid values. Each connection owns its
+//! compiled route table ([`route`]). [`snapshot::Snapshot::new`] collects the connections, and the
+//! snapshot is published in one step. Requests read the snapshot and never the configuration.
+//! [`reload`] takes the same way while agents are served: what did not change keeps its sockets
+//! and its token, and a mistake leaves everything as it is.
 //!
-//! **A request** ([`server`] → [`proxy`] → [`upstream`]). A worker's [`server`] accepts the agent's socket and lets hyper read the head. [`proxy`] then takes one step
-//! after the other: *address* (is it one unambiguous request to this host, with a canonical path?), *identify* (which connection?), *authorize* (which
-//! pattern?), *prepare* (body cap, limits: nothing was dialled so far), *forward* (scrub, inject what [`credential`] has, sign with `credential::signing`, send, search what comes back). Each step takes the type that the
-//! last one made. Where bodies are signed (`credential::signing`), *forward* first reads the body whole; all that are held share one budget. [`upstream`] is the only room that opens sockets to the outside: it resolves and judges addresses, dials the very address that it judged, speaks
-//! HTTP over TLS, and keeps the response under its cap. Every way out ends in one `proxy::exchange`.
+//! **A request** ([`server`] → [`proxy`] → [`upstream`]). The [`server`] of a worker accepts the
+//! agent's socket, and hyper reads the head. [`proxy`] runs the stages of `proxy::pipeline`. Each
+//! stage takes the type that the previous one made:
 //!
-//! Operators see both flows from outside through [`telemetry`]: metrics, which each worker counts
-//! for itself and a scrape adds up, and the two logs, which no request waits for.
-//! [`management`] reads them, the snapshot and the state of tokens, on a thread that gives way to the workers.
+//! 1. *address*: is this one unambiguous request to this host, with a canonical path?
+//! 2. *identify*: which connection is it for?
+//! 3. *authorize*: which pattern allows it?
+//! 4. *prepare*: body cap and limits. Nothing has been dialled so far.
+//! 5. *forward*: drop header fields, add the credential ([`credential`]), sign the body
+//!    (`credential::signing`), send, and search the response for the credential ([`reflection`]).
 //!
-//! [`app`] takes what it needs from the system (`app::Ground`), builds every part once and hands each only what it needs, on threads that were confined before ([`hardening`]); [`memory`] says
-//! when there is too little of it. [`cli`] is what people type; of it `healthcheck` and `doctor` ask a process from outside, through `probe_client` and nothing else; `demo` is the upstream that
-//! `egressd demo` brings along.
+//! If the body is signed, *forward* first reads all of it; the bodies held in memory share one
+//! budget. [`upstream`] is the only module that opens sockets to the outside. It resolves the
+//! name, checks the addresses, dials an address that it checked, sends HTTP over TLS, and caps the
+//! response. Every outcome is recorded by one `proxy::exchange`.
+//!
+//! [`telemetry`] has the metrics (each worker counts in its own shard, and a scrape merges them)
+//! and the two logs, which never block a request. [`management`] reads the metrics, the snapshot
+//! and the state of tokens, on a thread of lower priority.
+//!
+//! [`app`] takes what the process needs from the system (`app::StartResources`), builds every part
+//! once, and starts the threads after [`hardening`] has confined the process. [`memory`] measures
+//! how near the memory limit is. [`cli`] has one file per command. Two of them, `healthcheck` and
+//! `doctor`, examine a process from outside, through `probe_client` only. `demo` is the upstream
+//! of `egressd demo`.
 //!
 //! # Security invariants
 //!
-//! | | invariant | held by |
-//! |---|---|---|
-//! | S1 | A request that no pattern admits dials nothing. | `proxy::authorize::Permitted` has one constructor; `tests/it/refusals.rs` |
-//! | S2 | The bytes that were matched are the bytes that are sent. | `route::CanonicalPath` borrows them; `tests/it/paths.rs`, `tests/it/route_laws.rs` |
-//! | S3 | A credential goes to the connection's own authority and nowhere else. | `upstream::Client::exchange` asserts it; `domain::url` tests; `tests/it/paths.rs` |
-//! | S4 | An agent can neither override, duplicate nor observe what is injected. | `proxy::request_fields`, `reflection`; `tests/it/headers.rs`, `tests/it/reflection` |
-//! | S5 | Only addresses that were judged are dialled; metadata addresses never are. | `upstream::address_guard`; `upstream::tests`; `domain::address` tests |
-//! | S6 | A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is exposed in two rooms. | `domain::Secret`; `tests/architecture.rs` |
-//! | S7 | No response is longer than its cap, and none that was cut looks whole. | `upstream::UpstreamBody`; `tests/it/responses.rs` |
-//! | S8 | Exactly one framing header goes up, and upstream framing is made anew on its way down. | `upstream::http1`; `tests/it/framing.rs` |
-//! | S9 | Sockets are never shared between connections. | `upstream::UpstreamPool`; `tests/it/ids.rs` |
-//! | S10 | A web page can borrow neither the agent's connections nor the management API. | `domain::caller`, `proxy::identify`; `tests/it/refusals.rs`, `tests/it/management_door.rs` |
-//! | S11 | A bad configuration never half-starts: all problems are reported, nothing is bound. | `config::load`; `tests/it/config.rs` |
-//! | S12 | A token is used by nobody at or past its expiry, and a token endpoint is asked by one flight at a time. | `credential::oauth::Grant`; `tests/it/oauth` |
-//! | S13 | What is signed is what is sent. | `proxy::upload`, one buffer; `tests/it/signing`, `tests/peers/signatures.py` |
-//! | S14 | Nothing that egressd says holds a secret. | `management` view types, `telemetry` events and labels have no place for one; `tests/it/canary` |
-//! | S15 | Where a login is configured, nobody without it learns anything of the management API, and only its bytes open it. | `management` door, `credential::Login`; `tests/it/management_door.rs` |
-//! | S16 | What the running process can do is what a proxy does: it reads its configuration and dials. | `hardening`, `app::Ground` before any thread; `tests/it/hardening.rs`, and every in-process test runs so |
-//! | S17 | An upstream's HTTP/1.1 socket serves another request only after an exchange whose end is certain. | `upstream::http1`, `proxy::forward`; `tests/it/responses/reuse.rs` |
+//! - **S1**: Nothing is dialled for a request that no pattern allows. Held by
+//!   `proxy::authorize::Permitted`, which has one constructor; `tests/it/refusals.rs`.
+//! - **S2**: The path that was matched is the path that is sent, byte for byte. Held by
+//!   `route::CanonicalPath`, which borrows it; `tests/it/paths.rs`, `tests/it/route_laws.rs`.
+//! - **S3**: A credential is sent only to the connection's own authority. Held by
+//!   an assertion in `upstream::Client::exchange`; `domain::url` tests; `tests/it/paths.rs`.
+//! - **S4**: An agent can neither override, duplicate nor observe what egressd adds to a request.
+//!   Held by `proxy::request_fields`, `reflection`; `tests/it/headers.rs`, `tests/it/reflection`.
+//! - **S5**: Only checked addresses are dialled; metadata addresses never are. Held by
+//!   `upstream::address_guard`; `upstream::tests`; `domain::address` tests.
+//! - **S6**: A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is
+//!   exposed in two modules. Held by `domain::Secret`; `tests/architecture.rs`.
+//! - **S7**: No response is longer than its cap, and an agent can tell a response that was cut
+//!   off. Held by `upstream::UpstreamBody`; `tests/it/responses.rs`.
+//! - **S8**: A request is sent with exactly one framing header; a response is framed again for the
+//!   agent. Held by `upstream::http1`; `tests/it/framing.rs`.
+//! - **S9**: Sockets are never shared between connections. Held by `upstream::UpstreamPool`;
+//!   `tests/it/ids.rs`.
+//! - **S10**: A web page cannot use the agent's connections or the management API through a
+//!   browser. Held by `domain::caller`, `proxy::identify`, `management::access`;
+//!   `tests/it/refusals.rs`, `tests/it/management_door.rs`.
+//! - **S11**: With a bad configuration nothing is bound, and every problem is reported. Held by
+//!   `config::load`; `tests/it/config.rs`.
+//! - **S12**: A token is never used at or after its expiry, and at most one token request of a
+//!   credential is in flight. Held by `credential::oauth::Grant`; `tests/it/oauth`.
+//! - **S13**: The signed bytes are the sent bytes. Held by `proxy::upload`, one buffer;
+//!   `tests/it/signing`, `tests/peers/signatures.py`.
+//! - **S14**: No log line, metric, page or error contains a secret. Held by the view types of
+//!   `management` and the events and labels of `telemetry`, which have no field for one;
+//!   `tests/it/canary`.
+//! - **S15**: With a login configured, the management API answers only requests that have it,
+//!   except health checks, metrics and the OpenAPI document. Held by `management::access`,
+//!   `credential::Login`; `tests/it/management_door.rs`.
+//! - **S16**: The running process can only do what a proxy does: read its configuration and dial.
+//!   Held by `hardening`, `app::StartResources` before any thread; `tests/it/hardening.rs`, and
+//!   every in-process test runs so.
+//! - **S17**: An HTTP/1.1 socket serves another request only if the end of the previous response
+//!   was certain. Held by `upstream::http1`, `proxy::forward`; `tests/it/responses/reuse.rs`.
 
 pub mod app;
 pub mod cli;
