@@ -121,36 +121,9 @@ impl DoctorOptions {
     async fn network_findings(&self) -> Vec<Finding> {
         let probe = NetworkProbe::from_system(self.limit);
         let mut attempts = Attempts::default();
-        let metadata = metadata_addresses();
-        let metadata: Vec<&str> = metadata.iter().map(String::as_str).collect();
-        for (check, given, usual) in [
-            (
-                SandboxCheck::DirectEgress,
-                &self.egress_targets,
-                PUBLIC_ADDRESSES,
-            ),
-            (SandboxCheck::Metadata, &self.metadata_targets, &metadata),
-        ] {
-            for target in given_or_default(given, usual, |text| ProbeTarget::parse(text).ok()) {
-                attempts.start(
-                    check,
-                    target.to_string(),
-                    probe.clone().probe_tcp(check, target),
-                );
-            }
-        }
-        for text in QUIC_ADDRESSES
-            .iter()
-            .filter(|_| self.egress_targets.is_empty())
-        {
-            if let Ok(address) = text.parse() {
-                let check = SandboxCheck::DirectEgress;
-                let asked = probe.clone().probe_udp(check, address);
-                attempts.start(check, format!("{text}/udp"), asked);
-            }
-        }
-        for server in given_or_default(&self.resolvers, PUBLIC_RESOLVERS, |text| text.parse().ok())
-        {
+        self.start_egress_attempts(&probe, &mut attempts);
+        let resolvers = PUBLIC_RESOLVERS.iter().flat_map(|text| text.parse());
+        for server in given_or_default(&self.resolvers, resolvers) {
             let asked = probe.clone().probe_name_server(server, self.name.clone());
             attempts.start(SandboxCheck::PublicDns, server.to_string(), asked);
         }
@@ -183,6 +156,38 @@ impl DoctorOptions {
         findings
     }
 
+    /// Starts the attempts to reach public and metadata addresses.
+    fn start_egress_attempts(&self, probe: &NetworkProbe, attempts: &mut Attempts) {
+        let public = PUBLIC_ADDRESSES
+            .iter()
+            .flat_map(|text| ProbeTarget::parse(text));
+        let metadata = METADATA.iter().map(|ip| SocketAddr::new(*ip, 80));
+        let metadata = metadata.map(ProbeTarget::Tcp);
+        let metadata = metadata.chain(ProbeTarget::parse(METADATA_NAME));
+        let public = given_or_default(&self.egress_targets, public);
+        let metadata = given_or_default(&self.metadata_targets, metadata);
+        let public = public
+            .into_iter()
+            .map(|target| (SandboxCheck::DirectEgress, target));
+        let metadata = metadata
+            .into_iter()
+            .map(|target| (SandboxCheck::Metadata, target));
+        for (check, target) in public.chain(metadata) {
+            let shown = target.to_string();
+            attempts.start(check, shown, probe.clone().probe_tcp(check, target));
+        }
+        for text in QUIC_ADDRESSES
+            .iter()
+            .filter(|_| self.egress_targets.is_empty())
+        {
+            if let Ok(address) = text.parse() {
+                let check = SandboxCheck::DirectEgress;
+                let asked = probe.clone().probe_udp(check, address);
+                attempts.start(check, format!("{text}/udp"), asked);
+            }
+        }
+    }
+
     /// Where operators might be served: targets that are reported one by one, and those that are
     /// found here, with whether these are all.
     fn management_targets(&self) -> (Vec<ProbeTarget>, Option<(Vec<ProbeTarget>, bool)>) {
@@ -202,21 +207,9 @@ impl DoctorOptions {
     }
 }
 
-/// The addresses at which clouds serve credentials.
-fn metadata_addresses() -> Vec<String> {
-    let addresses = METADATA.iter().map(|ip| SocketAddr::new(*ip, 80));
-    let mut all: Vec<String> = addresses.map(|address| address.to_string()).collect();
-    all.push(METADATA_NAME.to_owned());
-    all
-}
-
-fn given_or_default<T: Clone>(
-    given: &[T],
-    usual: &[&str],
-    read: impl Fn(&str) -> Option<T>,
-) -> Vec<T> {
+fn given_or_default<T: Clone>(given: &[T], usual: impl Iterator<Item = T>) -> Vec<T> {
     if given.is_empty() {
-        usual.iter().filter_map(|text| read(text)).collect()
+        usual.collect()
     } else {
         given.to_vec()
     }

@@ -281,7 +281,7 @@ mod tests {
     use super::{ProbeTarget, printable};
 
     #[test]
-    fn every_form_of_a_door() {
+    fn every_form_of_a_probe_target_is_parsed() {
         let rows = [
             ("127.0.0.1:8080", Some("127.0.0.1:8080")),
             ("http://127.0.0.1:8080", Some("127.0.0.1:8080")),
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_on_every_address_is_asked_on_loopback() {
+    fn a_listener_on_every_address_is_probed_on_loopback() {
         let rows = [
             ("0.0.0.0:8081", "127.0.0.1:8081"),
             ("[::]:8081", "[::1]:8081 127.0.0.1:8081"),

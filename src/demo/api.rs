@@ -22,7 +22,9 @@ use super::credentials::{Account, CredentialChecks, VerifiedCredential};
 use super::echo::{Echo, Proof};
 use super::event_stream::EventStream;
 use super::items::{Items, NewItem};
-use super::responses::{Body, empty, error_response, json_response, read_body, with_header};
+use super::responses::{
+    Body, empty_response, error_response, json_response, read_body, with_header,
+};
 use super::tokens::IssuedTokens;
 
 /// The number of events where the query has no `count`.
@@ -57,27 +59,27 @@ impl DemoApi {
             );
         };
         let Some(verified) = self.checks.verify(account, &parts.headers) else {
-            return unauthorized(account, "the credential is missing or wrong");
+            return unauthorized_response(account, "the credential is missing or wrong");
         };
         let reads = matches!(parts.method, Method::GET | Method::HEAD);
         match (resource, segments.next()) {
-            ("echo", None) => self.echo(account, verified, &parts, body).await,
-            ("token", None) => self.revoke(verified, &parts.method),
-            ("items", id) => self.items(&parts, id, body).await,
+            ("echo", None) => self.handle_echo(account, verified, &parts, body).await,
+            ("token", None) => self.handle_revocation(verified, &parts.method),
+            ("items", id) => self.handle_items(&parts, id, body).await,
             ("slow" | "big" | "events" | "status" | "reflect", _) if !reads => {
-                not_allowed("GET, HEAD")
+                method_not_allowed("GET, HEAD")
             }
-            ("slow", Some(seconds)) => slow(seconds).await,
-            ("big", Some(mebibytes)) => big(mebibytes, parts.uri.query()),
-            ("events", None) => events(parts.uri.query()),
-            ("status", Some(code)) => status(code, path),
+            ("slow", Some(seconds)) => delayed_response(seconds).await,
+            ("big", Some(mebibytes)) => large_response(mebibytes, parts.uri.query()),
+            ("events", None) => event_response(parts.uri.query()),
+            ("status", Some(code)) => status_response(code, path),
             ("reflect", None) => reflect_in_body(&parts),
             ("reflect", Some("header")) => reflect_in_header(&parts),
             (_, _) => error_response(StatusCode::NOT_FOUND, "there is nothing at this path"),
         }
     }
 
-    async fn echo(
+    async fn handle_echo(
         &self,
         account: Account,
         verified: VerifiedCredential,
@@ -90,7 +92,10 @@ impl DemoApi {
         };
         let proof = match (account, verified) {
             (Account::Signed, _) if !self.checks.is_signed(&parts.headers, &bytes) => {
-                return unauthorized(account, "the signature is missing or of another body");
+                return unauthorized_response(
+                    account,
+                    "the signature is missing or of another body",
+                );
             }
             (Account::Signed, _) => Proof::Signature { signature: "valid" },
             (_, VerifiedCredential::AccessToken(token)) => Proof::Token {
@@ -102,12 +107,12 @@ impl DemoApi {
         json_response(StatusCode::OK, &Echo::new(parts, &bytes, proof))
     }
 
-    fn revoke(&self, verified: VerifiedCredential, method: &Method) -> Response<Body> {
+    fn handle_revocation(&self, verified: VerifiedCredential, method: &Method) -> Response<Body> {
         let VerifiedCredential::AccessToken(token) = verified else {
             return error_response(StatusCode::NOT_FOUND, "this account has no tokens");
         };
         if method != Method::DELETE {
-            return not_allowed("DELETE");
+            return method_not_allowed("DELETE");
         }
         let revoked = self.tokens.revoke(token, Instant::now());
         let note = if revoked {
@@ -121,7 +126,12 @@ impl DemoApi {
         )
     }
 
-    async fn items(&self, parts: &Parts, id: Option<&str>, body: Incoming) -> Response<Body> {
+    async fn handle_items(
+        &self,
+        parts: &Parts,
+        id: Option<&str>,
+        body: Incoming,
+    ) -> Response<Body> {
         let path = parts.uri.path();
         match (parts.method.as_str(), id) {
             ("GET" | "HEAD", None) => {
@@ -129,10 +139,10 @@ impl DemoApi {
                 json_response(StatusCode::OK, &json!({ "items": list }))
             }
             ("POST", None) => match read_body(body).await {
-                Ok(bytes) => self.add(path, &bytes),
+                Ok(bytes) => self.add_item(path, &bytes),
                 Err(refused) => refused,
             },
-            (_, None) => not_allowed("GET, HEAD, POST"),
+            (_, None) => method_not_allowed("GET, HEAD, POST"),
             ("GET" | "HEAD", Some(id)) => {
                 match id.parse().ok().and_then(|id| self.items.lock().find(id)) {
                     Some(item) => json_response(StatusCode::OK, &item),
@@ -144,13 +154,13 @@ impl DemoApi {
                 if let Ok(id) = id.parse() {
                     self.items.lock().remove(id);
                 }
-                empty(StatusCode::NO_CONTENT)
+                empty_response(StatusCode::NO_CONTENT)
             }
-            (_, Some(_)) => not_allowed("GET, HEAD, DELETE"),
+            (_, Some(_)) => method_not_allowed("GET, HEAD, DELETE"),
         }
     }
 
-    fn add(&self, path: &str, body: &Bytes) -> Response<Body> {
+    fn add_item(&self, path: &str, body: &Bytes) -> Response<Body> {
         let Ok(new) = serde_json::from_slice::<NewItem>(body) else {
             return error_response(StatusCode::BAD_REQUEST, "send {\"text\": \"...\"}");
         };
@@ -187,7 +197,7 @@ fn reflect_in_header(parts: &Parts) -> Response<Body> {
     response
 }
 
-async fn slow(seconds: &str) -> Response<Body> {
+async fn delayed_response(seconds: &str) -> Response<Body> {
     let Some(seconds) = number_in(seconds, 1..=60) else {
         return error_response(StatusCode::BAD_REQUEST, "write 1 to 60 seconds");
     };
@@ -195,7 +205,7 @@ async fn slow(seconds: &str) -> Response<Body> {
     json_response(StatusCode::OK, &json!({ "slept_seconds": seconds }))
 }
 
-fn big(mebibytes: &str, query: Option<&str>) -> Response<Body> {
+fn large_response(mebibytes: &str, query: Option<&str>) -> Response<Body> {
     let Some(mebibytes) = number_in(mebibytes, 1..=12) else {
         return error_response(StatusCode::BAD_REQUEST, "write 1 to 12 mebibytes");
     };
@@ -211,7 +221,7 @@ fn big(mebibytes: &str, query: Option<&str>) -> Response<Body> {
 }
 
 /// `?count=5`: so many. `?endless`: until somebody hangs up.
-fn events(query: Option<&str>) -> Response<Body> {
+fn event_response(query: Option<&str>) -> Response<Body> {
     let last = if query_parameter(query, "endless").is_some() {
         None
     } else {
@@ -227,14 +237,14 @@ fn events(query: Option<&str>) -> Response<Body> {
     with_header(response, http::header::CACHE_CONTROL, "no-store")
 }
 
-fn status(code: &str, path: &str) -> Response<Body> {
+fn status_response(code: &str, path: &str) -> Response<Body> {
     let status = number_in(code, 200..=599).and_then(|code| StatusCode::from_u16(code).ok());
     let Some(status) = status else {
         return error_response(StatusCode::BAD_REQUEST, "write a status from 200 to 599");
     };
     match status.as_u16() {
         // RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no body.
-        204 | 205 | 304 => empty(status),
+        204 | 205 | 304 => empty_response(status),
         code @ 300..=399 => {
             let account = path.rsplitn(3, '/').nth(2).unwrap_or_default();
             let body = json_response(status, &json!({ "status": code }));
@@ -258,7 +268,7 @@ fn number_in<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> O
         .filter(|number_in| range.contains(number_in))
 }
 
-fn not_allowed(methods: &str) -> Response<Body> {
+fn method_not_allowed(methods: &str) -> Response<Body> {
     let refused = error_response(
         StatusCode::METHOD_NOT_ALLOWED,
         "there is no such method here",
@@ -266,7 +276,7 @@ fn not_allowed(methods: &str) -> Response<Body> {
     with_header(refused, ALLOW, methods)
 }
 
-fn unauthorized(account: Account, why: &str) -> Response<Body> {
+fn unauthorized_response(account: Account, why: &str) -> Response<Body> {
     let refused = error_response(StatusCode::UNAUTHORIZED, why);
     with_header(refused, WWW_AUTHENTICATE, account.challenge())
 }

@@ -24,7 +24,7 @@ pub(super) type NotMade = Box<dyn std::error::Error + Send + Sync>;
 impl Authority {
     pub(super) fn new() -> Result<Self, NotMade> {
         let mut root = CertificateParams::default();
-        root.distinguished_name = named("egressd demo authority");
+        root.distinguished_name = distinguished_name("egressd demo authority");
         root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let issuer =
@@ -32,7 +32,7 @@ impl Authority {
         let mut leaf = CertificateParams::new(["localhost".to_owned()])?;
         leaf.subject_alt_names
             .push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
-        leaf.distinguished_name = named("egressd demo API");
+        leaf.distinguished_name = distinguished_name("egressd demo API");
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -53,7 +53,7 @@ impl Authority {
     }
 }
 
-fn named(name: &str) -> DistinguishedName {
+fn distinguished_name(name: &str) -> DistinguishedName {
     let mut distinguished = DistinguishedName::new();
     distinguished.push(DnType::CommonName, name);
     distinguished

@@ -93,7 +93,7 @@ mod tests {
     use super::{CurlOrigin, shell_quoted, write_curl_lines};
     use std::path::Path;
 
-    fn written(proxy: &CurlOrigin) -> String {
+    fn printed_lines(proxy: &CurlOrigin) -> String {
         let mut out = Vec::new();
         write_curl_lines(
             &mut out,
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn no_shell_acts_on_a_comment() {
-        let text = written(&CurlOrigin::tcp(([127, 0, 0, 1], 8080).into()));
+        let text = printed_lines(&CurlOrigin::tcp(([127, 0, 0, 1], 8080).into()));
         let comments: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
         assert!(comments.len() > 20);
         for comment in comments {
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn unix_sockets() {
-        let text = written(&CurlOrigin::unix(Path::new("/run/my agent.sock")));
+        let text = printed_lines(&CurlOrigin::unix(Path::new("/run/my agent.sock")));
         let line = "curl -i --unix-socket '/run/my agent.sock' http://localhost/notes/echo";
         assert!(text.lines().any(|other| other == line), "{text}");
         assert!(!text.contains(" -x "));

@@ -75,7 +75,7 @@ mod tests {
     use http::HeaderMap;
 
     #[test]
-    fn credentials_are_told_by_kind_only() {
+    fn credentials_are_shown_by_kind_only() {
         let mut headers = HeaderMap::new();
         for (name, value) in [
             ("accept", "*/*"),

@@ -37,7 +37,7 @@ pub(super) fn json_response(status: StatusCode, value: &impl Serialize) -> Respo
     with_header(response, CONTENT_TYPE, "application/json")
 }
 
-pub(super) fn empty(status: StatusCode) -> Response<Body> {
+pub(super) fn empty_response(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Empty::new().boxed_unsync());
     *response.status_mut() = status;
     response

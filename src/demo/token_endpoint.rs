@@ -68,7 +68,7 @@ impl DemoTokenEndpoint {
     fn issue_token(&self, parts: &Parts, body: &[u8]) -> Response<Body> {
         let scope = match self.authorize(&parts.headers, body) {
             Ok(scope) => scope,
-            Err(refused) => return refused.response(),
+            Err(refused) => return refused.into_response(),
         };
         match self.tokens.issue(Instant::now()) {
             Ok(token) => json_response(
@@ -175,7 +175,7 @@ fn basic_credentials(
 }
 
 impl TokenError {
-    fn response(self) -> Response<Body> {
+    fn into_response(self) -> Response<Body> {
         let (status, code, why) = match self {
             Self::InvalidRequest(why) => (StatusCode::BAD_REQUEST, "invalid_request", why),
             Self::InvalidClient => (
@@ -319,7 +319,7 @@ mod tests {
             (TokenError::UnsupportedGrantType, StatusCode::BAD_REQUEST),
             (TokenError::InvalidRequest("x"), StatusCode::BAD_REQUEST),
         ] {
-            let response = refused.response();
+            let response = refused.into_response();
             assert_eq!(response.status(), status);
             let challenged = response.headers().contains_key(WWW_AUTHENTICATE);
             assert_eq!(challenged, status == StatusCode::UNAUTHORIZED);

@@ -92,7 +92,7 @@ mod tests {
 
     use super::{DnsOutcome, ID, Instant, encode_query, parse_outcome, query_server};
 
-    fn said(server: SocketAddr) -> DnsOutcome {
+    fn query_outcome(server: SocketAddr) -> DnsOutcome {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_all().build().unwrap();
         runtime.block_on(async {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     /// The head of an answer: this code, so many records.
-    fn head(code: u8, records: u8) -> Vec<u8> {
+    fn answer_head(code: u8, records: u8) -> Vec<u8> {
         [ID.as_slice(), &[0x81, code, 0, 1, 0, records, 0, 0, 0, 0]].concat()
     }
 
@@ -132,30 +132,39 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_answers_over_tcp_alone_is_heard() {
-        let answer = head(0x80, 1);
+    fn a_server_that_answers_over_tcp_alone_is_found() {
+        let answer = answer_head(0x80, 1);
         let framed = [&[0, 12], answer.as_slice()].concat();
-        assert_eq!(said(by_tcp(framed)), DnsOutcome::Address);
-        assert_eq!(said(by_tcp(Vec::new())), DnsOutcome::ConnectionAccepted);
+        assert_eq!(query_outcome(by_tcp(framed)), DnsOutcome::Address);
+        assert_eq!(
+            query_outcome(by_tcp(Vec::new())),
+            DnsOutcome::ConnectionAccepted
+        );
     }
 
     #[test]
-    fn a_server_that_refuses_or_fails_is_not_nobody() {
-        assert_eq!(said(by_udp(head(0x80, 1))), DnsOutcome::Address);
+    fn a_server_that_refuses_or_fails_is_reported() {
+        assert_eq!(
+            query_outcome(by_udp(answer_head(0x80, 1))),
+            DnsOutcome::Address
+        );
         for code in [0x80, 0x82, 0x83, 0x85] {
             assert_eq!(
-                said(by_udp(head(code, 0))),
+                query_outcome(by_udp(answer_head(code, 0))),
                 DnsOutcome::NoAddress,
                 "{code:x}"
             );
         }
-        assert_eq!(said(by_udp(b"garbage".to_vec())), DnsOutcome::NoAddress);
+        assert_eq!(
+            query_outcome(by_udp(b"garbage".to_vec())),
+            DnsOutcome::NoAddress
+        );
     }
 
     #[test]
-    fn nobody_says_nothing() {
+    fn a_closed_port_gives_no_answer() {
         let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-        assert_eq!(said(nobody.unwrap()), DnsOutcome::NoAnswer);
+        assert_eq!(query_outcome(nobody.unwrap()), DnsOutcome::NoAnswer);
     }
 
     #[test]
@@ -166,6 +175,6 @@ mod tests {
         for name in ["a..b", ".", "", &"x".repeat(64)] {
             assert_eq!(encode_query(name), None, "{name}");
         }
-        assert_eq!(parse_outcome(&head(0x80, 1)[..11]), None);
+        assert_eq!(parse_outcome(&answer_head(0x80, 1)[..11]), None);
     }
 }

@@ -123,13 +123,12 @@ impl NetworkProbe {
             asked.spawn(dns_queries::query_server(*server, name.clone(), until));
         }
         let worst = asked.join_all().await.into_iter().max();
-        match worst.unwrap_or(DnsOutcome::NoAnswer) {
-            DnsOutcome::ConnectionAccepted => {
-                let seen = "a name server accepts connections and does not answer";
-                check.unknown(shown, seen)
-            }
-            outcome => dns_finding(check, shown, outcome),
+        let worst = worst.unwrap_or(DnsOutcome::NoAnswer);
+        if worst == DnsOutcome::ConnectionAccepted {
+            let seen = "a name server accepts connections and does not answer";
+            return check.unknown(shown, seen);
         }
+        dns_finding(check, shown, worst)
     }
 
     /// Does a name server on the internet answer?

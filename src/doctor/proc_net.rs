@@ -97,7 +97,7 @@ mod tests {
     use super::{Path, ProbeTarget, fs, listening_targets};
 
     #[test]
-    fn who_listens_here_is_found() {
+    fn listeners_of_this_network_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a b.sock");
         let _unix = UnixListener::bind(&path).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_told() {
+    fn more_listeners_than_the_limit_are_reported() {
         let folder = tempfile::tempdir().unwrap();
         let mut table = String::new();
         for port in 1..=101 {

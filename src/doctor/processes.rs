@@ -76,33 +76,32 @@ impl Processes {
                 ];
             }
         };
-        let Some(egressd_processes) = self.egressd_processes() else {
+        let Some(processes) = self.find_egressd() else {
             let seen = "they cannot be listed";
             let mut found = own.privilege_findings();
             found.push(SandboxCheck::SameUser.unknown("processes", seen));
             found.push(SandboxCheck::ProcessFiles.unknown("processes", seen));
             return found;
         };
-        let mut found = same_user(&own, &egressd_processes);
-        found.extend(self.file_findings(&egressd_processes));
+        let mut found = same_user(&own, &processes);
+        found.extend(self.file_findings(&processes));
         found.extend(own.privilege_findings());
         found
     }
 
     /// `None` if processes cannot be listed.
-    fn egressd_processes(&self) -> Option<Vec<EgressdProcess>> {
+    fn find_egressd(&self) -> Option<Vec<EgressdProcess>> {
         let own = std::process::id();
         let entries = fs::read_dir(&self.folder).ok()?;
         let ids = entries
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|id| *id != own);
-        let mut found: Vec<EgressdProcess> =
-            ids.filter_map(|id| self.egressd_process(id)).collect();
-        found.sort_by_key(|egressd_process| egressd_process.id);
+        let mut found: Vec<EgressdProcess> = ids.filter_map(|id| self.identify(id)).collect();
+        found.sort_by_key(|process| process.id);
         Some(found)
     }
 
-    fn egressd_process(&self, id: u32) -> Option<EgressdProcess> {
+    fn identify(&self, id: u32) -> Option<EgressdProcess> {
         let folder = self.folder.join(id.to_string());
         let name = fs::read(folder.join("comm")).unwrap_or_default();
         let program = fs::read_link(folder.join("exe")).ok();
@@ -125,43 +124,39 @@ impl Processes {
     }
 
     /// Are the environment and the files of those processes within reach?
-    fn file_findings(&self, egressd_processes: &[EgressdProcess]) -> Vec<Finding> {
+    fn file_findings(&self, processes: &[EgressdProcess]) -> Vec<Finding> {
         let check = SandboxCheck::ProcessFiles;
-        if egressd_processes.is_empty() {
+        if processes.is_empty() {
             return vec![check.closed("processes", "none looks like egressd from here")];
         }
         let mut found = Vec::new();
-        for egressd_process in egressd_processes {
-            let folder = self.folder.join(egressd_process.id.to_string());
-            let environment = folder.join("environ");
+        for process in processes {
+            let folder = self.folder.join(process.id.to_string());
+            let (environment, root) = (folder.join("environ"), folder.join("root"));
             let seen = File::open(&environment).and_then(|mut file| file.read(&mut [0]));
+            let environment = environment.to_string_lossy();
             found.push(match seen {
-                Ok(0) => check.closed(environment.to_string_lossy(), "is empty"),
-                Ok(_) => check.open(environment.to_string_lossy(), "can be read"),
-                Err(error) => {
-                    check.closed(environment.to_string_lossy(), lower_case_reason(&error))
-                }
+                Ok(0) => check.closed(environment, "is empty"),
+                Ok(_) => check.open(environment, "can be read"),
+                Err(error) => check.closed(environment, reason(&error).to_ascii_lowercase()),
             });
-            let root = folder.join("root");
-            found.push(match fs::read_dir(&root) {
-                Ok(_) => check.open(root.to_string_lossy(), "its files can be listed"),
-                Err(error) => check.closed(root.to_string_lossy(), lower_case_reason(&error)),
+            let files = fs::read_dir(&root);
+            let root = root.to_string_lossy();
+            found.push(match files {
+                Ok(_) => check.open(root, "its files can be listed"),
+                Err(error) => check.closed(root, reason(&error).to_ascii_lowercase()),
             });
         }
         found
     }
 }
 
-fn lower_case_reason(error: &std::io::Error) -> String {
-    reason(error).to_ascii_lowercase()
-}
-
-fn same_user(own: &ProcessStatus, egressd_processes: &[EgressdProcess]) -> Vec<Finding> {
+fn same_user(own: &ProcessStatus, processes: &[EgressdProcess]) -> Vec<Finding> {
     let check = SandboxCheck::SameUser;
     let mine = own.effective_uid();
-    let one = |egressd_process: &EgressdProcess| {
-        let target = format!("process {}", egressd_process.id);
-        match (egressd_process.user, mine) {
+    let one = |process: &EgressdProcess| {
+        let target = format!("process {}", process.id);
+        match (process.user, mine) {
             (Some(user), Some(mine)) if user == mine => check.open(
                 target,
                 format!("egressd runs as this very user, UID {user}"),
@@ -175,10 +170,10 @@ fn same_user(own: &ProcessStatus, egressd_processes: &[EgressdProcess]) -> Vec<F
             }
         }
     };
-    if egressd_processes.is_empty() {
+    if processes.is_empty() {
         return vec![check.closed("processes", "none looks like egressd from here")];
     }
-    egressd_processes.iter().map(one).collect()
+    processes.iter().map(one).collect()
 }
 
 impl ProcessStatus {

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn who_could_not_try_does_not_say_closed() {
+    fn an_attempt_that_failed_to_run_is_not_reported_as_closed() {
         let last = |findings: &[Finding]| {
             let mut out = Vec::new();
             diagnosis(findings, true).write_text(&mut out).unwrap();

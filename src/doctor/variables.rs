@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_credentials_are_told_and_never_their_values() {
+    fn variables_with_credentials_are_named_without_their_values() {
         for name in [
             "GITHUB_TOKEN",
             "OPENAI_API_KEY",
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn other_variables_are_not_told() {
+    fn other_variables_are_not_reported() {
         assert_eq!(
             named(&[
                 ("PATH", "/bin"),

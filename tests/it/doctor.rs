@@ -124,7 +124,7 @@ fn a_socket_that_opens_is_open_and_one_that_does_not_is_closed() {
 }
 
 #[test]
-fn egressd_is_known_at_its_doors() {
+fn egressd_is_recognised_at_its_listeners() {
     let upstream = Upstream::echo();
     let crm = connection("crm").allow("GET /a").upstream(&upstream);
     let sidecar = Sidecar::with(crm).start();
@@ -150,7 +150,7 @@ fn egressd_is_known_at_its_doors() {
 }
 
 #[test]
-fn who_listens_and_is_silent_is_not_taken_for_nobody() {
+fn a_silent_listener_is_not_reported_as_closed() {
     let world = World::new();
     let open = world.open();
     let flags = ["--management", &open, "--proxy", &open, "--timeout", "1"];
@@ -205,7 +205,7 @@ fn variables_are_named_and_no_value_is_shown() {
 }
 
 #[test]
-fn wrong_arguments_are_told_with_what_to_write() {
+fn wrong_arguments_are_reported_with_a_remedy() {
     let rows = [
         (
             ["--proxy", "https://127.0.0.1:8080"],

@@ -110,7 +110,7 @@ fn a_name_is_resolved_before_it_is_tried() {
 }
 
 #[test]
-fn only_what_tells_of_the_way_closes_it() {
+fn only_errors_about_the_route_count_as_closed() {
     for (number, state) in [
         (Errno::CONNREFUSED, FindingState::Closed),
         (Errno::NETUNREACH, FindingState::Closed),
