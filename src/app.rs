@@ -4,20 +4,19 @@
 //! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
 //! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
 
-mod anew;
 mod background;
 mod confinement;
 mod descriptors;
 mod drain;
-mod ground;
 mod logs;
-mod managed;
+mod management;
 mod memory;
-mod outward;
 mod process;
+mod resources;
 mod signals;
 mod threads;
 mod tokens;
+mod upstream_factory;
 
 use std::io;
 use std::sync::Arc;
@@ -38,23 +37,23 @@ use crate::server::{
 };
 use crate::snapshot::{Published, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
-use anew::First;
+use background::ReloadInput;
 pub use confinement::HardeningMode;
 pub use descriptors::claim_descriptors;
-use drain::Doors;
-use ground::{Bound, addresses, tcp};
-pub use ground::{Ground, Listener, StartError};
-pub use logs::{Output, format, start_logs};
-use managed::{login, managed};
+use drain::WorkerSockets;
+pub use logs::{Output, log_format, start_logs};
+use management::{management_login, management_service};
 use memory::MemorySampler;
-pub(crate) use outward::Outward;
 pub use process::{Launch, ProcessEnd, start_error};
+use resources::BoundListeners;
+pub use resources::{StartError, StartResources};
 pub use signals::SignalStreams;
 use threads::{on_modest_thread, on_thread};
-use tokens::Tokens;
+use tokens::TokenThread;
+pub(crate) use upstream_factory::UpstreamFactory;
 
 /// How often idle upstream sockets, and what earlier generations left, are looked over.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running egressd.
 pub struct App {
@@ -63,10 +62,10 @@ pub struct App {
     shared: Arc<proxy::Shared>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
-    doors: Arc<Doors>,
+    sockets: Arc<WorkerSockets>,
     grace: Duration,
     problems: ProblemLog,
-    first: First,
+    reload_input: ReloadInput,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
@@ -80,18 +79,18 @@ enum Phase {
 struct Worker {
     shared: Arc<proxy::Shared>,
     management: Arc<Management>,
-    outward: Outward,
+    upstreams: UpstreamFactory,
     limits: SocketLimits,
     slots: Arc<Semaphore>,
-    management_places: usize,
-    doors: Arc<Doors>,
+    management_slots: usize,
+    sockets: Arc<WorkerSockets>,
     phase: watch::Receiver<Phase>,
 }
 
 impl App {
-    /// Starts serving what was loaded, on ground that was taken with the same settings.
+    /// Starts serving what was loaded, with resources that were acquired for the same settings.
     pub fn start(
-        ground: Ground,
+        resources: StartResources,
         loaded: Loaded,
         hardening: Hardening,
         logs: Logs,
@@ -103,7 +102,7 @@ impl App {
             sources,
             ..
         } = loaded;
-        let Ground {
+        let StartResources {
             bound,
             workers,
             trust,
@@ -112,49 +111,48 @@ impl App {
             memory,
             clock,
             descriptors,
-        } = ground;
-        let (proxy, management) = (addresses(&bound.proxy), addresses(&bound.management));
+        } = resources;
+        let (proxy, management) = bound.addresses();
         let snapshot = Snapshot::new(connections);
-        let own_listeners = proxy.iter().chain(&management).filter_map(tcp).collect();
         if unresolvable {
             problems.report(Event::NoNameServers);
         }
         let (slots, descriptor_reserve) =
-            descriptors.places(settings.proxy.max_connections, &problems);
-        let outward = Outward::new(&settings, trust, names, own_listeners).telling(&problems);
-        let outward = outward.with_descriptor_reserve(descriptor_reserve);
-        let tokens = Tokens::new(&outward, clock, &problems).map_err(StartError::System)?;
-        tokens::cover(&tokens.credentials(), &snapshot);
+            descriptors.agent_slots(settings.proxy.max_connections, &problems);
+        let upstreams = UpstreamFactory::new(&settings, trust, names, bound.tcp_addresses())
+            .with_problem_log(&problems)
+            .with_descriptor_reserve(descriptor_reserve);
+        let tokens = TokenThread::new(&upstreams, clock, &problems)?;
+        tokens::register_secrets(&tokens.credentials(), &snapshot);
         let shortage = shortage_flag(memory.as_ref());
-        let shared = Arc::new(shared(&settings, snapshot, access, &tokens, &shortage));
-        let doors = Arc::new(Doors::new(workers, &shortage));
+        let shared = proxy_shared(&settings, snapshot, access, &tokens, &shortage);
+        let shared = Arc::new(shared);
+        let sockets = Arc::new(WorkerSockets::new(workers, &shortage));
         let tokens = tokens.with_memory(MemorySampler::new(memory, &shared, &problems));
-        let (phase, seen) = watch::channel(Phase::Serving);
-        let login = login(&settings).map_err(StartError::System)?;
-        let confined = hardening.holds(Measure::Files);
-        let answering = managed(login.clone(), &shared, &slots, hardening, &problems);
+        let (phase, phase_receiver) = watch::channel(Phase::Serving);
+        let login = management_login(&settings)?;
+        let confined = hardening.is_held(Measure::Files);
+        let service = management_service(login.clone(), &shared, &slots, hardening, &problems);
         let worker = Worker {
-            doors: Arc::clone(&doors),
-            management: Arc::new(answering),
+            sockets: Arc::clone(&sockets),
+            management: Arc::new(service),
             shared: Arc::clone(&shared),
-            outward,
+            upstreams,
             limits: socket_limits(&settings),
             slots,
-            management_places: descriptors.management,
-            phase: seen,
+            management_slots: descriptors.management,
+            phase: phase_receiver,
         };
         Ok(Self {
-            threads: worker
-                .start_all(bound, workers, tokens)
-                .map_err(StartError::System)?,
+            threads: worker.start_threads(bound, workers, tokens)?,
             proxy,
             management,
             shared,
             phase,
-            doors,
+            sockets,
             grace: settings.shutdown_grace_period,
             problems,
-            first: First::new(sources, &settings, login, confined),
+            reload_input: ReloadInput::new(sources, &settings, login, confined),
         })
     }
 
@@ -168,7 +166,7 @@ impl App {
         &self.management
     }
 
-    fn end(&mut self) {
+    fn stop_threads(&mut self) {
         self.phase.send_replace(Phase::Stopped);
         for thread in self.threads.drain(..) {
             // A worker that panicked has said so itself.
@@ -179,16 +177,16 @@ impl App {
 
 impl Drop for App {
     fn drop(&mut self) {
-        self.end();
+        self.stop_threads();
     }
 }
 
 impl Worker {
-    fn start_all(
+    fn start_threads(
         self,
-        bound: Bound,
+        bound: BoundListeners,
         workers: usize,
-        tokens: Tokens,
+        tokens: TokenThread,
     ) -> io::Result<Vec<JoinHandle<()>>> {
         let mut handles: Vec<Vec<ListenerHandle>> =
             std::iter::repeat_with(Vec::new).take(workers).collect();
@@ -204,7 +202,7 @@ impl Worker {
         for (index, handles) in handles.into_iter().enumerate() {
             let worker = Arc::clone(&worker);
             threads.push(on_thread(format!("worker-{index}"), async move {
-                worker.run(index, handles).await
+                worker.serve_agents(index, handles).await
             })?);
         }
         let handles = bound
@@ -213,19 +211,19 @@ impl Worker {
             .flat_map(server::BoundListener::into_handles)
             .collect();
         threads.push(on_modest_thread("management".into(), async move {
-            worker.manage(handles).await
+            worker.serve_operators(handles).await
         })?);
         Ok(threads)
     }
 
-    async fn run(&self, index: usize, handles: Vec<ListenerHandle>) {
-        let ticker = self.doors.ticker(index);
+    async fn serve_agents(&self, index: usize, handles: Vec<ListenerHandle>) {
+        let ticker = self.sockets.ticker(index);
         tokio::spawn(Arc::clone(&ticker).run());
-        let proxy = Proxy::new(Arc::clone(&self.shared), self.outward.client());
+        let proxy = Proxy::new(Arc::clone(&self.shared), self.upstreams.client());
         let proxy = Arc::new(proxy);
-        tokio::spawn(sweep(Arc::clone(&proxy)));
+        tokio::spawn(sweep_idle_sockets(Arc::clone(&proxy)));
         let slots = Arc::clone(&self.slots);
-        self.receive(
+        self.accept_until(
             AcceptLoop {
                 server: proxy,
                 ticker,
@@ -240,11 +238,11 @@ impl Worker {
     }
 
     /// Management answers to the end.
-    async fn manage(&self, handles: Vec<ListenerHandle>) {
+    async fn serve_operators(&self, handles: Vec<ListenerHandle>) {
         let ticker = Ticker::new(MemoryShortage::default());
         tokio::spawn(Arc::clone(&ticker).run());
-        let slots = Arc::new(Semaphore::new(self.management_places));
-        self.receive(
+        let slots = Arc::new(Semaphore::new(self.management_slots));
+        self.accept_until(
             AcceptLoop {
                 server: Arc::clone(&self.management),
                 ticker,
@@ -259,25 +257,25 @@ impl Worker {
     }
 
     /// Accepts until this phase, and keeps the worker's runtime going until the last.
-    async fn receive<S: server::Serve>(
+    async fn accept_until<S: server::Serve>(
         &self,
-        reception: AcceptLoop<S>,
+        accept_loop: AcceptLoop<S>,
         handles: Vec<ListenerHandle>,
         until: Phase,
     ) {
-        let reception = Arc::new(reception);
+        let accept_loop = Arc::new(accept_loop);
         let accepting = handles.into_iter().map(|handle| {
             let mut phase = self.phase.clone();
             // The sender lives as long as the app; if it is gone, so is everything.
             let end = async move { drop(phase.wait_for(|phase| *phase >= until).await) };
-            tokio::spawn(Arc::clone(&reception).accept(handle, end))
+            tokio::spawn(Arc::clone(&accept_loop).accept(handle, end))
         });
         for task in accepting.collect::<Vec<_>>() {
             // One that panicked has said so itself.
             let _ended = task.await;
         }
         if until == Phase::Draining {
-            self.doors.closed_one();
+            self.sockets.worker_stopped_accepting();
         }
         let mut phase = self.phase.clone();
         drop(phase.wait_for(|phase| *phase >= until).await);
@@ -285,8 +283,8 @@ impl Worker {
     }
 }
 
-async fn sweep(proxy: Arc<Proxy>) {
-    let mut interval = tokio::time::interval(SWEEP);
+async fn sweep_idle_sockets(proxy: Arc<Proxy>) {
+    let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
@@ -300,11 +298,11 @@ fn shortage_flag(memory: Option<&MemoryMonitor>) -> MemoryShortage {
     memory.map(MemoryMonitor::shortage).unwrap_or_default()
 }
 
-fn shared(
+fn proxy_shared(
     settings: &Settings,
     snapshot: Snapshot,
     log: AccessLog,
-    tokens: &Tokens,
+    tokens: &TokenThread,
     shortage: &MemoryShortage,
 ) -> proxy::Shared {
     let (metrics, credentials) = (Arc::default(), tokens.credentials());

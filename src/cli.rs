@@ -28,9 +28,9 @@ use crate::telemetry::ProblemLog;
 #[repr(u8)]
 pub enum Exit {
     /// Good.
-    Good = 0,
+    Success = 0,
     /// The answer is no: problems found, unhealthy, refused.
-    No = 1,
+    Failure = 1,
     /// Wrong arguments or a bad configuration.
     Usage = 64,
     /// An address cannot be bound, or something that is needed is not there.
@@ -63,8 +63,8 @@ pub struct Process {
 impl Default for Process {
     fn default() -> Self {
         Self {
-            out: || Ok(Output::nowhere()),
-            err: || Ok(Output::nowhere()),
+            out: || Ok(Output::discard()),
+            err: || Ok(Output::discard()),
             problems: Arc::default(),
         }
     }
@@ -107,7 +107,7 @@ pub fn run(
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(asked) => return usage(&asked, &arguments, streams),
+        Err(asked) => return report_usage(&asked, &arguments, streams),
     };
     let done = match cli.command {
         Command::Serve(serve) => serve.run(environment, streams),
@@ -124,12 +124,12 @@ pub fn run(
         if error.kind() != io::ErrorKind::BrokenPipe {
             let _unheard = writeln!(streams.err, "egressd: {error}");
         }
-        unwritten(&error)
+        write_error_exit(&error)
     })
 }
 
 /// `--help` and `--version` are answers; everything else is a mistake.
-fn usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>) -> Exit {
+fn report_usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>) -> Exit {
     let mut text = asked.render().ansi().to_string();
     // clap repeats arguments that it does not understand, and one may be a secret in the wrong
     // place.
@@ -145,23 +145,23 @@ fn usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>)
     let (stream, exit) = if asked.use_stderr() {
         (&mut streams.err, Exit::Usage)
     } else {
-        (&mut streams.out, Exit::Good)
+        (&mut streams.out, Exit::Success)
     };
     match write!(stream, "{text}") {
         Ok(()) => exit,
-        Err(error) => unwritten(&error),
+        Err(error) => write_error_exit(&error),
     }
 }
 
 /// A command that needs a configuration cannot run without a good one.
-fn misconfigured(problems: &[Problem], streams: &mut Streams<'_>) -> io::Result<Exit> {
+fn report_problems(problems: &[Problem], streams: &mut Streams<'_>) -> io::Result<Exit> {
     write!(streams.err, "{}", config::render_text(problems))?;
     writeln!(streams.err, "{}", config::render_summary(None, problems))?;
     Ok(Exit::Usage)
 }
 
 /// The answer of a command that wrote it down: the same for a reader that has seen enough of it.
-fn answered(written: io::Result<()>, exit: Exit) -> io::Result<Exit> {
+fn exit_after_writing(written: io::Result<()>, exit: Exit) -> io::Result<Exit> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit),
         written => written.map(|()| exit),
@@ -169,9 +169,9 @@ fn answered(written: io::Result<()>, exit: Exit) -> io::Result<Exit> {
 }
 
 /// A reader that has seen enough (`egressd schema | head`) is no fault.
-fn unwritten(error: &io::Error) -> Exit {
+fn write_error_exit(error: &io::Error) -> Exit {
     if error.kind() == io::ErrorKind::BrokenPipe {
-        Exit::Good
+        Exit::Success
     } else {
         Exit::Unavailable
     }

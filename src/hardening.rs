@@ -38,7 +38,7 @@ pub enum Measure {
 
 /// What became of a measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum MeasureState {
     /// Nobody asked for it.
     Off,
     /// It holds.
@@ -50,7 +50,7 @@ pub enum State {
 /// What became of all of them.
 #[derive(Clone, Debug)]
 pub struct Hardening {
-    states: [State; Measure::ALL.len()],
+    states: [MeasureState; Measure::ALL.len()],
 }
 
 impl Measure {
@@ -73,7 +73,7 @@ impl Measure {
     }
 }
 
-impl State {
+impl MeasureState {
     /// Whether the measure holds.
     pub fn is_held(&self) -> bool {
         *self == Self::Held
@@ -84,15 +84,15 @@ impl Hardening {
     /// None of it.
     pub fn off() -> Self {
         Self {
-            states: [const { State::Off }; Measure::ALL.len()],
+            states: [const { MeasureState::Off }; Measure::ALL.len()],
         }
     }
 
     /// Takes the measures that nothing of the start is in the way of. It belongs before any secret is read.
     pub fn begin() -> Self {
         let mut hardening = Self::off();
-        hardening.note(Measure::Memory, memory::refuse_dumps());
-        hardening.note(
+        hardening.record(Measure::Memory, memory::refuse_dumps());
+        hardening.record(
             Measure::Privileges,
             set_no_new_privs(true).map_err(Into::into),
         );
@@ -102,15 +102,15 @@ impl Hardening {
     /// Confines the calling thread, and every thread that it starts from now on, to what is needed. Listeners must be bound before: none can be bound after.
     #[must_use]
     pub fn confine(mut self, needs: &Needs) -> Self {
-        self.note(Measure::Files, files::confine(needs));
-        self.note(Measure::SystemCalls, calls::confine(needs));
+        self.record(Measure::Files, files::confine_files(needs));
+        self.record(Measure::SystemCalls, calls::confine_calls(needs));
         self
     }
 
     /// As [`Hardening::confine`], for a process that has no other thread: with one, nothing would be gained, and it says so.
     #[must_use]
     pub fn confine_process(self, needs: &Needs) -> Self {
-        match threads() {
+        match thread_count() {
             Ok(1) => self.confine(needs),
             counted => {
                 let why = match counted {
@@ -118,33 +118,33 @@ impl Hardening {
                     Err(error) => format!("/proc/self/task: {error}"),
                 };
                 let mut hardening = self.confine(needs);
-                hardening.note(Measure::Files, Err(io::Error::other(why.as_str())));
-                hardening.note(Measure::SystemCalls, Err(io::Error::other(why)));
+                hardening.record(Measure::Files, Err(io::Error::other(why.as_str())));
+                hardening.record(Measure::SystemCalls, Err(io::Error::other(why)));
                 hardening
             }
         }
     }
 
     /// Every measure and what became of it.
-    pub fn states(&self) -> impl Iterator<Item = (Measure, &State)> {
+    pub fn states(&self) -> impl Iterator<Item = (Measure, &MeasureState)> {
         Measure::ALL.into_iter().zip(&self.states)
     }
 
     /// Whether this measure holds.
-    pub fn holds(&self, measure: Measure) -> bool {
+    pub fn is_held(&self, measure: Measure) -> bool {
         let mut states = self.states();
         states.any(|(found, state)| found == measure && state.is_held())
     }
 
     /// Whether every measure holds.
     pub fn is_whole(&self) -> bool {
-        self.states.iter().all(State::is_held)
+        self.states.iter().all(MeasureState::is_held)
     }
 
-    fn note(&mut self, measure: Measure, taken: io::Result<()>) {
+    fn record(&mut self, measure: Measure, taken: io::Result<()>) {
         let state = match taken {
-            Ok(()) => State::Held,
-            Err(error) => State::Failed(error.to_string().into()),
+            Ok(()) => MeasureState::Held,
+            Err(error) => MeasureState::Failed(error.to_string().into()),
         };
         if let Some(place) = self.states.get_mut(measure as usize) {
             *place = state;
@@ -152,7 +152,7 @@ impl Hardening {
     }
 }
 
-fn threads() -> io::Result<usize> {
+fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
@@ -167,7 +167,7 @@ impl fmt::Display for Hardening {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for MeasureState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("off"),
@@ -190,10 +190,10 @@ mod tests {
         );
         for measure in Measure::ALL {
             assert!(!hardening.is_whole());
-            hardening.note(measure, Ok(()));
+            hardening.record(measure, Ok(()));
         }
         assert!(hardening.is_whole());
-        hardening.note(Measure::Files, Err(io::Error::other("no Landlock")));
+        hardening.record(Measure::Files, Err(io::Error::other("no Landlock")));
         assert_eq!(
             hardening.to_string(),
             "memory held, privileges held, files failed (no Landlock), system_calls held"

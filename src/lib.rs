@@ -14,7 +14,7 @@
 //!   [`domain::address`].
 //! - What happens on SIGHUP? `app::signals` receives it, [`reload`] loads and publishes the
 //!   configuration.
-//! - Where is a metric defined? [`telemetry::metrics`], names and help in its `scrape`; a line of
+//! - Where is a metric defined? [`telemetry::metrics`], names and help in its `families`; a line of
 //!   the problem log: [`telemetry::problem_log`].
 //! - Where is a refusal defined? `proxy::code` has the codes, [`proxy::refusal`] the responses.
 //! - What does the process do at start-up, and at its end? `app::process`, `app::drain`.

@@ -21,8 +21,8 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 fn main() -> ExitCode {
     let (mut out, mut err) = (anstream::stdout(), anstream::stderr());
     let process = Process {
-        out: || own(io::stdout()),
-        err: || own(io::stderr()),
+        out: || unlocked_output(io::stdout()),
+        err: || unlocked_output(io::stderr()),
         problems: Arc::default(),
     };
     let problems = Arc::clone(&process.problems);
@@ -32,10 +32,10 @@ fn main() -> ExitCode {
             let _unheard = writeln!(io::stderr(), "{}", panic_notice(panic));
         }
     }));
-    let mut unheard = Unheard(&mut err);
+    let mut err_stream = IgnoreWriteErrors(&mut err);
     let mut streams = Streams {
         out: &mut out,
-        err: &mut unheard,
+        err: &mut err_stream,
         process,
     };
     let environment = Environment::new(std::env::vars_os());
@@ -47,9 +47,9 @@ fn main() -> ExitCode {
 }
 
 /// Standard error: nobody can be told that it cannot be written to, and no command ends otherwise for it.
-struct Unheard<W>(W);
+struct IgnoreWriteErrors<W>(W);
 
-impl<W: io::Write> io::Write for Unheard<W> {
+impl<W: io::Write> io::Write for IgnoreWriteErrors<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         Ok(self.0.write(bytes).unwrap_or(bytes.len()))
     }
@@ -60,7 +60,7 @@ impl<W: io::Write> io::Write for Unheard<W> {
 }
 
 /// A standard stream without the lock and the buffer that the standard library puts before it: a thread that is stuck in a write holds nobody else up.
-fn own(stream: impl AsFd) -> io::Result<Output> {
+fn unlocked_output(stream: impl AsFd) -> io::Result<Output> {
     let file = File::from(stream.as_fd().try_clone_to_owned()?);
     Ok(Output {
         is_terminal: file.is_terminal(),

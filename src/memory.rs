@@ -3,20 +3,20 @@
 //! Knows files of the system and nothing of requests. The files are opened once, at the start, and read again through their handles: a process that may open
 //! nothing any more can look all the same. Reading them costs some microseconds and belongs on a thread that serves nobody.
 
-mod place;
+mod location;
 mod shortage;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use place::{Place, Version};
+use location::{GroupLocation, Version};
 pub use shortage::MemoryShortage;
 
 /// From this part of the limit on memory is short, in percent.
-const SHORT: u64 = 90;
+const SHORT_PERCENT: u64 = 90;
 /// Below this part it is not any more.
-const ENOUGH: u64 = 85;
+const RECOVERED_PERCENT: u64 = 85;
 /// A limit that is none: version 1 writes a number near 2^63.
 const NO_LIMIT: u64 = 1 << 60;
 /// The most that is read of a file; `memory.stat` has some 2 KiB.
@@ -24,7 +24,7 @@ const MOST_READ: usize = 16 * 1024;
 
 /// A size above the largest block that the allocator puts onto a page with others (512 KiB), in
 /// bytes.
-const PAGE_OF_ITS_OWN: usize = 1024 * 1024;
+const OWN_PAGE_SIZE: usize = 1024 * 1024;
 
 /// Makes the allocator return freed memory to the system.
 ///
@@ -34,7 +34,7 @@ const PAGE_OF_ITS_OWN: usize = 1024 * 1024;
 /// memory. Call this about once a second on each thread that allocates much.
 pub fn return_freed() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(
-        PAGE_OF_ITS_OWN,
+        OWN_PAGE_SIZE,
     )));
 }
 
@@ -70,22 +70,22 @@ impl MemoryMonitor {
         let read = |path| std::fs::read_to_string(path).ok();
         let groups = read("/proc/self/cgroup")?;
         let mounts = read("/proc/self/mountinfo")?;
-        Self::from_location(&Place::find(&groups, &mounts)?)
+        Self::from_location(&GroupLocation::find(&groups, &mounts)?)
     }
 
     /// The limits of a control group of version 2 in this directory.
     pub fn from_directory(directory: &Path) -> Option<Self> {
-        Self::from_location(&Place {
+        Self::from_location(&GroupLocation {
             version: Version::Two,
             directory: directory.to_owned(),
             top: directory.to_owned(),
         })
     }
 
-    fn from_location(place: &Place) -> Option<Self> {
-        let levels: Vec<ControlGroup> = place
+    fn from_location(location: &GroupLocation) -> Option<Self> {
+        let levels: Vec<ControlGroup> = location
             .levels()
-            .filter_map(|directory| ControlGroup::open(directory, place.version))
+            .filter_map(|directory| ControlGroup::open(directory, location.version))
             .collect();
         (!levels.is_empty()).then_some(Self {
             levels,
@@ -109,9 +109,9 @@ impl MemoryMonitor {
             return None;
         };
         let bound = if self.shortage.is_set() {
-            ENOUGH
+            RECOVERED_PERCENT
         } else {
-            SHORT
+            SHORT_PERCENT
         };
         let is_short = percent(used.saturating_add(expected), limit) >= bound;
         self.shortage.set(is_short);
@@ -149,7 +149,7 @@ impl ControlGroup {
         let limit = number(&self.limit).filter(|limit| (1..NO_LIMIT).contains(limit))?;
         let all = number(&self.usage)?;
         // Summing up the statistics is dear where there are many groups, and mostly there is no need.
-        let used = if percent(all, limit) < ENOUGH {
+        let used = if percent(all, limit) < RECOVERED_PERCENT {
             all
         } else {
             all.saturating_sub(self.inactive_bytes().unwrap_or(0))
@@ -189,7 +189,7 @@ fn read_text(file: &File) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{MemoryMonitor, Usage, Version};
-    use crate::memory::place::Place;
+    use crate::memory::location::GroupLocation;
     use std::fs;
     use std::path::Path;
 
@@ -291,12 +291,12 @@ mod tests {
         };
         write(&inner, of("9223372036854771712\n", 500));
         write(top.path(), of("1000\n", 940));
-        let place = Place {
+        let location = GroupLocation {
             version: Version::One,
             directory: inner,
             top: top.path().to_owned(),
         };
-        let mut memory = MemoryMonitor::from_location(&place).unwrap();
+        let mut memory = MemoryMonitor::from_location(&location).unwrap();
         let usage = memory.sample(0).unwrap();
         assert_eq!(
             (usage.used, usage.limit, usage.is_short),

@@ -1,12 +1,15 @@
-//! The threads beside those that serve: one reloads, one stops the app.
+//! The threads beside those that serve: one reloads the configuration, one stops the app.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 use super::App;
-use crate::config::LoadOptions;
-use crate::reload::{ReloadHandle, ReloadWatcher};
+use super::tokens::{count_token_requests, register_secrets};
+use crate::config::{LoadOptions, Settings, Sources, StartupSettings};
+use crate::credential::Login;
+use crate::reload::{Reload, ReloadHandle, ReloadTargets, ReloadWatcher};
 
 /// Started with the app: later the system may have no thread to give.
 pub(super) struct BackgroundThreads {
@@ -30,5 +33,52 @@ impl BackgroundThreads {
             stop,
             stopping: thread.spawn(move || stopped_app.recv().map_or(0, App::stop))?,
         })
+    }
+}
+
+/// What a reload begins from: what the process was started with.
+pub(super) struct ReloadInput {
+    pub(super) sources: Sources,
+    pub(super) facts: StartupSettings,
+    /// `true` if the process may read only the places of its files.
+    pub(super) confined: bool,
+    pub(super) login: Option<Arc<Login>>,
+}
+
+impl ReloadInput {
+    pub(super) fn new(
+        sources: Sources,
+        settings: &Settings,
+        login: Option<Arc<Login>>,
+        confined: bool,
+    ) -> Self {
+        Self {
+            sources,
+            facts: settings.startup_settings(),
+            confined,
+            login,
+        }
+    }
+}
+
+impl App {
+    /// Returns what loads the configuration again and puts it in force.
+    pub fn reload(&self, options: LoadOptions) -> Reload {
+        let login = self.reload_input.login.clone();
+        let credentials = Arc::clone(&self.shared.credentials);
+        let metrics = Arc::clone(&self.shared.metrics);
+        let targets = ReloadTargets {
+            published: Arc::clone(&self.shared.published),
+            metrics: Arc::clone(&self.shared.metrics),
+            sources: self.reload_input.sources.clone(),
+            startup: self.reload_input.facts.clone(),
+            confined: self.reload_input.confined,
+            before_publication: Box::new(move |snapshot| {
+                register_secrets(&credentials, snapshot);
+                count_token_requests(&metrics, &credentials, snapshot);
+            }),
+            replace_login: Box::new(move |pair| login.as_ref().is_some_and(|it| it.replace(pair))),
+        };
+        Reload::new(options, targets, self.problems.clone())
     }
 }

@@ -88,7 +88,7 @@ impl DescriptorShares {
 
     /// Returns the semaphore for agents' sockets and the descriptors that dials must leave free.
     /// Logs a warning if there is room for fewer agents than the settings allow.
-    pub(super) fn places(
+    pub(super) fn agent_slots(
         self,
         wanted: usize,
         problems: &ProblemLog,
@@ -100,9 +100,9 @@ impl DescriptorShares {
                 wanted,
             });
         }
-        let places = Arc::new(Semaphore::new(self.agents));
-        let descriptor_reserve = DescriptorReserve::new(self.kept_back_from, &places);
-        (places, descriptor_reserve)
+        let slots = Arc::new(Semaphore::new(self.agents));
+        let descriptor_reserve = DescriptorReserve::new(self.kept_back_from, &slots);
+        (slots, descriptor_reserve)
     }
 
     fn new(limit: usize, open: usize, need: DescriptorNeeds) -> Self {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn agents_get_half_of_what_nobody_else_needs() {
+    fn agents_get_half_of_the_descriptors_that_are_not_reserved() {
         // F-264: 20 are open, four runtimes open 16 more, and 12 are for the process and its
         // listeners.
         let few = divided(256);

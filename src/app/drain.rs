@@ -1,4 +1,4 @@
-//! How it stops: readiness falls, the doors close, what is under way ends or is cut off, then the threads end.
+//! How it stops: readiness falls, the sockets close, what is under way ends or is cut off, then the threads end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,23 +11,23 @@ use crate::server::{SocketCounts, Ticker};
 /// How often a draining process looks whether it is done.
 const POLL: Duration = Duration::from_millis(10);
 /// How long kept sockets are still answered where nothing else is under way: their agents may have sent a request just now.
-const FAREWELL: Duration = Duration::from_millis(200);
+const IDLE_SOCKET_GRACE: Duration = Duration::from_millis(200);
 /// How long those that the grace period was too short for may take to be told.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+const CUT_OFF_GRACE: Duration = Duration::from_millis(500);
 
 /// What the workers let the app see of their sockets.
-pub(super) struct Doors {
+pub(super) struct WorkerSockets {
     /// Workers that still accept.
-    open: AtomicUsize,
+    accepting_workers: AtomicUsize,
     /// Each worker's own.
     tickers: Vec<Arc<Ticker>>,
 }
 
-impl Doors {
+impl WorkerSockets {
     pub(super) fn new(workers: usize, shortage: &MemoryShortage) -> Self {
         let tickers = (0..workers).map(|_| Ticker::new(shortage.clone()));
         Self {
-            open: AtomicUsize::new(workers),
+            accepting_workers: AtomicUsize::new(workers),
             tickers: tickers.collect(),
         }
     }
@@ -40,8 +40,8 @@ impl Doors {
     }
 
     /// A worker has let in everybody who stood in its queues, and nobody comes after them.
-    pub(super) fn closed_one(&self) {
-        self.open.fetch_sub(1, Relaxed);
+    pub(super) fn worker_stopped_accepting(&self) {
+        self.accepting_workers.fetch_sub(1, Relaxed);
     }
 
     fn count_sockets(&self) -> SocketCounts {
@@ -62,37 +62,40 @@ impl App {
         let begun = Instant::now();
         self.shared.admission.begin_draining();
         self.phase.send_replace(Phase::Draining);
-        for ticker in &self.doors.tickers {
+        for ticker in &self.sockets.tickers {
             ticker.start_drain();
         }
         let end = begun + self.grace;
-        wait(end, || {
-            let SocketCounts { others, idle, .. } = self.doors.count_sockets();
-            let farewell = idle == 0 || begun.elapsed() >= FAREWELL;
-            self.doors.open.load(Relaxed) == 0 && self.under_way() == 0 && others == 0 && farewell
+        poll_until(end, || {
+            let SocketCounts { others, idle, .. } = self.sockets.count_sockets();
+            let idle_done = idle == 0 || begun.elapsed() >= IDLE_SOCKET_GRACE;
+            self.sockets.accepting_workers.load(Relaxed) == 0
+                && self.exchanges_in_flight() == 0
+                && others == 0
+                && idle_done
         });
-        let cut_off = self.under_way();
+        let cut_off = self.exchanges_in_flight();
         if cut_off > 0 {
-            for ticker in &self.doors.tickers {
+            for ticker in &self.sockets.tickers {
                 ticker.end_grace();
             }
-            wait(Instant::now() + LAST_ANSWERS, || {
-                self.under_way() == 0 && self.doors.count_sockets().others == 0
+            poll_until(Instant::now() + CUT_OFF_GRACE, || {
+                self.exchanges_in_flight() == 0 && self.sockets.count_sockets().others == 0
             });
         }
-        self.end();
+        self.stop_threads();
         cut_off
     }
 
     /// Exchanges that are not over: in the books, or on the wire.
-    fn under_way(&self) -> usize {
+    fn exchanges_in_flight(&self) -> usize {
         let in_books = self.shared.admission.in_flight();
-        in_books.max(self.doors.count_sockets().exchanges)
+        in_books.max(self.sockets.count_sockets().exchanges)
     }
 }
 
 /// Until it is so, or the time has come.
-fn wait(until: Instant, mut is_so: impl FnMut() -> bool) {
+fn poll_until(until: Instant, mut is_so: impl FnMut() -> bool) {
     while !is_so() && Instant::now() < until {
         std::thread::sleep(POLL);
     }

@@ -19,7 +19,7 @@ pub struct Output {
 
 impl Output {
     /// Nobody reads it.
-    pub fn nowhere() -> Self {
+    pub fn discard() -> Self {
         Self {
             stream: Box::new(io::sink()),
             is_terminal: false,
@@ -30,32 +30,32 @@ impl Output {
 
 /// Starts the logs that the settings ask for, on these streams.
 pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io::Result<Logs> {
-    let look = match format(settings, &problems) {
+    let look = match log_format(settings, &problems) {
         AccessFormat::Json => EventFormat::Json,
         AccessFormat::Text => EventFormat::Text {
             colour: problems.colour,
         },
     };
-    let problems = ProblemLog::start(level(settings.level), look, problems.stream)?;
+    let problems = ProblemLog::start(event_level(settings.level), look, problems.stream)?;
     let which = match settings.access {
         config::AccessLog::All => AccessFilter::All,
         config::AccessLog::Refused => AccessFilter::Refused,
         config::AccessLog::Off => AccessFilter::Off,
     };
-    let format = format(settings, &access);
+    let format = log_format(settings, &access);
     let access = AccessLog::start(which, format, access.stream, problems.clone())?;
     Ok(Logs { access, problems })
 }
 
 /// How lines look on this stream.
-pub fn format(settings: LogSettings, output: &Output) -> AccessFormat {
+pub fn log_format(settings: LogSettings, output: &Output) -> AccessFormat {
     match (settings.format, output.is_terminal) {
         (LogFormat::Text, _) | (LogFormat::Auto, true) => AccessFormat::Text,
         (LogFormat::Json, _) | (LogFormat::Auto, false) => AccessFormat::Json,
     }
 }
 
-fn level(level: LogLevel) -> EventLevel {
+fn event_level(level: LogLevel) -> EventLevel {
     match level {
         LogLevel::Error => EventLevel::Error,
         LogLevel::Warn => EventLevel::Warn,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::App;
 use super::background::BackgroundThreads;
 use super::confinement::HardeningMode;
-use super::ground::{Ground, StartError};
-use super::logs::{Output, format, start_logs};
+use super::logs::{Output, log_format, start_logs};
+use super::resources::{StartError, StartResources};
 use super::signals::SignalStreams;
 use crate::config::{LoadOptions, Loaded};
 use crate::hardening::Hardening;
@@ -40,6 +40,9 @@ pub struct Launch {
     pub panic_log: Arc<OnceLock<ProblemLog>>,
 }
 
+/// The parts of a process that serves; without an app if it could not start, and has logged why.
+type Started = (Option<(App, BackgroundThreads)>, SignalStreams, Logs);
+
 /// How a serving process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessEnd {
@@ -54,12 +57,8 @@ pub enum ProcessEnd {
 impl Launch {
     /// Starts what was loaded, logs where it listens, and serves until a signal. `on_ready` is called once it listens.
     pub fn run(self, on_ready: impl FnOnce(&App) -> io::Result<()>) -> io::Result<ProcessEnd> {
-        let Started {
-            app,
-            mut signals,
-            logs,
-        } = self.start()?;
-        let Some((app, background)) = app else {
+        let (started, mut signals, logs) = self.start()?;
+        let Some((app, background)) = started else {
             flush_logs(&logs, LAST_LINES);
             return Ok(ProcessEnd::NotStarted);
         };
@@ -86,7 +85,7 @@ impl Launch {
 
     /// Starts every thread, after the process is confined: threads inherit the confinement.
     fn start(self) -> io::Result<Started> {
-        let ground = Ground::take(&self.loaded.settings);
+        let resources = StartResources::acquire(&self.loaded.settings);
         let reload_input = match self.reload_options {
             Some(options) => Some((
                 ReloadWatcher::new(&self.loaded.sources).map_err(start_error)?,
@@ -101,7 +100,7 @@ impl Launch {
         let hardening = mode.confine(hardening, &self.loaded);
         let log_settings = self.loaded.settings.log;
         // With text, warnings are on the stream already, with their excerpts.
-        let has_warned = format(log_settings, &self.problem_output) == AccessFormat::Text;
+        let has_warned = log_format(log_settings, &self.problem_output) == AccessFormat::Text;
         let logs = start_logs(log_settings, self.access_output, self.problem_output)
             .map_err(start_error)?;
         let problems = logs.problems.clone();
@@ -111,11 +110,11 @@ impl Launch {
             reload::log_findings(&self.loaded.warnings, &problems);
         }
         let connections = self.loaded.connections.len();
-        let started = ground.map_err(Into::into).and_then(|ground| {
+        let started = resources.map_err(Into::into).and_then(|resources| {
             if is_reported {
                 mode.report(&hardening, &problems)?;
             }
-            let app = App::start(ground, self.loaded, hardening, logs.clone())?;
+            let app = App::start(resources, self.loaded, hardening, logs.clone())?;
             let background =
                 BackgroundThreads::start(&app, reload_input).map_err(StartError::System)?;
             Ok((app, background))
@@ -132,19 +131,8 @@ impl Launch {
                 None
             }
         };
-        Ok(Started {
-            app,
-            signals: self.signals,
-            logs,
-        })
+        Ok((app, self.signals, logs))
     }
-}
-
-/// A process that serves, or has logged why it cannot.
-struct Started {
-    app: Option<(App, BackgroundThreads)>,
-    signals: SignalStreams,
-    logs: Logs,
 }
 
 /// Converts an error that stops the start before there is a log; it goes to standard error.

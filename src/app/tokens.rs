@@ -10,8 +10,8 @@ use tokio::sync::watch;
 
 use super::Phase;
 use super::memory::MemorySampler;
-use super::outward::Outward;
 use super::threads::{runtime, thread};
+use super::upstream_factory::UpstreamFactory;
 use crate::clock::Clock;
 use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch_tokens};
@@ -20,18 +20,22 @@ use crate::snapshot::{Entry, Published, Snapshot};
 use crate::telemetry::{Metrics, ProblemLog};
 
 /// The thread's runtime, before it runs.
-pub(super) struct Tokens {
+pub(super) struct TokenThread {
     runtime: Runtime,
     credentials: Arc<Credentials>,
     memory: Option<MemorySampler>,
 }
 
-impl Tokens {
-    pub(super) fn new(outward: &Outward, clock: Clock, problems: &ProblemLog) -> io::Result<Self> {
+impl TokenThread {
+    pub(super) fn new(
+        upstreams: &UpstreamFactory,
+        clock: Clock,
+        problems: &ProblemLog,
+    ) -> io::Result<Self> {
         let runtime = runtime()?;
         let client = {
             let _entered = runtime.enter();
-            Arc::new(outward.client())
+            Arc::new(upstreams.client())
         };
         let grants = Grants::new(client, runtime.handle().clone())
             .with_clock(clock)
@@ -64,7 +68,7 @@ impl Tokens {
                 tokio::spawn(memory.run());
             }
             tokio::select! {
-                () = follow(&published, &self.credentials) => {}
+                () = maintain_credentials(&published, &self.credentials) => {}
                 // The sender lives as long as the app; if it is gone, so is everything.
                 _ = phase.wait_for(|phase| *phase >= Phase::Stopped) => {}
             }
@@ -75,9 +79,9 @@ impl Tokens {
 
 /// Each generation's grants are prefetched once. What earlier ones left is looked for again and again: a request of an old generation may still have asked for
 /// its credential after the first time.
-async fn follow(published: &Published, credentials: &Credentials) {
+async fn maintain_credentials(published: &Published, credentials: &Credentials) {
     let mut prefetched = 0;
-    let mut interval = tokio::time::interval(super::SWEEP);
+    let mut interval = tokio::time::interval(super::SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
@@ -90,14 +94,14 @@ async fn follow(published: &Published, credentials: &Credentials) {
         let snapshot = published.current();
         if snapshot.generation() != prefetched {
             prefetched = snapshot.generation();
-            tokio::spawn(prefetch_tokens(grants(&snapshot, credentials)));
+            tokio::spawn(prefetch_tokens(usable_grants(&snapshot, credentials)));
         }
     }
 }
 
 /// Registers the secrets of all live connections of this generation, so that responses are searched
 /// for them before any of them is used.
-pub(super) fn cover(credentials: &Credentials, snapshot: &Snapshot) {
+pub(super) fn register_secrets(credentials: &Credentials, snapshot: &Snapshot) {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     credentials.register_secrets(live.map(|entry| (entry.key, &*entry.connection)));
 }
@@ -122,7 +126,7 @@ fn usable_connections(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Entry>> 
 }
 
 /// Returns the grants of all connections that agents may use.
-fn grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
+fn usable_grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Grant>> {
     usable_connections(snapshot)
         .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)))
         .filter_map(|entry| {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Streams, answered};
+use super::{Exit, Streams, exit_after_writing};
 use crate::config::{
     self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load, load_paths_with,
 };
@@ -66,8 +66,8 @@ impl Check {
     ) -> io::Result<Exit> {
         let format = self.format;
         let (connections, problems, exit) = match self.load(environment) {
-            Ok((connections, warnings)) => (Some(connections), warnings, Exit::Good),
-            Err(problems) => (None, problems, Exit::No),
+            Ok((connections, warnings)) => (Some(connections), warnings, Exit::Success),
+            Err(problems) => (None, problems, Exit::Failure),
         };
         let written = match format {
             Format::Json => write!(streams.out, "{}", config::render_json(&problems)),
@@ -78,7 +78,7 @@ impl Check {
                 config::render_summary(connections, &problems)
             ),
         };
-        answered(written, exit)
+        exit_after_writing(written, exit)
     }
 
     fn load(self, environment: Environment) -> Result<(usize, Vec<Problem>), Vec<Problem>> {

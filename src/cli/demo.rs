@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Exit, Streams};
+use super::{Exit, Streams, report_problems};
 use crate::app::{App, Launch, SignalStreams};
 use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
 use crate::demo::{CurlOrigin, DemoSecrets, DemoServer, connection_definitions, write_curl_lines};
@@ -45,15 +45,7 @@ impl Demo {
         };
         let loaded = match self.load(&api, &secrets) {
             Ok(loaded) => loaded,
-            Err(problems) => {
-                writeln!(
-                    streams.err,
-                    "{}{}",
-                    config::render_text(&problems),
-                    config::render_summary(None, &problems)
-                )?;
-                return Ok(Exit::Usage);
-            }
+            Err(problems) => return report_problems(&problems, streams),
         };
         // Standard output is for the lines to paste.
         let err = streams.process.err;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::check::Format;
-use super::{Exit, Streams, answered};
+use super::{Exit, Streams, exit_after_writing};
 use crate::config::Environment;
 use crate::doctor::{DoctorOptions, SandboxCheck};
 use crate::probe_client::{ProbeTarget, is_dns_name};
@@ -105,10 +105,10 @@ impl Doctor {
             Format::Json => diagnosis.write_json(streams.out),
         };
         let exit = if diagnosis.is_closed {
-            Exit::Good
+            Exit::Success
         } else {
-            Exit::No
+            Exit::Failure
         };
-        answered(written, exit)
+        exit_after_writing(written, exit)
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::check::{Format, Secrets};
-use super::{Exit, Streams, answered, misconfigured};
+use super::{Exit, Streams, exit_after_writing, report_problems};
 use crate::config::{Environment, LoadOptions, SettingsOverrides, load};
 use crate::proxy::explain::{Explained, Explanation, Refused, RequestText, explain};
 use crate::snapshot::Snapshot;
@@ -50,7 +50,7 @@ impl Explain {
             environment,
         }) {
             Ok(loaded) => loaded,
-            Err(problems) => return misconfigured(&problems, streams),
+            Err(problems) => return report_problems(&problems, streams),
         };
         let hosts = loaded.settings.proxy.allowed_hosts;
         let snapshot = Snapshot::new(loaded.connections);
@@ -67,8 +67,8 @@ impl Explain {
             }
         };
         let exit = match &explained {
-            Explained::Refused(_) => Exit::No,
-            Explained::Forwarded(_) | Explained::Listing => Exit::Good,
+            Explained::Refused(_) => Exit::Failure,
+            Explained::Forwarded(_) | Explained::Listing => Exit::Success,
         };
         let written = match (self.format, &explained) {
             (Format::Json, explained) => {
@@ -82,7 +82,7 @@ impl Explain {
                 "allowed\n  answered by egressd with the list of connections"
             ),
         };
-        answered(written, exit)
+        exit_after_writing(written, exit)
     }
 }
 

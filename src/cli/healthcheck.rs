@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::check::Format;
-use super::{Exit, Streams, answered, misconfigured};
+use super::{Exit, Streams, exit_after_writing, report_problems};
 use crate::config::{self, Environment, Listen, LoadOptions, SettingsOverrides};
 use crate::probe_client::{ProbeFailure, ProbeTarget, printable};
 
@@ -64,7 +64,7 @@ impl Healthcheck {
         };
         let listeners = match config::management_listen(&options) {
             Ok(listeners) => listeners,
-            Err(problems) => return misconfigured(&problems, streams),
+            Err(problems) => return report_problems(&problems, streams),
         };
         let targets = match probe_targets(listeners) {
             Ok(targets) => targets,
@@ -90,7 +90,14 @@ impl Healthcheck {
                 health.seen, health.address
             ),
         };
-        answered(written, if health.ready { Exit::Good } else { Exit::No })
+        exit_after_writing(
+            written,
+            if health.ready {
+                Exit::Success
+            } else {
+                Exit::Failure
+            },
+        )
     }
 }
 

@@ -18,8 +18,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::check::Format;
-use super::{Exit, Streams, answered, misconfigured};
-use crate::app::Outward;
+use super::{Exit, Streams, exit_after_writing, report_problems};
+use crate::app::UpstreamFactory;
 use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings, SettingsOverrides};
 use crate::domain::{Auth, Connection, Host, Http2};
 use crate::upstream::{Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Target, Trust};
@@ -46,7 +46,7 @@ pub(super) struct Probe {
 
 /// One step as it is reported.
 #[derive(Serialize)]
-struct Row {
+struct StepReport {
     step: &'static str,
     /// What it was about: a URL's host and port, a kind of credential.
     target: String,
@@ -74,13 +74,17 @@ impl Probe {
             environment,
         }) {
             Ok(loaded) => loaded,
-            Err(problems) => return misconfigured(&problems, streams),
+            Err(problems) => return report_problems(&problems, streams),
         };
         let id = self.connection.as_str();
         let id = id.strip_prefix("connections/").unwrap_or(id);
         let Some(connection) = loaded.connections.iter().find(|c| c.id.as_str() == id) else {
-            writeln!(streams.err, "egressd probe: {}", unknown(id, &loaded))?;
-            return Ok(Exit::No);
+            writeln!(
+                streams.err,
+                "egressd probe: {}",
+                unknown_connection(id, &loaded)
+            )?;
+            return Ok(Exit::Failure);
         };
         let Ok(trust) = Trust::from_platform(&loaded.settings.egress.roots) else {
             let why = "a certificate of egress.ca_files cannot be a root of trust";
@@ -95,18 +99,18 @@ impl Probe {
             writeln!(streams.err, "egressd probe: {warning}")?;
         }
         let own = own_listeners(&loaded.settings);
-        let outward = Outward::new(&loaded.settings, trust.clone(), names, own);
-        let rows = runtime.block_on(probe(connection, &trust, &outward));
+        let upstreams = UpstreamFactory::new(&loaded.settings, trust.clone(), names, own);
+        let rows = runtime.block_on(run_steps(connection, &trust, &upstreams));
         let written = match self.format {
-            Format::Text => report::text(connection, &rows, streams.out),
-            Format::Json => report::json(connection, &rows, streams.out),
+            Format::Text => report::write_text(connection, &rows, streams.out),
+            Format::Json => report::write_json(connection, &rows, streams.out),
         };
         let good = rows.iter().all(|row| row.ok);
-        answered(written, if good { Exit::Good } else { Exit::No })
+        exit_after_writing(written, if good { Exit::Success } else { Exit::Failure })
     }
 }
 
-fn unknown(id: &str, loaded: &Loaded) -> String {
+fn unknown_connection(id: &str, loaded: &Loaded) -> String {
     let ids = loaded.connections.iter().map(|c| c.id.as_str());
     // An argument may be a secret in the wrong place.
     let named = if config::may_show(id) {
@@ -124,49 +128,53 @@ fn unknown(id: &str, loaded: &Loaded) -> String {
 fn own_listeners(settings: &Settings) -> Arc<[SocketAddr]> {
     let listen = settings.proxy.listen.iter();
     let all = listen.chain(&settings.management.listen);
-    all.filter_map(tcp).collect()
+    all.filter_map(tcp_address).collect()
 }
 
-fn tcp(listen: &Listen) -> Option<SocketAddr> {
+fn tcp_address(listen: &Listen) -> Option<SocketAddr> {
     match listen {
         Listen::Tcp(address) => Some(*address),
         Listen::Unix(_) => None,
     }
 }
 
-async fn probe(connection: &Connection, trust: &Trust, outward: &Outward) -> Vec<Row> {
-    let dialer = outward.dialer();
+async fn run_steps(
+    connection: &Connection,
+    trust: &Trust,
+    upstreams: &UpstreamFactory,
+) -> Vec<StepReport> {
+    let dialer = upstreams.dialer();
     let url = &connection.base_url;
-    let upstream = Place::of("base_url", url.host(), url.port());
+    let upstream = ProbedEndpoint::new("base_url", url.host(), url.port());
     let mut rows = upstream
-        .dialled(connection, connection.http2, trust, &dialer)
+        .dial_steps(connection, connection.http2, trust, &dialer)
         .await;
-    rows.push(credential::row(connection));
+    rows.push(credential::credential_step(connection));
     if let Auth::OauthClientCredentials(oauth) = &connection.auth {
         let url = &oauth.terms().token_url;
-        let endpoint = Place::of("token_url", url.host(), url.port());
+        let endpoint = ProbedEndpoint::new("token_url", url.host(), url.port());
         let steps = endpoint
-            .dialled(connection, Http2::Auto, trust, &dialer)
+            .dial_steps(connection, Http2::Auto, trust, &dialer)
             .await;
         let reached = steps.iter().all(|row| row.ok);
         rows.extend(steps);
         if reached {
-            rows.push(token::row(oauth, endpoint.shown, outward.client()).await);
+            rows.push(token::token_step(oauth, endpoint.shown, upstreams.client()).await);
         }
     }
     rows
 }
 
 /// A host and port that a field of the definition leads to.
-struct Place<'c> {
+struct ProbedEndpoint<'c> {
     field: &'static str,
     host: &'c Host,
     port: u16,
     shown: String,
 }
 
-impl<'c> Place<'c> {
-    fn of(field: &'static str, host: &'c Host, port: u16) -> Self {
+impl<'c> ProbedEndpoint<'c> {
+    fn new(field: &'static str, host: &'c Host, port: u16) -> Self {
         let shown = match host {
             Host::Name(name) => format!("{name}:{port}"),
             Host::Ip(address) => SocketAddr::new(*address, port).to_string(),
@@ -180,20 +188,23 @@ impl<'c> Place<'c> {
     }
 
     /// The steps up to an open session.
-    async fn dialled(
+    async fn dial_steps(
         &self,
         connection: &Connection,
         http2: Http2,
         trust: &Trust,
         dialer: &Dialer,
-    ) -> Vec<Row> {
+    ) -> Vec<StepReport> {
         let allowed_cidrs = &connection.allowed_private_cidrs;
         let target = Target::new(self.host, self.port, allowed_cidrs, http2, trust);
         let steps = dialer.probe(&target).await;
-        steps.into_iter().map(|step| self.row(step)).collect()
+        steps
+            .into_iter()
+            .map(|step| self.report_step(step))
+            .collect()
     }
 
-    fn whom(&self) -> &'static str {
+    fn peer_name(&self) -> &'static str {
         if self.field == "token_url" {
             "the token endpoint"
         } else {
@@ -201,16 +212,16 @@ impl<'c> Place<'c> {
         }
     }
 
-    fn row(&self, step: ProbeStep) -> Row {
+    fn report_step(&self, step: ProbeStep) -> StepReport {
         let (ok, detail, remedy) = match step.outcome {
             Ok(found) => (true, found, None),
             Err(broken) => (
                 false,
-                report::broken(&broken, self.whom()),
-                remedy::of(&broken, self.field),
+                report::failure_text(&broken, self.peer_name()),
+                remedy::remedy_for(&broken, self.field),
             ),
         };
-        Row {
+        StepReport {
             step: match step.kind {
                 ProbeStepKind::Resolve => "resolve",
                 ProbeStepKind::Addresses => "address",

@@ -21,6 +21,6 @@ impl Schema {
         // `schema`.
         let Self { secrets: _ } = self;
         writeln!(streams.out, "{:#}", config::schema())?;
-        Ok(Exit::Good)
+        Ok(Exit::Success)
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use super::{Exit, Streams, misconfigured};
+use super::{Exit, Streams, report_problems};
 use crate::app::{self, HardeningMode, Launch, ProcessEnd, SignalStreams};
 use crate::config::{self, Environment, LoadOptions, LogLevel, SettingsOverrides};
 use crate::telemetry::AccessFormat;
@@ -83,11 +83,11 @@ impl Serve {
         };
         let loaded = match config::load(&options) {
             Ok(loaded) => loaded,
-            Err(problems) => return misconfigured(&problems, streams),
+            Err(problems) => return report_problems(&problems, streams),
         };
         let (out, err) = ((streams.process.out)()?, (streams.process.err)()?);
         let settings = loaded.settings.log;
-        let format = app::format(settings, &err);
+        let format = app::log_format(settings, &err);
         if format == AccessFormat::Text && settings.level >= LogLevel::Warn {
             // With their excerpts.
             write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
@@ -108,8 +108,8 @@ impl Serve {
 impl From<ProcessEnd> for Exit {
     fn from(end: ProcessEnd) -> Self {
         match end {
-            ProcessEnd::Stopped => Self::Good,
-            ProcessEnd::Interrupted => Self::No,
+            ProcessEnd::Stopped => Self::Success,
+            ProcessEnd::Interrupted => Self::Failure,
             ProcessEnd::NotStarted => Self::Unavailable,
         }
     }

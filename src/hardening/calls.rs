@@ -140,13 +140,13 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
 const DEVICE_REQUESTS: &[u64] = &[0x5401, 0x541b, 0x5421, 0x5451];
 
 /// Lets this thread, and those that it starts, use only these calls. An architecture that no filter can be made for is an error.
-pub(super) fn confine(needs: &Needs) -> io::Result<()> {
+pub(super) fn confine_calls(needs: &Needs) -> io::Result<()> {
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let list = program(allowed(needs)?, refused, SeccompAction::Allow)?;
+    let list = compile_filter(allowed_calls(needs)?, refused, SeccompAction::Allow)?;
     // Its flags lie in memory, where a filter cannot look. Without it the C library starts threads with `clone`, whose flags we see.
     let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let inert = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
-    let inert = program(inert, SeccompAction::Allow, absent)?;
+    let inert = compile_filter(inert, SeccompAction::Allow, absent)?;
     // The list is the last: it does not let a further filter be installed.
     apply_filter(&inert).map_err(io::Error::other)?;
     apply_filter(&list).map_err(io::Error::other)
@@ -154,13 +154,17 @@ pub(super) fn confine(needs: &Needs) -> io::Result<()> {
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-fn program(rules: Rules, otherwise: SeccompAction, then: SeccompAction) -> io::Result<BpfProgram> {
-    let architecture = std::env::consts::ARCH.try_into().map_err(invalid)?;
-    let filter = SeccompFilter::new(rules, otherwise, then, architecture).map_err(invalid)?;
-    filter.try_into().map_err(invalid)
+fn compile_filter(
+    rules: Rules,
+    otherwise: SeccompAction,
+    then: SeccompAction,
+) -> io::Result<BpfProgram> {
+    let architecture = std::env::consts::ARCH.try_into().map_err(invalid_input)?;
+    let filter = SeccompFilter::new(rules, otherwise, then, architecture).map_err(invalid_input)?;
+    filter.try_into().map_err(invalid_input)
 }
 
-fn allowed(needs: &Needs) -> io::Result<Rules> {
+fn allowed_calls(needs: &Needs) -> io::Result<Rules> {
     let plain = PLAIN.iter().chain(OLDER);
     let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     if !needs.sockets.is_empty() {
@@ -170,12 +174,12 @@ fn allowed(needs: &Needs) -> io::Result<Rules> {
         #[cfg(target_arch = "x86_64")]
         rules.insert(libc::SYS_unlink, Vec::new());
     }
-    rules.extend(judged().map_err(invalid)?);
+    rules.extend(conditional_rules().map_err(invalid_input)?);
     Ok(rules)
 }
 
 /// Let through by their arguments.
-fn judged() -> Result<Rules, seccompiler::BackendError> {
+fn conditional_rules() -> Result<Rules, seccompiler::BackendError> {
     let (stream, datagram) = (word(libc::SOCK_STREAM), word(libc::SOCK_DGRAM));
     let mut sockets = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6].map(word) {
@@ -256,6 +260,6 @@ const fn word(value: libc::c_int) -> u64 {
     value.cast_unsigned() as u64
 }
 
-fn invalid(error: seccompiler::BackendError) -> io::Error {
+fn invalid_input(error: seccompiler::BackendError) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, error)
 }

@@ -15,13 +15,13 @@ use landlock::{
 use super::Needs;
 
 /// What is no configuration and still read: of this process and of the system's start, for `process_*` metrics; and chance, where a C library does not hand on `getrandom`.
-const BESIDE: [&str; 3] = ["/proc/self", "/proc/stat", "/dev/urandom"];
+const ALWAYS_READABLE: [&str; 3] = ["/proc/self", "/proc/stat", "/dev/urandom"];
 
 /// Takes every right to files from this thread and from those that it starts, but for what is needed.
-pub(super) fn confine(needs: &Needs) -> io::Result<()> {
-    let of_everything = needs.readable.iter().find(|place| is_root(place));
-    let status = restrict(needs).map_err(io::Error::other)?;
-    if let Some(place) = of_everything {
+pub(super) fn confine_files(needs: &Needs) -> io::Result<()> {
+    let root_directory = needs.readable.iter().find(|place| is_root(place));
+    let status = restrict_files(needs).map_err(io::Error::other)?;
+    if let Some(place) = root_directory {
         // Nothing is written all the same.
         return Err(io::Error::other(format!(
             "configuration lies in {}, so every file stays readable; give it a directory of its own",
@@ -36,12 +36,15 @@ pub(super) fn confine(needs: &Needs) -> io::Result<()> {
     }
 }
 
-fn restrict(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
+fn restrict_files(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
     let newest = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let beside_it = BESIDE.iter().map(PathBuf::from);
-    let readable = needs.readable.iter().cloned().chain(beside_it);
-    let sockets = needs.sockets.iter().filter_map(|socket| beside(socket));
+    let always_readable = ALWAYS_READABLE.iter().map(PathBuf::from);
+    let readable = needs.readable.iter().cloned().chain(always_readable);
+    let sockets = needs
+        .sockets
+        .iter()
+        .filter_map(|socket| parent_directory(socket));
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(newest))?
@@ -62,7 +65,7 @@ fn is_root(place: &Path) -> bool {
 }
 
 /// The directory of a file, as it is named.
-fn beside(file: &Path) -> Option<PathBuf> {
+fn parent_directory(file: &Path) -> Option<PathBuf> {
     let parent = file.parent()?;
     Some(if parent.as_os_str().is_empty() {
         PathBuf::from(".")

@@ -21,7 +21,7 @@ mod tests {
     use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
 
     #[test]
-    fn nobody_gets_an_image_of_the_memory() {
+    fn the_memory_of_the_process_cannot_be_dumped() {
         // F-203
         super::refuse_dumps().unwrap();
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);

@@ -157,7 +157,7 @@ fn is_refused(found: &io::Result<()>) -> bool {
 
 /// Whether this machine lets the measure be taken.
 fn is_held(measure: Measure) -> bool {
-    Confined::for_this_machine().hardening.holds(measure)
+    Confined::for_this_machine().hardening.is_held(measure)
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn nothing_is_held_back_where_everything_is_configuration() {
             (hardening, written)
         });
         let (hardening, written) = confining.join().unwrap();
-        assert!(!hardening.holds(Measure::Files) && !hardening.is_whole());
+        assert!(!hardening.is_held(Measure::Files) && !hardening.is_whole());
         assert!(hardening.to_string().contains("every file stays readable"));
         assert!(is_refused(&written), "{written:?}");
     }
@@ -302,7 +302,7 @@ fn threads(id: u32) -> Vec<String> {
 }
 
 #[test]
-fn every_thread_of_the_program_is_confined_and_the_state_is_told() {
+fn every_thread_of_the_program_is_confined_and_the_state_is_reported() {
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
     let program = Program::new(&[crm], &json!({}));

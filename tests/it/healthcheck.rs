@@ -58,7 +58,7 @@ fn closed() -> SocketAddr {
 }
 
 #[test]
-fn ready_until_it_drains_then_not_and_then_nobody() {
+fn ready_until_it_drains_then_not_ready_then_not_listening() {
     let gate = Gate::new();
     let upstream = Upstream::sse(&gate);
     let crm = connection("crm").allow("GET /a").upstream(&upstream);
@@ -145,7 +145,7 @@ fn the_address_is_found_in_every_layer_and_on_a_unix_socket() {
 }
 
 #[test]
-fn whoever_is_silent_or_speaks_otherwise_is_not_ready() {
+fn a_silent_listener_or_another_protocol_is_not_ready() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     let (exit, out, _) = healthcheck(&settings(&[&address]), &[], &["--timeout", "1"]);
@@ -179,7 +179,7 @@ fn whoever_is_silent_or_speaks_otherwise_is_not_ready() {
 }
 
 #[test]
-fn settings_that_do_not_say_whom_to_ask_are_told_with_a_remedy() {
+fn settings_without_an_address_to_query_are_reported_with_a_remedy() {
     let rows = [
         (json!({"management": {"listen": []}}), "list an address"),
         (

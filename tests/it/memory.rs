@@ -162,7 +162,7 @@ fn an_agent_that_takes_its_time_over_a_head_does_so_while_there_is_memory() {
 }
 
 #[test]
-fn without_a_limit_nothing_is_said_of_one() {
+fn without_a_limit_no_memory_limit_is_reported() {
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let verbose = of_operators(&sidecar, "/readyz?verbose");

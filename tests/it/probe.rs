@@ -104,7 +104,7 @@ fn free_port() -> u16 {
 /// The step that is not good, and what is said of it. What is configured is told all the same.
 fn failed(connection: Connection) -> (String, String, String) {
     let (exit, steps) = steps(connection);
-    assert_eq!(exit, Exit::No, "{steps:?}");
+    assert_eq!(exit, Exit::Failure, "{steps:?}");
     let bad: Vec<_> = steps.iter().filter(|step| step["ok"] == false).collect();
     let [bad] = bad.as_slice() else {
         panic!("{steps:?}");
@@ -134,12 +134,12 @@ fn a_client_certificate_that_is_required_fails_the_handshake() {
 }
 
 #[test]
-fn a_client_certificate_that_is_asked_for_and_not_required_is_told() {
+fn an_optional_client_certificate_request_is_reported() {
     // F-225
     for versions in BOTH {
         let config = certs::asking_for_certificates(Alpn::Http1, true, versions);
         let (exit, steps) = steps(api().upstream(&Upstream::with_tls(config)));
-        assert_eq!(exit, Exit::Good, "{steps:?}");
+        assert_eq!(exit, Exit::Success, "{steps:?}");
         let detail = steps[3]["detail"].as_str().unwrap();
         let end = "certificate trusted; it asks for a client certificate, and goes on without one";
         assert!(detail.ends_with(end), "{detail}");
@@ -157,11 +157,11 @@ fn a_certificate_of_an_authority_says_why_it_is_refused() {
 }
 
 #[test]
-fn a_good_connection_is_told_in_columns_and_gets_no_byte_of_http() {
+fn a_good_connection_is_reported_in_columns_and_gets_no_byte_of_http() {
     let up = listening();
     let bearer = api().auth("bearer_token", json!({"token": {"env": "TOKEN"}}));
     let ran = probe(&[bearer.upstream_at(&up, "/base")]);
-    assert_eq!(ran.exit, Exit::Good, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.exit, Exit::Success, "{}{}", ran.out, ran.err);
     let target = up.address().to_string();
     let lines: Vec<Vec<&str>> = ran
         .out
@@ -197,7 +197,7 @@ fn a_good_connection_is_told_in_columns_and_gets_no_byte_of_http() {
 }
 
 #[test]
-fn credentials_are_told_by_their_sources() {
+fn credentials_are_reported_by_source() {
     let up = listening();
     let pair = json!({"username": {"env": "USER"}, "password": {"env": "TOKEN"}});
     let keys = json!({"headers": {"X-A": {"env": "TOKEN"}, "X-B": "inline-canary"}});
@@ -221,7 +221,7 @@ fn credentials_are_told_by_their_sources() {
         ),
     ] {
         let (exit, steps) = steps(connection.upstream(&up));
-        assert_eq!(exit, Exit::Good, "{steps:?}");
+        assert_eq!(exit, Exit::Success, "{steps:?}");
         let last = steps.last().unwrap();
         assert_eq!(
             (&last["step"], &last["target"]),
@@ -253,7 +253,7 @@ fn what_leads_back_to_egressd_is_refused_as_when_it_serves() {
     let mut settings = settings();
     settings["proxy"] = json!({"listen": [up.address().to_string()]});
     let ran = probe_with(&settings, &[api().upstream(&up)], &["api"]);
-    assert_eq!(ran.exit, Exit::No);
+    assert_eq!(ran.exit, Exit::Failure);
     assert!(
         ran.out.contains("leads back to egressd itself"),
         "{}",
@@ -296,7 +296,7 @@ fn each_step_can_fail() {
 }
 
 #[test]
-fn a_failed_step_is_told_with_its_remedy_below() {
+fn a_failed_step_is_reported_with_its_remedy_below() {
     let ran = probe(&[api().base_url("https://api.invalid")]);
     let lines: Vec<&str> = ran.out.lines().collect();
     let [_, step, remedy, _credential, end] = lines.as_slice() else {
@@ -320,7 +320,7 @@ fn a_token_endpoint_is_dialled_too_whatever_became_of_the_upstream() {
     });
     let api = api().auth("oauth_client_credentials", oauth);
     let (exit, steps) = steps(api.base_url("https://api.invalid"));
-    assert_eq!(exit, Exit::No);
+    assert_eq!(exit, Exit::Failure);
     let told: Vec<_> = steps
         .iter()
         .map(|step| (step["step"].as_str().unwrap(), step["ok"] == true))
@@ -354,7 +354,7 @@ fn a_token_endpoint_is_dialled_too_whatever_became_of_the_upstream() {
 }
 
 #[test]
-fn a_connection_that_serves_nobody_is_probed_and_said_to_be_so() {
+fn a_disabled_or_deleted_connection_is_probed_and_reported_as_such() {
     let up = listening();
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     for (connection, says, state) in [
@@ -372,7 +372,7 @@ fn a_connection_that_serves_nobody_is_probed_and_said_to_be_so() {
     ] {
         let connection = connection.upstream(&up);
         let ran = probe(std::slice::from_ref(&connection));
-        assert_eq!(ran.exit, Exit::Good, "{}", ran.out);
+        assert_eq!(ran.exit, Exit::Success, "{}", ran.out);
         assert!(ran.out.contains(says), "{}", ran.out);
         let ran = probe_with(&settings(), &[connection], &["--format", "json", "api"]);
         let report: Value = serde_json::from_str(&ran.out).unwrap();
@@ -381,7 +381,7 @@ fn a_connection_that_serves_nobody_is_probed_and_said_to_be_so() {
 }
 
 #[test]
-fn an_unknown_connection_is_told_with_the_nearest_one() {
+fn an_unknown_connection_is_reported_with_the_nearest_one() {
     let connections = [
         connection("billing")
             .allow("GET /")
@@ -398,7 +398,7 @@ fn an_unknown_connection_is_told_with_the_nearest_one() {
         ("zebra", "there is no connection `zebra`; `egressd check`"),
     ] {
         let ran = probe_with(&settings(), &connections, &[asked]);
-        assert_eq!((ran.exit, ran.out.as_str()), (Exit::No, ""));
+        assert_eq!((ran.exit, ran.out.as_str()), (Exit::Failure, ""));
         assert!(ran.err.contains(says), "{}", ran.err);
     }
 }

@@ -8,19 +8,30 @@ use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
 use crate::upstream::tls::CA_AS_SERVER;
 
 /// What to do, where `field` of the definition led. `None` for what no dial fails with.
-pub(super) fn of(broken: &ProbeError, field: &str) -> Option<String> {
-    Some(match broken.failure {
-        Failure::AddressRefused(_) => address(broken, field),
+pub(super) fn remedy_for(broken: &ProbeError, field: &str) -> Option<String> {
+    let remedy = match broken.failure {
+        Failure::AddressRefused(_) => return Some(address_remedy(broken, field)),
+        Failure::Tls(fault) => tls_remedy(fault),
         Failure::OwnListener => {
-            format!(
-                "`{field}` leads to this egressd itself; write the upstream's own host and port"
-            )
+            "`{field}` leads to this egressd itself; write the upstream's own host and port"
         }
-        Failure::Dns(fault) => dns(fault, field),
-        Failure::Connect(fault) => connect(fault, field),
-        Failure::Tls(fault) => tls(fault, field),
+        Failure::Dns(DnsFault::NoAddress) => {
+            "look for a slip in the host of `{field}`; a service of the cluster is safest as `NAME.NAMESPACE.svc.cluster.local`"
+        }
+        Failure::Dns(DnsFault::Server | DnsFault::Timeout) => {
+            "look at the name servers of /etc/resolv.conf: do they run (in a cluster: its DNS pods), and does a firewall or a NetworkPolicy let port 53 through, UDP and TCP?"
+        }
+        Failure::Connect(ConnectFault::Refused) => {
+            "nothing listens there, or something rejects us: look at the port of `{field}`, and at firewalls and NetworkPolicies"
+        }
+        Failure::Connect(ConnectFault::Timeout) => {
+            "the packets are lost: look at firewalls, NetworkPolicies and whether the host is up; `egress.connect_timeout_seconds` is how long is waited"
+        }
+        Failure::Connect(ConnectFault::Unreachable) => {
+            "there is no way there: look at the host's routes, and whether it has the address's family (IPv4, IPv6) at all"
+        }
         Failure::Shortage => {
-            "raise the limit of open files (`ulimit -n`) or of memory for this command".to_owned()
+            "raise the limit of open files (`ulimit -n`) or of memory for this command"
         }
         Failure::Closed
         | Failure::Protocol(_)
@@ -29,16 +40,17 @@ pub(super) fn of(broken: &ProbeError, field: &str) -> Option<String> {
         | Failure::RequestBody
         | Failure::Misdirected
         | Failure::Panicked => return None,
-    })
+    };
+    Some(remedy.replace("{field}", field))
 }
 
 /// One address that is refused refuses them all, so a hole has to hold each.
-fn address(broken: &ProbeError, field: &str) -> String {
-    let mut holes = Vec::new();
+fn address_remedy(broken: &ProbeError, field: &str) -> String {
+    let mut cidrs = Vec::new();
     for (address, forbidden) in &broken.forbidden {
         match forbidden {
             Forbidden::NotGlobal(_) => {
-                holes.push(IpNet::from(address.to_canonical()).to_string());
+                cidrs.push(IpNet::from(address.to_canonical()).to_string());
             }
             Forbidden::Never(_) => {
                 return format!(
@@ -49,55 +61,44 @@ fn address(broken: &ProbeError, field: &str) -> String {
     }
     format!(
         "if this connection is meant to reach it, write `allowed_private_cidrs: [{}]` beside `base_url`, or the range of that network; if not, find out who answers for the name",
-        holes.join(", ")
+        cidrs.join(", ")
     )
 }
 
-fn dns(fault: DnsFault, field: &str) -> String {
+fn tls_remedy(fault: TlsFault) -> &'static str {
     match fault {
-        DnsFault::NoAddress => format!(
-            "look for a slip in the host of `{field}`; a service of the cluster is safest as `NAME.NAMESPACE.svc.cluster.local`"
-        ),
-        DnsFault::Server | DnsFault::Timeout => "look at the name servers of /etc/resolv.conf: do they run (in a cluster: its DNS pods), and does a firewall or a NetworkPolicy let port 53 through, UDP and TCP?".to_owned(),
-    }
-}
-
-fn connect(fault: ConnectFault, field: &str) -> String {
-    match fault {
-        ConnectFault::Refused => format!(
-            "nothing listens there, or something rejects us: look at the port of `{field}`, and at firewalls and NetworkPolicies"
-        ),
-        ConnectFault::Timeout => "the packets are lost: look at firewalls, NetworkPolicies and whether the host is up; `egress.connect_timeout_seconds` is how long is waited".to_owned(),
-        ConnectFault::Unreachable => "there is no way there: look at the host's routes, and whether it has the address's family (IPv4, IPv6) at all".to_owned(),
-    }
-}
-
-fn tls(fault: TlsFault, field: &str) -> String {
-    match fault {
-        TlsFault::Certificate("unknown issuer") => "if an authority of your own has signed it, add that authority's certificate (PEM) to `egress.ca_files`; if not, somebody stands between".to_owned(),
-        TlsFault::Certificate("name mismatch") => format!(
-            "write a host in `{field}` that the certificate names, or have the certificate name this one"
-        ),
-        TlsFault::Certificate("expired" | "not yet valid") => {
-            "have the certificate renewed, or set the clock of this host right".to_owned()
+        TlsFault::Certificate("unknown issuer") => {
+            "if an authority of your own has signed it, add that authority's certificate (PEM) to `egress.ca_files`; if not, somebody stands between"
         }
-        TlsFault::Certificate(CA_AS_SERVER) => "have a certificate issued with `basicConstraints=CA:FALSE` (for a self-signed one: `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`), and add it, or the authority that signed it, to `egress.ca_files`".to_owned(),
-        TlsFault::Certificate(_) => "have the server's certificate replaced".to_owned(),
-        TlsFault::Alert => "look at the server's log for the reason; it may expect another host name, or HTTP/2 although `http2: never` is set".to_owned(),
-        TlsFault::CertificateRequired => "egressd cannot send client certificates: configure the server to accept it without one, or connect through a proxy that has one".to_owned(),
-        TlsFault::Protocol => format!(
+        TlsFault::Certificate("name mismatch") => {
+            "write a host in `{field}` that the certificate names, or have the certificate name this one"
+        }
+        TlsFault::Certificate("expired" | "not yet valid") => {
+            "have the certificate renewed, or set the clock of this host right"
+        }
+        TlsFault::Certificate(CA_AS_SERVER) => {
+            "have a certificate issued with `basicConstraints=CA:FALSE` (for a self-signed one: `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`), and add it, or the authority that signed it, to `egress.ca_files`"
+        }
+        TlsFault::Certificate(_) => "have the server's certificate replaced",
+        TlsFault::Alert => {
+            "look at the server's log for the reason; it may expect another host name, or HTTP/2 although `http2: never` is set"
+        }
+        TlsFault::CertificateRequired => {
+            "egressd cannot send client certificates: configure the server to accept it without one, or connect through a proxy that has one"
+        }
+        TlsFault::Protocol => {
             "is this the port for HTTPS? Look at `{field}`; TLS 1.2 and 1.3 are spoken, nothing older"
-        ),
-        TlsFault::Alpn => "the server chooses what nobody offered; its TLS has to be mended".to_owned(),
-        TlsFault::Timeout => format!(
+        }
+        TlsFault::Alpn => "the server chooses what nobody offered; its TLS has to be mended",
+        TlsFault::Timeout => {
             "the server takes connections and says nothing: is it overloaded, and is this the port for HTTPS (`{field}`)?"
-        ),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{CA_AS_SERVER, of};
+    use super::{CA_AS_SERVER, remedy_for};
     use crate::domain::address::Forbidden;
     use crate::upstream::ProbeError;
     use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
@@ -108,7 +109,7 @@ mod tests {
             .map(|(address, kind)| (address.parse().unwrap(), *kind))
             .collect();
         let failure = Failure::AddressRefused("private");
-        of(&ProbeError { failure, forbidden }, "token_url").unwrap()
+        remedy_for(&ProbeError { failure, forbidden }, "token_url").unwrap()
     }
 
     #[test]
@@ -151,11 +152,14 @@ mod tests {
         ];
         let mut remedies: Vec<String> = failures
             .iter()
-            .map(|failure| of(&ProbeError::from(*failure), "base_url").unwrap())
+            .map(|failure| remedy_for(&ProbeError::from(*failure), "base_url").unwrap())
             .collect();
         remedies.sort();
         remedies.dedup();
         assert_eq!(remedies.len(), failures.len());
-        assert_eq!(of(&ProbeError::from(Failure::TooLarge), "base_url"), None);
+        assert_eq!(
+            remedy_for(&ProbeError::from(Failure::TooLarge), "base_url"),
+            None
+        );
     }
 }

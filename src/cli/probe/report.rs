@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::Row;
+use super::StepReport;
 use crate::domain::Connection;
 use crate::upstream::ProbeError;
 
@@ -20,11 +20,11 @@ struct Report<'a> {
     connection: &'a str,
     /// `live`, `disabled` or `deleted`: whether requests are served at all.
     state: &'static str,
-    steps: &'a [Row],
+    steps: &'a [StepReport],
 }
 
 /// Why a step towards `whom` failed. The kind of an address is told with the address.
-pub(super) fn broken(broken: &ProbeError, whom: &str) -> String {
+pub(super) fn failure_text(broken: &ProbeError, whom: &str) -> String {
     if broken.forbidden.is_empty() {
         return broken.failure.to_string().replacen("the upstream", whom, 1);
     }
@@ -35,10 +35,14 @@ pub(super) fn broken(broken: &ProbeError, whom: &str) -> String {
     format!("refused: {}", refused.join(", "))
 }
 
-pub(super) fn json(connection: &Connection, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_json(
+    connection: &Connection,
+    rows: &[StepReport],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let report = Report {
         connection: connection.id.as_str(),
-        state: state(connection).0,
+        state: connection_state(connection).0,
         steps: rows,
     };
     // Texts, numbers and lists always serialise.
@@ -47,16 +51,20 @@ pub(super) fn json(connection: &Connection, rows: &[Row], out: &mut dyn Write) -
 }
 
 /// A line a step, in columns. Colour is written always; a stream that is no terminal drops it.
-pub(super) fn text(connection: &Connection, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn write_text(
+    connection: &Connection,
+    rows: &[StepReport],
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(out, "{BOLD}{}{PLAIN}", connection.id)?;
-    if let (_, Some(note)) = state(connection) {
+    if let (_, Some(note)) = connection_state(connection) {
         writeln!(out, "  {note}")?;
     }
-    table(rows, out)
+    write_table(rows, out)
 }
 
-fn table(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
-    let widest = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).len()).max();
+fn write_table(rows: &[StepReport], out: &mut dyn Write) -> io::Result<()> {
+    let widest = |text: fn(&StepReport) -> &str| rows.iter().map(|row| text(row).len()).max();
     let step = widest(|row| row.step).unwrap_or(0);
     let target = widest(|row| &row.target).unwrap_or(0);
     for row in rows {
@@ -87,7 +95,7 @@ fn table(rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Whether requests are served at all, in a word and, if not, in words.
-fn state(connection: &Connection) -> (&'static str, Option<&'static str>) {
+fn connection_state(connection: &Connection) -> (&'static str, Option<&'static str>) {
     if connection.delete_time.is_some() {
         let note = "soft-deleted: requests to it are refused as not found";
         ("deleted", Some(note))
@@ -100,11 +108,11 @@ fn state(connection: &Connection) -> (&'static str, Option<&'static str>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CYAN, GREEN, PLAIN, RED, Row, table};
+    use super::{CYAN, GREEN, PLAIN, RED, StepReport, write_table};
 
     #[test]
     fn columns_stand_below_each_other_and_a_remedy_below_its_step() {
-        let row = |step, target: &str, ms, remedy: Option<&str>| Row {
+        let row = |step, target: &str, ms, remedy: Option<&str>| StepReport {
             step,
             target: target.to_owned(),
             ok: remedy.is_none(),
@@ -117,7 +125,7 @@ mod tests {
             row("connect", "a:443", 1234.56, Some("look")),
         ];
         let mut out = Vec::new();
-        table(&rows, &mut out).unwrap();
+        write_table(&rows, &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             format!(

@@ -5,18 +5,18 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Handle;
 
-use super::{Row, milliseconds};
+use super::{StepReport, milliseconds};
 use crate::credential::oauth::{Grant, GrantStatus, Grants};
 use crate::credential::{ErrorCode, Reason, Unavailable};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::upstream::Client;
 
 /// Asks the token endpoint.
-pub(super) async fn row(
+pub(super) async fn token_step(
     credentials: &Arc<OauthClientCredentials>,
     target: String,
     client: Client,
-) -> Row {
+) -> StepReport {
     let grants = Grants::new(Arc::new(client), Handle::current());
     let grant = grants.grant_for(credentials);
     let begun = Instant::now();
@@ -24,14 +24,14 @@ pub(super) async fn row(
     let took = begun.elapsed();
     let status = grant.status();
     let (ok, detail, remedy) = match outcome {
-        Ok(_token) => (true, obtained(&status), None),
+        Ok(_token) => (true, describe_token(&status), None),
         Err(unavailable) => (
             false,
-            refused(unavailable, &status),
-            Some(remedy_for(unavailable.reason, &grant, &status).await),
+            describe_failure(unavailable, &status),
+            Some(find_remedy(unavailable.reason, &grant, &status).await),
         ),
     };
-    Row {
+    StepReport {
         step: "token",
         target,
         ok,
@@ -41,7 +41,7 @@ pub(super) async fn row(
     }
 }
 
-fn obtained(status: &GrantStatus) -> String {
+fn describe_token(status: &GrantStatus) -> String {
     let left = status.expires_at;
     let left = left.and_then(|end| end.duration_since(SystemTime::now()).ok());
     let life = match left {
@@ -62,7 +62,7 @@ fn obtained(status: &GrantStatus) -> String {
 }
 
 /// The endpoint's own word stands behind, where it is another than ours.
-fn refused(unavailable: Unavailable, status: &GrantStatus) -> String {
+fn describe_failure(unavailable: Unavailable, status: &GrantStatus) -> String {
     let said = unavailable.to_string();
     let failure = status.last_failure.as_ref();
     match failure.and_then(|failure| failure.error_text.as_deref()) {
@@ -73,9 +73,9 @@ fn refused(unavailable: Unavailable, status: &GrantStatus) -> String {
 
 /// Returns what the operator should do. If the endpoint may have refused the client's credentials,
 /// tries both places to send them.
-async fn remedy_for(reason: Reason, grant: &Grant, status: &GrantStatus) -> String {
+async fn find_remedy(reason: Reason, grant: &Grant, status: &GrantStatus) -> String {
     if !reason.is_about_client() {
-        return remedy(reason).to_owned();
+        return reason_remedy(reason).to_owned();
     }
     // After `invalid_client` with HTTP Basic, the flight has already tried the body.
     let tried_both = status.requests_failed > 1;
@@ -93,21 +93,21 @@ async fn remedy_for(reason: Reason, grant: &Grant, status: &GrantStatus) -> Stri
         }
         None => format!(
             "{}; `client_auth: basic` and `client_auth: body` were both tried, and neither works",
-            remedy(reason)
+            reason_remedy(reason)
         ),
     }
 }
 
-fn remedy(reason: Reason) -> &'static str {
+fn reason_remedy(reason: Reason) -> &'static str {
     match reason {
-        Reason::Refused(code) => of_code(code),
+        Reason::Refused(code) => error_code_remedy(code),
         Reason::Unreachable(_) | Reason::AddressRefused(_) => {
             "it was reached a moment ago: try again, and look at the token endpoint's own log"
         }
         Reason::Timeout => {
             "the token endpoint takes the connection and does not answer within 10 seconds: look at its own log"
         }
-        Reason::Status(401) => of_code(ErrorCode::InvalidClient),
+        Reason::Status(401) => error_code_remedy(ErrorCode::InvalidClient),
         Reason::Status(404 | 405) => {
             "look at the path of `token_url`: it has to be the token endpoint itself, not the issuer or the authorization endpoint"
         }
@@ -129,7 +129,7 @@ fn remedy(reason: Reason) -> &'static str {
     }
 }
 
-fn of_code(code: ErrorCode) -> &'static str {
+fn error_code_remedy(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::InvalidClient | ErrorCode::OtherUnauthorized => {
             "look at `client_id` and `client_secret` (a rotated secret, another environment's?)"

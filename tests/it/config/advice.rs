@@ -196,7 +196,7 @@ fn a_warning_is_shown_and_stops_nothing() {
     // F-257
     let world = World::new().file("a.yaml", connection(&[("allowed_routes", "['GET /:id']")]));
     let ran = world.check(&["--format", "json"]);
-    assert_eq!(ran.exit, Exit::Good);
+    assert_eq!(ran.exit, Exit::Success);
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let warning = &report["problems"][0];
     assert_eq!(

@@ -46,7 +46,7 @@ fn the_documented_example_loads_as_it_stands() {
     assert!(matches!(connection.auth, Auth::BearerToken(_)));
     assert!(connection.enabled && connection.delete_time.is_none());
     let ran = world.check(&[]);
-    assert_eq!(ran.exit, Exit::Good);
+    assert_eq!(ran.exit, Exit::Success);
     assert!(
         ran.out.ends_with("1 connection, 1 warning, no problem\n"),
         "{}",
@@ -111,7 +111,7 @@ fn ten_mistakes() -> World {
 fn ten_mistakes_are_ten_problems() {
     let world = ten_mistakes();
     let ran = world.check(&["--format", "json"]);
-    assert_eq!(ran.exit, Exit::No);
+    assert_eq!(ran.exit, Exit::Failure);
     let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     let problems = report["problems"].as_array().unwrap();
     let codes: Vec<&str> = problems
@@ -152,7 +152,7 @@ fn ten_mistakes_are_ten_problems() {
         assert!(problem["file"].as_str().unwrap().contains('/'), "{problem}");
     }
     let text = world.check(&[]);
-    assert_eq!(text.exit, Exit::No);
+    assert_eq!(text.exit, Exit::Failure);
     assert!(
         text.out.ends_with("no warning, 10 problems\n"),
         "{}",
@@ -199,14 +199,14 @@ fn usage_errors_exit_64_and_help_is_an_answer() {
         assert_eq!(ran.exit, Exit::Usage, "{bad:?}");
         assert!(ran.out.is_empty() && !ran.err.is_empty(), "{bad:?}");
     }
-    assert_eq!(world.run(&["--help"]).exit, Exit::Good);
+    assert_eq!(world.run(&["--help"]).exit, Exit::Success);
     assert!(world.run(&["--version"]).out.contains("egressd"));
 }
 
 #[test]
 fn an_empty_directory_is_a_warning() {
     let ran = World::new().check(&[]);
-    assert_eq!(ran.exit, Exit::Good);
+    assert_eq!(ran.exit, Exit::Success);
     assert!(ran.out.contains("no_connections"), "{}", ran.out);
 }
 
@@ -214,13 +214,13 @@ fn an_empty_directory_is_a_warning() {
 fn a_missing_path_is_a_problem() {
     let world = World::new();
     let ran = world.run(&["check", world.path("nowhere").to_str().unwrap()]);
-    assert_eq!(ran.exit, Exit::No);
+    assert_eq!(ran.exit, Exit::Failure);
     let ran = world.run(&[
         "check",
         "--config",
         world.path("nowhere.yaml").to_str().unwrap(),
     ]);
-    assert_eq!(ran.exit, Exit::No);
+    assert_eq!(ran.exit, Exit::Failure);
 }
 
 #[test]

@@ -34,60 +34,72 @@ connection_details:
 const ROWS: &[(&str, Exit, &str)] = &[
     (
         "GET /crm/users/1?q",
-        Exit::Good,
+        Exit::Success,
         "GET https://api.example.com/base/users/1?q",
     ),
     (
         "HEAD /crm/users/1",
-        Exit::Good,
+        Exit::Success,
         "pattern     GET /users/{id}",
     ),
     // F-108
     (
         "GET http://127.0.0.1:8080/crm/users/1",
-        Exit::Good,
+        Exit::Success,
         "  added       host, x-tenant, user-agent, x-request-id, accept-encoding, authorization\n",
     ),
     (
         "GET /unsearched/",
-        Exit::Good,
+        Exit::Success,
         "  added       host, accept-encoding, user-agent, x-request-id, authorization\n",
     ),
-    ("GET /", Exit::Good, "list of connections"),
+    ("GET /", Exit::Success, "list of connections"),
     (
         "GET http://localhost:8080",
-        Exit::Good,
+        Exit::Success,
         "list of connections",
     ),
-    ("POST /", Exit::No, "404 connection_not_found"),
-    ("GET /crm", Exit::No, "403 route_not_allowed"),
+    ("POST /", Exit::Failure, "404 connection_not_found"),
+    ("GET /crm", Exit::Failure, "403 route_not_allowed"),
     (
         "GET /crm/other",
-        Exit::No,
+        Exit::Failure,
         "  allowed routes:\n    GET /users/{id}\n    POST /users/\n",
     ),
     (
         "PUT /crm/users/1",
-        Exit::No,
+        Exit::Failure,
         "allowed methods: GET, HEAD, POST",
     ),
-    ("GET /nope/a%2Fb", Exit::No, "404 connection_not_found"),
-    ("GET /crm/users/a%2F", Exit::No, "400 path_not_canonical"),
-    ("GET /nope/../x", Exit::No, "400 path_not_canonical"),
+    ("GET /nope/a%2Fb", Exit::Failure, "404 connection_not_found"),
+    (
+        "GET /crm/users/a%2F",
+        Exit::Failure,
+        "400 path_not_canonical",
+    ),
+    ("GET /nope/../x", Exit::Failure, "400 path_not_canonical"),
     (
         "GET http://evil.example/crm/users/1",
-        Exit::No,
+        Exit::Failure,
         "421 host_not_allowed",
     ),
     (
         "GET https://evil.example/crm/users/1",
-        Exit::No,
+        Exit::Failure,
         "400 forward_proxy_refused",
     ),
-    ("CONNECT evil.example:443", Exit::No, "405 connect_refused"),
-    ("OPTIONS *", Exit::No, "400 malformed_request"),
+    (
+        "CONNECT evil.example:443",
+        Exit::Failure,
+        "405 connect_refused",
+    ),
+    ("OPTIONS *", Exit::Failure, "400 malformed_request"),
     // hyper's parser refuses this one, with an empty body.
-    ("GET /crm/users/a<b?c", Exit::No, "400 path_not_canonical"),
+    (
+        "GET /crm/users/a<b?c",
+        Exit::Failure,
+        "400 path_not_canonical",
+    ),
     ("G(T /crm/users/1", Exit::Usage, ""),
     ("GET crm/users/1", Exit::Usage, ""),
 ];
@@ -204,7 +216,7 @@ fn headers_of_the_request_pass_or_are_dropped() {
     for (id, headers, added, passed, dropped) in HEADER_ROWS.iter().copied() {
         let path = if id == "crm" { "users/1" } else { "" };
         let (exit, explained) = explain_json(&world, &format!("/{id}/{path}"), headers);
-        assert_eq!(exit, Exit::Good, "{explained}");
+        assert_eq!(exit, Exit::Success, "{explained}");
         assert_eq!(names(&explained["added"]).join(" "), added, "{headers:?}");
         let mut both = [&explained["passed"], &explained["dropped"]].map(names);
         both.iter_mut().for_each(|names| names.sort_unstable());
@@ -238,7 +250,7 @@ fn headers_of_the_request_pass_or_are_dropped() {
         ("Transfer-Encoding: gzip, chunked", "malformed_request"),
     ] {
         let (exit, explained) = explain_json(&world, "/crm/users/1", &[header]);
-        assert_eq!((exit, &explained["code"]), (Exit::No, &json!(code)));
+        assert_eq!((exit, &explained["code"]), (Exit::Failure, &json!(code)));
     }
 }
 
@@ -260,11 +272,11 @@ fn json_has_what_the_text_has() {
         "added_to_body": [],
         "dropped": [],
     });
-    assert_eq!((exit, explained), (Exit::Good, expected));
+    assert_eq!((exit, explained), (Exit::Success, expected));
     let (exit, explained) = explain_json(&world, "/", &[]);
     assert_eq!(
         (exit, explained),
-        (Exit::Good, json!({"result": "listing"}))
+        (Exit::Success, json!({"result": "listing"}))
     );
     let (exit, explained) = explain_json(&world, "/crm/users/", &[]);
     let detail = "The path is allowed with POST only.";
@@ -281,7 +293,7 @@ fn json_has_what_the_text_has() {
         "allowed_methods": "POST",
         "allowed_routes": ["GET /users/{id}", "POST /users/"],
     });
-    assert_eq!((exit, explained), (Exit::No, expected));
+    assert_eq!((exit, explained), (Exit::Failure, expected));
     let (_, explained) = explain_json(&world, "/nope/", &[]);
     assert_eq!(explained["connection"], Value::Null);
 }
@@ -340,7 +352,7 @@ fn what_is_explained_is_what_arrives() {
     for id in ["bearer", "oauth", "basic", "static", "open", "cookies"] {
         for headers in [&[][..], SENT] {
             let (exit, explained) = explain_json(&world, &format!("/{id}/x"), headers);
-            assert_eq!(exit, Exit::Good, "{explained}");
+            assert_eq!(exit, Exit::Success, "{explained}");
             let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
             let request = format!("GET /{id}/x HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n");
             let before = up.requests().len();
@@ -368,7 +380,10 @@ fn definitions_are_given_as_arguments() {
     let [config, given] = ["egressd.yaml", "given"].map(|name| world.path(name));
     let config = ["--config", config.to_str().unwrap()];
     let given = given.to_str().unwrap();
-    for (target, exit) in [("/crm/users/1", Exit::Good), ("/listed/users/1", Exit::No)] {
+    for (target, exit) in [
+        ("/crm/users/1", Exit::Success),
+        ("/listed/users/1", Exit::Failure),
+    ] {
         let ran = world.run(&[&["explain", "GET", target, given][..], &config].concat());
         assert_eq!(ran.exit, exit, "{target}: {}{}", ran.out, ran.err);
         // Without a settings file, too.
@@ -376,7 +391,7 @@ fn definitions_are_given_as_arguments() {
         assert_eq!(ran.exit, exit, "{target}: {}{}", ran.out, ran.err);
     }
     let ran = world.run(&[&["probe", "listed", given][..], &config].concat());
-    assert_eq!(ran.exit, Exit::No, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.exit, Exit::Failure, "{}{}", ran.out, ran.err);
     assert!(ran.err.contains("no connection `listed`"), "{}", ran.err);
 }
 

@@ -146,7 +146,7 @@ fn a_directory_that_allows_everything_or_nothing_is_a_warning() {
             arguments.extend(["--secrets", "skip"]);
         }
         let ran = world.run(&arguments);
-        assert_eq!(ran.exit, Exit::Good, "{}", ran.out);
+        assert_eq!(ran.exit, Exit::Success, "{}", ran.out);
         let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
         let problems = report["problems"].as_array().unwrap().iter();
         let shown = |problem: &serde_json::Value| {
@@ -254,23 +254,23 @@ fn definitions_are_checked_without_their_secrets() {
     let config = world.path("egressd.yaml");
     let config = ["--config", config.to_str().unwrap()];
     let ran = world.run(&[&["check"][..], &config].concat());
-    assert_eq!(ran.exit, Exit::No);
+    assert_eq!(ran.exit, Exit::Failure);
     let skip = |command: &[&str]| world.run(&[command, &["--secrets", "skip"], &config].concat());
     let ran = skip(&["check"]);
     assert_eq!(
         (ran.exit, ran.out.as_str()),
-        (Exit::Good, "2 connections, no warning, no problem\n")
+        (Exit::Success, "2 connections, no warning, no problem\n")
     );
     let ran = skip(&["explain", "GET", "/a/a"]);
-    assert_eq!(ran.exit, Exit::Good, "{}", ran.err);
+    assert_eq!(ran.exit, Exit::Success, "{}", ran.err);
     assert!(ran.out.contains("authorization"), "{}", ran.out);
     let paths = world.path("connections");
     let ran = world.run(&["check", "--secrets", "skip", paths.to_str().unwrap()]);
-    assert_eq!(ran.exit, Exit::Good, "{}", ran.out);
+    assert_eq!(ran.exit, Exit::Success, "{}", ran.out);
     let schema = world.run(&["schema", "--secrets", "skip"]);
     assert_eq!(
         (schema.exit, schema.out),
-        (Exit::Good, world.run(&["schema"]).out)
+        (Exit::Success, world.run(&["schema"]).out)
     );
 }
 
@@ -286,14 +286,14 @@ fn all_but_the_values_is_checked_without_secrets() {
     ] {
         let world = World::new().file("a.yaml", bearer(reference));
         let ran = world.check(&["--secrets", "skip", "--format", "json"]);
-        assert_eq!(ran.exit, Exit::No, "{reference}");
+        assert_eq!(ran.exit, Exit::Failure, "{reference}");
         assert!(ran.out.contains(code), "{reference}: {}", ran.out);
     }
     let literal = connection(&[("no_auth", "-"), ("bearer_token", "{token: \"a\\0b\"}")]);
     let ran = World::new()
         .file("a.yaml", literal)
         .check(&["--secrets", "skip"]);
-    assert_eq!(ran.exit, Exit::No, "{}", ran.out);
+    assert_eq!(ran.exit, Exit::Failure, "{}", ran.out);
 }
 
 #[test]

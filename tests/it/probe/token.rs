@@ -33,7 +33,7 @@ fn token(steps: &[Value]) -> (String, String) {
 }
 
 #[test]
-fn a_token_is_obtained_and_its_life_told() {
+fn a_token_is_obtained_and_its_lifetime_reported() {
     for (body, says) in [
         (
             r#"{"access_token": "access-canary", "token_type": "Bearer", "expires_in": 600}"#,
@@ -47,7 +47,7 @@ fn a_token_is_obtained_and_its_life_told() {
     ] {
         let (up, idp) = (listening(), idp("200 OK", body));
         let (exit, steps) = steps(behind(&idp).upstream(&up));
-        assert_eq!(exit, Exit::Good, "{steps:?}");
+        assert_eq!(exit, Exit::Success, "{steps:?}");
         let dial = ["resolve", "address", "connect", "handshake"];
         let all = [&dial[..], &["credential"], &dial[..], &["token"]].concat();
         assert_eq!(names(&steps), all);
@@ -99,7 +99,7 @@ fn no_token_has_its_reason_and_a_remedy() {
     ] {
         let (up, idp) = (listening(), idp(status, body));
         let (exit, steps) = steps(behind(&idp).upstream(&up));
-        assert_eq!(exit, Exit::No, "{steps:?}");
+        assert_eq!(exit, Exit::Failure, "{steps:?}");
         let told = token(&steps);
         assert!(told.0.contains(says), "{status}: {told:?}");
         assert!(told.1.contains(remedy), "{status}: {told:?}");
@@ -110,7 +110,7 @@ fn no_token_has_its_reason_and_a_remedy() {
 }
 
 #[test]
-fn a_client_that_is_taken_in_the_body_only_is_told_to_be_written_so() {
+fn a_client_accepted_only_in_the_body_gets_that_remedy() {
     let idp = Upstream::answer(|request| {
         let (status, body) = if request.fields.single_value("authorization").is_some() {
             ("401 Unauthorized", r#"{"error": "invalid_client"}"#)
@@ -127,7 +127,7 @@ fn a_client_that_is_taken_in_the_body_only_is_told_to_be_written_so() {
     });
     let up = listening();
     let (exit, steps) = steps(behind(&idp).upstream(&up));
-    assert_eq!(exit, Exit::Good, "{steps:?}");
+    assert_eq!(exit, Exit::Success, "{steps:?}");
     let (detail, _) = token(&steps);
     assert!(detail.starts_with("good for 60 s; "), "{detail}");
     assert!(detail.contains("`client_auth: body`"), "{detail}");
@@ -165,7 +165,11 @@ fn a_refusal_that_may_be_about_the_client_is_tried_in_the_other_place() {
         let up = listening();
         let api = behind(&idp).grant("client_auth", written);
         let (exit, steps) = steps(api.upstream(&up));
-        assert_eq!(exit, Exit::No, "as it is written, no request is served");
+        assert_eq!(
+            exit,
+            Exit::Failure,
+            "as it is written, no request is served"
+        );
         let (detail, remedy) = token(&steps);
         assert!(detail.contains("`client_auth: body`"), "{detail}");
         let other = if written == "basic" { "body" } else { "basic" };
@@ -176,7 +180,7 @@ fn a_refusal_that_may_be_about_the_client_is_tried_in_the_other_place() {
 }
 
 #[test]
-fn a_client_that_is_refused_in_both_places_is_told_so() {
+fn a_client_refused_in_both_places_is_reported() {
     // F-250
     for (status, body) in [
         ("401 Unauthorized", r#"{"error": "invalid_client"}"#),
@@ -185,7 +189,7 @@ fn a_client_that_is_refused_in_both_places_is_told_so() {
     ] {
         let (up, idp) = (listening(), idp(status, body));
         let (exit, steps) = steps(behind(&idp).upstream(&up));
-        assert_eq!(exit, Exit::No, "{steps:?}");
+        assert_eq!(exit, Exit::Failure, "{steps:?}");
         let (_, remedy) = token(&steps);
         assert!(
             remedy.ends_with("were both tried, and neither works"),

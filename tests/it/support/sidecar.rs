@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread::JoinHandle;
 
-use egressd::app::{App, Ground};
+use egressd::app::{App, StartResources};
 use egressd::clock::Clock;
 use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
 use egressd::hardening::{Hardening, Needs};
@@ -187,15 +187,16 @@ fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, log
     egressd::app::claim_descriptors().unwrap();
     let confined = std::thread::Builder::new().name("world start".to_owned());
     let confined = confined.spawn(move || {
-        let ground = Ground::take(&loaded.settings).map_err(|error| error.to_string())?;
-        let ground = ground.within(memory).counting_on(clock);
+        let resources =
+            StartResources::acquire(&loaded.settings).map_err(|error| error.to_string())?;
+        let resources = resources.with_memory_monitor(memory).with_clock(clock);
         let needs = Needs {
             readable: loaded.sources.readable_directories(),
             sockets: Vec::new(),
         };
         // As far as this machine can; `hardening.rs` says whether it should.
         let hardening = Hardening::begin().confine(&needs);
-        App::start(ground, loaded, hardening, logs).map_err(|error| error.to_string())
+        App::start(resources, loaded, hardening, logs).map_err(|error| error.to_string())
     });
     match confined.unwrap().join().unwrap() {
         Ok(app) => app,

@@ -7,7 +7,7 @@ const MOST_LEVELS: usize = 8;
 
 /// The directory of a group that accounts for memory.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct GroupLocation {
     pub(super) version: Version,
     pub(super) directory: PathBuf,
     /// The outermost group that can be seen: the directory itself or one above it.
@@ -21,14 +21,14 @@ pub(super) enum Version {
     Two,
 }
 
-impl Place {
+impl GroupLocation {
     /// From what `/proc/self/cgroup` and `/proc/self/mountinfo` say. On a machine with both versions memory belongs to the first.
     pub(super) fn find(groups: &str, mounts: &str) -> Option<Self> {
-        let of = |version| Self::of(version, groups, mounts);
-        of(Version::One).or_else(|| of(Version::Two))
+        let locate = |version| Self::for_version(version, groups, mounts);
+        locate(Version::One).or_else(|| locate(Version::Two))
     }
 
-    fn of(version: Version, groups: &str, mounts: &str) -> Option<Self> {
+    fn for_version(version: Version, groups: &str, mounts: &str) -> Option<Self> {
         let group = groups.lines().find_map(|line| version.group(line))?;
         let (root, top) = mounts.lines().find_map(|line| version.mount(line))?;
         let top = PathBuf::from(top);
@@ -80,13 +80,13 @@ impl Version {
 
 #[cfg(test)]
 mod tests {
-    use super::{Place, Version};
+    use super::{GroupLocation, Version};
 
     fn found(groups: &str, mounts: &str) -> Option<(Version, String, usize)> {
-        let place = Place::find(groups, mounts)?;
-        let levels = place.levels().count();
-        let directory = place.directory.display().to_string();
-        Some((place.version, directory, levels))
+        let location = GroupLocation::find(groups, mounts)?;
+        let levels = location.levels().count();
+        let directory = location.directory.display().to_string();
+        Some((location.version, directory, levels))
     }
 
     const V2: &str = "22 1 0:5 / / rw - ext4 /dev/vda rw\n30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";

@@ -13,17 +13,17 @@ use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
 
 /// The login of the management API, if one is asked for. Fails if the system gives no random bytes.
-pub(super) fn login(settings: &Settings) -> io::Result<Option<Arc<Login>>> {
+pub(super) fn management_login(settings: &Settings) -> io::Result<Option<Arc<Login>>> {
     let login = settings.management.basic_auth.as_ref().map(Login::new);
     let login = login.transpose().map_err(io::Error::other)?;
     Ok(login.map(Arc::new))
 }
 
-/// `places` are those for agents' sockets, none of which is taken yet.
-pub(super) fn managed(
+/// `slots` are those for agents' sockets, none of which is taken yet.
+pub(super) fn management_service(
     login: Option<Arc<Login>>,
     shared: &proxy::Shared,
-    places: &Arc<Semaphore>,
+    slots: &Arc<Semaphore>,
     hardening: Hardening,
     problems: &ProblemLog,
 ) -> Management {
@@ -35,7 +35,7 @@ pub(super) fn managed(
         published: Arc::clone(&shared.published),
         credentials: Arc::clone(&shared.credentials),
         metrics: Arc::clone(&shared.metrics),
-        gauges: gauges(shared, places),
+        gauges: gauge_sources(shared, slots),
         draining: Arc::clone(shared.admission.draining_flag()),
         hardening,
         logs: Logs {
@@ -46,11 +46,11 @@ pub(super) fn managed(
     Management::new(sources, callers)
 }
 
-fn gauges(shared: &proxy::Shared, places: &Arc<Semaphore>) -> GaugeSources {
+fn gauge_sources(shared: &proxy::Shared, slots: &Arc<Semaphore>) -> GaugeSources {
     let admission = Arc::clone(&shared.admission);
-    let (places, room) = (Arc::clone(places), places.available_permits());
+    let (slots, room) = (Arc::clone(slots), slots.available_permits());
     GaugeSources {
         in_flight: Box::new(move || admission.in_flight()),
-        agent_sockets: Box::new(move || room.saturating_sub(places.available_permits())),
+        agent_sockets: Box::new(move || room.saturating_sub(slots.available_permits())),
     }
 }

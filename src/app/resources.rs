@@ -3,17 +3,19 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::descriptors::{DescriptorNeeds, DescriptorShares};
 use crate::clock::Clock;
 use crate::config::{Listen, Settings};
 use crate::memory::MemoryMonitor;
 use crate::server::{self, ListenAddress};
+use crate::telemetry::problem_log::ListenerKind;
 use crate::upstream::{ResolverSettings, Trust};
 
 /// Bound listeners, and what is read once.
-pub struct Ground {
-    pub(super) bound: Bound,
+pub struct StartResources {
+    pub(super) bound: BoundListeners,
     /// How many threads serve agents. Asked once: a confined process no longer sees the quota of its control group.
     pub(super) workers: usize,
     pub(super) trust: Trust,
@@ -28,39 +30,42 @@ pub struct Ground {
 }
 
 /// The listeners, before any of them is served.
-pub(super) struct Bound {
+pub(super) struct BoundListeners {
     pub(super) proxy: Vec<server::BoundListener>,
     pub(super) management: Vec<server::BoundListener>,
 }
 
-/// Why it could not start.
-#[derive(Debug)]
+/// Why the process could not start.
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.
-    Bind(Listener, ListenAddress, io::Error),
+    #[error("cannot listen on {1}: {2}; `{flag} ADDRESS` takes another one", flag = listen_flag(*.0))]
+    Bind(ListenerKind, ListenAddress, io::Error),
     /// A certificate of `ca_files` cannot be a root of trust.
+    #[error("a certificate of egress.ca_files cannot be a root of trust")]
     Trust,
     /// The system gives us no thread or no event queue.
-    System(io::Error),
+    #[error(
+        "the system gives too few threads or descriptors (`ulimit -u`, `ulimit -n`, the control group's `pids.max`): {0}"
+    )]
+    System(#[from] io::Error),
 }
 
-/// For whom an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Listener {
-    /// For agents.
-    Proxy,
-    /// For operators.
-    Management,
+fn listen_flag(listener: ListenerKind) -> &'static str {
+    match listener {
+        ListenerKind::Proxy => "--listen",
+        ListenerKind::Management => "--management-listen",
+    }
 }
 
-impl Ground {
+impl StartResources {
     /// Binds every listener and reads what is read once: roots of trust, name servers, the hosts file; and opens what is read again and again: the memory limit.
-    pub fn take(settings: &Settings) -> Result<Self, StartError> {
+    pub fn acquire(settings: &Settings) -> Result<Self, StartError> {
         let trust = Trust::from_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
         let workers = worker_count(settings);
-        let bound = Bound {
-            proxy: bind_all(Listener::Proxy, &settings.proxy.listen, workers)?,
-            management: bind_all(Listener::Management, &settings.management.listen, 1)?,
+        let bound = BoundListeners {
+            proxy: bind_all(ListenerKind::Proxy, &settings.proxy.listen, workers)?,
+            management: bind_all(ListenerKind::Management, &settings.management.listen, 1)?,
         };
         let (names, unresolvable) = ResolverSettings::from_system();
         let memory = MemoryMonitor::from_system();
@@ -82,19 +87,19 @@ impl Ground {
         })
     }
 
-    /// The same within this memory limit instead of the process's own.
-    pub fn within(self, memory: Option<MemoryMonitor>) -> Self {
+    /// Replaces the memory limit of the process.
+    pub fn with_memory_monitor(self, memory: Option<MemoryMonitor>) -> Self {
         Self { memory, ..self }
     }
 
     /// Replaces the clock that token lifetimes are measured on, for tests that suspend the machine.
-    pub fn counting_on(self, clock: Clock) -> Self {
+    pub fn with_clock(self, clock: Clock) -> Self {
         Self { clock, ..self }
     }
 }
 
 fn bind_all(
-    listener: Listener,
+    listener: ListenerKind,
     listen: &[Listen],
     workers: usize,
 ) -> Result<Vec<server::BoundListener>, StartError> {
@@ -108,16 +113,24 @@ fn bind_all(
     listen.iter().map(bind).collect()
 }
 
-/// Where these listen.
-pub(super) fn addresses(bound: &[server::BoundListener]) -> Vec<ListenAddress> {
-    bound.iter().map(|bound| bound.address.clone()).collect()
-}
+impl BoundListeners {
+    /// Returns where agents connect to, and where operators do.
+    pub(super) fn addresses(&self) -> (Vec<ListenAddress>, Vec<ListenAddress>) {
+        let addresses = |bound: &[server::BoundListener]| {
+            let addresses = bound.iter().map(|bound| bound.address.clone());
+            addresses.collect()
+        };
+        (addresses(&self.proxy), addresses(&self.management))
+    }
 
-/// An address that could be dialled by mistake.
-pub(super) fn tcp(address: &ListenAddress) -> Option<SocketAddr> {
-    match address {
-        ListenAddress::Tcp(address) => Some(*address),
-        ListenAddress::Unix(_) => None,
+    /// Returns the addresses that could be dialled by mistake.
+    pub(super) fn tcp_addresses(&self) -> Arc<[SocketAddr]> {
+        let all = self.proxy.iter().chain(&self.management);
+        let tcp = all.filter_map(|bound| match bound.address {
+            ListenAddress::Tcp(address) => Some(address),
+            ListenAddress::Unix(_) => None,
+        });
+        tcp.collect()
     }
 }
 
@@ -128,29 +141,3 @@ fn worker_count(settings: &Settings) -> usize {
         workers => workers,
     }
 }
-
-impl std::fmt::Display for StartError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Bind(listener, address, error) => {
-                let flag = match listener {
-                    Listener::Proxy => "--listen",
-                    Listener::Management => "--management-listen",
-                };
-                write!(
-                    f,
-                    "cannot listen on {address}: {error}; `{flag} ADDRESS` takes another one"
-                )
-            }
-            Self::Trust => {
-                f.write_str("a certificate of egress.ca_files cannot be a root of trust")
-            }
-            Self::System(error) => write!(
-                f,
-                "the system gives too few threads or descriptors (`ulimit -u`, `ulimit -n`, the control group's `pids.max`): {error}"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}

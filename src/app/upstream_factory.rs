@@ -11,10 +11,10 @@ use crate::upstream::{
 };
 
 /// How long a name lookup may take.
-const LOOKUP: Duration = Duration::from_secs(5);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Names, roots, limits, and the addresses that lead back to us.
-pub(crate) struct Outward {
+pub(crate) struct UpstreamFactory {
     upstreams: Arc<Upstreams>,
     names: ResolverSettings,
     dial_times: DialTimeouts,
@@ -24,7 +24,7 @@ pub(crate) struct Outward {
     problems: ProblemLog,
 }
 
-impl Outward {
+impl UpstreamFactory {
     pub(crate) fn new(
         settings: &Settings,
         trust: Trust,
@@ -54,8 +54,8 @@ impl Outward {
         self
     }
 
-    /// What becomes of dials is told here.
-    pub(crate) fn telling(mut self, problems: &ProblemLog) -> Self {
+    /// Sets the log that dials are reported to.
+    pub(crate) fn with_problem_log(mut self, problems: &ProblemLog) -> Self {
         self.problems = problems.clone();
         self
     }
@@ -63,7 +63,7 @@ impl Outward {
     /// A dialer for the runtime that this is called on.
     pub(crate) fn dialer(&self) -> Dialer {
         Dialer::new(
-            self.names.resolver(LOOKUP),
+            self.names.resolver(LOOKUP_TIMEOUT),
             self.dial_times,
             Arc::clone(&self.own_listeners),
         )
