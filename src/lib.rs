@@ -77,7 +77,7 @@
 //!   `tests/it/ids.rs`.
 //! - **S10**: A web page cannot use the agent's connections or the management API through a
 //!   browser. Held by `domain::caller`, `proxy::identify`, `management::access`;
-//!   `tests/it/refusals.rs`, `tests/it/management_door.rs`.
+//!   `tests/it/refusals.rs`, `tests/it/management_access.rs`.
 //! - **S11**: With a bad configuration nothing is bound, and every problem is reported. Held by
 //!   `config::load`; `tests/it/config.rs`.
 //! - **S12**: A token is never used at or after its expiry, and at most one token request of a
@@ -89,7 +89,7 @@
 //!   `tests/it/canary`.
 //! - **S15**: With a login configured, the management API answers only requests that have it,
 //!   except health checks, metrics and the OpenAPI document. Held by `management::access`,
-//!   `credential::Login`; `tests/it/management_door.rs`.
+//!   `credential::Login`; `tests/it/management_access.rs`.
 //! - **S16**: The running process can only do what a proxy does: read its configuration and dial.
 //!   Held by `hardening`, `app::StartResources` before any thread; `tests/it/hardening.rs`, and
 //!   every in-process test runs so.

@@ -1,27 +1,26 @@
-//! What operators ask: the connections and their state, metrics, probes. Read-only; its types have no place for a secret.
+//! The management API for operators: the connections and their state, metrics, probes. Read-only; its types have no place for a secret.
 //!
-//! [`Management::serve`] is the one way in: who asks is checked by the access policy, where the request goes by the router, and every answer leaves with the same headers.
+//! [`Management::serve`] is the only entry: the access policy checks the caller, the router selects the handler, and every response gets the same headers.
 
 mod access;
-mod api;
 mod error;
 mod metrics;
 mod openapi;
 mod page;
 mod probes;
 mod query;
+mod records;
 mod request_limit;
 mod resources;
-mod rows;
 mod tools;
 mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
 use axum::response::Response;
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
@@ -35,13 +34,14 @@ use crate::server::{RequestBody, Serve, SocketTimers};
 use crate::snapshot::Published;
 use crate::telemetry::{Logs, Metrics};
 use access::AccessPolicy;
-use api::Api;
-use error::{ApiError, Status};
+use error::{ApiError, ErrorStatus};
+use metrics::CachedRendering;
 pub use metrics::GaugeSources;
-use page::HtmlPage;
+use query::TokenKey;
 #[cfg(fuzzing)]
-pub use query::fuzzed;
+pub use query::list_names;
 use request_limit::RequestLimit;
+use tools::ToolCache;
 
 /// What the answers are made of.
 pub struct Sources {
@@ -61,12 +61,23 @@ pub struct Sources {
     pub logs: Logs,
 }
 
-/// Who may ask.
-pub struct Callers {
-    /// Those who prove this login; `None`: those beside us.
+/// Who may use the API.
+pub struct AccessSettings {
+    /// Callers who prove this login; `None`: callers on this machine.
     pub login: Option<Arc<Login>>,
     /// `proxy.allowed_hosts`
     pub allowed_hosts: Vec<String>,
+}
+
+/// The state of the router: what the answers are made of, and what is kept between them.
+struct ApiState {
+    sources: Sources,
+    started: Instant,
+    /// Authenticates page tokens.
+    page_tokens: TokenKey,
+    tools: ToolCache,
+    /// The text of `/metrics`.
+    rendered: CachedRendering,
 }
 
 /// The management listener's answers.
@@ -77,24 +88,33 @@ pub struct Management {
 }
 
 impl Management {
-    /// Answers made of these, to these callers.
-    pub fn new(sources: Sources, callers: Callers) -> Self {
+    /// Builds the router, and the limits before it.
+    pub fn new(sources: Sources, access: AccessSettings) -> Self {
         let problems = sources.logs.problems.clone();
-        let access = AccessPolicy::new(callers.login, callers.allowed_hosts, problems);
-        let page = Arc::new(HtmlPage::new());
-        let page =
-            move |State(sources): State<Arc<Sources>>| std::future::ready(page.answer(&sources));
+        let access = AccessPolicy::new(access.login, access.allowed_hosts, problems);
+        let state = ApiState {
+            sources,
+            started: Instant::now(),
+            page_tokens: TokenKey::random(),
+            tools: ToolCache::default(),
+            rendered: CachedRendering::default(),
+        };
         let router = Router::new()
-            .route("/", get(page))
+            .route("/", get(page::show))
             .route("/livez", get(probes::livez))
             .route("/readyz", get(probes::readyz))
-            .route("/v1/connections", get(resources::connections))
-            .route("/v1/connections/{id}", get(resources::connection))
-            .route("/v1/connection-types", get(resources::connection_types))
-            .route("/openapi.json", get(openapi::answer))
+            .route("/v1/connections", get(resources::list_connections))
+            .route("/v1/connections/{id}", get(resources::get_connection))
+            .route(
+                "/v1/connection-types",
+                get(resources::list_connection_types),
+            )
+            .route("/openapi.json", get(openapi::serve_document))
             .route("/metrics", get(metrics::scrape))
-            .fallback(async || ApiError::new(Status::NotFound, "there is nothing at this path"))
-            .with_state(Api::new(sources));
+            .fallback(async || {
+                ApiError::new(ErrorStatus::NotFound, "there is nothing at this path")
+            })
+            .with_state(Arc::new(state));
 
         Self {
             access,
@@ -103,7 +123,7 @@ impl Management {
         }
     }
 
-    async fn answer(&self, request: Request<RequestBody>, timers: &SocketTimers) -> Response {
+    async fn respond(&self, request: Request<RequestBody>, timers: &SocketTimers) -> Response {
         let mut response = match self.access.check(&request) {
             Ok(()) => self.route_within_limit(request, timers).await,
             Err(refusal) => refusal,
@@ -135,7 +155,7 @@ impl Management {
             Some(_held) => self.route(request).await,
             None => {
                 let why = "more is asked of this API than it may take of the machine";
-                error::too_many(request_limit::MAX_WAIT, why)
+                error::too_many_requests(request_limit::MAX_WAIT, why)
             }
         }
     }
@@ -143,8 +163,8 @@ impl Management {
     async fn route(&self, request: Request<RequestBody>) -> Response {
         // No answer depends on a body.
         let request = request.map(|_unread| Body::empty());
-        let answered = self.router.clone().oneshot(request).await;
-        answered.unwrap_or_else(|never| match never {})
+        let response = self.router.clone().oneshot(request).await;
+        response.unwrap_or_else(|never| match never {})
     }
 }
 
@@ -156,7 +176,7 @@ impl Serve for Management {
         request: Request<RequestBody>,
         timers: Arc<SocketTimers>,
     ) -> Response {
-        let response = self.answer(request, &timers).await;
+        let response = self.respond(request, &timers).await;
         let exchange = EndOfExchange(timers);
         // The closure owns `exchange`, so it is dropped with the body.
         response.map(|body| {

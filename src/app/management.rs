@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::config::Settings;
 use crate::credential::Login;
 use crate::hardening::Hardening;
-use crate::management::{Callers, GaugeSources, Management, Sources};
+use crate::management::{AccessSettings, GaugeSources, Management, Sources};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
 
@@ -27,7 +27,7 @@ pub(super) fn management_service(
     hardening: Hardening,
     problems: &ProblemLog,
 ) -> Management {
-    let callers = Callers {
+    let access = AccessSettings {
         login,
         allowed_hosts: shared.allowed_hosts.clone(),
     };
@@ -43,7 +43,7 @@ pub(super) fn management_service(
             problems: problems.clone(),
         },
     };
-    Management::new(sources, callers)
+    Management::new(sources, access)
 }
 
 fn gauge_sources(shared: &proxy::Shared, slots: &Arc<Semaphore>) -> GaugeSources {

@@ -12,14 +12,14 @@ use utoipa::ToSchema;
 /// never what the configuration holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
-    status: Status,
+    status: ErrorStatus,
     message: String,
     violation: Option<FieldViolation>,
 }
 
 /// The codes of `google.rpc.Code` that occur here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Status {
+pub(super) enum ErrorStatus {
     InvalidArgument,
     Unauthenticated,
     PermissionDenied,
@@ -70,7 +70,7 @@ struct FieldViolation {
 }
 
 impl ApiError {
-    pub(super) fn new(status: Status, message: impl Into<String>) -> Self {
+    pub(super) fn new(status: ErrorStatus, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
@@ -82,7 +82,7 @@ impl ApiError {
     pub(super) fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         let (field, description) = (field.into(), description.into());
         Self {
-            status: Status::InvalidArgument,
+            status: ErrorStatus::InvalidArgument,
             message: format!("{field}: {description}"),
             violation: Some(FieldViolation { field, description }),
         }
@@ -94,35 +94,24 @@ impl ApiError {
     }
 }
 
-impl Status {
-    fn as_str(self) -> &'static str {
+impl ErrorStatus {
+    /// The HTTP status, and the name of the `google.rpc.Code`.
+    fn codes(self) -> (StatusCode, &'static str) {
         match self {
-            Self::InvalidArgument => "INVALID_ARGUMENT",
-            Self::Unauthenticated => "UNAUTHENTICATED",
-            Self::PermissionDenied => "PERMISSION_DENIED",
-            Self::NotFound => "NOT_FOUND",
-            Self::Misdirected => "FAILED_PRECONDITION",
-            Self::Unimplemented => "UNIMPLEMENTED",
-            Self::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        }
-    }
-
-    fn http(self) -> StatusCode {
-        match self {
-            Self::InvalidArgument => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::PermissionDenied => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::Unimplemented => StatusCode::METHOD_NOT_ALLOWED,
-            Self::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+            Self::InvalidArgument => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
+            Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
+            Self::PermissionDenied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "FAILED_PRECONDITION"),
+            Self::Unimplemented => (StatusCode::METHOD_NOT_ALLOWED, "UNIMPLEMENTED"),
+            Self::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
         }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let code = self.status.http();
+        let (code, status) = self.status.codes();
         let detail = |violation| BadRequest {
             type_url: "type.googleapis.com/google.rpc.BadRequest",
             violations: [violation],
@@ -130,7 +119,7 @@ impl IntoResponse for ApiError {
         let document = ErrorDocument {
             error: ErrorBody {
                 code: code.as_u16(),
-                status: self.status.as_str(),
+                status,
                 message: self.message,
                 details: self.violation.into_iter().map(detail).collect(),
             },
@@ -147,9 +136,9 @@ pub(super) fn json_body(document: &impl Serialize) -> impl IntoResponse {
     ([(CONTENT_TYPE, json)], body)
 }
 
-/// 429 to whoever should come again after this time.
-pub(super) fn too_many(wait: Duration, why: &str) -> Response {
-    let mut response = ApiError::new(Status::ResourceExhausted, why).into_response();
+/// Returns a 429 that asks the caller to wait this long.
+pub(super) fn too_many_requests(wait: Duration, why: &str) -> Response {
+    let mut response = ApiError::new(ErrorStatus::ResourceExhausted, why).into_response();
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let seconds = HeaderValue::from(seconds.max(1));
     response.headers_mut().insert(RETRY_AFTER, seconds);
@@ -161,7 +150,7 @@ mod tests {
     use axum::response::IntoResponse as _;
     use http_body_util::BodyExt as _;
 
-    use super::{ApiError, Status};
+    use super::{ApiError, ErrorStatus};
 
     async fn document(error: ApiError) -> serde_json::Value {
         let body = error.into_response().into_body().collect().await.unwrap();
@@ -183,7 +172,7 @@ mod tests {
             }})
         );
         assert_eq!(
-            document(ApiError::new(Status::NotFound, "nothing")).await,
+            document(ApiError::new(ErrorStatus::NotFound, "nothing")).await,
             serde_json::json!({"error": {
                 "code": 404, "status": "NOT_FOUND", "message": "nothing", "details": [],
             }})

@@ -13,10 +13,9 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
-use super::Sources;
+use super::{ApiState, Sources};
 use crate::credential::Credentials;
 use crate::domain::ConnectionId;
-use crate::hardening::Hardening;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics;
 
@@ -54,17 +53,17 @@ impl CachedRendering {
 
 /// Answers with the text that Prometheus scrapes.
 pub(super) async fn scrape(
-    State(sources): State<Arc<Sources>>,
-    State(rendered): State<Arc<CachedRendering>>,
+    State(state): State<Arc<ApiState>>,
 ) -> ([(HeaderName, &'static str); 1], Bytes) {
-    let text = rendered.get_or_render(|| render(&sources));
+    let text = state.rendered.get_or_render(|| render_text(&state.sources));
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
-fn render(sources: &Sources) -> Vec<u8> {
+fn render_text(sources: &Sources) -> Vec<u8> {
     let snapshot = Arc::clone(&sources.published.current());
     let gauges = &sources.gauges;
     let live = |entry: &&Arc<crate::snapshot::Entry>| entry.is_live();
+    let measures = sources.hardening.states();
     let state = metrics::GaugeValues {
         in_flight: (gauges.in_flight)(),
         agent_sockets: (gauges.agent_sockets)(),
@@ -73,15 +72,11 @@ fn render(sources: &Sources) -> Vec<u8> {
         hash: snapshot.hash().to_owned(),
         token_expiries: token_expiries(&snapshot, &sources.credentials),
         reflections: sources.credentials.reflection_counts(),
-        hardening: hardening(&sources.hardening),
+        hardening: measures
+            .map(|(measure, state)| (measure.as_str(), state.is_held()))
+            .collect(),
     };
     sources.metrics.render(&state)
-}
-
-fn hardening(hardening: &Hardening) -> Vec<(&'static str, bool)> {
-    let states = hardening.states();
-    let held = states.map(|(measure, state)| (measure.as_str(), state.is_held()));
-    held.collect()
 }
 
 /// Returns the connections that have a token, and when it expires. A scrape must not create a

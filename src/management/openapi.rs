@@ -26,30 +26,30 @@ use super::resources;
         description = "What operators ask of egressd: its connections and their state. Read-only: every path answers GET, and HEAD without the body. Fields are proto-JSON in camelCase; errors follow AIP-193. Where `management.basic_auth` is set, `/v1` and `/` need its password.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
-    paths(resources::connections, resources::connection, resources::connection_types),
-    modifiers(&Doors, &Pages),
+    paths(resources::list_connections, resources::get_connection, resources::list_connection_types),
+    modifiers(&SecuritySchemes, &ProcessPaths),
 )]
-struct Document;
+struct ApiDocument;
 
-static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| written().into());
+static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document_json().into());
 
 /// The document.
-pub(super) async fn answer() -> Response {
+pub(super) async fn serve_document() -> Response {
     let json = HeaderValue::from_static("application/json");
     ([(CONTENT_TYPE, json)], DOCUMENT.clone()).into_response()
 }
 
-fn written() -> String {
+fn document_json() -> String {
     // Texts, numbers, lists and maps with names always serialise.
-    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    let mut text = ApiDocument::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// The ways to prove oneself.
-struct Doors;
+/// The ways to authenticate.
+struct SecuritySchemes;
 
-impl Modify for Doors {
+impl Modify for SecuritySchemes {
     fn modify(&self, tree: &mut Tree) {
         let components = tree.components.get_or_insert_default();
         let key = ApiKeyValue::with_description("x-api-key", "The password of `basic` alone.");
@@ -62,18 +62,18 @@ impl Modify for Doors {
 }
 
 /// The paths beside `/v1`, which answer text.
-struct Pages;
+struct ProcessPaths;
 
 /// One answer: status, media type, what it is.
-type Answer = (&'static str, &'static str, &'static str);
+type ResponseSpec = (&'static str, &'static str, &'static str);
 
 const TEXT: &str = "text/plain";
 const JSON: &str = "application/json";
 
-const PROBE: &[Answer] = &[("200", TEXT, "Yes."), ("503", TEXT, "No.")];
+const PROBE: &[ResponseSpec] = &[("200", TEXT, "Yes."), ("503", TEXT, "No.")];
 
 #[rustfmt::skip] // one row a line
-const PAGES: [(&str, &str, &str, &[Answer]); 5] = [
+const PROCESS_PATHS: [(&str, &str, &str, &[ResponseSpec]); 5] = [
     ("/", "HumanPage", "One page for people: the connections, their state, traffic and last errors.", &[
         ("200", "text/html", "The page."),
         ("400", JSON, "A `Host` that is none."),
@@ -88,16 +88,16 @@ const PAGES: [(&str, &str, &str, &[Answer]); 5] = [
     ("/openapi.json", "OpenApi", "This document.", &[("200", JSON, "It.")]),
 ];
 
-impl Modify for Pages {
+impl Modify for ProcessPaths {
     fn modify(&self, tree: &mut Tree) {
-        for (path, id, summary, answers) in PAGES {
-            let item = PathItem::new(HttpMethod::Get, page(id, summary, answers));
+        for (path, id, summary, answers) in PROCESS_PATHS {
+            let item = PathItem::new(HttpMethod::Get, operation(id, summary, answers));
             tree.paths.paths.insert(path.to_owned(), item);
         }
     }
 }
 
-fn page(id: &str, summary: &str, answers: &[Answer]) -> Operation {
+fn operation(id: &str, summary: &str, answers: &[ResponseSpec]) -> Operation {
     let mut operation = OperationBuilder::new()
         .operation_id(Some(id))
         .summary(Some(summary))
@@ -143,7 +143,7 @@ fn response(status: &str, media_type: &str, description: &str) -> ResponseBuilde
 
 #[cfg(test)]
 mod tests {
-    use super::written;
+    use super::document_json;
 
     /// Set to anything, it writes the document anew instead of comparing.
     const RENEW: &str = "EGRESSD_RENEW_OPENAPI";
@@ -151,13 +151,13 @@ mod tests {
     #[test]
     fn the_document_that_is_checked_in_is_the_one_that_is_served() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/openapi.json");
-        let written = written();
+        let document = document_json();
         if std::env::var_os(RENEW).is_some() {
-            std::fs::write(file, &written).unwrap();
+            std::fs::write(file, &document).unwrap();
         }
         let kept = std::fs::read_to_string(file).unwrap_or_default();
         assert!(
-            kept == written,
+            kept == document,
             "config/openapi.json is stale: renew it with `{RENEW}=1 cargo test --lib openapi`, and read the difference"
         );
     }

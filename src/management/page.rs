@@ -8,8 +8,9 @@ mod overview;
 mod template;
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::sync::{Arc, LazyLock};
 
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -18,59 +19,48 @@ use http::{HeaderName, HeaderValue};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
-use super::Sources;
+use super::ApiState;
 use template::PageContent;
 
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// The page, and since when there is something to tell.
-pub(super) struct HtmlPage {
-    began: Instant,
-    security_policy: HeaderValue,
-}
+static SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = format!(
+        "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        csp_hash(STYLE),
+        csp_hash(SCRIPT),
+    );
+    // ASCII without control characters.
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+});
 
-impl HtmlPage {
-    pub(super) fn new() -> Self {
-        let policy = format!(
-            "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            hash(STYLE),
-            hash(SCRIPT),
-        );
-        Self {
-            began: Instant::now(),
-            // ASCII without controls.
-            security_policy: HeaderValue::try_from(policy)
-                .unwrap_or(HeaderValue::from_static("default-src 'none'")),
-        }
-    }
-
-    /// The page as things are now.
-    pub(super) fn answer(&self, sources: &Sources) -> Response {
-        let snapshot = sources.published.current();
-        let content = PageContent {
-            now: Timestamp::now(),
-            uptime: self.began.elapsed(),
-            is_draining: sources.draining.load(Relaxed),
-            generation: snapshot.generation(),
-            connections: overview::connections(sources, &snapshot),
-            unnamed: sources.metrics.connection_stats(None),
-        };
-        let fixed = HeaderValue::from_static;
-        let headers = [
-            (CONTENT_TYPE, fixed("text/html; charset=utf-8")),
-            (CONTENT_SECURITY_POLICY, self.security_policy.clone()),
-            (REFERRER_POLICY, fixed("no-referrer")),
-            (RESOURCE_POLICY, fixed("same-origin")),
-        ];
-        (headers, content.render().into_string()).into_response()
-    }
+/// Responds with the page as things are now.
+pub(super) async fn show(State(state): State<Arc<ApiState>>) -> Response {
+    let sources = &state.sources;
+    let snapshot = sources.published.current();
+    let content = PageContent {
+        now: Timestamp::now(),
+        uptime: state.started.elapsed(),
+        is_draining: sources.draining.load(Relaxed),
+        generation: snapshot.generation(),
+        connections: overview::connections(sources, &snapshot),
+        unnamed: sources.metrics.connection_stats(None),
+    };
+    let fixed = HeaderValue::from_static;
+    let headers = [
+        (CONTENT_TYPE, fixed("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, SECURITY_POLICY.clone()),
+        (REFERRER_POLICY, fixed("no-referrer")),
+        (RESOURCE_POLICY, fixed("same-origin")),
+    ];
+    (headers, content.render().into_string()).into_response()
 }
 
 /// As a source of the Content Security Policy (CSP 3 §2.3.1).
-fn hash(text: &str) -> String {
+fn csp_hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }
 

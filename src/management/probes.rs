@@ -7,36 +7,37 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use axum::extract::{RawQuery, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
-use super::Sources;
+use super::{ApiState, Sources};
 use crate::domain::Auth;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::MemoryUse;
 
 /// Connections that a line names.
-const NAMED: usize = 10;
+const MAX_NAMES: usize = 10;
 
 /// The process answers, so it lives.
 pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
-    let mut report = Report::default();
-    report.check("ping", true, "ok");
-    report.answer("livez", query.as_deref(), "ok")
+    let mut report = ProbeReport::default();
+    report.add_check("ping", true, "ok");
+    report.into_response("livez", query.as_deref(), "ok")
 }
 
 /// 503 once the process is stopping.
 pub(super) async fn readyz(
-    State(sources): State<Arc<Sources>>,
+    State(state): State<Arc<ApiState>>,
     RawQuery(query): RawQuery,
 ) -> Response {
+    let sources = &state.sources;
     let snapshot = sources.published.current();
     let draining = sources.draining.load(Relaxed);
     let or_ok = |failing: &'static str| if draining { failing } else { "ok" };
-    let mut report = Report::default();
-    report.check("configuration", true, &configuration(&snapshot));
-    report.check("listeners", !draining, or_ok("closed to agents"));
-    report.check("shutdown", !draining, or_ok("draining"));
+    let mut report = ProbeReport::default();
+    report.add_check("configuration", true, &configuration_summary(&snapshot));
+    report.add_check("listeners", !draining, or_ok("closed to agents"));
+    report.add_check("shutdown", !draining, or_ok("draining"));
     if is_verbose(query.as_deref()) {
         let failed = if sources.metrics.last_reload_succeeded() {
             ""
@@ -46,26 +47,26 @@ pub(super) async fn readyz(
         let (hash, since) = (snapshot.hash(), snapshot.compiled());
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
         let in_use = format!("hash {hash}, since {since}{failed}");
-        report.fact("configuration", &in_use);
-        let tokens = credentials(&snapshot, &sources);
-        let closed = closed(&snapshot, &sources);
-        report.fact("credentials", &format!("{tokens}{closed}"));
-        report.fact("hardening", &sources.hardening.to_string());
+        report.add_fact("configuration", &in_use);
+        let tokens = credential_summary(&snapshot, sources);
+        let closed = exposed_summary(&snapshot, sources);
+        report.add_fact("credentials", &format!("{tokens}{closed}"));
+        report.add_fact("hardening", &sources.hardening.to_string());
         if let Some(memory) = sources.metrics.memory_use() {
-            report.fact("memory", &memory_use(memory));
+            report.add_fact("memory", &memory_summary(memory));
         }
         let logs = &sources.logs;
         for (log, lost) in [
             ("access log", logs.access.dropped_lines()),
             ("problem log", logs.problems.dropped_lines()),
         ] {
-            report.fact(log, &format!("lines lost: {lost}"));
+            report.add_fact(log, &format!("lines lost: {lost}"));
         }
     }
-    report.answer("readyz", query.as_deref(), "draining")
+    report.into_response("readyz", query.as_deref(), "draining")
 }
 
-fn configuration(snapshot: &Snapshot) -> String {
+fn configuration_summary(snapshot: &Snapshot) -> String {
     let live = snapshot.entries().iter();
     let live = live.filter(|entry| entry.is_live()).count();
     let generation = snapshot.generation();
@@ -73,7 +74,7 @@ fn configuration(snapshot: &Snapshot) -> String {
 }
 
 /// The connections that are closed because a response held a credential that can be guessed.
-fn closed(snapshot: &Snapshot, sources: &Sources) -> String {
+fn exposed_summary(snapshot: &Snapshot, sources: &Sources) -> String {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let closed = live.filter(|entry| sources.credentials.exposure(entry.key).is_some());
     let closed: Vec<_> = closed.map(|entry| entry.connection.id.as_str()).collect();
@@ -81,13 +82,13 @@ fn closed(snapshot: &Snapshot, sources: &Sources) -> String {
         return String::new();
     }
     let count = closed.len();
-    format!("; exposed and closed {count}: {}", named(&closed))
+    format!("; exposed and closed {count}: {}", first_names(&closed))
 }
 
-/// Lists the first [`NAMED`] identifiers, and the number of the others.
-fn named(ids: &[&str]) -> String {
-    let first = ids.iter().take(NAMED).copied().collect::<Vec<_>>();
-    let more = match ids.len().saturating_sub(NAMED) {
+/// Lists the first [`MAX_NAMES`] identifiers, and the number of the others.
+fn first_names(ids: &[&str]) -> String {
+    let first = ids.iter().take(MAX_NAMES).copied().collect::<Vec<_>>();
+    let more = match ids.len().saturating_sub(MAX_NAMES) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
@@ -95,32 +96,27 @@ fn named(ids: &[&str]) -> String {
 }
 
 /// How many tokens there are, and whose there are not. The endpoints' words stay out of it: nobody has to log in to read this.
-fn credentials(snapshot: &Snapshot, sources: &Sources) -> String {
-    let mut with_tokens = 0_usize;
-    let mut failing = Vec::new();
-    for entry in snapshot.entries() {
-        let connection = &entry.connection;
-        let usable = entry.is_live() && connection.enabled;
-        if !usable || !matches!(connection.auth, Auth::OauthClientCredentials(_)) {
-            continue;
-        }
-        with_tokens += 1;
+fn credential_summary(snapshot: &Snapshot, sources: &Sources) -> String {
+    let live = snapshot.entries().iter().filter(|entry| entry.is_live());
+    let connections = live.map(|entry| &entry.connection);
+    let with_tokens: Vec<_> = connections
+        .filter(|connection| connection.enabled)
+        .filter(|connection| matches!(connection.auth, Auth::OauthClientCredentials(_)))
+        .collect();
+    let failing = with_tokens.iter().filter(|connection| {
         let status = sources.credentials.grant_status(connection);
-        if status.is_some_and(|status| status.last_failure.is_some()) {
-            failing.push(connection.id.as_str());
-        }
-    }
+        status.is_some_and(|status| status.last_failure.is_some())
+    });
+    let failing: Vec<_> = failing.map(|connection| connection.id.as_str()).collect();
+    let total = with_tokens.len();
     if failing.is_empty() {
-        return format!("with tokens {with_tokens}, failing none");
+        return format!("with tokens {total}, failing none");
     }
-    format!(
-        "with tokens {with_tokens}, failing {}: {}",
-        failing.len(),
-        named(&failing)
-    )
+    let (count, names) = (failing.len(), first_names(&failing));
+    format!("with tokens {total}, failing {count}: {names}")
 }
 
-fn memory_use(memory: MemoryUse) -> String {
+fn memory_summary(memory: MemoryUse) -> String {
     let mib = |bytes| bytes / (1024 * 1024);
     let (used, limit) = (mib(memory.used), mib(memory.limit));
     let refusing = if memory.is_short {
@@ -133,14 +129,14 @@ fn memory_use(memory: MemoryUse) -> String {
 
 /// Checks and facts, a line each.
 #[derive(Default)]
-struct Report {
+struct ProbeReport {
     lines: String,
     failed: bool,
 }
 
-impl Report {
+impl ProbeReport {
     /// Something that the answer depends on.
-    fn check(&mut self, name: &str, good: bool, says: &str) {
+    fn add_check(&mut self, name: &str, good: bool, says: &str) {
         self.failed |= !good;
         let sign = if good { '+' } else { '-' };
         // A string takes everything.
@@ -148,12 +144,12 @@ impl Report {
     }
 
     /// Something worth knowing, which the answer does not depend on.
-    fn fact(&mut self, name: &str, says: &str) {
+    fn add_fact(&mut self, name: &str, says: &str) {
         let _written = writeln!(self.lines, "[i]{name}: {says}");
     }
 
     /// All of it if that is asked for, else a word.
-    fn answer(self, probe: &str, query: Option<&str>, failure: &str) -> Response {
+    fn into_response(self, probe: &str, query: Option<&str>, failure: &str) -> Response {
         let (status, word, verdict) = if self.failed {
             (StatusCode::SERVICE_UNAVAILABLE, failure, "failed")
         } else {

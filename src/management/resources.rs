@@ -1,5 +1,7 @@
 //! `/v1`: the resources, read from the current snapshot and the state of the process at one instant.
 
+use std::sync::Arc;
+
 use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::Uri;
@@ -8,11 +10,11 @@ use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::api::Api;
-use super::error::{ApiError, ErrorDocument, Status, json_body};
+use super::ApiState;
+use super::error::{ApiError, ErrorDocument, ErrorStatus, json_body};
 use super::query::{ListKind, Query};
-use super::rows::{self, Row};
-use super::view::{Connection, ConnectionType, HTTP};
+use super::records::{self, ConnectionRecord};
+use super::view::{ConnectionType, ConnectionView, HTTP};
 use crate::domain::ConnectionId;
 use crate::route::decoded;
 
@@ -22,7 +24,7 @@ const CONNECTION_PREFIX: &str = "/v1/connections/";
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListConnectionsResponse {
-    connections: Vec<Connection>,
+    connections: Vec<ConnectionView>,
     /// For the next page; absent on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -32,7 +34,7 @@ pub(super) struct ListConnectionsResponse {
 /// One connection.
 #[derive(Serialize, ToSchema)]
 pub(super) struct GetConnectionResponse {
-    connection: Connection,
+    connection: ConnectionView,
 }
 
 /// Some connection types.
@@ -97,20 +99,29 @@ enum AccessErrors {
     ),
     security((), ("basic" = []), ("apiKey" = [])),
 )]
-pub(super) async fn connections(
-    State(api): State<Api>,
+pub(super) async fn list_connections(
+    State(state): State<Arc<ApiState>>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let query = Query::parse(raw.as_deref(), rows::OF_CONNECTION, ListKind::Connections)?;
-    let snapshot = api.sources.published.current();
+    let query = Query::parse(
+        raw.as_deref(),
+        records::CONNECTION_FIELDS,
+        ListKind::Connections,
+    )?;
+    let snapshot = state.sources.published.current();
     let entries = snapshot.entries().iter();
-    let rows: Vec<Row> = entries
+    let found: Vec<ConnectionRecord> = entries
         .filter(|entry| query.shows_deleted() || entry.is_live())
-        .map(|entry| Row::of(entry, &api.sources))
+        .map(|entry| ConnectionRecord::new(entry, &state.sources))
         .collect();
-    let page = query.page(&api.page_tokens, &rows)?;
-    let listed =
-        |row: &Row| Connection::listed(&row.entry, row.live.clone(), api.tools.of(&row.entry));
+    let page = query.page(&state.page_tokens, &found)?;
+    let listed = |record: &ConnectionRecord| {
+        ConnectionView::for_list(
+            &record.entry,
+            record.live.clone(),
+            state.tools.get(&record.entry),
+        )
+    };
     Ok(json_body(&ListConnectionsResponse {
         connections: page.items.into_iter().map(listed).collect(),
         next_page_token: page.next_page_token,
@@ -135,16 +146,19 @@ pub(super) async fn connections(
     ),
     security((), ("basic" = []), ("apiKey" = [])),
 )]
-pub(super) async fn connection(State(api): State<Api>, uri: Uri) -> Result<Response, ApiError> {
+pub(super) async fn get_connection(
+    State(state): State<Arc<ApiState>>,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let raw = uri.path().strip_prefix(CONNECTION_PREFIX);
-    let id = connection_id(raw.unwrap_or_default())?;
-    let snapshot = api.sources.published.current();
+    let id = parse_connection_id(raw.unwrap_or_default())?;
+    let snapshot = state.sources.published.current();
     let entry = snapshot.find(id.as_str()).ok_or_else(|| {
         let message = format!("there is no connection `connections/{id}`");
-        ApiError::new(Status::NotFound, message)
+        ApiError::new(ErrorStatus::NotFound, message)
     })?;
-    let live = rows::live(entry, &api.sources);
-    let connection = Connection::whole(entry, live, api.tools.of(entry));
+    let live = records::live_state(entry, &state.sources);
+    let connection = ConnectionView::with_details(entry, live, state.tools.get(entry));
     Ok(json_body(&GetConnectionResponse { connection }).into_response())
 }
 
@@ -167,12 +181,12 @@ pub(super) async fn connection(State(api): State<Api>, uri: Uri) -> Result<Respo
     ),
     security((), ("basic" = []), ("apiKey" = [])),
 )]
-pub(super) async fn connection_types(
-    State(api): State<Api>,
+pub(super) async fn list_connection_types(
+    State(state): State<Arc<ApiState>>,
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
-    let query = Query::parse(raw.as_deref(), rows::OF_TYPE, ListKind::Types)?;
-    let page = query.page(&api.page_tokens, std::slice::from_ref(&HTTP))?;
+    let query = Query::parse(raw.as_deref(), records::TYPE_FIELDS, ListKind::Types)?;
+    let page = query.page(&state.page_tokens, std::slice::from_ref(&HTTP))?;
     Ok(json_body(&ListConnectionTypesResponse {
         types: page.items,
         next_page_token: page.next_page_token,
@@ -181,13 +195,13 @@ pub(super) async fn connection_types(
 }
 
 /// The id in a path. An escape is read as what it stands for; what no id can be is not looked for.
-fn connection_id(raw: &str) -> Result<ConnectionId, ApiError> {
+fn parse_connection_id(raw: &str) -> Result<ConnectionId, ApiError> {
     let text = decoded(raw.as_bytes());
     std::str::from_utf8(&text)
         .ok()
         .and_then(|text| ConnectionId::parse(text).ok())
         .ok_or_else(|| {
             let message = "the path names no connection: an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`";
-            ApiError::new(Status::InvalidArgument, message)
+            ApiError::new(ErrorStatus::InvalidArgument, message)
         })
 }

@@ -10,7 +10,7 @@ mod schema;
 mod slug;
 mod template;
 
-pub(super) use cache::{ToolCache, Tools};
+pub(super) use cache::{ToolCache, ToolsJson};
 
 use std::collections::HashSet;
 
@@ -19,6 +19,10 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::route::{Method, Pattern};
+use names::property_names;
+use schema::input_schema;
+use slug::tool_slugs;
+use template::uri_template;
 
 /// One route.
 #[derive(Serialize, ToSchema)]
@@ -42,22 +46,22 @@ pub(in crate::management) struct Tool {
 }
 
 /// The tools of a connection, in the order of its routes. A route that no request can match has none, and one that is written twice has one.
-fn of(connection: &str, routes: &[Pattern], slashes: bool) -> Vec<Tool> {
+fn build_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
     let mut seen = HashSet::new();
     let patterns: Vec<&Pattern> = routes
         .iter()
-        .filter(|pattern| pattern.never_matches(slashes).is_none())
+        .filter(|pattern| pattern.never_matches(allow_slashes).is_none())
         .filter(|pattern| seen.insert(pattern.as_str()))
         .collect();
-    let slugs = slug::all(connection, &patterns);
+    let slugs = tool_slugs(connection, &patterns);
     let tool = |(pattern, slug): (&Pattern, String)| {
-        let names = names::of(pattern.segments());
+        let names = property_names(pattern.segments());
         Tool {
             slug,
             display_name: pattern.to_string(),
             method: pattern.method().map(Method::as_str),
-            path: template::of(connection, pattern.segments(), &names),
-            input_schema: schema::of(pattern, &names, slashes),
+            path: uri_template(connection, pattern.segments(), &names),
+            input_schema: input_schema(pattern, &names, allow_slashes),
         }
     };
     patterns.into_iter().zip(slugs).map(tool).collect()

@@ -12,9 +12,9 @@ mod sources;
 mod status;
 mod types;
 
-pub(super) use connection::{Connection, Live};
+pub(super) use connection::{ConnectionView, LiveState};
 pub(super) use scalar::{to_timestamp, whole_milliseconds};
-pub(super) use status::Status;
+pub(super) use status::RpcStatus;
 pub(super) use types::{ConnectionType, HTTP, TYPE_NAME};
 
 #[cfg(test)]

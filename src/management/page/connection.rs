@@ -6,7 +6,7 @@ use std::fmt::Display;
 use jiff::Timestamp;
 use maud::{Markup, html};
 
-use super::format::{byte_size, grouped, relative_time};
+use super::format::{byte_size, group_digits, relative_time};
 use super::overview::{ConnectionOverview, ConnectionState, TokenFailure, TokenLifetime};
 use crate::telemetry::ConnectionStats;
 
@@ -27,17 +27,17 @@ pub(super) fn connection_card(shown: &ConnectionOverview<'_>, now: Timestamp) ->
                 p { code { (id) } " " span class={ "state " (class) } { (label) } }
             }
             dl class="cells" {
-                (traffic(&shown.activity, now))
+                (traffic_cell(&shown.activity, now))
                 div { dt { "Token" } (token_lifetime(&shown.token, now)) }
-                (faults(&shown.activity, now))
+                (faults_cell(&shown.activity, now))
             }
             @if let Some((reason, failure)) = shown.state.fault() {
                 p class="why" {
                     (reason)
-                    @if let Some(failure) = failure { (attempts(failure, now)) }
+                    @if let Some(failure) = failure { (token_attempts(failure, now)) }
                 }
             }
-            (details(shown, now))
+            (connection_details(shown, now))
         }
     }
 }
@@ -50,20 +50,20 @@ pub(super) fn unnamed_card(activity: &ConnectionStats, now: Timestamp) -> Markup
                 h3 { "Unknown ids and unclear requests" }
                 p class="muted" { "Refused before a connection was found." }
             }
-            dl class="cells two" { (traffic(activity, now)) (faults(activity, now)) }
+            dl class="cells two" { (traffic_cell(activity, now)) (faults_cell(activity, now)) }
         }
     }
 }
 
-fn attempts(failure: &TokenFailure, now: Timestamp) -> Markup {
+fn token_attempts(failure: &TokenFailure, now: Timestamp) -> Markup {
     html! {
         @if let Some(last) = failure.last { " · last tried " (time_ago(last, now)) }
-        @if failure.in_a_row > 1 { ", failed " (grouped(failure.in_a_row.into())) " times in a row" }
+        @if failure.in_a_row > 1 { ", failed " (group_digits(failure.in_a_row.into())) " times in a row" }
         @if let Some(next) = failure.next { " · next try " (time_ago(next, now)) }
     }
 }
 
-fn traffic(activity: &ConnectionStats, now: Timestamp) -> Markup {
+fn traffic_cell(activity: &ConnectionStats, now: Timestamp) -> Markup {
     let exchanges = activity.exchanges();
     html! {
         div {
@@ -71,7 +71,7 @@ fn traffic(activity: &ConnectionStats, now: Timestamp) -> Markup {
             @if exchanges == 0 {
                 dd class="muted" { "no request yet" }
             } @else {
-                dd { b { (grouped(exchanges)) } @if exchanges == 1 { " exchange" } @else { " exchanges" } }
+                dd { b { (group_digits(exchanges)) } @if exchanges == 1 { " exchange" } @else { " exchanges" } }
                 dd { (outcome_bar(activity)) }
                 dd class="muted" { (outcome_counts(activity)) }
                 @if let Some(at) = activity.last_used {
@@ -100,7 +100,7 @@ pub(super) fn nonzero_counts(counts: &[(u64, &str, &str)]) -> Markup {
     html! {
         @while let Some((count, class, label)) = counts.next() {
             span class=[Some(class).filter(|class| !class.is_empty())] {
-                (grouped(*count)) " " (label) @if counts.peek().is_some() { " ·" }
+                (group_digits(*count)) " " (label) @if counts.peek().is_some() { " ·" }
             }
             @if counts.peek().is_some() { " " }
         }
@@ -155,7 +155,7 @@ fn token_lifetime(token: &TokenLifetime, now: Timestamp) -> Markup {
 }
 
 /// By code, the latest first.
-fn faults(activity: &ConnectionStats, now: Timestamp) -> Markup {
+fn faults_cell(activity: &ConnectionStats, now: Timestamp) -> Markup {
     let faults = activity.faults.iter().filter(|fault| fault.count > 0);
     let mut faults: Vec<_> = faults.collect();
     faults.sort_by_key(|fault| (Reverse(fault.last), fault.code));
@@ -166,7 +166,7 @@ fn faults(activity: &ConnectionStats, now: Timestamp) -> Markup {
             @for fault in faults {
                 dd class="fault" {
                     code { (fault.code) } " "
-                    span class="times" { "×\u{2009}" (grouped(fault.count)) } " "
+                    span class="times" { "×\u{2009}" (group_digits(fault.count)) } " "
                     span class="muted" { (time_ago(fault.last, now)) }
                 }
             }
@@ -174,7 +174,7 @@ fn faults(activity: &ConnectionStats, now: Timestamp) -> Markup {
     }
 }
 
-fn details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
+fn connection_details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
     let connection = &shown.entry.connection;
     let id = &connection.id;
     let routes = connection.routes.patterns();
@@ -182,7 +182,7 @@ fn details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
     html! {
         details id={ "d-" (id) } {
             summary id={ "s-" (id) } {
-                (grouped(routes.len() as u64)) @if routes.len() == 1 { " route" } @else { " routes" }
+                (group_digits(routes.len() as u64)) @if routes.len() == 1 { " route" } @else { " routes" }
                 span { " to " (connection.base_url.authority()) }
             }
             div class="more" {
@@ -192,7 +192,7 @@ fn details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
                 }
                 @if routes.len() > MAX_ROUTES {
                     p class="muted" {
-                        "and " (grouped((routes.len() - MAX_ROUTES) as u64)) " more, which the API lists"
+                        "and " (group_digits((routes.len() - MAX_ROUTES) as u64)) " more, which the API lists"
                     }
                 }
                 dl class="facts" {
@@ -210,10 +210,10 @@ fn details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
 
 /// An instant by its distance. The exact time is there for programs and on hovering.
 pub(super) fn time_ago(at: Timestamp, now: Timestamp) -> Markup {
-    time(at, relative_time(at, now))
+    time_element(at, relative_time(at, now))
 }
 
-pub(super) fn time(at: Timestamp, text: impl Display) -> Markup {
+pub(super) fn time_element(at: Timestamp, text: impl Display) -> Markup {
     let exact = at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     html! { time datetime=(exact) title=(exact) { (text) } }
 }

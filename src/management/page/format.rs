@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 /// Formats a number as `1,234,567`.
-pub(super) fn grouped(count: u64) -> String {
+pub(super) fn group_digits(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -65,7 +65,7 @@ pub(super) fn relative_time(at: Timestamp, now: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{byte_size, grouped, relative_time, rough_duration};
+    use super::{byte_size, group_digits, relative_time, rough_duration};
     use jiff::Timestamp;
     use std::time::Duration;
 
@@ -78,7 +78,7 @@ mod tests {
             (1_234_567, "1,234,567"),
             (u64::MAX, "18,446,744,073,709,551,615"),
         ] {
-            assert_eq!(grouped(count), text);
+            assert_eq!(group_digits(count), text);
         }
         for (bytes, text) in [
             (0, "0 B"),

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::connection::{
-    body_bytes, connection_card, nonzero_counts, outcome_counts, time, time_ago, unnamed_card,
+    body_bytes, connection_card, nonzero_counts, outcome_counts, time_ago, time_element,
+    unnamed_card,
 };
-use super::format::{byte_size, grouped, relative_time, rough_duration};
+use super::format::{byte_size, group_digits, relative_time, rough_duration};
 use super::overview::{ConnectionOverview, sum};
 use super::{SCRIPT, STYLE};
 use crate::telemetry::ConnectionStats;
@@ -48,7 +49,7 @@ impl PageContent<'_> {
                             h1 { "egressd" }
                             span class="version" { (env!("CARGO_PKG_VERSION")) }
                             p id="fresh" class="fresh" {
-                                "as of " (time(self.now, clock(self.now)))
+                                "as of " (time_element(self.now, clock_time(self.now)))
                                 noscript { ", anew every 10 s" }
                             }
                         }
@@ -88,12 +89,12 @@ impl PageContent<'_> {
                 }
                 div {
                     dt { "Connections" }
-                    dd { (grouped(self.connections.len() as u64)) }
+                    dd { (group_digits(self.connections.len() as u64)) }
                     dd class="muted" { (self.state_counts()) }
                 }
                 div {
                     dt { "Exchanges" }
-                    dd { (grouped(total.exchanges())) }
+                    dd { (group_digits(total.exchanges())) }
                     dd class="muted" { (outcome_counts(&total)) }
                 }
                 div {
@@ -104,7 +105,7 @@ impl PageContent<'_> {
                 div {
                     dt { "Last use" }
                     dd { @if let Some(at) = total.last_used { (time_ago(at, self.now)) } @else { "never" } }
-                    dd class="muted" { @if let Some(at) = total.last_used { (clock(at)) } }
+                    dd class="muted" { @if let Some(at) = total.last_used { (clock_time(at)) } }
                 }
             }
         }
@@ -181,6 +182,6 @@ impl PageContent<'_> {
 }
 
 /// `14:03:22 UTC`
-fn clock(at: Timestamp) -> impl Display {
+fn clock_time(at: Timestamp) -> impl Display {
     at.strftime("%H:%M:%S UTC")
 }

@@ -1,7 +1,6 @@
 //! The fields by which records are filtered and ordered, and how a record lets them be read.
 
 use std::borrow::Cow;
-use std::cmp::Ordering;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,47 +10,38 @@ use serde::{Deserialize, Serialize};
 pub(in crate::management) struct FieldSpec {
     /// In snake case, with dots between the parts of a nested one: `connection_status.code`. Its spelling in camel case is known as well.
     pub name: &'static str,
-    /// What its values are.
     pub kind: FieldKind,
 }
 
 /// The type of a field's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::management) enum FieldKind {
-    /// Any text.
     Text,
     /// One of a few names, which all begin with the same letters.
     Enum {
         /// `CONNECTION_TYPE_`
         prefix: &'static str,
     },
-    /// An instant.
     Time,
-    /// True or false.
     Bool,
-    /// A whole number.
     Number,
 }
 
-/// What one record has in one field.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// What one record has in one field. Text is ordered by Unicode scalar values; the values of one field are of one kind.
+#[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(in crate::management) enum FieldValue<'a> {
-    /// Nothing.
     Absent,
     /// For [`FieldKind::Text`], and for [`FieldKind::Enum`] the whole name.
     Text(Cow<'a, str>),
-    /// For [`FieldKind::Time`].
     Time(Timestamp),
-    /// For [`FieldKind::Bool`].
     Bool(bool),
-    /// For [`FieldKind::Number`].
-    Number(i64),
+    Number(f64),
 }
 
 /// Something that is listed.
 pub(in crate::management) trait Record {
-    /// The value in the field with this place in the list of fields.
-    fn value(&self, field: usize) -> FieldValue<'_>;
+    /// The values, in the order of the list of fields.
+    fn values(&self) -> Vec<FieldValue<'_>>;
 
     /// What no other record of the list is called.
     fn name(&self) -> &str;
@@ -62,34 +52,23 @@ pub(in crate::management) trait Record {
     }
 }
 
-impl FieldValue<'_> {
-    /// Text by Unicode scalar values, `false` before `true`. Values of one field are of one kind; others are equal.
-    pub(super) fn compare(&self, other: &FieldValue<'_>) -> Ordering {
-        match (self, other) {
-            (FieldValue::Text(this), FieldValue::Text(other)) => this.cmp(other),
-            (FieldValue::Time(this), FieldValue::Time(other)) => this.cmp(other),
-            (FieldValue::Bool(this), FieldValue::Bool(other)) => this.cmp(other),
-            (FieldValue::Number(this), FieldValue::Number(other)) => this.cmp(other),
-            (
-                FieldValue::Absent
-                | FieldValue::Text(_)
-                | FieldValue::Time(_)
-                | FieldValue::Bool(_)
-                | FieldValue::Number(_),
-                _,
-            ) => Ordering::Equal,
-        }
+impl FieldSpec {
+    pub(in crate::management) const fn new(name: &'static str, kind: FieldKind) -> Self {
+        Self { name, kind }
     }
 }
 
-/// The place and the field of this name, in either spelling.
-pub(super) fn find<'f>(fields: &'f [FieldSpec], name: &str) -> Option<(usize, &'f FieldSpec)> {
+/// Returns the index and the field of this name, in either spelling.
+pub(super) fn find_field<'f>(
+    fields: &'f [FieldSpec],
+    name: &str,
+) -> Option<(usize, &'f FieldSpec)> {
     let called = |field: &FieldSpec| field.name == name || camel(field.name) == name;
     fields.iter().enumerate().find(|(_, field)| called(field))
 }
 
-/// What somebody is told who names a field that there is not: the same, whatever the name.
-pub(super) fn unknown(fields: &[FieldSpec], name: &str) -> String {
+/// The message about a field that does not exist: the same, whatever the name.
+pub(super) fn unknown_field(fields: &[FieldSpec], name: &str) -> String {
     let known: Vec<&str> = fields.iter().map(|field| field.name).collect();
     format!(
         "unknown field {}; there are {}",
@@ -100,33 +79,26 @@ pub(super) fn unknown(fields: &[FieldSpec], name: &str) -> String {
 
 /// What a caller wrote, between backquotes, and cut where it is long.
 pub(super) fn quoted(text: &str) -> String {
-    format!("`{}`", cut(text))
+    format!("`{}`", shortened(text))
 }
 
 /// What a caller wrote, cut where it is long.
-pub(super) fn cut(text: &str) -> Cow<'_, str> {
-    const LONGEST: usize = 64;
-    match text.char_indices().nth(LONGEST) {
+pub(super) fn shortened(text: &str) -> Cow<'_, str> {
+    const MAX_CHARS: usize = 64;
+    match text.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
         None => text.into(),
     }
 }
 
-/// `connection_status.code` as `connectionStatus.code`.
-fn camel(snake: &str) -> String {
-    let mut after_line = false;
-    let mut name = String::with_capacity(snake.len());
-    for letter in snake.chars() {
-        if letter == '_' {
-            after_line = true;
-        } else {
-            name.push(if after_line {
-                letter.to_ascii_uppercase()
-            } else {
-                letter
-            });
-            after_line = false;
-        }
+/// Returns `connection_status.code` as `connectionStatus.code`.
+pub(super) fn camel(snake: &str) -> String {
+    let mut words = snake.split('_');
+    let mut name = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
+        name.push_str(&first.to_ascii_uppercase());
+        name.push_str(rest);
     }
     name
 }

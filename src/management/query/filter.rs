@@ -27,12 +27,12 @@ mod grammar;
 mod word;
 
 use super::field::{FieldSpec, Record};
-use condition::{Condition, Reading};
+use condition::{Condition, RecordValues};
 
 /// Parentheses inside each other.
-const DEEPEST: usize = 32;
+const MAX_DEPTH: usize = 32;
 /// Restrictions in one filter.
-const MOST: usize = 128;
+const MAX_RESTRICTIONS: usize = 128;
 
 /// A question about a record.
 #[derive(Debug)]
@@ -48,32 +48,37 @@ enum Expression {
 }
 
 impl Filter {
-    /// Reads a filter; empty text admits everything.
+    /// Parses a filter; empty text matches everything.
     ///
     /// # Errors
-    /// Where it is wrong, and what was expected there.
+    /// What is wrong, and what was expected there.
     pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> Result<Self, String> {
-        grammar::parse(text, fields)
-            .map(Self)
-            .map_err(|fault| fault.told(text))
+        let expression = grammar::parse(text, fields);
+        expression.map(Self).map_err(|error| error.in_filter(text))
     }
 
-    /// Whether the record, which has this many fields, is among those asked for. Reads each field at most once.
-    pub(super) fn admits<R: Record>(&self, record: &R, fields: usize) -> bool {
-        let Some(expression) = &self.0 else {
-            return true;
-        };
-        expression.admits(&mut Reading::of(record, fields))
+    /// Whether the filter admits the record. Reads the record's values once.
+    pub(super) fn matches(&self, record: &impl Record) -> bool {
+        let expression = self.0.as_ref();
+        expression.is_none_or(|expression| expression.matches(&RecordValues::new(record)))
     }
 }
 
 impl Expression {
-    fn admits<R: Record>(&self, reading: &mut Reading<'_, R>) -> bool {
+    fn matches(&self, values: &RecordValues<'_>) -> bool {
         match self {
-            Self::All(parts) => parts.iter().all(|part| part.admits(reading)),
-            Self::Any(parts) => parts.iter().any(|part| part.admits(reading)),
-            Self::Not(part) => !part.admits(reading),
-            Self::Is(condition) => condition.admits(reading),
+            Self::All(parts) => parts.iter().all(|part| part.matches(values)),
+            Self::Any(parts) => parts.iter().any(|part| part.matches(values)),
+            Self::Not(part) => !part.matches(values),
+            Self::Is(condition) => condition.matches(values),
+        }
+    }
+
+    fn negated_if(self, negated: bool) -> Self {
+        if negated {
+            Self::Not(Box::new(self))
+        } else {
+            self
         }
     }
 }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::field::{FieldSpec, FieldValue, Record, find, quoted, unknown};
+use super::field::{FieldSpec, FieldValue, Record, find_field, quoted, unknown_field};
 
 /// The characters of a text that an order compares, so that a page token is short however long a text is.
 const MAX_KEY_CHARS: usize = 256;
@@ -45,7 +45,7 @@ impl Order {
             let Some(name) = words.next() else {
                 return Err("expected a field before and after each `,`".to_owned());
             };
-            let (index, _) = find(fields, name).ok_or_else(|| unknown(fields, name))?;
+            let (index, _) = find_field(fields, name).ok_or_else(|| unknown_field(fields, name))?;
             let (is_descending, surplus) = match words.next() {
                 None => (false, None),
                 Some(word) if word.eq_ignore_ascii_case("asc") => (false, words.next()),
@@ -71,9 +71,10 @@ impl Order {
 
     /// Returns the record's key. Each value is read once, so a value that changes meanwhile does not upset the order.
     pub(super) fn key<'r>(&self, record: &'r impl Record) -> OrderKey<'r> {
-        let value = |sort: &SortField| key_value(record.value(sort.index));
+        let values = record.values();
+        let sorted_by = self.0.iter().filter_map(|sort| values.get(sort.index));
         OrderKey {
-            values: self.0.iter().map(value).collect(),
+            values: sorted_by.cloned().map(key_value).collect(),
             name: record.name().into(),
         }
     }
@@ -82,7 +83,7 @@ impl Order {
         let values = one.values.iter().zip(&other.values);
         let mut compared = self.0.iter().zip(values).map(|(sort, (one, other))| {
             let is_absent = |value: &FieldValue<'_>| *value == FieldValue::Absent;
-            let values = one.compare(other);
+            let values = one.partial_cmp(other).unwrap_or(Ordering::Equal);
             is_absent(one)
                 .cmp(&is_absent(other))
                 .then(if sort.is_descending {

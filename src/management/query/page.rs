@@ -36,10 +36,9 @@ impl Query {
             key.ok_or_else(|| ApiError::invalid("page_token", "not one that was given by this process for this filter, order_by and show_deleted; start again without page_token"))
         });
         let last = opened.transpose()?;
-        let fields = self.fields.len();
         let mut rest: Vec<_> = records
             .iter()
-            .filter(|record| self.filter.admits(*record, fields))
+            .filter(|record| self.filter.matches(*record))
             .map(|record| (self.order.key(record), record))
             .filter(|(key, _)| {
                 let last = last.as_ref();

@@ -6,15 +6,15 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode;
 use serde::Serialize;
 
-use super::field::cut;
+use super::field::{camel, shortened};
 use crate::management::error::ApiError;
 
 /// Bytes of a parameter's value, decoded.
 const MAX_VALUE_BYTES: usize = 2_048;
 /// Bytes of a page token, which holds what a record is ordered by.
 const MAX_TOKEN_BYTES: usize = 8_192;
-/// Bytes that one byte takes at most while it is encoded: `%41`.
-const ENCODED: usize = 3;
+/// The most bytes that one byte takes while it is encoded: `%41`.
+const MAX_ENCODED_BYTES: usize = 3;
 
 /// Which list is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -35,100 +35,69 @@ pub(super) struct Parameters {
     pub(super) show_deleted: bool,
 }
 
-/// A parameter; its number is its place in [`NAMES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
-    Filter,
-    OrderBy,
-    PageSize,
-    PageToken,
-    ShowDeleted,
-}
-
-const NAMES: [Name; 5] = [
-    Name::Filter,
-    Name::OrderBy,
-    Name::PageSize,
-    Name::PageToken,
-    Name::ShowDeleted,
+/// The names of parameters; each is known in camel case as well.
+const NAMES: [&str; 5] = [
+    "filter",
+    "order_by",
+    "page_size",
+    "page_token",
+    "show_deleted",
 ];
 
-impl Name {
-    /// In snake case, and in camel case.
-    fn spellings(self) -> [&'static str; 2] {
-        match self {
-            Self::Filter => ["filter", "filter"],
-            Self::OrderBy => ["order_by", "orderBy"],
-            Self::PageSize => ["page_size", "pageSize"],
-            Self::PageToken => ["page_token", "pageToken"],
-            Self::ShowDeleted => ["show_deleted", "showDeleted"],
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        let [snake, _] = self.spellings();
-        snake
-    }
-
-    fn find(name: &str, kind: ListKind) -> Result<Self, ApiError> {
-        let known = kind.names();
-        let found = known.iter().find(|known| known.spellings().contains(&name));
-        found.copied().ok_or_else(|| {
-            let known: Vec<&str> = known.iter().map(|known| known.as_str()).collect();
-            let message = format!("unknown parameter; there are {}", known.join(", "));
-            ApiError::invalid(cut(name), message)
-        })
-    }
-}
-
 impl ListKind {
-    fn names(self) -> &'static [Name] {
+    fn parameters(self) -> &'static [&'static str] {
         match self {
             Self::Connections => &NAMES,
             Self::Types => NAMES.split_last().map_or(&[], |(_, others)| others),
         }
+    }
+
+    fn find_parameter(self, name: &str) -> Result<&'static str, ApiError> {
+        let known = self.parameters();
+        let mut names = known.iter().copied();
+        let found = names.find(|known| *known == name || camel(known) == name);
+        found.ok_or_else(|| {
+            let message = format!("unknown parameter; there are {}", known.join(", "));
+            ApiError::invalid(shortened(name), message)
+        })
     }
 }
 
 impl Parameters {
     pub(super) fn parse(raw: &str, kind: ListKind) -> Result<Self, ApiError> {
         let mut sent = Self::default();
-        let mut seen: Vec<Name> = Vec::with_capacity(NAMES.len());
+        let mut seen = Vec::with_capacity(NAMES.len());
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = match decoded(name, MAX_VALUE_BYTES) {
-                Ok(known) => Name::find(&known, kind)?,
-                // Too long or not UTF-8: none that is known.
-                Err(_) => Name::find(name, kind)?,
-            };
-            let field = name.as_str();
+            // A name that is too long or not UTF-8 is unknown.
+            let decoded = decode(name, MAX_VALUE_BYTES);
+            let name = kind.find_parameter(decoded.as_deref().unwrap_or(name))?;
             if seen.contains(&name) {
-                return Err(ApiError::invalid(field, "given more than once"));
+                return Err(ApiError::invalid(name, "given more than once"));
             }
             seen.push(name);
-            let limit = match name {
-                Name::PageToken => MAX_TOKEN_BYTES,
-                Name::Filter | Name::OrderBy | Name::PageSize | Name::ShowDeleted => {
-                    MAX_VALUE_BYTES
-                }
+            let limit = if name == "page_token" {
+                MAX_TOKEN_BYTES
+            } else {
+                MAX_VALUE_BYTES
             };
-            let value = decoded(value, limit).map_err(|why| ApiError::invalid(field, why))?;
+            let value = decode(value, limit).map_err(|why| ApiError::invalid(name, why))?;
             match name {
-                Name::Filter => sent.filter = value,
-                Name::OrderBy => sent.order_by = value,
-                Name::PageSize => sent.page_size = Some(value),
-                Name::PageToken => sent.page_token = value,
-                Name::ShowDeleted => sent.show_deleted = truth(&value)?,
+                "filter" => sent.filter = value,
+                "order_by" => sent.order_by = value,
+                "page_size" => sent.page_size = Some(value),
+                "page_token" => sent.page_token = value,
+                _ => sent.show_deleted = parse_bool(&value)?,
             }
         }
         Ok(sent)
     }
 }
 
-fn decoded(raw: &str, limit: usize) -> Result<String, String> {
+fn decode(raw: &str, limit: usize) -> Result<String, String> {
     let too_long = || Err(format!("longer than {limit} bytes"));
     // Before anything is copied.
-    if raw.len() > ENCODED * limit {
+    if raw.len() > MAX_ENCODED_BYTES * limit {
         return too_long();
     }
     let spaced = raw.replace('+', " ");
@@ -143,7 +112,7 @@ fn decoded(raw: &str, limit: usize) -> Result<String, String> {
 }
 
 /// `True` is how Python's clients write it.
-fn truth(text: &str) -> Result<bool, ApiError> {
+fn parse_bool(text: &str) -> Result<bool, ApiError> {
     match text {
         "true" | "True" => Ok(true),
         "false" | "False" => Ok(false),

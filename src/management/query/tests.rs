@@ -1,9 +1,24 @@
 //! Tests of list requests, over records of their own.
 
+#[cfg(test)]
 mod accepts;
+#[cfg_attr(
+    fuzzing,
+    expect(dead_code, reason = "the fuzzer needs the records only")
+)]
 mod examples;
+#[cfg(fuzzing)]
+mod fuzzed;
+#[cfg(test)]
 mod laws;
+#[cfg(test)]
 mod orders;
+#[cfg(test)]
 mod pages;
+#[cfg(test)]
 mod parameters;
+#[cfg(test)]
 mod refuses;
+
+#[cfg(fuzzing)]
+pub use fuzzed::list_names;

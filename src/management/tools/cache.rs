@@ -1,4 +1,4 @@
-//! Tools are built and written once for each entry of a snapshot: ten thousand routes take longer than an answer should.
+//! ToolsJson are built and written once for each entry of a snapshot: ten thousand routes take longer than an answer should.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -10,17 +10,17 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::snapshot::Entry;
 
 /// The most bytes of tools that are kept.
-const KEPT: u64 = 32 * 1024 * 1024;
+const MAX_BYTES: u64 = 32 * 1024 * 1024;
 /// The fewest entries that are added before those of replaced connections are removed.
-const FEWEST_ADDED: usize = 64;
+const MIN_ADDED: usize = 64;
 
 /// The tools of one connection, as JSON.
 #[derive(Clone)]
-pub(in crate::management) struct Tools(Arc<RawValue>);
+pub(in crate::management) struct ToolsJson(Arc<RawValue>);
 
 /// The tools of the connections that were requested last, by the entry's key.
 pub(in crate::management) struct ToolCache {
-    cached: Cache<u64, Cached>,
+    cached: Cache<u64, CachedTools>,
     /// The number of entries that were added since the last removal.
     added: AtomicUsize,
     /// The number of added entries from which the next removal is due.
@@ -28,32 +28,35 @@ pub(in crate::management) struct ToolCache {
 }
 
 #[derive(Clone)]
-struct Cached {
+struct CachedTools {
     entry: Weak<Entry>,
-    tools: Tools,
+    tools: ToolsJson,
 }
 
 impl Default for ToolCache {
     fn default() -> Self {
-        let weigh = |_key: &u64, cached: &Cached| {
+        let weigh = |_key: &u64, cached: &CachedTools| {
             u32::try_from(cached.tools.0.get().len()).unwrap_or(u32::MAX)
         };
         Self {
-            cached: Cache::builder().max_capacity(KEPT).weigher(weigh).build(),
+            cached: Cache::builder()
+                .max_capacity(MAX_BYTES)
+                .weigher(weigh)
+                .build(),
             added: AtomicUsize::new(0),
-            removal_due: AtomicUsize::new(FEWEST_ADDED),
+            removal_due: AtomicUsize::new(MIN_ADDED),
         }
     }
 }
 
 impl ToolCache {
     /// Returns the tools of this entry.
-    pub(in crate::management) fn of(&self, entry: &Arc<Entry>) -> Tools {
+    pub(in crate::management) fn get(&self, entry: &Arc<Entry>) -> ToolsJson {
         let cached = self.cached.get_with(entry.key, || {
             self.added.fetch_add(1, Relaxed);
-            Cached {
+            CachedTools {
                 entry: Arc::downgrade(entry),
-                tools: Tools::of(entry),
+                tools: ToolsJson::new(entry),
             }
         });
         if self.added.load(Relaxed) >= self.removal_due.load(Relaxed) {
@@ -74,15 +77,15 @@ impl ToolCache {
                 rest += 1;
             }
         }
-        self.removal_due.store(rest.max(FEWEST_ADDED), Relaxed);
+        self.removal_due.store(rest.max(MIN_ADDED), Relaxed);
     }
 }
 
-impl Tools {
-    fn of(entry: &Entry) -> Self {
+impl ToolsJson {
+    fn new(entry: &Entry) -> Self {
         // Texts and JSON values always serialise.
         let connection = &entry.connection;
-        let tools = super::of(
+        let tools = super::build_tools(
             connection.id.as_str(),
             entry.connection.routes.patterns(),
             connection.allow_encoded_slash,
@@ -92,7 +95,7 @@ impl Tools {
     }
 }
 
-impl Serialize for Tools {
+impl Serialize for ToolsJson {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize(serializer)
     }
@@ -100,7 +103,7 @@ impl Serialize for Tools {
 
 #[cfg(test)]
 mod tests {
-    use super::{FEWEST_ADDED, ToolCache};
+    use super::{MIN_ADDED, ToolCache};
     use crate::management::view::tests::connections;
     use crate::snapshot::Snapshot;
 
@@ -112,12 +115,12 @@ mod tests {
         let live = snapshot.entries().len();
         for generation in 1..1000 {
             for entry in snapshot.entries() {
-                cache.of(entry);
+                cache.get(entry);
             }
             snapshot = snapshot.next_generation(connections(&format!("secret-{generation}")));
         }
         cache.cached.run_pending_tasks();
-        let most = u64::try_from(2 * (FEWEST_ADDED + live)).unwrap();
+        let most = u64::try_from(2 * (MIN_ADDED + live)).unwrap();
         assert!(
             cache.cached.entry_count() <= most,
             "{}",

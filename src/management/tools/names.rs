@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::schema::{BODY, METHOD, QUERY};
 use crate::route::Segment;
 
-const LONGEST: usize = 64;
+const MAX_BYTES: usize = 64;
 /// Of a remainder without a name: a slash at the pattern's end.
 const REST: &str = "rest";
 /// Before the name of a wildcard that another property has taken.
@@ -15,21 +15,21 @@ const PREFIX: &str = "path_";
 ///
 /// A wildcard keeps its name where it can. `{query}`, `{body}` and `{method}` become `path_query` and so on, since the input has properties of these names; a name
 /// that is not ASCII or too long becomes `segment_3`, after its place in the pattern.
-pub(super) fn of(segments: &[Segment]) -> Vec<Option<String>> {
+pub(super) fn property_names(segments: &[Segment]) -> Vec<Option<String>> {
     let mut taken: HashSet<String> = [QUERY, BODY, METHOD].map(str::to_owned).into();
     // Names that stay as they are come first, so that a made one cannot push them aside.
-    let wildcards = segments.iter().filter_map(written);
+    let wildcards = segments.iter().filter_map(wildcard_name);
     let kept: HashSet<&str> = wildcards
-        .filter(|name| is_usual(name) && taken.insert((*name).to_owned()))
+        .filter(|name| is_portable(name) && taken.insert((*name).to_owned()))
         .collect();
     let named = |(at, segment): (usize, &Segment)| {
-        let name = written(segment)?;
+        let name = wildcard_name(segment)?;
         if kept.contains(name) {
             return Some(name.to_owned());
         }
         let mut made = match name {
             "" => REST.to_owned(),
-            name if is_usual(name) => format!("{PREFIX}{name}"),
+            name if is_portable(name) => format!("{PREFIX}{name}"),
             _ => format!("segment_{at}"),
         };
         while !taken.insert(made.clone()) {
@@ -40,14 +40,14 @@ pub(super) fn of(segments: &[Segment]) -> Vec<Option<String>> {
     (1..).zip(segments).map(named).collect()
 }
 
-fn written(segment: &Segment) -> Option<&str> {
+fn wildcard_name(segment: &Segment) -> Option<&str> {
     match segment {
         Segment::Wildcard(name) | Segment::Remainder(name) => Some(name),
         Segment::Literal(_) | Segment::End => None,
     }
 }
 
-fn is_usual(name: &str) -> bool {
+fn is_portable(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    (1..=LONGEST - PREFIX.len()).contains(&name.len()) && name.bytes().all(legal)
+    (1..=MAX_BYTES - PREFIX.len()).contains(&name.len()) && name.bytes().all(legal)
 }

@@ -9,29 +9,33 @@ pub(super) const BODY: &str = "body";
 pub(super) const METHOD: &str = "method";
 
 /// One segment as people write it. Backslashes and control characters are refused in any form.
-const SEGMENT: &str = r"^[^/\\\x00-\x1f\x7f]+$";
+const SEGMENT_PATTERN: &str = r"^[^/\\\x00-\x1f\x7f]+$";
 /// The same where the connection takes a slash inside a segment, escaped.
-const SEGMENT_WITH_SLASHES: &str = r"^[^\\\x00-\x1f\x7f]+$";
+const SEGMENT_PATTERN_WITH_SLASHES: &str = r"^[^\\\x00-\x1f\x7f]+$";
 /// The rest of a path, escaped where need be. May be empty, begins with no slash, and holds no query.
-const REMAINDER: &str = r"^([^/?#\\\x00-\x1f\x7f][^?#\\\x00-\x1f\x7f]*)?$";
+const REMAINDER_PATTERN: &str = r"^([^/?#\\\x00-\x1f\x7f][^?#\\\x00-\x1f\x7f]*)?$";
 
 /// An object of the wildcards under these names, and of `query`, `body` and `method` where they have a part.
-pub(super) fn of(pattern: &Pattern, names: &[Option<String>], slashes: bool) -> Value {
+pub(super) fn input_schema(
+    pattern: &Pattern,
+    names: &[Option<String>],
+    allow_slashes: bool,
+) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
     for (segment, name) in pattern.segments().iter().zip(names) {
-        if let (Some(schema), Some(name)) = (wildcard(segment, slashes), name) {
+        if let (Some(schema), Some(name)) = (wildcard_schema(segment, allow_slashes), name) {
             properties.insert(name.clone(), schema);
             required.push(name.clone());
         }
     }
     if pattern.method().is_none() {
-        properties.insert(METHOD.to_owned(), method());
+        properties.insert(METHOD.to_owned(), method_schema());
         required.push(METHOD.to_owned());
     }
-    properties.insert(QUERY.to_owned(), query());
+    properties.insert(QUERY.to_owned(), query_schema());
     if takes_body(pattern.method()) {
-        properties.insert(BODY.to_owned(), body());
+        properties.insert(BODY.to_owned(), body_schema());
     }
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -42,29 +46,29 @@ pub(super) fn of(pattern: &Pattern, names: &[Option<String>], slashes: bool) -> 
     })
 }
 
-fn wildcard(segment: &Segment, slashes: bool) -> Option<Value> {
+fn wildcard_schema(segment: &Segment, allow_slashes: bool) -> Option<Value> {
     match segment {
         Segment::Wildcard(_) => Some(json!({
             "type": "string",
             "description": "One segment of the path, unescaped.",
             "minLength": 1,
-            "pattern": if slashes { SEGMENT_WITH_SLASHES } else { SEGMENT },
+            "pattern": if allow_slashes { SEGMENT_PATTERN_WITH_SLASHES } else { SEGMENT_PATTERN },
         })),
         Segment::Remainder(_) => Some(json!({
             "type": "string",
             "description": "The rest of the path, without a slash at its start; may be empty.",
-            "pattern": REMAINDER,
+            "pattern": REMAINDER_PATTERN,
         })),
         Segment::Literal(_) | Segment::End => None,
     }
 }
 
-fn method() -> Value {
+fn method_schema() -> Value {
     let names: Vec<&str> = Method::ALL.into_iter().map(Method::as_str).collect();
     json!({"type": "string", "description": "The method of the request.", "enum": names})
 }
 
-fn query() -> Value {
+fn query_schema() -> Value {
     json!({
         "type": "object",
         "description": "Query parameters, unescaped; a list repeats its parameter.",
@@ -75,7 +79,7 @@ fn query() -> Value {
 }
 
 /// `items` says nothing, but OpenAI's API refuses a schema that names arrays without it.
-fn body() -> Value {
+fn body_schema() -> Value {
     json!({
         "type": ["object", "array", "string"],
         "items": {},

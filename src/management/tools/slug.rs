@@ -9,15 +9,15 @@ use sha2::{Digest as _, Sha256};
 use crate::route::{Method, Pattern, Segment};
 
 /// What the APIs of models take as a function's name.
-const LONGEST: usize = 64;
+const MAX_BYTES: usize = 64;
 /// Hexadecimal digits of a hash.
-const DIGITS: usize = 12;
+const HASH_DIGITS: usize = 12;
 
 /// One for each pattern of a connection, all of them different. One with a hash depends on its pattern alone, so that the order of routes does not matter.
-pub(super) fn all(connection: &str, patterns: &[&Pattern]) -> Vec<String> {
+pub(super) fn tool_slugs(connection: &str, patterns: &[&Pattern]) -> Vec<String> {
     let plain: Vec<Option<String>> = patterns
         .iter()
-        .map(|pattern| plain(connection, pattern))
+        .map(|pattern| plain_slug(connection, pattern))
         .collect();
     let mut times: HashMap<&str, usize> = HashMap::new();
     for slug in plain.iter().flatten() {
@@ -27,29 +27,29 @@ pub(super) fn all(connection: &str, patterns: &[&Pattern]) -> Vec<String> {
     let mut taken: HashSet<String> = plain.iter().flatten().filter(is_alone).cloned().collect();
     let slug = |(pattern, plain): (&&Pattern, &Option<String>)| match plain {
         Some(slug) if is_alone(&slug) => slug.clone(),
-        Some(_) | None => hashed(connection, pattern, &mut taken),
+        Some(_) | None => slug_with_hash(connection, pattern, &mut taken),
     };
     patterns.iter().zip(&plain).map(slug).collect()
 }
 
 /// `crm_get_users_id`; `None` where it would be too long, or would say nothing of some segment.
-fn plain(connection: &str, pattern: &Pattern) -> Option<String> {
-    let (slug, whole) = words(connection, pattern);
-    (whole && slug.len() <= LONGEST).then_some(slug)
+fn plain_slug(connection: &str, pattern: &Pattern) -> Option<String> {
+    let (slug, whole) = words_of_route(connection, pattern);
+    (whole && slug.len() <= MAX_BYTES).then_some(slug)
 }
 
-fn hashed(connection: &str, pattern: &Pattern, taken: &mut HashSet<String>) -> String {
-    let (mut start, _) = words(connection, pattern);
-    start.truncate(LONGEST - DIGITS - 1);
+fn slug_with_hash(connection: &str, pattern: &Pattern, taken: &mut HashSet<String>) -> String {
+    let (mut start, _) = words_of_route(connection, pattern);
+    start.truncate(MAX_BYTES - HASH_DIGITS - 1);
     let start = start.trim_end_matches('_');
     // Twice the same takes two patterns of one hash, or a pattern that spells another's.
     (0_u64..)
-        .map(|salt| format!("{start}_{}", digest(connection, pattern, salt)))
+        .map(|salt| format!("{start}_{}", short_hash(connection, pattern, salt)))
         .find(|slug| taken.insert(slug.clone()))
         .unwrap_or_default()
 }
 
-fn digest(connection: &str, pattern: &Pattern, salt: u64) -> String {
+fn short_hash(connection: &str, pattern: &Pattern, salt: u64) -> String {
     // A pattern begins with no lower-case letter, digit or `-`, and so not with the end of an id.
     let mut hash = Sha256::new_with_prefix(connection);
     hash.update(pattern.as_str());
@@ -57,28 +57,26 @@ fn digest(connection: &str, pattern: &Pattern, salt: u64) -> String {
     let hash = hash.finalize();
     let digits = hash.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     let digits = digits.filter_map(|digit| char::from_digit(digit.into(), 16));
-    digits.take(DIGITS).collect()
+    digits.take(HASH_DIGITS).collect()
 }
 
 /// The connection, the method and the segments, of letters, digits and single `_`, and whether every segment left a trace.
-fn words(connection: &str, pattern: &Pattern) -> (String, bool) {
+fn words_of_route(connection: &str, pattern: &Pattern) -> (String, bool) {
     let method = pattern.method().map_or("any", Method::as_str);
     let mut slug = format!("{connection}_{}", method.to_ascii_lowercase());
     let mut whole = true;
-    let mut segments = pattern.segments().iter();
-    let first = segments.next().map(|segment| word(segment, true));
-    for word in first.into_iter().chain(segments.map(|s| word(s, false))) {
-        whole &= !word.is_empty();
-        slug.extend(
-            ["_", word.as_str()]
-                .into_iter()
-                .filter(|_| !word.is_empty()),
-        );
+    for (index, segment) in pattern.segments().iter().enumerate() {
+        let words = words_of_segment(segment, index == 0);
+        whole &= !words.is_empty();
+        if !words.is_empty() {
+            slug.push('_');
+            slug.push_str(&words);
+        }
     }
     (slug, whole)
 }
 
-fn word(segment: &Segment, is_first: bool) -> String {
+fn words_of_segment(segment: &Segment, is_first: bool) -> String {
     let text = match segment {
         Segment::Literal(text) => text,
         Segment::Remainder(name) if name.is_empty() => "rest".as_bytes(),

@@ -5,12 +5,16 @@ use std::fmt::Write as _;
 use crate::route::Segment;
 
 /// `/{connection}` and the pattern's path, its literals escaped, its wildcards under these names.
-pub(super) fn of(connection: &str, segments: &[Segment], names: &[Option<String>]) -> String {
+pub(super) fn uri_template(
+    connection: &str,
+    segments: &[Segment],
+    names: &[Option<String>],
+) -> String {
     let mut path = format!("/{connection}");
     for (segment, name) in segments.iter().zip(names) {
         path.push('/');
         match (segment, name) {
-            (Segment::Literal(text), _) => escape(text, &mut path),
+            (Segment::Literal(text), _) => push_escaped(text, &mut path),
             (Segment::Wildcard(_), Some(name)) => path.extend(["{", name, "}"]),
             (Segment::Remainder(_), Some(name)) => path.extend(["{+", name, "}"]),
             (Segment::Wildcard(_) | Segment::Remainder(_), None) | (Segment::End, _) => {}
@@ -20,7 +24,7 @@ pub(super) fn of(connection: &str, segments: &[Segment], names: &[Option<String>
 }
 
 /// Everything but what may stand in a segment as it is (`pchar` of RFC 3986, section 3.3). A brace would begin an expression.
-fn escape(text: &[u8], path: &mut String) {
+fn push_escaped(text: &[u8], path: &mut String) {
     for &byte in text {
         if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {
             path.push(char::from(byte));

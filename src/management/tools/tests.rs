@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Tool, of};
+use super::{Tool, build_tools};
 use crate::route::{CanonicalPath, Lookup, Method, Pattern, RouteTable};
 
 fn patterns<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<Pattern> {
@@ -11,7 +11,7 @@ fn patterns<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<Pattern> {
 }
 
 fn tools(texts: &[&str]) -> Vec<Tool> {
-    of("crm", &patterns(texts.iter().copied()), false)
+    build_tools("crm", &patterns(texts.iter().copied()), false)
 }
 
 fn tool(text: &str) -> Tool {
@@ -151,7 +151,7 @@ fn slugs_are_different_and_depend_on_no_order() {
 fn a_route_twice_is_one_tool_and_one_that_never_matches_is_none() {
     assert_eq!(tools(&["GET /a", "GET /a", "/b"]).len(), 2);
     assert_eq!(tools(&["GET /a/%2E%2E/b", "/a%2Fb"]).len(), 0);
-    assert_eq!(of("crm", &patterns(["/a%2Fb"]), true).len(), 1);
+    assert_eq!(build_tools("crm", &patterns(["/a%2Fb"]), true).len(), 1);
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn remainders_bodies_and_methods_are_judged() {
 
 #[test]
 fn a_slash_stands_inside_a_segment_where_the_connection_allows_it() {
-    let [npm] = &of("npm", &patterns(["GET /{package}"]), true)[..] else {
+    let [npm] = &build_tools("npm", &patterns(["GET /{package}"]), true)[..] else {
         panic!("one tool")
     };
     let input = json!({"package": "@scope/name"});
@@ -298,7 +298,10 @@ fn what_a_tool_calls_its_route_admits() {
     ];
     let (table, _) = RouteTable::compile(patterns(texts));
     let fillings = ["1", "ä ö", "a?b#c", "{x}", "100%", "..x", "a;b=c", "~'()*!"];
-    for (index, tool) in of("crm", table.patterns(), false).iter().enumerate() {
+    for (index, tool) in build_tools("crm", table.patterns(), false)
+        .iter()
+        .enumerate()
+    {
         for filling in fillings {
             let mut input = serde_json::Map::new();
             for name in tool.input_schema["required"].as_array().unwrap() {
@@ -329,7 +332,7 @@ fn ten_thousand_routes_are_ten_thousand_tools() {
     let texts: Vec<String> = (0..10_000)
         .map(|n| format!("GET /api/{}/{n}/{{id}}", "Ab".repeat(1 + n % 40)))
         .collect();
-    let tools = of("crm", &patterns(texts.iter().map(String::as_str)), false);
+    let tools = build_tools("crm", &patterns(texts.iter().map(String::as_str)), false);
     let distinct: std::collections::HashSet<_> = tools.iter().map(|tool| &tool.slug).collect();
     assert_eq!(distinct.len(), 10_000);
 }
@@ -367,7 +370,7 @@ fn no_two_connections_share_a_slug() {
     let routes = patterns(["GET /any/x", "/x", "GET /\u{e9}", "GET /x", "GET /any_x"]);
     let (long, longer) = ("c".repeat(62), "c".repeat(63));
     let ids = ["a", "a-get", "a-get-any", "b", &long, &longer];
-    let slugs = ids.map(|id| of(id, &routes, false));
+    let slugs = ids.map(|id| build_tools(id, &routes, false));
     let slugs: Vec<_> = slugs.iter().flatten().map(|tool| &tool.slug).collect();
     let distinct: std::collections::HashSet<_> = slugs.iter().collect();
     assert_eq!(distinct.len(), ids.len() * routes.len(), "{slugs:?}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::disclosure::shows_parameter;
+use super::disclosure::is_public_parameter;
 use super::scalar::Redacted;
 use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
 use crate::domain::{Auth, TokenUrl};
@@ -33,7 +33,7 @@ pub(super) enum AuthDetails {
         scopes: Option<String>,
         /// Further parameters of a token request. Only values of well-known harmless names are shown.
         #[schema(value_type = BTreeMap<String, String>)]
-        extra_params: BTreeMap<String, Shown>,
+        extra_params: BTreeMap<String, DisclosedValue>,
         /// Where the client's id and secret go: `basic` or `body`.
         client_auth: &'static str,
     },
@@ -61,15 +61,15 @@ pub(super) enum AuthDetails {
 /// A value of a free map, or what stands in its place.
 #[derive(Serialize)]
 #[serde(untagged)]
-pub(super) enum Shown {
+pub(super) enum DisclosedValue {
     Plain(String),
     Hidden(Redacted),
 }
 
 impl AuthDetails {
-    pub(super) fn of(auth: &Auth) -> Self {
+    pub(super) fn new(auth: &Auth) -> Self {
         match auth {
-            Auth::OauthClientCredentials(credentials) => Self::oauth(credentials.terms()),
+            Auth::OauthClientCredentials(credentials) => Self::from_oauth(credentials.terms()),
             Auth::BearerToken(_) => Self::BearerToken { token: Redacted },
             Auth::BasicAuth(_) => Self::BasicAuth {
                 username: Redacted,
@@ -85,17 +85,17 @@ impl AuthDetails {
         }
     }
 
-    fn oauth(terms: &OauthTerms) -> Self {
+    fn from_oauth(terms: &OauthTerms) -> Self {
         let shown = |(name, value): &(String, String)| {
-            let value = if shows_parameter(name) {
-                Shown::Plain(value.clone())
+            let value = if is_public_parameter(name) {
+                DisclosedValue::Plain(value.clone())
             } else {
-                Shown::Hidden(Redacted)
+                DisclosedValue::Hidden(Redacted)
             };
             (name.clone(), value)
         };
         Self::OauthClientCredentials {
-            token_url: token_url(&terms.token_url),
+            token_url: disclosed_token_url(&terms.token_url),
             grant_type: (terms.grant_type != GrantType::default())
                 .then(|| terms.grant_type.as_str().to_owned()),
             client_id: Redacted,
@@ -111,13 +111,13 @@ impl AuthDetails {
 }
 
 /// Formats the URL. The query's values are shown or hidden by the same rule as `extra_params`.
-fn token_url(url: &TokenUrl) -> String {
+fn disclosed_token_url(url: &TokenUrl) -> String {
     let mut shown = url.to_string();
     let pairs = url.query().into_iter().flat_map(|query| query.split('&'));
     for (at, pair) in pairs.enumerate() {
         shown.push(if at == 0 { '?' } else { '&' });
         match pair.split_once('=') {
-            Some((name, _)) if !shows_parameter(name) => {
+            Some((name, _)) if !is_public_parameter(name) => {
                 shown.push_str(name);
                 shown.push_str("=[redacted]");
             }

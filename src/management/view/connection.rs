@@ -1,20 +1,23 @@
 //! A connection, as lists and the single answer show it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::details::{ConnectionDetails, ToolConfiguration};
-use super::scalar::Time;
-use super::sources::{self, Sources};
-use super::status::Status;
+use super::scalar::ProtoTime;
+use super::sources::credential_sources;
+use super::status::RpcStatus;
 use super::types::TYPE_NAME;
-use crate::management::tools::{Tool, Tools};
+use crate::management::tools::{Tool, ToolsJson};
 use crate::snapshot::Entry;
 
 /// An HTTP API that agents reach through egressd.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Connection)]
 #[serde(rename_all = "camelCase")]
-pub(in crate::management) struct Connection {
+pub(in crate::management) struct ConnectionView {
     /// The resource name: `connections/{id}`.
     name: String,
     /// Its name for people.
@@ -24,39 +27,39 @@ pub(in crate::management) struct Connection {
     /// `CONNECTION_TYPE_HTTP`
     connection_type: &'static str,
     /// When this process first loaded it.
-    create_time: Time,
+    create_time: ProtoTime,
     /// When this process last loaded it changed.
-    update_time: Time,
+    update_time: ProtoTime,
     /// When it was soft-deleted. Requests to such a one are refused as if it did not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    delete_time: Option<Time>,
+    delete_time: Option<ProtoTime>,
     /// Always: connections are defined in files.
     read_only: bool,
-    connection_status: Status,
+    connection_status: RpcStatus,
     /// When the token that is there expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    token_expires_at: Option<Time>,
+    token_expires_at: Option<ProtoTime>,
     /// When a request last went up to the upstream.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    last_used_time: Option<Time>,
+    last_used_time: Option<ProtoTime>,
     /// When a token was last obtained.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    last_refreshed_time: Option<Time>,
+    last_refreshed_time: Option<ProtoTime>,
     /// One for each route that a request can match.
     #[schema(value_type = Vec<Tool>)]
-    tools: Tools,
+    tools: ToolsJson,
     /// Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     connection_details: Option<ConnectionDetails>,
     /// Not in lists. Where each secret comes from, by its path below `connectionDetails.http`: `env:NAME`, `file:PATH` or `inline`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, value_type = Option<std::collections::BTreeMap<String, String>>)]
-    credential_sources: Option<Sources>,
+    #[schema(nullable = false)]
+    credential_sources: Option<BTreeMap<String, String>>,
     /// Not in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -65,16 +68,20 @@ pub(in crate::management) struct Connection {
 
 /// What of a connection changes while it is served.
 #[derive(Clone, Default)]
-pub(in crate::management) struct Live {
-    pub(in crate::management) status: Status,
+pub(in crate::management) struct LiveState {
+    pub(in crate::management) status: RpcStatus,
     pub(in crate::management) token_expires_at: Option<jiff::Timestamp>,
     pub(in crate::management) last_used: Option<jiff::Timestamp>,
     pub(in crate::management) last_refreshed: Option<jiff::Timestamp>,
 }
 
-impl Connection {
+impl ConnectionView {
     /// As a list shows it.
-    pub(in crate::management) fn listed(entry: &Entry, live: Live, tools: Tools) -> Self {
+    pub(in crate::management) fn for_list(
+        entry: &Entry,
+        live: LiveState,
+        tools: ToolsJson,
+    ) -> Self {
         let connection = &entry.connection;
         Self {
             name: format!("connections/{}", connection.id),
@@ -83,12 +90,12 @@ impl Connection {
             connection_type: TYPE_NAME,
             create_time: entry.created.into(),
             update_time: entry.updated.into(),
-            delete_time: entry.delete_time().map(Time::from),
+            delete_time: entry.delete_time().map(ProtoTime::from),
             read_only: true,
             connection_status: live.status,
-            token_expires_at: live.token_expires_at.map(Time::from),
-            last_used_time: live.last_used.map(Time::from),
-            last_refreshed_time: live.last_refreshed.map(Time::from),
+            token_expires_at: live.token_expires_at.map(ProtoTime::from),
+            last_used_time: live.last_used.map(ProtoTime::from),
+            last_refreshed_time: live.last_refreshed.map(ProtoTime::from),
             tools,
             connection_details: None,
             credential_sources: None,
@@ -97,12 +104,16 @@ impl Connection {
     }
 
     /// With all that is known of it.
-    pub(in crate::management) fn whole(entry: &Entry, live: Live, tools: Tools) -> Self {
+    pub(in crate::management) fn with_details(
+        entry: &Entry,
+        live: LiveState,
+        tools: ToolsJson,
+    ) -> Self {
         Self {
-            connection_details: Some(ConnectionDetails::of(entry)),
-            credential_sources: Some(sources::of(&entry.connection)),
-            tool_configurations: Some([ToolConfiguration::of(entry)]),
-            ..Self::listed(entry, live, tools)
+            connection_details: Some(ConnectionDetails::new(entry)),
+            credential_sources: Some(credential_sources(&entry.connection)),
+            tool_configurations: Some([ToolConfiguration::new(entry)]),
+            ..Self::for_list(entry, live, tools)
         }
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::auth::{AuthDetails, Shown};
-use super::disclosure::shows_header;
+use super::auth::{AuthDetails, DisclosedValue};
+use super::disclosure::is_public_header;
 use super::scalar::{Int64, Redacted};
 use crate::domain::{ConfiguredHeader, Http2};
 use crate::route::Pattern;
@@ -28,7 +28,7 @@ struct HttpDetails {
     allowed_routes: Vec<String>,
     /// Headers on every request, beside the credential. A value whose name looks like a credential's is not shown.
     #[schema(value_type = BTreeMap<String, String>)]
-    headers: BTreeMap<String, Shown>,
+    headers: BTreeMap<String, DisclosedValue>,
     #[serde(flatten)]
     auth: AuthDetails,
     /// The key of the webhook signature, where bodies are signed.
@@ -69,7 +69,7 @@ pub(super) struct ToolConfiguration {
 }
 
 impl ConnectionDetails {
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(super) fn new(entry: &Entry) -> Self {
         let connection = &entry.connection;
         let secret = connection.webhook_signing_secret.as_ref();
         let patterns = entry.connection.routes.patterns().iter();
@@ -79,8 +79,8 @@ impl ConnectionDetails {
             http: HttpDetails {
                 base_url: connection.base_url.to_string(),
                 allowed_routes: patterns.map(Pattern::to_string).collect(),
-                headers: connection.headers.iter().map(header).collect(),
-                auth: AuthDetails::of(&connection.auth),
+                headers: connection.headers.iter().map(disclosed_header).collect(),
+                auth: AuthDetails::new(&connection.auth),
                 webhook_signing_secret: secret.map(|_unseen| Redacted),
                 max_response_size_bytes: Int64(connection.caps.response.bytes()),
                 timeout_seconds: connection.caps.timeout.duration().as_secs(),
@@ -102,7 +102,7 @@ impl ConnectionDetails {
 }
 
 impl ToolConfiguration {
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(super) fn new(entry: &Entry) -> Self {
         Self {
             tool: super::types::TOOL,
             enabled: entry.connection.enabled,
@@ -110,12 +110,12 @@ impl ToolConfiguration {
     }
 }
 
-fn header(header: &ConfiguredHeader) -> (String, Shown) {
+fn disclosed_header(header: &ConfiguredHeader) -> (String, DisclosedValue) {
     let value = header.value.as_bytes();
-    let shown = if shows_header(&header.written, value) {
-        Shown::Plain(String::from_utf8_lossy(value).into_owned())
+    let shown = if is_public_header(&header.written, value) {
+        DisclosedValue::Plain(String::from_utf8_lossy(value).into_owned())
     } else {
-        Shown::Hidden(Redacted)
+        DisclosedValue::Hidden(Redacted)
     };
     (header.written.to_string(), shown)
 }

@@ -35,8 +35,8 @@ impl ToSchema for Redacted {}
 
 /// An instant: RFC 3339 in UTC, in whole milliseconds.
 #[derive(Clone, Copy, ToSchema)]
-#[schema(value_type = String, format = DateTime)]
-pub(super) struct Time(Timestamp);
+#[schema(as = Time, value_type = String, format = DateTime)]
+pub(super) struct ProtoTime(Timestamp);
 
 /// What is shown of an instant. Filters and orders judge the same, so that what was read can be asked for.
 pub(in crate::management) fn whole_milliseconds(instant: Timestamp) -> Timestamp {
@@ -49,13 +49,13 @@ pub(in crate::management) fn to_timestamp(at: SystemTime) -> Option<Timestamp> {
     Timestamp::try_from(at).ok()
 }
 
-impl From<Timestamp> for Time {
+impl From<Timestamp> for ProtoTime {
     fn from(instant: Timestamp) -> Self {
         Self(whole_milliseconds(instant))
     }
 }
 
-impl fmt::Display for Time {
+impl fmt::Display for ProtoTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.subsec_nanosecond() == 0 {
             write!(f, "{}", self.0)
@@ -65,7 +65,7 @@ impl fmt::Display for Time {
     }
 }
 
-impl Serialize for Time {
+impl Serialize for ProtoTime {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

@@ -2,61 +2,62 @@
 
 use std::collections::BTreeMap;
 
-use super::disclosure::{shows_header, shows_parameter};
+use super::disclosure::{is_public_header, is_public_parameter};
 use crate::domain::{Auth, Connection, Secret, SecretSource};
 
-/// `env:NAME`, `file:PATH` or `inline` by the path of the field below `connectionDetails.http`.
-pub(super) type Sources = BTreeMap<String, String>;
-
-pub(super) fn of(connection: &Connection) -> Sources {
-    let mut sources = of_auth(&connection.auth);
+/// Returns `env:NAME`, `file:PATH` or `inline` by the path of the field below `connectionDetails.http`.
+pub(super) fn credential_sources(connection: &Connection) -> BTreeMap<String, String> {
+    let mut sources = auth_sources(&connection.auth);
     if let Some(secret) = &connection.webhook_signing_secret {
-        sources.insert("webhookSigningSecret".into(), told(secret));
+        sources.insert("webhookSigningSecret".into(), secret_source(secret));
     }
     let hidden = connection
         .headers
         .iter()
-        .filter(|header| !shows_header(&header.written, header.value.as_bytes()));
+        .filter(|header| !is_public_header(&header.written, header.value.as_bytes()));
     sources.extend(hidden.map(|header| (format!("headers.{}", header.written), inline())));
     sources
 }
 
-fn of_auth(auth: &Auth) -> Sources {
+fn auth_sources(auth: &Auth) -> BTreeMap<String, String> {
     match auth {
         Auth::OauthClientCredentials(credentials) => {
             let terms = credentials.terms();
             let names = terms.extra_params.iter().map(|(name, _)| name);
-            let hidden = names.filter(|name| !shows_parameter(name));
-            let mut sources: Sources = hidden
+            let hidden = names.filter(|name| !is_public_parameter(name));
+            let mut sources: BTreeMap<_, _> = hidden
                 .map(|name| {
                     let path = format!("oauthClientCredentials.extraParams.{name}");
                     (path, inline())
                 })
                 .collect();
-            let (id, secret) = (told(&terms.client_id), told(&terms.client_secret));
+            let (id, secret) = (
+                secret_source(&terms.client_id),
+                secret_source(&terms.client_secret),
+            );
             sources.insert("oauthClientCredentials.clientId".into(), id);
             sources.insert("oauthClientCredentials.clientSecret".into(), secret);
             sources
         }
         Auth::BearerToken(bearer) => {
-            Sources::from([("bearerToken.token".into(), told(bearer.token()))])
+            BTreeMap::from([("bearerToken.token".into(), secret_source(bearer.token()))])
         }
-        Auth::BasicAuth(basic) => Sources::from([
-            ("basicAuth.username".into(), told(basic.username())),
-            ("basicAuth.password".into(), told(basic.password())),
+        Auth::BasicAuth(basic) => BTreeMap::from([
+            ("basicAuth.username".into(), secret_source(basic.username())),
+            ("basicAuth.password".into(), secret_source(basic.password())),
         ]),
         Auth::StaticHeaders(headers) => headers
             .iter()
             .map(|header| {
                 let path = format!("staticHeaders.headers.{}", header.written);
-                (path, told(&header.value))
+                (path, secret_source(&header.value))
             })
             .collect(),
-        Auth::NoAuth => Sources::new(),
+        Auth::NoAuth => BTreeMap::new(),
     }
 }
 
-fn told(secret: &Secret) -> String {
+fn secret_source(secret: &Secret) -> String {
     secret.source().to_string()
 }
 

@@ -14,8 +14,8 @@ const FAILED_PRECONDITION: i32 = 9;
 
 /// A `google.rpc.Status`.
 #[derive(Clone, Default, Serialize, ToSchema)]
-#[schema(title = "google.rpc.Status")]
-pub(in crate::management) struct Status {
+#[schema(as = Status, title = "google.rpc.Status")]
+pub(in crate::management) struct RpcStatus {
     /// Of `google.rpc.Code`: 0 unless the credential cannot be obtained, or a response exposed it.
     code: i32,
     /// Why not.
@@ -25,13 +25,14 @@ pub(in crate::management) struct Status {
     /// The same for programs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    details: Vec<Detail>,
+    details: Vec<StatusDetail>,
 }
 
 /// One of the well-known details of a `google.rpc.Status`.
 #[derive(Clone, Serialize, ToSchema)]
+#[schema(as = Detail)]
 #[serde(tag = "@type")]
-enum Detail {
+enum StatusDetail {
     /// What kind of reason it is.
     #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
     ErrorInfo {
@@ -51,21 +52,21 @@ enum Detail {
     },
 }
 
-impl Status {
+impl RpcStatus {
     /// What a grant's state comes to. While a token is there requests are served, so a failed refresh changes nothing yet.
-    pub(in crate::management) fn of(grant: &oauth::GrantStatus) -> Self {
+    pub(in crate::management) fn from_grant(grant: &oauth::GrantStatus) -> Self {
         match &grant.last_failure {
             // The endpoint's own words are its bytes, and stay out.
             Some(failure) if grant.expires_at.is_none() => {
-                Self::failed(failure.reason, grant.retry_in)
+                Self::from_failure(failure.reason, grant.retry_in)
             }
             Some(_) | None => Self::default(),
         }
     }
 
     /// The status of a connection that is closed because a credential was found in a response.
-    pub(in crate::management) fn exposed(exposure: &Exposure) -> Self {
-        let info = Detail::ErrorInfo {
+    pub(in crate::management) fn from_exposure(exposure: &Exposure) -> Self {
+        let info = StatusDetail::ErrorInfo {
             reason: "CREDENTIAL_EXPOSED".to_owned(),
             domain: "egressd",
         };
@@ -76,17 +77,17 @@ impl Status {
         }
     }
 
-    fn failed(reason: Reason, retry_in: Option<Duration>) -> Self {
+    fn from_failure(reason: Reason, retry_in: Option<Duration>) -> Self {
         let cause = reason.cause().unwrap_or("internal");
-        let info = Detail::ErrorInfo {
+        let info = StatusDetail::ErrorInfo {
             reason: cause.to_ascii_uppercase(),
             domain: "egressd",
         };
-        let retry = retry_in.map(|delay| Detail::RetryInfo {
+        let retry = retry_in.map(|delay| StatusDetail::RetryInfo {
             retry_delay: format!("{}.{:03}s", delay.as_secs(), delay.subsec_millis()),
         });
         Self {
-            code: code(reason),
+            code: rpc_code(reason),
             message: reason.to_string(),
             details: std::iter::once(info).chain(retry).collect(),
         }
@@ -104,7 +105,7 @@ impl Status {
 }
 
 /// The `google.rpc.Code` that fits.
-fn code(reason: Reason) -> i32 {
+fn rpc_code(reason: Reason) -> i32 {
     const DEADLINE_EXCEEDED: i32 = 4;
     const PERMISSION_DENIED: i32 = 7;
     const RESOURCE_EXHAUSTED: i32 = 8;

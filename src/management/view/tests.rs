@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{Connection as View, HTTP, Live};
+use super::{ConnectionView as View, HTTP, LiveState};
 use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, GrantType, OauthClientCredentials, OauthTerms,
 };
@@ -91,7 +91,7 @@ fn shown(connections: Vec<Connection>) -> Vec<Value> {
     let entries = snapshot.entries().iter();
     entries
         .map(|entry| {
-            let view = View::whole(entry, Live::default(), tools.of(entry));
+            let view = View::with_details(entry, LiveState::default(), tools.get(entry));
             let mut shown = serde_json::to_value(&view).unwrap();
             for time in ["createTime", "updateTime"] {
                 let time = shown.as_object_mut().unwrap().remove(time).unwrap();

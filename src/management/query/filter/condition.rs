@@ -1,16 +1,14 @@
-//! One restriction, compiled: which fields are looked at, and what is asked of their values.
+//! One restriction, compiled: the fields that it looks at, and the test of their values.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
-
-use jiff::Timestamp;
-use memchr::memmem;
 
 use super::super::field::{FieldKind, FieldSpec, FieldValue, Record, quoted};
 use super::word::Word;
 
-/// A comparison; `!=` is the opposite of `=`.
+/// A comparator of AIP-160; `!=` is the negation of `=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Operator {
+pub(super) enum Comparator {
     Equal,
     Less,
     AtMost,
@@ -20,7 +18,7 @@ pub(super) enum Operator {
     Has,
 }
 
-/// A question about one field, or about all that hold text.
+/// A test of one field, or of all that hold text.
 #[derive(Debug)]
 pub(super) struct Condition {
     fields: Vec<usize>,
@@ -30,163 +28,118 @@ pub(super) struct Condition {
 #[derive(Debug)]
 enum Test {
     Present,
-    Text { pattern: Pattern, folds: bool },
-    Enum { prefix: String, pattern: Pattern },
-    Compare { operator: Operator, with: Operand },
-}
-
-/// What a value is compared with.
-#[derive(Debug)]
-enum Operand {
-    Text(String),
-    Time(Timestamp),
-    Bool(bool),
-    Number(i64),
-    Fraction(f64),
+    Exact(TextPattern),
+    /// In lower case, and without a prefix that all names of an enum have.
+    Folded {
+        prefix: String,
+        pattern: TextPattern,
+    },
+    Compare {
+        comparator: Comparator,
+        operand: FieldValue<'static>,
+    },
 }
 
 /// Text with nothing, or anything, before and after.
 #[derive(Debug)]
-enum Pattern {
-    Whole(String),
-    Start(String),
-    End(String),
-    Inside(Box<memmem::Finder<'static>>),
+struct TextPattern {
+    text: String,
+    open_start: bool,
+    open_end: bool,
 }
 
-/// One record while it is judged: what was read of it, and its text in one case.
-pub(super) struct Reading<'r, R> {
-    record: &'r R,
-    fields: Vec<Field<'r>>,
-}
-
-#[derive(Clone, Default)]
-struct Field<'r> {
-    value: Option<FieldValue<'r>>,
-    folded: Option<String>,
+/// The values of one record, and its texts in lower case.
+pub(super) struct RecordValues<'r> {
+    values: Vec<FieldValue<'r>>,
+    folded: Vec<OnceCell<String>>,
 }
 
 impl Condition {
-    /// What `field operator word` asks, or why it makes no sense.
-    pub(super) fn of(
-        place: usize,
+    /// Compiles `field comparator word`, or returns why it makes no sense.
+    pub(super) fn new(
+        index: usize,
         field: &FieldSpec,
-        operator: Operator,
+        comparator: Comparator,
         word: &Word,
     ) -> Result<Self, String> {
-        let test = if operator == Operator::Has && word.is_star() {
-            Test::Present
-        } else {
-            test(field, operator, word)?
+        let is_equality = matches!(comparator, Comparator::Equal | Comparator::Has);
+        let unordered = |what: &str| {
+            let name = field.name;
+            Err(format!("{name} is {what}, which has no order: =, != or :"))
         };
-        let fields = vec![place];
+        let test = match field.kind {
+            _ if comparator == Comparator::Has && word.is_star() => Test::Present,
+            FieldKind::Text if comparator == Comparator::Equal => {
+                Test::Exact(TextPattern::new(word, word.text.clone(), comparator)?)
+            }
+            FieldKind::Text if is_equality => Test::folded(word, "", comparator)?,
+            FieldKind::Enum { prefix } if is_equality => Test::folded(word, prefix, comparator)?,
+            FieldKind::Enum { .. } => return unordered("one of a few names"),
+            FieldKind::Bool if !is_equality => return unordered("true or false"),
+            FieldKind::Text if word.has_star() => {
+                let why = "`*` stands for anything with =, != and : only; \\* is a star";
+                return Err(why.to_owned());
+            }
+            FieldKind::Text | FieldKind::Bool | FieldKind::Time | FieldKind::Number => {
+                let operand = parse_operand(field, word)?;
+                Test::Compare {
+                    comparator,
+                    operand,
+                }
+            }
+        };
+        let fields = vec![index];
         Ok(Self { fields, test })
     }
 
-    /// What a word without a field asks: whether it is in some text.
-    pub(super) fn anywhere(fields: &[FieldSpec], word: &Word) -> Result<Self, String> {
-        let places = fields.iter().enumerate();
-        let of_text = places.filter(|(_, field)| field.kind == FieldKind::Text);
+    /// Compiles a word without a field: it is searched for in every text.
+    pub(super) fn in_any_text(fields: &[FieldSpec], word: &Word) -> Result<Self, String> {
+        let texts = fields.iter().enumerate();
+        let texts = texts.filter(|(_, field)| field.kind == FieldKind::Text);
         Ok(Self {
-            fields: of_text.map(|(place, _)| place).collect(),
-            test: Test::Text {
-                pattern: Pattern::folded(word, Operator::Has)?,
-                folds: true,
-            },
+            fields: texts.map(|(index, _)| index).collect(),
+            test: Test::folded(word, "", Comparator::Has)?,
         })
     }
 
-    pub(super) fn admits<R: Record>(&self, reading: &mut Reading<'_, R>) -> bool {
+    pub(super) fn matches(&self, values: &RecordValues<'_>) -> bool {
         let mut fields = self.fields.iter();
-        fields.any(|field| self.test.admits(reading, *field))
+        fields.any(|field| self.test.matches(values, *field))
     }
 }
 
-fn test(field: &FieldSpec, operator: Operator, word: &Word) -> Result<Test, String> {
-    let equal = matches!(operator, Operator::Equal | Operator::Has);
-    let unordered = |what: &str| {
-        let name = field.name;
-        Err(format!("{name} is {what}, which has no order: =, != or :"))
+/// Parses the value that a field is compared with.
+fn parse_operand(field: &FieldSpec, word: &Word) -> Result<FieldValue<'static>, String> {
+    let text = word.text.as_str();
+    let (parsed, expected) = match field.kind {
+        FieldKind::Bool => (text.parse().ok().map(FieldValue::Bool), "true or false"),
+        FieldKind::Time => (
+            text.parse().ok().map(FieldValue::Time),
+            "a time like 2026-01-31T12:00:00Z (a + in a URL is written %2B)",
+        ),
+        FieldKind::Number => (parse_number(text).map(FieldValue::Number), "a number"),
+        FieldKind::Text | FieldKind::Enum { .. } => {
+            (Some(FieldValue::Text(text.to_owned().into())), "text")
+        }
     };
-    let with = match field.kind {
-        FieldKind::Text if equal => {
-            let folds = operator == Operator::Has;
-            let pattern = if folds {
-                Pattern::folded(word, operator)?
-            } else {
-                Pattern::of(word, word.text.clone(), operator)?
-            };
-            return Ok(Test::Text { pattern, folds });
-        }
-        FieldKind::Enum { prefix } if equal => {
-            return Ok(Test::Enum {
-                prefix: folded(prefix),
-                pattern: Pattern::of_name(word, prefix, operator)?,
-            });
-        }
-        FieldKind::Enum { .. } => return unordered("one of a few names"),
-        FieldKind::Bool if !equal => return unordered("true or false"),
-        FieldKind::Text if word.has_star() => {
-            return Err("`*` stands for anything with =, != and : only; \\* is a star".to_owned());
-        }
-        FieldKind::Text => Operand::Text(word.text.clone()),
-        FieldKind::Bool | FieldKind::Time | FieldKind::Number => Operand::of(field, word)?,
-    };
-    Ok(Test::Compare { operator, with })
+    let parsed = parsed.filter(|_| !word.has_star());
+    parsed.ok_or_else(|| {
+        let (name, written) = (field.name, quoted(&word.written()));
+        format!("{name} takes {expected}, not {written}")
+    })
 }
 
-impl Operand {
-    fn of(field: &FieldSpec, word: &Word) -> Result<Self, String> {
-        let text = word.text.as_str();
-        let plain = !word.has_star();
-        let (found, wanted) = match field.kind {
-            FieldKind::Bool => {
-                let truth = text.parse().ok().map(Self::Bool);
-                (truth, "true or false")
-            }
-            FieldKind::Time => (
-                text.parse().ok().map(Self::Time),
-                "a time like 2026-01-31T12:00:00Z (a + in a URL is written %2B)",
-            ),
-            FieldKind::Number => (Self::number(text), "a number"),
-            FieldKind::Text | FieldKind::Enum { .. } => (Some(Self::Text(text.to_owned())), "text"),
-        };
-        let name = field.name;
-        let found = found.filter(|_| plain);
-        found.ok_or_else(|| format!("{name} takes {wanted}, not {}", quoted(&word.written())))
+fn parse_number(text: &str) -> Option<f64> {
+    if let Ok(whole) = text.parse::<i64>() {
+        return Some(whole as f64);
     }
-
-    fn number(text: &str) -> Option<Self> {
-        if let Ok(whole) = text.parse() {
-            return Some(Self::Number(whole));
-        }
-        // Not `inf` or `nan`.
-        let begins = text.trim_start_matches('-').bytes().next()?;
-        let fraction: f64 = text.parse().ok()?;
-        (begins.is_ascii_digit() && fraction.is_finite()).then_some(Self::Fraction(fraction))
-    }
-
-    /// How a value stands to this; nothing where they are of different kinds.
-    fn compare(&self, value: &FieldValue<'_>) -> Option<Ordering> {
-        match (value, self) {
-            (FieldValue::Text(value), Self::Text(with)) => Some((**value).cmp(with.as_str())),
-            (FieldValue::Time(value), Self::Time(with)) => Some(value.cmp(with)),
-            (FieldValue::Bool(value), Self::Bool(with)) => Some(value.cmp(with)),
-            (FieldValue::Number(value), Self::Number(with)) => Some(value.cmp(with)),
-            (FieldValue::Number(value), Self::Fraction(with)) => (*value as f64).partial_cmp(with),
-            (
-                FieldValue::Absent
-                | FieldValue::Text(_)
-                | FieldValue::Time(_)
-                | FieldValue::Bool(_)
-                | FieldValue::Number(_),
-                _,
-            ) => None,
-        }
-    }
+    // Not `inf` or `nan`.
+    let digits = text.trim_start_matches('-');
+    let number: f64 = text.parse().ok()?;
+    (digits.starts_with(|c: char| c.is_ascii_digit()) && number.is_finite()).then_some(number)
 }
 
-impl Operator {
+impl Comparator {
     fn admits(self, order: Ordering) -> bool {
         match self {
             Self::Equal | Self::Has => order.is_eq(),
@@ -199,106 +152,86 @@ impl Operator {
 }
 
 impl Test {
-    fn admits<R: Record>(&self, reading: &mut Reading<'_, R>, field: usize) -> bool {
+    /// Compares regardless of case. The prefix may be written or left out.
+    fn folded(word: &Word, prefix: &str, comparator: Comparator) -> Result<Self, String> {
+        let (prefix, text) = (fold(prefix), fold(&word.text));
+        let short = text.strip_prefix(&*prefix).filter(|_| !word.open_start);
+        let text = short.unwrap_or(&text).to_owned();
+        let pattern = TextPattern::new(word, text, comparator)?;
+        Ok(Self::Folded { prefix, pattern })
+    }
+
+    fn matches(&self, values: &RecordValues<'_>, field: usize) -> bool {
         match self {
-            Self::Present => *reading.value(field) != FieldValue::Absent,
-            Self::Text {
-                pattern,
-                folds: true,
-            } => reading
+            Self::Present => *values.value(field) != FieldValue::Absent,
+            Self::Exact(pattern) => values.text(field).is_some_and(|text| pattern.matches(text)),
+            Self::Folded { prefix, pattern } => values
                 .folded(field)
-                .is_some_and(|text| pattern.admits(text)),
-            Self::Text {
-                pattern,
-                folds: false,
-            } => text(reading.value(field)).is_some_and(|text| pattern.admits(text)),
-            Self::Enum { prefix, pattern } => reading
-                .folded(field)
-                .is_some_and(|name| pattern.admits(name.strip_prefix(&**prefix).unwrap_or(name))),
-            Self::Compare { operator, with } => with
-                .compare(reading.value(field))
-                .is_some_and(|order| operator.admits(order)),
+                .is_some_and(|text| pattern.matches(text.strip_prefix(&**prefix).unwrap_or(text))),
+            Self::Compare {
+                comparator,
+                operand,
+            } => {
+                let value = values.value(field);
+                let order = value.partial_cmp(operand);
+                *value != FieldValue::Absent && order.is_some_and(|order| comparator.admits(order))
+            }
         }
     }
 }
 
-impl Pattern {
-    fn of(word: &Word, text: String, operator: Operator) -> Result<Self, String> {
+impl TextPattern {
+    fn new(word: &Word, text: String, comparator: Comparator) -> Result<Self, String> {
         if word.has_inner_star {
             return Err("`*` stands for anything at an end only; \\* is a star".to_owned());
         }
         // Without a star, `:` is open at both ends.
-        let contains = operator == Operator::Has && !word.has_star();
-        Ok(
-            match (word.open_start || contains, word.open_end || contains) {
-                (false, false) => Self::Whole(text),
-                (false, true) => Self::Start(text),
-                (true, false) => Self::End(text),
-                (true, true) => {
-                    let finder = memmem::Finder::new(text.as_bytes());
-                    Self::Inside(Box::new(finder.into_owned()))
-                }
-            },
-        )
+        let contains = comparator == Comparator::Has && !word.has_star();
+        Ok(Self {
+            text,
+            open_start: word.open_start || contains,
+            open_end: word.open_end || contains,
+        })
     }
 
-    fn folded(word: &Word, operator: Operator) -> Result<Self, String> {
-        Self::of(word, folded(&word.text), operator)
-    }
-
-    /// A name of an enum, without what all of them begin with.
-    fn of_name(word: &Word, prefix: &str, operator: Operator) -> Result<Self, String> {
-        let name = folded(&word.text);
-        let short = name.strip_prefix(&*folded(prefix));
-        let short = short.map(str::to_owned).filter(|_| !word.open_start);
-        Self::of(word, short.unwrap_or(name), operator)
-    }
-
-    fn admits(&self, text: &str) -> bool {
-        match self {
-            Self::Whole(whole) => text == whole,
-            Self::Start(start) => text.starts_with(&**start),
-            Self::End(end) => text.ends_with(&**end),
-            Self::Inside(finder) => finder.find(text.as_bytes()).is_some(),
+    fn matches(&self, text: &str) -> bool {
+        let wanted = self.text.as_str();
+        match (self.open_start, self.open_end) {
+            (false, false) => text == wanted,
+            (false, true) => text.starts_with(wanted),
+            (true, false) => text.ends_with(wanted),
+            (true, true) => text.contains(wanted),
         }
     }
 }
 
-impl<'r, R: Record> Reading<'r, R> {
-    pub(super) fn of(record: &'r R, fields: usize) -> Self {
-        let fields = vec![Field::default(); fields];
-        Self { record, fields }
+impl<'r> RecordValues<'r> {
+    pub(super) fn new(record: &'r impl Record) -> Self {
+        let values = record.values();
+        let folded = vec![OnceCell::new(); values.len()];
+        Self { values, folded }
     }
 
-    fn value(&mut self, place: usize) -> &FieldValue<'r> {
-        let record = self.record;
-        match self.fields.get_mut(place) {
-            Some(field) => field.value.get_or_insert_with(|| record.value(place)),
-            None => &FieldValue::Absent,
+    fn value(&self, field: usize) -> &FieldValue<'r> {
+        self.values.get(field).unwrap_or(&FieldValue::Absent)
+    }
+
+    fn text(&self, field: usize) -> Option<&str> {
+        match self.value(field) {
+            FieldValue::Text(text) => Some(text),
+            FieldValue::Absent | FieldValue::Time(_) => None,
+            FieldValue::Bool(_) | FieldValue::Number(_) => None,
         }
     }
 
-    fn folded(&mut self, place: usize) -> Option<&str> {
-        text(self.value(place))?;
-        let field = self.fields.get_mut(place)?;
-        if field.folded.is_none() {
-            field.folded = text(field.value.as_ref()?).map(folded);
-        }
-        field.folded.as_deref()
+    fn folded(&self, field: usize) -> Option<&str> {
+        let text = self.text(field)?;
+        Some(self.folded.get(field)?.get_or_init(|| fold(text)))
     }
 }
 
-fn text<'v>(value: &'v FieldValue<'_>) -> Option<&'v str> {
-    match value {
-        FieldValue::Text(text) => Some(text),
-        FieldValue::Absent | FieldValue::Time(_) | FieldValue::Bool(_) | FieldValue::Number(_) => {
-            None
-        }
-    }
-}
-
-/// In lower case, letter by letter, so that a part of a text is folded as it is within the whole.
-fn folded(text: &str) -> String {
+/// Returns the text in lower case, letter by letter, so that a part of a text is folded as it is within the whole.
+fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();
     }

@@ -5,198 +5,202 @@ use winnow::combinator::{alt, not, opt, terminated};
 use winnow::stream::{LocatingSlice, Location as _, Stateful, Stream as _};
 use winnow::token::one_of;
 
-use super::super::field::{FieldSpec, find, unknown};
-use super::condition::{Condition, Operator};
-use super::word::{Fault, Input, Parsed, Scope, Word, is_bare, name, next, space, value};
-use super::{DEEPEST, Expression, MOST};
+use super::super::field::{FieldSpec, find_field, unknown_field};
+use super::condition::{Comparator, Condition};
+use super::word::{
+    FilterError, Input, ParseResult, ParserState, Word, is_bare, is_bare_in_name, parse_name,
+    parse_value, peek, skip_space,
+};
+use super::{Expression, MAX_DEPTH, MAX_RESTRICTIONS};
 
 const CONDITION: &str = "a condition";
 
 /// The question that the text asks; `None` where it is empty.
-pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> Parsed<Option<Expression>> {
-    let scope = Scope {
+pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> ParseResult<Option<Expression>> {
+    let state = ParserState {
         fields,
-        depth: 0,
+        open_parentheses: 0,
         restrictions: 0,
     };
     let mut input = Stateful {
         input: LocatingSlice::new(text),
-        state: scope,
+        state,
     };
-    space(&mut input)?;
-    if next(&input).is_none() {
+    skip_space(&mut input)?;
+    if peek(&input).is_none() {
         return Ok(None);
     }
-    let found = expression(&mut input)?;
-    match next(&input) {
+    let found = parse_expression(&mut input)?;
+    match peek(&input) {
         None => Ok(Some(found)),
-        Some(_) => Err(Fault::expected(&input, "the end: no `(` is open")),
+        Some(_) => Err(FilterError::expected(&input, "the end: no `(` is open")),
     }
 }
 
 /// `expression` and `sequence` at once: both join by AND. Ends before `)` or at the end.
-fn expression(input: &mut Input<'_>) -> Parsed<Expression> {
-    let mut all = vec![factor(input)?];
+fn parse_expression(input: &mut Input<'_>) -> ParseResult<Expression> {
+    let mut all = vec![parse_factor(input)?];
     loop {
-        let gap = space(input)?;
-        if matches!(next(input), None | Some(')')) {
+        let gap = skip_space(input)?;
+        if matches!(peek(input), None | Some(')')) {
             break;
         }
         if gap == 0 {
-            return Err(Fault::expected(
+            return Err(FilterError::expected(
                 input,
                 "white space, `)` or the end after a condition",
             ));
         }
-        if keyword(input, "AND")? {
-            space(input)?;
+        if parse_keyword(input, "AND")? {
+            skip_space(input)?;
         }
-        all.push(factor(input)?);
+        all.push(parse_factor(input)?);
     }
-    Ok(only(all, Expression::All))
+    Ok(join(all, Expression::All))
 }
 
-fn factor(input: &mut Input<'_>) -> Parsed<Expression> {
-    let mut any = vec![term(input)?];
+fn parse_factor(input: &mut Input<'_>) -> ParseResult<Expression> {
+    let mut any = vec![parse_term(input)?];
     loop {
         let before = input.checkpoint();
-        if space(input)? == 0 || !keyword(input, "OR")? {
+        if skip_space(input)? == 0 || !parse_keyword(input, "OR")? {
             input.reset(&before);
-            return Ok(only(any, Expression::Any));
+            return Ok(join(any, Expression::Any));
         }
-        space(input)?;
-        any.push(term(input)?);
+        skip_space(input)?;
+        any.push(parse_term(input)?);
     }
 }
 
-fn term(input: &mut Input<'_>) -> Parsed<Expression> {
+fn parse_term(input: &mut Input<'_>) -> ParseResult<Expression> {
     let mut negated = false;
     loop {
-        if keyword(input, "NOT")? {
-            space(input)?;
-        } else if opt(one_of::<_, _, Fault>('-')).parse_next(input)?.is_none() {
+        if parse_keyword(input, "NOT")? {
+            skip_space(input)?;
+        } else if opt(one_of::<_, _, FilterError>('-'))
+            .parse_next(input)?
+            .is_none()
+        {
             break;
         }
         negated = !negated;
     }
-    let found = simple(input)?;
-    Ok(if negated {
-        Expression::Not(Box::new(found))
-    } else {
-        found
-    })
+    Ok(parse_simple(input)?.negated_if(negated))
 }
 
-fn simple(input: &mut Input<'_>) -> Parsed<Expression> {
+fn parse_simple(input: &mut Input<'_>) -> ParseResult<Expression> {
     for word in ["AND", "OR"] {
         let at = input.current_token_start();
-        if keyword(input, word)? {
-            return Err(Fault::at(at, format!("expected {CONDITION}, found {word}")));
+        if parse_keyword(input, word)? {
+            let message = format!("expected {CONDITION}, found {word}");
+            return Err(FilterError::new(at, message));
         }
     }
-    match next(input) {
-        Some('(') => composite(input),
-        Some('!') => Err(Fault::expected(input, "NOT or - in front of a condition")),
-        Some('&' | '|') => Err(Fault::expected(input, "AND or OR between conditions")),
-        Some('\\' | '"' | '\'') => restriction(input),
-        Some(letter) if is_bare(letter) && letter != ':' => restriction(input),
-        Some(_) | None => Err(Fault::expected(input, CONDITION)),
+    match peek(input) {
+        Some('(') => parse_composite(input),
+        Some('!') => Err(FilterError::expected(
+            input,
+            "NOT or - in front of a condition",
+        )),
+        Some('&' | '|') => Err(FilterError::expected(input, "AND or OR between conditions")),
+        Some('\\' | '"' | '\'') => parse_restriction(input),
+        Some(letter) if is_bare_in_name(letter) => parse_restriction(input),
+        Some(_) | None => Err(FilterError::expected(input, CONDITION)),
     }
 }
 
-fn composite(input: &mut Input<'_>) -> Parsed<Expression> {
+fn parse_composite(input: &mut Input<'_>) -> ParseResult<Expression> {
     let at = input.current_token_start();
-    if input.state.depth == DEEPEST {
-        let what = format!("more than {DEEPEST} parentheses inside each other");
-        return Err(Fault::at(at, what));
+    if input.state.open_parentheses == MAX_DEPTH {
+        let what = format!("more than {MAX_DEPTH} parentheses inside each other");
+        return Err(FilterError::new(at, what));
     }
     one_of('(').parse_next(input)?;
-    input.state.depth += 1;
-    space(input)?;
-    let found = expression(input)?;
-    if opt(one_of::<_, _, Fault>(')')).parse_next(input)?.is_none() {
-        return Err(Fault::at(at, "this parenthesis is never closed"));
+    input.state.open_parentheses += 1;
+    skip_space(input)?;
+    let found = parse_expression(input)?;
+    if opt(one_of::<_, _, FilterError>(')'))
+        .parse_next(input)?
+        .is_none()
+    {
+        return Err(FilterError::new(at, "this parenthesis is never closed"));
     }
-    input.state.depth -= 1;
+    input.state.open_parentheses -= 1;
     Ok(found)
 }
 
-fn restriction(input: &mut Input<'_>) -> Parsed<Expression> {
+fn parse_restriction(input: &mut Input<'_>) -> ParseResult<Expression> {
     input.state.restrictions += 1;
-    if input.state.restrictions > MOST {
-        let what = format!("more than {MOST} conditions");
-        return Err(Fault::at(input.current_token_start(), what));
+    if input.state.restrictions > MAX_RESTRICTIONS {
+        let what = format!("more than {MAX_RESTRICTIONS} conditions");
+        return Err(FilterError::new(input.current_token_start(), what));
     }
-    let left = name(input)?;
-    if next(input) == Some('(') && !left.is_quoted {
-        return Err(Fault::at(left.at, "there are no functions here"));
+    let left = parse_name(input)?;
+    if peek(input) == Some('(') && !left.is_quoted {
+        return Err(FilterError::new(left.offset, "there are no functions here"));
     }
     let before = input.checkpoint();
-    space(input)?;
-    let Some((operator, negated)) = operator(input)? else {
+    skip_space(input)?;
+    let Some((comparator, negated)) = parse_comparator(input)? else {
         input.reset(&before);
-        return anywhere(input, &left);
+        return search_word(input, &left);
     };
     let fields = input.state.fields;
     // A `*` in a name belongs to it: no field has one.
-    let (place, field) = find(fields, &left.text)
+    let (index, field) = find_field(fields, &left.text)
         .filter(|_| !left.has_star())
-        .ok_or_else(|| Fault::at(left.at, unknown(fields, &left.written())))?;
-    space(input)?;
-    if !next(input).is_some_and(|letter| is_bare(letter) || matches!(letter, '"' | '\'')) {
-        return Err(Fault::expected(input, "a value"));
+        .ok_or_else(|| FilterError::new(left.offset, unknown_field(fields, &left.written())))?;
+    skip_space(input)?;
+    if !peek(input).is_some_and(|letter| is_bare(letter) || matches!(letter, '"' | '\'')) {
+        return Err(FilterError::expected(input, "a value"));
     }
-    let right = value(input)?;
-    let condition = Condition::of(place, field, operator, &right);
-    let found = Expression::Is(condition.map_err(|why| Fault::at(right.at, why))?);
-    Ok(if negated {
-        Expression::Not(Box::new(found))
-    } else {
-        found
-    })
+    let right = parse_value(input)?;
+    let condition = Condition::new(index, field, comparator, &right);
+    let found = condition.map_err(|why| FilterError::new(right.offset, why))?;
+    Ok(Expression::Is(found).negated_if(negated))
 }
 
 /// A value without a field.
-fn anywhere(input: &Input<'_>, word: &Word) -> Parsed<Expression> {
+fn search_word(input: &Input<'_>, word: &Word) -> ParseResult<Expression> {
     if !word.is_quoted {
         for keyword in ["AND", "OR", "NOT"] {
             if word.text.eq_ignore_ascii_case(keyword) {
                 let what =
                     format!("{keyword} is written in capitals; put a word to search for in quotes");
-                return Err(Fault::at(word.at, what));
+                return Err(FilterError::new(word.offset, what));
             }
         }
     }
-    let condition = Condition::anywhere(input.state.fields, word);
-    let condition = condition.map_err(|why| Fault::at(word.at, why))?;
+    let condition = Condition::in_any_text(input.state.fields, word);
+    let condition = condition.map_err(|why| FilterError::new(word.offset, why))?;
     Ok(Expression::Is(condition))
 }
 
-/// The operator, and whether it is turned into its opposite: `!=` is NOT `=`.
-fn operator(input: &mut Input<'_>) -> Parsed<Option<(Operator, bool)>> {
-    let operators = alt((
-        "<=".value((Operator::AtMost, false)),
-        ">=".value((Operator::AtLeast, false)),
-        "!=".value((Operator::Equal, true)),
-        "<".value((Operator::Less, false)),
-        ">".value((Operator::Greater, false)),
-        "=".value((Operator::Equal, false)),
-        ":".value((Operator::Has, false)),
+/// The comparator, and whether it is turned into its opposite: `!=` is NOT `=`.
+fn parse_comparator(input: &mut Input<'_>) -> ParseResult<Option<(Comparator, bool)>> {
+    let comparators = alt((
+        "<=".value((Comparator::AtMost, false)),
+        ">=".value((Comparator::AtLeast, false)),
+        "!=".value((Comparator::Equal, true)),
+        "<".value((Comparator::Less, false)),
+        ">".value((Comparator::Greater, false)),
+        "=".value((Comparator::Equal, false)),
+        ":".value((Comparator::Has, false)),
     ));
-    opt(operators).parse_next(input)
+    opt(comparators).parse_next(input)
 }
 
 /// Takes the keyword, if it stands there as a word of its own.
-fn keyword(input: &mut Input<'_>, word: &'static str) -> Parsed<bool> {
-    let end = not(one_of(|letter: char| is_bare(letter) && letter != ':'));
+fn parse_keyword(input: &mut Input<'_>, word: &'static str) -> ParseResult<bool> {
+    let end = not(one_of(is_bare_in_name));
     let found = opt(terminated(word, end)).parse_next(input)?;
     Ok(found.is_some())
 }
 
-/// The one part, or what joins them.
-fn only(parts: Vec<Expression>, join: fn(Vec<Expression>) -> Expression) -> Expression {
+/// Joins several parts; one part stays as it is.
+fn join(parts: Vec<Expression>, operator: fn(Vec<Expression>) -> Expression) -> Expression {
     match <[Expression; 1]>::try_from(parts) {
         Ok([part]) => part,
-        Err(parts) => join(parts),
+        Err(parts) => operator(parts),
     }
 }

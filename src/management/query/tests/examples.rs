@@ -4,23 +4,19 @@ use super::super::{FieldKind, FieldSpec, FieldValue, ListKind, Query, Record};
 use crate::management::error::ApiError;
 
 pub(super) const FIELDS: &[FieldSpec] = &[
-    field("name", FieldKind::Text),
-    field("display_name", FieldKind::Text),
-    field("description", FieldKind::Text),
-    field("connection_type", TYPE),
-    field("create_time", FieldKind::Time),
-    field("last_used_time", FieldKind::Time),
-    field("read_only", FieldKind::Bool),
-    field("connection_status.code", FieldKind::Number),
+    FieldSpec::new("name", FieldKind::Text),
+    FieldSpec::new("display_name", FieldKind::Text),
+    FieldSpec::new("description", FieldKind::Text),
+    FieldSpec::new("connection_type", TYPE),
+    FieldSpec::new("create_time", FieldKind::Time),
+    FieldSpec::new("last_used_time", FieldKind::Time),
+    FieldSpec::new("read_only", FieldKind::Bool),
+    FieldSpec::new("connection_status.code", FieldKind::Number),
 ];
 
 const TYPE: FieldKind = FieldKind::Enum {
     prefix: "CONNECTION_TYPE_",
 };
-
-const fn field(name: &'static str, kind: FieldKind) -> FieldSpec {
-    FieldSpec { name, kind }
-}
 
 /// A record; empty text stands for no value.
 #[derive(Clone, Debug, Default)]
@@ -37,18 +33,18 @@ pub(super) struct Row {
 }
 
 impl Record for Row {
-    fn value(&self, field: usize) -> FieldValue<'_> {
-        match field {
-            0 => text(&self.name),
-            1 => text(self.display_name),
-            2 => text(&self.description),
-            3 => text(self.kind),
-            4 => time(self.create_time),
-            5 => time(self.last_used_time),
-            6 => FieldValue::Bool(self.read_only),
-            7 => self.code.map_or(FieldValue::Absent, FieldValue::Number),
-            _ => panic!("there is no field {field}"),
-        }
+    fn values(&self) -> Vec<FieldValue<'_>> {
+        let code = self.code.map(|code| FieldValue::Number(code as f64));
+        vec![
+            text(&self.name),
+            text(self.display_name),
+            text(&self.description),
+            text(self.kind),
+            time(self.create_time),
+            time(self.last_used_time),
+            FieldValue::Bool(self.read_only),
+            code.unwrap_or(FieldValue::Absent),
+        ]
     }
 
     fn name(&self) -> &str {
@@ -127,7 +123,7 @@ pub(super) fn admitted(filter: &str) -> String {
     let rows = rows();
     let letters = rows.iter().zip('a'..);
     letters
-        .filter(|(row, _)| query.filter.admits(*row, FIELDS.len()))
+        .filter(|(row, _)| query.filter.matches(*row))
         .map(|(_, letter)| letter)
         .collect()
 }

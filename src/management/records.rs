@@ -5,129 +5,118 @@ use std::sync::Arc;
 
 use super::Sources;
 use super::query::{FieldKind, FieldSpec, FieldValue, Record};
-use super::view::{self, ConnectionType, Live, Status, TYPE_NAME, whole_milliseconds};
+use super::view::{self, ConnectionType, LiveState, RpcStatus, TYPE_NAME, whole_milliseconds};
 use crate::route::Pattern;
 use crate::snapshot::Entry;
 
-/// About what a tool takes, and a wildcard of it.
+/// The approximate bytes of a tool, and of each of its wildcards.
 const TOOL_BYTES: usize = 600;
 const WILDCARD_BYTES: usize = 150;
-
-const fn field(name: &'static str, kind: FieldKind) -> FieldSpec {
-    FieldSpec { name, kind }
-}
 
 const TYPE: FieldKind = FieldKind::Enum {
     prefix: "CONNECTION_TYPE_",
 };
 
-/// The fields of a [`Row`].
-pub(super) static OF_CONNECTION: &[FieldSpec] = &[
-    field("name", FieldKind::Text),
-    field("display_name", FieldKind::Text),
-    field("description", FieldKind::Text),
-    field("connection_type", TYPE),
-    field("create_time", FieldKind::Time),
-    field("update_time", FieldKind::Time),
-    field("delete_time", FieldKind::Time),
-    field("read_only", FieldKind::Bool),
-    field("connection_status.code", FieldKind::Number),
-    field("connection_status.message", FieldKind::Text),
-    field("token_expires_at", FieldKind::Time),
-    field("last_used_time", FieldKind::Time),
-    field("last_refreshed_time", FieldKind::Time),
+/// The fields of a [`ConnectionRecord`].
+pub(super) static CONNECTION_FIELDS: &[FieldSpec] = &[
+    FieldSpec::new("name", FieldKind::Text),
+    FieldSpec::new("display_name", FieldKind::Text),
+    FieldSpec::new("description", FieldKind::Text),
+    FieldSpec::new("connection_type", TYPE),
+    FieldSpec::new("create_time", FieldKind::Time),
+    FieldSpec::new("update_time", FieldKind::Time),
+    FieldSpec::new("delete_time", FieldKind::Time),
+    FieldSpec::new("read_only", FieldKind::Bool),
+    FieldSpec::new("connection_status.code", FieldKind::Number),
+    FieldSpec::new("connection_status.message", FieldKind::Text),
+    FieldSpec::new("token_expires_at", FieldKind::Time),
+    FieldSpec::new("last_used_time", FieldKind::Time),
+    FieldSpec::new("last_refreshed_time", FieldKind::Time),
 ];
 
 /// The fields of a [`ConnectionType`].
-pub(super) static OF_TYPE: &[FieldSpec] = &[
-    field("type", TYPE),
-    field("display_name", FieldKind::Text),
-    field("description", FieldKind::Text),
+pub(super) static TYPE_FIELDS: &[FieldSpec] = &[
+    FieldSpec::new("type", TYPE),
+    FieldSpec::new("display_name", FieldKind::Text),
+    FieldSpec::new("description", FieldKind::Text),
 ];
 
 /// One connection, and its state at one instant.
-pub(super) struct Row {
+pub(super) struct ConnectionRecord {
     pub(super) entry: Arc<Entry>,
-    pub(super) live: Live,
+    pub(super) live: LiveState,
     name: String,
 }
 
-impl Row {
-    pub(super) fn of(entry: &Arc<Entry>, sources: &Sources) -> Self {
+impl ConnectionRecord {
+    pub(super) fn new(entry: &Arc<Entry>, sources: &Sources) -> Self {
         Self {
             name: format!("connections/{}", entry.connection.id),
-            live: live(entry, sources),
+            live: live_state(entry, sources),
             entry: Arc::clone(entry),
         }
     }
 }
 
 /// The state of a connection now.
-pub(super) fn live(entry: &Entry, sources: &Sources) -> Live {
+pub(super) fn live_state(entry: &Entry, sources: &Sources) -> LiveState {
     let id = entry.connection.id.as_str();
-    let mut live = Live {
+    let mut live = LiveState {
         last_used: sources.metrics.connection_stats(Some(id)).last_used,
-        ..Live::default()
+        ..LiveState::default()
     };
     if let Some(grant) = sources.credentials.grant_status(&entry.connection) {
-        live.status = Status::of(&grant);
+        live.status = RpcStatus::from_grant(&grant);
         live.token_expires_at = grant.expires_at.and_then(view::to_timestamp);
         live.last_refreshed = grant.last_refreshed.and_then(view::to_timestamp);
     }
     if let Some(exposure) = sources.credentials.exposure(entry.key) {
-        live.status = Status::exposed(&exposure);
+        live.status = RpcStatus::from_exposure(&exposure);
     }
     live
 }
 
-impl Record for Row {
-    fn value(&self, field: usize) -> FieldValue<'_> {
+impl Record for ConnectionRecord {
+    fn values(&self) -> Vec<FieldValue<'_>> {
         let connection = &self.entry.connection;
-        match OF_CONNECTION.get(field).map_or("", |spec| spec.name) {
-            "name" => text(&self.name),
-            "display_name" => text(&connection.display_name),
-            "description" => text(&connection.description),
-            "connection_type" => text(TYPE_NAME),
-            "create_time" => time(Some(self.entry.created)),
-            "update_time" => time(Some(self.entry.updated)),
-            "delete_time" => time(self.entry.delete_time()),
-            "read_only" => FieldValue::Bool(true),
-            "connection_status.code" => FieldValue::Number(self.live.status.code().into()),
-            "connection_status.message" => text(self.live.status.message()),
-            "token_expires_at" => time(self.live.token_expires_at),
-            "last_used_time" => time(self.live.last_used),
-            "last_refreshed_time" => time(self.live.last_refreshed),
-            _ => FieldValue::Absent,
-        }
+        vec![
+            text(&self.name),
+            text(&connection.display_name),
+            text(&connection.description),
+            text(TYPE_NAME),
+            time(Some(self.entry.created)),
+            time(Some(self.entry.updated)),
+            time(self.entry.delete_time()),
+            FieldValue::Bool(true),
+            FieldValue::Number(self.live.status.code().into()),
+            text(self.live.status.message()),
+            time(self.live.token_expires_at),
+            time(self.live.last_used),
+            time(self.live.last_refreshed),
+        ]
     }
 
     fn name(&self) -> &str {
         &self.name
     }
 
-    /// That of its tools, which may be thousands: what is the same in each, the path and the slug, and the schemas of the wildcards.
+    /// The weight of its tools, which may be thousands: what is the same in each, the path and the slug, and the schemas of the wildcards.
     fn weight(&self) -> usize {
         let tool = |pattern: &Pattern| {
             TOOL_BYTES + 3 * pattern.as_str().len() + WILDCARD_BYTES * pattern.segments().len()
         };
-        self.entry
-            .connection
-            .routes
-            .patterns()
-            .iter()
-            .map(tool)
-            .sum()
+        let patterns = self.entry.connection.routes.patterns();
+        patterns.iter().map(tool).sum()
     }
 }
 
 impl Record for ConnectionType {
-    fn value(&self, field: usize) -> FieldValue<'_> {
-        match OF_TYPE.get(field).map_or("", |spec| spec.name) {
-            "type" => text(self.type_name),
-            "display_name" => text(self.display_name),
-            "description" => text(self.description),
-            _ => FieldValue::Absent,
-        }
+    fn values(&self) -> Vec<FieldValue<'_>> {
+        vec![
+            text(self.type_name),
+            text(self.display_name),
+            text(self.description),
+        ]
     }
 
     fn name(&self) -> &str {
@@ -155,17 +144,19 @@ mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
-    use super::{OF_CONNECTION, OF_TYPE, Row};
+    use super::{CONNECTION_FIELDS, ConnectionRecord, TYPE_FIELDS};
     use crate::credential::oauth::{GrantStatus as Grant, LastFailure};
     use crate::credential::{ErrorCode, Reason};
     use crate::management::query::{FieldKind, FieldSpec, FieldValue, Record};
-    use crate::management::view::{HTTP, Live, Status, tests::connections};
+    use crate::management::view::{HTTP, LiveState, RpcStatus, tests::connections};
     use crate::snapshot::Snapshot;
 
     /// All values as text, each of the kind that its field is said to be of.
     fn values(fields: &[FieldSpec], record: &impl Record) -> BTreeMap<&'static str, String> {
-        let named = fields.iter().enumerate().map(|(at, field)| {
-            let value = match (record.value(at), &field.kind) {
+        let values = record.values();
+        assert_eq!(values.len(), fields.len());
+        let named = fields.iter().zip(values).map(|(field, value)| {
+            let value = match (value, &field.kind) {
                 (FieldValue::Absent, _) => "absent".to_owned(),
                 (FieldValue::Text(text), FieldKind::Text) => text.into_owned(),
                 (FieldValue::Text(text), FieldKind::Enum { prefix })
@@ -201,14 +192,14 @@ mod tests {
             requests_failed: 1,
         };
         let at = |millisecond| jiff::Timestamp::from_millisecond(millisecond).ok();
-        let live = Live {
-            status: Status::of(&failed),
+        let live = LiveState {
+            status: RpcStatus::from_grant(&failed),
             token_expires_at: at(1),
             last_used: at(2),
             last_refreshed: jiff::Timestamp::from_nanosecond(3_000_001).ok(),
         };
         let name = "connections/bearer-token".to_owned();
-        let mut all = values(OF_CONNECTION, &Row { entry, live, name });
+        let mut all = values(CONNECTION_FIELDS, &ConnectionRecord { entry, live, name });
         for loaded in ["create_time", "update_time"] {
             assert_ne!(all.remove(loaded).as_deref(), Some("absent"), "{loaded}");
         }
@@ -245,12 +236,12 @@ mod tests {
             connection.description.clear();
         });
         let snapshot = Snapshot::new(without);
-        let row = Row {
+        let row = ConnectionRecord {
             entry: Arc::clone(&snapshot.entries()[0]),
-            live: Live::default(),
+            live: LiveState::default(),
             name: "n".into(),
         };
-        let values = values(OF_CONNECTION, &row);
+        let values = values(CONNECTION_FIELDS, &row);
         let absent: Vec<_> = values
             .iter()
             .filter(|(_, value)| *value == "absent")
@@ -275,10 +266,10 @@ mod tests {
         use crate::management::tools::ToolCache;
         let snapshot = Snapshot::new(connections("secret"));
         for entry in snapshot.entries() {
-            let tools = serde_json::to_vec(&ToolCache::default().of(entry)).unwrap();
-            let row = Row {
+            let tools = serde_json::to_vec(&ToolCache::default().get(entry)).unwrap();
+            let row = ConnectionRecord {
                 entry: Arc::clone(entry),
-                live: Live::default(),
+                live: LiveState::default(),
                 name: "n".into(),
             };
             let weight = row.weight();
@@ -289,7 +280,7 @@ mod tests {
 
     #[test]
     fn no_field_is_there_twice() {
-        for fields in [OF_CONNECTION, OF_TYPE] {
+        for fields in [CONNECTION_FIELDS, TYPE_FIELDS] {
             let names: std::collections::HashSet<_> = fields.iter().map(|f| f.name).collect();
             assert_eq!(names.len(), fields.len());
         }
@@ -298,9 +289,8 @@ mod tests {
     #[test]
     fn every_field_of_a_type_has_a_value() {
         let http = &HTTP;
-        let values = values(OF_TYPE, http);
+        let values = values(TYPE_FIELDS, http);
         assert_eq!(values["type"], "CONNECTION_TYPE_HTTP");
         assert!(values.values().all(|value| value != "absent"));
-        assert!(matches!(http.value(OF_TYPE.len()), FieldValue::Absent));
     }
 }
