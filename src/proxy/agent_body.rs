@@ -94,13 +94,13 @@ impl http_body::Body for AgentBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            self.timers.start_body_timer();
+            self.timers.set_body_awaited(true);
             return match deadlines::agent_body_fault(&self.timers) {
                 Some(fault) => Poll::Ready(Some(Err(self.fail(fault)))),
                 None => Poll::Pending,
             };
         };
-        self.timers.stop_body_timer();
+        self.timers.set_body_awaited(false);
         Poll::Ready(match frame {
             None => None,
             Some(Ok(frame)) => match self.admit(&frame) {
@@ -125,7 +125,7 @@ impl Drop for AgentBody {
         // The agent may stop sending a body that the upstream no longer reads, so its timer must
         // not run.
         if !self.incoming.is_end_stream() {
-            self.timers.stop_body_timer();
+            self.timers.set_body_awaited(false);
         }
     }
 }

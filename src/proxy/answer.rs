@@ -83,7 +83,7 @@ impl Answer {
         slot: RequestSlot,
         timers: Arc<SocketTimers>,
     ) -> Response<Self> {
-        timers.note_response_started();
+        timers.begin_response();
         let is_chunked = response.body().size_hint().exact().is_none();
         let trailers = is_chunked.then(|| response.headers().get(TRAILER).cloned());
         response.map(|body| Self {

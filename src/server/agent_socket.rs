@@ -52,10 +52,7 @@ impl<S: AsFd> AgentSocket<S> {
     }
 
     fn note_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &result {
-            Poll::Pending => self.timers.start_write_timer(),
-            Poll::Ready(_) => self.timers.stop_write_timer(),
-        }
+        self.timers.set_write_blocked(result.is_pending());
         result
     }
 }
@@ -86,10 +83,9 @@ impl<S: AsyncRead + AsFd + Unpin> AsyncRead for AgentSocket<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.timers.note_bytes_read();
-        } else if result.is_pending() {
-            self.timers.read_blocked();
+        let has_bytes = buf.filled().len() > before;
+        if has_bytes || result.is_pending() {
+            self.timers.record_read(has_bytes);
         }
         result
     }

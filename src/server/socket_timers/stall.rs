@@ -5,43 +5,22 @@
 //! this module, limits that are recorded during the stall would have passed at the next tick. So
 //! would the limits of agents whose bytes arrived during the stall and were not read yet.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
-use super::{NEVER, SocketTimers, Ticker};
+use super::SocketTimers;
 
 /// The longest gap between two readings of the ticker that limits include, in milliseconds. A process
 /// with a small CPU quota runs with gaps of up to 100 ms all the time (CFS bandwidth control), and
 /// limits must pass there too.
-const LONGEST_GAP: u64 = 1000;
-
-impl Ticker {
-    /// Sets the ticker. If it was not read for too long, every limit except that of an exchange is
-    /// moved by the length of the gap. The deadline of an exchange is recorded without this ticker.
-    pub(super) fn advance_to(&self, now: u64) {
-        let gap = now.saturating_sub(self.now.swap(now, Relaxed));
-        if gap <= LONGEST_GAP {
-            return;
-        }
-        let sockets = self.sockets.lock();
-        for timers in sockets.iter() {
-            timers.delay_timers(gap);
-        }
-    }
-}
+pub(super) const LONGEST_GAP: u64 = 1000;
 
 impl SocketTimers {
-    fn delay_timers(&self, by: u64) {
-        let postpone = |due: &AtomicU64| {
-            let before = due.load(Relaxed);
-            // 0 marks a socket that is to be closed at once.
-            if before != 0 && before != NEVER {
-                due.store(before.saturating_add(by), Relaxed);
-            }
-        };
-        postpone(&self.socket_due);
-        postpone(&self.body_due);
-        postpone(&self.write_due);
-        postpone(&self.idle_since);
+    /// Moves the limits by a gap, except that of an exchange, which is set without the ticker.
+    pub(super) fn delay_timers(&self, by: u64) {
+        self.state_deadline.postpone(by);
+        self.body_deadline.postpone(by);
+        self.write_deadline.postpone(by);
+        self.idle_since.fetch_add(by, Relaxed);
     }
 }
 
@@ -49,8 +28,7 @@ impl SocketTimers {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::super::{ExceededLimit, SocketLimits, TICK};
-    use super::Ticker;
+    use super::super::{ExceededLimit, SocketLimits, TICK, Ticker};
     use crate::memory::MemoryShortage;
 
     const SECOND: u64 = 1000;
