@@ -196,7 +196,11 @@ impl SocketTimers {
             || match self.state() {
                 SocketState::Responding => self.exceeded_limit().is_some(),
                 SocketState::Idle => self.ticker.is_grace_over(),
-                _ => false,
+                SocketState::Accepted
+                | SocketState::Head
+                | SocketState::Exchange
+                | SocketState::Closing
+                | SocketState::Closed => false,
             }
     }
 
