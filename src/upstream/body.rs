@@ -3,6 +3,10 @@
 //! A hostile upstream can make every byte cost a frame, and every frame costs more than the byte. So small pieces are gathered (up to 8 KiB
 //! or 10 ms; whole events of an event stream pass at once, as long as there are not too many of them), and a body whose pieces are far
 //! too small on average is broken off.
+//!
+//! That last limit and `frame_budget` bound different work. This one holds for both protocols, and for
+//! the pieces of one body: `frame_budget` charges nothing for data, because it belongs to a response.
+//! The frames that `frame_budget` charges for belong to no response, so they are never seen here.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -76,10 +80,22 @@ impl PendingUpload {
     }
 }
 
-/// By protocol.
+/// The body of a response, by protocol.
 pub(super) enum ProtocolBody {
     Http1(http1::Body<Tls>),
-    Http2(Http2Body, u64),
+    Http2(Http2Body),
+}
+
+impl From<http1::Body<Tls>> for ProtocolBody {
+    fn from(body: http1::Body<Tls>) -> Self {
+        Self::Http1(body)
+    }
+}
+
+impl From<Http2Body> for ProtocolBody {
+    fn from(body: Http2Body) -> Self {
+        Self::Http2(body)
+    }
 }
 
 struct PiecePacing {
@@ -110,10 +126,12 @@ impl UpstreamBody {
 
     /// Refuses a response that announces more than the cap, and limits the body of any other to it.
     pub(super) fn under_cap(
-        response: Response<ProtocolBody>,
+        response: Response<impl Into<ProtocolBody>>,
         cap: u64,
     ) -> Result<Response<Self>, Failure> {
-        if response.body().announces_more_than(cap) {
+        let response = response.map(Into::into);
+        let announced = response.body().size_hint().exact();
+        if announced.is_some_and(|length| length > cap) {
             return Err(Failure::TooLarge);
         }
         let event_stream = response.headers().get(CONTENT_TYPE).is_some_and(|value| {
@@ -123,7 +141,8 @@ impl UpstreamBody {
         Ok(response.map(|inner| Self::new(inner, cap, event_stream)))
     }
 
-    /// Counts a piece against the cap and the frame budget.
+    /// Counts a piece against the cap, and against the number of pieces that a body of its size may
+    /// have.
     fn charge_piece(&mut self, data: &Bytes) -> Result<(), Failure> {
         self.received += data.len() as u64;
         if self.received > self.cap {
@@ -140,7 +159,7 @@ impl UpstreamBody {
     pub fn take_upload(&mut self) -> Option<PendingUpload> {
         match &mut self.inner {
             ProtocolBody::Http1(body) => body.take_upload().map(PendingUpload::Http1),
-            ProtocolBody::Http2(body, _) => body.take_upload().map(PendingUpload::Http2),
+            ProtocolBody::Http2(body) => body.take_upload().map(PendingUpload::Http2),
         }
     }
 
@@ -148,7 +167,7 @@ impl UpstreamBody {
     pub fn has_upload(&self) -> bool {
         match &self.inner {
             ProtocolBody::Http1(body) => body.has_upload(),
-            ProtocolBody::Http2(body, _) => body.has_upload(),
+            ProtocolBody::Http2(body) => body.has_upload(),
         }
     }
 
@@ -218,11 +237,6 @@ impl http_body::Body for UpstreamBody {
 }
 
 impl ProtocolBody {
-    /// Whether the body is known to be larger than this, before a byte of it was read.
-    pub(super) fn announces_more_than(&self, cap: u64) -> bool {
-        self.size_hint().exact().is_some_and(|length| length > cap)
-    }
-
     /// Returns the next data. Trailers are stored, because they come last.
     fn poll_data(
         &mut self,
@@ -232,10 +246,7 @@ impl ProtocolBody {
         loop {
             let frame = match self {
                 Self::Http1(body) => ready!(Pin::new(body).poll_frame(cx)),
-                Self::Http2(body, pieces) => {
-                    *pieces += 1;
-                    ready!(Pin::new(body).poll_frame(cx))
-                }
+                Self::Http2(body) => ready!(Pin::new(body).poll_frame(cx)),
             };
             match frame {
                 None => return Poll::Ready(None),
@@ -251,21 +262,21 @@ impl ProtocolBody {
     fn pieces(&self) -> u64 {
         match self {
             Self::Http1(body) => body.pieces(),
-            Self::Http2(_, pieces) => *pieces,
+            Self::Http2(body) => body.pieces(),
         }
     }
 
     fn is_over(&self) -> bool {
         match self {
             Self::Http1(body) => body.is_end_stream(),
-            Self::Http2(body, _) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Http1(body) => body.size_hint(),
-            Self::Http2(body, _) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
         }
     }
 }

@@ -12,9 +12,9 @@ use http::Response;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 
-use super::body::{ProtocolBody, UpstreamBody};
+use super::body::UpstreamBody;
 use super::dial::{Dialer, Dialled, Target, acknowledge_at_once};
-use super::failure::Failure;
+use super::failure::{ExchangeFailure, Failure};
 use super::head::RequestHead;
 use super::http1::{self, IdleState, Socket, SocketPool as _};
 use super::http2::Session;
@@ -128,35 +128,27 @@ impl Client {
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
-        let cap = bounds.cap;
         if head.authority != &*pool.upstream.authority {
             return Err(Failure::Misdirected);
         }
         if bounds.has_expired() {
             return Err(Failure::CredentialExpired);
         }
-        let replayable = !head.has_body() && head.method.is_idempotent();
+        let is_replayable = !head.has_body() && head.method.is_idempotent();
+        let may_repeat =
+            |broken: &ExchangeFailure| is_replayable && (broken.unprocessed || broken.stale);
         if let Some(session) = pool.usable_session() {
             bounds.sent.store(true, Relaxed);
             match Box::pin(session.exchange(head, body.take())).await {
-                Ok(response) => {
-                    return UpstreamBody::under_cap(
-                        response.map(|body| ProtocolBody::Http2(body, 0)),
-                        cap,
-                    );
-                }
-                Err(broken) if !(replayable && (broken.unprocessed || broken.stale)) => {
-                    return Err(broken.failure);
-                }
+                Ok(response) => return UpstreamBody::under_cap(response, bounds.cap),
+                Err(broken) if !may_repeat(&broken) => return Err(broken.failure),
                 Err(_unprocessed) => pool.drop_session(&session),
             }
         } else if let Some(socket) = pool.idle_socket().await {
             bounds.sent.store(true, Relaxed);
             match http1::exchange(socket, head, body.take(), pool.socket_return(bounds)).await {
-                Ok(response) => {
-                    return UpstreamBody::under_cap(response.map(ProtocolBody::Http1), cap);
-                }
-                Err(broken) if !(replayable && broken.stale) => return Err(broken.failure),
+                Ok(response) => return UpstreamBody::under_cap(response, bounds.cap),
+                Err(broken) if !may_repeat(&broken) => return Err(broken.failure),
                 Err(_stale) => {}
             }
         }
@@ -174,7 +166,6 @@ impl Client {
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
-        let cap = bounds.cap;
         match self.dial(pool).await? {
             Dialled::Http1(stream) => {
                 let socket = Socket::new(stream, pool.sockets.open_socket())
@@ -188,7 +179,7 @@ impl Client {
                     http1::exchange(socket, head, body.take(), pool.socket_return(bounds)).await;
                 let response =
                     exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
-                UpstreamBody::under_cap(response.map(ProtocolBody::Http1), cap)
+                UpstreamBody::under_cap(response, bounds.cap)
             }
             Dialled::Http2(stream) => {
                 let session = Arc::new(Session::start(stream, pool.sockets.open_socket()).await?);
@@ -198,12 +189,9 @@ impl Client {
                 }
                 bounds.sent.store(true, Relaxed);
                 let exchanged = session.exchange(head, body.take()).await;
-                UpstreamBody::under_cap(
-                    exchanged
-                        .map_err(|broken| self.report_first_failure(pool, broken.failure))?
-                        .map(|body| ProtocolBody::Http2(body, 0)),
-                    cap,
-                )
+                let response =
+                    exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
+                UpstreamBody::under_cap(response, bounds.cap)
             }
         }
     }

@@ -7,7 +7,6 @@
 mod connect_race;
 pub mod probe;
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,6 +101,11 @@ impl Target {
         self.owner.as_ref()
     }
 
+    fn tls(&self) -> Result<&(ServerName<'static>, TlsConfigs), Failure> {
+        let mismatch = TlsFault::Certificate("name mismatch");
+        self.tls.as_ref().ok_or(mismatch.into())
+    }
+
     fn offers_http2(&self) -> bool {
         match self.http2 {
             Http2::Never => false,
@@ -124,12 +128,17 @@ pub enum Dialled {
 }
 
 impl Dialled {
-    /// As ALPN names it.
+    /// Returns the protocol by its ALPN name.
     fn protocol(&self) -> &'static str {
         match self {
             Self::Http1(_) => "http/1.1",
             Self::Http2(_) => "h2",
         }
+    }
+
+    fn into_session(self) -> Tls {
+        let (Self::Http1(session) | Self::Http2(session)) = self;
+        session
     }
 }
 
@@ -181,7 +190,7 @@ impl Dialer {
         self.own_listeners.iter().any(|own| own.port() == port)
     }
 
-    /// Opens a TLS session. A server that has only HTTP/2 is dialled a second time, and remembered as such.
+    /// Opens a TLS session.
     pub async fn dial(&self, target: &Target) -> Result<Dialled, Failure> {
         let begun = Instant::now();
         let dialled = self.open_session(target).await;
@@ -198,29 +207,42 @@ impl Dialer {
     }
 
     async fn open_session(&self, target: &Target) -> Result<Dialled, Failure> {
-        let Some((name, offers)) = &target.tls else {
-            return Err(TlsFault::Certificate("name mismatch").into());
-        };
+        target.tls()?;
         let addresses = self.permitted_addresses(target).await?;
-        if target.offers_http2() {
-            let dialled = self.open(&addresses, name, &offers.http2).await;
-            let dialled = dialled.map_err(HandshakeError::into_failure)?;
-            // It has HTTP/1.1 again.
-            if matches!(dialled, Dialled::Http1(_)) {
-                target.only_http2.store(false, Ordering::Relaxed);
+        let socket = self.connect(&addresses).await?;
+        let (session, _) = self.negotiate(target, &addresses, socket).await?;
+        Ok(session)
+    }
+
+    /// Opens a TLS session over a new connection. A server that has only HTTP/2 is dialled a second
+    /// time, and remembered as such; the second value is then `true`.
+    async fn negotiate(
+        &self,
+        target: &Target,
+        addresses: &[SocketAddr],
+        socket: TcpStream,
+    ) -> Result<(Dialled, bool), Failure> {
+        let (name, configs) = target.tls()?;
+        let offers_http2 = target.offers_http2();
+        let config = match offers_http2 {
+            true => &configs.http2,
+            false => &configs.http1,
+        };
+        let may_retry = target.http2 == Http2::Auto && !offers_http2;
+        let (session, is_second) = match self.tls_handshake(socket, name, config).await {
+            Err(error) if error.is_alpn_mismatch && may_retry => {
+                let socket = self.connect(addresses).await?;
+                (self.tls_handshake(socket, name, &configs.http2).await, true)
             }
-            return Ok(dialled);
+            first => (first, false),
+        };
+        let session = session.map_err(|error| error.failure)?;
+        if offers_http2 || is_second {
+            // A server that had only HTTP/2 may have HTTP/1.1 again.
+            let is_http2 = matches!(session, Dialled::Http2(_));
+            target.only_http2.store(is_http2, Ordering::Relaxed);
         }
-        match self.open(&addresses, name, &offers.http1).await {
-            Err(HandshakeError::Protocol(_)) if target.http2 == Http2::Auto => {}
-            other => return other.map_err(HandshakeError::into_failure),
-        }
-        let dialled = self.open(&addresses, name, &offers.http2).await;
-        let dialled = dialled.map_err(HandshakeError::into_failure)?;
-        if matches!(dialled, Dialled::Http2(_)) {
-            target.only_http2.store(true, Ordering::Relaxed);
-        }
-        Ok(dialled)
+        Ok((session, is_second))
     }
 
     /// Whether the target's addresses, as they are resolved now, may be dialled.
@@ -239,31 +261,23 @@ impl Dialer {
     }
 
     async fn permitted_addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
-        let judge = |addresses: &[IpAddr]| {
-            dialable_addresses(
-                addresses,
-                target.port,
-                &target.allowed_cidrs,
-                &self.own_listeners,
-            )
-        };
+        self.judge_addresses(target, &self.resolve_target(target).await?)
+    }
+
+    async fn resolve_target(&self, target: &Target) -> Result<Arc<[IpAddr]>, Failure> {
         match &target.host {
-            Host::Ip(address) => judge(&[*address]),
-            Host::Name(name) => judge(&self.resolver.lookup(name).await?),
+            Host::Ip(address) => Ok(Arc::new([*address])),
+            Host::Name(name) => self.resolver.lookup(name).await,
         }
     }
 
-    async fn open(
+    fn judge_addresses(
         &self,
-        addresses: &[SocketAddr],
-        name: &ServerName<'static>,
-        offer: &Arc<ClientConfig>,
-    ) -> Result<Dialled, HandshakeError> {
-        let socket = self
-            .connect(addresses)
-            .await
-            .map_err(HandshakeError::Other)?;
-        self.tls_handshake(socket, name, offer).await
+        target: &Target,
+        addresses: &[IpAddr],
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let allowed_cidrs = &target.allowed_cidrs;
+        dialable_addresses(addresses, target.port, allowed_cidrs, &self.own_listeners)
     }
 
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Failure> {
@@ -286,10 +300,17 @@ impl Dialer {
     ) -> Result<Dialled, HandshakeError> {
         let connector = TlsConnector::from(Arc::clone(offer));
         let shaking = connector.connect(name.clone(), CountedTcp::new(socket));
+        let timed_out = |_| HandshakeError {
+            failure: TlsFault::Timeout.into(),
+            is_alpn_mismatch: false,
+        };
         let session = timeout(self.times.handshake, shaking)
             .await
-            .map_err(|_| HandshakeError::Other(TlsFault::Timeout.into()))?
-            .map_err(|error| HandshakeError::from_io_error(&error))?;
+            .map_err(timed_out)?
+            .map_err(|error| HandshakeError {
+                failure: tls::tls_fault(&error).into(),
+                is_alpn_mismatch: tls::is_alpn_mismatch(&error),
+            })?;
         let session = Box::new(session);
         match session.get_ref().1.alpn_protocol() {
             Some(b"h2") => Ok(Dialled::Http2(session)),
@@ -298,30 +319,11 @@ impl Dialer {
     }
 }
 
-/// Why there is no session.
-enum HandshakeError {
-    /// The protocols offered are not the other side's.
-    Protocol(TlsFault),
-    /// Another reason, which another offer would not change.
-    Other(Failure),
-}
-
-impl HandshakeError {
-    fn from_io_error(error: &io::Error) -> Self {
-        let fault = tls::tls_fault(error);
-        if tls::is_alpn_mismatch(error) {
-            Self::Protocol(fault)
-        } else {
-            Self::Other(fault.into())
-        }
-    }
-
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::Protocol(fault) => fault.into(),
-            Self::Other(failure) => failure,
-        }
-    }
+/// A failed handshake.
+struct HandshakeError {
+    failure: Failure,
+    /// The other side has none of the offered protocols, so another offer may succeed.
+    is_alpn_mismatch: bool,
 }
 
 /// To be called once the first request of a session is sent. The server's session tickets come just before its first response, and a server that does

@@ -52,6 +52,36 @@ pub enum Failure {
     Panicked,
 }
 
+/// A failed exchange, and whether its request may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeFailure {
+    /// The reason.
+    pub failure: Failure,
+    /// The upstream has certainly not processed the request: it may be sent again over a new
+    /// socket, whatever its method, if its body can be.
+    pub unprocessed: bool,
+    /// The socket was lost before the response began. Either the upstream closed a reused HTTP/1.1
+    /// socket, most likely while it was idle, or an HTTP/2 session ended without a GOAWAY that
+    /// stated which streams were processed. Only an idempotent request may be sent again.
+    pub stale: bool,
+}
+
+impl From<Failure> for ExchangeFailure {
+    fn from(failure: Failure) -> Self {
+        Self {
+            failure,
+            unprocessed: false,
+            stale: false,
+        }
+    }
+}
+
+impl From<ProtocolFault> for ExchangeFailure {
+    fn from(fault: ProtocolFault) -> Self {
+        Failure::from(fault).into()
+    }
+}
+
 /// Why a name could not be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DnsFault {

@@ -6,7 +6,8 @@
 //! these arrive, even if no request waits. So here each frame that is not part of a response costs
 //! credit, and only requests, request bodies, resets and time earn it. While no stream is open,
 //! every byte of the socket costs credit too. TLS records can be empty or padded, and TLS 1.3 has
-//! messages of its own, so an upstream can send many bytes without any frame.
+//! messages of its own, so an upstream can send many bytes without any frame. Data of a response is
+//! free: flow control bounds its bytes, and `body` the number of its pieces, over HTTP/1.1 as well.
 //!
 //! A reset with NO_ERROR that truncates a response gets another error code, because hyper treats
 //! NO_ERROR as the end of the body. Everything else passes unchanged: h2 decides which frames are

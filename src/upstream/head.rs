@@ -41,6 +41,13 @@ pub(crate) fn expects_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
+/// Parses one value of `Content-Length`: digits only, up to 2^64 - 1; no sign, no blanks, no list.
+pub(super) fn parse_content_length(value: &[u8]) -> Option<u64> {
+    let digits = str::from_utf8(value).ok()?;
+    let is_decimal = digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_decimal.then(|| digits.parse().ok()).flatten()
+}
+
 /// One end-to-end header field.
 #[derive(Clone, Copy)]
 pub struct Field<'a> {

@@ -19,7 +19,7 @@ use std::error::Error;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -37,7 +37,7 @@ pub use self::upload::RunningUpload;
 use self::upload::{Sending, Upload};
 use super::counted_tcp::ByteCounts;
 use super::dial::Tls;
-use super::failure::{Failure, ProtocolFault, TlsFault};
+use super::failure::{ExchangeFailure, Failure, ProtocolFault, TlsFault};
 use super::frame_budget::{BudgetedSocket, SessionState};
 use super::head::RequestHead;
 use super::tls;
@@ -73,20 +73,6 @@ struct ExchangeGuard {
     counted: Arc<OpenSocket>,
     last_used: Arc<Mutex<Instant>>,
     session: Arc<SessionState>,
-}
-
-/// Why there is no response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unanswered {
-    /// The reason.
-    pub failure: Failure,
-    /// The upstream has certainly not processed the request: it may be sent again over a new session, whatever its method, if its
-    /// body can be.
-    pub unprocessed: bool,
-    /// The session ended before the response began, and no GOAWAY stated which streams were
-    /// processed. As with a reused HTTP/1.1 socket that closes, the request may or may not have
-    /// been processed, so only an idempotent one may be sent again.
-    pub stale: bool,
 }
 
 impl Session {
@@ -152,7 +138,7 @@ impl Session {
         &self,
         head: &RequestHead<'_>,
         body: Option<B>,
-    ) -> Result<Response<Http2Body>, Unanswered>
+    ) -> Result<Response<Http2Body>, ExchangeFailure>
     where
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
@@ -185,25 +171,10 @@ impl Session {
             );
         Ok(response.map(|incoming| Http2Body {
             incoming: (!bodiless).then_some(incoming),
+            pieces: 0,
             faults,
             upload: Some(upload),
         }))
-    }
-}
-
-impl From<Failure> for Unanswered {
-    fn from(failure: Failure) -> Self {
-        Self {
-            failure,
-            unprocessed: false,
-            stale: false,
-        }
-    }
-}
-
-impl From<ProtocolFault> for Unanswered {
-    fn from(fault: ProtocolFault) -> Self {
-        Failure::from(fault).into()
     }
 }
 
@@ -239,16 +210,16 @@ struct Faults {
 }
 
 impl Faults {
-    fn cause(&self, error: &hyper::Error) -> Unanswered {
+    fn cause(&self, error: &hyper::Error) -> ExchangeFailure {
         let body = self.body.fault();
         let session = self.session.fault().map(Failure::Protocol);
         body.or(session)
-            .map_or_else(|| cause(error), Unanswered::from)
+            .map_or_else(|| cause(error), ExchangeFailure::from)
     }
 }
 
 /// What went wrong, by what lies beneath hyper's error.
-fn cause(error: &hyper::Error) -> Unanswered {
+fn cause(error: &hyper::Error) -> ExchangeFailure {
     let mut source = error.source();
     while let Some(beneath) = source {
         if let Some(error) = beneath.downcast_ref::<h2::Error>() {
@@ -272,7 +243,7 @@ fn response_failure(error: &io::Error) -> Failure {
     }
 }
 
-fn frame_fault(error: &h2::Error) -> Unanswered {
+fn frame_fault(error: &h2::Error) -> ExchangeFailure {
     // GOAWAY reaches those streams only that lie behind the last one that the upstream says it may have processed.
     let refused = error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let left_out = error.is_remote() && error.is_go_away();
@@ -284,7 +255,7 @@ fn frame_fault(error: &h2::Error) -> Unanswered {
     } else {
         ProtocolFault::Http2.into()
     };
-    Unanswered {
+    ExchangeFailure {
         failure,
         unprocessed: refused || left_out,
         stale: false,
@@ -294,6 +265,8 @@ fn frame_fault(error: &h2::Error) -> Unanswered {
 /// A response's body, trailers included. It has no frames if HTTP defines no body for the response.
 pub struct Http2Body {
     incoming: Option<Incoming>,
+    /// The number of data frames so far.
+    pieces: u64,
     faults: Faults,
     /// `None` once it was taken. If it is not taken, it ends when the body is dropped.
     upload: Option<RunningUpload>,
@@ -321,6 +294,11 @@ impl Drop for ExchangeGuard {
 }
 
 impl Http2Body {
+    /// Returns the number of data frames so far.
+    pub(super) fn pieces(&self) -> u64 {
+        self.pieces
+    }
+
     /// Returns whether the upload continues beside the response.
     pub fn has_upload(&self) -> bool {
         self.upload.as_ref().is_some_and(RunningUpload::is_running)
@@ -343,24 +321,17 @@ impl Body for Http2Body {
         let Some(incoming) = &mut self.incoming else {
             return Poll::Ready(None);
         };
-        match Pin::new(incoming).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
-            // Trailers, or the end. A reset with NO_ERROR before the end is an error here; see
-            // `frame_budget`.
-            Poll::Ready(Some(Ok(trailers))) => {
-                self.incoming = None;
-                Poll::Ready(Some(Ok(trailers)))
-            }
-            Poll::Ready(None) => {
-                self.incoming = None;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.incoming = None;
-                Poll::Ready(Some(Err(self.faults.cause(&error).failure)))
-            }
-            Poll::Pending => Poll::Pending,
+        let frame = ready!(Pin::new(incoming).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && frame.is_data()
+        {
+            self.pieces += 1;
+        } else {
+            // Trailers, the end, or an error. A reset with NO_ERROR before the end is an error here;
+            // see `frame_budget`.
+            self.incoming = None;
         }
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| self.faults.cause(&error).failure)))
     }
 
     fn is_end_stream(&self) -> bool {

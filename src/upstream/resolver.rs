@@ -46,18 +46,9 @@ pub struct ResolverSettings {
 
 /// Why the system's resolver configuration could not be used. Start-up goes on: names of the hosts file and literal
 /// addresses work, every other lookup fails at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("resolv.conf is missing, unreadable or names no server: only the hosts file is left")]
 pub struct NoNameServers;
-
-impl std::fmt::Display for NoNameServers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(
-            "resolv.conf is missing, unreadable or names no server: only the hosts file is left",
-        )
-    }
-}
-
-impl std::error::Error for NoNameServers {}
 
 impl ResolverSettings {
     /// Reads `resolv.conf` and the hosts file of the system. The second value tells what is missing, for a warning at start.

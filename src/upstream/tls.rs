@@ -55,16 +55,9 @@ pub struct Trust {
 }
 
 /// A certificate of `ca_files` that cannot be a root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("is no certificate that can be a root of trust")]
 pub struct InvalidRoot;
-
-impl std::fmt::Display for InvalidRoot {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("is no certificate that can be a root of trust")
-    }
-}
-
-impl std::error::Error for InvalidRoot {}
 
 impl Trust {
     /// Trusts the platform's roots, or Mozilla's as bundled where the platform has none, and these beside them. Reads files.

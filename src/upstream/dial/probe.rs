@@ -3,20 +3,16 @@
 //! What is found names addresses: it is for operators, never for agents. Invariant: no byte of HTTP is sent, the preface of HTTP/2 included.
 
 use std::future::poll_fn;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use rustls::ProtocolVersion;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{
-    Dialer, Dialled, HandshakeError, Host, Http2, Target, Tls, TlsConfigs, dialable_addresses,
-};
+use super::{Dialer, Dialled, Host, Target, Tls};
 use crate::domain::address::{Forbidden, check_address};
 use crate::upstream::failure::{Failure, TlsFault};
 
@@ -101,12 +97,13 @@ impl ProbeRecorder {
     }
 }
 
-/// An open session, and whether the server had to be dialled again to offer HTTP/2.
-struct ProbeHandshake {
-    dialled: Dialled,
-    again: bool,
-    /// `true` if the server requested a client certificate.
-    asked: bool,
+/// An open session, for its description.
+struct ProbedSession {
+    session: Tls,
+    /// The server had to be dialled again to offer HTTP/2.
+    is_second: bool,
+    /// The server requested a client certificate.
+    requested_certificate: bool,
 }
 
 /// The time that a server gets to refuse a client without a certificate. The probe waits only for
@@ -131,12 +128,7 @@ impl Dialer {
                     Host::Name(_) => join_addresses(found),
                 }
             })?;
-        let judged = dialable_addresses(
-            &addresses,
-            target.port,
-            &target.allowed_cidrs,
-            &self.own_listeners,
-        );
+        let judged = self.judge_addresses(target, &addresses);
         let judged = judged.map_err(|failure| ProbeError {
             forbidden: forbidden_addresses(failure, &addresses, target),
             failure,
@@ -154,64 +146,13 @@ impl Dialer {
                 Err(_) => "to an upstream that has hung up".to_owned(),
             }
         })?;
-        let shaken = self.probe_handshake(target, &sockets, socket).await;
-        let shaken = await_certificate_verdict(target, shaken).await;
-        let shaken = shaken.map_err(ProbeError::from);
-        let shaken = steps.record_step(ProbeStepKind::Handshake, shaken, describe_session)?;
-        let (Dialled::Http1(mut session) | Dialled::Http2(mut session)) = shaken.dialled;
+        let negotiated = self.negotiate(target, &sockets, socket).await;
+        let probed = await_certificate_verdict(target, negotiated).await;
+        let probed = probed.map_err(ProbeError::from);
+        let mut probed = steps.record_step(ProbeStepKind::Handshake, probed, describe_session)?;
         // A close_notify; the server may have gone.
-        let _gone = session.shutdown().await;
+        let _gone = probed.session.shutdown().await;
         Some(())
-    }
-
-    async fn resolve_target(&self, target: &Target) -> Result<Vec<IpAddr>, Failure> {
-        match &target.host {
-            Host::Ip(address) => Ok(vec![*address]),
-            Host::Name(name) => Ok(self.resolver.lookup(name).await?.to_vec()),
-        }
-    }
-
-    async fn probe_handshake(
-        &self,
-        target: &Target,
-        addresses: &[SocketAddr],
-        socket: TcpStream,
-    ) -> Result<ProbeHandshake, Failure> {
-        let Some((name, offers)) = &target.tls else {
-            return Err(TlsFault::Certificate("name mismatch").into());
-        };
-        let offer = if target.offers_http2() {
-            &offers.http2
-        } else {
-            &offers.http1
-        };
-        match self.tls_handshake(socket, name, offer).await {
-            Err(HandshakeError::Protocol(_)) if target.http2 == Http2::Auto => {
-                self.retry_with_http2(addresses, name, offers).await
-            }
-            other => {
-                let dialled = other.map_err(HandshakeError::into_failure)?;
-                Ok(ProbeHandshake {
-                    dialled,
-                    again: false,
-                    asked: false,
-                })
-            }
-        }
-    }
-
-    async fn retry_with_http2(
-        &self,
-        addresses: &[SocketAddr],
-        name: &ServerName<'static>,
-        offers: &TlsConfigs,
-    ) -> Result<ProbeHandshake, Failure> {
-        let dialled = self.open(addresses, name, &offers.http2).await;
-        Ok(ProbeHandshake {
-            dialled: dialled.map_err(HandshakeError::into_failure)?,
-            again: true,
-            asked: false,
-        })
     }
 }
 
@@ -219,29 +160,27 @@ impl Dialer {
 /// without one. Under TLS 1.3 that happens after the client has finished the handshake.
 async fn await_certificate_verdict(
     target: &Target,
-    shaken: Result<ProbeHandshake, Failure>,
-) -> Result<ProbeHandshake, Failure> {
-    let offers = target.tls.as_ref().map(|(_, offers)| offers);
-    if !offers.is_some_and(TlsConfigs::were_asked_for_certificate) {
-        return shaken;
-    }
+    negotiated: Result<(Dialled, bool), Failure>,
+) -> Result<ProbedSession, Failure> {
+    let requested_certificate = target.tls()?.1.were_asked_for_certificate();
     let required = Failure::from(TlsFault::CertificateRequired);
-    let mut shaken = match shaken {
+    let (session, is_second) = match negotiated {
         // The same refusal under TLS 1.2, whose alert has another name.
-        Err(Failure::Tls(TlsFault::Alert)) => return Err(required),
-        shaken => shaken?,
+        Err(Failure::Tls(TlsFault::Alert)) if requested_certificate => return Err(required),
+        negotiated => negotiated?,
     };
-    shaken.asked = true;
-    let (Dialled::Http1(session) | Dialled::Http2(session)) = &mut shaken.dialled;
-    match timeout(
-        CERTIFICATE_TIMEOUT,
-        poll_fn(|cx| poll_certificate_verdict(session, cx)),
-    )
-    .await
-    {
-        Ok(false) => Err(required),
-        Ok(true) | Err(_) => Ok(shaken),
+    let mut session = session.into_session();
+    if requested_certificate {
+        let verdict = poll_fn(|cx| poll_certificate_verdict(&mut session, cx));
+        if timeout(CERTIFICATE_TIMEOUT, verdict).await == Ok(false) {
+            return Err(required);
+        }
     }
+    Ok(ProbedSession {
+        session,
+        is_second,
+        requested_certificate,
+    })
 }
 
 /// Returns whether the server continues the session: `true` once it sends tickets or data, `false`
@@ -281,21 +220,20 @@ fn forbidden_addresses(
     addresses.iter().filter_map(refused).collect()
 }
 
-fn describe_session(shaken: &ProbeHandshake) -> String {
-    let (Dialled::Http1(session) | Dialled::Http2(session)) = &shaken.dialled;
-    let state = session.get_ref().1;
+fn describe_session(probed: &ProbedSession) -> String {
+    let state = probed.session.get_ref().1;
     let version = match state.protocol_version() {
         Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
         Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
         _ => "TLS",
     };
-    let protocol = match (state.alpn_protocol(), shaken.again) {
+    let protocol = match (state.alpn_protocol(), probed.is_second) {
         (Some(b"h2"), true) => "h2, which is all that the server has",
         (Some(b"h2"), false) => "h2",
         (Some(_), _) => "http/1.1",
         (None, _) => "http/1.1 (the server named no protocol)",
     };
-    let asked = if shaken.asked {
+    let asked = if probed.requested_certificate {
         "; it asks for a client certificate, and goes on without one"
     } else {
         ""

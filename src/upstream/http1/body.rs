@@ -50,17 +50,22 @@ enum Left {
     UntilClose,
 }
 
+impl Left {
+    fn new(length: BodyLength) -> Self {
+        match length {
+            BodyLength::Absent => Self::Exact(0),
+            BodyLength::Exact(bytes) => Self::Exact(bytes),
+            BodyLength::Chunked => Self::Chunked(Chunks::default()),
+            BodyLength::UntilClose => Self::UntilClose,
+        }
+    }
+}
+
 impl<S: Stream> Body<S> {
     pub(super) fn new(socket: Socket<S>, length: BodyLength, home: SocketReturn<S>) -> Self {
-        let left = match length {
-            BodyLength::Absent => Left::Exact(0),
-            BodyLength::Exact(bytes) => Left::Exact(bytes),
-            BodyLength::Chunked => Left::Chunked(Chunks::default()),
-            BodyLength::UntilClose => Left::UntilClose,
-        };
         let mut body = Self {
             socket: Some(socket),
-            left,
+            left: Left::new(length),
             home: Some(home),
             early: None,
             pieces: 0,
@@ -74,15 +79,13 @@ impl<S: Stream> Body<S> {
 
     /// The body of a response whose request is still being sent.
     pub(super) fn early(length: BodyLength, early: EarlyResponse) -> Self {
-        let left = match length {
-            BodyLength::Absent => Left::Exact(0),
-            BodyLength::Exact(bytes) => Left::Exact(bytes),
-            // The task finds the end itself.
-            BodyLength::Chunked | BodyLength::UntilClose => Left::UntilClose,
-        };
         Self {
             socket: None,
-            left,
+            left: match Left::new(length) {
+                // The task finds the end itself.
+                Left::Chunked(_) => Left::UntilClose,
+                left @ (Left::Exact(_) | Left::UntilClose) => left,
+            },
             home: None,
             early: Some(Box::new(early)),
             pieces: 0,

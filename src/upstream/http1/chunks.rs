@@ -125,9 +125,10 @@ impl Chunks {
             return Err(ProtocolFault::Body);
         }
         self.aside += rest.len();
-        let size = size
-            .iter()
-            .fold(0_u64, |sum, b| (sum << 4) | u64::from(hex(*b)));
+        let size = size.iter().fold(0, |sum, digit| {
+            let digit = char::from(*digit).to_digit(16).unwrap_or(0);
+            (sum << 4) | u64::from(digit)
+        });
         self.state = if size == 0 {
             State::Trailers
         } else {
@@ -182,13 +183,6 @@ impl Chunks {
             Some(at) if at > 0 && line.get(at - 1) == Some(&b'\r') => Ok(Some(at - 1)),
             Some(_) => Err(ProtocolFault::Body),
         }
-    }
-}
-
-fn hex(digit: u8) -> u8 {
-    match digit {
-        b'0'..=b'9' => digit - b'0',
-        _ => (digit | 0x20) - b'a' + 10,
     }
 }
 

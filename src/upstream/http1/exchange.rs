@@ -16,19 +16,11 @@ use super::body::{Body, SocketReturn};
 use super::response_head::{MAX_HEAD_BYTES, Parsed, Progress, ResponseHead, take_head};
 use super::upload::{Stage, Upload};
 use super::{Socket, Stream, early_response, encode};
-use crate::upstream::failure::{Failure, ProtocolFault};
+use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::RequestHead;
 
 /// Informational responses that are taken before a final one (F-118).
 const MAX_INFORMATIONAL: usize = 16;
-
-/// A failed exchange.
-pub(in crate::upstream) struct ExchangeFailure {
-    /// Why.
-    pub(in crate::upstream) failure: Failure,
-    /// The socket had served before and broke before a single byte of a response: the upstream has most likely closed it while it was idle.
-    pub(in crate::upstream) stale: bool,
-}
 
 /// Sends the request over `socket` and awaits the response's head. The socket goes to `home` once the body is through.
 pub(in crate::upstream) async fn exchange<S: Stream, B>(
@@ -56,8 +48,12 @@ where
     match poll_fn(|cx| exchange.poll(cx)).await {
         Ok(response) => Ok(exchange.finish(response, home)),
         Err(failure) => {
+            // The upstream has most likely closed the socket while it was idle.
             let stale = exchange.socket.reused && !exchange.heard && failure == Failure::Closed;
-            Err(ExchangeFailure { failure, stale })
+            Err(ExchangeFailure {
+                stale,
+                ..failure.into()
+            })
         }
     }
 }

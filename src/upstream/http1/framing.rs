@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::HeaderName;
 
 use crate::upstream::failure::ProtocolFault;
+use crate::upstream::head::parse_content_length;
 
 /// How a response's body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Framing {
     /// this socket, so that no other part of egressd needs it.
     pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, ProtocolFault> {
         if name == http::header::CONTENT_LENGTH {
-            let length = decimal(value).ok_or(ProtocolFault::Framing)?;
+            let length = parse_content_length(value).ok_or(ProtocolFault::Framing)?;
             if self.length.is_some_and(|earlier| earlier != length) {
                 return Err(ProtocolFault::Framing);
             }
@@ -133,17 +134,6 @@ impl Framing {
             (true, false, None) => BodyLength::UntilClose,
         })
     }
-}
-
-/// Digits only, up to 2^64 - 1: no sign, no blanks, no list.
-fn decimal(value: &[u8]) -> Option<u64> {
-    if value.is_empty() {
-        return None;
-    }
-    value.iter().try_fold(0_u64, |sum, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        sum.checked_mul(10)?.checked_add(digit)
-    })
 }
 
 /// Parses the number at the start of a parameter's value, in quotes or not. A number that is too

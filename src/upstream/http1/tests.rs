@@ -17,9 +17,9 @@ use http_body_util::BodyExt as _;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
 
-use super::exchange::{ExchangeFailure, exchange};
+use super::exchange::exchange;
 use super::{Body, IdleState, Socket, SocketPool, SocketReturn};
-use crate::upstream::failure::{Failure, ProtocolFault};
+use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
 type Pipe = BufReader<DuplexStream>;

@@ -74,7 +74,9 @@ where
                     let starved = self.gather(&mut socket.output, cx)?.is_pending();
                     ready!(self.write(socket, cx))?;
                     if starved {
-                        return self.flush(socket, cx).map_ok(drop).and_pending();
+                        // The agent's body wakes the task.
+                        ready!(self.flush(socket, cx))?;
+                        return Poll::Pending;
                     }
                 }
                 Stage::Flush => {
@@ -180,19 +182,5 @@ where
         Pin::new(&mut socket.stream)
             .poll_flush(cx)
             .map_err(|error| socket_failure(&error))
-    }
-}
-
-/// Turns "nothing more for now" into "pending": the agent's body wakes the task.
-trait AndPending {
-    fn and_pending(self) -> Self;
-}
-
-impl AndPending for Poll<Result<(), Failure>> {
-    fn and_pending(self) -> Self {
-        match self {
-            Poll::Ready(Ok(())) | Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(failure)) => Poll::Ready(Err(failure)),
-        }
     }
 }

@@ -3,6 +3,7 @@
 use http::{HeaderMap, StatusCode, header};
 
 use crate::upstream::failure::ProtocolFault;
+use crate::upstream::head::parse_content_length;
 
 /// The same limit as for HTTP/1.1 heads.
 const MOST_FIELDS: usize = 100;
@@ -24,16 +25,10 @@ pub(super) fn check_response_head(
         .get_all(header::CONTENT_LENGTH)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|text| length(text.trim_ascii()));
+        .map(|text| parse_content_length(text.trim_ascii()));
     match lengths.next() {
         None => Ok(()),
         Some(Some(first)) if lengths.all(|other| other == Some(first)) => Ok(()),
         Some(_) => Err(ProtocolFault::Framing),
     }
-}
-
-fn length(text: &[u8]) -> Option<u64> {
-    let digits = std::str::from_utf8(text).ok()?;
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
-    plain.then(|| digits.parse().ok()).flatten()
 }

@@ -17,8 +17,9 @@ use tokio::sync::oneshot;
 
 use crate::telemetry::metrics::{OpenSocket, SocketCounters};
 use crate::upstream::counted_tcp::ByteCounts;
+use crate::upstream::failure::ExchangeFailure;
 use crate::upstream::failure::ProtocolFault;
-use crate::upstream::http2::{Session, Unanswered};
+use crate::upstream::http2::Session;
 use crate::upstream::{Failure, Field, Framing, RequestHead};
 
 /// A count that nobody reads.
@@ -225,7 +226,7 @@ async fn some_responses_have_no_body() {
     }
 }
 
-async fn exchange_with_response(response: Response<()>) -> Result<(), Unanswered> {
+async fn exchange_with_response(response: Response<()>) -> Result<(), ExchangeFailure> {
     let mut response = Some(response);
     let session = session(move |(_, mut respond)| {
         let _ = respond.send_response(response.take().unwrap(), true);
@@ -304,7 +305,7 @@ async fn a_failing_agent_body_is_reported_and_resets_the_stream() {
     };
     let body = ScriptedBody(frames.into_iter().collect());
     let unanswered = session.exchange(&head, Some(body)).await.err().unwrap();
-    assert_eq!(unanswered, Unanswered::from(gone));
+    assert_eq!(unanswered, ExchangeFailure::from(gone));
     assert!(told.await.unwrap(), "the upstream took the body for whole");
     assert!(session.is_usable());
 }

@@ -14,8 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::http2_exchanges::{get, no_body, session, uncounted};
 use crate::upstream::counted_tcp::ByteCounts;
+use crate::upstream::failure::ExchangeFailure;
 use crate::upstream::failure::ProtocolFault;
-use crate::upstream::http2::{Http2Body, Session, Unanswered};
+use crate::upstream::http2::{Http2Body, Session};
 use crate::upstream::{Failure, Field};
 
 const BROKEN: Failure = Failure::Protocol(ProtocolFault::Http2);
@@ -94,19 +95,19 @@ trait NowOrNever: Future + Sized {
 
 impl<F: Future> NowOrNever for F {}
 
-async fn send_get(session: &Session) -> Result<Response<Http2Body>, Unanswered> {
+async fn send_get(session: &Session) -> Result<Response<Http2Body>, ExchangeFailure> {
     session
         .exchange(&get(&Method::GET, &[]), Some(no_body()))
         .await
 }
 
-async fn failed_exchange(bytes: Vec<u8>, close: bool) -> (Unanswered, Session) {
+async fn failed_exchange(bytes: Vec<u8>, close: bool) -> (ExchangeFailure, Session) {
     let session = session_with_frames(bytes, false, close).await;
     (send_get(&session).await.err().unwrap(), session)
 }
 
-fn unanswered_with(failure: Failure, unprocessed: bool) -> Unanswered {
-    Unanswered {
+fn unanswered_with(failure: Failure, unprocessed: bool) -> ExchangeFailure {
+    ExchangeFailure {
         failure,
         unprocessed,
         stale: false,
@@ -114,7 +115,7 @@ fn unanswered_with(failure: Failure, unprocessed: bool) -> Unanswered {
 }
 
 /// The session ended without a GOAWAY.
-const STALE: Unanswered = Unanswered {
+const STALE: ExchangeFailure = ExchangeFailure {
     failure: Failure::Closed,
     unprocessed: false,
     stale: true,
@@ -196,7 +197,7 @@ async fn a_request_for_a_session_that_has_ended_is_not_processed() {
     let (_, ended) = failed_exchange(Vec::new(), true).await;
     assert!(!ended.is_usable());
     let again = send_get(&ended).await.err().unwrap();
-    let expected = Unanswered {
+    let expected = ExchangeFailure {
         unprocessed: true,
         ..STALE
     };
