@@ -10,7 +10,6 @@ mod unavailable;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderName;
 use http::header::AUTHORIZATION;
@@ -224,20 +223,10 @@ impl Credential {
             })),
             None => fields.push(Field {
                 name: &AUTHORIZATION_NAME,
-                value: token
-                    .ok_or(unavailable_for_now(Reason::Internal))?
-                    .header_value(),
+                value: token.ok_or(Unavailable::INTERNAL)?.header_value(),
                 sensitive: true,
             }),
         }
         Ok(())
-    }
-}
-
-/// For reasons that are not remembered.
-fn unavailable_for_now(reason: Reason) -> Unavailable {
-    Unavailable {
-        reason,
-        retry_after: Duration::from_secs(30),
     }
 }

@@ -32,7 +32,7 @@ pub use dial::probe::{ProbeError, ProbeStep, ProbeStepKind};
 pub use dial::{DialTimeouts, Dialer, Dialled, Target};
 pub use endpoint::Endpoint;
 pub use failure::Failure;
-pub(crate) use head::expects_body;
+pub(crate) use head::{DEFAULT_USER_AGENT, expects_body};
 pub use head::{Field, Framing, RequestHead};
 pub use pool::{ExchangeLimits, RequestSlot, UpstreamPool};
 pub use resolver::ResolverSettings;

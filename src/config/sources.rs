@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use zeroize::Zeroizing;
 
 use super::file_reading::{ReadError, read_file, read_without_links};
-use crate::shortage::is_shortage;
+use crate::os::is_resource_exhausted;
 
 /// The most symbolic links that are followed one after another, as in Linux's own lookup.
 const LINKS: usize = 40;
@@ -266,7 +266,7 @@ fn state_of_read(read: &Result<Zeroizing<Vec<u8>>, ReadError>) -> FileState {
 }
 
 fn state_of_error(error: &io::Error) -> FileState {
-    if is_shortage(error) {
+    if is_resource_exhausted(error) {
         FileState::Unknown
     } else {
         FileState::Unreadable(error.kind())

@@ -31,7 +31,8 @@ struct Digests {
 }
 
 /// The system gives no random bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system gives no random bytes")]
 pub struct RandomnessUnavailable;
 
 impl Login {
@@ -93,14 +94,6 @@ fn keyed_digest(key: &Hmac<Sha256>, pieces: &[&[u8]]) -> [u8; 32] {
     pieces.iter().for_each(|piece| mac.update(piece));
     mac.finalize().into_bytes().into()
 }
-
-impl std::fmt::Display for RandomnessUnavailable {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the system gives no random bytes")
-    }
-}
-
-impl std::error::Error for RandomnessUnavailable {}
 
 #[cfg(test)]
 mod tests {

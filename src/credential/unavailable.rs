@@ -1,7 +1,8 @@
 //! Why there is no credential: the kind of reason, in words that an agent may read. Never a secret, never bytes of a token endpoint.
 
-use std::fmt;
 use std::time::Duration;
+
+use thiserror::Error;
 
 use crate::telemetry::problem_log::TokenFault;
 use crate::upstream::Failure;
@@ -12,7 +13,8 @@ const CLIENT_REMEDY: &str =
     "check `client_id` and `client_secret`; some providers take them only with `client_auth: body`";
 
 /// No credential, so no request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{reason}")]
 pub struct Unavailable {
     /// Why.
     pub reason: Reason,
@@ -20,24 +22,45 @@ pub struct Unavailable {
     pub retry_after: Duration,
 }
 
+impl Unavailable {
+    /// An internal error, which no grant remembers.
+    pub(super) const INTERNAL: Self = Self {
+        reason: Reason::Internal,
+        retry_after: Duration::from_secs(30),
+    };
+}
+
 /// What kind of reason it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Reason {
     /// The token endpoint was not reached, or broke the connection off.
+    #[error("the token endpoint could not be reached ({step})", step = .0.as_str())]
     Unreachable(ConnectStep),
     /// The token endpoint's address may not be dialled. Names the kind of address.
+    #[error("the token endpoint's name leads to a forbidden address ({0})")]
     AddressRefused(&'static str),
     /// No whole answer in time.
+    #[error("the token endpoint did not answer in time")]
     Timeout,
     /// A status other than success, without an error code of RFC 6749 that would say more.
+    #[error("the token endpoint answered with status {0}{advice}", advice = advice(Self::Status(*.0)))]
     Status(u16),
     /// The token endpoint said no.
+    #[error(
+        "the token endpoint refused the {party} ({code}){advice}",
+        party = if *.0 == ErrorCode::InvalidClient { "client" } else { "grant" },
+        code = .0.as_str(),
+        advice = advice(Self::Refused(*.0)),
+    )]
     Refused(ErrorCode),
     /// The token endpoint's answer grants no token that can be used.
+    #[error("the token endpoint's answer is unusable: {why}", why = .0.as_str())]
     Invalid(InvalidTokenResponse),
     /// The system has no descriptor or memory left for a socket to the token endpoint.
-    Shortage,
+    #[error("egressd has no file descriptor or memory left for a socket to the token endpoint")]
+    ResourcesExhausted,
     /// A failure of our own.
+    #[error("egressd failed while it asked for a token")]
     Internal,
 }
 
@@ -103,7 +126,7 @@ impl Reason {
             Self::Status(_) => Some("token_endpoint_error"),
             Self::Refused(_) => Some("token_refused"),
             Self::Invalid(_) => Some("token_response_invalid"),
-            Self::Shortage => Some("shortage"),
+            Self::ResourcesExhausted => Some("shortage"),
             Self::Internal => None,
         }
     }
@@ -116,7 +139,7 @@ impl Reason {
             Self::Status(status) => (None, Some(status)),
             Self::Refused(code) => (Some(code.as_str()), None),
             Self::Invalid(why) => (Some(why.as_str()), None),
-            Self::Timeout | Self::Shortage | Self::Internal => (None, None),
+            Self::Timeout | Self::ResourcesExhausted | Self::Internal => (None, None),
         };
         TokenFault {
             reason: self.cause().unwrap_or("internal_error"),
@@ -154,21 +177,6 @@ impl Reason {
     }
 }
 
-impl ErrorCode {
-    /// As RFC 6749 §5.2 spells it; everything else is [`ErrorCode::Other`].
-    pub fn parse(text: &str) -> Self {
-        match text {
-            "invalid_request" => Self::InvalidRequest,
-            "invalid_client" => Self::InvalidClient,
-            "invalid_grant" => Self::InvalidGrant,
-            "unauthorized_client" => Self::UnauthorizedClient,
-            "unsupported_grant_type" => Self::UnsupportedGrantType,
-            "invalid_scope" => Self::InvalidScope,
-            _ => Self::Other,
-        }
-    }
-}
-
 impl From<Failure> for Reason {
     fn from(failure: Failure) -> Self {
         match failure {
@@ -181,7 +189,7 @@ impl From<Failure> for Reason {
             Failure::Connect(_) => Self::Unreachable(ConnectStep::Connect),
             Failure::Tls(_) => Self::Unreachable(ConnectStep::Tls),
             Failure::Closed => Self::Unreachable(ConnectStep::Closed),
-            Failure::Shortage => Self::Shortage,
+            Failure::ResourcesExhausted => Self::ResourcesExhausted,
             Failure::Protocol(_) => Self::Invalid(InvalidTokenResponse::Http),
             Failure::TooLarge => Self::Invalid(InvalidTokenResponse::TooLarge),
             Failure::CredentialExpired
@@ -192,40 +200,12 @@ impl From<Failure> for Reason {
     }
 }
 
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.reason.fmt(f)
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable(step) => {
-                write!(f, "the token endpoint could not be reached ({step})")
-            }
-            Self::AddressRefused(kind) => {
-                write!(
-                    f,
-                    "the token endpoint's name leads to a forbidden address ({kind})"
-                )
-            }
-            Self::Timeout => f.write_str("the token endpoint did not answer in time"),
-            Self::Status(status) => write!(f, "the token endpoint answered with status {status}"),
-            Self::Refused(ErrorCode::InvalidClient) => {
-                f.write_str("the token endpoint refused the client (invalid_client)")
-            }
-            Self::Refused(code) => write!(f, "the token endpoint refused the grant ({code})"),
-            Self::Invalid(why) => write!(f, "the token endpoint's answer is unusable: {why}"),
-            Self::Shortage => f.write_str(
-                "egressd has no file descriptor or memory left for a socket to the token endpoint",
-            ),
-            Self::Internal => f.write_str("egressd failed while it asked for a token"),
-        }?;
-        if self.is_about_client() {
-            write!(f, ": {CLIENT_REMEDY}")?;
-        }
-        Ok(())
+/// Returns the advice that a message ends with, if it is about the client.
+fn advice(reason: Reason) -> String {
+    if reason.is_about_client() {
+        format!(": {CLIENT_REMEDY}")
+    } else {
+        String::new()
     }
 }
 
@@ -240,13 +220,24 @@ impl ConnectStep {
     }
 }
 
-impl fmt::Display for ConnectStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl ErrorCode {
+    /// The codes that RFC 6749 §5.2 defines.
+    const DEFINED: [Self; 6] = [
+        Self::InvalidRequest,
+        Self::InvalidClient,
+        Self::InvalidGrant,
+        Self::UnauthorizedClient,
+        Self::UnsupportedGrantType,
+        Self::InvalidScope,
+    ];
+
+    /// Parses a code as RFC 6749 §5.2 spells it; everything else is [`ErrorCode::Other`].
+    pub fn parse(text: &str) -> Self {
+        let mut defined = Self::DEFINED.into_iter();
+        let found = defined.find(|code| code.as_str() == text);
+        found.unwrap_or(Self::Other)
+    }
+
     fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",
@@ -258,12 +249,6 @@ impl ErrorCode {
             Self::Other => "another error",
             Self::OtherUnauthorized => "another error, with status 401",
         }
-    }
-}
-
-impl fmt::Display for ErrorCode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }
 
@@ -282,11 +267,3 @@ impl InvalidTokenResponse {
         }
     }
 }
-
-impl fmt::Display for InvalidTokenResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl std::error::Error for Unavailable {}

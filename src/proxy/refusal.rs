@@ -230,7 +230,7 @@ fn upstream_code(failure: Failure) -> (Code, Option<&'static str>) {
         Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
         Failure::TooLarge => (Code::ResponseTooLarge, None),
         Failure::CredentialExpired => (Code::CredentialUnavailable, None),
-        Failure::Shortage => (Code::Overloaded, Some("shortage")),
+        Failure::ResourcesExhausted => (Code::Overloaded, Some("shortage")),
         Failure::RequestBody => (Code::MalformedRequest, None),
         Failure::Misdirected | Failure::Panicked => (Code::InternalError, None),
     }
@@ -251,7 +251,7 @@ impl From<Unavailable> for Refusal {
             retry_after,
         } = unavailable;
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-        let code = if reason == Reason::Shortage {
+        let code = if reason == Reason::ResourcesExhausted {
             Code::Overloaded
         } else {
             Code::CredentialUnavailable
@@ -280,8 +280,8 @@ mod tests {
             reason,
             retry_after: Duration::from_millis(1500),
         };
-        let to_endpoint = Refusal::from(unavailable(Failure::Shortage.into()));
-        for refusal in [Refusal::from(Failure::Shortage), to_endpoint] {
+        let to_endpoint = Refusal::from(unavailable(Failure::ResourcesExhausted.into()));
+        for refusal in [Refusal::from(Failure::ResourcesExhausted), to_endpoint] {
             assert_eq!(refusal.code(), Code::Overloaded);
             assert_eq!(refusal.proxy_status, "connection_limit_reached");
             assert_eq!(refusal.cause, Some("shortage"));

@@ -12,12 +12,11 @@ use super::charset;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::domain::Connection;
 use crate::domain::agent_headers::{Family, family};
-use crate::upstream::Field;
+use crate::upstream::{DEFAULT_USER_AGENT, Field};
 
 static REQUEST_ID_NAME: HeaderName = X_REQUEST_ID;
 static USER_AGENT_NAME: HeaderName = USER_AGENT;
 static ACCEPT_ENCODING_NAME: HeaderName = ACCEPT_ENCODING;
-const USER_AGENT_VALUE: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
 /// Headers that choose the encoding of a response. They are dropped if the response is searched, so
 /// that the agent cannot choose an encoding that cannot be searched. `TE` is always dropped.
@@ -96,7 +95,7 @@ impl FieldSources<'_> {
         fields.extend(own.map(|header| plain(&header.name, header.value.as_bytes())));
         let mut injected = self.connection.injected_names();
         if !has_user_agent && !injected.any(|name| *name == USER_AGENT) {
-            fields.push(plain(&USER_AGENT_NAME, USER_AGENT_VALUE.as_bytes()));
+            fields.push(plain(&USER_AGENT_NAME, DEFAULT_USER_AGENT.as_bytes()));
         }
         fields.push(plain(&REQUEST_ID_NAME, self.request_id.as_bytes()));
         if self.is_searched {

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use super::notices::DirectoryEvents;
 use super::{Reload, mounts};
 use crate::config::Sources;
+use crate::os;
 use crate::telemetry::Event;
 
 /// The longest that a change may stay unseen.
@@ -30,8 +31,6 @@ const POLL: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_millis(200);
 /// Nobody is waited for longer than this.
 const MAX_UNREST: Duration = Duration::from_secs(1);
-/// How much the thread gives way (`nice`): it is in no hurry, agents are.
-const NICE_LEVEL: i32 = 10;
 /// How often it is looked again whether anything changed before the last watch stood.
 const MAX_ROUNDS: usize = 3;
 
@@ -134,8 +133,7 @@ impl ReloadHandle {
 
 impl WatchThread {
     fn run(mut self) {
-        // Linux keeps a priority for each thread, and nobody is forbidden to lower his own. Where it fails all the same, nothing is lost but the courtesy.
-        let _unchanged = rustix::process::setpriority_process(None, NICE_LEVEL);
+        os::lower_thread_priority();
         self.reload_if_changed();
         loop {
             let mut reason = self.wait(POLL);

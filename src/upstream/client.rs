@@ -37,7 +37,7 @@ pub struct Upstreams {
     trust: Trust,
     by_key: Mutex<HashMap<u64, Arc<Upstream>>>,
     /// The number of dials that found no free descriptor.
-    shortages: AtomicUsize,
+    exhaustions: AtomicUsize,
 }
 
 /// One worker's client.
@@ -46,8 +46,8 @@ pub struct Client {
     dialer: Dialer,
     terms: PoolLimits,
     pools: Mutex<HashMap<u64, Arc<UpstreamPool>>>,
-    /// The value of `shortages` when this worker last closed its idle sockets for one.
-    shortages_met: AtomicUsize,
+    /// The value of `exhaustions` when this worker last closed its idle sockets for one.
+    handled_exhaustions: AtomicUsize,
 }
 
 impl Upstreams {
@@ -56,7 +56,7 @@ impl Upstreams {
         Self {
             trust,
             by_key: Mutex::default(),
-            shortages: AtomicUsize::new(0),
+            exhaustions: AtomicUsize::new(0),
         }
     }
 
@@ -88,7 +88,7 @@ impl Client {
             dialer,
             terms,
             pools: Mutex::default(),
-            shortages_met: AtomicUsize::new(0),
+            handled_exhaustions: AtomicUsize::new(0),
         }
     }
 
@@ -201,8 +201,8 @@ impl Client {
     async fn dial(&self, pool: &UpstreamPool) -> Result<Dialled, Failure> {
         let target = &pool.upstream.target;
         match self.dialer.dial(target).await {
-            Err(Failure::Shortage) => {
-                self.upstreams.shortages.fetch_add(1, Relaxed);
+            Err(Failure::ResourcesExhausted) => {
+                self.upstreams.exhaustions.fetch_add(1, Relaxed);
                 self.close_idle();
                 self.dialer.dial(target).await
             }
@@ -266,8 +266,8 @@ impl Client {
     /// Closes sockets and sessions that were idle for too long, or that the upstream has closed;
     /// all idle ones after a dial found no descriptor. Call it regularly.
     pub fn close_idle(&self) {
-        let shortages = self.upstreams.shortages.load(Relaxed);
-        let idle_timeout = if self.shortages_met.swap(shortages, Relaxed) == shortages {
+        let exhaustions = self.upstreams.exhaustions.load(Relaxed);
+        let idle_timeout = if self.handled_exhaustions.swap(exhaustions, Relaxed) == exhaustions {
             self.terms.idle_timeout
         } else {
             Duration::ZERO

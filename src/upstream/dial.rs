@@ -286,7 +286,7 @@ impl Dialer {
         let socket = timeout(self.times.connect, racing).await.unwrap_or(late)?;
         match &self.descriptor_reserve {
             Some(descriptor_reserve) if !descriptor_reserve.has_room_for(&socket) => {
-                Err(Failure::Shortage)
+                Err(Failure::ResourcesExhausted)
             }
             Some(_) | None => Ok(socket),
         }

@@ -40,7 +40,7 @@ pub enum Failure {
     CredentialExpired,
     /// The system has no descriptor or memory left for a socket to the upstream. Nothing was sent.
     #[error("egressd has no file descriptor or memory left for a socket to the upstream")]
-    Shortage,
+    ResourcesExhausted,
     /// The body of the request failed while it was sent. Its owner knows why.
     #[error("the request body broke off")]
     RequestBody,
@@ -176,7 +176,7 @@ impl Failure {
                 connection,
                 kind: "egressd itself",
             },
-            Self::Shortage => Event::DialShortage { connection },
+            Self::ResourcesExhausted => Event::DialShortage { connection },
             Self::Dns(_)
             | Self::Connect(_)
             | Self::Tls(_)
@@ -211,7 +211,7 @@ impl Failure {
             Self::Protocol(fault) => fault.proxy_status(),
             Self::TooLarge => "http_response_body_size",
             Self::CredentialExpired => "proxy_configuration_error",
-            Self::Shortage => "connection_limit_reached",
+            Self::ResourcesExhausted => "connection_limit_reached",
             Self::RequestBody => "http_request_error",
             Self::Misdirected | Self::Panicked => "proxy_internal_error",
         }

@@ -48,6 +48,9 @@ pub(super) fn parse_content_length(value: &[u8]) -> Option<u64> {
     is_decimal.then(|| digits.parse().ok()).flatten()
 }
 
+/// The `User-Agent` of egressd's own requests, and of requests whose agent sends none.
+pub(crate) const DEFAULT_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
+
 /// One end-to-end header field.
 #[derive(Clone, Copy)]
 pub struct Field<'a> {

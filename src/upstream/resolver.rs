@@ -25,7 +25,7 @@ use hickory_resolver::{Hosts, TokioResolver, system_conf};
 use parking_lot::Mutex;
 
 use super::failure::{DnsFault, Failure};
-use crate::shortage::is_shortage;
+use crate::os::is_resource_exhausted;
 
 /// Positive answers live at least this long, whatever their TTL says.
 const SHORTEST_LIFE: Duration = Duration::from_secs(5);
@@ -232,8 +232,8 @@ fn cache_lifetime(now: Instant, valid_until: Instant) -> Duration {
 }
 
 fn lookup_failure(error: &NetError) -> Failure {
-    if matches!(error, NetError::Io(error) if is_shortage(error)) {
-        return Failure::Shortage;
+    if matches!(error, NetError::Io(error) if is_resource_exhausted(error)) {
+        return Failure::ResourcesExhausted;
     }
     Failure::Dns(
         if matches!(error, NetError::Dns(DnsError::NoRecordsFound(_))) {
@@ -258,7 +258,7 @@ mod tests {
         // F-270
         let io = |error| lookup_failure(&NetError::Io(Arc::new(error)));
         let no_descriptor = io::Error::from_raw_os_error(libc::EMFILE);
-        assert_eq!(io(no_descriptor), Failure::Shortage);
+        assert_eq!(io(no_descriptor), Failure::ResourcesExhausted);
         let refused = io::ErrorKind::ConnectionRefused;
         assert_eq!(io(refused.into()), Failure::Dns(DnsFault::Server));
     }

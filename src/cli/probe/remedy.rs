@@ -30,7 +30,7 @@ pub(super) fn remedy_for(broken: &ProbeError, field: &str) -> Option<String> {
         Failure::Connect(ConnectFault::Unreachable) => {
             "there is no way there: look at the host's routes, and whether it has the address's family (IPv4, IPv6) at all"
         }
-        Failure::Shortage => {
+        Failure::ResourcesExhausted => {
             "raise the limit of open files (`ulimit -n`) or of memory for this command"
         }
         Failure::Closed
@@ -148,7 +148,7 @@ mod tests {
             Failure::Tls(TlsFault::Protocol),
             Failure::Tls(TlsFault::Alpn),
             Failure::Tls(TlsFault::Timeout),
-            Failure::Shortage,
+            Failure::ResourcesExhausted,
         ];
         let mut remedies: Vec<String> = failures
             .iter()

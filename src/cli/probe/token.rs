@@ -124,7 +124,9 @@ fn reason_remedy(reason: Reason) -> &'static str {
         Reason::Invalid(_) => {
             "is `token_url` the token endpoint? It has to answer in JSON with `access_token`, after RFC 6749"
         }
-        Reason::Shortage => "raise the limit of open files (`ulimit -n`) for this command",
+        Reason::ResourcesExhausted => {
+            "raise the limit of open files (`ulimit -n`) for this command"
+        }
         Reason::Internal => "try again; if it stays so, report it as a bug of egressd",
     }
 }

@@ -16,7 +16,9 @@ use super::response::{self, Granted};
 use crate::credential::unavailable::{ErrorCode, InvalidTokenResponse, Reason};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::reflection::{Patterns, Scan};
-use crate::upstream::{Client, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody};
+use crate::upstream::{
+    Client, DEFAULT_USER_AGENT, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody,
+};
 
 /// From the name's lookup to the answer's last byte.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,7 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 static USER_AGENT_NAME: HeaderName = USER_AGENT;
-const USER_AGENT_VALUE: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
 /// The source of tokens.
 pub(super) trait TokenSource: Send + Sync {
@@ -146,7 +147,7 @@ fn to_fields(headers: &HeaderMap) -> Vec<Field<'_>> {
         .collect();
     fields.push(Field {
         name: &USER_AGENT_NAME,
-        value: USER_AGENT_VALUE.as_bytes(),
+        value: DEFAULT_USER_AGENT.as_bytes(),
         sensitive: false,
     });
     fields

@@ -71,7 +71,9 @@ fn with_grant_type(written: TokenRequest, grant: &GrantType) -> Option<TokenRequ
     Some(TokenRequest::from_parts(head, form))
 }
 
-/// A request on its way out of the crate.
+/// A request on its way out of the crate. Its fields hold secrets, so it has no derived `Debug`.
+#[derive(thiserror::Error)]
+#[error("a token request")]
 struct CapturedRequest(Box<TokenRequest>);
 
 impl std::fmt::Debug for CapturedRequest {
@@ -79,14 +81,6 @@ impl std::fmt::Debug for CapturedRequest {
         std::fmt::Display::fmt(self, f)
     }
 }
-
-impl std::fmt::Display for CapturedRequest {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("a token request")
-    }
-}
-
-impl std::error::Error for CapturedRequest {}
 
 #[cfg(test)]
 mod tests {

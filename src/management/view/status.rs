@@ -118,7 +118,7 @@ fn rpc_code(reason: Reason) -> i32 {
         Reason::Refused(ErrorCode::InvalidClient) => UNAUTHENTICATED,
         Reason::Refused(_) => PERMISSION_DENIED,
         Reason::Unreachable(_) | Reason::Status(_) | Reason::Invalid(_) => UNAVAILABLE,
-        Reason::Shortage => RESOURCE_EXHAUSTED,
+        Reason::ResourcesExhausted => RESOURCE_EXHAUSTED,
         Reason::Internal => INTERNAL,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::shortage::is_shortage;
+use crate::os::is_resource_exhausted;
 use crate::upstream::failure::{ConnectFault, Failure};
 
 /// The first connection that stands. Each address has a head start before the next one is tried beside it; a refusal ends it early.
@@ -67,8 +67,8 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
 
 fn connect_failure(error: &io::Error) -> Failure {
     let kind = error.kind();
-    if is_shortage(error) {
-        return Failure::Shortage;
+    if is_resource_exhausted(error) {
+        return Failure::ResourcesExhausted;
     }
     Failure::Connect(
         if matches!(
