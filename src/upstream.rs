@@ -29,7 +29,7 @@ pub use body::{PendingUpload, UpstreamBody};
 pub use client::{Client, PoolLimits, Upstreams};
 pub use descriptor_reserve::DescriptorReserve;
 pub use dial::probe::{ProbeError, ProbeStep, ProbeStepKind};
-pub use dial::{DialTimeouts, Dialer, Dialled, Target};
+pub use dial::{DialTimeouts, Dialer, NegotiatedSocket, Target};
 pub use endpoint::Endpoint;
 pub use failure::Failure;
 pub(crate) use head::{DEFAULT_USER_AGENT, expects_body};

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use egressd::upstream::http1::response_head::{
-    BodyLength, MAX_FIELDS, MAX_HEAD_BYTES, Parsed, Progress, ResponseHead, take_head,
+    BodyLength, MAX_FIELDS, MAX_HEAD_BYTES, ParsedHead, HeadProgress, ResponseHead, take_head,
 };
 use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
@@ -47,7 +47,7 @@ fuzz_target!(|input: &[u8]| {
 
 /// Hands the bytes over piece by piece until there is a final head.
 fn read(bytes: &[u8], size: usize, method: &Method) -> End {
-    let (mut buffer, mut progress, mut taken) = (BytesMut::new(), Progress::default(), 0);
+    let (mut buffer, mut progress, mut taken) = (BytesMut::new(), HeadProgress::default(), 0);
     for piece in bytes.chunks(size) {
         buffer.extend_from_slice(piece);
         taken += piece.len();
@@ -55,10 +55,10 @@ fn read(bytes: &[u8], size: usize, method: &Method) -> End {
             let before = buffer.len();
             match take_head(&mut buffer, &mut progress, method) {
                 Err(_) => return End::Refused,
-                Ok(Parsed::Partial) => break,
+                Ok(ParsedHead::Partial) => break,
                 // Empty lines before it may have been consumed by an earlier call.
-                Ok(Parsed::Informational(length)) => assert!(buffer.len() + length >= before),
-                Ok(Parsed::Final(head)) => {
+                Ok(ParsedHead::Informational(length)) => assert!(buffer.len() + length >= before),
+                Ok(ParsedHead::Final(head)) => {
                     assert!(
                         before - buffer.len() <= MAX_HEAD_BYTES,
                         "a head over its cap"

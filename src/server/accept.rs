@@ -123,7 +123,7 @@ impl<S: Serve> AcceptLoop<S> {
         let timers = self.ticker.register_socket(self.limits);
         let server = Arc::clone(&self.server);
         tokio::spawn(async move {
-            socket_task::run(stream, timers, server).await;
+            socket_task::serve_socket(stream, timers, server).await;
             drop(slot);
         });
     }

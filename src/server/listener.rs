@@ -42,7 +42,7 @@ impl Listener for std::net::TcpListener {
     fn close(listener: TcpListener, mut serve_queued: impl FnMut(TcpStream)) -> io::Result<()> {
         // Not by way of the runtime: what it knows of the queue may be old.
         let listener = listener.into_std()?;
-        while let Some((stream, _)) = next(|| listener.accept())? {
+        while let Some((stream, _)) = accept_queued(|| listener.accept())? {
             stream.set_nonblocking(true)?;
             stream.set_nodelay(true).unwrap_or_default();
             serve_queued(TcpStream::from_std(stream)?);
@@ -72,7 +72,7 @@ impl Listener for SharedUnixListener {
         if !shared.closes_last() {
             return Ok(());
         }
-        while let Some((stream, _)) = next(|| listener.accept())? {
+        while let Some((stream, _)) = accept_queued(|| listener.accept())? {
             stream.set_nonblocking(true)?;
             serve_queued(UnixStream::from_std(stream)?);
         }
@@ -81,7 +81,7 @@ impl Listener for SharedUnixListener {
 }
 
 /// The next of the queue. One that has left by itself is passed over.
-fn next<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
+fn accept_queued<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
     loop {
         match accept() {
             Ok(accepted) => return Ok(Some(accepted)),

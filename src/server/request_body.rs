@@ -51,7 +51,9 @@ pub(super) struct UnreadBody {
 }
 
 /// Wraps a request's body. The second value is `None` if the request has no body.
-pub(super) fn wrap(request: Request<Incoming>) -> (Request<RequestBody>, Option<UnreadBody>) {
+pub(super) fn track_unread(
+    request: Request<Incoming>,
+) -> (Request<RequestBody>, Option<UnreadBody>) {
     let shared = (!request.body().is_end_stream()).then(Arc::<Shared>::default);
     let rest = shared.clone().map(|shared| UnreadBody {
         shared,

@@ -82,7 +82,7 @@ impl HeadFault {
 }
 
 /// Serves one socket until either side closes it or a limit cuts it off.
-pub async fn run<S, I>(stream: I, timers: Arc<SocketTimers>, server: Arc<S>)
+pub async fn serve_socket<S, I>(stream: I, timers: Arc<SocketTimers>, server: Arc<S>)
 where
     S: Serve,
     I: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static,
@@ -94,7 +94,7 @@ where
         service_fn(move |request: Request<Incoming>| {
             timers.begin_exchange();
             let (server, timers) = (Arc::clone(&answering), Arc::clone(&timers));
-            let (request, rest) = request_body::wrap(request);
+            let (request, rest) = request_body::track_unread(request);
             ResponseFuture {
                 serving: Box::pin(server.serve(request, timers)),
                 rest,

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn others_have_no_right_from_the_first_moment() {
+    fn other_users_have_no_access_at_any_moment() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let socket = bind_path(&path).unwrap();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn who_stops_removes_no_file_of_its_successor() {
+    fn a_stopping_process_keeps_the_file_of_its_successor() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let first = listen(&path, 1, 1).unwrap();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_that_start_at_once_one_listens() {
+    fn one_of_many_processes_that_start_at_once_listens() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         // What one that was killed left behind.

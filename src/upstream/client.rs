@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use super::body::UpstreamBody;
-use super::dial::{Dialer, Dialled, Target, acknowledge_at_once};
+use super::dial::{Dialer, NegotiatedSocket, Target, acknowledge_at_once};
 use super::failure::{ExchangeFailure, Failure};
 use super::head::RequestHead;
 use super::http1::{self, IdleState, Socket, SocketPool as _};
@@ -167,7 +167,7 @@ impl Client {
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
         match self.dial(pool).await? {
-            Dialled::Http1(stream) => {
+            NegotiatedSocket::Http1(stream) => {
                 let socket = Socket::new(stream, pool.sockets.open_socket())
                     .on_first_request(|tls| acknowledge_at_once(tls));
                 if bounds.has_expired() {
@@ -181,7 +181,7 @@ impl Client {
                     exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
                 UpstreamBody::under_cap(response, bounds.cap)
             }
-            Dialled::Http2(stream) => {
+            NegotiatedSocket::Http2(stream) => {
                 let session = Arc::new(Session::start(stream, pool.sockets.open_socket()).await?);
                 pool.keep_session(Arc::clone(&session));
                 if bounds.has_expired() {
@@ -198,7 +198,7 @@ impl Client {
 
     /// Dials. If no descriptor is left, closes this worker's idle sockets at once and dials again;
     /// other workers close theirs in their next sweep.
-    async fn dial(&self, pool: &UpstreamPool) -> Result<Dialled, Failure> {
+    async fn dial(&self, pool: &UpstreamPool) -> Result<NegotiatedSocket, Failure> {
         let target = &pool.upstream.target;
         match self.dialer.dial(target).await {
             Err(Failure::ResourcesExhausted) => {

@@ -36,7 +36,7 @@ impl CountedTcp {
         self.traffic
     }
 
-    fn sent(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn count_sent(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(written)) = polled {
             self.traffic.sent += written as u64;
         }
@@ -69,7 +69,7 @@ impl AsyncWrite for CountedTcp {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.sent(polled)
+        self.count_sent(polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -86,7 +86,7 @@ impl AsyncWrite for CountedTcp {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.sent(polled)
+        self.count_sent(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -120,14 +120,14 @@ pub(super) type Tls = Box<TlsStream<CountedTcp>>;
 
 /// An open TLS session, by the negotiated protocol.
 #[derive(Debug)]
-pub enum Dialled {
+pub enum NegotiatedSocket {
     /// HTTP/1.1.
     Http1(Tls),
     /// HTTP/2, nothing of it sent yet.
     Http2(Tls),
 }
 
-impl Dialled {
+impl NegotiatedSocket {
     /// Returns the protocol by its ALPN name.
     fn protocol(&self) -> &'static str {
         match self {
@@ -191,7 +191,7 @@ impl Dialer {
     }
 
     /// Opens a TLS session.
-    pub async fn dial(&self, target: &Target) -> Result<Dialled, Failure> {
+    pub async fn dial(&self, target: &Target) -> Result<NegotiatedSocket, Failure> {
         let begun = Instant::now();
         let dialled = self.open_session(target).await;
         let took = begun.elapsed();
@@ -206,7 +206,7 @@ impl Dialer {
         dialled
     }
 
-    async fn open_session(&self, target: &Target) -> Result<Dialled, Failure> {
+    async fn open_session(&self, target: &Target) -> Result<NegotiatedSocket, Failure> {
         target.tls()?;
         let addresses = self.permitted_addresses(target).await?;
         let socket = self.connect(&addresses).await?;
@@ -221,7 +221,7 @@ impl Dialer {
         target: &Target,
         addresses: &[SocketAddr],
         socket: TcpStream,
-    ) -> Result<(Dialled, bool), Failure> {
+    ) -> Result<(NegotiatedSocket, bool), Failure> {
         let (name, configs) = target.tls()?;
         let offers_http2 = target.offers_http2();
         let config = match offers_http2 {
@@ -239,7 +239,7 @@ impl Dialer {
         let session = session.map_err(|error| error.failure)?;
         if offers_http2 || is_second {
             // A server that had only HTTP/2 may have HTTP/1.1 again.
-            let is_http2 = matches!(session, Dialled::Http2(_));
+            let is_http2 = matches!(session, NegotiatedSocket::Http2(_));
             target.only_http2.store(is_http2, Ordering::Relaxed);
         }
         Ok((session, is_second))
@@ -297,7 +297,7 @@ impl Dialer {
         socket: TcpStream,
         name: &ServerName<'static>,
         offer: &Arc<ClientConfig>,
-    ) -> Result<Dialled, HandshakeError> {
+    ) -> Result<NegotiatedSocket, HandshakeError> {
         let connector = TlsConnector::from(Arc::clone(offer));
         let shaking = connector.connect(name.clone(), CountedTcp::new(socket));
         let timed_out = |_| HandshakeError {
@@ -313,8 +313,8 @@ impl Dialer {
             })?;
         let session = Box::new(session);
         match session.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Ok(Dialled::Http2(session)),
-            Some(_) | None => Ok(Dialled::Http1(session)),
+            Some(b"h2") => Ok(NegotiatedSocket::Http2(session)),
+            Some(_) | None => Ok(NegotiatedSocket::Http1(session)),
         }
     }
 }

@@ -34,7 +34,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::response_head::check_response_head;
 pub use self::upload::RunningUpload;
-use self::upload::{Sending, Upload};
+use self::upload::{OutgoingBody, UploadControl};
 use super::counted_tcp::ByteCounts;
 use super::dial::Tls;
 use super::failure::{ExchangeFailure, Failure, ProtocolFault, TlsFault};
@@ -60,7 +60,7 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open session. Many exchanges share it.
 pub struct Session {
-    sender: SendRequest<Sending>,
+    sender: SendRequest<OutgoingBody>,
     state: Arc<SessionState>,
     counted: Arc<OpenSocket>,
     /// The time when the last exchange ended or, before the first, when the session began.
@@ -145,7 +145,7 @@ impl Session {
         let request = to_http_request(head).ok_or(ProtocolFault::Http2)?;
         let opened_before = self.state.last_opened();
         let guard = ExchangeGuard::begin(self);
-        let (upload, sending) = Upload::new(body);
+        let (upload, sending) = UploadControl::new(body);
         let faults = Faults {
             body: upload.progress(),
             session: Arc::clone(&self.state),
@@ -205,7 +205,7 @@ fn to_http_request(head: &RequestHead<'_>) -> Option<Request<()>> {
 
 /// Reasons of failures that hyper's errors do not carry.
 struct Faults {
-    body: Arc<upload::Progress>,
+    body: Arc<upload::UploadProgress>,
     session: Arc<SessionState>,
 }
 

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_hold_ever_longer() {
+    fn repeated_failures_back_off_longer() {
         // F-138: failures in a row, seconds.
         for (failures, least) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (6, 32), (7, 60)] {
             assert_eq!(backoff(failures, false, None, 0), seconds(least));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_an_operator_must_mend_holds_thirty_seconds_at_once() {
+    fn an_error_that_an_operator_must_fix_backs_off_for_thirty_seconds() {
         // F-139
         assert_eq!(backoff(1, true, None, 0), seconds(30));
         assert_eq!(backoff(5, true, None, 0), seconds(30));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn dice_stay_in_range_and_differ() {
+    fn random_permilles_stay_in_range_and_differ() {
         let numbers: std::collections::HashSet<_> = (0..100).map(|_| random_permille()).collect();
         assert!(numbers.iter().all(|number| *number <= 1000));
         assert!(numbers.len() > 1);

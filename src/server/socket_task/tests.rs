@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 /// What hyper answers to these bytes, and what is made of its error.
-async fn told(bytes: String) -> (String, Option<HeadFault>) {
+async fn parse_with_hyper(bytes: String) -> (String, Option<HeadFault>) {
     let (near, mut far) = tokio::io::duplex(1 << 20);
     let answer = service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
     let serving = http1::Builder::new()
@@ -40,7 +40,7 @@ async fn told(bytes: String) -> (String, Option<HeadFault>) {
 }
 
 #[tokio::test]
-async fn what_hyper_answers_by_itself_is_told_apart() {
+async fn faults_of_heads_that_hyper_refuses_are_distinguished() {
     use HeadFault::{Malformed, TargetTooLong, TooLarge, Version};
     let get = |rest: String| format!("GET / HTTP/1.1\r\n{rest}\r\n");
     let field = |length| format!("A: {}\r\n", "a".repeat(length));
@@ -65,7 +65,7 @@ async fn what_hyper_answers_by_itself_is_told_apart() {
         (String::new(), "", None),
     ] {
         assert_eq!(
-            told(bytes.clone()).await,
+            parse_with_hyper(bytes.clone()).await,
             (status.to_owned(), fault),
             "{bytes:.40}"
         );
@@ -75,7 +75,7 @@ async fn what_hyper_answers_by_itself_is_told_apart() {
 /// Answers with a head of this many bytes, and counts.
 struct Heads {
     bytes: usize,
-    asked: AtomicUsize,
+    requests: AtomicUsize,
 }
 
 impl Serve for Heads {
@@ -86,7 +86,7 @@ impl Serve for Heads {
         _request: Request<RequestBody>,
         timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
-        self.asked.fetch_add(1, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
         let mut response = Response::new(Full::default());
         let filler = HeaderValue::from_str(&"a".repeat(self.bytes)).unwrap();
         response.headers_mut().insert("filler", filler);
@@ -97,10 +97,10 @@ impl Serve for Heads {
 
 /// An agent that sends this many requests of this method at once and reads nothing of their answers: how many of them were begun before it read, and how many
 /// answers it found then.
-async fn unread(method: &str, requests: usize) -> (usize, usize) {
+async fn pipeline_unread(method: &str, requests: usize) -> (usize, usize) {
     let heads = Arc::new(Heads {
         bytes: 4096,
-        asked: AtomicUsize::new(0),
+        requests: AtomicUsize::new(0),
     });
     let (near, far) = UnixStream::pair().unwrap();
     let minute = Duration::from_secs(60);
@@ -110,7 +110,7 @@ async fn unread(method: &str, requests: usize) -> (usize, usize) {
         body_idle: minute,
         write_stall: minute,
     });
-    let serving = tokio::spawn(super::run(near, timers, Arc::clone(&heads)));
+    let serving = tokio::spawn(super::serve_socket(near, timers, Arc::clone(&heads)));
     let (mut answers, mut asking) = far.into_split();
     let all = format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(requests);
     let asking = tokio::spawn(async move {
@@ -121,7 +121,7 @@ async fn unread(method: &str, requests: usize) -> (usize, usize) {
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
-    let begun = heads.asked.load(Relaxed);
+    let begun = heads.requests.load(Relaxed);
     let (mut found, mut rest) = (0, Vec::new());
     while found < requests {
         let mut piece = vec![0; 65_536];
@@ -140,10 +140,10 @@ async fn unread(method: &str, requests: usize) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn answers_that_nobody_takes_are_not_lined_up() {
+async fn unread_responses_do_not_queue_up_in_memory() {
     // F-169: what the system holds for a Unix socket is some 200 KiB, 50 answers.
     for method in ["HEAD", "GET"] {
-        let (begun, found) = unread(method, 2_000).await;
+        let (begun, found) = pipeline_unread(method, 2_000).await;
         assert!(begun < 300, "{method}: {begun} answers in memory");
         assert_eq!(found, 2_000);
     }

@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_is_noted_in_a_stall_is_not_early() {
+    fn a_limit_that_is_set_during_a_stall_is_not_early() {
         // F-273
         for stall in [1, 60, 12 * SECOND, 3600 * SECOND] {
             let ticker = Ticker::new(MemoryShortage::default());

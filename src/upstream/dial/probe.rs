@@ -12,7 +12,7 @@ use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
-use super::{Dialer, Dialled, Host, Target, Tls};
+use super::{Dialer, Host, NegotiatedSocket, Target, Tls};
 use crate::domain::address::{Forbidden, check_address};
 use crate::upstream::failure::{Failure, TlsFault};
 
@@ -160,7 +160,7 @@ impl Dialer {
 /// without one. Under TLS 1.3 that happens after the client has finished the handshake.
 async fn await_certificate_verdict(
     target: &Target,
-    negotiated: Result<(Dialled, bool), Failure>,
+    negotiated: Result<(NegotiatedSocket, bool), Failure>,
 ) -> Result<ProbedSession, Failure> {
     let requested_certificate = target.tls()?.1.were_asked_for_certificate();
     let required = Failure::from(TlsFault::CertificateRequired);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 
-use super::chunks::{Chunks, Step};
+use super::chunks::{ChunkedDecoder, DecodeStep};
 use super::response_head::BodyLength;
 use super::upload_task::{EarlyResponse, UploadTask};
 use super::{Socket, Stream};
@@ -34,7 +34,7 @@ pub(in crate::upstream) struct SocketReturn<S> {
 /// A response body, trailers included.
 pub(in crate::upstream) struct Body<S> {
     socket: Option<Socket<S>>,
-    left: Left,
+    left: RemainingBody,
     home: Option<SocketReturn<S>>,
     /// Set if the request is still being sent. Then a task owns the socket.
     early: Option<Box<EarlyResponse>>,
@@ -44,18 +44,18 @@ pub(in crate::upstream) struct Body<S> {
     trailers: Option<Box<HeaderMap>>,
 }
 
-enum Left {
+enum RemainingBody {
     Exact(u64),
-    Chunked(Chunks),
+    Chunked(ChunkedDecoder),
     UntilClose,
 }
 
-impl Left {
+impl RemainingBody {
     fn new(length: BodyLength) -> Self {
         match length {
             BodyLength::Absent => Self::Exact(0),
             BodyLength::Exact(bytes) => Self::Exact(bytes),
-            BodyLength::Chunked => Self::Chunked(Chunks::default()),
+            BodyLength::Chunked => Self::Chunked(ChunkedDecoder::default()),
             BodyLength::UntilClose => Self::UntilClose,
         }
     }
@@ -65,13 +65,13 @@ impl<S: Stream> Body<S> {
     pub(super) fn new(socket: Socket<S>, length: BodyLength, home: SocketReturn<S>) -> Self {
         let mut body = Self {
             socket: Some(socket),
-            left: Left::new(length),
+            left: RemainingBody::new(length),
             home: Some(home),
             early: None,
             pieces: 0,
             trailers: None,
         };
-        if matches!(body.left, Left::Exact(0)) {
+        if matches!(body.left, RemainingBody::Exact(0)) {
             body.return_socket();
         }
         body
@@ -81,10 +81,10 @@ impl<S: Stream> Body<S> {
     pub(super) fn early(length: BodyLength, early: EarlyResponse) -> Self {
         Self {
             socket: None,
-            left: match Left::new(length) {
+            left: match RemainingBody::new(length) {
                 // The task finds the end itself.
-                Left::Chunked(_) => Left::UntilClose,
-                left @ (Left::Exact(_) | Left::UntilClose) => left,
+                RemainingBody::Chunked(_) => RemainingBody::UntilClose,
+                left @ (RemainingBody::Exact(_) | RemainingBody::UntilClose) => left,
             },
             home: None,
             early: Some(Box::new(early)),
@@ -135,7 +135,7 @@ impl<S: Stream> Body<S> {
         let Some(early) = self
             .early
             .as_mut()
-            .filter(|_| !matches!(self.left, Left::Exact(0)))
+            .filter(|_| !matches!(self.left, RemainingBody::Exact(0)))
         else {
             return Poll::Ready(None);
         };
@@ -143,11 +143,11 @@ impl<S: Stream> Body<S> {
         let piece = ready!(early.pieces.poll_recv(cx)).unwrap_or(Err(Failure::Panicked));
         if let Ok(Some((data, pieces))) = &piece {
             self.pieces = *pieces;
-            if let Left::Exact(left) = &mut self.left {
+            if let RemainingBody::Exact(left) = &mut self.left {
                 *left = left.saturating_sub(data.len() as u64);
             }
         } else {
-            self.left = Left::Exact(0);
+            self.left = RemainingBody::Exact(0);
         }
         if piece.is_err() {
             self.early = None;
@@ -162,7 +162,7 @@ impl<S: Stream> Body<S> {
                 return self.poll_early(cx);
             };
             match &mut self.left {
-                Left::Exact(left) if !socket.input.is_empty() => {
+                RemainingBody::Exact(left) if !socket.input.is_empty() => {
                     let take = socket
                         .input
                         .len()
@@ -176,27 +176,27 @@ impl<S: Stream> Body<S> {
                     }
                     return Poll::Ready(Some(Ok(data)));
                 }
-                Left::Chunked(chunks) => match chunks.step(&mut socket.input)? {
-                    Step::Data(data, count) => {
+                RemainingBody::Chunked(chunks) => match chunks.step(&mut socket.input)? {
+                    DecodeStep::Data(data, count) => {
                         self.pieces += count;
                         return Poll::Ready(Some(Ok(data)));
                     }
-                    Step::End => {
+                    DecodeStep::End => {
                         self.trailers = chunks.take_trailers();
                         self.return_socket();
                         return Poll::Ready(None);
                     }
-                    Step::Starved => {}
+                    DecodeStep::Starved => {}
                 },
-                Left::UntilClose if !socket.input.is_empty() => {
+                RemainingBody::UntilClose if !socket.input.is_empty() => {
                     self.pieces += 1;
                     return Poll::Ready(Some(Ok(socket.input.split().freeze())));
                 }
-                Left::Exact(_) | Left::UntilClose => {}
+                RemainingBody::Exact(_) | RemainingBody::UntilClose => {}
             }
             if ready!(socket.poll_read(cx))? == 0 {
                 self.socket = None;
-                let whole = matches!(self.left, Left::UntilClose);
+                let whole = matches!(self.left, RemainingBody::UntilClose);
                 return Poll::Ready(if whole {
                     None
                 } else {
@@ -227,13 +227,13 @@ impl<S: Stream> http_body::Body for Body<S> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.socket.is_none() && matches!(self.left, Left::Exact(0))
+        self.socket.is_none() && matches!(self.left, RemainingBody::Exact(0))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self.left {
-            Left::Exact(left) => SizeHint::with_exact(left),
-            Left::Chunked(_) | Left::UntilClose => SizeHint::default(),
+            RemainingBody::Exact(left) => SizeHint::with_exact(left),
+            RemainingBody::Chunked(_) | RemainingBody::UntilClose => SizeHint::default(),
         }
     }
 }

@@ -14,14 +14,14 @@ const WHOLE: usize = 8 * 1024;
 
 /// Where in the coding the next byte lies.
 #[derive(Debug, Default)]
-pub(super) struct Chunks {
-    state: State,
+pub(super) struct ChunkedDecoder {
+    state: ChunkState,
     aside: usize,
     trailers: Option<Box<HeaderMap>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChunkState {
     /// At the first digit of a size, or (`true`) at the CRLF before it.
     #[default]
     First,
@@ -34,7 +34,7 @@ enum State {
 
 /// What a step yields.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum DecodeStep {
     /// Data, from so many chunks.
     Data(Bytes, u64),
     /// More bytes are needed.
@@ -43,14 +43,14 @@ pub(super) enum Step {
     End,
 }
 
-impl Chunks {
+impl ChunkedDecoder {
     /// Takes what can be taken off the front of `buffer`: many small chunks at once, or a piece of a large one without a copy.
-    pub(super) fn step(&mut self, buffer: &mut BytesMut) -> Result<Step, ProtocolFault> {
+    pub(super) fn step(&mut self, buffer: &mut BytesMut) -> Result<DecodeStep, ProtocolFault> {
         let mut gathered = BytesMut::new();
         let mut chunks = 0;
         loop {
             match self.state {
-                State::Data(left) => {
+                ChunkState::Data(left) => {
                     let take = buffer
                         .len()
                         .min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -58,58 +58,58 @@ impl Chunks {
                         break;
                     }
                     self.state = match left - take as u64 {
-                        0 => State::Between,
-                        rest => State::Data(rest),
+                        0 => ChunkState::Between,
+                        rest => ChunkState::Data(rest),
                     };
                     chunks += 1;
                     let piece = buffer.split_to(take);
                     if take >= WHOLE || (gathered.is_empty() && !self.more_follows(buffer)) {
-                        return Ok(Step::Data(piece.freeze(), chunks));
+                        return Ok(DecodeStep::Data(piece.freeze(), chunks));
                     }
                     gathered.extend_from_slice(&piece);
                     if gathered.len() >= WHOLE {
                         break;
                     }
                 }
-                State::First | State::Between => {
+                ChunkState::First | ChunkState::Between => {
                     if !self.size_line(buffer)? {
                         break;
                     }
                 }
-                State::Trailers => {
+                ChunkState::Trailers => {
                     if !self.trailer_line(buffer)? {
                         break;
                     }
                 }
-                State::End => break,
+                ChunkState::End => break,
             }
         }
         if !gathered.is_empty() {
-            return Ok(Step::Data(gathered.freeze(), chunks));
+            return Ok(DecodeStep::Data(gathered.freeze(), chunks));
         }
-        Ok(if self.state == State::End {
-            Step::End
+        Ok(if self.state == ChunkState::End {
+            DecodeStep::End
         } else {
-            Step::Starved
+            DecodeStep::Starved
         })
     }
 
     #[cfg(test)]
     fn is_end(&self) -> bool {
-        self.state == State::End
+        self.state == ChunkState::End
     }
 
     /// Whether the buffer holds data of another chunk, so that gathering pays.
     fn more_follows(&self, buffer: &[u8]) -> bool {
-        self.state == State::Between && buffer.len() > 4 && !buffer.starts_with(b"\r\n0\r\n")
+        self.state == ChunkState::Between && buffer.len() > 4 && !buffer.starts_with(b"\r\n0\r\n")
     }
 
     /// Reads `[CRLF] size [;ext] CRLF`; false if it is not whole.
     fn size_line(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolFault> {
         let skip = match (self.state, &buffer[..]) {
-            (State::Between, [b'\r', b'\n', ..]) => 2,
-            (State::Between, [b'\r'] | []) => return Ok(false),
-            (State::Between, _) => return Err(ProtocolFault::Body),
+            (ChunkState::Between, [b'\r', b'\n', ..]) => 2,
+            (ChunkState::Between, [b'\r'] | []) => return Ok(false),
+            (ChunkState::Between, _) => return Err(ProtocolFault::Body),
             _ => 0,
         };
         let line = buffer.get(skip..).unwrap_or_default();
@@ -130,9 +130,9 @@ impl Chunks {
             (sum << 4) | u64::from(digit)
         });
         self.state = if size == 0 {
-            State::Trailers
+            ChunkState::Trailers
         } else {
-            State::Data(size)
+            ChunkState::Data(size)
         };
         buffer.advance(skip + end + 2);
         Ok(true)
@@ -160,7 +160,7 @@ impl Chunks {
         };
         let line = buffer.get(..end).unwrap_or_default();
         match memchr::memchr(b':', line).map(|at| line.split_at(at)) {
-            None if end == 0 => self.state = State::End,
+            None if end == 0 => self.state = ChunkState::End,
             None => return Err(ProtocolFault::Body),
             Some((name, value)) => {
                 let (name, value) = (name.to_vec(), value.get(1..).unwrap_or_default().to_vec());
@@ -188,15 +188,16 @@ impl Chunks {
 
 #[cfg(test)]
 mod tests {
-    use super::{Chunks, Step};
+    use super::{ChunkedDecoder, DecodeStep};
     use bytes::BytesMut;
 
     /// Feeds `text` in pieces of `size` bytes; the data, whether it ended, and what was left over.
     fn decode(text: &[u8], size: usize) -> Result<(Vec<u8>, bool, Vec<u8>), ()> {
-        let (mut chunks, mut buffer, mut data) = (Chunks::default(), BytesMut::new(), Vec::new());
+        let (mut chunks, mut buffer, mut data) =
+            (ChunkedDecoder::default(), BytesMut::new(), Vec::new());
         for piece in text.chunks(size) {
             buffer.extend_from_slice(piece);
-            while let Step::Data(bytes, _) = chunks.step(&mut buffer).map_err(drop)? {
+            while let DecodeStep::Data(bytes, _) = chunks.step(&mut buffer).map_err(drop)? {
                 data.extend_from_slice(&bytes);
             }
         }
@@ -266,8 +267,11 @@ mod tests {
     #[test]
     fn small_chunks_are_gathered() {
         let mut buffer = BytesMut::from(&b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n"[..]);
-        let mut chunks = Chunks::default();
-        assert_eq!(chunks.step(&mut buffer), Ok(Step::Data("abc".into(), 3)));
-        assert_eq!(chunks.step(&mut buffer), Ok(Step::End));
+        let mut chunks = ChunkedDecoder::default();
+        assert_eq!(
+            chunks.step(&mut buffer),
+            Ok(DecodeStep::Data("abc".into(), 3))
+        );
+        assert_eq!(chunks.step(&mut buffer), Ok(DecodeStep::End));
     }
 }

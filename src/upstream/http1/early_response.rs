@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{Sender, channel};
 
 use super::body::{Body, SocketPool, SocketReturn};
 use super::response_head::BodyLength;
-use super::upload::Upload;
+use super::upload::BodyWriter;
 use super::upload_task::{EarlyResponse, Piece, UploadTask};
 use super::{Socket, Stream};
 use crate::upstream::failure::Failure;
@@ -26,23 +26,23 @@ use crate::upstream::failure::Failure;
 pub(super) fn spawn_exchange<S: Stream, B>(
     socket: Socket<S>,
     length: BodyLength,
-    upload: Upload<B>,
+    upload: BodyWriter<B>,
     pool: Arc<dyn SocketPool<S>>,
 ) -> Body<S>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     let (sender, pieces) = channel(1);
-    let parking = Arc::new(Parking {
+    let holder = Arc::new(SocketHolder {
         socket: Mutex::default(),
         pool,
     });
     let home = SocketReturn {
-        pool: Arc::<Parking<S>>::clone(&parking),
+        pool: Arc::<SocketHolder<S>>::clone(&holder),
         reuse: true,
     };
     let response = Mutex::new(Body::new(socket, length, home));
-    let task = tokio::spawn(run_exchange(response, upload, parking, sender));
+    let task = tokio::spawn(run_exchange(response, upload, holder, sender));
     let early = EarlyResponse {
         pieces,
         upload: Some(UploadTask(task)),
@@ -52,8 +52,8 @@ where
 
 async fn run_exchange<S: Stream, B>(
     response: Mutex<Body<S>>,
-    mut upload: Upload<B>,
-    parking: Arc<Parking<S>>,
+    mut upload: BodyWriter<B>,
+    holder: Arc<SocketHolder<S>>,
     pieces: Sender<Piece>,
 ) where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -63,7 +63,7 @@ async fn run_exchange<S: Stream, B>(
         if let Some(socket) = response.socket_mut() {
             return upload.poll(socket, cx);
         }
-        let mut parked = parking.lock();
+        let mut parked = holder.lock();
         match &mut *parked {
             Some(socket) => upload.poll(socket, cx),
             None => Poll::Ready(Err(Failure::Closed)),
@@ -121,18 +121,18 @@ async fn receive_response<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<
 
 /// Holds the socket from the end of the response to the end of the upload. It serves no other
 /// request.
-struct Parking<S> {
+struct SocketHolder<S> {
     socket: Mutex<Option<Socket<S>>>,
     pool: Arc<dyn SocketPool<S>>,
 }
 
-impl<S> Parking<S> {
+impl<S> SocketHolder<S> {
     fn lock(&self) -> MutexGuard<'_, Option<Socket<S>>> {
         self.socket.lock()
     }
 }
 
-impl<S: Stream> SocketPool<S> for Parking<S> {
+impl<S: Stream> SocketPool<S> for SocketHolder<S> {
     fn put_back(&self, socket: Socket<S>) {
         socket.counted.begin_exchange();
         *self.lock() = Some(socket);

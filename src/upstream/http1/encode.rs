@@ -6,7 +6,7 @@ use crate::upstream::head::{Framing, RequestHead};
 
 /// Appends the head to `output`. If `close` is set, adds `Connection: close`, so that the upstream
 /// closes the socket after its response.
-pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
+pub(super) fn write_head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
     for part in [
         head.method.as_str(),
         " ",
@@ -36,6 +36,6 @@ pub(super) fn head(output: &mut Vec<u8>, head: &RequestHead<'_>, close: bool) {
 }
 
 /// Appends the size line of a chunk.
-pub(super) fn chunk_size(output: &mut Vec<u8>, size: usize) {
+pub(super) fn write_chunk_size(output: &mut Vec<u8>, size: usize) {
     let _infallible = write!(output, "{size:x}\r\n");
 }

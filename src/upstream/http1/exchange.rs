@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http::{Method, Response};
 
 use super::body::{Body, SocketReturn};
-use super::response_head::{MAX_HEAD_BYTES, Parsed, Progress, ResponseHead, take_head};
-use super::upload::{Stage, Upload};
+use super::response_head::{HeadProgress, MAX_HEAD_BYTES, ParsedHead, ResponseHead, take_head};
+use super::upload::{BodyWriter, WriteStage};
 use super::{Socket, Stream, early_response, encode};
 use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::RequestHead;
@@ -35,16 +35,16 @@ where
     socket.counted.begin_exchange();
     let mut exchange = Exchange {
         socket,
-        upload: Upload::new(body, head.framing),
+        upload: BodyWriter::new(body, head.framing),
         has_body: head.has_body(),
         method: head.method,
-        progress: Progress::default(),
+        progress: HeadProgress::default(),
         is_begun: false,
         informational: (0, 0),
         heard: false,
         began_early: false,
     };
-    encode::head(&mut exchange.socket.output, head, !home.reuse);
+    encode::write_head(&mut exchange.socket.output, head, !home.reuse);
     match poll_fn(|cx| exchange.poll(cx)).await {
         Ok(response) => Ok(exchange.finish(response, home)),
         Err(failure) => {
@@ -60,10 +60,10 @@ where
 
 struct Exchange<'a, S, B> {
     socket: Socket<S>,
-    upload: Upload<B>,
+    upload: BodyWriter<B>,
     has_body: bool,
     method: &'a Method,
-    progress: Progress,
+    progress: HeadProgress,
     /// `true` once the first bytes of the request may have been sent.
     is_begun: bool,
     /// Informational responses so far: how many, and their bytes.
@@ -79,8 +79,8 @@ where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
-        if self.upload.stage == Stage::Opening {
-            self.upload.stage = Stage::Body;
+        if self.upload.stage == WriteStage::Opening {
+            self.upload.stage = WriteStage::Body;
             // A small body is in the agent's buffer most often, and there when it is asked for the second time: one write instead of two.
             if self
                 .upload
@@ -104,9 +104,9 @@ where
             if failure != Failure::Closed {
                 return Poll::Ready(Err(failure));
             }
-            self.upload.stage = Stage::Broken;
+            self.upload.stage = WriteStage::Broken;
         }
-        if self.upload.stage == Stage::Done
+        if self.upload.stage == WriteStage::Done
             && let Some(hook) = self.socket.first_sent.take()
         {
             hook(&self.socket.stream);
@@ -129,9 +129,9 @@ where
     fn take_head(&mut self) -> Result<Option<ResponseHead>, Failure> {
         while !self.socket.input.is_empty() {
             match take_head(&mut self.socket.input, &mut self.progress, self.method)? {
-                Parsed::Partial => return Ok(None),
-                Parsed::Final(head) => return Ok(Some(head)),
-                Parsed::Informational(length) => {
+                ParsedHead::Partial => return Ok(None),
+                ParsedHead::Final(head) => return Ok(Some(head)),
+                ParsedHead::Informational(length) => {
                     self.informational.0 += 1;
                     self.informational.1 += length;
                     let (count, bytes) = self.informational;
@@ -159,7 +159,7 @@ where
         // Servers leave a body unread if they do not need it, for example when they refuse or
         // redirect the request.
         let body_is_read = !self.has_body || head.status.as_u16() < 300;
-        let is_in_order = upload.stage == Stage::Done && !began_early;
+        let is_in_order = upload.stage == WriteStage::Done && !began_early;
         home.reuse &= is_in_order && head.keep_alive && body_is_read;
         let body = if upload.is_under_way() && head.status.is_success() {
             early_response::spawn_exchange(socket, head.length, upload, home.pool)

@@ -23,7 +23,7 @@ pub enum BodyLength {
 
 /// What the fields say of the body's length.
 #[derive(Default)]
-pub(super) struct Framing {
+pub(super) struct FramingFields {
     length: Option<u64>,
     codings: usize,
     chunked: bool,
@@ -38,7 +38,7 @@ pub(super) struct Framing {
 /// unknown whether the upstream processed it.
 const IDLE_MARGIN: u64 = 1;
 
-impl Framing {
+impl FramingFields {
     /// Takes a field into account. Returns whether the field concerns only the body's framing or
     /// this socket, so that no other part of egressd needs it.
     pub(super) fn note(&mut self, name: &HeaderName, value: &[u8]) -> Result<bool, ProtocolFault> {
@@ -148,12 +148,12 @@ fn leading_number(value: &[u8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, Framing};
+    use super::{Duration, FramingFields};
     use http::HeaderName;
 
-    fn noted(values: &[&str]) -> Framing {
+    fn noted(values: &[&str]) -> FramingFields {
         let name = HeaderName::from_static("keep-alive");
-        let mut framing = Framing::default();
+        let mut framing = FramingFields::default();
         for value in values {
             framing.note(&name, value.as_bytes()).unwrap();
         }

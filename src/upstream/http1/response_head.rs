@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 
 pub use super::framing::BodyLength;
-use super::framing::Framing;
+use super::framing::FramingFields;
 use crate::upstream::failure::ProtocolFault;
 
 /// The most bytes that a response head may have.
@@ -38,7 +38,7 @@ pub struct ResponseHead {
 
 /// What a parse found.
 #[derive(Debug)]
-pub enum Parsed {
+pub enum ParsedHead {
     /// Not whole yet.
     Partial,
     /// An informational head of this many bytes, already consumed.
@@ -49,7 +49,7 @@ pub enum Parsed {
 
 /// The progress of examining an incomplete head.
 #[derive(Debug, Default)]
-pub struct Progress {
+pub struct HeadProgress {
     /// Bytes of the buffer that were searched for the head's end.
     scanned: usize,
     /// Bytes of empty lines before the head, already consumed.
@@ -63,9 +63,9 @@ pub struct Progress {
 /// TLS records.
 pub fn take_head(
     buffer: &mut BytesMut,
-    progress: &mut Progress,
+    progress: &mut HeadProgress,
     method: &Method,
-) -> Result<Parsed, ProtocolFault> {
+) -> Result<ParsedHead, ProtocolFault> {
     // `httparse` skips empty lines before the status line as well, but starts from the first one
     // each time.
     let blank = blank_lines(buffer);
@@ -77,7 +77,7 @@ pub fn take_head(
         return if progress.blank + buffer.len() > MAX_HEAD_BYTES {
             Err(ProtocolFault::HeadTooLarge)
         } else {
-            Ok(Parsed::Partial)
+            Ok(ParsedHead::Partial)
         };
     };
     let mut fields = [const { std::mem::MaybeUninit::uninit() }; MAX_FIELDS];
@@ -103,12 +103,12 @@ pub fn take_head(
     let is_unusual = bare || progress.blank > 0 || total > USUAL_HEAD_BYTES;
     let refined = refine(&response, buffer, method);
     let bytes = buffer.split_to(length).freeze();
-    *progress = Progress::default();
+    *progress = HeadProgress::default();
     match refined? {
-        Refined::Informational => Ok(Parsed::Informational(total)),
+        Refined::Informational => Ok(ParsedHead::Informational(total)),
         Refined::Final { mut head, fields } => {
             head.is_unusual = is_unusual;
-            fill(head, fields, &bytes).map(Parsed::Final)
+            fill(head, fields, &bytes).map(ParsedHead::Final)
         }
     }
 }
@@ -160,7 +160,7 @@ fn refine(
     }
     let status = StatusCode::from_u16(code).map_err(|_| ProtocolFault::Head)?;
     let has_body = method != Method::HEAD && !matches!(code, 204 | 304);
-    let mut framing = Framing::default();
+    let mut framing = FramingFields::default();
     let mut fields = Vec::with_capacity(response.headers.len());
     for field in response.headers.iter() {
         let name =

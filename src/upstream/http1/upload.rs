@@ -14,17 +14,17 @@ use crate::upstream::head::Framing;
 const GATHER: usize = 16 * 1024;
 
 /// A request's body that is being sent.
-pub(super) struct Upload<B> {
+pub(super) struct BodyWriter<B> {
     pub(super) body: Option<B>,
     framing: Framing,
     /// A large piece that is written without a copy, after `output`.
     data: Bytes,
-    pub(super) stage: Stage,
+    pub(super) stage: WriteStage,
 }
 
 /// The progress of an upload.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum WriteStage {
     /// The head is not sent, and the body has not been polled.
     Opening,
     /// The body is being polled for more.
@@ -37,15 +37,15 @@ pub(super) enum Stage {
     Broken,
 }
 
-impl<B> Upload<B>
+impl<B> BodyWriter<B>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin,
 {
     /// Creates an upload whose body has not been polled. Without a body, only the head is sent.
     pub(super) fn new(body: Option<B>, framing: Framing) -> Self {
         let stage = match body {
-            Some(_) => Stage::Opening,
-            None => Stage::Flush,
+            Some(_) => WriteStage::Opening,
+            None => WriteStage::Flush,
         };
         Self {
             body,
@@ -57,7 +57,7 @@ where
 
     /// Returns whether more of the body is to be sent and the upstream accepts it.
     pub(super) fn is_under_way(&self) -> bool {
-        self.body.is_some() && matches!(self.stage, Stage::Body | Stage::Flush)
+        self.body.is_some() && matches!(self.stage, WriteStage::Body | WriteStage::Flush)
     }
 
     /// Gathers and writes until the body is sent. Pending if the agent's body has no data now, or
@@ -69,8 +69,8 @@ where
     ) -> Poll<Result<(), Failure>> {
         loop {
             match self.stage {
-                Stage::Done | Stage::Broken => return Poll::Ready(Ok(())),
-                Stage::Opening | Stage::Body => {
+                WriteStage::Done | WriteStage::Broken => return Poll::Ready(Ok(())),
+                WriteStage::Opening | WriteStage::Body => {
                     let starved = self.gather(&mut socket.output, cx)?.is_pending();
                     ready!(self.write(socket, cx))?;
                     if starved {
@@ -79,10 +79,10 @@ where
                         return Poll::Pending;
                     }
                 }
-                Stage::Flush => {
+                WriteStage::Flush => {
                     ready!(self.write(socket, cx))?;
                     ready!(self.flush(socket, cx))?;
-                    self.stage = Stage::Done;
+                    self.stage = WriteStage::Done;
                 }
             }
         }
@@ -115,7 +115,7 @@ where
                     if self.framing == Framing::Chunked {
                         output.extend_from_slice(b"0\r\n\r\n");
                     }
-                    self.stage = Stage::Flush;
+                    self.stage = WriteStage::Flush;
                     break;
                 }
             }
@@ -128,7 +128,7 @@ where
             return;
         }
         if self.framing == Framing::Chunked {
-            encode::chunk_size(output, data.len());
+            encode::write_chunk_size(output, data.len());
         }
         if data.len() < GATHER {
             output.extend_from_slice(&data);

@@ -1,7 +1,7 @@
 //! The body of a request that is being sent, and the end of an upload whose response comes first.
 //!
 //! hyper polls the body on a task of its own, which outlives the exchange unless it receives a
-//! [`Stop`]. While that task waits for the upstream's window it does not poll the body, so it
+//! [`StopSignal`]. While that task waits for the upstream's window it does not poll the body, so it
 //! cannot be stopped; see [`RunningUpload`].
 
 use std::future::Future as _;
@@ -20,27 +20,27 @@ use super::ExchangeGuard;
 use crate::upstream::failure::Failure;
 
 /// A request's body for hyper.
-pub(super) struct Sending {
+pub(super) struct OutgoingBody {
     body: Option<Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>>,
     /// Set once no more of the body is sent. The stream stays open for the response.
     is_stopped: bool,
-    signals: Receiver<Stop>,
-    progress: Arc<Progress>,
+    signals: Receiver<StopSignal>,
+    progress: Arc<UploadProgress>,
 }
 
 /// Ends an upload, and leaves its stream open until the sender of the enclosed channel is dropped.
-pub(super) struct Stop(Receiver<Stop>);
+pub(super) struct StopSignal(Receiver<StopSignal>);
 
 /// The state of an upload that hyper's task shares with the exchange.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct UploadProgress {
     /// The reason why the body failed, because hyper does not keep it.
     fault: OnceLock<Failure>,
     /// hyper holds a piece of the body that it has not sent.
     holds_piece: AtomicBool,
 }
 
-impl Progress {
+impl UploadProgress {
     /// Returns the failure of the request's body.
     pub(super) fn fault(&self) -> Option<Failure> {
         self.fault.get().copied()
@@ -48,9 +48,9 @@ impl Progress {
 }
 
 /// The upload of an exchange that has no response yet.
-pub(super) struct Upload {
-    signals: Sender<Stop>,
-    progress: Arc<Progress>,
+pub(super) struct UploadControl {
+    signals: Sender<StopSignal>,
+    progress: Arc<UploadProgress>,
 }
 
 /// The upload of an exchange whose response has begun. Dropping it ends the upload and resets the
@@ -60,21 +60,21 @@ pub(super) struct Upload {
 /// hyper's `proto/h2/mod.rs` waits in `poll_capacity`). The session then takes no new exchange, and
 /// ends with its last one.
 pub struct RunningUpload {
-    signals: Sender<Stop>,
-    progress: Arc<Progress>,
+    signals: Sender<StopSignal>,
+    progress: Arc<UploadProgress>,
     was_stopped: bool,
     guard: ExchangeGuard,
 }
 
-impl Upload {
+impl UploadControl {
     /// Prepares an upload. The second value is the body for hyper.
-    pub(super) fn new<B>(body: Option<B>) -> (Self, Sending)
+    pub(super) fn new<B>(body: Option<B>) -> (Self, OutgoingBody)
     where
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
-        let progress = Arc::<Progress>::default();
-        let sending = Sending {
+        let progress = Arc::<UploadProgress>::default();
+        let sending = OutgoingBody {
             body: body.map(|body| Box::pin(body) as _),
             is_stopped: false,
             signals: receiver,
@@ -88,7 +88,7 @@ impl Upload {
     }
 
     /// Returns the state of the upload.
-    pub(super) fn progress(&self) -> Arc<Progress> {
+    pub(super) fn progress(&self) -> Arc<UploadProgress> {
         Arc::clone(&self.progress)
     }
 
@@ -99,7 +99,7 @@ impl Upload {
         if was_stopped {
             let (sender, receiver) = oneshot::channel();
             // hyper may have dropped the body, because it is sent.
-            let _sent = std::mem::replace(&mut signals, sender).send(Stop(receiver));
+            let _sent = std::mem::replace(&mut signals, sender).send(StopSignal(receiver));
         }
         RunningUpload {
             signals,
@@ -135,7 +135,7 @@ impl Drop for RunningUpload {
     }
 }
 
-impl Body for Sending {
+impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = h2::Error;
 
@@ -147,7 +147,7 @@ impl Body for Sending {
         let failed = || Poll::Ready(Some(Err(Reason::CANCEL.into())));
         self.progress.holds_piece.store(false, Relaxed);
         while let Poll::Ready(signal) = Pin::new(&mut self.signals).poll(context) {
-            let Ok(Stop(later)) = signal else {
+            let Ok(StopSignal(later)) = signal else {
                 return failed();
             };
             self.signals = later;

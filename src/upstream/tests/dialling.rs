@@ -14,7 +14,7 @@ use super::world::{
 };
 use crate::domain::{Host, Http2};
 use crate::upstream::failure::ConnectFault;
-use crate::upstream::{DialTimeouts, Dialer, Dialled, Failure, ResolverSettings, Target};
+use crate::upstream::{DialTimeouts, Dialer, Failure, NegotiatedSocket, ResolverSettings, Target};
 
 /// A dial may be moved between the threads of any runtime.
 const _: fn(&Dialer, &Target) = |dialer, target| {
@@ -100,7 +100,7 @@ async fn the_checked_address_is_the_one_that_is_dialled() {
     let target = target(good.address.port(), Http2::Auto, &authority.trust());
     assert!(matches!(
         dialer.dial(&target).await,
-        Ok(Dialled::Http1(session))
+        Ok(NegotiatedSocket::Http1(session))
             if session.get_ref().0.stream().peer_addr().unwrap() == good.address
     ));
     assert_eq!((good.accepted_count(), bad.accepted_count()), (1, 0));

@@ -14,7 +14,7 @@ use super::world::{
 };
 use crate::domain::{Host, Http2};
 use crate::upstream::failure::TlsFault;
-use crate::upstream::{DialTimeouts, Dialer, Dialled, Failure, ResolverSettings, Target};
+use crate::upstream::{DialTimeouts, Dialer, Failure, NegotiatedSocket, ResolverSettings, Target};
 
 async fn dial_failure(server: &Server, authority: &Authority, http2: Http2) -> Option<Failure> {
     let target = target(server.address.port(), http2, &authority.trust());
@@ -207,8 +207,8 @@ async fn negotiated_protocol(protocols: &[&str], http2: Http2) -> (String, usize
     let mut seen = String::new();
     for _ in 0..3 {
         seen.push(match dialer.dial(&target).await {
-            Ok(Dialled::Http1(_)) => '1',
-            Ok(Dialled::Http2(_)) => '2',
+            Ok(NegotiatedSocket::Http1(_)) => '1',
+            Ok(NegotiatedSocket::Http2(_)) => '2',
             Err(Failure::Tls(TlsFault::Alert)) => '-',
             Err(other) => panic!("{other}"),
         });
@@ -247,12 +247,12 @@ async fn a_server_that_stopped_offering_http2_is_still_reached() {
     let port = old.address.port();
     let target = target(port, Http2::Auto, &authority.trust());
     let first = dialer(&["127.0.0.1"]).dial(&target).await;
-    assert!(matches!(first, Ok(Dialled::Http2(_))));
+    assert!(matches!(first, Ok(NegotiatedSocket::Http2(_))));
     let config = server_config(authority.issue(|_| {}), &["http/1.1"]);
     let new = Server::start_tls_on(&format!("127.0.0.2:{port}"), config).await;
     for _ in 0..2 {
         let later = dialer(&["127.0.0.2"]).dial(&target).await;
-        assert!(matches!(later, Ok(Dialled::Http1(_))));
+        assert!(matches!(later, Ok(NegotiatedSocket::Http1(_))));
     }
     assert_eq!(new.accepted_count(), 2);
 }
@@ -280,7 +280,7 @@ async fn sessions_are_resumed_within_a_connection_and_not_between_two() {
     let [one, two] = [(); 2].map(|()| target(server.address.port(), Http2::Auto, &trust));
     let mut seen = Vec::new();
     for target in [&one, &one, &two] {
-        let Ok(Dialled::Http1(mut session)) = dialer.dial(target).await else {
+        let Ok(NegotiatedSocket::Http1(mut session)) = dialer.dial(target).await else {
             panic!("no session");
         };
         // The tickets come before this byte.

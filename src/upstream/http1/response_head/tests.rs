@@ -1,17 +1,22 @@
 //! Accepted heads, rejected heads, and heads that arrive in pieces.
 
 use super::{
-    BodyLength, MAX_HEAD_BYTES, Parsed, Progress, ProtocolFault, ResponseHead, head_end, take_head,
+    BodyLength, HeadProgress, MAX_HEAD_BYTES, ParsedHead, ProtocolFault, ResponseHead, head_end,
+    take_head,
 };
 use bytes::BytesMut;
 use http::Method;
 
-fn parse(text: &str) -> Result<Parsed, ProtocolFault> {
+fn parse(text: &str) -> Result<ParsedHead, ProtocolFault> {
     parse_response(text, &Method::GET)
 }
 
-fn parse_response(text: &str, method: &Method) -> Result<Parsed, ProtocolFault> {
-    take_head(&mut BytesMut::from(text), &mut Progress::default(), method)
+fn parse_response(text: &str, method: &Method) -> Result<ParsedHead, ProtocolFault> {
+    take_head(
+        &mut BytesMut::from(text),
+        &mut HeadProgress::default(),
+        method,
+    )
 }
 
 fn whole(text: &str) -> ResponseHead {
@@ -20,7 +25,7 @@ fn whole(text: &str) -> ResponseHead {
 
 fn whole_response(text: &str, method: &Method) -> ResponseHead {
     match parse_response(text, method) {
-        Ok(Parsed::Final(head)) => head,
+        Ok(ParsedHead::Final(head)) => head,
         other => panic!("{text:?}: {other:?}"),
     }
 }
@@ -172,17 +177,17 @@ fn byte_by_byte_is_the_same_as_at_once() {
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         "\r\nHTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
     ] {
-        let (mut buffer, mut progress, mut heads) = (BytesMut::new(), Progress::default(), 0);
+        let (mut buffer, mut progress, mut heads) = (BytesMut::new(), HeadProgress::default(), 0);
         for byte in text.bytes() {
             buffer.extend_from_slice(&[byte]);
             if heads == 0 {
                 match take_head(&mut buffer, &mut progress, &Method::GET).unwrap() {
-                    Parsed::Final(head) => {
+                    ParsedHead::Final(head) => {
                         assert_eq!(head.length, BodyLength::Exact(5));
                         heads += 1;
                     }
-                    Parsed::Partial => {}
-                    Parsed::Informational(_) => panic!("{text:?}"),
+                    ParsedHead::Partial => {}
+                    ParsedHead::Informational(_) => panic!("{text:?}"),
                 }
             }
         }
@@ -193,11 +198,11 @@ fn byte_by_byte_is_the_same_as_at_once() {
 #[test]
 fn empty_lines_before_a_head_are_read_once_and_count_towards_its_size() {
     // F-224
-    let (mut buffer, mut progress) = (BytesMut::new(), Progress::default());
+    let (mut buffer, mut progress) = (BytesMut::new(), HeadProgress::default());
     for _ in 0..MAX_HEAD_BYTES / 2 {
         buffer.extend_from_slice(b"\r\n");
         let parsed = take_head(&mut buffer, &mut progress, &Method::GET);
-        assert!(matches!(parsed, Ok(Parsed::Partial)), "{parsed:?}");
+        assert!(matches!(parsed, Ok(ParsedHead::Partial)), "{parsed:?}");
         assert!(buffer.is_empty(), "an empty line is kept to be read again");
     }
     buffer.extend_from_slice(b"H");
