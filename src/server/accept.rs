@@ -15,7 +15,7 @@ use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::listen::ListenerHandle;
-use super::listener::{Listener, is_aborted_socket};
+use super::listener::{WorkerListener, is_aborted_socket};
 use super::socket_task::{self, Serve};
 use super::socket_timers::{SocketLimits, Ticker};
 
@@ -58,7 +58,7 @@ impl<S: Serve> AcceptLoop<S> {
         });
     }
 
-    async fn accept_all<D: Listener>(
+    async fn accept_all<D: WorkerListener>(
         &self,
         listener: D,
         mut end: Pin<&mut impl Future<Output = ()>>,

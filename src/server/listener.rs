@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use super::unix_socket::SharedUnixListener;
 
 /// What sockets are accepted from.
-pub(super) trait Listener: Send + Sized {
+pub(super) trait WorkerListener: Send + Sized {
     /// It, within the worker's runtime.
     type Open: Send + Sync;
     /// An accepted socket.
@@ -25,7 +25,7 @@ pub(super) trait Listener: Send + Sized {
     fn close(listener: Self::Open, serve_queued: impl FnMut(Self::Stream)) -> io::Result<()>;
 }
 
-impl Listener for std::net::TcpListener {
+impl WorkerListener for std::net::TcpListener {
     type Open = TcpListener;
     type Stream = TcpStream;
 
@@ -51,7 +51,7 @@ impl Listener for std::net::TcpListener {
     }
 }
 
-impl Listener for SharedUnixListener {
+impl WorkerListener for SharedUnixListener {
     type Open = (UnixListener, SharedUnixListener);
     type Stream = UnixStream;
 

@@ -28,12 +28,12 @@ pub struct RequestBody {
     /// `None` only while this is dropped.
     incoming: Option<Incoming>,
     /// `None` if the request has no body.
-    shared: Option<Arc<Shared>>,
+    shared: Option<Arc<SharedBody>>,
 }
 
 /// The state of a body that the service and the socket's task share.
 #[derive(Default)]
-struct Shared {
+struct SharedBody {
     was_polled: AtomicBool,
     ended: AtomicBool,
     /// The unread part, once the service has dropped the body.
@@ -42,7 +42,7 @@ struct Shared {
 
 /// The unread part of a body, for the socket's task.
 pub(super) struct UnreadBody {
-    shared: Arc<Shared>,
+    shared: Arc<SharedBody>,
     /// The agent sends the body only after a `100 Continue`.
     expects_continue: bool,
     bytes: usize,
@@ -54,7 +54,7 @@ pub(super) struct UnreadBody {
 pub(super) fn track_unread(
     request: Request<Incoming>,
 ) -> (Request<RequestBody>, Option<UnreadBody>) {
-    let shared = (!request.body().is_end_stream()).then(Arc::<Shared>::default);
+    let shared = (!request.body().is_end_stream()).then(Arc::<SharedBody>::default);
     let rest = shared.clone().map(|shared| UnreadBody {
         shared,
         expects_continue: request.headers().contains_key(EXPECT),

@@ -47,9 +47,10 @@ pub use self::ticker::{SocketCounts, Ticker};
 pub const TICK: Duration = Duration::from_millis(50);
 /// Milliseconds that a head may take while memory is short.
 const SLOW_HEAD: u64 = 250;
-/// How long a socket that waits for a request is kept once the process stops: long enough that a
-/// request on it gets an answer, and short enough that its agent takes the next one elsewhere.
-const DRAIN_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Milliseconds for which a socket that waits for a request is kept once the process stops: long
+/// enough that a request on it gets an answer, and short enough that its agent takes the next one
+/// elsewhere.
+const DRAIN_IDLE_TIMEOUT: u64 = 5_000;
 
 /// The limits that hold for every socket of a listener.
 #[derive(Clone, Copy, Debug)]
@@ -128,13 +129,6 @@ impl SocketState {
     }
 }
 
-/// The time since when a socket has been idle. Sockets without a request come first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum IdleSince {
-    NoRequest(u64),
-    WriteBlocked(u64),
-}
-
 /// Which limit of an exchange has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExceededLimit {
@@ -189,19 +183,12 @@ impl SocketTimers {
 
     /// Returns whether the socket has to be cut off, whatever is under way on it.
     pub(super) fn must_close(&self) -> bool {
-        let now = self.ticker.now();
+        let (now, state) = (self.ticker.now(), self.state());
         self.state_deadline.has_passed(now)
             || self.write_deadline.has_passed(now)
             || self.has_drain_timeout_passed(now)
-            || match self.state() {
-                SocketState::Responding => self.exceeded_limit().is_some(),
-                SocketState::Idle => self.ticker.is_grace_over(),
-                SocketState::Accepted
-                | SocketState::Head
-                | SocketState::Exchange
-                | SocketState::Closing
-                | SocketState::Closed => false,
-            }
+            || (state == SocketState::Idle && self.ticker.is_grace_over.load(Relaxed))
+            || (state == SocketState::Responding && self.exceeded_limit().is_some())
     }
 
     /// Remembers whom to wake when something is due.
@@ -292,7 +279,7 @@ impl SocketTimers {
     /// Returns which limit of the exchange has passed, if one has.
     pub fn exceeded_limit(&self) -> Option<ExceededLimit> {
         let now = self.ticker.now();
-        if self.ticker.is_grace_over() {
+        if self.ticker.is_grace_over.load(Relaxed) {
             Some(ExceededLimit::Grace)
         } else if self.exchange_deadline.has_passed(now) {
             Some(ExceededLimit::Exchange)
@@ -375,25 +362,27 @@ impl SocketTimers {
     /// The socket's own thread decides that, and it alone changes the state: nothing that has just
     /// begun is cut.
     fn has_drain_timeout_passed(&self, now: u64) -> bool {
-        let Some(draining_since) = self.ticker.draining_since() else {
-            return false;
-        };
+        // In the far future, unless the process stops.
+        let draining_since = self.ticker.draining_since.load(Relaxed);
         let since = draining_since.max(self.idle_since.load(Relaxed));
-        self.state().is_idle()
+        now.saturating_sub(since) >= DRAIN_IDLE_TIMEOUT
+            && self.state().is_idle()
             && !self.is_write_blocked()
-            && now.saturating_sub(since) >= millis(DRAIN_IDLE_TIMEOUT)
     }
 
-    /// Returns the time since when the socket has been idle. `None` if it is busy or is being
-    /// closed already.
-    fn idle_rank(&self) -> Option<IdleSince> {
-        if self.is_closed() || self.state_deadline.is_expired() {
-            None
-        } else if !self.state().is_exchange() {
-            Some(IdleSince::NoRequest(self.idle_since.load(Relaxed)))
-        } else {
-            self.is_write_blocked()
-                .then(|| IdleSince::WriteBlocked(self.write_deadline.get()))
+    /// Returns the rank of the socket among those that may be closed to make room, lowest first:
+    /// sockets without a request, then those whose agents read nothing, each by the time since when.
+    /// `None` if the socket is busy or is being closed already.
+    fn idle_rank(&self) -> Option<(bool, u64)> {
+        let is_exchange = self.state().is_exchange();
+        let is_busy = is_exchange && !self.is_write_blocked();
+        if is_busy || self.is_closed() || self.state_deadline.is_expired() {
+            return None;
         }
+        let since = match is_exchange {
+            true => self.write_deadline.get(),
+            false => self.idle_since.load(Relaxed),
+        };
+        Some((is_exchange, since))
     }
 }

@@ -82,12 +82,12 @@ impl PendingUpload {
 
 /// The body of a response, by protocol.
 pub(super) enum ProtocolBody {
-    Http1(http1::Body<Tls>),
+    Http1(http1::Http1Body<Tls>),
     Http2(Http2Body),
 }
 
-impl From<http1::Body<Tls>> for ProtocolBody {
-    fn from(body: http1::Body<Tls>) -> Self {
+impl From<http1::Http1Body<Tls>> for ProtocolBody {
+    fn from(body: http1::Http1Body<Tls>) -> Self {
         Self::Http1(body)
     }
 }

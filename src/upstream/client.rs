@@ -1,4 +1,4 @@
-//! The door: a worker's way to all upstreams. Chooses the socket, speaks the protocol, keeps the cap.
+//! A worker's client for all upstreams: chooses the socket and the protocol, and keeps the cap.
 //!
 //! Sockets are never shared between connections: each has an [`UpstreamPool`] of its own in each worker. The number of requests that a connection may have
 //! under way is counted over all workers.

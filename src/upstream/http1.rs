@@ -13,7 +13,7 @@ pub mod response_head;
 mod upload;
 mod upload_task;
 
-pub(super) use body::{Body, SocketPool, SocketReturn};
+pub(super) use body::{Http1Body, SocketPool, SocketReturn};
 pub(super) use exchange::exchange;
 pub use upload_task::UploadTask;
 
@@ -35,9 +35,9 @@ const INPUT: usize = 4096;
 const OUTPUT: usize = 1024;
 
 /// What a socket is made of: a TLS stream, or an in-memory pipe in tests.
-pub(super) trait Stream: AsyncBufRead + AsyncWrite + Unpin + Send + 'static {}
+pub(super) trait SocketStream: AsyncBufRead + AsyncWrite + Unpin + Send + 'static {}
 
-impl<S: AsyncBufRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+impl<S: AsyncBufRead + AsyncWrite + Unpin + Send + 'static> SocketStream for S {}
 
 /// An open socket with what was read and not yet used, and room for what is to be written. Buffers live as long as the socket.
 pub(super) struct Socket<S> {
@@ -58,7 +58,7 @@ pub(super) struct Socket<S> {
     counted: OpenSocket,
 }
 
-impl<S: Stream> Socket<S> {
+impl<S: SocketStream> Socket<S> {
     /// Wraps a fresh stream. `counted` lives as long as the socket does.
     pub(super) fn new(stream: S, counted: OpenSocket) -> Self {
         Self {

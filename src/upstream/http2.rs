@@ -61,19 +61,20 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// An open session. Many exchanges share it.
 pub struct Session {
     sender: SendRequest<OutgoingBody>,
-    state: Arc<SessionState>,
-    counted: Arc<OpenSocket>,
+    shared: Arc<SharedSession>,
+}
+
+/// The state of a session that its exchanges and its task share.
+struct SharedSession {
+    frames: Arc<SessionState>,
+    counted: OpenSocket,
     /// The time when the last exchange ended or, before the first, when the session began.
-    last_used: Arc<Mutex<Instant>>,
+    last_used: Mutex<Instant>,
 }
 
 /// Marks an exchange of a session as running, until the end of its response's body and of its
 /// upload.
-struct ExchangeGuard {
-    counted: Arc<OpenSocket>,
-    last_used: Arc<Mutex<Instant>>,
-    session: Arc<SessionState>,
-}
+struct ExchangeGuard(Arc<SharedSession>);
 
 impl Session {
     /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
@@ -92,7 +93,7 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (socket, state) = BudgetedSocket::new(socket, traffic);
+        let (socket, frames) = BudgetedSocket::new(socket, traffic);
         let (sender, driver) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -106,31 +107,30 @@ impl Session {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(|error| cause(&error).failure)?;
-        let counted = Arc::new(counted);
-        let open = Arc::clone(&counted);
+        let shared = Arc::new(SharedSession {
+            frames,
+            counted,
+            last_used: Mutex::new(Instant::now()),
+        });
+        let driven = Arc::clone(&shared);
         tokio::spawn(async move {
             // The exchanges learn of its end by themselves.
             driver.await.unwrap_or_default();
-            open.close();
+            driven.counted.close();
         });
-        Ok(Self {
-            sender,
-            state,
-            counted,
-            last_used: Arc::new(Mutex::new(Instant::now())),
-        })
+        Ok(Self { sender, shared })
     }
 
     /// Returns whether another exchange can begin: the other side has neither closed the session
     /// nor announced that it will, and no upload is stuck.
     pub fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && !self.state.is_ending()
+        !self.sender.is_closed() && !self.shared.frames.is_ending()
     }
 
     /// Returns whether the session has had no exchange for this long.
     pub fn has_idled(&self, timeout: Duration) -> bool {
-        let last_used = self.last_used.lock();
-        self.counted.is_idle() && last_used.elapsed() >= timeout
+        let last_used = self.shared.last_used.lock();
+        self.shared.counted.is_idle() && last_used.elapsed() >= timeout
     }
 
     /// Sends a request and waits for the response's head. Dropping the future, or the response's body, resets the stream.
@@ -143,12 +143,12 @@ impl Session {
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
         let request = to_http_request(head).ok_or(ProtocolFault::Http2)?;
-        let opened_before = self.state.last_opened();
+        let opened_before = self.shared.frames.last_opened();
         let guard = ExchangeGuard::begin(self);
         let (upload, sending) = UploadControl::new(body);
         let faults = Faults {
             body: upload.progress(),
-            session: Arc::clone(&self.state),
+            session: Arc::clone(&self.shared.frames),
         };
         let answered = self
             .sender
@@ -159,7 +159,7 @@ impl Session {
             let mut unanswered = faults.cause(refused.error());
             unanswered.unprocessed |= unsent;
             unanswered.stale = unanswered.failure == Failure::Closed
-                && !self.state.has_answered_after(opened_before);
+                && !self.shared.frames.has_answered_after(opened_before);
             unanswered
         })?;
         check_response_head(response.status(), response.headers())?;
@@ -274,21 +274,18 @@ pub struct Http2Body {
 
 impl ExchangeGuard {
     fn begin(session: &Session) -> Self {
-        session.counted.begin_exchange();
-        Self {
-            counted: Arc::clone(&session.counted),
-            last_used: Arc::clone(&session.last_used),
-            session: Arc::clone(&session.state),
-        }
+        session.shared.counted.begin_exchange();
+        Self(Arc::clone(&session.shared))
     }
 }
 
 impl Drop for ExchangeGuard {
     fn drop(&mut self) {
-        *self.last_used.lock() = Instant::now();
-        self.counted.end_exchange();
-        if self.session.is_ending() && self.counted.is_idle() {
-            self.session.end();
+        let session = &self.0;
+        *session.last_used.lock() = Instant::now();
+        session.counted.end_exchange();
+        if session.frames.is_ending() && session.counted.is_idle() {
+            session.frames.end();
         }
     }
 }

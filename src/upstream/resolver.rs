@@ -129,11 +129,11 @@ pub struct Resolver {
     /// `None` only if the library could not be set up.
     inner: Option<TokioResolver>,
     hosts: Arc<Hosts>,
-    answers: Mutex<HashMap<Box<str>, Answer>>,
+    answers: Mutex<HashMap<Box<str>, CachedAnswer>>,
     limit: Duration,
 }
 
-struct Answer {
+struct CachedAnswer {
     until: Instant,
     outcome: Outcome,
 }
@@ -204,7 +204,7 @@ impl Resolver {
         if answers.len() >= ANSWERS_BEFORE_SWEEP {
             answers.retain(|_, answer| now < answer.until);
         }
-        let answer = Answer {
+        let answer = CachedAnswer {
             until: now + life,
             outcome: outcome.clone(),
         };

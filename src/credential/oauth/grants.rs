@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
-use super::endpoint::{TokenEndpoint, TokenSource};
+use super::endpoint::TokenEndpoint;
 use super::grant::Grant;
 use super::policy;
 use crate::clock::Clock;
-use crate::domain::auth::{ClientAuth, OauthClientCredentials};
+use crate::domain::auth::OauthClientCredentials;
 use crate::reflection::Guard;
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::TokenCounters;
@@ -78,7 +78,9 @@ impl Grants {
         let grant = grants.entry(fingerprint).or_insert_with(|| {
             let source = TokenEndpoint::new(Arc::clone(&self.client), Arc::clone(credentials));
             let style = credentials.terms().client_auth;
-            let mut grant = self.new_grant(Box::new(source), style);
+            let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
+            let mut grant = Grant::new(Box::new(source), style, runtime, clock)
+                .with_guard(Arc::clone(&self.guard), self.problems.clone());
             grant.requester.counters = self.token_counters(credentials);
             Arc::new(grant)
         });
@@ -113,11 +115,6 @@ impl Grants {
     pub fn find_grant(&self, credentials: &OauthClientCredentials) -> Option<Arc<Grant>> {
         let grants = self.by_fingerprint.lock();
         grants.get(credentials.fingerprint()).map(Arc::clone)
-    }
-
-    fn new_grant(&self, source: Box<dyn TokenSource>, style: ClientAuth) -> Grant {
-        Grant::new(source, style, self.runtime.clone(), self.clock.clone())
-            .with_guard(Arc::clone(&self.guard), self.problems.clone())
     }
 }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use tokio::net::UnixStream;
 use tokio::sync::Semaphore;
 
-use super::{AcceptLoop, AtCapacity, ERROR_PAUSE, Listener, Serve};
+use super::{AcceptLoop, AtCapacity, ERROR_PAUSE, Serve, WorkerListener};
 use crate::memory::MemoryShortage;
 use crate::server::{RequestBody, SocketLimits, SocketTimers, Ticker};
 
@@ -35,7 +35,7 @@ impl Serve for Nothing {
 /// A listener of a process without free descriptors. It counts the attempts.
 struct Exhausted(Arc<AtomicUsize>);
 
-impl Listener for Exhausted {
+impl WorkerListener for Exhausted {
     type Open = Self;
     type Stream = UnixStream;
 

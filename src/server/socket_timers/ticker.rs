@@ -24,9 +24,9 @@ pub struct Ticker {
     now: AtomicU64,
     sockets: Mutex<Vec<Arc<SocketTimers>>>,
     socket_added: Notify,
-    /// The time since when the process stops.
-    draining_since: AtomicU64,
-    is_grace_over: AtomicBool,
+    /// The time since when the process stops; `NEVER` before.
+    pub(super) draining_since: AtomicU64,
+    pub(super) is_grace_over: AtomicBool,
     shortage: MemoryShortage,
     /// The time of the next check for agents that have left.
     presence_due: AtomicU64,
@@ -178,15 +178,5 @@ impl Ticker {
     /// Returns the time of the last tick.
     pub(super) fn now(&self) -> u64 {
         self.now.load(Relaxed)
-    }
-
-    /// Returns the time since when the process stops, if it does.
-    pub(super) fn draining_since(&self) -> Option<u64> {
-        let since = self.draining_since.load(Relaxed);
-        (since != NEVER).then_some(since)
-    }
-
-    pub(super) fn is_grace_over(&self) -> bool {
-        self.is_grace_over.load(Relaxed)
     }
 }

@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 use super::chunks::{ChunkedDecoder, DecodeStep};
 use super::response_head::BodyLength;
 use super::upload_task::{EarlyResponse, UploadTask};
-use super::{Socket, Stream};
+use super::{Socket, SocketStream};
 use crate::upstream::failure::{Failure, ProtocolFault};
 
 /// Keeps sockets between requests.
@@ -32,7 +32,7 @@ pub(in crate::upstream) struct SocketReturn<S> {
 }
 
 /// A response body, trailers included.
-pub(in crate::upstream) struct Body<S> {
+pub(in crate::upstream) struct Http1Body<S> {
     socket: Option<Socket<S>>,
     left: RemainingBody,
     home: Option<SocketReturn<S>>,
@@ -61,7 +61,7 @@ impl RemainingBody {
     }
 }
 
-impl<S: Stream> Body<S> {
+impl<S: SocketStream> Http1Body<S> {
     pub(super) fn new(socket: Socket<S>, length: BodyLength, home: SocketReturn<S>) -> Self {
         let mut body = Self {
             socket: Some(socket),
@@ -130,7 +130,7 @@ impl<S: Stream> Body<S> {
         }
     }
 
-    /// Returns the next data like [`Body::poll_data`], from the task that owns the socket.
+    /// Returns the next data like [`Http1Body::poll_data`], from the task that owns the socket.
     fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         let Some(early) = self
             .early
@@ -207,7 +207,7 @@ impl<S: Stream> Body<S> {
     }
 }
 
-impl<S: Stream> http_body::Body for Body<S> {
+impl<S: SocketStream> http_body::Body for Http1Body<S> {
     type Data = Bytes;
     type Error = Failure;
 

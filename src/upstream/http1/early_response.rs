@@ -14,21 +14,21 @@ use http_body::Body as _;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{Sender, channel};
 
-use super::body::{Body, SocketPool, SocketReturn};
+use super::body::{Http1Body, SocketPool, SocketReturn};
 use super::response_head::BodyLength;
 use super::upload::BodyWriter;
 use super::upload_task::{EarlyResponse, Piece, UploadTask};
-use super::{Socket, Stream};
+use super::{Socket, SocketStream};
 use crate::upstream::failure::Failure;
 
 /// Sends the rest of the body and receives the response at the same time. Returns the response's
 /// body.
-pub(super) fn spawn_exchange<S: Stream, B>(
+pub(super) fn spawn_exchange<S: SocketStream, B>(
     socket: Socket<S>,
     length: BodyLength,
     upload: BodyWriter<B>,
     pool: Arc<dyn SocketPool<S>>,
-) -> Body<S>
+) -> Http1Body<S>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
@@ -41,17 +41,17 @@ where
         pool: Arc::<SocketHolder<S>>::clone(&holder),
         reuse: true,
     };
-    let response = Mutex::new(Body::new(socket, length, home));
+    let response = Mutex::new(Http1Body::new(socket, length, home));
     let task = tokio::spawn(run_exchange(response, upload, holder, sender));
     let early = EarlyResponse {
         pieces,
         upload: Some(UploadTask(task)),
     };
-    Body::early(length, early)
+    Http1Body::early(length, early)
 }
 
-async fn run_exchange<S: Stream, B>(
-    response: Mutex<Body<S>>,
+async fn run_exchange<S: SocketStream, B>(
+    response: Mutex<Http1Body<S>>,
     mut upload: BodyWriter<B>,
     holder: Arc<SocketHolder<S>>,
     pieces: Sender<Piece>,
@@ -98,7 +98,10 @@ async fn run_exchange<S: Stream, B>(
 }
 
 /// Receives the response. Returns whether it is complete.
-async fn receive_response<S: Stream>(response: &Mutex<Body<S>>, pieces: &Sender<Piece>) -> bool {
+async fn receive_response<S: SocketStream>(
+    response: &Mutex<Http1Body<S>>,
+    pieces: &Sender<Piece>,
+) -> bool {
     // Waits for room first, so that nothing is read ahead of a slow agent.
     while let Ok(room) = pieces.reserve().await {
         let next = poll_fn(|cx| {
@@ -132,7 +135,7 @@ impl<S> SocketHolder<S> {
     }
 }
 
-impl<S: Stream> SocketPool<S> for SocketHolder<S> {
+impl<S: SocketStream> SocketPool<S> for SocketHolder<S> {
     fn put_back(&self, socket: Socket<S>) {
         socket.counted.begin_exchange();
         *self.lock() = Some(socket);

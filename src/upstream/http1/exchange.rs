@@ -12,10 +12,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{Method, Response};
 
-use super::body::{Body, SocketReturn};
+use super::body::{Http1Body, SocketReturn};
 use super::response_head::{HeadProgress, MAX_HEAD_BYTES, ParsedHead, ResponseHead, take_head};
 use super::upload::{BodyWriter, WriteStage};
-use super::{Socket, Stream, early_response, encode};
+use super::{Socket, SocketStream, early_response, encode};
 use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::RequestHead;
 
@@ -23,17 +23,17 @@ use crate::upstream::head::RequestHead;
 const MAX_INFORMATIONAL: usize = 16;
 
 /// Sends the request over `socket` and awaits the response's head. The socket goes to `home` once the body is through.
-pub(in crate::upstream) async fn exchange<S: Stream, B>(
+pub(in crate::upstream) async fn exchange<S: SocketStream, B>(
     socket: Socket<S>,
     head: &RequestHead<'_>,
     body: Option<B>,
     home: SocketReturn<S>,
-) -> Result<Response<Body<S>>, ExchangeFailure>
+) -> Result<Response<Http1Body<S>>, ExchangeFailure>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     socket.counted.begin_exchange();
-    let mut exchange = Exchange {
+    let mut exchange = Http1Exchange {
         socket,
         upload: BodyWriter::new(body, head.framing),
         has_body: head.has_body(),
@@ -58,7 +58,7 @@ where
     }
 }
 
-struct Exchange<'a, S, B> {
+struct Http1Exchange<'a, S, B> {
     socket: Socket<S>,
     upload: BodyWriter<B>,
     has_body: bool,
@@ -74,7 +74,7 @@ struct Exchange<'a, S, B> {
     began_early: bool,
 }
 
-impl<S: Stream, B> Exchange<'_, S, B>
+impl<S: SocketStream, B> Http1Exchange<'_, S, B>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
@@ -144,7 +144,7 @@ where
         Ok(None)
     }
 
-    fn finish(self, head: ResponseHead, mut home: SocketReturn<S>) -> Response<Body<S>> {
+    fn finish(self, head: ResponseHead, mut home: SocketReturn<S>) -> Response<Http1Body<S>> {
         let Self {
             mut socket,
             upload,
@@ -165,7 +165,7 @@ where
             early_response::spawn_exchange(socket, head.length, upload, home.pool)
         } else {
             socket.output.clear();
-            Body::new(socket, head.length, home)
+            Http1Body::new(socket, head.length, home)
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;

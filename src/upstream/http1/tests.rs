@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
 
 use super::exchange::exchange;
-use super::{Body, IdleState, Socket, SocketPool, SocketReturn};
+use super::{Http1Body, IdleState, Socket, SocketPool, SocketReturn};
 use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
@@ -102,7 +102,7 @@ async fn send(
     framing: Framing,
     body: Option<ScriptedPieces>,
     shelf: &Arc<RecordingPool>,
-) -> Result<Response<Body<Pipe>>, ExchangeFailure> {
+) -> Result<Response<Http1Body<Pipe>>, ExchangeFailure> {
     let name = HeaderName::from_static("x-a");
     let fields = [Field {
         name: &name,
@@ -119,7 +119,10 @@ async fn send(
     exchange(socket, &head, body, shelf.home()).await
 }
 
-async fn get(answer: &[u8], shelf: &Arc<RecordingPool>) -> Result<Response<Body<Pipe>>, Failure> {
+async fn get(
+    answer: &[u8],
+    shelf: &Arc<RecordingPool>,
+) -> Result<Response<Http1Body<Pipe>>, Failure> {
     let (socket, mut upstream) = pipe(1 << 20);
     upstream.write_all(answer).await.unwrap();
     upstream.shutdown().await.unwrap();

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Socket, Stream, encode, socket_failure};
+use super::{Socket, SocketStream, encode, socket_failure};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
@@ -62,7 +62,7 @@ where
 
     /// Gathers and writes until the body is sent. Pending if the agent's body has no data now, or
     /// the upstream accepts none now.
-    pub(super) fn poll<S: Stream>(
+    pub(super) fn poll<S: SocketStream>(
         &mut self,
         socket: &mut Socket<S>,
         cx: &mut Context<'_>,
@@ -140,7 +140,7 @@ where
         }
     }
 
-    fn write<S: Stream>(
+    fn write<S: SocketStream>(
         &mut self,
         socket: &mut Socket<S>,
         cx: &mut Context<'_>,
@@ -174,7 +174,7 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn flush<S: Stream>(
+    fn flush<S: SocketStream>(
         &self,
         socket: &mut Socket<S>,
         cx: &mut Context<'_>,

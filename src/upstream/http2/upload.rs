@@ -130,7 +130,7 @@ impl RunningUpload {
 impl Drop for RunningUpload {
     fn drop(&mut self) {
         if !self.has_ended() && self.progress.holds_piece.load(Relaxed) {
-            self.guard.session.begin_ending();
+            self.guard.0.frames.begin_ending();
         }
     }
 }
