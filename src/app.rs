@@ -319,7 +319,7 @@ fn proxy_shared(
         metrics,
         credentials,
         body_budget: Arc::new(BodyBudget::new(shortage.clone())),
-        listings: proxy::Listings::default(),
+        listings: proxy::ListingCache::default(),
     }
 }
 

@@ -28,6 +28,7 @@ mod forward;
 mod guarded;
 mod head_fields;
 mod identify;
+mod list_syntax;
 mod location;
 mod panics;
 mod pipeline;
@@ -42,5 +43,5 @@ mod upload;
 mod worker;
 
 pub use answer::Answer;
-pub use discovery::Kept as Listings;
+pub use discovery::ListingCache;
 pub use worker::{Proxy, Shared};

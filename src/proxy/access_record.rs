@@ -14,12 +14,13 @@ use crate::telemetry::{AccessLog, AccessRecord};
 /// The part of an access record that is known before the exchange ends.
 pub(super) struct PendingRecord {
     log: AccessLog,
-    request_id: RequestId,
+    pub(super) request_id: RequestId,
     /// What the record says of the request, if one may be written.
     request: Option<(Method, Uri)>,
-    entry: Option<Arc<Entry>>,
+    /// The connection, once it is found.
+    pub(super) entry: Option<Arc<Entry>>,
     /// The index of the pattern that admits the request.
-    route: Option<usize>,
+    pub(super) route: Option<usize>,
 }
 
 impl PendingRecord {
@@ -33,27 +34,6 @@ impl PendingRecord {
             entry: None,
             route: None,
         }
-    }
-
-    pub(super) fn request_id(&self) -> &RequestId {
-        &self.request_id
-    }
-
-    /// Returns the connection, once it is found.
-    pub(super) fn entry(&self) -> Option<&Arc<Entry>> {
-        self.entry.as_ref()
-    }
-
-    pub(super) fn set_entry(&mut self, entry: &Arc<Entry>) {
-        self.entry = Some(Arc::clone(entry));
-    }
-
-    pub(super) fn route(&self) -> Option<usize> {
-        self.route
-    }
-
-    pub(super) fn set_route(&mut self, route: usize) {
-        self.route = Some(route);
     }
 
     /// Writes the record, if the log takes exchanges with this outcome.
@@ -77,16 +57,14 @@ impl PendingRecord {
             }),
             method,
             uri,
-            status: response.status(),
+            status: response.status,
             code: response.code(),
             outcome: response.outcome(),
             request_bytes: request.body_bytes(),
-            response_bytes: response.body_bytes(),
+            response_bytes: response.body_bytes,
             duration: ended - begun,
-            upstream: response
-                .upstream_answered()
-                .map(|answered| answered - begun),
-            token_age: request.token_age(),
+            upstream: response.upstream_answered.map(|answered| answered - begun),
+            token_age: request.token_age,
         });
     }
 }

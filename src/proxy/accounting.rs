@@ -22,9 +22,10 @@ pub(super) struct RequestAccount {
     /// `None` until the request is known to have a body.
     agent_body: Option<AgentBodyState>,
     /// `true` once the request was sent. The upstream module sets it.
-    sent: AtomicBool,
-    is_signed: bool,
-    token_age: Option<Duration>,
+    pub(super) sent: AtomicBool,
+    /// `true` if the request is sent with a signature.
+    pub(super) is_signed: bool,
+    pub(super) token_age: Option<Duration>,
 }
 
 impl RequestAccount {
@@ -47,26 +48,12 @@ impl RequestAccount {
         self.token_age = token.map(Token::age);
     }
 
-    /// Sets whether the request is sent with a signature.
-    pub(super) fn set_signed(&mut self, is_signed: bool) {
-        self.is_signed = is_signed;
-    }
-
-    /// Returns the flag to be set when the request leaves.
-    pub(super) fn sent_flag(&self) -> &AtomicBool {
-        &self.sent
-    }
-
     pub(super) fn was_sent(&self) -> bool {
         self.sent.load(Relaxed)
     }
 
     pub(super) fn was_signed(&self) -> bool {
         self.was_sent() && self.is_signed
-    }
-
-    pub(super) fn token_age(&self) -> Option<Duration> {
-        self.token_age
     }
 
     pub(super) fn body_bytes(&self) -> u64 {
@@ -78,13 +65,14 @@ impl RequestAccount {
 /// What went to the agent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct ResponseAccount {
-    body_bytes: u64,
-    status: Option<StatusCode>,
+    /// The bytes of the body that were handed over to hyper.
+    pub(super) body_bytes: u64,
+    pub(super) status: Option<StatusCode>,
     /// The code of the refusal, or of the failure that broke the response off.
     code: Option<Code>,
     /// `true` if the code was the answer, and did not break one off.
-    is_refusal: bool,
-    upstream_answered: Option<Instant>,
+    pub(super) is_refusal: bool,
+    pub(super) upstream_answered: Option<Instant>,
     /// How the exchange ended, once that is settled. If it never is, the agent has left.
     outcome: Option<RequestOutcome>,
 }
@@ -99,11 +87,6 @@ impl ResponseAccount {
             outcome: Some(RequestOutcome::Refused),
             ..Self::default()
         }
-    }
-
-    /// Counts bytes of the body that are handed over to hyper.
-    pub(super) fn add_body_bytes(&mut self, bytes: usize) {
-        self.body_bytes += bytes as u64;
     }
 
     /// Records the head of the upstream's response.
@@ -125,7 +108,7 @@ impl ResponseAccount {
 
     /// Records a refusal. It is the agent's own end of the exchange if the agent has left before.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
-        if refusal.is_to_nobody() {
+        if refusal.is_agent_gone() {
             self.outcome.get_or_insert(RequestOutcome::AgentCancelled);
         } else {
             self.fail(refusal.code());
@@ -149,24 +132,8 @@ impl ResponseAccount {
         self.code = Some(code);
     }
 
-    pub(super) fn body_bytes(&self) -> u64 {
-        self.body_bytes
-    }
-
-    pub(super) fn status(&self) -> Option<StatusCode> {
-        self.status
-    }
-
     pub(super) fn code(&self) -> Option<&'static str> {
         self.code.map(Code::as_str)
-    }
-
-    pub(super) fn is_refusal(&self) -> bool {
-        self.is_refusal
-    }
-
-    pub(super) fn upstream_answered(&self) -> Option<Instant> {
-        self.upstream_answered
     }
 
     pub(super) fn outcome(&self) -> RequestOutcome {

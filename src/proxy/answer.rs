@@ -159,9 +159,8 @@ impl Forwarded {
         };
         match &frame {
             Some(Ok(frame)) => {
-                self.exchange
-                    .response
-                    .add_body_bytes(frame.data_ref().map_or(0, Bytes::len));
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                self.exchange.response.body_bytes += length as u64;
             }
             Some(Err(error)) => {
                 let error = self.exchange.request.find_cause(*error);

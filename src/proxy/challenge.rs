@@ -1,6 +1,8 @@
 //! Parses `WWW-Authenticate` for bearer tokens: the `error` of the `Bearer` challenges (RFC 6750
 //! §3, RFC 9110 §11.6.1).
 
+use super::list_syntax::split_unquoted;
+
 /// The errors that a new token may resolve. The second one is not in an RFC, but in use.
 const ERRORS: [&[u8]; 2] = [b"invalid_token", b"expired_token"];
 
@@ -8,10 +10,10 @@ const ERRORS: [&[u8]; 2] = [b"invalid_token", b"expired_token"];
 /// or has expired.
 pub(super) fn blames_token(field: &[u8]) -> bool {
     let mut is_bearer = false;
-    for part in Parts(field) {
+    for part in split_unquoted(field, b',') {
         // Commas separate both the challenges of a list and the parameters of one challenge. A part
         // with a word before its parameter begins a new challenge.
-        let (scheme, parameter) = split_scheme(part.trim_ascii());
+        let (scheme, parameter) = split_scheme(part);
         if let Some(scheme) = scheme {
             is_bearer = scheme.eq_ignore_ascii_case(b"Bearer");
         }
@@ -20,33 +22,6 @@ pub(super) fn blames_token(field: &[u8]) -> bool {
         }
     }
     false
-}
-
-/// Splits at commas that are not in quotes.
-struct Parts<'f>(&'f [u8]);
-
-impl<'f> Iterator for Parts<'f> {
-    type Item = &'f [u8];
-
-    fn next(&mut self) -> Option<&'f [u8]> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let (mut is_quoted, mut is_escaped) = (false, false);
-        let end = self.0.iter().position(|byte| {
-            let ends = *byte == b',' && !is_quoted;
-            match byte {
-                _ if is_escaped => is_escaped = false,
-                b'\\' if is_quoted => is_escaped = true,
-                b'"' => is_quoted = !is_quoted,
-                _ => {}
-            }
-            ends
-        });
-        let (part, rest) = self.0.split_at(end.unwrap_or(self.0.len()));
-        self.0 = rest.get(1..).unwrap_or_default();
-        Some(part)
-    }
 }
 
 /// Splits a part into the scheme at its beginning, if there is one, and its parameter.

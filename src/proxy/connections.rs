@@ -8,7 +8,7 @@ use crate::credential::Credential;
 use crate::snapshot::Entry;
 use crate::telemetry::metrics::{Recorder, Shard};
 use crate::upstream::UpstreamPool;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 /// The connections that this worker has used, by the key of their generation.
 pub(super) struct WorkerConnections {
@@ -47,7 +47,7 @@ impl WorkerConnections {
 
     /// Returns the state of a connection, and creates it if there is none.
     pub(super) fn get_or_create(&self, entry: &Entry) -> WorkerConnection {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let connection = known.entry(entry.key).or_insert_with(|| {
             let patterns = entry.connection.routes.patterns();
             let texts = patterns.iter().map(crate::route::Pattern::as_str);
@@ -61,7 +61,7 @@ impl WorkerConnections {
 
     /// Keeps the resources of a connection for its next requests.
     pub(super) fn keep_resources(&self, key: u64, resources: &Arc<ConnectionResources>) {
-        if let Some(connection) = self.lock().get_mut(&key) {
+        if let Some(connection) = self.known.lock().get_mut(&key) {
             connection.resources = Some(Arc::clone(resources));
         }
     }
@@ -69,12 +69,8 @@ impl WorkerConnections {
     /// Drops the state of all connections but the live ones. Their keys are read under the lock,
     /// because a request may just be creating the state of a connection that was published now.
     pub(super) fn keep_only(&self, live_keys: impl Fn() -> HashSet<u64>) {
-        let mut known = self.lock();
+        let mut known = self.known.lock();
         let keys = live_keys();
         known.retain(|key, _| keys.contains(key));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, WorkerConnection>> {
-        self.known.lock()
     }
 }

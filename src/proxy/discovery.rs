@@ -1,21 +1,21 @@
 //! `GET /`: what an agent needs to know of its connections, and nothing that an attacker could use: no upstream, no header, no kind of credential, nothing of
 //! connections that it may not use.
 
-mod accept;
-mod kept;
+mod cache;
 mod markdown;
+mod negotiation;
 mod template;
 
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HOST, VARY, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
-use super::answer::OwnBody;
 use crate::route::Pattern;
 use crate::snapshot::{Entry, Snapshot};
-use accept::Form;
-pub use kept::Kept;
+pub use cache::ListingCache;
+use negotiation::{Representation, preferred_representation};
 pub(super) use template::FilledTemplate;
+use template::Template;
 
 #[derive(Serialize)]
 struct Listing<'a> {
@@ -33,21 +33,21 @@ struct Listed<'a> {
     allow_encoded_slash: bool,
 }
 
-/// Returns the list in the form that `Accept` prefers. The request's `Host` was checked before, so
-/// it is one of egressd's own hosts.
-pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot, kept: &Kept) -> Response<OwnBody> {
-    let (content_type, body) = match accept::preferred(headers.get_all(ACCEPT)) {
-        Form::Markdown => {
-            let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-            let text = kept.markdown(host.unwrap_or("localhost"), snapshot);
-            (
-                "text/markdown; charset=utf-8",
-                OwnBody::Filled(Box::new(text)),
-            )
-        }
-        Form::Json => ("application/json", OwnBody::Whole(kept.json(snapshot))),
+/// Returns the list in the representation that `Accept` prefers. The request's `Host` was checked
+/// before, so it is one of egressd's own hosts.
+pub(super) fn listing_response(
+    headers: &HeaderMap,
+    snapshot: &Snapshot,
+    cache: &ListingCache,
+) -> Response<FilledTemplate> {
+    let representation = preferred_representation(headers.get_all(ACCEPT));
+    let content_type = match representation {
+        Representation::Markdown => "text/markdown; charset=utf-8",
+        Representation::Json => "application/json",
     };
-    let mut response = Response::new(body);
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    let template = cache.get_or_render(representation, snapshot);
+    let mut response = Response::new(template.fill(host.unwrap_or("localhost")));
     let fixed = HeaderValue::from_static;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, fixed(content_type));
@@ -57,39 +57,37 @@ pub(super) fn answer(headers: &HeaderMap, snapshot: &Snapshot, kept: &Kept) -> R
     response
 }
 
-/// Those that agents may use.
+/// Returns the connections that agents may use.
 fn usable(snapshot: &Snapshot) -> impl Iterator<Item = Listed<'_>> {
-    let usable = snapshot
-        .entries()
-        .iter()
-        .filter(|entry| entry.is_live() && entry.connection.enabled);
+    let entries = snapshot.entries().iter();
+    let usable = entries.filter(|entry| entry.is_live() && entry.connection.enabled);
     usable.map(|entry| listed(entry))
 }
 
-fn json(snapshot: &Snapshot) -> Vec<u8> {
+fn json(snapshot: &Snapshot) -> Template {
     let listing = Listing {
         connections: usable(snapshot).collect(),
     };
     // Strings and lists always serialise.
-    serde_json::to_vec(&listing).unwrap_or_default()
+    let text = serde_json::to_string(&listing).unwrap_or_default();
+    Template {
+        text,
+        ..Template::default()
+    }
 }
 
-fn markdown(snapshot: &Snapshot) -> template::Template {
+fn markdown(snapshot: &Snapshot) -> Template {
     markdown::render(usable(snapshot))
 }
 
 fn listed(entry: &Entry) -> Listed<'_> {
+    let connection = &entry.connection;
+    let patterns = connection.routes.patterns().iter();
     Listed {
-        id: entry.connection.id.as_str(),
-        display_name: &entry.connection.display_name,
-        description: &entry.connection.description,
-        allowed_routes: entry
-            .connection
-            .routes
-            .patterns()
-            .iter()
-            .map(Pattern::as_str)
-            .collect(),
-        allow_encoded_slash: entry.connection.allow_encoded_slash,
+        id: connection.id.as_str(),
+        display_name: &connection.display_name,
+        description: &connection.description,
+        allowed_routes: patterns.map(Pattern::as_str).collect(),
+        allow_encoded_slash: connection.allow_encoded_slash,
     }
 }

@@ -52,14 +52,14 @@ impl Exchange {
 
     /// Returns the deadline of the exchange.
     pub(super) fn deadline(&self) -> Instant {
-        let entry = self.record.entry();
+        let entry = self.record.entry.as_ref();
         let timeout = entry.map(|entry| entry.connection.caps.timeout.duration());
         self.begun + timeout.unwrap_or_default()
     }
 
     /// Sets the connection, which counts this exchange from now on.
     pub(super) fn set_connection(&mut self, entry: &Arc<Entry>, recorder: Arc<Recorder>) {
-        self.record.set_entry(entry);
+        self.record.entry = Some(Arc::clone(entry));
         self.recorder = recorder;
     }
 
@@ -80,18 +80,18 @@ impl Drop for Exchange {
         let ended = Instant::now();
         let (request, response) = (&self.request, &self.response);
         self.recorder.record(&EndedExchange {
-            route: self.record.route(),
+            route: self.record.route,
             method: self.method,
-            status: response.status(),
+            status: response.status,
             outcome: response.outcome(),
             code: response.code(),
-            answered_by_us: response.is_refusal(),
+            answered_by_us: response.is_refusal,
             was_sent: request.was_sent(),
             was_signed: request.was_signed(),
             request_bytes: request.body_bytes(),
-            response_bytes: response.body_bytes(),
+            response_bytes: response.body_bytes,
             begun: self.begun,
-            answered: response.upstream_answered(),
+            answered: response.upstream_answered,
             ended,
         });
         self.record.write(request, response, (self.begun, ended));

@@ -14,7 +14,6 @@ use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::request_fields::{Accept, FieldSources};
 use super::request_id::{RequestId, X_REQUEST_ID};
-use super::response_fields::Rewritable;
 use super::upload::{Unread, Upload};
 use super::{cookies, response_fields, token_retry, trailers};
 use crate::credential::Credential;
@@ -113,7 +112,7 @@ async fn signed(
 ) -> Result<Upload, Refusal> {
     context.client.resolve(context.pool).await?;
     let upload = body.sign(key).await?;
-    account.set_signed(upload.signature().is_some());
+    account.is_signed = upload.signature().is_some();
     Ok(upload)
 }
 
@@ -153,7 +152,7 @@ impl Sending<'_> {
         };
         let bounds = ExchangeLimits {
             cap: connection.caps.response.bytes(),
-            sent: self.account.sent_flag(),
+            sent: &self.account.sent,
             leaves_before: token.and_then(Token::expiry),
             reuse: self.reuse,
         };
@@ -214,7 +213,7 @@ fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
     let trailers = is_chunked
         .then(|| trailers::announced(&asked.parts.headers, headers, asked.connection))
         .flatten();
-    if response_fields::scrub(headers, asked.connection) == Rewritable::Some {
+    if response_fields::scrub(headers, asked.connection) {
         asked.rewrite(headers);
         cookies::rewrite(headers, asked.connection);
     }

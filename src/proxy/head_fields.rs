@@ -8,6 +8,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue};
 
 use super::code::Code;
+use super::list_syntax::members;
 use super::refusal::Refusal;
 use crate::domain::caller::{self, InvalidHost, ServedHost};
 
@@ -170,6 +171,5 @@ fn unclear_host() -> Refusal {
 }
 
 fn names_websocket(offer: &HeaderValue) -> bool {
-    let mut names = offer.as_bytes().split(|b| *b == b',');
-    names.any(|name| name.trim_ascii().eq_ignore_ascii_case(b"websocket"))
+    members(offer.as_bytes()).any(|name| name.eq_ignore_ascii_case(b"websocket"))
 }

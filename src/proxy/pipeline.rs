@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, Request, Response};
 
 use super::answer::{Answer, OwnBody};
 use super::authorize::authorize;
+use super::discovery::listing_response;
 use super::exchange::{Exchange, record_refused_head};
 use super::forward::{ForwardContext, forward};
 use super::guarded::Guarded;
@@ -19,7 +20,7 @@ use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
 use super::request_id::X_REQUEST_ID;
 use super::worker::{Proxy, Shared};
-use super::{deadlines, discovery, panics};
+use super::{deadlines, panics};
 use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
 use crate::telemetry::Metrics;
 use crate::upstream::RequestSlot;
@@ -58,15 +59,15 @@ impl Serve for Proxy {
                 Answer::forwarded(response, exchange, slot, timers)
             }
             Ok(Reply::Listing(mut response)) => {
-                let request_id = exchange.record.request_id().to_value();
+                let request_id = exchange.record.request_id.to_value();
                 response.headers_mut().insert(X_REQUEST_ID, request_id);
                 exchange.response.complete_own(response.status());
                 answer_own(response, &head.method, exchange, timers)
             }
             Err(refusal) => {
                 exchange.response.refuse(&refusal);
-                let entry = exchange.record.entry().map(|entry| &**entry);
-                let response = refusal.response(entry, exchange.record.request_id());
+                let entry = exchange.record.entry.as_deref();
+                let response = refusal.response(entry, &exchange.record.request_id);
                 answer_own(response.map(OwnBody::Whole), &head.method, exchange, timers)
             }
         };
@@ -101,8 +102,10 @@ impl Proxy {
         if addressed.asks_for_connections() {
             exchange.in_flight.refuse_over_limit()?;
             let snapshot = shared.published.current();
-            let listing = discovery::answer(&head.headers, &snapshot, &shared.listings);
-            return Ok(Reply::Listing(listing));
+            let listing = listing_response(&head.headers, &snapshot, &shared.listings);
+            return Ok(Reply::Listing(
+                listing.map(|list| OwnBody::Filled(Box::new(list))),
+            ));
         }
 
         // Identify: the connection is known before its routes, so that refusals count for it.
@@ -113,7 +116,7 @@ impl Proxy {
 
         // Authorize: only what a pattern admits goes on; nothing else creates sockets or reads a body.
         let permitted = authorize(call)?;
-        exchange.record.set_route(permitted.route());
+        exchange.record.route = Some(permitted.route());
         let resources = self.connection_resources(known, permitted.entry());
 
         // Prepare: whatever can be refused without the upstream is refused before anything is dialled.
@@ -130,7 +133,7 @@ impl Proxy {
             client: &self.client,
             pool: &resources.pool,
             allowed_hosts: &shared.allowed_hosts,
-            request_id: exchange.record.request_id(),
+            request_id: &exchange.record.request_id,
         };
         let (response, slot) = forward(prepared, context, &mut exchange.request).await?;
         Ok(Reply::Forwarded(response, slot))
@@ -166,7 +169,7 @@ fn answer_own(
     timers: Arc<SocketTimers>,
 ) -> Response<Answer> {
     if *method != Method::HEAD {
-        exchange.response.add_body_bytes(response.body().len());
+        exchange.response.body_bytes += response.body().len() as u64;
     }
     response.map(|body| Answer::own(body, timers))
 }

@@ -32,7 +32,7 @@ pub struct Refusal {
     retry_after: Option<u32>,
     allow: Option<MethodSet>,
     lists_routes: bool,
-    to_nobody: bool,
+    agent_gone: bool,
 }
 
 /// The document of RFC 9457.
@@ -66,7 +66,7 @@ impl Refusal {
             retry_after: code.retry_after(),
             allow: None,
             lists_routes: false,
-            to_nobody: false,
+            agent_gone: false,
         }
     }
 
@@ -82,9 +82,10 @@ impl Refusal {
         self
     }
 
-    /// Whether the agent hung up before it: it is neither counted nor written down.
-    pub(super) fn is_to_nobody(&self) -> bool {
-        self.to_nobody
+    /// Returns whether the agent hung up before the refusal. Such a refusal is neither counted nor
+    /// logged.
+    pub(super) fn is_agent_gone(&self) -> bool {
+        self.agent_gone
     }
 
     /// Its code.
@@ -197,7 +198,7 @@ impl From<ExchangeError> for Refusal {
         let mut refusal = Self::new(code, sentence(error));
         refusal.proxy_status = error.proxy_status();
         refusal.cause = cause;
-        refusal.to_nobody = error == ExchangeError::Agent(AgentFault::Gone);
+        refusal.agent_gone = error == ExchangeError::Agent(AgentFault::Gone);
         refusal
     }
 }

@@ -5,10 +5,11 @@
 
 use std::sync::OnceLock;
 
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, USER_AGENT};
+use http::header::{ACCEPT, ACCEPT_ENCODING, USER_AGENT};
 use http::{HeaderMap, HeaderName};
 
 use super::charset;
+use super::list_syntax::hop_by_hop_names;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::domain::Connection;
 use crate::domain::agent_headers::{Family, family};
@@ -114,11 +115,12 @@ impl FieldSources<'_> {
             accept,
             ..
         } = self;
-        let nominated = Nominated::by(headers);
+        let nominated: Vec<&[u8]> = hop_by_hop_names(headers).collect();
         let mut replaced = None;
         let mut has_user_agent = false;
         for (name, value) in *headers {
-            if is_dropped(name, connection, *is_searched) || nominated.contains(name) {
+            let is_nominated = |nominated: &&[u8]| nominated.eq_ignore_ascii_case(name.as_ref());
+            if is_dropped(name, connection, *is_searched) || nominated.iter().any(is_nominated) {
                 continue;
             }
             let mut value = value.as_bytes();
@@ -169,35 +171,11 @@ fn chooses_encoding(name: &str) -> bool {
 
 /// Returns whether two names are equal to a server that maps every character other than a letter or
 /// digit to the same one, as lighttpd does for CGI variables.
-fn is_alike(one: &str, other: &str) -> bool {
+pub(super) fn is_alike(one: &str, other: &str) -> bool {
     let dashed = |b: u8| if b.is_ascii_alphanumeric() { b } else { b'-' };
     one.len() == other.len()
         && one
             .bytes()
             .zip(other.bytes())
             .all(|(a, b)| dashed(a) == dashed(b))
-}
-
-/// The names that the agent's `Connection` header makes hop-by-hop.
-struct Nominated<'r>(Vec<&'r [u8]>);
-
-impl<'r> Nominated<'r> {
-    fn by(headers: &'r HeaderMap) -> Self {
-        let tokens = headers
-            .get_all(CONNECTION)
-            .iter()
-            .flat_map(|value| value.as_bytes().split(|b| *b == b','));
-        let names = tokens.map(<[u8]>::trim_ascii).filter(|token| {
-            !token.is_empty()
-                && !token.eq_ignore_ascii_case(b"keep-alive")
-                && !token.eq_ignore_ascii_case(b"close")
-        });
-        Self(names.collect())
-    }
-
-    fn contains(&self, name: &HeaderName) -> bool {
-        self.0
-            .iter()
-            .any(|token| token.eq_ignore_ascii_case(name.as_str().as_bytes()))
-    }
 }

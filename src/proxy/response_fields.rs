@@ -6,6 +6,8 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::list_syntax::hop_by_hop_names;
+use super::request_fields::is_alike;
 use super::request_id::X_REQUEST_ID;
 use crate::domain::Connection;
 
@@ -63,39 +65,29 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
             DROPPED_PREFIXES
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
-                || OWN_PREFIXES.iter().any(|prefix| begins_alike(name, prefix))
+                || OWN_PREFIXES.iter().any(|prefix| {
+                    let start = name.get(..prefix.len());
+                    start.is_some_and(|start| is_alike(start, prefix))
+                })
         }
     }
 }
 
-/// Returns whether a name begins with this prefix if every character that is neither a letter nor a
-/// digit counts as `-`, as in interfaces derived from CGI.
-fn begins_alike(name: &str, prefix: &str) -> bool {
-    let is_alike =
-        |(given, own): (u8, u8)| given == own || (own == b'-' && !given.is_ascii_alphanumeric());
-    name.len() >= prefix.len() && name.bytes().zip(prefix.bytes()).all(is_alike)
-}
-
-/// The result of a search for fields that are rewritten for the agent: references and cookies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rewritable {
-    Some,
-    None,
-}
-
-/// Removes fields that may not pass. Also returns whether any of the rest must be rewritten,
-/// because one pass over the names is faster than a lookup of each.
-pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewritable {
+/// Removes fields that may not pass. Returns whether any of the rest is rewritten for the agent
+/// (references and cookies), because one pass over the names is faster than a lookup of each.
+pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> bool {
     let mut dropped: Vec<HeaderName> = Vec::new();
-    let mut rewritable = Rewritable::None;
+    let mut has_rewritten = false;
     for name in headers.keys() {
         if is_dropped(name.as_str(), connection.allow_cookies) {
             if *name == CONNECTION {
-                dropped.extend(nominated(headers));
+                // They may precede `Connection`.
+                let names = hop_by_hop_names(headers);
+                dropped.extend(names.filter_map(|name| HeaderName::from_bytes(name).ok()));
             }
             dropped.push(name.clone());
         } else if [LOCATION, CONTENT_LOCATION, SET_COOKIE].contains(name) {
-            rewritable = Rewritable::Some;
+            has_rewritten = true;
         }
     }
     for name in dropped {
@@ -107,20 +99,5 @@ pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> Rewrita
     // being run as a page or script.
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    rewritable
-}
-
-/// The fields that `Connection` names as hop-by-hop. They may precede it.
-fn nominated(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
-    let tokens = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    tokens
-        .map(<[u8]>::trim_ascii)
-        // Nearly every nomination is one of these: the one is dropped as it is, the other is no field.
-        .filter(|token| {
-            !token.eq_ignore_ascii_case(b"keep-alive") && !token.eq_ignore_ascii_case(b"close")
-        })
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
+    has_rewritten
 }

@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use super::list_syntax::field_members;
 use super::response_fields::is_dropped;
 use crate::domain::Connection;
 
@@ -22,11 +23,14 @@ pub(super) fn announced(
     response: &HeaderMap,
     connection: &Connection,
 ) -> Option<HeaderValue> {
-    if !response.contains_key(TRAILER) || !names(request, &TE).any(|name| name == "trailers") {
+    let mut accepted = field_members(request, &TE);
+    if !response.contains_key(TRAILER)
+        || !accepted.any(|name| name.eq_ignore_ascii_case(b"trailers"))
+    {
         return None;
     }
-    let passing: Vec<String> = names(response, &TRAILER)
-        .filter_map(|name| HeaderName::try_from(name).ok())
+    let passing: Vec<String> = field_members(response, &TRAILER)
+        .filter_map(|name| HeaderName::from_bytes(name).ok())
         .filter(|name| may_pass(name, connection))
         .map(|name| name.to_string())
         .collect();
@@ -70,11 +74,4 @@ fn may_pass(name: &HeaderName, connection: &Connection) -> bool {
         X_CONTENT_TYPE_OPTIONS,
     ];
     !is_dropped(name.as_str(), connection.allow_cookies) && !HEAD_ONLY.contains(name)
-}
-
-/// Splits a list-valued field into its members, in lower case (RFC 9110 §5.6.1).
-fn names<'h>(headers: &'h HeaderMap, field: &HeaderName) -> impl Iterator<Item = String> + 'h {
-    let values = headers.get_all(field).iter();
-    let lists = values.filter_map(|value| value.to_str().ok());
-    lists.flat_map(|list| list.split(',').map(|name| name.trim().to_ascii_lowercase()))
 }

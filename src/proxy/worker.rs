@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::admission::Admission;
 use super::body_budget::BodyBudget;
 use super::connections::{ConnectionResources, WorkerConnection, WorkerConnections};
-use super::discovery::Kept as Listings;
+use super::discovery::ListingCache;
 use super::request_id::RequestIds;
 use crate::credential::Credentials;
 use crate::snapshot::{Entry, Published};
@@ -32,7 +32,7 @@ pub struct Shared {
     /// The memory for request bodies that are held whole.
     pub body_budget: Arc<BodyBudget>,
     /// What agents are told of connections.
-    pub listings: Listings,
+    pub listings: ListingCache,
 }
 
 /// The data plane of one worker.

@@ -15,7 +15,7 @@ const PIECE: usize = 16 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Template {
     pub(super) text: String,
-    gaps: Vec<usize>,
+    pub(super) gaps: Vec<usize>,
 }
 
 /// The part of a text with the host inserted that is still to be sent.

@@ -1,65 +1,73 @@
-//! Which of two forms an agent prefers (RFC 9110 §12.5.1).
+//! Chooses the representation of the list that an agent prefers (RFC 9110 §12.5.1).
+
+use std::str::from_utf8;
 
 use http::HeaderValue;
 
-/// A form that the listing has.
+use crate::proxy::list_syntax::split_unquoted;
+
+/// A representation of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Representation {
     /// `application/json`
     Json,
     /// `text/markdown`
     Markdown,
 }
 
-/// How much something is wanted: the weight in thousandths, then how exactly it was named.
+/// The weight of a representation in thousandths, and how exactly the media range names it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Wanted {
+struct Preference {
     weight: u16,
-    exactness: u8,
+    specificity: u8,
 }
 
-/// Markdown where it is preferred: a higher weight, or the same by a closer name (`text/markdown, */*`). Else JSON, also where neither is wanted: an answer in
-/// another form than asked for says more than none.
-pub(super) fn preferred<'a>(accept: impl IntoIterator<Item = &'a HeaderValue>) -> Form {
-    let (mut json, mut markdown) = (Wanted::default(), Wanted::default());
+/// Returns Markdown if `Accept` gives it a higher weight, or the same by a more specific media range
+/// (`text/markdown, */*`). Otherwise returns JSON, even if neither is accepted: a representation that
+/// was not asked for is more useful than none.
+pub(super) fn preferred_representation<'a>(
+    accept: impl IntoIterator<Item = &'a HeaderValue>,
+) -> Representation {
+    let (mut json, mut markdown) = (Preference::default(), Preference::default());
     let fields = accept.into_iter().filter_map(|field| field.to_str().ok());
-    for element in fields.flat_map(|field| Parts::of(field, b',')) {
-        let mut parts = Parts::of(element, b';');
+    for element in fields.flat_map(|field| split_unquoted(field.as_bytes(), b',')) {
+        let parts = split_unquoted(element, b';');
+        let mut parts = parts.filter_map(|part| from_utf8(part).ok());
         let range = parts.next().unwrap_or_default();
         let Some(weight) = weight(parts) else {
             continue;
         };
-        note(
-            &mut json,
-            range,
-            ["application/json", "application/*"],
-            weight,
-        );
-        note(&mut markdown, range, ["text/markdown", "text/*"], weight);
+        json.add_range(range, ["application/json", "application/*"], weight);
+        markdown.add_range(range, ["text/markdown", "text/*"], weight);
     }
     if markdown.weight > 0 && markdown > json {
-        Form::Markdown
+        Representation::Markdown
     } else {
-        Form::Json
+        Representation::Json
     }
 }
 
-/// The closest name decides, whatever the others weigh; of two equal ones the heavier.
-fn note(wanted: &mut Wanted, range: &str, names: [&str; 2], weight: u16) {
-    let [exact, family] = names;
-    let exactness = match range {
-        range if range.eq_ignore_ascii_case(exact) => 3,
-        range if range.eq_ignore_ascii_case(family) => 2,
-        "*/*" => 1,
-        _ => return,
-    };
-    if (exactness, weight) > (wanted.exactness, wanted.weight) {
-        *wanted = Wanted { weight, exactness };
+impl Preference {
+    /// Takes a media range into account. The most specific range decides, whatever the weights are;
+    /// of two equal ones the higher weight.
+    fn add_range(&mut self, range: &str, [exact, family]: [&str; 2], weight: u16) {
+        let specificity = match range {
+            range if range.eq_ignore_ascii_case(exact) => 3,
+            range if range.eq_ignore_ascii_case(family) => 2,
+            "*/*" => 1,
+            _ => return,
+        };
+        if (specificity, weight) > (self.specificity, self.weight) {
+            *self = Self {
+                weight,
+                specificity,
+            };
+        }
     }
 }
 
-/// The `q` among an element's parameters: 1 where there is none, `None` where it is none of RFC 9110 §12.4.2. Other parameters do not matter: there is one
-/// JSON, and one Markdown.
+/// Returns the `q` among the parameters of an element: 1 if there is none, `None` if it is not valid
+/// (RFC 9110 §12.4.2). Other parameters are ignored.
 fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
     let value = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -80,58 +88,17 @@ fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
     }
 }
 
-/// The parts of a list, without outer space; a separator inside a quoted string separates nothing.
-struct Parts<'a> {
-    rest: Option<&'a str>,
-    separator: u8,
-}
-
-impl<'a> Parts<'a> {
-    fn of(text: &'a str, separator: u8) -> Self {
-        Self {
-            rest: Some(text),
-            separator,
-        }
-    }
-}
-
-impl<'a> Iterator for Parts<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let rest = self.rest?;
-        let (mut quoted, mut escaped) = (false, false);
-        let end = rest.bytes().position(|b| {
-            match b {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                b if b == self.separator && !quoted => return true,
-                _ => {}
-            }
-            false
-        });
-        let (part, rest) = match end.and_then(|end| rest.split_at_checked(end)) {
-            // The separator is one byte.
-            Some((part, rest)) => (part, rest.get(1..)),
-            None => (rest, None),
-        };
-        self.rest = rest;
-        Some(part.trim())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Form, preferred};
+    use super::{Representation, preferred_representation};
     use http::HeaderValue;
 
-    fn of(fields: &[&str]) -> Form {
+    fn preferred(fields: &[&str]) -> Representation {
         let values: Vec<_> = fields
             .iter()
             .map(|field| HeaderValue::from_bytes(field.as_bytes()).unwrap())
             .collect();
-        preferred(&values)
+        preferred_representation(&values)
     }
 
     #[test]
@@ -153,11 +120,11 @@ mod tests {
             "application/*;q=0.5, text/*;q=0.6",
             ", ,text/markdown,",
         ] {
-            assert_eq!(of(&[accept]), Form::Markdown, "{accept}");
+            assert_eq!(preferred(&[accept]), Representation::Markdown, "{accept}");
         }
         assert_eq!(
-            of(&["application/json;q=0.5", "text/markdown"]),
-            Form::Markdown
+            preferred(&["application/json;q=0.5", "text/markdown"]),
+            Representation::Markdown
         );
     }
 
@@ -189,14 +156,14 @@ mod tests {
             "text/html;x=\"\\\", text/markdown",
             "application/json;q=0",
         ] {
-            assert_eq!(of(&[accept]), Form::Json, "{accept}");
+            assert_eq!(preferred(&[accept]), Representation::Json, "{accept}");
         }
-        assert_eq!(of(&[]), Form::Json);
+        assert_eq!(preferred(&[]), Representation::Json);
         assert_eq!(
-            of(&["text/markdown;q=0.4", "application/json;q=0.5"]),
-            Form::Json
+            preferred(&["text/markdown;q=0.4", "application/json;q=0.5"]),
+            Representation::Json
         );
         let raw = HeaderValue::from_bytes(b"text/markdown\xff").unwrap();
-        assert_eq!(preferred([&raw]), Form::Json);
+        assert_eq!(preferred_representation([&raw]), Representation::Json);
     }
 }

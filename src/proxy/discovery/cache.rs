@@ -1,0 +1,112 @@
+//! Rendered lists of connections: rendered once per generation and sent many times, whatever host
+//! agents use and however many agents read slowly.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::negotiation::Representation;
+use super::template::Template;
+use super::{json, markdown};
+use crate::snapshot::Snapshot;
+
+/// The lists of one generation.
+#[derive(Default)]
+pub struct ListingCache(Mutex<Listings>);
+
+#[derive(Default)]
+struct Listings {
+    generation: u64,
+    json: Option<Arc<Template>>,
+    markdown: Option<Arc<Template>>,
+}
+
+impl ListingCache {
+    /// Returns the list of this generation. A request that has an older one leaves nothing behind.
+    pub(super) fn get_or_render(
+        &self,
+        representation: Representation,
+        snapshot: &Snapshot,
+    ) -> Arc<Template> {
+        let generation = snapshot.generation();
+        let cached = {
+            let mut listings = self.0.lock();
+            listings.advance_to(generation);
+            listings
+                .slot(representation, generation)
+                .and_then(|slot| slot.clone())
+        };
+        cached.unwrap_or_else(|| {
+            let rendered = Arc::new(match representation {
+                Representation::Json => json(snapshot),
+                Representation::Markdown => markdown(snapshot),
+            });
+            if let Some(slot) = self.0.lock().slot(representation, generation) {
+                *slot = Some(Arc::clone(&rendered));
+            }
+            rendered
+        })
+    }
+}
+
+impl Listings {
+    fn advance_to(&mut self, generation: u64) {
+        if self.generation < generation {
+            *self = Self {
+                generation,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// Returns the place of a list, unless it is of another generation.
+    fn slot(
+        &mut self,
+        representation: Representation,
+        generation: u64,
+    ) -> Option<&mut Option<Arc<Template>>> {
+        let slot = match representation {
+            Representation::Json => &mut self.json,
+            Representation::Markdown => &mut self.markdown,
+        };
+        (self.generation == generation).then_some(slot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Arc, ListingCache, Representation, Snapshot, Template};
+
+    fn cached_markdown(cache: &ListingCache) -> Option<Arc<Template>> {
+        cache.0.lock().markdown.clone()
+    }
+
+    #[test]
+    fn a_generation_is_rendered_once_for_all_hosts() {
+        // F-262
+        let cache = ListingCache::default();
+        let json = |snapshot: &Snapshot| cache.get_or_render(Representation::Json, snapshot);
+        let markdown =
+            |snapshot: &Snapshot| cache.get_or_render(Representation::Markdown, snapshot);
+        let first = Snapshot::new(Vec::new());
+        let one = json(&first);
+        assert_eq!(one.fill("").next().unwrap(), r#"{"connections":[]}"#);
+        assert!(Arc::ptr_eq(&one, &json(&first)));
+        let rendered = markdown(&first);
+        for host in ["a.localhost", "b.localhost:1", "127.0.0.1"] {
+            let text = markdown(&first).fill(host).next().unwrap();
+            let begins = format!("The base URL of a connection is `http://{host}/");
+            assert!(String::from_utf8_lossy(&text).contains(&begins), "{host}");
+        }
+        assert!(Arc::ptr_eq(&rendered, &cached_markdown(&cache).unwrap()));
+
+        let second = first.next_generation(Vec::new());
+        assert!(!Arc::ptr_eq(&one, &json(&second)));
+        markdown(&second);
+        let after = cached_markdown(&cache).unwrap();
+        assert!(!Arc::ptr_eq(&rendered, &after));
+        // A request that began before the reload must not put the old list back.
+        markdown(&first);
+        assert!(Arc::ptr_eq(&after, &cached_markdown(&cache).unwrap()));
+    }
+}

@@ -1,0 +1,50 @@
+//! Splits header fields whose values are lists (RFC 9110 §5.6.1).
+
+use http::header::CONNECTION;
+use http::{HeaderMap, HeaderName};
+
+/// Returns the members of a list that has no quoted strings.
+pub(super) fn members(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    list.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// Returns the members of all fields of this name, whose lists have no quoted strings.
+pub(super) fn field_members<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'h [u8]> {
+    let fields = headers.get_all(name).iter();
+    fields.flat_map(|field| members(field.as_bytes()))
+}
+
+/// Returns the names that `Connection` makes hop-by-hop. Its own options, which most fields have and
+/// nothing else, are not among them.
+pub(super) fn hop_by_hop_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    field_members(headers, &CONNECTION).filter(|name| {
+        !name.is_empty()
+            && !name.eq_ignore_ascii_case(b"keep-alive")
+            && !name.eq_ignore_ascii_case(b"close")
+    })
+}
+
+/// Returns the parts between separators that are not in quoted strings, without the white space
+/// around them.
+pub(super) fn split_unquoted(text: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let (mut is_quoted, mut is_escaped) = (false, false);
+        let end = text.iter().position(|byte| {
+            match byte {
+                _ if is_escaped => is_escaped = false,
+                b'\\' if is_quoted => is_escaped = true,
+                b'"' => is_quoted = !is_quoted,
+                byte => return *byte == separator && !is_quoted,
+            }
+            false
+        });
+        let part = text.get(..end.unwrap_or(text.len()))?;
+        rest = end.and_then(|end| text.get(end + 1..));
+        Some(part.trim_ascii())
+    })
+}
