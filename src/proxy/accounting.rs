@@ -3,6 +3,7 @@
 //! The stages that send a request see its [`RequestAccount`] only, and what sends the response to the
 //! agent writes to its [`ResponseAccount`].
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::upstream::Failure;
 #[derive(Default)]
 pub(super) struct RequestAccount {
     /// `None` until the request is known to have a body.
-    agent_body: Option<AgentBodyState>,
+    agent_body: Option<Arc<AgentBodyState>>,
     /// `true` once the request was sent. The upstream module sets it.
     pub(super) sent: AtomicBool,
     /// `true` if the request is sent with a signature.
@@ -30,13 +31,14 @@ pub(super) struct RequestAccount {
 
 impl RequestAccount {
     /// Returns the state that the agent's body has to keep up to date.
-    pub(super) fn track_agent_body(&mut self) -> AgentBodyState {
+    pub(super) fn track_agent_body(&mut self) -> Arc<AgentBodyState> {
         self.agent_body.get_or_insert_default().clone()
     }
 
     /// Replaces the upstream's report that the request's body failed by the reason of it.
     pub(super) fn find_cause(&self, error: ExchangeError) -> ExchangeError {
-        let fault = self.agent_body.as_ref().and_then(AgentBodyState::fault);
+        let body = self.agent_body.as_ref();
+        let fault = body.and_then(|body| body.fault.get().copied());
         match (error, fault) {
             (ExchangeError::Upstream(Failure::RequestBody), Some(fault)) => fault.into(),
             _ => error,
@@ -58,7 +60,7 @@ impl RequestAccount {
 
     pub(super) fn body_bytes(&self) -> u64 {
         let body = self.agent_body.as_ref();
-        body.map_or(0, AgentBodyState::received_bytes)
+        body.map_or(0, |body| body.received_bytes.load(Relaxed))
     }
 }
 

@@ -20,32 +20,18 @@ const FREE_FRAMES: u64 = 16 * 1024;
 const BYTES_PER_FRAME: u64 = 8;
 
 /// The state of an agent's body, which the exchange reads while the upstream module sends the body.
-#[derive(Clone, Debug, Default)]
-pub(super) struct AgentBodyState(Arc<State>);
-
 #[derive(Debug, Default)]
-struct State {
-    received_bytes: AtomicU64,
-    fault: OnceLock<AgentFault>,
-}
-
-impl AgentBodyState {
-    /// Returns the number of bytes that were received so far.
-    pub(super) fn received_bytes(&self) -> u64 {
-        self.0.received_bytes.load(Relaxed)
-    }
-
-    /// Returns the reason why the body failed, if it did.
-    pub(super) fn fault(&self) -> Option<AgentFault> {
-        self.0.fault.get().copied()
-    }
+pub(super) struct AgentBodyState {
+    pub(super) received_bytes: AtomicU64,
+    /// Why the body failed, if it did.
+    pub(super) fault: OnceLock<AgentFault>,
 }
 
 /// The agent's body under its cap.
 pub(super) struct AgentBody {
     incoming: RequestBody,
     timers: Arc<SocketTimers>,
-    state: AgentBodyState,
+    state: Arc<AgentBodyState>,
     cap: u64,
     frames: u64,
 }
@@ -56,7 +42,7 @@ impl AgentBody {
         incoming: RequestBody,
         cap: u64,
         timers: Arc<SocketTimers>,
-        state: AgentBodyState,
+        state: Arc<AgentBodyState>,
     ) -> Self {
         Self {
             incoming,
@@ -69,7 +55,7 @@ impl AgentBody {
 
     fn admit(&mut self, frame: &Frame<Bytes>) -> Result<(), AgentFault> {
         let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-        let received = self.state.0.received_bytes.fetch_add(length, Relaxed) + length;
+        let received = self.state.received_bytes.fetch_add(length, Relaxed) + length;
         self.frames += 1;
         if received > self.cap {
             Err(AgentFault::TooLarge)
@@ -81,7 +67,7 @@ impl AgentBody {
     }
 
     fn fail(&self, fault: AgentFault) -> AgentFault {
-        *self.state.0.fault.get_or_init(|| fault)
+        *self.state.fault.get_or_init(|| fault)
     }
 }
 

@@ -25,10 +25,10 @@ impl Blame {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $variant:ident: $name:literal, $status:ident, $blame:ident, $retryable:literal, $title:literal;)*) => {
+    ($($variant:ident: $name:literal, $status:ident, $blame:ident, $retryable:literal, $proxy_status:literal, $title:literal;)*) => {
         /// Why egressd answers in its own name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code { $($(#[$doc])* $variant),* }
+        pub enum Code { $(#[doc = $title] $variant),* }
 
         impl Code {
             /// Every code that there is.
@@ -54,6 +54,11 @@ macro_rules! codes {
                 match self { $(Self::$variant => $retryable),* }
             }
 
+            /// The error type of RFC 9209 §2.3, where the refusal itself does not know a closer one.
+            pub fn proxy_status(self) -> &'static str {
+                match self { $(Self::$variant => $proxy_status),* }
+            }
+
             /// One line for people.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title),* }
@@ -63,94 +68,40 @@ macro_rules! codes {
 }
 
 codes! {
-    /// The request is no legal HTTP, or ambiguous.
-    MalformedRequest: "malformed_request", BAD_REQUEST, Agent, false, "The request is malformed";
-    /// The path could be read in more than one way.
-    PathNotCanonical: "path_not_canonical", BAD_REQUEST, Agent, false, "The path is not canonical";
-    /// An absolute-form target: egressd is no forward proxy.
-    ForwardProxyRefused: "forward_proxy_refused", BAD_REQUEST, Agent, false, "egressd is not a forward proxy";
-    /// No pattern of the connection admits the path.
-    RouteNotAllowed: "route_not_allowed", FORBIDDEN, Agent, false, "The route is not allowed";
-    /// The connection is switched off.
-    ConnectionDisabled: "connection_disabled", FORBIDDEN, Agent, false, "The connection is disabled";
-    /// The request comes from a web page.
-    BrowserRequestRefused: "browser_request_refused", FORBIDDEN, Agent, false, "Requests of web pages are refused";
-    /// No connection has this id.
-    ConnectionNotFound: "connection_not_found", NOT_FOUND, Agent, false, "There is no such connection";
-    /// The path is allowed, the method is not.
-    MethodNotAllowed: "method_not_allowed", METHOD_NOT_ALLOWED, Agent, false, "The method is not allowed";
-    /// CONNECT: egressd builds no tunnels.
-    ConnectRefused: "connect_refused", METHOD_NOT_ALLOWED, Agent, false, "CONNECT is refused";
-    /// The agent's body did not come in time.
-    RequestTimeout: "request_timeout", REQUEST_TIMEOUT, Agent, true, "The request body did not arrive in time";
-    /// The agent's body is over the cap.
-    RequestTooLarge: "request_too_large", PAYLOAD_TOO_LARGE, Agent, false, "The request body is too large";
-    /// The target is over 8 KiB.
-    TargetTooLong: "target_too_long", URI_TOO_LONG, Agent, false, "The request target is too long";
-    /// The Host header names another host than this one.
-    HostNotAllowed: "host_not_allowed", MISDIRECTED_REQUEST, Agent, false, "The Host header is not allowed";
-    /// The head has too many fields to be sent on.
-    HeadersTooLarge: "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, Agent, false, "The request head is too large";
-    /// A WebSocket handshake.
-    UpgradeRefused: "upgrade_refused", NOT_IMPLEMENTED, Agent, false, "Protocol upgrades are refused";
-    /// HTTP/1.0: a truncated answer could not be told from a whole one.
-    HttpVersionRefused: "http_version_refused", HTTP_VERSION_NOT_SUPPORTED, Agent, false, "The HTTP version is refused";
-    /// The connection's credential cannot be obtained.
-    CredentialUnavailable: "credential_unavailable", BAD_GATEWAY, Proxy, true, "The connection's credential is unavailable";
-    /// No socket to the upstream.
-    UpstreamUnreachable: "upstream_unreachable", BAD_GATEWAY, Upstream, true, "The upstream cannot be reached";
-    /// The upstream broke the protocol.
-    UpstreamProtocolError: "upstream_protocol_error", BAD_GATEWAY, Upstream, true, "The upstream broke the protocol";
-    /// The upstream's address is forbidden.
-    AddressRefused: "address_refused", BAD_GATEWAY, Upstream, false, "The upstream's address is forbidden";
-    /// The response is over the connection's cap.
-    ResponseTooLarge: "response_too_large", BAD_GATEWAY, Upstream, false, "The response is too large";
-    /// The response holds a secret.
-    CredentialReflected: "credential_reflected", BAD_GATEWAY, Upstream, false, "The response holds a credential";
-    /// A response held a credential that can be guessed.
-    CredentialExposed: "credential_exposed", SERVICE_UNAVAILABLE, Proxy, false, "The connection's credential was exposed";
-    /// A bug of ours.
-    InternalError: "internal_error", INTERNAL_SERVER_ERROR, Proxy, true, "egressd failed";
-    /// Too many requests at once.
-    Overloaded: "overloaded", SERVICE_UNAVAILABLE, Proxy, true, "Too many requests at once";
-    /// The process is stopping.
-    Draining: "draining", SERVICE_UNAVAILABLE, Proxy, true, "egressd is stopping";
-    /// The connection's timeout passed.
-    UpstreamTimeout: "upstream_timeout", GATEWAY_TIMEOUT, Upstream, true, "The upstream took too long";
+    MalformedRequest: "malformed_request", BAD_REQUEST, Agent, false, "http_request_error", "The request is malformed";
+    PathNotCanonical: "path_not_canonical", BAD_REQUEST, Agent, false, "http_request_error", "The path is not canonical";
+    // The target is in absolute form.
+    ForwardProxyRefused: "forward_proxy_refused", BAD_REQUEST, Agent, false, "http_request_error", "egressd is not a forward proxy";
+    RouteNotAllowed: "route_not_allowed", FORBIDDEN, Agent, false, "http_request_denied", "The route is not allowed";
+    ConnectionDisabled: "connection_disabled", FORBIDDEN, Agent, false, "http_request_denied", "The connection is disabled";
+    BrowserRequestRefused: "browser_request_refused", FORBIDDEN, Agent, false, "http_request_denied", "Requests of web pages are refused";
+    ConnectionNotFound: "connection_not_found", NOT_FOUND, Agent, false, "http_request_denied", "There is no such connection";
+    MethodNotAllowed: "method_not_allowed", METHOD_NOT_ALLOWED, Agent, false, "http_request_denied", "The method is not allowed";
+    ConnectRefused: "connect_refused", METHOD_NOT_ALLOWED, Agent, false, "http_request_error", "CONNECT is refused";
+    RequestTimeout: "request_timeout", REQUEST_TIMEOUT, Agent, true, "http_request_error", "The request body did not arrive in time";
+    RequestTooLarge: "request_too_large", PAYLOAD_TOO_LARGE, Agent, false, "http_request_error", "The request body is too large";
+    // Over 8 KiB.
+    TargetTooLong: "target_too_long", URI_TOO_LONG, Agent, false, "http_request_error", "The request target is too long";
+    HostNotAllowed: "host_not_allowed", MISDIRECTED_REQUEST, Agent, false, "http_request_denied", "The Host header is not allowed";
+    // It has too many fields to be sent on, or too many bytes.
+    HeadersTooLarge: "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, Agent, false, "http_request_error", "The request head is too large";
+    UpgradeRefused: "upgrade_refused", NOT_IMPLEMENTED, Agent, false, "http_request_error", "Protocol upgrades are refused";
+    // In HTTP/1.0 a truncated response cannot be told from a whole one.
+    HttpVersionRefused: "http_version_refused", HTTP_VERSION_NOT_SUPPORTED, Agent, false, "http_request_error", "The HTTP version is refused";
+    CredentialUnavailable: "credential_unavailable", BAD_GATEWAY, Proxy, true, "proxy_configuration_error", "The connection's credential is unavailable";
+    UpstreamUnreachable: "upstream_unreachable", BAD_GATEWAY, Upstream, true, "destination_unavailable", "The upstream cannot be reached";
+    UpstreamProtocolError: "upstream_protocol_error", BAD_GATEWAY, Upstream, true, "http_protocol_error", "The upstream broke the protocol";
+    AddressRefused: "address_refused", BAD_GATEWAY, Upstream, false, "destination_ip_prohibited", "The upstream's address is forbidden";
+    ResponseTooLarge: "response_too_large", BAD_GATEWAY, Upstream, false, "http_response_body_size", "The response is too large";
+    CredentialReflected: "credential_reflected", BAD_GATEWAY, Upstream, false, "http_protocol_error", "The response holds a credential";
+    CredentialExposed: "credential_exposed", SERVICE_UNAVAILABLE, Proxy, false, "proxy_configuration_error", "The connection's credential was exposed";
+    InternalError: "internal_error", INTERNAL_SERVER_ERROR, Proxy, true, "proxy_internal_error", "egressd failed";
+    Overloaded: "overloaded", SERVICE_UNAVAILABLE, Proxy, true, "connection_limit_reached", "Too many requests at once";
+    Draining: "draining", SERVICE_UNAVAILABLE, Proxy, true, "proxy_internal_response", "egressd is stopping";
+    UpstreamTimeout: "upstream_timeout", GATEWAY_TIMEOUT, Upstream, true, "connection_read_timeout", "The upstream took too long";
 }
 
 impl Code {
-    /// The error type of RFC 9209 §2.3, where the refusal itself does not know a closer one.
-    pub fn proxy_status(self) -> &'static str {
-        match self {
-            Self::RouteNotAllowed
-            | Self::ConnectionDisabled
-            | Self::BrowserRequestRefused
-            | Self::ConnectionNotFound
-            | Self::MethodNotAllowed
-            | Self::HostNotAllowed => "http_request_denied",
-            Self::MalformedRequest
-            | Self::PathNotCanonical
-            | Self::ForwardProxyRefused
-            | Self::ConnectRefused
-            | Self::RequestTimeout
-            | Self::RequestTooLarge
-            | Self::TargetTooLong
-            | Self::HeadersTooLarge
-            | Self::UpgradeRefused
-            | Self::HttpVersionRefused => "http_request_error",
-            Self::CredentialUnavailable | Self::CredentialExposed => "proxy_configuration_error",
-            Self::UpstreamUnreachable => "destination_unavailable",
-            Self::UpstreamProtocolError | Self::CredentialReflected => "http_protocol_error",
-            Self::AddressRefused => "destination_ip_prohibited",
-            Self::ResponseTooLarge => "http_response_body_size",
-            Self::InternalError => "proxy_internal_error",
-            Self::Overloaded => "connection_limit_reached",
-            Self::Draining => "proxy_internal_response",
-            Self::UpstreamTimeout => "connection_read_timeout",
-        }
-    }
-
     /// Whether the agent's socket is closed after it: what follows on it cannot be trusted, or is not wanted.
     pub fn closes(self) -> bool {
         matches!(

@@ -12,26 +12,17 @@
 use http::header::SET_COOKIE;
 use http::{HeaderMap, HeaderValue};
 
+use super::response_fields::rewrite_values;
 use crate::domain::Connection;
 
 /// Rewrites every `Set-Cookie`.
 pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection) {
-    if !headers.contains_key(SET_COOKIE) {
-        return;
-    }
-    let given = headers.get_all(SET_COOKIE).iter();
     let prefix = format!("/{}", connection.id);
     let base = connection.base_url.path().as_bytes();
-    let rewritten: Vec<HeaderValue> = given
-        .filter_map(|cookie| {
-            let cookie = rewritten(cookie.as_bytes(), base, prefix.as_bytes());
-            HeaderValue::from_bytes(&cookie).ok()
-        })
-        .collect();
-    headers.remove(SET_COOKIE);
-    for cookie in rewritten {
-        headers.append(SET_COOKIE, cookie);
-    }
+    rewrite_values(headers, &SET_COOKIE, |cookie| {
+        let cookie = rewritten(cookie.as_bytes(), base, prefix.as_bytes());
+        HeaderValue::from_bytes(&cookie).ok()
+    });
 }
 
 /// Returns a cookie without `Domain` and with its `Path` moved from below `base` to below `prefix`.

@@ -12,6 +12,7 @@ use http::header::{CONTENT_LOCATION, HOST, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
+use super::response_fields::rewrite_values;
 use crate::domain::Connection;
 use crate::domain::caller::is_local;
 use crate::route::CanonicalPath;
@@ -34,15 +35,7 @@ impl Asked<'_> {
     /// Rewrites both fields, however often they stand there.
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         for name in [LOCATION, CONTENT_LOCATION] {
-            if !headers.contains_key(&name) {
-                continue;
-            }
-            let given = headers.get_all(&name).iter();
-            let rewritten: Vec<_> = given.filter_map(|value| self.reference(value)).collect();
-            headers.remove(&name);
-            for value in rewritten {
-                headers.append(name.clone(), value);
-            }
+            rewrite_values(headers, &name, |value| self.reference(value));
         }
     }
 
@@ -58,23 +51,18 @@ impl Asked<'_> {
             return None;
         }
         let target = match Reference::read(reference)? {
-            Reference::Absolute {
-                authority: other,
-                path,
-            } if is_same(other, connection) => or_slash(path),
+            Reference::Absolute { authority, path } | Reference::Network { authority, path }
+                if is_same(authority, connection) =>
+            {
+                if path.is_empty() { b"/" } else { path }.to_vec()
+            }
             Reference::PlainHttp(authority) if self.leads_back(authority, whole) => return None,
             Reference::Absolute { .. } | Reference::PlainHttp(_) | Reference::OtherScheme => {
                 return Some(value.clone());
             }
-            Reference::Network {
-                authority: other,
-                path,
-            } if is_same(other, connection) => or_slash(path),
-            Reference::Network {
-                authority: other,
-                path,
-            } => {
-                return HeaderValue::from_bytes(&[b"https://", other, path, suffix].concat()).ok();
+            Reference::Network { authority, path } => {
+                let absolute = [b"https://", authority, path, suffix].concat();
+                return HeaderValue::from_bytes(&absolute).ok();
             }
             Reference::Path(absolute) if absolute.starts_with(b"/") => absolute.to_vec(),
             Reference::Path(relative) => {
@@ -235,27 +223,14 @@ fn is_same(authority: &[u8], connection: &Connection) -> bool {
                 .is_some_and(|host| host.eq_ignore_ascii_case(own)))
 }
 
-fn or_slash(path: &[u8]) -> Vec<u8> {
-    if path.is_empty() {
-        b"/".to_vec()
-    } else {
-        path.to_vec()
-    }
-}
-
 /// RFC 3986 §5.2.3: the relative path put where the request's last segment was.
 fn merge(base: &[u8], path: &[u8], relative: &[u8]) -> Vec<u8> {
-    let whole = [base, path].concat();
-    if relative.is_empty() {
-        return whole;
+    let mut merged = [base, path].concat();
+    if !relative.is_empty() {
+        let slash = merged.iter().rposition(|b| *b == b'/');
+        merged.truncate(slash.map_or(0, |at| at + 1));
+        merged.extend_from_slice(relative);
     }
-    let keep = whole
-        .iter()
-        .rposition(|b| *b == b'/')
-        .map_or(0, |at| at + 1);
-    let mut merged = whole;
-    merged.truncate(keep);
-    merged.extend_from_slice(relative);
     merged
 }
 
@@ -281,13 +256,12 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
             _ => output.push(segment),
         }
     }
-    output
-        .iter()
-        .fold(Vec::with_capacity(path.len()), |mut sum, segment| {
-            sum.push(b'/');
-            sum.extend_from_slice(segment);
-            sum
-        })
+    let mut joined = Vec::with_capacity(path.len());
+    for segment in output {
+        joined.push(b'/');
+        joined.extend_from_slice(segment);
+    }
+    joined
 }
 
 /// The path behind the base URL's own, if it lies there and no client can read it as anything else.

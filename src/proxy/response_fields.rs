@@ -101,3 +101,16 @@ pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> bool {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     has_rewritten
 }
+
+/// Replaces each field of this name by what `rewrite` makes of its value; `None` removes the field.
+pub(super) fn rewrite_values(
+    headers: &mut HeaderMap,
+    name: &HeaderName,
+    rewrite: impl Fn(&HeaderValue) -> Option<HeaderValue>,
+) {
+    let rewritten: Vec<_> = headers.get_all(name).iter().filter_map(rewrite).collect();
+    headers.remove(name);
+    for value in rewritten {
+        headers.append(name.clone(), value);
+    }
+}

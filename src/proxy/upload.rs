@@ -55,10 +55,8 @@ enum Kept {
 
 /// A body for the upstream.
 pub(super) enum RequestBody<B = AgentBody> {
-    /// As it comes.
-    Streamed(B),
-    /// As it comes, with a copy kept beside it.
-    Recorded(Recorded<B>),
+    /// As it comes. It is copied as it passes, as long as there is a [`Recording`].
+    Streamed(B, Weak<Mutex<Tape>>),
     /// In one piece; empty once it was handed over.
     Whole(Bytes),
 }
@@ -73,14 +71,18 @@ where
             matches!(self.framing, Framing::Length(length) if length > MOST_REPLAYED as u64);
         let (body, copy) = match self.body {
             None => (None, Kept::Nothing),
-            Some(body) if body.is_end_stream() => {
-                (Some(RequestBody::Streamed(body)), Kept::Nothing)
-            }
-            Some(body) if !again || too_large => (Some(RequestBody::Streamed(body)), Kept::No),
             Some(body) => {
-                let (recorded, recording) = record(body, self.share);
-                let body = RequestBody::Recorded(recorded);
-                (Some(body), Kept::Recording(recording))
+                let mut tape = Weak::new();
+                let copy = if body.is_end_stream() {
+                    Kept::Nothing
+                } else if !again || too_large {
+                    Kept::No
+                } else {
+                    let recording = Recording::new(self.share);
+                    tape = Arc::downgrade(&recording.0);
+                    Kept::Recording(recording)
+                };
+                (Some(RequestBody::Streamed(body, tape)), copy)
             }
         };
         Upload {
@@ -181,31 +183,24 @@ impl<B> Upload<B> {
 }
 
 /// What a recorded body has said so far.
-enum Tape {
+pub(super) enum Tape {
     Running(Held),
     Ended(Held),
     /// Too large, broken off, or the memory for bodies is used up.
     Torn,
 }
 
-/// A body that is copied as it passes, as long as somebody wants the copy.
-pub(super) struct Recorded<B> {
-    body: B,
-    tape: Weak<Mutex<Tape>>,
-}
-
-/// The copy. Dropping it frees what was copied, and ends the copying.
+/// The copy of a body. Dropping it frees what was copied, and ends the copying.
 pub(super) struct Recording(Arc<Mutex<Tape>>);
 
-/// A body that is not paid for is not recorded, and cannot be sent again; that is no reason to refuse it.
-fn record<B>(body: B, share: &Arc<Share>) -> (Recorded<B>, Recording) {
-    let tape = Held::begin(share).map_or(Tape::Torn, Tape::Running);
-    let recording = Recording(Arc::new(Mutex::new(tape)));
-    let tape = Arc::downgrade(&recording.0);
-    (Recorded { body, tape }, recording)
-}
-
 impl Recording {
+    /// A body that does not fit into the budget is not recorded and cannot be sent again. That is no
+    /// reason to refuse it.
+    fn new(share: &Arc<Share>) -> Self {
+        let tape = Held::begin(share).map_or(Tape::Torn, Tape::Running);
+        Self(Arc::new(Mutex::new(tape)))
+    }
+
     /// The whole body: if it ended in good order, and is small enough.
     fn take_whole(self) -> Option<Bytes> {
         let mut tape = self.0.lock();
@@ -217,6 +212,18 @@ impl Recording {
 }
 
 impl Tape {
+    /// Records a frame; `None` is the end. `is_over`: the body has no more frames.
+    fn record(&mut self, frame: Option<&Result<Frame<Bytes>, AgentFault>>, is_over: bool) {
+        let before = std::mem::replace(self, Self::Torn);
+        // HTTP/2 polls neither a body that says it is over, nor behind trailers, which are last.
+        *self = match frame.map(|frame| frame.as_ref().map(Frame::data_ref)) {
+            Some(Ok(Some(data))) if is_over => before.add(data).end(),
+            Some(Ok(Some(data))) => before.add(data),
+            Some(Ok(None)) | None => before.end(),
+            Some(Err(_)) => Self::Torn,
+        };
+    }
+
     fn add(self, piece: &[u8]) -> Self {
         match self {
             Self::Running(mut held) if held.len() + piece.len() <= MOST_REPLAYED => {
@@ -237,28 +244,6 @@ impl Tape {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Recorded<B> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, AgentFault>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if let Some(tape) = self.tape.upgrade() {
-            let mut tape = tape.lock();
-            let before = std::mem::replace(&mut *tape, Tape::Torn);
-            // HTTP/2 asks neither a body that says it is over, nor behind trailers, which are always last.
-            let over = self.body.is_end_stream();
-            *tape = match frame
-                .as_ref()
-                .map(|frame| frame.as_ref().map(Frame::data_ref))
-            {
-                Some(Ok(Some(data))) if over => before.add(data).end(),
-                Some(Ok(Some(data))) => before.add(data),
-                Some(Ok(None)) | None => before.end(),
-                Some(Err(_)) => Tape::Torn,
-            };
-        }
-        Poll::Ready(frame)
-    }
-}
-
 impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = Failure;
@@ -268,27 +253,32 @@ impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for RequestBody<B> 
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let frame = match &mut *self {
-            Self::Streamed(body) => Pin::new(body).poll_frame(cx),
-            Self::Recorded(recorded) => recorded.poll(cx),
-            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Streamed(body, tape) => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                if let Some(tape) = tape.upgrade() {
+                    tape.lock().record(frame.as_ref(), body.is_end_stream());
+                }
+                frame
+            }
+            Self::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+            }
         };
         // The exchange reads the fault from the body's state.
-        frame.map_err(|_fault| Failure::RequestBody)
+        Poll::Ready(frame.map(|frame| frame.map_err(|_fault| Failure::RequestBody)))
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Streamed(body) => body.is_end_stream(),
-            Self::Recorded(recorded) => recorded.body.is_end_stream(),
+            Self::Streamed(body, _) => body.is_end_stream(),
             Self::Whole(bytes) => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Streamed(body) => body.size_hint(),
-            Self::Recorded(recorded) => recorded.body.size_hint(),
+            Self::Streamed(body, _) => body.size_hint(),
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
         }
     }
