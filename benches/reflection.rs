@@ -59,7 +59,7 @@ impl Secret {
     }
 
     fn patterns(self) -> Arc<Patterns> {
-        Arc::new(Patterns::of_secrets([self.bytes().as_slice()]).expect("long enough"))
+        Arc::new(Patterns::from_secrets([self.bytes().as_slice()]).expect("long enough"))
     }
 }
 
@@ -114,7 +114,7 @@ fn pass(patterns: &Arc<Patterns>, frames: &[Bytes]) -> usize {
         let mut piece = fed.ok().expect("a clean body");
         while !piece.is_empty() {
             out += piece.len();
-            piece = scan.more();
+            piece = scan.next_due();
         }
     }
     out
@@ -186,7 +186,7 @@ fn head(bencher: Bencher<'_, '_>, secret: Secret) {
 #[divan::bench(args = SECRETS)]
 fn make(bencher: Bencher<'_, '_>, secret: Secret) {
     let bytes = secret.bytes();
-    bencher.bench_local(|| Patterns::of_secrets([black_box(bytes.as_slice())]).is_some());
+    bencher.bench_local(|| Patterns::from_secrets([black_box(bytes.as_slice())]).is_some());
 }
 
 /// So many secrets of all kinds but the periodic one, as a process has them with many connections.
@@ -201,7 +201,7 @@ fn many(count: usize) -> Arc<Patterns> {
             secret
         })
         .collect();
-    let patterns = Patterns::of_secrets(secrets.iter().map(Vec::as_slice));
+    let patterns = Patterns::from_secrets(secrets.iter().map(Vec::as_slice));
     Arc::new(patterns.expect("long enough"))
 }
 

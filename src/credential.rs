@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::domain::{Auth, Connection, ConnectionId};
-use crate::reflection::{ConnectionSecrets, Exposure, Guard, Reflected, Scan};
+use crate::reflection::{ConnectionSecrets, Exposure, Reflected, ReflectionGuard, Scan};
 use crate::telemetry::metrics::{ReflectionCounts, TokenCounters};
 use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::Field;
@@ -30,7 +30,7 @@ static AUTHORIZATION_NAME: HeaderName = AUTHORIZATION;
 /// The credentials of all connections, shared by all workers.
 pub struct Credentials {
     grants: Grants,
-    guard: Arc<Guard>,
+    guard: Arc<ReflectionGuard>,
     by_connection: Mutex<HashMap<u64, Arc<Credential>>>,
 }
 
@@ -39,7 +39,7 @@ pub struct Credential {
     grant: Option<Arc<Grant>>,
     signing_key: Option<SigningKey>,
     connection: ConnectionId,
-    guard: Arc<Guard>,
+    guard: Arc<ReflectionGuard>,
     secrets: Arc<ConnectionSecrets>,
     is_guarded: bool,
 }

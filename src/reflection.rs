@@ -1,6 +1,6 @@
 //! Searches responses for the secrets of all connections, so that no credential reaches an agent.
 //!
-//! `secrets` lists the secrets of a connection. `forms` lists the forms in which a response may
+//! `secrets` lists the secrets of a connection. `encodings` lists the forms in which a response may
 //! contain a secret. [`Patterns`] finds these forms in a piece of text, and [`Scan`] finds them in
 //! a stream, however it is split into frames. A [`Scan`] holds back the bytes at the end of each
 //! frame that may be the beginning of a secret. The number of these bytes does not depend on the
@@ -23,7 +23,7 @@
 //! bytes of the stream, and the forms whose beginning has arrived.
 //!
 //! ASCII secrets in UTF-16, in UTF-32 and with HTML escapes are not listed as forms. Text that may
-//! contain them is decoded (`plain`) and searched a second time.
+//! contain them is decoded (`decode`) and searched a second time.
 //!
 //! # Guesses
 //!
@@ -33,11 +33,11 @@
 //! limit, and reports a secret only after that.
 
 mod alphabet;
-mod forms;
+mod decode;
+mod encodings;
 mod guard;
 mod index;
 mod patterns;
-mod plain;
 mod scan;
 mod search;
 mod secrets;
@@ -45,7 +45,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 
-pub use guard::Guard;
+pub use guard::ReflectionGuard;
 pub(crate) use guard::{ConnectionSecrets, TokenSecret};
 pub use patterns::Patterns;
 pub use scan::Scan;
@@ -73,7 +73,7 @@ pub fn searches<'c>(
     let has_searched = |connection: &Connection| {
         // An access token does not exist yet, and most are long enough to be searched for.
         matches!(connection.auth, Auth::OauthClientCredentials(_))
-            || !secrets::of_connection(connection, &std::sync::Arc::default()).is_empty()
+            || !secrets::secrets_of_connection(connection, &std::sync::Arc::default()).is_empty()
     };
     is_guarded(connection) && all.into_iter().any(has_searched)
 }

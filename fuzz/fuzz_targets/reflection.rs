@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     let Some((secret, rest)) = rest.split_at_checked(SHORTEST + usize::from(*length % 64)) else {
         return;
     };
-    let patterns = Arc::new(Patterns::of_secrets([secret]).expect("it is long enough"));
+    let patterns = Arc::new(Patterns::from_secrets([secret]).expect("it is long enough"));
     let frames = frames(secret, rest);
     let body = frames.concat();
     let raw = body.windows(secret.len()).position(|part| part == secret);
@@ -58,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
 
 fn take_all(scan: &mut Scan, out: &mut Vec<u8>) {
     loop {
-        let more = scan.more();
+        let more = scan.next_due();
         if more.is_empty() {
             return;
         }

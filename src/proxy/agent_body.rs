@@ -93,7 +93,7 @@ impl http_body::Body for AgentBody {
                 Ok(()) => Some(Ok(frame)),
                 Err(fault) => Some(Err(self.fail(fault))),
             },
-            Some(Err(error)) => Some(Err(self.fail(fault(&error)))),
+            Some(Err(error)) => Some(Err(self.fail(fault_from_hyper(&error)))),
         })
     }
 
@@ -117,7 +117,7 @@ impl Drop for AgentBody {
 }
 
 /// hyper wraps what its decoder says in an `io::Error`: illegal framing is `InvalidInput` or `InvalidData`, the rest is a lost agent.
-fn fault(error: &hyper::Error) -> AgentFault {
+fn fault_from_hyper(error: &hyper::Error) -> AgentFault {
     let io = error
         .source()
         .and_then(|source| source.downcast_ref::<io::Error>());

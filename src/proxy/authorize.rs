@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::code::Code;
-use super::identify::{Call, not_canonical};
+use super::identify::{Identified, not_canonical};
 use super::refusal::Refusal;
 use crate::route::{CanonicalPath, Lookup, Method, Pattern};
 use crate::snapshot::Entry;
@@ -36,7 +36,7 @@ impl<'r> Permitted<'r> {
 }
 
 /// Looks the request up in the connection's routes.
-pub(super) fn authorize(call: Call<'_>) -> Result<Permitted<'_>, Refusal> {
+pub(super) fn authorize(call: Identified<'_>) -> Result<Permitted<'_>, Refusal> {
     let entry = Arc::clone(call.entry());
     let connection = &entry.connection;
     if !connection.enabled {

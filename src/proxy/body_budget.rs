@@ -30,12 +30,12 @@ pub struct BodyBudget {
     shortage: MemoryShortage,
     /// The shares in use, by the connection's id, so that a connection keeps its share across a
     /// reload.
-    shares: Mutex<BTreeMap<String, Weak<Share>>>,
+    shares: Mutex<BTreeMap<String, Weak<BudgetShare>>>,
 }
 
 /// The part of the budget that one connection holds.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct BudgetShare {
     budget: Arc<BodyBudget>,
     held: AtomicU64,
 }
@@ -45,14 +45,14 @@ pub(super) struct Share {
 pub(super) struct Exhausted;
 
 /// A buffer, charged to the budget by its capacity.
-pub(super) struct Held {
+pub(super) struct HeldBody {
     bytes: Vec<u8>,
     charge: Charge,
 }
 
 /// A part of a share, given back on drop.
 struct Charge {
-    share: Arc<Share>,
+    share: Arc<BudgetShare>,
     bytes: u64,
 }
 
@@ -69,13 +69,13 @@ impl BodyBudget {
 
     /// Returns the share of the connection with this id. Keep it, because the lookup takes a lock
     /// that all workers share.
-    pub(super) fn share(self: &Arc<Self>, id: &str) -> Arc<Share> {
+    pub(super) fn share(self: &Arc<Self>, id: &str) -> Arc<BudgetShare> {
         let mut shares = self.shares.lock();
         if let Some(known) = shares.get(id).and_then(Weak::upgrade) {
             return known;
         }
         shares.retain(|_, share| share.strong_count() > 0);
-        let share = Arc::new(Share {
+        let share = Arc::new(BudgetShare {
             budget: Arc::clone(self),
             held: AtomicU64::new(0),
         });
@@ -89,7 +89,7 @@ impl BodyBudget {
     }
 }
 
-impl Share {
+impl BudgetShare {
     fn take(&self, bytes: u64) -> Result<(), Exhausted> {
         // Added first, so that two workers that take at once see each other. `Relaxed` is enough:
         // only these numbers are shared, and no other memory is published through them.
@@ -103,9 +103,9 @@ impl Share {
     }
 }
 
-impl Held {
+impl HeldBody {
     /// Starts an empty buffer. Fails while the process is short of memory.
-    pub(super) fn begin(share: &Arc<Share>) -> Result<Self, Exhausted> {
+    pub(super) fn new(share: &Arc<BudgetShare>) -> Result<Self, Exhausted> {
         if share.budget.shortage.is_set() {
             return Err(Exhausted);
         }
@@ -126,13 +126,13 @@ impl Held {
         let needed = self.bytes.len().saturating_add(piece.len());
         if needed > self.bytes.capacity() {
             let twice = self.bytes.capacity().saturating_mul(2).max(FIRST).min(most);
-            self.make_room(needed.max(twice))?;
+            self.reserve(needed.max(twice))?;
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
     }
 
-    fn make_room(&mut self, capacity: usize) -> Result<(), Exhausted> {
+    fn reserve(&mut self, capacity: usize) -> Result<(), Exhausted> {
         let more = (capacity as u64).saturating_sub(self.charge.bytes);
         self.charge.share.take(more)?;
         self.charge.bytes += more;
@@ -151,15 +151,15 @@ impl Held {
     }
 }
 
-impl AsRef<[u8]> for Held {
+impl AsRef<[u8]> for HeldBody {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl fmt::Debug for Held {
+impl fmt::Debug for HeldBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Held({} bytes)", self.bytes.len())
+        write!(f, "HeldBody({} bytes)", self.bytes.len())
     }
 }
 
@@ -172,14 +172,14 @@ impl Drop for Charge {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUDGET, BodyBudget, Exhausted, Held, MAX_SHARE, MemoryShortage, Share};
+    use super::{BUDGET, BodyBudget, BudgetShare, Exhausted, HeldBody, MAX_SHARE, MemoryShortage};
     use std::sync::Arc;
 
     const MIB: usize = 1024 * 1024;
 
     /// A body of this many bytes.
-    fn hold(share: &Arc<Share>, bytes: usize) -> Result<Held, Exhausted> {
-        let mut held = Held::begin(share)?;
+    fn hold(share: &Arc<BudgetShare>, bytes: usize) -> Result<HeldBody, Exhausted> {
+        let mut held = HeldBody::new(share)?;
         held.push(&vec![b'a'; bytes], bytes)?;
         Ok(held)
     }
@@ -247,13 +247,13 @@ mod tests {
         let shortage = MemoryShortage::default();
         let budget = Arc::new(BodyBudget::new(shortage.clone()));
         let crm = budget.share("crm");
-        let mut held = Held::begin(&crm).unwrap();
+        let mut held = HeldBody::new(&crm).unwrap();
         shortage.set(true);
         held.push(b"abc", MIB).unwrap();
-        assert_eq!(Held::begin(&crm).map(drop), Err(Exhausted));
+        assert_eq!(HeldBody::new(&crm).map(drop), Err(Exhausted));
         drop(held);
         shortage.set(false);
-        Held::begin(&crm).unwrap();
+        HeldBody::new(&crm).unwrap();
         assert_eq!(budget.free(), BUDGET);
     }
 
@@ -262,7 +262,7 @@ mod tests {
         // F-263
         let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
         let crm = budget.share("crm");
-        let mut held = Held::begin(&crm).unwrap();
+        let mut held = HeldBody::new(&crm).unwrap();
         assert_eq!(budget.free(), BUDGET);
         for _ in 0..5000 {
             held.push(b"a", 6000).unwrap();

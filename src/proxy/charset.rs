@@ -73,7 +73,7 @@ struct Parameter {
 
 /// Returns the value without its `charset` parameters, otherwise unchanged. `None` if it has none.
 pub(super) fn without_charset(value: &[u8]) -> Option<Vec<u8>> {
-    let mut found = parameters(value).peekable();
+    let mut found = charset_parameters(value).peekable();
     found.peek()?;
     let mut rest = Vec::with_capacity(value.len());
     let mut from = 0;
@@ -89,7 +89,7 @@ pub(super) fn without_charset(value: &[u8]) -> Option<Vec<u8>> {
 /// a superset of ASCII. UTF-16 and UTF-32 are searched too. An unknown charset counts as a superset
 /// of ASCII, because nearly all are.
 pub(super) fn is_searchable(content_type: &[u8]) -> bool {
-    parameters(content_type).all(|parameter| {
+    charset_parameters(content_type).all(|parameter| {
         let value = content_type.get(parameter.value).unwrap_or_default();
         // `charset*=us-ascii'en'IBM037` (RFC 2231) names two.
         let mut words = value.split(|b| matches!(b, b'"' | b'\''));
@@ -97,13 +97,13 @@ pub(super) fn is_searchable(content_type: &[u8]) -> bool {
     })
 }
 
-fn parameters(value: &[u8]) -> impl Iterator<Item = Parameter> {
+fn charset_parameters(value: &[u8]) -> impl Iterator<Item = Parameter> {
     let mut from = 0;
     std::iter::from_fn(move || {
         loop {
             let start = from + memchr::memchr(b';', value.get(from..)?)?;
             from = start + 1;
-            if let Some(parameter) = parameter(value, start) {
+            if let Some(parameter) = parse_charset_parameter(value, start) {
                 from = parameter.all.end;
                 return Some(parameter);
             }
@@ -112,7 +112,7 @@ fn parameters(value: &[u8]) -> impl Iterator<Item = Parameter> {
 }
 
 /// Returns the parameter at this semicolon, if its name is `charset`.
-fn parameter(value: &[u8], start: usize) -> Option<Parameter> {
+fn parse_charset_parameter(value: &[u8], start: usize) -> Option<Parameter> {
     // Some servers trim more than blanks, including the white space of Latin-1.
     let skip = |from: usize, is_skipped: fn(&u8) -> bool| {
         let rest = value.get(from..).unwrap_or_default();
@@ -153,14 +153,14 @@ fn is_foreign(charset: &[u8]) -> bool {
     let contains = |part: &&[u8]| memchr::memmem::find(&letters, part).is_some();
     FOREIGN_NAMES.contains(&letters.as_slice())
         || FOREIGN_PARTS.iter().any(contains)
-        || page(&name).is_some_and(|(page, rest)| {
+        || parse_code_page(&name).is_some_and(|(page, rest)| {
             FOREIGN_PAGES.contains(&page) || (rest.is_empty() && NEARLY_ASCII_PAGES.contains(&page))
         })
-        || registered_page(&letters).is_some_and(|page| FOREIGN_PAGES.contains(&page))
+        || parse_registered_page(&letters).is_some_and(|page| FOREIGN_PAGES.contains(&page))
 }
 
 /// Returns the number of the code page that a name in lower case has, and what follows the number.
-fn page(name: &[u8]) -> Option<(u16, &[u8])> {
+fn parse_code_page(name: &[u8]) -> Option<(u16, &[u8])> {
     let mut rest = name;
     loop {
         let skipped = rest.iter().take_while(|b| !b.is_ascii_alphanumeric());
@@ -177,7 +177,7 @@ fn page(name: &[u8]) -> Option<(u16, &[u8])> {
     Some((number, rest))
 }
 
-fn registered_page(letters: &[u8]) -> Option<u16> {
+fn parse_registered_page(letters: &[u8]) -> Option<u16> {
     let digits = letters.strip_prefix(REGISTRY_PREFIX)?;
     let digits = std::str::from_utf8(digits).ok()?;
     u16::from_str_radix(digits.get(..4)?, 16).ok()

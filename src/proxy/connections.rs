@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use super::body_budget::Share;
+use super::body_budget::BudgetShare;
 use crate::credential::Credential;
 use crate::snapshot::Entry;
 use crate::telemetry::metrics::{Recorder, Shard};
@@ -28,7 +28,7 @@ pub(super) struct WorkerConnection {
 pub(super) struct ConnectionResources {
     pub(super) pool: Arc<UpstreamPool>,
     pub(super) credential: Arc<Credential>,
-    pub(super) share: Arc<Share>,
+    pub(super) share: Arc<BudgetShare>,
 }
 
 impl WorkerConnections {

@@ -20,13 +20,13 @@ pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection) {
     let prefix = format!("/{}", connection.id);
     let base = connection.base_url.path().as_bytes();
     rewrite_values(headers, &SET_COOKIE, |cookie| {
-        let cookie = rewritten(cookie.as_bytes(), base, prefix.as_bytes());
+        let cookie = rewrite_cookie(cookie.as_bytes(), base, prefix.as_bytes());
         HeaderValue::from_bytes(&cookie).ok()
     });
 }
 
 /// Returns a cookie without `Domain` and with its `Path` moved from below `base` to below `prefix`.
-fn rewritten(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
+fn rewrite_cookie(cookie: &[u8], base: &[u8], prefix: &[u8]) -> Vec<u8> {
     let mut parts = cookie.split(|b| *b == b';');
     let mut out = parts.next().unwrap_or_default().to_vec();
     for attribute in parts {
@@ -80,7 +80,7 @@ fn below<'p>(path: &'p [u8], base: &[u8]) -> &'p [u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::rewritten;
+    use super::rewrite_cookie;
 
     #[test]
     fn a_cookie_is_moved_below_its_connection() {
@@ -122,7 +122,7 @@ mod tests {
                 "a=b=c; Max-Age=1; SameSite=Lax",
             ),
         ] {
-            let moved = rewritten(cookie.as_bytes(), base.as_bytes(), b"/crm");
+            let moved = rewrite_cookie(cookie.as_bytes(), base.as_bytes(), b"/crm");
             assert_eq!(String::from_utf8(moved).unwrap(), expected, "{cookie}");
         }
     }

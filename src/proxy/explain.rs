@@ -146,7 +146,7 @@ fn explain_parts(
     let entry = found.insert(Arc::clone(call.entry()));
     let permitted = authorize::authorize(call)?;
     let connection = &entry.connection;
-    let target = forward::target(connection, permitted.path(), parts.uri.query())?;
+    let target = forward::upstream_target(connection, permitted.path(), parts.uri.query())?;
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let sources = FieldSources {
         headers: &parts.headers,

@@ -8,13 +8,13 @@ use http_body::Body as _;
 
 use super::accounting::RequestAccount;
 use super::code::Code;
-use super::guarded::Guarded;
-use super::location::Asked;
+use super::location::LocationRewriter;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
 use super::request_fields::{Accept, FieldSources};
 use super::request_id::{RequestId, X_REQUEST_ID};
-use super::upload::{Unread, Upload};
+use super::searched_body::SearchedBody;
+use super::upload::{RequestUpload, UnsentBody};
 use super::{cookies, response_fields, token_retry, trailers};
 use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
@@ -39,7 +39,7 @@ pub(super) async fn forward(
     prepared: Prepared<'_>,
     context: ForwardContext<'_>,
     account: &mut RequestAccount,
-) -> Result<(Response<Box<Guarded>>, RequestSlot), Refusal> {
+) -> Result<(Response<Box<SearchedBody>>, RequestSlot), Refusal> {
     let ForwardContext { client, pool, .. } = context;
     let Prepared {
         permitted,
@@ -53,7 +53,7 @@ pub(super) async fn forward(
     let mut minted = token_retry::first_token(&credential, client, pool).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
-        Some(key) => Box::pin(signed(body, key, context, account)).await?,
+        Some(key) => Box::pin(read_and_sign(body, key, context, account)).await?,
         None => body.stream(credential.grant().is_some()),
     };
     let mut sending = Sending {
@@ -66,7 +66,7 @@ pub(super) async fn forward(
         },
         credential: &credential,
         method: &parts.method,
-        target: &target(connection, permitted.path(), parts.uri.query())?,
+        target: &upstream_target(connection, permitted.path(), parts.uri.query())?,
         reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
         context,
         account,
@@ -83,15 +83,15 @@ pub(super) async fn forward(
     if let Some(token) = &renewed {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
-    let asked = Asked {
+    let rewriter = LocationRewriter {
         connection,
         parts,
         path: permitted.path(),
         client,
         allowed_hosts: context.allowed_hosts,
     };
-    clean(&mut response, &asked);
-    let mut response = Guarded::begin(response, credential, upload.signature().as_ref())?;
+    scrub_response(&mut response, &rewriter);
+    let mut response = SearchedBody::begin(response, credential, upload.signature().as_ref())?;
     let awaited = response.body_mut().await_first().await;
     awaited.map_err(|error| account.find_cause(error))?;
     let request_id = context.request_id.to_value();
@@ -104,12 +104,12 @@ fn token_of(minted: &Option<AcquiredToken>) -> Option<&Token> {
 }
 
 /// Reads a body whole and signs it. It is asked for only once the upstream's addresses are known to be permitted.
-async fn signed(
-    body: Unread<'_>,
+async fn read_and_sign(
+    body: UnsentBody<'_>,
     key: &SigningKey,
     context: ForwardContext<'_>,
     account: &mut RequestAccount,
-) -> Result<Upload, Refusal> {
+) -> Result<RequestUpload, Refusal> {
     context.client.resolve(context.pool).await?;
     let upload = body.sign(key).await?;
     account.is_signed = upload.signature().is_some();
@@ -133,7 +133,7 @@ impl Sending<'_> {
     async fn send(
         &mut self,
         token: Option<&Token>,
-        upload: &mut Upload,
+        upload: &mut RequestUpload,
     ) -> Result<Response<UpstreamBody>, Unsent> {
         self.account.set_token(token);
         let signature = upload.signature();
@@ -162,7 +162,7 @@ impl Sending<'_> {
         let exchanged = client.exchange(pool, &head, &mut body, bounds).await;
         exchanged.map_err(|failure| {
             if failure == Failure::CredentialExpired {
-                upload.put_back(body);
+                upload.restore_body(body);
                 Unsent::CredentialExpired
             } else {
                 Unsent::Refused(account.find_cause(failure.into()).into())
@@ -201,21 +201,21 @@ fn leaves_socket_usable(method: &Method, announced: Framing, connection: &Connec
 }
 
 /// Takes out of a response's head what is not for agents.
-fn clean(response: &mut Response<UpstreamBody>, asked: &Asked<'_>) {
+fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewriter<'_>) {
     let status = response.status();
     let is_chunked = response.body().size_hint().exact().is_none();
     let headers = response.headers_mut();
     // RFC 9110 §8.6: a 204 has no length, whatever the method.
-    let keeps_length = asked.parts.method == Method::HEAD && status != StatusCode::NO_CONTENT;
+    let keeps_length = rewriter.parts.method == Method::HEAD && status != StatusCode::NO_CONTENT;
     let length = keeps_length
         .then(|| headers.get(CONTENT_LENGTH).cloned())
         .flatten();
     let trailers = is_chunked
-        .then(|| trailers::announced(&asked.parts.headers, headers, asked.connection))
+        .then(|| trailers::announced_names(&rewriter.parts.headers, headers, rewriter.connection))
         .flatten();
-    if response_fields::scrub(headers, asked.connection) {
-        asked.rewrite(headers);
-        cookies::rewrite(headers, asked.connection);
+    if response_fields::scrub(headers, rewriter.connection) {
+        rewriter.rewrite(headers);
+        cookies::rewrite(headers, rewriter.connection);
     }
     if let Some(length) = length {
         headers.insert(CONTENT_LENGTH, length);
@@ -235,7 +235,7 @@ fn signature_field(signature: &SignatureValue) -> Field<'_> {
 }
 
 /// The base URL's path, the matched bytes, the query as it came. Never a URL join: there is nothing here that could change the authority.
-pub(crate) fn target(
+pub(crate) fn upstream_target(
     connection: &Connection,
     path: &[u8],
     query: Option<&str>,

@@ -16,13 +16,13 @@ use crate::snapshot::{Entry, Snapshot};
 const MAX_TARGET_BYTES: usize = 8 * 1024;
 
 /// A request that names a live connection.
-pub(super) struct Call<'r> {
+pub(super) struct Identified<'r> {
     pub(super) parts: &'r Parts,
     entry: Arc<Entry>,
     path: Result<CanonicalPath<'r>, Refusal>,
 }
 
-impl<'r> Call<'r> {
+impl<'r> Identified<'r> {
     /// The connection.
     pub(super) fn entry(&self) -> &Arc<Entry> {
         &self.entry
@@ -73,16 +73,16 @@ pub(super) fn address<'r>(
 pub(super) fn identify<'r>(
     request: Addressed<'r>,
     snapshot: &Snapshot,
-) -> Result<Call<'r>, Refusal> {
-    let entry = find_entry(request.parts, snapshot).ok_or_else(unknown)?;
+) -> Result<Identified<'r>, Refusal> {
+    let entry = find_entry(request.parts, snapshot).ok_or_else(connection_not_found)?;
     let path = match request.path {
         Ok(path) => path
             .split_first_segment()
             .1
-            .ok_or_else(|| pathless(&entry.connection.id)),
+            .ok_or_else(|| refuse_missing_path(&entry.connection.id)),
         Err(error) => Err(not_canonical(error)),
     };
-    Ok(Call {
+    Ok(Identified {
         parts: request.parts,
         entry: Arc::clone(entry),
         path,
@@ -98,7 +98,7 @@ pub(super) fn find_entry<'s>(parts: &Parts, snapshot: &'s Snapshot) -> Option<&'
         .filter(|entry| entry.is_live())
 }
 
-fn pathless(id: &ConnectionId) -> Refusal {
+fn refuse_missing_path(id: &ConnectionId) -> Refusal {
     Refusal::new(
         Code::RouteNotAllowed,
         format!("`/{id}` names a connection but no path of its API; start the path with `/{id}/`."),
@@ -106,7 +106,7 @@ fn pathless(id: &ConnectionId) -> Refusal {
     .listing_routes()
 }
 
-fn unknown() -> Refusal {
+fn connection_not_found() -> Refusal {
     Refusal::new(
         Code::ConnectionNotFound,
         "The first path segment is the id of a connection, and none has this one. `GET /` lists the connections.",

@@ -19,7 +19,7 @@ use crate::route::CanonicalPath;
 use crate::upstream::Client;
 
 /// What was asked for: the references of the answer are relative to it.
-pub(super) struct Asked<'a> {
+pub(super) struct LocationRewriter<'a> {
     pub(super) connection: &'a Connection,
     /// The agent's request.
     pub(super) parts: &'a Parts,
@@ -31,16 +31,16 @@ pub(super) struct Asked<'a> {
     pub(super) allowed_hosts: &'a [String],
 }
 
-impl Asked<'_> {
+impl LocationRewriter<'_> {
     /// Rewrites both fields, however often they stand there.
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         for name in [LOCATION, CONTENT_LOCATION] {
-            rewrite_values(headers, &name, |value| self.reference(value));
+            rewrite_values(headers, &name, |value| self.rewrite_reference(value));
         }
     }
 
     /// The value that the agent gets, or `None` where it gets none.
-    fn reference(&self, value: &HeaderValue) -> Option<HeaderValue> {
+    fn rewrite_reference(&self, value: &HeaderValue) -> Option<HeaderValue> {
         let connection = self.connection;
         let authority = connection.base_url.authority();
         let whole = value.as_bytes();
@@ -50,7 +50,7 @@ impl Asked<'_> {
         if whole.iter().any(u8::is_ascii_control) || whole.starts_with(b" ") {
             return None;
         }
-        let target = match Reference::read(reference)? {
+        let target = match Reference::parse(reference)? {
             Reference::Absolute { authority, path } | Reference::Network { authority, path }
                 if is_same(authority, connection) =>
             {
@@ -66,12 +66,12 @@ impl Asked<'_> {
             }
             Reference::Path(absolute) if absolute.starts_with(b"/") => absolute.to_vec(),
             Reference::Path(relative) => {
-                merge(connection.base_url.path().as_bytes(), self.path, relative)
+                merge_paths(connection.base_url.path().as_bytes(), self.path, relative)
             }
         };
         let target = without_dot_segments(&target);
         let query = self.inherited_query(reference, suffix);
-        let local = inside(&target, connection).map(|rest| {
+        let local = path_below_base(&target, connection).map(|rest| {
             [
                 b"/",
                 connection.id.as_str().as_bytes(),
@@ -183,7 +183,7 @@ enum Reference<'a> {
 
 impl<'a> Reference<'a> {
     /// Parses a reference without its query. `None` if URL parsers disagree about its host.
-    fn read(reference: &'a [u8]) -> Option<Self> {
+    fn parse(reference: &'a [u8]) -> Option<Self> {
         let (before, rest) = split_at_any(reference, b":/");
         let is_scheme = before.first().is_some_and(u8::is_ascii_alphabetic)
             && before
@@ -224,7 +224,7 @@ fn is_same(authority: &[u8], connection: &Connection) -> bool {
 }
 
 /// RFC 3986 §5.2.3: the relative path put where the request's last segment was.
-fn merge(base: &[u8], path: &[u8], relative: &[u8]) -> Vec<u8> {
+fn merge_paths(base: &[u8], path: &[u8], relative: &[u8]) -> Vec<u8> {
     let mut merged = [base, path].concat();
     if !relative.is_empty() {
         let slash = merged.iter().rposition(|b| *b == b'/');
@@ -265,7 +265,7 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
 }
 
 /// The path behind the base URL's own, if it lies there and no client can read it as anything else.
-fn inside<'t>(target: &'t [u8], connection: &Connection) -> Option<&'t [u8]> {
+fn path_below_base<'t>(target: &'t [u8], connection: &Connection) -> Option<&'t [u8]> {
     let rest = target.strip_prefix(connection.base_url.path().as_bytes())?;
     let canonical = CanonicalPath::parse(rest)
         .is_ok_and(|path| connection.allow_encoded_slash || !path.has_encoded_slash());

@@ -9,16 +9,16 @@ use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 
-use super::answer::{Answer, OwnBody};
 use super::authorize::authorize;
 use super::discovery::listing_response;
 use super::exchange::{Exchange, record_refused_head};
 use super::forward::{ForwardContext, forward};
-use super::guarded::Guarded;
 use super::identify::{Addressed, address, find_entry, identify};
 use super::prepare::{Limits, prepare};
 use super::refusal::Refusal;
 use super::request_id::X_REQUEST_ID;
+use super::response_body::{GeneratedBody, ResponseBody};
+use super::searched_body::SearchedBody;
 use super::worker::{Proxy, Shared};
 use super::{deadlines, panics};
 use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
@@ -26,9 +26,9 @@ use crate::telemetry::Metrics;
 use crate::upstream::RequestSlot;
 
 impl Serve for Proxy {
-    type Body = Answer;
+    type Body = ResponseBody;
 
-    fn continues_upload(body: &Answer) -> bool {
+    fn continues_upload(body: &ResponseBody) -> bool {
         body.continues_upload()
     }
 
@@ -43,7 +43,7 @@ impl Serve for Proxy {
         self: Arc<Self>,
         request: Request<RequestBody>,
         timers: Arc<SocketTimers>,
-    ) -> Response<Answer> {
+    ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
         let request_id = self.request_ids.for_request(&head.headers);
         let Shared { admission, log, .. } = &*self.shared;
@@ -56,19 +56,24 @@ impl Serve for Proxy {
         let mut response = match replied {
             Ok(Reply::Forwarded(response, slot)) => {
                 exchange.response.begin_forwarding(response.status());
-                Answer::forwarded(response, exchange, slot, timers)
+                ResponseBody::forwarded(response, exchange, slot, timers)
             }
             Ok(Reply::Listing(mut response)) => {
                 let request_id = exchange.record.request_id.to_value();
                 response.headers_mut().insert(X_REQUEST_ID, request_id);
                 exchange.response.complete_own(response.status());
-                answer_own(response, &head.method, exchange, timers)
+                send_generated(response, &head.method, exchange, timers)
             }
             Err(refusal) => {
                 exchange.response.refuse(&refusal);
                 let entry = exchange.record.entry.as_deref();
                 let response = refusal.response(entry, &exchange.record.request_id);
-                answer_own(response.map(OwnBody::Whole), &head.method, exchange, timers)
+                send_generated(
+                    response.map(GeneratedBody::Whole),
+                    &head.method,
+                    exchange,
+                    timers,
+                )
             }
         };
         if self.shared.admission.is_draining() {
@@ -104,7 +109,7 @@ impl Proxy {
             let snapshot = shared.published.current();
             let listing = listing_response(&head.headers, &snapshot, &shared.listings);
             return Ok(Reply::Listing(
-                listing.map(|list| OwnBody::Filled(Box::new(list))),
+                listing.map(|list| GeneratedBody::Filled(Box::new(list))),
             ));
         }
 
@@ -157,21 +162,21 @@ impl Proxy {
 /// What the stages make of a request that is not refused.
 enum Reply {
     /// The list of connections.
-    Listing(Response<OwnBody>),
-    Forwarded(Response<Box<Guarded>>, RequestSlot),
+    Listing(Response<GeneratedBody>),
+    Forwarded(Response<Box<SearchedBody>>, RequestSlot),
 }
 
 /// Hands a response of our own over. A HEAD request does not get its body.
-fn answer_own(
-    response: Response<OwnBody>,
+fn send_generated(
+    response: Response<GeneratedBody>,
     method: &Method,
     mut exchange: Exchange,
     timers: Arc<SocketTimers>,
-) -> Response<Answer> {
+) -> Response<ResponseBody> {
     if *method != Method::HEAD {
         exchange.response.body_bytes += response.body().len() as u64;
     }
-    response.map(|body| Answer::own(body, timers))
+    response.map(|body| ResponseBody::generated(body, timers))
 }
 
 /// Polls the stages until they are done, have panicked, or a limit of the exchange has passed.

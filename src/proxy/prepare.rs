@@ -14,7 +14,7 @@ use super::code::Code;
 use super::connections::ConnectionResources;
 use super::error::{AgentFault, ExchangeError};
 use super::refusal::Refusal;
-use super::upload::Unread;
+use super::upload::UnsentBody;
 use crate::credential::Credential;
 use crate::server::{RequestBody, SocketTimers};
 use crate::upstream::{Framing, RequestSlot};
@@ -22,7 +22,7 @@ use crate::upstream::{Framing, RequestSlot};
 /// A permitted request with a slot on its connection's pool and its body under a cap.
 pub(super) struct Prepared<'r> {
     pub(super) permitted: Permitted<'r>,
-    pub(super) body: Unread<'r>,
+    pub(super) body: UnsentBody<'r>,
     pub(super) slot: RequestSlot,
     pub(super) credential: Arc<Credential>,
 }
@@ -38,7 +38,7 @@ pub(super) async fn prepare<'r>(
     if credential.is_exposed() {
         return Err(ExchangeError::Exposed.into());
     }
-    let framing = framing(&permitted, &incoming);
+    let framing = request_framing(&permitted, &incoming);
     // A body that is held whole must fit into the connection's share.
     let cap = match credential.signing_key() {
         Some(_) => limits.body_cap.min(MAX_SHARE),
@@ -66,7 +66,7 @@ pub(super) async fn prepare<'r>(
     });
     Ok(Prepared {
         permitted,
-        body: Unread {
+        body: UnsentBody {
             framing,
             body,
             cap,
@@ -87,7 +87,7 @@ pub(super) struct Limits<'a> {
 }
 
 /// How hyper read the body's framing, which is how it is announced upstream.
-fn framing(permitted: &Permitted<'_>, incoming: &RequestBody) -> Framing {
+fn request_framing(permitted: &Permitted<'_>, incoming: &RequestBody) -> Framing {
     let has_length = || permitted.parts.headers.contains_key(CONTENT_LENGTH);
     match incoming.size_hint().exact() {
         Some(0) if !has_length() => Framing::Absent,

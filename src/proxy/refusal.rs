@@ -195,7 +195,7 @@ impl From<ExchangeError> for Refusal {
                 (Code::MalformedRequest, None)
             }
         };
-        let mut refusal = Self::new(code, sentence(error));
+        let mut refusal = Self::new(code, error_sentence(error));
         refusal.proxy_status = error.proxy_status();
         refusal.cause = cause;
         refusal.agent_gone = error == ExchangeError::Agent(AgentFault::Gone);
@@ -237,7 +237,7 @@ fn upstream_code(failure: Failure) -> (Code, Option<&'static str>) {
     }
 }
 
-fn sentence(error: ExchangeError) -> String {
+fn error_sentence(error: ExchangeError) -> String {
     let mut text = error.to_string();
     if let Some(first) = text.get_mut(..1) {
         first.make_ascii_uppercase();

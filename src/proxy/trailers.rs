@@ -18,7 +18,7 @@ use crate::domain::Connection;
 
 /// Returns the value of `Trailer` for the agent, or `None` if trailers cannot reach it. `request`
 /// and `response` are the fields that the agent and the upstream sent.
-pub(super) fn announced(
+pub(super) fn announced_names(
     request: &HeaderMap,
     response: &HeaderMap,
     connection: &Connection,
@@ -39,7 +39,10 @@ pub(super) fn announced(
 }
 
 /// Returns the trailers that `announced` names, or `None` if there are none.
-pub(super) fn passing(trailers: &HeaderMap, announced: Option<&HeaderValue>) -> Option<HeaderMap> {
+pub(super) fn passing_trailers(
+    trailers: &HeaderMap,
+    announced: Option<&HeaderValue>,
+) -> Option<HeaderMap> {
     let announced = announced?.to_str().ok()?;
     let mut passing = HeaderMap::new();
     for (name, value) in trailers {

@@ -1,6 +1,6 @@
 //! A request's body on its way up: streamed as it comes, streamed with a copy of it kept, or held whole and signed.
 //!
-//! Only a body that can be sent again byte for byte may be: one that ended in good order, and is small ([`MOST_REPLAYED`]). The signed bytes
+//! Only a body that can be sent again byte for byte may be: one that ended in good order, and is small ([`MAX_REPLAYED_BYTES`]). The signed bytes
 //! are the sent bytes: there is one buffer, and nothing that could change it.
 
 use std::future::poll_fn;
@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
 use super::agent_body::AgentBody;
-use super::body_budget::{Exhausted, Held, Share};
+use super::body_budget::{BudgetShare, Exhausted, HeldBody};
 use super::code::Code;
 use super::error::AgentFault;
 use super::refusal::Refusal;
@@ -21,10 +21,10 @@ use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::upstream::{Failure, Framing};
 
 /// The largest body that is sent a second time, in bytes.
-const MOST_REPLAYED: usize = 64 * 1024;
+const MAX_REPLAYED_BYTES: usize = 64 * 1024;
 
 /// A body of which nothing was read yet.
-pub(super) struct Unread<'r, B = AgentBody> {
+pub(super) struct UnsentBody<'r, B = AgentBody> {
     /// How the agent announces it. Absent: there is none.
     pub(super) framing: Framing,
     /// The agent's body, which keeps to `cap` itself.
@@ -32,19 +32,19 @@ pub(super) struct Unread<'r, B = AgentBody> {
     /// The most that it may have, in bytes.
     pub(super) cap: u64,
     /// The connection's share, which a held body is charged to.
-    pub(super) share: &'r Arc<Share>,
+    pub(super) share: &'r Arc<BudgetShare>,
 }
 
 /// A body that is ready to be sent, once or again.
-pub(super) struct Upload<B = AgentBody> {
+pub(super) struct RequestUpload<B = AgentBody> {
     framing: Framing,
-    body: Option<RequestBody<B>>,
-    copy: Kept,
+    body: Option<OutgoingBody<B>>,
+    copy: ReplaySource,
     signature: Option<SignatureValue>,
 }
 
 /// What a body can be sent again from.
-enum Kept {
+enum ReplaySource {
     /// There is no body, or not a byte of one.
     Nothing,
     /// It is gone once it was sent.
@@ -54,38 +54,38 @@ enum Kept {
 }
 
 /// A body for the upstream.
-pub(super) enum RequestBody<B = AgentBody> {
+pub(super) enum OutgoingBody<B = AgentBody> {
     /// As it comes. It is copied as it passes, as long as there is a [`Recording`].
-    Streamed(B, Weak<Mutex<Tape>>),
+    Streamed(B, Weak<Mutex<RecordingState>>),
     /// In one piece; empty once it was handed over.
     Whole(Bytes),
 }
 
-impl<B> Unread<'_, B>
+impl<B> UnsentBody<'_, B>
 where
     B: Body<Data = Bytes, Error = AgentFault> + Unpin,
 {
     /// To be sent as it comes. `again`: it may have to be sent a second time, so a small one is kept.
-    pub(super) fn stream(self, again: bool) -> Upload<B> {
+    pub(super) fn stream(self, again: bool) -> RequestUpload<B> {
         let too_large =
-            matches!(self.framing, Framing::Length(length) if length > MOST_REPLAYED as u64);
+            matches!(self.framing, Framing::Length(length) if length > MAX_REPLAYED_BYTES as u64);
         let (body, copy) = match self.body {
-            None => (None, Kept::Nothing),
+            None => (None, ReplaySource::Nothing),
             Some(body) => {
-                let mut tape = Weak::new();
+                let mut recording_state = Weak::new();
                 let copy = if body.is_end_stream() {
-                    Kept::Nothing
+                    ReplaySource::Nothing
                 } else if !again || too_large {
-                    Kept::No
+                    ReplaySource::No
                 } else {
                     let recording = Recording::new(self.share);
-                    tape = Arc::downgrade(&recording.0);
-                    Kept::Recording(recording)
+                    recording_state = Arc::downgrade(&recording.0);
+                    ReplaySource::Recording(recording)
                 };
-                (Some(RequestBody::Streamed(body, tape)), copy)
+                (Some(OutgoingBody::Streamed(body, recording_state)), copy)
             }
         };
-        Upload {
+        RequestUpload {
             framing: self.framing,
             body,
             copy,
@@ -94,15 +94,15 @@ where
     }
 
     /// Reads it whole and signs it. A body without a byte is not signed, and one that is there at all goes up with its length.
-    pub(super) async fn sign(self, key: &SigningKey) -> Result<Upload<B>, Refusal> {
+    pub(super) async fn sign(self, key: &SigningKey) -> Result<RequestUpload<B>, Refusal> {
         let most = match self.framing {
-            Framing::Absent | Framing::Length(0) => return Ok(Upload::empty(self.framing)),
+            Framing::Absent | Framing::Length(0) => return Ok(RequestUpload::empty(self.framing)),
             Framing::Length(announced) => announced,
             Framing::Chunked => self.cap,
         };
         // A cap is far below what an address space holds.
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let mut held = Held::begin(self.share)?;
+        let mut held = HeldBody::new(self.share)?;
         let mut signing = key.start();
         if let Some(mut body) = self.body {
             while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
@@ -115,28 +115,28 @@ where
         }
         let length = held.len();
         if length == 0 {
-            return Ok(Upload::empty(Framing::Length(0)));
+            return Ok(RequestUpload::empty(Framing::Length(0)));
         }
         let bytes = held.freeze();
-        Ok(Upload {
+        Ok(RequestUpload {
             framing: Framing::Length(length as u64),
-            copy: if length > MOST_REPLAYED {
-                Kept::No
+            copy: if length > MAX_REPLAYED_BYTES {
+                ReplaySource::No
             } else {
-                Kept::Whole(bytes.clone())
+                ReplaySource::Whole(bytes.clone())
             },
-            body: Some(RequestBody::Whole(bytes)),
+            body: Some(OutgoingBody::Whole(bytes)),
             signature: Some(signing.finish()),
         })
     }
 }
 
-impl<B> Upload<B> {
+impl<B> RequestUpload<B> {
     fn empty(framing: Framing) -> Self {
         Self {
             framing,
             body: None,
-            copy: Kept::Nothing,
+            copy: ReplaySource::Nothing,
             signature: None,
         }
     }
@@ -157,61 +157,62 @@ impl<B> Upload<B> {
     }
 
     /// Takes back a body of which nothing was sent.
-    pub(super) fn put_back(&mut self, body: Option<RequestBody<B>>) {
+    pub(super) fn restore_body(&mut self, body: Option<OutgoingBody<B>>) {
         self.body = body;
     }
 
     /// The body, to be sent.
-    pub(super) fn take_body(&mut self) -> Option<RequestBody<B>> {
+    pub(super) fn take_body(&mut self) -> Option<OutgoingBody<B>> {
         self.body.take()
     }
 
-    /// Makes [`Upload::take_body`] give the same body once more. False: it is not there any more.
+    /// Makes [`RequestUpload::take_body`] give the same body once more. False: it is not there any more.
     pub(super) fn rewind(&mut self) -> bool {
-        let whole = match std::mem::replace(&mut self.copy, Kept::No) {
-            Kept::No => return false,
-            Kept::Nothing => return true,
-            Kept::Whole(bytes) => bytes,
-            Kept::Recording(recording) => match recording.take_whole() {
+        let whole = match std::mem::replace(&mut self.copy, ReplaySource::No) {
+            ReplaySource::No => return false,
+            ReplaySource::Nothing => return true,
+            ReplaySource::Whole(bytes) => bytes,
+            ReplaySource::Recording(recording) => match recording.take_whole() {
                 Some(bytes) => bytes,
                 None => return false,
             },
         };
-        self.body = Some(RequestBody::Whole(whole));
+        self.body = Some(OutgoingBody::Whole(whole));
         true
     }
 }
 
 /// What a recorded body has said so far.
-pub(super) enum Tape {
-    Running(Held),
-    Ended(Held),
+pub(super) enum RecordingState {
+    Running(HeldBody),
+    Ended(HeldBody),
     /// Too large, broken off, or the memory for bodies is used up.
     Torn,
 }
 
 /// The copy of a body. Dropping it frees what was copied, and ends the copying.
-pub(super) struct Recording(Arc<Mutex<Tape>>);
+pub(super) struct Recording(Arc<Mutex<RecordingState>>);
 
 impl Recording {
     /// A body that does not fit into the budget is not recorded and cannot be sent again. That is no
     /// reason to refuse it.
-    fn new(share: &Arc<Share>) -> Self {
-        let tape = Held::begin(share).map_or(Tape::Torn, Tape::Running);
-        Self(Arc::new(Mutex::new(tape)))
+    fn new(share: &Arc<BudgetShare>) -> Self {
+        let recording_state =
+            HeldBody::new(share).map_or(RecordingState::Torn, RecordingState::Running);
+        Self(Arc::new(Mutex::new(recording_state)))
     }
 
     /// The whole body: if it ended in good order, and is small enough.
     fn take_whole(self) -> Option<Bytes> {
-        let mut tape = self.0.lock();
-        match std::mem::replace(&mut *tape, Tape::Torn) {
-            Tape::Ended(held) => Some(held.freeze()),
-            Tape::Running(_) | Tape::Torn => None,
+        let mut recording_state = self.0.lock();
+        match std::mem::replace(&mut *recording_state, RecordingState::Torn) {
+            RecordingState::Ended(held) => Some(held.freeze()),
+            RecordingState::Running(_) | RecordingState::Torn => None,
         }
     }
 }
 
-impl Tape {
+impl RecordingState {
     /// Records a frame; `None` is the end. `is_over`: the body has no more frames.
     fn record(&mut self, frame: Option<&Result<Frame<Bytes>, AgentFault>>, is_over: bool) {
         let before = std::mem::replace(self, Self::Torn);
@@ -226,8 +227,8 @@ impl Tape {
 
     fn add(self, piece: &[u8]) -> Self {
         match self {
-            Self::Running(mut held) if held.len() + piece.len() <= MOST_REPLAYED => {
-                match held.push(piece, MOST_REPLAYED) {
+            Self::Running(mut held) if held.len() + piece.len() <= MAX_REPLAYED_BYTES => {
+                match held.push(piece, MAX_REPLAYED_BYTES) {
                     Ok(()) => Self::Running(held),
                     Err(Exhausted) => Self::Torn,
                 }
@@ -244,7 +245,7 @@ impl Tape {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for RequestBody<B> {
+impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for OutgoingBody<B> {
     type Data = Bytes;
     type Error = Failure;
 
@@ -253,10 +254,12 @@ impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for RequestBody<B> 
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let frame = match &mut *self {
-            Self::Streamed(body, tape) => {
+            Self::Streamed(body, recording_state) => {
                 let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
-                if let Some(tape) = tape.upgrade() {
-                    tape.lock().record(frame.as_ref(), body.is_end_stream());
+                if let Some(recording_state) = recording_state.upgrade() {
+                    recording_state
+                        .lock()
+                        .record(frame.as_ref(), body.is_end_stream());
                 }
                 frame
             }

@@ -25,7 +25,7 @@ const KINDS: [fn(u8) -> bool; 4] = [
 ];
 
 /// Returns the alphabet of tokens and of the escapes.
-pub(super) fn of_words() -> &'static Alphabet {
+pub(super) fn word_alphabet() -> &'static Alphabet {
     static WORDS: LazyLock<Alphabet> = LazyLock::new(Alphabet::default);
     &WORDS
 }

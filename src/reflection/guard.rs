@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::patterns::Patterns;
 use super::scan::Scan;
-use super::secrets::{self, Exposure, Label, Reflected, Searched};
+use super::secrets::{self, Exposure, Label, Reflected, SearchedSecret};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::ReflectionCounts;
@@ -30,18 +30,18 @@ const LEAST_LIFE: Duration = Duration::from_secs(60);
 const MOST_OF_A_GRANT: usize = 120;
 
 /// The secrets that all responses are searched for, and the counts of those that were found.
-pub struct Guard {
+pub struct ReflectionGuard {
     patterns: ArcSwap<Patterns>,
     /// The address of the patterns, or 0 if there are none to search for. Every frame of every
     /// response compares this number, which is cheaper than loading the patterns.
     address: AtomicUsize,
-    known: Mutex<Known>,
+    known: Mutex<SecretSet>,
     counts: Mutex<ReflectionCounts>,
     problems: ProblemLog,
 }
 
 #[derive(Default)]
-struct Known {
+struct SecretSet {
     /// The key is that of the connection's entry in the snapshot.
     connections: HashMap<u64, Arc<ConnectionSecrets>>,
     /// In the order in which the tokens were added.
@@ -51,13 +51,13 @@ struct Known {
 /// The secrets of one connection of one generation. Responses are searched for them at least as
 /// long as a credential holds a reference to this value.
 pub(crate) struct ConnectionSecrets {
-    searched: Vec<Arc<Searched>>,
+    searched: Vec<Arc<SearchedSecret>>,
     exposed: Arc<OnceLock<Exposure>>,
 }
 
 /// An access token in all its forms. Responses are searched for it until it has expired and no
 /// token holds a reference to this value. [`MOST_OF_A_GRANT`] limits their number.
-pub(crate) struct TokenSecret(Arc<Searched>);
+pub(crate) struct TokenSecret(Arc<SearchedSecret>);
 
 struct KnownToken {
     /// The address of the grant. A later grant at the same address may share the limit, which does
@@ -82,7 +82,7 @@ impl TokenSecret {
             header: Some("Authorization".into()),
             ..Label::default()
         };
-        Searched::new(token, label).map(|secret| Arc::new(Self(Arc::new(secret))))
+        SearchedSecret::new(token, label).map(|secret| Arc::new(Self(Arc::new(secret))))
     }
 }
 
@@ -90,7 +90,7 @@ impl ConnectionSecrets {
     fn new(connection: &Connection) -> Self {
         let exposed = Arc::default();
         Self {
-            searched: secrets::of_connection(connection, &exposed),
+            searched: secrets::secrets_of_connection(connection, &exposed),
             exposed,
         }
     }
@@ -102,7 +102,7 @@ impl ConnectionSecrets {
     }
 }
 
-impl Guard {
+impl ReflectionGuard {
     /// Creates a guard without secrets. Secrets that are found in responses are reported to
     /// `problems`.
     pub(crate) fn new(problems: ProblemLog) -> Self {
@@ -134,7 +134,7 @@ impl Guard {
         self.address.load(Acquire) == 0
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, SecretSet> {
         self.known.lock()
     }
 
@@ -203,7 +203,7 @@ impl Guard {
 
     /// Builds the patterns and publishes them. The caller holds the lock of `known`, so the
     /// patterns that are published last are also the newest.
-    fn publish(&self, known: &Known) {
+    fn publish(&self, known: &SecretSet) {
         let of_connections = known.connections.values().flat_map(|known| &known.searched);
         let of_tokens = known.tokens.iter().map(|token| &token.secret.0);
         let all = of_connections.chain(of_tokens).map(Arc::clone);
@@ -269,7 +269,7 @@ impl Guard {
     }
 }
 
-impl Known {
+impl SecretSet {
     fn add(&mut self, key: u64, connection: &Connection) -> Arc<ConnectionSecrets> {
         let secrets = self.connections.entry(key);
         let secrets = secrets.or_insert_with(|| Arc::new(ConnectionSecrets::new(connection)));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
 
-use super::forms::Form;
+use super::encodings::Encoding;
 
 /// The length of a gram in bytes. Shorter grams would allow larger steps, but cause more accidental
 /// hits.
@@ -77,7 +77,7 @@ struct Window {
 
 impl Index {
     /// Builds the index. No pattern may be shorter than the shortest window.
-    pub(super) fn new(patterns: &[Arc<Form>]) -> Self {
+    pub(super) fn new(patterns: &[Arc<Encoding>]) -> Self {
         let shortest = patterns
             .iter()
             .map(|pattern| pattern.len())

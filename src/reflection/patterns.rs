@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::alphabet::Alphabet;
-use super::forms::Form;
+use super::encodings::Encoding;
 use super::index::{Index, LONGEST_WINDOW};
-use super::secrets::{Label, Searched};
+use super::secrets::{Label, SearchedSecret};
 
 /// All forms of a set of secrets, ready to be searched for. Rebuilt when a secret is added or
 /// removed, and shared by all responses.
@@ -13,8 +13,8 @@ use super::secrets::{Label, Searched};
 pub struct Patterns {
     /// Sorted by their bytes. No pattern begins with another, so at most one of them occurs at any
     /// place of a text.
-    sorted: Vec<Arc<Form>>,
-    secrets: Vec<Arc<Searched>>,
+    sorted: Vec<Arc<Encoding>>,
+    secrets: Vec<Arc<SearchedSecret>>,
     index: Index,
     alphabet: Alphabet,
     /// The length of the longest form, rounded up to a power of two: the exact length would reveal
@@ -24,7 +24,7 @@ pub struct Patterns {
     /// used.
     names: Option<Box<Self>>,
     /// The secrets that can be guessed.
-    guessable: Vec<Arc<Searched>>,
+    guessable: Vec<Arc<SearchedSecret>>,
     /// The length of the longest beginning in `guessable`.
     longest_beginning: usize,
 }
@@ -62,26 +62,26 @@ pub(super) struct Found(usize);
 impl Patterns {
     /// Returns the patterns of secrets that have no label. Returns `None` if all of them are
     /// shorter than [`super::SHORTEST`].
-    pub fn of_secrets<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
-        let secrets = secrets.into_iter().map(Searched::unlabelled);
+    pub fn from_secrets<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let secrets = secrets.into_iter().map(SearchedSecret::unlabelled);
         let patterns = Self::new(secrets.map(Arc::new).collect()).with_names();
         (!patterns.is_empty()).then_some(patterns)
     }
 
     /// Returns the patterns of a request's signature, given its digest in hex.
-    pub(super) fn of_signature(digest: &[u8]) -> Self {
+    pub(super) fn from_signature(digest: &[u8]) -> Self {
         let label = Label {
             kind: "webhook_signature",
             header: Some("X-Webhook-Signature".into()),
             ..Label::default()
         };
-        let secret = Searched::new(digest, label);
+        let secret = SearchedSecret::new(digest, label);
         Self::new(secret.map(Arc::new).into_iter().collect())
     }
 
-    pub(super) fn new(secrets: Vec<Arc<Searched>>) -> Self {
+    pub(super) fn new(secrets: Vec<Arc<SearchedSecret>>) -> Self {
         let all = secrets.iter().flat_map(|secret| secret.all_forms());
-        let mut sorted: Vec<Arc<Form>> = all.cloned().collect();
+        let mut sorted: Vec<Arc<Encoding>> = all.cloned().collect();
         sorted.sort_unstable_by(|one, other| one.as_slice().cmp(other));
         // A pattern that begins with another one is found together with it.
         sorted.dedup_by(|next, kept| next.starts_with(kept));
@@ -106,7 +106,7 @@ impl Patterns {
 
     /// Adds the set that [`Patterns::names`] returns.
     pub(super) fn with_names(mut self) -> Self {
-        let in_lower_case = |secret: &Arc<Searched>| Arc::new(secret.in_names());
+        let in_lower_case = |secret: &Arc<SearchedSecret>| Arc::new(secret.for_header_names());
         let names = self.secrets.iter().map(in_lower_case).collect();
         self.names = Some(Box::new(Self::new(names)));
         self
@@ -134,7 +134,7 @@ impl Patterns {
             return Vec::new();
         };
         let is_theirs =
-            |secret: &&Arc<Searched>| secret.all_forms().any(|form| **form == **pattern);
+            |secret: &&Arc<SearchedSecret>| secret.all_forms().any(|form| **form == **pattern);
         let owners = self.secrets.iter().filter(is_theirs);
         owners.map(|secret| Arc::clone(&secret.label)).collect()
     }
@@ -199,7 +199,7 @@ impl Patterns {
         }
         let Stream { history, partials } = stream;
         let mut found = None;
-        partials.retain_mut(|partial| match self.go_on(*partial, piece) {
+        partials.retain_mut(|partial| match self.extend_match(*partial, piece) {
             Match::Whole(pattern) => {
                 found = Some(Found(pattern));
                 false
@@ -262,7 +262,7 @@ impl Patterns {
             to: self.sorted.len(),
             length: 0,
         };
-        self.go_on(all, text)
+        self.extend_match(all, text)
     }
 
     /// Matches the text that begins `back` bytes before the end of the history and continues in the
@@ -273,7 +273,7 @@ impl Patterns {
             return Match::None;
         };
         match self.at(text) {
-            Match::Partial(partial) => self.go_on(partial, piece),
+            Match::Partial(partial) => self.extend_match(partial, piece),
             other @ (Match::Whole(_) | Match::None) => other,
         }
     }
@@ -281,7 +281,7 @@ impl Patterns {
     /// Extends a partial match by this text. No pattern begins with another. So the only pattern
     /// that the text can begin with is the last one that is not greater than the text, and the
     /// patterns that begin with the text follow right after it.
-    fn go_on(&self, partial: Partial, text: &[u8]) -> Match {
+    fn extend_match(&self, partial: Partial, text: &[u8]) -> Match {
         let Partial { from, to, length } = partial;
         let alike = self.sorted.get(from..to).unwrap_or_default();
         let behind = alike.partition_point(|form| form.get(length..).unwrap_or_default() <= text);
@@ -296,7 +296,7 @@ impl Patterns {
             return Match::None;
         }
         let further = alike.get(behind..).unwrap_or_default();
-        let begins = |form: &Arc<Form>| {
+        let begins = |form: &Arc<Encoding>| {
             let rest = form.get(length..).unwrap_or_default();
             rest.starts_with(text)
         };

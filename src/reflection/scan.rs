@@ -24,7 +24,7 @@ const SMALL_PIECE: usize = 4096;
 /// The search through one response, and the bytes of it that are held back.
 pub struct Scan {
     first: Search,
-    others: Option<Box<Others>>,
+    others: Option<Box<ExtraSearches>>,
     /// The end of the input so far. Its length must not depend on the secret: otherwise an agent
     /// that can choose a part of the response could guess the secret byte by byte.
     held: VecDeque<Bytes>,
@@ -36,7 +36,7 @@ pub struct Scan {
 /// State that few responses need besides the first search. It is allocated on first use, because
 /// most responses are so small that an allocation would be noticeable.
 #[derive(Default)]
-struct Others {
+struct ExtraSearches {
     /// Searches for patterns that were published during the response, in order.
     followed: Vec<Search>,
     signature: Option<SignatureSearch>,
@@ -91,7 +91,7 @@ impl Scan {
         Ok(())
     }
 
-    fn others_mut(&mut self) -> &mut Others {
+    fn others_mut(&mut self) -> &mut ExtraSearches {
         self.others.get_or_insert_default()
     }
 
@@ -132,7 +132,7 @@ impl Scan {
     }
 
     /// Takes the next bytes of the stream, and returns the first of the bytes that may be sent now.
-    /// [`Scan::more`] returns the others: call it before the next `feed`. `last` is true if no
+    /// [`Scan::next_due`] returns the others: call it before the next `feed`. `last` is true if no
     /// bytes follow. A frame is returned as slices of itself, so nothing is copied unless the frame
     /// may contain guesses.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
@@ -156,12 +156,12 @@ impl Scan {
             }
             self.end_guesses()?;
             self.due = due;
-            return Ok(self.more());
+            return Ok(self.next_due());
         }
         if !self.held.is_empty() {
             self.hold(frame);
             self.due = due;
-            return Ok(self.more());
+            return Ok(self.next_due());
         }
         self.hold(frame.split_off(due));
         Ok(frame)
@@ -216,7 +216,7 @@ impl Scan {
     }
 
     /// Returns more of the bytes that may be sent, or nothing if there are no more.
-    pub fn more(&mut self) -> Bytes {
+    pub fn next_due(&mut self) -> Bytes {
         let Some(piece) = self.held.front_mut().filter(|_| self.due > 0) else {
             return Bytes::new();
         };
@@ -241,7 +241,7 @@ impl Scan {
 
     /// Releases the held bytes because they have waited long enough. A secret that continues in
     /// later bytes is still found.
-    pub fn let_go(&mut self) -> Result<Bytes, Reflected> {
+    pub fn release_held(&mut self) -> Result<Bytes, Reflected> {
         self.find_at_end()?;
         let others = self.others.as_mut();
         if let Some(signature) = others.and_then(|others| others.signature.as_mut()) {
@@ -260,7 +260,7 @@ impl Scan {
 
     fn release(&mut self) -> Bytes {
         self.due = self.held_bytes;
-        self.more()
+        self.next_due()
     }
 
     /// Returns the number of bytes that arrived and were not yet returned.
@@ -303,7 +303,7 @@ fn refuse_guesses(guesses: &[Arc<Label>]) -> Result<(), Reflected> {
     }
 }
 
-impl Others {
+impl ExtraSearches {
     fn add_guesses(&mut self, guesses: Vec<Arc<Label>>) {
         for label in guesses {
             if !self.guesses.iter().any(|known| Arc::ptr_eq(known, &label)) {

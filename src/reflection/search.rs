@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use super::decode;
 use super::patterns::{Found, Patterns, Stream};
-use super::plain;
 use super::secrets::{Label, Reflected};
 
 /// The number of bytes that are decoded before the search checks if more have to be decoded. The
@@ -51,8 +51,8 @@ impl Search {
         }
         let in_bytes = self.patterns.find(text);
         let found = in_bytes.and_then(|()| {
-            if plain::has_reference(text, self.patterns.alphabet()) {
-                self.patterns.find(&plain::decoded(text))
+            if decode::has_reference(text, self.patterns.alphabet()) {
+                self.patterns.find(&decode::decode_text(text))
             } else {
                 Ok(())
             }
@@ -84,7 +84,7 @@ impl Search {
         loop {
             if self.decoded.is_none() {
                 let alphabet = self.patterns.alphabet();
-                let until = plain::needed_from(frame, at, last, alphabet, &mut reference);
+                let until = decode::first_encoded(frame, at, last, alphabet, &mut reference);
                 let is_all = until == frame.len();
                 let plain = frame.get(at..until).unwrap_or_default();
                 self.patterns.add_guesses(plain, &self.stream, guesses);
@@ -127,10 +127,10 @@ impl Search {
         let Some(decoded) = &mut self.decoded else {
             return Ok(());
         };
-        let text = plain::decode(piece, &mut decoded.carry, last);
+        let text = decode::decode_piece(piece, &mut decoded.carry, last);
         self.patterns.add_guesses(&text, &decoded.stream, guesses);
         let found = self.patterns.feed(&text, &mut decoded.stream, last);
-        let is_like_bytes = plain::ends_plain(piece, self.patterns.alphabet())
+        let is_like_bytes = decode::ends_plain(piece, self.patterns.alphabet())
             .unwrap_or_else(|| decoded.carry.is_empty() && decoded.stream == self.stream);
         if is_like_bytes {
             self.decoded = None;
@@ -147,7 +147,7 @@ impl Search {
         if decoded.carry.is_empty() {
             return Ok(());
         }
-        let text = plain::decode(b"", &mut decoded.carry.clone(), true);
+        let text = decode::decode_piece(b"", &mut decoded.carry.clone(), true);
         let mut stream = decoded.stream.clone();
         let found = self.patterns.feed(&text, &mut stream, true);
         found.map_err(|found| self.reflected(found))

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use percent_encoding::percent_decode_str;
 use zeroize::Zeroizing;
 
-use super::forms::{self, Form};
+use super::encodings::{self, Encoding};
 use crate::domain::auth::SecretPart;
 use crate::domain::{Auth, Connection, ConnectionId};
 
@@ -16,13 +16,13 @@ use crate::domain::{Auth, Connection, ConnectionId};
 const SHORTEST_BEGINNING: usize = 4;
 
 /// One secret in all forms that a response may contain.
-pub(super) struct Searched {
-    pub(super) forms: Vec<Arc<Form>>,
+pub(super) struct SearchedSecret {
+    pub(super) forms: Vec<Arc<Encoding>>,
     /// The forms in UTF-16 and UTF-32.
-    wide: Vec<Arc<Form>>,
+    wide: Vec<Arc<Encoding>>,
     /// The beginnings of its forms that do not depend on the unknown part. Empty if guesses are not
     /// recognised.
-    pub(super) beginnings: Vec<Form>,
+    pub(super) beginnings: Vec<Encoding>,
     pub(super) label: Arc<Label>,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Exposure {
     }
 }
 
-impl Searched {
+impl SearchedSecret {
     /// Builds the forms of a secret. Returns `None` if the secret is too short to search for.
     pub(super) fn new(secret: &[u8], label: Label) -> Option<Self> {
         let searched = Self::of(secret, Arc::new(label));
@@ -82,10 +82,10 @@ impl Searched {
     }
 
     fn of(secret: &[u8], label: Arc<Label>) -> Self {
-        let shared = |forms: Vec<Form>| forms.into_iter().map(Arc::new).collect();
+        let shared = |forms: Vec<Encoding>| forms.into_iter().map(Arc::new).collect();
         Self {
-            forms: shared(forms::of_secret(secret)),
-            wide: shared(forms::wide_of_secret(secret)),
+            forms: shared(encodings::encodings_of(secret)),
+            wide: shared(encodings::wide_encodings_of(secret)),
             beginnings: Vec::new(),
             label,
         }
@@ -93,16 +93,16 @@ impl Searched {
 
     /// Adds the beginnings by which guesses of the secret are recognised.
     fn guessed_after(mut self, known: &[u8]) -> Self {
-        self.beginnings = forms::beginnings(known);
+        self.beginnings = encodings::beginnings_of(known);
         self
     }
 
     /// Returns the same secret with the forms that can be a header's name, in lower case.
-    pub(super) fn in_names(&self) -> Self {
+    pub(super) fn for_header_names(&self) -> Self {
         // RFC 9110 §5.6.2.
         let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
         let tokens = self.forms.iter().filter(|form| form.iter().all(is_token));
-        let lower = |form: &Arc<Form>| Arc::new(Zeroizing::new(form.to_ascii_lowercase()));
+        let lower = |form: &Arc<Encoding>| Arc::new(Zeroizing::new(form.to_ascii_lowercase()));
         Self {
             forms: tokens.map(lower).collect(),
             wide: Vec::new(),
@@ -111,7 +111,7 @@ impl Searched {
         }
     }
 
-    pub(super) fn all_forms(&self) -> impl Iterator<Item = &Arc<Form>> {
+    pub(super) fn all_forms(&self) -> impl Iterator<Item = &Arc<Encoding>> {
         self.forms.iter().chain(&self.wide)
     }
 }
@@ -139,10 +139,10 @@ impl Label {
 
 /// Returns the secrets in a connection's definition. Access tokens are not among them. `exposed` is
 /// set when a secret that can be guessed is found.
-pub(super) fn of_connection(
+pub(super) fn secrets_of_connection(
     connection: &Connection,
     exposed: &Arc<OnceLock<Exposure>>,
-) -> Vec<Arc<Searched>> {
+) -> Vec<Arc<SearchedSecret>> {
     let mut secrets = Vec::new();
     let mut add = |kind, header: Option<&str>, parts: Vec<SecretPart>| {
         for part in parts {
@@ -156,7 +156,7 @@ pub(super) fn of_connection(
             let recognised = label.recognises_guesses;
             let known = part.guessable_after.filter(|_| recognised).unwrap_or(0);
             let known = part.text.get(..known).unwrap_or_default();
-            let searched = Searched::new(&part.text, label);
+            let searched = SearchedSecret::new(&part.text, label);
             secrets.extend(searched.map(|searched| Arc::new(searched.guessed_after(known))));
         }
     };

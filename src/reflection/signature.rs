@@ -90,7 +90,7 @@ impl SignatureSearch {
 
     /// Returns the number of bytes to hold back. `before` of them precede this frame.
     pub(super) fn tail(&self, frame: &[u8], before: usize) -> usize {
-        alphabet::of_words().tail(frame, before, REACH)
+        alphabet::word_alphabet().tail(frame, before, REACH)
     }
 
     /// Searches the end of the body as [`Search::find_at_end`] does.
@@ -105,7 +105,7 @@ impl SignatureSearch {
     }
 
     fn patterns(&self) -> Arc<Patterns> {
-        let make = || Arc::new(Patterns::of_signature(&self.digest));
+        let make = || Arc::new(Patterns::from_signature(&self.digest));
         Arc::clone(self.patterns.get_or_init(make))
     }
 }
@@ -116,7 +116,7 @@ struct LongWord;
 /// Searches for a word of [`DIGEST`] bytes. `before` bytes of a word precede the text. If there is
 /// no long word, returns the length of the word at the end of the text.
 fn has_long_word(before: usize, text: &[u8]) -> Result<usize, LongWord> {
-    let letters = alphabet::of_words();
+    let letters = alphabet::word_alphabet();
     let is_letter = |byte: &&u8| **byte == 0 || letters.has(**byte);
     let run_from = |at: usize| text.get(at..).unwrap_or_default().iter();
     let run_before = |at: usize| text.get(..at).unwrap_or_default().iter().rev();
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn no_form_of_a_digest_is_longer_or_shorter_than_expected() {
         for digest in HEX {
-            let patterns = Patterns::of_signature(digest.as_bytes());
+            let patterns = Patterns::from_signature(digest.as_bytes());
             assert_eq!(patterns.reach(), REACH);
             assert_eq!(patterns.shortest(), DIGEST);
         }

@@ -5,33 +5,33 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::forms::{self, Form};
+use super::encodings::{self, Encoding};
 use super::{Patterns, Reflected, SHORTEST, Scan};
 
 mod long;
 
 fn scan(secrets: &[Vec<u8>]) -> Scan {
-    let patterns = Patterns::of_secrets(secrets.iter().map(Vec::as_slice));
+    let patterns = Patterns::from_secrets(secrets.iter().map(Vec::as_slice));
     Scan::new(Arc::new(patterns.unwrap()))
 }
 
-fn forms_of(secrets: &[Vec<u8>]) -> Vec<Form> {
+fn forms_of(secrets: &[Vec<u8>]) -> Vec<Encoding> {
     secrets
         .iter()
-        .flat_map(|secret| forms::of_secret(secret))
+        .flat_map(|secret| encodings::encodings_of(secret))
         .collect()
 }
 
-fn wide_forms_of(secrets: &[Vec<u8>]) -> Vec<Form> {
+fn wide_forms_of(secrets: &[Vec<u8>]) -> Vec<Encoding> {
     secrets
         .iter()
-        .flat_map(|secret| forms::wide_of_secret(secret))
+        .flat_map(|secret| encodings::wide_encodings_of(secret))
         .collect()
 }
 
 /// Returns the range of each occurrence of a form in the body.
-fn occurrences(forms: &[Form], body: &[u8]) -> Vec<(usize, usize)> {
-    let of_form = |form: &Form| {
+fn occurrences(forms: &[Encoding], body: &[u8]) -> Vec<(usize, usize)> {
+    let of_form = |form: &Encoding| {
         let length = form.len();
         let at = body.windows(length).enumerate();
         let at = at.filter(|(_, part)| *part == form.as_slice());
@@ -42,8 +42,8 @@ fn occurrences(forms: &[Form], body: &[u8]) -> Vec<(usize, usize)> {
 }
 
 /// Returns the length of the longest beginning of a form that the text ends with.
-fn longest_beginning(forms: &[Form], text: &[u8]) -> usize {
-    let of_form = |form: &Form| {
+fn longest_beginning(forms: &[Encoding], text: &[u8]) -> usize {
+    let of_form = |form: &Encoding| {
         let most = text.len().min(form.len() - 1);
         let ends = |length: &usize| text.ends_with(&form[..*length]);
         (1..=most).rev().find(ends).unwrap_or(0)
@@ -105,7 +105,7 @@ fn feed(scan: &mut Scan, frame: &[u8], last: bool) -> Result<Vec<u8>, Reflected>
 fn rest(scan: &mut Scan) -> Vec<u8> {
     let mut rest = Vec::new();
     loop {
-        let more = scan.more();
+        let more = scan.next_due();
         if more.is_empty() {
             return rest;
         }
@@ -132,7 +132,7 @@ fn secret() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Parts of forms, sometimes whole forms, and other bytes between them.
-fn body(forms: Vec<Form>) -> impl Strategy<Value = Vec<u8>> {
+fn body(forms: Vec<Encoding>) -> impl Strategy<Value = Vec<u8>> {
     let part = (
         any::<prop::sample::Index>(),
         any::<prop::sample::Index>(),
@@ -182,7 +182,7 @@ const SECRET: &[u8] = b"sk-live-4eC39HqLyjWDarjt";
 #[test]
 fn a_secret_is_found_wherever_it_is_cut_and_wherever_it_stands() {
     let secrets = [SECRET.to_vec()];
-    for form in forms::of_secret(SECRET) {
+    for form in encodings::encodings_of(SECRET) {
         for before in 0..70 {
             let body = [&vec![b'.'; before], form.as_slice(), b"..."].concat();
             law(&secrets, &[&body], true);
@@ -197,8 +197,8 @@ fn a_secret_is_found_wherever_it_is_cut_and_wherever_it_stands() {
 
 #[test]
 fn every_beginning_is_held_back_wherever_it_stands() {
-    let patterns = Arc::new(Patterns::of_secrets([SECRET]).unwrap());
-    for form in forms::of_secret(SECRET) {
+    let patterns = Arc::new(Patterns::from_secrets([SECRET]).unwrap());
+    for form in encodings::encodings_of(SECRET) {
         for length in 1..form.len() {
             for before in 0..20 {
                 let mut scan = Scan::new(Arc::clone(&patterns));
@@ -259,7 +259,7 @@ fn a_secret_at_the_end_of_a_text_is_found_whatever_follows_its_ampersand() {
                     let fed = [one, two].map(|piece| feed(scan, piece, false).is_ok());
                     let ended = match number {
                         0 => scan.finish().is_ok(),
-                        _ => scan.let_go().is_ok(),
+                        _ => scan.release_held().is_ok(),
                     };
                     assert!(fed != [true; 2] || !ended, "{secret} {text:?} {cut}");
                 }
@@ -274,7 +274,7 @@ fn what_was_let_go_still_begins_a_secret() {
     scan.feed(Bytes::from_static(&SECRET[..9]), false)
         .ok()
         .unwrap();
-    assert_eq!(scan.let_go().ok().unwrap(), &SECRET[..9]);
+    assert_eq!(scan.release_held().ok().unwrap(), &SECRET[..9]);
     let rest = Bytes::from_static(&SECRET[9..]);
     assert!(scan.feed(rest, false).is_err());
 }
@@ -299,7 +299,7 @@ fn many_secrets_are_searched_for_at_once() {
 
 #[test]
 fn there_is_nothing_to_search_for_in_short_secrets() {
-    assert!(Patterns::of_secrets([b"fifteen-bytes-1".as_slice(), b"short"]).is_none());
+    assert!(Patterns::from_secrets([b"fifteen-bytes-1".as_slice(), b"short"]).is_none());
 }
 
 /// Feeds the body in frames of this size. Returns whether the secret was found.

@@ -119,7 +119,7 @@ impl TokenEndpoint {
             .and_then(|value| value.as_bytes().strip_prefix(b"Basic "))
             .map(|pair| pair.strip_suffix(b"==").unwrap_or(pair))
             .map(|pair| pair.strip_suffix(b"=").unwrap_or(pair));
-        let patterns = Patterns::of_secrets([secret].into_iter().chain(pair));
+        let patterns = Patterns::from_secrets([secret].into_iter().chain(pair));
         let scan = patterns.map(|patterns| Scan::new(Arc::new(patterns)));
         // Short secrets too: here nothing but a quotation is lost.
         text.windows(secret.len()).any(|part| part == secret)

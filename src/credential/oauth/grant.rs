@@ -46,7 +46,7 @@ use crate::clock::Clock;
 use crate::credential::unavailable::{InvalidTokenResponse, Reason, Unavailable};
 use crate::domain::ConnectionId;
 use crate::domain::auth::ClientAuth;
-use crate::reflection::Guard;
+use crate::reflection::ReflectionGuard;
 use crate::telemetry::ProblemLog;
 
 /// Fetches that a request waits for before it gives up: more than one only if a fetch broke down or its token was over at once.
@@ -66,7 +66,7 @@ pub struct Grant {
     state: Mutex<TokenState>,
     requested: AtomicBool,
     pub(super) reporter: TokenReporter,
-    guard: Arc<Guard>,
+    guard: Arc<ReflectionGuard>,
 }
 
 impl Grant {
@@ -85,12 +85,12 @@ impl Grant {
             state: Mutex::new(TokenState::new(style)),
             requested: AtomicBool::new(false),
             reporter: TokenReporter::new(ProblemLog::off()),
-            guard: Arc::new(Guard::new(ProblemLog::off())),
+            guard: Arc::new(ReflectionGuard::new(ProblemLog::off())),
         }
     }
 
     /// Sets the guard that searches responses for the grant's tokens, and the log of its events.
-    pub(super) fn with_guard(mut self, guard: Arc<Guard>, problems: ProblemLog) -> Self {
+    pub(super) fn with_guard(mut self, guard: Arc<ReflectionGuard>, problems: ProblemLog) -> Self {
         self.guard = guard;
         self.reporter = TokenReporter::new(problems);
         self

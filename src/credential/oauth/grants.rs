@@ -13,7 +13,7 @@ use super::grant::Grant;
 use super::policy;
 use crate::clock::Clock;
 use crate::domain::auth::OauthClientCredentials;
-use crate::reflection::Guard;
+use crate::reflection::ReflectionGuard;
 use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::TokenCounters;
 use crate::upstream::Client;
@@ -34,7 +34,7 @@ pub struct Grants {
     /// The counters of token requests, which exist before their grant.
     counters: Mutex<HashMap<[u8; 32], Arc<TokenCounters>>>,
     problems: ProblemLog,
-    guard: Arc<Guard>,
+    guard: Arc<ReflectionGuard>,
 }
 
 impl Grants {
@@ -47,14 +47,14 @@ impl Grants {
             by_fingerprint: Mutex::default(),
             counters: Mutex::default(),
             problems: ProblemLog::off(),
-            guard: Arc::new(Guard::new(ProblemLog::off())),
+            guard: Arc::new(ReflectionGuard::new(ProblemLog::off())),
         }
     }
 
     /// The same; what becomes of their tokens is told here.
     #[must_use]
     pub fn with_problem_log(mut self, problems: ProblemLog) -> Self {
-        self.guard = Arc::new(Guard::new(problems.clone()));
+        self.guard = Arc::new(ReflectionGuard::new(problems.clone()));
         self.problems = problems;
         self
     }
@@ -67,7 +67,7 @@ impl Grants {
     }
 
     /// Returns the guard that searches responses for the tokens of these grants.
-    pub(in crate::credential) fn guard(&self) -> &Arc<Guard> {
+    pub(in crate::credential) fn guard(&self) -> &Arc<ReflectionGuard> {
         &self.guard
     }
 

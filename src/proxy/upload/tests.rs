@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use super::super::body_budget::{BUDGET, BodyBudget, MAX_SHARE};
-use super::{MOST_REPLAYED, RequestBody, Unread, Upload};
+use super::{MAX_REPLAYED_BYTES, OutgoingBody, RequestUpload, UnsentBody};
 use crate::credential::signing::SigningKey;
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
@@ -65,13 +65,16 @@ fn data(bytes: &[u8]) -> Step {
 }
 
 /// A body of these steps in this framing, under a cap of 1 MiB, and the budget that it is paid from.
-fn unread(framing: Framing, steps: &[Step]) -> (Unread<'static, Fake>, &'static Arc<BodyBudget>) {
+fn unread(
+    framing: Framing,
+    steps: &[Step],
+) -> (UnsentBody<'static, Fake>, &'static Arc<BodyBudget>) {
     // Leaked, as the process' own lives as long as the process.
     let budget: &'static Arc<BodyBudget> = Box::leak(Box::new(Arc::new(BodyBudget::new(
         MemoryShortage::default(),
     ))));
     let share = Box::leak(Box::new(budget.share("crm")));
-    let unread = Unread {
+    let unread = UnsentBody {
         framing,
         body: (framing != Framing::Absent).then(|| Fake {
             steps: steps.iter().cloned().collect(),
@@ -93,7 +96,7 @@ enum End {
 }
 
 /// Sends what there is. `by_end`: as HTTP/2 does, which asks neither a body that says it is over, nor behind trailers.
-fn send(body: &mut RequestBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
+fn send(body: &mut OutgoingBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
     let mut sent = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     loop {
@@ -114,7 +117,7 @@ fn send(body: &mut RequestBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
 }
 
 /// What is sent the first time, and the second time if there is one.
-fn twice(mut upload: Upload<Fake>, by_end: bool) -> (Vec<u8>, Option<Vec<u8>>) {
+fn twice(mut upload: RequestUpload<Fake>, by_end: bool) -> (Vec<u8>, Option<Vec<u8>>) {
     let mut body = upload.take_body();
     let first = body.as_mut().map(|body| send(body, by_end).0);
     let framing = upload.framing();
@@ -131,8 +134,8 @@ fn twice(mut upload: Upload<Fake>, by_end: bool) -> (Vec<u8>, Option<Vec<u8>>) {
 #[test]
 fn a_recorded_body_can_be_sent_again() {
     // F-150
-    let most = vec![b'a'; MOST_REPLAYED];
-    let over = vec![b'a'; MOST_REPLAYED + 1];
+    let most = vec![b'a'; MAX_REPLAYED_BYTES];
+    let over = vec![b'a'; MAX_REPLAYED_BYTES + 1];
     let length = |bytes: &[u8]| Framing::Length(bytes.len() as u64);
     let rows: [(Framing, Vec<Step>, bool); 11] = [
         (Framing::Absent, vec![], true),
@@ -146,7 +149,7 @@ fn a_recorded_body_can_be_sent_again() {
         ),
         (length(&most), vec![data(&most)], true),
         (Framing::Chunked, vec![data(&most)], true),
-        (Framing::Chunked, vec![data(b"b"); MOST_REPLAYED], true),
+        (Framing::Chunked, vec![data(b"b"); MAX_REPLAYED_BYTES], true),
         (length(&over), vec![data(&over)], false),
         (Framing::Chunked, vec![data(&most), data(b"a")], false),
         (Framing::Chunked, vec![data(b"abc"), Step::Fail], false),
@@ -215,7 +218,7 @@ fn the_copy_is_freed_as_soon_as_it_is_no_use() {
     let taken = BUDGET - budget.free();
     assert!((30_000..=60_000).contains(&taken), "{taken}");
     send(&mut sending, false);
-    assert!(BUDGET - budget.free() <= MOST_REPLAYED as u64);
+    assert!(BUDGET - budget.free() <= MAX_REPLAYED_BYTES as u64);
     send(&mut sending, false);
     assert_eq!(budget.free(), BUDGET, "90,000 bytes are not sent again");
 
@@ -238,9 +241,9 @@ fn where_the_memory_is_used_up_nothing_is_recorded() {
 }
 
 /// Takes this many bytes of a share.
-fn hold(share: &Arc<super::Share>, bytes: u64) -> super::Held {
+fn hold(share: &Arc<super::BudgetShare>, bytes: u64) -> super::HeldBody {
     let bytes = vec![b'a'; usize::try_from(bytes).unwrap()];
-    let mut held = super::Held::begin(share).unwrap();
+    let mut held = super::HeldBody::new(share).unwrap();
     held.push(&bytes, bytes.len()).unwrap();
     held
 }
@@ -253,7 +256,7 @@ fn key() -> SigningKey {
 #[tokio::test]
 async fn what_is_signed_is_what_is_sent() {
     // F-102, F-107
-    let large = vec![b'a'; MOST_REPLAYED + 1];
+    let large = vec![b'a'; MAX_REPLAYED_BYTES + 1];
     let rows: [(Framing, Vec<Step>, &[u8], bool); 6] = [
         (Framing::Length(3), vec![data(b"abc")], b"abc", true),
         (

@@ -26,14 +26,14 @@ use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::{PendingUpload, UpstreamBody};
 
 /// The longest that a head waits for its body.
-const HEAD_WAITS: Duration = Duration::from_millis(50);
+const MAX_HEAD_DELAY: Duration = Duration::from_millis(50);
 /// The longest time that a byte is held back. It is longer than the usual pause within one text,
 /// even over a path around the world, and short enough not to be noticed by a person.
-const TAIL_WAITS: Duration = Duration::from_millis(250);
+const MAX_HOLD_TIME: Duration = Duration::from_millis(250);
 
 /// A body that is searched as it passes. It is boxed, because it is half a kilobyte and a response
 /// is moved several times on its way to the agent's socket.
-pub(super) struct Guarded {
+pub(super) struct SearchedBody {
     body: UpstreamBody,
     search: Option<Search>,
 }
@@ -55,8 +55,8 @@ struct Search {
     reflected: bool,
 }
 
-impl Guarded {
-    /// Searches the head. `None`: there is nothing to search for. What comes of the body soon enough is searched by [`Guarded::await_first`].
+impl SearchedBody {
+    /// Searches the head. `None`: there is nothing to search for. What comes of the body soon enough is searched by [`SearchedBody::await_first`].
     pub(super) fn begin(
         response: Response<UpstreamBody>,
         credential: Arc<Credential>,
@@ -120,7 +120,7 @@ impl Guarded {
             Poll::Ready(first) => first,
             Poll::Pending => {
                 let first = poll_fn(|cx| self.poll_data(cx));
-                match Box::pin(tokio::time::timeout(HEAD_WAITS, first)).await {
+                match Box::pin(tokio::time::timeout(MAX_HEAD_DELAY, first)).await {
                     Ok(first) => first,
                     Err(_elapsed) => return Ok(()),
                 }
@@ -136,7 +136,7 @@ impl Guarded {
     /// The next bytes that may go out.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ExchangeError>>> {
         loop {
-            let more = self.search.as_mut().map(|search| search.scan.more());
+            let more = self.search.as_mut().map(|search| search.scan.next_due());
             if let Some(more) = more.filter(|more| !more.is_empty()) {
                 return Poll::Ready(Some(Ok(more)));
             }
@@ -146,7 +146,7 @@ impl Guarded {
                 return Poll::Ready(data.and_then(Result::ok).map(Ok));
             };
             let Poll::Ready(frame) = polled else {
-                return search.poll_let_go(cx).map(Some);
+                return search.poll_release_held(cx).map(Some);
             };
             let data = frame.map(Frame::into_data);
             let out = match data {
@@ -212,18 +212,18 @@ impl Search {
     }
 
     /// What was held back for long enough.
-    fn poll_let_go(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ExchangeError>> {
+    fn poll_release_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ExchangeError>> {
         if self.scan.held() == 0 || self.scan.holds_guesses() {
             return Poll::Pending;
         }
         let since = *self.held_since.get_or_insert_with(Instant::now);
         let silence = self
             .silence
-            .get_or_insert_with(|| Box::pin(sleep_until(since + TAIL_WAITS)));
+            .get_or_insert_with(|| Box::pin(sleep_until(since + MAX_HOLD_TIME)));
         ready!(silence.as_mut().poll(cx));
         self.silence = None;
         self.held_since = None;
-        let held = self.scan.let_go();
+        let held = self.scan.release_held();
         self.reflected = held.is_err();
         Poll::Ready(
             held.map_err(|reflected| refuse(&self.credential, ResponsePart::Body, &reflected)),
@@ -246,7 +246,7 @@ impl Drop for Search {
     }
 }
 
-impl http_body::Body for Guarded {
+impl http_body::Body for SearchedBody {
     type Data = Bytes;
     type Error = ExchangeError;
 

@@ -1,10 +1,10 @@
 //! How encoders write a secret.
 
-use super::{of_secret, wide_of_secret};
+use super::{encodings_of, wide_encodings_of};
 
 fn forms(secret: &[u8]) -> Vec<String> {
-    let forms = of_secret(secret);
-    let text = |form: &super::Form| String::from_utf8_lossy(form).into_owned();
+    let forms = encodings_of(secret);
+    let text = |form: &super::Encoding| String::from_utf8_lossy(form).into_owned();
     forms.iter().map(text).collect()
 }
 
@@ -81,7 +81,7 @@ fn buffers_do_not_grow() {
         "£££££££££££££££",
         "\u{1f511}\u{1f511}\u{1f511}\u{1f511}",
     ] {
-        for form in of_secret(secret.as_bytes()) {
+        for form in encodings_of(secret.as_bytes()) {
             assert!(
                 form.capacity() <= secret.len() * 2 * 6 * 3 / 2,
                 "{}",
@@ -94,7 +94,7 @@ fn buffers_do_not_grow() {
 #[test]
 fn bytes_that_are_no_text_are_searched_for_as_they_are_and_as_latin_1() {
     let secret = [b"0123456789abcde".as_slice(), &[0xe9]].concat();
-    let forms = of_secret(&secret);
+    let forms = encodings_of(&secret);
     let has = |bytes: &[u8]| forms.iter().any(|form| form.as_slice() == bytes);
     assert!(has(&secret));
     assert!(has("0123456789abcdeé".as_bytes()));
@@ -120,10 +120,10 @@ fn hexadecimal_digits_and_uuids_have_two_cases_and_may_have_dashes() {
 #[test]
 fn only_what_is_not_ascii_has_wide_forms() {
     // F-204
-    assert!(wide_of_secret(b"sixteen-bytes-12").is_empty());
+    assert!(wide_encodings_of(b"sixteen-bytes-12").is_empty());
     let secret = "0123456789abcdeé";
     let little: Vec<u8> = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    let wide = wide_of_secret(secret.as_bytes());
+    let wide = wide_encodings_of(secret.as_bytes());
     assert_eq!(wide.len(), 4);
     assert!(wide.iter().any(|form| **form == little));
 }

@@ -15,40 +15,40 @@ use tokio::time::{sleep, timeout_at};
 use super::discovery::FilledTemplate;
 use super::error::ExchangeError;
 use super::exchange::Exchange;
-use super::guarded::Guarded;
 use super::refusal::Refusal;
-use super::trailers::passing;
+use super::searched_body::SearchedBody;
+use super::trailers::passing_trailers;
 use super::{deadlines, panics};
 use crate::server::SocketTimers;
 use crate::upstream::{PendingUpload, RequestSlot};
 
 /// The time between two checks whether an agent has left while its upload goes on.
-const PRESENCE_CHECK: Duration = Duration::from_millis(250);
+const PRESENCE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The time that an upload goes on after its agent has left.
-const REST_OF_UPLOAD: Duration = Duration::from_millis(500);
+const UPLOAD_GRACE: Duration = Duration::from_millis(500);
 
 /// The body of an answer. Dropping it ends the exchange.
-pub struct Answer {
-    kind: Kind,
+pub struct ResponseBody {
+    kind: BodyKind,
     timers: Arc<SocketTimers>,
 }
 
 /// The body of a response that egressd makes itself.
 #[derive(Debug)]
-pub(super) enum OwnBody {
+pub(super) enum GeneratedBody {
     /// The whole body; empty once it is sent.
     Whole(Bytes),
     /// The list of connections for one host.
     Filled(Box<FilledTemplate>),
 }
 
-enum Kind {
-    Own(OwnBody),
+enum BodyKind {
+    Generated(GeneratedBody),
     Forwarded(Box<Forwarded>),
 }
 
 struct Forwarded {
-    body: Box<Guarded>,
+    body: Box<SearchedBody>,
     exchange: Exchange,
     /// `true` if the last poll of the body found no data, so the upstream is what is awaited.
     awaits_upstream: bool,
@@ -59,11 +59,11 @@ struct Forwarded {
     _slot: RequestSlot,
 }
 
-impl Answer {
+impl ResponseBody {
     /// An answer of our own.
-    pub(super) fn own(body: OwnBody, timers: Arc<SocketTimers>) -> Self {
+    pub(super) fn generated(body: GeneratedBody, timers: Arc<SocketTimers>) -> Self {
         Self {
-            kind: Kind::Own(body),
+            kind: BodyKind::Generated(body),
             timers,
         }
     }
@@ -71,14 +71,14 @@ impl Answer {
     /// Returns whether the agent's upload continues beside this answer.
     pub(super) fn continues_upload(&self) -> bool {
         match &self.kind {
-            Kind::Own(_) => false,
-            Kind::Forwarded(forwarded) => forwarded.body.has_upload(),
+            BodyKind::Generated(_) => false,
+            BodyKind::Forwarded(forwarded) => forwarded.body.has_upload(),
         }
     }
 
     /// The upstream's answer; its slot is free again when the body is through.
     pub(super) fn forwarded(
-        response: Response<Box<Guarded>>,
+        response: Response<Box<SearchedBody>>,
         exchange: Exchange,
         slot: RequestSlot,
         timers: Arc<SocketTimers>,
@@ -87,7 +87,7 @@ impl Answer {
         let is_chunked = response.body().size_hint().exact().is_none();
         let trailers = is_chunked.then(|| response.headers().get(TRAILER).cloned());
         response.map(|body| Self {
-            kind: Kind::Forwarded(Box::new(Forwarded {
+            kind: BodyKind::Forwarded(Box::new(Forwarded {
                 body,
                 exchange,
                 awaits_upstream: false,
@@ -100,7 +100,7 @@ impl Answer {
     }
 }
 
-impl OwnBody {
+impl GeneratedBody {
     /// Returns how many bytes are still to be sent.
     pub(super) fn len(&self) -> usize {
         match self {
@@ -147,8 +147,8 @@ impl Forwarded {
                 // hyper polls no further frame after trailers.
                 self.exchange.response.complete();
                 let trailers = frame.into_trailers().ok();
-                let passing =
-                    trailers.and_then(|trailers| passing(&trailers, self.trailers.as_ref()));
+                let passing = trailers
+                    .and_then(|trailers| passing_trailers(&trailers, self.trailers.as_ref()));
                 return Poll::Ready(passing.map(|trailers| Ok(Frame::trailers(trailers))));
             }
             Poll::Pending => match deadlines::response_body_error(timers) {
@@ -175,7 +175,7 @@ impl Forwarded {
     }
 }
 
-impl http_body::Body for Answer {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = ExchangeError;
 
@@ -185,15 +185,15 @@ impl http_body::Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         let this = &mut *self;
         match &mut this.kind {
-            Kind::Own(body) => Poll::Ready(body.next().map(|data| Ok(Frame::data(data)))),
-            Kind::Forwarded(forwarded) => forwarded.poll(cx, &this.timers),
+            BodyKind::Generated(body) => Poll::Ready(body.next().map(|data| Ok(Frame::data(data)))),
+            BodyKind::Forwarded(forwarded) => forwarded.poll(cx, &this.timers),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
-            Kind::Own(body) => body.len() == 0,
-            Kind::Forwarded(forwarded) => {
+            BodyKind::Generated(body) => body.len() == 0,
+            BodyKind::Forwarded(forwarded) => {
                 forwarded.broken.is_none() && forwarded.body.is_end_stream()
             }
         }
@@ -201,13 +201,13 @@ impl http_body::Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
-            Kind::Own(body) => SizeHint::with_exact(body.len() as u64),
-            Kind::Forwarded(forwarded) => forwarded.body.size_hint(),
+            BodyKind::Generated(body) => SizeHint::with_exact(body.len() as u64),
+            BodyKind::Forwarded(forwarded) => forwarded.body.size_hint(),
         }
     }
 }
 
-impl Answer {
+impl ResponseBody {
     /// Keeps the exchange open until the request's body is sent as well. The agent has the whole
     /// response already but most likely is still sending.
     fn outlast_upload(&mut self, upload: PendingUpload) {
@@ -216,16 +216,17 @@ impl Answer {
         };
         let timers = Arc::clone(&self.timers);
         let number = timers.exchange_number();
-        if let Kind::Forwarded(forwarded) =
-            std::mem::replace(&mut self.kind, Kind::Own(OwnBody::Whole(Bytes::new())))
-        {
+        if let BodyKind::Forwarded(forwarded) = std::mem::replace(
+            &mut self.kind,
+            BodyKind::Generated(GeneratedBody::Whole(Bytes::new())),
+        ) {
             runtime.spawn(async move {
                 let deadline = forwarded.exchange.deadline().into();
                 let notices_agent = upload.has_disconnect_detection();
                 // The exchange ends in any case, because dropping the upload ends it.
                 tokio::select! {
                     _elapsed = timeout_at(deadline, upload.wait_until_ended()) => {}
-                    () = left(&timers), if !notices_agent => {}
+                    () = wait_until_agent_left(&timers), if !notices_agent => {}
                 }
                 drop(forwarded);
                 timers.end_exchange_unless_next(number);
@@ -236,16 +237,16 @@ impl Answer {
 
 /// Resolves when the agent's socket has been closed for a moment, in which the last piece of a
 /// complete body can still be sent.
-async fn left(timers: &SocketTimers) {
+async fn wait_until_agent_left(timers: &SocketTimers) {
     while !timers.is_closed() {
-        sleep(PRESENCE_CHECK).await;
+        sleep(PRESENCE_CHECK_INTERVAL).await;
     }
-    sleep(REST_OF_UPLOAD).await;
+    sleep(UPLOAD_GRACE).await;
 }
 
-impl Drop for Answer {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let Kind::Forwarded(forwarded) = &mut self.kind {
+        if let BodyKind::Forwarded(forwarded) = &mut self.kind {
             if forwarded.body.is_end_stream() {
                 forwarded.exchange.response.complete();
                 let upload = forwarded.body.take_upload();

@@ -1,7 +1,7 @@
 //! Decodes text as a reader sees it: without the NUL bytes of UTF-16 and UTF-32, and with the
 //! character references of HTML decoded.
 //!
-//! Nearly all forms of a secret (see `forms`) are ASCII. In UTF-16 and UTF-32 of either byte order,
+//! Nearly all forms of a secret (see `encodings`) are ASCII. In UTF-16 and UTF-32 of either byte order,
 //! an ASCII text is the same text with NUL bytes in between, so no further forms are needed if
 //! these are removed. HTML escapes are decoded for the same reason: encoders differ in what they
 //! escape, and a list of forms could not cover every mixture.
@@ -41,7 +41,7 @@ enum Reference {
 /// finds what a reader would see, or the length of the piece if there is none. `last` is true if no
 /// piece follows. `alphabet` is that of the secrets. `reference` caches the position of the next
 /// relevant reference between calls.
-pub(super) fn needed_from(
+pub(super) fn first_encoded(
     piece: &[u8],
     at: usize,
     last: bool,
@@ -126,7 +126,7 @@ fn first_reference(piece: &[u8], at: usize, last: bool, alphabet: &Alphabet) -> 
         if next.is_some_and(|next| *next != b'#' && !next.is_ascii_alphabetic()) {
             return false;
         }
-        match reference(text) {
+        match parse_reference(text) {
             Reference::Whole(c, length) => {
                 let after = text.get(length..).unwrap_or_default();
                 may_be_inside(c, before, after, last, alphabet)
@@ -193,7 +193,7 @@ fn may_be_inside(c: char, before: &[u8], after: &[u8], last: bool, alphabet: &Al
 
 /// Decodes `carry` and then the piece. Unless the piece is the last, a possible reference that
 /// continues in the next piece becomes the new `carry`.
-pub(super) fn decode(piece: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
+pub(super) fn decode_piece(piece: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
     if carry.is_empty() && memchr(0, piece).is_none() {
         return decode_references(piece, carry, last);
     }
@@ -203,7 +203,7 @@ pub(super) fn decode(piece: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
 }
 
 /// Decodes a complete text.
-pub(super) fn decoded(text: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(super) fn decode_text(text: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut narrow = Zeroizing::new(Vec::with_capacity(text.len()));
     add_without_nuls(text, &mut narrow);
     Zeroizing::new(decode_references(&narrow, &mut Vec::new(), true))
@@ -227,7 +227,7 @@ fn decode_references(text: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
     while let Some(next) = memchr(b'&', rest) {
         let (plain, at_mark) = rest.split_at_checked(next).unwrap_or((rest, b""));
         decoded.extend_from_slice(plain);
-        let taken = match reference(at_mark) {
+        let taken = match parse_reference(at_mark) {
             Reference::Whole(c, length) => {
                 decoded.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
                 length
@@ -247,7 +247,7 @@ fn decode_references(text: &[u8], carry: &mut Vec<u8>, last: bool) -> Vec<u8> {
     decoded
 }
 
-fn reference(text: &[u8]) -> Reference {
+fn parse_reference(text: &[u8]) -> Reference {
     let body = text.get(1..).unwrap_or_default();
     // A fast path for the most frequent references, including `&nbsp;`, which is not decoded.
     match body {
@@ -275,7 +275,7 @@ fn reference(text: &[u8]) -> Reference {
     if rest.first() != Some(&b';') {
         return Reference::None;
     }
-    match character(name) {
+    match named_character(name) {
         Some(c) => Reference::Whole(c, length + 2),
         None => Reference::None,
     }
@@ -283,10 +283,10 @@ fn reference(text: &[u8]) -> Reference {
 
 /// Returns the character of a reference. The supported names are those that encoders write for
 /// ASCII characters (HTML, "Named character references").
-fn character(name: &[u8]) -> Option<char> {
+fn named_character(name: &[u8]) -> Option<char> {
     Some(match name {
-        [b'#', b'x' | b'X', digits @ ..] => number(digits, 16)?,
-        [b'#', digits @ ..] => number(digits, 10)?,
+        [b'#', b'x' | b'X', digits @ ..] => parse_code_point(digits, 16)?,
+        [b'#', digits @ ..] => parse_code_point(digits, 10)?,
         b"AMP" => '&',
         b"LT" => '<',
         b"GT" => '>',
@@ -321,7 +321,7 @@ fn character(name: &[u8]) -> Option<char> {
     })
 }
 
-fn number(digits: &[u8], radix: u32) -> Option<char> {
+fn parse_code_point(digits: &[u8], radix: u32) -> Option<char> {
     let add = |sum: u64, digit: &u8| {
         let digit = char::from(*digit).to_digit(radix)?;
         Some(sum * u64::from(radix) + u64::from(digit))
@@ -336,7 +336,7 @@ fn number(digits: &[u8], radix: u32) -> Option<char> {
 mod tests {
     use zeroize::Zeroizing;
 
-    use super::{Alphabet, decode, decoded, needed_from};
+    use super::{Alphabet, decode_piece, decode_text, first_encoded};
 
     #[test]
     fn references_are_decoded_as_browsers_do() {
@@ -351,9 +351,9 @@ mod tests {
             ("&#00000000000043;", "&#00000000000043;"),
             ("&#000000043;", "+"),
         ] {
-            assert_eq!(*decoded(text.as_bytes()), expected.as_bytes(), "{text}");
+            assert_eq!(*decode_text(text.as_bytes()), expected.as_bytes(), "{text}");
         }
-        assert_eq!(*decoded(b"a\0b\0&\0l\0t\0;\0"), b"ab<");
+        assert_eq!(*decode_text(b"a\0b\0&\0l\0t\0;\0"), b"ab<");
     }
 
     #[test]
@@ -362,8 +362,8 @@ mod tests {
         for cut in 0..=text.len() {
             let (one, two) = text.split_at(cut);
             let mut carry = Vec::new();
-            let mut out = decode(one, &mut carry, false);
-            out.extend(decode(two, &mut carry, true));
+            let mut out = decode_piece(one, &mut carry, false);
+            out.extend(decode_piece(two, &mut carry, true));
             assert_eq!(out, b"a/b&c&d=e", "cut at {cut}");
             assert!(carry.is_empty());
         }
@@ -374,7 +374,7 @@ mod tests {
         let form = Zeroizing::new(b"0123456789+abcdef & ?=;".to_vec());
         let alphabet = Alphabet::covering(&std::iter::once(form.as_slice()));
         let is_needed =
-            |text: &[u8], last| needed_from(text, 0, last, &alphabet, &mut None) < text.len();
+            |text: &[u8], last| first_encoded(text, 0, last, &alphabet, &mut None) < text.len();
         let sparse: Vec<u8> = (0..1000_u32).map(|n| (n % 251) as u8).collect();
         let plain: [&[u8]; 4] = [
             b"",

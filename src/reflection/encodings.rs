@@ -12,10 +12,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::{SHORTEST, plain};
+use super::{SHORTEST, decode};
 
 /// The bytes of one form.
-pub(super) type Form = Zeroizing<Vec<u8>>;
+pub(super) type Encoding = Zeroizing<Vec<u8>>;
 
 /// A way to write hexadecimal digits.
 #[derive(Clone, Copy)]
@@ -110,19 +110,19 @@ const fn percent(kept: &'static [u8], space: Option<u8>) -> PercentStyle {
 
 /// Returns all forms of a secret that a search of the raw bytes can find. Returns none if the
 /// secret is too short.
-pub(super) fn of_secret(secret: &[u8]) -> Vec<Form> {
-    forms_from(secret, SHORTEST)
+pub(super) fn encodings_of(secret: &[u8]) -> Vec<Encoding> {
+    encodings_from(secret, SHORTEST)
 }
 
 /// Returns the beginnings that the forms of a text can have if the text begins with `known`. A
 /// response that contains none of these beginnings contains no form of such a text.
-pub(super) fn beginnings(known: &[u8]) -> Vec<Form> {
-    let mut forms = forms_from(known, 1);
+pub(super) fn beginnings_of(known: &[u8]) -> Vec<Encoding> {
+    let mut forms = encodings_from(known, 1);
     forms.extend(wide_from(known, 1));
     forms
 }
 
-fn forms_from(secret: &[u8], shortest: usize) -> Vec<Form> {
+fn encodings_from(secret: &[u8], shortest: usize) -> Vec<Encoding> {
     let mut forms = Vec::new();
     if secret.len() < shortest {
         return forms;
@@ -134,12 +134,12 @@ fn forms_from(secret: &[u8], shortest: usize) -> Vec<Form> {
 }
 
 /// Returns the secret in UTF-16 and UTF-32, in both byte orders, if it is not ASCII. An ASCII
-/// secret needs no such forms, because `plain` removes the NUL bytes before the search.
-pub(super) fn wide_of_secret(secret: &[u8]) -> Vec<Form> {
+/// secret needs no such forms, because `decode` removes the NUL bytes before the search.
+pub(super) fn wide_encodings_of(secret: &[u8]) -> Vec<Encoding> {
     wide_from(secret, SHORTEST)
 }
 
-fn wide_from(secret: &[u8], shortest: usize) -> Vec<Form> {
+fn wide_from(secret: &[u8], shortest: usize) -> Vec<Encoding> {
     let Ok(text) = std::str::from_utf8(secret) else {
         return Vec::new();
     };
@@ -162,9 +162,9 @@ fn wide_from(secret: &[u8], shortest: usize) -> Vec<Form> {
 }
 
 /// Returns the texts that a server may treat as the same secret.
-fn spellings(secret: &[u8], shortest: usize) -> Vec<Form> {
+fn spellings(secret: &[u8], shortest: usize) -> Vec<Encoding> {
     let mut spellings = vec![Zeroizing::new(secret.to_vec())];
-    let mut add = |spelling: Form| {
+    let mut add = |spelling: Encoding| {
         if spelling.len() >= shortest && !spellings.contains(&spelling) {
             spellings.push(spelling);
         }
@@ -174,7 +174,7 @@ fn spellings(secret: &[u8], shortest: usize) -> Vec<Form> {
         add(from_latin1(secret));
     }
     // A search of decoded text finds the secret in its decoded spelling.
-    add(plain::decoded(secret));
+    add(decode::decode_text(secret));
     let is_uuid = is_uuid(secret);
     if is_uuid || secret.iter().all(u8::is_ascii_hexdigit) {
         // Databases and UUID types choose the case of hexadecimal digits themselves, and write
@@ -205,7 +205,7 @@ fn is_uuid(text: &[u8]) -> bool {
         })
 }
 
-fn with_dashes(digits: &[u8]) -> Form {
+fn with_dashes(digits: &[u8]) -> Encoding {
     let mut uuid = buffer(UUID_DIGITS + UUID_DASHES.len());
     for digit in digits {
         if UUID_DASHES.contains(&uuid.len()) {
@@ -216,8 +216,8 @@ fn with_dashes(digits: &[u8]) -> Form {
     uuid
 }
 
-fn add_all(secret: &[u8], shortest: usize, forms: &mut Vec<Form>) {
-    let mut add = |form: Form| {
+fn add_all(secret: &[u8], shortest: usize, forms: &mut Vec<Encoding>) {
+    let mut add = |form: Encoding| {
         if form.len() >= shortest && !forms.contains(&form) {
             forms.push(form);
         }
@@ -237,7 +237,7 @@ fn add_all(secret: &[u8], shortest: usize, forms: &mut Vec<Form>) {
 }
 
 /// Adds a text, unchanged and as written by encoders that escape some of its characters.
-fn add_escaped(text: &[u8], add: &mut impl FnMut(Form)) {
+fn add_escaped(text: &[u8], add: &mut impl FnMut(Encoding)) {
     add(Zeroizing::new(text.to_vec()));
     // These encoders escape neither letters nor digits.
     if text.iter().all(u8::is_ascii_alphanumeric) {
@@ -276,7 +276,7 @@ fn add_escaped(text: &[u8], add: &mut impl FnMut(Form)) {
     }
 }
 
-fn from_latin1(bytes: &[u8]) -> Form {
+fn from_latin1(bytes: &[u8]) -> Encoding {
     let mut form = buffer(bytes.len() * 2);
     for byte in bytes {
         push_char(&mut form, char::from(*byte));
@@ -286,7 +286,7 @@ fn from_latin1(bytes: &[u8]) -> Form {
 
 /// Returns the base64 characters that depend on the secret alone if `before` bytes (modulo 3)
 /// precede it. The characters at its edges also depend on the neighbouring bytes.
-fn base64_core(secret: &[u8], before: usize, engine: &GeneralPurpose) -> Form {
+fn base64_core(secret: &[u8], before: usize, engine: &GeneralPurpose) -> Encoding {
     let mut padded = buffer(before + secret.len());
     padded.resize(before, 0);
     padded.extend_from_slice(secret);
@@ -296,7 +296,7 @@ fn base64_core(secret: &[u8], before: usize, engine: &GeneralPurpose) -> Form {
     Zeroizing::new(encoded.get(first..end).unwrap_or_default().to_vec())
 }
 
-fn percent_escaped(secret: &[u8], style: &PercentStyle, hex: Hex) -> Form {
+fn percent_escaped(secret: &[u8], style: &PercentStyle, hex: Hex) -> Encoding {
     let mut form = buffer(secret.len() * 3);
     for byte in secret {
         match style.space {
@@ -308,7 +308,7 @@ fn percent_escaped(secret: &[u8], style: &PercentStyle, hex: Hex) -> Form {
     form
 }
 
-fn percent_escaped_throughout(secret: &[u8], hex: Hex) -> Form {
+fn percent_escaped_throughout(secret: &[u8], hex: Hex) -> Encoding {
     let mut form = buffer(secret.len() * 3);
     for byte in secret {
         push_percent(&mut form, *byte, hex);
@@ -316,7 +316,7 @@ fn percent_escaped_throughout(secret: &[u8], hex: Hex) -> Form {
     form
 }
 
-fn json_escaped(text: &str, escape: impl Fn(char) -> Escape, hex: Hex) -> Form {
+fn json_escaped(text: &str, escape: impl Fn(char) -> Escape, hex: Hex) -> Encoding {
     let mut form = buffer(text.len() * 6);
     for c in text.chars() {
         match (escape(c), c) {
@@ -346,15 +346,15 @@ fn json_escaped(text: &str, escape: impl Fn(char) -> Escape, hex: Hex) -> Form {
     form
 }
 
-fn buffer(most: usize) -> Form {
+fn buffer(most: usize) -> Encoding {
     Zeroizing::new(Vec::with_capacity(most))
 }
 
-fn push_char(form: &mut Form, c: char) {
+fn push_char(form: &mut Encoding, c: char) {
     form.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-fn push_percent(form: &mut Form, byte: u8, hex: Hex) {
+fn push_percent(form: &mut Encoding, byte: u8, hex: Hex) {
     form.push(b'%');
     form.extend(hex.digits(byte));
 }
