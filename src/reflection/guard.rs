@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use super::patterns::Patterns;
 use super::scan::Scan;
@@ -134,31 +134,29 @@ impl ReflectionGuard {
         self.address.load(Acquire) == 0
     }
 
-    fn known(&self) -> MutexGuard<'_, SecretSet> {
-        self.known.lock()
+    /// Changes the secrets, and rebuilds the patterns if their number has changed.
+    fn update<T>(&self, change: impl FnOnce(&mut SecretSet) -> T) -> T {
+        let mut known = self.known.lock();
+        let before = (known.connections.len(), known.tokens.len());
+        let result = change(&mut known);
+        if before != (known.connections.len(), known.tokens.len()) {
+            self.publish(&known);
+        }
+        result
     }
 
     /// Adds the secrets of these connections to the patterns.
     pub(crate) fn cover<'c>(&self, connections: impl IntoIterator<Item = (u64, &'c Connection)>) {
-        let mut known = self.known();
-        let before = known.connections.len();
-        for (key, connection) in connections {
-            known.add(key, connection);
-        }
-        if known.connections.len() != before {
-            self.publish(&known);
-        }
+        self.update(|known| {
+            for (key, connection) in connections {
+                known.add(key, connection);
+            }
+        });
     }
 
     /// Returns the secrets of a connection, and adds them to the patterns if they are new.
     pub(crate) fn secrets(&self, key: u64, connection: &Connection) -> Arc<ConnectionSecrets> {
-        let mut known = self.known();
-        let before = known.connections.len();
-        let secrets = known.add(key, connection);
-        if known.connections.len() != before {
-            self.publish(&known);
-        }
-        secrets
+        self.update(|known| known.add(key, connection))
     }
 
     /// Adds a token to the patterns for the rest of its life.
@@ -170,7 +168,7 @@ impl ReflectionGuard {
     ) {
         let now = Instant::now();
         let life = life.unwrap_or_default().max(LEAST_LIFE);
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.tokens.retain(|token| token.is_needed(now));
         known.tokens.push(KnownToken {
             grant,
@@ -189,16 +187,12 @@ impl ReflectionGuard {
     /// Removes the secrets of connections that are neither in `live` nor in use, and the tokens
     /// that have expired and are not in use.
     pub(crate) fn keep_only(&self, live: &HashSet<u64>) {
-        let mut known = self.known();
-        let before = (known.connections.len(), known.tokens.len());
-        known
-            .connections
-            .retain(|key, secrets| live.contains(key) || Arc::strong_count(secrets) > 1);
         let now = Instant::now();
-        known.tokens.retain(|token| token.is_needed(now));
-        if before != (known.connections.len(), known.tokens.len()) {
-            self.publish(&known);
-        }
+        self.update(|known| {
+            let connections = &mut known.connections;
+            connections.retain(|key, secrets| live.contains(key) || Arc::strong_count(secrets) > 1);
+            known.tokens.retain(|token| token.is_needed(now));
+        });
     }
 
     /// Builds the patterns and publishes them. The caller holds the lock of `known`, so the
@@ -259,7 +253,7 @@ impl ReflectionGuard {
 
     /// Returns why a connection is closed, if it is.
     pub(crate) fn exposure(&self, key: u64) -> Option<Exposure> {
-        let known = self.known();
+        let known = self.known.lock();
         known.connections.get(&key)?.exposed.get().cloned()
     }
 

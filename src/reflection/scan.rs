@@ -100,6 +100,10 @@ impl Scan {
         std::iter::once(&self.first).chain(followed)
     }
 
+    fn signature(&self) -> impl Iterator<Item = &SignatureSearch> {
+        self.others.iter().flat_map(|others| &others.signature)
+    }
+
     /// Searches a complete text.
     #[inline]
     pub fn find(&self, text: &[u8]) -> Result<(), Reflected> {
@@ -126,9 +130,8 @@ impl Scan {
         self.searches()
             .try_for_each(|search| search.find_name(name))?;
         // A digest in hex has no upper case.
-        let others = self.others.as_ref();
-        let signature = others.and_then(|others| others.signature.as_ref());
-        signature.map_or(Ok(()), |signature| signature.find(name))
+        self.signature()
+            .try_for_each(|signature| signature.find(name))
     }
 
     /// Takes the next bytes of the stream, and returns the first of the bytes that may be sent now.
@@ -253,9 +256,7 @@ impl Scan {
     /// Searches what the held bytes mean if nothing follows them.
     fn find_at_end(&self) -> Result<(), Reflected> {
         self.searches().try_for_each(Search::find_at_end)?;
-        let others = self.others.as_ref();
-        let signature = others.and_then(|others| others.signature.as_ref());
-        signature.map_or(Ok(()), SignatureSearch::find_at_end)
+        self.signature().try_for_each(SignatureSearch::find_at_end)
     }
 
     fn release(&mut self) -> Bytes {

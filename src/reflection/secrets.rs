@@ -1,10 +1,10 @@
 //! Lists the secrets of a connection: the values in its definition, and the values that a server
 //! obtains by parsing a request.
 
-use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use percent_encoding::percent_decode_str;
+use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::encodings::{self, Encoding};
@@ -51,22 +51,15 @@ pub struct Reflected {
 }
 
 /// The response in which a guessable credential was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a response of `{connection}` held the credential of `{owner}`, which is short enough to be guessed: the connection is closed until a reload changes it, or a restart"
+)]
 pub struct Exposure {
     /// The connection that the credential belongs to.
     pub owner: ConnectionId,
     /// The connection that the response came through.
     pub connection: ConnectionId,
-}
-
-impl fmt::Display for Exposure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { owner, connection } = self;
-        write!(
-            f,
-            "a response of `{connection}` held the credential of `{owner}`, which is short enough to be guessed: the connection is closed until a reload changes it, or a restart"
-        )
-    }
 }
 
 impl SearchedSecret {
