@@ -65,16 +65,16 @@ pub struct Exposure {
 impl SearchedSecret {
     /// Builds the forms of a secret. Returns `None` if the secret is too short to search for.
     pub(super) fn new(secret: &[u8], label: Label) -> Option<Self> {
-        let searched = Self::of(secret, Arc::new(label));
+        let searched = Self::with_label(secret, Arc::new(label));
         (!searched.forms.is_empty()).then_some(searched)
     }
 
     /// Builds the forms of a secret without a label.
     pub(super) fn unlabelled(secret: &[u8]) -> Self {
-        Self::of(secret, Arc::default())
+        Self::with_label(secret, Arc::default())
     }
 
-    fn of(secret: &[u8], label: Arc<Label>) -> Self {
+    fn with_label(secret: &[u8], label: Arc<Label>) -> Self {
         let shared = |forms: Vec<Encoding>| forms.into_iter().map(Arc::new).collect();
         Self {
             forms: shared(encodings::encodings_of(secret)),
