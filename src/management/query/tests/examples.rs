@@ -109,7 +109,8 @@ pub(super) fn query(raw: &str) -> Result<Query, ApiError> {
     Query::parse(Some(raw), FIELDS, ListKind::Connections)
 }
 
-/// What somebody is error_message who asks for this.
+/// Returns the message that refuses this query string.
+#[cfg(test)]
 pub(super) fn error_message(raw: &str) -> String {
     match query(raw) {
         Ok(_) => panic!("{raw} is taken"),
