@@ -24,7 +24,7 @@
 //! | Exchange   | deadline of the exchange; `body_idle`; grace period | the service refuses   |
 //! | Responding | as for Exchange                                     | the response is cut   |
 //! | Idle       | `idle`; `DRAIN_IDLE_TIMEOUT` while draining         | the socket is closed  |
-//! | Closing    | the time that [`SocketTimers::begin_close`] gives   | the socket is dropped |
+//! | Closing    | the time that `SocketTimers::begin_close` gives     | the socket is dropped |
 //! | any        | `write_stall`; [`Ticker::close_idlest`]             | the socket is cut off |
 //!
 //! Only the thread of the socket changes its state. Other threads read it, so it is an atomic.
