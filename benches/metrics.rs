@@ -104,7 +104,7 @@ fn busy() -> Arc<Metrics> {
     for shard in [metrics.new_shard(), metrics.new_shard()] {
         for n in 0..CONNECTIONS {
             let recorder = shard.recorder(&format!("connection-{n}"), ROUTES);
-            drop(recorder.sockets().open_socket());
+            drop(recorder.sockets().count_socket());
             for route in 0..ROUTES.len() {
                 for status in [StatusCode::OK, StatusCode::NOT_FOUND] {
                     recorder.record(&EndedExchange {

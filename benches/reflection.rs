@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use egressd::reflection::{Patterns, Scan};
+use egressd::reflection::{Patterns, ResponseScan};
 
 fn main() {
     divan::main();
@@ -106,7 +106,7 @@ fn frames(body: &[u8], size: usize) -> Vec<Bytes> {
 
 /// One response, its frames fed and let out.
 fn pass(patterns: &Arc<Patterns>, frames: &[Bytes]) -> usize {
-    let mut scan = Scan::new(Arc::clone(patterns));
+    let mut scan = ResponseScan::new(Arc::clone(patterns));
     let mut out = 0;
     for (number, frame) in frames.iter().enumerate() {
         let last = number + 1 == frames.len();
@@ -174,7 +174,7 @@ fn head(bencher: Bencher<'_, '_>, secret: Secret) {
         "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     ];
-    let scan = Scan::new(secret.patterns());
+    let scan = ResponseScan::new(secret.patterns());
     bencher.bench_local(|| {
         VALUES
             .iter()

@@ -35,7 +35,7 @@ use crate::proxy::{self, Proxy};
 use crate::server::{
     self, AcceptLoop, AtCapacity, ListenAddress, ListenerHandle, SocketLimits, Ticker,
 };
-use crate::snapshot::{Published, Snapshot};
+use crate::snapshot::{PublishedSnapshot, Snapshot};
 use crate::telemetry::{AccessLog, Event, Logs, ProblemLog};
 use background::ReloadInput;
 pub use confinement::HardeningMode;
@@ -48,7 +48,7 @@ pub use process::{Launch, ProcessEnd, start_error};
 use resources::BoundListeners;
 pub use resources::{StartError, StartResources};
 pub use signals::SignalStreams;
-use threads::{on_modest_thread, on_thread};
+use threads::{on_thread, spawn_low_priority};
 use tokens::TokenThread;
 pub(crate) use upstream_factory::UpstreamFactory;
 
@@ -59,7 +59,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub struct App {
     proxy: Vec<ListenAddress>,
     management: Vec<ListenAddress>,
-    shared: Arc<proxy::Shared>,
+    shared: Arc<proxy::ProxyContext>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
     sockets: Arc<WorkerSockets>,
@@ -76,8 +76,8 @@ enum Phase {
 }
 
 /// What a worker is made of.
-struct Worker {
-    shared: Arc<proxy::Shared>,
+struct WorkerContext {
+    shared: Arc<proxy::ProxyContext>,
     management: Arc<Management>,
     upstreams: UpstreamFactory,
     limits: SocketLimits,
@@ -106,20 +106,20 @@ impl App {
             bound,
             workers,
             trust,
-            names,
-            unresolvable,
+            resolver,
+            has_no_name_servers,
             memory,
             clock,
             descriptors,
         } = resources;
         let (proxy, management) = bound.addresses();
         let snapshot = Snapshot::new(connections);
-        if unresolvable {
+        if has_no_name_servers {
             problems.report(Event::NoNameServers);
         }
         let (slots, descriptor_reserve) =
             descriptors.agent_slots(settings.proxy.max_connections, &problems);
-        let upstreams = UpstreamFactory::new(&settings, trust, names, bound.tcp_addresses())
+        let upstreams = UpstreamFactory::new(&settings, trust, resolver, bound.tcp_addresses())
             .with_problem_log(&problems)
             .with_descriptor_reserve(descriptor_reserve);
         let tokens = TokenThread::new(&upstreams, clock, &problems)?;
@@ -133,7 +133,7 @@ impl App {
         let login = management_login(&settings)?;
         let confined = hardening.is_held(Measure::Files);
         let service = management_service(login.clone(), &shared, &slots, hardening, &problems);
-        let worker = Worker {
+        let worker = WorkerContext {
             sockets: Arc::clone(&sockets),
             management: Arc::new(service),
             shared: Arc::clone(&shared),
@@ -181,7 +181,7 @@ impl Drop for App {
     }
 }
 
-impl Worker {
+impl WorkerContext {
     fn start_threads(
         self,
         bound: BoundListeners,
@@ -210,7 +210,7 @@ impl Worker {
             .into_iter()
             .flat_map(server::BoundListener::into_handles)
             .collect();
-        threads.push(on_modest_thread("management".into(), async move {
+        threads.push(spawn_low_priority("management".into(), async move {
             worker.serve_operators(handles).await
         })?);
         Ok(threads)
@@ -221,7 +221,7 @@ impl Worker {
         tokio::spawn(Arc::clone(&ticker).run());
         let proxy = Proxy::new(Arc::clone(&self.shared), self.upstreams.client());
         let proxy = Arc::new(proxy);
-        tokio::spawn(sweep_idle_sockets(Arc::clone(&proxy)));
+        tokio::spawn(run_worker_maintenance(Arc::clone(&proxy)));
         let slots = Arc::clone(&self.slots);
         self.accept_until(
             AcceptLoop {
@@ -283,7 +283,7 @@ impl Worker {
     }
 }
 
-async fn sweep_idle_sockets(proxy: Arc<Proxy>) {
+async fn run_worker_maintenance(proxy: Arc<Proxy>) {
     let mut interval = tokio::time::interval(SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -304,11 +304,11 @@ fn proxy_shared(
     log: AccessLog,
     tokens: &TokenThread,
     shortage: &MemoryShortage,
-) -> proxy::Shared {
+) -> proxy::ProxyContext {
     let (metrics, credentials) = (Arc::default(), tokens.credentials());
     tokens::count_token_requests(&metrics, &credentials, &snapshot);
-    proxy::Shared {
-        published: Arc::new(Published::new(snapshot)),
+    proxy::ProxyContext {
+        published: Arc::new(PublishedSnapshot::new(snapshot)),
         allowed_hosts: settings.proxy.allowed_hosts.clone(),
         body_cap: settings.proxy.max_request_body_bytes,
         admission: Arc::new(Admission::new(

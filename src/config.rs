@@ -53,7 +53,7 @@ pub use render::{render_json, render_summary, render_text};
 pub use schema::schema;
 pub use secret_policy::{SecretSettings, SecretValues};
 pub use settings::{
-    AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
+    AccessLogFilter, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings, StartupSettings,
 };
-pub use sources::{Shortage, Sources};
+pub use sources::{Shortage, SourceFiles};

@@ -1,7 +1,7 @@
 //! From a connection's auth to the fields that prove it, at request time.
 //!
-//! One of the two rooms in which a secret is exposed. It fails closed: a credential that cannot be obtained refuses the request, and
-//! nothing is sent without it.
+//! One of the two modules that read the bytes of secrets; the other is `reflection`. It fails
+//! closed: if a credential cannot be obtained, the request is refused, and nothing is sent.
 
 mod login;
 pub mod oauth;
@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use crate::credential::signing::{SignatureValue, SigningKey};
 use crate::domain::{Auth, Connection, ConnectionId};
-use crate::reflection::{ConnectionSecrets, Exposure, Reflected, ReflectionGuard, Scan};
+use crate::reflection::{ConnectionSecrets, Exposure, Reflected, ReflectionGuard, ResponseScan};
 use crate::telemetry::metrics::{ReflectionCounts, TokenCounters};
 use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::Field;
@@ -106,7 +106,7 @@ impl Credentials {
 
     /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it. Which are live is asked for where nobody can
     /// add one meanwhile: of a grant that was let go of too early there would soon be two.
-    pub fn keep_only(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
+    pub fn retain_live(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
         let mut credentials = self.by_connection.lock();
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
         let live = live();
@@ -119,8 +119,8 @@ impl Credentials {
             }
         }
         credentials.retain(|key, _| keys.contains(key));
-        self.guard.keep_only(&keys);
-        self.grants.retain(&fingerprints);
+        self.guard.retain_live(&keys);
+        self.grants.retain_live(&fingerprints);
     }
 
     /// Returns the state of a connection's grant, for operators. `None` if the connection uses no
@@ -174,7 +174,7 @@ impl Credential {
     /// Starts a search through the response to a request that was sent with this signature. Returns
     /// `None` if there is nothing to search for. The patterns include every secret of the request,
     /// because secrets are registered before they are sent.
-    pub fn start_scan(&self, signature: Option<&SignatureValue>) -> Option<Scan> {
+    pub fn start_scan(&self, signature: Option<&SignatureValue>) -> Option<ResponseScan> {
         if !self.is_guarded {
             return None;
         }
@@ -182,7 +182,7 @@ impl Credential {
         if all.is_empty() && signature.is_none() {
             return None;
         }
-        let mut scan = Scan::new(all);
+        let mut scan = ResponseScan::new(all);
         if let Some(signature) = signature {
             scan.cover_signature(signature.digest());
         }
@@ -190,7 +190,7 @@ impl Credential {
     }
 
     /// Extends a search in progress to the secrets that were added since it began.
-    pub fn update_scan(&self, scan: &mut Scan) -> Result<(), Reflected> {
+    pub fn update_scan(&self, scan: &mut ResponseScan) -> Result<(), Reflected> {
         self.guard.follow(scan)
     }
 

@@ -33,7 +33,7 @@ use self::network::NetworkProbe;
 use self::processes::Processes;
 use self::report::Diagnosis;
 pub(crate) use self::variables::Variable;
-use crate::domain::address::METADATA;
+use crate::domain::address::METADATA_ADDRESSES;
 use crate::probe_client::ProbeTarget;
 
 /// Anycast addresses of two operators, in both families.
@@ -161,7 +161,7 @@ impl DoctorOptions {
         let public = PUBLIC_ADDRESSES
             .iter()
             .flat_map(|text| ProbeTarget::parse(text));
-        let metadata = METADATA.iter().map(|ip| SocketAddr::new(*ip, 80));
+        let metadata = METADATA_ADDRESSES.iter().map(|ip| SocketAddr::new(*ip, 80));
         let metadata = metadata.map(ProbeTarget::Tcp);
         let metadata = metadata.chain(ProbeTarget::parse(METADATA_NAME));
         let public = given_or_default(&self.egress_targets, public);

@@ -20,7 +20,7 @@ pub mod url;
 pub use auth::{Auth, SensitiveHeader};
 pub use caps::{Caps, ConcurrencyCap, ResponseCap, Timeout};
 pub use changes::Changes;
-pub use connection::{Connection, Http2};
+pub use connection::{Connection, Http2Mode};
 pub use headers::ConfiguredHeader;
 pub use id::ConnectionId;
 pub use secret::{Secret, SecretSource};

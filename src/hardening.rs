@@ -16,7 +16,7 @@ use rustix::thread::set_no_new_privs;
 
 /// What the process still needs when it is confined.
 #[derive(Clone, Debug, Default)]
-pub struct Needs {
+pub struct AllowedPaths {
     /// Directories and files that are read again later; what lies beneath a directory is read too.
     pub readable: Vec<PathBuf>,
     /// Unix sockets that are removed at the end.
@@ -101,7 +101,7 @@ impl Hardening {
 
     /// Confines the calling thread, and every thread that it starts from now on, to what is needed. Listeners must be bound before: none can be bound after.
     #[must_use]
-    pub fn confine(mut self, needs: &Needs) -> Self {
+    pub fn confine(mut self, needs: &AllowedPaths) -> Self {
         self.record(Measure::Files, files::confine_files(needs));
         self.record(Measure::SystemCalls, calls::confine_calls(needs));
         self
@@ -109,7 +109,7 @@ impl Hardening {
 
     /// As [`Hardening::confine`], for a process that has no other thread: with one, nothing would be gained, and it says so.
     #[must_use]
-    pub fn confine_process(self, needs: &Needs) -> Self {
+    pub fn confine_process(self, needs: &AllowedPaths) -> Self {
         match thread_count() {
             Ok(1) => self.confine(needs),
             counted => {
@@ -137,7 +137,7 @@ impl Hardening {
     }
 
     /// Whether every measure holds.
-    pub fn is_whole(&self) -> bool {
+    pub fn is_complete(&self) -> bool {
         self.states.iter().all(MeasureState::is_held)
     }
 
@@ -189,10 +189,10 @@ mod tests {
             "memory off, privileges off, files off, system_calls off"
         );
         for measure in Measure::ALL {
-            assert!(!hardening.is_whole());
+            assert!(!hardening.is_complete());
             hardening.record(measure, Ok(()));
         }
-        assert!(hardening.is_whole());
+        assert!(hardening.is_complete());
         hardening.record(Measure::Files, Err(io::Error::other("no Landlock")));
         assert_eq!(
             hardening.to_string(),

@@ -31,22 +31,22 @@ use tower::ServiceExt as _;
 use crate::credential::{Credentials, Login};
 use crate::hardening::Hardening;
 use crate::server::{RequestBody, Serve, SocketTimers};
-use crate::snapshot::Published;
+use crate::snapshot::PublishedSnapshot;
 use crate::telemetry::{Logs, Metrics};
 use access::AccessPolicy;
 use error::{ApiError, ErrorStatus};
 use metrics::CachedRendering;
 pub use metrics::GaugeSources;
-use query::TokenKey;
+use query::PageTokenKey;
 #[cfg(fuzzing)]
 pub use query::list_names;
 use request_limit::RequestLimit;
 use tools::ToolCache;
 
 /// What the answers are made of.
-pub struct Sources {
+pub struct ApiContext {
     /// The configuration.
-    pub published: Arc<Published>,
+    pub published: Arc<PublishedSnapshot>,
     /// The state of tokens.
     pub credentials: Arc<Credentials>,
     /// What has happened.
@@ -71,10 +71,10 @@ pub struct AccessSettings {
 
 /// The state of the router: what the answers are made of, and what is kept between them.
 struct ApiState {
-    sources: Sources,
+    sources: ApiContext,
     started: Instant,
     /// Authenticates page tokens.
-    page_tokens: TokenKey,
+    page_tokens: PageTokenKey,
     tools: ToolCache,
     /// The text of `/metrics`.
     rendered: CachedRendering,
@@ -89,13 +89,13 @@ pub struct Management {
 
 impl Management {
     /// Builds the router, and the limits before it.
-    pub fn new(sources: Sources, access: AccessSettings) -> Self {
+    pub fn new(sources: ApiContext, access: AccessSettings) -> Self {
         let problems = sources.logs.problems.clone();
         let access = AccessPolicy::new(access.login, access.allowed_hosts, problems);
         let state = ApiState {
             sources,
             started: Instant::now(),
-            page_tokens: TokenKey::random(),
+            page_tokens: PageTokenKey::random(),
             tools: ToolCache::default(),
             rendered: CachedRendering::default(),
         };

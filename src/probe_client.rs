@@ -1,9 +1,10 @@
 //! The probe client: `healthcheck` uses it for a running egressd, `doctor` for what a sandbox must not
 //! reach.
 //!
-//! This is the one file of `cli` that opens sockets, and only those two commands may use it: what it dials is not judged by the address
-//! guard, since the question is whether it answers at all. No command that holds a credential comes here. At most 4 KiB of an
-//! answer are read, until an instant that the caller sets.
+//! This is the only module besides `upstream` that connects to other addresses, and only those two
+//! commands may use it. The address guard does not check what it dials, because the question is
+//! whether the address answers at all. Commands that hold a credential must not use it. It reads at
+//! most 4 KiB of a response, until an instant that the caller sets.
 
 use std::fmt;
 use std::io;

@@ -44,4 +44,4 @@ mod worker;
 
 pub use discovery::ListingCache;
 pub use response_body::ResponseBody;
-pub use worker::{Proxy, Shared};
+pub use worker::{Proxy, ProxyContext};

@@ -1,13 +1,13 @@
 //! Searches responses for the secrets of all connections, so that no credential reaches an agent.
 //!
 //! `secrets` lists the secrets of a connection. `encodings` lists the forms in which a response may
-//! contain a secret. [`Patterns`] finds these forms in a piece of text, and [`Scan`] finds them in
-//! a stream, however it is split into frames. A [`Scan`] holds back the bytes at the end of each
+//! contain a secret. [`Patterns`] finds these forms in a piece of text, and [`ResponseScan`] finds them in
+//! a stream, however it is split into frames. A [`ResponseScan`] holds back the bytes at the end of each
 //! frame that may be the beginning of a secret. The number of these bytes does not depend on the
 //! secret: otherwise an agent that can have its own text sent back could infer the secret byte by
 //! byte. `guard` keeps the set of patterns that serves the whole process.
 //!
-//! Invariant: the output of a [`Scan`] never contains a form of a secret that it searches for, and
+//! Invariant: the output of a [`ResponseScan`] never contains a form of a secret that it searches for, and
 //! its output plus the bytes that it still holds back equals its input. Secrets of fewer than
 //! [`SHORTEST`] bytes are not searched for, because they would match ordinary text.
 //!
@@ -29,7 +29,7 @@
 //!
 //! If a secret is short enough to be guessed, an agent can have many guesses returned in one
 //! response. The place and the time at which the response is cut must not reveal which of them is
-//! right. So a [`Scan`] holds back everything from the first text that begins like a guess, up to a
+//! right. So a [`ResponseScan`] holds back everything from the first text that begins like a guess, up to a
 //! limit, and reports a secret only after that.
 
 mod alphabet;
@@ -48,7 +48,7 @@ mod tests;
 pub use guard::ReflectionGuard;
 pub(crate) use guard::{ConnectionSecrets, TokenSecret};
 pub use patterns::Patterns;
-pub use scan::Scan;
+pub use scan::ResponseScan;
 pub use secrets::{Exposure, Label, Reflected};
 
 use crate::domain::auth::SHORTEST_UNGUESSABLE;

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, LoadAttempt, LoadOptions, Loaded, Problem, Severity, Shortage, Sources, StartupSettings,
+    self, LoadAttempt, LoadOptions, Loaded, Problem, Severity, Shortage, SourceFiles,
+    StartupSettings,
 };
 use crate::domain::auth::BasicAuth;
-use crate::snapshot::{Published, Snapshot};
+use crate::snapshot::{PublishedSnapshot, Snapshot};
 use crate::telemetry::problem_log::ConfigFinding;
 use crate::telemetry::{Event, Metrics, ProblemLog};
 use parking_lot::Mutex;
@@ -48,11 +49,11 @@ pub type ReplaceLogin = Box<dyn Fn(&BasicAuth) -> bool + Send + Sync>;
 /// What the process runs with, and what a reload may change of it.
 pub struct ReloadTargets {
     /// The connections.
-    pub published: Arc<Published>,
+    pub published: Arc<PublishedSnapshot>,
     /// Where it is counted how reloads went.
     pub metrics: Arc<Metrics>,
     /// What was read at the start.
-    pub sources: Sources,
+    pub sources: SourceFiles,
     /// The settings at the start.
     pub startup: StartupSettings,
     /// The process reads only what its files lay in at the start.
@@ -66,7 +67,7 @@ pub struct ReloadTargets {
 /// The last attempt, and what was told of it.
 struct LastAttempt {
     options: LoadOptions,
-    sources: Sources,
+    sources: SourceFiles,
     /// The settings file was empty when it was last good.
     empty_settings: bool,
     /// The findings that were told last, so that an attempt that finds nothing else is silent.

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::domain::Connection;
 
 /// One connection, and what this process knows of it.
-pub struct Entry {
+pub struct ConnectionEntry {
     /// A number that no other entry of this process has, whatever its generation. A connection that a reload does not change keeps its entry, and so whatever
     /// goes by this number: its sockets, its token.
     pub key: u64,
@@ -33,14 +33,14 @@ pub struct Entry {
 
 /// One generation of the configuration.
 pub struct Snapshot {
-    entries: HashMap<Box<str>, Arc<Entry>, BuildHasherDefault<IdHasher>>,
-    ordered: Vec<Arc<Entry>>,
+    entries: HashMap<Box<str>, Arc<ConnectionEntry>, BuildHasherDefault<IdHasher>>,
+    ordered: Vec<Arc<ConnectionEntry>>,
     generation: u64,
     hash: Box<str>,
     compiled: Timestamp,
 }
 
-impl Entry {
+impl ConnectionEntry {
     fn new(connection: Connection, created: Timestamp, updated: Timestamp) -> Self {
         Self {
             key: next_key(),
@@ -81,7 +81,7 @@ impl Snapshot {
     /// Creates the first generation, from connections with distinct ids.
     pub fn new(connections: Vec<Connection>) -> Self {
         let now = Timestamp::now();
-        let fresh = |connection| Arc::new(Entry::new(connection, now, now));
+        let fresh = |connection| Arc::new(ConnectionEntry::new(connection, now, now));
         Self::from_entries(connections.into_iter().map(fresh).collect(), 1, now)
     }
 
@@ -94,7 +94,7 @@ impl Snapshot {
                 Some(entry) if entry.matches_definition(&connection) => Arc::clone(entry),
                 earlier => {
                     let created = earlier.map_or(now, |entry| entry.created);
-                    Arc::new(Entry::new(connection, created, now))
+                    Arc::new(ConnectionEntry::new(connection, created, now))
                 }
             })
             .collect();
@@ -115,7 +115,11 @@ impl Snapshot {
         Self::from_entries(ordered, self.generation + 1, now)
     }
 
-    fn from_entries(ordered: Vec<Arc<Entry>>, generation: u64, compiled: Timestamp) -> Self {
+    fn from_entries(
+        ordered: Vec<Arc<ConnectionEntry>>,
+        generation: u64,
+        compiled: Timestamp,
+    ) -> Self {
         let entries = ordered
             .iter()
             .map(|entry| (entry.connection.id.as_str().into(), Arc::clone(entry)))
@@ -132,12 +136,12 @@ impl Snapshot {
     }
 
     /// The entry of this id, soft-deleted ones included.
-    pub fn find(&self, id: &str) -> Option<&Arc<Entry>> {
+    pub fn find(&self, id: &str) -> Option<&Arc<ConnectionEntry>> {
         self.entries.get(id)
     }
 
     /// All entries in the order of the definitions; those that vanished come last.
-    pub fn entries(&self) -> &[Arc<Entry>] {
+    pub fn entries(&self) -> &[Arc<ConnectionEntry>] {
         &self.ordered
     }
 
@@ -188,9 +192,9 @@ fn next_key() -> u64 {
 }
 
 /// The place where the current snapshot is.
-pub struct Published(ArcSwap<Snapshot>);
+pub struct PublishedSnapshot(ArcSwap<Snapshot>);
 
-impl Published {
+impl PublishedSnapshot {
     /// Publishes the first snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
         Self(ArcSwap::from_pointee(snapshot))

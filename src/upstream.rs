@@ -1,9 +1,10 @@
-//! The only room that opens sockets towards upstreams.
+//! The only module that opens sockets towards upstreams.
 //!
-//! One narrow door: a request's head and body go in, a response's head and body come out ([`Client::exchange`]). Behind it: names are
-//! resolved and judged (`resolver`, [`crate::domain::address`]), sockets are dialled to the very address that was judged (`dial`), and the two
-//! protocols are spoken (`http1`, `http2`). It does not know what a route is and never sees a secret as such: credentials
-//! arrive as fields that are marked sensitive.
+//! Its interface is [`Client::exchange`]: a request goes in, a response comes out. `resolver` looks
+//! up names, [`address_guard`] checks the addresses (by the ranges in [`crate::domain::address`]),
+//! `dial` connects to exactly the address that was checked, and `http1` and `http2` implement the
+//! two protocols. The module does not use routes or secrets: credentials arrive as header fields
+//! that are marked sensitive.
 
 pub mod address_guard;
 mod body;
@@ -29,12 +30,12 @@ pub use body::{PendingUpload, UpstreamBody};
 pub use client::{Client, PoolLimits, Upstreams};
 pub use descriptor_reserve::DescriptorReserve;
 pub use dial::probe::{ProbeError, ProbeStep, ProbeStepKind};
-pub use dial::{DialTimeouts, Dialer, NegotiatedSocket, Target};
+pub use dial::{DialTarget, DialTimeouts, Dialer, NegotiatedSocket};
 pub use endpoint::Endpoint;
 pub use failure::Failure;
 pub(crate) use head::{DEFAULT_USER_AGENT, expects_body};
 pub use head::{Field, Framing, RequestHead};
-pub use pool::{ExchangeLimits, RequestSlot, UpstreamPool};
+pub use pool::{ExchangeOptions, RequestSlot, UpstreamPool};
 pub use resolver::ResolverSettings;
 pub use tls::Trust;
 

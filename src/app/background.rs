@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use super::App;
 use super::tokens::{count_token_requests, register_secrets};
-use crate::config::{LoadOptions, Settings, Sources, StartupSettings};
+use crate::config::{LoadOptions, Settings, SourceFiles, StartupSettings};
 use crate::credential::Login;
 use crate::reload::{Reload, ReloadHandle, ReloadTargets, ReloadWatcher};
 
@@ -38,7 +38,7 @@ impl BackgroundThreads {
 
 /// What a reload begins from: what the process was started with.
 pub(super) struct ReloadInput {
-    pub(super) sources: Sources,
+    pub(super) sources: SourceFiles,
     pub(super) facts: StartupSettings,
     /// `true` if the process may read only the places of its files.
     pub(super) confined: bool,
@@ -47,7 +47,7 @@ pub(super) struct ReloadInput {
 
 impl ReloadInput {
     pub(super) fn new(
-        sources: Sources,
+        sources: SourceFiles,
         settings: &Settings,
         login: Option<Arc<Login>>,
         confined: bool,

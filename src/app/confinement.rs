@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use crate::config::{Listen, Loaded};
-use crate::hardening::{Hardening, Needs};
+use crate::hardening::{AllowedPaths, Hardening};
 use crate::telemetry::{Event, ProblemLog};
 
 /// How much depends on the process giving up rights.
@@ -45,10 +45,10 @@ impl HardeningMode {
             .states()
             .map(|(measure, state)| (measure.as_str(), state.to_string().into()));
         problems.report(Event::Hardened {
-            whole: hardening.is_whole() || self == Self::Off,
+            whole: hardening.is_complete() || self == Self::Off,
             measures: measures.collect(),
         });
-        if self == Self::Required && !hardening.is_whole() {
+        if self == Self::Required && !hardening.is_complete() {
             let why = format!(
                 "hardening is required and not to be had whole: {hardening}; `--hardening best-effort` starts without"
             );
@@ -59,7 +59,7 @@ impl HardeningMode {
 }
 
 /// What must be readable again for a reload, and removed at the end.
-fn needs(loaded: &Loaded) -> Needs {
+fn needs(loaded: &Loaded) -> AllowedPaths {
     let listen = [
         &loaded.settings.proxy.listen,
         &loaded.settings.management.listen,
@@ -73,7 +73,7 @@ fn needs(loaded: &Loaded) -> Needs {
         });
     // Listed so that new secrets may be placed there while the process runs.
     let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
-    Needs {
+    AllowedPaths {
         readable: loaded
             .sources
             .readable_directories()

@@ -57,7 +57,7 @@ impl WorkerSockets {
 impl App {
     /// Takes no more agents, lets exchanges under way finish within the grace period, then ends. How many had to be cut off.
     ///
-    /// Readiness falls before the first door closes: whoever is refused at the door finds it fallen.
+    /// Readiness fails before the first listener closes, so a refused agent finds it failing.
     pub fn stop(mut self) -> usize {
         let begun = Instant::now();
         self.shared.admission.begin_draining();
@@ -87,10 +87,10 @@ impl App {
         cut_off
     }
 
-    /// Exchanges that are not over: in the books, or on the wire.
+    /// Exchanges still in flight, or finished but not yet completely written.
     fn exchanges_in_flight(&self) -> usize {
-        let in_books = self.shared.admission.in_flight();
-        in_books.max(self.sockets.count_sockets().exchanges)
+        let admitted = self.shared.admission.in_flight();
+        admitted.max(self.sockets.count_sockets().exchanges)
     }
 }
 

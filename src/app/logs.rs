@@ -38,9 +38,9 @@ pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io
     };
     let problems = ProblemLog::start(event_level(settings.level), look, problems.stream)?;
     let which = match settings.access {
-        config::AccessLog::All => AccessFilter::All,
-        config::AccessLog::Refused => AccessFilter::Refused,
-        config::AccessLog::Off => AccessFilter::Off,
+        config::AccessLogFilter::All => AccessFilter::All,
+        config::AccessLogFilter::Refused => AccessFilter::Refused,
+        config::AccessLogFilter::Off => AccessFilter::Off,
     };
     let format = log_format(settings, &access);
     let access = AccessLog::start(which, format, access.stream, problems.clone())?;

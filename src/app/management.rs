@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use crate::config::Settings;
 use crate::credential::Login;
 use crate::hardening::Hardening;
-use crate::management::{AccessSettings, GaugeSources, Management, Sources};
+use crate::management::{AccessSettings, ApiContext, GaugeSources, Management};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
 
@@ -22,7 +22,7 @@ pub(super) fn management_login(settings: &Settings) -> io::Result<Option<Arc<Log
 /// `slots` are those for agents' sockets, none of which is taken yet.
 pub(super) fn management_service(
     login: Option<Arc<Login>>,
-    shared: &proxy::Shared,
+    shared: &proxy::ProxyContext,
     slots: &Arc<Semaphore>,
     hardening: Hardening,
     problems: &ProblemLog,
@@ -31,7 +31,7 @@ pub(super) fn management_service(
         login,
         allowed_hosts: shared.allowed_hosts.clone(),
     };
-    let sources = Sources {
+    let sources = ApiContext {
         published: Arc::clone(&shared.published),
         credentials: Arc::clone(&shared.credentials),
         metrics: Arc::clone(&shared.metrics),
@@ -46,7 +46,7 @@ pub(super) fn management_service(
     Management::new(sources, access)
 }
 
-fn gauge_sources(shared: &proxy::Shared, slots: &Arc<Semaphore>) -> GaugeSources {
+fn gauge_sources(shared: &proxy::ProxyContext, slots: &Arc<Semaphore>) -> GaugeSources {
     let admission = Arc::clone(&shared.admission);
     let (slots, room) = (Arc::clone(slots), slots.available_permits());
     GaugeSources {

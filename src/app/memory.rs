@@ -19,7 +19,7 @@ const GROWTH: u64 = 64 * 1024;
 /// A memory limit, and where its usage is reported.
 pub(super) struct MemorySampler {
     memory: MemoryMonitor,
-    shared: Arc<proxy::Shared>,
+    shared: Arc<proxy::ProxyContext>,
     problems: ProblemLog,
 }
 
@@ -27,7 +27,7 @@ impl MemorySampler {
     /// Takes the first sample. Returns `None` if there is no limit.
     pub(super) fn new(
         memory: Option<MemoryMonitor>,
-        shared: &Arc<proxy::Shared>,
+        shared: &Arc<proxy::ProxyContext>,
         problems: &ProblemLog,
     ) -> Option<Self> {
         let mut sampler = Self {

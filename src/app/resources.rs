@@ -19,9 +19,9 @@ pub struct StartResources {
     /// How many threads serve agents. Asked once: a confined process no longer sees the quota of its control group.
     pub(super) workers: usize,
     pub(super) trust: Trust,
-    pub(super) names: ResolverSettings,
+    pub(super) resolver: ResolverSettings,
     /// The system names no name server.
-    pub(super) unresolvable: bool,
+    pub(super) has_no_name_servers: bool,
     /// The memory limit, if there is one. Its files stay open.
     pub(super) memory: Option<MemoryMonitor>,
     /// The clock that token lifetimes are measured on.
@@ -67,7 +67,7 @@ impl StartResources {
             proxy: bind_all(ListenerKind::Proxy, &settings.proxy.listen, workers)?,
             management: bind_all(ListenerKind::Management, &settings.management.listen, 1)?,
         };
-        let (names, unresolvable) = ResolverSettings::from_system();
+        let (resolver, no_name_servers) = ResolverSettings::from_system();
         let memory = MemoryMonitor::from_system();
         let descriptors = DescriptorShares::for_process(DescriptorNeeds {
             workers,
@@ -79,8 +79,8 @@ impl StartResources {
             bound,
             workers,
             trust,
-            names,
-            unresolvable: unresolvable.is_some(),
+            resolver,
+            has_no_name_servers: no_name_servers.is_some(),
             memory,
             clock: Clock::system(),
             descriptors,

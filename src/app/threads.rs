@@ -17,7 +17,7 @@ pub(super) fn on_thread(
 }
 
 /// As [`on_thread`], and the thread gives way to others of the process.
-pub(super) fn on_modest_thread(
+pub(super) fn spawn_low_priority(
     name: String,
     main: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {

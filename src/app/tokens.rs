@@ -1,5 +1,5 @@
-//! The thread that obtains tokens: one runtime and one upstream client for the flights of all grants, apart from the workers, so that a flight outlives
-//! whoever waits for it. It looks after the memory limit as well: that takes a thread which serves nobody, and the process has no need of one more.
+//! The thread that obtains tokens. It has one runtime and one upstream client for the token fetches
+//! of all grants. It is separate from the workers, so a fetch outlives the request that waits for it. It looks after the memory limit as well: that takes a thread which serves nobody, and the process has no need of one more.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::credential::Credentials;
 use crate::credential::oauth::{Grant, Grants, prefetch_tokens};
 use crate::domain::Auth;
-use crate::snapshot::{Entry, Published, Snapshot};
+use crate::snapshot::{ConnectionEntry, PublishedSnapshot, Snapshot};
 use crate::telemetry::{Metrics, ProblemLog};
 
 /// The thread's runtime, before it runs.
@@ -52,15 +52,16 @@ impl TokenThread {
         Self { memory, ..self }
     }
 
-    /// Credentials whose flights this thread carries.
+    /// The credentials whose token fetches run on this thread.
     pub(super) fn credentials(&self) -> Arc<Credentials> {
         Arc::clone(&self.credentials)
     }
 
-    /// Prefetches what connections will need, lets go of what they no longer need, and carries flights until the app stops.
+    /// Prefetches the tokens that connections will need, drops those that they no longer need, and
+    /// runs token fetches until the app stops.
     pub(super) fn start(
         self,
-        published: Arc<Published>,
+        published: Arc<PublishedSnapshot>,
         mut phase: watch::Receiver<Phase>,
     ) -> io::Result<JoinHandle<()>> {
         let main = async move {
@@ -79,13 +80,13 @@ impl TokenThread {
 
 /// Each generation's grants are prefetched once. What earlier ones left is looked for again and again: a request of an old generation may still have asked for
 /// its credential after the first time.
-async fn maintain_credentials(published: &Published, credentials: &Credentials) {
+async fn maintain_credentials(published: &PublishedSnapshot, credentials: &Credentials) {
     let mut prefetched = 0;
     let mut interval = tokio::time::interval(super::SWEEP_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        credentials.keep_only(|| {
+        credentials.retain_live(|| {
             let snapshot = published.current();
             let live = snapshot.entries().iter().filter(|entry| entry.is_live());
             live.map(|entry| (entry.key, Arc::clone(&entry.connection)))
@@ -120,7 +121,7 @@ pub(super) fn count_token_requests(
 }
 
 /// Returns the connections that agents may use.
-fn usable_connections(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<Entry>> {
+fn usable_connections(snapshot: &Snapshot) -> impl Iterator<Item = &Arc<ConnectionEntry>> {
     let entries = snapshot.entries().iter();
     entries.filter(|entry| entry.is_live() && entry.connection.enabled)
 }

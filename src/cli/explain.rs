@@ -8,7 +8,7 @@ use clap::Args;
 use super::check::{Format, Secrets};
 use super::{Exit, Streams, exit_after_writing, report_problems};
 use crate::config::{Environment, LoadOptions, SettingsOverrides, load};
-use crate::proxy::explain::{Explained, Explanation, Refused, RequestText, explain};
+use crate::proxy::explain::{ExplainOutcome, ExplainedRefusal, Explanation, RequestInput, explain};
 use crate::snapshot::Snapshot;
 
 #[derive(Args)]
@@ -54,7 +54,7 @@ impl Explain {
         };
         let hosts = loaded.settings.proxy.allowed_hosts;
         let snapshot = Snapshot::new(loaded.connections);
-        let request = RequestText {
+        let request = RequestInput {
             method: &self.method,
             target: &self.target,
             headers: &self.headers,
@@ -67,17 +67,19 @@ impl Explain {
             }
         };
         let exit = match &explained {
-            Explained::Refused(_) => Exit::Failure,
-            Explained::Forwarded(_) | Explained::Listing => Exit::Success,
+            ExplainOutcome::Refused(_) => Exit::Failure,
+            ExplainOutcome::Forwarded(_) | ExplainOutcome::Listing => Exit::Success,
         };
         let written = match (self.format, &explained) {
             (Format::Json, explained) => {
                 let json = serde_json::to_string_pretty(explained).map_err(io::Error::other)?;
                 writeln!(streams.out, "{json}")
             }
-            (Format::Text, Explained::Forwarded(forwarded)) => write_forwarded(forwarded, streams),
-            (Format::Text, Explained::Refused(refused)) => write_refused(refused, streams),
-            (Format::Text, Explained::Listing) => writeln!(
+            (Format::Text, ExplainOutcome::Forwarded(forwarded)) => {
+                write_forwarded(forwarded, streams)
+            }
+            (Format::Text, ExplainOutcome::Refused(refused)) => write_refused(refused, streams),
+            (Format::Text, ExplainOutcome::Listing) => writeln!(
                 streams.out,
                 "allowed\n  answered by egressd with the list of connections"
             ),
@@ -113,7 +115,7 @@ fn write_forwarded(explanation: &Explanation, streams: &mut Streams<'_>) -> io::
     Ok(())
 }
 
-fn write_refused(refused: &Refused, streams: &mut Streams<'_>) -> io::Result<()> {
+fn write_refused(refused: &ExplainedRefusal, streams: &mut Streams<'_>) -> io::Result<()> {
     let refusal = &refused.refusal;
     let code = refusal.code();
     let status = code.status().as_u16();

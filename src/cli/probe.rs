@@ -21,8 +21,8 @@ use super::check::Format;
 use super::{Exit, Streams, exit_after_writing, report_problems};
 use crate::app::UpstreamFactory;
 use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings, SettingsOverrides};
-use crate::domain::{Auth, Connection, Host, Http2};
-use crate::upstream::{Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Target, Trust};
+use crate::domain::{Auth, Connection, Host, Http2Mode};
+use crate::upstream::{DialTarget, Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Trust};
 
 const AFTER_HELP: &str = "\
 Sends no byte of HTTP to the upstream. Where the credential is an OAuth token, the token endpoint is asked for one, as it would be for a request.
@@ -154,7 +154,7 @@ async fn run_steps(
         let url = &oauth.terms().token_url;
         let endpoint = ProbedEndpoint::new("token_url", url.host(), url.port());
         let steps = endpoint
-            .dial_steps(connection, Http2::Auto, trust, &dialer)
+            .dial_steps(connection, Http2Mode::Auto, trust, &dialer)
             .await;
         let reached = steps.iter().all(|row| row.ok);
         rows.extend(steps);
@@ -191,12 +191,12 @@ impl<'c> ProbedEndpoint<'c> {
     async fn dial_steps(
         &self,
         connection: &Connection,
-        http2: Http2,
+        http2: Http2Mode,
         trust: &Trust,
         dialer: &Dialer,
     ) -> Vec<StepReport> {
         let allowed_cidrs = &connection.allowed_private_cidrs;
-        let target = Target::new(self.host, self.port, allowed_cidrs, http2, trust);
+        let target = DialTarget::new(self.host, self.port, allowed_cidrs, http2, trust);
         let steps = dialer.probe(&target).await;
         steps
             .into_iter()

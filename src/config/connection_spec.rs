@@ -5,14 +5,14 @@ use serde_json::{Value, json};
 use super::spec::Kind::{self, Flag, Integer, List, Object, Value as Other};
 use super::spec::{ObjectSpec, field, one_of, text, text_like, with_keyword};
 use crate::domain::auth::ClientAuth;
-use crate::domain::{ConcurrencyCap, Http2, ResponseCap, Timeout};
+use crate::domain::{ConcurrencyCap, Http2Mode, ResponseCap, Timeout};
 
 pub(super) const CONNECTION_TYPES: [(&str, ()); 1] = [("CONNECTION_TYPE_HTTP", ())];
 pub(super) const TOOLS: [(&str, ()); 1] = [("TOOL_HTTP_REQUEST", ())];
-pub(super) const HTTP2: [(&str, Http2); 3] = [
-    ("auto", Http2::Auto),
-    ("prefer", Http2::Prefer),
-    ("never", Http2::Never),
+pub(super) const HTTP2: [(&str, Http2Mode); 3] = [
+    ("auto", Http2Mode::Auto),
+    ("prefer", Http2Mode::Prefer),
+    ("never", Http2Mode::Never),
 ];
 pub(super) const CLIENT_AUTH: [(&str, ClientAuth); 2] =
     [("basic", ClientAuth::Basic), ("body", ClientAuth::Body)];

@@ -15,7 +15,7 @@ use super::secret_ref::{ResolveContext, require_trimmed};
 use super::urls::{check_reachable, report_invalid_url};
 use crate::domain::auth::{
     BasicAuth, BearerToken, ClientAuth, ColonInUsername, GrantType, InvalidGrantType, NotUtf8,
-    OauthClientCredentials, OauthTerms, SecretPart, Username, Utf8Secret,
+    OauthClientCredentials, OauthParameters, SecretPart, Username, Utf8Secret,
 };
 use crate::domain::{Auth, TokenUrl};
 
@@ -85,7 +85,7 @@ pub(super) fn read_auth(
 }
 
 fn read_bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
-    let token = object.get("token")?;
+    let token = object.take_field("token")?;
     let secret = require_trimmed(&token, context.read_secret(&token)?)?;
     for scheme in ["Bearer ", "Basic "] {
         if secret.begins_with(scheme) {
@@ -103,10 +103,10 @@ fn read_bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Optio
 
 fn read_basic_auth(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
     let username = object
-        .get("username")
+        .take_field("username")
         .and_then(|field| read_username(&field, context));
     let password = object
-        .get("password")
+        .take_field("password")
         .and_then(|field| context.read_secret_or_empty(&field));
     let pair = BasicAuth::new(username?, password?);
     // If the password is empty, the user name is the key.
@@ -149,7 +149,7 @@ fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
 }
 
 fn read_static_headers(object: &Object<'_>, context: &ResolveContext<'_>) -> Option<Auth> {
-    let headers = headers::read_sensitive(&object.get("headers")?, context)?;
+    let headers = headers::read_sensitive(&object.take_field("headers")?, context)?;
     for header in &headers {
         warn_of_guessable(&object.field, &header.parts());
     }
@@ -161,13 +161,13 @@ fn read_oauth_client_credentials(
     context: &ResolveContext<'_>,
     allowed_cidrs: Option<&[IpNet]>,
 ) -> Option<Auth> {
-    let url = object.get("token_url");
+    let url = object.take_field("token_url");
     let url = url.and_then(|field| read_token_url(&field.into_public(), allowed_cidrs));
     let id = object
-        .get("client_id")
+        .take_field("client_id")
         .and_then(|field| read_form_text(&field, context));
     let secret = object
-        .get("client_secret")
+        .take_field("client_secret")
         .and_then(|field| read_form_text(&field, context));
     let grant_type = object.read_optional("grant_type", GrantType::default(), read_grant_type);
     let scopes = object.read_optional("scopes", None, |field| {
@@ -177,7 +177,7 @@ fn read_oauth_client_credentials(
     let client_auth = object.read_optional("client_auth", ClientAuth::default(), |field| {
         field.read_choice(&CLIENT_AUTH)
     });
-    let terms = OauthTerms {
+    let terms = OauthParameters {
         token_url: url?,
         grant_type: grant_type?,
         client_id: id?,

@@ -4,7 +4,7 @@ use super::connection_spec::{
     CONNECTION, CONNECTION_TYPES, CONNECTIONS, TOOL_CONFIGURATION, TOOLS,
 };
 use super::field::Field;
-use super::http::{self, Metadata};
+use super::http::{self, ConnectionMetadata};
 use super::object::Object;
 use super::problem::Problem;
 use super::redaction::quoted;
@@ -34,7 +34,7 @@ pub(super) fn read_definitions(
     }
     let list = root
         .read_object(&CONNECTIONS)
-        .and_then(|file| file.get("connections"));
+        .and_then(|file| file.take_field("connections"));
     let items = list.and_then(|field| field.read_list()).unwrap_or_default();
     let objects = items
         .iter()
@@ -61,18 +61,18 @@ fn read_definition(
     }
 }
 
-fn read_metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Metadata> {
+fn read_metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<ConnectionMetadata> {
     let id_text = id.map_or("", ConnectionId::as_str);
     let display_name = object.read_optional("display_name", id_text, Field::read_text);
     let description = object.read_optional("description", "", Field::read_text);
     let connection_type = object.read_optional("connection_type", (), |field| {
         field.read_choice(&CONNECTION_TYPES)
     });
-    let enabled = object.read_optional("tool_configurations", true, is_enabled);
+    let enabled = object.read_optional("tool_configurations", true, read_enabled);
     let delete_time =
         object.read_optional("delete_time", None, |field| read_timestamp(field).map(Some));
     connection_type?;
-    Some(Metadata {
+    Some(ConnectionMetadata {
         id: id?.clone(),
         display_name: display_name?.to_owned(),
         description: description?.to_owned(),
@@ -84,7 +84,7 @@ fn read_metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Metad
 /// The id of `name`, of `id`, or of the file.
 fn read_id(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Problem) {
     let missing = !object.has_field("name") && !object.has_field("id");
-    let (name, id) = (object.get("name"), object.get("id"));
+    let (name, id) = (object.take_field("name"), object.take_field("id"));
     let from_name = name.as_ref().and_then(|field| {
         let text = field.read_text()?;
         let Some(id) = text.strip_prefix("connections/") else {
@@ -132,16 +132,20 @@ fn parsed_id(field: &Field<'_>, text: &str, remedy: &str) -> Option<ConnectionId
     }
 }
 
-fn is_enabled(tools: &Field<'_>) -> Option<bool> {
+fn read_enabled(tools: &Field<'_>) -> Option<bool> {
     let mut is_enabled = Some(true);
     for (at, item) in tools.read_list()?.iter().enumerate() {
         let Some(tool) = item.read_object(&TOOL_CONFIGURATION) else {
             is_enabled = None;
             continue;
         };
-        let name = tool.get("tool").and_then(|field| field.read_choice(&TOOLS));
+        let name = tool
+            .take_field("tool")
+            .and_then(|field| field.read_choice(&TOOLS));
         // Without it, proto-JSON would mean `false` and most people `true`, so it is required.
-        let enabled = tool.get("enabled").and_then(|field| field.read_bool());
+        let enabled = tool
+            .take_field("enabled")
+            .and_then(|field| field.read_bool());
         if at > 0 {
             item.report(
                 "duplicate_tool",

@@ -8,9 +8,9 @@ use super::connection_spec::HEADER_VALUE;
 use super::field::Field;
 use super::redaction;
 use super::secret_ref::{ResolveContext, require_trimmed};
-use crate::domain::agent_headers::{Family, family};
+use crate::domain::agent_headers::{HeaderCategory, family};
 use crate::domain::auth::is_public;
-use crate::domain::headers::{Reserved, reserved};
+use crate::domain::headers::{ReservedHeader, reserved};
 use crate::domain::{Auth, ConfiguredHeader, SensitiveHeader};
 
 /// `headers`: what every request carries beside the credential.
@@ -47,7 +47,7 @@ pub(super) fn read_configured(
 /// Returns whether a header of this name usually carries a secret, and not an account's name.
 fn is_usually_secret(name: &HeaderName) -> bool {
     let last = name.as_str().rsplit(['-', '_']).next().unwrap_or_default();
-    family(name.as_str()) == Some(Family::Credential)
+    family(name.as_str()) == Some(HeaderCategory::Credential)
         && !["email", "id", "user", "username"].contains(&last)
 }
 
@@ -143,7 +143,7 @@ fn read_agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName
             let message = format!("{shown} passes without being listed");
             item.warn("needless_header", message, "take it out");
         }
-        Some(Family::Cookie) => {
+        Some(HeaderCategory::Cookie) => {
             let message = format!("{shown} is never taken from an agent by this field");
             return item.reject("reserved_header", message, "write `allow_cookies: true`");
         }
@@ -167,7 +167,7 @@ fn unwrap_value<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
         return Some((item.clone(), true));
     }
     let object = item.read_object(&HEADER_VALUE)?;
-    let (value, is_secret) = (object.get("value"), object.read_flag("secret"));
+    let (value, is_secret) = (object.take_field("value"), object.read_flag("secret"));
     Some((value?, is_secret?))
 }
 
@@ -217,21 +217,21 @@ fn with_hyphens(name: &HeaderName) -> HeaderName {
     HeaderName::try_from(dashed).unwrap_or_else(|_| name.clone())
 }
 
-fn report_reserved(field: &Field<'_>, name: &HeaderName, why: Reserved) {
+fn report_reserved(field: &Field<'_>, name: &HeaderName, why: ReservedHeader) {
     let (reason, remedy) = match why {
-        Reserved::Framing => (
+        ReservedHeader::Framing => (
             "decides where a message goes or how it is framed",
             "take it out; egressd sets it",
         ),
-        Reserved::HopByHop => (
+        ReservedHeader::HopByHop => (
             "speaks of one socket only",
             "take it out; it would not reach the upstream's application",
         ),
-        Reserved::Credential => (
+        ReservedHeader::Credential => (
             "carries a credential",
             "use an auth kind: `bearer_token`, `basic_auth` or `static_headers`",
         ),
-        Reserved::Ours => ("is set by egressd itself", "take it out"),
+        ReservedHeader::Ours => ("is set by egressd itself", "take it out"),
     };
     let shown = redaction::shown_header(name.as_str());
     field.report("reserved_header", format!("{shown} {reason}"), remedy);

@@ -13,13 +13,13 @@ use super::redaction::quoted;
 use super::routes;
 use super::secret_ref::ResolveContext;
 use super::urls::{check_reachable, read_base_url};
-use crate::domain::address::is_never_range;
+use crate::domain::address::never_range_kind;
 use crate::domain::{
-    Auth, Caps, ConcurrencyCap, Connection, ConnectionId, Http2, ResponseCap, Secret, Timeout,
+    Auth, Caps, ConcurrencyCap, Connection, ConnectionId, Http2Mode, ResponseCap, Secret, Timeout,
 };
 
 /// The fields of a connection beside its details.
-pub(super) struct Metadata {
+pub(super) struct ConnectionMetadata {
     pub(super) id: ConnectionId,
     pub(super) display_name: String,
     pub(super) description: String,
@@ -31,9 +31,9 @@ pub(super) struct Metadata {
 pub(super) fn read_connection(
     http: &Object<'_>,
     context: &ResolveContext<'_>,
-    metadata: Option<Metadata>,
+    metadata: Option<ConnectionMetadata>,
 ) -> Option<Connection> {
-    let url = http.get("base_url");
+    let url = http.take_field("base_url");
     let base_url = url.as_ref().and_then(read_base_url);
     let cidrs = http.read_optional("allowed_private_cidrs", Vec::new(), |field| {
         field.read_items(read_cidr)
@@ -55,11 +55,13 @@ pub(super) fn read_connection(
     let allow_cookies = http.read_flag("allow_cookies");
     let reflection_guard = http.read_flag("reflection_guard");
     let reuse_after_body = http.read_flag("reuse_after_body");
-    let http2 = http.read_optional("http2", Http2::default(), |field| field.read_choice(&HTTP2));
+    let http2 = http.read_optional("http2", Http2Mode::default(), |field| {
+        field.read_choice(&HTTP2)
+    });
     let allow_encoded_slash = http.read_flag("allow_encoded_slash");
     // The patterns that are dead depend on it. If it has a problem, fewer patterns are reported.
     let slash = allow_encoded_slash.unwrap_or(true);
-    let routes = http.get("allowed_routes");
+    let routes = http.take_field("allowed_routes");
     let routes = routes.and_then(|field| routes::compile_routes(&field, slash));
     if let (Some(field), Some(url)) = (&url, &base_url) {
         check_reachable(field, url.host(), cidrs.as_deref())?;
@@ -122,7 +124,7 @@ fn read_cidr(field: &Field<'_>) -> Option<IpNet> {
             format!("write `{}`", range.trunc()),
         );
     }
-    if let Some(kind) = is_never_range(&range) {
+    if let Some(kind) = never_range_kind(&range) {
         let message = format!("`{range}` may never be dialled ({kind})");
         let remedy = "take it out; no connection may reach it";
         return field.reject("forbidden_cidr", message, remedy);

@@ -15,7 +15,7 @@ use super::redaction::{self, quoted};
 use super::secret_policy::{self, SecretPolicy, SecretValues};
 use super::secret_ref::ResolveContext;
 use super::settings::{self, ReadSettings, Settings};
-use super::sources::{Files, Sources, is_definition};
+use super::sources::{Files, SourceFiles, is_definition};
 use crate::domain::Connection;
 
 /// What to load.
@@ -38,7 +38,7 @@ pub struct Loaded {
     /// What the operator should know.
     pub warnings: Vec<Problem>,
     /// The files that all of it was read from.
-    pub sources: Sources,
+    pub sources: SourceFiles,
 }
 
 /// The connections of some paths, without settings.
@@ -48,7 +48,7 @@ pub struct LoadedPaths {
     /// What the operator should know.
     pub warnings: Vec<Problem>,
     /// The files that all of it was read from.
-    pub sources: Sources,
+    pub sources: SourceFiles,
 }
 
 /// One try to load, and what it has read, whatever came of it.
@@ -56,7 +56,7 @@ pub struct LoadAttempt {
     /// What was loaded, or all problems and warnings if there is one problem.
     pub outcome: Result<Loaded, Vec<Problem>>,
     /// The files that were looked at.
-    pub sources: Sources,
+    pub sources: SourceFiles,
 }
 
 /// A definition file that was never on a disk.

@@ -86,7 +86,7 @@ impl<'a> Object<'a> {
     }
 
     /// Returns the field of this name. A value of an upper layer comes before that of the mapping.
-    pub(super) fn get(&self, name: &'static str) -> Option<Field<'a>> {
+    pub(super) fn take_field(&self, name: &'static str) -> Option<Field<'a>> {
         let below = self.own_field(name);
         let layers = self.layers.as_ref();
         let above = layers.and_then(|(layers, prefix)| layers.find_value(&variable(prefix, name)));
@@ -133,7 +133,8 @@ impl<'a> Object<'a> {
         default: T,
         read: impl FnOnce(&Field<'a>) -> Option<T>,
     ) -> Option<T> {
-        self.get(name).map_or(Some(default), |field| read(&field))
+        self.take_field(name)
+            .map_or(Some(default), |field| read(&field))
     }
 
     /// Reads an optional field that is `true` or `false`.

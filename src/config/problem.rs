@@ -1,6 +1,6 @@
 //! One finding about the configuration: where, what, and what to write instead.
 //!
-//! Invariant kept here: a problem holds nothing that the rest of this room did not hand over as fit to show. Its excerpt is cut from
+//! Invariant kept here: a problem contains only what the other parts of `config` passed as fit to show. Its excerpt is cut from
 //! the operator's file by allow-list (the key, and the value only where it is no secret), never a whole line.
 
 use std::cell::RefCell;

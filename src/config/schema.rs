@@ -6,14 +6,17 @@
 use serde_json::{Map, Value, json};
 
 use super::connection_spec::{AUTH_KINDS, CONNECTION, CONNECTIONS, DESCRIBED, HTTP};
-use super::spec::{is_present, with_keyword};
+use super::spec::{required_in_either_spelling, with_keyword};
 
 /// Returns the schema, draft 2020-12, of a file that holds one connection or `connections: [...]`.
 pub fn schema() -> Value {
     let definitions = DESCRIBED.into_iter().map(|spec| {
         let mut schema = spec.schema();
         if std::ptr::eq(spec, &HTTP) {
-            let kinds = AUTH_KINDS.into_iter().map(is_present).collect();
+            let kinds = AUTH_KINDS
+                .into_iter()
+                .map(required_in_either_spelling)
+                .collect();
             schema = with_keyword(schema, "oneOf", kinds);
         }
         (spec.name.to_owned(), schema)

@@ -134,7 +134,7 @@ impl<'a> ResolveContext<'a> {
     fn read_reference(&self, field: &Field<'_>) -> Option<Secret> {
         let object = field.read_object(&SECRET_REFERENCE)?;
         let (has_env, has_file) = (object.has_field("env"), object.has_field("file"));
-        let (env, file) = (object.get("env"), object.get("file"));
+        let (env, file) = (object.take_field("env"), object.take_field("file"));
         match (env, file) {
             (Some(env), None) if !has_file => self.read_from_environment(&env),
             (None, Some(file)) if !has_env => self.read_from_file(&file),

@@ -93,7 +93,7 @@ pub struct LogSettings {
     /// How much is told.
     pub level: LogLevel,
     /// Which exchanges get an access line.
-    pub access: AccessLog,
+    pub access: AccessLogFilter,
 }
 
 /// An address that is listened on.
@@ -135,7 +135,7 @@ pub enum LogLevel {
 
 /// `log.access`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum AccessLog {
+pub enum AccessLogFilter {
     /// Every exchange.
     #[default]
     All,

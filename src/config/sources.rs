@@ -21,7 +21,7 @@ const LINKS: usize = 40;
 
 /// Every file that took part: what a reload has to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources {
+pub struct SourceFiles {
     /// The settings file, if there is one.
     pub settings: Option<PathBuf>,
     /// The files that hold definitions.
@@ -135,8 +135,8 @@ impl Files {
         self,
         settings: Option<&Path>,
         definitions: Vec<PathBuf>,
-    ) -> Sources {
-        Sources {
+    ) -> SourceFiles {
+        SourceFiles {
             settings: settings.map(Path::to_owned),
             definitions,
             secrets: self.secrets.into_inner(),
@@ -163,7 +163,7 @@ impl Files {
     }
 }
 
-impl Sources {
+impl SourceFiles {
     /// Whether any file or directory holds something else now than what was loaded. Reads all of them. `false` means that all of what was loaded stood
     /// there together at one moment: each file was found to be the same twice, and a moment lies between.
     pub fn has_changed(&self) -> Result<bool, Shortage> {

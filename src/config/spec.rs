@@ -68,7 +68,7 @@ impl ObjectSpec {
             properties.insert(field.name.to_owned(), schema);
         }
         let required = self.fields.iter().filter(|field| field.required.is_some());
-        rules.extend(required.map(|field| is_present(field.name)));
+        rules.extend(required.map(|field| required_in_either_spelling(field.name)));
         let mut schema = json!({
             "type": "object",
             "properties": properties,
@@ -168,7 +168,7 @@ pub(super) fn with_keyword(mut schema: Value, keyword: &str, value: Value) -> Va
 }
 
 /// Returns a schema that requires the field in either spelling.
-pub(super) fn is_present(name: &str) -> Value {
+pub(super) fn required_in_either_spelling(name: &str) -> Value {
     let camel = camel_case(name);
     if camel == name {
         json!({"required": [name]})

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 
 use super::field::Field;
 use super::redaction;
-use crate::domain::address::{Forbidden, check_address};
+use crate::domain::address::{ForbiddenAddress, check_address};
 use crate::domain::url::InvalidUrl;
 use crate::domain::{BaseUrl, Host};
 
@@ -49,7 +49,7 @@ pub(super) fn check_reachable(
     };
     match check_address(*address, allowed_cidrs) {
         Ok(()) => Some(()),
-        Err(Forbidden::NotGlobal(kind)) => {
+        Err(ForbiddenAddress::NotGlobal(kind)) => {
             let remedy = format!(
                 "write a public name, or add `{}` to `allowed_private_cidrs`",
                 IpNet::from(*address)
@@ -57,7 +57,7 @@ pub(super) fn check_reachable(
             let message = format!("`{address}` is not public ({kind})");
             field.reject("forbidden_address", message, remedy)
         }
-        Err(Forbidden::Never(kind)) => {
+        Err(ForbiddenAddress::Never(kind)) => {
             let message = format!("`{address}` may never be dialled ({kind})");
             let remedy = "write a public name or address";
             field.reject("forbidden_address", message, remedy)

@@ -1,7 +1,8 @@
 //! The webhook signature: HMAC-SHA256 (RFC 2104, FIPS 198-1) over the raw bytes of a request's body.
 //!
-//! One of the two rooms in which a secret is exposed. It knows bytes only: which bodies are signed, and that the signed bytes are
-//! the sent ones, is the proxy's to keep. A key's state is as good as the key, and is wiped when it is dropped.
+//! This module handles bytes only. The proxy decides which bodies are signed, and ensures that the
+//! signed bytes are the ones that are sent. The state of a key is as secret as the key, so it is
+//! wiped when it is dropped.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use http::HeaderName;

@@ -1,4 +1,5 @@
-//! Who listens in this network namespace, as `/proc/net` tells everybody in it: the management API may be at any of these listeners.
+//! The listeners of this network namespace, from `/proc/net`, which every process in it can read.
+//! The management API may be at any of them.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 /// Why an address may not be dialled. Names the kind, never the address: an agent may read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum Forbidden {
+pub enum ForbiddenAddress {
     /// Not globally routable: a range can be opened with `allowed_private_cidrs`.
     #[error("{0}")]
     NotGlobal(&'static str),
@@ -26,7 +26,7 @@ pub enum Forbidden {
 ///
 /// OpenStack's `fe80::a9fe:a9fe` is not in the list: it is link-local, so it is never dialled
 /// anyway, and it cannot be reached without naming an interface.
-pub const METADATA: &[IpAddr] = &[
+pub const METADATA_ADDRESSES: &[IpAddr] = &[
     // AWS, Azure, GCP, OCI, IBM Cloud, DigitalOcean, Hetzner, Exoscale, Vultr, OpenStack
     // (docs.openstack.org/nova: "Metadata service")
     v4([169, 254, 169, 254]),
@@ -114,10 +114,10 @@ const NOT_GLOBAL_V6: &[RangeV6] = &[
 ];
 
 /// Whether a connection with these allowed CIDRs may dial this address.
-pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), Forbidden> {
+pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), ForbiddenAddress> {
     let address = address.to_canonical();
     if let Some(kind) = never_kind(address) {
-        return Err(Forbidden::Never(kind));
+        return Err(ForbiddenAddress::Never(kind));
     }
     match not_global_kind(address) {
         Some(kind)
@@ -125,14 +125,14 @@ pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), For
                 .iter()
                 .any(|range| range_covers(range, address)) =>
         {
-            Err(Forbidden::NotGlobal(kind))
+            Err(ForbiddenAddress::NotGlobal(kind))
         }
         Some(_) | None => Ok(()),
     }
 }
 
 /// Whether every address of this range must never be dialled, so that allowing the range is a mistake.
-pub fn is_never_range(range: &IpNet) -> Option<&'static str> {
+pub fn never_range_kind(range: &IpNet) -> Option<&'static str> {
     let (first, last) = (
         range.network().to_canonical(),
         range.broadcast().to_canonical(),
@@ -159,7 +159,11 @@ fn never_kind(address: IpAddr) -> Option<&'static str> {
         IpAddr::V6(v6) => kind_of_v6(v6, NEVER_V6)
             .or_else(|| embedded_ipv4(v6).and_then(|v4| never_kind(v4.into()))),
     };
-    by_range.or_else(|| METADATA.contains(&address).then_some("cloud metadata"))
+    by_range.or_else(|| {
+        METADATA_ADDRESSES
+            .contains(&address)
+            .then_some("cloud metadata")
+    })
 }
 
 fn not_global_kind(address: IpAddr) -> Option<&'static str> {
@@ -206,7 +210,7 @@ fn kind_of_v6(address: Ipv6Addr, ranges: &[RangeV6]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Forbidden, METADATA, check_address, is_never_range};
+    use super::{ForbiddenAddress, METADATA_ADDRESSES, check_address, never_range_kind};
     use std::net::IpAddr;
 
     fn ip(text: &str) -> IpAddr {
@@ -331,7 +335,10 @@ mod tests {
             "255.255.255.255",
         ] {
             assert!(
-                matches!(check_address(ip(never), &all), Err(Forbidden::Never(_))),
+                matches!(
+                    check_address(ip(never), &all),
+                    Err(ForbiddenAddress::Never(_))
+                ),
                 "{never}"
             );
         }
@@ -360,13 +367,19 @@ mod tests {
             "::ffff:100.96.0.96",
         ] {
             assert!(
-                matches!(check_address(ip(more), &all), Err(Forbidden::Never(_))),
+                matches!(
+                    check_address(ip(more), &all),
+                    Err(ForbiddenAddress::Never(_))
+                ),
                 "{more}"
             );
         }
-        for listed in METADATA {
+        for listed in METADATA_ADDRESSES {
             let checked = check_address(*listed, &all);
-            assert!(matches!(checked, Err(Forbidden::Never(_))), "{listed}");
+            assert!(
+                matches!(checked, Err(ForbiddenAddress::Never(_))),
+                "{listed}"
+            );
         }
         // Addresses next to them are ordinary private addresses.
         for beside in ["fd00:42::43", "100.96.0.97", "fd00:c1::1"] {
@@ -385,10 +398,16 @@ mod tests {
             "fd00:42::42/128",
             "100.96.0.96/32",
         ] {
-            assert!(is_never_range(&range.parse().unwrap()).is_some(), "{range}");
+            assert!(
+                never_range_kind(&range.parse().unwrap()).is_some(),
+                "{range}"
+            );
         }
         for range in ["10.0.0.0/8", "0.0.0.0/0", "127.0.0.0/8", "fd00::/8"] {
-            assert!(is_never_range(&range.parse().unwrap()).is_none(), "{range}");
+            assert!(
+                never_range_kind(&range.parse().unwrap()).is_none(),
+                "{range}"
+            );
         }
     }
 }

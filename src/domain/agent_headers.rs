@@ -10,7 +10,7 @@ pub use table::{GROUPS, Group};
 
 /// The meaning of a header that agents cannot send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
+pub enum HeaderCategory {
     /// Framing and routing of a message, which each hop sets for itself.
     Transport,
     /// Headers that egressd itself sets.
@@ -36,7 +36,7 @@ pub enum Family {
     Credential,
 }
 
-impl Family {
+impl HeaderCategory {
     /// Returns the meaning of the family, in words for operators.
     pub const fn states(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ impl Family {
 /// `-`, because CGI (RFC 3875, section 4.1.18) and the interfaces derived from it map both to one
 /// name. lighttpd maps every character that is neither a letter nor a digit to it.
 #[inline]
-pub fn family(name: &str) -> Option<Family> {
+pub fn family(name: &str) -> Option<HeaderCategory> {
     if !name.bytes().any(is_punctuation) {
         return listed_family(name);
     }
@@ -94,7 +94,7 @@ const fn punctuation_table() -> [bool; 256] {
 }
 
 #[inline]
-fn listed_family(name: &str) -> Option<Family> {
+fn listed_family(name: &str) -> Option<HeaderCategory> {
     let bytes = name.as_bytes();
     // An exact name takes precedence: `x-auth-request-redirect` begins with a prefix too.
     let exact = find(exact_bucket(bytes), |listed| listed == name);
@@ -115,7 +115,7 @@ fn listed_family(name: &str) -> Option<Family> {
 }
 
 #[inline]
-fn find(bucket: usize, is_meant: impl Fn(&str) -> bool) -> Option<Family> {
+fn find(bucket: usize, is_meant: impl Fn(&str) -> bool) -> Option<HeaderCategory> {
     let mut rows = in_bucket(bucket).iter();
     let row = rows.find(|(listed, _)| is_meant(listed));
     row.map(|(_, family)| *family)
@@ -183,7 +183,7 @@ const fn count_names() -> usize {
     names
 }
 
-type Row = (&'static str, Family);
+type Row = (&'static str, HeaderCategory);
 
 /// The rows of the table, sorted by bucket, and the start of each bucket.
 struct Index {
@@ -207,7 +207,7 @@ fn in_bucket(bucket: usize) -> &'static [Row] {
     reason = "evaluated by the compiler, which checks every index"
 )]
 const fn all_rows() -> [Row; NAMES] {
-    let mut rows = [("", Family::Transport); NAMES];
+    let mut rows = [("", HeaderCategory::Transport); NAMES];
     let (mut row, mut group) = (0, 0);
     while group < GROUPS.len() {
         let mut name = 0;
@@ -254,9 +254,9 @@ const fn build_index() -> Index {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{BUCKETS, Family, GROUPS, family, in_bucket};
+    use super::{BUCKETS, GROUPS, HeaderCategory, family, in_bucket};
 
-    fn names() -> impl Iterator<Item = (&'static str, Family)> {
+    fn names() -> impl Iterator<Item = (&'static str, HeaderCategory)> {
         let named = |group: &'static super::Group| {
             let family = group.family;
             group.names.iter().map(move |name| (*name, family))

@@ -12,7 +12,7 @@ use http::header::AUTHORIZATION;
 
 pub use header::{SensitiveHeader, is_public};
 pub use oauth::{
-    ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
+    ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthParameters,
     Utf8Secret,
 };
 

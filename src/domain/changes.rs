@@ -10,12 +10,12 @@ pub struct Changes {
     /// No longer there.
     pub removed: Vec<ConnectionId>,
     /// There before and after.
-    pub changed: Vec<Changed>,
+    pub changed: Vec<ChangedConnection>,
 }
 
 /// A connection that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangedConnection {
     /// Its id.
     pub id: ConnectionId,
     /// The names of the fields, as in a definition.

@@ -14,7 +14,7 @@ use crate::route::RouteTable;
 
 /// Which protocol is spoken to the upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Http2 {
+pub enum Http2Mode {
     /// HTTP/1.1, and HTTP/2 where the server has nothing else.
     #[default]
     Auto,
@@ -57,7 +57,7 @@ pub struct Connection {
     /// `true` if an HTTP/1.1 socket may be used again after a request with a body.
     pub reuse_after_body: bool,
     /// The protocol towards the upstream.
-    pub http2: Http2,
+    pub http2: Http2Mode,
     /// `false`: listed, but every request is refused.
     pub enabled: bool,
     /// When it was soft-deleted, if it was.

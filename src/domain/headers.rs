@@ -15,7 +15,7 @@ pub struct ConfiguredHeader {
 
 /// Why a header cannot be configured by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reserved {
+pub enum ReservedHeader {
     /// It decides how a message is framed or where it goes: `Content-Length`, `Host`, ….
     Framing,
     /// It speaks of one socket only (RFC 9110 §7.6.1): `Connection`, `TE`, ….
@@ -45,22 +45,22 @@ const CREDENTIAL: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 const OURS: &[&str] = &["x-request-id", "x-webhook-signature"];
 
 /// What a name is reserved for, if it is. `name` is in lower case.
-pub fn reserved(name: &HeaderName) -> Option<Reserved> {
+pub fn reserved(name: &HeaderName) -> Option<ReservedHeader> {
     let name = name.as_str();
     if FRAMING.contains(&name) {
-        Some(Reserved::Framing)
+        Some(ReservedHeader::Framing)
     } else if HOP_BY_HOP.contains(&name) {
-        Some(Reserved::HopByHop)
+        Some(ReservedHeader::HopByHop)
     } else if CREDENTIAL.contains(&name) || name.starts_with("proxy-") {
-        Some(Reserved::Credential)
+        Some(ReservedHeader::Credential)
     } else if OURS.contains(&name) || name.starts_with("x-egressd-") {
-        Some(Reserved::Ours)
+        Some(ReservedHeader::Ours)
     } else {
         None
     }
 }
 
-impl Reserved {
+impl ReservedHeader {
     /// Whether `static_headers` may set it all the same: it exists to carry credentials.
     pub fn is_credential(self) -> bool {
         self == Self::Credential
@@ -69,21 +69,21 @@ impl Reserved {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reserved, reserved};
+    use super::{ReservedHeader, reserved};
     use http::HeaderName;
 
     #[test]
     fn reserved_names() {
         // F-13
         for (name, expected) in [
-            ("Host", Some(Reserved::Framing)),
-            ("Transfer-Encoding", Some(Reserved::Framing)),
-            ("TE", Some(Reserved::HopByHop)),
-            ("Expect", Some(Reserved::HopByHop)),
-            ("Authorization", Some(Reserved::Credential)),
-            ("Proxy-Authenticate", Some(Reserved::Credential)),
-            ("X-Webhook-Signature", Some(Reserved::Ours)),
-            ("X-Egressd-Error", Some(Reserved::Ours)),
+            ("Host", Some(ReservedHeader::Framing)),
+            ("Transfer-Encoding", Some(ReservedHeader::Framing)),
+            ("TE", Some(ReservedHeader::HopByHop)),
+            ("Expect", Some(ReservedHeader::HopByHop)),
+            ("Authorization", Some(ReservedHeader::Credential)),
+            ("Proxy-Authenticate", Some(ReservedHeader::Credential)),
+            ("X-Webhook-Signature", Some(ReservedHeader::Ours)),
+            ("X-Egressd-Error", Some(ReservedHeader::Ours)),
             ("X-Tenant-ID", None),
             ("Content-Type", None),
         ] {

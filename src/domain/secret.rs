@@ -1,7 +1,8 @@
 //! Secrets: wiped when dropped, never printed.
 //!
-//! [`Secret`] has no `Debug`, `Display`, `Serialize` or `Clone`. [`Secret::expose`] may be called in `credential` and `signing` only
-//! (and where a header is put together, in [`super::auth`]); `tests/architecture.rs` holds that.
+//! [`Secret`] has no `Debug`, `Display`, `Serialize` or `Clone`. Only the modules `credential` and
+//! `reflection`, and the code in [`super::auth`] that assembles fixed headers, may call
+//! [`Secret::expose`]. `tests/architecture.rs` checks this.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -82,7 +83,7 @@ impl Secret {
         }
     }
 
-    /// The bytes. Each call site is one more room that a secret can leak from.
+    /// Returns the bytes. Each call site is one more place that a secret can leak from.
     pub fn expose(&self) -> &[u8] {
         &self.bytes
     }

@@ -13,10 +13,10 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-use super::Needs;
+use super::AllowedPaths;
 
 /// Always let through.
-const PLAIN: &[c_long] = &[
+const UNCONDITIONAL_CALLS: &[c_long] = &[
     // Bytes of descriptors that are there.
     libc::SYS_read,
     libc::SYS_readv,
@@ -104,7 +104,7 @@ const PLAIN: &[c_long] = &[
 
 /// Older names of the same, which newer architectures do not have.
 #[cfg(target_arch = "x86_64")]
-const OLDER: &[c_long] = &[
+const LEGACY_CALLS: &[c_long] = &[
     libc::SYS_accept,
     libc::SYS_epoll_wait,
     libc::SYS_lstat,
@@ -115,7 +115,7 @@ const OLDER: &[c_long] = &[
     libc::SYS_time,
 ];
 #[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[c_long] = &[libc::SYS_accept];
+const LEGACY_CALLS: &[c_long] = &[libc::SYS_accept];
 
 /// What is asked of a descriptor. Not whom it signals (`F_SETOWN`): that reaches other processes.
 const DESCRIPTOR_REQUESTS: &[u64] = &[
@@ -140,7 +140,7 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
 const DEVICE_REQUESTS: &[u64] = &[0x5401, 0x541b, 0x5421, 0x5451];
 
 /// Lets this thread, and those that it starts, use only these calls. An architecture that no filter can be made for is an error.
-pub(super) fn confine_calls(needs: &Needs) -> io::Result<()> {
+pub(super) fn confine_calls(needs: &AllowedPaths) -> io::Result<()> {
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let list = compile_filter(allowed_calls(needs)?, refused, SeccompAction::Allow)?;
     // Its flags lie in memory, where a filter cannot look. Without it the C library starts threads with `clone`, whose flags we see.
@@ -164,8 +164,8 @@ fn compile_filter(
     filter.try_into().map_err(invalid_input)
 }
 
-fn allowed_calls(needs: &Needs) -> io::Result<Rules> {
-    let plain = PLAIN.iter().chain(OLDER);
+fn allowed_calls(needs: &AllowedPaths) -> io::Result<Rules> {
+    let plain = UNCONDITIONAL_CALLS.iter().chain(LEGACY_CALLS);
     let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     if !needs.sockets.is_empty() {
         // Removed under a lock.

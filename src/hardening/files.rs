@@ -12,13 +12,13 @@ use landlock::{
     path_beneath_rules,
 };
 
-use super::Needs;
+use super::AllowedPaths;
 
 /// What is no configuration and still read: of this process and of the system's start, for `process_*` metrics; and chance, where a C library does not hand on `getrandom`.
 const ALWAYS_READABLE: [&str; 3] = ["/proc/self", "/proc/stat", "/dev/urandom"];
 
 /// Takes every right to files from this thread and from those that it starts, but for what is needed.
-pub(super) fn confine_files(needs: &Needs) -> io::Result<()> {
+pub(super) fn confine_files(needs: &AllowedPaths) -> io::Result<()> {
     let root_directory = needs.readable.iter().find(|place| is_root(place));
     let status = restrict_files(needs).map_err(io::Error::other)?;
     if let Some(place) = root_directory {
@@ -36,7 +36,7 @@ pub(super) fn confine_files(needs: &Needs) -> io::Result<()> {
     }
 }
 
-fn restrict_files(needs: &Needs) -> Result<RulesetStatus, RulesetError> {
+fn restrict_files(needs: &AllowedPaths) -> Result<RulesetStatus, RulesetError> {
     let newest = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let always_readable = ALWAYS_READABLE.iter().map(PathBuf::from);

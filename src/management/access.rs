@@ -34,7 +34,7 @@ const CHALLENGE: HeaderValue =
 /// What callers have to show.
 pub(super) enum AccessPolicy {
     /// The login.
-    Locked(Box<LoginPolicy>),
+    RequireLogin(Box<LoginPolicy>),
     /// That they call us by a name of ours, and are no page of somebody else.
     Local {
         /// `proxy.allowed_hosts`
@@ -65,7 +65,7 @@ impl AccessPolicy {
         problems: ProblemLog,
     ) -> Self {
         match login {
-            Some(login) => Self::Locked(Box::new(LoginPolicy {
+            Some(login) => Self::RequireLogin(Box::new(LoginPolicy {
                 login,
                 wrong_logins: DefaultDirectRateLimiter::direct(Quota::per_second(WRONG_LOGINS)),
                 clock: DefaultClock::default(),
@@ -80,7 +80,7 @@ impl AccessPolicy {
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Response> {
         if !OPEN_PATHS.contains(&request.uri().path()) {
             match self {
-                Self::Locked(policy) => policy.check(request.headers())?,
+                Self::RequireLogin(policy) => policy.check(request.headers())?,
                 Self::Local { allowed_hosts } => check_local(request.headers(), allowed_hosts)
                     .map_err(ApiError::into_response)?,
             }

@@ -13,7 +13,7 @@ use http::header::{CONTENT_TYPE, HeaderName};
 use parking_lot::Mutex;
 use tokio::time::{Duration, Instant};
 
-use super::{ApiState, Sources};
+use super::{ApiContext, ApiState};
 use crate::credential::Credentials;
 use crate::domain::ConnectionId;
 use crate::snapshot::Snapshot;
@@ -59,10 +59,10 @@ pub(super) async fn scrape(
     ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text)
 }
 
-fn render_text(sources: &Sources) -> Vec<u8> {
+fn render_text(sources: &ApiContext) -> Vec<u8> {
     let snapshot = Arc::clone(&sources.published.current());
     let gauges = &sources.gauges;
-    let live = |entry: &&Arc<crate::snapshot::Entry>| entry.is_live();
+    let live = |entry: &&Arc<crate::snapshot::ConnectionEntry>| entry.is_live();
     let measures = sources.hardening.states();
     let state = metrics::GaugeValues {
         in_flight: (gauges.in_flight)(),

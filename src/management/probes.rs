@@ -10,7 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 
-use super::{ApiState, Sources};
+use super::{ApiContext, ApiState};
 use crate::domain::Auth;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::MemoryUse;
@@ -74,7 +74,7 @@ fn configuration_summary(snapshot: &Snapshot) -> String {
 }
 
 /// The connections that are closed because a response held a credential that can be guessed.
-fn exposed_summary(snapshot: &Snapshot, sources: &Sources) -> String {
+fn exposed_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let closed = live.filter(|entry| sources.credentials.exposure(entry.key).is_some());
     let closed: Vec<_> = closed.map(|entry| entry.connection.id.as_str()).collect();
@@ -96,7 +96,7 @@ fn first_names(ids: &[&str]) -> String {
 }
 
 /// How many tokens there are, and whose there are not. The endpoints' words stay out of it: nobody has to log in to read this.
-fn credential_summary(snapshot: &Snapshot, sources: &Sources) -> String {
+fn credential_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let connections = live.map(|entry| &entry.connection);
     let with_tokens: Vec<_> = connections

@@ -31,7 +31,7 @@ pub(in crate::management) use field::{FieldKind, FieldSpec, FieldValue, Record};
 pub(in crate::management) use parameters::ListKind;
 #[cfg(fuzzing)]
 pub use tests::list_names;
-pub(in crate::management) use token::TokenKey;
+pub(in crate::management) use token::PageTokenKey;
 
 /// Records a page has where nothing else is asked for.
 const USUAL_PAGE: NonZeroUsize = NonZeroUsize::new(50).unwrap();

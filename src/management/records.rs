@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::Sources;
+use super::ApiContext;
 use super::query::{FieldKind, FieldSpec, FieldValue, Record};
 use super::view::{self, ConnectionType, LiveState, RpcStatus, TYPE_NAME, whole_milliseconds};
 use crate::route::Pattern;
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 
 /// The approximate bytes of a tool, and of each of its wildcards.
 const TOOL_BYTES: usize = 600;
@@ -43,13 +43,13 @@ pub(super) static TYPE_FIELDS: &[FieldSpec] = &[
 
 /// One connection, and its state at one instant.
 pub(super) struct ConnectionRecord {
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<ConnectionEntry>,
     pub(super) live: LiveState,
     name: String,
 }
 
 impl ConnectionRecord {
-    pub(super) fn new(entry: &Arc<Entry>, sources: &Sources) -> Self {
+    pub(super) fn new(entry: &Arc<ConnectionEntry>, sources: &ApiContext) -> Self {
         Self {
             name: format!("connections/{}", entry.connection.id),
             live: live_state(entry, sources),
@@ -59,7 +59,7 @@ impl ConnectionRecord {
 }
 
 /// The state of a connection now.
-pub(super) fn live_state(entry: &Entry, sources: &Sources) -> LiveState {
+pub(super) fn live_state(entry: &ConnectionEntry, sources: &ApiContext) -> LiveState {
     let id = entry.connection.id.as_str();
     let mut live = LiveState {
         last_used: sources.metrics.connection_stats(Some(id)).last_used,

@@ -6,9 +6,9 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{Method, Uri};
 
-use super::accounting::{RequestAccount, ResponseAccount};
+use super::accounting::{RequestProgress, ResponseProgress};
 use super::request_id::RequestId;
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 use crate::telemetry::{AccessLog, AccessRecord};
 
 /// The part of an access record that is known before the exchange ends.
@@ -18,7 +18,7 @@ pub(super) struct PendingRecord {
     /// What the record says of the request, if one may be written.
     request: Option<(Method, Uri)>,
     /// The connection, once it is found.
-    pub(super) entry: Option<Arc<Entry>>,
+    pub(super) entry: Option<Arc<ConnectionEntry>>,
     /// The index of the pattern that admits the request.
     pub(super) route: Option<usize>,
 }
@@ -39,8 +39,8 @@ impl PendingRecord {
     /// Writes the record, if the log takes exchanges with this outcome.
     pub(super) fn write(
         &mut self,
-        request: &RequestAccount,
-        response: &ResponseAccount,
+        request: &RequestProgress,
+        response: &ResponseProgress,
         (begun, ended): (Instant, Instant),
     ) {
         if !self.log.should_record(response.outcome()) {

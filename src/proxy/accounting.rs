@@ -1,7 +1,7 @@
 //! What one exchange amounts to: the bytes of both bodies, and how it ended.
 //!
-//! The stages that send a request see its [`RequestAccount`] only, and what sends the response to the
-//! agent writes to its [`ResponseAccount`].
+//! The stages that send a request see its [`RequestProgress`] only, and what sends the response to the
+//! agent writes to its [`ResponseProgress`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::StatusCode;
 
 use super::agent_body::AgentBodyState;
-use super::code::{Blame, Code};
+use super::code::{Blame, RefusalCode};
 use super::error::ExchangeError;
 use super::refusal::Refusal;
 use crate::credential::oauth::Token;
@@ -19,7 +19,7 @@ use crate::upstream::Failure;
 
 /// What went to the upstream.
 #[derive(Default)]
-pub(super) struct RequestAccount {
+pub(super) struct RequestProgress {
     /// `None` until the request is known to have a body.
     agent_body: Option<Arc<AgentBodyState>>,
     /// `true` once the request was sent. The upstream module sets it.
@@ -29,7 +29,7 @@ pub(super) struct RequestAccount {
     pub(super) token_age: Option<Duration>,
 }
 
-impl RequestAccount {
+impl RequestProgress {
     /// Returns the state that the agent's body has to keep up to date.
     pub(super) fn track_agent_body(&mut self) -> Arc<AgentBodyState> {
         self.agent_body.get_or_insert_default().clone()
@@ -66,12 +66,12 @@ impl RequestAccount {
 
 /// What went to the agent.
 #[derive(Clone, Copy, Default)]
-pub(super) struct ResponseAccount {
+pub(super) struct ResponseProgress {
     /// The bytes of the body that were handed over to hyper.
     pub(super) body_bytes: u64,
     pub(super) status: Option<StatusCode>,
     /// The code of the refusal, or of the failure that broke the response off.
-    code: Option<Code>,
+    code: Option<RefusalCode>,
     /// `true` if the code was the answer, and did not break one off.
     pub(super) is_refusal: bool,
     pub(super) upstream_answered: Option<Instant>,
@@ -79,9 +79,9 @@ pub(super) struct ResponseAccount {
     outcome: Option<RequestOutcome>,
 }
 
-impl ResponseAccount {
+impl ResponseProgress {
     /// Creates the account of a refusal that hyper has sent with this status.
-    pub(super) fn refused_by_hyper(code: Code, status: StatusCode) -> Self {
+    pub(super) fn refused_by_hyper(code: RefusalCode, status: StatusCode) -> Self {
         Self {
             status: Some(status),
             code: Some(code),
@@ -118,7 +118,7 @@ impl ResponseAccount {
     }
 
     /// Records that egressd refuses the request, or breaks the response off.
-    pub(super) fn fail(&mut self, code: Code) {
+    pub(super) fn fail(&mut self, code: RefusalCode) {
         if self.outcome.is_some() {
             return;
         }
@@ -135,7 +135,7 @@ impl ResponseAccount {
     }
 
     pub(super) fn code(&self) -> Option<&'static str> {
-        self.code.map(Code::as_str)
+        self.code.map(RefusalCode::as_str)
     }
 
     pub(super) fn outcome(&self) -> RequestOutcome {

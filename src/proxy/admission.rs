@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use super::code::Code;
+use super::code::RefusalCode;
 use super::refusal::Refusal;
 use crate::memory::MemoryShortage;
 
@@ -70,7 +70,7 @@ impl Admission {
             return Ok(());
         }
         Err(Refusal::new(
-            Code::Draining,
+            RefusalCode::Draining,
             "egressd is stopping; send the request to its successor.",
         ))
     }
@@ -99,7 +99,7 @@ impl InFlight {
         } else {
             "egressd serves as many requests as it may (`proxy.max_in_flight`)."
         };
-        Err(Refusal::new(Code::Overloaded, why))
+        Err(Refusal::new(RefusalCode::Overloaded, why))
     }
 }
 

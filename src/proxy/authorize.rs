@@ -1,26 +1,26 @@
-//! Step two: is this method on this path allowed on this connection?
+//! The stage *authorize*: checks that the connection allows this method on this path.
 
 use std::sync::Arc;
 
 use http::request::Parts;
 
-use super::code::Code;
+use super::code::RefusalCode;
 use super::identify::{Identified, not_canonical};
 use super::refusal::Refusal;
 use crate::route::{CanonicalPath, Lookup, Method, Pattern};
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 
 /// A request that one pattern of its connection admits. The only way to make one is [`authorize`].
 pub(super) struct Permitted<'r> {
     pub(super) parts: &'r Parts,
-    entry: Arc<Entry>,
+    entry: Arc<ConnectionEntry>,
     path: CanonicalPath<'r>,
     route: usize,
 }
 
 impl<'r> Permitted<'r> {
     /// The connection.
-    pub(super) fn entry(&self) -> &Arc<Entry> {
+    pub(super) fn entry(&self) -> &Arc<ConnectionEntry> {
         &self.entry
     }
 
@@ -41,7 +41,7 @@ pub(super) fn authorize(call: Identified<'_>) -> Result<Permitted<'_>, Refusal> 
     let connection = &entry.connection;
     if !connection.enabled {
         return Err(Refusal::new(
-            Code::ConnectionDisabled,
+            RefusalCode::ConnectionDisabled,
             format!(
                 "The operator has switched the connection `{}` off.",
                 connection.id
@@ -64,7 +64,7 @@ pub(super) fn authorize(call: Identified<'_>) -> Result<Permitted<'_>, Refusal> 
             route,
         }),
         Lookup::MethodNotAllowed(methods) => Err(Refusal::new(
-            Code::MethodNotAllowed,
+            RefusalCode::MethodNotAllowed,
             format!("The path is allowed with {} only.", methods.allow_value()),
         )
         .allowing(methods)
@@ -72,7 +72,7 @@ pub(super) fn authorize(call: Identified<'_>) -> Result<Permitted<'_>, Refusal> 
         Lookup::NotFound { trailing_slash } => {
             let near =
                 trailing_slash.and_then(|index| entry.connection.routes.patterns().get(index));
-            Err(Refusal::new(Code::RouteNotAllowed, not_found(near)).listing_routes())
+            Err(Refusal::new(RefusalCode::RouteNotAllowed, not_found(near)).listing_routes())
         }
     }
 }

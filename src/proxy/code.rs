@@ -28,9 +28,9 @@ macro_rules! codes {
     ($($variant:ident: $name:literal, $status:ident, $blame:ident, $retryable:literal, $proxy_status:literal, $title:literal;)*) => {
         /// Why egressd answers in its own name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Code { $(#[doc = $title] $variant),* }
+        pub enum RefusalCode { $(#[doc = $title] $variant),* }
 
-        impl Code {
+        impl RefusalCode {
             /// Every code that there is.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
@@ -101,7 +101,7 @@ codes! {
     UpstreamTimeout: "upstream_timeout", GATEWAY_TIMEOUT, Upstream, true, "connection_read_timeout", "The upstream took too long";
 }
 
-impl Code {
+impl RefusalCode {
     /// Whether the agent's socket is closed after it: what follows on it cannot be trusted, or is not wanted.
     pub fn closes(self) -> bool {
         matches!(
@@ -131,12 +131,12 @@ impl Code {
 
 #[cfg(test)]
 mod tests {
-    use super::Code;
+    use super::RefusalCode;
 
     #[test]
     fn names_are_distinct() {
         let names: std::collections::HashSet<_> =
-            Code::ALL.iter().map(|code| code.as_str()).collect();
-        assert_eq!(names.len(), Code::ALL.len());
+            RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(names.len(), RefusalCode::ALL.len());
     }
 }

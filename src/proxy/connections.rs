@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::body_budget::BudgetShare;
 use crate::credential::Credential;
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 use crate::telemetry::metrics::{Recorder, Shard};
 use crate::upstream::UpstreamPool;
 use parking_lot::Mutex;
@@ -46,7 +46,7 @@ impl WorkerConnections {
     }
 
     /// Returns the state of a connection, and creates it if there is none.
-    pub(super) fn get_or_create(&self, entry: &Entry) -> WorkerConnection {
+    pub(super) fn get_or_create(&self, entry: &ConnectionEntry) -> WorkerConnection {
         let mut known = self.known.lock();
         let connection = known.entry(entry.key).or_insert_with(|| {
             let patterns = entry.connection.routes.patterns();
@@ -68,7 +68,7 @@ impl WorkerConnections {
 
     /// Drops the state of all connections but the live ones. Their keys are read under the lock,
     /// because a request may just be creating the state of a connection that was published now.
-    pub(super) fn keep_only(&self, live_keys: impl Fn() -> HashSet<u64>) {
+    pub(super) fn retain_live(&self, live_keys: impl Fn() -> HashSet<u64>) {
         let mut known = self.known.lock();
         let keys = live_keys();
         known.retain(|key, _| keys.contains(key));

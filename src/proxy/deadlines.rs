@@ -1,7 +1,7 @@
 //! What becomes of an exchange whose time is up. `server` keeps the time, wakes the task and names
 //! the timer; who is at fault depends on what the exchange waited for.
 
-use super::code::Code;
+use super::code::RefusalCode;
 use super::error::{AgentFault, ExchangeError};
 use super::refusal::Refusal;
 use crate::server::{ExceededLimit, SocketTimers};
@@ -10,7 +10,7 @@ use crate::server::{ExceededLimit, SocketTimers};
 pub(super) fn refuse_without_response(timers: &SocketTimers) -> Option<Refusal> {
     Some(match timers.exceeded_limit()? {
         ExceededLimit::Grace => Refusal::new(
-            Code::Draining,
+            RefusalCode::Draining,
             "egressd stopped before the upstream answered. Whether it got the request is not known.",
         ),
         ExceededLimit::Exchange if !timers.is_body_awaited() => {
@@ -37,15 +37,18 @@ pub(super) fn response_body_error(timers: &SocketTimers) -> Option<ExchangeError
 
 /// Returns the code of a response that was dropped before its end because its time was up.
 /// `awaits_upstream`: the last poll of the body found no data.
-pub(super) fn dropped_response_code(timers: &SocketTimers, awaits_upstream: bool) -> Option<Code> {
+pub(super) fn dropped_response_code(
+    timers: &SocketTimers,
+    awaits_upstream: bool,
+) -> Option<RefusalCode> {
     // hyper does not poll the body while the bytes before wait for the agent.
     let awaits_agent = timers.is_write_blocked() && !awaits_upstream;
     match timers.exceeded_limit()? {
         // The agent reads too slowly or not at all. As after the write timeout, this is not the
         // upstream's fault.
         ExceededLimit::Exchange if awaits_agent => None,
-        ExceededLimit::Exchange => Some(Code::UpstreamTimeout),
-        ExceededLimit::Grace => Some(Code::Draining),
+        ExceededLimit::Exchange => Some(RefusalCode::UpstreamTimeout),
+        ExceededLimit::Grace => Some(RefusalCode::Draining),
         ExceededLimit::Body => None,
     }
 }

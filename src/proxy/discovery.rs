@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Response};
 use serde::Serialize;
 
 use crate::route::Pattern;
-use crate::snapshot::{Entry, Snapshot};
+use crate::snapshot::{ConnectionEntry, Snapshot};
 pub use cache::ListingCache;
 use negotiation::{Representation, preferred_representation};
 pub(super) use template::FilledTemplate;
@@ -80,7 +80,7 @@ fn markdown(snapshot: &Snapshot) -> Template {
     markdown::render(usable(snapshot))
 }
 
-fn listed(entry: &Entry) -> Listed<'_> {
+fn listed(entry: &ConnectionEntry) -> Listed<'_> {
     let connection = &entry.connection;
     let patterns = connection.routes.patterns().iter();
     Listed {

@@ -7,12 +7,12 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::access_record::PendingRecord;
-use super::accounting::{RequestAccount, ResponseAccount};
+use super::accounting::{RequestProgress, ResponseProgress};
 use super::admission::{Admission, InFlight};
-use super::code::Code;
+use super::code::RefusalCode;
 use super::request_id::RequestId;
 use crate::server::HeadFault;
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 use crate::telemetry::AccessLog;
 use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
 
@@ -23,8 +23,8 @@ pub(super) struct Exchange {
     method: MethodLabel,
     begun: Instant,
     pub(super) record: PendingRecord,
-    pub(super) request: RequestAccount,
-    pub(super) response: ResponseAccount,
+    pub(super) request: RequestProgress,
+    pub(super) response: ResponseProgress,
     /// Dropped last: a process that waits until none is in flight finds everything written down.
     pub(super) in_flight: InFlight,
 }
@@ -44,8 +44,8 @@ impl Exchange {
             method: MethodLabel::from_method(&head.method),
             begun: Instant::now(),
             record: PendingRecord::new(log, request_id, Some(head)),
-            request: RequestAccount::default(),
-            response: ResponseAccount::default(),
+            request: RequestProgress::default(),
+            response: ResponseProgress::default(),
             in_flight,
         }
     }
@@ -58,7 +58,7 @@ impl Exchange {
     }
 
     /// Sets the connection, which counts this exchange from now on.
-    pub(super) fn set_connection(&mut self, entry: &Arc<Entry>, recorder: Arc<Recorder>) {
+    pub(super) fn set_connection(&mut self, entry: &Arc<ConnectionEntry>, recorder: Arc<Recorder>) {
         self.record.entry = Some(Arc::clone(entry));
         self.recorder = recorder;
     }
@@ -71,7 +71,7 @@ impl Exchange {
     /// Records a panic in the response's body.
     pub(super) fn record_panic(&mut self) {
         self.recorder.count_panic();
-        self.response.fail(Code::InternalError);
+        self.response.fail(RefusalCode::InternalError);
     }
 }
 
@@ -107,11 +107,11 @@ pub(super) fn record_refused_head(
     fault: HeadFault,
 ) {
     let (code, status) = match fault {
-        HeadFault::Malformed => (Code::MalformedRequest, StatusCode::BAD_REQUEST),
-        HeadFault::Version => (Code::HttpVersionRefused, StatusCode::BAD_REQUEST),
-        HeadFault::TargetTooLong => (Code::TargetTooLong, StatusCode::URI_TOO_LONG),
+        HeadFault::Malformed => (RefusalCode::MalformedRequest, StatusCode::BAD_REQUEST),
+        HeadFault::Version => (RefusalCode::HttpVersionRefused, StatusCode::BAD_REQUEST),
+        HeadFault::TargetTooLong => (RefusalCode::TargetTooLong, StatusCode::URI_TOO_LONG),
         HeadFault::TooLarge => (
-            Code::HeadersTooLarge,
+            RefusalCode::HeadersTooLarge,
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         ),
     };
@@ -120,8 +120,8 @@ pub(super) fn record_refused_head(
         method: MethodLabel::OTHER,
         begun: Instant::now(),
         record: PendingRecord::new(log, request_id, None),
-        request: RequestAccount::default(),
-        response: ResponseAccount::refused_by_hyper(code, status),
+        request: RequestProgress::default(),
+        response: ResponseProgress::refused_by_hyper(code, status),
         in_flight: admission.enter(),
     });
 }

@@ -20,7 +20,7 @@ use super::{authorize, forward, identify};
 use crate::credential::signing::X_WEBHOOK_SIGNATURE;
 use crate::reflection;
 use crate::route::CanonicalPath;
-use crate::snapshot::{Entry, Snapshot};
+use crate::snapshot::{ConnectionEntry, Snapshot};
 
 /// The headers that egressd writes anew for every request that has them.
 const REGENERATED: [HeaderName; 3] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING];
@@ -28,13 +28,13 @@ const REGENERATED: [HeaderName; 3] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING];
 /// What becomes of a request.
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
-pub enum Explained {
+pub enum ExplainOutcome {
     /// It goes to an upstream.
     Forwarded(Box<Explanation>),
     /// egressd itself answers it with the list of connections.
     Listing,
     /// It is refused.
-    Refused(Box<Refused>),
+    Refused(Box<ExplainedRefusal>),
 }
 
 /// What would become of a request that is allowed.
@@ -59,13 +59,13 @@ pub struct Explanation {
 }
 
 /// A refusal, and the connection that was found before it, if one was.
-pub struct Refused {
+pub struct ExplainedRefusal {
     /// The refusal.
     pub refusal: Refusal,
-    entry: Option<Arc<Entry>>,
+    entry: Option<Arc<ConnectionEntry>>,
 }
 
-impl Refused {
+impl ExplainedRefusal {
     /// Returns the connection's patterns, if the refusal lists them.
     pub fn allowed_routes(&self) -> Vec<&str> {
         let listed = self.refusal.listed_routes(self.entry.as_deref());
@@ -73,17 +73,17 @@ impl Refused {
     }
 }
 
-impl Serialize for Refused {
+impl Serialize for ExplainedRefusal {
     /// Writes what an agent gets: the refusal's document, and the methods of `Allow`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Reply<'a> {
+        struct RefusalDocument<'a> {
             #[serde(flatten)]
             document: Document<'a>,
             #[serde(skip_serializing_if = "Option::is_none")]
             allowed_methods: Option<String>,
         }
-        let reply = Reply {
+        let reply = RefusalDocument {
             document: self.refusal.document(self.entry.as_deref(), None),
             allowed_methods: self.refusal.allowed_methods(),
         };
@@ -93,7 +93,7 @@ impl Serialize for Refused {
 
 /// Why a text cannot be a request at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum NoRequest {
+pub enum InvalidRequest {
     /// The method is no HTTP token (RFC 9110 §9.1).
     #[error("the method is no HTTP token; write one such as GET")]
     Method,
@@ -107,7 +107,7 @@ pub enum NoRequest {
 
 /// A request in the words of an operator.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestText<'a> {
+pub struct RequestInput<'a> {
     /// The method.
     pub method: &'a str,
     /// The target as an agent has it: `/id/path` or `http://127.0.0.1:8080/id/path`.
@@ -118,17 +118,16 @@ pub struct RequestText<'a> {
 
 /// Explains a request.
 pub fn explain(
-    request: RequestText<'_>,
+    request: RequestInput<'_>,
     allowed_hosts: &[String],
     snapshot: &Snapshot,
-) -> Result<Explained, NoRequest> {
+) -> Result<ExplainOutcome, InvalidRequest> {
     let mut entry = None;
     let explained = parse_request(request)?
         .and_then(|parts| explain_parts(&parts, allowed_hosts, snapshot, &mut entry));
-    Ok(
-        explained
-            .unwrap_or_else(|refusal| Explained::Refused(Box::new(Refused { refusal, entry }))),
-    )
+    Ok(explained.unwrap_or_else(|refusal| {
+        ExplainOutcome::Refused(Box::new(ExplainedRefusal { refusal, entry }))
+    }))
 }
 
 /// Explains a request, and sets the connection once it is found.
@@ -136,11 +135,11 @@ fn explain_parts(
     parts: &Parts,
     allowed_hosts: &[String],
     snapshot: &Snapshot,
-    found: &mut Option<Arc<Entry>>,
-) -> Result<Explained, Refusal> {
+    found: &mut Option<Arc<ConnectionEntry>>,
+) -> Result<ExplainOutcome, Refusal> {
     let addressed = identify::address(parts, allowed_hosts)?;
     if addressed.asks_for_connections() {
-        return Ok(Explained::Listing);
+        return Ok(ExplainOutcome::Listing);
     }
     let call = identify::identify(addressed, snapshot)?;
     let entry = found.insert(Arc::clone(call.entry()));
@@ -158,7 +157,7 @@ fn explain_parts(
     let (passed, added, dropped) = header_changes(&sources);
     let signature = connection.webhook_signing_secret.as_ref();
     let pattern = connection.routes.patterns().get(permitted.route());
-    Ok(Explained::Forwarded(Box::new(Explanation {
+    Ok(ExplainOutcome::Forwarded(Box::new(Explanation {
         connection: connection.id.to_string(),
         pattern: pattern.map_or_else(String::new, |pattern| pattern.as_str().to_owned()),
         method: parts.method.to_string(),
@@ -212,18 +211,19 @@ fn names<'n>(all: impl IntoIterator<Item = &'n HeaderName>) -> Vec<String> {
 
 /// Parses a request. A path that hyper's parser would refuse with an empty body is refused as a path
 /// that is not canonical.
-fn parse_request(request: RequestText<'_>) -> Result<Result<Parts, Refusal>, NoRequest> {
-    let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| NoRequest::Method)?;
+fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, InvalidRequest> {
+    let method =
+        Method::from_bytes(request.method.as_bytes()).map_err(|_| InvalidRequest::Method)?;
     let (host, path) = match request.target.strip_prefix("http://") {
         Some(rest) => rest
             .split_at_checked(rest.find('/').unwrap_or(rest.len()))
-            .ok_or(NoRequest::Target)?,
+            .ok_or(InvalidRequest::Target)?,
         None => ("localhost", request.target),
     };
-    let host = HeaderValue::from_str(host).map_err(|_| NoRequest::Target)?;
+    let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
     let mut headers = HeaderMap::new();
     for header in request.headers {
-        let (name, value) = parse_header(header).ok_or(NoRequest::Header)?;
+        let (name, value) = parse_header(header).ok_or(InvalidRequest::Header)?;
         headers.append(name, value);
     }
     headers.entry(HOST).or_insert(host);
@@ -232,7 +232,7 @@ fn parse_request(request: RequestText<'_>) -> Result<Result<Parts, Refusal>, NoR
         let path = path.split(['?', '#']).next().unwrap_or_default();
         let error = CanonicalPath::parse(path.as_bytes()).err();
         let error = error.filter(|_| path.starts_with('/'));
-        return error.map_or(Err(NoRequest::Target), |error| {
+        return error.map_or(Err(InvalidRequest::Target), |error| {
             Ok(Err(not_canonical(error)))
         });
     };

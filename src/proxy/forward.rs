@@ -1,4 +1,4 @@
-//! Step four: scrub, inject, send, and scrub what comes back.
+//! The stage *forward*: drops and adds request fields, sends, and drops response fields.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{Method, Response, StatusCode};
 use http_body::Body as _;
 
-use super::accounting::RequestAccount;
-use super::code::Code;
+use super::accounting::RequestProgress;
+use super::code::RefusalCode;
 use super::location::LocationRewriter;
 use super::prepare::Prepared;
 use super::refusal::Refusal;
@@ -21,7 +21,7 @@ use crate::credential::oauth::{AcquiredToken, Token};
 use crate::credential::signing::{SignatureValue, SigningKey, X_WEBHOOK_SIGNATURE};
 use crate::domain::Connection;
 use crate::upstream::{
-    Client, ExchangeLimits, Failure, Field, Framing, RequestHead, RequestSlot, UpstreamBody,
+    Client, ExchangeOptions, Failure, Field, Framing, RequestHead, RequestSlot, UpstreamBody,
     UpstreamPool, expects_body,
 };
 
@@ -38,7 +38,7 @@ pub(super) struct ForwardContext<'a> {
 pub(super) async fn forward(
     prepared: Prepared<'_>,
     context: ForwardContext<'_>,
-    account: &mut RequestAccount,
+    account: &mut RequestProgress,
 ) -> Result<(Response<Box<SearchedBody>>, RequestSlot), Refusal> {
     let ForwardContext { client, pool, .. } = context;
     let Prepared {
@@ -50,13 +50,13 @@ pub(super) async fn forward(
     let connection = &permitted.entry().connection;
     let parts = permitted.parts;
     let announced = body.framing;
-    let mut minted = token_retry::first_token(&credential, client, pool).await?;
+    let mut acquired = token_retry::first_token(&credential, client, pool).await?;
     let mut upload = match credential.signing_key() {
         // Boxed: a body is held for few connections, and this is too large for every request to carry.
         Some(key) => Box::pin(read_and_sign(body, key, context, account)).await?,
         None => body.stream(credential.grant().is_some()),
     };
-    let mut sending = Sending {
+    let mut sending = AttemptContext {
         sources: FieldSources {
             headers: &parts.headers,
             connection,
@@ -71,16 +71,17 @@ pub(super) async fn forward(
         context,
         account,
     };
-    let mut response = match sending.send(token_of(&minted), &mut upload).await {
-        Err(Unsent::CredentialExpired) => {
-            minted = Box::pin(token_retry::first_token(&credential, client, pool)).await?;
-            Box::pin(sending.send(token_of(&minted), &mut upload)).await?
+    let mut response = match sending.send(token_of(&acquired), &mut upload).await {
+        Err(AttemptError::CredentialExpired) => {
+            acquired = Box::pin(token_retry::first_token(&credential, client, pool)).await?;
+            Box::pin(sending.send(token_of(&acquired), &mut upload)).await?
         }
         sent => sent?,
     };
-    let sent = minted.as_ref();
-    let renewed = token_retry::second_token(&response, &credential, sent, || upload.rewind()).await;
-    if let Some(token) = &renewed {
+    let sent = acquired.as_ref();
+    let retry_token =
+        token_retry::second_token(&response, &credential, sent, || upload.rewind()).await;
+    if let Some(token) = &retry_token {
         response = Box::pin(sending.send(Some(token), &mut upload)).await?;
     }
     let rewriter = LocationRewriter {
@@ -99,8 +100,8 @@ pub(super) async fn forward(
     Ok((response, slot))
 }
 
-fn token_of(minted: &Option<AcquiredToken>) -> Option<&Token> {
-    minted.as_ref().map(|minted| &*minted.token)
+fn token_of(acquired: &Option<AcquiredToken>) -> Option<&Token> {
+    acquired.as_ref().map(|acquired| &*acquired.token)
 }
 
 /// Reads a body whole and signs it. It is asked for only once the upstream's addresses are known to be permitted.
@@ -108,7 +109,7 @@ async fn read_and_sign(
     body: UnsentBody<'_>,
     key: &SigningKey,
     context: ForwardContext<'_>,
-    account: &mut RequestAccount,
+    account: &mut RequestProgress,
 ) -> Result<RequestUpload, Refusal> {
     context.client.resolve(context.pool).await?;
     let upload = body.sign(key).await?;
@@ -117,7 +118,7 @@ async fn read_and_sign(
 }
 
 /// All that a request is made of but its token and its body, which differ when it is sent a second time.
-struct Sending<'a> {
+struct AttemptContext<'a> {
     sources: FieldSources<'a>,
     credential: &'a Credential,
     method: &'a Method,
@@ -125,23 +126,23 @@ struct Sending<'a> {
     /// `true` if the upstream's socket may be used again afterwards.
     reuse: bool,
     context: ForwardContext<'a>,
-    account: &'a mut RequestAccount,
+    account: &'a mut RequestProgress,
 }
 
-impl Sending<'_> {
+impl AttemptContext<'_> {
     /// Scrubs, adds ours, then the credential, then the signature; sends.
     async fn send(
         &mut self,
         token: Option<&Token>,
         upload: &mut RequestUpload,
-    ) -> Result<Response<UpstreamBody>, Unsent> {
+    ) -> Result<Response<UpstreamBody>, AttemptError> {
         self.account.set_token(token);
         let signature = upload.signature();
         let connection = self.sources.connection;
         let mut fields = self.sources.build().fields;
         self.credential
             .inject_headers(connection, token, &mut fields)
-            .map_err(|unavailable| Unsent::Refused(unavailable.into()))?;
+            .map_err(|unavailable| AttemptError::Refused(unavailable.into()))?;
         fields.extend(signature.as_ref().map(signature_field));
         let head = RequestHead {
             method: self.method,
@@ -150,7 +151,7 @@ impl Sending<'_> {
             fields: &fields,
             framing: upload.framing(),
         };
-        let bounds = ExchangeLimits {
+        let bounds = ExchangeOptions {
             cap: connection.caps.response.bytes(),
             sent: &self.account.sent,
             leaves_before: token.and_then(Token::expiry),
@@ -163,26 +164,26 @@ impl Sending<'_> {
         exchanged.map_err(|failure| {
             if failure == Failure::CredentialExpired {
                 upload.restore_body(body);
-                Unsent::CredentialExpired
+                AttemptError::CredentialExpired
             } else {
-                Unsent::Refused(account.find_cause(failure.into()).into())
+                AttemptError::Refused(account.find_cause(failure.into()).into())
             }
         })
     }
 }
 
 /// Why there is no response.
-enum Unsent {
+enum AttemptError {
     /// The token expired while the body was awaited or the upstream was dialled; nothing was sent, and the socket waits for another.
     CredentialExpired,
     Refused(Refusal),
 }
 
-impl From<Unsent> for Refusal {
-    fn from(unsent: Unsent) -> Self {
+impl From<AttemptError> for Refusal {
+    fn from(unsent: AttemptError) -> Self {
         match unsent {
-            Unsent::CredentialExpired => Failure::CredentialExpired.into(),
-            Unsent::Refused(refusal) => refusal,
+            AttemptError::CredentialExpired => Failure::CredentialExpired.into(),
+            AttemptError::Refused(refusal) => refusal,
         }
     }
 }
@@ -213,7 +214,7 @@ fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewr
     let trailers = is_chunked
         .then(|| trailers::announced_names(&rewriter.parts.headers, headers, rewriter.connection))
         .flatten();
-    if response_fields::scrub(headers, rewriter.connection) {
+    if response_fields::remove_dropped_fields(headers, rewriter.connection) {
         rewriter.rewrite(headers);
         cookies::rewrite(headers, rewriter.connection);
     }
@@ -241,7 +242,7 @@ pub(crate) fn upstream_target(
     query: Option<&str>,
 ) -> Result<String, Refusal> {
     let path = std::str::from_utf8(path)
-        .map_err(|_| Refusal::new(Code::InternalError, "A matched path was not ASCII."))?;
+        .map_err(|_| Refusal::new(RefusalCode::InternalError, "A matched path was not ASCII."))?;
     let base = connection.base_url.path();
     let mut target =
         String::with_capacity(base.len() + path.len() + query.map_or(0, |query| query.len() + 1));

@@ -7,7 +7,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue};
 
-use super::code::Code;
+use super::code::RefusalCode;
 use super::list_syntax::members;
 use super::refusal::Refusal;
 use crate::domain::caller::{self, InvalidHost, ServedHost};
@@ -78,7 +78,7 @@ impl<'r> HeadFields<'r> {
             return Ok(());
         }
         Err(Refusal::new(
-            Code::MalformedRequest,
+            RefusalCode::MalformedRequest,
             "`Transfer-Encoding` may only say `chunked`, once.",
         ))
     }
@@ -88,7 +88,7 @@ impl<'r> HeadFields<'r> {
             return Ok(());
         }
         Err(Refusal::new(
-            Code::UpgradeRefused,
+            RefusalCode::UpgradeRefused,
             "egressd carries no WebSockets; use the API's plain HTTP routes.",
         ))
     }
@@ -99,7 +99,7 @@ impl<'r> HeadFields<'r> {
             return Ok(());
         }
         Err(Refusal::new(
-            Code::HeadersTooLarge,
+            RefusalCode::HeadersTooLarge,
             "The request's header fields are over 64 KiB in all.",
         ))
     }
@@ -117,7 +117,7 @@ impl<'r> HeadFields<'r> {
             Ok(served) => Ok(served),
             Err(InvalidHost::Unclear) => Err(unclear_host()),
             Err(InvalidHost::Foreign) => Err(Refusal::new(
-                Code::HostNotAllowed,
+                RefusalCode::HostNotAllowed,
                 "The `Host` header must be localhost, a name under `.localhost` or a loopback address; the operator can add more in `proxy.allowed_hosts`.",
             )),
         }
@@ -132,13 +132,13 @@ impl<'r> HeadFields<'r> {
     ) -> Result<(), Refusal> {
         if self.is_from_page {
             return Err(Refusal::new(
-                Code::BrowserRequestRefused,
+                RefusalCode::BrowserRequestRefused,
                 "The request comes from a web page (`Origin`, `Sec-Fetch-Site` or `Service-Worker`); pages may not use the agent's connections.",
             ));
         }
         if served == ServedHost::Allowed && self.looks_like_a_browser(headers) {
             return Err(Refusal::new(
-                Code::BrowserRequestRefused,
+                RefusalCode::BrowserRequestRefused,
                 "Under a name of `proxy.allowed_hosts` a request that looks like a browser's is refused: with `Upgrade-Insecure-Requests`, with a `Referer` of another host, or with an `Accept` that begins with `text/html`. Leave that header out, or use a loopback address.",
             ));
         }
@@ -165,7 +165,7 @@ impl<'r> HeadFields<'r> {
 
 fn unclear_host() -> Refusal {
     Refusal::new(
-        Code::MalformedRequest,
+        RefusalCode::MalformedRequest,
         "The request needs exactly one `Host` header, with exactly one host in it.",
     )
 }

@@ -1,16 +1,17 @@
-//! Step one: what does the request ask for, and of which connection? Nothing is looked up before the request is unambiguous.
+//! The stage *identify*: finds the connection that the request is for. Nothing is looked up before
+//! the request is unambiguous.
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{Method, Version};
 
-use super::code::Code;
+use super::code::RefusalCode;
 use super::head_fields::HeadFields;
 use super::refusal::Refusal;
 use crate::domain::ConnectionId;
 use crate::route::{CanonicalPath, MethodSet, NotCanonical, NotCanonicalReason};
-use crate::snapshot::{Entry, Snapshot};
+use crate::snapshot::{ConnectionEntry, Snapshot};
 
 /// The longest target, in bytes.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -18,13 +19,13 @@ const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// A request that names a live connection.
 pub(super) struct Identified<'r> {
     pub(super) parts: &'r Parts,
-    entry: Arc<Entry>,
+    entry: Arc<ConnectionEntry>,
     path: Result<CanonicalPath<'r>, Refusal>,
 }
 
 impl<'r> Identified<'r> {
     /// The connection.
-    pub(super) fn entry(&self) -> &Arc<Entry> {
+    pub(super) fn entry(&self) -> &Arc<ConnectionEntry> {
         &self.entry
     }
 
@@ -90,7 +91,10 @@ pub(super) fn identify<'r>(
 }
 
 /// The live connection that the target's first segment names, whatever else there is to say of the request.
-pub(super) fn find_entry<'s>(parts: &Parts, snapshot: &'s Snapshot) -> Option<&'s Arc<Entry>> {
+pub(super) fn find_entry<'s>(
+    parts: &Parts,
+    snapshot: &'s Snapshot,
+) -> Option<&'s Arc<ConnectionEntry>> {
     let path = parts.uri.path().strip_prefix('/')?;
     let end = memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len());
     snapshot
@@ -100,7 +104,7 @@ pub(super) fn find_entry<'s>(parts: &Parts, snapshot: &'s Snapshot) -> Option<&'
 
 fn refuse_missing_path(id: &ConnectionId) -> Refusal {
     Refusal::new(
-        Code::RouteNotAllowed,
+        RefusalCode::RouteNotAllowed,
         format!("`/{id}` names a connection but no path of its API; start the path with `/{id}/`."),
     )
     .listing_routes()
@@ -108,7 +112,7 @@ fn refuse_missing_path(id: &ConnectionId) -> Refusal {
 
 fn connection_not_found() -> Refusal {
     Refusal::new(
-        Code::ConnectionNotFound,
+        RefusalCode::ConnectionNotFound,
         "The first path segment is the id of a connection, and none has this one. `GET /` lists the connections.",
     )
 }
@@ -117,7 +121,7 @@ fn connection_not_found() -> Refusal {
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(super) fn not_canonical(error: NotCanonical) -> Refusal {
     Refusal::new(
-        Code::PathNotCanonical,
+        RefusalCode::PathNotCanonical,
         format!(
             "The path is refused as it stands, never rewritten: {error}. Send the path that you mean in its plain form."
         ),
@@ -127,7 +131,7 @@ pub(super) fn not_canonical(error: NotCanonical) -> Refusal {
 fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
     if parts.method == Method::CONNECT {
         return Err(Refusal::new(
-            Code::ConnectRefused,
+            RefusalCode::ConnectRefused,
             "egressd builds no tunnels. Use `http://<this host>/<connection id>/<path>` as the base URL instead of a proxy setting.",
         )
         // RFC 9110 §15.5.6: a 405 says what would be allowed.
@@ -135,19 +139,19 @@ fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
     }
     if parts.uri.scheme().is_some() {
         return Err(Refusal::new(
-            Code::ForwardProxyRefused,
+            RefusalCode::ForwardProxyRefused,
             "The target is a whole URL, as a client with a proxy setting sends it. Use `http://<this host>/<connection id>/<path>` as the base URL and unset HTTP_PROXY.",
         ));
     }
     if parts.version != Version::HTTP_11 {
         return Err(Refusal::new(
-            Code::HttpVersionRefused,
+            RefusalCode::HttpVersionRefused,
             "Speak HTTP/1.1: in HTTP/1.0 a truncated answer looks like a whole one.",
         ));
     }
     if !parts.uri.path().starts_with('/') {
         return Err(Refusal::new(
-            Code::MalformedRequest,
+            RefusalCode::MalformedRequest,
             "The target must be a path that starts with `/`.",
         ));
     }
@@ -163,7 +167,7 @@ fn refuse_long_target(parts: &Parts) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::new(
-        Code::TargetTooLong,
+        RefusalCode::TargetTooLong,
         format!("The target has {length} bytes; {MAX_TARGET_BYTES} are the most."),
     ))
 }

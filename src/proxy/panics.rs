@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
 
-use super::code::Code;
+use super::code::RefusalCode;
 use super::error::ExchangeError;
 use super::refusal::Refusal;
 use crate::telemetry::Metrics;
@@ -16,7 +16,7 @@ pub(super) fn catch_in_pipeline<T>(
 ) -> Poll<Result<T, Refusal>> {
     metrics.catch_panic(poll).unwrap_or_else(|| {
         Poll::Ready(Err(Refusal::new(
-            Code::InternalError,
+            RefusalCode::InternalError,
             "egressd failed on this request; its log says where.",
         )))
     })

@@ -19,7 +19,7 @@ use super::refusal::Refusal;
 use super::request_id::X_REQUEST_ID;
 use super::response_body::{GeneratedBody, ResponseBody};
 use super::searched_body::SearchedBody;
-use super::worker::{Proxy, Shared};
+use super::worker::{Proxy, ProxyContext};
 use super::{deadlines, panics};
 use crate::server::{HeadFault, RequestBody, Serve, SocketTimers};
 use crate::telemetry::Metrics;
@@ -35,7 +35,7 @@ impl Serve for Proxy {
     fn head_refused(&self, fault: HeadFault) {
         let request_id = self.request_ids.generate();
         let recorder = self.connections.unknown_recorder();
-        let Shared { admission, log, .. } = &*self.shared;
+        let ProxyContext { admission, log, .. } = &*self.shared;
         record_refused_head(admission, log, recorder, request_id, fault);
     }
 
@@ -46,7 +46,7 @@ impl Serve for Proxy {
     ) -> Response<ResponseBody> {
         let (head, incoming) = request.into_parts();
         let request_id = self.request_ids.for_request(&head.headers);
-        let Shared { admission, log, .. } = &*self.shared;
+        let ProxyContext { admission, log, .. } = &*self.shared;
         let recorder = self.connections.unknown_recorder();
         let mut exchange = Exchange::begin(admission, log, recorder, request_id, &head);
         let replied = {
@@ -54,11 +54,11 @@ impl Serve for Proxy {
             within_limits(stages, &timers, &self.shared.metrics).await
         };
         let mut response = match replied {
-            Ok(Reply::Forwarded(response, slot)) => {
+            Ok(PipelineOutcome::Forwarded(response, slot)) => {
                 exchange.response.begin_forwarding(response.status());
                 ResponseBody::forwarded(response, exchange, slot, timers)
             }
-            Ok(Reply::Listing(mut response)) => {
+            Ok(PipelineOutcome::Listing(mut response)) => {
                 let request_id = exchange.record.request_id.to_value();
                 response.headers_mut().insert(X_REQUEST_ID, request_id);
                 exchange.response.complete_own(response.status());
@@ -93,7 +93,7 @@ impl Proxy {
         incoming: RequestBody,
         exchange: &mut Exchange,
         timers: &Arc<SocketTimers>,
-    ) -> Result<Reply, Refusal> {
+    ) -> Result<PipelineOutcome, Refusal> {
         let shared = &*self.shared;
 
         // Address: a request that could be read in two ways must not reach a decision.
@@ -108,7 +108,7 @@ impl Proxy {
             exchange.in_flight.refuse_over_limit()?;
             let snapshot = shared.published.current();
             let listing = listing_response(&head.headers, &snapshot, &shared.listings);
-            return Ok(Reply::Listing(
+            return Ok(PipelineOutcome::Listing(
                 listing.map(|list| GeneratedBody::Filled(Box::new(list))),
             ));
         }
@@ -141,7 +141,7 @@ impl Proxy {
             request_id: &exchange.record.request_id,
         };
         let (response, slot) = forward(prepared, context, &mut exchange.request).await?;
-        Ok(Reply::Forwarded(response, slot))
+        Ok(PipelineOutcome::Forwarded(response, slot))
     }
 
     fn address<'r>(&self, head: &'r Parts) -> Result<Addressed<'r>, Refusal> {
@@ -160,7 +160,7 @@ impl Proxy {
 }
 
 /// What the stages make of a request that is not refused.
-enum Reply {
+enum PipelineOutcome {
     /// The list of connections.
     Listing(Response<GeneratedBody>),
     Forwarded(Response<Box<SearchedBody>>, RequestSlot),
@@ -203,7 +203,7 @@ async fn within_limits<T>(
 mod tests {
     use super::{Metrics, within_limits};
     use crate::memory::MemoryShortage;
-    use crate::proxy::code::Code;
+    use crate::proxy::code::RefusalCode;
     use crate::server::{SocketLimits, Ticker};
     use crate::telemetry::metrics::GaugeValues;
     use std::pin::pin;
@@ -221,7 +221,7 @@ mod tests {
         let metrics = Metrics::new();
         let panicking = pin!(async { panic!("a planted panic") });
         let refused = within_limits::<()>(panicking, &timers, &metrics).await;
-        assert_eq!(refused.unwrap_err().code(), Code::InternalError); // F-186
+        assert_eq!(refused.unwrap_err().code(), RefusalCode::InternalError); // F-186
         let told = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
         assert!(told.contains("\negressd_panics_total 1\n"), "{told}");
     }

@@ -1,16 +1,17 @@
-//! Step three: may it go now? The body's announced size, the process's and the connection's limits. Nothing was dialled so far.
+//! The stage *prepare*: checks the announced size of the body and the limits of the process and the
+//! connection. Nothing has been dialled so far.
 
 use std::sync::Arc;
 
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 
-use super::accounting::RequestAccount;
+use super::accounting::RequestProgress;
 use super::admission::InFlight;
 use super::agent_body::AgentBody;
 use super::authorize::Permitted;
 use super::body_budget::MAX_SHARE;
-use super::code::Code;
+use super::code::RefusalCode;
 use super::connections::ConnectionResources;
 use super::error::{AgentFault, ExchangeError};
 use super::refusal::Refusal;
@@ -52,7 +53,7 @@ pub(super) async fn prepare<'r>(
     limits.in_flight.refuse_over_limit()?;
     let slot = resources.pool.acquire_slot().await.ok_or_else(|| {
         Refusal::new(
-            Code::Overloaded,
+            RefusalCode::Overloaded,
             "The connection has as many requests under way as it may (`max_concurrent_requests`).",
         )
     })?;
@@ -82,7 +83,7 @@ pub(super) struct Limits<'a> {
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
     pub(super) in_flight: &'a InFlight,
-    pub(super) request: &'a mut RequestAccount,
+    pub(super) request: &'a mut RequestProgress,
     pub(super) timers: &'a Arc<SocketTimers>,
 }
 

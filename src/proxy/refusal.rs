@@ -7,12 +7,12 @@ use http::header::{ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use serde::Serialize;
 
-use super::code::Code;
+use super::code::RefusalCode;
 use super::error::{AgentFault, ExchangeError};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::credential::{Reason, Unavailable};
 use crate::route::MethodSet;
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
@@ -25,7 +25,7 @@ const MAX_LISTED_ROUTES: usize = 100;
 /// A refused request: the public part only. Nothing here came from an upstream, and nothing is a secret.
 #[derive(Debug)]
 pub struct Refusal {
-    code: Code,
+    code: RefusalCode,
     detail: Cow<'static, str>,
     proxy_status: &'static str,
     cause: Option<&'static str>,
@@ -57,7 +57,7 @@ pub(super) struct Document<'a> {
 
 impl Refusal {
     /// A refusal with a sentence or two that say what was wrong and what to do instead.
-    pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(code: RefusalCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
             detail: detail.into(),
@@ -89,7 +89,7 @@ impl Refusal {
     }
 
     /// Its code.
-    pub fn code(&self) -> Code {
+    pub fn code(&self) -> RefusalCode {
         self.code
     }
 
@@ -104,7 +104,10 @@ impl Refusal {
     }
 
     /// The patterns that the document lists, if it does: at most [`MAX_LISTED_ROUTES`].
-    pub(super) fn listed_routes<'e>(&self, entry: Option<&'e Entry>) -> Option<Vec<&'e str>> {
+    pub(super) fn listed_routes<'e>(
+        &self,
+        entry: Option<&'e ConnectionEntry>,
+    ) -> Option<Vec<&'e str>> {
         let patterns = entry
             .filter(|_| self.lists_routes)?
             .connection
@@ -117,7 +120,7 @@ impl Refusal {
     /// The document. `entry` is the connection that was found before the refusal, if one was.
     pub(super) fn document<'a>(
         &'a self,
-        entry: Option<&'a Entry>,
+        entry: Option<&'a ConnectionEntry>,
         request_id: Option<&'a RequestId>,
     ) -> Document<'a> {
         Document {
@@ -138,7 +141,7 @@ impl Refusal {
     /// The response. `entry` is the connection that was found before the refusal, if one was.
     pub(super) fn response(
         &self,
-        entry: Option<&Entry>,
+        entry: Option<&ConnectionEntry>,
         request_id: &RequestId,
     ) -> Response<Bytes> {
         let document = self.document(entry, Some(request_id));
@@ -182,17 +185,18 @@ impl From<ExchangeError> for Refusal {
     fn from(error: ExchangeError) -> Self {
         let (code, cause) = match error {
             ExchangeError::Upstream(failure) => upstream_code(failure),
-            ExchangeError::Reflected => (Code::CredentialReflected, None),
-            ExchangeError::Unsearchable => {
-                (Code::CredentialReflected, Some("unsearchable_charset"))
-            }
-            ExchangeError::Exposed => (Code::CredentialExposed, None),
-            ExchangeError::Panicked => (Code::InternalError, None),
-            ExchangeError::DeadlineExceeded => (Code::UpstreamTimeout, None),
-            ExchangeError::Agent(AgentFault::TooLarge) => (Code::RequestTooLarge, None),
-            ExchangeError::Agent(AgentFault::Idle) => (Code::RequestTimeout, None),
+            ExchangeError::Reflected => (RefusalCode::CredentialReflected, None),
+            ExchangeError::Unsearchable => (
+                RefusalCode::CredentialReflected,
+                Some("unsearchable_charset"),
+            ),
+            ExchangeError::Exposed => (RefusalCode::CredentialExposed, None),
+            ExchangeError::Panicked => (RefusalCode::InternalError, None),
+            ExchangeError::DeadlineExceeded => (RefusalCode::UpstreamTimeout, None),
+            ExchangeError::Agent(AgentFault::TooLarge) => (RefusalCode::RequestTooLarge, None),
+            ExchangeError::Agent(AgentFault::Idle) => (RefusalCode::RequestTimeout, None),
             ExchangeError::Agent(AgentFault::Malformed | AgentFault::Gone) => {
-                (Code::MalformedRequest, None)
+                (RefusalCode::MalformedRequest, None)
             }
         };
         let mut refusal = Self::new(code, error_sentence(error));
@@ -216,24 +220,25 @@ impl From<AgentFault> for Refusal {
 }
 
 /// Returns the code and the cause for a failure of the upstream.
-fn upstream_code(failure: Failure) -> (Code, Option<&'static str>) {
+fn upstream_code(failure: Failure) -> (RefusalCode, Option<&'static str>) {
     match failure {
-        Failure::AddressRefused(_) | Failure::OwnListener => (Code::AddressRefused, None),
-        Failure::Dns(DnsFault::Timeout) => (Code::UpstreamTimeout, Some("dns")),
-        Failure::Connect(ConnectFault::Timeout) => (Code::UpstreamTimeout, Some("connect")),
-        Failure::Tls(TlsFault::Timeout) => (Code::UpstreamTimeout, Some("tls")),
-        Failure::Dns(_) => (Code::UpstreamUnreachable, Some("dns")),
-        Failure::Connect(_) => (Code::UpstreamUnreachable, Some("connect")),
-        Failure::Tls(TlsFault::CertificateRequired) => {
-            (Code::UpstreamUnreachable, Some("certificate_required"))
-        }
-        Failure::Tls(_) => (Code::UpstreamUnreachable, Some("tls")),
-        Failure::Closed | Failure::Protocol(_) => (Code::UpstreamProtocolError, None),
-        Failure::TooLarge => (Code::ResponseTooLarge, None),
-        Failure::CredentialExpired => (Code::CredentialUnavailable, None),
-        Failure::ResourcesExhausted => (Code::Overloaded, Some("shortage")),
-        Failure::RequestBody => (Code::MalformedRequest, None),
-        Failure::Misdirected | Failure::Panicked => (Code::InternalError, None),
+        Failure::AddressRefused(_) | Failure::OwnListener => (RefusalCode::AddressRefused, None),
+        Failure::Dns(DnsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("dns")),
+        Failure::Connect(ConnectFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("connect")),
+        Failure::Tls(TlsFault::Timeout) => (RefusalCode::UpstreamTimeout, Some("tls")),
+        Failure::Dns(_) => (RefusalCode::UpstreamUnreachable, Some("dns")),
+        Failure::Connect(_) => (RefusalCode::UpstreamUnreachable, Some("connect")),
+        Failure::Tls(TlsFault::CertificateRequired) => (
+            RefusalCode::UpstreamUnreachable,
+            Some("certificate_required"),
+        ),
+        Failure::Tls(_) => (RefusalCode::UpstreamUnreachable, Some("tls")),
+        Failure::Closed | Failure::Protocol(_) => (RefusalCode::UpstreamProtocolError, None),
+        Failure::TooLarge => (RefusalCode::ResponseTooLarge, None),
+        Failure::CredentialExpired => (RefusalCode::CredentialUnavailable, None),
+        Failure::ResourcesExhausted => (RefusalCode::Overloaded, Some("shortage")),
+        Failure::RequestBody => (RefusalCode::MalformedRequest, None),
+        Failure::Misdirected | Failure::Panicked => (RefusalCode::InternalError, None),
     }
 }
 
@@ -253,9 +258,9 @@ impl From<Unavailable> for Refusal {
         } = unavailable;
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
         let code = if reason == Reason::ResourcesExhausted {
-            Code::Overloaded
+            RefusalCode::Overloaded
         } else {
-            Code::CredentialUnavailable
+            RefusalCode::CredentialUnavailable
         };
         let mut refusal = Self::new(
             code,
@@ -269,7 +274,7 @@ impl From<Unavailable> for Refusal {
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, Refusal};
+    use super::{Refusal, RefusalCode};
     use crate::credential::{Reason, Unavailable};
     use crate::upstream::Failure;
     use std::time::Duration;
@@ -283,12 +288,12 @@ mod tests {
         };
         let to_endpoint = Refusal::from(unavailable(Failure::ResourcesExhausted.into()));
         for refusal in [Refusal::from(Failure::ResourcesExhausted), to_endpoint] {
-            assert_eq!(refusal.code(), Code::Overloaded);
+            assert_eq!(refusal.code(), RefusalCode::Overloaded);
             assert_eq!(refusal.proxy_status, "connection_limit_reached");
             assert_eq!(refusal.cause, Some("shortage"));
             assert!(refusal.retry_after.is_some());
         }
         let other = Refusal::from(unavailable(Reason::Timeout));
-        assert_eq!(other.code(), Code::CredentialUnavailable);
+        assert_eq!(other.code(), RefusalCode::CredentialUnavailable);
     }
 }

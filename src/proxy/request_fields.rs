@@ -12,7 +12,7 @@ use super::charset;
 use super::list_syntax::hop_by_hop_names;
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::domain::Connection;
-use crate::domain::agent_headers::{Family, family};
+use crate::domain::agent_headers::{HeaderCategory, family};
 use crate::upstream::{DEFAULT_USER_AGENT, Field};
 
 static REQUEST_ID_NAME: HeaderName = X_REQUEST_ID;
@@ -35,7 +35,7 @@ const ENCODINGS: [&str; 4] = [
 fn is_dropped_by_name(name: &str, connection: &Connection) -> bool {
     match family(name) {
         None => false,
-        Some(Family::Cookie) => !connection.allow_cookies,
+        Some(HeaderCategory::Cookie) => !connection.allow_cookies,
         Some(family) if family.can_be_listed() => {
             let mut allowed = connection.allow_agent_headers.iter();
             !allowed.any(|allowed| is_alike(allowed.as_str(), name))
@@ -82,7 +82,7 @@ impl FieldSources<'_> {
     /// Returns the agent's fields that may pass, in order, and then those that egressd adds.
     pub(super) fn build(&self) -> RequestFields<'_> {
         let mut fields = Vec::with_capacity(self.headers.len() + 8);
-        let has_user_agent = self.pass(&mut fields);
+        let has_user_agent = self.append_passing_fields(&mut fields);
         let passed = fields.len();
         let plain = |name, value| Field {
             name,
@@ -107,7 +107,7 @@ impl FieldSources<'_> {
 
     /// Appends the agent's fields that may pass, in order and unchanged. Returns whether a
     /// `User-Agent` is among them.
-    fn pass<'s>(&'s self, fields: &mut Vec<Field<'s>>) -> bool {
+    fn append_passing_fields<'s>(&'s self, fields: &mut Vec<Field<'s>>) -> bool {
         let Self {
             headers,
             connection,

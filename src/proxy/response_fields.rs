@@ -75,7 +75,7 @@ pub(super) fn is_dropped(name: &str, allow_cookies: bool) -> bool {
 
 /// Removes fields that may not pass. Returns whether any of the rest is rewritten for the agent
 /// (references and cookies), because one pass over the names is faster than a lookup of each.
-pub(super) fn scrub(headers: &mut HeaderMap, connection: &Connection) -> bool {
+pub(super) fn remove_dropped_fields(headers: &mut HeaderMap, connection: &Connection) -> bool {
     let mut dropped: Vec<HeaderName> = Vec::new();
     let mut has_rewritten = false;
     for name in headers.keys() {

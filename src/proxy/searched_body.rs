@@ -21,7 +21,7 @@ use super::charset;
 use super::error::ExchangeError;
 use crate::credential::Credential;
 use crate::credential::signing::SignatureValue;
-use crate::reflection::{Reflected, Scan};
+use crate::reflection::{Reflected, ResponseScan};
 use crate::telemetry::problem_log::ResponsePart;
 use crate::upstream::{PendingUpload, UpstreamBody};
 
@@ -35,11 +35,11 @@ const MAX_HOLD_TIME: Duration = Duration::from_millis(250);
 /// is moved several times on its way to the agent's socket.
 pub(super) struct SearchedBody {
     body: UpstreamBody,
-    search: Option<Search>,
+    search: Option<BodyScan>,
 }
 
-struct Search {
-    scan: Scan,
+struct BodyScan {
+    scan: ResponseScan,
     credential: Arc<Credential>,
     /// What came and was searched before the head went out.
     first: Option<Bytes>,
@@ -77,7 +77,7 @@ impl SearchedBody {
             return Err(ExchangeError::Unsearchable);
         }
         let (head, body) = response.into_parts();
-        let search = Search {
+        let search = BodyScan {
             scan,
             credential,
             first: None,
@@ -165,7 +165,7 @@ impl SearchedBody {
     }
 }
 
-impl Search {
+impl BodyScan {
     fn feed(&mut self, data: Bytes, last: bool) -> Result<Bytes, ExchangeError> {
         let length = data.len();
         let followed = self.credential.update_scan(&mut self.scan);
@@ -236,7 +236,7 @@ impl Search {
     }
 }
 
-impl Drop for Search {
+impl Drop for BodyScan {
     /// Closes the connection even if the response ends before the secret is reported.
     fn drop(&mut self) {
         if let Some(found) = self.scan.take_found() {
@@ -269,14 +269,14 @@ impl http_body::Body for SearchedBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let through = |search: &Search| {
+        let through = |search: &BodyScan| {
             search.waiting() == 0 && !search.reflected && search.trailers.is_none()
         };
         self.search.as_ref().is_none_or(through) && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        let waiting = self.search.as_ref().map_or(0, Search::waiting);
+        let waiting = self.search.as_ref().map_or(0, BodyScan::waiting);
         match self.body.size_hint().exact() {
             Some(left) => SizeHint::with_exact(left + waiting as u64),
             None => SizeHint::default(),
@@ -286,7 +286,7 @@ impl http_body::Body for SearchedBody {
 
 /// Searches each name and each value separately, because a client never joins two fields. Returns
 /// whether a body of this type can be searched.
-fn search_head(scan: &Scan, headers: &HeaderMap) -> Result<bool, Reflected> {
+fn search_head(scan: &ResponseScan, headers: &HeaderMap) -> Result<bool, Reflected> {
     let mut is_searchable = true;
     for (name, value) in headers {
         let value = value.as_bytes();

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use super::agent_body::AgentBody;
 use super::body_budget::{BudgetShare, Exhausted, HeldBody};
-use super::code::Code;
+use super::code::RefusalCode;
 use super::error::AgentFault;
 use super::refusal::Refusal;
 use crate::credential::signing::{SignatureValue, SigningKey};
@@ -38,7 +38,7 @@ pub(super) struct UnsentBody<'r, B = AgentBody> {
 /// A body that is ready to be sent, once or again.
 pub(super) struct RequestUpload<B = AgentBody> {
     framing: Framing,
-    body: Option<OutgoingBody<B>>,
+    body: Option<ReplayableBody<B>>,
     copy: ReplaySource,
     signature: Option<SignatureValue>,
 }
@@ -54,7 +54,7 @@ enum ReplaySource {
 }
 
 /// A body for the upstream.
-pub(super) enum OutgoingBody<B = AgentBody> {
+pub(super) enum ReplayableBody<B = AgentBody> {
     /// As it comes. It is copied as it passes, as long as there is a [`Recording`].
     Streamed(B, Weak<Mutex<RecordingState>>),
     /// In one piece; empty once it was handed over.
@@ -82,7 +82,7 @@ where
                     recording_state = Arc::downgrade(&recording.0);
                     ReplaySource::Recording(recording)
                 };
-                (Some(OutgoingBody::Streamed(body, recording_state)), copy)
+                (Some(ReplayableBody::Streamed(body, recording_state)), copy)
             }
         };
         RequestUpload {
@@ -125,7 +125,7 @@ where
             } else {
                 ReplaySource::Whole(bytes.clone())
             },
-            body: Some(OutgoingBody::Whole(bytes)),
+            body: Some(ReplayableBody::Whole(bytes)),
             signature: Some(signing.finish()),
         })
     }
@@ -157,12 +157,12 @@ impl<B> RequestUpload<B> {
     }
 
     /// Takes back a body of which nothing was sent.
-    pub(super) fn restore_body(&mut self, body: Option<OutgoingBody<B>>) {
+    pub(super) fn restore_body(&mut self, body: Option<ReplayableBody<B>>) {
         self.body = body;
     }
 
     /// The body, to be sent.
-    pub(super) fn take_body(&mut self) -> Option<OutgoingBody<B>> {
+    pub(super) fn take_body(&mut self) -> Option<ReplayableBody<B>> {
         self.body.take()
     }
 
@@ -177,7 +177,7 @@ impl<B> RequestUpload<B> {
                 None => return false,
             },
         };
-        self.body = Some(OutgoingBody::Whole(whole));
+        self.body = Some(ReplayableBody::Whole(whole));
         true
     }
 }
@@ -245,7 +245,7 @@ impl RecordingState {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for OutgoingBody<B> {
+impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for ReplayableBody<B> {
     type Data = Bytes;
     type Error = Failure;
 
@@ -290,7 +290,7 @@ impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for OutgoingBody<B>
 impl From<Exhausted> for Refusal {
     fn from(_: Exhausted) -> Self {
         Self::new(
-            Code::Overloaded,
+            RefusalCode::Overloaded,
             "egressd has no memory left for a body that must be held whole to be signed. All connections share 64 MiB, one may hold at most half, and no further body is held while the process is short of memory.",
         )
     }

@@ -8,15 +8,15 @@ use super::connections::{ConnectionResources, WorkerConnection, WorkerConnection
 use super::discovery::ListingCache;
 use super::request_id::RequestIds;
 use crate::credential::Credentials;
-use crate::snapshot::{Entry, Published};
+use crate::snapshot::{ConnectionEntry, PublishedSnapshot};
 use crate::telemetry::metrics::Recorder;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::Client;
 
 /// What all workers share.
-pub struct Shared {
+pub struct ProxyContext {
     /// The configuration.
-    pub published: Arc<Published>,
+    pub published: Arc<PublishedSnapshot>,
     /// `proxy.allowed_hosts`
     pub allowed_hosts: Vec<String>,
     /// `proxy.max_request_body_bytes`
@@ -37,7 +37,7 @@ pub struct Shared {
 
 /// The data plane of one worker.
 pub struct Proxy {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ProxyContext>,
     pub(super) client: Client,
     pub(super) connections: WorkerConnections,
     pub(super) request_ids: RequestIds,
@@ -45,7 +45,7 @@ pub struct Proxy {
 
 impl Proxy {
     /// Creates the data plane of a worker that has this upstream client.
-    pub fn new(shared: Arc<Shared>, client: Client) -> Self {
+    pub fn new(shared: Arc<ProxyContext>, client: Client) -> Self {
         Self {
             connections: WorkerConnections::new(shared.metrics.new_shard()),
             shared,
@@ -57,8 +57,8 @@ impl Proxy {
     /// Does what is due now and then: idle sockets, the state of earlier generations, and the clock.
     pub fn sweep(&self) {
         let live_keys = || self.shared.published.current().live_keys();
-        self.connections.keep_only(live_keys);
-        self.client.keep_only(live_keys);
+        self.connections.retain_live(live_keys);
+        self.client.retain_live(live_keys);
         self.client.close_idle();
         self.shared.metrics.sync_clock();
     }
@@ -67,7 +67,7 @@ impl Proxy {
     pub(super) fn connection_resources(
         &self,
         known: WorkerConnection,
-        entry: &Entry,
+        entry: &ConnectionEntry,
     ) -> Arc<ConnectionResources> {
         match known.resources {
             Some(resources) => resources,
@@ -76,12 +76,18 @@ impl Proxy {
     }
 
     #[cold]
-    fn create_resources(&self, entry: &Entry, recorder: &Recorder) -> Arc<ConnectionResources> {
-        let Entry {
+    fn create_resources(
+        &self,
+        entry: &ConnectionEntry,
+        recorder: &Recorder,
+    ) -> Arc<ConnectionResources> {
+        let ConnectionEntry {
             key, connection, ..
         } = entry;
         let resources = Arc::new(ConnectionResources {
-            pool: self.client.pool(*key, connection, recorder.sockets()),
+            pool: self
+                .client
+                .get_or_create_pool(*key, connection, recorder.sockets()),
             credential: self.shared.credentials.credential_for(*key, connection),
             share: self.shared.body_budget.share(connection.id.as_str()),
         });

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::patterns::Patterns;
-use super::scan::Scan;
+use super::scan::ResponseScan;
 use super::secrets::{self, Exposure, Label, Reflected, SearchedSecret};
 use crate::domain::{Connection, ConnectionId};
 use crate::telemetry::ProblemLog;
@@ -116,7 +116,7 @@ impl ReflectionGuard {
     }
 
     /// Extends a search in progress to the secrets that were added since it began.
-    pub(crate) fn follow(&self, scan: &mut Scan) -> Result<(), Reflected> {
+    pub(crate) fn follow(&self, scan: &mut ResponseScan) -> Result<(), Reflected> {
         let address = self.address.load(Acquire);
         if address == 0 || scan.is_for(address) {
             return Ok(());
@@ -186,7 +186,7 @@ impl ReflectionGuard {
 
     /// Removes the secrets of connections that are neither in `live` nor in use, and the tokens
     /// that have expired and are not in use.
-    pub(crate) fn keep_only(&self, live: &HashSet<u64>) {
+    pub(crate) fn retain_live(&self, live: &HashSet<u64>) {
         let now = Instant::now();
         self.update(|known| {
             let connections = &mut known.connections;
@@ -222,7 +222,7 @@ impl ReflectionGuard {
         let mut exposure = None;
         if !reflected.is_guess {
             for label in &reflected.secrets {
-                exposure = label.expose(connection).or(exposure);
+                exposure = label.record_exposure(connection).or(exposure);
             }
             self.count(connection, place);
         }

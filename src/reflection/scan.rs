@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::SHORTEST;
 use super::patterns::Patterns;
-use super::search::Search;
+use super::search::PatternSetSearch;
 use super::secrets::{Label, Reflected};
 use super::signature::{DIGEST, SignatureSearch};
 
@@ -22,8 +22,8 @@ const MOST_GUESSED: usize = 256 * 1024;
 const SMALL_PIECE: usize = 4096;
 
 /// The search through one response, and the bytes of it that are held back.
-pub struct Scan {
-    first: Search,
+pub struct ResponseScan {
+    first: PatternSetSearch,
     others: Option<Box<ExtraSearches>>,
     /// The end of the input so far. Its length must not depend on the secret: otherwise an agent
     /// that can choose a part of the response could guess the secret byte by byte.
@@ -38,7 +38,7 @@ pub struct Scan {
 #[derive(Default)]
 struct ExtraSearches {
     /// Searches for patterns that were published during the response, in order.
-    followed: Vec<Search>,
+    followed: Vec<PatternSetSearch>,
     signature: Option<SignatureSearch>,
     /// The secrets that the held bytes may contain guesses of.
     guesses: Vec<Arc<Label>>,
@@ -46,11 +46,11 @@ struct ExtraSearches {
     found: Option<Reflected>,
 }
 
-impl Scan {
+impl ResponseScan {
     /// Creates a search for these patterns.
     pub fn new(patterns: Arc<Patterns>) -> Self {
         Self {
-            first: Search::new(patterns),
+            first: PatternSetSearch::new(patterns),
             others: None,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -78,7 +78,7 @@ impl Scan {
         {
             return Ok(());
         }
-        let mut search = Search::new(Arc::clone(current));
+        let mut search = PatternSetSearch::new(Arc::clone(current));
         let mut guesses = Vec::new();
         let mut held = self.held.iter();
         let fed = held.try_for_each(|piece| search.feed(piece, false, &mut guesses));
@@ -95,7 +95,7 @@ impl Scan {
         self.others.get_or_insert_default()
     }
 
-    fn searches(&self) -> impl Iterator<Item = &Search> {
+    fn searches(&self) -> impl Iterator<Item = &PatternSetSearch> {
         let followed = self.others.iter().flat_map(|others| &others.followed);
         std::iter::once(&self.first).chain(followed)
     }
@@ -255,7 +255,8 @@ impl Scan {
 
     /// Searches what the held bytes mean if nothing follows them.
     fn find_at_end(&self) -> Result<(), Reflected> {
-        self.searches().try_for_each(Search::find_at_end)?;
+        self.searches()
+            .try_for_each(PatternSetSearch::find_at_end)?;
         self.signature().try_for_each(SignatureSearch::find_at_end)
     }
 
@@ -281,7 +282,7 @@ impl Scan {
         self.note(found, Vec::new())?;
         self.first.reset();
         if let Some(others) = &mut self.others {
-            others.followed.iter_mut().for_each(Search::reset);
+            others.followed.iter_mut().for_each(PatternSetSearch::reset);
             others.signature.iter_mut().for_each(SignatureSearch::reset);
         }
         self.end_guesses()?;

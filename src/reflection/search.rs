@@ -11,7 +11,7 @@ use super::secrets::{Label, Reflected};
 const DECODED_AT_ONCE: usize = 512;
 
 /// The search for one set of patterns.
-pub(super) struct Search {
+pub(super) struct PatternSetSearch {
     pub(super) patterns: Arc<Patterns>,
     stream: Stream,
     /// The search through the decoded text, while it differs from the raw bytes. While this is
@@ -25,7 +25,7 @@ struct Decoded {
     carry: Vec<u8>,
 }
 
-impl Search {
+impl PatternSetSearch {
     /// Creates a search at the beginning of a stream.
     pub(super) fn new(patterns: Arc<Patterns>) -> Self {
         Self {

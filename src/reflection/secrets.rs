@@ -120,7 +120,7 @@ impl Label {
     /// Closes the connection that the secret belongs to, if the secret can be guessed. `connection`
     /// is the connection that the response came through. If this method returns something, the
     /// caller closes that connection, too.
-    pub(super) fn expose(&self, connection: &ConnectionId) -> Option<Exposure> {
+    pub(super) fn record_exposure(&self, connection: &ConnectionId) -> Option<Exposure> {
         let exposure = Exposure {
             owner: self.owner.clone()?,
             connection: connection.clone(),

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use super::alphabet;
 use super::patterns::Patterns;
-use super::search::Search;
+use super::search::PatternSetSearch;
 use super::secrets::Reflected;
 
 /// Bytes of a SHA-256 digest in hex, which is its shortest form.
@@ -24,7 +24,7 @@ pub(super) struct SignatureSearch {
     digest: [u8; DIGEST],
     patterns: OnceCell<Arc<Patterns>>,
     /// `None` while every word of the body was shorter than a digest.
-    body: Option<Search>,
+    body: Option<PatternSetSearch>,
     /// The length of the unfinished word at the end of the body so far.
     word: usize,
 }
@@ -42,10 +42,10 @@ impl SignatureSearch {
 
     /// Searches a complete text.
     pub(super) fn find(&self, text: &[u8]) -> Result<(), Reflected> {
-        if has_long_word(0, text).is_ok() {
+        if check_short_words(0, text).is_ok() {
             return Ok(());
         }
-        Search::new(self.patterns()).find(text, &mut Vec::new())
+        PatternSetSearch::new(self.patterns()).find(text, &mut Vec::new())
     }
 
     /// Searches the next frame of the body. `held` contains the bytes before it that were not yet
@@ -57,7 +57,7 @@ impl SignatureSearch {
         last: bool,
     ) -> Result<(), Reflected> {
         if self.body.is_none() {
-            match has_long_word(self.word, frame) {
+            match check_short_words(self.word, frame) {
                 Ok(word) => {
                     self.word = if last { 0 } else { word };
                     return Ok(());
@@ -80,7 +80,7 @@ impl SignatureSearch {
         if self.body.is_some() {
             return Ok(());
         }
-        let mut search = Search::new(self.patterns());
+        let mut search = PatternSetSearch::new(self.patterns());
         for piece in held {
             search.feed(piece, false, &mut Vec::new())?;
         }
@@ -93,9 +93,11 @@ impl SignatureSearch {
         alphabet::word_alphabet().tail(frame, before, REACH)
     }
 
-    /// Searches the end of the body as [`Search::find_at_end`] does.
+    /// Searches the end of the body as [`PatternSetSearch::find_at_end`] does.
     pub(super) fn find_at_end(&self) -> Result<(), Reflected> {
-        self.body.as_ref().map_or(Ok(()), Search::find_at_end)
+        self.body
+            .as_ref()
+            .map_or(Ok(()), PatternSetSearch::find_at_end)
     }
 
     /// Resets the state at the end of a body.
@@ -115,7 +117,7 @@ struct LongWord;
 
 /// Searches for a word of [`DIGEST`] bytes. `before` bytes of a word precede the text. If there is
 /// no long word, returns the length of the word at the end of the text.
-fn has_long_word(before: usize, text: &[u8]) -> Result<usize, LongWord> {
+fn check_short_words(before: usize, text: &[u8]) -> Result<usize, LongWord> {
     let letters = alphabet::word_alphabet();
     let is_letter = |byte: &&u8| **byte == 0 || letters.has(**byte);
     let run_from = |at: usize| text.get(at..).unwrap_or_default().iter();
@@ -146,7 +148,7 @@ fn has_long_word(before: usize, text: &[u8]) -> Result<usize, LongWord> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DIGEST, REACH, SignatureSearch, has_long_word};
+    use super::{DIGEST, REACH, SignatureSearch, check_short_words};
     use crate::reflection::patterns::Patterns;
     use bytes::Bytes;
 
@@ -188,7 +190,7 @@ mod tests {
                     let last = words.next().map_or(0, <[u8]>::len);
                     let longest = words.map(<[u8]>::len).fold(last, usize::max);
                     let expected = (longest < DIGEST).then_some(last);
-                    assert_eq!(has_long_word(before, text).ok(), expected, "{whole:?}");
+                    assert_eq!(check_short_words(before, text).ok(), expected, "{whole:?}");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Compares [`Scan`] with a simple reference search.
+//! Compares [`ResponseScan`] with a simple reference search.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::encodings::{self, Encoding};
-use super::{Patterns, Reflected, SHORTEST, Scan};
+use super::{Patterns, Reflected, ResponseScan, SHORTEST};
 
 mod long;
 
-fn scan(secrets: &[Vec<u8>]) -> Scan {
+fn scan(secrets: &[Vec<u8>]) -> ResponseScan {
     let patterns = Patterns::from_secrets(secrets.iter().map(Vec::as_slice));
-    Scan::new(Arc::new(patterns.unwrap()))
+    ResponseScan::new(Arc::new(patterns.unwrap()))
 }
 
 fn forms_of(secrets: &[Vec<u8>]) -> Vec<Encoding> {
@@ -97,12 +97,12 @@ fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
 }
 
 /// Returns all bytes that may be sent after this frame.
-fn feed(scan: &mut Scan, frame: &[u8], last: bool) -> Result<Vec<u8>, Reflected> {
+fn feed(scan: &mut ResponseScan, frame: &[u8], last: bool) -> Result<Vec<u8>, Reflected> {
     let first = scan.feed(Bytes::copy_from_slice(frame), last)?;
     Ok([first.to_vec(), rest(scan)].concat())
 }
 
-fn rest(scan: &mut Scan) -> Vec<u8> {
+fn rest(scan: &mut ResponseScan) -> Vec<u8> {
     let mut rest = Vec::new();
     loop {
         let more = scan.next_due();
@@ -201,7 +201,7 @@ fn every_beginning_is_held_back_wherever_it_stands() {
     for form in encodings::encodings_of(SECRET) {
         for length in 1..form.len() {
             for before in 0..20 {
-                let mut scan = Scan::new(Arc::clone(&patterns));
+                let mut scan = ResponseScan::new(Arc::clone(&patterns));
                 let frame = [&vec![b'.'; before], &form[..length]].concat();
                 let out = scan.feed(frame.into(), false).ok().unwrap();
                 assert!(out.len() <= before && out.len() + scan.held() == before + length);

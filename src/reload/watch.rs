@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use super::notices::DirectoryEvents;
 use super::{Reload, mounts};
-use crate::config::Sources;
+use crate::config::SourceFiles;
 use crate::os;
 use crate::telemetry::Event;
 
@@ -73,7 +73,7 @@ enum WakeReason {
 impl ReloadWatcher {
     /// Watches what was loaded, and looks for files that will never change under this process. Takes from the system what it will need: to be made before the
     /// process gives up rights.
-    pub fn new(sources: &Sources) -> io::Result<Self> {
+    pub fn new(sources: &SourceFiles) -> io::Result<Self> {
         let mounted_files = mounts::single_file_mounts(&mounts::read_mountinfo(), sources.files());
         let mounted_files = mounted_files.into_iter().map(Path::to_owned).collect();
         let (wake_receiver, wake_sender) = io::pipe()?;

@@ -69,7 +69,7 @@ impl WorkerListener for SharedUnixListener {
     ) -> io::Result<()> {
         let listener = listener.into_std()?;
         // Here the kernel lets newcomers and the queue be told apart.
-        if !shared.closes_last() {
+        if !shared.release_handle() {
             return Ok(());
         }
         while let Some((stream, _)) = accept_queued(|| listener.accept())? {

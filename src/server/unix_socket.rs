@@ -150,7 +150,7 @@ impl SharedUnixListener {
 
     /// Nothing more is accepted from this copy. From the last one on who connects is refused, and who has connected is still to be accepted: true. Not before: a
     /// runtime that waits at a listener which is shut down never rests.
-    pub(super) fn closes_last(&self) -> bool {
+    pub(super) fn release_handle(&self) -> bool {
         let last = self.0.open.fetch_sub(1, AcqRel) == 1;
         if last {
             self.0.refuse_newcomers();
@@ -200,10 +200,10 @@ mod tests {
         // Nobody connects before the mode is right.
         assert!(UnixStream::connect(&path).is_err());
         drop(socket);
-        let doors = listen(&path, 1, 2).unwrap();
+        let listeners = listen(&path, 1, 2).unwrap();
         assert_eq!(mode(&path), MODE);
         UnixStream::connect(&path).unwrap();
-        drop(doors);
+        drop(listeners);
         assert!(!path.exists());
     }
 

@@ -1,7 +1,7 @@
 //! What a generation changed, by name.
 
-use super::{Entry, Snapshot};
-use crate::domain::changes::{Changed, Changes};
+use super::{ConnectionEntry, Snapshot};
+use crate::domain::changes::{ChangedConnection, Changes};
 
 impl Snapshot {
     /// What the generation after this one changed.
@@ -20,7 +20,7 @@ impl Snapshot {
                 (Some(before), true) => {
                     let fields = before.connection.changed_fields(&entry.connection);
                     if !fields.is_empty() {
-                        changes.changed.push(Changed { id, fields });
+                        changes.changed.push(ChangedConnection { id, fields });
                     }
                 }
             }
@@ -29,7 +29,7 @@ impl Snapshot {
     }
 }
 
-impl Entry {
+impl ConnectionEntry {
     /// Whether its definition is there.
     pub(super) fn is_defined(&self) -> bool {
         self.vanished.is_none()

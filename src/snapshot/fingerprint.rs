@@ -7,18 +7,18 @@ use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Entry;
-use crate::domain::auth::OauthTerms;
+use super::ConnectionEntry;
+use crate::domain::auth::OauthParameters;
 use crate::domain::{Auth, Connection, Secret};
 
 /// Bytes of the hash that are shown.
 const SHOWN: usize = 6;
 
 /// The hash of these entries, in whatever order they come.
-pub(super) fn fingerprint<'e>(entries: impl Iterator<Item = &'e Entry>) -> Box<str> {
+pub(super) fn fingerprint<'e>(entries: impl Iterator<Item = &'e ConnectionEntry>) -> Box<str> {
     let mut entries: Vec<_> = entries.collect();
     entries.sort_by_key(|entry| entry.connection.id.as_str());
-    let mut parts = Parts(Sha256::new());
+    let mut parts = DefinitionHasher(Sha256::new());
     for entry in entries {
         parts.entry(entry);
     }
@@ -31,9 +31,9 @@ pub(super) fn fingerprint<'e>(entries: impl Iterator<Item = &'e Entry>) -> Box<s
 }
 
 /// Texts, each with its length before it, so that no two lists of them are one.
-struct Parts(Sha256);
+struct DefinitionHasher(Sha256);
 
-impl Parts {
+impl DefinitionHasher {
     fn add(&mut self, text: &str) {
         self.0.update((text.len() as u64).to_be_bytes());
         self.0.update(text);
@@ -44,11 +44,11 @@ impl Parts {
         texts.for_each(|text| self.add(text.as_ref()));
     }
 
-    fn secret(&mut self, secret: &Secret) {
+    fn secret_source(&mut self, secret: &Secret) {
         self.add(&secret.source().to_string());
     }
 
-    fn entry(&mut self, entry: &Entry) {
+    fn entry(&mut self, entry: &ConnectionEntry) {
         let Connection {
             id,
             display_name,
@@ -79,7 +79,7 @@ impl Parts {
         self.list(webhook_signing_secret.iter().map(|_| ""));
         webhook_signing_secret
             .iter()
-            .for_each(|key| self.secret(key));
+            .for_each(|key| self.secret_source(key));
         self.add(&format!("{caps:?}"));
         self.list(allowed_private_cidrs.iter().map(ToString::to_string));
         self.list(allow_agent_headers.iter());
@@ -97,15 +97,15 @@ impl Parts {
         self.add(auth.kind());
         match auth {
             Auth::OauthClientCredentials(grant) => self.terms(grant.terms()),
-            Auth::BearerToken(bearer) => self.secret(bearer.token()),
+            Auth::BearerToken(bearer) => self.secret_source(bearer.token()),
             Auth::BasicAuth(basic) => {
-                self.secret(basic.username());
-                self.secret(basic.password());
+                self.secret_source(basic.username());
+                self.secret_source(basic.password());
             }
             Auth::StaticHeaders(headers) => {
                 self.list(headers.iter().map(|header| &*header.written));
                 for header in headers {
-                    self.secret(&header.value);
+                    self.secret_source(&header.value);
                     self.add(&format!("{}", header.is_secret));
                 }
             }
@@ -113,8 +113,8 @@ impl Parts {
         }
     }
 
-    fn terms(&mut self, terms: &OauthTerms) {
-        let OauthTerms {
+    fn terms(&mut self, terms: &OauthParameters) {
+        let OauthParameters {
             token_url,
             grant_type,
             client_id,
@@ -128,8 +128,8 @@ impl Parts {
         // Omits the query, whose values may be secrets like those of `extra_params`.
         self.add(&token_url.to_string());
         self.add(grant_type.as_str());
-        self.secret(client_id);
-        self.secret(client_secret);
+        self.secret_source(client_id);
+        self.secret_source(client_secret);
         self.list(scopes.iter());
         self.list(extra_params.iter().map(|(name, _)| name));
         self.add(&format!("{client_auth:?}"));

@@ -48,7 +48,7 @@ pub use counters::EndedExchange;
 pub use histogram::BOUNDS;
 pub use labels::{METHODS, MOST_STATUSES, MethodLabel};
 pub use scrape::{GaugeValues, ReflectionCounts};
-pub use sockets::{OpenSocket, SocketCounters};
+pub use sockets::{SocketCountGuard, SocketCounters};
 pub use tokens::TokenCounters;
 
 /// The content type of the text that [`Metrics::render`] returns.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use ipnet::IpNet;
 
 use super::failure::Failure;
-use crate::domain::address::{Forbidden, check_address};
+use crate::domain::address::{ForbiddenAddress, check_address};
 
 /// An answer of hundreds of addresses must not buy hundreds of connects.
 const MOST_TRIED: usize = 4;
@@ -28,7 +28,9 @@ pub fn dialable_addresses(
             return Err(Failure::OwnListener);
         }
         check_address(*address, allowed_cidrs).map_err(|forbidden| match forbidden {
-            Forbidden::NotGlobal(kind) | Forbidden::Never(kind) => Failure::AddressRefused(kind),
+            ForbiddenAddress::NotGlobal(kind) | ForbiddenAddress::Never(kind) => {
+                Failure::AddressRefused(kind)
+            }
         })?;
     }
     let socket = |address: &IpAddr| SocketAddr::new(*address, port);

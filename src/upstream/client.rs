@@ -13,14 +13,14 @@ use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use super::body::UpstreamBody;
-use super::dial::{Dialer, NegotiatedSocket, Target, acknowledge_at_once};
+use super::dial::{DialTarget, Dialer, NegotiatedSocket, acknowledge_at_once};
 use super::failure::{ExchangeFailure, Failure};
 use super::head::RequestHead;
-use super::http1::{self, IdleState, Socket, SocketPool as _};
+use super::http1::{self, IdleState, Socket, SocketSink as _};
 use super::http2::Session;
-use super::pool::{ExchangeLimits, Upstream, UpstreamPool};
+use super::pool::{ExchangeOptions, SharedUpstream, UpstreamPool};
 use super::tls::Trust;
-use crate::domain::{Connection, Host, Http2};
+use crate::domain::{Connection, Host, Http2Mode};
 use crate::telemetry::metrics::SocketCounters;
 
 /// How many idle sockets are kept, and for how long.
@@ -35,7 +35,7 @@ pub struct PoolLimits {
 /// What the clients of all workers share.
 pub struct Upstreams {
     trust: Trust,
-    by_key: Mutex<HashMap<u64, Arc<Upstream>>>,
+    by_key: Mutex<HashMap<u64, Arc<SharedUpstream>>>,
     /// The number of dials that found no free descriptor.
     exhaustions: AtomicUsize,
 }
@@ -44,7 +44,7 @@ pub struct Upstreams {
 pub struct Client {
     upstreams: Arc<Upstreams>,
     dialer: Dialer,
-    terms: PoolLimits,
+    limits: PoolLimits,
     pools: Mutex<HashMap<u64, Arc<UpstreamPool>>>,
     /// The value of `exhaustions` when this worker last closed its idle sockets for one.
     handled_exhaustions: AtomicUsize,
@@ -60,12 +60,12 @@ impl Upstreams {
         }
     }
 
-    fn get_or_create(&self, key: u64, connection: &Connection) -> Arc<Upstream> {
+    fn get_or_create(&self, key: u64, connection: &Connection) -> Arc<SharedUpstream> {
         let mut by_key = self.by_key.lock();
         let upstream = by_key.entry(key).or_insert_with(|| {
             let url = &connection.base_url;
             let allowed_cidrs = &connection.allowed_private_cidrs;
-            let target = Target::new(
+            let target = DialTarget::new(
                 url.host(),
                 url.port(),
                 allowed_cidrs,
@@ -74,7 +74,7 @@ impl Upstreams {
             )
             .for_connection(&connection.id);
             let requests = connection.caps.concurrency.requests();
-            Arc::new(Upstream::new(target, url.authority(), requests))
+            Arc::new(SharedUpstream::new(target, url.authority(), requests))
         });
         Arc::clone(upstream)
     }
@@ -82,18 +82,18 @@ impl Upstreams {
 
 impl Client {
     /// A client with no socket open yet. Must be used on one runtime only: HTTP/2 sessions live there.
-    pub fn new(upstreams: Arc<Upstreams>, dialer: Dialer, terms: PoolLimits) -> Self {
+    pub fn new(upstreams: Arc<Upstreams>, dialer: Dialer, limits: PoolLimits) -> Self {
         Self {
             upstreams,
             dialer,
-            terms,
+            limits,
             pools: Mutex::default(),
             handled_exhaustions: AtomicUsize::new(0),
         }
     }
 
     /// The pool of a connection. `key` tells connections of all generations apart; `sockets` is where the pool's are counted.
-    pub fn pool(
+    pub fn get_or_create_pool(
         &self,
         key: u64,
         connection: &Connection,
@@ -103,7 +103,7 @@ impl Client {
         let pool = pools.entry(key).or_insert_with(|| {
             Arc::new(UpstreamPool {
                 upstream: self.upstreams.get_or_create(key, connection),
-                max_idle: self.terms.max_idle,
+                max_idle: self.limits.max_idle,
                 idle: Mutex::default(),
                 session: Mutex::default(),
                 sockets: Arc::clone(sockets),
@@ -123,7 +123,7 @@ impl Client {
         pool: &Arc<UpstreamPool>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: ExchangeLimits<'_>,
+        bounds: ExchangeOptions<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -153,22 +153,22 @@ impl Client {
             }
         }
         // Boxed: dialling is rare, and its state is large for every request to carry.
-        Box::pin(self.exchange_afresh(pool, head, body, bounds)).await
+        Box::pin(self.dial_and_exchange(pool, head, body, bounds)).await
     }
 
-    async fn exchange_afresh<B>(
+    async fn dial_and_exchange<B>(
         &self,
         pool: &Arc<UpstreamPool>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: ExchangeLimits<'_>,
+        bounds: ExchangeOptions<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
         match self.dial(pool).await? {
             NegotiatedSocket::Http1(stream) => {
-                let socket = Socket::new(stream, pool.sockets.open_socket())
+                let socket = Socket::new(stream, pool.sockets.count_socket())
                     .on_first_request(|tls| acknowledge_at_once(tls));
                 if bounds.has_expired() {
                     pool.put_back(socket);
@@ -182,7 +182,7 @@ impl Client {
                 UpstreamBody::under_cap(response, bounds.cap)
             }
             NegotiatedSocket::Http2(stream) => {
-                let session = Arc::new(Session::start(stream, pool.sockets.open_socket()).await?);
+                let session = Arc::new(Session::start(stream, pool.sockets.count_socket()).await?);
                 pool.keep_session(Arc::clone(&session));
                 if bounds.has_expired() {
                     return Err(Failure::CredentialExpired);
@@ -234,9 +234,9 @@ impl Client {
         host: &Host,
         port: u16,
         allowed_cidrs: &[IpNet],
-        http2: Http2,
-    ) -> Target {
-        Target::new(host, port, allowed_cidrs, http2, &self.upstreams.trust)
+        http2: Http2Mode,
+    ) -> DialTarget {
+        DialTarget::new(host, port, allowed_cidrs, http2, &self.upstreams.trust)
     }
 
     /// Whether this process listens on the port, on whatever address.
@@ -246,7 +246,7 @@ impl Client {
 
     /// Lets go of the pools of all connections but the live ones, and of their idle sockets. An exchange under way keeps its pool, and its own socket, to its end. Which are live
     /// is asked for where nobody can add one meanwhile: another worker may be ahead of whoever asked earlier, and would lose what counts its requests.
-    pub fn keep_only(&self, live: impl Fn() -> HashSet<u64>) {
+    pub fn retain_live(&self, live: impl Fn() -> HashSet<u64>) {
         let mut pools = self.pools.lock();
         let keys = live();
         pools.retain(|key, pool| {
@@ -268,7 +268,7 @@ impl Client {
     pub fn close_idle(&self) {
         let exhaustions = self.upstreams.exhaustions.load(Relaxed);
         let idle_timeout = if self.handled_exhaustions.swap(exhaustions, Relaxed) == exhaustions {
-            self.terms.idle_timeout
+            self.limits.idle_timeout
         } else {
             Duration::ZERO
         };

@@ -28,7 +28,7 @@ use super::descriptor_reserve::DescriptorReserve;
 use super::failure::{ConnectFault, Failure, TlsFault};
 use super::resolver::Resolver;
 use super::tls::{self, TlsConfigs, Trust};
-use crate::domain::{ConnectionId, Host, Http2};
+use crate::domain::{ConnectionId, Host, Http2Mode};
 use crate::telemetry::{Event, ProblemLog};
 
 /// How long the steps of a dial may take.
@@ -53,25 +53,25 @@ impl Default for DialTimeouts {
 }
 
 /// Where to, under which conditions. One for each base URL or token URL of a connection, shared by all workers.
-pub struct Target {
+pub struct DialTarget {
     /// Whose base URL it is. A token URL has other words for what goes wrong.
     owner: Option<ConnectionId>,
     host: Host,
     port: u16,
     allowed_cidrs: Box<[IpNet]>,
-    http2: Http2,
+    http2: Http2Mode,
     /// What was learnt: this server speaks HTTP/2 only.
     only_http2: AtomicBool,
     tls: Option<(ServerName<'static>, TlsConfigs)>,
 }
 
-impl Target {
+impl DialTarget {
     /// A target with its own TLS sessions. `allowed_cidrs` are the connection's `allowed_private_cidrs`.
     pub fn new(
         host: &Host,
         port: u16,
         allowed_cidrs: &[IpNet],
-        http2: Http2,
+        http2: Http2Mode,
         trust: &Trust,
     ) -> Self {
         let server_name = match host {
@@ -108,9 +108,9 @@ impl Target {
 
     fn offers_http2(&self) -> bool {
         match self.http2 {
-            Http2::Never => false,
-            Http2::Prefer => true,
-            Http2::Auto => self.only_http2.load(Ordering::Relaxed),
+            Http2Mode::Never => false,
+            Http2Mode::Prefer => true,
+            Http2Mode::Auto => self.only_http2.load(Ordering::Relaxed),
         }
     }
 }
@@ -191,7 +191,7 @@ impl Dialer {
     }
 
     /// Opens a TLS session.
-    pub async fn dial(&self, target: &Target) -> Result<NegotiatedSocket, Failure> {
+    pub async fn dial(&self, target: &DialTarget) -> Result<NegotiatedSocket, Failure> {
         let begun = Instant::now();
         let dialled = self.open_session(target).await;
         let took = begun.elapsed();
@@ -206,7 +206,7 @@ impl Dialer {
         dialled
     }
 
-    async fn open_session(&self, target: &Target) -> Result<NegotiatedSocket, Failure> {
+    async fn open_session(&self, target: &DialTarget) -> Result<NegotiatedSocket, Failure> {
         target.tls()?;
         let addresses = self.permitted_addresses(target).await?;
         let socket = self.connect(&addresses).await?;
@@ -218,7 +218,7 @@ impl Dialer {
     /// time, and remembered as such; the second value is then `true`.
     async fn negotiate(
         &self,
-        target: &Target,
+        target: &DialTarget,
         addresses: &[SocketAddr],
         socket: TcpStream,
     ) -> Result<(NegotiatedSocket, bool), Failure> {
@@ -228,7 +228,7 @@ impl Dialer {
             true => &configs.http2,
             false => &configs.http1,
         };
-        let may_retry = target.http2 == Http2::Auto && !offers_http2;
+        let may_retry = target.http2 == Http2Mode::Auto && !offers_http2;
         let (session, is_second) = match self.tls_handshake(socket, name, config).await {
             Err(error) if error.is_alpn_mismatch && may_retry => {
                 let socket = self.connect(addresses).await?;
@@ -246,7 +246,7 @@ impl Dialer {
     }
 
     /// Whether the target's addresses, as they are resolved now, may be dialled.
-    pub async fn check_addresses(&self, target: &Target) -> Result<(), Failure> {
+    pub async fn check_addresses(&self, target: &DialTarget) -> Result<(), Failure> {
         let permitted = self.permitted_addresses(target).await.map(drop);
         if let Err(failure) = permitted {
             self.report(target, |connection| failure.to_event(connection));
@@ -254,17 +254,17 @@ impl Dialer {
         permitted
     }
 
-    pub(super) fn report(&self, target: &Target, event: impl FnOnce(ConnectionId) -> Event) {
+    pub(super) fn report(&self, target: &DialTarget, event: impl FnOnce(ConnectionId) -> Event) {
         if let Some(connection) = &target.owner {
             self.problems.report(event(connection.clone()));
         }
     }
 
-    async fn permitted_addresses(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
+    async fn permitted_addresses(&self, target: &DialTarget) -> Result<Vec<SocketAddr>, Failure> {
         self.judge_addresses(target, &self.resolve_target(target).await?)
     }
 
-    async fn resolve_target(&self, target: &Target) -> Result<Arc<[IpAddr]>, Failure> {
+    async fn resolve_target(&self, target: &DialTarget) -> Result<Arc<[IpAddr]>, Failure> {
         match &target.host {
             Host::Ip(address) => Ok(Arc::new([*address])),
             Host::Name(name) => self.resolver.lookup(name).await,
@@ -273,7 +273,7 @@ impl Dialer {
 
     fn judge_addresses(
         &self,
-        target: &Target,
+        target: &DialTarget,
         addresses: &[IpAddr],
     ) -> Result<Vec<SocketAddr>, Failure> {
         let allowed_cidrs = &target.allowed_cidrs;

@@ -11,18 +11,18 @@ use super::body::UpstreamBody;
 use super::client::Client;
 use super::failure::Failure;
 use super::head::RequestHead;
-use super::pool::{ExchangeLimits, Upstream, UpstreamPool};
-use crate::domain::{Http2, TokenUrl};
+use super::pool::{ExchangeOptions, SharedUpstream, UpstreamPool};
+use crate::domain::{Http2Mode, TokenUrl};
 use crate::telemetry::ProblemLog;
 
 /// Where a token endpoint is, with the TLS sessions that it gave and the protocol that it was found to speak.
-pub struct Endpoint(Arc<Upstream>);
+pub struct Endpoint(Arc<SharedUpstream>);
 
 impl Client {
     /// A token endpoint, which may be at the addresses that a connection may dial. `allowed_cidrs` are the connection's `allowed_private_cidrs`.
     pub fn endpoint(&self, url: &TokenUrl, allowed_cidrs: &[IpNet]) -> Endpoint {
-        let target = self.target(url.host(), url.port(), allowed_cidrs, Http2::Auto);
-        Endpoint(Arc::new(Upstream::new(target, url.authority(), 1)))
+        let target = self.target(url.host(), url.port(), allowed_cidrs, Http2Mode::Auto);
+        Endpoint(Arc::new(SharedUpstream::new(target, url.authority(), 1)))
     }
 
     /// As [`Client::exchange`], over a socket of its own.
@@ -45,7 +45,7 @@ impl Client {
             sockets: Arc::default(),
             problems: ProblemLog::off(),
         });
-        let bounds = ExchangeLimits {
+        let bounds = ExchangeOptions {
             cap,
             sent: &AtomicBool::new(false),
             leaves_before: None,

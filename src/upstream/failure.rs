@@ -44,7 +44,7 @@ pub enum Failure {
     /// The body of the request failed while it was sent. Its owner knows why.
     #[error("the request body broke off")]
     RequestBody,
-    /// A request was about to go to another authority than its connection's: a bug of ours, caught at the door.
+    /// A request was about to be sent to an authority other than its connection's. A bug in egressd.
     #[error("the request was about to leave for another host")]
     Misdirected,
     /// The task that exchanges a response early has panicked, which the panic hook has logged.

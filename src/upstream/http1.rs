@@ -13,7 +13,7 @@ pub mod response_head;
 mod upload;
 mod upload_task;
 
-pub(super) use body::{Http1Body, SocketPool, SocketReturn};
+pub(super) use body::{Http1Body, SocketReturn, SocketSink};
 pub(super) use exchange::exchange;
 pub use upload_task::UploadTask;
 
@@ -27,7 +27,7 @@ use tokio::io::{AsyncBufRead, AsyncWrite};
 
 use super::failure::Failure;
 use super::tls;
-use crate::telemetry::metrics::OpenSocket;
+use crate::telemetry::metrics::SocketCountGuard;
 
 /// Room for a usual response's head, at the start.
 const INPUT: usize = 4096;
@@ -55,12 +55,12 @@ pub(super) struct Socket<S> {
     /// To be called once, when the first request is sent.
     first_sent: Option<fn(&S)>,
     /// Told when an exchange begins and ends.
-    counted: OpenSocket,
+    counted: SocketCountGuard,
 }
 
 impl<S: SocketStream> Socket<S> {
     /// Wraps a fresh stream. `counted` lives as long as the socket does.
-    pub(super) fn new(stream: S, counted: OpenSocket) -> Self {
+    pub(super) fn new(stream: S, counted: SocketCountGuard) -> Self {
         Self {
             stream,
             input: BytesMut::with_capacity(INPUT),

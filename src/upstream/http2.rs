@@ -34,14 +34,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::response_head::check_response_head;
 pub use self::upload::RunningUpload;
-use self::upload::{OutgoingBody, UploadControl};
+use self::upload::{Http2RequestBody, UploadControl};
 use super::counted_tcp::ByteCounts;
 use super::dial::Tls;
 use super::failure::{ExchangeFailure, Failure, ProtocolFault, TlsFault};
 use super::frame_budget::{BudgetedSocket, SessionState};
 use super::head::RequestHead;
 use super::tls;
-use crate::telemetry::metrics::OpenSocket;
+use crate::telemetry::metrics::SocketCountGuard;
 
 /// Of a stream: a fast upstream and a slow agent meet here.
 const STREAM_WINDOW: u32 = 256 * 1024;
@@ -60,14 +60,14 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open session. Many exchanges share it.
 pub struct Session {
-    sender: SendRequest<OutgoingBody>,
+    sender: SendRequest<Http2RequestBody>,
     shared: Arc<SharedSession>,
 }
 
 /// The state of a session that its exchanges and its task share.
 struct SharedSession {
     frames: Arc<SessionState>,
-    counted: OpenSocket,
+    counted: SocketCountGuard,
     /// The time when the last exchange ended or, before the first, when the session began.
     last_used: Mutex<Instant>,
 }
@@ -79,7 +79,7 @@ struct ExchangeGuard(Arc<SharedSession>);
 impl Session {
     /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
     /// last exchange is over, and `counted` with it.
-    pub async fn start(socket: Tls, counted: OpenSocket) -> Result<Self, Failure> {
+    pub async fn start(socket: Tls, counted: SocketCountGuard) -> Result<Self, Failure> {
         Self::start_on(socket, |tls| tls.get_ref().0.traffic(), counted).await
     }
 
@@ -88,7 +88,7 @@ impl Session {
     pub(super) async fn start_on<S>(
         socket: S,
         traffic: fn(&S) -> ByteCounts,
-        counted: OpenSocket,
+        counted: SocketCountGuard,
     ) -> Result<Self, Failure>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::dial::{Target, Tls};
-use super::http1::{IdleState, Socket, SocketPool, SocketReturn};
+use super::dial::{DialTarget, Tls};
+use super::http1::{IdleState, Socket, SocketReturn, SocketSink};
 use super::http2::Session;
 use crate::clock::Expiry;
 use crate::telemetry::ProblemLog;
@@ -19,15 +19,15 @@ use crate::telemetry::problem_log::Event;
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
 /// A connection's upstream, as all workers see it.
-pub(super) struct Upstream {
-    pub(super) target: Target,
+pub(super) struct SharedUpstream {
+    pub(super) target: DialTarget,
     pub(super) authority: Box<str>,
     pub(super) slots: Arc<Semaphore>,
 }
 
 /// What an exchange keeps to.
 #[derive(Clone, Copy)]
-pub struct ExchangeLimits<'a> {
+pub struct ExchangeOptions<'a> {
     /// The most bytes that the response's body may have.
     pub cap: u64,
     /// Set once there is a socket for the request and it is about to leave.
@@ -39,7 +39,7 @@ pub struct ExchangeLimits<'a> {
     pub reuse: bool,
 }
 
-impl ExchangeLimits<'_> {
+impl ExchangeOptions<'_> {
     pub(super) fn has_expired(&self) -> bool {
         self.leaves_before.is_some_and(Expiry::has_passed)
     }
@@ -47,7 +47,7 @@ impl ExchangeLimits<'_> {
 
 /// The state of one connection in one worker: its idle sockets, or its HTTP/2 session.
 pub struct UpstreamPool {
-    pub(super) upstream: Arc<Upstream>,
+    pub(super) upstream: Arc<SharedUpstream>,
     pub(super) max_idle: usize,
     pub(super) idle: Mutex<Vec<(Socket<Tls>, Instant)>>,
     pub(super) session: Mutex<Option<Arc<Session>>>,
@@ -58,8 +58,8 @@ pub struct UpstreamPool {
 /// The permission for one request in flight on a connection.
 pub struct RequestSlot(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
-impl Upstream {
-    pub(super) fn new(target: Target, authority: &str, requests: usize) -> Self {
+impl SharedUpstream {
+    pub(super) fn new(target: DialTarget, authority: &str, requests: usize) -> Self {
         Self {
             target,
             authority: authority.into(),
@@ -101,7 +101,10 @@ impl UpstreamPool {
         !idle.is_empty() || self.usable_session().is_some()
     }
 
-    pub(super) fn socket_return(self: &Arc<Self>, bounds: ExchangeLimits<'_>) -> SocketReturn<Tls> {
+    pub(super) fn socket_return(
+        self: &Arc<Self>,
+        bounds: ExchangeOptions<'_>,
+    ) -> SocketReturn<Tls> {
         SocketReturn {
             pool: Arc::<Self>::clone(self),
             reuse: bounds.reuse,
@@ -125,7 +128,7 @@ impl UpstreamPool {
     }
 }
 
-impl SocketPool<Tls> for UpstreamPool {
+impl SocketSink<Tls> for UpstreamPool {
     fn put_back(&self, socket: Socket<Tls>) {
         let mut idle = self.idle.lock();
         if idle.len() >= self.max_idle {

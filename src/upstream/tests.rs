@@ -1,4 +1,4 @@
-//! The upstream room against real loopback sockets.
+//! The upstream client against real loopback sockets.
 
 mod dialling;
 mod environment;

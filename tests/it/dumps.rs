@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::support::{Agent, Program, Upstream, connection};
 
-/// What other servers call their doors to memory and stacks.
-const DOORS: &[&str] = &[
+/// Paths at which other servers show memory and stacks.
+const DEBUG_PATHS: &[&str] = &[
     "/debug",
     "/debug/pprof",
     "/debug/pprof/heap",
@@ -23,7 +23,7 @@ const DOORS: &[&str] = &[
 ];
 
 #[test]
-fn no_core_file_and_no_door_to_the_memory() {
+fn no_core_file_and_no_path_to_the_memory() {
     // F-203
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
@@ -37,9 +37,9 @@ fn no_core_file_and_no_door_to_the_memory() {
         let mut words = core.unwrap().split_whitespace().skip(4);
         let hard = words.nth(1);
         assert!(!refuses || hard == Some("0"), "{core:?}");
-        for door in DOORS {
-            Agent::connect_to(agents).get(door).expect_status(404);
-            Agent::connect_to(operators).get(door).expect_status(404);
+        for path in DEBUG_PATHS {
+            Agent::connect_to(agents).get(path).expect_status(404);
+            Agent::connect_to(operators).get(path).expect_status(404);
         }
         running.terminate();
         assert_eq!(running.wait_for_exit(), Some(0));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use egressd::hardening::{Hardening, Measure, Needs};
+use egressd::hardening::{AllowedPaths, Hardening, Measure};
 use landlock::{AccessFs, LandlockStatus, Ruleset, RulesetAttr as _};
 use nix::sys::{ptrace, signal};
 use nix::unistd::Pid;
@@ -131,8 +131,8 @@ impl World {
         rustix::process::Pid::from_child(&self.neighbour)
     }
 
-    fn needs(&self) -> Needs {
-        Needs {
+    fn needs(&self) -> AllowedPaths {
+        AllowedPaths {
             readable: vec![self.at("own")],
             sockets: vec![self.at("sockets/agent.sock")],
         }
@@ -193,7 +193,7 @@ fn an_intruder_gets_nowhere() {
 #[test]
 fn a_thread_that_it_starts_gets_nowhere_either() {
     if is_held(Measure::SystemCalls) {
-        let ran = Confined::run(Needs::default(), || {
+        let ran = Confined::run(AllowedPaths::default(), || {
             let inner = std::thread::spawn(|| Command::new("/bin/true").status().map(drop));
             inner.join().unwrap()
         });
@@ -276,9 +276,9 @@ fn nothing_is_held_back_where_everything_is_configuration() {
     }
     let readable = ["/", "/proc/.."].map(PathBuf::from);
     for place in readable {
-        let needs = Needs {
+        let needs = AllowedPaths {
             readable: vec![place],
-            ..Needs::default()
+            ..AllowedPaths::default()
         };
         let confining = std::thread::spawn(move || {
             let hardening = Hardening::begin().confine(&needs);
@@ -286,7 +286,7 @@ fn nothing_is_held_back_where_everything_is_configuration() {
             (hardening, written)
         });
         let (hardening, written) = confining.join().unwrap();
-        assert!(!hardening.is_held(Measure::Files) && !hardening.is_whole());
+        assert!(!hardening.is_held(Measure::Files) && !hardening.is_complete());
         assert!(hardening.to_string().contains("every file stays readable"));
         assert!(is_refused(&written), "{written:?}");
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use egressd::config::{Environment, load_paths};
-use egressd::snapshot::{Published, Snapshot};
+use egressd::snapshot::{PublishedSnapshot, Snapshot};
 use serde_json::json;
 
 use crate::support::connection::Connection;
@@ -261,7 +261,7 @@ fn a_generation_shares_nothing_with_the_one_before() {
     assert_eq!(key(&before, "same"), key(&after, "same"));
     let (old, new) = (before.find("crm").unwrap(), after.find("crm").unwrap());
     assert!(old.created == new.created && old.updated < new.updated);
-    let published = Published::new(before);
+    let published = PublishedSnapshot::new(before);
     published.publish(after);
     let gone = Arc::clone(published.current().find("gone").unwrap());
     assert!(!gone.is_live() && gone.created == held.created && gone.key != held.key);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 
-use egressd::proxy::code::Code;
+use egressd::proxy::code::RefusalCode;
 use serde_json::json;
 
 use crate::support::reply::Reply;
@@ -329,7 +329,7 @@ fn the_table_covers_every_code() {
     let covered: BTreeSet<&str> = here
         .chain(ELSEWHERE.iter().map(|(code, _)| *code))
         .collect();
-    let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    let known: BTreeSet<&str> = RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(covered, known);
 }
 

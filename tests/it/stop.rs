@@ -51,8 +51,8 @@ fn stops(running: &RunningProgram, operators: SocketAddr) {
     while readiness(operators) == 200 {}
 }
 
-/// Blocks until agents are refused at the door.
-fn door_closes(agents: SocketAddr) {
+/// Blocks until agents are refused.
+fn wait_until_refused(agents: SocketAddr) {
     while TcpStream::connect(agents).is_ok() {}
 }
 
@@ -90,8 +90,8 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
     under_way(operators, 3);
 
     running.terminate();
-    door_closes(agents);
-    // Who is refused at the door finds readiness fallen: a balancer is never the last to know.
+    wait_until_refused(agents);
+    // A refused agent finds readiness failing, so a load balancer learns of the stop in time.
     assert_eq!(readiness(operators), 503);
     assert_eq!(Agent::connect_to(operators).get("/livez").status, 200);
     let mut last = kept.pop().unwrap();
@@ -169,7 +169,7 @@ fn of_requests_in_a_row_the_one_under_way_is_the_last() {
 }
 
 #[test]
-fn who_stands_in_the_queue_is_told() {
+fn queued_sockets_get_a_draining_refusal() {
     // F-183
     let path = tempfile::tempdir().unwrap();
     let socket = path.path().join("agents.sock");

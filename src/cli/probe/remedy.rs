@@ -2,7 +2,7 @@
 
 use ipnet::IpNet;
 
-use crate::domain::address::Forbidden;
+use crate::domain::address::ForbiddenAddress;
 use crate::upstream::ProbeError;
 use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
 use crate::upstream::tls::CA_AS_SERVER;
@@ -49,10 +49,10 @@ fn address_remedy(broken: &ProbeError, field: &str) -> String {
     let mut cidrs = Vec::new();
     for (address, forbidden) in &broken.forbidden {
         match forbidden {
-            Forbidden::NotGlobal(_) => {
+            ForbiddenAddress::NotGlobal(_) => {
                 cidrs.push(IpNet::from(address.to_canonical()).to_string());
             }
-            Forbidden::Never(_) => {
+            ForbiddenAddress::Never(_) => {
                 return format!(
                     "addresses of this kind are never dialled, and no setting opens them; correct the host of `{field}` or what its name leads to"
                 );
@@ -99,11 +99,11 @@ fn tls_remedy(fault: TlsFault) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::{CA_AS_SERVER, remedy_for};
-    use crate::domain::address::Forbidden;
+    use crate::domain::address::ForbiddenAddress;
     use crate::upstream::ProbeError;
     use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
 
-    fn refused(list: &[(&str, Forbidden)]) -> String {
+    fn refused(list: &[(&str, ForbiddenAddress)]) -> String {
         let forbidden = list
             .iter()
             .map(|(address, kind)| (address.parse().unwrap(), *kind))
@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn a_hole_is_written_for_every_refused_address_unless_none_can_be() {
-        let private = Forbidden::NotGlobal("private");
-        let local = Forbidden::NotGlobal("unique local");
+        let private = ForbiddenAddress::NotGlobal("private");
+        let local = ForbiddenAddress::NotGlobal("unique local");
         let hole = refused(&[("10.1.2.3", private), ("fd12::1", local)]);
         assert!(
             hole.contains("`allowed_private_cidrs: [10.1.2.3/32, fd12::1/128]`"),
@@ -123,7 +123,7 @@ mod tests {
         );
         let mapped = refused(&[("::ffff:10.1.2.3", private)]);
         assert!(mapped.contains("[10.1.2.3/32]"), "{mapped}");
-        let metadata = Forbidden::Never("cloud metadata");
+        let metadata = ForbiddenAddress::Never("cloud metadata");
         let never = refused(&[("10.1.2.3", private), ("168.63.129.16", metadata)]);
         assert!(!never.contains("allowed_private_cidrs"), "{never}");
         assert!(never.contains("`token_url`"), "{never}");

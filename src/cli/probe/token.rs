@@ -77,7 +77,7 @@ async fn find_remedy(reason: Reason, grant: &Grant, status: &GrantStatus) -> Str
     if !reason.is_about_client() {
         return reason_remedy(reason).to_owned();
     }
-    // After `invalid_client` with HTTP Basic, the flight has already tried the body.
+    // After `invalid_client` with HTTP Basic, the fetch has already tried the body.
     let tried_both = status.requests_failed > 1;
     let works = if tried_both {
         None

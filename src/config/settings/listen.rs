@@ -31,7 +31,7 @@ pub(super) fn read_listen(
     ListenField { default, least }: &ListenField,
     admits: impl Fn(&Field<'_>, &Listen) -> bool,
 ) -> Option<Vec<Listen>> {
-    let Some(field) = section.get("listen") else {
+    let Some(field) = section.take_field("listen") else {
         return Some(vec![Listen::Tcp(default.parse().ok()?)]);
     };
     let items = field.read_list()?;

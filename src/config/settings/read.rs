@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::listen::{MANAGEMENT, PROXY, read_listen, report_clashes};
 use super::values::{read_ca_roots, read_connection_paths, read_host, read_secrets};
 use super::{
-    AccessLog, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
+    AccessLogFilter, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
     ProxySettings, Settings,
 };
 use crate::config::field::Field;
@@ -29,10 +29,10 @@ const LEVELS: [(&str, LogLevel); 5] = [
     ("debug", LogLevel::Debug),
     ("trace", LogLevel::Trace),
 ];
-const ACCESS: [(&str, AccessLog); 3] = [
-    ("all", AccessLog::All),
-    ("refused", AccessLog::Refused),
-    ("off", AccessLog::Off),
+const ACCESS: [(&str, AccessLogFilter); 3] = [
+    ("all", AccessLogFilter::All),
+    ("refused", AccessLogFilter::Refused),
+    ("off", AccessLogFilter::Off),
 ];
 
 /// What the reader needs beside the file.
@@ -117,7 +117,7 @@ pub(in crate::config) fn read_management_listen<'a>(
     let problems = read.layers.problems;
     let before = problems.count();
     let file = file.and_then(|file| file.read_unchecked_object(&SETTINGS));
-    let section = file.and_then(|file| file.get("management"));
+    let section = file.and_then(|file| file.take_field("management"));
     let section = section.and_then(|field| field.read_unchecked_object(&settings_spec::MANAGEMENT));
     let prefix = variable(ROOT, "management");
     let section = Object::with_layers(section, &settings_spec::MANAGEMENT, read.layers, prefix);
@@ -171,7 +171,7 @@ fn read_management(
 ) -> Option<ManagementSettings> {
     let is_written = section.has_field("basic_auth");
     let login = section.read_section("basic_auth")?;
-    let (username, password) = (login.get("username"), login.get("password"));
+    let (username, password) = (login.take_field("username"), login.take_field("password"));
     let is_wanted = is_written || username.is_some() || password.is_some();
     let basic_auth = if is_wanted {
         read_basic_auth(username, password, context).map(Some)
@@ -250,7 +250,7 @@ fn read_log(section: &Object<'_>) -> Option<LogSettings> {
     let level = section.read_optional("level", LogLevel::default(), |field| {
         field.read_choice(&LEVELS)
     });
-    let access = section.read_optional("access", AccessLog::default(), |field| {
+    let access = section.read_optional("access", AccessLogFilter::default(), |field| {
         field.read_choice(&ACCESS)
     });
     Some(LogSettings {

@@ -4,9 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use super::{Files, Sources};
+use super::{Files, SourceFiles};
 
-fn seen(directory: &Path, files: &[&str]) -> Sources {
+fn seen(directory: &Path, files: &[&str]) -> SourceFiles {
     let reader = Files::default();
     let listed = reader.list_definitions(directory).unwrap();
     for name in files {

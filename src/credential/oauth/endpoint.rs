@@ -1,4 +1,5 @@
-//! One token request and its answer, over the upstream room: same roots, same address guard, no redirects, at most 64 KiB, at most 10 s.
+//! One token request and its response, sent by `upstream`: same roots, same address guard, no
+//! redirects, at most 64 KiB, at most 10 s.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +16,7 @@ use super::request::write_token_request;
 use super::response::{self, Granted};
 use crate::credential::unavailable::{ErrorCode, InvalidTokenResponse, Reason};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
-use crate::reflection::{Patterns, Scan};
+use crate::reflection::{Patterns, ResponseScan};
 use crate::upstream::{
     Client, DEFAULT_USER_AGENT, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody,
 };
@@ -120,7 +121,7 @@ impl TokenEndpoint {
             .map(|pair| pair.strip_suffix(b"==").unwrap_or(pair))
             .map(|pair| pair.strip_suffix(b"=").unwrap_or(pair));
         let patterns = Patterns::from_secrets([secret].into_iter().chain(pair));
-        let scan = patterns.map(|patterns| Scan::new(Arc::new(patterns)));
+        let scan = patterns.map(|patterns| ResponseScan::new(Arc::new(patterns)));
         // Short secrets too: here nothing but a quotation is lost.
         text.windows(secret.len()).any(|part| part == secret)
             || scan.is_some_and(|scan| scan.find(text).is_err())

@@ -38,7 +38,7 @@ pub struct Grants {
 }
 
 impl Grants {
-    /// Grants whose flights are tasks on `runtime`, the one that `client` is used on.
+    /// Creates a store whose token fetches are tasks on `runtime`, where `client` is used.
     pub fn new(client: Arc<Client>, runtime: Handle) -> Self {
         Self {
             client,
@@ -97,7 +97,7 @@ impl Grants {
     }
 
     /// Lets go of all grants but these, and of their tokens.
-    pub(in crate::credential) fn retain(&self, fingerprints: &HashSet<[u8; 32]>) {
+    pub(in crate::credential) fn retain_live(&self, fingerprints: &HashSet<[u8; 32]>) {
         let mut grants = self.by_fingerprint.lock();
         grants.retain(|fingerprint, grant| {
             let kept = fingerprints.contains(fingerprint);

@@ -8,7 +8,7 @@ use oauth2::{AuthType, ClientId, ClientSecret, RequestTokenError, Scope, TokenUr
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
+use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
 
 /// A request whose target is not to be read.
 pub(super) type TokenRequest = http::Request<Vec<u8>>;
@@ -17,7 +17,10 @@ pub(super) type TokenRequest = http::Request<Vec<u8>>;
 const PLACEHOLDER_URL: &str = "https://token.invalid/";
 
 /// Writes a token request. `None` is a bug.
-pub(super) fn write_token_request(terms: &OauthTerms, style: ClientAuth) -> Option<TokenRequest> {
+pub(super) fn write_token_request(
+    terms: &OauthParameters,
+    style: ClientAuth,
+) -> Option<TokenRequest> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
     let client = BasicClient::new(ClientId::new(text(terms.client_id.expose())?))
         .set_client_secret(ClientSecret::new(text(terms.client_secret.expose())?))

@@ -12,7 +12,7 @@ mod tls;
 mod token_retry;
 mod wiping;
 
-use crate::domain::auth::{ClientAuth, GrantType, OauthTerms, Utf8Secret};
+use crate::domain::auth::{ClientAuth, GrantType, OauthParameters, Utf8Secret};
 use crate::domain::{Secret, SecretSource, TokenUrl};
 
 /// A secret that stands in the definition itself.
@@ -22,8 +22,8 @@ pub(super) fn utf8_secret(text: &str) -> Utf8Secret {
 }
 
 /// A client of a token endpoint that nobody dials.
-pub(super) fn terms() -> OauthTerms {
-    OauthTerms {
+pub(super) fn terms() -> OauthParameters {
+    OauthParameters {
         token_url: TokenUrl::parse("https://token.test/oauth/token").unwrap(),
         grant_type: GrantType::default(),
         client_id: utf8_secret("the-client"),

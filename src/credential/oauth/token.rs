@@ -76,7 +76,8 @@ impl Token {
         &self.header
     }
 
-    /// The token itself, without the word before it. As [`crate::domain::Secret::expose`]: not to be called in other rooms.
+    /// Returns the token without its scheme. As for [`crate::domain::Secret::expose`], only
+    /// `credential` and `reflection` may call this.
     pub fn expose(&self) -> &[u8] {
         self.header.get(SCHEME.len()..).unwrap_or_default()
     }

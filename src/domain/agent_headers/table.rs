@@ -5,7 +5,7 @@
 //! prefix, and a name that begins with `*` is a suffix. The README has the same table, and a test
 //! compares the two.
 
-use super::Family::{
+use super::HeaderCategory::{
     self, Browser, ClientAddress, Cookie, Credential, Egressd, Identity, Intermediary, Method,
     Resource, Target, Transport,
 };
@@ -14,7 +14,7 @@ use super::Family::{
 #[derive(Debug)]
 pub struct Group {
     /// The meaning that the headers share.
-    pub family: Family,
+    pub family: HeaderCategory,
     /// The names, in lower case; `name-*` stands for all names with this prefix, `*-name` for
     /// all with this suffix.
     pub names: &'static [&'static str],
@@ -22,7 +22,11 @@ pub struct Group {
     pub source: &'static str,
 }
 
-const fn group(family: Family, source: &'static str, names: &'static [&'static str]) -> Group {
+const fn group(
+    family: HeaderCategory,
+    source: &'static str,
+    names: &'static [&'static str],
+) -> Group {
     Group {
         family,
         names,

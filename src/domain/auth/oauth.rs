@@ -9,7 +9,7 @@ use crate::domain::secret::Secret;
 use crate::domain::url::TokenUrl;
 
 /// What a definition says of its client credentials, and the ranges of its connection.
-pub struct OauthTerms {
+pub struct OauthParameters {
     /// The token endpoint.
     pub token_url: TokenUrl,
     /// The grant type to request.
@@ -28,9 +28,9 @@ pub struct OauthTerms {
     pub allowed_private_cidrs: Vec<IpNet>,
 }
 
-/// [`OauthTerms`] and their fingerprint.
+/// [`OauthParameters`] and their fingerprint.
 pub struct OauthClientCredentials {
-    terms: OauthTerms,
+    terms: OauthParameters,
     fingerprint: [u8; 32],
 }
 
@@ -121,13 +121,13 @@ impl Deref for Utf8Secret {
 
 impl OauthClientCredentials {
     /// Computes the fingerprint of the terms.
-    pub fn new(terms: OauthTerms) -> Self {
+    pub fn new(terms: OauthParameters) -> Self {
         let fingerprint = terms.fingerprint();
         Self { terms, fingerprint }
     }
 
     /// The terms.
-    pub fn terms(&self) -> &OauthTerms {
+    pub fn terms(&self) -> &OauthParameters {
         &self.terms
     }
 
@@ -145,7 +145,7 @@ impl OauthClientCredentials {
     }
 }
 
-impl OauthTerms {
+impl OauthParameters {
     fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut add = |part: &[u8]| {
@@ -179,7 +179,7 @@ impl OauthTerms {
 #[cfg(test)]
 mod tests {
     use super::{
-        ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthTerms,
+        ClientAuth, GrantType, InvalidGrantType, NotUtf8, OauthClientCredentials, OauthParameters,
         Utf8Secret,
     };
     use crate::domain::{Secret, SecretSource, TokenUrl};
@@ -194,8 +194,8 @@ mod tests {
         utf8_secret(bytes).unwrap()
     }
 
-    fn terms() -> OauthTerms {
-        OauthTerms {
+    fn terms() -> OauthParameters {
+        OauthParameters {
             token_url: TokenUrl::parse("https://id.test/token").unwrap(),
             grant_type: GrantType::default(),
             client_id: secret(b"id"),
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    fn fingerprint(change: impl FnOnce(&mut OauthTerms)) -> [u8; 32] {
+    fn fingerprint(change: impl FnOnce(&mut OauthParameters)) -> [u8; 32] {
         let mut terms = terms();
         change(&mut terms);
         *OauthClientCredentials::new(terms).fingerprint()

@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use crate::credential::Reason;
 use crate::credential::oauth::GrantStatus;
 use crate::domain::Auth;
-use crate::management::Sources;
+use crate::management::ApiContext;
 use crate::management::view::to_timestamp;
 use crate::reflection::Exposure;
-use crate::snapshot::{Entry, Snapshot};
+use crate::snapshot::{ConnectionEntry, Snapshot};
 use crate::telemetry::ConnectionStats;
 
 /// One connection.
 pub(super) struct ConnectionOverview<'a> {
-    pub(super) entry: &'a Entry,
+    pub(super) entry: &'a ConnectionEntry,
     pub(super) state: ConnectionState,
     pub(super) token: TokenLifetime,
     pub(super) activity: ConnectionStats,
@@ -59,7 +59,7 @@ pub(super) enum TokenLifetime {
 
 /// Returns all connections: first those that an operator should look at, then in the order of the definitions.
 pub(super) fn connections<'a>(
-    sources: &Sources,
+    sources: &ApiContext,
     snapshot: &'a Snapshot,
 ) -> Vec<ConnectionOverview<'a>> {
     let entries = snapshot.entries().iter();
@@ -71,7 +71,7 @@ pub(super) fn connections<'a>(
 }
 
 impl<'a> ConnectionOverview<'a> {
-    fn new(sources: &Sources, entry: &'a Entry) -> Self {
+    fn new(sources: &ApiContext, entry: &'a ConnectionEntry) -> Self {
         let connection = &entry.connection;
         let status = sources.credentials.grant_status(connection);
         let status = status.as_ref();
@@ -99,7 +99,7 @@ impl<'a> ConnectionOverview<'a> {
 }
 
 impl ConnectionState {
-    fn new(entry: &Entry, status: Option<&GrantStatus>) -> Self {
+    fn new(entry: &ConnectionEntry, status: Option<&GrantStatus>) -> Self {
         if let Some(at) = entry.delete_time() {
             return Self::Deleted(at);
         }

@@ -1,4 +1,4 @@
-//! What the page says of made-up books, and that nothing in them can become markup.
+//! The page of invented connections and counts, and that no text in them becomes markup.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::config::{Environment, SettingsOverrides, Text, load_texts};
 use crate::credential::{ErrorCode, Reason};
 use crate::domain::ConnectionId;
 use crate::reflection::Exposure;
-use crate::snapshot::{Entry, Snapshot};
+use crate::snapshot::{ConnectionEntry, Snapshot};
 use crate::telemetry::{ConnectionStats, FaultStats};
 
 fn now() -> Timestamp {
@@ -47,7 +47,7 @@ fn compile(definitions: Vec<Text>) -> Snapshot {
     Snapshot::new(loaded.connections)
 }
 
-fn quiet(entry: &Entry) -> ConnectionOverview<'_> {
+fn quiet(entry: &ConnectionEntry) -> ConnectionOverview<'_> {
     ConnectionOverview {
         entry,
         state: ConnectionState::Ok,

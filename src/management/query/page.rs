@@ -6,7 +6,7 @@
 
 use super::Query;
 use super::field::Record;
-use super::token::TokenKey;
+use super::token::PageTokenKey;
 use crate::management::error::ApiError;
 
 /// The most bytes on a page, by the weight of its records. A page ends early rather than hold more (AIP-158 allows it), but it has one record at least.
@@ -28,11 +28,11 @@ impl Query {
     /// `INVALID_ARGUMENT` for a page token that was not given for this query.
     pub(in crate::management) fn page<'r, R: Record>(
         &self,
-        tokens: &TokenKey,
+        tokens: &PageTokenKey,
         records: &'r [R],
     ) -> Result<Page<'r, R>, ApiError> {
         let opened = self.page_token.as_ref().map(|token| {
-            let key = tokens.open(token, &self.list);
+            let key = tokens.verify_token(token, &self.list);
             key.ok_or_else(|| ApiError::invalid("page_token", "not one that was given by this process for this filter, order_by and show_deleted; start again without page_token"))
         });
         let last = opened.transpose()?;
@@ -49,7 +49,7 @@ impl Query {
         let len = self.page_len(rest.iter().map(|(_, record)| *record));
         let last = rest.get(len - 1).filter(|_| rest.len() > len);
         Ok(Page {
-            next_page_token: last.map(|(key, _)| tokens.seal(key, &self.list)),
+            next_page_token: last.map(|(key, _)| tokens.sign_token(key, &self.list)),
             items: rest
                 .into_iter()
                 .take(len)

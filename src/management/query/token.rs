@@ -17,9 +17,9 @@ const TAG_BYTES: usize = 32;
 const KEY_BYTES: usize = 64;
 
 /// The key under which this process makes its page tokens, and recognizes them.
-pub(in crate::management) struct TokenKey(Hmac<Sha256>);
+pub(in crate::management) struct PageTokenKey(Hmac<Sha256>);
 
-impl TokenKey {
+impl PageTokenKey {
     /// Makes a new key. The system's randomness is mixed with that of the standard library's hashing: if the system gave none, a token would still be hard to
     /// make up, and could only list what may be listed anyway.
     pub(in crate::management) fn random() -> Self {
@@ -36,7 +36,7 @@ impl TokenKey {
     }
 
     /// Returns the token for the page behind `last`, in the list with these parameters.
-    pub(super) fn seal(&self, last: &OrderKey<'_>, list: &ListParameters) -> String {
+    pub(super) fn sign_token(&self, last: &OrderKey<'_>, list: &ListParameters) -> String {
         let mut token = to_json(last);
         let tag = self.authenticate(&token, list).finalize().into_bytes();
         token.extend_from_slice(&tag);
@@ -44,7 +44,11 @@ impl TokenKey {
     }
 
     /// Returns the key in a token, if this process made the token for the list with these parameters.
-    pub(super) fn open(&self, token: &str, list: &ListParameters) -> Option<OrderKey<'static>> {
+    pub(super) fn verify_token(
+        &self,
+        token: &str,
+        list: &ListParameters,
+    ) -> Option<OrderKey<'static>> {
         let token = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (last, tag) = token.split_last_chunk::<TAG_BYTES>()?;
         // In constant time.

@@ -1,4 +1,5 @@
-//! ToolsJson are built and written once for each entry of a snapshot: ten thousand routes take longer than an answer should.
+//! The tools of a connection are built and serialised once for each entry of a snapshot, because
+//! ten thousand routes take longer than a response should.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -7,7 +8,7 @@ use moka::sync::Cache;
 use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 
 /// The most bytes of tools that are kept.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
@@ -29,7 +30,7 @@ pub(in crate::management) struct ToolCache {
 
 #[derive(Clone)]
 struct CachedTools {
-    entry: Weak<Entry>,
+    entry: Weak<ConnectionEntry>,
     tools: ToolsJson,
 }
 
@@ -51,7 +52,7 @@ impl Default for ToolCache {
 
 impl ToolCache {
     /// Returns the tools of this entry.
-    pub(in crate::management) fn get(&self, entry: &Arc<Entry>) -> ToolsJson {
+    pub(in crate::management) fn get(&self, entry: &Arc<ConnectionEntry>) -> ToolsJson {
         let cached = self.cached.get_with(entry.key, || {
             self.added.fetch_add(1, Relaxed);
             CachedTools {
@@ -82,7 +83,7 @@ impl ToolCache {
 }
 
 impl ToolsJson {
-    fn new(entry: &Entry) -> Self {
+    fn new(entry: &ConnectionEntry) -> Self {
         // Texts and JSON values always serialise.
         let connection = &entry.connection;
         let tools = super::build_tools(

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::disclosure::is_public_parameter;
 use super::scalar::Redacted;
-use crate::domain::auth::{ClientAuth, GrantType, OauthTerms};
+use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
 use crate::domain::{Auth, TokenUrl};
 
 /// The one way in which the connection proves itself to its upstream.
@@ -85,7 +85,7 @@ impl AuthDetails {
         }
     }
 
-    fn from_oauth(terms: &OauthTerms) -> Self {
+    fn from_oauth(terms: &OauthParameters) -> Self {
         let shown = |(name, value): &(String, String)| {
             let value = if is_public_parameter(name) {
                 DisclosedValue::Plain(value.clone())

@@ -11,7 +11,7 @@ use super::sources::credential_sources;
 use super::status::RpcStatus;
 use super::types::TYPE_NAME;
 use crate::management::tools::{Tool, ToolsJson};
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 
 /// An HTTP API that agents reach through egressd.
 #[derive(Serialize, ToSchema)]
@@ -78,7 +78,7 @@ pub(in crate::management) struct LiveState {
 impl ConnectionView {
     /// As a list shows it.
     pub(in crate::management) fn for_list(
-        entry: &Entry,
+        entry: &ConnectionEntry,
         live: LiveState,
         tools: ToolsJson,
     ) -> Self {
@@ -105,7 +105,7 @@ impl ConnectionView {
 
     /// With all that is known of it.
     pub(in crate::management) fn with_details(
-        entry: &Entry,
+        entry: &ConnectionEntry,
         live: LiveState,
         tools: ToolsJson,
     ) -> Self {

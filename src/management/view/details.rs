@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use super::auth::{AuthDetails, DisclosedValue};
 use super::disclosure::is_public_header;
 use super::scalar::{Int64, Redacted};
-use crate::domain::{ConfiguredHeader, Http2};
+use crate::domain::{ConfiguredHeader, Http2Mode};
 use crate::route::Pattern;
-use crate::snapshot::Entry;
+use crate::snapshot::ConnectionEntry;
 
 /// What a connection of its type is made of.
 #[derive(Serialize, ToSchema)]
@@ -69,7 +69,7 @@ pub(super) struct ToolConfiguration {
 }
 
 impl ConnectionDetails {
-    pub(super) fn new(entry: &Entry) -> Self {
+    pub(super) fn new(entry: &ConnectionEntry) -> Self {
         let connection = &entry.connection;
         let secret = connection.webhook_signing_secret.as_ref();
         let patterns = entry.connection.routes.patterns().iter();
@@ -92,9 +92,9 @@ impl ConnectionDetails {
                 reuse_after_body: connection.reuse_after_body,
                 max_concurrent_requests: connection.caps.concurrency.requests(),
                 http2: match connection.http2 {
-                    Http2::Auto => "auto",
-                    Http2::Prefer => "prefer",
-                    Http2::Never => "never",
+                    Http2Mode::Auto => "auto",
+                    Http2Mode::Prefer => "prefer",
+                    Http2Mode::Never => "never",
                 },
             },
         }
@@ -102,7 +102,7 @@ impl ConnectionDetails {
 }
 
 impl ToolConfiguration {
-    pub(super) fn new(entry: &Entry) -> Self {
+    pub(super) fn new(entry: &ConnectionEntry) -> Self {
         Self {
             tool: super::types::TOOL,
             enabled: entry.connection.enabled,

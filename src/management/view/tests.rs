@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 
 use super::{ConnectionView as View, HTTP, LiveState};
 use crate::domain::auth::{
-    BasicAuth, BearerToken, ClientAuth, GrantType, OauthClientCredentials, OauthTerms,
+    BasicAuth, BearerToken, ClientAuth, GrantType, OauthClientCredentials, OauthParameters,
 };
 use crate::domain::{
-    Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2, Secret, SecretSource,
-    SensitiveHeader, TokenUrl,
+    Auth, BaseUrl, Caps, ConfiguredHeader, Connection, ConnectionId, Http2Mode, Secret,
+    SecretSource, SensitiveHeader, TokenUrl,
 };
 use crate::management::tools::ToolCache;
 use crate::route::{Pattern, RouteTable};
@@ -24,7 +24,7 @@ fn secret(text: &str) -> Secret {
 /// One soft-deleted connection of each auth kind, all of whose secrets are this.
 pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
     let url = format!("https://id.test/token?p=policy&key={planted}&{planted}&&tenant=a%26b");
-    let oauth = OauthTerms {
+    let oauth = OauthParameters {
         token_url: TokenUrl::parse(&url).unwrap(),
         grant_type: GrantType::parse("account_credentials").unwrap(),
         client_id: secret(planted).try_into().unwrap(),
@@ -78,7 +78,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
         allow_encoded_slash: true,
         reflection_guard: true,
         reuse_after_body: false,
-        http2: Http2::Prefer,
+        http2: Http2Mode::Prefer,
         enabled: false,
         delete_time: Some("2026-01-02T03:04:05.6789Z".parse().unwrap()),
     }

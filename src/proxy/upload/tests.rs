@@ -10,12 +10,12 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 
 use super::super::body_budget::{BUDGET, BodyBudget, MAX_SHARE};
-use super::{MAX_REPLAYED_BYTES, OutgoingBody, RequestUpload, UnsentBody};
+use super::{MAX_REPLAYED_BYTES, ReplayableBody, RequestUpload, UnsentBody};
 use crate::credential::signing::SigningKey;
 use crate::domain::Secret;
 use crate::domain::secret::SecretSource;
 use crate::memory::MemoryShortage;
-use crate::proxy::code::Code;
+use crate::proxy::code::RefusalCode;
 use crate::proxy::error::AgentFault;
 use crate::upstream::Framing;
 
@@ -96,7 +96,7 @@ enum End {
 }
 
 /// Sends what there is. `by_end`: as HTTP/2 does, which asks neither a body that says it is over, nor behind trailers.
-fn send(body: &mut OutgoingBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
+fn send(body: &mut ReplayableBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
     let mut sent = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     loop {
@@ -333,12 +333,12 @@ async fn a_body_that_cannot_be_held_is_refused_and_paid_back() {
     );
     let others = hold(body.share, MAX_SHARE - 6000);
     let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
-    assert_eq!(refusal, Some(Code::Overloaded));
+    assert_eq!(refusal, Some(RefusalCode::Overloaded));
     assert_eq!(budget.free(), MAX_SHARE + 6000);
     drop(others);
 
     let (body, budget) = unread(Framing::Length(10), &[data(b"abc"), Step::Fail]);
     let refusal = body.sign(&key()).await.err().map(|refusal| refusal.code());
-    assert_eq!(refusal, Some(Code::MalformedRequest));
+    assert_eq!(refusal, Some(RefusalCode::MalformedRequest));
     assert_eq!(budget.free(), BUDGET);
 }

@@ -8,13 +8,13 @@ use prometheus::proto::{
 use super::histogram::Histogram;
 
 /// A metric family: every series of one name.
-pub(super) struct Family {
+pub(super) struct FamilySpec {
     kind: MetricType,
     name: &'static str,
     help: &'static str,
 }
 
-impl Family {
+impl FamilySpec {
     /// Returns the family with these series. `None` without a series: the encoder rejects such a
     /// family.
     pub(super) fn with_series(
@@ -32,7 +32,7 @@ impl Family {
 
 macro_rules! families {
     ($($constant:ident: $kind:ident $name:literal $help:literal;)*) => {
-        $(pub(super) const $constant: Family = Family {
+        $(pub(super) const $constant: FamilySpec = FamilySpec {
             kind: MetricType::$kind,
             name: $name,
             help: $help,

@@ -13,7 +13,7 @@ pub struct SocketCounters {
 
 /// One open socket. It is idle as long as no exchange is on it, and gone when this is dropped.
 #[derive(Debug)]
-pub struct OpenSocket {
+pub struct SocketCountGuard {
     counters: Arc<SocketCounters>,
     /// How many, and [`CLOSED`].
     exchanges: AtomicUsize,
@@ -39,18 +39,18 @@ impl SocketCounters {
     }
 
     /// One more, still idle.
-    pub fn open_socket(self: &Arc<Self>) -> OpenSocket {
+    pub fn count_socket(self: &Arc<Self>) -> SocketCountGuard {
         self.ever.store(true, Relaxed);
         self.open.fetch_add(1, Relaxed);
         self.idle.fetch_add(1, Relaxed);
-        OpenSocket {
+        SocketCountGuard {
             counters: Arc::clone(self),
             exchanges: AtomicUsize::new(0),
         }
     }
 }
 
-impl OpenSocket {
+impl SocketCountGuard {
     /// An exchange begins on it.
     pub fn begin_exchange(&self) {
         if self.exchanges.fetch_add(1, Relaxed) == 0 {
@@ -82,7 +82,7 @@ impl OpenSocket {
     }
 }
 
-impl Drop for OpenSocket {
+impl Drop for SocketCountGuard {
     fn drop(&mut self) {
         self.close();
     }
@@ -98,7 +98,7 @@ mod tests {
         let sockets = Arc::new(SocketCounters::default());
         let now = || (sockets.idle(), sockets.active());
         assert!(!sockets.had_any());
-        let (one, other) = (sockets.open_socket(), sockets.open_socket());
+        let (one, other) = (sockets.count_socket(), sockets.count_socket());
         assert_eq!(now(), (2, 0));
         one.begin_exchange();
         one.begin_exchange();
@@ -121,7 +121,7 @@ mod tests {
     fn a_closed_socket_is_not_counted_whoever_still_knows_it() {
         for exchanges in [0, 1, 2] {
             let sockets = Arc::new(SocketCounters::default());
-            let socket = sockets.open_socket();
+            let socket = sockets.count_socket();
             (0..exchanges).for_each(|_| socket.begin_exchange());
             assert_eq!(sockets.active(), exchanges.min(1));
             socket.close();

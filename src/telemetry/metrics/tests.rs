@@ -221,7 +221,7 @@ fn a_failed_reload_leaves_the_configuration_as_old_as_it_is() {
 fn every_family_says_what_it_is() {
     let metrics = Arc::new(Metrics::new());
     let recorder = metrics.new_shard().recorder("crm", ["/"]);
-    let _socket = recorder.sockets().open_socket();
+    let _socket = recorder.sockets().count_socket();
     recorder.record(&EndedExchange {
         was_signed: true,
         ..ended_exchange(Some(0), 200)
@@ -321,7 +321,7 @@ fn the_exposition_text_stays_the_same() {
         "connection_not_found",
         StatusCode::NOT_FOUND,
     ));
-    let sockets = [0, 1].map(|_| recorders[0].sockets().open_socket());
+    let sockets = [0, 1].map(|_| recorders[0].sockets().count_socket());
     sockets[0].begin_exchange();
     metrics.catch_panic(|| -> u8 { panic!("a planted panic") });
     metrics.record_reload(false);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{ConfigFinding, Event, EventFormat, EventLevel, ListenerKind, ProblemLog, TokenFault};
-use crate::domain::changes::Changed;
+use crate::domain::changes::ChangedConnection;
 use crate::domain::{Changes, ConnectionId};
 
 /// Longer than anything here takes.
@@ -87,7 +87,7 @@ fn reload_rows() -> Vec<Row> {
     let changes = Changes {
         added: vec![id("a")],
         removed: ["b", "c", "d", "e"].map(id).into(),
-        changed: vec![Changed {
+        changed: vec![ChangedConnection {
             id: id("f"),
             fields: vec!["base_url", "bearer_token"],
         }],

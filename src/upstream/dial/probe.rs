@@ -12,8 +12,8 @@ use rustls::ProtocolVersion;
 use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::timeout;
 
-use super::{Dialer, Host, NegotiatedSocket, Target, Tls};
-use crate::domain::address::{Forbidden, check_address};
+use super::{DialTarget, Dialer, Host, NegotiatedSocket, Tls};
+use crate::domain::address::{ForbiddenAddress, check_address};
 use crate::upstream::failure::{Failure, TlsFault};
 
 /// The steps of a dial, in their order.
@@ -46,7 +46,7 @@ pub struct ProbeError {
     /// The reason.
     pub failure: Failure,
     /// The addresses that may not be dialled, where that is the reason.
-    pub forbidden: Vec<(IpAddr, Forbidden)>,
+    pub forbidden: Vec<(IpAddr, ForbiddenAddress)>,
 }
 
 impl From<Failure> for ProbeError {
@@ -112,14 +112,14 @@ const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Dialer {
     /// Dials and hangs up. The last step is the only one that can have failed.
-    pub async fn probe(&self, target: &Target) -> Vec<ProbeStep> {
+    pub async fn probe(&self, target: &DialTarget) -> Vec<ProbeStep> {
         let mut steps = ProbeRecorder::begin();
         // What is left to do is told by the steps that were made.
         let _done = self.probe_into(target, &mut steps).await;
         steps.made
     }
 
-    async fn probe_into(&self, target: &Target, steps: &mut ProbeRecorder) -> Option<()> {
+    async fn probe_into(&self, target: &DialTarget, steps: &mut ProbeRecorder) -> Option<()> {
         let resolved = self.resolve_target(target).await.map_err(ProbeError::from);
         let addresses =
             steps.record_step(ProbeStepKind::Resolve, resolved, |found| {
@@ -159,7 +159,7 @@ impl Dialer {
 /// Waits until a server that requested a client certificate has accepted or refused a client
 /// without one. Under TLS 1.3 that happens after the client has finished the handshake.
 async fn await_certificate_verdict(
-    target: &Target,
+    target: &DialTarget,
     negotiated: Result<(NegotiatedSocket, bool), Failure>,
 ) -> Result<ProbedSession, Failure> {
     let requested_certificate = target.tls()?.1.were_asked_for_certificate();
@@ -206,8 +206,8 @@ fn join_addresses(addresses: &[IpAddr]) -> String {
 fn forbidden_addresses(
     failure: Failure,
     addresses: &[IpAddr],
-    target: &Target,
-) -> Vec<(IpAddr, Forbidden)> {
+    target: &DialTarget,
+) -> Vec<(IpAddr, ForbiddenAddress)> {
     if !matches!(failure, Failure::AddressRefused(_)) {
         return Vec::new();
     }

@@ -15,7 +15,7 @@ use super::{Socket, SocketStream};
 use crate::upstream::failure::{Failure, ProtocolFault};
 
 /// Keeps sockets between requests.
-pub(in crate::upstream) trait SocketPool<S>: Send + Sync {
+pub(in crate::upstream) trait SocketSink<S>: Send + Sync {
     /// Keeps the socket for another request, or drops it.
     fn put_back(&self, socket: Socket<S>);
 
@@ -26,7 +26,7 @@ pub(in crate::upstream) trait SocketPool<S>: Send + Sync {
 /// The place where a socket goes after its exchange.
 pub(in crate::upstream) struct SocketReturn<S> {
     /// The pool that may keep it.
-    pub(in crate::upstream) pool: Arc<dyn SocketPool<S>>,
+    pub(in crate::upstream) pool: Arc<dyn SocketSink<S>>,
     /// `false` if the socket must be closed instead.
     pub(in crate::upstream) reuse: bool,
 }

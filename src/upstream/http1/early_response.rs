@@ -14,7 +14,7 @@ use http_body::Body as _;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::mpsc::{Sender, channel};
 
-use super::body::{Http1Body, SocketPool, SocketReturn};
+use super::body::{Http1Body, SocketReturn, SocketSink};
 use super::response_head::BodyLength;
 use super::upload::BodyWriter;
 use super::upload_task::{EarlyResponse, Piece, UploadTask};
@@ -27,18 +27,18 @@ pub(super) fn spawn_exchange<S: SocketStream, B>(
     socket: Socket<S>,
     length: BodyLength,
     upload: BodyWriter<B>,
-    pool: Arc<dyn SocketPool<S>>,
+    pool: Arc<dyn SocketSink<S>>,
 ) -> Http1Body<S>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
     let (sender, pieces) = channel(1);
-    let holder = Arc::new(SocketHolder {
+    let holder = Arc::new(UploadSocket {
         socket: Mutex::default(),
         pool,
     });
     let home = SocketReturn {
-        pool: Arc::<SocketHolder<S>>::clone(&holder),
+        pool: Arc::<UploadSocket<S>>::clone(&holder),
         reuse: true,
     };
     let response = Mutex::new(Http1Body::new(socket, length, home));
@@ -53,7 +53,7 @@ where
 async fn run_exchange<S: SocketStream, B>(
     response: Mutex<Http1Body<S>>,
     mut upload: BodyWriter<B>,
-    holder: Arc<SocketHolder<S>>,
+    holder: Arc<UploadSocket<S>>,
     pieces: Sender<Piece>,
 ) where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -124,18 +124,18 @@ async fn receive_response<S: SocketStream>(
 
 /// Holds the socket from the end of the response to the end of the upload. It serves no other
 /// request.
-struct SocketHolder<S> {
+struct UploadSocket<S> {
     socket: Mutex<Option<Socket<S>>>,
-    pool: Arc<dyn SocketPool<S>>,
+    pool: Arc<dyn SocketSink<S>>,
 }
 
-impl<S> SocketHolder<S> {
+impl<S> UploadSocket<S> {
     fn lock(&self) -> MutexGuard<'_, Option<Socket<S>>> {
         self.socket.lock()
     }
 }
 
-impl<S: SocketStream> SocketPool<S> for SocketHolder<S> {
+impl<S: SocketStream> SocketSink<S> for UploadSocket<S> {
     fn put_back(&self, socket: Socket<S>) {
         socket.counted.begin_exchange();
         *self.lock() = Some(socket);

@@ -3,7 +3,7 @@
 //! The upload and the reading of the head run side by side in one future. So an early response
 //! (F-134) is seen while the body is still being sent, and a peer that reads nothing cannot cause a
 //! deadlock. A response of 200 to 299 that begins early is received beside the rest of the upload
-//! (`early`); any other response ends the upload.
+//! (`early_response`); any other response ends the upload.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};

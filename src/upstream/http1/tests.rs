@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
 
 use super::exchange::exchange;
-use super::{Http1Body, IdleState, Socket, SocketPool, SocketReturn};
+use super::{Http1Body, IdleState, Socket, SocketReturn, SocketSink};
 use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::{Field, Framing, RequestHead};
 
@@ -30,7 +30,7 @@ struct RecordingPool {
     surplus: AtomicUsize,
 }
 
-impl SocketPool<Pipe> for RecordingPool {
+impl SocketSink<Pipe> for RecordingPool {
     fn put_back(&self, socket: Socket<Pipe>) {
         self.sockets.lock().push(socket);
     }

@@ -20,7 +20,7 @@ use super::ExchangeGuard;
 use crate::upstream::failure::Failure;
 
 /// A request's body for hyper.
-pub(super) struct OutgoingBody {
+pub(super) struct Http2RequestBody {
     body: Option<Pin<Box<dyn Body<Data = Bytes, Error = Failure> + Send>>>,
     /// Set once no more of the body is sent. The stream stays open for the response.
     is_stopped: bool,
@@ -68,13 +68,13 @@ pub struct RunningUpload {
 
 impl UploadControl {
     /// Prepares an upload. The second value is the body for hyper.
-    pub(super) fn new<B>(body: Option<B>) -> (Self, OutgoingBody)
+    pub(super) fn new<B>(body: Option<B>) -> (Self, Http2RequestBody)
     where
         B: Body<Data = Bytes, Error = Failure> + Send + 'static,
     {
         let (sender, receiver) = oneshot::channel();
         let progress = Arc::<UploadProgress>::default();
-        let sending = OutgoingBody {
+        let sending = Http2RequestBody {
             body: body.map(|body| Box::pin(body) as _),
             is_stopped: false,
             signals: receiver,
@@ -135,7 +135,7 @@ impl Drop for RunningUpload {
     }
 }
 
-impl Body for OutgoingBody {
+impl Body for Http2RequestBody {
     type Data = Bytes;
     type Error = h2::Error;
 

@@ -12,12 +12,14 @@ use super::world::{
     Authority, DnsReply, LONG_TIMEOUT, NAME, NameServer, Server, dialer, dialer_with_timeouts,
     long_timeouts, server_config, target,
 };
-use crate::domain::{Host, Http2};
+use crate::domain::{Host, Http2Mode};
 use crate::upstream::failure::ConnectFault;
-use crate::upstream::{DialTimeouts, Dialer, Failure, NegotiatedSocket, ResolverSettings, Target};
+use crate::upstream::{
+    DialTarget, DialTimeouts, Dialer, Failure, NegotiatedSocket, ResolverSettings,
+};
 
 /// A dial may be moved between the threads of any runtime.
-const _: fn(&Dialer, &Target) = |dialer, target| {
+const _: fn(&Dialer, &DialTarget) = |dialer, target| {
     fn is_send(_: impl Send) {}
     is_send(dialer.dial(target));
 };
@@ -31,7 +33,7 @@ async fn one_forbidden_address_fails_the_dial() {
     // F-81
     let authority = Authority::new();
     let server = start_upstream(&authority).await;
-    let target = target(server.address.port(), Http2::Auto, &authority.trust());
+    let target = target(server.address.port(), Http2Mode::Auto, &authority.trust());
     for forbidden in ["10.0.0.1", "169.254.169.254", "::1", "fd00:ec2::254"] {
         let outcome = dialer(&["127.0.0.1", forbidden]).dial(&target).await;
         assert!(matches!(outcome, Err(Failure::AddressRefused(_))));
@@ -52,7 +54,7 @@ async fn loopback_needs_an_allowed_cidr_by_name_and_by_address() {
         Host::Name("localhost".into()),
         Host::Ip("127.0.0.1".parse().unwrap()),
     ] {
-        let target = Target::new(&host, port, &[], Http2::Auto, &authority.trust());
+        let target = DialTarget::new(&host, port, &[], Http2Mode::Auto, &authority.trust());
         let outcome = dialer(&["127.0.0.1"]).dial(&target).await;
         assert_eq!(outcome.err(), Some(Failure::AddressRefused("loopback")));
     }
@@ -71,7 +73,7 @@ async fn metadata_is_never_dialled_whatever_is_allowed() {
         Host::Ip("169.254.169.254".parse().unwrap()),
         Host::Ip("::ffff:168.63.129.16".parse().unwrap()),
     ] {
-        let target = Target::new(&host, 80, &all, Http2::Auto, &authority.trust());
+        let target = DialTarget::new(&host, 80, &all, Http2Mode::Auto, &authority.trust());
         let outcome = dialer.dial(&target).await;
         assert!(matches!(outcome, Err(Failure::AddressRefused(_))));
     }
@@ -97,7 +99,7 @@ async fn the_checked_address_is_the_one_that_is_dialled() {
     })
     .await;
     let dialer = dialer_with_timeouts(&ResolverSettings::with_servers(&[server.address], ""));
-    let target = target(good.address.port(), Http2::Auto, &authority.trust());
+    let target = target(good.address.port(), Http2Mode::Auto, &authority.trust());
     assert!(matches!(
         dialer.dial(&target).await,
         Ok(NegotiatedSocket::Http1(session))
@@ -112,7 +114,7 @@ async fn the_next_address_is_tried_after_a_refusal() {
     // F-88
     let authority = Authority::new();
     let server = start_upstream(&authority).await;
-    let target = target(server.address.port(), Http2::Auto, &authority.trust());
+    let target = target(server.address.port(), Http2Mode::Auto, &authority.trust());
     let dialer = dialer(&["127.0.0.3", "127.0.0.4", "127.0.0.1"]);
     assert!(dialer.dial(&target).await.is_ok());
     assert_eq!(server.accepted_count(), 1);
@@ -122,7 +124,7 @@ async fn the_next_address_is_tried_after_a_refusal() {
 async fn closed_port() {
     let authority = Authority::new();
     let port = start_upstream(&authority).await.address.port();
-    let target = target(port, Http2::Auto, &authority.trust());
+    let target = target(port, Http2Mode::Auto, &authority.trust());
     let outcome = dialer(&["127.0.0.3", "127.0.0.4"]).dial(&target).await;
     assert_eq!(outcome.err(), Some(Failure::Connect(ConnectFault::Refused)));
 }
@@ -149,7 +151,7 @@ async fn the_next_address_is_tried_beside_an_unresponsive_one() {
         ..long_timeouts()
     };
     let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), times, Arc::default());
-    let target = target(port, Http2::Auto, &authority.trust());
+    let target = target(port, Http2Mode::Auto, &authority.trust());
     assert!(dialer.dial(&target).await.is_ok());
     assert_eq!(server.accepted_count(), 1);
 }
@@ -165,7 +167,7 @@ async fn connecting_ends_in_time() {
     };
     let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), times, Arc::default());
     let port = listener.local_addr().unwrap().port();
-    let target = target(port, Http2::Auto, &authority.trust());
+    let target = target(port, Http2Mode::Auto, &authority.trust());
     let outcome = dialer.dial(&target).await;
     assert_eq!(outcome.err(), Some(Failure::Connect(ConnectFault::Timeout)));
 }
@@ -176,7 +178,7 @@ async fn own_listeners_are_never_dialled() {
     let authority = Authority::new();
     let server = start_upstream(&authority).await;
     let port = server.address.port();
-    let target = target(port, Http2::Auto, &authority.trust());
+    let target = target(port, Http2Mode::Auto, &authority.trust());
     let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
     for bound in [
         server.address,

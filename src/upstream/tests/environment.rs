@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use super::world::{Authority, Server, dialer, server_config, target};
-use crate::domain::Http2;
+use crate::domain::Http2Mode;
 use crate::upstream::failure::TlsFault;
 use crate::upstream::{Failure, Trust};
 
@@ -22,7 +22,7 @@ async fn roots_keys_and_proxies_of_the_environment_are_ignored() {
         let port = address.parse::<SocketAddr>().unwrap().port();
         let trust = Trust::from_platform(&[]).unwrap();
         let outcome = dialer(&["127.0.0.1"])
-            .dial(&target(port, Http2::Auto, &trust))
+            .dial(&target(port, Http2Mode::Auto, &trust))
             .await;
         let refused = Failure::Tls(TlsFault::Certificate("unknown issuer"));
         assert_eq!(outcome.err(), Some(refused));

@@ -12,11 +12,13 @@ use super::world::{
     Authority, Identity, LONG_TIMEOUT, NAME, Server, common_name, dialer, long_timeouts,
     server_config, target,
 };
-use crate::domain::{Host, Http2};
+use crate::domain::{Host, Http2Mode};
 use crate::upstream::failure::TlsFault;
-use crate::upstream::{DialTimeouts, Dialer, Failure, NegotiatedSocket, ResolverSettings, Target};
+use crate::upstream::{
+    DialTarget, DialTimeouts, Dialer, Failure, NegotiatedSocket, ResolverSettings,
+};
 
-async fn dial_failure(server: &Server, authority: &Authority, http2: Http2) -> Option<Failure> {
+async fn dial_failure(server: &Server, authority: &Authority, http2: Http2Mode) -> Option<Failure> {
     let target = target(server.address.port(), http2, &authority.trust());
     dialer(&["127.0.0.1"]).dial(&target).await.err()
 }
@@ -77,7 +79,7 @@ async fn a_certificate_that_is_not_to_be_trusted() {
         ),
     ] {
         let server = Server::start_tls(server_config(identity, &[])).await;
-        let failure = dial_failure(&server, &authority, Http2::Auto).await;
+        let failure = dial_failure(&server, &authority, Http2Mode::Auto).await;
         assert_eq!(failure, certificate(reason));
         assert_eq!((server.accepted_count(), server.clear_bytes()), (1, 0));
     }
@@ -96,7 +98,13 @@ async fn a_literal_address_needs_a_certificate_of_its_own() {
     ] {
         let server = Server::start_tls(server_config(identity, &[])).await;
         let (host, port) = (Host::Ip(loopback), server.address.port());
-        let target = Target::new(&host, port, &allowed_cidrs, Http2::Auto, &authority.trust());
+        let target = DialTarget::new(
+            &host,
+            port,
+            &allowed_cidrs,
+            Http2Mode::Auto,
+            &authority.trust(),
+        );
         assert_eq!(dialer(&[]).dial(&target).await.err(), failure);
     }
 }
@@ -152,7 +160,7 @@ async fn a_handshake_that_breaks() {
         Server::start("127.0.0.1:0", speak_tls10).await,
     ];
     for server in servers {
-        let failure = dial_failure(&server, &authority, Http2::Auto).await;
+        let failure = dial_failure(&server, &authority, Http2Mode::Auto).await;
         assert_eq!(failure, expected);
         assert_eq!(server.accepted_count(), 1, "one dial, one socket");
     }
@@ -169,7 +177,7 @@ async fn a_handshake_that_stalls_ends_in_time() {
         ..long_timeouts()
     };
     let dialer = Dialer::new(names.resolver(LONG_TIMEOUT), times, Arc::default());
-    let target = target(server.address.port(), Http2::Auto, &authority.trust());
+    let target = target(server.address.port(), Http2Mode::Auto, &authority.trust());
     let outcome = dialer.dial(&target).await;
     assert_eq!(outcome.err(), Some(Failure::Tls(TlsFault::Timeout)));
 }
@@ -188,10 +196,10 @@ async fn a_protocol_that_was_not_offered() {
     };
     let expected = Some(Failure::Tls(TlsFault::Alpn));
     let server = Server::start("127.0.0.1:0", choose(b"h2")).await;
-    let failure = dial_failure(&server, &authority, Http2::Never).await;
+    let failure = dial_failure(&server, &authority, Http2Mode::Never).await;
     assert_eq!(failure, expected);
     assert_eq!(server.accepted_count(), 1);
-    for http2 in [Http2::Never, Http2::Auto, Http2::Prefer] {
+    for http2 in [Http2Mode::Never, Http2Mode::Auto, Http2Mode::Prefer] {
         let server = Server::start("127.0.0.1:0", choose(b"spdy/1")).await;
         let failure = dial_failure(&server, &authority, http2).await;
         assert_eq!(failure, expected);
@@ -199,7 +207,7 @@ async fn a_protocol_that_was_not_offered() {
 }
 
 /// What three dials in a row agree on (`1`, `2`, or `-` for an alert), and how many sockets they took.
-async fn negotiated_protocol(protocols: &[&str], http2: Http2) -> (String, usize) {
+async fn negotiated_protocol(protocols: &[&str], http2: Http2Mode) -> (String, usize) {
     let authority = Authority::new();
     let server = Server::start_tls(server_config(authority.issue(|_| {}), protocols)).await;
     let target = target(server.address.port(), http2, &authority.trust());
@@ -219,17 +227,17 @@ async fn negotiated_protocol(protocols: &[&str], http2: Http2) -> (String, usize
 #[tokio::test]
 async fn the_protocol_that_is_agreed_on() {
     for (protocols, http2, seen, sockets) in [
-        (&["h2", "http/1.1"][..], Http2::Auto, "111", 3),
-        (&["h2", "http/1.1"], Http2::Prefer, "222", 3),
-        (&["h2", "http/1.1"], Http2::Never, "111", 3),
-        (&["http/1.1"], Http2::Auto, "111", 3),
-        (&["http/1.1"], Http2::Prefer, "111", 3),
-        (&[], Http2::Auto, "111", 3),
-        (&[], Http2::Prefer, "111", 3),
+        (&["h2", "http/1.1"][..], Http2Mode::Auto, "111", 3),
+        (&["h2", "http/1.1"], Http2Mode::Prefer, "222", 3),
+        (&["h2", "http/1.1"], Http2Mode::Never, "111", 3),
+        (&["http/1.1"], Http2Mode::Auto, "111", 3),
+        (&["http/1.1"], Http2Mode::Prefer, "111", 3),
+        (&[], Http2Mode::Auto, "111", 3),
+        (&[], Http2Mode::Prefer, "111", 3),
         // One dial more, once: then it is remembered.
-        (&["h2"], Http2::Auto, "222", 4),
-        (&["h2"], Http2::Prefer, "222", 3),
-        (&["h2"], Http2::Never, "---", 3),
+        (&["h2"], Http2Mode::Auto, "222", 4),
+        (&["h2"], Http2Mode::Prefer, "222", 3),
+        (&["h2"], Http2Mode::Never, "---", 3),
     ] {
         let outcome = negotiated_protocol(protocols, http2).await;
         assert_eq!(
@@ -245,7 +253,7 @@ async fn a_server_that_stopped_offering_http2_is_still_reached() {
     let authority = Authority::new();
     let old = Server::start_tls(server_config(authority.issue(|_| {}), &["h2"])).await;
     let port = old.address.port();
-    let target = target(port, Http2::Auto, &authority.trust());
+    let target = target(port, Http2Mode::Auto, &authority.trust());
     let first = dialer(&["127.0.0.1"]).dial(&target).await;
     assert!(matches!(first, Ok(NegotiatedSocket::Http2(_))));
     let config = server_config(authority.issue(|_| {}), &["http/1.1"]);
@@ -277,7 +285,7 @@ async fn sessions_are_resumed_within_a_connection_and_not_between_two() {
         .await
     };
     let dialer = dialer(&["127.0.0.1"]);
-    let [one, two] = [(); 2].map(|()| target(server.address.port(), Http2::Auto, &trust));
+    let [one, two] = [(); 2].map(|()| target(server.address.port(), Http2Mode::Auto, &trust));
     let mut seen = Vec::new();
     for target in [&one, &one, &two] {
         let Ok(NegotiatedSocket::Http1(mut session)) = dialer.dial(target).await else {

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use tokio::io::DuplexStream;
 use tokio::sync::oneshot;
 
-use crate::telemetry::metrics::{OpenSocket, SocketCounters};
+use crate::telemetry::metrics::{SocketCountGuard, SocketCounters};
 use crate::upstream::counted_tcp::ByteCounts;
 use crate::upstream::failure::ExchangeFailure;
 use crate::upstream::failure::ProtocolFault;
@@ -23,8 +23,8 @@ use crate::upstream::http2::Session;
 use crate::upstream::{Failure, Field, Framing, RequestHead};
 
 /// A count that nobody reads.
-pub(super) fn uncounted() -> OpenSocket {
-    Arc::<SocketCounters>::default().open_socket()
+pub(super) fn uncounted() -> SocketCountGuard {
+    Arc::<SocketCounters>::default().count_socket()
 }
 
 type ReceivedRequest = (Request<RecvStream>, SendResponse<Bytes>);

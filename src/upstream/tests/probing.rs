@@ -5,11 +5,11 @@ use std::time::Duration;
 use super::world::{
     Authority, NAME, Server, dialer, dialer_with_timeouts, long_timeouts, server_config, target,
 };
-use crate::domain::address::Forbidden;
-use crate::domain::{Host, Http2};
+use crate::domain::address::ForbiddenAddress;
+use crate::domain::{Host, Http2Mode};
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 use crate::upstream::{
-    DialTimeouts, Dialer, Failure, ProbeStep, ProbeStepKind, ResolverSettings, Target,
+    DialTarget, DialTimeouts, Dialer, Failure, ProbeStep, ProbeStepKind, ResolverSettings,
 };
 
 use ProbeStepKind::{Addresses, Connect, Handshake, Resolve};
@@ -28,7 +28,7 @@ fn kinds_and_last_outcome(steps: &[ProbeStep]) -> (Vec<ProbeStepKind>, Result<St
 }
 
 /// Probes a server with these protocols.
-async fn probe_server(protocols: &[&str], http2: Http2) -> (Vec<ProbeStep>, Server) {
+async fn probe_server(protocols: &[&str], http2: Http2Mode) -> (Vec<ProbeStep>, Server) {
     let authority = Authority::new();
     let server = Server::start_tls(server_config(authority.issue(|_| {}), protocols)).await;
     let target = target(server.address.port(), http2, &authority.trust());
@@ -38,17 +38,27 @@ async fn probe_server(protocols: &[&str], http2: Http2) -> (Vec<ProbeStep>, Serv
 #[tokio::test]
 async fn a_working_upstream_is_reported_step_by_step_without_http() {
     for (protocols, http2, agreed, sockets) in [
-        (&["http/1.1"][..], Http2::Auto, "TLS 1.3, http/1.1, cert", 1),
-        (&["h2", "http/1.1"], Http2::Prefer, "TLS 1.3, h2, cert", 1),
+        (
+            &["http/1.1"][..],
+            Http2Mode::Auto,
+            "TLS 1.3, http/1.1, cert",
+            1,
+        ),
+        (
+            &["h2", "http/1.1"],
+            Http2Mode::Prefer,
+            "TLS 1.3, h2, cert",
+            1,
+        ),
         (
             &["h2"],
-            Http2::Auto,
+            Http2Mode::Auto,
             "TLS 1.3, h2, which is all that the server has, cert",
             2,
         ),
         (
             &[],
-            Http2::Auto,
+            Http2Mode::Auto,
             "TLS 1.3, http/1.1 (the server named no protocol), cert",
             1,
         ),
@@ -72,11 +82,11 @@ async fn the_last_step_is_the_one_that_failed() {
     let authority = Authority::new();
     let trust = authority.trust();
     let probe = async |dialer: &Dialer, port, allowed_cidrs: &[_]| {
-        let target = Target::new(
+        let target = DialTarget::new(
             &Host::Name(NAME.into()),
             port,
             allowed_cidrs,
-            Http2::Auto,
+            Http2Mode::Auto,
             &trust,
         );
         kinds_and_last_outcome(&dialer.probe(&target).await)
@@ -133,7 +143,7 @@ async fn the_last_step_is_the_one_that_failed() {
 async fn every_forbidden_address_is_named() {
     let trust = Authority::new().trust();
     let dialer = dialer(&["1.1.1.1", "10.0.0.1", "169.254.169.254"]);
-    let target = Target::new(&Host::Name(NAME.into()), 443, &[], Http2::Auto, &trust);
+    let target = DialTarget::new(&Host::Name(NAME.into()), 443, &[], Http2Mode::Auto, &trust);
     let steps = dialer.probe(&target).await;
     let Err(broken) = &steps.last().unwrap().outcome else {
         panic!("{steps:?}");
@@ -142,8 +152,11 @@ async fn every_forbidden_address_is_named() {
     assert_eq!(
         broken.forbidden,
         [
-            (address("10.0.0.1"), Forbidden::NotGlobal("private")),
-            (address("169.254.169.254"), Forbidden::Never("link-local")),
+            (address("10.0.0.1"), ForbiddenAddress::NotGlobal("private")),
+            (
+                address("169.254.169.254"),
+                ForbiddenAddress::Never("link-local")
+            ),
         ]
     );
 }
@@ -153,7 +166,7 @@ async fn an_address_in_the_url_is_checked_without_resolving() {
     let trust = Authority::new().trust();
     let nowhere = dialer_with_timeouts(&ResolverSettings::with_servers(&[], ""));
     let host = Host::Ip([10, 0, 0, 1].into());
-    let target = Target::new(&host, 443, &[], Http2::Auto, &trust);
+    let target = DialTarget::new(&host, 443, &[], Http2Mode::Auto, &trust);
     let (kinds, last) = kinds_and_last_outcome(&nowhere.probe(&target).await);
     assert_eq!(kinds, [Resolve, Addresses]);
     assert_eq!(last, Err(Failure::AddressRefused("private")));

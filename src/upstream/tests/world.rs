@@ -17,9 +17,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio_rustls::TlsAcceptor;
 
-use crate::domain::{Host, Http2};
+use crate::domain::{Host, Http2Mode};
 use crate::upstream::tls::provider;
-use crate::upstream::{DialTimeouts, Dialer, ResolverSettings, Target, Trust};
+use crate::upstream::{DialTarget, DialTimeouts, Dialer, ResolverSettings, Trust};
 
 /// Long enough for a loaded machine, short enough for a test that hangs.
 pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(20);
@@ -282,7 +282,7 @@ pub(super) fn long_timeouts() -> DialTimeouts {
 }
 
 /// [`NAME`] at this port, loopback allowed.
-pub(super) fn target(port: u16, http2: Http2, trust: &Trust) -> Target {
+pub(super) fn target(port: u16, http2: Http2Mode, trust: &Trust) -> DialTarget {
     let allowed_cidrs = ["127.0.0.0/8".parse().unwrap()];
-    Target::new(&Host::Name(NAME.into()), port, &allowed_cidrs, http2, trust)
+    DialTarget::new(&Host::Name(NAME.into()), port, &allowed_cidrs, http2, trust)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egressd::config::{AccessLog, Listen, Loaded, LogFormat, LogLevel, Problem};
+use egressd::config::{AccessLogFilter, Listen, Loaded, LogFormat, LogLevel, Problem};
 
 use super::world::{World, camel_case, connection};
 
@@ -59,7 +59,7 @@ fn defaults() {
         (settings.log.format, settings.log.level),
         (LogFormat::Auto, LogLevel::Info)
     );
-    assert_eq!(settings.log.access, AccessLog::All);
+    assert_eq!(settings.log.access, AccessLogFilter::All);
     assert_eq!(settings.shutdown_grace_period, Duration::from_secs(20));
 }
 
@@ -153,7 +153,7 @@ fn every_field_in_both_spellings() {
             (settings.log.format, settings.log.level),
             (LogFormat::Json, LogLevel::Debug)
         );
-        assert_eq!(settings.log.access, AccessLog::Refused);
+        assert_eq!(settings.log.access, AccessLogFilter::Refused);
         assert_eq!(
             settings.connections,
             [world.path("more"), world.path("connections/a.yaml")]
@@ -255,7 +255,7 @@ fn every_leaf_has_a_variable() {
     });
     let settings = loaded(&all).settings;
     assert!(settings.management.listen.is_empty());
-    assert_eq!(settings.log.access, AccessLog::Off);
+    assert_eq!(settings.log.access, AccessLogFilter::Off);
     for (name, _) in values {
         let name = format!("EGRESSD_{name}");
         if name.ends_with("_ALLOW")

@@ -2,7 +2,7 @@
 
 use std::thread::JoinHandle;
 
-use egressd::hardening::{Hardening, Needs};
+use egressd::hardening::{AllowedPaths, Hardening};
 
 /// What became of the measures on such a thread.
 pub(crate) struct Confined {
@@ -13,7 +13,7 @@ pub(crate) struct Confined {
 impl Confined {
     /// What this machine lets a process give up.
     pub(crate) fn for_this_machine() -> Self {
-        let thread = std::thread::spawn(|| Hardening::begin().confine(&Needs::default()));
+        let thread = std::thread::spawn(|| Hardening::begin().confine(&AllowedPaths::default()));
         Self {
             hardening: thread.join().unwrap(),
         }
@@ -21,7 +21,7 @@ impl Confined {
 
     /// Does this on a confined thread.
     pub(crate) fn run<T: Send + 'static>(
-        needs: Needs,
+        needs: AllowedPaths,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> T {
         let thread: JoinHandle<T> = std::thread::spawn(move || {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use egressd::app::{App, StartResources};
 use egressd::clock::Clock;
 use egressd::config::{Environment, LoadOptions, Problem, SettingsOverrides, load};
-use egressd::hardening::{Hardening, Needs};
+use egressd::hardening::{AllowedPaths, Hardening};
 use egressd::memory::MemoryMonitor;
 use egressd::reload::{Reload, Reloaded};
 use egressd::server::ListenAddress;
@@ -190,7 +190,7 @@ fn start(options: &LoadOptions, memory: Option<MemoryMonitor>, clock: Clock, log
         let resources =
             StartResources::acquire(&loaded.settings).map_err(|error| error.to_string())?;
         let resources = resources.with_memory_monitor(memory).with_clock(clock);
-        let needs = Needs {
+        let needs = AllowedPaths {
             readable: loaded.sources.readable_directories(),
             sockets: Vec::new(),
         };

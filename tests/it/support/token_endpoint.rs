@@ -69,7 +69,7 @@ impl TokenEndpoint {
         Self::start(([127, 0, 0, 1], 0).into(), Arc::new(script))
     }
 
-    /// As [`TokenEndpoint::minting`], on 127.0.0.2.
+    /// As [`TokenEndpoint::with_new_tokens`], on 127.0.0.2.
     pub(crate) fn with_new_tokens_elsewhere(expires_in: i64) -> Self {
         let script = move |call: &TokenCall| {
             TokenAnswer::bearer_expiring_in(&token(call.number + 1), expires_in)
@@ -154,7 +154,7 @@ impl TokenEndpoint {
     }
 }
 
-/// What [`TokenEndpoint::minting`] says to its n-th call, from 1.
+/// What [`TokenEndpoint::with_new_tokens`] says to its n-th call, from 1.
 pub(crate) fn token(n: usize) -> String {
     format!("token-{n}.0123456789-planted")
 }

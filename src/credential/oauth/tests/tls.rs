@@ -17,7 +17,7 @@ use tokio_rustls::server::TlsStream;
 use super::terms;
 use crate::credential::oauth::{Grant, Grants};
 use crate::domain::TokenUrl;
-use crate::domain::auth::{OauthClientCredentials, OauthTerms};
+use crate::domain::auth::{OauthClientCredentials, OauthParameters};
 use crate::upstream::tls::provider;
 use crate::upstream::{
     Client, DialTimeouts, Dialer, PoolLimits, ResolverSettings, Trust, Upstreams,
@@ -139,7 +139,7 @@ impl TokenServer {
     /// Credentials for this endpoint, loopback allowed, after `change`.
     pub(super) fn credentials(
         &self,
-        change: impl FnOnce(&mut OauthTerms),
+        change: impl FnOnce(&mut OauthParameters),
     ) -> Arc<OauthClientCredentials> {
         let mut terms = terms();
         let url = format!("https://{NAME}:{}/oauth/token", self.port());
@@ -174,7 +174,7 @@ impl TokenServer {
     pub(super) fn grant_with(
         &self,
         runtime: Handle,
-        change: impl FnOnce(&mut OauthTerms),
+        change: impl FnOnce(&mut OauthParameters),
     ) -> Arc<Grant> {
         self.grants(runtime).grant_for(&self.credentials(change))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::TokenKey;
+use super::super::PageTokenKey;
 use super::examples::{FIELDS, Row, encoded, query, rows};
 use crate::management::query::filter::Filter;
 
@@ -153,7 +153,7 @@ proptest! {
         sizes in prop::collection::vec(1_usize..300, 1..5),
         order in select(&["", "last_used_time desc", "connection_status.code,last_used_time", "display_name,read_only desc", "name desc"][..]),
     ) {
-        let tokens = TokenKey::random();
+        let tokens = PageTokenKey::random();
         let (mut token, mut names) = (String::new(), Vec::new());
         for (turn, size) in sizes.iter().cycle().enumerate() {
             let there: BTreeSet<u16> = &lasting | &transient[turn % transient.len()];
@@ -180,6 +180,6 @@ proptest! {
 /// The names of all records in this order.
 fn in_one_go(order: &str, rows: &[Row]) -> Vec<String> {
     let query = query(&format!("{}&page_size=1000", encoded("order_by", order))).unwrap();
-    let page = query.page(&TokenKey::random(), rows).unwrap();
+    let page = query.page(&PageTokenKey::random(), rows).unwrap();
     page.items.into_iter().map(|row| row.name.clone()).collect()
 }

@@ -1,11 +1,11 @@
 //! `order_by`.
 
-use super::super::TokenKey;
+use super::super::PageTokenKey;
 use super::examples::{FIELDS, encoded, error_message, query, rows};
 
 /// The letters of all records in this order, listed in pages of this size.
 fn ordered(order: &str, size: usize) -> String {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let rows = rows();
     let letters = |name: &str| {
         let place = rows.iter().position(|row| row.name == name);

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::super::{ListKind, Query, TokenKey};
+use super::super::{ListKind, PageTokenKey, Query};
 use super::examples::{FIELDS, Row, query, rows};
 use crate::management::error::ApiError;
 
@@ -12,30 +12,30 @@ const NOT_GIVEN: &str = "page_token: not one that was given by this process for 
 /// The names on a page, and the token of the next page.
 type Listed = (Vec<String>, Option<String>);
 
-fn page(tokens: &TokenKey, raw: &str, rows: &[Row]) -> Result<Listed, ApiError> {
+fn page(tokens: &PageTokenKey, raw: &str, rows: &[Row]) -> Result<Listed, ApiError> {
     let page = query(raw).unwrap().page(tokens, rows)?;
     let names = page.items.iter().map(|row| row.name.clone()).collect();
     Ok((names, page.next_page_token))
 }
 
-fn names(tokens: &TokenKey, raw: &str, rows: &[Row]) -> Vec<String> {
+fn names(tokens: &PageTokenKey, raw: &str, rows: &[Row]) -> Vec<String> {
     page(tokens, raw, rows).unwrap().0
 }
 
 /// The token behind the first page of this.
-fn token(tokens: &TokenKey, raw: &str) -> String {
+fn token(tokens: &PageTokenKey, raw: &str) -> String {
     page(tokens, raw, &rows()).unwrap().1.unwrap()
 }
 
 #[track_caller]
-fn assert_refused(tokens: &TokenKey, raw: &str) {
+fn assert_refused(tokens: &PageTokenKey, raw: &str) {
     let error = page(tokens, raw, &rows()).unwrap_err();
     assert_eq!(error.message(), NOT_GIVEN);
 }
 
 #[test]
 fn what_fits_is_one_page() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     for raw in ["", "page_size=8", "filter=crm&page_size=2"] {
         assert!(page(&tokens, raw, &rows()).unwrap().1.is_none());
     }
@@ -45,7 +45,7 @@ fn what_fits_is_one_page() {
 
 #[test]
 fn heavy_records_end_a_page_early() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let lengths = |weight: usize| {
         let mut rows = rows();
         rows.iter_mut().for_each(|row| row.weight = weight);
@@ -69,7 +69,7 @@ fn heavy_records_end_a_page_early() {
 
 #[test]
 fn one_page_after_the_other() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let filter = "filter=read_only=true";
     let (first, next) = page(&tokens, &format!("page_size=3&{filter}"), &rows()).unwrap();
     assert_eq!(first, ["billing", "crm", "crm-eu"]);
@@ -87,7 +87,7 @@ fn one_page_after_the_other() {
 /// Values move between the pages: the next page has what is behind the last record's old key now, and is filtered by what is true now.
 #[test]
 fn values_that_change_between_pages() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let raw = "page_size=4&filter=connection_status.code=0+OR+read_only=true&order_by=connection_status.code";
     let (first, next) = page(&tokens, raw, &rows()).unwrap();
     assert_eq!(first, ["search", "crm", "crm-eu", "über"]);
@@ -112,7 +112,7 @@ fn values_that_change_between_pages() {
 // F-193
 #[test]
 fn altered_tokens() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let given = token(&tokens, "page_size=3");
     let with_token = |token: &str| format!("page_size=3&page_token={token}");
     let bytes = URL_SAFE_NO_PAD.decode(&given).unwrap();
@@ -144,13 +144,13 @@ fn altered_tokens() {
     }
     assert!(page(&tokens, &with_token(&given), &rows()).is_ok());
     // Another process has another key.
-    assert_refused(&TokenKey::random(), &with_token(&given));
+    assert_refused(&PageTokenKey::random(), &with_token(&given));
 }
 
 // F-193
 #[test]
 fn tokens_of_another_list() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let first = "filter=read_only=true&order_by=name&page_size=2";
     let token = token(&tokens, first);
     for other in [
@@ -178,7 +178,7 @@ fn tokens_of_another_list() {
 // F-193
 #[test]
 fn records_come_and_go_between_pages() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let raw = format!("page_size=3&page_token={}", token(&tokens, "page_size=3"));
     // Behind `billing`, `crm` and `crm-eu`.
     assert_eq!(
@@ -213,7 +213,7 @@ fn records_come_and_go_between_pages() {
 /// Records that the filter does not admit have no part in a list.
 #[test]
 fn records_outside_the_filter_come_and_go() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let raw = "filter=name:crm&page_size=1";
     let raw = format!("{raw}&page_token={}", token(&tokens, raw));
     let without_notes = rows().into_iter().filter(|row| row.name != "notes");
@@ -223,7 +223,7 @@ fn records_outside_the_filter_come_and_go() {
 
 #[test]
 fn a_token_works_however_many_were_given_since() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let first = format!("page_size=1&page_token={}", token(&tokens, "page_size=1"));
     for number in 0..300 {
         let mut others = rows();
@@ -235,7 +235,7 @@ fn a_token_works_however_many_were_given_since() {
 
 #[test]
 fn long_texts_make_no_long_tokens() {
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     for letter in ["a", "\u{1}", "🦀"] {
         let mut rows = rows();
         for (row, last) in rows.iter_mut().zip("hgfedcba".chars()) {

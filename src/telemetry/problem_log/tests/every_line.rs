@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{id, ids, process_rows, reload_rows, start_log, written_lines};
-use crate::domain::changes::Changed;
+use crate::domain::changes::ChangedConnection;
 use crate::domain::{Changes, ConnectionId};
 use crate::telemetry::problem_log::{
     ConfigFinding, Event, EventFormat, EventLevel, ListenerKind, LogStream, ResponsePart,
@@ -56,7 +56,7 @@ fn token_failed(
 
 fn many_changes() -> Changes {
     let many: Vec<ConnectionId> = (0..150).map(|n| id(&format!("c{n}"))).collect();
-    let changed = many.iter().map(|id| Changed {
+    let changed = many.iter().map(|id| ChangedConnection {
         id: id.clone(),
         fields: vec!["x", "y"],
     });

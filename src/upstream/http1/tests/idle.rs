@@ -8,13 +8,13 @@ use http::Method;
 use tokio::io::{AsyncWriteExt as _, DuplexStream};
 
 use super::{IdleState, Pipe, RecordingPool, Socket, get, pipe, send};
-use crate::telemetry::metrics::{OpenSocket, SocketCounters};
+use crate::telemetry::metrics::{SocketCountGuard, SocketCounters};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
 /// A count that nobody reads.
-pub(super) fn uncounted() -> OpenSocket {
-    Arc::<SocketCounters>::default().open_socket()
+pub(super) fn uncounted() -> SocketCountGuard {
+    Arc::<SocketCounters>::default().count_socket()
 }
 
 /// A socket that has served one request and is idle, and the upstream's end of it.
