@@ -9,11 +9,11 @@
 //!   `proxy::response_fields`.
 //! - Who decides if a request is allowed? `proxy::authorize`, with the patterns of [`route`].
 //! - Where is a token fetched and refreshed? [`credential::oauth::Grant`], a state machine; when:
-//!   `credential::oauth::policy`.
+//!   `credential::oauth::policy`; the first token, at start-up: `app::tokens`.
 //! - Who decides that an address may be dialled? [`upstream::address_guard`]; address ranges:
 //!   [`domain::address`].
-//! - What happens on SIGHUP? `app::signals` receives it, [`reload`] loads and publishes the
-//!   configuration.
+//! - What happens on SIGHUP? `app::signals` receives it and wakes the thread of `reload::watch`;
+//!   [`reload`] loads the configuration and publishes it.
 //! - Where is a metric defined? [`telemetry::metrics`], names and help in its `families`; a line of
 //!   the problem log: [`telemetry::problem_log`].
 //! - Where is a refusal defined? `proxy::code` has the codes, [`proxy::refusal`] the responses.

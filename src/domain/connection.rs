@@ -129,8 +129,9 @@ impl Connection {
         names.into_iter().map(|(name, _)| name).collect()
     }
 
-    /// The names of all headers that egressd sets on this connection's requests, signature included.
-    /// An agent's headers of these names are dropped.
+    /// Returns the names of the headers that the connection sets: `headers` and those of its
+    /// credential. An agent's headers of these names are dropped. The signature's header is not
+    /// among them, because no agent may send it on any connection.
     pub fn injected_names(&self) -> impl Iterator<Item = &HeaderName> {
         self.headers
             .iter()

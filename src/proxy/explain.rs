@@ -15,15 +15,19 @@ use thiserror::Error;
 use super::identify::not_canonical;
 use super::refusal::{Document, Refusal};
 use super::request_fields::{Accept, FieldSources, RequestFields};
-use super::request_id::RequestIds;
+use super::request_id::{RequestIds, X_REQUEST_ID};
 use super::{authorize, forward, identify};
 use crate::credential::signing::X_WEBHOOK_SIGNATURE;
 use crate::reflection;
 use crate::route::CanonicalPath;
 use crate::snapshot::{ConnectionEntry, Snapshot};
+use crate::upstream::expects_body;
 
-/// The headers that egressd writes anew for every request that has them.
-const REGENERATED: [HeaderName; 3] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING];
+/// The most headers that a request may have. hyper answers more with 431.
+const MAX_HEADERS: usize = 100;
+
+/// The headers that describe a body.
+const FRAMING: [HeaderName; 2] = [CONTENT_LENGTH, TRANSFER_ENCODING];
 
 /// What becomes of a request.
 #[derive(Serialize)]
@@ -103,6 +107,17 @@ pub enum InvalidRequest {
     /// A header has no colon, or characters that no header can have.
     #[error("a header is not a valid `name: value`; write one such as -H 'Accept: text/csv'")]
     Header,
+    /// There are more headers than hyper reads.
+    #[error("a request has at most {MAX_HEADERS} headers; egressd answers more with 431")]
+    TooManyHeaders,
+    /// A header describes a body, and the explained request has none.
+    #[error(
+        "a request is explained without a body; leave out Content-Length and Transfer-Encoding"
+    )]
+    Body,
+    /// The query has a character that must be percent-encoded.
+    #[error("the query has a character that must be percent-encoded; write a blank as `%20`")]
+    Query,
 }
 
 /// A request in the words of an operator.
@@ -123,8 +138,16 @@ pub fn explain(
     snapshot: &Snapshot,
 ) -> Result<ExplainOutcome, InvalidRequest> {
     let mut entry = None;
-    let explained = parse_request(request)?
-        .and_then(|parts| explain_parts(&parts, allowed_hosts, snapshot, &mut entry));
+    let mut has_framing = false;
+    let explained = parse_request(request)?.and_then(|parts| {
+        has_framing = FRAMING.iter().any(|name| parts.headers.contains_key(name));
+        explain_parts(&parts, allowed_hosts, snapshot, &mut entry)
+    });
+    // Invalid framing is the reason of a refusal. Valid framing decides about a body that the
+    // explained request does not have.
+    if has_framing && explained.is_ok() {
+        return Err(InvalidRequest::Body);
+    }
     Ok(explained.unwrap_or_else(|refusal| {
         ExplainOutcome::Refused(Box::new(ExplainedRefusal { refusal, entry }))
     }))
@@ -154,7 +177,7 @@ fn explain_parts(
         accept: Accept::new(),
         request_id: &RequestIds::new().for_request(&parts.headers),
     };
-    let (passed, added, dropped) = header_changes(&sources);
+    let (passed, added, dropped) = header_changes(&parts.method, &sources);
     let signature = connection.webhook_signing_secret.as_ref();
     let pattern = connection.routes.patterns().get(permitted.route());
     Ok(ExplainOutcome::Forwarded(Box::new(Explanation {
@@ -170,8 +193,12 @@ fn explain_parts(
     })))
 }
 
-/// Returns the names of the headers that pass, that are added, and that are dropped.
-fn header_changes(sources: &FieldSources<'_>) -> (Vec<String>, Vec<String>, Vec<String>) {
+/// Returns the names of the headers that pass, that are added, and that are dropped from a request
+/// without a body.
+fn header_changes(
+    method: &Method,
+    sources: &FieldSources<'_>,
+) -> (Vec<String>, Vec<String>, Vec<String>) {
     let FieldSources {
         headers,
         connection,
@@ -179,21 +206,20 @@ fn header_changes(sources: &FieldSources<'_>) -> (Vec<String>, Vec<String>, Vec<
     } = sources;
     let RequestFields { fields, passed } = sources.build();
     let (agents, own) = fields.split_at_checked(passed).unwrap_or_default();
-    // An id of the agent that is harmless is dropped first and then added unchanged.
+    // A harmless id of the agent is dropped first and then added unchanged. No other header may be
+    // compared with the agent's value: the result would reveal a configured value.
     let (kept, own): (Vec<_>, Vec<_>) = own.iter().partition(|field| {
         let sent = headers.get(field.name).map(HeaderValue::as_bytes);
-        sent == Some(field.value)
+        *field.name == X_REQUEST_ID && sent == Some(field.value)
     });
     let passed = names(agents.iter().chain(kept).map(|field| field.name));
-    let regenerated = REGENERATED
-        .iter()
-        .filter(|name| headers.contains_key(*name));
-    // The value of a credential may not exist yet, its header is known.
+    let length = expects_body(method).then_some(&CONTENT_LENGTH);
     let own = own.iter().map(|field| field.name);
-    let added = names(regenerated.chain(own).chain(connection.injected_names()));
-    let is_dropped = |name: &&HeaderName| {
-        !REGENERATED.contains(name) && !passed.iter().any(|passed| **name == **passed)
-    };
+    // The value of a credential may not exist yet, but its header is known.
+    let own = own.chain(connection.injected_names());
+    let added = names([&HOST].into_iter().chain(length).chain(own));
+    let is_dropped =
+        |name: &&HeaderName| **name != HOST && !passed.iter().any(|passed| **name == **passed);
     let dropped = names(headers.keys().filter(is_dropped));
     (passed, added, dropped)
 }
@@ -221,6 +247,9 @@ fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, In
         None => ("localhost", request.target),
     };
     let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
+    if request.headers.len() > MAX_HEADERS {
+        return Err(InvalidRequest::TooManyHeaders);
+    }
     let mut headers = HeaderMap::new();
     for header in request.headers {
         let (name, value) = parse_header(header).ok_or(InvalidRequest::Header)?;
@@ -230,11 +259,13 @@ fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, In
     let path = if path.is_empty() { "/" } else { path };
     let Ok(uri) = Uri::try_from(path) else {
         let path = path.split(['?', '#']).next().unwrap_or_default();
-        let error = CanonicalPath::parse(path.as_bytes()).err();
-        let error = error.filter(|_| path.starts_with('/'));
-        return error.map_or(Err(InvalidRequest::Target), |error| {
-            Ok(Err(not_canonical(error)))
-        });
+        if !path.starts_with('/') {
+            return Err(InvalidRequest::Target);
+        }
+        return match CanonicalPath::parse(path.as_bytes()) {
+            Err(error) => Ok(Err(not_canonical(error))),
+            Ok(_) => Err(InvalidRequest::Query),
+        };
     };
     let mut parsed = Request::new(());
     *parsed.method_mut() = method;

@@ -15,8 +15,10 @@
 //! process and are kept by the connection's id and the route's text, so no count falls when a
 //! connection is reloaded, changed or removed.
 //!
-//! Labels come from closed lists and from the configuration. What an agent sends never becomes one, and of an upstream's statuses a bounded number
-//! does.
+//! Names, help texts and types of the metrics are one table in `families`; `scrape` fills it.
+//!
+//! Labels come from closed lists and from the configuration. What an agent sends never becomes one,
+//! and of an upstream's statuses a bounded number does.
 
 mod connection;
 mod counter;
