@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use egressd::reflection::{Patterns, SHORTEST, Scan};
+use egressd::reflection::{Patterns, ResponseScan, SHORTEST};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -29,11 +29,11 @@ fuzz_target!(|input: &[u8]| {
     {
         return;
     }
-    let whole = Scan::new(Arc::clone(&patterns));
+    let whole = ResponseScan::new(Arc::clone(&patterns));
     let found = whole.find(&body).is_err();
     assert!(found || raw.is_none(), "a secret was missed");
 
-    let mut scan = Scan::new(patterns);
+    let mut scan = ResponseScan::new(patterns);
     let (mut out, mut came) = (Vec::new(), 0);
     for frame in &frames {
         came += frame.len();
@@ -56,7 +56,7 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(out, body);
 });
 
-fn take_all(scan: &mut Scan, out: &mut Vec<u8>) {
+fn take_all(scan: &mut ResponseScan, out: &mut Vec<u8>) {
     loop {
         let more = scan.next_due();
         if more.is_empty() {

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 use egressd::upstream::http1::response_head::{
-    BodyLength, MAX_FIELDS, MAX_HEAD_BYTES, ParsedHead, HeadProgress, ResponseHead, take_head,
+    BodyLength, HeadProgress, MAX_FIELDS, MAX_HEAD_BYTES, ParsedHead, ResponseHead, take_head,
 };
 use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};

@@ -227,7 +227,7 @@ impl SourceFiles {
         found.into_iter().collect()
     }
 
-    /// The directories in which something happens when one of these files, or what it is reached through, becomes another: [`Sources::readable_directories`], and the
+    /// The directories in which something happens when one of these files, or what it is reached through, becomes another: [`SourceFiles::readable_directories`], and the
     /// parents of listed directories and of every symbolic link on the way.
     pub fn watched_directories(&self) -> BTreeSet<PathBuf> {
         let mut found: BTreeSet<PathBuf> = self.readable_directories().into_iter().collect();

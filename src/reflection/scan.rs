@@ -135,7 +135,7 @@ impl ResponseScan {
     }
 
     /// Takes the next bytes of the stream, and returns the first of the bytes that may be sent now.
-    /// [`Scan::next_due`] returns the others: call it before the next `feed`. `last` is true if no
+    /// [`ResponseScan::next_due`] returns the others: call it before the next `feed`. `last` is true if no
     /// bytes follow. A frame is returned as slices of itself, so nothing is copied unless the frame
     /// may contain guesses.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {

@@ -148,9 +148,10 @@ def judge_contents(tally, podman, image):
 
 
 def linked():
-    """Names of the crates that Cargo.toml asks for."""
+    """Names of the crates that Cargo.toml requires without features: an optional one is not in the released binary."""
     section = (REPOSITORY / "Cargo.toml").read_text().split("[dependencies]")[1].split("\n[")[0]
-    return re.findall(r"^([a-z0-9_-]+) =", section, re.M)
+    required = (line for line in section.splitlines() if "optional = true" not in line)
+    return [found[1] for line in required if (found := re.match(r"([a-z0-9_-]+) =", line))]
 
 
 def get(url):

@@ -1,6 +1,6 @@
 //! The entry point of the fuzzer: a list request against a few records, the way a list serves it, page by page.
 
-use super::super::{ListKind, Query, TokenKey};
+use super::super::{ListKind, PageTokenKey, Query};
 use super::examples::{FIELDS, rows};
 
 /// Returns the names that a query string lists, on all pages. A page token in the query string is another process's, and refused.
@@ -13,7 +13,7 @@ pub fn list_names(raw_query: &str, types: bool) -> Result<Vec<String>, String> {
     } else {
         ListKind::Connections
     };
-    let tokens = TokenKey::random();
+    let tokens = PageTokenKey::random();
     let query = Query::parse(Some(raw_query), FIELDS, kind);
     let mut query = query.map_err(|error| format!("{error:?}"))?;
     let mut rows = rows();
