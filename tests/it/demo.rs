@@ -301,10 +301,11 @@ fn every_printed_line_does_what_its_comment_says() {
     );
 }
 
-/// The lines of a section's first block of shell commands, each whole and without its comment.
-fn lines_of_readme(section: &str) -> Vec<String> {
-    let readme = include_str!("../../README.md");
-    let (_, section) = readme.split_once(section).expect("the section");
+/// The commands of the first shell block behind this text of the management API's page, each whole
+/// and without its comment.
+fn documented_commands(text: &str) -> Vec<String> {
+    let page = include_str!("../../docs/management-api.md");
+    let (_, section) = page.split_once(text).expect("the text");
     let (_, block) = section.split_once("```sh\n").expect("a block");
     let (block, _) = block.split_once("```").expect("its end");
     let whole = block.replace("\\\n", " ");
@@ -313,14 +314,14 @@ fn lines_of_readme(section: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_readme_s_lines_for_operators_work_on_the_demo() {
+fn the_documented_commands_for_operators_work_on_the_demo() {
     let mut demo = Demo::start(&ANYWHERE);
     let printed = demo.printed();
     let there = lines(&printed)
         .into_iter()
         .find_map(|(_, line)| line.split("http://").nth(1)?.strip_suffix("/metrics"))
         .expect("where operators connect to");
-    let lines = lines_of_readme("\n## Management\n");
+    let lines = documented_commands("\nList the connections");
     assert_eq!(lines.len(), 3, "{lines:#?}");
     for line in lines {
         let line = line.replace("127.0.0.1:8081", there);

@@ -354,8 +354,8 @@ fn agents_send_the_credential_headers_that_the_connection_lists() {
 }
 
 #[test]
-fn the_readme_has_the_table_of_dropped_headers() {
-    let readme = include_str!("../../README.md");
+fn the_documentation_has_the_table_of_dropped_headers() {
+    let page = include_str!("../../docs/agents.md");
     let rows: Vec<String> = GROUPS
         .iter()
         .map(|group| {
@@ -365,7 +365,7 @@ fn the_readme_has_the_table_of_dropped_headers() {
         })
         .collect();
     let head = "| states | names | source |\n|---|---|---|\n";
-    let (_, table) = readme.split_once(head).expect("the table");
+    let (_, table) = page.split_once(head).expect("the table");
     let table = table.split("\n\n").next().expect("its rows");
     assert_eq!(table.lines().collect::<Vec<_>>(), rows);
 }

@@ -1,7 +1,7 @@
 """An agent → egressd in its image → an HTTPS API, all in one network namespace that has loopback alone (`image` makes it).
 
 Told as an argument: a directory that `.ci/lay-image` laid out, for which the last stage of the Dockerfile is built, or an archive of a
-whole image. Every container has the flags that README.md tells operators to use.
+whole image. Every container has the flags that docs/kubernetes.md tells operators to use.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""A webhook receiver as its owner would write it: HTTPS, the standard library, and the recipe of the README.
+"""A webhook receiver as its owner would write it: HTTPS, the standard library, and the recipe of docs/credentials.md.
 
 Run as `receiver.py PORT CERTIFICATE KEY`, with the shared secret in $WEBHOOK_SECRET. Answers 200 to a body whose signature
 is right, 204 to a request without a body, and 401 to all else; what it saw is told as JSON.

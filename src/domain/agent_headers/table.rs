@@ -2,7 +2,7 @@
 //! source.
 //!
 //! Names are in lower case and with `-` for `_`, as they are compared. A name that ends in `*` is a
-//! prefix, and a name that begins with `*` is a suffix. The README has the same table, and a test
+//! prefix, and a name that begins with `*` is a suffix. `docs/agents.md` has the same table, and a test
 //! compares the two.
 
 use super::HeaderCategory::{
