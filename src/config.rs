@@ -4,15 +4,16 @@
 //! records their content. `document` turns each file into a tree with positions, and `layers` does
 //! the same with environment and flags. `field` reads single values from a tree, and `object` reads
 //! mappings by a table of their fields: `connection_spec` or `settings_spec`, in the terms of `spec`.
-//! `definition` (with `http`, `credential`, `headers`, `routes`, `urls`, `foreign_wildcards`,
+//! `definition` (with `connection`, `auth`, `headers`, `routes`, `urls`, `foreign_wildcards`,
 //! `secret_ref`, `secret_policy`) and `settings` refine the values into types that hold only valid
 //! ones. `problem`, `excerpt` and `render` report problems to the operator, and `redaction` decides
 //! how much of the operator's text a report may contain. `schema` prints the tables as a JSON Schema.
 //!
 //! What may not be here: anything that runs while requests are served. Invariants kept here: a bad value ends here; no problem shows a secret.
 
+mod auth;
+mod connection;
 mod connection_spec;
-mod credential;
 mod definition;
 mod document;
 mod environment;
@@ -22,7 +23,6 @@ mod file_reading;
 mod files;
 mod foreign_wildcards;
 mod headers;
-mod http;
 mod layers;
 mod listeners;
 mod load;
@@ -53,7 +53,7 @@ pub use render::{render_json, render_summary, render_text};
 pub use schema::schema;
 pub use secret_policy::{SecretSettings, SecretValues};
 pub use settings::{
-    AccessLogFilter, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
-    ProxySettings, Settings, StartupSettings,
+    AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
+    ManagementSettings, ProxySettings, Settings, StartupSettings,
 };
 pub use sources::{Shortage, SourceFiles};

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::config::{Listen, Loaded};
+use crate::config::{ListenAddress, Loaded};
 use crate::hardening::{AllowedPaths, Hardening};
 use crate::telemetry::{Event, ProblemLog};
 
@@ -68,8 +68,8 @@ fn needs(loaded: &Loaded) -> AllowedPaths {
         .into_iter()
         .flatten()
         .filter_map(|listen| match listen {
-            Listen::Unix(path) => Some(path.clone()),
-            Listen::Tcp(_) => None,
+            ListenAddress::Unix(path) => Some(path.clone()),
+            ListenAddress::Tcp(_) => None,
         });
     // Listed so that new secrets may be placed there while the process runs.
     let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::config::{self, LogFormat, LogLevel, LogSettings};
+use crate::config::{self, LogFormat, LogSettings};
 use crate::telemetry::{
     AccessFilter, AccessFormat, AccessLog, EventFormat, EventLevel, Logs, ProblemLog,
 };
@@ -38,9 +38,9 @@ pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io
     };
     let problems = ProblemLog::start(event_level(settings.level), look, problems.stream)?;
     let which = match settings.access {
-        config::AccessLogFilter::All => AccessFilter::All,
-        config::AccessLogFilter::Refused => AccessFilter::Refused,
-        config::AccessLogFilter::Off => AccessFilter::Off,
+        config::AccessFilter::All => AccessFilter::All,
+        config::AccessFilter::Refused => AccessFilter::Refused,
+        config::AccessFilter::Off => AccessFilter::Off,
     };
     let format = log_format(settings, &access);
     let access = AccessLog::start(which, format, access.stream, problems.clone())?;
@@ -55,12 +55,12 @@ pub fn log_format(settings: LogSettings, output: &Output) -> AccessFormat {
     }
 }
 
-fn event_level(level: LogLevel) -> EventLevel {
+fn event_level(level: config::EventLevel) -> EventLevel {
     match level {
-        LogLevel::Error => EventLevel::Error,
-        LogLevel::Warn => EventLevel::Warn,
-        LogLevel::Info => EventLevel::Info,
-        LogLevel::Debug => EventLevel::Debug,
-        LogLevel::Trace => EventLevel::Trace,
+        config::EventLevel::Error => EventLevel::Error,
+        config::EventLevel::Warn => EventLevel::Warn,
+        config::EventLevel::Info => EventLevel::Info,
+        config::EventLevel::Debug => EventLevel::Debug,
+        config::EventLevel::Trace => EventLevel::Trace,
     }
 }

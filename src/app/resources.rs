@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::descriptors::{DescriptorNeeds, DescriptorShares};
 use crate::clock::Clock;
-use crate::config::{Listen, Settings};
+use crate::config::{self, Settings};
 use crate::memory::MemoryMonitor;
 use crate::server::{self, ListenAddress};
 use crate::telemetry::problem_log::ListenerKind;
@@ -100,13 +100,13 @@ impl StartResources {
 
 fn bind_all(
     listener: ListenerKind,
-    listen: &[Listen],
+    listen: &[config::ListenAddress],
     workers: usize,
 ) -> Result<Vec<server::BoundListener>, StartError> {
-    let bind = |listen: &Listen| {
+    let bind = |listen: &config::ListenAddress| {
         let address = match listen {
-            Listen::Tcp(address) => ListenAddress::Tcp(*address),
-            Listen::Unix(path) => ListenAddress::Unix(path.clone()),
+            config::ListenAddress::Tcp(address) => ListenAddress::Tcp(*address),
+            config::ListenAddress::Unix(path) => ListenAddress::Unix(path.clone()),
         };
         server::bind(&address, workers).map_err(|error| StartError::Bind(listener, address, error))
     };

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::check::Format;
 use super::{Exit, Streams, exit_after_writing, report_problems};
-use crate::config::{self, Environment, Listen, LoadOptions, SettingsOverrides};
+use crate::config::{self, Environment, ListenAddress, LoadOptions, SettingsOverrides};
 use crate::probe_client::{ProbeFailure, ProbeTarget, printable};
 
 const AFTER_HELP: &str = "\
@@ -102,18 +102,18 @@ impl Healthcheck {
 }
 
 /// Whom to ask. A port that the system chose is in no file.
-fn probe_targets(listeners: Vec<Listen>) -> Result<Vec<ProbeTarget>, &'static str> {
+fn probe_targets(listeners: Vec<ListenAddress>) -> Result<Vec<ProbeTarget>, &'static str> {
     if listeners.is_empty() {
         return Err(
             "`management.listen` is empty, so nobody can be asked; list an address, 127.0.0.1:8081 or unix:/path",
         );
     }
     let target = |listener| match listener {
-        Listen::Tcp(address) if address.port() == 0 => Err(
+        ListenAddress::Tcp(address) if address.port() == 0 => Err(
             "`management.listen` leaves the port to the system (0); name the one that was chosen with --management-listen",
         ),
-        Listen::Tcp(address) => Ok(ProbeTarget::listener_targets(address)),
-        Listen::Unix(path) => Ok(vec![ProbeTarget::Unix(path)]),
+        ListenAddress::Tcp(address) => Ok(ProbeTarget::listener_targets(address)),
+        ListenAddress::Unix(path) => Ok(vec![ProbeTarget::Unix(path)]),
     };
     let targets: Result<Vec<Vec<ProbeTarget>>, _> = listeners.into_iter().map(target).collect();
     Ok(targets?.into_iter().flatten().collect())

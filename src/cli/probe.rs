@@ -20,7 +20,9 @@ use serde::Serialize;
 use super::check::Format;
 use super::{Exit, Streams, exit_after_writing, report_problems};
 use crate::app::UpstreamFactory;
-use crate::config::{self, Environment, Listen, LoadOptions, Loaded, Settings, SettingsOverrides};
+use crate::config::{
+    self, Environment, ListenAddress, LoadOptions, Loaded, Settings, SettingsOverrides,
+};
 use crate::domain::{Auth, Connection, Host, Http2Mode};
 use crate::upstream::{DialTarget, Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Trust};
 
@@ -131,10 +133,10 @@ fn own_listeners(settings: &Settings) -> Arc<[SocketAddr]> {
     all.filter_map(tcp_address).collect()
 }
 
-fn tcp_address(listen: &Listen) -> Option<SocketAddr> {
+fn tcp_address(listen: &ListenAddress) -> Option<SocketAddr> {
     match listen {
-        Listen::Tcp(address) => Some(*address),
-        Listen::Unix(_) => None,
+        ListenAddress::Tcp(address) => Some(*address),
+        ListenAddress::Unix(_) => None,
     }
 }
 

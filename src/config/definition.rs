@@ -1,10 +1,10 @@
 //! A located tree → [`Connection`]s. Every mistake is reported; what has one is not made.
 
+use super::connection::{self, ConnectionMetadata};
 use super::connection_spec::{
     CONNECTION, CONNECTION_TYPES, CONNECTIONS, TOOL_CONFIGURATION, TOOLS,
 };
 use super::field::Field;
-use super::http::{self, ConnectionMetadata};
 use super::object::Object;
 use super::problem::Problem;
 use super::redaction::quoted;
@@ -53,7 +53,7 @@ fn read_definition(
     let metadata = read_metadata(object, id.as_ref());
     let details = object.read_object("connection_details");
     let http = details.and_then(|details| details.read_object("http"));
-    let connection = http.and_then(|http| http::read_connection(&http, context, metadata));
+    let connection = http.and_then(|http| connection::read_connection(&http, context, metadata));
     Definition {
         id,
         id_place,

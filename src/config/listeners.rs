@@ -7,12 +7,12 @@ use super::layers::Layers;
 use super::load::LoadOptions;
 use super::problem::{Problem, Problems};
 use super::secret_ref::ResolveContext;
-use super::settings::{self, Listen};
+use super::settings::{self, ListenAddress};
 use super::sources::Files;
 
 /// Reads `management.listen` through all layers. No definition, secret or certificate is opened, and what else may be wrong in the settings is not looked at. The
 /// problems are those that hide the addresses: a file that cannot be read or parsed, or a value that is no address.
-pub fn management_listen(options: &LoadOptions) -> Result<Vec<Listen>, Vec<Problem>> {
+pub fn management_listen(options: &LoadOptions) -> Result<Vec<ListenAddress>, Vec<Problem>> {
     let problems = Problems::default();
     let files = Files::default();
     let file = settings_file(options.config.as_deref(), &files);

@@ -13,7 +13,7 @@ use super::settings_spec::variable;
 use super::spec::{FieldSpec, Kind, ObjectSpec, camel_case};
 
 /// How many of the unknown fields are compared with a missing one.
-const COMPARED: usize = 1000;
+const MAX_COMPARED: usize = 1000;
 
 /// A mapping with the table of its fields.
 pub(super) struct Object<'a> {
@@ -179,7 +179,7 @@ impl<'a> Object<'a> {
     /// Returns whether an unknown field looks like a misspelt `name`: one mistake, which is reported
     /// once.
     pub(super) fn has_misspelling_of(&self, name: &str) -> bool {
-        let mut unknown = self.unknown_entries().take(COMPARED);
+        let mut unknown = self.unknown_entries().take(MAX_COMPARED);
         unknown.any(|(key, _)| nearest(&snake_case(&key.name), [name]).is_some())
     }
 

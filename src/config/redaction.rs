@@ -10,7 +10,7 @@ use crate::domain::agent_headers::GROUPS;
 
 /// A run of this many characters without a separator is never shown: shorter ones are usually
 /// words, longer ones may be keys.
-const LONGEST_STRETCH: usize = 20;
+const MIN_HIDDEN_RUN: usize = 20;
 /// The most characters that are shown of one value.
 const MAX_SHOWN: usize = 80;
 /// Replaces the text that is left out.
@@ -161,8 +161,8 @@ fn is_like_pattern(text: &str) -> bool {
     path.starts_with('/') && (text.starts_with('/') || path.len() < behind.len())
 }
 
-fn is_short(stretch: &str) -> bool {
-    stretch.chars().nth(LONGEST_STRETCH - 1).is_none()
+fn is_short(run: &str) -> bool {
+    run.chars().nth(MIN_HIDDEN_RUN - 1).is_none()
 }
 
 /// Escapes the text, cuts it after [`MAX_SHOWN`] characters and puts it in backticks.

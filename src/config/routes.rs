@@ -6,7 +6,7 @@ use super::redaction::{self, Grammar};
 use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
 
 /// The most overlaps that are shown of one connection: enough to learn from, too few to bury anything else.
-const SHOWN_OVERLAPS: usize = 20;
+const MAX_SHOWN_OVERLAPS: usize = 20;
 
 /// Reads the patterns of a connection and compiles them.
 pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Option<RouteTable> {
@@ -27,11 +27,11 @@ pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Op
         .filter_map(|(item, pattern)| Some((item, pattern?)))
         .unzip();
     let (table, overlaps) = RouteTable::compile(good);
-    for overlap in overlaps.iter().take(SHOWN_OVERLAPS) {
+    for overlap in overlaps.iter().take(MAX_SHOWN_OVERLAPS) {
         warn_of_overlap(overlap, &places, table.patterns());
     }
     let left_out = table.left_out();
-    let more = overlaps.len().saturating_sub(SHOWN_OVERLAPS) + left_out.counted;
+    let more = overlaps.len().saturating_sub(MAX_SHOWN_OVERLAPS) + left_out.counted;
     if more > 0 || left_out.search_given_up {
         let at_least = if left_out.search_given_up {
             "at least "

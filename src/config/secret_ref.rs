@@ -21,7 +21,7 @@ use super::sources::Files;
 use crate::domain::{Secret, SecretSource};
 
 /// The largest secret file, in bytes.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
 
 const FORMS: &str = "write a text, `{env: NAME}` or `{file: PATH}`";
 
@@ -286,12 +286,12 @@ fn read_secret_file(
     resolved: Option<&Path>,
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut bytes = files
-        .read_secret(path, resolved, MAX_FILE)
+        .read_secret(path, resolved, MAX_FILE_BYTES)
         .map_err(|why| match why {
             ReadError::NotRegular => "is not a regular file".to_owned(),
             ReadError::Io(error) => format!("cannot be read: {}", error.kind()),
         })?;
-    if bytes.len() as u64 > MAX_FILE {
+    if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err("is larger than 64 KiB".to_owned());
     }
     if bytes.last() == Some(&b'\n') {

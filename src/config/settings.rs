@@ -44,7 +44,7 @@ pub struct Settings {
 /// `proxy`
 pub struct ProxySettings {
     /// Where agents connect to; at least one, no two alike.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenAddress>,
     /// Host names beside localhost and the loopback addresses, in lower case, without a port.
     pub allowed_hosts: Vec<String>,
     /// Threads; 0: one per core.
@@ -68,7 +68,7 @@ pub struct ProxySettings {
 /// `management`
 pub struct ManagementSettings {
     /// Where operators connect to; empty: nowhere.
-    pub listen: Vec<Listen>,
+    pub listen: Vec<ListenAddress>,
     /// What `/v1` asks for. Always there if an address is not loopback.
     pub basic_auth: Option<BasicAuth>,
 }
@@ -91,14 +91,14 @@ pub struct LogSettings {
     /// Text or JSON lines.
     pub format: LogFormat,
     /// How much is told.
-    pub level: LogLevel,
+    pub level: EventLevel,
     /// Which exchanges get an access line.
-    pub access: AccessLogFilter,
+    pub access: AccessFilter,
 }
 
 /// An address that is listened on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Listen {
+pub enum ListenAddress {
     /// TCP.
     Tcp(SocketAddr),
     /// A Unix domain socket at this path.
@@ -119,7 +119,7 @@ pub enum LogFormat {
 
 /// `log.level`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LogLevel {
+pub enum EventLevel {
     /// What failed.
     Error,
     /// And what may fail soon.
@@ -135,7 +135,7 @@ pub enum LogLevel {
 
 /// `log.access`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum AccessLogFilter {
+pub enum AccessFilter {
     /// Every exchange.
     #[default]
     All,
@@ -145,7 +145,7 @@ pub enum AccessLogFilter {
     Off,
 }
 
-impl Listen {
+impl ListenAddress {
     /// Whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
@@ -167,7 +167,7 @@ impl Listen {
     }
 }
 
-impl fmt::Display for Listen {
+impl fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

@@ -8,7 +8,7 @@ use super::spec::{FieldSpec, ObjectSpec, field, text};
 /// One day, which is longer than any useful timeout.
 const DAY: u64 = 86_400;
 /// More sockets or requests than one process can hold.
-const MANY: u64 = 1_000_000;
+const MAX_COUNT: u64 = 1_000_000;
 
 pub(super) static SETTINGS: ObjectSpec = object(&[
     section("proxy", &PROXY),
@@ -25,8 +25,8 @@ static PROXY: ObjectSpec = object(&[
     list("listen"),
     list("allowed_hosts"),
     number("workers", 0, 1024, 0),
-    number("max_connections", 1, MANY, 4096),
-    number("max_in_flight", 1, MANY, 1024),
+    number("max_connections", 1, MAX_COUNT, 4096),
+    number("max_in_flight", 1, MAX_COUNT, 1024),
     number("max_request_body_bytes", 0, 1 << 40, 10_485_760),
     number("header_read_timeout_seconds", 1, DAY, 10),
     number("idle_timeout_seconds", 1, DAY, 75),

@@ -17,7 +17,7 @@ use super::file_reading::{ReadError, read_file, read_without_links};
 use crate::os::is_resource_exhausted;
 
 /// The most symbolic links that are followed one after another, as in Linux's own lookup.
-const LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// Every file that took part: what a reload has to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -233,7 +233,7 @@ impl SourceFiles {
         let mut found: BTreeSet<PathBuf> = self.readable_directories().into_iter().collect();
         for path in self.seen.keys() {
             found.insert(parent_directory(path));
-            let mut left = LINKS;
+            let mut left = MAX_LINKS;
             add_link_parents(path, &mut left, &mut found);
         }
         found
@@ -324,7 +324,7 @@ fn link_chain(path: &Path) -> Vec<PathBuf> {
     while let Some(Ok(target)) = hops.last().map(fs::read_link) {
         let hop = hops.last().map(|link| parent_directory(link).join(target));
         hops.extend(hop);
-        if hops.len() > LINKS {
+        if hops.len() > MAX_LINKS {
             break;
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use super::Listen;
+use super::ListenAddress;
 use crate::config::field::Field;
 use crate::config::object::Object;
 use crate::config::problem::{Problem, Problems};
@@ -12,34 +12,34 @@ use crate::config::redaction::quoted;
 /// The default of a `listen` field, and how many addresses it needs at least.
 pub(super) struct ListenField {
     default: &'static str,
-    least: usize,
+    min: usize,
 }
 
 pub(super) const PROXY: ListenField = ListenField {
     default: "127.0.0.1:8080",
-    least: 1,
+    min: 1,
 };
 pub(super) const MANAGEMENT: ListenField = ListenField {
     default: "127.0.0.1:8081",
-    least: 0,
+    min: 0,
 };
 
 /// Reads the addresses of a section. `admits` decides about each, and reports those that it refuses.
 pub(super) fn read_listen(
     section: &Object<'_>,
     directory: &Path,
-    ListenField { default, least }: &ListenField,
-    admits: impl Fn(&Field<'_>, &Listen) -> bool,
-) -> Option<Vec<Listen>> {
+    ListenField { default, min }: &ListenField,
+    admits: impl Fn(&Field<'_>, &ListenAddress) -> bool,
+) -> Option<Vec<ListenAddress>> {
     let Some(field) = section.take_field("listen") else {
-        return Some(vec![Listen::Tcp(default.parse().ok()?)]);
+        return Some(vec![ListenAddress::Tcp(default.parse().ok()?)]);
     };
     let items = field.read_list()?;
-    if items.len() < *least {
+    if items.len() < *min {
         let message = "holds no address, so nobody could connect";
         return field.reject("empty", message, format!("write `[{default}]`"));
     }
-    let mut addresses: Vec<Listen> = Vec::with_capacity(items.len());
+    let mut addresses: Vec<ListenAddress> = Vec::with_capacity(items.len());
     let mut whole = true;
     for item in &items {
         let Some(address) = read_address(item, directory).filter(|address| admits(item, address))
@@ -57,7 +57,7 @@ pub(super) fn read_listen(
     whole.then_some(addresses)
 }
 
-fn read_address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
+fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
     /// `sun_path` holds 108 bytes, the last of which is NUL.
     const MAX_PATH: usize = 107;
     let text = field.read_text()?;
@@ -72,7 +72,7 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
             return field.reject("invalid_address", message, remedy);
         }
         if !path.contains('\0') && !path.is_empty() && whole.as_os_str().len() <= MAX_PATH {
-            return Some(Listen::Unix(whole));
+            return Some(ListenAddress::Unix(whole));
         }
         let message = format!(
             "{} is no path of at most {MAX_PATH} bytes",
@@ -82,7 +82,7 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
         return field.reject("invalid_address", message, remedy);
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
-        return Some(Listen::Tcp(address));
+        return Some(ListenAddress::Tcp(address));
     }
     let message = format!("{} is no address to listen on", quoted(text));
     let remedy = "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`";
@@ -90,7 +90,11 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<Listen> {
 }
 
 /// Both listeners on one address (F-19): the second could not be bound.
-pub(super) fn report_clashes(proxy: &[Listen], management: &[Listen], problems: &Problems) {
+pub(super) fn report_clashes(
+    proxy: &[ListenAddress],
+    management: &[ListenAddress],
+    problems: &Problems,
+) {
     for address in management {
         if proxy.iter().any(|other| other.clashes_with(address)) {
             let shown = quoted(&address.to_string());

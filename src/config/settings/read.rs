@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use super::listen::{MANAGEMENT, PROXY, read_listen, report_clashes};
 use super::values::{read_ca_roots, read_connection_paths, read_host, read_secrets};
 use super::{
-    AccessLogFilter, EgressSettings, Listen, LogFormat, LogLevel, LogSettings, ManagementSettings,
-    ProxySettings, Settings,
+    AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
+    ManagementSettings, ProxySettings, Settings,
 };
 use crate::config::field::Field;
 use crate::config::layers::Layers;
@@ -22,17 +22,17 @@ const FORMATS: [(&str, LogFormat); 3] = [
     ("text", LogFormat::Text),
     ("json", LogFormat::Json),
 ];
-const LEVELS: [(&str, LogLevel); 5] = [
-    ("error", LogLevel::Error),
-    ("warn", LogLevel::Warn),
-    ("info", LogLevel::Info),
-    ("debug", LogLevel::Debug),
-    ("trace", LogLevel::Trace),
+const LEVELS: [(&str, EventLevel); 5] = [
+    ("error", EventLevel::Error),
+    ("warn", EventLevel::Warn),
+    ("info", EventLevel::Info),
+    ("debug", EventLevel::Debug),
+    ("trace", EventLevel::Trace),
 ];
-const ACCESS: [(&str, AccessLogFilter); 3] = [
-    ("all", AccessLogFilter::All),
-    ("refused", AccessLogFilter::Refused),
-    ("off", AccessLogFilter::Off),
+const ACCESS: [(&str, AccessFilter); 3] = [
+    ("all", AccessFilter::All),
+    ("refused", AccessFilter::Refused),
+    ("off", AccessFilter::Off),
 ];
 
 /// What the reader needs beside the file.
@@ -113,7 +113,7 @@ pub(in crate::config) fn read_secret_settings(read: &SettingsReader<'_>) -> Opti
 pub(in crate::config) fn read_management_listen<'a>(
     file: Option<Field<'a>>,
     read: &SettingsReader<'a>,
-) -> Option<Vec<Listen>> {
+) -> Option<Vec<ListenAddress>> {
     let problems = read.layers.problems;
     let before = problems.count();
     let file = file.and_then(|file| file.read_unchecked_object(&SETTINGS));
@@ -195,7 +195,7 @@ fn read_management(
     })
 }
 
-fn report_non_loopback(field: &Field<'_>, address: &Listen, remedy: &str) {
+fn report_non_loopback(field: &Field<'_>, address: &ListenAddress, remedy: &str) {
     let address = quoted(&address.to_string());
     let message = format!("{address} can be reached from other machines");
     field.report("non_loopback", message, remedy);
@@ -247,10 +247,10 @@ fn read_log(section: &Object<'_>) -> Option<LogSettings> {
     let format = section.read_optional("format", LogFormat::default(), |field| {
         field.read_choice(&FORMATS)
     });
-    let level = section.read_optional("level", LogLevel::default(), |field| {
+    let level = section.read_optional("level", EventLevel::default(), |field| {
         field.read_choice(&LEVELS)
     });
-    let access = section.read_optional("access", AccessLogFilter::default(), |field| {
+    let access = section.read_optional("access", AccessFilter::default(), |field| {
         field.read_choice(&ACCESS)
     });
     Some(LogSettings {

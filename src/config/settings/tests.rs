@@ -1,11 +1,11 @@
 //! Which addresses are local, and which clash.
 
-use super::Listen;
+use super::ListenAddress;
 
-fn listen(text: &str) -> Listen {
+fn listen(text: &str) -> ListenAddress {
     match text.strip_prefix("unix:") {
-        Some(path) => Listen::Unix(path.into()),
-        None => Listen::Tcp(text.parse().unwrap()),
+        Some(path) => ListenAddress::Unix(path.into()),
+        None => ListenAddress::Tcp(text.parse().unwrap()),
     }
 }
 

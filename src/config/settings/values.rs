@@ -18,9 +18,9 @@ use crate::config::secret_ref::ResolveContext;
 use crate::config::sources::Files;
 
 /// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
-const MAX_BUNDLE: u64 = 4 << 20;
+const MAX_BUNDLE_BYTES: u64 = 4 << 20;
 /// The longest accepted name of a variable that holds a secret.
-const MAX_NAME: usize = 128;
+const MAX_NAME_BYTES: usize = 128;
 
 /// Parses a host name as a `Host` field has it.
 pub(super) fn read_host(field: &Field<'_>) -> Option<String> {
@@ -67,12 +67,12 @@ pub(super) fn read_ca_roots(
 
 fn read_bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = files
-        .read_authority(path, MAX_BUNDLE)
+        .read_authority(path, MAX_BUNDLE_BYTES)
         .map_err(|why| match why {
             ReadError::NotRegular => "is not a regular file".to_owned(),
             ReadError::Io(error) => format!("cannot be read: {}", error.kind()),
         })?;
-    if bytes.len() as u64 > MAX_BUNDLE {
+    if bytes.len() as u64 > MAX_BUNDLE_BYTES {
         return Err("is larger than 4 MiB".to_owned());
     }
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
@@ -151,7 +151,7 @@ fn read_variable(field: &Field<'_>) -> Option<String> {
     let text = field.read_text()?;
     let name = text.strip_suffix('*').unwrap_or(text);
     let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if !text.is_empty() && name.len() <= MAX_NAME && name.bytes().all(legal) {
+    if !text.is_empty() && name.len() <= MAX_NAME_BYTES && name.bytes().all(legal) {
         return Some(text.to_owned());
     }
     field.report(

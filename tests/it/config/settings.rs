@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use egressd::config::{AccessLogFilter, Listen, Loaded, LogFormat, LogLevel, Problem};
+use egressd::config::{AccessFilter, EventLevel, ListenAddress, Loaded, LogFormat, Problem};
 
 use super::world::{World, camel_case, connection};
 
@@ -31,8 +31,8 @@ pub(super) fn refuses(world: &World, code: &str, field: &str) -> Problem {
     problem.clone()
 }
 
-pub(super) fn tcp(address: &str) -> Listen {
-    Listen::Tcp(address.parse().unwrap())
+pub(super) fn tcp(address: &str) -> ListenAddress {
+    ListenAddress::Tcp(address.parse().unwrap())
 }
 
 #[test]
@@ -57,9 +57,9 @@ fn defaults() {
     assert!(settings.egress.roots.is_empty());
     assert_eq!(
         (settings.log.format, settings.log.level),
-        (LogFormat::Auto, LogLevel::Info)
+        (LogFormat::Auto, EventLevel::Info)
     );
-    assert_eq!(settings.log.access, AccessLogFilter::All);
+    assert_eq!(settings.log.access, AccessFilter::All);
     assert_eq!(settings.shutdown_grace_period, Duration::from_secs(20));
 }
 
@@ -96,9 +96,12 @@ fn a_socket_path_is_relative_to_the_settings_file() {
     let world = world("proxy: {listen: ['unix:agent.sock']}\nmanagement: {listen: ['unix:/m']}")
         .file("connections/a.yaml", connection(&[]));
     let settings = loaded(&world).settings;
-    let beside = Listen::Unix(world.path("agent.sock"));
+    let beside = ListenAddress::Unix(world.path("agent.sock"));
     assert_eq!(settings.proxy.listen, [beside]);
-    assert_eq!(settings.management.listen, [Listen::Unix("/m".into())]);
+    assert_eq!(
+        settings.management.listen,
+        [ListenAddress::Unix("/m".into())]
+    );
 }
 
 #[test]
@@ -122,7 +125,7 @@ fn every_field_in_both_spellings() {
         let addresses = [
             tcp("127.0.0.1:1"),
             tcp("[::1]:1"),
-            Listen::Unix("/run/a.sock".into()),
+            ListenAddress::Unix("/run/a.sock".into()),
             tcp("0.0.0.0:2"),
         ];
         assert_eq!(settings.proxy.listen, addresses);
@@ -151,9 +154,9 @@ fn every_field_in_both_spellings() {
         assert_eq!(settings.egress.pool_max_idle_per_host, 12);
         assert_eq!(
             (settings.log.format, settings.log.level),
-            (LogFormat::Json, LogLevel::Debug)
+            (LogFormat::Json, EventLevel::Debug)
         );
-        assert_eq!(settings.log.access, AccessLogFilter::Refused);
+        assert_eq!(settings.log.access, AccessFilter::Refused);
         assert_eq!(
             settings.connections,
             [world.path("more"), world.path("connections/a.yaml")]
@@ -196,7 +199,7 @@ fn flags_beat_environment_beats_file() {
     );
     assert_eq!(
         (settings.proxy.workers, settings.log.level),
-        (2, LogLevel::Error)
+        (2, EventLevel::Error)
     );
     assert_eq!(settings.log.format, LogFormat::Text);
     assert_eq!(settings.shutdown_grace_period, Duration::from_secs(5));
@@ -212,7 +215,7 @@ fn flags_beat_environment_beats_file() {
     );
     assert_eq!(
         (settings.log.level, settings.log.format),
-        (LogLevel::Trace, LogFormat::Json)
+        (EventLevel::Trace, LogFormat::Json)
     );
     world.overrides.log_level = Some("loud".into());
     assert_eq!(
@@ -255,7 +258,7 @@ fn every_leaf_has_a_variable() {
     });
     let settings = loaded(&all).settings;
     assert!(settings.management.listen.is_empty());
-    assert_eq!(settings.log.access, AccessLogFilter::Off);
+    assert_eq!(settings.log.access, AccessFilter::Off);
     for (name, _) in values {
         let name = format!("EGRESSD_{name}");
         if name.ends_with("_ALLOW")

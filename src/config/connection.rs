@@ -4,8 +4,8 @@ use http::HeaderName;
 use ipnet::IpNet;
 use jiff::Timestamp;
 
+use super::auth;
 use super::connection_spec::HTTP2;
-use super::credential;
 use super::field::Field;
 use super::headers;
 use super::object::Object;
@@ -38,7 +38,7 @@ pub(super) fn read_connection(
     let cidrs = http.read_optional("allowed_private_cidrs", Vec::new(), |field| {
         field.read_items(read_cidr)
     });
-    let auth = credential::read_auth(http, context, cidrs.as_deref());
+    let auth = auth::read_auth(http, context, cidrs.as_deref());
     let headers = http.read_optional("headers", Vec::new(), |field| {
         headers::read_configured(field, auth.as_ref())
     });
