@@ -44,8 +44,7 @@ pub use environment::Environment;
 pub use layers::SettingsOverrides;
 pub use listeners::management_listen;
 pub use load::{
-    LoadAttempt, LoadOptions, Loaded, LoadedPaths, Text, attempt_load, load, load_paths,
-    load_paths_with, load_texts,
+    LoadAttempt, LoadOptions, Loaded, LoadedPaths, Text, attempt_load, load, load_paths, load_texts,
 };
 pub use problem::{Excerpt, Problem, Severity, nearest};
 pub use redaction::may_show;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::{env, fs, process};
 
-use egressd::config::{Environment, Problem, load_paths, render_json, render_text};
+use egressd::config::{Environment, Problem, SecretValues, load_paths, render_json, render_text};
 use libfuzzer_sys::fuzz_target;
 
 /// What every secret that a file can refer to holds, and no message may.
@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
         ("CONTROL", format!("{CANARY}\u{1}")),
         ("LONG", CANARY.repeat(10_000)),
     ]);
-    match load_paths(&[FILE.clone()], &environment) {
+    match load_paths(&[FILE.clone()], &environment, SecretValues::Read) {
         Ok(loaded) => {
             assert!(!loaded.warnings.iter().any(Problem::is_error));
             well_told(&loaded.warnings, bytes);

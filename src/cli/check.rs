@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Exit, Streams, exit_after_writing};
 use crate::config::{
-    self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load, load_paths_with,
+    self, Environment, LoadOptions, Problem, SecretValues, SettingsOverrides, load, load_paths,
 };
 
 #[derive(Args)]
@@ -84,7 +84,7 @@ impl Check {
     fn load(self, environment: Environment) -> Result<(usize, Vec<Problem>), Vec<Problem>> {
         let secrets = self.secrets.into();
         if self.config.is_none() && !self.paths.is_empty() {
-            let loaded = load_paths_with(&self.paths, &environment, secrets)?;
+            let loaded = load_paths(&self.paths, &environment, secrets)?;
             return Ok((loaded.connections.len(), loaded.warnings));
         }
         let loaded = load(&LoadOptions {

@@ -270,7 +270,8 @@ impl<'a> Field<'a> {
                 self.describe_key(key, node),
                 earlier.place.line
             );
-            let problem = self.own_key_problem(key, node, "duplicate_key", message);
+            let shown = self.may_name(key, node);
+            let problem = self.key_problem(key, shown, "duplicate_key", message);
             self.push(problem.remedy("keep one of the two"));
         }
         Some(once)
@@ -290,29 +291,19 @@ impl<'a> Field<'a> {
         !hides && redaction::may_show_key(&key.name, None)
     }
 
-    fn own_key_problem(
+    /// Returns whether a key that is, or nearly is, the name of a field may be shown.
+    pub(super) fn may_name_known(&self, key: &Key, node: &Node) -> bool {
+        !self.secret || may_name_key(&key.name, node)
+    }
+
+    /// Creates a problem about a key of this mapping. `shown` decides if the problem names the key.
+    pub(super) fn key_problem(
         &self,
         key: &Key,
-        node: &Node,
+        shown: bool,
         code: &'static str,
         message: String,
     ) -> Problem {
-        self.key_problem(key, self.may_name(key, node), code, message)
-    }
-
-    /// Reports a finding about a key that is, or nearly is, the name of a field.
-    pub(super) fn known_key_problem(
-        &self,
-        key: &Key,
-        node: &Node,
-        code: &'static str,
-        message: String,
-    ) -> Problem {
-        let shown = !self.secret || may_name_key(&key.name, node);
-        self.key_problem(key, shown, code, message)
-    }
-
-    fn key_problem(&self, key: &Key, shown: bool, code: &'static str, message: String) -> Problem {
         let field = if shown {
             join_path(&self.path, &key.name)
         } else {

@@ -12,7 +12,7 @@ use super::files::{open_origin, settings_file, with_settings};
 use super::layers::{Layers, SettingsOverrides, report_unknown_variables};
 use super::problem::{Problem, Problems};
 use super::redaction::{self, quoted};
-use super::secret_policy::{self, SecretPolicy, SecretValues};
+use super::secret_policy::{PolicyInputs, SecretPolicy, SecretSettings, SecretValues};
 use super::secret_ref::ResolveContext;
 use super::settings::{self, ReadSettings, Settings};
 use super::sources::{Files, SourceFiles, is_definition};
@@ -70,12 +70,13 @@ pub struct Text {
 
 /// The definitions to load.
 enum Definitions {
-    /// Those that the settings list.
-    Listed,
+    /// The paths that the settings or the flags list.
+    Listed(Vec<PathBuf>),
+    /// Texts that are in memory.
     Texts(Vec<Text>),
 }
 
-/// Loads settings and connections. All problems and warnings are returned if there is one problem.
+/// Loads settings and connections. If there is one error, returns all errors and warnings.
 pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
     attempt_load(options).outcome
 }
@@ -84,31 +85,23 @@ pub fn load(options: &LoadOptions) -> Result<Loaded, Vec<Problem>> {
 pub fn attempt_load(options: &LoadOptions) -> LoadAttempt {
     let files = Files::default();
     let file = settings_file(options.config.as_deref(), &files);
-    let definitions = Definitions::Listed;
-    load_from(
-        file,
-        files,
-        definitions,
-        &options.overrides,
-        &options.environment,
-    )
+    load_from(file, files, None, &options.overrides, &options.environment)
 }
 
-/// Loads these definitions, with default settings beneath flags and environment, for an API that egressd itself serves. No file
-/// is looked for.
+/// Loads these definitions, for an API that egressd itself serves. Flags and environment set the
+/// settings over the defaults; no settings file is read.
 pub fn load_texts(
     texts: Vec<Text>,
     overrides: &SettingsOverrides,
     environment: &Environment,
 ) -> Result<Loaded, Vec<Problem>> {
-    let definitions = Definitions::Texts(texts);
-    load_from(None, Files::default(), definitions, overrides, environment).outcome
+    load_from(None, Files::default(), Some(texts), overrides, environment).outcome
 }
 
 fn load_from(
     file: Option<&Path>,
     files: Files,
-    definitions: Definitions,
+    texts: Option<Vec<Text>>,
     overrides: &SettingsOverrides,
     environment: &Environment,
 ) -> LoadAttempt {
@@ -133,37 +126,23 @@ fn load_from(
         secrets,
         connections: listed,
     } = read.unwrap_or_default();
-    let listed = match &definitions {
-        Definitions::Texts(_) => Vec::new(),
-        Definitions::Listed if overrides.connections.is_empty() => listed,
-        Definitions::Listed => overrides.connections.clone(),
+    let definitions = match texts {
+        Some(texts) => Definitions::Texts(texts),
+        None if overrides.connections.is_empty() => Definitions::Listed(listed),
+        None => Definitions::Listed(overrides.connections.clone()),
     };
-    let found = find_definition_files(&listed, &files, &problems);
-    let policy = SecretPolicy::new(&secret_policy::PolicyInputs {
-        secrets: &secrets,
-        environment,
-        settings: file,
-        listed: &listed,
-        definitions: &found,
-        used: &context.used_sources(),
-    });
-    let mut reader = DefinitionReader::new(&context, &policy, &problems);
-    match definitions {
-        Definitions::Listed => reader.read_files(&found, &listed),
-        Definitions::Texts(texts) => reader.read_texts(texts),
-    }
-    let connections = reader.connections;
+    let read = read_connections(definitions, file, &secrets, &context, &problems);
     report_unknown_variables(environment, &problems);
-    let sources = files.into_sources(file, found);
+    let sources = files.into_sources(file, read.files);
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
     let outcome = match settings {
         Some(settings) if !failed => Ok(Loaded {
             settings: Settings {
-                connections: listed,
+                connections: read.listed,
                 ..settings
             },
-            connections,
+            connections: read.connections,
             warnings: problems,
             sources: sources.clone(),
         }),
@@ -173,16 +152,9 @@ fn load_from(
 }
 
 /// Loads the connections of these files and directories alone. Of the settings only `secrets` is
-/// used, and only if it comes from the environment.
+/// used, and only if it comes from the environment. `values` decides if the values of secrets are
+/// read.
 pub fn load_paths(
-    paths: &[PathBuf],
-    environment: &Environment,
-) -> Result<LoadedPaths, Vec<Problem>> {
-    load_paths_with(paths, environment, SecretValues::Read)
-}
-
-/// Loads as [`load_paths`] does; `values` decides if the values of secrets are read.
-pub fn load_paths_with(
     paths: &[PathBuf],
     environment: &Environment,
     values: SecretValues,
@@ -196,28 +168,61 @@ pub fn load_paths_with(
         context: &context,
         default_connections: "",
     });
-    let found = find_definition_files(paths, &files, &problems);
-    let policy = SecretPolicy::new(&secret_policy::PolicyInputs {
-        secrets: &secrets.unwrap_or_default(),
-        environment,
-        settings: None,
-        listed: paths,
-        definitions: &found,
-        used: &[],
-    });
-    let mut reader = DefinitionReader::new(&context, &policy, &problems);
-    reader.read_files(&found, paths);
-    let connections = reader.connections;
+    let definitions = Definitions::Listed(paths.to_vec());
+    let secrets = secrets.unwrap_or_default();
+    let read = read_connections(definitions, None, &secrets, &context, &problems);
     let failed = problems.has_errors();
     let problems = problems.into_sorted();
     if failed {
         return Err(problems);
     }
     Ok(LoadedPaths {
-        connections,
+        connections: read.connections,
         warnings: problems,
-        sources: files.into_sources(None, found),
+        sources: files.into_sources(None, read.files),
     })
+}
+
+/// The connections of a load, and where they were read from.
+struct ReadConnections {
+    connections: Vec<Connection>,
+    /// The paths that were listed.
+    listed: Vec<PathBuf>,
+    /// The files that were found at them.
+    files: Vec<PathBuf>,
+}
+
+/// Reads the definitions. `secrets` of the settings limits the secrets that they may name.
+fn read_connections(
+    definitions: Definitions,
+    settings: Option<&Path>,
+    secrets: &SecretSettings,
+    context: &ResolveContext<'_>,
+    problems: &Problems,
+) -> ReadConnections {
+    let (listed, texts) = match definitions {
+        Definitions::Listed(listed) => (listed, None),
+        Definitions::Texts(texts) => (Vec::new(), Some(texts)),
+    };
+    let files = find_definition_files(&listed, context.files, problems);
+    let policy = SecretPolicy::new(&PolicyInputs {
+        secrets,
+        environment: context.environment,
+        settings,
+        listed: &listed,
+        definitions: &files,
+        used: &context.used_sources(),
+    });
+    let mut reader = DefinitionReader::new(context, &policy, problems);
+    match texts {
+        Some(texts) => reader.read_texts(texts),
+        None => reader.read_files(&files, &listed),
+    }
+    ReadConnections {
+        connections: reader.connections,
+        listed,
+        files,
+    }
 }
 
 /// The files with definitions at these paths, each once.

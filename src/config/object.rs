@@ -104,9 +104,10 @@ impl<'a> Object<'a> {
                 "`{}` and `{}` are the same field, first in line {}",
                 key.name, other.name, key.place.line
             );
+            let shown = self.field.may_name_known(other, other_node);
             let problem = self
                 .field
-                .known_key_problem(other, other_node, "duplicate_key", message);
+                .key_problem(other, shown, "duplicate_key", message);
             self.field.push(problem.remedy("keep one of the two"));
         }
         let field = self.field.child(key, node);
@@ -236,8 +237,8 @@ impl<'a> Object<'a> {
             };
             let message = format!("{name} is no field here");
             let problem = if visible {
-                self.field
-                    .known_key_problem(key, node, "unknown_field", message)
+                let shown = self.field.may_name_known(key, node);
+                self.field.key_problem(key, shown, "unknown_field", message)
             } else {
                 let hidden = self.field.clone().into_secret();
                 let mut problem = hidden.problem("unknown_field", message);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use egressd::config::{Environment, load_paths};
+use egressd::config::{Environment, SecretValues, load_paths};
 use egressd::snapshot::{PublishedSnapshot, Snapshot};
 use serde_json::json;
 
@@ -245,7 +245,9 @@ fn a_generation_shares_nothing_with_the_one_before() {
         let definitions: Vec<_> = connections.iter().map(Connection::definition).collect();
         let file = files.path().join("all.json");
         std::fs::write(&file, json!({"connections": definitions}).to_string()).unwrap();
-        let loaded = load_paths(&[file], &Environment::default()).ok().unwrap();
+        let loaded = load_paths(&[file], &Environment::default(), SecretValues::Read)
+            .ok()
+            .unwrap();
         loaded.connections
     };
     let crm = connection("crm")

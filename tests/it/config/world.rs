@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use egressd::cli::{Exit, Process, Streams, run};
 use egressd::config::{
-    Environment, LoadOptions, Loaded, LoadedPaths, Problem, SettingsOverrides, load, load_paths,
+    Environment, LoadOptions, Loaded, LoadedPaths, Problem, SecretValues, SettingsOverrides, load,
+    load_paths,
 };
 
 /// A temporary directory with files in it.
@@ -57,7 +58,11 @@ impl World {
 
     /// Loads the directory's own definitions, without settings.
     pub(super) fn definitions(&self) -> Result<LoadedPaths, Vec<Problem>> {
-        load_paths(&[self.root().to_owned()], &self.environment())
+        load_paths(
+            &[self.root().to_owned()],
+            &self.environment(),
+            SecretValues::Read,
+        )
     }
 
     /// Loads `egressd.yaml` and what it lists.
