@@ -1,6 +1,7 @@
-//! The auth kinds of a definition → [`Auth`]: exactly one.
+//! Reads the auth kinds of a definition into an [`Auth`]: exactly one must be set.
 //!
-//! The oneof is five optional fields in a file. All that are set are read, and counted.
+//! The protobuf `oneof` becomes five optional fields in a file. All that are set are read and
+//! counted.
 
 use std::sync::Arc;
 
@@ -49,7 +50,7 @@ pub(super) fn read_auth(
     for (kind, read) in READERS {
         if http.has_field(kind) {
             kinds.push(kind);
-            // All are read, even if there are too many, so that every mistake is reported.
+            // Even if too many are set, each is read, so that every mistake is reported.
             auth = http
                 .read_object(kind)
                 .and_then(|object| read(&object, context, allowed_cidrs));
@@ -57,7 +58,7 @@ pub(super) fn read_auth(
     }
     match kinds.as_slice() {
         [_] => auth,
-        // Reported as an unknown field.
+        // The misspelling is reported as an unknown field; a second problem would not help.
         [] if AUTH_KINDS
             .into_iter()
             .any(|kind| http.has_misspelling_of(kind)) =>
@@ -88,6 +89,7 @@ fn read_bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Optio
     let token = object.take_field("token")?;
     let secret = require_trimmed(&token, context.read_secret(&token)?)?;
     for scheme in ["Bearer ", "Basic "] {
+        // The upstream would get `Bearer Bearer …`, and its 401 would hide the cause.
         if secret.begins_with(scheme) {
             let message =
                 format!("the token begins with `{scheme}`, after the `Bearer ` that egressd adds");
@@ -185,14 +187,14 @@ fn read_oauth_client_credentials(
         scopes: scopes?,
         extra_params: params?,
         client_auth: client_auth?,
-        // Bad ranges are reported where they stand.
+        // `None` means that the ranges are invalid, which is reported at their own field.
         allowed_private_cidrs: allowed_cidrs?.to_vec(),
     };
     let credentials = OauthClientCredentials::new(terms);
     Some(Auth::OauthClientCredentials(Arc::new(credentials)))
 }
 
-/// A secret that goes into a form.
+/// Reads a secret that is sent in a form body.
 fn read_form_text(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Utf8Secret> {
     let secret = Utf8Secret::try_from(context.read_secret(field)?);
     if let Err(NotUtf8) = secret {
@@ -216,6 +218,7 @@ fn read_token_url(field: &Field<'_>, allowed_cidrs: Option<&[IpNet]>) -> Option<
     };
     if let Some(name) = url.query().and_then(standard_parameter) {
         // RFC 6749 §2.3.1 and §3.2: a URL must not contain a client secret, nor a parameter twice.
+        // The value may be that secret, so it is not shown.
         field.clone().into_secret().report(
             "reserved_parameter",
             format!("the query sets `{name}`, which the token request sets itself"),
@@ -256,7 +259,7 @@ fn read_grant_type(field: &Field<'_>) -> Option<GrantType> {
     field.reject("invalid_grant_type", message, remedy)
 }
 
-/// Parameters beside the standard ones. Their values may be secrets.
+/// Reads the parameters beside the standard ones. Their values may be secrets.
 fn read_extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
     let mut whole = true;
     let mut params = Vec::new();

@@ -1,4 +1,5 @@
-//! `connection_details.http`: one upstream, what is allowed there, one credential, caps.
+//! Reads `connection_details.http`: one upstream, the requests that are allowed there, one
+//! credential, and caps.
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -59,7 +60,8 @@ pub(super) fn read_connection(
         field.read_choice(&HTTP2)
     });
     let allow_encoded_slash = http.read_flag("allow_encoded_slash");
-    // The patterns that are dead depend on it. If it has a problem, fewer patterns are reported.
+    // This flag decides which patterns can never match. If the flag itself is invalid, fewer of
+    // them are reported.
     let slash = allow_encoded_slash.unwrap_or(true);
     let routes = http.take_field("allowed_routes");
     let routes = routes.and_then(|field| routes::compile_routes(&field, slash));

@@ -26,7 +26,7 @@ pub(super) const AUTH_KINDS: [&str; 5] = [
     "no_auth",
 ];
 
-/// The objects that the JSON Schema describes by name.
+/// The objects that the JSON Schema describes by name, under `$defs`.
 pub(super) const DESCRIBED: [&ObjectSpec; 9] = [
     &CONNECTION,
     &CONNECTION_DETAILS,
@@ -39,7 +39,7 @@ pub(super) const DESCRIBED: [&ObjectSpec; 9] = [
     &TOOL_CONFIGURATION,
 ];
 
-/// A file with several connections.
+/// The top level of a file with several connections.
 pub(super) static CONNECTIONS: ObjectSpec = ObjectSpec::new(
     "",
     "",
@@ -149,14 +149,14 @@ static STATIC_HEADERS: ObjectSpec = ObjectSpec::new("StaticHeaders", "", &[
 
 static NO_AUTH: ObjectSpec = ObjectSpec::new("NoAuth", "", &[]);
 
-/// `{value: …, secret: false}`, a header's value that is not secret.
+/// A static header's value with its mark: `{value: …, secret: false}` is not secret.
 #[rustfmt::skip] // short rows
 pub(super) static HEADER_VALUE: ObjectSpec = ObjectSpec::new("", "", &[
     field("value", Other(|| secret(1)), "").required("write `{value: …, secret: false}`"),
     field("secret", Flag(true), "`false`: responses may hold the value."),
 ]);
 
-/// `{env: …}` or `{file: …}`, the place of a secret.
+/// A reference to a secret that is stored elsewhere: `{env: …}` or `{file: …}`.
 #[rustfmt::skip] // short rows
 pub(super) static SECRET_REFERENCE: ObjectSpec = ObjectSpec::new("", "", &[
     field("env", Other(text), ""),
@@ -171,7 +171,7 @@ const fn at_most(max: u64, default: u64) -> Kind {
     }
 }
 
-/// A connection in a list, where no file name can be its id.
+/// Returns the schema of a connection in a list, where no file name can be its id.
 fn connection_reference() -> Value {
     let has_id = json!([{"required": ["name"]}, {"required": ["id"]}]);
     with_keyword(CONNECTION.reference(), "anyOf", has_id)
@@ -186,7 +186,7 @@ fn texts() -> Value {
     json!({"type": "object", "additionalProperties": text()})
 }
 
-/// A secret. Only a text in the file itself can be empty.
+/// Returns the schema of a secret. Only a text in the file itself can be empty.
 fn secret(min_length: u64) -> Value {
     let reference = |name: &str, what: &str| {
         json!({

@@ -1,4 +1,5 @@
-//! A located tree → [`Connection`]s. Every mistake is reported; what has one is not made.
+//! Reads the tree of a file into [`Connection`]s. Every mistake is reported, and a connection with
+//! a mistake is left out.
 
 use super::connection::{self, ConnectionMetadata};
 use super::connection_spec::{
@@ -11,15 +12,15 @@ use super::redaction::quoted;
 use super::secret_ref::ResolveContext;
 use crate::domain::{Connection, ConnectionId};
 
-/// One definition: its id where that is legal, and the connection where all of it is.
+/// One definition. The id is present if it is valid, the connection if all of it is.
 pub(super) struct Definition {
     pub(super) id: Option<ConnectionId>,
-    /// A finding at the place of the id, to be completed should the id be taken.
+    /// A problem at the place of the id, whose message is added if the id is taken.
     pub(super) id_place: Problem,
     pub(super) connection: Option<Connection>,
 }
 
-/// Reads one file's tree: one connection, or `connections: [...]`.
+/// Reads the tree of one file: one connection, or `connections: [...]`.
 pub(super) fn read_definitions(
     root: &Field<'_>,
     stem: &str,
@@ -81,7 +82,7 @@ fn read_metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Conne
     })
 }
 
-/// The id of `name`, of `id`, or of the file.
+/// Reads the id from `name`, from `id`, or from the file's name.
 fn read_id(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Problem) {
     let missing = !object.has_field("name") && !object.has_field("id");
     let (name, id) = (object.take_field("name"), object.take_field("id"));
@@ -142,7 +143,8 @@ fn read_enabled(tools: &Field<'_>) -> Option<bool> {
         let name = tool
             .take_field("tool")
             .and_then(|field| field.read_choice(&TOOLS));
-        // Without it, proto-JSON would mean `false` and most people `true`, so it is required.
+        // If `enabled` were optional, proto-JSON would read its absence as `false` and most people
+        // as `true`. Therefore the field is required.
         let enabled = tool
             .take_field("enabled")
             .and_then(|field| field.read_bool());

@@ -1,13 +1,15 @@
-//! The environment as a value, so that tests and `check` never touch the process's own.
+//! The environment as a value, so that tests and `check` never access the variables of the process.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 
-/// How much of the hardening is asked for. No leaf of the settings: it begins before their file is read.
+/// The variable that sets the hardening level. It is not a field of the settings, because the
+/// hardening begins before the settings file is read.
 pub(super) const HARDENING: &str = "EGRESSD_HARDENING";
 
-/// Names and values. Remembers which names were asked for, so that what nobody asked for can be reported.
+/// Names and values of variables. Records which names were looked up, so that the others can be
+/// reported.
 #[derive(Default)]
 pub struct Environment {
     variables: BTreeMap<OsString, OsString>,
@@ -15,7 +17,7 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Takes pairs as `std::env::vars_os` gives them.
+    /// Creates an environment from pairs such as those of `std::env::vars_os`.
     pub fn new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Self
     where
         N: Into<OsString>,
@@ -28,18 +30,18 @@ impl Environment {
         }
     }
 
-    /// Every name and value, for whoever judges the environment itself and takes no setting from it.
+    /// Returns every name and value, without recording a lookup.
     pub fn variables(&self) -> impl Iterator<Item = (&OsStr, &OsStr)> {
         let all = self.variables.iter();
         all.map(|(name, value)| (name.as_os_str(), value.as_os_str()))
     }
 
-    /// What `EGRESSD_HARDENING` says, whether it is a word for it or not.
+    /// Returns the value of `EGRESSD_HARDENING`, which may be invalid.
     pub fn hardening(&self) -> Option<&OsStr> {
         self.get(HARDENING)
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable, and records the lookup.
     pub(super) fn get(&self, name: &str) -> Option<&OsStr> {
         self.looked_up.borrow_mut().insert(name.to_owned());
         self.variables
@@ -47,8 +49,8 @@ impl Environment {
             .map(OsString::as_os_str)
     }
 
-    /// The `EGRESSD_…` variables that nothing asked for. Kubernetes gives a pod such variables for a Service named `egressd`; those
-    /// are nobody's mistake.
+    /// Returns the `EGRESSD_…` variables that were never looked up. Kubernetes gives a pod such
+    /// variables for a Service named `egressd`; those are left out, because they are not mistakes.
     pub(super) fn unused(&self) -> Vec<String> {
         let looked_up = self.looked_up.borrow();
         self.variables
@@ -61,6 +63,7 @@ impl Environment {
     }
 }
 
+/// Returns whether Kubernetes sets this variable for a Service named `egressd`:
 /// `EGRESSD_SERVICE_HOST`, `EGRESSD_SERVICE_PORT…`, `EGRESSD_PORT`, `EGRESSD_PORT_8080_TCP…`
 fn is_service_link(name: &str) -> bool {
     let rest = name.strip_prefix("EGRESSD_").unwrap_or_default();

@@ -1,8 +1,9 @@
-//! The small vocabulary in which a located tree is walked, field by field, with every mistake gathered.
+//! Reads single values from the tree of a file, and collects every mistake.
 //!
-//! A [`Field`] is one value with its path and its place. Nothing of this leaves `config`.
+//! A [`Field`] is one value with its path and its place. The type is private to `config`.
 //!
-//! Invariant kept here: under a field that is marked secret no value and no unknown name is put into a problem.
+//! Invariant kept here: if a field is marked secret, no problem shows its value or an unknown name
+//! in it.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -11,16 +12,17 @@ use super::document::{Key, Node, Origin, Position, Value};
 use super::problem::{Problem, Problems};
 use super::redaction::{self, Grammar, quoted};
 
-/// Where problems go, and what places point into.
+/// The text that is read, and the list that problems are added to.
 #[derive(Clone, Copy)]
 pub(super) struct Input<'a> {
     pub(super) origin: &'a Origin,
     pub(super) problems: &'a Problems,
-    /// Everything is text here (environment, command line), so `true` and `5` come as texts.
+    /// `true` if all values are texts, as in the environment and on the command line. Then `true`
+    /// and `5` are accepted as texts.
     pub(super) texts: bool,
 }
 
-/// One value: where it is, what it is, whether it may be shown.
+/// One value, with its path, its place, and whether it may be shown.
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
@@ -32,12 +34,13 @@ pub(super) struct Field<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The root of a tree.
+    /// Returns the root of a tree.
     pub(super) fn root(node: &'a Node, input: Input<'a>) -> Self {
         Self::with_path(node, "", input)
     }
 
-    /// A value that stands for itself under this name.
+    /// Returns a value with this path, which belongs to no mapping: the root, or the value of a
+    /// variable or flag.
     pub(super) fn with_path(node: &'a Node, name: &str, input: Input<'a>) -> Self {
         Self {
             node,
@@ -49,13 +52,14 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The same value, never to be shown.
+    /// Marks the value as secret, so that it is never shown.
     pub(super) fn into_secret(mut self) -> Self {
         self.secret = true;
         self
     }
 
-    /// The same value, of which the field's own nature says that it is none of the secrets around it.
+    /// Marks the value as public, for a field that holds no secret although the fields around it
+    /// do.
     pub(super) fn into_public(mut self) -> Self {
         self.secret = false;
         self
@@ -67,8 +71,8 @@ impl<'a> Field<'a> {
         self
     }
 
-    /// Returns whether a message may show the value itself. A file that is one text is most likely
-    /// a secret that was listed as a definition, so it may not.
+    /// Returns whether a message may show the value itself. A file that consists of one text is
+    /// most likely a secret that was listed as a definition, so the root is never shown.
     fn may_show(&self) -> bool {
         let is_short = match &self.node.value {
             Value::Text(text) | Value::Number(text) => self.grammar.may_show(text),
@@ -78,7 +82,7 @@ impl<'a> Field<'a> {
         is_short && !self.secret && !self.path.is_empty()
     }
 
-    /// A finding about this value.
+    /// Creates a problem about this value.
     pub(super) fn problem(&self, code: &'static str, message: impl Into<String>) -> Problem {
         let place = self.node.place;
         let mut problem = Problem::whole(self.input.origin.label.clone(), code, message.into())
@@ -91,7 +95,7 @@ impl<'a> Field<'a> {
         problem
     }
 
-    /// Reports a finding about this value.
+    /// Reports a problem with this value.
     pub(super) fn report(
         &self,
         code: &'static str,
@@ -122,12 +126,12 @@ impl<'a> Field<'a> {
         self.push(self.problem(code, message).warning().remedy(remedy));
     }
 
-    /// Reports a finding.
+    /// Adds a problem to the list.
     pub(super) fn push(&self, problem: Problem) {
         self.input.problems.push(problem);
     }
 
-    /// What stands here, fit to be shown.
+    /// Describes the value for a message, and shows it if that is allowed.
     pub(super) fn describe_value(&self) -> String {
         let kind = |kind: &str, value: &str| {
             if self.may_show() {
@@ -152,7 +156,7 @@ impl<'a> Field<'a> {
         self.reject("wrong_type", message, remedy)
     }
 
-    /// A text.
+    /// Reads a text.
     pub(super) fn read_text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
@@ -163,7 +167,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A truth value.
+    /// Reads `true` or `false`.
     pub(super) fn read_bool(&self) -> Option<bool> {
         match &self.node.value {
             Value::Bool(value) => Some(*value),
@@ -176,7 +180,8 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// A whole number within bounds. Digits in quotes count, as proto-JSON writes an int64.
+    /// Reads a whole number within bounds. Digits in quotes are accepted, because proto-JSON writes
+    /// an int64 that way.
     pub(super) fn read_integer(&self, min: u64, max: u64) -> Option<u64> {
         let digits = match &self.node.value {
             Value::Number(digits) | Value::Text(digits) => digits.as_str(),
@@ -193,7 +198,7 @@ impl<'a> Field<'a> {
         within
     }
 
-    /// One of a closed set of words.
+    /// Reads one of these words.
     pub(super) fn read_choice<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
         let text = self.read_text()?;
         let found = words.iter().find(|(word, _)| *word == text);
@@ -209,7 +214,7 @@ impl<'a> Field<'a> {
         found.map(|(_, value)| *value)
     }
 
-    /// A list, item by item.
+    /// Reads a list.
     pub(super) fn read_list(&self) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
             return self.wrong_type("a list", "write `[…]`, or one `- item` a line");
@@ -231,8 +236,8 @@ impl<'a> Field<'a> {
         read.into_iter().collect()
     }
 
-    /// A mapping whose keys are data. A key that carries no value has none to hide behind: where the mapping is secret, the path
-    /// counts it instead of naming it.
+    /// Reads a mapping whose keys are data. A key of a secret mapping that has no value may be the
+    /// secret itself, so the path then shows its index instead of its name.
     pub(super) fn read_map(&self) -> Option<Vec<(&'a str, Self)>> {
         let entries = self.read_entries()?;
         let item = |(at, (key, node)): (usize, (&'a Key, &'a Node))| {
@@ -252,7 +257,7 @@ impl<'a> Field<'a> {
         Some(entries.into_iter().enumerate().map(item).collect())
     }
 
-    /// The entries of a mapping, each key once; every repetition is reported.
+    /// Reads the entries of a mapping, each key once. Every repetition is reported.
     pub(super) fn read_entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
         let Value::Map(entries) = &self.node.value else {
             return self.wrong_type("a mapping", "write `{…}`, or one `name: value` a line");
@@ -277,7 +282,7 @@ impl<'a> Field<'a> {
         Some(once)
     }
 
-    /// A key as it may be shown.
+    /// Describes a key for a message, and shows it if that is allowed.
     fn describe_key(&self, key: &Key, node: &Node) -> String {
         if self.may_name(key, node) {
             quoted(&key.name)
@@ -331,7 +336,8 @@ impl<'a> Field<'a> {
     }
 }
 
-/// Whether a key inside a secret mapping may be named: it looks like a name and has a value of its own. `{dapi123…}` is a key without one.
+/// Returns whether a key inside a secret mapping may be named: it is written like a name and has a
+/// value. In `{dapi123…}` the secret is a key without a value.
 pub(super) fn may_name_key(name: &str, node: &Node) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
     !matches!(node.value, Value::Null) && name.len() <= 64 && name.bytes().all(plain)
@@ -346,7 +352,7 @@ pub(super) fn join_path(path: &str, name: &str) -> String {
     }
 }
 
-/// `a`, `b` or `c`.
+/// Joins names for a message: `` `a`, `b` or `c` ``.
 pub(super) fn join_names(names: &[&str]) -> String {
     match names {
         [] => "nothing".to_owned(),

@@ -1,4 +1,5 @@
-//! Opening the files that are parsed: refused by their size before they are read, and every way to fail told as a problem.
+//! Opens the files that are parsed. A file that is too large is rejected by its size before it is
+//! parsed, and every failure is reported as a problem.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +11,7 @@ use super::problem::{Problem, Problems};
 use super::redaction;
 use super::sources::Files;
 
-/// The settings file that is read where none is named.
+/// The settings file that is read if `--config` is not given and the file exists.
 const DEFAULT_FILE: &str = "config/egressd.yaml";
 
 /// Returns the file that `--config` names, else the default file if it exists.
@@ -21,6 +22,7 @@ pub(super) fn settings_file<'o>(named: Option<&'o Path>, files: &Files) -> Optio
         None => match fs::metadata(default) {
             Ok(_) => Some(default),
             Err(error) => {
+                // A reload notices when the file is created.
                 files.record_missing(default, &error);
                 None
             }
@@ -28,8 +30,8 @@ pub(super) fn settings_file<'o>(named: Option<&'o Path>, files: &Files) -> Optio
     }
 }
 
-/// Calls `read` with the content of the settings file, or with `None` if there is no file or it is empty. Returns `None` if it
-/// cannot be parsed, which is reported.
+/// Calls `read` with the content of the settings file, or with `None` if the file is empty or not
+/// given. Returns `None` if the file cannot be parsed, which is reported.
 pub(super) fn with_settings<T>(
     file: Option<&Path>,
     files: &Files,
@@ -53,7 +55,7 @@ pub(super) fn with_settings<T>(
     Some(read(node.as_ref().map(|node| Field::root(node, input))))
 }
 
-/// Opens and reads a file that may be parsed; refused by its size before it is read.
+/// Opens and reads a file that is to be parsed.
 pub(super) fn open_origin(path: &Path, files: &Files, problems: &Problems) -> Option<Origin> {
     let label = redaction::shown_path(path);
     let refuse = |message: String, remedy: &str| {

@@ -58,6 +58,7 @@ pub(super) fn warn_of_wildcards(field: &Field<'_>, pattern: &str) {
         let Some(name) = wildcard_name(segment) else {
             continue;
         };
+        // Express and gin match the rest of the path with a final `*` or `*name`.
         let takes_rest = segment.starts_with('*') && segments.peek().is_none();
         let meant = match (name, takes_rest) {
             ("", true) => {

@@ -1,4 +1,5 @@
-//! The two free maps of header names: `headers` (not secret by intention, yet never shown) and `static_headers.headers`.
+//! Reads the two mappings of header names: `headers` and `static_headers.headers`. The values of
+//! `headers` are not meant to be secret, but they are never shown either.
 
 use std::collections::HashMap;
 
@@ -13,12 +14,12 @@ use crate::domain::auth::is_public;
 use crate::domain::headers::{ReservedHeader, reserved};
 use crate::domain::{Auth, ConfiguredHeader, SensitiveHeader};
 
-/// `headers`: what every request carries beside the credential.
+/// Reads `headers`, which every request gets beside the credential.
 pub(super) fn read_configured(
     field: &Field<'_>,
     auth: Option<&Auth>,
 ) -> Option<Vec<ConfiguredHeader>> {
-    // An operator may have put a key here in spite of the field's purpose.
+    // Operators put keys here in spite of the field's purpose, so the values are not shown.
     let field = field.clone().into_secret();
     read_headers(&field, |name, written, item| {
         let is_alike = |set: &HeaderName| with_hyphens(set) == with_hyphens(&name);
@@ -59,7 +60,7 @@ fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
     item.warn("credential_in_headers", message, remedy);
 }
 
-/// `static_headers.headers`: the credential itself.
+/// Reads `static_headers.headers`, which are the credential itself.
 pub(super) fn read_sensitive(
     field: &Field<'_>,
     context: &ResolveContext<'_>,
@@ -93,8 +94,8 @@ pub(super) fn read_sensitive(
     Some(headers)
 }
 
-/// `allow_agent_headers`: headers of credentials and resources that agents may send themselves.
-/// `set`: the names that the connection itself sets.
+/// Reads `allow_agent_headers`: headers of credentials and resources that agents may send
+/// themselves. `set` are the names that the connection itself sets.
 pub(super) fn read_agent_headers(
     field: &Field<'_>,
     set: &[&HeaderName],
@@ -121,7 +122,7 @@ pub(super) fn read_agent_headers(
 
 fn read_agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName> {
     let text = item.read_text()?;
-    // An asterisk is legal in a name, but it is meant as a pattern.
+    // An asterisk is legal in a header's name (RFC 9110 §5.6.2), but here it is meant as a pattern.
     let name = HeaderName::from_bytes(text.as_bytes()).ok();
     let Some(name) = name.filter(|_| !text.contains('*')) else {
         let remedy =
@@ -171,9 +172,9 @@ fn unwrap_value<'a>(item: &Field<'a>) -> Option<(Field<'a>, bool)> {
     Some((value?, is_secret?))
 }
 
-/// Reads the entries of a mapping from names of headers, each name once whatever its case. `read`
-/// is called with the name, the name as it is written, and the value. Returns `None` if an entry has
-/// a problem.
+/// Reads the entries of a mapping from names of headers. Names that differ only in case are
+/// duplicates. `read` is called with the name, the name as it is written, and the value. Returns
+/// `None` if any entry has a problem.
 fn read_headers<'a, T>(
     field: &Field<'a>,
     mut read: impl FnMut(HeaderName, &'a str, &Field<'a>) -> Option<T>,
@@ -211,7 +212,8 @@ fn report_invalid_name(field: &Field<'_>, item: &Field<'_>) {
     field.push(problem.remedy("write letters, digits and `-`, then `: ` and the value"));
 }
 
-/// As some upstreams read a name: with `-` for `_`.
+/// Returns the name with `-` for `_`. CGI maps both to one variable (RFC 3875 §4.1.18), so for an
+/// upstream behind it the two names are the same.
 fn with_hyphens(name: &HeaderName) -> HeaderName {
     let dashed = name.as_str().replace('_', "-");
     HeaderName::try_from(dashed).unwrap_or_else(|_| name.clone())
@@ -238,6 +240,7 @@ fn report_reserved(field: &Field<'_>, name: &HeaderName, why: ReservedHeader) {
 }
 
 fn read_header_value(field: &Field<'_>, text: &str) -> Option<HeaderValue> {
+    // Recipients strip white space around a value (RFC 9110 §5.5), so it would be lost.
     let outer = text.trim_matches([' ', '\t']) != text;
     match HeaderValue::from_bytes(text.as_bytes()) {
         Ok(value) if !outer => Some(value),

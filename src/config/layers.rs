@@ -1,6 +1,8 @@
-//! Flags over environment over file, leaf by leaf.
+//! Combines flags, environment and file: for each setting, a flag replaces a variable, which
+//! replaces the value in the file.
 //!
-//! Every layer is brought into the form of the tree, so that one reader serves all three and a problem names the layer it is in.
+//! Every layer has the form of a tree, so that the same code reads all three and a problem names
+//! the layer that it is in.
 
 use std::path::PathBuf;
 
@@ -17,7 +19,7 @@ use super::settings_spec::variables;
 /// The variable of `management.listen`.
 pub(super) const MANAGEMENT_LISTEN: &str = "EGRESSD_MANAGEMENT_LISTEN";
 
-/// What flags say. They beat the environment, which beats the file.
+/// The values of flags. They replace those of the environment, which replace those of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SettingsOverrides {
     /// `--listen`, once or more: replaces `proxy.listen`.
@@ -54,7 +56,7 @@ pub(super) struct Layers<'p> {
 }
 
 impl<'p> Layers<'p> {
-    /// Reads what flags and environment say. What is no text is reported.
+    /// Collects the values of flags and environment. A variable that is not UTF-8 is reported.
     pub(super) fn new(
         overrides: &SettingsOverrides,
         environment: &Environment,
@@ -90,15 +92,16 @@ impl<'p> Layers<'p> {
         }
     }
 
-    /// Returns whether flags or environment set `management.listen`, so that the file's value has no effect.
+    /// Returns whether a flag or a variable sets `management.listen`, so that the file's value has
+    /// no effect.
     pub(super) fn have_management_listen(&self) -> bool {
         let mut leaves = self.leaves.iter();
         leaves.any(|leaf| leaf.variable == MANAGEMENT_LISTEN)
     }
 
-    /// Returns the value of the flag or the variable of a setting.
+    /// Returns the value that a flag or a variable sets, if there is one.
     pub(super) fn find_value(&self, variable: &str) -> Option<Field<'_>> {
-        // Flags come first in the list.
+        // Flags come first in the list, so they win over the environment.
         let leaf = self.leaves.iter().find(|leaf| leaf.variable == variable)?;
         let (origin, name) = match leaf.flag {
             Some(flag) => (&self.flags, flag),
@@ -122,14 +125,15 @@ impl<'p> Layers<'p> {
     }
 }
 
-/// Reports every variable that starts with `EGRESSD_` and that nothing has asked for: a misspelt limit must not be taken for set.
+/// Reports every variable that starts with `EGRESSD_` and was never looked up: with a misspelt
+/// name, a limit would silently have no effect.
 pub(super) fn report_unknown_variables(environment: &Environment, problems: &Problems) {
     report_unknown_hardening(environment, problems);
     let variables = variables().into_iter().map(|(variable, _)| variable);
     let known: Vec<String> = variables.chain([HARDENING.to_owned()]).collect();
     for name in environment.unused() {
         let near = nearest(&name, known.iter().map(String::as_str));
-        // A slip in the name of a setting is shown, however long it is.
+        // A misspelt setting is shown, however long its name is.
         let shown = shown_variable(&name).or_else(|| {
             let may_show = near.is_some() && may_show_key(&name, near);
             may_show.then(|| format!("`{name}`"))
@@ -154,7 +158,7 @@ pub(super) fn report_unknown_variables(environment: &Environment, problems: &Pro
     }
 }
 
-/// Reports a word that asks for no hardening that there is.
+/// Reports a value of `EGRESSD_HARDENING` that is not a hardening level.
 fn report_unknown_hardening(environment: &Environment, problems: &Problems) {
     let Some(word) = environment.hardening() else {
         return;
@@ -211,6 +215,7 @@ fn list_node(text: &str) -> Node {
     let items = text
         .split(',')
         .map(str::trim)
+        // An empty variable means an empty list.
         .filter(|item| !item.is_empty());
     new_node(Value::List(items.map(text_node).collect()))
 }

@@ -1,4 +1,5 @@
-//! Where operators connect, alone: for whoever asks a running process and must neither need nor open what it was started with.
+//! Reads only the addresses of the management API, for commands that query a running process. Such
+//! a command may not have access to the files that the process was started with.
 
 use std::path::Path;
 
@@ -10,8 +11,9 @@ use super::secret_ref::ResolveContext;
 use super::settings::{self, ListenAddress};
 use super::sources::Files;
 
-/// Reads `management.listen` through all layers. No definition, secret or certificate is opened, and what else may be wrong in the settings is not looked at. The
-/// problems are those that hide the addresses: a file that cannot be read or parsed, or a value that is no address.
+/// Reads `management.listen` from all layers. No definition, secret or certificate is opened, and
+/// other mistakes in the settings are ignored. The returned problems are those that hide the
+/// addresses: a file that cannot be read or parsed, or an invalid address.
 pub fn management_listen(options: &LoadOptions) -> Result<Vec<ListenAddress>, Vec<Problem>> {
     let problems = Problems::default();
     let files = Files::default();
@@ -20,7 +22,7 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<ListenAddress>, Ve
     let values = options.overrides.secrets;
     let context = ResolveContext::for_settings(&options.environment, directory, &files, values);
     let layers = Layers::new(&options.overrides, &options.environment, &problems);
-    // A file whose word does not count need not be there.
+    // If a flag or a variable sets the addresses, the file need not exist.
     let file = file.filter(|_| !layers.have_management_listen());
     let read = settings::SettingsReader {
         layers: &layers,

@@ -1,4 +1,5 @@
-//! Settings → files → all connections, or all problems.
+//! Loads the settings, finds the files that they list, and reads all connections, or returns all
+//! problems.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,51 +19,53 @@ use super::settings::{self, ReadSettings, Settings};
 use super::sources::{Files, SourceFiles, is_definition};
 use crate::domain::Connection;
 
-/// What to load.
+/// The inputs of a load.
 #[derive(Default)]
 pub struct LoadOptions {
-    /// `--config`; without it `config/egressd.yaml` if that exists, else defaults.
+    /// `--config`. Without it, `config/egressd.yaml` is read if it exists; otherwise defaults
+    /// apply.
     pub config: Option<PathBuf>,
-    /// What flags say.
+    /// The values of flags.
     pub overrides: SettingsOverrides,
     /// The environment's variables.
     pub environment: Environment,
 }
 
-/// A configuration without a mistake.
+/// A configuration without errors.
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
-    /// The connections, in the order of files and lists. No two have one id.
+    /// The connections, in the order of files and lists. Each id occurs once.
     pub connections: Vec<Connection>,
-    /// What the operator should know.
+    /// Findings that do not prevent the load.
     pub warnings: Vec<Problem>,
-    /// The files that all of it was read from.
+    /// The files that the load depends on.
     pub sources: SourceFiles,
 }
 
-/// The connections of some paths, without settings.
+/// The connections that were loaded from paths, without settings.
 pub struct LoadedPaths {
-    /// The connections, in the order of files and lists. No two have one id.
+    /// The connections, in the order of files and lists. Each id occurs once.
     pub connections: Vec<Connection>,
-    /// What the operator should know.
+    /// Findings that do not prevent the load.
     pub warnings: Vec<Problem>,
-    /// The files that all of it was read from.
+    /// The files that the load depends on.
     pub sources: SourceFiles,
 }
 
-/// One try to load, and what it has read, whatever came of it.
+/// An attempt to load, with the files that were read even if it failed.
 pub struct LoadAttempt {
-    /// What was loaded, or all problems and warnings if there is one problem.
+    /// The configuration, or all errors and warnings if there is one error.
     pub outcome: Result<Loaded, Vec<Problem>>,
-    /// The files that were looked at.
+    /// The files that were examined.
     pub sources: SourceFiles,
 }
 
-/// A definition file that was never on a disk.
+/// The content of a definition file that exists only in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
-    /// The name that the file would have, such as `notes.yaml`: its stem is the id, and problems are reported under it.
+    /// The name that the file would have, such as `notes.yaml`. Its stem is the id, and problems
+    /// are reported under it.
     pub name: String,
     /// The content.
     pub text: String,
@@ -126,12 +129,14 @@ fn load_from(
         secrets,
         connections: listed,
     } = read.unwrap_or_default();
+    // Definitions are read even if the settings have errors, so that one run reports all of them.
     let definitions = match texts {
         Some(texts) => Definitions::Texts(texts),
         None if overrides.connections.is_empty() => Definitions::Listed(listed),
         None => Definitions::Listed(overrides.connections.clone()),
     };
     let read = read_connections(definitions, file, &secrets, &context, &problems);
+    // Last, because reading the definitions looks variables up too.
     report_unknown_variables(environment, &problems);
     let sources = files.into_sources(file, read.files);
     let failed = problems.has_errors();
@@ -225,7 +230,7 @@ fn read_connections(
     }
 }
 
-/// The files with definitions at these paths, each once.
+/// Returns the files with definitions at these paths, each once.
 fn find_definition_files(paths: &[PathBuf], files: &Files, problems: &Problems) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     let mut add = |path: PathBuf| {
@@ -270,7 +275,7 @@ struct DefinitionReader<'a> {
     context: &'a ResolveContext<'a>,
     policy: &'a SecretPolicy,
     problems: &'a Problems,
-    /// Where each id was defined first.
+    /// The place of the first definition of each id.
     ids: HashMap<String, String>,
     connections: Vec<Connection>,
 }
@@ -317,7 +322,7 @@ impl<'a> DefinitionReader<'a> {
         }
     }
 
-    /// Reads what stands in a file, or what stands in memory as if it were one.
+    /// Reads the definitions in a file or in a text.
     fn read_file(&mut self, path: &Path, origin: &Origin) {
         let before = self.problems.count();
         let Some(node) = origin.parse(self.problems) else {

@@ -1,6 +1,8 @@
-//! A mapping whose keys are fields of a table, each in either spelling.
+//! Reads a mapping by a table of its fields. Each field is accepted in `snake_case` and in
+//! `camelCase`.
 //!
-//! Invariant kept here: an unknown field is always reported, so that a misspelt limit is not taken for an absent one.
+//! Invariant kept here: an unknown field is always reported. If the name of a limit is misspelt,
+//! the limit would otherwise silently have no effect.
 
 use std::time::Duration;
 
@@ -12,22 +14,24 @@ use super::redaction;
 use super::settings_spec::variable;
 use super::spec::{FieldSpec, Kind, ObjectSpec, camel_case};
 
-/// How many of the unknown fields are compared with a missing one.
+/// The number of unknown fields that are compared with a missing one. Each comparison costs the
+/// product of two lengths.
 const MAX_COMPARED: usize = 1000;
 
-/// A mapping with the table of its fields.
+/// A mapping, and the table of its fields.
 pub(super) struct Object<'a> {
     /// The mapping itself.
     pub(super) field: Field<'a>,
     entries: Vec<(&'a Key, &'a Node)>,
     spec: &'static ObjectSpec,
-    /// Values that replace those of the mapping, and the beginning of their variables.
+    /// The values of environment and flags that replace those of the mapping, and the prefix of
+    /// their variables.
     layers: Option<(&'a Layers<'a>, String)>,
 }
 
 impl<'a> Field<'a> {
-    /// Reads a mapping. Reports required fields that are missing, and fields that the table does
-    /// not have.
+    /// Reads a mapping. Reports required fields that are missing, and fields that are not in the
+    /// table.
     pub(super) fn read_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
         let object = self.read_unchecked_object(spec)?;
         object.report_missing();
@@ -35,7 +39,7 @@ impl<'a> Field<'a> {
         Some(object)
     }
 
-    /// Reads a mapping without a look at fields that are missing or unknown.
+    /// Reads a mapping without reporting missing or unknown fields.
     pub(super) fn read_unchecked_object(&self, spec: &'static ObjectSpec) -> Option<Object<'a>> {
         Some(Object {
             field: self.clone(),
@@ -55,7 +59,7 @@ impl<'a> Field<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Puts the other layers of the settings over a section of the file, if it is there.
+    /// Combines a section of the settings file, if there is one, with environment and flags.
     pub(super) fn with_layers(
         section: Option<Self>,
         spec: &'static ObjectSpec,
@@ -72,7 +76,7 @@ impl<'a> Object<'a> {
         section
     }
 
-    /// Returns a section of the settings, with all layers.
+    /// Reads a section of the settings from all layers.
     pub(super) fn read_section(&self, name: &'static str) -> Option<Self> {
         let (layers, prefix) = self.layers.as_ref()?;
         let spec = self.field_spec(name)?.object_spec()?;
@@ -85,7 +89,8 @@ impl<'a> Object<'a> {
         ))
     }
 
-    /// Returns the field of this name. A value of an upper layer comes before that of the mapping.
+    /// Returns the field of this name. A value from environment or flags replaces that of the
+    /// mapping.
     pub(super) fn take_field(&self, name: &'static str) -> Option<Field<'a>> {
         let below = self.own_field(name);
         let layers = self.layers.as_ref();
@@ -93,9 +98,9 @@ impl<'a> Object<'a> {
         above.or(below)
     }
 
-    /// Returns the mapping's own field of this name, in either spelling. To be called once for each field, because
-    /// it reports a field that is set twice or has no value: a forgotten secret must not be taken
-    /// for an absent one.
+    /// Returns the mapping's own field of this name, in either spelling. Must be called once for
+    /// each field, because it reports a field that is set twice or has no value. A secret whose
+    /// value was forgotten must not count as absent.
     fn own_field(&self, name: &'static str) -> Option<Field<'a>> {
         let mut found = self.entries.iter().filter(|(key, _)| is_named(key, name));
         let (key, node) = found.next()?;
@@ -111,6 +116,7 @@ impl<'a> Object<'a> {
             self.field.push(problem.remedy("keep one of the two"));
         }
         let field = self.field.child(key, node);
+        // In YAML, `token:` without a value is null.
         if matches!(node.value, Value::Null) {
             field.report(
                 "no_value",
@@ -127,7 +133,8 @@ impl<'a> Object<'a> {
         })
     }
 
-    /// Reads an optional field: the default if it is absent, `None` if it has a problem.
+    /// Reads an optional field. Returns the default if it is absent, and `None` if it has a
+    /// problem.
     pub(super) fn read_optional<T>(
         &self,
         name: &'static str,
@@ -161,7 +168,7 @@ impl<'a> Object<'a> {
         self.read_integer(name).map(Duration::from_secs)
     }
 
-    /// Reads an optional field that is a number of things in memory.
+    /// Reads an optional field that counts something in memory.
     pub(super) fn read_count(&self, name: &'static str) -> Option<usize> {
         usize::try_from(self.read_integer(name)?).ok()
     }
@@ -177,8 +184,8 @@ impl<'a> Object<'a> {
         self.entries.iter().any(|(key, _)| is_named(key, name))
     }
 
-    /// Returns whether an unknown field looks like a misspelt `name`: one mistake, which is reported
-    /// once.
+    /// Returns whether an unknown field looks like a misspelt `name`. If it does, the mistake is
+    /// reported once, as an unknown field, and not as a missing one too.
     pub(super) fn has_misspelling_of(&self, name: &str) -> bool {
         let mut unknown = self.unknown_entries().take(MAX_COMPARED);
         unknown.any(|(key, _)| nearest(&snake_case(&key.name), [name]).is_some())

@@ -1,43 +1,47 @@
-//! One finding about the configuration: where, what, and what to write instead.
+//! Problems: errors and warnings about the configuration, with their place and what to write
+//! instead.
 //!
-//! Invariant kept here: a problem contains only what the other parts of `config` passed as fit to show. Its excerpt is cut from
-//! the operator's file by allow-list (the key, and the value only where it is no secret), never a whole line.
+//! Invariant kept here: a problem contains only text that the other parts of `config` consider safe
+//! to show. Its excerpt is cut from the operator's file by an allow-list (the key, and the value
+//! only if it is not secret). It is never a whole line.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
 use serde::Serialize;
 
-/// Whether a finding stops the start.
+/// The effect of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The configuration is refused.
+    /// The configuration is rejected.
     Error,
-    /// It is accepted; the operator should know all the same.
+    /// The configuration is accepted, and the operator should still read the warning.
     Warning,
 }
 
-/// One finding. Serialises to exactly the keys of `check --format json`.
+/// An error or a warning. Serializes to exactly the keys of `check --format json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Whether it stops the start.
+    /// Returns whether the problem prevents a start.
     pub severity: Severity,
-    /// The file as the operator reaches it; `environment` or `command line` for what stands in no file.
+    /// The path of the file as the operator wrote it, or `environment` or `command line`.
     pub file: String,
-    /// 1-based; `None` where the finding is about a file as a whole.
+    /// The line, counted from 1. `None` if the problem is about a file as a whole.
     pub line: Option<u32>,
-    /// 1-based, in characters.
+    /// The column in characters, counted from 1.
     pub column: Option<u32>,
-    /// The path of the field as the operator spelt it (`connection_details.http.allowed_routes[2]`); empty at the top.
+    /// The path of the field as the operator spelt it
+    /// (`connection_details.http.allowed_routes[2]`). Empty at the top level.
     pub field: String,
-    /// A stable name of the kind of finding, in `snake_case`.
+    /// A stable name for this kind of problem, in `snake_case`.
     pub code: &'static str,
-    /// What is wrong, in one sentence without a full stop. Names the value where it is no secret.
+    /// The description of the problem, in one sentence without a final period. Names the value
+    /// unless it is secret.
     pub message: String,
-    /// What to write instead.
+    /// Advice on what to write instead.
     pub remedy: String,
-    /// The piece of the file that is shown in text.
+    /// The piece of the file that the text format shows.
     #[serde(skip)]
     pub excerpt: Option<Excerpt>,
 }
@@ -45,16 +49,16 @@ pub struct Problem {
 /// A piece of one line that may be shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Excerpt {
-    /// The piece; what may not be shown is left out.
+    /// The text. Parts that may not be shown are left out.
     pub text: String,
-    /// The bytes of `text` that the finding is about.
+    /// The byte range of `text` that the problem is about.
     pub mark: Range<usize>,
-    /// Whether `text` starts where the line starts.
+    /// `true` if `text` begins at the start of the line.
     pub whole_start: bool,
 }
 
 impl Problem {
-    /// A finding about a file as a whole, or about something outside of files.
+    /// Creates an error about a file as a whole, or about the environment or the command line.
     pub fn whole(file: impl Into<String>, code: &'static str, message: String) -> Self {
         Self {
             severity: Severity::Error,
@@ -69,21 +73,21 @@ impl Problem {
         }
     }
 
-    /// The same finding with its remedy.
+    /// Sets the remedy.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
         self
     }
 
-    /// The same finding about this field.
+    /// Sets the field.
     #[must_use]
     pub fn field(mut self, field: impl Into<String>) -> Self {
         self.field = field.into();
         self
     }
 
-    /// The same finding at this place.
+    /// Sets the line and column.
     #[must_use]
     pub fn at(mut self, line: u32, column: u32) -> Self {
         self.line = Some(line);
@@ -91,30 +95,31 @@ impl Problem {
         self
     }
 
-    /// The same finding as a warning.
+    /// Makes the problem a warning.
     #[must_use]
     pub fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
-    /// Whether it stops the start.
+    /// Returns whether the problem prevents a start.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 }
 
-/// Where findings are gathered. Holds at most [`Problems::MAX`], so that a hostile file cannot buy memory with mistakes.
+/// The list that problems are collected in. It holds at most [`Problems::MAX`], so that a hostile
+/// file cannot use up memory with mistakes.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     found: RefCell<Vec<Problem>>,
 }
 
 impl Problems {
-    /// The most findings of one load.
+    /// The maximum number of problems of one load.
     pub(super) const MAX: usize = 1000;
 
-    /// Adds one.
+    /// Adds a problem.
     pub(super) fn push(&self, problem: Problem) {
         let mut found = self.found.borrow_mut();
         match found.len() {
@@ -131,22 +136,23 @@ impl Problems {
         }
     }
 
-    /// How many there are.
+    /// Returns the number of problems.
     pub(super) fn count(&self) -> usize {
         self.found.borrow().len()
     }
 
-    /// Whether no more are taken.
+    /// Returns whether further problems are dropped.
     pub(super) fn is_full(&self) -> bool {
         self.count() > Self::MAX
     }
 
-    /// Whether one of them stops the start.
+    /// Returns whether there is an error.
     pub(super) fn has_errors(&self) -> bool {
         self.found.borrow().iter().any(Problem::is_error)
     }
 
-    /// All of them, in the order of files (as first met) and places.
+    /// Returns all problems, sorted by file (in the order in which files were first reported) and
+    /// place.
     pub(super) fn into_sorted(self) -> Vec<Problem> {
         let mut found = self.found.into_inner();
         let mut files: Vec<String> = Vec::new();
@@ -163,14 +169,17 @@ impl Problems {
     }
 }
 
-/// The nearest of the known names, where one is near enough to be what was meant.
+/// Returns the most similar of the known names, if it is similar enough to be a plausible
+/// correction.
 pub fn nearest<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    // A longer name costs a product of lengths, and is no slip of the pen.
+    // The comparison takes time proportional to the product of the lengths, and a longer name is
+    // not a misspelling of a field.
     if name.len() > 80 {
         return None;
     }
     known
         .into_iter()
+        // Jaro-Winkler favours a common prefix, as misspelt field names have.
         .map(|candidate| (strsim::jaro_winkler(name, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 
 use crate::domain::agent_headers::GROUPS;
 
-/// A run of this many characters without a separator is never shown: shorter ones are usually
-/// words, longer ones may be keys.
+/// The length of a run without a separator that is not shown, in characters. Shorter runs are
+/// usually words, longer ones may be keys.
 const MIN_HIDDEN_RUN: usize = 20;
-/// The most characters that are shown of one value.
+/// The maximum number of characters that are shown of one value.
 const MAX_SHOWN: usize = 80;
 /// Replaces the text that is left out.
 const OMISSION: &str = "…";
@@ -91,7 +91,7 @@ const LAST_WORDS: [&str; 20] = [
     "USER",
     "USERNAME",
 ];
-/// The most digits in the name of a variable that is long.
+/// The maximum number of digits in a long name of a variable.
 const MAX_DIGITS: usize = 3;
 
 /// Formats the name of an environment variable. Returns `None` if the name is not written like one,

@@ -1,4 +1,4 @@
-//! Problems as people and programs read them.
+//! Renders problems as text for people and as JSON for programs.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
 
@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::problem::{Problem, Severity};
 
-/// The document that programs read, its keys in the order of the struct.
+/// The JSON document. The order of the keys is that of the struct.
 #[derive(Serialize)]
 struct Report<'a> {
     problems: &'a [Problem],
 }
 
-/// All findings as text with excerpts, in colour; the writer takes the colour out where it is no terminal.
+/// Renders all problems as coloured text with excerpts. The writer removes the colours if it does
+/// not write to a terminal.
 pub fn render_text(problems: &[Problem]) -> String {
     let mut shown = String::new();
     for problem in problems {
@@ -22,14 +23,15 @@ pub fn render_text(problems: &[Problem]) -> String {
     shown
 }
 
-/// `{"problems": [...]}`, pretty-printed.
+/// Renders all problems as `{"problems": [...]}`, pretty-printed.
 pub fn render_json(problems: &[Problem]) -> String {
     let report = Report { problems };
-    // Nothing in a problem can fail to be written.
+    // All fields are strings and numbers, so serialization cannot fail.
     serde_json::to_string_pretty(&report).unwrap_or_default() + "\n"
 }
 
-/// `3 connections, 2 warnings, no problem`. Connections are counted only where all of them are good.
+/// Returns the summary line, such as `3 connections, 2 warnings, no problem`. `connections` is
+/// `None` if the load failed; then they are not counted.
 pub fn render_summary(connections: Option<usize>, problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let counted = |count: usize, one: &str| match count {
@@ -60,10 +62,11 @@ fn render_problem(problem: &Problem) -> String {
     if !problem.remedy.is_empty() {
         group = group.element(Level::HELP.message(problem.remedy.as_str()));
     }
+    // The writer strips the styles if needed, so rendering does not depend on the terminal.
     Renderer::styled().render(&[group])
 }
 
-/// The place, with the excerpt where there is one.
+/// Adds the place of the problem, and the excerpt if there is one.
 fn with_position<'a>(title: Title<'a>, problem: &'a Problem) -> Group<'a> {
     let (Some(line), Some(column)) = (problem.line, problem.column) else {
         return title.element(Origin::path(problem.file.as_str()));
@@ -76,7 +79,8 @@ fn with_position<'a>(title: Title<'a>, problem: &'a Problem) -> Group<'a> {
     let mark = AnnotationKind::Primary.span(excerpt.mark.clone());
     let snippet = Snippet::source(excerpt.text.as_str());
     let snippet = snippet.line_start(to_usize(line)).annotation(mark);
-    // The renderer counts columns in the excerpt: right only where the excerpt starts with the line and marks the place.
+    // The renderer counts columns within the excerpt. The result is correct only if the excerpt
+    // begins with the line and marks the place; otherwise the place is given separately.
     let counted = excerpt
         .text
         .get(..excerpt.mark.start)

@@ -1,11 +1,13 @@
-//! `allowed_routes` → a route table, with what the operator should know of them: overlaps and patterns that nothing can match.
+//! Reads `allowed_routes` into a route table, and warns about overlaps and about patterns that
+//! cannot match.
 
 use super::field::Field;
 use super::foreign_wildcards;
 use super::redaction::{self, Grammar};
 use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
 
-/// The most overlaps that are shown of one connection: enough to learn from, too few to bury anything else.
+/// The maximum number of overlaps that are reported for one connection, so that they do not hide
+/// other problems.
 const MAX_SHOWN_OVERLAPS: usize = 20;
 
 /// Reads the patterns of a connection and compiles them.
@@ -20,7 +22,8 @@ pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Op
     }
     let read = |item| read_pattern(item, allow_encoded_slash);
     let patterns: Vec<Option<Pattern>> = items.iter().map(read).collect();
-    // Overlaps are looked for among the good ones, so that one bad pattern hides no finding about the others.
+    // Only valid patterns are compared, so that one invalid pattern does not hide overlaps of the
+    // others.
     let (places, good): (Vec<_>, Vec<_>) = items
         .iter()
         .zip(patterns)

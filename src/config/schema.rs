@@ -1,7 +1,7 @@
 //! The JSON Schema of a connection file, for editors.
 //!
-//! The tables that the loader reads by are its source. What a schema cannot express (a route's grammar, an address's range, an
-//! id that is taken) only `check` finds.
+//! The schema is generated from the tables that the loader reads by. It cannot express everything:
+//! the grammar of routes, the range of an address, and duplicate ids are reported by `check` only.
 
 use serde_json::{Map, Value, json};
 

@@ -57,7 +57,7 @@ type Identity = (u64, u64);
 /// The reason why a definition may not use a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DenialReason {
-    /// The source is not on the list of allowed ones.
+    /// The settings do not allow the source.
     NotListed,
     /// The settings or other definitions use it, and no list can allow it.
     Own,

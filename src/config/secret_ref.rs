@@ -1,6 +1,6 @@
-//! A secret field: the value itself, `{env: NAME}` or `{file: PATH}` → [`Secret`].
+//! Reads a secret field into a [`Secret`]: the value itself, `{env: NAME}` or `{file: PATH}`.
 //!
-//! Invariant kept here: a problem names the reference, never what it leads to.
+//! Invariant kept here: a problem names the reference, never the value that it leads to.
 
 use std::cell::RefCell;
 use std::fs;
@@ -34,7 +34,7 @@ pub(super) struct ResolveContext<'a> {
     pub(super) environment: &'a Environment,
     /// The directory of the file that holds the reference.
     pub(super) directory: &'a Path,
-    /// What files are read with.
+    /// Reads files and records them.
     pub(super) files: &'a Files,
     /// Decides if references are followed.
     values: SecretValues,
@@ -100,7 +100,7 @@ impl<'a> ResolveContext<'a> {
         let field = field.clone().into_secret();
         match &field.node.value {
             Value::Text(text) if field.input.texts => {
-                // What the environment says of a setting is a reference already.
+                // A variable that sets a field of the settings is itself the reference.
                 new_secret(
                     &field,
                     text.as_bytes(),
@@ -139,7 +139,7 @@ impl<'a> ResolveContext<'a> {
             (Some(env), None) if !has_file => self.read_from_environment(&env),
             (None, Some(file)) if !has_env => self.read_from_file(&file),
             (Some(_) | None, Some(_) | None) => {
-                // A reference without a value is reported already.
+                // A reference without a value was reported when the field was taken.
                 if has_env == has_file {
                     field.report(
                         "secret_reference",
@@ -165,6 +165,7 @@ impl<'a> ResolveContext<'a> {
         }
         let source = SecretSource::Env(name.to_owned());
         let value = self.environment.get(name);
+        // A variable that is not allowed is reported as such whether it is set or not.
         let admitted = self
             .policy
             .map_or(Ok(()), |policy| policy.admit_variable(name));
@@ -279,7 +280,7 @@ fn describe_source(source: &SecretSource) -> String {
     }
 }
 
-/// The file's bytes without one line feed at their end.
+/// Reads the file, and removes one line feed at its end.
 fn read_secret_file(
     files: &Files,
     path: &Path,
@@ -326,7 +327,7 @@ fn new_secret(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<S
     }
 }
 
-/// Removes what editors and shells add around a secret, with a warning for the operator.
+/// Removes byte order marks and line ends, which editors and shells add, and warns the operator.
 fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
     let warn = |code, what: &str, remedy| {
         let message = format!("{named} {what}, which is left out");
@@ -358,7 +359,7 @@ fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) ->
     bare
 }
 
-/// Refuses a secret that is sent as it stands and would lose white space at its ends.
+/// Rejects a secret with white space at its ends, which a header's value would lose.
 pub(super) fn require_trimmed(field: &Field<'_>, secret: Secret) -> Option<Secret> {
     match secret.without_outer_space() {
         Ok(secret) => Some(secret),

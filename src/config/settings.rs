@@ -1,7 +1,9 @@
-//! What the whole process is told: listeners, limits, trust, logs.
+//! The settings of the process: listeners, limits, trust and logs.
 //!
-//! [`Settings`] is the refined side: addresses parsed, seconds turned into durations, certificate authorities read, so that nothing
-//! past `config` opens a file or looks at the environment again. Every default and every bound has its home in `read`.
+//! [`Settings`] holds converted values: addresses are parsed, seconds are durations, and
+//! certificate authorities are read. Code outside `config` therefore opens no file and reads no
+//! variable. Defaults and bounds of numbers are in `settings_spec`, and the default addresses are
+//! in `listen`.
 
 mod listen;
 mod read;
@@ -23,65 +25,67 @@ pub use startup::StartupSettings;
 use crate::config::secret_policy::SecretSettings;
 use crate::domain::auth::BasicAuth;
 
-/// Everything of the settings file, the environment and the flags.
+/// All settings, from file, environment and flags.
 pub struct Settings {
-    /// Towards agents.
+    /// `proxy`: the agents' side.
     pub proxy: ProxySettings,
-    /// Towards operators.
+    /// `management`: the operators' side.
     pub management: ManagementSettings,
-    /// Towards upstreams.
+    /// `egress`: the upstreams' side.
     pub egress: EgressSettings,
-    /// The directories and files that hold definitions, ready to be opened.
+    /// The directories and files that hold definitions. Relative paths are already resolved.
     pub connections: Vec<PathBuf>,
     /// The sources that connections may take their secrets from.
     pub secrets: SecretSettings,
-    /// What is written, and how.
+    /// `log`: the problem log and the access log.
     pub log: LogSettings,
-    /// How long exchanges under way may take once the process is told to end.
+    /// The time that exchanges in flight get to finish at shutdown.
     pub shutdown_grace_period: Duration,
 }
 
 /// `proxy`
 pub struct ProxySettings {
-    /// Where agents connect to; at least one, no two alike.
+    /// The addresses that agents connect to. At least one, each once.
     pub listen: Vec<ListenAddress>,
-    /// Host names beside localhost and the loopback addresses, in lower case, without a port.
+    /// Accepted host names beside localhost and the loopback addresses, in lower case, without a
+    /// port.
     pub allowed_hosts: Vec<String>,
-    /// Threads; 0: one per core.
+    /// The number of worker threads. 0 means one per core.
     pub workers: usize,
-    /// Sockets at once.
+    /// The maximum number of open sockets.
     pub max_connections: usize,
-    /// Requests at once.
+    /// The maximum number of requests in flight.
     pub max_in_flight: usize,
     /// The largest request body, in bytes.
     pub max_request_body_bytes: u64,
-    /// How long a request's head may take.
+    /// The time limit for reading the head of a request.
     pub header_read_timeout: Duration,
-    /// How long a socket may lie idle between requests.
+    /// The time after which a socket without a request is closed.
     pub idle_timeout: Duration,
-    /// How long an agent may pause within a request's body.
+    /// The longest pause between two pieces of a request's body.
     pub body_idle_timeout: Duration,
-    /// How long an agent may leave a response unread.
+    /// The longest time for which an agent may stop reading a response.
     pub write_stall_timeout: Duration,
 }
 
 /// `management`
 pub struct ManagementSettings {
-    /// Where operators connect to; empty: nowhere.
+    /// The addresses that operators connect to. An empty list turns the management API off.
     pub listen: Vec<ListenAddress>,
-    /// What `/v1` asks for. Always there if an address is not loopback.
+    /// The login that `/v1` requires. Always set if an address is not loopback.
     pub basic_auth: Option<BasicAuth>,
 }
 
 /// `egress`
 pub struct EgressSettings {
-    /// The certificates of `ca_files`, each fit to be a trust anchor. Added to the platform's roots.
+    /// The certificates of `ca_files`, each usable as a trust anchor. They are added to the roots
+    /// of the platform.
     pub roots: Vec<CertificateDer<'static>>,
-    /// How long a TCP connect and its TLS handshake may take.
+    /// The time limit for a TCP connect and the TLS handshake together.
     pub connect_timeout: Duration,
-    /// How long a pooled socket may lie idle.
+    /// The time after which an idle socket in the pool is closed.
     pub pool_idle_timeout: Duration,
-    /// Idle sockets kept per upstream.
+    /// The maximum number of idle sockets per upstream.
     pub pool_max_idle_per_host: usize,
 }
 
@@ -90,13 +94,13 @@ pub struct EgressSettings {
 pub struct LogSettings {
     /// Text or JSON lines.
     pub format: LogFormat,
-    /// How much is told.
+    /// The lowest level that is logged.
     pub level: EventLevel,
-    /// Which exchanges get an access line.
+    /// The exchanges that get an access log line.
     pub access: AccessFilter,
 }
 
-/// An address that is listened on.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ListenAddress {
     /// TCP.
@@ -108,7 +112,7 @@ pub enum ListenAddress {
 /// `log.format`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum LogFormat {
-    /// Text on a terminal, else JSON lines.
+    /// Text if the log goes to a terminal, otherwise JSON lines.
     #[default]
     Auto,
     /// Text.
@@ -120,16 +124,16 @@ pub enum LogFormat {
 /// `log.level`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventLevel {
-    /// What failed.
+    /// Failures.
     Error,
-    /// And what may fail soon.
+    /// Also conditions that may lead to a failure.
     Warn,
-    /// And what happens.
+    /// Also start, reload and shutdown.
     #[default]
     Info,
-    /// And why.
+    /// Also sessions with upstreams, and tokens.
     Debug,
-    /// And everything else.
+    /// Everything.
     Trace,
 }
 
@@ -139,14 +143,14 @@ pub enum AccessFilter {
     /// Every exchange.
     #[default]
     All,
-    /// What egressd refused.
+    /// Exchanges that egressd refused, and others that were not forwarded.
     Refused,
-    /// None.
+    /// No exchange.
     Off,
 }
 
 impl ListenAddress {
-    /// Whether only this machine can reach it.
+    /// Returns whether only processes on this machine can connect.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
@@ -154,10 +158,13 @@ impl ListenAddress {
         }
     }
 
-    /// Whether the two cannot both be bound. A port chosen by the system (0) never clashes.
+    /// Returns whether the two addresses cannot both be bound. Port 0, which the system replaces by
+    /// a free one, never clashes.
     fn clashes_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Tcp(a), Self::Tcp(b)) => {
+                // `0.0.0.0` and `[::]` include every address of the machine; by default `[::]`
+                // also accepts IPv4 (ipv6(7)).
                 let any = a.ip().is_unspecified() || b.ip().is_unspecified();
                 a.port() == b.port() && a.port() != 0 && (any || a.ip() == b.ip())
             }

@@ -1,13 +1,13 @@
-//! The fields of the settings file, with their defaults and bounds. Each leaf is also an environment
-//! variable: `EGRESSD_`, then the names on its path, in upper case.
+//! The fields of the settings file, with their defaults and bounds. Each leaf is also a variable:
+//! `EGRESSD_`, then the names on its path in upper case.
 
 use super::environment::HARDENING;
 use super::spec::Kind::{Flag, Integer, List, Object, Value};
 use super::spec::{FieldSpec, ObjectSpec, field, text};
 
-/// One day, which is longer than any useful timeout.
+/// One day in seconds, which is longer than any useful timeout.
 const DAY: u64 = 86_400;
-/// More sockets or requests than one process can hold.
+/// An upper limit for numbers of sockets and requests, larger than any process can reach.
 const MAX_COUNT: u64 = 1_000_000;
 
 pub(super) static SETTINGS: ObjectSpec = object(&[
@@ -76,10 +76,10 @@ const fn number(name: &'static str, min: u64, max: u64, default: u64) -> FieldSp
     field(name, Integer { min, max, default }, "")
 }
 
-/// The beginning of all variables.
+/// The prefix of all variables, without the underscore after it.
 pub(super) const ROOT: &str = "EGRESSD";
 
-/// Returns the variable of a field, or the beginning of the variables of a section.
+/// Returns the variable of a field, or the prefix of the variables of a section.
 pub(super) fn variable(prefix: &str, field: &str) -> String {
     format!("{prefix}_{}", field.to_ascii_uppercase())
 }

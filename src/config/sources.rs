@@ -1,6 +1,8 @@
-//! Files as they are read, and what was seen of each: so that what was loaded can be compared with what stands on the disk now.
+//! Reads files and records what was found, so that a loaded configuration can be compared with the
+//! files that are on the disk later.
 //!
-//! What is kept of a file is a hash under a key that this process drew at random: it tells two contents apart and nothing else, least of all a secret.
+//! Of a file's content, only a hash is kept. Its key is chosen at random for each process, so the
+//! hash shows whether two contents differ and reveals nothing else about a secret.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +18,11 @@ use zeroize::Zeroizing;
 use super::file_reading::{ReadError, read_file, read_without_links};
 use crate::os::is_resource_exhausted;
 
-/// The most symbolic links that are followed one after another, as in Linux's own lookup.
+/// The maximum number of symbolic links that are followed one after another, as in Linux
+/// (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// Every file that took part: what a reload has to watch.
+/// Every file that a configuration was loaded from, which a reload has to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceFiles {
     /// The settings file, if there is one.
@@ -34,7 +37,7 @@ pub struct SourceFiles {
     is_marked_changed: bool,
 }
 
-/// What was seen at a path, reading so many bytes at most.
+/// The state that was found at a path, when at most `limit` bytes were read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Observation {
     limit: u64,
@@ -43,23 +46,23 @@ struct Observation {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FileState {
-    /// A file of this content.
+    /// A file whose content has this hash.
     Content(u64),
-    /// A directory with definitions of these names.
+    /// A directory whose definitions have names with this hash.
     Names(u64),
-    /// Neither: a pipe, a socket, a device.
+    /// Another kind of file: a pipe, a socket, a device.
     Other,
-    /// Nothing that can be read.
+    /// An error when the path was opened or read.
     Unreadable(io::ErrorKind),
-    /// A path leads to a file that may not be read.
+    /// A file that no secret may be read from, with a hash of its identity.
     Forbidden(u64),
-    /// Unknown: the file could not be examined because the system had no descriptor or memory left.
+    /// The file could not be examined because the system had no descriptor or memory left.
     Unknown,
-    /// One content, and later in the same load another.
+    /// Two different contents were read during one load.
     Inconsistent,
 }
 
-/// The files of a load under way.
+/// The files that are read during a load.
 #[derive(Default)]
 pub(super) struct Files {
     secrets: RefCell<Vec<PathBuf>>,
@@ -67,12 +70,12 @@ pub(super) struct Files {
     seen: RefCell<BTreeMap<PathBuf, Observation>>,
 }
 
-/// The system has no descriptor or memory left to examine files.
+/// Error: the system has no descriptor or memory left to examine files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage;
 
 impl Files {
-    /// Reads a file; at most one byte more than `limit`, so that the size is judged in one place.
+    /// Reads a file, at most one byte more than `limit`. The caller checks the size.
     pub(super) fn read(&self, path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let read = read_file(path, limit);
         self.record_state(path, limit, state_of_read(&read));
@@ -97,7 +100,7 @@ impl Files {
         read
     }
 
-    /// As [`Files::read`], of a file that holds certificates.
+    /// Reads a file that holds certificates, like [`Files::read`].
     pub(super) fn read_authority(
         &self,
         path: &Path,
@@ -107,27 +110,28 @@ impl Files {
         self.read(path, limit)
     }
 
-    /// The definitions directly in a directory, by name.
+    /// Returns the definitions directly in a directory, sorted by name.
     pub(super) fn list_definitions(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         let listed = list_definitions(directory);
         self.record_state(directory, 0, state_of_listing(&listed));
         listed
     }
 
-    /// Remembers that there is nothing at a path.
+    /// Records that a path could not be opened.
     pub(super) fn record_missing(&self, path: &Path, error: &io::Error) {
         self.record_state(path, 0, state_of_error(error));
     }
 
-    /// Remembers what is at a path that is not read.
+    /// Records the state of a path that is not read.
     pub(super) fn record_other(&self, path: &Path) {
         self.record_state(path, 0, state_of_read(&read_file(path, 0)));
     }
 
-    /// Records where a path leads that may not be read, so that a change of its target is noticed.
+    /// Records the target of a path that may not be read, so that a change of the target is
+    /// noticed.
     pub(super) fn record_denied(&self, path: &Path) {
-        // No read uses this limit, so this entry never contradicts what was read under
-        // the name.
+        // Reads never use this limit, so this entry cannot contradict what was read under the same
+        // name.
         self.record_state(path, u64::MAX, denied_state(path));
     }
 
@@ -164,8 +168,9 @@ impl Files {
 }
 
 impl SourceFiles {
-    /// Whether any file or directory holds something else now than what was loaded. Reads all of them. `false` means that all of what was loaded stood
-    /// there together at one moment: each file was found to be the same twice, and a moment lies between.
+    /// Returns whether any file or directory differs from what was loaded. Reads all of them. If
+    /// the result is `false`, all contents existed together at one moment: each file was found
+    /// unchanged twice, and the moment lies between the two checks.
     pub fn has_changed(&self) -> Result<bool, Shortage> {
         for (path, seen) in &self.seen {
             let what = current_state(path, seen);
@@ -179,39 +184,41 @@ impl SourceFiles {
         Ok(self.is_marked_changed)
     }
 
-    /// Returns whether a file could not be looked at because the system had no descriptor or memory
+    /// Returns whether a file could not be examined because the system had no descriptor or memory
     /// left.
     pub fn has_unknown_files(&self) -> bool {
         let mut seen = self.seen.values();
         seen.any(|seen| seen.what == FileState::Unknown)
     }
 
-    /// Whether the system lets any of them not be read.
+    /// Returns whether the permissions of a file prevent reading it.
     pub fn has_forbidden_files(&self) -> bool {
         let closed = FileState::Unreadable(io::ErrorKind::PermissionDenied);
         self.seen.values().any(|seen| seen.what == closed)
     }
 
-    /// From now on they count as changed: what was read of them was thrown away.
+    /// Makes [`SourceFiles::has_changed`] return `true` from now on, because the content that was
+    /// read has been discarded.
     pub fn mark_changed(&mut self) {
         self.is_marked_changed = true;
     }
 
-    /// Whether the settings file is there, and empty.
+    /// Returns whether the settings file exists and is empty.
     pub fn has_empty_settings(&self) -> bool {
         let empty = hash_of(b"".as_slice());
         let seen = self.settings.as_ref().and_then(|path| self.seen.get(path));
         seen.is_some_and(|seen| seen.what == FileState::Content(empty))
     }
 
-    /// The files, without the directories that some of them were found in.
+    /// Returns the files, without the directories that were listed.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let files = self.seen.iter().filter(|(_, seen)| !seen.is_directory());
         files.map(|(path, _)| path.as_path())
     }
 
-    /// The directories that must stay readable, with all below them, for these files and their successors: those that are listed, and the parents of every
-    /// file as it is named, as it is resolved now, and of every symbolic link to a file between the two.
+    /// Returns the directories that must stay readable, with all below them, for these files and
+    /// their later versions. They are the listed directories, and the parents of each file: as it
+    /// is named, as it is resolved now, and of every symbolic link in between.
     pub fn readable_directories(&self) -> Vec<PathBuf> {
         let mut found = BTreeSet::new();
         for (path, seen) in &self.seen {
@@ -227,8 +234,9 @@ impl SourceFiles {
         found.into_iter().collect()
     }
 
-    /// The directories in which something happens when one of these files, or what it is reached through, becomes another: [`SourceFiles::readable_directories`], and the
-    /// parents of listed directories and of every symbolic link on the way.
+    /// Returns the directories in which an event occurs when one of these files is replaced, or a
+    /// directory or link on the way to it. They are the [`SourceFiles::readable_directories`], and
+    /// the parents of listed directories and of every symbolic link on the way.
     pub fn watched_directories(&self) -> BTreeSet<PathBuf> {
         let mut found: BTreeSet<PathBuf> = self.readable_directories().into_iter().collect();
         for path in self.seen.keys() {
@@ -250,7 +258,7 @@ fn current_state(path: &Path, seen: &Observation) -> FileState {
     if let FileState::Forbidden(_) = seen.what {
         return denied_state(path);
     }
-    // Found by its kind, not by what it was: a directory may stand where a file stood.
+    // The kind is examined again, because a directory may have replaced a file.
     match fs::metadata(path) {
         Ok(found) if found.is_dir() && seen.limit == 0 => state_of_listing(&list_definitions(path)),
         Ok(_) | Err(_) => state_of_read(&read_file(path, seen.limit)),
@@ -285,13 +293,14 @@ fn state_of_listing(listed: &io::Result<Vec<PathBuf>>) -> FileState {
     }
 }
 
-/// Tells two values apart, under a key that this process drew at random.
+/// Returns a hash of a value, under a key that is chosen at random for each process.
 pub(super) fn hash_of<T: std::hash::Hash + ?Sized>(value: &T) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new).hash_one(value)
 }
 
-/// Kubernetes keeps its copies behind names that start with a dot.
+/// Returns the definitions directly in a directory. Hidden names are left out: Kubernetes keeps the
+/// copies of a mounted volume in directories such as `..data`.
 fn list_definitions(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = fs::read_dir(directory)?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -301,7 +310,7 @@ fn list_definitions(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Whether a name is one that a definition may have.
+/// Returns whether the name of a file is that of a definition.
 pub(super) fn is_definition(path: &Path) -> bool {
     let hidden = path
         .file_name()
@@ -318,7 +327,8 @@ fn parent_directory(path: &Path) -> PathBuf {
     }
 }
 
-/// A path, what it leads to if it is a symbolic link, and so on. Links among the directories on the way are left as they are.
+/// Returns a path, its target if it is a symbolic link, the target of that, and so on. Links among
+/// the directories of a path are not resolved.
 fn link_chain(path: &Path) -> Vec<PathBuf> {
     let mut hops = vec![path.to_owned()];
     while let Some(Ok(target)) = hops.last().map(fs::read_link) {

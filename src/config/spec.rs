@@ -28,7 +28,7 @@ pub(super) struct FieldSpec {
 
 /// The type of a field's value.
 pub(super) enum Kind {
-    /// `true` or `false`, with the default.
+    /// A value that is `true` or `false`, with the default.
     Flag(bool),
     /// A whole number.
     Integer { min: u64, max: u64, default: u64 },
@@ -136,17 +136,17 @@ impl FieldSpec {
     }
 }
 
-/// The schema of any text.
+/// Returns the schema of any text.
 pub(super) fn text() -> Value {
     json!({"type": "string"})
 }
 
-/// The schema of a text that matches a regular expression.
+/// Returns the schema of a text that matches a regular expression.
 pub(super) fn text_like(pattern: &str) -> Value {
     json!({"type": "string", "pattern": pattern})
 }
 
-/// The schema of one of these words.
+/// Returns the schema of one of these words.
 pub(super) fn one_of<T>(words: &[(&str, T)]) -> Value {
     let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     json!({"type": "string", "enum": words})
@@ -177,7 +177,7 @@ pub(super) fn required_in_either_spelling(name: &str) -> Value {
     }
 }
 
-/// The proto-JSON spelling of a field's name.
+/// Returns the proto-JSON spelling of a field's name, in `camelCase`.
 pub(super) fn camel_case(name: &str) -> String {
     let mut camel = String::with_capacity(name.len());
     let mut upper = false;

@@ -1,4 +1,4 @@
-//! URLs of upstreams and token endpoints: parsed, and checked against the addresses that a
+//! Reads the URLs of upstreams and token endpoints, and checks them against the addresses that a
 //! connection may dial.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,6 +21,7 @@ pub(super) fn read_base_url(field: &Field<'_>) -> Option<BaseUrl> {
 /// Reports an unusable URL. One that may hold a password or a key is not shown.
 pub(super) fn report_invalid_url(field: &Field<'_>, text: &str, invalid: InvalidUrl) {
     let port = text.rsplit(':').next().unwrap_or_default();
+    // In `https://user:password` the part after the colon is taken for a port.
     let password = invalid == InvalidUrl::Port && !port.bytes().all(|b| b.is_ascii_digit());
     let mut field = field.clone();
     field.secret |= password || text.contains(['@', '?', '#']);
@@ -31,7 +32,8 @@ pub(super) fn report_invalid_url(field: &Field<'_>, text: &str, invalid: Invalid
     field.report("invalid_url", format!("{name} {invalid}"), invalid.remedy());
 }
 
-/// A literal address must be one that the connection may dial. Without `holes` the ranges are bad themselves: nothing is said twice.
+/// Checks that a literal address is one that the connection may dial. `allowed_cidrs` is `None` if
+/// the ranges are invalid, which is reported already; then the check is skipped.
 pub(super) fn check_reachable(
     field: &Field<'_>,
     host: &Host,

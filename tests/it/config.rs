@@ -1,4 +1,4 @@
-//! Configuration as an operator meets it: files in, connections or problems out, through the commands.
+//! Tests of the configuration through the commands: files in, connections or problems out.
 
 mod advice;
 mod check;

@@ -1,4 +1,4 @@
-//! The sources that a definition may name.
+//! Tests of the sources that a definition may name.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! Addresses to listen on.
+//! Reads the addresses of listeners.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -24,7 +24,8 @@ pub(super) const MANAGEMENT: ListenField = ListenField {
     min: 0,
 };
 
-/// Reads the addresses of a section. `admits` decides about each, and reports those that it refuses.
+/// Reads the addresses of a section. `admits` decides about each address, and reports those that it
+/// rejects.
 pub(super) fn read_listen(
     section: &Object<'_>,
     directory: &Path,
@@ -58,11 +59,12 @@ pub(super) fn read_listen(
 }
 
 fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
-    /// `sun_path` holds 108 bytes, the last of which is NUL.
+    /// The longest path in bytes: `sun_path` has 108 bytes, the last of which is NUL (unix(7)).
     const MAX_PATH: usize = 107;
     let text = field.read_text()?;
     if let Some(path) = text.strip_prefix("unix:") {
         let whole = directory.join(path);
+        // File modes protect a socket at a path. An abstract socket has none (unix(7)).
         if path.starts_with(['@', '\0']) {
             let message = format!(
                 "{} is an abstract socket: it has no mode, so every process of the machine could connect",
@@ -89,7 +91,7 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
     field.reject("invalid_address", message, remedy)
 }
 
-/// Both listeners on one address (F-19): the second could not be bound.
+/// Reports an address that both listeners use (F-19), because the second could not be bound.
 pub(super) fn report_clashes(
     proxy: &[ListenAddress],
     management: &[ListenAddress],

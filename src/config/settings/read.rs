@@ -1,4 +1,5 @@
-//! Layers → [`Settings`]. The defaults and bounds of numbers are in the table of fields.
+//! Reads all layers into [`Settings`]. The defaults and bounds of numbers are in the table of
+//! fields.
 
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ const ACCESS: [(&str, AccessFilter); 3] = [
     ("off", AccessFilter::Off),
 ];
 
-/// What the reader needs beside the file.
+/// The inputs of reading settings, beside the file.
 pub(in crate::config) struct SettingsReader<'a> {
     pub(in crate::config) layers: &'a Layers<'a>,
     pub(in crate::config) context: &'a ResolveContext<'a>,
@@ -101,7 +102,7 @@ pub(in crate::config) fn read_settings<'a>(
     }
 }
 
-/// Reads `secrets` and nothing else, of environment and flags.
+/// Reads only `secrets`, from environment and flags.
 pub(in crate::config) fn read_secret_settings(read: &SettingsReader<'_>) -> Option<SecretSettings> {
     read_secrets(
         &read.with_layers(None).read_section("secrets")?,
@@ -109,7 +110,8 @@ pub(in crate::config) fn read_secret_settings(read: &SettingsReader<'_>) -> Opti
     )
 }
 
-/// Reads the addresses of the management API and nothing else: neither the rest of the section nor who may reach it.
+/// Reads only the addresses of the management API, without the rest of the section and without
+/// checking that a login protects them.
 pub(in crate::config) fn read_management_listen<'a>(
     file: Option<Field<'a>>,
     read: &SettingsReader<'a>,
@@ -122,13 +124,15 @@ pub(in crate::config) fn read_management_listen<'a>(
     let prefix = variable(ROOT, "management");
     let section = Object::with_layers(section, &settings_spec::MANAGEMENT, read.layers, prefix);
     let found = read_listen(&section, read.context.directory, &MANAGEMENT, |_, _| true);
-    // A section that is no mapping is reported, and read as if it were absent.
+    // A section that is not a mapping is reported and then read as if it were absent, so the number
+    // of problems decides.
     found.filter(|_| problems.count() == before)
 }
 
 fn read_proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ProxySettings> {
     let allow_non_loopback = section.read_flag("allow_non_loopback");
     let listen = read_listen(section, context.directory, &PROXY, |field, address| {
+        // An invalid flag is reported by itself; it causes no second problem here.
         let is_allowed = address.is_local() || allow_non_loopback != Some(false);
         if !is_allowed {
             report_non_loopback(
@@ -172,6 +176,7 @@ fn read_management(
     let is_written = section.has_field("basic_auth");
     let login = section.read_section("basic_auth")?;
     let (username, password) = (login.take_field("username"), login.take_field("password"));
+    // An incomplete login is an error and never means that no login is required.
     let is_wanted = is_written || username.is_some() || password.is_some();
     let basic_auth = if is_wanted {
         read_basic_auth(username, password, context).map(Some)

@@ -1,9 +1,10 @@
-//! The settings that take effect only at start-up, to be compared with later ones.
+//! The settings that take effect only at start-up, in a form that can be compared with later ones.
 
 use super::Settings;
 use crate::config::sources::hash_of;
 
-/// The path of each setting that needs a restart, with a hash of its value. Of the management login there is only whether it is set.
+/// The path of each setting that needs a restart, with a hash of its value. Of the management
+/// login, only its presence is included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartupSettings(Vec<(&'static str, u64)>);
 

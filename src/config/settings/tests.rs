@@ -1,4 +1,4 @@
-//! Which addresses are local, and which clash.
+//! Tests of the addresses of listeners: which are local, and which clash.
 
 use super::ListenAddress;
 

@@ -1,4 +1,4 @@
-//! Values of settings that are lists: hosts, certificate authorities, paths, variables.
+//! Reads settings that are lists: hosts, certificate authorities, paths and variables.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -17,12 +17,12 @@ use crate::config::secret_policy::{SecretSettings, SecretValues};
 use crate::config::secret_ref::ResolveContext;
 use crate::config::sources::Files;
 
-/// The largest bundle, in bytes. Mozilla's is a quarter of a megabyte.
+/// The largest bundle of certificates, in bytes. Mozilla's is about 250 KB.
 const MAX_BUNDLE_BYTES: u64 = 4 << 20;
-/// The longest accepted name of a variable that holds a secret.
+/// The longest accepted name of a variable that holds a secret, in bytes.
 const MAX_NAME_BYTES: usize = 128;
 
-/// Parses a host name as a `Host` field has it.
+/// Reads a host name in the form that a `Host` field has.
 pub(super) fn read_host(field: &Field<'_>) -> Option<String> {
     let text = field.read_text()?;
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
@@ -31,7 +31,7 @@ pub(super) fn read_host(field: &Field<'_>) -> Option<String> {
         .and_then(|rest| rest.strip_suffix(']'))
         .is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok());
     if text.parse::<Ipv6Addr>().is_ok() {
-        // As a `Host` field has it.
+        // A `Host` field has an IPv6 address in brackets (RFC 3986 §3.2.2).
         return Some(format!("[{}]", text.to_ascii_lowercase()));
     }
     if address || (!text.is_empty() && text.len() <= 253 && text.bytes().all(legal)) {
@@ -46,7 +46,8 @@ pub(super) fn read_host(field: &Field<'_>) -> Option<String> {
     None
 }
 
-/// Reads every file of the list; a file without a usable certificate is a problem, so that trust is never less or more than meant.
+/// Reads every file of the list. A file without a usable certificate is an error, so that exactly
+/// the intended authorities are trusted.
 pub(super) fn read_ca_roots(
     field: &Field<'_>,
     context: &ResolveContext<'_>,
@@ -83,6 +84,7 @@ fn read_bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>
     }
     let mut store = RootCertStore::empty();
     for (at, certificate) in certificates.iter().enumerate() {
+        // rustls parses a trust anchor only here; the store itself is discarded.
         let added = store.add(certificate.clone());
         added.map_err(|_| format!("holds a certificate (number {}) that is no X.509", at + 1))?;
     }
@@ -101,7 +103,7 @@ pub(super) fn read_connection_paths(
     })
 }
 
-/// Reads where definitions may take secrets from.
+/// Reads the sources that definitions may take secrets from.
 pub(in crate::config) fn read_secrets(
     section: &Object<'_>,
     context: &ResolveContext<'_>,

@@ -1,4 +1,4 @@
-//! What is seen of files, and when they count as changed.
+//! Tests of the recorded states of files, and of when they count as changed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -23,7 +23,7 @@ fn every_change_of_content_is_seen_and_nothing_else_is() {
     fs::write(at.join("a.json"), "{}").unwrap();
     let sources = seen(at, &["key", "a.json", "absent"]);
     assert!(!sources.has_changed().unwrap());
-    // The same content, in place and by another file.
+    // The same content is written in place, and then by another file.
     fs::write(&key, "one").unwrap();
     fs::write(at.join("new"), "one").unwrap();
     fs::rename(at.join("new"), &key).unwrap();
@@ -83,7 +83,7 @@ fn the_mount_is_watched_and_not_only_what_its_link_leads_to() {
     drop(reader.read(&other.join("key"), 100));
     let sources = reader.into_sources(None, Vec::new());
     let resolved = |path: &Path| fs::canonicalize(path).unwrap();
-    // The next copy is readable too: it is made in the mount.
+    // The next version is readable too, because Kubernetes creates it in the mount.
     let places = sources.readable_directories();
     assert!(places.iter().any(|path| resolved(path) == mount));
     assert!(places.contains(&other) && !places.contains(&at));
@@ -131,7 +131,7 @@ fn a_link_that_is_placed_after_the_check_is_not_followed() {
     fs::rename(&link, &moved).unwrap();
     symlink(at.join("elsewhere/dir"), &link).unwrap();
     assert!(read().is_err());
-    // The file itself, and a directory further up.
+    // Also a link in place of the file itself, and one in place of a directory further up.
     fs::remove_file(&link).unwrap();
     fs::rename(&moved, &link).unwrap();
     fs::rename(&checked, at.join("token")).unwrap();

@@ -1,12 +1,12 @@
-//! Mistakes that load but then refuse every request. Each is a warning (or a problem, if it can
-//! have no meaning) with its own code and a remedy.
+//! Mistakes that load and then refuse every request. Each is a warning with its own code and a
+//! remedy, or an error if it cannot have any meaning.
 
 use egressd::cli::Exit;
 use egressd::config::Problem;
 
 use super::world::{World, connection, refuses_at};
 
-/// The warnings of a valid definition.
+/// Returns the warnings of a valid definition.
 #[track_caller]
 fn warnings(fields: &[(&str, &str)]) -> Vec<Problem> {
     let world = World::new().file("a.yaml", connection(fields));
@@ -80,7 +80,8 @@ fn queries_fragments_and_methods_in_another_case() {
     assert!(world.errors()[0].remedy.contains("%3F"));
 }
 
-/// The codes of the warnings about a token that is given as text, in a file or in a variable.
+/// Returns the codes of the warnings about a token that is given as text, in a file or in a
+/// variable.
 fn token_warnings(content: &[u8]) -> Vec<&'static str> {
     use std::os::unix::fs::PermissionsExt as _;
     let text = |reference| connection(&[("no_auth", "-"), ("bearer_token", reference)]);
@@ -128,7 +129,7 @@ fn slips_in_secrets() {
     ] {
         assert_eq!(token_warnings(content), codes, "{content:?}");
     }
-    // Where the scheme belongs to the value, there is no warning.
+    // A scheme that is part of the value is not warned about.
     let whole = "{headers: {Authorization: Bearer planted-token}}";
     let found = warnings(&[("no_auth", "-"), ("static_headers", whole)]);
     let codes: Vec<&str> = found.iter().map(|warning| warning.code).collect();

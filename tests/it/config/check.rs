@@ -1,11 +1,11 @@
-//! The `check` command: the example of the documentation, ten mistakes, both formats.
+//! The `check` command: the example of the documentation, ten mistakes, and both formats.
 
 use egressd::cli::Exit;
 use egressd::domain::Auth;
 
 use super::world::{World, connection, with_top};
 
-/// As the documentation of HTTP connections prints it.
+/// The example in the documentation of HTTP connections.
 const DATABRICKS: &str = r#"{
   "display_name": "Databricks API",
   "description": "Databricks API for cluster management...",

@@ -347,7 +347,8 @@ fn a_password_that_can_be_guessed_is_warned_of() {
     };
     assert_eq!(basic("SHORT", "SHORT"), [format!("{http}.basic_auth")]);
     assert!(basic("SHORT", "LONG").is_empty());
-    // Responses are searched for the user name, so every guess of the password is refused alike.
+    // Responses are searched for the user name, so every guess of the password is refused in the
+    // same way.
     assert!(basic("NAME", "SHORT").is_empty());
     let fixed = |name: &str| {
         let headers = format!("{{headers: {{Authorization: {{env: {name}}}}}}}");
@@ -360,7 +361,7 @@ fn a_password_that_can_be_guessed_is_warned_of() {
 
 #[test]
 fn the_warning_of_a_password_says_what_becomes_of_it() {
-    // F-215: a pair of fewer than 7 bytes is not searched for.
+    // F-215: responses are not searched for a pair of fewer than 7 bytes.
     for (name, password, expected) in [
         ("a", "12345", "closes the connection"),
         ("a", "1234", "responses are not searched"),

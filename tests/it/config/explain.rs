@@ -1,4 +1,4 @@
-//! The `explain` command: the very answers of the proxy, without a socket, and no secret among them.
+//! The `explain` command: the same answers as the proxy, without a socket and without secrets.
 
 use egressd::cli::Exit;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ connection_details:
     bearer_token: {token: {env: TOKEN}}
 "#;
 
-/// As the other, but its responses are searched for no secret.
+/// Like the other, but without a secret that responses are searched for.
 const UNSEARCHED: &str = r#"
 name: connections/unsearched
 connection_details:
@@ -30,7 +30,7 @@ connection_details:
     bearer_token: {token: {env: TOKEN}}
 "#;
 
-/// Method and target, how it ends, and what is said.
+/// A method and target, the expected result, and the expected text.
 const ROWS: &[(&str, Exit, &str)] = &[
     (
         "GET /crm/users/1?q",
@@ -127,14 +127,15 @@ fn explain_says_what_the_proxy_would_say() {
         assert_eq!(ran.exit, exit, "{request}: {} {}", ran.out, ran.err);
         assert!(ran.out.contains(says), "{request}: {}", ran.out);
     }
-    // Nothing is dropped of a request without headers.
+    // A request without headers has none to drop.
     let ran = explained("GET", "/crm/users/1");
     assert_eq!(ran.out.lines().count(), 5, "{}", ran.out);
     let ran = explained("GET", &long);
     assert!(ran.out.contains("414 target_too_long"), "{}", ran.out);
 }
 
-/// Connection, the request's headers, and the names of those that are added, passed and dropped.
+/// A connection, the headers of the request, and the names of those that are added, passed and
+/// dropped.
 type HeaderRow = (
     &'static str,
     &'static [&'static str],
@@ -171,7 +172,7 @@ const HEADER_ROWS: &[HeaderRow] = &[
         "accept",
         "x-tenant",
     ),
-    // The agent's own id is kept if it is harmless.
+    // The agent's own request id is kept if it is harmless.
     (
         "crm",
         &[
@@ -243,7 +244,7 @@ fn headers_of_the_request_pass_or_are_dropped() {
         assert_eq!(both, expected, "{headers:?}");
         assert!(!explained.to_string().contains("canary"), "{explained}");
     }
-    // The text has the same names, and never a value.
+    // The text has the same names, and no value.
     let config = world.path("egressd.yaml");
     let fixed = [
         "explain",
@@ -261,7 +262,7 @@ fn headers_of_the_request_pass_or_are_dropped() {
         assert_eq!(ran.exit, Exit::Usage, "{wrong}");
         assert!(!ran.err.contains("canary"), "{}", ran.err);
     }
-    // The explained request has no body, and no more headers than hyper reads.
+    // The explained request has no body, and no more header fields than hyper accepts.
     for headers in [
         &["-H", "Content-Length: 5"][..],
         &["-H", "A: b"].repeat(101),
@@ -324,7 +325,7 @@ fn json_has_what_the_text_has() {
     assert_eq!(explained["connection"], Value::Null);
 }
 
-/// The headers of a request that each connection gets, as it is explained and as it is served.
+/// The header fields of a request that each connection receives: as explained, and as served.
 const SENT: &[&str] = &[
     "Accept: text/plain;charset=utf-16",
     "Accept-Encoding: br",
@@ -413,7 +414,7 @@ fn definitions_are_given_as_arguments() {
     ] {
         let ran = world.run(&[&["explain", "GET", target, given][..], &config].concat());
         assert_eq!(ran.exit, exit, "{target}: {}{}", ran.out, ran.err);
-        // Without a settings file, too.
+        // The same without a settings file.
         let ran = world.run(&["explain", "GET", target, given]);
         assert_eq!(ran.exit, exit, "{target}: {}{}", ran.out, ran.err);
     }

@@ -1,4 +1,5 @@
-//! Faults in definitions, each with its number in the catalogue: what is written, and the code and field of the one problem it gets.
+//! Faults in definitions, each with its number in the catalogue: the text, and the code and field
+//! of its only problem.
 
 use super::world::{
     World, connection, loads, refuses, refuses_at, refuses_auth, refuses_http, with_top,

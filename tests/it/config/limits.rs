@@ -1,4 +1,4 @@
-//! Files that are made to hurt: each is one listed problem, and none is a panic.
+//! Hostile files: each is one reported problem, and none causes a panic.
 
 use proptest::prelude::*;
 
@@ -48,7 +48,7 @@ fn sixty_four_levels_are_read() {
     refused(deep, "wrong_type");
 }
 
-/// The file is sparse; to read it whole would take what it claims.
+/// The file is sparse. Reading all of it would take 50 MB.
 #[test]
 fn a_file_of_50_megabytes_is_refused_by_its_size() {
     let world = World::new().file("a.yaml", "");
@@ -98,7 +98,7 @@ fn ten_thousand_routes_load() {
     assert_eq!(loaded.connections[0].routes.patterns().len(), 10_000);
 }
 
-/// Text of the words that matter to the parser and the walk.
+/// Generates text from words that matter to the parser and the reader.
 fn yamlish() -> impl Strategy<Value = String> {
     let words = prop::sample::select(vec![
         "connection_details",

@@ -1,4 +1,4 @@
-//! The schema and the loader agree, as far as a schema can say it.
+//! The schema and the loader agree, as far as a schema can express the rules.
 
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ fn what_the_schema_admits_the_loader_reads() {
         json!({"connections": [good()]}),
         json!({"connections": []}),
     ];
-    // Every field that may be absent.
+    // Each optional field is left out once.
     for (pointer, needed) in [
         ("", "name connection_details"),
         (HTTP, "base_url allowed_routes no_auth"),

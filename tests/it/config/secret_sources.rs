@@ -1,4 +1,4 @@
-//! A definition can read only secrets that are meant for connections.
+//! Definitions can read only secrets that are meant for connections.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use crate::support::{Agent, MountedVolume, Program, Upstream, connection as defi
 const TOKEN_FILE: &str = "connection_details.http.bearer_token.token.file";
 const TOKEN_ENV: &str = "connection_details.http.bearer_token.token.env";
 
-/// A connection whose token comes from this source.
+/// Returns a connection whose token comes from this source.
 fn bearer(reference: &str) -> String {
     let token = format!("{{token: {{{reference}}}}}");
     connection(&[("no_auth", "-"), ("bearer_token", &token)])
@@ -165,7 +165,7 @@ fn a_directory_that_allows_everything_or_nothing_is_a_warning() {
         let expected: Vec<String> = code.map(str::to_owned).into_iter().collect();
         assert_eq!(warned(&settings, false), expected, "{allow}");
     }
-    // Where the secrets are not at hand, their directories are not either.
+    // On a machine without the secrets, their directories are missing too.
     assert!(warned("secrets: {allow: [cnf]}\n", true).is_empty());
 }
 

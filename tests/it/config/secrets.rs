@@ -1,10 +1,10 @@
-//! A planted secret is in no problem, whatever mistake stands around it.
+//! Problems do not show a planted secret, whatever mistake is next to it.
 
 use super::world::{World, connection};
 
 const CANARY: &str = "cAnArY0123456789abcdef";
 
-/// The `http` fields that hold secrets, with `§` where the secret stands.
+/// The `http` fields that hold secrets. `§` stands for the secret.
 const FIELDS: &[(&str, &str)] = &[
     ("bearer_token", "{token: §}"),
     ("bearerToken", "{token: §}"),
@@ -17,7 +17,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("webhook_signing_secret", "§"),
 ];
 
-/// Ways to get a value wrong, with `§` where the secret stands.
+/// Wrong values. `§` stands for the secret.
 const MISTAKES: &[&str] = &[
     "§",
     "' §'",
@@ -72,7 +72,7 @@ fn silent(content: &str) {
 #[test]
 fn no_problem_shows_a_secret() {
     for (field, shape) in FIELDS {
-        // Alone, and beside each mistake in the same place.
+        // The secret alone, and next to each mistake.
         for mistake in MISTAKES {
             let inner = mistake.replace('§', CANARY);
             silent(&connection(&[

@@ -1,4 +1,4 @@
-//! The settings file, the environment over it, the flags over both.
+//! The settings file, the environment that replaces its values, and the flags that replace both.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use egressd::config::{AccessFilter, EventLevel, ListenAddress, Loaded, LogFormat
 
 use super::world::{World, camel_case, connection};
 
-/// A world with one good connection beside these settings.
+/// Returns a world with these settings and one valid connection.
 pub(super) fn world(settings: &str) -> World {
     World::new()
         .file("egressd.yaml", settings)
@@ -18,7 +18,7 @@ pub(super) fn loaded(world: &World) -> Loaded {
     world.load().unwrap_or_else(|found| panic!("{found:#?}"))
 }
 
-/// Exactly one problem, with this code, at this field.
+/// Asserts that there is exactly one error, with this code, at this field.
 #[track_caller]
 pub(super) fn refuses(world: &World, code: &str, field: &str) -> Problem {
     let mut found = world.load().err().unwrap_or_default();
@@ -63,7 +63,7 @@ fn defaults() {
     assert_eq!(settings.shutdown_grace_period, Duration::from_secs(20));
 }
 
-/// Every field, none at its default.
+/// Sets every field to a value other than its default.
 const EVERY: &str = "
 proxy:
   listen: [127.0.0.1:1, '[::1]:1', 'unix:/run/a.sock', 0.0.0.0:2]

@@ -1,4 +1,4 @@
-//! Faults in the settings: each is one problem, in the file or the variable that it is in.
+//! Faults in the settings: each is one problem, reported for the file or variable that it is in.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ fn unknown_variables() {
     assert!(loaded(&world).warnings.is_empty());
 }
 
-/// What the file says, and the code and field of its one problem.
+/// The content of the file, and the code and field of its only problem.
 const MISTAKES: &[(&str, &str, &str)] = &[
     ("proxy: {listn: []}", "unknown_field", "proxy.listn"),
     ("proxi: {}", "unknown_field", "proxi"),

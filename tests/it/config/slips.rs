@@ -18,7 +18,7 @@ const CANARIES: [&str; 5] = [
     "canaryverylongpassphrasewithoutspaces",
 ];
 
-/// Whole files, with `§` in the place of the secret.
+/// Whole files. `§` stands for the secret.
 const FILES: &[&str] = &[
     "§",
     "\"§\"",
@@ -74,7 +74,7 @@ const FILES: &[&str] = &[
     "§: 1\n§: 2",
 ];
 
-/// Fields of `http` and their invalid values.
+/// Fields of `http` and their invalid values. `§` stands for the secret.
 const FIELDS: &[(&str, &str)] = &[
     ("base_url", "§"),
     ("base_url", "http://§"),
@@ -176,7 +176,7 @@ const FIELDS: &[(&str, &str)] = &[
     ("token_§", "1"),
 ];
 
-/// Settings files.
+/// Settings files. `§` stands for the secret.
 const SETTINGS: &[&str] = &[
     "§",
     "token: §",
@@ -204,20 +204,20 @@ const SETTINGS: &[&str] = &[
     "shutdown: {grace_period_seconds: §}",
 ];
 
-/// The mistakes of all tables, as definitions.
+/// Returns the mistakes of all tables, as definitions.
 fn definitions(canary: &str) -> Vec<String> {
     let files = FILES.iter().map(|file| file.replace('§', canary));
     let fields = FIELDS.iter().map(|(name, value)| {
         let (name, value) = (name.replace('§', canary), value.replace('§', canary));
         let sound = connection(&[(&name, &value), ("no_auth", "-")]);
-        // With another mistake beside it, so that it never loads.
+        // A second mistake, so that the definition never loads.
         format!("{sound}    timeout_seconds: never\n")
     });
     files.chain(fields).collect()
 }
 
-/// Asserts that no eight characters of the secret appear, in any case, because names of headers are
-/// shown in lower case.
+/// Asserts that eight characters of the secret never appear in a row. The case is ignored, because
+/// names of headers are shown in lower case.
 #[track_caller]
 fn silent(shown: &str, canary: &str, slip: &str) {
     let (shown, canary) = (shown.to_lowercase(), canary.to_lowercase());
@@ -323,7 +323,7 @@ fn nor_one_in_the_environment_or_on_the_command_line() {
     }
 }
 
-/// The log of a running process, in both formats.
+/// Checks the log of a running process, in both formats.
 #[test]
 fn nor_does_a_reload() {
     // F-255

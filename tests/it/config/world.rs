@@ -1,4 +1,4 @@
-//! A directory of files, an environment, and the `check` command on both.
+//! A directory of files, an environment, and the commands that read both.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(super) struct World {
     pub(super) overrides: SettingsOverrides,
 }
 
-/// What a run of the program gave.
+/// The result of running the program.
 pub(super) struct Ran {
     pub(super) exit: Exit,
     pub(super) out: String,
@@ -56,7 +56,7 @@ impl World {
         Environment::new(self.variables.clone())
     }
 
-    /// Loads the directory's own definitions, without settings.
+    /// Loads the definitions in the directory, without settings.
     pub(super) fn definitions(&self) -> Result<LoadedPaths, Vec<Problem>> {
         load_paths(
             &[self.root().to_owned()],
@@ -65,7 +65,7 @@ impl World {
         )
     }
 
-    /// Loads `egressd.yaml` and what it lists.
+    /// Loads `egressd.yaml` and the definitions that it lists.
     pub(super) fn load(&self) -> Result<Loaded, Vec<Problem>> {
         load(&LoadOptions {
             config: Some(self.path("egressd.yaml")),
@@ -74,13 +74,13 @@ impl World {
         })
     }
 
-    /// The problems of the definitions; warnings are left out.
+    /// Returns the errors of the definitions, without the warnings.
     pub(super) fn errors(&self) -> Vec<Problem> {
         let found = self.definitions().err().unwrap_or_default();
         found.into_iter().filter(Problem::is_error).collect()
     }
 
-    /// The warnings of the definitions, whether they load or not.
+    /// Returns the warnings of the definitions, even if they do not load.
     pub(super) fn warnings(&self) -> Vec<Problem> {
         let found = match self.definitions() {
             Ok(loaded) => loaded.warnings,
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// `check` on the directory.
+    /// Runs `check` on the directory.
     pub(super) fn check(&self, more: &[&str]) -> Ran {
         let root = self.root().to_str().unwrap().to_owned();
         let arguments: Vec<&str> = ["check"].iter().chain(more).copied().collect();
@@ -115,7 +115,8 @@ impl World {
     }
 }
 
-/// A connection that loads without a warning, with lines of its `http` replaced or added by field name.
+/// Returns a connection that loads without a warning. `fields` adds or replaces lines of its
+/// `http`; the value `-` removes one.
 pub(super) fn connection(fields: &[(&str, &str)]) -> String {
     let mut lines = vec![
         ("base_url", "https://api.example.com"),
@@ -135,12 +136,13 @@ pub(super) fn connection(fields: &[(&str, &str)]) -> String {
     text
 }
 
-/// `connection`, with top-level lines in front.
+/// Returns a connection with these lines before it, at the top level.
 pub(super) fn with_top(top: &str) -> String {
     format!("{top}\n{}", connection(&[]))
 }
 
-/// `snake_case` anywhere in a text, in the proto-JSON spelling.
+/// Replaces `snake_case` names by their proto-JSON spelling. Written apart from the loader's
+/// function, so that a mistake in one of them is noticed.
 pub(super) fn camel_case(text: &str) -> String {
     let mut camel = String::with_capacity(text.len());
     let mut upper = false;
@@ -156,7 +158,7 @@ pub(super) fn camel_case(text: &str) -> String {
     camel
 }
 
-/// Exactly one problem, with this code, at this field.
+/// Asserts that there is exactly one error, with this code, at this field.
 #[track_caller]
 pub(super) fn refuses(content: &str, code: &str, field: &str) {
     let world = World::new().file("a.yaml", content);
