@@ -77,7 +77,7 @@ impl Credentials {
                 signing_key: secret.map(SigningKey::new),
                 connection: connection.id.clone(),
                 guard: Arc::clone(&self.guard),
-                secrets: self.guard.secrets(key, connection),
+                secrets: self.guard.connection_secrets(key, connection),
                 is_guarded: crate::reflection::is_guarded(connection),
             })
         });

@@ -23,7 +23,7 @@ pub(super) struct RequestProgress {
     /// `None` until the request is known to have a body.
     agent_body: Option<Arc<AgentBodyState>>,
     /// `true` once the request was sent. The upstream module sets it.
-    pub(super) sent: AtomicBool,
+    pub(super) sent_flag: AtomicBool,
     /// `true` if the request is sent with a signature.
     pub(super) is_signed: bool,
     pub(super) token_age: Option<Duration>,
@@ -51,7 +51,7 @@ impl RequestProgress {
     }
 
     pub(super) fn was_sent(&self) -> bool {
-        self.sent.load(Relaxed)
+        self.sent_flag.load(Relaxed)
     }
 
     pub(super) fn was_signed(&self) -> bool {

@@ -36,8 +36,8 @@ impl<'r> Permitted<'r> {
 }
 
 /// Looks the request up in the connection's routes.
-pub(super) fn authorize(call: Identified<'_>) -> Result<Permitted<'_>, Refusal> {
-    let entry = Arc::clone(call.entry());
+pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Refusal> {
+    let entry = Arc::clone(identified.entry());
     let connection = &entry.connection;
     if !connection.enabled {
         return Err(Refusal::new(
@@ -48,8 +48,8 @@ pub(super) fn authorize(call: Identified<'_>) -> Result<Permitted<'_>, Refusal> 
             ),
         ));
     }
-    let parts = call.parts;
-    let path = call.into_path()?;
+    let parts = identified.parts;
+    let path = identified.into_path()?;
     let path = if connection.allow_encoded_slash {
         path.allowing_encoded_slash()
     } else {

@@ -69,7 +69,7 @@ impl BodyBudget {
 
     /// Returns the share of the connection with this id. Keep it, because the lookup takes a lock
     /// that all workers share.
-    pub(super) fn share(self: &Arc<Self>, id: &str) -> Arc<BudgetShare> {
+    pub(super) fn connection_share(self: &Arc<Self>, id: &str) -> Arc<BudgetShare> {
         let mut shares = self.shares.lock();
         if let Some(known) = shares.get(id).and_then(Weak::upgrade) {
             return known;
@@ -188,7 +188,7 @@ mod tests {
     fn bytes_are_given_back_with_their_last_clone() {
         // F-162
         let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
-        let crm = budget.share("crm");
+        let crm = budget.connection_share("crm");
         let bytes = hold(&crm, 10 * MIB).unwrap().freeze();
         assert_eq!(budget.free(), 54 * MIB as u64);
         let tail = bytes.slice(2..);
@@ -202,17 +202,17 @@ mod tests {
     fn a_connection_holds_no_more_than_is_left_for_the_others() {
         // F-162, F-263
         let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
-        let crm = budget.share("crm");
+        let crm = budget.connection_share("crm");
         let mut held: Vec<_> = (0..3).map(|_| hold(&crm, 10 * MIB).unwrap()).collect();
         assert!(hold(&crm, 3 * MIB).is_err());
         held.push(hold(&crm, 2 * MIB).unwrap());
         assert_eq!(budget.free(), MAX_SHARE);
         // The share belongs to the connection, whichever worker uses it and whatever was reloaded.
-        assert!(hold(&budget.share("crm"), 1).is_err());
+        assert!(hold(&budget.connection_share("crm"), 1).is_err());
         // Even if all others take all they can, the next connection finds some of the budget free.
         let mut free = budget.free();
         for id in ["a", "b", "c", "d", "e"] {
-            let share = budget.share(id);
+            let share = budget.connection_share(id);
             let (mut fits, mut over) = (0, usize::try_from(free).unwrap());
             while over - fits > 1 {
                 let half = fits.midpoint(over);
@@ -233,11 +233,11 @@ mod tests {
     #[test]
     fn a_share_lives_as_long_as_it_is_used() {
         let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
-        let held = hold(&budget.share("crm"), 32 * MIB).unwrap();
-        assert!(hold(&budget.share("crm"), 1).is_err());
+        let held = hold(&budget.connection_share("crm"), 32 * MIB).unwrap();
+        assert!(hold(&budget.connection_share("crm"), 1).is_err());
         drop(held);
-        hold(&budget.share("crm"), 32 * MIB).unwrap();
-        budget.share("erp");
+        hold(&budget.connection_share("crm"), 32 * MIB).unwrap();
+        budget.connection_share("erp");
         assert_eq!(budget.shares.lock().len(), 1);
     }
 
@@ -246,7 +246,7 @@ mod tests {
         // F-164
         let shortage = MemoryShortage::default();
         let budget = Arc::new(BodyBudget::new(shortage.clone()));
-        let crm = budget.share("crm");
+        let crm = budget.connection_share("crm");
         let mut held = HeldBody::new(&crm).unwrap();
         shortage.set(true);
         held.push(b"abc", MIB).unwrap();
@@ -261,7 +261,7 @@ mod tests {
     fn what_grows_is_paid_for_as_it_grows() {
         // F-263
         let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
-        let crm = budget.share("crm");
+        let crm = budget.connection_share("crm");
         let mut held = HeldBody::new(&crm).unwrap();
         assert_eq!(budget.free(), BUDGET);
         for _ in 0..5000 {

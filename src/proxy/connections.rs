@@ -28,7 +28,7 @@ pub(super) struct WorkerConnection {
 pub(super) struct ConnectionResources {
     pub(super) pool: Arc<UpstreamPool>,
     pub(super) credential: Arc<Credential>,
-    pub(super) share: Arc<BudgetShare>,
+    pub(super) body_share: Arc<BudgetShare>,
 }
 
 impl WorkerConnections {

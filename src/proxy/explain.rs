@@ -164,9 +164,9 @@ fn explain_parts(
     if addressed.asks_for_connections() {
         return Ok(ExplainOutcome::Listing);
     }
-    let call = identify::identify(addressed, snapshot)?;
-    let entry = found.insert(Arc::clone(call.entry()));
-    let permitted = authorize::authorize(call)?;
+    let identified = identify::identify(addressed, snapshot)?;
+    let entry = found.insert(Arc::clone(identified.entry()));
+    let permitted = authorize::authorize(identified)?;
     let connection = &entry.connection;
     let target = forward::upstream_target(connection, permitted.path(), parts.uri.query())?;
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());

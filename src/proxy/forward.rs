@@ -67,7 +67,8 @@ pub(super) async fn forward(
         credential: &credential,
         method: &parts.method,
         target: &upstream_target(connection, permitted.path(), parts.uri.query())?,
-        reuse: upload.is_empty() || leaves_socket_usable(&parts.method, announced, connection),
+        may_reuse_socket: upload.is_empty()
+            || leaves_socket_usable(&parts.method, announced, connection),
         context,
         account,
     };
@@ -124,7 +125,7 @@ struct AttemptContext<'a> {
     method: &'a Method,
     target: &'a str,
     /// `true` if the upstream's socket may be used again afterwards.
-    reuse: bool,
+    may_reuse_socket: bool,
     context: ForwardContext<'a>,
     account: &'a mut RequestProgress,
 }
@@ -151,16 +152,16 @@ impl AttemptContext<'_> {
             fields: &fields,
             framing: upload.framing(),
         };
-        let bounds = ExchangeOptions {
+        let options = ExchangeOptions {
             cap: connection.caps.response.bytes(),
-            sent: &self.account.sent,
-            leaves_before: token.and_then(Token::expiry),
-            reuse: self.reuse,
+            sent_flag: &self.account.sent_flag,
+            credential_expiry: token.and_then(Token::expiry),
+            may_reuse_socket: self.may_reuse_socket,
         };
         let mut body = upload.take_body();
         let ForwardContext { client, pool, .. } = self.context;
         let account = &*self.account;
-        let exchanged = client.exchange(pool, &head, &mut body, bounds).await;
+        let exchanged = client.exchange(pool, &head, &mut body, options).await;
         exchanged.map_err(|failure| {
             if failure == Failure::CredentialExpired {
                 upload.restore_body(body);

@@ -114,15 +114,15 @@ impl Proxy {
         }
 
         // Identify: the connection is known before its routes, so that refusals count for it.
-        let call = identify(addressed, &shared.published.current())?;
-        let known = self.connections.get_or_create(call.entry());
-        exchange.set_connection(call.entry(), Arc::clone(&known.recorder));
+        let identified = identify(addressed, &shared.published.current())?;
+        let worker_connection = self.connections.get_or_create(identified.entry());
+        exchange.set_connection(identified.entry(), Arc::clone(&worker_connection.recorder));
         timers.limit_exchange(exchange.deadline());
 
         // Authorize: only what a pattern admits goes on; nothing else creates sockets or reads a body.
-        let permitted = authorize(call)?;
+        let permitted = authorize(identified)?;
         exchange.record.route = Some(permitted.route());
-        let resources = self.connection_resources(known, permitted.entry());
+        let resources = self.connection_resources(worker_connection, permitted.entry());
 
         // Prepare: whatever can be refused without the upstream is refused before anything is dialled.
         let limits = Limits {

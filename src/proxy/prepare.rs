@@ -71,7 +71,7 @@ pub(super) async fn prepare<'r>(
             framing,
             body,
             cap,
-            share: &resources.share,
+            share: &resources.body_share,
         },
         slot,
         credential: Arc::clone(credential),

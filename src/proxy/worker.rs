@@ -66,12 +66,12 @@ impl Proxy {
     /// Returns the resources of a connection, which its first permitted request creates.
     pub(super) fn connection_resources(
         &self,
-        known: WorkerConnection,
+        connection: WorkerConnection,
         entry: &ConnectionEntry,
     ) -> Arc<ConnectionResources> {
-        match known.resources {
+        match connection.resources {
             Some(resources) => resources,
-            None => self.create_resources(entry, &known.recorder),
+            None => self.create_resources(entry, &connection.recorder),
         }
     }
 
@@ -89,7 +89,10 @@ impl Proxy {
                 .client
                 .get_or_create_pool(*key, connection, recorder.sockets()),
             credential: self.shared.credentials.credential_for(*key, connection),
-            share: self.shared.body_budget.share(connection.id.as_str()),
+            body_share: self
+                .shared
+                .body_budget
+                .connection_share(connection.id.as_str()),
         });
         self.connections.keep_resources(*key, &resources);
         resources

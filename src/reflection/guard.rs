@@ -155,7 +155,11 @@ impl ReflectionGuard {
     }
 
     /// Returns the secrets of a connection, and adds them to the patterns if they are new.
-    pub(crate) fn secrets(&self, key: u64, connection: &Connection) -> Arc<ConnectionSecrets> {
+    pub(crate) fn connection_secrets(
+        &self,
+        key: u64,
+        connection: &Connection,
+    ) -> Arc<ConnectionSecrets> {
         self.update(|known| known.add(key, connection))
     }
 

@@ -123,7 +123,7 @@ impl Client {
         pool: &Arc<UpstreamPool>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: ExchangeOptions<'_>,
+        options: ExchangeOptions<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -131,29 +131,29 @@ impl Client {
         if head.authority != &*pool.upstream.authority {
             return Err(Failure::Misdirected);
         }
-        if bounds.has_expired() {
+        if options.has_expired() {
             return Err(Failure::CredentialExpired);
         }
         let is_replayable = !head.has_body() && head.method.is_idempotent();
         let may_repeat =
             |broken: &ExchangeFailure| is_replayable && (broken.unprocessed || broken.stale);
         if let Some(session) = pool.usable_session() {
-            bounds.sent.store(true, Relaxed);
+            options.sent_flag.store(true, Relaxed);
             match Box::pin(session.exchange(head, body.take())).await {
-                Ok(response) => return UpstreamBody::under_cap(response, bounds.cap),
+                Ok(response) => return UpstreamBody::under_cap(response, options.cap),
                 Err(broken) if !may_repeat(&broken) => return Err(broken.failure),
                 Err(_unprocessed) => pool.drop_session(&session),
             }
         } else if let Some(socket) = pool.idle_socket().await {
-            bounds.sent.store(true, Relaxed);
-            match http1::exchange(socket, head, body.take(), pool.socket_return(bounds)).await {
-                Ok(response) => return UpstreamBody::under_cap(response, bounds.cap),
+            options.sent_flag.store(true, Relaxed);
+            match http1::exchange(socket, head, body.take(), pool.socket_return(options)).await {
+                Ok(response) => return UpstreamBody::under_cap(response, options.cap),
                 Err(broken) if !may_repeat(&broken) => return Err(broken.failure),
                 Err(_stale) => {}
             }
         }
         // Boxed: dialling is rare, and its state is large for every request to carry.
-        Box::pin(self.dial_and_exchange(pool, head, body, bounds)).await
+        Box::pin(self.dial_and_exchange(pool, head, body, options)).await
     }
 
     async fn dial_and_exchange<B>(
@@ -161,7 +161,7 @@ impl Client {
         pool: &Arc<UpstreamPool>,
         head: &RequestHead<'_>,
         body: &mut Option<B>,
-        bounds: ExchangeOptions<'_>,
+        options: ExchangeOptions<'_>,
     ) -> Result<Response<UpstreamBody>, Failure>
     where
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -170,28 +170,28 @@ impl Client {
             NegotiatedSocket::Http1(stream) => {
                 let socket = Socket::new(stream, pool.sockets.count_socket())
                     .on_first_request(|tls| acknowledge_at_once(tls));
-                if bounds.has_expired() {
+                if options.has_expired() {
                     pool.put_back(socket);
                     return Err(Failure::CredentialExpired);
                 }
-                bounds.sent.store(true, Relaxed);
+                options.sent_flag.store(true, Relaxed);
                 let exchanged =
-                    http1::exchange(socket, head, body.take(), pool.socket_return(bounds)).await;
+                    http1::exchange(socket, head, body.take(), pool.socket_return(options)).await;
                 let response =
                     exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
-                UpstreamBody::under_cap(response, bounds.cap)
+                UpstreamBody::under_cap(response, options.cap)
             }
             NegotiatedSocket::Http2(stream) => {
                 let session = Arc::new(Session::start(stream, pool.sockets.count_socket()).await?);
                 pool.keep_session(Arc::clone(&session));
-                if bounds.has_expired() {
+                if options.has_expired() {
                     return Err(Failure::CredentialExpired);
                 }
-                bounds.sent.store(true, Relaxed);
+                options.sent_flag.store(true, Relaxed);
                 let exchanged = session.exchange(head, body.take()).await;
                 let response =
                     exchanged.map_err(|broken| self.report_first_failure(pool, broken.failure))?;
-                UpstreamBody::under_cap(response, bounds.cap)
+                UpstreamBody::under_cap(response, options.cap)
             }
         }
     }

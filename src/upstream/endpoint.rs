@@ -45,12 +45,12 @@ impl Client {
             sockets: Arc::default(),
             problems: ProblemLog::off(),
         });
-        let bounds = ExchangeOptions {
+        let options = ExchangeOptions {
             cap,
-            sent: &AtomicBool::new(false),
-            leaves_before: None,
-            reuse: true,
+            sent_flag: &AtomicBool::new(false),
+            credential_expiry: None,
+            may_reuse_socket: true,
         };
-        self.exchange(&pool, head, &mut Some(body), bounds).await
+        self.exchange(&pool, head, &mut Some(body), options).await
     }
 }

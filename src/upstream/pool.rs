@@ -31,17 +31,17 @@ pub struct ExchangeOptions<'a> {
     /// The most bytes that the response's body may have.
     pub cap: u64,
     /// Set once there is a socket for the request and it is about to leave.
-    pub sent: &'a AtomicBool,
+    pub sent_flag: &'a AtomicBool,
     /// The time from which the request must not be sent, because its credential has expired. A dial
     /// may take that long.
-    pub leaves_before: Option<&'a Expiry>,
+    pub credential_expiry: Option<&'a Expiry>,
     /// `true` if the request allows its HTTP/1.1 socket to be used again.
-    pub reuse: bool,
+    pub may_reuse_socket: bool,
 }
 
 impl ExchangeOptions<'_> {
     pub(super) fn has_expired(&self) -> bool {
-        self.leaves_before.is_some_and(Expiry::has_passed)
+        self.credential_expiry.is_some_and(Expiry::has_passed)
     }
 }
 
@@ -103,11 +103,11 @@ impl UpstreamPool {
 
     pub(super) fn socket_return(
         self: &Arc<Self>,
-        bounds: ExchangeOptions<'_>,
+        options: ExchangeOptions<'_>,
     ) -> SocketReturn<Tls> {
         SocketReturn {
             pool: Arc::<Self>::clone(self),
-            reuse: bounds.reuse,
+            reuse: options.may_reuse_socket,
         }
     }
 

@@ -73,7 +73,7 @@ fn unread(
     let budget: &'static Arc<BodyBudget> = Box::leak(Box::new(Arc::new(BodyBudget::new(
         MemoryShortage::default(),
     ))));
-    let share = Box::leak(Box::new(budget.share("crm")));
+    let share = Box::leak(Box::new(budget.connection_share("crm")));
     let unread = UnsentBody {
         framing,
         body: (framing != Framing::Absent).then(|| Fake {
