@@ -1,6 +1,5 @@
-//! What the access log says of an exchange: who asked for what, and what became of it.
+//! The access-log record of an exchange.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
@@ -11,47 +10,56 @@ use super::request_id::RequestId;
 use crate::snapshot::ConnectionEntry;
 use crate::telemetry::{AccessLog, AccessRecord};
 
-/// The part of an access record that is known before the exchange ends.
+/// The part of an access record that only the request's head has, kept until the exchange ends.
 pub(super) struct PendingRecord {
     log: AccessLog,
-    pub(super) request_id: RequestId,
-    /// What the record says of the request, if one may be written.
+    /// `None` if the log is off, or if hyper rejected the head.
     request: Option<(Method, Uri)>,
-    /// The connection, once it is found.
-    pub(super) entry: Option<Arc<ConnectionEntry>>,
-    /// The index of the pattern that admits the request.
+}
+
+/// The part of an access record that the exchange knows at its end.
+pub(super) struct ExchangeSummary<'e> {
+    pub(super) request_id: &'e RequestId,
+    /// `None` if the request was refused before its connection was found.
+    pub(super) entry: Option<&'e ConnectionEntry>,
+    /// The index of the pattern that allowed the request.
     pub(super) route: Option<usize>,
+    pub(super) request: &'e RequestProgress,
+    pub(super) response: &'e ResponseProgress,
+    pub(super) begun: Instant,
+    pub(super) ended: Instant,
 }
 
 impl PendingRecord {
-    /// Creates the record of a request. Without `head`, there was no legal one.
-    pub(super) fn new(log: &AccessLog, request_id: RequestId, head: Option<&Parts>) -> Self {
+    /// Creates the record of a request. `head` is `None` if hyper rejected it.
+    pub(super) fn new(log: &AccessLog, head: Option<&Parts>) -> Self {
+        // Cloning method and target costs allocations, which a disabled log does not need.
         let logged = head.filter(|_| log.is_on());
         Self {
             log: log.clone(),
-            request_id,
             request: logged.map(|head| (head.method.clone(), head.uri.clone())),
-            entry: None,
-            route: None,
         }
     }
 
-    /// Writes the record, if the log takes exchanges with this outcome.
-    pub(super) fn write(
-        &mut self,
-        request: &RequestProgress,
-        response: &ResponseProgress,
-        (begun, ended): (Instant, Instant),
-    ) {
+    /// Writes the record, unless the log's filter excludes the outcome.
+    pub(super) fn write(&mut self, summary: &ExchangeSummary<'_>) {
+        let ExchangeSummary {
+            request_id,
+            entry,
+            route,
+            request,
+            response,
+            begun,
+            ended,
+        } = *summary;
         if !self.log.should_record(response.outcome()) {
             return;
         }
         let (method, uri) = self.request.take().unzip();
-        let entry = self.entry.as_deref();
         self.log.record(AccessRecord {
-            request_id: self.request_id.as_str().to_owned(),
+            request_id: request_id.as_str().to_owned(),
             connection: entry.map(|entry| entry.connection.id.clone()),
-            route: entry.zip(self.route).and_then(|(entry, route)| {
+            route: entry.zip(route).and_then(|(entry, route)| {
                 let pattern = entry.connection.routes.patterns().get(route)?;
                 Some(pattern.as_str().to_owned())
             }),

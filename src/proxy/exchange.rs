@@ -6,7 +6,7 @@ use std::time::Instant;
 use http::StatusCode;
 use http::request::Parts;
 
-use super::access_record::PendingRecord;
+use super::access_record::{ExchangeSummary, PendingRecord};
 use super::accounting::{RequestProgress, ResponseProgress};
 use super::admission::{Admission, InFlight};
 use super::code::RefusalCode;
@@ -22,7 +22,12 @@ pub(super) struct Exchange {
     recorder: Arc<Recorder>,
     method: MethodLabel,
     begun: Instant,
-    pub(super) record: PendingRecord,
+    pub(super) request_id: RequestId,
+    /// The connection, once it is found.
+    pub(super) entry: Option<Arc<ConnectionEntry>>,
+    /// The index of the pattern that allows the request, once it is found.
+    pub(super) route: Option<usize>,
+    record: PendingRecord,
     pub(super) request: RequestProgress,
     pub(super) response: ResponseProgress,
     /// Dropped last: a process that waits until none is in flight finds everything written down.
@@ -43,7 +48,10 @@ impl Exchange {
             recorder: Arc::clone(recorder),
             method: MethodLabel::from_method(&head.method),
             begun: Instant::now(),
-            record: PendingRecord::new(log, request_id, Some(head)),
+            request_id,
+            entry: None,
+            route: None,
+            record: PendingRecord::new(log, Some(head)),
             request: RequestProgress::default(),
             response: ResponseProgress::default(),
             in_flight,
@@ -52,14 +60,14 @@ impl Exchange {
 
     /// Returns the deadline of the exchange.
     pub(super) fn deadline(&self) -> Instant {
-        let entry = self.record.entry.as_ref();
+        let entry = self.entry.as_ref();
         let timeout = entry.map(|entry| entry.connection.caps.timeout.duration());
         self.begun + timeout.unwrap_or_default()
     }
 
     /// Sets the connection, which counts this exchange from now on.
     pub(super) fn set_connection(&mut self, entry: &Arc<ConnectionEntry>, recorder: Arc<Recorder>) {
-        self.record.entry = Some(Arc::clone(entry));
+        self.entry = Some(Arc::clone(entry));
         self.recorder = recorder;
     }
 
@@ -80,7 +88,7 @@ impl Drop for Exchange {
         let ended = Instant::now();
         let (request, response) = (&self.request, &self.response);
         self.recorder.record(&EndedExchange {
-            route: self.record.route,
+            route: self.route,
             method: self.method,
             status: response.status,
             outcome: response.outcome(),
@@ -94,7 +102,15 @@ impl Drop for Exchange {
             answered: response.upstream_answered,
             ended,
         });
-        self.record.write(request, response, (self.begun, ended));
+        self.record.write(&ExchangeSummary {
+            request_id: &self.request_id,
+            entry: self.entry.as_deref(),
+            route: self.route,
+            request,
+            response,
+            begun: self.begun,
+            ended,
+        });
     }
 }
 
@@ -119,7 +135,10 @@ pub(super) fn record_refused_head(
         recorder: Arc::clone(recorder),
         method: MethodLabel::OTHER,
         begun: Instant::now(),
-        record: PendingRecord::new(log, request_id, None),
+        request_id,
+        entry: None,
+        route: None,
+        record: PendingRecord::new(log, None),
         request: RequestProgress::default(),
         response: ResponseProgress::refused_by_hyper(code, status),
         in_flight: admission.enter(),

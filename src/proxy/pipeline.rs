@@ -59,15 +59,15 @@ impl Serve for Proxy {
                 ResponseBody::forwarded(response, exchange, slot, timers)
             }
             Ok(PipelineOutcome::Listing(mut response)) => {
-                let request_id = exchange.record.request_id.to_value();
+                let request_id = exchange.request_id.to_value();
                 response.headers_mut().insert(X_REQUEST_ID, request_id);
                 exchange.response.complete_own(response.status());
                 send_generated(response, &head.method, exchange, timers)
             }
             Err(refusal) => {
                 exchange.response.refuse(&refusal);
-                let entry = exchange.record.entry.as_deref();
-                let response = refusal.response(entry, &exchange.record.request_id);
+                let entry = exchange.entry.as_deref();
+                let response = refusal.response(entry, &exchange.request_id);
                 send_generated(
                     response.map(GeneratedBody::Whole),
                     &head.method,
@@ -121,7 +121,7 @@ impl Proxy {
 
         // Authorize: only what a pattern admits goes on; nothing else creates sockets or reads a body.
         let permitted = authorize(identified)?;
-        exchange.record.route = Some(permitted.route());
+        exchange.route = Some(permitted.route());
         let resources = self.connection_resources(worker_connection, permitted.entry());
 
         // Prepare: whatever can be refused without the upstream is refused before anything is dialled.
@@ -138,7 +138,7 @@ impl Proxy {
             client: &self.client,
             pool: &resources.pool,
             allowed_hosts: &shared.allowed_hosts,
-            request_id: &exchange.record.request_id,
+            request_id: &exchange.request_id,
         };
         let (response, slot) = forward(prepared, context, &mut exchange.request).await?;
         Ok(PipelineOutcome::Forwarded(response, slot))
