@@ -1,11 +1,14 @@
-//! One request's life.
+//! The life of one request.
 //!
-//! `pipeline.rs` is the page to read first: address → identify → authorize → prepare → forward. Each stage takes the type that the last
-//! one made, and the fields of those types are private to the file that makes them: forwarding something that was not permitted does not compile.
-//! Every way out, a panic and an agent that hangs up among them, ends in one `exchange::Exchange`.
+//! Read `pipeline.rs` first. Its stages are address → identify → authorize → prepare → forward.
+//! Each stage takes the type that the previous one made, and the fields of those types are private
+//! to the file that makes them. Code that forwards a request which was not permitted therefore does
+//! not compile. Every exchange ends in one `exchange::Exchange`, also after a panic and when the
+//! agent disconnects.
 //!
-//! What is not a stage has a file of its own: who is admitted (`admission`), when time is up (`deadlines`), what a panic costs (`panics`), what
-//! a worker keeps for a connection (`connections`), and what is counted and logged (`exchange`).
+//! Other concerns have files of their own: the admission of requests (`admission`), time limits
+//! (`deadlines`), panics (`panics`), the state of connections in a worker (`connections`), metrics
+//! and the access log (`exchange`).
 
 mod access_record;
 mod accounting;

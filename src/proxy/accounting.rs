@@ -1,7 +1,7 @@
-//! What one exchange amounts to: the bytes of both bodies, and how it ended.
+//! The figures of one exchange: the bytes of both bodies, and its outcome.
 //!
-//! The stages that send a request see its [`RequestProgress`] only, and what sends the response to the
-//! agent writes to its [`ResponseProgress`].
+//! The stages that send a request write to its [`RequestProgress`] only. The pipeline and the
+//! response's body write to its [`ResponseProgress`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -17,12 +17,12 @@ use crate::credential::oauth::Token;
 use crate::telemetry::RequestOutcome;
 use crate::upstream::Failure;
 
-/// What went to the upstream.
+/// The progress of the request to the upstream.
 #[derive(Default)]
 pub(super) struct RequestProgress {
-    /// `None` until the request is known to have a body.
+    /// `None` if the request has no body, or was refused before its body was put under a cap.
     agent_body: Option<Arc<AgentBodyState>>,
-    /// `true` once the request was sent. The upstream module sets it.
+    /// `true` once the request is about to be sent. The upstream module sets it.
     pub(super) sent_flag: AtomicBool,
     /// `true` if the request is sent with a signature.
     pub(super) is_signed: bool,
@@ -35,7 +35,8 @@ impl RequestProgress {
         self.agent_body.get_or_insert_default().clone()
     }
 
-    /// Replaces the upstream's report that the request's body failed by the reason of it.
+    /// Replaces the upstream module's report that the request's body failed by the fault of the
+    /// agent.
     pub(super) fn find_cause(&self, error: ExchangeError) -> ExchangeError {
         let body = self.agent_body.as_ref();
         let fault = body.and_then(|body| body.fault.get().copied());
@@ -45,7 +46,7 @@ impl RequestProgress {
         }
     }
 
-    /// Sets the token that the request is sent with, if it needs one. Of two, the last counts.
+    /// Sets the token that the request is sent with, if it needs one. A second attempt replaces it.
     pub(super) fn set_token(&mut self, token: Option<&Token>) {
         self.token_age = token.map(Token::age);
     }
@@ -64,23 +65,23 @@ impl RequestProgress {
     }
 }
 
-/// What went to the agent.
+/// The progress of the response to the agent.
 #[derive(Clone, Copy, Default)]
 pub(super) struct ResponseProgress {
-    /// The bytes of the body that were handed over to hyper.
+    /// The bytes of the body that were passed to hyper.
     pub(super) body_bytes: u64,
     pub(super) status: Option<StatusCode>,
-    /// The code of the refusal, or of the failure that broke the response off.
+    /// The code of the refusal, or of the failure that cut the response off.
     code: Option<RefusalCode>,
-    /// `true` if the code was the answer, and did not break one off.
+    /// `true` if egressd answered with the code. `false` if the code cut a response off.
     pub(super) is_refusal: bool,
     pub(super) upstream_answered: Option<Instant>,
-    /// How the exchange ended, once that is settled. If it never is, the agent has left.
+    /// The outcome. `None` at the end means that the agent disconnected.
     outcome: Option<RequestOutcome>,
 }
 
 impl ResponseProgress {
-    /// Creates the account of a refusal that hyper has sent with this status.
+    /// Creates the progress of a head that hyper itself answered with this status.
     pub(super) fn refused_by_hyper(code: RefusalCode, status: StatusCode) -> Self {
         Self {
             status: Some(status),
@@ -97,18 +98,18 @@ impl ResponseProgress {
         self.status = Some(status);
     }
 
-    /// Records a response that egressd makes itself and that is not a refusal.
+    /// Records the list of connections, the only response of egressd that is not a refusal.
     pub(super) fn complete_own(&mut self, status: StatusCode) {
         self.status = Some(status);
         self.complete();
     }
 
-    /// Records that the last byte of the response was handed over.
+    /// Records that the last byte of the response was passed to hyper.
     pub(super) fn complete(&mut self) {
         self.outcome.get_or_insert(RequestOutcome::Forwarded);
     }
 
-    /// Records a refusal. It is the agent's own end of the exchange if the agent has left before.
+    /// Records a refusal. If the agent has disconnected before, the agent ended the exchange.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
         if refusal.is_agent_gone() {
             self.outcome.get_or_insert(RequestOutcome::AgentCancelled);
@@ -117,7 +118,7 @@ impl ResponseProgress {
         }
     }
 
-    /// Records that egressd refuses the request, or breaks the response off.
+    /// Records that egressd refuses the request, or cuts the response off.
     pub(super) fn fail(&mut self, code: RefusalCode) {
         if self.outcome.is_some() {
             return;

@@ -1,5 +1,5 @@
-//! Decides whether a request is taken: not while the process is stopping, and not if as many are in
-//! flight as the settings, or the memory, allow.
+//! Decides whether a request is accepted. Requests are refused while the process is stopping, and
+//! while as many are in flight as the settings or the memory allow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -8,11 +8,11 @@ use super::code::RefusalCode;
 use super::refusal::Refusal;
 use crate::memory::MemoryShortage;
 
-/// How many exchanges may be in flight while memory is short. If there were none, no agent would be
-/// served where the limit is so low that memory is always short.
+/// The number of exchanges that may be in flight while memory is short. With none, no agent would
+/// be served where the memory limit is so low that memory is always short.
 const MIN_IN_FLIGHT: usize = 4;
 
-/// What decides whether a request is taken, in the whole process.
+/// The admission of requests, shared by all workers.
 #[derive(Debug)]
 pub struct Admission {
     draining: Arc<AtomicBool>,
@@ -23,7 +23,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Creates the admission of a process that takes this many requests at once.
+    /// Creates the admission of a process that serves this many requests at once.
     pub fn new(max_in_flight: usize, shortage: MemoryShortage) -> Self {
         Self {
             draining: Arc::default(),

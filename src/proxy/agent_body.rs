@@ -1,4 +1,5 @@
-//! The agent's body on its way up: counted, timed, and never taken in crumbs without end. Trailers are left behind.
+//! The agent's body while it is read: counted, timed, and rejected if it has far too many tiny
+//! frames. Each frame costs CPU time, however few bytes it has.
 
 use std::error::Error as _;
 use std::io;
@@ -14,9 +15,9 @@ use super::deadlines;
 use super::error::AgentFault;
 use crate::server::{RequestBody, SocketTimers};
 
-/// Frames that any body may have, however small.
+/// The number of frames that any body may have, however small they are.
 const FREE_FRAMES: u64 = 16 * 1024;
-/// Beyond those, the bytes that a frame must have on average.
+/// The bytes that each further frame must have on average.
 const BYTES_PER_FRAME: u64 = 8;
 
 /// The state of an agent's body, which the exchange reads while the upstream module sends the body.
@@ -27,7 +28,7 @@ pub(super) struct AgentBodyState {
     pub(super) fault: OnceLock<AgentFault>,
 }
 
-/// The agent's body under its cap.
+/// The agent's body, read under a cap.
 pub(super) struct AgentBody {
     incoming: RequestBody,
     timers: Arc<SocketTimers>,
@@ -116,7 +117,9 @@ impl Drop for AgentBody {
     }
 }
 
-/// hyper wraps what its decoder says in an `io::Error`: illegal framing is `InvalidInput` or `InvalidData`, the rest is a lost agent.
+/// Returns the fault for an error of hyper's body decoder, which is wrapped in an `io::Error`.
+/// Invalid framing has the kind `InvalidInput` or `InvalidData`. Every other error means that the
+/// agent has disconnected.
 fn fault_from_hyper(error: &hyper::Error) -> AgentFault {
     let io = error
         .source()

@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 use crate::route::{CanonicalPath, Lookup, Method, Pattern};
 use crate::snapshot::ConnectionEntry;
 
-/// A request that one pattern of its connection admits. The only way to make one is [`authorize`].
+/// A request that one pattern of its connection allows. [`authorize`] is the only constructor (S1).
 pub(super) struct Permitted<'r> {
     pub(super) parts: &'r Parts,
     entry: Arc<ConnectionEntry>,
@@ -19,23 +19,22 @@ pub(super) struct Permitted<'r> {
 }
 
 impl<'r> Permitted<'r> {
-    /// The connection.
     pub(super) fn entry(&self) -> &Arc<ConnectionEntry> {
         &self.entry
     }
 
-    /// The path that was matched: the very bytes that are sent.
+    /// Returns the path that was matched, which is sent byte for byte (S2).
     pub(super) fn path(&self) -> &'r [u8] {
         self.path.as_bytes()
     }
 
-    /// The index of the pattern that admits it.
+    /// Returns the index of the pattern that allows the request.
     pub(super) fn route(&self) -> usize {
         self.route
     }
 }
 
-/// Looks the request up in the connection's routes.
+/// Checks the method and the path against the routes of the connection.
 pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Refusal> {
     let entry = Arc::clone(identified.entry());
     let connection = &entry.connection;

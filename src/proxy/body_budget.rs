@@ -16,11 +16,11 @@ use parking_lot::Mutex;
 
 use crate::memory::MemoryShortage;
 
-/// Of all bodies together.
+/// The most bytes that all held bodies may have together.
 pub const BUDGET: u64 = 64 * 1024 * 1024;
 /// The most that one connection can hold, because as much must be left for the others.
 pub(super) const MAX_SHARE: u64 = BUDGET / 2;
-/// The smallest buffer for a body.
+/// The capacity of the first buffer of a body, in bytes.
 const FIRST: usize = 4 * 1024;
 
 /// The memory for bodies, and the part of it that is free.
@@ -40,7 +40,7 @@ pub(super) struct BudgetShare {
     held: AtomicU64,
 }
 
-/// There is not enough left.
+/// The error of a budget that has not enough left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Exhausted;
 
@@ -50,7 +50,7 @@ pub(super) struct HeldBody {
     charge: Charge,
 }
 
-/// A part of a share, given back on drop.
+/// A part of a share, released on drop.
 struct Charge {
     share: Arc<BudgetShare>,
     bytes: u64,
@@ -120,8 +120,8 @@ impl HeldBody {
     /// the body can have.
     ///
     /// The bytes are copied, because a piece of one byte would keep the whole buffer that it was
-    /// read into, so the memory that is really held would be unknown. The copy of 4 KiB takes 65
-    /// ns, their signature 2.4 µs.
+    /// read into, so the memory that is really held would be unknown. Copying 4 KiB takes 65 ns,
+    /// signing them 2.4 µs.
     pub(super) fn push(&mut self, piece: &[u8], most: usize) -> Result<(), Exhausted> {
         let needed = self.bytes.len().saturating_add(piece.len());
         if needed > self.bytes.capacity() {
@@ -140,12 +140,13 @@ impl HeldBody {
         Ok(())
     }
 
-    /// How many there are.
+    /// Returns the number of bytes.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The bytes, to be shared without a copy. The last clone gives the budget back.
+    /// Returns the bytes, which can be cloned without a copy. Dropping the last clone releases the
+    /// charge.
     pub(super) fn freeze(self) -> Bytes {
         Bytes::from_owner(self)
     }
@@ -177,7 +178,7 @@ mod tests {
 
     const MIB: usize = 1024 * 1024;
 
-    /// A body of this many bytes.
+    /// Returns a body of this many bytes.
     fn hold(share: &Arc<BudgetShare>, bytes: usize) -> Result<HeldBody, Exhausted> {
         let mut held = HeldBody::new(share)?;
         held.push(&vec![b'a'; bytes], bytes)?;
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_given_back_with_their_last_clone() {
+    fn bytes_are_released_with_their_last_clone() {
         // F-162
         let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
         let crm = budget.connection_share("crm");
@@ -207,9 +208,9 @@ mod tests {
         assert!(hold(&crm, 3 * MIB).is_err());
         held.push(hold(&crm, 2 * MIB).unwrap());
         assert_eq!(budget.free(), MAX_SHARE);
-        // The share belongs to the connection, whichever worker uses it and whatever was reloaded.
+        // All workers use the same share of a connection, also after a reload.
         assert!(hold(&budget.connection_share("crm"), 1).is_err());
-        // Even if all others take all they can, the next connection finds some of the budget free.
+        // Even if all other connections take as much as they can, some of the budget is free.
         let mut free = budget.free();
         for id in ["a", "b", "c", "d", "e"] {
             let share = budget.connection_share(id);
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn while_memory_is_short_none_is_begun_and_none_is_lost() {
+    fn while_memory_is_short_no_body_is_begun_and_none_is_lost() {
         // F-164
         let shortage = MemoryShortage::default();
         let budget = Arc::new(BodyBudget::new(shortage.clone()));
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_is_paid_for_as_it_grows() {
+    fn a_growing_body_is_charged_as_it_grows() {
         // F-263
         let budget = Arc::new(BodyBudget::new(MemoryShortage::default()));
         let crm = budget.connection_share("crm");
@@ -268,7 +269,7 @@ mod tests {
             held.push(b"a", 6000).unwrap();
             assert_eq!(BUDGET - budget.free(), held.bytes.capacity() as u64);
         }
-        // Twice as much would be more than it may ever have.
+        // Doubling the capacity would exceed the greatest length of the body.
         assert_eq!((held.len(), held.bytes.capacity()), (5000, 6000));
         let others = hold(&crm, 32 * MIB - 6000).unwrap();
         held.push(&[b'a'; 1000], 6000).unwrap();

@@ -71,7 +71,8 @@ struct Parameter {
     value: Range<usize>,
 }
 
-/// Returns the value without its `charset` parameters, otherwise unchanged. `None` if it has none.
+/// Returns the value without its `charset` parameters and otherwise unchanged. `None` if there are
+/// none.
 pub(super) fn without_charset(value: &[u8]) -> Option<Vec<u8>> {
     let mut found = charset_parameters(value).peekable();
     found.peek()?;
@@ -91,7 +92,7 @@ pub(super) fn without_charset(value: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn is_searchable(content_type: &[u8]) -> bool {
     charset_parameters(content_type).all(|parameter| {
         let value = content_type.get(parameter.value).unwrap_or_default();
-        // `charset*=us-ascii'en'IBM037` (RFC 2231) names two.
+        // `charset*=us-ascii'en'IBM037` (RFC 2231) has two names, and either may be used.
         let mut words = value.split(|b| matches!(b, b'"' | b'\''));
         !words.any(|word| is_foreign(word.trim_ascii()))
     })
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_superset_of_ascii_cannot_be_searched() {
+    fn only_supersets_of_ascii_can_be_searched() {
         // F-205
         for charset in [
             "IBM037",
@@ -276,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn aliases_that_servers_accept_are_told_apart() {
+    fn aliases_that_servers_accept_are_distinguished() {
         // F-205
         let vectors = include_str!("../../tests/vectors/charsets/names.tsv");
         let rows: Vec<_> = vectors.lines().collect();

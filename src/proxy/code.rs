@@ -1,20 +1,21 @@
-//! The closed list of refusals: code, status, blame, whether a retry can help, and the error type of RFC 9209.
+//! The closed list of refusal codes. Each has a status, a party to blame, whether a retry can help,
+//! and an error type of RFC 9209.
 
 use http::StatusCode;
 
-/// Who has to change something.
+/// The party that has to change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The request is wrong, or not allowed.
+    /// The agent: its request is wrong or not allowed.
     Agent,
-    /// The upstream failed.
+    /// The upstream, which failed.
     Upstream,
-    /// egressd cannot serve it just now.
+    /// egressd or its operator: the request cannot be served at the moment.
     Proxy,
 }
 
 impl Blame {
-    /// As in the refusal's document.
+    /// Returns the value of `blame` in the document.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -26,40 +27,41 @@ impl Blame {
 
 macro_rules! codes {
     ($($variant:ident: $name:literal, $status:ident, $blame:ident, $retryable:literal, $proxy_status:literal, $title:literal;)*) => {
-        /// Why egressd answers in its own name.
+        /// The reason why egressd answers a request itself.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum RefusalCode { $(#[doc = $title] $variant),* }
 
         impl RefusalCode {
-            /// Every code that there is.
+            /// All codes, in the order of their definition.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// As in `X-Egressd-Error`.
+            /// Returns the value of `code` in the document and of `X-Egressd-Error`.
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name),* }
             }
 
-            /// The HTTP status.
+            /// Returns the HTTP status.
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$variant => StatusCode::$status),* }
             }
 
-            /// Who has to change something.
+            /// Returns the party that has to change something.
             pub fn blame(self) -> Blame {
                 match self { $(Self::$variant => Blame::$blame),* }
             }
 
-            /// Whether the same request may succeed later.
+            /// Returns whether the same request may succeed later.
             pub fn is_retryable(self) -> bool {
                 match self { $(Self::$variant => $retryable),* }
             }
 
-            /// The error type of RFC 9209 §2.3, where the refusal itself does not know a closer one.
+            /// Returns the error type of RFC 9209 §2.3 that is used unless a refusal has a more
+            /// exact one.
             pub fn proxy_status(self) -> &'static str {
                 match self { $(Self::$variant => $proxy_status),* }
             }
 
-            /// One line for people.
+            /// Returns the `title` of the document.
             pub fn title(self) -> &'static str {
                 match self { $(Self::$variant => $title),* }
             }
@@ -83,10 +85,11 @@ codes! {
     // Over 8 KiB.
     TargetTooLong: "target_too_long", URI_TOO_LONG, Agent, false, "http_request_error", "The request target is too long";
     HostNotAllowed: "host_not_allowed", MISDIRECTED_REQUEST, Agent, false, "http_request_denied", "The Host header is not allowed";
-    // It has too many fields to be sent on, or too many bytes.
+    // More than 64 KiB of fields. A head of more than 100 fields is rejected by hyper, with an
+    // empty body.
     HeadersTooLarge: "headers_too_large", REQUEST_HEADER_FIELDS_TOO_LARGE, Agent, false, "http_request_error", "The request head is too large";
     UpgradeRefused: "upgrade_refused", NOT_IMPLEMENTED, Agent, false, "http_request_error", "Protocol upgrades are refused";
-    // In HTTP/1.0 a truncated response cannot be told from a whole one.
+    // An HTTP/1.0 client cannot distinguish a truncated response from a complete one.
     HttpVersionRefused: "http_version_refused", HTTP_VERSION_NOT_SUPPORTED, Agent, false, "http_request_error", "The HTTP version is refused";
     CredentialUnavailable: "credential_unavailable", BAD_GATEWAY, Proxy, true, "proxy_configuration_error", "The connection's credential is unavailable";
     UpstreamUnreachable: "upstream_unreachable", BAD_GATEWAY, Upstream, true, "destination_unavailable", "The upstream cannot be reached";
@@ -102,7 +105,8 @@ codes! {
 }
 
 impl RefusalCode {
-    /// Whether the agent's socket is closed after it: what follows on it cannot be trusted, or is not wanted.
+    /// Returns whether the agent's socket is closed after the response, because the bytes that
+    /// follow cannot be trusted or are not wanted.
     pub fn closes(self) -> bool {
         matches!(
             self,
@@ -117,7 +121,7 @@ impl RefusalCode {
         )
     }
 
-    /// Seconds after which a retry makes sense, for the codes that say so.
+    /// Returns the seconds of `Retry-After`, for the codes that have this field.
     pub fn retry_after(self) -> Option<u32> {
         if self == Self::CredentialUnavailable {
             Some(30)

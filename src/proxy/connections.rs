@@ -1,4 +1,5 @@
-//! The state that a worker keeps for each connection, so that a request takes no lock that workers share.
+//! The state that a worker keeps for each connection. Every worker has its own, so that a request
+//! takes no lock that workers share.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -10,21 +11,21 @@ use crate::telemetry::metrics::{Recorder, Shard};
 use crate::upstream::UpstreamPool;
 use parking_lot::Mutex;
 
-/// The connections that this worker has used, by the key of their generation.
+/// The connections that this worker has used, by the key of their snapshot entry.
 pub(super) struct WorkerConnections {
     shard: Shard,
     known: Mutex<BTreeMap<u64, WorkerConnection>>,
 }
 
-/// What a worker keeps for a connection of one generation.
+/// The state of one connection in one worker.
 #[derive(Clone)]
 pub(super) struct WorkerConnection {
     pub(super) recorder: Arc<Recorder>,
-    /// `None` until a request was permitted, so that refused requests cost no more than a recorder.
+    /// `None` until a request was permitted. Refused requests thus create no more than a recorder.
     pub(super) resources: Option<Arc<ConnectionResources>>,
 }
 
-/// What the requests of a connection need to be sent.
+/// The resources that the requests of a connection are sent with.
 pub(super) struct ConnectionResources {
     pub(super) pool: Arc<UpstreamPool>,
     pub(super) credential: Arc<Credential>,
@@ -66,8 +67,9 @@ impl WorkerConnections {
         }
     }
 
-    /// Drops the state of all connections but the live ones. Their keys are read under the lock,
-    /// because a request may just be creating the state of a connection that was published now.
+    /// Drops the state of connections that are not live. `live_keys` is called under the lock: a
+    /// concurrent request may create the state of a connection that was published a moment ago, and
+    /// older keys would not contain it.
     pub(super) fn retain_live(&self, live_keys: impl Fn() -> HashSet<u64>) {
         let mut known = self.known.lock();
         let keys = live_keys();

@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue};
 use super::response_fields::rewrite_values;
 use crate::domain::Connection;
 
-/// Rewrites every `Set-Cookie`.
+/// Rewrites the path and drops the domain of every `Set-Cookie`.
 pub(super) fn rewrite(headers: &mut HeaderMap, connection: &Connection) {
     let prefix = format!("/{}", connection.id);
     let base = connection.base_url.path().as_bytes();

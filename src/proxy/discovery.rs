@@ -1,5 +1,6 @@
-//! `GET /`: what an agent needs to know of its connections, and nothing that an attacker could use: no upstream, no header, no kind of credential, nothing of
-//! connections that it may not use.
+//! The list of connections (`GET /`). It contains what an agent needs, and nothing that an attacker
+//! could use: no upstream, no header, no kind of credential, and no connection that is disabled or
+//! deleted.
 
 mod cache;
 mod markdown;
@@ -28,7 +29,7 @@ struct Listed<'a> {
     display_name: &'a str,
     description: &'a str,
     allowed_routes: Vec<&'a str>,
-    /// Said in Markdown only: the JSON document has these fields and no others.
+    /// Only in the Markdown. The fields of the JSON document are a fixed contract.
     #[serde(skip)]
     allow_encoded_slash: bool,
 }
@@ -68,7 +69,7 @@ fn json(snapshot: &Snapshot) -> Template {
     let listing = Listing {
         connections: usable(snapshot).collect(),
     };
-    // Strings and lists always serialise.
+    // Strings and lists always serialise, so the default is never used.
     let text = serde_json::to_string(&listing).unwrap_or_default();
     Template {
         text,

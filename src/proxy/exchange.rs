@@ -1,4 +1,5 @@
-//! One exchange, and the one place where every exchange ends: answered, refused, cut off or abandoned.
+//! One exchange, and the only place where exchanges end, whether answered, refused, cut off or
+//! abandoned.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,8 +17,8 @@ use crate::snapshot::ConnectionEntry;
 use crate::telemetry::AccessLog;
 use crate::telemetry::metrics::{EndedExchange, MethodLabel, Recorder};
 
-/// One exchange from its head to its last byte. Dropping it is how it ends, so that no way out can
-/// skip the metrics or the access log.
+/// One exchange from its head to its last byte. An exchange ends when it is dropped, so that no
+/// code path can skip the metrics or the access log.
 pub(super) struct Exchange {
     recorder: Arc<Recorder>,
     method: MethodLabel,
@@ -30,7 +31,8 @@ pub(super) struct Exchange {
     record: PendingRecord,
     pub(super) request: RequestProgress,
     pub(super) response: ResponseProgress,
-    /// Dropped last: a process that waits until none is in flight finds everything written down.
+    /// Declared last, because fields are dropped in the order of their declaration: when a draining
+    /// process has no exchange in flight, every record has been written.
     pub(super) in_flight: InFlight,
 }
 
@@ -71,7 +73,7 @@ impl Exchange {
         self.recorder = recorder;
     }
 
-    /// Sets where the exchange counts, though it is refused before its connection is looked up.
+    /// Sets the recorder of an exchange that is refused before its connection is looked up.
     pub(super) fn set_recorder(&mut self, recorder: Arc<Recorder>) {
         self.recorder = recorder;
     }
@@ -114,7 +116,7 @@ impl Drop for Exchange {
     }
 }
 
-/// Records what never was a request: hyper has refused bytes that are not a legal head.
+/// Records a head that hyper rejected. There is no request to serve.
 pub(super) fn record_refused_head(
     admission: &Arc<Admission>,
     log: &AccessLog,

@@ -1,8 +1,9 @@
-//! What would become of a request, without sending it: which connection, which pattern, which
-//! headers, or the refusal.
+//! Explains a request without sending it: its connection, its pattern and the changes to its
+//! headers, or its refusal.
 //!
-//! Runs the code that serves requests. It resolves nothing, sends nothing, and returns names of
-//! headers, never their values.
+//! Runs the code that serves requests. Resolves nothing, sends nothing, and returns names of
+//! headers, never their values. Body caps, limits and timeouts are not checked: the explained
+//! request has no body, and no other request is in flight.
 
 use std::sync::Arc;
 
@@ -23,34 +24,34 @@ use crate::route::CanonicalPath;
 use crate::snapshot::{ConnectionEntry, Snapshot};
 use crate::upstream::expects_body;
 
-/// The most headers that a request may have. hyper answers more with 431.
+/// The most headers of a request. hyper answers a request that has more with 431 itself.
 const MAX_HEADERS: usize = 100;
 
 /// The headers that describe a body.
 const FRAMING: [HeaderName; 2] = [CONTENT_LENGTH, TRANSFER_ENCODING];
 
-/// What becomes of a request.
+/// The result of an explanation.
 #[derive(Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum ExplainOutcome {
-    /// It goes to an upstream.
+    /// The request goes to an upstream.
     Forwarded(Box<Explanation>),
-    /// egressd itself answers it with the list of connections.
+    /// egressd itself answers with the list of connections.
     Listing,
-    /// It is refused.
+    /// The request is refused.
     Refused(Box<ExplainedRefusal>),
 }
 
-/// What would become of a request that is allowed.
+/// The upstream request that an allowed request would cause.
 #[derive(Debug, Serialize)]
 pub struct Explanation {
     /// The connection's id.
     pub connection: String,
-    /// The pattern that admits the request, as written.
+    /// The pattern that allows the request, as the operator wrote it.
     pub pattern: String,
     /// The method of the request.
     pub method: String,
-    /// Where the request would go.
+    /// The URL that the request would be sent to.
     pub upstream_url: String,
     /// The names of the request's headers that reach the upstream.
     pub passed: Vec<String>,
@@ -62,7 +63,7 @@ pub struct Explanation {
     pub dropped: Vec<String>,
 }
 
-/// A refusal, and the connection that was found before it, if one was.
+/// A refusal, and the connection if it was found before.
 pub struct ExplainedRefusal {
     /// The refusal.
     pub refusal: Refusal,
@@ -78,7 +79,7 @@ impl ExplainedRefusal {
 }
 
 impl Serialize for ExplainedRefusal {
-    /// Writes what an agent gets: the refusal's document, and the methods of `Allow`.
+    /// Writes the document that an agent would get, and the methods of `Allow`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct RefusalDocument<'a> {
@@ -95,22 +96,22 @@ impl Serialize for ExplainedRefusal {
     }
 }
 
-/// Why a text cannot be a request at all.
+/// The reason why the arguments do not describe a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidRequest {
-    /// The method is no HTTP token (RFC 9110 §9.1).
+    /// The method is not an HTTP token (RFC 9110 §9.1).
     #[error("the method is no HTTP token; write one such as GET")]
     Method,
-    /// The target is neither a path nor an `http://` URL that hyper could read.
+    /// The target is neither a path nor an `http://` URL that hyper could parse.
     #[error("the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy")]
     Target,
-    /// A header has no colon, or characters that no header can have.
+    /// A header has no colon, or characters that are not allowed in headers.
     #[error("a header is not a valid `name: value`; write one such as -H 'Accept: text/csv'")]
     Header,
-    /// There are more headers than hyper reads.
+    /// There are more headers than hyper accepts.
     #[error("a request has at most {MAX_HEADERS} headers; egressd answers more with 431")]
     TooManyHeaders,
-    /// A header describes a body, and the explained request has none.
+    /// A header describes a body, but the explained request has none.
     #[error(
         "a request is explained without a body; leave out Content-Length and Transfer-Encoding"
     )]
@@ -120,18 +121,22 @@ pub enum InvalidRequest {
     Query,
 }
 
-/// A request in the words of an operator.
+/// A request as an operator writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestInput<'a> {
-    /// The method.
+    /// The method, such as `GET`.
     pub method: &'a str,
-    /// The target as an agent has it: `/id/path` or `http://127.0.0.1:8080/id/path`.
+    /// The target as an agent writes it: `/id/path` or `http://127.0.0.1:8080/id/path`.
     pub target: &'a str,
     /// Headers, each as `name: value`.
     pub headers: &'a [String],
 }
 
 /// Explains a request.
+///
+/// # Errors
+///
+/// [`InvalidRequest`] if the input does not describe a request.
 pub fn explain(
     request: RequestInput<'_>,
     allowed_hosts: &[String],
@@ -153,7 +158,8 @@ pub fn explain(
     }))
 }
 
-/// Explains a request, and sets the connection once it is found.
+/// Explains a parsed request. Sets `found` once the connection is found, even if the request is
+/// refused afterwards.
 fn explain_parts(
     parts: &Parts,
     allowed_hosts: &[String],
@@ -235,8 +241,8 @@ fn names<'n>(all: impl IntoIterator<Item = &'n HeaderName>) -> Vec<String> {
     names
 }
 
-/// Parses a request. A path that hyper's parser would refuse with an empty body is refused as a path
-/// that is not canonical.
+/// Parses a request. A path that hyper's parser would refuse with an empty body is refused as a
+/// path that is not canonical.
 fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, InvalidRequest> {
     let method =
         Method::from_bytes(request.method.as_bytes()).map_err(|_| InvalidRequest::Method)?;

@@ -1,4 +1,5 @@
-//! The stage *forward*: drops and adds request fields, sends, and drops response fields.
+//! The stage *forward*: drops and adds request fields, sends the request, and drops response
+//! fields.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::upstream::{
     UpstreamPool, expects_body,
 };
 
-/// What a request is sent with that is not its own.
+/// The resources that a request is sent with.
 #[derive(Clone, Copy)]
 pub(super) struct ForwardContext<'a> {
     pub(super) client: &'a Client,
@@ -34,7 +35,7 @@ pub(super) struct ForwardContext<'a> {
     pub(super) request_id: &'a RequestId,
 }
 
-/// Sends a prepared request and returns the response's head, scrubbed, with its body.
+/// Sends a prepared request. Returns the response without the fields that agents must not see.
 pub(super) async fn forward(
     prepared: Prepared<'_>,
     context: ForwardContext<'_>,
@@ -52,7 +53,8 @@ pub(super) async fn forward(
     let announced = body.framing;
     let mut acquired = token_retry::first_token(&credential, client, pool).await?;
     let mut upload = match credential.signing_key() {
-        // Boxed: a body is held for few connections, and this is too large for every request to carry.
+        // Boxed: few connections sign bodies, and this future is too large for every request to
+        // carry.
         Some(key) => Box::pin(read_and_sign(body, key, context, account)).await?,
         None => body.stream(credential.grant().is_some()),
     };
@@ -105,7 +107,8 @@ fn token_of(acquired: &Option<AcquiredToken>) -> Option<&Token> {
     acquired.as_ref().map(|acquired| &*acquired.token)
 }
 
-/// Reads a body whole and signs it. It is asked for only once the upstream's addresses are known to be permitted.
+/// Reads the whole body and signs it. Resolves the upstream first, so that no body is read for an
+/// upstream whose addresses are forbidden.
 async fn read_and_sign(
     body: UnsentBody<'_>,
     key: &SigningKey,
@@ -118,7 +121,7 @@ async fn read_and_sign(
     Ok(upload)
 }
 
-/// All that a request is made of but its token and its body, which differ when it is sent a second time.
+/// The parts of a request that are the same in every attempt. The token and the body differ.
 struct AttemptContext<'a> {
     sources: FieldSources<'a>,
     credential: &'a Credential,
@@ -131,7 +134,8 @@ struct AttemptContext<'a> {
 }
 
 impl AttemptContext<'_> {
-    /// Scrubs, adds ours, then the credential, then the signature; sends.
+    /// Sends the request with the agent's remaining fields, egressd's, the credential and the
+    /// signature, in this order.
     async fn send(
         &mut self,
         token: Option<&Token>,
@@ -173,9 +177,10 @@ impl AttemptContext<'_> {
     }
 }
 
-/// Why there is no response.
+/// The reason why an attempt has no response.
 enum AttemptError {
-    /// The token expired while the body was awaited or the upstream was dialled; nothing was sent, and the socket waits for another.
+    /// The token expired while the body was awaited or the upstream was dialled. Nothing was sent,
+    /// and the socket is kept for the next attempt.
     CredentialExpired,
     Refused(Refusal),
 }
@@ -202,7 +207,7 @@ fn leaves_socket_usable(method: &Method, announced: Framing, connection: &Connec
     }
 }
 
-/// Takes out of a response's head what is not for agents.
+/// Removes from a response's head what agents must not see, and rewrites references and cookies.
 fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewriter<'_>) {
     let status = response.status();
     let is_chunked = response.body().size_hint().exact().is_none();
@@ -227,7 +232,9 @@ fn scrub_response(response: &mut Response<UpstreamBody>, rewriter: &LocationRewr
     }
 }
 
-/// Sensitive, for whoever reads it can send the same body again; and no header table should learn what never comes twice.
+/// Returns the field of the signature. It is sensitive, so HTTP/2 never indexes it (RFC 7541
+/// §7.1.3): a reader could send the same body again, and a value that never repeats should not fill
+/// the header table.
 fn signature_field(signature: &SignatureValue) -> Field<'_> {
     Field {
         name: &X_WEBHOOK_SIGNATURE,
@@ -236,7 +243,8 @@ fn signature_field(signature: &SignatureValue) -> Field<'_> {
     }
 }
 
-/// The base URL's path, the matched bytes, the query as it came. Never a URL join: there is nothing here that could change the authority.
+/// Returns the base URL's path, the matched bytes and the unchanged query, concatenated. Nothing is
+/// resolved as a URL reference, because that could change the authority.
 pub(crate) fn upstream_target(
     connection: &Connection,
     path: &[u8],

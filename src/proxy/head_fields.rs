@@ -1,6 +1,7 @@
-//! One look at the request's header fields, for everything that is judged before a connection is looked up.
+//! The checks of header fields that do not depend on the connection.
 //!
-//! The fields are walked once: each look-up in a header map costs a hash, and this runs for every request.
+//! One pass over the fields collects everything that the checks need. A header map hashes the name
+//! for each lookup, and these checks run for every request.
 
 use http::header::{
     ACCEPT, HOST, ORIGIN, REFERER, TRANSFER_ENCODING, UPGRADE, UPGRADE_INSECURE_REQUESTS,
@@ -12,10 +13,10 @@ use super::list_syntax::members;
 use super::refusal::Refusal;
 use crate::domain::caller::{self, InvalidHost, ServedHost};
 
-/// The most bytes that all fields may have together.
+/// The most bytes that all fields may have together, with `: ` and the line end of each.
 const MAX_FIELD_BYTES: usize = 64 * 1024;
 
-/// What a request's fields say of its framing, its destination and its sender.
+/// The fields about a request's framing, its destination and its sender.
 #[derive(Default)]
 pub(super) struct HeadFields<'r> {
     bytes: usize,
@@ -25,7 +26,7 @@ pub(super) struct HeadFields<'r> {
     is_from_page: bool,
 }
 
-/// A field that may stand there once.
+/// A field that a request may have once.
 #[derive(Default)]
 enum SingleField<'r> {
     #[default]
@@ -67,7 +68,8 @@ impl<'r> HeadFields<'r> {
         fields
     }
 
-    /// hyper takes any list that ends in `chunked`, and the same coding twice (F-31). Only one reading is safe.
+    /// Refuses every `Transfer-Encoding` but `chunked`. hyper accepts any list that ends in
+    /// `chunked`, and the same coding twice (F-31), which upstreams may parse differently.
     pub(super) fn refuse_unclear_framing(&self) -> Result<(), Refusal> {
         let clear = match self.codings {
             SingleField::Absent => true,
@@ -93,7 +95,8 @@ impl<'r> HeadFields<'r> {
         ))
     }
 
-    /// hyper looks at its limit only between two reads, and so lets up to twice as much pass (F-43).
+    /// Refuses a head with too many bytes. hyper checks its own limit only between two reads, so it
+    /// accepts up to twice as much (F-43).
     pub(super) fn refuse_large_head(&self) -> Result<(), Refusal> {
         if self.bytes <= MAX_FIELD_BYTES {
             return Ok(());
@@ -104,8 +107,8 @@ impl<'r> HeadFields<'r> {
         ))
     }
 
-    /// A page in a browser can make it send requests here under any name that resolves to loopback; only names that nobody else controls are
-    /// served.
+    /// Refuses a `Host` that an attacker could control. A web page can make its browser send
+    /// requests to any name that resolves to a loopback address (DNS rebinding).
     pub(super) fn refuse_foreign_host(
         &self,
         allowed_hosts: &[String],
@@ -123,8 +126,9 @@ impl<'r> HeadFields<'r> {
         }
     }
 
-    /// Refuses requests of web pages. `headers` are checked again only under a name of
-    /// `allowed_hosts`, to which browsers send no Fetch Metadata, so that other signs must be used.
+    /// Refuses requests of web pages. `headers` are searched for other signs of a browser under a
+    /// name of `allowed_hosts`. Browsers send Fetch Metadata only to potentially trustworthy URLs,
+    /// which over plain HTTP are those of loopback (W3C Secure Contexts §3.1).
     pub(super) fn refuse_browsers(
         &self,
         served: ServedHost,
@@ -158,7 +162,7 @@ impl<'r> HeadFields<'r> {
         };
         headers.contains_key(UPGRADE_INSECURE_REQUESTS)
             || headers.get_all(REFERER).iter().any(foreign)
-            // Several lines are one list (RFC 9110 §5.3), and a proxy on the way may have split it.
+            // Several lines are one list (RFC 9110 §5.3), which a proxy on the way may have split.
             || headers.get_all(ACCEPT).iter().any(wants_a_page)
     }
 }

@@ -1,5 +1,5 @@
-//! The stage *identify*: finds the connection that the request is for. Nothing is looked up before
-//! the request is unambiguous.
+//! The stages *address* and *identify*: checks that the request is unambiguous, and only then looks
+//! its connection up.
 
 use std::sync::Arc;
 
@@ -24,31 +24,33 @@ pub(super) struct Identified<'r> {
 }
 
 impl<'r> Identified<'r> {
-    /// The connection.
     pub(super) fn entry(&self) -> &Arc<ConnectionEntry> {
         &self.entry
     }
 
-    /// The path behind the connection's id, or why there is none: the connection has the first word.
+    /// Returns the path behind the connection's id, or its refusal. The refusal is kept until here,
+    /// because a disabled connection is reported first.
     pub(super) fn into_path(self) -> Result<CanonicalPath<'r>, Refusal> {
         self.path
     }
 }
 
-/// A request that could be read, and the path that it names; what is wrong with its encoded slashes is said only once the connection is known.
+/// A request that passed every check that does not depend on its connection.
 pub(super) struct Addressed<'r> {
     parts: &'r Parts,
+    /// An error here is about an encoded slash. The lookup comes first, because only a connection
+    /// can allow such slashes: `/nope/a%2Fb` is a 404.
     path: Result<CanonicalPath<'r>, NotCanonical>,
 }
 
 impl Addressed<'_> {
-    /// `GET /`: the request asks which connections there are.
+    /// Returns whether the request is a GET or HEAD of `/`, the list of connections.
     pub(super) fn asks_for_connections(&self) -> bool {
         self.parts.uri.path() == "/" && matches!(self.parts.method, Method::GET | Method::HEAD)
     }
 }
 
-/// Everything that is judged before a connection is looked up.
+/// Makes every check that does not depend on the connection, in a fixed order.
 pub(super) fn address<'r>(
     parts: &'r Parts,
     allowed_hosts: &[String],
@@ -70,7 +72,7 @@ pub(super) fn address<'r>(
     Ok(Addressed { parts, path })
 }
 
-/// Finds the connection that the first segment names.
+/// Finds the connection that the first path segment names.
 pub(super) fn identify<'r>(
     request: Addressed<'r>,
     snapshot: &Snapshot,
@@ -90,7 +92,8 @@ pub(super) fn identify<'r>(
     })
 }
 
-/// The live connection that the target's first segment names, whatever else there is to say of the request.
+/// Returns the live connection that the first path segment names, whatever else may be wrong with
+/// the request.
 pub(super) fn find_entry<'s>(
     parts: &Parts,
     snapshot: &'s Snapshot,
@@ -117,7 +120,7 @@ fn connection_not_found() -> Refusal {
     )
 }
 
-/// Where and why, for the agent.
+/// Returns the refusal of a path, with the place and the reason.
 #[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 pub(super) fn not_canonical(error: NotCanonical) -> Refusal {
     Refusal::new(
@@ -134,7 +137,7 @@ fn refuse_other_forms(parts: &Parts) -> Result<(), Refusal> {
             RefusalCode::ConnectRefused,
             "egressd builds no tunnels. Use `http://<this host>/<connection id>/<path>` as the base URL instead of a proxy setting.",
         )
-        // RFC 9110 §15.5.6: a 405 says what would be allowed.
+        // RFC 9110 §15.5.6: a 405 must have an `Allow` field.
         .allowing(MethodSet::ALL));
     }
     if parts.uri.scheme().is_some() {

@@ -17,8 +17,8 @@ pub(super) fn field_members<'h>(
     fields.flat_map(|field| members(field.as_bytes()))
 }
 
-/// Returns the names that `Connection` makes hop-by-hop. Its own options, which most fields have and
-/// nothing else, are not among them.
+/// Returns the names that `Connection` makes hop-by-hop, without the options `keep-alive` and
+/// `close`, which are all that most requests have.
 pub(super) fn hop_by_hop_names(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     field_members(headers, &CONNECTION).filter(|name| {
         !name.is_empty()

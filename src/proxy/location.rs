@@ -1,10 +1,11 @@
-//! `Location` and `Content-Location`: read against the upstream's URL, so that what an agent follows stays inside the connection or visibly leaves it.
+//! Rewrites `Location` and `Content-Location`, so that a reference that an agent follows stays
+//! inside the connection or visibly leaves it.
 //!
-//! A reference is resolved as in RFC 3986 §5.2. Inside the base URL it becomes `/<id>/…`.
-//! Everywhere else, and wherever a client might normalise the path into something else, it becomes
-//! the absolute upstream URL, which no agent can follow through egressd. Two kinds of references
-//! are dropped: those that name egressd itself, which could only lead into another connection, and
-//! those whose host depends on the parser. RFC 3986 and the URL Standard
+//! A reference is resolved against the request's upstream URL (RFC 3986 §5.2). Inside the base URL
+//! it becomes `/<id>/…`. Everywhere else, and wherever a client might normalise the path into
+//! something else, it becomes the absolute upstream URL, which no agent can follow through egressd.
+//! Two kinds of references are dropped: those that name egressd itself, which could only lead into
+//! another connection, and those whose host depends on the parser. RFC 3986 and the URL Standard
 //! (<https://url.spec.whatwg.org/>) disagree about backslashes, missing slashes and control
 //! characters.
 
@@ -18,28 +19,28 @@ use crate::domain::caller::is_local;
 use crate::route::CanonicalPath;
 use crate::upstream::Client;
 
-/// What was asked for: the references of the answer are relative to it.
+/// The request that the references of its response are relative to.
 pub(super) struct LocationRewriter<'a> {
     pub(super) connection: &'a Connection,
     /// The agent's request.
     pub(super) parts: &'a Parts,
-    /// Its path behind the connection's id.
+    /// The path of that request behind the connection's id.
     pub(super) path: &'a [u8],
-    /// Knows where egressd itself listens.
+    /// The client, which has the ports that egressd itself listens on.
     pub(super) client: &'a Client,
-    /// Host names of egressd itself, besides loopback.
+    /// The host names of egressd itself, besides loopback.
     pub(super) allowed_hosts: &'a [String],
 }
 
 impl LocationRewriter<'_> {
-    /// Rewrites both fields, however often they stand there.
+    /// Rewrites all values of both fields.
     pub(super) fn rewrite(&self, headers: &mut HeaderMap) {
         for name in [LOCATION, CONTENT_LOCATION] {
             rewrite_values(headers, &name, |value| self.rewrite_reference(value));
         }
     }
 
-    /// The value that the agent gets, or `None` where it gets none.
+    /// Returns the value for the agent, or `None` if the field is dropped.
     fn rewrite_reference(&self, value: &HeaderValue) -> Option<HeaderValue> {
         let connection = self.connection;
         let authority = connection.base_url.authority();
@@ -87,7 +88,8 @@ impl LocationRewriter<'_> {
         HeaderValue::from_bytes(&rewritten).ok()
     }
 
-    /// RFC 3986 §5.2.2: a reference without path and query keeps the query of what was asked for.
+    /// Returns the query of the request, if the reference has neither path nor query and so
+    /// inherits it (RFC 3986 §5.2.2).
     fn inherited_query(&self, reference: &[u8], suffix: &[u8]) -> Vec<u8> {
         let own = self.parts.uri.query().filter(|_| reference.is_empty());
         own.filter(|_| !suffix.starts_with(b"?"))
@@ -111,7 +113,7 @@ impl LocationRewriter<'_> {
         let agents = self.parts.headers.get(HOST);
         let agents = agents.and_then(|host| host.to_str().ok()).unwrap_or("");
         let (host, port) = host_and_port(authority);
-        // The agent's own port is another one where ports are mapped.
+        // If ports are mapped, the agent uses another port than egressd listens on.
         let is_ours =
             |port| self.client.has_listener_on(port) || host_and_port(agents).1 == Some(port);
         let is_allowed = |allowed: &String| allowed.eq_ignore_ascii_case(host);
@@ -141,7 +143,8 @@ fn is_clear(authority: &[u8]) -> bool {
         && memchr::memchr_iter(b'@', authority).count() <= 1
 }
 
-/// The port is 80 where none is written, and `None` where it is no number.
+/// Splits an authority into host and port. The port defaults to 80, and is `None` if it is not a
+/// valid number.
 fn host_and_port(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
         Some((host, "")) => (host, Some(80)),
@@ -150,7 +153,9 @@ fn host_and_port(authority: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// Whether a client could take the host for a loopback address: only a plain name and a plain address that is none are above suspicion.
+/// Returns whether some client could take the host for a loopback address. Only plain names and
+/// plain addresses other than loopback are certain not to be: clients also accept forms such as
+/// `2130706433` and `127.1`.
 fn may_be_local(host: &str) -> bool {
     if is_local(host) {
         return true;
@@ -159,6 +164,7 @@ fn may_be_local(host: &str) -> bool {
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
     if let Ok(address) = literal.unwrap_or(host).parse::<std::net::IpAddr>() {
+        // Linux connects to the unspecified address (`0.0.0.0`, `::`) as to loopback.
         return address.to_canonical().is_unspecified();
     }
     let last = host.trim_end_matches('.').rsplit('.').next();
@@ -171,7 +177,7 @@ fn may_be_local(host: &str) -> bool {
 enum Reference<'a> {
     /// `https://authority/path`
     Absolute { authority: &'a [u8], path: &'a [u8] },
-    /// Returns the authority of `http://authority/path`.
+    /// `http://authority/path`; holds the authority.
     PlainHttp(&'a [u8]),
     /// `data:…`
     OtherScheme,
@@ -213,7 +219,8 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// Whether an authority is the connection's own: host in any case, port 443 written or not, no userinfo.
+/// Returns whether an authority is the connection's own: the host in any case, port 443 written or
+/// not, and no userinfo.
 fn is_same(authority: &[u8], connection: &Connection) -> bool {
     let own = connection.base_url.authority().as_bytes();
     authority.eq_ignore_ascii_case(own)
@@ -223,7 +230,7 @@ fn is_same(authority: &[u8], connection: &Connection) -> bool {
                 .is_some_and(|host| host.eq_ignore_ascii_case(own)))
 }
 
-/// RFC 3986 §5.2.3: the relative path put where the request's last segment was.
+/// Replaces the last segment of the request's path by a relative path (RFC 3986 §5.2.3).
 fn merge_paths(base: &[u8], path: &[u8], relative: &[u8]) -> Vec<u8> {
     let mut merged = [base, path].concat();
     if !relative.is_empty() {
@@ -234,7 +241,7 @@ fn merge_paths(base: &[u8], path: &[u8], relative: &[u8]) -> Vec<u8> {
     merged
 }
 
-/// RFC 3986 §5.2.4, on a path that starts with a slash.
+/// Removes dot segments from a path that starts with a slash (RFC 3986 §5.2.4).
 fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     let mut output: Vec<&[u8]> = Vec::new();
     let mut segments = path
@@ -264,7 +271,8 @@ fn without_dot_segments(path: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// The path behind the base URL's own, if it lies there and no client can read it as anything else.
+/// Returns the part of a path behind the base URL's path. `None` if the path is outside, or if some
+/// client could normalise it into another one.
 fn path_below_base<'t>(target: &'t [u8], connection: &Connection) -> Option<&'t [u8]> {
     let rest = target.strip_prefix(connection.base_url.path().as_bytes())?;
     let canonical = CanonicalPath::parse(rest)
@@ -272,7 +280,7 @@ fn path_below_base<'t>(target: &'t [u8], connection: &Connection) -> Option<&'t 
     canonical.then_some(rest)
 }
 
-/// Splits before the first of these bytes.
+/// Splits before the first occurrence of any of these bytes.
 fn split_at_any<'a>(bytes: &'a [u8], any: &[u8]) -> (&'a [u8], &'a [u8]) {
     let at = bytes
         .iter()

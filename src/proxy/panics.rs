@@ -1,5 +1,5 @@
-//! Turns a panic into the failure of one exchange. The worker and its other sockets go on, and the
-//! panic hook has logged where it was.
+//! Turns a panic into the failure of one exchange. The worker continues to serve its other sockets.
+//! The panic hook has logged the place.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Poll;
@@ -9,7 +9,7 @@ use super::error::ExchangeError;
 use super::refusal::Refusal;
 use crate::telemetry::Metrics;
 
-/// Polls the pipeline. A panic is a refusal like any other.
+/// Polls the pipeline. A panic becomes a refusal.
 pub(super) fn catch_in_pipeline<T>(
     metrics: &Metrics,
     poll: impl FnOnce() -> Poll<Result<T, Refusal>>,
@@ -22,7 +22,7 @@ pub(super) fn catch_in_pipeline<T>(
     })
 }
 
-/// Polls the body of a response, whose head the agent has. A panic breaks the body off.
+/// Polls the body of a response whose head was sent. A panic aborts the body.
 pub(super) fn catch_in_body<T>(poll: impl FnOnce() -> T) -> Result<T, ExchangeError> {
     catch_unwind(AssertUnwindSafe(poll)).map_err(|_panic| ExchangeError::Panicked)
 }

@@ -1,4 +1,4 @@
-//! The stages of one request, in order.
+//! The stages of one request, in order, and the response that they end in.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -77,7 +77,8 @@ impl Serve for Proxy {
             }
         };
         if self.shared.admission.is_draining() {
-            // The socket's last answer, so that its agent sends the next request elsewhere.
+            // The socket closes after this response, so that the agent sends its next request to
+            // another process.
             let headers = response.headers_mut();
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
@@ -86,7 +87,7 @@ impl Serve for Proxy {
 }
 
 impl Proxy {
-    /// Takes a request from stage to stage. Each takes what the one before has proved.
+    /// Runs the stages in order. Each takes the type that the previous one made.
     async fn run_stages(
         &self,
         head: &Parts,
@@ -113,18 +114,20 @@ impl Proxy {
             ));
         }
 
-        // Identify: the connection is known before its routes, so that refusals count for it.
+        // Identify: the connection is found before its routes are checked, so that a refusal
+        // counts for it.
         let identified = identify(addressed, &shared.published.current())?;
         let worker_connection = self.connections.get_or_create(identified.entry());
         exchange.set_connection(identified.entry(), Arc::clone(&worker_connection.recorder));
         timers.limit_exchange(exchange.deadline());
 
-        // Authorize: only what a pattern admits goes on; nothing else creates sockets or reads a body.
+        // Authorize: only a request that a pattern allows creates sockets or has its body read.
         let permitted = authorize(identified)?;
         exchange.route = Some(permitted.route());
         let resources = self.connection_resources(worker_connection, permitted.entry());
 
-        // Prepare: whatever can be refused without the upstream is refused before anything is dialled.
+        // Prepare: every refusal that does not need the upstream is made before anything is
+        // dialled.
         let limits = Limits {
             body_cap: shared.body_cap,
             in_flight: &exchange.in_flight,
@@ -149,7 +152,7 @@ impl Proxy {
         address(head, &self.shared.allowed_hosts)
     }
 
-    /// Counts a request that was refused before its connection was looked up for the one it names.
+    /// Counts a request that was refused before the lookup for the connection that its path names.
     #[cold]
     fn count_for_named_connection(&self, head: &Parts, exchange: &mut Exchange) {
         let snapshot = self.shared.published.current();
@@ -159,14 +162,15 @@ impl Proxy {
     }
 }
 
-/// What the stages make of a request that is not refused.
+/// The result of the stages for a request that is not refused.
 enum PipelineOutcome {
     /// The list of connections.
     Listing(Response<GeneratedBody>),
     Forwarded(Response<Box<SearchedBody>>, RequestSlot),
 }
 
-/// Hands a response of our own over. A HEAD request does not get its body.
+/// Completes a response that egressd makes itself. hyper omits the body of a response to HEAD (RFC
+/// 9110 §9.3.2), so its bytes are not counted.
 fn send_generated(
     response: Response<GeneratedBody>,
     method: &Method,
@@ -181,7 +185,8 @@ fn send_generated(
 
 /// Polls the stages until they are done, have panicked, or a limit of the exchange has passed.
 ///
-/// Takes the future where it stands: one that is moved in stands in its caller's state a second time.
+/// The future is passed by reference, because a future that is moved into another one takes space
+/// in the state of both.
 async fn within_limits<T>(
     mut stages: Pin<&mut impl Future<Output = Result<T, Refusal>>>,
     timers: &SocketTimers,
@@ -222,7 +227,10 @@ mod tests {
         let panicking = pin!(async { panic!("a planted panic") });
         let refused = within_limits::<()>(panicking, &timers, &metrics).await;
         assert_eq!(refused.unwrap_err().code(), RefusalCode::InternalError); // F-186
-        let told = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
-        assert!(told.contains("\negressd_panics_total 1\n"), "{told}");
+        let rendered = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
+        assert!(
+            rendered.contains("\negressd_panics_total 1\n"),
+            "{rendered}"
+        );
     }
 }

@@ -28,7 +28,8 @@ pub(super) struct Prepared<'r> {
     pub(super) credential: Arc<Credential>,
 }
 
-/// Refuses what announces too much, or comes when there is too much already.
+/// Refuses a request that exceeds a limit. Otherwise puts its body under a cap, and takes a slot of
+/// the connection.
 pub(super) async fn prepare<'r>(
     permitted: Permitted<'r>,
     incoming: RequestBody,
@@ -40,7 +41,7 @@ pub(super) async fn prepare<'r>(
         return Err(ExchangeError::Exposed.into());
     }
     let framing = request_framing(&permitted, &incoming);
-    // A body that is held whole must fit into the connection's share.
+    // A body that is signed is held whole, so it must fit into the connection's share.
     let cap = match credential.signing_key() {
         Some(_) => limits.body_cap.min(MAX_SHARE),
         None => limits.body_cap,
@@ -78,7 +79,7 @@ pub(super) async fn prepare<'r>(
     })
 }
 
-/// What a request has to keep to, and where that is counted.
+/// The limits of a request, and the counters that they use.
 pub(super) struct Limits<'a> {
     /// `proxy.max_request_body_bytes`
     pub(super) body_cap: u64,
@@ -87,7 +88,7 @@ pub(super) struct Limits<'a> {
     pub(super) timers: &'a Arc<SocketTimers>,
 }
 
-/// How hyper read the body's framing, which is how it is announced upstream.
+/// Returns the framing as hyper parsed it. The request to the upstream has the same.
 fn request_framing(permitted: &Permitted<'_>, incoming: &RequestBody) -> Framing {
     let has_length = || permitted.parts.headers.contains_key(CONTENT_LENGTH);
     match incoming.size_hint().exact() {

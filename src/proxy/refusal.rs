@@ -1,4 +1,5 @@
-//! A refusal: what egressd answers in its own name, written so that a model stops guessing (RFC 9457, RFC 9209).
+//! Refusals: problem documents (RFC 9457) with a `Proxy-Status` field (RFC 9209). Their texts are
+//! written so that a language model can correct its request instead of guessing.
 
 use std::borrow::Cow;
 
@@ -19,10 +20,11 @@ use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 const X_EGRESSD_ERROR: HeaderName = HeaderName::from_static("x-egressd-error");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
-/// Patterns that a route refusal lists at most; a connection may have thousands.
+/// The most patterns that a refusal lists. A connection may have thousands.
 const MAX_LISTED_ROUTES: usize = 100;
 
-/// A refused request: the public part only. Nothing here came from an upstream, and nothing is a secret.
+/// The public reason why a request is refused. Contains no secret, and nothing that an upstream
+/// sent.
 #[derive(Debug)]
 pub struct Refusal {
     code: RefusalCode,
@@ -35,7 +37,7 @@ pub struct Refusal {
     agent_gone: bool,
 }
 
-/// The document of RFC 9457.
+/// The members of a problem document (RFC 9457 §3).
 #[derive(Debug, Serialize)]
 pub(super) struct Document<'a> {
     r#type: String,
@@ -46,7 +48,7 @@ pub(super) struct Document<'a> {
     connection: Option<&'a str>,
     blame: &'a str,
     retryable: bool,
-    /// `None` where there was no request.
+    /// `None` in `explain`, where there is no request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,7 +58,8 @@ pub(super) struct Document<'a> {
 }
 
 impl Refusal {
-    /// A refusal with a sentence or two that say what was wrong and what to do instead.
+    /// Creates a refusal. `detail` is one or two sentences that state what was wrong and what to do
+    /// instead.
     pub fn new(code: RefusalCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -70,13 +73,13 @@ impl Refusal {
         }
     }
 
-    /// Lists the connection's patterns in the document.
+    /// Makes the document list the connection's patterns.
     pub(super) fn listing_routes(mut self) -> Self {
         self.lists_routes = true;
         self
     }
 
-    /// Lists the methods that are allowed, in `Allow`.
+    /// Makes the response list these methods in `Allow`.
     pub(super) fn allowing(mut self, methods: MethodSet) -> Self {
         self.allow = Some(methods);
         self
@@ -88,22 +91,23 @@ impl Refusal {
         self.agent_gone
     }
 
-    /// Its code.
+    /// Returns the code.
     pub fn code(&self) -> RefusalCode {
         self.code
     }
 
-    /// Its sentence.
+    /// Returns the sentences for the agent.
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// The methods that would be allowed, as `Allow` lists them.
+    /// Returns the value of `Allow`, if the response has that field.
     pub fn allowed_methods(&self) -> Option<String> {
         self.allow.map(MethodSet::allow_value)
     }
 
-    /// The patterns that the document lists, if it does: at most [`MAX_LISTED_ROUTES`].
+    /// Returns the patterns that the document lists, at most [`MAX_LISTED_ROUTES`]. `None` if it
+    /// has no such list.
     pub(super) fn listed_routes<'e>(
         &self,
         entry: Option<&'e ConnectionEntry>,
@@ -117,7 +121,7 @@ impl Refusal {
         Some(listed.map(crate::route::Pattern::as_str).collect())
     }
 
-    /// The document. `entry` is the connection that was found before the refusal, if one was.
+    /// Returns the document. `entry` is the connection, if it was found before the refusal.
     pub(super) fn document<'a>(
         &'a self,
         entry: Option<&'a ConnectionEntry>,
@@ -138,7 +142,7 @@ impl Refusal {
         }
     }
 
-    /// The response. `entry` is the connection that was found before the refusal, if one was.
+    /// Returns the response. `entry` is the connection, if it was found before the refusal.
     pub(super) fn response(
         &self,
         entry: Option<&ConnectionEntry>,
@@ -280,7 +284,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_shortage_is_an_overload_of_the_proxy_wherever_it_is_met() {
+    fn a_shortage_of_resources_is_an_overload_of_the_proxy() {
         // F-270
         let unavailable = |reason| Unavailable {
             reason,

@@ -1,7 +1,9 @@
 //! The header fields of a request to the upstream: which of the agent's pass, and which are added.
 //!
-//! An agent can never override, duplicate or observe a field that egressd sets: every such name is dropped first, in any spelling
-//! that some upstream might read as the same name (`_` for `-`), and the `Connection` header can only nominate the agent's own.
+//! An agent can never override, duplicate or observe a field that egressd sets (S4). Every such
+//! name is dropped first, in any spelling that some upstream might read as the same name (`_` for
+//! `-`). `Connection` can nominate only the agent's own fields, because they are dropped before any
+//! other is added.
 
 use std::sync::OnceLock;
 
@@ -22,7 +24,7 @@ static ACCEPT_ENCODING_NAME: HeaderName = ACCEPT_ENCODING;
 /// Headers that choose the encoding of a response. They are dropped if the response is searched, so
 /// that the agent cannot choose an encoding that cannot be searched. `TE` is always dropped.
 const ENCODINGS: [&str; 4] = [
-    // `grpc-accept-encoding` and `connect-accept-encoding` (gRPC-Web, Connect), too.
+    // Includes `grpc-accept-encoding` and `connect-accept-encoding` (gRPC-Web, Connect).
     "*accept-encoding",
     "accept-charset",
     // Delta encoding (RFC 3229).
@@ -58,7 +60,7 @@ fn without_charsets(headers: &HeaderMap) -> Vec<Vec<u8>> {
     values().map(|value| stripped(value.as_bytes())).collect()
 }
 
-/// What the fields of a request to the upstream are made of, apart from the credential.
+/// The sources of the fields of a request to the upstream, without the credential.
 pub(super) struct FieldSources<'r> {
     /// The agent's fields.
     pub(super) headers: &'r HeaderMap,

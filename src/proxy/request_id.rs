@@ -1,4 +1,4 @@
-//! `X-Request-Id`: the agent's own if it is harmless, else a new one.
+//! Request ids (`X-Request-Id`): the agent's own if it is harmless, else a new one.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Bytes of an id of ours: 16 digits of the process, 8 of the request.
+/// The length of a new id: 16 digits for the worker, 8 for the request.
 const DIGITS: usize = 24;
 
 /// The id of one request: `[A-Za-z0-9._-]{1,128}`.
@@ -20,7 +20,8 @@ enum Origin {
     Ours([u8; DIGITS]),
 }
 
-/// Makes ids that are unique in this process and unlikely to meet another's. They are no secrets.
+/// The generator of one worker. Its ids are unique in the worker, and most likely unique elsewhere:
+/// the prefix is random. Ids are not secrets.
 #[derive(Debug)]
 pub(super) struct RequestIds {
     prefix: [u8; 16],
@@ -57,13 +58,13 @@ impl RequestIds {
 }
 
 impl RequestId {
-    /// The id as text.
+    /// Returns the id as text.
     pub(super) fn as_str(&self) -> &str {
-        // Both kinds are ASCII by construction.
+        // Both kinds are ASCII: `is_harmless` and `write_hex` admit nothing else.
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
-    /// The id as it is sent.
+    /// Returns the id as bytes.
     pub(super) fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Origin::Agent(id) => id.as_bytes(),
@@ -71,11 +72,11 @@ impl RequestId {
         }
     }
 
-    /// The id as a header's value.
+    /// Returns the id as the value of a header.
     pub(super) fn to_value(&self) -> HeaderValue {
         match &self.0 {
             Origin::Agent(id) => id.clone(),
-            // Hexadecimal digits are a legal header value.
+            // Hexadecimal digits are a valid header value, so the default is never used.
             Origin::Ours(id) => {
                 HeaderValue::from_bytes(id).unwrap_or(HeaderValue::from_static("0"))
             }
@@ -83,7 +84,7 @@ impl RequestId {
     }
 }
 
-/// The last digits of a number, as many as there is room for.
+/// Writes the last hexadecimal digits of a number, as many as fit.
 fn write_hex(mut number: u64, digits: &mut [u8]) {
     for digit in digits.iter_mut().rev() {
         let value = (number & 0xf) as u8;
@@ -96,7 +97,8 @@ fn write_hex(mut number: u64, digits: &mut [u8]) {
     }
 }
 
-/// `[A-Za-z0-9._-]{1,128}`
+/// Returns whether an id matches `[A-Za-z0-9._-]{1,128}`, so that it can be copied into headers and
+/// log lines unescaped.
 fn is_harmless(id: &[u8]) -> bool {
     (1..=128).contains(&id.len())
         && id

@@ -1,4 +1,5 @@
-//! The body of an answer: our own few bytes, or the upstream's stream with its exchange attached.
+//! The body of a response to the agent: bytes of egressd itself, or the upstream's stream with its
+//! exchange attached.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const PRESENCE_CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// The time that an upload goes on after its agent has left.
 const UPLOAD_GRACE: Duration = Duration::from_millis(500);
 
-/// The body of an answer. Dropping it ends the exchange.
+/// The body of a response. Dropping it ends the exchange.
 pub struct ResponseBody {
     kind: BodyKind,
     timers: Arc<SocketTimers>,
@@ -52,7 +53,7 @@ struct Forwarded {
     exchange: Exchange,
     /// `true` if the last poll of the body found no data, so the upstream is what is awaited.
     awaits_upstream: bool,
-    /// Why the body broke off, until hyper is told.
+    /// The error of the body, until it is returned to hyper.
     broken: Option<ExchangeError>,
     /// The names of trailers that the head announced to the agent.
     trailers: Option<HeaderValue>,
@@ -60,7 +61,7 @@ struct Forwarded {
 }
 
 impl ResponseBody {
-    /// An answer of our own.
+    /// Creates the body of a response that egressd makes itself.
     pub(super) fn generated(body: GeneratedBody, timers: Arc<SocketTimers>) -> Self {
         Self {
             kind: BodyKind::Generated(body),
@@ -68,7 +69,7 @@ impl ResponseBody {
         }
     }
 
-    /// Returns whether the agent's upload continues beside this answer.
+    /// Returns whether the agent's upload continues beside this response.
     pub(super) fn continues_upload(&self) -> bool {
         match &self.kind {
             BodyKind::Generated(_) => false,
@@ -76,7 +77,8 @@ impl ResponseBody {
         }
     }
 
-    /// The upstream's answer; its slot is free again when the body is through.
+    /// Returns the upstream's response with its exchange attached. The slot is released at the end
+    /// of the body.
     pub(super) fn forwarded(
         response: Response<Box<SearchedBody>>,
         exchange: Exchange,
@@ -118,8 +120,6 @@ impl GeneratedBody {
 }
 
 impl Forwarded {
-    /// A failure is told one poll late: hyper drops what it has not written when a body fails, and flushes when a body has nothing just
-    /// now. Without the pause an agent could get no byte at all, which clients take for a socket that went stale and send again.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -163,6 +163,10 @@ impl Forwarded {
                 self.exchange.response.body_bytes += length as u64;
             }
             Some(Err(error)) => {
+                // The error is returned at the next poll. hyper discards unwritten bytes when a
+                // body fails, but flushes them when a body is pending. Without the pause, an agent
+                // could receive no byte at all. Clients take that for a stale socket, and repeat
+                // the request.
                 let error = self.exchange.request.find_cause(*error);
                 self.exchange.response.refuse(&Refusal::from(error));
                 self.broken = Some(error);

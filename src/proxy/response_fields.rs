@@ -1,4 +1,4 @@
-//! Which of the upstream's header fields go down.
+//! The header fields of a response: which of the upstream's reach the agent, and which are added.
 
 use http::header::{
     CONNECTION, CONTENT_LOCATION, CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE,
@@ -81,7 +81,7 @@ pub(super) fn remove_dropped_fields(headers: &mut HeaderMap, connection: &Connec
     for name in headers.keys() {
         if is_dropped(name.as_str(), connection.allow_cookies) {
             if *name == CONNECTION {
-                // They may precede `Connection`.
+                // The nominated fields may precede `Connection`, so they are collected by name.
                 let names = hop_by_hop_names(headers);
                 dropped.extend(names.filter_map(|name| HeaderName::from_bytes(name).ok()));
             }

@@ -1,6 +1,6 @@
-//! The upstream's answer, searched for credentials.
+//! The upstream's response, searched for credentials.
 //!
-//! Head and body are searched whatever headers state about them: a body that really is compressed
+//! Head and body are searched whatever `Content-Encoding` states: a body that really is compressed
 //! never matches. The head waits a moment for the first piece of the body. A secret that is found
 //! before the head was sent causes a refusal; one that is found later aborts the response. If there
 //! is nothing to search for, this is the upstream's body unchanged.
@@ -41,7 +41,7 @@ pub(super) struct SearchedBody {
 struct BodyScan {
     scan: ResponseScan,
     credential: Arc<Credential>,
-    /// What came and was searched before the head went out.
+    /// The data that arrived and was searched before the head was sent.
     first: Option<Bytes>,
     /// `true` if the head announces trailers to the agent; other trailers are dropped.
     announces_trailers: bool,
@@ -51,12 +51,13 @@ struct BodyScan {
     held_since: Option<Instant>,
     /// The timer that releases held bytes if nothing more arrives.
     silence: Option<Pin<Box<Sleep>>>,
-    /// A secret was found: nothing more goes out, and this is no whole body.
+    /// `true` once a secret was found. Nothing more is sent, and the body does not end.
     reflected: bool,
 }
 
 impl SearchedBody {
-    /// Searches the head. `None`: there is nothing to search for. What comes of the body soon enough is searched by [`SearchedBody::await_first`].
+    /// Searches the head. The beginning of the body is searched by [`SearchedBody::await_first`].
+    /// The response is unchanged if there is nothing to search for.
     pub(super) fn begin(
         response: Response<UpstreamBody>,
         credential: Arc<Credential>,
@@ -110,12 +111,12 @@ impl SearchedBody {
         self.body.take_upload()
     }
 
-    /// Searches what comes of the body before the head has to go out.
+    /// Searches the part of the body that arrives before the head has to be sent.
     pub(super) async fn await_first(&mut self) -> Result<(), ExchangeError> {
         if self.search.is_none() {
             return Ok(());
         }
-        // A timer only where it is needed: most bodies come with their heads.
+        // Most bodies arrive together with their heads, so the timer is created only if needed.
         let first = match poll_fn(|cx| Poll::Ready(self.poll_data(cx))).await {
             Poll::Ready(first) => first,
             Poll::Pending => {
@@ -133,7 +134,7 @@ impl SearchedBody {
         Ok(())
     }
 
-    /// The next bytes that may go out.
+    /// Polls for the next bytes that may be sent.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, ExchangeError>>> {
         loop {
             let more = self.search.as_mut().map(|search| search.scan.next_due());
@@ -186,7 +187,7 @@ impl BodyScan {
         fed
     }
 
-    /// Takes what was held back at the end of the body.
+    /// Searches and returns the bytes that were held back, at the end of the body.
     fn finish(&mut self) -> Result<Bytes, ExchangeError> {
         let finished = self.scan.finish();
         let finished =
@@ -211,7 +212,7 @@ impl BodyScan {
         Ok(())
     }
 
-    /// What was held back for long enough.
+    /// Polls for bytes that were held back for long enough.
     fn poll_release_held(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, ExchangeError>> {
         if self.scan.held() == 0 || self.scan.holds_guesses() {
             return Poll::Pending;
@@ -230,7 +231,7 @@ impl BodyScan {
         )
     }
 
-    /// Bytes that came from the upstream and did not go out yet.
+    /// Returns the number of bytes that arrived and are not sent yet.
     fn waiting(&self) -> usize {
         self.scan.held() + self.first.as_ref().map_or(0, Bytes::len)
     }

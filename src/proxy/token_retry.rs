@@ -1,4 +1,5 @@
-//! A connection's token around its exchange: there before the request goes up, another one after the upstream's 401.
+//! The token of a request: obtained before the request is sent, and replaced after a 401 of the
+//! upstream.
 
 use std::sync::Arc;
 
@@ -11,8 +12,9 @@ use crate::credential::Credential;
 use crate::credential::oauth::{AcquiredToken, Token};
 use crate::upstream::{Client, UpstreamPool};
 
-/// The token that a request goes up with; `None` where the credential is not one of tokens. A token is asked for only once the upstream's own addresses are
-/// known to be permitted.
+/// Returns the token for the first attempt, or `None` if the credential uses no tokens. Resolves
+/// the upstream before a token is fetched, so that no token is fetched for an upstream whose
+/// addresses are forbidden.
 pub(super) async fn first_token(
     credential: &Credential,
     client: &Client,
@@ -25,7 +27,7 @@ pub(super) async fn first_token(
         let is_fresh = false;
         return Ok(Some(AcquiredToken { token, is_fresh }));
     }
-    // Boxed: waiting is rare, and its state is large for every request to carry.
+    // Boxed: fetching a token is rare, and this future is too large for every request to carry.
     Box::pin(async {
         client.resolve(pool).await?;
         Ok(Some(grant.acquire_token().await?))
@@ -34,8 +36,8 @@ pub(super) async fn first_token(
 }
 
 /// Returns the token for a second attempt. A second attempt is made only if the upstream refused
-/// the token, the token was not obtained for this very request, the request can be sent again, and
-/// another token is available. If the request cannot be sent again, the token is renewed for the
+/// the token, the token was not fetched for this very request, the request can be sent again, and
+/// another token is available. If the request cannot be sent again, a new token is fetched for the
 /// next request.
 pub(super) async fn second_token<B>(
     response: &Response<B>,

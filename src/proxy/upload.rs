@@ -1,7 +1,9 @@
-//! A request's body on its way up: streamed as it comes, streamed with a copy of it kept, or held whole and signed.
+//! The upload of a request's body: streamed, streamed while a copy is recorded, or held whole and
+//! signed.
 //!
-//! Only a body that can be sent again byte for byte may be: one that ended in good order, and is small ([`MAX_REPLAYED_BYTES`]). The signed bytes
-//! are the sent bytes: there is one buffer, and nothing that could change it.
+//! A body is sent a second time only if the copy is complete. So the body must have ended without
+//! an error, and must be small ([`MAX_REPLAYED_BYTES`]). The signed bytes are the sent bytes (S13):
+//! there is one buffer, and nothing changes it.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -23,19 +25,19 @@ use crate::upstream::{Failure, Framing};
 /// The largest body that is sent a second time, in bytes.
 const MAX_REPLAYED_BYTES: usize = 64 * 1024;
 
-/// A body of which nothing was read yet.
+/// A body of which nothing has been read.
 pub(super) struct UnsentBody<'r, B = AgentBody> {
-    /// How the agent announces it. Absent: there is none.
+    /// The framing that the agent announced.
     pub(super) framing: Framing,
-    /// The agent's body, which keeps to `cap` itself.
+    /// The agent's body, which enforces `cap` itself. `None` if the request has no body.
     pub(super) body: Option<B>,
-    /// The most that it may have, in bytes.
+    /// The largest size, in bytes.
     pub(super) cap: u64,
-    /// The connection's share, which a held body is charged to.
+    /// The connection's share of the body budget, which a held body is charged to.
     pub(super) share: &'r Arc<BudgetShare>,
 }
 
-/// A body that is ready to be sent, once or again.
+/// A body that is ready to be sent once, or twice if a copy is kept.
 pub(super) struct RequestUpload<B = AgentBody> {
     framing: Framing,
     body: Option<ReplayableBody<B>>,
@@ -43,11 +45,11 @@ pub(super) struct RequestUpload<B = AgentBody> {
     signature: Option<SignatureValue>,
 }
 
-/// What a body can be sent again from.
+/// The source of a second upload.
 enum ReplaySource {
-    /// There is no body, or not a byte of one.
+    /// The body is absent or empty, so there is nothing to keep.
     Nothing,
-    /// It is gone once it was sent.
+    /// No copy: the body cannot be sent twice.
     No,
     Whole(Bytes),
     Recording(Recording),
@@ -55,9 +57,9 @@ enum ReplaySource {
 
 /// A body for the upstream.
 pub(super) enum ReplayableBody<B = AgentBody> {
-    /// As it comes. It is copied as it passes, as long as there is a [`Recording`].
+    /// The agent's body. It is copied as it passes, as long as its [`Recording`] exists.
     Streamed(B, Weak<Mutex<RecordingState>>),
-    /// In one piece; empty once it was handed over.
+    /// The body in one piece. Empty once it was sent.
     Whole(Bytes),
 }
 
@@ -65,7 +67,8 @@ impl<B> UnsentBody<'_, B>
 where
     B: Body<Data = Bytes, Error = AgentFault> + Unpin,
 {
-    /// To be sent as it comes. `again`: it may have to be sent a second time, so a small one is kept.
+    /// Prepares the body to be streamed. With `again`, a copy of a small body is kept, because the
+    /// body may have to be sent a second time.
     pub(super) fn stream(self, again: bool) -> RequestUpload<B> {
         let too_large =
             matches!(self.framing, Framing::Length(length) if length > MAX_REPLAYED_BYTES as u64);
@@ -93,14 +96,15 @@ where
         }
     }
 
-    /// Reads it whole and signs it. A body without a byte is not signed, and one that is there at all goes up with its length.
+    /// Reads the whole body and signs it. An empty body is not signed. The signed body is sent with
+    /// a length, even if the agent sent it chunked.
     pub(super) async fn sign(self, key: &SigningKey) -> Result<RequestUpload<B>, Refusal> {
         let most = match self.framing {
             Framing::Absent | Framing::Length(0) => return Ok(RequestUpload::empty(self.framing)),
             Framing::Length(announced) => announced,
             Framing::Chunked => self.cap,
         };
-        // A cap is far below what an address space holds.
+        // The cap of a signed body is at most `MAX_SHARE`, so the conversion cannot fail.
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut held = HeldBody::new(self.share)?;
         let mut signing = key.start();
@@ -141,32 +145,33 @@ impl<B> RequestUpload<B> {
         }
     }
 
-    /// How it is announced upstream, the second time as the first.
+    /// Returns the framing for the upstream, which is the same for both uploads.
     pub(super) fn framing(&self) -> Framing {
         self.framing
     }
 
-    /// Returns whether no byte of a body is sent, not even an empty last chunk.
+    /// Returns whether nothing of a body is sent, not even the last chunk of an empty one.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self.framing, Framing::Absent | Framing::Length(0))
     }
 
-    /// The signature of its bytes, if it has one.
+    /// Returns the signature of the body, if it is signed.
     pub(super) fn signature(&self) -> Option<SignatureValue> {
         self.signature
     }
 
-    /// Takes back a body of which nothing was sent.
+    /// Puts back a body that was taken but not sent.
     pub(super) fn restore_body(&mut self, body: Option<ReplayableBody<B>>) {
         self.body = body;
     }
 
-    /// The body, to be sent.
+    /// Takes the body, to send it.
     pub(super) fn take_body(&mut self) -> Option<ReplayableBody<B>> {
         self.body.take()
     }
 
-    /// Makes [`RequestUpload::take_body`] give the same body once more. False: it is not there any more.
+    /// Makes [`RequestUpload::take_body`] return the same body again. Returns `false` if there is
+    /// no complete copy.
     pub(super) fn rewind(&mut self) -> bool {
         let whole = match std::mem::replace(&mut self.copy, ReplaySource::No) {
             ReplaySource::No => return false,
@@ -182,27 +187,27 @@ impl<B> RequestUpload<B> {
     }
 }
 
-/// What a recorded body has said so far.
+/// The state of a recording.
 pub(super) enum RecordingState {
     Running(HeldBody),
     Ended(HeldBody),
-    /// Too large, broken off, or the memory for bodies is used up.
+    /// The body was too large or failed, or the memory for bodies is used up.
     Torn,
 }
 
-/// The copy of a body. Dropping it frees what was copied, and ends the copying.
+/// The copy of a body. Dropping it frees the copied bytes and ends the recording.
 pub(super) struct Recording(Arc<Mutex<RecordingState>>);
 
 impl Recording {
-    /// A body that does not fit into the budget is not recorded and cannot be sent again. That is no
-    /// reason to refuse it.
+    /// Starts a recording. A body that does not fit into the budget is not recorded, so it cannot
+    /// be sent again. The request is served all the same.
     fn new(share: &Arc<BudgetShare>) -> Self {
         let recording_state =
             HeldBody::new(share).map_or(RecordingState::Torn, RecordingState::Running);
         Self(Arc::new(Mutex::new(recording_state)))
     }
 
-    /// The whole body: if it ended in good order, and is small enough.
+    /// Returns the body, if it ended without an error and was small enough.
     fn take_whole(self) -> Option<Bytes> {
         let mut recording_state = self.0.lock();
         match std::mem::replace(&mut *recording_state, RecordingState::Torn) {
@@ -213,10 +218,11 @@ impl Recording {
 }
 
 impl RecordingState {
-    /// Records a frame; `None` is the end. `is_over`: the body has no more frames.
+    /// Records a frame, or with `None` the end of the body. `is_over` means that no frame follows.
     fn record(&mut self, frame: Option<&Result<Frame<Bytes>, AgentFault>>, is_over: bool) {
         let before = std::mem::replace(self, Self::Torn);
-        // HTTP/2 polls neither a body that says it is over, nor behind trailers, which are last.
+        // hyper's HTTP/2 client does not poll a body that reports its end, nor after trailers. So
+        // the end must be recognised at the last frame.
         *self = match frame.map(|frame| frame.as_ref().map(Frame::data_ref)) {
             Some(Ok(Some(data))) if is_over => before.add(data).end(),
             Some(Ok(Some(data))) => before.add(data),
@@ -268,7 +274,7 @@ impl<B: Body<Data = Bytes, Error = AgentFault> + Unpin> Body for ReplayableBody<
                 (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
             }
         };
-        // The exchange reads the fault from the body's state.
+        // `RequestProgress::find_cause` replaces this failure by the fault of the agent's body.
         Poll::Ready(frame.map(|frame| frame.map_err(|_fault| Failure::RequestBody)))
     }
 

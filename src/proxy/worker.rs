@@ -1,4 +1,4 @@
-//! The data plane of one worker, and what all workers share.
+//! The data plane of one worker, and the parts that all workers share.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::telemetry::metrics::Recorder;
 use crate::telemetry::{AccessLog, Metrics};
 use crate::upstream::Client;
 
-/// What all workers share.
+/// The parts of the data plane that all workers share.
 pub struct ProxyContext {
     /// The configuration.
     pub published: Arc<PublishedSnapshot>,
@@ -21,17 +21,17 @@ pub struct ProxyContext {
     pub allowed_hosts: Vec<String>,
     /// `proxy.max_request_body_bytes`
     pub body_cap: u64,
-    /// Decides whether a request is taken.
+    /// The admission of requests.
     pub admission: Arc<Admission>,
-    /// Where exchanges are written down.
+    /// The access log.
     pub log: AccessLog,
-    /// Where they are counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// What requests prove themselves with.
+    /// The credentials of all connections.
     pub credentials: Arc<Credentials>,
     /// The memory for request bodies that are held whole.
     pub body_budget: Arc<BodyBudget>,
-    /// What agents are told of connections.
+    /// The rendered lists of connections.
     pub listings: ListingCache,
 }
 
@@ -54,7 +54,8 @@ impl Proxy {
         }
     }
 
-    /// Does what is due now and then: idle sockets, the state of earlier generations, and the clock.
+    /// Does the periodic work of a worker: closes idle sockets, drops the state of earlier
+    /// generations, and updates the clock.
     pub fn sweep(&self) {
         let live_keys = || self.shared.published.current().live_keys();
         self.connections.retain_live(live_keys);

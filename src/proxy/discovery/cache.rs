@@ -1,5 +1,5 @@
-//! Rendered lists of connections: rendered once per generation and sent many times, whatever host
-//! agents use and however many agents read slowly.
+//! A cache of rendered lists. Each representation is rendered once per generation of the
+//! configuration, for all hosts that agents use. Agents that read slowly share one copy.
 
 use std::sync::Arc;
 
@@ -22,7 +22,8 @@ struct Listings {
 }
 
 impl ListingCache {
-    /// Returns the list of this generation. A request that has an older one leaves nothing behind.
+    /// Returns the list of the snapshot's generation. A request with an older snapshot than the
+    /// cache renders its list without storing it.
     pub(super) fn get_or_render(
         &self,
         representation: Representation,
@@ -59,7 +60,7 @@ impl Listings {
         }
     }
 
-    /// Returns the place of a list, unless it is of another generation.
+    /// Returns the slot of a list, or `None` if the cache holds another generation.
     fn slot(
         &mut self,
         representation: Representation,
@@ -105,7 +106,7 @@ mod tests {
         markdown(&second);
         let after = cached_markdown(&cache).unwrap();
         assert!(!Arc::ptr_eq(&rendered, &after));
-        // A request that began before the reload must not put the old list back.
+        // A request that began before the reload must not store the old list again.
         markdown(&first);
         assert!(Arc::ptr_eq(&after, &cached_markdown(&cache).unwrap()));
     }

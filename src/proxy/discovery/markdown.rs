@@ -1,7 +1,9 @@
-//! The listing as part of a prompt: short, and whole however an operator's text is written.
+//! The list of connections in Markdown, for a prompt. No text of an operator can change the
+//! structure of the document.
 //!
-//! A name is one line with its markup escaped; a description is Markdown on purpose and stands as a block quote, which no heading, fence or HTML block in it can leave;
-//! a pattern stands in a code span that is longer than any run of backticks in it.
+//! A name is one line with its markup escaped. A description is Markdown itself, and becomes a
+//! block quote that no heading, fence or HTML block in it can end. A pattern becomes a code span
+//! whose fence is longer than any run of backticks in it.
 
 use super::Listed;
 use super::template::Template;
@@ -10,7 +12,7 @@ const HOW: &str = "Credentials are added for you: send none. Only the routes bel
 A route is `[METHOD ]/path`: `{name}` is one path segment, `{name...}` or a `/` at the end any rest, `{$}` the end itself. GET includes HEAD; without a method all are allowed. \
 The query is free. Send paths in plain form: no `.` or `..` segments, no `//`, no `%2F`; nothing is redirected or rewritten.\n";
 
-/// Renders the list, without the agent's host.
+/// Renders the list, with gaps for the host that the agent uses.
 pub(super) fn render<'a>(connections: impl Iterator<Item = Listed<'a>>) -> Template {
     let mut template = Template::default();
     let text = &mut template.text;
@@ -58,14 +60,15 @@ fn render_one(template: &mut Template, connection: &Listed<'_>) {
     }
 }
 
-/// Without controls and line ends of any kind, and with single spaces.
+/// Returns the words of a text with single spaces between them. Control characters and all kinds of
+/// line ends count as spaces.
 fn one_line(text: &str) -> String {
     let is_end = |c: char| c.is_control() || c.is_whitespace();
     let words: Vec<&str> = text.split(is_end).filter(|word| !word.is_empty()).collect();
     words.join(" ")
 }
 
-/// A line of text that means only what it says (CommonMark §2.4).
+/// Appends a line of text with its markup escaped (CommonMark §2.4).
 fn push_escaped(text: &mut String, line: &str) {
     for c in line.chars() {
         if matches!(
@@ -78,7 +81,8 @@ fn push_escaped(text: &mut String, line: &str) {
     }
 }
 
-/// A block quote (CommonMark §5.1): every line is marked, so that nothing goes on behind the last one.
+/// Appends a block quote (CommonMark §5.1). Every line is marked, so that the quote does not
+/// continue into the text after it.
 fn push_quoted(text: &mut String, markdown: &str) {
     let markdown = markdown.replace("\r\n", "\n");
     let is_end = |c: char| c != '\t' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
@@ -89,14 +93,14 @@ fn push_quoted(text: &mut String, markdown: &str) {
     for line in markdown.split(is_end) {
         text.push_str("> ");
         text.push_str(line.trim_end());
-        // An empty line of the quote has its mark alone.
+        // An empty line of the quote has only its mark.
         text.truncate(text.trim_end_matches(' ').len());
         text.push('\n');
     }
     text.push('\n');
 }
 
-/// A code span (CommonMark §6.1).
+/// Appends a code span (CommonMark §6.1).
 fn push_code(text: &mut String, code: &str) {
     let (mut run, mut longest) = (0_usize, 0_usize);
     for c in code.chars() {
@@ -104,7 +108,8 @@ fn push_code(text: &mut String, code: &str) {
         longest = longest.max(run);
     }
     let fence = "`".repeat(longest + 1);
-    // A backtick at the edge needs a space between it and the fence, which readers take away again.
+    // A backtick at the edge needs a space between itself and the fence. Renderers remove the
+    // space.
     let pad = if longest > 0 { " " } else { "" };
     for piece in [&fence, pad, code, pad, &fence] {
         text.push_str(piece);
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_told_in_few_words() {
+    fn a_connection_is_described_in_few_words() {
         assert_eq!(
             listing(
                 "The CRM",
@@ -152,8 +157,8 @@ mod tests {
             "\n## crm\n\nBase URL: `http://127.0.0.1:8080/crm`\n\nRoutes:\n\n- `/`\n"
         );
         let slashes = listing("GitLab", "", &["/"]);
-        let told = "\nRoutes (here `%2F` may stand inside a segment):\n\n- `/`\n";
-        assert!(slashes.ends_with(told), "{slashes}");
+        let end = "\nRoutes (here `%2F` may stand inside a segment):\n\n- `/`\n";
+        assert!(slashes.ends_with(end), "{slashes}");
         let none = render("localhost", std::iter::empty());
         assert!(none.ends_with("\nThere are no connections.\n"), "{none}");
     }
@@ -175,7 +180,7 @@ mod tests {
         let quote = "> # Top\n> ## Other\n> ```\n> open fence\n> - `GET /all`\n> <!-- open\n>\n> \tcode\n\nRoutes:\n";
         assert!(text.contains(quote), "{text}");
         let outside: Vec<&str> = text.lines().filter(|line| !line.starts_with('>')).collect();
-        let told = [
+        let expected = [
             "",
             "## crm",
             "",
@@ -186,7 +191,7 @@ mod tests {
             "",
             "- `/`",
         ];
-        assert_eq!(outside, told);
+        assert_eq!(outside, expected);
     }
 
     #[test]

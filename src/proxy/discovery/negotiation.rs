@@ -22,9 +22,9 @@ struct Preference {
     specificity: u8,
 }
 
-/// Returns Markdown if `Accept` gives it a higher weight, or the same by a more specific media range
-/// (`text/markdown, */*`). Otherwise returns JSON, even if neither is accepted: a representation that
-/// was not asked for is more useful than none.
+/// Returns Markdown if `Accept` gives it a higher weight, or the same by a more specific media
+/// range (`text/markdown, */*`). Otherwise returns JSON, even if neither is accepted, because any
+/// representation is more useful than an error.
 pub(super) fn preferred_representation<'a>(
     accept: impl IntoIterator<Item = &'a HeaderValue>,
 ) -> Representation {
@@ -48,8 +48,8 @@ pub(super) fn preferred_representation<'a>(
 }
 
 impl Preference {
-    /// Takes a media range into account. The most specific range decides, whatever the weights are;
-    /// of two equal ones the higher weight.
+    /// Adds a media range. The most specific range decides, whatever the weights are. Of two
+    /// equally specific ranges, the higher weight counts.
     fn add_range(&mut self, range: &str, [exact, family]: [&str; 2], weight: u16) {
         let specificity = match range {
             range if range.eq_ignore_ascii_case(exact) => 3,
@@ -66,8 +66,8 @@ impl Preference {
     }
 }
 
-/// Returns the `q` among the parameters of an element: 1 if there is none, `None` if it is not valid
-/// (RFC 9110 §12.4.2). Other parameters are ignored.
+/// Returns the weight of an element, in thousandths, from its `q` parameter. The weight is 1000 if
+/// there is none, and `None` if it is invalid (RFC 9110 §12.4.2). Other parameters are ignored.
 fn weight<'a>(mut parameters: impl Iterator<Item = &'a str>) -> Option<u16> {
     let value = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn markdown_where_it_is_preferred() {
+    fn markdown_if_it_is_preferred() {
         for accept in [
             "text/markdown",
             "Text/MARKDOWN",
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn json_everywhere_else() {
+    fn json_otherwise() {
         for accept in [
             "",
             "*/*",

@@ -18,13 +18,14 @@ pub(super) struct Template {
     pub(super) gaps: Vec<usize>,
 }
 
-/// The part of a text with the host inserted that is still to be sent.
+/// A text with the host inserted, and the position up to which it was sent.
 #[derive(Debug)]
 pub(in crate::proxy) struct FilledTemplate {
     template: Arc<Template>,
     host: Box<str>,
-    /// The bytes of the text and the number of gaps that are already sent.
+    /// The number of bytes of the text that were sent.
     sent: usize,
+    /// The number of gaps that were sent.
     filled: usize,
 }
 
@@ -46,7 +47,7 @@ impl Template {
 }
 
 impl FilledTemplate {
-    /// Returns how many bytes are still to be sent.
+    /// Returns the number of bytes that remain to be sent.
     pub(in crate::proxy) fn len(&self) -> usize {
         let gaps = self.template.gaps.len() - self.filled;
         self.template.text.len() - self.sent + gaps * self.host.len()
@@ -77,7 +78,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn the_host_stands_in_every_gap_and_no_piece_is_large() {
+    fn the_host_fills_every_gap_and_no_piece_is_large() {
         // F-262
         let mut template = Template::default();
         let mut expected = String::new();

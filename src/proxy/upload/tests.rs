@@ -19,7 +19,7 @@ use crate::proxy::code::RefusalCode;
 use crate::proxy::error::AgentFault;
 use crate::upstream::Framing;
 
-/// What a body does when it is asked for more.
+/// The result of one poll of a body.
 #[derive(Clone)]
 enum Step {
     Data(Bytes),
@@ -31,7 +31,7 @@ enum Step {
 /// A body that follows a script.
 struct Fake {
     steps: VecDeque<Step>,
-    /// Whether it knows its end beforehand, as one with a length does.
+    /// `true` if `is_end_stream` is exact, as it is for a body with a length.
     knows_end: bool,
 }
 
@@ -64,12 +64,13 @@ fn data(bytes: &[u8]) -> Step {
     Step::Data(Bytes::copy_from_slice(bytes))
 }
 
-/// A body of these steps in this framing, under a cap of 1 MiB, and the budget that it is paid from.
+/// Returns a body of these steps in this framing, under a cap of 1 MiB, and the budget that it is
+/// charged to.
 fn unread(
     framing: Framing,
     steps: &[Step],
 ) -> (UnsentBody<'static, Fake>, &'static Arc<BodyBudget>) {
-    // Leaked, as the process' own lives as long as the process.
+    // Leaked, because the budget of a process lives as long as the process.
     let budget: &'static Arc<BodyBudget> = Box::leak(Box::new(Arc::new(BodyBudget::new(
         MemoryShortage::default(),
     ))));
@@ -86,16 +87,17 @@ fn unread(
     (unread, budget)
 }
 
-/// How a body that was sent ended.
+/// The end of a body that was sent.
 #[derive(Debug, PartialEq)]
 enum End {
     Whole,
     Failed,
-    /// Still to come.
+    /// The end has not been reached.
     Open,
 }
 
-/// Sends what there is. `by_end`: as HTTP/2 does, which asks neither a body that says it is over, nor behind trailers.
+/// Sends all data that is available. With `by_end`, polls like hyper's HTTP/2 client: not if the
+/// body reports its end, and not after trailers.
 fn send(body: &mut ReplayableBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
     let mut sent = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
@@ -116,7 +118,7 @@ fn send(body: &mut ReplayableBody<Fake>, by_end: bool) -> (Vec<u8>, End) {
     }
 }
 
-/// What is sent the first time, and the second time if there is one.
+/// Returns the bytes of the first upload, and of the second one if there is one.
 fn twice(mut upload: RequestUpload<Fake>, by_end: bool) -> (Vec<u8>, Option<Vec<u8>>) {
     let mut body = upload.take_body();
     let first = body.as_mut().map(|body| send(body, by_end).0);
@@ -168,15 +170,15 @@ fn a_recorded_body_can_be_sent_again() {
             let upload = body.stream(true);
             assert_eq!(upload.framing(), framing);
             let (first, again) = twice(upload, by_end);
-            assert!(first == whole, "row {row}: sent otherwise");
+            assert!(first == whole, "row {row}: other bytes were sent");
             assert_eq!(again.is_some(), replays, "row {row}");
             assert!(again.is_none_or(|again| again == whole), "row {row}");
             assert_eq!(budget.free(), BUDGET, "row {row}");
-            // Who does not ask for it does not pay for it: only a body that never had a byte is there again.
+            // Without `again` nothing is recorded, so only an empty body can be sent twice.
             let empty = matches!(framing, Framing::Absent | Framing::Length(0));
             let (body, budget) = unread(framing, &steps);
             let (first, again) = twice(body.stream(false), by_end);
-            assert!(first == whole, "row {row}: streamed otherwise");
+            assert!(first == whole, "row {row}: other bytes were streamed");
             assert_eq!(again.is_some(), empty, "row {row}");
             assert_eq!(budget.free(), BUDGET);
         }
@@ -184,8 +186,8 @@ fn a_recorded_body_can_be_sent_again() {
 }
 
 #[test]
-fn a_body_that_is_not_through_cannot_be_sent_again() {
-    // F-150: an answer that comes while the body is still on its way.
+fn an_incomplete_body_cannot_be_sent_again() {
+    // F-150: the response arrives while the body is still being sent.
     let (body, budget) = unread(Framing::Chunked, &[data(b"abc"), Step::Wait, data(b"def")]);
     let mut upload = body.stream(true);
     let mut sending = upload.take_body().unwrap();
@@ -201,7 +203,7 @@ fn a_body_that_is_not_through_cannot_be_sent_again() {
 }
 
 #[test]
-fn the_copy_is_freed_as_soon_as_it_is_no_use() {
+fn the_copy_is_freed_as_soon_as_it_is_useless() {
     let crumbs = vec![data(b"a"); 30_000];
     let steps = [
         crumbs.clone(),
@@ -214,7 +216,7 @@ fn the_copy_is_freed_as_soon_as_it_is_no_use() {
     let mut upload = body.stream(true);
     let mut sending = upload.take_body().unwrap();
     send(&mut sending, false);
-    // Pieces of one byte take no more room than their bytes in one piece, which may double.
+    // Pieces of one byte take as much memory as one piece would, whose capacity may double.
     let taken = BUDGET - budget.free();
     assert!((30_000..=60_000).contains(&taken), "{taken}");
     send(&mut sending, false);
@@ -227,12 +229,16 @@ fn the_copy_is_freed_as_soon_as_it_is_no_use() {
     let mut sending = upload.take_body().unwrap();
     send(&mut sending, false);
     drop(upload);
-    assert_eq!(budget.free(), BUDGET, "nobody can ask for it any more");
+    assert_eq!(
+        budget.free(),
+        BUDGET,
+        "a copy without an owner is still charged"
+    );
     assert_eq!(send(&mut sending, false), (b"d".to_vec(), End::Whole));
 }
 
 #[test]
-fn where_the_memory_is_used_up_nothing_is_recorded() {
+fn without_memory_nothing_is_recorded() {
     let (body, budget) = unread(Framing::Length(3), &[data(b"abc")]);
     let all = hold(body.share, MAX_SHARE);
     assert_eq!(twice(body.stream(true), false), (b"abc".to_vec(), None));
@@ -254,7 +260,7 @@ fn key() -> SigningKey {
 }
 
 #[tokio::test]
-async fn what_is_signed_is_what_is_sent() {
+async fn the_signed_bytes_are_the_sent_bytes() {
     // F-102, F-107
     let large = vec![b'a'; MAX_REPLAYED_BYTES + 1];
     let rows: [(Framing, Vec<Step>, &[u8], bool); 6] = [
@@ -294,7 +300,7 @@ async fn what_is_signed_is_what_is_sent() {
 }
 
 #[tokio::test]
-async fn a_body_without_a_byte_is_not_signed() {
+async fn an_empty_body_is_not_signed() {
     // F-102
     for framing in [Framing::Absent, Framing::Length(0), Framing::Chunked] {
         let (body, _) = unread(framing, &[]);
@@ -311,7 +317,7 @@ async fn a_body_without_a_byte_is_not_signed() {
 }
 
 #[tokio::test]
-async fn what_is_announced_and_does_not_come_costs_nothing() {
+async fn announced_bytes_that_do_not_arrive_are_not_charged() {
     // F-263
     let (body, budget) = unread(Framing::Length(1024 * 1024), &[data(b"abc"), Step::Wait]);
     let key = key();
@@ -325,7 +331,7 @@ async fn what_is_announced_and_does_not_come_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_held_is_refused_and_paid_back() {
+async fn a_body_that_cannot_be_held_is_refused_and_its_charge_released() {
     // F-162
     let (body, budget) = unread(
         Framing::Chunked,
