@@ -57,8 +57,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A running egressd.
 pub struct App {
-    proxy: Vec<ListenAddress>,
-    management: Vec<ListenAddress>,
+    proxy_addresses: Vec<ListenAddress>,
+    management_addresses: Vec<ListenAddress>,
     shared: Arc<proxy::ProxyContext>,
     phase: watch::Sender<Phase>,
     threads: Vec<JoinHandle<()>>,
@@ -76,7 +76,7 @@ enum Phase {
 }
 
 /// What a worker is made of.
-struct WorkerContext {
+struct ThreadContext {
     shared: Arc<proxy::ProxyContext>,
     management: Arc<Management>,
     upstreams: UpstreamFactory,
@@ -112,7 +112,7 @@ impl App {
             clock,
             descriptors,
         } = resources;
-        let (proxy, management) = bound.addresses();
+        let (proxy_addresses, management_addresses) = bound.addresses();
         let snapshot = Snapshot::new(connections);
         if has_no_name_servers {
             problems.report(Event::NoNameServers);
@@ -133,7 +133,7 @@ impl App {
         let login = management_login(&settings)?;
         let confined = hardening.is_held(Measure::Files);
         let service = management_service(login.clone(), &shared, &slots, hardening, &problems);
-        let worker = WorkerContext {
+        let context = ThreadContext {
             sockets: Arc::clone(&sockets),
             management: Arc::new(service),
             shared: Arc::clone(&shared),
@@ -144,9 +144,9 @@ impl App {
             phase: phase_receiver,
         };
         Ok(Self {
-            threads: worker.start_threads(bound, workers, tokens)?,
-            proxy,
-            management,
+            threads: context.start_threads(bound, workers, tokens)?,
+            proxy_addresses,
+            management_addresses,
             shared,
             phase,
             sockets,
@@ -158,12 +158,12 @@ impl App {
 
     /// Where agents connect to.
     pub fn proxy_addresses(&self) -> &[ListenAddress] {
-        &self.proxy
+        &self.proxy_addresses
     }
 
     /// Where operators connect to.
     pub fn management_addresses(&self) -> &[ListenAddress] {
-        &self.management
+        &self.management_addresses
     }
 
     fn stop_threads(&mut self) {
@@ -181,7 +181,7 @@ impl Drop for App {
     }
 }
 
-impl WorkerContext {
+impl ThreadContext {
     fn start_threads(
         self,
         bound: BoundListeners,
@@ -195,14 +195,14 @@ impl WorkerContext {
                 mine.push(handle);
             }
         }
-        let worker = Arc::new(self);
+        let context = Arc::new(self);
         let mut threads = Vec::with_capacity(workers + 2);
-        let published = Arc::clone(&worker.shared.published);
-        threads.push(tokens.start(published, worker.phase.clone())?);
+        let published = Arc::clone(&context.shared.published);
+        threads.push(tokens.start(published, context.phase.clone())?);
         for (index, handles) in handles.into_iter().enumerate() {
-            let worker = Arc::clone(&worker);
+            let context = Arc::clone(&context);
             threads.push(on_thread(format!("worker-{index}"), async move {
-                worker.serve_agents(index, handles).await
+                context.serve_agents(index, handles).await
             })?);
         }
         let handles = bound
@@ -211,7 +211,7 @@ impl WorkerContext {
             .flat_map(server::BoundListener::into_handles)
             .collect();
         threads.push(spawn_low_priority("management".into(), async move {
-            worker.serve_operators(handles).await
+            context.serve_operators(handles).await
         })?);
         Ok(threads)
     }

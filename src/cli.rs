@@ -56,7 +56,7 @@ pub struct Process {
     /// Its standard error, once more.
     pub err: fn() -> io::Result<Output>,
     /// Where the panic hook looks for the log.
-    pub problems: Arc<OnceLock<ProblemLog>>,
+    pub panic_log: Arc<OnceLock<ProblemLog>>,
 }
 
 /// Nobody reads its logs.
@@ -65,7 +65,7 @@ impl Default for Process {
         Self {
             out: || Ok(Output::discard()),
             err: || Ok(Output::discard()),
-            problems: Arc::default(),
+            panic_log: Arc::default(),
         }
     }
 }

@@ -120,36 +120,36 @@ impl DoctorOptions {
     /// Every attempt at once.
     async fn network_findings(&self) -> Vec<Finding> {
         let probe = NetworkProbe::from_system(self.limit);
-        let mut attempts = Attempts::default();
-        self.start_egress_attempts(&probe, &mut attempts);
+        let mut tasks = ProbeTasks::default();
+        self.spawn_egress_probes(&probe, &mut tasks);
         let resolvers = PUBLIC_RESOLVERS.iter().flat_map(|text| text.parse());
         for server in given_or_default(&self.resolvers, resolvers) {
-            let asked = probe.clone().probe_name_server(server, self.name.clone());
-            attempts.start(SandboxCheck::PublicDns, server.to_string(), asked);
+            let task = probe.clone().probe_name_server(server, self.name.clone());
+            tasks.spawn(SandboxCheck::PublicDns, server.to_string(), task);
         }
-        let asked = probe.clone().probe_name(self.name.clone());
-        attempts.start(SandboxCheck::Dns, self.name.clone(), asked);
+        let task = probe.clone().probe_name(self.name.clone());
+        tasks.spawn(SandboxCheck::Dns, self.name.clone(), task);
         let target = &self.proxy;
-        let asked = egressd_listeners::probe_proxy(probe.clone(), target.clone());
-        attempts.start(SandboxCheck::Proxy, target.to_string(), asked);
+        let task = egressd_listeners::probe_proxy(probe.clone(), target.clone());
+        tasks.spawn(SandboxCheck::Proxy, target.to_string(), task);
         let (targets, found) = self.management_targets();
         for target in targets {
-            let asked = egressd_listeners::probe_management(probe.clone(), target.clone());
-            attempts.start(SandboxCheck::Management, target.to_string(), asked);
-            let asked = egressd_listeners::probe_metrics(probe.clone(), target.clone());
-            attempts.start(SandboxCheck::Metrics, target.to_string(), asked);
+            let task = egressd_listeners::probe_management(probe.clone(), target.clone());
+            tasks.spawn(SandboxCheck::Management, target.to_string(), task);
+            let task = egressd_listeners::probe_metrics(probe.clone(), target.clone());
+            tasks.spawn(SandboxCheck::Metrics, target.to_string(), task);
         }
         for target in runtimes::runtime_sockets(Path::new("/proc/self/net")) {
-            let asked = runtimes::probe_socket(probe.clone(), target.clone());
-            attempts.start(SandboxCheck::RuntimeSocket, target.to_string(), asked);
+            let task = runtimes::probe_socket(probe.clone(), target.clone());
+            tasks.spawn(SandboxCheck::RuntimeSocket, target.to_string(), task);
         }
         for (target, api) in runtimes::runtime_apis() {
-            let asked = runtimes::probe_api(probe.clone(), target.clone(), api);
-            attempts.start(SandboxCheck::RuntimeSocket, target.to_string(), asked);
+            let task = runtimes::probe_api(probe.clone(), target.clone(), api);
+            tasks.spawn(SandboxCheck::RuntimeSocket, target.to_string(), task);
         }
         let listening = found.map(|found| egressd_listeners::probe_listeners(probe, found));
         let listening = listening.map(tokio::spawn);
-        let mut findings = attempts.findings().await;
+        let mut findings = tasks.join().await;
         if let Some(listening) = listening {
             findings.extend(listening.await.unwrap_or_default());
         }
@@ -157,7 +157,7 @@ impl DoctorOptions {
     }
 
     /// Starts the attempts to reach public and metadata addresses.
-    fn start_egress_attempts(&self, probe: &NetworkProbe, attempts: &mut Attempts) {
+    fn spawn_egress_probes(&self, probe: &NetworkProbe, tasks: &mut ProbeTasks) {
         let public = PUBLIC_ADDRESSES
             .iter()
             .flat_map(|text| ProbeTarget::parse(text));
@@ -174,7 +174,7 @@ impl DoctorOptions {
             .map(|target| (SandboxCheck::Metadata, target));
         for (check, target) in public.chain(metadata) {
             let shown = target.to_string();
-            attempts.start(check, shown, probe.clone().probe_tcp(check, target));
+            tasks.spawn(check, shown, probe.clone().probe_tcp(check, target));
         }
         for text in QUIC_ADDRESSES
             .iter()
@@ -182,8 +182,8 @@ impl DoctorOptions {
         {
             if let Ok(address) = text.parse() {
                 let check = SandboxCheck::DirectEgress;
-                let asked = probe.clone().probe_udp(check, address);
-                attempts.start(check, format!("{text}/udp"), asked);
+                let task = probe.clone().probe_udp(check, address);
+                tasks.spawn(check, format!("{text}/udp"), task);
             }
         }
     }
@@ -217,23 +217,23 @@ fn given_or_default<T: Clone>(given: &[T], usual: impl Iterator<Item = T>) -> Ve
 
 /// Attempts under way, in the order of their start.
 #[derive(Default)]
-struct Attempts(Vec<(SandboxCheck, String, JoinHandle<Finding>)>);
+struct ProbeTasks(Vec<(SandboxCheck, String, JoinHandle<Finding>)>);
 
-impl Attempts {
-    fn start(
+impl ProbeTasks {
+    fn spawn(
         &mut self,
         check: SandboxCheck,
         target: String,
-        attempt: impl Future<Output = Finding> + Send + 'static,
+        probe: impl Future<Output = Finding> + Send + 'static,
     ) {
-        self.0.push((check, target, tokio::spawn(attempt)));
+        self.0.push((check, target, tokio::spawn(probe)));
     }
 
-    async fn findings(self) -> Vec<Finding> {
+    async fn join(self) -> Vec<Finding> {
         let mut findings = Vec::with_capacity(self.0.len());
-        for (check, target, attempt) in self.0 {
+        for (check, target, task) in self.0 {
             let broken = |_| check.unknown(target, "the attempt broke off");
-            findings.push(attempt.await.unwrap_or_else(broken));
+            findings.push(task.await.unwrap_or_else(broken));
         }
         findings
     }

@@ -96,6 +96,7 @@
 //! - **S17**: An HTTP/1.1 socket serves another request only if the end of the previous response
 //!   was certain. Held by `upstream::http1`, `proxy::forward`; `tests/it/responses/reuse.rs`.
 
+mod ansi;
 pub mod app;
 pub mod cli;
 pub mod clock;

@@ -23,11 +23,11 @@ fn main() -> ExitCode {
     let process = Process {
         out: || unlocked_output(io::stdout()),
         err: || unlocked_output(io::stderr()),
-        problems: Arc::default(),
+        panic_log: Arc::default(),
     };
-    let problems = Arc::clone(&process.problems);
+    let panic_log = Arc::clone(&process.panic_log);
     std::panic::set_hook(Box::new(move |panic| {
-        if !problems.get().is_some_and(|log| log.report_panic(panic)) {
+        if !panic_log.get().is_some_and(|log| log.report_panic(panic)) {
             // Not `eprintln!`: it panics where standard error is closed.
             let _unheard = writeln!(io::stderr(), "{}", panic_notice(panic));
         }

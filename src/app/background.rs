@@ -39,7 +39,7 @@ impl BackgroundThreads {
 /// What a reload begins from: what the process was started with.
 pub(super) struct ReloadInput {
     pub(super) sources: SourceFiles,
-    pub(super) facts: StartupSettings,
+    pub(super) startup: StartupSettings,
     /// `true` if the process may read only the places of its files.
     pub(super) confined: bool,
     pub(super) login: Option<Arc<Login>>,
@@ -54,7 +54,7 @@ impl ReloadInput {
     ) -> Self {
         Self {
             sources,
-            facts: settings.startup_settings(),
+            startup: settings.startup_settings(),
             confined,
             login,
         }
@@ -71,7 +71,7 @@ impl App {
             published: Arc::clone(&self.shared.published),
             metrics: Arc::clone(&self.shared.metrics),
             sources: self.reload_input.sources.clone(),
-            startup: self.reload_input.facts.clone(),
+            startup: self.reload_input.startup.clone(),
             confined: self.reload_input.confined,
             before_publication: Box::new(move |snapshot| {
                 register_secrets(&credentials, snapshot);

@@ -57,7 +57,7 @@ impl Demo {
             hardening: None,
             access_output: err()?,
             problem_output: err()?,
-            panic_log: streams.process.problems.clone(),
+            panic_log: streams.process.panic_log.clone(),
         };
         launch
             .run(|app| print_curl_lines(app, streams))

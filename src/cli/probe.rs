@@ -61,6 +61,36 @@ struct StepReport {
     remedy: Option<String>,
 }
 
+/// Why a step failed, and what to do about it.
+struct StepFailure {
+    detail: String,
+    remedy: Option<String>,
+}
+
+impl StepReport {
+    /// Creates the report of a step; `outcome` is what it found.
+    fn new(
+        step: &'static str,
+        target: String,
+        took: Duration,
+        outcome: Result<String, StepFailure>,
+    ) -> Self {
+        let ok = outcome.is_ok();
+        let (detail, remedy) = outcome.map_or_else(
+            |failure| (failure.detail, failure.remedy),
+            |found| (found, None),
+        );
+        Self {
+            step,
+            target,
+            ok,
+            ms: (took.as_secs_f64() * 10_000.0).round() / 10.0,
+            detail,
+            remedy,
+        }
+    }
+}
+
 impl Probe {
     pub(super) fn run(
         self,
@@ -215,30 +245,16 @@ impl<'c> ProbedEndpoint<'c> {
     }
 
     fn report_step(&self, step: ProbeStep) -> StepReport {
-        let (ok, detail, remedy) = match step.outcome {
-            Ok(found) => (true, found, None),
-            Err(broken) => (
-                false,
-                report::failure_text(&broken, self.peer_name()),
-                remedy::remedy_for(&broken, self.field),
-            ),
+        let name = match step.kind {
+            ProbeStepKind::Resolve => "resolve",
+            ProbeStepKind::Addresses => "address",
+            ProbeStepKind::Connect => "connect",
+            ProbeStepKind::Handshake => "handshake",
         };
-        StepReport {
-            step: match step.kind {
-                ProbeStepKind::Resolve => "resolve",
-                ProbeStepKind::Addresses => "address",
-                ProbeStepKind::Connect => "connect",
-                ProbeStepKind::Handshake => "handshake",
-            },
-            target: self.shown.clone(),
-            ok,
-            ms: milliseconds(step.took),
-            detail,
-            remedy,
-        }
+        let outcome = step.outcome.map_err(|broken| StepFailure {
+            detail: report::failure_text(&broken, self.peer_name()),
+            remedy: remedy::remedy_for(&broken, self.field),
+        });
+        StepReport::new(name, self.shown.clone(), step.took, outcome)
     }
-}
-
-fn milliseconds(took: Duration) -> f64 {
-    (took.as_secs_f64() * 10_000.0).round() / 10.0
 }

@@ -99,7 +99,7 @@ impl Serve {
             hardening: Some((mode, hardening)),
             access_output: out,
             problem_output: err,
-            panic_log: streams.process.problems.clone(),
+            panic_log: streams.process.panic_log.clone(),
         };
         launch.run(|_| Ok(())).map(Exit::from)
     }

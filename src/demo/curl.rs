@@ -8,9 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
-const BOLD: &str = "\x1b[1m";
-const DIM: &str = "\x1b[2m";
-const PLAIN: &str = "\x1b[0m";
+use crate::ansi::{BOLD, DIM, PLAIN};
 
 /// `## ` begins a title and `# ` the comment of the next command. The last word of a command is a URL, in which `{proxy}` and
 /// `{management}` stand for the listeners.

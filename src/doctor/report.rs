@@ -5,12 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::finding::{Finding, FindingState, SandboxCheck};
-
-const GREEN: &str = "\x1b[1m\x1b[92m";
-const RED: &str = "\x1b[1m\x1b[91m";
-const YELLOW: &str = "\x1b[1m\x1b[93m";
-const CYAN: &str = "\x1b[1m\x1b[96m";
-const PLAIN: &str = "\x1b[0m";
+use crate::ansi::{CYAN, GREEN, PLAIN, RED, YELLOW};
 
 /// The findings of all checks, in the order of the reports. Serialises as the document that programs read.
 #[derive(Serialize)]

@@ -71,7 +71,7 @@ impl World {
 
 impl Ran {
     /// The findings of a check: state, target, what was seen.
-    fn of(&self, check: &str) -> Vec<(&str, &str, &str)> {
+    fn rows(&self, check: &str) -> Vec<(&str, &str, &str)> {
         let of = self
             .findings
             .iter()
@@ -86,7 +86,7 @@ impl Ran {
     }
 
     fn states(&self, check: &str) -> Vec<&str> {
-        self.of(check).iter().map(|row| row.0).collect()
+        self.rows(check).iter().map(|row| row.0).collect()
     }
 }
 
@@ -107,18 +107,18 @@ fn a_socket_that_opens_is_open_and_one_that_does_not_is_closed() {
     assert_eq!(ran.closed, json!(false));
     let accepted = "a TCP connection was accepted";
     assert_eq!(
-        ran.of("direct_egress"),
+        ran.rows("direct_egress"),
         [
             ("open", open.as_str(), accepted),
             ("closed", world.nobody.as_str(), "refused")
         ]
     );
-    assert_eq!(ran.of("metadata"), [("open", open.as_str(), accepted)]);
+    assert_eq!(ran.rows("metadata"), [("open", open.as_str(), accepted)]);
     let ran = world.doctor(&[], &[]);
     assert_eq!(ran.states("direct_egress"), ["closed"]);
     assert_eq!(ran.states("metadata"), ["closed"]);
     assert_eq!(
-        ran.of("proxy"),
+        ran.rows("proxy"),
         [("unknown", world.nobody.as_str(), "connection refused")]
     );
 }
@@ -136,11 +136,11 @@ fn egressd_is_recognised_at_its_listeners() {
     let url = format!("http://{proxy}/");
     let ran = world.doctor(&["--proxy", &url, "--management", &management], &[]);
     assert_eq!(
-        ran.of("proxy"),
+        ran.rows("proxy"),
         [("closed", proxy.as_str(), "answers as egressd")]
     );
     assert_eq!(ran.states("management"), ["open"]);
-    assert_eq!(ran.of("metrics")[0].2, "can be read");
+    assert_eq!(ran.rows("metrics")[0].2, "can be read");
     assert!(!ran.text.contains("crm"), "{}", ran.text);
     // The two doors confused: neither is what it should be.
     let ran = world.doctor(&["--proxy", &management, "--management", &proxy], &[]);
@@ -156,9 +156,9 @@ fn a_silent_listener_is_not_reported_as_closed() {
     let flags = ["--management", &open, "--proxy", &open, "--timeout", "1"];
     let ran = world.doctor(&flags, &[]);
     let silent = "something listens there and does not answer";
-    assert_eq!(ran.of("proxy"), [("unknown", open.as_str(), silent)]);
-    assert_eq!(ran.of("management")[0].0, "unknown");
-    assert_eq!(ran.of("metrics")[0].2, silent);
+    assert_eq!(ran.rows("proxy"), [("unknown", open.as_str(), silent)]);
+    assert_eq!(ran.rows("management")[0].0, "unknown");
+    assert_eq!(ran.rows("metrics")[0].2, silent);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn a_password_closes_the_api_and_the_metrics_can_be_accepted() {
     let management = sidecar.management().to_string();
     let world = World::new();
     let ran = world.doctor(&["--management", &management, "--accept", "metrics"], &[]);
-    assert_eq!(ran.of("management")[0].2, "asks for a password");
+    assert_eq!(ran.rows("management")[0].2, "asks for a password");
     assert_eq!(ran.states("metrics"), ["open"]);
     let accepted: Vec<&Value> = ran
         .findings
@@ -192,9 +192,9 @@ fn variables_are_named_and_no_value_is_shown() {
         ("HOME", "/planted-canary"),
     ];
     let ran = World::new().doctor(&[], &variables);
-    let named: Vec<&str> = ran.of("environment").iter().map(|row| row.1).collect();
+    let named: Vec<&str> = ran.rows("environment").iter().map(|row| row.1).collect();
     assert_eq!(named, ["DATABASE_URL", "GITHUB_TOKEN", "HTTPS_PROXY"]);
-    assert_eq!(ran.of("proxy_variables")[0].0, "open");
+    assert_eq!(ran.rows("proxy_variables")[0].0, "open");
     assert!(
         !ran.text.contains("canary") && !ran.text.contains("proxy.example"),
         "{}",

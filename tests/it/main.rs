@@ -51,6 +51,6 @@ mod stop;
 mod storms;
 mod streaming;
 mod support;
+mod support_self_test;
 mod unix_sockets;
 mod vectors;
-mod world;

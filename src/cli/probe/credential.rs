@@ -1,5 +1,7 @@
 //! What a request would prove itself with. Sources of secrets are told, never the secrets.
 
+use std::time::Duration;
+
 use super::StepReport;
 use crate::domain::{Auth, Connection, Secret, SecretSource};
 
@@ -8,14 +10,9 @@ pub(super) fn credential_step(connection: &Connection) -> StepReport {
     let signed = connection.webhook_signing_secret.as_ref();
     let signed =
         signed.map(|key| format!("; bodies are signed with a key {}", describe_source(key)));
-    StepReport {
-        step: "credential",
-        target: connection.auth.kind().to_owned(),
-        ok: true,
-        ms: 0.0,
-        detail: describe_credential(&connection.auth) + &signed.unwrap_or_default(),
-        remedy: None,
-    }
+    let kind = connection.auth.kind().to_owned();
+    let detail = describe_credential(&connection.auth) + &signed.unwrap_or_default();
+    StepReport::new("credential", kind, Duration::ZERO, Ok(detail))
 }
 
 fn describe_credential(auth: &Auth) -> String {

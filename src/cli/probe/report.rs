@@ -5,14 +5,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::StepReport;
+use crate::ansi::{BOLD, CYAN, GREEN, PLAIN, RED};
 use crate::domain::Connection;
 use crate::upstream::ProbeError;
-
-const GREEN: &str = "\x1b[1m\x1b[92m";
-const RED: &str = "\x1b[1m\x1b[91m";
-const CYAN: &str = "\x1b[1m\x1b[96m";
-const BOLD: &str = "\x1b[1m";
-const PLAIN: &str = "\x1b[0m";
 
 /// The document that programs read, its keys in the order of the struct.
 #[derive(Serialize)]

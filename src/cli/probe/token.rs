@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Handle;
 
-use super::{StepReport, milliseconds};
+use super::{StepFailure, StepReport};
 use crate::credential::oauth::{Grant, GrantStatus, Grants};
 use crate::credential::{ErrorCode, Reason, Unavailable};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
@@ -23,22 +23,14 @@ pub(super) async fn token_step(
     let outcome = grant.acquire_token().await;
     let took = begun.elapsed();
     let status = grant.status();
-    let (ok, detail, remedy) = match outcome {
-        Ok(_token) => (true, describe_token(&status), None),
-        Err(unavailable) => (
-            false,
-            describe_failure(unavailable, &status),
-            Some(find_remedy(unavailable.reason, &grant, &status).await),
-        ),
+    let outcome = match outcome {
+        Ok(_token) => Ok(describe_token(&status)),
+        Err(unavailable) => Err(StepFailure {
+            detail: describe_failure(unavailable, &status),
+            remedy: Some(find_remedy(unavailable.reason, &grant, &status).await),
+        }),
     };
-    StepReport {
-        step: "token",
-        target,
-        ok,
-        ms: milliseconds(took),
-        detail,
-        remedy,
-    }
+    StepReport::new("token", target, took, outcome)
 }
 
 fn describe_token(status: &GrantStatus) -> String {
