@@ -109,13 +109,13 @@ impl ProbeTarget {
     /// families in both, since a machine may have only one.
     pub(crate) fn listener_targets(address: SocketAddr) -> Vec<Self> {
         let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
-        let asked: &[IpAddr] = match address.ip().to_canonical() {
+        let addresses: &[IpAddr] = match address.ip().to_canonical() {
             IpAddr::V4(ip) if ip.is_unspecified() => &[four],
             IpAddr::V6(ip) if ip.is_unspecified() => &[six, four],
             ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => &[ip],
         };
         let target = |ip: &IpAddr| Self::Tcp(SocketAddr::new(*ip, address.port()));
-        asked.iter().map(target).collect()
+        addresses.iter().map(target).collect()
     }
 
     /// `GET path`, as a program on this machine asks: `Host: localhost`. It ends by `until`. A name has to be resolved first and is not connected to.
@@ -125,15 +125,15 @@ impl ProbeTarget {
         until: Instant,
     ) -> Result<ProbeResponse, ProbeFailure> {
         let closed = |error: io::Error| ProbeFailure::NotConnected(error);
-        let too_late = |_| closed(io::ErrorKind::TimedOut.into());
+        let timed_out = |_| closed(io::ErrorKind::TimedOut.into());
         match self {
             Self::Tcp(address) => {
                 let socket = timeout_at(until, connect(*address)).await;
-                get_by_deadline(socket.map_err(too_late)?.map_err(closed)?, path, until).await
+                get_by_deadline(socket.map_err(timed_out)?.map_err(closed)?, path, until).await
             }
             Self::Unix(file) => {
                 let socket = timeout_at(until, UnixStream::connect(file)).await;
-                get_by_deadline(socket.map_err(too_late)?.map_err(closed)?, path, until).await
+                get_by_deadline(socket.map_err(timed_out)?.map_err(closed)?, path, until).await
             }
             Self::Name(..) => Err(closed(io::ErrorKind::AddrNotAvailable.into())),
         }
@@ -161,7 +161,7 @@ pub(crate) async fn exchange_datagram(
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let asked = async {
+    let exchange = async {
         let socket = UdpSocket::bind((from, 0)).await?;
         socket.connect(to).await?;
         socket.send(question).await?;
@@ -170,7 +170,7 @@ pub(crate) async fn exchange_datagram(
         answer.truncate(length);
         Ok(answer)
     };
-    let answer = timeout_at(until, asked).await;
+    let answer = timeout_at(until, exchange).await;
     answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
@@ -180,9 +180,9 @@ pub(crate) async fn exchange_dns_message(
     question: &[u8],
     until: Instant,
 ) -> io::Result<Option<Vec<u8>>> {
-    let too_late = |_| io::Error::from(io::ErrorKind::TimedOut);
-    let mut socket = timeout_at(until, connect(to)).await.map_err(too_late)??;
-    let asked = async {
+    let timed_out = |_| io::Error::from(io::ErrorKind::TimedOut);
+    let mut socket = timeout_at(until, connect(to)).await.map_err(timed_out)??;
+    let exchange = async {
         let length = u16::try_from(question.len()).unwrap_or(u16::MAX);
         socket.write_all(&length.to_be_bytes()).await.ok()?;
         socket.write_all(question).await.ok()?;
@@ -191,7 +191,7 @@ pub(crate) async fn exchange_dns_message(
         socket.read_exact(&mut answer).await.ok()?;
         Some(answer)
     };
-    Ok(timeout_at(until, asked).await.ok().flatten())
+    Ok(timeout_at(until, exchange).await.ok().flatten())
 }
 
 async fn get_by_deadline<S>(
@@ -314,8 +314,8 @@ mod tests {
             let read = read.as_ref().map(ToString::to_string);
             assert_eq!(read.as_deref().ok(), shown, "{text}");
         }
-        let told = ProbeTarget::parse("https://127.0.0.1:8080").unwrap_err();
-        assert!(told.contains("plain HTTP") && told.contains("write `"));
+        let problem = ProbeTarget::parse("https://127.0.0.1:8080").unwrap_err();
+        assert!(problem.contains("plain HTTP") && problem.contains("write `"));
     }
 
     #[test]

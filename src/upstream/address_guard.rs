@@ -11,7 +11,7 @@ use super::failure::Failure;
 use crate::domain::address::{ForbiddenAddress, check_address};
 
 /// An answer of hundreds of addresses must not buy hundreds of connects.
-const MOST_TRIED: usize = 4;
+const MAX_TRIED: usize = 4;
 
 /// The socket addresses that may be dialled, in the order to try them: as answered, the families taking turns. Never empty if `addresses` is not.
 pub fn dialable_addresses(
@@ -48,7 +48,7 @@ pub fn dialable_addresses(
         .flatten()
         .flatten()
         .map(socket)
-        .take(MOST_TRIED)
+        .take(MAX_TRIED)
         .collect())
 }
 

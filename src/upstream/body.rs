@@ -24,15 +24,15 @@ use super::http2::Http2Body;
 use super::{http1, http2};
 
 /// A piece of this size passes at once.
-const LARGE: usize = 8 * 1024;
+const LARGE_PIECE: usize = 8 * 1024;
 /// Smaller ones wait this long for company, counted from the last one that passed.
-const GATHER_FOR: Duration = Duration::from_millis(10);
+const GATHER_TIME: Duration = Duration::from_millis(10);
 /// Pieces that any body may have, however small.
 const FREE_PIECES: u64 = 16 * 1024;
 /// Beyond those, the bytes that a piece must have on average.
 const BYTES_PER_PIECE: u64 = 8;
 /// Events that pass at once in a burst, and how many more a second.
-const EVENTS: u32 = 1_000;
+const EVENTS_PER_SECOND: u32 = 1_000;
 
 /// The body of an upstream response. Ends with an error, never early, when the cap is passed.
 pub struct UpstreamBody {
@@ -50,9 +50,9 @@ pub struct UpstreamBody {
 /// upload.
 pub enum PendingUpload {
     /// Over HTTP/1.1.
-    Http1(http1::UploadTask),
+    Http1(http1::Http1Upload),
     /// Over HTTP/2.
-    Http2(http2::RunningUpload),
+    Http2(http2::Http2Upload),
 }
 
 impl PendingUpload {
@@ -111,7 +111,7 @@ impl UpstreamBody {
         let pace = PiecePacing {
             last: None,
             timer: None,
-            events: event_stream.then_some(EVENTS),
+            events: event_stream.then_some(EVENTS_PER_SECOND),
         };
         Self {
             inner,
@@ -191,14 +191,14 @@ impl http_body::Body for UpstreamBody {
                 Poll::Ready(Some(Ok(data))) => {
                     this.charge_piece(&data)?;
                     if this.held.is_empty()
-                        && (data.len() >= LARGE
+                        && (data.len() >= LARGE_PIECE
                             || this.pace.should_pass(&data, this.inner.is_over()))
                     {
                         this.pace.record_passed();
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
                     this.held.extend_from_slice(&data);
-                    if this.held.len() >= LARGE
+                    if this.held.len() >= LARGE_PIECE
                         || this.pace.should_pass(&this.held, this.inner.is_over())
                     {
                         return Poll::Ready(Some(Ok(Frame::data(this.release_held()))));
@@ -285,7 +285,7 @@ impl PiecePacing {
     /// Whether a small piece may go on its own: the last of its body, a whole event, or one that comes after a pause.
     fn should_pass(&mut self, data: &[u8], last: bool) -> bool {
         last || self.is_whole_event(data)
-            || self.last.is_none_or(|last| last.elapsed() >= GATHER_FOR)
+            || self.last.is_none_or(|last| last.elapsed() >= GATHER_TIME)
     }
 
     fn is_whole_event(&mut self, data: &[u8]) -> bool {
@@ -295,11 +295,11 @@ impl PiecePacing {
         let whole =
             data.ends_with(b"\n\n") || data.ends_with(b"\r\n\r\n") || data.ends_with(b"\r\r");
         let earned = self.last.map_or(0, |last| {
-            u32::try_from(last.elapsed().as_millis()).unwrap_or(EVENTS)
+            u32::try_from(last.elapsed().as_millis()).unwrap_or(EVENTS_PER_SECOND)
         });
         *events = events
-            .saturating_add(earned.saturating_mul(EVENTS) / 1_000)
-            .min(EVENTS);
+            .saturating_add(earned.saturating_mul(EVENTS_PER_SECOND) / 1_000)
+            .min(EVENTS_PER_SECOND);
         let passes = whole && *events > 0;
         if passes {
             *events -= 1;
@@ -315,7 +315,7 @@ impl PiecePacing {
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let last = self.last;
         let timer = self.timer.get_or_insert_with(|| {
-            let due = last.map_or_else(Instant::now, |last| last + GATHER_FOR);
+            let due = last.map_or_else(Instant::now, |last| last + GATHER_TIME);
             Box::pin(tokio::time::sleep_until(due))
         });
         timer.as_mut().poll(cx)
@@ -324,7 +324,7 @@ impl PiecePacing {
 
 #[cfg(test)]
 mod tests {
-    use super::{EVENTS, GATHER_FOR, PiecePacing};
+    use super::{EVENTS_PER_SECOND, GATHER_TIME, PiecePacing};
     use tokio::time::advance;
 
     fn pace(events: Option<u32>) -> PiecePacing {
@@ -342,24 +342,24 @@ mod tests {
         pace.record_passed();
         assert!(!pace.should_pass(b"x\n\n", false), "at once after another");
         assert!(pace.should_pass(b"x", true), "the last");
-        advance(GATHER_FOR).await;
+        advance(GATHER_TIME).await;
         assert!(pace.should_pass(b"x", false));
     }
 
     #[tokio::test(start_paused = true)]
     async fn whole_events_pass_at_once_until_there_are_too_many() {
         // F-133
-        let mut pace = pace(Some(EVENTS));
+        let mut pace = pace(Some(EVENTS_PER_SECOND));
         pace.record_passed();
         assert!(!pace.should_pass(b"data: x\n", false), "half an event");
-        for _ in 0..EVENTS {
+        for _ in 0..EVENTS_PER_SECOND {
             assert!(pace.should_pass(b"data: x\n\n", false));
         }
         assert!(
             !pace.should_pass(b"data: x\n\n", false),
             "a flood is gathered"
         );
-        advance(GATHER_FOR / 2).await;
+        advance(GATHER_TIME / 2).await;
         assert!(
             pace.should_pass(b"data: x\r\n\r\n", false),
             "some are earned back with time"

@@ -261,7 +261,7 @@ impl Dialer {
     }
 
     async fn permitted_addresses(&self, target: &DialTarget) -> Result<Vec<SocketAddr>, Failure> {
-        self.judge_addresses(target, &self.resolve_target(target).await?)
+        self.check_resolved(target, &self.resolve_target(target).await?)
     }
 
     async fn resolve_target(&self, target: &DialTarget) -> Result<Arc<[IpAddr]>, Failure> {
@@ -271,7 +271,7 @@ impl Dialer {
         }
     }
 
-    fn judge_addresses(
+    fn check_resolved(
         &self,
         target: &DialTarget,
         addresses: &[IpAddr],

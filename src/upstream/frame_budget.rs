@@ -37,11 +37,11 @@ use super::failure::ProtocolFault;
 
 /// At most 16 informational heads, and the final one. Trailers are not counted: they end their
 /// stream.
-const MOST_HEADS_OF_A_STREAM: u8 = 17;
+const MAX_HEADS_PER_STREAM: u8 = 17;
 /// The credit of a new session: settings, the first window updates, session tickets.
-const FIRST_CREDIT: u32 = 512;
+const INITIAL_CREDIT: u32 = 512;
 /// The most credit that a session can save.
-const MOST_CREDIT: u32 = 32_768;
+const MAX_CREDIT: u32 = 32_768;
 /// Credit for each request.
 const CREDIT_PER_REQUEST: u32 = 32;
 /// Credit for each frame of a request's body, in addition to the credit for its length. Some
@@ -65,7 +65,7 @@ const MAX_FRAME_SIZE: u32 = 16_384;
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The client's connection preface (RFC 9113 §3.4), which comes before the first frame.
-const PREFACE: usize = 24;
+const PREFACE_LENGTH: usize = 24;
 
 /// Frame types (RFC 9113 §6) and a flag.
 const DATA: u8 = 0;
@@ -173,8 +173,8 @@ impl FrameBudget {
     fn new(state: Arc<SessionState>) -> Self {
         Self {
             incoming: FrameScanner::new(0),
-            outgoing: FrameScanner::new(PREFACE),
-            credit: FIRST_CREDIT,
+            outgoing: FrameScanner::new(PREFACE_LENGTH),
+            credit: INITIAL_CREDIT,
             earned_at: Instant::now(),
             idle_bytes: 0,
             open: HashMap::new(),
@@ -207,7 +207,7 @@ impl FrameBudget {
                 self.state.answered.fetch_max(head.stream, Relaxed);
                 if !head.ends_stream() {
                     *heads += 1;
-                    if *heads > MOST_HEADS_OF_A_STREAM {
+                    if *heads > MAX_HEADS_PER_STREAM {
                         return Err(ProtocolFault::Informational);
                     }
                 }
@@ -274,7 +274,7 @@ impl FrameBudget {
     }
 
     fn add_credit(&mut self, credit: u32) {
-        self.credit = self.credit.saturating_add(credit).min(MOST_CREDIT);
+        self.credit = self.credit.saturating_add(credit).min(MAX_CREDIT);
     }
 
     fn spend_credit(&mut self, cost: u32) -> Result<(), ProtocolFault> {

@@ -15,7 +15,7 @@ mod upload_task;
 
 pub(super) use body::{Http1Body, SocketReturn, SocketSink};
 pub(super) use exchange::exchange;
-pub use upload_task::UploadTask;
+pub use upload_task::Http1Upload;
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -30,9 +30,9 @@ use super::tls;
 use crate::telemetry::metrics::SocketCountGuard;
 
 /// Room for a usual response's head, at the start.
-const INPUT: usize = 4096;
+const INPUT_CAPACITY: usize = 4096;
 /// Room for a usual request's head, at the start.
-const OUTPUT: usize = 1024;
+const OUTPUT_CAPACITY: usize = 1024;
 
 /// What a socket is made of: a TLS stream, or an in-memory pipe in tests.
 pub(super) trait SocketStream: AsyncBufRead + AsyncWrite + Unpin + Send + 'static {}
@@ -53,7 +53,7 @@ pub(super) struct Socket<S> {
     /// lines, or informational responses.
     is_unusual: bool,
     /// To be called once, when the first request is sent.
-    first_sent: Option<fn(&S)>,
+    first_request_hook: Option<fn(&S)>,
     /// Told when an exchange begins and ends.
     counted: SocketCountGuard,
 }
@@ -63,19 +63,19 @@ impl<S: SocketStream> Socket<S> {
     pub(super) fn new(stream: S, counted: SocketCountGuard) -> Self {
         Self {
             stream,
-            input: BytesMut::with_capacity(INPUT),
-            output: Vec::with_capacity(OUTPUT),
+            input: BytesMut::with_capacity(INPUT_CAPACITY),
+            output: Vec::with_capacity(OUTPUT_CAPACITY),
             reused: false,
             usable_until: None,
             is_unusual: false,
-            first_sent: None,
+            first_request_hook: None,
             counted,
         }
     }
 
     /// Calls this when the first request is sent.
     pub(super) fn on_first_request(mut self, hook: fn(&S)) -> Self {
-        self.first_sent = Some(hook);
+        self.first_request_hook = Some(hook);
         self
     }
 

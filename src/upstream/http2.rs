@@ -33,7 +33,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use self::response_head::check_response_head;
-pub use self::upload::RunningUpload;
+pub use self::upload::Http2Upload;
 use self::upload::{Http2RequestBody, UploadControl};
 use super::counted_tcp::ByteCounts;
 use super::dial::Tls;
@@ -50,9 +50,9 @@ const SESSION_WINDOW: u32 = 64 * STREAM_WINDOW;
 /// Of a request's body, waiting for the upstream's window.
 const SEND_BUFFER: usize = 64 * 1024;
 /// As for HTTP/1.1 heads.
-const HEADER_LIST: u32 = 64 * 1024;
+const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 /// Streams that were reset and are remembered, and streams that the other side may break before the session is given up.
-const RESET_STREAMS: usize = 32;
+const MAX_RESET_STREAMS: usize = 32;
 /// A session with open streams from which nothing comes is asked for a sign of life.
 const PING_AFTER: Duration = Duration::from_secs(15);
 /// And given up if none comes.
@@ -99,9 +99,9 @@ impl Session {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(SESSION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
-            .max_header_list_size(HEADER_LIST)
-            .max_concurrent_reset_streams(RESET_STREAMS)
-            .max_local_error_reset_streams(RESET_STREAMS)
+            .max_header_list_size(MAX_HEADER_LIST_BYTES)
+            .max_concurrent_reset_streams(MAX_RESET_STREAMS)
+            .max_local_error_reset_streams(MAX_RESET_STREAMS)
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
             .handshake(TokioIo::new(socket))
@@ -221,14 +221,14 @@ impl Faults {
 /// What went wrong, by what lies beneath hyper's error.
 fn cause(error: &hyper::Error) -> ExchangeFailure {
     let mut source = error.source();
-    while let Some(beneath) = source {
-        if let Some(error) = beneath.downcast_ref::<h2::Error>() {
+    while let Some(inner) = source {
+        if let Some(error) = inner.downcast_ref::<h2::Error>() {
             return frame_fault(error);
         }
-        if let Some(error) = beneath.downcast_ref::<io::Error>() {
+        if let Some(error) = inner.downcast_ref::<io::Error>() {
             return response_failure(error).into();
         }
-        source = beneath.source();
+        source = inner.source();
     }
     // The task of the session is gone, or no ping came back.
     Failure::Closed.into()
@@ -269,7 +269,7 @@ pub struct Http2Body {
     pieces: u64,
     faults: Faults,
     /// `None` once it was taken. If it is not taken, it ends when the body is dropped.
-    upload: Option<RunningUpload>,
+    upload: Option<Http2Upload>,
 }
 
 impl ExchangeGuard {
@@ -298,11 +298,11 @@ impl Http2Body {
 
     /// Returns whether the upload continues beside the response.
     pub fn has_upload(&self) -> bool {
-        self.upload.as_ref().is_some_and(RunningUpload::is_running)
+        self.upload.as_ref().is_some_and(Http2Upload::is_running)
     }
 
     /// Takes the upload, if it continues beside the response.
-    pub fn take_upload(&mut self) -> Option<RunningUpload> {
+    pub fn take_upload(&mut self) -> Option<Http2Upload> {
         self.upload.take_if(|upload| upload.is_running())
     }
 }

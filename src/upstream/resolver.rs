@@ -28,13 +28,13 @@ use super::failure::{DnsFault, Failure};
 use crate::os::is_resource_exhausted;
 
 /// Positive answers live at least this long, whatever their TTL says.
-const SHORTEST_LIFE: Duration = Duration::from_secs(5);
+const MIN_CACHE_TIME: Duration = Duration::from_secs(5);
 /// Positive answers live at most this long, whatever their TTL says.
-const LONGEST_LIFE: Duration = Duration::from_secs(300);
+const MAX_CACHE_TIME: Duration = Duration::from_secs(300);
 /// "No such name" lives this long.
-const NEGATIVE_LIFE: Duration = Duration::from_secs(5);
+const NEGATIVE_CACHE_TIME: Duration = Duration::from_secs(5);
 /// More remembered names than this, and the expired ones are dropped. Names come from configurations only, so their number is bounded there.
-const ANSWERS_BEFORE_SWEEP: usize = 256;
+const SWEEP_THRESHOLD: usize = 256;
 
 /// How names are looked up: the configuration of the system, read once and shared by all workers.
 #[derive(Clone)]
@@ -156,8 +156,8 @@ impl Resolver {
         let (outcome, life) = match tokio::time::timeout(self.limit, self.query_servers(name)).await
         {
             Ok(Ok((addresses, life))) => (Ok(addresses), life),
-            Ok(Err(failure)) => (Err(failure), NEGATIVE_LIFE),
-            Err(_) => (Err(Failure::Dns(DnsFault::Timeout)), NEGATIVE_LIFE),
+            Ok(Err(failure)) => (Err(failure), NEGATIVE_CACHE_TIME),
+            Err(_) => (Err(Failure::Dns(DnsFault::Timeout)), NEGATIVE_CACHE_TIME),
         };
         self.cache_outcome(name, &outcome, life);
         outcome
@@ -201,7 +201,7 @@ impl Resolver {
         }
         let now = Instant::now();
         let mut answers = self.answers.lock();
-        if answers.len() >= ANSWERS_BEFORE_SWEEP {
+        if answers.len() >= SWEEP_THRESHOLD {
             answers.retain(|_, answer| now < answer.until);
         }
         let answer = CachedAnswer {
@@ -228,7 +228,7 @@ impl Resolver {
 fn cache_lifetime(now: Instant, valid_until: Instant) -> Duration {
     valid_until
         .saturating_duration_since(now)
-        .clamp(SHORTEST_LIFE, LONGEST_LIFE)
+        .clamp(MIN_CACHE_TIME, MAX_CACHE_TIME)
 }
 
 fn lookup_failure(error: &NetError) -> Failure {

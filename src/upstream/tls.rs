@@ -23,7 +23,7 @@ use rustls::{
 use super::failure::TlsFault;
 
 /// Where systems keep their bundle of roots; the first that holds any is taken. Debian and Alpine, Fedora, RHEL 7 to 9, openSUSE, others.
-const BUNDLES: &[&str] = &[
+const ROOT_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -32,7 +32,7 @@ const BUNDLES: &[&str] = &[
 ];
 
 /// A directory of roots, for systems without a bundle.
-const DIRECTORY: &str = "/etc/ssl/certs";
+const ROOT_DIRECTORY: &str = "/etc/ssl/certs";
 
 /// The message for a certificate with `CA:TRUE`, as `openssl req -x509` makes them: it is valid for
 /// an authority, not for a server.
@@ -40,7 +40,7 @@ pub const CA_AS_SERVER: &str =
     "marked as a certificate authority, CA:TRUE, which a server's own must not be";
 
 /// Sessions that one connection remembers. It has one server name; TLS 1.3 keeps up to eight tickets for it.
-const SESSIONS: usize = 8;
+const MAX_SESSIONS: usize = 8;
 
 /// The one crypto provider.
 pub fn provider() -> Arc<CryptoProvider> {
@@ -91,7 +91,7 @@ impl Trust {
 
     /// The client's side of a handshake, for one connection of egressd.
     pub(super) fn client_configs(&self) -> Option<TlsConfigs> {
-        let sessions = Resumption::in_memory_sessions(SESSIONS);
+        let sessions = Resumption::in_memory_sessions(MAX_SESSIONS);
         let no_certificate = Arc::new(NoCertificate::default());
         let mut http1 = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&version::TLS13, &version::TLS12])
@@ -122,7 +122,7 @@ pub(super) struct TlsConfigs {
 
 impl TlsConfigs {
     /// Returns whether a server requested a client certificate in any handshake.
-    pub(super) fn were_asked_for_certificate(&self) -> bool {
+    pub(super) fn was_certificate_requested(&self) -> bool {
         self.no_certificate.0.load(Relaxed)
     }
 }
@@ -148,11 +148,11 @@ fn platform_roots() -> Vec<CertificateDer<'static>> {
         let (file, directory) = (file.map(Path::new), directory.map(Path::new));
         rustls_native_certs::load_certs_from_paths(file, directory).certs
     };
-    BUNDLES
+    ROOT_BUNDLES
         .iter()
         .map(|bundle| load(Some(bundle), None))
         .find(|roots| !roots.is_empty())
-        .unwrap_or_else(|| load(None, Some(DIRECTORY)))
+        .unwrap_or_else(|| load(None, Some(ROOT_DIRECTORY)))
 }
 
 /// Returns the fault that caused an error of a handshake or a session. Under TLS 1.3 a server

@@ -30,7 +30,7 @@ fn answer_to(script: impl Fn(&mut Wire, u32) + Send + Sync + 'static) -> Reply {
 }
 
 /// Refused as the upstream's fault, or aborted: never a whole answer.
-fn fails(what: &str, reply: &Reply) {
+fn assert_failure(what: &str, reply: &Reply) {
     if reply.status == 200 {
         assert_eq!(reply.ending, Ending::Aborted, "{what}: {reply:?}");
     } else {
@@ -160,13 +160,13 @@ fn streams_and_sessions_that_are_broken_off() {
     // F-136
     let code = |code: u32| code.to_be_bytes();
     for refused in [1, 2, 7, 8, 11] {
-        fails(
+        assert_failure(
             "RST_STREAM",
             &answer_to(move |wire, stream| {
                 wire.send(frame(RST_STREAM, 0, stream, &code(refused)));
             }),
         );
-        fails(
+        assert_failure(
             "RST_STREAM within a body",
             &answer_to(move |wire, stream| {
                 wire.send(head(stream, &[], 0));
@@ -177,7 +177,7 @@ fn streams_and_sessions_that_are_broken_off() {
     }
     for length in [&[][..], &[("content-length", "8")]] {
         for begun in [&b""[..], b"half"] {
-            fails(
+            assert_failure(
                 "NO_ERROR before the end",
                 &answer_to(move |wire, stream| {
                     wire.send(head(stream, length, 0));
@@ -187,17 +187,17 @@ fn streams_and_sessions_that_are_broken_off() {
             );
         }
     }
-    fails(
+    assert_failure(
         "GOAWAY",
         &answer_to(|wire, _| {
             wire.send(frame(GOAWAY, 0, 0, &[0; 8]));
             wire.close_with_notify();
         }),
     );
-    fails("a close", &answer_to(|wire, _| wire.close_with_notify()));
-    fails("a cut", &answer_to(|wire, _| wire.close_without_notify()));
-    fails("a reset", &answer_to(|wire, _| wire.reset()));
-    fails(
+    assert_failure("a close", &answer_to(|wire, _| wire.close_with_notify()));
+    assert_failure("a cut", &answer_to(|wire, _| wire.close_without_notify()));
+    assert_failure("a reset", &answer_to(|wire, _| wire.reset()));
+    assert_failure(
         "a body that breaks off",
         &answer_to(|wire, stream| {
             wire.send(head(stream, &[], 0));
@@ -237,7 +237,7 @@ fn a_whole_answer_and_no_wish_for_the_rest_of_the_request() {
 fn bodies_of_another_length_than_announced() {
     // F-136
     for sent in ["ab", "abcd"] {
-        fails(
+        assert_failure(
             sent,
             &answer_to(move |wire, stream| {
                 wire.send(head(stream, &[("content-length", "3")], 0));
@@ -261,15 +261,15 @@ fn floods() {
             sent += 1;
         }
     };
-    fails(
+    assert_failure(
         "SETTINGS",
         &answer_to(move |wire, _| until_closed(wire, &frame(SETTINGS, 0, 0, &[]))),
     );
-    fails(
+    assert_failure(
         "PING",
         &answer_to(move |wire, _| until_closed(wire, &frame(PING, 0, 0, &[0; 8]))),
     );
-    fails(
+    assert_failure(
         "CONTINUATION",
         &answer_to(move |wire, stream| {
             wire.send(frame(HEADERS, 0, stream, STATUS_200));
@@ -279,11 +279,11 @@ fn floods() {
             );
         }),
     );
-    fails(
+    assert_failure(
         "RST_STREAM",
         &answer_to(move |wire, stream| until_closed(wire, &frame(RST_STREAM, 0, stream, &[0; 4]))),
     );
-    fails(
+    assert_failure(
         "empty DATA",
         &answer_to(move |wire, stream| {
             wire.send(head(stream, &[], 0));
@@ -297,7 +297,7 @@ fn floods() {
 fn pushes_strange_frames_and_large_heads() {
     // F-136
     let push = [&2_u32.to_be_bytes()[..], &[0x82, 0x84, 0x87]].concat();
-    fails(
+    assert_failure(
         "PUSH_PROMISE",
         &answer_to(move |wire, stream| {
             wire.send(frame(PUSH_PROMISE, END_HEADERS, stream, &push));
@@ -305,32 +305,32 @@ fn pushes_strange_frames_and_large_heads() {
             wire.wait_for_end();
         }),
     );
-    fails(
+    assert_failure(
         "a DATA frame before the head",
         &answer_to(|wire, stream| {
             wire.send(frame(DATA, END_STREAM, stream, b"x"));
         }),
     );
-    fails(
+    assert_failure(
         "a frame that is too large",
         &answer_to(|wire, stream| {
             wire.send(frame(HEADERS, END_HEADERS, stream, &[0; 20_000]));
         }),
     );
-    fails(
+    assert_failure(
         "HPACK that is none",
         &answer_to(|wire, stream| {
             wire.send(frame(HEADERS, END_HEADERS, stream, &[0xff; 9]));
         }),
     );
-    fails(
+    assert_failure(
         "a SETTINGS acknowledgement with a body",
         &answer_to(|wire, _| {
             wire.send(frame(SETTINGS, ACK, 0, &[0; 6]));
         }),
     );
     let large = "v".repeat(15_000);
-    fails(
+    assert_failure(
         "a large head",
         &answer_to(move |wire, stream| {
             wire.send(frame(

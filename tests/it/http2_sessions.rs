@@ -234,7 +234,7 @@ fn a_cut_response_is_aborted_however_many_streams_were_abandoned() {
 fn a_whole_response_is_whole_though_another_is_cut() {
     // F-231, F-134: the first response ends before its upload does, and is reset after its end; the
     // second is reset before its end.
-    let (tell, told) = mpsc::channel();
+    let (report, reported) = mpsc::channel();
     let up = upstream(move |wire| {
         let cut = h2::request(wire).unwrap();
         wire.send(frame(HEADERS, END_HEADERS, cut, STATUS_200));
@@ -242,7 +242,7 @@ fn a_whole_response_is_whole_though_another_is_cut() {
         let whole = h2::request(wire).unwrap();
         wire.send(frame(HEADERS, END_HEADERS, whole, STATUS_200));
         wire.send(frame(DATA, 0, whole, b"who"));
-        tell.send(()).unwrap();
+        report.send(()).unwrap();
         let no_error = |stream| frame(RST_STREAM, 0, stream, &[0; 4]);
         let end = frame(DATA, END_STREAM, whole, b"le");
         wire.send([no_error(cut), end, no_error(whole)].concat());
@@ -257,7 +257,7 @@ fn a_whole_response_is_whole_though_another_is_cut() {
     agent.send(
         "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     );
-    told.recv().unwrap();
+    reported.recv().unwrap();
     let reply = agent.reply();
     assert_eq!(reply.expect_status(200).text(), "whole");
     assert_eq!(reply.ending, Ending::Whole);
@@ -290,11 +290,11 @@ type End = fn(&mut Wire, u32);
 /// Starts a server whose first session answers one request and ends during the next. Later sessions
 /// behave as `then` does. Reports every request.
 fn ends_at_the_second(end: End, then: End) -> (Upstream, mpsc::Receiver<usize>) {
-    let (tell, told) = mpsc::channel();
+    let (report, reported) = mpsc::channel();
     let up = upstream(move |wire| {
         let mut requests = 0;
         while let Some(stream) = h2::request(wire) {
-            tell.send(wire.socket()).unwrap();
+            report.send(wire.socket()).unwrap();
             requests += 1;
             match (wire.socket(), requests) {
                 (0, 1) => ANSWERS(wire, stream),
@@ -303,7 +303,7 @@ fn ends_at_the_second(end: End, then: End) -> (Upstream, mpsc::Receiver<usize>) 
             }
         }
     });
-    (up, told)
+    (up, reported)
 }
 
 const CLOSES: End = |wire, _| wire.close_with_notify();
@@ -317,24 +317,24 @@ const ANSWERS: End = |wire, stream| {
 fn a_get_is_repeated_when_its_session_ends_without_a_word() {
     // F-232
     for end in [CLOSES, CUTS, RESETS] {
-        let (up, told) = ends_at_the_second(end, ANSWERS);
+        let (up, reported) = ends_at_the_second(end, ANSWERS);
         let sidecar = sidecar(&up);
         let mut agent = Agent::connect(&sidecar);
         assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
         assert_eq!(agent.get("/crm/x").expect_status(200).text(), "1");
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 0, 1]);
+        assert_eq!(reported.try_iter().collect::<Vec<_>>(), [0, 0, 1]);
     }
 }
 
 #[test]
 fn a_get_is_repeated_once() {
     // F-232
-    let (up, told) = ends_at_the_second(CLOSES, CLOSES);
+    let (up, reported) = ends_at_the_second(CLOSES, CLOSES);
     let sidecar = sidecar(&up);
     let mut agent = Agent::connect(&sidecar);
     assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
     agent.get("/crm/x").refused(502, "upstream_protocol_error");
-    assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 0, 1]);
+    assert_eq!(reported.try_iter().collect::<Vec<_>>(), [0, 0, 1]);
 }
 
 #[test]
@@ -357,12 +357,12 @@ fn what_may_have_been_processed_is_not_repeated() {
         ("GET", "", early_hints),
         ("GET", "", goaway),
     ] {
-        let (up, told) = ends_at_the_second(end, ANSWERS);
+        let (up, reported) = ends_at_the_second(end, ANSWERS);
         let sidecar = sidecar(&up);
         let mut agent = Agent::connect(&sidecar);
         assert_eq!(agent.get("/crm/x").expect_status(200).text(), "0");
         let reply = agent.request(method, "/crm/x", &[], body.as_bytes());
         reply.refused(502, "upstream_protocol_error");
-        assert_eq!(told.try_iter().collect::<Vec<_>>(), [0, 0], "{method}");
+        assert_eq!(reported.try_iter().collect::<Vec<_>>(), [0, 0], "{method}");
     }
 }

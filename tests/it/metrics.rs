@@ -17,7 +17,7 @@ use crate::support::{Agent, PATIENCE, Sidecar};
 struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
-    fn of(sidecar: &Sidecar) -> Self {
+    fn fetch(sidecar: &Sidecar) -> Self {
         Self::parse(&text(sidecar))
     }
 
@@ -38,7 +38,7 @@ impl Scrape {
     fn until(sidecar: &Sidecar, what: &str, is_so: impl Fn(&Self) -> bool) -> Self {
         let begun = Instant::now();
         loop {
-            let scrape = Self::of(sidecar);
+            let scrape = Self::fetch(sidecar);
             if is_so(&scrape) {
                 return scrape;
             }

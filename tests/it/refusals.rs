@@ -152,7 +152,7 @@ const fn upstream(status: u16, code: &'static str, error: &'static str, how: How
 }
 
 impl Row {
-    const fn of(self, id: &'static str) -> Self {
+    const fn for_connection(self, id: &'static str) -> Self {
         Self {
             connection: Some(id),
             ..self
@@ -175,29 +175,29 @@ const ROWS: &[Row] = &[
     agent(400, "malformed_request", ERROR, Raw("GET /crm/ok HTTP/1.1\r\n\r\n")),
     agent(400, "path_not_canonical", ERROR, Get("/crm/../ok")),
     agent(400, "forward_proxy_refused", ERROR, Raw("GET http://localhost/crm/ok HTTP/1.1\r\nHost: localhost\r\n\r\n")),
-    agent(403, "route_not_allowed", DENIED, Get("/crm/other")).of("crm"),
-    agent(403, "connection_disabled", DENIED, Get("/off/x")).of("off"),
+    agent(403, "route_not_allowed", DENIED, Get("/crm/other")).for_connection("crm"),
+    agent(403, "connection_disabled", DENIED, Get("/off/x")).for_connection("off"),
     agent(403, "browser_request_refused", DENIED, Raw("GET /crm/ok HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n")),
     agent(404, "connection_not_found", DENIED, Get("/nope/x")),
-    agent(405, "method_not_allowed", DENIED, Raw("DELETE /crm/ok HTTP/1.1\r\nHost: localhost\r\n\r\n")).of("crm"),
+    agent(405, "method_not_allowed", DENIED, Raw("DELETE /crm/ok HTTP/1.1\r\nHost: localhost\r\n\r\n")).for_connection("crm"),
     agent(405, "connect_refused", ERROR, Raw("CONNECT x:443 HTTP/1.1\r\nHost: localhost\r\n\r\n")),
-    Row { retryable: true, ..agent(408, "request_timeout", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na")).of("crm") },
-    agent(413, "request_too_large", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n")).of("crm"),
+    Row { retryable: true, ..agent(408, "request_timeout", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\na")).for_connection("crm") },
+    agent(413, "request_too_large", ERROR, Raw("POST /crm/up HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1001\r\n\r\n")).for_connection("crm"),
     agent(414, "target_too_long", ERROR, Story(|world| Agent::connect(&world.sidecar).get(&"/a".repeat(4097)))),
     agent(421, "host_not_allowed", DENIED, Raw("GET /crm/ok HTTP/1.1\r\nHost: evil.com\r\n\r\n")),
     agent(501, "upgrade_refused", ERROR, Raw("GET /crm/ok HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")),
     agent(505, "http_version_refused", ERROR, Raw("GET /crm/ok HTTP/1.0\r\nHost: localhost\r\n\r\n")),
-    upstream(502, "upstream_unreachable", "connection_refused", Get("/closed/x")).of("closed"),
-    upstream(502, "upstream_unreachable", "dns_error", Get("/nameless/x")).of("nameless"),
-    upstream(502, "upstream_unreachable", "tls_certificate_error", Get("/untrusted/x")).of("untrusted"),
-    upstream(502, "upstream_unreachable", "tls_protocol_error", Get("/plaintext/x")).of("plaintext"),
-    upstream(502, "upstream_protocol_error", "http_protocol_error", Get("/bad/garbage")).of("bad"),
-    upstream(502, "address_refused", "destination_ip_prohibited", Get("/inside/x")).of("inside").final_(),
-    upstream(502, "response_too_large", "http_response_body_size", Get("/bad/large")).of("bad").final_(),
-    upstream(502, "credential_reflected", "http_protocol_error", Get("/leaky/reflection")).of("leaky").final_(),
-    upstream(504, "upstream_timeout", "connection_read_timeout", Get("/slow/x")).of("slow"),
+    upstream(502, "upstream_unreachable", "connection_refused", Get("/closed/x")).for_connection("closed"),
+    upstream(502, "upstream_unreachable", "dns_error", Get("/nameless/x")).for_connection("nameless"),
+    upstream(502, "upstream_unreachable", "tls_certificate_error", Get("/untrusted/x")).for_connection("untrusted"),
+    upstream(502, "upstream_unreachable", "tls_protocol_error", Get("/plaintext/x")).for_connection("plaintext"),
+    upstream(502, "upstream_protocol_error", "http_protocol_error", Get("/bad/garbage")).for_connection("bad"),
+    upstream(502, "address_refused", "destination_ip_prohibited", Get("/inside/x")).for_connection("inside").final_(),
+    upstream(502, "response_too_large", "http_response_body_size", Get("/bad/large")).for_connection("bad").final_(),
+    upstream(502, "credential_reflected", "http_protocol_error", Get("/leaky/reflection")).for_connection("leaky").final_(),
+    upstream(504, "upstream_timeout", "connection_read_timeout", Get("/slow/x")).for_connection("slow"),
     Row { blame: "proxy", ..upstream(503, "draining", "proxy_internal_response", Story(drain)) },
-    Row { blame: "proxy", ..upstream(503, "overloaded", "connection_limit_reached", Story(overload)).of("busy") },
+    Row { blame: "proxy", ..upstream(503, "overloaded", "connection_limit_reached", Story(overload)).for_connection("busy") },
 ];
 
 /// Codes that no row can provoke, and why.

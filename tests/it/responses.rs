@@ -33,7 +33,7 @@ fn answer_to(bytes: impl AsRef<[u8]>) -> Reply {
 }
 
 /// Each of these is a refusal of this code and RFC 9209 error type.
-fn all_are(rows: &[&[u8]], code: &str, error: &str) {
+fn assert_all_refused(rows: &[&[u8]], code: &str, error: &str) {
     for bytes in rows {
         let reply = answer_to(bytes);
         assert_eq!(reply.status, 502, "{:?} got {reply:?}", text(bytes));
@@ -52,7 +52,7 @@ const PROTOCOL: &str = "upstream_protocol_error";
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
 
 /// Aborted, or refused before the head went out.
-fn never_whole(reply: &Reply, code: &str, row: &str) {
+fn assert_not_whole(reply: &Reply, code: &str, row: &str) {
     if reply.status == 200 {
         assert_eq!(reply.ending, Ending::Aborted, "{row:?} got {reply:?}");
         assert!(reply.body.len() <= 1000, "{row:?}");

@@ -128,7 +128,7 @@ impl Dialer {
                     Host::Name(_) => join_addresses(found),
                 }
             })?;
-        let judged = self.judge_addresses(target, &addresses);
+        let judged = self.check_resolved(target, &addresses);
         let judged = judged.map_err(|failure| ProbeError {
             forbidden: forbidden_addresses(failure, &addresses, target),
             failure,
@@ -162,7 +162,7 @@ async fn await_certificate_verdict(
     target: &DialTarget,
     negotiated: Result<(NegotiatedSocket, bool), Failure>,
 ) -> Result<ProbedSession, Failure> {
-    let requested_certificate = target.tls()?.1.were_asked_for_certificate();
+    let requested_certificate = target.tls()?.1.was_certificate_requested();
     let required = Failure::from(TlsFault::CertificateRequired);
     let (session, is_second) = match negotiated {
         // The same refusal under TLS 1.2, whose alert has another name.

@@ -7,8 +7,8 @@ use tokio::time::advance;
 
 use super::error_code::INTERNAL_ERROR;
 use super::{
-    DATA, END_STREAM, FIRST_CREDIT, FrameBudget, GOAWAY, HEADERS, MOST_CREDIT,
-    MOST_HEADS_OF_A_STREAM, PREFACE, RST_STREAM, SessionState,
+    DATA, END_STREAM, FrameBudget, GOAWAY, HEADERS, INITIAL_CREDIT, MAX_CREDIT,
+    MAX_HEADS_PER_STREAM, PREFACE_LENGTH, RST_STREAM, SessionState,
 };
 use crate::upstream::failure::ProtocolFault;
 
@@ -32,7 +32,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// A session whose preface is sent.
 fn session() -> FrameBudget {
     let mut count = FrameBudget::new(Arc::<SessionState>::default());
-    count.scan_sent(&[b'P'; PREFACE]);
+    count.scan_sent(&[b'P'; PREFACE_LENGTH]);
     count
 }
 
@@ -47,7 +47,7 @@ impl FrameBudget {
 
     /// Returns how many of these frames are accepted in a row.
     fn accepted_in_a_row(&mut self, frame: &[u8]) -> u32 {
-        let most = MOST_CREDIT + 1;
+        let most = MAX_CREDIT + 1;
         let accepted = (0..most).find(|_| self.receive_frames(frame) == FLOOD);
         accepted.unwrap_or(most)
     }
@@ -57,7 +57,7 @@ impl FrameBudget {
 async fn frames_are_found_whatever_the_read_boundaries() {
     // F-136
     let ping = frame(PING, 0, 0, &[0; 8]);
-    let allowed = usize::try_from(FIRST_CREDIT).unwrap();
+    let allowed = usize::try_from(INITIAL_CREDIT).unwrap();
     for size in [1, 2, 9, 10, 16, 17, 18, 4096] {
         let mut count = session();
         let bytes = ping.repeat(allowed);
@@ -101,7 +101,7 @@ async fn every_frame_that_is_not_part_of_a_response_is_charged() {
             .unwrap();
         count.send_request_frames(3);
         let accepted = count.accepted_in_a_row(&flood);
-        assert!(accepted <= 2 * FIRST_CREDIT, "{what}: {accepted}");
+        assert!(accepted <= 2 * INITIAL_CREDIT, "{what}: {accepted}");
     }
 }
 
@@ -112,7 +112,7 @@ async fn long_frames_cost_more_than_short_ones() {
     let accepted = [(short, 0), (long, 16_384)].map(|(mut count, length)| {
         count.accepted_in_a_row(&frame(UNKNOWN, 0, 0, &vec![0; length]))
     });
-    assert_eq!(accepted, [FIRST_CREDIT, FIRST_CREDIT / 5]);
+    assert_eq!(accepted, [INITIAL_CREDIT, INITIAL_CREDIT / 5]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,7 +146,7 @@ async fn what_is_sent_earns_credit() {
     // Frames that only answer the upstream earn nothing.
     let mut count = session();
     let ping = frame(PING, 0, 0, &[0; 8]);
-    for _ in 0..FIRST_CREDIT {
+    for _ in 0..INITIAL_CREDIT {
         assert_eq!(count.receive_frames(&ping), Ok(()));
         count.scan_sent(&frame(PING, ACK, 0, &[0; 8]));
         count.scan_sent(&frame(SETTINGS, ACK, 0, &[]));
@@ -168,7 +168,7 @@ async fn pings_every_few_seconds_for_a_day_are_no_flood() {
     }
     // A day without frames does not pay for an endless flood.
     let accepted = count.accepted_in_a_row(&frame(PING, 0, 0, &[0; 8]));
-    assert!(accepted <= MOST_CREDIT + FIRST_CREDIT, "{accepted}");
+    assert!(accepted <= MAX_CREDIT + INITIAL_CREDIT, "{accepted}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,7 +197,7 @@ async fn informational_heads_are_counted_for_each_stream() {
     let mut count = session();
     count.send_request_frames(1);
     count.send_request_frames(3);
-    for _ in 0..MOST_HEADS_OF_A_STREAM {
+    for _ in 0..MAX_HEADS_PER_STREAM {
         assert_eq!(count.receive_frames(&frame(HEADERS, 4, 1, b"x")), Ok(()));
         assert_eq!(count.receive_frames(&frame(HEADERS, 4, 3, b"x")), Ok(()));
     }

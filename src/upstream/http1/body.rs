@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 
 use super::chunks::{ChunkedDecoder, DecodeStep};
 use super::response_head::BodyLength;
-use super::upload_task::{EarlyResponse, UploadTask};
+use super::upload_task::{EarlyResponse, Http1Upload};
 use super::{Socket, SocketStream};
 use crate::upstream::failure::{Failure, ProtocolFault};
 
@@ -35,7 +35,7 @@ pub(in crate::upstream) struct SocketReturn<S> {
 pub(in crate::upstream) struct Http1Body<S> {
     socket: Option<Socket<S>>,
     left: RemainingBody,
-    home: Option<SocketReturn<S>>,
+    return_to: Option<SocketReturn<S>>,
     /// Set if the request is still being sent. Then a task owns the socket.
     early: Option<Box<EarlyResponse>>,
     /// Pieces that came so far, as the upstream cut them.
@@ -62,11 +62,11 @@ impl RemainingBody {
 }
 
 impl<S: SocketStream> Http1Body<S> {
-    pub(super) fn new(socket: Socket<S>, length: BodyLength, home: SocketReturn<S>) -> Self {
+    pub(super) fn new(socket: Socket<S>, length: BodyLength, return_to: SocketReturn<S>) -> Self {
         let mut body = Self {
             socket: Some(socket),
             left: RemainingBody::new(length),
-            home: Some(home),
+            return_to: Some(return_to),
             early: None,
             pieces: 0,
             trailers: None,
@@ -86,7 +86,7 @@ impl<S: SocketStream> Http1Body<S> {
                 RemainingBody::Chunked(_) => RemainingBody::UntilClose,
                 left @ (RemainingBody::Exact(_) | RemainingBody::UntilClose) => left,
             },
-            home: None,
+            return_to: None,
             early: Some(Box::new(early)),
             pieces: 0,
             // The task that owns the socket sends data only.
@@ -107,7 +107,7 @@ impl<S: SocketStream> Http1Body<S> {
 
     /// Takes the upload that continues beside the response, if there is one. If it is not taken, it
     /// ends when the body is dropped.
-    pub(in crate::upstream) fn take_upload(&mut self) -> Option<UploadTask> {
+    pub(in crate::upstream) fn take_upload(&mut self) -> Option<Http1Upload> {
         self.early.as_mut()?.upload.take()
     }
 
@@ -118,15 +118,15 @@ impl<S: SocketStream> Http1Body<S> {
 
     /// The response is over: the socket goes home, unless more came than was announced.
     fn return_socket(&mut self) {
-        let home = self.home.take();
-        let Some((socket, home)) = self.socket.take().zip(home) else {
+        let return_to = self.return_to.take();
+        let Some((socket, return_to)) = self.socket.take().zip(return_to) else {
             return;
         };
         if !socket.input.is_empty() {
-            home.pool.report_surplus();
-        } else if home.reuse {
+            return_to.pool.report_surplus();
+        } else if return_to.reuse {
             socket.counted.end_exchange();
-            home.pool.put_back(socket);
+            return_to.pool.put_back(socket);
         }
     }
 

@@ -8,15 +8,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::upstream::failure::ProtocolFault;
 
 /// Bytes of chunk extensions and trailers that one body may hold.
-const MAX_ASIDE: usize = 16 * 1024;
+const MAX_OVERHEAD: usize = 16 * 1024;
 /// A piece that is at least this large is handed out without a copy.
-const WHOLE: usize = 8 * 1024;
+const UNCOPIED: usize = 8 * 1024;
 
 /// Where in the coding the next byte lies.
 #[derive(Debug, Default)]
 pub(super) struct ChunkedDecoder {
     state: ChunkState,
-    aside: usize,
+    overhead: usize,
     trailers: Option<Box<HeaderMap>>,
 }
 
@@ -24,8 +24,8 @@ pub(super) struct ChunkedDecoder {
 enum ChunkState {
     /// At the first digit of a size, or (`true`) at the CRLF before it.
     #[default]
-    First,
-    Between,
+    Start,
+    DataEnd,
     /// So many bytes of data to come.
     Data(u64),
     Trailers,
@@ -54,24 +54,24 @@ impl ChunkedDecoder {
                     let take = buffer
                         .len()
                         .min(usize::try_from(left).unwrap_or(usize::MAX));
-                    if take == 0 || (take >= WHOLE && !gathered.is_empty()) {
+                    if take == 0 || (take >= UNCOPIED && !gathered.is_empty()) {
                         break;
                     }
                     self.state = match left - take as u64 {
-                        0 => ChunkState::Between,
+                        0 => ChunkState::DataEnd,
                         rest => ChunkState::Data(rest),
                     };
                     chunks += 1;
                     let piece = buffer.split_to(take);
-                    if take >= WHOLE || (gathered.is_empty() && !self.more_follows(buffer)) {
+                    if take >= UNCOPIED || (gathered.is_empty() && !self.more_follows(buffer)) {
                         return Ok(DecodeStep::Data(piece.freeze(), chunks));
                     }
                     gathered.extend_from_slice(&piece);
-                    if gathered.len() >= WHOLE {
+                    if gathered.len() >= UNCOPIED {
                         break;
                     }
                 }
-                ChunkState::First | ChunkState::Between => {
+                ChunkState::Start | ChunkState::DataEnd => {
                     if !self.size_line(buffer)? {
                         break;
                     }
@@ -101,15 +101,15 @@ impl ChunkedDecoder {
 
     /// Whether the buffer holds data of another chunk, so that gathering pays.
     fn more_follows(&self, buffer: &[u8]) -> bool {
-        self.state == ChunkState::Between && buffer.len() > 4 && !buffer.starts_with(b"\r\n0\r\n")
+        self.state == ChunkState::DataEnd && buffer.len() > 4 && !buffer.starts_with(b"\r\n0\r\n")
     }
 
     /// Reads `[CRLF] size [;ext] CRLF`; false if it is not whole.
     fn size_line(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolFault> {
         let skip = match (self.state, &buffer[..]) {
-            (ChunkState::Between, [b'\r', b'\n', ..]) => 2,
-            (ChunkState::Between, [b'\r'] | []) => return Ok(false),
-            (ChunkState::Between, _) => return Err(ProtocolFault::Body),
+            (ChunkState::DataEnd, [b'\r', b'\n', ..]) => 2,
+            (ChunkState::DataEnd, [b'\r'] | []) => return Ok(false),
+            (ChunkState::DataEnd, _) => return Err(ProtocolFault::Body),
             _ => 0,
         };
         let line = buffer.get(skip..).unwrap_or_default();
@@ -124,7 +124,7 @@ impl ChunkedDecoder {
         if digits == 0 || digits > 16 || !legal_rest {
             return Err(ProtocolFault::Body);
         }
-        self.aside += rest.len();
+        self.overhead += rest.len();
         let size = size.iter().fold(0, |sum, digit| {
             let digit = char::from(*digit).to_digit(16).unwrap_or(0);
             (sum << 4) | u64::from(digit)
@@ -167,7 +167,7 @@ impl ChunkedDecoder {
                 self.keep_trailer(&name, &value);
             }
         }
-        self.aside += end;
+        self.overhead += end;
         buffer.advance(end + 2);
         Ok(true)
     }
@@ -175,7 +175,7 @@ impl ChunkedDecoder {
     /// The offset of the CRLF that ends this line. A bare LF is illegal, and so is a line over the bound.
     fn line_end(&self, line: &[u8]) -> Result<Option<usize>, ProtocolFault> {
         let end = memchr::memchr(b'\n', line);
-        if self.aside + end.unwrap_or(line.len()) > MAX_ASIDE {
+        if self.overhead + end.unwrap_or(line.len()) > MAX_OVERHEAD {
             return Err(ProtocolFault::Body);
         }
         match end {

@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use super::body::{Http1Body, SocketReturn, SocketSink};
 use super::response_head::BodyLength;
 use super::upload::BodyWriter;
-use super::upload_task::{EarlyResponse, Piece, UploadTask};
+use super::upload_task::{EarlyResponse, Http1Upload, Piece};
 use super::{Socket, SocketStream};
 use crate::upstream::failure::Failure;
 
@@ -37,15 +37,15 @@ where
         socket: Mutex::default(),
         pool,
     });
-    let home = SocketReturn {
+    let return_to = SocketReturn {
         pool: Arc::<UploadSocket<S>>::clone(&holder),
         reuse: true,
     };
-    let response = Mutex::new(Http1Body::new(socket, length, home));
+    let response = Mutex::new(Http1Body::new(socket, length, return_to));
     let task = tokio::spawn(run_exchange(response, upload, holder, sender));
     let early = EarlyResponse {
         pieces,
-        upload: Some(UploadTask(task)),
+        upload: Some(Http1Upload(task)),
     };
     Http1Body::early(length, early)
 }

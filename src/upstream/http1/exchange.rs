@@ -22,12 +22,12 @@ use crate::upstream::head::RequestHead;
 /// Informational responses that are taken before a final one (F-118).
 const MAX_INFORMATIONAL: usize = 16;
 
-/// Sends the request over `socket` and awaits the response's head. The socket goes to `home` once the body is through.
+/// Sends the request over `socket` and awaits the response's head. The socket goes to `return_to` once the body is through.
 pub(in crate::upstream) async fn exchange<S: SocketStream, B>(
     socket: Socket<S>,
     head: &RequestHead<'_>,
     body: Option<B>,
-    home: SocketReturn<S>,
+    return_to: SocketReturn<S>,
 ) -> Result<Response<Http1Body<S>>, ExchangeFailure>
 where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
@@ -41,15 +41,16 @@ where
         progress: HeadProgress::default(),
         is_begun: false,
         informational: (0, 0),
-        heard: false,
+        has_received: false,
         began_early: false,
     };
-    encode::write_head(&mut exchange.socket.output, head, !home.reuse);
+    encode::write_head(&mut exchange.socket.output, head, !return_to.reuse);
     match poll_fn(|cx| exchange.poll(cx)).await {
-        Ok(response) => Ok(exchange.finish(response, home)),
+        Ok(response) => Ok(exchange.finish(response, return_to)),
         Err(failure) => {
             // The upstream has most likely closed the socket while it was idle.
-            let stale = exchange.socket.reused && !exchange.heard && failure == Failure::Closed;
+            let stale =
+                exchange.socket.reused && !exchange.has_received && failure == Failure::Closed;
             Err(ExchangeFailure {
                 stale,
                 ..failure.into()
@@ -69,7 +70,7 @@ struct Http1Exchange<'a, S, B> {
     /// Informational responses so far: how many, and their bytes.
     informational: (usize, usize),
     /// Whether any byte of a response has come.
-    heard: bool,
+    has_received: bool,
     /// `true` if the head of the response began before the body was sent.
     began_early: bool,
 }
@@ -107,7 +108,7 @@ where
             self.upload.stage = WriteStage::Broken;
         }
         if self.upload.stage == WriteStage::Done
-            && let Some(hook) = self.socket.first_sent.take()
+            && let Some(hook) = self.socket.first_request_hook.take()
         {
             hook(&self.socket.stream);
         }
@@ -121,7 +122,7 @@ where
             }
             match ready!(self.socket.poll_read(cx))? {
                 0 => return Poll::Ready(Err(Failure::Closed)),
-                _ => self.heard = true,
+                _ => self.has_received = true,
             }
         }
     }
@@ -144,7 +145,7 @@ where
         Ok(None)
     }
 
-    fn finish(self, head: ResponseHead, mut home: SocketReturn<S>) -> Response<Http1Body<S>> {
+    fn finish(self, head: ResponseHead, mut return_to: SocketReturn<S>) -> Response<Http1Body<S>> {
         let Self {
             mut socket,
             upload,
@@ -160,12 +161,12 @@ where
         // redirect the request.
         let body_is_read = !self.has_body || head.status.as_u16() < 300;
         let is_in_order = upload.stage == WriteStage::Done && !began_early;
-        home.reuse &= is_in_order && head.keep_alive && body_is_read;
+        return_to.reuse &= is_in_order && head.keep_alive && body_is_read;
         let body = if upload.is_under_way() && head.status.is_success() {
-            early_response::spawn_exchange(socket, head.length, upload, home.pool)
+            early_response::spawn_exchange(socket, head.length, upload, return_to.pool)
         } else {
             socket.output.clear();
-            Http1Body::new(socket, head.length, home)
+            Http1Body::new(socket, head.length, return_to)
         };
         let mut response = Response::new(body);
         *response.status_mut() = head.status;

@@ -45,7 +45,7 @@ impl RecordingPool {
         self.sockets.lock().pop()
     }
 
-    fn home(self: &Arc<Self>) -> SocketReturn<Pipe> {
+    fn socket_return(self: &Arc<Self>) -> SocketReturn<Pipe> {
         SocketReturn {
             pool: Arc::<Self>::clone(self),
             reuse: true,
@@ -101,7 +101,7 @@ async fn send(
     method: &Method,
     framing: Framing,
     body: Option<ScriptedPieces>,
-    shelf: &Arc<RecordingPool>,
+    pool: &Arc<RecordingPool>,
 ) -> Result<Response<Http1Body<Pipe>>, ExchangeFailure> {
     let name = HeaderName::from_static("x-a");
     let fields = [Field {
@@ -116,17 +116,17 @@ async fn send(
         fields: &fields,
         framing,
     };
-    exchange(socket, &head, body, shelf.home()).await
+    exchange(socket, &head, body, pool.socket_return()).await
 }
 
 async fn get(
     answer: &[u8],
-    shelf: &Arc<RecordingPool>,
+    pool: &Arc<RecordingPool>,
 ) -> Result<Response<Http1Body<Pipe>>, Failure> {
     let (socket, mut upstream) = pipe(1 << 20);
     upstream.write_all(answer).await.unwrap();
     upstream.shutdown().await.unwrap();
-    send(socket, &Method::GET, Framing::Absent, None, shelf)
+    send(socket, &Method::GET, Framing::Absent, None, pool)
         .await
         .map_err(|broken| broken.failure)
 }
@@ -176,13 +176,13 @@ async fn writes_the_request_and_keeps_the_socket() {
             ),
         ),
     ] {
-        let shelf = Arc::new(RecordingPool::default());
+        let pool = Arc::new(RecordingPool::default());
         let (socket, mut upstream) = pipe(1 << 20);
         upstream
             .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
             .await
             .unwrap();
-        let response = send(socket, &method, framing, body, &shelf)
+        let response = send(socket, &method, framing, body, &pool)
             .await
             .map_err(|broken| broken.failure)
             .unwrap();
@@ -190,7 +190,7 @@ async fn writes_the_request_and_keeps_the_socket() {
             response.into_body().collect().await.unwrap().to_bytes(),
             "ok"
         );
-        let mut kept = shelf.kept_socket().expect("the socket went home");
+        let mut kept = pool.kept_socket().expect("the pool keeps the socket");
         assert_eq!(kept.idle_state().await, IdleState::Usable);
         drop(kept);
         assert_eq!(read_written(upstream).await, expected);
@@ -200,7 +200,7 @@ async fn writes_the_request_and_keeps_the_socket() {
 #[tokio::test]
 async fn a_slow_upstream_gets_all_of_a_large_body() {
     let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(RecordingPool::default());
+    let pool = Arc::new(RecordingPool::default());
     let body = pieces(
         &[&[b'x'; 50_000], &[b'y'; 10], &[b'z'; 30_000]],
         AfterPieces::End,
@@ -225,7 +225,7 @@ async fn a_slow_upstream_gets_all_of_a_large_body() {
             bytes.iter().filter(|b| **b == b'z').count(),
         )
     });
-    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf)
+    let response = send(socket, &Method::PUT, Framing::Chunked, body, &pool)
         .await
         .map_err(|broken| broken.failure);
     assert_eq!(response.unwrap().status(), 204);
@@ -264,7 +264,12 @@ async fn a_head_and_a_small_body_go_up_in_one_write() {
         framing: Framing::Length(3),
     };
     let body = Some(DelayedBody(Some(Bytes::from_static(b"abc")), false));
-    let sending = exchange(socket, &head, body, Arc::<RecordingPool>::default().home());
+    let sending = exchange(
+        socket,
+        &head,
+        body,
+        Arc::<RecordingPool>::default().socket_return(),
+    );
     let reading = async {
         let mut first = vec![0; 4096];
         let length = upstream.read(&mut first).await.unwrap();
@@ -286,9 +291,9 @@ async fn a_head_and_a_small_body_go_up_in_one_write() {
 async fn a_failing_agent_ends_the_exchange() {
     // F-47
     let (socket, upstream) = pipe(1 << 20);
-    let shelf = Arc::new(RecordingPool::default());
+    let pool = Arc::new(RecordingPool::default());
     let body = pieces(&[b"abc"], AfterPieces::Fail);
-    let broken = send(socket, &Method::POST, Framing::Chunked, body, &shelf)
+    let broken = send(socket, &Method::POST, Framing::Chunked, body, &pool)
         .await
         .map(drop)
         .unwrap_err();
@@ -353,22 +358,22 @@ async fn bodies_end_at_their_announced_length_or_fail() {
             false,
         ),
     ] {
-        let shelf = Arc::new(RecordingPool::default());
-        let response = get(answer.as_bytes(), &shelf).await.unwrap();
+        let pool = Arc::new(RecordingPool::default());
+        let response = get(answer.as_bytes(), &pool).await.unwrap();
         let collected = response
             .into_body()
             .collect()
             .await
             .map(|body| body.to_bytes());
         assert_eq!(collected, body.map(Bytes::from), "{answer:?}");
-        assert_eq!(shelf.kept_socket().is_some(), kept, "{answer:?}");
+        assert_eq!(pool.kept_socket().is_some(), kept, "{answer:?}");
     }
 }
 
 #[tokio::test]
 async fn informational_heads_are_consumed_up_to_sixteen() {
     // F-118
-    let shelf = Arc::new(RecordingPool::default());
+    let pool = Arc::new(RecordingPool::default());
     let after = |count: usize| {
         [
             b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(count),
@@ -376,9 +381,9 @@ async fn informational_heads_are_consumed_up_to_sixteen() {
         ]
         .concat()
     };
-    assert_eq!(get(&after(16), &shelf).await.unwrap().status(), 204);
+    assert_eq!(get(&after(16), &pool).await.unwrap().status(), 204);
     assert_eq!(
-        get(&after(17), &shelf).await.map(drop),
+        get(&after(17), &pool).await.map(drop),
         Err(ProtocolFault::Informational.into())
     );
     let long = format!(
@@ -387,7 +392,7 @@ async fn informational_heads_are_consumed_up_to_sixteen() {
     )
     .repeat(2);
     assert_eq!(
-        get(long.as_bytes(), &shelf).await.map(drop),
+        get(long.as_bytes(), &pool).await.map(drop),
         Err(ProtocolFault::Informational.into())
     );
 }

@@ -13,14 +13,14 @@ pub(super) type Piece = Result<Option<(Bytes, u64)>, Failure>;
 /// The receiving end of a response that a task reads.
 pub(super) struct EarlyResponse {
     pub(super) pieces: Receiver<Piece>,
-    pub(super) upload: Option<UploadTask>,
+    pub(super) upload: Option<Http1Upload>,
 }
 
 /// A request's body that is still being sent when the response has ended. Dropping it ends the
 /// upload.
-pub struct UploadTask(pub(super) JoinHandle<()>);
+pub struct Http1Upload(pub(super) JoinHandle<()>);
 
-impl UploadTask {
+impl Http1Upload {
     /// Returns whether the body is sent, or has failed.
     pub fn has_ended(&self) -> bool {
         self.0.is_finished()
@@ -33,7 +33,7 @@ impl UploadTask {
     }
 }
 
-impl Drop for UploadTask {
+impl Drop for Http1Upload {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -4,9 +4,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::upstream::failure::ProtocolFault;
 use crate::upstream::head::parse_content_length;
-
-/// The same limit as for HTTP/1.1 heads.
-const MOST_FIELDS: usize = 100;
+use crate::upstream::http1::response_head::MAX_FIELDS;
 
 /// Rejects heads that hyper accepts and HTTP forbids.
 pub(super) fn check_response_head(
@@ -18,7 +16,7 @@ pub(super) fn check_response_head(
         200..=599 => {}
         _ => return Err(ProtocolFault::Head),
     }
-    if fields.len() > MOST_FIELDS {
+    if fields.len() > MAX_FIELDS {
         return Err(ProtocolFault::HeadTooLarge);
     }
     let mut lengths = fields

@@ -2,7 +2,7 @@
 //!
 //! hyper polls the body on a task of its own, which outlives the exchange unless it receives a
 //! [`StopSignal`]. While that task waits for the upstream's window it does not poll the body, so it
-//! cannot be stopped; see [`RunningUpload`].
+//! cannot be stopped; see [`Http2Upload`].
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -59,7 +59,7 @@ pub(super) struct UploadControl {
 /// While the upstream grants no window, hyper's task cannot be stopped (`PipeToSendStream` in
 /// hyper's `proto/h2/mod.rs` waits in `poll_capacity`). The session then takes no new exchange, and
 /// ends with its last one.
-pub struct RunningUpload {
+pub struct Http2Upload {
     signals: Sender<StopSignal>,
     progress: Arc<UploadProgress>,
     was_stopped: bool,
@@ -93,7 +93,7 @@ impl UploadControl {
     }
 
     /// Records that the response has begun. Only a response of 200 to 299 lets the upload continue.
-    pub(super) fn on_response(self, status: StatusCode, guard: ExchangeGuard) -> RunningUpload {
+    pub(super) fn on_response(self, status: StatusCode, guard: ExchangeGuard) -> Http2Upload {
         let was_stopped = !status.is_success();
         let mut signals = self.signals;
         if was_stopped {
@@ -101,7 +101,7 @@ impl UploadControl {
             // hyper may have dropped the body, because it is sent.
             let _sent = std::mem::replace(&mut signals, sender).send(StopSignal(receiver));
         }
-        RunningUpload {
+        Http2Upload {
             signals,
             progress: self.progress,
             was_stopped,
@@ -110,7 +110,7 @@ impl UploadControl {
     }
 }
 
-impl RunningUpload {
+impl Http2Upload {
     /// Returns whether the body is still being sent.
     pub fn is_running(&self) -> bool {
         !self.was_stopped && !self.has_ended()
@@ -127,7 +127,7 @@ impl RunningUpload {
     }
 }
 
-impl Drop for RunningUpload {
+impl Drop for Http2Upload {
     fn drop(&mut self) {
         if !self.has_ended() && self.progress.holds_piece.load(Relaxed) {
             self.guard.0.frames.begin_ending();

@@ -55,9 +55,9 @@ async fn roots_keys_and_proxies_of_the_environment_are_ignored() {
     }
     let output = tokio::task::spawn_blocking(move || child.output()).await;
     let output = output.unwrap().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("1 passed"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}");
+    assert!(printed.contains("1 passed"), "{printed}");
     assert_eq!((upstream.accepted_count(), proxy.accepted_count()), (1, 0));
     assert!(!keys.exists());
 }

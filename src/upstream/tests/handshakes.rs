@@ -117,18 +117,18 @@ async fn close_socket(mut socket: TcpStream) {
     let _ = socket.read(&mut [0; 1]).await;
 }
 
-async fn speak_http(mut socket: TcpStream) {
+async fn answer_http(mut socket: TcpStream) {
     let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
     read_to_end(socket).await;
 }
 
-async fn speak_garbage(mut socket: TcpStream) {
+async fn answer_garbage(mut socket: TcpStream) {
     let _ = socket.write_all(&[0x5a; 512]).await;
     read_to_end(socket).await;
 }
 
 /// A `ServerHello` of TLS 1.0.
-async fn speak_tls10(mut socket: TcpStream) {
+async fn answer_tls10(mut socket: TcpStream) {
     let _ = socket.write_all(&server_hello([3, 1], &[])).await;
     read_to_end(socket).await;
 }
@@ -155,9 +155,9 @@ async fn a_handshake_that_breaks() {
     let servers = [
         Server::start("127.0.0.1:0", reset_socket).await,
         Server::start("127.0.0.1:0", close_socket).await,
-        Server::start("127.0.0.1:0", speak_http).await,
-        Server::start("127.0.0.1:0", speak_garbage).await,
-        Server::start("127.0.0.1:0", speak_tls10).await,
+        Server::start("127.0.0.1:0", answer_http).await,
+        Server::start("127.0.0.1:0", answer_garbage).await,
+        Server::start("127.0.0.1:0", answer_tls10).await,
     ];
     for server in servers {
         let failure = dial_failure(&server, &authority, Http2Mode::Auto).await;

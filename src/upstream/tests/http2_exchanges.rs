@@ -67,10 +67,10 @@ fn infallible_failure(infallible: Infallible) -> Failure {
 
 #[tokio::test]
 async fn a_head_goes_up_as_it_is() {
-    let (tell, told) = oneshot::channel();
-    let mut tell = Some(tell);
+    let (report, reported) = oneshot::channel();
+    let mut report = Some(report);
     let session = session(move |(request, mut respond)| {
-        let _ = tell.take().unwrap().send(request.into_parts().0);
+        let _ = report.take().unwrap().send(request.into_parts().0);
         let _ = respond.send_response(Response::new(()), true);
         async {}
     })
@@ -91,7 +91,7 @@ async fn a_head_goes_up_as_it_is() {
     ];
     let head = get(&Method::POST, &fields);
     session.exchange(&head, Some(no_body())).await.unwrap();
-    let seen = told.await.unwrap();
+    let seen = reported.await.unwrap();
     assert_eq!(seen.method, Method::POST);
     assert_eq!(
         seen.uri.to_string(),
@@ -160,13 +160,13 @@ fn trailers() -> HeaderMap {
 
 #[tokio::test]
 async fn trailers_are_dropped_on_their_way_up_and_kept_on_their_way_down() {
-    let (tell, told) = oneshot::channel();
-    let mut tell = Some(tell);
+    let (report, reported) = oneshot::channel();
+    let mut report = Some(report);
     let session = session(move |(mut request, mut respond)| {
-        let tell = tell.take().unwrap();
+        let report = report.take().unwrap();
         async move {
             while let Some(Ok(_)) = request.body_mut().data().await {}
-            let _ = tell.send(request.body_mut().trailers().await.unwrap());
+            let _ = report.send(request.body_mut().trailers().await.unwrap());
             let mut up = respond.send_response(Response::new(()), false).unwrap();
             up.send_data(Bytes::from_static(b"body"), false).unwrap();
             up.send_trailers(trailers()).unwrap();
@@ -186,7 +186,7 @@ async fn trailers_are_dropped_on_their_way_up_and_kept_on_their_way_down() {
     let down = response.into_body().collect().await.unwrap();
     assert_eq!(down.trailers(), Some(&trailers()));
     assert_eq!(down.to_bytes(), "body");
-    assert_eq!(told.await.unwrap(), None);
+    assert_eq!(reported.await.unwrap(), None);
 }
 
 /// A body of these frames.
@@ -280,10 +280,10 @@ async fn heads_that_are_no_http() {
 
 #[tokio::test]
 async fn a_failing_agent_body_is_reported_and_resets_the_stream() {
-    let (tell, told) = oneshot::channel();
-    let mut tell = Some(tell);
+    let (report, reported) = oneshot::channel();
+    let mut report = Some(report);
     let session = session(move |(mut request, respond)| {
-        let tell = tell.take().unwrap();
+        let report = report.take().unwrap();
         async move {
             let reset = loop {
                 match request.body_mut().data().await {
@@ -292,7 +292,7 @@ async fn a_failing_agent_body_is_reported_and_resets_the_stream() {
                     None => break false,
                 }
             };
-            let _ = tell.send(reset);
+            let _ = report.send(reset);
             drop(respond);
         }
     })
@@ -306,7 +306,10 @@ async fn a_failing_agent_body_is_reported_and_resets_the_stream() {
     let body = ScriptedBody(frames.into_iter().collect());
     let unanswered = session.exchange(&head, Some(body)).await.err().unwrap();
     assert_eq!(unanswered, ExchangeFailure::from(gone));
-    assert!(told.await.unwrap(), "the upstream took the body for whole");
+    assert!(
+        reported.await.unwrap(),
+        "the upstream took the body for whole"
+    );
     assert!(session.is_usable());
 }
 
@@ -327,16 +330,16 @@ impl Body for EndlessBody {
 
 #[tokio::test]
 async fn a_dropped_exchange_resets_its_stream_though_its_body_would_go_on() {
-    let (tell, told) = oneshot::channel();
+    let (report, reported) = oneshot::channel();
     let (begin, begun) = oneshot::channel();
-    let mut channels = Some((tell, begin));
+    let mut channels = Some((report, begin));
     let session = session(move |(mut request, mut respond)| {
-        let (tell, begin) = channels.take().unwrap();
+        let (report, begin) = channels.take().unwrap();
         async move {
             let _up = respond.send_response(Response::new(()), false).unwrap();
             let _ = begin.send(());
             let end = request.body_mut().data().await;
-            let _ = tell.send(matches!(end, Some(Err(error)) if error.is_reset()));
+            let _ = report.send(matches!(end, Some(Err(error)) if error.is_reset()));
         }
     })
     .await;
@@ -347,6 +350,6 @@ async fn a_dropped_exchange_resets_its_stream_though_its_body_would_go_on() {
     let response = session.exchange(&head, Some(EndlessBody)).await.unwrap();
     begun.await.unwrap();
     drop(response);
-    assert!(told.await.unwrap());
+    assert!(reported.await.unwrap());
     assert!(session.is_usable());
 }

@@ -130,19 +130,19 @@ async fn answers_are_remembered_for_a_while_whatever_their_ttl() {
     let resolver = resolver_for(&server, "");
     for name in ["zero.test", "huge.test", "none.test"] {
         let first = lookup_addresses(&resolver, name).await;
-        let asked = server.query_count().len();
+        let asked = server.queried_names().len();
         assert_eq!(lookup_addresses(&resolver, name).await, first);
         assert_eq!(
-            server.query_count().len(),
+            server.queried_names().len(),
             asked,
             "{name} was asked for again"
         );
     }
     let _ = lookup_addresses(&resolver, "broken.test").await;
-    let asked = server.query_count().len();
+    let asked = server.queried_names().len();
     let _ = lookup_addresses(&resolver, "broken.test").await;
     assert!(
-        server.query_count().len() > asked,
+        server.queried_names().len() > asked,
         "a failure was remembered"
     );
 }
@@ -182,7 +182,7 @@ async fn the_hosts_file_wins_and_localhost_never_leaves() {
             "{name}"
         );
     }
-    assert_eq!(server.query_count(), [""; 0]);
+    assert_eq!(server.queried_names(), [""; 0]);
 }
 
 #[tokio::test]

@@ -70,7 +70,7 @@ impl NameServer {
     }
 
     /// The names that were asked for, one entry a question.
-    pub(super) fn query_count(&self) -> Vec<String> {
+    pub(super) fn queried_names(&self) -> Vec<String> {
         self.asked.lock().clone()
     }
 }

@@ -13,7 +13,7 @@ fn exchanges_and_sockets_while_they_are_open() {
     let gate = Gate::new();
     let up = Upstream::sse(&gate);
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
-    let before = Scrape::of(&sidecar);
+    let before = Scrape::fetch(&sidecar);
     assert_eq!(before.value("egressd_agent_sockets"), 0.0);
     let mut agents = [Agent::connect(&sidecar), Agent::connect(&sidecar)];
     for agent in &mut agents {
@@ -102,7 +102,7 @@ fn connections_that_can_be_named() {
         .with_connection(to("off").with_field("tool_configurations", tools))
         .with_connection(to("gone").with_field("delete_time", json!("2026-01-02T03:04:05Z")))
         .start();
-    let scrape = Scrape::of(&sidecar);
+    let scrape = Scrape::fetch(&sidecar);
     assert_eq!(scrape.value("egressd_connections"), 2.0);
     assert_eq!(scrape.value("egressd_config_reload_success"), 1.0);
     let year_2020 = 1_577_836_800.0;
@@ -185,7 +185,7 @@ fn signed_requests_that_were_sent() {
 fn the_build_and_the_process() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
-    let scrape = Scrape::of(&sidecar);
+    let scrape = Scrape::fetch(&sidecar);
     let build = concat!(
         "egressd_build_info{version=\"",
         env!("CARGO_PKG_VERSION"),

@@ -49,7 +49,7 @@ fn a_failed_reload_is_told_until_one_succeeds() {
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
     let sidecar = Sidecar::with(crm.clone()).start();
-    let before = Scrape::of(&sidecar);
+    let before = Scrape::fetch(&sidecar);
     sidecar
         .reload(&[crm.clone().base_url("http://plain.example")])
         .unwrap_err();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CHUNKED, PROTOCOL, all_are, answer_to, before, never_whole, ok};
+use super::{CHUNKED, PROTOCOL, answer_to, assert_all_refused, assert_not_whole, before, ok};
 use crate::support::message::Framing;
 use crate::support::reply::Ending;
 use crate::support::{Agent, DEADLINE, Gate, Sidecar, Upstream, connection};
@@ -26,7 +26,7 @@ fn an_undeclared_length_is_cut_at_the_cap() {
         chunked(&[1, 1000]),
         until_close(1001),
     ] {
-        never_whole(&answer_to(&over), "response_too_large", &over);
+        assert_not_whole(&answer_to(&over), "response_too_large", &over);
     }
 }
 
@@ -45,13 +45,13 @@ fn a_committed_response_over_the_cap_is_aborted_at_it() {
     let mut agent = Agent::connect(&sidecar);
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(agent.open_reply().status, 200);
-    let mut came = agent.chunk().expect("the first half").len();
+    let mut length = agent.chunk().expect("the first half").len();
     gate.open();
     while let Some(chunk) = agent.chunk() {
         assert!(!chunk.is_empty(), "it ended as if whole");
-        came += chunk.len();
+        length += chunk.len();
     }
-    assert!((500..=1000).contains(&came), "{came}");
+    assert!((500..=1000).contains(&length), "{length}");
     up.wait_closed(1);
 }
 
@@ -178,7 +178,7 @@ fn transfer_codings_other_than_chunked() {
         )
     });
     let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
-    all_are(&rows, PROTOCOL, "http_response_transfer_coding");
+    assert_all_refused(&rows, PROTOCOL, "http_response_transfer_coding");
     // F-121
     let identity = ok(
         "Transfer-Encoding: identity\r\nContent-Length: 3\r\n",
@@ -210,7 +210,7 @@ fn bodies_that_break_off_are_never_whole() {
         (CHUNKED, "fffffffffffffffff\r\nabc\r\n0\r\n\r\n"),
         (CHUNKED, "3\r\nabc\r\nz\r\n"),
     ] {
-        never_whole(&answer_to(ok(fields, body)), PROTOCOL, body);
+        assert_not_whole(&answer_to(ok(fields, body)), PROTOCOL, body);
     }
 }
 
@@ -233,7 +233,7 @@ fn old_responses_are_framed_anew() {
     });
     let sidecar = before(&up);
     for _ in 0..2 {
-        never_whole(&Agent::connect(&sidecar).get("/crm/x"), PROTOCOL, old);
+        assert_not_whole(&Agent::connect(&sidecar).get("/crm/x"), PROTOCOL, old);
     }
     let sized = answer_to("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi");
     assert_eq!(sized.expect_status(200).text(), "hi");

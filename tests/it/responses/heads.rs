@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{PROTOCOL, all_are, answer_to, before, ok};
+use super::{PROTOCOL, answer_to, assert_all_refused, before, ok};
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 #[test]
@@ -61,7 +61,7 @@ fn heads_that_are_too_large() {
     let large = format!("X-Large: {}\r\n", "v".repeat(66_000));
     let rows = [ok(&many, ""), ok(&large, "")];
     let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
-    all_are(&rows, PROTOCOL, "http_response_header_section_size");
+    assert_all_refused(&rows, PROTOCOL, "http_response_header_section_size");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn informational_responses_are_consumed_up_to_sixteen() {
     .repeat(3);
     let rows = [early.repeat(17), early.repeat(50_000), large].map(|flood| flood + &whole);
     let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
-    all_are(&rows, PROTOCOL, "http_protocol_error");
+    assert_all_refused(&rows, PROTOCOL, "http_protocol_error");
     let reply = answer_to(format!("HTTP/1.1 100 Continue\r\n\r\n{whole}"));
     assert_eq!(reply.expect_status(200).text(), "hi");
 }
@@ -111,7 +111,7 @@ fn statuses_that_are_none() {
     let rows = ["099", "20", "abc", "600", "999", "-20", "2000", "", "+20"]
         .map(|status| format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\nhi"));
     let rows: Vec<&[u8]> = rows.iter().map(String::as_bytes).collect();
-    all_are(&rows, PROTOCOL, "http_protocol_error");
+    assert_all_refused(&rows, PROTOCOL, "http_protocol_error");
 }
 
 #[test]

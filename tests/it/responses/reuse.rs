@@ -14,17 +14,17 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 fn careless(wire: &mut Wire, honours_close: bool) {
     while let Some(request) = wire.head() {
         wire.send(ok("Content-Length: 2\r\n", "hi"));
-        if honours_close && says_close(&request) {
+        if honours_close && announces_close(&request) {
             return;
         }
     }
 }
 
-fn says_close(request: &ReceivedRequest) -> bool {
+fn announces_close(request: &ReceivedRequest) -> bool {
     request.fields.single_value("connection").as_deref() == Some("close")
 }
 
-fn came(up: &Upstream) -> Vec<(String, String, usize)> {
+fn received_requests(up: &Upstream) -> Vec<(String, String, usize)> {
     let requests = up.requests().into_iter();
     requests
         .map(|request| (request.method, request.target, request.socket))
@@ -52,7 +52,7 @@ fn a_request_hidden_in_an_unread_body_never_gets_the_credential_of_the_next() {
         drop(sidecar);
         up.wait_closed(2);
         assert_eq!(
-            came(&up),
+            received_requests(&up),
             [row(method, "/reports/1", 0), row("GET", "/reports/2", 1)]
         );
     }
@@ -71,7 +71,7 @@ fn a_request_hidden_whole_in_an_unread_body_is_not_read_by_a_server_that_closes(
         .request("GET", "/crm/reports/1", &[], HIDDEN)
         .expect_status(200);
     up.wait_closed(1);
-    assert_eq!(came(&up), [row("GET", "/reports/1", 0)]);
+    assert_eq!(received_requests(&up), [row("GET", "/reports/1", 0)]);
 }
 
 /// Sends two requests. Returns whether the second arrived on the socket of the first, and whether
@@ -90,7 +90,7 @@ fn reused(up: &Upstream, sidecar: &Sidecar, first: impl AsRef<[u8]>) -> (bool, b
     let [one, two] = &requests[before..] else {
         panic!("{requests:?}");
     };
-    (one.socket == two.socket, says_close(one))
+    (one.socket == two.socket, announces_close(one))
 }
 
 fn request(method: &str, fields: &str, body: &str) -> String {
@@ -169,8 +169,8 @@ fn kept_after(first: &str, response: &str) -> bool {
         }
     });
     let sidecar = before(&up);
-    let (kept, said) = reused(&up, &sidecar, first);
-    assert!(!said, "nothing of the request says so");
+    let (kept, log) = reused(&up, &sidecar, first);
+    assert!(!log, "nothing of the request says so");
     kept
 }
 
@@ -330,7 +330,7 @@ fn a_socket_that_has_just_given_an_odd_answer_is_used_last() {
     let requests = up.requests();
     let socket_of = |target: &str| {
         let request = requests.iter().find(|request| request.target == target);
-        request.expect("it came").socket
+        request.expect("the request arrived").socket
     };
     assert_eq!(socket_of("/next"), socket_of("/plain"));
     assert_ne!(socket_of("/next"), socket_of("/odd"));
@@ -352,7 +352,7 @@ fn an_unasked_response_is_an_event_once_it_shows() {
         wire.send(unasked + &ok("Content-Length: 4\r\n", "true"));
         wire.wait_for_end();
     });
-    let (mut said, out) = std::io::pipe().unwrap();
+    let (mut log, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::start(EventLevel::Warn, EventFormat::Json, out).unwrap();
     let logs = Logs {
         access: AccessLog::off(),
@@ -367,7 +367,7 @@ fn an_unasked_response_is_an_event_once_it_shows() {
     assert_eq!(up.sockets(), 2);
     drop(sidecar);
     let mut lines = String::new();
-    said.read_to_string(&mut lines).unwrap();
+    log.read_to_string(&mut lines).unwrap();
     let surplus: Vec<_> = lines
         .lines()
         .filter(|line| line.contains("upstream_surplus"))

@@ -8,7 +8,7 @@ use http::Method;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-use super::{AfterPieces, RecordingPool, pieces, pipe, read_written, send};
+use super::{AfterPieces, Http1Body, Pipe, RecordingPool, pieces, pipe, read_written, send};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
@@ -16,7 +16,7 @@ use crate::upstream::head::Framing;
 async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
     // F-134
     let (socket, mut upstream) = pipe(1 << 20);
-    let shelf = Arc::new(RecordingPool::default());
+    let pool = Arc::new(RecordingPool::default());
     upstream
         .write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
         .await
@@ -26,7 +26,7 @@ async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
         &Method::POST,
         Framing::Length(10),
         pieces(&[b"abc"], AfterPieces::Never),
-        &shelf,
+        &pool,
     )
     .await;
     let response = response.map_err(|broken| broken.failure).unwrap();
@@ -35,7 +35,7 @@ async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
         response.into_body().collect().await.unwrap().to_bytes(),
         "no"
     );
-    assert!(shelf.kept_socket().is_none());
+    assert!(pool.kept_socket().is_none());
     assert!(read_written(upstream).await.ends_with("abc"));
 }
 
@@ -53,13 +53,13 @@ async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
     // F-220: an agent that sends its whole body first does not block the exchange, nor does an
     // upstream that reads slowly.
     let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(RecordingPool::default());
+    let pool = Arc::new(RecordingPool::default());
     let large = [b'x'; 50_000];
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n";
     upstream.write_all(head).await.unwrap();
     let body = pieces(&[&large, b"end"], AfterPieces::End);
     let framing = Framing::Length(50_003);
-    let response = send(socket, &Method::POST, framing, body, &shelf).await;
+    let response = send(socket, &Method::POST, framing, body, &pool).await;
     let response = response.map_err(|broken| broken.failure).unwrap();
     let sent = read_to(&mut upstream, b"xend").await;
     assert_eq!(sent.iter().filter(|byte| **byte == b'x').count(), 50_001);
@@ -70,7 +70,7 @@ async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(body, Bytes::from(vec![b'y'; 5000]));
     assert!(
-        shelf.kept_socket().is_none(),
+        pool.kept_socket().is_none(),
         "it came before the body was sent"
     );
     // The socket is closed.
@@ -82,11 +82,11 @@ async fn an_agent_that_fails_breaks_an_early_response_off() {
     // F-220
     for first in [&b""[..], b"some"] {
         let (socket, mut upstream) = pipe(1000);
-        let shelf = Arc::new(RecordingPool::default());
+        let pool = Arc::new(RecordingPool::default());
         let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
         upstream.write_all(&[head, first].concat()).await.unwrap();
         let body = pieces(&[&[b'x'; 20_000]], AfterPieces::Fail);
-        let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
+        let response = send(socket, &Method::PUT, Framing::Chunked, body, &pool).await;
         let body = response
             .map_err(|broken| broken.failure)
             .unwrap()
@@ -99,19 +99,25 @@ async fn an_agent_that_fails_breaks_an_early_response_off() {
     }
 }
 
+/// Sends an upload that never ends to an upstream that has already written `response`. Returns the
+/// response's body, the pool and the upstream's end of the pipe.
+async fn start_endless_upload(
+    response: &[u8],
+) -> (Http1Body<Pipe>, Arc<RecordingPool>, DuplexStream) {
+    let (socket, mut upstream) = pipe(1000);
+    let pool = Arc::new(RecordingPool::default());
+    upstream.write_all(response).await.unwrap();
+    let body = pieces(&[b"abc"], AfterPieces::Never);
+    let response = send(socket, &Method::PUT, Framing::Chunked, body, &pool).await;
+    let response = response.map_err(|broken| broken.failure).unwrap();
+    (response.into_body(), pool, upstream)
+}
+
 #[tokio::test]
 async fn a_broken_early_response_is_not_whole_and_ends_the_upload() {
     // F-220
-    let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(RecordingPool::default());
     let broken = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nnonsense\r\n";
-    upstream.write_all(broken).await.unwrap();
-    let body = pieces(&[b"abc"], AfterPieces::Never);
-    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
-    let body = response
-        .map_err(|broken| broken.failure)
-        .unwrap()
-        .into_body();
+    let (body, _, upstream) = start_endless_upload(broken).await;
     assert!(body.collect().await.is_err());
     read_written(upstream).await;
 }
@@ -119,30 +125,18 @@ async fn a_broken_early_response_is_not_whole_and_ends_the_upload() {
 #[tokio::test]
 async fn dropping_an_early_response_ends_the_upload() {
     // F-220
-    let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(RecordingPool::default());
     let head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n";
-    upstream.write_all(head).await.unwrap();
-    let body = pieces(&[b"abc"], AfterPieces::Never);
-    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
-    drop(response.map_err(|broken| broken.failure).unwrap());
+    let (body, _, upstream) = start_endless_upload(head).await;
+    drop(body);
     read_written(upstream).await;
 }
 
 #[tokio::test]
 async fn bytes_behind_an_early_response_are_surplus() {
     // F-220, F-227
-    let (socket, mut upstream) = pipe(1000);
-    let shelf = Arc::new(RecordingPool::default());
-    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokmore";
-    upstream.write_all(answer).await.unwrap();
-    let body = pieces(&[b"abc"], AfterPieces::Never);
-    let response = send(socket, &Method::PUT, Framing::Chunked, body, &shelf).await;
-    let body = response
-        .map_err(|broken| broken.failure)
-        .unwrap()
-        .into_body();
+    let response = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokmore";
+    let (body, pool, upstream) = start_endless_upload(response).await;
     assert_eq!(body.collect().await.unwrap().to_bytes(), "ok");
-    assert_eq!(shelf.surplus.load(Relaxed), 1);
+    assert_eq!(pool.surplus.load(Relaxed), 1);
     read_written(upstream).await;
 }

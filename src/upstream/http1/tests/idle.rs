@@ -18,30 +18,33 @@ pub(super) fn uncounted() -> SocketCountGuard {
 }
 
 /// A socket that has served one request and is idle, and the upstream's end of it.
-async fn idle_socket(shelf: &Arc<RecordingPool>) -> (Socket<Pipe>, DuplexStream) {
+async fn idle_socket(pool: &Arc<RecordingPool>) -> (Socket<Pipe>, DuplexStream) {
     let (socket, mut upstream) = pipe(1 << 20);
     upstream
         .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
         .await
         .unwrap();
-    let first = send(socket, &Method::GET, Framing::Absent, None, shelf).await;
+    let first = send(socket, &Method::GET, Framing::Absent, None, pool).await;
     assert_eq!(first.map(drop).map_err(|broken| broken.failure), Ok(()));
-    (shelf.kept_socket().expect("the socket went home"), upstream)
+    (
+        pool.kept_socket().expect("the pool keeps the socket"),
+        upstream,
+    )
 }
 
 #[tokio::test]
 async fn a_socket_that_was_closed_while_idle_is_stale_and_no_other() {
     // F-135
-    let shelf = Arc::new(RecordingPool::default());
-    assert_eq!(get(b"", &shelf).await.map(drop), Err(Failure::Closed));
-    let half = get(b"HTTP/1.1 200 OK\r\n", &shelf).await;
+    let pool = Arc::new(RecordingPool::default());
+    assert_eq!(get(b"", &pool).await.map(drop), Err(Failure::Closed));
+    let half = get(b"HTTP/1.1 200 OK\r\n", &pool).await;
     assert_eq!(half.map(drop), Err(Failure::Closed));
     for (second, stale) in [(&b""[..], true), (b"HTTP/1.1 2", false)] {
-        let (mut kept, mut upstream) = idle_socket(&shelf).await;
+        let (mut kept, mut upstream) = idle_socket(&pool).await;
         assert_eq!(kept.idle_state().await, IdleState::Usable);
         upstream.write_all(second).await.unwrap();
         upstream.shutdown().await.unwrap();
-        let again = send(kept, &Method::GET, Framing::Absent, None, &shelf).await;
+        let again = send(kept, &Method::GET, Framing::Absent, None, &pool).await;
         let broken = again.map(drop).unwrap_err();
         assert_eq!((broken.failure, broken.stale), (Failure::Closed, stale));
     }
@@ -70,14 +73,14 @@ async fn a_408_before_closing_is_not_surplus() {
 #[tokio::test]
 async fn a_socket_is_not_used_in_the_last_second_of_its_announced_time() {
     // F-223
-    let shelf = Arc::new(RecordingPool::default());
+    let pool = Arc::new(RecordingPool::default());
     let (socket, mut upstream) = pipe(1 << 20);
     let answer = b"HTTP/1.1 204 No Content\r\nkeep-alive: timeout=60\r\n\r\n";
     upstream.write_all(answer).await.unwrap();
     let before = Instant::now();
-    let first = send(socket, &Method::GET, Framing::Absent, None, &shelf).await;
+    let first = send(socket, &Method::GET, Framing::Absent, None, &pool).await;
     assert_eq!(first.map(drop).map_err(|broken| broken.failure), Ok(()));
-    let mut kept = shelf.kept_socket().expect("the socket went home");
+    let mut kept = pool.kept_socket().expect("the pool keeps the socket");
     let usable = kept.usable_until.expect("a time was announced");
     let limit = Duration::from_secs(59);
     assert!((before + limit..=Instant::now() + limit).contains(&usable));
@@ -97,19 +100,19 @@ async fn a_closed_idle_socket_is_detected_without_waiting() {
 #[tokio::test]
 async fn the_hook_runs_for_the_first_request_only() {
     thread_local! {
-        static TOLD: Cell<usize> = const { Cell::new(0) };
+        static CALLS: Cell<usize> = const { Cell::new(0) };
     }
-    let shelf = Arc::new(RecordingPool::default());
+    let pool = Arc::new(RecordingPool::default());
     let (socket, mut upstream) = pipe(1 << 20);
-    let mut socket = socket.on_first_request(|_| TOLD.set(TOLD.get() + 1));
+    let mut socket = socket.on_first_request(|_| CALLS.set(CALLS.get() + 1));
     for _ in 0..2 {
         upstream
             .write_all(b"HTTP/1.1 204 No Content\r\n\r\n")
             .await
             .unwrap();
-        let sent = send(socket, &Method::GET, Framing::Absent, None, &shelf).await;
+        let sent = send(socket, &Method::GET, Framing::Absent, None, &pool).await;
         assert_eq!(sent.map(drop).map_err(|broken| broken.failure), Ok(()));
-        socket = shelf.kept_socket().unwrap();
-        assert_eq!(TOLD.get(), 1);
+        socket = pool.kept_socket().unwrap();
+        assert_eq!(CALLS.get(), 1);
     }
 }

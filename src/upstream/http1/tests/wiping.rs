@@ -30,7 +30,7 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
             pieces(&[&[b'x'; 40_000]], AfterPieces::End),
         ),
     ] {
-        let shelf = Arc::new(RecordingPool::default());
+        let pool = Arc::new(RecordingPool::default());
         let (socket, mut upstream) = pipe(1 << 20);
         let answer = b"HTTP/1.1 204 No Content\r\n\r\n";
         upstream.write_all(answer).await.unwrap();
@@ -48,9 +48,9 @@ async fn the_head_with_its_credential_does_not_stay_in_an_idle_sockets_buffer() 
             fields: &fields,
             framing,
         };
-        let sent = exchange(socket, &head, body, shelf.home()).await;
+        let sent = exchange(socket, &head, body, pool.socket_return()).await;
         drop(sent.map_err(|broken| broken.failure).unwrap());
-        let idle = shelf.kept_socket().expect("the socket went home");
+        let idle = pool.kept_socket().expect("the pool keeps the socket");
         let (buffer, length) = (idle.output.as_ptr(), idle.output.capacity());
         let left = memory(buffer, length);
         let is_left = left.windows(secret.len()).any(|part| part == secret);
