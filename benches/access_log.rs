@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use divan::{Bencher, black_box};
 use egressd::domain::ConnectionId;
-use egressd::telemetry::access_log::{
-    AccessFilter, AccessFormat, AccessLines, AccessLog, AccessRecord,
-};
-use egressd::telemetry::{ProblemLog, RequestOutcome};
+use egressd::telemetry::access_log::{AccessFilter, AccessLines, AccessLog, AccessRecord};
+use egressd::telemetry::{LineFormat, ProblemLog, RequestOutcome};
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 
@@ -41,8 +39,8 @@ fn record() -> AccessRecord {
 }
 
 /// The line alone, as the thread makes it: into a buffer that is used over and over.
-#[divan::bench(args = [AccessFormat::Json, AccessFormat::Text])]
-fn line(bencher: Bencher<'_, '_>, format: AccessFormat) {
+#[divan::bench(args = [LineFormat::Json, LineFormat::Text])]
+fn line(bencher: Bencher<'_, '_>, format: LineFormat) {
     let record = record();
     let lines = AccessLines::new(format, ProblemLog::off());
     let mut into = Vec::with_capacity(8192);
@@ -58,7 +56,7 @@ fn line(bencher: Bencher<'_, '_>, format: AccessFormat) {
 #[divan::bench(sample_count = 50, sample_size = 50)]
 fn handing_over(bencher: Bencher<'_, '_>) {
     let problems = ProblemLog::off();
-    let log = AccessLog::start(AccessFilter::All, AccessFormat::Json, io::sink(), problems)
+    let log = AccessLog::start(AccessFilter::All, LineFormat::Json, io::sink(), problems)
         .expect("a thread");
     bencher
         .with_inputs(record)

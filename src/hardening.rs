@@ -1,12 +1,12 @@
 //! What the process gives up, so that whoever gets into it or beside it gets less.
 //!
 //! Four measures, each for good: no image of the memory, which holds every credential (`memory`), no new privileges, no files but the
-//! configuration's (`files`, Landlock), no system calls but those of a proxy (`calls`, seccomp). The first two belong to the very start. The other two are
+//! configuration's (`files`, Landlock), no system calls but those of a proxy (`system_calls`, seccomp). The first two belong to the very start. The other two are
 //! a thread's own and are inherited by the threads that it starts, so they belong where listeners are bound and files are read, and no thread runs yet.
 
-mod calls;
 mod files;
 mod memory;
+mod system_calls;
 
 use std::fmt;
 use std::io;
@@ -101,23 +101,26 @@ impl Hardening {
 
     /// Confines the calling thread, and every thread that it starts from now on, to what is needed. Listeners must be bound before: none can be bound after.
     #[must_use]
-    pub fn confine(mut self, needs: &AllowedPaths) -> Self {
-        self.record(Measure::Files, files::confine_files(needs));
-        self.record(Measure::SystemCalls, calls::confine_calls(needs));
+    pub fn confine(mut self, paths: &AllowedPaths) -> Self {
+        self.record(Measure::Files, files::confine_files(paths));
+        self.record(
+            Measure::SystemCalls,
+            system_calls::confine_system_calls(paths),
+        );
         self
     }
 
     /// As [`Hardening::confine`], for a process that has no other thread: with one, nothing would be gained, and it says so.
     #[must_use]
-    pub fn confine_process(self, needs: &AllowedPaths) -> Self {
+    pub fn confine_process(self, paths: &AllowedPaths) -> Self {
         match thread_count() {
-            Ok(1) => self.confine(needs),
+            Ok(1) => self.confine(paths),
             counted => {
                 let why = match counted {
                     Ok(threads) => format!("{threads} threads run already: a bug"),
                     Err(error) => format!("/proc/self/task: {error}"),
                 };
-                let mut hardening = self.confine(needs);
+                let mut hardening = self.confine(paths);
                 hardening.record(Measure::Files, Err(io::Error::other(why.as_str())));
                 hardening.record(Measure::SystemCalls, Err(io::Error::other(why)));
                 hardening

@@ -18,7 +18,7 @@ use crate::config::{
 };
 use crate::domain::auth::BasicAuth;
 use crate::snapshot::{PublishedSnapshot, Snapshot};
-use crate::telemetry::problem_log::ConfigFinding;
+use crate::telemetry::problem_log::ConfigProblem;
 use crate::telemetry::{Event, Metrics, ProblemLog};
 use parking_lot::Mutex;
 pub use watch::{ReloadHandle, ReloadWatcher};
@@ -298,20 +298,20 @@ fn unsteady_problem() -> Problem {
 }
 
 /// Tells the log of findings.
-pub fn log_findings(found: &[Problem], log: &ProblemLog) {
-    for problem in found {
-        let finding = Box::new(ConfigFinding {
-            code: problem.code,
-            file: problem.file.clone(),
-            line: problem.line,
-            field: problem.field.clone(),
-            message: problem.message.clone(),
-            remedy: problem.remedy.clone(),
+pub fn log_findings(problems: &[Problem], log: &ProblemLog) {
+    for found in problems {
+        let problem = Box::new(ConfigProblem {
+            code: found.code,
+            file: found.file.clone(),
+            line: found.line,
+            field: found.field.clone(),
+            message: found.message.clone(),
+            remedy: found.remedy.clone(),
         });
-        log.report(if problem.severity == Severity::Error {
-            Event::ConfigProblem { finding }
+        log.report(if found.severity == Severity::Error {
+            Event::ConfigProblem { problem }
         } else {
-            Event::ConfigWarning { finding }
+            Event::ConfigWarning { problem }
         });
     }
 }

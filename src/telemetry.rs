@@ -8,11 +8,20 @@ pub mod metrics;
 mod panics;
 pub mod problem_log;
 
-pub use access_log::{AccessFilter, AccessFormat, AccessLog, AccessRecord, RequestOutcome};
+pub use access_log::{AccessFilter, AccessLog, AccessRecord, RequestOutcome};
 pub use connection_stats::{ConnectionStats, FaultStats};
 pub use metrics::Metrics;
 pub use panics::panic_notice;
 pub use problem_log::{Event, EventFormat, EventLevel, ProblemLog};
+
+/// How lines look (`log.format`, decided).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFormat {
+    /// For people.
+    Text,
+    /// JSON, one object a line.
+    Json,
+}
 
 /// The two logs of the process.
 #[derive(Clone)]

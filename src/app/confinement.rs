@@ -45,7 +45,7 @@ impl HardeningMode {
             .states()
             .map(|(measure, state)| (measure.as_str(), state.to_string().into()));
         problems.report(Event::Hardened {
-            whole: hardening.is_complete() || self == Self::Off,
+            succeeded: hardening.is_complete() || self == Self::Off,
             measures: measures.collect(),
         });
         if self == Self::Required && !hardening.is_complete() {

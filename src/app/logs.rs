@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::config::{self, LogFormat, LogSettings};
 use crate::telemetry::{
-    AccessFilter, AccessFormat, AccessLog, EventFormat, EventLevel, Logs, ProblemLog,
+    AccessFilter, AccessLog, EventFormat, EventLevel, LineFormat, Logs, ProblemLog,
 };
 
 /// A stream that a log's thread writes to as long as the process lives. It must take no lock that others may wait for: a write may never return.
@@ -31,8 +31,8 @@ impl Output {
 /// Starts the logs that the settings ask for, on these streams.
 pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io::Result<Logs> {
     let look = match log_format(settings, &problems) {
-        AccessFormat::Json => EventFormat::Json,
-        AccessFormat::Text => EventFormat::Text {
+        LineFormat::Json => EventFormat::Json,
+        LineFormat::Text => EventFormat::Text {
             colour: problems.colour,
         },
     };
@@ -48,10 +48,10 @@ pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io
 }
 
 /// How lines look on this stream.
-pub fn log_format(settings: LogSettings, output: &Output) -> AccessFormat {
+pub fn log_format(settings: LogSettings, output: &Output) -> LineFormat {
     match (settings.format, output.is_terminal) {
-        (LogFormat::Text, _) | (LogFormat::Auto, true) => AccessFormat::Text,
-        (LogFormat::Json, _) | (LogFormat::Auto, false) => AccessFormat::Json,
+        (LogFormat::Text, _) | (LogFormat::Auto, true) => LineFormat::Text,
+        (LogFormat::Json, _) | (LogFormat::Auto, false) => LineFormat::Json,
     }
 }
 

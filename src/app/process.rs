@@ -15,7 +15,7 @@ use crate::config::{LoadOptions, Loaded};
 use crate::hardening::Hardening;
 use crate::reload::{self, ReloadWatcher};
 use crate::telemetry::problem_log::ListenerKind;
-use crate::telemetry::{AccessFormat, Event, Logs, ProblemLog};
+use crate::telemetry::{Event, LineFormat, Logs, ProblemLog};
 
 /// How long the log threads may still write at the end while a reader takes nothing.
 const LAST_LINES: Duration = Duration::from_millis(500);
@@ -100,7 +100,7 @@ impl Launch {
         let hardening = mode.confine(hardening, &self.loaded);
         let log_settings = self.loaded.settings.log;
         // With text, warnings are on the stream already, with their excerpts.
-        let has_warned = log_format(log_settings, &self.problem_output) == AccessFormat::Text;
+        let has_warned = log_format(log_settings, &self.problem_output) == LineFormat::Text;
         let logs = start_logs(log_settings, self.access_output, self.problem_output)
             .map_err(start_error)?;
         let problems = logs.problems.clone();

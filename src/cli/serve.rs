@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Exit, Streams, report_problems};
 use crate::app::{self, HardeningMode, Launch, ProcessEnd, SignalStreams};
 use crate::config::{self, Environment, EventLevel, LoadOptions, SettingsOverrides};
-use crate::telemetry::AccessFormat;
+use crate::telemetry::LineFormat;
 
 /// Runs the proxy until SIGTERM or SIGINT.
 #[derive(Args)]
@@ -88,7 +88,7 @@ impl Serve {
         let (out, err) = ((streams.process.out)()?, (streams.process.err)()?);
         let settings = loaded.settings.log;
         let format = app::log_format(settings, &err);
-        if format == AccessFormat::Text && settings.level >= EventLevel::Warn {
+        if format == LineFormat::Text && settings.level >= EventLevel::Warn {
             // With their excerpts.
             write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
         }

@@ -18,9 +18,9 @@ use super::AllowedPaths;
 const ALWAYS_READABLE: [&str; 3] = ["/proc/self", "/proc/stat", "/dev/urandom"];
 
 /// Takes every right to files from this thread and from those that it starts, but for what is needed.
-pub(super) fn confine_files(needs: &AllowedPaths) -> io::Result<()> {
-    let root_directory = needs.readable.iter().find(|place| is_root(place));
-    let status = restrict_files(needs).map_err(io::Error::other)?;
+pub(super) fn confine_files(paths: &AllowedPaths) -> io::Result<()> {
+    let root_directory = paths.readable.iter().find(|place| is_root(place));
+    let status = restrict_files(paths).map_err(io::Error::other)?;
     if let Some(place) = root_directory {
         // Nothing is written all the same.
         return Err(io::Error::other(format!(
@@ -36,12 +36,12 @@ pub(super) fn confine_files(needs: &AllowedPaths) -> io::Result<()> {
     }
 }
 
-fn restrict_files(needs: &AllowedPaths) -> Result<RulesetStatus, RulesetError> {
+fn restrict_files(paths: &AllowedPaths) -> Result<RulesetStatus, RulesetError> {
     let newest = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let always_readable = ALWAYS_READABLE.iter().map(PathBuf::from);
-    let readable = needs.readable.iter().cloned().chain(always_readable);
-    let sockets = needs
+    let readable = paths.readable.iter().cloned().chain(always_readable);
+    let sockets = paths
         .sockets
         .iter()
         .filter_map(|socket| parent_directory(socket));

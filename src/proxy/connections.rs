@@ -42,8 +42,8 @@ impl WorkerConnections {
     }
 
     /// Returns the recorder for requests that name no connection.
-    pub(super) fn unknown_recorder(&self) -> &Arc<Recorder> {
-        self.shard.unknown_recorder()
+    pub(super) fn unknown_connection_recorder(&self) -> &Arc<Recorder> {
+        self.shard.unknown_connection_recorder()
     }
 
     /// Returns the state of a connection, and creates it if there is none.

@@ -34,7 +34,7 @@ impl Serve for Proxy {
 
     fn head_refused(&self, fault: HeadFault) {
         let request_id = self.request_ids.generate();
-        let recorder = self.connections.unknown_recorder();
+        let recorder = self.connections.unknown_connection_recorder();
         let ProxyContext { admission, log, .. } = &*self.shared;
         record_refused_head(admission, log, recorder, request_id, fault);
     }
@@ -47,7 +47,7 @@ impl Serve for Proxy {
         let (head, incoming) = request.into_parts();
         let request_id = self.request_ids.for_request(&head.headers);
         let ProxyContext { admission, log, .. } = &*self.shared;
-        let recorder = self.connections.unknown_recorder();
+        let recorder = self.connections.unknown_connection_recorder();
         let mut exchange = Exchange::begin(admission, log, recorder, request_id, &head);
         let replied = {
             let stages = pin!(self.run_stages(&head, incoming, &mut exchange, &timers));

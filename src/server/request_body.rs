@@ -19,9 +19,9 @@ use hyper::body::Incoming;
 use parking_lot::Mutex;
 
 /// The most bytes that are read and discarded to keep a socket.
-const MOST_DRAINED: usize = 64 * 1024;
+const MAX_DRAINED_BYTES: usize = 64 * 1024;
 /// The most frames that are discarded, however small: each costs a turn of the task.
-const MOST_FRAMES: usize = 32;
+const MAX_DRAINED_FRAMES: usize = 32;
 
 /// The body of an agent's request.
 pub struct RequestBody {
@@ -144,7 +144,7 @@ impl UnreadBody {
                     self.has_yielded = false;
                     self.frames += 1;
                     self.bytes += frame.data_ref().map_or(0, Bytes::len);
-                    if self.bytes > MOST_DRAINED || self.frames > MOST_FRAMES {
+                    if self.bytes > MAX_DRAINED_BYTES || self.frames > MAX_DRAINED_FRAMES {
                         return Poll::Ready(false);
                     }
                 }

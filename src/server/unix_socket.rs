@@ -19,8 +19,8 @@ use socket2::{Domain, SockAddr, Socket, Type};
 /// Owner and group connect, others do not.
 const MODE: u32 = 0o660;
 /// How often the lock is asked for, and the pause after each time.
-const TRIES: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(10);
+const MAX_LOCK_TRIES: u32 = 100;
+const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 /// One worker's copy of the one listener.
 pub struct SharedUnixListener(Arc<SocketFile>);
@@ -44,7 +44,7 @@ pub(super) fn listen(
     copies: usize,
 ) -> io::Result<Vec<SharedUnixListener>> {
     let directory = open_directory(path);
-    let lock = directory.as_ref().and_then(DirectoryLock::take);
+    let lock = directory.as_ref().and_then(DirectoryLock::acquire);
     remove_stale(path)?;
     let socket = bind_path(path)?;
     let found = fs::symlink_metadata(path)?;
@@ -91,10 +91,10 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             "what is there is no socket and stays; remove it",
         ));
     }
-    let asking = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // A queue that is full answers at once, too.
-    asking.set_nonblocking(true)?;
-    match asking.connect(&SockAddr::unix(path)?) {
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(address_in_use(
             "another user's socket is there; remove it if nobody listens",
@@ -123,11 +123,11 @@ fn file_id(found: &fs::Metadata) -> (u64, u64) {
 struct DirectoryLock<'a>(&'a File);
 
 impl<'a> DirectoryLock<'a> {
-    fn take(directory: &'a File) -> Option<Self> {
-        for _ in 0..TRIES {
+    fn acquire(directory: &'a File) -> Option<Self> {
+        for _ in 0..MAX_LOCK_TRIES {
             match directory.try_lock() {
                 Ok(()) => return Some(Self(directory)),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_RETRY_PAUSE),
                 Err(TryLockError::Error(_)) => return None,
             }
         }
@@ -169,7 +169,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         self.refuse_newcomers();
-        let _lock = self.directory.as_ref().and_then(DirectoryLock::take);
+        let _lock = self.directory.as_ref().and_then(DirectoryLock::acquire);
         // The socket is still open, so nobody else's file can have its inode.
         let ours =
             fs::symlink_metadata(&self.path).is_ok_and(|found| file_id(&found) == self.identity);

@@ -12,13 +12,14 @@ use std::time::Duration;
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 
+use super::LineFormat;
 use super::log_writer::LogQueue;
 use super::problem_log::ProblemLog;
 use crate::domain::ConnectionId;
 pub use line::AccessLines;
 
 /// Lines that may wait to be written.
-const QUEUE: usize = 4096;
+const MAX_QUEUED: usize = 4096;
 
 /// How an exchange ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,15 +44,6 @@ pub enum AccessFilter {
     Refused,
     /// None.
     Off,
-}
-
-/// How lines look (`log.format`, decided).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessFormat {
-    /// For people.
-    Text,
-    /// JSON, one object a line.
-    Json,
 }
 
 /// What is known of an exchange that has ended.
@@ -90,7 +82,7 @@ pub struct AccessRecord {
 pub struct AccessLog(Option<Arc<RunningLog>>);
 
 struct RunningLog {
-    which: AccessFilter,
+    filter: AccessFilter,
     queue: LogQueue<(Timestamp, AccessRecord)>,
 }
 
@@ -102,17 +94,17 @@ impl AccessLog {
 
     /// Starts the thread that writes to `out`. It ends when the last handle is dropped. Lines that are lost are told of in `problems`.
     pub fn start(
-        which: AccessFilter,
-        format: AccessFormat,
+        filter: AccessFilter,
+        format: LineFormat,
         out: impl Write + Send + 'static,
         problems: ProblemLog,
     ) -> io::Result<Self> {
-        if which == AccessFilter::Off {
+        if filter == AccessFilter::Off {
             return Ok(Self::off());
         }
         let lines = AccessLines::new(format, problems);
-        let queue = LogQueue::start("access-log", QUEUE, lines, out)?;
-        Ok(Self(Some(Arc::new(RunningLog { which, queue }))))
+        let queue = LogQueue::start("access-log", MAX_QUEUED, lines, out)?;
+        Ok(Self(Some(Arc::new(RunningLog { filter, queue }))))
     }
 
     /// Whether any line may be written.
@@ -122,7 +114,7 @@ impl AccessLog {
 
     /// Whether an exchange that ended so is written down.
     pub fn should_record(&self, outcome: RequestOutcome) -> bool {
-        match self.0.as_ref().map(|started| started.which) {
+        match self.0.as_ref().map(|log| log.filter) {
             Some(AccessFilter::All) => true,
             Some(AccessFilter::Refused) => outcome != RequestOutcome::Forwarded,
             Some(AccessFilter::Off) | None => false,
@@ -131,24 +123,22 @@ impl AccessLog {
 
     /// Queues a line; never waits.
     pub fn record(&self, record: AccessRecord) {
-        if let Some(started) = &self.0 {
-            started.queue.send((Timestamp::now(), record));
+        if let Some(log) = &self.0 {
+            log.queue.send((Timestamp::now(), record));
         }
     }
 
     /// Lines that found the queue full, or nobody to read them.
     pub fn dropped_lines(&self) -> u64 {
-        self.0
-            .as_ref()
-            .map_or(0, |started| started.queue.lost_lines())
+        self.0.as_ref().map_or(0, |log| log.queue.lost_lines())
     }
 
     /// Waits until what was recorded before is written; gives up once the stream has taken nothing for this long, and after ten times as long in any case.
     /// Whether it is written.
-    pub fn flush(&self, patience: Duration) -> bool {
+    pub fn flush(&self, stall_timeout: Duration) -> bool {
         self.0
             .as_ref()
-            .is_none_or(|started| started.queue.flush(patience))
+            .is_none_or(|log| log.queue.flush(stall_timeout))
     }
 }
 

@@ -107,8 +107,8 @@ impl<T: Send + 'static> LogQueue<T> {
 
     /// Waits until all that was queued before is written. Gives up once the stream has taken nothing for this long, and after ten times as long in any case.
     /// Whether it is written.
-    pub(super) fn flush(&self, patience: Duration) -> bool {
-        let mut has_time = flush_deadline(&self.progress.writes, patience);
+    pub(super) fn flush(&self, stall_timeout: Duration) -> bool {
+        let mut has_time = flush_deadline(&self.progress.writes, stall_timeout);
         let (done, written) = sync_channel(1);
         let mut job = Job::Flush(done);
         loop {
@@ -133,15 +133,15 @@ impl<T: Send + 'static> LogQueue<T> {
 
 /// Returns whether there is still time to wait. The deadline moves with each write that the stream
 /// takes.
-fn flush_deadline(writes: &AtomicU64, patience: Duration) -> impl FnMut() -> bool {
+fn flush_deadline(writes: &AtomicU64, stall_timeout: Duration) -> impl FnMut() -> bool {
     let begun = Instant::now();
-    let (mut seen, mut until) = (writes.load(Relaxed), begun + patience);
+    let (mut seen, mut until) = (writes.load(Relaxed), begun + stall_timeout);
     move || {
         let (now, written) = (Instant::now(), writes.load(Relaxed));
         if written != seen {
-            (seen, until) = (written, now + patience);
+            (seen, until) = (written, now + stall_timeout);
         }
-        now < until.min(begun + 10 * patience)
+        now < until.min(begun + 10 * stall_timeout)
     }
 }
 

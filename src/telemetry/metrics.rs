@@ -48,7 +48,7 @@ use connection::ConnectionMetrics;
 pub use connection::Recorder;
 pub use counters::EndedExchange;
 pub use histogram::BOUNDS;
-pub use labels::{METHODS, MOST_STATUSES, MethodLabel};
+pub use labels::{MAX_STATUSES, METHODS, MethodLabel};
 pub use scrape::{GaugeValues, ReflectionCounts};
 pub use sockets::{SocketCountGuard, SocketCounters};
 pub use tokens::TokenCounters;
@@ -57,7 +57,7 @@ pub use tokens::TokenCounters;
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The connection label of requests that name no existing connection. A connection with this very
 /// id shares its metrics.
-pub const UNKNOWN: &str = "unknown";
+pub const UNKNOWN_CONNECTION: &str = "unknown";
 
 /// The metrics of the process.
 pub struct Metrics {
@@ -90,7 +90,7 @@ pub struct MemoryUse {
 pub struct Shard {
     metrics: Arc<Metrics>,
     worker: usize,
-    unknown: Arc<Recorder>,
+    unknown_connection: Arc<Recorder>,
 }
 
 impl Metrics {
@@ -117,9 +117,9 @@ impl Metrics {
         Shard {
             metrics: Arc::clone(self),
             worker,
-            unknown: Arc::new(Recorder::new(
+            unknown_connection: Arc::new(Recorder::new(
                 self,
-                self.connection_metrics(UNKNOWN),
+                self.connection_metrics(UNKNOWN_CONNECTION),
                 worker,
                 [],
             )),
@@ -183,7 +183,11 @@ impl Metrics {
     /// Returns what a connection has done so far; with `None`, the requests that named no existing
     /// connection.
     pub fn connection_stats(&self, id: Option<&str>) -> ConnectionStats {
-        let connection = self.connections.lock().get(id.unwrap_or(UNKNOWN)).cloned();
+        let connection = self
+            .connections
+            .lock()
+            .get(id.unwrap_or(UNKNOWN_CONNECTION))
+            .cloned();
         connection.map_or_else(ConnectionStats::default, |connection| {
             connection.totals().to_stats()
         })
@@ -234,7 +238,7 @@ impl Shard {
     }
 
     /// Returns the recorder for requests that name no existing connection.
-    pub fn unknown_recorder(&self) -> &Arc<Recorder> {
-        &self.unknown
+    pub fn unknown_connection_recorder(&self) -> &Arc<Recorder> {
+        &self.unknown_connection
     }
 }

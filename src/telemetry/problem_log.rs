@@ -22,10 +22,10 @@ use super::log_writer::LogQueue;
 pub use event::Event;
 pub use line::EventFormat;
 use line::EventLines;
-pub use parts::{ConfigFinding, ListenerKind, LogStream, ResponsePart, TokenFault};
+pub use parts::{ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault};
 
 /// Events that may wait to be written.
-const QUEUE: usize = 1024;
+const MAX_QUEUED: usize = 1024;
 /// The writer's thread. A panic on it cannot be told by it.
 const THREAD: &str = "problem-log";
 /// A panic on the main thread ends the process: its line is waited for this long.
@@ -67,7 +67,7 @@ struct QueuedEvent {
 
 /// When an event was told, and how many were left out since.
 struct Repetition {
-    told: Instant,
+    reported_at: Instant,
     left_out: u64,
 }
 
@@ -83,7 +83,7 @@ impl ProblemLog {
         format: EventFormat,
         out: impl Write + Send + 'static,
     ) -> io::Result<Self> {
-        let queue = LogQueue::start(THREAD, QUEUE, EventLines(format), out)?;
+        let queue = LogQueue::start(THREAD, MAX_QUEUED, EventLines(format), out)?;
         Ok(Self(Some(Arc::new(RunningLog {
             level,
             queue,
@@ -93,18 +93,16 @@ impl ProblemLog {
 
     /// Whether events of this level are written: to be asked before a costly one is made.
     pub fn is_enabled(&self, level: EventLevel) -> bool {
-        self.0
-            .as_ref()
-            .is_some_and(|started| level <= started.level)
+        self.0.as_ref().is_some_and(|log| level <= log.level)
     }
 
     /// Tells of an event; never waits.
     pub fn report(&self, event: Event) {
-        if let Some(started) = self.0.as_ref()
-            && event.level() <= started.level
-            && let Some(left_out) = started.count_left_out(&event)
+        if let Some(log) = self.0.as_ref()
+            && event.level() <= log.level
+            && let Some(left_out) = log.count_left_out(&event)
         {
-            started.send(event, left_out);
+            log.send(event, left_out);
         }
     }
 
@@ -112,11 +110,11 @@ impl ProblemLog {
     pub fn report_panic(&self, panic: &PanicHookInfo<'_>) -> bool {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("a thread");
-        let Some(started) = self.0.as_ref().filter(|_| name != THREAD) else {
+        let Some(log) = self.0.as_ref().filter(|_| name != THREAD) else {
             return false;
         };
         let place = panic.location();
-        let heard = started.send(
+        let heard = log.send(
             Event::Panicked {
                 thread: name.into(),
                 file: place.map_or("", |place| place.file()).into(),
@@ -132,17 +130,15 @@ impl ProblemLog {
 
     /// Lines that found the queue full, or nobody to read them.
     pub fn dropped_lines(&self) -> u64 {
-        self.0
-            .as_ref()
-            .map_or(0, |started| started.queue.lost_lines())
+        self.0.as_ref().map_or(0, |log| log.queue.lost_lines())
     }
 
     /// Waits until what was told before is written; gives up once the stream has taken nothing for this long, and after ten times as long in any case.
     /// Whether it is written.
-    pub fn flush(&self, patience: Duration) -> bool {
+    pub fn flush(&self, stall_timeout: Duration) -> bool {
         self.0
             .as_ref()
-            .is_none_or(|started| started.queue.flush(patience))
+            .is_none_or(|log| log.queue.flush(stall_timeout))
     }
 }
 
@@ -163,15 +159,21 @@ impl RunningLog {
         let mut repetitions = self.repetitions.lock();
         let key = (event.name(), subject.into());
         let Some(before) = repetitions.get_mut(&key) else {
-            let told = Instant::now();
-            repetitions.insert(key, Repetition { told, left_out: 0 });
+            let reported_at = Instant::now();
+            repetitions.insert(
+                key,
+                Repetition {
+                    reported_at,
+                    left_out: 0,
+                },
+            );
             return Some(0);
         };
-        if before.told.elapsed() < pause {
+        if before.reported_at.elapsed() < pause {
             before.left_out += 1;
             return None;
         }
-        before.told = Instant::now();
+        before.reported_at = Instant::now();
         Some(std::mem::take(&mut before.left_out))
     }
 }

@@ -2,8 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, PipeReader};
 
-use egressd::telemetry::access_log::{AccessFilter, AccessFormat};
-use egressd::telemetry::{AccessLog, Logs, ProblemLog};
+use egressd::telemetry::{AccessFilter, AccessLog, LineFormat, Logs, ProblemLog};
 use serde_json::{Value, json};
 
 use crate::support::connection::Connection;
@@ -35,7 +34,7 @@ fn nowhere() -> Connection {
 }
 
 /// A sidecar whose access lines can be read once it has ended.
-fn logged(connection: Connection, format: AccessFormat) -> (Sidecar, PipeReader) {
+fn logged(connection: Connection, format: LineFormat) -> (Sidecar, PipeReader) {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
     let access = AccessLog::start(AccessFilter::All, format, out, problems.clone()).unwrap();
@@ -51,7 +50,7 @@ fn lines(reader: PipeReader) -> Vec<String> {
 fn a_line_has_every_key_and_says_what_was() {
     let upstream = Upstream::echo();
     let crm = connection("crm").allow("POST /a/{id}").upstream(&upstream);
-    let (sidecar, reader) = logged(crm, AccessFormat::Json);
+    let (sidecar, reader) = logged(crm, LineFormat::Json);
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.request("POST", "/crm/a/7?b=1", &[("X-Request-Id", "r-7")], b"hello");
     assert_eq!(reply.status, 200);
@@ -114,7 +113,7 @@ fn nothing_that_an_agent_sends_breaks_a_line() {
         "http://crm.test/a?planted-secret#planted-secret".to_owned(),
         "*".to_owned(),
     ];
-    for format in [AccessFormat::Json, AccessFormat::Text] {
+    for format in [LineFormat::Json, LineFormat::Text] {
         let (sidecar, reader) = logged(nowhere(), format);
         for target in &targets {
             for method in ["GET", &long] {
@@ -137,7 +136,7 @@ fn nothing_that_an_agent_sends_breaks_a_line() {
             assert!(line.bytes().all(plain), "{line:?}");
             assert!(!line.contains("planted-secret"), "{line}");
             assert!(line.len() < 2000, "{} bytes", line.len());
-            if format == AccessFormat::Json {
+            if format == LineFormat::Json {
                 let line: Value = serde_json::from_str(line).unwrap();
                 assert!(line["path"].as_str().is_none_or(|path| path.len() <= 256));
             }
@@ -235,7 +234,7 @@ fn refused_and_off_leave_lines_out() {
 /// The list of connections comes from no upstream, and its line says of none.
 #[test]
 fn an_answer_from_here_took_no_upstream_any_time() {
-    let (sidecar, reader) = logged(nowhere(), AccessFormat::Json);
+    let (sidecar, reader) = logged(nowhere(), LineFormat::Json);
     Agent::connect(&sidecar).get("/").expect_status(200);
     drop(sidecar);
     let line: Value = serde_json::from_str(&lines(reader)[0]).unwrap();

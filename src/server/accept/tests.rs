@@ -26,7 +26,7 @@ impl Serve for Nothing {
     async fn serve(
         self: Arc<Self>,
         _request: Request<RequestBody>,
-        _watch: Arc<SocketTimers>,
+        _timers: Arc<SocketTimers>,
     ) -> Response<Self::Body> {
         Response::new(Empty::new())
     }
@@ -48,7 +48,7 @@ impl WorkerListener for Exhausted {
         Err(Errno::MFILE.into())
     }
 
-    fn close(_door: Self, _let_in: impl FnMut(UnixStream)) -> io::Result<()> {
+    fn close(_listener: Self, _serve_queued: impl FnMut(UnixStream)) -> io::Result<()> {
         Ok(())
     }
 }
@@ -57,7 +57,7 @@ impl WorkerListener for Exhausted {
 async fn a_lack_of_descriptors_is_waited_out_and_not_spun_on() {
     // F-163
     let minute = Duration::from_secs(60);
-    let reception = AcceptLoop {
+    let accept_loop = AcceptLoop {
         server: Arc::new(Nothing),
         ticker: Ticker::new(MemoryShortage::default()),
         limits: SocketLimits {
@@ -71,7 +71,7 @@ async fn a_lack_of_descriptors_is_waited_out_and_not_spun_on() {
     };
     let tries = Arc::new(AtomicUsize::new(0));
     let end = pin!(tokio::time::sleep(ERROR_PAUSE * 10));
-    reception
+    accept_loop
         .accept_all(Exhausted(Arc::clone(&tries)), end)
         .await
         .unwrap();

@@ -12,7 +12,7 @@ use super::SocketTimers;
 /// The longest gap between two readings of the ticker that limits include, in milliseconds. A process
 /// with a small CPU quota runs with gaps of up to 100 ms all the time (CFS bandwidth control), and
 /// limits must pass there too.
-pub(super) const LONGEST_GAP: u64 = 1000;
+pub(super) const MAX_GAP: u64 = 1000;
 
 impl SocketTimers {
     /// Moves the limits by a gap, except that of an exchange, which is set without the ticker.

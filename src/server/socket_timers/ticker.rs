@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::deadline::{NEVER, millis};
-use super::stall::LONGEST_GAP;
+use super::stall::MAX_GAP;
 use super::{SocketLimits, SocketTimers, TICK};
 use crate::memory::MemoryShortage;
 
@@ -158,7 +158,7 @@ impl Ticker {
     /// Sets the time. If it was not set for too long, moves the limits of the sockets; see `stall`.
     pub(super) fn advance_to(&self, now: u64) {
         let gap = now.saturating_sub(self.now.swap(now, Relaxed));
-        if gap > LONGEST_GAP {
+        if gap > MAX_GAP {
             let sockets = self.sockets.lock();
             sockets.iter().for_each(|timers| timers.delay_timers(gap));
         }

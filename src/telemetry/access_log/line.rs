@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use super::{AccessFormat, AccessRecord};
+use super::AccessRecord;
 use crate::domain::ConnectionId;
+use crate::telemetry::LineFormat;
 use crate::telemetry::json::{self, Millis, Time};
 use crate::telemetry::log_writer::LogFormatter;
 use crate::telemetry::problem_log::{Event, LogStream, ProblemLog};
@@ -18,7 +19,7 @@ const MAX_SHOWN: usize = 256;
 
 /// Formats the lines of one log.
 pub struct AccessLines {
-    format: AccessFormat,
+    format: LineFormat,
     problems: ProblemLog,
 }
 
@@ -51,15 +52,15 @@ impl Serialize for JsonLine<'_> {
 
 impl AccessLines {
     /// Creates a formatter for this format. Lost lines are reported to `problems`.
-    pub fn new(format: AccessFormat, problems: ProblemLog) -> Self {
+    pub fn new(format: LineFormat, problems: ProblemLog) -> Self {
         Self { format, problems }
     }
 
     /// Appends the line of an exchange that ended at this time, line end included.
     pub fn append_line(&self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         match self.format {
-            AccessFormat::Json => json::write_line(&JsonLine(at, record), into),
-            AccessFormat::Text => append_text(at, record, into),
+            LineFormat::Json => json::write_line(&JsonLine(at, record), into),
+            LineFormat::Text => append_text(at, record, into),
         }
     }
 }

@@ -6,8 +6,8 @@ use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{AccessFormat, AccessLines, AccessRecord, RequestOutcome};
-use crate::telemetry::ProblemLog;
+use super::{AccessLines, AccessRecord, RequestOutcome};
+use crate::telemetry::{LineFormat, ProblemLog};
 
 fn record(path: &str) -> AccessRecord {
     AccessRecord {
@@ -27,7 +27,7 @@ fn record(path: &str) -> AccessRecord {
     }
 }
 
-fn format_line(format: AccessFormat, record: &AccessRecord) -> String {
+fn format_line(format: LineFormat, record: &AccessRecord) -> String {
     let mut into = Vec::new();
     AccessLines::new(format, ProblemLog::off()).append_line(
         Timestamp::UNIX_EPOCH,
@@ -38,28 +38,28 @@ fn format_line(format: AccessFormat, record: &AccessRecord) -> String {
 }
 
 fn json(record: &AccessRecord) -> Value {
-    serde_json::from_str(&format_line(AccessFormat::Json, record)).unwrap()
+    serde_json::from_str(&format_line(LineFormat::Json, record)).unwrap()
 }
 
 #[test]
 fn a_line_has_all_its_keys() {
     let mut record = record("/crm/a?api_key=secret");
     assert_eq!(
-        format_line(AccessFormat::Json, &record),
+        format_line(LineFormat::Json, &record),
         "{\"time\":\"1970-01-01T00:00:00.000000Z\",\"level\":\"warn\",\"event\":\"exchange\",\
          \"request_id\":\"r-1\",\"connection\":null,\"route\":null,\"method\":\"GET\",\"path\":\"/crm/a\",\
          \"status\":403,\"code\":\"route_not_allowed\",\"outcome\":\"refused\",\"request_bytes\":0,\
          \"response_bytes\":12,\"duration_ms\":1.500,\"upstream_ms\":null,\"token_age_s\":90}\n"
     );
     assert_eq!(
-        format_line(AccessFormat::Text, &record),
+        format_line(LineFormat::Text, &record),
         "1970-01-01T00:00:00.000000Z 403 GET /crm/a - route_not_allowed refused 1.500 ms 0 B up 12 B down r-1\n"
     );
     record.status = None;
     record.upstream = Some(Duration::from_millis(2));
     assert_eq!(json(&record)["status"], Value::Null);
     assert_eq!(json(&record)["upstream_ms"], 2.0);
-    assert!(format_line(AccessFormat::Text, &record).contains("Z - GET "));
+    assert!(format_line(LineFormat::Text, &record).contains("Z - GET "));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn lines_hold_no_query_no_raw_control_and_little_of_what_is_long() {
     ] {
         let record = record(path);
         assert_eq!(json(&record)["path"], shown);
-        for format in [AccessFormat::Json, AccessFormat::Text] {
+        for format in [LineFormat::Json, LineFormat::Text] {
             let line = format_line(format, &record);
             assert!(!line.contains("secret"), "{line:?}");
             assert_eq!(line.lines().count(), 1);
@@ -93,7 +93,7 @@ fn lines_hold_no_query_no_raw_control_and_little_of_what_is_long() {
 fn a_method_of_any_length_is_cut() {
     let mut record = record("/");
     record.method = Method::from_bytes("M".repeat(8192).as_bytes()).ok();
-    for format in [AccessFormat::Json, AccessFormat::Text] {
+    for format in [LineFormat::Json, LineFormat::Text] {
         assert!(format_line(format, &record).len() < 1024);
     }
 }

@@ -14,7 +14,7 @@ pub const METHODS: [&str; 8] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
 ];
 /// Statuses of one upstream that are told apart. No API has as many; a hostile one has hundreds.
-pub const MOST_STATUSES: usize = 40;
+pub const MAX_STATUSES: usize = 40;
 /// The route label of requests that no route admitted.
 pub(super) const UNMATCHED: &str = "unmatched";
 
@@ -158,7 +158,7 @@ impl LabelValues {
     /// keeps it.
     pub(super) fn admits_status(&mut self, status: StatusCode) -> bool {
         let is_known = self.statuses.contains(&status);
-        let is_admitted = is_known || self.statuses.len() < MOST_STATUSES;
+        let is_admitted = is_known || self.statuses.len() < MAX_STATUSES;
         if is_admitted && !is_known {
             self.statuses.push(status);
         }

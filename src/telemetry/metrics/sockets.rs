@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 pub struct SocketCounters {
     open: AtomicUsize,
     idle: AtomicUsize,
-    ever: AtomicBool,
+    had_any: AtomicBool,
 }
 
 /// One open socket. It is idle as long as no exchange is on it, and gone when this is dropped.
@@ -35,12 +35,12 @@ impl SocketCounters {
 
     /// Whether there ever was one.
     pub fn had_any(&self) -> bool {
-        self.ever.load(Relaxed)
+        self.had_any.load(Relaxed)
     }
 
     /// One more, still idle.
     pub fn count_socket(self: &Arc<Self>) -> SocketCountGuard {
-        self.ever.store(true, Relaxed);
+        self.had_any.store(true, Relaxed);
         self.open.fetch_add(1, Relaxed);
         self.idle.fetch_add(1, Relaxed);
         SocketCountGuard {

@@ -114,7 +114,7 @@ fn an_upstream_has_so_many_statuses_and_no_more() {
             .filter(|(name, _)| name.starts_with("egressd_requests_total") && name.contains(words));
         named.map(|(_, count)| *count).collect()
     };
-    assert_eq!(requests("forwarded").len(), super::MOST_STATUSES + 1);
+    assert_eq!(requests("forwarded").len(), super::MAX_STATUSES + 1);
     assert_eq!(requests("forwarded").iter().sum::<f64>(), 500.0);
     assert_eq!(requests("code=\"other\""), [460.0]);
     assert_eq!(requests("code=\"403\",outcome=\"refused\""), [1.0]);
@@ -182,9 +182,11 @@ fn connection_stats_agree_with_the_series() {
 fn a_connection_may_be_called_unknown() {
     let metrics = Arc::new(Metrics::new());
     let shard = metrics.new_shard();
-    shard.unknown_recorder().record(&ended_exchange(None, 404));
     shard
-        .recorder(super::UNKNOWN, ["/"])
+        .unknown_connection_recorder()
+        .record(&ended_exchange(None, 404));
+    shard
+        .recorder(super::UNKNOWN_CONNECTION, ["/"])
         .record(&ended_exchange(None, 404));
     let count = "egressd_request_duration_seconds_count{connection=\"unknown\"}";
     assert_eq!(scrape_samples(&metrics)[count], 2.0);
@@ -317,7 +319,7 @@ fn the_exposition_text_stays_the_same() {
         code: Some("response_too_large"),
         ..ended_exchange(Some(1), 200)
     });
-    one.unknown_recorder().record(&refused_exchange(
+    one.unknown_connection_recorder().record(&refused_exchange(
         "connection_not_found",
         StatusCode::NOT_FOUND,
     ));

@@ -9,16 +9,19 @@ use super::parts::{joined_names, shown_ids};
 use crate::domain::{Changes, ConnectionId};
 
 /// Connections that a line's fields name, of each kind of change.
-const LISTED: usize = 100;
+const MAX_LISTED: usize = 100;
 
 pub(super) fn serialize_changes<S: Serializer>(
     changes: &Changes,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     let ids = |ids: &[ConnectionId]| -> Vec<String> {
-        ids.iter().take(LISTED).map(ToString::to_string).collect()
+        ids.iter()
+            .take(MAX_LISTED)
+            .map(ToString::to_string)
+            .collect()
     };
-    let changed = changes.changed.iter().take(LISTED);
+    let changed = changes.changed.iter().take(MAX_LISTED);
     let changed = changed.map(|one| format!("{}: {}", one.id, one.fields.join(", ")));
     let mut map = serializer.serialize_map(Some(3))?;
     map.serialize_entry("added", &ids(&changes.added))?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::EventLevel::{self, Debug, Error, Info, Warn};
 use super::changes::{self, ChangeSummary};
 use super::parts::{
-    ConfigFinding, ListenerKind, LogStream, ResponsePart, TokenFault, held_secret, shown_ids,
+    ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault, held_secret, shown_ids,
     shown_measures, with_plural,
 };
 use crate::domain::{Changes, ConnectionId};
@@ -182,15 +182,15 @@ events! {
     ConfigProblem {
         /// The finding.
         #[serde(flatten)]
-        finding: Box<ConfigFinding>,
-    } => "config_problem", Error, ("{finding}");
+        problem: Box<ConfigProblem>,
+    } => "config_problem", Error, ("{problem}");
 
     /// A finding about the configuration that stops nothing.
     ConfigWarning {
         /// The finding.
         #[serde(flatten)]
-        finding: Box<ConfigFinding>,
-    } => "config_warning", Warn, ("{finding}");
+        problem: Box<ConfigProblem>,
+    } => "config_warning", Warn, ("{problem}");
 
     /// The system names no name server.
     NoNameServers => "no_name_servers", Warn,
@@ -212,11 +212,11 @@ events! {
     Hardened {
         /// No measure that was asked for failed.
         #[serde(skip)]
-        whole: bool,
+        succeeded: bool,
         /// Measures in the order in which they are taken, each with `held`, `off` or why it failed.
         #[serde(flatten, serialize_with = "json::serialize_pairs")]
         measures: Vec<(&'static str, Box<str>)>,
-    } => "hardening", if *whole { Info } else { Warn }, ("hardening:{}", shown_measures(measures));
+    } => "hardening", if *succeeded { Info } else { Warn }, ("hardening:{}", shown_measures(measures));
 
     /// No token was obtained.
     TokenFailed {

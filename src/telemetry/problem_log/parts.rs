@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::domain::ConnectionId;
 
 /// Connections that a sentence names.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// The callers that a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,7 +69,7 @@ impl ResponsePart {
 
 /// A finding about the configuration, as `egressd check` reports it.
 #[derive(Debug, Serialize)]
-pub struct ConfigFinding {
+pub struct ConfigProblem {
     /// The stable name of the kind of finding.
     pub code: &'static str,
     /// The file, as the operator reaches it.
@@ -85,7 +85,7 @@ pub struct ConfigFinding {
     pub remedy: String,
 }
 
-impl fmt::Display for ConfigFinding {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;
         if let Some(line) = self.line {
@@ -139,8 +139,8 @@ pub(super) fn with_plural(count: usize, noun: &str) -> String {
 
 /// `a, b, c and 2 more`
 pub(super) fn joined_names(items: impl ExactSizeIterator<Item = String>) -> String {
-    let more = items.len().saturating_sub(NAMED);
-    let named: Vec<String> = items.take(NAMED).collect();
+    let more = items.len().saturating_sub(MAX_NAMED);
+    let named: Vec<String> = items.take(MAX_NAMED).collect();
     match more {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),

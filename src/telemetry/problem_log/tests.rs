@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{ConfigFinding, Event, EventFormat, EventLevel, ListenerKind, ProblemLog, TokenFault};
+use super::{ConfigProblem, Event, EventFormat, EventLevel, ListenerKind, ProblemLog, TokenFault};
 use crate::domain::changes::ChangedConnection;
 use crate::domain::{Changes, ConnectionId};
 
@@ -114,13 +114,16 @@ fn reload_rows() -> Vec<Row> {
 }
 
 /// One of each, with its fields.
-fn hardened(whole: bool) -> Event {
+fn hardened(succeeded: bool) -> Event {
     let measures = vec![("files", "held".into()), ("system_calls", "off".into())];
-    Event::Hardened { whole, measures }
+    Event::Hardened {
+        succeeded,
+        measures,
+    }
 }
 
-fn shadowed_route() -> ConfigFinding {
-    ConfigFinding {
+fn shadowed_route() -> ConfigProblem {
+    ConfigProblem {
         code: "shadowed_route",
         file: "a\u{1b}.yaml".into(),
         line: Some(3),
@@ -168,7 +171,7 @@ fn process_rows() -> Vec<Row> {
         (Event::Stopped { cut_off: 0 }, "info", "stopped", json!({"event": "stopped", "cut_off": 0})),
         (Event::Stopped { cut_off: 1 }, "warn", "stopped; 1 exchange was cut off", json!({"event": "stopped", "cut_off": 1})),
         (Event::Stopped { cut_off: 7 }, "warn", "stopped; 7 exchanges were cut off", json!({"event": "stopped", "cut_off": 7})),
-        (Event::ConfigWarning { finding: Box::new(shadowed_route()) }, "warn", "a\u{1b}.yaml:3: x[0]: never matches", json!({"event": "config_warning", "code": "shadowed_route", "file": "a\u{1b}.yaml", "line": 3, "field": "x[0]", "remedy": "take it out"})),
+        (Event::ConfigWarning { problem: Box::new(shadowed_route()) }, "warn", "a\u{1b}.yaml:3: x[0]: never matches", json!({"event": "config_warning", "code": "shadowed_route", "file": "a\u{1b}.yaml", "line": 3, "field": "x[0]", "remedy": "take it out"})),
         (Event::ReloadUnsupported, "warn", "SIGHUP: there is no configuration to read anew", json!({"event": "reload_unsupported"})),
         (hardened(true), "info", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),
         (hardened(false), "warn", "hardening: files held, system_calls off", json!({"event": "hardening", "files": "held", "system_calls": "off"})),

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, PipeReader};
 
-use egressd::telemetry::{AccessFilter, AccessFormat, AccessLog, Logs, ProblemLog};
+use egressd::telemetry::{AccessFilter, AccessLog, LineFormat, Logs, ProblemLog};
 use serde_json::{Value, json};
 
 use super::Scrape;
@@ -12,7 +12,7 @@ fn logged(up: &Upstream) -> (Sidecar, BufReader<PipeReader>) {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
     let access =
-        AccessLog::start(AccessFilter::All, AccessFormat::Json, out, problems.clone()).unwrap();
+        AccessLog::start(AccessFilter::All, LineFormat::Json, out, problems.clone()).unwrap();
     let plan = Sidecar::with(connection("crm").allow("/").upstream(up));
     (
         plan.start_logging(Logs { access, problems }),

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use egressd::telemetry::access_log::{AccessFilter, AccessFormat};
-use egressd::telemetry::{AccessLog, Logs, ProblemLog};
+use egressd::telemetry::{AccessFilter, AccessLog, LineFormat, Logs, ProblemLog};
 use serde_json::Value;
 
 use super::{CHUNKED, SECRET, crm, passes, refused};
@@ -132,7 +131,7 @@ fn an_exchange_that_was_broken_off_is_written_down_as_that() {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
     let access =
-        AccessLog::start(AccessFilter::All, AccessFormat::Json, out, problems.clone()).unwrap();
+        AccessLog::start(AccessFilter::All, LineFormat::Json, out, problems.clone()).unwrap();
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::script(move |wire| {

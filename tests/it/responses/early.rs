@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 
-use egressd::telemetry::{AccessFilter, AccessFormat, AccessLog, Logs, ProblemLog};
+use egressd::telemetry::{AccessFilter, AccessLog, LineFormat, Logs, ProblemLog};
 use serde_json::{Value, json};
 
 use super::{CHUNKED, before, ok};
@@ -80,7 +80,7 @@ fn an_upload_goes_on_after_its_response_is_over() {
         let (lines, out) = std::io::pipe().unwrap();
         let problems = ProblemLog::off();
         let access =
-            AccessLog::start(AccessFilter::All, AccessFormat::Json, out, problems.clone()).unwrap();
+            AccessLog::start(AccessFilter::All, LineFormat::Json, out, problems.clone()).unwrap();
         let crm = connection("crm").allow("/").upstream(&up);
         let crm = crm.http("max_concurrent_requests", json!(1));
         let sidecar = Sidecar::with(crm).start_logging(Logs { access, problems });

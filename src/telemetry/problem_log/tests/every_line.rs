@@ -6,15 +6,15 @@ use super::{id, ids, process_rows, reload_rows, start_log, written_lines};
 use crate::domain::changes::ChangedConnection;
 use crate::domain::{Changes, ConnectionId};
 use crate::telemetry::problem_log::{
-    ConfigFinding, Event, EventFormat, EventLevel, ListenerKind, LogStream, ResponsePart,
+    ConfigProblem, Event, EventFormat, EventLevel, ListenerKind, LogStream, ResponsePart,
     TokenFault,
 };
 
 /// The length of a JSON line's time, with its key.
 const TIME: usize = r#""time":"1970-01-01T00:00:00.000000Z","#.len();
 
-fn finding() -> Box<ConfigFinding> {
-    Box::new(ConfigFinding {
+fn problem() -> Box<ConfigProblem> {
+    Box::new(ConfigProblem {
         code: "c",
         file: "f".into(),
         line: None,
@@ -73,11 +73,11 @@ fn more_events() -> Vec<Event> {
     let events = vec![
         Event::Listening { listener: ListenerKind::Management, address: "unix:/x".into() },
         Event::Ready { connections: 2 },
-        Event::ConfigProblem { finding: finding() },
-        Event::ConfigWarning { finding: finding() },
+        Event::ConfigProblem { problem: problem() },
+        Event::ConfigWarning { problem: problem() },
         Event::NoNameServers,
         Event::FewDescriptors { limit: 1, sockets: 2, wanted: 3 },
-        Event::Hardened { whole: true, measures: Vec::new() },
+        Event::Hardened { succeeded: true, measures: Vec::new() },
         Event::UpstreamSurplus { connection: id("a") },
         Event::LoginFailed,
         Event::LinesLost { log: LogStream::Access, lines: 3 },

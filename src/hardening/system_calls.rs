@@ -140,9 +140,9 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
 const DEVICE_REQUESTS: &[u64] = &[0x5401, 0x541b, 0x5421, 0x5451];
 
 /// Lets this thread, and those that it starts, use only these calls. An architecture that no filter can be made for is an error.
-pub(super) fn confine_calls(needs: &AllowedPaths) -> io::Result<()> {
+pub(super) fn confine_system_calls(paths: &AllowedPaths) -> io::Result<()> {
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let list = compile_filter(allowed_calls(needs)?, refused, SeccompAction::Allow)?;
+    let list = compile_filter(allowed_calls(paths)?, refused, SeccompAction::Allow)?;
     // Its flags lie in memory, where a filter cannot look. Without it the C library starts threads with `clone`, whose flags we see.
     let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let inert = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
@@ -164,10 +164,10 @@ fn compile_filter(
     filter.try_into().map_err(invalid_input)
 }
 
-fn allowed_calls(needs: &AllowedPaths) -> io::Result<Rules> {
+fn allowed_calls(paths: &AllowedPaths) -> io::Result<Rules> {
     let plain = UNCONDITIONAL_CALLS.iter().chain(LEGACY_CALLS);
     let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
-    if !needs.sockets.is_empty() {
+    if !paths.sockets.is_empty() {
         // Removed under a lock.
         rules.insert(libc::SYS_flock, Vec::new());
         rules.insert(libc::SYS_unlinkat, Vec::new());
