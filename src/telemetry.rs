@@ -1,4 +1,8 @@
-//! Metrics, access log and problem log of the process. Sees neither secrets nor bodies.
+//! Metrics, the access log and the problem log of the process.
+//!
+//! No type here has a field for a secret or a body: metric labels come from closed lists and from
+//! the configuration, and the two logs have fixed sets of fields (S14 in the crate's
+//! documentation).
 
 pub mod access_log;
 pub mod connection_stats;
@@ -14,20 +18,21 @@ pub use metrics::Metrics;
 pub use panics::panic_notice;
 pub use problem_log::{Event, EventFormat, EventLevel, ProblemLog};
 
-/// How lines look (`log.format`, decided).
+/// The format of log lines: the setting `log.format`, with `auto` resolved for the stream that the
+/// log writes to. Both logs use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineFormat {
-    /// For people.
+    /// A line of text, for people.
     Text,
-    /// JSON, one object a line.
+    /// A JSON object per line.
     Json,
 }
 
-/// The two logs of the process.
+/// Handles on the two logs of the process.
 #[derive(Clone)]
 pub struct Logs {
-    /// One line for each exchange.
+    /// A line for each exchange.
     pub access: AccessLog,
-    /// Everything else.
+    /// Everything else that operators need to read about the process.
     pub problems: ProblemLog,
 }

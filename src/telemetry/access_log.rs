@@ -1,7 +1,7 @@
-//! One line an exchange, on a thread of its own (`log_writer`): a stuck stdout never holds a
-//! request up.
+//! The access log: one line for each exchange.
 //!
-//! A line never holds a query, a header value, a body or a secret.
+//! A thread of its own formats and writes the lines (`log_writer`), so a standard output that is
+//! not read delays no request. A line has no field for a query, a header value, a body or a secret.
 
 mod line;
 
@@ -18,66 +18,68 @@ use super::problem_log::ProblemLog;
 use crate::domain::ConnectionId;
 pub use line::AccessLines;
 
-/// Lines that may wait to be written.
+/// The number of lines that can wait for the thread. Further lines are dropped and counted.
 const MAX_QUEUED: usize = 4096;
 
-/// How an exchange ended.
+/// The end of an exchange, as logs and metrics report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestOutcome {
-    /// The upstream's response went to the agent whole.
+    /// The agent was sent a complete response: the upstream's, or one that egressd makes itself and
+    /// that is not a refusal (the list of connections at `GET /`).
     Forwarded,
-    /// egressd answered in its own name, the agent or egressd being to blame.
+    /// egressd refused the request, and the upstream is not to blame.
     Refused,
-    /// The agent hung up first.
+    /// The agent closed its socket, or stopped reading, before the response was complete.
     AgentCancelled,
-    /// The upstream failed, before or within its response.
+    /// The upstream failed, before or during its response.
     UpstreamFailed,
 }
 
-/// Which exchanges are written down (`log.access`).
+/// The exchanges that get a line (the setting `log.access`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessFilter {
-    /// All.
+    /// All exchanges.
     #[default]
     All,
-    /// Those that did not end as [`RequestOutcome::Forwarded`].
+    /// The exchanges that did not end as [`RequestOutcome::Forwarded`].
     Refused,
-    /// None.
+    /// No exchange.
     Off,
 }
 
-/// What is known of an exchange that has ended.
+/// The facts about an ended exchange that its line reports.
 #[derive(Debug)]
 pub struct AccessRecord {
-    /// `X-Request-Id`
+    /// The value of `X-Request-Id`.
     pub request_id: String,
-    /// The connection, where one was found.
+    /// The connection, if the request named an existing one.
     pub connection: Option<ConnectionId>,
-    /// The pattern that admitted the request.
+    /// The pattern that allowed the request.
     pub route: Option<String>,
-    /// The method as sent; none where there was no legal head.
+    /// The method as sent; `None` if the head could not be parsed.
     pub method: Option<Method>,
-    /// The target as sent; its query is never written.
+    /// The target as sent. Its query is never written.
     pub uri: Option<Uri>,
-    /// The status that the agent saw.
+    /// The status that was sent to the agent.
     pub status: Option<StatusCode>,
-    /// The refusal's code.
+    /// The code of the refusal, or of the failure that cut the response off.
     pub code: Option<&'static str>,
-    /// How it ended.
+    /// The end of the exchange.
     pub outcome: RequestOutcome,
-    /// Bytes of the request body.
+    /// Body bytes that the agent sent.
     pub request_bytes: u64,
-    /// Bytes of the response body.
+    /// Body bytes that were handed to the agent's socket.
     pub response_bytes: u64,
-    /// From the request's head to the response's last byte.
+    /// From the end of the request's head to the end of the exchange.
     pub duration: Duration,
-    /// From the request's head to the response's.
+    /// From the end of the request's head to the head of the upstream's response.
     pub upstream: Option<Duration>,
-    /// How long before it was sent the request's token was asked for, where it had one.
+    /// The age of the OAuth token when it was added to the request, counted from the start of its
+    /// token request; `None` without a token.
     pub token_age: Option<Duration>,
 }
 
-/// A handle on the log; clones share it.
+/// A handle on the access log. Clones share one queue and one thread.
 #[derive(Clone)]
 pub struct AccessLog(Option<Arc<RunningLog>>);
 
@@ -87,12 +89,17 @@ struct RunningLog {
 }
 
 impl AccessLog {
-    /// Writes nothing.
+    /// Returns a handle that discards every record.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Starts the thread that writes to `out`. It ends when the last handle is dropped. Lines that are lost are told of in `problems`.
+    /// Starts the thread that writes to `out`. The thread ends when the last handle is dropped.
+    /// Lost lines are reported to `problems`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if no thread can be started.
     pub fn start(
         filter: AccessFilter,
         format: LineFormat,
@@ -107,12 +114,12 @@ impl AccessLog {
         Ok(Self(Some(Arc::new(RunningLog { filter, queue }))))
     }
 
-    /// Whether any line may be written.
+    /// Returns `false` if no exchange gets a line, so that callers can skip making records.
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Whether an exchange that ended so is written down.
+    /// Returns whether an exchange with this outcome gets a line.
     pub fn should_record(&self, outcome: RequestOutcome) -> bool {
         match self.0.as_ref().map(|log| log.filter) {
             Some(AccessFilter::All) => true,
@@ -121,20 +128,21 @@ impl AccessLog {
         }
     }
 
-    /// Queues a line; never waits.
+    /// Queues a line. Never waits: if the queue is full, the line is dropped and counted.
     pub fn record(&self, record: AccessRecord) {
         if let Some(log) = &self.0 {
             log.queue.send((Timestamp::now(), record));
         }
     }
 
-    /// Lines that found the queue full, or nobody to read them.
+    /// Returns the number of lines that were lost because the queue was full or the stream failed.
     pub fn dropped_lines(&self) -> u64 {
         self.0.as_ref().map_or(0, |log| log.queue.lost_lines())
     }
 
-    /// Waits until what was recorded before is written; gives up once the stream has taken nothing for this long, and after ten times as long in any case.
-    /// Whether it is written.
+    /// Waits until the lines that were recorded before are written, and returns whether they were.
+    /// Returns `false` once the stream has accepted nothing for `stall_timeout`, and after ten
+    /// times `stall_timeout` in any case.
     pub fn flush(&self, stall_timeout: Duration) -> bool {
         self.0
             .as_ref()
@@ -143,7 +151,7 @@ impl AccessLog {
 }
 
 impl RequestOutcome {
-    /// As in logs and metrics.
+    /// Returns the name that logs and metrics use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Forwarded => "forwarded",

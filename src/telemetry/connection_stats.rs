@@ -1,41 +1,43 @@
-//! The counts of one connection, for people: sums over all workers, since the start of the process.
+//! Activity of one connection as the management API shows it: sums over all workers, since the
+//! process started.
 
 use jiff::Timestamp;
 
-/// The counts of one connection. They never fall while the process lives, whatever a reload does.
+/// Activity of one connection. No count decreases while the process lives, not even when the
+/// connection is reloaded or removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionStats {
-    /// When a request last went up to the upstream.
+    /// The time when the last exchange that was sent to the upstream ended.
     pub last_used: Option<Timestamp>,
-    /// Exchanges that the upstream answered to the end.
+    /// Exchanges that ended as `RequestOutcome::Forwarded`.
     pub forwarded: u64,
     /// Exchanges that egressd refused.
     pub refused: u64,
-    /// Exchanges that the agent left.
+    /// Exchanges that the agent cancelled.
     pub agent_cancelled: u64,
-    /// Exchanges that failed by the upstream's fault.
+    /// Exchanges that failed because of the upstream.
     pub upstream_failed: u64,
-    /// Bytes of request bodies.
+    /// Body bytes that agents sent.
     pub request_bytes: u64,
-    /// Bytes of response bodies.
+    /// Body bytes that were sent to agents.
     pub response_bytes: u64,
-    /// Refusals and failures, one entry a code, in no particular order.
+    /// Refusals and failures, one entry per code, in no particular order.
     pub faults: Vec<FaultStats>,
 }
 
-/// How often a request ended with one code, and when last.
+/// The exchanges of one connection that ended with one code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FaultStats {
-    /// As in `X-Egressd-Error`.
+    /// The code, as in `X-Egressd-Error`.
     pub code: &'static str,
-    /// How often.
+    /// The number of these exchanges.
     pub count: u64,
-    /// When last.
+    /// The time when the last of them ended.
     pub last: Timestamp,
 }
 
 impl ConnectionStats {
-    /// All exchanges that have ended.
+    /// Returns the number of all exchanges that have ended.
     pub fn exchanges(&self) -> u64 {
         self.forwarded + self.refused + self.agent_cancelled + self.upstream_failed
     }

@@ -1,7 +1,7 @@
-//! JSON log lines: one object a line, in ASCII without control characters.
+//! JSON log lines: one object per line, in printable ASCII.
 //!
-//! All other characters are escaped (RFC 8259 §7), DEL, C1 controls, line separators and direction
-//! marks among them, so that a terminal or a pager shows a hostile text as what it is.
+//! Every other character is escaped (RFC 8259 §7). Among them are DEL, C1 controls, line separators
+//! and direction marks, with which a hostile text could change what a terminal or a pager displays.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use serde_json::ser::{CharEscape, Formatter};
 
 use crate::domain::ConnectionId;
 
-/// Appends a line.
+/// Appends a value as one line.
 pub(super) fn write_line(line: &impl Serialize, into: &mut Vec<u8>) {
     let mut serializer = serde_json::Serializer::with_formatter(&mut *into, LineFormatter);
     // A vector accepts every byte, and all keys are strings.
@@ -21,8 +21,8 @@ pub(super) fn write_line(line: &impl Serialize, into: &mut Vec<u8>) {
     into.push(b'\n');
 }
 
-/// Escapes all characters that are not printable ASCII. Numbers with a fraction are milliseconds,
-/// and have three decimals.
+/// Escapes all characters that are not printable ASCII, and writes every float as a number of
+/// milliseconds with three decimals. Log lines have no other floats.
 struct LineFormatter;
 
 impl Formatter for LineFormatter {
@@ -38,7 +38,8 @@ impl Formatter for LineFormatter {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // `serde_json` has split control characters off. Nearly always nothing else is special.
+        // `serde_json` has already split off quotes, backslashes and C0 controls. What is left is
+        // nearly always plain.
         if fragment
             .bytes()
             .fold(true, |is_plain, byte| is_plain & (byte <= b'~'))
@@ -83,7 +84,7 @@ impl Formatter for LineFormatter {
     }
 }
 
-/// A duration in milliseconds, to the microsecond.
+/// A duration in milliseconds, with microsecond precision.
 pub(super) struct Millis(pub(super) Duration);
 
 impl fmt::Display for Millis {
@@ -99,7 +100,7 @@ impl Serialize for Millis {
     }
 }
 
-/// A time in RFC 3339, to the microsecond.
+/// A timestamp in RFC 3339, with microsecond precision.
 pub(super) struct Time(pub(super) Timestamp);
 
 impl fmt::Display for Time {
@@ -121,14 +122,14 @@ pub(super) fn serialize_millis<S: Serializer>(
     Millis(*duration).serialize(serializer)
 }
 
-/// Implemented here, because `domain` has no serde.
+/// Implemented here because `domain` does not depend on serde.
 impl Serialize for ConnectionId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
-/// Serializes pairs as fields.
+/// Serializes name-value pairs as fields of the line.
 pub(super) fn serialize_pairs<S: Serializer>(
     pairs: &[(&'static str, Box<str>)],
     serializer: S,
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_text_holds_the_line_is_plain_and_means_it() {
+    fn every_text_becomes_printable_ascii_and_parses_back() {
         for text in [
             "",
             "plain",
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_control_character_is_escaped_by_its_number() {
+    fn special_characters_are_escaped_by_number() {
         assert_eq!(
             format_line(&"\u{8}\t\n\u{c}\r\u{1b}\"\\/\u{7f}é𝄞"),
             "\"\\u0008\\u0009\\u000a\\u000c\\u000d\\u001b\\\"\\\\/\\u007f\\u00e9\\ud834\\udd1e\"\n"

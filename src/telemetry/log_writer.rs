@@ -1,7 +1,9 @@
-//! A thread that writes lines to a stream, and the bounded queue before it: both logs are made of this.
+//! The writer of both logs: a bounded queue, and a thread that writes its lines to a stream.
 //!
-//! Whoever sends never waits. A line that finds the queue full, or that the stream does not take, is lost and counted; once the stream takes lines again it is
-//! reported how many. A line goes out whole or in a write of its own, so that two logs on one pipe do not mix theirs.
+//! Senders never wait. A line is lost and counted if the queue is full or the stream fails, and
+//! once the stream accepts lines again, their number is reported. A write contains only whole
+//! lines, or a single line that is longer than [`MAX_WRITE`], so that two logs on one pipe do not
+//! mix within a line.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
@@ -9,29 +11,31 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// What one write takes at most, unless a single line is longer: a pipe takes this many bytes in one piece (`PIPE_BUF`).
+/// The maximum number of bytes of one write, except for a single longer line. A pipe accepts up to
+/// this many bytes atomically (`PIPE_BUF`, pipe(7)).
 const MAX_WRITE: usize = 4096;
-/// After a batch, lines gather this long: under load, whoever sends one wakes nobody up.
+/// The pause after each batch, in which further lines gather. Under load, sending a line then wakes
+/// no thread, because the writer sleeps instead of waiting at the queue.
 const BATCH_PAUSE: Duration = Duration::from_millis(5);
-/// Between two tries on a stream or a queue that is full.
+/// The pause between two attempts on a stream or a queue that is full.
 const RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// How often it is reported at most that lines were lost.
+/// The minimum time between two reports of lost lines.
 const LOSS_REPORT_PAUSE: Duration = Duration::from_secs(10);
 
-/// How items become lines.
+/// Turns the items of a log into lines.
 pub(super) trait LogFormatter: Send + 'static {
-    /// What is sent.
+    /// The type of queued items.
     type Item: Send + 'static;
 
-    /// Appends the line of an item, line end included.
+    /// Appends the line of an item, with the line end.
     fn append_item(&mut self, item: &Self::Item, into: &mut Vec<u8>);
 
-    /// This many lines were lost since this was last called; appends a line, if it is reported on this stream.
+    /// Reports that this many lines were lost since the last call. Appends a line if this stream is
+    /// where losses are reported.
     fn report_lost(&mut self, lines: u64, into: &mut Vec<u8>);
 }
 
-/// The queue of the thread. Dropping the last one ends the thread, once it has written what is
-/// queued.
+/// The sending half of a log. Dropping it ends the thread, after the queued lines are written.
 pub(super) struct LogQueue<T> {
     jobs: SyncSender<Job<T>>,
     progress: Arc<Progress>,
@@ -41,13 +45,13 @@ pub(super) struct LogQueue<T> {
 struct Progress {
     /// Lines that were lost.
     lost: AtomicU64,
-    /// Writes that the stream took.
+    /// Successful writes; `flush` uses them to see whether the stream still accepts bytes.
     writes: AtomicU64,
 }
 
 enum Job<T> {
     Line(T),
-    /// All lines before this one are written.
+    /// Answered once all lines before it are written.
     Flush(SyncSender<()>),
 }
 
@@ -55,16 +59,19 @@ struct LogWriter<L: LogFormatter, W> {
     jobs: Receiver<Job<L::Item>>,
     formatter: L,
     out: W,
-    /// Lines that are not yet written, and how many.
+    /// Whole lines that are not written yet.
     buffer: Vec<u8>,
+    /// The number of lines in `buffer`.
     buffered: u64,
     progress: Arc<Progress>,
+    /// Lost lines that have been reported.
     reported: u64,
     reported_at: Option<Instant>,
 }
 
 impl<T: Send + 'static> LogQueue<T> {
-    /// Starts a thread of this name that writes to `out`; at most `capacity` items wait for it.
+    /// Starts a thread with this name that writes to `out`. At most `capacity` items wait in the
+    /// queue.
     pub(super) fn start(
         thread: &str,
         capacity: usize,
@@ -89,7 +96,7 @@ impl<T: Send + 'static> LogQueue<T> {
         Ok(Self { jobs, progress })
     }
 
-    /// Queues an item; never waits. False if the thread is gone.
+    /// Queues an item without waiting. Returns `false` if the thread has ended.
     pub(super) fn send(&self, item: T) -> bool {
         match self.jobs.try_send(Job::Line(item)) {
             Ok(()) => true,
@@ -100,13 +107,14 @@ impl<T: Send + 'static> LogQueue<T> {
         }
     }
 
-    /// Lines that were lost so far.
+    /// Returns the number of lines that were lost so far.
     pub(super) fn lost_lines(&self) -> u64 {
         self.progress.lost.load(Relaxed)
     }
 
-    /// Waits until all that was queued before is written. Gives up once the stream has taken nothing for this long, and after ten times as long in any case.
-    /// Whether it is written.
+    /// Waits until everything that was queued before is written, and returns whether it was.
+    /// Returns `false` once the stream has accepted nothing for `stall_timeout`, and after ten
+    /// times `stall_timeout` in any case.
     pub(super) fn flush(&self, stall_timeout: Duration) -> bool {
         let mut has_time = flush_deadline(&self.progress.writes, stall_timeout);
         let (done, written) = sync_channel(1);
@@ -131,8 +139,8 @@ impl<T: Send + 'static> LogQueue<T> {
     }
 }
 
-/// Returns whether there is still time to wait. The deadline moves with each write that the stream
-/// takes.
+/// Returns a function that returns whether there is still time to wait. Each successful write moves
+/// the deadline.
 fn flush_deadline(writes: &AtomicU64, stall_timeout: Duration) -> impl FnMut() -> bool {
     let begun = Instant::now();
     let (mut seen, mut until) = (writes.load(Relaxed), begun + stall_timeout);
@@ -186,8 +194,8 @@ impl<L: LogFormatter, W: Write> LogWriter<L, W> {
             Job::Flush(done) => {
                 self.report_loss(true);
                 self.write_buffer();
-                // Who asked may have stopped waiting.
-                let _unheard = done.try_send(());
+                // The caller of `flush` may have stopped waiting.
+                let _receiver_gone = done.try_send(());
             }
         }
     }
@@ -220,11 +228,14 @@ impl<L: LogFormatter, W: Write> LogWriter<L, W> {
                     self.progress.writes.fetch_add(1, Relaxed);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Somebody made the stream non-blocking.
+                // Standard streams are shared with other processes, and any of them can make the
+                // stream non-blocking (`O_NONBLOCK` belongs to the open file description,
+                // fcntl(2)).
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     std::thread::sleep(RETRY_PAUSE)
                 }
-                // A stream that is gone has no reader to tell.
+                // The reader is gone, or the disk is full: the lines are lost, and the next batch
+                // tries again.
                 Ok(0) | Err(_) => {
                     self.progress.lost.fetch_add(self.buffered, Relaxed);
                     break;
@@ -233,7 +244,7 @@ impl<L: LogFormatter, W: Write> LogWriter<L, W> {
         }
         self.buffer.clear();
         self.buffered = 0;
-        let _unheard = self.out.flush();
+        let _flushed = self.out.flush();
     }
 }
 

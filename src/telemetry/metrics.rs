@@ -1,24 +1,25 @@
-//! Counts and durations of exchanges. Each worker counts for itself, and a reader sums over the
-//! workers.
+//! Counts and durations of exchanges. Each worker counts in its own shard, and readers add up the
+//! shards.
 //!
 //! Six types are on the counting path:
 //!
 //! - [`Metrics`] are the metrics of the process. They hold the `ConnectionMetrics` by id.
-//! - A [`Shard`] is one worker's part. It makes recorders.
+//! - A [`Shard`] is the part of one worker. It makes recorders.
 //! - A [`Recorder`] counts the exchanges of one worker with one generation of a connection.
 //! - `ConnectionMetrics` hold the label values of a connection, and the `Counters` of each worker.
-//! - `Counters` are written by one worker alone, and read by any thread.
-//! - `Totals` are the counters of a connection, summed over all workers for one reader.
+//! - `Counters` are written by one worker, and read by any thread.
+//! - `Totals` are the counters of a connection, added up over all workers for one reader.
 //!
-//! Recording takes one lock that no other thread ever takes, and readers do not wait for workers:
-//! they read the series that were published when they began. `ConnectionMetrics` live as long as the
-//! process and are kept by the connection's id and the route's text, so no count falls when a
+//! Recording takes one lock that no other thread takes, and readers do not block workers: they read
+//! the series that were published when they began. `ConnectionMetrics` live as long as the process
+//! and are identified by the connection's id and the route's text, so no count decreases when a
 //! connection is reloaded, changed or removed.
 //!
-//! Names, help texts and types of the metrics are one table in `families`; `scrape` fills it.
+//! The names, help texts and types of all metrics are in one table in `families`; `scrape` fills
+//! it.
 //!
-//! Labels come from closed lists and from the configuration. What an agent sends never becomes one,
-//! and of an upstream's statuses a bounded number does.
+//! Label values come from closed lists and from the configuration. Nothing that an agent sends
+//! becomes a label value, and only [`MAX_STATUSES`] statuses of an upstream do.
 
 mod connection;
 mod counter;
@@ -55,8 +56,8 @@ pub use tokens::TokenCounters;
 
 /// The content type of the text that [`Metrics::render`] returns.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
-/// The connection label of requests that name no existing connection. A connection with this very
-/// id shares its metrics.
+/// The connection label of requests that name no existing connection. A configured connection with
+/// this id shares its metrics.
 pub const UNKNOWN_CONNECTION: &str = "unknown";
 
 /// The metrics of the process.
@@ -65,28 +66,29 @@ pub struct Metrics {
     workers: AtomicUsize,
     /// The moment from which `unix_at_epoch` counts.
     epoch: Instant,
-    /// Unix milliseconds at `epoch`, by the system's clock when it was last read.
+    /// The Unix time of `epoch` in milliseconds, according to the system clock when it was last
+    /// read. Exchanges carry an `Instant` only, so that recording reads no clock.
     unix_at_epoch: AtomicI64,
     panics: AtomicU64,
     process_collector: OnceLock<ProcessCollector>,
     reload_succeeded: AtomicBool,
-    /// When the configuration in use was loaded, in Unix milliseconds.
+    /// The Unix time when the configuration in use was loaded, in milliseconds.
     loaded: AtomicI64,
     memory: Mutex<Option<MemoryUse>>,
 }
 
-/// A memory limit, and what is used of it.
+/// A memory limit and the memory in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
     /// Bytes in use.
     pub used: u64,
-    /// Bytes that may be used.
+    /// The limit in bytes.
     pub limit: u64,
-    /// New requests are refused, but for few at a time.
+    /// `true` while new requests are refused, except for a few at a time.
     pub is_short: bool,
 }
 
-/// One worker's part.
+/// The part of the metrics that one worker writes.
 pub struct Shard {
     metrics: Arc<Metrics>,
     worker: usize,
@@ -94,7 +96,7 @@ pub struct Shard {
 }
 
 impl Metrics {
-    /// Creates metrics without an exchange. The configuration counts as loaded now.
+    /// Creates metrics without any exchange. The configuration counts as loaded now.
     pub fn new() -> Self {
         let metrics = Self {
             connections: Mutex::default(),
@@ -111,7 +113,7 @@ impl Metrics {
         metrics
     }
 
-    /// Creates the part of one more worker.
+    /// Creates the shard of one more worker.
     pub fn new_shard(self: &Arc<Self>) -> Shard {
         let worker = self.workers.fetch_add(1, Relaxed);
         Shard {
@@ -126,8 +128,7 @@ impl Metrics {
         }
     }
 
-    /// Records an attempt to reload. After a failed one, the configuration in use stays the one
-    /// that was loaded last.
+    /// Records a reload. After a failed one, the time of the last successful load stays.
     pub fn record_reload(&self, succeeded: bool) {
         self.reload_succeeded.store(succeeded, Relaxed);
         if succeeded {
@@ -136,23 +137,23 @@ impl Metrics {
         }
     }
 
-    /// Returns whether the last reload succeeded; true before the first.
+    /// Returns whether the last reload succeeded; `true` before the first.
     pub fn last_reload_succeeded(&self) -> bool {
         self.reload_succeeded.load(Relaxed)
     }
 
-    /// Sets what was last seen of the memory limit. `None`: there is none.
+    /// Sets the memory use that was last measured; `None` without a memory limit.
     pub fn set_memory_use(&self, seen: Option<MemoryUse>) {
         *self.memory.lock() = seen;
     }
 
-    /// Returns the memory limit as it was last seen, if there is one.
+    /// Returns the memory use that was last measured, if there is a memory limit.
     pub fn memory_use(&self) -> Option<MemoryUse> {
         *self.memory.lock()
     }
 
-    /// Calls `work`, and counts a panic in it, which returns `None`. The panic hook has logged
-    /// where it was.
+    /// Calls `work`. If it panics, counts the panic and returns `None`. The panic hook has then
+    /// logged the place.
     pub fn catch_panic<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         let done = catch_unwind(AssertUnwindSafe(work)).ok();
         if done.is_none() {
@@ -165,14 +166,15 @@ impl Metrics {
         self.panics.fetch_add(1, Relaxed);
     }
 
-    /// Reads the system's clock, which times in [`ConnectionStats`] follow. To be called now and
-    /// then, because the clock may be set.
+    /// Reads the system clock, from which the times in [`ConnectionStats`] are derived. Must be
+    /// called regularly, because the clock can be set.
     pub fn sync_clock(&self) {
         let now = Timestamp::now().as_millisecond();
         let since_epoch = i64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.unix_at_epoch.store(now - since_epoch, Relaxed);
     }
 
+    /// Returns the Unix time of a moment in milliseconds.
     fn unix_millis(&self, moment: Instant) -> u64 {
         let since_epoch = moment.saturating_duration_since(self.epoch).as_millis();
         let since_epoch = i64::try_from(since_epoch).unwrap_or(i64::MAX);
@@ -180,7 +182,7 @@ impl Metrics {
         u64::try_from(unix_millis).unwrap_or(0)
     }
 
-    /// Returns what a connection has done so far; with `None`, the requests that named no existing
+    /// Returns the activity of a connection; with `None`, of the requests that named no existing
     /// connection.
     pub fn connection_stats(&self, id: Option<&str>) -> ConnectionStats {
         let connection = self
@@ -193,7 +195,7 @@ impl Metrics {
         })
     }
 
-    /// Sets the token counters of all connections whose credential uses tokens. To be called for
+    /// Sets the token counters of all connections whose credential uses tokens. Must be called for
     /// each generation of the configuration, before its connections are used.
     pub fn set_token_counters(&self, mut counters: BTreeMap<&str, Arc<TokenCounters>>) {
         for id in counters.keys() {
@@ -220,9 +222,9 @@ impl Default for Metrics {
 }
 
 impl Shard {
-    /// Returns a recorder for this worker's exchanges with a connection. `routes` are the texts of
-    /// its patterns; an exchange names its own by its place among them. To be kept, because making
-    /// one takes locks that workers share.
+    /// Returns a recorder for the exchanges of this worker with a connection. `routes` are the
+    /// texts of its patterns; an exchange identifies its pattern by the index in this list. Callers
+    /// keep the recorder, because making one takes locks that all workers share.
     pub fn recorder<'a>(
         &self,
         id: &str,

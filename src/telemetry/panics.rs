@@ -1,9 +1,9 @@
-//! The line about a panic: where it was, never its message, which may have been formatted from
-//! anything, a secret included.
+//! The text that standard error gets about a panic if the problem log cannot write it. It names the
+//! place and omits the message, which may have been formatted from any value, including a secret.
 
 use std::panic::PanicHookInfo;
 
-/// Returns the line about a panic, for the process's hook.
+/// Returns the line about a panic, for the process's panic hook.
 pub fn panic_notice(panic: &PanicHookInfo<'_>) -> String {
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("a thread");

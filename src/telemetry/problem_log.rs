@@ -1,8 +1,16 @@
-//! What the process tells of itself beside exchanges: a closed set of events ([`Event`]), on a
-//! thread of its own (`log_writer`).
+//! The problem log: events of the process other than exchanges, from a closed set ([`Event`]). A
+//! thread of its own writes them (`log_writer`).
 //!
-//! Nothing that an agent, an upstream or a token endpoint sent has a place in an event, so no secret has one either. Whoever tells never waits; what may
-//! happen with every request is told at most once in a while, with the number of those that were left out.
+//! An event is something that happened at one moment. It must not be confused with two other
+//! things:
+//!
+//! - a `config::Problem` is a mistake in the configuration, as `egressd check` lists it. A start or
+//!   a reload logs each one as [`Event::ConfigProblem`] or [`Event::ConfigWarning`].
+//! - a finding of `egressd doctor` is about the sandbox around the agent, and is never logged.
+//!
+//! No event has a field for anything that an agent, an upstream or a token endpoint sent, so no
+//! event can contain a secret. Reporting never waits. Events that requests can cause again and
+//! again are logged once per subject and period, with the number of those that were left out.
 
 mod changes;
 mod event;
@@ -24,60 +32,67 @@ pub use line::EventFormat;
 use line::EventLines;
 pub use parts::{ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault};
 
-/// Events that may wait to be written.
+/// The number of events that can wait for the thread. Further events are dropped and counted.
 const MAX_QUEUED: usize = 1024;
-/// The writer's thread. A panic on it cannot be told by it.
+/// The name of the writer's thread. The log cannot report a panic on this thread.
 const THREAD: &str = "problem-log";
-/// A panic on the main thread ends the process: its line is waited for this long.
+/// How long a panic on the main thread waits for its line to be written, because it ends the
+/// process.
 const PANIC_FLUSH: Duration = Duration::from_millis(100);
 
-/// How much an event matters; the most first.
+/// The severity of an event, most severe first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventLevel {
-    /// Something failed for good.
+    /// Something failed, and an operator has to act.
     Error,
-    /// Something fails, or may soon.
+    /// Something fails, or may fail soon.
     Warn,
-    /// The life of the process.
+    /// A step in the life of the process.
     Info,
-    /// What goes on outwards: sessions with upstreams, tokens.
+    /// Outbound activity: sessions with upstreams, tokens.
     Debug,
-    /// No event yet.
+    /// No event has this level yet.
     Trace,
 }
 
-/// A handle on the log; clones share it.
+/// A handle on the problem log. Clones share one queue and one thread.
 #[derive(Clone)]
 pub struct ProblemLog(Option<Arc<RunningLog>>);
 
 struct RunningLog {
     level: EventLevel,
     queue: LogQueue<QueuedEvent>,
-    /// Events that may come often, by name and subject.
+    /// The rate-limited events that were logged, by name and subject. Both come from closed sets:
+    /// the events above and the ids of the configuration.
     repetitions: Mutex<HashMap<(&'static str, Box<str>), Repetition>>,
 }
 
-/// An event on its way to the thread.
+/// An event in the queue.
 struct QueuedEvent {
     at: Timestamp,
     event: Event,
-    /// Events of its kind that were left out since the last one.
+    /// The number of events with the same name and subject that were left out since the last one.
     left_out: u64,
 }
 
-/// When an event was told, and how many were left out since.
+/// When a rate-limited event was logged, and how many were left out since.
 struct Repetition {
     reported_at: Instant,
     left_out: u64,
 }
 
 impl ProblemLog {
-    /// Tells nobody.
+    /// Returns a handle that discards every event.
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Starts the thread that writes events of this level and worse to `out`. It ends when the last handle is dropped.
+    /// Starts the thread that writes events of `level` and of more severe levels to `out`. The
+    /// thread ends when the last handle is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Returns the system's error if no thread can be started.
     pub fn start(
         level: EventLevel,
         format: EventFormat,
@@ -91,12 +106,13 @@ impl ProblemLog {
         }))))
     }
 
-    /// Whether events of this level are written: to be asked before a costly one is made.
+    /// Returns whether events of this level are written, so that callers can skip making an
+    /// expensive one.
     pub fn is_enabled(&self, level: EventLevel) -> bool {
         self.0.as_ref().is_some_and(|log| level <= log.level)
     }
 
-    /// Tells of an event; never waits.
+    /// Logs an event. Never waits: if the queue is full, the event is dropped and counted.
     pub fn report(&self, event: Event) {
         if let Some(log) = self.0.as_ref()
             && event.level() <= log.level
@@ -106,7 +122,8 @@ impl ProblemLog {
         }
     }
 
-    /// Tells of a panic, by its place alone. False if nobody would hear of it here.
+    /// Logs a panic by its place, without its message. Returns `false` if this log cannot write it,
+    /// so that the caller can write to standard error itself.
     pub fn report_panic(&self, panic: &PanicHookInfo<'_>) -> bool {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("a thread");
@@ -114,7 +131,7 @@ impl ProblemLog {
             return false;
         };
         let place = panic.location();
-        let heard = log.send(
+        let is_queued = log.send(
             Event::Panicked {
                 thread: name.into(),
                 file: place.map_or("", |place| place.file()).into(),
@@ -122,19 +139,20 @@ impl ProblemLog {
             },
             0,
         );
-        if heard && name == "main" {
+        if is_queued && name == "main" {
             self.flush(PANIC_FLUSH);
         }
-        heard
+        is_queued
     }
 
-    /// Lines that found the queue full, or nobody to read them.
+    /// Returns the number of lines that were lost because the queue was full or the stream failed.
     pub fn dropped_lines(&self) -> u64 {
         self.0.as_ref().map_or(0, |log| log.queue.lost_lines())
     }
 
-    /// Waits until what was told before is written; gives up once the stream has taken nothing for this long, and after ten times as long in any case.
-    /// Whether it is written.
+    /// Waits until the events that were reported before are written, and returns whether they were.
+    /// Returns `false` once the stream has accepted nothing for `stall_timeout`, and after ten
+    /// times `stall_timeout` in any case.
     pub fn flush(&self, stall_timeout: Duration) -> bool {
         self.0
             .as_ref()
@@ -151,7 +169,8 @@ impl RunningLog {
         })
     }
 
-    /// How many events like this one were left out since the last; `None` if this one is to be left out as well.
+    /// Returns how many events like this one were left out since the last one was logged, or `None`
+    /// if this one is left out too.
     fn count_left_out(&self, event: &Event) -> Option<u64> {
         let Some((subject, pause)) = event.rate_limit() else {
             return Some(0);

@@ -1,5 +1,5 @@
-//! An exchange as a line: JSON or text. Formatted on the log's own thread, into one buffer that is
-//! used over and over.
+//! Formats an exchange as a line of JSON or text, on the log's own thread and into a buffer that is
+//! reused for every line.
 
 use std::io::Write as _;
 
@@ -14,16 +14,16 @@ use crate::telemetry::json::{self, Millis, Time};
 use crate::telemetry::log_writer::LogFormatter;
 use crate::telemetry::problem_log::{Event, LogStream, ProblemLog};
 
-/// The most bytes of a path or of a method that a line shows.
+/// The maximum number of bytes of a path or a method that a line shows.
 const MAX_SHOWN: usize = 256;
 
-/// Formats the lines of one log.
+/// Formats the lines of one access log.
 pub struct AccessLines {
     format: LineFormat,
     problems: ProblemLog,
 }
 
-/// The fields of a JSON line, in their order.
+/// Serializes an exchange as the fields of a JSON line, in their documented order.
 struct JsonLine<'a>(Timestamp, &'a AccessRecord);
 
 impl Serialize for JsonLine<'_> {
@@ -56,7 +56,7 @@ impl AccessLines {
         Self { format, problems }
     }
 
-    /// Appends the line of an exchange that ended at this time, line end included.
+    /// Appends the line of an exchange that ended at this time, with the line end.
     pub fn append_line(&self, at: Timestamp, record: &AccessRecord, into: &mut Vec<u8>) {
         match self.format {
             LineFormat::Json => json::write_line(&JsonLine(at, record), into),
@@ -93,7 +93,7 @@ impl LogFormatter for AccessLines {
         self.append_line(*at, record, into);
     }
 
-    /// Reports to the problem log, because the access log holds exchanges only.
+    /// Reports to the problem log, because every line of the access log is an exchange.
     fn report_lost(&mut self, lines: u64, _into: &mut Vec<u8>) {
         self.problems.report(Event::LinesLost {
             log: LogStream::Access,
@@ -107,7 +107,7 @@ fn shown_method(record: &AccessRecord) -> Option<&str> {
     method.map(|method| shorten_text(method.as_str()))
 }
 
-/// Returns the path as sent, without its query.
+/// Returns the path as sent, without its query: queries often carry API keys.
 fn shown_path(record: &AccessRecord) -> Option<&str> {
     record.uri.as_ref().map(|uri| shorten_text(uri.path()))
 }

@@ -1,4 +1,4 @@
-//! Lines, and what hostile requests make of them.
+//! Tests the text of access lines, and that hostile requests cannot break it.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn json(record: &AccessRecord) -> Value {
 }
 
 #[test]
-fn a_line_has_all_its_keys() {
+fn a_line_has_every_key() {
     let mut record = record("/crm/a?api_key=secret");
     assert_eq!(
         format_line(LineFormat::Json, &record),
@@ -63,7 +63,7 @@ fn a_line_has_all_its_keys() {
 }
 
 #[test]
-fn lines_hold_no_query_no_raw_control_and_little_of_what_is_long() {
+fn a_line_has_no_query_and_no_raw_control_character_and_shortens_long_paths() {
     // F-198, F-199, F-265
     let long = format!("/{}", "é".repeat(300));
     for (path, shown) in [
@@ -90,7 +90,7 @@ fn lines_hold_no_query_no_raw_control_and_little_of_what_is_long() {
 }
 
 #[test]
-fn a_method_of_any_length_is_cut() {
+fn long_methods_are_shortened() {
     let mut record = record("/");
     record.method = Method::from_bytes("M".repeat(8192).as_bytes()).ok();
     for format in [LineFormat::Json, LineFormat::Text] {

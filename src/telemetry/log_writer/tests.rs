@@ -1,4 +1,4 @@
-//! The writer under readers that are slow, stuck, or gone.
+//! Tests the writer with streams that are slow, stuck or broken.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{LogFormatter, LogQueue, MAX_WRITE};
 
-/// Longer than anything here takes.
+/// A time limit that no step of these tests reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Numbers;
@@ -23,7 +23,7 @@ impl LogFormatter for Numbers {
     }
 }
 
-/// Says that it was called, and takes what it is given once it may.
+/// A stream that reports each call, and accepts bytes only when the test allows it.
 struct Gated {
     calls: Sender<()>,
     may: Receiver<io::Result<()>>,
@@ -32,10 +32,10 @@ struct Gated {
 
 impl Write for Gated {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let _unheard = self.calls.send(());
-        // Nobody stands at the gate any more: it is open.
+        let _receiver_gone = self.calls.send(());
+        // The test has dropped its side: everything is accepted.
         self.may.recv().unwrap_or(Ok(()))?;
-        let _unheard = self.writes.send(String::from_utf8(bytes.to_vec()).unwrap());
+        let _receiver_gone = self.writes.send(String::from_utf8(bytes.to_vec()).unwrap());
         Ok(bytes.len())
     }
 
@@ -67,11 +67,11 @@ fn gated_queue(capacity: usize) -> (LogQueue<u64>, Gate) {
 }
 
 #[test]
-fn a_stuck_reader_holds_nobody_up_and_is_told_once_what_it_missed() {
+fn a_stuck_stream_blocks_no_sender_and_the_loss_is_reported_once() {
     let (queue, gate) = gated_queue(10);
     assert!(queue.send(0));
     gate.called.recv_timeout(PATIENCE).unwrap();
-    // The thread is stuck in its first write.
+    // The thread is blocked in its first write.
     for number in 1..=30 {
         assert!(queue.send(number));
     }
@@ -87,7 +87,7 @@ fn a_stuck_reader_holds_nobody_up_and_is_told_once_what_it_missed() {
 }
 
 #[test]
-fn a_write_holds_whole_lines() {
+fn a_write_contains_whole_lines() {
     let (queue, gate) = gated_queue(100_000);
     queue.send(0);
     gate.called.recv_timeout(PATIENCE).unwrap();
@@ -106,7 +106,7 @@ fn a_write_holds_whole_lines() {
 }
 
 #[test]
-fn what_a_broken_stream_does_not_take_is_counted() {
+fn lines_that_a_broken_stream_does_not_accept_are_counted() {
     let (queue, gate) = gated_queue(10);
     gate.open
         .send(Err(io::ErrorKind::Interrupted.into()))
@@ -121,7 +121,7 @@ fn what_a_broken_stream_does_not_take_is_counted() {
     gate.open
         .send(Err(io::ErrorKind::BrokenPipe.into()))
         .unwrap();
-    // The stream is well again after that.
+    // After this error the stream works again.
     drop(gate.open);
     queue.send(2);
     assert!(queue.flush(PATIENCE));
@@ -135,7 +135,7 @@ fn what_a_broken_stream_does_not_take_is_counted() {
 }
 
 #[test]
-fn what_is_queued_is_written_after_the_last_sender_is_gone() {
+fn queued_lines_are_written_after_the_last_sender_is_dropped() {
     let (queue, gate) = gated_queue(10);
     for number in 0..5 {
         queue.send(number);

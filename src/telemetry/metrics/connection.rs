@@ -1,4 +1,4 @@
-//! The metrics of one connection: its labels, and the counters of each worker.
+//! The metrics of one connection: its label values, and the counters of each worker.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::totals::Totals;
 #[derive(Default)]
 pub(super) struct ConnectionMetrics {
     labels: Mutex<LabelValues>,
-    /// By worker.
+    /// The counters, by the number of the worker.
     workers: Mutex<BTreeMap<usize, Arc<Counters>>>,
     pub(super) tokens: Mutex<TokenHistory>,
 }
@@ -26,7 +26,7 @@ pub struct Recorder {
     metrics: Arc<Metrics>,
     connection: Arc<ConnectionMetrics>,
     counters: Arc<Counters>,
-    /// The label numbers of this generation's routes.
+    /// The label number of each route of this generation.
     routes: Box<[u32]>,
 }
 
@@ -39,7 +39,8 @@ impl ConnectionMetrics {
             totals.add(&counters);
         }
         totals.tokens = self.tokens.lock().totals();
-        // A route gets its number before it is counted, so the numbers are read after the counts.
+        // A route gets its number before it is counted. Reading the numbers after the counts
+        // therefore finds all of them.
         totals.routes = self.labels.lock().routes();
         totals
     }
@@ -62,7 +63,7 @@ impl Recorder {
         }
     }
 
-    /// Counts an exchange. Takes a fraction of a microsecond, and never waits.
+    /// Counts an exchange. Takes a fraction of a microsecond and never blocks.
     pub fn record(&self, exchange: &EndedExchange) {
         let route = exchange.route.and_then(|route| self.routes.get(route));
         let route = route.copied().unwrap_or(0);

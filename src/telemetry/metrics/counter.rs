@@ -10,7 +10,7 @@ use std::sync::atomic::{
 pub(super) struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds without an atomic read-modify-write, because the caller excludes other writers.
+    /// Adds to the number, without an atomic read-modify-write: the caller excludes other writers.
     pub(super) fn add(&self, more: u64) {
         self.set(self.0.load(Relaxed).wrapping_add(more));
     }
@@ -19,19 +19,20 @@ impl Counter {
         self.0.store(number, Release);
     }
 
-    /// Returns the number. A reader also sees everything that was written before it.
+    /// Returns the number. A reader that sees a new value also sees everything that was written
+    /// before it.
     pub(super) fn get(&self) -> u64 {
         self.0.load(Acquire)
     }
 }
 
-/// The exchanges that ended with one code.
+/// Counts the exchanges that ended with one code.
 #[derive(Debug, Default)]
 pub(super) struct FaultCounter {
     pub(super) count: Counter,
-    /// The exchanges that egressd answered with the code.
+    /// The exchanges that egressd answered with the code; the others were cut off.
     pub(super) answered: Counter,
-    /// When the last of them ended, in Unix milliseconds.
+    /// The time when the last of them ended, in Unix milliseconds.
     pub(super) last: Counter,
 }
 

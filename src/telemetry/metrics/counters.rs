@@ -1,5 +1,5 @@
-//! One worker's counters of one connection. That worker alone writes them; any thread may read them
-//! at any time.
+//! The counters of one worker for one connection. Only that worker writes them; any thread may read
+//! them at any time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
@@ -15,34 +15,35 @@ use super::labels::{MethodLabel, SeriesKey, SeriesKeyHasher};
 use super::sockets::SocketCounters;
 use crate::telemetry::RequestOutcome;
 
-/// An exchange that has ended.
+/// The facts about an ended exchange that metrics count.
 #[derive(Clone, Copy, Debug)]
 pub struct EndedExchange {
-    /// The place of the pattern that admitted it, among those that its recorder was made with.
+    /// The index of the pattern that allowed the request, in the list that its recorder was made
+    /// with.
     pub route: Option<usize>,
-    /// The method as sent.
+    /// The label of its method.
     pub method: MethodLabel,
-    /// The status that the agent saw.
+    /// The status that was sent to the agent.
     pub status: Option<StatusCode>,
-    /// How it ended.
+    /// The end of the exchange.
     pub outcome: RequestOutcome,
-    /// Why egressd answered in its own name, or broke off.
+    /// The code of the refusal, or of the failure that cut the response off.
     pub code: Option<&'static str>,
-    /// Whether the answer was egressd's own, and carries the code.
+    /// `true` if egressd made the response, which then carries the code.
     pub answered_by_us: bool,
-    /// Whether it went up to the upstream.
+    /// `true` if any part of the request was sent to the upstream.
     pub was_sent: bool,
-    /// Whether it went up with a signature.
+    /// `true` if it was sent with a webhook signature.
     pub was_signed: bool,
-    /// Bytes of the request's body.
+    /// Body bytes that the agent sent.
     pub request_bytes: u64,
-    /// Bytes of the upstream's response that went to the agent.
+    /// Body bytes that were handed to the agent's socket, of refusals too.
     pub response_bytes: u64,
-    /// When its head was there.
+    /// The moment when the head of the request was complete.
     pub begun: Instant,
-    /// When the head of the upstream's response was there.
+    /// The moment when the head of the upstream's response was complete.
     pub answered: Option<Instant>,
-    /// When it ended.
+    /// The moment when the exchange ended.
     pub ended: Instant,
 }
 
@@ -59,12 +60,13 @@ pub(super) struct Counters {
     pub(super) signed: Counter,
     pub(super) duration: Histogram,
     pub(super) upstream: Histogram,
-    /// When the last exchange that was sent ended, in Unix milliseconds; 0 is never.
+    /// The time when the last exchange that was sent to the upstream ended, in Unix milliseconds; 0
+    /// if none was sent.
     pub(super) last_sent: Counter,
     pub(super) sockets: Arc<SocketCounters>,
 }
 
-/// The counters that have labels beside the connection.
+/// The counters that have labels besides the connection.
 #[derive(Clone, Default)]
 pub(super) struct Series {
     pub(super) requests: HashMap<SeriesKey, Arc<Counter>, BuildHasherDefault<SeriesKeyHasher>>,
@@ -72,8 +74,8 @@ pub(super) struct Series {
 }
 
 impl Counters {
-    /// Counts an exchange that ended at this time, in Unix milliseconds. `admits_status` returns
-    /// whether a status of the upstream has a label of its own.
+    /// Counts an exchange that ended at the Unix time `ended`, in milliseconds. `admits_status`
+    /// returns whether a status of the upstream has a label value of its own.
     pub(super) fn record(
         &self,
         key: SeriesKey,
@@ -102,13 +104,13 @@ impl Counters {
         if exchange.was_sent {
             self.last_sent.set(ended);
         }
-        // Last, because readers look at it first: a reader that finds an exchange here finds the
-        // rest of it.
+        // The request is counted last, and readers read this count first (`Totals::add`). A reader
+        // that finds an exchange here therefore also finds its other counts.
         if let Some(count) = series.requests.get(&key) {
             return count.add(1);
         }
-        // The first exchange of its series, or one whose status has no label. The statuses of our
-        // own answers are a closed list.
+        // A new series, or a status without a label value of its own. The statuses of egressd's own
+        // responses are a closed list.
         let has_label = exchange.answered_by_us || exchange.status.is_none_or(admits_status);
         let key = if has_label {
             key

@@ -1,4 +1,4 @@
-//! The metric families by name, and their series as `prometheus` encodes them.
+//! The table of metric families, and their series as the `prometheus` crate encodes them.
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram as HistogramValue, LabelPair, Metric, MetricFamily,
@@ -7,7 +7,7 @@ use prometheus::proto::{
 
 use super::histogram::Histogram;
 
-/// A metric family: every series of one name.
+/// A metric family: its name, type and help text.
 pub(super) struct FamilySpec {
     kind: MetricType,
     name: &'static str,
@@ -15,8 +15,8 @@ pub(super) struct FamilySpec {
 }
 
 impl FamilySpec {
-    /// Returns the family with these series. `None` without a series: the encoder rejects such a
-    /// family.
+    /// Returns the family with these series. `None` if there are none, because the encoder rejects
+    /// a family without series.
     pub(super) fn with_series(
         &self,
         series: impl IntoIterator<Item = Metric>,
@@ -40,7 +40,8 @@ macro_rules! families {
     };
 }
 
-// Every metric but those of `ProcessCollector`.
+// Every family except those of `ProcessCollector`. Each help text names the unit, and is complete
+// without the documentation.
 families! {
     BUILD_INFO: GAUGE "egressd_build_info"
         "Which egressd this is; always 1.";

@@ -1,14 +1,15 @@
-//! Durations in buckets, from a millisecond to the longest timeout.
+//! Histograms of durations, from a millisecond to the longest timeout.
 
 use std::time::Duration;
 
 use super::counter::Counter;
 
-/// Upper bounds of the buckets, in seconds. One more bucket, without a bound, holds the rest. There
-/// are few, because each is a series for every connection, twice.
+/// The upper bounds of the buckets in seconds. One more bucket, without a bound, counts all longer
+/// durations. The list is short, because every connection has each bucket as a series in two
+/// families.
 pub const BOUNDS: [f64; 10] = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
 
-/// The same in nanoseconds.
+/// The same bounds in nanoseconds.
 const NANOS: [u64; 10] = [
     1_000_000,
     5_000_000,
@@ -22,7 +23,7 @@ const NANOS: [u64; 10] = [
     300_000_000_000,
 ];
 
-/// Counts of durations. Has one writer, like its counters.
+/// Counts of durations. Has one writer at a time, like its counters.
 #[derive(Debug, Default)]
 pub(super) struct Histogram {
     buckets: [Counter; BOUNDS.len() + 1],
@@ -55,7 +56,7 @@ impl Histogram {
         Duration::from_nanos(self.nanos.get()).as_secs_f64()
     }
 
-    /// Returns each bound with the number of durations at or below it.
+    /// Returns each bound with the number of durations that do not exceed it.
     pub(super) fn cumulative_buckets(&self) -> impl Iterator<Item = (f64, u64)> {
         let sums = self.buckets.iter().scan(0, |sum, bucket| {
             *sum += bucket.get();
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_lies_in_the_first_bucket_that_takes_it() {
+    fn a_duration_is_counted_in_the_lowest_bucket_whose_bound_it_does_not_exceed() {
         let histogram = Histogram::default();
         let millis = Duration::from_millis;
         for duration in [millis(1), millis(2), millis(300_000), millis(300_001)] {

@@ -9,16 +9,17 @@ use http::{Method, StatusCode};
 
 use crate::telemetry::RequestOutcome;
 
-/// The methods that are told apart; the last stands for all others.
+/// The values of the method label. The last stands for all other methods.
 pub const METHODS: [&str; 8] = [
     "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "other",
 ];
-/// Statuses of one upstream that are told apart. No API has as many; a hostile one has hundreds.
+/// The maximum number of statuses of one upstream that have a label value. No real API uses as
+/// many; a hostile upstream could answer with hundreds.
 pub const MAX_STATUSES: usize = 40;
-/// The route label of requests that no route admitted.
+/// The route label of requests that no route allowed.
 pub(super) const UNMATCHED: &str = "unmatched";
 
-/// In the order of the enum.
+/// The outcomes in the order of the enum.
 const OUTCOMES: [RequestOutcome; 4] = [
     RequestOutcome::Forwarded,
     RequestOutcome::Refused,
@@ -26,20 +27,20 @@ const OUTCOMES: [RequestOutcome; 4] = [
     RequestOutcome::UpstreamFailed,
 ];
 
-/// Nothing was answered.
+/// Stands for no response.
 const NO_STATUS: u16 = 0;
-/// One status too many.
+/// Stands for every status beyond [`MAX_STATUSES`].
 const OTHER_STATUS: u16 = 1;
 
-/// A place in [`METHODS`].
+/// An index into [`METHODS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MethodLabel(u8);
 
 impl MethodLabel {
-    /// The label of requests whose method is not known, or not one of the seven.
+    /// The label of requests whose method is unknown, or not one of the seven.
     pub const OTHER: Self = Self(7);
 
-    /// Returns the label of a method as it was sent.
+    /// Returns the label of a method.
     pub fn from_method(method: &Method) -> Self {
         Self(match *method {
             Method::GET => 0,
@@ -54,8 +55,8 @@ impl MethodLabel {
     }
 }
 
-/// Route (the number that the connection's [`LabelValues`] gave it, from 1; 0 is none), method,
-/// outcome and status.
+/// The labels of a series, packed: the route (its number in [`LabelValues`], from 1; 0 is no route)
+/// in the upper 32 bits, then 8 bits for the method, 8 for the outcome and 16 for the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct SeriesKey(u64);
 
@@ -103,8 +104,9 @@ impl SeriesKey {
     }
 }
 
-/// Mixes a [`SeriesKey`]. Its parts come from lists of ours, so an attacker cannot choose keys that
-/// collide without end.
+/// Hashes a [`SeriesKey`] by multiplication. Its parts come from closed lists and the
+/// configuration, so an attacker cannot choose colliding keys, and no keyed hash such as SipHash is
+/// needed.
 #[derive(Default)]
 pub(super) struct SeriesKeyHasher(u64);
 
@@ -125,16 +127,16 @@ impl Hasher for SeriesKeyHasher {
     }
 }
 
-/// The label values of one connection, the same for all workers and generations.
+/// The label values of one connection, shared by all workers and generations.
 #[derive(Default)]
 pub(super) struct LabelValues {
-    /// Route patterns, with their numbers from 1.
+    /// The route patterns with their numbers, from 1.
     routes: HashMap<Arc<str>, u32>,
     statuses: Vec<StatusCode>,
 }
 
 impl LabelValues {
-    /// Returns the numbers of these routes. A new one gets the next number.
+    /// Returns the numbers of these routes. A new route gets the next number.
     pub(super) fn number_routes<'a>(
         &mut self,
         routes: impl IntoIterator<Item = &'a str>,
@@ -146,7 +148,7 @@ impl LabelValues {
         routes.into_iter().map(number).collect()
     }
 
-    /// Returns the routes by their numbers. The first is [`UNMATCHED`].
+    /// Returns the routes in the order of their numbers. The first is [`UNMATCHED`].
     pub(super) fn routes(&self) -> Vec<Arc<str>> {
         let mut routes: Vec<_> = self.routes.iter().collect();
         routes.sort_unstable_by_key(|(_, number)| **number);
@@ -154,7 +156,7 @@ impl LabelValues {
         std::iter::once(UNMATCHED.into()).chain(routes).collect()
     }
 
-    /// Returns whether a status of the upstream has a label of its own. A status that once had one
+    /// Returns whether a status of the upstream has a label value of its own. A status that has one
     /// keeps it.
     pub(super) fn admits_status(&mut self, status: StatusCode) -> bool {
         let is_known = self.statuses.contains(&status);

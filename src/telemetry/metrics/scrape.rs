@@ -1,4 +1,4 @@
-//! The text that a scraper reads: every family by name, with the labels that the contract gives it.
+//! Renders the text of a scrape: every family by name, with its labels.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,54 +19,55 @@ use super::totals::Totals;
 use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::ResponsePart;
 
-/// The numbers of responses that held a secret, by connection and by where the secret was.
+/// The number of responses that contained a secret, by connection and part of the response.
 pub type ReflectionCounts = BTreeMap<(ConnectionId, ResponsePart), u64>;
 
 /// Values that are sampled when a scrape begins.
 #[derive(Clone, Debug, Default)]
 pub struct GaugeValues {
-    /// Exchanges under way.
+    /// Exchanges in flight.
     pub in_flight: usize,
     /// Open sockets of agents.
     pub agent_sockets: usize,
-    /// Connections that agents can name.
+    /// Connections that agents can use.
     pub connections: usize,
-    /// The number of the configuration in use.
+    /// The generation of the configuration in use.
     pub generation: u64,
     /// The hash of the configuration in use.
     pub hash: String,
-    /// The connections that have a token now, and when it expires.
+    /// The connections that have a token, with the time when it expires.
     pub token_expiries: Vec<(ConnectionId, SystemTime)>,
-    /// The responses that held a secret.
+    /// The responses that contained a secret.
     pub reflections: ReflectionCounts,
-    /// The measures by which the process hardened itself, and whether each holds.
+    /// The hardening measures, and whether each is in effect.
     pub hardening: Vec<(&'static str, bool)>,
 }
 
-/// Collects all families but those of the process.
+/// Collects all families except those of `ProcessCollector`.
 struct Scrape<'a> {
     metrics: &'a Metrics,
     gauges: &'a GaugeValues,
 }
 
-/// Connections with their totals, read once for all families.
+/// Connections with their totals, which are read once for all families.
 type Connections = [(Arc<str>, Totals)];
 
 impl Metrics {
-    /// Returns all metrics as [`super::CONTENT_TYPE`].
+    /// Returns all metrics as text of type [`super::CONTENT_TYPE`].
     pub fn render(&self, gauges: &GaugeValues) -> Vec<u8> {
         let metrics = self;
         let mut families = Scrape { metrics, gauges }.collect();
         let process = &self.process_collector;
         families.extend(process.get_or_init(ProcessCollector::for_self).collect());
         let text = TextEncoder::new().encode_to_string(&families);
-        // Only a family without a name or a series cannot be written, and there is none.
+        // The encoder fails only for a family without a name or without series, and `with_series`
+        // makes neither.
         text.unwrap_or_default().into_bytes()
     }
 }
 
 impl Collector for Scrape<'_> {
-    /// Returns nothing: a registry would check descriptors, and there is no registry.
+    /// Returns nothing: descriptors are for a registry, and no registry is used.
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()
     }

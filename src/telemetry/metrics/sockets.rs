@@ -1,9 +1,10 @@
-//! Open sockets to an upstream, counted by objects that live as long as the sockets do: no way out of an exchange can leak a count.
+//! Counts of open sockets to an upstream. Each open socket has a guard that is dropped with it, so
+//! an exchange cannot leak a count, however it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-/// How many sockets one worker has open to one connection's upstream.
+/// The number of sockets that one worker has open to the upstream of one connection.
 #[derive(Debug, Default)]
 pub struct SocketCounters {
     open: AtomicUsize,
@@ -11,34 +12,36 @@ pub struct SocketCounters {
     had_any: AtomicBool,
 }
 
-/// One open socket. It is idle as long as no exchange is on it, and gone when this is dropped.
+/// Counts one open socket: as idle while it has no exchange, until it is closed or dropped.
 #[derive(Debug)]
 pub struct SocketCountGuard {
     counters: Arc<SocketCounters>,
-    /// How many, and [`CLOSED`].
+    /// The number of exchanges on the socket, and the flag [`CLOSED`] in the highest bit.
     exchanges: AtomicUsize,
 }
 
+/// Set in `exchanges` once the socket is closed.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
 impl SocketCounters {
-    /// Those that wait for a request.
+    /// Returns the number of sockets without an exchange.
     pub fn idle(&self) -> usize {
         self.idle.load(Relaxed)
     }
 
-    /// Those with an exchange on them.
+    /// Returns the number of sockets with an exchange.
     pub fn active(&self) -> usize {
-        // The two numbers are read one after the other.
+        // The two counts are read one after the other, so an idle socket that opened in between
+        // could make the difference negative.
         self.open.load(Relaxed).saturating_sub(self.idle())
     }
 
-    /// Whether there ever was one.
+    /// Returns whether there has ever been a socket.
     pub fn had_any(&self) -> bool {
         self.had_any.load(Relaxed)
     }
 
-    /// One more, still idle.
+    /// Counts a new socket, which is idle at first.
     pub fn count_socket(self: &Arc<Self>) -> SocketCountGuard {
         self.had_any.store(true, Relaxed);
         self.open.fetch_add(1, Relaxed);
@@ -51,14 +54,14 @@ impl SocketCounters {
 }
 
 impl SocketCountGuard {
-    /// An exchange begins on it.
+    /// Counts the start of an exchange on the socket. An HTTP/2 session can have several at a time.
     pub fn begin_exchange(&self) {
         if self.exchanges.fetch_add(1, Relaxed) == 0 {
             self.counters.idle.fetch_sub(1, Relaxed);
         }
     }
 
-    /// An exchange on it is over.
+    /// Counts the end of an exchange on the socket.
     pub fn end_exchange(&self) {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
             self.counters.idle.fetch_add(1, Relaxed);
@@ -70,7 +73,8 @@ impl SocketCountGuard {
         self.exchanges.load(Relaxed) & !CLOSED == 0
     }
 
-    /// It is closed, though there may still be somebody who knows it.
+    /// Removes the socket from the counts when it is closed, even if the guard lives on. Has no
+    /// effect the second time.
     pub fn close(&self) {
         let before = self.exchanges.fetch_or(CLOSED, Relaxed);
         if before & CLOSED == 0 {
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_socket_is_not_counted_whoever_still_knows_it() {
+    fn a_closed_socket_is_not_counted_although_its_guard_lives() {
         for exchanges in [0, 1, 2] {
             let sockets = Arc::new(SocketCounters::default());
             let socket = sockets.count_socket();

@@ -1,4 +1,4 @@
-//! Which series exchanges are counted in, and that no count falls.
+//! Tests in which series exchanges are counted, and that no count decreases.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn refused_exchange(code: &'static str, status: StatusCode) -> EndedExchange {
     }
 }
 
-/// Every sample by its name and labels.
+/// Returns every sample by its name and labels.
 fn scrape_samples(metrics: &Metrics) -> BTreeMap<String, f64> {
     let text = String::from_utf8(metrics.render(&GaugeValues::default())).unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -52,7 +52,7 @@ fn scrape_samples(metrics: &Metrics) -> BTreeMap<String, f64> {
     });
     let all: Vec<(String, f64)> = samples.collect();
     let by_name: BTreeMap<_, _> = all.iter().cloned().collect();
-    assert_eq!(by_name.len(), all.len(), "a series twice: {text}");
+    assert_eq!(by_name.len(), all.len(), "a series occurs twice: {text}");
     by_name
 }
 
@@ -66,7 +66,7 @@ fn workers_and_generations_are_merged_by_id_and_pattern() {
         .recorder("crm", ["GET /a"])
         .record(&ended_exchange(Some(0), 200));
     drop(before);
-    // Another generation, in which the first pattern is gone.
+    // Another generation, without the first pattern.
     let after = one.recorder("crm", ["GET /b"]);
     after.record(&ended_exchange(Some(0), 200));
     after.record(&ended_exchange(None, 200));
@@ -93,7 +93,7 @@ fn workers_and_generations_are_merged_by_id_and_pattern() {
 }
 
 #[test]
-fn an_upstream_has_so_many_statuses_and_no_more() {
+fn the_statuses_of_an_upstream_are_limited() {
     let metrics = Arc::new(Metrics::new());
     let (one, other) = (metrics.new_shard(), metrics.new_shard());
     let (one, other) = (one.recorder("crm", ["/"]), other.recorder("crm", ["/"]));
@@ -102,7 +102,7 @@ fn an_upstream_has_so_many_statuses_and_no_more() {
             recorder.record(&ended_exchange(Some(0), status));
         }
     }
-    // Our own are a closed list.
+    // The statuses of refusals are a closed list, and are not limited.
     other.record(&refused_exchange(
         "route_not_allowed",
         StatusCode::FORBIDDEN,
@@ -121,7 +121,7 @@ fn an_upstream_has_so_many_statuses_and_no_more() {
 }
 
 #[test]
-fn odd_methods_have_one_name() {
+fn unusual_methods_share_one_label_value() {
     let label =
         |name: &str| MethodLabel::from_method(&Method::from_bytes(name.as_bytes()).unwrap());
     for odd in ["get", "TRACE", "CONNECT", "PROPFIND"] {
@@ -146,7 +146,7 @@ fn connection_stats_agree_with_the_series() {
     assert_eq!(
         metrics.connection_stats(Some("crm")).last_used,
         None,
-        "never sent"
+        "the refused request was not sent"
     );
     let broken_off = EndedExchange {
         outcome: RequestOutcome::UpstreamFailed,
@@ -172,14 +172,14 @@ fn connection_stats_agree_with_the_series() {
         metrics.connection_stats(Some("erp")),
         metrics.connection_stats(None)
     );
-    // An abort is no answer.
+    // A response that was cut off is not a refusal.
     let samples = scrape_samples(&metrics);
     let refusals = samples.keys().filter(|name| name.contains("refusals"));
     assert_eq!(refusals.count(), 1);
 }
 
 #[test]
-fn a_connection_may_be_called_unknown() {
+fn a_connection_can_have_the_id_unknown() {
     let metrics = Arc::new(Metrics::new());
     let shard = metrics.new_shard();
     shard
@@ -193,7 +193,7 @@ fn a_connection_may_be_called_unknown() {
 }
 
 #[test]
-fn panics_are_counted_and_stay_where_they_are() {
+fn panics_are_counted_and_contained() {
     let metrics = Arc::new(Metrics::new());
     assert_eq!(metrics.catch_panic(|| 1), Some(1));
     assert_eq!(
@@ -204,7 +204,7 @@ fn panics_are_counted_and_stay_where_they_are() {
 }
 
 #[test]
-fn a_failed_reload_leaves_the_configuration_as_old_as_it_is() {
+fn a_failed_reload_does_not_change_the_load_time() {
     let metrics = Metrics::new();
     let loaded = "egressd_config_reload_timestamp_seconds";
     let before = scrape_samples(&metrics);
@@ -220,7 +220,7 @@ fn a_failed_reload_leaves_the_configuration_as_old_as_it_is() {
 }
 
 #[test]
-fn every_family_says_what_it_is() {
+fn every_family_has_help_and_type() {
     let metrics = Arc::new(Metrics::new());
     let recorder = metrics.new_shard().recorder("crm", ["/"]);
     let _socket = recorder.sockets().count_socket();
@@ -275,8 +275,8 @@ fn every_family_says_what_it_is() {
     );
 }
 
-/// Removes what differs between runs and releases: the version, the time of the last reload, and
-/// the process's own values.
+/// Removes the lines that differ between runs and releases: the version, the time of the last
+/// reload, and the values of `ProcessCollector`.
 fn stable_lines(text: &str) -> String {
     let lines = text.lines().take_while(|line| !line.contains("process_"));
     let differs = |line: &str| {
@@ -365,10 +365,10 @@ fn token_counts_outlive_their_credential() {
     };
     let counters = [("crm", Arc::clone(&first)), ("erp", Arc::clone(&first))];
     metrics.set_token_counters(counters.into());
-    // Listed before the first request.
+    // The series exist before the first token request.
     assert_eq!(counted("crm", "ok"), Some(0.0));
     first.record(true);
-    // A reload that changes nothing.
+    // A reload that changes no credential.
     metrics.set_token_counters([("crm", Arc::clone(&first)), ("erp", first)].into());
     assert_eq!(counted("crm", "ok"), Some(1.0));
     assert_eq!(counted("erp", "ok"), Some(1.0), "the credential is shared");

@@ -10,12 +10,12 @@ pub struct TokenCounters {
     failed: AtomicU64,
 }
 
-/// The token requests of one connection. Its credential may change with a reload, and what was
-/// counted before stays counted.
+/// The token requests of one connection. Its credential can change with a reload; the counts of
+/// earlier credentials are kept.
 #[derive(Default)]
 pub(super) struct TokenHistory {
     current: Option<Arc<TokenCounters>>,
-    /// The counts of earlier credentials; `None` if no credential of the connection uses tokens.
+    /// The counts of earlier credentials; `None` if no credential of the connection used tokens.
     past: Option<TokenTotals>,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct TokenTotals {
 }
 
 impl TokenCounters {
-    /// Counts a request that has ended.
+    /// Counts a token request that has ended.
     pub fn record(&self, is_granted: bool) {
         let counter = if is_granted {
             &self.granted
@@ -42,14 +42,14 @@ impl TokenCounters {
         self.granted.load(Relaxed)
     }
 
-    /// Returns the number of requests that were not granted.
+    /// Returns the number of requests that failed.
     pub fn failed(&self) -> u64 {
         self.failed.load(Relaxed)
     }
 }
 
 impl TokenHistory {
-    /// Sets the counters of the connection's credential; `None` if it uses no tokens now.
+    /// Sets the counters of the current credential; `None` if it uses no tokens.
     pub(super) fn set_current(&mut self, current: Option<Arc<TokenCounters>>) {
         if self.current.as_ref().map(Arc::as_ptr) != current.as_ref().map(Arc::as_ptr) {
             self.past = self.totals().or(Some(TokenTotals::default()));
@@ -57,7 +57,7 @@ impl TokenHistory {
         }
     }
 
-    /// Returns the counts under all credentials; `None` if no credential used tokens.
+    /// Returns the counts of all credentials; `None` if no credential used tokens.
     pub(super) fn totals(&self) -> Option<TokenTotals> {
         let TokenTotals { granted, failed } = self.past?;
         let current = self.current.as_ref();

@@ -1,4 +1,4 @@
-//! The counters of one connection, summed over all workers.
+//! The counters of one connection, added up over all workers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::labels::SeriesKey;
 use super::tokens::TokenTotals;
 use crate::telemetry::{ConnectionStats, FaultStats, RequestOutcome};
 
+/// The counters of one connection, added up for one reader.
 #[derive(Default)]
 pub(super) struct Totals {
     pub(super) requests: BTreeMap<SeriesKey, u64>,
@@ -26,8 +27,10 @@ pub(super) struct Totals {
     pub(super) had_sockets: bool,
     /// `None` if no credential of the connection used tokens.
     pub(super) tokens: Option<TokenTotals>,
-    /// The route labels by their numbers.
+    /// The route labels in the order of their numbers.
     pub(super) routes: Vec<Arc<str>>,
+    /// The time when the last exchange that was sent to the upstream ended, in Unix milliseconds; 0
+    /// if none was sent.
     last_sent: u64,
 }
 
@@ -52,6 +55,7 @@ impl Totals {
         self.had_sockets |= counters.sockets.had_any();
     }
 
+    /// Returns the sums as the management API shows them.
     pub(super) fn to_stats(&self) -> ConnectionStats {
         let requests = |outcome| -> u64 {
             let all = self.requests.iter();

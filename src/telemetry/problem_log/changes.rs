@@ -1,4 +1,4 @@
-//! The changes that a reload made, as fields and as a sentence.
+//! The changes that a reload made, as the fields and the sentence of its event.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::ser::SerializeMap as _;
 use super::parts::{joined_names, shown_ids};
 use crate::domain::{Changes, ConnectionId};
 
-/// Connections that a line's fields name, of each kind of change.
+/// The maximum number of connections that the fields of a line list for each kind of change.
 const MAX_LISTED: usize = 100;
 
 pub(super) fn serialize_changes<S: Serializer>(
@@ -30,7 +30,7 @@ pub(super) fn serialize_changes<S: Serializer>(
     map.end()
 }
 
-/// `added a; changed b (base_url)`
+/// Displays changes as `added a; changed b (base_url)`.
 pub(super) struct ChangeSummary<'a>(pub(super) &'a Changes);
 
 impl fmt::Display for ChangeSummary<'_> {

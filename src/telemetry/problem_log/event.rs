@@ -1,7 +1,8 @@
-//! The events of the problem log. An event is a name for programs, a level, a sentence for people,
-//! and fields.
+//! The events of the problem log. An event has a stable name for programs, a level, a sentence for
+//! people, and fields.
 //!
-//! Texts in an event are ours, the operator's own configuration, or the system's; never an agent's, an upstream's or a token endpoint's.
+//! Texts in an event come from egressd, the configuration or the system, and never from an agent,
+//! an upstream or a token endpoint.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,21 +18,21 @@ use super::parts::{
 use crate::domain::{Changes, ConnectionId};
 use crate::telemetry::json;
 
-/// The shortest time between two events about wrong passwords.
+/// The minimum time between two events about failed logins.
 const LOGIN_PAUSE: Duration = Duration::from_secs(1);
-/// The shortest time between two events about surplus bytes of one connection, because an upstream
-/// can send some with every response.
+/// The minimum time between two events about surplus bytes of one connection. An upstream can send
+/// such bytes with every response.
 const SURPLUS_PAUSE: Duration = Duration::from_secs(60);
-/// The shortest time between two events about failed dials of one connection: its exchanges have
-/// access lines.
+/// The minimum time between two events about failed dials of one connection. Each failed exchange
+/// also has its access line.
 const DIAL_PAUSE: Duration = Duration::from_secs(60);
-/// The shortest time between two events about the assumed life of one token, because such a token
-/// is obtained every few minutes.
+/// The minimum time between two events about the assumed life of one token. Such a token is
+/// obtained every few minutes.
 const LIFE_PAUSE: Duration = Duration::from_secs(60 * 60);
 
-/// Defines every event in one place: its fields as a line has them, its name, its level, its
-/// sentence (without a full stop), and for an event that requests bring about, how often it is
-/// logged at most for one subject.
+/// Defines each event in one place: its fields, its name, its level, its sentence (in lower case,
+/// without a full stop) and, for an event that requests can cause, the minimum time between two
+/// lines for one subject.
 macro_rules! events {
     ($(
         $(#[$doc:meta])*
@@ -39,7 +40,7 @@ macro_rules! events {
             => $name:literal, $level:expr, ($($sentence:tt)+)
             $(, every $pause:ident for $subject:expr)?;
     )*) => {
-        /// Something that happened. Serializes as the fields of its line.
+        /// An event of the process. Serializes as the fields of its line.
         #[derive(Debug, Serialize)]
         #[serde(untagged)]
         pub enum Event {
@@ -52,15 +53,16 @@ macro_rules! events {
                 match self { $(Self::$variant { .. } => $name,)* }
             }
 
-            /// Returns how much the event matters.
+            /// Returns the severity of the event.
             pub fn level(&self) -> EventLevel {
                 match self {
                     $(Self::$variant $({ $($field,)* })? => { $($(let _ = $field;)*)? $level })*
                 }
             }
 
-            /// Returns the subject that tells the event from others of its name, and how long after
-            /// an event the next one of the same subject is left out.
+            /// Returns the subject that distinguishes the event from others with its name, and how
+            /// long further events with the same subject are left out. `None` if the event is
+            /// always logged.
             pub(super) fn rate_limit(&self) -> Option<(&str, Duration)> {
                 match self {
                     $(Self::$variant $({ $($field,)* })? => {
@@ -87,31 +89,31 @@ macro_rules! events {
 events! {
     /// A listener is bound.
     Listening {
-        /// For whom.
+        /// The callers that it is for.
         listener: ListenerKind,
         /// `host:port`, or `unix:path`.
         address: Box<str>,
     } => "listening", Info, ("{} connect to {address}", listener.clients());
 
-    /// Every listener is bound, and requests are answered.
+    /// All listeners are bound, and requests are answered.
     Ready {
-        /// How many connections there are.
+        /// The number of connections.
         connections: usize,
     } => "ready", Info, ("ready with {}", with_plural(*connections, "connection"));
 
-    /// The process did not start.
+    /// The process could not start.
     StartFailed {
-        /// The sentence of `app::StartError`: an address and the system's error.
+        /// The text of `app::StartError`: an address and the system's error.
         #[serde(skip)]
         why: Box<str>,
     } => "start_failed", Error, ("{why}");
 
-    /// A signal to stop was received.
+    /// The process received a signal to stop.
     Stopping => "stopping", Info, ("stopping; a second signal ends at once");
 
     /// The process stopped.
     Stopped {
-        /// How many exchanges were under way when the grace period was over.
+        /// The number of exchanges that were in flight when the grace period ended.
         cut_off: usize,
     } => "stopped", if *cut_off == 0 { Info } else { Warn }, ("stopped{}", match *cut_off {
         0 => String::new(),
@@ -119,27 +121,27 @@ events! {
         more => format!("; {more} exchanges were cut off"),
     });
 
-    /// SIGHUP, where there is no configuration file to reload.
+    /// The process received SIGHUP, but it was started without a configuration file.
     ReloadUnsupported => "reload_unsupported", Warn,
         ("SIGHUP: there is no configuration to read anew");
 
     /// A new generation of the configuration is in use.
     Reloaded {
-        /// Its number.
+        /// The number of the generation; the configuration at the start is 1.
         generation: u64,
-        /// How many live connections it has.
+        /// The number of connections that are not soft-deleted.
         connections: usize,
         /// The hash of its definitions.
         hash: Box<str>,
-        /// What it changed.
+        /// The difference to the generation before.
         #[serde(flatten, serialize_with = "changes::serialize_changes")]
         changes: Changes,
     } => "reloaded", Info,
         ("reloaded: generation {generation}, live connections {connections}; {}", ChangeSummary(changes));
 
-    /// A reload found problems; the generation before stays in use.
+    /// A reload found problems, so the generation before stays in use.
     ReloadFailed {
-        /// How many; each has an event of its own.
+        /// The number of problems. Each is also a [`Event::ConfigProblem`].
         problems: usize,
     } => "reload_failed", Error, ("not reloaded, problems {problems}: the configuration in use stays");
 
@@ -148,29 +150,31 @@ events! {
         ("the configuration cannot be read: no file descriptor or memory is left; the configuration in \
           use stays, and egressd reads the files again within seconds");
 
-    /// Something that could not be read lies where the process gave up access at its start.
+    /// A file could not be read because it is in a directory that the hardened process has no
+    /// access to.
     OutOfReach => "out_of_reach", Warn,
         ("since its start this process reads only the directories that its files lay in then: a file elsewhere takes a restart");
 
     /// The credentials of the management API were replaced.
     LoginChanged => "login_changed", Info, ("the login of the management API is another one now");
 
-    /// Settings changed that take effect at the start only.
+    /// Settings changed that take effect only at the start.
     RestartNeeded {
-        /// Their paths.
+        /// The paths of the settings.
         settings: Vec<&'static str>,
     } => "restart_needed", Warn,
         ("changed, and without effect until the next start: {}", settings.join(", "));
 
-    /// A file is a mount of its own, so a successor of it will never be seen.
+    /// A file is a mount of its own. A container then never sees a replacement of the file, because
+    /// the mount keeps the old inode.
     MountedAlone {
-        /// As the operator names it.
+        /// The path as the operator wrote it.
         file: Box<str>,
     } => "mounted_alone", Warn,
         ("{file} is a mount of its own (a `subPath`, or a single file that a container was given): \
           a new one will not be seen; mount its directory");
 
-    /// The system does not report changes; contents are compared now and then.
+    /// The system cannot report file changes, so contents are compared regularly.
     Unwatched {
         /// The system's error.
         #[serde(skip)]
@@ -178,21 +182,21 @@ events! {
     } => "unwatched", Warn,
         ("the system does not tell of changed files ({why}): they are compared every few seconds");
 
-    /// A finding about the configuration that stops a reload.
+    /// A problem in the configuration that stops a reload.
     ConfigProblem {
-        /// The finding.
+        /// The problem.
         #[serde(flatten)]
         problem: Box<ConfigProblem>,
     } => "config_problem", Error, ("{problem}");
 
-    /// A finding about the configuration that stops nothing.
+    /// A problem in the configuration that stops neither the start nor a reload.
     ConfigWarning {
-        /// The finding.
+        /// The problem.
         #[serde(flatten)]
         problem: Box<ConfigProblem>,
     } => "config_warning", Warn, ("{problem}");
 
-    /// The system names no name server.
+    /// The system configures no name server.
     NoNameServers => "no_name_servers", Warn,
         ("resolv.conf is missing, unreadable or names no server: only the hosts file is left");
 
@@ -200,7 +204,7 @@ events! {
     FewDescriptors {
         /// The descriptor limit.
         limit: usize,
-        /// The number of sockets that there is room for.
+        /// The number of agents' sockets that it leaves room for.
         sockets: usize,
         /// The setting `proxy.max_connections`.
         wanted: usize,
@@ -210,10 +214,11 @@ events! {
 
     /// The process has dropped privileges.
     Hardened {
-        /// No measure that was asked for failed.
+        /// `true` if no requested measure failed.
         #[serde(skip)]
         succeeded: bool,
-        /// Measures in the order in which they are taken, each with `held`, `off` or why it failed.
+        /// The measures in the order in which they are taken, each with `held`, `off` or the reason
+        /// why it failed.
         #[serde(flatten, serialize_with = "json::serialize_pairs")]
         measures: Vec<(&'static str, Box<str>)>,
     } => "hardening", if *succeeded { Info } else { Warn }, ("hardening:{}", shown_measures(measures));
@@ -222,13 +227,13 @@ events! {
     TokenFailed {
         /// The connections with this credential.
         connections: Box<[ConnectionId]>,
-        /// Why.
+        /// The reason.
         #[serde(flatten)]
         fault: TokenFault,
-        /// How long the token endpoint is left alone.
+        /// The time during which no further token request is sent.
         #[serde(rename = "retry_in_ms", serialize_with = "json::serialize_millis")]
         retry_in: Duration,
-        /// Failures in a row, this one among them.
+        /// The number of consecutive failures, including this one.
         in_a_row: u32,
     } => "token_failed", Warn, (
         "no token for {}: {fault}; asked again in {:.0} s at the earliest{}",
@@ -239,7 +244,7 @@ events! {
     TokenRecovered {
         /// The connections with this credential.
         connections: Box<[ConnectionId]>,
-        /// Failures in a row before it.
+        /// The number of consecutive failures before it.
         failures: u32,
     } => "token_recovered", Info, (
         "a token for {} again, after {}",
@@ -250,15 +255,16 @@ events! {
     TokenObtained {
         /// The connections with this credential.
         connections: Box<[ConnectionId]>,
-        /// How many seconds it may be used; `None`: by the requests that waited for it.
+        /// How many seconds the token may be used; `None` if only the requests that waited for it
+        /// may use it.
         life_s: Option<u64>,
     } => "token_obtained", Debug, ("a token for {}", shown_ids(connections));
 
-    /// The life of a token could not be read.
+    /// The life of a token could not be read from the response of the token endpoint.
     TokenLifeAssumed {
         /// The connections with this credential.
         connections: Box<[ConnectionId]>,
-        /// The field of the response that should have it.
+        /// The field that should contain the life.
         field: &'static str,
         /// The life that is assumed instead, in seconds.
         life_s: u64,
@@ -267,13 +273,13 @@ events! {
         shown_ids(connections)
     ), every LIFE_PAUSE for connections.first().map_or("", ConnectionId::as_str);
 
-    /// A TLS session with an upstream is established.
+    /// A TLS session with an upstream was established.
     UpstreamDialled {
         /// The connection.
         connection: ConnectionId,
         /// `h2` or `http/1.1`.
         protocol: &'static str,
-        /// From the name's lookup on.
+        /// The time from the start of name resolution.
         #[serde(rename = "took_ms", serialize_with = "json::serialize_millis")]
         took: Duration,
     } => "upstream_dialled", Debug,
@@ -288,7 +294,7 @@ events! {
     } => "upstream_unreachable", Warn, ("the upstream of {connection} cannot be reached ({fault})"),
         every DIAL_PAUSE for connection.as_str();
 
-    /// An address of an upstream's name may not be dialled.
+    /// An address of an upstream must not be dialled (S5).
     AddressRefused {
         /// The connection.
         connection: ConnectionId,
@@ -306,7 +312,7 @@ events! {
          raise the limit of open files (`ulimit -n`) or of memory"
     ), every DIAL_PAUSE for connection.as_str();
 
-    /// An upstream sent bytes that belong to no request. The socket is closed.
+    /// An upstream sent bytes that belong to no request, and its socket was closed.
     UpstreamSurplus {
         /// The connection.
         connection: ConnectionId,
@@ -315,7 +321,7 @@ events! {
          and the answer before them may belong to another request"
     ), every SURPLUS_PAUSE for connection.as_str();
 
-    /// A response held a secret. Identifies the secret without its value.
+    /// A response contained a secret. The fields identify the secret without its value.
     CredentialReflected {
         /// The connection that the response came through.
         connection: ConnectionId,
@@ -328,10 +334,11 @@ events! {
         header: Option<Box<str>>,
         /// The connection that the secret belongs to, if it is known.
         owner: Option<ConnectionId>,
-        /// `true` if the secret can be guessed, so the connection now refuses all requests.
+        /// `true` if the secret is short enough to be guessed, so the connection now refuses all
+        /// requests.
         closed: bool,
-        /// `true` if the response held a text that begins like the secret, and not the secret. Such
-        /// guesses are refused once the secret was exposed.
+        /// `true` if the response contained a text that begins like the secret, but not the secret.
+        /// Such guesses are refused once the secret was exposed.
         guess: bool,
     } => "credential_reflected", if *closed { Error } else { Warn }, (
         "{connection}: the {} of a response held {}{}", part.as_str(),
@@ -343,43 +350,43 @@ events! {
         }
     );
 
-    /// Memory has become short.
+    /// Memory use has reached the level at which new requests are refused.
     MemoryShort {
         /// Bytes in use.
         used_bytes: u64,
-        /// Bytes that may be used.
+        /// The memory limit in bytes.
         limit_bytes: u64,
     } => "memory_short", Warn,
         ("memory is short ({used_bytes} of {limit_bytes} bytes): new requests are refused, but for a few");
 
-    /// Memory is no longer short.
+    /// Memory use has fallen, and new requests are accepted again.
     MemoryRecovered {
         /// Bytes in use.
         used_bytes: u64,
-        /// Bytes that may be used; 0 if there is no limit any more.
+        /// The memory limit in bytes; 0 if the limit was removed.
         limit_bytes: u64,
     } => "memory_recovered", Info, ("memory is no longer short: requests are taken as ever");
 
-    /// A wrong name or password on the management listener.
+    /// A request to the management API had a wrong name or password.
     LoginFailed => "login_failed", Warn, ("a wrong name or password for the management API"),
         every LOGIN_PAUSE for "";
 
-    /// A panic, by its place: its message may hold anything.
+    /// A thread panicked. The event has the place and not the message, which may contain anything.
     Panicked {
-        /// The thread's name.
+        /// The name of the thread.
         thread: Box<str>,
-        /// A file of the source; empty if it is not known.
+        /// The source file; empty if it is unknown.
         file: Box<str>,
-        /// Its line.
+        /// The line in the source file; 0 if it is unknown.
         line: u32,
     } => "panic", Error,
         ("a bug: {thread} panicked at {file}:{line} (the message is left out: it may hold anything)");
 
-    /// Lines of a log were lost: the queue was full, or nobody read.
+    /// Lines of a log were lost because the queue was full or the stream failed.
     LinesLost {
         /// The log.
         log: LogStream,
-        /// How many.
+        /// The number of lines.
         lines: u64,
     } => "lines_lost", Warn,
         ("{lines} lines of the {} log were lost: nobody read them in time", log.as_str());

@@ -1,4 +1,4 @@
-//! An event as a line.
+//! Formats an event as a line of JSON or text.
 
 use std::io::Write as _;
 
@@ -11,15 +11,16 @@ use super::{EventLevel, QueuedEvent};
 use crate::telemetry::json::{self, Time};
 use crate::telemetry::log_writer::LogFormatter;
 
-/// The format of lines (`log.format`, decided).
+/// The format of the problem log on its stream: [`LineFormat`](crate::telemetry::LineFormat), with
+/// the use of colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventFormat {
-    /// For people: `egressd: message`.
+    /// `egressd: message`, for people.
     Text {
-        /// The level's word is in colour.
+        /// The words `error:` and `warning:` are in colour.
         colour: bool,
     },
-    /// JSON, one object a line.
+    /// A JSON object per line.
     Json,
 }
 
@@ -35,7 +36,7 @@ struct JsonLine<'a> {
     left_out: Option<u64>,
 }
 
-/// Formats the lines of one log.
+/// Formats the lines of one problem log.
 pub(super) struct EventLines(pub(super) EventFormat);
 
 impl LogFormatter for EventLines {
@@ -89,7 +90,7 @@ fn append_text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
     };
     into.extend_from_slice(["egressd: ", paint, word, plain].concat().as_bytes());
     for character in queued.event.to_string().chars() {
-        // As in the access log: no character that controls a terminal or changes the order of a
+        // As in the access log: no character may control the terminal or change the order of a
         // line.
         match character {
             ' '..='~' => into.push(character as u8),
@@ -97,14 +98,14 @@ fn append_text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
         }
     }
     if queued.left_out > 0 {
-        // A vector accepts every byte.
+        // `write!` to a `Vec` cannot fail.
         let _written = write!(into, " ({} more like it were left out)", queued.left_out);
     }
     into.push(b'\n');
 }
 
 impl EventLevel {
-    /// Returns the name that `log.level` and the lines use.
+    /// Returns the name that the setting `log.level` and the lines use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",

@@ -1,4 +1,4 @@
-//! Types and sentences that events are made of.
+//! The types and phrases that events are made of.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::Serialize;
 
 use crate::domain::ConnectionId;
 
-/// Connections that a sentence names.
+/// The maximum number of connections that a sentence names.
 const MAX_NAMED: usize = 3;
 
 /// The callers that a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ListenerKind {
-    /// For agents.
+    /// Agents.
     Proxy,
-    /// For operators.
+    /// Operators.
     Management,
 }
 
@@ -28,13 +28,13 @@ impl ListenerKind {
     }
 }
 
-/// One of the two logs.
+/// Either of the two logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogStream {
-    /// Exchanges.
+    /// The access log.
     Access,
-    /// Events.
+    /// The problem log.
     Problem,
 }
 
@@ -67,21 +67,22 @@ impl ResponsePart {
     }
 }
 
-/// A finding about the configuration, as `egressd check` reports it.
+/// A `config::Problem` as a log line reports it: without its excerpt and its column. It is a type
+/// of its own because `telemetry` does not depend on `config`.
 #[derive(Debug, Serialize)]
 pub struct ConfigProblem {
-    /// The stable name of the kind of finding.
+    /// The stable name of the kind of problem.
     pub code: &'static str,
-    /// The file, as the operator reaches it.
+    /// The file as the operator reaches it, `environment` or `command line`.
     pub file: String,
-    /// 1-based.
+    /// The line, from 1; `None` if the problem concerns a whole file.
     pub line: Option<u32>,
-    /// The path of the field.
+    /// The path of the field; empty at the top level.
     pub field: String,
-    /// What is wrong.
+    /// The mistake, in one sentence.
     #[serde(skip)]
     pub message: String,
-    /// What to write instead.
+    /// The text to write instead, or the action to take.
     pub remedy: String,
 }
 
@@ -98,14 +99,14 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-/// Why a token endpoint gave no token, in words of ours.
+/// The reason why a token endpoint granted no token. Every text is one of egressd's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct TokenFault {
-    /// The kind of reason, as a refusal's document names its cause.
+    /// The kind of reason, as `cause` of a refusal document names it.
     pub reason: &'static str,
-    /// More of it: a step, a kind of address, an error code of RFC 6749.
+    /// A detail of the reason: a step, a kind of address, or an error code of RFC 6749.
     pub detail: Option<&'static str>,
-    /// The token endpoint's status, where that is the reason.
+    /// The status that the token endpoint answered, if it is the reason.
     pub status: Option<u16>,
     /// The action that the operator can take.
     pub remedy: Option<&'static str>,
@@ -131,13 +132,13 @@ impl fmt::Display for TokenFault {
     }
 }
 
-/// `1 failure`, `2 failures`
+/// Returns a count with its noun: `1 failure`, `2 failures`.
 pub(super) fn with_plural(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
 
-/// `a, b, c and 2 more`
+/// Returns the first items and the number of the others: `a, b, c and 2 more`.
 pub(super) fn joined_names(items: impl ExactSizeIterator<Item = String>) -> String {
     let more = items.len().saturating_sub(MAX_NAMED);
     let named: Vec<String> = items.take(MAX_NAMED).collect();
@@ -151,7 +152,7 @@ pub(super) fn shown_ids(ids: &[ConnectionId]) -> String {
     joined_names(ids.iter().map(ToString::to_string))
 }
 
-/// ` files held, system_calls off`
+/// Returns ` files held, system_calls off`, with the space before it.
 pub(super) fn shown_measures(measures: &[(&'static str, Box<str>)]) -> String {
     let shown = measures
         .iter()
@@ -159,7 +160,7 @@ pub(super) fn shown_measures(measures: &[(&'static str, Box<str>)]) -> String {
     shown.collect::<Vec<_>>().join(",")
 }
 
-/// ``the secret of `x-api-key` (header_value) of connection crm``
+/// Returns a phrase such as ``the secret of `x-api-key` (header_value) of connection crm``.
 pub(super) fn held_secret(
     secret: &str,
     header: Option<&str>,

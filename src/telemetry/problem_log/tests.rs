@@ -1,4 +1,4 @@
-//! What lines look like, and which are written.
+//! Tests the text of problem log lines, and which events are written.
 
 mod every_line;
 
@@ -11,7 +11,7 @@ use super::{ConfigProblem, Event, EventFormat, EventLevel, ListenerKind, Problem
 use crate::domain::changes::ChangedConnection;
 use crate::domain::{Changes, ConnectionId};
 
-/// Longer than anything here takes.
+/// A time limit that no step of these tests reaches.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct ChannelWriter(Sender<Vec<u8>>);
@@ -74,7 +74,7 @@ fn address_refused(connection: &str) -> Event {
     }
 }
 
-/// An event, its level, its sentence and its fields.
+/// An event, its level, its sentence and its JSON fields.
 type Row = (Event, &'static str, &'static str, Value);
 
 fn reload_rows() -> Vec<Row> {
@@ -113,7 +113,6 @@ fn reload_rows() -> Vec<Row> {
     rows
 }
 
-/// One of each, with its fields.
 fn hardened(succeeded: bool) -> Event {
     let measures = vec![("files", "held".into()), ("system_calls", "off".into())];
     Event::Hardened {
@@ -215,7 +214,7 @@ fn a_json_line_has_the_sentence_and_the_fields() {
 }
 
 #[test]
-fn a_text_line_has_the_sentence_and_a_word_for_what_is_bad() {
+fn a_text_line_has_the_severity_and_the_sentence() {
     for (colour, warning) in [
         (false, "warning: "),
         (true, "\u{1b}[1;33mwarning: \u{1b}[0m"),
@@ -238,7 +237,7 @@ fn a_text_line_has_the_sentence_and_a_word_for_what_is_bad() {
 }
 
 #[test]
-fn the_level_says_what_is_written() {
+fn only_events_of_the_level_and_above_are_written() {
     for level in [
         EventLevel::Error,
         EventLevel::Warn,
@@ -266,7 +265,7 @@ fn the_level_says_what_is_written() {
 }
 
 #[test]
-fn what_requests_bring_about_does_not_flood() {
+fn events_that_requests_cause_are_rate_limited() {
     let (log, lines) = start_log(EventLevel::Info, EventFormat::Json);
     for _ in 0..1000 {
         log.report(unreachable("a"));
@@ -278,9 +277,5 @@ fn what_requests_bring_about_does_not_flood() {
     let count = |words: &str| lines.matches(words).count();
     assert_eq!(count("upstream_unreachable"), 2);
     assert_eq!(count("address_refused"), 1);
-    assert_eq!(
-        count("token_failed"),
-        1000,
-        "its grant says it once a pause"
-    );
+    assert_eq!(count("token_failed"), 1000, "the grant limits these itself");
 }

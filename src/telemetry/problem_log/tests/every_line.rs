@@ -1,4 +1,4 @@
-//! Every event as both formats write it, byte for byte. The expected text is in `every_line.txt`.
+//! Compares every event in both formats with `every_line.txt`, byte for byte.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::telemetry::problem_log::{
     TokenFault,
 };
 
-/// The length of a JSON line's time, with its key.
+/// The length of the time of a JSON line, with its key.
 const TIME: usize = r#""time":"1970-01-01T00:00:00.000000Z","#.len();
 
 fn problem() -> Box<ConfigProblem> {
@@ -67,7 +67,7 @@ fn many_changes() -> Changes {
     }
 }
 
-/// Events, and variants of events, that have no row of their own.
+/// Returns the events, and variants of events, that have no row of their own.
 fn more_events() -> Vec<Event> {
     #[rustfmt::skip] // one event a line
     let events = vec![
