@@ -1,8 +1,17 @@
-//! What the process gives up, so that whoever gets into it or beside it gets less.
+//! Privileges that the process drops at the start, to limit what an attacker can do who compromises
+//! it or runs as the same user.
 //!
-//! Four measures, each for good: no image of the memory, which holds every credential (`memory`), no new privileges, no files but the
-//! configuration's (`files`, Landlock), no system calls but those of a proxy (`system_calls`, seccomp). The first two belong to the very start. The other two are
-//! a thread's own and are inherited by the threads that it starts, so they belong where listeners are bound and files are read, and no thread runs yet.
+//! There are four measures, and none can be undone:
+//!
+//! - `memory`: the memory, which contains every credential, cannot be dumped or read by other
+//!   processes.
+//! - privileges: no program that the process executes could gain privileges.
+//! - `files`: only the files of the configuration can be read (Landlock).
+//! - `system_calls`: only the system calls of a proxy are allowed (seccomp).
+//!
+//! The first two apply to the process and are taken first. The other two apply to the calling
+//! thread and the threads that it starts. They must be taken after the listeners are bound and the
+//! files are read, and before any other thread is started.
 
 mod files;
 mod memory;
@@ -14,47 +23,48 @@ use std::path::PathBuf;
 
 use rustix::thread::set_no_new_privs;
 
-/// What the process still needs when it is confined.
+/// The paths that the confined process still needs.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedPaths {
-    /// Directories and files that are read again later; what lies beneath a directory is read too.
+    /// Directories and files that are read again later. Access to a directory includes everything
+    /// in it.
     pub readable: Vec<PathBuf>,
-    /// Unix sockets that are removed at the end.
+    /// Unix sockets that are removed when the process stops.
     pub sockets: Vec<PathBuf>,
 }
 
-/// One of the measures.
+/// A hardening measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
-    /// No core file; no process of the same user may attach or read `/proc/PID/mem`.
+    /// No core file; no process of the same user can attach or read `/proc/PID/mem`.
     Memory,
-    /// No program that it would start has more rights than it.
+    /// No executed program gains privileges (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
     Privileges,
-    /// Landlock: it reads its configuration and itself, and writes nothing.
+    /// Landlock: the process reads its configuration and `/proc/self`, and writes nothing.
     Files,
     /// seccomp: an allow-list of system calls.
     SystemCalls,
 }
 
-/// What became of a measure.
+/// The state of a measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MeasureState {
-    /// Nobody asked for it.
+    /// The measure was not requested.
     Off,
-    /// It holds.
+    /// The measure is in effect.
     Held,
-    /// It does not; why.
+    /// The measure could not be taken, for this reason.
     Failed(Box<str>),
 }
 
-/// What became of all of them.
+/// The state of every measure.
 #[derive(Clone, Debug)]
 pub struct Hardening {
     states: [MeasureState; Measure::ALL.len()],
 }
 
 impl Measure {
-    /// All that there are, in the order in which they are taken.
+    /// All measures, in the order in which they are taken.
     pub const ALL: [Self; 4] = [
         Self::Memory,
         Self::Privileges,
@@ -62,7 +72,7 @@ impl Measure {
         Self::SystemCalls,
     ];
 
-    /// A stable name, in `snake_case`.
+    /// Returns the stable name, in `snake_case`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -74,21 +84,22 @@ impl Measure {
 }
 
 impl MeasureState {
-    /// Whether the measure holds.
+    /// Returns whether the measure is in effect.
     pub fn is_held(&self) -> bool {
         *self == Self::Held
     }
 }
 
 impl Hardening {
-    /// None of it.
+    /// Returns the state before any measure is taken.
     pub fn off() -> Self {
         Self {
             states: [const { MeasureState::Off }; Measure::ALL.len()],
         }
     }
 
-    /// Takes the measures that nothing of the start is in the way of. It belongs before any secret is read.
+    /// Takes the measures that do not restrict the start of the process. Must be called before any
+    /// secret is read.
     pub fn begin() -> Self {
         let mut hardening = Self::off();
         hardening.record(Measure::Memory, memory::refuse_dumps());
@@ -99,7 +110,9 @@ impl Hardening {
         hardening
     }
 
-    /// Confines the calling thread, and every thread that it starts from now on, to what is needed. Listeners must be bound before: none can be bound after.
+    /// Confines the calling thread, and every thread that it starts from now on, to the needed
+    /// paths and system calls. Listeners must be bound before, because a confined thread cannot
+    /// bind one.
     #[must_use]
     pub fn confine(mut self, paths: &AllowedPaths) -> Self {
         self.record(Measure::Files, files::confine_files(paths));
@@ -110,7 +123,8 @@ impl Hardening {
         self
     }
 
-    /// As [`Hardening::confine`], for a process that has no other thread: with one, nothing would be gained, and it says so.
+    /// Like [`Hardening::confine`], for a process without other threads. Reports both measures as
+    /// failed if there are other threads, because these would stay unconfined.
     #[must_use]
     pub fn confine_process(self, paths: &AllowedPaths) -> Self {
         match thread_count() {
@@ -128,18 +142,18 @@ impl Hardening {
         }
     }
 
-    /// Every measure and what became of it.
+    /// Returns every measure with its state.
     pub fn states(&self) -> impl Iterator<Item = (Measure, &MeasureState)> {
         Measure::ALL.into_iter().zip(&self.states)
     }
 
-    /// Whether this measure holds.
+    /// Returns whether this measure is in effect.
     pub fn is_held(&self, measure: Measure) -> bool {
         let mut states = self.states();
         states.any(|(found, state)| found == measure && state.is_held())
     }
 
-    /// Whether every measure holds.
+    /// Returns whether every measure is in effect.
     pub fn is_complete(&self) -> bool {
         self.states.iter().all(MeasureState::is_held)
     }
@@ -159,7 +173,7 @@ fn thread_count() -> io::Result<usize> {
     Ok(std::fs::read_dir("/proc/self/task")?.count())
 }
 
-/// One line: `memory held, privileges held, files failed (…), system_calls held`.
+/// Displays one line: `memory held, privileges held, files failed (…), system_calls held`.
 impl fmt::Display for Hardening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, (measure, state)) in self.states().enumerate() {

@@ -1,4 +1,5 @@
-//! Listening, accepting, serving and timing agents' sockets. Generic over what it serves.
+//! Listens, accepts and serves agents' sockets, and enforces their time limits. Generic over the
+//! service, so the management API uses it too.
 
 pub mod accept;
 pub mod agent_socket;
@@ -15,5 +16,6 @@ pub use request_body::RequestBody;
 pub use socket_task::{HeadFault, Serve};
 pub use socket_timers::{ExceededLimit, SocketCounts, SocketLimits, SocketTimers, Ticker};
 
-/// Sockets of operators at once: probes, a scraper, a person or two.
+/// The maximum number of open sockets on the management listener: enough for probes, a scraper and
+/// a few people.
 pub const MANAGEMENT_SOCKETS: usize = 64;

@@ -1,7 +1,10 @@
-//! Files, by Landlock (`landlock(7)`): the configuration is read, our own sockets are removed, nothing is written or run.
+//! File access, restricted by Landlock (landlock(7)): the process can read its configuration and
+//! remove its own sockets, and it can neither write nor execute files.
 //!
-//! Every right that the kernel knows is taken; one that an older kernel does not know is left to the system-call filter, which lets none of these be used either:
-//! binding a TCP address (Linux 6.7), `ioctl` on devices (6.10), signals and abstract sockets of others (6.12).
+//! All access rights that the kernel supports are handled. The rights that older kernels lack are
+//! covered by the system-call filter, which does not allow their use either: binding a TCP address
+//! (Linux 6.7), `ioctl` on devices (6.10), and signals and abstract sockets of other processes
+//! (6.12).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,15 +17,17 @@ use landlock::{
 
 use super::AllowedPaths;
 
-/// What is no configuration and still read: of this process and of the system's start, for `process_*` metrics; and chance, where a C library does not hand on `getrandom`.
+/// Paths that are read although they are not configuration: the data of this process and the boot
+/// time, for the `process_*` metrics, and random numbers, for a C library without `getrandom`.
 const ALWAYS_READABLE: [&str; 3] = ["/proc/self", "/proc/stat", "/dev/urandom"];
 
-/// Takes every right to files from this thread and from those that it starts, but for what is needed.
+/// Removes all access to files from this thread and the threads that it starts, except to the
+/// needed paths.
 pub(super) fn confine_files(paths: &AllowedPaths) -> io::Result<()> {
     let root_directory = paths.readable.iter().find(|place| is_root(place));
     let status = restrict_files(paths).map_err(io::Error::other)?;
     if let Some(place) = root_directory {
-        // Nothing is written all the same.
+        // Writing is still denied, but the measure is reported as failed.
         return Err(io::Error::other(format!(
             "configuration lies in {}, so every file stays readable; give it a directory of its own",
             place.display()
@@ -48,7 +53,8 @@ fn restrict_files(paths: &AllowedPaths) -> Result<RulesetStatus, RulesetError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(newest))?
-        // No rule: no address can be bound. Connecting is left alone: the ports of upstreams change with the configuration.
+        // Without a rule for it, no address can be bound. Connecting is not restricted, because the
+        // ports of upstreams change with the configuration.
         .handle_access(BitFlags::from(AccessNet::BindTcp))?
         .scope(Scope::from_all(newest))?
         .create()?
@@ -57,14 +63,14 @@ fn restrict_files(paths: &AllowedPaths) -> Result<RulesetStatus, RulesetError> {
     Ok(ruleset.restrict_self()?.ruleset)
 }
 
-/// Whether everything lies beneath it.
+/// Returns whether the path is the root directory.
 fn is_root(place: &Path) -> bool {
     place
         .canonicalize()
         .is_ok_and(|place| place.parent().is_none())
 }
 
-/// The directory of a file, as it is named.
+/// Returns the directory of a file, as the path names it.
 fn parent_directory(file: &Path) -> Option<PathBuf> {
     let parent = file.parent()?;
     Some(if parent.as_os_str().is_empty() {

@@ -1,11 +1,12 @@
-//! Images of the process's memory.
+//! Protects the memory of the process from being dumped or read.
 
 use std::io;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// Nobody gets an image of this process's memory: a crash leaves no core file (`RLIMIT_CORE`), and of the same user's processes none may attach to it or read its
-/// `/proc/PID/mem` and `/proc/PID/environ` (prctl(2), `PR_SET_DUMPABLE`; root may).
+/// Makes the memory of the process inaccessible: a crash writes no core file (`RLIMIT_CORE`), and
+/// no other process of the same user can attach or read `/proc/PID/mem` and `/proc/PID/environ`
+/// (prctl(2), `PR_SET_DUMPABLE`). Root still can.
 pub(super) fn refuse_dumps() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),

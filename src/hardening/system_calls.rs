@@ -1,8 +1,15 @@
-//! System calls, by seccomp (`seccomp(2)`): an allow-list. What is not on it fails with `EPERM`.
+//! System calls, restricted by a seccomp allow-list (seccomp(2)). A call that is not on the list
+//! fails with `EPERM`.
 //!
-//! The list holds what the allocator, threads, the runtime, sockets, the resolver and reading files need on glibc and musl. Not on it, on purpose: running a program
-//! (`execve`), processes (`clone` without `CLONE_THREAD`), looking into others (`ptrace`, `process_vm_readv`, `pidfd_getfd`), listening (`listen`: every listener is bound before), sockets
-//! but TCP and UDP (UDP is for DNS), memory that can be run (`PROT_EXEC`), files opened for writing, namespaces, mounts, keys, BPF, io_uring.
+//! The list contains the calls that the allocator, threads, the runtime, sockets, the resolver and
+//! reading files need, on glibc and musl. These are left out on purpose:
+//!
+//! - executing a program (`execve`) and starting a process (`clone` without `CLONE_THREAD`),
+//! - inspecting other processes (`ptrace`, `process_vm_readv`, `pidfd_getfd`),
+//! - listening (`listen`): every listener is bound before,
+//! - sockets other than TCP and UDP (UDP is for DNS),
+//! - executable memory (`PROT_EXEC`) and files opened for writing,
+//! - namespaces, mounts, keys, BPF and io_uring.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,9 +22,9 @@ use seccompiler::{
 
 use super::AllowedPaths;
 
-/// Always let through.
+/// Calls that are allowed with any arguments.
 const UNCONDITIONAL_CALLS: &[c_long] = &[
-    // Bytes of descriptors that are there.
+    // Bytes of open descriptors.
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_pread64,
@@ -26,7 +33,7 @@ const UNCONDITIONAL_CALLS: &[c_long] = &[
     libc::SYS_lseek,
     libc::SYS_close,
     libc::SYS_pipe2,
-    // What is where. Whether it may be read, Landlock says.
+    // File metadata and directories. Landlock decides which files may be opened.
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -39,7 +46,7 @@ const UNCONDITIONAL_CALLS: &[c_long] = &[
     libc::SYS_inotify_init1,
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_rm_watch,
-    // Sockets. Which kinds can be made, `socket` says below.
+    // Sockets. The rule for `socket` restricts which kinds can be created.
     libc::SYS_accept4,
     libc::SYS_bind,
     libc::SYS_connect,
@@ -59,12 +66,12 @@ const UNCONDITIONAL_CALLS: &[c_long] = &[
     libc::SYS_epoll_pwait2,
     libc::SYS_eventfd2,
     libc::SYS_ppoll,
-    // Memory that is not run.
+    // Memory that is not executable.
     libc::SYS_brk,
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
-    // Threads and their waiting.
+    // Threads and synchronization.
     libc::SYS_futex,
     libc::SYS_get_robust_list,
     libc::SYS_set_robust_list,
@@ -76,13 +83,13 @@ const UNCONDITIONAL_CALLS: &[c_long] = &[
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_membarrier,
-    // Signals to ourselves.
+    // Signals to the process itself.
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
     libc::SYS_restart_syscall,
-    // Time, chance, and who we are.
+    // Time, random numbers, and the identity of the process.
     libc::SYS_clock_getres,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
@@ -98,11 +105,11 @@ const UNCONDITIONAL_CALLS: &[c_long] = &[
     libc::SYS_getrusage,
     libc::SYS_sysinfo,
     libc::SYS_uname,
-    // Made inert by a second filter: see `confine`.
+    // Disabled by a second filter: see `confine_system_calls`.
     libc::SYS_clone3,
 ];
 
-/// Older names of the same, which newer architectures do not have.
+/// Older calls with the same effect, which newer architectures lack.
 #[cfg(target_arch = "x86_64")]
 const LEGACY_CALLS: &[c_long] = &[
     libc::SYS_accept,
@@ -117,7 +124,8 @@ const LEGACY_CALLS: &[c_long] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const LEGACY_CALLS: &[c_long] = &[libc::SYS_accept];
 
-/// What is asked of a descriptor. Not whom it signals (`F_SETOWN`): that reaches other processes.
+/// The allowed commands of `fcntl`. `F_SETOWN` is not among them, because it sends signals to other
+/// processes.
 const DESCRIPTOR_REQUESTS: &[u64] = &[
     word(libc::F_DUPFD),
     word(libc::F_DUPFD_CLOEXEC),
@@ -127,7 +135,7 @@ const DESCRIPTOR_REQUESTS: &[u64] = &[
     word(libc::F_SETFL),
 ];
 
-/// Namespaces that a thread could be put into.
+/// The flags of `clone` that put a thread into a new namespace.
 const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -136,18 +144,24 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
 
-/// `TCGETS`, `FIONREAD`, `FIONBIO`, `FIOCLEX`: as in `asm-generic/ioctls.h`, since C libraries give them different types.
+/// The allowed requests of `ioctl`: `TCGETS`, `FIONREAD`, `FIONBIO` and `FIOCLEX`. The numbers are
+/// those of `asm-generic/ioctls.h`, because C libraries declare the constants with different types.
 const DEVICE_REQUESTS: &[u64] = &[0x5401, 0x541b, 0x5421, 0x5451];
 
-/// Lets this thread, and those that it starts, use only these calls. An architecture that no filter can be made for is an error.
+/// Restricts this thread and the threads that it starts to the allowed calls.
+///
+/// # Errors
+///
+/// Fails if filters do not support the architecture, or the kernel does not accept one.
 pub(super) fn confine_system_calls(paths: &AllowedPaths) -> io::Result<()> {
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let list = compile_filter(allowed_calls(paths)?, refused, SeccompAction::Allow)?;
-    // Its flags lie in memory, where a filter cannot look. Without it the C library starts threads with `clone`, whose flags we see.
+    // The flags of `clone3` are in memory, which a filter cannot read. If the call does not exist,
+    // the C library starts threads with `clone`, whose flags are an argument.
     let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
     let inert = BTreeMap::from([(libc::SYS_clone3, Vec::new())]);
     let inert = compile_filter(inert, SeccompAction::Allow, absent)?;
-    // The list is the last: it does not let a further filter be installed.
+    // The allow-list is applied last, because it does not allow another filter to be installed.
     apply_filter(&inert).map_err(io::Error::other)?;
     apply_filter(&list).map_err(io::Error::other)
 }
@@ -168,7 +182,7 @@ fn allowed_calls(paths: &AllowedPaths) -> io::Result<Rules> {
     let plain = UNCONDITIONAL_CALLS.iter().chain(LEGACY_CALLS);
     let mut rules: Rules = plain.map(|call| (*call, Vec::new())).collect();
     if !paths.sockets.is_empty() {
-        // Removed under a lock.
+        // Socket files are removed at the end, under a lock on their directory.
         rules.insert(libc::SYS_flock, Vec::new());
         rules.insert(libc::SYS_unlinkat, Vec::new());
         #[cfg(target_arch = "x86_64")]
@@ -178,20 +192,22 @@ fn allowed_calls(paths: &AllowedPaths) -> io::Result<Rules> {
     Ok(rules)
 }
 
-/// Let through by their arguments.
+/// Returns the rules for calls that are allowed with certain arguments only.
 fn conditional_rules() -> Result<Rules, seccompiler::BackendError> {
     let (stream, datagram) = (word(libc::SOCK_STREAM), word(libc::SOCK_DGRAM));
     let mut sockets = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6].map(word) {
         for (kind, protocol) in [(stream, libc::IPPROTO_TCP), (datagram, libc::IPPROTO_UDP)] {
-            // 0: the kind's own. There are others, MPTCP and SCTP, that Landlock does not take for TCP.
+            // 0 stands for the default protocol of the type. Other protocols (MPTCP, SCTP) are not
+            // TCP to Landlock, so its rules would not apply to them.
             for protocol in [0, word(protocol)] {
                 let is_it = [equal(0, family), masked(1, 0xf, kind), equal(2, protocol)];
                 sockets.push(all(is_it)?);
             }
         }
     }
-    // One of a pair of datagram sockets could be sent to any other that has a name.
+    // A datagram socket of a pair could send to any socket with an address, so only stream pairs
+    // are allowed.
     let pair = all([equal(0, word(libc::AF_UNIX)), masked(1, 0xf, stream)])?;
     let writing = word(libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC);
     let read_only = |flags| Ok(vec![all([masked(flags, writing, word(libc::O_RDONLY))])?]);
@@ -204,7 +220,7 @@ fn conditional_rules() -> Result<Rules, seccompiler::BackendError> {
     let itself = u64::from(std::process::id());
     Ok(BTreeMap::from([
         (libc::SYS_socket, sockets),
-        // The runtime's own, for signals.
+        // The runtime uses a pair for signals.
         (libc::SYS_socketpair, vec![pair]),
         (libc::SYS_fcntl, one_of(1, DESCRIPTOR_REQUESTS)?),
         (libc::SYS_openat, read_only(2)?),
@@ -216,7 +232,7 @@ fn conditional_rules() -> Result<Rules, seccompiler::BackendError> {
             libc::SYS_clone,
             vec![all([masked(0, thread | word(NAMESPACES), thread)])?],
         ),
-        // A thread lowers its own.
+        // A thread lowers its own priority only: the second argument, 0, is the calling thread.
         (
             libc::SYS_setpriority,
             vec![all([equal(0, u64::from(libc::PRIO_PROCESS)), equal(1, 0)])?],
@@ -226,9 +242,9 @@ fn conditional_rules() -> Result<Rules, seccompiler::BackendError> {
             one_of(0, &[word(libc::PR_SET_NAME), word(libc::PR_SET_VMA)])?,
         ),
         (libc::SYS_ioctl, one_of(1, DEVICE_REQUESTS)?),
-        // A limit is read, not set.
+        // The process reads its own limits, and sets none: the new limit is a null pointer.
         (libc::SYS_prlimit64, vec![all([equal(0, 0), null(2)])?]),
-        // `abort`.
+        // For `abort`, which signals the calling thread.
         (libc::SYS_tgkill, one_of(0, &[itself])?),
     ]))
 }
@@ -241,7 +257,8 @@ fn all<const N: usize>(
     SeccompRule::new(conditions.into_iter().collect::<Result<_, _>>()?)
 }
 
-/// The lower half of an argument, for those that are an `int`.
+/// Compares the lower half of an argument, for arguments of type `int`. The upper half may contain
+/// anything.
 fn equal(argument: u8, value: u64) -> Condition {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
@@ -255,7 +272,7 @@ fn null(argument: u8) -> Condition {
     SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)
 }
 
-/// An `int` of the C library as the filter compares it.
+/// Returns an `int` of the C library as the filter compares it.
 const fn word(value: libc::c_int) -> u64 {
     value.cast_unsigned() as u64
 }

@@ -1,10 +1,13 @@
 //! The accept loop of one worker on one listener.
 //!
-//! Running out of file descriptors is waited out, never spun on (F-163); of the sockets over the cap one a worker
-//! is held unserved and the others stay in the kernel's queue (F-157). A slot is taken after the accept: a worker that waited with one in hand could
-//! starve the other workers' queues.
-//!
-//! A listener that closes forgets nobody: whoever stands in the queue is let in first, over the cap if need be, to be told that the process stops.
+//! - When accepting fails because no descriptor or memory is left, the loop pauses and tries again
+//!   (F-163).
+//! - At the limit of open sockets, each worker holds one accepted socket without serving it. The
+//!   others stay in the accept queue of the kernel (F-157). The slot is acquired after the socket
+//!   was accepted: a worker that held a slot while it waits for a socket could keep it from a
+//!   worker whose queue is not empty.
+//! - When a listener closes, the sockets in its queue are still accepted, beyond the limit if
+//!   necessary, so that their agents receive the answer that the process is stopping.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,39 +22,43 @@ use super::listener::{WorkerListener, is_aborted_socket};
 use super::socket_task::{self, Serve};
 use super::socket_timers::{SocketLimits, Ticker};
 
-/// How long accepting rests after an error that will not go away by itself.
+/// The pause after an accept error that can last, such as a lack of descriptors.
 const ERROR_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a newcomer waits, where newcomers come first, before one more socket is cut off for it.
+/// The time for which a new socket waits for a slot before another idle socket is closed for it
+/// ([`AtCapacity::CloseIdlest`]).
 const EVICTION_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Who goes without, of more sockets than there are slots.
+/// The action at the limit of open sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtCapacity {
-    /// The newcomer waits.
+    /// The new socket waits for a slot.
     Wait,
-    /// The newcomer is let in, and the socket that is idle for longest is closed: nobody can keep others out by holding sockets.
+    /// The socket that has been idle for longest is closed, and the new one is served. No caller
+    /// can then keep others out by holding sockets open.
     CloseIdlest,
 }
 
-/// What every socket of a listener shares.
+/// The parts that all sockets of a listener share on one worker.
 pub struct AcceptLoop<S> {
-    /// Answers the requests.
+    /// The service that answers requests.
     pub server: Arc<S>,
     /// The worker's ticker.
     pub ticker: Arc<Ticker>,
-    /// The sockets' limits.
+    /// The time limits of each socket.
     pub limits: SocketLimits,
-    /// Places for sockets, over all workers.
+    /// The slots for open sockets, shared by all workers.
     pub slots: Arc<Semaphore>,
-    /// What happens where there is none left.
+    /// The action when no slot is free.
     pub at_capacity: AtCapacity,
 }
 
 impl<S: Serve> AcceptLoop<S> {
-    /// Accepts sockets until the end, and those that wait by then. Must run inside the worker's runtime.
+    /// Accepts sockets until `end` completes, and then those that wait in the queue. Must be called
+    /// inside the runtime of the worker.
     pub async fn accept(self: Arc<Self>, handle: ListenerHandle, end: impl Future<Output = ()>) {
-        // A handle that the runtime does not take has no queue that could be served.
+        // An error means that the runtime cannot register the handle, or that the queue cannot be
+        // emptied at the end. There is nothing to serve then.
         drop(match handle {
             ListenerHandle::Tcp(listener) => self.accept_all(listener, pin!(end)).await,
             ListenerHandle::Unix(listener) => self.accept_all(listener, pin!(end)).await,
@@ -97,7 +104,8 @@ impl<S: Serve> AcceptLoop<S> {
         taken.map_err(io::Error::other)
     }
 
-    /// Closes idle sockets, one after the other, until there is a slot. Where all are busy one that falls idle is waited for.
+    /// Closes idle sockets, one after the other, until a slot is free. If all sockets are busy,
+    /// waits until one becomes idle.
     async fn evict_until_slot<T>(&self, taking: impl Future<Output = T>) -> T {
         let mut taking = pin!(taking);
         loop {
@@ -110,7 +118,7 @@ impl<S: Serve> AcceptLoop<S> {
         }
     }
 
-    /// Without a slot it is one over the cap.
+    /// Serves a socket in a task of its own. A socket without a slot exceeds the limit.
     fn spawn_socket<I>(&self, stream: I, slot: Option<OwnedSemaphorePermit>)
     where
         I: tokio::io::AsyncRead
@@ -129,7 +137,8 @@ impl<S: Serve> AcceptLoop<S> {
     }
 }
 
-/// A socket that died before it was accepted is nothing; anything else (no descriptors, no memory) needs a pause.
+/// Pauses unless the error concerns a single socket that failed before it was accepted. Any other
+/// error (no descriptors, no memory) would come back at once.
 async fn pause_after(error: &io::Error) {
     if !is_aborted_socket(error) {
         tokio::time::sleep(ERROR_PAUSE).await;

@@ -1,13 +1,16 @@
-//! An agent's socket as hyper sees it: bytes pass through, and are noted in its timers.
+//! An agent's socket as hyper uses it. Reads and writes pass through and are recorded in the timers
+//! of the socket.
 //!
-//! Closing lingers: after the last byte is written the socket is read empty for a moment, since closing it over unread bytes (the rest of a refused
-//! upload) would reset it, and the agent would lose the refusal. An agent that has stopped reading is reset: what it does not take would
-//! otherwise stay in the system's buffers for as long as it likes.
+//! Closing takes up to [`CLOSE_TIMEOUT`]: after the last byte was written, the socket is read until
+//! its end. If a socket is closed with unread bytes (such as the rest of a refused upload), the
+//! kernel resets it, and the agent may lose the response (RFC 9112 section 9.6). The socket of an
+//! agent that has stopped reading is reset on purpose: otherwise the unsent bytes would stay in
+//! kernel buffers for as long as the agent likes.
 //!
 //! hyper detects that an agent has left only by reading. During an exchange it does not read while
-//! it holds bytes after the request, or while the body is not consumed. So this module checks
-//! regularly, with a system call, if the agent has closed its side. This works whatever unread
-//! bytes precede the end.
+//! it holds bytes after the request, or while the body is not consumed. This module therefore
+//! checks regularly, with a system call, whether the agent has closed its side. The check works
+//! whatever unread bytes precede the end.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket_timers::SocketTimers;
 
-/// How long a closing socket is read empty.
+/// The time for which a closing socket is read.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A socket and its timers.
@@ -33,7 +36,7 @@ pub struct AgentSocket<S: AsFd> {
 }
 
 impl<S: AsFd> AgentSocket<S> {
-    /// Wraps a socket that these timers watch.
+    /// Wraps a socket whose activity these timers record.
     pub fn new(stream: S, timers: Arc<SocketTimers>) -> Self {
         Self {
             stream,
@@ -69,7 +72,8 @@ fn has_hung_up(stream: &impl AsFd) -> bool {
 impl<S: AsFd> Drop for AgentSocket<S> {
     fn drop(&mut self) {
         if self.timers.is_write_blocked() {
-            // A Unix socket knows no reset, and does not mind.
+            // With a linger time of zero, close(2) resets a TCP socket and discards its unsent
+            // bytes (socket(7), `SO_LINGER`). Unix sockets ignore the option.
             let _unsupported = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }
     }

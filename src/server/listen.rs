@@ -1,4 +1,6 @@
-//! Binds listeners: TCP once for each worker (`SO_REUSEPORT`: the kernel spreads sockets over the workers), Unix sockets once in all.
+//! Binds listeners. A TCP address is bound once for each worker, with `SO_REUSEPORT`, and the
+//! kernel distributes incoming sockets over the workers. A Unix socket is bound once, and all
+//! workers share it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,41 +10,42 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::unix_socket::{self, SharedUnixListener};
 
-/// Sockets that the kernel keeps for us until they are accepted.
+/// The maximum number of sockets that wait in an accept queue of the kernel (listen(2)).
 const BACKLOG: i32 = 1024;
 
-/// Where to listen.
+/// An address to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListenAddress {
-    /// An IP address and a port; port 0 chooses a free one.
+    /// An IP address and a port; the kernel chooses a port for port 0.
     Tcp(SocketAddr),
-    /// A Unix socket at this path.
+    /// The path of a Unix socket.
     Unix(PathBuf),
 }
 
-/// A bound listener, one handle for each worker.
+/// A bound listener, with one handle for each worker.
 pub struct BoundListener {
-    /// Where it listens, with the port that was chosen.
+    /// The bound address, with the port that the kernel chose.
     pub address: ListenAddress,
     handles: Vec<ListenerHandle>,
 }
 
-/// One worker's handle of a listener.
+/// A listener as one worker uses it.
 pub enum ListenerHandle {
-    /// Its own accept queue.
+    /// A listener with an accept queue of its own.
     Tcp(std::net::TcpListener),
-    /// A copy of the one queue.
+    /// A reference to the only listener.
     Unix(SharedUnixListener),
 }
 
 impl BoundListener {
-    /// Takes the handles, one a worker.
+    /// Returns the handles, one for each worker.
     pub fn into_handles(self) -> Vec<ListenerHandle> {
         self.handles
     }
 }
 
-/// Binds an address for so many workers. Fails if anybody listens there already, a process of the same user included.
+/// Binds an address for this number of workers. Fails if any process listens there already,
+/// including one of the same user.
 pub fn bind(address: &ListenAddress, workers: usize) -> io::Result<BoundListener> {
     match address {
         ListenAddress::Tcp(address) => bind_tcp(*address, workers),
@@ -58,8 +61,9 @@ pub fn bind(address: &ListenAddress, workers: usize) -> io::Result<BoundListener
 
 fn bind_tcp(address: SocketAddr, workers: usize) -> io::Result<BoundListener> {
     if address.port() != 0 {
-        // Without SO_REUSEPORT the kernel tells us of whoever listens there; with it, a second egressd would share the port unnoticed. It is only bound: whoever
-        // connected to a socket that listens and is closed again would be reset.
+        // Binding without `SO_REUSEPORT` fails if another socket listens there. With it, a second
+        // egressd of the same user would silently share the port. This socket never listens: it is
+        // closed at once, and an agent that had connected to it would be reset.
         tcp_socket(address, false)?;
     }
     let first = listening_socket(address)?;

@@ -1,4 +1,4 @@
-//! One worker's end of a listener: TCP and Unix sockets alike, open and closing.
+//! A listener as the accept loop of one worker uses it, for TCP and Unix sockets.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -8,20 +8,21 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::unix_socket::SharedUnixListener;
 
-/// What sockets are accepted from.
+/// A source of accepted sockets.
 pub(super) trait WorkerListener: Send + Sized {
-    /// It, within the worker's runtime.
+    /// The listener, registered with the runtime of the worker.
     type Open: Send + Sync;
     /// An accepted socket.
     type Stream: AsyncRead + AsyncWrite + AsFd + Unpin + Send + 'static;
 
-    /// Must run inside the worker's runtime.
+    /// Registers the listener. Must be called inside the runtime of the worker.
     fn open(self) -> io::Result<Self::Open>;
 
-    /// The next socket. Nothing is lost if it is dropped.
+    /// Accepts the next socket. Cancel safe: no socket is lost if the future is dropped.
     fn accept(listener: &Self::Open) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 
-    /// Closes it after everybody who stands in the queue was let in. The kernel would reset them.
+    /// Closes the listener after it passed every queued socket to `serve_queued`. The kernel would
+    /// reset queued sockets.
     fn close(listener: Self::Open, serve_queued: impl FnMut(Self::Stream)) -> io::Result<()>;
 }
 
@@ -40,7 +41,8 @@ impl WorkerListener for std::net::TcpListener {
     }
 
     fn close(listener: TcpListener, mut serve_queued: impl FnMut(TcpStream)) -> io::Result<()> {
-        // Not by way of the runtime: what it knows of the queue may be old.
+        // The runtime caches whether the queue has sockets, and the cached state may be outdated.
+        // The system call is not.
         let listener = listener.into_std()?;
         while let Some((stream, _)) = accept_queued(|| listener.accept())? {
             stream.set_nonblocking(true)?;
@@ -68,7 +70,8 @@ impl WorkerListener for SharedUnixListener {
         mut serve_queued: impl FnMut(UnixStream),
     ) -> io::Result<()> {
         let listener = listener.into_std()?;
-        // Here the kernel lets newcomers and the queue be told apart.
+        // All workers share one queue, so the last one empties it. The kernel then refuses new
+        // callers, and queued sockets can still be accepted.
         if !shared.release_handle() {
             return Ok(());
         }
@@ -80,7 +83,8 @@ impl WorkerListener for SharedUnixListener {
     }
 }
 
-/// The next of the queue. One that has left by itself is passed over.
+/// Returns the next socket in the queue; `None` if it is empty. Skips sockets that ended while they
+/// waited.
 fn accept_queued<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<Option<T>> {
     loop {
         match accept() {
@@ -92,7 +96,8 @@ fn accept_queued<T>(mut accept: impl FnMut() -> io::Result<T>) -> io::Result<Opt
     }
 }
 
-/// Whether the error is that of one socket which died before it was accepted.
+/// Returns whether the error concerns a single socket that ended before it was accepted, or an
+/// interruption by a signal.
 pub(super) fn is_aborted_socket(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -1,10 +1,10 @@
-//! A request's body as services read it, and the part that is unread when the response is ready.
+//! A request's body as services read it, and its unread part when the response is ready.
 //!
-//! hyper keeps a socket only if the request's body was read to its end, and decides that after it
-//! has written the response's head. Without a `Connection: close`, an agent would send its next
-//! request to a socket that closes. So the body is checked before the head is written: a small rest
-//! that has already arrived is read here, and otherwise the response has `Connection: close` (RFC
-//! 9112 section 9.6).
+//! hyper keeps a socket only if the request's body was read to its end, and it decides this after
+//! it has written the head of the response. Without `Connection: close`, an agent would send its
+//! next request on a socket that is about to close. The body is therefore checked before the head
+//! is written: a small rest that has already arrived is read here, and otherwise the response gets
+//! `Connection: close` (RFC 9112 section 9.6).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
-/// The most bytes that are read and discarded to keep a socket.
+/// The maximum number of bytes that are read and discarded to keep a socket.
 const MAX_DRAINED_BYTES: usize = 64 * 1024;
-/// The most frames that are discarded, however small: each costs a turn of the task.
+/// The maximum number of frames that are discarded, however small. Each costs one poll of the task.
 const MAX_DRAINED_FRAMES: usize = 32;
 
 /// The body of an agent's request.
 pub struct RequestBody {
-    /// `None` only while this is dropped.
+    /// `None` only while the body is being dropped.
     incoming: Option<Incoming>,
     /// `None` if the request has no body.
     shared: Option<Arc<SharedBody>>,
 }
 
-/// The state of a body that the service and the socket's task share.
+/// The state of a body that the service and the task of the socket share.
 #[derive(Default)]
 struct SharedBody {
     was_polled: AtomicBool,
@@ -40,10 +40,10 @@ struct SharedBody {
     unread: Mutex<Option<Incoming>>,
 }
 
-/// The unread part of a body, for the socket's task.
+/// The unread part of a body, for the task of the socket.
 pub(super) struct UnreadBody {
     shared: Arc<SharedBody>,
-    /// The agent sends the body only after a `100 Continue`.
+    /// `true` if the agent sends the body only after a `100 Continue`.
     expects_continue: bool,
     bytes: usize,
     frames: usize,
@@ -119,18 +119,19 @@ impl Drop for RequestBody {
 }
 
 impl UnreadBody {
-    /// Discards the part of the rest that has arrived. Returns whether the socket can be kept: the
-    /// body was read to its end, or it is still being uploaded beside a final response (`goes_on`).
+    /// Discards the part of the rest that has arrived. Returns whether the socket can be kept:
+    /// either the body was read to its end, or it is still being uploaded while the final response
+    /// is sent (`goes_on`).
     pub(super) fn poll_drain(&mut self, cx: &mut Context<'_>, goes_on: bool) -> Poll<bool> {
         if self.shared.ended.load(Relaxed) {
             return Poll::Ready(true);
         }
         let mut unread = self.shared.unread.lock();
         let Some(incoming) = &mut *unread else {
-            // A service still holds the body, so the upload continues.
+            // A service still owns the body, so the upload continues.
             return Poll::Ready(goes_on);
         };
-        // Polling it would make hyper send a `100 Continue` before a refusal.
+        // Polling the body would make hyper send `100 Continue` before a refusal.
         if self.expects_continue && !self.shared.was_polled.load(Relaxed) {
             return Poll::Ready(false);
         }
@@ -150,8 +151,8 @@ impl UnreadBody {
                 }
                 Poll::Pending if self.has_yielded => return Poll::Ready(false),
                 Poll::Pending => {
-                    // hyper reads from the socket before it polls its service. Bytes that are
-                    // missing after one more turn have not arrived.
+                    // hyper reads from the socket before it polls its service. Bytes that are still
+                    // missing after one more poll have not arrived.
                     self.has_yielded = true;
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

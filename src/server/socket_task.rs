@@ -1,4 +1,5 @@
-//! One agent's socket from accept to close: hyper's server under our timers.
+//! The task of one agent's socket, from accept to close: hyper's HTTP/1.1 server with egressd's
+//! time limits.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,28 +20,29 @@ use super::agent_socket::AgentSocket;
 use super::request_body::{self, RequestBody, UnreadBody};
 use super::socket_timers::SocketTimers;
 
-/// The largest request head, in bytes; hyper answers 431 beyond.
+/// The maximum size of a request head in bytes. hyper answers larger ones with 431.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
-/// The most fields of a request head; hyper answers 431 beyond.
+/// The maximum number of fields in a request head. hyper answers more with 431.
 const MAX_FIELDS: usize = 100;
 
-/// What answers requests.
+/// A service that answers requests.
 pub trait Serve: Send + Sync + 'static {
-    /// The body of its answers. An error aborts the exchange.
+    /// The body of its responses. An error aborts the exchange.
     type Body: http_body::Body<Data = bytes::Bytes, Error: std::error::Error + Send + Sync>
         + Send
         + 'static;
 
-    /// hyper has answered bytes that are no head of a request; the socket is closed.
+    /// Called after hyper has answered bytes that are not a valid request head. The socket is
+    /// closed.
     fn head_refused(&self, _fault: HeadFault) {}
 
-    /// Returns whether the request's body is still being sent to an upstream beside this answer.
-    /// The socket is then kept if the upload succeeds.
+    /// Returns whether the request's body is still being sent to an upstream while this response is
+    /// sent. The socket is then kept if the upload succeeds.
     fn continues_upload(_body: &Self::Body) -> bool {
         false
     }
 
-    /// Answers one request. `timers` are those of the socket it came on.
+    /// Answers one request. `timers` belong to the socket that it arrived on.
     fn serve(
         self: Arc<Self>,
         request: Request<RequestBody>,
@@ -48,26 +50,27 @@ pub trait Serve: Send + Sync + 'static {
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
-/// What hyper refuses before there is a request, by what it answers.
+/// The reasons for which hyper rejects a request head, by its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeadFault {
-    /// 400.
+    /// The head is malformed: 400.
     Malformed,
-    /// 400: a version of HTTP that is none.
+    /// The HTTP version is invalid or unsupported: 400.
     Version,
-    /// 414: the target alone is as large as a head may be.
+    /// The target alone exceeds the limit of the head: 414.
     TargetTooLong,
-    /// 431.
+    /// The head has too many bytes or fields: 431.
     TooLarge,
 }
 
 impl HeadFault {
-    /// `None`: the socket ended for another reason, and hyper answered nothing. It answers no preface of HTTP/2 either.
+    /// Returns the fault of an error with which hyper ended a socket. `None` if the error is of
+    /// another kind, or a preface of HTTP/2: hyper answers neither.
     fn from_hyper(error: &hyper::Error) -> Option<Self> {
         if !error.is_parse() || error.is_parse_version_h2() {
             return None;
         }
-        // hyper tells these apart by nothing but their names.
+        // hyper distinguishes these errors only by the names in their `Debug` output.
         let named = |name| format!("{error:?}").contains(name);
         Some(if error.is_parse_too_large() && named("UriTooLong") {
             Self::TargetTooLong
@@ -107,10 +110,11 @@ where
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_FIELDS)
         .half_close(false)
-        // On, it would line answers up for as long as there are requests to read (F-169).
+        // If this were on, hyper would buffer responses for as long as it finds requests to read.
+        // An agent that pipelines requests and reads no response could fill the memory (F-169).
         .pipeline_flush(false)
         .serve_connection(io, service);
-    // What breaks on the agent's side of the wire is the agent's business; exchanges under way have accounted for themselves.
+    // Errors of the agent's side need no report: exchanges in flight record their own outcome.
     let closed = TimedConnection {
         connection: std::pin::pin!(connection),
         timers: &timers,
@@ -121,8 +125,11 @@ where
     }
 }
 
-/// An answer in the making. Boxed: hyper keeps room for this future as long as the socket lives, idle or not, and moves it about. Not an `async` block around
-/// the server's: it would hold the request a second time.
+/// The response to one request.
+///
+/// The future of the service is boxed, because hyper reserves space for this future as long as the
+/// socket lives, even while it is idle, and moves it. An `async` block around the future of the
+/// service would store the request a second time.
 struct ResponseFuture<F, B> {
     serving: Pin<Box<F>>,
     /// The request's body, if it has one.
@@ -159,6 +166,7 @@ impl<F: Future<Output = Response<B>>, B> Future for ResponseFuture<F, B> {
     }
 }
 
+/// A connection of hyper that ends when a limit of its socket has passed.
 struct TimedConnection<'a, C> {
     connection: Pin<&'a mut C>,
     timers: &'a SocketTimers,
@@ -170,7 +178,8 @@ impl<C: Future<Output = Result<(), hyper::Error>>> Future for TimedConnection<'_
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.timers.register_waker(cx.waker());
         if self.timers.must_close() {
-            // A socket that is closing lets go now, and hyper says why it was to close.
+            // When the time to close is over, `AgentSocket::poll_shutdown` returns, and hyper then
+            // reports the error that ended the socket.
             if self.timers.is_closing()
                 && let Poll::Ready(closed) = self.connection.as_mut().poll(cx)
             {

@@ -1,10 +1,10 @@
-//! Time limits of agents' sockets, enforced by one coarse ticker a worker.
+//! Time limits of agents' sockets, enforced by one coarse ticker per worker.
 //!
 //! hyper limits only the time for heads, and a timer for each request costs a tenth of the request.
-//! So a socket only records its state and *when* each of its limits is due, and one ticker per
-//! worker compares the records with the time. Limits therefore take effect up to two [`TICK`]s late,
-//! never early. They are enforced outside hyper's own future, because that future makes no progress
-//! while an agent reads nothing.
+//! A socket therefore only records its state and the time when each of its limits passes, and one
+//! ticker per worker compares the records with the clock. Limits take effect up to two [`TICK`]s
+//! late, and never early. They are enforced outside hyper's own future, because that future makes
+//! no progress while an agent reads nothing.
 //!
 //! ```text
 //!            first byte         head complete           response begins
@@ -43,25 +43,25 @@ use parking_lot::Mutex;
 use self::deadline::{Deadline, NEVER, millis};
 pub use self::ticker::{SocketCounts, Ticker};
 
-/// How coarse the ticker is.
+/// The interval between two ticks.
 pub const TICK: Duration = Duration::from_millis(50);
-/// Milliseconds that a head may take while memory is short.
+/// The milliseconds that a head may take while memory is short.
 const SLOW_HEAD: u64 = 250;
-/// Milliseconds for which a socket that waits for a request is kept once the process stops: long
-/// enough that a request on it gets an answer, and short enough that its agent takes the next one
-/// elsewhere.
+/// The milliseconds for which a socket that waits for a request is kept after the process begins to
+/// stop: long enough that a request on it gets an answer, and short enough that its agent sends the
+/// next one elsewhere.
 const DRAIN_IDLE_TIMEOUT: u64 = 5_000;
 
-/// The limits that hold for every socket of a listener.
+/// The time limits of every socket of a listener.
 #[derive(Clone, Copy, Debug)]
 pub struct SocketLimits {
-    /// From the first byte of a head (or the accept) to its end.
+    /// From the first byte of a head, or from the accept, to the end of the head.
     pub header_read: Duration,
     /// Between two requests.
     pub idle: Duration,
     /// Between two pieces of a request body.
     pub body_idle: Duration,
-    /// Between two bytes that an agent takes.
+    /// Between two writes that the agent's socket accepts.
     pub write_stall: Duration,
 }
 
@@ -71,40 +71,40 @@ pub struct SocketTimers {
     limits: SocketLimits,
     /// A [`SocketState`].
     state: AtomicU8,
-    /// The limit of the state, except Exchange and Responding.
+    /// The limit of the state, except in the states Exchange and Responding.
     state_deadline: Deadline,
     exchange_deadline: Deadline,
     /// Runs while a piece of the agent's body is awaited.
     body_deadline: Deadline,
-    /// Runs while the agent takes no bytes.
+    /// Runs while the agent accepts no bytes.
     write_deadline: Deadline,
     /// The number of exchanges that have begun.
     exchanges: AtomicU64,
-    /// When the last exchange was over, or the socket was accepted.
+    /// The time when the last exchange ended, or the socket was accepted.
     idle_since: AtomicU64,
     /// The last read returned bytes, so hyper may hold some that belong to no request yet.
     has_unparsed: AtomicBool,
-    /// The socket is to be checked for an agent that has left.
+    /// The socket must be checked for an agent that has left.
     is_presence_check_due: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-/// What a socket is in the middle of. The module's documentation has the transitions.
+/// The state of a socket. The module documentation shows the transitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SocketState {
-    /// No byte has come yet.
+    /// No byte has arrived yet.
     Accepted,
-    /// Waits for another request, of which nothing has come.
+    /// The socket waits for another request, of which no byte has arrived.
     Idle,
     /// A head has begun.
     Head,
     /// A request has no response yet.
     Exchange,
-    /// The head of a response is on its way. The response can only be cut off.
+    /// The head of a response is being sent. The response can only be cut off.
     Responding,
-    /// All is written, and the agent has a moment to read it.
+    /// Everything is written, and the agent has a moment to read it.
     Closing,
-    /// Is dropped from the ticker's list.
+    /// The ticker removes the socket from its list.
     Closed,
 }
 
@@ -129,21 +129,21 @@ impl SocketState {
     }
 }
 
-/// Which limit of an exchange has passed.
+/// The limit of an exchange that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExceededLimit {
-    /// The exchange's own deadline.
+    /// The deadline of the exchange.
     Exchange,
-    /// The next piece of the agent's body.
+    /// The time limit for the next piece of the agent's body.
     Body,
     /// The grace period of a process that stops.
     Grace,
 }
 
-/// For the socket's own task.
+/// Methods for the task of the socket.
 impl SocketTimers {
-    /// Records a read. One that found nothing shows, during an exchange, that hyper holds no bytes
-    /// after the request.
+    /// Records a read. During an exchange, a read that returned nothing shows that hyper holds no
+    /// bytes after the request.
     pub(super) fn record_read(&self, has_bytes: bool) {
         self.has_unparsed.store(has_bytes, Relaxed);
         if has_bytes && self.state().is_idle() {
@@ -157,7 +157,7 @@ impl SocketTimers {
         is_due.load(Relaxed) && is_due.swap(false, Relaxed)
     }
 
-    /// Records whether the last write found that the agent takes no bytes now.
+    /// Records whether the last write found that the socket accepts no bytes now.
     pub(super) fn set_write_blocked(&self, is_blocked: bool) {
         if is_blocked {
             self.start(&self.write_deadline, self.limits.write_stall);
@@ -166,12 +166,12 @@ impl SocketTimers {
         }
     }
 
-    /// Records that all is written: the agent has this long to read it.
+    /// Records that everything is written: the agent has this long to read it.
     pub(super) fn begin_close(&self, duration: Duration) {
         self.enter(SocketState::Closing, duration);
     }
 
-    /// Returns whether all is written and the socket is being closed.
+    /// Returns whether everything is written and the socket is being closed.
     pub(super) fn is_closing(&self) -> bool {
         self.state() == SocketState::Closing
     }
@@ -181,7 +181,7 @@ impl SocketTimers {
         self.set_state(SocketState::Closed);
     }
 
-    /// Returns whether the socket has to be cut off, whatever is under way on it.
+    /// Returns whether the socket has to be cut off, whatever is in flight on it.
     pub(super) fn must_close(&self) -> bool {
         let (now, state) = (self.ticker.now(), self.state());
         self.state_deadline.has_passed(now)
@@ -191,7 +191,7 @@ impl SocketTimers {
             || (state == SocketState::Responding && self.exceeded_limit().is_some())
     }
 
-    /// Remembers whom to wake when something is due.
+    /// Stores the task to wake when a limit passes.
     pub(super) fn register_waker(&self, waker: &Waker) {
         let mut slot = self.waker.lock();
         match &mut *slot {
@@ -201,9 +201,9 @@ impl SocketTimers {
     }
 }
 
-/// For the service that answers the socket's requests.
+/// Methods for the service that answers the requests.
 impl SocketTimers {
-    /// Records that the head of a request is complete. No limit of the socket's own holds until
+    /// Records that the head of a request is complete. No limit of the socket itself applies until
     /// [`SocketTimers::end_exchange`].
     pub fn begin_exchange(&self) {
         self.exchanges.store(self.exchange_number() + 1, Relaxed);
@@ -230,7 +230,7 @@ impl SocketTimers {
         self.body_deadline.is_running()
     }
 
-    /// Records that the head of the response is on its way.
+    /// Records that the head of the response is being sent.
     pub fn begin_response(&self) {
         if self.state() == SocketState::Exchange {
             self.set_state(SocketState::Responding);
@@ -243,7 +243,7 @@ impl SocketTimers {
     }
 
     /// Records that the response is sent and the request's body is read, unless the next exchange
-    /// has begun. hyper reads the next request as soon as it has read the body, so it may have.
+    /// has begun. hyper reads the next request as soon as it has read the body, so this can happen.
     pub fn end_exchange_unless_next(&self, number: u64) {
         if self.exchange_number() == number {
             self.end_exchange();
@@ -291,7 +291,7 @@ impl SocketTimers {
     }
 }
 
-/// For the ticker.
+/// Methods for the ticker.
 impl SocketTimers {
     fn new(ticker: &Arc<Ticker>, limits: SocketLimits) -> Self {
         Self {
@@ -333,7 +333,8 @@ impl SocketTimers {
         }
     }
 
-    /// Returns whether a head has been under way for longer than one takes that is sent at once.
+    /// Returns whether a head has been arriving for longer than [`SLOW_HEAD`], which a head that is
+    /// sent in one piece never takes.
     fn has_slow_head(&self, now: u64) -> bool {
         if self.state() != SocketState::Head {
             return false;
@@ -358,11 +359,11 @@ impl SocketTimers {
             || self.has_drain_timeout_passed(now)
     }
 
-    /// Returns whether the process stops and the socket has waited too long for a request since.
-    /// The socket's own thread decides that, and it alone changes the state: nothing that has just
-    /// begun is cut.
+    /// Returns whether the process stops and the socket has waited too long for a request since
+    /// then. This is decided on the thread of the socket, which alone changes its state, so no
+    /// exchange that has just begun is cut off.
     fn has_drain_timeout_passed(&self, now: u64) -> bool {
-        // In the far future, unless the process stops.
+        // Far in the future unless the process stops.
         let draining_since = self.ticker.draining_since.load(Relaxed);
         let since = draining_since.max(self.idle_since.load(Relaxed));
         now.saturating_sub(since) >= DRAIN_IDLE_TIMEOUT
@@ -371,8 +372,8 @@ impl SocketTimers {
     }
 
     /// Returns the rank of the socket among those that may be closed to make room, lowest first:
-    /// sockets without a request, then those whose agents read nothing, each by the time since when.
-    /// `None` if the socket is busy or is being closed already.
+    /// sockets without a request, then those whose agents do not read, each ordered by how long
+    /// this has lasted. `None` if the socket is busy or already closing.
     fn idle_rank(&self) -> Option<(bool, u64)> {
         let is_exchange = self.state().is_exchange();
         let is_busy = is_exchange && !self.is_write_blocked();

@@ -1,7 +1,10 @@
-//! A listener's file: made with the mode that it keeps, taken over only where nobody listens, and removed by whoever made it.
+//! The file of a Unix listener: it is created with its final mode, replaces only a file on which no
+//! process listens, and is removed only by the process that created it.
 //!
-//! Two processes that start or stop at the same path at the same time take turns by a lock on the directory. It lasts for a moment, leaves nothing behind, and
-//! is a courtesy: an agent that can read the directory could hold it for ever, so a lock that does not come is done without.
+//! Processes that start or stop at the same path at the same time exclude each other with a lock on
+//! the directory. The lock is held for a moment and leaves nothing behind. It is advisory: an agent
+//! that can read the directory could hold it forever, so a process that does not get it continues
+//! without it.
 
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -16,28 +19,29 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-/// Owner and group connect, others do not.
+/// The mode of the file: the owner and the group may connect, others may not.
 const MODE: u32 = 0o660;
-/// How often the lock is asked for, and the pause after each time.
+/// The maximum number of attempts to get the lock, and the pause after each: one second in total.
 const MAX_LOCK_TRIES: u32 = 100;
 const LOCK_RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// One worker's copy of the one listener.
+/// A reference of one worker to the shared listener.
 pub struct SharedUnixListener(Arc<SocketFile>);
 
-/// The listener and its file, which goes when the last copy does.
+/// The listener and its file, which is removed when the last reference is dropped.
 struct SocketFile {
     socket: Socket,
     path: PathBuf,
     /// Device and inode.
     identity: (u64, u64),
-    /// Where it stands, opened while that was allowed.
+    /// The directory of the file. It is opened at the start, because the hardened process may not
+    /// open it.
     directory: Option<File>,
-    /// Copies that are still accepted from.
+    /// The number of references that still accept sockets.
     open: AtomicUsize,
 }
 
-/// Listens at this path: so many copies.
+/// Listens at this path, and returns this many references.
 pub(super) fn listen(
     path: &Path,
     backlog: i32,
@@ -56,10 +60,11 @@ pub(super) fn listen(
         open: AtomicUsize::new(copies),
     };
     if found.mode() & 0o777 != MODE {
-        // The process' umask took bits away.
+        // The umask of the process removed some bits.
         fs::set_permissions(path, Permissions::from_mode(MODE))?;
     }
-    // Who connects before is refused, so nobody comes in by another mode.
+    // The file has its final mode before the socket listens. Until then the kernel refuses every
+    // caller, so no other user can connect.
     file.socket.listen(backlog)?;
     drop(lock);
     file.directory = directory;
@@ -69,8 +74,9 @@ pub(super) fn listen(
         .collect())
 }
 
-/// A socket that is bound and does not listen yet. What others may do with its file can only grow from here: the kernel takes the mode of the socket itself,
-/// less the umask.
+/// Returns a socket that is bound and does not listen yet. The mode is set on the socket before it
+/// is bound: the kernel creates the file with the mode of the socket, less the umask, so at no
+/// moment do others have more access than at the end.
 fn bind_path(path: &Path) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -79,7 +85,8 @@ fn bind_path(path: &Path) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Removes the socket that a process left behind. Anything else that is there stays, and is why nobody can listen there.
+/// Removes the socket file that an ended process left behind. Any other file stays, and then
+/// listening fails.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -92,7 +99,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         ));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A queue that is full answers at once, too.
+    // With a full accept queue, a blocking connect would wait.
     probe.set_nonblocking(true)?;
     match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
@@ -107,7 +114,7 @@ fn address_in_use(why: &'static str) -> io::Error {
     io::Error::new(ErrorKind::AddrInUse, why)
 }
 
-/// `None` where it cannot be read: then there is no lock.
+/// Opens the directory of the file. `None` if it cannot be read; then there is no lock.
 fn open_directory(path: &Path) -> Option<File> {
     let parent = path
         .parent()
@@ -119,7 +126,8 @@ fn file_id(found: &fs::Metadata) -> (u64, u64) {
     (found.dev(), found.ino())
 }
 
-/// The right to take over or to remove what stands in a directory, against other processes that ask for it.
+/// The lock for replacing or removing files in a directory, which excludes other processes that
+/// take it too.
 struct DirectoryLock<'a>(&'a File);
 
 impl<'a> DirectoryLock<'a> {
@@ -137,19 +145,23 @@ impl<'a> DirectoryLock<'a> {
 
 impl Drop for DirectoryLock<'_> {
     fn drop(&mut self) {
-        // Closing the directory frees it as well.
+        // Closing the directory releases the lock as well.
         let _held = self.0.unlock();
     }
 }
 
 impl SharedUnixListener {
-    /// What to accept from.
+    /// Returns a listener to accept from.
     pub(super) fn listener(&self) -> io::Result<UnixListener> {
         Ok(OwnedFd::from(self.0.socket.try_clone()?).into())
     }
 
-    /// Nothing more is accepted from this copy. From the last one on who connects is refused, and who has connected is still to be accepted: true. Not before: a
-    /// runtime that waits at a listener which is shut down never rests.
+    /// Records that this reference accepts no more sockets, and returns whether it was the last
+    /// one. From then on the kernel refuses new callers, and those in the queue can still be
+    /// accepted.
+    ///
+    /// The listener is not shut down earlier: accept(2) would then fail at once instead of waiting,
+    /// and the accept loops of the other workers would try again and again.
     pub(super) fn release_handle(&self) -> bool {
         let last = self.0.open.fetch_sub(1, AcqRel) == 1;
         if last {
@@ -161,7 +173,7 @@ impl SharedUnixListener {
 
 impl SocketFile {
     fn refuse_newcomers(&self) {
-        // Of a listener that is closed already nothing more is wanted.
+        // The shutdown fails only if it was done before.
         let _closed = self.socket.shutdown(Shutdown::Both);
     }
 }
@@ -170,11 +182,11 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         self.refuse_newcomers();
         let _lock = self.directory.as_ref().and_then(DirectoryLock::acquire);
-        // The socket is still open, so nobody else's file can have its inode.
+        // The socket is still open, so no other file can have its inode.
         let ours =
             fs::symlink_metadata(&self.path).is_ok_and(|found| file_id(&found) == self.identity);
         if ours {
-            // A directory that may no longer be written to keeps it; the next start takes it over.
+            // If the directory is no longer writable, the file stays. The next start replaces it.
             let _kept = fs::remove_file(&self.path);
         }
     }
@@ -197,7 +209,7 @@ mod tests {
         let path = folder.path().join("s");
         let socket = bind_path(&path).unwrap();
         assert_eq!(mode(&path) & !MODE, 0, "{:o}", mode(&path));
-        // Nobody connects before the mode is right.
+        // No caller can connect before the mode is final.
         assert!(UnixStream::connect(&path).is_err());
         drop(socket);
         let listeners = listen(&path, 1, 2).unwrap();
@@ -221,10 +233,10 @@ mod tests {
     }
 
     #[test]
-    fn one_of_many_processes_that_start_at_once_listens() {
+    fn only_one_of_many_processes_that_start_together_listens() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
-        // What one that was killed left behind.
+        // The file of a process that was killed.
         drop(bind_path(&path).unwrap());
         let together = std::sync::Barrier::new(8);
         let all: Vec<_> = std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! The accept loop when no descriptors are left.
+//! Tests the accept loop when no descriptors are left.
 
 use std::io;
 use std::pin::pin;
@@ -32,7 +32,7 @@ impl Serve for Nothing {
     }
 }
 
-/// A listener of a process without free descriptors. It counts the attempts.
+/// A listener in a process without free descriptors. Counts the attempts to accept.
 struct Exhausted(Arc<AtomicUsize>);
 
 impl WorkerListener for Exhausted {
@@ -54,7 +54,7 @@ impl WorkerListener for Exhausted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lack_of_descriptors_is_waited_out_and_not_spun_on() {
+async fn a_lack_of_descriptors_causes_pauses_and_no_busy_loop() {
     // F-163
     let minute = Duration::from_secs(60);
     let accept_loop = AcceptLoop {

@@ -1,4 +1,4 @@
-//! What hyper answers by itself, and what it is kept from.
+//! Tests the answers that hyper gives by itself, and that it does not buffer responses.
 
 use super::{HeadFault, Serve};
 use crate::memory::MemoryShortage;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-/// What hyper answers to these bytes, and what is made of its error.
+/// Returns the status that hyper answers to these bytes, and the fault that its error becomes.
 async fn parse_with_hyper(bytes: String) -> (String, Option<HeadFault>) {
     let (near, mut far) = tokio::io::duplex(1 << 20);
     let answer = service_fn(async |_| Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
@@ -25,7 +25,7 @@ async fn parse_with_hyper(bytes: String) -> (String, Option<HeadFault>) {
         .max_headers(super::MAX_FIELDS)
         .serve_connection(TokioIo::new(near), answer);
     let agent = async {
-        // It may have heard enough.
+        // hyper may have answered and closed before all bytes were written.
         drop(far.write_all(bytes.as_bytes()).await);
         drop(far.shutdown().await);
         let mut answer = String::new();
@@ -72,7 +72,7 @@ async fn faults_of_heads_that_hyper_refuses_are_distinguished() {
     }
 }
 
-/// Answers with a head of this many bytes, and counts.
+/// Answers each request with a head of this many bytes, and counts the requests.
 struct Heads {
     bytes: usize,
     requests: AtomicUsize,
@@ -95,8 +95,8 @@ impl Serve for Heads {
     }
 }
 
-/// An agent that sends this many requests of this method at once and reads nothing of their answers: how many of them were begun before it read, and how many
-/// answers it found then.
+/// Sends this many requests at once from an agent that reads no response at first. Returns how many
+/// requests were started before the agent read, and how many responses it then received.
 async fn pipeline_unread(method: &str, requests: usize) -> (usize, usize) {
     let heads = Arc::new(Heads {
         bytes: 4096,
@@ -111,13 +111,14 @@ async fn pipeline_unread(method: &str, requests: usize) -> (usize, usize) {
         write_stall: minute,
     });
     let serving = tokio::spawn(super::serve_socket(near, timers, Arc::clone(&heads)));
-    let (mut answers, mut asking) = far.into_split();
+    let (mut answers, mut writer) = far.into_split();
     let all = format!("{method} / HTTP/1.1\r\nHost: localhost\r\n\r\n").repeat(requests);
-    let asking = tokio::spawn(async move {
-        asking.write_all(all.as_bytes()).await.unwrap();
-        asking
+    let writer = tokio::spawn(async move {
+        writer.write_all(all.as_bytes()).await.unwrap();
+        writer
     });
-    // As much as it does by itself. Whatever it leaves undone here can only make the number smaller.
+    // Long enough for the task to do all that it can. If something is left undone, the number below
+    // only becomes smaller.
     for _ in 0..10_000 {
         tokio::task::yield_now().await;
     }
@@ -126,7 +127,7 @@ async fn pipeline_unread(method: &str, requests: usize) -> (usize, usize) {
     while found < requests {
         let mut piece = vec![0; 65_536];
         let read = answers.read(&mut piece).await.unwrap();
-        assert!(read > 0, "closed after {found} answers");
+        assert!(read > 0, "closed after {found} responses");
         rest.extend_from_slice(&piece[..read]);
         while let Some(end) = rest.windows(4).position(|window| window == b"\r\n\r\n") {
             rest.drain(..end + 4);
@@ -134,17 +135,17 @@ async fn pipeline_unread(method: &str, requests: usize) -> (usize, usize) {
         }
     }
     assert!(rest.is_empty());
-    drop((asking.await.unwrap(), answers));
+    drop((writer.await.unwrap(), answers));
     serving.await.unwrap();
     (begun, found)
 }
 
 #[tokio::test]
 async fn unread_responses_do_not_queue_up_in_memory() {
-    // F-169: what the system holds for a Unix socket is some 200 KiB, 50 answers.
+    // F-169: the kernel buffers about 200 KiB for a Unix socket, which is 50 responses.
     for method in ["HEAD", "GET"] {
         let (begun, found) = pipeline_unread(method, 2_000).await;
-        assert!(begun < 300, "{method}: {begun} answers in memory");
+        assert!(begun < 300, "{method}: {begun} responses in memory");
         assert_eq!(found, 2_000);
     }
 }

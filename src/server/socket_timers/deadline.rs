@@ -3,13 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// The time of a limit that does not run.
+/// The time of a limit that is not running.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// The time of a limit that has passed, whatever the time is.
+/// The time of a limit that has passed at any time.
 const PASSED: u64 = 0;
 
-/// The time when a limit is due, in milliseconds of the socket's ticker.
+/// The time when a limit passes, in milliseconds of the ticker of the socket.
 pub(super) struct Deadline(AtomicU64);
 
 impl Deadline {
@@ -46,7 +46,7 @@ impl Deadline {
         now >= self.get()
     }
 
-    /// Moves a running limit.
+    /// Moves a running limit by this many milliseconds.
     pub(super) fn postpone(&self, by: u64) {
         if self.is_running() && !self.is_expired() {
             self.set(self.get().saturating_add(by));

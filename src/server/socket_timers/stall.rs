@@ -1,21 +1,23 @@
-//! Excludes time in which the worker did not run from the limits on agents.
+//! Excludes the time in which a worker did not run from the limits on agents.
 //!
-//! On a busy machine a thread may wait seconds for a processor, and a runtime that always has a
+//! On a busy machine a thread may wait for seconds for a processor, and a runtime that always has a
 //! task to run checks its timers rarely. The ticker does not advance during such a stall. Without
-//! this module, limits that are recorded during the stall would have passed at the next tick. So
-//! would the limits of agents whose bytes arrived during the stall and were not read yet.
+//! this module, limits that are set during the stall would have passed at the next tick. The same
+//! would be true for the limits of agents whose bytes arrived during the stall but were not read
+//! yet.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::SocketTimers;
 
-/// The longest gap between two readings of the ticker that limits include, in milliseconds. A process
-/// with a small CPU quota runs with gaps of up to 100 ms all the time (CFS bandwidth control), and
-/// limits must pass there too.
+/// The longest gap, in milliseconds, between two readings of the clock that counts towards limits.
+/// A process with a small CPU quota runs with gaps of up to 100 ms all the time (CFS bandwidth
+/// control), and its limits must pass too.
 pub(super) const MAX_GAP: u64 = 1000;
 
 impl SocketTimers {
-    /// Moves the limits by a gap, except that of an exchange, which is set without the ticker.
+    /// Postpones all limits by a gap, except that of an exchange, which is set independently of the
+    /// ticker.
     pub(super) fn delay_timers(&self, by: u64) {
         self.state_deadline.postpone(by);
         self.body_deadline.postpone(by);

@@ -1,4 +1,4 @@
-//! The ticker of one worker, which enforces the limits of its sockets: regularly, when the process
+//! The ticker of one worker. It enforces the limits of its sockets: regularly, when the process
 //! stops, and to make room for another socket.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ const PRESENCE_CHECK: u64 = 500;
 /// The ticker of one worker and the sockets that it watches.
 pub struct Ticker {
     epoch: Instant,
-    /// Milliseconds since `epoch`, as of the last tick.
+    /// The milliseconds since `epoch`, as of the last tick.
     now: AtomicU64,
     sockets: Mutex<Vec<Arc<SocketTimers>>>,
     socket_added: Notify,
@@ -32,20 +32,20 @@ pub struct Ticker {
     presence_due: AtomicU64,
 }
 
-/// The number of sockets by what they are in the middle of.
+/// The number of sockets by state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketCounts {
-    /// Sockets with an exchange, or with an answer that is not yet written.
+    /// Sockets with an exchange, or with a response that is not fully written.
     pub exchanges: usize,
-    /// Sockets in the middle of a head, and those that are being closed.
+    /// Sockets that are receiving a request head, and those that are closing.
     pub others: usize,
     /// Sockets that wait for a request.
     pub idle: usize,
 }
 
 impl Ticker {
-    /// Creates a ticker that starts now. While memory is short, it cuts off agents that are slow to
-    /// send a head, because the bytes of a head are kept until it is whole.
+    /// Creates a ticker that starts now. While memory is short, it cuts off agents that send a head
+    /// slowly, because the bytes of a head stay in memory until it is complete.
     pub fn new(shortage: MemoryShortage) -> Arc<Self> {
         Arc::new(Self {
             epoch: Instant::now(),
@@ -59,7 +59,7 @@ impl Ticker {
         })
     }
 
-    /// Returns the timers of a new socket, which is watched until it is closed.
+    /// Returns the timers of a new socket. The ticker watches it until it is closed.
     pub fn register_socket(self: &Arc<Self>, limits: SocketLimits) -> Arc<SocketTimers> {
         self.update_now();
         let timers = Arc::new(SocketTimers::new(self, limits));
@@ -68,7 +68,7 @@ impl Ticker {
         timers
     }
 
-    /// Ticks for ever; sleeps while there is no socket to watch.
+    /// Ticks forever. Sleeps while there is no socket to watch.
     pub async fn run(self: Arc<Self>) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -80,21 +80,21 @@ impl Ticker {
         }
     }
 
-    /// Records that the process stops: sockets that wait for a request, now or after their exchange,
-    /// are kept for a moment only.
+    /// Records that the process stops. Sockets that wait for a request, now or after their
+    /// exchange, are then kept for a few seconds only.
     pub fn start_drain(&self) {
         self.draining_since.store(self.update_now(), Relaxed);
     }
 
-    /// Records that the grace period is over: what is answered already is cut off, what is not is
-    /// refused.
+    /// Records that the grace period is over. Responses that have begun are cut off, and other
+    /// requests are refused.
     pub fn end_grace(&self) {
         self.is_grace_over.store(true, Relaxed);
         let sockets = self.sockets.lock();
         sockets.iter().for_each(|timers| timers.wake());
     }
 
-    /// Counts the sockets by what they are in the middle of.
+    /// Counts the sockets by state.
     pub fn count_sockets(&self) -> SocketCounts {
         let sockets = self.sockets.lock();
         let mut counts = SocketCounts::default();
@@ -112,7 +112,7 @@ impl Ticker {
     }
 
     /// Closes the socket that has been idle for longest, to make room. Sockets that wait for a
-    /// request come first; if there are none, sockets whose agents read nothing.
+    /// request are closed first; if there are none, sockets whose agents do not read.
     pub fn close_idlest(&self) {
         let sockets = self.sockets.lock();
         let ranked = sockets
@@ -124,7 +124,7 @@ impl Ticker {
         }
     }
 
-    /// Wakes every socket on which something is due; false if no socket is left.
+    /// Wakes every socket that has something to do. Returns `false` if no socket is left.
     fn wake_due(&self) -> bool {
         let now = self.update_now();
         let is_short = self.shortage.is_set();
@@ -155,7 +155,8 @@ impl Ticker {
         now
     }
 
-    /// Sets the time. If it was not set for too long, moves the limits of the sockets; see `stall`.
+    /// Sets the time. After a gap of more than [`MAX_GAP`], postpones the limits of the sockets;
+    /// see `stall`.
     pub(super) fn advance_to(&self, now: u64) {
         let gap = now.saturating_sub(self.now.swap(now, Relaxed));
         if gap > MAX_GAP {
@@ -164,13 +165,13 @@ impl Ticker {
         }
     }
 
-    /// Returns the time when a limit of this duration is due. Two ticks are added because the time
+    /// Returns the time when a limit of this duration passes. Two ticks are added, because the time
     /// may be that old. For longer gaps, see `stall`.
     pub(super) fn due_after(&self, duration: Duration) -> u64 {
         self.now().saturating_add(millis(duration + 2 * TICK))
     }
 
-    /// Returns the time of a moment, rounded up.
+    /// Returns the time of a moment in milliseconds, rounded up.
     pub(super) fn time_of(&self, moment: Instant) -> u64 {
         millis(moment.saturating_duration_since(self.epoch)).saturating_add(1)
     }
