@@ -12,8 +12,8 @@ use crate::snapshot::ConnectionEntry;
 
 /// The most bytes of tools that are kept.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-/// The fewest entries that are added before those of replaced connections are removed.
-const MIN_ADDED: usize = 64;
+/// The number of entries that are added between two removals of those of replaced connections.
+const REMOVAL_INTERVAL: usize = 64;
 
 /// The tools of one connection, as JSON.
 #[derive(Clone)]
@@ -22,10 +22,8 @@ pub(in crate::management) struct ToolsJson(Arc<RawValue>);
 /// The tools of the connections that were requested last, by the entry's key.
 pub(in crate::management) struct ToolCache {
     cached: Cache<u64, CachedTools>,
-    /// The number of entries that were added since the last removal.
+    /// The number of entries that were added.
     added: AtomicUsize,
-    /// The number of added entries from which the next removal is due.
-    removal_due: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -45,7 +43,6 @@ impl Default for ToolCache {
                 .weigher(weigh)
                 .build(),
             added: AtomicUsize::new(0),
-            removal_due: AtomicUsize::new(MIN_ADDED),
         }
     }
 }
@@ -53,14 +50,16 @@ impl Default for ToolCache {
 impl ToolCache {
     /// Returns the tools of this entry.
     pub(in crate::management) fn get(&self, entry: &Arc<ConnectionEntry>) -> ToolsJson {
+        let mut is_removal_due = false;
         let cached = self.cached.get_with(entry.key, || {
-            self.added.fetch_add(1, Relaxed);
+            let added = self.added.fetch_add(1, Relaxed) + 1;
+            is_removal_due = added.is_multiple_of(REMOVAL_INTERVAL);
             CachedTools {
                 entry: Arc::downgrade(entry),
                 tools: ToolsJson::new(entry),
             }
         });
-        if self.added.load(Relaxed) >= self.removal_due.load(Relaxed) {
+        if is_removal_due {
             self.remove_replaced();
         }
         cached.tools
@@ -69,16 +68,11 @@ impl ToolCache {
     /// Removes the tools of entries that no generation holds any more. A rotated secret makes a new
     /// entry, so without this the cache would grow to its limit.
     fn remove_replaced(&self) {
-        self.added.store(0, Relaxed);
-        let mut rest = 0;
         for (key, cached) in &self.cached {
             if cached.entry.strong_count() == 0 {
                 self.cached.invalidate(&*key);
-            } else {
-                rest += 1;
             }
         }
-        self.removal_due.store(rest.max(MIN_ADDED), Relaxed);
     }
 }
 
@@ -104,7 +98,7 @@ impl Serialize for ToolsJson {
 
 #[cfg(test)]
 mod tests {
-    use super::{MIN_ADDED, ToolCache};
+    use super::{REMOVAL_INTERVAL, ToolCache};
     use crate::management::view::tests::connections;
     use crate::snapshot::Snapshot;
 
@@ -121,7 +115,7 @@ mod tests {
             snapshot = snapshot.next_generation(connections(&format!("secret-{generation}")));
         }
         cache.cached.run_pending_tasks();
-        let most = u64::try_from(2 * (MIN_ADDED + live)).unwrap();
+        let most = u64::try_from(2 * (REMOVAL_INTERVAL + live)).unwrap();
         assert!(
             cache.cached.entry_count() <= most,
             "{}",

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use super::disclosure::is_public_parameter;
 use super::scalar::Redacted;
+use super::sources::CredentialSources;
 use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
 use crate::domain::{Auth, TokenUrl};
 
@@ -67,42 +68,64 @@ pub(super) enum DisclosedValue {
 }
 
 impl AuthDetails {
-    pub(super) fn new(auth: &Auth) -> Self {
+    /// Redacts the secrets, and adds where they come from to `sources`.
+    pub(super) fn new(auth: &Auth, sources: &mut CredentialSources) -> Self {
         match auth {
-            Auth::OauthClientCredentials(credentials) => Self::from_oauth(credentials.terms()),
-            Auth::BearerToken(_) => Self::BearerToken { token: Redacted },
-            Auth::BasicAuth(_) => Self::BasicAuth {
-                username: Redacted,
-                password: Redacted,
+            Auth::OauthClientCredentials(credentials) => {
+                Self::from_oauth(credentials.terms(), sources)
+            }
+            Auth::BearerToken(bearer) => Self::BearerToken {
+                token: sources.redact("bearerToken.token", bearer.token()),
             },
-            Auth::StaticHeaders(headers) => Self::StaticHeaders {
-                headers: headers
-                    .iter()
-                    .map(|header| (header.written.to_string(), Redacted))
-                    .collect(),
+            Auth::BasicAuth(basic) => Self::BasicAuth {
+                username: sources.redact("basicAuth.username", basic.username()),
+                password: sources.redact("basicAuth.password", basic.password()),
             },
+            Auth::StaticHeaders(headers) => {
+                let headers = headers.iter().map(|header| {
+                    let path = format!("staticHeaders.headers.{}", header.written);
+                    let value = sources.redact(&path, &header.value);
+                    (header.written.to_string(), value)
+                });
+                Self::StaticHeaders {
+                    headers: headers.collect(),
+                }
+            }
             Auth::NoAuth => Self::NoAuth {},
         }
     }
 
-    fn from_oauth(terms: &OauthParameters) -> Self {
-        let shown = |(name, value): &(String, String)| {
+    fn from_oauth(parameters: &OauthParameters, sources: &mut CredentialSources) -> Self {
+        // Without `..`, so that the compiler points here when there is a new field.
+        let OauthParameters {
+            token_url,
+            grant_type,
+            client_id,
+            client_secret,
+            scopes,
+            extra_params,
+            client_auth,
+            allowed_private_cidrs: _,
+        } = parameters;
+        let path = |field: &str| format!("oauthClientCredentials.{field}");
+        let extra_params = extra_params.iter().map(|(name, value)| {
             let value = if is_public_parameter(name) {
                 DisclosedValue::Plain(value.clone())
             } else {
-                DisclosedValue::Hidden(Redacted)
+                let path = path(&format!("extraParams.{name}"));
+                DisclosedValue::Hidden(sources.redact_inline(&path))
             };
             (name.clone(), value)
-        };
+        });
         Self::OauthClientCredentials {
-            token_url: disclosed_token_url(&terms.token_url),
-            grant_type: (terms.grant_type != GrantType::default())
-                .then(|| terms.grant_type.as_str().to_owned()),
-            client_id: Redacted,
-            client_secret: Redacted,
-            scopes: terms.scopes.clone(),
-            extra_params: terms.extra_params.iter().map(shown).collect(),
-            client_auth: match terms.client_auth {
+            token_url: disclosed_token_url(token_url),
+            grant_type: (*grant_type != GrantType::default())
+                .then(|| grant_type.as_str().to_owned()),
+            scopes: scopes.clone(),
+            extra_params: extra_params.collect(),
+            client_id: sources.redact(&path("clientId"), client_id),
+            client_secret: sources.redact(&path("clientSecret"), client_secret),
+            client_auth: match client_auth {
                 ClientAuth::Basic => "basic",
                 ClientAuth::Body => "body",
             },

@@ -7,7 +7,6 @@ use utoipa::ToSchema;
 
 use super::details::{ConnectionDetails, ToolConfiguration};
 use super::scalar::ProtoTime;
-use super::sources::credential_sources;
 use super::status::RpcStatus;
 use super::types::TYPE_NAME;
 use crate::management::tools::{Tool, ToolsJson};
@@ -109,9 +108,10 @@ impl ConnectionView {
         live: LiveState,
         tools: ToolsJson,
     ) -> Self {
+        let (details, sources) = ConnectionDetails::new(&entry.connection);
         Self {
-            connection_details: Some(ConnectionDetails::new(entry)),
-            credential_sources: Some(credential_sources(&entry.connection)),
+            connection_details: Some(details),
+            credential_sources: Some(sources.into_map()),
             tool_configurations: Some([ToolConfiguration::new(entry)]),
             ..Self::for_list(entry, live, tools)
         }

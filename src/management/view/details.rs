@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::auth::{AuthDetails, DisclosedValue};
 use super::disclosure::is_public_header;
 use super::scalar::{Int64, Redacted};
-use crate::domain::{ConfiguredHeader, Http2Mode};
+use super::sources::CredentialSources;
+use crate::domain::{Caps, ConfiguredHeader, Connection, Http2Mode};
 use crate::route::Pattern;
 use crate::snapshot::ConnectionEntry;
 
@@ -69,35 +70,60 @@ pub(super) struct ToolConfiguration {
 }
 
 impl ConnectionDetails {
-    pub(super) fn new(entry: &ConnectionEntry) -> Self {
-        let connection = &entry.connection;
-        let secret = connection.webhook_signing_secret.as_ref();
-        let patterns = entry.connection.routes.patterns().iter();
-        let cidrs = connection.allowed_private_cidrs.iter();
-        let from_agent = connection.allow_agent_headers.iter();
-        Self {
-            http: HttpDetails {
-                base_url: connection.base_url.to_string(),
-                allowed_routes: patterns.map(Pattern::to_string).collect(),
-                headers: connection.headers.iter().map(disclosed_header).collect(),
-                auth: AuthDetails::new(&connection.auth),
-                webhook_signing_secret: secret.map(|_unseen| Redacted),
-                max_response_size_bytes: Int64(connection.caps.response.bytes()),
-                timeout_seconds: connection.caps.timeout.duration().as_secs(),
-                allowed_private_cidrs: cidrs.map(ToString::to_string).collect(),
-                allow_cookies: connection.allow_cookies,
-                allow_agent_headers: from_agent.map(ToString::to_string).collect(),
-                allow_encoded_slash: connection.allow_encoded_slash,
-                reflection_guard: connection.reflection_guard,
-                reuse_after_body: connection.reuse_after_body,
-                max_concurrent_requests: connection.caps.concurrency.requests(),
-                http2: match connection.http2 {
-                    Http2Mode::Auto => "auto",
-                    Http2Mode::Prefer => "prefer",
-                    Http2Mode::Never => "never",
+    /// Returns the details, and where the redacted values in them come from.
+    pub(super) fn new(connection: &Connection) -> (Self, CredentialSources) {
+        // Without `..`, so that the compiler points here when there is a new field.
+        let Connection {
+            id: _,
+            display_name: _,
+            description: _,
+            base_url,
+            routes,
+            headers,
+            auth,
+            webhook_signing_secret,
+            caps:
+                Caps {
+                    response,
+                    timeout,
+                    concurrency,
                 },
+            allowed_private_cidrs,
+            allow_cookies,
+            allow_agent_headers,
+            allow_encoded_slash,
+            reflection_guard,
+            reuse_after_body,
+            http2,
+            enabled: _,
+            delete_time: _,
+        } = connection;
+        let mut sources = CredentialSources::default();
+        let signing_secret = webhook_signing_secret.as_ref();
+        let headers = headers.iter().map(|h| disclosed_header(h, &mut sources));
+        let http = HttpDetails {
+            base_url: base_url.to_string(),
+            allowed_routes: routes.patterns().iter().map(Pattern::to_string).collect(),
+            headers: headers.collect(),
+            auth: AuthDetails::new(auth, &mut sources),
+            webhook_signing_secret: signing_secret
+                .map(|secret| sources.redact("webhookSigningSecret", secret)),
+            max_response_size_bytes: Int64(response.bytes()),
+            timeout_seconds: timeout.duration().as_secs(),
+            allowed_private_cidrs: to_strings(allowed_private_cidrs),
+            allow_cookies: *allow_cookies,
+            allow_agent_headers: to_strings(allow_agent_headers),
+            allow_encoded_slash: *allow_encoded_slash,
+            reflection_guard: *reflection_guard,
+            reuse_after_body: *reuse_after_body,
+            max_concurrent_requests: concurrency.requests(),
+            http2: match http2 {
+                Http2Mode::Auto => "auto",
+                Http2Mode::Prefer => "prefer",
+                Http2Mode::Never => "never",
             },
-        }
+        };
+        (Self { http }, sources)
     }
 }
 
@@ -110,12 +136,20 @@ impl ToolConfiguration {
     }
 }
 
-fn disclosed_header(header: &ConfiguredHeader) -> (String, DisclosedValue) {
+fn disclosed_header(
+    header: &ConfiguredHeader,
+    sources: &mut CredentialSources,
+) -> (String, DisclosedValue) {
     let value = header.value.as_bytes();
     let shown = if is_public_header(&header.written, value) {
         DisclosedValue::Plain(String::from_utf8_lossy(value).into_owned())
     } else {
-        DisclosedValue::Hidden(Redacted)
+        let path = format!("headers.{}", header.written);
+        DisclosedValue::Hidden(sources.redact_inline(&path))
     };
     (header.written.to_string(), shown)
+}
+
+fn to_strings(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
 }
