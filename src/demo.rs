@@ -1,9 +1,10 @@
-//! What `egressd demo` brings along: an HTTPS API with something to show, the token endpoint that it trusts, the definitions of connections to them,
-//! and the `curl` lines that show it.
+//! The parts of `egressd demo`: an HTTPS API, a token endpoint, definitions of connections to both,
+//! and `curl` lines that try them out.
 //!
-//! The API is an upstream like any other: it knows nothing of the proxy in front of it, sees only what arrives, and checks the credential of
-//! every request, so that an answer proves that one was added. It and the token endpoint listen on loopback, each on a port of its own, behind a
-//! certificate authority that is made at start and lives in memory only; so do the keys. They run on a thread and a runtime of their own.
+//! The API is an ordinary upstream. It does not depend on the proxy and checks the credential of
+//! every request, so a response proves that egressd added one. The API and the token endpoint
+//! listen on loopback, each on a free port, and run on a thread and a runtime of their own. Their
+//! certificate authority and all secrets are generated at start-up and stay in memory.
 
 mod api;
 mod authority;
@@ -47,12 +48,13 @@ pub(crate) use connections::{DemoAddresses, connection_definitions};
 pub(crate) use credentials::DemoSecrets;
 pub(crate) use curl::{CurlOrigin, write_curl_lines};
 
-/// How long a handshake or a request's head may take.
+/// The time limit of a TLS handshake, and of reading a request's head.
 const IO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long to wait after a failed accept: most often there are no more file descriptors.
+/// The pause after a failed accept. The usual reason is that the process is out of file
+/// descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The running API and its token endpoint. They end when this is dropped.
+/// The running API and token endpoint. Dropping it stops both.
 pub(crate) struct DemoServer {
     addresses: DemoAddresses,
     root: CertificateDer<'static>,
@@ -60,14 +62,14 @@ pub(crate) struct DemoServer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What stands behind a listener.
+/// The service of a listener.
 enum DemoService {
     Api(DemoApi),
     Tokens(DemoTokenEndpoint),
 }
 
 impl DemoServer {
-    /// Starts both on free ports of 127.0.0.1. They take these keys and no others.
+    /// Starts both on free ports of 127.0.0.1. They accept these secrets only.
     pub(crate) fn start(keys: &DemoSecrets) -> io::Result<Self> {
         let authority = Authority::new().map_err(io::Error::other)?;
         let tls = TlsAcceptor::from(Arc::new(authority.tls));
@@ -80,6 +82,8 @@ impl DemoServer {
             .enable_all()
             .build()?;
         let listen = || {
+            // `from_std` registers the listener with the runtime, and requires a non-blocking
+            // socket.
             let _guard = runtime.enter();
             let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             listener.set_nonblocking(true)?;
@@ -91,6 +95,7 @@ impl DemoServer {
             .name("demo-api".into())
             .spawn(move || {
                 runtime.block_on(async {
+                    // The accept loops do not end, so only `stopped` ends the thread.
                     tokio::select! {
                         () = accept_sockets(api_listener, tls.clone(), Arc::new(demo_api)) => {}
                         () = accept_sockets(token_listener, tls, Arc::new(endpoint)) => {}
@@ -109,12 +114,12 @@ impl DemoServer {
         })
     }
 
-    /// Where they listen.
+    /// Returns the addresses of both listeners.
     pub(crate) fn addresses(&self) -> DemoAddresses {
         self.addresses
     }
 
-    /// The authority that signed their certificate.
+    /// Returns the certificate of the authority that signed the servers' certificate.
     pub(crate) fn root_certificate(&self) -> CertificateDer<'static> {
         self.root.clone()
     }
@@ -122,10 +127,10 @@ impl DemoServer {
 
 impl Drop for DemoServer {
     fn drop(&mut self) {
-        // The sender's end is what stops it.
+        // Dropping the sender completes the receiver, which stops the thread.
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // If it panicked, it has said so itself.
+            // The panic hook has already reported a panic of the thread.
             let _ended = thread.join();
         }
     }
@@ -151,9 +156,11 @@ async fn accept_sockets(listener: TcpListener, tls: TlsAcceptor, service: Arc<De
     }
 }
 
-/// One socket, from its handshake to its end. Whatever goes wrong on it is the caller's to notice.
+/// Serves one socket, from its handshake to its end. Errors are not reported, because the caller
+/// sees them.
 async fn serve_socket(socket: TcpStream, tls: TlsAcceptor, service: Arc<DemoService>) {
-    // Small frames of a feed have to leave at once; without the option they only leave later.
+    // Without this option, Nagle's algorithm delays small frames of an event stream. If it fails,
+    // they arrive later.
     let _at_once = socket.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(IO_TIMEOUT, tls.accept(socket)).await else {
         return;

@@ -1,6 +1,8 @@
-//! The management API for operators: the connections and their state, metrics, probes. Read-only; its types have no place for a secret.
+//! The management API for operators: connections and their state, metrics and probes. It is
+//! read-only, and its types cannot hold a secret.
 //!
-//! [`Management::serve`] is the only entry: the access policy checks the caller, the router selects the handler, and every response gets the same headers.
+//! [`Management::serve`] is the only entry. The access policy checks the caller, the router selects
+//! the handler, and every response gets the same headers.
 
 mod access;
 mod error;
@@ -38,49 +40,51 @@ use error::{ApiError, ErrorStatus};
 use metrics::CachedRendering;
 pub use metrics::GaugeSources;
 use query::PageTokenKey;
+// For `fuzz/fuzz_targets/filter.rs`.
 #[cfg(fuzzing)]
 pub use query::list_names;
 use request_limit::RequestLimit;
 use tools::ToolCache;
 
-/// What the answers are made of.
+/// The parts of the process that responses are built from.
 pub struct ApiContext {
-    /// The configuration.
+    /// The current configuration.
     pub published: Arc<PublishedSnapshot>,
-    /// The state of tokens.
+    /// Tokens, and connections whose credential was exposed.
     pub credentials: Arc<Credentials>,
-    /// What has happened.
+    /// Counters and durations since the start of the process.
     pub metrics: Arc<Metrics>,
-    /// What is so at this moment.
+    /// Values that are sampled at scrape time.
     pub gauges: GaugeSources,
-    /// Set once the process is stopping.
+    /// `true` from the moment that the process begins to shut down.
     pub draining: Arc<AtomicBool>,
-    /// What the process gave up at its start.
+    /// The restrictions that the process put on itself at start-up.
     pub hardening: Hardening,
-    /// What the process writes.
+    /// The access log and the problem log, for the number of lines that they dropped.
     pub logs: Logs,
 }
 
-/// Who may use the API.
+/// The settings of the access policy.
 pub struct AccessSettings {
-    /// Callers who prove this login; `None`: callers on this machine.
+    /// `management.basic_auth`. If `None`, the policy checks `Host` and the fields that browsers
+    /// add.
     pub login: Option<Arc<Login>>,
-    /// `proxy.allowed_hosts`
+    /// `proxy.allowed_hosts`: further `Host` names that are served without a login.
     pub allowed_hosts: Vec<String>,
 }
 
-/// The state of the router: what the answers are made of, and what is kept between them.
+/// The state that handlers share: the parts of the process, and what is kept between requests.
 struct ApiState {
     sources: ApiContext,
     started: Instant,
     /// Authenticates page tokens.
     page_tokens: PageTokenKey,
     tools: ToolCache,
-    /// The text of `/metrics`.
+    /// The last text of `/metrics`.
     rendered: CachedRendering,
 }
 
-/// The management listener's answers.
+/// The service of the management listener.
 pub struct Management {
     access: AccessPolicy,
     router: Router,
@@ -88,7 +92,7 @@ pub struct Management {
 }
 
 impl Management {
-    /// Builds the router, and the limits before it.
+    /// Builds the router, the access policy and the request limit.
     pub fn new(sources: ApiContext, access: AccessSettings) -> Self {
         let problems = sources.logs.problems.clone();
         let access = AccessPolicy::new(access.login, access.allowed_hosts, problems);
@@ -129,6 +133,8 @@ impl Management {
             Err(refusal) => refusal,
         };
         let headers = response.headers_mut();
+        // A stored response would show an outdated state. With `nosniff`, a browser cannot
+        // interpret the operator's texts in a JSON response as HTML.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         response
@@ -139,7 +145,8 @@ impl Management {
         request: Request<RequestBody>,
         timers: &SocketTimers,
     ) -> Response {
-        // Probes and scrapes cost next to nothing, and must not wait.
+        // Probes and scrapes cost little, and must not wait: a kubelet restarts a container whose
+        // liveness probe times out.
         if matches!(request.uri().path(), "/livez" | "/readyz" | "/metrics") {
             return self.route(request).await;
         }
@@ -161,7 +168,7 @@ impl Management {
     }
 
     async fn route(&self, request: Request<RequestBody>) -> Response {
-        // No answer depends on a body.
+        // No response depends on the request's body, so it is not read.
         let request = request.map(|_unread| Body::empty());
         let response = self.router.clone().oneshot(request).await;
         response.unwrap_or_else(|never| match never {})
@@ -178,7 +185,8 @@ impl Serve for Management {
     ) -> Response {
         let response = self.respond(request, &timers).await;
         let exchange = EndOfExchange(timers);
-        // The closure owns `exchange`, so it is dropped with the body.
+        // hyper drops the body once it is sent, or when the socket fails. The closure owns
+        // `exchange`, so the exchange ends with the body in both cases.
         response.map(|body| {
             Body::new(body.map_frame(move |frame| {
                 let _held = &exchange;

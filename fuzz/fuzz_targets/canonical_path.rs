@@ -1,5 +1,6 @@
-//! No path that the gate lets through is read differently by anybody else: not by a URL library that resolves dot segments and
-//! encodes what it dislikes, not by a program that decodes first and resolves then, not by one that decodes twice.
+//! A path that [`CanonicalPath`] accepts has one meaning for every reader: for a URL library that
+//! resolves dot segments and encodes some characters, for a program that decodes before it
+//! resolves, and for one that decodes twice.
 #![no_main]
 
 use egressd::route::{CanonicalPath, decoded};
@@ -73,7 +74,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Every whole escape decoded, others left as they are.
+/// Decodes every complete escape, and leaves other text unchanged.
 fn decoded_again(text: &[u8]) -> Vec<u8> {
     let mut again = Vec::new();
     let mut rest = text;
@@ -96,7 +97,8 @@ fn decoded_again(text: &[u8]) -> Vec<u8> {
     again
 }
 
-/// The bytes that give a path its structure, and the pieces between slashes that are dot segments.
+/// Returns the bytes that structure a path, and the number of pieces between slashes that are dot
+/// segments.
 fn structure(text: &[u8]) -> (Vec<u8>, usize) {
     let bytes = text.iter().copied();
     let structural = bytes.filter(|&b| matches!(b, b'.' | b'/' | b'\\') || b.is_ascii_control());

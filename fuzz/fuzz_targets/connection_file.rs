@@ -1,5 +1,6 @@
-//! Whatever bytes stand in a definition file: an answer in bounded time and memory, either connections that are whole or problems
-//! that say where they are. No problem shows what a secret reference leads to.
+//! A definition file of arbitrary bytes. The loader returns in bounded time and memory, with either
+//! complete connections or problems with their positions. No problem shows the value of a secret
+//! reference.
 #![no_main]
 
 use std::path::PathBuf;
@@ -9,10 +10,11 @@ use std::{env, fs, process};
 use egressd::config::{Environment, Problem, SecretValues, load_paths, render_json, render_text};
 use libfuzzer_sys::fuzz_target;
 
-/// What every secret that a file can refer to holds, and no message may.
+/// The value of every secret that a file can refer to. No message may contain it.
 const CANARY: &str = "c4nary-0f-the-env1ronment";
 
-/// One file of this process; the stem is a legal id, YAML is a superset of JSON.
+/// A file of this process. Its stem is a valid id, and it is read as YAML, of which JSON is a
+/// subset.
 static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = env::temp_dir().join(format!("egressd-fuzz-{}", process::id()));
     fs::create_dir_all(&folder).expect("a folder for the file");
@@ -30,7 +32,7 @@ fuzz_target!(|bytes: &[u8]| {
     match load_paths(&[FILE.clone()], &environment, SecretValues::Read) {
         Ok(loaded) => {
             assert!(!loaded.warnings.iter().any(Problem::is_error));
-            well_told(&loaded.warnings, bytes);
+            check_problems(&loaded.warnings, bytes);
             for connection in &loaded.connections {
                 assert!(
                     !connection.routes.patterns().is_empty(),
@@ -59,13 +61,14 @@ fuzz_target!(|bytes: &[u8]| {
                 problems.iter().any(Problem::is_error),
                 "refused for no reason"
             );
-            well_told(&problems, bytes);
+            check_problems(&problems, bytes);
         }
     }
 });
 
-/// Each problem names a place that the file has, and can be shown in both forms.
-fn well_told(problems: &[Problem], bytes: &[u8]) {
+/// Checks that each problem has a position in the file, and that it can be rendered in both
+/// formats.
+fn check_problems(problems: &[Problem], bytes: &[u8]) {
     let breaks = |byte: &&u8| matches!(**byte, b'\n' | b'\r');
     let lines = bytes.iter().filter(breaks).count() + 1;
     for problem in problems {
@@ -100,8 +103,8 @@ fn well_told(problems: &[Problem], bytes: &[u8]) {
     let canary_is_in_the_file = bytes
         .windows(CANARY.len())
         .any(|part| part == CANARY.as_bytes());
-    let told = shown.contains(CANARY) || written.contains(CANARY);
-    assert!(!told || canary_is_in_the_file, "a secret is shown: {shown}");
+    let is_secret_shown = shown.contains(CANARY) || written.contains(CANARY);
+    assert!(!is_secret_shown || canary_is_in_the_file, "a secret is shown: {shown}");
     let document: serde_json::Value = serde_json::from_str(&written).expect("JSON");
     assert_eq!(
         document["problems"].as_array().map(Vec::len),

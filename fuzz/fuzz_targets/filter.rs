@@ -1,7 +1,7 @@
-//! Whatever stands in a list request's query: a refusal, or pages that hold each record at most once. Whatever stands in a filter: the records that it admits and those
-//! that its opposite admits are all of them.
+//! The query string of a list request. For every text, the result is an error, or pages with each
+//! record at most once. For every filter, each record matches either the filter or its negation.
 //!
-//! Input: text, taken once as a query string and once as a filter.
+//! Input: text, used once as a query string and once as a filter.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -31,7 +31,7 @@ fn listed(raw_query: &str, types: bool) -> Result<BTreeSet<String>, String> {
     Ok(set)
 }
 
-/// Pages of three.
+/// Returns a query string with this filter and a page size of three.
 fn query(filter: &str) -> String {
     let mut raw = "order_by=display_name&page_size=3&filter=".to_owned();
     for byte in filter.bytes() {

@@ -1,7 +1,8 @@
-//! A list of patterns admits exactly what its patterns admit one by one, and the most specific one is told.
+//! A route table allows exactly the requests that one of its patterns allows, and returns the most
+//! specific of these patterns.
 //!
-//! Input: patterns, one a line, and in the last line a method, a blank and a path. The oracle is a linear scan over the segments
-//! of each pattern; the table is a trie.
+//! Input: one pattern per line, and in the last line a method, a space and a path. The expected
+//! result comes from a linear scan over the segments of each pattern. The table is a trie.
 #![no_main]
 
 use egressd::route::{
@@ -38,13 +39,13 @@ fuzz_target!(|text: &str| {
         let method = Method::parse(method.as_bytes());
         look_up(&table, method, &path.allowing_encoded_slash());
         if path.has_encoded_slash() {
-            let unjudged = table.find(method, &path);
-            assert!(matches!(unjudged, Lookup::NotFound { .. }), "{unjudged:?}");
+            let found = table.find(method, &path);
+            assert!(matches!(found, Lookup::NotFound { .. }), "{found:?}");
         }
     }
 });
 
-/// A pattern, if it is one; written out it is the same pattern.
+/// Parses a pattern, if it is valid, and checks that its text parses to the same pattern.
 fn parsed(text: &str) -> Option<Pattern> {
     let pattern = Pattern::parse(text).ok()?;
     let again = Pattern::parse(pattern.as_str()).expect("a pattern as it was written");
@@ -53,7 +54,7 @@ fn parsed(text: &str) -> Option<Pattern> {
     Some(pattern)
 }
 
-/// The table's answer is the oracle's.
+/// Compares the table's result with that of the linear scan.
 fn look_up(table: &RouteTable, method: Option<Method>, path: &CanonicalPath<'_>) {
     let patterns = table.patterns();
     let on_path: Vec<usize> = (0..patterns.len())
@@ -80,7 +81,7 @@ fn look_up(table: &RouteTable, method: Option<Method>, path: &CanonicalPath<'_>)
     }
 }
 
-/// Whether the path, methods aside, is one of the pattern's.
+/// Returns whether the pattern matches the path, regardless of the method.
 fn matches(pattern: &Pattern, path: &CanonicalPath<'_>) -> bool {
     let mut wanted = pattern.segments().iter();
     let mut given = path.segments();
@@ -88,7 +89,8 @@ fn matches(pattern: &Pattern, path: &CanonicalPath<'_>) -> bool {
         match (wanted.next(), given.next()) {
             (None, None) => return true,
             (Some(Segment::Remainder(_)), Some(_)) => return true,
-            // Only at the end does it stand for the end: `/%2F/x` parses to one before it, which nothing matches.
+            // `End` means the end of the path only as the last segment. `/%2F/x` is parsed to an
+            // `End` before another segment, which nothing matches.
             (Some(Segment::End), Some(segment)) => {
                 return segment.is_empty() && given.next().is_none() && wanted.next().is_none();
             }

@@ -1,7 +1,9 @@
-//! A stream is searched for a secret as its whole is, however it is cut, and comes out as it went in.
+//! The search for a secret in a stream has the same result as in the whole text, however the stream
+//! is cut. A stream without a secret is passed on unchanged.
 //!
-//! Input: the secret's length, the secret, and what the upstream sends, each piece behind a byte with its length; in a piece whose length has its high
-//! bit set, bytes are places in the secret.
+//! Input: the secret's length, the secret, and the pieces that the upstream sends, each after a
+//! byte with its length. If the high bit of a length is set, the bytes of the piece are positions
+//! in the secret.
 #![no_main]
 
 use std::sync::Arc;
@@ -21,7 +23,8 @@ fuzz_target!(|input: &[u8]| {
     let frames = frames(secret, rest);
     let body = frames.concat();
     let raw = body.windows(secret.len()).position(|part| part == secret);
-    // A search of decoded text finds more, and not the same in small pieces.
+    // With these bytes, the scan also searches decoded text. It then finds more than this test
+    // expects, and not the same in small pieces.
     if body
         .iter()
         .chain(secret)

@@ -1,6 +1,7 @@
-//! A response head that the parser lets through has one meaning, however its bytes arrive.
+//! A response head that the parser accepts has one meaning, however its bytes are split.
 //!
-//! Input: a byte for the request's method, a byte for the size of the pieces, and what the upstream sends.
+//! Input: a byte for the request's method, a byte for the size of the pieces, and the bytes that
+//! the upstream sends.
 #![no_main]
 
 use bytes::BytesMut;
@@ -11,7 +12,8 @@ use http::Method;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use libfuzzer_sys::fuzz_target;
 
-/// What became of all the bytes: a head and how many bytes stand behind it, nothing yet, or a refusal.
+/// The result for all bytes: a head and the number of bytes after it, an incomplete head, or an
+/// error.
 #[derive(Debug)]
 enum End {
     Final(Box<ResponseHead>, usize),
@@ -37,15 +39,16 @@ fuzz_target!(|input: &[u8]| {
                 (other.status, other.length, other.keep_alive)
             );
             assert_eq!((&one.headers, rest), (&other.headers, same));
-            one_meaning(one, &method);
+            check_head(one, &method);
         }
-        // When bytes that can be no head are refused may depend on how they come; that none of them is taken may not.
+        // An invalid head may be refused earlier or later, depending on the pieces. But it must not
+        // be accepted.
         (End::Partial | End::Refused, End::Partial | End::Refused) => {}
         _ => panic!("whole: {whole:?}, in pieces: {pieces:?}"),
     }
 });
 
-/// Hands the bytes over piece by piece until there is a final head.
+/// Passes the bytes to the parser, piece by piece, until there is a final head.
 fn read(bytes: &[u8], size: usize, method: &Method) -> End {
     let (mut buffer, mut progress, mut taken) = (BytesMut::new(), HeadProgress::default(), 0);
     for piece in bytes.chunks(size) {
@@ -56,7 +59,7 @@ fn read(bytes: &[u8], size: usize, method: &Method) -> End {
             match take_head(&mut buffer, &mut progress, method) {
                 Err(_) => return End::Refused,
                 Ok(ParsedHead::Partial) => break,
-                // Empty lines before it may have been consumed by an earlier call.
+                // An earlier call may have consumed empty lines before the head.
                 Ok(ParsedHead::Informational(length)) => assert!(buffer.len() + length >= before),
                 Ok(ParsedHead::Final(head)) => {
                     assert!(
@@ -71,13 +74,15 @@ fn read(bytes: &[u8], size: usize, method: &Method) -> End {
     End::Partial
 }
 
-/// Status, number of fields and framing are as the rest of the proxy takes them to be.
-fn one_meaning(head: &ResponseHead, method: &Method) {
+/// Checks that the status, the number of fields and the framing are in the range that the rest of
+/// the proxy relies on.
+fn check_head(head: &ResponseHead, method: &Method) {
     assert!((200..=599).contains(&head.status.as_u16()), "{head:?}");
     assert!(head.headers.len() <= MAX_FIELDS, "{head:?}");
     let bodiless = *method == Method::HEAD || matches!(head.status.as_u16(), 204 | 304);
     assert_eq!(head.length == BodyLength::Absent, bodiless, "{head:?}");
-    // Fields of the framing and of the socket are left out; a length without a body is not framing.
+    // The parser removes fields about framing and the socket. A `Content-Length` of a response
+    // without a body is not framing, so it may stay.
     assert!(!head.headers.contains_key(TRANSFER_ENCODING), "{head:?}");
     let has_length = head.headers.contains_key(CONTENT_LENGTH);
     assert!(bodiless || !has_length, "{head:?}");

@@ -1,4 +1,5 @@
-//! The answer of a token endpoint: whatever comes, no panic, no life over a day, no byte that a header cannot carry, and a plain reader agrees.
+//! The response of a token endpoint. For every body there is no panic, no lifetime over a day and
+//! no token with a byte that a header cannot carry. A general JSON parser reads the same token.
 #![no_main]
 
 use std::time::Duration;
@@ -24,7 +25,9 @@ fuzz_target!(|body: &[u8]| {
             assert!(life >= Duration::from_secs(1) && life <= DAY, "{life:?}");
         }
         assert!(std::str::from_utf8(body).is_ok());
-        // A reader that looks at every value may find one that it cannot hold (1e999, a lone surrogate, 200 levels); else it sees the same: no key stands twice.
+        // A general parser may fail on a value that it cannot represent (1e999, a lone surrogate,
+        // 200 levels). If it succeeds, it reads the same values, since `parse_token` refuses
+        // duplicate keys.
         let unmarked = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body);
         if let Ok(read) = serde_json::from_slice::<Value>(unmarked) {
             assert_eq!(
@@ -39,8 +42,8 @@ fuzz_target!(|body: &[u8]| {
             );
         }
     }
-    if let Some((_, told)) = parse_error(body) {
-        assert!(told.chars().count() <= MAX_ERROR_CHARS);
-        assert!(!told.chars().any(char::is_control), "{told:?}");
+    if let Some((_, description)) = parse_error(body) {
+        assert!(description.chars().count() <= MAX_ERROR_CHARS);
+        assert!(!description.chars().any(char::is_control), "{description:?}");
     }
 });

@@ -1,6 +1,7 @@
-//! The API's routes: `/<account>/echo`, `/items`, `/slow/{seconds}`, `/big/{mebibytes}`, `/events`, `/status/{code}`, `/token`, `/reflect`.
+//! The API's routes: `/<account>/echo`, `/items`, `/slow/{seconds}`, `/big/{mebibytes}`, `/events`,
+//! `/status/{code}`, `/token`, `/reflect`.
 //!
-//! `/reflect` is the one that tells a credential's value, on purpose: to be stopped by whoever stands before the API.
+//! `/reflect` returns the credential on purpose, to show that the proxy blocks the response.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -27,10 +28,10 @@ use super::responses::{
 };
 use super::tokens::IssuedTokens;
 
-/// The number of events where the query has no `count`.
+/// The number of events if the query has no `count`.
 const DEFAULT_EVENTS: u64 = 10;
 
-/// The API's state.
+/// The API and its state.
 pub(super) struct DemoApi {
     checks: CredentialChecks,
     tokens: Arc<IssuedTokens>,
@@ -46,7 +47,7 @@ impl DemoApi {
         }
     }
 
-    /// Answers one request.
+    /// Responds to one request.
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
@@ -58,6 +59,8 @@ impl DemoApi {
                 "the first segment names no account, or nothing follows it",
             );
         };
+        // Checked before the path, as most APIs do: without a credential, every path of an account
+        // is 401.
         let Some(verified) = self.checks.verify(account, &parts.headers) else {
             return unauthorized_response(account, "the credential is missing or wrong");
         };
@@ -150,7 +153,7 @@ impl DemoApi {
                 }
             }
             ("DELETE", Some(id)) => {
-                // What is gone already is gone: a second DELETE is as good as the first.
+                // DELETE is idempotent (RFC 9110 §9.2.2), so a second one gets the same response.
                 if let Ok(id) = id.parse() {
                     self.items.lock().remove(id);
                 }
@@ -181,7 +184,7 @@ impl DemoApi {
     }
 }
 
-/// What a careless debug page would do.
+/// Returns the credential in the body, as a careless debug page would.
 fn reflect_in_body(parts: &Parts) -> Response<Body> {
     let value = parts.headers.get(AUTHORIZATION);
     let value = value.map(|value| String::from_utf8_lossy(value.as_bytes()));
@@ -213,14 +216,15 @@ fn large_response(mebibytes: &str, query: Option<&str>) -> Response<Body> {
     let response = Response::new(body);
     let response = with_header(response, CONTENT_TYPE, "application/octet-stream");
     if query_parameter(query, "chunked").is_some() {
-        // Otherwise hyper sends the length.
+        // Without this header, hyper sends a `Content-Length`.
         with_header(response, TRANSFER_ENCODING, "chunked")
     } else {
         response
     }
 }
 
-/// `?count=5`: so many. `?endless`: until somebody hangs up.
+/// Responds with a stream of events: `?count=5` for five, `?endless` for a stream that ends when
+/// the client disconnects.
 fn event_response(query: Option<&str>) -> Response<Body> {
     let last = if query_parameter(query, "endless").is_some() {
         None
@@ -245,6 +249,8 @@ fn status_response(code: &str, path: &str) -> Response<Body> {
     match status.as_u16() {
         // RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no body.
         204 | 205 | 304 => empty_response(status),
+        // The target is within the connection's base URL, so egressd can rewrite `Location`, and an
+        // agent can follow it.
         code @ 300..=399 => {
             let account = path.rsplitn(3, '/').nth(2).unwrap_or_default();
             let body = json_response(status, &json!({ "status": code }));
@@ -254,7 +260,7 @@ fn status_response(code: &str, path: &str) -> Response<Body> {
     }
 }
 
-/// The value of a query's parameter; empty where it has none.
+/// Returns the value of a query parameter; empty if it has none.
 fn query_parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
     query?.split('&').find_map(|parameter| {
         let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));

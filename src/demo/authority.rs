@@ -1,4 +1,5 @@
-//! A certificate authority for one run. Its key signs one certificate and is dropped; nothing of it is written anywhere.
+//! A certificate authority for one run of the demo. Its key signs one certificate and is dropped.
+//! Neither is written to disk.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,21 +11,22 @@ use rcgen::{
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-/// What is left of the authority once it has done its work.
+/// The results of the authority.
 pub(super) struct Authority {
-    /// Whom to trust.
+    /// The root certificate, which the proxy has to trust.
     pub(super) root: CertificateDer<'static>,
-    /// The server's side of a handshake, for `127.0.0.1` and `localhost`.
+    /// The TLS configuration of a server for `127.0.0.1` and `localhost`.
     pub(super) tls: ServerConfig,
 }
 
-/// Certificate or configuration could not be made.
-pub(super) type NotMade = Box<dyn std::error::Error + Send + Sync>;
+/// An error in generating the certificates or the configuration.
+pub(super) type AuthorityError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Authority {
-    pub(super) fn new() -> Result<Self, NotMade> {
+    pub(super) fn new() -> Result<Self, AuthorityError> {
         let mut root = CertificateParams::default();
         root.distinguished_name = distinguished_name("egressd demo authority");
+        // A path length of 0: the authority may sign servers, but no further authorities.
         root.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         root.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let issuer =
@@ -45,6 +47,7 @@ impl Authority {
                 vec![certificate.der().clone()],
                 PrivateKeyDer::Pkcs8(key.serialize_der().into()),
             )?;
+        // The servers handle HTTP/1.1 only.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             root: issuer.der().clone(),

@@ -1,17 +1,19 @@
-//! The demo's connections, written as an operator would write them. They go through the same loader; their secrets come from variables.
+//! The demo's connections, written as an operator would write them. They are loaded by the same
+//! code as files, and their secrets come from environment variables.
 
 use std::net::SocketAddr;
 
 use crate::config::Text;
 
-/// The addresses that the definitions lead to.
+/// The addresses in the definitions.
 #[derive(Clone, Copy)]
 pub(crate) struct DemoAddresses {
     pub(crate) api: SocketAddr,
     pub(crate) token_endpoint: SocketAddr,
 }
 
-/// The file name and the text of a definition, with `{api}` and `{tokens}` in place of the addresses.
+/// Returns the file name and the text of a definition, with `{api}` and `{tokens}` as placeholders
+/// for the addresses.
 macro_rules! definition {
     ($name:literal) => {
         ($name, include_str!(concat!("connections/", $name)))
@@ -52,7 +54,7 @@ mod tests {
     use crate::demo::DemoSecrets;
 
     #[test]
-    fn the_loader_finds_nothing_to_say() {
+    fn the_definitions_load_without_warnings() {
         let secrets = DemoSecrets::generate().unwrap();
         let addresses = DemoAddresses {
             api: ([127, 0, 0, 1], 4443).into(),

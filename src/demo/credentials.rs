@@ -1,4 +1,5 @@
-//! The keys of one run, and the checks of the API for them. Random at every start; never written, printed or logged.
+//! The secrets of one run of the demo, and the API's checks of them. They are random, and are never
+//! written, printed or logged.
 
 use std::io;
 use std::sync::Arc;
@@ -15,35 +16,35 @@ use zeroize::Zeroizing;
 use super::random::{random_secret, to_hex};
 use super::tokens::IssuedTokens;
 
-/// The header of the account that takes an API key.
+/// The header of an API key.
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// The header of a signature over the body.
+/// The header of the signature of a body.
 pub(super) const SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
-/// What the demo's connections present.
+/// The secrets that the demo's connections send.
 pub(crate) struct DemoSecrets {
     token: Zeroizing<String>,
     password: Zeroizing<String>,
     api_key: Zeroizing<String>,
-    /// One that no gate takes.
+    /// A token that the API rejects, as if it had expired.
     stale: Zeroizing<String>,
     client_secret: Zeroizing<String>,
     signing_key: Zeroizing<String>,
 }
 
-/// The one client.
+/// The only client of the token endpoint.
 pub(super) struct RegisteredClient {
     pub(super) id: &'static str,
     pub(super) secret: Zeroizing<String>,
 }
 
-/// The user of the basic account.
+/// The user name of [`Account::Basic`].
 const USERNAME: &str = "billing";
-/// The client that may have tokens.
+/// The id of the client that gets tokens.
 const CLIENT_ID: &str = "crm-sidecar";
 
 impl DemoSecrets {
-    /// Generates new ones. Fails only if the system has no randomness to give.
+    /// Generates new secrets. Fails only if the system provides no randomness.
     pub(crate) fn generate() -> io::Result<Self> {
         Ok(Self {
             token: random_secret()?,
@@ -55,7 +56,7 @@ impl DemoSecrets {
         })
     }
 
-    /// As the variables that the definitions name.
+    /// Returns the environment variables that the definitions refer to.
     pub(crate) fn environment_variables(&self) -> [(&'static str, &str); 8] {
         [
             ("NOTES_TOKEN", &self.token),
@@ -69,7 +70,7 @@ impl DemoSecrets {
         ]
     }
 
-    /// Whom the token endpoint knows.
+    /// Returns the client that the token endpoint accepts.
     pub(super) fn client(&self) -> RegisteredClient {
         RegisteredClient {
             id: CLIENT_ID,
@@ -78,7 +79,7 @@ impl DemoSecrets {
     }
 }
 
-/// One part of the API for each kind of credential: the first segment of its paths.
+/// A part of the API, by the kind of its credential. It is the first segment of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Account {
     /// `/bearer`
@@ -89,23 +90,24 @@ pub(super) enum Account {
     ApiKey,
     /// `/oauth`
     Oauth,
-    /// `/signed`: what proves the sender is the signature of the body, see [`CredentialChecks::is_signed`].
+    /// `/signed`: the request is authenticated by the signature of its body, see
+    /// [`CredentialChecks::is_signed`].
     Signed,
-    /// `/open`: asks for nothing.
+    /// `/open`: requires no credential.
     Open,
 }
 
-/// How a request was let in.
+/// The credential that authenticated a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VerifiedCredential {
-    /// With a key that does not change, or with none where none is asked for.
+    /// A fixed secret, or none if the account requires none.
     Static,
-    /// With the access token of this number.
+    /// The access token with this number.
     AccessToken(u64),
 }
 
 impl Account {
-    /// The account of a first segment.
+    /// Returns the account with this path segment.
     pub(super) fn from_segment(segment: &str) -> Option<Self> {
         match segment {
             "bearer" => Some(Self::Bearer),
@@ -118,7 +120,8 @@ impl Account {
         }
     }
 
-    /// What `WWW-Authenticate` says (RFC 9110 §11.6.1); a key in a header of its own has no registered scheme.
+    /// Returns the value of `WWW-Authenticate` (RFC 9110 §11.6.1). API keys and signatures have no
+    /// registered scheme.
     pub(super) fn challenge(self) -> &'static str {
         match self {
             Self::Bearer | Self::Open => "Bearer realm=\"egressd demo\"",
@@ -131,7 +134,7 @@ impl Account {
     }
 }
 
-/// What has to arrive.
+/// The credentials that the API expects.
 pub(super) struct CredentialChecks {
     bearer: HeaderValue,
     basic: HeaderValue,
@@ -141,7 +144,7 @@ pub(super) struct CredentialChecks {
 }
 
 impl CredentialChecks {
-    /// Checks for these secrets, and for the live tokens.
+    /// Creates checks for these secrets and the issued tokens.
     pub(super) fn new(keys: &DemoSecrets, tokens: Arc<IssuedTokens>) -> io::Result<Self> {
         let pair = Zeroizing::new(format!("{USERNAME}:{}", *keys.password));
         let pair = Zeroizing::new(STANDARD.encode(pair.as_bytes()));
@@ -154,7 +157,7 @@ impl CredentialChecks {
         })
     }
 
-    /// Lets a request in if exactly the account's credential arrived, once.
+    /// Returns the verified credential if the request has exactly the account's credential, once.
     pub(super) fn verify(
         &self,
         account: Account,
@@ -170,12 +173,15 @@ impl CredentialChecks {
                 let number = self.tokens.token_number(token, Instant::now())?;
                 return Some(VerifiedCredential::AccessToken(number));
             }
+            // The signature can be checked only once the body has been read.
             Account::Signed | Account::Open => return Some(VerifiedCredential::Static),
         };
+        // Not compared in constant time: the secrets are as short-lived as the demo.
         (single_value(headers, &name)? == expected).then_some(VerifiedCredential::Static)
     }
 
-    /// Whether the body's own signature arrived, once: `sha256=` and the HMAC-SHA256 in lower case.
+    /// Returns whether the signature of the body arrived, once: `sha256=` and the HMAC-SHA256 in
+    /// lower-case hexadecimal.
     pub(super) fn is_signed(&self, headers: &HeaderMap, body: &[u8]) -> bool {
         let Ok(mac) = Hmac::<Sha256>::new_from_slice(self.signing_key.as_bytes()) else {
             return false;
@@ -186,7 +192,7 @@ impl CredentialChecks {
     }
 }
 
-/// The one value of a header that is there once.
+/// Returns the value of a header that occurs exactly once.
 fn single_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut arrived = headers.get_all(name).iter();
     let first = arrived.next()?;
@@ -195,6 +201,7 @@ fn single_value<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h Hea
 
 fn sensitive_value(text: &str) -> io::Result<HeaderValue> {
     let mut value = HeaderValue::from_str(text).map_err(io::Error::other)?;
+    // `HeaderValue` then hides the value in `Debug` output.
     value.set_sensitive(true);
     Ok(value)
 }
@@ -217,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_accounts_own_credential_is_taken() {
+    fn only_the_accounts_own_credential_is_accepted() {
         let keys = DemoSecrets::generate().unwrap();
         let tokens = Arc::new(IssuedTokens::default());
         let issued = tokens.issue(Instant::now()).unwrap();
@@ -257,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_of_these_bytes_with_this_key() {
+    fn a_signature_covers_the_bytes_with_the_key() {
         let keys = DemoSecrets::generate().unwrap();
         let checks = CredentialChecks::new(&keys, Arc::default()).unwrap();
         let sign = |key: &str, body: &[u8]| {
@@ -293,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_long_and_never_the_same() {
+    fn secrets_are_long_and_random() {
         let (a, b) = (
             DemoSecrets::generate().unwrap(),
             DemoSecrets::generate().unwrap(),

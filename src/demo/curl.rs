@@ -1,8 +1,9 @@
-//! The `curl` lines that the demo prints, each with what it answers.
+//! The `curl` lines that the demo prints, each with a comment that describes the response.
 //!
-//! They are meant to be pasted, comments and all: a line is one command in sh, bash and zsh; a comment holds nothing that a
-//! shell would act on (zsh takes no comments at its prompt, and says so). What a comment promises is held by the tests, which
-//! run every line.
+//! People paste the lines together with their comments. So a line is one command in sh, bash and
+//! zsh, and a comment contains no character that a shell interprets. (By default zsh accepts no
+//! comments at its prompt, and reports an error for them.) A test runs every line and checks its
+//! comment.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,19 +11,19 @@ use std::path::Path;
 
 use crate::ansi::{BOLD, DIM, PLAIN};
 
-/// `## ` begins a title and `# ` the comment of the next command. The last word of a command is a URL, in which `{proxy}` and
-/// `{management}` stand for the listeners.
+/// The lines. `## ` starts a title, and `# ` the comment of the next command. The last word of a
+/// command is a URL, in which `{proxy}` and `{management}` stand for the listeners.
 const TEMPLATE: &str = include_str!("curl_lines.txt");
 
-/// How curl reaches a listener.
+/// The curl options and the origin that lead to a listener.
 pub(crate) struct CurlOrigin {
-    /// Options, with a space behind them; empty over TCP.
+    /// Options with a trailing space; empty for TCP.
     options: String,
     origin: String,
 }
 
 impl CurlOrigin {
-    /// Over TCP.
+    /// Creates the origin of a TCP address.
     pub(crate) fn tcp(address: SocketAddr) -> Self {
         Self {
             options: String::new(),
@@ -30,7 +31,7 @@ impl CurlOrigin {
         }
     }
 
-    /// Through a Unix socket.
+    /// Creates the origin of a Unix socket.
     pub(crate) fn unix(path: &Path) -> Self {
         Self {
             options: format!(
@@ -42,7 +43,8 @@ impl CurlOrigin {
     }
 }
 
-/// Writes all lines. Colour is always written; a stream that is not a terminal drops it.
+/// Writes all lines, with colour. If `out` is not a terminal, the caller passes a writer that
+/// strips it.
 pub(crate) fn write_curl_lines(
     out: &mut dyn io::Write,
     proxy: &CurlOrigin,
@@ -63,7 +65,8 @@ pub(crate) fn write_curl_lines(
     Ok(())
 }
 
-/// Fills in the listeners. Returns `None` if curl cannot do it: it reaches no proxy through a Unix socket.
+/// Fills in the listeners. Returns `None` if curl cannot run the command: it cannot use a proxy on
+/// a Unix socket.
 fn curl_command(line: &str, proxy: &CurlOrigin, management: &CurlOrigin) -> Option<String> {
     let (curl, url) = line.rsplit_once(' ')?;
     for (placeholder, listener) in [("{proxy}", proxy), ("{management}", management)] {
@@ -73,11 +76,12 @@ fn curl_command(line: &str, proxy: &CurlOrigin, management: &CurlOrigin) -> Opti
         }
     }
     let curl = curl.replace("{proxy}", &shell_quoted(&proxy.origin));
+    // The remaining placeholder is the argument of `-x`, which takes a URL of a TCP proxy.
     let is_tcp = proxy.options.is_empty();
     is_tcp.then(|| format!("{curl} {}", shell_quoted(url)))
 }
 
-/// As one word of a shell.
+/// Quotes a word for a shell, if necessary.
 fn shell_quoted(word: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/:.,_%@+-".contains(&b);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -106,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn no_shell_acts_on_a_comment() {
+    fn comments_have_no_special_characters_of_a_shell() {
         let text = printed_lines(&CurlOrigin::tcp(([127, 0, 0, 1], 8080).into()));
         let comments: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
         assert!(comments.len() > 20);
@@ -117,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_a_shell_would_take_apart_are_quoted() {
+    fn words_that_a_shell_would_split_are_quoted() {
         assert_eq!(
             shell_quoted("http://127.0.0.1:8080/a"),
             "http://127.0.0.1:8080/a"

@@ -1,4 +1,5 @@
-//! What arrived, told back. Credentials and signatures are told by kind only: whoever reads the answer is the agent.
+//! The response of `/echo`: the request that arrived. Credentials and signatures are shown by kind
+//! only, because an agent reads the response.
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
@@ -8,29 +9,29 @@ use serde::Serialize;
 
 use super::credentials::{API_KEY, SIGNATURE};
 
-/// The answer of `/echo`.
+/// The response of `/echo`.
 #[derive(Serialize)]
 pub(super) struct Echo<'r> {
     method: &'r str,
     path: &'r str,
     query: Option<&'r str>,
     headers: Vec<String>,
-    /// What is no UTF-8 is replaced.
+    /// The body as text. Bytes that are not UTF-8 are replaced.
     body: String,
     body_bytes: usize,
     #[serde(flatten)]
     proof: Proof,
 }
 
-/// What the credential proved, beyond that it was the right one.
+/// Further facts about the credential.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Proof {
-    /// Nothing more.
+    /// A fixed secret: no further facts.
     Key {},
-    /// Which access token it was, from 1, and how many token requests there have been.
+    /// The number of the access token, from 1, and the number of token requests so far.
     Token { token: u64, token_requests: u64 },
-    /// That the body is the sender's.
+    /// The signature of the body was checked.
     Signature { signature: &'static str },
 }
 

@@ -1,4 +1,4 @@
-//! The body of a feed of events, made while it is sent.
+//! The body of an event stream, generated while it is sent.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -9,20 +9,21 @@ use bytes::Bytes;
 use http_body::Frame;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// How far events are apart.
+/// The time between two events.
 const EVENT_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Server-sent events (WHATWG HTML §9.2), numbered from 1.
 pub(super) struct EventStream {
     ticks: Interval,
     next: u64,
-    /// `None`: without end.
+    /// The number of the last event; `None` for an endless stream.
     last: Option<u64>,
 }
 
 impl EventStream {
     pub(super) fn new(last: Option<u64>) -> Self {
         let mut ticks = interval(EVENT_INTERVAL);
+        // A slow reader gets the events later, and not several at once.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             ticks,

@@ -1,6 +1,7 @@
-//! `application/x-www-form-urlencoded` (WHATWG URL §5.1), strictly: a broken escape or what is no UTF-8 is refused, not replaced.
+//! A strict parser of `application/x-www-form-urlencoded` (WHATWG URL §5.1): text with an
+//! incomplete escape, or that is not UTF-8, is refused and not replaced.
 
-/// The parameters in the order of the text; empty pieces are left out.
+/// Returns the parameters in their order. Empty pieces are left out.
 pub(super) fn parse_pairs(text: &[u8]) -> Option<Vec<(String, String)>> {
     let text = std::str::from_utf8(text).ok()?;
     text.split('&')
@@ -12,7 +13,7 @@ pub(super) fn parse_pairs(text: &[u8]) -> Option<Vec<(String, String)>> {
         .collect()
 }
 
-/// One name or value.
+/// Decodes a name or a value.
 pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = text.bytes();
     let mut plain = Vec::with_capacity(text.len());
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_refused() {
+    fn invalid_text_is_refused() {
         for broken in ["%", "%4", "%zz", "%+1", "%ff"] {
             assert_eq!(decode(broken), None, "{broken}");
         }

@@ -1,20 +1,20 @@
-//! Notes in memory, gone with the process.
+//! Notes, which are stored in memory only.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The most notes at once.
+/// The maximum number of notes.
 const MAX_ITEMS: usize = 1000;
 
-/// A note as it is told.
+/// A note in a response.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Item {
     pub(super) id: u64,
     pub(super) text: String,
 }
 
-/// A note as it is sent.
+/// A note in a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewItem {
@@ -51,11 +51,12 @@ impl Items {
         Some(Item { id, text })
     }
 
-    /// Adds a note, unless there are [`MAX_ITEMS`] already.
+    /// Adds a note. Returns `None` if there are [`MAX_ITEMS`] already.
     pub(super) fn add(&mut self, text: String) -> Option<Item> {
         if self.texts.len() >= MAX_ITEMS {
             return None;
         }
+        // Ids are not reused, so the URL of a removed note never leads to another one.
         let id = self.next;
         self.next += 1;
         self.texts.insert(id, text.clone());
@@ -72,7 +73,7 @@ mod tests {
     use super::Items;
 
     #[test]
-    fn ids_are_never_given_twice_and_the_number_is_bounded() {
+    fn ids_are_not_reused_and_the_number_is_bounded() {
         let mut items = Items::default();
         let added = items.add("a".to_owned()).unwrap();
         items.remove(added.id);

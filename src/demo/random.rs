@@ -4,10 +4,10 @@ use std::io;
 
 use zeroize::Zeroizing;
 
-/// Random bytes of a key; printed in hexadecimal it is twice as long.
+/// The number of random bytes of a secret. In hexadecimal it has twice as many digits.
 const KEY_BYTES: usize = 24;
 
-/// A secret of 48 hexadecimal digits.
+/// Generates a secret of 48 hexadecimal digits.
 pub(super) fn random_secret() -> io::Result<Zeroizing<String>> {
     let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     rustls::crypto::ring::default_provider()

@@ -1,4 +1,4 @@
-//! The parts that responses of the API and of the token endpoint are made of.
+//! Building blocks of the responses of the API and the token endpoint.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -13,10 +13,11 @@ use serde_json::json;
 const MAX_BODY: usize = 1 << 20;
 pub(super) type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
 
-/// A body whole, or the refusal of a longer one.
+/// Reads a whole body. Returns a 413 if it is longer than [`MAX_BODY`].
 pub(super) async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
     match Limited::new(body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
+        // A body that breaks off ends here too, but then no client reads the response.
         Err(_) => Err(error_response(
             StatusCode::PAYLOAD_TOO_LARGE,
             "a body may have 1 MiB here",
@@ -48,7 +49,8 @@ pub(super) fn with_header(
     name: HeaderName,
     value: &str,
 ) -> Response<Body> {
-    // All of them are made of what a URL or we ourselves may say.
+    // Every value is a constant, or part of a URL that hyper has parsed, so it is a valid header
+    // value.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

@@ -1,6 +1,8 @@
-//! The token endpoint: `POST /token`, RFC 6749 §4.4 (client credentials) and no other grant.
+//! The token endpoint: `POST /token` for the client credentials grant (RFC 6749 §4.4), and no other
+//! grant.
 //!
-//! The client proves itself by HTTP Basic or in the body (§2.3.1), never both. Answers are §5.1 and §5.2.
+//! The client authenticates by HTTP Basic or in the body (§2.3.1), but not both. Responses follow
+//! §5.1 and §5.2.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,19 +22,19 @@ use super::form;
 use super::responses::{Body, error_response, json_response, read_body, with_header};
 use super::tokens::{IssuedTokens, TOKEN_LIFETIME};
 
-/// What a client may ask for; all of it where it asks for nothing.
+/// The scopes that a client can request. A request without scopes gets all of them.
 const SCOPES: [&str; 2] = ["contacts.read", "contacts.write"];
 
-/// The most parameters of a request.
+/// The maximum number of parameters of a request.
 const MAX_PARAMETERS: usize = 32;
 
-/// The endpoint.
+/// The endpoint and its state.
 pub(super) struct DemoTokenEndpoint {
     client: RegisteredClient,
     tokens: Arc<IssuedTokens>,
 }
 
-/// Why there is no token (§5.2), with a description.
+/// An error of a token request (§5.2), with a description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenError {
     InvalidRequest(&'static str),
@@ -46,7 +48,7 @@ impl DemoTokenEndpoint {
         Self { client, tokens }
     }
 
-    /// Answers one request.
+    /// Responds to one request.
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         if parts.uri.path() != "/token" {
@@ -61,6 +63,7 @@ impl DemoTokenEndpoint {
             Ok(body) => self.issue_token(&parts, &body),
             Err(too_large) => too_large,
         };
+        // RFC 6749 §5.1 requires both headers.
         let response = with_header(response, CACHE_CONTROL, "no-store");
         with_header(response, PRAGMA, "no-cache")
     }
@@ -87,7 +90,7 @@ impl DemoTokenEndpoint {
         }
     }
 
-    /// The scope that is granted.
+    /// Checks the request, and returns the scope to grant.
     fn authorize(&self, headers: &HeaderMap, body: &[u8]) -> Result<String, TokenError> {
         let form = form_parameters(headers, body)?;
         let form = |name| form.get(name).map(String::as_str);
@@ -125,7 +128,7 @@ fn granted_scope(asked: &str) -> Result<String, TokenError> {
     }
 }
 
-/// The parameters of a request. A parameter that occurs twice is refused (§3.2).
+/// Parses the parameters of a request. A parameter that occurs twice is refused (§3.2).
 fn form_parameters(
     headers: &HeaderMap,
     body: &[u8],
@@ -154,7 +157,8 @@ fn form_parameters(
     Ok(parameters)
 }
 
-/// Id and secret of an `Authorization: Basic`, both form-encoded within it (§2.3.1). Another scheme is nobody's proof.
+/// Returns the id and the secret of `Authorization: Basic`, which are form-encoded inside it
+/// (§2.3.1). Another scheme is an error.
 fn basic_credentials(
     headers: &HeaderMap,
 ) -> Result<Option<(String, Zeroizing<String>)>, TokenError> {
@@ -195,6 +199,7 @@ impl TokenError {
             ),
         };
         let response = json_response(status, &json!({"error": code, "error_description": why}));
+        // A client that used Basic gets a challenge of that scheme (RFC 6749 §5.2).
         if status == StatusCode::UNAUTHORIZED {
             with_header(
                 response,
@@ -231,7 +236,8 @@ mod tests {
             .collect()
     }
 
-    /// The scope granted for a form and, if not empty, a pair in `Basic`.
+    /// Returns the scope that is granted for a form and, if `pair` is not empty, these Basic
+    /// credentials.
     fn granted_scope(body: &str, pair: &str) -> Result<String, TokenError> {
         let basic = format!("basic {}", STANDARD.encode(pair));
         let all = [FORM, (AUTHORIZATION, basic.as_str())];
@@ -240,12 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn a_client_proves_itself_in_the_header_or_in_the_body() {
+    fn a_client_authenticates_in_the_header_or_in_the_body() {
         let all = Ok("contacts.read contacts.write".to_owned());
         let grant = "grant_type=client_credentials";
         let inside = format!("client_id=us+er&client_secret=s%3Ae%25c&{grant}");
         assert_eq!(granted_scope(grant, "us+er:s%3Ae%25c"), all);
-        // The id alone proves nothing, so it may stand beside the header.
+        // The id alone does not authenticate, so it may be in the body beside the header.
         assert_eq!(
             granted_scope(&format!("client_id=us+er&{grant}"), "us%20er:s%3Ae%25c"),
             all
@@ -294,6 +300,7 @@ mod tests {
         );
         let twice = "grant_type=client_credentials&grant_type=client_credentials";
         let mut many = String::from("grant_type=client_credentials");
+        // Together with the grant type one more than `MAX_PARAMETERS`.
         (0..32).for_each(|number| many.push_str(&format!("&p{number}=")));
         for body in ["", "scope=x", twice, "grant_type=%zz", &many] {
             let refused = granted_scope(body, pair);

@@ -1,7 +1,9 @@
-//! The access tokens of one run: issued by the token endpoint, asked for by the API. Both count, so that an answer can tell how many there were.
+//! The access tokens of one run: the token endpoint issues them, and the API checks them. Token
+//! requests and tokens are counted, so that `/echo` can report the counts.
 //!
-//! A token can be revoked, so that a renewal can be watched. egressd renews after a 401 at most once in 30 seconds, so a token is revoked only
-//! if the last renewal is longer ago: whoever pastes the line twice is not left standing before a closed door.
+//! A token can be revoked, to show that egressd obtains a new one. After a 401, egressd does so at
+//! most once in 30 seconds. So a token is revoked only if the last renewal is longer ago.
+//! Otherwise, a user who pastes the line twice would get a 401 until the interval is over.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -11,23 +13,24 @@ use zeroize::Zeroizing;
 
 use super::random::random_secret;
 
-/// How long a token is taken.
+/// The lifetime of a token.
 pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(3600);
-/// The most live tokens; the oldest goes first.
+/// The maximum number of valid tokens. Beyond it, the oldest is removed.
 const MAX_LIVE_TOKENS: usize = 64;
-/// How far renewals are apart: more than the 30 seconds of egressd.
+/// The minimum time between a renewal and the next revocation: longer than the 30 seconds of
+/// egressd's `TOKEN_RETRY_INTERVAL`.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(35);
 
-/// All tokens.
+/// All issued tokens.
 #[derive(Default)]
 pub(super) struct IssuedTokens(Mutex<TokenTable>);
 
 #[derive(Default)]
 struct TokenTable {
     issued: Vec<IssuedToken>,
-    /// Token requests so far, refused ones included.
+    /// The number of token requests so far, including refused ones.
     requests: u64,
-    /// Tokens so far; the last one's number.
+    /// The number of tokens so far, which is the number of the last one.
     number: u64,
     last_revocation: LastRevocation,
 }
@@ -38,15 +41,15 @@ struct IssuedToken {
     until: Instant,
 }
 
-/// What became of the last revocation.
+/// The state of the last revocation.
 #[derive(Default)]
 enum LastRevocation {
-    /// There was none.
+    /// No token has been revoked.
     #[default]
     Never,
-    /// A token was revoked, and no new one was asked for yet.
+    /// A token was revoked, and no new one has been issued yet.
     Pending,
-    /// A new one was issued.
+    /// A new token was issued at this time.
     Renewed(Instant),
 }
 
@@ -56,12 +59,12 @@ impl IssuedTokens {
         self.0.lock().requests += 1;
     }
 
-    /// How many token requests there were.
+    /// Returns the number of token requests.
     pub(super) fn requests(&self) -> u64 {
         self.0.lock().requests
     }
 
-    /// A new one. Fails only if the system has no randomness to give.
+    /// Issues a token. Fails only if the system provides no randomness.
     pub(super) fn issue(&self, now: Instant) -> io::Result<Zeroizing<String>> {
         let token = random_secret()?;
         let mut state = self.0.lock();
@@ -71,6 +74,7 @@ impl IssuedTokens {
             number: state.number,
             until: now + TOKEN_LIFETIME,
         };
+        // Also bounds the memory of a demo that runs for a long time.
         state.issued.retain(|issued| issued.until > now);
         if state.issued.len() >= MAX_LIVE_TOKENS {
             state.issued.remove(0);
@@ -82,7 +86,7 @@ impl IssuedTokens {
         Ok(token)
     }
 
-    /// The number of a live token, from 1.
+    /// Returns the number of a valid token, from 1.
     pub(super) fn token_number(&self, token: &[u8], now: Instant) -> Option<u64> {
         let state = self.0.lock();
         let mut live = state.issued.iter().filter(|issued| issued.until > now);
@@ -90,7 +94,8 @@ impl IssuedTokens {
             .map(|issued| issued.number)
     }
 
-    /// Takes the token of this number no longer. False if the last renewal is too fresh: then it stays.
+    /// Revokes the token with this number. Returns `false`, and keeps the token, if the last
+    /// renewal is too recent.
     pub(super) fn revoke(&self, number: u64, now: Instant) -> bool {
         let mut state = self.0.lock();
         if let LastRevocation::Renewed(at) = state.last_revocation
@@ -113,7 +118,7 @@ mod tests {
     const MOMENT: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_token_is_taken_until_its_end() {
+    fn a_token_is_valid_until_its_expiry() {
         let (tokens, now) = (IssuedTokens::default(), Instant::now());
         let first = tokens.issue(now).unwrap();
         let second = tokens.issue(now + MOMENT).unwrap();
@@ -159,7 +164,7 @@ mod tests {
         let first = tokens.issue(now).unwrap();
         assert!(tokens.revoke(1, now));
         assert_eq!(tokens.token_number(first.as_bytes(), now), None);
-        // However late the renewal comes, it is the renewal that counts.
+        // The interval starts at the renewal, however late it is.
         let renewed = now + 10 * RENEWAL_INTERVAL;
         let second = tokens.issue(renewed).unwrap();
         let soon = renewed + RENEWAL_INTERVAL - MOMENT;

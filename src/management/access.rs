@@ -1,7 +1,11 @@
-//! Who may ask. It stands before the router: whoever is not let in learns nothing of what there is, not even which paths.
+//! The access policy, which is checked before the router. A caller that is refused cannot learn
+//! which paths exist.
 //!
-//! Everything but [`OPEN_PATHS`] is behind it. With a login configured, whoever proves it is let in from anywhere; without one, the loopback address is the proof, and
-//! a page in a browser must not be able to borrow it.
+//! The policy guards every path except [`OPEN_PATHS`]. With a login configured, a caller with the
+//! login is served under any host name. Without one, the policy relies on the loopback address of
+//! the listener. It then refuses what a web page can make a browser send to that address: a `Host`
+//! that is neither local nor in `proxy.allowed_hosts`, and requests with the fields that browsers
+//! add for pages.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -17,13 +21,14 @@ use crate::credential::Login;
 use crate::domain::caller::{self, InvalidHost};
 use crate::telemetry::{Event, ProblemLog};
 
-/// What probes, scrapers and editors fetch without any proof: there is nothing in it to protect. Compared byte by byte, so that no other spelling opens.
+/// The paths that need no login: probes, metrics and the OpenAPI document, which contain no secret.
+/// They are compared byte by byte, so that no other spelling of a path opens it.
 const OPEN_PATHS: [&str; 4] = ["/openapi.json", "/metrics", "/livez", "/readyz"];
 
-/// Wrong logins a second, and at once.
+/// The wrong logins that get a 401 in one second, and at once. Further ones get a 429.
 const WRONG_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
-/// What is said of more.
+/// The message for wrong logins over the limit.
 const TOO_MANY: &str = "too many wrong logins; the right one is let in at any time";
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -31,18 +36,18 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"egressd\", charset=\"UTF-8\"");
 
-/// What callers have to show.
+/// The condition that a caller has to fulfil.
 pub(super) enum AccessPolicy {
-    /// The login.
+    /// The caller has the login.
     RequireLogin(Box<LoginPolicy>),
-    /// That they call us by a name of ours, and are no page of somebody else.
+    /// The request names a local or allowed host, and does not come from the page of another site.
     Local {
         /// `proxy.allowed_hosts`
         allowed_hosts: Vec<String>,
     },
 }
 
-/// A login, and the wrong ones that were tried.
+/// A login, and the limit of attempts with a wrong one.
 pub(super) struct LoginPolicy {
     login: Arc<Login>,
     wrong_logins: DefaultDirectRateLimiter,
@@ -50,7 +55,7 @@ pub(super) struct LoginPolicy {
     problems: ProblemLog,
 }
 
-/// What a request proves of the login.
+/// The login fields of a request, compared with the login.
 enum LoginProof {
     Absent,
     Valid,
@@ -58,7 +63,7 @@ enum LoginProof {
 }
 
 impl AccessPolicy {
-    /// Asks for this login, or, where there is none, for a `Host` of ours.
+    /// Requires the login. If there is none, checks `Host` and the fields that browsers add.
     pub(super) fn new(
         login: Option<Arc<Login>>,
         allowed_hosts: Vec<String>,
@@ -75,9 +80,12 @@ impl AccessPolicy {
         }
     }
 
-    /// `Ok` for a request that the router may see: a GET or HEAD of a path, from somebody who may ask.
+    /// Returns `Ok` if the router may handle the request: the caller has access, the method is GET
+    /// or HEAD, and the target is a path.
     #[expect(clippy::result_large_err, reason = "a refusal is a whole response")]
     pub(super) fn check<B>(&self, request: &Request<B>) -> Result<(), Response> {
+        // Checked before the method and the target, so that a refused caller learns nothing about
+        // them.
         if !OPEN_PATHS.contains(&request.uri().path()) {
             match self {
                 Self::RequireLogin(policy) => policy.check(request.headers())?,
@@ -88,7 +96,8 @@ impl AccessPolicy {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return Err(read_only());
         }
-        // A URL as the target names a host that the `Host` field need not (RFC 9112 §3.2.2).
+        // An absolute-form target names a host of its own, which overrides the `Host` field that
+        // was checked (RFC 9112 §3.2.2).
         if request.uri().scheme().is_some() {
             let why = "the target must be a path, as in `GET /v1/connections`";
             return Err(ApiError::new(ErrorStatus::InvalidArgument, why).into_response());
@@ -100,16 +109,20 @@ impl AccessPolicy {
 impl LoginPolicy {
     #[expect(clippy::result_large_err, reason = "a refusal is a whole response")]
     fn check(&self, headers: &HeaderMap) -> Result<(), Response> {
-        // Of both kinds, both have to be right.
+        // If a request has both fields, both must be right.
         match self
             .check_field(headers, &AUTHORIZATION, Login::is_valid_basic)
             .and(self.check_field(headers, &X_API_KEY, Login::is_valid_key))
         {
             LoginProof::Valid => Ok(()),
-            // No guess: a browser asks like this before it asks its user.
+            // A browser sends the first request without a login, before it prompts its user. So
+            // this does not count as a wrong login.
             LoginProof::Absent => Err(unauthenticated("log in with basic auth or `x-api-key`")),
             LoginProof::Invalid => {
+                // Reported even over the limit, so that an operator sees a flood.
                 self.problems.report(Event::LoginFailed);
+                // Only wrong logins count. The right one is accepted before the limit applies, so a
+                // flood of guesses cannot lock the operator out (F-196).
                 Err(match self.wrong_logins.check() {
                     Ok(()) => unauthenticated("the user name or the password is wrong"),
                     Err(full) => {
@@ -121,7 +134,8 @@ impl LoginPolicy {
         }
     }
 
-    /// Several fields of a kind could be read in several ways, and count as one wrong login.
+    /// Checks the field of this name. Several fields of one name could be read in several ways, so
+    /// they count as one wrong login.
     fn check_field(
         &self,
         headers: &HeaderMap,
@@ -163,6 +177,9 @@ fn check_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiE
             return Err(ApiError::new(ErrorStatus::Misdirected, why));
         }
     }
+    // A browser sets these fields itself, and a script cannot change them (Fetch standard,
+    // forbidden request-header names). Any `Origin` is foreign, even our own: browsers send none
+    // with the page's own refresh, which is a GET to the same origin.
     let is_from_page = headers.contains_key(ORIGIN)
         || headers
             .get_all(SEC_FETCH_SITE)

@@ -1,4 +1,4 @@
-//! What the API says instead of an answer (AIP-193).
+//! Errors of the API, in the format of AIP-193.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A refusal of the management API: a status of `google.rpc.Code`, and a sentence for the person who reads it. The sentence may quote what the caller sent,
-/// never what the configuration holds.
+/// An error response of the management API: a status of `google.rpc.Code`, and a message for
+/// people. The message can quote what the caller sent, never what the configuration holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ApiError {
     status: ErrorStatus,
@@ -17,7 +17,7 @@ pub(super) struct ApiError {
     violation: Option<FieldViolation>,
 }
 
-/// The codes of `google.rpc.Code` that occur here.
+/// The codes of `google.rpc.Code` that this API uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ErrorStatus {
     InvalidArgument,
@@ -26,19 +26,19 @@ pub(super) enum ErrorStatus {
     NotFound,
     /// The request names another host than this one (RFC 9110 §15.5.20).
     Misdirected,
-    /// A method that the path does not have.
+    /// The method is not GET or HEAD.
     Unimplemented,
     ResourceExhausted,
 }
 
-/// An error after AIP-193.
+/// An error in the format of AIP-193.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
 pub(super) struct ErrorDocument {
     error: ErrorBody,
 }
 
-/// What went wrong.
+/// The cause of an error.
 #[derive(Serialize, ToSchema)]
 struct ErrorBody {
     /// The HTTP status.
@@ -46,9 +46,9 @@ struct ErrorBody {
     code: u16,
     /// The name of the `google.rpc.Code`.
     status: &'static str,
-    /// For people.
+    /// An explanation for people.
     message: String,
-    /// For programs: messages of `google.rpc`, each with its `@type`.
+    /// Details for programs: messages of `google.rpc`, each with its `@type`.
     #[schema(value_type = Vec<Object>)]
     details: Vec<BadRequest>,
 }
@@ -78,7 +78,8 @@ impl ApiError {
         }
     }
 
-    /// `INVALID_ARGUMENT` for one field of the request, named in the message and, for programs, in the details.
+    /// Creates an `INVALID_ARGUMENT` error for one field of the request. The field is named in the
+    /// message and, for programs, in the details.
     pub(super) fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
         let (field, description) = (field.into(), description.into());
         Self {
@@ -95,13 +96,14 @@ impl ApiError {
 }
 
 impl ErrorStatus {
-    /// The HTTP status, and the name of the `google.rpc.Code`.
+    /// Returns the HTTP status and the name of the `google.rpc.Code`.
     fn codes(self) -> (StatusCode, &'static str) {
         match self {
             Self::InvalidArgument => (StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
             Self::Unauthenticated => (StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
             Self::PermissionDenied => (StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
             Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            // AIP-193 has no code for 421, so the nearest one is used.
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "FAILED_PRECONDITION"),
             Self::Unimplemented => (StatusCode::METHOD_NOT_ALLOWED, "UNIMPLEMENTED"),
             Self::ResourceExhausted => (StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
@@ -136,10 +138,11 @@ pub(super) fn json_body(document: &impl Serialize) -> impl IntoResponse {
     ([(CONTENT_TYPE, json)], body)
 }
 
-/// Returns a 429 that asks the caller to wait this long.
+/// Returns a 429 with a `Retry-After` of this time, rounded up to whole seconds.
 pub(super) fn too_many_requests(wait: Duration, why: &str) -> Response {
     let mut response = ApiError::new(ErrorStatus::ResourceExhausted, why).into_response();
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    // A zero would make clients retry at once.
     let seconds = HeaderValue::from(seconds.max(1));
     response.headers_mut().insert(RETRY_AFTER, seconds);
     response
@@ -158,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_says_which_field() {
+    async fn an_error_names_the_field() {
         assert_eq!(
             document(ApiError::invalid("page_size", "too \"odd\"")).await,
             serde_json::json!({"error": {

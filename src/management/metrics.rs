@@ -21,9 +21,9 @@ use crate::telemetry::metrics;
 
 /// Sources of the values that are sampled at scrape time.
 pub struct GaugeSources {
-    /// Exchanges under way.
+    /// The number of exchanges in flight.
     pub in_flight: Box<dyn Fn() -> usize + Send + Sync>,
-    /// Open sockets of agents.
+    /// The number of open sockets of agents.
     pub agent_sockets: Box<dyn Fn() -> usize + Send + Sync>,
 }
 
@@ -51,7 +51,7 @@ impl CachedRendering {
     }
 }
 
-/// Answers with the text that Prometheus scrapes.
+/// Responds with the text that Prometheus scrapes.
 pub(super) async fn scrape(
     State(state): State<Arc<ApiState>>,
 ) -> ([(HeaderName, &'static str); 1], Bytes) {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_text_is_rendered_at_most_once_a_second_and_served_to_everybody() {
+    async fn a_text_is_rendered_at_most_once_a_second_and_shared() {
         // F-261
         let rendered = CachedRendering::default();
         let first = rendered.get_or_render(|| b"first".to_vec());

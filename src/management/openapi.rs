@@ -1,6 +1,8 @@
-//! `GET /openapi.json`: this API in its own words, made from the code that answers.
+//! `GET /openapi.json`: a description of this API, generated from the types that are serialised in
+//! responses.
 //!
-//! `config/openapi.json` is the same document for people and generators; a test holds the two together.
+//! `config/openapi.json` is the same document for people and code generators. A test compares the
+//! two.
 
 use std::sync::LazyLock;
 
@@ -23,7 +25,7 @@ use super::resources;
 #[openapi(
     info(
         title = "egressd management API",
-        description = "What operators ask of egressd: its connections and their state. Read-only: every path answers GET, and HEAD without the body. Fields are proto-JSON in camelCase; errors follow AIP-193. Where `management.basic_auth` is set, `/v1` and `/` need its password.",
+        description = "The connections of egressd and their state, for operators. The API is read-only: every path has GET, and HEAD, which returns no body. Fields are proto-JSON in camelCase; errors follow AIP-193. If `management.basic_auth` is set, `/v1` and `/` require its login.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
     paths(resources::list_connections, resources::get_connection, resources::list_connection_types),
@@ -31,28 +33,32 @@ use super::resources;
 )]
 struct ApiDocument;
 
+// The document does not change while the process runs, so it is generated once.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document_json().into());
 
-/// The document.
+/// Serves the OpenAPI document.
 pub(super) async fn serve_document() -> Response {
     let json = HeaderValue::from_static("application/json");
     ([(CONTENT_TYPE, json)], DOCUMENT.clone()).into_response()
 }
 
 fn document_json() -> String {
-    // Texts, numbers, lists and maps with names always serialise.
+    // Strings, numbers, lists and maps with string keys always serialise.
     let mut text = ApiDocument::openapi().to_pretty_json().unwrap_or_default();
     text.push('\n');
     text
 }
 
-/// The ways to authenticate.
+/// Adds the ways to authenticate to the document.
 struct SecuritySchemes;
 
 impl Modify for SecuritySchemes {
     fn modify(&self, tree: &mut Tree) {
         let components = tree.components.get_or_insert_default();
-        let key = ApiKeyValue::with_description("x-api-key", "The password of `basic` alone.");
+        let key = ApiKeyValue::with_description(
+            "x-api-key",
+            "The password of `basic`, without the user name.",
+        );
         components.add_security_scheme(
             "basic",
             SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)),
@@ -61,31 +67,34 @@ impl Modify for SecuritySchemes {
     }
 }
 
-/// The paths beside `/v1`, which answer text.
+/// Adds the paths outside `/v1` to the document. `utoipa` generates the others from their handlers.
 struct ProcessPaths;
 
-/// One answer: status, media type, what it is.
+/// One response: status, media type, description.
 type ResponseSpec = (&'static str, &'static str, &'static str);
 
 const TEXT: &str = "text/plain";
 const JSON: &str = "application/json";
 
-const PROBE: &[ResponseSpec] = &[("200", TEXT, "Yes."), ("503", TEXT, "No.")];
+const PROBE: &[ResponseSpec] = &[
+    ("200", TEXT, "The check passed."),
+    ("503", TEXT, "The check failed."),
+];
 
 #[rustfmt::skip] // one row a line
 const PROCESS_PATHS: [(&str, &str, &str, &[ResponseSpec]); 5] = [
-    ("/", "HumanPage", "One page for people: the connections, their state, traffic and last errors.", &[
+    ("/", "HumanPage", "A page for people: the connections, their state, traffic and last errors.", &[
         ("200", "text/html", "The page."),
-        ("400", JSON, "A `Host` that is none."),
-        ("401", JSON, "No password, or a wrong one."),
-        ("403", JSON, "A browser's request from another site."),
-        ("421", JSON, "A `Host` that is not this one."),
-        ("429", JSON, "Too many wrong passwords, or more requests than this API may take of the machine."),
+        ("400", JSON, "The `Host` header is missing, repeated or not valid."),
+        ("401", JSON, "The login is missing or wrong."),
+        ("403", JSON, "The request was made by a page of another site."),
+        ("421", JSON, "The `Host` header names another host."),
+        ("429", JSON, "Too many wrong logins, or too many requests."),
     ]),
-    ("/livez", "Live", "Whether the process lives.", PROBE),
-    ("/readyz", "Ready", "Whether agents should come.", PROBE),
-    ("/metrics", "Metrics", "Counts and durations, for Prometheus.", &[("200", TEXT, "Prometheus' text format.")]),
-    ("/openapi.json", "OpenApi", "This document.", &[("200", JSON, "It.")]),
+    ("/livez", "Live", "Liveness probe: the process can respond.", PROBE),
+    ("/readyz", "Ready", "Readiness probe: agents can be served.", PROBE),
+    ("/metrics", "Metrics", "Counters and durations, for Prometheus.", &[("200", TEXT, "The metrics in the Prometheus text format.")]),
+    ("/openapi.json", "OpenApi", "This document.", &[("200", JSON, "The document.")]),
 ];
 
 impl Modify for ProcessPaths {
@@ -110,12 +119,14 @@ fn operation(id: &str, summary: &str, answers: &[ResponseSpec]) -> Operation {
             .name("verbose")
             .parameter_in(ParameterIn::Query)
             .description(Some(
-                "Whether to say why: one line a check. The name alone suffices.",
+                "Returns one line per check. The parameter needs no value.",
             ))
             .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
         operation = operation.parameter(verbose);
     }
     if answers.iter().any(|(status, ..)| *status == "401") {
+        // The empty requirement makes the login optional, because an API without
+        // `management.basic_auth` takes none.
         let none = SecurityRequirement::default();
         let schemes = ["basic", "apiKey"]
             .map(|scheme| SecurityRequirement::new::<_, [&str; 0], &str>(scheme, []));
@@ -145,11 +156,11 @@ fn response(status: &str, media_type: &str, description: &str) -> ResponseBuilde
 mod tests {
     use super::document_json;
 
-    /// Set to anything, it writes the document anew instead of comparing.
+    /// If this variable is set, the test replaces the document instead of comparing it.
     const RENEW: &str = "EGRESSD_RENEW_OPENAPI";
 
     #[test]
-    fn the_document_that_is_checked_in_is_the_one_that_is_served() {
+    fn the_served_document_is_the_one_in_the_repository() {
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/config/openapi.json");
         let document = document_json();
         if std::env::var_os(RENEW).is_some() {

@@ -1,6 +1,8 @@
-//! `GET /`: one page for people. Whole in itself: its style and its script stand in it, known to the browser by their hashes, and nothing else is run or loaded.
+//! `GET /`: a page for people. Its style and its script are inline, and the Content Security Policy
+//! allows only these two, by their hashes. So the page loads nothing from elsewhere.
 //!
-//! Rendered here, so that it says the same without JavaScript; the script only fetches the page again and puts the new one in the old one's place.
+//! The page is rendered on the server and is complete without JavaScript. The script only fetches
+//! the page again and replaces the old content.
 
 mod connection;
 mod format;
@@ -22,6 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::ApiState;
 use template::PageContent;
 
+// Inline, so that one response is the whole page. A hash in the policy allows each of them.
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/script.js");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -33,11 +36,12 @@ static SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
         csp_hash(STYLE),
         csp_hash(SCRIPT),
     );
-    // ASCII without control characters.
+    // The policy is ASCII without control characters, so it is always a valid header value.
+    // If it were not, the page would be shown without its style and script.
     HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 });
 
-/// Responds with the page as things are now.
+/// Responds with the page in its current state.
 pub(super) async fn show(State(state): State<Arc<ApiState>>) -> Response {
     let sources = &state.sources;
     let snapshot = sources.published.current();
@@ -54,12 +58,15 @@ pub(super) async fn show(State(state): State<Arc<ApiState>>) -> Response {
         (CONTENT_TYPE, fixed("text/html; charset=utf-8")),
         (CONTENT_SECURITY_POLICY, SECURITY_POLICY.clone()),
         (REFERRER_POLICY, fixed("no-referrer")),
+        // Pages of other sites cannot embed the page (Fetch standard,
+        // Cross-Origin-Resource-Policy).
         (RESOURCE_POLICY, fixed("same-origin")),
     ];
     (headers, content.render().into_string()).into_response()
 }
 
-/// As a source of the Content Security Policy (CSP 3 §2.3.1).
+/// Returns the hash of a style or a script as a source expression of the Content Security Policy
+/// (CSP 3 §2.3.1).
 fn csp_hash(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }

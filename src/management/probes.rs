@@ -1,6 +1,8 @@
-//! `/livez` and `/readyz`: whether the process lives, and whether agents should come. With `?verbose`, one line a check, as Kubernetes' own probes answer.
+//! `/livez` and `/readyz`: the liveness and readiness probes. With `?verbose`, the response has one
+//! line per check, in the format of the Kubernetes API server's probes.
 //!
-//! Readiness depends on what this process does, never on others: a token endpoint that is down must not take the other connections down with it.
+//! Readiness depends on this process alone. If it depended on a token endpoint, an outage of that
+//! endpoint would take the agent's other connections out of service too.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,30 +17,34 @@ use crate::domain::Auth;
 use crate::snapshot::Snapshot;
 use crate::telemetry::metrics::MemoryUse;
 
-/// Connections that a line names.
+/// The number of connections that a line names.
 const MAX_NAMES: usize = 10;
 
-/// The process answers, so it lives.
+/// Responds with 200: a process that can respond is alive.
 pub(super) async fn livez(RawQuery(query): RawQuery) -> Response {
     let mut report = ProbeReport::default();
     report.add_check("ping", true, "ok");
     report.into_response("livez", query.as_deref(), "ok")
 }
 
-/// 503 once the process is stopping.
+/// Responds with 200, or with 503 from the moment that the process begins to shut down.
 pub(super) async fn readyz(
     State(state): State<Arc<ApiState>>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let sources = &state.sources;
     let snapshot = sources.published.current();
+    // `Relaxed`, because the flag guards no other data.
     let draining = sources.draining.load(Relaxed);
     let or_ok = |failing: &'static str| if draining { failing } else { "ok" };
     let mut report = ProbeReport::default();
+    // A process without a valid configuration does not start, so this check cannot fail. It reports
+    // the generation.
     report.add_check("configuration", true, &configuration_summary(&snapshot));
     report.add_check("listeners", !draining, or_ok("closed to agents"));
     report.add_check("shutdown", !draining, or_ok("draining"));
     if is_verbose(query.as_deref()) {
+        // A failed reload is a fact and not a check: the previous configuration is still served.
         let failed = if sources.metrics.last_reload_succeeded() {
             ""
         } else {
@@ -73,7 +79,8 @@ fn configuration_summary(snapshot: &Snapshot) -> String {
     format!("ok: generation {generation}, connections {live}")
 }
 
-/// The connections that are closed because a response held a credential that can be guessed.
+/// Returns the connections that refuse requests because a response contained a credential that is
+/// short enough to be guessed.
 fn exposed_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let closed = live.filter(|entry| sources.credentials.exposure(entry.key).is_some());
@@ -95,7 +102,8 @@ fn first_names(ids: &[&str]) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-/// How many tokens there are, and whose there are not. The endpoints' words stay out of it: nobody has to log in to read this.
+/// Returns the number of connections with a token, and which of them cannot obtain one. The text
+/// that a token endpoint sent is left out, because this path needs no login.
 fn credential_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
     let live = snapshot.entries().iter().filter(|entry| entry.is_live());
     let connections = live.map(|entry| &entry.connection);
@@ -127,7 +135,7 @@ fn memory_summary(memory: MemoryUse) -> String {
     format!("{used} of {limit} MiB{refusing}")
 }
 
-/// Checks and facts, a line each.
+/// The checks and facts of a verbose response, one per line.
 #[derive(Default)]
 struct ProbeReport {
     lines: String,
@@ -135,20 +143,20 @@ struct ProbeReport {
 }
 
 impl ProbeReport {
-    /// Something that the answer depends on.
-    fn add_check(&mut self, name: &str, good: bool, says: &str) {
+    /// Adds a check. A failed check fails the probe.
+    fn add_check(&mut self, name: &str, good: bool, text: &str) {
         self.failed |= !good;
         let sign = if good { '+' } else { '-' };
-        // A string takes everything.
-        let _written = writeln!(self.lines, "[{sign}]{name} {says}");
+        // Writing to a `String` does not fail.
+        let _written = writeln!(self.lines, "[{sign}]{name} {text}");
     }
 
-    /// Something worth knowing, which the answer does not depend on.
-    fn add_fact(&mut self, name: &str, says: &str) {
-        let _written = writeln!(self.lines, "[i]{name}: {says}");
+    /// Adds a fact that does not influence the result.
+    fn add_fact(&mut self, name: &str, text: &str) {
+        let _written = writeln!(self.lines, "[i]{name}: {text}");
     }
 
-    /// All of it if that is asked for, else a word.
+    /// Returns the lines if the query asks for them, else one word.
     fn into_response(self, probe: &str, query: Option<&str>, failure: &str) -> Response {
         let (status, word, verdict) = if self.failed {
             (StatusCode::SERVICE_UNAVAILABLE, failure, "failed")
@@ -164,7 +172,8 @@ impl ProbeReport {
     }
 }
 
-/// `verbose` with whatever value; other parameters mean nothing.
+/// Returns whether the query has a parameter `verbose`, with any value or none. Other parameters
+/// are ignored.
 fn is_verbose(query: Option<&str>) -> bool {
     let mut parameters = query.unwrap_or_default().split('&');
     parameters.any(|parameter| parameter.split('=').next() == Some("verbose"))

@@ -1,11 +1,16 @@
-//! What a list request asks for, and the pages of its answer: the query string, `filter` (AIP-160), `order_by` (AIP-132) and paging (AIP-158).
+//! List requests and the pages of their responses: the query string, `filter` (AIP-160), `order_by`
+//! (AIP-132) and paging (AIP-158).
 //!
-//! Pure: text and records in, records out. It knows neither HTTP nor what a connection is; a list says which fields its records have ([`FieldSpec`]) and lets them
-//! be read ([`Record`]). A field that is not in that list does not exist here, so that a filter or an order over a secret is told what any
-//! unknown name is told.
+//! The module is pure: it takes text and records, and returns records. It depends neither on HTTP
+//! nor on the type of the records. A list declares the fields of its records ([`FieldSpec`]) and
+//! gives access to their values ([`Record`]). Other fields cannot be referred to, so a filter or an
+//! order by a secret gets the same error as one by an unknown name.
 //!
-//! Invariants: the cost of a request is bounded by its text, which is short, and by the number of records, never by what the text says; and the pages of one
-//! list hold each record that exists throughout exactly once.
+//! Invariants:
+//!
+//! - The cost of a request is bounded by the length of its text, which is limited, and by the
+//!   number of records. It does not depend on what the text means.
+//! - The pages of one list contain each record exactly once, if the record exists throughout.
 
 mod field;
 mod filter;
@@ -33,23 +38,24 @@ pub(in crate::management) use parameters::ListKind;
 pub use tests::list_names;
 pub(in crate::management) use token::PageTokenKey;
 
-/// Records a page has where nothing else is asked for.
+/// The page size if the request has none.
 const USUAL_PAGE: NonZeroUsize = NonZeroUsize::new(50).unwrap();
-/// Records a page has at most.
+/// The largest page.
 const LARGEST_PAGE: NonZeroUsize = NonZeroUsize::new(1_000).unwrap();
 
-/// One list request.
+/// A parsed list request.
 #[derive(Debug)]
 pub(in crate::management) struct Query {
     filter: Filter,
     order: Order,
     page_size: NonZeroUsize,
-    /// Given by the page before.
+    /// The token that the previous page contained.
     page_token: Option<String>,
     list: ListParameters,
 }
 
-/// What must be the same on every page of one list. The size of a page may differ (AIP-158).
+/// The parameters that must be the same on every page of a list. The page size may differ
+/// (AIP-158).
 #[derive(Debug, Serialize)]
 struct ListParameters {
     kind: ListKind,
@@ -59,10 +65,13 @@ struct ListParameters {
 }
 
 impl Query {
-    /// Reads a query string as a browser or `curl --data-urlencode` writes it, for a list of records with these fields.
+    /// Parses the query string of a list of records with these fields. It is encoded as browsers
+    /// and `curl --data-urlencode` do.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` naming the parameter: one that is unknown, repeated, longer than 2 KiB or not UTF-8, or whose value makes no sense.
+    ///
+    /// `INVALID_ARGUMENT` with the name of the parameter, if a parameter is unknown, repeated,
+    /// longer than 2 KiB (8 KiB for `page_token`) or not UTF-8, or if its value is not valid.
     pub(in crate::management) fn parse(
         raw_query: Option<&str>,
         fields: &'static [FieldSpec],
@@ -88,13 +97,14 @@ impl Query {
         })
     }
 
-    /// Whether soft-deleted records belong to the list.
+    /// Returns `true` if the list includes soft-deleted records.
     pub(in crate::management) fn shows_deleted(&self) -> bool {
         self.list.shows_deleted
     }
 }
 
-/// A page's size: nought stands for the usual one, and one that is too large, however large, for the largest.
+/// Parses a page size. Zero means the default, and every number above the largest page means the
+/// largest page (AIP-158).
 fn page_size(text: &str) -> Result<NonZeroUsize, String> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -110,7 +120,7 @@ fn page_size(text: &str) -> Result<NonZeroUsize, String> {
     if significant.is_empty() {
         return Ok(USUAL_PAGE);
     }
-    // What does not fit into a number is large as well.
+    // A number that does not fit into `usize` is above the largest page too.
     let size = significant.parse().unwrap_or(LARGEST_PAGE);
     Ok(size.min(LARGEST_PAGE))
 }

@@ -1,4 +1,5 @@
-//! What lists are filtered and sorted by: the scalar fields of a connection and of a type. Cheap to make, since every list makes one row for each.
+//! The records that lists filter and sort: the scalar fields of a connection and of a type. They
+//! are cheap to create, because a list request creates one for each connection.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,8 +10,9 @@ use super::view::{self, ConnectionType, LiveState, RpcStatus, TYPE_NAME, whole_m
 use crate::route::Pattern;
 use crate::snapshot::ConnectionEntry;
 
-/// The approximate bytes of a tool, and of each of its wildcards.
+/// The approximate size of a tool in bytes, without its wildcards.
 const TOOL_BYTES: usize = 600;
+/// The approximate size in bytes of each wildcard of a tool.
 const WILDCARD_BYTES: usize = 150;
 
 const TYPE: FieldKind = FieldKind::Enum {
@@ -41,7 +43,7 @@ pub(super) static TYPE_FIELDS: &[FieldSpec] = &[
     FieldSpec::new("description", FieldKind::Text),
 ];
 
-/// One connection, and its state at one instant.
+/// A connection, and its state at one instant.
 pub(super) struct ConnectionRecord {
     pub(super) entry: Arc<ConnectionEntry>,
     pub(super) live: LiveState,
@@ -58,18 +60,21 @@ impl ConnectionRecord {
     }
 }
 
-/// The state of a connection now.
+/// Returns the current state of a connection.
 pub(super) fn live_state(entry: &ConnectionEntry, sources: &ApiContext) -> LiveState {
     let id = entry.connection.id.as_str();
     let mut live = LiveState {
         last_used: sources.metrics.connection_stats(Some(id)).last_used,
         ..LiveState::default()
     };
+    // `grant_status` does not create a grant for a connection that was never used.
     if let Some(grant) = sources.credentials.grant_status(&entry.connection) {
         live.status = RpcStatus::from_grant(&grant);
         live.token_expires_at = grant.expires_at.and_then(view::to_timestamp);
         live.last_refreshed = grant.last_refreshed.and_then(view::to_timestamp);
     }
+    // An exposed credential overrides the state of the token: the connection refuses requests even
+    // with a token.
     if let Some(exposure) = sources.credentials.exposure(entry.key) {
         live.status = RpcStatus::from_exposure(&exposure);
     }
@@ -100,7 +105,8 @@ impl Record for ConnectionRecord {
         &self.name
     }
 
-    /// The weight of its tools, which may be thousands: what is the same in each, the path and the slug, and the schemas of the wildcards.
+    /// Estimates the size of the tools, of which a connection can have thousands. The path and the
+    /// slug repeat the text of the pattern, so it counts three times.
     fn weight(&self) -> usize {
         let tool = |pattern: &Pattern| {
             TOOL_BYTES + 3 * pattern.as_str().len() + WILDCARD_BYTES * pattern.segments().len()
@@ -124,7 +130,7 @@ impl Record for ConnectionType {
     }
 }
 
-/// Empty text is what an absent field reads.
+/// Returns the value of a text field. Empty text is absent, as in proto-JSON.
 fn text(text: &str) -> FieldValue<'_> {
     if text.is_empty() {
         FieldValue::Absent
@@ -151,7 +157,7 @@ mod tests {
     use crate::management::view::{HTTP, LiveState, RpcStatus, tests::connections};
     use crate::snapshot::Snapshot;
 
-    /// All values as text, each of the kind that its field is said to be of.
+    /// Returns all values as text. Panics if a value is not of its field's kind.
     fn values(fields: &[FieldSpec], record: &impl Record) -> BTreeMap<&'static str, String> {
         let values = record.values();
         assert_eq!(values.len(), fields.len());
@@ -229,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_connection_has_not_is_absent() {
+    fn fields_without_a_value_are_absent() {
         let mut without = connections("secret");
         without.iter_mut().for_each(|connection| {
             connection.delete_time = None;
@@ -262,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_weighs_about_what_its_tools_take() {
+    fn the_weight_of_a_record_is_about_the_size_of_its_tools() {
         use crate::management::tools::ToolCache;
         let snapshot = Snapshot::new(connections("secret"));
         for entry in snapshot.entries() {
@@ -279,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn no_field_is_there_twice() {
+    fn field_names_are_unique() {
         for fields in [CONNECTION_FIELDS, TYPE_FIELDS] {
             let names: std::collections::HashSet<_> = fields.iter().map(|f| f.name).collect();
             assert_eq!(names.len(), fields.len());

@@ -1,10 +1,10 @@
-//! Limits the requests that the management API serves, whatever the number of callers.
+//! A limit of the requests that the management API serves, whatever the number of callers.
 //!
 //! Without it, a flood of requests would take the processor time of the whole process, at the
 //! expense of agents if the container has a CPU quota. One request is served at a time, in the
-//! order of arrival; after [`BURST`] at once, they are served at [`RATE`]. A request that has to wait is
+//! order of arrival. After [`BURST`] requests at once, they are served at [`RATE`]. A request is
 //! refused only if those before it keep it waiting for [`MAX_WAIT`]. So a caller that sends one
-//! request after another is delayed at most, and never refused.
+//! request after another is delayed, but never refused.
 
 use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
@@ -15,11 +15,13 @@ use governor::{Quota, RateLimiter};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{sleep, timeout};
 
-/// Requests a second. The answers take 2 to 3 ms each with hundreds of connections, so about a twentieth of a core.
+/// Requests per second. With hundreds of connections a response takes 2 to 3 ms, so this rate takes
+/// about a twentieth of a core.
 const RATE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Requests that are served without delay after a pause.
 const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
-/// Requests that are served at once. Their answers are made on one thread, without waiting for anything.
+/// Requests that are served at once. A handler computes its response on one thread and waits for
+/// nothing, so more than one would not be faster.
 const MAX_CONCURRENT: usize = 1;
 /// The longest time that a request waits for the requests before it.
 pub(super) const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -62,6 +64,8 @@ impl RequestLimit {
         let waiting = timeout(MAX_WAIT, self.concurrency.acquire());
         // The semaphore is never closed.
         let permit = waiting.await.ok()?.ok()?;
+        // The permit is held meanwhile. The semaphore is fair, so requests are served in the order
+        // of arrival.
         while let Err(early) = self.rate.check() {
             sleep(early.wait_time_from(RuntimeClock.now())).await;
         }
@@ -135,6 +139,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn in_a_crowd_requests_that_wait_too_long_are_refused() {
         // F-168
+        // Leaked, because spawned tasks need a `'static` reference.
         let limit: &RequestLimit = Box::leak(Box::new(RequestLimit::new()));
         burst(limit);
         let begun = Instant::now();

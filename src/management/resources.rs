@@ -1,4 +1,5 @@
-//! `/v1`: the resources, read from the current snapshot and the state of the process at one instant.
+//! `/v1`: the resources, read from the current snapshot and the state of the process at one
+//! instant.
 
 use std::sync::Arc;
 
@@ -20,36 +21,37 @@ use crate::route::decoded;
 
 const CONNECTION_PREFIX: &str = "/v1/connections/";
 
-/// Some connections.
+/// A page of connections.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListConnectionsResponse {
     connections: Vec<ConnectionView>,
-    /// For the next page; absent on the last.
+    /// The token of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     next_page_token: Option<String>,
 }
 
-/// One connection.
+/// A single connection.
 #[derive(Serialize, ToSchema)]
 pub(super) struct GetConnectionResponse {
     connection: ConnectionView,
 }
 
-/// Some connection types.
+/// A page of connection types.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ListConnectionTypesResponse {
     #[schema(value_type = Vec<ConnectionType>)]
     types: Vec<&'static ConnectionType>,
-    /// For the next page; absent on the last.
+    /// The token of the next page; absent on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     next_page_token: Option<String>,
 }
 
-/// How many there may be on a page: any whole number that is not negative, however large.
+/// The schema of `page_size`: a whole number from 0, without an upper limit, because larger values
+/// are reduced to the largest page.
 struct PageSize;
 
 impl utoipa::PartialSchema for PageSize {
@@ -61,20 +63,20 @@ impl utoipa::PartialSchema for PageSize {
 
 impl ToSchema for PageSize {}
 
-/// The errors of the access policy, whatever is requested.
+/// The errors of the access policy, which every path can return.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "read by its derive, for the document")]
 enum AccessErrors {
-    /// No password, or a wrong one.
+    /// The login is missing or wrong.
     #[response(status = 401, headers(("WWW-Authenticate" = String)))]
     Unauthenticated(ErrorDocument),
-    /// A browser's request from another site.
+    /// The request was made by a page of another site.
     #[response(status = 403)]
     PermissionDenied(ErrorDocument),
-    /// A `Host` that is not this one.
+    /// The `Host` header names another host.
     #[response(status = 421)]
     Misdirected(ErrorDocument),
-    /// Too many wrong passwords, or more requests than this API may take of the machine.
+    /// Too many wrong logins, or too many requests.
     #[response(status = 429, headers(("Retry-After" = String)))]
     ResourceExhausted(ErrorDocument),
 }
@@ -86,15 +88,15 @@ enum AccessErrors {
     operation_id = "ListConnections",
     tag = "Connections",
     params(
-        ("filter" = Option<String>, Query, description = "A filter after AIP-160 over the scalar fields, such as `connection_type=\"http\"`.", max_length = 2048),
-        ("order_by" = Option<String>, Query, description = "Fields to sort by, with commas between them, each with ` desc` if need be. Ties are broken by name."),
-        ("page_size" = inline(Option<PageSize>), Query, description = "The most connections on a page: 50 where it is absent or 0, never more than 1000."),
-        ("page_token" = Option<String>, Query, description = "`nextPageToken` of the page before, with the same other parameters."),
-        ("show_deleted" = Option<bool>, Query, description = "Whether soft-deleted connections are listed."),
+        ("filter" = Option<String>, Query, description = "A filter (AIP-160) over the scalar fields, such as `connection_type=\"http\"`.", max_length = 2048),
+        ("order_by" = Option<String>, Query, description = "Fields to sort by, separated by commas, each optionally followed by ` desc`. Ties are broken by name."),
+        ("page_size" = inline(Option<PageSize>), Query, description = "The maximum number of connections on a page: 50 if absent or 0, and at most 1000."),
+        ("page_token" = Option<String>, Query, description = "`nextPageToken` of the previous page. All other parameters but `page_size` must be the same."),
+        ("show_deleted" = Option<bool>, Query, description = "`true` to list soft-deleted connections too."),
     ),
     responses(
         (status = 200, description = "A page of connections.", body = ListConnectionsResponse),
-        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = ErrorDocument),
+        (status = 400, description = "A parameter or the `Host` header is not valid.", body = ErrorDocument),
         AccessErrors,
     ),
     security((), ("basic" = []), ("apiKey" = [])),
@@ -114,6 +116,7 @@ pub(super) async fn list_connections(
         .filter(|entry| query.shows_deleted() || entry.is_live())
         .map(|entry| ConnectionRecord::new(entry, &state.sources))
         .collect();
+    // Only the records of one page get their tools, which can be large.
     let page = query.page(&state.page_tokens, &found)?;
     let listed = |record: &ConnectionRecord| {
         ConnectionView::for_list(
@@ -129,19 +132,19 @@ pub(super) async fn list_connections(
     .into_response())
 }
 
-/// Get one connection, with its details. A soft-deleted one is found.
+/// Get one connection, with its details. Soft-deleted connections are found too.
 #[utoipa::path(
     get,
     path = "/v1/connections/{connection_id}",
     operation_id = "GetConnection",
     tag = "Connections",
     params(
-        ("connection_id" = String, Path, description = "What stands behind `connections/` in the connection's name.", pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"),
+        ("connection_id" = String, Path, description = "The part of the connection's name after `connections/`.", pattern = "^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$"),
     ),
     responses(
         (status = 200, description = "The connection.", body = GetConnectionResponse),
-        (status = 400, description = "No connection can have this id, or `Host` is none.", body = ErrorDocument),
-        (status = 404, description = "There is no such connection.", body = ErrorDocument),
+        (status = 400, description = "The id or the `Host` header is not valid.", body = ErrorDocument),
+        (status = 404, description = "The connection does not exist.", body = ErrorDocument),
         AccessErrors,
     ),
     security((), ("basic" = []), ("apiKey" = [])),
@@ -150,10 +153,13 @@ pub(super) async fn get_connection(
     State(state): State<Arc<ApiState>>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
+    // axum's `Path` extractor is not used, because it refuses an invalid escape with an error in
+    // plain text.
     let raw = uri.path().strip_prefix(CONNECTION_PREFIX);
     let id = parse_connection_id(raw.unwrap_or_default())?;
     let snapshot = state.sources.published.current();
     let entry = snapshot.find(id.as_str()).ok_or_else(|| {
+        // The id has been parsed, so it is safe to repeat.
         let message = format!("there is no connection `connections/{id}`");
         ApiError::new(ErrorStatus::NotFound, message)
     })?;
@@ -169,14 +175,14 @@ pub(super) async fn get_connection(
     operation_id = "ListConnectionTypes",
     tag = "Connections",
     params(
-        ("filter" = Option<String>, Query, description = "A filter after AIP-160 over the scalar fields, such as `type=\"http\"`.", max_length = 2048),
-        ("order_by" = Option<String>, Query, description = "Fields to sort by, with commas between them, each with ` desc` if need be."),
-        ("page_size" = inline(Option<PageSize>), Query, description = "The most types on a page: 50 where it is absent or 0, never more than 1000."),
-        ("page_token" = Option<String>, Query, description = "`nextPageToken` of the page before, with the same other parameters."),
+        ("filter" = Option<String>, Query, description = "A filter (AIP-160) over the scalar fields, such as `type=\"http\"`.", max_length = 2048),
+        ("order_by" = Option<String>, Query, description = "Fields to sort by, separated by commas, each optionally followed by ` desc`."),
+        ("page_size" = inline(Option<PageSize>), Query, description = "The maximum number of types on a page: 50 if absent or 0, and at most 1000."),
+        ("page_token" = Option<String>, Query, description = "`nextPageToken` of the previous page. All other parameters but `page_size` must be the same."),
     ),
     responses(
         (status = 200, description = "A page of types.", body = ListConnectionTypesResponse),
-        (status = 400, description = "A parameter is not understood, or `Host` is none.", body = ErrorDocument),
+        (status = 400, description = "A parameter or the `Host` header is not valid.", body = ErrorDocument),
         AccessErrors,
     ),
     security((), ("basic" = []), ("apiKey" = [])),
@@ -194,7 +200,8 @@ pub(super) async fn list_connection_types(
     .into_response())
 }
 
-/// The id in a path. An escape is read as what it stands for; what no id can be is not looked for.
+/// Parses the id in a path. Percent-escapes are decoded. Text that cannot be an id is refused
+/// without a lookup.
 fn parse_connection_id(raw: &str) -> Result<ConnectionId, ApiError> {
     let text = decoded(raw.as_bytes());
     std::str::from_utf8(&text)

@@ -1,8 +1,13 @@
-//! `tools`: each route of a connection as a tool that a runtime can register as it is.
+//! `tools`: each route of a connection as a tool that an agent runtime can register without
+//! changes.
 //!
-//! A call: the properties of the input that the path names are put into it as RFC 6570 says (`{id}` is escaped, `{+rest}` keeps its slashes), `query` is appended
-//! as form parameters, `body` is sent as JSON (a text as it is), with `method`, or with the input's where the route admits any. What the schema admits and egressd
-//! refuses all the same is refused with an explanation: the schema spares a model mistakes, and guards nothing.
+//! A runtime calls a tool as follows. It expands the path with the properties of the input, as a
+//! URI template (RFC 6570): `{id}` is escaped, and `{+rest}` keeps its slashes. It appends `query`
+//! as form parameters and sends `body` as JSON, or as it is if it is a string. The method is the
+//! tool's, or the input's if the route allows any.
+//!
+//! The schema saves a model mistakes and is not a security boundary. egressd checks every request,
+//! and refuses one that the schema accepts but no route allows.
 
 mod cache;
 mod names;
@@ -24,28 +29,32 @@ use schema::input_schema;
 use slug::tool_slugs;
 use template::uri_template;
 
-/// One route.
+/// A tool that sends requests on one route.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::management) struct Tool {
-    /// Of `a-z`, `0-9`, `_` and `-`, at most 64 bytes, unique among all connections, the same in every process that has the same routes.
+    /// A name of `a-z`, `0-9`, `_` and `-`, at most 64 bytes long. It is unique among all
+    /// connections, and the same in every process with the same routes.
     slug: String,
-    /// The route as it was written.
+    /// The pattern of the route, as the definition has it.
     display_name: String,
-    /// The method; absent where the route admits any, and the input names it.
+    /// The method; absent if the route allows any method, which the input then contains.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     method: Option<&'static str>,
-    /// A URI template (RFC 6570) over the input's properties, for the address that agents connect to: `{id}` is escaped, `{+rest}` keeps its slashes. `query` is
-    /// appended as form parameters, `body` is sent as JSON, or as it is if it is a text. A wildcard that is called `query`, `body` or `method` is `path_query` and so
-    /// on here; one whose name is not ASCII is `segment_1` and so on, after its place.
+    /// A URI template (RFC 6570) of the properties of the input, relative to the address that
+    /// agents connect to: `{id}` is escaped, `{+rest}` keeps its slashes. `query` is appended as
+    /// form parameters. `body` is sent as JSON, or as it is if it is a string. A wildcard called
+    /// `query`, `body` or `method` is named `path_query` and so on here. One whose name is not
+    /// ASCII is named `segment_1` and so on, by its position.
     path: String,
-    /// JSON Schema (draft 2020-12) of the input.
+    /// The JSON Schema (draft 2020-12) of the input.
     #[schema(value_type = Object)]
     input_schema: Value,
 }
 
-/// The tools of a connection, in the order of its routes. A route that no request can match has none, and one that is written twice has one.
+/// Builds the tools of a connection, in the order of its routes. A route that no request can match
+/// has no tool, and a route that is written twice has one.
 fn build_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
     let mut seen = HashSet::new();
     let patterns: Vec<&Pattern> = routes

@@ -1,7 +1,9 @@
-//! What the API shows. Its types have no place for a secret: where a definition holds one, there is `Redacted`, which holds nothing.
+//! The JSON that the API returns. Its types cannot hold a secret: each field of a secret is a
+//! `Redacted`, which contains nothing.
 //!
-//! Invariant kept here: no value is built from a secret's bytes, nor from how many there are. What an operator may have put a secret into, though it is no place
-//! for one, is judged by its name in `disclosure`, and hidden where in doubt.
+//! Invariant: no value is derived from the bytes of a secret or from their number. Operators may
+//! put a secret into a field that is not meant for one. `disclosure` decides by the field's name if
+//! its value is shown, and hides it if in doubt.
 
 mod auth;
 mod connection;

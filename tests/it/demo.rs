@@ -1,7 +1,8 @@
-//! `egressd demo`, the program itself: what it prints is true, line by line.
+//! `egressd demo` as a process: every line that it prints has the result that its comment
+//! describes.
 //!
-//! The printed lines are taken apart here and sent over plain sockets, so that the tests need no curl; `tests/peers/demo` pastes the same lines
-//! into a shell.
+//! The tests parse the printed lines and send the requests over plain sockets, so they need no
+//! curl. `tests/peers/demo` pastes the same lines into a shell.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +13,7 @@ use base64::Engine as _;
 
 use crate::support::limited::LimitedChild;
 
-/// Longer than any line takes.
+/// Longer than the response to any line takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Demo(Option<LimitedChild>);
@@ -25,7 +26,7 @@ impl Demo {
         Self(Some(LimitedChild::spawn(&mut command)))
     }
 
-    /// What it prints before it waits.
+    /// Returns the lines that it prints at start-up.
     fn printed(&mut self) -> Vec<String> {
         let out = self.0.as_mut().unwrap().stdout.as_mut().unwrap();
         let mut printed = Vec::new();
@@ -40,10 +41,10 @@ impl Demo {
 
     fn terminate(&self) {
         let id = self.0.as_ref().unwrap().id().to_string();
-        let told = Command::new("sh")
+        let status = Command::new("sh")
             .args(["-c", "kill -TERM \"$1\"", "sh", &id])
             .status();
-        assert!(told.unwrap().success());
+        assert!(status.unwrap().success());
     }
 
     fn end(mut self) -> Output {
@@ -60,7 +61,7 @@ impl Drop for Demo {
     }
 }
 
-/// What a comment promises: `# 403 route_not_allowed: …`, `# 200, cut off: …`.
+/// The result that a comment describes: `# 403 route_not_allowed: …`, `# 200, cut off: …`.
 #[derive(Debug, PartialEq, Eq)]
 struct Promise {
     status: u16,
@@ -113,7 +114,8 @@ impl Answer {
     }
 }
 
-/// The words of a command as sh would see them: spaces part, single quotes keep together, a backslash outside of them takes the next as it is.
+/// Splits a command into words as sh does: at spaces, except within single quotes. Outside of
+/// quotes, a backslash escapes the next character.
 fn words(line: &str) -> Vec<String> {
     let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
     let mut characters = line.chars();
@@ -137,7 +139,7 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// What curl would do, as far as the demo uses it.
+/// Sends the request that curl would send, for the options that the demo uses.
 fn send(line: &str) -> Answer {
     let mut words = words(line).into_iter();
     assert_eq!(words.next().as_deref(), Some("curl"));
@@ -194,7 +196,7 @@ fn basic(pair: &str) -> String {
     format!("Authorization: Basic {pair}")
 }
 
-/// `NAME=VALUE` with the value escaped, as curl does it.
+/// Returns `NAME=VALUE` with the value escaped, as curl does it.
 fn encoded(parameter: &str) -> String {
     let (name, value) = parameter.split_once('=').unwrap();
     let escaped = value.bytes().map(|byte| match byte {
@@ -210,7 +212,7 @@ fn exchange(address: &str, request: &[u8]) -> Answer {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.write_all(request).unwrap();
     let mut bytes = Vec::new();
-    // A socket that is cut off may be reset; what came before counts.
+    // A response that is cut off may end in a reset. The bytes before it count.
     let _cut = socket.read_to_end(&mut bytes);
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let body = bytes.split_off(end.expect("a whole head") + 4);
@@ -220,7 +222,7 @@ fn exchange(address: &str, request: &[u8]) -> Answer {
     }
 }
 
-/// Comments and lines, in the order in which they are printed.
+/// Returns the comments and commands, in their order.
 fn lines(printed: &[String]) -> Vec<(&str, &str)> {
     printed
         .windows(2)
@@ -229,16 +231,16 @@ fn lines(printed: &[String]) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// Sends a line and holds it to its comment.
-fn kept((comment, line): (&str, &str)) -> Answer {
+/// Sends a line, and checks the response against its comment.
+fn send_and_check((comment, line): (&str, &str)) -> Answer {
     let answer = send(line);
     let (head, promise) = (&answer.head, Promise::read(comment));
     assert_eq!(answer.promise(), promise, "{line}\n{head}");
     answer
 }
 
-/// What the body of an answer has to say, by the path of its line.
-fn told(line: &str, answer: &Answer) {
+/// Checks the body of a response, by the path of its line.
+fn check_body(line: &str, answer: &Answer) {
     let body = String::from_utf8_lossy(&answer.body);
     let says = |text: &str| assert!(body.contains(text), "{line}: {body}");
     let ends = |path: &str| line.split('?').next().is_some_and(|l| l.ends_with(path));
@@ -274,7 +276,7 @@ const ANYWHERE: [&str; 4] = [
 ];
 
 #[test]
-fn every_printed_line_does_what_its_comment_says() {
+fn every_printed_line_has_the_result_of_its_comment() {
     let mut demo = Demo::start(&ANYWHERE);
     let printed = demo.printed();
     assert!(
@@ -283,17 +285,17 @@ fn every_printed_line_does_what_its_comment_says() {
     );
     let lines = lines(&printed);
     assert!(lines.len() >= 30, "{printed:#?}");
-    // Down, and up again: no line needs another one, or minds it.
+    // In order and in reverse: no line depends on another one.
     for (comment, line) in lines.iter().chain(lines.iter().rev()) {
-        told(line, &kept((comment, line)));
+        check_body(line, &send_and_check((comment, line)));
     }
     demo.terminate();
     let output = demo.end();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
     assert!(
-        said.contains(" 403 GET /notes/admin notes route_not_allowed "),
-        "{said}"
+        stderr.contains(" 403 GET /notes/admin notes route_not_allowed "),
+        "{stderr}"
     );
     assert_eq!(
         output.stdout, b"",
@@ -301,8 +303,8 @@ fn every_printed_line_does_what_its_comment_says() {
     );
 }
 
-/// The commands of the first shell block behind this text of the management API's page, each whole
-/// and without its comment.
+/// Returns the commands of the first shell block after this text in `docs/management-api.md`,
+/// without their comments.
 fn documented_commands(text: &str) -> Vec<String> {
     let page = include_str!("../../docs/management-api.md");
     let (_, section) = page.split_once(text).expect("the text");
@@ -332,7 +334,7 @@ fn the_documented_commands_for_operators_work_on_the_demo() {
     }
 }
 
-/// A number in a line's answer.
+/// Returns a number from a response.
 fn number(answer: &Answer, name: &str) -> u64 {
     let body = String::from_utf8_lossy(&answer.body);
     let (_, rest) = body.split_once(&format!("\"{name}\": ")).expect(name);
@@ -348,16 +350,17 @@ fn one_token_call_serves_two_lines_and_a_revoked_token_is_renewed() {
     let find = |end: &str| lines.iter().find(|(_, line)| line.ends_with(end)).unwrap();
     let (echo, revoke) = (*find("/crm/echo"), *find("/crm/token"));
     let counted = || {
-        let answer = kept(echo);
+        let answer = send_and_check(echo);
         (number(&answer, "token"), number(&answer, "token_requests"))
     };
     assert_eq!([counted(), counted()], [(1, 1), (1, 1)]);
     let revoked =
         |answer: &Answer| String::from_utf8_lossy(&answer.body).contains("\"revoked\": true");
-    assert!(revoked(&kept(revoke)));
+    assert!(revoked(&send_and_check(revoke)));
     assert_eq!([counted(), counted()], [(2, 2), (2, 2)]);
-    // The API knows how often egressd renews, and leaves nobody before a closed door.
-    assert!(!revoked(&kept(revoke)));
+    // Within 30 seconds egressd would not obtain another token, so the API does not revoke this
+    // one.
+    assert!(!revoked(&send_and_check(revoke)));
     assert_eq!(counted(), (2, 2));
 }
 
@@ -370,23 +373,23 @@ fn a_busy_address_is_named_with_the_flag_that_moves_it() {
         ("--management-listen", "--listen"),
     ] {
         let output = Demo::start(&[taken, &busy, free, "127.0.0.1:0"]).end();
-        let told = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(69), "{told}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(69), "{stderr}");
         assert!(
-            told.contains(&format!("cannot listen on {busy}: ")),
-            "{told}"
+            stderr.contains(&format!("cannot listen on {busy}: ")),
+            "{stderr}"
         );
-        assert!(told.contains(&format!("`{taken} ADDRESS`")), "{told}");
+        assert!(stderr.contains(&format!("`{taken} ADDRESS`")), "{stderr}");
         assert_eq!(output.stdout, b"");
     }
     drop(held);
 }
 
 #[test]
-fn what_is_no_address_is_a_usage_error() {
+fn an_invalid_address_is_a_usage_error() {
     let output = Demo::start(&["--listen", "8080"]).end();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(64), "{told}");
-    assert!(told.contains("--listen"), "{told}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{stderr}");
+    assert!(stderr.contains("--listen"), "{stderr}");
     assert_eq!(output.stdout, b"");
 }

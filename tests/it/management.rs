@@ -1,4 +1,5 @@
-//! The management API from outside: what operators read, and that nobody changes anything.
+//! The management API over the wire: its responses to operators, and that no request changes
+//! anything.
 
 mod document;
 mod paths;
@@ -12,30 +13,30 @@ use serde_json::Value;
 use crate::support::reply::Reply;
 use crate::support::{Agent, Sidecar, Upstream};
 
-/// An upstream that gives nothing back: an echo of a credential would be refused.
+/// An upstream with empty responses. An echo would contain the credential, and be refused.
 fn quiet() -> Upstream {
     Upstream::answer(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec())
 }
 
-/// `GET target`, on a socket of its own.
+/// Sends `GET target` on a new socket.
 fn ask(sidecar: &Sidecar, target: &str) -> Reply {
     Agent::connect_to(sidecar.management()).get(target)
 }
 
-/// The JSON of a good answer.
+/// Returns the JSON of a response with status 200.
 fn read(sidecar: &Sidecar, target: &str) -> Value {
     let reply = ask(sidecar, target);
     plain(reply.expect_status(200));
     reply.json()
 }
 
-/// The connection of this id.
+/// Returns the connection with this id.
 fn connection_of(sidecar: &Sidecar, id: &str) -> Value {
     let mut answer = read(sidecar, &format!("/v1/connections/{id}"));
     answer["connection"].take()
 }
 
-/// What every JSON answer carries.
+/// Checks the headers of every JSON response.
 fn plain(reply: &Reply) {
     for (name, value) in [
         ("content-type", "application/json"),
@@ -50,7 +51,7 @@ fn plain(reply: &Reply) {
     }
 }
 
-/// Claims that the answer is an error after AIP-193 that is well made: its message.
+/// Checks that the response is a complete error in the format of AIP-193, and returns its message.
 fn refused(reply: &Reply, status: u16, name: &str) -> String {
     plain(reply.expect_status(status));
     let document = reply.json();

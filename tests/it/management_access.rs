@@ -1,4 +1,4 @@
-//! Who may ask the management listener, over the wire.
+//! The access policy of the management listener, over the wire.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ const RIGHT: &str = "Basic b3BzOnBsYW50ZWQtbWFuYWdlbWVudC1wYXNzd29yZC0wMTIzNDU2N
 /// `ops:wrong`
 const WRONG: &str = "Basic b3BzOndyb25n";
 const OPEN: [&str; 2] = ["/livez", "/readyz"];
-/// Behind the door, there or not.
+/// Paths that need a login, whether they exist or not.
 const GUARDED: [&str; 7] = [
     "/",
     "/v1/nothing",
@@ -35,7 +35,7 @@ fn locked() -> Sidecar {
     plan.setting("management.basic_auth", pair).start()
 }
 
-/// Claims that the reply is an error of the API (AIP-193), and that it may be kept by nobody.
+/// Checks that the reply is an error of the API (AIP-193) that must not be cached.
 fn refused(reply: &Reply, code: u16, status: &str) {
     reply.expect_status(code);
     let error = &reply.json()["error"];
@@ -60,7 +60,7 @@ fn unauthenticated(reply: &Reply) {
 }
 
 #[test]
-fn a_login_opens_and_nothing_else_does() {
+fn only_a_login_gives_access() {
     // F-195
     let sidecar = locked();
     let mut agent = Agent::connect_to(sidecar.management());
@@ -77,16 +77,16 @@ fn a_login_opens_and_nothing_else_does() {
         let reply = agent.request("GET", path, &[("X-API-Key", PASSWORD)], b"");
         assert_eq!(reply.status, expected, "{path}: {reply:?}");
     }
-    // Whoever proves the login is let in by any name.
+    // With the login, every `Host` is served.
     for host in ["box.example:8081", "10.1.2.3"] {
         let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\nAuthorization: {RIGHT}\r\n\r\n");
         agent.exchange(head).expect_status(200);
     }
 }
 
-/// One more wrong login each: fewer than are let pass in a second.
+/// Sends one wrong login per row, fewer than the limit of a second.
 #[test]
-fn a_wrong_login_is_refused_in_one_way() {
+fn every_wrong_login_gets_the_same_error() {
     // F-195
     let rows: [&[(&str, &str)]; 9] = [
         &[("Authorization", WRONG)],
@@ -95,7 +95,8 @@ fn a_wrong_login_is_refused_in_one_way() {
             "Authorization",
             "Basic cm9vdDpwbGFudGVkLW1hbmFnZW1lbnQtcGFzc3dvcmQtMDEyMzQ1Njc4OQ==",
         )],
-        // The user name alone, the pair without its end, the pair with a byte that is no base64.
+        // The user name alone, the pair without its end, and the pair with a byte that is not
+        // base64.
         &[("Authorization", "Basic b3Bz")],
         &[("Authorization", RIGHT.trim_end_matches("Nzg5"))],
         &[(
@@ -103,7 +104,7 @@ fn a_wrong_login_is_refused_in_one_way() {
             "Basic b3BzOnBsYW50ZWQtbWFuYWdlbWVudC1wYXNzd29yZC0wMTIzNDU2Nzg*",
         )],
         &[("X-API-Key", "planted-management-password-012345678")],
-        // Two readings, one of them right.
+        // Ambiguous: two logins, one of them right.
         &[("Authorization", WRONG), ("Authorization", RIGHT)],
         &[("Authorization", RIGHT), ("X-API-Key", "wrong")],
         &[("Authorization", WRONG), ("X-API-Key", PASSWORD)],
@@ -132,14 +133,14 @@ fn a_login_of_a_mebibyte_is_refused() {
         "GET / HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {long}\r\n\r\n"
     ));
     assert_eq!(agent.open_reply().status, 431);
-    // One that fits into a head is a wrong login like any other.
+    // A login that fits into a head is compared like any other.
     let long = format!("Basic {}", "A".repeat(32 << 10));
     let mut agent = Agent::connect_to(sidecar.management());
     unauthenticated(&agent.request("GET", "/", &[("Authorization", &long)], b""));
 }
 
 #[test]
-fn a_flood_of_wrong_logins_does_not_keep_the_right_one_out() {
+fn a_flood_of_wrong_logins_does_not_lock_out_the_right_one() {
     // F-196
     let up = Upstream::echo();
     let pair = json!({"username": USER, "password": PASSWORD});
@@ -169,14 +170,14 @@ fn a_flood_of_wrong_logins_does_not_keep_the_right_one_out() {
     agent
         .request("GET", "/", &[("X-API-Key", PASSWORD)], b"")
         .expect_status(200);
-    // Who shows nothing has not guessed, and is asked.
+    // A request without a login is not a wrong login, and gets a 401.
     unauthenticated(&agent.get("/"));
     agent.get("/livez").expect_status(200);
     Agent::connect(&sidecar).get("/crm/a").expect_status(200);
 }
 
 #[test]
-fn without_a_login_only_names_of_ours_are_served() {
+fn without_a_login_only_local_and_allowed_hosts_are_served() {
     // F-197
     let sidecar = open();
     let mut agent = Agent::connect_to(sidecar.management());
@@ -217,7 +218,7 @@ fn without_a_login_only_names_of_ours_are_served() {
 }
 
 #[test]
-fn without_a_login_pages_of_others_are_refused() {
+fn without_a_login_pages_of_other_sites_are_refused() {
     // F-197
     let sidecar = open();
     let mut agent = Agent::connect_to(sidecar.management());
@@ -240,7 +241,7 @@ fn without_a_login_pages_of_others_are_refused() {
             "PERMISSION_DENIED",
         );
     }
-    // An address that somebody typed, and the page's own refresh.
+    // An address that the user typed, and the page's own refresh.
     for site in ["none", "same-origin"] {
         agent
             .request("GET", "/", &[("Sec-Fetch-Site", site)], b"")
@@ -285,7 +286,7 @@ fn only_get_and_head_of_a_path_are_read() {
 }
 
 #[test]
-fn a_unix_socket_is_judged_like_any_other() {
+fn a_unix_socket_has_the_same_policy() {
     // F-197
     use std::io::{Read as _, Write as _};
     let directory = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Who holds the sockets of the management listener keeps nobody out: the kubelet's probe is answered, and so are people.
+//! Clients that occupy all sockets of the management listener do not keep others out: the kubelet's
+//! probes and operators are served.
 
 use std::net::SocketAddr;
 
@@ -10,7 +11,7 @@ use crate::support::{Agent, Sidecar, connection};
 fn sidecar(routes: usize) -> Sidecar {
     let crm = connection("crm").base_url("https://api.test");
     let crm = (0..routes).fold(crm, |crm, n| crm.allow(&format!("GET /{n}/{{id}}")));
-    // No limit ends within a test what is to end for want of room.
+    // The time limits are longer than a test, so only the lack of room can close a socket.
     let limits = [
         "header_read_timeout_seconds",
         "idle_timeout_seconds",
@@ -29,7 +30,7 @@ fn crowd(sidecar: &Sidecar, connect: fn(SocketAddr) -> Agent) -> Vec<Agent> {
 }
 
 #[test]
-fn kept_sockets_make_room_the_oldest_first() {
+fn the_oldest_idle_socket_is_closed_for_a_new_one() {
     // F-196
     let sidecar = sidecar(1);
     let mut crowd = crowd(&sidecar, Agent::connect_to);
@@ -45,7 +46,7 @@ fn kept_sockets_make_room_the_oldest_first() {
 }
 
 #[test]
-fn silent_sockets_make_room() {
+fn silent_sockets_are_closed_for_new_ones() {
     // F-196
     let sidecar = sidecar(1);
     let _silent = crowd(&sidecar, Agent::connect_to);
@@ -57,7 +58,7 @@ fn silent_sockets_make_room() {
 }
 
 #[test]
-fn agents_that_take_no_answer_make_room() {
+fn sockets_that_read_nothing_are_closed_for_new_ones() {
     // F-196
     let sidecar = sidecar(2_000);
     let mut crowd = crowd(&sidecar, Agent::connect_narrow_to);

@@ -1,4 +1,5 @@
-//! The page for people, over the wire: its headers, and that it tells the state of real connections and no secret.
+//! The page for people, over the wire: its headers, the state of real connections, and that it
+//! contains no secret.
 
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::support::connection::CLIENT_SECRET;
 use crate::support::{Agent, PATIENCE, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
-/// What stands between the first of these and the next of those.
+/// Returns the text between the first `open` and the next `close`.
 fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
     let rest = text
         .split_once(open)
@@ -21,12 +22,13 @@ fn between<'a>(text: &'a str, open: &str, close: &str) -> &'a str {
         .0
 }
 
-/// The card of one connection.
+/// Returns the card of one connection.
 fn card<'a>(page: &'a str, id: &str) -> &'a str {
     between(page, &format!("<article id=\"c-{id}\""), "</article>")
 }
 
-/// The first page of which `is_so` holds: an exchange is in the books a moment after its last byte went out.
+/// Returns the first page for which `is_so` holds. An exchange is counted shortly after its last
+/// byte was sent.
 fn page_where(sidecar: &Sidecar, is_so: impl Fn(&str) -> bool) -> String {
     let begun = Instant::now();
     loop {
@@ -46,7 +48,7 @@ fn page(sidecar: &Sidecar) -> String {
 }
 
 #[test]
-fn the_policy_admits_its_own_style_and_script_and_nothing_else() {
+fn the_policy_allows_only_the_own_style_and_script() {
     // F-197
     let sidecar =
         Sidecar::with(connection("crm").allow("/").base_url("https://crm.example")).start();
@@ -78,7 +80,7 @@ fn the_policy_admits_its_own_style_and_script_and_nothing_else() {
 }
 
 #[test]
-fn every_connection_is_there_with_its_state_and_no_secret() {
+fn every_connection_is_shown_with_its_state_and_without_secrets() {
     // F-188
     let up = Upstream::echo();
     let crm = connection("crm")
@@ -124,13 +126,13 @@ fn every_connection_is_there_with_its_state_and_no_secret() {
     }
     assert!(card(&page, "off").contains(">disabled</span>"));
     assert!(card(&page, "gone").contains(">deleted</span>"));
-    // Whoever works comes first.
+    // Connections that serve requests come first.
     let places = ["crm", "off", "gone"].map(|id| page.find(&format!("id=\"c-{id}\"")));
     assert!(places.is_sorted(), "{places:?}");
 }
 
 #[test]
-fn a_token_is_told_by_its_life_and_a_failure_by_its_reason() {
+fn a_token_is_shown_with_its_expiry_and_a_failure_with_its_reason() {
     let up = Upstream::echo();
     let good =
         TokenEndpoint::with_script(|_| TokenAnswer::token("planted-access-token-0123456789"));
@@ -198,6 +200,6 @@ fn traffic_and_refusals_are_counted_where_they_belong() {
         unnamed.contains("<code>connection_not_found</code>"),
         "{unnamed}"
     );
-    // What an agent made up is nowhere.
+    // A connection id that an agent made up is not shown.
     assert!(!page.contains("nobody"), "{page}");
 }

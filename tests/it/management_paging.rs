@@ -1,4 +1,4 @@
-//! Lists of many connections, page by page, while the configuration changes under them.
+//! Lists of many connections, page by page, while reloads change the configuration.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 const ALL: usize = 500;
 
-/// Orders over what no reload changes.
+/// Orders by fields that no reload changes.
 const ORDERS: &[&str] = &[
     "",
     "name desc",
@@ -19,7 +19,7 @@ const ORDERS: &[&str] = &[
     "connection_status.code, token_expires_at",
 ];
 
-/// The connections that exist throughout, and some that come and go.
+/// Returns the connections that exist throughout, and some that appear and disappear.
 fn definitions(up: &Upstream, generation: usize) -> Vec<Connection> {
     let one = |name: String, number: usize| {
         connection(&name)
@@ -41,7 +41,7 @@ fn encoded(text: &str) -> String {
     text.replace(',', "%2C").replace(' ', "+")
 }
 
-/// One page: the names on it, and what leads to the next.
+/// Returns the names on a page, and the token of the next page.
 fn page(operator: &mut Agent, query: &str) -> (Vec<String>, String) {
     let reply = operator.get(&format!("/v1/connections?{query}"));
     let answer: Value = reply.expect_status(200).json();
@@ -52,7 +52,7 @@ fn page(operator: &mut Agent, query: &str) -> (Vec<String>, String) {
 }
 
 #[test]
-fn every_lasting_connection_is_on_one_page_whatever_changes_meanwhile() {
+fn every_lasting_connection_is_listed_once_during_reloads() {
     let up = Upstream::echo();
     let plan = definitions(&up, 1).into_iter();
     let sidecar = plan
@@ -115,7 +115,7 @@ fn every_lasting_connection_is_on_one_page_whatever_changes_meanwhile() {
 }
 
 #[test]
-fn a_list_goes_on_where_it_was_when_connections_come_and_go() {
+fn a_list_continues_at_its_position_after_a_reload() {
     let up = Upstream::echo();
     let named = |id: &str| connection(id).allow("GET /a").upstream(&up);
     let sidecar = Sidecar::with(named("b"))

@@ -1,4 +1,5 @@
-//! Lists as operators ask for them: what a filter admits, and what is refused without a word about secrets.
+//! Filtered and ordered lists, over the wire, and the errors of invalid queries, which reveal
+//! nothing about secrets.
 
 use serde_json::Value;
 
@@ -65,7 +66,7 @@ fn lists_are_filtered_and_ordered() {
 }
 
 #[test]
-fn what_is_no_query_is_refused_at_once_and_names_its_place() {
+fn an_invalid_query_is_refused_with_the_parameter() {
     let up = Upstream::echo();
     let sidecar = world(&up);
     let mut operator = Agent::connect_to(sidecar.management());

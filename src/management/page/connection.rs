@@ -1,4 +1,5 @@
-//! One connection on the page: its name and state, its traffic, its token, what went wrong, and details to open.
+//! One connection on the page: its name and state, its traffic, its token, its faults, and details
+//! in a disclosure widget.
 
 use std::cmp::Reverse;
 use std::fmt::Display;
@@ -10,10 +11,11 @@ use super::format::{byte_size, group_digits, relative_time};
 use super::overview::{ConnectionOverview, ConnectionState, TokenFailure, TokenLifetime};
 use crate::telemetry::ConnectionStats;
 
-/// Routes that are listed. A page of 500 connections is fetched every few seconds; the API lists them all.
+/// The number of routes that are listed. The page is fetched every few seconds and can have 500
+/// connections. The API lists all routes.
 const MAX_ROUTES: usize = 100;
 
-/// The width of a traffic bar.
+/// The width of a traffic bar, in units of its `viewBox`.
 const BAR_WIDTH: u64 = 1000;
 
 pub(super) fn connection_card(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup {
@@ -21,6 +23,8 @@ pub(super) fn connection_card(shown: &ConnectionOverview<'_>, now: Timestamp) ->
     let id = &connection.id;
     let (class, label) = shown.state.label();
     html! {
+        // The prefixes keep a connection called `main` or `fresh` from taking an id of the page
+        // itself. `bdi` isolates a name in right-to-left script from the text around it.
         article id={ "c-" (id) } aria-labelledby={ "n-" (id) } {
             div class="who" {
                 h3 id={ "n-" (id) } { bdi { (connection.display_name) } }
@@ -42,7 +46,7 @@ pub(super) fn connection_card(shown: &ConnectionOverview<'_>, now: Timestamp) ->
     }
 }
 
-/// Requests that named no connection.
+/// The card of requests for which no connection was found.
 pub(super) fn unnamed_card(activity: &ConnectionStats, now: Timestamp) -> Markup {
     html! {
         article {
@@ -84,7 +88,7 @@ fn traffic_cell(activity: &ConnectionStats, now: Timestamp) -> Markup {
     }
 }
 
-/// The outcomes of exchanges, in the same order as in the bar.
+/// Counts exchanges by outcome, in the same order as in the bar.
 pub(super) fn outcome_counts(activity: &ConnectionStats) -> Markup {
     nonzero_counts(&[
         (activity.forwarded, "", "forwarded"),
@@ -94,7 +98,8 @@ pub(super) fn outcome_counts(activity: &ConnectionStats) -> Markup {
     ])
 }
 
-/// The counts that are not zero, each with its class and its label. The separator stays at the end of a line.
+/// Lists the counts that are not zero, each with its class and label. The separator stays at the
+/// end of a line when the list wraps.
 pub(super) fn nonzero_counts(counts: &[(u64, &str, &str)]) -> Markup {
     let mut counts = counts.iter().filter(|(count, ..)| *count > 0).peekable();
     html! {
@@ -111,6 +116,8 @@ fn outcome_bar(activity: &ConnectionStats) -> Markup {
     let all = u128::from(activity.exchanges().max(1));
     let mut sum = 0_u64;
     let mut begin = 0;
+    // Each end is computed from the running sum, so rounding errors do not add up and the pieces
+    // fill the bar exactly.
     let mut piece = |class: &'static str, count: u64| {
         sum = sum.saturating_add(count);
         let end = u128::from(sum) * u128::from(BAR_WIDTH) / all;
@@ -133,7 +140,7 @@ fn outcome_bar(activity: &ConnectionStats) -> Markup {
     }
 }
 
-/// Up to the upstream and down from it.
+/// Shows the bytes of request bodies (up to the upstream) and response bodies (down from it).
 pub(super) fn body_bytes(activity: &ConnectionStats) -> Markup {
     html! {
         span title="request bodies" { "↑\u{2009}" (byte_size(activity.request_bytes)) } " "
@@ -154,7 +161,7 @@ fn token_lifetime(token: &TokenLifetime, now: Timestamp) -> Markup {
     }
 }
 
-/// By code, the latest first.
+/// Lists refusals and failures by code, the latest first.
 fn faults_cell(activity: &ConnectionStats, now: Timestamp) -> Markup {
     let faults = activity.faults.iter().filter(|fault| fault.count > 0);
     let mut faults: Vec<_> = faults.collect();
@@ -208,7 +215,8 @@ fn connection_details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup 
     }
 }
 
-/// An instant by its distance. The exact time is there for programs and on hovering.
+/// Shows a time relative to now. The exact time is in `datetime` for programs and in `title` for
+/// people.
 pub(super) fn time_ago(at: Timestamp, now: Timestamp) -> Markup {
     time_element(at, relative_time(at, now))
 }

@@ -1,4 +1,4 @@
-//! Numbers and times as people read them.
+//! Formats of numbers and times for people.
 
 use std::time::Duration;
 
@@ -17,7 +17,8 @@ pub(super) fn group_digits(count: u64) -> String {
     grouped
 }
 
-/// Formats a number of bytes as `12.3 MiB`.
+/// Formats a number of bytes as `12.3 MiB`. Integers only: `u64::MAX` bytes are beyond the
+/// precision of `f64`.
 pub(super) fn byte_size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -25,6 +26,7 @@ pub(super) fn byte_size(bytes: u64) -> String {
     let mut tenths = u128::from(bytes) * 10;
     let mut unit = "B";
     for larger in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        // From 1023.5 on, a value is rounded to 1024, which is 1.0 of the next unit.
         if tenths < 10_235 {
             break;
         }
@@ -38,7 +40,8 @@ pub(super) fn byte_size(bytes: u64) -> String {
     }
 }
 
-/// Formats a duration as `3 d 4 h`: the two largest units, the second one only where it matters.
+/// Formats a duration as `3 d 4 h`: the two largest units, without the second one if it is zero or,
+/// from 10 days on, insignificant.
 pub(super) fn rough_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

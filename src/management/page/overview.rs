@@ -1,4 +1,5 @@
-//! What the page shows, gathered at one instant. No type here has a place for a secret, a header value or a byte that an upstream sent.
+//! The content of the page, sampled at one instant. No type here can hold a secret, a header value
+//! or a byte that an upstream sent.
 
 use std::fmt::Display;
 
@@ -13,7 +14,7 @@ use crate::reflection::Exposure;
 use crate::snapshot::{ConnectionEntry, Snapshot};
 use crate::telemetry::ConnectionStats;
 
-/// One connection.
+/// One connection and its state.
 pub(super) struct ConnectionOverview<'a> {
     pub(super) entry: &'a ConnectionEntry,
     pub(super) state: ConnectionState,
@@ -21,21 +22,22 @@ pub(super) struct ConnectionOverview<'a> {
     pub(super) activity: ConnectionStats,
 }
 
-/// Whether agents are served.
+/// The state of a connection, from the operator's point of view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectionState {
-    /// A response held a credential that can be guessed: no request is served.
+    /// A response contained the credential, which is short enough to be guessed. Requests are
+    /// refused.
     Exposed(Exposure),
-    /// No token can be obtained.
+    /// No token can be obtained. Requests are refused.
     Failing(TokenFailure),
-    /// No new token can be obtained, and the old one still serves.
+    /// No new token can be obtained. The old one is still valid, so requests are served.
     NotRenewed(TokenFailure),
     Ok,
     Disabled,
     Deleted(Timestamp),
 }
 
-/// Why a token cannot be obtained.
+/// A failure to obtain a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TokenFailure {
     pub(super) reason: Reason,
@@ -44,20 +46,21 @@ pub(super) struct TokenFailure {
     pub(super) next: Option<Timestamp>,
 }
 
-/// How long the connection's credential is valid.
+/// The validity of a connection's credential.
 pub(super) enum TokenLifetime {
-    /// As long as the configuration.
+    /// The credential is part of the configuration and does not expire.
     Fixed,
-    /// No credential is sent.
+    /// The connection has no credential.
     NotNeeded,
-    /// A token endpoint decides.
+    /// The token endpoint sets the expiry.
     Obtained {
         expires: Option<Timestamp>,
         refreshed: Option<Timestamp>,
     },
 }
 
-/// Returns all connections: first those that an operator should look at, then in the order of the definitions.
+/// Returns all connections. Those that need an operator's attention come first, and the others
+/// follow in the order of their definitions.
 pub(super) fn connections<'a>(
     sources: &ApiContext,
     snapshot: &'a Snapshot,
@@ -78,6 +81,7 @@ impl<'a> ConnectionOverview<'a> {
         Self {
             entry,
             state: match sources.credentials.exposure(entry.key) {
+                // A deleted connection refuses all requests anyway, and is shown as deleted.
                 Some(exposure) if entry.is_live() => ConnectionState::Exposed(exposure),
                 _ => ConnectionState::new(entry, status),
             },
@@ -125,7 +129,8 @@ impl ConnectionState {
         }
     }
 
-    /// The place of this state on the page. Exposed and failing connections are counted together.
+    /// Returns the position of this state on the page. Exposed and failing connections share one,
+    /// because the page counts them together.
     pub(super) fn rank(&self) -> u8 {
         match self {
             Self::Exposed(_) | Self::Failing(_) => 0,
@@ -136,7 +141,7 @@ impl ConnectionState {
         }
     }
 
-    /// The class of the label, and its text.
+    /// Returns the CSS class of the label, and its text.
     pub(super) fn label(&self) -> (&'static str, &'static str) {
         match self {
             Self::Exposed(_) => ("bad", "credential exposed"),
@@ -148,7 +153,8 @@ impl ConnectionState {
         }
     }
 
-    /// Why an operator should look at the connection, and what is known of a token that cannot be obtained.
+    /// Returns why the connection needs an operator's attention, and the attempts to obtain a
+    /// token, if that is the reason.
     pub(super) fn fault(&self) -> Option<(&dyn Display, Option<&TokenFailure>)> {
         match self {
             Self::Exposed(exposure) => Some((exposure, None)),
@@ -160,7 +166,7 @@ impl ConnectionState {
     }
 }
 
-/// The sums over several connections.
+/// Sums the counts of several connections. The faults are left out.
 pub(super) fn sum<'a>(activities: impl Iterator<Item = &'a ConnectionStats>) -> ConnectionStats {
     activities.fold(ConnectionStats::default(), |sum, one| ConnectionStats {
         last_used: sum.last_used.max(one.last_used),

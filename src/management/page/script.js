@@ -19,7 +19,8 @@
     fresh.textContent = `as of ${clock(shown)}${more}`;
   }
 
-  // Whoever reads on keeps their place: what is open stays open, what has the focus keeps it.
+  // Keeps the reader's place: open details stay open, the focus stays on the same element, and the
+  // scroll position does not change.
   function put(next) {
     const main = document.getElementById("main");
     const focus = main.contains(document.activeElement) ? document.activeElement.id : "";
@@ -35,7 +36,8 @@
     if (same && window.scrollY > 0) window.scrollBy({ top: same.getBoundingClientRect().top - at, behavior: "instant" });
   }
 
-  // Not by a relative URL: one of a page that was opened with a password in its address would hold it, which fetch refuses.
+  // The URL is absolute, because fetch refuses a URL with credentials. A relative one would inherit
+  // those of a page that was opened as http://user:password@host/.
   async function refresh() {
     if (document.hidden || busy) return;
     busy = true;
@@ -45,7 +47,7 @@
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const next = answer.ok && page.getElementById("main");
       if (next) {
-        // A selection would be lost, and with it what somebody is about to copy.
+        // Replacing the page would clear the selection, which the reader may be about to copy.
         state = getSelection().isCollapsed ? "live" : "held";
         if (state === "live") {
           put(document.adoptNode(next));
@@ -53,7 +55,7 @@
         }
       }
     } catch {
-      // Said below.
+      // The failure is shown below.
     }
     busy = false;
     say(state);

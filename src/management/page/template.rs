@@ -1,4 +1,4 @@
-//! The page from its head to its foot. The templates escape every value, so none can become markup.
+//! The HTML of the page. The templates of `maud` escape every value, so no value can become markup.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -17,14 +17,14 @@ use crate::telemetry::ConnectionStats;
 
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%23156d5a'/%3E%3Cpath d='M4 8h7M8 5l3 3-3 3' fill='none' stroke='%23fff' stroke-width='1.8'/%3E%3C/svg%3E";
 
-/// Everything that the page shows.
+/// The content of the page.
 pub(super) struct PageContent<'a> {
     pub(super) now: Timestamp,
     pub(super) uptime: Duration,
     pub(super) is_draining: bool,
     pub(super) generation: u64,
     pub(super) connections: Vec<ConnectionOverview<'a>>,
-    /// Requests that named no connection that exists.
+    /// Requests for which no connection was found.
     pub(super) unnamed: ConnectionStats,
 }
 
@@ -40,6 +40,8 @@ impl PageContent<'_> {
                     meta name="color-scheme" content="light dark";
                     link rel="icon" href=(ICON);
                     noscript { meta http-equiv="refresh" content="10"; }
+                    // Constants. Escaping would change them, and their hashes in the policy with
+                    // them.
                     style { (PreEscaped(STYLE)) }
                 }
                 body {
@@ -116,6 +118,7 @@ impl PageContent<'_> {
             let shown = self.connections.iter();
             shown.filter(|shown| shown.state.rank() == rank).count() as u64
         };
+        // The numbers are those of `ConnectionState::rank`.
         nonzero_counts(&[
             (count(2), "", "ok"),
             (count(0), "bad", "failing"),
@@ -125,14 +128,14 @@ impl PageContent<'_> {
         ])
     }
 
-    /// The connections that an operator should look at, each with the reason.
+    /// Lists the connections that need an operator's attention, each with the reason.
     fn attention(&self) -> Markup {
         let faulty = self.connections.iter().filter_map(|shown| {
             let (reason, failure) = shown.state.fault()?;
             Some((&shown.entry.connection.id, reason, failure))
         });
         let mut faulty: Vec<_> = faulty.collect();
-        // Exposed credentials first.
+        // Exposed credentials first, because no retry will end their refusals.
         faulty.sort_by_key(|(.., failure)| failure.is_some());
         html! {
             @if !faulty.is_empty() {
@@ -181,7 +184,7 @@ impl PageContent<'_> {
     }
 }
 
-/// `14:03:22 UTC`
+/// Formats a time as `14:03:22 UTC`.
 fn clock_time(at: Timestamp) -> impl Display {
     at.strftime("%H:%M:%S UTC")
 }

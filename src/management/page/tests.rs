@@ -1,4 +1,4 @@
-//! The page of invented connections and counts, and that no text in them becomes markup.
+//! The page, rendered from made-up connections and counts. No text in them becomes markup.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn render(connections: Vec<ConnectionOverview<'_>>, unnamed: ConnectionStats) ->
 }
 
 #[test]
-fn every_state_is_told_in_words() {
+fn every_state_has_a_label_and_a_reason() {
     let snapshot = compile(vec![
         definition("crm", "CRM", 2),
         definition("stale", "Stale", 1),
@@ -156,7 +156,7 @@ fn every_state_is_told_in_words() {
 }
 
 #[test]
-fn traffic_and_faults_are_told_with_the_latest_first() {
+fn traffic_and_faults_are_listed_latest_first() {
     let snapshot = compile(vec![definition("crm", "CRM", 1)]);
     let mut one = quiet(&snapshot.entries()[0]);
     let faults = [
@@ -189,7 +189,7 @@ fn traffic_and_faults_are_told_with_the_latest_first() {
     assert!(at("route_not_allowed") < at("upstream_unreachable"));
     assert!(at("upstream_unreachable") < at("overloaded"));
     assert_eq!(at("upstream_timeout"), None);
-    // A bar has a piece for each outcome, and they fill it; there are two bars.
+    // A bar has a piece for each outcome, and the pieces fill the bar. There are two bars.
     let widths = html.split(" width=\"").skip(1);
     let widths: u64 = widths
         .filter_map(|rest| rest.split('"').next()?.parse::<u64>().ok())
@@ -198,7 +198,7 @@ fn traffic_and_faults_are_told_with_the_latest_first() {
 }
 
 #[test]
-fn what_an_operator_wrote_cannot_become_markup() {
+fn text_from_the_configuration_cannot_become_markup() {
     let hostile = "</h3><script>alert(1)</script><img src=x onerror='a'>\" onclick=\"a";
     let snapshot = compile(vec![definition("crm", hostile, 1)]);
     let html = render(
@@ -215,7 +215,7 @@ fn what_an_operator_wrote_cannot_become_markup() {
 }
 
 #[test]
-fn nothing_is_loaded_from_elsewhere_and_nothing_inline_escapes_the_policy() {
+fn the_page_loads_nothing_and_has_no_other_inline_code() {
     for asset in [STYLE, SCRIPT] {
         for word in ["http", "//cdn", "url(", "@import", "</", "<!--", "\r"] {
             assert!(!asset.contains(word), "{word}");

@@ -1,14 +1,16 @@
-//! The fields by which records are filtered and ordered, and how a record lets them be read.
+//! The fields by which records are filtered and ordered, and access to their values.
 
 use std::borrow::Cow;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One scalar field of a list's records.
+/// A scalar field of the records of a list.
 #[derive(Debug)]
 pub(in crate::management) struct FieldSpec {
-    /// In snake case, with dots between the parts of a nested one: `connection_status.code`. Its spelling in camel case is known as well.
+    /// The name in snake case, with dots between the parts of a nested field:
+    /// `connection_status.code`. Requests may use the spelling in camel case too, as in the JSON of
+    /// a response.
     pub name: &'static str,
     pub kind: FieldKind,
 }
@@ -17,9 +19,9 @@ pub(in crate::management) struct FieldSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::management) enum FieldKind {
     Text,
-    /// One of a few names, which all begin with the same letters.
+    /// A name of a fixed set, all with the same prefix.
     Enum {
-        /// `CONNECTION_TYPE_`
+        /// The common prefix, such as `CONNECTION_TYPE_`. A filter may leave it out.
         prefix: &'static str,
     },
     Time,
@@ -27,26 +29,27 @@ pub(in crate::management) enum FieldKind {
     Number,
 }
 
-/// What one record has in one field. Text is ordered by Unicode scalar values; the values of one field are of one kind.
+/// The value of one field of a record. Text is ordered by Unicode scalar values. All values of a
+/// field are of one kind.
 #[derive(Clone, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 pub(in crate::management) enum FieldValue<'a> {
     Absent,
-    /// For [`FieldKind::Text`], and for [`FieldKind::Enum`] the whole name.
+    /// The value of a [`FieldKind::Text`], or the whole name of a [`FieldKind::Enum`].
     Text(Cow<'a, str>),
     Time(Timestamp),
     Bool(bool),
     Number(f64),
 }
 
-/// Something that is listed.
+/// An item of a list.
 pub(in crate::management) trait Record {
-    /// The values, in the order of the list of fields.
+    /// Returns the values, in the order of the list's fields.
     fn values(&self) -> Vec<FieldValue<'_>>;
 
-    /// What no other record of the list is called.
+    /// Returns the name, which is unique in the list.
     fn name(&self) -> &str;
 
-    /// About how many bytes it takes on a page, where that may be many.
+    /// Returns the approximate bytes of the record on a page, if there may be many.
     fn weight(&self) -> usize {
         0
     }
@@ -67,7 +70,8 @@ pub(super) fn find_field<'f>(
     fields.iter().enumerate().find(|(_, field)| called(field))
 }
 
-/// The message about a field that does not exist: the same, whatever the name.
+/// Returns the error for an unknown field. It is the same for the name of a secret as for any other
+/// name.
 pub(super) fn unknown_field(fields: &[FieldSpec], name: &str) -> String {
     let known: Vec<&str> = fields.iter().map(|field| field.name).collect();
     format!(
@@ -77,12 +81,12 @@ pub(super) fn unknown_field(fields: &[FieldSpec], name: &str) -> String {
     )
 }
 
-/// What a caller wrote, between backquotes, and cut where it is long.
+/// Returns text of a caller between backquotes, shortened if it is long.
 pub(super) fn quoted(text: &str) -> String {
     format!("`{}`", shortened(text))
 }
 
-/// What a caller wrote, cut where it is long.
+/// Returns text of a caller, shortened to 64 characters if it is longer.
 pub(super) fn shortened(text: &str) -> Cow<'_, str> {
     const MAX_CHARS: usize = 64;
     match text.char_indices().nth(MAX_CHARS) {

@@ -1,8 +1,8 @@
-//! `filter` (AIP-160): which records a list shows.
+//! `filter` (AIP-160): the condition for a record to be listed.
 //!
 //! ```text
-//! expression  : sequence {AND sequence}              the EBNF of AIP-160: OR binds tighter than AND,
-//! sequence    : factor {factor}                      and what merely stands side by side is joined by AND
+//! expression  : sequence {AND sequence}
+//! sequence    : factor {factor}
 //! factor      : term {OR term}
 //! term        : {NOT | -} simple
 //! simple      : restriction | ( expression )
@@ -10,17 +10,25 @@
 //! operator    : = != < <= > >= :
 //! ```
 //!
-//! - A value is a bare word or stands in either kind of quotes; `\"`, `\'`, `\\` and `\*` stand for the second character. AND, OR and NOT are upper case; the same in lower case, bare, is
-//!   refused, for it would be searched for as a word.
-//! - `=` compares text letter by letter; `*` at an end of the value stands for anything, and is refused within.
-//! - `:` on text is *contains* and ignores case; with `*` at one end it is *begins with* or *ends with*. On what is not text it is `=`. `field:*` is true where there is a value.
-//! - A value without a field is searched for in every text field, as with `:`.
-//! - The names of an enum are taken with or without the letters that all of them begin with, in any case. Enums and booleans have no order.
-//! - Times are RFC 3339, quoted or bare; numbers may have a fraction and an exponent.
-//! - Where a field has no value every comparison is false, and so `!=`, which is NOT `=`, is true.
+//! As in the EBNF of AIP-160, OR binds tighter than AND, and adjacent factors are joined by AND.
 //!
-//! A filter has at most 2 KiB (the query string's cap for each parameter), 32 parentheses inside each other and 128 restrictions. Reading it costs its length, and judging a record costs
-//! at most the restrictions times the record's text: nothing here goes back to try again.
+//! - A value is a bare word or is quoted with `"` or `'`. The escapes are `\"`, `\'`, `\\` and
+//!   `\*`. The keywords AND, OR and NOT are upper case. A bare lower-case keyword is refused,
+//!   because it would otherwise be searched for as a word.
+//! - `=` compares text exactly. `*` at an end of the value matches any text. Elsewhere it is
+//!   refused.
+//! - `:` on text means *contains* and ignores case. With `*` at one end it means *starts with* or
+//!   *ends with*. On other kinds it is the same as `=`. `field:*` is true if the field has a value.
+//! - A value without a field is searched for in every text field, as with `:`.
+//! - The names of an enum may be written without their common prefix, and in any case. Enums and
+//!   booleans have no order.
+//! - Times are RFC 3339, quoted or bare. Numbers may have a fraction and an exponent.
+//! - If a field has no value, every comparison is false. `!=` means NOT `=`, so it is true.
+//!
+//! A filter has at most 2 KiB (the limit of every parameter), 32 nested parentheses and 128
+//! restrictions. The parser never backtracks over a value, so parsing is linear in the length of
+//! the filter. Matching a record takes at most the number of restrictions times the length of the
+//! record's text.
 
 mod condition;
 mod grammar;
@@ -29,16 +37,17 @@ mod word;
 use super::field::{FieldSpec, Record};
 use condition::{Condition, RecordValues};
 
-/// Parentheses inside each other.
+/// The maximum depth of parentheses. Limits the recursion of the parser and of
+/// [`Expression::matches`].
 const MAX_DEPTH: usize = 32;
-/// Restrictions in one filter.
+/// The maximum number of restrictions in a filter.
 const MAX_RESTRICTIONS: usize = 128;
 
-/// A question about a record.
+/// A condition on records.
 #[derive(Debug)]
 pub(super) struct Filter(Option<Expression>);
 
-/// No deeper than the text's parentheses, three levels to each.
+/// A tree with at most three levels for each level of parentheses.
 #[derive(Debug)]
 enum Expression {
     All(Vec<Expression>),
@@ -48,16 +57,17 @@ enum Expression {
 }
 
 impl Filter {
-    /// Parses a filter; empty text matches everything.
+    /// Parses a filter. Empty text matches every record.
     ///
     /// # Errors
-    /// What is wrong, and what was expected there.
+    ///
+    /// A message with the column, what is wrong there, and what was expected.
     pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> Result<Self, String> {
         let expression = grammar::parse(text, fields);
         expression.map(Self).map_err(|error| error.in_filter(text))
     }
 
-    /// Whether the filter admits the record. Reads the record's values once.
+    /// Returns whether the record matches. Reads each of the record's values once.
     pub(super) fn matches(&self, record: &impl Record) -> bool {
         let expression = self.0.as_ref();
         expression.is_none_or(|expression| expression.matches(&RecordValues::new(record)))

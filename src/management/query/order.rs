@@ -1,7 +1,8 @@
 //! `order_by` (AIP-132): `field [asc|desc], …`.
 //!
-//! Text is ordered by the Unicode scalar values of its first [`MAX_KEY_CHARS`] characters. Records without a value come last, whichever the direction, so that `last_used_time desc` begins with what was
-//! used. What is still equal is ordered by name, which makes every order a total one.
+//! Text is ordered by the Unicode scalar values of its first [`MAX_KEY_CHARS`] characters. Records
+//! without a value come last in both directions, so `last_used_time desc` starts with the
+//! connections that were used. Ties are broken by name, which makes every order total.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -10,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::field::{FieldSpec, FieldValue, Record, find_field, quoted, unknown_field};
 
-/// The characters of a text that an order compares, so that a page token is short however long a text is.
+/// The number of characters of a text that an order compares. A page token contains these, so its
+/// length is bounded.
 const MAX_KEY_CHARS: usize = 256;
 
 /// An order over records.
@@ -23,7 +25,7 @@ struct SortField {
     is_descending: bool,
 }
 
-/// The place of a record in an order: the values it is ordered by, and its name.
+/// The position of a record in an order: the values that it is ordered by, and its name.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct OrderKey<'r> {
     values: Vec<FieldValue<'r>>,
@@ -31,10 +33,11 @@ pub(super) struct OrderKey<'r> {
 }
 
 impl Order {
-    /// Parses an order; empty text is the order by name.
+    /// Parses an order. Empty text is the order by name.
     ///
     /// # Errors
-    /// A message for the caller that says what is wrong.
+    ///
+    /// A message for the caller.
     pub(super) fn parse(text: &str, fields: &[FieldSpec]) -> Result<Self, String> {
         let mut order: Vec<SortField> = Vec::new();
         if text.trim().is_empty() {
@@ -69,7 +72,8 @@ impl Order {
         Ok(Self(order))
     }
 
-    /// Returns the record's key. Each value is read once, so a value that changes meanwhile does not upset the order.
+    /// Returns the record's key. Each value is read once, so the order is consistent even if a
+    /// value changes while the records are sorted.
     pub(super) fn key<'r>(&self, record: &'r impl Record) -> OrderKey<'r> {
         let values = record.values();
         let sorted_by = self.0.iter().filter_map(|sort| values.get(sort.index));
@@ -83,7 +87,10 @@ impl Order {
         let values = one.values.iter().zip(&other.values);
         let mut compared = self.0.iter().zip(values).map(|(sort, (one, other))| {
             let is_absent = |value: &FieldValue<'_>| *value == FieldValue::Absent;
+            // Values of a field are of one kind, and numbers are finite, so they can always be
+            // compared.
             let values = one.partial_cmp(other).unwrap_or(Ordering::Equal);
+            // Before the direction is applied, so that absent values are last in both.
             is_absent(one)
                 .cmp(&is_absent(other))
                 .then(if sort.is_descending {

@@ -1,15 +1,18 @@
-//! Pages of a list (AIP-158), each behind the last record of the page before: keyset paging.
+//! Pages of a list (AIP-158), by keyset paging.
 //!
-//! A page token holds the order's key of the last record that was listed. The next page begins with the first record behind that key, among the records as they are then.
-//! So nothing is kept between pages, and a token survives reloads. A record that exists throughout and keeps its key is listed exactly once, whatever comes and goes
-//! meanwhile. Only a record whose key changes between two pages can be listed twice or not at all, as with `order_by=last_used_time`.
+//! A page token contains the order key of the last record on the page. The next page starts with
+//! the first record after that key, among the records that exist then. So nothing is stored between
+//! pages, and a token survives reloads. A record that exists throughout and keeps its key is listed
+//! exactly once, whatever other records appear or disappear. Only a record whose key changes
+//! between two pages can be listed twice or not at all, as with `order_by=last_used_time`.
 
 use super::Query;
 use super::field::Record;
 use super::token::PageTokenKey;
 use crate::management::error::ApiError;
 
-/// The most bytes on a page, by the weight of its records. A page ends early rather than hold more (AIP-158 allows it), but it has one record at least.
+/// The maximum size of a page in bytes, by the weight of its records. A page ends early rather than
+/// exceed it, which AIP-158 allows, but contains at least one record.
 const MAX_PAGE_WEIGHT: usize = 4 << 20;
 
 /// A part of a list.
@@ -17,15 +20,17 @@ const MAX_PAGE_WEIGHT: usize = 4 << 20;
 pub(in crate::management) struct Page<'r, R> {
     /// The records, in order.
     pub items: Vec<&'r R>,
-    /// Requests the next part, if there is one.
+    /// The token of the next page, if there is one.
     pub next_page_token: Option<String>,
 }
 
 impl Query {
-    /// Returns the page that the query asks for. `records` are all records of the list: with the soft-deleted ones if it shows them, before its filter.
+    /// Returns the requested page. `records` are all records of the list before filtering,
+    /// including soft-deleted ones if the list shows them.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for a page token that was not given for this query.
+    ///
+    /// `INVALID_ARGUMENT` for a page token that this process did not create for this list.
     pub(in crate::management) fn page<'r, R: Record>(
         &self,
         tokens: &PageTokenKey,
@@ -45,8 +50,10 @@ impl Query {
                 last.is_none_or(|last| self.order.compare(key, last).is_gt())
             })
             .collect();
+        // Names are unique, so no two keys are equal and an unstable sort is deterministic.
         rest.sort_unstable_by(|(one, _), (other, _)| self.order.compare(one, other));
         let len = self.page_len(rest.iter().map(|(_, record)| *record));
+        // `len` is at least 1. Without further records there is no next page.
         let last = rest.get(len - 1).filter(|_| rest.len() > len);
         Ok(Page {
             next_page_token: last.map(|(key, _)| tokens.sign_token(key, &self.list)),
@@ -58,7 +65,8 @@ impl Query {
         })
     }
 
-    /// Returns how many of these records a page holds: as many as the query asks for, unless they are too heavy together.
+    /// Returns the number of these records on the page: the page size, or fewer if they are too
+    /// heavy together.
     fn page_len<'r, R: Record + 'r>(&self, records: impl Iterator<Item = &'r R>) -> usize {
         let sums = records.scan(0_usize, |sum, record| {
             *sum = sum.saturating_add(record.weight());

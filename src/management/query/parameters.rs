@@ -1,5 +1,5 @@
-//! The query string of a list request: `application/x-www-form-urlencoded`, as the URL standard reads it, except that text which is not UTF-8 is refused
-//! instead of replaced.
+//! The query string of a list request: `application/x-www-form-urlencoded`, parsed as in the URL
+//! standard. In contrast to it, text that is not UTF-8 is refused and not replaced.
 
 use std::borrow::Cow;
 
@@ -9,23 +9,24 @@ use serde::Serialize;
 use super::field::{camel, shortened};
 use crate::management::error::ApiError;
 
-/// Bytes of a parameter's value, decoded.
+/// The maximum length of a parameter's value in bytes, after decoding.
 const MAX_VALUE_BYTES: usize = 2_048;
-/// Bytes of a page token, which holds what a record is ordered by.
+/// The maximum length of a page token in bytes. It contains the values by which a record is
+/// ordered.
 const MAX_TOKEN_BYTES: usize = 8_192;
-/// The most bytes that one byte takes while it is encoded: `%41`.
+/// The maximum number of bytes that encode one byte: `%41`.
 const MAX_ENCODED_BYTES: usize = 3;
 
-/// Which list is asked for.
+/// The list that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(in crate::management) enum ListKind {
     /// The connections.
     Connections,
-    /// The connection types. None is ever deleted, so `show_deleted` is unknown there.
+    /// The connection types. They are never deleted, so `show_deleted` is not a parameter.
     Types,
 }
 
-/// The parameters of a list request, as text. Those that were not sent are empty where that means the same.
+/// The parameters of a list request, as text. An absent parameter is empty if that means the same.
 #[derive(Debug, Default)]
 pub(super) struct Parameters {
     pub(super) filter: String,
@@ -35,7 +36,7 @@ pub(super) struct Parameters {
     pub(super) show_deleted: bool,
 }
 
-/// The names of parameters; each is known in camel case as well.
+/// The names of parameters. Requests may use their spelling in camel case too.
 const NAMES: [&str; 5] = [
     "filter",
     "order_by",
@@ -69,7 +70,7 @@ impl Parameters {
         let mut seen = Vec::with_capacity(NAMES.len());
         for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            // A name that is too long or not UTF-8 is unknown.
+            // A name that is too long or not UTF-8 is unknown too.
             let decoded = decode(name, MAX_VALUE_BYTES);
             let name = kind.find_parameter(decoded.as_deref().unwrap_or(name))?;
             if seen.contains(&name) {
@@ -87,6 +88,7 @@ impl Parameters {
                 "order_by" => sent.order_by = value,
                 "page_size" => sent.page_size = Some(value),
                 "page_token" => sent.page_token = value,
+                // The only other name in `NAMES`.
                 _ => sent.show_deleted = parse_bool(&value)?,
             }
         }
@@ -96,10 +98,11 @@ impl Parameters {
 
 fn decode(raw: &str, limit: usize) -> Result<String, String> {
     let too_long = || Err(format!("longer than {limit} bytes"));
-    // Before anything is copied.
+    // Checked before the value is copied.
     if raw.len() > MAX_ENCODED_BYTES * limit {
         return too_long();
     }
+    // In form encoding `+` is a space. A plus sign is sent as `%2B`.
     let spaced = raw.replace('+', " ");
     let text = percent_decode(spaced.as_bytes())
         .decode_utf8()
@@ -111,7 +114,7 @@ fn decode(raw: &str, limit: usize) -> Result<String, String> {
     Ok(text)
 }
 
-/// `True` is how Python's clients write it.
+/// Parses a boolean. Python clients send `True`, the text of Python's own booleans.
 fn parse_bool(text: &str) -> Result<bool, ApiError> {
     match text {
         "true" | "True" => Ok(true),

@@ -1,4 +1,4 @@
-//! Tests of list requests, over records of their own.
+//! Tests of list requests with made-up records.
 
 #[cfg(test)]
 mod accepts;

@@ -1,5 +1,6 @@
-//! Page tokens: the key of the last record that was listed. Authenticated (HMAC-SHA256, RFC 2104) under a key of this process, together with the parameters that must not
-//! change between pages. So a token that was made up, altered, or given for another list is refused.
+//! Page tokens: the order key of the last record on a page. A token is authenticated (HMAC-SHA256,
+//! RFC 2104) with a key of this process, together with the parameters that must not change between
+//! pages. So a token that was made up, altered or created for another list is refused.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -13,15 +14,16 @@ use super::ListParameters;
 use super::order::OrderKey;
 
 const TAG_BYTES: usize = 32;
-/// The size of SHA-256's block, and so of an HMAC key.
+/// The block size of SHA-256 in bytes, which is the size of an HMAC key.
 const KEY_BYTES: usize = 64;
 
-/// The key under which this process makes its page tokens, and recognizes them.
+/// The key with which this process signs and verifies its page tokens.
 pub(in crate::management) struct PageTokenKey(Hmac<Sha256>);
 
 impl PageTokenKey {
-    /// Makes a new key. The system's randomness is mixed with that of the standard library's hashing: if the system gave none, a token would still be hard to
-    /// make up, and could only list what may be listed anyway.
+    /// Generates a key. The random bytes of the system are mixed with those of the standard
+    /// library's hash seed. If the system provided none, a token would still be hard to forge, and
+    /// could only list records that the caller may list anyway.
     pub(in crate::management) fn random() -> Self {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         let (random, mixed) = key.split_at_mut(KEY_BYTES / 2);
@@ -35,15 +37,17 @@ impl PageTokenKey {
         Self(Hmac::new((&*key).into()))
     }
 
-    /// Returns the token for the page behind `last`, in the list with these parameters.
+    /// Returns the token for the page after `last`, in the list with these parameters.
     pub(super) fn sign_token(&self, last: &OrderKey<'_>, list: &ListParameters) -> String {
         let mut token = to_json(last);
         let tag = self.authenticate(&token, list).finalize().into_bytes();
         token.extend_from_slice(&tag);
+        // This alphabet needs no escapes in a query string.
         URL_SAFE_NO_PAD.encode(token)
     }
 
-    /// Returns the key in a token, if this process made the token for the list with these parameters.
+    /// Returns the order key in a token, or `None` if this process did not create the token for the
+    /// list with these parameters.
     pub(super) fn verify_token(
         &self,
         token: &str,
@@ -51,12 +55,14 @@ impl PageTokenKey {
     ) -> Option<OrderKey<'static>> {
         let token = URL_SAFE_NO_PAD.decode(token).ok()?;
         let (last, tag) = token.split_last_chunk::<TAG_BYTES>()?;
-        // In constant time.
+        // `verify_slice` compares in constant time.
         self.authenticate(last, list).verify_slice(tag).ok()?;
+        // Only JSON that this process wrote is parsed.
         serde_json::from_slice(last).ok()
     }
 
-    /// Authenticates the parameters and what follows them. The end of a JSON document is unambiguous.
+    /// Computes the MAC of the parameters and the order key. The end of a JSON document is
+    /// unambiguous, so the two cannot be split in another way.
     fn authenticate(&self, last: &[u8], list: &ListParameters) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         mac.update(&to_json(list));

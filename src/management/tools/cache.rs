@@ -1,5 +1,5 @@
-//! The tools of a connection are built and serialised once for each entry of a snapshot, because
-//! ten thousand routes take longer than a response should.
+//! A cache of the tools of connections. They are built and serialised once for each entry of a
+//! snapshot, because ten thousand routes take longer than a response should.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Weak};
@@ -10,24 +10,25 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::snapshot::ConnectionEntry;
 
-/// The most bytes of tools that are kept.
+/// The maximum size of the cache, in bytes of JSON.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-/// The number of entries that are added between two removals of those of replaced connections.
+/// The number of entries after which those of replaced connections are removed.
 const REMOVAL_INTERVAL: usize = 64;
 
 /// The tools of one connection, as JSON.
 #[derive(Clone)]
 pub(in crate::management) struct ToolsJson(Arc<RawValue>);
 
-/// The tools of the connections that were requested last, by the entry's key.
+/// The tools of the connections that were requested last, by the key of their snapshot entry.
 pub(in crate::management) struct ToolCache {
     cached: Cache<u64, CachedTools>,
-    /// The number of entries that were added.
+    /// The number of entries added since the start.
     added: AtomicUsize,
 }
 
 #[derive(Clone)]
 struct CachedTools {
+    // A strong reference would keep a replaced connection with its secrets in memory.
     entry: Weak<ConnectionEntry>,
     tools: ToolsJson,
 }
@@ -48,8 +49,9 @@ impl Default for ToolCache {
 }
 
 impl ToolCache {
-    /// Returns the tools of this entry.
+    /// Returns the tools of this entry, and builds them if they are not in the cache.
     pub(in crate::management) fn get(&self, entry: &Arc<ConnectionEntry>) -> ToolsJson {
+        // moka runs one build for concurrent calls with the same key; the others wait for it.
         let mut is_removal_due = false;
         let cached = self.cached.get_with(entry.key, || {
             let added = self.added.fetch_add(1, Relaxed) + 1;
@@ -78,7 +80,7 @@ impl ToolCache {
 
 impl ToolsJson {
     fn new(entry: &ConnectionEntry) -> Self {
-        // Texts and JSON values always serialise.
+        // Strings and JSON values always serialise.
         let connection = &entry.connection;
         let tools = super::build_tools(
             connection.id.as_str(),

@@ -1,23 +1,26 @@
-//! The input's properties for the wildcards of a pattern: names that every runtime takes, `^[a-zA-Z0-9_-]{1,64}$`.
+//! The names of the input's properties for the wildcards of a pattern. Every agent runtime accepts
+//! names of the form `^[a-zA-Z0-9_-]{1,64}$`.
 
 use std::collections::HashSet;
 
 use super::schema::{BODY, METHOD, QUERY};
 use crate::route::Segment;
 
+/// The maximum length of a property's name.
 const MAX_BYTES: usize = 64;
-/// Of a remainder without a name: a slash at the pattern's end.
+/// The name for a remainder without a name: a slash at the end of the pattern.
 const REST: &str = "rest";
-/// Before the name of a wildcard that another property has taken.
+/// The prefix of a wildcard's name that another property already has.
 const PREFIX: &str = "path_";
 
-/// One name for each segment; `None` for literals and ends.
+/// Returns one name for each segment, and `None` for literals and ends.
 ///
-/// A wildcard keeps its name where it can. `{query}`, `{body}` and `{method}` become `path_query` and so on, since the input has properties of these names; a name
-/// that is not ASCII or too long becomes `segment_3`, after its place in the pattern.
+/// A wildcard keeps its name if possible. `{query}`, `{body}` and `{method}` become `path_query`
+/// and so on, because the input has properties of these names. A name that is not ASCII or too long
+/// becomes `segment_3`, by its position in the pattern.
 pub(super) fn property_names(segments: &[Segment]) -> Vec<Option<String>> {
     let mut taken: HashSet<String> = [QUERY, BODY, METHOD].map(str::to_owned).into();
-    // Names that stay as they are come first, so that a made one cannot push them aside.
+    // Names that are kept are reserved first, so that no generated name takes one of them.
     let wildcards = segments.iter().filter_map(wildcard_name);
     let kept: HashSet<&str> = wildcards
         .filter(|name| is_portable(name) && taken.insert((*name).to_owned()))

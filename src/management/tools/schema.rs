@@ -8,14 +8,17 @@ pub(super) const QUERY: &str = "query";
 pub(super) const BODY: &str = "body";
 pub(super) const METHOD: &str = "method";
 
-/// One segment as people write it. Backslashes and control characters are refused in any form.
+/// A segment before it is escaped. egressd refuses backslashes and control characters in every
+/// form.
 const SEGMENT_PATTERN: &str = r"^[^/\\\x00-\x1f\x7f]+$";
-/// The same where the connection takes a slash inside a segment, escaped.
+/// A segment on a connection with `allow_encoded_slash`, where a slash is sent as `%2F`.
 const SEGMENT_PATTERN_WITH_SLASHES: &str = r"^[^\\\x00-\x1f\x7f]+$";
-/// The rest of a path, escaped where need be. May be empty, begins with no slash, and holds no query.
+/// A remainder of a path, already escaped where necessary. It may be empty, and has no leading
+/// slash and no query.
 const REMAINDER_PATTERN: &str = r"^([^/?#\\\x00-\x1f\x7f][^?#\\\x00-\x1f\x7f]*)?$";
 
-/// An object of the wildcards under these names, and of `query`, `body` and `method` where they have a part.
+/// Returns the schema of an object with the wildcards under these names, `query`, and `body` and
+/// `method` if the route needs them.
 pub(super) fn input_schema(
     pattern: &Pattern,
     names: &[Option<String>],
@@ -51,6 +54,7 @@ fn wildcard_schema(segment: &Segment, allow_slashes: bool) -> Option<Value> {
         Segment::Wildcard(_) => Some(json!({
             "type": "string",
             "description": "One segment of the path, unescaped.",
+            // A wildcard does not match an empty segment.
             "minLength": 1,
             "pattern": if allow_slashes { SEGMENT_PATTERN_WITH_SLASHES } else { SEGMENT_PATTERN },
         })),
@@ -78,7 +82,8 @@ fn query_schema() -> Value {
     })
 }
 
-/// `items` says nothing, but OpenAI's API refuses a schema that names arrays without it.
+/// Returns the schema of a body. `items` allows anything, but OpenAI's API rejects a schema with
+/// arrays that has no `items`.
 fn body_schema() -> Value {
     json!({
         "type": ["object", "array", "string"],
@@ -87,7 +92,9 @@ fn body_schema() -> Value {
     })
 }
 
-/// Whether a body has a meaning (RFC 9110, section 9.3). That of DELETE has none; where the method is open, it is the input's.
+/// Returns whether the schema has a `body`. A body of GET, HEAD or DELETE has no defined semantics
+/// (RFC 9110, sections 9.3.1, 9.3.2 and 9.3.5). If the input contains the method, the caller
+/// decides.
 fn takes_body(method: Option<Method>) -> bool {
     match method {
         None | Some(Method::Post | Method::Put | Method::Patch) => true,

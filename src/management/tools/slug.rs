@@ -1,6 +1,8 @@
-//! Names of tools: made of the connection, the method and the path, told apart by a hash of connection and pattern where that does not suffice.
+//! The names of tools: the connection, the method and the path. If that is ambiguous or too long, a
+//! hash of connection and pattern is appended.
 //!
-//! A runtime has one set of names for the tools of all connections. An id has no `_`, so the first one of a slug ends it, and no two connections share a slug.
+//! A runtime has one namespace for the tools of all connections. The id of a connection contains no
+//! `_`, so the first `_` of a slug ends the id. Thus no two connections share a slug.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,12 +10,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::route::{Method, Pattern, Segment};
 
-/// What the APIs of models take as a function's name.
+/// The longest function name that the APIs of language models accept.
 const MAX_BYTES: usize = 64;
-/// Hexadecimal digits of a hash.
+/// The number of hexadecimal digits of a hash.
 const HASH_DIGITS: usize = 12;
 
-/// One for each pattern of a connection, all of them different. One with a hash depends on its pattern alone, so that the order of routes does not matter.
+/// Returns one slug for each pattern of a connection, all of them different. A slug with a hash
+/// depends only on its pattern, so the order of routes does not matter.
 pub(super) fn tool_slugs(connection: &str, patterns: &[&Pattern]) -> Vec<String> {
     let plain: Vec<Option<String>> = patterns
         .iter()
@@ -32,7 +35,8 @@ pub(super) fn tool_slugs(connection: &str, patterns: &[&Pattern]) -> Vec<String>
     patterns.iter().zip(&plain).map(slug).collect()
 }
 
-/// `crm_get_users_id`; `None` where it would be too long, or would say nothing of some segment.
+/// Returns a slug without a hash, such as `crm_get_users_id`. Returns `None` if it is too long or
+/// does not show every segment.
 fn plain_slug(connection: &str, pattern: &Pattern) -> Option<String> {
     let (slug, whole) = words_of_route(connection, pattern);
     (whole && slug.len() <= MAX_BYTES).then_some(slug)
@@ -42,15 +46,17 @@ fn slug_with_hash(connection: &str, pattern: &Pattern, taken: &mut HashSet<Strin
     let (mut start, _) = words_of_route(connection, pattern);
     start.truncate(MAX_BYTES - HASH_DIGITS - 1);
     let start = start.trim_end_matches('_');
-    // Twice the same takes two patterns of one hash, or a pattern that spells another's.
+    // A slug is taken only if two hashes collide, or if another pattern spells out this slug.
     (0_u64..)
         .map(|salt| format!("{start}_{}", short_hash(connection, pattern, salt)))
         .find(|slug| taken.insert(slug.clone()))
+        // Not reached: there are 2^64 candidates.
         .unwrap_or_default()
 }
 
 fn short_hash(connection: &str, pattern: &Pattern, salt: u64) -> String {
-    // A pattern begins with no lower-case letter, digit or `-`, and so not with the end of an id.
+    // A pattern never starts with a lower-case letter, a digit or `-`, so the boundary between the
+    // id and the pattern is unambiguous.
     let mut hash = Sha256::new_with_prefix(connection);
     hash.update(pattern.as_str());
     hash.update(salt.to_be_bytes());
@@ -60,7 +66,8 @@ fn short_hash(connection: &str, pattern: &Pattern, salt: u64) -> String {
     digits.take(HASH_DIGITS).collect()
 }
 
-/// The connection, the method and the segments, of letters, digits and single `_`, and whether every segment left a trace.
+/// Joins the connection, the method and the segments with single `_`. The flag is `true` if every
+/// segment contributed at least one letter or digit.
 fn words_of_route(connection: &str, pattern: &Pattern) -> (String, bool) {
     let method = pattern.method().map_or("any", Method::as_str);
     let mut slug = format!("{connection}_{}", method.to_ascii_lowercase());

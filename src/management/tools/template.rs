@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::route::Segment;
 
-/// `/{connection}` and the pattern's path, its literals escaped, its wildcards under these names.
+/// Returns `/{connection}` and the pattern's path, with escaped literals and with the wildcards
+/// under these names.
 pub(super) fn uri_template(
     connection: &str,
     segments: &[Segment],
@@ -23,13 +24,14 @@ pub(super) fn uri_template(
     path
 }
 
-/// Everything but what may stand in a segment as it is (`pchar` of RFC 3986, section 3.3). A brace would begin an expression.
+/// Appends text and escapes every byte except those that a segment may contain (`pchar` of RFC
+/// 3986, section 3.3). A brace would start a template expression.
 fn push_escaped(text: &[u8], path: &mut String) {
     for &byte in text {
         if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            // Writing to a string does not fail.
+            // Writing to a `String` does not fail.
             let _written = write!(path, "%{byte:02X}");
         }
     }

@@ -1,4 +1,5 @@
-//! Tools against what they are for: a runtime takes their names, a model's input is judged, and the call that follows is admitted by the very route.
+//! Tests of tools from a runtime's point of view: the names are valid, the schema accepts and
+//! rejects inputs, and the route allows the request that a call makes.
 
 use serde_json::{Value, json};
 
@@ -74,7 +75,7 @@ fn names_and_paths() {
 }
 
 #[test]
-fn names_that_a_runtime_would_not_take_are_made_anew() {
+fn names_that_a_runtime_would_reject_are_replaced() {
     let long = "x".repeat(60);
     for (pattern, path) in [
         (
@@ -101,7 +102,7 @@ fn names_that_a_runtime_would_not_take_are_made_anew() {
 }
 
 #[test]
-fn slugs_are_different_and_depend_on_no_order() {
+fn slugs_are_unique_and_independent_of_the_order() {
     let long = format!("GET /{}", "segment/".repeat(20));
     let mut texts = vec![
         "GET /users/{id}",
@@ -139,7 +140,7 @@ fn slugs_are_different_and_depend_on_no_order() {
     assert!(slugs["GET /users/id"].starts_with("crm_get_users_id_"));
     texts.reverse();
     assert_eq!(by_route(&texts), slugs);
-    // A pattern that spells what another would be called.
+    // A pattern that spells out the slug of another one.
     let taken = slugs["GET /users/id"].replacen("crm_get_", "GET /", 1);
     texts.push(&taken);
     let again = by_route(&texts);
@@ -148,14 +149,14 @@ fn slugs_are_different_and_depend_on_no_order() {
 }
 
 #[test]
-fn a_route_twice_is_one_tool_and_one_that_never_matches_is_none() {
+fn a_repeated_route_is_one_tool_and_an_unmatchable_one_is_none() {
     assert_eq!(tools(&["GET /a", "GET /a", "/b"]).len(), 2);
     assert_eq!(tools(&["GET /a/%2E%2E/b", "/a%2Fb"]).len(), 0);
     assert_eq!(build_tools("crm", &patterns(["/a%2Fb"]), true).len(), 1);
 }
 
 #[test]
-fn inputs_are_judged() {
+fn the_schema_accepts_and_rejects_inputs() {
     let one = tool("GET /users/{id}");
     assert_eq!(one.method, Some("GET"));
     for good in [
@@ -187,7 +188,7 @@ fn inputs_are_judged() {
 }
 
 #[test]
-fn remainders_bodies_and_methods_are_judged() {
+fn the_schema_checks_remainders_bodies_and_methods() {
     let rest = tool("POST /f/{path...}");
     for (path, is_good) in [
         ("", true),
@@ -249,7 +250,7 @@ fn remainders_bodies_and_methods_are_judged() {
 }
 
 #[test]
-fn a_slash_stands_inside_a_segment_where_the_connection_allows_it() {
+fn a_segment_may_contain_a_slash_if_the_connection_allows_it() {
     let [npm] = &build_tools("npm", &patterns(["GET /{package}"]), true)[..] else {
         panic!("one tool")
     };
@@ -259,7 +260,7 @@ fn a_slash_stands_inside_a_segment_where_the_connection_allows_it() {
     assert!(!accepts(&tool("GET /{package}"), &input));
 }
 
-/// Level 2 of RFC 6570: what these templates use.
+/// Expands the path of a tool: level 2 of RFC 6570, which is all that these templates use.
 fn expanded(tool: &Tool, input: &Value) -> String {
     let mut path = String::new();
     let mut rest = tool.path.as_str();
@@ -284,7 +285,7 @@ fn expanded(tool: &Tool, input: &Value) -> String {
 }
 
 #[test]
-fn what_a_tool_calls_its_route_admits() {
+fn the_route_of_a_tool_allows_its_calls() {
     let texts = [
         "GET /users/{id}",
         "POST /users/{query}/{body}",
@@ -337,22 +338,22 @@ fn ten_thousand_routes_are_ten_thousand_tools() {
     assert_eq!(distinct.len(), 10_000);
 }
 
-/// Every schema in this one.
-fn within(schema: &Value) -> Vec<&Value> {
+/// Returns this schema and every schema in it.
+fn subschemas(schema: &Value) -> Vec<&Value> {
     let inner: Vec<&Value> = match schema {
         Value::Object(members) => members.values().collect(),
         Value::Array(items) => items.iter().collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     };
-    let deeper = inner.into_iter().flat_map(within);
+    let deeper = inner.into_iter().flat_map(subschemas);
     std::iter::once(schema).chain(deeper).collect()
 }
 
 #[test]
-fn what_may_be_a_list_says_of_what() {
-    // OpenAI's API refuses a tool otherwise: "array schema missing items".
+fn every_array_schema_has_items() {
+    // OpenAI's API rejects a tool otherwise: "array schema missing items".
     for tool in tools(&["POST /a/{id}", "/b/", "GET /c"]) {
-        let lists = within(&tool.input_schema).into_iter().filter(|schema| {
+        let lists = subschemas(&tool.input_schema).into_iter().filter(|schema| {
             let kind = &schema["type"];
             let kinds = kind.as_array().map_or(std::slice::from_ref(kind), |v| v);
             kinds.iter().any(|kind| kind == "array")

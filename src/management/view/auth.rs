@@ -1,4 +1,4 @@
-//! The one auth kind of a connection, without what it proves itself with.
+//! The auth kind of a connection, without its secrets.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,15 @@ use super::sources::CredentialSources;
 use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
 use crate::domain::{Auth, TokenUrl};
 
-/// The one way in which the connection proves itself to its upstream.
+/// The credential of a connection. Exactly one field is present.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum AuthDetails {
     /// A token is obtained from a token endpoint (RFC 6749, section 4.4).
     #[serde(rename_all = "camelCase")]
     OauthClientCredentials {
-        /// The token endpoint. In a query, only values of well-known harmless names are shown.
+        /// The URL of the token endpoint. In its query, only the values of well-known parameters
+        /// that are not secret are shown.
         token_url: String,
         /// The grant type, unless it is `client_credentials`.
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,14 +29,15 @@ pub(super) enum AuthDetails {
         client_id: Redacted,
         /// The client's secret.
         client_secret: Redacted,
-        /// Scopes, with spaces between them.
+        /// The requested scopes, separated by spaces.
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schema(nullable = false)]
         scopes: Option<String>,
-        /// Further parameters of a token request. Only values of well-known harmless names are shown.
+        /// Further parameters of token requests. Only the values of well-known parameters that are
+        /// not secret are shown.
         #[schema(value_type = BTreeMap<String, String>)]
         extra_params: BTreeMap<String, DisclosedValue>,
-        /// Where the client's id and secret go: `basic` or `body`.
+        /// The place of the client's id and secret in a token request: `basic` or `body`.
         client_auth: &'static str,
     },
     /// A fixed token.
@@ -50,16 +52,16 @@ pub(super) enum AuthDetails {
         /// The password.
         password: Redacted,
     },
-    /// Headers that are the credential.
+    /// Headers with a secret value.
     StaticHeaders {
-        /// Their values by their names.
+        /// The values, by header name.
         headers: BTreeMap<String, Redacted>,
     },
-    /// The upstream asks for none.
+    /// The upstream requires no credential.
     NoAuth {},
 }
 
-/// A value of a free map, or what stands in its place.
+/// A value of a map with names that the operator chose, or the text shown in its place.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum DisclosedValue {
@@ -133,7 +135,8 @@ impl AuthDetails {
     }
 }
 
-/// Formats the URL. The query's values are shown or hidden by the same rule as `extra_params`.
+/// Formats the URL. Values in its query are shown or hidden by the same rule as those of
+/// `extra_params`.
 fn disclosed_token_url(url: &TokenUrl) -> String {
     let mut shown = url.to_string();
     let pairs = url.query().into_iter().flat_map(|query| query.split('&'));

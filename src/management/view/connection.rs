@@ -1,4 +1,4 @@
-//! A connection, as lists and the single answer show it.
+//! A connection, as lists and `GET /v1/connections/{id}` show it.
 
 use std::collections::BTreeMap;
 
@@ -19,53 +19,55 @@ use crate::snapshot::ConnectionEntry;
 pub(in crate::management) struct ConnectionView {
     /// The resource name: `connections/{id}`.
     name: String,
-    /// Its name for people.
+    /// The name for people.
     display_name: String,
-    /// Markdown for agents.
+    /// A description for agents, in Markdown.
     description: String,
-    /// `CONNECTION_TYPE_HTTP`
+    /// Always `CONNECTION_TYPE_HTTP`.
     connection_type: &'static str,
-    /// When this process first loaded it.
+    /// The time at which this process first loaded the connection.
     create_time: ProtoTime,
-    /// When this process last loaded it changed.
+    /// The time at which this process last loaded a change of the connection.
     update_time: ProtoTime,
-    /// When it was soft-deleted. Requests to such a one are refused as if it did not exist.
+    /// The time of the soft deletion, if the connection was deleted. Requests to it are refused as
+    /// if it did not exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     delete_time: Option<ProtoTime>,
-    /// Always: connections are defined in files.
+    /// Always `true`, because connections are defined in files.
     read_only: bool,
     connection_status: RpcStatus,
-    /// When the token that is there expires.
+    /// The time at which the current token expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     token_expires_at: Option<ProtoTime>,
-    /// When a request last went up to the upstream.
+    /// The time at which a request was last forwarded.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     last_used_time: Option<ProtoTime>,
-    /// When a token was last obtained.
+    /// The time at which a token was last obtained.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     last_refreshed_time: Option<ProtoTime>,
-    /// One for each route that a request can match.
+    /// The tools of the connection: one for each route that a request can match.
     #[schema(value_type = Vec<Tool>)]
     tools: ToolsJson,
-    /// Not in lists.
+    /// The definition. Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     connection_details: Option<ConnectionDetails>,
-    /// Not in lists. Where each secret comes from, by its path below `connectionDetails.http`: `env:NAME`, `file:PATH` or `inline`.
+    /// The source of each secret, by its path in `connectionDetails.http`: `env:NAME`, `file:PATH`
+    /// or `inline`. Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     credential_sources: Option<BTreeMap<String, String>>,
-    /// Not in lists.
+    /// The configuration of tools. Absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     tool_configurations: Option<[ToolConfiguration; 1]>,
 }
 
-/// What of a connection changes while it is served.
+/// The state of a connection that changes while it is served.
 #[derive(Clone, Default)]
 pub(in crate::management) struct LiveState {
     pub(in crate::management) status: RpcStatus,
@@ -75,7 +77,7 @@ pub(in crate::management) struct LiveState {
 }
 
 impl ConnectionView {
-    /// As a list shows it.
+    /// Returns the connection without its details, as lists show it.
     pub(in crate::management) fn for_list(
         entry: &ConnectionEntry,
         live: LiveState,
@@ -102,7 +104,7 @@ impl ConnectionView {
         }
     }
 
-    /// With all that is known of it.
+    /// Returns the connection with its details.
     pub(in crate::management) fn with_details(
         entry: &ConnectionEntry,
         live: LiveState,

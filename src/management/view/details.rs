@@ -1,4 +1,5 @@
-//! `connectionDetails`: a definition as it stands, defaults included, secrets excepted.
+//! `connectionDetails`: the definition of a connection, with defaults filled in and secrets
+//! redacted.
 
 use std::collections::BTreeMap;
 
@@ -13,59 +14,61 @@ use crate::domain::{Caps, ConfiguredHeader, Connection, Http2Mode};
 use crate::route::Pattern;
 use crate::snapshot::ConnectionEntry;
 
-/// What a connection of its type is made of.
+/// The details of a connection, by its type.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ConnectionDetails {
     http: HttpDetails,
 }
 
-/// An HTTP API.
+/// The details of an HTTP connection.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct HttpDetails {
-    /// Where requests go.
+    /// The URL that the path of a request is appended to.
     base_url: String,
-    /// Patterns in the syntax of Go's `http.ServeMux`.
+    /// The patterns that allow requests, in the syntax of Go's `http.ServeMux`.
     allowed_routes: Vec<String>,
-    /// Headers on every request, beside the credential. A value whose name looks like a credential's is not shown.
+    /// Headers that are added to every request, beside the credential. A value is hidden if the
+    /// header's name or value looks like a credential.
     #[schema(value_type = BTreeMap<String, String>)]
     headers: BTreeMap<String, DisclosedValue>,
     #[serde(flatten)]
     auth: AuthDetails,
-    /// The key of the webhook signature, where bodies are signed.
+    /// The key that signs request bodies, if they are signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     webhook_signing_secret: Option<Redacted>,
-    /// The most bytes that a response body may have.
+    /// The maximum size of a response body.
     max_response_size_bytes: Int64,
-    /// How long one exchange may take.
+    /// The maximum duration of an exchange.
     #[schema(value_type = i32, minimum = 1, maximum = 300)]
     timeout_seconds: u64,
-    /// Ranges of addresses that are not public and may be dialled all the same.
+    /// Ranges of non-public addresses that may be dialled.
     allowed_private_cidrs: Vec<String>,
-    /// Whether cookies pass.
+    /// `true` if `Cookie` and `Set-Cookie` headers are passed on.
     allow_cookies: bool,
-    /// Credential headers that agents may send themselves.
+    /// Names of headers from agents that are passed on, although egressd drops them by default:
+    /// they carry a credential, or select an object or an account beside the path.
     allow_agent_headers: Vec<String>,
-    /// Whether `%2F` may stand inside a segment.
+    /// `true` if `%2F` is allowed inside a path segment.
     allow_encoded_slash: bool,
-    /// Whether responses are searched for the injected secret.
+    /// `true` if responses are searched for the credential.
     reflection_guard: bool,
-    /// Whether an HTTP/1.1 socket to the upstream may be used again after a request with a body.
+    /// `true` if an HTTP/1.1 socket to the upstream may be reused after a request with a body.
     reuse_after_body: bool,
-    /// How many requests may be under way at once.
+    /// The maximum number of concurrent requests.
     #[schema(value_type = i32, minimum = 1, maximum = 4096)]
     max_concurrent_requests: usize,
-    /// The protocol towards the upstream: `auto`, `prefer` or `never`.
+    /// The protocol to the upstream: `auto`, `prefer` or `never`.
     http2: &'static str,
 }
 
-/// Whether agents may use a tool of the connection.
+/// A tool of the connection, and whether agents may use it.
 #[derive(Serialize, ToSchema)]
 pub(super) struct ToolConfiguration {
-    /// `TOOL_HTTP_REQUEST`
+    /// Always `TOOL_HTTP_REQUEST`.
     tool: &'static str,
-    /// `false`: every request is refused.
+    /// If `false`, every request is refused.
     enabled: bool,
 }
 

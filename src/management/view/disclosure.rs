@@ -1,27 +1,32 @@
-//! Which values of free maps are shown. `headers` are not meant for secrets and parameters of a token request may be some; what looks like one is hidden.
+//! The values that are shown of maps with names that the operator chose. `headers` are not meant
+//! for secrets, so a value is hidden only if it looks like one. Parameters of token requests are
+//! often secrets, so only those with well-known harmless names are shown.
 
-/// Wherever one of these stands in a header's name. It hides `Author` too, which costs less than to show one key.
+/// A header whose name contains one of these is hidden. This also hides `Author`, which is better
+/// than showing one key.
 #[rustfmt::skip] // one list
 const SECRET_NAME_WORDS: &[&str] = &[
     "auth", "bearer", "cookie", "cred", "hmac", "jwt", "key", "passphrase", "passwd",
     "password", "pwd", "secret", "session", "signature", "token",
 ];
 
-/// Where one of these is a whole part of a header's name.
+/// A header whose name has one of these as a whole part, between characters that are not
+/// alphanumeric, is hidden.
 const SECRET_NAME_PARTS: &[&str] = &["jwe", "otp", "pass", "pat", "pin", "sid", "sig"];
 
-/// How values begin that are credentials under any name.
+/// A header whose value starts with one of these is hidden, whatever its name.
 const CREDENTIAL_PREFIXES: &[&str] = &["basic ", "bearer ", "digest ", "-----begin "];
 
-/// Parameters of a token request that say what is asked for and prove nothing.
+/// Parameters that select what a token is for and prove nothing. All other parameters are hidden.
 #[rustfmt::skip] // one list
 const PUBLIC_PARAMETERS: &[&str] = &[
     "account", "account_id", "audience", "environment", "org", "org_id", "organization",
+    // `p` names a policy of Azure AD B2C.
     "organization_id", "p", "region", "requested_token_type", "resource", "scope", "subdomain",
     "tenant", "tenant_id",
 ];
 
-/// Whether the value of a configured header is shown.
+/// Returns whether the value of a configured header is shown.
 pub(super) fn is_public_header(name: &str, value: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     let mut parts = name.split(|c: char| !c.is_ascii_alphanumeric());
@@ -33,7 +38,7 @@ pub(super) fn is_public_header(name: &str, value: &[u8]) -> bool {
             .any(|scheme| starts_with_ignoring_case(value, scheme))
 }
 
-/// Whether the value of a parameter of token requests is shown.
+/// Returns whether the value of a parameter of token requests is shown.
 pub(super) fn is_public_parameter(name: &str) -> bool {
     PUBLIC_PARAMETERS.contains(&name)
 }

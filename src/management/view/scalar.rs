@@ -1,4 +1,4 @@
-//! The scalars of proto-JSON: instants, 64-bit numbers, and the text that stands in a secret's place.
+//! The scalars of proto-JSON: times and 64-bit numbers. Also the text in place of a secret.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -11,7 +11,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 const REDACTED: &str = "[redacted]";
 
-/// Where a secret is. Holds nothing of it.
+/// The text in place of a secret. Contains nothing of the secret.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Redacted;
 
@@ -26,25 +26,26 @@ impl PartialSchema for Redacted {
         ObjectBuilder::new()
             .schema_type(Type::String)
             .enum_values(Some([REDACTED]))
-            .description(Some("A secret, which is never shown."))
+            .description(Some("The text in place of a secret, which is never shown."))
             .into()
     }
 }
 
 impl ToSchema for Redacted {}
 
-/// An instant: RFC 3339 in UTC, in whole milliseconds.
+/// A time: RFC 3339 in UTC, with milliseconds unless they are zero.
 #[derive(Clone, Copy, ToSchema)]
 #[schema(as = Time, value_type = String, format = DateTime)]
 pub(super) struct ProtoTime(Timestamp);
 
-/// What is shown of an instant. Filters and orders judge the same, so that what was read can be asked for.
+/// Truncates a time to milliseconds, as the API shows it. Filters and orders use the truncated time
+/// too, so a filter for a time that was read finds the record.
 pub(in crate::management) fn whole_milliseconds(instant: Timestamp) -> Timestamp {
-    // Within the range, as it came from there.
+    // The time came from a valid `Timestamp`, so it is in range.
     Timestamp::from_millisecond(instant.as_millisecond()).unwrap_or(instant)
 }
 
-/// An instant of the system's clock; `None` if it lies beyond the year 9999.
+/// Converts a time of the system's clock. Returns `None` after the year 9999.
 pub(in crate::management) fn to_timestamp(at: SystemTime) -> Option<Timestamp> {
     Timestamp::try_from(at).ok()
 }
@@ -57,6 +58,7 @@ impl From<Timestamp> for ProtoTime {
 
 impl fmt::Display for ProtoTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Proto-JSON has 0, 3, 6 or 9 digits after the point.
         if self.0.subsec_nanosecond() == 0 {
             write!(f, "{}", self.0)
         } else {
@@ -71,7 +73,8 @@ impl Serialize for ProtoTime {
     }
 }
 
-/// A 64-bit number, which proto-JSON writes as text.
+/// A 64-bit number, written as a string (proto-JSON), because JavaScript numbers are exact only up
+/// to 2^53.
 #[derive(Clone, Copy, ToSchema)]
 #[schema(value_type = String, format = "int64")]
 pub(super) struct Int64(pub(super) u64);

@@ -1,4 +1,5 @@
-//! `connectionStatus`: whether the connection's credential can be obtained, as a `google.rpc.Status`.
+//! `connectionStatus`: a `google.rpc.Status` that reports whether the connection's credential can
+//! be obtained.
 
 use std::time::Duration;
 
@@ -9,54 +10,56 @@ use crate::credential::oauth;
 use crate::credential::{ErrorCode, Reason};
 use crate::reflection::Exposure;
 
-/// Of `google.rpc.Code`.
+/// The `google.rpc.Code` of a connection that an operator has to repair.
 const FAILED_PRECONDITION: i32 = 9;
 
 /// A `google.rpc.Status`.
 #[derive(Clone, Default, Serialize, ToSchema)]
 #[schema(as = Status, title = "google.rpc.Status")]
 pub(in crate::management) struct RpcStatus {
-    /// Of `google.rpc.Code`: 0 unless the credential cannot be obtained, or a response exposed it.
+    /// The `google.rpc.Code`: 0, unless the credential cannot be obtained or a response exposed it.
     code: i32,
-    /// Why not.
+    /// The reason, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     message: String,
-    /// The same for programs.
+    /// The reason, for programs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     details: Vec<StatusDetail>,
 }
 
-/// One of the well-known details of a `google.rpc.Status`.
+/// A standard detail of a `google.rpc.Status`.
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = Detail)]
 #[serde(tag = "@type")]
 enum StatusDetail {
-    /// What kind of reason it is.
+    /// The kind of the reason.
     #[serde(rename = "type.googleapis.com/google.rpc.ErrorInfo")]
     ErrorInfo {
-        /// In upper case, as `cause` of a refusal in lower case.
+        /// The `cause` of the agent's refusal, in upper case.
         reason: String,
-        /// `egressd`
+        /// Always `egressd`.
         domain: &'static str,
     },
-    /// How long the token endpoint is left alone.
+    /// The time until the token endpoint is called again.
     #[serde(
         rename = "type.googleapis.com/google.rpc.RetryInfo",
         rename_all = "camelCase"
     )]
     RetryInfo {
-        /// In seconds, with an `s`.
+        /// Seconds with the suffix `s`, such as `1.500s`.
         retry_delay: String,
     },
 }
 
 impl RpcStatus {
-    /// What a grant's state comes to. While a token is there requests are served, so a failed refresh changes nothing yet.
+    /// Converts the state of a grant. While a token is valid, requests are served. So a failed
+    /// refresh is not an error until the token expires.
     pub(in crate::management) fn from_grant(grant: &oauth::GrantStatus) -> Self {
         match &grant.last_failure {
-            // The endpoint's own words are its bytes, and stay out.
+            // The text that the endpoint sent is left out: an endpoint could echo the client's
+            // secret in it.
             Some(failure) if grant.expires_at.is_none() => {
                 Self::from_failure(failure.reason, grant.retry_in)
             }
@@ -93,18 +96,18 @@ impl RpcStatus {
         }
     }
 
-    /// Of `google.rpc.Code`.
+    /// Returns the `google.rpc.Code`.
     pub(in crate::management) fn code(&self) -> i32 {
         self.code
     }
 
-    /// Empty where all is well.
+    /// Returns the reason; empty if the code is 0.
     pub(in crate::management) fn message(&self) -> &str {
         &self.message
     }
 }
 
-/// The `google.rpc.Code` that fits.
+/// Returns the `google.rpc.Code` of a reason.
 fn rpc_code(reason: Reason) -> i32 {
     const DEADLINE_EXCEEDED: i32 = 4;
     const PERMISSION_DENIED: i32 = 7;

@@ -1,4 +1,4 @@
-//! Connections with a secret in every place that takes one, and what the API shows of them.
+//! Connections with a secret in every field that takes one, and what the API shows of them.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn secret(text: &str) -> Secret {
     Secret::new(text.as_bytes().to_vec(), source).unwrap()
 }
 
-/// One soft-deleted connection of each auth kind, all of whose secrets are this.
+/// Returns one soft-deleted connection of each auth kind. All of their secrets are `planted`.
 pub(in crate::management) fn connections(planted: &str) -> Vec<Connection> {
     let url = format!("https://id.test/token?p=policy&key={planted}&{planted}&&tenant=a%26b");
     let oauth = OauthParameters {
@@ -84,7 +84,7 @@ fn with(auth: Auth, planted: &str) -> Connection {
     }
 }
 
-/// What is shown of each; the two times of loading taken out.
+/// Returns the JSON of each connection, without the two times of loading.
 fn shown(connections: Vec<Connection>) -> Vec<Value> {
     let snapshot = Snapshot::new(connections);
     let tools = ToolCache::default();
@@ -103,7 +103,7 @@ fn shown(connections: Vec<Connection>) -> Vec<Value> {
 }
 
 #[test]
-fn no_secret_is_shown_nor_how_long_it_is() {
+fn neither_a_secret_nor_its_length_is_shown() {
     // F-188
     let short = shown(connections("canary"));
     let long = shown(connections(&"another-canary".repeat(9)));
@@ -114,7 +114,7 @@ fn no_secret_is_shown_nor_how_long_it_is() {
     assert_eq!(short.len(), 5);
 }
 
-/// The details of the first of [`connections`].
+/// The expected details of the first of [`connections`].
 fn whole_details() -> Value {
     json!({"http": {
         "baseUrl": "https://api.test:8443/base",
@@ -219,7 +219,7 @@ fn the_auth_kinds() {
     }
 }
 
-/// Every kind that a connection can have is one that its type offers, with the same fields.
+/// The auth kinds and fields of the type are those that connections have.
 #[test]
 fn a_type_offers_what_connections_have() {
     let http = serde_json::to_value(&HTTP).unwrap();

@@ -1,58 +1,59 @@
-//! The connection types: what can be defined, and which fields it takes.
+//! The connection types that can be defined, and the fields of each.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 /// The name of the only type.
 pub(in crate::management) const TYPE_NAME: &str = "CONNECTION_TYPE_HTTP";
-/// What agents use a connection of this type with.
+/// The tool with which agents use a connection of this type.
 pub(super) const TOOL: &str = "TOOL_HTTP_REQUEST";
 
-/// A kind of connection that can be defined.
+/// A type of connection that can be defined.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::management) struct ConnectionType {
-    /// `CONNECTION_TYPE_HTTP`
+    /// The name of the type: `CONNECTION_TYPE_HTTP`.
     #[serde(rename = "type")]
     pub(in crate::management) type_name: &'static str,
-    /// Its name for people.
+    /// The name for people.
     pub(in crate::management) display_name: &'static str,
-    /// What it is.
+    /// A description for people.
     pub(in crate::management) description: &'static str,
-    /// The tools that agents use it with.
+    /// The tools with which agents use a connection of this type.
     #[schema(value_type = Vec<String>)]
     available_tools: &'static [&'static str],
-    /// The ways to prove oneself to the upstream. A definition holds exactly one.
+    /// The kinds of credential. A definition contains exactly one.
     #[schema(value_type = Vec<AuthKind>)]
     auth_kinds: &'static [AuthKind],
-    /// Secrets beside the auth kind.
+    /// Further secrets of a definition, beside its credential.
     #[schema(value_type = Vec<CredentialField>)]
     options: &'static [CredentialField],
 }
 
-/// A way to prove oneself to the upstream.
+/// A kind of credential.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AuthKind {
-    /// The field of `connectionDetails.http` that holds it.
+    /// The field of `connectionDetails.http` that contains it.
     kind: &'static str,
-    /// Its name for people.
+    /// The name for people.
     display_name: &'static str,
-    /// What it takes.
+    /// The fields of this kind.
     #[schema(value_type = Vec<CredentialField>)]
     fields: &'static [CredentialField],
 }
 
-/// One field of an auth kind.
+/// A field of a kind of credential.
 #[derive(Serialize, ToSchema)]
 struct CredentialField {
-    /// Its name in a definition.
+    /// The field's name, in camelCase as in `connectionDetails`.
     key: &'static str,
-    /// Its name for people.
+    /// The name for people.
     label: &'static str,
-    /// Whether it must be there.
+    /// `true` if the field is required.
     required: bool,
-    /// Whether it takes `{env: NAME}` and `{file: PATH}`, and is never shown.
+    /// `true` if the field is a secret. A definition may refer to its value as `{env: NAME}` or
+    /// `{file: PATH}`. The API never shows it.
     secret: bool,
 }
 

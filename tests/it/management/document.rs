@@ -1,11 +1,12 @@
-//! The OpenAPI document describes what is answered.
+//! The OpenAPI document describes the responses.
 
 use serde_json::{Value, json};
 
 use super::{ask, quiet, read};
 use crate::support::{Agent, Sidecar, TokenAnswer, TokenEndpoint, Upstream, connection};
 
-/// The document, with every object closed: what it does not name is not to be answered.
+/// Returns the document with every schema of an object closed, so that a field that it does not
+/// describe is an error.
 fn closed(mut document: Value) -> Value {
     let schemas = document["components"]["schemas"].as_object_mut().unwrap();
     for (name, schema) in schemas {
@@ -17,8 +18,8 @@ fn closed(mut document: Value) -> Value {
     document
 }
 
-/// Claims that this body is one that the operation at `path` may answer with `status`.
-fn conforms(document: &Value, path: &str, status: &str, body: &Value) {
+/// Checks that this body matches the schema of the operation at `path` for `status`.
+fn assert_conforms(document: &Value, path: &str, status: &str, body: &Value) {
     let answers = &document["paths"][path]["get"]["responses"];
     let schema = &answers[status]["content"]["application/json"]["schema"];
     assert!(schema.is_object(), "{path} does not answer {status}");
@@ -33,7 +34,7 @@ fn conforms(document: &Value, path: &str, status: &str, body: &Value) {
 }
 
 #[test]
-fn it_is_the_one_that_is_checked_in() {
+fn the_served_document_is_the_one_in_the_repository() {
     let sidecar = Sidecar::with(connection("crm").base_url("https://h.test").allow("/")).start();
     let served = ask(&sidecar, "/openapi.json");
     served.expect_status(200);
@@ -41,7 +42,7 @@ fn it_is_the_one_that_is_checked_in() {
     assert_eq!(served.json()["openapi"], "3.1.0");
 }
 
-/// A connection of each kind and state.
+/// Starts a sidecar with a connection of each kind and state.
 fn one_of_each(up: &Upstream, good: &TokenEndpoint, bad: &TokenEndpoint) -> Sidecar {
     let at = |id: &str| connection(id).allow("GET /{id}").allow("/a/").upstream(up);
     let secret = json!("0123456789abcdef");
@@ -65,7 +66,7 @@ fn one_of_each(up: &Upstream, good: &TokenEndpoint, bad: &TokenEndpoint) -> Side
 }
 
 #[test]
-fn answers_are_as_it_says() {
+fn responses_match_their_schemas() {
     let up = quiet();
     let good = TokenEndpoint::with_new_tokens(3600);
     let bad = TokenEndpoint::script([TokenAnswer::error("400 Bad Request", "invalid_client")]);
@@ -77,7 +78,7 @@ fn answers_are_as_it_says() {
         "open", "bearer", "basic", "static", "good", "bad", "deleted",
     ] {
         let answer = read(&sidecar, &format!("/v1/connections/{id}"));
-        conforms(&document, "/v1/connections/{connection_id}", "200", &answer);
+        assert_conforms(&document, "/v1/connections/{connection_id}", "200", &answer);
     }
     for (path, target, status) in [
         (
@@ -106,12 +107,12 @@ fn answers_are_as_it_says() {
     ] {
         let reply = ask(&sidecar, target);
         assert_eq!(reply.status.to_string(), status, "{target}");
-        conforms(&document, path, status, &reply.json());
+        assert_conforms(&document, path, status, &reply.json());
     }
 }
 
 #[test]
-fn its_paths_are_there() {
+fn every_path_of_the_document_is_served() {
     let sidecar = Sidecar::with(connection("crm").base_url("https://h.test").allow("/")).start();
     let document = read(&sidecar, "/openapi.json");
     let paths = document["paths"].as_object().unwrap();

@@ -1,4 +1,4 @@
-//! Paths, ids and methods that are none of this API's.
+//! Paths, ids and methods that the API does not have.
 
 use super::{ask, plain, read, refused};
 use crate::support::{Agent, Sidecar, connection};
@@ -38,7 +38,7 @@ fn nothing_can_be_written() {
 }
 
 #[test]
-fn a_method_in_a_header_is_no_method() {
+fn a_method_in_a_header_is_ignored() {
     // F-189
     let sidecar = crm();
     let mut agent = Agent::connect_to(sidecar.management());
@@ -49,7 +49,7 @@ fn a_method_in_a_header_is_no_method() {
 }
 
 #[test]
-fn hostile_ids_name_no_connection() {
+fn hostile_ids_are_refused() {
     // F-194
     let sidecar = crm();
     let long = "a".repeat(10 * 1024);
@@ -97,12 +97,12 @@ fn hostile_ids_name_no_connection() {
             "{message}"
         );
     }
-    // An escape stands for its letter (RFC 3986, section 6.2.2.2).
+    // An escape is equivalent to its character (RFC 3986, section 6.2.2.2).
     read(&sidecar, "/v1/connections/%63rm");
 }
 
 #[test]
-fn other_paths_are_not_there() {
+fn other_paths_are_not_found() {
     let sidecar = crm();
     for target in [
         "/v1",

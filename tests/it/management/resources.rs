@@ -1,4 +1,4 @@
-//! The resources: lists, one of them, types.
+//! The resources: lists, single connections and types.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::{ask, connection_of, quiet, read, refused};
 use crate::support::connection::Connection;
 use crate::support::{Agent, Sidecar, connection};
 
-/// `live`, `disabled`, `deleted`.
+/// Starts a sidecar with the connections `live`, `disabled` and `deleted`.
 fn three() -> Sidecar {
     let at = |id: &str| {
         let connection = connection(id).base_url("https://api.test/base");
@@ -67,7 +67,7 @@ fn a_list_shows_connections_without_their_details() {
 }
 
 #[test]
-fn one_connection_comes_with_its_details() {
+fn a_single_connection_has_its_details() {
     let sidecar = three();
     let live = connection_of(&sidecar, "live");
     let http = &live["connectionDetails"]["http"];
@@ -97,7 +97,7 @@ fn a_deleted_connection_is_found() {
 }
 
 #[test]
-fn headers_are_spelt_as_their_definition_spells_them() {
+fn headers_keep_the_spelling_of_their_definition() {
     let up = quiet();
     let spelt: Connection = connection("crm")
         .allow("/")
@@ -120,7 +120,7 @@ fn headers_are_spelt_as_their_definition_spells_them() {
         shown["credentialSources"],
         json!({"headers.X-Request-Token": "inline", "staticHeaders.headers.X-API-Key": "inline"})
     );
-    // What the upstream gets is as before.
+    // The upstream gets the values.
     Agent::connect(&sidecar).get("/crm/x").expect_status(200);
     let got = up.requests().remove(0).fields;
     assert_eq!(
@@ -145,7 +145,7 @@ fn times_are_those_of_this_process() {
 }
 
 #[test]
-fn types_say_what_can_be_defined() {
+fn types_describe_what_can_be_defined() {
     let sidecar = three();
     let types = read(&sidecar, "/v1/connection-types");
     let [http] = types["types"].as_array().unwrap().as_slice() else {

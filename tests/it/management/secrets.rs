@@ -1,4 +1,4 @@
-//! F-188: no answer of the API holds a secret, nor anything that is made of one.
+//! F-188: no response of the API contains a secret, or text derived from one.
 
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ const SECRETS: [&str; 2] = [
 ];
 const TOKEN: &str = "canary-token-0123456789abcdef";
 
-/// A connection of each kind with this secret in every place that takes one.
+/// Starts a sidecar with a connection of each kind, and this secret in every field that takes one.
 fn planted(up: &Upstream, endpoint: &TokenEndpoint, secret: &str) -> Sidecar {
     let auths = [
         ("bearer_token", json!({"token": secret})),
@@ -56,7 +56,7 @@ fn planted(up: &Upstream, endpoint: &TokenEndpoint, secret: &str) -> Sidecar {
         .start()
 }
 
-/// All that the API shows of these connections, after each was used.
+/// Returns every response of the API about these connections, after each was used.
 fn shown(sidecar: &Sidecar) -> Vec<(String, Vec<u8>)> {
     for id in IDS {
         let reply = Agent::connect(sidecar).request("POST", &format!("/{id}/x"), &[], b"body");
@@ -84,7 +84,7 @@ fn shown(sidecar: &Sidecar) -> Vec<(String, Vec<u8>)> {
     answers.collect()
 }
 
-/// Without what differs from one process to the next: instants.
+/// Removes times, which differ between processes.
 fn timeless(mut value: Value) -> Value {
     match &mut value {
         Value::Object(members) => {
@@ -125,6 +125,6 @@ fn secrets_are_never_shown() {
         );
         details.push(of_all);
     }
-    // Not how long they are, either.
+    // The length of a secret makes no difference either.
     assert_eq!(details[0], details[1]);
 }

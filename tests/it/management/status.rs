@@ -1,4 +1,4 @@
-//! `connectionStatus` and the times of a token, as they are while requests come and go.
+//! `connectionStatus` and the times of a token, while requests are served.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn time(connection: &Value, field: &str) -> jiff::Timestamp {
 }
 
 #[test]
-fn a_failure_is_told_and_a_success_forgets_it() {
+fn a_failure_is_shown_until_a_success() {
     let up = quiet();
     let down = TokenAnswer::status("503 Service Unavailable", "", "planted-body");
     let endpoint = TokenEndpoint::script([
@@ -65,7 +65,7 @@ fn a_failure_is_told_and_a_success_forgets_it() {
 }
 
 #[test]
-fn each_reason_has_its_code_and_no_word_of_the_endpoint() {
+fn each_reason_has_its_code_and_no_text_of_the_endpoint() {
     let error = |code: &str| TokenAnswer::error("400 Bad Request", code);
     let rows = [
         (error("invalid_client"), 16, "TOKEN_REFUSED"),
@@ -97,16 +97,16 @@ fn each_reason_has_its_code_and_no_word_of_the_endpoint() {
         let status = connection_of(&sidecar, "crm")["connectionStatus"].take();
         assert_eq!(status["code"], code, "{status}");
         assert_eq!(status["details"][0]["reason"], reason, "{status}");
-        let said = status.to_string();
+        let text = status.to_string();
         let address = endpoint.address().to_string();
         for bytes in ["planted", DESCRIPTION, &address] {
-            assert!(!said.contains(bytes), "{said}");
+            assert!(!text.contains(bytes), "{text}");
         }
     });
 }
 
 #[test]
-fn a_credential_of_no_token_is_always_there() {
+fn a_fixed_credential_is_always_ok() {
     let up = quiet();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up).bearer("t")).start();
     Agent::connect(&sidecar).get("/crm/x").expect_status(200);

@@ -1,4 +1,4 @@
-//! Tools as a runtime gets them, and what becomes of their calls.
+//! Tools, as an agent runtime uses them, and the requests that result.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::connection_of;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 #[test]
-fn a_tool_tells_how_its_route_is_called() {
+fn a_tool_describes_the_requests_of_its_route() {
     let up = Upstream::echo();
     let crm = connection("crm").upstream(&up);
     let crm = crm.allow("GET /users/{id}").allow("/files/{path...}");

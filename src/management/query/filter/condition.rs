@@ -1,4 +1,4 @@
-//! One restriction, compiled: the fields that it looks at, and the test of their values.
+//! A compiled restriction: the fields that it reads, and the test of their values.
 
 use std::cell::OnceCell;
 use std::cmp::Ordering;
@@ -14,11 +14,11 @@ pub(super) enum Comparator {
     AtMost,
     Greater,
     AtLeast,
-    /// `:`
+    /// `:`, the *has* operator.
     Has,
 }
 
-/// A test of one field, or of all that hold text.
+/// A test of one field, or of all text fields.
 #[derive(Debug)]
 pub(super) struct Condition {
     fields: Vec<usize>,
@@ -29,7 +29,7 @@ pub(super) struct Condition {
 enum Test {
     Present,
     Exact(TextPattern),
-    /// In lower case, and without a prefix that all names of an enum have.
+    /// Compares in lower case, without the common prefix of an enum's names.
     Folded {
         prefix: String,
         pattern: TextPattern,
@@ -40,7 +40,7 @@ enum Test {
     },
 }
 
-/// Text with nothing, or anything, before and after.
+/// Text to compare with. Any text may come before or after it if that end is open.
 #[derive(Debug)]
 struct TextPattern {
     text: String,
@@ -48,14 +48,16 @@ struct TextPattern {
     open_end: bool,
 }
 
-/// The values of one record, and its texts in lower case.
+/// The values of one record. Its texts are converted to lower case at most once, when a restriction
+/// needs them.
 pub(super) struct RecordValues<'r> {
     values: Vec<FieldValue<'r>>,
     folded: Vec<OnceCell<String>>,
 }
 
 impl Condition {
-    /// Compiles `field comparator word`, or returns why it makes no sense.
+    /// Compiles `field comparator word`. Returns an error if the field cannot be compared in this
+    /// way.
     pub(super) fn new(
         index: usize,
         field: &FieldSpec,
@@ -92,7 +94,7 @@ impl Condition {
         Ok(Self { fields, test })
     }
 
-    /// Compiles a word without a field: it is searched for in every text.
+    /// Compiles a word without a field, which is searched for in every text field.
     pub(super) fn in_any_text(fields: &[FieldSpec], word: &Word) -> Result<Self, String> {
         let texts = fields.iter().enumerate();
         let texts = texts.filter(|(_, field)| field.kind == FieldKind::Text);
@@ -133,7 +135,7 @@ fn parse_number(text: &str) -> Option<f64> {
     if let Ok(whole) = text.parse::<i64>() {
         return Some(whole as f64);
     }
-    // Not `inf` or `nan`.
+    // `f64::from_str` also accepts `inf` and `nan`, which are not numbers of AIP-160.
     let digits = text.trim_start_matches('-');
     let number: f64 = text.parse().ok()?;
     (digits.starts_with(|c: char| c.is_ascii_digit()) && number.is_finite()).then_some(number)
@@ -152,7 +154,7 @@ impl Comparator {
 }
 
 impl Test {
-    /// Compares regardless of case. The prefix may be written or left out.
+    /// Creates a test that ignores case. The prefix may be written or left out.
     fn folded(word: &Word, prefix: &str, comparator: Comparator) -> Result<Self, String> {
         let (prefix, text) = (fold(prefix), fold(&word.text));
         let short = text.strip_prefix(&*prefix).filter(|_| !word.open_start);
@@ -185,7 +187,7 @@ impl TextPattern {
         if word.has_inner_star {
             return Err("`*` stands for anything at an end only; \\* is a star".to_owned());
         }
-        // Without a star, `:` is open at both ends.
+        // Without a star, `:` means *contains*: both ends are open.
         let contains = comparator == Comparator::Has && !word.has_star();
         Ok(Self {
             text,
@@ -230,7 +232,8 @@ impl<'r> RecordValues<'r> {
     }
 }
 
-/// Returns the text in lower case, letter by letter, so that a part of a text is folded as it is within the whole.
+/// Returns the text in lower case, character by character. `str::to_lowercase` maps a final sigma
+/// by its context, so a part of a text could differ from the same part within the whole.
 fn fold(text: &str) -> String {
     if text.is_ascii() {
         return text.to_ascii_lowercase();

@@ -1,4 +1,5 @@
-//! From text to [`Expression`]. One pass, one character ahead; parentheses are counted before they are followed.
+//! The parser, from text to [`Expression`]. It reads the text once, and goes back only over white
+//! space and keywords. It checks the depth before it descends.
 
 use winnow::Parser as _;
 use winnow::combinator::{alt, not, opt, terminated};
@@ -15,7 +16,7 @@ use super::{Expression, MAX_DEPTH, MAX_RESTRICTIONS};
 
 const CONDITION: &str = "a condition";
 
-/// The question that the text asks; `None` where it is empty.
+/// Parses a filter. Returns `None` if it is empty.
 pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> ParseResult<Option<Expression>> {
     let state = ParserState {
         fields,
@@ -37,7 +38,8 @@ pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> ParseResult<Opt
     }
 }
 
-/// `expression` and `sequence` at once: both join by AND. Ends before `)` or at the end.
+/// Parses `expression` and `sequence` together, since both are joined by AND. Stops before `)` or
+/// at the end.
 fn parse_expression(input: &mut Input<'_>) -> ParseResult<Expression> {
     let mut all = vec![parse_factor(input)?];
     loop {
@@ -89,6 +91,7 @@ fn parse_term(input: &mut Input<'_>) -> ParseResult<Expression> {
 }
 
 fn parse_simple(input: &mut Input<'_>) -> ParseResult<Expression> {
+    // Otherwise a leading AND or OR would be read as a word to search for.
     for word in ["AND", "OR"] {
         let at = input.current_token_start();
         if parse_keyword(input, word)? {
@@ -146,7 +149,7 @@ fn parse_restriction(input: &mut Input<'_>) -> ParseResult<Expression> {
         return search_word(input, &left);
     };
     let fields = input.state.fields;
-    // A `*` in a name belongs to it: no field has one.
+    // No field has a `*` in its name, so an unescaped star makes the name unknown.
     let (index, field) = find_field(fields, &left.text)
         .filter(|_| !left.has_star())
         .ok_or_else(|| FilterError::new(left.offset, unknown_field(fields, &left.written())))?;
@@ -160,7 +163,7 @@ fn parse_restriction(input: &mut Input<'_>) -> ParseResult<Expression> {
     Ok(Expression::Is(found).negated_if(negated))
 }
 
-/// A value without a field.
+/// Parses a value without a field.
 fn search_word(input: &Input<'_>, word: &Word) -> ParseResult<Expression> {
     if !word.is_quoted {
         for keyword in ["AND", "OR", "NOT"] {
@@ -176,7 +179,7 @@ fn search_word(input: &Input<'_>, word: &Word) -> ParseResult<Expression> {
     Ok(Expression::Is(condition))
 }
 
-/// The comparator, and whether it is turned into its opposite: `!=` is NOT `=`.
+/// Parses a comparator. The flag is `true` if the restriction is negated: `!=` means NOT `=`.
 fn parse_comparator(input: &mut Input<'_>) -> ParseResult<Option<(Comparator, bool)>> {
     let comparators = alt((
         "<=".value((Comparator::AtMost, false)),
@@ -190,14 +193,14 @@ fn parse_comparator(input: &mut Input<'_>) -> ParseResult<Option<(Comparator, bo
     opt(comparators).parse_next(input)
 }
 
-/// Takes the keyword, if it stands there as a word of its own.
+/// Consumes the keyword, if the input starts with it as a word of its own.
 fn parse_keyword(input: &mut Input<'_>, word: &'static str) -> ParseResult<bool> {
     let end = not(one_of(is_bare_in_name));
     let found = opt(terminated(word, end)).parse_next(input)?;
     Ok(found.is_some())
 }
 
-/// Joins several parts; one part stays as it is.
+/// Joins several parts with an operator. A single part is returned unchanged.
 fn join(parts: Vec<Expression>, operator: fn(Vec<Expression>) -> Expression) -> Expression {
     match <[Expression; 1]>::try_from(parts) {
         Ok([part]) => part,

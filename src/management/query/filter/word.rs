@@ -1,4 +1,5 @@
-//! The words of a filter: bare ones and quoted ones, with their escapes and the `*` at their ends. Also the errors of a filter.
+//! The words of a filter, bare or quoted, with their escapes and the `*` at their ends. Also the
+//! errors of filters.
 
 use winnow::Parser as _;
 use winnow::combinator::opt;
@@ -8,7 +9,7 @@ use winnow::token::{any, one_of, take_while};
 
 use super::super::field::{FieldSpec, quoted};
 
-/// The rest of a filter, and the state of its parser.
+/// The remaining input, and the state of the parser.
 pub(super) type Input<'a> = Stateful<LocatingSlice<&'a str>, ParserState>;
 pub(super) type ParseResult<T> = Result<T, FilterError>;
 
@@ -19,10 +20,10 @@ pub(super) struct ParserState {
     pub(super) restrictions: usize,
 }
 
-/// Why a text is not a filter.
+/// The reason why a text is not a valid filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FilterError {
-    /// The byte at which it shows.
+    /// The byte offset of the error.
     offset: usize,
     message: String,
 }
@@ -33,7 +34,7 @@ impl FilterError {
         Self { offset, message }
     }
 
-    /// Says what should stand at the input's next character.
+    /// Creates an error at the next character: what was expected, and what was found.
     pub(super) fn expected(input: &Input<'_>, what: &str) -> Self {
         let found = match peek(input) {
             None => "the end".to_owned(),
@@ -52,7 +53,8 @@ impl FilterError {
     }
 }
 
-/// The parsers of the library fail without a message; each of ours that may fail has one.
+/// winnow's combinators create errors without a message. Every combinator here that can fail is
+/// wrapped in `opt`, or runs after `peek` has seen its character, so no such error is returned.
 impl<'a> ParserError<Input<'a>> for FilterError {
     type Inner = Self;
 
@@ -65,19 +67,19 @@ impl<'a> ParserError<Input<'a>> for FilterError {
     }
 }
 
-/// A word without its quotes and escapes.
+/// A word, without its quotes and escapes.
 #[derive(Debug)]
 pub(super) struct Word {
-    /// The byte at which it begins.
+    /// The byte offset of its start.
     pub(super) offset: usize,
-    /// Without a `*` that stands for anything.
+    /// The text, without an unescaped `*` at its ends.
     pub(super) text: String,
     pub(super) is_quoted: bool,
-    /// Anything may come before.
+    /// Any text may come before it: the word starts with `*`.
     pub(super) open_start: bool,
-    /// Anything may come after.
+    /// Any text may come after it: the word ends with `*`.
     pub(super) open_end: bool,
-    /// There is a `*` that is neither escaped nor at an end.
+    /// The word contains an unescaped `*` that is not at an end.
     pub(super) has_inner_star: bool,
 }
 
@@ -112,17 +114,17 @@ impl Word {
         }
     }
 
-    /// Whether there is a `*` in it that is not escaped.
+    /// Returns whether the word contains an unescaped `*`.
     pub(super) fn has_star(&self) -> bool {
         self.open_start || self.open_end || self.has_inner_star
     }
 
-    /// Whether it is `*`.
+    /// Returns whether the word consists of `*` alone.
     pub(super) fn is_star(&self) -> bool {
         self.text.is_empty() && self.has_star()
     }
 
-    /// As it was written, without quotes and escapes.
+    /// Returns the word as it was written, without quotes and escapes.
     pub(super) fn written(&self) -> String {
         let star = |open: bool| if open { "*" } else { "" };
         let (start, end) = (star(self.open_start), star(self.open_end));
@@ -147,13 +149,14 @@ pub(super) fn parse_name(input: &mut Input<'_>) -> ParseResult<Word> {
     parse_word(input, is_bare_in_name)
 }
 
-/// Parses a value behind a comparator: bare ones may hold colons, as times do.
+/// Parses a value after a comparator. A bare value may contain colons, as times do.
 pub(super) fn parse_value(input: &mut Input<'_>) -> ParseResult<Word> {
     parse_word(input, is_bare)
 }
 
-/// Whether a bare word can contain the letter. The comparators' characters, parentheses, quotes and commas need quotes around them; so does `~`, which elsewhere asks for a
-/// regular expression, and would be taken for a letter.
+/// Returns whether a bare word can contain the character. The characters of comparators,
+/// parentheses, quotes and commas must be quoted. So must `~`: other filter languages use it for
+/// regular expressions, and here it would be read as a letter.
 pub(super) fn is_bare(letter: char) -> bool {
     !letter.is_whitespace() && !"()\"',<>=!~".contains(letter)
 }

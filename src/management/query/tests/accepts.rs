@@ -1,4 +1,4 @@
-//! Filters that are taken, each with the records that it admits.
+//! Valid filters, each with the records that match.
 
 use super::examples::admitted;
 
@@ -12,7 +12,7 @@ fn table(rows: &[(&str, &str)]) {
 }
 
 #[test]
-fn nothing_asked_for() {
+fn an_empty_filter() {
     table(&[("", ALL), (" \t\r\n", ALL)]);
 }
 
@@ -23,7 +23,7 @@ fn text_is_compared_letter_by_letter() {
         (r"name='crm'", "a"),
         ("name=crm", "a"),
         (" name \t= \n crm ", "a"),
-        // As a word processor puts it.
+        // No-break spaces, as a word processor inserts them.
         ("name\u{a0}=\u{a0}crm\u{a0}", "a"),
         ("name = 'CRM'", ""),
         ("name != crm", "bcdefgh"),
@@ -222,12 +222,12 @@ fn words_without_a_field_are_searched_for() {
     ]);
 }
 
-/// F-190: as deep as may be, as many as may be.
+/// F-190: the maximum depth, and the maximum number of restrictions.
 #[test]
 fn at_the_limits() {
     let deep = |depth: usize| format!("{}crm{}", "(".repeat(depth), ")".repeat(depth));
     assert_eq!(admitted(&deep(32)), "ab");
-    // Side by side they are not deep.
+    // Adjacent parentheses are not nested.
     assert_eq!(admitted(&"(crm) ".repeat(128)), "ab");
     let negated = format!("{}crm", "-".repeat(2_045));
     assert_eq!(admitted(&negated), "cdefgh");

@@ -1,4 +1,4 @@
-//! Eight records, and ways to ask for them.
+//! Eight records, and helpers for queries.
 
 use super::super::{FieldKind, FieldSpec, FieldValue, ListKind, Query, Record};
 use crate::management::error::ApiError;
@@ -72,7 +72,7 @@ fn time(text: &str) -> FieldValue<'_> {
     }
 }
 
-/// Known by their letters, `a` to `h`.
+/// Returns the records. Tests refer to them by the letters `a` to `h`.
 #[rustfmt::skip] // one row a line
 pub(super) fn rows() -> Vec<Row> {
     const HTTP: &str = "CONNECTION_TYPE_HTTP";
@@ -99,7 +99,7 @@ fn row(name: &str, create_time: &'static str) -> Row {
     }
 }
 
-/// The query string with this parameter.
+/// Returns a query string with this parameter.
 pub(super) fn encoded(name: &str, value: &str) -> String {
     let value: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
     format!("{name}={value}")
@@ -109,7 +109,7 @@ pub(super) fn query(raw: &str) -> Result<Query, ApiError> {
     Query::parse(Some(raw), FIELDS, ListKind::Connections)
 }
 
-/// Returns the message that refuses this query string.
+/// Returns the error of this query string. Panics if it is valid.
 #[cfg(test)]
 pub(super) fn error_message(raw: &str) -> String {
     match query(raw) {
@@ -118,7 +118,7 @@ pub(super) fn error_message(raw: &str) -> String {
     }
 }
 
-/// The letters of the records that a filter admits.
+/// Returns the letters of the records that match a filter.
 pub(super) fn admitted(filter: &str) -> String {
     let query = query(&encoded("filter", filter)).unwrap_or_else(|why| panic!("{filter}: {why:?}"));
     let rows = rows();

@@ -1,12 +1,14 @@
-//! The entry point of the fuzzer: a list request against a few records, the way a list serves it, page by page.
+//! The entry point of the fuzz target: a list request for the example records, page by page.
 
 use super::super::{ListKind, PageTokenKey, Query};
 use super::examples::{FIELDS, rows};
 
-/// Returns the names that a query string lists, on all pages. A page token in the query string is another process's, and refused.
+/// Returns the names that a query string lists, on all pages. A page token in the query string is
+/// from another process, and refused.
 ///
 /// # Errors
-/// The refusal, as text.
+///
+/// The error, as text.
 pub fn list_names(raw_query: &str, types: bool) -> Result<Vec<String>, String> {
     let kind = if types {
         ListKind::Types

@@ -1,4 +1,5 @@
-//! Laws over all inputs: no text upsets the parser, two negations cancel out, and the pages of a list hold each record once.
+//! Properties that hold for all inputs: no text makes the parser panic, two negations cancel out,
+//! and the pages of a list contain each record once.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +10,7 @@ use super::super::PageTokenKey;
 use super::examples::{FIELDS, Row, encoded, query, rows};
 use crate::management::query::filter::Filter;
 
-/// Pieces that filters are made of, and some that they are not.
+/// Pieces of filters, and some that do not belong in a filter.
 const PIECES: &[&str] = &[
     "name",
     "display_name",
@@ -44,7 +45,7 @@ const PIECES: &[&str] = &[
     "é",
 ];
 
-/// Filters that are well formed, mostly.
+/// Valid filters.
 fn filter() -> impl Strategy<Value = String> {
     let condition = select(
         &[
@@ -76,7 +77,7 @@ fn filter() -> impl Strategy<Value = String> {
         })
 }
 
-fn judged(filter: &str) -> Vec<bool> {
+fn matching_rows(filter: &str) -> Vec<bool> {
     let query = query(&encoded("filter", filter)).unwrap();
     let matches = |row: &Row| query.filter.matches(row);
     rows().iter().map(matches).collect()
@@ -84,7 +85,7 @@ fn judged(filter: &str) -> Vec<bool> {
 
 proptest! {
     #[test]
-    fn no_text_upsets_the_parser(text in "\\PC{0,3072}|(?s:.){0,768}") {
+    fn the_parser_survives_any_text(text in "\\PC{0,3072}|(?s:.){0,768}") {
         if let Ok(filter) = Filter::parse(&text, FIELDS) {
             for row in rows() {
                 filter.matches(&row);
@@ -93,41 +94,41 @@ proptest! {
     }
 
     #[test]
-    fn no_heap_of_pieces_upsets_the_parser(pieces in prop::collection::vec(select(PIECES), 0..200)) {
+    fn the_parser_survives_any_sequence_of_pieces(pieces in prop::collection::vec(select(PIECES), 0..200)) {
         let text = pieces.concat();
         match Filter::parse(&text, FIELDS) {
             Ok(filter) => prop_assert!(rows().iter().filter(|row| filter.matches(*row)).count() <= 8),
-            Err(told) => prop_assert!(told.starts_with("column "), "{told}"),
+            Err(message) => prop_assert!(message.starts_with("column "), "{message}"),
         }
     }
 
     #[test]
-    fn no_query_string_upsets_the_reader(raw in "[a-z_=&%+0-9A-F]{0,200}|\\PC{0,200}") {
+    fn the_parser_survives_any_query_string(raw in "[a-z_=&%+0-9A-F]{0,200}|\\PC{0,200}") {
         let _either = query(&raw);
     }
 
     #[test]
     fn negations(filter in filter()) {
-        let plain = judged(&filter);
+        let plain = matching_rows(&filter);
         let opposite: Vec<bool> = plain.iter().map(|admitted| !admitted).collect();
-        prop_assert_eq!(&judged(&format!("NOT NOT ({filter})")), &plain);
-        prop_assert_eq!(&judged(&format!("-(-({filter}))")), &plain);
-        prop_assert_eq!(&judged(&format!("NOT ({filter})")), &opposite);
+        prop_assert_eq!(&matching_rows(&format!("NOT NOT ({filter})")), &plain);
+        prop_assert_eq!(&matching_rows(&format!("-(-({filter}))")), &plain);
+        prop_assert_eq!(&matching_rows(&format!("NOT ({filter})")), &opposite);
     }
 
-    /// AND and OR are what they are called, and what stands side by side is joined by AND.
+    /// AND and OR have their logical meaning, and adjacent conditions are joined by AND.
     #[test]
     fn joins(left in filter(), right in filter()) {
-        let (one, other) = (judged(&left), judged(&right));
+        let (one, other) = (matching_rows(&left), matching_rows(&right));
         let both: Vec<bool> = one.iter().zip(&other).map(|(one, other)| *one && *other).collect();
         let either: Vec<bool> = one.iter().zip(&other).map(|(one, other)| *one || *other).collect();
-        prop_assert_eq!(&judged(&format!("({left}) AND ({right})")), &both);
-        prop_assert_eq!(&judged(&format!("({left}) ({right})")), &both);
-        prop_assert_eq!(&judged(&format!("({left}) OR ({right})")), &either);
+        prop_assert_eq!(&matching_rows(&format!("({left}) AND ({right})")), &both);
+        prop_assert_eq!(&matching_rows(&format!("({left}) ({right})")), &both);
+        prop_assert_eq!(&matching_rows(&format!("({left}) OR ({right})")), &either);
     }
 }
 
-/// Records whose values follow from their numbers, in an order that depends on `shuffle`.
+/// Returns records with values derived from their numbers, in an order that depends on `shuffle`.
 fn numbered<'n>(numbers: impl Iterator<Item = &'n u16>, shuffle: i64) -> Vec<Row> {
     let times = ["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
     let row = |number: &u16| Row {
@@ -145,9 +146,10 @@ fn numbered<'n>(numbers: impl Iterator<Item = &'n u16>, shuffle: i64) -> Vec<Row
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// Records that exist throughout are listed exactly once and in order. Those that come and go are listed at most once.
+    /// A record that exists throughout is listed exactly once and in order. A record that appears
+    /// or disappears meanwhile is listed at most once.
     #[test]
-    fn each_record_comes_once(
+    fn each_record_is_listed_once(
         lasting in prop::collection::btree_set(any::<u16>(), 0..600),
         transient in prop::collection::vec(prop::collection::btree_set(any::<u16>(), 0..60), 1..4),
         sizes in prop::collection::vec(1_usize..300, 1..5),
@@ -173,12 +175,12 @@ proptest! {
         let rows = numbered(lasting.iter(), 0);
         let lasting: BTreeSet<&str> = rows.iter().map(|row| &*row.name).collect();
         names.retain(|name| lasting.contains(&**name));
-        prop_assert_eq!(names, in_one_go(order, &rows));
+        prop_assert_eq!(names, names_on_one_page(order, &rows));
     }
 }
 
-/// The names of all records in this order.
-fn in_one_go(order: &str, rows: &[Row]) -> Vec<String> {
+/// Returns the names of all records in this order, from a single page.
+fn names_on_one_page(order: &str, rows: &[Row]) -> Vec<String> {
     let query = query(&format!("{}&page_size=1000", encoded("order_by", order))).unwrap();
     let page = query.page(&PageTokenKey::random(), rows).unwrap();
     page.items.into_iter().map(|row| row.name.clone()).collect()

@@ -1,9 +1,9 @@
-//! `order_by`.
+//! Tests of `order_by`.
 
 use super::super::PageTokenKey;
 use super::examples::{FIELDS, encoded, error_message, query, rows};
 
-/// The letters of all records in this order, listed in pages of this size.
+/// Returns the letters of all records in this order, listed in pages of this size.
 fn ordered(order: &str, size: usize) -> String {
     let tokens = PageTokenKey::random();
     let rows = rows();
@@ -29,7 +29,7 @@ fn ordered(order: &str, size: usize) -> String {
 #[test]
 fn orders() {
     for (order, expected) in [
-        // By scalar values: capitals first, `ü` behind `z`.
+        // By scalar values: capitals first, and `ü` after `z`.
         ("", "cabdefhg"),
         ("  ", "cabdefhg"),
         ("name", "cabdefhg"),
@@ -38,7 +38,7 @@ fn orders() {
         ("  name   DESC ", "ghfedbac"),
         ("create_time", "abcdefgh"),
         ("createTime desc", "hgfedcba"),
-        // Without a value: last both ways; then by name.
+        // Records without a value come last in both directions, ordered by name.
         ("last_used_time", "bceadfhg"),
         ("last_used_time desc", "ecbadfhg"),
         ("display_name", "cbaedhgf"),
@@ -51,14 +51,14 @@ fn orders() {
         ("connection_type desc , name", "fgcabdeh"),
     ] {
         assert_eq!(ordered(order, 50), expected, "{order}");
-        // A page token names any place of any order.
+        // A page token can hold any position of any order.
         assert_eq!(ordered(order, 1), expected, "{order}");
     }
 }
 
 // F-192
 #[test]
-fn what_is_no_order() {
+fn invalid_orders() {
     let known: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
     let unknown = |name: &str| format!("unknown field `{name}`; there are {}", known.join(", "));
     let comma = "expected a field before and after each `,`".to_owned();

@@ -22,7 +22,7 @@ fn names(tokens: &PageTokenKey, raw: &str, rows: &[Row]) -> Vec<String> {
     page(tokens, raw, rows).unwrap().0
 }
 
-/// The token behind the first page of this.
+/// Returns the token of the second page of this query.
 fn token(tokens: &PageTokenKey, raw: &str) -> String {
     page(tokens, raw, &rows()).unwrap().1.unwrap()
 }
@@ -34,7 +34,7 @@ fn assert_refused(tokens: &PageTokenKey, raw: &str) {
 }
 
 #[test]
-fn what_fits_is_one_page() {
+fn a_short_list_is_one_page() {
     let tokens = PageTokenKey::random();
     for raw in ["", "page_size=8", "filter=crm&page_size=2"] {
         assert!(page(&tokens, raw, &rows()).unwrap().1.is_none());
@@ -63,7 +63,7 @@ fn heavy_records_end_a_page_early() {
     assert_eq!(lengths(1 << 19), [7, 1]);
     assert_eq!(lengths(1 << 20), [4, 4]);
     assert_eq!(lengths((1 << 20) + 1), [3, 3, 2]);
-    // One comes however heavy it is.
+    // A page contains one record, however heavy.
     assert_eq!(lengths(usize::MAX), [1; 8]);
 }
 
@@ -84,7 +84,8 @@ fn one_page_after_the_other() {
     assert!(next.is_none());
 }
 
-/// Values move between the pages: the next page has what is behind the last record's old key now, and is filtered by what is true now.
+/// Values change between two pages. The next page has the records that are now after the last
+/// record's old key, and is filtered by their current values.
 #[test]
 fn values_that_change_between_pages() {
     let tokens = PageTokenKey::random();
@@ -180,7 +181,7 @@ fn tokens_of_another_list() {
 fn records_come_and_go_between_pages() {
     let tokens = PageTokenKey::random();
     let raw = format!("page_size=3&page_token={}", token(&tokens, "page_size=3"));
-    // Behind `billing`, `crm` and `crm-eu`.
+    // The page after `billing`, `crm` and `crm-eu`.
     assert_eq!(
         names(&tokens, &raw, &rows()),
         ["notes", "search", "search.2"]
@@ -210,7 +211,7 @@ fn records_come_and_go_between_pages() {
     assert_eq!(page(&tokens, &raw, &[]).unwrap(), (Vec::new(), None));
 }
 
-/// Records that the filter does not admit have no part in a list.
+/// Records that the filter excludes do not influence a list.
 #[test]
 fn records_outside_the_filter_come_and_go() {
     let tokens = PageTokenKey::random();
@@ -222,7 +223,7 @@ fn records_outside_the_filter_come_and_go() {
 }
 
 #[test]
-fn a_token_works_however_many_were_given_since() {
+fn a_token_stays_valid_after_many_others() {
     let tokens = PageTokenKey::random();
     let first = format!("page_size=1&page_token={}", token(&tokens, "page_size=1"));
     for number in 0..300 {
@@ -234,7 +235,7 @@ fn a_token_works_however_many_were_given_since() {
 }
 
 #[test]
-fn long_texts_make_no_long_tokens() {
+fn long_texts_do_not_make_long_tokens() {
     let tokens = PageTokenKey::random();
     for letter in ["a", "\u{1}", "🦀"] {
         let mut rows = rows();

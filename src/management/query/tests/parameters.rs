@@ -1,4 +1,4 @@
-//! The query string.
+//! Tests of the query string.
 
 use super::super::{ListKind, Query};
 use super::examples::{FIELDS, error_message, query};
@@ -7,7 +7,7 @@ const KNOWN: &str =
     "unknown parameter; there are filter, order_by, page_size, page_token, show_deleted";
 
 #[test]
-fn nothing_is_the_usual() {
+fn the_defaults() {
     for raw in [
         None,
         Some(""),

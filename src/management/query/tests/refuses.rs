@@ -1,4 +1,4 @@
-//! Filters that are refused, each with what is said: where, and what was expected.
+//! Invalid filters, each with its error: the column, and what was expected.
 
 use super::examples::{encoded, error_message};
 
@@ -70,7 +70,7 @@ const BROKEN: &[(&str, &str)] = &[
 
 // F-191
 #[test]
-fn secrets_are_as_unknown_as_anything_else() {
+fn secrets_are_unknown_fields_like_any_other() {
     for name in [
         "password",
         "nothing",
@@ -159,12 +159,12 @@ fn beyond_the_limits() {
     }
 }
 
-/// Two bytes a letter are no more than the cap in letters.
+/// The limit counts bytes, not characters of two bytes each.
 #[test]
 fn the_cap_is_in_bytes() {
     let filter = "é".repeat(1_025);
     assert_eq!(refusal(&filter), "longer than 2048 bytes");
-    // Not encoded, and too long to be worth decoding.
+    // The raw value alone is too long, so it is refused before it is decoded.
     assert_eq!(
         error_message(&format!("filter={}", "a".repeat(1 << 20))),
         "filter: longer than 2048 bytes"
