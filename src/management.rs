@@ -170,6 +170,7 @@ impl Management {
     async fn route(&self, request: Request<RequestBody>) -> Response {
         // No response depends on the request's body, so it is not read.
         let request = request.map(|_unread| Body::empty());
+        // A clone shares the routes, since a `Router` is an `Arc` inside.
         let response = self.router.clone().oneshot(request).await;
         response.unwrap_or_else(|never| match never {})
     }

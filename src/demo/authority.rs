@@ -32,6 +32,7 @@ impl Authority {
         let issuer =
             CertifiedIssuer::self_signed(root, KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?)?;
         let mut leaf = CertificateParams::new(["localhost".to_owned()])?;
+        // The base URLs of the connections contain the IP address.
         leaf.subject_alt_names
             .push(SanType::IpAddress(Ipv4Addr::LOCALHOST.into()));
         leaf.distinguished_name = distinguished_name("egressd demo API");

@@ -115,6 +115,7 @@ mod tests {
         let comments: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
         assert!(comments.len() > 20);
         for comment in comments {
+            // An allowlist, since shells differ in the characters that they interpret.
             let harmless = |c: char| c.is_ascii_alphanumeric() || " #_:,-".contains(c);
             assert!(comment.chars().all(harmless), "{comment}");
         }

@@ -60,6 +60,8 @@ fn displayed_value(name: &HeaderName, value: &HeaderValue) -> String {
     if name == AUTHORIZATION || name == PROXY_AUTHORIZATION {
         let scheme = value.to_str().ok().and_then(|text| text.split_once(' '));
         return match scheme {
+            // Only known schemes are shown: the first word of another value could be the secret
+            // itself.
             Some((scheme @ ("Bearer" | "Basic"), _)) => format!("{scheme} (hidden)"),
             Some(_) | None => "(hidden)".to_owned(),
         };

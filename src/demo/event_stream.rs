@@ -45,6 +45,7 @@ impl http_body::Body for EventStream {
         if self.last.is_some_and(|last| number > last) {
             return Poll::Ready(None);
         }
+        // The first tick is due at once.
         ready!(self.ticks.poll_tick(cx));
         self.next += 1;
         let event = format!("id: {number}\nevent: tick\ndata: {{\"number\": {number}}}\n\n");

@@ -21,6 +21,7 @@ pub(super) fn decode(text: &str) -> Option<String> {
         plain.push(match byte {
             b'+' => b' ',
             b'%' => {
+                // `u8::from_str_radix` would accept a sign, as in `%+1`.
                 let high = char::from(bytes.next()?).to_digit(16)?;
                 let low = char::from(bytes.next()?).to_digit(16)?;
                 u8::try_from(high << 4 | low).ok()?

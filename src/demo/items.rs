@@ -29,6 +29,7 @@ pub(super) struct Items {
 
 impl Default for Items {
     fn default() -> Self {
+        // One of the printed lines reads item 2, so it exists from the start.
         let texts = [(1, "water the plants"), (2, "call the bank")];
         Self {
             texts: texts.map(|(id, text)| (id, text.to_owned())).into(),

@@ -31,6 +31,7 @@ pub(super) fn error_response(status: StatusCode, why: &str) -> Response<Body> {
 
 pub(super) fn json_response(status: StatusCode, value: &impl Serialize) -> Response<Body> {
     // Strings, numbers and lists always serialise.
+    // Pretty, with a line feed, since people read the responses in a terminal.
     let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
     text.push(b'\n');
     let mut response = Response::new(Full::from(text).boxed_unsync());

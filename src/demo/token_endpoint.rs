@@ -167,6 +167,7 @@ fn basic_credentials(
     };
     let pair = || {
         let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
+        // The name of a scheme is case-insensitive (RFC 9110 §11.1).
         if !scheme.eq_ignore_ascii_case("basic") {
             return None;
         }
@@ -266,6 +267,7 @@ mod tests {
             (grant, "us+er:wrong"),
             (grant, "us er"),
             (grant, "other:s%3Ae%25c"),
+            // A pair that is not form-encoded.
             (grant, "us+er:s:e%c"),
             ("client_secret=s%3Ae%25c", ""),
             ("client_id=us+er&client_secret=wrong", ""),

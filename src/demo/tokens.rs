@@ -77,6 +77,7 @@ impl IssuedTokens {
         // Also bounds the memory of a demo that runs for a long time.
         state.issued.retain(|issued| issued.until > now);
         if state.issued.len() >= MAX_LIVE_TOKENS {
+            // Tokens are stored in the order of issue, so the first is the oldest.
             state.issued.remove(0);
         }
         state.issued.push(issued);

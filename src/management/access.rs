@@ -33,6 +33,7 @@ const TOO_MANY: &str = "too many wrong logins; the right one is let in at any ti
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+// The `charset` makes browsers encode the login in UTF-8 (RFC 7617 §2.1).
 const CHALLENGE: HeaderValue =
     HeaderValue::from_static("Basic realm=\"egressd\", charset=\"UTF-8\"");
 

@@ -60,6 +60,7 @@ pub(super) async fn scrape(
 }
 
 fn render_text(sources: &ApiContext) -> Vec<u8> {
+    // One snapshot for all values, so they belong to one generation.
     let snapshot = Arc::clone(&sources.published.current());
     let gauges = &sources.gauges;
     let live = |entry: &&Arc<crate::snapshot::ConnectionEntry>| entry.is_live();

@@ -139,6 +139,7 @@ fn response(status: &str, media_type: &str, description: &str) -> ResponseBuilde
     let content = ContentBuilder::new();
     let content = match (media_type, status) {
         (JSON, "200") => content.schema(Some(ObjectBuilder::new().schema_type(Type::Object))),
+        // The schema of `ErrorDocument`.
         (JSON, _) => content.schema(Some(Ref::from_schema_name("Error"))),
         (_, _) => content.schema(Some(ObjectBuilder::new().schema_type(Type::String))),
     };

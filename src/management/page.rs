@@ -30,6 +30,7 @@ const SCRIPT: &str = include_str!("page/script.js");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 static SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    // `connect-src` allows the script to fetch the page again, and `img-src` the icon.
     let policy = format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

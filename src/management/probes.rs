@@ -94,6 +94,7 @@ fn exposed_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
 
 /// Lists the first [`MAX_NAMES`] identifiers, and the number of the others.
 fn first_names(ids: &[&str]) -> String {
+    // Bounds the response, since there can be thousands of connections.
     let first = ids.iter().take(MAX_NAMES).copied().collect::<Vec<_>>();
     let more = match ids.len().saturating_sub(MAX_NAMES) {
         0 => String::new(),

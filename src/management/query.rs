@@ -10,7 +10,8 @@
 //!
 //! - The cost of a request is bounded by the length of its text, which is limited, and by the
 //!   number of records. It does not depend on what the text means.
-//! - The pages of one list contain each record exactly once, if the record exists throughout.
+//! - The pages of one list contain each record exactly once, if the record exists throughout and
+//!   keeps its position in the order.
 
 mod field;
 mod filter;
@@ -114,6 +115,7 @@ fn page_size(text: &str) -> Result<NonZeroUsize, String> {
         return Err("expected a whole number, 0 or more".to_owned());
     }
     let significant = digits.trim_start_matches('0');
+    // `-0` is zero.
     if negative && !significant.is_empty() {
         return Err("must not be negative".to_owned());
     }

@@ -202,6 +202,7 @@ mod tests {
             status: RpcStatus::from_grant(&failed),
             token_expires_at: at(1),
             last_used: at(2),
+            // More precise than a millisecond, to show that it is truncated.
             last_refreshed: jiff::Timestamp::from_nanosecond(3_000_001).ok(),
         };
         let name = "connections/bearer-token".to_owned();

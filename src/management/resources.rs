@@ -192,6 +192,7 @@ pub(super) async fn list_connection_types(
     RawQuery(raw): RawQuery,
 ) -> Result<Response, ApiError> {
     let query = Query::parse(raw.as_deref(), records::TYPE_FIELDS, ListKind::Types)?;
+    // The only type, so filters and pages are of use to generic clients only.
     let page = query.page(&state.page_tokens, std::slice::from_ref(&HTTP))?;
     Ok(json_body(&ListConnectionTypesResponse {
         types: page.items,

@@ -56,6 +56,7 @@ pub(in crate::management) struct Tool {
 /// Builds the tools of a connection, in the order of its routes. A route that no request can match
 /// has no tool, and a route that is written twice has one.
 fn build_tools(connection: &str, routes: &[Pattern], allow_slashes: bool) -> Vec<Tool> {
+    // Two tools of one name would be refused by a runtime.
     let mut seen = HashSet::new();
     let patterns: Vec<&Pattern> = routes
         .iter()

@@ -132,6 +132,8 @@ fn outcome_bar(activity: &ConnectionStats) -> Markup {
         piece("a", activity.agent_cancelled),
     ];
     html! {
+        // The width is `BAR_WIDTH`. The SVG is drawn with attributes, because the policy of the
+        // page forbids inline styles.
         svg class="bar" viewBox="0 0 1000 6" preserveAspectRatio="none" aria-hidden="true" {
             @for (class, x, width) in pieces.into_iter().filter(|(.., width)| *width > 0) {
                 rect class=(class) height="6" x=(x) width=(width) {}
@@ -165,6 +167,7 @@ fn token_lifetime(token: &TokenLifetime, now: Timestamp) -> Markup {
 fn faults_cell(activity: &ConnectionStats, now: Timestamp) -> Markup {
     let faults = activity.faults.iter().filter(|fault| fault.count > 0);
     let mut faults: Vec<_> = faults.collect();
+    // The code breaks ties, so the order does not change between two fetches.
     faults.sort_by_key(|fault| (Reverse(fault.last), fault.code));
     html! {
         div {

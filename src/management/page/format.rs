@@ -89,6 +89,7 @@ mod tests {
             (1024, "1.0 KiB"),
             (1536, "1.5 KiB"),
             (102_400, "100 KiB"),
+            // Rounded up to the next unit.
             (1_048_575, "1.0 MiB"),
             (10 << 20, "10.0 MiB"),
             (u64::MAX, "16.0 EiB"),

@@ -122,6 +122,7 @@ impl ConnectionState {
             in_a_row: last.in_a_row,
             next: next.and_then(Result::ok),
         };
+        // The expiry is that of a token which is still valid.
         if status.expires_at.is_some() {
             Self::NotRenewed(failure)
         } else {

@@ -36,8 +36,8 @@
     if (same && window.scrollY > 0) window.scrollBy({ top: same.getBoundingClientRect().top - at, behavior: "instant" });
   }
 
-  // The URL is absolute, because fetch refuses a URL with credentials. A relative one would inherit
-  // those of a page that was opened as http://user:password@host/.
+  // An absolute URL without credentials. A relative one would inherit them if the page was opened
+  // with a password in its address, and fetch refuses such a URL.
   async function refresh() {
     if (document.hidden || busy) return;
     busy = true;

@@ -15,6 +15,7 @@ use super::overview::{ConnectionOverview, sum};
 use super::{SCRIPT, STYLE};
 use crate::telemetry::ConnectionStats;
 
+// A data URL, so that no second request is needed.
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Crect width='16' height='16' rx='4' fill='%23156d5a'/%3E%3Cpath d='M4 8h7M8 5l3 3-3 3' fill='none' stroke='%23fff' stroke-width='1.8'/%3E%3C/svg%3E";
 
 /// The content of the page.

@@ -217,6 +217,8 @@ fn text_from_the_configuration_cannot_become_markup() {
 #[test]
 fn the_page_loads_nothing_and_has_no_other_inline_code() {
     for asset in [STYLE, SCRIPT] {
+        // Text that could load something from elsewhere, or end the element that contains the
+        // asset.
         for word in ["http", "//cdn", "url(", "@import", "</", "<!--", "\r"] {
             assert!(!asset.contains(word), "{word}");
         }

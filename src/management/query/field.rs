@@ -100,6 +100,7 @@ pub(super) fn camel(snake: &str) -> String {
     let mut words = snake.split('_');
     let mut name = words.next().unwrap_or_default().to_owned();
     for word in words {
+        // The names of fields are ASCII.
         let (first, rest) = word.split_at_checked(1).unwrap_or((word, ""));
         name.push_str(&first.to_ascii_uppercase());
         name.push_str(rest);

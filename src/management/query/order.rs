@@ -51,6 +51,7 @@ impl Order {
             let (index, _) = find_field(fields, name).ok_or_else(|| unknown_field(fields, name))?;
             let (is_descending, surplus) = match words.next() {
                 None => (false, None),
+                // AIP-132 has only `desc`. `asc` is accepted because it is usual in SQL.
                 Some(word) if word.eq_ignore_ascii_case("asc") => (false, words.next()),
                 Some(word) if word.eq_ignore_ascii_case("desc") => (true, words.next()),
                 Some(word) => (false, Some(word)),

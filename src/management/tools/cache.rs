@@ -12,7 +12,7 @@ use crate::snapshot::ConnectionEntry;
 
 /// The maximum size of the cache, in bytes of JSON.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
-/// The number of entries after which those of replaced connections are removed.
+/// The number of added entries after which the tools of replaced connections are removed.
 const REMOVAL_INTERVAL: usize = 64;
 
 /// The tools of one connection, as JSON.
@@ -36,6 +36,7 @@ struct CachedTools {
 impl Default for ToolCache {
     fn default() -> Self {
         let weigh = |_key: &u64, cached: &CachedTools| {
+            // moka's weights are `u32`.
             u32::try_from(cached.tools.0.get().len()).unwrap_or(u32::MAX)
         };
         Self {

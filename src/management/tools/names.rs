@@ -10,7 +10,7 @@ use crate::route::Segment;
 const MAX_BYTES: usize = 64;
 /// The name for a remainder without a name: a slash at the end of the pattern.
 const REST: &str = "rest";
-/// The prefix of a wildcard's name that another property already has.
+/// The prefix of a wildcard's name if another property has that name.
 const PREFIX: &str = "path_";
 
 /// Returns one name for each segment, and `None` for literals and ends.
@@ -52,5 +52,6 @@ fn wildcard_name(segment: &Segment) -> Option<&str> {
 
 fn is_portable(name: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    // Leaves room for one `PREFIX`.
     (1..=MAX_BYTES - PREFIX.len()).contains(&name.len()) && name.bytes().all(legal)
 }

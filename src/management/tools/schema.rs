@@ -45,6 +45,7 @@ pub(super) fn input_schema(
         "type": "object",
         "properties": properties,
         "required": required,
+        // A model that invents an argument gets an error, and not a request without it.
         "additionalProperties": false,
     })
 }

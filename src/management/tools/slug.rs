@@ -45,6 +45,7 @@ fn plain_slug(connection: &str, pattern: &Pattern) -> Option<String> {
 fn slug_with_hash(connection: &str, pattern: &Pattern, taken: &mut HashSet<String>) -> String {
     let (mut start, _) = words_of_route(connection, pattern);
     start.truncate(MAX_BYTES - HASH_DIGITS - 1);
+    // No double `_` before the hash.
     let start = start.trim_end_matches('_');
     // A slug is taken only if two hashes collide, or if another pattern spells out this slug.
     (0_u64..)

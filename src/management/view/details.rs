@@ -145,6 +145,7 @@ fn disclosed_header(
 ) -> (String, DisclosedValue) {
     let value = header.value.as_bytes();
     let shown = if is_public_header(&header.written, value) {
+        // A header value may have bytes beyond ASCII (`obs-text` of RFC 9110 §5.5).
         DisclosedValue::Plain(String::from_utf8_lossy(value).into_owned())
     } else {
         let path = format!("headers.{}", header.written);

@@ -105,6 +105,7 @@ fn shown(connections: Vec<Connection>) -> Vec<Value> {
 #[test]
 fn neither_a_secret_nor_its_length_is_shown() {
     // F-188
+    // Secrets of two lengths result in the same JSON.
     let short = shown(connections("canary"));
     let long = shown(connections(&"another-canary".repeat(9)));
     assert_eq!(short, long);

@@ -78,6 +78,7 @@ impl Condition {
             FieldKind::Enum { prefix } if is_equality => Test::folded(word, prefix, comparator)?,
             FieldKind::Enum { .. } => return unordered("one of a few names"),
             FieldKind::Bool if !is_equality => return unordered("true or false"),
+            // The remaining comparators order text, and a wildcard has no order.
             FieldKind::Text if word.has_star() => {
                 let why = "`*` stands for anything with =, != and : only; \\* is a star";
                 return Err(why.to_owned());

@@ -75,6 +75,7 @@ fn parse_factor(input: &mut Input<'_>) -> ParseResult<Expression> {
 }
 
 fn parse_term(input: &mut Input<'_>) -> ParseResult<Expression> {
+    // A loop and not a recursion, so that a long sequence of `-` cannot exhaust the stack.
     let mut negated = false;
     loop {
         if parse_keyword(input, "NOT")? {
@@ -140,6 +141,7 @@ fn parse_restriction(input: &mut Input<'_>) -> ParseResult<Expression> {
     }
     let left = parse_name(input)?;
     if peek(input) == Some('(') && !left.is_quoted {
+        // AIP-160 leaves functions to each service. This one has none.
         return Err(FilterError::new(left.offset, "there are no functions here"));
     }
     let before = input.checkpoint();

@@ -30,6 +30,7 @@ fn text_is_compared_letter_by_letter() {
         ("name=über", "g"),
         ("name=ÜBER", ""),
         ("name=z:y", "h"),
+        // A dot belongs to a bare word.
         ("name=search.2", "f"),
         ("description=42", "h"),
         ("description=''", ""),
@@ -88,6 +89,7 @@ fn contains_ignores_case() {
         ("display_name:crm", "ab"),
         ("display_name:'crm of'", "a"),
         ("display_name:über", "g"),
+        // Case is ignored beyond ASCII too.
         ("description:ÄRZ", "g"),
         ("description:''", "acdegh"),
         ("name:nothing", ""),
@@ -136,6 +138,7 @@ fn enums() {
         ("connection_type=CONNECTION_TYPE_*", "abcdefg"),
         ("connection_type:tt", "abcde"),
         ("connection_type:type", ""),
+        // An unknown name of an enum matches nothing, and is not an error.
         ("connection_type=smtp", ""),
     ]);
 }

@@ -133,6 +133,7 @@ fn numbered<'n>(numbers: impl Iterator<Item = &'n u16>, shuffle: i64) -> Vec<Row
     let times = ["", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"];
     let row = |number: &u16| Row {
         name: format!("record-{number}"),
+        // Few distinct values, so that many records tie and are ordered by name.
         display_name: ["", "one", "two"][usize::from(number % 3)],
         last_used_time: times[usize::from(number / 3 % 3)],
         read_only: true,

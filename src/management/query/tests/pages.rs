@@ -117,6 +117,7 @@ fn altered_tokens() {
     let given = token(&tokens, "page_size=3");
     let with_token = |token: &str| format!("page_size=3&page_token={token}");
     let bytes = URL_SAFE_NO_PAD.decode(&given).unwrap();
+    // Every flipped bit, every replaced letter and every shortened token is refused.
     for bit in 0..bytes.len() * 8 {
         let mut flipped = bytes.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);

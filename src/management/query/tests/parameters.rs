@@ -37,6 +37,7 @@ fn unknown_and_repeated() {
         ("Filter=x", format!("Filter: {KNOWN}")),
         ("=x", format!(": {KNOWN}")),
         ("filter=a&pagesize=1", format!("pagesize: {KNOWN}")),
+        // Not UTF-8, so it is repeated as it was sent.
         ("%ff=x", format!("%ff: {KNOWN}")),
         ("filter=a&filter=a", "filter: given more than once".into()),
         (
@@ -49,6 +50,7 @@ fn unknown_and_repeated() {
         ),
         ("filter=%ff", "filter: not UTF-8".into()),
         ("orderBy=%c3%28", "order_by: not UTF-8".into()),
+        // An encoded surrogate, which is not UTF-8.
         ("filter=%ed%a0%80", "filter: not UTF-8".into()),
     ] {
         assert_eq!(error_message(raw), expected, "{raw}");
@@ -114,6 +116,7 @@ fn page_size() {
         assert_eq!(query.page_size.get(), expected, "{size}");
     }
     for size in [
+        // `٣` is an Arabic digit, which `char::is_numeric` accepts.
         "x", "", "1.5", "1e3", "%2B5", "+5", "0x10", "٣", "1 ", "-", "--1", "-x",
     ] {
         let error_message = error_message(&format!("page_size={size}"));
