@@ -116,7 +116,10 @@ impl Management {
             .route("/openapi.json", get(openapi::serve_document))
             .route("/metrics", get(metrics::scrape))
             .fallback(async || {
-                ApiError::new(ErrorStatus::NotFound, "there is nothing at this path")
+                ApiError::new(
+                    ErrorStatus::NotFound,
+                    "no resource at this path; `/openapi.json` lists the paths",
+                )
             })
             .with_state(Arc::new(state));
 
@@ -161,8 +164,11 @@ impl Management {
         match permit {
             Some(_held) => self.route(request).await,
             None => {
-                let why = "more is asked of this API than it may take of the machine";
-                error::too_many_requests(request_limit::MAX_WAIT, why)
+                let why = format!(
+                    "too many requests: this API serves {} per second",
+                    request_limit::RATE
+                );
+                error::too_many_requests(request_limit::MAX_WAIT, &why)
             }
         }
     }

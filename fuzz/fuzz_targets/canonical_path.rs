@@ -11,14 +11,14 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(path) = CanonicalPath::parse(bytes) else {
         return;
     };
-    assert_eq!(path.as_bytes(), bytes, "what is matched is what is sent");
+    assert_eq!(path.as_bytes(), bytes, "the matched bytes differ from those sent");
     let text = std::str::from_utf8(bytes).expect("a canonical path is ASCII");
     let by_url =
-        Url::parse(&format!("https://host{text}")).expect("a canonical path stands in a URL");
+        Url::parse(&format!("https://host{text}")).expect("a canonical path is valid in a URL");
     assert_eq!(
         (by_url.host_str(), by_url.path()),
         (Some("host"), text),
-        "normalising changes nothing"
+        "a URL library changed the path"
     );
 
     let segments: Vec<&[u8]> = path.segments().collect();
@@ -49,11 +49,11 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(
             structure(&twice),
             structure(once.as_bytes()),
-            "another structure once it is decoded twice: {once:?}"
+            "decoding twice changes the structure: {once:?}"
         );
         assert!(
             !once.contains('/') || path.has_encoded_slash(),
-            "an encoded slash that nobody noted"
+            "an encoded slash was not noticed"
         );
     }
     let refused = path.without_encoded_slash().is_err();
@@ -66,11 +66,11 @@ fuzz_target!(|bytes: &[u8]| {
         rest.map_or(&b""[..], |rest| rest.as_bytes()),
     ]
     .concat();
-    assert_eq!(again, bytes, "the id and the rest are the whole path");
+    assert_eq!(again, bytes, "the id and the rest are not the whole path");
     if let Some(rest) = rest {
-        let anew = CanonicalPath::parse(rest.as_bytes())
+        let again = CanonicalPath::parse(rest.as_bytes())
             .expect("the rest of a canonical path is canonical");
-        assert_eq!(anew.has_encoded_slash(), rest.has_encoded_slash());
+        assert_eq!(again.has_encoded_slash(), rest.has_encoded_slash());
     }
 });
 

@@ -53,13 +53,13 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(
                 ids.len(),
                 loaded.connections.len(),
-                "two connections of one id"
+                "two connections have the same id"
             );
         }
         Err(problems) => {
             assert!(
                 problems.iter().any(Problem::is_error),
-                "refused for no reason"
+                "refused without an error"
             );
             check_problems(&problems, bytes);
         }
@@ -96,7 +96,7 @@ fn check_problems(problems: &[Problem], bytes: &[u8]) {
             .trim_start_matches(|c: char| c == '[' || c == ';' || c.is_ascii_digit());
         assert!(
             control == '\u{1b}' && rest.starts_with('m'),
-            "more than colour reaches the terminal: {shown:?}"
+            "a control sequence other than a colour: {shown:?}"
         );
     }
     let written = render_json(problems);

@@ -19,9 +19,9 @@ fuzz_target!(|text: &str| {
     else {
         return;
     };
-    assert!(admitted.is_disjoint(&others), "a record is on both sides");
-    let all = filtered("").expect("no filter is a good one");
-    assert_eq!(&admitted | &others, all, "a record is on neither side");
+    assert!(admitted.is_disjoint(&others), "a record matches a filter and its negation");
+    let all = filtered("").expect("an empty filter is valid");
+    assert_eq!(&admitted | &others, all, "a record matches neither a filter nor its negation");
 });
 
 fn listed(raw_query: &str, types: bool) -> Result<BTreeSet<String>, String> {
@@ -35,7 +35,7 @@ fn listed(raw_query: &str, types: bool) -> Result<BTreeSet<String>, String> {
 fn query(filter: &str) -> String {
     let mut raw = "order_by=display_name&page_size=3&filter=".to_owned();
     for byte in filter.bytes() {
-        write!(raw, "%{byte:02X}").expect("a string takes everything");
+        write!(raw, "%{byte:02X}").expect("writing to a `String` does not fail");
     }
     raw
 }

@@ -48,7 +48,7 @@ fuzz_target!(|text: &str| {
 /// Parses a pattern, if it is valid, and checks that its text parses to the same pattern.
 fn parsed(text: &str) -> Option<Pattern> {
     let pattern = Pattern::parse(text).ok()?;
-    let again = Pattern::parse(pattern.as_str()).expect("a pattern as it was written");
+    let again = Pattern::parse(pattern.as_str()).expect("the text of a pattern is a pattern");
     assert_eq!(pattern.segments(), again.segments());
     assert_eq!(relation(&pattern, &again), Relation::Equivalent);
     Some(pattern)

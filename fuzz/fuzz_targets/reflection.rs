@@ -41,7 +41,7 @@ fuzz_target!(|input: &[u8]| {
     for frame in &frames {
         came += frame.len();
         let Ok(fed) = scan.feed(Bytes::copy_from_slice(frame), false) else {
-            assert!(found, "found in pieces, not in the whole");
+            assert!(found, "found in pieces, but not in the whole text");
             return;
         };
         out.extend_from_slice(&fed);
@@ -50,12 +50,12 @@ fuzz_target!(|input: &[u8]| {
         assert!(body.starts_with(&out));
         assert!(
             raw.is_none_or(|begin| out.len() <= begin),
-            "a part of the secret went out"
+            "a part of the secret was passed on"
         );
     }
-    out.extend_from_slice(&scan.finish().ok().expect("no guesses"));
+    out.extend_from_slice(&scan.finish().ok().expect("the secret is too long to be guessed"));
     take_all(&mut scan, &mut out);
-    assert!(!found, "found in the whole, not in pieces");
+    assert!(!found, "found in the whole text, but not in pieces");
     assert_eq!(out, body);
 });
 

@@ -64,7 +64,7 @@ fn read(bytes: &[u8], size: usize, method: &Method) -> End {
                 Ok(ParsedHead::Final(head)) => {
                     assert!(
                         before - buffer.len() <= MAX_HEAD_BYTES,
-                        "a head over its cap"
+                        "a head is longer than its limit"
                     );
                     return End::Final(Box::new(head), buffer.len() + bytes.len() - taken);
                 }

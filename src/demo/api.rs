@@ -56,7 +56,7 @@ impl DemoApi {
         let (Some(account), Some(resource)) = (account, segments.next()) else {
             return error_response(
                 StatusCode::NOT_FOUND,
-                "the first segment names no account, or nothing follows it",
+                "the path must start with an account and a resource, as in /bearer/echo",
             );
         };
         // Checked before the path, as most APIs do: without a credential, every path of an account
@@ -78,7 +78,7 @@ impl DemoApi {
             ("status", Some(code)) => status_response(code, path),
             ("reflect", None) => reflect_in_body(&parts),
             ("reflect", Some("header")) => reflect_in_header(&parts),
-            (_, _) => error_response(StatusCode::NOT_FOUND, "there is nothing at this path"),
+            (_, _) => error_response(StatusCode::NOT_FOUND, "no resource at this path"),
         }
     }
 
@@ -97,7 +97,7 @@ impl DemoApi {
             (Account::Signed, _) if !self.checks.is_signed(&parts.headers, &bytes) => {
                 return unauthorized_response(
                     account,
-                    "the signature is missing or of another body",
+                    "the signature is missing or does not match the body",
                 );
             }
             (Account::Signed, _) => Proof::Signature { signature: "valid" },
@@ -119,9 +119,9 @@ impl DemoApi {
         }
         let revoked = self.tokens.revoke(token, Instant::now());
         let note = if revoked {
-            "it is taken no longer"
+            "the API no longer accepts it"
         } else {
-            "the last renewal was just now, so it stays; try again in half a minute"
+            "not revoked, because the last renewal is too recent; try again in half a minute"
         };
         json_response(
             StatusCode::OK,
@@ -149,7 +149,7 @@ impl DemoApi {
             ("GET" | "HEAD", Some(id)) => {
                 match id.parse().ok().and_then(|id| self.items.lock().find(id)) {
                     Some(item) => json_response(StatusCode::OK, &item),
-                    None => error_response(StatusCode::NOT_FOUND, "there is no such item"),
+                    None => error_response(StatusCode::NOT_FOUND, "no item has this id"),
                 }
             }
             ("DELETE", Some(id)) => {
@@ -165,7 +165,10 @@ impl DemoApi {
 
     fn add_item(&self, path: &str, body: &Bytes) -> Response<Body> {
         let Ok(new) = serde_json::from_slice::<NewItem>(body) else {
-            return error_response(StatusCode::BAD_REQUEST, "send {\"text\": \"...\"}");
+            return error_response(
+                StatusCode::BAD_REQUEST,
+                "the body must be {\"text\": \"...\"}",
+            );
         };
         match self.items.lock().add(new.text) {
             Some(item) => {
@@ -178,7 +181,7 @@ impl DemoApi {
             }
             None => error_response(
                 StatusCode::CONFLICT,
-                "there are too many items; delete some",
+                "the limit of 1000 items is reached; delete some",
             ),
         }
     }
@@ -202,7 +205,10 @@ fn reflect_in_header(parts: &Parts) -> Response<Body> {
 
 async fn delayed_response(seconds: &str) -> Response<Body> {
     let Some(seconds) = number_in(seconds, 1..=60) else {
-        return error_response(StatusCode::BAD_REQUEST, "write 1 to 60 seconds");
+        return error_response(
+            StatusCode::BAD_REQUEST,
+            "the path must end with 1 to 60 seconds",
+        );
     };
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     json_response(StatusCode::OK, &json!({ "slept_seconds": seconds }))
@@ -210,7 +216,10 @@ async fn delayed_response(seconds: &str) -> Response<Body> {
 
 fn large_response(mebibytes: &str, query: Option<&str>) -> Response<Body> {
     let Some(mebibytes) = number_in(mebibytes, 1..=12) else {
-        return error_response(StatusCode::BAD_REQUEST, "write 1 to 12 mebibytes");
+        return error_response(
+            StatusCode::BAD_REQUEST,
+            "the path must end with 1 to 12 mebibytes",
+        );
     };
     let body = Full::from(vec![b'.'; mebibytes << 20]).boxed_unsync();
     let response = Response::new(body);
@@ -232,7 +241,7 @@ fn event_response(query: Option<&str>) -> Response<Body> {
         let count = query_parameter(query, "count")
             .map_or(Some(DEFAULT_EVENTS), |text| number_in(text, 1..=1000));
         if count.is_none() {
-            return error_response(StatusCode::BAD_REQUEST, "`count` takes 1 to 1000 events");
+            return error_response(StatusCode::BAD_REQUEST, "`count` must be 1 to 1000");
         }
         count
     };
@@ -244,7 +253,10 @@ fn event_response(query: Option<&str>) -> Response<Body> {
 fn status_response(code: &str, path: &str) -> Response<Body> {
     let status = number_in(code, 200..=599).and_then(|code| StatusCode::from_u16(code).ok());
     let Some(status) = status else {
-        return error_response(StatusCode::BAD_REQUEST, "write a status from 200 to 599");
+        return error_response(
+            StatusCode::BAD_REQUEST,
+            "the path must end with a status from 200 to 599",
+        );
     };
     match status.as_u16() {
         // RFC 9110 §15.3.5, §15.3.6, §15.4.5: these have no body.
@@ -277,7 +289,7 @@ fn number_in<N: FromStr + PartialOrd>(text: &str, range: RangeInclusive<N>) -> O
 fn method_not_allowed(methods: &str) -> Response<Body> {
     let refused = error_response(
         StatusCode::METHOD_NOT_ALLOWED,
-        "there is no such method here",
+        "this path does not have this method",
     );
     with_header(refused, ALLOW, methods)
 }

@@ -13,7 +13,7 @@ pub(super) fn random_secret() -> io::Result<Zeroizing<String>> {
     rustls::crypto::ring::default_provider()
         .secure_random
         .fill(&mut *bytes)
-        .map_err(|_| io::Error::other("the system gives no random bytes"))?;
+        .map_err(|_| io::Error::other("the system provides no random bytes"))?;
     Ok(Zeroizing::new(to_hex(&*bytes)))
 }
 

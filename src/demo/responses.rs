@@ -20,7 +20,7 @@ pub(super) async fn read_body(body: Incoming) -> Result<Bytes, Response<Body>> {
         // A body that breaks off ends here too, but then no client reads the response.
         Err(_) => Err(error_response(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "a body may have 1 MiB here",
+            "the body is longer than 1 MiB",
         )),
     }
 }

@@ -52,10 +52,10 @@ impl DemoTokenEndpoint {
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         if parts.uri.path() != "/token" {
-            return error_response(StatusCode::NOT_FOUND, "there is nothing at this path");
+            return error_response(StatusCode::NOT_FOUND, "no resource at this path");
         }
         if parts.method != Method::POST {
-            let refused = error_response(StatusCode::METHOD_NOT_ALLOWED, "send a POST");
+            let refused = error_response(StatusCode::METHOD_NOT_ALLOWED, "use POST");
             return with_header(refused, ALLOW, "POST");
         }
         self.tokens.count_request();
@@ -85,7 +85,7 @@ impl DemoTokenEndpoint {
             ),
             Err(_) => error_response(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "the system gives no random bytes",
+                "the system provides no random bytes",
             ),
         }
     }
@@ -98,7 +98,7 @@ impl DemoTokenEndpoint {
         let in_body = form("client_secret");
         let (id, secret) = match (&basic, in_body) {
             (Some(_), Some(_)) => {
-                let why = "the client proves itself in the header or in the body, not in both";
+                let why = "the client must authenticate in the header or in the body, not in both";
                 return Err(TokenError::InvalidRequest(why));
             }
             (Some((id, secret)), None) => (id.as_str(), secret.as_str()),
@@ -139,19 +139,19 @@ fn form_parameters(
         kind.trim_ascii()
             .eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
     }) {
-        let why = "the body has to be application/x-www-form-urlencoded";
+        let why = "the body must be application/x-www-form-urlencoded";
         return Err(TokenError::InvalidRequest(why));
     }
     let Some(pairs) = form::parse_pairs(body) else {
-        return Err(TokenError::InvalidRequest("the body is no legal form"));
+        return Err(TokenError::InvalidRequest("the body is not a valid form"));
     };
     if pairs.len() > MAX_PARAMETERS {
-        return Err(TokenError::InvalidRequest("there are too many parameters"));
+        return Err(TokenError::InvalidRequest("more than 32 parameters"));
     }
     let mut parameters = BTreeMap::new();
     for (name, value) in pairs {
         if parameters.insert(name, value).is_some() {
-            return Err(TokenError::InvalidRequest("a parameter is there twice"));
+            return Err(TokenError::InvalidRequest("a parameter is repeated"));
         }
     }
     Ok(parameters)
@@ -186,17 +186,17 @@ impl TokenError {
             Self::InvalidClient => (
                 StatusCode::UNAUTHORIZED,
                 "invalid_client",
-                "no client has this id and secret",
+                "unknown client, or wrong secret",
             ),
             Self::UnsupportedGrantType => (
                 StatusCode::BAD_REQUEST,
                 "unsupported_grant_type",
-                "only client_credentials is granted",
+                "only client_credentials is supported",
             ),
             Self::InvalidScope => (
                 StatusCode::BAD_REQUEST,
                 "invalid_scope",
-                "the client may not have this scope",
+                "the client cannot request this scope",
             ),
         };
         let response = json_response(status, &json!({"error": code, "error_description": why}));

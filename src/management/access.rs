@@ -29,7 +29,7 @@ const OPEN_PATHS: [&str; 4] = ["/openapi.json", "/metrics", "/livez", "/readyz"]
 const WRONG_LOGINS: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// The message for wrong logins over the limit.
-const TOO_MANY: &str = "too many wrong logins; the right one is let in at any time";
+const TOO_MANY: &str = "more than 10 wrong logins in a second; the right login is always accepted";
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -100,7 +100,7 @@ impl AccessPolicy {
         // An absolute-form target names a host of its own, which overrides the `Host` field that
         // was checked (RFC 9112 §3.2.2).
         if request.uri().scheme().is_some() {
-            let why = "the target must be a path, as in `GET /v1/connections`";
+            let why = "the request target must be a path, as in `GET /v1/connections`";
             return Err(ApiError::new(ErrorStatus::InvalidArgument, why).into_response());
         }
         Ok(())
@@ -118,14 +118,16 @@ impl LoginPolicy {
             LoginProof::Valid => Ok(()),
             // A browser sends the first request without a login, before it prompts its user. So
             // this does not count as a wrong login.
-            LoginProof::Absent => Err(unauthenticated("log in with basic auth or `x-api-key`")),
+            LoginProof::Absent => Err(unauthenticated(
+                "this path requires a login: send basic auth, or the password as `x-api-key`",
+            )),
             LoginProof::Invalid => {
                 // Reported even over the limit, so that an operator sees a flood.
                 self.problems.report(Event::LoginFailed);
                 // Only wrong logins count. The right one is accepted before the limit applies, so a
                 // flood of guesses cannot lock the operator out (F-196).
                 Err(match self.wrong_logins.check() {
-                    Ok(()) => unauthenticated("the user name or the password is wrong"),
+                    Ok(()) => unauthenticated("wrong user name or password"),
                     Err(full) => {
                         let wait = full.wait_time_from(self.clock.now());
                         error::too_many_requests(wait, TOO_MANY)
@@ -169,12 +171,12 @@ fn check_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiE
     match checked {
         Ok(_) => {}
         Err(InvalidHost::Unclear) => {
-            let why = "the request needs exactly one `Host` header, with exactly one host in it";
+            let why = "the request must have exactly one `Host` header, with exactly one host";
             return Err(ApiError::new(ErrorStatus::InvalidArgument, why));
         }
         Err(InvalidHost::Foreign) => {
             let why = "the `Host` header must be localhost, a name under `.localhost` or a loopback address; \
-                       `proxy.allowed_hosts` adds more, and with `management.basic_auth` any will do";
+                       to use another name, add it to `proxy.allowed_hosts` or set `management.basic_auth`";
             return Err(ApiError::new(ErrorStatus::Misdirected, why));
         }
     }
@@ -187,7 +189,7 @@ fn check_local(headers: &HeaderMap, allowed_hosts: &[String]) -> Result<(), ApiE
             .iter()
             .any(|site| !caller::is_same_site(site.as_bytes()));
     if is_from_page {
-        let why = "the request comes from another site's page (`Origin` or `Sec-Fetch-Site`); \
+        let why = "a page of another site made this request (`Origin` or `Sec-Fetch-Site`); \
                    type the address instead of following a link, or set `management.basic_auth`";
         return Err(ApiError::new(ErrorStatus::PermissionDenied, why));
     }
@@ -205,7 +207,7 @@ fn unauthenticated(why: &str) -> Response {
 }
 
 fn read_only() -> Response {
-    let why = "this API is read-only: GET and HEAD";
+    let why = "this API is read-only: use GET or HEAD";
     let mut response = ApiError::new(ErrorStatus::Unimplemented, why).into_response();
     let allowed = HeaderValue::from_static("GET, HEAD");
     response.headers_mut().insert(ALLOW, allowed);

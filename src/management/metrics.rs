@@ -160,7 +160,7 @@ mod tests {
         let rendered = CachedRendering::default();
         let first = rendered.get_or_render(|| b"first".to_vec());
         advance(RENDERING_LIFETIME - Duration::from_millis(1)).await;
-        let same = rendered.get_or_render(|| panic!("rendered twice in a second"));
+        let same = rendered.get_or_render(|| panic!("rendered twice within a second"));
         assert_eq!(same.as_ptr(), first.as_ptr());
         advance(Duration::from_millis(1)).await;
         assert_eq!(rendered.get_or_render(|| b"second".to_vec()), "second");

@@ -48,7 +48,7 @@ pub(super) async fn readyz(
         let failed = if sources.metrics.last_reload_succeeded() {
             ""
         } else {
-            "; the last reload found problems"
+            "; the last reload failed"
         };
         let (hash, since) = (snapshot.hash(), snapshot.compiled());
         let since = since.strftime("%Y-%m-%dT%H:%M:%SZ");
@@ -62,11 +62,11 @@ pub(super) async fn readyz(
             report.add_fact("memory", &memory_summary(memory));
         }
         let logs = &sources.logs;
-        for (log, lost) in [
+        for (log, dropped) in [
             ("access log", logs.access.dropped_lines()),
             ("problem log", logs.problems.dropped_lines()),
         ] {
-            report.add_fact(log, &format!("lines lost: {lost}"));
+            report.add_fact(log, &format!("dropped lines: {dropped}"));
         }
     }
     report.into_response("readyz", query.as_deref(), "draining")
@@ -89,7 +89,10 @@ fn exposed_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
         return String::new();
     }
     let count = closed.len();
-    format!("; exposed and closed {count}: {}", first_names(&closed))
+    format!(
+        "; exposed {count} (requests refused): {}",
+        first_names(&closed)
+    )
 }
 
 /// Lists the first [`MAX_NAMES`] identifiers, and the number of the others.
@@ -119,17 +122,17 @@ fn credential_summary(snapshot: &Snapshot, sources: &ApiContext) -> String {
     let failing: Vec<_> = failing.map(|connection| connection.id.as_str()).collect();
     let total = with_tokens.len();
     if failing.is_empty() {
-        return format!("with tokens {total}, failing none");
+        return format!("tokens {total}, failing 0");
     }
     let (count, names) = (failing.len(), first_names(&failing));
-    format!("with tokens {total}, failing {count}: {names}")
+    format!("tokens {total}, failing {count}: {names}")
 }
 
 fn memory_summary(memory: MemoryUse) -> String {
     let mib = |bytes| bytes / (1024 * 1024);
     let (used, limit) = (mib(memory.used), mib(memory.limit));
     let refusing = if memory.is_short {
-        ", short: new requests are refused, but for a few"
+        ", short: most new requests are refused"
     } else {
         ""
     };

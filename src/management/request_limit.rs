@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 /// Requests per second. With hundreds of connections a response takes 2 to 3 ms, so this rate takes
 /// about a twentieth of a core.
-const RATE: NonZeroU32 = NonZeroU32::new(20).unwrap();
+pub(super) const RATE: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// Requests that are served without delay after a pause.
 const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
 /// Requests that are served at once. A handler computes its response on one thread and waits for

@@ -160,7 +160,7 @@ pub(super) async fn get_connection(
     let snapshot = state.sources.published.current();
     let entry = snapshot.find(id.as_str()).ok_or_else(|| {
         // The id has been parsed, so it is safe to repeat.
-        let message = format!("there is no connection `connections/{id}`");
+        let message = format!("connection `connections/{id}` not found");
         ApiError::new(ErrorStatus::NotFound, message)
     })?;
     let live = records::live_state(entry, &state.sources);
@@ -209,7 +209,7 @@ fn parse_connection_id(raw: &str) -> Result<ConnectionId, ApiError> {
         .ok()
         .and_then(|text| ConnectionId::parse(text).ok())
         .ok_or_else(|| {
-            let message = "the path names no connection: an id is 1 to 63 of a-z, 0-9 and `-`, starts with a letter and does not end with `-`";
+            let message = "invalid connection id: it must be 1 to 63 characters of a-z, 0-9 and `-`, start with a letter and not end with `-`";
             ApiError::new(ErrorStatus::InvalidArgument, message)
         })
 }

@@ -74,7 +74,7 @@ impl Promise {
         let (head, _words) = comment
             .strip_prefix("# ")
             .and_then(|comment| comment.split_once(": "))
-            .unwrap_or_else(|| panic!("{comment:?} promises nothing"));
+            .unwrap_or_else(|| panic!("{comment:?} describes no result"));
         let (status, rest) = head.split_at(3);
         Self {
             status: status.parse().unwrap(),
@@ -129,7 +129,10 @@ fn words(line: &str) -> Vec<String> {
             '\\' if !quoted => word.get_or_insert_default().extend(characters.next()),
             other => {
                 let active = "\"$`&|;<>(){}[]*?~#!\n";
-                assert!(quoted || !active.contains(other), "a shell acts on {line}");
+                assert!(
+                    quoted || !active.contains(other),
+                    "a shell would interpret a character of {line}"
+                );
                 word.get_or_insert_default().push(other);
             }
         }
@@ -281,7 +284,7 @@ fn every_printed_line_has_the_result_of_its_comment() {
     let printed = demo.printed();
     assert!(
         printed.iter().all(|line| !line.contains('\x1b')),
-        "colour off a terminal"
+        "colour without a terminal"
     );
     let lines = lines(&printed);
     assert!(lines.len() >= 30, "{printed:#?}");
@@ -299,7 +302,7 @@ fn every_printed_line_has_the_result_of_its_comment() {
     );
     assert_eq!(
         output.stdout, b"",
-        "the access log stays off standard output"
+        "the access log must not be on standard output"
     );
 }
 
@@ -322,7 +325,7 @@ fn the_documented_commands_for_operators_work_on_the_demo() {
     let there = lines(&printed)
         .into_iter()
         .find_map(|(_, line)| line.split("http://").nth(1)?.strip_suffix("/metrics"))
-        .expect("where operators connect to");
+        .expect("the address of the management listener");
     let lines = documented_commands("\nList the connections");
     assert_eq!(lines.len(), 3, "{lines:#?}");
     for line in lines {

@@ -155,7 +155,7 @@ fn a_flood_of_wrong_logins_does_not_lock_out_the_right_one() {
     agent.send(flood.repeat(1000));
     let replies: Vec<Reply> = (0..1000).map(|_| agent.reply()).collect();
     let full: Vec<&Reply> = replies.iter().filter(|reply| reply.status != 401).collect();
-    assert!(!full.is_empty(), "a thousand guesses and no end");
+    assert!(!full.is_empty(), "no limit after a thousand wrong logins");
     for reply in full {
         refused(reply, 429, "RESOURCE_EXHAUSTED");
         assert_eq!(

@@ -36,7 +36,10 @@ fn page_where(sidecar: &Sidecar, is_so: impl Fn(&str) -> bool) -> String {
         if is_so(&page) {
             return page;
         }
-        assert!(begun.elapsed() < PATIENCE, "never so: {page}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "the page never changed as expected: {page}"
+        );
     }
 }
 
@@ -164,7 +167,7 @@ fn a_token_is_shown_with_its_expiry_and_a_failure_with_its_reason() {
     assert!(bad.contains(">credential failing</span>"), "{bad}");
     assert!(bad.contains("refused the client (invalid_client)"), "{bad}");
     assert!(
-        bad.contains("none at hand") && bad.contains("never obtained"),
+        bad.contains("no valid token") && bad.contains("never obtained"),
         "{bad}"
     );
     let attention = between(&page, "id=\"h-attention\"", "</section>");

@@ -109,7 +109,7 @@ fn every_lasting_connection_is_listed_once_during_reloads() {
         drop(end);
         assert!(
             changes.unwrap().join().unwrap() > 2,
-            "no reload came between"
+            "no reload happened meanwhile"
         );
     });
 }

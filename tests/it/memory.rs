@@ -81,7 +81,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     is_shed(&mut newcomer, "/crm/x");
     is_shed(&mut newcomer, "/");
     let verbose = of_operators(&sidecar, "/readyz?verbose");
-    let line = "[i]memory: 60 of 64 MiB, short: new requests are refused, but for a few\n";
+    let line = "[i]memory: 60 of 64 MiB, short: most new requests are refused\n";
     assert!(verbose.contains(line), "{verbose}");
 
     // What is under way goes on to its end, and a few are served after it: but for bodies that would be held.

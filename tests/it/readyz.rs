@@ -70,10 +70,10 @@ fn checks_are_listed_where_that_is_asked_for_and_nothing_that_others_do_fails_th
                 "[+]configuration ok: generation 1, connections 2\n\
                  [+]listeners ok\n\
                  [+]shutdown ok\n\
-                 [i]credentials: with tokens 1, failing 1: erp\n\
+                 [i]credentials: tokens 1, failing 1: erp\n\
                  [i]hardening: {}\n\
-                 [i]access log: lines lost: 0\n\
-                 [i]problem log: lines lost: 0\n\
+                 [i]access log: dropped lines: 0\n\
+                 [i]problem log: dropped lines: 0\n\
                  readyz check passed\n",
                 Confined::for_this_machine().hardening
             )

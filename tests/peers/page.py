@@ -73,7 +73,7 @@ def send_traffic(agents):
 def without_scripts(tally, browser, origin):
     tab = Tab(browser, 1280, 900, scripts=False).open(origin + "/")
     text = tab.tell("document.body.innerText")
-    for word in ("egressd", "ready", "notes", "anew every 10 s"):
+    for word in ("egressd", "ready", "notes", "reloaded every 10 s"):
         tally.claim(f"without JavaScript: {word}", word in text, text)
     tally.claim("without JavaScript: reloads itself",
                 tab.tell("document.querySelector('meta[http-equiv=refresh]')?.content") == "10")
@@ -181,7 +181,7 @@ def renewing(tally, browser, origin, agents, world, egressd):
     loads_nothing_else(tally, "renewed", tab, origin)
     world.stop(egressd)
     tab.wait("it says that nobody answers", "!document.getElementById('alarm').hidden")
-    tally.claim("stopped: it says that it is old", "No answer since" in tab.tell("document.getElementById('alarm').innerText"))
+    tally.claim("stopped: it says that it is old", "No response since" in tab.tell("document.getElementById('alarm').innerText"))
     tally.claim("stopped: it still shows what it knew", "notes" in tab.tell("document.getElementById('main').innerText"))
     tab.picture(PICTURES / "stopped.png")
 

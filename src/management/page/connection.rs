@@ -51,8 +51,8 @@ pub(super) fn unnamed_card(activity: &ConnectionStats, now: Timestamp) -> Markup
     html! {
         article {
             div class="who" {
-                h3 { "Unknown ids and unclear requests" }
-                p class="muted" { "Refused before a connection was found." }
+                h3 { "Unknown ids and ambiguous requests" }
+                p class="muted" { "Refused because no connection was found." }
             }
             dl class="cells two" { (traffic_cell(activity, now)) (faults_cell(activity, now)) }
         }
@@ -153,9 +153,9 @@ pub(super) fn body_bytes(activity: &ConnectionStats) -> Markup {
 fn token_lifetime(token: &TokenLifetime, now: Timestamp) -> Markup {
     match token {
         TokenLifetime::Fixed => html! { dd class="muted" { "fixed, does not expire" } },
-        TokenLifetime::NotNeeded => html! { dd class="muted" { "needs none" } },
+        TokenLifetime::NotNeeded => html! { dd class="muted" { "not needed" } },
         TokenLifetime::Obtained { expires, refreshed } => html! {
-            dd { @if let Some(at) = expires { "expires " (time_ago(*at, now)) } @else { "none at hand" } }
+            dd { @if let Some(at) = expires { "expires " (time_ago(*at, now)) } @else { "no valid token" } }
             dd class="muted" {
                 @if let Some(at) = refreshed { "obtained " (time_ago(*at, now)) } @else { "never obtained" }
             }
@@ -202,7 +202,7 @@ fn connection_details(shown: &ConnectionOverview<'_>, now: Timestamp) -> Markup 
                 }
                 @if routes.len() > MAX_ROUTES {
                     p class="muted" {
-                        "and " (group_digits((routes.len() - MAX_ROUTES) as u64)) " more, which the API lists"
+                        "and " (group_digits((routes.len() - MAX_ROUTES) as u64)) " more; the API lists all"
                     }
                 }
                 dl class="facts" {

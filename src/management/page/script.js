@@ -8,12 +8,12 @@
 
   const clock = (at) => new Date(at).toLocaleTimeString([], { hourCycle: "h23" });
 
-  function say(state) {
+  function showState(state) {
     const old = state === "failed";
     document.body.classList.toggle("old", old);
     if (alarm.hidden === old) {
       alarm.hidden = !old;
-      alarm.textContent = old ? `No answer since ${clock(shown)}: what stands here is old. Trying again.` : "";
+      alarm.textContent = old ? `No response since ${clock(shown)}. This page is out of date. Trying again.` : "";
     }
     const more = { failed: "", held: ", held while text is selected", live: ", live" }[state];
     fresh.textContent = `as of ${clock(shown)}${more}`;
@@ -21,7 +21,7 @@
 
   // Keeps the reader's place: open details stay open, the focus stays on the same element, and the
   // scroll position does not change.
-  function put(next) {
+  function replaceMain(next) {
     const main = document.getElementById("main");
     const focus = main.contains(document.activeElement) ? document.activeElement.id : "";
     const inSight = [...main.querySelectorAll("[id]")].find((e) => e.getBoundingClientRect().bottom > 80);
@@ -50,7 +50,7 @@
         // Replacing the page would clear the selection, which the reader may be about to copy.
         state = getSelection().isCollapsed ? "live" : "held";
         if (state === "live") {
-          put(document.adoptNode(next));
+          replaceMain(document.adoptNode(next));
           shown = Date.now();
         }
       }
@@ -58,16 +58,16 @@
       // The failure is shown below.
     }
     busy = false;
-    say(state);
-    again();
+    showState(state);
+    schedule();
   }
 
-  function again() {
+  function schedule() {
     clearTimeout(timer);
     if (!document.hidden) timer = setTimeout(refresh, EVERY);
   }
 
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : refresh()));
-  say("live");
-  again();
+  showState("live");
+  schedule();
 })();

@@ -53,7 +53,7 @@ impl PageContent<'_> {
                             span class="version" { (env!("CARGO_PKG_VERSION")) }
                             p id="fresh" class="fresh" {
                                 "as of " (time_element(self.now, clock_time(self.now)))
-                                noscript { ", anew every 10 s" }
+                                noscript { ", reloaded every 10 s" }
                             }
                         }
                         p id="alarm" class="alarm" role="alert" hidden {}
@@ -61,7 +61,7 @@ impl PageContent<'_> {
                     main id="main" { (self.summary()) (self.attention()) (self.connections()) }
                     footer {
                         p {
-                            "Counted since the start of the process. The same for programs: "
+                            "Counts are since the start of the process. The same data for programs: "
                             a href="v1/connections" { "connections" } ", "
                             a href="metrics" { "metrics" } ", "
                             a href="readyz?verbose" { "readiness" } ", "
@@ -163,7 +163,7 @@ impl PageContent<'_> {
             section aria-labelledby="h-connections" {
                 h2 id="h-connections" { "Connections" }
                 @if self.connections.is_empty() {
-                    p class="empty" { "None is configured." }
+                    p class="empty" { "No connections are configured." }
                 }
                 div class="cards list" {
                     div class="heads" aria-hidden="true" {

@@ -75,7 +75,7 @@ pub(super) fn find_field<'f>(
 pub(super) fn unknown_field(fields: &[FieldSpec], name: &str) -> String {
     let known: Vec<&str> = fields.iter().map(|field| field.name).collect();
     format!(
-        "unknown field {}; there are {}",
+        "unknown field {}; the fields are {}",
         quoted(name),
         known.join(", ")
     )

@@ -63,7 +63,7 @@ impl Order {
                 ));
             }
             if order.iter().any(|sort| sort.index == index) {
-                return Err(format!("{} stands there twice", quoted(name)));
+                return Err(format!("{} is given more than once", quoted(name)));
             }
             order.push(SortField {
                 index,

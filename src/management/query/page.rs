@@ -38,7 +38,7 @@ impl Query {
     ) -> Result<Page<'r, R>, ApiError> {
         let opened = self.page_token.as_ref().map(|token| {
             let key = tokens.verify_token(token, &self.list);
-            key.ok_or_else(|| ApiError::invalid("page_token", "not one that was given by this process for this filter, order_by and show_deleted; start again without page_token"))
+            key.ok_or_else(|| ApiError::invalid("page_token", "not a token that this process issued for this filter, order_by and show_deleted; start again without page_token"))
         });
         let last = opened.transpose()?;
         let mut rest: Vec<_> = records

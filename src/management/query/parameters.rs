@@ -58,7 +58,7 @@ impl ListKind {
         let mut names = known.iter().copied();
         let found = names.find(|known| *known == name || camel(known) == name);
         found.ok_or_else(|| {
-            let message = format!("unknown parameter; there are {}", known.join(", "));
+            let message = format!("unknown parameter; the parameters are {}", known.join(", "));
             ApiError::invalid(shortened(name), message)
         })
     }

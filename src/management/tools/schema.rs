@@ -89,7 +89,7 @@ fn body_schema() -> Value {
     json!({
         "type": ["object", "array", "string"],
         "items": {},
-        "description": "The body of the request: an object or a list is sent as JSON, a text as it is.",
+        "description": "The body of the request: an object or a list is sent as JSON, a string as it is.",
     })
 }
 

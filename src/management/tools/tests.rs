@@ -136,7 +136,10 @@ fn slugs_are_unique_and_independent_of_the_order() {
         let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-';
         assert!(is_registrable(slug) && slug.bytes().all(legal), "{slug}");
     }
-    assert_eq!(slugs["GET /users"], "crm_get_users", "alone, so as it is");
+    assert_eq!(
+        slugs["GET /users"], "crm_get_users",
+        "unique, so without a hash"
+    );
     // `GET /users/{id}` has the same slug without a hash, so both get one.
     assert!(slugs["GET /users/id"].starts_with("crm_get_users_id_"));
     texts.reverse();

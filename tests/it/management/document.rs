@@ -22,7 +22,7 @@ fn closed(mut document: Value) -> Value {
 fn assert_conforms(document: &Value, path: &str, status: &str, body: &Value) {
     let answers = &document["paths"][path]["get"]["responses"];
     let schema = &answers[status]["content"]["application/json"]["schema"];
-    assert!(schema.is_object(), "{path} does not answer {status}");
+    assert!(schema.is_object(), "{path} has no schema for {status}");
     let mut whole = schema.clone();
     whole["components"] = document["components"].clone();
     let validator = jsonschema::draft202012::new(&whole).unwrap();

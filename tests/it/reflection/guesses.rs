@@ -140,7 +140,7 @@ fn a_hit_through_another_connection_closes_both() {
         closed(&agent.get(target));
     }
     // Operators see which connections are closed, and why.
-    let line = "[i]credentials: with tokens 0, failing none; exposed and closed 2: ";
+    let line = "[i]credentials: tokens 0, failing 0; exposed 2 (requests refused): ";
     assert!(ready(&sidecar).contains(line), "{}", ready(&sidecar));
     for id in ["crm", "other"] {
         let resource = format!("/v1/connections/{id}");

@@ -67,7 +67,9 @@ impl Condition {
         let is_equality = matches!(comparator, Comparator::Equal | Comparator::Has);
         let unordered = |what: &str| {
             let name = field.name;
-            Err(format!("{name} is {what}, which has no order: =, != or :"))
+            Err(format!(
+                "{name} is {what}, which has no order; use =, != or :"
+            ))
         };
         let test = match field.kind {
             _ if comparator == Comparator::Has && word.is_star() => Test::Present,
@@ -76,11 +78,11 @@ impl Condition {
             }
             FieldKind::Text if is_equality => Test::folded(word, "", comparator)?,
             FieldKind::Enum { prefix } if is_equality => Test::folded(word, prefix, comparator)?,
-            FieldKind::Enum { .. } => return unordered("one of a few names"),
-            FieldKind::Bool if !is_equality => return unordered("true or false"),
+            FieldKind::Enum { .. } => return unordered("an enum"),
+            FieldKind::Bool if !is_equality => return unordered("a boolean"),
             // The remaining comparators order text, and a wildcard has no order.
             FieldKind::Text if word.has_star() => {
-                let why = "`*` stands for anything with =, != and : only; \\* is a star";
+                let why = "`*` is a wildcard with =, != and : only; write \\* for a star";
                 return Err(why.to_owned());
             }
             FieldKind::Text | FieldKind::Bool | FieldKind::Time | FieldKind::Number => {
@@ -186,7 +188,7 @@ impl Test {
 impl TextPattern {
     fn new(word: &Word, text: String, comparator: Comparator) -> Result<Self, String> {
         if word.has_inner_star {
-            return Err("`*` stands for anything at an end only; \\* is a star".to_owned());
+            return Err("`*` is a wildcard at an end only; write \\* for a star".to_owned());
         }
         // Without a star, `:` means *contains*: both ends are open.
         let contains = comparator == Comparator::Has && !word.has_star();

@@ -34,7 +34,10 @@ pub(super) fn parse(text: &str, fields: &'static [FieldSpec]) -> ParseResult<Opt
     let found = parse_expression(&mut input)?;
     match peek(&input) {
         None => Ok(Some(found)),
-        Some(_) => Err(FilterError::expected(&input, "the end: no `(` is open")),
+        Some(_) => Err(FilterError::expected(
+            &input,
+            "the end, because no `(` is open",
+        )),
     }
 }
 
@@ -102,10 +105,7 @@ fn parse_simple(input: &mut Input<'_>) -> ParseResult<Expression> {
     }
     match peek(input) {
         Some('(') => parse_composite(input),
-        Some('!') => Err(FilterError::expected(
-            input,
-            "NOT or - in front of a condition",
-        )),
+        Some('!') => Err(FilterError::expected(input, "NOT or - before a condition")),
         Some('&' | '|') => Err(FilterError::expected(input, "AND or OR between conditions")),
         Some('\\' | '"' | '\'') => parse_restriction(input),
         Some(letter) if is_bare_in_name(letter) => parse_restriction(input),
@@ -116,7 +116,7 @@ fn parse_simple(input: &mut Input<'_>) -> ParseResult<Expression> {
 fn parse_composite(input: &mut Input<'_>) -> ParseResult<Expression> {
     let at = input.current_token_start();
     if input.state.open_parentheses == MAX_DEPTH {
-        let what = format!("more than {MAX_DEPTH} parentheses inside each other");
+        let what = format!("more than {MAX_DEPTH} nested parentheses");
         return Err(FilterError::new(at, what));
     }
     one_of('(').parse_next(input)?;
@@ -142,7 +142,7 @@ fn parse_restriction(input: &mut Input<'_>) -> ParseResult<Expression> {
     let left = parse_name(input)?;
     if peek(input) == Some('(') && !left.is_quoted {
         // AIP-160 leaves functions to each service. This one has none.
-        return Err(FilterError::new(left.offset, "there are no functions here"));
+        return Err(FilterError::new(left.offset, "functions are not supported"));
     }
     let before = input.checkpoint();
     skip_space(input)?;
@@ -171,7 +171,7 @@ fn search_word(input: &Input<'_>, word: &Word) -> ParseResult<Expression> {
         for keyword in ["AND", "OR", "NOT"] {
             if word.text.eq_ignore_ascii_case(keyword) {
                 let what =
-                    format!("{keyword} is written in capitals; put a word to search for in quotes");
+                    format!("write {keyword} in upper case, or in quotes to search for the word");
                 return Err(FilterError::new(word.offset, what));
             }
         }

@@ -172,7 +172,7 @@ fn parse_word(input: &mut Input<'_>, is_bare: fn(char) -> bool) -> ParseResult<W
     loop {
         match peek(input) {
             None if quote.is_some() => {
-                return Err(FilterError::new(offset, "these quotes are never closed"));
+                return Err(FilterError::new(offset, "this quote is never closed"));
             }
             Some(letter) if quote == Some(letter) => {
                 any.parse_next(input)?;
@@ -190,10 +190,7 @@ fn parse_word(input: &mut Input<'_>, is_bare: fn(char) -> bool) -> ParseResult<W
         }
     }
     if letters.is_empty() && quote.is_none() {
-        return Err(FilterError::expected(
-            input,
-            "a word or something in quotes",
-        ));
+        return Err(FilterError::expected(input, "a word or quoted text"));
     }
     Ok(Word::new(offset, quote.is_some(), &letters))
 }

@@ -113,7 +113,7 @@ pub(super) fn query(raw: &str) -> Result<Query, ApiError> {
 #[cfg(test)]
 pub(super) fn error_message(raw: &str) -> String {
     match query(raw) {
-        Ok(_) => panic!("{raw} is taken"),
+        Ok(_) => panic!("{raw} is accepted"),
         Err(error) => error.message().to_owned(),
     }
 }

@@ -60,7 +60,12 @@ fn orders() {
 #[test]
 fn invalid_orders() {
     let known: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
-    let unknown = |name: &str| format!("unknown field `{name}`; there are {}", known.join(", "));
+    let unknown = |name: &str| {
+        format!(
+            "unknown field `{name}`; the fields are {}",
+            known.join(", ")
+        )
+    };
     let comma = "expected a field before and after each `,`".to_owned();
     for (order, expected) in [
         ("password", unknown("password")),
@@ -70,10 +75,10 @@ fn invalid_orders() {
         ),
         ("-name", unknown("-name")),
         ("Name", unknown("Name")),
-        ("name, name desc", "`name` stands there twice".into()),
+        ("name, name desc", "`name` is given more than once".into()),
         (
             "display_name,displayName",
-            "`displayName` stands there twice".into(),
+            "`displayName` is given more than once".into(),
         ),
         (
             "name down",

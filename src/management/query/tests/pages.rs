@@ -7,7 +7,7 @@ use super::super::{ListKind, PageTokenKey, Query};
 use super::examples::{FIELDS, Row, query, rows};
 use crate::management::error::ApiError;
 
-const NOT_GIVEN: &str = "page_token: not one that was given by this process for this filter, order_by and show_deleted; start again without page_token";
+const NOT_ISSUED: &str = "page_token: not a token that this process issued for this filter, order_by and show_deleted; start again without page_token";
 
 /// The names on a page, and the token of the next page.
 type Listed = (Vec<String>, Option<String>);
@@ -30,7 +30,7 @@ fn token(tokens: &PageTokenKey, raw: &str) -> String {
 #[track_caller]
 fn assert_refused(tokens: &PageTokenKey, raw: &str) {
     let error = page(tokens, raw, &rows()).unwrap_err();
-    assert_eq!(error.message(), NOT_GIVEN);
+    assert_eq!(error.message(), NOT_ISSUED);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn tokens_of_another_list() {
     let raw = format!("filter=read_only=true&order_by=name&page_token={token}");
     let types = Query::parse(Some(&raw), FIELDS, ListKind::Types).unwrap();
     let error = types.page(&tokens, &rows()).unwrap_err();
-    assert_eq!(error.message(), NOT_GIVEN);
+    assert_eq!(error.message(), NOT_ISSUED);
     let same =
         format!("show_deleted=false&orderBy=name&filter=read_only%3Dtrue&page_token={token}");
     assert!(page(&tokens, &same, &rows()).is_ok());

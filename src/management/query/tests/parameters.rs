@@ -4,7 +4,7 @@ use super::super::{ListKind, Query};
 use super::examples::{FIELDS, error_message, query};
 
 const KNOWN: &str =
-    "unknown parameter; there are filter, order_by, page_size, page_token, show_deleted";
+    "unknown parameter; the parameters are filter, order_by, page_size, page_token, show_deleted";
 
 #[test]
 fn the_defaults() {
@@ -72,7 +72,7 @@ fn types_are_never_deleted() {
     );
     assert_eq!(
         types("show_deleted=true").unwrap_err().message(),
-        "show_deleted: unknown parameter; there are filter, order_by, page_size, page_token"
+        "show_deleted: unknown parameter; the parameters are filter, order_by, page_size, page_token"
     );
 }
 

@@ -25,9 +25,9 @@ fn broken_grammar() {
 
 #[rustfmt::skip] // one row a line
 const BROKEN: &[(&str, &str)] = &[
-    ("name=\"crm", "column 6: these quotes are never closed"),
-    ("name='crm\"", "column 6: these quotes are never closed"),
-    (r#"name="crm\""#, "column 6: these quotes are never closed"),
+    ("name=\"crm", "column 6: this quote is never closed"),
+    ("name='crm\"", "column 6: this quote is never closed"),
+    (r#"name="crm\""#, "column 6: this quote is never closed"),
     (r#"name="a\nb""#, r#"column 9: expected `"`, `'`, `*` or `\` after `\`, found `n`"#),
     ("name=a\\", r#"column 8: expected `"`, `'`, `*` or `\` after `\`, found the end"#),
     ("name=", "column 6: expected a value, found the end"),
@@ -49,23 +49,23 @@ const BROKEN: &[(&str, &str)] = &[
     ("()", "column 2: expected a condition, found `)`"),
     ("(crm", "column 1: this parenthesis is never closed"),
     ("((a) (b)", "column 1: this parenthesis is never closed"),
-    ("crm)", "column 4: expected the end: no `(` is open, found `)`"),
+    ("crm)", "column 4: expected the end, because no `(` is open, found `)`"),
     ("(a)(b)", "column 4: expected white space, `)` or the end after a condition, found `(`"),
     ("'a''b'", "column 4: expected white space, `)` or the end after a condition, found `'`"),
     ("name=crm,x", "column 9: expected white space, `)` or the end after a condition, found `,`"),
     ("ü name=crm,x", "column 11: expected white space, `)` or the end after a condition, found `,`"),
     ("(a)AND b", "column 4: expected white space, `)` or the end after a condition, found `A`"),
     ("(a)OR b", "column 4: expected white space, `)` or the end after a condition, found `O`"),
-    ("matches(name)", "column 1: there are no functions here"),
-    ("!name=crm", "column 1: expected NOT or - in front of a condition, found `!`"),
+    ("matches(name)", "column 1: functions are not supported"),
+    ("!name=crm", "column 1: expected NOT or - before a condition, found `!`"),
     ("a && b", "column 3: expected AND or OR between conditions, found `&`"),
     ("a || b", "column 3: expected AND or OR between conditions, found `|`"),
-    ("name=a and name=b", "column 8: AND is written in capitals; put a word to search for in quotes"),
-    ("not a", "column 1: NOT is written in capitals; put a word to search for in quotes"),
-    ("name=\"(a+)+$*x\"", "column 6: `*` stands for anything at an end only; \\* is a star"),
-    ("a*b", "column 1: `*` stands for anything at an end only; \\* is a star"),
-    ("***", "column 1: `*` stands for anything at an end only; \\* is a star"),
-    ("name<a*", "column 6: `*` stands for anything with =, != and : only; \\* is a star"),
+    ("name=a and name=b", "column 8: write AND in upper case, or in quotes to search for the word"),
+    ("not a", "column 1: write NOT in upper case, or in quotes to search for the word"),
+    ("name=\"(a+)+$*x\"", "column 6: `*` is a wildcard at an end only; write \\* for a star"),
+    ("a*b", "column 1: `*` is a wildcard at an end only; write \\* for a star"),
+    ("***", "column 1: `*` is a wildcard at an end only; write \\* for a star"),
+    ("name<a*", "column 6: `*` is a wildcard with =, != and : only; write \\* for a star"),
 ];
 
 // F-191
@@ -89,7 +89,7 @@ fn secrets_are_unknown_fields_like_any_other() {
                 let error_message = refusal(&format!("crm {name}{operator}{value}"));
                 assert_eq!(
                     error_message,
-                    format!("column 5: unknown field `{name}`; there are {KNOWN}")
+                    format!("column 5: unknown field `{name}`; the fields are {KNOWN}")
                 );
             }
         }
@@ -126,9 +126,9 @@ fn values_of_the_wrong_type() {
 const MISTYPED: &[(&str, &str)] = &[
     ("read_only=yes", "column 11: read_only takes true or false, not `yes`"),
     ("read_only=TRUE", "column 11: read_only takes true or false, not `TRUE`"),
-    ("read_only<true", "column 11: read_only is true or false, which has no order: =, != or :"),
-    ("connection_type>http", "column 17: connection_type is one of a few names, which has no order: =, != or :"),
-    ("connection_type=h*p", "column 17: `*` stands for anything at an end only; \\* is a star"),
+    ("read_only<true", "column 11: read_only is a boolean, which has no order; use =, != or :"),
+    ("connection_type>http", "column 17: connection_type is an enum, which has no order; use =, != or :"),
+    ("connection_type=h*p", "column 17: `*` is a wildcard at an end only; write \\* for a star"),
     ("connection_status.code=zero", "column 24: connection_status.code takes a number, not `zero`"),
     ("connection_status.code=inf", "column 24: connection_status.code takes a number, not `inf`"),
     ("connection_status.code=NaN", "column 24: connection_status.code takes a number, not `NaN`"),
@@ -143,12 +143,12 @@ fn beyond_the_limits() {
     let deep = |depth: usize| format!("{}crm{}", "(".repeat(depth), ")".repeat(depth));
     assert_eq!(
         refusal(&deep(33)),
-        "column 33: more than 32 parentheses inside each other"
+        "column 33: more than 32 nested parentheses"
     );
     assert_eq!(refusal(&"(".repeat(2_048)), refusal(&deep(33)));
     assert_eq!(
         refusal(&"-(".repeat(1_024)),
-        "column 66: more than 32 parentheses inside each other"
+        "column 66: more than 32 nested parentheses"
     );
     assert_eq!(
         refusal(&"a ".repeat(129)),
