@@ -1,10 +1,10 @@
-//! The probe client: `healthcheck` uses it for a running egressd, `doctor` for what a sandbox must not
-//! reach.
+//! The client that `healthcheck` uses for a running egressd, and `doctor` for addresses that a
+//! sandbox must not reach.
 //!
 //! This is the only module besides `upstream` that connects to other addresses, and only those two
-//! commands may use it. The address guard does not check what it dials, because the question is
-//! whether the address answers at all. Commands that hold a credential must not use it. It reads at
-//! most 4 KiB of a response, until an instant that the caller sets.
+//! commands may use it. The address guard does not check what it dials, because the purpose is to
+//! find out whether the address answers at all. Commands that hold a credential must not use it. It
+//! reads at most 4 KiB of a response, until an instant that the caller sets.
 
 use std::fmt;
 use std::io;
@@ -21,44 +21,45 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
-/// Of an answer's body.
+/// The most bytes of a response's body that are read.
 const MAX_BODY_BYTES: usize = 4096;
-/// Characters of an answer that are shown.
+/// The most characters of a response that are shown.
 const MAX_SHOWN_CHARS: usize = 120;
 
-/// Something that may be connected to, once its name is resolved.
+/// An address to probe. A name must be resolved first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ProbeTarget {
-    /// TCP.
+    /// A TCP address.
     Tcp(SocketAddr),
-    /// TCP, to a name in lower case.
+    /// A DNS name in lower case, and a TCP port.
     Name(String, u16),
     /// A Unix socket. An abstract name (unix(7)) begins with a zero byte.
     Unix(PathBuf),
 }
 
-/// What answered `GET`.
+/// The response to a `GET`.
 #[derive(Debug)]
 pub(crate) struct ProbeResponse {
     pub(crate) status: StatusCode,
     pub(crate) fields: HeaderMap,
-    /// The beginning of its body.
+    /// The first 4 KiB of the body.
     pub(crate) body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// The reason why a probe got no response.
 #[derive(Debug)]
 pub(crate) enum ProbeFailure {
-    /// Nothing could be connected to.
+    /// No connection could be opened.
     NotConnected(io::Error),
-    /// Somebody listens and does not speak HTTP/1.1.
+    /// A connection was opened, but the response is not HTTP/1.1.
     NotHttp,
-    /// Somebody listens and says nothing in time.
+    /// A connection was opened, but no response arrived in time.
     TimedOut,
 }
 
 impl ProbeTarget {
-    /// Reads `ADDRESS:PORT`, `NAME:PORT`, `http://ADDRESS[:PORT][/]` or `unix:/PATH`; the error says what to write.
+    /// Parses `ADDRESS:PORT`, `NAME:PORT`, `http://ADDRESS[:PORT][/]` or `unix:/PATH`. The error
+    /// contains the valid forms.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         const FORMS: &str =
             "write `127.0.0.1:8080`, `[::1]:8080`, `http://egressd:8080` or `unix:/path`";
@@ -96,7 +97,7 @@ impl ProbeTarget {
         is_dns_name(name).then(|| Self::Name(name.to_ascii_lowercase(), port))
     }
 
-    /// Another port of the same machine.
+    /// Returns the target for another port of the same host, or `None` for a Unix socket.
     pub(crate) fn with_port(&self, port: u16) -> Option<Self> {
         match self {
             Self::Tcp(address) => Some(Self::Tcp(SocketAddr::new(address.ip(), port))),
@@ -105,8 +106,8 @@ impl ProbeTarget {
         }
     }
 
-    /// The targets of a listener. A listener on every address is asked on loopback, and one of both
-    /// families in both, since a machine may have only one.
+    /// Returns the targets for probing a listener of this host. An unspecified address is probed on
+    /// loopback. `[::]` is probed over both families, since a host may have only one.
     pub(crate) fn listener_targets(address: SocketAddr) -> Vec<Self> {
         let (four, six) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
         let addresses: &[IpAddr] = match address.ip().to_canonical() {
@@ -118,7 +119,8 @@ impl ProbeTarget {
         addresses.iter().map(target).collect()
     }
 
-    /// `GET path`, as a program on this machine asks: `Host: localhost`. It ends by `until`. A name has to be resolved first and is not connected to.
+    /// Sends `GET path` with `Host: localhost`, as a program on this host would, and ends by
+    /// `until`. A [`ProbeTarget::Name`] fails, because it has to be resolved first.
     pub(crate) async fn get(
         &self,
         path: &'static str,
@@ -140,18 +142,19 @@ impl ProbeTarget {
     }
 }
 
-/// A DNS name as far as it may be asked for.
+/// Returns whether the text may be a DNS name: 1 to 253 characters, and only those of host names
+/// and service labels.
 pub(crate) fn is_dns_name(text: &str) -> bool {
     let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
     !text.is_empty() && text.len() <= 253 && text.bytes().all(legal)
 }
 
-/// A TCP connection to this very address.
+/// Opens a TCP connection to this address.
 pub(crate) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     TcpStream::connect(address).await
 }
 
-/// Sends one datagram and waits for the first that comes back.
+/// Sends one datagram and returns the first one that comes back.
 pub(crate) async fn exchange_datagram(
     to: SocketAddr,
     question: &[u8],
@@ -163,6 +166,8 @@ pub(crate) async fn exchange_datagram(
     };
     let exchange = async {
         let socket = UdpSocket::bind((from, 0)).await?;
+        // A connected UDP socket receives datagrams from this address only, and reports ICMP errors
+        // (udp(7)).
         socket.connect(to).await?;
         socket.send(question).await?;
         let mut answer = vec![0; MAX_BODY_BYTES];
@@ -174,7 +179,8 @@ pub(crate) async fn exchange_datagram(
     answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Sends a message over TCP with its length in front, as name servers have it (RFC 7766 §8), and reads one. `None`: the connection was accepted, and nothing came.
+/// Sends a DNS message over TCP with its length in front (RFC 7766 §8), and reads the response.
+/// `None` if the connection was accepted and no whole response arrived.
 pub(crate) async fn exchange_dns_message(
     to: SocketAddr,
     question: &[u8],
@@ -213,7 +219,7 @@ where
     let (mut sender, connection) = http1::handshake(TokioIo::new(socket))
         .await
         .map_err(|_| ProbeFailure::NotHttp)?;
-    // It ends with the sender, at the latest with the runtime.
+    // The task ends when `sender` is dropped, or with the runtime.
     let _driven = tokio::spawn(connection);
     let request = Request::get(path)
         .header(HOST, "localhost")
@@ -229,7 +235,7 @@ where
     })
 }
 
-/// What of a body comes first; one that breaks off is taken for what came.
+/// Reads the first 4 KiB of a body. If the body breaks off, returns the part that arrived.
 async fn read_beginning(mut body: Incoming) -> Vec<u8> {
     let mut begun = Vec::new();
     while begun.len() < MAX_BODY_BYTES {
@@ -244,14 +250,15 @@ async fn read_beginning(mut body: Incoming) -> Vec<u8> {
 }
 
 impl ProbeResponse {
-    /// Its first line, fit for a terminal.
+    /// Returns the first line of the body, safe to print on a terminal.
     pub(crate) fn first_line(&self) -> String {
         let text = String::from_utf8_lossy(&self.body);
         printable(text.lines().next().unwrap_or_default())
     }
 }
 
-/// Bounded, in ASCII and without anything that moves a cursor.
+/// Returns at most 120 characters of the text in printable ASCII, so that it cannot contain
+/// terminal control sequences. Other characters become `?`.
 pub(crate) fn printable(text: &str) -> String {
     let fit = |c: char| {
         if c.is_ascii_graphic() || c == ' ' {
@@ -328,14 +335,14 @@ mod tests {
             ("[::1]:8081", "[::1]:8081"),
         ];
         for (listener, target) in rows {
-            let of = ProbeTarget::listener_targets(listener.parse().unwrap());
-            let of: Vec<String> = of.iter().map(ToString::to_string).collect();
-            assert_eq!(of.join(" "), target);
+            let targets = ProbeTarget::listener_targets(listener.parse().unwrap());
+            let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+            assert_eq!(targets.join(" "), target);
         }
     }
 
     #[test]
-    fn what_is_shown_moves_no_cursor_and_is_short() {
+    fn shown_text_is_short_and_without_control_characters() {
         assert_eq!(printable("a\x1b[31mb\tc ä\u{202e}\n"), "a?[31mb?c ??");
         assert_eq!(printable(&"x".repeat(1000)).len(), 120);
     }

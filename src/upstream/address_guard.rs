@@ -1,7 +1,11 @@
-//! The address guard: of an answer, which socket addresses may be dialled, if any.
+//! The address guard, which selects the addresses of a DNS answer that may be dialled.
 //!
-//! Invariants: one forbidden address fails the whole answer, since whoever put it there can put it first next time; nothing leads
-//! back to a listener of this process; at most four addresses are tried.
+//! Invariants:
+//!
+//! - One forbidden address fails the whole answer. An attacker who can add it to an answer can also
+//!   put it first in the next one.
+//! - No address leads back to a listener of this process.
+//! - At most four addresses are tried.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 
@@ -10,10 +14,13 @@ use ipnet::IpNet;
 use super::failure::Failure;
 use crate::domain::address::{ForbiddenAddress, check_address};
 
-/// An answer of hundreds of addresses must not buy hundreds of connects.
+/// The most addresses that are tried, so that an answer of hundreds of addresses does not cause
+/// hundreds of connection attempts.
 const MAX_TRIED: usize = 4;
 
-/// The socket addresses that may be dialled, in the order to try them: as answered, the families taking turns. Never empty if `addresses` is not.
+/// Returns the socket addresses that may be dialled, in the order in which to try them. The order
+/// is that of the answer, except that the address families alternate. The result is empty only if
+/// `addresses` is.
 pub fn dialable_addresses(
     addresses: &[IpAddr],
     port: u16,
@@ -52,7 +59,7 @@ pub fn dialable_addresses(
         .collect())
 }
 
-/// Whether an address is of the family that the answer begins with.
+/// Returns whether an address is of the family of the first one in the answer.
 fn is_of_first_family(addresses: &[IpAddr], address: &IpAddr) -> bool {
     addresses
         .first()
@@ -61,12 +68,13 @@ fn is_of_first_family(addresses: &[IpAddr], address: &IpAddr) -> bool {
 
 fn is_reached_by(listener: &SocketAddr, address: IpAddr, port: u16) -> bool {
     let (bound, target) = (listener.ip().to_canonical(), address.to_canonical());
+    // A listener on an unspecified address is reached through every address of the host.
     listener.port() == port
         && (bound == target || (bound.is_unspecified() && is_local_address(target)))
 }
 
-/// Whether an address is one of this host's own. The system is asked the one question that it answers without a list of interfaces: only
-/// a local address can be bound. Nothing is sent.
+/// Returns whether an address belongs to this host. Only a local address can be bound, so a bind
+/// gives the answer without a list of interfaces. Nothing is sent.
 fn is_local_address(address: IpAddr) -> bool {
     address.is_loopback() || address.is_unspecified() || UdpSocket::bind((address, 0)).is_ok()
 }
@@ -103,7 +111,7 @@ mod tests {
             let refused = Err(Failure::AddressRefused(kind));
             assert_eq!(dialled(&["2606:4700::1111", address]), refused);
         }
-        // F-81: also beyond the few that would be tried.
+        // F-81: a forbidden address counts even if it is not among the four that would be tried.
         let mut many = vec!["1.1.1.1"; 500];
         many.push("10.0.0.1");
         assert_eq!(dialled(&many), Err(Failure::AddressRefused("private")));

@@ -1,12 +1,16 @@
-//! A response body under its cap: counted, cut off rather than cut short, and never handed on in crumbs.
+//! Response bodies with a cap on their size and a limit on the number of their pieces.
 //!
-//! A hostile upstream can make every byte cost a frame, and every frame costs more than the byte. So small pieces are gathered (up to 8 KiB
-//! or 10 ms; whole events of an event stream pass at once, as long as there are not too many of them), and a body whose pieces are far
-//! too small on average is broken off.
+//! A body over its cap ends with an error, so an agent cannot mistake it for a complete one.
 //!
-//! That last limit and `frame_budget` bound different work. This one holds for both protocols, and for
-//! the pieces of one body: `frame_budget` charges nothing for data, because it belongs to a response.
-//! The frames that `frame_budget` charges for belong to no response, so they are never seen here.
+//! A hostile upstream can make every byte cost a frame, and handling a frame costs more than
+//! handling a byte. So small pieces are gathered, up to 8 KiB or 10 ms. Whole events of an event
+//! stream pass at once, unless there are too many. A body whose pieces are far too small on average
+//! fails.
+//!
+//! The limit on pieces and `frame_budget` bound different work. This limit holds for both
+//! protocols, and for the pieces of one body: `frame_budget` charges nothing for data, because data
+//! belongs to a response. The frames that `frame_budget` charges for belong to no response, so they
+//! are never seen here.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -23,18 +27,20 @@ use super::failure::{Failure, ProtocolFault};
 use super::http2::Http2Body;
 use super::{http1, http2};
 
-/// A piece of this size passes at once.
+/// The size, in bytes, from which a piece passes at once.
 const LARGE_PIECE: usize = 8 * 1024;
-/// Smaller ones wait this long for company, counted from the last one that passed.
+/// The longest time that a smaller piece waits for more, counted from the last piece that passed.
 const GATHER_TIME: Duration = Duration::from_millis(10);
-/// Pieces that any body may have, however small.
+/// The number of pieces that any body may have, however small they are.
 const FREE_PIECES: u64 = 16 * 1024;
-/// Beyond those, the bytes that a piece must have on average.
+/// The average number of bytes that each further piece must have.
 const BYTES_PER_PIECE: u64 = 8;
-/// Events that pass at once in a burst, and how many more a second.
+/// The number of events that may pass at once in a burst. The allowance refills at this number per
+/// second.
 const EVENTS_PER_SECOND: u32 = 1_000;
 
-/// The body of an upstream response. Ends with an error, never early, when the cap is passed.
+/// The body of an upstream response. It ends with an error, never as if it were complete, when it
+/// exceeds the cap.
 pub struct UpstreamBody {
     inner: ProtocolBody,
     cap: u64,
@@ -56,7 +62,7 @@ pub enum PendingUpload {
 }
 
 impl PendingUpload {
-    /// Returns whether the body is sent, or has failed.
+    /// Returns whether the upload has ended: the body is sent, or has failed.
     pub fn has_ended(&self) -> bool {
         match self {
             Self::Http1(upload) => upload.has_ended(),
@@ -64,14 +70,14 @@ impl PendingUpload {
         }
     }
 
-    /// Returns whether the upload fails by itself once the agent has left before its body was
-    /// complete. Over HTTP/2 it does not while the upstream grants no window, because hyper then does
-    /// not poll the body.
+    /// Returns whether the upload fails by itself if the agent leaves before its body is complete.
+    /// An HTTP/2 upload does not while the upstream grants no window, because hyper then does not
+    /// poll the body.
     pub fn has_disconnect_detection(&self) -> bool {
         matches!(self, Self::Http1(_))
     }
 
-    /// Waits until the body is sent, or has failed.
+    /// Waits until the upload has ended.
     pub async fn wait_until_ended(self) {
         match self {
             Self::Http1(upload) => upload.wait_until_ended().await,
@@ -101,12 +107,13 @@ impl From<Http2Body> for ProtocolBody {
 struct PiecePacing {
     last: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    /// Events that may still pass at once; `None` if this is no event stream.
+    /// The number of events that may still pass at once, or `None` if the body is not an event
+    /// stream.
     events: Option<u32>,
 }
 
 impl UpstreamBody {
-    /// Puts a body under a cap, in bytes. `event_stream`: whether it is `text/event-stream`.
+    /// Limits a body to `cap` bytes. `event_stream` states whether its type is `text/event-stream`.
     fn new(inner: ProtocolBody, cap: u64, event_stream: bool) -> Self {
         let pace = PiecePacing {
             last: None,
@@ -124,7 +131,8 @@ impl UpstreamBody {
         }
     }
 
-    /// Refuses a response that announces more than the cap, and limits the body of any other to it.
+    /// Rejects a response that announces more than the cap, and limits the body of any other
+    /// response.
     pub(super) fn under_cap(
         response: Response<impl Into<ProtocolBody>>,
         cap: u64,
@@ -229,6 +237,8 @@ impl http_body::Body for UpstreamBody {
     }
 
     fn size_hint(&self) -> SizeHint {
+        // hyper derives the framing of the agent's response from this hint: an exact one becomes a
+        // `content-length`.
         match self.inner.size_hint().exact() {
             Some(left) => SizeHint::with_exact(left + self.held.len() as u64),
             None => SizeHint::default(),
@@ -282,7 +292,8 @@ impl ProtocolBody {
 }
 
 impl PiecePacing {
-    /// Whether a small piece may go on its own: the last of its body, a whole event, or one that comes after a pause.
+    /// Returns whether a small piece may pass on its own: it is the last one, a whole event, or
+    /// comes after a pause.
     fn should_pass(&mut self, data: &[u8], last: bool) -> bool {
         last || self.is_whole_event(data)
             || self.last.is_none_or(|last| last.elapsed() >= GATHER_TIME)
@@ -338,10 +349,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn small_pieces_pass_after_a_pause_and_at_the_end() {
         let mut pace = pace(None);
-        assert!(pace.should_pass(b"x", false), "the first");
+        assert!(pace.should_pass(b"x", false), "the first piece passes");
         pace.record_passed();
-        assert!(!pace.should_pass(b"x\n\n", false), "at once after another");
-        assert!(pace.should_pass(b"x", true), "the last");
+        assert!(
+            !pace.should_pass(b"x\n\n", false),
+            "a piece that directly follows another waits"
+        );
+        assert!(pace.should_pass(b"x", true), "the last piece passes");
         advance(GATHER_TIME).await;
         assert!(pace.should_pass(b"x", false));
     }
@@ -351,7 +365,10 @@ mod tests {
         // F-133
         let mut pace = pace(Some(EVENTS_PER_SECOND));
         pace.record_passed();
-        assert!(!pace.should_pass(b"data: x\n", false), "half an event");
+        assert!(
+            !pace.should_pass(b"data: x\n", false),
+            "half an event waits"
+        );
         for _ in 0..EVENTS_PER_SECOND {
             assert!(pace.should_pass(b"data: x\n\n", false));
         }

@@ -1,7 +1,9 @@
-//! A worker's client for all upstreams: chooses the socket and the protocol, and keeps the cap.
+//! The HTTP client that one worker uses for all upstreams. It chooses the socket and the protocol
+//! of an exchange, and caps the response.
 //!
-//! Sockets are never shared between connections: each has an [`UpstreamPool`] of its own in each worker. The number of requests that a connection may have
-//! under way is counted over all workers.
+//! Sockets are never shared between connections: each connection has its own [`UpstreamPool`] in
+//! each worker. The limit on the requests of a connection that are in flight holds for all workers
+//! together.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,16 +25,17 @@ use super::tls::Trust;
 use crate::domain::{Connection, Host, Http2Mode};
 use crate::telemetry::metrics::SocketCounters;
 
-/// How many idle sockets are kept, and for how long.
+/// Limits on the idle sockets of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolLimits {
-    /// Idle sockets a connection and worker (`egress.pool_max_idle_per_host`).
+    /// The most idle sockets that a connection keeps in one worker
+    /// (`egress.pool_max_idle_per_host`).
     pub max_idle: usize,
-    /// How long one may be idle (`egress.pool_idle_timeout_seconds`).
+    /// The longest time that a socket may be idle (`egress.pool_idle_timeout_seconds`).
     pub idle_timeout: Duration,
 }
 
-/// What the clients of all workers share.
+/// State that the clients of all workers share.
 pub struct Upstreams {
     trust: Trust,
     by_key: Mutex<HashMap<u64, Arc<SharedUpstream>>>,
@@ -40,7 +43,7 @@ pub struct Upstreams {
     exhaustions: AtomicUsize,
 }
 
-/// One worker's client.
+/// The client of one worker.
 pub struct Client {
     upstreams: Arc<Upstreams>,
     dialer: Dialer,
@@ -51,7 +54,7 @@ pub struct Client {
 }
 
 impl Upstreams {
-    /// With these roots of trust.
+    /// Creates the shared state. TLS sessions trust the roots in `trust`.
     pub fn new(trust: Trust) -> Self {
         Self {
             trust,
@@ -81,7 +84,8 @@ impl Upstreams {
 }
 
 impl Client {
-    /// A client with no socket open yet. Must be used on one runtime only: HTTP/2 sessions live there.
+    /// Creates a client without open sockets. It must be used on one runtime only, because the
+    /// tasks of HTTP/2 sessions run there.
     pub fn new(upstreams: Arc<Upstreams>, dialer: Dialer, limits: PoolLimits) -> Self {
         Self {
             upstreams,
@@ -92,7 +96,9 @@ impl Client {
         }
     }
 
-    /// The pool of a connection. `key` tells connections of all generations apart; `sockets` is where the pool's are counted.
+    /// Returns the pool of a connection, which is created on first use. `key` identifies a
+    /// connection across configuration generations. The sockets of the pool are counted in
+    /// `sockets`.
     pub fn get_or_create_pool(
         &self,
         key: u64,
@@ -113,8 +119,10 @@ impl Client {
         Arc::clone(pool)
     }
 
-    /// Sends a request and returns the response's head, with its body under a cap. `body` is there unless the framing is absent; it is taken once the request
-    /// is about to leave, and left alone if that is too late ([`Failure::CredentialExpired`]).
+    /// Sends a request and returns the response's head, with its body under a cap. `body` is `Some`
+    /// unless the framing is [`Framing::Absent`](super::Framing::Absent). It is taken when the
+    /// request is about to be sent, and left alone if the credential has expired by then
+    /// ([`Failure::CredentialExpired`]).
     ///
     /// An idempotent request without a body is sent once more, on a fresh socket or session, if a
     /// reused one was lost before its response began.
@@ -129,6 +137,8 @@ impl Client {
         B: http_body::Body<Data = bytes::Bytes, Error = Failure> + Unpin + Send + 'static,
     {
         if head.authority != &*pool.upstream.authority {
+            // S3: the credential in the head belongs to this authority. No request can reach this
+            // point with another one unless egressd has a bug.
             return Err(Failure::Misdirected);
         }
         if options.has_expired() {
@@ -152,7 +162,8 @@ impl Client {
                 Err(_stale) => {}
             }
         }
-        // Boxed: dialling is rare, and its state is large for every request to carry.
+        // Boxed because dialling is rare, and its state is too large to be part of every request's
+        // future.
         Box::pin(self.dial_and_exchange(pool, head, body, options)).await
     }
 
@@ -171,6 +182,8 @@ impl Client {
                 let socket = Socket::new(stream, pool.sockets.count_socket())
                     .on_first_request(|tls| acknowledge_at_once(tls));
                 if options.has_expired() {
+                    // The dial took longer than the credential was valid. Nothing was sent, so the
+                    // socket can serve another request.
                     pool.put_back(socket);
                     return Err(Failure::CredentialExpired);
                 }
@@ -196,8 +209,8 @@ impl Client {
         }
     }
 
-    /// Dials. If no descriptor is left, closes this worker's idle sockets at once and dials again;
-    /// other workers close theirs in their next sweep.
+    /// Opens a socket to the upstream. If no descriptor is left, closes this worker's idle sockets
+    /// at once and dials again. Other workers close theirs in their next sweep.
     async fn dial(&self, pool: &UpstreamPool) -> Result<NegotiatedSocket, Failure> {
         let target = &pool.upstream.target;
         match self.dialer.dial(target).await {
@@ -210,8 +223,8 @@ impl Client {
         }
     }
 
-    /// Reports a TLS failure on a socket that was just dialled: under TLS 1.3 a server refuses a
-    /// client only after the client has finished the handshake.
+    /// Reports a TLS failure on a socket that was just dialled. Under TLS 1.3 a server refuses a
+    /// client only after the client has finished the handshake, so the dial itself has succeeded.
     fn report_first_failure(&self, pool: &UpstreamPool, failure: Failure) -> Failure {
         if matches!(failure, Failure::Tls(_)) {
             self.dialer.report(&pool.upstream.target, |connection| {
@@ -221,7 +234,8 @@ impl Client {
         failure
     }
 
-    /// Resolves and judges the upstream's addresses, where the next exchange would have to dial. Dials nothing.
+    /// Resolves the upstream's name and checks the addresses, unless a socket or session is open.
+    /// Opens no socket.
     pub async fn resolve(&self, pool: &UpstreamPool) -> Result<(), Failure> {
         if pool.is_open() {
             return Ok(());
@@ -239,13 +253,17 @@ impl Client {
         DialTarget::new(host, port, allowed_cidrs, http2, &self.upstreams.trust)
     }
 
-    /// Whether this process listens on the port, on whatever address.
+    /// Returns whether this process listens on the port, on any address.
     pub fn has_listener_on(&self, port: u16) -> bool {
         self.dialer.has_listener_on(port)
     }
 
-    /// Lets go of the pools of all connections but the live ones, and of their idle sockets. An exchange under way keeps its pool, and its own socket, to its end. Which are live
-    /// is asked for where nobody can add one meanwhile: another worker may be ahead of whoever asked earlier, and would lose what counts its requests.
+    /// Drops the pools of all connections that are not live, and closes their idle sockets. An
+    /// exchange in flight keeps its pool and its own socket until it ends.
+    ///
+    /// `live` is called while each map is locked, so that no pool can be added in between. Another
+    /// worker may already use a newer generation than the caller. With an older set of keys, that
+    /// worker's connection would lose the semaphore that counts its requests.
     pub fn retain_live(&self, live: impl Fn() -> HashSet<u64>) {
         let mut pools = self.pools.lock();
         let keys = live();
@@ -263,8 +281,8 @@ impl Client {
         by_key.retain(|key, _| keys.contains(key));
     }
 
-    /// Closes sockets and sessions that were idle for too long, or that the upstream has closed;
-    /// all idle ones after a dial found no descriptor. Call it regularly.
+    /// Closes sockets and sessions that were idle for too long or that the upstream has closed.
+    /// After a dial found no free descriptor, closes all idle ones. Must be called regularly.
     pub fn close_idle(&self) {
         let exhaustions = self.upstreams.exhaustions.load(Relaxed);
         let idle_timeout = if self.handled_exhaustions.swap(exhaustions, Relaxed) == exhaustions {

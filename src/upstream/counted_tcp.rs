@@ -1,5 +1,5 @@
-//! A TCP stream that counts its bytes, below TLS. The TLS layer does not show them: it can receive
-//! records without data, and it can accept data that is not sent yet.
+//! A TCP stream that counts its bytes below TLS. Above TLS the number is not visible, because
+//! rustls can receive records without data, and can accept data that is not sent yet.
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ pub struct CountedTcp {
 }
 
 impl CountedTcp {
-    /// Wraps a fresh stream.
+    /// Wraps a new stream.
     pub(super) fn new(stream: TcpStream) -> Self {
         Self {
             stream,

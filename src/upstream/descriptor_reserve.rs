@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// The limit for dials.
+/// The limit on descriptors that dials may use.
 #[derive(Clone, Debug)]
 pub struct DescriptorReserve {
     /// The first descriptor that is reserved for management and reloads.

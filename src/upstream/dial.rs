@@ -1,8 +1,10 @@
-//! From a base URL to an open TLS session: resolve, judge, connect to the very address that was judged, shake hands.
+//! Opens TLS sessions to upstreams: resolves the host, checks the addresses, connects to an address
+//! that was checked, and performs the handshake.
 //!
-//! The one file that opens sockets towards upstreams. Nothing of a request is known here, so nothing of it can have left when a dial fails.
+//! This is the only file that opens sockets to upstreams. It does not have the request, so nothing
+//! of a request was sent if a dial fails.
 //!
-//! The whole of [`Dialer::dial`] runs under the deadline of the exchange that needs it: that is the caller's to hold.
+//! [`Dialer::dial`] has no overall time limit. The caller applies the deadline of the exchange.
 
 mod connect_race;
 pub mod probe;
@@ -31,14 +33,16 @@ use super::tls::{self, TlsConfigs, Trust};
 use crate::domain::{ConnectionId, Host, Http2Mode};
 use crate::telemetry::{Event, ProblemLog};
 
-/// How long the steps of a dial may take.
+/// Time limits for the steps of a dial.
 #[derive(Clone, Copy, Debug)]
 pub struct DialTimeouts {
-    /// Until a TCP connection stands, over all addresses together (`egress.connect_timeout_seconds`).
+    /// The time to open a TCP connection, for all addresses together
+    /// (`egress.connect_timeout_seconds`).
     pub connect: Duration,
-    /// Until the next address is tried beside one that has not answered yet (RFC 8305 §5).
+    /// The time before the next address is tried beside one that has not answered yet (RFC 8305
+    /// §5).
     pub head_start: Duration,
-    /// Until the TLS handshake is done.
+    /// The time for the TLS handshake.
     pub handshake: Duration,
 }
 
@@ -52,21 +56,24 @@ impl Default for DialTimeouts {
     }
 }
 
-/// Where to, under which conditions. One for each base URL or token URL of a connection, shared by all workers.
+/// An upstream's host and port, and the conditions for dialling them. Each base URL and each token
+/// URL of a connection has one, shared by all workers.
 pub struct DialTarget {
-    /// Whose base URL it is. A token URL has other words for what goes wrong.
+    /// The connection whose base URL this is. `None` for a token URL, whose failures are reported
+    /// elsewhere.
     owner: Option<ConnectionId>,
     host: Host,
     port: u16,
     allowed_cidrs: Box<[IpNet]>,
     http2: Http2Mode,
-    /// What was learnt: this server speaks HTTP/2 only.
+    /// Set once a handshake has shown that this server supports HTTP/2 only.
     only_http2: AtomicBool,
     tls: Option<(ServerName<'static>, TlsConfigs)>,
 }
 
 impl DialTarget {
-    /// A target with its own TLS sessions. `allowed_cidrs` are the connection's `allowed_private_cidrs`.
+    /// Creates a target with TLS session tickets of its own. `allowed_cidrs` are the
+    /// `allowed_private_cidrs` of its connection.
     pub fn new(
         host: &Host,
         port: u16,
@@ -89,7 +96,7 @@ impl DialTarget {
         }
     }
 
-    /// The same as this connection's upstream.
+    /// Sets the connection that dials are reported for.
     #[must_use]
     pub fn for_connection(mut self, connection: &ConnectionId) -> Self {
         self.owner = Some(connection.clone());
@@ -123,7 +130,7 @@ pub(super) type Tls = Box<TlsStream<CountedTcp>>;
 pub enum NegotiatedSocket {
     /// HTTP/1.1.
     Http1(Tls),
-    /// HTTP/2, nothing of it sent yet.
+    /// HTTP/2. Nothing is sent yet, not even the connection preface.
     Http2(Tls),
 }
 
@@ -142,7 +149,7 @@ impl NegotiatedSocket {
     }
 }
 
-/// Opens sockets, on one worker.
+/// Opens sockets on one worker.
 pub struct Dialer {
     resolver: Resolver,
     times: DialTimeouts,
@@ -152,7 +159,8 @@ pub struct Dialer {
 }
 
 impl Dialer {
-    /// A dialer for one worker. `own_listeners` are the addresses that this process listens on, as bound.
+    /// Creates a dialer for one worker. `own_listeners` are the addresses that this process listens
+    /// on.
     pub fn new(resolver: Resolver, times: DialTimeouts, own_listeners: Arc<[SocketAddr]>) -> Self {
         Self {
             resolver,
@@ -173,7 +181,7 @@ impl Dialer {
         self
     }
 
-    /// The same; what becomes of dials is told here.
+    /// Sets the log that dials are reported to.
     #[must_use]
     pub fn with_problem_log(mut self, problems: ProblemLog) -> Self {
         self.problems = problems;
@@ -185,12 +193,12 @@ impl Dialer {
         &self.problems
     }
 
-    /// Whether this process listens on the port, on whatever address.
+    /// Returns whether this process listens on the port, on any address.
     pub fn has_listener_on(&self, port: u16) -> bool {
         self.own_listeners.iter().any(|own| own.port() == port)
     }
 
-    /// Opens a TLS session.
+    /// Opens a TLS session, and reports the outcome to the problem log.
     pub async fn dial(&self, target: &DialTarget) -> Result<NegotiatedSocket, Failure> {
         let begun = Instant::now();
         let dialled = self.open_session(target).await;
@@ -207,6 +215,7 @@ impl Dialer {
     }
 
     async fn open_session(&self, target: &DialTarget) -> Result<NegotiatedSocket, Failure> {
+        // A host that cannot appear in a certificate fails before the lookup.
         target.tls()?;
         let addresses = self.permitted_addresses(target).await?;
         let socket = self.connect(&addresses).await?;
@@ -214,8 +223,8 @@ impl Dialer {
         Ok(session)
     }
 
-    /// Opens a TLS session over a new connection. A server that has only HTTP/2 is dialled a second
-    /// time, and remembered as such; the second value is then `true`.
+    /// Opens a TLS session over a new TCP connection. A server that supports only HTTP/2 is dialled
+    /// a second time, and the target remembers the fact. The second value is then `true`.
     async fn negotiate(
         &self,
         target: &DialTarget,
@@ -238,14 +247,14 @@ impl Dialer {
         };
         let session = session.map_err(|error| error.failure)?;
         if offers_http2 || is_second {
-            // A server that had only HTTP/2 may have HTTP/1.1 again.
+            // A server that supported only HTTP/2 may support HTTP/1.1 later.
             let is_http2 = matches!(session, NegotiatedSocket::Http2(_));
             target.only_http2.store(is_http2, Ordering::Relaxed);
         }
         Ok((session, is_second))
     }
 
-    /// Whether the target's addresses, as they are resolved now, may be dialled.
+    /// Checks that the target's addresses, as they resolve now, may be dialled.
     pub async fn check_addresses(&self, target: &DialTarget) -> Result<(), Failure> {
         let permitted = self.permitted_addresses(target).await.map(drop);
         if let Err(failure) = permitted {
@@ -284,6 +293,7 @@ impl Dialer {
         let racing = race_connects(addresses, self.times.head_start);
         let late = Err(Failure::Connect(ConnectFault::Timeout));
         let socket = timeout(self.times.connect, racing).await.unwrap_or(late)?;
+        // The number of descriptors in use is known only once the socket is open.
         match &self.descriptor_reserve {
             Some(descriptor_reserve) if !descriptor_reserve.has_room_for(&socket) => {
                 Err(Failure::ResourcesExhausted)
@@ -322,14 +332,18 @@ impl Dialer {
 /// A failed handshake.
 struct HandshakeError {
     failure: Failure,
-    /// The other side has none of the offered protocols, so another offer may succeed.
+    /// The upstream supports none of the offered protocols, so another offer may succeed.
     is_alpn_mismatch: bool,
 }
 
-/// To be called once the first request of a session is sent. The server's session tickets come just before its first response, and a server that does
-/// not set `TCP_NODELAY` holds the response back until they are acknowledged: 40 ms if our system waits for something to send along, as it does for
-/// who has just sent something.
+/// Disables delayed acknowledgements of the socket (`TCP_QUICKACK`, tcp(7)). The caller calls this
+/// when the first request of a session is sent.
+///
+/// The server's session tickets come just before its first response. If the server does not set
+/// `TCP_NODELAY`, it holds the response back until the tickets are acknowledged (Nagle's
+/// algorithm), and the kernel delays that acknowledgement by 40 ms on a socket that has just sent
+/// data.
 pub(super) fn acknowledge_at_once(session: &TlsStream<CountedTcp>) {
-    // A system that cannot do it only answers later.
+    // If the option cannot be set, the acknowledgement is only delayed.
     let _ = SockRef::from(session.get_ref().0.stream()).set_tcp_quickack(true);
 }

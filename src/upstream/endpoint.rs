@@ -1,4 +1,5 @@
-//! An endpoint that no agent reaches: a token endpoint. It shares nothing with the pools of the connections, and no socket outlives its exchange.
+//! Token endpoints, which no agent can reach. They share nothing with the pools of the connections,
+//! and no socket is used for a second exchange.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -15,17 +16,18 @@ use super::pool::{ExchangeOptions, SharedUpstream, UpstreamPool};
 use crate::domain::{Http2Mode, TokenUrl};
 use crate::telemetry::ProblemLog;
 
-/// Where a token endpoint is, with the TLS sessions that it gave and the protocol that it was found to speak.
+/// A token endpoint, with its TLS session tickets and the protocol that it was found to support.
 pub struct Endpoint(Arc<SharedUpstream>);
 
 impl Client {
-    /// A token endpoint, which may be at the addresses that a connection may dial. `allowed_cidrs` are the connection's `allowed_private_cidrs`.
+    /// Creates a token endpoint. `allowed_cidrs` are the `allowed_private_cidrs` of its connection,
+    /// which hold for the endpoint's addresses as well.
     pub fn endpoint(&self, url: &TokenUrl, allowed_cidrs: &[IpNet]) -> Endpoint {
         let target = self.target(url.host(), url.port(), allowed_cidrs, Http2Mode::Auto);
         Endpoint(Arc::new(SharedUpstream::new(target, url.authority(), 1)))
     }
 
-    /// As [`Client::exchange`], over a socket of its own.
+    /// Exchanges one request like [`Client::exchange`], over a socket of its own.
     pub async fn exchange_once<B>(
         &self,
         endpoint: &Endpoint,
@@ -41,7 +43,7 @@ impl Client {
             max_idle: 0,
             idle: Mutex::default(),
             session: Mutex::default(),
-            // No connection's: nobody counts it.
+            // The metrics count the sockets of connections only.
             sockets: Arc::default(),
             problems: ProblemLog::off(),
         });

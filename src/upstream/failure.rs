@@ -1,50 +1,51 @@
-//! Why an exchange with an upstream failed, split by who is at fault.
+//! The reasons why an exchange with an upstream fails, grouped by who is at fault.
 //!
-//! Everything here may be shown to an agent: it names kinds, never addresses, certificates, or bytes that an upstream sent.
+//! Agents may see all of these. They name kinds of failures, and never addresses, certificates or
+//! bytes that an upstream sent.
 
 use thiserror::Error;
 
 use crate::domain::ConnectionId;
 use crate::telemetry::Event;
 
-/// Why there is no (whole) response.
+/// The reason why an exchange has no response, or only a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Failure {
-    /// An address of the name may not be dialled. Names the kind of address.
+    /// The upstream's name has an address that egressd must not dial. Contains the kind of address.
     #[error("the upstream's name leads to a forbidden address ({0})")]
     AddressRefused(&'static str),
-    /// The base URL leads back to a listener of this very process.
+    /// The base URL leads back to a listener of this process.
     #[error("the base URL leads back to egressd itself")]
     OwnListener,
     /// The name could not be resolved.
     #[error(transparent)]
     Dns(#[from] DnsFault),
-    /// No TCP connection.
+    /// No TCP connection could be opened.
     #[error(transparent)]
     Connect(#[from] ConnectFault),
-    /// No TLS session.
+    /// No TLS session could be opened.
     #[error(transparent)]
     Tls(#[from] TlsFault),
-    /// The upstream closed or reset the connection where a response, or the rest of one, was due.
+    /// The upstream closed or reset the socket before its response was complete.
     #[error("the upstream closed the connection before its response was whole")]
     Closed,
-    /// The upstream's bytes are no legal HTTP, or more than is taken.
+    /// The upstream's bytes are not valid HTTP, or exceed a limit.
     #[error(transparent)]
     Protocol(#[from] ProtocolFault),
-    /// The response body is, or says it is, over the cap.
+    /// The response body is longer than the connection's cap, or is announced to be.
     #[error("the response body is over the connection's cap")]
     TooLarge,
-    /// The credential in the request expired before the request could leave. Nothing of it was
-    /// sent.
+    /// The credential in the request expired before the request was sent. Nothing was sent.
     #[error("the connection's credential expired before the request could leave")]
     CredentialExpired,
     /// The system has no descriptor or memory left for a socket to the upstream. Nothing was sent.
     #[error("egressd has no file descriptor or memory left for a socket to the upstream")]
     ResourcesExhausted,
-    /// The body of the request failed while it was sent. Its owner knows why.
+    /// The request's body failed while it was sent. The state of the body has the reason.
     #[error("the request body broke off")]
     RequestBody,
-    /// A request was about to be sent to an authority other than its connection's. A bug in egressd.
+    /// A request was about to be sent to an authority other than its connection's, which is a bug
+    /// in egressd.
     #[error("the request was about to leave for another host")]
     Misdirected,
     /// The task that exchanges a response early has panicked, which the panic hook has logged.
@@ -55,14 +56,14 @@ pub enum Failure {
 /// A failed exchange, and whether its request may be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeFailure {
-    /// The reason.
+    /// The reason of the failure.
     pub failure: Failure,
-    /// The upstream has certainly not processed the request: it may be sent again over a new
-    /// socket, whatever its method, if its body can be.
+    /// `true` if the upstream has certainly not processed the request. It may then be sent again
+    /// over a new socket, whatever its method, if its body can be.
     pub unprocessed: bool,
-    /// The socket was lost before the response began. Either the upstream closed a reused HTTP/1.1
-    /// socket, most likely while it was idle, or an HTTP/2 session ended without a GOAWAY that
-    /// stated which streams were processed. Only an idempotent request may be sent again.
+    /// `true` if the socket was lost before the response began. Either the upstream closed a reused
+    /// HTTP/1.1 socket, most likely while it was idle, or an HTTP/2 session ended without a GOAWAY
+    /// that stated which streams were processed. Only an idempotent request may be sent again.
     pub stale: bool,
 }
 
@@ -82,7 +83,7 @@ impl From<ProtocolFault> for ExchangeFailure {
     }
 }
 
-/// Why a name could not be resolved.
+/// The reason why a name could not be resolved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DnsFault {
     /// The name does not exist, or has no address.
@@ -91,43 +92,43 @@ pub enum DnsFault {
     /// The name servers failed or refused.
     #[error("the name servers failed")]
     Server,
-    /// No answer in time.
+    /// The name servers did not answer in time.
     #[error("the name servers did not answer in time")]
     Timeout,
 }
 
-/// Why no TCP connection came about.
+/// The reason why a TCP connection could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ConnectFault {
-    /// Refused by the other side.
+    /// The upstream refused the connection.
     #[error("the upstream refused the connection")]
     Refused,
     /// No route, network down, or another error of the system.
     #[error("the upstream cannot be reached")]
     Unreachable,
-    /// No answer in time.
+    /// The upstream did not answer in time.
     #[error("the upstream did not accept the connection in time")]
     Timeout,
 }
 
-/// Why no TLS session came about.
+/// The reason why a TLS session could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TlsFault {
-    /// The certificate is not to be trusted. Names the kind of reason.
+    /// The certificate is not trusted. Contains the kind of reason.
     #[error("the upstream's certificate is not trusted ({0})")]
     Certificate(&'static str),
-    /// The other side sent an alert.
+    /// The upstream sent an alert.
     #[error("the upstream ended the TLS session with an alert")]
     Alert,
-    /// The server requires a client certificate.
+    /// The upstream requires a client certificate.
     #[error(
         "the upstream requires a client certificate, and egressd sends none (certificate_required)"
     )]
     CertificateRequired,
-    /// The other side speaks no TLS, or no version or cipher that is taken.
+    /// The upstream does not support TLS, or has no version or cipher that egressd accepts.
     #[error("the upstream does not speak TLS 1.2 or 1.3")]
     Protocol,
-    /// The other side chose a protocol (ALPN) that was not offered.
+    /// The upstream chose a protocol (ALPN) that was not offered.
     #[error("the upstream chose a protocol that was not offered")]
     Alpn,
     /// The handshake did not end in time.
@@ -135,10 +136,10 @@ pub enum TlsFault {
     Timeout,
 }
 
-/// What was wrong with an upstream's response.
+/// A violation of HTTP by an upstream's response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ProtocolFault {
-    /// The head is no legal HTTP.
+    /// The head is not valid HTTP.
     #[error("the upstream's response head is not legal HTTP")]
     Head,
     /// The head is over 64 KiB or 100 fields.
@@ -147,19 +148,19 @@ pub enum ProtocolFault {
     /// More than 16 informational responses, or more than 64 KiB of them.
     #[error("the upstream sent too many informational responses")]
     Informational,
-    /// 101, which nobody asked for.
+    /// A 101 response, although the request had no `Upgrade` field.
     #[error("the upstream switched protocols unasked")]
     Upgrade,
-    /// Unclear or contradictory body length.
+    /// The length of the body is unclear or contradictory.
     #[error("the upstream's response announces its length in contradictory ways")]
     Framing,
     /// A transfer coding other than `chunked`.
     #[error("the upstream's response has a transfer coding other than chunked")]
     TransferCoding,
-    /// The body's framing broke off or is illegal.
+    /// The body's framing is invalid, or the body ended too early.
     #[error("the upstream's response body is not framed legally")]
     Body,
-    /// Far too many frames that carry little or no data.
+    /// There are far too many frames that carry little or no data.
     #[error("the upstream sends far too many frames that carry little or nothing")]
     FrameFlood,
     /// An HTTP/2 stream or connection error.
@@ -168,7 +169,8 @@ pub enum ProtocolFault {
 }
 
 impl Failure {
-    /// Returns the event of a dial for this connection that failed so.
+    /// Returns the event for the problem log when a dial for this connection failed with this
+    /// reason.
     pub(super) fn to_event(self, connection: ConnectionId) -> Event {
         match self {
             Self::AddressRefused(kind) => Event::AddressRefused { connection, kind },
@@ -193,7 +195,7 @@ impl Failure {
         }
     }
 
-    /// The error type of RFC 9209 §2.3 for `Proxy-Status`.
+    /// Returns the error type for `Proxy-Status` (RFC 9209 §2.3).
     pub fn proxy_status(self) -> &'static str {
         match self {
             Self::AddressRefused(_) | Self::OwnListener => "destination_ip_prohibited",

@@ -342,9 +342,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for BudgetedSocket<S> {
             counted = counted.and_then(|()| this.count.charge_idle_bytes(raw));
         }
         if let Err(fault) = counted {
-            // Only the first counts.
+            // Only the first fault is kept.
             let _ = this.count.state.fault.set(fault);
-            return Poll::Ready(Err(io::Error::other("the upstream floods the session")));
+            return Poll::Ready(Err(io::Error::other("the upstream sent too many frames")));
         }
         polled
     }

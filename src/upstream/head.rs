@@ -1,21 +1,24 @@
-//! What goes up: a request's head, already scrubbed and injected, borrowed from whoever prepared it.
+//! The head of a request as it is sent to an upstream. Fields are already dropped and injected, and
+//! all parts are borrowed from the caller.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use zeroize::Zeroizing;
 
-/// The head of a request towards an upstream. `Host`, framing and hop-by-hop fields are not among `fields`: each protocol makes its own.
+/// The head of a request to an upstream. `fields` contains neither `Host` nor framing or hop-by-hop
+/// fields, because each protocol writes its own.
 #[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
-    /// The method.
+    /// The request method.
     pub method: &'a Method,
-    /// Origin-form target: path, and query where there is one, byte for byte.
+    /// The origin-form target (RFC 9112 §3.2.1): the path, and the query if there is one. It is
+    /// sent byte for byte.
     pub target: &'a str,
-    /// What `Host` or `:authority` says.
+    /// The value of `Host` or `:authority`.
     pub authority: &'a str,
-    /// All end-to-end fields in order.
+    /// The end-to-end fields, in the order in which they are sent.
     pub fields: &'a [Field<'a>],
-    /// How the body is announced.
+    /// The way in which the body is announced.
     pub framing: Framing,
 }
 
@@ -51,25 +54,26 @@ pub(super) fn parse_content_length(value: &[u8]) -> Option<u64> {
 /// The `User-Agent` of egressd's own requests, and of requests whose agent sends none.
 pub(crate) const DEFAULT_USER_AGENT: &str = concat!("egressd/", env!("CARGO_PKG_VERSION"));
 
-/// One end-to-end header field.
+/// An end-to-end header field.
 #[derive(Clone, Copy)]
 pub struct Field<'a> {
-    /// In lower case.
+    /// The name, in lower case.
     pub name: &'a HeaderName,
-    /// Legal bytes of a field value (RFC 9110 §5.5).
+    /// The value, which contains only bytes that RFC 9110 §5.5 allows.
     pub value: &'a [u8],
-    /// Holds a secret: never indexed by HPACK, never logged.
+    /// `true` if the value is a secret. HPACK then never indexes it (RFC 7541 §7.1.3), and it is
+    /// never logged.
     pub sensitive: bool,
 }
 
-/// How a request's body is announced.
+/// The way in which a request's body is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// No body.
     Absent,
-    /// `Content-Length`, zero included.
+    /// A body of this many bytes, which may be zero (`Content-Length`).
     Length(u64),
-    /// `Transfer-Encoding: chunked` (HTTP/1.1); no length (HTTP/2).
+    /// A body of unknown length: `Transfer-Encoding: chunked` in HTTP/1.1, no length in HTTP/2.
     Chunked,
 }
 
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_of_a_secret_is_no_copy_of_what_is_wiped() {
+    fn the_value_of_a_secret_shares_the_memory_that_is_wiped() {
         // F-254
         let is_gone = Arc::new(AtomicBool::new(false));
         let secret = Zeroizing::new(b"Bearer token".to_vec());

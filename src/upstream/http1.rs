@@ -1,7 +1,9 @@
-//! A strict HTTP/1.1 client for one socket: writes a head and a body, reads a head, hands out the body.
+//! A strict HTTP/1.1 client for one socket: it writes a request's head and body, reads the
+//! response's head, and returns the response's body.
 //!
-//! No task, no channel: the exchange and the body it yields are driven by whoever awaits them, and dropping either closes the socket.
-//! A socket goes home to its pool only after a response that ended exactly where it said it would.
+//! There is no task and no channel, except for early responses (`early_response`). The caller
+//! drives the exchange and the body by polling them, and dropping either closes the socket. A
+//! socket returns to its pool only if the response ended exactly where it announced its end.
 
 mod body;
 mod chunks;
@@ -29,22 +31,23 @@ use super::failure::Failure;
 use super::tls;
 use crate::telemetry::metrics::SocketCountGuard;
 
-/// Room for a usual response's head, at the start.
+/// The initial capacity of the input buffer, in bytes. The head of a usual response fits.
 const INPUT_CAPACITY: usize = 4096;
-/// Room for a usual request's head, at the start.
+/// The initial capacity of the output buffer, in bytes. The head of a usual request fits.
 const OUTPUT_CAPACITY: usize = 1024;
 
-/// What a socket is made of: a TLS stream, or an in-memory pipe in tests.
+/// The stream below a socket: a TLS stream, or an in-memory pipe in tests.
 pub(super) trait SocketStream: AsyncBufRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncBufRead + AsyncWrite + Unpin + Send + 'static> SocketStream for S {}
 
-/// An open socket with what was read and not yet used, and room for what is to be written. Buffers live as long as the socket.
+/// An open socket with its buffers: bytes that were read and not yet used, and bytes to be written.
+/// The buffers live as long as the socket.
 pub(super) struct Socket<S> {
     stream: S,
     input: BytesMut,
     output: Vec<u8>,
-    /// Whether it has served a request before.
+    /// `true` if the socket has served a request before.
     reused: bool,
     /// The time from which the idle socket is not used, because the upstream announced that it
     /// closes it soon after.
@@ -52,14 +55,14 @@ pub(super) struct Socket<S> {
     /// `true` if few servers send responses like its last one: a large head, bare line feeds, empty
     /// lines, or informational responses.
     is_unusual: bool,
-    /// To be called once, when the first request is sent.
+    /// A function that is called once, when the first request is sent.
     first_request_hook: Option<fn(&S)>,
-    /// Told when an exchange begins and ends.
+    /// Counts the socket in the metrics, as idle or in use.
     counted: SocketCountGuard,
 }
 
 impl<S: SocketStream> Socket<S> {
-    /// Wraps a fresh stream. `counted` lives as long as the socket does.
+    /// Wraps a new stream. `counted` lives as long as the socket.
     pub(super) fn new(stream: S, counted: SocketCountGuard) -> Self {
         Self {
             stream,
@@ -73,7 +76,7 @@ impl<S: SocketStream> Socket<S> {
         }
     }
 
-    /// Calls this when the first request is sent.
+    /// Sets a function that is called when the first request is sent.
     pub(super) fn on_first_request(mut self, hook: fn(&S)) -> Self {
         self.first_request_hook = Some(hook);
         self
@@ -94,6 +97,8 @@ impl<S: SocketStream> Socket<S> {
         if self.usable_until.is_some_and(|end| Instant::now() >= end) {
             return IdleState::Closed;
         }
+        // A close, a reset and unrequested bytes all show up as a read that does not wait. So no
+        // request is sent to a socket that is known to have ended.
         match Pin::new(&mut self.stream).poll_fill_buf(cx) {
             Poll::Pending => IdleState::Usable,
             Poll::Ready(Ok(bytes)) if !bytes.is_empty() && !is_idle_timeout(bytes) => {
@@ -108,7 +113,8 @@ impl<S: SocketStream> Socket<S> {
         self.is_unusual
     }
 
-    /// Reads what is there into `input`. `Ok(0)`: the upstream has closed in good order.
+    /// Reads the available bytes into `input` and returns their number. 0 means that the upstream
+    /// closed the socket in good order, with `close_notify`.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Failure>> {
         let mut stream = Pin::new(&mut self.stream);
         let bytes =

@@ -1,13 +1,16 @@
-//! One HTTP/2 session with an upstream: hyper's client over a TLS session, with bounds on everything that the other side can make it hold.
+//! One HTTP/2 session with an upstream: hyper's client over a TLS session, with limits on all
+//! memory and work that the upstream can cause.
 //!
 //! The caller enforces the deadline, the cap of the response's body and the limit on its frames.
 //! This module translates heads and drops the trailers of requests, and each of its errors states
 //! if the upstream has certainly not processed the request (RFC 9113 §8.7).
 //!
-//! Invariants: a session ends if it receives far too many frames without data, and a response that
-//! a reset truncates never counts as complete (`frame_budget`); at most 256 KiB of an unread
-//! response are held for a stream, 16 MiB for a session; dropping an exchange resets its stream,
-//! including the upload of its body.
+//! Invariants:
+//!
+//! - A session ends if it receives far too many frames without data (`frame_budget`).
+//! - A response that a reset truncates never counts as complete (`frame_budget`).
+//! - At most 256 KiB of unread responses are held per stream, and 16 MiB per session.
+//! - Dropping an exchange resets its stream, including the upload of its body.
 //!
 //! A response may begin before its request's body is sent (RFC 9113 §8.1). The upload continues
 //! beside a response of 200 to 299, and after it. Any other response ends the upload (`upload`).
@@ -43,19 +46,22 @@ use super::head::RequestHead;
 use super::tls;
 use crate::telemetry::metrics::SocketCountGuard;
 
-/// Of a stream: a fast upstream and a slow agent meet here.
+/// The flow-control window of a stream, in bytes. That much of a response is held if the agent
+/// reads more slowly than the upstream sends.
 const STREAM_WINDOW: u32 = 256 * 1024;
-/// Of a session: 64 streams (the default of `max_concurrent_requests`) that nobody reads do not stop the others.
+/// The flow-control window of a session, in bytes. As many unread streams as the default of
+/// `max_concurrent_requests` (64) do not block the others.
 const SESSION_WINDOW: u32 = 64 * STREAM_WINDOW;
-/// Of a request's body, waiting for the upstream's window.
+/// The most bytes of a request's body that wait for the upstream's window.
 const SEND_BUFFER: usize = 64 * 1024;
-/// As for HTTP/1.1 heads.
+/// The most bytes of a response's fields, as in HTTP/1.1.
 const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
-/// Streams that were reset and are remembered, and streams that the other side may break before the session is given up.
+/// The most reset streams that h2 remembers, and the most streams that the upstream may break
+/// before h2 ends the session.
 const MAX_RESET_STREAMS: usize = 32;
-/// A session with open streams from which nothing comes is asked for a sign of life.
+/// The time without a frame after which a session with open streams sends a PING.
 const PING_AFTER: Duration = Duration::from_secs(15);
-/// And given up if none comes.
+/// The time to wait for the acknowledgement of the PING before the session ends.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// An open session. Many exchanges share it.
@@ -77,8 +83,9 @@ struct SharedSession {
 struct ExchangeGuard(Arc<SharedSession>);
 
 impl Session {
-    /// Begins a session on a fresh TLS session. Spawns its task on the current runtime; the task ends when the session is dropped and its
-    /// last exchange is over, and `counted` with it.
+    /// Starts an HTTP/2 session on a new TLS session. Spawns its task on the current runtime. The
+    /// task ends when the session is dropped and its last exchange has ended, and drops `counted`
+    /// then.
     pub async fn start(socket: Tls, counted: SocketCountGuard) -> Result<Self, Failure> {
         Self::start_on(socket, |tls| tls.get_ref().0.traffic(), counted).await
     }
@@ -100,6 +107,8 @@ impl Session {
             .initial_connection_window_size(SESSION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
             .max_header_list_size(MAX_HEADER_LIST_BYTES)
+            // The first limit is on streams that egressd resets, for example when an agent leaves.
+            // The second is on streams that the upstream makes h2 reset.
             .max_concurrent_reset_streams(MAX_RESET_STREAMS)
             .max_local_error_reset_streams(MAX_RESET_STREAMS)
             .keep_alive_interval(PING_AFTER)
@@ -114,15 +123,15 @@ impl Session {
         });
         let driven = Arc::clone(&shared);
         tokio::spawn(async move {
-            // The exchanges learn of its end by themselves.
+            // An error reaches each exchange by itself.
             driver.await.unwrap_or_default();
             driven.counted.close();
         });
         Ok(Self { sender, shared })
     }
 
-    /// Returns whether another exchange can begin: the other side has neither closed the session
-    /// nor announced that it will, and no upload is stuck.
+    /// Returns whether another exchange can begin: the upstream has neither closed the session nor
+    /// announced its end, and no upload is stuck.
     pub fn is_usable(&self) -> bool {
         !self.sender.is_closed() && !self.shared.frames.is_ending()
     }
@@ -133,7 +142,8 @@ impl Session {
         self.shared.counted.is_idle() && last_used.elapsed() >= timeout
     }
 
-    /// Sends a request and waits for the response's head. Dropping the future, or the response's body, resets the stream.
+    /// Sends a request and waits for the response's head. Dropping the future, or the body of the
+    /// response, resets the stream.
     pub async fn exchange<B>(
         &self,
         head: &RequestHead<'_>,
@@ -155,6 +165,7 @@ impl Session {
             .clone()
             .try_send_request(request.map(|()| sending));
         let response = answered.await.map_err(|mut refused| {
+            // hyper returns a request that it has not begun to send.
             let unsent = refused.take_message().is_some();
             let mut unanswered = faults.cause(refused.error());
             unanswered.unprocessed |= unsent;
@@ -178,13 +189,15 @@ impl Session {
     }
 }
 
-/// `None` cannot happen: the agent's target and fields were read by the same types.
+/// Translates a head for hyper. `None` means that the target or a field is invalid, which cannot
+/// happen, because the agent's request was parsed into the same types.
 fn to_http_request(head: &RequestHead<'_>) -> Option<Request<()>> {
     let mut uri = http::uri::Parts::default();
     uri.scheme = Some(Scheme::HTTPS);
     uri.authority = Some(Authority::try_from(head.authority).ok()?);
     let target = PathAndQuery::try_from(head.target).ok()?;
-    // A repaired target is not the one that was matched.
+    // `PathAndQuery` drops a fragment. The target that was matched must be the one that is sent
+    // (S2).
     if target.as_str() != head.target {
         return None;
     }
@@ -218,7 +231,7 @@ impl Faults {
     }
 }
 
-/// What went wrong, by what lies beneath hyper's error.
+/// Returns the failure that caused an error of hyper.
 fn cause(error: &hyper::Error) -> ExchangeFailure {
     let mut source = error.source();
     while let Some(inner) = source {
@@ -230,7 +243,7 @@ fn cause(error: &hyper::Error) -> ExchangeFailure {
         }
         source = inner.source();
     }
-    // The task of the session is gone, or no ping came back.
+    // The session's task has ended, or a PING was not acknowledged.
     Failure::Closed.into()
 }
 
@@ -244,7 +257,7 @@ fn response_failure(error: &io::Error) -> Failure {
 }
 
 fn frame_fault(error: &h2::Error) -> ExchangeFailure {
-    // GOAWAY reaches those streams only that lie behind the last one that the upstream says it may have processed.
+    // h2 reports a GOAWAY only to streams above the last one that the upstream may have processed.
     let refused = error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     let left_out = error.is_remote() && error.is_go_away();
     let orderly = left_out && error.reason() == Some(h2::Reason::NO_ERROR);
@@ -262,13 +275,14 @@ fn frame_fault(error: &h2::Error) -> ExchangeFailure {
     }
 }
 
-/// A response's body, trailers included. It has no frames if HTTP defines no body for the response.
+/// The body of a response, with its trailers. It has no frames if HTTP defines no body for the
+/// response.
 pub struct Http2Body {
     incoming: Option<Incoming>,
     /// The number of data frames so far.
     pieces: u64,
     faults: Faults,
-    /// `None` once it was taken. If it is not taken, it ends when the body is dropped.
+    /// `None` once the upload was taken. Otherwise the upload ends when the body is dropped.
     upload: Option<Http2Upload>,
 }
 
@@ -324,8 +338,8 @@ impl Body for Http2Body {
         {
             self.pieces += 1;
         } else {
-            // Trailers, the end, or an error. A reset with NO_ERROR before the end is an error here;
-            // see `frame_budget`.
+            // Trailers, the end, or an error. A reset with NO_ERROR before the end is an error
+            // here; see `frame_budget`.
             self.incoming = None;
         }
         Poll::Ready(frame.map(|frame| frame.map_err(|error| self.faults.cause(&error).failure)))

@@ -18,19 +18,20 @@ use crate::telemetry::problem_log::Event;
 /// The longest time that a request waits for a slot of its connection.
 const SLOT_WAIT: Duration = Duration::from_millis(100);
 
-/// A connection's upstream, as all workers see it.
+/// The upstream of one connection, shared by all workers.
 pub(super) struct SharedUpstream {
     pub(super) target: DialTarget,
     pub(super) authority: Box<str>,
     pub(super) slots: Arc<Semaphore>,
 }
 
-/// What an exchange keeps to.
+/// Limits and conditions of one exchange.
 #[derive(Clone, Copy)]
 pub struct ExchangeOptions<'a> {
-    /// The most bytes that the response's body may have.
+    /// The most bytes that the response's body may have. A longer body fails with
+    /// [`Failure::TooLarge`](super::Failure::TooLarge).
     pub cap: u64,
-    /// Set once there is a socket for the request and it is about to leave.
+    /// Set once there is a socket for the request and it is about to be sent.
     pub sent_flag: &'a AtomicBool,
     /// The time from which the request must not be sent, because its credential has expired. A dial
     /// may take that long.
@@ -69,11 +70,12 @@ impl SharedUpstream {
 }
 
 impl UpstreamPool {
-    /// Waits up to `SLOT_WAIT` for a free slot.
+    /// Waits up to 100 ms for a free slot (`max_concurrent_requests` of the connection).
     pub async fn acquire_slot(&self) -> Option<RequestSlot> {
         let slots = Arc::clone(&self.upstream.slots);
         let slot = match Arc::clone(&slots).try_acquire_owned() {
             Ok(slot) => Some(slot),
+            // Boxed so that the timer is not part of the future of every request.
             Err(_) => Box::pin(tokio::time::timeout(SLOT_WAIT, slots.acquire_owned()))
                 .await
                 .ok()

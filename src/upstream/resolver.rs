@@ -1,12 +1,18 @@
-//! Names become addresses here, and nowhere else: the system's resolver (`getaddrinfo`) is never asked, because it blocks and because the
-//! address that was judged must be the very one that is dialled.
+//! The only code that resolves names. The system's resolver (`getaddrinfo`) is not used, because it
+//! blocks, and because the address that was checked must be the one that is dialled.
 //!
-//! `resolv.conf` and the hosts file are read once, at start ([`ResolverSettings`]), and honoured: name servers, search list, `ndots`. Each worker
-//! builds its own [`Resolver`] from them: the sockets and tasks of a lookup belong to the runtime that polls it, so a resolver shared between
-//! workers would make one wait for another. A worker's resolver costs some 20 KiB and its answers.
+//! `resolv.conf` and the hosts file are read once, at start ([`ResolverSettings`]). The name
+//! servers, the search list and `ndots` are honoured. Each worker builds its own [`Resolver`] from
+//! the settings, because the sockets and tasks of a lookup belong to the runtime that polls it:
+//! with a shared resolver, one worker would wait for another. A worker's resolver takes about 20
+//! KiB and the answers in its cache.
 //!
-//! Invariants: both families are asked and taken together, so that the address guard sees the whole answer; no answer lives longer than five
-//! minutes or shorter than five seconds; a lookup ends within its limit.
+//! Invariants:
+//!
+//! - Both address families are queried and returned together, so that the address guard checks the
+//!   whole answer.
+//! - An answer is cached for at least five seconds and at most five minutes.
+//! - A lookup ends within its time limit.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,16 +33,17 @@ use parking_lot::Mutex;
 use super::failure::{DnsFault, Failure};
 use crate::os::is_resource_exhausted;
 
-/// Positive answers live at least this long, whatever their TTL says.
+/// The shortest time that addresses are cached, whatever their TTL is.
 const MIN_CACHE_TIME: Duration = Duration::from_secs(5);
-/// Positive answers live at most this long, whatever their TTL says.
+/// The longest time that addresses are cached, whatever their TTL is.
 const MAX_CACHE_TIME: Duration = Duration::from_secs(300);
-/// "No such name" lives this long.
+/// The time for which "no such name" is cached.
 const NEGATIVE_CACHE_TIME: Duration = Duration::from_secs(5);
-/// More remembered names than this, and the expired ones are dropped. Names come from configurations only, so their number is bounded there.
+/// The number of cached names at which expired ones are dropped. Names come from the configuration
+/// only, so their total number is bounded there.
 const SWEEP_THRESHOLD: usize = 256;
 
-/// How names are looked up: the configuration of the system, read once and shared by all workers.
+/// The system's resolver configuration, read once and shared by all workers.
 #[derive(Clone)]
 pub struct ResolverSettings {
     config: ResolverConfig,
@@ -44,14 +51,15 @@ pub struct ResolverSettings {
     hosts: Arc<Hosts>,
 }
 
-/// Why the system's resolver configuration could not be used. Start-up goes on: names of the hosts file and literal
-/// addresses work, every other lookup fails at once.
+/// The error for a resolver configuration without name servers. The process starts anyway: names in
+/// the hosts file and literal addresses work, and every other lookup fails at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("resolv.conf is missing, unreadable or names no server: only the hosts file is left")]
 pub struct NoNameServers;
 
 impl ResolverSettings {
-    /// Reads `resolv.conf` and the hosts file of the system. The second value tells what is missing, for a warning at start.
+    /// Reads the system's `resolv.conf` and hosts file. The second value is an error to be logged
+    /// as a warning, if `resolv.conf` cannot be used.
     pub fn from_system() -> (Self, Option<NoNameServers>) {
         let hosts = Hosts::from_system().unwrap_or_default();
         match system_conf::read_system_conf() {
@@ -64,7 +72,8 @@ impl ResolverSettings {
         }
     }
 
-    /// Asks these servers, and reads `hosts` in the syntax of the hosts file. No search list.
+    /// Creates settings with these name servers and no search list. `hosts` has the syntax of the
+    /// hosts file.
     pub fn with_servers(servers: &[SocketAddr], hosts: &str) -> Self {
         let server = |address: &SocketAddr| {
             let [mut udp, mut tcp] = [ConnectionConfig::udp(), ConnectionConfig::tcp()];
@@ -73,21 +82,25 @@ impl ResolverSettings {
         };
         let config = ResolverConfig::from_name_servers(servers.iter().map(server).collect());
         let mut read = Hosts::default();
-        // Reading from memory cannot fail, and lines that are not understood are skipped.
+        // Reading from memory cannot fail, and invalid lines are skipped.
         let _ = read.read_hosts_conf(hosts.as_bytes());
         Self::new(config, ResolverOpts::default(), read)
     }
 
     fn new(config: ResolverConfig, mut options: ResolverOpts, hosts: Hosts) -> Self {
-        // Two tries end before the limit of the whole lookup does, so that one family that is never answered does not fail the other.
+        // Two attempts end before the time limit of the whole lookup. So if one address family gets
+        // no answer, the other one's answer is still used.
         options.timeout = options.timeout.min(Duration::from_secs(2));
         options.attempts = options.attempts.min(1);
         // IPv4 first: many containers have no IPv6 route.
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.use_hosts_file = ResolveHosts::Never;
+        // The cache and the hosts file are handled here: `Resolver` caches whole outcomes and has
+        // its own limits on their lifetime.
         options.cache_size = 0;
         options.preserve_intermediates = false;
-        // One name whose server is silent must not use up the questions that others may ask meanwhile.
+        // The queries of a name whose server does not answer must not use up the slots of other
+        // names.
         options.max_active_requests = 1024;
         Self {
             config,
@@ -96,7 +109,7 @@ impl ResolverSettings {
         }
     }
 
-    /// The name servers, each once.
+    /// Returns the addresses of the name servers, without duplicates.
     pub fn name_servers(&self) -> Vec<SocketAddr> {
         let mut found = Vec::new();
         for server in self.config.name_servers() {
@@ -110,7 +123,7 @@ impl ResolverSettings {
         found
     }
 
-    /// A resolver for the runtime of one worker. A lookup takes at most `limit`.
+    /// Creates a resolver for the runtime of one worker. A lookup takes at most `limit`.
     pub fn resolver(&self, limit: Duration) -> Resolver {
         let provider = TokioRuntimeProvider::default();
         let mut builder = TokioResolver::builder_with_config(self.config.clone(), provider);
@@ -126,7 +139,8 @@ impl ResolverSettings {
 
 /// Resolves names on one worker.
 pub struct Resolver {
-    /// `None` only if the library could not be set up.
+    /// `None` only if the library could not be set up. Lookups then fail like those without name
+    /// servers.
     inner: Option<TokioResolver>,
     hosts: Arc<Hosts>,
     answers: Mutex<HashMap<Box<str>, CachedAnswer>>,
@@ -141,12 +155,14 @@ struct CachedAnswer {
 type Outcome = Result<Arc<[IpAddr]>, Failure>;
 
 impl Resolver {
-    /// Every address of a name, IPv4 first, at least one. The hosts file wins over the name servers; `localhost` never reaches them.
+    /// Returns all addresses of a name, IPv4 first, and at least one. The hosts file takes
+    /// precedence over the name servers. `localhost` is never sent to them (RFC 6761 §6.3).
     pub async fn lookup(&self, name: &str) -> Result<Arc<[IpAddr]>, Failure> {
         if let Some(addresses) = self.lookup_local(name) {
             return Ok(addresses);
         }
-        // RFC 6761 §6.4: nobody else is asked, search list included.
+        // RFC 6761 §6.4: these names do not exist. They are not sent to a name server, not even
+        // with the search list.
         if name == "invalid" || name.ends_with(".invalid") {
             return Err(Failure::Dns(DnsFault::NoAddress));
         }
@@ -178,7 +194,7 @@ impl Resolver {
         if !listed.is_empty() {
             return Some(listed.into());
         }
-        // RFC 6761 §6.3.
+        // RFC 6761 §6.3: `localhost` is loopback even if the hosts file does not list it.
         let is_localhost = name == "localhost" || name.ends_with(".localhost");
         is_localhost.then(|| {
             Arc::from([
@@ -194,7 +210,8 @@ impl Resolver {
         (Instant::now() < answer.until).then(|| answer.outcome.clone())
     }
 
-    /// Servers that fail or are silent are asked anew each time: only answers are remembered.
+    /// Stores an answer. Failures and timeouts of the name servers are not stored, so the next
+    /// lookup queries them again.
     fn cache_outcome(&self, name: &str, outcome: &Outcome, life: Duration) {
         if !matches!(outcome, Ok(_) | Err(Failure::Dns(DnsFault::NoAddress))) {
             return;

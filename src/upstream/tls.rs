@@ -1,10 +1,15 @@
-//! TLS towards upstreams: one crypto provider, TLS 1.2 and 1.3, certificates always verified.
+//! TLS for sockets to upstreams: one crypto provider, TLS 1.2 and 1.3, and certificates that are
+//! always verified.
 //!
-//! The roots are read once ([`Trust`]) and shared by all connections; each connection has its own session store (`TlsConfigs`), so
-//! that a ticket which an upstream gave to one credential is never shown with another one.
+//! The roots are read once ([`Trust`]) and shared by all connections. Each connection has its own
+//! session store (`TlsConfigs`), so a ticket that an upstream gave to one credential is never
+//! presented together with another.
 //!
-//! Invariants: no certificate is taken unverified; nothing of the environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `SSLKEYLOGFILE`) changes what
-//! is trusted or written.
+//! Invariants:
+//!
+//! - No certificate is accepted without verification.
+//! - The environment (`SSL_CERT_FILE`, `SSL_CERT_DIR`, `SSLKEYLOGFILE`) changes neither the trusted
+//!   roots nor what is written to disk.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +27,8 @@ use rustls::{
 
 use super::failure::TlsFault;
 
-/// Where systems keep their bundle of roots; the first that holds any is taken. Debian and Alpine, Fedora, RHEL 7 to 9, openSUSE, others.
+/// The files in which systems keep their bundle of roots: Debian and Alpine, Fedora, RHEL 7 to 9,
+/// openSUSE, others. The first file that contains a root is used.
 const ROOT_BUNDLES: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
@@ -39,15 +45,16 @@ const ROOT_DIRECTORY: &str = "/etc/ssl/certs";
 pub const CA_AS_SERVER: &str =
     "marked as a certificate authority, CA:TRUE, which a server's own must not be";
 
-/// Sessions that one connection remembers. It has one server name; TLS 1.3 keeps up to eight tickets for it.
+/// The size of the session store of one connection. A connection has one server name, for which TLS
+/// 1.3 keeps up to eight tickets.
 const MAX_SESSIONS: usize = 8;
 
-/// The one crypto provider.
+/// Returns the crypto provider of the whole process.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// Who is trusted. Read once at start.
+/// The roots of trust, read once at start.
 #[derive(Clone)]
 pub struct Trust {
     provider: Arc<CryptoProvider>,
@@ -60,7 +67,8 @@ pub struct Trust {
 pub struct InvalidRoot;
 
 impl Trust {
-    /// Trusts the platform's roots, or Mozilla's as bundled where the platform has none, and these beside them. Reads files.
+    /// Trusts the platform's roots and the ones in `more`. If the platform has no roots, uses the
+    /// bundled ones of Mozilla instead. Reads files.
     pub fn from_platform(more: &[CertificateDer<'static>]) -> Result<Self, InvalidRoot> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(platform_roots());
@@ -89,7 +97,8 @@ impl Trust {
             .map_err(|_| InvalidRoot)
     }
 
-    /// The client's side of a handshake, for one connection of egressd.
+    /// Creates the TLS settings for one connection, or `None` if the provider does not support the
+    /// protocol versions.
     pub(super) fn client_configs(&self) -> Option<TlsConfigs> {
         let sessions = Resumption::in_memory_sessions(MAX_SESSIONS);
         let no_certificate = Arc::new(NoCertificate::default());
@@ -98,9 +107,11 @@ impl Trust {
             .ok()?
             .with_webpki_verifier(Arc::clone(&self.verifier))
             .with_client_cert_resolver(Arc::<NoCertificate>::clone(&no_certificate));
+        // The default of rustls, repeated because an invariant of this module depends on it.
         http1.key_log = Arc::new(NoKeyLog {});
         http1.resumption = sessions;
         http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // The clone shares the session store.
         let mut http2 = http1.clone();
         http2.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Some(TlsConfigs {
@@ -111,11 +122,11 @@ impl Trust {
     }
 }
 
-/// What one connection offers in its handshakes.
+/// The TLS settings of one connection, by the protocols that they offer.
 pub(super) struct TlsConfigs {
-    /// `http/1.1` only.
+    /// Offers `http/1.1` only.
     pub(super) http1: Arc<ClientConfig>,
-    /// `h2` before `http/1.1`.
+    /// Offers `h2` and `http/1.1`, in this order.
     pub(super) http2: Arc<ClientConfig>,
     no_certificate: Arc<NoCertificate>,
 }
@@ -127,7 +138,7 @@ impl TlsConfigs {
     }
 }
 
-/// Answers a request for a client certificate with none, and records that there was one.
+/// Sends no certificate if a server requests one, and records that there was a request.
 #[derive(Debug, Default)]
 struct NoCertificate(AtomicBool);
 
@@ -142,7 +153,8 @@ impl ResolvesClientCert for NoCertificate {
     }
 }
 
-/// The files are named here rather than probed for, because every probing library lets the environment name others.
+/// Reads the platform's roots. The paths are fixed here, because libraries that search for them let
+/// environment variables name other files.
 fn platform_roots() -> Vec<CertificateDer<'static>> {
     let load = |file: Option<&str>, directory: Option<&str>| {
         let (file, directory) = (file.map(Path::new), directory.map(Path::new));
@@ -179,7 +191,8 @@ pub(super) fn is_certificate_required(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidData && error.to_string() == alert.to_string()
 }
 
-/// Whether the other side broke off because it speaks none of the protocols that were offered, or chose one that was not.
+/// Returns whether a handshake failed because the upstream supports none of the offered protocols,
+/// or chose one that was not offered.
 pub(super) fn is_alpn_mismatch(error: &io::Error) -> bool {
     matches!(
         tls_error(error),

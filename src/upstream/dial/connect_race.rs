@@ -1,4 +1,4 @@
-//! TCP connections to the addresses of one name, tried one beside the other (RFC 8305 §5).
+//! Opens a TCP connection to one of several addresses, which are tried in parallel (RFC 8305 §5).
 
 use std::future::Future;
 use std::io;
@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use crate::os::is_resource_exhausted;
 use crate::upstream::failure::{ConnectFault, Failure};
 
-/// The first connection that stands. Each address has a head start before the next one is tried beside it; a refusal ends it early.
+/// Returns the first connection that is established. Each address has a head start before the next
+/// one is tried beside it. If it fails earlier, the next one is tried at once.
 pub(super) async fn race_connects(
     addresses: &[SocketAddr],
     head_start: Duration,
@@ -25,12 +26,15 @@ pub(super) async fn race_connects(
     }
     match timeout(head_start, &mut attempt).await {
         Ok(Ok(socket)) => Ok(socket),
+        // The failure of the address that was tried first is reported, because it is the preferred
+        // one.
         Ok(Err(fault)) => boxed_race(rest, head_start).await.map_err(|_| fault),
         Err(_) => first_success(attempt, boxed_race(rest, head_start)).await,
     }
 }
 
-/// Boxed, for a future cannot contain itself.
+/// Starts the race for the remaining addresses. Boxed because an async function cannot contain its
+/// own future.
 fn boxed_race(
     addresses: &[SocketAddr],
     head_start: Duration,
@@ -38,7 +42,8 @@ fn boxed_race(
     Box::pin(race_connects(addresses, head_start))
 }
 
-/// The first of two that succeeds; if neither does, the fault of the one that was begun first.
+/// Returns the first of two connections that is established. If both fail, returns the failure of
+/// `first`.
 async fn first_success<A, B>(mut first: A, mut second: B) -> Result<TcpStream, Failure>
 where
     A: Future<Output = Result<TcpStream, Failure>> + Unpin,
@@ -60,7 +65,8 @@ async fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
     let socket = TcpStream::connect(address)
         .await
         .map_err(|error| connect_failure(&error))?;
-    // Heads and bodies are written whole: waiting for more would only delay them. A socket that cannot do it works all the same.
+    // Heads and bodies are written whole, so Nagle's algorithm would only delay them. A socket
+    // without the option still works.
     let _ = socket.set_nodelay(true);
     Ok(socket)
 }

@@ -1,6 +1,8 @@
-//! A dial for somebody who wants to know: the steps of [`Dialer::dial`], one by one, each with what it found and how long it took.
+//! A dial that reports each step of [`Dialer::dial`] with its result and duration, for `egressd
+//! probe`.
 //!
-//! What is found names addresses: it is for operators, never for agents. Invariant: no byte of HTTP is sent, the preface of HTTP/2 included.
+//! The results contain addresses, so they are for operators, never for agents. Invariant: no byte
+//! of HTTP is sent, not even the HTTP/2 connection preface.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -16,36 +18,36 @@ use super::{DialTarget, Dialer, Host, NegotiatedSocket, Tls};
 use crate::domain::address::{ForbiddenAddress, check_address};
 use crate::upstream::failure::{Failure, TlsFault};
 
-/// The steps of a dial, in their order.
+/// The steps of a dial, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeStepKind {
-    /// The name becomes addresses.
+    /// Resolving the name.
     Resolve,
-    /// The addresses are judged.
+    /// Checking the addresses.
     Addresses,
-    /// A TCP connection.
+    /// Opening a TCP connection.
     Connect,
-    /// A TLS session.
+    /// Opening a TLS session.
     Handshake,
 }
 
-/// One step that was made.
+/// A finished step.
 #[derive(Debug)]
 pub struct ProbeStep {
-    /// Which.
+    /// The step.
     pub kind: ProbeStepKind,
-    /// How long it took.
+    /// The duration of the step.
     pub took: Duration,
-    /// What was found, in words, or why not; then it is the last step.
+    /// A description of the result, or the reason of the failure. A failed step is the last one.
     pub outcome: Result<String, ProbeError>,
 }
 
-/// Why a step failed.
+/// The failure of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ProbeError {
     /// The reason.
     pub failure: Failure,
-    /// The addresses that may not be dialled, where that is the reason.
+    /// The addresses that must not be dialled, if they are the reason.
     pub forbidden: Vec<(IpAddr, ForbiddenAddress)>,
 }
 
@@ -58,7 +60,7 @@ impl From<Failure> for ProbeError {
     }
 }
 
-/// Steps in the making.
+/// The steps so far, and the time at which the next one began.
 struct ProbeRecorder {
     made: Vec<ProbeStep>,
     begun: Instant,
@@ -72,7 +74,7 @@ impl ProbeRecorder {
         }
     }
 
-    /// Notes a step that began when the last one ended. `None` if it failed.
+    /// Adds a step that began when the last one ended. Returns `None` if it failed.
     fn record_step<T>(
         &mut self,
         kind: ProbeStepKind,
@@ -100,9 +102,9 @@ impl ProbeRecorder {
 /// An open session, for its description.
 struct ProbedSession {
     session: Tls,
-    /// The server had to be dialled again to offer HTTP/2.
+    /// `true` if the server had to be dialled again to offer HTTP/2.
     is_second: bool,
-    /// The server requested a client certificate.
+    /// `true` if the server requested a client certificate.
     requested_certificate: bool,
 }
 
@@ -111,10 +113,10 @@ struct ProbedSession {
 const CERTIFICATE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Dialer {
-    /// Dials and hangs up. The last step is the only one that can have failed.
+    /// Opens a TLS session and closes it. Only the last step can have failed.
     pub async fn probe(&self, target: &DialTarget) -> Vec<ProbeStep> {
         let mut steps = ProbeRecorder::begin();
-        // What is left to do is told by the steps that were made.
+        // A failure is recorded as the last step.
         let _done = self.probe_into(target, &mut steps).await;
         steps.made
     }
@@ -150,7 +152,8 @@ impl Dialer {
         let probed = await_certificate_verdict(target, negotiated).await;
         let probed = probed.map_err(ProbeError::from);
         let mut probed = steps.record_step(ProbeStepKind::Handshake, probed, describe_session)?;
-        // A close_notify; the server may have gone.
+        // Sends `close_notify`. It fails if the server has closed the socket, which does not matter
+        // here.
         let _gone = probed.session.shutdown().await;
         Some(())
     }
@@ -165,7 +168,7 @@ async fn await_certificate_verdict(
     let requested_certificate = target.tls()?.1.was_certificate_requested();
     let required = Failure::from(TlsFault::CertificateRequired);
     let (session, is_second) = match negotiated {
-        // The same refusal under TLS 1.2, whose alert has another name.
+        // TLS 1.2 has no alert for a missing client certificate, so servers send another one.
         Err(Failure::Tls(TlsFault::Alert)) if requested_certificate => return Err(required),
         negotiated => negotiated?,
     };

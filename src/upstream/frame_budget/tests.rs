@@ -29,7 +29,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&head, payload].concat()
 }
 
-/// A session whose preface is sent.
+/// Creates a session whose preface is sent.
 fn session() -> FrameBudget {
     let mut count = FrameBudget::new(Arc::<SessionState>::default());
     count.scan_sent(&[b'P'; PREFACE_LENGTH]);
@@ -54,7 +54,7 @@ impl FrameBudget {
 }
 
 #[tokio::test(start_paused = true)]
-async fn frames_are_found_whatever_the_read_boundaries() {
+async fn frames_are_found_across_read_boundaries() {
     // F-136
     let ping = frame(PING, 0, 0, &[0; 8]);
     let allowed = usize::try_from(INITIAL_CREDIT).unwrap();
@@ -76,13 +76,13 @@ async fn every_frame_that_is_not_part_of_a_response_is_charged() {
     for (what, flood) in [
         ("window updates", frame(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 1])),
         (
-            "those of a stream",
+            "window updates of a stream",
             frame(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 1]),
         ),
         ("pings", frame(PING, 0, 0, &[0; 8])),
-        ("their acknowledgements", frame(PING, ACK, 0, &[0; 8])),
+        ("acknowledgements of pings", frame(PING, ACK, 0, &[0; 8])),
         ("settings", frame(SETTINGS, 0, 0, &[])),
-        ("their acknowledgements", frame(SETTINGS, ACK, 0, &[])),
+        ("acknowledgements of settings", frame(SETTINGS, ACK, 0, &[])),
         ("priorities", frame(PRIORITY, 0, 3, &[0; 5])),
         ("unknown frames", frame(UNKNOWN, 0, 0, &[])),
         ("resets", frame(RST_STREAM, 0, 1, &[0; 4])),
@@ -116,19 +116,19 @@ async fn long_frames_cost_more_than_short_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bytes_of_an_idle_socket_are_charged_whatever_they_are() {
+async fn all_bytes_of_an_idle_socket_are_charged() {
     // F-229
     let mut count = session();
     let mut received = 0_u64;
     while count.charge_idle_bytes(100).is_ok() {
         received += 100;
-        assert!(received < 4 << 20, "never cut");
+        assert!(received < 4 << 20, "the bytes are not charged");
     }
     assert!(received > 1 << 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_sent_earns_credit() {
+async fn request_frames_earn_credit() {
     // F-228: two window updates for every 512 bytes of an upload, as some servers send them.
     let mut count = session();
     let updates = [
@@ -156,7 +156,7 @@ async fn what_is_sent_earns_credit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn pings_every_few_seconds_for_a_day_are_no_flood() {
+async fn pings_every_few_seconds_for_a_day_are_not_a_flood() {
     // F-228
     let mut count = session();
     for second in 0..86_400_u32 {
@@ -172,7 +172,7 @@ async fn pings_every_few_seconds_for_a_day_are_no_flood() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_on_its_way_to_a_stream_that_was_reset_is_no_flood() {
+async fn a_response_in_flight_to_a_reset_stream_is_not_a_flood() {
     // F-228: as much as the window of a stream, on each of the streams that a connection has by
     // default.
     let mut count = session();
@@ -202,13 +202,17 @@ async fn informational_heads_are_counted_for_each_stream() {
         assert_eq!(count.receive_frames(&frame(HEADERS, 4, 3, b"x")), Ok(()));
     }
     let end = frame(HEADERS, 4 | END_STREAM, 1, b"x");
-    assert_eq!(count.receive_frames(&end), Ok(()), "the end of a stream");
+    assert_eq!(
+        count.receive_frames(&end),
+        Ok(()),
+        "the head that ends a stream"
+    );
     let flooded = count.receive_frames(&frame(HEADERS, 4, 3, b"x"));
     assert_eq!(flooded, Err(ProtocolFault::Informational));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_leaves_when_the_upstream_ends_it_or_either_side_resets_it() {
+async fn a_stream_is_removed_when_the_upstream_ends_it_or_either_side_resets_it() {
     // F-231
     let mut count = session();
     for stream in (1..400_001).step_by(4) {

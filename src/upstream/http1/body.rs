@@ -31,14 +31,14 @@ pub(in crate::upstream) struct SocketReturn<S> {
     pub(in crate::upstream) reuse: bool,
 }
 
-/// A response body, trailers included.
+/// The body of a response, with its trailers.
 pub(in crate::upstream) struct Http1Body<S> {
     socket: Option<Socket<S>>,
     left: RemainingBody,
     return_to: Option<SocketReturn<S>>,
-    /// Set if the request is still being sent. Then a task owns the socket.
+    /// `Some` if the request is still being sent. Then a task owns the socket.
     early: Option<Box<EarlyResponse>>,
-    /// Pieces that came so far, as the upstream cut them.
+    /// The number of pieces so far, as the upstream cut them.
     pieces: u64,
     /// Trailers, until they are returned.
     trailers: Option<Box<HeaderMap>>,
@@ -77,12 +77,12 @@ impl<S: SocketStream> Http1Body<S> {
         body
     }
 
-    /// The body of a response whose request is still being sent.
+    /// Creates the body of a response whose request is still being sent.
     pub(super) fn early(length: BodyLength, early: EarlyResponse) -> Self {
         Self {
             socket: None,
             left: match RemainingBody::new(length) {
-                // The task finds the end itself.
+                // The task decodes the chunks, and sends `None` at the end.
                 RemainingBody::Chunked(_) => RemainingBody::UntilClose,
                 left @ (RemainingBody::Exact(_) | RemainingBody::UntilClose) => left,
             },
@@ -111,12 +111,13 @@ impl<S: SocketStream> Http1Body<S> {
         self.early.as_mut()?.upload.take()
     }
 
-    /// How many pieces (chunks, or TLS records) the data came in so far.
+    /// Returns the number of pieces so far: chunks, or reads of the socket.
     pub(in crate::upstream) fn pieces(&self) -> u64 {
         self.pieces
     }
 
-    /// The response is over: the socket goes home, unless more came than was announced.
+    /// Returns the socket at the end of the response, unless the upstream sent more bytes than it
+    /// announced.
     fn return_socket(&mut self) {
         let return_to = self.return_to.take();
         let Some((socket, return_to)) = self.socket.take().zip(return_to) else {
@@ -155,7 +156,7 @@ impl<S: SocketStream> Http1Body<S> {
         Poll::Ready(piece.map(|piece| piece.map(|(data, _)| data)).transpose())
     }
 
-    /// The next data, or `None` at the body's proper end.
+    /// Returns the next data, or `None` at the proper end of the body.
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         loop {
             let Some(socket) = &mut self.socket else {
@@ -196,6 +197,8 @@ impl<S: SocketStream> Http1Body<S> {
             }
             if ready!(socket.poll_read(cx))? == 0 {
                 self.socket = None;
+                // `poll_read` fails if the socket ends without `close_notify`, so an attacker on
+                // the network cannot shorten a body that ends with the socket (F-92).
                 let whole = matches!(self.left, RemainingBody::UntilClose);
                 return Poll::Ready(if whole {
                     None

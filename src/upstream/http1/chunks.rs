@@ -1,18 +1,19 @@
-//! Decodes the chunked transfer coding (RFC 9112 §7.1) from a buffer, strictly: hexadecimal sizes of at most 16 digits, CRLF line ends only.
+//! Decodes the chunked transfer coding (RFC 9112 §7.1) from a buffer, strictly: sizes have at most
+//! 16 hexadecimal digits, and only CRLF ends a line.
 //!
-//! Extensions are ignored and trailers are kept. Both share a limit of 16 KiB a body.
+//! Extensions are ignored and trailers are kept. Together they may have at most 16 KiB per body.
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::upstream::failure::ProtocolFault;
 
-/// Bytes of chunk extensions and trailers that one body may hold.
+/// The most bytes of chunk extensions and trailers in one body.
 const MAX_OVERHEAD: usize = 16 * 1024;
-/// A piece that is at least this large is handed out without a copy.
+/// The size, in bytes, from which a piece is returned without a copy.
 const UNCOPIED: usize = 8 * 1024;
 
-/// Where in the coding the next byte lies.
+/// The state of decoding one body.
 #[derive(Debug, Default)]
 pub(super) struct ChunkedDecoder {
     state: ChunkState,
@@ -22,29 +23,30 @@ pub(super) struct ChunkedDecoder {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
-    /// At the first digit of a size, or (`true`) at the CRLF before it.
+    /// Before the first digit of the first size.
     #[default]
     Start,
     DataEnd,
-    /// So many bytes of data to come.
+    /// Inside a chunk, with this many bytes left.
     Data(u64),
     Trailers,
     End,
 }
 
-/// What a step yields.
+/// The result of a step.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum DecodeStep {
-    /// Data, from so many chunks.
+    /// Data, and the number of chunks that it is from.
     Data(Bytes, u64),
     /// More bytes are needed.
     Starved,
-    /// The last chunk and the trailers are through.
+    /// The last chunk and the trailers are consumed.
     End,
 }
 
 impl ChunkedDecoder {
-    /// Takes what can be taken off the front of `buffer`: many small chunks at once, or a piece of a large one without a copy.
+    /// Decodes bytes at the front of `buffer`. Many small chunks are gathered into one piece, and a
+    /// piece of a large chunk is returned without a copy.
     pub(super) fn step(&mut self, buffer: &mut BytesMut) -> Result<DecodeStep, ProtocolFault> {
         let mut gathered = BytesMut::new();
         let mut chunks = 0;
@@ -99,12 +101,12 @@ impl ChunkedDecoder {
         self.state == ChunkState::End
     }
 
-    /// Whether the buffer holds data of another chunk, so that gathering pays.
+    /// Returns whether the buffer has data of another chunk, so that gathering is worth a copy.
     fn more_follows(&self, buffer: &[u8]) -> bool {
         self.state == ChunkState::DataEnd && buffer.len() > 4 && !buffer.starts_with(b"\r\n0\r\n")
     }
 
-    /// Reads `[CRLF] size [;ext] CRLF`; false if it is not whole.
+    /// Reads `[CRLF] size [;ext] CRLF`. Returns `false` if it is not complete.
     fn size_line(&mut self, buffer: &mut BytesMut) -> Result<bool, ProtocolFault> {
         let skip = match (self.state, &buffer[..]) {
             (ChunkState::DataEnd, [b'\r', b'\n', ..]) => 2,
@@ -121,6 +123,8 @@ impl ChunkedDecoder {
         let (size, rest) = line.split_at_checked(digits).ok_or(ProtocolFault::Body)?;
         let legal_rest =
             matches!(rest.trim_ascii_start(), [] | [b';', ..]) && !rest.contains(&b'\r');
+        // RFC 9112 §7.1.1 allows whitespace around extensions only as "bad whitespace". Nothing else
+        // may follow a size.
         if digits == 0 || digits > 16 || !legal_rest {
             return Err(ProtocolFault::Body);
         }
@@ -172,7 +176,8 @@ impl ChunkedDecoder {
         Ok(true)
     }
 
-    /// The offset of the CRLF that ends this line. A bare LF is illegal, and so is a line over the bound.
+    /// Returns the offset of the CRLF that ends this line, or `None` if it has not arrived. A bare
+    /// LF and a line over the limit are errors.
     fn line_end(&self, line: &[u8]) -> Result<Option<usize>, ProtocolFault> {
         let end = memchr::memchr(b'\n', line);
         if self.overhead + end.unwrap_or(line.len()) > MAX_OVERHEAD {
@@ -191,7 +196,8 @@ mod tests {
     use super::{ChunkedDecoder, DecodeStep};
     use bytes::BytesMut;
 
-    /// Feeds `text` in pieces of `size` bytes; the data, whether it ended, and what was left over.
+    /// Decodes `text` in pieces of `size` bytes. Returns the data, whether the body ended, and the
+    /// bytes after it.
     fn decode(text: &[u8], size: usize) -> Result<(Vec<u8>, bool, Vec<u8>), ()> {
         let (mut chunks, mut buffer, mut data) =
             (ChunkedDecoder::default(), BytesMut::new(), Vec::new());
@@ -205,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn decodes_whatever_the_pieces() {
+    fn decodes_pieces_of_any_size() {
         let large = [&b"2400\r\n"[..], &[b'x'; 0x2400], b"\r\n0\r\n\r\n"].concat();
         for (text, data, left) in [
             (&b"5\r\nhello\r\n0\r\n\r\n"[..], &b"hello"[..], &b""[..]),
@@ -229,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_is_not_ended() {
+    fn an_incomplete_body_has_not_ended() {
         // F-123
         for text in [
             &b"5\r\nhel"[..],
@@ -242,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_other_spellings() {
+    fn rejects_sizes_and_line_ends_in_other_forms() {
         let long_extension = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(20_000));
         for text in [
             "0x5\r\nhello\r\n",

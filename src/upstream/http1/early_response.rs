@@ -58,6 +58,8 @@ async fn run_exchange<S: SocketStream, B>(
 ) where
     B: http_body::Body<Data = Bytes, Error = Failure> + Unpin + Send + 'static,
 {
+    // Both directions are polled by this task, so neither lock is ever contended. The response owns
+    // the socket until its end, and `holder` afterwards.
     let mut sending = pin!(poll_fn(|cx| {
         let mut response = response.lock();
         if let Some(socket) = response.socket_mut() {

@@ -1,4 +1,5 @@
-//! Writes a request head in HTTP/1.1: request line, `Host`, the fields in order, one framing field at most.
+//! Writes the head of a request in HTTP/1.1: the request line, `Host`, the fields in order, and at
+//! most one framing field.
 
 use std::io::Write as _;
 

@@ -1,9 +1,9 @@
-//! One request and the head of its response.
+//! Sends one request and reads the head of its response.
 //!
 //! The upload and the reading of the head run side by side in one future. So an early response
-//! (F-134) is seen while the body is still being sent, and a peer that reads nothing cannot cause a
-//! deadlock. A response of 200 to 299 that begins early is received beside the rest of the upload
-//! (`early_response`); any other response ends the upload.
+//! (F-134) is noticed while the body is still being sent, and a peer that reads nothing cannot
+//! cause a deadlock. A response of 200 to 299 that begins early is received beside the rest of the
+//! upload (`early_response`). Any other response ends the upload.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -19,10 +19,11 @@ use super::{Socket, SocketStream, early_response, encode};
 use crate::upstream::failure::{ExchangeFailure, Failure, ProtocolFault};
 use crate::upstream::head::RequestHead;
 
-/// Informational responses that are taken before a final one (F-118).
+/// The most informational responses before a final one (F-118).
 const MAX_INFORMATIONAL: usize = 16;
 
-/// Sends the request over `socket` and awaits the response's head. The socket goes to `return_to` once the body is through.
+/// Sends the request over `socket` and waits for the response's head. After the body, the socket
+/// goes to `return_to`.
 pub(in crate::upstream) async fn exchange<S: SocketStream, B>(
     socket: Socket<S>,
     head: &RequestHead<'_>,
@@ -69,7 +70,7 @@ struct Http1Exchange<'a, S, B> {
     is_begun: bool,
     /// Informational responses so far: how many, and their bytes.
     informational: (usize, usize),
-    /// Whether any byte of a response has come.
+    /// `true` once a byte of a response has arrived.
     has_received: bool,
     /// `true` if the head of the response began before the body was sent.
     began_early: bool,
@@ -82,7 +83,8 @@ where
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<ResponseHead, Failure>> {
         if self.upload.stage == WriteStage::Opening {
             self.upload.stage = WriteStage::Body;
-            // A small body is in the agent's buffer most often, and there when it is asked for the second time: one write instead of two.
+            // A small body has usually arrived with the head and is ready at the second poll.
+            // Waiting for it saves a write: head and body then go out together.
             if self
                 .upload
                 .gather(&mut self.socket.output, cx)?
@@ -105,6 +107,8 @@ where
             if failure != Failure::Closed {
                 return Poll::Ready(Err(failure));
             }
+            // An upstream may respond and then close before it has read the body, so its response
+            // is still read.
             self.upload.stage = WriteStage::Broken;
         }
         if self.upload.stage == WriteStage::Done
@@ -165,6 +169,7 @@ where
         let body = if upload.is_under_way() && head.status.is_success() {
             early_response::spawn_exchange(socket, head.length, upload, return_to.pool)
         } else {
+            // The unsent bytes of an upload that the response has ended. The socket is not reused.
             socket.output.clear();
             Http1Body::new(socket, head.length, return_to)
         };

@@ -8,20 +8,20 @@ use http::HeaderName;
 use crate::upstream::failure::ProtocolFault;
 use crate::upstream::head::parse_content_length;
 
-/// How a response's body ends.
+/// The end of a response's body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
-    /// There is none (HEAD, 204, 304).
+    /// There is no body (HEAD, 204, 304).
     Absent,
-    /// After this many bytes.
+    /// The body ends after this many bytes.
     Exact(u64),
-    /// With a last chunk.
+    /// The body ends with a last chunk.
     Chunked,
-    /// When the upstream closes the socket in good order.
+    /// The body ends when the upstream closes the socket in good order.
     UntilClose,
 }
 
-/// What the fields say of the body's length.
+/// The fields of a head that concern the body's length and the socket.
 #[derive(Default)]
 pub(super) struct FramingFields {
     length: Option<u64>,
@@ -113,7 +113,8 @@ impl FramingFields {
         self.codings > 0 || self.length.is_some_and(|length| length > 0)
     }
 
-    /// What all of them say together. `version` is the minor one of HTTP/1.
+    /// Returns the end of the body according to all fields. `version` is the minor version of
+    /// HTTP/1.
     pub(super) fn body_length(
         &self,
         version: u8,

@@ -1,6 +1,8 @@
-//! Reads a response head, strictly: `httparse` for the grammar, and the rules of RFC 9112 §6.3 for the body's length without any of its leniencies.
+//! Parses response heads strictly. `httparse` checks the grammar, and the body's length follows the
+//! rules of RFC 9112 §6.3 without their leniencies.
 //!
-//! Whatever this file lets through has one status from 200 to 599, one unambiguous body length, and at most 64 KiB and 100 fields.
+//! An accepted head has a status from 200 to 599, an unambiguous body length, and at most 64 KiB
+//! and 100 fields.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -19,14 +21,15 @@ pub const MAX_FIELDS: usize = 100;
 /// Heads of more bytes are unusual, because common servers limit theirs to 4 or 8 KiB by default.
 const USUAL_HEAD_BYTES: usize = 8 * 1024;
 
-/// A final response's head.
+/// The head of a final response.
 #[derive(Debug)]
 pub struct ResponseHead {
-    /// 200 to 599.
+    /// The status, 200 to 599.
     pub status: StatusCode,
-    /// All fields as they came, framing included.
+    /// The fields as they were received, except for those that concern only the framing or the
+    /// socket.
     pub headers: HeaderMap,
-    /// How the body ends.
+    /// The end of the body.
     pub length: BodyLength,
     /// `true` if the head allows another request on the socket afterwards.
     pub keep_alive: bool,
@@ -36,10 +39,10 @@ pub struct ResponseHead {
     pub is_unusual: bool,
 }
 
-/// What a parse found.
+/// The result of a parse.
 #[derive(Debug)]
 pub enum ParsedHead {
-    /// Not whole yet.
+    /// The head is not complete yet.
     Partial,
     /// An informational head of this many bytes, already consumed.
     Informational(usize),
@@ -56,7 +59,8 @@ pub struct HeadProgress {
     blank: usize,
 }
 
-/// Takes one head off the front of `buffer`, if it is whole. `method` is that of the request (RFC 9112 §6.3, rule 1).
+/// Takes one head off the front of `buffer`, if it is complete. `method` is the request's, because
+/// a response to HEAD has no body (RFC 9112 §6.3, rule 1).
 ///
 /// `progress` belongs to the buffer. With it each byte is searched once and the head is parsed
 /// once, however few bytes arrive at a time. Otherwise an upstream could cause much work with tiny
@@ -135,12 +139,12 @@ fn head_end(bytes: &[u8]) -> Option<bool> {
 /// Room for the fields that the proxy adds, because growing a map takes longer than filling it.
 const ADDED_FIELDS: usize = 3;
 
-/// A head whose values still lie in the buffer.
+/// A head whose values are not copied out of the buffer yet.
 enum Refined {
     Informational,
     Final {
         head: ResponseHead,
-        /// Names, and where their values are.
+        /// Names, with the positions of their values.
         fields: Vec<(HeaderName, Range<usize>)>,
     },
 }
@@ -169,6 +173,8 @@ fn refine(
         let is_needed = !framing.note(&name, field.value)?
             || (!has_body && name == http::header::CONTENT_LENGTH);
         if is_needed {
+            // A position instead of a slice, because the head is split off the buffer before the
+            // values are created.
             fields.push((name, place(field.value, buffer)));
         }
     }
@@ -189,7 +195,7 @@ fn refine(
     Ok(Refined::Final { head, fields })
 }
 
-/// Where a piece of the buffer lies in it.
+/// Returns the position of a part of the buffer.
 fn place(piece: &[u8], buffer: &[u8]) -> Range<usize> {
     let start = (piece.as_ptr() as usize).saturating_sub(buffer.as_ptr() as usize);
     if piece.is_empty() {
@@ -199,7 +205,8 @@ fn place(piece: &[u8], buffer: &[u8]) -> Range<usize> {
     }
 }
 
-/// The values share the head's bytes: a copy of each would cost more than parsing them.
+/// Adds the fields to the head. The values share the bytes of the head, because copying each would
+/// take longer than parsing them.
 fn fill(
     mut head: ResponseHead,
     fields: Vec<(HeaderName, Range<usize>)>,

@@ -1,4 +1,4 @@
-//! Exchanges over an in-memory pipe: the very bytes that go up, and what is made of the bytes that come down.
+//! Exchanges over an in-memory pipe: the exact bytes of requests, and the handling of responses.
 
 mod early_response;
 mod idle;
@@ -53,7 +53,7 @@ impl RecordingPool {
     }
 }
 
-/// An agent's body: pieces, then its end, a failure, or nothing more for ever.
+/// An agent's body: some pieces, then its end, a failure, or no further event.
 struct ScriptedPieces(VecDeque<Bytes>, AfterPieces);
 
 #[derive(Clone, Copy)]
@@ -90,7 +90,8 @@ fn pieces(pieces: &[&[u8]], then: AfterPieces) -> Option<ScriptedPieces> {
     ))
 }
 
-/// A pipe with room for this many bytes each way: our end and the upstream's.
+/// Creates a pipe with room for this many bytes in each direction. Returns our socket and the
+/// upstream's end.
 fn pipe(room: usize) -> (Socket<Pipe>, DuplexStream) {
     let (ours, theirs) = duplex(room);
     (Socket::new(BufReader::new(ours), idle::uncounted()), theirs)
@@ -230,11 +231,11 @@ async fn a_slow_upstream_gets_all_of_a_large_body() {
         .map_err(|broken| broken.failure);
     assert_eq!(response.unwrap().status(), 204);
     let (large, last) = reader.await.unwrap();
-    // One more of each letter stands in the head: `x-a` and none.
+    // The head has one more `x`, in `x-a`.
     assert_eq!((large, last), (50_001, 30_000));
 }
 
-/// An agent's body that is there when it is asked for the second time.
+/// An agent's body that has data at the second poll.
 struct DelayedBody(Option<Bytes>, bool);
 
 impl http_body::Body for DelayedBody {
@@ -254,7 +255,7 @@ impl http_body::Body for DelayedBody {
 }
 
 #[tokio::test]
-async fn a_head_and_a_small_body_go_up_in_one_write() {
+async fn a_head_and_a_small_body_are_sent_in_one_write() {
     let (socket, mut upstream) = pipe(1 << 20);
     let head = RequestHead {
         method: &Method::POST,
@@ -300,7 +301,7 @@ async fn a_failing_agent_ends_the_exchange() {
     assert_eq!(broken.failure, Failure::RequestBody);
     assert!(
         !read_written(upstream).await.contains("\r\n0\r\n"),
-        "the upstream must not take it for whole"
+        "the request looks complete to the upstream"
     );
 }
 

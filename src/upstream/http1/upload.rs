@@ -74,7 +74,8 @@ where
                     let starved = self.gather(&mut socket.output, cx)?.is_pending();
                     ready!(self.write(socket, cx))?;
                     if starved {
-                        // The agent's body wakes the task.
+                        // The agent may wait for a part of the response before it sends more, so no
+                        // byte may stay in the TLS layer. The agent's body wakes the task.
                         ready!(self.flush(socket, cx))?;
                         return Poll::Pending;
                     }

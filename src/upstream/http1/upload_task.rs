@@ -16,17 +16,16 @@ pub(super) struct EarlyResponse {
     pub(super) upload: Option<Http1Upload>,
 }
 
-/// A request's body that is still being sent when the response has ended. Dropping it ends the
-/// upload.
+/// The upload of a request whose response has begun. Dropping it ends the upload.
 pub struct Http1Upload(pub(super) JoinHandle<()>);
 
 impl Http1Upload {
-    /// Returns whether the body is sent, or has failed.
+    /// Returns whether the upload has ended: the body is sent, or has failed.
     pub fn has_ended(&self) -> bool {
         self.0.is_finished()
     }
 
-    /// Waits until the body is sent, or has failed.
+    /// Waits until the upload has ended.
     pub async fn wait_until_ended(mut self) {
         // The panic hook has logged a panic already.
         (&mut self.0).await.unwrap_or_default();

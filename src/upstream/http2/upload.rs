@@ -1,4 +1,4 @@
-//! The body of a request that is being sent, and the end of an upload whose response comes first.
+//! The body of a request that is being sent, and the end of an upload whose response came first.
 //!
 //! hyper polls the body on a task of its own, which outlives the exchange unless it receives a
 //! [`StopSignal`]. While that task waits for the upstream's window it does not poll the body, so it
@@ -36,7 +36,7 @@ pub(super) struct StopSignal(Receiver<StopSignal>);
 pub(super) struct UploadProgress {
     /// The reason why the body failed, because hyper does not keep it.
     fault: OnceLock<Failure>,
-    /// hyper holds a piece of the body that it has not sent.
+    /// `true` while hyper holds a piece of the body that it has not sent.
     holds_piece: AtomicBool,
 }
 
@@ -116,12 +116,12 @@ impl Http2Upload {
         !self.was_stopped && !self.has_ended()
     }
 
-    /// Returns whether the body is sent, or has failed.
+    /// Returns whether the upload has ended: the body is sent, or has failed.
     pub fn has_ended(&self) -> bool {
         self.signals.is_closed()
     }
 
-    /// Waits until the body is sent, or has failed.
+    /// Waits until the upload has ended.
     pub async fn wait_until_ended(mut self) {
         self.signals.closed().await;
     }
@@ -168,7 +168,7 @@ impl Body for Http2RequestBody {
             // Trailers of the agent are dropped (F-39).
             Poll::Ready(Some(Ok(_)) | None) => Poll::Ready(None),
             Poll::Ready(Some(Err(failure))) => {
-                // Only the first counts.
+                // Only the first failure is kept.
                 let _ = self.progress.fault.set(failure);
                 failed()
             }

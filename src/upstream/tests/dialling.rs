@@ -1,4 +1,4 @@
-//! Which addresses are connected to, and which never.
+//! Addresses that are dialled, and addresses that never are.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::upstream::{
     DialTarget, DialTimeouts, Dialer, Failure, NegotiatedSocket, ResolverSettings,
 };
 
-/// A dial may be moved between the threads of any runtime.
+/// The future of a dial is `Send`, so it runs on any runtime.
 const _: fn(&Dialer, &DialTarget) = |dialer, target| {
     fn is_send(_: impl Send) {}
     is_send(dialer.dial(target));
@@ -62,7 +62,7 @@ async fn loopback_needs_an_allowed_cidr_by_name_and_by_address() {
 }
 
 #[tokio::test]
-async fn metadata_is_never_dialled_whatever_is_allowed() {
+async fn metadata_is_never_dialled_even_if_every_address_is_allowed() {
     // F-80, F-83: the address decides, not the name that led to it.
     let authority = Authority::new();
     let server = NameServer::start(|_, _| DnsReply::addresses(&["169.254.169.254"])).await;
@@ -81,7 +81,7 @@ async fn metadata_is_never_dialled_whatever_is_allowed() {
 
 #[tokio::test]
 async fn the_checked_address_is_the_one_that_is_dialled() {
-    // F-82: the second answer is never asked for.
+    // F-82: the name is not resolved a second time.
     let authority = Authority::new();
     let good = start_upstream(&authority).await;
     let elsewhere = format!("127.0.0.66:{}", good.address.port());
@@ -121,7 +121,7 @@ async fn the_next_address_is_tried_after_a_refusal() {
 }
 
 #[tokio::test]
-async fn closed_port() {
+async fn a_closed_port_refuses_the_connection() {
     let authority = Authority::new();
     let port = start_upstream(&authority).await.address.port();
     let target = target(port, Http2Mode::Auto, &authority.trust());
@@ -129,7 +129,7 @@ async fn closed_port() {
     assert_eq!(outcome.err(), Some(Failure::Connect(ConnectFault::Refused)));
 }
 
-/// A listener whose queue is full: connects to it get no answer.
+/// Returns a listener whose queue is full, so connection attempts get no answer.
 async fn unresponsive_address(address: &str) -> (TcpListener, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind(address.parse().unwrap()).unwrap();
@@ -157,7 +157,7 @@ async fn the_next_address_is_tried_beside_an_unresponsive_one() {
 }
 
 #[tokio::test]
-async fn connecting_ends_in_time() {
+async fn a_connection_attempt_times_out() {
     let authority = Authority::new();
     let (listener, _filling) = unresponsive_address("127.0.0.1:0").await;
     let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));

@@ -1,4 +1,4 @@
-//! What stands in the environment changes neither whom we trust nor where we connect.
+//! Environment variables change neither the trusted roots nor the dialled address.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -8,7 +8,8 @@ use crate::domain::Http2Mode;
 use crate::upstream::failure::TlsFault;
 use crate::upstream::{Failure, Trust};
 
-/// Set in the child process that the test makes of itself, since no test may change its own environment.
+/// Set in the child process that the test starts from its own binary, because a test must not
+/// change the environment of its process.
 const CHILD: &str = "EGRESSD_TEST_DIAL";
 
 /// The name by which the child finds the test.

@@ -1,4 +1,4 @@
-//! Certificates, broken handshakes, and which protocol is agreed on.
+//! Certificates, broken handshakes, and the negotiated protocol.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn self_signed() -> Identity {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_to_be_trusted() {
+async fn an_untrusted_certificate_fails_the_handshake() {
     // F-90
     let authority = Authority::new();
     let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
@@ -127,7 +127,7 @@ async fn answer_garbage(mut socket: TcpStream) {
     read_to_end(socket).await;
 }
 
-/// A `ServerHello` of TLS 1.0.
+/// Answers with a `ServerHello` of TLS 1.0.
 async fn answer_tls10(mut socket: TcpStream) {
     let _ = socket.write_all(&server_hello([3, 1], &[])).await;
     read_to_end(socket).await;
@@ -137,7 +137,8 @@ async fn read_to_end(mut socket: TcpStream) {
     while let Ok(1..) = socket.read(&mut [0; 1024]).await {}
 }
 
-/// A record with a `ServerHello` (RFC 5246 §7.4.1.3) of this version, with these extensions.
+/// Returns a record with a `ServerHello` (RFC 5246 §7.4.1.3) of this version and with these
+/// extensions.
 fn server_hello(version: [u8; 2], extensions: &[u8]) -> Vec<u8> {
     let length = |bytes: &[u8]| u16::try_from(bytes.len()).unwrap().to_be_bytes();
     let mut hello = [&version[..], &[7; 32], &[0, 0xc0, 0x2b, 0]].concat();
@@ -148,7 +149,7 @@ fn server_hello(version: [u8; 2], extensions: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_handshake_that_breaks() {
+async fn a_broken_handshake_is_a_protocol_fault() {
     // F-89
     let authority = Authority::new();
     let expected = Some(Failure::Tls(TlsFault::Protocol));
@@ -162,12 +163,16 @@ async fn a_handshake_that_breaks() {
     for server in servers {
         let failure = dial_failure(&server, &authority, Http2Mode::Auto).await;
         assert_eq!(failure, expected);
-        assert_eq!(server.accepted_count(), 1, "one dial, one socket");
+        assert_eq!(
+            server.accepted_count(),
+            1,
+            "a broken handshake is not repeated"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_handshake_that_stalls_ends_in_time() {
+async fn a_stalled_handshake_times_out() {
     // F-89
     let authority = Authority::new();
     let server = Server::start("127.0.0.1:0", read_to_end).await;
@@ -183,7 +188,7 @@ async fn a_handshake_that_stalls_ends_in_time() {
 }
 
 #[tokio::test]
-async fn a_protocol_that_was_not_offered() {
+async fn a_protocol_that_was_not_offered_is_rejected() {
     // F-91
     let authority = Authority::new();
     let choose = |protocol: &'static [u8]| {
@@ -206,7 +211,8 @@ async fn a_protocol_that_was_not_offered() {
     }
 }
 
-/// What three dials in a row agree on (`1`, `2`, or `-` for an alert), and how many sockets they took.
+/// Returns the protocols of three dials in a row (`1`, `2`, or `-` for an alert), and the number of
+/// sockets that they took.
 async fn negotiated_protocol(protocols: &[&str], http2: Http2Mode) -> (String, usize) {
     let authority = Authority::new();
     let server = Server::start_tls(server_config(authority.issue(|_| {}), protocols)).await;
@@ -225,7 +231,7 @@ async fn negotiated_protocol(protocols: &[&str], http2: Http2Mode) -> (String, u
 }
 
 #[tokio::test]
-async fn the_protocol_that_is_agreed_on() {
+async fn the_negotiated_protocol_depends_on_both_sides() {
     for (protocols, http2, seen, sockets) in [
         (&["h2", "http/1.1"][..], Http2Mode::Auto, "111", 3),
         (&["h2", "http/1.1"], Http2Mode::Prefer, "222", 3),
@@ -234,7 +240,7 @@ async fn the_protocol_that_is_agreed_on() {
         (&["http/1.1"], Http2Mode::Prefer, "111", 3),
         (&[], Http2Mode::Auto, "111", 3),
         (&[], Http2Mode::Prefer, "111", 3),
-        // One dial more, once: then it is remembered.
+        // The first dial takes a second socket. Then the target remembers the protocol.
         (&["h2"], Http2Mode::Auto, "222", 4),
         (&["h2"], Http2Mode::Prefer, "222", 3),
         (&["h2"], Http2Mode::Never, "---", 3),
@@ -266,7 +272,7 @@ async fn a_server_that_stopped_offering_http2_is_still_reached() {
 }
 
 #[tokio::test]
-async fn sessions_are_resumed_within_a_connection_and_not_between_two() {
+async fn sessions_are_resumed_within_a_connection_but_not_across_connections() {
     let authority = Authority::new();
     let trust = authority.trust();
     let server = {
@@ -291,7 +297,7 @@ async fn sessions_are_resumed_within_a_connection_and_not_between_two() {
         let Ok(NegotiatedSocket::Http1(mut session)) = dialer.dial(target).await else {
             panic!("no session");
         };
-        // The tickets come before this byte.
+        // The session tickets arrive before this byte.
         seen.push(session.read_u8().await.unwrap());
     }
     assert_eq!(seen, [0, 1, 0]);

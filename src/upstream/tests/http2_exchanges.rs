@@ -1,4 +1,4 @@
-//! HTTP/2 exchanges with a server that behaves: what goes up, what comes down.
+//! HTTP/2 exchanges with a well-behaved server: its view of requests, and the responses.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,14 +22,14 @@ use crate::upstream::failure::ProtocolFault;
 use crate::upstream::http2::Session;
 use crate::upstream::{Failure, Field, Framing, RequestHead};
 
-/// A count that nobody reads.
+/// Returns a counter that is not read.
 pub(super) fn uncounted() -> SocketCountGuard {
     Arc::<SocketCounters>::default().count_socket()
 }
 
 type ReceivedRequest = (Request<RecvStream>, SendResponse<Bytes>);
 
-/// A session with a server that does what `serve` does with each request.
+/// Returns a session with a server that runs `serve` for each request.
 pub(super) async fn session<F, S>(mut serve: S) -> Session
 where
     S: FnMut(ReceivedRequest) -> F + Send + 'static,
@@ -66,7 +66,7 @@ fn infallible_failure(infallible: Infallible) -> Failure {
 }
 
 #[tokio::test]
-async fn a_head_goes_up_as_it_is() {
+async fn a_head_is_sent_unchanged() {
     let (report, reported) = oneshot::channel();
     let mut report = Some(report);
     let session = session(move |(request, mut respond)| {
@@ -108,7 +108,7 @@ async fn a_head_goes_up_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_body_is_announced_as_its_framing_says() {
+async fn a_body_is_announced_according_to_its_framing() {
     let session = session(|(mut request, mut respond)| async move {
         let length = request.headers().get("content-length").cloned();
         let mut response = Response::new(());
@@ -159,7 +159,7 @@ fn trailers() -> HeaderMap {
 }
 
 #[tokio::test]
-async fn trailers_are_dropped_on_their_way_up_and_kept_on_their_way_down() {
+async fn trailers_are_dropped_from_requests_and_kept_in_responses() {
     let (report, reported) = oneshot::channel();
     let mut report = Some(report);
     let session = session(move |(mut request, mut respond)| {
@@ -189,7 +189,7 @@ async fn trailers_are_dropped_on_their_way_up_and_kept_on_their_way_down() {
     assert_eq!(reported.await.unwrap(), None);
 }
 
-/// A body of these frames.
+/// A body that consists of these frames.
 struct ScriptedBody(std::collections::VecDeque<Result<Frame<Bytes>, Failure>>);
 
 impl Body for ScriptedBody {
@@ -205,7 +205,7 @@ impl Body for ScriptedBody {
 }
 
 #[tokio::test]
-async fn some_responses_have_no_body() {
+async fn responses_to_head_and_304_have_no_body() {
     let session = session(|(request, mut respond)| async move {
         let status = match request.method().as_str() {
             "DELETE" => StatusCode::NO_CONTENT,
@@ -238,7 +238,7 @@ async fn exchange_with_response(response: Response<()>) -> Result<(), ExchangeFa
 }
 
 #[tokio::test]
-async fn heads_that_are_no_http() {
+async fn invalid_heads_are_rejected() {
     let with = |fields: &[(&str, &str)]| {
         let mut response = Response::builder();
         for (name, value) in fields {
@@ -261,7 +261,7 @@ async fn heads_that_are_no_http() {
             .err()
             .map(|u| u.failure);
         let expected = fault.map(Failure::Protocol);
-        // h2 itself refuses what it cannot read as one number.
+        // h2 itself rejects a length that it cannot parse as one number.
         let refused = Some(Failure::Protocol(ProtocolFault::Http2));
         assert!(failure == expected || (fault.is_some() && failure == refused));
     }
@@ -308,7 +308,7 @@ async fn a_failing_agent_body_is_reported_and_resets_the_stream() {
     assert_eq!(unanswered, ExchangeFailure::from(gone));
     assert!(
         reported.await.unwrap(),
-        "the upstream took the body for whole"
+        "the body looked complete to the upstream"
     );
     assert!(session.is_usable());
 }
@@ -329,7 +329,7 @@ impl Body for EndlessBody {
 }
 
 #[tokio::test]
-async fn a_dropped_exchange_resets_its_stream_though_its_body_would_go_on() {
+async fn a_dropped_exchange_resets_its_stream_although_its_body_has_not_ended() {
     let (report, reported) = oneshot::channel();
     let (begin, begun) = oneshot::channel();
     let mut channels = Some((report, begin));

@@ -1,5 +1,6 @@
-//! HTTP/2 servers that misbehave, frame by frame (F-136). None of them may hang an exchange that its frames have ended, nor hold memory
-//! beyond the bounds; those that only stall are left to the deadline of the caller.
+//! HTTP/2 servers that misbehave, frame by frame (F-136). None of them may block an exchange that
+//! their frames have ended, or occupy more memory than the limits allow. Servers that only stall
+//! are left to the caller's deadline.
 
 use std::future::Future;
 use std::pin::pin;
@@ -34,7 +35,7 @@ const END_HEADERS: u8 = 4;
 /// `:status: 200` (RFC 7541, static table).
 const OK: &[u8] = &[0x88];
 
-/// RFC 9113 §4.1.
+/// Encodes a frame (RFC 9113 §4.1).
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
@@ -50,7 +51,7 @@ fn reset(reason: Reason) -> Vec<u8> {
     frame(RST_STREAM, 0, 1, &u32::from(reason).to_be_bytes())
 }
 
-/// Reads frames until the head of a request has come: its compressed fields.
+/// Reads frames up to the head of a request. Returns its compressed fields.
 async fn request(socket: &mut DuplexStream) -> Vec<u8> {
     socket.read_exact(&mut [0; 24]).await.unwrap();
     loop {
@@ -65,14 +66,15 @@ async fn request(socket: &mut DuplexStream) -> Vec<u8> {
     }
 }
 
-/// A session with a server that greets, reads a request, and then writes these bytes, again and again if `repeated`.
+/// Returns a session with a server that sends its settings, reads a request, and then writes these
+/// bytes, repeatedly if `repeated`.
 async fn session_with_frames(bytes: Vec<u8>, repeated: bool, close: bool) -> Session {
     let (near, mut far) = tokio::io::duplex(64 * 1024);
     tokio::spawn(async move {
         far.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
         request(&mut far).await;
         while far.write_all(&bytes).await.is_ok() && repeated {
-            // Whatever comes is read, so that nothing waits for us.
+            // The client's bytes are read, so that the client never waits.
             let _ = far.read(&mut [0; 4096]).now_or_never();
         }
         if !close {
@@ -114,7 +116,7 @@ fn unanswered_with(failure: Failure, unprocessed: bool) -> ExchangeFailure {
     }
 }
 
-/// The session ended without a GOAWAY.
+/// The failure for a session that ended without a GOAWAY.
 const STALE: ExchangeFailure = ExchangeFailure {
     failure: Failure::Closed,
     unprocessed: false,
@@ -136,7 +138,8 @@ async fn a_secret_is_never_indexed() {
     }];
     let head = get(&Method::GET, &secret);
     assert!(session.exchange(&head, Some(no_body())).await.is_err());
-    // RFC 7541 §6.2.3 with the name's index, 23, in the static table.
+    // RFC 7541 §6.2.3: a literal that is never indexed, with index 23 of the static table as its
+    // name.
     let fields = reading.await.unwrap();
     assert!(fields.windows(2).any(|pair| pair == [0x1f, 23 - 15]));
 }
@@ -205,7 +208,7 @@ async fn a_request_for_a_session_that_has_ended_is_not_processed() {
 }
 
 #[tokio::test]
-async fn goaway_lets_a_request_that_is_under_way_finish() {
+async fn goaway_lets_a_request_in_flight_finish() {
     // F-136
     let answer = [
         goaway(1, Reason::NO_ERROR),
@@ -220,7 +223,7 @@ async fn goaway_lets_a_request_that_is_under_way_finish() {
 }
 
 #[tokio::test]
-async fn frames_that_break_the_protocol() {
+async fn frames_that_violate_the_protocol_fail_the_exchange() {
     // F-136, F-91
     let field = [
         &[0x00, 0x01, b'x', 0x7f, 0x81, 0xff, 0x00][..],
@@ -232,9 +235,9 @@ async fn frames_that_break_the_protocol() {
         huge.extend(frame(CONTINUATION, 0, 1, &oversize[..16_000]));
     }
     for bytes in [
-        // An answer in HTTP/1.1.
+        // A response in HTTP/1.1.
         b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".to_vec(),
-        // A push, which was switched off.
+        // A push, although egressd disabled it.
         frame(
             PUSH_PROMISE,
             END_HEADERS,
@@ -245,9 +248,9 @@ async fn frames_that_break_the_protocol() {
         frame(DATA, END_STREAM, 1, b"x"),
         // A header list without end.
         huge,
-        // A frame larger than was allowed.
+        // A frame over the allowed size.
         frame(DATA, 0, 1, &[0; 20_000]),
-        // A compressed head that is none.
+        // A head that is not valid HPACK.
         frame(HEADERS, END_HEADERS, 1, &[0xff; 16]),
         // A head without a status.
         frame(HEADERS, END_HEADERS | END_STREAM, 1, &[]),
@@ -345,8 +348,8 @@ async fn count(mut body: Http2Body) -> Result<usize, Failure> {
 }
 
 #[tokio::test]
-async fn a_stream_that_nobody_reads_stops_neither_the_session_nor_the_others() {
-    // F-136: windows bound what is held.
+async fn an_unread_stream_blocks_neither_the_session_nor_other_streams() {
+    // F-136: the windows bound the bytes that are held.
     let session = session(|(_, mut respond)| async move {
         let mut up = respond.send_response(Response::new(()), false).unwrap();
         up.reserve_capacity(1 << 20);
@@ -375,15 +378,15 @@ async fn a_stream_that_nobody_reads_stops_neither_the_session_nor_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_session_whose_socket_takes_nothing_is_cut() {
+async fn a_session_whose_socket_accepts_no_bytes_is_closed() {
     // F-230: without the limit the session would never end, because it has a GOAWAY to write.
     const ROOM: usize = 64;
     let (near, mut far) = tokio::io::duplex(ROOM);
     let session = Session::start_on(near, |_| ByteCounts::default(), uncounted());
     drop(session.await.unwrap());
-    // The test's own clock is used.
+    // The clock of the test is paused, so this sleep takes no time.
     tokio::time::sleep(Duration::from_secs(31)).await;
     let mut rest = Vec::new();
     far.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(rest.len(), ROOM, "it was still there, and wrote on");
+    assert_eq!(rest.len(), ROOM, "the session wrote more before it was cut");
 }

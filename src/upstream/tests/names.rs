@@ -1,4 +1,4 @@
-//! Names against a name server on loopback.
+//! Name resolution with a name server on loopback.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn lookup_addresses(resolver: &Resolver, name: &str) -> Result<Vec<String>
 }
 
 #[tokio::test]
-async fn both_families_are_one_answer() {
+async fn an_answer_contains_both_address_families() {
     let server = NameServer::start(|name, family| match (name, family) {
         ("both.test", RecordType::A) => DnsReply::addresses(&["192.0.2.1", "192.0.2.2"]),
         ("both.test", _) => DnsReply::addresses(&["2001:db8::1"]),
@@ -54,7 +54,7 @@ async fn both_families_are_one_answer() {
 }
 
 #[tokio::test]
-async fn no_answer_has_its_reason() {
+async fn a_failed_lookup_has_a_reason() {
     // F-84
     let server = NameServer::start(|name, _| match name {
         "none.test" => DnsReply::Code(ResponseCode::NXDomain),
@@ -76,7 +76,7 @@ async fn no_answer_has_its_reason() {
 }
 
 #[tokio::test]
-async fn a_silent_server_ends_at_the_limit_and_delays_no_other_name() {
+async fn a_lookup_times_out_and_does_not_delay_other_names() {
     // F-84
     let server = NameServer::start(|name, _| match name {
         "good.test" => DnsReply::addresses(&["192.0.2.1"]),
@@ -98,7 +98,7 @@ async fn a_silent_server_ends_at_the_limit_and_delays_no_other_name() {
     }
 }
 
-/// Looks all of these up at once; ends when one of them does.
+/// Looks up all of these names at once, and ends when the first lookup does.
 async fn first_of_lookups(resolver: &Resolver, names: &[String]) {
     let mut lookups: Vec<_> = names
         .iter()
@@ -118,7 +118,7 @@ async fn first_of_lookups(resolver: &Resolver, names: &[String]) {
 }
 
 #[tokio::test]
-async fn answers_are_remembered_for_a_while_whatever_their_ttl() {
+async fn answers_are_cached_for_a_while_whatever_their_ttl() {
     // F-85
     let server = NameServer::start(|name, _| match name {
         "zero.test" => DnsReply::Addresses(vec!["192.0.2.1".parse().unwrap()], 0),
@@ -135,7 +135,7 @@ async fn answers_are_remembered_for_a_while_whatever_their_ttl() {
         assert_eq!(
             server.queried_names().len(),
             asked,
-            "{name} was asked for again"
+            "{name} was queried again"
         );
     }
     let _ = lookup_addresses(&resolver, "broken.test").await;
@@ -143,12 +143,12 @@ async fn answers_are_remembered_for_a_while_whatever_their_ttl() {
     let _ = lookup_addresses(&resolver, "broken.test").await;
     assert!(
         server.queried_names().len() > asked,
-        "a failure was remembered"
+        "the failure was cached"
     );
 }
 
 #[tokio::test]
-async fn a_large_answer_comes_whole() {
+async fn a_large_answer_is_complete() {
     // F-85
     let server = NameServer::start(|_, _| {
         let address = |n: u16| IpAddr::from([198, 51, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
@@ -166,7 +166,7 @@ async fn a_large_answer_comes_whole() {
 }
 
 #[tokio::test]
-async fn the_hosts_file_wins_and_localhost_never_leaves() {
+async fn the_hosts_file_takes_precedence_and_localhost_is_never_queried() {
     // F-86
     let server = NameServer::start(|_, _| DnsReply::addresses(&["192.0.2.1", "2001:db8::1"])).await;
     let resolver = resolver_for(&server, "127.0.0.1 api.test # a comment\n::1 six.test\n");
@@ -186,7 +186,7 @@ async fn the_hosts_file_wins_and_localhost_never_leaves() {
 }
 
 #[tokio::test]
-async fn without_name_servers_the_hosts_file_is_left() {
+async fn without_name_servers_only_the_hosts_file_is_used() {
     let resolver =
         ResolverSettings::with_servers(&[], "192.0.2.7 listed.test").resolver(LONG_TIMEOUT);
     let listed = lookup_addresses(&resolver, "listed.test").await.unwrap();

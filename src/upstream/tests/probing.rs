@@ -1,4 +1,4 @@
-//! The steps of a probe, and that nothing but a handshake is sent.
+//! The steps of a probe, which sends only a handshake.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::upstream::{
 
 use ProbeStepKind::{Addresses, Connect, Handshake, Resolve};
 
-/// The kinds of the steps, and what the last one found.
+/// Returns the kinds of the steps, and the result of the last one.
 fn kinds_and_last_outcome(steps: &[ProbeStep]) -> (Vec<ProbeStepKind>, Result<String, Failure>) {
     let kinds = steps.iter().map(|step| step.kind).collect();
     for step in steps.split_last().unwrap().1 {
@@ -27,7 +27,7 @@ fn kinds_and_last_outcome(steps: &[ProbeStep]) -> (Vec<ProbeStepKind>, Result<St
     (kinds, last)
 }
 
-/// Probes a server with these protocols.
+/// Probes a server that supports these protocols.
 async fn probe_server(protocols: &[&str], http2: Http2Mode) -> (Vec<ProbeStep>, Server) {
     let authority = Authority::new();
     let server = Server::start_tls(server_config(authority.issue(|_| {}), protocols)).await;

@@ -1,4 +1,5 @@
-//! What these tests dial: a name server whose answers are a function, certificate authorities, and TLS servers that count.
+//! Peers for these tests: a name server whose answers come from a function, certificate
+//! authorities, and TLS servers that count sockets and bytes.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -21,19 +22,20 @@ use crate::domain::{Host, Http2Mode};
 use crate::upstream::tls::provider;
 use crate::upstream::{DialTarget, DialTimeouts, Dialer, ResolverSettings, Trust};
 
-/// Long enough for a loaded machine, short enough for a test that hangs.
+/// A time limit that a loaded machine does not reach, and that ends a test that hangs.
 pub(super) const LONG_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The one name that certificates are made for.
+/// The name that certificates are issued for.
 pub(super) const NAME: &str = "upstream.test";
 
-/// What the name server says.
+/// A reply of the name server.
 pub(super) enum DnsReply {
-    /// These addresses of the asked family, with this TTL. None at all: NODATA.
+    /// The addresses that are of the queried family, with this TTL. If there are none, the reply is
+    /// NODATA.
     Addresses(Vec<IpAddr>, u32),
     /// An error, or `NXDomain`.
     Code(ResponseCode),
-    /// Nothing.
+    /// No reply.
     Silence,
 }
 
@@ -45,7 +47,7 @@ impl DnsReply {
 
 type Script = dyn Fn(&str, RecordType) -> DnsReply + Send + Sync;
 
-/// A name server on loopback, UDP and TCP.
+/// A name server on loopback, over UDP and TCP.
 pub(super) struct NameServer {
     pub(super) address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,
@@ -69,7 +71,7 @@ impl NameServer {
         Self { address, asked }
     }
 
-    /// The names that were asked for, one entry a question.
+    /// Returns the queried names, with one entry per query.
     pub(super) fn queried_names(&self) -> Vec<String> {
         self.asked.lock().clone()
     }
@@ -159,7 +161,7 @@ impl Authority {
         Trust::with_only_roots(&[self.root()]).unwrap()
     }
 
-    /// An identity for [`NAME`], after `adjust`.
+    /// Issues a certificate for [`NAME`], after `adjust` has changed its parameters.
     pub(super) fn issue(&self, adjust: impl FnOnce(&mut CertificateParams)) -> Identity {
         let mut params = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
         adjust(&mut params);
@@ -178,7 +180,7 @@ pub(super) fn common_name(common_name: &str) -> DistinguishedName {
     name
 }
 
-/// A server's side of TLS.
+/// Returns the TLS settings of a server.
 pub(super) fn server_config(identity: Identity, protocols: &[&str]) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
@@ -190,7 +192,7 @@ pub(super) fn server_config(identity: Identity, protocols: &[&str]) -> ServerCon
     config
 }
 
-/// A server that counts what reaches it.
+/// A server that counts its sockets and the bytes that it receives.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
@@ -198,7 +200,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Shakes hands, then reads until the other side closes.
+    /// Starts a server that performs the handshake, then reads until the client closes.
     pub(super) async fn start_tls(config: ServerConfig) -> Self {
         Self::start_tls_on("127.0.0.1:0", config).await
     }
@@ -225,7 +227,7 @@ impl Server {
         }
     }
 
-    /// Does what `serve` does with each socket.
+    /// Starts a server that runs `serve` for each socket.
     pub(super) async fn start<F, S>(address: &str, serve: S) -> Self
     where
         S: Fn(TcpStream) -> F + Send + 'static,
@@ -248,18 +250,18 @@ impl Server {
         }
     }
 
-    /// Sockets accepted so far.
+    /// Returns the number of accepted sockets so far.
     pub(super) fn accepted_count(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
 
-    /// Bytes that arrived inside of TLS so far.
+    /// Returns the number of bytes received inside TLS so far.
     pub(super) fn clear_bytes(&self) -> usize {
         self.clear_bytes.load(Ordering::SeqCst)
     }
 }
 
-/// A dialer whose [`NAME`] is these addresses by its hosts file.
+/// Returns a dialer whose hosts file gives [`NAME`] these addresses.
 pub(super) fn dialer(addresses: &[&str]) -> Dialer {
     let lines: Vec<String> = addresses.iter().map(|ip| format!("{ip} {NAME}")).collect();
     dialer_with_timeouts(&ResolverSettings::with_servers(&[], &lines.join("\n")))
@@ -281,7 +283,7 @@ pub(super) fn long_timeouts() -> DialTimeouts {
     }
 }
 
-/// [`NAME`] at this port, loopback allowed.
+/// Returns a target for [`NAME`] at this port, with loopback allowed.
 pub(super) fn target(port: u16, http2: Http2Mode, trust: &Trust) -> DialTarget {
     let allowed_cidrs = ["127.0.0.0/8".parse().unwrap()];
     DialTarget::new(&Host::Name(NAME.into()), port, &allowed_cidrs, http2, trust)

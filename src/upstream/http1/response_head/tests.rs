@@ -31,7 +31,7 @@ fn whole_response(text: &str, method: &Method) -> ResponseHead {
 }
 
 #[test]
-fn lengths() {
+fn framing_fields_determine_the_length_and_the_reuse_of_the_socket() {
     use BodyLength::{Absent, Chunked, Exact, UntilClose};
     for (rest, length, keep_alive) in [
         ("200 OK\r\nContent-Length: 5\r\n", Exact(5), true),
@@ -75,7 +75,7 @@ fn lengths() {
 }
 
 #[test]
-fn refuses_what_is_unclear() {
+fn rejects_ambiguous_heads() {
     use ProtocolFault::{Framing, Head, TransferCoding, Upgrade};
     for (fields, fault) in [
         // F-121
@@ -134,7 +134,7 @@ fn refuses_what_is_unclear() {
 }
 
 #[test]
-fn fields_of_the_framing_and_the_socket_are_kept_only_if_they_tell_more() {
+fn framing_and_socket_fields_are_kept_only_if_needed() {
     let text = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\nKeep-Alive: timeout=9\r\n\r\n";
     assert!(whole(text).headers.is_empty());
     let head = whole_response(text, &Method::HEAD);
@@ -144,7 +144,7 @@ fn fields_of_the_framing_and_the_socket_are_kept_only_if_they_tell_more() {
 }
 
 #[test]
-fn values_are_those_that_were_sent() {
+fn values_are_kept_as_they_were_sent() {
     let head = whole(
         "\r\nHTTP/1.1 200 OK\r\nA: one\r\nEmpty:\r\nContent-Length: 0\r\nA:  two \r\nB: \u{e9}\r\n\r\n",
     );
@@ -172,7 +172,7 @@ fn heads_are_bounded() {
 }
 
 #[test]
-fn byte_by_byte_is_the_same_as_at_once() {
+fn a_head_in_single_bytes_is_parsed_like_a_whole_one() {
     for text in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
         "\r\nHTTP/1.1 200 OK\nContent-Length: 5\n\nhello",
@@ -203,7 +203,7 @@ fn empty_lines_before_a_head_are_read_once_and_count_towards_its_size() {
         buffer.extend_from_slice(b"\r\n");
         let parsed = take_head(&mut buffer, &mut progress, &Method::GET);
         assert!(matches!(parsed, Ok(ParsedHead::Partial)), "{parsed:?}");
-        assert!(buffer.is_empty(), "an empty line is kept to be read again");
+        assert!(buffer.is_empty(), "an empty line stays in the buffer");
     }
     buffer.extend_from_slice(b"H");
     let parsed = take_head(&mut buffer, &mut progress, &Method::GET);
@@ -211,7 +211,7 @@ fn empty_lines_before_a_head_are_read_once_and_count_towards_its_size() {
 }
 
 #[test]
-fn only_a_line_end_that_ends_the_head_makes_it_be_parsed() {
+fn a_head_is_parsed_only_once_its_last_line_has_ended() {
     // F-224: the end is found without a parse, so an incomplete head is never parsed.
     assert_eq!(head_end(b"\r\nA: b\r\nB: c\r\n\r"), None);
     assert_eq!(head_end(b"\n"), None);

@@ -1,4 +1,4 @@
-//! Responses that begin before the request is sent.
+//! Responses that begin before the whole request is sent.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -13,7 +13,7 @@ use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
 #[tokio::test]
-async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
+async fn an_early_error_response_stops_the_upload_and_the_socket_is_not_kept() {
     // F-134
     let (socket, mut upstream) = pipe(1 << 20);
     let pool = Arc::new(RecordingPool::default());
@@ -43,13 +43,16 @@ async fn an_early_answer_stops_the_upload_and_the_socket_is_not_kept() {
 async fn read_to(upstream: &mut DuplexStream, end: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     while !bytes.ends_with(end) {
-        assert!(upstream.read_buf(&mut bytes).await.unwrap() > 0, "cut");
+        assert!(
+            upstream.read_buf(&mut bytes).await.unwrap() > 0,
+            "the upload ended too early"
+        );
     }
     bytes
 }
 
 #[tokio::test]
-async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
+async fn an_upload_continues_while_the_early_response_is_unread() {
     // F-220: an agent that sends its whole body first does not block the exchange, nor does an
     // upstream that reads slowly.
     let (socket, mut upstream) = pipe(1000);
@@ -71,14 +74,14 @@ async fn an_upload_goes_on_while_no_one_reads_the_early_response() {
     assert_eq!(body, Bytes::from(vec![b'y'; 5000]));
     assert!(
         pool.kept_socket().is_none(),
-        "it came before the body was sent"
+        "the response began before the body was sent"
     );
     // The socket is closed.
     assert_eq!(read_written(answering.await.unwrap()).await, "");
 }
 
 #[tokio::test]
-async fn an_agent_that_fails_breaks_an_early_response_off() {
+async fn a_failing_agent_body_aborts_an_early_response() {
     // F-220
     for first in [&b""[..], b"some"] {
         let (socket, mut upstream) = pipe(1000);
@@ -132,7 +135,7 @@ async fn dropping_an_early_response_ends_the_upload() {
 }
 
 #[tokio::test]
-async fn bytes_behind_an_early_response_are_surplus() {
+async fn bytes_after_an_early_response_are_surplus() {
     // F-220, F-227
     let response = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokmore";
     let (body, pool, upstream) = start_endless_upload(response).await;

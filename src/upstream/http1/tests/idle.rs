@@ -1,4 +1,5 @@
-//! Sockets between two requests: which are fit for another, and which broke while nobody looked.
+//! Sockets between two requests: whether they can serve another, and whether they broke while they
+//! were idle.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,12 +13,12 @@ use crate::telemetry::metrics::{SocketCountGuard, SocketCounters};
 use crate::upstream::failure::Failure;
 use crate::upstream::head::Framing;
 
-/// A count that nobody reads.
+/// Returns a counter that is not read.
 pub(super) fn uncounted() -> SocketCountGuard {
     Arc::<SocketCounters>::default().count_socket()
 }
 
-/// A socket that has served one request and is idle, and the upstream's end of it.
+/// Returns a socket that has served one request and is idle, and the upstream's end of it.
 async fn idle_socket(pool: &Arc<RecordingPool>) -> (Socket<Pipe>, DuplexStream) {
     let (socket, mut upstream) = pipe(1 << 20);
     upstream
@@ -33,7 +34,7 @@ async fn idle_socket(pool: &Arc<RecordingPool>) -> (Socket<Pipe>, DuplexStream) 
 }
 
 #[tokio::test]
-async fn a_socket_that_was_closed_while_idle_is_stale_and_no_other() {
+async fn only_a_socket_that_was_closed_while_idle_is_stale() {
     // F-135
     let pool = Arc::new(RecordingPool::default());
     assert_eq!(get(b"", &pool).await.map(drop), Err(Failure::Closed));
