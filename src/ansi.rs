@@ -1,7 +1,7 @@
 //! ANSI escape sequences (ECMA-48) for the colours of reports.
 //!
-//! Reports always contain them; `main.rs` removes them if the stream is not a terminal or `NO_COLOR`
-//! is set.
+//! Reports always contain them; `main.rs` removes them if the stream is not a terminal or
+//! `NO_COLOR` is set.
 
 /// Bold text.
 pub(crate) const BOLD: &str = "\x1b[1m";

@@ -1,8 +1,12 @@
-//! The composition root: builds every part once, hands each only what it needs, starts the workers, drains and stops them.
+//! The composition root: builds every part of the process once, passes to each part only what it
+//! needs, starts the threads, and stops them.
 //!
-//! One thread and one current-thread runtime a worker, each with its own accept queue, upstream sockets and clock. Measured against the other shape (one
-//! multi-threaded runtime with one pool for all; 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): CPU a request 0.95–0.97 of
-//! nginx's against 0.95–1.01, p99 0.83–0.95 against 1.06–1.55. Threads are not pinned: pinned ones wait for a busy neighbour.
+//! Each worker is a thread with a current-thread runtime, and has its own accept queue, upstream
+//! sockets and ticker. The alternative, one multi-threaded runtime with a shared pool, was slower
+//! (responses of 1 KiB, 32 sockets, two cores, two runs of four rounds each beside nginx): the CPU
+//! time of a request was 0.95–0.97 of nginx's with workers and 0.95–1.01 with the shared runtime,
+//! and p99 latency was 0.83–0.95 against 1.06–1.55. Threads are not pinned to cores, because a
+//! pinned thread waits while another process uses its core.
 
 mod background;
 mod confinement;
@@ -52,10 +56,11 @@ use threads::{on_thread, spawn_low_priority};
 use tokens::TokenThread;
 pub(crate) use upstream_factory::UpstreamFactory;
 
-/// How often idle upstream sockets, and what earlier generations left, are looked over.
+/// The interval at which workers close expired upstream sockets and drop the state of earlier
+/// generations.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A running egressd.
+/// A running egressd. Dropping it stops the threads at once, without a grace period.
 pub struct App {
     proxy_addresses: Vec<ListenAddress>,
     management_addresses: Vec<ListenAddress>,
@@ -75,7 +80,7 @@ enum Phase {
     Stopped,
 }
 
-/// What a worker is made of.
+/// The parts that the serving threads share: the workers and the thread of the management API.
 struct ThreadContext {
     shared: Arc<proxy::ProxyContext>,
     management: Arc<Management>,
@@ -88,7 +93,7 @@ struct ThreadContext {
 }
 
 impl App {
-    /// Starts serving what was loaded, with resources that were acquired for the same settings.
+    /// Serves the loaded configuration, with resources that were acquired for the same settings.
     pub fn start(
         resources: StartResources,
         loaded: Loaded,
@@ -156,12 +161,12 @@ impl App {
         })
     }
 
-    /// Where agents connect to.
+    /// Returns the addresses that agents connect to.
     pub fn proxy_addresses(&self) -> &[ListenAddress] {
         &self.proxy_addresses
     }
 
-    /// Where operators connect to.
+    /// Returns the addresses of the management API.
     pub fn management_addresses(&self) -> &[ListenAddress] {
         &self.management_addresses
     }
@@ -169,7 +174,7 @@ impl App {
     fn stop_threads(&mut self) {
         self.phase.send_replace(Phase::Stopped);
         for thread in self.threads.drain(..) {
-            // A worker that panicked has said so itself.
+            // The panic hook has already reported a thread that panicked.
             let _ended = thread.join();
         }
     }
@@ -237,7 +242,7 @@ impl ThreadContext {
         .await;
     }
 
-    /// Management answers to the end.
+    /// Serves the management API until the process ends, so that operators can watch it drain.
     async fn serve_operators(&self, handles: Vec<ListenerHandle>) {
         let ticker = Ticker::new(MemoryShortage::default());
         tokio::spawn(Arc::clone(&ticker).run());
@@ -256,7 +261,8 @@ impl ThreadContext {
         .await;
     }
 
-    /// Accepts until this phase, and keeps the worker's runtime going until the last.
+    /// Accepts sockets until the phase `until`, then keeps the thread's runtime running until the
+    /// last phase: exchanges on accepted sockets still need it.
     async fn accept_until<S: server::Serve>(
         &self,
         accept_loop: AcceptLoop<S>,
@@ -266,12 +272,12 @@ impl ThreadContext {
         let accept_loop = Arc::new(accept_loop);
         let accepting = handles.into_iter().map(|handle| {
             let mut phase = self.phase.clone();
-            // The sender lives as long as the app; if it is gone, so is everything.
+            // `wait_for` fails only if the sender is dropped, and the app owns the sender.
             let end = async move { drop(phase.wait_for(|phase| *phase >= until).await) };
             tokio::spawn(Arc::clone(&accept_loop).accept(handle, end))
         });
         for task in accepting.collect::<Vec<_>>() {
-            // One that panicked has said so itself.
+            // The panic hook has already reported a task that panicked.
             let _ended = task.await;
         }
         if until == Phase::Draining {
@@ -293,7 +299,7 @@ async fn run_worker_maintenance(proxy: Arc<Proxy>) {
     }
 }
 
-/// Returns the flag of the memory limit. Without a limit, memory is never short.
+/// Returns the flag that is set while memory is short. Without a memory limit it is never set.
 fn shortage_flag(memory: Option<&MemoryMonitor>) -> MemoryShortage {
     memory.map(MemoryMonitor::shortage).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! The command line: arguments → one command, one file each.
+//! The command line: parses the arguments and runs one command. Each command has its own file.
 //!
-//! A command writes into the streams that it is given and answers with an [`Exit`]; it neither ends the process nor knows its
-//! standard streams. Only `main.rs` does.
+//! A command writes to the streams that it is given and returns an [`Exit`]. Only `main.rs` ends
+//! the process and uses its standard streams.
 
 mod check;
 #[cfg(feature = "demo")]
@@ -23,43 +23,45 @@ use crate::app::Output;
 use crate::config::{self, Environment, Problem};
 use crate::telemetry::ProblemLog;
 
-/// How a command ends, as `sysexits.h` numbers it.
+/// The exit code of a command, as numbered by `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Good.
+    /// The command succeeded.
     Success = 0,
-    /// The answer is no: problems found, unhealthy, refused.
+    /// The result is negative: problems were found, egressd is not ready, the request is refused.
     Failure = 1,
-    /// Wrong arguments or a bad configuration.
+    /// Invalid arguments or a bad configuration (`EX_USAGE`).
     Usage = 64,
-    /// An address cannot be bound, or something that is needed is not there.
+    /// An address cannot be bound, or a required resource is unavailable (`EX_UNAVAILABLE`).
     Unavailable = 69,
-    /// A bug in egressd.
+    /// The command panicked, which is a bug in egressd (`EX_SOFTWARE`).
     Bug = 70,
 }
 
-/// Where a command writes to. Colour is written always; a stream that is no terminal drops it.
+/// The streams that a command writes to. Text always contains colour; `main.rs` removes it if the
+/// stream is not a terminal.
 pub struct Streams<'a> {
-    /// What was asked for.
+    /// Standard output: the result of the command.
     pub out: &'a mut dyn Write,
-    /// What went wrong.
+    /// Standard error: problems and warnings.
     pub err: &'a mut dyn Write,
-    /// What a command that goes on needs beyond them.
+    /// The streams of commands that keep running.
     pub process: Process,
 }
 
-/// The process, for commands that go on until they are told to stop: their logs are written by threads of their own.
+/// The standard streams for commands that run until a signal. Their logs are written by separate
+/// threads, which need streams that they own.
 pub struct Process {
-    /// Its standard output, once more.
+    /// Opens standard output.
     pub out: fn() -> io::Result<Output>,
-    /// Its standard error, once more.
+    /// Opens standard error.
     pub err: fn() -> io::Result<Output>,
-    /// Where the panic hook looks for the log.
+    /// The log that the panic hook reports to. Set when the log is started.
     pub panic_log: Arc<OnceLock<ProblemLog>>,
 }
 
-/// Nobody reads its logs.
+/// Discards the logs.
 impl Default for Process {
     fn default() -> Self {
         Self {
@@ -81,14 +83,16 @@ struct Cli {
 enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(serve::Serve),
-    /// Try it with nothing to configure: an API of its own, connections to it, and curl lines to paste
+    /// Try it with nothing to configure: an API of its own, connections to it, and curl lines to
+    /// paste
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
     /// Say what would become of a request, without sending it
     Explain(explain::Explain),
     /// Report every problem of the configuration at once
     Check(check::Check),
-    /// Resolve, connect, shake hands and obtain a token for one connection, without a request to its API
+    /// Resolve, connect, shake hands and obtain a token for one connection, without a request to
+    /// its API
     Probe(probe::Probe),
     /// Print the JSON Schema (draft 2020-12) of a connection file
     Schema(schema::Schema),
@@ -98,7 +102,7 @@ enum Command {
     Doctor(doctor::Doctor),
 }
 
-/// Runs the command that the arguments name (the program's own name first).
+/// Runs the command that the arguments name. The first argument is the name of the program.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     environment: Environment,
@@ -107,7 +111,7 @@ pub fn run(
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(asked) => return report_usage(&asked, &arguments, streams),
+        Err(message) => return report_usage(&message, &arguments, streams),
     };
     let done = match cli.command {
         Command::Serve(serve) => serve.run(environment, streams),
@@ -122,17 +126,18 @@ pub fn run(
     };
     done.unwrap_or_else(|error| {
         if error.kind() != io::ErrorKind::BrokenPipe {
-            let _unheard = writeln!(streams.err, "egressd: {error}");
+            let _ignored = writeln!(streams.err, "egressd: {error}");
         }
         write_error_exit(&error)
     })
 }
 
-/// `--help` and `--version` are answers; everything else is a mistake.
-fn report_usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>) -> Exit {
-    let mut text = asked.render().ansi().to_string();
-    // clap repeats arguments that it does not understand, and one may be a secret in the wrong
-    // place.
+/// Writes the message of clap: `--help` and `--version` to standard output, errors to standard
+/// error.
+fn report_usage(message: &clap::Error, arguments: &[OsString], streams: &mut Streams<'_>) -> Exit {
+    let mut text = message.render().ansi().to_string();
+    // clap quotes arguments that it does not understand, and such an argument may be a misplaced
+    // secret.
     for argument in arguments.iter().filter_map(|argument| argument.to_str()) {
         let value = match argument.split_once('=') {
             Some((flag, value)) if flag.starts_with("--") => value,
@@ -142,7 +147,7 @@ fn report_usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Strea
             text = text.replace(value, "…");
         }
     }
-    let (stream, exit) = if asked.use_stderr() {
+    let (stream, exit) = if message.use_stderr() {
         (&mut streams.err, Exit::Usage)
     } else {
         (&mut streams.out, Exit::Success)
@@ -153,14 +158,15 @@ fn report_usage(asked: &clap::Error, arguments: &[OsString], streams: &mut Strea
     }
 }
 
-/// A command that needs a configuration cannot run without a good one.
+/// Reports the problems of a configuration that the command cannot run without.
 fn report_problems(problems: &[Problem], streams: &mut Streams<'_>) -> io::Result<Exit> {
     write!(streams.err, "{}", config::render_text(problems))?;
     writeln!(streams.err, "{}", config::render_summary(None, problems))?;
     Ok(Exit::Usage)
 }
 
-/// The answer of a command that wrote it down: the same for a reader that has seen enough of it.
+/// Returns the exit code of a command after its output was written. The code is the same if the
+/// reader closed the pipe early.
 fn exit_after_writing(written: io::Result<()>, exit: Exit) -> io::Result<Exit> {
     match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit),
@@ -168,7 +174,8 @@ fn exit_after_writing(written: io::Result<()>, exit: Exit) -> io::Result<Exit> {
     }
 }
 
-/// A reader that has seen enough (`egressd schema | head`) is no fault.
+/// Returns the exit code for an error of an output stream. A closed pipe is not a fault:
+/// `egressd schema | head` closes it.
 fn write_error_exit(error: &io::Error) -> Exit {
     if error.kind() == io::ErrorKind::BrokenPipe {
         Exit::Success

@@ -1,10 +1,12 @@
-//! The checks of `egressd doctor`: which part of the agent's sandbox is not closed?
+//! The checks of `egressd doctor`: they find the parts of the agent's sandbox that are not closed.
 //!
-//! It has no configuration and no secret: it tries what an agent could try, all at once and within one time limit, and says what came of
-//! it. Each module below holds one kind of way out. What is open fails it; what cannot be known fails it only where that is asked for, since a
-//! sandbox may well hide what a check would look at.
+//! The doctor has no configuration and no secret. It tries what an agent could try, all at once and
+//! within one time limit, and reports the results. Each module below has the checks of one kind of
+//! escape. An open finding fails the command. An unknown finding fails it only with `--strict`,
+//! because a good sandbox may hide what a check needs to read.
 //!
-//! Invariant kept here: no value of a variable, no content of a file and no body of an answer is reported.
+//! Invariant of this module: the report contains no value of a variable, no content of a file and
+//! no body of a response.
 
 mod dns_queries;
 mod egressd_listeners;
@@ -36,7 +38,7 @@ pub(crate) use self::variables::Variable;
 use crate::domain::address::METADATA_ADDRESSES;
 use crate::probe_client::ProbeTarget;
 
-/// Anycast addresses of two operators, in both families.
+/// Anycast addresses of two operators, in IPv4 and IPv6.
 const PUBLIC_ADDRESSES: &[&str] = &[
     "1.1.1.1:443",
     "1.1.1.1:80",
@@ -46,23 +48,24 @@ const PUBLIC_ADDRESSES: &[&str] = &[
     "[2606:4700:4700::1111]:80",
     "[2001:4860:4860::8888]:443",
 ];
-/// Which of them answer datagrams on the same port, in QUIC.
+/// The addresses of [`PUBLIC_ADDRESSES`] that also speak QUIC, over UDP on the same port.
 const QUIC_ADDRESSES: &[&str] = &[
     "1.1.1.1:443",
     "8.8.8.8:443",
     "[2606:4700:4700::1111]:443",
     "[2001:4860:4860::8888]:443",
 ];
-/// Where it is, if nothing else is said.
+/// The default address of the management API.
 const DEFAULT_MANAGEMENT: &str = "127.0.0.1:8081";
-/// GCP's metadata server by its name, beside the addresses of all clouds.
+/// The name of GCP's metadata server. The metadata addresses of all clouds are tried as well.
 const METADATA_NAME: &str = "metadata.google.internal.:80";
 const PUBLIC_RESOLVERS: &[&str] = &["1.1.1.1:53", "8.8.8.8:53", "[2606:4700:4700::1111]:53"];
-/// What to try, and what to make of it.
+
+/// The targets of the checks, and how their findings count.
 pub(crate) struct DoctorOptions {
     /// The listener at which the agent reaches egressd.
     pub(crate) proxy: ProbeTarget,
-    /// The listeners of the management API; empty for the usual ones and every local listener.
+    /// The listeners of the management API; empty for the default address and every local listener.
     pub(crate) management: Vec<ProbeTarget>,
     /// Public addresses; empty for well-known ones.
     pub(crate) egress_targets: Vec<ProbeTarget>,
@@ -70,9 +73,9 @@ pub(crate) struct DoctorOptions {
     pub(crate) metadata_targets: Vec<ProbeTarget>,
     /// Public name servers; empty for well-known ones.
     pub(crate) resolvers: Vec<SocketAddr>,
-    /// The public name that name servers are asked for.
+    /// The public name that the name servers are queried for.
     pub(crate) name: String,
-    /// The checks whose open findings do not count.
+    /// The checks whose findings are accepted and do not count.
     pub(crate) accepted: Vec<SandboxCheck>,
     /// `true` if unknown findings count as open.
     pub(crate) is_strict: bool,
@@ -107,7 +110,7 @@ impl DoctorOptions {
         })
     }
 
-    /// Whether a finding makes the answer a no.
+    /// Returns `true` if this finding fails the command.
     fn is_failure(&self, finding: &Finding) -> bool {
         let bad = match finding.state {
             FindingState::Closed => false,
@@ -117,7 +120,7 @@ impl DoctorOptions {
         bad && !finding.accepted
     }
 
-    /// Every attempt at once.
+    /// Runs all network checks at once.
     async fn network_findings(&self) -> Vec<Finding> {
         let probe = NetworkProbe::from_system(self.limit);
         let mut tasks = ProbeTasks::default();
@@ -156,7 +159,7 @@ impl DoctorOptions {
         findings
     }
 
-    /// Starts the attempts to reach public and metadata addresses.
+    /// Starts the checks of public and metadata addresses.
     fn spawn_egress_probes(&self, probe: &NetworkProbe, tasks: &mut ProbeTasks) {
         let public = PUBLIC_ADDRESSES
             .iter()
@@ -188,8 +191,9 @@ impl DoctorOptions {
         }
     }
 
-    /// Where operators might be served: targets that are reported one by one, and those that are
-    /// found here, with whether these are all.
+    /// Returns the possible addresses of the management API: targets with a finding each, and the
+    /// local listeners, which are reported together. The flag is `true` if the local listeners are
+    /// complete.
     fn management_targets(&self) -> (Vec<ProbeTarget>, Option<(Vec<ProbeTarget>, bool)>) {
         if !self.management.is_empty() {
             return (self.management.clone(), None);
@@ -215,7 +219,8 @@ fn given_or_default<T: Clone>(given: &[T], usual: impl Iterator<Item = T>) -> Ve
     }
 }
 
-/// Attempts under way, in the order of their start.
+/// The running network checks, in the order of their start. Each has the check and the target for
+/// the finding that is reported if its task panics.
 #[derive(Default)]
 struct ProbeTasks(Vec<(SandboxCheck, String, JoinHandle<Finding>)>);
 

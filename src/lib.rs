@@ -1,100 +1,128 @@
-//! egressd: a sandboxed outbound HTTP proxy sidecar. An agent (untrusted code) sends plain HTTP to
-//! localhost. egressd holds the credentials, decides if a request is allowed, adds what the
-//! upstream needs, and forwards the request over HTTPS.
+//! egressd is an outbound HTTP proxy for one untrusted program, the *agent*: a tool loop of a
+//! language model, a generated script. The agent sends plain HTTP to localhost. egressd holds the
+//! credentials. It decides if a request is allowed, adds what the upstream needs, and forwards the
+//! request over HTTPS. The agent never holds a credential and never chooses a host.
+//!
+//! A *connection* is one API that the operator configured: a base URL, the allowed routes, a
+//! credential and limits. An *upstream* is the server of a connection. A TCP connection is called a
+//! *socket*. An *exchange* is one request with its response.
+//!
+//! This page describes the crate in three parts: the two flows through it, where to look for an
+//! answer, and the security invariants with the tests that hold them.
+//!
+//! # The flow of the configuration
+//!
+//! [`config`] → [`domain`] → [`snapshot`] → published by [`app`] or [`reload`]
+//!
+//! 1. [`config`] reads files, environment variables and flags, and reports every mistake at once.
+//! 2. The result is a list of [`domain::Connection`]s. Their fields hold only valid values, and
+//!    each owns its compiled route table ([`route`]). Later stages do not check them again.
+//! 3. [`snapshot::Snapshot`] collects the connections of one generation. It never changes, and it
+//!    is published in one step. A request reads one snapshot from its start to its end.
+//! 4. On SIGHUP or after a change of a file, [`reload`] repeats these steps and publishes the next
+//!    generation. Connections that did not change keep their sockets and tokens. After a mistake,
+//!    the old generation stays in place.
+//!
+//! # The flow of a request
+//!
+//! agent → [`server`] → [`proxy`] → [`upstream`] → API
+//!
+//! The [`server`] of a worker thread accepts the agent's socket, and hyper parses the head of the
+//! request. [`proxy`] runs the stages of `proxy::pipeline`, the file to read first. Each stage
+//! takes the type that the previous stage returned, so no stage can be skipped:
+//!
+//! 1. *address*: checks that this is one unambiguous request to this host, with a canonical path.
+//! 2. *identify*: finds the connection that the first path segment names.
+//! 3. *authorize*: finds the pattern that allows the method and the path.
+//! 4. *prepare*: checks the body cap and the limits. No socket to an upstream has been opened so
+//!    far.
+//! 5. *forward*: drops header fields, adds the credential ([`credential`]), signs the body if the
+//!    connection requires it (`credential::signing`), sends the request, and searches the response
+//!    for the credential ([`reflection`]).
+//!
+//! Bodies are streamed, with one exception: a body that is signed is first read completely, within
+//! a memory budget that all requests share (`proxy::body_budget`). [`upstream`] is the only module
+//! that opens sockets to the outside. It resolves the name, checks the addresses, connects to a
+//! checked address, sends HTTP over TLS, and caps the response. `proxy::exchange` records the
+//! outcome of every exchange.
+//!
+//! # The process
+//!
+//! [`app`] builds every part once: it acquires what the process needs from the system
+//! (`app::resources`), confines the process ([`hardening`]), and then starts the threads. Each
+//! worker has its own thread, runtime, accept queue and upstream sockets. [`management`] serves the
+//! read-only API and its page on a thread of lower priority. [`telemetry`] has the metrics and the
+//! two logs; a log never blocks a request. [`memory`] measures how near the process is to its
+//! memory limit. [`cli`] has one file for each command. `egressd healthcheck` and `egressd doctor`
+//! examine a process from outside, and use only `probe_client` for it. `demo` is the embedded API
+//! of `egressd demo`.
+//!
+//! `tests/architecture.rs` defines which module may use which.
 //!
 //! # Where to look
 //!
-//! - In which order is a request handled? `proxy::pipeline`.
-//! - Where is a request header dropped? `proxy::request_fields`; a response header:
-//!   `proxy::response_fields`.
-//! - Who decides if a request is allowed? `proxy::authorize`, with the patterns of [`route`].
-//! - Where is a token fetched and refreshed? [`credential::oauth::Grant`], a state machine; when:
-//!   `credential::oauth::policy`; the first token, at start-up: `app::tokens`.
-//! - Who decides that an address may be dialled? [`upstream::address_guard`]; address ranges:
-//!   [`domain::address`].
-//! - What happens on SIGHUP? `app::signals` receives it and wakes the thread of `reload::watch`;
-//!   [`reload`] loads the configuration and publishes it.
-//! - Where is a metric defined? [`telemetry::metrics`], names and help in its `families`; a line of
-//!   the problem log: [`telemetry::problem_log`].
-//! - Where is a refusal defined? `proxy::code` has the codes, [`proxy::refusal`] the responses.
-//! - What does the process do at start-up, and at its end? `app::process`, `app::drain`.
-//!
-//! # Two flows
-//!
-//! **The configuration** ([`config`] → [`domain`] → [`snapshot`]). [`config`] reads files,
-//! environment and flags, and reports every mistake at once. The result is a list of
-//! [`domain::Connection`]s, whose fields can hold only valid values. Each connection owns its
-//! compiled route table ([`route`]). [`snapshot::Snapshot::new`] collects the connections, and the
-//! snapshot is published in one step. Requests read the snapshot and never the configuration.
-//! [`reload`] takes the same way while agents are served: what did not change keeps its sockets
-//! and its token, and a mistake leaves everything as it is.
-//!
-//! **A request** ([`server`] → [`proxy`] → [`upstream`]). The [`server`] of a worker accepts the
-//! agent's socket, and hyper reads the head. [`proxy`] runs the stages of `proxy::pipeline`. Each
-//! stage takes the type that the previous one made:
-//!
-//! 1. *address*: is this one unambiguous request to this host, with a canonical path?
-//! 2. *identify*: which connection is it for?
-//! 3. *authorize*: which pattern allows it?
-//! 4. *prepare*: body cap and limits. Nothing has been dialled so far.
-//! 5. *forward*: drop header fields, add the credential ([`credential`]), sign the body
-//!    (`credential::signing`), send, and search the response for the credential ([`reflection`]).
-//!
-//! If the body is signed, *forward* first reads all of it; the bodies held in memory share one
-//! budget. [`upstream`] is the only module that opens sockets to the outside. It resolves the
-//! name, checks the addresses, dials an address that it checked, sends HTTP over TLS, and caps the
-//! response. Every outcome is recorded by one `proxy::exchange`.
-//!
-//! [`telemetry`] has the metrics (each worker counts in its own shard, and a scrape merges them)
-//! and the two logs, which never block a request. [`management`] reads the metrics, the snapshot
-//! and the state of tokens, on a thread of lower priority.
-//!
-//! [`app`] takes what the process needs from the system (`app::StartResources`), builds every part
-//! once, and starts the threads after [`hardening`] has confined the process. [`memory`] measures
-//! how near the memory limit is. [`cli`] has one file per command. Two of them, `healthcheck` and
-//! `doctor`, examine a process from outside, through `probe_client` only. `demo` is the upstream
-//! of `egressd demo`.
+//! | to find | look in |
+//! |---|---|
+//! | the order in which a request is handled | `proxy::pipeline` |
+//! | the header fields that are dropped | `proxy::request_fields`, `proxy::response_fields` |
+//! | the decision if a request is allowed | `proxy::authorize`, with the patterns of [`route`] |
+//! | the refusals: codes and responses | `proxy::code`, [`proxy::refusal`] |
+//! | the decision if an address may be dialled | [`upstream::address_guard`], with the ranges of [`domain::address`] |
+//! | how a token is fetched, and when | [`credential::oauth::Grant`], `credential::oauth::policy`; at the start: `app::tokens` |
+//! | what happens on SIGHUP | `app::signals`, then `reload::watch`, then [`reload`] |
+//! | the metrics | [`telemetry::metrics`]; names and help texts in `telemetry::metrics::families` |
+//! | the events of the problem log | [`telemetry::problem_log`] |
+//! | start and end of the process | `app::process`, `app::drain` |
 //!
 //! # Security invariants
 //!
-//! - **S1**: Nothing is dialled for a request that no pattern allows. Held by
-//!   `proxy::authorize::Permitted`, which has one constructor; `tests/it/refusals.rs`.
-//! - **S2**: The path that was matched is the path that is sent, byte for byte. Held by
-//!   `route::CanonicalPath`, which borrows it; `tests/it/paths.rs`, `tests/it/route_laws.rs`.
-//! - **S3**: A credential is sent only to the connection's own authority. Held by
-//!   an assertion in `upstream::Client::exchange`; `domain::url` tests; `tests/it/paths.rs`.
+//! Each invariant names the code that enforces it, then the tests that hold it. `docs/security.md`
+//! states what each of them does not cover.
+//!
+//! - **S1**: No socket is opened for a request that no pattern allows. Enforced by
+//!   `proxy::authorize::Permitted`, which only `proxy::authorize` creates. Tests:
+//!   `tests/it/refusals.rs`.
+//! - **S2**: The path that was matched is the path that is sent, byte for byte. Enforced by
+//!   `route::CanonicalPath`, which borrows the path of the request. Tests: `tests/it/paths.rs`,
+//!   `tests/it/route_laws.rs`.
+//! - **S3**: A credential is sent only to the authority of its own connection. Enforced by a check
+//!   in `upstream::Client::exchange`. Tests: `src/domain/url/tests.rs`, `tests/it/paths.rs`.
 //! - **S4**: An agent can neither override, duplicate nor observe what egressd adds to a request.
-//!   Held by `proxy::request_fields`, `reflection`; `tests/it/headers.rs`, `tests/it/reflection`.
-//! - **S5**: Only checked addresses are dialled; metadata addresses never are. Held by
-//!   `upstream::address_guard`; `upstream::tests`; `domain::address` tests.
-//! - **S6**: A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and is
-//!   exposed in two modules. Held by `domain::Secret`; `tests/architecture.rs`.
-//! - **S7**: No response is longer than its cap, and an agent can tell a response that was cut
-//!   off. Held by `upstream::UpstreamBody`; `tests/it/responses.rs`.
-//! - **S8**: A request is sent with exactly one framing header; a response is framed again for the
-//!   agent. Held by `upstream::http1`; `tests/it/framing.rs`.
-//! - **S9**: Sockets are never shared between connections. Held by `upstream::UpstreamPool`;
+//!   Enforced by `proxy::request_fields` and `reflection`. Tests: `tests/it/headers.rs`,
+//!   `tests/it/reflection/`.
+//! - **S5**: Only checked addresses are dialled; metadata addresses never are. Enforced by
+//!   `upstream::address_guard`. Tests: `src/upstream/tests/`, `src/domain/address/tests.rs`.
+//! - **S6**: A secret has no `Debug`, `Display` or `Serialize`, is wiped when dropped, and can be
+//!   read only in `credential`, `reflection` and the constructor of a fixed header. Enforced by
+//!   `domain::Secret`. Tests: `tests/architecture.rs`.
+//! - **S7**: No response is longer than its cap, and an agent can detect a response that was cut
+//!   off. Enforced by `upstream::UpstreamBody`. Tests: `tests/it/responses/`.
+//! - **S8**: A request is sent with exactly one framing header, and a response is framed again for
+//!   the agent. Enforced by `upstream::http1`. Tests: `tests/it/framing/`.
+//! - **S9**: Connections never share upstream sockets. Enforced by `upstream::UpstreamPool`. Tests:
 //!   `tests/it/ids.rs`.
 //! - **S10**: A web page cannot use the agent's connections or the management API through a
-//!   browser. Held by `domain::caller`, `proxy::identify`, `management::access`;
+//!   browser. Enforced by `domain::caller`, `proxy::identify` and `management::access`. Tests:
 //!   `tests/it/refusals.rs`, `tests/it/management_access.rs`.
-//! - **S11**: With a bad configuration nothing is bound, and every problem is reported. Held by
-//!   `config::load`; `tests/it/config.rs`.
-//! - **S12**: A token is never used at or after its expiry, and at most one token request of a
-//!   credential is in flight. Held by `credential::oauth::Grant`; `tests/it/oauth`.
-//! - **S13**: The signed bytes are the sent bytes. Held by `proxy::upload`, one buffer;
-//!   `tests/it/signing`, `tests/peers/signatures.py`.
-//! - **S14**: No log line, metric, page or error contains a secret. Held by the view types of
-//!   `management` and the events and labels of `telemetry`, which have no field for one;
-//!   `tests/it/canary`.
-//! - **S15**: With a login configured, the management API answers only requests that have it,
-//!   except health checks, metrics and the OpenAPI document. Held by `management::access`,
-//!   `credential::Login`; `tests/it/management_access.rs`.
-//! - **S16**: The running process can only do what a proxy does: read its configuration and dial.
-//!   Held by `hardening`, `app::StartResources` before any thread; `tests/it/hardening.rs`, and
-//!   every in-process test runs so.
-//! - **S17**: An HTTP/1.1 socket serves another request only if the end of the previous response
-//!   was certain. Held by `upstream::http1`, `proxy::forward`; `tests/it/responses/reuse.rs`.
+//! - **S11**: With a bad configuration no listener is bound, and every problem is reported.
+//!   Enforced by `config::load`. Tests: `tests/it/config/`.
+//! - **S12**: A token is never used at or after its expiry, and a credential has at most one token
+//!   request in flight. Enforced by `credential::oauth::Grant`. Tests: `tests/it/oauth/`.
+//! - **S13**: The bytes that are signed are the bytes that are sent. Enforced by `proxy::upload`,
+//!   which sends the buffer that it signed. Tests: `tests/it/signing/`,
+//!   `tests/peers/signatures.py`.
+//! - **S14**: No log line, metric, page or error contains a secret. Enforced by the views of
+//!   `management` and the events and labels of `telemetry`, which have no field for one. Tests:
+//!   `tests/it/canary/`.
+//! - **S15**: If a login is configured, the management API requires it for every request except
+//!   health checks, metrics and the OpenAPI document. Enforced by `management::access` and
+//!   `credential::login`. Tests: `tests/it/management_access.rs`.
+//! - **S16**: The running process can do only what a proxy does: read its configuration and
+//!   connect. Enforced by `hardening`, which `app::process` applies before it starts a thread.
+//!   Tests: `tests/it/hardening.rs`; every in-process test runs confined.
+//! - **S17**: An HTTP/1.1 socket to an upstream serves another request only if the end of the
+//!   previous response is certain. Enforced by `upstream::http1` and `proxy::forward`. Tests:
+//!   `tests/it/responses/reuse.rs`.
 
 mod ansi;
 pub mod app;

@@ -1,4 +1,4 @@
-//! The `egressd` program: the only place that ends the process or touches its standard streams.
+//! The `egressd` program. Only this file ends the process or uses its standard streams.
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -28,8 +28,8 @@ fn main() -> ExitCode {
     let panic_log = Arc::clone(&process.panic_log);
     std::panic::set_hook(Box::new(move |panic| {
         if !panic_log.get().is_some_and(|log| log.report_panic(panic)) {
-            // Not `eprintln!`: it panics where standard error is closed.
-            let _unheard = writeln!(io::stderr(), "{}", panic_notice(panic));
+            // `eprintln!` would panic if standard error is closed.
+            let _ignored = writeln!(io::stderr(), "{}", panic_notice(panic));
         }
     }));
     let mut err_stream = IgnoreWriteErrors(&mut err);
@@ -40,13 +40,14 @@ fn main() -> ExitCode {
     };
     let environment = Environment::new(std::env::vars_os());
     let exit = cli::run(std::env::args_os(), environment, &mut streams);
-    // A reader that has gone away cannot be told.
+    // A stream that cannot be flushed cannot be reported anywhere.
     let _ = out.flush();
     let _ = err.flush();
     ExitCode::from(exit as u8)
 }
 
-/// Standard error: nobody can be told that it cannot be written to, and no command ends otherwise for it.
+/// Standard error, with write errors ignored: nothing can report them, and they must not change the
+/// exit code.
 struct IgnoreWriteErrors<W>(W);
 
 impl<W: io::Write> io::Write for IgnoreWriteErrors<W> {
@@ -59,7 +60,8 @@ impl<W: io::Write> io::Write for IgnoreWriteErrors<W> {
     }
 }
 
-/// A standard stream without the lock and the buffer that the standard library puts before it: a thread that is stuck in a write holds nobody else up.
+/// Returns a standard stream without the lock and the buffer of the standard library, so that a
+/// thread that is blocked in a write does not block other threads.
 fn unlocked_output(stream: impl AsFd) -> io::Result<Output> {
     let file = File::from(stream.as_fd().try_clone_to_owned()?);
     Ok(Output {

@@ -381,3 +381,19 @@ fn the_module_rules_hold() {
     let found = all_violations(&sources);
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
+
+/// The tour in `src/lib.rs` names the tests that hold each security invariant. A test that is moved
+/// must be moved there too.
+#[test]
+fn the_tests_that_the_tour_names_exist() {
+    let root = FilePath::new(env!("CARGO_MANIFEST_DIR"));
+    let tour = fs::read_to_string(root.join("src/lib.rs")).expect("source is UTF-8");
+    let code_spans = tour.split('`').skip(1).step_by(2);
+    let paths: Vec<&str> = code_spans
+        .filter(|span| span.starts_with("tests/") || span.starts_with("src/"))
+        .collect();
+    assert!(paths.len() > 17, "an invariant names no test: {paths:?}");
+    for path in paths {
+        assert!(root.join(path).exists(), "src/lib.rs names {path}");
+    }
+}

@@ -1,4 +1,4 @@
-//! The threads beside those that serve: one reloads the configuration, one stops the app.
+//! The threads that do not serve: one reloads the configuration, and one stops the app.
 
 use std::io;
 use std::sync::Arc;
@@ -11,12 +11,13 @@ use crate::config::{LoadOptions, Settings, SourceFiles, StartupSettings};
 use crate::credential::Login;
 use crate::reload::{Reload, ReloadHandle, ReloadTargets, ReloadWatcher};
 
-/// Started with the app: later the system may have no thread to give.
+/// The background threads. They start with the app, because at the time of a reload or a stop the
+/// system may refuse a new thread.
 pub(super) struct BackgroundThreads {
     pub(super) reloads: Option<ReloadHandle>,
-    /// Stops the app that is sent here.
+    /// Receives the app to stop.
     pub(super) stop: SyncSender<App>,
-    /// Returns how many exchanges were cut off.
+    /// Returns the number of exchanges that were cut off.
     pub(super) stopping: JoinHandle<usize>,
 }
 
@@ -36,11 +37,11 @@ impl BackgroundThreads {
     }
 }
 
-/// What a reload begins from: what the process was started with.
+/// The inputs of a reload: the values that the process was started with.
 pub(super) struct ReloadInput {
     pub(super) sources: SourceFiles,
     pub(super) startup: StartupSettings,
-    /// `true` if the process may read only the places of its files.
+    /// `true` if the process is confined to the directories of its files.
     pub(super) confined: bool,
     pub(super) login: Option<Arc<Login>>,
 }
@@ -62,7 +63,7 @@ impl ReloadInput {
 }
 
 impl App {
-    /// Returns what loads the configuration again and puts it in force.
+    /// Returns the action that loads the configuration again and publishes it.
     pub fn reload(&self, options: LoadOptions) -> Reload {
         let login = self.reload_input.login.clone();
         let credentials = Arc::clone(&self.shared.credentials);

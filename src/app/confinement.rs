@@ -1,4 +1,4 @@
-//! How far the process confines itself, and what it must still reach afterwards.
+//! The hardening mode, and the files that a confined process must still reach.
 
 use std::error::Error;
 
@@ -6,20 +6,21 @@ use crate::config::{ListenAddress, Loaded};
 use crate::hardening::{AllowedPaths, Hardening};
 use crate::telemetry::{Event, ProblemLog};
 
-/// How much depends on the process giving up rights.
+/// The degree of hardening that the operator demands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HardeningMode {
-    /// The process keeps its rights.
+    /// The process is not hardened.
     Off,
-    /// Every measure that is available.
+    /// The process takes every measure that the kernel supports.
     #[default]
     BestEffort,
-    /// Every measure, or no start.
+    /// The process takes every measure, or does not start.
     Required,
 }
 
 impl HardeningMode {
-    /// Takes the measures that need no configuration. To be called before any file is read.
+    /// Takes the measures that need no configuration. Call it before any file is read, so that
+    /// secrets never are in a process that can be dumped or traced.
     pub fn begin(self) -> Hardening {
         match self {
             Self::Off => Hardening::off(),
@@ -27,7 +28,8 @@ impl HardeningMode {
         }
     }
 
-    /// Confines the process to what the loaded configuration needs. Threads that start later inherit it.
+    /// Confines the process to what the loaded configuration needs. Threads that start later
+    /// inherit the confinement.
     pub(super) fn confine(self, hardening: Hardening, loaded: &Loaded) -> Hardening {
         match self {
             Self::Off => hardening,
@@ -58,7 +60,8 @@ impl HardeningMode {
     }
 }
 
-/// What must be readable again for a reload, and removed at the end.
+/// Returns the paths that a reload must read again, and the socket files that the process removes
+/// at its end.
 fn needs(loaded: &Loaded) -> AllowedPaths {
     let listen = [
         &loaded.settings.proxy.listen,
@@ -71,7 +74,7 @@ fn needs(loaded: &Loaded) -> AllowedPaths {
             ListenAddress::Unix(path) => Some(path.clone()),
             ListenAddress::Tcp(_) => None,
         });
-    // Listed so that new secrets may be placed there while the process runs.
+    // These directories may get new secrets while the process runs.
     let secrets = loaded.settings.secrets.allow.iter().flatten().cloned();
     AllowedPaths {
         readable: loaded

@@ -1,5 +1,4 @@
-//! File descriptors: raises the limit, makes sure that there are enough to start, and divides the
-//! rest.
+//! File descriptors: raises the limit, checks that there are enough to start, and divides the rest.
 //!
 //! Agents choose how many sockets they open, so without a division they could take the descriptors
 //! that management, reloads and dials need. Half of what the process does not need for itself is
@@ -16,19 +15,21 @@ use crate::server::MANAGEMENT_SOCKETS;
 use crate::telemetry::{Event, ProblemLog};
 use crate::upstream::DescriptorReserve;
 
-/// Pipes, of two descriptors each, that have to be there before anything is started: without a few descriptors tokio panics where it would begin to hear signals.
+/// The number of pipes, of two descriptors each, that must be free before the start. Without a few
+/// free descriptors, tokio panics when it registers signals.
 const SPARE_PIPES: usize = 8;
 
-/// Raises the limit as far as it may be raised without a right, and fails if there is next to nothing left. A thousand, which is what many systems begin with, are
-/// used up by half as many agents, for each has an upstream socket too.
+/// Raises the soft limit to the hard limit, which needs no privilege, and fails if almost no
+/// descriptors are free. The soft limit of many systems is 1024; 512 agents use that up, because
+/// each exchange needs an upstream socket as well.
 pub fn claim_descriptors() -> io::Result<()> {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
         current: limit.maximum,
         ..limit
     };
-    // Where it is refused, what there is has to do.
-    let _as_before = setrlimit(Resource::Nofile, raised);
+    // If the kernel refuses, the process runs with the limit that it has.
+    let _unchanged = setrlimit(Resource::Nofile, raised);
     let spare: io::Result<Vec<_>> = std::iter::repeat_with(io::pipe).take(SPARE_PIPES).collect();
     spare.map(drop)
 }
@@ -77,7 +78,7 @@ impl DescriptorShares {
     /// before the threads start, because the open descriptors are counted.
     pub(super) fn for_process(need: DescriptorNeeds) -> Self {
         let limit = getrlimit(Resource::Nofile).current;
-        // `None` means that there is no limit.
+        // `None` means unlimited.
         let limit = limit.map_or(usize::MAX, |limit| {
             usize::try_from(limit).unwrap_or(usize::MAX)
         });

@@ -1,4 +1,5 @@
-//! How it stops: readiness falls, the sockets close, what is under way ends or is cut off, then the threads end.
+//! Stopping: readiness fails, the listeners close, exchanges in flight finish or are cut off, then
+//! the threads end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -8,18 +9,19 @@ use super::{App, Phase};
 use crate::memory::MemoryShortage;
 use crate::server::{SocketCounts, Ticker};
 
-/// How often a draining process looks whether it is done.
+/// The interval at which a draining process checks if it is done.
 const POLL: Duration = Duration::from_millis(10);
-/// How long kept sockets are still answered where nothing else is under way: their agents may have sent a request just now.
+/// The time that idle sockets stay open if nothing else is in flight: an agent may have sent a
+/// request just before the drain began.
 const IDLE_SOCKET_GRACE: Duration = Duration::from_millis(200);
-/// How long those that the grace period was too short for may take to be told.
+/// The time to send a refusal to agents whose exchanges exceeded the grace period.
 const CUT_OFF_GRACE: Duration = Duration::from_millis(500);
 
-/// What the workers let the app see of their sockets.
+/// The state of the workers' sockets that the app observes.
 pub(super) struct WorkerSockets {
-    /// Workers that still accept.
+    /// The number of workers that still accept sockets.
     accepting_workers: AtomicUsize,
-    /// Each worker's own.
+    /// The tickers, one for each worker.
     tickers: Vec<Arc<Ticker>>,
 }
 
@@ -32,14 +34,14 @@ impl WorkerSockets {
         }
     }
 
-    /// The ticker of this worker's sockets.
+    /// Returns the ticker of this worker's sockets.
     pub(super) fn ticker(&self, worker: usize) -> Arc<Ticker> {
         self.tickers
             .get(worker)
             .map_or_else(|| Ticker::new(MemoryShortage::default()), Arc::clone)
     }
 
-    /// A worker has let in everybody who stood in its queues, and nobody comes after them.
+    /// Records that a worker has accepted all sockets of its queues and accepts no more.
     pub(super) fn worker_stopped_accepting(&self) {
         self.accepting_workers.fetch_sub(1, Relaxed);
     }
@@ -55,9 +57,11 @@ impl WorkerSockets {
 }
 
 impl App {
-    /// Takes no more agents, lets exchanges under way finish within the grace period, then ends. How many had to be cut off.
+    /// Accepts no more agents, lets exchanges in flight finish within the grace period, and ends.
+    /// Returns the number of exchanges that were cut off.
     ///
-    /// Readiness fails before the first listener closes, so a refused agent finds it failing.
+    /// Readiness fails before the first listener closes, so an agent that cannot connect never
+    /// finds egressd ready.
     pub fn stop(mut self) -> usize {
         let begun = Instant::now();
         self.shared.admission.begin_draining();
@@ -94,9 +98,9 @@ impl App {
     }
 }
 
-/// Until it is so, or the time has come.
-fn poll_until(until: Instant, mut is_so: impl FnMut() -> bool) {
-    while !is_so() && Instant::now() < until {
+/// Blocks until `is_done` returns `true` or the time is reached.
+fn poll_until(until: Instant, mut is_done: impl FnMut() -> bool) {
+    while !is_done() && Instant::now() < until {
         std::thread::sleep(POLL);
     }
 }

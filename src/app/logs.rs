@@ -1,4 +1,4 @@
-//! The two logs as the settings ask for them.
+//! Starts the access log and the problem log according to the settings.
 
 use std::io::{self, Write};
 
@@ -7,18 +7,19 @@ use crate::telemetry::{
     AccessFilter, AccessLog, EventFormat, EventLevel, LineFormat, Logs, ProblemLog,
 };
 
-/// A stream that a log's thread writes to as long as the process lives. It must take no lock that others may wait for: a write may never return.
+/// A stream that the thread of a log writes to until the process ends. The stream must not hold a
+/// lock that other threads may wait for, because a write may block forever.
 pub struct Output {
     /// The stream.
     pub stream: Box<dyn Write + Send>,
-    /// Whether people read it as it comes.
+    /// `true` if the stream is a terminal.
     pub is_terminal: bool,
-    /// Whether they want colour.
+    /// `true` if text may contain colour.
     pub colour: bool,
 }
 
 impl Output {
-    /// Nobody reads it.
+    /// Creates a stream that discards everything.
     pub fn discard() -> Self {
         Self {
             stream: Box::new(io::sink()),
@@ -28,7 +29,7 @@ impl Output {
     }
 }
 
-/// Starts the logs that the settings ask for, on these streams.
+/// Starts both logs on these streams.
 pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io::Result<Logs> {
     let look = match log_format(settings, &problems) {
         LineFormat::Json => EventFormat::Json,
@@ -47,7 +48,7 @@ pub fn start_logs(settings: LogSettings, access: Output, problems: Output) -> io
     Ok(Logs { access, problems })
 }
 
-/// How lines look on this stream.
+/// Returns the format of the log lines on this stream.
 pub fn log_format(settings: LogSettings, output: &Output) -> LineFormat {
     match (settings.format, output.is_terminal) {
         (LogFormat::Text, _) | (LogFormat::Auto, true) => LineFormat::Text,

@@ -1,4 +1,4 @@
-//! What the management listener answers from, and whom.
+//! Builds the management service: its login, and the sources of its responses.
 
 use std::io;
 use std::sync::Arc;
@@ -12,14 +12,16 @@ use crate::management::{AccessSettings, ApiContext, GaugeSources, Management};
 use crate::proxy;
 use crate::telemetry::{Logs, ProblemLog};
 
-/// The login of the management API, if one is asked for. Fails if the system gives no random bytes.
+/// Returns the login of the management API if the settings have one. Fails if the system provides
+/// no random bytes.
 pub(super) fn management_login(settings: &Settings) -> io::Result<Option<Arc<Login>>> {
     let login = settings.management.basic_auth.as_ref().map(Login::new);
     let login = login.transpose().map_err(io::Error::other)?;
     Ok(login.map(Arc::new))
 }
 
-/// `slots` are those for agents' sockets, none of which is taken yet.
+/// Creates the management service. `slots` are the slots of agents' sockets, and all of them must
+/// be free.
 pub(super) fn management_service(
     login: Option<Arc<Login>>,
     shared: &proxy::ProxyContext,

@@ -8,7 +8,8 @@ use crate::proxy;
 use crate::telemetry::metrics::MemoryUse;
 use crate::telemetry::{Event, ProblemLog};
 
-/// The interval between samples. What comes in meanwhile has to fit into a tenth of the limit; bodies that are held have a budget of their own.
+/// The interval between samples. The data that arrives within one interval must fit into a tenth of
+/// the limit. Bodies held in memory have a separate budget.
 const INTERVAL: Duration = Duration::from_millis(200);
 
 /// The bytes that a request in flight may still allocate. An upload whose upstream does not read
@@ -16,7 +17,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 /// burst are admitted before they hold all of that.
 const GROWTH: u64 = 64 * 1024;
 
-/// A memory limit, and where its usage is reported.
+/// A monitor of the memory limit, and the metrics and log that it reports to.
 pub(super) struct MemorySampler {
     memory: MemoryMonitor,
     shared: Arc<proxy::ProxyContext>,
@@ -24,7 +25,7 @@ pub(super) struct MemorySampler {
 }
 
 impl MemorySampler {
-    /// Takes the first sample. Returns `None` if there is no limit.
+    /// Creates a sampler and takes the first sample. Returns `None` if `memory` is `None`.
     pub(super) fn new(
         memory: Option<MemoryMonitor>,
         shared: &Arc<proxy::ProxyContext>,
@@ -52,7 +53,7 @@ impl MemorySampler {
     fn sample(&mut self) {
         let was_short = self.memory.shortage().is_set();
         let growth = self.shared.admission.in_flight() as u64 * GROWTH;
-        let seen = self.memory.sample(growth).map(seen);
+        let seen = self.memory.sample(growth).map(memory_use);
         self.shared.metrics.set_memory_use(seen);
         let (used_bytes, limit_bytes) = seen.map_or((0, 0), |seen| (seen.used, seen.limit));
         let is_short = seen.is_some_and(|seen| seen.is_short);
@@ -73,8 +74,8 @@ impl MemorySampler {
     }
 }
 
-/// As operators are told.
-fn seen(usage: Usage) -> MemoryUse {
+/// Converts a sample to the values of the metrics.
+fn memory_use(usage: Usage) -> MemoryUse {
     let Usage {
         used,
         limit,

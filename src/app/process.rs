@@ -1,4 +1,5 @@
-//! The life of a serving process: take resources, confine, log, serve until a signal, stop.
+//! The life cycle of a serving process: acquire resources, confine the process, start the logs,
+//! serve until a signal, stop.
 
 use std::error::Error;
 use std::io;
@@ -17,45 +18,47 @@ use crate::reload::{self, ReloadWatcher};
 use crate::telemetry::problem_log::ListenerKind;
 use crate::telemetry::{Event, LineFormat, Logs, ProblemLog};
 
-/// How long the log threads may still write at the end while a reader takes nothing.
+/// The time that the log threads get to write their last lines at the end if a reader is slow.
 const LAST_LINES: Duration = Duration::from_millis(500);
-/// The same if the process is to end at once.
+/// The same after a second signal, when the process must end at once.
 const LAST_LINES_AT_ONCE: Duration = Duration::from_millis(50);
 
-/// What a serving process begins with.
+/// The inputs of a serving process.
 pub struct Launch {
-    /// Made before anything else.
+    /// The signals, which are registered before anything else.
     pub signals: SignalStreams,
     /// The configuration.
     pub loaded: Loaded,
-    /// What SIGHUP and changed files load; `None` if the process cannot reload.
+    /// The options of a reload by SIGHUP or by changed files; `None` if the process cannot reload.
     pub reload_options: Option<LoadOptions>,
-    /// The mode, and the measures that were taken before the configuration was read; `None` for a process that is never confined.
+    /// The mode, and the measures that were taken before the configuration was read; `None` for a
+    /// process that is never confined.
     pub hardening: Option<(HardeningMode, Hardening)>,
     /// The stream of the access log.
     pub access_output: Output,
     /// The stream of the problem log.
     pub problem_output: Output,
-    /// Where the panic hook looks for the log.
+    /// The cell that the panic hook reads the log from.
     pub panic_log: Arc<OnceLock<ProblemLog>>,
 }
 
-/// The parts of a process that serves; without an app if it could not start, and has logged why.
+/// The parts of a serving process. The app is missing if the start failed; the log has the reason.
 type Started = (Option<(App, BackgroundThreads)>, SignalStreams, Logs);
 
-/// How a serving process ended.
+/// The way a serving process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessEnd {
-    /// It stopped after a signal, within its grace period.
+    /// The process stopped after a signal.
     Stopped,
-    /// A second signal ended it while it was stopping.
+    /// A second signal ended the process while it was stopping.
     Interrupted,
-    /// It could not start; its log says why.
+    /// The process could not start; its log has the reason.
     NotStarted,
 }
 
 impl Launch {
-    /// Starts what was loaded, logs where it listens, and serves until a signal. `on_ready` is called once it listens.
+    /// Starts the app, logs its addresses, and serves until a signal. Calls `on_ready` once the app
+    /// listens.
     pub fn run(self, on_ready: impl FnOnce(&App) -> io::Result<()>) -> io::Result<ProcessEnd> {
         let (started, mut signals, logs) = self.start()?;
         let Some((app, background)) = started else {
@@ -83,7 +86,8 @@ impl Launch {
         Ok(ProcessEnd::Interrupted)
     }
 
-    /// Starts every thread, after the process is confined: threads inherit the confinement.
+    /// Acquires resources, confines the process, and starts the logs and the app. Threads inherit
+    /// the confinement of the process, so all of them start after it.
     fn start(self) -> io::Result<Started> {
         let resources = StartResources::acquire(&self.loaded.settings);
         let reload_input = match self.reload_options {
@@ -99,12 +103,12 @@ impl Launch {
             .unwrap_or((HardeningMode::Off, Hardening::off()));
         let hardening = mode.confine(hardening, &self.loaded);
         let log_settings = self.loaded.settings.log;
-        // With text, warnings are on the stream already, with their excerpts.
+        // With text, `egressd serve` has already written the warnings, with excerpts of the files.
         let has_warned = log_format(log_settings, &self.problem_output) == LineFormat::Text;
         let logs = start_logs(log_settings, self.access_output, self.problem_output)
             .map_err(start_error)?;
         let problems = logs.problems.clone();
-        // A process serves once.
+        // A process serves only once, so the cell is empty.
         let _first = self.panic_log.set(problems.clone());
         if !has_warned {
             reload::log_findings(&self.loaded.warnings, &problems);
@@ -135,19 +139,20 @@ impl Launch {
     }
 }
 
-/// Converts an error that stops the start before there is a log; it goes to standard error.
+/// Converts an error that stops the start before the logs are started. The caller writes it to
+/// standard error.
 pub fn start_error(error: io::Error) -> io::Error {
     io::Error::other(StartError::System(error).to_string())
 }
 
-/// Waits until both logs are written, or their readers take nothing for this long. The problem log
-/// is last: it reports what the access log lost.
+/// Waits until both logs are written, for each at most `patience`. The problem log is last, because
+/// it reports the lines that the access log lost.
 fn flush_logs(logs: &Logs, patience: Duration) {
     let _in_time = logs.access.flush(patience);
     let _in_time = logs.problems.flush(patience);
 }
 
-/// Logs each address, and that the process is ready.
+/// Logs each address, then that the process is ready.
 fn announce(app: &App, connections: usize, problems: &ProblemLog) {
     for (listener, addresses) in [
         (ListenerKind::Proxy, app.proxy_addresses()),

@@ -1,5 +1,5 @@
-//! What the start takes from the system while the process still may: listeners are bound, files are read. After it the process may be confined; no thread runs
-//! yet.
+//! The resources that must be acquired before the process is confined: listeners are bound, and the
+//! files of the system are read. No thread runs yet.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,16 +13,18 @@ use crate::server::{self, ListenAddress};
 use crate::telemetry::problem_log::ListenerKind;
 use crate::upstream::{ResolverSettings, Trust};
 
-/// Bound listeners, and what is read once.
+/// The bound listeners, and values of the system that are read once.
 pub struct StartResources {
     pub(super) bound: BoundListeners,
-    /// How many threads serve agents. Asked once: a confined process no longer sees the quota of its control group.
+    /// The number of threads that serve agents. It is read once, because a confined process cannot
+    /// read the quota of its control group.
     pub(super) workers: usize,
     pub(super) trust: Trust,
     pub(super) resolver: ResolverSettings,
-    /// The system names no name server.
+    /// `true` if the system has no name server configured.
     pub(super) has_no_name_servers: bool,
-    /// The memory limit, if there is one. Its files stay open.
+    /// The memory limit, if there is one. Its files stay open, so a confined process can still read
+    /// them.
     pub(super) memory: Option<MemoryMonitor>,
     /// The clock that token lifetimes are measured on.
     pub(super) clock: Clock,
@@ -44,7 +46,7 @@ pub enum StartError {
     /// A certificate of `ca_files` cannot be a root of trust.
     #[error("a certificate of egress.ca_files cannot be a root of trust")]
     Trust,
-    /// The system gives us no thread or no event queue.
+    /// The system refused a thread, a descriptor or an event queue.
     #[error(
         "the system gives too few threads or descriptors (`ulimit -u`, `ulimit -n`, the control group's `pids.max`): {0}"
     )]
@@ -59,7 +61,8 @@ fn listen_flag(listener: ListenerKind) -> &'static str {
 }
 
 impl StartResources {
-    /// Binds every listener and reads what is read once: roots of trust, name servers, the hosts file; and opens what is read again and again: the memory limit.
+    /// Binds every listener and reads what is read once: roots of trust, name servers, the hosts
+    /// file; and opens what is read again and again: the memory limit.
     pub fn acquire(settings: &Settings) -> Result<Self, StartError> {
         let trust = Trust::from_platform(&settings.egress.roots).map_err(|_| StartError::Trust)?;
         let workers = worker_count(settings);
@@ -114,7 +117,7 @@ fn bind_all(
 }
 
 impl BoundListeners {
-    /// Returns where agents connect to, and where operators do.
+    /// Returns the addresses for agents and the addresses for operators.
     pub(super) fn addresses(&self) -> (Vec<ListenAddress>, Vec<ListenAddress>) {
         let addresses = |bound: &[server::BoundListener]| {
             let addresses = bound.iter().map(|bound| bound.address.clone());
@@ -123,7 +126,8 @@ impl BoundListeners {
         (addresses(&self.proxy), addresses(&self.management))
     }
 
-    /// Returns the addresses that could be dialled by mistake.
+    /// Returns the TCP addresses. The dialer refuses to connect to them, so that a connection
+    /// cannot lead back to egressd.
     pub(super) fn tcp_addresses(&self) -> Arc<[SocketAddr]> {
         let all = self.proxy.iter().chain(&self.management);
         let tcp = all.filter_map(|bound| match bound.address {
@@ -134,7 +138,8 @@ impl BoundListeners {
     }
 }
 
-/// How many threads serve agents.
+/// Returns the number of threads that serve agents; by default one for each CPU that the process
+/// may use.
 fn worker_count(settings: &Settings) -> usize {
     match settings.proxy.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),

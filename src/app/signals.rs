@@ -11,14 +11,14 @@ use super::threads::runtime;
 use crate::reload::ReloadHandle;
 use crate::telemetry::{Event, ProblemLog};
 
-/// How often a stopping process is checked for its end.
+/// The interval at which [`SignalStreams::wait_until`] checks its condition.
 const POLL: Duration = Duration::from_millis(10);
 
 /// SIGTERM and SIGINT, which stop the process, and SIGHUP, which reloads.
 ///
-/// From the moment that this is made, each signal is held until it is received; several of one kind
-/// count as one. Make it first: a process with PID 1 gets only the signals that it registered, and
-/// any other process would be killed by them.
+/// Once registered, each signal is kept until it is received; several of one kind count as one.
+/// Register before anything else: until then the signals kill the process, and the kernel ignores
+/// them for a process with PID 1 (pid_namespaces(7)).
 pub struct SignalStreams {
     runtime: Runtime,
     terminate: Signal,
@@ -46,7 +46,7 @@ impl SignalStreams {
         })
     }
 
-    /// Blocks until the process is to stop, and starts a reload at each SIGHUP before.
+    /// Blocks until SIGTERM or SIGINT, and requests a reload at each SIGHUP before that.
     pub(super) fn wait_for_stop(
         &mut self,
         problems: &ProblemLog,
@@ -67,7 +67,7 @@ impl SignalStreams {
         });
     }
 
-    /// Blocks until `is_done` returns `true`. Returns `false` if another signal to stop comes first.
+    /// Blocks until `is_done` returns `true`. Returns `false` if SIGTERM or SIGINT comes first.
     pub(super) fn wait_until(&mut self, is_done: impl Fn() -> bool) -> bool {
         let (terminate, interrupt) = (&mut self.terminate, &mut self.interrupt);
         self.runtime.block_on(async {

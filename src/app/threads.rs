@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 
 use crate::os;
 
-/// Starts a thread with a runtime of its own; it ends with `main`.
+/// Starts a thread with its own runtime. The thread ends when `main` does.
 pub(super) fn on_thread(
     name: String,
     main: impl Future<Output = ()> + Send + 'static,
@@ -16,7 +16,7 @@ pub(super) fn on_thread(
     thread(name, runtime()?, main)
 }
 
-/// As [`on_thread`], and the thread gives way to others of the process.
+/// Starts a thread like [`on_thread`], with a lower priority than the other threads of the process.
 pub(super) fn spawn_low_priority(
     name: String,
     main: impl Future<Output = ()> + Send + 'static,
@@ -27,14 +27,14 @@ pub(super) fn spawn_low_priority(
     })
 }
 
-/// A runtime that runs on the thread that blocks on it.
+/// Creates a runtime that runs on the thread that blocks on it.
 pub(super) fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
 }
 
-/// Starts a thread for this runtime.
+/// Starts a thread that runs `main` on this runtime.
 pub(super) fn thread(
     name: String,
     runtime: Runtime,

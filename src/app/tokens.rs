@@ -1,5 +1,6 @@
 //! The thread that obtains tokens. It has one runtime and one upstream client for the token fetches
-//! of all grants. It is separate from the workers, so a fetch outlives the request that waits for it. It looks after the memory limit as well: that takes a thread which serves nobody, and the process has no need of one more.
+//! of all grants. It is separate from the workers, so a fetch outlives the request that waits for
+//! it. The thread also samples the memory limit, which would not justify a separate thread.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::domain::Auth;
 use crate::snapshot::{ConnectionEntry, PublishedSnapshot, Snapshot};
 use crate::telemetry::{Metrics, ProblemLog};
 
-/// The thread's runtime, before it runs.
+/// The token thread before it is started.
 pub(super) struct TokenThread {
     runtime: Runtime,
     credentials: Arc<Credentials>,
@@ -52,7 +53,7 @@ impl TokenThread {
         Self { memory, ..self }
     }
 
-    /// The credentials whose token fetches run on this thread.
+    /// Returns the credentials whose token fetches run on this thread.
     pub(super) fn credentials(&self) -> Arc<Credentials> {
         Arc::clone(&self.credentials)
     }
@@ -70,7 +71,7 @@ impl TokenThread {
             }
             tokio::select! {
                 () = maintain_credentials(&published, &self.credentials) => {}
-                // The sender lives as long as the app; if it is gone, so is everything.
+                // `wait_for` fails only if the sender is dropped, and the app owns the sender.
                 _ = phase.wait_for(|phase| *phase >= Phase::Stopped) => {}
             }
         };
@@ -78,8 +79,9 @@ impl TokenThread {
     }
 }
 
-/// Each generation's grants are prefetched once. What earlier ones left is looked for again and again: a request of an old generation may still have asked for
-/// its credential after the first time.
+/// Prefetches the tokens of each generation once, and drops the credentials of earlier generations.
+/// They are dropped at every interval, because a request of an earlier generation may create its
+/// credential after the first time.
 async fn maintain_credentials(published: &PublishedSnapshot, credentials: &Credentials) {
     let mut prefetched = 0;
     let mut interval = tokio::time::interval(super::SWEEP_INTERVAL);

@@ -1,4 +1,4 @@
-//! What every upstream client is made of: the workers' own, and the one that obtains tokens.
+//! Creates upstream clients: one for each worker, and one for token fetches.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use crate::upstream::{
     Client, DescriptorReserve, DialTimeouts, Dialer, PoolLimits, ResolverSettings, Trust, Upstreams,
 };
 
-/// How long a name lookup may take.
+/// The time limit of a name lookup.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Names, roots, limits, and the addresses that lead back to us.
+/// The settings that all upstream clients share. Clients on different runtimes cannot share a
+/// resolver or a pool.
 pub(crate) struct UpstreamFactory {
     upstreams: Arc<Upstreams>,
     names: ResolverSettings,
@@ -60,7 +61,7 @@ impl UpstreamFactory {
         self
     }
 
-    /// A dialer for the runtime that this is called on.
+    /// Creates a dialer for the current runtime.
     pub(crate) fn dialer(&self) -> Dialer {
         Dialer::new(
             self.names.resolver(LOOKUP_TIMEOUT),
@@ -71,7 +72,7 @@ impl UpstreamFactory {
         .with_problem_log(self.problems.clone())
     }
 
-    /// A client for the runtime that this is called on.
+    /// Creates a client for the current runtime.
     pub(crate) fn client(&self) -> Client {
         Client::new(Arc::clone(&self.upstreams), self.dialer(), self.pool)
     }

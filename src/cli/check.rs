@@ -1,4 +1,4 @@
-//! `egressd check`: loads everything, starts nothing.
+//! `egressd check`: loads the configuration and reports every problem. Starts nothing.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,12 +20,13 @@ pub(super) struct Check {
     format: Format,
     #[command(flatten)]
     secrets: Secrets,
-    /// Definitions to read instead of those that the settings list; without --config nothing else is read
+    /// Definitions to read instead of those that the settings list; without --config nothing else
+    /// is read
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
 
-/// For people, or for programs.
+/// The format of a command's output: text for people, JSON for programs.
 #[derive(Clone, Copy, Default, ValueEnum)]
 pub(super) enum Format {
     #[default]

@@ -1,6 +1,7 @@
-//! `egressd demo`: the whole thing with nothing to configure.
+//! `egressd demo`: a complete egressd with an embedded API and nothing to configure.
 //!
-//! Nothing of the surroundings takes part: no settings file, no `EGRESSD_…` variable. Only the flags do.
+//! The command uses only its flags. It reads no settings file and no `EGRESSD_…` variable, so it
+//! behaves the same on every machine.
 
 use std::io;
 use std::time::Duration;
@@ -13,7 +14,8 @@ use crate::config::{self, Environment, LogFormat, Problem, SettingsOverrides};
 use crate::demo::{CurlOrigin, DemoSecrets, DemoServer, connection_definitions, write_curl_lines};
 use crate::server::ListenAddress;
 
-/// Long enough for what is under way; a feed may be cut, nobody depends on it.
+/// The grace period at the end. It is enough for requests in flight; the demo's event stream has no
+/// end and may be cut off.
 const GRACE: Duration = Duration::from_secs(3);
 
 const AFTER_HELP: &str = "\
@@ -47,13 +49,14 @@ impl Demo {
             Ok(loaded) => loaded,
             Err(problems) => return report_problems(&problems, streams),
         };
-        // Standard output is for the lines to paste.
+        // Standard output is reserved for the curl lines, so both logs go to standard error.
         let err = streams.process.err;
         let launch = Launch {
             signals,
             loaded,
             reload_options: None,
-            // Its API runs in the same process, and on threads that are there already.
+            // Confinement applies to threads that start later. The threads of the embedded API
+            // already run in this process.
             hardening: None,
             access_output: err()?,
             problem_output: err()?,
@@ -94,7 +97,7 @@ fn print_curl_lines(app: &App, streams: &mut Streams<'_>) -> io::Result<()> {
     streams.out.flush()
 }
 
-/// How to reach the first TCP address, else the first.
+/// Returns how curl reaches the first TCP address, or the first address if none is TCP.
 fn curl_origin(addresses: &[ListenAddress]) -> Option<CurlOrigin> {
     let is_tcp = |address: &&ListenAddress| matches!(address, ListenAddress::Tcp(_));
     let best = addresses.iter().find(is_tcp).or(addresses.first())?;

@@ -1,4 +1,5 @@
-//! `egressd doctor`: which part of the agent's sandbox is not closed? Run where the agent runs: its container, its user, its network.
+//! `egressd doctor`: reports which parts of the agent's sandbox are not closed. The operator runs
+//! it where the agent runs: in its container, as its user, in its network.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use crate::config::Environment;
 use crate::doctor::{DoctorOptions, SandboxCheck};
 use crate::probe_client::{ProbeTarget, is_dns_name};
 
-/// Absolute, so that no search list is asked first.
+/// An absolute name, so that the resolver tries no search domain first.
 const NAME: &str = "example.com.";
 
 const AFTER_HELP: &str = "\
@@ -26,7 +27,8 @@ pub(super) struct Doctor {
     /// Where the agent reaches egressd: http://ADDRESS:PORT or unix:PATH
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = ProbeTarget::parse)]
     proxy: ProbeTarget,
-    /// Where the management API might be reached; may be given more than once [default: 127.0.0.1:8081, port 8081 beside --proxy, and whatever listens in this network]
+    /// Where the management API might be reached; may be given more than once [default:
+    /// 127.0.0.1:8081, port 8081 beside --proxy, and whatever listens in this network]
     #[arg(long, value_name = "ADDRESS", value_parser = ProbeTarget::parse)]
     management: Vec<ProbeTarget>,
     /// Try these addresses instead of well-known public ones; may be given more than once

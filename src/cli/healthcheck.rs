@@ -1,7 +1,10 @@
-//! `egressd healthcheck`: is the egressd that runs with these settings ready? For images without a shell or curl.
+//! `egressd healthcheck`: checks if the egressd that runs with these settings is ready, for images
+//! without a shell or curl.
 //!
-//! It runs every few seconds in a container, so it does little: of the settings it reads where operators connect, and nothing
-//! else. No definition and no secret is opened, and what else is wrong in the settings is not its question: the process that runs may have started before.
+//! A container runtime runs the command every few seconds, so it does little. Of the settings it
+//! reads the addresses of the management API, and it opens no definition and no secret. Other
+//! mistakes in the settings are not reported: the running process may have started before they were
+//! made.
 
 use std::io;
 use std::path::PathBuf;
@@ -38,13 +41,13 @@ pub(super) struct Healthcheck {
     format: Format,
 }
 
-/// The document that programs read.
+/// The JSON document of `--format json`.
 #[derive(Serialize)]
 struct Health {
     ready: bool,
-    /// Who answered, or who was asked.
+    /// The address that answered, or all addresses that were queried.
     address: String,
-    /// What was said, or why nothing was.
+    /// The status and the first line of the response, or why there is none.
     seen: String,
 }
 
@@ -78,7 +81,7 @@ impl Healthcheck {
             .build()?;
         let health = runtime.block_on(query_health(targets, Duration::from_secs(self.timeout)));
         let written = match self.format {
-            // Texts and a truth value always serialise.
+            // Strings and a boolean always serialise.
             Format::Json => {
                 let text = serde_json::to_string(&health).unwrap_or_default();
                 writeln!(streams.out, "{text}")
@@ -101,7 +104,7 @@ impl Healthcheck {
     }
 }
 
-/// Whom to ask. A port that the system chose is in no file.
+/// Returns the targets to query. Port 0 is an error: the port that the system chose is in no file.
 fn probe_targets(listeners: Vec<ListenAddress>) -> Result<Vec<ProbeTarget>, &'static str> {
     if listeners.is_empty() {
         return Err(
@@ -119,19 +122,19 @@ fn probe_targets(listeners: Vec<ListenAddress>) -> Result<Vec<ProbeTarget>, &'st
     Ok(targets?.into_iter().flatten().collect())
 }
 
-/// Asks all targets at once. They belong to one process, so the first response counts; the others may
-/// not be reachable from here.
+/// Queries all targets at once. They belong to one process, so the first response counts; the other
+/// targets may not be reachable from here.
 async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
     let address = targets.iter().map(ToString::to_string);
     let address = address.collect::<Vec<_>>().join(", ");
     let until = Instant::now() + limit;
-    let mut asked = JoinSet::new();
+    let mut queries = JoinSet::new();
     for target in targets {
-        asked.spawn(async move { (target.get("/readyz", until).await, target) });
+        queries.spawn(async move { (target.get("/readyz", until).await, target) });
     }
-    // Somebody who listens and is silent tells more than nobody at all.
-    let (mut nobody, mut silent) = (None, None);
-    while let Some(ended) = asked.join_next().await {
+    // A listener that does not answer explains more than an address without a listener.
+    let (mut unreachable, mut silent) = (None, None);
+    while let Some(ended) = queries.join_next().await {
         match ended {
             Ok((Ok(answer), target)) => {
                 return Health {
@@ -142,20 +145,22 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
                         .to_owned(),
                 };
             }
-            Ok((Err(ProbeFailure::NotConnected(error)), _)) => nobody = Some(connect_error(&error)),
+            Ok((Err(ProbeFailure::NotConnected(error)), _)) => {
+                unreachable = Some(connect_error(&error))
+            }
             Ok((Err(ProbeFailure::NotHttp), _)) => {
                 silent = Some("what listens there gives no answer in HTTP".to_owned());
             }
             Ok((Err(ProbeFailure::TimedOut), _)) => {
                 silent = Some(format!("no answer within {} s", limit.as_secs()));
             }
-            Err(_) => nobody = Some("the question broke off".to_owned()),
+            Err(_) => unreachable = Some("the question broke off".to_owned()),
         }
     }
     Health {
         ready: false,
         address,
-        seen: silent.or(nobody).unwrap_or_default(),
+        seen: silent.or(unreachable).unwrap_or_default(),
     }
 }
 

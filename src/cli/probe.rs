@@ -1,7 +1,8 @@
-//! `egressd probe`: is a connection's upstream there, and would its credential be had? Step by step, without a request to its API.
+//! `egressd probe`: tests the upstream and the credential of a connection, step by step, without a
+//! request to its API.
 //!
-//! The steps are the ones that `serve` takes, made by the same code; this file puts them in a row, and `report` shows them. Addresses are shown,
-//! for whoever runs this is the operator; secrets never are.
+//! The steps run the code of `serve`. This file puts them in order, and `report` shows them. The
+//! report contains addresses, because an operator runs the command, and no secrets.
 
 mod credential;
 mod remedy;
@@ -46,18 +47,18 @@ pub(super) struct Probe {
     paths: Vec<PathBuf>,
 }
 
-/// One step as it is reported.
+/// The report of one step.
 #[derive(Serialize)]
 struct StepReport {
     step: &'static str,
-    /// What it was about: a URL's host and port, a kind of credential.
+    /// The host and port of a URL, or the kind of the credential.
     target: String,
     ok: bool,
-    /// Milliseconds, one decimal.
+    /// The duration in milliseconds, with one decimal.
     ms: f64,
-    /// What was found, or why not.
+    /// The result of the step, or why it failed.
     detail: String,
-    /// What to do about it, where it failed.
+    /// The remedy for a failure.
     remedy: Option<String>,
 }
 
@@ -144,7 +145,7 @@ impl Probe {
 
 fn unknown_connection(id: &str, loaded: &Loaded) -> String {
     let ids = loaded.connections.iter().map(|c| c.id.as_str());
-    // An argument may be a secret in the wrong place.
+    // The argument may be a misplaced secret.
     let named = if config::may_show(id) {
         format!("connection `{id}`")
     } else {
@@ -156,7 +157,8 @@ fn unknown_connection(id: &str, loaded: &Loaded) -> String {
     }
 }
 
-/// Where a running egressd would listen.
+/// Returns the addresses that egressd listens on with these settings. The dialer refuses to connect
+/// to them.
 fn own_listeners(settings: &Settings) -> Arc<[SocketAddr]> {
     let listen = settings.proxy.listen.iter();
     let all = listen.chain(&settings.management.listen);
@@ -197,7 +199,7 @@ async fn run_steps(
     rows
 }
 
-/// A host and port that a field of the definition leads to.
+/// The host and port of a URL in the definition.
 struct ProbedEndpoint<'c> {
     field: &'static str,
     host: &'c Host,
@@ -219,7 +221,7 @@ impl<'c> ProbedEndpoint<'c> {
         }
     }
 
-    /// The steps up to an open session.
+    /// Runs the steps of a dial, up to an established TLS session.
     async fn dial_steps(
         &self,
         connection: &Connection,

@@ -1,4 +1,5 @@
-//! `egressd schema`: what an editor needs to complete and check a connection file.
+//! `egressd schema`: prints the JSON Schema that an editor needs to complete and check a connection
+//! file.
 
 use std::io;
 
@@ -17,7 +18,7 @@ pub(super) struct Schema {
 
 impl Schema {
     pub(super) fn run(self, streams: &mut Streams<'_>) -> io::Result<Exit> {
-        // Accepted, without effect, so that one set of flags works for `check`, `explain` and
+        // Accepted without effect, so that one set of flags works for `check`, `explain` and
         // `schema`.
         let Self { secrets: _ } = self;
         writeln!(streams.out, "{:#}", config::schema())?;

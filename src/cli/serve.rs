@@ -1,4 +1,4 @@
-//! `egressd serve`: arguments, and an exit code for how the process ended.
+//! `egressd serve`: runs the proxy, and returns an exit code for how the process ended.
 
 use std::io;
 use std::path::PathBuf;
@@ -29,7 +29,8 @@ pub(super) struct Serve {
     /// auto, text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Whether the process gives up rights that it needs no more: memory images, privileges, files, system calls; instead of `EGRESSD_HARDENING`, else best-effort
+    /// Whether the process gives up rights that it needs no more: memory images, privileges, files,
+    /// system calls; instead of `EGRESSD_HARDENING`, else best-effort
     #[arg(long, value_enum)]
     hardening: Option<HardeningMode>,
     /// Files and directories with definitions, instead of those that the settings list
@@ -52,8 +53,8 @@ impl ValueEnum for HardeningMode {
     }
 }
 
-/// Returns the mode that the environment sets. A word that is not a mode is a problem of the
-/// settings and is reported with the others.
+/// Returns the mode that the environment sets. An invalid value is a problem of the settings and is
+/// reported with the others.
 fn hardening_mode(environment: &Environment) -> Option<HardeningMode> {
     HardeningMode::from_str(environment.hardening()?.to_str()?, false).ok()
 }
@@ -89,7 +90,8 @@ impl Serve {
         let settings = loaded.settings.log;
         let format = app::log_format(settings, &err);
         if format == LineFormat::Text && settings.level >= EventLevel::Warn {
-            // With their excerpts.
+            // In text, warnings are shown with excerpts of the files, which a line of the log
+            // cannot hold.
             write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
         }
         let launch = Launch {

@@ -1,5 +1,6 @@
-//! Questions for name servers, put by hand: over UDP and over TCP, since a rule may have forgotten one of them, and so that a refusal is not
-//! taken for silence.
+//! DNS queries that are encoded here, and sent over UDP and over TCP: a firewall rule may block
+//! only one of them. A resolver library would report a refusal and a missing response as the same
+//! error.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,23 +10,24 @@ use tokio::time::Instant;
 use super::socket_error::{closed_reason, reason};
 use crate::probe_client::{exchange_datagram, exchange_dns_message};
 
-/// What tells an answer from other datagrams.
+/// The ID of every query. A datagram with another ID is not a response to it.
 const ID: [u8; 2] = *b"eg";
 
-/// The outcome of a query, the worst last.
+/// The outcome of a query. The worst for the sandbox is last, so that `max` selects it.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum DnsOutcome {
     NoAnswer,
-    /// It could not be asked, and why.
+    /// The query could not be sent, with the reason.
     NotTried(String),
-    /// A connection was accepted, over which nothing came.
+    /// The server accepted a TCP connection and sent no response.
     ConnectionAccepted,
-    /// An answer without an address: the name does not exist, the server refuses or failed.
+    /// A response without an address: the name does not exist, or the server refused or failed.
     NoAddress,
     Address,
 }
 
-/// Asks for an IPv4 address of the name.
+/// Queries a server for an IPv4 address of the name, over UDP and TCP, and returns the worse
+/// outcome.
 pub(super) async fn query_server(server: SocketAddr, name: String, until: Instant) -> DnsOutcome {
     let Some(question) = encode_query(&name) else {
         return DnsOutcome::NotTried("no name that can be asked for".to_owned());
@@ -41,8 +43,8 @@ pub(super) async fn query_server(server: SocketAddr, name: String, until: Instan
     let tcp = tcp.map_or_else(
         |error| error_outcome(&error),
         |answer| {
-            let said = answer.and_then(|answer| parse_outcome(&answer));
-            said.unwrap_or(DnsOutcome::ConnectionAccepted)
+            let outcome = answer.and_then(|answer| parse_outcome(&answer));
+            outcome.unwrap_or(DnsOutcome::ConnectionAccepted)
         },
     );
     udp.max(tcp)
@@ -56,28 +58,29 @@ fn error_outcome(error: &io::Error) -> DnsOutcome {
     }
 }
 
-/// `A` of this name, recursion desired (RFC 1035 §4.1). `None` if it has a label that no name can have.
+/// Encodes a query for the `A` record of a name, with recursion desired (RFC 1035 §4.1). Returns
+/// `None` if a label is empty or longer than 63 bytes.
 fn encode_query(name: &str) -> Option<Vec<u8>> {
-    let mut asked = ID.to_vec();
-    asked.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    let mut query = ID.to_vec();
+    query.extend([1, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
     for label in name.strip_suffix('.').unwrap_or(name).split('.') {
         let length = u8::try_from(label.len()).ok();
-        asked.push(length.filter(|length| (1..64).contains(length))?);
-        asked.extend(label.as_bytes());
+        query.push(length.filter(|length| (1..64).contains(length))?);
+        query.extend(label.as_bytes());
     }
-    asked.extend([0, 0, 1, 0, 1]);
-    Some(asked)
+    query.extend([0, 0, 1, 0, 1]);
+    Some(query)
 }
 
-/// `None` if it answers no question of ours.
+/// Parses a response. Returns `None` if it is not a response to our query.
 fn parse_outcome(answer: &[u8]) -> Option<DnsOutcome> {
     let (head, _) = answer.split_first_chunk::<12>()?;
-    let [a, b, flags, code, _, _, more, few, ..] = *head;
+    let [a, b, flags, code, _, _, count_high, count_low, ..] = *head;
     if [a, b] != ID || flags & 0x80 == 0 {
         return None;
     }
-    let given = code & 0x0f == 0 && (more, few) != (0, 0);
-    Some(if given {
+    let has_records = code & 0x0f == 0 && (count_high, count_low) != (0, 0);
+    Some(if has_records {
         DnsOutcome::Address
     } else {
         DnsOutcome::NoAddress
@@ -101,12 +104,12 @@ mod tests {
         })
     }
 
-    /// The head of an answer: this code, so many records.
+    /// Returns the header of a response with this code and this number of records.
     fn answer_head(code: u8, records: u8) -> Vec<u8> {
         [ID.as_slice(), &[0x81, code, 0, 1, 0, records, 0, 0, 0, 0]].concat()
     }
 
-    /// A port without a listener for TCP, whose datagrams are answered like this.
+    /// Answers one datagram on a port that has no TCP listener.
     fn by_udp(answer: Vec<u8>) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap();
@@ -117,7 +120,7 @@ mod tests {
         address
     }
 
-    /// A port without a socket for UDP, whose first question is answered like this.
+    /// Answers one query over TCP on a port that has no UDP socket.
     fn by_tcp(answer: Vec<u8>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -163,15 +166,15 @@ mod tests {
 
     #[test]
     fn a_closed_port_gives_no_answer() {
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
-        assert_eq!(query_outcome(nobody.unwrap()), DnsOutcome::NoAnswer);
+        let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+        assert_eq!(query_outcome(closed.unwrap()), DnsOutcome::NoAnswer);
     }
 
     #[test]
     fn names_are_labels() {
-        let asked = encode_query("a.bc.").unwrap();
-        assert_eq!(asked[12..], *b"\x01a\x02bc\0\0\x01\0\x01");
-        assert_eq!(encode_query("a.bc"), Some(asked));
+        let query = encode_query("a.bc.").unwrap();
+        assert_eq!(query[12..], *b"\x01a\x02bc\0\0\x01\0\x01");
+        assert_eq!(encode_query("a.bc"), Some(query));
         for name in ["a..b", ".", "", &"x".repeat(64)] {
             assert_eq!(encode_query(name), None, "{name}");
         }

@@ -1,5 +1,5 @@
-//! Connection tests of egressd's own listeners from the agent's side: the proxy, which the agent
-//! should reach, and the others, which it should not.
+//! Checks of egressd's listeners from the agent's side: the agent should reach the proxy, and
+//! should not reach the management API.
 
 use http::StatusCode;
 use tokio::task::JoinSet;
@@ -10,12 +10,13 @@ use super::network::NetworkProbe;
 use super::runtimes::{self, RuntimeApi};
 use crate::probe_client::{ProbeResponse, ProbeTarget};
 
-/// How a list of connections begins.
+/// The beginning of a list of connections, in the proxy and in the management API.
 const CONNECTION_LIST: &[u8] = b"{\"connections\":";
 const API: &str = "/v1/connections";
 const METRICS: &str = "/metrics";
 
-/// Does egressd answer where the agent should reach it? One address that answers is enough.
+/// Checks if egressd answers at the address that the agent uses. If the target is a name, one
+/// address that answers is enough.
 pub(super) async fn probe_proxy(probe: NetworkProbe, target: ProbeTarget) -> Finding {
     let shown = target.to_string();
     let outcomes = probe_http(&probe, target, "/").await.into_iter();
@@ -33,7 +34,8 @@ pub(super) async fn probe_proxy(probe: NetworkProbe, target: ProbeTarget) -> Fin
     SandboxCheck::Proxy.finding(state, shown, seen)
 }
 
-/// Lists of connections begin like this, and every refusal has its code in a field.
+/// Returns `true` for a list of connections and for a refusal: every refusal has its code in the
+/// field `X-Egressd-Error`.
 fn is_proxy(response: &ProbeResponse) -> bool {
     let lists = response.status == StatusCode::OK && response.body.starts_with(CONNECTION_LIST);
     lists || response.fields.contains_key("x-egressd-error")
@@ -45,10 +47,10 @@ fn other_server(response: &ProbeResponse) -> Verdict {
     (FindingState::Unknown, seen.into())
 }
 
-/// Does the management API answer without a password?
+/// Checks if the management API answers without a password.
 pub(super) async fn probe_management(probe: NetworkProbe, target: ProbeTarget) -> Finding {
     let found = (SandboxCheck::Management, format!("{target}{API}"));
-    let judge = |response: &ProbeResponse| match response.status.as_u16() {
+    let classify = |response: &ProbeResponse| match response.status.as_u16() {
         200 if response.body.starts_with(CONNECTION_LIST) => {
             let seen = "lists the connections, without a password";
             (FindingState::Open, seen.into())
@@ -57,46 +59,46 @@ pub(super) async fn probe_management(probe: NetworkProbe, target: ProbeTarget) -
         403 | 421 => (FindingState::Closed, "refuses to answer here".into()),
         _ => other_server(response),
     };
-    worst_finding(&probe, (target, API), found, judge).await
+    worst_finding(&probe, (target, API), found, classify).await
 }
 
-/// Are the metrics there to be read?
+/// Checks if the metrics can be read.
 pub(super) async fn probe_metrics(probe: NetworkProbe, target: ProbeTarget) -> Finding {
     let found = (SandboxCheck::Metrics, format!("{target}{METRICS}"));
-    let judge = |response: &ProbeResponse| match response.status.as_u16() {
+    let classify = |response: &ProbeResponse| match response.status.as_u16() {
         200 if contains(&response.body, b"egressd_") => (FindingState::Open, "can be read".into()),
         401 | 403 => (FindingState::Closed, "asks for a password".into()),
         _ => other_server(response),
     };
-    worst_finding(&probe, (target, METRICS), found, judge).await
+    worst_finding(&probe, (target, METRICS), found, classify).await
 }
 
-/// Checks if the management API or a container runtime's API answers at one of these sockets, whose
-/// owners are unknown. Reports each open socket separately, and does not identify the others.
+/// Checks if the management API or the API of a container runtime answers at one of these
+/// listeners, whose owners are unknown. Reports each open listener, and counts the others.
 pub(super) async fn probe_listeners(
     probe: NetworkProbe,
-    (targets, all): (Vec<ProbeTarget>, bool),
+    (targets, is_complete): (Vec<ProbeTarget>, bool),
 ) -> Vec<Finding> {
     let count = targets.len();
-    let mut asked = JoinSet::new();
+    let mut probes = JoinSet::new();
     for target in targets {
-        asked.spawn(probe_management(probe.clone(), target.clone()));
-        asked.spawn(probe_metrics(probe.clone(), target.clone()));
-        // The usual ports of container runtimes have separate checks.
+        probes.spawn(probe_management(probe.clone(), target.clone()));
+        probes.spawn(probe_metrics(probe.clone(), target.clone()));
+        // The default ports of container runtimes have separate checks.
         if runtimes::runtime_apis().all(|(known, _)| known != target) {
-            asked.spawn(runtimes::probe_api(
+            probes.spawn(runtimes::probe_api(
                 probe.clone(),
                 target,
                 RuntimeApi::Engine,
             ));
         }
     }
-    let mut open = asked.join_all().await;
+    let mut open = probes.join_all().await;
     open.retain(|finding| finding.state == FindingState::Open);
     open.sort_by(|a, b| a.target.cmp(&b.target));
     for check in [SandboxCheck::Management, SandboxCheck::Metrics] {
         let shown = "listeners";
-        if !all {
+        if !is_complete {
             let seen = format!("{count} were asked; there may be more");
             open.push(check.unknown(shown, seen));
         } else if open.iter().all(|finding| finding.check != check) {

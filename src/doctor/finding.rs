@@ -1,10 +1,10 @@
-//! What is found: which check, about what, whether it is closed, what was seen, what to do.
+//! Findings: the check, the target, the state, what was observed, and what to do about it.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-/// The parts of a sandbox. Their names are the same in text, in JSON and after `--accept`, and they are reported in this order.
-/// The comments are the help of `--accept`.
+/// The checks of a sandbox, in the order of the report. Their names are the same in text, in JSON
+/// and after `--accept`, and the comments of the variants are the help of `--accept`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
@@ -39,7 +39,7 @@ pub(crate) enum SandboxCheck {
     ProxyVariables,
 }
 
-/// Whether a way is closed, the worst last.
+/// The state of one path out of the sandbox. The worst is last, so that `max` selects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum FindingState {
@@ -48,29 +48,29 @@ pub(crate) enum FindingState {
     Open,
 }
 
-/// One finding, as programs read it.
+/// One finding. It serialises as an element of the JSON report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     pub(super) check: SandboxCheck,
     pub(super) state: FindingState,
-    /// What was tried.
+    /// The address, file or variable that was checked.
     pub(super) target: String,
-    /// What came of it.
+    /// The result, for people.
     pub(super) seen: String,
-    /// What to do about it; `None` where it is closed.
+    /// The remedy; `None` if the state is closed.
     pub(super) remedy: Option<&'static str>,
-    /// Its check was named with `--accept`.
+    /// `true` if the check was named with `--accept`.
     pub(super) accepted: bool,
 }
 
 impl SandboxCheck {
-    /// As the caller writes it.
+    /// Returns the name of the check, as the operator writes it after `--accept`.
     pub(super) fn name(self) -> String {
         let value = self.to_possible_value();
         value.map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// What closes it, or what finds out.
+    /// Returns how to close the path, or how to make the check possible.
     fn remedy(self) -> &'static str {
         match self {
             Self::DirectEgress => {
@@ -112,7 +112,7 @@ impl SandboxCheck {
         }
     }
 
-    /// A finding of this check.
+    /// Creates a finding of this check.
     pub(super) fn finding(
         self,
         state: FindingState,
@@ -133,24 +133,24 @@ impl SandboxCheck {
         }
     }
 
-    /// A way that is closed.
+    /// Creates a finding about a closed path.
     pub(super) fn closed(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
         self.finding(FindingState::Closed, target, seen)
     }
 
-    /// A way that is open.
+    /// Creates a finding about an open path.
     pub(super) fn open(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
         self.finding(FindingState::Open, target, seen)
     }
 
-    /// A way of which nothing can be said.
+    /// Creates a finding about a path that could not be checked.
     pub(super) fn unknown(self, target: impl Into<String>, seen: impl Into<String>) -> Finding {
         self.finding(FindingState::Unknown, target, seen)
     }
 }
 
 impl FindingState {
-    /// As it is written in both reports.
+    /// Returns the name of the state in both reports.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",

@@ -1,4 +1,4 @@
-//! HTTP requests to listeners that may answer, and what their answers and errors mean.
+//! HTTP requests to listeners, and the meaning of their responses and errors.
 
 use std::borrow::Cow;
 use std::io::ErrorKind;
@@ -13,31 +13,32 @@ use crate::probe_client::{ProbeFailure, ProbeResponse, ProbeTarget};
 
 pub(super) const UNRESOLVED: &str = "the name does not resolve";
 
-/// What came of a question.
+/// The outcome of a request.
 pub(super) enum ProbeOutcome {
     Response(ProbeResponse),
-    /// Nobody is there, and why.
+    /// The address has no listener, with the reason.
     NothingListens(String),
-    /// Somebody is, who does not answer.
+    /// A listener accepted the connection and sent no HTTP response.
     NoResponse(String),
-    /// It could not be found out, and why.
+    /// The request could not be sent, with the reason.
     NotTried(String),
 }
 
-/// What a response shows: whether the way is open, and in words.
+/// The state that a response shows, and its description.
 pub(super) type Verdict = (FindingState, Cow<'static, str>);
 
-/// Sends `GET path` to each address of a target that is not for the agent. Returns the worst
-/// finding, reported as `shown`: one open address is enough.
+/// Sends `GET path` to each address of a target that the agent should not reach. Returns the worst
+/// finding, because one open address is enough for an agent. The finding names the target as
+/// `shown`.
 pub(super) async fn worst_finding(
     probe: &NetworkProbe,
     (target, path): (ProbeTarget, &'static str),
     (check, shown): (SandboxCheck, String),
-    judge: impl Fn(&ProbeResponse) -> Verdict,
+    classify: impl Fn(&ProbeResponse) -> Verdict,
 ) -> Finding {
     let outcomes = probe_http(probe, target, path).await.into_iter();
     let verdicts = outcomes.map(|outcome| match outcome {
-        ProbeOutcome::Response(response) => judge(&response),
+        ProbeOutcome::Response(response) => classify(&response),
         ProbeOutcome::NothingListens(why) => (FindingState::Closed, why.into()),
         ProbeOutcome::NoResponse(why) | ProbeOutcome::NotTried(why) => {
             (FindingState::Unknown, why.into())
@@ -56,11 +57,11 @@ pub(super) async fn probe_http(
 ) -> Vec<ProbeOutcome> {
     let until = probe.deadline();
     let resolved = timeout_at(until, probe.resolve(target)).await;
-    let mut asked = JoinSet::new();
+    let mut requests = JoinSet::new();
     for target in resolved.unwrap_or_default() {
-        asked.spawn(probe_http_at(target, path, until));
+        requests.spawn(probe_http_at(target, path, until));
     }
-    asked.join_all().await
+    requests.join_all().await
 }
 
 pub(super) async fn probe_http_at(
@@ -78,12 +79,12 @@ pub(super) async fn probe_http_at(
         }
         Err(ProbeFailure::NotConnected(error)) => {
             let why = reason(&error).to_ascii_lowercase();
-            let nobody = closed_reason(&error).is_some()
+            let has_no_listener = closed_reason(&error).is_some()
                 || matches!(
                     error.kind(),
                     ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::TimedOut
                 );
-            if nobody {
+            if has_no_listener {
                 ProbeOutcome::NothingListens(why)
             } else {
                 ProbeOutcome::NotTried(format!("could not try: {why}"))

@@ -1,7 +1,7 @@
-//! Ways over the network: sockets that must not open, names that must not resolve.
+//! Checks of the network: TCP connections that must not open, and names that must not resolve.
 //!
-//! Nothing is sent over a TCP connection that opens: it is closed at once. What goes out are the questions for a public name, and
-//! datagrams that ask QUIC servers for their versions.
+//! A TCP connection that opens is closed at once, and nothing is sent over it. The checks send DNS
+//! queries for a public name, and datagrams that make QUIC servers list their versions.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,9 +21,9 @@ use crate::upstream::resolver::Resolver;
 use crate::upstream::{Failure, ResolverSettings};
 
 const ADDRESS: &str = "answered with an address";
-const OTHERWISE: &str = "a name server answers, though not with an address: whether it asks the internet cannot be seen";
+const OTHER_RESPONSE: &str = "a name server answers, though not with an address: whether it asks the internet cannot be seen";
 
-/// How long anything may take, and who resolves names.
+/// The time limit of the checks, and the resolver of this machine.
 #[derive(Clone)]
 pub(super) struct NetworkProbe {
     limit: Duration,
@@ -32,9 +32,9 @@ pub(super) struct NetworkProbe {
 }
 
 impl NetworkProbe {
-    /// With this machine's own name servers.
+    /// Creates a probe that uses the name servers of this machine.
     pub(super) fn from_system(limit: Duration) -> Self {
-        // Without name servers every lookup fails, which is what is to be found out.
+        // Without name servers every lookup fails, which the checks report as closed.
         let (names, _no_servers) = ResolverSettings::from_system();
         Self::with_settings(&names, limit)
     }
@@ -47,12 +47,12 @@ impl NetworkProbe {
         }
     }
 
-    /// Until when.
+    /// Returns the time at which a check that starts now must end.
     pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.limit
     }
 
-    /// Does this target accept a TCP connection?
+    /// Checks if a target accepts a TCP connection.
     pub(super) async fn probe_tcp(self, check: SandboxCheck, target: ProbeTarget) -> Finding {
         let shown = displayed(&target);
         let attempt = async {
@@ -80,7 +80,8 @@ impl NetworkProbe {
         }
     }
 
-    /// The same target under each of its addresses: a name may have one that is closed and one that is not.
+    /// Returns the target once for each of its addresses. A name may have a closed address and an
+    /// open one.
     pub(super) async fn resolve(&self, target: ProbeTarget) -> Vec<ProbeTarget> {
         match &target {
             ProbeTarget::Tcp(_) | ProbeTarget::Unix(_) => vec![target],
@@ -92,37 +93,40 @@ impl NetworkProbe {
         }
     }
 
-    /// Does a datagram come back from there? The question is QUIC's, in a version that nobody has, which servers have to name theirs to (RFC 8999 §6).
+    /// Checks if a QUIC server answers a datagram. The datagram has a QUIC version that does not
+    /// exist, so a server answers with the versions that it supports (RFC 8999 §6).
     pub(super) async fn probe_udp(self, check: SandboxCheck, to: SocketAddr) -> Finding {
         let shown = format!("{to}/udp");
-        // A long header, the version, two connection IDs of eight bytes; shorter datagrams than 1200 bytes are dropped.
-        let mut question = vec![0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 8];
-        question.extend(*b"egressd?");
-        question.push(8);
-        question.extend(*b"anyone??");
-        question.resize(1200, 0);
-        match exchange_datagram(to, &question, self.deadline()).await {
+        // A long header, the version, and two connection IDs of eight bytes. Servers drop datagrams
+        // of less than 1200 bytes (RFC 9000 §14.1).
+        let mut datagram = vec![0xc0, 0x1a, 0x1a, 0x1a, 0x1a, 8];
+        datagram.extend(*b"egressd?");
+        datagram.push(8);
+        datagram.extend(*b"anyone??");
+        datagram.resize(1200, 0);
+        match exchange_datagram(to, &datagram, self.deadline()).await {
             Ok(_) => check.open(shown, "a datagram came back"),
             Err(error) => failed_attempt(check, shown, &error),
         }
     }
 
-    /// Do this machine's name servers answer for a public name?
+    /// Checks if the name servers of this machine resolve a public name.
     pub(super) async fn probe_name(self, name: String) -> Finding {
         let check = SandboxCheck::Dns;
         let shown = name.trim_end_matches('.').to_owned();
         match self.names.lookup(&name).await {
             Ok(_) => return check.open(shown, ADDRESS),
-            Err(Failure::Dns(DnsFault::NoAddress)) => return check.unknown(shown, OTHERWISE),
+            Err(Failure::Dns(DnsFault::NoAddress)) => return check.unknown(shown, OTHER_RESPONSE),
             Err(_) => {}
         }
-        // The resolver knows one failure for a server that refuses and for none at all.
+        // The resolver reports one error for a server that refuses and for a server that is
+        // unreachable, so the servers are queried again, directly.
         let until = self.deadline();
-        let mut asked = JoinSet::new();
+        let mut queries = JoinSet::new();
         for server in &*self.servers {
-            asked.spawn(dns_queries::query_server(*server, name.clone(), until));
+            queries.spawn(dns_queries::query_server(*server, name.clone(), until));
         }
-        let worst = asked.join_all().await.into_iter().max();
+        let worst = queries.join_all().await.into_iter().max();
         let worst = worst.unwrap_or(DnsOutcome::NoAnswer);
         if worst == DnsOutcome::ConnectionAccepted {
             let seen = "a name server accepts connections and does not answer";
@@ -131,7 +135,7 @@ impl NetworkProbe {
         dns_finding(check, shown, worst)
     }
 
-    /// Does a name server on the internet answer?
+    /// Checks if a name server on the internet answers.
     pub(super) async fn probe_name_server(self, server: SocketAddr, name: String) -> Finding {
         let outcome = dns_queries::query_server(server, name, self.deadline()).await;
         dns_finding(SandboxCheck::PublicDns, server.to_string(), outcome)
@@ -141,14 +145,15 @@ impl NetworkProbe {
 fn dns_finding(check: SandboxCheck, target: String, outcome: DnsOutcome) -> Finding {
     match outcome {
         DnsOutcome::Address => check.open(target, ADDRESS),
-        DnsOutcome::NoAddress => check.unknown(target, OTHERWISE),
+        DnsOutcome::NoAddress => check.unknown(target, OTHER_RESPONSE),
         DnsOutcome::ConnectionAccepted => check.open(target, "a TCP connection was accepted"),
         DnsOutcome::NotTried(why) => check.unknown(target, format!("could not try: {why}")),
         DnsOutcome::NoAnswer => check.closed(target, "no name server answers"),
     }
 }
 
-/// All at once: one whose packets are dropped must not hide another that opens.
+/// Connects to all addresses at once: an address that drops packets must not hide another one that
+/// is open.
 async fn first_open(addresses: Vec<SocketAddr>) -> io::Result<()> {
     let mut attempts = JoinSet::new();
     for address in addresses {

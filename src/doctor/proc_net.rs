@@ -1,5 +1,5 @@
-//! The listeners of this network namespace, from `/proc/net`, which every process in it can read.
-//! The management API may be at any of them.
+//! The listeners of this network namespace, from `/proc/net`, which every process in the namespace
+//! can read. Any of them may be the management API.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,16 +10,17 @@ use std::path::{Path, PathBuf};
 
 use crate::probe_client::ProbeTarget;
 
-/// Doors that are asked. A pod has a handful.
+/// The most listeners that are queried. A pod usually has fewer than ten.
 const MAX_TARGETS: usize = 100;
 
-/// The targets, and whether they are all there are.
+/// Returns the listeners. The flag is `true` if the list is complete.
 pub(super) fn listening_targets(folder: &Path) -> (Vec<ProbeTarget>, bool) {
     let mut found: Vec<ProbeTarget> = Vec::new();
     let mut all = true;
     let mut read = |name| {
         fs::read(folder.join(name)).unwrap_or_else(|error| {
-            // A kernel without a family has no table of it, but one without IPv4 would be the first.
+            // A kernel without IPv6 has no `tcp6`. A missing `tcp` means that `/proc` is hidden:
+            // every kernel with a network has IPv4.
             all &= error.kind() == ErrorKind::NotFound && name != "tcp";
             Vec::new()
         })
@@ -44,7 +45,8 @@ fn table_lines(table: &[u8]) -> impl Iterator<Item = &[u8]> {
     table.split(|b| *b == b'\n')
 }
 
-/// `sl local_address rem_address st …`, addresses as hexadecimal words in the machine's own byte order; state 0A listens.
+/// Parses `sl local_address rem_address st …`. Addresses are hexadecimal words in the byte order of
+/// the machine, and state 0A is a listening socket (proc_pid_net(5)).
 fn parse_tcp_line(line: &[u8]) -> Option<SocketAddr> {
     let line = std::str::from_utf8(line).ok()?;
     let mut words = line.split_ascii_whitespace().skip(1);
@@ -78,13 +80,13 @@ fn unix_target(line: &[u8]) -> Option<ProbeTarget> {
 /// Parses `Num RefCount Protocol Flags Type St Inode Path`. The flag 0x10000 marks a listening
 /// socket and type 0001 a stream. Returns the path of a listening stream socket if it begins with
 /// the prefix.
-fn listening_name(line: &[u8], begin: u8) -> Option<&[u8]> {
-    let start = memchr::memchr(begin, line)?;
-    let (facts, path) = line.split_at_checked(start)?;
-    let mut words = std::str::from_utf8(facts).ok()?.split_ascii_whitespace();
+fn listening_name(line: &[u8], prefix: u8) -> Option<&[u8]> {
+    let start = memchr::memchr(prefix, line)?;
+    let (columns, path) = line.split_at_checked(start)?;
+    let mut words = std::str::from_utf8(columns).ok()?.split_ascii_whitespace();
     let (flags, kind) = (words.nth(3)?, words.next()?);
     let listens = u32::from_str_radix(flags, 16).ok()? & 0x10000 != 0 && kind == "0001";
-    // State and inode, and nothing else: an abstract name may hold a slash, too.
+    // Exactly the state and the inode must follow: a slash may also be part of an abstract name.
     let named = words.nth(1).is_some() && words.next().is_none();
     (listens && named).then_some(path)
 }

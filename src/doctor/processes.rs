@@ -1,6 +1,7 @@
-//! What `/proc` tells: who this process is, which processes look like egressd, and whether their secrets are within reach.
+//! Checks of processes, from `/proc`: the user and privileges of this process, the processes that
+//! look like egressd, and if their environment and files can be read.
 //!
-//! Of another process's environment at most one byte is read, to see that it can be, and it is dropped.
+//! To check if the environment of another process can be read, one byte is read and discarded.
 
 use std::fs::{self, File};
 use std::io::Read as _;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, SandboxCheck};
 use super::socket_error::reason;
 
-/// Capabilities that lead around egressd, by their bits (linux/capability.h).
+/// Capabilities that allow a process to bypass egressd, with their bits (linux/capability.h).
 const CAPABILITIES: &[(u8, &str)] = &[
     (0, "CHOWN"),
     (1, "DAC_OVERRIDE"),
@@ -28,7 +29,7 @@ const CAPABILITIES: &[(u8, &str)] = &[
     (38, "PERFMON"),
     (39, "BPF"),
 ];
-/// Commands of egressd that serve nobody.
+/// Commands of egressd that do not serve agents. Their processes are not reported.
 const OTHER_COMMANDS: &[&[u8]] = &[
     b"doctor",
     b"healthcheck",
@@ -38,7 +39,7 @@ const OTHER_COMMANDS: &[&[u8]] = &[
     b"schema",
 ];
 
-/// Where processes are told of, and which one this is.
+/// The directory that lists the processes; `/proc` outside of tests.
 pub(super) struct Processes {
     folder: PathBuf,
 }
@@ -49,7 +50,7 @@ struct EgressdProcess {
     user: Option<u32>,
 }
 
-/// What `status` says.
+/// The content of `/proc/PID/status` (proc_pid_status(5)).
 struct ProcessStatus(String);
 
 impl Processes {
@@ -59,7 +60,7 @@ impl Processes {
         }
     }
 
-    /// Everything that can be said of them.
+    /// Returns the findings of all checks of processes.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let own = match ProcessStatus::read(&self.folder.join("self")) {
             Ok(own) => own,
@@ -89,7 +90,8 @@ impl Processes {
         found
     }
 
-    /// `None` if processes cannot be listed.
+    /// Returns the processes that look like egressd, except this one. `None` if processes cannot be
+    /// listed.
     fn find_egressd(&self) -> Option<Vec<EgressdProcess>> {
         let own = std::process::id();
         let entries = fs::read_dir(&self.folder).ok()?;
@@ -107,7 +109,8 @@ impl Processes {
         let program = fs::read_link(folder.join("exe")).ok();
         let program = program.as_deref().and_then(Path::file_name);
         let program = program.unwrap_or_default().as_encoded_bytes();
-        // Its file may have been replaced meanwhile (`egressd (deleted)`), or have a version in its name.
+        // After an update the link of a running program is `egressd (deleted)`, and a program file
+        // may have a version in its name.
         let is_ours = name.starts_with(b"egressd") || program.starts_with(b"egressd");
         if !is_ours {
             return None;
@@ -123,7 +126,7 @@ impl Processes {
         Some(EgressdProcess { id, user })
     }
 
-    /// Are the environment and the files of those processes within reach?
+    /// Checks if the environment and the files of these processes can be read.
     fn file_findings(&self, processes: &[EgressdProcess]) -> Vec<Finding> {
         let check = SandboxCheck::ProcessFiles;
         if processes.is_empty() {
@@ -187,7 +190,7 @@ impl ProcessStatus {
         meant.next().map(|(_, value)| value.trim())
     }
 
-    /// The effective user.
+    /// Returns the effective user ID.
     fn effective_uid(&self) -> Option<u32> {
         self.field("Uid")?.split_whitespace().nth(1)?.parse().ok()
     }
@@ -211,7 +214,7 @@ impl ProcessStatus {
 
     fn capability_finding(&self) -> Finding {
         let check = SandboxCheck::Privileges;
-        // What is permitted can be made effective at any time.
+        // A process can make its permitted capabilities effective at any time (capabilities(7)).
         let set = |name| u64::from_str_radix(self.field(name)?, 16).ok();
         let (Some(effective), Some(permitted)) = (set("CapEff"), set("CapPrm")) else {
             return check.unknown("capabilities", "/proc does not tell");

@@ -1,4 +1,4 @@
-//! Findings as people and programs read them.
+//! The findings as text and as JSON.
 
 use std::io::{self, Write};
 
@@ -7,24 +7,25 @@ use serde::Serialize;
 use super::finding::{Finding, FindingState, SandboxCheck};
 use crate::ansi::{CYAN, GREEN, PLAIN, RED, YELLOW};
 
-/// The findings of all checks, in the order of the reports. Serialises as the document that programs read.
+/// The findings of all checks. It serialises as the document of `--format json`.
 #[derive(Serialize)]
 pub(crate) struct Diagnosis {
     /// `true` if no finding counts as open: the exit code is 0.
     #[serde(rename = "closed")]
     pub(crate) is_closed: bool,
-    /// The findings, those of one check beside each other.
+    /// The findings, ordered by check.
     pub(crate) findings: Vec<Finding>,
 }
 
 impl Diagnosis {
     pub(crate) fn write_json(&self, out: &mut dyn Write) -> io::Result<()> {
-        // Texts, truth values and lists always serialise.
+        // Strings, booleans and lists always serialise.
         let text = serde_json::to_string_pretty(self).unwrap_or_default();
         writeln!(out, "{text}")
     }
 
-    /// What is open or unknown, a line each and the remedy below; what is closed, a line a check. Colour is written always; a stream that is no terminal drops it.
+    /// Writes a line for each open or unknown finding, followed by its remedy, and one line for all
+    /// closed findings of a check.
     pub(crate) fn write_text(&self, out: &mut dyn Write) -> io::Result<()> {
         let findings = &self.findings;
         for group in findings.chunk_by(|a, b| a.check == b.check) {
@@ -35,7 +36,7 @@ impl Diagnosis {
         let (open, unknown) = (count(FindingState::Open), count(FindingState::Unknown));
         let verdict = match (self.is_closed, unknown) {
             (true, 0) => "closed",
-            // Nobody shall read this as the word of somebody who looked everywhere.
+            // A plain `closed` would claim that everything was checked.
             (true, _) => "closed as far as could be tried",
             (false, _) => "not closed",
         };
@@ -71,7 +72,7 @@ fn write_check(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
 fn write_row(
     state: FindingState,
     check: SandboxCheck,
-    said: &str,
+    text: &str,
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let colour = match state {
@@ -81,7 +82,7 @@ fn write_row(
     };
     writeln!(
         out,
-        "{colour}{:7}{PLAIN}  {:15}  {said}",
+        "{colour}{:7}{PLAIN}  {:15}  {text}",
         state.name(),
         check.name()
     )
@@ -92,7 +93,7 @@ fn describe(finding: &Finding) -> String {
     format!("{}: {}{accepted}", finding.target, finding.seen)
 }
 
-/// How many, and the different things that were seen.
+/// Returns the number of findings and the distinct results.
 fn summarize(findings: &[&Finding]) -> String {
     let mut seen: Vec<&str> = Vec::new();
     for finding in findings {

@@ -26,7 +26,7 @@ const SOCKETS: &[&str] = &[
     "/run/podman/podman.sock",
     "/run/buildkit/buildkitd.sock",
 ];
-/// Sockets of a user's own runtime, below `/run/user/UID`: a process that can use one acts as that
+/// Sockets of rootless runtimes, below `/run/user/UID`: a process that can use one acts as that
 /// user.
 const OF_USER: &[&str] = &[
     "docker.sock",
@@ -34,7 +34,7 @@ const OF_USER: &[&str] = &[
     "buildkit/buildkitd.sock",
 ];
 /// Parts of the abstract socket names of runtimes (containerd before 1.3.9 and 1.4.3,
-/// CVE-2020-15257; Docker's own containerd).
+/// CVE-2020-15257; the containerd of Docker).
 const ABSTRACT: &[&str] = &["containerd", "docker", "podman", "crio", "buildkit"];
 
 /// The APIs that can answer at a port. Each variant states how its answer is recognised.
@@ -114,7 +114,7 @@ pub(super) async fn probe_api(
     api: RuntimeApi,
 ) -> Finding {
     let found = (SandboxCheck::RuntimeSocket, target.to_string());
-    let judge = |response: &ProbeResponse| match api.describe(response) {
+    let classify = |response: &ProbeResponse| match api.describe(response) {
         Some(seen) => (FindingState::Open, seen.into()),
         None if contains(&response.body, b"HTTPS server") => {
             let seen = "uses TLS; it is unknown if it requires a client certificate";
@@ -122,7 +122,7 @@ pub(super) async fn probe_api(
         }
         None => (FindingState::Closed, "something else answers".into()),
     };
-    worst_finding(&probe, (target, api.path()), found, judge).await
+    worst_finding(&probe, (target, api.path()), found, classify).await
 }
 
 impl RuntimeApi {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_on_tcp_is_known_by_its_answer() {
+    fn an_engine_on_tcp_is_recognised_by_its_response() {
         // F-266
         let rows: [(RuntimeApi, &'static [&'static str], FindingState); 6] = [
             (
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn other_abstract_sockets_are_left_alone() {
+    fn other_abstract_sockets_are_not_tried() {
         let folder = tempfile::tempdir().unwrap();
         let table = "0000: 00000002 00000000 00010000 0001 01     7 @/containerd-shim/a.sock@\n\
                      0000: 00000002 00000000 00010000 0001 01 8 @/tmp/.X11-unix/X0\n\

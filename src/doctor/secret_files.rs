@@ -1,4 +1,5 @@
-//! Configuration and secrets in the agent's own file system. Files are opened to see that they can be, and not read.
+//! Checks for configuration and secrets in the agent's file system. Files are opened, to check that
+//! the agent could read them, and not read.
 
 use std::fs::{self, File};
 use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
@@ -8,13 +9,15 @@ use super::finding::{Finding, SandboxCheck};
 use super::socket_error::reason;
 use crate::probe_client::printable;
 
-/// Where egressd's image has its configuration, and where runtimes mount secrets.
+/// The directory of egressd's configuration in its image, and the directories where container
+/// runtimes mount secrets.
 pub(super) const USUAL_FOLDERS: &[&str] = &["/etc/egressd", "/run/secrets", "/var/run/secrets"];
-/// Folders below each other, and entries in all, that are looked at.
+/// The most nested directories that are searched.
 const MAX_DEPTH: usize = 5;
+/// The most entries that are examined in one of [`USUAL_FOLDERS`].
 const MAX_ENTRIES: usize = 2000;
 
-/// One finding a folder. Two names of one folder count once.
+/// Returns one finding for each folder. Two paths to the same folder count once.
 pub(super) fn secret_file_findings(folders: &[&str]) -> Vec<Finding> {
     let mut seen: Vec<PathBuf> = Vec::new();
     let mut found = Vec::new();
@@ -66,7 +69,8 @@ fn folder_finding(folder: &Path) -> Finding {
     )
 }
 
-/// Follows links, as the kubelet's mounts need: depth and number bound it.
+/// Collects the readable files below a folder. Links are followed, because the kubelet mounts
+/// secrets as links; `deep` and `left` bound the search.
 fn collect_readable(folder: &Path, deep: usize, left: &mut usize, readable: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
@@ -89,7 +93,8 @@ fn collect_readable(folder: &Path, deep: usize, left: &mut usize, readable: &mut
     }
 }
 
-/// `..data` and `..2026_01_02…`: what the kubelet's links lead to, so that each file would count thrice.
+/// Returns `true` for `..data` and `..2026_01_02…`, the targets of the kubelet's links. Without
+/// this check, each file would count three times.
 fn is_kubelet_copy(path: &Path) -> bool {
     let name = path.file_name();
     name.is_some_and(|name| name.as_encoded_bytes().starts_with(b".."))
@@ -106,7 +111,7 @@ mod tests {
     fn a_readable_file_is_named_and_its_content_is_not() {
         let world = tempfile::tempdir().unwrap();
         let at = |name: &str| world.path().join(name);
-        // As the kubelet mounts it.
+        // The layout of a secret that the kubelet mounted.
         fs::create_dir_all(at("mount/..2026_01_02")).unwrap();
         fs::write(at("mount/..2026_01_02/token"), "planted-canary").unwrap();
         symlink("..2026_01_02", at("mount/..data")).unwrap();
@@ -134,15 +139,16 @@ mod tests {
         assert_eq!(found[1].seen, "holds nothing that can be read");
         assert!(!serde_json::to_string(&found).unwrap().contains("canary"));
     }
+
     #[test]
-    fn what_could_not_be_looked_at_is_not_closed() {
+    fn a_folder_that_could_not_be_searched_is_unknown() {
         let world = tempfile::tempdir().unwrap();
         let many = world.path().join("many");
         fs::create_dir(&many).unwrap();
         for n in 0..=super::MAX_ENTRIES {
             fs::write(many.join(n.to_string()), "").unwrap();
         }
-        // A link that leads to itself cannot be followed.
+        // A link to itself cannot be followed.
         let loops = world.path().join("loops");
         symlink(&loops, &loops).unwrap();
         let folders = [many, loops].map(|path| path.display().to_string());

@@ -1,4 +1,4 @@
-//! What an error of a socket says about the way that was tried.
+//! The meaning of socket errors: they show that a path is closed, or nothing about the path.
 
 use std::io;
 
@@ -6,7 +6,9 @@ use rustix::io::Errno;
 
 use crate::probe_client::printable;
 
-/// What a way that does not open looks like. A refusal is what a firewall gives, too; whatever is not here says nothing about the way.
+/// The errors of a closed path, and their descriptions. A firewall may also answer with a refusal.
+/// Other errors, such as a lack of descriptors, are about this process and show nothing about the
+/// path.
 const CLOSED_ERRORS: &[(Errno, &str)] = &[
     (Errno::CONNREFUSED, "refused"),
     (Errno::CONNRESET, "reset"),
@@ -14,7 +16,7 @@ const CLOSED_ERRORS: &[(Errno, &str)] = &[
     (Errno::NETUNREACH, "no route"),
     (Errno::HOSTUNREACH, "no route"),
     (Errno::NETDOWN, "no route"),
-    // A route of type `blackhole`; there is nothing invalid in what we ask for.
+    // The error of a route of type `blackhole` (ip-route(8)); the arguments of the call are valid.
     (Errno::INVAL, "no route"),
     (Errno::ACCESS, "forbidden by a rule of this machine"),
     (Errno::PERM, "forbidden by a rule of this machine"),
@@ -23,16 +25,16 @@ const CLOSED_ERRORS: &[(Errno, &str)] = &[
     (Errno::AFNOSUPPORT, "no address of this family here"),
 ];
 
-/// Returns why a way is closed, if an attempt that failed like this shows that it is.
+/// Returns the description of an error if it shows that the path is closed.
 pub(super) fn closed_reason(error: &io::Error) -> Option<&'static str> {
     let number = Errno::from_io_error(error);
     let row = CLOSED_ERRORS
         .iter()
-        .find(|(closed_reason, _)| Some(*closed_reason) == number);
-    row.map(|(_, seen)| *seen)
+        .find(|(closed, _)| Some(*closed) == number);
+    row.map(|(_, description)| *description)
 }
 
-/// In words, without the number.
+/// Returns the message of an error without its number.
 pub(super) fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let words = text

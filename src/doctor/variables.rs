@@ -1,33 +1,35 @@
-//! The agent's own environment. Invariant kept here: a value is looked at and never leaves; only names do.
+//! Checks of the agent's environment. Invariant of this module: values are examined and never
+//! reported; only names are.
 
 use std::ffi::{OsStr, OsString};
 
 use super::finding::{Finding, SandboxCheck};
 use crate::probe_client::{ProbeTarget, printable};
 
-/// Words of a name, between underscores.
+/// Words that mark a variable as a credential. The words of a name are separated by underscores.
 const CREDENTIAL_WORDS: &str = "\
     ACCESSKEY APIKEY CREDENTIAL CREDENTIALS JWT KEY KUBECONFIG PASS PASSPHRASE PASSWD \
     PASSWORD PAT PRIVATEKEY SECRET SECRETKEY SECRETS TOKEN TOKENS";
-/// Ends of such words: `PGPASSWORD`, `GHTOKEN`.
+/// Suffixes of a word that mark a credential, as in `PGPASSWORD` and `GHTOKEN`.
 const CREDENTIAL_SUFFIXES: &str = "APIKEY PASSPHRASE PASSWD PASSWORD SECRET TOKEN";
-/// Names that say enough as a whole.
+/// Names of credentials without such a word.
 const CREDENTIAL_NAMES: &str = "\
     MYSQL_PWD NETRC PGPASSFILE REDISCLI_AUTH SSHPASS SSH_AUTH_SOCK";
-/// Of what a cloud's tools read, the part that is no credential.
+/// Variables that start with `AWS_` and are not credentials. All others with that prefix are
+/// reported.
 const HARMLESS: &str = "\
     AWS_CA_BUNDLE AWS_DEFAULT_OUTPUT AWS_DEFAULT_REGION AWS_EC2_METADATA_DISABLED \
     AWS_EXECUTION_ENV AWS_MAX_ATTEMPTS AWS_PAGER AWS_REGION AWS_RETRY_MODE \
     AWS_SDK_LOAD_CONFIG AWS_STS_REGIONAL_ENDPOINTS";
 const PROXY_VARIABLES: &str = "\
     HTTP_PROXY HTTPS_PROXY ALL_PROXY FTP_PROXY WS_PROXY WSS_PROXY";
-/// Names that are listed; what is beyond them is counted.
+/// The most variables that are listed. Further ones are counted.
 const MAX_LISTED: usize = 50;
 
 /// The name and the value of an environment variable.
 pub(crate) type Variable = (OsString, OsString);
 
-/// One finding for each variable that says that it is a credential.
+/// Returns one finding for each variable that looks like a credential, by its name or its value.
 pub(super) fn credential_findings(variables: &[Variable]) -> Vec<Finding> {
     let check = SandboxCheck::Environment;
     let named = variables.iter().filter(|(_, value)| !value.is_empty());
@@ -85,7 +87,8 @@ fn is_credential_word(word: &str) -> bool {
     ends || contains_word(CREDENTIAL_WORDS, word)
 }
 
-/// What Kubernetes sets for each Service (`NAME_SERVICE_HOST`, `NAME_PORT_80_TCP_ADDR`), whatever the Service is called.
+/// Returns `true` for the variables that Kubernetes sets for each Service (`NAME_SERVICE_HOST`,
+/// `NAME_PORT_80_TCP_ADDR`). The name of the Service may contain any word.
 fn is_service_link(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_PORT")
@@ -93,7 +96,7 @@ fn is_service_link(name: &str) -> bool {
         || name.contains("_PORT_")
 }
 
-/// Do the variables that HTTP clients heed lead to egressd?
+/// Checks if the proxy variables that HTTP clients read name egressd.
 pub(super) fn proxy_findings(variables: &[Variable], proxy: &ProbeTarget) -> Vec<Finding> {
     let check = SandboxCheck::ProxyVariables;
     let set = variables.iter().filter(|(_, value)| !value.is_empty());

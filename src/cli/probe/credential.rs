@@ -1,11 +1,13 @@
-//! What a request would prove itself with. Sources of secrets are told, never the secrets.
+//! The credential step: describes the credential of a request by the sources of its secrets, never
+//! by the secrets.
 
 use std::time::Duration;
 
 use super::StepReport;
 use crate::domain::{Auth, Connection, Secret, SecretSource};
 
-/// What the configuration gives.
+/// Reports the credential that the configuration gives. This step cannot fail: a secret that cannot
+/// be read is a problem of the configuration.
 pub(super) fn credential_step(connection: &Connection) -> StepReport {
     let signed = connection.webhook_signing_secret.as_ref();
     let signed =
@@ -43,7 +45,7 @@ fn describe_credential(auth: &Auth) -> String {
     }
 }
 
-/// `from env:NAME`, `inline`
+/// Returns the source of a secret: `from env:NAME`, `from file:PATH` or `inline`.
 fn describe_source(secret: &Secret) -> String {
     match secret.source() {
         SecretSource::Inline => "inline".to_owned(),

@@ -1,4 +1,4 @@
-//! What to do about a step that failed.
+//! Remedies for steps that failed.
 
 use ipnet::IpNet;
 
@@ -7,7 +7,8 @@ use crate::upstream::ProbeError;
 use crate::upstream::failure::{ConnectFault, DnsFault, Failure, TlsFault};
 use crate::upstream::tls::CA_AS_SERVER;
 
-/// What to do, where `field` of the definition led. `None` for what no dial fails with.
+/// Returns the remedy for a dial to the URL in `field` of the definition. `None` for failures that
+/// no dial has.
 pub(super) fn remedy_for(broken: &ProbeError, field: &str) -> Option<String> {
     let remedy = match broken.failure {
         Failure::AddressRefused(_) => return Some(address_remedy(broken, field)),
@@ -44,7 +45,8 @@ pub(super) fn remedy_for(broken: &ProbeError, field: &str) -> Option<String> {
     Some(remedy.replace("{field}", field))
 }
 
-/// One address that is refused refuses them all, so a hole has to hold each.
+/// Returns the remedy for forbidden addresses. One forbidden address of a name blocks the dial, so
+/// the allowed ranges must contain all of them.
 fn address_remedy(broken: &ProbeError, field: &str) -> String {
     let mut cidrs = Vec::new();
     for (address, forbidden) in &broken.forbidden {

@@ -1,4 +1,4 @@
-//! Rows as people and programs read them.
+//! The steps as text and as JSON.
 
 use std::io::{self, Write};
 
@@ -9,19 +9,19 @@ use crate::ansi::{BOLD, CYAN, GREEN, PLAIN, RED};
 use crate::domain::Connection;
 use crate::upstream::ProbeError;
 
-/// The document that programs read, its keys in the order of the struct.
+/// The JSON document of `--format json`. Its keys have the order of the fields.
 #[derive(Serialize)]
 struct Report<'a> {
     connection: &'a str,
-    /// `live`, `disabled` or `deleted`: whether requests are served at all.
+    /// `live`, `disabled` or `deleted`. Requests are served only if the connection is live.
     state: &'static str,
     steps: &'a [StepReport],
 }
 
-/// Why a step towards `whom` failed. The kind of an address is told with the address.
-pub(super) fn failure_text(broken: &ProbeError, whom: &str) -> String {
+/// Returns why a step towards `peer` failed. Forbidden addresses are listed, each with its kind.
+pub(super) fn failure_text(broken: &ProbeError, peer: &str) -> String {
     if broken.forbidden.is_empty() {
-        return broken.failure.to_string().replacen("the upstream", whom, 1);
+        return broken.failure.to_string().replacen("the upstream", peer, 1);
     }
     let refused = broken.forbidden.iter();
     let refused: Vec<_> = refused
@@ -40,12 +40,12 @@ pub(super) fn write_json(
         state: connection_state(connection).0,
         steps: rows,
     };
-    // Texts, numbers and lists always serialise.
+    // Strings, numbers and lists always serialise.
     let text = serde_json::to_string_pretty(&report).unwrap_or_default();
     writeln!(out, "{text}")
 }
 
-/// A line a step, in columns. Colour is written always; a stream that is no terminal drops it.
+/// Writes one line for each step, in columns.
 pub(super) fn write_text(
     connection: &Connection,
     rows: &[StepReport],
@@ -89,7 +89,7 @@ fn write_table(rows: &[StepReport], out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-/// Whether requests are served at all, in a word and, if not, in words.
+/// Returns the state of a connection, and a note if its requests are not served.
 fn connection_state(connection: &Connection) -> (&'static str, Option<&'static str>) {
     if connection.delete_time.is_some() {
         let note = "soft-deleted: requests to it are refused as not found";

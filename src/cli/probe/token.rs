@@ -1,4 +1,5 @@
-//! The token step: one token is obtained as for a request, by the same code, and let go. Its life is told, never the token.
+//! The token step: obtains one token with the code that serves requests, and discards it. The
+//! report contains the lifetime of the token, never the token.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -11,7 +12,7 @@ use crate::credential::{ErrorCode, Reason, Unavailable};
 use crate::domain::auth::{ClientAuth, OauthClientCredentials};
 use crate::upstream::Client;
 
-/// Asks the token endpoint.
+/// Requests a token from the token endpoint.
 pub(super) async fn token_step(
     credentials: &Arc<OauthClientCredentials>,
     target: String,
@@ -37,7 +38,8 @@ fn describe_token(status: &GrantStatus) -> String {
     let left = status.expires_at;
     let left = left.and_then(|end| end.duration_since(SystemTime::now()).ok());
     let life = match left {
-        // What is left of a life was counted from when it was asked for.
+        // The lifetime is counted from the start of the request, so a part of it has passed: round
+        // up.
         Some(left) => format!(
             "good for {} s",
             (left + Duration::from_millis(999)).as_secs()
@@ -53,18 +55,19 @@ fn describe_token(status: &GrantStatus) -> String {
     }
 }
 
-/// The endpoint's own word stands behind, where it is another than ours.
+/// Returns the reason of the failure, followed by the error text of the token endpoint if that adds
+/// something.
 fn describe_failure(unavailable: Unavailable, status: &GrantStatus) -> String {
-    let said = unavailable.to_string();
+    let reason = unavailable.to_string();
     let failure = status.last_failure.as_ref();
     match failure.and_then(|failure| failure.error_text.as_deref()) {
-        Some(told) if !told.is_empty() && !said.contains(told) => format!("{said}: {told}"),
-        Some(_) | None => said,
+        Some(text) if !text.is_empty() && !reason.contains(text) => format!("{reason}: {text}"),
+        Some(_) | None => reason,
     }
 }
 
-/// Returns what the operator should do. If the endpoint may have refused the client's credentials,
-/// tries both places to send them.
+/// Returns what the operator should do. If the endpoint may have rejected the client's credentials,
+/// tries the other place to send them: the header or the body.
 async fn find_remedy(reason: Reason, grant: &Grant, status: &GrantStatus) -> String {
     if !reason.is_about_client() {
         return reason_remedy(reason).to_owned();

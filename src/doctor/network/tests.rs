@@ -1,4 +1,5 @@
-//! Ways over the network, tried on loopback: a name server that answers, one that does not, and every error of a socket.
+//! Checks of the network on loopback: a name server that answers, one that does not, and the errors
+//! of sockets.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::{
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Answers so many questions, those for an IPv4 address with one if `known`, and hangs up.
+/// Answers this many DNS queries and stops. If `known`, queries for an IPv4 address get one.
 fn name_server(questions: usize, known: bool) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
@@ -73,13 +74,13 @@ fn a_name_server_that_answers_is_open() {
         (found.state, found.target),
         (FindingState::Open, server.to_string())
     );
-    // It answers, though it does not know the name.
+    // The server answers that the name has no address.
     let server = name_server(2, false);
     let found = run(async { probe(server).probe_name("public.test.".to_owned()).await });
     assert_eq!(found.state, FindingState::Unknown);
-    let nobody = ResolverSettings::with_servers(&[closed()], "");
+    let unreachable = ResolverSettings::with_servers(&[closed()], "");
     let found = run(async {
-        let probe = NetworkProbe::with_settings(&nobody, Duration::from_millis(50));
+        let probe = NetworkProbe::with_settings(&unreachable, Duration::from_millis(50));
         probe.probe_name("public.test.".to_owned()).await
     });
     assert_eq!(found.state, FindingState::Closed);

@@ -1,4 +1,4 @@
-//! Processes as `/proc` shows them, in a folder that a test wrote.
+//! Checks of processes on a directory that has the layout of `/proc`.
 
 use std::fs;
 use std::path::Path;
