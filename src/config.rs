@@ -58,4 +58,4 @@ pub use settings::{
     AccessFilter, EgressSettings, EventLevel, ListenAddress, LogFormat, LogSettings,
     ManagementSettings, ProxySettings, Settings, StartupSettings,
 };
-pub use sources::{Shortage, SourceFiles};
+pub use sources::{ResourcesExhausted, SourceFiles};

@@ -41,7 +41,7 @@ pub struct Credential {
     connection: ConnectionId,
     guard: Arc<ReflectionGuard>,
     secrets: Arc<ConnectionSecrets>,
-    is_guarded: bool,
+    is_search_enabled: bool,
 }
 
 impl Credentials {
@@ -57,12 +57,12 @@ impl Credentials {
     /// The credential of a connection. `key` tells connections of all generations apart.
     ///
     /// Takes a lock that all workers share: a request asks its own worker's map first.
-    pub fn credential_for(&self, key: u64, connection: &Connection) -> Arc<Credential> {
+    pub fn get_or_create_credential(&self, key: u64, connection: &Connection) -> Arc<Credential> {
         let mut credentials = self.by_connection.lock();
         let credential = credentials.entry(key).or_insert_with(|| {
             let grant = match &connection.auth {
                 Auth::OauthClientCredentials(credentials) => {
-                    let grant = self.grants.grant_for(credentials);
+                    let grant = self.grants.get_or_create_grant(credentials);
                     grant.add_owner(&connection.id);
                     Some(grant)
                 }
@@ -77,8 +77,8 @@ impl Credentials {
                 signing_key: secret.map(SigningKey::new),
                 connection: connection.id.clone(),
                 guard: Arc::clone(&self.guard),
-                secrets: self.guard.connection_secrets(key, connection),
-                is_guarded: crate::reflection::is_guarded(connection),
+                secrets: self.guard.get_or_create_secrets(key, connection),
+                is_search_enabled: crate::reflection::is_search_enabled(connection),
             })
         });
         Arc::clone(credential)
@@ -90,7 +90,7 @@ impl Credentials {
         &self,
         connections: impl IntoIterator<Item = (u64, &'c Connection)>,
     ) {
-        self.guard.cover(connections);
+        self.guard.register_secrets(connections);
     }
 
     /// Returns the number of responses that held a secret, by connection.
@@ -99,7 +99,7 @@ impl Credentials {
     }
 
     /// Returns why a connection refuses all requests, if a response held a credential that can be
-    /// guessed. `key` is that of [`Credentials::credential_for`].
+    /// guessed. `key` is that of [`Credentials::get_or_create_credential`].
     pub fn exposure(&self, key: u64) -> Option<Exposure> {
         self.guard.exposure(key)
     }
@@ -111,7 +111,7 @@ impl Credentials {
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
         let live = live();
         self.guard
-            .cover(live.iter().map(|(key, connection)| (*key, &**connection)));
+            .register_secrets(live.iter().map(|(key, connection)| (*key, &**connection)));
         for (key, connection) in live {
             keys.insert(key);
             if let Auth::OauthClientCredentials(credentials) = &connection.auth {
@@ -130,10 +130,10 @@ impl Credentials {
     }
 
     /// Returns the counters of a connection's token requests. `None` if it uses no tokens.
-    pub fn token_counters(&self, connection: &Connection) -> Option<Arc<TokenCounters>> {
+    pub fn get_or_create_counters(&self, connection: &Connection) -> Option<Arc<TokenCounters>> {
         match &connection.auth {
             Auth::OauthClientCredentials(credentials) => {
-                Some(self.grants.token_counters(credentials))
+                Some(self.grants.get_or_create_counters(credentials))
             }
             Auth::BearerToken(_) | Auth::BasicAuth(_) | Auth::StaticHeaders(_) | Auth::NoAuth => {
                 None
@@ -168,14 +168,14 @@ impl Credential {
     pub fn is_response_searched(&self) -> bool {
         // An access token does not exist before it is obtained, and most are long enough to be
         // searched for.
-        self.is_guarded && (self.grant.is_some() || !self.guard.is_empty())
+        self.is_search_enabled && (self.grant.is_some() || !self.guard.is_empty())
     }
 
     /// Starts a search through the response to a request that was sent with this signature. Returns
     /// `None` if there is nothing to search for. The patterns include every secret of the request,
     /// because secrets are registered before they are sent.
     pub fn start_scan(&self, signature: Option<&SignatureValue>) -> Option<ResponseScan> {
-        if !self.is_guarded {
+        if !self.is_search_enabled {
             return None;
         }
         let all = self.guard.patterns();
@@ -184,14 +184,14 @@ impl Credential {
         }
         let mut scan = ResponseScan::new(all);
         if let Some(signature) = signature {
-            scan.cover_signature(signature.digest());
+            scan.add_signature(signature.digest());
         }
         Some(scan)
     }
 
     /// Extends a search in progress to the secrets that were added since it began.
     pub fn update_scan(&self, scan: &mut ResponseScan) -> Result<(), Reflected> {
-        self.guard.follow(scan)
+        self.guard.update_scan(scan)
     }
 
     /// Counts and logs a secret that was found in a response of this connection.

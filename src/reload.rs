@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{
-    self, LoadAttempt, LoadOptions, Loaded, Problem, Severity, Shortage, SourceFiles,
+    self, LoadAttempt, LoadOptions, Loaded, Problem, ResourcesExhausted, Severity, SourceFiles,
     StartupSettings,
 };
 use crate::domain::auth::BasicAuth;
@@ -83,7 +83,7 @@ enum LoadError {
     /// The configuration has these problems.
     Refused(Vec<Problem>),
     /// The files could not be opened, so their content is unknown.
-    Shortage,
+    ResourcesExhausted,
 }
 
 /// A reload that was good.
@@ -128,7 +128,7 @@ impl Reload {
         match last.sources.has_changed() {
             Ok(false) => None,
             Ok(true) => Some(self.reload_files(&mut last)),
-            Err(Shortage) => Some(Err(self.postpone(&mut last))),
+            Err(ResourcesExhausted) => Some(Err(self.postpone(&mut last))),
         }
     }
 
@@ -156,7 +156,7 @@ impl Reload {
                 self.record_failure(&found, last);
                 Err(found)
             }
-            Err(LoadError::Shortage) => Err(self.postpone(last)),
+            Err(LoadError::ResourcesExhausted) => Err(self.postpone(last)),
         }
     }
 
@@ -241,7 +241,7 @@ impl LastAttempt {
             let LoadAttempt { outcome, sources } = config::attempt_load(&self.options);
             // Files that were not all seen must not replace the watched state.
             if sources.has_unknown_files() {
-                return Err(LoadError::Shortage);
+                return Err(LoadError::ResourcesExhausted);
             }
             let steady = !sources.has_changed()?;
             self.sources = sources;
@@ -285,9 +285,9 @@ impl LastAttempt {
     }
 }
 
-impl From<Shortage> for LoadError {
-    fn from(_: Shortage) -> Self {
-        Self::Shortage
+impl From<ResourcesExhausted> for LoadError {
+    fn from(_: ResourcesExhausted) -> Self {
+        Self::ResourcesExhausted
     }
 }
 

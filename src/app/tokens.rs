@@ -116,7 +116,7 @@ pub(super) fn count_token_requests(
     snapshot: &Snapshot,
 ) {
     let counters = usable_connections(snapshot).filter_map(|entry| {
-        let counters = credentials.token_counters(&entry.connection)?;
+        let counters = credentials.get_or_create_counters(&entry.connection)?;
         Some((entry.connection.id.as_str(), counters))
     });
     metrics.set_token_counters(counters.collect());
@@ -134,7 +134,7 @@ fn usable_grants(snapshot: &Snapshot, credentials: &Credentials) -> Vec<Arc<Gran
         .filter(|entry| matches!(entry.connection.auth, Auth::OauthClientCredentials(_)))
         .filter_map(|entry| {
             credentials
-                .credential_for(entry.key, &entry.connection)
+                .get_or_create_credential(entry.key, &entry.connection)
                 .grant()
                 .cloned()
         })

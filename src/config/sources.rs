@@ -72,7 +72,7 @@ pub(super) struct Files {
 
 /// Error: the system has no descriptor or memory left to examine files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shortage;
+pub struct ResourcesExhausted;
 
 impl Files {
     /// Reads a file, at most one byte more than `limit`. The caller checks the size.
@@ -171,11 +171,11 @@ impl SourceFiles {
     /// Returns whether any file or directory differs from what was loaded. Reads all of them. If
     /// the result is `false`, all contents existed together at one moment: each file was found
     /// unchanged twice, and the moment lies between the two checks.
-    pub fn has_changed(&self) -> Result<bool, Shortage> {
+    pub fn has_changed(&self) -> Result<bool, ResourcesExhausted> {
         for (path, seen) in &self.seen {
             let what = current_state(path, seen);
             if what == FileState::Unknown {
-                return Err(Shortage);
+                return Err(ResourcesExhausted);
             }
             if what != seen.what {
                 return Ok(true);

@@ -144,7 +144,7 @@ mod tests {
         let credentials = credentials();
         let connection = &snapshot.entries()[0].connection;
         assert!(
-            credentials.token_counters(connection).is_some(),
+            credentials.get_or_create_counters(connection).is_some(),
             "not OAuth"
         );
 

@@ -179,7 +179,10 @@ fn explain_parts(
     let sources = FieldSources {
         headers: &parts.headers,
         connection,
-        is_searched: reflection::searches(connection, live.map(|entry| &*entry.connection)),
+        is_response_searched: reflection::is_response_searched(
+            connection,
+            live.map(|entry| &*entry.connection),
+        ),
         accept: Accept::new(),
         request_id: &RequestIds::new().for_request(&parts.headers),
     };

@@ -62,7 +62,7 @@ pub(super) async fn forward(
         sources: FieldSources {
             headers: &parts.headers,
             connection,
-            is_searched: credential.is_response_searched(),
+            is_response_searched: credential.is_response_searched(),
             accept: Accept::new(),
             request_id: context.request_id,
         },

@@ -67,7 +67,7 @@ pub(super) struct FieldSources<'r> {
     pub(super) connection: &'r Connection,
     /// `true` if the response is searched. The agent then cannot choose its encoding: headers that
     /// do are dropped, and `Accept` is sent without a charset.
-    pub(super) is_searched: bool,
+    pub(super) is_response_searched: bool,
     pub(super) accept: Accept,
     pub(super) request_id: &'r RequestId,
 }
@@ -94,14 +94,14 @@ impl FieldSources<'_> {
         // Compressed text cannot be searched, so nothing else may set this field, not even
         // `headers` of the connection.
         let own = self.connection.headers.iter();
-        let own = own.filter(|header| !self.is_searched || header.name != ACCEPT_ENCODING);
+        let own = own.filter(|header| !self.is_response_searched || header.name != ACCEPT_ENCODING);
         fields.extend(own.map(|header| plain(&header.name, header.value.as_bytes())));
         let mut injected = self.connection.injected_names();
         if !has_user_agent && !injected.any(|name| *name == USER_AGENT) {
             fields.push(plain(&USER_AGENT_NAME, DEFAULT_USER_AGENT.as_bytes()));
         }
         fields.push(plain(&REQUEST_ID_NAME, self.request_id.as_bytes()));
-        if self.is_searched {
+        if self.is_response_searched {
             fields.push(plain(&ACCEPT_ENCODING_NAME, b"identity"));
         }
         RequestFields { fields, passed }
@@ -113,7 +113,7 @@ impl FieldSources<'_> {
         let Self {
             headers,
             connection,
-            is_searched,
+            is_response_searched,
             accept,
             ..
         } = self;
@@ -122,11 +122,13 @@ impl FieldSources<'_> {
         let mut has_user_agent = false;
         for (name, value) in *headers {
             let is_nominated = |nominated: &&[u8]| nominated.eq_ignore_ascii_case(name.as_ref());
-            if is_dropped(name, connection, *is_searched) || nominated.iter().any(is_nominated) {
+            if is_dropped(name, connection, *is_response_searched)
+                || nominated.iter().any(is_nominated)
+            {
                 continue;
             }
             let mut value = value.as_bytes();
-            if *is_searched && *name == ACCEPT {
+            if *is_response_searched && *name == ACCEPT {
                 let values = replaced
                     .get_or_insert_with(|| accept.get_or_init(|| without_charsets(headers)).iter());
                 value = match values.next() {
@@ -148,14 +150,14 @@ impl FieldSources<'_> {
 
 /// Returns whether an agent's field of this name is dropped on this connection, whatever else the
 /// request contains.
-fn is_dropped(name: &HeaderName, connection: &Connection, is_searched: bool) -> bool {
+fn is_dropped(name: &HeaderName, connection: &Connection, is_response_searched: bool) -> bool {
     let name = name.as_str();
     // A configured name may hold underscores of its own.
     is_dropped_by_name(name, connection)
         || connection
             .injected_names()
             .any(|set| is_alike(set.as_str(), name))
-        || (is_searched && chooses_encoding(name))
+        || (is_response_searched && chooses_encoding(name))
 }
 
 fn chooses_encoding(name: &str) -> bool {

@@ -89,7 +89,10 @@ impl Proxy {
             pool: self
                 .client
                 .get_or_create_pool(*key, connection, recorder.sockets()),
-            credential: self.shared.credentials.credential_for(*key, connection),
+            credential: self
+                .shared
+                .credentials
+                .get_or_create_credential(*key, connection),
             body_share: self
                 .shared
                 .body_budget

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 /// The number of bytes that are checked together.
 const STRIDE: usize = 32;
 
-/// The bytes that forms may contain. There are few alphabets, because an agent can infer the
+/// The bytes that encodings may contain. There are few alphabets, because an agent can infer the
 /// alphabet from what is held back, and it should learn as little as possible about the secrets.
 pub(super) struct Alphabet {
     has: Box<[bool; 256]>,
-    /// The bytes that occur in the forms. Nothing that an agent can observe depends on this field.
+    /// The bytes that occur in the encodings. Nothing that an agent can observe depends on this field.
     used: Box<[bool; 256]>,
 }
 
@@ -31,12 +31,12 @@ pub(super) fn word_alphabet() -> &'static Alphabet {
 }
 
 impl Alphabet {
-    /// Returns the smallest alphabet that contains all bytes of these forms.
-    pub(super) fn covering<'f>(forms: &(impl Iterator<Item = &'f [u8]> + Clone)) -> Self {
+    /// Returns the smallest alphabet that contains all bytes of these encodings.
+    pub(super) fn covering<'f>(encodings: &(impl Iterator<Item = &'f [u8]> + Clone)) -> Self {
         let has_all = |kind: &fn(u8) -> bool| {
-            forms
+            encodings
                 .clone()
-                .flat_map(|form| form.iter())
+                .flat_map(|encoding| encoding.iter())
                 .all(|byte| kind(*byte))
         };
         let kind = KINDS.into_iter().find(has_all).unwrap_or(|_| true);
@@ -45,7 +45,7 @@ impl Alphabet {
             *has = kind(byte);
         }
         let mut used = Box::new([false; 256]);
-        for byte in forms.clone().flat_map(|form| form.iter()) {
+        for byte in encodings.clone().flat_map(|encoding| encoding.iter()) {
             if let Some(used) = used.get_mut(usize::from(*byte)) {
                 *used = true;
             }
@@ -58,7 +58,7 @@ impl Alphabet {
         self.has.get(usize::from(byte)).copied().unwrap_or(true)
     }
 
-    /// Returns whether a form contains this byte.
+    /// Returns whether an encoding contains this byte.
     pub(super) fn is_used(&self, byte: u8) -> bool {
         self.used.get(usize::from(byte)).copied().unwrap_or(true)
     }

@@ -1,10 +1,10 @@
 //! Decodes text as a reader sees it: without the NUL bytes of UTF-16 and UTF-32, and with the
 //! character references of HTML decoded.
 //!
-//! Nearly all forms of a secret (see `encodings`) are ASCII. In UTF-16 and UTF-32 of either byte order,
-//! an ASCII text is the same text with NUL bytes in between, so no further forms are needed if
+//! Nearly all encodings of a secret (see `encodings`) are ASCII. In UTF-16 and UTF-32 of either byte order,
+//! an ASCII text is the same text with NUL bytes in between, so no further encodings are needed if
 //! these are removed. HTML escapes are decoded for the same reason: encoders differ in what they
-//! escape, and a list of forms could not cover every mixture.
+//! escape, and a list of encodings could not cover every mixture.
 
 use memchr::{memchr, memchr_iter, memchr2};
 use zeroize::Zeroizing;
@@ -371,8 +371,8 @@ mod tests {
 
     #[test]
     fn plain_text_and_binary_data_need_no_decoding() {
-        let form = Zeroizing::new(b"0123456789+abcdef & ?=;".to_vec());
-        let alphabet = Alphabet::covering(&std::iter::once(form.as_slice()));
+        let encoding = Zeroizing::new(b"0123456789+abcdef & ?=;".to_vec());
+        let alphabet = Alphabet::covering(&std::iter::once(encoding.as_slice()));
         let is_needed =
             |text: &[u8], last| first_encoded(text, 0, last, &alphabet, &mut None) < text.len();
         let sparse: Vec<u8> = (0..1000_u32).map(|n| (n % 251) as u8).collect();

@@ -1,9 +1,9 @@
-//! Lists the forms that a secret may have in a response: unchanged, in base64, percent-escaped and
+//! Lists the encodings that a secret may have in a response: unchanged, in base64, percent-escaped and
 //! JSON-escaped.
 //!
-//! Every form of a secret is a byte string of at least [`super::SHORTEST`] bytes. It is built in a
+//! Every encoding of a secret is a byte string of at least [`super::SHORTEST`] bytes. It is built in a
 //! buffer that is wiped on drop and never grows, because a buffer that grows leaves an unwiped copy
-//! behind. Equal forms are listed once: if a secret has only letters and digits, most of its forms
+//! behind. Equal encodings are listed once: if a secret has only letters and digits, most of its encodings
 //! are equal.
 
 use std::collections::BTreeSet;
@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{SHORTEST, decode};
 
-/// The bytes of one form.
+/// The bytes of one encoding.
 pub(super) type Encoding = Zeroizing<Vec<u8>>;
 
 /// A way to write hexadecimal digits.
@@ -108,33 +108,33 @@ const fn percent(kept: &'static [u8], space: Option<u8>) -> PercentStyle {
     PercentStyle { kept, space }
 }
 
-/// Returns all forms of a secret that a search of the raw bytes can find. Returns none if the
+/// Returns all encodings of a secret that a search of the raw bytes can find. Returns none if the
 /// secret is too short.
 pub(super) fn encodings_of(secret: &[u8]) -> Vec<Encoding> {
     encodings_from(secret, SHORTEST)
 }
 
-/// Returns the beginnings that the forms of a text can have if the text begins with `known`. A
-/// response that contains none of these beginnings contains no form of such a text.
+/// Returns the beginnings that the encodings of a text can have if the text begins with `known`. A
+/// response that contains none of these beginnings contains no encoding of such a text.
 pub(super) fn beginnings_of(known: &[u8]) -> Vec<Encoding> {
-    let mut forms = encodings_from(known, 1);
-    forms.extend(wide_from(known, 1));
-    forms
+    let mut encodings = encodings_from(known, 1);
+    encodings.extend(wide_from(known, 1));
+    encodings
 }
 
 fn encodings_from(secret: &[u8], shortest: usize) -> Vec<Encoding> {
-    let mut forms = Vec::new();
+    let mut encodings = Vec::new();
     if secret.len() < shortest {
-        return forms;
+        return encodings;
     }
     for spelling in spellings(secret, shortest) {
-        add_all(&spelling, shortest, &mut forms);
+        add_all(&spelling, shortest, &mut encodings);
     }
-    forms
+    encodings
 }
 
 /// Returns the secret in UTF-16 and UTF-32, in both byte orders, if it is not ASCII. An ASCII
-/// secret needs no such forms, because `decode` removes the NUL bytes before the search.
+/// secret needs no such encodings, because `decode` removes the NUL bytes before the search.
 pub(super) fn wide_encodings_of(secret: &[u8]) -> Vec<Encoding> {
     wide_from(secret, SHORTEST)
 }
@@ -157,7 +157,7 @@ fn wide_from(secret: &[u8], shortest: usize) -> Vec<Encoding> {
         big_32.extend_from_slice(&u32::from(c).to_be_bytes());
     }
     wide.into_iter()
-        .filter(|form| form.len() >= shortest)
+        .filter(|encoding| encoding.len() >= shortest)
         .collect()
 }
 
@@ -216,10 +216,10 @@ fn with_dashes(digits: &[u8]) -> Encoding {
     uuid
 }
 
-fn add_all(secret: &[u8], shortest: usize, forms: &mut Vec<Encoding>) {
-    let mut add = |form: Encoding| {
-        if form.len() >= shortest && !forms.contains(&form) {
-            forms.push(form);
+fn add_all(secret: &[u8], shortest: usize, encodings: &mut Vec<Encoding>) {
+    let mut add = |encoding: Encoding| {
+        if encoding.len() >= shortest && !encodings.contains(&encoding) {
+            encodings.push(encoding);
         }
     };
     add_escaped(secret, &mut add);
@@ -277,11 +277,11 @@ fn add_escaped(text: &[u8], add: &mut impl FnMut(Encoding)) {
 }
 
 fn from_latin1(bytes: &[u8]) -> Encoding {
-    let mut form = buffer(bytes.len() * 2);
+    let mut encoding = buffer(bytes.len() * 2);
     for byte in bytes {
-        push_char(&mut form, char::from(*byte));
+        push_char(&mut encoding, char::from(*byte));
     }
-    form
+    encoding
 }
 
 /// Returns the base64 characters that depend on the secret alone if `before` bytes (modulo 3)
@@ -297,66 +297,66 @@ fn base64_core(secret: &[u8], before: usize, engine: &GeneralPurpose) -> Encodin
 }
 
 fn percent_escaped(secret: &[u8], style: &PercentStyle, hex: Hex) -> Encoding {
-    let mut form = buffer(secret.len() * 3);
+    let mut encoding = buffer(secret.len() * 3);
     for byte in secret {
         match style.space {
-            Some(space) if *byte == b' ' => form.push(space),
-            _ if byte.is_ascii_alphanumeric() || style.kept.contains(byte) => form.push(*byte),
-            _ => push_percent(&mut form, *byte, hex),
+            Some(space) if *byte == b' ' => encoding.push(space),
+            _ if byte.is_ascii_alphanumeric() || style.kept.contains(byte) => encoding.push(*byte),
+            _ => push_percent(&mut encoding, *byte, hex),
         }
     }
-    form
+    encoding
 }
 
 fn percent_escaped_throughout(secret: &[u8], hex: Hex) -> Encoding {
-    let mut form = buffer(secret.len() * 3);
+    let mut encoding = buffer(secret.len() * 3);
     for byte in secret {
-        push_percent(&mut form, *byte, hex);
+        push_percent(&mut encoding, *byte, hex);
     }
-    form
+    encoding
 }
 
 fn json_escaped(text: &str, escape: impl Fn(char) -> Escape, hex: Hex) -> Encoding {
-    let mut form = buffer(text.len() * 6);
+    let mut encoding = buffer(text.len() * 6);
     for c in text.chars() {
         match (escape(c), c) {
             (Escape::Unicode, _) => {
                 for unit in c.encode_utf16(&mut [0; 2]) {
-                    form.extend_from_slice(b"\\u");
+                    encoding.extend_from_slice(b"\\u");
                     let [high, low] = unit.to_be_bytes();
-                    form.extend(hex.digits(high));
-                    form.extend(hex.digits(low));
+                    encoding.extend(hex.digits(high));
+                    encoding.extend(hex.digits(low));
                 }
             }
             (Escape::Hex, _) => {
-                form.extend_from_slice(b"\\x");
+                encoding.extend_from_slice(b"\\x");
                 let byte = u8::try_from(c).unwrap_or_default();
-                form.extend(hex.digits(byte));
+                encoding.extend(hex.digits(byte));
             }
             (Escape::Backslash, _) | (Escape::None, '"' | '\\') => {
-                form.push(b'\\');
-                push_char(&mut form, c);
+                encoding.push(b'\\');
+                push_char(&mut encoding, c);
             }
-            (Escape::None, '\t') => form.extend_from_slice(b"\\t"),
-            (Escape::None, '\n') => form.extend_from_slice(b"\\n"),
-            (Escape::None, '\r') => form.extend_from_slice(b"\\r"),
-            (Escape::None, _) => push_char(&mut form, c),
+            (Escape::None, '\t') => encoding.extend_from_slice(b"\\t"),
+            (Escape::None, '\n') => encoding.extend_from_slice(b"\\n"),
+            (Escape::None, '\r') => encoding.extend_from_slice(b"\\r"),
+            (Escape::None, _) => push_char(&mut encoding, c),
         }
     }
-    form
+    encoding
 }
 
 fn buffer(most: usize) -> Encoding {
     Zeroizing::new(Vec::with_capacity(most))
 }
 
-fn push_char(form: &mut Encoding, c: char) {
-    form.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+fn push_char(encoding: &mut Encoding, c: char) {
+    encoding.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-fn push_percent(form: &mut Encoding, byte: u8, hex: Hex) {
-    form.push(b'%');
-    form.extend(hex.digits(byte));
+fn push_percent(encoding: &mut Encoding, byte: u8, hex: Hex) {
+    encoding.push(b'%');
+    encoding.extend(hex.digits(byte));
 }
 
 impl Hex {

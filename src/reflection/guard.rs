@@ -55,7 +55,7 @@ pub(crate) struct ConnectionSecrets {
     exposed: Arc<OnceLock<Exposure>>,
 }
 
-/// An access token in all its forms. Responses are searched for it until it has expired and no
+/// An access token in all its encodings. Responses are searched for it until it has expired and no
 /// token holds a reference to this value. [`MOST_OF_A_GRANT`] limits their number.
 pub(crate) struct TokenSecret(Arc<SearchedSecret>);
 
@@ -75,7 +75,7 @@ impl KnownToken {
 }
 
 impl TokenSecret {
-    /// Builds the forms of a token. Returns `None` if the token is too short to search for.
+    /// Builds the encodings of a token. Returns `None` if the token is too short to search for.
     pub(crate) fn new(token: &[u8]) -> Option<Arc<Self>> {
         let label = Label {
             kind: "access_token",
@@ -116,12 +116,12 @@ impl ReflectionGuard {
     }
 
     /// Extends a search in progress to the secrets that were added since it began.
-    pub(crate) fn follow(&self, scan: &mut ResponseScan) -> Result<(), Reflected> {
+    pub(crate) fn update_scan(&self, scan: &mut ResponseScan) -> Result<(), Reflected> {
         let address = self.address.load(Acquire);
         if address == 0 || scan.is_for(address) {
             return Ok(());
         }
-        scan.follow(&self.patterns.load())
+        scan.update_patterns(&self.patterns.load())
     }
 
     /// Returns the patterns to search the next response for.
@@ -146,7 +146,10 @@ impl ReflectionGuard {
     }
 
     /// Adds the secrets of these connections to the patterns.
-    pub(crate) fn cover<'c>(&self, connections: impl IntoIterator<Item = (u64, &'c Connection)>) {
+    pub(crate) fn register_secrets<'c>(
+        &self,
+        connections: impl IntoIterator<Item = (u64, &'c Connection)>,
+    ) {
         self.update(|known| {
             for (key, connection) in connections {
                 known.add(key, connection);
@@ -155,7 +158,7 @@ impl ReflectionGuard {
     }
 
     /// Returns the secrets of a connection, and adds them to the patterns if they are new.
-    pub(crate) fn connection_secrets(
+    pub(crate) fn get_or_create_secrets(
         &self,
         key: u64,
         connection: &Connection,

@@ -30,12 +30,12 @@ const FARTHEST: usize = 512;
 /// The number of steps that are unrolled, to save the overhead of a loop.
 const BLOCK: usize = 4;
 /// Sizes of the filter in words of 64 bits. 4 KiB fit into a core's first-level cache beside other
-/// data, the larger sizes into the second level. 50 secrets of several forms need more than 64 KiB,
+/// data, the larger sizes into the second level. 50 secrets of several encodings need more than 64 KiB,
 /// and should not fill that cache.
-const SMALL: usize = 512;
-const MEDIUM: usize = 8 * 1024;
-const BIG: usize = 32 * 1024;
-const LARGE: usize = 128 * 1024;
+const FILTER_4_KIB: usize = 512;
+const FILTER_64_KIB: usize = 8 * 1024;
+const FILTER_256_KIB: usize = 32 * 1024;
+const FILTER_1_MIB: usize = 128 * 1024;
 /// The smallest number of slots in the table of places: 16 KiB.
 const FEWEST_SLOTS: usize = 4 * 1024;
 /// The number of bits of the filter for each gram. With this many, few grams of ordinary text pass
@@ -140,9 +140,9 @@ impl Index {
         let slots = (most * 2).next_power_of_two().max(FEWEST_SLOTS);
         self.places = Zeroizing::new(vec![0; slots]);
         self.places_shift = u64::BITS - slots.trailing_zeros();
-        let sizes = [SMALL, MEDIUM, BIG];
+        let sizes = [FILTER_4_KIB, FILTER_64_KIB, FILTER_256_KIB];
         let words = sizes.into_iter().find(|words| words * 64 >= most * BITS);
-        let words = words.unwrap_or(LARGE);
+        let words = words.unwrap_or(FILTER_1_MIB);
         self.filter = Zeroizing::new(vec![0; words]);
         let shift = filter_shift(words);
         for window in windows {
@@ -198,10 +198,10 @@ impl Index {
         visit: impl FnMut(usize, usize) -> Result<(), E>,
     ) -> Result<(), E> {
         match self.filter.len() {
-            SMALL => self.find_in::<STEP, SMALL, E>(text, visit),
-            MEDIUM => self.find_in::<STEP, MEDIUM, E>(text, visit),
-            BIG => self.find_in::<STEP, BIG, E>(text, visit),
-            _ => self.find_in::<STEP, LARGE, E>(text, visit),
+            FILTER_4_KIB => self.find_in::<STEP, FILTER_4_KIB, E>(text, visit),
+            FILTER_64_KIB => self.find_in::<STEP, FILTER_64_KIB, E>(text, visit),
+            FILTER_256_KIB => self.find_in::<STEP, FILTER_256_KIB, E>(text, visit),
+            _ => self.find_in::<STEP, FILTER_1_MIB, E>(text, visit),
         }
     }
 

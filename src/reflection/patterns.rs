@@ -1,4 +1,4 @@
-//! Finds the forms of many secrets in a piece of text, and partial matches at its end.
+//! Finds the encodings of many secrets in a piece of text, and partial matches at its end.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::encodings::Encoding;
 use super::index::{Index, LONGEST_WINDOW};
 use super::secrets::{Label, SearchedSecret};
 
-/// All forms of a set of secrets, ready to be searched for. Rebuilt when a secret is added or
+/// All encodings of a set of secrets, ready to be searched for. Rebuilt when a secret is added or
 /// removed, and shared by all responses.
 #[derive(Default)]
 pub struct Patterns {
@@ -17,10 +17,10 @@ pub struct Patterns {
     secrets: Vec<Arc<SearchedSecret>>,
     index: Index,
     alphabet: Alphabet,
-    /// The length of the longest form, rounded up to a power of two: the exact length would reveal
+    /// The length of the longest encoding, rounded up to a power of two: the exact length would reveal
     /// more about the secret to an agent.
     reach: usize,
-    /// The forms that can be a header's name, in lower case. If `None`, the forms themselves are
+    /// The encodings that can be a header's name, in lower case. If `None`, the encodings themselves are
     /// used.
     names: Option<Box<Self>>,
     /// The secrets that can be guessed.
@@ -80,26 +80,26 @@ impl Patterns {
     }
 
     pub(super) fn new(secrets: Vec<Arc<SearchedSecret>>) -> Self {
-        let all = secrets.iter().flat_map(|secret| secret.all_forms());
+        let all = secrets.iter().flat_map(|secret| secret.all_encodings());
         let mut sorted: Vec<Arc<Encoding>> = all.cloned().collect();
         sorted.sort_unstable_by(|one, other| one.as_slice().cmp(other));
         // A pattern that begins with another one is found together with it.
         sorted.dedup_by(|next, kept| next.starts_with(kept));
-        let longest = sorted.iter().map(|form| form.len()).max();
+        let longest = sorted.iter().map(|encoding| encoding.len()).max();
         let guessable = secrets
             .iter()
             .filter(|secret| !secret.beginnings.is_empty());
         let guessable: Vec<_> = guessable.map(Arc::clone).collect();
         let beginnings = guessable.iter().flat_map(|secret| &secret.beginnings);
-        let narrow = secrets.iter().flat_map(|secret| &secret.forms);
+        let narrow = secrets.iter().flat_map(|secret| &secret.encodings);
         Self {
-            alphabet: Alphabet::covering(&narrow.map(|form| form.as_slice())),
+            alphabet: Alphabet::covering(&narrow.map(|encoding| encoding.as_slice())),
             index: Index::new(&sorted),
             secrets,
             reach: longest.unwrap_or(0).next_power_of_two(),
             sorted,
             names: None,
-            longest_beginning: beginnings.map(|form| form.len()).max().unwrap_or(0),
+            longest_beginning: beginnings.map(|encoding| encoding.len()).max().unwrap_or(0),
             guessable,
         }
     }
@@ -128,13 +128,16 @@ impl Patterns {
         self.sorted.is_empty()
     }
 
-    /// Returns the labels of the secrets that have this form.
+    /// Returns the labels of the secrets that have this encoding.
     pub(super) fn owners(&self, found: Found) -> Vec<Arc<Label>> {
         let Some(pattern) = self.sorted.get(found.0) else {
             return Vec::new();
         };
-        let is_theirs =
-            |secret: &&Arc<SearchedSecret>| secret.all_forms().any(|form| **form == **pattern);
+        let is_theirs = |secret: &&Arc<SearchedSecret>| {
+            secret
+                .all_encodings()
+                .any(|encoding| **encoding == **pattern)
+        };
         let owners = self.secrets.iter().filter(is_theirs);
         owners.map(|secret| Arc::clone(&secret.label)).collect()
     }
@@ -146,7 +149,11 @@ impl Patterns {
 
     #[cfg(test)]
     pub(super) fn shortest(&self) -> usize {
-        self.sorted.iter().map(|form| form.len()).min().unwrap_or(0)
+        self.sorted
+            .iter()
+            .map(|encoding| encoding.len())
+            .min()
+            .unwrap_or(0)
     }
 
     /// Adds the secrets that the next piece of a stream may hold a guess of. This does not depend
@@ -165,14 +172,14 @@ impl Patterns {
             let mut beginnings = secret.beginnings.iter();
             let is_known = |label: &Arc<Label>| Arc::ptr_eq(label, &secret.label);
             if !guesses.iter().any(is_known)
-                && beginnings.any(|form| has(piece, form) || has(&seam, form))
+                && beginnings.any(|encoding| has(piece, encoding) || has(&seam, encoding))
             {
                 guesses.push(Arc::clone(&secret.label));
             }
         }
     }
 
-    /// Returns whether a text is too short for any form.
+    /// Returns whether a text is too short for any encoding.
     pub(super) fn is_short(&self, text: &[u8]) -> bool {
         text.len() < self.index.window()
     }
@@ -284,8 +291,9 @@ impl Patterns {
     fn extend_match(&self, partial: Partial, text: &[u8]) -> Match {
         let Partial { from, to, length } = partial;
         let alike = self.sorted.get(from..to).unwrap_or_default();
-        let behind = alike.partition_point(|form| form.get(length..).unwrap_or_default() <= text);
-        let rest = |at: usize| alike.get(at).and_then(|form| form.get(length..));
+        let behind =
+            alike.partition_point(|encoding| encoding.get(length..).unwrap_or_default() <= text);
+        let rest = |at: usize| alike.get(at).and_then(|encoding| encoding.get(length..));
         let before = behind.checked_sub(1);
         if let Some(before) = before
             && rest(before).is_some_and(|rest| text.starts_with(rest))
@@ -296,8 +304,8 @@ impl Patterns {
             return Match::None;
         }
         let further = alike.get(behind..).unwrap_or_default();
-        let begins = |form: &Arc<Encoding>| {
-            let rest = form.get(length..).unwrap_or_default();
+        let begins = |encoding: &Arc<Encoding>| {
+            let rest = encoding.get(length..).unwrap_or_default();
             rest.starts_with(text)
         };
         Match::Partial(Partial {
@@ -308,8 +316,8 @@ impl Patterns {
     }
 }
 
-fn has(text: &[u8], form: &[u8]) -> bool {
-    memchr::memmem::find(text, form).is_some()
+fn has(text: &[u8], encoding: &[u8]) -> bool {
+    memchr::memmem::find(text, encoding).is_some()
 }
 
 impl Match {

@@ -59,7 +59,7 @@ impl ResponseScan {
     }
 
     /// Adds a search for the signature of the request, given its digest in hex.
-    pub fn cover_signature(&mut self, digest: [u8; DIGEST]) {
+    pub fn add_signature(&mut self, digest: [u8; DIGEST]) {
         self.others_mut().signature = Some(SignatureSearch::new(digest));
     }
 
@@ -71,7 +71,7 @@ impl ResponseScan {
     /// Adds a search for these patterns, unless there is one already. A response can last longer
     /// than a token, so its body is also searched for secrets that were added after its head.
     /// Earlier sets are kept, because one of their secrets may already have begun.
-    pub fn follow(&mut self, current: &Arc<Patterns>) -> Result<(), Reflected> {
+    pub fn update_patterns(&mut self, current: &Arc<Patterns>) -> Result<(), Reflected> {
         if self
             .searches()
             .any(|search| Arc::ptr_eq(&search.patterns, current))

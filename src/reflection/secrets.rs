@@ -15,12 +15,12 @@ use crate::domain::{Auth, Connection, ConnectionId};
 /// ordinary text.
 const SHORTEST_BEGINNING: usize = 4;
 
-/// One secret in all forms that a response may contain.
+/// One secret in all encodings that a response may contain.
 pub(super) struct SearchedSecret {
-    pub(super) forms: Vec<Arc<Encoding>>,
-    /// The forms in UTF-16 and UTF-32.
+    pub(super) encodings: Vec<Arc<Encoding>>,
+    /// The encodings in UTF-16 and UTF-32.
     wide: Vec<Arc<Encoding>>,
-    /// The beginnings of its forms that do not depend on the unknown part. Empty if guesses are not
+    /// The beginnings of its encodings that do not depend on the unknown part. Empty if guesses are not
     /// recognised.
     pub(super) beginnings: Vec<Encoding>,
     pub(super) label: Arc<Label>,
@@ -43,7 +43,7 @@ pub struct Label {
 
 /// The response contains a secret.
 pub struct Reflected {
-    /// The secrets that have the form that was found. They belong to several connections if these
+    /// The secrets that have the encoding that was found. They belong to several connections if these
     /// share a secret.
     pub secrets: Vec<Arc<Label>>,
     /// `true` if only a guess of the secrets was found.
@@ -63,21 +63,21 @@ pub struct Exposure {
 }
 
 impl SearchedSecret {
-    /// Builds the forms of a secret. Returns `None` if the secret is too short to search for.
+    /// Builds the encodings of a secret. Returns `None` if the secret is too short to search for.
     pub(super) fn new(secret: &[u8], label: Label) -> Option<Self> {
         let searched = Self::with_label(secret, Arc::new(label));
-        (!searched.forms.is_empty()).then_some(searched)
+        (!searched.encodings.is_empty()).then_some(searched)
     }
 
-    /// Builds the forms of a secret without a label.
+    /// Builds the encodings of a secret without a label.
     pub(super) fn unlabelled(secret: &[u8]) -> Self {
         Self::with_label(secret, Arc::default())
     }
 
     fn with_label(secret: &[u8], label: Arc<Label>) -> Self {
-        let shared = |forms: Vec<Encoding>| forms.into_iter().map(Arc::new).collect();
+        let shared = |encodings: Vec<Encoding>| encodings.into_iter().map(Arc::new).collect();
         Self {
-            forms: shared(encodings::encodings_of(secret)),
+            encodings: shared(encodings::encodings_of(secret)),
             wide: shared(encodings::wide_encodings_of(secret)),
             beginnings: Vec::new(),
             label,
@@ -90,22 +90,26 @@ impl SearchedSecret {
         self
     }
 
-    /// Returns the same secret with the forms that can be a header's name, in lower case.
+    /// Returns the same secret with the encodings that can be a header's name, in lower case.
     pub(super) fn for_header_names(&self) -> Self {
         // RFC 9110 §5.6.2.
         let is_token = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
-        let tokens = self.forms.iter().filter(|form| form.iter().all(is_token));
-        let lower = |form: &Arc<Encoding>| Arc::new(Zeroizing::new(form.to_ascii_lowercase()));
+        let tokens = self
+            .encodings
+            .iter()
+            .filter(|encoding| encoding.iter().all(is_token));
+        let lower =
+            |encoding: &Arc<Encoding>| Arc::new(Zeroizing::new(encoding.to_ascii_lowercase()));
         Self {
-            forms: tokens.map(lower).collect(),
+            encodings: tokens.map(lower).collect(),
             wide: Vec::new(),
             beginnings: Vec::new(),
             label: Arc::clone(&self.label),
         }
     }
 
-    pub(super) fn all_forms(&self) -> impl Iterator<Item = &Arc<Encoding>> {
-        self.forms.iter().chain(&self.wide)
+    pub(super) fn all_encodings(&self) -> impl Iterator<Item = &Arc<Encoding>> {
+        self.encodings.iter().chain(&self.wide)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The search for the signature that a request was sent with.
 //!
 //! The patterns of a signature serve one response, and building them takes longer than signing a
-//! small body. Every form of a digest is one long word, whatever the encoding. So the patterns are
+//! small body. Every encoding of a digest is one long word, whatever the encoding. So the patterns are
 //! built when a response first contains a word of that length. Most responses contain none.
 
 use std::cell::OnceCell;
@@ -14,9 +14,9 @@ use super::patterns::Patterns;
 use super::search::PatternSetSearch;
 use super::secrets::Reflected;
 
-/// Bytes of a SHA-256 digest in hex, which is its shortest form.
+/// Bytes of a SHA-256 digest in hex, which is its shortest encoding.
 pub(super) const DIGEST: usize = 64;
-/// The number of bytes that the longest form (`\u0061…`) can have, as a power of two.
+/// The number of bytes that the longest encoding (`\u0061…`) can have, as a power of two.
 const REACH: usize = (DIGEST * 6).next_power_of_two();
 
 /// The search for a signature through one response.

@@ -15,52 +15,52 @@ fn scan(secrets: &[Vec<u8>]) -> ResponseScan {
     ResponseScan::new(Arc::new(patterns.unwrap()))
 }
 
-fn forms_of(secrets: &[Vec<u8>]) -> Vec<Encoding> {
+fn all_encodings_of(secrets: &[Vec<u8>]) -> Vec<Encoding> {
     secrets
         .iter()
         .flat_map(|secret| encodings::encodings_of(secret))
         .collect()
 }
 
-fn wide_forms_of(secrets: &[Vec<u8>]) -> Vec<Encoding> {
+fn all_wide_encodings_of(secrets: &[Vec<u8>]) -> Vec<Encoding> {
     secrets
         .iter()
         .flat_map(|secret| encodings::wide_encodings_of(secret))
         .collect()
 }
 
-/// Returns the range of each occurrence of a form in the body.
-fn occurrences(forms: &[Encoding], body: &[u8]) -> Vec<(usize, usize)> {
-    let of_form = |form: &Encoding| {
-        let length = form.len();
+/// Returns the range of each occurrence of an encoding in the body.
+fn occurrences(encodings: &[Encoding], body: &[u8]) -> Vec<(usize, usize)> {
+    let of_encoding = |encoding: &Encoding| {
+        let length = encoding.len();
         let at = body.windows(length).enumerate();
-        let at = at.filter(|(_, part)| *part == form.as_slice());
+        let at = at.filter(|(_, part)| *part == encoding.as_slice());
         at.map(|(begin, _)| (begin, begin + length))
             .collect::<Vec<_>>()
     };
-    forms.iter().flat_map(of_form).collect()
+    encodings.iter().flat_map(of_encoding).collect()
 }
 
-/// Returns the length of the longest beginning of a form that the text ends with.
-fn longest_beginning(forms: &[Encoding], text: &[u8]) -> usize {
-    let of_form = |form: &Encoding| {
-        let most = text.len().min(form.len() - 1);
-        let ends = |length: &usize| text.ends_with(&form[..*length]);
+/// Returns the length of the longest beginning of an encoding that the text ends with.
+fn longest_beginning(encodings: &[Encoding], text: &[u8]) -> usize {
+    let of_encoding = |encoding: &Encoding| {
+        let most = text.len().min(encoding.len() - 1);
+        let ends = |length: &usize| text.ends_with(&encoding[..*length]);
         (1..=most).rev().find(ends).unwrap_or(0)
     };
-    forms.iter().map(of_form).max().unwrap_or(0)
+    encodings.iter().map(of_encoding).max().unwrap_or(0)
 }
 
 /// Checks a search in these frames. It finds exactly what a search through the whole body finds, as
-/// soon as the form is complete. No byte of a form is sent before, the possible beginning of a form
+/// soon as the encoding is complete. No byte of an encoding is sent before, the possible beginning of an encoding
 /// is held back, and no byte is lost.
 fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
-    let forms = forms_of(secrets);
+    let encodings = all_encodings_of(secrets);
     let body = frames.concat();
-    if !occurrences(&wide_forms_of(secrets), &body).is_empty() {
+    if !occurrences(&all_wide_encodings_of(secrets), &body).is_empty() {
         return;
     }
-    let found = occurrences(&forms, &body);
+    let found = occurrences(&encodings, &body);
     let first_end = found.iter().map(|(_, end)| *end).min();
     let first_begin = found.iter().map(|(begin, _)| *begin).min();
     assert_eq!(scan(secrets).find(&body).is_err(), first_end.is_some());
@@ -86,7 +86,7 @@ fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
                 >= if last {
                     0
                 } else {
-                    longest_beginning(&forms, &body[..came])
+                    longest_beginning(&encodings, &body[..came])
                 }
         );
         assert!(!last || scan.held() == 0);
@@ -131,18 +131,20 @@ fn secret() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![few, marks, period]
 }
 
-/// Parts of forms, sometimes whole forms, and other bytes between them.
-fn body(forms: Vec<Encoding>) -> impl Strategy<Value = Vec<u8>> {
+/// Parts of encodings, sometimes whole encodings, and other bytes between them.
+fn body(encodings: Vec<Encoding>) -> impl Strategy<Value = Vec<u8>> {
     let part = (
         any::<prop::sample::Index>(),
         any::<prop::sample::Index>(),
         any::<prop::sample::Index>(),
     );
-    let part = part.prop_map(move |(form, begin, length)| {
-        let form = &forms[form.index(forms.len())];
-        let begin = begin.index(form.len() * 2).saturating_sub(form.len());
-        let length = length.index(form.len() * 2).min(form.len() - begin);
-        form[begin..begin + length].to_vec()
+    let part = part.prop_map(move |(encoding, begin, length)| {
+        let encoding = &encodings[encoding.index(encodings.len())];
+        let begin = begin
+            .index(encoding.len() * 2)
+            .saturating_sub(encoding.len());
+        let length = length.index(encoding.len() * 2).min(encoding.len() - begin);
+        encoding[begin..begin + length].to_vec()
     });
     let other = prop::collection::vec(byte(), 0..60);
     prop::collection::vec(prop_oneof![3 => part, 1 => other], 0..12)
@@ -151,8 +153,8 @@ fn body(forms: Vec<Encoding>) -> impl Strategy<Value = Vec<u8>> {
 
 fn secrets_and_body() -> impl Strategy<Value = (Vec<Vec<u8>>, Vec<u8>)> {
     prop::collection::vec(secret(), 1..3).prop_flat_map(|secrets| {
-        let forms = forms_of(&secrets);
-        (Just(secrets), body(forms))
+        let encodings = all_encodings_of(&secrets);
+        (Just(secrets), body(encodings))
     })
 }
 
@@ -182,15 +184,15 @@ const SECRET: &[u8] = b"sk-live-4eC39HqLyjWDarjt";
 #[test]
 fn a_secret_is_found_wherever_it_is_cut_and_wherever_it_stands() {
     let secrets = [SECRET.to_vec()];
-    for form in encodings::encodings_of(SECRET) {
+    for encoding in encodings::encodings_of(SECRET) {
         for before in 0..70 {
-            let body = [&vec![b'.'; before], form.as_slice(), b"..."].concat();
+            let body = [&vec![b'.'; before], encoding.as_slice(), b"..."].concat();
             law(&secrets, &[&body], true);
-            let cut = before + before % form.len();
+            let cut = before + before % encoding.len();
             law(&secrets, &[&body[..cut], &body[cut..]], false);
         }
-        for cut in 0..=form.len() {
-            law(&secrets, &[&form[..cut], &form[cut..]], false);
+        for cut in 0..=encoding.len() {
+            law(&secrets, &[&encoding[..cut], &encoding[cut..]], false);
         }
     }
 }
@@ -198,11 +200,11 @@ fn a_secret_is_found_wherever_it_is_cut_and_wherever_it_stands() {
 #[test]
 fn every_beginning_is_held_back_wherever_it_stands() {
     let patterns = Arc::new(Patterns::from_secrets([SECRET]).unwrap());
-    for form in encodings::encodings_of(SECRET) {
-        for length in 1..form.len() {
+    for encoding in encodings::encodings_of(SECRET) {
+        for length in 1..encoding.len() {
             for before in 0..20 {
                 let mut scan = ResponseScan::new(Arc::clone(&patterns));
-                let frame = [&vec![b'.'; before], &form[..length]].concat();
+                let frame = [&vec![b'.'; before], &encoding[..length]].concat();
                 let out = scan.feed(frame.into(), false).ok().unwrap();
                 assert!(out.len() <= before && out.len() + scan.held() == before + length);
             }

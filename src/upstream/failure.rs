@@ -178,7 +178,7 @@ impl Failure {
                 connection,
                 kind: "egressd itself",
             },
-            Self::ResourcesExhausted => Event::DialShortage { connection },
+            Self::ResourcesExhausted => Event::DialResourcesExhausted { connection },
             Self::Dns(_)
             | Self::Connect(_)
             | Self::Tls(_)

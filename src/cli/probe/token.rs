@@ -19,7 +19,7 @@ pub(super) async fn token_step(
     client: Client,
 ) -> StepReport {
     let grants = Grants::new(Arc::new(client), Handle::current());
-    let grant = grants.grant_for(credentials);
+    let grant = grants.get_or_create_grant(credentials);
     let begun = Instant::now();
     let outcome = grant.acquire_token().await;
     let took = begun.elapsed();

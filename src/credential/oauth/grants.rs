@@ -72,7 +72,7 @@ impl Grants {
     }
 
     /// The grant of these credentials; the same one for all with the same fingerprint.
-    pub fn grant_for(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
+    pub fn get_or_create_grant(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
         let fingerprint = *credentials.fingerprint();
         let mut grants = self.by_fingerprint.lock();
         let grant = grants.entry(fingerprint).or_insert_with(|| {
@@ -81,14 +81,14 @@ impl Grants {
             let (runtime, clock) = (self.runtime.clone(), self.clock.clone());
             let mut grant = Grant::new(Box::new(source), style, runtime, clock)
                 .with_guard(Arc::clone(&self.guard), self.problems.clone());
-            grant.requester.counters = self.token_counters(credentials);
+            grant.requester.counters = self.get_or_create_counters(credentials);
             Arc::new(grant)
         });
         Arc::clone(grant)
     }
 
     /// Returns the counters of the token requests with these credentials. Creates no grant.
-    pub(in crate::credential) fn token_counters(
+    pub(in crate::credential) fn get_or_create_counters(
         &self,
         credentials: &OauthClientCredentials,
     ) -> Arc<TokenCounters> {

@@ -2,23 +2,23 @@
 
 use super::{encodings_of, wide_encodings_of};
 
-fn forms(secret: &[u8]) -> Vec<String> {
-    let forms = encodings_of(secret);
-    let text = |form: &super::Encoding| String::from_utf8_lossy(form).into_owned();
-    forms.iter().map(text).collect()
+fn encoding_texts(secret: &[u8]) -> Vec<String> {
+    let encodings = encodings_of(secret);
+    let text = |encoding: &super::Encoding| String::from_utf8_lossy(encoding).into_owned();
+    encodings.iter().map(text).collect()
 }
 
 #[test]
 fn a_short_secret_has_none() {
-    assert!(forms(b"fifteen-bytes-1").is_empty());
-    assert!(!forms(b"sixteen-bytes-12").is_empty());
+    assert!(encoding_texts(b"fifteen-bytes-1").is_empty());
+    assert!(!encoding_texts(b"sixteen-bytes-12").is_empty());
 }
 
 #[test]
 fn letters_and_digits_have_few() {
-    let forms = forms(b"abcdefghijklmnop1");
-    assert_eq!(forms.len(), 8, "{forms:?}");
-    for form in [
+    let encodings = encoding_texts(b"abcdefghijklmnop1");
+    assert_eq!(encodings.len(), 8, "{encodings:?}");
+    for encoding in [
         "abcdefghijklmnop1",
         // The output of `base64` for the secret after 0, 1 and 2 other bytes, without the
         // characters at the edges.
@@ -31,8 +31,8 @@ fn letters_and_digits_have_few() {
         r"\u0061\u0062\u0063\u0064\u0065\u0066\u0067\u0068\u0069\u006A\u006B\u006C\u006D\u006E\u006F\u0070\u0031",
     ] {
         assert!(
-            forms.iter().any(|found| found == form),
-            "{form} of {forms:?}"
+            encodings.iter().any(|found| found == encoding),
+            "{encoding} of {encodings:?}"
         );
     }
 }
@@ -40,8 +40,8 @@ fn letters_and_digits_have_few() {
 #[test]
 fn marks_are_escaped_as_encoders_do() {
     let secret = "a b/c+d=e\"f\\g&h<i'é\u{1f511}";
-    let forms = forms(secret.as_bytes());
-    for form in [
+    let encodings = encoding_texts(secret.as_bytes());
+    for encoding in [
         secret,
         // Percent: RFC 3986, Python's quote, lower case, form style, encodeURIComponent, encodeURI,
         // Go's PathEscape.
@@ -68,8 +68,8 @@ fn marks_are_escaped_as_encoders_do() {
         "a b/c+d=e\"f\\g&h<i'Ã©ð\u{9f}\u{94}\u{91}",
     ] {
         assert!(
-            forms.iter().any(|found| found == form),
-            "{form} of {forms:#?}"
+            encodings.iter().any(|found| found == encoding),
+            "{encoding} of {encodings:#?}"
         );
     }
 }
@@ -81,11 +81,11 @@ fn buffers_do_not_grow() {
         "£££££££££££££££",
         "\u{1f511}\u{1f511}\u{1f511}\u{1f511}",
     ] {
-        for form in encodings_of(secret.as_bytes()) {
+        for encoding in encodings_of(secret.as_bytes()) {
             assert!(
-                form.capacity() <= secret.len() * 2 * 6 * 3 / 2,
+                encoding.capacity() <= secret.len() * 2 * 6 * 3 / 2,
                 "{}",
-                form.capacity()
+                encoding.capacity()
             );
         }
     }
@@ -94,8 +94,12 @@ fn buffers_do_not_grow() {
 #[test]
 fn bytes_that_are_no_text_are_searched_for_as_they_are_and_as_latin_1() {
     let secret = [b"0123456789abcde".as_slice(), &[0xe9]].concat();
-    let forms = encodings_of(&secret);
-    let has = |bytes: &[u8]| forms.iter().any(|form| form.as_slice() == bytes);
+    let encodings = encodings_of(&secret);
+    let has = |bytes: &[u8]| {
+        encodings
+            .iter()
+            .any(|encoding| encoding.as_slice() == bytes)
+    };
     assert!(has(&secret));
     assert!(has("0123456789abcdeé".as_bytes()));
     assert!(has(br"0123456789abcde\u00e9"));
@@ -108,12 +112,15 @@ fn hexadecimal_digits_and_uuids_have_two_cases_and_may_have_dashes() {
     let bare = dashed.replace('-', "");
     let upper = dashed.to_uppercase();
     for secret in [dashed, &bare, &upper] {
-        let forms = forms(secret.as_bytes());
-        for form in [dashed, &bare, &upper, &bare.to_uppercase()] {
-            assert!(forms.iter().any(|found| found == form), "{form}");
+        let encodings = encoding_texts(secret.as_bytes());
+        for encoding in [dashed, &bare, &upper, &bare.to_uppercase()] {
+            assert!(
+                encodings.iter().any(|found| found == encoding),
+                "{encoding}"
+            );
         }
     }
-    let key = forms(b"00ff00ff00ff00ffab");
+    let key = encoding_texts(b"00ff00ff00ff00ffab");
     assert!(key.contains(&"00FF00FF00FF00FFAB".to_owned()), "{key:?}");
 }
 
@@ -125,5 +132,5 @@ fn only_what_is_not_ascii_has_wide_forms() {
     let little: Vec<u8> = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let wide = wide_encodings_of(secret.as_bytes());
     assert_eq!(wide.len(), 4);
-    assert!(wide.iter().any(|form| **form == little));
+    assert!(wide.iter().any(|encoding| **encoding == little));
 }

@@ -304,7 +304,7 @@ events! {
         every DIAL_PAUSE for connection.as_str();
 
     /// The system had no descriptor or memory left for a socket.
-    DialShortage {
+    DialResourcesExhausted {
         /// The connection.
         connection: ConnectionId,
     } => "dial_shortage", Warn, (

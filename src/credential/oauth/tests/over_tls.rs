@@ -296,7 +296,7 @@ async fn an_untrusted_endpoint_gets_nothing() {
         TokenServer::start([]).await,
     );
     let grants = other.grants(Handle::current());
-    let grant = grants.grant_for(&server.credentials(|_| ()));
+    let grant = grants.get_or_create_grant(&server.credentials(|_| ()));
     let reason = taken(&grant).await.unwrap_err();
     assert_eq!(reason, Reason::Unreachable(ConnectStep::Tls));
     assert!(server.requests().is_empty());
@@ -307,12 +307,13 @@ async fn the_same_credentials_share_a_grant_and_others_do_not() {
     // F-152, F-155
     let server = TokenServer::start([json(GOOD)]).await;
     let grants = server.grants(Handle::current());
-    let one = grants.grant_for(&server.credentials(|_| ()));
+    let one = grants.get_or_create_grant(&server.credentials(|_| ()));
     taken(&one).await.unwrap();
-    let reloaded = grants.grant_for(&server.credentials(|_| ()));
+    let reloaded = grants.get_or_create_grant(&server.credentials(|_| ()));
     assert!(Arc::ptr_eq(&one, &reloaded));
     assert_eq!(taken(&reloaded).await, Ok(("good-token".into(), false)));
-    let scoped = grants.grant_for(&server.credentials(|terms| terms.scopes = Some("a".into())));
+    let scoped =
+        grants.get_or_create_grant(&server.credentials(|terms| terms.scopes = Some("a".into())));
     assert_eq!(taken(&scoped).await, Ok(("good-token".into(), true)));
     assert_eq!(server.requests().len(), 2);
 }

@@ -176,7 +176,8 @@ impl TokenServer {
         runtime: Handle,
         change: impl FnOnce(&mut OauthParameters),
     ) -> Arc<Grant> {
-        self.grants(runtime).grant_for(&self.credentials(change))
+        self.grants(runtime)
+            .get_or_create_grant(&self.credentials(change))
     }
 }
 

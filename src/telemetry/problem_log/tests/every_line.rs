@@ -90,7 +90,7 @@ fn more_events() -> Vec<Event> {
         token_failed(None, None, None),
         Event::TokenRecovered { connections: ids(["a"]), failures: 3 },
         Event::TokenObtained { connections: ids(["a"]), life_s: Some(1) },
-        Event::DialShortage { connection: id("a") },
+        Event::DialResourcesExhausted { connection: id("a") },
         Event::ReloadPostponed,
         Event::Reloaded { generation: 1, connections: 2, hash: "h".into(), changes: many_changes() },
     ];
