@@ -1,7 +1,7 @@
-//! From a connection's auth to the fields that prove it, at request time.
+//! Turns the auth of a connection into the header fields that prove it, at request time.
 //!
-//! One of the two modules that read the bytes of secrets; the other is `reflection`. It fails
-//! closed: if a credential cannot be obtained, the request is refused, and nothing is sent.
+//! This is one of the two modules that read the bytes of secrets; the other is `reflection`. If a
+//! credential cannot be obtained, the request is refused and nothing is sent.
 
 mod login;
 pub mod oauth;
@@ -34,7 +34,8 @@ pub struct Credentials {
     by_connection: Mutex<HashMap<u64, Arc<Credential>>>,
 }
 
-/// What a connection's requests prove themselves with: made once for each connection of a generation, and what is derived from it kept.
+/// The credential of one connection. Created once for each connection of a generation, so that
+/// derived values such as the signing key are computed once.
 pub struct Credential {
     grant: Option<Arc<Grant>>,
     signing_key: Option<SigningKey>,
@@ -45,7 +46,7 @@ pub struct Credential {
 }
 
 impl Credentials {
-    /// Credentials whose tokens come from these grants.
+    /// Creates the credentials. Their tokens come from these grants.
     pub fn new(grants: Grants) -> Self {
         Self {
             guard: Arc::clone(grants.guard()),
@@ -54,9 +55,12 @@ impl Credentials {
         }
     }
 
-    /// The credential of a connection. `key` tells connections of all generations apart.
+    /// Returns the credential of a connection, and creates it if needed. `key` is the
+    /// [`ConnectionEntry::key`](crate::snapshot::ConnectionEntry::key), which is unique across
+    /// generations.
     ///
-    /// Takes a lock that all workers share: a request asks its own worker's map first.
+    /// Takes a lock that all workers share, so a request looks into the map of its own worker
+    /// first.
     pub fn get_or_create_credential(&self, key: u64, connection: &Connection) -> Arc<Credential> {
         let mut credentials = self.by_connection.lock();
         let credential = credentials.entry(key).or_insert_with(|| {
@@ -104,8 +108,9 @@ impl Credentials {
         self.guard.exposure(key)
     }
 
-    /// Lets go of what belongs to none of these connections, tokens included. Whoever holds a credential keeps it. Which are live is asked for where nobody can
-    /// add one meanwhile: of a grant that was let go of too early there would soon be two.
+    /// Drops what belongs to no live connection, tokens included. A request that holds a credential
+    /// keeps it. `live` is called under the lock, when no credential can be added: a grant that is
+    /// dropped too early would soon exist twice.
     pub fn retain_live(&self, live: impl FnOnce() -> Vec<(u64, Arc<Connection>)>) {
         let mut credentials = self.by_connection.lock();
         let (mut keys, mut fingerprints) = (HashSet::new(), HashSet::new());
@@ -153,12 +158,12 @@ impl Credentials {
 }
 
 impl Credential {
-    /// Where its tokens come from, if it is one of tokens.
+    /// Returns the source of the tokens, or `None` if the credential uses no tokens.
     pub fn grant(&self) -> Option<&Arc<Grant>> {
         self.grant.as_ref()
     }
 
-    /// The key of the webhook signature, where bodies are signed.
+    /// Returns the key of the webhook signature, or `None` if bodies are not signed.
     pub fn signing_key(&self) -> Option<&SigningKey> {
         self.signing_key.as_ref()
     }
@@ -208,7 +213,13 @@ impl Credential {
         self.secrets.are_exposed()
     }
 
-    /// Appends the connection's credential to the fields of a request. `token` is there for those of tokens.
+    /// Appends the connection's credential to the header fields of a request. `token` is required
+    /// if the credential uses tokens.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Unavailable::INTERNAL`] if a required token is missing, so that no request is sent
+    /// without its credential.
     pub fn inject_headers<'a>(
         &'a self,
         connection: &'a Connection,

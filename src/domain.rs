@@ -1,9 +1,10 @@
-//! What a connection *is*.
+//! The types that describe a connection.
 //!
-//! Every type here is valid by construction: whoever holds a [`BaseUrl`], a [`Secret`] or a [`Connection`] need not look again.
-//! No I/O, no async, no serde: files are read in `config`, requests are served in `proxy`.
+//! Every type is valid by construction: code that receives a [`BaseUrl`], a [`Secret`] or a
+//! [`Connection`] need not check it again. The module does no I/O, and uses neither async code nor
+//! serde. Files are read in `config`, requests are served in `proxy`.
 //!
-//! Invariant kept here: a secret has no `Debug`, `Display` or `Serialize`, and is wiped when dropped.
+//! Invariant: a secret has no `Debug`, `Display` or `Serialize`, and is wiped when dropped.
 
 pub mod address;
 pub mod agent_headers;

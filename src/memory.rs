@@ -1,7 +1,10 @@
-//! How near the process is to the memory limit of its control group, so that new requests are refused before the kernel kills all of them.
+//! Measures how close the process is to the memory limit of its control group. New requests are
+//! refused before the limit is reached, because beyond it the kernel kills the process and with it
+//! every running request.
 //!
-//! Knows files of the system and nothing of requests. The files are opened once, at the start, and read again through their handles: a process that may open
-//! nothing any more can look all the same. Reading them costs some microseconds and belongs on a thread that serves nobody.
+//! The files of the group are opened once, at the start, and read again through the same handles,
+//! so this works after hardening has taken the right to open files. Reading them takes a few
+//! microseconds, and is done on a thread that serves no requests.
 
 mod location;
 mod shortage;
@@ -13,13 +16,14 @@ use std::path::Path;
 use location::{GroupLocation, Version};
 pub use shortage::MemoryShortage;
 
-/// From this part of the limit on memory is short, in percent.
+/// Memory is short from this percentage of the limit.
 const SHORT_PERCENT: u64 = 90;
-/// Below this part it is not any more.
+/// Memory is no longer short below this percentage. The gap keeps the flag from changing with each
+/// sample.
 const RECOVERED_PERCENT: u64 = 85;
-/// A limit that is none: version 1 writes a number near 2^63.
+/// Values from here on mean that there is no limit: version 1 shows a number near 2^63.
 const NO_LIMIT: u64 = 1 << 60;
-/// The most that is read of a file; `memory.stat` has some 2 KiB.
+/// The most bytes that are read of a file. `memory.stat` has about 2 KiB.
 const MOST_READ: usize = 16 * 1024;
 
 /// A size above the largest block that the allocator puts onto a page with others (512 KiB), in
@@ -38,20 +42,22 @@ pub fn return_freed() {
     )));
 }
 
-/// The limits that hold for this process, the nearest first.
+/// Samples the memory usage of the control groups that limit this process. The innermost group
+/// comes first.
 pub struct MemoryMonitor {
     levels: Vec<ControlGroup>,
     shortage: MemoryShortage,
 }
 
-/// What is used of the tightest limit, in bytes.
+/// The usage of the group that is closest to its limit, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Usage {
-    /// What the group uses but for file pages that the kernel can take back at once: the working set, as the kubelet counts it.
+    /// The memory that the group uses, without the file pages that the kernel can take back at
+    /// once: the working set, as the kubelet counts it.
     pub used: u64,
-    /// The most that it may.
+    /// The limit of the group.
     pub limit: u64,
-    /// Whether that is too near: from 90 % on, until it is less than 85 %.
+    /// Whether memory is short: from 90 % on, until the usage is below 85 %.
     pub is_short: bool,
 }
 
@@ -60,12 +66,13 @@ struct ControlGroup {
     limit: File,
     usage: File,
     statistics: File,
-    /// The line of the statistics that has the pages of files that nobody has used lately.
+    /// The name of the line in `memory.stat` with the file pages that were not used lately.
     inactive: &'static str,
 }
 
 impl MemoryMonitor {
-    /// The limits of the control group that this process is in. `None`: it is in none that knows of memory.
+    /// Creates a monitor for the control group of this process. Returns `None` if the process is in
+    /// no group that accounts for memory.
     pub fn from_system() -> Option<Self> {
         let read = |path| std::fs::read_to_string(path).ok();
         let groups = read("/proc/self/cgroup")?;
@@ -73,7 +80,7 @@ impl MemoryMonitor {
         Self::from_location(&GroupLocation::find(&groups, &mounts)?)
     }
 
-    /// The limits of a control group of version 2 in this directory.
+    /// Creates a monitor for the control group of version 2 in this directory.
     pub fn from_directory(directory: &Path) -> Option<Self> {
         Self::from_location(&GroupLocation {
             version: Version::Two,
@@ -98,9 +105,9 @@ impl MemoryMonitor {
         self.shortage.clone()
     }
 
-    /// Reads the current usage, and sets the flag. `None` if there is no limit. `expected` is the number of bytes that
-    /// running requests may still allocate; they count as used when it is decided if memory is
-    /// short.
+    /// Reads the current usage, and sets the flag. Returns `None` if there is no limit. `expected`
+    /// is the number of bytes that running requests may still allocate. They count as used when the
+    /// flag is set, but are not part of the returned usage.
     pub fn sample(&mut self, expected: u64) -> Option<Usage> {
         let usages = self.levels.iter().filter_map(ControlGroup::usage);
         let tightest = usages.max_by_key(|(used, limit)| percent(*used, *limit));
@@ -124,7 +131,8 @@ impl MemoryMonitor {
 }
 
 impl ControlGroup {
-    /// A group that has no limit now may get one later. The root of all groups has no such files.
+    /// Opens the files of a group, also if it has no limit: it may get one later. The root group
+    /// has no such files.
     fn open(directory: &Path, version: Version) -> Option<Self> {
         let (limit, usage, inactive) = match version {
             Version::One => (
@@ -143,12 +151,14 @@ impl ControlGroup {
         })
     }
 
-    /// What is used, and the limit. What cannot be read, or is no number, limits nothing.
+    /// Returns the usage and the limit. Returns `None` if the group has no limit, or if a file
+    /// cannot be read or does not contain a number.
     fn usage(&self) -> Option<(u64, u64)> {
         let number = |file| read_text(file)?.trim().parse::<u64>().ok();
         let limit = number(&self.limit).filter(|limit| (1..NO_LIMIT).contains(limit))?;
         let all = number(&self.usage)?;
-        // Summing up the statistics is dear where there are many groups, and mostly there is no need.
+        // Reading `memory.stat` is expensive with many control groups, because the kernel sums up
+        // the statistics of all of them. So it is skipped while the usage is low.
         let used = if percent(all, limit) < RECOVERED_PERCENT {
             all
         } else {
@@ -168,11 +178,11 @@ impl ControlGroup {
 }
 
 fn percent(used: u64, limit: u64) -> u64 {
-    // A limit is never 0, and a usage far below what overflows.
+    // The limit is never 0, and a usage is far too small to overflow.
     used.saturating_mul(100).checked_div(limit).unwrap_or(0)
 }
 
-/// The file from its beginning, as it is now.
+/// Reads the current content of a file from its beginning.
 fn read_text(file: &File) -> Option<String> {
     let mut bytes = vec![0; MOST_READ];
     let mut length = 0;
@@ -201,7 +211,8 @@ mod tests {
         }
     }
 
-    /// A group of version 2 that uses so many MiB of 100, and so many of them for files that nobody has used lately.
+    /// A group of version 2 that uses so many MiB of 100, and so many of them for files that nobody
+    /// has used lately.
     fn write_usage(directory: &Path, all: u64, inactive: u64) {
         let statistics = format!(
             "anon 1\nfile 2\nactive_file 3\ninactive_file {}\ntotal_inactive_file 7\n",

@@ -1,12 +1,12 @@
-//! What several modules need from the operating system.
+//! Small helpers for the operating system, used by several modules.
 
 use std::io;
 
 use rustix::io::Errno;
 use rustix::process::setpriority_process;
 
-/// The `nice` value of threads with a lower priority. Beside a worker that wants the same core they
-/// get a tenth.
+/// The `nice` value of low-priority threads. Such a thread gets about a tenth of a core that a
+/// worker also uses (sched(7): each step of `nice` is a factor of about 1.25).
 const LOW_PRIORITY: i32 = 10;
 
 /// Returns whether an error means that no descriptor or memory is left, in the process or in the
@@ -20,8 +20,8 @@ pub fn is_resource_exhausted(error: &io::Error) -> bool {
 
 /// Lowers the priority of the calling thread, so that the threads that serve agents come first.
 pub fn lower_thread_priority() {
-    // Linux keeps a priority for each thread (sched(7)), and each may lower its own. If that fails,
-    // the thread works all the same.
+    // Linux has a nice value for each thread (sched(7)), and a thread may always raise its own. If
+    // the call fails, the thread runs at normal priority.
     let _unchanged = setpriority_process(None, LOW_PRIORITY);
 }
 

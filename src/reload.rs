@@ -1,7 +1,9 @@
-//! Load anew, compile whole, publish in one step; or keep the last good generation and say why.
+//! Reloads the configuration: reads the files, compiles them, and publishes the result in one step.
+//! If anything is wrong, the last good generation stays in use and the problems are reported.
 //!
-//! Invariant: what is published stood on the disk as a whole at one moment. Files that change while they are read are read again, a few times; then the
-//! generation in use stays. [`ReloadWatcher`] is who calls.
+//! Invariant: all published contents existed on the disk together at one moment. Files that change
+//! while they are read are read again, a few times; after that the generation in use stays.
+//! [`ReloadWatcher`] decides when to reload.
 
 mod mounts;
 mod notices;
@@ -23,7 +25,8 @@ use crate::telemetry::{Event, Metrics, ProblemLog};
 use parking_lot::Mutex;
 pub use watch::{ReloadHandle, ReloadWatcher};
 
-/// How long files that change while they are read are left alone before they are read again. Whoever writes them more often than this has not finished.
+/// The pauses before files that changed while they were read are read again. A writer that changes
+/// them more often than this has not finished.
 const PAUSES: [Duration; 5] = [
     Duration::from_millis(10),
     Duration::from_millis(20),
@@ -32,9 +35,9 @@ const PAUSES: [Duration; 5] = [
     Duration::from_millis(160),
 ];
 
-/// Where definitions come from and where they go.
+/// Loads the configuration and publishes it.
 pub struct Reload {
-    /// Held while one reload runs: each generation is made from the one before.
+    /// Locked during a reload, because each generation is made from the one before.
     last: Mutex<LastAttempt>,
     targets: ReloadTargets,
     problems: ProblemLog,
@@ -43,38 +46,39 @@ pub struct Reload {
 /// A callback that prepares other parts for a generation before requests see it.
 pub type BeforePublication = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
-/// Takes another login for the management API; whether it is another one.
+/// Replaces the login of the management API. Returns whether the new one differs.
 pub type ReplaceLogin = Box<dyn Fn(&BasicAuth) -> bool + Send + Sync>;
 
-/// What the process runs with, and what a reload may change of it.
+/// What a reload reads and changes: the state of the running process.
 pub struct ReloadTargets {
-    /// The connections.
+    /// The connections that requests see.
     pub published: Arc<PublishedSnapshot>,
-    /// Where it is counted how reloads went.
+    /// Counts the reloads.
     pub metrics: Arc<Metrics>,
-    /// What was read at the start.
+    /// The files that were read at the start.
     pub sources: SourceFiles,
     /// The settings at the start.
     pub startup: StartupSettings,
-    /// The process reads only what its files lay in at the start.
+    /// Whether hardening limits reads to the directories that the files were in at the start.
     pub confined: bool,
     /// The callback for each generation before it is published.
     pub before_publication: BeforePublication,
-    /// How the login of the management API is replaced. It does nothing where there was none at the start.
+    /// Replaces the login of the management API. Does nothing if no login was configured at the
+    /// start.
     pub replace_login: ReplaceLogin,
 }
 
-/// The last attempt, and what was told of it.
+/// The last attempt, and what was logged about it.
 struct LastAttempt {
     options: LoadOptions,
     sources: SourceFiles,
-    /// The settings file was empty when it was last good.
+    /// Whether the settings file was empty when it was last valid.
     empty_settings: bool,
-    /// The findings that were told last, so that an attempt that finds nothing else is silent.
+    /// The findings that were logged last. An attempt with the same findings logs nothing.
     findings: Vec<Problem>,
-    /// The settings of which it was told last that they need a restart.
+    /// The settings that were last reported to need a restart.
     settings: StartupSettings,
-    /// The last attempt was postponed because no descriptors or memory were left.
+    /// Whether the last attempt was postponed because no descriptors or memory were left.
     is_postponed: bool,
 }
 
@@ -86,17 +90,18 @@ enum LoadError {
     ResourcesExhausted,
 }
 
-/// A reload that was good.
+/// A successful reload.
 #[derive(Debug)]
 pub struct Reloaded {
-    /// The new generation's number.
+    /// The number of the new generation.
     pub generation: u64,
-    /// Its live connections.
+    /// The number of its live connections.
     pub connections: usize,
 }
 
 impl Reload {
-    /// Reads again what these options name, and tells how it went.
+    /// Creates a reload of the files that these options name. It publishes to `targets` and reports
+    /// to `problems`.
     pub fn new(options: LoadOptions, targets: ReloadTargets, problems: ProblemLog) -> Self {
         let last = LastAttempt {
             options,
@@ -113,16 +118,19 @@ impl Reload {
         }
     }
 
-    /// Reads files and compiles: takes its time, and belongs on a thread that serves nobody. With any problem nothing changes.
+    /// Reads the files, compiles them and publishes the result. Changes nothing if there is any
+    /// problem. This takes time, so it belongs on a thread that serves no requests.
     pub fn run(&self) -> Result<Reloaded, Vec<Problem>> {
         let mut last = self.last.lock();
-        // Whoever asks wants to hear.
+        // The operator asked for this reload, so its findings are logged even if they are the same
+        // as before.
         last.findings = Vec::new();
         last.is_postponed = false;
         self.reload_files(&mut last)
     }
 
-    /// As [`Reload::run`] if any file holds something else than at the last attempt, good or bad. `None` if not.
+    /// Runs [`Reload::run`] if any file differs from the last attempt, whether that succeeded or
+    /// not. Returns `None` if none differs.
     pub fn run_if_changed(&self) -> Option<Result<Reloaded, Vec<Problem>>> {
         let mut last = self.last.lock();
         match last.sources.has_changed() {
@@ -132,12 +140,12 @@ impl Reload {
         }
     }
 
-    /// Does this; a panic in it is a bug, counted, and costs this one reload.
+    /// Runs `work`. A panic in it is a bug: it is counted, and costs only this reload.
     fn catch_panic<T>(&self, work: impl FnOnce(&Self) -> T) -> Option<T> {
         self.targets.metrics.catch_panic(|| work(self))
     }
 
-    /// The directories in which something happens when there may be something to reload.
+    /// Returns the directories to watch: a change in one of them may mean that a file has changed.
     pub fn watched_directories(&self) -> BTreeSet<PathBuf> {
         let last = self.last.lock();
         last.sources.watched_directories()
@@ -234,7 +242,7 @@ impl Reload {
 }
 
 impl LastAttempt {
-    /// What stood on the disk as a whole at one moment.
+    /// Loads contents that existed on the disk together at one moment.
     fn load(&mut self) -> Result<Loaded, LoadError> {
         let mut pauses = PAUSES.iter();
         loop {
@@ -260,7 +268,8 @@ impl LastAttempt {
         }
     }
 
-    /// An empty settings file is legal, but one that was not empty before is one that somebody has not finished.
+    /// Rejects an empty settings file that was not empty before. An empty file is valid, but such a
+    /// one is probably a file that a program is still writing.
     fn reject_emptied_settings(
         &mut self,
         outcome: Result<Loaded, Vec<Problem>>,
@@ -297,7 +306,7 @@ fn unsteady_problem() -> Problem {
         .remedy("nothing: they are read again once they are left alone; replacing them by a rename makes a change one step")
 }
 
-/// Tells the log of findings.
+/// Logs each problem as an event of its own.
 pub fn log_findings(problems: &[Problem], log: &ProblemLog) {
     for found in problems {
         let problem = Box::new(ConfigProblem {

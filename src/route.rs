@@ -1,17 +1,20 @@
 //! The route language: exactly the patterns of Go's `http.ServeMux`, as of Go 1.27.
 //!
-//! A [`Pattern`] is parsed, a [`CanonicalPath`] is admitted by its own gate, a [`RouteTable`] brings
-//! the two together. Nothing here knows connections, configuration, or a type of an HTTP server.
+//! A [`Pattern`] is parsed from a text, a [`CanonicalPath`] from a request target, and a
+//! [`RouteTable`] matches one against the other. The module does not depend on connections,
+//! configuration or the types of an HTTP server.
 //!
-//! What parses, what matches and which pattern wins is Go's, and held against what Go itself
-//! answered (`tests/vectors/servemux`). On purpose different:
+//! Which texts are patterns, which paths match, and which pattern wins, is the same as in Go, and
+//! is tested against the recorded results of Go itself (`tests/vectors/servemux`). The deliberate
+//! differences:
 //!
-//! * a host in a pattern, or a method beyond the seven, is invalid;
-//! * there are no redirects: an unclean path is refused, a missing slash is looked up as it is;
-//! * two patterns that Go refuses to register together both stand, as a union, and are reported
-//!   with a path that both match;
-//! * a path that an upstream may read differently never reaches the matcher, so a pattern for such
-//!   paths only, which Go would serve, admits nothing ([`Pattern::never_matches`] says so).
+//! - a host in a pattern, or a method beyond the seven, is invalid;
+//! - there are no redirects: an unclean path is refused, and a path without its final slash is
+//!   looked up as it is;
+//! - two patterns that Go refuses to register together are both kept, and reported with a path that
+//!   both match;
+//! - a path that an upstream may read differently never reaches the matcher, so a pattern that only
+//!   matches such paths admits nothing, although Go would serve it ([`Pattern::never_matches`]).
 
 mod invalid;
 mod method;

@@ -1,7 +1,7 @@
-//! The configuration as requests see it: immutable, swapped whole.
+//! The configuration as requests see it: immutable, and replaced as a whole.
 //!
-//! Holds nothing that changes: no tokens, no pools, no counters. A request loads the current snapshot once, at its top, and keeps the entry that
-//! it found there to its end.
+//! A snapshot contains nothing that changes: no tokens, no pools, no counters. A request loads the
+//! current snapshot once, at its start, and keeps the entry that it finds there until its end.
 
 mod difference;
 mod fingerprint;
@@ -16,18 +16,19 @@ use jiff::Timestamp;
 
 use crate::domain::Connection;
 
-/// One connection, and what this process knows of it.
+/// One connection, with when it was loaded and changed.
 pub struct ConnectionEntry {
-    /// A number that no other entry of this process has, whatever its generation. A connection that a reload does not change keeps its entry, and so whatever
-    /// goes by this number: its sockets, its token.
+    /// A number that is unique in this process, across generations. A connection that a reload does
+    /// not change keeps its entry, and with it everything that is stored under this number: its
+    /// sockets and its token.
     pub key: u64,
     /// The connection.
     pub connection: Arc<Connection>,
     /// When this process first loaded a connection of this id.
     pub created: Timestamp,
-    /// When this process last loaded it changed.
+    /// When this process last loaded a change of the connection.
     pub updated: Timestamp,
-    /// When a reload no longer found it, if one did not.
+    /// When a reload no longer found the connection, if so.
     vanished: Option<Timestamp>,
 }
 
@@ -61,17 +62,19 @@ impl ConnectionEntry {
         }
     }
 
-    /// When it was soft-deleted, by its definition or because its definition vanished.
+    /// Returns when the connection was soft-deleted: by its definition, or because its definition
+    /// vanished.
     pub fn delete_time(&self) -> Option<Timestamp> {
         self.vanished.or(self.connection.delete_time)
     }
 
-    /// Whether requests may reach it at all: not soft-deleted. A disabled connection is live, and refuses.
+    /// Returns whether the connection is not soft-deleted. A disabled connection is live, and
+    /// refuses requests.
     pub fn is_live(&self) -> bool {
         self.delete_time().is_none()
     }
 
-    /// Whether it is what this definition says, and still there.
+    /// Returns whether the entry still exists and equals this definition.
     fn matches_definition(&self, connection: &Connection) -> bool {
         self.is_defined() && self.connection.changed_fields(connection).is_empty()
     }
@@ -85,7 +88,8 @@ impl Snapshot {
         Self::from_entries(connections.into_iter().map(fresh).collect(), 1, now)
     }
 
-    /// Creates the generation after this one. A connection that did not change keeps its entry; one that vanished is there still, soft-deleted.
+    /// Creates the next generation. A connection that did not change keeps its entry. One that
+    /// vanished stays, soft-deleted.
     pub fn next_generation(&self, connections: Vec<Connection>) -> Self {
         let now = Timestamp::now();
         let mut ordered: Vec<_> = connections
@@ -135,40 +139,42 @@ impl Snapshot {
         }
     }
 
-    /// The entry of this id, soft-deleted ones included.
+    /// Returns the entry of this id, also if it is soft-deleted.
     pub fn find(&self, id: &str) -> Option<&Arc<ConnectionEntry>> {
         self.entries.get(id)
     }
 
-    /// All entries in the order of the definitions; those that vanished come last.
+    /// Returns all entries in the order of the definitions. Those that vanished come last.
     pub fn entries(&self) -> &[Arc<ConnectionEntry>] {
         &self.ordered
     }
 
-    /// The keys of all live entries.
+    /// Returns the keys of all live entries.
     pub fn live_keys(&self) -> HashSet<u64> {
         let live = self.ordered.iter().filter(|entry| entry.is_live());
         live.map(|entry| entry.key).collect()
     }
 
-    /// Counts up with every publication.
+    /// Returns the number of the generation. It increases with each publication.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Twelve hexadecimal digits: the same in every process that has the same definitions. The values of credentials, `headers` and `extra_params`
-    /// play no part in it.
+    /// Returns the hash of the definitions, as twelve hexadecimal digits. It is the same in every
+    /// process with the same definitions. The values of credentials, `headers` and `extra_params`
+    /// are not part of it.
     pub fn hash(&self) -> &str {
         &self.hash
     }
 
-    /// When it was made.
+    /// Returns when the snapshot was created.
     pub fn compiled(&self) -> Timestamp {
         self.compiled
     }
 }
 
-/// Hashes ids, of which all in the table are the operator's: nobody else can make any collide. Each request asks for one.
+/// Hashes connection ids. All ids in the table are the operator's, so an agent cannot cause
+/// collisions and a keyed hash is not needed. Every request does one lookup.
 #[derive(Default)]
 struct IdHasher(u64);
 
@@ -191,7 +197,7 @@ fn next_key() -> u64 {
     KEYS.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The place where the current snapshot is.
+/// Holds the current snapshot.
 pub struct PublishedSnapshot(ArcSwap<Snapshot>);
 
 impl PublishedSnapshot {
@@ -200,12 +206,12 @@ impl PublishedSnapshot {
         Self(ArcSwap::from_pointee(snapshot))
     }
 
-    /// Swaps in another: requests that have loaded the old one keep it to their end.
+    /// Replaces the snapshot. Requests that have loaded the old one keep it until their end.
     pub fn publish(&self, snapshot: Snapshot) {
         self.0.store(Arc::new(snapshot));
     }
 
-    /// The current one.
+    /// Returns the current snapshot.
     pub fn current(&self) -> Guard<Arc<Snapshot>> {
         self.0.load()
     }

@@ -1,7 +1,9 @@
-//! Who may see the management API: one user name and one password, told from all others without telling anything of them.
+//! The login of the management API: one user name and one password.
 //!
-//! Invariants: neither is kept, only digests under a key that this process drew at random, so that memory holds nothing to guess offline from. A
-//! candidate is hashed whole and compared once, in constant time: no shorter way for a wrong user name, a right beginning or a wrong length.
+//! Invariants: neither is stored. Memory holds only digests under a random key of this process, so
+//! a memory dump gives no material for guessing offline. A candidate is hashed as a whole and
+//! compared once, in constant time: a wrong user name, a correct beginning or a wrong length take
+//! the same path.
 
 use std::sync::Arc;
 
@@ -15,10 +17,10 @@ use zeroize::Zeroizing;
 
 use crate::domain::auth::BasicAuth;
 
-/// SHA-256's block: a key of this size is used as it is (RFC 2104 §2).
+/// The block size of SHA-256. A key of this size is used unchanged (RFC 2104 §2).
 const BLOCK: usize = 64;
 
-/// The one login that there is. A reload may replace it.
+/// The configured login. A reload may replace it.
 pub struct Login {
     key: Hmac<Sha256>,
     digests: ArcSwap<Digests>,
@@ -30,13 +32,13 @@ struct Digests {
     password: [u8; 32],
 }
 
-/// The system gives no random bytes.
+/// Error: the system returned no random bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the system gives no random bytes")]
 pub struct RandomnessUnavailable;
 
 impl Login {
-    /// The login of this pair.
+    /// Creates the login for this pair.
     pub fn new(pair: &BasicAuth) -> Result<Self, RandomnessUnavailable> {
         let mut block = Zeroizing::new([0; BLOCK]);
         rustls::crypto::ring::default_provider()
@@ -48,13 +50,15 @@ impl Login {
         Ok(Self { key, digests })
     }
 
-    /// From now on it is this pair, and the one before is wrong. Whether the two differ.
+    /// Replaces the login; the previous one is rejected from now on. Returns whether the two
+    /// differ.
     pub fn replace(&self, pair: &BasicAuth) -> bool {
         let next = Arc::new(Digests::new(&self.key, pair));
         self.digests.swap(Arc::clone(&next)) != next
     }
 
-    /// Whether the value of an `Authorization` field proves it: `Basic`, in any case, and the pair in strict base64 (RFC 7617).
+    /// Returns whether the value of an `Authorization` field is this login: the scheme `Basic` in
+    /// any case, and the pair in strict base64 (RFC 7617).
     pub fn is_valid_basic(&self, authorization: &[u8]) -> bool {
         let Some((scheme, credentials)) = authorization.split_at_checked("Basic ".len()) else {
             return false;
@@ -68,7 +72,7 @@ impl Login {
         }
     }
 
-    /// Whether the value of an `x-api-key` field proves it: it is the password.
+    /// Returns whether the value of an `x-api-key` field is the password.
     pub fn is_valid_key(&self, key: &[u8]) -> bool {
         self.has_digest(key, &self.digests.load().password)
     }
@@ -82,7 +86,7 @@ impl Digests {
     fn new(key: &Hmac<Sha256>, pair: &BasicAuth) -> Self {
         let (username, password) = (pair.username().expose(), pair.password().expose());
         Self {
-            // A user name has no colon, so that the pair can be read in one way only.
+            // A user name contains no colon, so the pair can be split in only one way.
             pair: keyed_digest(key, &[username, b":", password]),
             password: keyed_digest(key, &[password]),
         }

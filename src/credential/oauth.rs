@@ -1,11 +1,13 @@
-//! OAuth 2.0 client credentials (RFC 6749 §4.4): tokens, fetched once for all who wait, refreshed in the background, renewed after a 401.
+//! OAuth 2.0 client credentials (RFC 6749 §4.4). A token is fetched once for all waiting requests,
+//! refreshed in the background, and replaced after a 401.
 //!
-//! [`Grants`] finds the [`Grant`] of a credential. [`Grant`] is the state machine of its tokens: read
-//! its module first. A token request is written by `request`, sent by `endpoint` and counted by
-//! `requester`; `response` parses what comes back, `state` keeps what is known beside the token, and
-//! `reporter` writes to the problem log. All numbers are in `policy`.
+//! [`Grants`] finds the [`Grant`] of a credential. [`Grant`] is the state machine of its tokens:
+//! read its module first. A token request is written by `request`, sent by `endpoint` and counted
+//! by `requester`. `response` parses the response, `state` holds everything beside the current
+//! token, and `reporter` writes to the problem log. All numbers are in `policy`.
 //!
-//! Invariants: tokens live in memory only and are wiped when dropped; nothing that a token endpoint sends reaches an agent but a class of reason.
+//! Invariants: tokens exist in memory only and are wiped when dropped. Of what a token endpoint
+//! sends, an agent learns only the kind of failure.
 
 mod endpoint;
 mod grant;

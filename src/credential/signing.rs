@@ -1,4 +1,5 @@
-//! The webhook signature: HMAC-SHA256 (RFC 2104, FIPS 198-1) over the raw bytes of a request's body.
+//! Computes the webhook signature: HMAC-SHA256 (RFC 2104, FIPS 198-1) over the raw bytes of a
+//! request body.
 //!
 //! This module handles bytes only. The proxy decides which bodies are signed, and ensures that the
 //! signed bytes are the ones that are sent. The state of a key is as secret as the key, so it is
@@ -11,33 +12,36 @@ use zeroize::Zeroizing;
 
 use crate::domain::Secret;
 
-/// The field that carries the signature.
+/// The header field with the signature.
 pub static X_WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("x-webhook-signature");
 
 const PREFIX: &[u8; 7] = b"sha256=";
-/// SHA-256's block, which is the size of an HMAC key after RFC 2104 §2.
+/// The block size of SHA-256, and so the size of an HMAC key (RFC 2104 §2).
 const BLOCK: usize = 64;
 const DIGEST: usize = 32;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// A key that is set up once: a signature costs its bytes, and not the hashing of the key.
+/// A prepared key. Hashing the key is done once, so each signature costs only the hashing of its
+/// body.
 pub struct SigningKey(Hmac<Sha256>);
 
-/// A signature in the making: bytes are hashed as they come, so that a large body does not hold up its worker at the end.
+/// A signature in progress. Bytes are hashed as they arrive, so a large body does not block its
+/// worker at the end.
 pub struct SignatureBuilder(Hmac<Sha256>);
 
-/// What the field says: `sha256=` and the digest in lower-case hex.
+/// The value of the field: `sha256=` and the digest in lower-case hex.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignatureValue([u8; PREFIX.len() + 2 * DIGEST]);
 
 impl SigningKey {
-    /// Sets the key up.
+    /// Prepares the key.
     pub fn new(secret: &Secret) -> Self {
         Self::from_bytes(secret.expose())
     }
 
-    /// A key of any length: RFC 2104 §2 hashes one that is longer than a block, and fills up the others with zeros. The crate would do the same, but as a
-    /// fallible step, and there is no good answer to a key that fails when it is too late to refuse the configuration.
+    /// Prepares a key of any length. RFC 2104 §2 hashes a key that is longer than a block, and pads
+    /// others with zeros. The `hmac` crate would do the same, but with a `Result`. An error here
+    /// would come after the configuration was accepted, when no good reaction is left.
     fn from_bytes(key: &[u8]) -> Self {
         let mut block = Zeroizing::new([0; BLOCK]);
         let fill = |block: &mut [u8; BLOCK], bytes: &[u8]| {
@@ -55,7 +59,7 @@ impl SigningKey {
         Self(Hmac::new((&*block).into()))
     }
 
-    /// The signature of these pieces, as if they were one.
+    /// Returns the signature of these pieces, as if they were concatenated.
     pub fn sign<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> SignatureValue {
         let mut signing = self.start();
         for piece in pieces {
@@ -64,19 +68,19 @@ impl SigningKey {
         signing.finish()
     }
 
-    /// Begins a signature of bytes that are still to come.
+    /// Begins a signature of bytes that are added later.
     pub fn start(&self) -> SignatureBuilder {
         SignatureBuilder(self.0.clone())
     }
 }
 
 impl SignatureBuilder {
-    /// Takes the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
-    /// The signature of all that was taken.
+    /// Returns the signature of all added bytes.
     pub fn finish(self) -> SignatureValue {
         let digest: [u8; DIGEST] = self.0.finalize().into_bytes().into();
         let mut value = [0; PREFIX.len() + 2 * DIGEST];
@@ -91,7 +95,7 @@ impl SignatureBuilder {
 }
 
 impl SignatureValue {
-    /// A legal field value.
+    /// Returns the value as a header field carries it.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
@@ -108,7 +112,8 @@ mod tests {
     use crate::domain::Secret;
     use crate::domain::secret::SecretSource;
 
-    /// RFC 4231 §4: key, data, the digest in hex; case 5 gives its first half only.
+    /// The test vectors of RFC 4231 §4: key, data, digest in hex. Case 5 gives only the first half
+    /// of the digest.
     fn vectors() -> Vec<(Vec<u8>, Vec<u8>, &'static str)> {
         let counting: Vec<u8> = (1..=25).collect();
         let long = b"This is a test using a larger than block-size key and a larger than block-size data. The key needs to be hashed before being used by the HMAC algorithm.";
@@ -176,7 +181,7 @@ mod tests {
         assert_eq!(one.sign([&b"body"[..]]), first);
         assert_ne!(one.sign([&b"bodz"[..]]), first);
         assert_ne!(other.sign([&b"body"[..]]), first);
-        // A key of one block is taken as it is, a longer one is hashed.
+        // A key of one block is used unchanged, a longer one is hashed.
         let (block, longer) = ([b'k'; 64], [b'k'; 65]);
         assert_ne!(key(&block).sign([]), key(&longer).sign([]));
     }

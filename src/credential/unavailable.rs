@@ -1,4 +1,5 @@
-//! Why there is no credential: the kind of reason, in words that an agent may read. Never a secret, never bytes of a token endpoint.
+//! Reasons why no credential is available, in words that an agent may read. They contain no secret
+//! and no bytes from a token endpoint.
 
 use std::time::Duration;
 
@@ -8,44 +9,44 @@ use crate::telemetry::problem_log::TokenFault;
 use crate::upstream::Failure;
 use crate::upstream::failure::{ConnectFault, DnsFault, TlsFault};
 
-/// The advice for a refusal that [`Reason::is_about_client`].
+/// The advice for reasons for which [`Reason::is_about_client`] is true.
 const CLIENT_REMEDY: &str =
     "check `client_id` and `client_secret`; some providers take them only with `client_auth: body`";
 
-/// No credential, so no request.
+/// Error: no credential is available, so the request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("{reason}")]
 pub struct Unavailable {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// How long it will stay so: until then nobody is asked again.
+    /// The time until the token endpoint may be requested again.
     pub retry_after: Duration,
 }
 
 impl Unavailable {
-    /// An internal error, which no grant remembers.
+    /// An internal error. No grant stores it.
     pub(super) const INTERNAL: Self = Self {
         reason: Reason::Internal,
         retry_after: Duration::from_secs(30),
     };
 }
 
-/// What kind of reason it is.
+/// The kind of reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Reason {
-    /// The token endpoint was not reached, or broke the connection off.
+    /// The token endpoint could not be reached, or it closed the connection early.
     #[error("the token endpoint could not be reached ({step})", step = .0.as_str())]
     Unreachable(ConnectStep),
-    /// The token endpoint's address may not be dialled. Names the kind of address.
+    /// The address of the token endpoint must not be dialled. Contains the kind of address.
     #[error("the token endpoint's name leads to a forbidden address ({0})")]
     AddressRefused(&'static str),
-    /// No whole answer in time.
+    /// No complete response arrived in time.
     #[error("the token endpoint did not answer in time")]
     Timeout,
-    /// A status other than success, without an error code of RFC 6749 that would say more.
+    /// A status other than success, without an error code of RFC 6749 that would explain it.
     #[error("the token endpoint answered with status {0}{advice}", advice = advice(Self::Status(*.0)))]
     Status(u16),
-    /// The token endpoint said no.
+    /// The token endpoint refused the request with an error code.
     #[error(
         "the token endpoint refused the {party} ({code}){advice}",
         party = if *.0 == ErrorCode::InvalidClient { "client" } else { "grant" },
@@ -53,27 +54,27 @@ pub enum Reason {
         advice = advice(Self::Refused(*.0)),
     )]
     Refused(ErrorCode),
-    /// The token endpoint's answer grants no token that can be used.
+    /// The response of the token endpoint contains no usable token.
     #[error("the token endpoint's answer is unusable: {why}", why = .0.as_str())]
     Invalid(InvalidTokenResponse),
     /// The system has no descriptor or memory left for a socket to the token endpoint.
     #[error("egressd has no file descriptor or memory left for a socket to the token endpoint")]
     ResourcesExhausted,
-    /// A failure of our own.
+    /// An internal error of egressd.
     #[error("egressd failed while it asked for a token")]
     Internal,
 }
 
-/// Where the way to a token endpoint ended.
+/// The step at which a connection to a token endpoint failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectStep {
-    /// Its name has no address.
+    /// The name could not be resolved.
     Dns,
-    /// No TCP connection.
+    /// The TCP connection failed.
     Connect,
-    /// No TLS session.
+    /// The TLS handshake failed.
     Tls,
-    /// It closed or reset the connection before its answer was whole.
+    /// The endpoint closed or reset the connection before its response was complete.
     Closed,
 }
 
@@ -92,33 +93,34 @@ pub enum ErrorCode {
     UnsupportedGrantType,
     /// `invalid_scope`
     InvalidScope,
-    /// Any other text.
+    /// Any other code.
     Other,
-    /// Any other text, with status 401.
+    /// Any other code, with status 401.
     OtherUnauthorized,
 }
 
-/// Why an answer that says success grants no token.
+/// Why a response with a success status contains no usable token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidTokenResponse {
-    /// It is no legal HTTP, or broke off.
+    /// The response is not valid HTTP, or was cut off.
     Http,
-    /// It is compressed, though that was not asked for.
+    /// The body is compressed, although no compression was requested.
     Compressed,
-    /// It is over 64 KiB.
+    /// The body is larger than 64 KiB.
     TooLarge,
-    /// It is no JSON object, or one with a key twice.
+    /// The body is not a JSON object, or contains a key twice.
     Json,
-    /// `access_token` is missing, empty, over 16 KiB, or no value that a header can carry.
+    /// `access_token` is missing, empty, longer than 16 KiB, or not a valid header value.
     AccessToken,
-    /// `token_type` names a kind of token that cannot be sent as a bearer token.
+    /// `token_type` is a kind of token that cannot be sent as a bearer token.
     TokenType,
-    /// The token's life was over before the answer was there.
+    /// The token expired before the response arrived.
     Expired,
 }
 
 impl Reason {
-    /// A name for programs: what a refusal's document gives as its cause.
+    /// Returns the stable name of the reason, which the document of a refusal contains as its
+    /// `cause`.
     pub fn cause(self) -> Option<&'static str> {
         match self {
             Self::Unreachable(_) | Self::AddressRefused(_) => Some("token_endpoint_unreachable"),
@@ -131,7 +133,7 @@ impl Reason {
         }
     }
 
-    /// The same for the problem log.
+    /// Returns the reason as the problem log reports it.
     pub(super) fn fault(self) -> TokenFault {
         let (detail, status) = match self {
             Self::Unreachable(step) => (Some(step.as_str()), None),
@@ -166,7 +168,7 @@ impl Reason {
         )
     }
 
-    /// Whether asking again will hardly help before an operator has changed something.
+    /// Returns whether another request will probably fail too, until an operator changes something.
     pub(super) fn is_hard(self) -> bool {
         matches!(
             self,

@@ -1,21 +1,24 @@
-//! Which addresses may be dialled: the pure part of the address guard (`upstream` resolves and dials, this decides).
+//! Decides which addresses may be dialled. This is the pure part of the address guard; `upstream`
+//! resolves names and dials.
 //!
-//! Sources: the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its successors), and the metadata addresses that the
-//! clouds document. An IPv4 address inside an IPv6 one is checked by the IPv4 rules where the system would dial it as such (v4-mapped), and
-//! forbidden where a gateway would (NAT64, 6to4, Teredo, ISATAP, v4-compatible).
+//! Sources: the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and its successors),
+//! and the metadata addresses that cloud providers document. An IPv4 address inside an IPv6 address
+//! is checked by the IPv4 rules if the system would dial it as IPv4 (v4-mapped). It is forbidden if
+//! a gateway would translate it (NAT64, 6to4, Teredo, ISATAP, v4-compatible).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use thiserror::Error;
 
-/// Why an address may not be dialled. Names the kind, never the address: an agent may read it.
+/// Why an address must not be dialled. The message names the kind and never the address, because an
+/// agent may read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ForbiddenAddress {
-    /// Not globally routable: a range can be opened with `allowed_private_cidrs`.
+    /// The address is not globally routable. `allowed_private_cidrs` can allow it.
     #[error("{0}")]
     NotGlobal(&'static str),
-    /// Link-local, cloud metadata, multicast, unspecified: no range can be opened.
+    /// The address is link-local, cloud metadata, multicast or unspecified. Nothing can allow it.
     #[error("{0}")]
     Never(&'static str),
 }
@@ -113,7 +116,7 @@ const NOT_GLOBAL_V6: &[RangeV6] = &[
     ([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20, "documentation"),
 ];
 
-/// Whether a connection with these allowed CIDRs may dial this address.
+/// Checks that a connection with these allowed CIDRs may dial this address.
 pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), ForbiddenAddress> {
     let address = address.to_canonical();
     if let Some(kind) = never_kind(address) {
@@ -131,7 +134,8 @@ pub fn check_address(address: IpAddr, allowed_cidrs: &[IpNet]) -> Result<(), For
     }
 }
 
-/// Whether every address of this range must never be dialled, so that allowing the range is a mistake.
+/// Returns the kind of the range if none of its addresses is ever dialled, so that allowing it is a
+/// mistake.
 pub fn never_range_kind(range: &IpNet) -> Option<&'static str> {
     let (first, last) = (
         range.network().to_canonical(),
@@ -178,7 +182,7 @@ fn not_global_kind(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 address that a gateway would take out of this one.
+/// Returns the IPv4 address that a gateway would extract from this one.
 fn embedded_ipv4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let [a, b, c, d, e, f, g, h] = address.segments();
     let last = Ipv4Addr::from((u32::from(g) << 16) | u32::from(h));

@@ -1,8 +1,8 @@
 //! Header names that an agent cannot choose, grouped by their meaning.
 //!
-//! Servers behind an upstream's edge may trust headers that only a proxy should set (a client's
-//! address, another target, an identity). A credential header beside the injected one may let a
-//! request act under another account. The names are in [`GROUPS`], with their sources.
+//! Servers behind the edge of an upstream may trust headers that only a proxy should set (a
+//! client's address, another target, an identity). A credential header beside the injected one may
+//! let a request act under another account. The names are in [`GROUPS`], with their sources.
 
 mod table;
 
@@ -15,9 +15,9 @@ pub enum HeaderCategory {
     Transport,
     /// Headers that egressd itself sets.
     Egressd,
-    /// Cookies; passed where `allow_cookies` is set.
+    /// Cookies. Allowed by `allow_cookies`.
     Cookie,
-    /// Facts that browsers state about a page.
+    /// Information that browsers add about a page.
     Browser,
     /// The proxies that a request passed through, and data that they exchange.
     Intermediary,
@@ -29,10 +29,10 @@ pub enum HeaderCategory {
     Method,
     /// A user, a group, a client certificate.
     Identity,
-    /// An object or account, beside the path, that the request acts on; passed where
-    /// `allow_agent_headers` lists it.
+    /// An object or account, beside the path, that the request acts on. Allowed by
+    /// `allow_agent_headers`.
     Resource,
-    /// A key or token, or the account it is for; passed where `allow_agent_headers` lists it.
+    /// A key or token, or the account it belongs to. Allowed by `allow_agent_headers`.
     Credential,
 }
 

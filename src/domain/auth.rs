@@ -1,4 +1,5 @@
-//! The one credential of a connection: exactly one kind, and for the static kinds the very headers that are sent.
+//! The credential of a connection: exactly one kind, and for the static kinds the complete headers
+//! that are sent.
 
 mod header;
 mod oauth;
@@ -21,20 +22,22 @@ pub use parts::{SHORTEST_UNGUESSABLE, SecretPart};
 use super::secret::Secret;
 use parts::Pair;
 
-/// Of a header that no definition spells.
+/// The spelling of a header that no definition contains.
 const AUTHORIZATION_WRITTEN: &str = "Authorization";
 
-/// How a connection proves itself to its upstream. Exactly one; the definition's `oneof`.
+/// How a connection authenticates to its upstream: exactly one kind, as the definition's `oneof`
+/// requires.
 pub enum Auth {
-    /// RFC 6749 §4.4: a token is obtained and sent as `Authorization: Bearer`.
+    /// OAuth 2.0 client credentials (RFC 6749 §4.4): a token is fetched and sent as `Authorization:
+    /// Bearer`.
     OauthClientCredentials(Arc<OauthClientCredentials>),
     /// `Authorization: Bearer <token>` (RFC 6750).
     BearerToken(BearerToken),
     /// `Authorization: Basic <base64>` (RFC 7617, UTF-8).
     BasicAuth(BasicAuth),
-    /// Headers as given.
+    /// Headers, sent as configured.
     StaticHeaders(Vec<SensitiveHeader>),
-    /// None, said in so many words.
+    /// No authentication, stated explicitly.
     NoAuth,
 }
 
@@ -44,22 +47,23 @@ pub struct BearerToken {
     header: [SensitiveHeader; 1],
 }
 
-/// A user name and a password.
+/// A user name and a password for basic authentication.
 pub struct BasicAuth {
     username: Secret,
     password: Secret,
     header: [SensitiveHeader; 1],
 }
 
-/// A user name that basic authentication can carry.
+/// A user name without a colon, which basic authentication can carry.
 pub struct Username(Secret);
 
-/// A user name with a colon cannot be told from its password (RFC 7617 §2).
+/// Error: the user name contains a colon. It could not be separated from the password (RFC 7617
+/// §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColonInUsername;
 
 impl BearerToken {
-    /// Wraps a token.
+    /// Creates the credential for this token.
     pub fn new(token: Secret) -> Self {
         let value = token.derive([b"Bearer ", token.expose()].concat());
         let header = [SensitiveHeader {
@@ -71,7 +75,7 @@ impl BearerToken {
         Self { token, header }
     }
 
-    /// The token itself.
+    /// Returns the token.
     pub fn token(&self) -> &Secret {
         &self.token
     }
@@ -90,7 +94,7 @@ impl TryFrom<Secret> for Username {
 }
 
 impl BasicAuth {
-    /// Pairs a user name and a password.
+    /// Creates the credential for this user name and password.
     pub fn new(Username(username): Username, password: Secret) -> Self {
         let pair = zeroize::Zeroizing::new([username.expose(), b":", password.expose()].concat());
         let mut value = b"Basic ".to_vec();
@@ -112,12 +116,12 @@ impl BasicAuth {
         }
     }
 
-    /// The user name.
+    /// Returns the user name.
     pub fn username(&self) -> &Secret {
         &self.username
     }
 
-    /// The password.
+    /// Returns the password.
     pub fn password(&self) -> &Secret {
         &self.password
     }
@@ -129,7 +133,7 @@ impl BasicAuth {
 }
 
 impl Auth {
-    /// The field that holds this kind in a definition.
+    /// Returns the name of the field that holds this kind in a definition.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::OauthClientCredentials(_) => "oauth_client_credentials",
@@ -140,7 +144,7 @@ impl Auth {
         }
     }
 
-    /// Whether two definitions say the same, secrets and where they come from included.
+    /// Returns whether two definitions are equal, including their secrets and the sources of these.
     pub fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::OauthClientCredentials(one), Self::OauthClientCredentials(other)) => {
@@ -170,7 +174,7 @@ impl Auth {
         }
     }
 
-    /// The headers that are sent, where they are known without asking anybody. `None` for OAuth.
+    /// Returns the headers that are sent, or `None` for OAuth, where they depend on a token.
     pub fn fixed_headers(&self) -> Option<&[SensitiveHeader]> {
         match self {
             Self::OauthClientCredentials(_) => None,
@@ -181,7 +185,7 @@ impl Auth {
         }
     }
 
-    /// The names of the headers that this credential sets.
+    /// Returns the names of the headers that this credential sets.
     pub fn header_names(&self) -> impl Iterator<Item = &HeaderName> {
         const OAUTH: &[HeaderName] = &[AUTHORIZATION];
         let oauth = if self.fixed_headers().is_none() {

@@ -1,16 +1,18 @@
-//! Who sent a request, as far as its `Host` and its browser fields tell: the agent or the operator beside us, or a page in some browser.
+//! Checks the `Host` and the browser headers of a request, to distinguish the agent and the
+//! operator from a web page in a browser.
 //!
-//! A page can make a browser send requests to loopback, under any name that it lets resolve there. So only names that nobody else controls are served, and
-//! what a browser says of the page is believed.
+//! A page can make a browser send requests to loopback, under any name that the page's owner lets
+//! resolve to it (DNS rebinding). So only names that no third party can control are served.
+//! Browsers do not let a page change the fields that describe it, so these are trusted.
 
 use std::net::IpAddr;
 
-/// Why a `Host` is not served.
+/// Why a `Host` is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidHost {
-    /// It is not one host, with a port or without.
+    /// The value is not one host with an optional port.
     Unclear,
-    /// Somebody else may control the name.
+    /// A third party may control the name.
     Foreign,
 }
 
@@ -24,7 +26,8 @@ pub enum ServedHost {
     Allowed,
 }
 
-/// Whether a `Host` of this value is ours: localhost, a name under `.localhost`, a loopback address or one of `allowed_hosts`.
+/// Checks that the value of a `Host` field is served: localhost, a name under `.localhost`, a
+/// loopback address, or one of `allowed_hosts`.
 pub fn check_host(value: &[u8], allowed_hosts: &[String]) -> Result<ServedHost, InvalidHost> {
     if is_usual(value) {
         return Ok(ServedHost::Local);
@@ -62,12 +65,14 @@ pub fn is_foreign_referer(referer: &[u8], host: &[u8]) -> bool {
     }
 }
 
-/// Whether this `Sec-Fetch-Site` (W3C Fetch Metadata) is of a person's own doing or of a page of ours.
+/// Returns whether a `Sec-Fetch-Site` value (W3C Fetch Metadata) means that a person caused the
+/// request directly, or a page of egressd did.
 pub fn is_same_site(sec_fetch_site: &[u8]) -> bool {
     matches!(sec_fetch_site, b"none" | b"same-origin")
 }
 
-/// `127.0.0.1` or `localhost`, with a port or without: what nearly every agent says, told without a parser.
+/// Returns whether the value is `127.0.0.1` or `localhost` with an optional port. Nearly all agents
+/// send one of these, so the parser is skipped for them.
 fn is_usual(host: &[u8]) -> bool {
     let rest = host
         .strip_prefix(b"127.0.0.1")
@@ -79,15 +84,17 @@ fn is_usual(host: &[u8]) -> bool {
     }
 }
 
-/// Digits, or nothing; no more than a port has, for what is served repeats it.
+/// Returns whether the text is at most five digits. The length is limited because responses repeat
+/// the value.
 fn is_port(port: &[u8]) -> bool {
     port.len() <= 5 && port.iter().all(u8::is_ascii_digit)
 }
 
-/// The longest name that the DNS has (RFC 1035 §2.3.4), without its last dot.
+/// The length of the longest DNS name (RFC 1035 §2.3.4), without its final dot.
 const LONGEST_HOST: usize = 253;
 
-/// The host of `host[:port]`, if it is one (RFC 3986 §3.2.2, without its percent escapes).
+/// Returns the host of `host[:port]`, if the text is valid (RFC 3986 §3.2.2, without percent
+/// escapes).
 fn host_name(value: &str) -> Option<&str> {
     let (host, port) = match value.strip_prefix('[') {
         Some(inner) => {
@@ -107,7 +114,8 @@ fn host_name(value: &str) -> Option<&str> {
     (port_is_legal && length_is_legal && host.bytes().all(legal)).then_some(host)
 }
 
-/// Whether the host is localhost, a name under `.localhost` or a loopback address, in brackets or not.
+/// Returns whether the host is localhost, a name under `.localhost` or a loopback address, with or
+/// without brackets.
 pub fn is_local(host: &str) -> bool {
     let name = |suffix: &str| {
         host.len() >= suffix.len()
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_host_is_no_longer_than_a_name_may_be() {
-        // F-20: what the listing for agents repeats for each connection.
+        // F-20: the listing for agents repeats the host for each connection.
         let of_length = |length: usize| format!("{}.localhost", "a".repeat(length - 10));
         let judged = check_host(of_length(253).as_bytes(), &[]);
         assert_eq!(judged, Ok(ServedHost::Local));

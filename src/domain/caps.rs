@@ -1,16 +1,17 @@
-//! The caps of one connection: bytes, seconds, requests at once. Ceilings and defaults have their one home here.
+//! The limits of one connection: bytes, seconds and concurrent requests. Their ceilings and
+//! defaults are defined only here.
 
 use std::time::Duration;
 
 use thiserror::Error;
 
-/// A number that lies outside its range.
+/// Error: a number is outside its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("must be a whole number from {min} to {max}")]
 pub struct OutOfRange {
-    /// The smallest legal value.
+    /// The smallest valid value.
     pub min: u64,
-    /// The largest legal value.
+    /// The largest valid value.
     pub max: u64,
 }
 
@@ -22,20 +23,20 @@ fn check_range(value: u64, min: u64, max: u64) -> Result<u64, OutOfRange> {
     }
 }
 
-/// The most bytes that a response body may have (`max_response_size_bytes`).
+/// The most bytes that a response body may contain (`max_response_size_bytes`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseCap(u64);
 
 impl ResponseCap {
-    /// Ceiling and default: 10 MiB.
+    /// The largest value, and the default: 10 MiB.
     pub const MAX: u64 = 10_485_760;
 
-    /// A cap from 1 byte to [`ResponseCap::MAX`].
+    /// Creates a cap from 1 byte to [`ResponseCap::MAX`].
     pub fn new(bytes: u64) -> Result<Self, OutOfRange> {
         check_range(bytes, 1, Self::MAX).map(Self)
     }
 
-    /// In bytes.
+    /// Returns the cap in bytes.
     pub fn bytes(self) -> u64 {
         self.0
     }
@@ -47,22 +48,22 @@ impl Default for ResponseCap {
     }
 }
 
-/// How long one whole exchange may take, last body byte included (`timeout_seconds`).
+/// The longest time for one exchange, up to the last byte of its body (`timeout_seconds`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout(Duration);
 
 impl Timeout {
-    /// Ceiling, in seconds.
+    /// The largest value, in seconds.
     pub const MAX_SECONDS: u64 = 300;
-    /// Default, in seconds.
+    /// The default, in seconds.
     pub const DEFAULT_SECONDS: u64 = 30;
 
-    /// A timeout from 1 to 300 seconds.
+    /// Creates a timeout from 1 to 300 seconds.
     pub fn from_seconds(seconds: u64) -> Result<Self, OutOfRange> {
         check_range(seconds, 1, Self::MAX_SECONDS).map(|s| Self(Duration::from_secs(s)))
     }
 
-    /// As a duration.
+    /// Returns the timeout as a duration.
     pub fn duration(self) -> Duration {
         self.0
     }
@@ -74,17 +75,17 @@ impl Default for Timeout {
     }
 }
 
-/// How many requests of one connection may be under way at once (`max_concurrent_requests`).
+/// The most concurrent requests of one connection (`max_concurrent_requests`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConcurrencyCap(u16);
 
 impl ConcurrencyCap {
-    /// Ceiling.
+    /// The largest value.
     pub const MAX: u64 = 4096;
-    /// Default.
+    /// The default.
     pub const DEFAULT: u16 = 64;
 
-    /// A cap from 1 to 4096.
+    /// Creates a cap from 1 to 4096 requests.
     pub fn new(requests: u64) -> Result<Self, OutOfRange> {
         let requests = check_range(requests, 1, Self::MAX)?;
         u16::try_from(requests).map(Self).map_err(|_| OutOfRange {
@@ -93,7 +94,7 @@ impl ConcurrencyCap {
         })
     }
 
-    /// In requests.
+    /// Returns the cap as a number of requests.
     pub fn requests(self) -> usize {
         usize::from(self.0)
     }

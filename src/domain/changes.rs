@@ -1,29 +1,30 @@
-//! What tells two generations apart: ids and field names, never a value.
+//! The differences between two generations: ids and field names, never a value.
 
 use super::ConnectionId;
 
-/// The connections by what a reload did to them, each in the order of its generation.
+/// The changed connections, grouped by the kind of change. Each group is in the order of its
+/// generation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// New, or live again.
+    /// New connections, and those whose definition has come back.
     pub added: Vec<ConnectionId>,
-    /// No longer there.
+    /// Connections whose definition has vanished.
     pub removed: Vec<ConnectionId>,
-    /// There before and after.
+    /// Connections whose definition differs.
     pub changed: Vec<ChangedConnection>,
 }
 
-/// A connection that is not what it was.
+/// A connection with a changed definition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedConnection {
-    /// Its id.
+    /// The id of the connection.
     pub id: ConnectionId,
-    /// The names of the fields, as in a definition.
+    /// The names of the changed fields, as in a definition.
     pub fields: Vec<&'static str>,
 }
 
 impl Changes {
-    /// Whether there are none.
+    /// Returns whether nothing changed.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
     }

@@ -1,4 +1,4 @@
-//! A connection: one upstream, its allowed routes, its one credential, its caps.
+//! A connection: one upstream with its allowed routes, credential and limits.
 
 use http::HeaderName;
 use ipnet::IpNet;
@@ -12,45 +12,45 @@ use super::secret::Secret;
 use super::url::BaseUrl;
 use crate::route::RouteTable;
 
-/// Which protocol is spoken to the upstream.
+/// The choice between HTTP/1.1 and HTTP/2 towards the upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Http2Mode {
-    /// HTTP/1.1, and HTTP/2 where the server has nothing else.
+    /// HTTP/1.1, or HTTP/2 if the server supports only that.
     #[default]
     Auto,
-    /// HTTP/2 is offered first.
+    /// HTTP/2 if the server supports it.
     Prefer,
     /// HTTP/1.1 only.
     Never,
 }
 
-/// One connection, as the operator defined it. Every field is of a type that can only hold a legal value.
+/// A connection as the operator defined it. The type of each field allows only valid values.
 pub struct Connection {
-    /// Its id.
+    /// The id of the connection.
     pub id: ConnectionId,
-    /// Its name for people; the id where none is given.
+    /// The name shown to people. The id if the definition has none.
     pub display_name: String,
-    /// Markdown for agents; may be empty.
+    /// A description for agents, in Markdown. May be empty.
     pub description: String,
-    /// Where its requests go.
+    /// The URL that requests are sent to.
     pub base_url: BaseUrl,
     /// The compiled patterns of `allowed_routes`, in the order of the definition; at least one.
     pub routes: RouteTable,
-    /// Headers on every request, beside the credential.
+    /// Headers that are added to every request, beside the credential.
     pub headers: Vec<ConfiguredHeader>,
-    /// Its credential.
+    /// The credential.
     pub auth: Auth,
-    /// The key of the webhook signature, where bodies are signed.
+    /// The key of the webhook signature. If `None`, bodies are not signed.
     pub webhook_signing_secret: Option<Secret>,
-    /// Its caps.
+    /// The limits.
     pub caps: Caps,
-    /// Ranges of addresses that are not public and may be dialled all the same.
+    /// Private address ranges that may be dialled.
     pub allowed_private_cidrs: Vec<IpNet>,
-    /// Whether `Cookie` and `Set-Cookie` pass.
+    /// Whether `Cookie` and `Set-Cookie` are passed on.
     pub allow_cookies: bool,
-    /// Headers with a credential, an object or an account that agents may send themselves.
+    /// Headers with a credential, an object or an account that agents may send.
     pub allow_agent_headers: Vec<HeaderName>,
-    /// Whether `%2F` may stand inside a segment.
+    /// Whether a path segment may contain `%2F`.
     pub allow_encoded_slash: bool,
     /// Whether responses are searched for the injected secret.
     pub reflection_guard: bool,
@@ -58,9 +58,9 @@ pub struct Connection {
     pub reuse_after_body: bool,
     /// The protocol towards the upstream.
     pub http2: Http2Mode,
-    /// `false`: listed, but every request is refused.
+    /// If `false`, the connection is listed, but refuses all requests.
     pub enabled: bool,
-    /// When it was soft-deleted, if it was.
+    /// When the connection was soft-deleted, if it was.
     pub delete_time: Option<Timestamp>,
 }
 

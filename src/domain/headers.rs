@@ -1,34 +1,35 @@
-//! Header names that have a meaning to the proxy itself, and the headers that an operator configures.
+//! Header names that the proxy itself interprets, and the headers that an operator configures.
 
 use http::{HeaderName, HeaderValue};
 
-/// A header that the operator sends with every request (`headers`). Not a secret.
+/// A header that the operator adds to every request (`headers`). Its value is not a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredHeader {
-    /// Its name.
+    /// The name of the header.
     pub name: HeaderName,
-    /// Its name as the definition spells it, for people.
+    /// The name as the definition spells it, for messages.
     pub written: Box<str>,
-    /// Its value.
+    /// The value of the header.
     pub value: HeaderValue,
 }
 
-/// Why a header cannot be configured by hand.
+/// Why a header cannot be configured in `headers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReservedHeader {
-    /// It decides how a message is framed or where it goes: `Content-Length`, `Host`, ….
+    /// The header determines how a message is framed or where it is sent: `Content-Length`, `Host`,
+    /// ….
     Framing,
-    /// It speaks of one socket only (RFC 9110 §7.6.1): `Connection`, `TE`, ….
+    /// The header applies to one hop only (RFC 9110 §7.6.1): `Connection`, `TE`, ….
     HopByHop,
-    /// It carries a credential: it belongs into an auth kind.
+    /// The header carries a credential, which belongs in `auth`.
     Credential,
-    /// egressd sets it itself: `X-Webhook-Signature`, `X-Request-Id`, `X-Egressd-*`.
+    /// egressd sets the header: `X-Webhook-Signature`, `X-Request-Id`, `X-Egressd-*`.
     Ours,
 }
 
 const FRAMING: &[&str] = &["content-length", "host", "transfer-encoding"];
 
-/// RFC 9110 §7.6.1 and the older names that still go about.
+/// The names of RFC 9110 §7.6.1, and older names that are still in use.
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "expect",
@@ -44,7 +45,7 @@ const CREDENTIAL: &[&str] = &["authorization", "cookie", "proxy-authorization"];
 
 const OURS: &[&str] = &["x-request-id", "x-webhook-signature"];
 
-/// What a name is reserved for, if it is. `name` is in lower case.
+/// Returns the purpose that a name is reserved for, if there is one. `name` is in lower case.
 pub fn reserved(name: &HeaderName) -> Option<ReservedHeader> {
     let name = name.as_str();
     if FRAMING.contains(&name) {
@@ -61,7 +62,8 @@ pub fn reserved(name: &HeaderName) -> Option<ReservedHeader> {
 }
 
 impl ReservedHeader {
-    /// Whether `static_headers` may set it all the same: it exists to carry credentials.
+    /// Returns whether `static_headers` may set the header nevertheless, because that kind of auth
+    /// exists to carry credentials.
     pub fn is_credential(self) -> bool {
         self == Self::Credential
     }

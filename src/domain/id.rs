@@ -1,10 +1,12 @@
-//! Connection ids: the first path segment of every request, and a metrics label. Matched raw and case-sensitively.
+//! Connection ids: the first path segment of every request, and a label of metrics. They are
+//! compared byte by byte.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// The id of a connection: `[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, as in the resource name `connections/{id}`.
+/// The id of a connection: `[a-z]([a-z0-9-]{0,61}[a-z0-9])?`, as in the resource name
+/// `connections/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(Box<str>);
 
@@ -17,7 +19,7 @@ impl ConnectionId {
     /// The longest id, in bytes (one DNS label).
     pub const MAX_LEN: usize = 63;
 
-    /// Reads an id.
+    /// Parses an id.
     pub fn parse(text: &str) -> Result<Self, InvalidId> {
         let bytes = text.as_bytes();
         let starts = bytes.first().is_some_and(u8::is_ascii_lowercase);
@@ -34,7 +36,7 @@ impl ConnectionId {
         }
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

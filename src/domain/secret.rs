@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Where a secret came from. Safe to show.
+/// The source of a secret. Safe to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// Written into the definition itself.
+    /// The definition itself contains the secret.
     Inline,
-    /// The environment variable of this name.
+    /// An environment variable of this name.
     Env(String),
-    /// The file at this path.
+    /// A file at this path.
     File(PathBuf),
 }
 
@@ -31,28 +31,30 @@ impl fmt::Display for SecretSource {
     }
 }
 
-/// A value that must never be seen: bytes and where they came from.
+/// A value that is never shown: its bytes and their source.
 pub struct Secret {
     bytes: Zeroizing<Box<[u8]>>,
     source: SecretSource,
 }
 
-/// Why bytes cannot be a secret. Says nothing of the bytes but a position.
+/// Why bytes are not a valid secret. Contains a position, and nothing else about the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidSecret {
-    /// No byte at all.
+    /// The value is empty.
     #[error("is empty")]
     Empty,
-    /// A control character (below 0x20, or 0x7F) at this byte offset. A header value could hold a tab, but a secret with one was pasted or cut wrongly.
+    /// The byte at this offset is a control character (below 0x20, or 0x7F). A header value may
+    /// contain a tab, but a secret with one was probably pasted or cut wrongly.
     #[error("holds a control character at byte {0}")]
     Control(usize),
-    /// White space at the start or the end, which no header value keeps.
+    /// White space at the start or the end, which header values cannot keep (RFC 9110 §5.5).
     #[error("starts or ends with white space, which no header value keeps")]
     OuterSpace,
 }
 
 impl Secret {
-    /// Takes bytes that may stand in a header value: not empty, no control characters.
+    /// Creates a secret from bytes that a header value can carry: not empty, and without control
+    /// characters.
     pub fn new(bytes: Vec<u8>, source: SecretSource) -> Result<Self, InvalidSecret> {
         let bytes = Zeroizing::new(bytes.into_boxed_slice());
         if bytes.is_empty() {
@@ -73,7 +75,7 @@ impl Secret {
         }
     }
 
-    /// Refuses outer white space as well: for secrets that are sent as they are.
+    /// Rejects white space at the start and the end too. For secrets that are sent unchanged.
     pub fn without_outer_space(self) -> Result<Self, InvalidSecret> {
         let blank = |b: Option<&u8>| b.is_some_and(u8::is_ascii_whitespace);
         if blank(self.bytes.first()) || blank(self.bytes.last()) {
@@ -88,12 +90,13 @@ impl Secret {
         &self.bytes
     }
 
-    /// Whether the bytes and where they came from are the same. For reloads: who waits for the answer must not be an agent.
+    /// Returns whether bytes and source are equal. For reloads only: the comparison is not in
+    /// constant time, so an agent must not be able to measure it.
     pub fn is_same(&self, other: &Self) -> bool {
         self.source == other.source && self.bytes == other.bytes
     }
 
-    /// As [`Secret::is_same`]; two that are not there are the same.
+    /// Compares optional secrets by [`Secret::is_same`]. Two missing ones are equal.
     pub fn are_same(one: Option<&Self>, other: Option<&Self>) -> bool {
         match (one, other) {
             (Some(one), Some(other)) => one.is_same(other),
@@ -101,12 +104,12 @@ impl Secret {
         }
     }
 
-    /// Where it came from.
+    /// Returns the source.
     pub fn source(&self) -> &SecretSource {
         &self.source
     }
 
-    /// Its length, in bytes; for load-time advice only, never shown.
+    /// Returns the length in bytes. For warnings at load time only, never shown.
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -131,7 +134,7 @@ impl Secret {
         })
     }
 
-    /// A secret made of this one's source and other bytes (`Bearer …`, a base64 pair).
+    /// Creates a secret with the same source and other bytes (`Bearer …`, a base64 pair).
     pub(super) fn derive(&self, bytes: Vec<u8>) -> Self {
         Self {
             bytes: Zeroizing::new(bytes.into_boxed_slice()),

@@ -1,7 +1,8 @@
 //! The two URLs of a definition, `base_url` and `token_url`.
 //!
-//! They are read here by a strict grammar, never by a URL library: those repair what they are given (`https:\\h`, `0x7f.1`,
-//! full-width letters), and a repaired URL sends a credential to a host that nobody wrote.
+//! They are parsed here by a strict grammar and never by a URL library. Libraries repair their
+//! input (`https:\\h`, `0x7f.1`, full-width letters), and a repaired URL sends a credential to a
+//! host that the operator did not write.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,7 +11,7 @@ use thiserror::Error;
 
 use crate::route::CanonicalPath;
 
-/// A host as it is dialled.
+/// The host of a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {
     /// A DNS name in lower case: letters, digits, hyphens, punycode.
@@ -19,7 +20,7 @@ pub enum Host {
     Ip(IpAddr),
 }
 
-/// `https://` + host + port + path, all of it canonical.
+/// A canonical URL: `https://`, host, port and path.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct HttpsUrl {
     host: Host,
@@ -28,58 +29,60 @@ struct HttpsUrl {
     path: Box<str>,
 }
 
-/// Where a connection's requests go. The path has no slash at its end, so that appending a request's path never doubles one.
+/// The URL that a connection's requests are sent to. Its path does not end with a slash, so
+/// appending the path of a request never creates two in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseUrl(HttpsUrl);
 
-/// Where a connection's tokens come from.
+/// The URL that a connection's tokens are requested from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenUrl {
     url: HttpsUrl,
-    /// The path, at least `/`, and the query with its question mark.
+    /// The path, which is at least `/`, and the query with its question mark.
     target: Box<str>,
 }
 
-/// Why a text is no usable URL.
+/// Why a text is not a valid URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidUrl {
-    /// It does not start with `https://`, in lower case.
+    /// The URL does not start with `https://` in lower case.
     #[error("must start with `https://`")]
     NotHttps,
-    /// `user:password@`.
+    /// The URL contains `user:password@`.
     #[error("must not hold userinfo")]
     Userinfo,
-    /// A query in a base URL.
+    /// The base URL contains a query.
     #[error("must not hold a query")]
     Query,
-    /// A query with bytes that RFC 3986 does not allow.
+    /// The query contains bytes that RFC 3986 does not allow.
     #[error("has a query with bytes that a URL cannot hold")]
     QueryBytes,
-    /// `#…`
+    /// The URL contains a fragment (`#…`).
     #[error("must not hold a fragment")]
     Fragment,
-    /// No host.
+    /// The URL has no host.
     #[error("has no host")]
     NoHost,
-    /// An upper-case letter in the host.
+    /// The host contains an upper-case letter.
     #[error("has upper-case letters in its host")]
     UpperCase,
-    /// A host that is no canonical IP address and no ASCII DNS name.
+    /// The host is neither a canonical IP address nor an ASCII DNS name.
     #[error("has a host that is neither a canonical IP address nor an ASCII DNS name")]
     Host,
-    /// A number that some parsers read as an IPv4 address.
+    /// The host is a number that some parsers read as an IPv4 address.
     #[error("has a numeric host that is no canonical IPv4 address")]
     NumericHost,
-    /// A port outside 1 to 65535, or not in its shortest form.
+    /// The port is outside 1 to 65535, or not in its shortest form.
     #[error("has a bad port")]
     Port,
-    /// A path that is not canonical: dot segments, empty segments, encoded slashes, illegal bytes.
+    /// The path is not canonical: it contains dot segments, empty segments, encoded slashes or
+    /// invalid bytes.
     #[error("has a path that is not canonical")]
     Path,
 }
 
 impl BaseUrl {
-    /// Reads a base URL: `https` only, no userinfo, query or fragment.
+    /// Parses a base URL: `https` only, without userinfo, query or fragment.
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
         let mut url = HttpsUrl::parse(text)?;
         if let Some(trimmed) = url.path.strip_suffix('/') {
@@ -88,22 +91,23 @@ impl BaseUrl {
         Ok(Self(url))
     }
 
-    /// The host.
+    /// Returns the host.
     pub fn host(&self) -> &Host {
         &self.0.host
     }
 
-    /// The port, 443 where none is written.
+    /// Returns the port, which is 443 if the URL has none.
     pub fn port(&self) -> u16 {
         self.0.port
     }
 
-    /// What `Host` and `:authority` say: the port only where it is not 443.
+    /// Returns the value of `Host` and `:authority`: the host, with the port if it is not 443.
     pub fn authority(&self) -> &str {
         &self.0.authority
     }
 
-    /// The path in front of every request's own: empty, or with a slash at its start and none at its end.
+    /// Returns the path that precedes the path of every request: empty, or with a slash at its
+    /// start and none at its end.
     pub fn path(&self) -> &str {
         &self.0.path
     }
@@ -113,8 +117,8 @@ impl TokenUrl {
     /// Parses a token URL: `https` only, without userinfo or fragment. A query is kept (RFC 6749
     /// §3.2).
     pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
-        // A question mark inside a fragment is not a query, and a text with one before `//` is not
-        // a URL. Both are left whole here, so that the error names the real fault.
+        // A question mark in a fragment does not begin a query, and a text with one before `//` is
+        // not a URL. Both are left unsplit here, so that the error names the actual fault.
         let (address, query) = match text.split_once('?') {
             Some((address, query)) if !query.contains('#') => (address, Some(query)),
             Some(_) | None => (text, None),
@@ -129,12 +133,12 @@ impl TokenUrl {
         Ok(Self { url, target })
     }
 
-    /// The host.
+    /// Returns the host.
     pub fn host(&self) -> &Host {
         &self.url.host
     }
 
-    /// The port, 443 where none is written.
+    /// Returns the port, which is 443 if the URL has none.
     pub fn port(&self) -> u16 {
         self.url.port
     }
@@ -144,7 +148,7 @@ impl TokenUrl {
         &self.url.authority
     }
 
-    /// The path, `/` at least.
+    /// Returns the path, which is at least `/`.
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap_or_default()
     }
@@ -280,7 +284,8 @@ impl Host {
     }
 }
 
-/// Letters, digits and hyphens in labels of 1 to 63 bytes, 253 in all; `xn--` labels must be real punycode.
+/// Returns whether the text is a DNS name: letters, digits and hyphens in labels of 1 to 63 bytes,
+/// 253 bytes in all. `xn--` labels must be valid punycode.
 fn is_dns_name(text: &str) -> bool {
     let label = |label: &str| {
         let legal = label
@@ -316,7 +321,7 @@ impl fmt::Display for TokenUrl {
 }
 
 impl InvalidUrl {
-    /// What to write instead.
+    /// Returns how to correct the URL.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::NotHttps => {

@@ -1,8 +1,8 @@
-//! Where the control group of this process is (cgroups(7), proc_pid_mountinfo(5)).
+//! Finds the control group of this process (cgroups(7), proc_pid_mountinfo(5)).
 
 use std::path::{Path, PathBuf};
 
-/// The most groups that one may be inside of.
+/// The most nested groups that are sampled.
 const MOST_LEVELS: usize = 8;
 
 /// The directory of a group that accounts for memory.
@@ -10,11 +10,11 @@ const MOST_LEVELS: usize = 8;
 pub(super) struct GroupLocation {
     pub(super) version: Version,
     pub(super) directory: PathBuf,
-    /// The outermost group that can be seen: the directory itself or one above it.
+    /// The outermost visible group: `directory` itself or one of its ancestors.
     pub(super) top: PathBuf,
 }
 
-/// Which files a group has.
+/// The version of control groups, which determines the names of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Version {
     One,
@@ -22,7 +22,8 @@ pub(super) enum Version {
 }
 
 impl GroupLocation {
-    /// From what `/proc/self/cgroup` and `/proc/self/mountinfo` say. On a machine with both versions memory belongs to the first.
+    /// Finds the group in the contents of `/proc/self/cgroup` and `/proc/self/mountinfo`. On a
+    /// machine that uses both versions, version 1 accounts for memory.
     pub(super) fn find(groups: &str, mounts: &str) -> Option<Self> {
         let locate = |version| Self::for_version(version, groups, mounts);
         locate(Version::One).or_else(|| locate(Version::Two))
@@ -32,7 +33,8 @@ impl GroupLocation {
         let group = groups.lines().find_map(|line| version.group(line))?;
         let (root, top) = mounts.lines().find_map(|line| version.mount(line))?;
         let top = PathBuf::from(top);
-        // In a container the mount often is the group itself, and the path what the host calls it.
+        // In a container the mount is often the group itself, while the path is the one on the
+        // host.
         let below = Path::new(group).strip_prefix(root).ok();
         let below = below.filter(|below| !below.components().any(|part| part.as_os_str() == ".."));
         Some(Self {
@@ -42,7 +44,7 @@ impl GroupLocation {
         })
     }
 
-    /// The group and those that it is inside of.
+    /// Returns the directories of the group and of the groups that contain it, the innermost first.
     pub(super) fn levels(&self) -> impl Iterator<Item = &Path> {
         let above = self.directory.ancestors();
         above
@@ -52,7 +54,8 @@ impl GroupLocation {
 }
 
 impl Version {
-    /// The path in a line of `/proc/self/cgroup`: `4:memory:/a/b`, or `0::/a/b`.
+    /// Returns the path of the group in a line of `/proc/self/cgroup`: `4:memory:/a/b`, or
+    /// `0::/a/b`.
     fn group(self, line: &str) -> Option<&str> {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
@@ -63,7 +66,7 @@ impl Version {
         fits.then_some(path)
     }
 
-    /// What is mounted and where, in a line of `/proc/self/mountinfo`.
+    /// Returns the mounted directory and the mount point in a line of `/proc/self/mountinfo`.
     fn mount(self, line: &str) -> Option<(&str, &str)> {
         let (mount, system) = line.split_once(" - ")?;
         let mut mount = mount.split(' ').skip(3);
@@ -98,18 +101,19 @@ mod tests {
     fn the_group_is_found_in_every_way_of_mounting_it() {
         let two = |directory: &str, levels| Some((Version::Two, directory.to_owned(), levels));
         let one = |directory: &str, levels| Some((Version::One, directory.to_owned(), levels));
-        // A container with a namespace of its own; a service; a login.
+        // A container with its own cgroup namespace; a service; a login session.
         assert_eq!(found("0::/\n", V2), two("/sys/fs/cgroup/", 1));
         assert_eq!(
             found("0::/system.slice/egressd.service\n", V2),
             two("/sys/fs/cgroup/system.slice/egressd.service", 3)
         );
-        // Another namespace's: what can be seen is the mount.
+        // A group outside this namespace: only the mount is visible.
         assert_eq!(found("0::/../sibling\n", V2), two("/sys/fs/cgroup", 1));
-        // Both versions, and memory with the first.
+        // Both versions are mounted, and version 1 accounts for memory.
         let groups = "8:pids:/\n4:memory,hugetlb:/docker/1f\n0::/docker/1f\n";
         assert_eq!(found(groups, V1), one("/sys/fs/cgroup/memory/docker/1f", 3));
-        // A container without a namespace: the host's path, and the mount is its end.
+        // A container without a cgroup namespace: the path is the host's, and the mount is its last
+        // directory.
         let mounted = V1.replace("0:33 / ", "0:33 /docker/1f ");
         assert_eq!(found(groups, &mounted), one("/sys/fs/cgroup/memory/", 1));
         let elsewhere = V1.replace("0:33 / ", "0:33 /kubepods/2e ");

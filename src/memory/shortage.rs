@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// Set while memory is short. All clones are one flag: [`super::MemoryMonitor`] sets it, and
-/// everything that takes less then reads it. A flag without a monitor is never set.
+/// A flag that is set while memory is short. All clones share one flag. [`super::MemoryMonitor`]
+/// sets it, and the parts that then accept less work read it. A flag without a monitor is never
+/// set.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryShortage(Arc<AtomicBool>);
 
@@ -14,7 +15,7 @@ impl MemoryShortage {
         self.0.load(Relaxed)
     }
 
-    /// Sets the flag. Besides the monitor only unit tests do.
+    /// Sets the flag. Called by the monitor, and by unit tests.
     pub(crate) fn set(&self, is_short: bool) {
         self.0.store(is_short, Relaxed);
     }

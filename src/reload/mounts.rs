@@ -1,18 +1,20 @@
-//! Files that are mounts of their own. Whoever replaces such a file outside replaces a name that this process never sees: a Kubernetes `subPath` stays
-//! what it was at the start of the container, and so does a single file that was bound into one.
+//! Finds files that are mounts of their own. Replacing such a file outside the container does not
+//! change what this process sees: a Kubernetes `subPath`, or a single file that was bound into a
+//! container, stays as it was when the container started.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Mount points, as the kernel lists them for this process.
+/// Returns the mount points of this process, as the kernel lists them, or an empty text if the list
+/// cannot be read.
 pub(super) fn read_mountinfo() -> String {
-    // Without it nothing is known, and nothing is said.
+    // Without the list no file is reported, because the warning is only advice.
     fs::read_to_string("/proc/self/mountinfo").unwrap_or_default()
 }
 
-/// Those of the files that are mount points.
+/// Returns the files that are mount points.
 pub(super) fn single_file_mounts<'f>(
     mountinfo: &str,
     files: impl Iterator<Item = &'f Path>,
@@ -26,7 +28,8 @@ pub(super) fn single_file_mounts<'f>(
         .collect()
 }
 
-/// The fifth field of a line; white space and backslashes in it are three octal digits after a backslash (proc(5)).
+/// Parses the fifth field of a line, the mount point. White space and backslashes in it are written
+/// as a backslash and three octal digits (proc(5)).
 fn mount_point(line: &str) -> Option<Vec<u8>> {
     let field = line.split(' ').nth(4)?;
     let mut pieces = field.split('\\');

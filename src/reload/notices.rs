@@ -1,8 +1,9 @@
-//! inotify: the kernel's word that something happens in a directory. What happened is for whoever compares contents to find out, so a lost word costs time
-//! and nothing else.
+//! Watches directories with inotify. An event only means that something happened in a directory;
+//! the reload finds out what, by comparing contents. So a lost event delays a reload, and has no
+//! other effect.
 //!
-//! The system's own calls through rustix, and no crate for watching: of what those add (recursion, renames told apart, other systems, a thread) nothing is
-//! needed here.
+//! The system calls are made through rustix instead of a crate for watching files. Such crates add
+//! recursion, matching of renames, other systems and a thread, and none of that is needed here.
 
 use std::collections::BTreeSet;
 use std::mem::MaybeUninit;
@@ -12,17 +13,17 @@ use std::path::PathBuf;
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
-/// What is read at once: tens of events.
+/// The size in bytes of the read buffer: room for tens of events.
 const BUFFER: usize = 4096;
 
-/// An inotify instance and what it watches.
+/// An inotify instance and its watches.
 pub(super) struct DirectoryEvents {
     instance: OwnedFd,
     watches: BTreeSet<i32>,
 }
 
 impl DirectoryEvents {
-    /// The one that the process needs; another is never made.
+    /// Creates the one instance that the process needs. It is never created again.
     pub(super) fn new() -> Result<Self, Errno> {
         let instance = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         Ok(Self {
@@ -31,10 +32,16 @@ impl DirectoryEvents {
         })
     }
 
-    /// Watches these directories from now on, and no others. `Ok` of whether any is new; the error of one that the system has no room for. A directory that
-    /// is not there, or closed to us, is no error: its parent is watched, or the next comparison will tell.
+    /// Watches these directories and no others. Returns whether any of them was not watched before.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of a directory that the system has no room to watch. A directory that is
+    /// missing or not readable is not an error: its parent is watched, or the next comparison finds
+    /// the change.
     pub(super) fn watch_only(&mut self, directories: &BTreeSet<PathBuf>) -> Result<bool, Errno> {
-        // Reading is not among them: we read.
+        // `IN_ACCESS` and `IN_OPEN` are not included, because egressd itself reads these
+        // directories.
         let changes = WatchFlags::CREATE
             | WatchFlags::MODIFY
             | WatchFlags::CLOSE_WRITE
@@ -47,7 +54,8 @@ impl DirectoryEvents {
         let mut now = BTreeSet::new();
         let mut full = None;
         for directory in directories {
-            // One that is watched already keeps its number.
+            // A directory that is already watched keeps its watch descriptor
+            // (inotify_add_watch(2)).
             match inotify::add_watch(&self.instance, directory, changes) {
                 Ok(watch) => {
                     now.insert(watch);
@@ -57,7 +65,7 @@ impl DirectoryEvents {
             }
         }
         for gone in self.watches.difference(&now) {
-            // A directory that is gone has taken its watch along.
+            // The kernel removes the watch of a deleted directory itself, so this call may fail.
             let _gone = inotify::remove_watch(&self.instance, *gone);
         }
         let new = !now.is_subset(&self.watches);
@@ -65,7 +73,7 @@ impl DirectoryEvents {
         full.map_or(Ok(new), Err)
     }
 
-    /// Takes all words that wait.
+    /// Reads and discards all pending events.
     pub(super) fn drain(&self) {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut reader = Reader::new(&self.instance, &mut buffer);

@@ -1,10 +1,14 @@
-//! When to reload: the operator asks (SIGHUP), the kernel says that something happened (inotify), or it is time to compare (a poll).
+//! Decides when to reload: on the operator's request (SIGHUP), when the kernel reports a change
+//! (inotify), and at regular intervals (a poll).
 //!
-//! Only contents decide: whatever wakes the thread, files are read and compared with what was loaded last. So a change is seen within seconds where inotify
-//! does not work (some network and overlay file systems, a dead watch, a full queue), and a touched file reloads nothing.
+//! Only contents decide. Whatever wakes the thread, it reads the files and compares them with what
+//! was loaded last. So a change is found within seconds where inotify does not work (some network
+//! and overlay file systems, a removed watch, a full queue), and a file whose timestamp alone
+//! changed causes no reload.
 //!
-//! One thread, named `reload`, gives way to the workers. It and its inotify instance are made at the start; later it only opens what the configuration names,
-//! and a watch that it is refused then costs time, not the change.
+//! The thread is named `reload` and has a lower priority than the workers. It and its inotify
+//! instance are created at the start, before hardening. Later it only opens the files that the
+//! configuration names. If a watch is then refused, changes are found later, by the poll.
 
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::fd::AsFd as _;
@@ -25,16 +29,17 @@ use crate::config::SourceFiles;
 use crate::os;
 use crate::telemetry::Event;
 
-/// The longest that a change may stay unseen.
+/// The longest time that a change may stay undetected.
 const POLL: Duration = Duration::from_secs(5);
-/// No word for this long means that whoever writes has finished.
+/// A writer is assumed to have finished when no event has arrived for this long.
 const QUIET: Duration = Duration::from_millis(200);
-/// Nobody is waited for longer than this.
+/// The longest wait for a writer to finish.
 const MAX_UNREST: Duration = Duration::from_secs(1);
-/// How often it is looked again whether anything changed before the last watch stood.
+/// How many times the files are compared again because a new watch was added: a change may have
+/// happened just before the watch.
 const MAX_ROUNDS: usize = 3;
 
-/// What is watched, before the thread runs.
+/// The prepared watches, before the thread runs.
 pub struct ReloadWatcher {
     notices: Result<DirectoryEvents, Errno>,
     mounted_files: Vec<PathBuf>,
@@ -42,14 +47,14 @@ pub struct ReloadWatcher {
     wake_sender: PipeWriter,
 }
 
-/// Asks for reloads. The thread ends when it is dropped.
+/// Requests reloads. The thread ends when the handle is dropped.
 #[derive(Debug)]
 pub struct ReloadHandle {
     wake_sender: PipeWriter,
     is_requested: Arc<AtomicBool>,
 }
 
-/// The thread.
+/// The state of the thread.
 struct WatchThread {
     notices: Option<DirectoryEvents>,
     reload: Reload,
@@ -57,22 +62,22 @@ struct WatchThread {
     is_requested: Arc<AtomicBool>,
 }
 
-/// Why the thread goes on.
+/// Why the thread woke up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WakeReason {
-    /// Somebody asks for a reload.
+    /// A reload was requested.
     Asked,
-    /// Something happened in a directory.
+    /// An event arrived for a directory.
     Notice,
-    /// It is time.
+    /// The wait is over.
     Time,
-    /// Nobody will ask again.
+    /// The handle was dropped.
     Ended,
 }
 
 impl ReloadWatcher {
-    /// Watches what was loaded, and looks for files that will never change under this process. Takes from the system what it will need: to be made before the
-    /// process gives up rights.
+    /// Watches the loaded files, and finds those that will never change under this process.
+    /// Allocates all system resources that the thread needs, so it is called before hardening.
     pub fn new(sources: &SourceFiles) -> io::Result<Self> {
         let mounted_files = mounts::single_file_mounts(&mounts::read_mountinfo(), sources.files());
         let mounted_files = mounted_files.into_iter().map(Path::to_owned).collect();
@@ -89,7 +94,8 @@ impl ReloadWatcher {
         })
     }
 
-    /// Tells what there is to warn of, and starts the thread. It begins by comparing: what changed since it was loaded is not missed.
+    /// Logs warnings about the watched files, and starts the thread. The thread first compares the
+    /// files, so a change since they were loaded is not missed.
     pub fn start(self, reload: Reload) -> io::Result<ReloadHandle> {
         for file in self.mounted_files {
             let file = file.display().to_string().into();
@@ -122,10 +128,12 @@ fn unwatched_event(error: Errno) -> Event {
 }
 
 impl ReloadHandle {
-    /// Asks for a reload, whether anything has changed or not. Who asks while one runs gets one that begins later than this.
+    /// Requests a reload, whether anything has changed or not. A request during a reload causes
+    /// another one that begins after this call.
     pub fn request_reload(&mut self) {
         if !self.is_requested.swap(true, AcqRel) {
-            // One byte lies there at most. Without a thread there is nobody to tell.
+            // The pipe holds at most one byte, so this write never blocks. If the thread has ended,
+            // the write fails and there is nothing to do.
             let _gone = self.wake_sender.write_all(&[0]);
         }
     }
@@ -142,7 +150,7 @@ impl WatchThread {
             }
             match reason {
                 WakeReason::Asked => {
-                    // It has told the log.
+                    // The reload has logged its outcome.
                     let _logged = self.reload.catch_panic(Reload::run);
                     self.reload_if_changed();
                 }
@@ -152,7 +160,7 @@ impl WatchThread {
         }
     }
 
-    /// Reloads if anything changed, and watches what is to be watched then.
+    /// Reloads if anything changed, and updates the watches.
     fn reload_if_changed(&mut self) {
         for _ in 0..MAX_ROUNDS {
             let _logged = self.reload.catch_panic(Reload::run_if_changed);
@@ -162,8 +170,9 @@ impl WatchThread {
         }
     }
 
-    /// Whether anything is watched that was not before. Half of the watches would tell half of the changes at once: without room for all there are none, and the
-    /// poll tells all changes alike.
+    /// Updates the watches. Returns whether a directory was added. If the system has no room for
+    /// all watches, none are kept: with only some, part of a change would be loaded before the
+    /// rest, while the poll finds all changes at the same time.
     fn update_watches(&mut self) -> bool {
         let Some(notices) = self.notices.as_mut() else {
             return false;
@@ -177,7 +186,7 @@ impl WatchThread {
             })
     }
 
-    /// Waits until whoever writes has finished, or long enough.
+    /// Waits until the writer has finished, but not longer than [`MAX_UNREST`].
     fn wait_until_quiet(&mut self) -> WakeReason {
         let begun = Instant::now();
         loop {
@@ -189,18 +198,18 @@ impl WatchThread {
         }
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for a request, an event or the end of the time, whichever comes first.
     fn wait(&mut self, at_most: Duration) -> WakeReason {
         let end = Instant::now() + at_most;
         loop {
             let left = end.saturating_duration_since(Instant::now());
-            // Always in range: it is a few seconds.
+            // A few seconds, so always in range.
             let left = Timespec::try_from(left).unwrap_or_default();
             let mut events = vec![PollFd::new(&self.wake_receiver, PollFlags::IN)];
             let notices = self.notices.as_ref();
             events.extend(notices.map(|it| PollFd::from_borrowed_fd(it.as_fd(), PollFlags::IN)));
             match poll(&mut events, Some(&left)) {
-                // A signal ended it early.
+                // A signal interrupted the call.
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => std::thread::sleep(end.saturating_duration_since(Instant::now())),
             }
@@ -221,7 +230,7 @@ impl WatchThread {
     }
 
     fn take_request(&mut self) -> WakeReason {
-        // What is asked from here on is another reload.
+        // A request from here on causes another reload.
         let read = self.wake_receiver.read(&mut [0]);
         self.is_requested.store(false, Release);
         if matches!(read, Ok(1)) {

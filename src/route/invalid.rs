@@ -1,52 +1,55 @@
-//! Why a text is not a pattern, and what to write instead.
+//! Reasons why a text is not a pattern, and how to correct it.
 
 use std::fmt;
 
-/// The kinds of invalid patterns. All but the last four are Go's own. A pattern with several
-/// mistakes has the first.
+/// The kinds of invalid patterns. All but the last four exist in Go too. A pattern with several
+/// mistakes is reported with the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InvalidPatternKind {
-    /// Nothing at all.
+    /// The text is empty.
     Empty,
-    /// What stands before the first blank is no HTTP token.
+    /// The text before the first blank is not an HTTP token.
     BadMethod,
-    /// No `/`, so no path.
+    /// The text contains no `/`, so it has no path.
     NoSlash,
-    /// A `{` before the first `/`.
+    /// A `{` is before the first `/`.
     HostBrace,
-    /// With a method: an empty or dot segment, which can never match.
+    /// The pattern has a method and an empty or dot segment, so it can never match.
     Unclean,
-    /// A `{` behind other text of its segment.
+    /// A `{` follows other text in its segment.
     BraceNotFirst,
     /// A segment that begins with `{` and does not end in `}`.
     BraceNotLast,
-    /// `{$}` before the last segment.
+    /// `{$}` is not the last segment.
     EndMarkNotLast,
-    /// `{name...}` before the last segment.
+    /// `{name...}` is not the last segment.
     RestNotLast,
-    /// A wildcard without a name.
+    /// A wildcard has no name.
     EmptyName,
-    /// A wildcard's name is not letters, digits and `_`, or begins with a digit.
+    /// The name of a wildcard contains characters other than letters, digits and `_`, or begins
+    /// with a digit.
     BadName,
-    /// Two wildcards with one name.
+    /// Two wildcards have the same name.
     DuplicateName,
-    /// A host, which Go takes: here the base URL fixes it.
+    /// The pattern names a host. Go accepts hosts; here the base URL determines the host.
     Host,
-    /// A method other than the seven, which Go takes.
+    /// The method is not one of the seven. Go accepts any method.
     UnsupportedMethod,
-    /// A `?` in the path. Go accepts it, but a request's path ends before its query, so nothing
-    /// would match.
+    /// The path contains a `?`. Go accepts it, but the path of a request ends before its query, so
+    /// nothing would match.
     Query,
-    /// A `#` in the path. Go accepts it, but clients never send a fragment (RFC 9110, section 7.1).
+    /// The path contains a `#`. Go accepts it, but clients never send a fragment (RFC 9110, section
+    /// 7.1).
     Fragment,
 }
 
-/// A text is not a pattern; [`Display`](fmt::Display) says why, [`remedy`](Self::remedy) what to do.
+/// Error: a text is not a pattern. [`Display`](fmt::Display) explains the reason, and
+/// [`remedy`](Self::remedy) how to correct it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPattern {
-    /// What is wrong.
+    /// The kind of mistake.
     pub kind: InvalidPatternKind,
-    /// Byte offset into the pattern: where Go points, for the kinds that are Go's.
+    /// The byte offset into the pattern, which is the same as in Go for the kinds that exist there.
     pub at: usize,
     subject: Box<str>,
 }
@@ -60,7 +63,7 @@ impl InvalidPattern {
         }
     }
 
-    /// Removes the piece of the pattern that the message would repeat: a text that is not a pattern
+    /// Removes the part of the pattern that the message would repeat. A text that is not a pattern
     /// may be a secret in the wrong place.
     #[must_use]
     pub fn without_subject(mut self) -> Self {
@@ -68,7 +71,7 @@ impl InvalidPattern {
         self
     }
 
-    /// What to write instead, as one sentence without a full stop.
+    /// Returns how to correct the pattern, as one sentence without a full stop.
     #[must_use]
     pub fn remedy(&self) -> String {
         use InvalidPatternKind as Kind;
@@ -85,7 +88,7 @@ impl InvalidPattern {
 }
 
 impl InvalidPatternKind {
-    /// What is wrong, with `{}` for the piece of the pattern, and what to write instead.
+    /// Returns the message, with `{}` for the part of the pattern, and the correction.
     #[rustfmt::skip] // two lines a kind
     const fn words(self) -> (&'static str, &'static str) {
         match self {

@@ -1,12 +1,12 @@
-//! The seven methods of the language and sets of them. No other method has a name here, so that
-//! none can be allowed by mistake.
+//! The seven methods of patterns, and sets of them. No other method can be represented, so none can
+//! be allowed by mistake.
 
 use std::fmt;
 
 /// A request method that a pattern may name. Methods are case-sensitive (RFC 9110, section 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Method {
-    /// `GET`; as a pattern it admits HEAD too.
+    /// `GET`. A pattern with this method admits HEAD too.
     Get,
     /// `HEAD`.
     Head,
@@ -23,7 +23,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// All seven, in the order in which sets are listed.
+    /// All seven, in the order in which sets list them.
     pub const ALL: [Self; 7] = [
         Self::Get,
         Self::Head,
@@ -34,7 +34,7 @@ impl Method {
         Self::Options,
     ];
 
-    /// The method with exactly this name; `None` for any other token, `get` included.
+    /// Returns the method with exactly this name, or `None` for any other token, also `get`.
     #[must_use]
     pub fn parse(name: &[u8]) -> Option<Self> {
         Self::ALL
@@ -42,7 +42,7 @@ impl Method {
             .find(|method| method.as_str().as_bytes() == name)
     }
 
-    /// The name as it stands in a request line.
+    /// Returns the name as a request line contains it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -78,7 +78,8 @@ impl MethodSet {
     /// All seven.
     pub const ALL: Self = Self(0x7f);
 
-    /// What a pattern with this method admits: GET also HEAD, no method all seven.
+    /// Returns the methods that a pattern with this method admits: GET admits HEAD too, no method
+    /// admits all seven.
     #[must_use]
     pub const fn admitted_by(method: Option<Method>) -> Self {
         match method {
@@ -88,44 +89,44 @@ impl MethodSet {
         }
     }
 
-    /// Whether `method` is in the set.
+    /// Returns whether `method` is in the set.
     #[must_use]
     pub const fn contains(self, method: Method) -> bool {
         self.0 & method.bit() != 0
     }
 
-    /// Whether every method of `other` is in the set.
+    /// Returns whether every method of `other` is in the set.
     #[must_use]
     pub const fn contains_all(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Whether no method is in the set.
+    /// Returns whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// The methods in either set.
+    /// Returns the methods that are in either set.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// The methods in both sets.
+    /// Returns the methods that are in both sets.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// The methods in the order of [`Method::ALL`].
+    /// Returns the methods in the order of [`Method::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Method> {
         Method::ALL
             .into_iter()
             .filter(move |&method| self.contains(method))
     }
 
-    /// The value of an `Allow` header (RFC 9110, section 10.2.1): `GET, HEAD, POST`.
+    /// Returns the value of an `Allow` header (RFC 9110, section 10.2.1): `GET, HEAD, POST`.
     #[must_use]
     pub fn allow_value(self) -> String {
         self.iter()

@@ -1,12 +1,11 @@
-//! Which text is the name of a wildcard: a letter or `_` first, then letters, decimal digits and
-//! `_`. Only that question lives here.
+//! The names of wildcards: a letter or `_`, followed by letters, decimal digits and `_`.
 //!
-//! Go means the Unicode categories L and Nd. Rust's [`char::is_alphabetic`] is wider than L: it
-//! also takes letter numbers (Ⅷ), circled letters (ⓐ) and many combining vowel signs. The two
-//! tables below are that difference, for Unicode 17.0, the edition that the standard library
-//! speaks; a test holds the two together.
+//! Go uses the Unicode categories L and Nd. Rust's [`char::is_alphabetic`] is wider than L: it
+//! includes letter numbers (Ⅷ), circled letters (ⓐ) and many combining vowel signs. The two tables
+//! below are that difference, for Unicode 17.0, the version that the standard library implements. A
+//! test compares the tables with it.
 
-/// Whether `name` may stand between the braces of a wildcard (without `...`).
+/// Returns whether `name` is a valid name between the braces of a wildcard (without `...`).
 pub(super) fn is_name(name: &str) -> bool {
     let mut chars = name.chars();
     chars.next().is_some_and(is_letter) && chars.all(|c| is_letter(c) || is_digit(c))
@@ -18,7 +17,8 @@ fn is_letter(c: char) -> bool {
         || (c.is_alphabetic() && !is_alphabetic_without_being_a_letter(c))
 }
 
-/// Decimal digits come in runs of ten, each in order from its zero.
+/// Returns whether a character is a decimal digit. Unicode has these in runs of ten, each in order
+/// from its zero.
 fn is_digit(c: char) -> bool {
     let before = ZEROS.partition_point(|&zero| zero <= u32::from(c));
     before
@@ -27,13 +27,14 @@ fn is_digit(c: char) -> bool {
         .is_some_and(|&zero| u32::from(c) - zero < 10)
 }
 
-/// An odd number of turns at or before the character means that it lies inside.
+/// If an odd number of changes is at or before the character, it lies inside a range.
 fn is_alphabetic_without_being_a_letter(c: char) -> bool {
     NOT_LETTERS.partition_point(|&turn| turn <= u32::from(c)) % 2 == 1
 }
 
-/// Alphabetic, but not in L: code points at which this turns true, false, true...
-/// What is not alphabetic at all may lie on either side, to keep the list short.
+/// The characters that are alphabetic, but not in L: code points at which this property becomes
+/// true, false, true and so on. To keep the list short, ranges also include characters that are not
+/// alphabetic.
 const NOT_LETTERS: [u32; 364] = [
     0x345, 0x370, 0x5b0, 0x5d0, 0x610, 0x620, 0x64b, 0x66e, 0x670, 0x671, 0x6d6, 0x6e5, 0x6e7,
     0x6ee, 0x711, 0x712, 0x730, 0x74d, 0x7a6, 0x7b1, 0x816, 0x81a, 0x81b, 0x824, 0x825, 0x828,
@@ -69,7 +70,7 @@ const NOT_LETTERS: [u32; 364] = [
     0x1e6e6, 0x1e6e7, 0x1e6ee, 0x1e6f0, 0x1e6f5, 0x1e6fe, 0x1e947, 0x1e94b, 0x1f130, 0x20000,
 ];
 
-/// The zeros of all 77 sets of decimal digits (Nd).
+/// The zero of each of the 77 sets of decimal digits (Nd).
 const ZEROS: [u32; 77] = [
     0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66,
     0xde6, 0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90,

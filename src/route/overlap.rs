@@ -1,53 +1,54 @@
-//! The conflict report: which pairs of patterns Go would refuse to register together.
+//! Finds the pairs of patterns that Go would refuse to register together.
 //!
-//! The trie is joined with itself: pairs of nodes that one path can reach are visited once each, so
-//! the cost grows with the pairs that meet, not with the square of the list. Both the report and
-//! the work for it are capped; what was left out is counted, or known to be unknown.
+//! The trie is joined with itself. Each pair of nodes that one path can reach is visited once, so
+//! the cost grows with the number of such pairs and not with the square of the list. The report and
+//! the work for it are limited. Pairs beyond the limit are counted, or the report states that the
+//! search was stopped.
 
 use super::pattern::Pattern;
 use super::relation::{Relation, relation, witness};
 use super::trie::{Node, NodeId, PlaceId, ROOT, Trie};
 
-/// No more pairs than this are reported.
+/// The most pairs that are reported.
 pub const REPORTED_OVERLAPS: usize = 1_000;
 
-/// No more steps than this are taken in search of them: some tenths of a second.
+/// The most steps of the search: some tenths of a second.
 const STEPS: usize = 4_000_000;
 
-/// Two patterns that Go would not take together. Here both stay: a list is the union of what its
-/// patterns admit.
+/// Two patterns that Go would not register together. Here both are kept, because a list admits
+/// everything that any of its patterns admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlap {
-    /// Index of the pattern that is listed first.
+    /// The index of the pattern that is listed first.
     pub first: usize,
-    /// Index of the other.
+    /// The index of the other pattern.
     pub second: usize,
-    /// How the two lie.
+    /// The kind of overlap.
     pub kind: OverlapKind,
-    /// A path, escaped and canonical, that both match.
+    /// A canonical path in escaped form that both patterns match.
     pub witness: String,
 }
 
 /// How two patterns overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OverlapKind {
-    /// They admit the same requests. Each pattern is reported at most once as such, with the first
-    /// of its kind, and then has no further part in the report.
+    /// Both admit the same requests. Each pattern is reported at most once as equivalent, together
+    /// with the first such pattern, and is then left out of the rest of the report.
     Equivalent,
-    /// Each admits something that the other does not, and both admit something.
+    /// Each admits requests that the other does not, and some requests are admitted by both.
     Overlapping,
 }
 
-/// What the report does not show.
+/// The part of the result that the report omits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Pairs that were found beyond [`REPORTED_OVERLAPS`].
+    /// The number of pairs beyond [`REPORTED_OVERLAPS`].
     pub counted: usize,
-    /// Whether the search was given up, so that there may be more.
+    /// Whether the search was stopped early, so there may be more pairs.
     pub search_given_up: bool,
 }
 
-/// The pairs as they are found.
+/// The pairs found so far.
 #[derive(Default)]
 pub(super) struct Report {
     pairs: Vec<(usize, usize, OverlapKind)>,
@@ -63,7 +64,7 @@ impl Report {
         }
     }
 
-    /// The report in the order of the list, each pair with its witness.
+    /// Returns the report in the order of the list, each pair with its witness.
     pub(super) fn finish(mut self, patterns: &[Pattern]) -> (Vec<Overlap>, LeftOut) {
         self.pairs.sort_unstable();
         let show = |(first, second, kind)| {
@@ -82,8 +83,8 @@ impl Report {
     }
 }
 
-/// Adds every overlapping pair to the report, and returns which patterns take part in one; `None`
-/// if the search was given up.
+/// Adds every overlapping pair to the report. Returns which patterns are part of a pair, or `None`
+/// if the search was stopped early.
 pub(super) fn search(
     trie: &Trie,
     patterns: &[Pattern],
@@ -118,8 +119,8 @@ struct Join<'t> {
 }
 
 impl Join<'_> {
-    /// Compares the places of two nodes that one path can reach. Patterns in one and the same place
-    /// differ in method only, and so never overlap.
+    /// Compares the places of two nodes that one path can reach. Patterns in the same place differ
+    /// only in their method, so they never overlap.
     fn compare_places(&mut self, one: &Node, other: &Node, same: bool) {
         self.compare_rest(one.rest, other);
         if same {
@@ -131,7 +132,7 @@ impl Join<'_> {
         self.compare(one.rest, other.rest);
     }
 
-    /// A remainder meets the other node's end mark and all that lies below.
+    /// Compares a remainder with the end mark of the other node and everything below it.
     fn compare_rest(&mut self, rest: Option<PlaceId>, other: &Node) {
         if rest.is_none() {
             return;
@@ -173,7 +174,7 @@ impl Join<'_> {
         }
     }
 
-    /// Opens every pair of children that one segment can reach.
+    /// Adds every pair of children that one segment can reach.
     fn open_children(
         &mut self,
         open: &mut Vec<(NodeId, NodeId)>,

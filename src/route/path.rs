@@ -1,36 +1,36 @@
-//! The canonical path: the one gate between the bytes of a request target and the matcher.
+//! The canonical path. Every request target passes through it before it is matched.
 //!
-//! A path that two programs could read differently is refused, never rewritten, so the bytes that
-//! are matched are the bytes that are sent. No lookup and no percent-decoding of a whole path
-//! lives here. Invariant: resolving a [`CanonicalPath`] as RFC 3986, section 5.2.4, does, before or
-//! after decoding its escapes, leaves every segment where it is.
+//! A path that two programs could read differently is refused and never rewritten, so the matched
+//! bytes are the sent bytes. The module does no lookup and never percent-decodes a whole path.
+//! Invariant: resolving a [`CanonicalPath`] by RFC 3986, section 5.2.4, before or after decoding
+//! its escapes, leaves every segment in its position.
 
 use super::refusal::{NotCanonical, NotCanonicalReason as Reason};
 use std::borrow::Cow;
 
-/// A path in a form that everybody reads alike, borrowed from the request target.
+/// A path that all programs read in the same way, borrowed from the request target.
 ///
 /// The path starts with `/` and contains neither a query nor a fragment. No segment is empty
-/// (except the last), a dot segment, not UTF-8, or one of these after another decoding. An encoded
-/// slash is only recorded at first, because the connection decides if it is allowed: until
-/// [`allowing_encoded_slash`](Self::allowing_encoded_slash) is called, a path that contains one
-/// matches nothing.
+/// (except the last), a dot segment or invalid UTF-8, and none becomes one of these when it is
+/// decoded again. An encoded slash is only recorded at first, because the connection decides
+/// whether it is allowed. Until [`allowing_encoded_slash`](Self::allowing_encoded_slash) is called,
+/// a path that contains one matches nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CanonicalPath<'a> {
     raw: &'a [u8],
     has_escape: bool,
-    /// Offset of the first `%2F`.
+    /// The offset of the first `%2F`.
     encoded_slash: Option<usize>,
     encoded_slash_allowed: bool,
 }
 
 impl<'a> CanonicalPath<'a> {
-    /// Reads the raw path of a request target: from its leading slash up to, not including, `?`.
+    /// Parses the raw path of a request target, from its first slash to the end or to `?`.
     ///
     /// # Errors
     ///
-    /// [`NotCanonical`] with the first reason found, from left to right. An encoded slash with no
-    /// name beside it is reported only if nothing else is wrong, because the connection may allow
+    /// Returns [`NotCanonical`] with the first reason from left to right. An encoded slash without
+    /// a name beside it is reported only if nothing else is wrong, because the connection may allow
     /// encoded slashes.
     pub fn parse(raw: &'a [u8]) -> Result<Self, NotCanonical> {
         let mut path = Self {
@@ -64,7 +64,8 @@ impl<'a> CanonicalPath<'a> {
         unnamed.map_or(Ok(path), Err)
     }
 
-    /// Judges the segment `start..end`, which is not empty and holds plain bytes and escapes only.
+    /// Checks the segment `start..end`, which is not empty and contains only plain bytes and
+    /// escapes.
     #[inline]
     fn admit_segment(
         &mut self,
@@ -95,23 +96,23 @@ impl<'a> CanonicalPath<'a> {
         Ok(())
     }
 
-    /// The very bytes that were parsed, and that are to be sent.
+    /// Returns the bytes that were parsed, which are also the bytes that are sent.
     #[must_use]
     pub const fn as_bytes(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// Whether a segment holds `%2F`.
+    /// Returns whether a segment contains `%2F`.
     #[must_use]
     pub const fn has_encoded_slash(&self) -> bool {
         self.encoded_slash.is_some()
     }
 
-    /// The path, if it holds no encoded slash.
+    /// Returns the path if it contains no encoded slash.
     ///
     /// # Errors
     ///
-    /// [`NotCanonicalReason::EncodedSlash`](Reason::EncodedSlash) at the first one.
+    /// Returns [`NotCanonicalReason::EncodedSlash`](Reason::EncodedSlash) at the first one.
     pub fn without_encoded_slash(self) -> Result<Self, NotCanonical> {
         match self.encoded_slash {
             None => Ok(self),
@@ -119,25 +120,27 @@ impl<'a> CanonicalPath<'a> {
         }
     }
 
-    /// The same path with its encoded slashes taken as text of their segments.
+    /// Returns the same path, with encoded slashes allowed as text of their segments.
     #[must_use]
     pub const fn allowing_encoded_slash(mut self) -> Self {
         self.encoded_slash_allowed = true;
         self
     }
 
-    /// Whether an encoded slash is still waiting for its verdict.
+    /// Returns whether the path has an encoded slash that was not allowed yet.
     pub(super) const fn has_undecided_slash(&self) -> bool {
         self.encoded_slash.is_some() && !self.encoded_slash_allowed
     }
 
-    /// Whether any segment holds an escape; may be true of the rest of a path that held one.
+    /// Returns whether any segment may contain an escape. After
+    /// [`split_first_segment`](Self::split_first_segment) this can be true although only the first
+    /// segment had one.
     pub(super) const fn has_escape(&self) -> bool {
         self.has_escape
     }
 
-    /// The first segment as it was written, and the path that begins at the slash behind it:
-    /// `/id` has none, `/id/` has `/`.
+    /// Returns the first segment as it was written, and the path that begins at the next slash.
+    /// `/id` has no such path, `/id/` has `/`.
     #[must_use]
     pub fn split_first_segment(&self) -> (&'a [u8], Option<Self>) {
         let text = self.raw.get(1..).unwrap_or_default();
@@ -161,7 +164,8 @@ impl<'a> CanonicalPath<'a> {
         )
     }
 
-    /// The segments as they were written, in order; the last is empty behind a trailing slash.
+    /// Returns the segments in order, as they were written. After a trailing slash the last one is
+    /// empty.
     pub fn segments(&self) -> impl Iterator<Item = &'a [u8]> {
         self.raw
             .get(1..)
@@ -186,8 +190,8 @@ fn defer_unnamed(
     }
 }
 
-/// The text of a segment: borrowed unless it holds an escape. A bad escape, which no segment of a
-/// [`CanonicalPath`] holds, leaves the whole segment as it is, as Go does in patterns.
+/// Returns the decoded text of a segment, borrowed if it has no escape. A segment with an invalid
+/// escape, which no [`CanonicalPath`] has, is returned unchanged, as Go does in patterns.
 #[must_use]
 pub fn decoded(segment: &[u8]) -> Cow<'_, [u8]> {
     if !segment.contains(&b'%') {
@@ -196,7 +200,7 @@ pub fn decoded(segment: &[u8]) -> Cow<'_, [u8]> {
     decode(segment).map_or(Cow::Borrowed(segment), Cow::Owned)
 }
 
-/// The bytes of a segment with its escapes decoded, one by one, for comparing without allocating.
+/// Returns the decoded bytes of a segment one by one, for comparing without an allocation.
 pub(super) fn decoded_bytes(segment: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = segment;
     std::iter::from_fn(move || {
@@ -217,7 +221,11 @@ fn first_decoded(text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// Decodes every escape once; `Err` is the offset of the first bad one.
+/// Decodes every escape once.
+///
+/// # Errors
+///
+/// Returns the offset of the first invalid escape.
 fn decode(segment: &[u8]) -> Result<Vec<u8>, usize> {
     let mut text = Vec::with_capacity(segment.len());
     let mut at = 0;
@@ -245,9 +253,9 @@ fn find_encoded_slash(text: &[u8]) -> Option<usize> {
         .position(|three| three.eq_ignore_ascii_case(b"%2f"))
 }
 
-/// The most further decodings that a segment is checked for.
+/// The number of further decodings that a segment is checked for.
 ///
-/// More than one is rare, and the bound keeps the cost of a hostile path linear.
+/// More than one is rare, and the limit keeps the cost of a hostile path linear.
 const MAX_DECODINGS: usize = 4;
 
 /// Checks the text of one segment after decoding. A slash in it was an encoded one. The text

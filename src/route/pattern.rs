@@ -1,4 +1,5 @@
-//! A pattern that egressd accepts: what Go takes, without a host and with one of seven methods.
+//! A pattern that egressd accepts: one that Go accepts, without a host, and with one of seven
+//! methods or none.
 
 use super::invalid::{InvalidPattern, InvalidPatternKind as Kind};
 use super::method::{Method, MethodSet};
@@ -21,7 +22,7 @@ impl Pattern {
     ///
     /// # Errors
     ///
-    /// [`InvalidPattern`] with the first mistake.
+    /// Returns [`InvalidPattern`] with the first mistake.
     pub fn parse(text: &str) -> Result<Self, InvalidPattern> {
         let syntax = Syntax::parse(text.as_bytes())?;
         let method = match Method::parse(syntax.method) {
@@ -62,32 +63,34 @@ impl Pattern {
         })
     }
 
-    /// The pattern as it was written.
+    /// Returns the pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The method that was written, if any.
+    /// Returns the method, if the pattern has one.
     #[must_use]
     pub const fn method(&self) -> Option<Method> {
         self.method
     }
 
-    /// The path's segments, at least one; literals are decoded.
+    /// Returns the segments of the path, at least one. Literals are decoded.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// The methods that the pattern admits: GET also HEAD, no method all seven.
+    /// Returns the methods that the pattern admits: GET admits HEAD too, no method admits all
+    /// seven.
     #[must_use]
     pub const fn methods(&self) -> MethodSet {
         MethodSet::admitted_by(self.method)
     }
 
-    /// Why no canonical path can ever match, if none can. With `allow_encoded_slash`, a literal may
-    /// hold a slash; else a path that would match it is refused first.
+    /// Returns the reason why no canonical path can match, if that is so. With
+    /// `allow_encoded_slash` a literal may contain a slash; otherwise a path that would match it is
+    /// refused first.
     #[must_use]
     pub fn never_matches(&self, allow_encoded_slash: bool) -> Option<NeverMatches> {
         let last = self.segments.len();
@@ -113,12 +116,12 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// A literal of a pattern that no canonical path holds.
+/// A literal of a pattern that no canonical path contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeverMatches {
-    /// Which segment, counted from 1.
+    /// The number of the segment, counted from 1.
     pub segment: usize,
-    /// Why a path with this segment is refused.
+    /// The reason why a path with this segment is refused.
     pub reason: NotCanonicalReason,
 }
 
@@ -135,7 +138,7 @@ impl fmt::Display for NeverMatches {
             Reason::EmptyAroundEncodedSlash => "has no name beside an encoded slash",
             Reason::DoubleEncoding => "has another structure once it is decoded twice",
             Reason::InvalidUtf8 => "is not UTF-8 once it is decoded",
-            // Literals are judged decoded, so these three cannot come up.
+            // Literals are checked after decoding, so these three cannot occur.
             Reason::NoLeadingSlash | Reason::BadEscape | Reason::IllegalByte => "is not canonical",
         };
         write!(

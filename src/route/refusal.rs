@@ -1,57 +1,59 @@
-//! Why a path is not canonical, in words that an agent can act on. Raw bytes of the path are never
-//! repeated unescaped, nor in full length.
+//! Reasons why a path is not canonical, in words that help an agent to correct it. Raw bytes of the
+//! path are repeated only escaped and shortened.
 
 use std::fmt;
 
-/// Why a path is refused: somebody on the way might read it differently.
+/// The reason why a path is refused: some program on the way might read it differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NotCanonicalReason {
     /// The path does not begin with `/`.
     NoLeadingSlash,
-    /// Two slashes in a row.
+    /// The path contains two slashes in a row.
     EmptySegment,
-    /// `.` or `..` in any encoding, also before a `;`.
+    /// A segment is `.` or `..` in any encoding, also before a `;`.
     DotSegment,
-    /// Nothing before a `;`.
+    /// A segment has no text before its `;`.
     EmptyBeforeSemicolon,
-    /// A backslash, raw or encoded.
+    /// A segment contains a backslash, raw or encoded.
     Backslash,
-    /// NUL or another ASCII control character, raw or encoded.
+    /// A segment contains NUL or another ASCII control character, raw or encoded.
     Control,
-    /// `%2F` where the connection does not allow it.
+    /// A segment contains `%2F`, and the connection does not allow it.
     EncodedSlash,
-    /// A segment of encoded slashes alone, or an empty text between one and a `;`.
+    /// A segment consists of encoded slashes only, or has no text between one and a `;`.
     EmptyAroundEncodedSlash,
-    /// A segment that has another structure once it is decoded again.
+    /// A segment has another structure after it is decoded again.
     DoubleEncoding,
-    /// `%` without two hex digits behind it.
+    /// A `%` is not followed by two hex digits.
     BadEscape,
-    /// The decoded segment is not UTF-8; overlong forms are not.
+    /// The decoded segment is not UTF-8. Overlong encodings are not UTF-8 (RFC 3629 §3).
     InvalidUtf8,
-    /// A raw byte that no URL path may hold.
+    /// A segment contains a raw byte that a URL path cannot contain.
     IllegalByte,
 }
 
-/// A path was refused; [`Display`](fmt::Display) says why and what to write instead.
+/// Error: a path is not canonical. [`Display`](fmt::Display) explains the reason and the
+/// correction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotCanonical {
-    /// What is wrong.
+    /// The reason.
     pub reason: NotCanonicalReason,
-    /// Byte offset into the path: of the byte or escape at fault, else of its segment.
+    /// The byte offset into the path: of the invalid byte or escape, or else of its segment.
     pub at: usize,
-    /// Counted from 1; with the connection's id in front, that is segment 1.
+    /// The number of the segment, counted from 1. In a request's path, segment 1 is the id of the
+    /// connection.
     segment: usize,
     shown: String,
 }
 
-/// More of a segment than this many bytes is not shown.
+/// The most bytes of a segment that are shown.
 const SHOWN: usize = 40;
 
 impl NotCanonical {
     #[cold]
     pub(super) fn new(reason: NotCanonicalReason, path: &[u8], at: usize) -> Self {
         let (before, behind) = path.split_at_checked(at).unwrap_or((path, &[]));
-        // An empty segment is found at the slash that ends it, which counts as its place.
+        // An empty segment is found at the slash that ends it, and that slash is its position.
         let segment = before.iter().filter(|&&byte| byte == b'/').count();
         let start = before
             .iter()
@@ -81,7 +83,7 @@ impl NotCanonical {
 }
 
 impl NotCanonicalReason {
-    /// What is the matter with a segment, and what to write instead.
+    /// Returns the fault of a segment, and the correction.
     const fn words(self) -> (&'static str, &'static str) {
         match self {
             Self::NoLeadingSlash => ("has no slash in front", "begin the path with `/`"),

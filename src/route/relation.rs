@@ -1,27 +1,27 @@
-//! How two patterns lie to each other: `comparePathsAndMethods` of Go's pattern.go, and a path
+//! Compares two patterns, as `comparePathsAndMethods` of Go's pattern.go does, and finds a path
 //! that both match, to show to the operator.
 
 use super::method::MethodSet;
 use super::pattern::Pattern;
 use super::syntax::Segment;
 
-/// How the requests that one pattern admits lie to those that another admits.
+/// The relation between the requests that two patterns admit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Relation {
     /// Both admit the same requests.
     Equivalent,
-    /// The first admits some of what the second admits, and nothing else.
+    /// The first admits a part of what the second admits, and nothing else.
     MoreSpecific,
     /// The first admits all that the second admits, and more.
     MoreGeneral,
-    /// Each admits something that the other does not, and both admit something.
+    /// Each admits requests that the other does not, and some requests are admitted by both.
     Overlapping,
     /// No request is admitted by both.
     Disjoint,
 }
 
 impl Relation {
-    /// What two parts of a request say together.
+    /// Combines the relations of two independent parts of a request, its path and its method.
     const fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Disjoint, _) | (_, Self::Disjoint) => Self::Disjoint,
@@ -33,7 +33,7 @@ impl Relation {
     }
 }
 
-/// How `one` lies to `other`, in path and method.
+/// Returns the relation of `one` to `other`, by path and method.
 #[must_use]
 pub fn relation(one: &Pattern, other: &Pattern) -> Relation {
     let methods = methods(one.methods(), other.methods());
@@ -53,7 +53,7 @@ fn methods(one: MethodSet, other: MethodSet) -> Relation {
     }
 }
 
-/// How the paths of two patterns lie, methods aside.
+/// Returns the relation of two paths, without their methods.
 pub(super) fn paths(one: &[Segment], other: &[Segment]) -> Relation {
     let mut relation = Relation::Equivalent;
     for (a, b) in one.iter().zip(other) {
@@ -83,8 +83,8 @@ fn segments(a: &Segment, b: &Segment) -> Relation {
     }
 }
 
-/// A path in escaped form that both patterns match, if there is one (methods aside). It is
-/// canonical unless one of the patterns never matches.
+/// Returns a path in escaped form that both patterns match, if there is one, without regard to
+/// their methods. The path is canonical unless one of the patterns never matches.
 #[must_use]
 pub fn witness(one: &Pattern, other: &Pattern) -> Option<String> {
     let (one, other) = (one.segments(), other.segments());

@@ -1,7 +1,8 @@
-//! Go's reading of a pattern, `[METHOD ][HOST]/[PATH]`, host and any method included: what
-//! `net/http` (`parsePattern` in pattern.go, as of Go 1.27) takes, refuses, and at which offset.
+//! Parses a pattern, `[METHOD ][HOST]/[PATH]`, with any host and method, as Go does: the accepted
+//! texts, the errors and their offsets are those of `parsePattern` in `net/http` (pattern.go, as of
+//! Go 1.27).
 //!
-//! What we refuse beyond Go lives in [`pattern`](super::pattern), not here.
+//! [`pattern`](super::pattern) contains the further restrictions of egressd.
 
 use super::invalid::{InvalidPattern, InvalidPatternKind as Kind};
 use super::{name, path};
@@ -13,30 +14,33 @@ pub enum Segment {
     Literal(Box<[u8]>),
     /// `{name}`: any one segment that is not empty.
     Wildcard(Box<str>),
-    /// `{name...}`: the rest of the path, which may be empty. A trailing slash is one without a name.
+    /// `{name...}`: the rest of the path, which may be empty. A trailing slash is a remainder
+    /// without a name.
     Remainder(Box<str>),
-    /// `{$}`: the path ends behind this slash. A literal `%2F` alone is the same to Go, and the only
-    /// way to an end mark that is not last; such a pattern matches no canonical path.
+    /// `{$}`: the path ends after this slash. Go treats a literal `%2F` alone in the same way, and
+    /// that is the only way to write an end mark that is not last. Such a pattern matches no
+    /// canonical path.
     End,
 }
 
-/// The parts of a pattern as Go reads them.
+/// The parts of a pattern, as Go parses them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Syntax<'a> {
-    /// Any HTTP token; empty when left out.
+    /// The method: any HTTP token. Empty if the pattern has none.
     pub method: &'a [u8],
-    /// Empty when left out; compared byte by byte by Go, and refused by us.
+    /// The host, which egressd rejects. Empty if the pattern has none.
     pub host: &'a [u8],
-    /// At least one.
+    /// The segments, at least one.
     pub segments: Vec<Segment>,
 }
 
 impl<'a> Syntax<'a> {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
     ///
-    /// The first mistake, in Go's order: the whole first, then segment by segment from the left.
+    /// Returns the first mistake in the order of Go: first those of the whole pattern, then those
+    /// of its segments from the left.
     pub fn parse(text: &'a [u8]) -> Result<Self, InvalidPattern> {
         if text.is_empty() {
             return Err(InvalidPattern::new(Kind::Empty, 0, text));
@@ -69,8 +73,8 @@ impl<'a> Syntax<'a> {
     }
 }
 
-/// The method, what follows the blanks behind it, and where Go says that this begins: always one
-/// byte behind the method, however many blanks there are.
+/// Splits off the method. Returns it with the text after the blanks that follow it, and the offset
+/// that Go reports for that text: one byte after the method, however many blanks there are.
 fn split_method(text: &[u8]) -> (&[u8], &[u8], usize) {
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let Some((method, rest)) = text
@@ -88,7 +92,7 @@ fn split_method(text: &[u8]) -> (&[u8], &[u8], usize) {
     )
 }
 
-/// RFC 9110, section 5.6.2.
+/// Returns whether a byte may be part of a token (RFC 9110, section 5.6.2).
 const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric()
         || matches!(
@@ -110,7 +114,7 @@ const fn is_token_byte(byte: u8) -> bool {
         )
 }
 
-/// Whether Go's `cleanPath` would leave the path as it is.
+/// Returns whether Go's `cleanPath` would leave the path unchanged.
 fn is_clean(path: &[u8]) -> bool {
     let mut segments = path
         .get(1..)
@@ -126,7 +130,7 @@ fn is_clean(path: &[u8]) -> bool {
     true
 }
 
-/// Reads the segments of `path`, which begins with a slash at offset `start` of the pattern.
+/// Parses the segments of `path`, which begins with a slash at offset `start` of the pattern.
 fn parse_path(path: &[u8], start: usize) -> Result<Vec<Segment>, InvalidPattern> {
     let mut segments: Vec<Segment> = Vec::new();
     let mut at = start + 1;

@@ -1,4 +1,5 @@
-//! A list of patterns, compiled: which pattern admits a request, or what comes closest.
+//! A compiled list of patterns. Finds the pattern that admits a request, or the reason why none
+//! does.
 
 use super::method::{Method, MethodSet};
 use super::overlap::{self, LeftOut, Overlap, OverlapKind, Report};
@@ -8,38 +9,40 @@ use super::relation::{Relation, relation};
 use super::trie::Trie;
 use super::walk::{Step, WALK_LIMIT, Walk};
 
-/// The answer to one request.
+/// The result of looking up one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lookup {
-    /// Admitted by the pattern with this index.
+    /// The pattern with this index admits the request.
     Found(usize),
-    /// Some pattern matches the path as it is, but none of them admits the method. These do.
+    /// Some pattern matches the path, but none admits the method. Patterns for this path admit
+    /// these methods.
     MethodNotAllowed(MethodSet),
     /// No pattern matches the path.
     NotFound {
-        /// A pattern that would admit the request if the path had one more slash at its end.
+        /// The index of a pattern that would admit the request if its path had one more slash at
+        /// the end.
         trailing_slash: Option<usize>,
     },
 }
 
 /// A compiled list of patterns.
 ///
-/// A lookup costs as much as the path and the patterns have segments in common, not as there are
-/// patterns, and never more than [`WALK_LIMIT`] nodes. If the list has overlapping pairs and the
-/// first match takes part in one, the walk goes on to the end, and each match is compared with those
-/// before it that nothing beats.
+/// The cost of a lookup depends on the segments that the path and the patterns have in common, not
+/// on the number of patterns, and is at most [`WALK_LIMIT`] nodes. If the first match is part of an
+/// overlapping pair, the walk continues to its end, and each further match is compared with the
+/// best ones so far.
 #[derive(Debug)]
 pub struct RouteTable {
     patterns: Vec<Pattern>,
     trie: Trie,
-    /// Which patterns overlap another; `None` if that could not be found out.
+    /// The patterns that overlap another one. `None` if the search for them was stopped early.
     overlapping: Option<Box<[bool]>>,
     left_out: LeftOut,
 }
 
 impl RouteTable {
-    /// Compiles a list, and reports the pairs that Go would refuse, in the order of the list. They
-    /// stay in force all the same. Patterns that never match have no part in the report.
+    /// Compiles a list. Also returns the pairs that Go would refuse, in the order of the list.
+    /// Their patterns stay in force. Patterns that never match are not reported.
     #[must_use]
     pub fn compile(patterns: Vec<Pattern>) -> (Self, Vec<Overlap>) {
         let mut report = Report::default();
@@ -59,20 +62,20 @@ impl RouteTable {
         )
     }
 
-    /// The patterns as they were listed.
+    /// Returns the patterns as they were listed.
     #[must_use]
     pub fn patterns(&self) -> &[Pattern] {
         &self.patterns
     }
 
-    /// What the report of [`compile`](Self::compile) does not show.
+    /// Returns what the report of [`compile`](Self::compile) omits.
     #[must_use]
     pub const fn left_out(&self) -> LeftOut {
         self.left_out
     }
 
-    /// How many nodes one path might visit, if that is more than [`WALK_LIMIT`]. Such a table answers
-    /// in bounded time, but may miss matches, so it is for the loader to refuse.
+    /// Returns the number of nodes that one path might visit, if it is more than [`WALK_LIMIT`].
+    /// Lookups in such a table take bounded time but may miss matches, so the loader rejects it.
     #[must_use]
     pub const fn over_walk_limit(&self) -> Option<usize> {
         let widest = self.trie.widest_walk();
@@ -83,11 +86,11 @@ impl RouteTable {
         }
     }
 
-    /// Looks a request up. A method beyond the seven is `None` and never admitted. A path with an
-    /// encoded slash that was not allowed is not found.
+    /// Looks up a request. A method beyond the seven is `None` and never admitted. A path with an
+    /// encoded slash that was not allowed matches nothing.
     ///
-    /// Of several patterns the most specific wins; where overlapping ones leave that open, the first
-    /// listed among those than which no other matching one is more specific.
+    /// Of several matching patterns the most specific wins. If overlapping patterns leave that
+    /// open, the first listed wins, among those for which no other match is more specific.
     #[must_use]
     pub fn find(&self, method: Option<Method>, path: &CanonicalPath<'_>) -> Lookup {
         let (mut methods, mut trailing_slash, mut found) = (MethodSet::EMPTY, None, Vec::new());
@@ -101,11 +104,12 @@ impl RouteTable {
                     let Some(index) = method.and_then(|method| place.best(method)) else {
                         continue;
                     };
-                    // What overlaps nothing is more specific than all that would still come.
+                    // A pattern that overlaps no other is more specific than all later matches.
                     if found.is_empty() && !self.overlaps(index) {
                         return Lookup::Found(index);
                     }
-                    // What is more specific came earlier, so nothing that is kept is beaten later on.
+                    // More specific patterns come earlier in the walk, so no later match beats a
+                    // kept one.
                     if !found
                         .iter()
                         .any(|&earlier| self.is_more_specific(earlier, index))

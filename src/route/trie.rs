@@ -1,5 +1,5 @@
-//! The segment trie: what is stored, and how it grows. How one path goes through it is
-//! [`walk`](super::walk)'s.
+//! The trie of segments: its data, and how it is built. [`walk`](super::walk) matches a path
+//! against it.
 
 use super::method::{Method, MethodSet};
 use super::path::decoded_bytes;
@@ -7,21 +7,21 @@ use super::pattern::Pattern;
 use super::syntax::Segment;
 use std::collections::BTreeMap;
 
-/// Index of a node; parents come before their children.
+/// The index of a node. Parents have smaller indices than their children.
 pub(super) type NodeId = u32;
-/// Index of a place.
+/// The index of a place.
 pub(super) type PlaceId = u32;
 
-/// The node in front of the path's first slash.
+/// The node before the first slash of a path.
 pub(super) const ROOT: NodeId = 0;
 
-/// Where all patterns with the same set of paths stand.
+/// The patterns that have the same set of paths.
 #[derive(Debug, Default)]
 pub(super) struct Place {
-    /// The first listed of each method (or none), in the order of the list.
+    /// The first listed pattern of each method (or none), in the order of the list.
     pub(super) patterns: Vec<usize>,
     pub(super) methods: MethodSet,
-    /// The pattern that wins here for each method of [`Method::ALL`].
+    /// The pattern that wins for each method of [`Method::ALL`].
     best: [Option<usize>; 7],
 }
 
@@ -30,7 +30,8 @@ impl Place {
         self.best.get(method as usize).copied().flatten()
     }
 
-    /// Adds a pattern, unless one with the same method stands here: then that one is returned.
+    /// Adds a pattern. If the place already has one with the same method, returns that one as the
+    /// error.
     fn add(&mut self, index: usize, patterns: &[Pattern]) -> Result<(), usize> {
         let method_of = |index: usize| patterns.get(index).and_then(Pattern::method);
         let method = method_of(index);
@@ -58,12 +59,12 @@ impl Place {
 
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    /// Sorted by text, which is decoded.
+    /// Sorted by their decoded text.
     literals: Vec<(Box<[u8]>, NodeId)>,
     pub(super) wildcard: Option<NodeId>,
-    /// The path ends in front of this node's slash.
+    /// The place of patterns whose path ends before this node's slash.
     pub(super) leaf: Option<PlaceId>,
-    /// The path ends behind this node's slash.
+    /// The place of patterns whose path ends after this node's slash.
     pub(super) end: Option<PlaceId>,
     pub(super) rest: Option<PlaceId>,
 }
@@ -81,8 +82,9 @@ impl Node {
         self.literals.get(at).map(|&(_, child)| child)
     }
 
-    /// Like [`literal`](Self::literal) for a segment that is not decoded yet. Each comparison ends
-    /// at the first difference, so a long segment costs no more than the literals are long.
+    /// Finds the child like [`literal`](Self::literal), for a segment that is not decoded yet. Each
+    /// comparison ends at the first difference, so the cost of a long segment is limited by the
+    /// length of the literals.
     pub(super) fn literal_of_escaped(&self, segment: &[u8]) -> Option<NodeId> {
         let order = |literal: &[u8]| literal.iter().copied().cmp(decoded_bytes(segment));
         let at = self
@@ -113,8 +115,8 @@ pub(super) struct Trie {
 }
 
 impl Trie {
-    /// Builds the trie of all patterns that some canonical path can match, and tells `equivalent`
-    /// of each pattern that admits the same as an earlier one.
+    /// Builds the trie of all patterns that some canonical path can match. Calls `equivalent` for
+    /// each pattern that admits the same requests as an earlier one.
     pub(super) fn build(patterns: &[Pattern], mut equivalent: impl FnMut(usize, usize)) -> Self {
         let mut builder = TrieBuilder::default();
         let root = builder.new_node();
@@ -143,7 +145,7 @@ impl Trie {
         self.places.get(at(id))
     }
 
-    /// Every place below `node`, but not its own.
+    /// Returns every place below `node`, without its own.
     pub(super) fn places_below(&self, node: &Node) -> impl Iterator<Item = PlaceId> {
         let mut open: Vec<NodeId> = node.children().collect();
         std::iter::from_fn(move || {
@@ -154,13 +156,13 @@ impl Trie {
         .flatten()
     }
 
-    /// At least as many nodes as any one path can visit.
+    /// Returns an upper bound of the nodes that one path can visit.
     pub(super) const fn widest_walk(&self) -> usize {
         self.widest_walk
     }
 }
 
-/// The trie while it is built: children are found in maps.
+/// The trie during construction, when maps are used to find children.
 #[derive(Default)]
 struct TrieBuilder {
     nodes: Vec<Node>,
@@ -243,8 +245,9 @@ impl TrieBuilder {
     }
 }
 
-/// A path takes at most one literal child of a node, and the wildcard. That the literals which it
-/// takes in different branches might exclude each other is left aside, so this is an upper bound.
+/// Returns an upper bound of the nodes that one path can visit. A path follows at most one literal
+/// child of a node, and its wildcard. It is an upper bound because literals in different branches
+/// may exclude each other, which is ignored.
 fn widest_walk(nodes: &[Node]) -> usize {
     let mut widest = vec![1_usize; nodes.len()];
     for (index, node) in nodes.iter().enumerate().rev() {
@@ -269,8 +272,8 @@ const fn at(id: u32) -> usize {
     id as usize
 }
 
-/// Configuration files are far too small for four thousand million nodes; should there be more, the
-/// last is shared and such patterns are not found.
+/// Converts an index. Configuration files are far too small for 2³² nodes. If there were more, the
+/// last one would be shared, and such patterns would not be found.
 fn id(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }

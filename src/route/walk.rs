@@ -1,26 +1,26 @@
-//! One path on its way through the trie.
+//! Matches one path against the trie.
 //!
-//! A walk visits literal children before the wildcard and the wildcard before the remainder, and
-//! backs up when stuck, so of two nested matches it meets the more specific one first. It never
-//! recurses, allocates only when more than [`INLINE`] ways back are open at once, and visits no
-//! more than [`WALK_LIMIT`] nodes.
+//! A walk visits literal children before the wildcard, and the wildcard before the remainder. It
+//! goes back when it is stuck, so of two nested matches it finds the more specific one first. It
+//! does not recurse, allocates only when more than [`INLINE`] alternatives are open at the same
+//! time, and visits at most [`WALK_LIMIT`] nodes.
 
 use super::path::CanonicalPath;
 use super::trie::{Node, NodeId, Place, PlaceId, ROOT, Trie};
 
-/// More nodes than this are never visited for one path. A list of patterns that could make one path
-/// visit more is for the loader to refuse; a walk that was cut off has not found what lies behind.
+/// The most nodes that are visited for one path. The loader rejects a list of patterns that could
+/// make a path visit more, because such a walk would end early and miss matches.
 pub const WALK_LIMIT: usize = 1_000;
 
-/// A place on the way of a walk.
+/// A place that a walk has found.
 pub(super) enum Step<'t> {
-    /// It matches the path.
+    /// The place matches the path.
     Matched(&'t Place),
-    /// It would match the path with one more slash.
+    /// The place would match the path with one more slash at its end.
     MatchedWithSlash(&'t Place),
 }
 
-/// One path on its way through the trie.
+/// Matches one path against the trie.
 pub(super) struct Walk<'t> {
     trie: &'t Trie,
     path: &'t [u8],
@@ -30,7 +30,8 @@ pub(super) struct Walk<'t> {
 }
 
 impl<'t> Walk<'t> {
-    /// The places of `trie` that match `path`, of nested ones the more specific first.
+    /// Creates a walk that returns the places of `trie` that match `path`. Of nested places the
+    /// more specific comes first.
     pub(super) fn new(trie: &'t Trie, path: &CanonicalPath<'t>) -> Self {
         let mut open = Stack::new();
         open.push(Task::Visit(ROOT, 0));
@@ -70,8 +71,8 @@ impl Walk<'_> {
         self.visited
     }
 
-    /// Opens the ways on from `node`, the last to be taken first. What is left of the path, from
-    /// the byte `from`, begins with a slash or is nothing.
+    /// Pushes the next steps from `node`, in reverse order of preference. The rest of the path,
+    /// from the byte `from`, is empty or begins with a slash.
     fn visit(&mut self, node: &Node, from: usize) {
         let Some(text) = self.path.get(from + 1..) else {
             self.open.extend(node.rest.map(Task::MatchWithSlash));
@@ -106,7 +107,7 @@ enum Task {
     MatchWithSlash(PlaceId),
 }
 
-/// How many tasks wait without an allocation: two for each of 16 levels.
+/// The number of pending tasks that are stored without an allocation: two for each of 16 levels.
 const INLINE: usize = 32;
 
 struct Stack {

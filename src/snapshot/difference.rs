@@ -1,10 +1,10 @@
-//! What a generation changed, by name.
+//! Compares two generations.
 
 use super::{ConnectionEntry, Snapshot};
 use crate::domain::changes::{ChangedConnection, Changes};
 
 impl Snapshot {
-    /// What the generation after this one changed.
+    /// Returns what changes from this generation to `next`.
     pub fn changes(&self, next: &Self) -> Changes {
         let mut changes = Changes::default();
         for entry in next.entries() {
@@ -30,7 +30,7 @@ impl Snapshot {
 }
 
 impl ConnectionEntry {
-    /// Whether its definition is there.
+    /// Returns whether the definition still exists.
     pub(super) fn is_defined(&self) -> bool {
         self.vanished.is_none()
     }

@@ -1,7 +1,9 @@
-//! A short name for what a generation says, by which two processes can be compared.
+//! A short hash of the definitions of a generation, by which the configurations of two processes
+//! can be compared.
 //!
-//! Invariant: no value that may be a secret goes into it, or whoever reads the hash could try out guesses. Of credentials it holds the kinds and where
-//! each secret comes from; of `headers` and `extra_params` the names alone.
+//! Invariant: no value that may be a secret is hashed, because anyone who reads the hash could
+//! check guesses against it. Of credentials the hash covers the kinds and the sources of the
+//! secrets; of `headers` and `extra_params`, only the names.
 
 use std::fmt::Write as _;
 
@@ -11,10 +13,10 @@ use super::ConnectionEntry;
 use crate::domain::auth::OauthParameters;
 use crate::domain::{Auth, Connection, Secret};
 
-/// Bytes of the hash that are shown.
+/// The number of bytes of the hash that are shown.
 const SHOWN: usize = 6;
 
-/// The hash of these entries, in whatever order they come.
+/// Returns the hash of these entries, which does not depend on their order.
 pub(super) fn fingerprint<'e>(entries: impl Iterator<Item = &'e ConnectionEntry>) -> Box<str> {
     let mut entries: Vec<_> = entries.collect();
     entries.sort_by_key(|entry| entry.connection.id.as_str());
@@ -24,13 +26,14 @@ pub(super) fn fingerprint<'e>(entries: impl Iterator<Item = &'e ConnectionEntry>
     }
     let mut text = String::new();
     for byte in parts.0.finalize().iter().take(SHOWN) {
-        // A string takes everything.
+        // Writing to a `String` cannot fail.
         let _written = write!(text, "{byte:02x}");
     }
     text.into()
 }
 
-/// Texts, each with its length before it, so that no two lists of them are one.
+/// Hashes texts, each preceded by its length, so that two different lists never have the same
+/// input.
 struct DefinitionHasher(Sha256);
 
 impl DefinitionHasher {
@@ -122,7 +125,7 @@ impl DefinitionHasher {
             scopes,
             extra_params,
             client_auth,
-            // The connection's.
+            // The connection's field of this name is hashed with the connection.
             allowed_private_cidrs: _,
         } = terms;
         // Omits the query, whose values may be secrets like those of `extra_params`.

@@ -1,4 +1,5 @@
-//! A memory limit that is nearly used up: new requests go first, and come back by themselves.
+//! A memory limit that is nearly reached: new requests are refused first, and accepted again
+//! without a restart.
 
 use std::fs;
 use std::io::{PipeReader, Read as _};
@@ -13,9 +14,11 @@ use crate::support::{Agent, Gate, Sidecar, Upstream, connection, scrape_until_co
 
 const MIB: u64 = 1024 * 1024;
 
-/// Writes the files of a control group that uses so much of 64 MiB, and of it so much for files that nobody has used lately.
+/// Writes the files of a control group that uses this much of 64 MiB, of which this much is for
+/// files that were not used lately.
 fn uses(group: &Path, all: u64, inactive: u64) {
-    // In one piece and as long as before: whoever reads meanwhile finds the one or the other.
+    // The file is replaced in one write of the same length, so a concurrent reader sees either the
+    // old or the new content.
     for (name, text) in [
         ("memory.max", format!("{:020}\n", 64 * MIB)),
         (
@@ -36,7 +39,7 @@ fn of_operators(sidecar: &Sidecar, target: &str) -> String {
     reply.expect_status(200).text()
 }
 
-/// Waits until it is seen.
+/// Waits until the program has noticed.
 fn wait_for(sidecar: &Sidecar, gauge: &str) {
     scrape_until_contains(sidecar.management(), gauge);
 }
@@ -72,7 +75,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     let verbose = of_operators(&sidecar, "/readyz?verbose");
     assert!(verbose.contains("[i]memory: 32 of 64 MiB\n"), "{verbose}");
 
-    // 95 % at first sight; 23 % are files.
+    // 95 % in total, of which 23 % are file pages.
     uses(group.path(), 61, 15);
     let mut newcomer = Agent::connect(&sidecar);
     newcomer.get("/crm/x").expect_status(200);
@@ -84,7 +87,8 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     let line = "[i]memory: 60 of 64 MiB, short: most new requests are refused\n";
     assert!(verbose.contains(line), "{verbose}");
 
-    // What is under way goes on to its end, and a few are served after it: but for bodies that would be held.
+    // Running requests finish, and a few new ones are served, except those whose body would be
+    // held.
     gate.open();
     for agent in &mut busy {
         agent.reply().expect_status(200);
@@ -106,7 +110,7 @@ fn new_requests_are_refused_first_and_taken_again_when_there_is_memory() {
     );
 }
 
-/// Claims that the log has these events and no others.
+/// Asserts that the log has exactly these events.
 fn told(mut said: PipeReader, expected: [(&str, u64); 2]) {
     let mut lines = String::new();
     said.read_to_string(&mut lines).unwrap();
@@ -118,7 +122,7 @@ fn told(mut said: PipeReader, expected: [(&str, u64); 2]) {
     assert_eq!(events.collect::<Vec<_>>(), expected, "{lines}");
 }
 
-/// Claims that this is refused for want of memory.
+/// Asserts that this request is refused for lack of memory.
 fn is_shed(agent: &mut Agent, target: &str) {
     let reply = agent.get(target);
     let problem = reply.refused(503, "overloaded");
@@ -150,7 +154,7 @@ fn an_agent_that_takes_its_time_over_a_head_does_so_while_there_is_memory() {
     for agent in &mut slow {
         agent.wait_close();
     }
-    // One that waits for its next request is none of them.
+    // A socket that waits for its next request is not affected.
     whole.get("/crm/x").expect_status(200);
     uses(group.path(), 32, 0);
     wait_for(&sidecar, "\negressd_memory_short 0\n");

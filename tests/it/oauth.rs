@@ -1,7 +1,8 @@
-//! OAuth client credentials from outside: what the agent gets, what reaches the token endpoint, what reaches the upstream.
+//! OAuth client credentials from outside: the replies to the agent, and the requests at the token
+//! endpoint and at the upstream.
 //!
-//! Where a claim is about time, it is a law that a slow machine cannot break: something comes not before, or not again after, an
-//! instant that the test itself has seen.
+//! Assertions about time hold on a slow machine too: an event does not happen before, or does not
+//! happen again after, an instant that the test itself has observed.
 
 mod answers;
 mod backoff;
@@ -33,17 +34,18 @@ const ERROR: &str = "token_endpoint_error";
 const REFUSED: &str = "token_refused";
 const INVALID: &str = "token_response_invalid";
 
-/// Connection `crm` to `up`, everything allowed, with a token of `endpoint`.
+/// Defines connection `crm` to `up` with all routes allowed and a token of `endpoint`.
 fn crm(up: &Upstream, endpoint: &TokenEndpoint) -> Connection {
     connection("crm").allow("/").upstream(up).oauth(endpoint)
 }
 
-/// A sidecar with `crm` alone.
+/// Starts a sidecar with only `crm`.
 fn before(up: &Upstream, endpoint: &TokenEndpoint) -> Sidecar {
     Sidecar::with(crm(up, endpoint)).start()
 }
 
-/// Runs every row in a world of its own, all at the same time: most of a row is waiting.
+/// Runs each row with servers of its own. The rows run at the same time, because most of each is
+/// waiting.
 pub(crate) fn side_by_side<T: Send>(rows: impl IntoIterator<Item = T>, run: impl Fn(T) + Sync) {
     std::thread::scope(|scope| {
         for row in rows {
@@ -53,12 +55,12 @@ pub(crate) fn side_by_side<T: Send>(rows: impl IntoIterator<Item = T>, run: impl
     });
 }
 
-/// Asks once.
+/// Sends one request.
 fn ask(sidecar: &Sidecar) -> Reply {
     Agent::connect(sidecar).get("/crm/x")
 }
 
-/// The tokens that the upstream saw, in order.
+/// Returns the tokens that the upstream received, in order.
 fn tokens(up: &Upstream) -> Vec<String> {
     let requests = up.requests();
     let tokens = requests.iter().map(|request| {
@@ -72,7 +74,8 @@ fn tokens(up: &Upstream) -> Vec<String> {
     tokens.collect()
 }
 
-/// Claims that the reply refuses `crm` for want of a token, for one of these causes, and tells no secret.
+/// Asserts that the reply refuses `crm` because no token is available, with one of these causes,
+/// and that it contains no secret.
 fn unavailable(reply: &Reply, causes: &[&str]) -> Problem {
     let problem = reply.refused(502, "credential_unavailable");
     assert_eq!(problem.blame, "proxy");
@@ -96,7 +99,7 @@ fn retry_after(reply: &Reply) -> u64 {
     field.parse().expect("seconds")
 }
 
-/// Claims that nothing of the client's, the token's or the token endpoint's is in a reply.
+/// Asserts that a reply contains nothing of the client's secret, the token or the token endpoint.
 fn tells_nothing(reply: &Reply) {
     let pair = STANDARD.encode(format!("{CLIENT_ID}:{CLIENT_SECRET}"));
     let planted = [CLIENT_SECRET, pair.as_str(), DESCRIPTION, "planted"];
@@ -111,8 +114,8 @@ fn tells_nothing(reply: &Reply) {
     }
 }
 
-/// Asks for `target` again and again, a little apart, until a reply has this status; all replies are returned, each with the
-/// instant at which it was asked for.
+/// Requests `target` repeatedly, with short pauses, until a reply has this status. Returns all
+/// replies, each with the instant at which its request was sent.
 pub(crate) fn ask_until(agent: &mut Agent, target: &str, status: u16) -> Vec<(Instant, Reply)> {
     let began = Instant::now();
     let mut replies = Vec::new();
@@ -133,7 +136,7 @@ pub(crate) fn ask_until(agent: &mut Agent, target: &str, status: u16) -> Vec<(In
     }
 }
 
-/// What is waited for here is time itself: the end of a token's life, or of a backoff.
+/// The wait is for time itself: the end of a token's life, or of a backoff.
 fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }

@@ -1,4 +1,5 @@
-//! Paths are refused, never rewritten: what passes arrives byte for byte, and what does not arrive reaches nobody.
+//! Paths are refused and never rewritten. An accepted path arrives byte for byte, and a refused one
+//! reaches no upstream.
 
 mod law;
 mod matching;
@@ -8,7 +9,7 @@ use serde_json::json;
 use crate::support::reply::Reply;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
-/// `crm` with three routes; `npm` with the same ones, and encoded slashes.
+/// `crm` has three routes. `npm` has the same routes and allows encoded slashes.
 fn world() -> (Upstream, Sidecar) {
     let up = Upstream::echo();
     let routed = |id: &str| {
@@ -23,13 +24,13 @@ fn world() -> (Upstream, Sidecar) {
     (up, sidecar)
 }
 
-/// Sends a request line with these bytes as target.
+/// Sends a request line with these bytes as its target.
 fn ask(sidecar: &Sidecar, target: &[u8]) -> Reply {
     let request = [b"GET ", target, b" HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat();
     Agent::connect(sidecar).exchange(request)
 }
 
-/// Each of these paths below `/crm` is 400, and none reaches the upstream.
+/// Asserts that each of these paths below `/crm` gets a 400 and does not reach the upstream.
 fn not_canonical(paths: &[&str]) {
     let (up, sidecar) = world();
     for path in paths {
@@ -45,7 +46,7 @@ fn not_canonical(paths: &[&str]) {
     assert_eq!(up.sockets(), 0);
 }
 
-/// Each of these paths below `/crm` arrives as it is.
+/// Asserts that each of these paths below `/crm` arrives unchanged.
 fn passes(paths: &[&str]) {
     let (up, sidecar) = world();
     let mut agent = Agent::connect(&sidecar);
@@ -132,10 +133,10 @@ fn an_allowed_encoded_slash_stays_inside_its_segment() {
         assert_eq!(reply.status, 400, "{path} got {reply:?}");
         reply.refused(400, "path_not_canonical");
     }
-    // It is no separator: neither of these is a path of two segments.
+    // An encoded slash is not a separator: neither of these is a path of two segments.
     ask(&sidecar, b"/npm/api%2Fusers/1").refused(403, "route_not_allowed");
     ask(&sidecar, b"/npm/api/public%2Fx").refused(403, "route_not_allowed");
-    // Which connection allows it is known only after the lookup.
+    // The connection that decides about it is known only after the lookup.
     ask(&sidecar, b"/nope/a%2Fb").refused(404, "connection_not_found");
     ask(&sidecar, b"/nope/../x").refused(400, "path_not_canonical");
     assert_eq!(up.requests().len(), allowed.len());

@@ -1,4 +1,4 @@
-//! A credential never comes back: what an agent gets of an upstream that repeats it, in whatever spelling and in whatever pieces.
+//! A credential never reaches the agent, however the upstream encodes it and splits the response.
 
 mod charsets;
 mod guesses;
@@ -22,7 +22,7 @@ fn crm(up: &Upstream) -> Connection {
     connection("crm").allow("/").upstream(up).bearer(SECRET)
 }
 
-/// How an upstream may write the secret, by what writes so.
+/// The encodings in which an upstream may write the secret, by the encoder.
 fn spellings() -> Vec<(&'static str, String)> {
     let base64 = |before: &str, engine: &dyn Fn(String) -> String| {
         engine(format!("{before}{SECRET} and more"))
@@ -83,7 +83,7 @@ fn spellings() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The refusal, well made and without a part of the secret.
+/// Asserts a well-formed refusal that contains no part of the secret.
 fn refused(reply: &Reply, row: &str) {
     assert_eq!(reply.status, 502, "{row}: {reply:?}");
     let problem = reply.refused(502, "credential_reflected");
@@ -147,7 +147,7 @@ fn in_a_header() {
             let mut agent = Agent::connect(&sidecar);
             let reply = agent.request(method, "/crm/x", &[], b"");
             if method == "HEAD" {
-                // A refusal of a HEAD has its head only.
+                // A refusal of a HEAD request has no body.
                 assert_eq!(reply.status, 502, "{row}");
                 let code = reply.fields.single_value("x-egressd-error");
                 assert_eq!(code.as_deref(), Some("credential_reflected"));
@@ -206,7 +206,7 @@ fn in_a_trailer() {
             );
         }
     }
-    // What does not reach the agent ends nothing.
+    // A trailer that is dropped does not end the response.
     let up =
         Upstream::reply_then_close(format!("{CHUNKED}2\r\nhi\r\n0\r\nX-Echo: {SECRET}\r\n\r\n"));
     assert_eq!(passes(crm(&up), "/crm/x").text(), "hi");
@@ -276,7 +276,7 @@ fn of_every_kind_of_credential() {
         let sidecar = Sidecar::with(one).start();
         refused(&Agent::connect(&sidecar).get("/crm/x"), secret);
     }
-    // Its parts are no secrets: a user name, a scheme, a short key.
+    // Its public parts are not secret: a user name, a scheme, a short key.
     for (kind, value, text) in [
         ("basic_auth", &basic, "user: Basic"),
         (

@@ -1,4 +1,5 @@
-//! A new generation under a running sidecar: what changed changes, what did not stays as it is, what is wrong changes nothing.
+//! Reloads of a running sidecar: changed connections change, unchanged ones keep their state, and
+//! an invalid configuration changes nothing.
 
 mod faults;
 mod generations;
@@ -55,7 +56,7 @@ fn sighup_reloads_and_tells_how_it_went() {
     let mut agent = Agent::connect_to(agents);
     agent.get("/crm/b").expect_status(403);
 
-    // The files are watched too, so that another reload may be told of beside the one that is asked for.
+    // The files are watched too, so another reload may be logged beside the requested one.
     let changed = "live connections 1; changed crm (allowed_routes)";
     program.define(&crm.clone().allow("GET /b"));
     running.hang_up();

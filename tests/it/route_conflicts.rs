@@ -1,5 +1,6 @@
-//! Every pair of patterns that Go's own `net/http` was asked about: reported where Go refuses it,
-//! and both in force all the same. Rows are counted by kind, so that none can fall out unseen.
+//! Checks every pair of patterns that was tried with Go's own `net/http`: it is reported if Go
+//! refuses it, and both patterns stay in force. Rows are counted by kind, so that a missing row is
+//! noticed.
 
 use crate::vectors::{Counts, admitted, parse_all, rows, text};
 use egressd::route::{Lookup, Method, MethodSet, OverlapKind, Pattern, RouteTable};
@@ -12,8 +13,8 @@ struct Pair {
 }
 
 impl Pair {
-    /// Asserts who admits `path` for each of the seven methods, given who matches it; where both
-    /// do, `winner` is served. False if the gate refuses the path.
+    /// Asserts which pattern admits `path` for each of the seven methods, given which of them match
+    /// it. If both match, `winner` is used. Returns false if the path is not canonical.
     fn admits(&self, path: &Value, by_a: bool, by_b: bool, winner: usize) -> bool {
         let Some(path) = admitted(path.as_str().expect("a path").as_bytes()) else {
             return false;
@@ -81,7 +82,8 @@ fn conflict_row(row: &Value) -> &'static str {
         ("only_b", false, true),
     ] {
         if let Some(path) = row.get(key) {
-            // A path may be refused for a pattern's literal only, never for a wildcard's filling.
+            // Only a literal of a pattern can cause a path to be refused, never the text in place
+            // of a wildcard.
             assert!(pair.admits(path, by_a, by_b, winner) || never, "{row}");
         }
     }

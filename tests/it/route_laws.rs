@@ -1,6 +1,6 @@
-//! Laws of the route language over generated lists and paths, held against a model that scans the
-//! list: no tree, no order of search, only what each pattern matches and which one lies inside
-//! which.
+//! Property tests of route tables over generated lists and paths. The model scans the list. It has
+//! neither a tree nor an order of search, only whether each pattern matches and which pattern is
+//! inside which.
 
 use egressd::route::{
     CanonicalPath, Lookup, Method, MethodSet, OverlapKind, Pattern, Relation, RouteTable, Segment,
@@ -8,7 +8,7 @@ use egressd::route::{
 };
 use proptest::prelude::*;
 
-/// Whether the pattern's path matches these decoded segments, of which the last is empty behind a
+/// Returns whether the pattern's path matches these decoded segments. The last one is empty after a
 /// trailing slash.
 fn matches(pattern: &[Segment], path: &[Vec<u8>]) -> bool {
     match (pattern.split_first(), path.split_first()) {
@@ -25,7 +25,7 @@ fn matches(pattern: &[Segment], path: &[Vec<u8>]) -> bool {
     }
 }
 
-/// Whether every path of `inner` is one of `outer`.
+/// Returns whether every path of `inner` is also a path of `outer`.
 fn lies_inside(inner: &[Segment], outer: &[Segment]) -> bool {
     match (inner.split_first(), outer.split_first()) {
         (None, None) => true,
@@ -146,7 +146,8 @@ fn method() -> impl Strategy<Value = Option<Method>> {
     ])
 }
 
-/// Where the most specific hint is open between overlapping patterns, any that admits will do.
+/// If overlapping patterns leave the most specific hint open, any pattern that admits the request
+/// is accepted.
 fn same_but_for_the_hint(one: Lookup, other: Lookup) -> bool {
     match (one, other) {
         (Lookup::NotFound { trailing_slash: a }, Lookup::NotFound { trailing_slash: b }) => {
@@ -229,7 +230,7 @@ proptest! {
                 let (table, _) = RouteTable::compile(vec![pattern]);
                 prop_assert_eq!(table.find(Some(Method::Get), &path.allowing_encoded_slash()), Lookup::Found(0));
             }
-            // The one literal that Go reads as an end mark.
+            // The only literal that Go parses as an end mark.
             Err(_) if text == b"/" => prop_assert_eq!(pattern.never_matches(true), None),
             Err(refused) => prop_assert_eq!(pattern.never_matches(true).map(|never| never.reason), Some(refused.reason)),
         }

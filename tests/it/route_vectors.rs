@@ -1,6 +1,6 @@
-//! Every row of what Go's own `net/http` answered (`tests/vectors/servemux`), asked of our route
-//! language through its public door. Where a row lies outside of what we take, that is asserted
-//! too, and every kind of row is counted, so that none can fall out unseen.
+//! Compares the public interface of `route` with every recorded result of Go's own `net/http`
+//! (`tests/vectors/servemux`). Rows where egressd differs on purpose are asserted too, and every
+//! kind of row is counted, so that a missing row is noticed.
 
 use crate::vectors::{Counts, admitted, bytes, index, parse_all, rows, text, unhex};
 use egressd::route::{
@@ -60,7 +60,7 @@ fn segments(row: &Value) -> Vec<Segment> {
         .collect()
 }
 
-/// Asserts what we make of one pattern of the recording, and says which kind of row it was.
+/// Asserts the result for one pattern of the recording, and returns the kind of row.
 fn parse_row(row: &Value) -> &'static str {
     let pattern = bytes(row, "pattern");
     let go = Syntax::parse(&pattern);
@@ -133,7 +133,7 @@ fn patterns_parse_exactly_where_go_parses_them() {
     assert_eq!(counts, Counts::from(expected));
 }
 
-/// Asserts what we answer to a request of the recording, and says which kind of row it was.
+/// Asserts the result for one request of the recording, and returns the kind of row.
 fn match_row(table: &RouteTable, row: &Value) -> &'static str {
     let target = bytes(row, "target");
     let path = target
@@ -195,7 +195,7 @@ fn match_row(table: &RouteTable, row: &Value) -> &'static str {
     }
 }
 
-/// Go's Allow counts the path with a slash too, ours does not.
+/// Go's `Allow` includes the methods of the path with a slash, egressd's does not.
 fn allowed_within(answer: Lookup, method: Method, row: &Value) {
     let allow: Vec<&str> = row["allow"]
         .as_array()
@@ -217,7 +217,8 @@ fn allowed_within(answer: Lookup, method: Method, row: &Value) {
     }
 }
 
-/// Go would add a slash: we refuse, and the hint names the pattern that Go would redirect to.
+/// Go would redirect to the path with a slash. egressd refuses, and the hint names the pattern that
+/// Go would redirect to.
 fn slash_row(table: &RouteTable, answer: Lookup, row: &Value) {
     match answer {
         Lookup::NotFound { trailing_slash } => {

@@ -1,4 +1,4 @@
-//! Webhook signatures: over the bytes that reached the upstream, whatever framing they came in, and over nothing else.
+//! Webhook signatures cover exactly the bytes that reach the upstream, with any framing.
 
 mod again;
 mod limits;
@@ -24,7 +24,8 @@ fn signing(upstream: &Upstream) -> Connection {
     crm.http("webhook_signing_secret", json!(SECRET))
 }
 
-/// What the field has to say, by a library that egressd does not sign with: TLS 1.3 derives its keys with this very HMAC.
+/// The expected value of the field, computed by another library than the one under test: TLS 1.3
+/// derives its keys with the same HMAC.
 fn signature(body: &[u8]) -> String {
     let SupportedCipherSuite::Tls13(suite) = TLS13_AES_128_GCM_SHA256 else {
         panic!("a suite of TLS 1.3");
@@ -40,7 +41,7 @@ fn signature(body: &[u8]) -> String {
     format!("sha256={hex}")
 }
 
-/// Claims that the request came with these bytes, their length and their signature.
+/// Asserts that the request arrived with these bytes, their length and their signature.
 fn is_signed(arrived: &ReceivedRequest, body: &[u8]) {
     assert!(
         arrived.body.bytes == body && arrived.body.whole,
@@ -88,7 +89,7 @@ fn a_body_is_signed_in_whatever_framing_it_comes() {
         assert!(arrived.body.trailers.0.is_empty());
         assert_eq!(arrived.fields.single_value("expect"), None);
     }
-    // Length and chunked together: refused, or the chunks alone count.
+    // Both `Content-Length` and chunked: the request is refused, or only the chunks count.
     let both = head(
         "POST",
         "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n",

@@ -21,29 +21,29 @@ use crate::upstream::{
     Client, DEFAULT_USER_AGENT, Endpoint, Failure, Field, Framing, RequestHead, UpstreamBody,
 };
 
-/// From the name's lookup to the answer's last byte.
+/// The longest time for one request, from the lookup of the name to the last byte of the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest answer, in bytes.
+/// The longest response body, in bytes.
 const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 static USER_AGENT_NAME: HeaderName = USER_AGENT;
 
-/// The source of tokens.
+/// A source of tokens: the token endpoint, or a script in tests.
 pub(super) trait TokenSource: Send + Sync {
-    /// Asks once.
+    /// Requests a token once.
     fn request_token(&self, style: ClientAuth) -> TokenFuture<'_>;
 }
 
 pub(super) type TokenFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Granted, TokenRequestError>> + Send + 'a>>;
 
-/// Why there is none.
+/// Why a request obtained no token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TokenRequestError {
     pub(super) reason: Reason,
-    /// The endpoint's own word for it, for operators.
+    /// The error code that the endpoint sent, for operators.
     pub(super) error_text: Option<Box<str>>,
-    /// How long the endpoint wants to be left alone.
+    /// The time that the endpoint asks to wait (`Retry-After`).
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -100,7 +100,8 @@ impl TokenEndpoint {
             (false, code) => refusal_reason(parts.status, code),
         };
         let has_secret = |text: &[u8]| self.contains_secret(&written.headers, text);
-        // A code of the RFC is a word that we know. Another one is searched as it came, and as it was cleaned and cut.
+        // A code that RFC 6749 defines is a known word and cannot contain the secret. Any other
+        // code is searched for it, as it arrived and again after it was cleaned and shortened.
         let quotable = |code: ErrorCode, error_text: &str| {
             code != ErrorCode::Other || !(has_secret(&body) || has_secret(error_text.as_bytes()))
         };
@@ -112,7 +113,8 @@ impl TokenEndpoint {
         })
     }
 
-    /// Whether a text tells the client's secret, in any form that a response is searched for. An endpoint that does so is not quoted.
+    /// Returns whether a text contains the client's secret, in any encoding that responses are
+    /// searched for. The error text of an endpoint that repeats the secret is not shown.
     fn contains_secret(&self, sent: &HeaderMap, text: &[u8]) -> bool {
         let secret = self.credentials.terms().client_secret.expose();
         let pair = sent
@@ -122,7 +124,8 @@ impl TokenEndpoint {
             .map(|pair| pair.strip_suffix(b"=").unwrap_or(pair));
         let patterns = Patterns::from_secrets([secret].into_iter().chain(pair));
         let scan = patterns.map(|patterns| ResponseScan::new(Arc::new(patterns)));
-        // Short secrets too: here nothing but a quotation is lost.
+        // Secrets that are too short for `Patterns` are searched for too: a false match only hides
+        // a quotation.
         text.windows(secret.len()).any(|part| part == secret)
             || scan.is_some_and(|scan| scan.find(text).is_err())
     }
@@ -154,7 +157,8 @@ fn to_fields(headers: &HeaderMap) -> Vec<Field<'_>> {
     fields
 }
 
-/// What a status other than success means. A server that is in trouble, or busy, says nothing of the client.
+/// Returns the reason for a status other than success. With a 5xx status or a 429, an error code
+/// does not mean that the client is refused.
 fn refusal_reason(status: StatusCode, named: Option<ErrorCode>) -> Reason {
     match named {
         Some(ErrorCode::Other) if status == StatusCode::UNAUTHORIZED => {
@@ -204,9 +208,9 @@ fn parse_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     date(requested)?.duration_since(from).ok()
 }
 
-/// The whole body, which its cap keeps small.
+/// Reads the whole body. `exchange_once` limits its length.
 async fn read_body(mut body: UpstreamBody) -> Result<Zeroizing<Vec<u8>>, Failure> {
-    // Never grown: what it grew out of would not be wiped.
+    // The buffer never grows, because the memory that it outgrows would not be wiped.
     let mut all = Zeroizing::new(Vec::with_capacity(MAX_RESPONSE_BYTES));
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {

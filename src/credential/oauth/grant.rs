@@ -1,5 +1,5 @@
-//! The tokens of one credential, as one state machine: no token, a fetch under way, a cached token, or
-//! a pause after a failure.
+//! The tokens of one credential, as one state machine: no token, a fetch under way, a cached token,
+//! or a pause after a failure.
 //!
 //! ```text
 //!                a request needs a token               granted
@@ -49,7 +49,8 @@ use crate::domain::auth::ClientAuth;
 use crate::reflection::ReflectionGuard;
 use crate::telemetry::ProblemLog;
 
-/// Fetches that a request waits for before it gives up: more than one only if a fetch broke down or its token was over at once.
+/// The most fetches that a request waits for. It waits for more than one only if a fetch was
+/// dropped or its token expired at once.
 const MAX_AWAITED_FETCHES: usize = 3;
 
 /// The tokens of one credential.
@@ -61,7 +62,7 @@ pub struct Grant {
     clock: Clock,
     pub(super) requester: TokenRequester,
     runtime: Handle,
-    /// As the definition says.
+    /// The configured style.
     style: ClientAuth,
     state: Mutex<TokenState>,
     requested: AtomicBool,
@@ -96,12 +97,13 @@ impl Grant {
         self
     }
 
-    /// Its tokens are this connection's too.
+    /// Adds a connection that uses these tokens, for log events.
     pub fn add_owner(&self, connection: &ConnectionId) {
         self.reporter.add_owner(connection);
     }
 
-    /// The token that is there, if one is. Begins its refresh in the background where that is due.
+    /// Returns the cached token, if there is one. Starts its refresh in the background if that is
+    /// due.
     pub fn cached_token(self: &Arc<Self>) -> Option<Arc<Token>> {
         let token = self.valid_token()?;
         token.mark_used();
@@ -112,7 +114,8 @@ impl Grant {
         Some(token)
     }
 
-    /// The token that is there, or the one that a fetch brings: this request begins the fetch if none is under way. Fails at once while a failure holds.
+    /// Returns the cached token, or waits for a fetch. Begins a fetch if none is in flight. Fails
+    /// at once while backing off after a failure.
     pub async fn acquire_token(self: &Arc<Self>) -> Result<AcquiredToken, Unavailable> {
         for _ in 0..MAX_AWAITED_FETCHES {
             if let Some(token) = self.cached_token() {
@@ -120,7 +123,7 @@ impl Grant {
                 return Ok(AcquiredToken { token, is_fresh });
             }
             let fetch = match self.find_or_fetch(None) {
-                // It ended meanwhile.
+                // A fetch ended between the two checks.
                 TokenLookup::Cached(_) => continue,
                 TokenLookup::BackingOff(unavailable) => return Err(unavailable),
                 TokenLookup::Fetching(fetch) => fetch,
@@ -140,8 +143,9 @@ impl Grant {
         })
     }
 
-    /// Another token than this one, which the upstream has refused with 401: one that is there already, or a new one. At most one token retry in 30 s;
-    /// beyond that, while a failure holds, or if the fetch fails: `None`.
+    /// Returns a token other than this one, which the upstream has refused with 401: one that is
+    /// already cached, or a new one. Fetches at most once in 30 s. Returns `None` beyond that,
+    /// while backing off, or if the fetch fails.
     pub async fn retry_token(self: &Arc<Self>, refused: &Arc<Token>) -> Option<Arc<Token>> {
         let token = match self.start_token_retry(refused)? {
             TokenLookup::Cached(token) => token,
@@ -152,12 +156,13 @@ impl Grant {
         token.is_usable().then_some(token)
     }
 
-    /// As [`Grant::retry_token`], for later requests: this one cannot be sent again.
+    /// Starts [`Grant::retry_token`] for later requests, if this one cannot be sent again.
     pub fn retry_token_later(self: &Arc<Self>, refused: &Arc<Token>) {
         let _under_way = self.start_token_retry(refused);
     }
 
-    /// Obtains a token for those to come; it counts as unused until one of them comes.
+    /// Fetches a token before any request needs it. The token counts as unused until a request uses
+    /// it.
     pub async fn prefetch_token(self: &Arc<Self>) {
         if let (false, TokenLookup::Fetching(fetch)) =
             (self.was_requested(), self.find_or_fetch(None))
@@ -166,7 +171,7 @@ impl Grant {
         }
     }
 
-    /// Whether a token was ever asked for.
+    /// Returns whether a token was ever requested.
     pub fn was_requested(&self) -> bool {
         self.requested.load(Relaxed)
     }
@@ -193,7 +198,8 @@ impl Grant {
         Some(self.spawn_fetch(fetch_task))
     }
 
-    /// The fetch under way, or one that begins now; unless there is a token (another than `old`), or a failure holds.
+    /// Returns the fetch in flight, or begins one. Begins none if there is a valid token other than
+    /// `old`, or while backing off.
     fn find_or_fetch(self: &Arc<Self>, old: Option<&Arc<Token>>) -> TokenLookup {
         let fetch_task = {
             let mut state = self.lock_state();
@@ -212,8 +218,8 @@ impl Grant {
         self.spawn_fetch(fetch_task)
     }
 
-    /// Starts the task of a fetch. The caller does not hold the lock of the state: a runtime that has
-    /// ended drops the task at once, and that takes the lock again.
+    /// Starts the task of a fetch. The caller does not hold the lock of the state: a runtime that
+    /// has ended drops the task at once, and that takes the lock again.
     fn spawn_fetch(&self, fetch_task: TokenFetch) -> TokenLookup {
         let fetch = fetch_task.outcome.subscribe();
         self.runtime.spawn(fetch_task.run());
@@ -264,7 +270,8 @@ impl Grant {
         state.fetch = None;
         match fetched {
             Err(failed) => {
-                // What worked once works no longer: the next fetch starts with the configured style.
+                // The style that worked before is refused now, so the next fetch starts with the
+                // configured one.
                 if failed.reason == REFUSED_CLIENT {
                     state.style = self.style;
                 }
@@ -315,8 +322,8 @@ impl Grant {
     }
 }
 
-/// The task of one fetch. Clears its place in the state before its waiters learn of the end, also on
-/// panic.
+/// The task of one fetch. Clears its place in the state before its waiters learn of the end, also
+/// on panic.
 struct TokenFetch {
     grant: Arc<Grant>,
     outcome: watch::Sender<FetchOutcome>,
@@ -370,7 +377,8 @@ async fn maintain_token(grant: Weak<Grant>, token: Weak<Token>) {
     }
 }
 
-/// Fetches a token in the place of this one, which is used meanwhile, and tries again after each failure as long as it is cached.
+/// Replaces a token, which stays in use meanwhile. Tries again after each failure, as long as the
+/// token is cached.
 async fn refresh_token(grant: Weak<Grant>, token: Weak<Token>) {
     loop {
         let pause = {

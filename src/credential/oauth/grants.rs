@@ -1,4 +1,5 @@
-//! All grants of the process, by the fingerprint of their credential: a reload that does not change a credential finds its grant again, token included.
+//! All grants of the process, by the fingerprint of their credential. A reload that does not change
+//! a credential finds its grant again, with its token.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,11 +19,12 @@ use crate::telemetry::ProblemLog;
 use crate::telemetry::metrics::TokenCounters;
 use crate::upstream::Client;
 
-/// How many tokens are prefetched at once.
+/// The number of tokens that are prefetched at the same time.
 const PREFETCHES: usize = 4;
-/// When prefetching begins at the earliest, counted from the start.
+/// The shortest delay before prefetching begins, counted from the start.
 const PREFETCH_AFTER: Duration = Duration::from_secs(1);
-/// And how much later by chance, so that a fleet which starts as one does not ask as one.
+/// The longest random addition to that delay, so that many instances that start together do not
+/// send their requests together.
 const PREFETCH_SPREAD: Duration = Duration::from_secs(2);
 
 /// The grants that connections have requested so far.
@@ -51,7 +53,7 @@ impl Grants {
         }
     }
 
-    /// The same; what becomes of their tokens is told here.
+    /// Sets the log for the events of tokens.
     #[must_use]
     pub fn with_problem_log(mut self, problems: ProblemLog) -> Self {
         self.guard = Arc::new(ReflectionGuard::new(problems.clone()));
@@ -71,7 +73,8 @@ impl Grants {
         &self.guard
     }
 
-    /// The grant of these credentials; the same one for all with the same fingerprint.
+    /// Returns the grant of these credentials, and creates it if needed. Credentials with the same
+    /// fingerprint share one grant.
     pub fn get_or_create_grant(&self, credentials: &Arc<OauthClientCredentials>) -> Arc<Grant> {
         let fingerprint = *credentials.fingerprint();
         let mut grants = self.by_fingerprint.lock();
@@ -87,7 +90,8 @@ impl Grants {
         Arc::clone(grant)
     }
 
-    /// Returns the counters of the token requests with these credentials. Creates no grant.
+    /// Returns the counters of the token requests with these credentials, and creates them if
+    /// needed. Creates no grant.
     pub(in crate::credential) fn get_or_create_counters(
         &self,
         credentials: &OauthClientCredentials,
@@ -96,7 +100,7 @@ impl Grants {
         Arc::clone(counters.entry(*credentials.fingerprint()).or_default())
     }
 
-    /// Lets go of all grants but these, and of their tokens.
+    /// Drops all grants except these, with their tokens.
     pub(in crate::credential) fn retain_live(&self, fingerprints: &HashSet<[u8; 32]>) {
         let mut grants = self.by_fingerprint.lock();
         grants.retain(|fingerprint, grant| {
@@ -111,15 +115,16 @@ impl Grants {
         counters.retain(|_, counters| Arc::strong_count(counters) > 1);
     }
 
-    /// The grant of these credentials, if it was ever asked for.
+    /// Returns the grant of these credentials, if it exists.
     pub fn find_grant(&self, credentials: &OauthClientCredentials) -> Option<Arc<Grant>> {
         let grants = self.by_fingerprint.lock();
         grants.get(credentials.fingerprint()).map(Arc::clone)
     }
 }
 
-/// Obtains the tokens of these grants before anybody needs them, a few seconds from now and a few at a time; those that were asked meanwhile are left
-/// out. A failure is remembered by its grant as any other.
+/// Fetches the tokens of these grants before any request needs them: a few seconds from now, and a
+/// few at a time. Skips grants whose token was requested meanwhile. Each grant records a failure
+/// like any other.
 pub async fn prefetch_tokens(grants: Vec<Arc<Grant>>) {
     let spread = PREFETCH_SPREAD * policy::random_permille() / 1000;
     tokio::time::sleep(PREFETCH_AFTER + spread).await;

@@ -1,32 +1,35 @@
-//! How long a token lives, when it is refreshed, and how long a failure holds: pure functions of numbers, chance among them.
+//! The numbers of the token policy: how long a token is used, when it is refreshed, and how long a
+//! failure prevents another request. All functions are pure; random numbers are parameters.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-/// The life of a token whose answer names none.
+/// The life of a token whose response has no `expires_in`.
 pub(super) const DEFAULT_LIFE: Duration = Duration::from_secs(300);
-/// No token is used for longer.
+/// The longest time that a token is used.
 pub(super) const MAX_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
-/// Below this a token is refreshed at half its life.
+/// Tokens with a shorter life are refreshed at half of it.
 const SHORT_LIFE: Duration = Duration::from_secs(120);
-/// At least this is left of a longer life when a refresh begins (but for the jitter).
+/// The least remaining life of other tokens when their refresh begins, apart from the jitter.
 const HEADROOM: Duration = Duration::from_secs(60);
 /// The longest wait between two attempts.
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 /// The longest wait that a token endpoint can request.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
-/// The first wait after an error that only an operator can mend.
+/// The first wait after an error that only an operator can fix.
 const HARD_BACKOFF: Duration = Duration::from_secs(30);
-/// One token retry after a 401 in this time.
+/// The shortest time between two token retries after a 401.
 pub(super) const TOKEN_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A random number from 0 to 1000, each about as likely. Spreads load; nothing secret depends on it.
+/// A random number from 0 to 1000, each about as likely. Spreads load; nothing secret depends on
+/// it.
 pub(super) fn random_permille() -> u32 {
     let number = RandomState::new().build_hasher().finish() % 1001;
     u32::try_from(number).unwrap_or_default()
 }
 
-/// When a token is refreshed, counted from when it was requested: min(80 % of its life, its life − 60 s), half of it for lives under two minutes, ± 10 %.
+/// Returns the time from the request of a token to its refresh: min(80 % of its life, its life − 60
+/// s), or half its life if that is under two minutes, ± 10 %.
 pub(super) fn refresh_after(life: Duration, random_permille: u32) -> Duration {
     let nominal = if life < SHORT_LIFE {
         life / 2

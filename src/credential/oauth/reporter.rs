@@ -1,4 +1,4 @@
-//! What a grant tells the problem log: no token, a token again, a token.
+//! Reports the events of one grant to the problem log: no token, a token after failures, a token.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::{Event, EventLevel, ProblemLog};
 use parking_lot::Mutex;
 
-/// Tells of one credential's tokens.
+/// Reports the events of one credential's tokens.
 pub(super) struct TokenReporter {
     log: ProblemLog,
-    /// Those that have this credential, in any generation so far.
+    /// The connections with this credential, in all generations so far.
     owners: Mutex<Vec<ConnectionId>>,
 }
 
@@ -39,7 +39,7 @@ impl TokenReporter {
         });
     }
 
-    /// After so many failures.
+    /// Reports a new token, after this many failures in a row.
     pub(super) fn report_obtained(&self, failures: u32, life: Option<Duration>) {
         if failures > 0 {
             self.log.report(Event::TokenRecovered {
@@ -55,7 +55,7 @@ impl TokenReporter {
         }
     }
 
-    /// The response had an `expires_in` that could not be read.
+    /// Reports a response whose `expires_in` could not be read.
     pub(super) fn report_assumed_life(&self) {
         self.log.report(Event::TokenLifeAssumed {
             connections: self.owners(),

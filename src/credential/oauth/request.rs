@@ -1,7 +1,10 @@
-//! A token request (RFC 6749 §4.4.2), written by the `oauth2` crate and sent by us.
+//! Writes a token request (RFC 6749 §4.4.2) with the `oauth2` crate. The request is sent by
+//! `endpoint`.
 //!
-//! The crate encodes the form and the client's credentials. Its answer never goes back in: its types for tokens print and serialise them, and its
-//! errors carry bodies. Nor does it say where the request goes: that is our own [`crate::domain::TokenUrl`], which no URL library has repaired.
+//! The crate encodes the form and the client's credentials, and is used for nothing else. Its types
+//! for tokens can be printed and serialised, and its errors contain response bodies, so it never
+//! sees a response. It does not set the target of the request either. That is a
+//! [`crate::domain::TokenUrl`], which no URL library has normalised.
 
 use oauth2::basic::BasicClient;
 use oauth2::{AuthType, ClientId, ClientSecret, RequestTokenError, Scope, TokenUrl};
@@ -10,13 +13,13 @@ use zeroize::Zeroizing;
 
 use crate::domain::auth::{ClientAuth, GrantType, OauthParameters};
 
-/// A request whose target is not to be read.
+/// A request whose target must be ignored.
 pub(super) type TokenRequest = http::Request<Vec<u8>>;
 
-/// Stands where the crate wants to know where the request goes.
+/// A placeholder for the URL that the crate requires.
 const PLACEHOLDER_URL: &str = "https://token.invalid/";
 
-/// Writes a token request. `None` is a bug.
+/// Writes a token request. `None` is an internal error.
 pub(super) fn write_token_request(
     terms: &OauthParameters,
     style: ClientAuth,

@@ -1,11 +1,11 @@
-//! What a token endpoint's answer means (RFC 6749 §5.1, §5.2): a pure function of its bytes.
+//! Parses the response of a token endpoint (RFC 6749 §5.1, §5.2). A pure function of its bytes.
 //!
-//! The parser is lenient where servers differ without harm (a life as a string, missing or absurdly
-//! long; a provider's own token type; a byte order mark). It is strict where readers could disagree
-//! (a repeated key) or where a header would be invalid (the bytes of the token).
+//! The parser is lenient where servers differ without harm (a life as a string, missing or very
+//! long; a provider's own token type; a byte order mark). It is strict where two parsers could
+//! disagree (a repeated key) or where a header would be invalid (the bytes of the token).
 //!
-//! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes; nothing of a refused answer but its error code is kept, and that one
-//! is clean.
+//! Invariants: a life is at most 24 h; a token is 1 to 16384 visible ASCII bytes. Of a refusal only
+//! the error code is kept, without control characters.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,18 +19,18 @@ use zeroize::Zeroizing;
 use super::policy::{DEFAULT_LIFE, MAX_LIFE};
 use crate::credential::unavailable::{ErrorCode, InvalidTokenResponse};
 
-/// The longest token that is taken, in bytes.
+/// The longest accepted token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// The longest error text that is kept, in characters.
 pub const MAX_ERROR_CHARS: usize = 256;
 
-/// A token that was granted.
+/// A granted token.
 pub struct Granted {
-    /// Its bytes.
+    /// The bytes of the token.
     pub access_token: Zeroizing<Vec<u8>>,
-    /// How long it may be used, counted from when it was asked for.
+    /// The life of the token, counted from the request.
     pub life: Life,
-    /// `expires_in` is present but could not be read, so a default life is assumed.
+    /// Whether `expires_in` is present but could not be read, so that a default life is assumed.
     pub is_life_assumed: bool,
 }
 
@@ -39,16 +39,16 @@ pub struct Granted {
 /// for bearer tokens (`BearerToken`, `Application Access Token`, an empty text).
 const OTHER_TYPES: [&str; 4] = ["mac", "dpop", "pop", "n_a"];
 
-/// How long a token may be used.
+/// The life of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Life {
-    /// By the requests that waited for it, and no others.
+    /// The token is used only by the requests that waited for it.
     Once,
-    /// For this time: whole seconds, at most 24 h.
+    /// The token is used for this time: whole seconds, at most 24 h.
     For(Duration),
 }
 
-/// Reads the body of an answer that says success.
+/// Parses the body of a response with a success status.
 pub fn parse_token(body: &[u8]) -> Result<Granted, InvalidTokenResponse> {
     let fields = TokenFields::parse(body).ok_or(InvalidTokenResponse::Json)?;
     let access_token = fields.access_token.and_then(|raw| unescape_json(raw.get()));
@@ -73,7 +73,8 @@ pub fn parse_token(body: &[u8]) -> Result<Granted, InvalidTokenResponse> {
     })
 }
 
-/// The error that an answer names, if it names one: its code, and its text for operators, cleaned.
+/// Returns the error in a response, if there is one: its code, and its text for operators, cleaned
+/// and shortened.
 pub fn parse_error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
     match TokenFields::parse(body)?.error.as_ref()? {
         Value::String(error) if !error.is_empty() => {
@@ -88,7 +89,7 @@ pub fn parse_error(body: &[u8]) -> Option<(ErrorCode, Box<str>)> {
     }
 }
 
-/// Without control characters (of any script, direction marks too), and short.
+/// Removes control characters, also invisible and directional ones, and shortens the text.
 fn sanitize(text: &str) -> Box<str> {
     let visible = text.chars().filter(|c| {
         !c.is_control() && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -151,7 +152,7 @@ fn unescape_json(json: &str) -> Option<Zeroizing<Vec<u8>>> {
     Some(bytes)
 }
 
-/// The members that matter of an object in which no key stands twice.
+/// The relevant members of an object in which no key occurs twice.
 #[derive(Default)]
 struct TokenFields<'b> {
     access_token: Option<&'b RawValue>,
@@ -162,7 +163,7 @@ struct TokenFields<'b> {
 
 impl<'b> TokenFields<'b> {
     fn parse(body: &'b [u8]) -> Option<Self> {
-        // As a whole: what is skipped is not looked at closely.
+        // The whole body must be valid UTF-8. `serde_json` would not check the bytes that it skips.
         let text = std::str::from_utf8(body).ok()?;
         // RFC 8259 §8.1: a parser may ignore a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -173,7 +174,8 @@ impl<'b> TokenFields<'b> {
     }
 }
 
-/// A value whose number may be larger than any that the JSON library holds: such a one becomes the largest, or the smallest.
+/// Parses a value. A number that is too large for the JSON library becomes the largest or smallest
+/// integer.
 fn parse_clamped<E: serde::de::Error>(raw: &RawValue) -> Result<Value, E> {
     serde_json::from_str(raw.get()).or_else(|error| match raw.get().as_bytes() {
         [b'-', ..] => Ok(Value::from(i64::MIN)),

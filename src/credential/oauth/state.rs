@@ -1,5 +1,5 @@
-//! The state of a grant beside its current token: the fetch under way, the last failure and how long
-//! it prevents the next fetch, and the client authentication that works.
+//! The state of a grant beside its current token: the fetch under way, the last failure and how
+//! long it prevents the next fetch, and the client authentication that works.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,7 +42,7 @@ pub(super) struct RecordedFailure {
     until: Expiry,
 }
 
-/// What a request that has no token finds.
+/// The result of looking for a token.
 pub(super) enum TokenLookup {
     Cached(Arc<Token>),
     Fetching(FetchReceiver),
@@ -61,7 +61,7 @@ impl TokenState {
         }
     }
 
-    /// The failure that holds now, with the time that is left of it.
+    /// Returns the current failure with its remaining time, or `None` if a fetch may begin.
     pub(super) fn active_failure(&self) -> Option<Unavailable> {
         let failure = self.failure.as_ref()?;
         failure.until.remaining().map(|left| Unavailable {
@@ -81,12 +81,12 @@ impl TokenState {
         true
     }
 
-    /// Failures since the last success.
+    /// Returns the number of failures since the last success.
     pub(super) fn failure_count(&self) -> u32 {
         self.failure.as_ref().map_or(0, |failure| failure.in_a_row)
     }
 
-    /// Remembers a failure.
+    /// Records a failure, and returns it with the time to wait.
     pub(super) fn record_failure(
         &mut self,
         error: TokenRequestError,

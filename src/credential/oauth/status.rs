@@ -1,4 +1,5 @@
-//! What operators may know of a grant. No secret is in it, and no byte of the token endpoint but its error code, cleaned.
+//! The state of a grant for operators. It contains no secret, and from the token endpoint only the
+//! error code, cleaned.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,35 +9,36 @@ use crate::credential::unavailable::Reason;
 /// The state of a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantStatus {
-    /// When the cached token expires, by the system's clock as it is now.
+    /// When the cached token expires, on the system clock as it is set now.
     pub expires_at: Option<SystemTime>,
     /// When a token was last obtained.
     pub last_refreshed: Option<SystemTime>,
-    /// Why none was obtained since then.
+    /// The failure since then, if the last fetch failed.
     pub last_failure: Option<LastFailure>,
-    /// How long the endpoint is left alone because of that.
+    /// The time until the endpoint may be requested again, after a failure.
     pub retry_in: Option<Duration>,
-    /// Token requests that were granted.
+    /// The number of token requests that were granted.
     pub requests_ok: u64,
-    /// Token requests that were not.
+    /// The number of token requests that failed.
     pub requests_failed: u64,
 }
 
-/// Why no token was obtained.
+/// A failed token request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastFailure {
     /// The kind of reason.
     pub reason: Reason,
-    /// The token endpoint's own error code, at most 256 characters without control characters. For operators only.
+    /// The error code that the token endpoint sent, at most 256 characters without control
+    /// characters. For operators only.
     pub error_text: Option<Box<str>>,
-    /// When.
+    /// When it failed.
     pub at: SystemTime,
-    /// How many there were in a row.
+    /// The number of failures in a row.
     pub in_a_row: u32,
 }
 
 impl Grant {
-    /// Its state now.
+    /// Returns the current state.
     pub fn status(&self) -> GrantStatus {
         let left = self.valid_token().and_then(|token| token.remaining_life());
         let state = self.lock_state();

@@ -1,4 +1,5 @@
-//! Grants over a scripted token endpoint in memory, under a clock that only these tests move, and over a real one on loopback.
+//! Tests of grants, with a scripted token endpoint in memory and a clock that only these tests
+//! move, and with a real one on loopback.
 
 mod backoff;
 mod over_tls;
@@ -15,13 +16,13 @@ mod wiping;
 use crate::domain::auth::{ClientAuth, GrantType, OauthParameters, Utf8Secret};
 use crate::domain::{Secret, SecretSource, TokenUrl};
 
-/// A secret that stands in the definition itself.
+/// Returns a secret that the definition itself contains.
 pub(super) fn utf8_secret(text: &str) -> Utf8Secret {
     let secret = Secret::new(text.as_bytes().to_vec(), SecretSource::Inline);
     secret.unwrap().try_into().unwrap()
 }
 
-/// A client of a token endpoint that nobody dials.
+/// Returns the parameters of a client whose token endpoint is never dialled.
 pub(super) fn terms() -> OauthParameters {
     OauthParameters {
         token_url: TokenUrl::parse("https://token.test/oauth/token").unwrap(),

@@ -13,13 +13,14 @@ use crate::reflection::TokenSecret;
 
 const SCHEME: &[u8] = b"Bearer ";
 
-/// A token that a token endpoint granted. Has no `Debug`, `Display`, `Serialize` or `Clone`.
+/// An access token. Has no `Debug`, `Display`, `Serialize` or `Clone`, so it cannot be printed or
+/// copied by accident.
 pub struct Token {
     /// `Bearer …`
     header: Zeroizing<Box<[u8]>>,
     requested_at: BootTime,
     clock: Clock,
-    /// `None`: it serves the requests that waited for it and no others.
+    /// If `None`, the token serves only the requests that waited for it.
     life: Option<Lifetime>,
     is_used: AtomicBool,
     is_refresh_claimed: AtomicBool,
@@ -30,7 +31,7 @@ pub struct Token {
 pub struct AcquiredToken {
     /// The token.
     pub token: Arc<Token>,
-    /// Whether this very request waited for it.
+    /// Whether this request waited for the token.
     pub is_fresh: bool,
 }
 
@@ -50,7 +51,7 @@ impl Token {
     ) -> Self {
         let life = match granted.life {
             Life::Once => None,
-            // A clock that cannot count a day further keeps no token.
+            // If the clock overflows within a day, the token is not cached.
             Life::For(life) => requested_at
                 .checked_add(policy::refresh_after(life, random_permille))
                 .zip(requested_at.checked_add(life))
@@ -71,7 +72,7 @@ impl Token {
         }
     }
 
-    /// What `Authorization` says.
+    /// Returns the value of the `Authorization` header field.
     pub(in crate::credential) fn header_value(&self) -> &[u8] {
         &self.header
     }
@@ -88,12 +89,12 @@ impl Token {
         self.secret.as_ref()
     }
 
-    /// How long ago it was requested.
+    /// Returns the time since the token was requested.
     pub fn age(&self) -> Duration {
         self.clock.now().saturating_since(self.requested_at)
     }
 
-    /// How long it may still be used; `None` where it may not be kept at all.
+    /// Returns the remaining life, or `None` if the token has expired or must not be cached.
     pub(super) fn remaining_life(&self) -> Option<Duration> {
         self.life.as_ref()?.end.remaining()
     }
@@ -104,7 +105,7 @@ impl Token {
         self.life.as_ref().map(|life| &life.end)
     }
 
-    /// Whether those who got it may still use it.
+    /// Returns whether the requests that obtained the token may still use it.
     pub fn is_usable(&self) -> bool {
         self.life.is_none() || self.remaining_life().is_some()
     }
@@ -116,7 +117,8 @@ impl Token {
     }
 
     pub(super) fn mark_used(&self) {
-        // Written once: a word that all workers write with each request would travel between their caches.
+        // Written only once. If all workers wrote it with each request, its cache line would move
+        // between their cores.
         if !self.is_used.load(Relaxed) {
             self.is_used.store(true, Relaxed);
         }
@@ -126,7 +128,7 @@ impl Token {
         self.is_used.load(Relaxed)
     }
 
-    /// Whether a refresh is due and nobody attends to it; the caller does from now on.
+    /// Returns `true` if a refresh is due and not claimed yet. The caller then has to do it.
     pub(super) fn claim_refresh(&self) -> bool {
         !self.is_refresh_claimed.load(Relaxed)
             && self.until_refresh().is_some_and(|left| left.is_zero())

@@ -2,8 +2,8 @@
 //! source.
 //!
 //! Names are in lower case and with `-` for `_`, as they are compared. A name that ends in `*` is a
-//! prefix, and a name that begins with `*` is a suffix. `docs/agents.md` has the same table, and a test
-//! compares the two.
+//! prefix, and a name that begins with `*` is a suffix. `docs/agents.md` has the same table, and a
+//! test compares the two.
 
 use super::HeaderCategory::{
     self, Browser, ClientAddress, Cookie, Credential, Egressd, Identity, Intermediary, Method,

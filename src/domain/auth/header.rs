@@ -14,7 +14,7 @@ pub struct SensitiveHeader {
     /// Its value.
     pub value: Secret,
     /// `false` if the definition sets `secret: false`. The value is still never shown, but
-    /// responses may hold it.
+    /// responses may contain it.
     pub is_secret: bool,
 }
 

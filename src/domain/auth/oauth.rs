@@ -1,4 +1,5 @@
-//! The client credentials of OAuth 2.0 (RFC 6749 §4.4): where and how a token is obtained, and which ones are the same.
+//! The OAuth 2.0 client credentials of a connection (RFC 6749 §4.4): where and how a token is
+//! requested. A fingerprint identifies credentials that may share tokens.
 
 use std::ops::Deref;
 
@@ -8,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::domain::secret::Secret;
 use crate::domain::url::TokenUrl;
 
-/// What a definition says of its client credentials, and the ranges of its connection.
+/// The client credentials of a definition, and the allowed address ranges of its connection.
 pub struct OauthParameters {
     /// The token endpoint.
     pub token_url: TokenUrl,
@@ -18,13 +19,14 @@ pub struct OauthParameters {
     pub client_id: Utf8Secret,
     /// The client's secret.
     pub client_secret: Utf8Secret,
-    /// One space-separated string, as it is sent.
+    /// The scopes, as one space-separated string.
     pub scopes: Option<String>,
-    /// Further parameters of the token request, in the order of the definition. None is a standard one.
+    /// Additional parameters of the token request, in the order of the definition. No standard
+    /// parameter is among them.
     pub extra_params: Vec<(String, String)>,
-    /// Where the client's id and secret go.
+    /// Where the client's id and secret are sent.
     pub client_auth: ClientAuth,
-    /// The connection's `allowed_private_cidrs`, which hold for the token endpoint too.
+    /// The connection's `allowed_private_cidrs`, which also apply to the token endpoint.
     pub allowed_private_cidrs: Vec<IpNet>,
 }
 
@@ -34,18 +36,19 @@ pub struct OauthClientCredentials {
     fingerprint: [u8; 32],
 }
 
-/// RFC 6749 §2.3.1: the client's credentials in the `Authorization` header or in the body.
+/// Where the client's credentials are sent: in the `Authorization` header or in the body (RFC 6749
+/// §2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// HTTP Basic, falling back to the body once on `invalid_client`.
+    /// In the header, as HTTP Basic. After an `invalid_client` error, the body is tried once.
     #[default]
     Basic,
-    /// Form parameters.
+    /// In the body, as form parameters.
     Body,
 }
 
-/// The value of `grant_type` in a token request (RFC 6749 §4.4.2). Some providers require a value
-/// of their own.
+/// The value of `grant_type` in a token request (RFC 6749 §4.4.2). Some providers require their own
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantType(Box<str>);
 
@@ -96,7 +99,7 @@ impl Default for GrantType {
 /// A secret that is UTF-8 text, as a form requires.
 pub struct Utf8Secret(Secret);
 
-/// A client's id or secret that is not UTF-8, which a form cannot carry (RFC 6749 appendix B).
+/// Error: a client's id or secret is not UTF-8, so a form cannot carry it (RFC 6749 appendix B).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUtf8;
 
@@ -126,20 +129,21 @@ impl OauthClientCredentials {
         Self { terms, fingerprint }
     }
 
-    /// The terms.
+    /// Returns the terms.
     pub fn terms(&self) -> &OauthParameters {
         &self.terms
     }
 
-    /// Whether two definitions say the same, where their secrets come from included.
+    /// Returns whether two definitions are equal, including the sources of their secrets.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        // The fingerprint has the rest.
+        // The fingerprint covers all other fields.
         self.fingerprint == other.fingerprint
             && self.terms.client_id.is_same(&other.terms.client_id)
             && self.terms.client_secret.is_same(&other.terms.client_secret)
     }
 
-    /// SHA-256 over everything that a token depends on: two credentials with one fingerprint may share their tokens, others may not.
+    /// Returns the SHA-256 hash of everything that a token depends on. Credentials with the same
+    /// fingerprint may share their tokens; others must not.
     pub fn fingerprint(&self) -> &[u8; 32] {
         &self.fingerprint
     }

@@ -15,7 +15,7 @@ const SEPARATORS: &[u8] = b":|/\"'{}[]";
 /// The scheme of RFC 7617, as requests carry it.
 const BASIC: &[u8] = b"Basic ";
 
-/// A text that no response may hold.
+/// A text that no response may contain.
 pub struct SecretPart {
     /// Its bytes.
     pub text: Zeroizing<Vec<u8>>,
@@ -78,12 +78,12 @@ impl Pair {
         Some(Self { bytes, colon })
     }
 
-    /// The user name.
+    /// Returns the user name.
     pub(super) fn name(&self) -> &[u8] {
         self.bytes.get(..self.colon).unwrap_or_default()
     }
 
-    /// The password.
+    /// Returns the password.
     pub(super) fn password(&self) -> &[u8] {
         self.bytes.get(self.colon + 1..).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What is read, and what other parsers repair and this one refuses.
+//! Valid URLs, and texts that other parsers repair and this one rejects.
 
 use super::{BaseUrl, InvalidUrl, TokenUrl};
 

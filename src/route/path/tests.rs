@@ -1,4 +1,4 @@
-//! What the gate admits and what it refuses, as tables.
+//! Tables of canonical and refused paths.
 
 use super::*;
 

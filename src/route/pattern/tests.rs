@@ -1,4 +1,4 @@
-//! What parses and what does not, as tables; the full set stands in the recorded vectors.
+//! Tables of valid and invalid patterns. The full set is in the recorded vectors.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Lookup, precedence, the report and the bounds, in small worlds.
+//! Tests of lookup, precedence, the report and the limits.
 
 use super::*;
 
@@ -167,7 +167,7 @@ fn overlapping_patterns_both_stay_and_the_first_listed_labels() {
     assert_eq!(find(&crossing, "GET /a/c"), Lookup::Found(1));
     assert_eq!(find(&crossing, "GET /c/b"), Lookup::Found(0));
 
-    // The first listed is beaten by the third, so the second is the first that nothing beats.
+    // The third pattern beats the first, so the second is the first that none beats.
     let (three, _) = table(&["/a/{x}/", "/{x}/b/", "/a/{x}/c"]);
     assert_eq!(find(&three, "GET /a/b/d"), Lookup::Found(0));
     assert_eq!(find(&three, "GET /a/b/c"), Lookup::Found(1));
@@ -201,8 +201,8 @@ fn patterns_that_never_match_stay_out() {
     assert_eq!(find(&table, "GET /a/x/b"), Lookup::Found(3));
 }
 
-/// All combinations of literal and wildcard over `levels` segments, each with its own last literal:
-/// no pair conflicts, and a miss must try them all.
+/// Returns all combinations of literal and wildcard over `levels` segments, each with its own last
+/// literal. No two of them conflict, and a path that matches none must try them all.
 fn every_combination(levels: u32) -> Vec<Pattern> {
     let pattern = |mask: u32| {
         let segment = |level: u32| {

@@ -1,4 +1,4 @@
-//! What a token endpoint may answer, and what makes no token of it.
+//! Responses of token endpoints, and which of them are not a token.
 
 use serde_json::{Value, json};
 
@@ -7,7 +7,8 @@ use crate::support::token_answer::DESCRIPTION;
 use crate::support::token_endpoint::token;
 use crate::support::{Agent, TokenAnswer, TokenEndpoint, Upstream};
 
-/// Claims that this answer is no token: the agent is told so, one call was made, and the upstream heard nothing.
+/// Asserts that this response is not a token: the agent gets a refusal, one token request was made,
+/// and the upstream received nothing.
 fn no_token(answer: TokenAnswer, causes: &[&str], row: &str) {
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::script([answer]);
@@ -22,7 +23,8 @@ fn no_token_body(body: &str) {
     no_token(TokenAnswer::body(body), &[INVALID], body);
 }
 
-/// Claims that this answer is a token, which the upstream gets; how many calls `requests` of an agent make.
+/// Asserts that this response is a token, which the upstream receives, and how many token requests
+/// `requests` of an agent cause.
 fn calls_for(answer: TokenAnswer, requests: usize, row: &str) -> usize {
     let up = Upstream::body("hi");
     let endpoint = TokenEndpoint::script([answer]);
@@ -203,7 +205,7 @@ fn broken_responses() {
         ),
     ] {
         let up = Upstream::body("hi");
-        // Ends the stream after these words, so that nothing more is waited for.
+        // Ends the stream after this text, so that no further bytes are expected.
         let ended = Upstream::reply_then_close(bytes);
         let url = format!("https://{}/token", ended.address());
         let crm = crate::support::connection("crm")
@@ -248,14 +250,14 @@ fn lives_that_are_cached() {
     ] {
         assert_eq!(calls_for(lives(life), 3, life), 1, "{life}");
     }
-    // F-142: a fraction is no reason to refuse; how much of it counts is not seen from here.
+    // F-142: a fraction is accepted. How it is rounded cannot be observed here.
     let calls = calls_for(lives("3.7"), 1, "3.7");
     assert_eq!(calls, 1);
 }
 
 #[test]
 fn lives_that_are_over_at_once() {
-    // F-142: whoever waits may use such a token; nobody after them
+    // F-142: only the requests that waited for such a token may use it.
     for life in [
         "0",
         "-1",
@@ -300,7 +302,7 @@ fn lives_that_cannot_be_read_are_assumed() {
     }
 }
 
-/// A token whose `expires_in` is these bytes.
+/// Returns a token response with these bytes as `expires_in`.
 fn lives(life: &str) -> TokenAnswer {
     let token = token(1);
     TokenAnswer::body(format!(
@@ -408,7 +410,7 @@ fn what_else_providers_say_does_no_harm() {
         document.to_string().len()
     ));
     assert_eq!(calls_for(untyped, 2, "no Content-Type"), 1);
-    // F-139: an error by another name of its status is still one
+    // F-139: an error code is used with any client error status.
     let teapot = TokenAnswer::error("418 I'm a teapot", "invalid_request");
     no_token(teapot, &[REFUSED, ERROR], "418");
 }

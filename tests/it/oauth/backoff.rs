@@ -1,4 +1,5 @@
-//! A token endpoint that fails, for a while or for good: what agents are told, how seldom it is asked again, and how it ends.
+//! A token endpoint that fails, for a while or permanently: the replies to agents, the pauses
+//! between token requests, and the recovery.
 
 use std::time::{Duration, Instant};
 
@@ -54,7 +55,8 @@ fn failures_that_may_pass() {
         if row.starts_with("429 ") {
             return;
         }
-        // Remembered: nobody dials until the backoff is over, and then it is a token.
+        // The failure is stored: no request is sent until the backoff is over, and then a token
+        // arrives.
         let until = Instant::now();
         let replies = ask_until(&mut agent, "/crm/x", 200);
         for (_, reply) in &replies[..replies.len() - 1] {
@@ -159,7 +161,8 @@ fn an_endpoint_that_always_fails_is_asked_ever_more_seldom() {
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
     let began = Instant::now();
-    // From before the agent asked for what failed to after the reply of what failed next: no less than the pause between them.
+    // From before the request of the first failure to after the reply of the next one: at least the
+    // pause between the two.
     let mut pauses = Vec::new();
     let mut failed = began;
     let mut asked = 0;
@@ -192,7 +195,7 @@ fn refusals_of_the_client() {
     ] {
         let up = Upstream::body("hi");
         let endpoint = TokenEndpoint::script([TokenAnswer::error(status, error)]);
-        // In the body from the start: there is nothing to fall back to.
+        // The credentials are in the body from the start, so there is no fallback.
         let crm = crm(&up, &endpoint).grant("client_auth", "body");
         let sidecar = Sidecar::with(crm).start();
         let mut agent = Agent::connect(&sidecar);

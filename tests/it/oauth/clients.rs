@@ -1,4 +1,4 @@
-//! How the client proves itself to the token endpoint, and what it asks for.
+//! How the client authenticates to the token endpoint, and what it requests.
 
 use serde_json::json;
 
@@ -7,7 +7,8 @@ use crate::support::connection::{CLIENT_ID, CLIENT_SECRET};
 use crate::support::token_endpoint::{TokenCall, token};
 use crate::support::{Agent, Sidecar, TokenAnswer, TokenEndpoint, Upstream};
 
-/// Refuses Basic, as providers do that know the body alone. A token of theirs is over at once: every request makes a call.
+/// Refuses Basic authentication, like providers that support only the body. Its tokens expire at
+/// once, so every request causes a token request.
 fn body_alone(status: &'static str) -> TokenEndpoint {
     TokenEndpoint::with_script(move |call| {
         if call.basic().is_some() || call.single_param("client_secret").is_none() {

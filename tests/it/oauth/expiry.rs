@@ -1,4 +1,5 @@
-//! A token's life: refreshed while it is still good, used to its end, never after it.
+//! The life of a token: it is refreshed while it is still valid, used until its end, and never
+//! after.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -24,11 +25,12 @@ fn short_tokens_are_replaced_before_they_expire() {
             seen += 1;
             super::pause();
         }
-        // About half a life each, less the jitter; what a stalled machine adds only makes it longer.
+        // Each token serves for about half its life, less the jitter. A stalled machine can only
+        // make this longer.
         let halves = began.elapsed().as_secs_f64() / (f64::from(life) * 0.4);
         let calls = f64::from(u32::try_from(endpoint.calls()).unwrap());
         assert!(calls <= halves + 2.0, "{calls} calls in {halves} halves");
-        // In order, none twice, none left out.
+        // In order, without repetitions or gaps.
         let mut used = tokens(&up);
         assert_eq!(used.len(), seen);
         used.dedup();
@@ -74,7 +76,7 @@ fn the_old_token_serves_while_the_new_one_is_on_its_way() {
         agent.get("/crm/x").expect_status(200);
         super::pause();
     }
-    // The call is under way, and nobody waits for it while what there is, is good.
+    // The token request is in flight, and no request waits for it while the cached token is valid.
     if began.elapsed() < Duration::from_secs(7) {
         agent.get("/crm/x").expect_status(200);
     }
@@ -110,7 +112,7 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
         let crm = crm(&up, &endpoint).grant("client_auth", "body");
         let sidecar = Sidecar::with(crm).start();
         let mut agent = Agent::connect(&sidecar);
-        // The token was minted between these two.
+        // The token was granted between these two instants.
         let asked = Instant::now();
         agent.get("/crm/x").expect_status(200);
         let got = Instant::now();
@@ -126,7 +128,7 @@ fn a_good_token_is_used_to_its_end_and_not_beyond() {
                 unavailable(reply, causes);
             }
         }
-        // No second is given away.
+        // The token is used until the last second.
         assert!(
             asked.elapsed() >= life - Duration::from_millis(1),
             "{:?}",
@@ -159,7 +161,8 @@ fn a_token_that_nobody_uses_is_left_alone() {
         agent.get("/erp/x").expect_status(200);
         super::pause();
     }
-    // Five refreshes of the one that is used; of the other, at most what its one use was worth.
+    // Five refreshes of the used token. For the unused one, at most the refresh that its single use
+    // causes.
     assert!(idle.calls() <= 2, "{} calls", idle.calls());
     ask(&sidecar).expect_status(200);
     assert!(idle.calls() <= 3, "{} calls", idle.calls());

@@ -1,4 +1,5 @@
-//! Where the token stands in a request's life: behind everything that refuses, before everything that dials, inside the deadline.
+//! The place of the token in the pipeline: after all refusals, before dialling, and within the
+//! deadline.
 
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::support::{
 #[test]
 fn a_request_that_is_refused_asks_for_no_token() {
     let up = Upstream::body("hi");
-    // A life of nothing: whatever asks for a token is seen.
+    // Tokens expire at once, so every request for a token is visible.
     let endpoint = TokenEndpoint::with_new_tokens(0);
     let base = connection("crm").allow("GET /x").upstream(&up);
     let sidecar = Sidecar::with(base.oauth(&endpoint))
@@ -45,7 +46,7 @@ fn a_forbidden_upstream_costs_no_token() {
     let crm = crm(&up, &endpoint).http("allowed_private_cidrs", holes);
     let port = up.address().port();
     let crm = crm.base_url(&format!("https://localhost:{port}"));
-    // The same grant, used once before: from then on only a request makes a call.
+    // The same grant, used once before: from then on only a request causes a token request.
     let open = endpoint.address();
     let erp = crm
         .clone()
@@ -65,7 +66,7 @@ fn a_token_endpoint_behind_the_guard() {
     // F-156
     let endpoint = TokenEndpoint::with_new_tokens(3600);
     let url = format!("https://localhost:{}/token", endpoint.address().port());
-    // Nobody is dialled there: the credential comes first.
+    // The upstream is not dialled, because the credential is needed first.
     let crm = connection("crm").allow("/").base_url("https://127.0.0.2:1");
     let crm = crm.http("allowed_private_cidrs", json!(["127.0.0.2/32"]));
     let sidecar = Sidecar::with(crm.oauth_at(&url)).start();
@@ -92,7 +93,7 @@ fn the_wait_for_a_token_is_part_of_the_deadline() {
     tells_nothing(&reply);
     assert_eq!((endpoint.calls(), up.sockets()), (1, 0));
     gate.open();
-    // Whether that call still counts or another is made: nobody is harmed.
+    // It does not matter whether that token request is used or another one is made.
     super::ask_until(&mut Agent::connect(&sidecar), "/crm/x", 200);
     assert!(endpoint.calls() <= 2);
     assert_eq!(tokens(&up), [token(1)]);
@@ -164,7 +165,8 @@ fn a_token_endpoint_that_speaks_http2_alone() {
 
 #[test]
 fn a_metadata_address_behind_a_name_is_a_problem_or_a_refusal() {
-    // F-156: as a literal it is a problem at load, whatever the ranges say; the guard's own tests hold what a name resolves to.
+    // F-156: a literal address is a problem at load, whatever ranges are allowed. The tests of the
+    // address guard cover the addresses that a name resolves to.
     let crm = connection("crm").allow("/").base_url("https://127.0.0.1:1");
     let definition = crm.oauth_at("https://169.254.169.254/token").definition();
     let files = tempfile::tempdir().unwrap();

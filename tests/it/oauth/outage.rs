@@ -1,4 +1,4 @@
-//! A token endpoint dies under load, and comes back.
+//! A token endpoint that fails under load and recovers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,7 +8,8 @@ use crate::support::connection::Connection;
 use crate::support::reply::Reply;
 use crate::support::{Agent, PATIENCE, Sidecar, TokenEndpoint, Upstream};
 
-/// Asks until told to stop: each reply with the instants before it was asked for and after it came.
+/// Sends requests until it is stopped. Returns each reply with the instants before its request and
+/// after its arrival.
 fn load(sidecar: &Sidecar, target: &str, stop: &AtomicBool) -> Vec<(Instant, Instant, Reply)> {
     let mut agent = Agent::connect(sidecar);
     let mut replies = Vec::new();
@@ -24,7 +25,8 @@ fn load(sidecar: &Sidecar, target: &str, stop: &AtomicBool) -> Vec<(Instant, Ins
 
 #[test]
 fn killing_the_token_endpoint_under_load() {
-    // F-138, F-148: nobody fails until the token's real expiry, then exactly this connection; no restart is needed.
+    // F-138, F-148: no request fails before the token really expires, and then only this connection
+    // fails. No restart is needed.
     let life = Duration::from_secs(5);
     let (up, other) = (Upstream::body("hi"), Upstream::body("hi"));
     let (dies, lives) = (
@@ -58,7 +60,7 @@ fn killing_the_token_endpoint_under_load() {
     });
     for (before, after, reply) in &crm {
         if reply.status == 200 {
-            // While it was dead, only a token that was alive when the request came.
+            // During the outage, only with a token that was valid when the request arrived.
             let late = *before > got + life && *after < restarted;
             assert!(!late, "served {:?} after the end", *before - (got + life));
         } else {
@@ -78,6 +80,7 @@ fn killing_the_token_endpoint_under_load() {
         .iter()
         .filter(|(_, _, reply)| reply.status == 200)
         .count();
-    // The agent's own: one at the start, those before the end, one at the recovery.
+    // Refusals of the agent's own requests: one at the start, those before the end, one at the
+    // recovery.
     assert!(tokens(&up).len() >= served + 2);
 }

@@ -1,4 +1,4 @@
-//! What has a token of its own, and what shares one.
+//! Which connections share a token, and which have their own.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::connection::Connection;
 use crate::support::token_endpoint::token;
 use crate::support::{Agent, Sidecar, TokenEndpoint, Upstream};
 
-/// Asks twice over each connection; the tokens that the upstream saw.
+/// Sends two requests through each connection. Returns the tokens that the upstream received.
 fn asked_of(connections: Vec<Connection>, up: &Upstream) -> Vec<String> {
     let mut connections = connections.into_iter();
     let first = connections.next().expect("one");
@@ -52,7 +52,7 @@ fn what_is_asked_for_tells_tokens_apart() {
     distinct.sort_unstable();
     distinct.dedup();
     assert_eq!((distinct.len(), endpoint.calls()), (count, count));
-    // Each got what it asked for.
+    // Each connection got the token for its own parameters.
     for (n, seen) in first.iter().enumerate() {
         let call = (0..count).map(|n| endpoint.call(n));
         let mut call = call.filter(|call| token(call.number + 1) == *seen);

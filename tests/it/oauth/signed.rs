@@ -1,5 +1,5 @@
-//! A token that expires between the moment it is taken and the moment the request could leave: while the agent's body is awaited, or the
-//! upstream dialled.
+//! A token that expires after it was obtained and before the request can be sent: while the agent's
+//! body arrives, or while the upstream is dialled.
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -24,7 +24,7 @@ fn a_token_that_expires_while_the_body_comes_is_not_sent() {
     other.get("/crm/x").expect_status(200);
     slow.send("POST /crm/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nab");
     let began = Instant::now();
-    // Each token is refreshed at half its life, so that the first has expired when the fifth is there.
+    // Each token is refreshed at half its life, so the first has expired when the fifth arrives.
     while tokens(&up).last() != Some(&token(5)) {
         assert!(began.elapsed() < PATIENCE, "{:?}", tokens(&up).last());
         other.get("/crm/x").expect_status(200);
@@ -58,7 +58,7 @@ fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
             "POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}"
         ));
         endpoint.wait_for_calls(1);
-        // The first token's life counts from before that call.
+        // The life of the first token counts from before that token request.
         let expired = Instant::now() + Duration::from_secs(1);
         while Instant::now() < expired {
             super::pause();
@@ -72,7 +72,7 @@ fn a_token_that_expires_while_the_upstream_is_dialled_is_not_sent() {
     }
 }
 
-/// Takes one connection, and passes it on to `to` once the gate is open.
+/// Accepts one socket, and forwards it to `to` once the gate is open.
 fn relay(to: SocketAddr, gate: &Gate) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -83,7 +83,7 @@ fn relay(to: SocketAddr, gate: &Gate) -> SocketAddr {
         gate.wait();
         let far = TcpStream::connect(to).unwrap();
         let pass = |mut from: TcpStream, mut to: TcpStream| {
-            // Either side may be reset when the test is over.
+            // Both sides may be reset at the end of the test.
             let _over = io::copy(&mut from, &mut to);
             let _gone = to.shutdown(Shutdown::Write);
         };

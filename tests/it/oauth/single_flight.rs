@@ -1,4 +1,4 @@
-//! Many requests, one token call: whoever waits, leads or leaves.
+//! Many requests share one token request, also if some of them are cancelled.
 
 use serde_json::json;
 
@@ -8,12 +8,12 @@ use crate::support::{Agent, Gate, Sidecar, TokenAnswer, TokenEndpoint, Upstream}
 
 const GET: &str = "GET /crm/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// So many agents at once, and how many calls for a token they cause.
+/// Starts this many agents at the same time, and returns how many token requests they cause.
 fn crowd(agents: usize) -> usize {
     let up = Upstream::body("hi");
     let gate = Gate::new();
     let endpoint = TokenEndpoint::script([TokenAnswer::token(&token(1)).once_open(&gate)]);
-    // Leaves time for the handshakes of all agents on a machine that is building.
+    // Leaves time for the handshakes of all agents on a busy machine.
     let crm = crm(&up, &endpoint).http("max_concurrent_requests", json!(4096));
     let sidecar = Sidecar::with(crm.http("timeout_seconds", json!(300)))
         .setting("egress.connect_timeout_seconds", 300)
@@ -63,13 +63,13 @@ fn a_crowd_shares_a_failure() {
     for agent in &mut crowd {
         unavailable(&agent.reply(), &[INVALID]);
     }
-    // One a second at the very most: see the backoff.
+    // At most one per second, because of the backoff.
     let most = 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
     assert!(endpoint.calls() <= most, "{} calls", endpoint.calls());
     assert_eq!(up.sockets(), 0);
 }
 
-/// Who hangs up while the token is waited for.
+/// The agents that hang up while they wait for the token.
 fn hangs_up(leaver: usize) {
     let up = Upstream::body("hi");
     let gate = Gate::new();
@@ -84,7 +84,7 @@ fn hangs_up(leaver: usize) {
     for _ in 0..3 {
         let mut agent = Agent::connect(&sidecar);
         agent.send(GET);
-        // The first leads: the call is its doing.
+        // The first request causes the token request.
         endpoint.wait_for_calls(1);
         settle(&sidecar);
         agents.push(agent);
@@ -99,7 +99,8 @@ fn hangs_up(leaver: usize) {
     for agent in &mut agents {
         agent.reply().expect_status(200);
     }
-    // Where the leader left, the call may have gone with it; then the next one leads.
+    // If the first request is cancelled, its token request may be cancelled too. The next request
+    // then causes another.
     let calls = endpoint.calls();
     assert!(calls == 1 || (leaver == 0 && calls == 2), "{calls} calls");
     assert_eq!(tokens(&up), vec![token(1); 3]);
@@ -107,7 +108,7 @@ fn hangs_up(leaver: usize) {
     assert_eq!(endpoint.calls(), calls);
 }
 
-/// With one worker: what came before this has been looked at when it is answered.
+/// There is one worker, so everything before this request was handled when its reply arrives.
 fn settle(sidecar: &Sidecar) {
     let mut other = Agent::connect(sidecar);
     other.get("/nope").refused(404, "connection_not_found");

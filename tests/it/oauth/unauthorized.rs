@@ -1,4 +1,5 @@
-//! 401 from the upstream: that token is dropped, one new one is got, and the request is sent again where that can be.
+//! The upstream replies with 401: the token is dropped, a new one is fetched, and the request is
+//! sent again if that is possible.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -15,7 +16,7 @@ use crate::support::{Agent, DEADLINE, Gate, Sidecar, TokenAnswer, TokenEndpoint,
 const UNAUTHORIZED: &str = "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer error=\"invalid_token\"\r\nContent-Length: 5\r\n\r\nstale";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 
-/// The tokens that an API no longer takes.
+/// The tokens that an API rejects.
 #[derive(Clone, Default)]
 struct Revoked(Arc<Mutex<BTreeSet<String>>>);
 
@@ -38,14 +39,14 @@ impl Revoked {
         }
     }
 
-    /// An API that takes every other token.
+    /// An API that accepts every other token.
     fn api(&self) -> Upstream {
         let revoked = self.clone();
         Upstream::answer(move |request| revoked.answer(request))
     }
 }
 
-/// An API with one token that it took once and takes no more.
+/// An API that accepts its one token once, and rejects it afterwards.
 struct World {
     revoked: Revoked,
     up: Upstream,
@@ -156,7 +157,7 @@ fn a_body_that_is_gone_cannot_be_sent_again() {
         assert_eq!(reply.expect_status(401).text(), "stale");
         assert_eq!(reply.fields.single_value("x-egressd-error"), None);
         assert_eq!(tokens(&world.up), [token(1), token(1)]);
-        // That token is dropped all the same.
+        // The token is dropped nevertheless.
         ask(&world.sidecar).expect_status(200);
         assert_eq!(tokens(&world.up).last(), Some(&token(2)));
         assert_eq!(world.endpoint.calls(), 2);
@@ -180,7 +181,7 @@ fn a_second_401_is_the_upstreams_word() {
 fn a_token_that_was_minted_for_the_request_is_not_renewed() {
     // F-151
     let up = Upstream::reply(UNAUTHORIZED);
-    // The first is over at once; from then on only a request asks for one.
+    // The first token expires at once, so from then on only a request causes a token request.
     let endpoint = TokenEndpoint::with_script(|call| {
         let life = if call.number == 0 { 0 } else { 3600 };
         TokenAnswer::bearer_expiring_in(&token(call.number + 1), life)
@@ -279,7 +280,7 @@ fn a_renewal_that_fails() {
     let sidecar = before(&up, &endpoint);
     let mut agent = Agent::connect(&sidecar);
     agent.get("/crm/first").expect_status(200);
-    // Either is true: the upstream said 401, and no other token can be had.
+    // Both replies are correct: the upstream replied with 401, and no other token is available.
     let reply = agent.get("/crm/x");
     if reply.status == 401 {
         assert_eq!(reply.text(), "stale");
@@ -287,7 +288,7 @@ fn a_renewal_that_fails() {
         unavailable(&reply, &[ERROR]);
     }
     assert_eq!((endpoint.calls(), tokens(&up).len()), (2, 2));
-    // The dropped token is not taken up again.
+    // The dropped token is not used again.
     unavailable(&agent.get("/crm/first"), &[ERROR]);
     assert_eq!(tokens(&up).len(), 2);
 }
@@ -314,7 +315,8 @@ fn a_renewal_that_stalls_meets_the_deadline() {
     agent.get("/crm/x").refused(504, "upstream_timeout");
     assert_eq!((endpoint.calls(), tokens(&up).len()), (2, 2));
     gate.open();
-    // The dropped token is not taken up again, and the call that was under way is the only one.
+    // The dropped token is not used again, and the token request that was in flight is the only
+    // one.
     super::ask_until(&mut agent, "/crm/first", 200);
     assert_eq!(endpoint.calls(), 2);
     assert_eq!(tokens(&up), [token(1), token(1), token(2)]);

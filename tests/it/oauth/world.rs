@@ -1,4 +1,5 @@
-//! The token endpoint against a client that is not egressd, so that a claim about calls can be believed.
+//! Checks the test's token endpoint with a client that is not egressd, so that its counts can be
+//! trusted.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};

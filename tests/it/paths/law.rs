@@ -1,11 +1,11 @@
-//! The law behind the tables: nobody further up can read an allowed path in a second way.
+//! No program behind egressd can read an accepted path in a second way.
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::{ask, world};
 
-/// RFC 3986 §6.2.2.2: escapes of unreserved bytes undone.
+/// Decodes escapes of unreserved bytes (RFC 3986 §6.2.2.2).
 fn plain(path: &str) -> String {
     let mut plain = String::new();
     let mut rest = path;
@@ -25,7 +25,7 @@ fn plain(path: &str) -> String {
     plain
 }
 
-/// RFC 3986 §5.2.4: dot segments removed.
+/// Removes dot segments (RFC 3986 §5.2.4).
 fn without_dots(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     for segment in path.split('/') {

@@ -1,4 +1,4 @@
-//! What is matched, and what of a target is not.
+//! Which parts of a request target are matched.
 
 use serde_json::json;
 
@@ -30,7 +30,7 @@ fn near_misses_are_forbidden_and_not_redirected() {
         ]);
         assert_eq!(problem.document["allowed_routes"], routes, "{path}");
     }
-    // The id alone is no path of it.
+    // The id alone is not a path of the connection.
     let problem = ask(&sidecar, b"/crm").refused(403, "route_not_allowed");
     assert!(problem.detail.contains("/crm/"), "{}", problem.detail);
     assert_eq!(up.sockets(), 0);

@@ -1,4 +1,4 @@
-//! The encoding of an answer: the agent does not choose it, and no label turns the search off.
+//! The charset of a response: the agent cannot choose it, and no label turns the search off.
 
 use serde_json::json;
 
@@ -59,7 +59,7 @@ fn the_agent_does_not_choose_the_charset() {
     ] {
         assert!(sent.all(name).is_empty(), "{name}");
     }
-    // Where nothing is searched, nothing changes.
+    // If responses are not searched, the header is passed unchanged.
     let sent = asked(false, &fields);
     let values: Vec<&str> = fields[..3].iter().map(|(_, value)| *value).collect();
     assert_eq!(sent.all("accept"), values);
@@ -141,7 +141,7 @@ fn what_no_search_can_read_is_refused() {
         ));
         passes(crm(&up), "/crm/x");
     }
-    // Nothing is written in it.
+    // The body is empty.
     let up = Upstream::reply_then_close(
         "HTTP/1.1 204 No Content\r\nContent-Type: text/plain; charset=IBM037\r\n\r\n",
     );
@@ -160,7 +160,7 @@ fn a_label_of_compression_turns_no_search_off() {
         let sidecar = Sidecar::with(crm(&up)).start();
         refused(&Agent::connect(&sidecar).get("/crm/x"), coding);
     }
-    // What really is compressed passes as it is.
+    // A body that really is compressed passes unchanged.
     let packed =
         b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\xcb\xc8\x04\x00\xac*\x93\xd8\x02\x00\x00\x00";
     let head = format!(

@@ -1,4 +1,5 @@
-//! 502 or not answers a guess: where a password is short enough to be guessed, only once.
+//! The response 502 confirms a guess. If a password is short enough to be guessed, that happens
+//! only once.
 
 use std::io::{BufRead as _, BufReader};
 

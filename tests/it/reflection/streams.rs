@@ -1,4 +1,4 @@
-//! Bodies that come in pieces, and late.
+//! Bodies that arrive in pieces, and late.
 
 use std::io::{BufRead as _, BufReader};
 use std::sync::Arc;
@@ -42,7 +42,7 @@ fn over_two_frames_after_the_head_went_out() {
         while let Some(chunk) = agent.chunk() {
             seen.extend(chunk);
         }
-        // What was silent for long is let go, whatever it is.
+        // Held bytes are released after a pause, whatever they are.
         let (one, _) = SECRET.split_at(cut);
         assert!(
             format!("....{one}").as_bytes().starts_with(&seen),
@@ -54,7 +54,8 @@ fn over_two_frames_after_the_head_went_out() {
 
 #[test]
 fn what_is_held_back_tells_nothing_of_the_secret() {
-    // F-132: an agent that can have its own words sent back would guess the secret, byte by byte.
+    // F-132: an agent that can have its own text sent back could otherwise guess the secret byte by
+    // byte.
     let chunks = |guess: &str| {
         let one = format!("{}{guess}", ".".repeat(1000 - guess.len()));
         let up = Upstream::reply_then_close(format!(
@@ -208,7 +209,7 @@ fn over_http2() {
 
 #[test]
 fn a_clean_body_passes_as_it_is() {
-    // Near-matches all over, the last one at its end.
+    // Many near-matches, with the last one at the end.
     let near = |n: usize| format!("{n} {}\n", SECRET.split_at(n % SECRET.len()).0);
     let mut body: String = (0..).map(near).take(600_000).collect();
     body.truncate(10_485_760 - 5);

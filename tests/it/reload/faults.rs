@@ -1,4 +1,5 @@
-//! Files that are not as they should be: the last good generation stays, whole, it is told once, and it ends when the files are good again.
+//! Invalid files: the last good generation stays in use, the problems are logged once, and the
+//! reload succeeds when the files are valid again.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -23,7 +24,7 @@ fn a_torn_file_changes_nothing_until_it_is_whole() {
     let mut agent = Agent::connect_to(agents);
     for name in ["connections/crm.json", "secret", "egressd.yaml"] {
         let whole = fs::read_to_string(program.path(name)).unwrap();
-        // Cut anywhere, a secret is still a secret.
+        // A secret that is cut anywhere is still a valid secret.
         let cuts: &[usize] = match name {
             "secret" => &[0],
             _ => &[whole.len() - 1, whole.len() / 2, 1, 0],
@@ -122,7 +123,7 @@ fn the_same_problems_are_told_once() {
     running.addresses();
     program.define(&crm.clone().base_url("http://plain.example"));
     running.wait_for_line("not reloaded");
-    // Other bytes, the same problem.
+    // Different bytes, but the same problem.
     program.define(
         &crm.clone()
             .base_url("http://plain.example")

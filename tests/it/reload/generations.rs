@@ -1,4 +1,4 @@
-//! Whole generations under load: everything that one request sees is of one of them, and nothing is lost while they change.
+//! Reloads under load: each request sees one generation only, and no request is lost.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::support::connection::Connection;
 use crate::support::wire::ReceivedRequest;
 use crate::support::{Agent, MountedVolume, Program, Sidecar, Upstream, connection};
 
-/// A generation shows in three places of every request: path, header, credential.
+/// A generation is visible in three places of every request: path, header and credential.
 fn files(up: &Upstream, generation: usize) -> [(&'static str, String); 2] {
     let crm = crm(up, generation).auth("bearer_token", json!({"token": {"file": "token"}}));
     let token = format!("planted-token-{generation:06}\n");
@@ -27,7 +27,7 @@ fn crm(up: &Upstream, generation: usize) -> Connection {
         .header("X-Gen", &generation)
 }
 
-/// The one generation that all three places name.
+/// Returns the generation, which is the same in all three places.
 fn generation(request: &ReceivedRequest) -> usize {
     let path = request.target.strip_prefix("/g");
     let path = path.and_then(|path| path.strip_suffix("/a")).unwrap();
@@ -39,7 +39,7 @@ fn generation(request: &ReceivedRequest) -> usize {
     number
 }
 
-/// Agents that ask all the time until they are told to stop: how often each did.
+/// Runs agents that send requests until they are stopped. Returns how many each sent.
 struct Crowd {
     stop: Arc<AtomicBool>,
     agents: Vec<JoinHandle<usize>>,

@@ -1,4 +1,5 @@
-//! Requests that are under way while the configuration changes keep what they began with; those that come after have what is in force then.
+//! Requests in flight during a reload keep the configuration that they began with. Later requests
+//! use the new one.
 
 use std::fs;
 
@@ -37,15 +38,16 @@ fn a_request_in_flight_ends_in_the_generation_that_it_began_in() {
     let narrowed = connection("crm").allow("GET /slow");
     let narrowed = narrowed.upstream_at(&up, "/new").header("X-Gen", "new");
     sidecar.reload(&[narrowed]).unwrap();
-    // On the very socket that was served before.
+    // On the same socket that was served before.
     agent.get("/crm/a").refused(403, "route_not_allowed");
     agent.get("/erp/a").refused(404, "connection_not_found");
-    // What the generation before kept for later is closed; the socket of the request in flight is not among it.
+    // The idle sockets of the previous generation are closed, but not the socket of the request in
+    // flight.
     up.wait_closed(sockets - 1);
     gate.open();
     slow.reply().expect_status(200);
     agent.get("/crm/slow").expect_status(200);
-    // And now that one is.
+    // Now that socket is closed too.
     up.wait_closed(sockets);
     let requests = up.requests();
     let of_slow = requests.iter().filter(|it| it.target.ends_with("/slow"));
@@ -69,7 +71,8 @@ fn a_request_that_waits_while_its_connection_goes_away_is_never_sent_as_another(
     waiting.send("GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n");
     endpoint.wait_for_calls(1);
 
-    // Gone, and another of the same address and another credential has come.
+    // The connection is gone, and another with the same address and a different credential has
+    // appeared.
     let erp = connection("erp").allow("GET /a").upstream(&up);
     let erp = erp.bearer("planted-erp-token-0123456789");
     sidecar.reload(std::slice::from_ref(&erp)).unwrap();
@@ -81,7 +84,7 @@ fn a_request_that_waits_while_its_connection_goes_away_is_never_sent_as_another(
     let sent = up.only_request().fields.all("authorization");
     assert_eq!(sent, [format!("Bearer {}", token(1))]);
 
-    // And once more, by its own name with another credential.
+    // Once more, with the same id and a different credential.
     waiting.get("/erp/a").expect_status(200);
     sidecar
         .reload(&[erp.rename("crm").bearer("planted-new-token-0123456789")])

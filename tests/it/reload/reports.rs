@@ -1,4 +1,5 @@
-//! What a reload says of itself: to the log, to scrapers, to probes. Names and numbers, never a value.
+//! How a reload is reported to the log, to scrapers and to probes: names and numbers, never a
+//! value.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -40,7 +41,7 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
     assert_eq!(first.len(), 12);
     assert!(first.bytes().all(|b| b.is_ascii_hexdigit()), "{first}");
 
-    // A secret has no part in the hash: whoever may read it could try out guesses.
+    // A secret is not part of the hash, because readers of the hash could check guesses.
     fs::write(program.path("secret"), NEW).unwrap();
     running.wait_for_line("reloaded: generation 2");
     let event = last_event(&running);
@@ -73,7 +74,7 @@ fn a_good_reload_tells_its_number_its_hash_and_what_it_changed_by_name() {
     assert!(ready.contains(&fact), "{ready}");
     assert!(!ready.contains("found problems"), "{ready}");
 
-    // The same definitions have the same hash, whatever came between.
+    // The same definitions have the same hash, whatever was loaded in between.
     program.define(&crm);
     running.wait_for_line("changed crm");
     assert_eq!(in_use(operators, 4), first);
@@ -160,7 +161,7 @@ fn a_rotated_management_password_is_asked_for_at_once_and_a_removed_one_still_is
     running.wait_for_line("; nothing changed");
     assert_eq!((status(OLD), status(NEW)), (401, 200));
 
-    // A door that was locked does not open by itself.
+    // A login that was required at the start stays required.
     let text = fs::read_to_string(program.path("egressd.yaml")).unwrap();
     let mut settings: Value = serde_json::from_str(&text).unwrap();
     settings["management"] = json!({"listen": ["127.0.0.1:0"]});

@@ -1,4 +1,5 @@
-//! Nobody asks: changed files are found, whatever way they change in, and each change is taken up once.
+//! Changed files are found without a request, however they are changed, and each change is loaded
+//! once.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -16,7 +17,7 @@ fn write_by_rename(program: &Program, name: &str, text: &str) {
     fs::rename(next, program.path(name)).unwrap();
 }
 
-/// A program with one connection whose token stands in `secret`.
+/// Starts a program with one connection whose token is in the file `secret`.
 fn with_secret(up: &Upstream) -> Program {
     let crm = connection("crm").allow("GET /a").upstream(up);
     let crm = crm.auth("bearer_token", json!({"token": {"file": "../secret"}}));
@@ -51,7 +52,7 @@ fn a_secret_that_changes_alone_is_read_anew_whatever_way_it_is_written() {
     running.wait_for_line("not reloaded");
     fs::write(program.path("secret"), "planted-token-3").unwrap();
     takes_up(&mut running, "planted-token-3");
-    // A link that leads elsewhere, and then elsewhere again.
+    // A link that is changed to another target, and then once more.
     for (directory, token) in [("one", "planted-token-4"), ("two", "planted-token-5")] {
         fs::create_dir(program.path(directory)).unwrap();
         fs::write(program.path(directory).join("secret"), token).unwrap();
@@ -63,7 +64,7 @@ fn a_secret_that_changes_alone_is_read_anew_whatever_way_it_is_written() {
     symlink("two", program.path("next")).unwrap();
     fs::rename(program.path("next"), program.path("current")).unwrap();
     takes_up(&mut running, "planted-token-5");
-    // What the link leads to.
+    // The target of the link.
     fs::write(program.path("two/secret"), "planted-token-6").unwrap();
     takes_up(&mut running, "planted-token-6");
 }
@@ -74,7 +75,7 @@ fn a_change_that_the_kernel_does_not_tell_of_is_found_by_comparing() {
     let up = Upstream::body("ok");
     let program = with_secret(&up);
     fs::create_dir(program.path("outside")).unwrap();
-    // By another name of the same file: nothing happens in any directory that is watched.
+    // Through another hard link of the file, so no event occurs in a watched directory.
     let other = program.path("outside/secret");
     fs::hard_link(program.path("secret"), &other).unwrap();
     let mut running = program.start(&[]);
@@ -112,7 +113,7 @@ fn definitions_come_and_go_and_so_do_the_places_they_are_looked_for_in() {
     write_by_rename(&program, "egressd.yaml", &settings.to_string());
     running.wait_for_line("live connections 2; added crm");
     agent.get("/crm/a").expect_status(200);
-    // The new place is watched as the old one is.
+    // The new directory is watched like the old one.
     fs::write(
         more.join("crm.json"),
         crm.allow("GET /b").definition().to_string(),
@@ -140,7 +141,7 @@ fn a_change_between_load_and_watch_is_not_missed() {
     }
 }
 
-/// Open files and threads of a process.
+/// Returns the numbers of open files and threads of a process.
 fn kept(running: &RunningProgram) -> (usize, u64) {
     let held = running.resources();
     (held.descriptors, held.threads)
@@ -152,7 +153,7 @@ fn hundreds_of_changes_a_second_are_taken_up_together_and_the_last_one_wins() {
     const CHANGES: usize = 600;
     let up = Upstream::body("ok");
     let program = with_secret(&up);
-    // Hardened, it lets nobody but root count its descriptors.
+    // A hardened process lets only root count its descriptors.
     let mut running = program.start(&["--hardening", "off"]);
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
@@ -171,7 +172,7 @@ fn hundreds_of_changes_a_second_are_taken_up_together_and_the_last_one_wins() {
     let took = begun.elapsed();
     agent.get("/crm/a").expect_status(200);
     assert_eq!(token_sent(&up), format!("Bearer planted-token-{CHANGES}"));
-    // The sockets of earlier generations go a moment later.
+    // The sockets of earlier generations are closed a moment later.
     let waiting = Instant::now();
     while kept(&running) != before {
         let now = kept(&running);
@@ -179,7 +180,7 @@ fn hundreds_of_changes_a_second_are_taken_up_together_and_the_last_one_wins() {
     }
     let (_, _, heard) = running.stop_and_collect();
     let reloads = heard.iter().filter(|line| line.contains("reloaded: "));
-    // At least 200 ms lie between two.
+    // Two reloads are at least 200 ms apart.
     let most = took.as_millis() / 200 + 2;
     assert!((reloads.count() as u128) <= most, "{took:?} {heard:#?}");
 }

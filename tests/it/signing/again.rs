@@ -1,4 +1,4 @@
-//! A request whose token was refused goes up once more, with the same body in the same framing, and the same signature.
+//! A request whose token was refused is sent once more, with the same body, framing and signature.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,7 +35,8 @@ fn api() -> Upstream {
     })
 }
 
-/// What came to the API of this request, whose token it refuses, and the agent's status.
+/// Returns what reached the API of this request, whose token it refuses, and the status that the
+/// agent got.
 fn refused_once(request: &str, signed: bool) -> (Vec<ReceivedRequest>, u16) {
     let (up, tokens) = (api(), token_endpoint());
     let url = format!("https://{}/token", tokens.address());

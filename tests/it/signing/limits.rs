@@ -1,4 +1,4 @@
-//! What a body that is held may cost: the cap, the time, and the memory that all of them share.
+//! The limits of a held body: its size, its time, and the memory that all held bodies share.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn large_bodies_and_the_cap() {
     for arrived in up.requests() {
         is_signed(&arrived, &bytes);
     }
-    // One byte more, announced and not: refused, and no socket is opened for it.
+    // With one byte more, announced or not, the request is refused and no socket is opened.
     let other = Upstream::echo();
     let sidecar = Sidecar::with(signing(&other))
         .setting("proxy.max_request_body_bytes", 3 * MIB)
@@ -106,7 +106,7 @@ fn the_deadline_holds_while_a_body_is_held() {
         .exchange(head("POST", "Content-Length: 5\r\n") + "he")
         .refused(408, "request_timeout");
     assert_eq!(up.sockets(), 0);
-    // Once the body is whole, it is the upstream that is late.
+    // Once the body is complete, the upstream is the cause of the delay.
     let gate = Gate::new();
     let waits = gate.clone();
     let up = Upstream::answer(move |_| {
@@ -219,7 +219,8 @@ fn an_early_answer_comes_through() {
     let up = Upstream::script(move |wire| {
         wire.head();
         wire.send("HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno");
-        // Read any earlier, the body might have gone up whole, and the socket could be used again.
+        // If the response were read earlier, the body might have been sent completely, and the
+        // socket could be reused.
         answered.wait();
         wire.wait_for_end();
     });
@@ -232,7 +233,7 @@ fn an_early_answer_comes_through() {
 
 #[test]
 fn a_body_is_not_read_for_what_is_refused_before() {
-    // F-103: the address is judged first, and so is all that comes before it.
+    // F-103: the address and everything before it is checked first.
     let up = Upstream::echo();
     let port = up.address().port();
     let forbidden = signing(&up)

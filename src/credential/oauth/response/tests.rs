@@ -1,4 +1,4 @@
-//! Answers of token endpoints: what grants a token, and what does not.
+//! Responses of token endpoints that do and do not contain a token.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! What is remembered: failures and how long they hold, the style that works, and what operators are told.
+//! The stored state: failures and their backoff, the client authentication that works, and the
+//! status for operators.
 
 use std::time::SystemTime;
 

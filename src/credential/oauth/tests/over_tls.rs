@@ -1,4 +1,5 @@
-//! Grants over a real token endpoint: what goes over the wire, what is refused, and where nothing is dialled.
+//! Grants with a real token endpoint: the bytes on the wire, the refused responses, and the cases
+//! in which no socket is opened.
 
 use std::sync::Arc;
 
@@ -166,7 +167,7 @@ async fn an_error_that_repeats_the_secret_is_not_quoted() {
     let long = "x".repeat(240);
     for (secret, error) in [
         ("the-secret", "no: the-secret".to_owned()),
-        // What basic authentication sent: `the-client:the-secret`.
+        // The value that basic authentication sent: `the-client:the-secret`.
         ("the-secret", "dGhlLWNsaWVudDp0aGUtc2VjcmV0".to_owned()),
         (
             "a+secret/of some length",
@@ -176,12 +177,12 @@ async fn an_error_that_repeats_the_secret_is_not_quoted() {
             "a-secret-of-some-length",
             "YS1zZWNyZXQtb2Ytc29tZS1sZW5ndGg=".to_owned(),
         ),
-        // Not all of it is short enough to be kept.
+        // Longer than the part that is kept.
         (
             "a-secret-of-some-length",
             format!("{long}a-secret-of-some-length"),
         ),
-        // Whole only once it is cleaned.
+        // Complete only after control characters are removed.
         (
             "a-secret-of-some-length",
             "a-secret\\u0007-of-some-length".to_owned(),

@@ -1,4 +1,4 @@
-//! Tokens before anybody needs them.
+//! Tokens that are fetched before a request needs them.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Refreshes in the background. The clock stands still but where a test lets it run to the next timer.
+//! Refreshes in the background. The clock advances only when a test lets it run to the next timer.
 
 use tokio::time::{Instant, advance, sleep};
 
@@ -103,7 +103,7 @@ async fn a_token_is_used_until_its_expiry_and_never_after() {
     assert_eq!(begun.elapsed(), seconds(1000));
     assert_eq!(cached(&grant), None);
     assert_eq!(taken(&grant).await, Err(Reason::Status(500)));
-    // Refreshes of a token that is gone end.
+    // The refreshes of a dropped token end.
     sleep(seconds(200)).await;
     let calls = script.calls();
     sleep(seconds(2000)).await;

@@ -1,4 +1,5 @@
-//! What operators are told of tokens: once a fetch, with whose token it is, and no byte of the endpoint.
+//! The events about tokens: one for each fetch, with the connections of the token, and without any
+//! byte from the endpoint.
 
 use std::io::Read as _;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::domain::ConnectionId;
 use crate::telemetry::problem_log::TokenFault;
 use crate::telemetry::{EventFormat, EventLevel, ProblemLog};
 
-/// Longer than anything here takes.
+/// Longer than any step of these tests takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! A token endpoint that answers as it is told, and the grant that asks it.
+//! A token endpoint with scripted replies, and a grant that uses it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::credential::oauth::token::Token;
 use crate::credential::unavailable::{ErrorCode, Reason};
 use crate::domain::auth::ClientAuth;
 
-/// What the endpoint replies to one call.
+/// The reply of the endpoint to one request.
 pub(super) enum ScriptedReply {
-    /// A token of this life, in seconds; zero: for this use only.
+    /// A token of this life, in seconds. Zero means for the waiting requests only.
     Token(&'static str, u64),
-    /// A token whose answer took this many seconds longer than it lives.
+    /// A token whose response took this many seconds longer than the token lives.
     Late(&'static str),
     Failure(TokenRequestError),
     Panic,
@@ -70,17 +70,17 @@ impl Suspended {
 struct Scripted(Arc<ScriptedEndpoint>);
 
 impl ScriptedEndpoint {
-    /// Calls so far.
+    /// Returns the number of requests so far.
     pub(super) fn calls(&self) -> usize {
         self.styles.borrow().len()
     }
 
-    /// The styles of the calls so far.
+    /// Returns the client authentication of each request so far.
     pub(super) fn styles(&self) -> Vec<ClientAuth> {
         self.styles.borrow().clone()
     }
 
-    /// Waits for this many calls.
+    /// Waits for this many requests.
     pub(super) async fn called(&self, times: usize) {
         let mut styles = self.styles.subscribe();
         styles
@@ -89,7 +89,7 @@ impl ScriptedEndpoint {
             .unwrap();
     }
 
-    /// Lets this many calls be answered.
+    /// Allows this many replies.
     pub(super) fn answer(&self, calls: usize) {
         self.gate.add_permits(calls);
     }
@@ -122,7 +122,7 @@ impl TokenSource for Scripted {
     }
 }
 
-/// A grant whose endpoint replies this, and answers when it is let.
+/// Returns a grant whose endpoint sends these replies when the test allows it.
 pub(super) fn gated(
     replies: impl IntoIterator<Item = ScriptedReply>,
 ) -> (Arc<Grant>, Arc<ScriptedEndpoint>) {
@@ -146,7 +146,7 @@ pub(super) fn gated_on(
     (Arc::new(grant), script)
 }
 
-/// A grant whose endpoint replies this, and answers at once.
+/// Returns a grant whose endpoint sends these replies at once.
 pub(super) fn grant(
     replies: impl IntoIterator<Item = ScriptedReply>,
 ) -> (Arc<Grant>, Arc<ScriptedEndpoint>) {
@@ -159,12 +159,12 @@ pub(super) fn text(token: &Token) -> String {
     String::from_utf8(token.expose().to_vec()).unwrap()
 }
 
-/// The token that is cached, as text.
+/// Returns the cached token as text.
 pub(super) fn cached(grant: &Arc<Grant>) -> Option<String> {
     grant.cached_token().map(|token| text(&token))
 }
 
-/// The token that a request gets, and whether it waited for it.
+/// Returns the token that a request gets, and whether the request waited for it.
 pub(super) async fn taken(grant: &Arc<Grant>) -> Result<(String, bool), Reason> {
     let acquired = grant.acquire_token().await;
     acquired

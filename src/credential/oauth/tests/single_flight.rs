@@ -1,4 +1,4 @@
-//! One token call, however many wait for it and whatever becomes of them.
+//! One token request at a time, however many requests wait for it and whatever happens to them.
 
 use std::sync::Arc;
 use std::task::Poll;

@@ -33,8 +33,8 @@ pub(super) fn json(body: &str) -> String {
     )
 }
 
-/// Answers each request with the next of its answers, the last one again and again. A socket stays open after an answer of a whole body and is closed after
-/// any other.
+/// A server that answers each request with its next response, and repeats the last one. It keeps a
+/// socket open after a complete response, and closes it after any other.
 pub(super) struct TokenServer {
     address: SocketAddr,
     root: CertificateDer<'static>,
@@ -68,7 +68,7 @@ impl TokenServer {
         .await
     }
 
-    /// One that speaks HTTP/2 only.
+    /// Starts a server that supports HTTP/2 only.
     pub(super) async fn http2(body: &'static str) -> Self {
         Self::serve("h2", move |session, seen| async move {
             let mut connection = h2::server::handshake(session).await.unwrap();
@@ -119,24 +119,24 @@ impl TokenServer {
         self.address.port()
     }
 
-    /// Requests so far, head and body.
+    /// Returns the requests so far, each with head and body.
     pub(super) fn requests(&self) -> Vec<String> {
         self.seen.requests.borrow().clone()
     }
 
-    /// Sockets accepted so far.
+    /// Returns the number of sockets accepted so far.
     pub(super) fn accepted(&self) -> usize {
         *self.seen.accepted.borrow()
     }
 
-    /// Waits until this many sockets were closed.
+    /// Waits until this many sockets are closed.
     pub(super) async fn closed(&self, sockets: usize) {
         let mut closed = self.seen.closed.subscribe();
         let waiting = closed.wait_for(|closed| *closed >= sockets);
         tokio::time::timeout(AMPLE, waiting).await.unwrap().unwrap();
     }
 
-    /// Credentials for this endpoint, loopback allowed, after `change`.
+    /// Returns credentials for this endpoint, with loopback allowed and `change` applied.
     pub(super) fn credentials(
         &self,
         change: impl FnOnce(&mut OauthParameters),
@@ -149,7 +149,7 @@ impl TokenServer {
         Arc::new(OauthClientCredentials::new(terms))
     }
 
-    /// Grants that trust this endpoint's authority, and fetch on this runtime.
+    /// Returns grants that trust the authority of this endpoint, and fetch on this runtime.
     pub(super) fn grants(&self, runtime: Handle) -> Grants {
         let names = ResolverSettings::with_servers(&[], &format!("127.0.0.1 {NAME}"));
         let trust = Trust::with_only_roots(std::slice::from_ref(&self.root)).unwrap();
@@ -198,7 +198,7 @@ fn identity(protocol: &str) -> (ServerConfig, CertificateDer<'static>) {
     (config, authority.der().clone())
 }
 
-/// A request with a `Content-Length`, or the end.
+/// Reads one request with a `Content-Length`. Returns `None` at the end of the stream.
 async fn read(session: &mut TlsStream<TcpStream>) -> Option<String> {
     let mut bytes = Vec::new();
     while !is_whole(&String::from_utf8_lossy(&bytes)) {
@@ -210,7 +210,7 @@ async fn read(session: &mut TlsStream<TcpStream>) -> Option<String> {
     Some(String::from_utf8(bytes).unwrap())
 }
 
-/// Whether a message has all of the body that its `Content-Length` announces.
+/// Returns whether a message has the complete body that its `Content-Length` announces.
 fn is_whole(message: &str) -> bool {
     let Some((head, body)) = message.split_once("\r\n\r\n") else {
         return false;

@@ -1,4 +1,4 @@
-//! A token that the upstream answers with 401.
+//! A token that the upstream refuses with 401.
 
 use std::sync::Arc;
 
