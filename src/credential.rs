@@ -168,8 +168,8 @@ impl Credential {
         self.signing_key.as_ref()
     }
 
-    /// Returns whether responses are searched for secrets. If so, upstreams are asked for responses
-    /// that can be searched (uncompressed, in a known charset).
+    /// Returns whether responses are searched for secrets. If so, egressd requests responses that
+    /// can be searched (uncompressed, in a known charset).
     pub fn is_response_searched(&self) -> bool {
         // An access token does not exist before it is obtained, and most are long enough to be
         // searched for.

@@ -61,7 +61,7 @@ pub struct Usage {
     pub is_short: bool,
 }
 
-/// One control group.
+/// The open files of a control group.
 struct ControlGroup {
     limit: File,
     usage: File,
@@ -211,8 +211,8 @@ mod tests {
         }
     }
 
-    /// A group of version 2 that uses so many MiB of 100, and so many of them for files that nobody
-    /// has used lately.
+    /// Writes the files of a group of version 2 that uses this many MiB of 100, of which so many
+    /// are for files that were not used lately.
     fn write_usage(directory: &Path, all: u64, inactive: u64) {
         let statistics = format!(
             "anon 1\nfile 2\nactive_file 3\ninactive_file {}\ntotal_inactive_file 7\n",
@@ -243,7 +243,7 @@ mod tests {
             (85, 0, 85, true),
             (84, 0, 84, false),
             (89, 0, 89, false),
-            // Files that nobody has used lately are no need.
+            // Pages of files that were not used lately do not count as used.
             (99, 30, 69, false),
             (99, 5, 94, true),
             (99, 15, 84, false),
@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn the_system_is_read_without_errors() {
-        // Whatever is there: a container with a limit, a machine without groups.
+        // The result depends on the machine: a container with a limit, or a machine without control
+        // groups.
         if let Some(mut memory) = MemoryMonitor::from_system() {
             let limits_nothing_silly = |usage: Usage| usage.limit > 0 && usage.used > 0;
             assert!(memory.sample(0).is_none_or(limits_nothing_silly));

@@ -72,7 +72,7 @@ pub struct ReloadTargets {
 struct LastAttempt {
     options: LoadOptions,
     sources: SourceFiles,
-    /// Whether the settings file was empty when it was last valid.
+    /// `true` if the settings file was empty when it was last valid.
     empty_settings: bool,
     /// The findings that were logged last. An attempt with the same findings logs nothing.
     findings: Vec<Problem>,
@@ -122,7 +122,7 @@ impl Reload {
     /// problem. This takes time, so it belongs on a thread that serves no requests.
     pub fn run(&self) -> Result<Reloaded, Vec<Problem>> {
         let mut last = self.last.lock();
-        // The operator asked for this reload, so its findings are logged even if they are the same
+        // The operator requested this reload, so its findings are logged even if they are the same
         // as before.
         last.findings = Vec::new();
         last.is_postponed = false;

@@ -16,7 +16,7 @@ use jiff::Timestamp;
 
 use crate::domain::Connection;
 
-/// One connection, with when it was loaded and changed.
+/// A connection, with the times at which it was loaded and changed.
 pub struct ConnectionEntry {
     /// A number that is unique in this process, across generations. A connection that a reload does
     /// not change keeps its entry, and with it everything that is stored under this number: its
@@ -24,15 +24,15 @@ pub struct ConnectionEntry {
     pub key: u64,
     /// The connection.
     pub connection: Arc<Connection>,
-    /// When this process first loaded a connection of this id.
+    /// The time at which this process first loaded a connection of this id.
     pub created: Timestamp,
-    /// When this process last loaded a change of the connection.
+    /// The time at which this process last loaded a change of the connection.
     pub updated: Timestamp,
-    /// When a reload no longer found the connection, if so.
+    /// The time of the reload that no longer found the connection, if there was one.
     vanished: Option<Timestamp>,
 }
 
-/// One generation of the configuration.
+/// A generation of the configuration.
 pub struct Snapshot {
     entries: HashMap<Box<str>, Arc<ConnectionEntry>, BuildHasherDefault<IdHasher>>,
     ordered: Vec<Arc<ConnectionEntry>>,

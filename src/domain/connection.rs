@@ -46,13 +46,13 @@ pub struct Connection {
     pub caps: Caps,
     /// Private address ranges that may be dialled.
     pub allowed_private_cidrs: Vec<IpNet>,
-    /// Whether `Cookie` and `Set-Cookie` are passed on.
+    /// `true` if `Cookie` and `Set-Cookie` are passed on.
     pub allow_cookies: bool,
     /// Headers with a credential, an object or an account that agents may send.
     pub allow_agent_headers: Vec<HeaderName>,
-    /// Whether a path segment may contain `%2F`.
+    /// `true` if a path segment may contain `%2F`.
     pub allow_encoded_slash: bool,
-    /// Whether responses are searched for the injected secret.
+    /// `true` if responses are searched for secrets.
     pub reflection_guard: bool,
     /// `true` if an HTTP/1.1 socket may be used again after a request with a body.
     pub reuse_after_body: bool,
@@ -60,7 +60,7 @@ pub struct Connection {
     pub http2: Http2Mode,
     /// If `false`, the connection is listed, but refuses all requests.
     pub enabled: bool,
-    /// When the connection was soft-deleted, if it was.
+    /// The time at which the connection was soft-deleted, if it was.
     pub delete_time: Option<Timestamp>,
 }
 

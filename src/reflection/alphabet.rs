@@ -9,7 +9,8 @@ const STRIDE: usize = 32;
 /// alphabet from what is held back, and it should learn as little as possible about the secrets.
 pub(super) struct Alphabet {
     has: Box<[bool; 256]>,
-    /// The bytes that occur in the encodings. Nothing that an agent can observe depends on this field.
+    /// The bytes that occur in the encodings. An agent cannot observe anything that depends on this
+    /// field.
     used: Box<[bool; 256]>,
 }
 

@@ -1,10 +1,10 @@
 //! Decodes text as a reader sees it: without the NUL bytes of UTF-16 and UTF-32, and with the
 //! character references of HTML decoded.
 //!
-//! Nearly all encodings of a secret (see `encodings`) are ASCII. In UTF-16 and UTF-32 of either byte order,
-//! an ASCII text is the same text with NUL bytes in between, so no further encodings are needed if
-//! these are removed. HTML escapes are decoded for the same reason: encoders differ in what they
-//! escape, and a list of encodings could not cover every mixture.
+//! Nearly all encodings of a secret (see `encodings`) are ASCII. In UTF-16 and UTF-32 of either
+//! byte order, an ASCII text is the same text with NUL bytes in between, so no further encodings
+//! are needed if these are removed. HTML escapes are decoded for the same reason: encoders differ
+//! in what they escape, and a list of encodings could not cover every mixture.
 
 use memchr::{memchr, memchr_iter, memchr2};
 use zeroize::Zeroizing;

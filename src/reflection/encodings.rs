@@ -1,10 +1,10 @@
-//! Lists the encodings that a secret may have in a response: unchanged, in base64, percent-escaped and
-//! JSON-escaped.
+//! Lists the encodings that a secret may have in a response: unchanged, in base64, percent-escaped
+//! and JSON-escaped.
 //!
-//! Every encoding of a secret is a byte string of at least [`super::SHORTEST`] bytes. It is built in a
-//! buffer that is wiped on drop and never grows, because a buffer that grows leaves an unwiped copy
-//! behind. Equal encodings are listed once: if a secret has only letters and digits, most of its encodings
-//! are equal.
+//! Every encoding of a secret is a byte string of at least [`super::SHORTEST`] bytes. It is built
+//! in a buffer that is wiped on drop and never grows, because a buffer that grows leaves an unwiped
+//! copy behind. Equal encodings are listed once: if a secret has only letters and digits, most of
+//! its encodings are equal.
 
 use std::collections::BTreeSet;
 
@@ -46,7 +46,7 @@ const PERCENT_STYLES: [PercentStyle; 7] = [
     percent(b"-._~$&+=:@", None),
 ];
 
-/// The way in which an encoder of JSON or JavaScript writes a character that it need not escape.
+/// The way in which an encoder of JSON or JavaScript writes a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escape {
     /// Unchanged.

@@ -30,8 +30,8 @@ const FARTHEST: usize = 512;
 /// The number of steps that are unrolled, to save the overhead of a loop.
 const BLOCK: usize = 4;
 /// Sizes of the filter in words of 64 bits. 4 KiB fit into a core's first-level cache beside other
-/// data, the larger sizes into the second level. 50 secrets of several encodings need more than 64 KiB,
-/// and should not fill that cache.
+/// data, the larger sizes into the second level. 50 secrets of several encodings need more than 64
+/// KiB, and should not fill that cache.
 const FILTER_4_KIB: usize = 512;
 const FILTER_64_KIB: usize = 8 * 1024;
 const FILTER_256_KIB: usize = 32 * 1024;
@@ -52,7 +52,7 @@ const WINDOW_FACTOR: u64 = 0xff51_afd7_ed55_8ccd;
 #[derive(Default)]
 pub(super) struct Index {
     step: usize,
-    /// One bit for each gram, at the position given by its hash.
+    /// A bit for each gram, at the position given by its hash.
     filter: Zeroizing<Vec<u64>>,
     /// For each hash of a gram, a bit set of the offsets in windows at which the gram occurs.
     /// Different grams may have the same hash.

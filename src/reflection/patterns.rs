@@ -17,11 +17,11 @@ pub struct Patterns {
     secrets: Vec<Arc<SearchedSecret>>,
     index: Index,
     alphabet: Alphabet,
-    /// The length of the longest encoding, rounded up to a power of two: the exact length would reveal
-    /// more about the secret to an agent.
+    /// The length of the longest encoding, rounded up to a power of two: the exact length would
+    /// reveal more about the secret to an agent.
     reach: usize,
-    /// The encodings that can be a header's name, in lower case. If `None`, the encodings themselves are
-    /// used.
+    /// The encodings that can be a header's name, in lower case. If `None`, the encodings
+    /// themselves are used.
     names: Option<Box<Self>>,
     /// The secrets that can be guessed.
     guessable: Vec<Arc<SearchedSecret>>,
@@ -364,7 +364,7 @@ impl PartialEq for Stream {
     /// Returns whether both streams would search the next piece in the same way.
     fn eq(&self, other: &Self) -> bool {
         let (one, two) = (&self.history, &other.history);
-        // One of the two may have more history than it needs.
+        // Either stream may have more history than it needs.
         let alike = one.ends_with(two) || two.ends_with(one);
         alike && self.partials == other.partials
     }

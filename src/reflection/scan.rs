@@ -17,8 +17,8 @@ const MOST_SETS: usize = 8;
 
 /// The most bytes that are held back because a guess may be among them.
 const MOST_GUESSED: usize = 256 * 1024;
-/// Smaller pieces are copied before they are held, because the buffer that they stand in may be
-/// large.
+/// Pieces smaller than this are copied before they are held, because the buffer that they are part
+/// of may be large.
 const SMALL_PIECE: usize = 4096;
 
 /// The search through one response, and the bytes of it that are held back.
@@ -134,10 +134,10 @@ impl ResponseScan {
             .try_for_each(|signature| signature.find(name))
     }
 
-    /// Takes the next bytes of the stream, and returns the first of the bytes that may be sent now.
-    /// [`ResponseScan::next_due`] returns the others: call it before the next `feed`. `last` is true if no
-    /// bytes follow. A frame is returned as slices of itself, so nothing is copied unless the frame
-    /// may contain guesses.
+    /// Adds the next bytes of the stream, and returns the first of the bytes that may be sent now.
+    /// [`ResponseScan::next_due`] returns the others: call it before the next `feed`. `last` is
+    /// true if no bytes follow. A frame is returned as slices of itself, so nothing is copied
+    /// unless the frame may contain guesses.
     pub fn feed(&mut self, mut frame: Bytes, last: bool) -> Result<Bytes, Reflected> {
         let mut guesses = Vec::new();
         let fed = self.first.feed(&frame, last, &mut guesses);
@@ -253,7 +253,7 @@ impl ResponseScan {
         Ok(self.release())
     }
 
-    /// Searches what the held bytes mean if nothing follows them.
+    /// Searches the held bytes, decoded as if no bytes followed them.
     fn find_at_end(&self) -> Result<(), Reflected> {
         self.searches()
             .try_for_each(PatternSetSearch::find_at_end)?;

@@ -15,13 +15,13 @@ use crate::domain::{Auth, Connection, ConnectionId};
 /// ordinary text.
 const SHORTEST_BEGINNING: usize = 4;
 
-/// One secret in all encodings that a response may contain.
+/// A secret in all encodings that a response may contain.
 pub(super) struct SearchedSecret {
     pub(super) encodings: Vec<Arc<Encoding>>,
     /// The encodings in UTF-16 and UTF-32.
     wide: Vec<Arc<Encoding>>,
-    /// The beginnings of its encodings that do not depend on the unknown part. Empty if guesses are not
-    /// recognised.
+    /// The beginnings of its encodings that do not depend on the unknown part. Empty if guesses are
+    /// not recognised.
     pub(super) beginnings: Vec<Encoding>,
     pub(super) label: Arc<Label>,
 }
@@ -41,10 +41,10 @@ pub struct Label {
     pub(super) recognises_guesses: bool,
 }
 
-/// The response contains a secret.
+/// Error: the response contains a secret.
 pub struct Reflected {
-    /// The secrets that have the encoding that was found. They belong to several connections if these
-    /// share a secret.
+    /// The secrets that have the encoding that was found. They belong to several connections if
+    /// these share a secret.
     pub secrets: Vec<Arc<Label>>,
     /// `true` if only a guess of the secrets was found.
     pub is_guess: bool,

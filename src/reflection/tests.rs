@@ -52,8 +52,8 @@ fn longest_beginning(encodings: &[Encoding], text: &[u8]) -> usize {
 }
 
 /// Checks a search in these frames. It finds exactly what a search through the whole body finds, as
-/// soon as the encoding is complete. No byte of an encoding is sent before, the possible beginning of an encoding
-/// is held back, and no byte is lost.
+/// soon as the encoding is complete. Before that no byte of the encoding is sent, its possible
+/// beginning is held back, and no byte is lost.
 fn law(secrets: &[Vec<u8>], frames: &[&[u8]], told_the_last: bool) {
     let encodings = all_encodings_of(secrets);
     let body = frames.concat();

@@ -29,7 +29,7 @@ pub struct Overlap {
     pub witness: String,
 }
 
-/// How two patterns overlap.
+/// The kinds of overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum OverlapKind {
     /// Both admit the same requests. Each pattern is reported at most once as equivalent, together

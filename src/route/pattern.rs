@@ -8,7 +8,7 @@ use super::refusal::NotCanonicalReason;
 use super::syntax::{Segment, Syntax};
 use std::fmt;
 
-/// One `http.ServeMux` pattern, `[METHOD ]/[PATH]`.
+/// A pattern of `http.ServeMux`: `[METHOD ]/[PATH]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     text: Box<str>,

@@ -7,7 +7,7 @@
 use super::invalid::{InvalidPattern, InvalidPatternKind as Kind};
 use super::{name, path};
 
-/// One segment of a pattern.
+/// A segment of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Segment {
     /// Exactly this text, percent-decoded.

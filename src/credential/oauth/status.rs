@@ -11,7 +11,7 @@ use crate::credential::unavailable::Reason;
 pub struct GrantStatus {
     /// When the cached token expires, on the system clock as it is set now.
     pub expires_at: Option<SystemTime>,
-    /// When a token was last obtained.
+    /// The time at which a token was last obtained.
     pub last_refreshed: Option<SystemTime>,
     /// The failure since then, if the last fetch failed.
     pub last_failure: Option<LastFailure>,
@@ -31,7 +31,7 @@ pub struct LastFailure {
     /// The error code that the token endpoint sent, at most 256 characters without control
     /// characters. For operators only.
     pub error_text: Option<Box<str>>,
-    /// When it failed.
+    /// The time of the failure.
     pub at: SystemTime,
     /// The number of failures in a row.
     pub in_a_row: u32,

@@ -31,7 +31,7 @@ pub struct Token {
 pub struct AcquiredToken {
     /// The token.
     pub token: Arc<Token>,
-    /// Whether this request waited for the token.
+    /// `true` if this request waited for the token.
     pub is_fresh: bool,
 }
 

@@ -24,7 +24,7 @@ pub struct OauthParameters {
     /// Additional parameters of the token request, in the order of the definition. No standard
     /// parameter is among them.
     pub extra_params: Vec<(String, String)>,
-    /// Where the client's id and secret are sent.
+    /// The place where the client's id and secret are sent.
     pub client_auth: ClientAuth,
     /// The connection's `allowed_private_cidrs`, which also apply to the token endpoint.
     pub allowed_private_cidrs: Vec<IpNet>,
@@ -36,8 +36,8 @@ pub struct OauthClientCredentials {
     fingerprint: [u8; 32],
 }
 
-/// Where the client's credentials are sent: in the `Authorization` header or in the body (RFC 6749
-/// §2.3.1).
+/// The place of the client's credentials in a token request: the `Authorization` header or the body
+/// (RFC 6749 §2.3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientAuth {
     /// In the header, as HTTP Basic. After an `invalid_client` error, the body is tried once.

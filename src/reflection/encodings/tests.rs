@@ -1,4 +1,4 @@
-//! How encoders write a secret.
+//! Tests of the encodings of a secret.
 
 use super::{encodings_of, wide_encodings_of};
 
