@@ -131,7 +131,7 @@ impl Hardening {
             Ok(1) => self.confine(paths),
             counted => {
                 let why = match counted {
-                    Ok(threads) => format!("{threads} threads run already: a bug"),
+                    Ok(threads) => format!("internal error: {threads} threads are already running"),
                     Err(error) => format!("/proc/self/task: {error}"),
                 };
                 let mut hardening = self.confine(paths);

@@ -29,14 +29,14 @@ pub(super) fn confine_files(paths: &AllowedPaths) -> io::Result<()> {
     if let Some(place) = root_directory {
         // Writing is still denied, but the measure is reported as failed.
         return Err(io::Error::other(format!(
-            "configuration lies in {}, so every file stays readable; give it a directory of its own",
+            "the configuration is in {}, so every file stays readable; move it to a directory of its own",
             place.display()
         )));
     }
     match status {
         RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         RulesetStatus::NotEnforced => Err(io::Error::other(
-            "this kernel has no Landlock, or it is switched off",
+            "the kernel does not support Landlock, or Landlock is disabled",
         )),
     }
 }

@@ -95,7 +95,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     };
     if !found.file_type().is_socket() {
         return Err(address_in_use(
-            "what is there is no socket and stays; remove it",
+            "the file at this path is not a socket; remove it",
         ));
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
@@ -104,7 +104,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     match probe.connect(&SockAddr::unix(path)?) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Err(address_in_use(
-            "another user's socket is there; remove it if nobody listens",
+            "a socket of another user is at this path; remove it if no process listens on it",
         )),
         Ok(()) | Err(_) => Err(address_in_use("another process listens there")),
     }

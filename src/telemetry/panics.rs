@@ -10,6 +10,6 @@ pub fn panic_notice(panic: &PanicHookInfo<'_>) -> String {
     let place = panic.location().map(|place| format!(" at {place}"));
     let place = place.unwrap_or_default();
     format!(
-        "egressd: a bug: {name} panicked{place} (the message is left out: it may hold anything)"
+        "egressd: internal error, please report it: {name} panicked{place} (the message is omitted, because it could contain a secret)"
     )
 }

@@ -501,7 +501,7 @@ fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
     fs::write(program.path("egressd.yaml"), settings).unwrap();
     program.define(&crm(&new.join("token")));
     running.hang_up();
-    running.wait_for_line("since its start this process reads only");
+    running.wait_for_line("a configured file cannot be read: hardening limits this process");
     assert_eq!(bearer(), "Bearer second-secret-002");
     running.terminate();
     assert_eq!(running.wait_for_exit(), Some(0));

@@ -68,8 +68,8 @@ fn sighup_reloads_and_tells_how_it_went() {
     program.define(&crm.clone().base_url("http://plain.example"));
     running.hang_up();
     assert_eq!(
-        running.wait_for_line("not reloaded, "),
-        "problems 1: the configuration in use stays"
+        running.wait_for_line("not reloaded: "),
+        "1 problem, logged before; the configuration in use stays"
     );
     let told = running.heard.join("\n");
     assert!(told.contains("connection_details.http.base_url"), "{told}");

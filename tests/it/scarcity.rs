@@ -153,8 +153,9 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     assert_eq!(problem.error, "connection_limit_reached");
     assert_eq!(problem.document["cause"], "shortage");
     assert!(reply.fields.single_value("retry-after").is_some());
-    running
-        .wait_for_line("no file descriptor or memory is left for a socket to the upstream of crm");
+    running.wait_for_line(
+        "no file descriptor or memory is left for a socket to the upstream of connection crm",
+    );
     assert_eq!(up.sockets(), 0);
     // A changed file and a signal: the files cannot be read, and neither is reported as faulty.
     program.define(&crm.clone().rename("erp"));

@@ -103,7 +103,7 @@ fn text_is_sentences() {
             &format!("egressd: agents connect to {agents}"),
             &format!("egressd: operators connect to {operators}"),
             "egressd: ready with 1 connection",
-            "egressd: stopping; a second signal ends at once",
+            "egressd: stopping after a signal, once the exchanges in flight have ended; a second signal ends the process at once",
             "egressd: stopped",
         ]
     );

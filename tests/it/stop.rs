@@ -256,7 +256,7 @@ fn what_the_grace_period_is_too_short_for_is_cut_off_and_counted() {
     assert_eq!((reply.status, reply.ending), (200, Ending::Aborted));
     assert_eq!(
         running.wait_for_line("\"stopped; "),
-        "4 exchanges were cut off"
+        "4 exchanges were cut off at the end of the grace period"
     );
     assert_eq!(running.wait_for_exit(), Some(0));
     gate.open();

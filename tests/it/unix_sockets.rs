@@ -57,10 +57,10 @@ fn what_is_no_socket_of_the_dead_stays() {
     symlink("nowhere", program.path("dangling")).unwrap();
     for (name, why) in [
         ("live.sock", "another process listens there"),
-        ("file", "no socket"),
-        ("folder", "no socket"),
-        ("link", "no socket"),
-        ("dangling", "no socket"),
+        ("file", "not a socket"),
+        ("folder", "not a socket"),
+        ("link", "not a socket"),
+        ("dangling", "not a socket"),
         ("missing/agents.sock", "No such file or directory"),
     ] {
         let path = program.path(name);

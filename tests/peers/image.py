@@ -31,7 +31,7 @@ FILES = {"egressd", "etc/egressd/egressd.yaml", "etc/egressd/connections/example
 # What opens shared objects of the very same glibc: NSS, for names of hosts and users.
 ABSENT = [b"getaddrinfo", b"gethostbyname_r", b"getpwnam_r", b"getpwuid_r", b"getgrnam_r"]
 HELD = "memory held, privileges held, files held, system_calls held"
-NO_LANDLOCK = "this kernel has no Landlock, or it is switched off"
+NO_LANDLOCK = "the kernel does not support Landlock, or Landlock is disabled"
 # What podman itself lays over the image, so that the user has a name.
 RUNTIME = {"C /etc", "A /etc/passwd", "A /etc/group"}
 SANDBOX = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=host"]

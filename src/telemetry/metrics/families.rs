@@ -44,49 +44,49 @@ macro_rules! families {
 // without the documentation.
 families! {
     BUILD_INFO: GAUGE "egressd_build_info"
-        "Which egressd this is; always 1.";
+        "The version of egressd, as a label; always 1.";
     PANICS: COUNTER "egressd_panics_total"
-        "Panics while requests were served: bugs of egressd. Each costs its own socket only.";
+        "Internal errors (panics) that were caught since the process started. Each one ends at most one request or one reload.";
     HARDENING: GAUGE "egressd_hardening"
-        "Whether a measure by which the process gives up rights holds.";
+        "1 if the hardening measure is in effect, else 0.";
     CONFIG_INFO: GAUGE "egressd_config_info"
-        "The hash of the definitions in use, without the values of credentials and headers; always 1.";
+        "The hash of the connection definitions in use, as a label, without the values of credentials and headers; always 1.";
     CONFIG_GENERATION: GAUGE "egressd_config_generation"
-        "The number of the configuration in use: 1 at the start, and one more with each reload that succeeded.";
+        "The generation of the configuration in use: 1 at the start, and one more after each successful reload.";
     IN_FLIGHT_REQUESTS: GAUGE "egressd_in_flight_requests"
-        "Exchanges under way.";
+        "Exchanges in flight: the request has arrived, and the response is not complete.";
     AGENT_SOCKETS: GAUGE "egressd_agent_sockets"
-        "Open sockets of agents.";
+        "Open sockets of agents, with or without an exchange.";
     MEMORY_SHORT: GAUGE "egressd_memory_short"
-        "Whether new requests are refused, but for a few, because the process is near its memory limit.";
+        "1 while new requests are refused, except a few at a time, because the process is near its memory limit; else 0.";
     CONNECTIONS: GAUGE "egressd_connections"
-        "Connections of the configuration in use that agents can name.";
+        "Connections of the configuration in use that are not soft-deleted.";
     RELOAD_SUCCESS: GAUGE "egressd_config_reload_success"
-        "Whether the last attempt to load the configuration succeeded.";
+        "1 if the last attempt to load the configuration succeeded, else 0.";
     RELOAD_TIMESTAMP: GAUGE "egressd_config_reload_timestamp_seconds"
-        "When the configuration in use was loaded, in Unix time.";
+        "Unix time, in seconds, at which the configuration in use was loaded.";
     REQUESTS: COUNTER "egressd_requests_total"
-        "Exchanges that have ended, by the status that the agent saw.";
+        "Exchanges that have ended. The code is the HTTP status that was sent to the agent.";
     REFUSALS: COUNTER "egressd_refusals_total"
-        "Answers that egressd made in its own name, by the code that they bear.";
+        "Requests that egressd refused with a response of its own, by refusal code.";
     REQUEST_DURATION: HISTOGRAM "egressd_request_duration_seconds"
-        "From a request's head to the end of its exchange.";
+        "Seconds from the end of a request's head to the end of its exchange.";
     UPSTREAM_DURATION: HISTOGRAM "egressd_upstream_duration_seconds"
-        "From a request's head to the head of the upstream's response.";
+        "Seconds from the end of a request's head to the head of the upstream's response.";
     REQUEST_BYTES: COUNTER "egressd_request_bytes_total"
         "Bytes of request bodies that agents sent.";
     RESPONSE_BYTES: COUNTER "egressd_response_bytes_total"
-        "Bytes of upstreams' response bodies that went to agents.";
+        "Bytes of response bodies that were sent to agents, refusals included.";
     UPSTREAM_SOCKETS: GAUGE "egressd_upstream_sockets"
-        "Open sockets to upstreams, by whether an exchange is on them.";
+        "Open sockets to upstreams. An active one has an exchange, an idle one is kept for the next.";
     SIGNED_REQUESTS: COUNTER "egressd_signed_requests_total"
-        "Requests that went up with a webhook signature.";
+        "Requests that were sent to upstreams with a webhook signature.";
     TOKEN_REQUESTS: COUNTER "egressd_oauth_token_requests_total"
-        "Requests to token endpoints. Connections with the same credential share theirs.";
+        "Requests to OAuth token endpoints, by result. Connections with the same credential share them, and each shows the shared count.";
     TOKEN_EXPIRY: GAUGE "egressd_oauth_token_expiry_timestamp_seconds"
-        "When the token that a connection has now expires, in Unix time.";
+        "Unix time, in seconds, at which the current OAuth token of a connection expires.";
     REFLECTIONS: COUNTER "egressd_reflections_total"
-        "Responses that held a secret, by the connection that they came through and where the secret was.";
+        "Responses that contained a secret, by the connection that they came through and the part that contained it.";
 }
 
 pub(super) fn counter_series(labels: &[(&str, &str)], value: f64) -> Metric {

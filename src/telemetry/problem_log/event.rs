@@ -12,8 +12,8 @@ use serde::Serialize;
 use super::EventLevel::{self, Debug, Error, Info, Warn};
 use super::changes::{self, ChangeSummary};
 use super::parts::{
-    ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault, held_secret, shown_ids,
-    shown_measures, with_plural,
+    ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault, held_secret,
+    shown_connections, shown_measures, with_plural,
 };
 use crate::domain::{Changes, ConnectionId};
 use crate::telemetry::json;
@@ -109,7 +109,8 @@ events! {
     } => "start_failed", Error, ("{why}");
 
     /// The process received a signal to stop.
-    Stopping => "stopping", Info, ("stopping; a second signal ends at once");
+    Stopping => "stopping", Info,
+        ("stopping after a signal, once the exchanges in flight have ended; a second signal ends the process at once");
 
     /// The process stopped.
     Stopped {
@@ -117,13 +118,13 @@ events! {
         cut_off: usize,
     } => "stopped", if *cut_off == 0 { Info } else { Warn }, ("stopped{}", match *cut_off {
         0 => String::new(),
-        1 => "; 1 exchange was cut off".to_owned(),
-        more => format!("; {more} exchanges were cut off"),
+        1 => "; 1 exchange was cut off at the end of the grace period".to_owned(),
+        more => format!("; {more} exchanges were cut off at the end of the grace period"),
     });
 
     /// The process received SIGHUP, but it was started without a configuration file.
     ReloadUnsupported => "reload_unsupported", Warn,
-        ("SIGHUP: there is no configuration to read anew");
+        ("SIGHUP ignored: there is no configuration file to reload");
 
     /// A new generation of the configuration is in use.
     Reloaded {
@@ -137,13 +138,14 @@ events! {
         #[serde(flatten, serialize_with = "changes::serialize_changes")]
         changes: Changes,
     } => "reloaded", Info,
-        ("reloaded: generation {generation}, live connections {connections}; {}", ChangeSummary(changes));
+        ("configuration reloaded: generation {generation}, live connections {connections}; {}", ChangeSummary(changes));
 
     /// A reload found problems, so the generation before stays in use.
     ReloadFailed {
         /// The number of problems. Each is also a [`Event::ConfigProblem`].
         problems: usize,
-    } => "reload_failed", Error, ("not reloaded, problems {problems}: the configuration in use stays");
+    } => "reload_failed", Error,
+        ("configuration not reloaded: {}, logged before; the configuration in use stays", with_plural(*problems, "problem"));
 
     /// The files could not be read because the system has no descriptor or memory left.
     ReloadPostponed => "reload_postponed", Warn,
@@ -153,17 +155,20 @@ events! {
     /// A file could not be read because it is in a directory that the hardened process has no
     /// access to.
     OutOfReach => "out_of_reach", Warn,
-        ("since its start this process reads only the directories that its files lay in then: a file elsewhere takes a restart");
+        (
+        "a configured file cannot be read: hardening limits this process to the directories that \
+         contained its files at the start; restart egressd to use a file elsewhere"
+    );
 
     /// The credentials of the management API were replaced.
-    LoginChanged => "login_changed", Info, ("the login of the management API is another one now");
+    LoginChanged => "login_changed", Info, ("management credentials replaced");
 
     /// Settings changed that take effect only at the start.
     RestartNeeded {
         /// The paths of the settings.
         settings: Vec<&'static str>,
     } => "restart_needed", Warn,
-        ("changed, and without effect until the next start: {}", settings.join(", "));
+        ("changed settings take effect only after a restart: {}", settings.join(", "));
 
     /// A file is a mount of its own. A container then never sees a replacement of the file, because
     /// the mount keeps the old inode.
@@ -171,8 +176,8 @@ events! {
         /// The path as the operator wrote it.
         file: Box<str>,
     } => "mounted_alone", Warn,
-        ("{file} is a mount of its own (a `subPath`, or a single file that a container was given): \
-          a new one will not be seen; mount its directory");
+        ("{file} is a mount of its own (a `subPath`, or a single file bound into a container), so a \
+          replacement of it will not be seen; mount its directory instead");
 
     /// The system cannot report file changes, so contents are compared regularly.
     Unwatched {
@@ -180,7 +185,7 @@ events! {
         #[serde(skip)]
         why: Box<str>,
     } => "unwatched", Warn,
-        ("the system does not tell of changed files ({why}): they are compared every few seconds");
+        ("the system does not report file changes ({why}); egressd compares the files every 5 s instead");
 
     /// A problem in the configuration that stops a reload.
     ConfigProblem {
@@ -198,7 +203,10 @@ events! {
 
     /// The system configures no name server.
     NoNameServers => "no_name_servers", Warn,
-        ("resolv.conf is missing, unreadable or names no server: only the hosts file is left");
+        (
+        "no name server: resolv.conf is missing, unreadable or lists none, so only the names in the \
+         hosts file can be resolved"
+    );
 
     /// The descriptor limit leaves room for fewer agents' sockets than the settings allow.
     FewDescriptors {
@@ -210,7 +218,7 @@ events! {
         wanted: usize,
     } => "few_descriptors", Warn,
         ("the limit of {limit} open files leaves room for {sockets} agent sockets, not the {wanted} of \
-          proxy.max_connections: raise it (`ulimit -n`, `LimitNOFILE=`), or lower the setting");
+          proxy.max_connections: raise the limit (`ulimit -n`, `LimitNOFILE=`), or lower the setting");
 
     /// The process has dropped privileges.
     Hardened {
@@ -236,8 +244,8 @@ events! {
         /// The number of consecutive failures, including this one.
         in_a_row: u32,
     } => "token_failed", Warn, (
-        "no token for {}: {fault}; asked again in {:.0} s at the earliest{}",
-        shown_ids(connections), retry_in.as_secs_f64().ceil(), fault.remedy_clause()
+        "could not obtain a token for {}: {fault}; next attempt in {:.0} s at the earliest{}",
+        shown_connections(connections), retry_in.as_secs_f64().ceil(), fault.remedy_clause()
     );
 
     /// A token was obtained after failures.
@@ -247,8 +255,8 @@ events! {
         /// The number of consecutive failures before it.
         failures: u32,
     } => "token_recovered", Info, (
-        "a token for {} again, after {}",
-        shown_ids(connections), with_plural(*failures as usize, "failure")
+        "obtained a token for {} after {}",
+        shown_connections(connections), with_plural(*failures as usize, "failed attempt")
     );
 
     /// A token was obtained.
@@ -258,7 +266,12 @@ events! {
         /// How many seconds the token may be used; `None` if only the requests that waited for it
         /// may use it.
         life_s: Option<u64>,
-    } => "token_obtained", Debug, ("a token for {}", shown_ids(connections));
+    } => "token_obtained", Debug, (
+        "obtained a token for {}, usable {}", shown_connections(connections), match life_s {
+            Some(seconds) => format!("for {seconds} s"),
+            None => "only by the requests that waited for it".to_owned(),
+        }
+    );
 
     /// The life of a token could not be read from the response of the token endpoint.
     TokenLifeAssumed {
@@ -269,8 +282,8 @@ events! {
         /// The life that is assumed instead, in seconds.
         life_s: u64,
     } => "token_life_assumed", Warn, (
-        "the token endpoint of {} sends an `{field}` that is not a number of seconds; {life_s} s are assumed",
-        shown_ids(connections)
+        "the token endpoint of {} sent an `{field}` that is not a number of seconds; egressd assumes {life_s} s",
+        shown_connections(connections)
     ), every LIFE_PAUSE for connections.first().map_or("", ConnectionId::as_str);
 
     /// A TLS session with an upstream was established.
@@ -283,7 +296,7 @@ events! {
         #[serde(rename = "took_ms", serialize_with = "json::serialize_millis")]
         took: Duration,
     } => "upstream_dialled", Debug,
-        ("{protocol} with the upstream of {connection} after {} ms", took.as_millis());
+        ("connected to the upstream of connection {connection} over {protocol} in {} ms", took.as_millis());
 
     /// An upstream cannot be reached.
     UpstreamUnreachable {
@@ -291,7 +304,10 @@ events! {
         connection: ConnectionId,
         /// The error type of RFC 9209.
         fault: &'static str,
-    } => "upstream_unreachable", Warn, ("the upstream of {connection} cannot be reached ({fault})"),
+    } => "upstream_unreachable", Warn, (
+        "the upstream of connection {connection} cannot be reached ({fault}); `egressd probe {connection}` \
+         shows the step that fails"
+    ),
         every DIAL_PAUSE for connection.as_str();
 
     /// An address of an upstream must not be dialled (S5).
@@ -300,7 +316,10 @@ events! {
         connection: ConnectionId,
         /// The kind of address.
         kind: &'static str,
-    } => "address_refused", Warn, ("the upstream of {connection} has a forbidden address ({kind})"),
+    } => "address_refused", Warn, (
+        "the upstream of connection {connection} has a forbidden address ({kind}); if this is \
+         intended, list its range in `allowed_private_cidrs`, which cannot allow metadata addresses"
+    ),
         every DIAL_PAUSE for connection.as_str();
 
     /// The system had no descriptor or memory left for a socket.
@@ -308,7 +327,7 @@ events! {
         /// The connection.
         connection: ConnectionId,
     } => "dial_shortage", Warn, (
-        "no file descriptor or memory is left for a socket to the upstream of {connection}; \
+        "no file descriptor or memory is left for a socket to the upstream of connection {connection}; \
          raise the limit of open files (`ulimit -n`) or of memory"
     ), every DIAL_PAUSE for connection.as_str();
 
@@ -317,8 +336,8 @@ events! {
         /// The connection.
         connection: ConnectionId,
     } => "upstream_surplus", Warn, (
-        "the upstream of {connection} sent bytes that belong to no request; the socket is closed, \
-         and the answer before them may belong to another request"
+        "the upstream of connection {connection} sent bytes that belong to no request; the socket was \
+         closed, and the response before them may belong to another request"
     ), every SURPLUS_PAUSE for connection.as_str();
 
     /// A response contained a secret. The fields identify the secret without its value.
@@ -341,10 +360,10 @@ events! {
         /// Such guesses are refused once the secret was exposed.
         guess: bool,
     } => "credential_reflected", if *closed { Error } else { Warn }, (
-        "{connection}: the {} of a response held {}{}", part.as_str(),
+        "the {} of a response through connection {connection} contained {}{}", part.as_str(),
         held_secret(secret, header.as_deref(), owner.as_ref().filter(|owner| *owner != connection), *guess),
         if *closed {
-            "; it is short enough to be guessed, so the connection is closed until a reload changes it"
+            "; the secret is short enough to be guessed, so the connection refuses all requests until a reload changes it"
         } else {
             ""
         }
@@ -357,7 +376,7 @@ events! {
         /// The memory limit in bytes.
         limit_bytes: u64,
     } => "memory_short", Warn,
-        ("memory is short ({used_bytes} of {limit_bytes} bytes): new requests are refused, but for a few");
+        ("memory is short ({used_bytes} of {limit_bytes} bytes in use): new requests are refused, except a few at a time");
 
     /// Memory use has fallen, and new requests are accepted again.
     MemoryRecovered {
@@ -365,10 +384,10 @@ events! {
         used_bytes: u64,
         /// The memory limit in bytes; 0 if the limit was removed.
         limit_bytes: u64,
-    } => "memory_recovered", Info, ("memory is no longer short: requests are taken as ever");
+    } => "memory_recovered", Info, ("memory is no longer short: new requests are accepted again");
 
     /// A request to the management API had a wrong name or password.
-    LoginFailed => "login_failed", Warn, ("a wrong name or password for the management API"),
+    LoginFailed => "login_failed", Warn, ("a request to the management API had a wrong name or password"),
         every LOGIN_PAUSE for "";
 
     /// A thread panicked. The event has the place and not the message, which may contain anything.
@@ -380,7 +399,10 @@ events! {
         /// The line in the source file; 0 if it is unknown.
         line: u32,
     } => "panic", Error,
-        ("a bug: {thread} panicked at {file}:{line} (the message is left out: it may hold anything)");
+        (
+        "internal error, please report it: {thread} panicked at {file}:{line} (the message is omitted, \
+         because it could contain a secret)"
+    );
 
     /// Lines of a log were lost because the queue was full or the stream failed.
     LinesLost {
@@ -389,5 +411,5 @@ events! {
         /// The number of lines.
         lines: u64,
     } => "lines_lost", Warn,
-        ("{lines} lines of the {} log were lost: nobody read them in time", log.as_str());
+        ("lost {} of the {} log: the stream was not read in time, or failed", with_plural(*lines as usize, "line"), log.as_str());
 }

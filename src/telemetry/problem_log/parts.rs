@@ -132,7 +132,7 @@ impl fmt::Display for TokenFault {
     }
 }
 
-/// Returns a count with its noun: `1 failure`, `2 failures`.
+/// Returns a count with its noun: `1 problem`, `2 problems`.
 pub(super) fn with_plural(count: usize, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
@@ -148,6 +148,16 @@ pub(super) fn joined_names(items: impl ExactSizeIterator<Item = String>) -> Stri
     }
 }
 
+/// Returns `connection a`, or `connections a, b, c and 2 more`.
+pub(super) fn shown_connections(ids: &[ConnectionId]) -> String {
+    let noun = if ids.len() == 1 {
+        "connection"
+    } else {
+        "connections"
+    };
+    format!("{noun} {}", shown_ids(ids))
+}
+
 pub(super) fn shown_ids(ids: &[ConnectionId]) -> String {
     joined_names(ids.iter().map(ToString::to_string))
 }
@@ -160,17 +170,21 @@ pub(super) fn shown_measures(measures: &[(&'static str, Box<str>)]) -> String {
     shown.collect::<Vec<_>>().join(",")
 }
 
-/// Returns a phrase such as ``the secret of `x-api-key` (header_value) of connection crm``.
+/// Returns a phrase such as ``the secret of header `x-api-key` (header_value) of connection crm``.
 pub(super) fn held_secret(
     secret: &str,
     header: Option<&str>,
     other_owner: Option<&ConnectionId>,
     is_guess: bool,
 ) -> String {
-    let article = if is_guess { "a guess of the " } else { "the " };
+    let article = if is_guess {
+        "a text that begins like the "
+    } else {
+        "the "
+    };
     let secret = header.map_or_else(
         || secret.to_owned(),
-        |header| format!("secret of `{header}` ({secret})"),
+        |header| format!("secret of header `{header}` ({secret})"),
     );
     let owner = other_owner.map(|owner| format!(" of connection {owner}"));
     format!("{article}{secret}{}", owner.unwrap_or_default())

@@ -31,7 +31,7 @@ fn a_torn_file_changes_nothing_until_it_is_whole() {
         };
         for cut in cuts {
             fs::write(program.path(name), &whole.as_bytes()[..*cut]).unwrap();
-            running.wait_for_line("not reloaded, problems ");
+            running.wait_for_line("not reloaded: ");
             agent.get("/crm/a").expect_status(200);
             agent.get("/erp/a").expect_status(200);
             scrape_until_contains(operators, "\negressd_config_reload_success 0\n");
@@ -56,7 +56,7 @@ fn what_vanishes_or_becomes_something_else_is_kept_as_it_was() {
     let (agents, _) = running.addresses();
     let mut agent = Agent::connect_to(agents);
     let mut failed = |running: &mut crate::support::program::RunningProgram| {
-        running.wait_for_line("not reloaded, problems 1");
+        running.wait_for_line("not reloaded: 1 problem");
         agent.get("/crm/a").expect_status(200);
     };
     fs::remove_file(&secret).unwrap();
@@ -134,9 +134,9 @@ fn the_same_problems_are_told_once() {
         other.definition().to_string()
     })
     .unwrap();
-    running.wait_for_line("not reloaded, problems 2");
+    running.wait_for_line("not reloaded: 2 problems");
     fs::remove_file(program.path("connections/other.json")).unwrap();
-    running.wait_for_line("not reloaded, problems 1");
+    running.wait_for_line("not reloaded: 1 problem");
     program.define(&crm.allow("GET /b"));
     running.wait_for_line("changed crm (allowed_routes)");
     let (_, _, heard) = running.stop_and_collect();

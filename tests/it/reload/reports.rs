@@ -110,7 +110,7 @@ fn settings_that_need_a_restart_are_named_once() {
         "proxy",
         json!({"listen": ["127.0.0.1:1"], "max_in_flight": 7}),
     );
-    let without_effect = "changed, and without effect until the next start: ";
+    let without_effect = "changed settings take effect only after a restart: ";
     assert_eq!(
         running.wait_for_line(without_effect),
         "proxy.listen, proxy.max_in_flight"
@@ -157,7 +157,7 @@ fn a_rotated_management_password_is_asked_for_at_once_and_a_removed_one_still_is
     };
     assert_eq!((status(OLD), status(NEW)), (200, 401));
     fs::write(program.path("password"), NEW).unwrap();
-    running.wait_for_line("the login of the management API is another one now");
+    running.wait_for_line("management credentials replaced");
     running.wait_for_line("; nothing changed");
     assert_eq!((status(OLD), status(NEW)), (401, 200));
 
@@ -167,7 +167,7 @@ fn a_rotated_management_password_is_asked_for_at_once_and_a_removed_one_still_is
     settings["management"] = json!({"listen": ["127.0.0.1:0"]});
     fs::write(program.path("egressd.yaml"), settings.to_string()).unwrap();
     assert_eq!(
-        running.wait_for_line("without effect until the next start: "),
+        running.wait_for_line("changed settings take effect only after a restart: "),
         "management.basic_auth"
     );
     assert_eq!((status(OLD), status(NEW)), (401, 200));
