@@ -13,6 +13,8 @@
 //! again are logged once per subject and period, with the number of those that were left out.
 
 mod changes;
+#[macro_use]
+mod event_macro;
 mod event;
 mod line;
 mod parts;

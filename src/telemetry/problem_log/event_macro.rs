@@ -1,0 +1,57 @@
+//! The macro that defines the events of `event`.
+
+/// Defines each event in one place: its fields, its name, its level, its sentence (in lower case,
+/// without a full stop) and, for an event that requests can cause, the minimum time between two
+/// lines for one subject.
+macro_rules! events {
+    ($(
+        $(#[$doc:meta])*
+        $variant:ident $({ $($(#[$attribute:meta])* $field:ident: $type:ty,)* })?
+            => $name:literal, $level:expr, ($($sentence:tt)+)
+            $(, every $pause:ident for $subject:expr)?;
+    )*) => {
+        /// An event of the process. Serializes as the fields of its line.
+        #[derive(Debug, Serialize)]
+        #[serde(untagged)]
+        pub enum Event {
+            $($(#[$doc])* $variant $({ $($(#[$attribute])* $field: $type,)* })?,)*
+        }
+
+        impl Event {
+            /// Returns the stable name, in `snake_case`.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant { .. } => $name,)* }
+            }
+
+            /// Returns the severity of the event.
+            pub fn level(&self) -> EventLevel {
+                match self {
+                    $(Self::$variant $({ $($field,)* })? => { $($(let _ = $field;)*)? $level })*
+                }
+            }
+
+            /// Returns the subject that distinguishes the event from others with its name, and how
+            /// long further events with the same subject are left out. `None` if the event is
+            /// always logged.
+            pub(super) fn rate_limit(&self) -> Option<(&str, Duration)> {
+                match self {
+                    $(Self::$variant $({ $($field,)* })? => {
+                        $($(let _ = $field;)*)?
+                        None$(.or(Some(($subject, $pause))))?
+                    })*
+                }
+            }
+        }
+
+        impl fmt::Display for Event {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant $({ $($field,)* })? => {
+                        $($(let _ = $field;)*)?
+                        write!(f, $($sentence)+)
+                    })*
+                }
+            }
+        }
+    };
+}
