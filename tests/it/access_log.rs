@@ -1,4 +1,5 @@
-//! Access lines over the wire: what they hold, what they never hold, and that nobody waits for them.
+//! Access lines of a running egressd: their fields, what they never contain, and that a slow reader
+//! blocks nothing.
 
 use std::io::{BufRead as _, BufReader, PipeReader};
 
@@ -33,7 +34,7 @@ fn nowhere() -> Connection {
         .base_url("https://crm.test")
 }
 
-/// A sidecar whose access lines can be read once it has ended.
+/// Starts a sidecar whose access lines can be read after it has ended.
 fn logged(connection: Connection, format: LineFormat) -> (Sidecar, PipeReader) {
     let (lines, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::off();
@@ -47,7 +48,7 @@ fn lines(reader: PipeReader) -> Vec<String> {
 }
 
 #[test]
-fn a_line_has_every_key_and_says_what_was() {
+fn a_line_has_every_key_and_the_facts_of_its_exchange() {
     let upstream = Upstream::echo();
     let crm = connection("crm").allow("POST /a/{id}").upstream(&upstream);
     let (sidecar, reader) = logged(crm, LineFormat::Json);
@@ -97,7 +98,7 @@ fn a_line_has_every_key_and_says_what_was() {
     );
 }
 
-/// Paths, queries, agents' names and methods that would paint, split or fill a log.
+/// Sends paths, queries, header values and methods that would colour, split or fill a log.
 #[test]
 fn nothing_that_an_agent_sends_breaks_a_line() {
     // F-198, F-199, F-265
@@ -145,13 +146,13 @@ fn nothing_that_an_agent_sends_breaks_a_line() {
 }
 
 #[test]
-fn the_last_exchange_before_the_end_has_its_line() {
+fn the_last_exchange_before_the_stop_has_its_line() {
     let program = Program::new(&[nowhere()], &json!({}));
     for format in ["json", "text"] {
         let mut running = program.start(&["--log-format", format]);
         let (agents, _) = running.addresses();
         let mut agent = Agent::connect_to(agents);
-        // More than a pipe holds: the rest waits for its reader, who comes at the end.
+        // More than a pipe buffers: the rest waits until the test reads at the end.
         for number in 0..1000 {
             assert_eq!(agent.get(&format!("/crm/{number}")).status, 403);
         }
@@ -164,8 +165,8 @@ fn the_last_exchange_before_the_end_has_its_line() {
 
 const MANY: usize = 20_000;
 
-/// This many refused requests on one socket, in pieces.
-fn ask_many(agents: std::net::SocketAddr) {
+/// Sends [`MANY`] refused requests on one socket, in batches.
+fn send_many(agents: std::net::SocketAddr) {
     let mut agent = Agent::connect_to(agents);
     let request = "GET /crm/b HTTP/1.1\r\nHost: localhost\r\n\r\n";
     for _ in 0..MANY / 100 {
@@ -176,14 +177,14 @@ fn ask_many(agents: std::net::SocketAddr) {
     }
 }
 
-/// A flood of refusals fills a bounded queue, no memory; what does not fit is counted.
+/// A flood of refusals fills a bounded queue and not the memory; lines that do not fit are counted.
 #[test]
-fn a_stuck_stdout_holds_up_neither_agents_nor_the_other_log_nor_the_end() {
+fn a_stuck_stdout_delays_neither_agents_nor_the_other_log_nor_the_stop() {
     // F-167
     let program = Program::new(&[nowhere()], &json!({}));
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
-    ask_many(agents);
+    send_many(agents);
     running.terminate();
     running.wait_for_line("stopping");
     running.wait_for_line("stopped");
@@ -191,12 +192,12 @@ fn a_stuck_stdout_holds_up_neither_agents_nor_the_other_log_nor_the_end() {
 }
 
 #[test]
-fn a_reader_that_comes_back_finds_whole_lines_and_operators_hear_how_many_it_missed() {
+fn a_late_reader_finds_whole_lines_and_the_number_of_lost_ones_is_logged() {
     // F-167
     let program = Program::new(&[nowhere()], &json!({}));
     let mut running = program.start(&[]);
     let (agents, _) = running.addresses();
-    ask_many(agents);
+    send_many(agents);
     let (exit, out, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0));
     for line in out.lines() {
@@ -207,12 +208,12 @@ fn a_reader_that_comes_back_finds_whole_lines_and_operators_hear_how_many_it_mis
         (event["event"] == "lines_lost").then(|| event["lines"].as_u64().unwrap())
     };
     let lost: Vec<u64> = lines.iter().filter_map(lost).collect();
-    assert_eq!(lost.len(), 1, "once: {lines:#?}");
+    assert_eq!(lost.len(), 1, "the loss is reported once: {lines:#?}");
     assert_eq!(out.lines().count() as u64 + lost[0], MANY as u64);
 }
 
 #[test]
-fn refused_and_off_leave_lines_out() {
+fn the_settings_refused_and_off_omit_lines() {
     let upstream = Upstream::echo();
     let crm = connection("crm").allow("GET /a").upstream(&upstream);
     for (access, expected) in [("all", 2), ("refused", 1), ("off", 0)] {
@@ -231,9 +232,9 @@ fn refused_and_off_leave_lines_out() {
     }
 }
 
-/// The list of connections comes from no upstream, and its line says of none.
+/// The list of connections involves no upstream, so its line has no upstream time.
 #[test]
-fn an_answer_from_here_took_no_upstream_any_time() {
+fn a_response_of_egressd_itself_has_no_upstream_time() {
     let (sidecar, reader) = logged(nowhere(), LineFormat::Json);
     Agent::connect(&sidecar).get("/").expect_status(200);
     drop(sidecar);

@@ -1,10 +1,11 @@
-//! Nobody gets at the memory of the process: no core file, and no address that shows what is in it.
+//! The memory of the process cannot be obtained: there is no core file, and no URL that shows its
+//! contents.
 
 use serde_json::json;
 
 use crate::support::{Agent, Program, Upstream, connection};
 
-/// Paths at which other servers show memory and stacks.
+/// Paths at which other servers expose memory and stacks.
 const DEBUG_PATHS: &[&str] = &[
     "/debug",
     "/debug/pprof",

@@ -1,4 +1,5 @@
-//! What the process gives up after its start: attempts from inside that fail, beside the same attempts where nothing was given up.
+//! The privileges that the process drops: attempts that must fail in a confined thread, and the
+//! same attempts in an unconfined thread.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -24,19 +25,21 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::support::limited::output;
 use crate::support::{Agent, Confined, Program, Upstream, connection, metrics};
 
-/// What is around the process: a directory that it was configured from, one that is none of its business, and a process of the same user.
+/// The surroundings of a process: the directory of its configuration, a directory that it does not
+/// need, and another process of the same user.
 struct World {
     files: tempfile::TempDir,
     listener: TcpListener,
     neighbour: Child,
 }
 
-/// What a kernel may forbid to everybody, and to a process without dumps that is not root's.
+/// Attempts that some kernels forbid to every process, or to a process that cannot be dumped and is
+/// not run by root.
 const MAY_FAIL: &[&str] = &["trace another process", "write to its own memory"];
 
 type Act = fn(&World) -> io::Result<()>;
 
-/// What an intruder would try, each forbidden by a measure.
+/// Attempts of an attacker, each with the measure that forbids it.
 #[rustfmt::skip] // one row a line
 const ATTEMPTS: &[(&str, Measure, Act)] = &[
     ("read another file", Measure::Files, |w| File::open(w.at("elsewhere/file")).map(drop)),
@@ -75,7 +78,7 @@ const ATTEMPTS: &[(&str, Measure, Act)] = &[
     ("speak to the kernel's network", Measure::SystemCalls, |_| Socket::new(Domain::from(libc::AF_NETLINK), Type::RAW, None).map(drop)),
 ];
 
-/// What a proxy does all the time.
+/// Operations that a proxy needs all the time.
 #[rustfmt::skip] // one row a line
 const DUTIES: &[(&str, Act)] = &[
     ("read its configuration", |w| read(&w.at("own/a.yaml"))),
@@ -108,7 +111,8 @@ impl World {
         }
         std::os::unix::fs::symlink(at("elsewhere/file"), at("own/link")).unwrap();
         for socket in ["elsewhere/socket", "sockets/agent.sock"] {
-            // The file stays when nobody listens any more: an attempt to connect is told that, unless it is not even let try.
+            // Without a listener the file stays. An attempt to connect then fails with
+            // `ECONNREFUSED`, unless it is forbidden.
             drop(UnixListener::bind(at(socket)).unwrap());
         }
         let neighbour = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
@@ -155,13 +159,13 @@ fn is_refused(found: &io::Result<()>) -> bool {
     kind == Some(io::ErrorKind::PermissionDenied)
 }
 
-/// Whether this machine lets the measure be taken.
+/// Returns whether this machine supports the measure.
 fn is_held(measure: Measure) -> bool {
     Confined::for_this_machine().hardening.is_held(measure)
 }
 
 #[test]
-fn every_measure_holds_where_the_kernel_has_it() {
+fn every_measure_that_the_kernel_supports_is_in_effect() {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let landlock = std::thread::spawn(|| {
         let ruleset = Ruleset::default()
@@ -176,7 +180,7 @@ fn every_measure_holds_where_the_kernel_has_it() {
 }
 
 #[test]
-fn an_intruder_gets_nowhere() {
+fn every_attempt_of_an_attacker_fails() {
     for (attempt, measure, act) in ATTEMPTS {
         let world = World::new();
         let free = std::thread::spawn(move || act(&world)).join().unwrap();
@@ -191,7 +195,7 @@ fn an_intruder_gets_nowhere() {
 }
 
 #[test]
-fn a_thread_that_it_starts_gets_nowhere_either() {
+fn a_thread_that_a_confined_thread_starts_is_confined() {
     if is_held(Measure::SystemCalls) {
         let ran = Confined::run(AllowedPaths::default(), || {
             let inner = std::thread::spawn(|| Command::new("/bin/true").status().map(drop));
@@ -202,7 +206,7 @@ fn a_thread_that_it_starts_gets_nowhere_either() {
 }
 
 #[test]
-fn a_proxy_can_still_do_its_work() {
+fn a_confined_proxy_can_do_its_work() {
     for (duty, act) in DUTIES {
         let world = World::new();
         let needs = world.needs();
@@ -225,7 +229,7 @@ fn a_proxy_can_still_do_its_work() {
 }
 
 #[test]
-fn a_variable_asks_for_it_unless_a_flag_does() {
+fn the_variable_applies_unless_a_flag_is_given() {
     let program = Program::new(
         &[connection("crm").allow("/").base_url("https://crm.test")],
         &json!({}),
@@ -248,7 +252,7 @@ fn a_variable_asks_for_it_unless_a_flag_does() {
         running.terminate();
         assert_eq!(running.wait_for_exit(), Some(0));
     }
-    // Best effort is not what was meant by another word.
+    // An unknown value is an error, and is not replaced by a default.
     for command in ["serve", "check"] {
         let mut egressd = Command::new(env!("CARGO_BIN_EXE_egressd"));
         egressd
@@ -268,9 +272,9 @@ fn a_variable_asks_for_it_unless_a_flag_does() {
     }
 }
 
-/// Whoever puts the configuration into `/` has it all read, and is told.
+/// With the configuration in `/`, every file must stay readable, and this is reported.
 #[test]
-fn nothing_is_held_back_where_everything_is_configuration() {
+fn a_configuration_in_the_root_directory_is_reported_as_a_failed_measure() {
     if !is_held(Measure::Files) {
         return;
     }
@@ -292,7 +296,7 @@ fn nothing_is_held_back_where_everything_is_configuration() {
     }
 }
 
-/// What the system says of every thread of a process.
+/// Returns the status file of every thread of a process (proc(5)).
 fn threads(id: u32) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{id}/task")).unwrap();
     let status = |task: io::Result<fs::DirEntry>| {
@@ -352,7 +356,8 @@ fn every_thread_of_the_program_is_confined_and_the_state_is_reported() {
     }
 }
 
-/// A control group that gives its members one core; `None` where none can be made (version 2 takes no single thread).
+/// A control group that limits its members to one core. `None` if it cannot be created: version 2
+/// does not accept single threads.
 struct OneCore(PathBuf);
 
 impl OneCore {
@@ -374,14 +379,15 @@ impl OneCore {
 
 impl Drop for OneCore {
     fn drop(&mut self) {
-        // Whoever was in it has ended.
+        // All processes of the group have ended.
         let _removed = fs::remove_dir(&self.0);
     }
 }
 
-/// Workers are as many as the group lets run, though a confined process does not see its group.
+/// The number of workers is the quota of the group, although a confined process cannot see its
+/// group.
 #[test]
-fn a_quota_of_cores_counts_confined_or_not() {
+fn the_cpu_quota_limits_the_workers_of_a_confined_process() {
     let Some(group) = OneCore::new() else {
         return;
     };
@@ -392,7 +398,7 @@ fn a_quota_of_cores_counts_confined_or_not() {
     for flags in [&[][..], &["--hardening", "off"]] {
         std::thread::scope(|scope| {
             let within = scope.spawn(|| {
-                // This thread, and whom it starts.
+                // 0 adds this thread, and its children inherit the group.
                 group.set("tasks", 0).unwrap();
                 let mut running = program.start(flags);
                 running.addresses();
@@ -409,8 +415,9 @@ fn a_quota_of_cores_counts_confined_or_not() {
     }
 }
 
-/// As many domains as the kernel stacks (`landlock_restrict_self(2)`): whoever is started from here cannot confine its files any further.
-fn without_room() {
+/// Adds Landlock domains until the kernel accepts no more (`landlock_restrict_self(2)`). A process
+/// that is started from this thread cannot confine its file access.
+fn exhaust_landlock_domains() {
     while Ruleset::default()
         .handle_access(AccessFs::MakeBlock)
         .and_then(Ruleset::create)
@@ -420,7 +427,7 @@ fn without_room() {
 }
 
 #[test]
-fn without_a_measure_it_starts_unless_all_are_required() {
+fn a_failed_measure_stops_the_start_only_if_hardening_is_required() {
     if !is_held(Measure::Files) {
         return;
     }
@@ -429,7 +436,7 @@ fn without_a_measure_it_starts_unless_all_are_required() {
         &json!({}),
     );
     let program = std::thread::spawn(move || {
-        without_room();
+        exhaust_landlock_domains();
         let (exit, out, err) = program.run(&["--hardening", "required"]);
         assert_eq!((exit, out.as_str()), (Some(69), ""), "{err}");
         assert!(
@@ -458,9 +465,10 @@ fn without_a_measure_it_starts_unless_all_are_required() {
     assert_eq!(running.wait_for_exit(), Some(0));
 }
 
-/// A secret may be renewed where it lies, and behind the links of whoever renews it; a new one elsewhere is closed to the running process, which says so.
+/// A secret can be replaced in its directory, and by a rename there. The running process cannot
+/// read a new secret in another directory, and logs this.
 #[test]
-fn a_reload_reads_where_the_files_lay_at_the_start_and_nowhere_else() {
+fn a_reload_reads_only_the_directories_of_the_start() {
     if !is_held(Measure::Files) {
         return;
     }

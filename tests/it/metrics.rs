@@ -1,4 +1,4 @@
-//! `GET /metrics`: what a scraper is told of exchanges that really happened.
+//! `GET /metrics`: the values that a scraper reads after real exchanges.
 
 mod gauges;
 mod labels;
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use crate::support::{Agent, PATIENCE, Sidecar};
 
-/// Every sample of one scrape, by its name and labels as they stand in the text.
+/// Every sample of one scrape, by its name and labels as they are in the text.
 struct Scrape(BTreeMap<String, f64>);
 
 impl Scrape {
@@ -29,12 +29,12 @@ impl Scrape {
         });
         let all: Vec<(String, f64)> = samples.collect();
         let by_name: BTreeMap<_, _> = all.iter().cloned().collect();
-        assert_eq!(by_name.len(), all.len(), "a series came twice: {text}");
+        assert_eq!(by_name.len(), all.len(), "a series occurs twice: {text}");
         Self(by_name)
     }
 
-    /// Scrapes until `is_so` holds: an exchange is counted a moment after its last byte was sent,
-    /// and the text may be a second old.
+    /// Scrapes until `is_so` returns true: an exchange is counted a moment after its last byte was
+    /// sent, and the text may be a second old.
     fn until(sidecar: &Sidecar, what: &str, is_so: impl Fn(&Self) -> bool) -> Self {
         let begun = Instant::now();
         loop {
@@ -48,7 +48,7 @@ impl Scrape {
         }
     }
 
-    /// The first in which so many exchanges have ended, and none is under way.
+    /// Returns the first scrape in which this many exchanges have ended and none is in flight.
     fn after(sidecar: &Sidecar, exchanges: u32) -> Self {
         Self::until(sidecar, "so many exchanges", |scrape| {
             let ended = scrape.sum("egressd_requests_total", &[]);
@@ -56,12 +56,12 @@ impl Scrape {
         })
     }
 
-    /// A sample by its whole name; 0 where there is none.
+    /// Returns a sample by its whole name; 0 if there is none.
     fn value(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(0.0)
     }
 
-    /// The samples of a family that have these labels.
+    /// Returns the samples of a family that have these labels.
     fn find(&self, family: &str, labels: &[(&str, &str)]) -> Vec<(&str, f64)> {
         let wanted: Vec<_> = labels.iter().map(|(k, v)| format!("{k}=\"{v}\"")).collect();
         let of_family = self.0.iter().filter(|(name, _)| {
@@ -75,7 +75,8 @@ impl Scrape {
         self.find(family, labels).iter().map(|(_, n)| n).sum()
     }
 
-    /// Claims that exactly one series of `egressd_requests_total` has this connection, and that it is this one, once.
+    /// Asserts that `egressd_requests_total` has exactly one series for this connection, with these
+    /// labels and the value 1.
     fn only_request(&self, [connection, route, method, code, outcome]: [&str; 5]) {
         let found = self.find("egressd_requests_total", &[("connection", connection)]);
         let name = format!(
@@ -84,7 +85,7 @@ impl Scrape {
         assert_eq!(found, [(name.as_str(), 1.0)]);
     }
 
-    /// How many sockets to a connection's upstream are active, and how many idle.
+    /// Returns the numbers of active and idle sockets to the upstream of a connection.
     fn sockets(&self, connection: &str) -> (f64, f64) {
         let of = |state| {
             let labels = [("connection", connection), ("state", state)];
@@ -94,7 +95,7 @@ impl Scrape {
     }
 }
 
-/// What a scraper reads.
+/// Returns the text that a scraper reads.
 fn text(sidecar: &Sidecar) -> String {
     let mut operator = Agent::connect_to(sidecar.management());
     let reply = operator.get("/metrics");

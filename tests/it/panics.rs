@@ -1,4 +1,5 @@
-//! What the program says when it panics. A panic cannot be asked for from outside, so this program runs itself once more, with the same hook.
+//! The output of the program when it panics. No request can cause a panic, so this test program
+//! runs itself once more with the same hook.
 
 use std::io::Write as _;
 use std::process::{Command, Output};
@@ -20,15 +21,15 @@ fn in_child(test: &str) -> Output {
 }
 
 #[test]
-fn a_panic_is_told_by_its_place_alone() {
+fn a_panic_is_reported_by_its_place_alone() {
     // F-202
     if std::env::var_os(CHILD).is_some() {
         std::panic::set_hook(Box::new(|panic| {
-            let _unheard = writeln!(std::io::stderr(), "{}", panic_notice(panic));
+            let _written = writeln!(std::io::stderr(), "{}", panic_notice(panic));
         }));
         panic!("with {PLANTED} in it");
     }
-    let child = in_child("panics::a_panic_is_told_by_its_place_alone");
+    let child = in_child("panics::a_panic_is_reported_by_its_place_alone");
     let said = [child.stdout, child.stderr].concat();
     let said = String::from_utf8_lossy(&said);
     assert!(!child.status.success(), "{said}");
@@ -40,7 +41,7 @@ fn a_panic_is_told_by_its_place_alone() {
 }
 
 #[test]
-fn a_panic_is_an_event_where_a_log_runs() {
+fn a_panic_is_an_event_if_a_log_runs() {
     // F-202
     if std::env::var_os(CHILD).is_some() {
         let log =
@@ -53,7 +54,7 @@ fn a_panic_is_an_event_where_a_log_runs() {
         assert!(log.flush(PATIENCE));
         return;
     }
-    let child = in_child("panics::a_panic_is_an_event_where_a_log_runs");
+    let child = in_child("panics::a_panic_is_an_event_if_a_log_runs");
     let (out, said) = (text(&child.stdout), text(&child.stderr));
     assert!(child.status.success(), "{said}");
     assert!(!out.contains(PLANTED) && !said.contains(PLANTED), "{said}");

@@ -1,4 +1,5 @@
-//! A system that gives few descriptors and few threads: what starts goes on, what cannot start says why.
+//! Systems with few descriptors and threads: a process that has started continues, and a process
+//! that cannot start reports the reason.
 
 use std::time::Instant;
 
@@ -40,7 +41,7 @@ fn wait_agents(operator: &mut Agent, sockets: usize) {
 }
 
 #[test]
-fn agents_that_take_every_place_wait_and_are_served_when_there_are_some() {
+fn agents_beyond_the_slots_wait_and_are_served_later() {
     // F-163, F-264: twice, because a leak of the first round would show in the second.
     let program = program();
     let mut running = program.start_limited(&["--nofile=128:128"], &["--hardening", "off"]);
@@ -185,7 +186,8 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     }
 }
 
-/// Whether it started. If not, it said what there is too little of.
+/// Returns whether the program starts with this limit. If it does not, asserts that it reports the
+/// resource that is missing.
 fn starts(program: &Program, limit: &str) -> bool {
     let mut running = program.start_limited(&[limit], &[]);
     let mut said = Vec::new();
@@ -217,18 +219,18 @@ fn starts(program: &Program, limit: &str) -> bool {
 }
 
 #[test]
-fn with_few_threads_it_starts_or_says_why_not() {
+fn with_few_threads_it_starts_or_reports_the_reason() {
     // F-163: two workers need nine threads.
     let program = program();
     let started: Vec<bool> = (1..=10)
         .map(|threads| starts(&program, &format!("--nproc={threads}:{threads}")))
         .collect();
-    // Whoever runs these tests may have other threads that come and go.
-    assert!(!started[0], "not a thread of its own");
+    // The limit counts all threads of the user, of whom other threads come and go during the tests.
+    assert!(!started[0], "one thread is not enough");
 }
 
 #[test]
-fn with_few_descriptors_it_starts_or_says_why_not() {
+fn with_few_descriptors_it_starts_or_reports_the_reason() {
     // F-163
     let program = program();
     let started: Vec<bool> = (8..64)

@@ -1,4 +1,4 @@
-//! What `egressd serve` tells operators on standard error: events, in the format and from the level that was asked for.
+//! The problem log of `egressd serve` on standard error: its events, formats and levels.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::support::{
 
 const GET: &str = "GET /crm/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-/// Each line as the object that it is.
+/// Parses each line as a JSON object with the keys that all events have.
 fn objects(lines: &[String]) -> Vec<Value> {
     let read = |line: &String| {
         let object: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -32,7 +32,7 @@ fn names(events: &[Value]) -> Vec<&str> {
 }
 
 #[test]
-fn every_line_is_an_event_where_nobody_looks_on() {
+fn every_line_is_a_json_event_if_standard_error_is_not_a_terminal() {
     let upstream = Upstream::echo();
     let endpoint = TokenEndpoint::script([TokenAnswer::status("503 Service Unavailable", "", "")]);
     let program = Program::new(
@@ -53,7 +53,7 @@ fn every_line_is_an_event_where_nobody_looks_on() {
     let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0), "{lines:#?}");
     let mut events = objects(&lines);
-    // Secrets stand in the file.
+    // The definitions contain secrets, which the loader warns of.
     events.retain(|event| event["event"] != "config_warning");
     assert_eq!(
         names(&events),
@@ -82,7 +82,7 @@ fn every_line_is_an_event_where_nobody_looks_on() {
 }
 
 #[test]
-fn text_is_sentences() {
+fn text_lines_are_sentences() {
     let program = Program::new(
         &[connection("crm")
             .allow("GET /a")
@@ -109,9 +109,9 @@ fn text_is_sentences() {
     );
 }
 
-/// A configuration with a warning, and an address that is taken: an event of each of two levels.
+/// A configuration with a warning, and an address that is in use: one event of each of two levels.
 #[test]
-fn the_level_says_what_is_told() {
+fn the_level_decides_which_events_are_written() {
     // F-19
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -161,10 +161,10 @@ fn the_level_says_what_is_told() {
     );
 }
 
-/// Neither exchanges nor the end wait for whoever does not read.
+/// Neither exchanges nor the stop wait for a reader of the log.
 #[test]
-fn a_stuck_stderr_holds_nobody_up() {
-    // Dialled anew for each request, and each dial is told.
+fn a_stuck_stderr_delays_neither_agents_nor_the_stop() {
+    // Each request needs a new socket, and each dial is an event.
     let upstream = Upstream::script(|wire| {
         if wire.request().is_some() {
             wire.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
@@ -184,15 +184,15 @@ fn a_stuck_stderr_holds_nobody_up() {
     running.terminate();
     assert_eq!(running.wait_for_exit(), Some(0));
     let lines: Vec<String> = running.out.by_ref().lines().map(Result::unwrap).collect();
-    assert_eq!(lines.len(), 100, "the access log is whole");
+    assert_eq!(lines.len(), 100, "the access log is complete");
     let rest = running.err.by_ref().lines().map(Result::unwrap);
-    let told = rest
+    let logged = rest
         .filter(|line| line.contains("upstream_dialled"))
         .count();
-    assert!(told < 100, "it was never stuck");
+    assert!(logged < 100, "standard error was never stuck");
 }
 
-/// A port that greets one caller in a language that is no TLS.
+/// Returns the port of a server that sends a plain-text greeting instead of TLS to one caller.
 fn greets_in_clear() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -210,9 +210,9 @@ fn closed_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// What an upstream's failure is made of stays inside: addresses, certificates, names.
+/// The details of a failed upstream (addresses, certificates, names) are in no event.
 #[test]
-fn a_failed_upstream_is_told_by_its_kind() {
+fn a_failed_upstream_is_logged_by_the_kind_of_failure() {
     // F-201
     let untrusted = Upstream::untrusted();
     let one = |id: &str| connection(id).allow("GET /a");
@@ -250,13 +250,16 @@ fn a_failed_upstream_is_told_by_its_kind() {
     let of_connections = events
         .iter()
         .filter(|event| event["connection"].is_string());
-    let told: Vec<(&str, &str)> = of_connections
+    let logged: Vec<(&str, &str)> = of_connections
         .map(|event| {
             let kind = event["fault"].as_str().or(event["kind"].as_str());
             (event["connection"].as_str().unwrap(), kind.unwrap())
         })
         .collect();
-    assert_eq!(told, expected, "once in a while each: {lines:#?}");
+    assert_eq!(
+        logged, expected,
+        "each is logged once in a period: {lines:#?}"
+    );
     for hidden in [
         "127.0.0.1",
         "localhost",
@@ -270,9 +273,9 @@ fn a_failed_upstream_is_told_by_its_kind() {
     }
 }
 
-/// A request is enough to see that the exchange that failed left an access line that says as little.
+/// The access line of a failed exchange has no details either.
 #[test]
-fn an_access_line_says_no_more() {
+fn the_access_line_of_a_failed_upstream_has_no_details() {
     // F-201
     let program = Program::new(
         &[connection("crm")
@@ -288,10 +291,10 @@ fn an_access_line_says_no_more() {
     assert_eq!(agent.reply().status, 502);
     let (_, out, lines) = running.stop_and_collect();
     assert!(out.contains("\"code\":\"address_refused\""), "{out}");
-    let told = lines
+    let logged = lines
         .iter()
         .filter(|line| line.contains("address_refused"))
         .count();
-    assert_eq!(told, 1, "{lines:#?}");
+    assert_eq!(logged, 1, "{lines:#?}");
     assert!(!out.contains("localhost") && !lines.concat().contains("localhost"));
 }

@@ -1,4 +1,4 @@
-//! Signals: which end it, which do not, and when.
+//! Signals: the ones that end the process, the ones that do not, and their effect at every stage.
 
 use std::io::Read as _;
 use std::process::Command;
@@ -15,7 +15,7 @@ const INT: u32 = 2;
 const PIPE: u32 = 13;
 const TERM: u32 = 15;
 
-/// One that never answers before the gate opens.
+/// Starts an upstream that answers only after the gate opens.
 fn holding(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::answer(move |_| {
@@ -24,7 +24,7 @@ fn holding(gate: &Gate) -> Upstream {
     })
 }
 
-/// Its grace period does not end as far as a test can see.
+/// A program with a grace period that no test reaches.
 fn patient(up: &Upstream) -> Program {
     Program::new(
         &[connection("crm").allow("/").upstream(up)],
@@ -32,7 +32,8 @@ fn patient(up: &Upstream) -> Program {
     )
 }
 
-/// Whether the kernel has this signal in this set (`SigIgn`, `SigCgt`) of the process.
+/// Returns whether the kernel has this signal in this set (`SigIgn`, `SigCgt`) of the process
+/// (proc(5)).
 fn has(process: u32, set: &str, signal: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let mut sets = status.lines().filter_map(|line| line.strip_prefix(set));
@@ -41,7 +42,7 @@ fn has(process: u32, set: &str, signal: u32) -> bool {
 }
 
 #[test]
-fn a_second_one_ends_at_once() {
+fn a_second_signal_ends_the_process_at_once() {
     // F-182
     for (first, second) in [
         ("TERM", "TERM"),
@@ -58,7 +59,7 @@ fn a_second_one_ends_at_once() {
         agent.send(HOLD);
         up.wait_requests(1);
         running.signal(first);
-        // Two of a kind that come at once are one.
+        // Two equal signals that are pending at the same time are delivered once.
         running.wait_for_line("stopping");
         running.signal(second);
         agent.wait_close();
@@ -69,8 +70,9 @@ fn a_second_one_ends_at_once() {
 }
 
 #[test]
-fn one_that_comes_before_it_is_ready_is_not_lost() {
-    // F-182, F-180: its warnings stand before everything else, and nobody takes them: it cannot get further than that.
+fn a_signal_before_readiness_is_not_lost() {
+    // F-182, F-180: the warnings are written before anything else, and no reader takes them, so the
+    // process cannot get beyond them.
     let crm = connection("crm").allow("/").base_url("https://crm.example");
     let many: Vec<_> = (0..200)
         .map(|n| {
@@ -95,7 +97,7 @@ fn one_that_comes_before_it_is_ready_is_not_lost() {
 }
 
 #[test]
-fn a_hangup_reloads_and_ends_nothing_even_while_it_stops() {
+fn a_hangup_reloads_and_does_not_end_the_process_even_during_the_stop() {
     // F-185
     let gate = Gate::new();
     let up = holding(&gate);
@@ -119,8 +121,8 @@ fn a_hangup_reloads_and_ends_nothing_even_while_it_stops() {
 }
 
 #[test]
-fn readers_that_have_gone_end_nothing() {
-    // F-185: its logs, and an agent in the middle of an answer.
+fn closed_pipes_and_sockets_do_not_end_the_process() {
+    // F-185: the readers of its logs, and an agent in the middle of a response.
     let up = Upstream::body(vec![b'a'; 10_000_000]);
     let program = Program::new(&[connection("crm").allow("/").upstream(&up)], &json!({}));
     let mut running = program.start(&[]);
@@ -140,15 +142,16 @@ fn readers_that_have_gone_end_nothing() {
     assert_eq!(running.wait_for_exit(), Some(0));
 }
 
-/// Its namespace's first process: the kernel keeps from it every signal that it does not ask for.
+/// As PID 1 of its namespace, a process receives only the signals that it has a handler for
+/// (pid_namespaces(7)).
 #[test]
-fn as_the_first_process_it_ends_as_well() {
+fn signals_end_the_process_as_pid_1() {
     // F-182
     let by = ["unshare", "--user", "--map-root-user", "--pid", "--fork"];
     let tried = Command::new(by[0]).args(&by[1..]).arg("true").output();
     if !tried.is_ok_and(|tried| tried.status.success()) {
         use std::io::Write as _;
-        let line = "skipped: nobody may make a PID namespace here, so PID 1 is not tried";
+        let line = "skipped: PID namespaces are not allowed here, so PID 1 is not tested";
         writeln!(std::io::stderr(), "{line}").unwrap();
         return;
     }
@@ -164,12 +167,12 @@ fn as_the_first_process_it_ends_as_well() {
             .status();
         assert!(told.unwrap().success());
         assert_eq!(running.wait_for_line("\"stopped"), "");
-        // What `unshare` ends with is what it ended with.
+        // `unshare` exits with the status of its child.
         assert_eq!(running.wait_for_exit(), Some(0), "{signal}");
     }
 }
 
-/// The process id, from outside, of the one that is PID 1 inside.
+/// Returns the process id, as seen from outside, of the process that is PID 1 inside.
 fn first_process(running: &RunningProgram) -> String {
     let id = running.id();
     let children = format!("/proc/{id}/task/{id}/children");

@@ -1,4 +1,5 @@
-//! How it starts: not ready before it serves, ready without others, and again after it was killed.
+//! The start of the process: readiness, a start without a token endpoint, and a start after a
+//! crash.
 
 use std::net::TcpListener;
 
@@ -7,8 +8,9 @@ use serde_json::json;
 use crate::support::{Agent, Program, Sidecar, Upstream, connection};
 
 #[test]
-fn it_is_ready_when_it_serves_and_not_before() {
-    // F-180: the first connections are made before it listens, and each that comes through finds all of it there.
+fn it_is_ready_only_once_it_serves() {
+    // F-180: the first attempts are made before it listens. Each one that succeeds finds a process
+    // that serves.
     let up = Upstream::body("hi");
     let crm = connection("crm").allow("/").upstream(&up);
     let program = Program::new(&[crm], &json!({}));
@@ -17,10 +19,10 @@ fn it_is_ready_when_it_serves_and_not_before() {
     let (listen, manage) = (flag(&agents), flag(&operators));
     let flags = ["--listen", &listen, "--management-listen", &manage];
     let unready = |path| std::os::unix::net::UnixStream::connect(path).is_err();
-    assert!(unready(&operators), "a startup probe fails");
+    assert!(unready(&operators), "a probe fails before the start");
     let mut running = program.start(&flags);
     while unready(&operators) {}
-    // Its answer may take until everything has started; then it is yes, and agents are served.
+    // The response may take until everything has started. Agents are then served.
     Agent::connect_unix(&operators)
         .get("/readyz")
         .expect_status(200);
@@ -33,15 +35,15 @@ fn it_is_ready_when_it_serves_and_not_before() {
 }
 
 #[test]
-fn a_token_endpoint_that_is_down_is_told_and_stops_nobody() {
+fn a_token_endpoint_that_is_down_is_reported_and_affects_no_other_connection() {
     // F-181
     let up = Upstream::body("hi");
     let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let nobody = format!("https://{}/token", closed.local_addr().unwrap());
+    let endpoint = format!("https://{}/token", closed.local_addr().unwrap());
     drop(closed);
     let to = |id: &str| connection(id).allow("/").upstream(&up);
     let sidecar = Sidecar::with(to("crm"))
-        .with_connection(to("erp").oauth_at(&nobody))
+        .with_connection(to("erp").oauth_at(&endpoint))
         .start();
     let mut operator = Agent::connect_to(sidecar.management());
     operator.get("/readyz").expect_status(200);
@@ -49,8 +51,8 @@ fn a_token_endpoint_that_is_down_is_told_and_stops_nobody() {
     Agent::connect(&sidecar)
         .get("/erp/x")
         .refused(502, "credential_unavailable");
-    let told = operator.get("/readyz?verbose").expect_status(200).text();
-    assert!(told.contains("failing 1: erp\n"), "{told}");
+    let verbose = operator.get("/readyz?verbose").expect_status(200).text();
+    assert!(verbose.contains("failing 1: erp\n"), "{verbose}");
     let mut code = |id: &str| {
         let shown = operator
             .get(&format!("/v1/connections/{id}"))
@@ -63,7 +65,7 @@ fn a_token_endpoint_that_is_down_is_told_and_stops_nobody() {
 }
 
 #[test]
-fn killed_and_started_again_it_finds_nothing_in_its_way() {
+fn it_starts_again_after_it_was_killed() {
     // F-187
     let up = Upstream::body("hi");
     let program = Program::new(&[connection("crm").allow("/").upstream(&up)], &json!({}));
@@ -73,7 +75,7 @@ fn killed_and_started_again_it_finds_nothing_in_its_way() {
     let tcp = first.wait_for_line("agents connect to");
     let agents: std::net::SocketAddr = tcp.parse().unwrap();
     first.wait_for_line("ready with");
-    // They outlive the process, and the kernel goes on holding their ends of its port.
+    // These sockets outlive the process, and the kernel keeps their ends of its port open.
     let mut kept = [Agent::connect_to(agents), Agent::connect_unix(&socket)];
     for agent in &mut kept {
         agent.get("/crm/x").expect_status(200);

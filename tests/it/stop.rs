@@ -1,4 +1,5 @@
-//! How it stops: what is under way ends, what comes meanwhile is told so, what takes too long is cut off, and nobody is forgotten.
+//! The end of the process: exchanges in flight finish, new requests are refused as `draining`, what
+//! takes too long is cut off, and no agent is left without an answer.
 
 use std::io::{BufRead as _, Read as _};
 use std::net::{SocketAddr, TcpStream};
@@ -14,7 +15,8 @@ use crate::support::{
 
 const HOLD: &str = "GET /crm/hold HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// Answers at once, `/hold` and whatever has a body once the gate is open, and `/events` as an event stream that goes on at the gate.
+/// Starts an upstream that answers at once, except that `/hold` waits for the gate, and the event
+/// stream at `/events` continues after the gate.
 fn upstream(gate: &Gate) -> Upstream {
     let gate = gate.clone();
     Upstream::script(move |wire| {
@@ -39,19 +41,19 @@ fn readiness(operators: SocketAddr) -> u16 {
     Agent::connect_to(operators).get("/readyz").status
 }
 
-/// Blocks until so many exchanges are under way.
+/// Blocks until this many exchanges are in flight.
 fn under_way(operators: SocketAddr, exchanges: usize) {
     let line = format!("\negressd_in_flight_requests {exchanges}\n");
     scrape_until_contains(operators, &line);
 }
 
-/// Blocks until it is not ready any more.
-fn stops(running: &RunningProgram, operators: SocketAddr) {
+/// Stops the process and blocks until it is not ready.
+fn terminate(running: &RunningProgram, operators: SocketAddr) {
     running.terminate();
     while readiness(operators) == 200 {}
 }
 
-/// Blocks until agents are refused.
+/// Blocks until new agents are refused.
 fn wait_until_refused(agents: SocketAddr) {
     while TcpStream::connect(agents).is_ok() {}
 }
@@ -60,13 +62,13 @@ fn says_close(reply: &Reply) -> bool {
     reply.fields.single_value("connection").as_deref() == Some("close")
 }
 
-/// Grace without end, as far as a test can see.
+/// Settings with a grace period that no test reaches.
 fn patient() -> Value {
     json!({"shutdown": {"grace_period_seconds": 3600}})
 }
 
 #[test]
-fn what_is_under_way_ends_and_what_comes_is_told() {
+fn exchanges_in_flight_finish_and_new_requests_are_refused() {
     // F-183, F-184
     let gate = Gate::new();
     let up = upstream(&gate);
@@ -76,7 +78,7 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
     let (agents, operators) = running.addresses();
     let mut kept: Vec<Agent> = (0..3).map(|_| Agent::connect_to(agents)).collect();
     for agent in &mut kept {
-        // Whatever else ends in the pod: as long as nobody has told egressd to stop, it serves.
+        // Until egressd receives a signal, it serves.
         let reply = agent.get("/crm/x");
         reply.expect_status(200);
         assert!(!says_close(&reply));
@@ -91,7 +93,8 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
 
     running.terminate();
     wait_until_refused(agents);
-    // A refused agent finds readiness failing, so a load balancer learns of the stop in time.
+    // Readiness fails no later than new sockets are refused, so a load balancer notices the stop
+    // in time.
     assert_eq!(readiness(operators), 503);
     assert_eq!(Agent::connect_to(operators).get("/livez").status, 200);
     let mut last = kept.pop().unwrap();
@@ -108,7 +111,10 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
         gate.open();
         let reply = agent.reply();
         reply.expect_status(200);
-        assert!(says_close(&reply), "the socket's last answer says so");
+        assert!(
+            says_close(&reply),
+            "the last response on a socket closes it"
+        );
         agent.expect_close();
     }
     let reply = streaming.reply();
@@ -125,7 +131,7 @@ fn what_is_under_way_ends_and_what_comes_is_told() {
 }
 
 #[test]
-fn sockets_that_wait_for_nothing_are_closed_before_the_end() {
+fn idle_sockets_are_closed_before_the_end() {
     // F-182
     let gate = Gate::new();
     let up = upstream(&gate);
@@ -147,8 +153,9 @@ fn sockets_that_wait_for_nothing_are_closed_before_the_end() {
 }
 
 #[test]
-fn of_requests_in_a_row_the_one_under_way_is_the_last() {
-    // F-183: RFC 9112, 9.6: nothing behind the answer that says `close` is processed, so an agent may send it again.
+fn a_pipelined_request_after_the_last_response_is_not_processed() {
+    // F-183: a request after the response with `Connection: close` is not processed, so an agent
+    // may send it again (RFC 9112 section 9.6).
     let gate = Gate::new();
     let up = upstream(&gate);
     let crm = connection("crm").allow("/").upstream(&up);
@@ -158,7 +165,7 @@ fn of_requests_in_a_row_the_one_under_way_is_the_last() {
     let mut agent = Agent::connect_to(agents);
     agent.send([HOLD, "GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n"].concat());
     up.wait_requests(1);
-    stops(&running, operators);
+    terminate(&running, operators);
     gate.open();
     let reply = agent.reply();
     reply.expect_status(200);
@@ -199,12 +206,13 @@ fn queued_sockets_get_a_draining_refusal() {
         let mut holding = connect();
         holding.send(HOLD);
         up.wait_requests(1);
-        // There is one place: of these one is in the worker's hand, and the kernel has the others.
+        // There is one slot, and it is taken. The worker holds one of these sockets, and the others
+        // are in the queue of the kernel.
         let mut queue: Vec<Agent> = (0..20).map(|_| connect()).collect();
         for agent in &mut queue {
             agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
         }
-        stops(&running, operators);
+        terminate(&running, operators);
         for agent in &mut queue {
             agent.reply().refused(503, "draining");
             agent.expect_close();
@@ -218,7 +226,7 @@ fn queued_sockets_get_a_draining_refusal() {
 }
 
 #[test]
-fn what_the_grace_period_is_too_short_for_is_cut_off_and_counted() {
+fn exchanges_that_outlast_the_grace_period_are_cut_off_and_counted() {
     // F-182
     let gate = Gate::new();
     let up = upstream(&gate);
@@ -269,7 +277,7 @@ fn what_the_grace_period_is_too_short_for_is_cut_off_and_counted() {
 }
 
 #[test]
-fn an_answer_that_its_agent_reads_slowly_arrives_whole() {
+fn a_response_that_the_agent_reads_slowly_arrives_complete() {
     // F-183
     let body = vec![b'a'; 8_000_000];
     let up = Upstream::body(&body);
@@ -280,7 +288,7 @@ fn an_answer_that_its_agent_reads_slowly_arrives_whole() {
     let mut agent = Agent::connect_narrow_to(agents);
     agent.send("GET /crm/x HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("\r\n\r\n");
-    stops(&running, operators);
+    terminate(&running, operators);
     let reply = agent.reply();
     assert_eq!(
         (reply.ending, reply.body.len()),

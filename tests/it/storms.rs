@@ -1,4 +1,5 @@
-//! Storms: agents that come and go by the thousand leave nothing behind, and what is no HTTP/1.1 is not talked to.
+//! Floods: thousands of agents that connect and leave use up no resources, and bytes that are not
+//! HTTP/1.1 are not answered.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,8 @@ use crate::support::program::{ProcessResources, RunningProgram};
 use crate::support::reply::Reply;
 use crate::support::{Agent, Gate, PATIENCE, Program, Sidecar, Upstream, connection, scrape_until};
 
-/// So many agents one after the other, each of which breaks off: at once, within a head, within a body, after a refusal, or while the upstream is asked.
+/// Connects this many agents one after the other. Each resets its socket: at once, within a head,
+/// within a body, after a refusal, or during the exchange with the upstream.
 fn storm(agents: SocketAddr, sockets: usize) {
     for number in 0..sockets {
         let mut agent = Agent::connect_to(agents);
@@ -64,7 +66,7 @@ fn agents_that_connect_and_reset_leave_nothing_behind() {
     );
     let mut running = program.start(&["--hardening", "off"]);
     let (agents, operators) = running.addresses();
-    // What the first thousands make it reserve is kept, as by any program.
+    // The first thousands make the process reserve memory, which it keeps.
     storm(agents, 10_000);
     let before = at_rest(&running, agents, operators, 1);
     storm(agents, 20_000);
@@ -92,14 +94,15 @@ fn agents_that_connect_and_reset_leave_nothing_behind() {
 
 #[test]
 fn a_preface_of_http2_is_not_answered() {
-    // F-166: the frames of the known floods behind it are never read as such.
+    // F-166: the frames of known floods after the preface are never parsed as frames.
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     let mut frames = Vec::new();
     for stream in (1..2000_u32).step_by(2) {
-        // HEADERS of `GET /` that end the stream, and RST_STREAM; a WINDOW_UPDATE of nothing is what makes a server reset.
+        // HEADERS of `GET /` that end the stream, RST_STREAM, and a WINDOW_UPDATE of 0, which makes
+        // a server reset the stream.
         frames.extend([0, 0, 3, 1, 5]);
         frames.extend(stream.to_be_bytes());
         frames.extend([0x82, 0x84, 0x87]);
@@ -124,7 +127,7 @@ fn a_preface_of_http2_is_not_answered() {
             "{seen:?}"
         );
     }
-    // An offer to change over is left out, and the request served as it is.
+    // An offer to upgrade is removed, and the request is served.
     let mut agent = Agent::connect(&sidecar);
     let reply = agent.exchange(
         "GET /crm/a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\n\
@@ -141,10 +144,11 @@ fn a_preface_of_http2_is_not_answered() {
     assert_eq!(up.requests().len(), 2);
 }
 
-/// Answers that no agent takes: the upstream is asked for no more of them than the system's buffers hold.
+/// Responses that no agent reads: the upstream gets no more requests than fit into the buffers of
+/// the kernel.
 #[test]
-fn an_agent_that_asks_on_and_reads_nothing_is_not_answered_on() {
-    // F-169: heads of 40 KiB without a body, which hyper would line up if it were told to.
+fn the_requests_of_an_agent_that_reads_nothing_are_not_forwarded_without_limit() {
+    // F-169: heads of 40 KiB without a body, which hyper would buffer with `pipeline_flush`.
     let filler = format!("X-Filler: {}\r\n", "a".repeat(4000)).repeat(10);
     let up = Upstream::reply(format!("HTTP/1.1 204 No Content\r\n{filler}\r\n"));
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up))
@@ -153,17 +157,18 @@ fn an_agent_that_asks_on_and_reads_nothing_is_not_answered_on() {
     let mut agent = Agent::connect_narrow(&sidecar);
     let request = "GET /crm/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
     agent.send(request.repeat(3000));
-    // It takes nothing for a second, and is cut; nothing else ends it.
+    // The agent accepts no bytes for a second and is cut off. No other limit ends its socket.
     up.wait_requests(1);
     agent.wait_reset();
     let asked = up.requests().len();
-    assert!(asked < 800, "{asked} answers of 40 KiB");
+    assert!(asked < 800, "{asked} responses of 40 KiB");
     Agent::connect(&sidecar).get("/crm/a").expect_status(204);
 }
 
 #[test]
-fn a_flood_of_management_leaves_agents_alone() {
-    // F-168: management has sockets, a thread and limits of its own; all of them taken, agents are served.
+fn a_flood_of_the_management_api_does_not_affect_agents() {
+    // F-168: the management API has its own sockets, thread and limits. Agents are served even if
+    // all of them are in use.
     let up = Upstream::body("hi");
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let over = Gate::new();
@@ -196,7 +201,7 @@ fn a_flood_of_management_leaves_agents_alone() {
 }
 
 /// Asserts that a request was answered, or refused with a time for the next attempt.
-fn answered_or_told_when(reply: &Reply) {
+fn assert_answered_or_postponed(reply: &Reply) {
     if reply.status != 200 {
         let after = reply.fields.single_value("retry-after");
         assert!(after.is_some_and(|after| after.parse::<u64>().unwrap() > 0));
@@ -205,7 +210,7 @@ fn answered_or_told_when(reply: &Reply) {
 }
 
 #[test]
-fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
+fn a_flood_of_the_management_api_is_limited_and_does_not_affect_probes_and_scrapes() {
     // F-168, F-261
     let sidecar = Sidecar::with(connection("crm").allow("/").base_url("https://api.test")).start();
     let over = Gate::new();
@@ -215,9 +220,14 @@ fn whoever_floods_management_waits_and_probes_and_prometheus_do_not() {
             let thread = std::thread::Builder::new().name(format!("world flood {number}"));
             let flood = || {
                 while !over.is_open() {
-                    // Cheap for whoever asks.
+                    // A request that costs the caller little.
                     let mut operator = Agent::connect_to(sidecar.management());
-                    answered_or_told_when(&operator.request("HEAD", "/v1/connections", &[], b""));
+                    assert_answered_or_postponed(&operator.request(
+                        "HEAD",
+                        "/v1/connections",
+                        &[],
+                        b"",
+                    ));
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
             };

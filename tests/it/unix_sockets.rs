@@ -1,4 +1,4 @@
-//! Unix sockets beside TCP: who may connect, whose file it is, and what is no address.
+//! Listeners on Unix sockets and on TCP: the mode and the owner of the file, and invalid addresses.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
@@ -33,7 +33,7 @@ fn the_mode_is_the_same_whatever_the_umask() {
         assert_eq!(found.permissions().mode() & 0o777, 0o660, "{umask}");
         let mut agent = Agent::connect_unix(&path);
         agent.get("/crm/x").expect_status(200);
-        // The same door as any other: only who knocks at it is fewer.
+        // The same rules apply as on TCP: only fewer callers can connect.
         agent
             .exchange("GET /crm/x HTTP/1.1\r\nHost: evil.example\r\n\r\n")
             .refused(421, "host_not_allowed");
@@ -44,7 +44,7 @@ fn the_mode_is_the_same_whatever_the_umask() {
 }
 
 #[test]
-fn what_is_no_socket_of_the_dead_stays() {
+fn only_the_socket_of_an_ended_process_is_replaced() {
     let up = Upstream::body("hi");
     let program = program(&up);
     let live = program.path("live.sock");
@@ -91,7 +91,7 @@ fn what_is_no_socket_of_the_dead_stays() {
 }
 
 #[test]
-fn a_start_that_fails_leaves_no_file_and_an_end_takes_no_file_of_others() {
+fn a_failed_start_leaves_no_file_and_a_stop_removes_no_file_of_another_process() {
     let up = Upstream::body("hi");
     let program = program(&up);
     let (path, folder) = (program.path("agents.sock"), program.path("folder"));
@@ -117,7 +117,7 @@ fn a_start_that_fails_leaves_no_file_and_an_end_takes_no_file_of_others() {
 }
 
 #[test]
-fn addresses_that_are_none() {
+fn invalid_addresses() {
     let up = Upstream::body("hi");
     let program = program(&up);
     let long = unix(&program.path(&"s".repeat(120)));
@@ -134,9 +134,9 @@ fn addresses_that_are_none() {
     }
 }
 
-/// However it is spelled, and wherever it is said.
+/// Tries every spelling of such an address, in flags and in the environment.
 #[test]
-fn one_setting_alone_leads_off_loopback() {
+fn addresses_off_loopback_need_one_setting() {
     let up = Upstream::body("hi");
     let program = program(&up);
     for open in [
@@ -180,7 +180,7 @@ fn one_setting_alone_leads_off_loopback() {
 }
 
 #[test]
-fn loopback_in_disguise_is_loopback() {
+fn an_ipv4_mapped_loopback_address_is_loopback() {
     let up = Upstream::body("hi");
     let program = program(&up);
     let mut running = program.start(&["--listen", "[::ffff:127.0.0.1]:0"]);

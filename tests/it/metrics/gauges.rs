@@ -1,4 +1,5 @@
-//! What is so at the moment of a scrape: exchanges and sockets that are open, tokens, the configuration.
+//! Values that are sampled at the moment of a scrape: open exchanges and sockets, tokens, and the
+//! configuration.
 
 use serde_json::json;
 
@@ -29,7 +30,7 @@ fn exchanges_and_sockets_while_they_are_open() {
     for agent in &mut agents {
         assert_eq!(agent.reply().status, 200);
     }
-    // The upstream's script is over: its sockets are pooled, found closed by the sweep, and gone.
+    // The script of the upstream has ended: its sockets are pooled, and the sweep removes them.
     Scrape::until(&sidecar, "closed", |scrape| {
         scrape.value("egressd_in_flight_requests") == 0.0 && scrape.sockets("crm") == (0.0, 0.0)
     });
@@ -67,7 +68,7 @@ fn a_session_of_http2_is_one_socket() {
         let scrape = Scrape::after(&sidecar, n);
         assert_eq!(scrape.sockets("crm"), (0.0, 1.0));
     }
-    // A body that does not come keeps its stream open.
+    // An incomplete body keeps its stream open.
     agent.send("POST /crm/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab");
     Scrape::until(&sidecar, "active", |scrape| {
         scrape.sockets("crm") == (1.0, 0.0)
@@ -85,7 +86,7 @@ fn a_session_of_http2_is_one_socket() {
     assert_eq!(
         scrape.sockets("crm"),
         (0.0, 1.0),
-        "the stream was reset, the session lives"
+        "the stream was reset, and the session stays open"
     );
     drop(up);
     Scrape::until(&sidecar, "ended", |scrape| {
@@ -94,7 +95,7 @@ fn a_session_of_http2_is_one_socket() {
 }
 
 #[test]
-fn connections_that_can_be_named() {
+fn the_number_of_connections_and_the_state_of_the_configuration() {
     let up = Upstream::echo();
     let tools = json!([{"tool": "TOOL_HTTP_REQUEST", "enabled": false}]);
     let to = |id: &str| connection(id).allow("/").upstream(&up);

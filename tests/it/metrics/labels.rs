@@ -1,11 +1,12 @@
-//! Nothing that an agent sends, and little that an upstream sends, becomes a series.
+//! Nothing that an agent sends becomes a series, and a limited number of the statuses of an
+//! upstream do.
 
 use super::Scrape;
 use crate::support::message::text as lossy;
 use crate::support::{Agent, Sidecar, Upstream, connection};
 
 #[test]
-fn paths_ids_and_methods_of_agents_are_no_labels() {
+fn paths_ids_and_methods_of_agents_do_not_become_labels() {
     // F-200
     let up = Upstream::echo();
     let crm = connection("crm").allow("GET /things/{id}").upstream(&up);
@@ -69,14 +70,14 @@ fn floods_of_unknown_ids_add_one_series() {
 }
 
 #[test]
-fn statuses_of_an_upstream_without_end() {
+fn the_statuses_of_an_upstream_are_limited() {
     // F-200
     let up = Upstream::answer(|request| {
         let status = request.target.trim_start_matches('/');
         format!("HTTP/1.1 {status} Odd\r\nContent-Length: 0\r\n\r\n")
     });
     let sidecar = Sidecar::with(connection("crm").allow("/{status}").upstream(&up)).start();
-    // Several agents, so that more than one worker sees them.
+    // Several agents, so that more than one worker serves them.
     let mut agents: Vec<_> = (0..8).map(|_| Agent::connect(&sidecar)).collect();
     let statuses: Vec<u16> = (200..600)
         .filter(|status| !matches!(status, 204 | 304))

@@ -1,5 +1,5 @@
-//! Agents that leave while some of their bytes are unread: the parser stops reading, so it would
-//! not notice.
+//! Agents that leave while some of their bytes are unread. The parser has then stopped reading, so
+//! it would not notice.
 
 use serde_json::json;
 
@@ -147,7 +147,7 @@ fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed()
 
 #[test]
 fn an_agent_that_leaves_an_answer_unread_is_noticed() {
-    // F-272: what it did not read fills all buffers, so nothing is written to its socket.
+    // F-272: the unread response fills all buffers, so nothing more is written to its socket.
     for (leave, over_unix) in WAYS {
         for behind in ["", "G"] {
             is_noticed(leave, over_unix, |agent, _up| {
@@ -161,7 +161,7 @@ fn an_agent_that_leaves_an_answer_unread_is_noticed() {
 
 #[test]
 fn the_deadline_blames_an_agent_that_does_not_read() {
-    // F-160: the upstream has more, and the bytes before wait for the agent.
+    // F-160: the upstream has more to send, and the bytes before wait for the agent.
     let gate = Gate::new();
     let up = hanging(&gate);
     let crm = connection("crm").allow("/").upstream(&up);
@@ -171,7 +171,7 @@ fn the_deadline_blames_an_agent_that_does_not_read() {
     let scrape = Scrape::after(&sidecar, 1);
     scrape.only_request(["crm", "/", "GET", "200", "agent_cancelled"]);
     assert_eq!(scrape.find("egressd_refusals_total", &[]), []);
-    // One that has read all there is waits for the upstream.
+    // An agent that has read everything waits for the upstream, which is then to blame.
     let mut agent = Agent::connect(&sidecar);
     agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
     agent.wait_for("first");
@@ -185,9 +185,9 @@ fn the_deadline_blames_an_agent_that_does_not_read() {
 fn an_agent_that_stays_is_served_however_often_it_is_checked() {
     // F-272: the bytes after its request begin the next one.
     let (begun, gate) = (Gate::new(), Gate::new());
-    let (says, waits) = (begun.clone(), gate.clone());
+    let (signals, waits) = (begun.clone(), gate.clone());
     let up = Upstream::answer(move |_| {
-        says.open();
+        signals.open();
         waits.wait();
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
     });

@@ -1,4 +1,4 @@
-//! How exchanges end, each in one series, and what is counted beside it.
+//! The outcomes of exchanges, each in one series, and the other values that they change.
 
 use serde_json::json;
 
@@ -123,7 +123,11 @@ fn upstream_failed_within_its_answer() {
     assert_eq!(reply.text(), "abc");
     let scrape = Scrape::after(&sidecar, 1);
     scrape.only_request(["crm", "/", "GET", "200", "upstream_failed"]);
-    assert_eq!(scrape.find(REFUSALS, &[]), [], "an abort is no answer");
+    assert_eq!(
+        scrape.find(REFUSALS, &[]),
+        [],
+        "a response that was cut off is not a refusal"
+    );
     assert_eq!(scrape.value("egressd_response_bytes_total"), 3.0);
 }
 
@@ -187,7 +191,7 @@ fn an_agent_that_leaves_within_the_answer() {
 }
 
 #[test]
-fn the_list_of_connections_is_no_refusal_and_no_upstreams() {
+fn the_list_of_connections_counts_as_forwarded_without_an_upstream() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     Agent::connect(&sidecar).get("/").expect_status(200);
@@ -200,9 +204,10 @@ fn the_list_of_connections_is_no_refusal_and_no_upstreams() {
     assert_eq!(scrape.find(REFUSALS, &[]), []);
 }
 
-/// The document of such a refusal names no connection, the books name the one that the target does.
+/// The document of such a refusal names no connection. The metrics name the one that the target
+/// names.
 #[test]
-fn what_is_refused_before_the_lookup_is_counted_where_it_was_meant() {
+fn a_refusal_before_the_lookup_is_counted_for_the_connection_that_the_target_names() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     for (target, field) in [

@@ -1,4 +1,4 @@
-//! What a reload changes, and that no count falls by it.
+//! A reload changes the gauges of the configuration, and decreases no count.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ fn counts_outlive_changes_and_removal() {
     let granted = "egressd_oauth_token_requests_total{connection=\"crm\",result=\"ok\"}";
     assert_eq!(before.value(granted), 1.0);
 
-    // Another credential, and another place for the same pattern.
+    // Another credential, and another index for the same pattern.
     let wider = crm.clone().grant("client_id", json!("another-client"));
     sidecar.reload(&[wider.allow("GET /b")]).unwrap();
     agent.get("/crm/b").expect_status(200);
@@ -45,7 +45,7 @@ fn counts_outlive_changes_and_removal() {
 }
 
 #[test]
-fn a_failed_reload_is_told_until_one_succeeds() {
+fn a_failed_reload_is_shown_until_one_succeeds() {
     let up = Upstream::echo();
     let crm = connection("crm").allow("/").upstream(&up);
     let sidecar = Sidecar::with(crm.clone()).start();

@@ -1,4 +1,4 @@
-//! The scrape itself: how it is asked for, how it is written, how large it gets.
+//! The scrape itself: the requests that are answered, the text, and its size.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use super::{Scrape, text};
 use crate::support::{Agent, Gate, Sidecar, Upstream, connection};
 
 #[test]
-fn it_is_prometheus_text_for_anybody() {
+fn it_is_prometheus_text_and_needs_no_login() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let mut operator = Agent::connect_to(sidecar.management());
@@ -24,7 +24,7 @@ fn it_is_prometheus_text_for_anybody() {
 }
 
 #[test]
-fn every_family_is_told_once_and_before_its_samples() {
+fn every_family_is_described_once_and_before_its_samples() {
     let up = Upstream::echo();
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     let mut agent = Agent::connect(&sidecar);
@@ -33,8 +33,8 @@ fn every_family_is_told_once_and_before_its_samples() {
     Scrape::after(&sidecar, 2);
     let mut families: Vec<String> = Vec::new();
     for line in text(&sidecar).lines() {
-        if let Some(told) = line.strip_prefix("# HELP ") {
-            let (name, help) = told.split_once(' ').unwrap();
+        if let Some(description) = line.strip_prefix("# HELP ") {
+            let (name, help) = description.split_once(' ').unwrap();
             assert!(
                 help.len() > 10 && !families.iter().any(|f| f == name),
                 "{line}"

@@ -21,7 +21,7 @@ fn logged(up: &Upstream) -> (Sidecar, BufReader<PipeReader>) {
 }
 
 #[test]
-fn heads_that_are_none() {
+fn invalid_heads_are_counted_as_refusals() {
     let rows = [
         ("no head\r\n\r\n".to_owned(), 400, "malformed_request"),
         (
@@ -47,7 +47,7 @@ fn heads_that_are_none() {
     ];
     let up = Upstream::echo();
     for (bytes, status, code) in rows {
-        // An agent that closes, and one that waits until it is cut off.
+        // An agent that closes, and an agent that waits until it is cut off.
         for closes in [true, false] {
             let (sidecar, mut lines) = logged(&up);
             let mut agent = Agent::connect(&sidecar);
@@ -59,7 +59,7 @@ fn heads_that_are_none() {
             scrape.only_request(["unknown", "unmatched", "other", &status, "refused"]);
             let labels = [("connection", "unknown"), ("code", code)];
             assert_eq!(scrape.sum("egressd_refusals_total", &labels), 1.0);
-            // The log ends with the sidecar, so nothing is waited for that never comes.
+            // The log ends with the sidecar, so reading cannot wait for a line that never comes.
             drop((kept, sidecar));
             let mut line = String::new();
             lines.read_line(&mut line).unwrap();
@@ -76,7 +76,7 @@ fn heads_that_are_none() {
 }
 
 #[test]
-fn a_bad_head_behind_a_good_request() {
+fn an_invalid_head_after_a_valid_request() {
     let up = Upstream::echo();
     let (sidecar, _lines) = logged(&up);
     let mut agent = Agent::connect(&sidecar);
@@ -89,13 +89,14 @@ fn a_bad_head_behind_a_good_request() {
 }
 
 #[test]
-fn sockets_that_end_without_an_answer_are_nothing() {
+fn sockets_that_end_without_a_response_are_not_counted() {
     let up = Upstream::echo();
     let plan = Sidecar::with(connection("crm").allow("/").upstream(&up));
     let sidecar = plan
         .setting("proxy.header_read_timeout_seconds", json!(1))
         .start();
-    // Idle, in mid-head, one that is cut off there, and a preface that hyper does not answer.
+    // An idle socket, two incomplete heads of which one is cut off by its time limit, and a preface
+    // of HTTP/2, which hyper does not answer.
     drop(Agent::connect(&sidecar));
     let mut half = Agent::connect(&sidecar);
     half.send("GET /crm/x HT");
