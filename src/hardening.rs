@@ -115,6 +115,7 @@ impl Hardening {
     /// bind one.
     #[must_use]
     pub fn confine(mut self, paths: &AllowedPaths) -> Self {
+        // Landlock first: the system calls that set it up are not on the allow-list.
         self.record(Measure::Files, files::confine_files(paths));
         self.record(
             Measure::SystemCalls,
@@ -134,6 +135,8 @@ impl Hardening {
                     Ok(threads) => format!("internal error: {threads} threads are already running"),
                     Err(error) => format!("/proc/self/task: {error}"),
                 };
+                // The measures are still taken, but reported as failed, because other threads are
+                // not covered.
                 let mut hardening = self.confine(paths);
                 hardening.record(Measure::Files, Err(io::Error::other(why.as_str())));
                 hardening.record(Measure::SystemCalls, Err(io::Error::other(why)));

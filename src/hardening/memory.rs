@@ -10,6 +10,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 pub(super) fn refuse_dumps() -> io::Result<()> {
     let none = Rlimit {
         current: Some(0),
+        // The hard limit as well, so that the process cannot raise the limit again.
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none)?;

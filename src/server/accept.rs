@@ -86,6 +86,8 @@ impl<S: Serve> AcceptLoop<S> {
             };
             select! {
                 () = &mut end => {
+                    // The process stops while this socket waits for a slot. It is served beyond the
+                    // limit, so that its agent receives a refusal.
                     self.spawn_socket(stream, None);
                     break;
                 }

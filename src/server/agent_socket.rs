@@ -60,9 +60,10 @@ impl<S: AsFd> AgentSocket<S> {
     }
 }
 
-/// Returns whether the other side has closed its sending side or the whole socket, or reset it.
-/// `POLLRDHUP` is set even while unread bytes come before the end (poll(2)); a peek would see only
-/// those bytes.
+/// Returns whether the other side has closed its sending side or the whole socket, or reset it. An
+/// agent that closes only its sending side counts as gone, as it does for hyper
+/// (`half_close(false)`). `POLLRDHUP` is set even while unread bytes come before the end (poll(2));
+/// a peek would see only those bytes.
 fn has_hung_up(stream: &impl AsFd) -> bool {
     let mut polled = [PollFd::new(stream, PollFlags::RDHUP)];
     let at_once = Timespec::default();

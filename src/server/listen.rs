@@ -90,6 +90,8 @@ fn tcp_socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    // Allows the port to be bound while the kernel still holds sockets of an earlier process on it,
+    // in the state TIME_WAIT for example (socket(7), `SO_REUSEADDR`).
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;

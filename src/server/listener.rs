@@ -36,6 +36,8 @@ impl WorkerListener for std::net::TcpListener {
 
     async fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
         let (stream, _) = listener.accept().await?;
+        // Without this option, a small response can wait until the agent has acknowledged the
+        // previous one (Nagle's algorithm, tcp(7)). If it cannot be set, only latency suffers.
         stream.set_nodelay(true).unwrap_or_default();
         Ok(stream)
     }

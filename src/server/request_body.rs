@@ -113,6 +113,7 @@ fn is_last<E>(polled: &Poll<Option<Result<Frame<Bytes>, E>>>, incoming: &Incomin
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
+            // The service has not read everything: the task of the socket decides about the rest.
             *shared.unread.lock() = self.incoming.take();
         }
     }

@@ -109,6 +109,7 @@ where
     let connection = http1::Builder::new()
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_FIELDS)
+        // An agent that closes its sending side is gone: its exchange is cancelled.
         .half_close(false)
         // If this were on, hyper would buffer responses for as long as it finds requests to read.
         // An agent that pipelines requests and reads no response could fill the memory (F-169).

@@ -65,7 +65,8 @@ pub struct SocketLimits {
     pub write_stall: Duration,
 }
 
-/// The state of one socket and its limits, in milliseconds of its ticker.
+/// The state of one socket and its limits, in milliseconds of its ticker. All loads and stores are
+/// relaxed, because no other data is published through them.
 pub struct SocketTimers {
     ticker: Arc<Ticker>,
     limits: SocketLimits,

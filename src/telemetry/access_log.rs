@@ -131,6 +131,7 @@ impl AccessLog {
     /// Queues a line. Never waits: if the queue is full, the line is dropped and counted.
     pub fn record(&self, record: AccessRecord) {
         if let Some(log) = &self.0 {
+            // The time is taken here, because the thread may format the line much later.
             log.queue.send((Timestamp::now(), record));
         }
     }

@@ -28,6 +28,7 @@ struct LineFormatter;
 impl Formatter for LineFormatter {
     #[inline]
     fn write_f64<W: ?Sized + Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        // Values are whole microseconds divided by 1,000 (`Millis`), and rounding restores them.
         let micros = (value * 1e3).round() as u64;
         write!(writer, "{}.{:03}", micros / 1000, micros % 1000)
     }

@@ -84,6 +84,7 @@ impl<T: Send + 'static> LogQueue<T> {
             jobs: waiting,
             formatter,
             out,
+            // Room for a full write and the line that exceeds it.
             buffer: Vec::with_capacity(2 * MAX_WRITE),
             buffered: 0,
             progress: Arc::clone(&progress),
@@ -183,6 +184,8 @@ impl<L: LogFormatter, W: Write> LogWriter<L, W> {
             Job::Line(item) => {
                 let before = self.buffer.len();
                 self.formatter.append_item(&item, &mut self.buffer);
+                // This line does not fit into the same write, so the lines before it are written
+                // first.
                 if self.buffer.len() > MAX_WRITE && before > 0 {
                     let last = self.buffer.split_off(before);
                     self.report_loss(false);

@@ -198,6 +198,7 @@ impl Metrics {
     /// Sets the token counters of all connections whose credential uses tokens. Must be called for
     /// each generation of the configuration, before its connections are used.
     pub fn set_token_counters(&self, mut counters: BTreeMap<&str, Arc<TokenCounters>>) {
+        // The series of token requests exist before the first request of a connection.
         for id in counters.keys() {
             self.connection_metrics(id);
         }
@@ -208,6 +209,7 @@ impl Metrics {
 
     fn connection_metrics(&self, id: &str) -> Arc<ConnectionMetrics> {
         let mut connections = self.connections.lock();
+        // Looked up first, because `entry` needs an owned key.
         if let Some(known) = connections.get(id) {
             return Arc::clone(known);
         }

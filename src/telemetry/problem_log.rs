@@ -129,6 +129,7 @@ impl ProblemLog {
     pub fn report_panic(&self, panic: &PanicHookInfo<'_>) -> bool {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("a thread");
+        // The thread that panics would have to write the line itself.
         let Some(log) = self.0.as_ref().filter(|_| name != THREAD) else {
             return false;
         };

@@ -61,6 +61,7 @@ impl Ticker {
 
     /// Returns the timers of a new socket. The ticker watches it until it is closed.
     pub fn register_socket(self: &Arc<Self>, limits: SocketLimits) -> Arc<SocketTimers> {
+        // Without sockets the ticker does not tick, so its time may be old.
         self.update_now();
         let timers = Arc::new(SocketTimers::new(self, limits));
         self.sockets.lock().push(Arc::clone(&timers));
@@ -71,6 +72,7 @@ impl Ticker {
     /// Ticks forever. Sleeps while there is no socket to watch.
     pub async fn run(self: Arc<Self>) {
         let mut interval = tokio::time::interval(TICK);
+        // After a stall one tick is enough, because it compares all limits with the present time.
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;

@@ -83,6 +83,7 @@ impl Counters {
         ended: u64,
         admits_status: impl FnOnce(StatusCode) -> bool,
     ) {
+        // Never contended: readers use `published`.
         let mut series = self.series.lock();
         let since = |moment: Instant| moment.saturating_duration_since(exchange.begun);
         self.request_bytes.add(exchange.request_bytes);

@@ -122,6 +122,8 @@ impl Hasher for SeriesKeyHasher {
     }
 
     fn write_u64(&mut self, number: u64) {
+        // 2^64 divided by the golden ratio: consecutive numbers get hashes that are far apart
+        // (Fibonacci hashing).
         let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         self.0 = spread ^ spread >> 32;
     }

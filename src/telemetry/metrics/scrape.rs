@@ -73,6 +73,8 @@ impl Collector for Scrape<'_> {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        // The lock is held for the copy only, so a scrape does not delay workers that make
+        // recorders.
         let connections = self.metrics.connections.lock().clone();
         let connections: Vec<_> = connections
             .into_iter()

@@ -80,6 +80,7 @@ impl SocketCountGuard {
         if before & CLOSED == 0 {
             self.counters.open.fetch_sub(1, Relaxed);
         }
+        // Only an idle socket is in this count.
         if before == 0 {
             self.counters.idle.fetch_sub(1, Relaxed);
         }

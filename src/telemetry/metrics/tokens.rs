@@ -51,6 +51,7 @@ impl TokenCounters {
 impl TokenHistory {
     /// Sets the counters of the current credential; `None` if it uses no tokens.
     pub(super) fn set_current(&mut self, current: Option<Arc<TokenCounters>>) {
+        // A reload that keeps the credential passes the same counters again.
         if self.current.as_ref().map(Arc::as_ptr) != current.as_ref().map(Arc::as_ptr) {
             self.past = self.totals().or(Some(TokenTotals::default()));
             self.current = current;

@@ -37,6 +37,7 @@ pub(super) struct Totals {
 impl Totals {
     /// Adds the counters of one worker.
     pub(super) fn add(&mut self, counters: &Counters) {
+        // Requests are read first: `Counters::record` counts them last.
         let published = counters.published_series();
         for (key, count) in published.requests {
             *self.requests.entry(key).or_default() += count.get();
