@@ -99,7 +99,7 @@ fn append_text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
     }
     if queued.left_out > 0 {
         // `write!` to a `Vec` cannot fail.
-        let _written = write!(into, " ({} similar events were left out)", queued.left_out);
+        let _written = write!(into, " (similar events left out: {})", queued.left_out);
     }
     into.push(b'\n');
 }
