@@ -89,7 +89,7 @@ fn it_is_ready_once_it_says_so_and_ends_well_when_told() {
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let proxy = told(&mut said, "agents connect to");
     let management = told(&mut said, "operators connect to");
-    assert_eq!(told(&mut said, "ready with"), "1 connection");
+    assert_eq!(told(&mut said, "ready with"), "1 configured connection");
     assert!(get(&management, "/readyz").starts_with("HTTP/1.1 200"));
     assert!(get(&management, "/nothing").starts_with("HTTP/1.1 404"));
     assert!(get(&proxy, "/crm/b").starts_with("HTTP/1.1 403"));

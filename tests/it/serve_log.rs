@@ -71,7 +71,7 @@ fn every_line_is_a_json_event_if_standard_error_is_not_a_terminal() {
     assert_eq!(events[1]["listener"], "proxy");
     assert_eq!(events[1]["address"], agents.to_string());
     assert_eq!(events[2]["listener"], "management");
-    assert_eq!(events[3]["message"], "ready with 2 connections");
+    assert_eq!(events[3]["message"], "ready with 2 configured connections");
     assert_eq!(events[4]["connection"], "crm");
     assert_eq!(events[4]["protocol"], "http/1.1");
     assert_eq!(events[5]["connections"], json!(["erp"]));
@@ -102,7 +102,7 @@ fn text_lines_are_sentences() {
             ),
             &format!("egressd: agents connect to {agents}"),
             &format!("egressd: operators connect to {operators}"),
-            "egressd: ready with 1 connection",
+            "egressd: ready with 1 configured connection",
             "egressd: stopping after a signal, once the exchanges in flight have ended; a second signal ends the process at once",
             "egressd: stopped",
         ]

@@ -43,7 +43,7 @@ events! {
     Ready {
         /// The number of connections.
         connections: usize,
-    } => "ready", Info, ("ready with {}", with_plural(*connections, "connection"));
+    } => "ready", Info, ("ready with {}", with_plural(*connections, "configured connection"));
 
     /// The process could not start.
     StartFailed {

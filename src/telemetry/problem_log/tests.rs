@@ -164,7 +164,7 @@ fn process_rows() -> Vec<Row> {
     #[rustfmt::skip] // one row a line
     let rows = vec![
         (listening, "info", "agents connect to 127.0.0.1:1", json!({"event": "listening", "listener": "proxy", "address": "127.0.0.1:1"})),
-        (Event::Ready { connections: 1 }, "info", "ready with 1 connection", json!({"event": "ready", "connections": 1})),
+        (Event::Ready { connections: 1 }, "info", "ready with 1 configured connection", json!({"event": "ready", "connections": 1})),
         (Event::StartFailed { why: why() }, "error", "cannot listen on 127.0.0.1:1", json!({"event": "start_failed"})),
         (Event::Stopping, "info", "stopping after a signal, once the exchanges in flight have ended; a second signal ends the process at once", json!({"event": "stopping"})),
         (Event::Stopped { cut_off: 0 }, "info", "stopped", json!({"event": "stopped", "cut_off": 0})),
