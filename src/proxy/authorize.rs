@@ -7,7 +7,7 @@ use http::request::Parts;
 use super::code::RefusalCode;
 use super::identify::{Identified, not_canonical};
 use super::refusal::Refusal;
-use crate::route::{CanonicalPath, Lookup, Method, Pattern};
+use crate::route::{CanonicalPath, Lookup, Method, MethodSet, Pattern};
 use crate::snapshot::ConnectionEntry;
 
 /// A request that one pattern of its connection allows. [`authorize`] is the only constructor (S1).
@@ -64,7 +64,7 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
         }),
         Lookup::MethodNotAllowed(methods) => Err(Refusal::new(
             RefusalCode::MethodNotAllowed,
-            format!("The path is allowed with {} only.", methods.allow_value()),
+            wrong_method(parts.method.as_str(), methods),
         )
         .allowing(methods)
         .listing_routes()),
@@ -73,6 +73,18 @@ pub(super) fn authorize(identified: Identified<'_>) -> Result<Permitted<'_>, Ref
                 trailing_slash.and_then(|index| entry.connection.routes.patterns().get(index));
             Err(Refusal::new(RefusalCode::RouteNotAllowed, not_found(near)).listing_routes())
         }
+    }
+}
+
+fn wrong_method(written: &str, methods: MethodSet) -> String {
+    let plain = format!("The path is allowed with {} only.", methods.allow_value());
+    // RFC 9110 §9.1: `get` is another method than `GET`.
+    let upper = written.to_ascii_uppercase();
+    match Method::parse(upper.as_bytes()) {
+        Some(method) if upper != written && methods.contains(method) => {
+            format!("{plain} Methods are case-sensitive: write `{method}`.")
+        }
+        Some(_) | None => plain,
     }
 }
 

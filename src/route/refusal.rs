@@ -69,9 +69,7 @@ impl NotCanonical {
             shown.push_str("...");
         }
         if reason == NotCanonicalReason::IllegalByte {
-            shown = behind
-                .first()
-                .map_or_else(String::new, |byte| format!("%{byte:02X}"));
+            shown = encoded_character(behind);
         }
         Self {
             reason,
@@ -80,6 +78,17 @@ impl NotCanonical {
             shown,
         }
     }
+}
+
+/// Percent-encodes the character at the start of `text`: all bytes of it, because the escape of
+/// one of them alone would not be UTF-8. Returns an empty text if `text` does not begin with UTF-8.
+fn encoded_character(text: &[u8]) -> String {
+    let start = text.get(..4).unwrap_or(text);
+    let first = start.utf8_chunks().next();
+    let character = first.and_then(|chunk| chunk.valid().chars().next());
+    let length = character.map_or(0, char::len_utf8);
+    let bytes = start.iter().take(length);
+    bytes.map(|byte| format!("%{byte:02X}")).collect()
 }
 
 impl NotCanonicalReason {
@@ -126,6 +135,9 @@ impl fmt::Display for NotCanonical {
         match reason {
             NotCanonicalReason::NoLeadingSlash => write!(f, "the path {what}; {remedy}"),
             NotCanonicalReason::EmptySegment => write!(f, "segment {segment} {what}; {remedy}"),
+            NotCanonicalReason::IllegalByte if shown.is_empty() => {
+                write!(f, "segment {segment} {what}; encode text as UTF-8 first")
+            }
             NotCanonicalReason::IllegalByte => {
                 write!(f, "segment {segment} {what}; write it as `{shown}`")
             }

@@ -327,6 +327,15 @@ fn refusals_say_where_and_what_instead() {
         shown(b"/a|b"),
         "segment 1 holds a raw byte that must be percent-encoded; write it as `%7C`"
     );
+    // An escape of the first byte alone would be refused too.
+    assert_eq!(
+        shown("/ab/caf\u{e9}/x".as_bytes()),
+        "segment 2 holds a raw byte that must be percent-encoded; write it as `%C3%A9`"
+    );
+    assert_eq!(
+        shown(b"/a\xff\xff"),
+        "segment 1 holds a raw byte that must be percent-encoded; encode text as UTF-8 first"
+    );
     let long = [b"/".as_slice(), &[b'a'; 5_000], b"%00"].concat();
     assert!(shown(&long).len() < 120);
     let at = |path: &str| {

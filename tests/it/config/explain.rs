@@ -71,6 +71,11 @@ const ROWS: &[(&str, Exit, &str)] = &[
         Exit::Failure,
         "allowed methods: GET, HEAD, POST",
     ),
+    (
+        "get /crm/users/1",
+        Exit::Failure,
+        "Methods are case-sensitive: write `GET`.",
+    ),
     ("GET /nope/a%2Fb", Exit::Failure, "404 connection_not_found"),
     (
         "GET /crm/users/a%2F",
