@@ -1,7 +1,7 @@
 //! Reads files, environment and flags into [`Settings`] and
 //! [`Connection`](crate::domain::Connection)s, or reports every problem at once.
 //!
-//! The modules, in the order of the work: `load` finds the files, `files` opens them, and `sources`
+//! The modules, in the order of the work: `load` finds the files, `files` opens them, `file_kind` rejects those of the wrong kind, and `sources`
 //! records their content. `document` turns each file into a tree with positions, and `layers` does
 //! the same with environment and flags. `field` reads single values from a tree, and `object` reads
 //! mappings by a table of their fields: `connection_spec` or `settings_spec`, in the terms of
@@ -22,6 +22,7 @@ mod document;
 mod environment;
 mod excerpt;
 mod field;
+mod file_kind;
 mod file_reading;
 mod files;
 mod foreign_wildcards;

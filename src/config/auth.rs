@@ -69,7 +69,7 @@ pub(super) fn read_auth(
             let message = "no credential: exactly one auth kind is needed";
             let problem = http.field.problem("auth_missing", message);
             let remedy = format!(
-                "write one of {}; an API that needs none says `no_auth: {{}}`",
+                "write one of {}; for an API that needs no credential, write `no_auth: {{}}`",
                 join_names(&AUTH_KINDS)
             );
             http.field.push(problem.remedy(remedy));
@@ -92,8 +92,8 @@ fn read_bearer_token(object: &Object<'_>, context: &ResolveContext<'_>) -> Optio
         // The upstream would get `Bearer Bearer …`, and its 401 would hide the cause.
         if secret.begins_with(scheme) {
             let message =
-                format!("the token begins with `{scheme}`, after the `Bearer ` that egressd adds");
-            let remedy = "write the bare token; a whole header value belongs into `static_headers`";
+                format!("the token begins with `{scheme}`, but egressd adds `Bearer ` itself");
+            let remedy = "write the bare token; a whole header value belongs in `static_headers`";
             token
                 .clone()
                 .into_secret()
@@ -123,7 +123,7 @@ fn read_username(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<User
     if let Err(ColonInUsername) = username {
         field.report(
             "invalid_username",
-            "the user name holds a colon, which basic authentication cannot carry (RFC 7617)",
+            "the user name contains a colon, which basic authentication does not allow (RFC 7617)",
             "write a user name without `:`",
         );
     }
@@ -138,9 +138,9 @@ fn warn_of_guessable(field: &Field<'_>, parts: &[SecretPart]) {
         return;
     }
     let consequence = if parts.iter().any(SecretPart::can_be_guessed) {
-        "where the API returns what agents write, an agent could guess it, so the first response that holds it closes the connection (503 `credential_exposed`)"
+        "if the API returns what agents write, an agent could guess it, so the first response that contains it closes the connection (503 `credential_exposed`)"
     } else if is_pair {
-        "responses are not searched for so short a pair, because ordinary text would match it"
+        "responses are not searched for such a short pair, because ordinary text would match it"
     } else {
         return;
     };
@@ -200,8 +200,8 @@ fn read_form_text(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Utf
     if let Err(NotUtf8) = secret {
         field.clone().into_secret().report(
             "invalid_secret",
-            "the value is no UTF-8, which a token request cannot carry (RFC 6749)",
-            "write or store it as UTF-8 text",
+            "the value is not UTF-8, which a token request requires (RFC 6749)",
+            "store it as UTF-8 text",
         );
     }
     secret.ok()
@@ -222,7 +222,7 @@ fn read_token_url(field: &Field<'_>, allowed_cidrs: Option<&[IpNet]>) -> Option<
         field.clone().into_secret().report(
             "reserved_parameter",
             format!("the query sets `{name}`, which the token request sets itself"),
-            "take it out of the URL; `grant_type`, `client_id`, `client_secret` and `scopes` are fields",
+            "remove it from the URL; `grant_type`, `client_id`, `client_secret` and `scopes` are fields",
         );
         return None;
     }
@@ -252,8 +252,8 @@ fn read_grant_type(field: &Field<'_>) -> Option<GrantType> {
             "write the grant type as the provider spells it, or leave the field out",
         ),
         InvalidGrantType::NeedsUser => (
-            "is a grant that a user takes part in, which egressd cannot do",
-            "use a grant of the client's own: leave the field out for `client_credentials`",
+            "is a grant in which a user takes part, which egressd does not support",
+            "use a grant without a user; without the field, `client_credentials` is used",
         ),
     };
     field.reject("invalid_grant_type", message, remedy)
@@ -267,8 +267,8 @@ fn read_extra_params(field: &Field<'_>) -> Option<Vec<(String, String)>> {
         if STANDARD_PARAMETERS.contains(&name) {
             value.report(
                 "reserved_parameter",
-                format!("`{name}` is set by the grant itself"),
-                "take it out; `grant_type`, `client_id`, `client_secret` and `scopes` are fields",
+                format!("the token request sets `{name}` itself"),
+                "remove it; `grant_type`, `client_id`, `client_secret` and `scopes` are fields",
             );
             whole = false;
         }

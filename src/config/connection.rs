@@ -94,8 +94,8 @@ pub(super) fn read_connection(
 fn read_signing_secret(field: &Field<'_>, context: &ResolveContext<'_>) -> Option<Secret> {
     let secret = context.read_secret(field)?;
     if secret.len() < 16 {
-        let message = "the signing secret has less than 16 bytes";
-        field.warn("short_secret", message, "write a random secret of 32 bytes");
+        let message = "the signing secret has fewer than 16 bytes";
+        field.warn("short_secret", message, "use a random secret of 32 bytes");
     }
     Some(secret)
 }
@@ -114,12 +114,12 @@ fn read_caps(http: &Object<'_>) -> Option<Caps> {
 fn read_cidr(field: &Field<'_>) -> Option<IpNet> {
     let text = field.read_text()?;
     let Ok(range) = text.parse::<IpNet>() else {
-        let message = format!("{} is no range of addresses", quoted(text));
+        let message = format!("{} is not a valid range of addresses", quoted(text));
         let remedy = "write one like `10.20.0.0/16`, or `10.1.2.3/32` for one address";
         return field.reject("invalid_cidr", message, remedy);
     };
     if range != range.trunc() {
-        let message = format!("{} has bits behind its prefix", quoted(text));
+        let message = format!("{} has bits set after its prefix", quoted(text));
         return field.reject(
             "invalid_cidr",
             message,
@@ -128,7 +128,7 @@ fn read_cidr(field: &Field<'_>) -> Option<IpNet> {
     }
     if let Some(kind) = never_range_kind(&range) {
         let message = format!("`{range}` may never be dialled ({kind})");
-        let remedy = "take it out; no connection may reach it";
+        let remedy = "remove it; no connection may dial it";
         return field.reject("forbidden_cidr", message, remedy);
     }
     Some(range)

@@ -54,12 +54,12 @@ pub(super) static CONNECTION: ObjectSpec = ObjectSpec::new("Connection", "One co
         "The id: first path segment of every request."),
     field("display_name", Other(text), "Name for people."),
     field("description", Other(text), "Markdown for agents: endpoints, formats, rate limits."),
-    field("connection_type", Other(|| one_of(&CONNECTION_TYPES)), "The only type there is."),
+    field("connection_type", Other(|| one_of(&CONNECTION_TYPES)), "The only supported type."),
     field("tool_configurations", List(|| TOOL_CONFIGURATION.reference()),
         "Which tools may use the connection."),
     field("delete_time", Other(|| json!({"type": "string", "format": "date-time"})),
-        "RFC 3339. A connection that has one is soft-deleted."),
-    field("connection_details", Object(&CONNECTION_DETAILS), "Where requests go, and which.")
+        "RFC 3339. A connection with this field is soft-deleted."),
+    field("connection_details", Object(&CONNECTION_DETAILS), "The upstream, and the requests that are allowed.")
         .required("write `connection_details: {http: {…}}`"),
 ]);
 
@@ -67,7 +67,7 @@ pub(super) static CONNECTION: ObjectSpec = ObjectSpec::new("Connection", "One co
 pub(super) static TOOL_CONFIGURATION: ObjectSpec = ObjectSpec::new("ToolConfiguration", "", &[
     field("tool", Other(|| one_of(&TOOLS)), "").required("write `tool: TOOL_HTTP_REQUEST`"),
     field("enabled", Other(|| json!({"type": "boolean"})),
-        "`false`: listed, but every request is refused.")
+        "`false`: the connection is listed, but every request is refused.")
         .required("write `enabled: true` or `enabled: false`"),
 ]);
 
@@ -80,7 +80,7 @@ static CONNECTION_DETAILS: ObjectSpec = ObjectSpec::new(
 
 #[rustfmt::skip] // short rows
 pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
-    "An HTTPS API: where it is, what is allowed there, and one credential.", &[
+    "An HTTPS API: its URL, the requests that are allowed, and one credential.", &[
     field("base_url", Other(|| text_like(r"^https://[^/?#@\\]+(/[^?#\\]*)?$")),
         "`https` only; no userinfo, query or fragment.")
         .required("write `base_url: https://…`"),
@@ -90,14 +90,14 @@ pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
     field("max_response_size_bytes", at_most(ResponseCap::MAX, ResponseCap::MAX),
         "Largest response body, in bytes."),
     field("timeout_seconds", at_most(Timeout::MAX_SECONDS, Timeout::DEFAULT_SECONDS),
-        "How long one exchange may take, in seconds."),
+        "Time limit for one exchange, in seconds."),
     field("max_concurrent_requests", at_most(ConcurrencyCap::MAX, ConcurrencyCap::DEFAULT as u64),
-        "Requests at once."),
+        "Maximum number of requests at the same time."),
     field("allowed_private_cidrs", List(text),
-        "Ranges of addresses that are not public and may be dialled all the same."),
-    field("allow_cookies", Flag(false), "Whether `Cookie` and `Set-Cookie` pass."),
-    field("allow_encoded_slash", Flag(false), "Whether `%2F` may stand inside one segment."),
-    field("reflection_guard", Flag(true), "Whether responses are searched for the credential."),
+        "Ranges of non-public addresses that this connection may dial."),
+    field("allow_cookies", Flag(false), "`true`: `Cookie` and `Set-Cookie` are passed on."),
+    field("allow_encoded_slash", Flag(false), "`true`: one segment of a path may contain `%2F`."),
+    field("reflection_guard", Flag(true), "`true`: responses are searched for the credential."),
     field("reuse_after_body", Flag(true),
         "`false` closes the HTTP/1.1 socket to the API after every request with a body."),
     field("http2", Other(|| one_of(&HTTP2)), "Protocol towards the API."),
@@ -107,11 +107,11 @@ pub(super) static HTTP: ObjectSpec = ObjectSpec::new("Http",
     field("basic_auth", Object(&BASIC_AUTH), "`Authorization: Basic`.").secret(),
     field("static_headers", Object(&STATIC_HEADERS), "Credentials in headers of any name.").secret(),
     field("no_auth", Object(&NO_AUTH), "The API needs no credential.").secret(),
-    field("headers", Other(texts), "Headers on every request that carry no credential."),
+    field("headers", Other(texts), "Headers that are added to every request and contain no credential."),
     field("allow_agent_headers", List(|| text_like(r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")),
-        "Headers with a credential, an object or an account that agents may send themselves, such as `X-API-Key`."),
+        "Headers that name a credential, an object or an account and that agents may send themselves, such as `X-API-Key`."),
     field("webhook_signing_secret", Other(|| secret(1)),
-        "Key of the `X-Webhook-Signature` on requests with a body.").secret(),
+        "Key that signs requests with a body, in `X-Webhook-Signature`.").secret(),
 ]);
 
 #[rustfmt::skip] // short rows
@@ -122,11 +122,11 @@ static OAUTH_CLIENT_CREDENTIALS: ObjectSpec = ObjectSpec::new("OauthClientCreden
     field("client_id", Other(|| secret(1)), "").required("write `client_id: …`"),
     field("client_secret", Other(|| secret(1)), "").required("write `client_secret: {env: NAME}`"),
     field("grant_type", Other(|| json!({"type": "string", "minLength": 1, "maxLength": 256})),
-        "`client_credentials` unless the provider has a name of its own."),
+        "`client_credentials`, or the provider's own name for the grant."),
     field("scopes", Other(text), "Separated by spaces."),
     field("extra_params", Other(texts), "Further parameters of the token request."),
     field("client_auth", Other(|| one_of(&CLIENT_AUTH)),
-        "Where the client's id and secret go; `basic` falls back to `body`."),
+        "Where the client's id and secret are sent; `basic` falls back to `body`."),
 ]);
 
 #[rustfmt::skip] // short rows
@@ -153,7 +153,7 @@ static NO_AUTH: ObjectSpec = ObjectSpec::new("NoAuth", "", &[]);
 #[rustfmt::skip] // short rows
 pub(super) static HEADER_VALUE: ObjectSpec = ObjectSpec::new("", "", &[
     field("value", Other(|| secret(1)), "").required("write `{value: …, secret: false}`"),
-    field("secret", Flag(true), "`false`: responses may hold the value."),
+    field("secret", Flag(true), "`false`: responses may contain the value."),
 ]);
 
 /// A reference to a secret that is stored elsewhere: `{env: …}` or `{file: …}`.

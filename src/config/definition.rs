@@ -6,6 +6,7 @@ use super::connection_spec::{
     CONNECTION, CONNECTION_TYPES, CONNECTIONS, TOOL_CONFIGURATION, TOOLS,
 };
 use super::field::Field;
+use super::file_kind::report_settings_file;
 use super::object::Object;
 use super::problem::Problem;
 use super::redaction::quoted;
@@ -26,6 +27,9 @@ pub(super) fn read_definitions(
     stem: &str,
     context: &ResolveContext<'_>,
 ) -> Vec<Definition> {
+    if report_settings_file(root) {
+        return Vec::new();
+    }
     if !root.has_key("connections") {
         let object = root.read_object(&CONNECTION);
         return object
@@ -89,37 +93,44 @@ fn read_id(object: &Object<'_>, stem: Option<&str>) -> (Option<ConnectionId>, Pr
     let from_name = name.as_ref().and_then(|field| {
         let text = field.read_text()?;
         let Some(id) = text.strip_prefix("connections/") else {
-            let message = format!("{} is no resource name", quoted(text));
-            return field.reject("invalid_id", message, "write `connections/` and the id");
+            let message = format!("{} is not a valid resource name", quoted(text));
+            return field.reject(
+                "invalid_id",
+                message,
+                "write `connections/` followed by the id",
+            );
         };
-        parsed_id(field, id, "write `connections/` and an id")
+        parsed_id(
+            field,
+            id,
+            "write `connections/` followed by an id such as `crm`",
+        )
     });
     let from_id = id
         .as_ref()
-        .and_then(|field| parsed_id(field, field.read_text()?, "write such an id"));
+        .and_then(|field| parsed_id(field, field.read_text()?, "write an id such as `crm`"));
     let place = id.as_ref().or(name.as_ref()).unwrap_or(&object.field);
     let template = place.problem("duplicate_id", "");
     if let (Some(field), Some(a), Some(b)) = (&id, &from_name, &from_id)
         && a != b
     {
         let message = format!(
-            "`name` says {}, `id` says {}",
+            "`name` has the id {}, but `id` is {}",
             quoted(a.as_str()),
             quoted(b.as_str())
         );
-        field.report("id_mismatch", message, "take one of the two out");
+        field.report("id_mismatch", message, "remove one of the two");
     }
     if !missing {
         return (from_id.or(from_name), template);
     }
     let Some(stem) = stem else {
         let problem = object.field.problem("missing_field", "`name` is missing");
-        let remedy = "write `name: connections/…`; inside `connections: [...]` there is no file name to take it from";
+        let remedy = "write `name: connections/…`; in `connections: [...]` the file name is not used as the id";
         object.field.push(problem.remedy(remedy));
         return (None, template);
     };
-    let remedy =
-        "rename the file, or write `name: connections/…`; without it the file's stem is the id";
+    let remedy = "rename the file, or write `name: connections/…`; without a name, the file name without its extension is the id";
     (parsed_id(&object.field, stem, remedy), template)
 }
 
@@ -127,7 +138,7 @@ fn parsed_id(field: &Field<'_>, text: &str, remedy: &str) -> Option<ConnectionId
     match ConnectionId::parse(text) {
         Ok(id) => Some(id),
         Err(invalid) => {
-            let message = format!("{} is no id: {invalid}", quoted(text));
+            let message = format!("{} is not a valid id: {invalid}", quoted(text));
             field.reject("invalid_id", message, remedy)
         }
     }
@@ -151,7 +162,7 @@ fn read_enabled(tools: &Field<'_>) -> Option<bool> {
         if at > 0 {
             item.report(
                 "duplicate_tool",
-                "the one tool stands twice",
+                "the tool is listed twice",
                 "keep one of the two",
             );
         }
@@ -165,7 +176,7 @@ fn read_timestamp(field: &Field<'_>) -> Option<jiff::Timestamp> {
     match text.parse() {
         Ok(time) => Some(time),
         Err(_) => {
-            let message = format!("{} is no RFC 3339 time", quoted(text));
+            let message = format!("{} is not a valid RFC 3339 time", quoted(text));
             let remedy = "write a time like `2026-01-02T03:04:05Z`";
             field.reject("invalid_time", message, remedy)
         }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::document::{Key, Node, Origin, Position, Value};
-use super::problem::{Problem, Problems};
+use super::problem::{Problem, Problems, nearest};
 use super::redaction::{self, Grammar, quoted};
 
 /// The text that is read, and the list that problems are added to.
@@ -142,10 +142,10 @@ impl<'a> Field<'a> {
         };
         match &self.node.value {
             Value::Null => "nothing".to_owned(),
-            Value::Bool(true) => kind("truth value", "true"),
-            Value::Bool(false) => kind("truth value", "false"),
+            Value::Bool(true) => kind("boolean", "true"),
+            Value::Bool(false) => kind("boolean", "false"),
             Value::Number(number) => kind("number", number),
-            Value::Text(text) => kind("text", text),
+            Value::Text(text) => kind("string", text),
             Value::List(_) => "a list".to_owned(),
             Value::Map(_) => "a mapping".to_owned(),
         }
@@ -160,9 +160,9 @@ impl<'a> Field<'a> {
     pub(super) fn read_text(&self) -> Option<&'a str> {
         match &self.node.value {
             Value::Text(text) => Some(text),
-            Value::Number(_) | Value::Bool(_) => self.wrong_type("a text", "put it in quotes"),
+            Value::Number(_) | Value::Bool(_) => self.wrong_type("a string", "put it in quotes"),
             Value::Null | Value::List(_) | Value::Map(_) => {
-                self.wrong_type("a text", "write a text")
+                self.wrong_type("a string", "write a string")
             }
         }
     }
@@ -204,12 +204,15 @@ impl<'a> Field<'a> {
         let found = words.iter().find(|(word, _)| *word == text);
         if found.is_none() {
             let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-            let message = format!("{} is not among the known values", quoted(text));
-            self.report(
-                "unknown_value",
-                message,
-                format!("write {}", join_names(&names)),
-            );
+            let mut message = "unknown value".to_owned();
+            if redaction::may_show(text) {
+                message = format!("{message} {}", quoted(text));
+            }
+            if let Some(near) = nearest(text, names.iter().copied()) {
+                message = format!("{message}; did you mean `{near}`?");
+            }
+            let remedy = format!("write {}", join_names(&names));
+            self.report("unknown_value", message, remedy);
         }
         found.map(|(_, value)| *value)
     }
@@ -217,7 +220,7 @@ impl<'a> Field<'a> {
     /// Reads a list.
     pub(super) fn read_list(&self) -> Option<Vec<Self>> {
         let Value::List(items) = &self.node.value else {
-            return self.wrong_type("a list", "write `[…]`, or one `- item` a line");
+            return self.wrong_type("a list", "write `[…]`, or one `- item` per line");
         };
         let item = |(at, node)| Self {
             node,
@@ -260,7 +263,7 @@ impl<'a> Field<'a> {
     /// Reads the entries of a mapping, each key once. Every repetition is reported.
     pub(super) fn read_entries(&self) -> Option<Vec<(&'a Key, &'a Node)>> {
         let Value::Map(entries) = &self.node.value else {
-            return self.wrong_type("a mapping", "write `{…}`, or one `name: value` a line");
+            return self.wrong_type("a mapping", "write `{…}`, or one `name: value` per line");
         };
         let mut first: HashMap<&str, &Key> = HashMap::with_capacity(entries.len());
         let mut once = Vec::with_capacity(entries.len());
@@ -271,7 +274,7 @@ impl<'a> Field<'a> {
                 continue;
             }
             let message = format!(
-                "{} stands twice in one mapping, first in line {}",
+                "{} is set twice, first in line {}",
                 self.describe_key(key, node),
                 earlier.place.line
             );

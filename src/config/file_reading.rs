@@ -16,6 +16,47 @@ pub(super) enum ReadError {
     Io(io::Error),
 }
 
+impl ReadError {
+    /// Describes the error as a predicate of the file, without its path.
+    pub(super) fn describe(&self) -> String {
+        match self {
+            Self::NotRegular => "is not a regular file".to_owned(),
+            Self::Io(error) => describe_error(error),
+        }
+    }
+
+    /// Advises the operator on what to do.
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotRegular => "name a regular file",
+            Self::Io(error) => error_remedy(error),
+        }
+    }
+}
+
+/// Describes an error of opening or reading a file or directory as a predicate of the path.
+pub(super) fn describe_error(error: &io::Error) -> String {
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        // The text of the standard library is "entity not found".
+        "cannot be read: no such file or directory".to_owned()
+    } else {
+        format!("cannot be read: {kind}")
+    }
+}
+
+/// Advises the operator on what to do about an error of a file or directory.
+pub(super) fn error_remedy(error: &io::Error) -> &'static str {
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound {
+        "correct the path, or create the file or directory"
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "allow the user of this process to read it"
+    } else {
+        "name a readable file or directory"
+    }
+}
+
 /// Reads a file, at most one byte more than `limit`.
 pub(super) fn read_file(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     // Opening a pipe would block, even if the pipe replaced the file after an earlier check. For a

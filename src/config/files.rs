@@ -6,7 +6,6 @@ use std::path::Path;
 
 use super::document::{MAX_BYTES, Origin};
 use super::field::{Field, Input};
-use super::file_reading::ReadError;
 use super::problem::{Problem, Problems};
 use super::redaction;
 use super::sources::Files;
@@ -63,15 +62,8 @@ pub(super) fn open_origin(path: &Path, files: &Files, problems: &Problems) -> Op
     };
     match files.read(path, MAX_BYTES as u64) {
         Ok(mut bytes) => Origin::from_bytes(label, std::mem::take(&mut *bytes), problems),
-        Err(ReadError::NotRegular) => {
-            refuse("is not a regular file".to_owned(), "name a regular file");
-            None
-        }
-        Err(ReadError::Io(error)) => {
-            refuse(
-                format!("cannot be read: {}", error.kind()),
-                "name an existing, readable file",
-            );
+        Err(error) => {
+            refuse(error.describe(), error.remedy());
             None
         }
     }

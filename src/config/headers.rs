@@ -29,8 +29,8 @@ pub(super) fn read_configured(
             is_allowed = false;
         } else if auth.is_some_and(|auth| auth.header_names().any(is_alike)) {
             let shown = redaction::shown_header(name.as_str());
-            let message = format!("{shown} is set by the connection's credential");
-            let remedy = "take it out; the credential wins anyway";
+            let message = format!("the connection's credential sets {shown}");
+            let remedy = "remove it; only the credential's value would be sent";
             item.report("reserved_header", message, remedy);
             is_allowed = false;
         } else if is_usually_secret(&name) {
@@ -54,9 +54,11 @@ fn is_usually_secret(name: &HeaderName) -> bool {
 
 fn warn_of_credential(item: &Field<'_>, name: &HeaderName) {
     let shown = redaction::shown_header(name.as_str());
-    let message =
-        format!("{shown} usually carries a credential, and this value is not kept as one");
-    let remedy = "use `static_headers: {headers: {…}}`, which takes several, and `{env: NAME}`";
+    let message = format!(
+        "{shown} usually carries a credential, but here its value is not treated as a secret"
+    );
+    let remedy =
+        "use `static_headers: {headers: {…}}`, which accepts several headers, with `{env: NAME}`";
     item.warn("credential_in_headers", message, remedy);
 }
 
@@ -87,8 +89,8 @@ pub(super) fn read_sensitive(
     if headers.is_empty() {
         return field.reject(
             "empty",
-            "holds no header, so it would authenticate nothing",
-            "write `{X-API-Key: {env: NAME}}`; an API that needs no credential says `no_auth: {}`",
+            "contains no header, so requests would have no credential",
+            "write `{X-API-Key: {env: NAME}}`; for an API that needs no credential, write `no_auth: {}`",
         );
     }
     Some(headers)
@@ -111,7 +113,7 @@ pub(super) fn read_agent_headers(
             .any(|listed| with_hyphens(listed) == with_hyphens(&name))
         {
             let shown = redaction::shown_header(name.as_str());
-            let message = format!("{shown} is listed twice; case makes no difference");
+            let message = format!("{shown} is listed twice; the case of names is ignored");
             item.report("duplicate_header", message, "keep one of the two");
         } else {
             names.push(name);
@@ -126,34 +128,35 @@ fn read_agent_header(item: &Field<'_>, set: &[&HeaderName]) -> Option<HeaderName
     let name = HeaderName::from_bytes(text.as_bytes()).ok();
     let Some(name) = name.filter(|_| !text.contains('*')) else {
         let remedy =
-            "write one name without its value, such as `X-API-Key`; patterns are not possible";
-        return item.reject("invalid_header", "is not the name of a header", remedy);
+            "write one name without its value, such as `X-API-Key`; patterns are not supported";
+        return item.reject("invalid_header", "is not a valid header name", remedy);
     };
     let shown = redaction::shown_header(name.as_str());
     if set
         .iter()
         .any(|set| with_hyphens(set) == with_hyphens(&name))
     {
-        let message = format!("{shown} is set by the connection, so the agent's is always dropped");
-        let remedy = "take it out of one of the two places";
+        let message =
+            format!("the connection sets {shown}, so the agent's header is always dropped");
+        let remedy = "remove it from one of the two fields";
         return item.reject("reserved_header", message, remedy);
     }
     match family(name.as_str()) {
         Some(family) if family.can_be_listed() => {}
         None => {
-            let message = format!("{shown} passes without being listed");
-            item.warn("needless_header", message, "take it out");
+            let message = format!("{shown} is passed on without being listed");
+            item.warn("needless_header", message, "remove it");
         }
         Some(HeaderCategory::Cookie) => {
-            let message = format!("{shown} is never taken from an agent by this field");
+            let message = format!("{shown} cannot be allowed by this field");
             return item.reject("reserved_header", message, "write `allow_cookies: true`");
         }
         Some(other) => {
             let message = format!(
-                "{shown} is never taken from an agent (it states: {})",
+                "{shown} is never accepted from an agent (it states: {})",
                 other.states()
             );
-            let remedy = "take it out; set it for every request with `headers` or an auth kind if the API needs it";
+            let remedy = "remove it; if the API needs it, set it with `headers` or an auth kind for every request";
             return item.reject("reserved_header", message, remedy);
         }
     }
@@ -188,8 +191,9 @@ fn read_headers<'a, T>(
         };
         if let Some(first) = lines.get(&name) {
             let shown = redaction::shown_header(name.as_str());
-            let message =
-                format!("{shown} stands twice, first in line {first}; case makes no difference");
+            let message = format!(
+                "{shown} is set twice, first in line {first}; the case of names is ignored"
+            );
             return item.reject("duplicate_header", message, "keep one of the two");
         }
         lines.insert(name.clone(), item.node.place.line);
@@ -203,13 +207,13 @@ fn read_headers<'a, T>(
 /// Reports a key that is not the name of a header, without the key: an operator who writes
 /// `X-API-Key: …` as one text puts the secret into it.
 fn report_invalid_name(field: &Field<'_>, item: &Field<'_>) {
-    let mut problem = field.problem("invalid_header", "holds a name that no header may have");
+    let mut problem = field.problem("invalid_header", "contains an invalid header name");
     let place = item.node.place;
     if place.line > 0 {
         problem = problem.at(place.line, place.column);
     }
     problem.excerpt = None;
-    field.push(problem.remedy("write letters, digits and `-`, then `: ` and the value"));
+    field.push(problem.remedy("write a name of letters, digits and `-`, then `: ` and the value"));
 }
 
 /// Returns the name with `-` for `_`. CGI maps both to one variable (RFC 3875 §4.1.18), so for an
@@ -222,18 +226,18 @@ fn with_hyphens(name: &HeaderName) -> HeaderName {
 fn report_reserved(field: &Field<'_>, name: &HeaderName, why: ReservedHeader) {
     let (reason, remedy) = match why {
         ReservedHeader::Framing => (
-            "decides where a message goes or how it is framed",
-            "take it out; egressd sets it",
+            "controls where a request goes or how it is framed",
+            "remove it; egressd sets it",
         ),
         ReservedHeader::HopByHop => (
-            "speaks of one socket only",
-            "take it out; it would not reach the upstream's application",
+            "applies to one socket only",
+            "remove it; it would not reach the upstream's application",
         ),
         ReservedHeader::Credential => (
             "carries a credential",
             "use an auth kind: `bearer_token`, `basic_auth` or `static_headers`",
         ),
-        ReservedHeader::Ours => ("is set by egressd itself", "take it out"),
+        ReservedHeader::Ours => ("is set by egressd itself", "remove it"),
     };
     let shown = redaction::shown_header(name.as_str());
     field.report("reserved_header", format!("{shown} {reason}"), remedy);
@@ -246,8 +250,8 @@ fn read_header_value(field: &Field<'_>, text: &str) -> Option<HeaderValue> {
         Ok(value) if !outer => Some(value),
         Ok(_) | Err(_) => field.reject(
             "invalid_header",
-            "the value holds a line break, another control character, or white space at an end",
-            "write the value in one line, without white space at its ends",
+            "the value contains a line break or another control character, or white space at an end",
+            "write the value on one line, without white space at its ends",
         ),
     }
 }

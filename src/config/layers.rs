@@ -16,6 +16,9 @@ use super::redaction::{may_show_key, quoted, shown_variable};
 use super::secret_policy::SecretValues;
 use super::settings_spec::variables;
 
+/// The prefix of all variables of egressd.
+const PREFIX: &str = "EGRESSD_";
+
 /// The variable of `management.listen`.
 pub(super) const MANAGEMENT_LISTEN: &str = "EGRESSD_MANAGEMENT_LISTEN";
 
@@ -70,7 +73,7 @@ impl<'p> Layers<'p> {
             let Some(text) = value.to_str() else {
                 let problem =
                     Problem::whole("environment", "wrong_type", "is not UTF-8".to_owned());
-                problems.push(problem.field(variable).remedy("set it to a UTF-8 text"));
+                problems.push(problem.field(variable).remedy("set it to a UTF-8 string"));
                 continue;
             };
             leaves.push(Leaf {
@@ -132,7 +135,11 @@ pub(super) fn report_unknown_variables(environment: &Environment, problems: &Pro
     let variables = variables().into_iter().map(|(variable, _)| variable);
     let known: Vec<String> = variables.chain([HARDENING.to_owned()]).collect();
     for name in environment.unused() {
-        let near = nearest(&name, known.iter().map(String::as_str));
+        // Only the rest of the names is compared: the common prefix makes all of them similar.
+        let rest = name.strip_prefix(PREFIX).unwrap_or(&name);
+        let rests = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
+        let near = nearest(rest, rests).map(|near| format!("{PREFIX}{near}"));
+        let near = near.as_deref();
         // A misspelt setting is shown, however long its name is.
         let shown = shown_variable(&name).or_else(|| {
             let may_show = near.is_some() && may_show_key(&name, near);
@@ -168,7 +175,7 @@ fn report_unknown_hardening(environment: &Environment, problems: &Problems) {
         .any(|known| word == *known)
     {
         let message = format!(
-            "{} is no kind of hardening",
+            "{} is not a hardening level",
             quoted(&word.to_string_lossy())
         );
         let problem = Problem::whole("environment", "unknown_value", message).field(HARDENING);

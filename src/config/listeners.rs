@@ -28,6 +28,7 @@ pub fn management_listen(options: &LoadOptions) -> Result<Vec<ListenAddress>, Ve
         layers: &layers,
         context: &context,
         default_connections: "",
+        can_be_set: true,
     };
     let listen = with_settings(file, &files, &problems, |root| {
         settings::read_management_listen(root, &read)

@@ -9,6 +9,7 @@ use super::definition::{Definition, read_definitions};
 use super::document::Origin;
 use super::environment::Environment;
 use super::field::{Field, Input};
+use super::file_reading::{describe_error, error_remedy};
 use super::files::{open_origin, settings_file, with_settings};
 use super::layers::{Layers, SettingsOverrides, report_unknown_variables};
 use super::problem::{Problem, Problems};
@@ -120,6 +121,7 @@ fn load_from(
         } else {
             "config/connections"
         },
+        can_be_set: texts.is_none(),
     };
     let read = with_settings(file, &files, &problems, |root| {
         settings::read_settings(root, &read)
@@ -172,6 +174,7 @@ pub fn load_paths(
         layers: &layers,
         context: &context,
         default_connections: "",
+        can_be_set: true,
     });
     let definitions = Definitions::Listed(paths.to_vec());
     let secrets = secrets.unwrap_or_default();
@@ -243,21 +246,21 @@ fn find_definition_files(paths: &[PathBuf], files: &Files, problems: &Problems) 
             Ok(there) if there.is_dir() => match files.list_definitions(path) {
                 Ok(listed) => listed.into_iter().for_each(&mut add),
                 Err(error) => {
-                    let message = format!("cannot be read: {}", error.kind());
-                    report_unreadable(path, &message, "make the directory readable", problems);
+                    let message = describe_error(&error);
+                    report_unreadable(path, &message, error_remedy(&error), problems);
                 }
             },
             Ok(_) if is_definition(path) => add(path.clone()),
             Ok(_) => {
                 files.record_other(path);
-                let message = "the name does not end in `.json`, `.yaml` or `.yml`";
+                let message =
+                    "the name does not end in `.json`, `.yaml` or `.yml`, or begins with a dot";
                 report_unreadable(path, message, "rename the file", problems);
             }
             Err(error) => {
                 files.record_missing(path, &error);
-                let message = format!("cannot be read: {}", error.kind());
-                let remedy = "name an existing file or directory";
-                report_unreadable(path, &message, remedy, problems);
+                let message = describe_error(&error);
+                report_unreadable(path, &message, error_remedy(&error), problems);
             }
         }
     }
@@ -308,7 +311,7 @@ impl<'a> DefinitionReader<'a> {
                 "no_connections",
                 "no connection is defined".to_owned(),
             );
-            let remedy = "put a definition (`*.json`, `*.yaml`, `*.yml`) there";
+            let remedy = "add a connection file (`*.json`, `*.yaml`, `*.yml`) there";
             self.problems.push(problem.warning().remedy(remedy));
         }
     }
@@ -328,7 +331,7 @@ impl<'a> DefinitionReader<'a> {
         let Some(node) = origin.parse(self.problems) else {
             if self.problems.count() == before {
                 let remedy = "write a definition, or remove the file";
-                report_unreadable(path, "the file holds nothing", remedy, self.problems);
+                report_unreadable(path, "the file is empty", remedy, self.problems);
             }
             return;
         };
@@ -360,9 +363,9 @@ impl<'a> DefinitionReader<'a> {
                 None => id_place.file.clone(),
             };
             if let Some(first) = self.ids.get(id.as_str()) {
-                id_place.message = format!("{} is defined already in {first}", quoted(id.as_str()));
+                id_place.message = format!("{} is already defined in {first}", quoted(id.as_str()));
                 self.problems
-                    .push(id_place.remedy("give one of the two another id"));
+                    .push(id_place.remedy("give one of the two connections another id"));
                 return;
             }
             self.ids.insert(id.as_str().to_owned(), place);

@@ -51,10 +51,15 @@ impl<'a> Field<'a> {
 
     /// Returns whether the value is a mapping with a field of this name.
     pub(super) fn has_key(&self, name: &str) -> bool {
+        self.find_entry(name).is_some()
+    }
+
+    /// Returns the field of this name, if the value is a mapping that has it.
+    pub(super) fn find_entry(&self, name: &str) -> Option<&'a (Key, Node)> {
         let Value::Map(entries) = &self.node.value else {
-            return false;
+            return None;
         };
-        entries.iter().any(|(key, _)| is_named(key, name))
+        entries.iter().find(|(key, _)| is_named(key, name))
     }
 }
 
@@ -106,7 +111,7 @@ impl<'a> Object<'a> {
         let (key, node) = found.next()?;
         if let Some((other, other_node)) = found.next() {
             let message = format!(
-                "`{}` and `{}` are the same field, first in line {}",
+                "`{}` and `{}` are two spellings of the same field, first set in line {}",
                 key.name, other.name, key.place.line
             );
             let shown = self.field.may_name_known(other, other_node);
@@ -121,7 +126,7 @@ impl<'a> Object<'a> {
             field.report(
                 "no_value",
                 "has no value",
-                "write a value, or take the field out",
+                "write a value, or remove the field",
             );
             return None;
         }
@@ -222,31 +227,20 @@ impl<'a> Object<'a> {
     }
 
     fn report_unknown(&self) {
-        let known: Vec<&str> = self.spec.fields.iter().map(|field| field.name).collect();
         for (key, node) in self.unknown_entries() {
             if self.field.input.problems.is_full() {
                 return;
             }
-            let near = nearest(&snake_case(&key.name), known.iter().copied());
-            let hides = self.field.secret && (near.is_none() || !may_name_key(&key.name, node));
-            let visible = !hides && redaction::may_show_key(&key.name, near);
-            let name = if visible {
-                format!("`{}`", key.name.escape_debug())
-            } else {
-                "this key".to_owned()
-            };
-            let camel =
-                !key.name.contains('_') && key.name.contains(|c: char| c.is_ascii_uppercase());
-            let remedy = match near {
-                Some(near) if camel => format!("write `{}`", camel_case(near)),
-                Some(near) => format!("write `{near}`"),
-                None => format!("take it out, or write one of {}", join_names(&known)),
-            };
-            let message = format!("{name} is no field here");
+            let guess = UnknownField::new(key, self.spec);
+            let known = guess.known_name();
+            let hides = self.field.secret && (known.is_none() || !may_name_key(&key.name, node));
+            let visible = !hides && redaction::may_show_key(&key.name, known);
             let problem = if visible {
+                let message = guess.message(key);
                 let shown = self.field.may_name_known(key, node);
                 self.field.key_problem(key, shown, "unknown_field", message)
             } else {
+                let message = "unknown field; its name is not shown, because it may be a secret";
                 let hidden = self.field.clone().into_secret();
                 let mut problem = hidden.problem("unknown_field", message);
                 problem.excerpt = None;
@@ -255,7 +249,81 @@ impl<'a> Object<'a> {
                 }
                 problem
             };
-            self.field.push(problem.remedy(remedy));
+            self.field.push(problem.remedy(guess.remedy(self.spec)));
+        }
+    }
+}
+
+/// A key that is not in the table, and the field that the operator may have meant.
+struct UnknownField {
+    /// A field of the same object with a similar name.
+    near: Option<&'static str>,
+    /// The objects further inside that have a field of exactly this name, as paths.
+    owners: Vec<String>,
+    snake: String,
+    is_camel: bool,
+}
+
+impl UnknownField {
+    fn new(key: &Key, spec: &'static ObjectSpec) -> Self {
+        let snake = snake_case(&key.name);
+        let known = spec.fields.iter().map(|field| field.name);
+        Self {
+            near: nearest(&snake, known),
+            owners: spec.owners(&snake),
+            snake,
+            is_camel: !key.name.contains('_')
+                && key.name.contains(|c: char| c.is_ascii_uppercase()),
+        }
+    }
+
+    /// Returns the name of the field that is meant, if there is one.
+    fn known_name(&self) -> Option<&str> {
+        match self.owners.as_slice() {
+            [] => self.near,
+            [..] => Some(&self.snake),
+        }
+    }
+
+    /// Returns a name or path in the spelling of the key.
+    fn spell(&self, name: &str) -> String {
+        if self.is_camel {
+            camel_case(name)
+        } else {
+            name.to_owned()
+        }
+    }
+
+    fn message(&self, key: &Key) -> String {
+        let name = key.name.escape_debug();
+        let owners: Vec<String> = self.owners.iter().map(|owner| self.spell(owner)).collect();
+        let owners: Vec<&str> = owners.iter().map(String::as_str).collect();
+        match (owners.as_slice(), self.near) {
+            ([], None) => format!("unknown field `{name}`"),
+            ([], Some(near)) => {
+                format!(
+                    "unknown field `{name}`; did you mean `{}`?",
+                    self.spell(near)
+                )
+            }
+            (owners, _) => format!("`{name}` belongs under {}", join_names(owners)),
+        }
+    }
+
+    fn remedy(&self, spec: &ObjectSpec) -> String {
+        let moved = self
+            .owners
+            .iter()
+            .map(|owner| self.spell(&join_path(owner, &self.snake)));
+        let moved: Vec<String> = moved.collect();
+        let moved: Vec<&str> = moved.iter().map(String::as_str).collect();
+        match (moved.as_slice(), self.near) {
+            ([], Some(near)) => format!("write `{}`", self.spell(near)),
+            ([], None) => {
+                let known: Vec<&str> = spec.fields.iter().map(|field| field.name).collect();
+                format!("remove it, or write one of {}", join_names(&known))
+            }
+            (paths, _) => format!("move it to {}", join_names(paths)),
         }
     }
 }

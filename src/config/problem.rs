@@ -130,7 +130,7 @@ impl Problems {
                     "too_many_problems",
                     format!("more than {} problems", Self::MAX),
                 )
-                .remedy("mend those that are listed and look again"),
+                .remedy("fix those that are listed, and check again"),
             ),
             _ => {}
         }

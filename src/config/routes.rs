@@ -4,7 +4,7 @@
 use super::field::Field;
 use super::foreign_wildcards;
 use super::redaction::{self, Grammar};
-use crate::route::{Overlap, OverlapKind, Pattern, RouteTable};
+use crate::route::{Overlap, OverlapKind, Pattern, RouteTable, WALK_LIMIT};
 
 /// The maximum number of overlaps that are reported for one connection, so that they do not hide
 /// other problems.
@@ -16,7 +16,7 @@ pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Op
     if items.is_empty() {
         return field.reject(
             "empty",
-            "holds no pattern, so every request would be refused",
+            "contains no pattern, so every request would be refused",
             "write at least one, such as `GET /api/status`",
         );
     }
@@ -42,12 +42,12 @@ pub(super) fn compile_routes(field: &Field<'_>, allow_encoded_slash: bool) -> Op
             ""
         };
         let message = format!("{at_least}{more} more pairs of patterns overlap");
-        let remedy = "list what is needed, and no more";
+        let remedy = "list only the patterns that are needed";
         field.warn("overlapping_routes", message, remedy);
     }
     if let Some(widest) = table.over_walk_limit() {
         let message = format!(
-            "the patterns are too entangled: one path might be compared with {widest} of their segments"
+            "the patterns are too similar: one path might be compared with {widest} of their segments; the limit is {WALK_LIMIT}"
         );
         let remedy = "use fewer wildcards beside literals at the same depth";
         return field.reject("routes_too_wide", message, remedy);
@@ -62,10 +62,10 @@ fn warn_of_overlap(overlap: &Overlap, places: &[&Field<'_>], patterns: &[Pattern
         return;
     };
     let (how, remedy) = match overlap.kind {
-        OverlapKind::Equivalent => ("admits the same requests as", "keep one of the two"),
+        OverlapKind::Equivalent => ("allows the same requests as", "keep one of the two"),
         OverlapKind::Overlapping => (
             "overlaps",
-            "nothing if both are meant: a request that either admits is admitted",
+            "no change is needed if both are intended: a request that matches either is allowed",
         ),
     };
     let message = format!(
@@ -98,7 +98,7 @@ fn read_pattern(field: &Field<'_>, allow_encoded_slash: bool) -> Option<Pattern>
     foreign_wildcards::warn_of_wildcards(field, text);
     if let Some(why) = pattern.never_matches(allow_encoded_slash) {
         let message = format!("{} {why}", redaction::shown_pattern(text));
-        let remedy = "take it out, or write the path as it is sent";
+        let remedy = "remove it, or write the path as clients send it";
         field.warn("dead_route", message, remedy);
     }
     Some(pattern)

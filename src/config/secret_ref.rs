@@ -14,7 +14,6 @@ use super::connection_spec::SECRET_REFERENCE;
 use super::document::Value;
 use super::environment::Environment;
 use super::field::Field;
-use super::file_reading::ReadError;
 use super::redaction::{self, quoted_path};
 use super::secret_policy::{DenialReason, SecretPolicy, SecretValues};
 use super::sources::Files;
@@ -23,7 +22,7 @@ use crate::domain::{Secret, SecretSource};
 /// The largest secret file, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
 
-const FORMS: &str = "write a text, `{env: NAME}` or `{file: PATH}`";
+const FORMS: &str = "write a string, `{env: NAME}` or `{file: PATH}`";
 
 /// Placeholder for a value that is not read. Long enough to cause no warning about short secrets,
 /// and valid in every place where a secret is allowed.
@@ -88,8 +87,8 @@ impl<'a> ResolveContext<'a> {
         if *secret.source() == SecretSource::Inline {
             field.clone().into_secret().warn(
                 "secret_inline",
-                "the secret stands in the file itself",
-                "keep it apart: `{env: NAME}` or `{file: PATH}`",
+                "the secret is written in the file itself",
+                "store it elsewhere: `{env: NAME}` or `{file: PATH}`",
             );
         }
         Some(secret)
@@ -113,7 +112,7 @@ impl<'a> ResolveContext<'a> {
                 let is_scalar = matches!(value, Value::Number(_) | Value::Bool(_));
                 let remedy = if is_scalar { "put it in quotes" } else { FORMS };
                 let message = format!(
-                    "must be a text or a reference, not {}",
+                    "must be a string or a reference, not {}",
                     field.describe_value()
                 );
                 field.reject("wrong_type", message, remedy)
@@ -160,7 +159,7 @@ impl<'a> ResolveContext<'a> {
             return field.reject(
                 "secret_reference",
                 "is not the name of an environment variable",
-                "write a name of letters, digits and `_`",
+                "write a name of 1 to 128 letters, digits and `_`",
             );
         }
         let source = SecretSource::Env(name.to_owned());
@@ -217,7 +216,7 @@ impl<'a> ResolveContext<'a> {
                 return field.reject(
                     "secret_missing",
                     format!("the secret file {} {why}", quoted_path(&path)),
-                    "name a readable file of at most 64 KiB that holds the secret and nothing else",
+                    "name a readable file of at most 64 KiB that contains only the secret",
                 );
             }
         };
@@ -235,8 +234,8 @@ impl<'a> ResolveContext<'a> {
 fn reject_variable(field: &Field<'_>, named: &str, denied: DenialReason) -> Option<Secret> {
     let (message, remedy) = match denied {
         DenialReason::NotListed => (
-            format!("{named} is not one that connections may read"),
-            "name another variable, or list this one and all others that connections read in `secrets.allow_env` of the settings",
+            format!("connections may not read {named}"),
+            "name another variable, or list this one, with all others that connections read, in `secrets.allow_env` of the settings",
         ),
         DenialReason::Own => (
             format!("{named} is read by the settings, so no connection may read it"),
@@ -251,7 +250,7 @@ fn reject_file(field: &Field<'_>, path: &Path, denied: DenialReason) -> Option<S
     let (message, remedy) = match denied {
         DenialReason::NotListed => (
             format!("the secret file {shown} is not below a directory that connections may read"),
-            "move it below one, or list its directory and all others that hold secrets in `secrets.allow` of the settings",
+            "move it below one, or list its directory, with all others that hold secrets, in `secrets.allow` of the settings",
         ),
         DenialReason::Own => (
             format!(
@@ -288,10 +287,7 @@ fn read_secret_file(
 ) -> Result<Zeroizing<Vec<u8>>, String> {
     let mut bytes = files
         .read_secret(path, resolved, MAX_FILE_BYTES)
-        .map_err(|why| match why {
-            ReadError::NotRegular => "is not a regular file".to_owned(),
-            ReadError::Io(error) => format!("cannot be read: {}", error.kind()),
-        })?;
+        .map_err(|why| why.describe())?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err("is larger than 64 KiB".to_owned());
     }
@@ -309,28 +305,36 @@ fn new_secret(field: &Field<'_>, bytes: &[u8], source: SecretSource) -> Option<S
         SecretSource::Inline => bytes,
         SecretSource::Env(_) | SecretSource::File(_) => without_editor_traces(field, bytes, &named),
     };
+    let remedy = match source {
+        // A YAML block such as `|` keeps its line end, and so does `"…\n"`.
+        SecretSource::Inline if bytes.ends_with(b"\n") => {
+            "remove the line end; in YAML, write `|-` instead of `|`"
+        }
+        SecretSource::Inline | SecretSource::Env(_) => {
+            "write the bare secret: at least one character, no line breaks or control characters"
+        }
+        SecretSource::File(_) => {
+            "write the bare secret with `printf %s`: at least one character, no line breaks or control characters"
+        }
+    };
     match Secret::new(bare.to_vec(), source) {
         Ok(secret) => {
             if secret.holds_placeholder() {
                 let message =
-                    format!("{named} holds text like `${{NAME}}`, which is sent as it is");
-                let remedy = "egressd replaces no variables in texts: write `{env: NAME}`";
+                    format!("{named} contains text like `${{NAME}}`, which is sent unchanged");
+                let remedy = "egressd does not expand variables in strings: write `{env: NAME}`";
                 field.warn("unexpanded_variable", message, remedy);
             }
             Some(secret)
         }
-        Err(invalid) => field.reject(
-            "invalid_secret",
-            format!("{named} {invalid}"),
-            "write the bare secret: at least one character, no line breaks or control characters",
-        ),
+        Err(invalid) => field.reject("invalid_secret", format!("{named} {invalid}"), remedy),
     }
 }
 
 /// Removes byte order marks and line ends, which editors and shells add, and warns the operator.
 fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) -> &'b [u8] {
     let warn = |code, what: &str, remedy| {
-        let message = format!("{named} {what}, which is left out");
+        let message = format!("{named} {what}, which is removed");
         field.warn(code, message, remedy);
     };
     let marked = bytes.strip_prefix(b"\xef\xbb\xbf");
@@ -349,10 +353,10 @@ fn without_editor_traces<'b>(field: &Field<'_>, bytes: &'b [u8], named: &str) ->
         .count();
     let bare = bytes.get(..bytes.len() - ends).unwrap_or(bytes);
     if ends > 0 && !bare.is_empty() {
-        let remedy = "write the secret without a line end: `printf %s SECRET >FILE`";
+        let remedy = "store the secret without a line end: use `printf %s`, not `echo`";
         warn(
             "secret_line_end",
-            "ends with a carriage return or further line feeds",
+            "ends with a carriage return or several line feeds",
             remedy,
         );
     }
@@ -366,7 +370,7 @@ pub(super) fn require_trimmed(field: &Field<'_>, secret: Secret) -> Option<Secre
         Err(invalid) => {
             let message = format!("the secret {invalid}");
             let hidden = field.clone().into_secret();
-            hidden.reject("invalid_secret", message, "take the white space out")
+            hidden.reject("invalid_secret", message, "remove the white space")
         }
     }
 }

@@ -54,6 +54,35 @@ impl ObjectSpec {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Returns the paths of the objects inside this one that have a field of this name. Only the least
+    /// depth at which there is one is searched.
+    pub(super) fn owners(&self, name: &str) -> Vec<String> {
+        let mut level = self.objects("");
+        while !level.is_empty() {
+            let owners = level.iter().filter(|(_, spec)| spec.field(name).is_some());
+            let owners: Vec<String> = owners.map(|(path, _)| path.clone()).collect();
+            if !owners.is_empty() {
+                return owners;
+            }
+            let deeper = level.iter().flat_map(|(path, spec)| spec.objects(path));
+            level = deeper.collect();
+        }
+        Vec::new()
+    }
+
+    /// Returns the fields that are objects, each with its path.
+    fn objects(&self, path: &str) -> Vec<(String, &'static Self)> {
+        let fields = self.fields.iter();
+        let objects = fields.filter_map(|field| {
+            let path = match path {
+                "" => field.name.to_owned(),
+                path => format!("{path}.{}", field.name),
+            };
+            Some((path, field.object_spec()?))
+        });
+        objects.collect()
+    }
+
     /// Returns the schema of an object: known fields only, each in one of its two spellings.
     pub(super) fn schema(&self) -> Value {
         let mut properties = Map::new();

@@ -29,7 +29,15 @@ pub(super) fn report_invalid_url(field: &Field<'_>, text: &str, invalid: Invalid
         true => "the URL".to_owned(),
         false => redaction::shown_or(text, "the URL"),
     };
-    field.report("invalid_url", format!("{name} {invalid}"), invalid.remedy());
+    // The port that was written is shown if it is a number, and so not a password.
+    let number = port.parse::<u64>().ok();
+    let is_out_of_range = number.is_some_and(|number| !(1..=65_535).contains(&number));
+    let message = if invalid == InvalidUrl::Port && is_out_of_range && redaction::may_show(port) {
+        format!("{name} has a port that is not from 1 to 65535: `{port}`")
+    } else {
+        format!("{name} {invalid}")
+    };
+    field.report("invalid_url", message, invalid.remedy());
 }
 
 /// Checks that a literal address is one that the connection may dial. `allowed_cidrs` is `None` if
@@ -53,7 +61,7 @@ pub(super) fn check_reachable(
         Ok(()) => Some(()),
         Err(ForbiddenAddress::NotGlobal(kind)) => {
             let remedy = format!(
-                "write a public name, or add `{}` to `allowed_private_cidrs`",
+                "write a public host name, or add `{}` to `allowed_private_cidrs`",
                 IpNet::from(*address)
             );
             let message = format!("`{address}` is not public ({kind})");
@@ -61,7 +69,7 @@ pub(super) fn check_reachable(
         }
         Err(ForbiddenAddress::Never(kind)) => {
             let message = format!("`{address}` may never be dialled ({kind})");
-            let remedy = "write a public name or address";
+            let remedy = "write a public host name or address";
             field.reject("forbidden_address", message, remedy)
         }
     }
@@ -86,7 +94,7 @@ fn warn_of_loopback(field: &Field<'_>, name: &str, allowed_cidrs: &[IpNet]) {
         .iter()
         .any(|address| check_address(*address, allowed_cidrs).is_ok());
     if is_local && !may_dial {
-        let message = "leads to this machine itself, which this connection may not dial: every request would be refused";
+        let message = "is a name of this machine, which this connection may not dial, so every request would be refused";
         let remedy = "write the name of the API, or add `127.0.0.1/32` or `::1/128` to `allowed_private_cidrs`";
         field.warn("loopback_name", message, remedy);
     }

@@ -6,6 +6,7 @@ mod credentials;
 mod explain;
 mod faults;
 mod limits;
+mod remedies;
 mod schema;
 mod secret_sources;
 mod secrets;

@@ -200,7 +200,10 @@ fn settings_without_an_address_to_query_are_reported_with_a_remedy() {
     }
     let (exit, _, err) = healthcheck_at("absent.yaml", &[], &[]);
     assert_eq!(exit, Some(64));
-    assert!(err.contains("name an existing, readable file"), "{err}");
+    assert!(
+        err.contains("correct the path, or create the file"),
+        "{err}"
+    );
     let (exit, _, err) = healthcheck(&json!({}), &[], &["--timeout", "0"]);
     assert_eq!(exit, Some(64));
     assert!(err.contains("1..=60"), "{err}");

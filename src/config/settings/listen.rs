@@ -37,7 +37,7 @@ pub(super) fn read_listen(
     };
     let items = field.read_list()?;
     if items.len() < *min {
-        let message = "holds no address, so nobody could connect";
+        let message = "contains no address, so no agent could connect";
         return field.reject("empty", message, format!("write `[{default}]`"));
     }
     let mut addresses: Vec<ListenAddress> = Vec::with_capacity(items.len());
@@ -48,9 +48,17 @@ pub(super) fn read_listen(
             whole = false;
             continue;
         };
-        if addresses.iter().any(|other| other.clashes_with(&address)) {
-            let message = format!("{} is listened on already", quoted(&address.to_string()));
-            item.report("duplicate_address", message, "list every address once");
+        if let Some(other) = addresses.iter().find(|other| other.clashes_with(&address)) {
+            let message = format!(
+                "{} cannot be bound beside {}",
+                quoted(&address.to_string()),
+                quoted(&other.to_string())
+            );
+            item.report(
+                "duplicate_address",
+                message,
+                "remove one of the two addresses",
+            );
             whole = false;
         }
         addresses.push(address);
@@ -67,7 +75,7 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
         // File modes protect a socket at a path. An abstract socket has none (unix(7)).
         if path.starts_with(['@', '\0']) {
             let message = format!(
-                "{} is an abstract socket: it has no mode, so every process of the machine could connect",
+                "{} is an abstract socket: it has no file mode, so every process on this machine could connect",
                 quoted(text)
             );
             let remedy = "write the path of a file: `unix:/run/egressd/agent.sock`";
@@ -77,7 +85,7 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
             return Some(ListenAddress::Unix(whole));
         }
         let message = format!(
-            "{} is no path of at most {MAX_PATH} bytes",
+            "{} is not a valid path of at most {MAX_PATH} bytes",
             quoted(&format!("unix:{}", whole.display()))
         );
         let remedy = "write `unix:/run/egressd/agent.sock`";
@@ -86,7 +94,7 @@ fn read_address(field: &Field<'_>, directory: &Path) -> Option<ListenAddress> {
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Some(ListenAddress::Tcp(address));
     }
-    let message = format!("{} is no address to listen on", quoted(text));
+    let message = format!("{} is not a valid address to listen on", quoted(text));
     let remedy = "write an IP address and a port, such as `127.0.0.1:8080`, or `unix:/path`";
     field.reject("invalid_address", message, remedy)
 }

@@ -10,6 +10,7 @@ use super::{
     ManagementSettings, ProxySettings, Settings,
 };
 use crate::config::field::Field;
+use crate::config::file_kind::report_connection_file;
 use crate::config::layers::Layers;
 use crate::config::object::Object;
 use crate::config::redaction::quoted;
@@ -42,6 +43,8 @@ pub(in crate::config) struct SettingsReader<'a> {
     pub(in crate::config) context: &'a ResolveContext<'a>,
     /// The value of `connections` if no layer sets it.
     pub(in crate::config) default_connections: &'static str,
+    /// `false` if only flags are read, as in the demo. Then no remedy advises a setting.
+    pub(in crate::config) can_be_set: bool,
 }
 
 impl<'a> SettingsReader<'a> {
@@ -65,6 +68,9 @@ pub(in crate::config) fn read_settings<'a>(
     file: Option<Field<'a>>,
     read: &SettingsReader<'a>,
 ) -> ReadSettings {
+    if file.as_ref().is_some_and(report_connection_file) {
+        return ReadSettings::default();
+    }
     let file = match file.map(|file| file.read_object(&SETTINGS)) {
         Some(None) => return ReadSettings::default(),
         Some(Some(file)) => Some(file),
@@ -72,8 +78,8 @@ pub(in crate::config) fn read_settings<'a>(
     };
     let top = read.with_layers(file);
     let section = |name| top.read_section(name);
-    let proxy = section("proxy").and_then(|it| read_proxy(&it, read.context));
-    let management = section("management").and_then(|it| read_management(&it, read.context));
+    let proxy = section("proxy").and_then(|it| read_proxy(&it, read));
+    let management = section("management").and_then(|it| read_management(&it, read));
     let egress = section("egress").and_then(|it| read_egress(&it, read.context));
     let log = section("log").and_then(|it| read_log(&it));
     let shutdown_grace_period =
@@ -129,17 +135,15 @@ pub(in crate::config) fn read_management_listen<'a>(
     found.filter(|_| problems.count() == before)
 }
 
-fn read_proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<ProxySettings> {
+fn read_proxy(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<ProxySettings> {
     let allow_non_loopback = section.read_flag("allow_non_loopback");
-    let listen = read_listen(section, context.directory, &PROXY, |field, address| {
+    let listen = read_listen(section, read.context.directory, &PROXY, |field, address| {
         // An invalid flag is reported by itself; it causes no second problem here.
         let is_allowed = address.is_local() || allow_non_loopback != Some(false);
         if !is_allowed {
-            report_non_loopback(
-                field,
-                address,
-                "listen on 127.0.0.1, [::1] or unix:/path; or say `allow_non_loopback: true` if a network policy closes the port to everybody else",
-            );
+            let setting =
+                "set `proxy.allow_non_loopback: true` if a network policy keeps other machines out";
+            report_non_loopback(field, address, read.can_be_set.then_some(setting));
         }
         is_allowed
     });
@@ -169,39 +173,43 @@ fn read_proxy(section: &Object<'_>, context: &ResolveContext<'_>) -> Option<Prox
     })
 }
 
-fn read_management(
-    section: &Object<'_>,
-    context: &ResolveContext<'_>,
-) -> Option<ManagementSettings> {
+fn read_management(section: &Object<'_>, read: &SettingsReader<'_>) -> Option<ManagementSettings> {
     let is_written = section.has_field("basic_auth");
     let login = section.read_section("basic_auth")?;
     let (username, password) = (login.take_field("username"), login.take_field("password"));
     // An incomplete login is an error and never means that no login is required.
     let is_wanted = is_written || username.is_some() || password.is_some();
     let basic_auth = if is_wanted {
-        read_basic_auth(username, password, context).map(Some)
+        read_basic_auth(username, password, read.context).map(Some)
     } else {
         Some(None)
     };
-    let listen = read_listen(section, context.directory, &MANAGEMENT, |field, address| {
-        let is_allowed = address.is_local() || is_wanted;
-        if !is_allowed {
-            report_non_loopback(
-                field,
-                address,
-                "set `management.basic_auth`, or listen on 127.0.0.1, [::1] or unix:/path",
-            );
-        }
-        is_allowed
-    });
+    let listen = read_listen(
+        section,
+        read.context.directory,
+        &MANAGEMENT,
+        |field, address| {
+            let is_allowed = address.is_local() || is_wanted;
+            if !is_allowed {
+                let setting = "set `management.basic_auth`";
+                report_non_loopback(field, address, read.can_be_set.then_some(setting));
+            }
+            is_allowed
+        },
+    );
     Some(ManagementSettings {
         listen: listen?,
         basic_auth: basic_auth?,
     })
 }
 
-fn report_non_loopback(field: &Field<'_>, address: &ListenAddress, remedy: &str) {
+/// Reports an address that other machines can reach. `setting` is advice on how to allow it.
+fn report_non_loopback(field: &Field<'_>, address: &ListenAddress, setting: Option<&str>) {
     let address = quoted(&address.to_string());
+    let mut remedy = "listen on 127.0.0.1, [::1] or unix:/path".to_owned();
+    if let Some(setting) = setting {
+        remedy = format!("{remedy}, or {setting}");
+    }
     let message = format!("{address} can be reached from other machines");
     field.report("non_loopback", message, remedy);
 }
@@ -225,7 +233,7 @@ fn read_basic_auth(
         let hidden = field.into_secret();
         hidden.report(
             "invalid_username",
-            "the user name holds a colon",
+            "the user name contains a colon, which basic authentication does not allow (RFC 7617)",
             "write a user name without `:`",
         );
         return None;

@@ -10,7 +10,6 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::config::field::Field;
-use crate::config::file_reading::ReadError;
 use crate::config::object::Object;
 use crate::config::redaction::{quoted, quoted_path};
 use crate::config::secret_policy::{SecretSettings, SecretValues};
@@ -37,11 +36,11 @@ pub(super) fn read_host(field: &Field<'_>) -> Option<String> {
     if address || (!text.is_empty() && text.len() <= 253 && text.bytes().all(legal)) {
         return Some(text.to_ascii_lowercase());
     }
-    let message = format!("{} is no host name", quoted(text));
+    let message = format!("{} is not a valid host name", quoted(text));
     field.report(
         "invalid_host",
         message,
-        "write a name or an address without scheme, port or wildcard",
+        "write a name of at most 253 bytes or an address, without scheme, port or wildcard",
     );
     None
 }
@@ -69,24 +68,26 @@ pub(super) fn read_ca_roots(
 fn read_bundle(path: &Path, files: &Files) -> Result<Vec<CertificateDer<'static>>, String> {
     let bytes = files
         .read_authority(path, MAX_BUNDLE_BYTES)
-        .map_err(|why| match why {
-            ReadError::NotRegular => "is not a regular file".to_owned(),
-            ReadError::Io(error) => format!("cannot be read: {}", error.kind()),
-        })?;
+        .map_err(|why| why.describe())?;
     if bytes.len() as u64 > MAX_BUNDLE_BYTES {
         return Err("is larger than 4 MiB".to_owned());
     }
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .collect::<Result<_, _>>()
-        .map_err(|_| "holds broken PEM".to_owned())?;
+        .map_err(|_| "contains invalid PEM".to_owned())?;
     if certificates.is_empty() {
-        return Err("holds no certificate".to_owned());
+        return Err("contains no certificate".to_owned());
     }
     let mut store = RootCertStore::empty();
     for (at, certificate) in certificates.iter().enumerate() {
         // rustls parses a trust anchor only here; the store itself is discarded.
         let added = store.add(certificate.clone());
-        added.map_err(|_| format!("holds a certificate (number {}) that is no X.509", at + 1))?;
+        added.map_err(|_| {
+            format!(
+                "contains a certificate (number {}) that is not valid X.509",
+                at + 1
+            )
+        })?;
     }
     Ok(certificates)
 }
@@ -158,8 +159,8 @@ fn read_variable(field: &Field<'_>) -> Option<String> {
     }
     field.report(
         "invalid_variable",
-        "is not the name of an environment variable, nor the beginning of one and `*`",
-        "write `NAME` or `PREFIX_*`",
+        "is neither the name of an environment variable nor a prefix followed by `*`",
+        "write `NAME` or `PREFIX_*`, of at most 128 letters, digits and `_`",
     );
     None
 }

@@ -1,0 +1,161 @@
+//! Problems whose message or remedy leads to the right fix at the first attempt.
+
+use egressd::config::{Environment, Problem, SettingsOverrides, load_texts};
+
+use super::settings::{refuses, world};
+use super::world::{World, connection, with_top};
+
+/// The only error of a definition.
+#[track_caller]
+fn error(content: &str) -> Problem {
+    let found = World::new().file("a.yaml", content).errors();
+    let [problem] = found.as_slice() else {
+        panic!("one problem wanted for {content:?}: {found:#?}")
+    };
+    problem.clone()
+}
+
+#[test]
+fn a_field_at_the_wrong_depth_is_moved() {
+    let problem = error(&with_top("timeout_seconds: 5"));
+    assert_eq!(problem.code, "unknown_field");
+    assert_eq!(
+        problem.message,
+        "`timeout_seconds` belongs under `connection_details.http`"
+    );
+    let remedy = "move it to `connection_details.http.timeout_seconds`";
+    assert_eq!(problem.remedy, remedy);
+    let problem = error(&with_top("timeoutSeconds: 5"));
+    let remedy = "move it to `connectionDetails.http.timeoutSeconds`";
+    assert_eq!(problem.remedy, remedy);
+    let problem = refuses(&world("listen: []"), "unknown_field", "listen");
+    assert_eq!(
+        problem.message,
+        "`listen` belongs under `proxy` or `management`"
+    );
+    // The nearest level counts: `static_headers` has `headers` too.
+    let problem = error(&with_top("headers: {}"));
+    let remedy = "move it to `connection_details.http.headers`";
+    assert_eq!(problem.remedy, remedy);
+}
+
+#[test]
+fn a_misspelt_field_is_named_with_its_correction() {
+    let problem = error(&with_top("descripton: x"));
+    assert_eq!(
+        (problem.message.as_str(), problem.remedy.as_str()),
+        (
+            "unknown field `descripton`; did you mean `description`?",
+            "write `description`"
+        )
+    );
+}
+
+#[test]
+fn an_unknown_value_is_named_with_its_correction() {
+    let problem = error(&connection(&[("http2", "nevr")]));
+    assert_eq!(
+        problem.message,
+        "unknown value `nevr`; did you mean `never`?"
+    );
+}
+
+#[test]
+fn a_value_out_of_range_is_named_with_the_range() {
+    for (name, value, parts) in [
+        ("timeout_seconds", "301", ["from 1 to 300", "`301`"]),
+        (
+            "base_url",
+            "https://api.example.com:99999",
+            ["from 1 to 65535", "`99999`"],
+        ),
+    ] {
+        let message = error(&connection(&[(name, value)])).message;
+        assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    }
+}
+
+#[test]
+fn a_connection_file_is_not_read_as_settings() {
+    let several = "connections: [{id: a, connection_details: {}}]";
+    for text in [&*connection(&[]), "base_url: https://h", several] {
+        let mut found = world(text).load().err().unwrap_or_default();
+        found.retain(Problem::is_error);
+        let [problem] = found.as_slice() else {
+            panic!("one problem wanted for {text:?}: {found:#?}")
+        };
+        assert!(
+            problem.message.contains("is a connection file") && problem.line == Some(1),
+            "{problem:?}"
+        );
+        assert!(problem.remedy.contains("without `--config`"), "{problem:?}");
+    }
+}
+
+#[test]
+fn a_settings_file_is_not_read_as_a_connection() {
+    for text in ["proxy: {workers: 2}", "log: {}", "connections: [a.yaml]"] {
+        let problem = error(text);
+        assert!(
+            problem.message.contains("is a settings file"),
+            "{problem:?}"
+        );
+        assert!(problem.remedy.contains("`--config`"), "{problem:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_called_missing() {
+    let mut absent = world("connections: [nowhere]");
+    let problem = refuses(&absent, "file_unreadable", "");
+    assert!(problem.message.contains("no such file"), "{problem:?}");
+    absent.overrides.connections = vec![absent.path("nowhere.yaml")];
+    let problem = refuses(&absent, "file_unreadable", "");
+    assert!(problem.message.contains("no such file"), "{problem:?}");
+    let token = "{token: {file: nowhere}}";
+    let problem = error(&connection(&[("no_auth", "-"), ("bearer_token", token)]));
+    assert!(problem.message.contains("no such file"), "{problem:?}");
+}
+
+#[test]
+fn only_a_similar_variable_is_suggested() {
+    let variable = |name: &str| refuses(&world("").variable(name, "1"), "unknown_field", name);
+    let remedy = variable("EGRESSD_FOO").remedy;
+    assert!(!remedy.contains("EGRESSD_"), "{remedy}");
+    let remedy = variable("EGRESSD_LOG_LEVLE").remedy;
+    assert!(remedy.contains("`EGRESSD_LOG_LEVEL`"), "{remedy}");
+}
+
+#[test]
+fn a_program_without_settings_is_not_advised_to_set_one() {
+    let listen = vec!["0.0.0.0:0".to_owned()];
+    let overrides = SettingsOverrides {
+        listen: listen.clone(),
+        management_listen: listen,
+        ..SettingsOverrides::default()
+    };
+    let found = load_texts(Vec::new(), &overrides, &Environment::default());
+    let found = found.err().unwrap_or_default();
+    assert_eq!(found.len(), 2, "{found:?}");
+    for problem in found {
+        let remedy = "listen on 127.0.0.1, [::1] or unix:/path";
+        assert_eq!((problem.code, &*problem.remedy), ("non_loopback", remedy));
+    }
+    let text = "proxy: {listen: [0.0.0.0:0]}";
+    let remedy = refuses(&world(text), "non_loopback", "proxy.listen[0]").remedy;
+    assert!(remedy.contains("allow_non_loopback: true"), "{remedy}");
+}
+
+#[test]
+fn a_line_end_in_a_secret_is_traced_to_its_cause() {
+    let inline = "{token: \"planted-token\\n\"}";
+    let problem = error(&connection(&[("no_auth", "-"), ("bearer_token", inline)]));
+    assert!(problem.remedy.contains("`|-`"), "{problem:?}");
+    let bearer = connection(&[("no_auth", "-"), ("bearer_token", "{token: {env: TOKEN}}")]);
+    let world = World::new()
+        .file("a.yaml", bearer)
+        .variable("TOKEN", "planted-token\n");
+    let found = world.warnings();
+    assert_eq!(found[0].code, "secret_line_end");
+    assert!(found[0].remedy.contains("not `echo`"), "{found:?}");
+}
