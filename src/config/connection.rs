@@ -68,6 +68,7 @@ pub(super) fn read_connection(
     if let (Some(field), Some(url)) = (&url, &base_url) {
         check_reachable(field, url.host(), cidrs.as_deref())?;
     }
+    // From here on the first error ends the function: every field has been read and reported.
     let metadata = metadata?;
     Some(Connection {
         id: metadata.id,

@@ -76,6 +76,7 @@ fn read_metadata(object: &Object<'_>, id: Option<&ConnectionId>) -> Option<Conne
     let enabled = object.read_optional("tool_configurations", true, read_enabled);
     let delete_time =
         object.read_optional("delete_time", None, |field| read_timestamp(field).map(Some));
+    // `CONNECTION_TYPE_HTTP` is the only value, so it is checked and not stored.
     connection_type?;
     Some(ConnectionMetadata {
         id: id?.clone(),

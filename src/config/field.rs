@@ -187,6 +187,7 @@ impl<'a> Field<'a> {
             Value::Number(digits) | Value::Text(digits) => digits.as_str(),
             Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => "",
         };
+        // `u64::from_str` also accepts a leading `+`, which JSON does not have.
         let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         let value = digits.parse::<u64>().ok().filter(|_| plain);
         let within = value.filter(|value| (min..=max).contains(value));
@@ -265,6 +266,8 @@ impl<'a> Field<'a> {
         let Value::Map(entries) = &self.node.value else {
             return self.wrong_type("a mapping", "write `{…}`, or one `name: value` per line");
         };
+        // YAML forbids duplicate keys, and JSON parsers disagree about which one wins (RFC 8259
+        // §4).
         let mut first: HashMap<&str, &Key> = HashMap::with_capacity(entries.len());
         let mut once = Vec::with_capacity(entries.len());
         for (key, node) in entries {
@@ -347,6 +350,7 @@ pub(super) fn may_name_key(name: &str, node: &Node) -> bool {
 }
 
 pub(super) fn join_path(path: &str, name: &str) -> String {
+    // A key may contain control characters, which must not reach the operator's terminal.
     let name: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if path.is_empty() {
         name

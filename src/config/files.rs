@@ -61,6 +61,7 @@ pub(super) fn open_origin(path: &Path, files: &Files, problems: &Problems) -> Op
         problems.push(Problem::whole(label.clone(), "file_unreadable", message).remedy(remedy));
     };
     match files.read(path, MAX_BYTES as u64) {
+        // The bytes are moved, not copied: the one buffer is wiped when the `Origin` is dropped.
         Ok(mut bytes) => Origin::from_bytes(label, std::mem::take(&mut *bytes), problems),
         Err(error) => {
             refuse(error.describe(), error.remedy());

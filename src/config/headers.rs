@@ -22,6 +22,7 @@ pub(super) fn read_configured(
     // Operators put keys here in spite of the field's purpose, so the values are not shown.
     let field = field.clone().into_secret();
     read_headers(&field, |name, written, item| {
+        // `X_Key` must not replace the credential in `X-Key` at an upstream that reads both as one.
         let is_alike = |set: &HeaderName| with_hyphens(set) == with_hyphens(&name);
         let mut is_allowed = true;
         if let Some(why) = reserved(&with_hyphens(&name)) {
@@ -73,6 +74,7 @@ pub(super) fn read_sensitive(
             report_reserved(item, &name, why);
         }
         let (item, is_secret) = unwrap_value(item)?;
+        // `Accept`, `User-Agent` and the like need no warning about a secret in the file.
         let value = if is_secret && !is_public(&name) {
             context.read_secret(&item)?
         } else {

@@ -328,6 +328,7 @@ impl<'a> DefinitionReader<'a> {
     /// Reads the definitions in a file or in a text.
     fn read_file(&mut self, path: &Path, origin: &Origin) {
         let before = self.problems.count();
+        // `parse` also returns `None` for an empty file, which it does not report.
         let Some(node) = origin.parse(self.problems) else {
             if self.problems.count() == before {
                 let remedy = "write a definition, or remove the file";

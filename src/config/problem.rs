@@ -143,6 +143,7 @@ impl Problems {
 
     /// Returns whether further problems are dropped.
     pub(super) fn is_full(&self) -> bool {
+        // The notice that the list is full is one more than the maximum.
         self.count() > Self::MAX
     }
 

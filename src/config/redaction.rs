@@ -162,6 +162,7 @@ fn is_like_pattern(text: &str) -> bool {
 }
 
 fn is_short(run: &str) -> bool {
+    // Characters, not bytes, so that words in other scripts are shown like English ones.
     run.chars().nth(MIN_HIDDEN_RUN - 1).is_none()
 }
 

@@ -17,6 +17,7 @@ pub fn schema() -> Value {
                 .into_iter()
                 .map(required_in_either_spelling)
                 .collect();
+            // `oneOf` is satisfied if exactly one of the required fields is present.
             schema = with_keyword(schema, "oneOf", kinds);
         }
         (spec.name.to_owned(), schema)

@@ -133,6 +133,7 @@ impl SecretPolicy {
     /// link inside an allowed directory (such as Kubernetes' `..data`) cannot point outside it.
     pub(super) fn admit_file(&self, path: &Path) -> Result<PathBuf, DenialReason> {
         let resolved = resolve_path(path);
+        // A hard link has another path, but the same device and inode.
         if file_identity(&resolved).is_some_and(|found| self.own_files.contains(&found)) {
             return Err(DenialReason::Own);
         }

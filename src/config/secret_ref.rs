@@ -203,6 +203,7 @@ impl<'a> ResolveContext<'a> {
         let resolved = match admitted {
             Ok(resolved) => resolved,
             Err(denied) => {
+                // A reload must notice when the path leads to an allowed file later.
                 self.files.record_denied(&path);
                 return reject_file(field, &path, denied);
             }
@@ -221,6 +222,7 @@ impl<'a> ResolveContext<'a> {
             }
         };
         let secret = new_secret(field, &bytes, source)?;
+        // Only access for others is reported: Kubernetes gives a group access with `fsGroup`.
         if fs::metadata(&path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
             let shown = quoted_path(&path);
             let message = format!("every user can read the secret file {shown}");

@@ -7,6 +7,8 @@ use super::spec::{FieldSpec, ObjectSpec, field, text};
 
 /// One day in seconds, which is longer than any useful timeout.
 const DAY: u64 = 86_400;
+/// One tebibyte, the upper limit for the size of a request body.
+const TEBIBYTE: u64 = 1 << 40;
 /// An upper limit for numbers of sockets and requests, larger than any process can reach.
 const MAX_COUNT: u64 = 1_000_000;
 
@@ -27,7 +29,7 @@ static PROXY: ObjectSpec = object(&[
     number("workers", 0, 1024, 0),
     number("max_connections", 1, MAX_COUNT, 4096),
     number("max_in_flight", 1, MAX_COUNT, 1024),
-    number("max_request_body_bytes", 0, 1 << 40, 10_485_760),
+    number("max_request_body_bytes", 0, TEBIBYTE, 10_485_760),
     number("header_read_timeout_seconds", 1, DAY, 10),
     number("idle_timeout_seconds", 1, DAY, 75),
     number("body_idle_timeout_seconds", 1, DAY, 30),

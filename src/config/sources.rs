@@ -155,6 +155,8 @@ impl Files {
         let first = *seen
             .entry(path.to_owned())
             .or_insert(Observation { limit, what });
+        // With another limit, less of the file may have been read, so the hashes cannot be
+        // compared.
         if first.limit == limit && first.what != what {
             let unknown = [first.what, what].contains(&FileState::Unknown);
             let what = if unknown {
@@ -334,6 +336,7 @@ fn link_chain(path: &Path) -> Vec<PathBuf> {
     while let Some(Ok(target)) = hops.last().map(fs::read_link) {
         let hop = hops.last().map(|link| parent_directory(link).join(target));
         hops.extend(hop);
+        // The kernel fails with ELOOP there, so the file could not have been read.
         if hops.len() > MAX_LINKS {
             break;
         }

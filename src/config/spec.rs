@@ -91,6 +91,7 @@ impl ObjectSpec {
             let schema = field.schema();
             let camel = camel_case(field.name);
             if camel != field.name {
+                // A field is written in one spelling only.
                 rules.push(json!({"not": {"required": [field.name, camel]}}));
                 properties.insert(camel, schema.clone());
             }

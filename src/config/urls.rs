@@ -29,10 +29,10 @@ pub(super) fn report_invalid_url(field: &Field<'_>, text: &str, invalid: Invalid
         true => "the URL".to_owned(),
         false => redaction::shown_or(text, "the URL"),
     };
-    // The port that was written is shown if it is a number, and so not a password.
-    let number = port.parse::<u64>().ok();
+    // Five digits are a port; more digits may be a password.
+    let number = port.parse::<u32>().ok().filter(|_| port.len() <= 5);
     let is_out_of_range = number.is_some_and(|number| !(1..=65_535).contains(&number));
-    let message = if invalid == InvalidUrl::Port && is_out_of_range && redaction::may_show(port) {
+    let message = if invalid == InvalidUrl::Port && is_out_of_range {
         format!("{name} has a port that is not from 1 to 65535: `{port}`")
     } else {
         format!("{name} {invalid}")

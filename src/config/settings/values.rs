@@ -34,6 +34,7 @@ pub(super) fn read_host(field: &Field<'_>) -> Option<String> {
         return Some(format!("[{}]", text.to_ascii_lowercase()));
     }
     if address || (!text.is_empty() && text.len() <= 253 && text.bytes().all(legal)) {
+        // Host names are compared without regard to case (RFC 9110 §4.2.3).
         return Some(text.to_ascii_lowercase());
     }
     let message = format!("{} is not a valid host name", quoted(text));
