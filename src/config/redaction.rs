@@ -191,7 +191,7 @@ mod tests {
     const KEY: &str = "ghp_0123456789abcdefABCDEF0123456789abcd";
 
     #[test]
-    fn shown_values_are_short_and_tame() {
+    fn shown_values_are_short_and_escaped() {
         assert_eq!(quoted("a\u{1b}[31m\nb"), "`a\\u{1b}[31m\\nb`");
         assert_eq!(quoted(&"x ".repeat(100)).chars().count(), 83);
     }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_written_as_a_variable_is_named_as_one() {
+    fn only_names_of_variables_are_shown_as_variables() {
         // F-255
         let shown = Some("`DATABRICKS_CLIENT_SECRET`".to_owned());
         assert_eq!(shown_variable("DATABRICKS_CLIENT_SECRET"), shown);
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_path_that_does_not_exist_only_short_names_are_shown() {
+    fn only_short_names_of_a_missing_path_are_shown() {
         // F-255
         let there = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/redaction.rs");
         assert_eq!(shown_path(&there), there.display().to_string());
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_key_is_shown_if_it_is_a_slip() {
+    fn a_long_key_is_shown_if_it_is_misspelt() {
         let near = Some("max_response_size_bytes");
         assert!(may_show_key("max_response_size_byte", near));
         assert!(may_show_key("maxResponseSizeBytes", near));

@@ -84,7 +84,7 @@ fn files_below_the_directories_of_settings_and_definitions_are_allowed() {
 }
 
 #[test]
-fn a_link_is_judged_by_what_it_leads_to() {
+fn a_link_is_checked_by_its_target() {
     // F-256
     let world = World::new();
     symlink(world.path("other/token"), world.path("defs/out")).unwrap();
@@ -105,7 +105,7 @@ fn a_link_is_judged_by_what_it_leads_to() {
 }
 
 #[test]
-fn what_the_settings_and_the_definitions_hold_is_never_allowed() {
+fn files_of_the_settings_and_definitions_are_never_allowed() {
     // F-256
     let world = World::new();
     let used = [

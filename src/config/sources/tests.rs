@@ -52,7 +52,7 @@ fn every_change_of_content_is_seen_and_nothing_else_is() {
 }
 
 #[test]
-fn a_file_that_is_read_twice_and_differs_is_never_steady() {
+fn a_file_that_changes_during_a_load_counts_as_changed() {
     // F-174
     let world = tempfile::tempdir().unwrap();
     let key = world.path().join("key");
@@ -68,7 +68,7 @@ fn a_file_that_is_read_twice_and_differs_is_never_steady() {
 }
 
 #[test]
-fn the_mount_is_watched_and_not_only_what_its_link_leads_to() {
+fn the_mount_is_watched_and_not_only_the_target_of_its_link() {
     // F-171
     let world = tempfile::tempdir().unwrap();
     let at = fs::canonicalize(world.path()).unwrap();
@@ -97,7 +97,7 @@ fn the_mount_is_watched_and_not_only_what_its_link_leads_to() {
 }
 
 #[test]
-fn a_pipe_is_not_waited_for() {
+fn reading_a_pipe_does_not_block() {
     // F-172
     let world = tempfile::tempdir().unwrap();
     let key = world.path().join("key");

@@ -113,7 +113,7 @@ fn token_warnings(content: &[u8]) -> Vec<&'static str> {
 }
 
 #[test]
-fn slips_in_secrets() {
+fn mistakes_in_secrets() {
     // F-258
     for (content, codes) in [
         (&b"planted-token\n"[..], &[][..]),
@@ -193,7 +193,7 @@ fn names_of_this_machine() {
 }
 
 #[test]
-fn a_warning_is_shown_and_stops_nothing() {
+fn a_warning_is_shown_and_does_not_fail_the_check() {
     // F-257
     let world = World::new().file("a.yaml", connection(&[("allowed_routes", "['GET /:id']")]));
     let ran = world.check(&["--format", "json"]);

@@ -27,7 +27,7 @@ const DATABRICKS: &str = r#"{
 }"#;
 
 #[test]
-fn the_documented_example_loads_as_it_stands() {
+fn the_documented_example_loads_unchanged() {
     let world = World::new().file("databricks.json", DATABRICKS);
     let loaded = world
         .definitions()
@@ -187,7 +187,7 @@ fn json_problems_have_exactly_the_promised_keys_in_order() {
 }
 
 #[test]
-fn usage_errors_exit_64_and_help_is_an_answer() {
+fn usage_errors_exit_64_and_help_succeeds() {
     let world = World::new();
     for bad in [
         &["chek"][..],

@@ -180,7 +180,7 @@ fn secret_references() {
 }
 
 #[test]
-fn a_secret_file_that_everybody_can_read_is_a_warning() {
+fn a_world_readable_secret_file_is_a_warning() {
     use std::os::unix::fs::PermissionsExt as _;
     let text = connection(&[("no_auth", "-"), ("bearer_token", "{token: {file: token}}")]);
     let world = World::new().file("a.yaml", text).file("token", "abc");
@@ -300,7 +300,7 @@ fn client_credentials_are_text() {
 }
 
 #[test]
-fn token_urls_are_judged_too() {
+fn token_urls_are_checked_too() {
     let oauth = "{token_url: https://10.1.2.3/t, client_id: a, client_secret: b}";
     let field = "oauth_client_credentials.token_url";
     refuses_auth(
@@ -317,7 +317,7 @@ fn token_urls_are_judged_too() {
 }
 
 #[test]
-fn a_password_that_can_be_guessed_is_warned_of() {
+fn a_guessable_password_is_a_warning() {
     // F-215
     let warned = |fields: &[(&str, &str)]| {
         let fields = [&[("no_auth", "-")], fields].concat();
@@ -360,7 +360,7 @@ fn a_password_that_can_be_guessed_is_warned_of() {
 }
 
 #[test]
-fn the_warning_of_a_password_says_what_becomes_of_it() {
+fn the_warning_about_a_password_names_the_consequence() {
     // F-215: responses are not searched for a pair of fewer than 7 bytes.
     for (name, password, expected) in [
         ("a", "12345", "closes the connection"),
@@ -377,7 +377,7 @@ fn the_warning_of_a_password_says_what_becomes_of_it() {
 }
 
 #[test]
-fn a_static_header_may_be_no_secret() {
+fn a_static_header_may_be_public() {
     // F-216
     let headers = |value: &str| {
         let headers = format!("{{headers: {{X-Org-Id: {value}}}}}");

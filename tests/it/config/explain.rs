@@ -111,7 +111,7 @@ const ROWS: &[(&str, Exit, &str)] = &[
 ];
 
 #[test]
-fn explain_says_what_the_proxy_would_say() {
+fn explain_gives_the_answer_of_the_proxy() {
     let world = World::new()
         .file("egressd.yaml", "connections: [crm.yaml, unsearched.yaml]")
         .file("crm.yaml", DEFINITION)
@@ -287,7 +287,7 @@ fn headers_of_the_request_pass_or_are_dropped() {
 }
 
 #[test]
-fn json_has_what_the_text_has() {
+fn json_has_the_content_of_the_text() {
     let world = World::new()
         .file("egressd.yaml", "connections: [crm.yaml]")
         .file("crm.yaml", DEFINITION)
@@ -346,7 +346,7 @@ const SENT: &[&str] = &[
 ];
 
 #[test]
-fn what_is_explained_is_what_arrives() {
+fn the_explained_headers_are_the_ones_that_arrive() {
     let up = Upstream::body("fine");
     let endpoint = TokenEndpoint::with_new_tokens(600);
     let open = |id: &str| {

@@ -406,7 +406,7 @@ fn both_spellings() {
 }
 
 #[test]
-fn one_mistake_hides_no_other() {
+fn one_mistake_does_not_hide_another() {
     let text = "display_name: 5\nid: A\nconnection_details:\n  http:\n    base_url: http://h\n    allowed_routes: [get /, 'GET /{']\n    headers: {Host: a}\n    bearer_token: {tokn: a}\n    timeout_seconds: x\n    nonsense: 1\nfoo: 1\n";
     let world = World::new()
         .file("a.yaml", text)

@@ -75,7 +75,7 @@ fn many_mistakes_are_cut_off() {
 }
 
 #[test]
-fn a_pipe_is_not_waited_for() {
+fn reading_a_pipe_does_not_block() {
     let world = World::new();
     let pipe = world.path("a.yaml");
     let made = std::process::Command::new("mkfifo")

@@ -93,7 +93,7 @@ fn links_within_an_allowed_directory_are_followed() {
 }
 
 #[test]
-fn what_management_uses_is_for_management() {
+fn secrets_of_management_are_not_for_connections() {
     // F-256
     let file = "management: {basic_auth: {username: ops, password: {file: conf/token}}}\n";
     for allow in ["", "secrets: {allow: [/]}\n"] {
@@ -124,7 +124,7 @@ fn what_management_uses_is_for_management() {
 }
 
 #[test]
-fn the_settings_and_other_definitions_are_no_secrets() {
+fn the_settings_and_other_definitions_are_not_secrets() {
     // F-256
     for file in ["../egressd.yaml", "a.yaml", "b.json"] {
         let world = world("{}", &format!("file: {file}")).file("connections/b.json", "{}");
@@ -202,7 +202,7 @@ fn variables_of_egressd_are_not_for_connections_unless_listed() {
 }
 
 #[test]
-fn a_definition_that_changes_is_bound_too_and_allowed_directories_stay_readable() {
+fn a_changed_definition_is_limited_too_and_allowed_directories_stay_readable() {
     // F-256
     let up = Upstream::body("ok");
     let [allowed, other] = [(), ()].map(|()| tempfile::tempdir().unwrap());
@@ -275,7 +275,7 @@ fn definitions_are_checked_without_their_secrets() {
 }
 
 #[test]
-fn all_but_the_values_is_checked_without_secrets() {
+fn everything_but_the_values_is_checked_without_secrets() {
     // F-260
     for (reference, code) in [
         ("env: A, file: b", "secret_reference"),

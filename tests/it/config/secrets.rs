@@ -95,7 +95,7 @@ fn no_problem_shows_a_secret() {
 }
 
 #[test]
-fn nor_does_one_about_a_misplaced_or_misspelt_one() {
+fn problems_about_misplaced_or_misspelt_secrets_do_not_show_them() {
     for line in [
         "base_url: https://user:§@h",
         "base_url: https://h/?key=§",
@@ -116,7 +116,7 @@ fn nor_does_one_about_a_misplaced_or_misspelt_one() {
 }
 
 #[test]
-fn nor_does_one_about_what_a_reference_leads_to() {
+fn problems_about_references_do_not_show_their_values() {
     for content in [
         format!("{CANARY}\n\n"),
         format!(" {CANARY}"),
@@ -146,7 +146,7 @@ fn nor_does_one_about_what_a_reference_leads_to() {
 }
 
 #[test]
-fn nor_does_one_about_the_settings() {
+fn problems_about_settings_do_not_show_secrets() {
     for auth in [
         "{username: §, password: §, more: §}",
         "{username: '§:', password: [§]}",

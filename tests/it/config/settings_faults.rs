@@ -159,7 +159,7 @@ fn authority_files() {
 }
 
 #[test]
-fn bad_settings_hide_no_bad_connection() {
+fn invalid_settings_do_not_hide_an_invalid_connection() {
     let world = World::new()
         .file("egressd.yaml", "log: {level: loud}\nconnections: [here]\n")
         .file("here/a.yaml", connection(&[("base_url", "http://h")]));

@@ -228,7 +228,7 @@ fn silent(shown: &str, canary: &str, slip: &str) {
 }
 
 #[test]
-fn no_command_repeats_a_secret_that_stands_in_the_wrong_place_of_a_definition() {
+fn commands_do_not_repeat_a_misplaced_secret_of_a_definition() {
     // F-255
     for canary in CANARIES {
         let slips = definitions(canary);
@@ -253,7 +253,7 @@ fn no_command_repeats_a_secret_that_stands_in_the_wrong_place_of_a_definition() 
 }
 
 #[test]
-fn nor_one_that_stands_in_the_wrong_place_of_the_settings() {
+fn commands_do_not_repeat_a_misplaced_secret_of_the_settings() {
     // F-255
     for canary in CANARIES {
         for slip in SETTINGS {
@@ -269,7 +269,7 @@ fn nor_one_that_stands_in_the_wrong_place_of_the_settings() {
 }
 
 #[test]
-fn nor_one_in_the_environment_or_on_the_command_line() {
+fn commands_do_not_repeat_a_misplaced_secret_of_the_environment_or_command_line() {
     // F-255
     for canary in CANARIES {
         for name in [
@@ -325,7 +325,7 @@ fn nor_one_in_the_environment_or_on_the_command_line() {
 
 /// Checks the log of a running process, in both formats.
 #[test]
-fn nor_does_a_reload() {
+fn a_reload_does_not_log_a_misplaced_secret() {
     // F-255
     let canary = CANARIES[0];
     for format in ["json", "text"] {
@@ -346,7 +346,7 @@ fn nor_does_a_reload() {
 }
 
 #[test]
-fn a_problem_that_quotes_nothing_still_says_where_it_is() {
+fn a_problem_without_a_quote_still_has_its_place() {
     // F-255
     let canary = CANARIES[0];
     let token = format!("{{token: {{file: {canary}}}}}");
