@@ -1,5 +1,8 @@
 //! The fields of connection files.
 
+#[cfg(test)]
+mod tests;
+
 use serde_json::{Value, json};
 
 use super::spec::Kind::{self, Flag, Integer, List, Object, Value as Other};

@@ -1,6 +1,9 @@
 //! The fields of the settings file, with their defaults and bounds. Each leaf is also a variable:
 //! `EGRESSD_`, then the names on its path in upper case.
 
+#[cfg(test)]
+mod tests;
+
 use super::environment::HARDENING;
 use super::spec::Kind::{Flag, Integer, List, Object, Value};
 use super::spec::{FieldSpec, ObjectSpec, field, text};

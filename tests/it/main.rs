@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod discovery;
 mod doctor;
+mod documentation;
 mod dumps;
 mod examples;
 mod faults;
