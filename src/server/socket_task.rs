@@ -179,7 +179,7 @@ impl<C: Future<Output = Result<(), hyper::Error>>> Future for TimedConnection<'_
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.timers.register_waker(cx.waker());
         if self.timers.must_close() {
-            // When the time to close is over, `AgentSocket::poll_shutdown` returns, and hyper then
+            // `AgentSocket::poll_shutdown` returns when the time to close is over, and hyper then
             // reports the error that ended the socket.
             if self.timers.is_closing()
                 && let Poll::Ready(closed) = self.connection.as_mut().poll(cx)

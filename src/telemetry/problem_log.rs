@@ -38,8 +38,8 @@ pub use parts::{ConfigProblem, ListenerKind, LogStream, ResponsePart, TokenFault
 const MAX_QUEUED: usize = 1024;
 /// The name of the writer's thread. The log cannot report a panic on this thread.
 const THREAD: &str = "problem-log";
-/// How long a panic on the main thread waits for its line to be written, because it ends the
-/// process.
+/// The time for which a panic on the main thread waits for its line to be written, because the
+/// panic ends the process.
 const PANIC_FLUSH: Duration = Duration::from_millis(100);
 
 /// The severity of an event, most severe first.
@@ -77,7 +77,7 @@ struct QueuedEvent {
     left_out: u64,
 }
 
-/// When a rate-limited event was logged, and how many were left out since.
+/// The last report of a rate-limited event, and the number of events that were left out since.
 struct Repetition {
     reported_at: Instant,
     left_out: u64,

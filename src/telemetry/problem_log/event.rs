@@ -207,8 +207,8 @@ events! {
     TokenObtained {
         /// The connections with this credential.
         connections: Box<[ConnectionId]>,
-        /// How many seconds the token may be used; `None` if only the requests that waited for it
-        /// may use it.
+        /// The seconds for which the token may be used; `None` if only the requests that waited for
+        /// it may use it.
         life_s: Option<u64>,
     } => "token_obtained", Debug, (
         "obtained a token for {}, usable {}", shown_connections(connections), match life_s {

@@ -90,8 +90,8 @@ fn append_text(queued: &QueuedEvent, colour: bool, into: &mut Vec<u8>) {
     };
     into.extend_from_slice(["egressd: ", paint, word, plain].concat().as_bytes());
     for character in queued.event.to_string().chars() {
-        // As in the access log: no character may control the terminal or change the order of a
-        // line.
+        // No character may control the terminal or change the order of a line, as in the access
+        // log.
         match character {
             ' '..='~' => into.push(character as u8),
             _ => into.extend(character.escape_default().map(|escape| escape as u8)),
