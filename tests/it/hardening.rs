@@ -211,12 +211,12 @@ fn a_confined_proxy_can_do_its_work() {
         let world = World::new();
         let needs = world.needs();
         let (confined, seen) = mpsc::channel();
-        let (go_on, told) = mpsc::channel();
+        let (go_on, continues) = mpsc::channel();
         let later = world.at("own/added/later.yaml");
         let working = std::thread::spawn(move || {
             Confined::run(needs, move || {
                 confined.send(()).unwrap();
-                told.recv().unwrap();
+                continues.recv().unwrap();
                 act(&world)
             })
         });
@@ -263,12 +263,12 @@ fn the_variable_applies_unless_a_flag_is_given() {
         let ended = output(&mut egressd);
         let code = if command == "serve" { 64 } else { 1 };
         assert_eq!(ended.status.code(), Some(code), "{command}");
-        let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        let printed = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
         assert!(
-            said.contains("EGRESSD_HARDENING: `on` is no kind of hardening"),
-            "{said}"
+            printed.contains("EGRESSD_HARDENING: `on` is no kind of hardening"),
+            "{printed}"
         );
-        assert!(said.contains("`best-effort`"), "{said}");
+        assert!(printed.contains("`best-effort`"), "{printed}");
     }
 }
 
@@ -313,7 +313,7 @@ fn every_thread_of_the_program_is_confined_and_the_state_is_reported() {
     let whole = Confined::for_this_machine().hardening;
     for (flags, confined) in [(&[][..], true), (&["--hardening", "off"], false)] {
         let mut running = program.start(flags);
-        let said = running.wait_for_line("hardening: ");
+        let printed = running.wait_for_line("hardening: ");
         let (agents, operators) = running.addresses();
         Agent::connect_to(agents).get("/crm/a").expect_status(200);
         let threads = threads(running.id());
@@ -339,7 +339,7 @@ fn every_thread_of_the_program_is_confined_and_the_state_is_reported() {
         } else {
             "memory off, privileges off, files off, system_calls off".to_owned()
         };
-        assert_eq!(said, state);
+        assert_eq!(printed, state);
         let verbose = Agent::connect_to(operators).get("/readyz?verbose");
         assert!(verbose.text().contains(&format!("[i]hardening: {state}\n")));
         let metrics = metrics(operators);

@@ -77,7 +77,7 @@ impl Scrape {
 
     /// Asserts that `egressd_requests_total` has exactly one series for this connection, with these
     /// labels and the value 1.
-    fn only_request(&self, [connection, route, method, code, outcome]: [&str; 5]) {
+    fn assert_only_request(&self, [connection, route, method, code, outcome]: [&str; 5]) {
         let found = self.find("egressd_requests_total", &[("connection", connection)]);
         let name = format!(
             "egressd_requests_total{{connection=\"{connection}\",route=\"{route}\",method=\"{method}\",code=\"{code}\",outcome=\"{outcome}\"}}"

@@ -30,14 +30,14 @@ fn a_panic_is_reported_by_its_place_alone() {
         panic!("with {PLANTED} in it");
     }
     let child = in_child("panics::a_panic_is_reported_by_its_place_alone");
-    let said = [child.stdout, child.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    assert!(!child.status.success(), "{said}");
+    let printed = [child.stdout, child.stderr].concat();
+    let printed = String::from_utf8_lossy(&printed);
+    assert!(!child.status.success(), "{printed}");
     assert!(
-        said.contains("internal error, ") && said.contains(file!()),
-        "{said}"
+        printed.contains("internal error, ") && printed.contains(file!()),
+        "{printed}"
     );
-    assert!(!said.contains(PLANTED), "{said}");
+    assert!(!printed.contains(PLANTED), "{printed}");
 }
 
 #[test]
@@ -55,10 +55,13 @@ fn a_panic_is_an_event_if_a_log_runs() {
         return;
     }
     let child = in_child("panics::a_panic_is_an_event_if_a_log_runs");
-    let (out, said) = (text(&child.stdout), text(&child.stderr));
-    assert!(child.status.success(), "{said}");
-    assert!(!out.contains(PLANTED) && !said.contains(PLANTED), "{said}");
-    let line = said.lines().find(|line| line.starts_with('{')).unwrap();
+    let (out, printed) = (text(&child.stdout), text(&child.stderr));
+    assert!(child.status.success(), "{printed}");
+    assert!(
+        !out.contains(PLANTED) && !printed.contains(PLANTED),
+        "{printed}"
+    );
+    let line = printed.lines().find(|line| line.starts_with('{')).unwrap();
     let event: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!(
         (&event["event"], &event["level"]),

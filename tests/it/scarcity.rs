@@ -175,14 +175,14 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
     agent.get("/crm/a").expect_status(200);
     let (exit, _, lines) = running.stop_and_collect();
     assert_eq!(exit, Some(0), "{lines:#?}");
-    let said = lines.concat();
+    let stderr = lines.concat();
     for wrong in [
         "config_problem",
         "reload_failed",
         "upstream_unreachable",
         "panic",
     ] {
-        assert!(!said.contains(wrong), "{lines:#?}");
+        assert!(!stderr.contains(wrong), "{lines:#?}");
     }
 }
 
@@ -190,11 +190,11 @@ fn without_descriptors_neither_the_upstream_nor_the_configuration_is_blamed() {
 /// resource that is missing.
 fn starts(program: &Program, limit: &str) -> bool {
     let mut running = program.start_limited(&[limit], &[]);
-    let mut said = Vec::new();
+    let mut stderr = Vec::new();
     let ready = loop {
         match running.next_line() {
             Some(line) if line.contains("\"ready\"") => break true,
-            Some(line) => said.push(line),
+            Some(line) => stderr.push(line),
             None => break false,
         }
     };
@@ -203,10 +203,14 @@ fn starts(program: &Program, limit: &str) -> bool {
     }
     let exit = running.wait_for_exit();
     while let Some(line) = running.next_line() {
-        said.push(line);
+        stderr.push(line);
     }
-    assert_eq!(exit, Some(if ready { 0 } else { 69 }), "{limit}: {said:#?}");
-    let last = said.last().unwrap();
+    assert_eq!(
+        exit,
+        Some(if ready { 0 } else { 69 }),
+        "{limit}: {stderr:#?}"
+    );
+    let last = stderr.last().unwrap();
     if !ready {
         let reasons = ["Resource temporarily unavailable", "Too many open files"];
         assert!(
@@ -214,7 +218,7 @@ fn starts(program: &Program, limit: &str) -> bool {
             "{limit}: {last}"
         );
     }
-    assert!(!said.concat().contains("panic"), "{limit}: {said:#?}");
+    assert!(!stderr.concat().contains("panic"), "{limit}: {stderr:#?}");
     ready
 }
 

@@ -218,7 +218,7 @@ fn a_failed_upstream_is_logged_by_the_kind_of_failure() {
     let one = |id: &str| connection(id).allow("GET /a");
     let at = |id: &str, host: &str, port| one(id).base_url(&format!("https://{host}:{port}"));
     let inside = at("inside", "localhost", 1).http("allowed_private_cidrs", json!([]));
-    let (mut said, out) = std::io::pipe().unwrap();
+    let (mut reader, out) = std::io::pipe().unwrap();
     let problems = ProblemLog::start(EventLevel::Trace, EventFormat::Json, out).unwrap();
     let sidecar = Sidecar::with(at("refused", "127.0.0.1", closed_port()))
         .with_connection(at("no-tls", "127.0.0.1", greets_in_clear()))
@@ -244,7 +244,7 @@ fn a_failed_upstream_is_logged_by_the_kind_of_failure() {
     }
     drop(sidecar);
     let mut lines = String::new();
-    said.read_to_string(&mut lines).unwrap();
+    reader.read_to_string(&mut lines).unwrap();
     let lines: Vec<String> = lines.lines().map(str::to_owned).collect();
     let events = objects(&lines);
     let of_connections = events
@@ -268,8 +268,8 @@ fn a_failed_upstream_is_logged_by_the_kind_of_failure() {
         "invalid",
         "nobody",
     ] {
-        let says = |line: &&String| line.contains(hidden);
-        assert_eq!(lines.iter().find(says), None, "{hidden}");
+        let contains_hidden = |line: &&String| line.contains(hidden);
+        assert_eq!(lines.iter().find(contains_hidden), None, "{hidden}");
     }
 }
 

@@ -90,10 +90,10 @@ fn a_signal_before_readiness_is_not_lost() {
         }
     }
     running.terminate();
-    let mut said = String::new();
-    running.err.read_to_string(&mut said).unwrap();
-    assert_eq!(running.wait_for_exit(), Some(0), "{said}");
-    assert!(said.contains("stopped"), "{said}");
+    let mut stderr = String::new();
+    running.err.read_to_string(&mut stderr).unwrap();
+    assert_eq!(running.wait_for_exit(), Some(0), "{stderr}");
+    assert!(stderr.contains("stopped"), "{stderr}");
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn closed_pipes_and_sockets_do_not_end_the_process() {
     assert_eq!(running.wait_for_exit(), Some(0));
 }
 
-/// As PID 1 of its namespace, a process receives only the signals that it has a handler for
+/// A process that is PID 1 of its namespace receives only the signals that it has a handler for
 /// (pid_namespaces(7)).
 #[test]
 fn signals_end_the_process_as_pid_1() {
@@ -162,10 +162,10 @@ fn signals_end_the_process_as_pid_1() {
         let (agents, _) = running.addresses();
         Agent::connect_to(agents).get("/crm/x").expect_status(200);
         let first = first_process(&running);
-        let told = Command::new("sh")
+        let sent = Command::new("sh")
             .args(["-c", "kill -\"$1\" \"$2\"", "sh", signal, &first])
             .status();
-        assert!(told.unwrap().success());
+        assert!(sent.unwrap().success());
         assert_eq!(running.wait_for_line("\"stopped"), "");
         // `unshare` exits with the status of its child.
         assert_eq!(running.wait_for_exit(), Some(0), "{signal}");

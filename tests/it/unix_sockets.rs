@@ -65,9 +65,12 @@ fn only_the_socket_of_an_ended_process_is_replaced() {
     ] {
         let path = program.path(name);
         let before = fs::symlink_metadata(&path).map(|found| found.permissions().mode());
-        let (exit, _, said) = program.run(&["--listen", &unix(&path)]);
-        assert_eq!(exit, Some(69), "{name}: {said}");
-        assert!(said.contains(why) && said.contains(name), "{name}: {said}");
+        let (exit, _, stderr) = program.run(&["--listen", &unix(&path)]);
+        assert_eq!(exit, Some(69), "{name}: {stderr}");
+        assert!(
+            stderr.contains(why) && stderr.contains(name),
+            "{name}: {stderr}"
+        );
         let after = fs::symlink_metadata(&path).map(|found| found.permissions().mode());
         assert_eq!(before.ok(), after.ok(), "{name}");
     }
@@ -82,8 +85,8 @@ fn only_the_socket_of_an_ended_process_is_replaced() {
     let mut running = program.start(&["--listen", &unix(&dead)]);
     running.wait_for_line("ready with");
     Agent::connect_unix(&dead).get("/crm/x").expect_status(200);
-    let (exit, _, said) = program.run(&["--listen", &unix(&dead)]);
-    assert_eq!(exit, Some(69), "{said}");
+    let (exit, _, stderr) = program.run(&["--listen", &unix(&dead)]);
+    assert_eq!(exit, Some(69), "{stderr}");
     Agent::connect_unix(&dead).get("/crm/x").expect_status(200);
     running.terminate();
     assert_eq!(running.wait_for_exit(), Some(0));
@@ -102,8 +105,8 @@ fn a_failed_start_leaves_no_file_and_a_stop_removes_no_file_of_another_process()
         "--management-listen",
         &unix(&folder),
     ];
-    let (exit, _, said) = program.run(&both);
-    assert_eq!(exit, Some(69), "{said}");
+    let (exit, _, stderr) = program.run(&both);
+    assert_eq!(exit, Some(69), "{stderr}");
     assert!(!path.exists());
 
     let mut running = program.start(&["--listen", &unix(&path)]);
@@ -126,11 +129,11 @@ fn invalid_addresses() {
         ("unix:@egressd", "abstract"),
         ("unix:", "at most 107 bytes"),
     ] {
-        let (exit, _, said) = program.run(&["--listen", address]);
-        assert_eq!(exit, Some(64), "{address}: {said}");
+        let (exit, _, stderr) = program.run(&["--listen", address]);
+        assert_eq!(exit, Some(64), "{address}: {stderr}");
         // A text of 20 characters without a space may be a secret, so the message omits it.
-        assert!(said.contains("--listen[0]"), "{address}: {said}");
-        assert!(said.contains(why), "{address}: {said}");
+        assert!(stderr.contains("--listen[0]"), "{address}: {stderr}");
+        assert!(stderr.contains(why), "{address}: {stderr}");
     }
 }
 
@@ -154,29 +157,29 @@ fn addresses_off_loopback_need_one_setting() {
         let managed = program.run(&["--management-listen", open]);
         let mut command = program.command(&[]);
         let ended = output(command.env("EGRESSD_PROXY_LISTEN", open));
-        let said = String::from_utf8(ended.stderr).unwrap();
-        for (exit, said, remedy) in [
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        for (exit, stderr, remedy) in [
             (flagged.0, flagged.2, "allow_non_loopback: true"),
             (managed.0, managed.2, "management.basic_auth"),
-            (ended.status.code(), said, "allow_non_loopback: true"),
+            (ended.status.code(), stderr, "allow_non_loopback: true"),
         ] {
-            assert_eq!(exit, Some(64), "{open}: {said}");
-            assert!(said.contains("other machines"), "{open}: {said}");
-            assert!(said.contains(remedy), "{open}: {said}");
+            assert_eq!(exit, Some(64), "{open}: {stderr}");
+            assert!(stderr.contains("other machines"), "{open}: {stderr}");
+            assert!(stderr.contains(remedy), "{open}: {stderr}");
         }
     }
     for none in ["localhost:0", "*:0", ":0", "127.1:0", "8080"] {
-        let (exit, _, said) = program.run(&["--listen", none]);
-        assert_eq!(exit, Some(64), "{none}: {said}");
+        let (exit, _, stderr) = program.run(&["--listen", none]);
+        assert_eq!(exit, Some(64), "{none}: {stderr}");
         assert!(
-            said.contains("is no address to listen on"),
-            "{none}: {said}"
+            stderr.contains("is no address to listen on"),
+            "{none}: {stderr}"
         );
     }
     let mut command = program.command(&["--listen", "0.0.0.0:0", "--management-listen", "x"]);
     let ended = output(command.env("EGRESSD_PROXY_ALLOW_NON_LOOPBACK", "true"));
-    let said = String::from_utf8(ended.stderr).unwrap();
-    assert!(!said.contains("other machines"), "{said}");
+    let stderr = String::from_utf8(ended.stderr).unwrap();
+    assert!(!stderr.contains("other machines"), "{stderr}");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Nothing that an agent sends becomes a series, and a limited number of the statuses of an
-//! upstream do.
+//! Series are limited: nothing that an agent sends becomes one, and a fixed number of the statuses
+//! of an upstream do.
 
 use super::Scrape;
 use crate::support::message::text as lossy;

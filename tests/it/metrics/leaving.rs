@@ -57,7 +57,7 @@ const WAYS: [(Leave, bool); 5] = [
 
 /// Starts a sidecar with one slot. Asserts that the slot and the upstream socket are released long
 /// before the deadline if an agent begins and leaves like this.
-fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstream)) {
+fn assert_leaving_is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstream)) {
     let gate = Gate::new();
     let up = hanging(&gate);
     let crm = connection("crm").allow("/").upstream(&up);
@@ -100,11 +100,11 @@ fn is_noticed(leave: Leave, over_unix: bool, begin: impl Fn(&mut Agent, &Upstrea
 }
 
 #[test]
-fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed() {
+fn an_agent_that_leaves_with_bytes_behind_its_request_assert_leaving_is_noticed() {
     // F-272
     for behind in ["G", HANG, "\r\n"] {
         for (leave, over_unix) in WAYS {
-            is_noticed(leave, over_unix, |agent, up| {
+            assert_leaving_is_noticed(leave, over_unix, |agent, up| {
                 agent.send(format!("{HANG}{behind}"));
                 up.wait_requests(1);
             });
@@ -116,7 +116,7 @@ fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed() {
 fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed_within_the_answer() {
     // F-272
     for (leave, over_unix) in WAYS {
-        is_noticed(leave, over_unix, |agent, _up| {
+        assert_leaving_is_noticed(leave, over_unix, |agent, _up| {
             agent.send("GET /crm/stream HTTP/1.1\r\nHost: localhost\r\n\r\nGET /crm/x");
             agent.wait_for("first");
         });
@@ -124,7 +124,7 @@ fn an_agent_that_leaves_with_bytes_behind_its_request_is_noticed_within_the_answ
 }
 
 #[test]
-fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed() {
+fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_assert_leaving_is_noticed() {
     // F-272: a body that the upstream does not accept is not read either. TCP delivers the end of a
     // stream only after its last byte, so an agent that does not reset its socket can send only
     // what fits into the buffers.
@@ -135,7 +135,7 @@ fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed()
         (Leave::Close, true, 9_000_000),
         (Leave::HalfClose, true, 9_000_000),
     ] {
-        is_noticed(leave, over_unix, |agent, up| {
+        assert_leaving_is_noticed(leave, over_unix, |agent, up| {
             agent.send(
                 "POST /crm/stall HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n\r\n",
             );
@@ -146,11 +146,11 @@ fn an_agent_that_leaves_with_a_body_that_the_upstream_does_not_take_is_noticed()
 }
 
 #[test]
-fn an_agent_that_leaves_an_answer_unread_is_noticed() {
+fn an_agent_that_leaves_an_answer_unread_assert_leaving_is_noticed() {
     // F-272: the unread response fills all buffers, so nothing more is written to its socket.
     for (leave, over_unix) in WAYS {
         for behind in ["", "G"] {
-            is_noticed(leave, over_unix, |agent, _up| {
+            assert_leaving_is_noticed(leave, over_unix, |agent, _up| {
                 let head = "GET /crm/large HTTP/1.1\r\nHost: localhost\r\n\r\n";
                 agent.send(format!("{head}{behind}"));
                 agent.wait_for("aaaa");
@@ -169,7 +169,7 @@ fn the_deadline_blames_an_agent_that_does_not_read() {
     let mut agent = Agent::connect_narrow(&sidecar);
     agent.send("GET /crm/large HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let scrape = Scrape::after(&sidecar, 1);
-    scrape.only_request(["crm", "/", "GET", "200", "agent_cancelled"]);
+    scrape.assert_only_request(["crm", "/", "GET", "200", "agent_cancelled"]);
     assert_eq!(scrape.find("egressd_refusals_total", &[]), []);
     // An agent that has read everything waits for the upstream, which is then to blame.
     let mut agent = Agent::connect(&sidecar);

@@ -17,7 +17,7 @@ fn forwarded() {
         .request("POST", "/crm/notes/7", &[], b"abc")
         .expect_status(200);
     let scrape = Scrape::after(&sidecar, 1);
-    scrape.only_request(["crm", "POST /notes/{id}", "POST", "200", "forwarded"]);
+    scrape.assert_only_request(["crm", "POST /notes/{id}", "POST", "200", "forwarded"]);
     for (name, value) in [
         (
             "egressd_request_duration_seconds_count{connection=\"crm\"}",
@@ -49,7 +49,7 @@ fn an_upstreams_own_error_is_forwarded() {
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     Agent::connect(&sidecar).get("/crm/x").expect_status(503);
     let scrape = Scrape::after(&sidecar, 1);
-    scrape.only_request(["crm", "/", "GET", "503", "forwarded"]);
+    scrape.assert_only_request(["crm", "/", "GET", "503", "forwarded"]);
     assert_eq!(scrape.find(REFUSALS, &[]), []);
 }
 
@@ -73,7 +73,7 @@ fn refused() {
     agent.get("/nobody/a").refused(404, "connection_not_found");
     agent.get("/crm//a").refused(400, "path_not_canonical");
     let scrape = Scrape::after(&sidecar, 6);
-    scrape.only_request(["off", "unmatched", "GET", "403", "refused"]);
+    scrape.assert_only_request(["off", "unmatched", "GET", "403", "refused"]);
     let refused = |connection: &str, code: &str| {
         scrape.sum(REFUSALS, &[("connection", connection), ("code", code)])
     };
@@ -109,7 +109,7 @@ fn upstream_failed_before_its_answer() {
     let scrape = Scrape::after(&sidecar, 1);
     let document = reply.body.len() as f64;
     assert_eq!(scrape.value("egressd_response_bytes_total"), document);
-    scrape.only_request(["crm", "/", "GET", "502", "upstream_failed"]);
+    scrape.assert_only_request(["crm", "/", "GET", "502", "upstream_failed"]);
     let labels = [("connection", "crm"), ("code", "upstream_protocol_error")];
     assert_eq!(scrape.sum(REFUSALS, &labels), 1.0);
     assert_eq!(scrape.sockets("crm"), (0.0, 0.0));
@@ -122,7 +122,7 @@ fn upstream_failed_within_its_answer() {
     let reply = Agent::connect(&sidecar).get("/crm/x");
     assert_eq!(reply.text(), "abc");
     let scrape = Scrape::after(&sidecar, 1);
-    scrape.only_request(["crm", "/", "GET", "200", "upstream_failed"]);
+    scrape.assert_only_request(["crm", "/", "GET", "200", "upstream_failed"]);
     assert_eq!(
         scrape.find(REFUSALS, &[]),
         [],
@@ -145,7 +145,7 @@ fn an_agent_that_leaves_before_the_answer() {
     up.wait_requests(1);
     agent.reset();
     let scrape = Scrape::after(&sidecar, 1);
-    scrape.only_request(["crm", "/", "GET", "none", "agent_cancelled"]);
+    scrape.assert_only_request(["crm", "/", "GET", "none", "agent_cancelled"]);
     assert_eq!(scrape.find(REFUSALS, &[]), []);
     assert_eq!(scrape.sockets("crm"), (0.0, 0.0));
     gate.open();
@@ -169,7 +169,7 @@ fn an_agent_that_leaves_within_its_body() {
             agent.wait_close();
         }
         let scrape = Scrape::after(&sidecar, 1);
-        scrape.only_request(["crm", "/", "POST", "none", "agent_cancelled"]);
+        scrape.assert_only_request(["crm", "/", "POST", "none", "agent_cancelled"]);
         assert_eq!(scrape.find(REFUSALS, &[]), []);
         assert_eq!(scrape.value("egressd_request_bytes_total"), 3.0);
     }
@@ -185,7 +185,7 @@ fn an_agent_that_leaves_within_the_answer() {
     agent.wait_for("first");
     agent.reset();
     let scrape = Scrape::after(&sidecar, 1);
-    scrape.only_request(["crm", "/", "GET", "200", "agent_cancelled"]);
+    scrape.assert_only_request(["crm", "/", "GET", "200", "agent_cancelled"]);
     assert_eq!(scrape.sockets("crm"), (0.0, 0.0));
     gate.open();
 }
@@ -196,7 +196,7 @@ fn the_list_of_connections_counts_as_forwarded_without_an_upstream() {
     let sidecar = Sidecar::with(connection("crm").allow("/").upstream(&up)).start();
     Agent::connect(&sidecar).get("/").expect_status(200);
     let scrape = Scrape::after(&sidecar, 1);
-    scrape.only_request(["unknown", "unmatched", "GET", "200", "forwarded"]);
+    scrape.assert_only_request(["unknown", "unmatched", "GET", "200", "forwarded"]);
     assert_eq!(
         scrape.find("egressd_upstream_duration_seconds_count", &[]),
         []

@@ -56,7 +56,7 @@ fn invalid_heads_are_counted_as_refusals() {
             let kept = (!closes).then_some(agent);
             let scrape = Scrape::after(&sidecar, 1);
             let status = status.to_string();
-            scrape.only_request(["unknown", "unmatched", "other", &status, "refused"]);
+            scrape.assert_only_request(["unknown", "unmatched", "other", &status, "refused"]);
             let labels = [("connection", "unknown"), ("code", code)];
             assert_eq!(scrape.sum("egressd_refusals_total", &labels), 1.0);
             // The log ends with the sidecar, so reading cannot wait for a line that never comes.
@@ -84,8 +84,8 @@ fn an_invalid_head_after_a_valid_request() {
     assert_eq!(agent.exchange("no head\r\n\r\n").status, 400);
     drop(agent);
     let scrape = Scrape::after(&sidecar, 2);
-    scrape.only_request(["crm", "/", "GET", "200", "forwarded"]);
-    scrape.only_request(["unknown", "unmatched", "other", "400", "refused"]);
+    scrape.assert_only_request(["crm", "/", "GET", "200", "forwarded"]);
+    scrape.assert_only_request(["unknown", "unmatched", "other", "400", "refused"]);
 }
 
 #[test]
