@@ -83,22 +83,21 @@ struct Cli {
 enum Command {
     /// Run the proxy until SIGTERM or SIGINT
     Serve(serve::Serve),
-    /// Try it with nothing to configure: an API of its own, connections to it, and curl lines to
-    /// paste
+    /// Run a demonstration that needs no configuration: an embedded API, connections to it, and
+    /// curl commands to paste
     #[cfg(feature = "demo")]
     Demo(demo::Demo),
-    /// Say what would become of a request, without sending it
+    /// Explain how a request would be handled, without sending it
     Explain(explain::Explain),
-    /// Report every problem of the configuration at once
+    /// Check the configuration and report every problem at once
     Check(check::Check),
-    /// Resolve, connect, shake hands and obtain a token for one connection, without a request to
-    /// its API
+    /// Test one connection: resolve, connect, TLS handshake and token, without a request to its API
     Probe(probe::Probe),
     /// Print the JSON Schema (draft 2020-12) of a connection file
     Schema(schema::Schema),
-    /// Ask a running egressd whether it is ready: for images without a shell or curl
+    /// Check if a running egressd is ready (for images without a shell or curl)
     Healthcheck(healthcheck::Healthcheck),
-    /// Run beside the agent: which part of its sandbox is not closed?
+    /// Report which parts of the agent's sandbox are not closed; run it where the agent runs
     Doctor(doctor::Doctor),
 }
 

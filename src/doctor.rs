@@ -237,7 +237,7 @@ impl ProbeTasks {
     async fn join(self) -> Vec<Finding> {
         let mut findings = Vec::with_capacity(self.0.len());
         for (check, target, task) in self.0 {
-            let broken = |_| check.unknown(target, "the attempt broke off");
+            let broken = |_| check.unknown(target, "the check failed unexpectedly");
             findings.push(task.await.unwrap_or_else(broken));
         }
         findings

@@ -51,8 +51,11 @@ impl HardeningMode {
             measures: measures.collect(),
         });
         if self == Self::Required && !hardening.is_complete() {
+            let failed = hardening.states().filter(|(_, state)| !state.is_held());
+            let failed = failed.map(|(measure, state)| format!("{} {state}", measure.as_str()));
             let why = format!(
-                "hardening is required and not to be had whole: {hardening}; `--hardening best-effort` starts without"
+                "`--hardening required` was set, but these measures could not be applied: {}; `--hardening best-effort` starts without them",
+                failed.collect::<Vec<_>>().join(", ")
             );
             return Err(why.into());
         }

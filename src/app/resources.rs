@@ -41,14 +41,14 @@ pub(super) struct BoundListeners {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.
-    #[error("cannot listen on {1}: {2}; `{flag} ADDRESS` takes another one", flag = listen_flag(*.0))]
+    #[error("cannot listen on {1}: {2}; use another one with `{flag} ADDRESS`", flag = listen_flag(*.0))]
     Bind(ListenerKind, ListenAddress, io::Error),
     /// A certificate of `ca_files` cannot be a root of trust.
-    #[error("a certificate of egress.ca_files cannot be a root of trust")]
+    #[error("a certificate in `egress.ca_files` cannot be used as a trust anchor")]
     Trust,
     /// The system refused a thread, a descriptor or an event queue.
     #[error(
-        "the system gives too few threads or descriptors (`ulimit -u`, `ulimit -n`, the control group's `pids.max`): {0}"
+        "the system refused a thread or a descriptor: {0}; raise `ulimit -u`, `ulimit -n` or `pids.max` of the control group"
     )]
     System(#[from] io::Error),
 }

@@ -15,13 +15,13 @@ pub(super) struct Check {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How problems are reported
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]
     secrets: Secrets,
-    /// Definitions to read instead of those that the settings list; without --config nothing else
-    /// is read
+    /// Definition files and directories to check, instead of those in the settings; without
+    /// --config, nothing else is read
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -37,7 +37,8 @@ pub(super) enum Format {
 /// The option that decides if the values of secrets are read.
 #[derive(Args)]
 pub(super) struct Secrets {
-    /// `skip`: open no secret file and read no secret's variable, where the secrets are not at hand
+    /// `read` the values of secrets, or `skip` them: open no secret file and read no secret
+    /// variable
     #[arg(long = "secrets", value_name = "MODE", value_enum, default_value_t)]
     values: Values,
 }

@@ -19,16 +19,16 @@ use crate::server::ListenAddress;
 const GRACE: Duration = Duration::from_secs(3);
 
 const AFTER_HELP: &str = "\
-The lines to paste go to standard output; the access log and everything else go to standard error.
-No settings file and no EGRESSD_ variable is read. Ports may be 0: the lines name the one that was chosen.";
+The curl commands go to standard output; the access log and all other messages go to standard error.
+No settings file and no EGRESSD_ variable is read. A port may be 0: the commands then contain the chosen port.";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Demo {
-    /// Where agents connect to, instead of 127.0.0.1:8080; may be given more than once
+    /// Address for agents, instead of 127.0.0.1:8080; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// Where operators connect to, instead of 127.0.0.1:8081; may be given more than once
+    /// Address of the management API, instead of 127.0.0.1:8081; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Vec<String>,
 }
@@ -41,7 +41,10 @@ impl Demo {
         let (api, secrets) = match started {
             Ok(started) => started,
             Err(error) => {
-                writeln!(streams.err, "egressd: the demo's API cannot start: {error}")?;
+                writeln!(
+                    streams.err,
+                    "egressd demo: cannot start the embedded API: {error}"
+                )?;
                 return Ok(Exit::Unavailable);
             }
         };

@@ -17,42 +17,42 @@ use crate::probe_client::{ProbeTarget, is_dns_name};
 const NAME: &str = "example.com.";
 
 const AFTER_HELP: &str = "\
-Run it where the agent runs: the same container, user and network. It needs no configuration, shows no value of a variable, and sends requests to name servers, the sockets and ports of container runtimes and, in search of these and of egressd's management API, to whatever listens in this network.
-closed: that way does not open from here. open: it does. unknown: it could not be tried, or something unexpected answers.
-Exit codes: 0 nothing is open, 1 something is (with --strict also: unknown), 64 wrong arguments.";
+Run it where the agent runs: in the same container, as the same user, in the same network. It needs no configuration and shows no value of a variable. It sends requests to name servers, to the sockets and ports of container runtimes, and, to find these and egressd's management API, to every listener in this network.
+closed: this way out is blocked. open: it is not. unknown: it could not be tried, or something unexpected answered.
+Exit codes: 0 nothing is open, 1 something is open (with --strict also: unknown), 64 invalid arguments.";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Doctor {
-    /// Where the agent reaches egressd: http://ADDRESS:PORT or unix:PATH
+    /// Address at which the agent reaches egressd: http://ADDRESS:PORT or unix:PATH
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = ProbeTarget::parse)]
     proxy: ProbeTarget,
-    /// Where the management API might be reached; may be given more than once [default:
-    /// 127.0.0.1:8081, port 8081 beside --proxy, and whatever listens in this network]
+    /// Possible address of the management API; may be given more than once [default:
+    /// 127.0.0.1:8081, port 8081 of the --proxy address, and every listener in this network]
     #[arg(long, value_name = "ADDRESS", value_parser = ProbeTarget::parse)]
     management: Vec<ProbeTarget>,
-    /// Try these addresses instead of well-known public ones; may be given more than once
+    /// Public address to try, instead of well-known ones; may be given more than once
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_tcp)]
     target: Vec<ProbeTarget>,
-    /// Try these instead of the clouds' metadata addresses; may be given more than once
+    /// Metadata address to try, instead of those of the clouds; may be given more than once
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_tcp)]
     metadata_target: Vec<ProbeTarget>,
-    /// Ask these name servers instead of public ones; may be given more than once
+    /// Public name server to query, instead of well-known ones; may be given more than once
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = parse_server)]
     resolver: Vec<SocketAddr>,
-    /// The public name to ask name servers for
+    /// Public name that the name servers are queried for
     #[arg(long, value_name = "NAME", default_value = NAME, value_parser = parse_name)]
     name: String,
-    /// A check whose open findings are known and do not count; may be given more than once
+    /// Check whose open findings are accepted and do not count; may be given more than once
     #[arg(long, value_name = "CHECK", value_enum)]
     accept: Vec<SandboxCheck>,
-    /// Count what is unknown as open
+    /// Count unknown findings as open
     #[arg(long)]
     strict: bool,
-    /// How long all of it may take
+    /// Time limit for all attempts together, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
-    /// How the findings are reported
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -61,21 +61,21 @@ fn parse_name(text: &str) -> Result<String, String> {
     if is_dns_name(text) {
         Ok(text.to_owned())
     } else {
-        Err("no name to ask for; write a DNS name such as `example.com.`".to_owned())
+        Err("not a valid DNS name; write a name such as `example.com.`".to_owned())
     }
 }
 
 fn parse_server(text: &str) -> Result<SocketAddr, &'static str> {
     let address: Option<SocketAddr> = text.parse().ok();
-    let told = "no address and port; write `1.1.1.1:53` or `[2606:4700:4700::1111]:53`";
-    address.filter(|a| a.port() != 0).ok_or(told)
+    let why = "not an IP address with a port; write `1.1.1.1:53` or `[2606:4700:4700::1111]:53`";
+    address.filter(|a| a.port() != 0).ok_or(why)
 }
 
 fn parse_tcp(text: &str) -> Result<ProbeTarget, String> {
     match ProbeTarget::parse(text) {
         Ok(target @ (ProbeTarget::Tcp(_) | ProbeTarget::Name(..))) => Ok(target),
         Ok(ProbeTarget::Unix(_)) | Err(_) => {
-            Err("no address and port; write `1.1.1.1:443`, `[2606:4700:4700::1111]:443` or `example.com:443`".to_owned())
+            Err("not an address with a port; write `1.1.1.1:443`, `[2606:4700:4700::1111]:443` or `example.com:443`".to_owned())
         }
     }
 }

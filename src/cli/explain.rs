@@ -16,20 +16,20 @@ pub(super) struct Explain {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How the explanation is written
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// A header of the request, as curl takes it; can be given several times
+    /// Header of the request, as curl takes it; may be given more than once
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
     #[command(flatten)]
     secrets: Secrets,
-    /// The request's method
+    /// Method of the request
     method: String,
-    /// As the agent writes it: /ID/PATH or `http://127.0.0.1:8080/ID/PATH`
+    /// Target as the agent writes it: /ID/PATH or http://127.0.0.1:8080/ID/PATH
     #[arg(value_name = "URL-OR-PATH")]
     target: String,
-    /// Files and directories with definitions, instead of those that the settings list
+    /// Definition files and directories, instead of those in the settings
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }

@@ -21,8 +21,8 @@ use crate::config::{self, Environment, ListenAddress, LoadOptions, SettingsOverr
 use crate::probe_client::{ProbeFailure, ProbeTarget, printable};
 
 const AFTER_HELP: &str = "\
-Asks /readyz at `management.listen`: of several addresses all at once, and the first answer counts. An address such as 0.0.0.0 is asked on loopback. No password is needed.
-Reads no definition and no secret. Exit codes: 0 ready, 1 not ready or no answer in time, 64 the settings do not say whom to ask.";
+Requests /readyz at all addresses of `management.listen` at once; the first response counts. For an address such as 0.0.0.0 it uses loopback. It needs no password.
+Reads no definition and no secret. Exit codes: 0 ready, 1 not ready or no response in time, 64 the settings contain no address to query.";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -30,13 +30,13 @@ pub(super) struct Healthcheck {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where operators connect to, instead of `management.listen`; may be given more than once
+    /// Address of the management API, instead of `management.listen`; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Vec<String>,
-    /// How long an answer may take in all
+    /// Time limit for the response, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=60))]
     timeout: u64,
-    /// How the answer is reported
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -108,12 +108,12 @@ impl Healthcheck {
 fn probe_targets(listeners: Vec<ListenAddress>) -> Result<Vec<ProbeTarget>, &'static str> {
     if listeners.is_empty() {
         return Err(
-            "`management.listen` is empty, so nobody can be asked; list an address, 127.0.0.1:8081 or unix:/path",
+            "`management.listen` is empty, so there is no address to query; list an address such as 127.0.0.1:8081 or unix:/path",
         );
     }
     let target = |listener| match listener {
         ListenAddress::Tcp(address) if address.port() == 0 => Err(
-            "`management.listen` leaves the port to the system (0); name the one that was chosen with --management-listen",
+            "`management.listen` has port 0, so the system chose the port; name the chosen port with --management-listen",
         ),
         ListenAddress::Tcp(address) => Ok(ProbeTarget::listener_targets(address)),
         ListenAddress::Unix(path) => Ok(vec![ProbeTarget::Unix(path)]),
@@ -149,12 +149,12 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
                 unreachable = Some(connect_error(&error))
             }
             Ok((Err(ProbeFailure::NotHttp), _)) => {
-                silent = Some("what listens there gives no answer in HTTP".to_owned());
+                silent = Some("the listener does not speak HTTP".to_owned());
             }
             Ok((Err(ProbeFailure::TimedOut), _)) => {
                 silent = Some(format!("no answer within {} s", limit.as_secs()));
             }
-            Err(_) => unreachable = Some("the question broke off".to_owned()),
+            Err(_) => unreachable = Some("the request failed unexpectedly".to_owned()),
         }
     }
     Health {
@@ -167,7 +167,7 @@ async fn query_health(targets: Vec<ProbeTarget>, limit: Duration) -> Health {
 fn connect_error(error: &io::Error) -> String {
     use io::ErrorKind::{ConnectionRefused, NotFound};
     if matches!(error.kind(), ConnectionRefused | NotFound) {
-        "nothing listens; is egressd running, and with these settings?".to_owned()
+        "nothing listens there; check that egressd is running with these settings".to_owned()
     } else {
         format!("cannot connect: {}", printable(&error.to_string()))
     }

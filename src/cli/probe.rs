@@ -28,8 +28,8 @@ use crate::domain::{Auth, Connection, Host, Http2Mode};
 use crate::upstream::{DialTarget, Dialer, ProbeStep, ProbeStepKind, ResolverSettings, Trust};
 
 const AFTER_HELP: &str = "\
-Sends no byte of HTTP to the upstream. Where the credential is an OAuth token, the token endpoint is asked for one, as it would be for a request.
-Exit codes: 0 every step is good, 1 one failed or there is no such connection, 64 the configuration has problems.";
+Sends no HTTP request to the upstream. If the credential is an OAuth token, it requests one from the token endpoint, as it would for a request.
+Exit codes: 0 every step succeeded, 1 a step failed or the connection does not exist, 64 the configuration has problems.";
 
 #[derive(Args)]
 #[command(after_help = AFTER_HELP)]
@@ -37,12 +37,12 @@ pub(super) struct Probe {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// How the steps are reported
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
-    /// The connection's id
+    /// Id of the connection
     connection: String,
-    /// Files and directories with definitions, instead of those that the settings list
+    /// Definition files and directories, instead of those in the settings
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -120,7 +120,7 @@ impl Probe {
             return Ok(Exit::Failure);
         };
         let Ok(trust) = Trust::from_platform(&loaded.settings.egress.roots) else {
-            let why = "a certificate of egress.ca_files cannot be a root of trust";
+            let why = "a certificate in `egress.ca_files` cannot be used as a trust anchor";
             writeln!(streams.err, "egressd probe: {why}")?;
             return Ok(Exit::Usage);
         };
@@ -151,9 +151,12 @@ fn unknown_connection(id: &str, loaded: &Loaded) -> String {
     } else {
         "connection of this id".to_owned()
     };
-    match config::nearest(id, ids) {
+    match config::nearest(id, ids.clone()) {
         Some(near) => format!("there is no {named}; did you mean `{near}`?"),
-        None => format!("there is no {named}; `egressd check` counts those that are"),
+        None => format!(
+            "there is no {named}; the settings define {}",
+            ids.collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::config;
 
 #[derive(Args)]
 pub(super) struct Schema {
-    /// The same for either: a schema describes files and reads none
+    /// No effect: a schema describes files and reads none
     #[command(flatten)]
     secrets: Secrets,
 }

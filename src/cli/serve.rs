@@ -14,26 +14,26 @@ use crate::telemetry::LineFormat;
 /// Runs the proxy until SIGTERM or SIGINT.
 #[derive(Args)]
 pub(super) struct Serve {
-    /// Settings file, YAML or JSON; without it `config/egressd.yaml` if that exists, else defaults
+    /// Settings file, YAML or JSON [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where agents connect to, instead of `proxy.listen`; may be given more than once
+    /// Address for agents, instead of `proxy.listen`; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     listen: Vec<String>,
-    /// Where operators connect to, instead of `management.listen`; may be given more than once
+    /// Address of the management API, instead of `management.listen`; may be given more than once
     #[arg(long, value_name = "ADDRESS")]
     management_listen: Vec<String>,
-    /// error, warn, info, debug or trace
+    /// Least severe level that is logged: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
-    /// auto, text or json
+    /// Format of both logs: auto, text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// Whether the process gives up rights that it needs no more: memory images, privileges, files,
-    /// system calls; instead of `EGRESSD_HARDENING`, else best-effort
+    /// Drop privileges the process no longer needs (overrides `EGRESSD_HARDENING`) [default:
+    /// best-effort]
     #[arg(long, value_enum)]
     hardening: Option<HardeningMode>,
-    /// Files and directories with definitions, instead of those that the settings list
+    /// Definition files and directories, instead of those in the settings
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 }
@@ -45,9 +45,12 @@ impl ValueEnum for HardeningMode {
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
         let (name, help) = match self {
-            Self::Off => ("off", "It need not"),
-            Self::BestEffort => ("best-effort", "As much as can be had"),
-            Self::Required => ("required", "Every measure, or no start"),
+            Self::Off => ("off", "Do not harden the process"),
+            Self::BestEffort => (
+                "best-effort",
+                "Apply every measure that this machine supports",
+            ),
+            Self::Required => ("required", "Apply every measure, or do not start"),
         };
         Some(PossibleValue::new(name).help(help))
     }

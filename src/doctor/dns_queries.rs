@@ -30,7 +30,7 @@ pub(super) enum DnsOutcome {
 /// outcome.
 pub(super) async fn query_server(server: SocketAddr, name: String, until: Instant) -> DnsOutcome {
     let Some(question) = encode_query(&name) else {
-        return DnsOutcome::NotTried("no name that can be asked for".to_owned());
+        return DnsOutcome::NotTried("not a valid DNS name".to_owned());
     };
     let (udp, tcp) = tokio::join!(
         exchange_datagram(server, &question, until),

@@ -43,7 +43,7 @@ fn is_proxy(response: &ProbeResponse) -> bool {
 
 fn other_server(response: &ProbeResponse) -> Verdict {
     let status = response.status.as_u16();
-    let seen = format!("something else than egressd answers ({status})");
+    let seen = format!("something other than egressd answers ({status})");
     (FindingState::Unknown, seen.into())
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn probe_management(probe: NetworkProbe, target: ProbeTarget) -
             let seen = "lists the connections, without a password";
             (FindingState::Open, seen.into())
         }
-        401 | 429 => (FindingState::Closed, "asks for a password".into()),
+        401 | 429 => (FindingState::Closed, "requires a password".into()),
         403 | 421 => (FindingState::Closed, "refuses to answer here".into()),
         _ => other_server(response),
     };
@@ -67,7 +67,7 @@ pub(super) async fn probe_metrics(probe: NetworkProbe, target: ProbeTarget) -> F
     let found = (SandboxCheck::Metrics, format!("{target}{METRICS}"));
     let classify = |response: &ProbeResponse| match response.status.as_u16() {
         200 if contains(&response.body, b"egressd_") => (FindingState::Open, "can be read".into()),
-        401 | 403 => (FindingState::Closed, "asks for a password".into()),
+        401 | 403 => (FindingState::Closed, "requires a password".into()),
         _ => other_server(response),
     };
     worst_finding(&probe, (target, METRICS), found, classify).await
@@ -99,13 +99,13 @@ pub(super) async fn probe_listeners(
     for check in [SandboxCheck::Management, SandboxCheck::Metrics] {
         let shown = "listeners";
         if !is_complete {
-            let seen = format!("{count} were asked; there may be more");
+            let seen = format!("{count} were queried; there may be more");
             open.push(check.unknown(shown, seen));
         } else if open.iter().all(|finding| finding.check != check) {
             let seen = match count {
-                0 => "nobody else listens in this network".to_owned(),
-                1 => "one more in this network, which does not answer as it does".to_owned(),
-                _ => format!("{count} more in this network, of which none answers as it does"),
+                0 => "no other listener in this network".to_owned(),
+                1 => "1 other listener in this network, which is something else".to_owned(),
+                _ => format!("{count} other listeners in this network, which are something else"),
             };
             open.push(check.closed(shown, seen));
         }

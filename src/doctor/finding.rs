@@ -11,19 +11,19 @@ use serde::Serialize;
 pub(crate) enum SandboxCheck {
     /// TCP and QUIC to public addresses
     DirectEgress,
-    /// Name servers on the internet, asked directly
+    /// Name servers on the internet, queried directly
     PublicDns,
-    /// A public name, through this machine's own name servers
+    /// A public name, through the name servers of this machine
     Dns,
-    /// Addresses at which clouds give out credentials
+    /// Addresses at which clouds serve credentials
     Metadata,
     /// egressd's management API, without a password
     Management,
     /// egressd's metrics
     Metrics,
-    /// egressd itself: is it there to be used?
+    /// egressd itself: it must answer at the --proxy address
     Proxy,
-    /// egressd as a process of one's own user
+    /// A process of egressd that runs as this user
     SameUser,
     /// The environment and the files of egressd's process
     ProcessFiles,
@@ -33,9 +33,9 @@ pub(crate) enum SandboxCheck {
     SecretFiles,
     /// Sockets and ports of container runtimes
     RuntimeSocket,
-    /// Variables whose names say that they hold a credential
+    /// Variables that look like credentials
     Environment,
-    /// HTTP_PROXY and its kin
+    /// HTTP_PROXY and similar variables
     ProxyVariables,
 }
 
@@ -74,41 +74,41 @@ impl SandboxCheck {
     fn remedy(self) -> &'static str {
         match self {
             Self::DirectEgress => {
-                "let only egressd's UID out (a firewall rule by UID), or give the agent a network of its own that reaches egressd alone"
+                "let only egressd's UID connect to other machines (a firewall rule by UID), or give the agent its own network, from which only egressd can be reached"
             }
-            Self::PublicDns => "refuse port 53, UDP and TCP, to everybody but egressd",
+            Self::PublicDns => "block port 53, UDP and TCP, for every process except egressd",
             Self::Dns => {
-                "data leaves in the names that are asked for: the agent needs no name server (`dnsPolicy: None` without servers, or a resolver for inner names only)"
+                "queried names can carry data out, and the agent needs no name server: use `dnsPolicy: None` without servers, or a resolver for internal names only"
             }
             Self::Metadata => {
-                "refuse the metadata addresses to this network (firewall, NetworkPolicy `except`), and on AWS require IMDSv2 with a hop limit of 1"
+                "block the metadata addresses for this network (firewall, NetworkPolicy `except`), and on AWS require IMDSv2 with a hop limit of 1"
             }
             Self::Management => {
-                "set `management.basic_auth`, or listen where the agent is not: `management.listen: [unix:/run/egressd/management.sock]`"
+                "set `management.basic_auth`, or listen where the agent cannot connect: `management.listen: [unix:/run/egressd/management.sock]`"
             }
             Self::Metrics => {
-                "they name connections and count requests, without a password: listen where the agent is not, or take it as it is with `--accept metrics`"
+                "the metrics contain the ids of connections and counts of requests, and need no password: listen where the agent cannot connect, or accept this with `--accept metrics`"
             }
-            Self::Proxy => "is egressd running? name where it listens with --proxy",
+            Self::Proxy => "check that egressd is running, and name its address with --proxy",
             Self::SameUser => {
-                "run egressd as a user of its own, in a container of its own (`runAsUser: 65532`, no `shareProcessNamespace`)"
+                "run egressd as a separate user in a separate container (`runAsUser: 65532`, no `shareProcessNamespace`)"
             }
             Self::ProcessFiles => {
-                "run egressd as another user, in another PID namespace, and the agent without capabilities"
+                "run egressd as another user in another PID namespace, and the agent without capabilities"
             }
             Self::Privileges => {
-                "run the agent as a plain user: `runAsNonRoot: true`, `capabilities: {drop: [ALL]}`, `allowPrivilegeEscalation: false`"
+                "run the agent as an unprivileged user: `runAsNonRoot: true`, `capabilities: {drop: [ALL]}`, `allowPrivilegeEscalation: false`"
             }
             Self::SecretFiles => {
-                "mount secrets and configuration into egressd's container alone; `automountServiceAccountToken: false`"
+                "mount secrets and configuration only into egressd's container, and set `automountServiceAccountToken: false`"
             }
             Self::RuntimeSocket => {
-                "do not mount it, do not let it listen on TCP without client certificates, and do not share the machine's network with the agent: a process that can use the runtime is root on the machine"
+                "do not mount the socket, do not let the runtime listen on TCP without client certificates, and do not share the host's network with the agent: a process that can use the runtime is root on the host"
             }
             Self::Environment => {
-                "give the credential to egressd, and unset the variable for the agent"
+                "configure the credential in egressd, and unset the variable for the agent"
             }
-            Self::ProxyVariables => "unset it, or let it name egressd",
+            Self::ProxyVariables => "unset it, or set it to the address of egressd",
         }
     }
 

@@ -21,7 +21,7 @@ use crate::upstream::resolver::Resolver;
 use crate::upstream::{Failure, ResolverSettings};
 
 const ADDRESS: &str = "answered with an address";
-const OTHER_RESPONSE: &str = "a name server answers, though not with an address: whether it asks the internet cannot be seen";
+const OTHER_RESPONSE: &str = "a name server answered without an address; it is unknown if it queries servers on the internet";
 
 /// The time limit of the checks, and the resolver of this machine.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl NetworkProbe {
         datagram.extend(*b"anyone??");
         datagram.resize(1200, 0);
         match exchange_datagram(to, &datagram, self.deadline()).await {
-            Ok(_) => check.open(shown, "a datagram came back"),
+            Ok(_) => check.open(shown, "a datagram was answered"),
             Err(error) => failed_attempt(check, shown, &error),
         }
     }

@@ -78,7 +78,7 @@ impl Processes {
             }
         };
         let Some(processes) = self.find_egressd() else {
-            let seen = "they cannot be listed";
+            let seen = "cannot be listed";
             let mut found = own.privilege_findings();
             found.push(SandboxCheck::SameUser.unknown("processes", seen));
             found.push(SandboxCheck::ProcessFiles.unknown("processes", seen));
@@ -160,10 +160,9 @@ fn same_user(own: &ProcessStatus, processes: &[EgressdProcess]) -> Vec<Finding> 
     let one = |process: &EgressdProcess| {
         let target = format!("process {}", process.id);
         match (process.user, mine) {
-            (Some(user), Some(mine)) if user == mine => check.open(
-                target,
-                format!("egressd runs as this very user, UID {user}"),
-            ),
+            (Some(user), Some(mine)) if user == mine => {
+                check.open(target, format!("egressd runs as this user, UID {user}"))
+            }
             (Some(user), Some(mine)) => check.closed(
                 target,
                 format!("egressd runs as UID {user}, this command as {mine}"),
@@ -208,7 +207,7 @@ impl ProcessStatus {
         match self.effective_uid() {
             Some(0) => check.open("user", "this command runs as root"),
             Some(user) => check.closed("user", format!("UID {user}, not root")),
-            None => check.unknown("user", "/proc does not tell"),
+            None => check.unknown("user", "missing in /proc/self/status"),
         }
     }
 
@@ -217,13 +216,16 @@ impl ProcessStatus {
         // A process can make its permitted capabilities effective at any time (capabilities(7)).
         let set = |name| u64::from_str_radix(self.field(name)?, 16).ok();
         let (Some(effective), Some(permitted)) = (set("CapEff"), set("CapPrm")) else {
-            return check.unknown("capabilities", "/proc does not tell");
+            return check.unknown("capabilities", "missing in /proc/self/status");
         };
         let bits = effective | permitted;
         let held = CAPABILITIES.iter().filter(|(bit, _)| bits >> bit & 1 == 1);
         let held: Vec<&str> = held.map(|(_, name)| *name).collect();
         if held.is_empty() {
-            check.closed("capabilities", "no capability that leads around egressd")
+            check.closed(
+                "capabilities",
+                "no capability that allows to bypass egressd",
+            )
         } else {
             check.open("capabilities", format!("has {}", held.join(", ")))
         }
@@ -235,9 +237,9 @@ impl ProcessStatus {
             Some("1") => check.closed("no_new_privs", "no_new_privs is set"),
             Some(_) => check.open(
                 "no_new_privs",
-                "not set: a set-uid program gives more rights",
+                "not set: a set-uid program can gain privileges",
             ),
-            None => check.unknown("no_new_privs", "/proc does not tell"),
+            None => check.unknown("no_new_privs", "missing in /proc/self/status"),
         }
     }
 }

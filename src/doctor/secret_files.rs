@@ -43,7 +43,7 @@ fn folder_finding(folder: &Path) -> Finding {
         } else if matches!(kind, NotFound | PermissionDenied | NotADirectory) {
             check.closed(target, why)
         } else {
-            check.unknown(target, format!("could not look: {why}"))
+            check.unknown(target, format!("could not be read: {why}"))
         };
     }
     let mut readable = Vec::new();
@@ -53,10 +53,10 @@ fn folder_finding(folder: &Path) -> Finding {
         return if left == 0 {
             check.unknown(
                 target,
-                format!("holds more than the {MAX_ENTRIES} entries that were looked at"),
+                format!("has no readable file among the first {MAX_ENTRIES} entries; the others were not checked"),
             )
         } else {
-            check.closed(target, "holds nothing that can be read")
+            check.closed(target, "has no readable file")
         };
     };
     let first = printable(&first.to_string_lossy());
@@ -136,7 +136,7 @@ mod tests {
             ]
         );
         assert!(found[0].seen.contains("token can be read"), "{found:?}");
-        assert_eq!(found[1].seen, "holds nothing that can be read");
+        assert_eq!(found[1].seen, "has no readable file");
         assert!(!serde_json::to_string(&found).unwrap().contains("canary"));
     }
 

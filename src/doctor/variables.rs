@@ -41,7 +41,7 @@ pub(super) fn credential_findings(variables: &[Variable]) -> Vec<Finding> {
         })
         .collect();
     if found.is_empty() {
-        found.push(check.closed("variables", "no name or value is that of a credential"));
+        found.push(check.closed("variables", "no name or value looks like a credential"));
     }
     let more = found.len().saturating_sub(MAX_LISTED);
     found.truncate(MAX_LISTED);
@@ -73,7 +73,7 @@ fn credential_hint(name: &str, value: &OsStr) -> Option<&'static str> {
     });
     login
         .filter(|(_, password)| !password.is_empty())
-        .map(|_| "a URL with a password in it")
+        .map(|_| "a URL with a password")
 }
 
 fn contains_word(list: &str, word: &str) -> bool {
@@ -110,7 +110,7 @@ pub(super) fn proxy_findings(variables: &[Variable], proxy: &ProbeTarget) -> Vec
             if is_proxy_url(&value.to_string_lossy(), proxy) {
                 check.closed(name, "names egressd")
             } else {
-                check.open(name, "names something else than egressd")
+                check.open(name, "does not name egressd")
             }
         })
         .collect();

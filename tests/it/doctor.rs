@@ -172,7 +172,7 @@ fn a_password_closes_the_api_and_the_metrics_can_be_accepted() {
     let management = sidecar.management().to_string();
     let world = World::new();
     let ran = world.doctor(&["--management", &management, "--accept", "metrics"], &[]);
-    assert_eq!(ran.rows("management")[0].2, "asks for a password");
+    assert_eq!(ran.rows("management")[0].2, "requires a password");
     assert_eq!(ran.states("metrics"), ["open"]);
     let accepted: Vec<&Value> = ran
         .findings
@@ -215,7 +215,7 @@ fn wrong_arguments_are_reported_with_a_remedy() {
         (["--target", "example"], "write `1.1.1.1:443`"),
         (["--metadata-target", "unix:/a"], "write `1.1.1.1:443`"),
         (["--resolver", "1.1.1.1"], "write `1.1.1.1:53`"),
-        (["--name", "a b"], "write a DNS name"),
+        (["--name", "a b"], "not a valid DNS name"),
         (["--accept", "egress"], "direct_egress"),
         (["--timeout", "0"], "1..=60"),
     ];

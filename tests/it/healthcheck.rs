@@ -79,7 +79,7 @@ fn ready_until_it_drains_then_not_ready_then_not_listening() {
     gate.open();
     assert_eq!(running.wait_for_exit(), Some(0));
     let told = format!(
-        "not ready: nothing listens; is egressd running, and with these settings? ({operators})\n"
+        "not ready: nothing listens there; check that egressd is running with these settings ({operators})\n"
     );
     assert_eq!(ask(), (Some(1), told, String::new()));
 }
@@ -171,7 +171,7 @@ fn a_silent_listener_or_another_protocol_is_not_ready() {
         }
     });
     let ask = || healthcheck(&settings(&[&address]), &[], &[]);
-    let told = format!("not ready: what listens there gives no answer in HTTP ({address})\n");
+    let told = format!("not ready: the listener does not speak HTTP ({address})\n");
     assert_eq!(ask(), (Some(1), told, String::new()));
     let told = format!("not ready: 500 ?[31mred ({address})\n");
     assert_eq!(ask(), (Some(1), told, String::new()));

@@ -190,7 +190,7 @@ fn a_good_connection_is_reported_in_columns_and_gets_no_byte_of_http() {
     assert_eq!(credential[5..].join(" "), "from env:TOKEN");
     assert_eq!(
         end.join(" "),
-        "every step is good; no request was sent to the API"
+        "every step succeeded; no request was sent to the API"
     );
     up.wait_closed(1);
     assert_eq!((up.sockets(), up.raw()), (1, Vec::new()));
@@ -213,11 +213,11 @@ fn credentials_are_reported_by_source() {
             "static_headers",
             "x-a from env:TOKEN, x-b inline",
         ),
-        (api(), "no_auth", "the upstream asks for none"),
+        (api(), "no_auth", "the upstream needs no credential"),
         (
             signing,
             "no_auth",
-            "the upstream asks for none; bodies are signed with a key from env:TOKEN",
+            "the upstream needs no credential; bodies are signed with a key from env:TOKEN",
         ),
     ] {
         let (exit, steps) = steps(connection.upstream(&up));
@@ -340,7 +340,7 @@ fn a_token_endpoint_is_dialled_too_whatever_became_of_the_upstream() {
     assert_eq!(
         steps[1]["detail"],
         format!(
-            "token of https://{}/token, client_id from env:USER, client_secret from env:TOKEN",
+            "token from https://{}/token, client_id from env:USER, client_secret from env:TOKEN",
             idp.address()
         )
     );
@@ -360,7 +360,7 @@ fn a_disabled_or_deleted_connection_is_probed_and_reported_as_such() {
     for (connection, says, state) in [
         (
             api().with_field("tool_configurations", tools),
-            "switched off",
+            "disabled: requests",
             "disabled",
         ),
         (
@@ -395,7 +395,10 @@ fn an_unknown_connection_is_reported_with_the_nearest_one() {
             "biling",
             "there is no connection `biling`; did you mean `billing`?",
         ),
-        ("zebra", "there is no connection `zebra`; `egressd check`"),
+        (
+            "zebra",
+            "there is no connection `zebra`; the settings define billing, crm",
+        ),
     ] {
         let ran = probe_with(&settings(), &connections, &[asked]);
         assert_eq!((ran.exit, ran.out.as_str()), (Exit::Failure, ""));

@@ -22,7 +22,7 @@ fn describe_credential(auth: &Auth) -> String {
         Auth::OauthClientCredentials(oauth) => {
             let terms = oauth.terms();
             format!(
-                "token of https://{}{}, client_id {}, client_secret {}",
+                "token from https://{}{}, client_id {}, client_secret {}",
                 terms.token_url.authority(),
                 terms.token_url.path(),
                 describe_source(&terms.client_id),
@@ -37,11 +37,11 @@ fn describe_credential(auth: &Auth) -> String {
         ),
         Auth::StaticHeaders(headers) => {
             let headers = headers.iter();
-            let told =
+            let sources =
                 headers.map(|header| format!("{} {}", header.name, describe_source(&header.value)));
-            told.collect::<Vec<_>>().join(", ")
+            sources.collect::<Vec<_>>().join(", ")
         }
-        Auth::NoAuth => "the upstream asks for none".to_owned(),
+        Auth::NoAuth => "the upstream needs no credential".to_owned(),
     }
 }
 

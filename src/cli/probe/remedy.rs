@@ -14,22 +14,22 @@ pub(super) fn remedy_for(broken: &ProbeError, field: &str) -> Option<String> {
         Failure::AddressRefused(_) => return Some(address_remedy(broken, field)),
         Failure::Tls(fault) => tls_remedy(fault),
         Failure::OwnListener => {
-            "`{field}` leads to this egressd itself; write the upstream's own host and port"
+            "`{field}` leads to this egressd itself; set it to the host and port of the upstream"
         }
         Failure::Dns(DnsFault::NoAddress) => {
-            "look for a slip in the host of `{field}`; a service of the cluster is safest as `NAME.NAMESPACE.svc.cluster.local`"
+            "check the spelling of the host in `{field}`; write a service of the cluster as `NAME.NAMESPACE.svc.cluster.local`"
         }
         Failure::Dns(DnsFault::Server | DnsFault::Timeout) => {
-            "look at the name servers of /etc/resolv.conf: do they run (in a cluster: its DNS pods), and does a firewall or a NetworkPolicy let port 53 through, UDP and TCP?"
+            "check that the name servers of /etc/resolv.conf are running (in a cluster: its DNS pods), and that firewalls and NetworkPolicies allow port 53, UDP and TCP"
         }
         Failure::Connect(ConnectFault::Refused) => {
-            "nothing listens there, or something rejects us: look at the port of `{field}`, and at firewalls and NetworkPolicies"
+            "nothing listens there, or a firewall rejects the connection: check the port of `{field}`, firewalls and NetworkPolicies"
         }
         Failure::Connect(ConnectFault::Timeout) => {
-            "the packets are lost: look at firewalls, NetworkPolicies and whether the host is up; `egress.connect_timeout_seconds` is how long is waited"
+            "packets are lost: check firewalls, NetworkPolicies and that the host is up; `egress.connect_timeout_seconds` is the time limit"
         }
         Failure::Connect(ConnectFault::Unreachable) => {
-            "there is no way there: look at the host's routes, and whether it has the address's family (IPv4, IPv6) at all"
+            "there is no route: check the routes of this machine, and that it has an address of the same family (IPv4 or IPv6)"
         }
         Failure::ResourcesExhausted => {
             "raise the limit of open files (`ulimit -n`) or of memory for this command"
@@ -56,13 +56,13 @@ fn address_remedy(broken: &ProbeError, field: &str) -> String {
             }
             ForbiddenAddress::Never(_) => {
                 return format!(
-                    "addresses of this kind are never dialled, and no setting opens them; correct the host of `{field}` or what its name leads to"
+                    "addresses of this kind are never dialled, and no setting allows them; correct the host of `{field}` or its DNS records"
                 );
             }
         }
     }
     format!(
-        "if this connection is meant to reach it, write `allowed_private_cidrs: [{}]` beside `base_url`, or the range of that network; if not, find out who answers for the name",
+        "if this connection is meant to reach it, write `allowed_private_cidrs: [{}]` beside `base_url`, or the range of that network; if not, check who controls the DNS records of the name",
         cidrs.join(", ")
     )
 }
@@ -70,30 +70,32 @@ fn address_remedy(broken: &ProbeError, field: &str) -> String {
 fn tls_remedy(fault: TlsFault) -> &'static str {
     match fault {
         TlsFault::Certificate("unknown issuer") => {
-            "if an authority of your own has signed it, add that authority's certificate (PEM) to `egress.ca_files`; if not, somebody stands between"
+            "if your own authority signed it, add the certificate of the authority (PEM) to `egress.ca_files`; if not, the connection may be intercepted"
         }
         TlsFault::Certificate("name mismatch") => {
-            "write a host in `{field}` that the certificate names, or have the certificate name this one"
+            "set `{field}` to a host that the certificate names, or have a certificate issued for this host"
         }
         TlsFault::Certificate("expired" | "not yet valid") => {
-            "have the certificate renewed, or set the clock of this host right"
+            "have the certificate renewed, or correct the clock of this machine"
         }
         TlsFault::Certificate(CA_AS_SERVER) => {
             "have a certificate issued with `basicConstraints=CA:FALSE` (for a self-signed one: `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`), and add it, or the authority that signed it, to `egress.ca_files`"
         }
         TlsFault::Certificate(_) => "have the server's certificate replaced",
         TlsFault::Alert => {
-            "look at the server's log for the reason; it may expect another host name, or HTTP/2 although `http2: never` is set"
+            "check the server's log for the reason; it may expect another host name, or HTTP/2 although `http2: never` is set"
         }
         TlsFault::CertificateRequired => {
-            "egressd cannot send client certificates: configure the server to accept it without one, or connect through a proxy that has one"
+            "egressd cannot send client certificates: configure the server to accept connections without one, or connect through a proxy that has one"
         }
         TlsFault::Protocol => {
-            "is this the port for HTTPS? Look at `{field}`; TLS 1.2 and 1.3 are spoken, nothing older"
+            "check that the port of `{field}` is for HTTPS; egressd supports TLS 1.2 and 1.3"
         }
-        TlsFault::Alpn => "the server chooses what nobody offered; its TLS has to be mended",
+        TlsFault::Alpn => {
+            "the server selected a protocol that egressd did not offer; correct the TLS configuration of the server"
+        }
         TlsFault::Timeout => {
-            "the server takes connections and says nothing: is it overloaded, and is this the port for HTTPS (`{field}`)?"
+            "the server accepts connections and does not answer: check its load, and that the port of `{field}` is for HTTPS"
         }
     }
 }
@@ -115,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_written_for_every_refused_address_unless_none_can_be() {
+    fn the_remedy_allows_every_refused_address_unless_one_can_never_be_dialled() {
         let private = ForbiddenAddress::NotGlobal("private");
         let local = ForbiddenAddress::NotGlobal("unique local");
-        let hole = refused(&[("10.1.2.3", private), ("fd12::1", local)]);
+        let allowed = refused(&[("10.1.2.3", private), ("fd12::1", local)]);
         assert!(
-            hole.contains("`allowed_private_cidrs: [10.1.2.3/32, fd12::1/128]`"),
-            "{hole}"
+            allowed.contains("`allowed_private_cidrs: [10.1.2.3/32, fd12::1/128]`"),
+            "{allowed}"
         );
         let mapped = refused(&[("::ffff:10.1.2.3", private)]);
         assert!(mapped.contains("[10.1.2.3/32]"), "{mapped}");
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_of_a_dial_has_a_remedy_of_its_own() {
+    fn every_failure_of_a_dial_has_its_own_remedy() {
         let failures = [
             Failure::OwnListener,
             Failure::Dns(DnsFault::NoAddress),

@@ -84,7 +84,7 @@ fn write_table(rows: &[StepReport], out: &mut dyn Write) -> io::Result<()> {
         if failed {
             "a step failed"
         } else {
-            "every step is good"
+            "every step succeeded"
         }
     )
 }
@@ -92,12 +92,12 @@ fn write_table(rows: &[StepReport], out: &mut dyn Write) -> io::Result<()> {
 /// Returns the state of a connection, and a note if its requests are not served.
 fn connection_state(connection: &Connection) -> (&'static str, Option<&'static str>) {
     if connection.delete_time.is_some() {
-        let note = "soft-deleted: requests to it are refused as not found";
+        let note = "soft-deleted: requests to it are refused with `connection_not_found`";
         ("deleted", Some(note))
     } else if connection.enabled {
         ("live", None)
     } else {
-        ("disabled", Some("switched off: requests to it are refused"))
+        ("disabled", Some("disabled: requests to it are refused"))
     }
 }
 
@@ -106,7 +106,7 @@ mod tests {
     use super::{CYAN, GREEN, PLAIN, RED, StepReport, write_table};
 
     #[test]
-    fn columns_stand_below_each_other_and_a_remedy_below_its_step() {
+    fn columns_are_aligned_and_a_remedy_follows_its_step() {
         let row = |step, target: &str, ms, remedy: Option<&str>| StepReport {
             step,
             target: target.to_owned(),

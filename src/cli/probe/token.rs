@@ -41,14 +41,14 @@ fn describe_token(status: &GrantStatus) -> String {
         // The lifetime is counted from the start of the request, so a part of it has passed: round
         // up.
         Some(left) => format!(
-            "good for {} s",
+            "valid for {} s",
             (left + Duration::from_millis(999)).as_secs()
         ),
-        None => "good for one request".to_owned(),
+        None => "valid for one request".to_owned(),
     };
     if status.requests_failed > 0 {
         format!(
-            "{life}; the client was refused in the header and taken in the body: `client_auth: body` saves the first try"
+            "{life}; the endpoint rejected the client in the header and accepted it in the body: `client_auth: body` avoids the failed request"
         )
     } else {
         life
@@ -81,10 +81,10 @@ async fn find_remedy(reason: Reason, grant: &Grant, status: &GrantStatus) -> Str
     };
     match works {
         Some(ClientAuth::Body) => {
-            "write `client_auth: body`: with it the token endpoint grants a token".to_owned()
+            "write `client_auth: body`: the token endpoint then issues a token".to_owned()
         }
         Some(ClientAuth::Basic) => {
-            "write `client_auth: basic`: with it the token endpoint grants a token".to_owned()
+            "write `client_auth: basic`: the token endpoint then issues a token".to_owned()
         }
         None => format!(
             "{}; `client_auth: basic` and `client_auth: body` were both tried, and neither works",
@@ -97,48 +97,48 @@ fn reason_remedy(reason: Reason) -> &'static str {
     match reason {
         Reason::Refused(code) => error_code_remedy(code),
         Reason::Unreachable(_) | Reason::AddressRefused(_) => {
-            "it was reached a moment ago: try again, and look at the token endpoint's own log"
+            "the token endpoint was reachable a moment ago: try again, and check its log"
         }
         Reason::Timeout => {
-            "the token endpoint takes the connection and does not answer within 10 seconds: look at its own log"
+            "the token endpoint accepted the connection and did not answer within 10 seconds: check its log"
         }
         Reason::Status(401) => error_code_remedy(ErrorCode::InvalidClient),
         Reason::Status(404 | 405) => {
-            "look at the path of `token_url`: it has to be the token endpoint itself, not the issuer or the authorization endpoint"
+            "check the path of `token_url`: it must be the token endpoint itself, not the issuer or the authorization endpoint"
         }
         Reason::Status(300..=399) => {
-            "redirects are not followed: write in `token_url` where it leads, if that is yours"
+            "redirects are not followed: if you trust the target, set `token_url` to it"
         }
-        Reason::Status(429) => "the token endpoint is asked too often: try again later",
+        Reason::Status(429) => "the token endpoint receives too many requests: try again later",
         Reason::Status(500..=599) => {
-            "the token endpoint itself is in trouble: try again later, and look at its own log"
+            "the token endpoint failed: try again later, and check its log"
         }
         Reason::Status(_) => {
-            "look at the token endpoint's own log; what it wants may have to be said with `extra_params`"
+            "check the log of the token endpoint; it may require parameters that belong in `extra_params`"
         }
         Reason::Invalid(_) => {
-            "is `token_url` the token endpoint? It has to answer in JSON with `access_token`, after RFC 6749"
+            "check that `token_url` is the token endpoint: it must answer with JSON that has `access_token` (RFC 6749 §5.1)"
         }
         Reason::ResourcesExhausted => {
             "raise the limit of open files (`ulimit -n`) for this command"
         }
-        Reason::Internal => "try again; if it stays so, report it as a bug of egressd",
+        Reason::Internal => "try again; if it fails again, report a bug of egressd",
     }
 }
 
 fn error_code_remedy(code: ErrorCode) -> &'static str {
     match code {
         ErrorCode::InvalidClient | ErrorCode::OtherUnauthorized => {
-            "look at `client_id` and `client_secret` (a rotated secret, another environment's?)"
+            "check `client_id` and `client_secret`: a secret may have been rotated, or belong to another environment"
         }
         ErrorCode::UnauthorizedClient | ErrorCode::UnsupportedGrantType => {
-            "have the grant (`client_credentials`, or the `grant_type` of the connection) allowed for this client at the authorization server"
+            "allow the grant (`client_credentials`, or the `grant_type` of the connection) for this client at the authorization server"
         }
         ErrorCode::InvalidScope => {
-            "look at `scopes`: one string, with spaces between, of what this client may have"
+            "check `scopes`: one string with the scopes that this client may have, separated by spaces"
         }
         ErrorCode::InvalidRequest | ErrorCode::InvalidGrant | ErrorCode::Other => {
-            "look at `scopes` and `extra_params` (an `audience`, a `resource`?), and at the token endpoint's own log"
+            "check `scopes`, `extra_params` (such as `audience` or `resource`) and the log of the token endpoint"
         }
     }
 }

@@ -46,10 +46,7 @@ fn egressd_as_the_same_user_is_open_and_so_is_its_environment() {
     assert_eq!(
         states(&found, SandboxCheck::SameUser),
         [
-            (
-                FindingState::Open,
-                "egressd runs as this very user, UID 1000"
-            ),
+            (FindingState::Open, "egressd runs as this user, UID 1000"),
             (
                 FindingState::Closed,
                 "egressd runs as UID 65532, this command as 1000"
@@ -73,7 +70,7 @@ fn egressd_as_the_same_user_is_open_and_so_is_its_environment() {
 }
 
 #[test]
-fn a_renamed_process_is_known_by_its_program() {
+fn a_renamed_process_is_recognised_by_its_program() {
     let world = tempfile::tempdir().unwrap();
     process(world.path(), "self", "egressd", "egressd doctor", PLAIN);
     process(world.path(), "7", "sidecar", "sidecar", PLAIN);
@@ -106,14 +103,14 @@ fn root_capabilities_and_set_uid_programs_are_open() {
             ),
             (
                 FindingState::Open,
-                "not set: a set-uid program gives more rights"
+                "not set: a set-uid program can gain privileges"
             ),
         ]
     );
 }
 
 #[test]
-fn without_proc_nothing_is_known() {
+fn without_proc_every_finding_is_unknown() {
     let world = tempfile::tempdir().unwrap();
     let found = Processes::new(world.path()).findings();
     assert!(

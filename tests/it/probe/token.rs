@@ -37,13 +37,13 @@ fn a_token_is_obtained_and_its_lifetime_reported() {
     for (body, says) in [
         (
             r#"{"access_token": "access-canary", "token_type": "Bearer", "expires_in": 600}"#,
-            "good for 600 s",
+            "valid for 600 s",
         ),
         (
             r#"{"access_token": "access-canary", "expires_in": "7200"}"#,
-            "good for 7200 s",
+            "valid for 7200 s",
         ),
-        (r#"{"access_token": "access-canary"}"#, "good for 300 s"),
+        (r#"{"access_token": "access-canary"}"#, "valid for 300 s"),
     ] {
         let (up, idp) = (listening(), idp("200 OK", body));
         let (exit, steps) = steps(behind(&idp).upstream(&up));
@@ -129,7 +129,7 @@ fn a_client_accepted_only_in_the_body_gets_that_remedy() {
     let (exit, steps) = steps(behind(&idp).upstream(&up));
     assert_eq!(exit, Exit::Success, "{steps:?}");
     let (detail, _) = token(&steps);
-    assert!(detail.starts_with("good for 60 s; "), "{detail}");
+    assert!(detail.starts_with("valid for 60 s; "), "{detail}");
     assert!(detail.contains("`client_auth: body`"), "{detail}");
 }
 
