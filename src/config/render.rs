@@ -1,6 +1,7 @@
 //! Renders problems as text for people and as JSON for programs.
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, Title};
+use anstream::adapter::strip_str;
 
 use serde::Serialize;
 
@@ -63,7 +64,11 @@ fn render_problem(problem: &Problem) -> String {
         group = group.element(Level::HELP.message(problem.remedy.as_str()));
     }
     // The writer strips the styles if needed, so rendering does not depend on the terminal.
-    Renderer::styled().render(&[group])
+    let rendered = Renderer::styled().render(&[group]);
+    // The renderer starts a snippet without a path with a line `:::`, which has no information here.
+    let is_separator = |line: &&str| strip_str(line).to_string().trim() == ":::";
+    let lines = rendered.lines().filter(|line| !is_separator(line));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Adds the place of the problem, and the excerpt if there is one.
