@@ -15,6 +15,7 @@ mod serve;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 use clap::{Parser, Subcommand};
@@ -108,9 +109,20 @@ pub fn run(
     streams: &mut Streams<'_>,
 ) -> Exit {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    // After a panic nothing of the command is used again, so its state may be inconsistent. The
+    // panic hook has already reported the panic.
+    let command = AssertUnwindSafe(|| run_command(&arguments, environment, streams));
+    catch_unwind(command).unwrap_or(Exit::Bug)
+}
+
+fn run_command(
+    arguments: &[OsString],
+    environment: Environment,
+    streams: &mut Streams<'_>,
+) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(message) => return report_usage(&message, &arguments, streams),
+        Err(message) => return report_usage(&message, arguments, streams),
     };
     let done = match cli.command {
         Command::Serve(serve) => serve.run(environment, streams),

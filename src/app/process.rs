@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -77,10 +78,17 @@ impl Launch {
         // The thread receives exactly one app, so this neither blocks nor fails.
         let _sent = stop.send(app);
         if signals.wait_until(|| stopping.is_finished()) {
-            let cut_off = stopping.join().unwrap_or_default();
-            problems.report(Event::Stopped { cut_off });
+            let stopped = stopping.join();
+            if let Ok(cut_off) = &stopped {
+                let cut_off = *cut_off;
+                problems.report(Event::Stopped { cut_off });
+            }
             flush_logs(&logs, LAST_LINES);
-            return Ok(ProcessEnd::Stopped);
+            return match stopped {
+                Ok(_) => Ok(ProcessEnd::Stopped),
+                // The exit code is that of a panic of the command itself.
+                Err(panic) => resume_unwind(panic),
+            };
         }
         flush_logs(&logs, LAST_LINES_AT_ONCE);
         Ok(ProcessEnd::Interrupted)

@@ -1,9 +1,12 @@
 //! The output of the program when it panics. No request can cause a panic, so this test program
 //! runs itself once more with the same hook.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::{Command, Output};
 
+use egressd::cli::{Exit, Process, Streams, run};
+use egressd::config::Environment;
 use egressd::telemetry::{EventFormat, EventLevel, ProblemLog, panic_notice};
 
 use crate::support::PATIENCE;
@@ -72,4 +75,29 @@ fn a_panic_is_an_event_if_a_log_runs() {
         (&"worker-7".into(), &file!().into())
     );
     assert!(event["line"].as_u64().unwrap() > 1, "{line}");
+}
+
+/// A stream that panics, in place of a bug in a command.
+struct PanickingStream;
+
+impl std::io::Write for PanickingStream {
+    fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
+        panic!("with {PLANTED} in it")
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_command_that_panics_exits_with_the_code_of_a_bug() {
+    let mut streams = Streams {
+        out: &mut PanickingStream,
+        err: &mut std::io::sink(),
+        process: Process::default(),
+    };
+    let arguments = ["egressd", "schema"].map(OsString::from);
+    let exit = run(arguments, Environment::new([("", ""); 0]), &mut streams);
+    assert_eq!((exit, exit as u8), (Exit::Bug, 70));
 }
