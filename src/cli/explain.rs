@@ -1,17 +1,25 @@
-//! `egressd explain`: what would become of a request, without sending it.
+//! `egressd explain`: explains how a request would be handled, without sending it.
 
 use std::io;
 use std::path::PathBuf;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::check::{Format, Secrets};
 use super::{Exit, Streams, exit_after_writing, report_problems};
-use crate::config::{Environment, LoadOptions, SettingsOverrides, load};
-use crate::proxy::explain::{ExplainOutcome, ExplainedRefusal, Explanation, RequestInput, explain};
+use crate::config::{self, Environment, LoadOptions, Problem, SettingsOverrides, load};
+use crate::proxy::explain::{
+    ExplainOutcome, ExplainedRefusal, Explanation, InvalidRequest, RequestInput, explain,
+};
 use crate::snapshot::Snapshot;
 
+const AFTER_HELP: &str = "\
+Explains a request without a body, and sends nothing. It does not check what depends on a body, on other requests or on the upstream: the size of a body, limits and the response.
+Exit codes: 0 the request is allowed, 1 it is refused, 64 the arguments are not a request or the configuration has problems.";
+
 #[derive(Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Explain {
     /// Settings file [default: config/egressd.yaml if it exists]
     #[arg(long, value_name = "FILE")]
@@ -34,6 +42,13 @@ pub(super) struct Explain {
     paths: Vec<PathBuf>,
 }
 
+/// The JSON document for arguments that are not a request.
+#[derive(Serialize)]
+struct InvalidArguments {
+    result: &'static str,
+    message: String,
+}
+
 impl Explain {
     pub(super) fn run(
         self,
@@ -50,8 +65,9 @@ impl Explain {
             environment,
         }) {
             Ok(loaded) => loaded,
-            Err(problems) => return report_problems(&problems, streams),
+            Err(problems) => return report_load_failure(self.format, &problems, streams),
         };
+        write!(streams.err, "{}", config::render_text(&loaded.warnings))?;
         let hosts = loaded.settings.proxy.allowed_hosts;
         let snapshot = Snapshot::new(loaded.connections);
         let request = RequestInput {
@@ -61,31 +77,80 @@ impl Explain {
         };
         let explained = match explain(request, &hosts, &snapshot) {
             Ok(explained) => explained,
-            Err(no_request) => {
-                writeln!(streams.err, "egressd explain: {no_request}")?;
-                return Ok(Exit::Usage);
-            }
+            Err(invalid) => return report_invalid(self.format, invalid, streams),
         };
-        let exit = match &explained {
-            ExplainOutcome::Refused(_) => Exit::Failure,
-            ExplainOutcome::Forwarded(_) | ExplainOutcome::Listing => Exit::Success,
-        };
-        let written = match (self.format, &explained) {
-            (Format::Json, explained) => {
-                let json = serde_json::to_string_pretty(explained).map_err(io::Error::other)?;
-                writeln!(streams.out, "{json}")
-            }
-            (Format::Text, ExplainOutcome::Forwarded(forwarded)) => {
-                write_forwarded(forwarded, streams)
-            }
-            (Format::Text, ExplainOutcome::Refused(refused)) => write_refused(refused, streams),
-            (Format::Text, ExplainOutcome::Listing) => writeln!(
-                streams.out,
-                "allowed\n  answered by egressd with the list of connections"
-            ),
-        };
-        exit_after_writing(written, exit)
+        if self.target.contains('#') {
+            let note = "the fragment (`#…`) is ignored: clients never send it; write `#` as `%23` in a path or a query";
+            writeln!(streams.err, "egressd explain: {note}")?;
+        }
+        write_outcome(self.format, &explained, streams)
     }
+}
+
+/// Reports the problems of the configuration: as `egressd check` does in JSON, on standard error in
+/// text.
+fn report_load_failure(
+    format: Format,
+    problems: &[Problem],
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    match format {
+        Format::Text => report_problems(problems, streams),
+        Format::Json => {
+            let written = write!(streams.out, "{}", config::render_json(problems));
+            exit_after_writing(written, Exit::Usage)
+        }
+    }
+}
+
+fn report_invalid(
+    format: Format,
+    invalid: InvalidRequest,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let written = match format {
+        Format::Text => writeln!(streams.err, "egressd explain: {invalid}"),
+        Format::Json => write_json(
+            &InvalidArguments {
+                result: "invalid",
+                message: invalid.to_string(),
+            },
+            streams,
+        ),
+    };
+    exit_after_writing(written, Exit::Usage)
+}
+
+fn write_outcome(
+    format: Format,
+    outcome: &ExplainOutcome,
+    streams: &mut Streams<'_>,
+) -> io::Result<Exit> {
+    let exit = match outcome {
+        ExplainOutcome::Refused(_) => Exit::Failure,
+        ExplainOutcome::Forwarded(_) | ExplainOutcome::Listing => Exit::Success,
+    };
+    if let ExplainOutcome::Refused(refused) = outcome
+        && let Some(id) = &refused.deleted
+    {
+        let note = "is soft-deleted (`delete_time`), so for agents it does not exist";
+        writeln!(streams.err, "egressd explain: connection `{id}` {note}")?;
+    }
+    let written = match (format, outcome) {
+        (Format::Json, outcome) => write_json(outcome, streams),
+        (Format::Text, ExplainOutcome::Forwarded(forwarded)) => write_forwarded(forwarded, streams),
+        (Format::Text, ExplainOutcome::Refused(refused)) => write_refused(refused, streams),
+        (Format::Text, ExplainOutcome::Listing) => writeln!(
+            streams.out,
+            "allowed\n  answered by egressd with the list of connections"
+        ),
+    };
+    exit_after_writing(written, exit)
+}
+
+fn write_json(document: &impl Serialize, streams: &mut Streams<'_>) -> io::Result<()> {
+    let json = serde_json::to_string_pretty(document).map_err(io::Error::other)?;
+    writeln!(streams.out, "{json}")
 }
 
 fn write_forwarded(explanation: &Explanation, streams: &mut Streams<'_>) -> io::Result<()> {
@@ -112,7 +177,10 @@ fn write_forwarded(explanation: &Explanation, streams: &mut Streams<'_>) -> io::
             writeln!(streams.out, "  {label:<10}  {}", names.join(", "))?;
         }
     }
-    Ok(())
+    writeln!(
+        streams.out,
+        "  unchecked   the size of a body, limits, the response"
+    )
 }
 
 fn write_refused(refused: &ExplainedRefusal, streams: &mut Streams<'_>) -> io::Result<()> {

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use super::code::RefusalCode;
 use super::identify::not_canonical;
 use super::refusal::{Document, Refusal};
 use super::request_fields::{Accept, FieldSources, RequestFields};
@@ -67,6 +68,9 @@ pub struct Explanation {
 pub struct ExplainedRefusal {
     /// The refusal.
     pub refusal: Refusal,
+    /// The id of the soft-deleted connection that the request names. An agent cannot see that it
+    /// exists, so the document of the refusal does not contain it.
+    pub deleted: Option<String>,
     entry: Option<Arc<ConnectionEntry>>,
 }
 
@@ -100,14 +104,19 @@ impl Serialize for ExplainedRefusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum InvalidRequest {
     /// The method is not an HTTP token (RFC 9110 §9.1).
-    #[error("the method is no HTTP token; write one such as GET")]
+    #[error("the method is not a valid HTTP token; write one such as GET")]
     Method,
     /// The target is neither a path nor an `http://` URL that hyper could parse.
     #[error("the target is neither `/<connection id>/<path>` nor an http:// URL of this proxy")]
     Target,
-    /// A header has no colon, or characters that are not allowed in headers.
-    #[error("a header is not a valid `name: value`; write one such as -H 'Accept: text/csv'")]
-    Header,
+    /// A header is not valid. `number` counts the headers from 1.
+    #[error("header {number} (`-H`) {fault}")]
+    Header {
+        /// The number of the header, from 1.
+        number: usize,
+        /// The reason.
+        fault: HeaderFault,
+    },
     /// There are more headers than hyper accepts.
     #[error("a request has at most {MAX_HEADERS} headers; egressd answers more with 431")]
     TooManyHeaders,
@@ -121,6 +130,30 @@ pub enum InvalidRequest {
     Query,
 }
 
+/// The reason why a text is not a header. The message must not contain the text, which may hold a
+/// secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum HeaderFault {
+    /// The text has no colon.
+    #[error("has no colon; write `NAME: VALUE`, or `NAME;` for an empty value")]
+    NoColon,
+    /// The text is `@FILE`, with which curl reads headers from a file.
+    #[error("names a file, which is not supported; write each header as `-H 'NAME: VALUE'`")]
+    File,
+    /// The name is empty.
+    #[error("has no name; write `NAME: VALUE`")]
+    NoName,
+    /// The name has a space or a tab, or one stands before the colon.
+    #[error("has a blank in its name or before the colon; write `NAME: VALUE`")]
+    BlankInName,
+    /// The name has another character that is not allowed (RFC 9110 §5.6.2).
+    #[error("has a character in its name that is not allowed; use letters, digits and `-`")]
+    Name,
+    /// The value has a control character (RFC 9110 §5.5).
+    #[error("has a line break or another control character in its value; remove it")]
+    Value,
+}
+
 /// A request as an operator writes it.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestInput<'a> {
@@ -128,7 +161,8 @@ pub struct RequestInput<'a> {
     pub method: &'a str,
     /// The target as an agent writes it: `/id/path` or `http://127.0.0.1:8080/id/path`.
     pub target: &'a str,
-    /// Headers, each as `name: value`.
+    /// Headers, each as curl's `-H` takes it: `NAME: VALUE`, or `NAME;` for an empty value. curl
+    /// sends no header for `NAME:`.
     pub headers: &'a [String],
 }
 
@@ -142,10 +176,12 @@ pub fn explain(
     allowed_hosts: &[String],
     snapshot: &Snapshot,
 ) -> Result<ExplainOutcome, InvalidRequest> {
-    let mut entry = None;
+    let (mut entry, mut deleted) = (None, None);
     let mut has_framing = false;
     let explained = parse_request(request)?.and_then(|parts| {
         has_framing = FRAMING.iter().any(|name| parts.headers.contains_key(name));
+        let named = identify::named_entry(&parts, snapshot);
+        deleted = named.filter(|entry| !entry.is_live()).cloned();
         explain_parts(&parts, allowed_hosts, snapshot, &mut entry)
     });
     // Invalid framing is the reason of a refusal. Valid framing decides about a body that the
@@ -154,7 +190,13 @@ pub fn explain(
         return Err(InvalidRequest::Body);
     }
     Ok(explained.unwrap_or_else(|refusal| {
-        ExplainOutcome::Refused(Box::new(ExplainedRefusal { refusal, entry }))
+        let is_not_found = refusal.code() == RefusalCode::ConnectionNotFound;
+        let deleted = deleted.filter(|_| is_not_found);
+        ExplainOutcome::Refused(Box::new(ExplainedRefusal {
+            refusal,
+            deleted: deleted.map(|entry| entry.connection.id.to_string()),
+            entry,
+        }))
     }))
 }
 
@@ -249,25 +291,25 @@ fn names<'n>(all: impl IntoIterator<Item = &'n HeaderName>) -> Vec<String> {
 fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, InvalidRequest> {
     let method =
         Method::from_bytes(request.method.as_bytes()).map_err(|_| InvalidRequest::Method)?;
-    let (host, path) = match request.target.strip_prefix("http://") {
+    // Clients never send a fragment (RFC 9110 §7.1).
+    let target = request.target.split('#').next().unwrap_or_default();
+    if target.is_empty() {
+        return Err(InvalidRequest::Target);
+    }
+    let (host, path) = match target.strip_prefix("http://") {
         Some(rest) => rest
             .split_at_checked(rest.find('/').unwrap_or(rest.len()))
             .ok_or(InvalidRequest::Target)?,
-        None => ("localhost", request.target),
+        None => ("localhost", target),
     };
     let host = HeaderValue::from_str(host).map_err(|_| InvalidRequest::Target)?;
     if request.headers.len() > MAX_HEADERS {
         return Err(InvalidRequest::TooManyHeaders);
     }
-    let mut headers = HeaderMap::new();
-    for header in request.headers {
-        let (name, value) = parse_header(header).ok_or(InvalidRequest::Header)?;
-        headers.append(name, value);
-    }
-    headers.entry(HOST).or_insert(host);
+    let headers = parse_headers(request.headers, host)?;
     let path = if path.is_empty() { "/" } else { path };
     let Ok(uri) = Uri::try_from(path) else {
-        let path = path.split(['?', '#']).next().unwrap_or_default();
+        let path = path.split('?').next().unwrap_or_default();
         if !path.starts_with('/') {
             return Err(InvalidRequest::Target);
         }
@@ -283,8 +325,47 @@ fn parse_request(request: RequestInput<'_>) -> Result<Result<Parts, Refusal>, In
     Ok(Ok(parsed.into_parts().0))
 }
 
-fn parse_header(text: &str) -> Option<(HeaderName, HeaderValue)> {
-    let (name, value) = text.split_once(':')?;
-    let value = HeaderValue::from_str(value.trim_matches([' ', '\t'])).ok()?;
-    Some((name.parse().ok()?, value))
+/// Parses the headers, and adds `host` if they have no Host.
+fn parse_headers(texts: &[String], host: HeaderValue) -> Result<HeaderMap, InvalidRequest> {
+    let mut headers = HeaderMap::new();
+    let mut has_host = true;
+    for (number, text) in (1..).zip(texts) {
+        let parsed = parse_header(text);
+        match parsed.map_err(|fault| InvalidRequest::Header { number, fault })? {
+            (name, Some(value)) => {
+                headers.append(name, value);
+            }
+            (name, None) => has_host &= name != HOST,
+        }
+    }
+    if has_host {
+        headers.entry(HOST).or_insert(host);
+    }
+    Ok(headers)
+}
+
+/// Parses a header as curl's `-H` does. The value is `None` for `NAME:`, which curl does not send,
+/// not even if it would add the header itself (curl(1)).
+fn parse_header(text: &str) -> Result<(HeaderName, Option<HeaderValue>), HeaderFault> {
+    let blanks = [' ', '\t'];
+    let (name, value) = match (text.split_once(':'), text.trim_end().strip_suffix(';')) {
+        (Some((name, value)), _) => (
+            name,
+            Some(value.trim_matches(blanks)).filter(|v| !v.is_empty()),
+        ),
+        (None, Some(name)) => (name, Some("")),
+        (None, None) if text.starts_with('@') => return Err(HeaderFault::File),
+        (None, None) => return Err(HeaderFault::NoColon),
+    };
+    if name.is_empty() {
+        return Err(HeaderFault::NoName);
+    }
+    if name.contains(blanks) {
+        return Err(HeaderFault::BlankInName);
+    }
+    let name = name.parse().map_err(|_| HeaderFault::Name)?;
+    // hyper accepts bytes above 0x7f in a value as well.
+    let value = value.map(|value| HeaderValue::from_bytes(value.as_bytes()));
+    let value = value.transpose().map_err(|_| HeaderFault::Value)?;
+    Ok((name, value))
 }

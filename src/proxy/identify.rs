@@ -98,11 +98,17 @@ pub(super) fn find_entry<'s>(
     parts: &Parts,
     snapshot: &'s Snapshot,
 ) -> Option<&'s Arc<ConnectionEntry>> {
+    named_entry(parts, snapshot).filter(|entry| entry.is_live())
+}
+
+/// Returns the connection that the first segment of the target names, also if it is soft-deleted.
+pub(super) fn named_entry<'s>(
+    parts: &Parts,
+    snapshot: &'s Snapshot,
+) -> Option<&'s Arc<ConnectionEntry>> {
     let path = parts.uri.path().strip_prefix('/')?;
     let end = memchr::memchr(b'/', path.as_bytes()).unwrap_or(path.len());
-    snapshot
-        .find(path.get(..end)?)
-        .filter(|entry| entry.is_live())
+    snapshot.find(path.get(..end)?)
 }
 
 fn refuse_missing_path(id: &ConnectionId) -> Refusal {

@@ -1,5 +1,7 @@
 //! The `explain` command: the same answers as the proxy, without a socket and without secrets.
 
+mod arguments;
+
 use egressd::cli::Exit;
 use serde_json::{Value, json};
 
@@ -108,6 +110,8 @@ const ROWS: &[(&str, Exit, &str)] = &[
     ("G(T /crm/users/1", Exit::Usage, ""),
     ("GET crm/users/1", Exit::Usage, ""),
     ("GET /crm/users/1?a b", Exit::Usage, ""),
+    ("GET ", Exit::Usage, ""),
+    ("GET #a", Exit::Usage, ""),
 ];
 
 #[test]
@@ -260,13 +264,8 @@ fn headers_of_the_request_pass_or_are_dropped() {
     ];
     let headers = ["-H", "Accept: canary", "--header", "Cookie: canary"];
     let ran = world.run(&[&fixed[..], &headers].concat());
-    let told = "  passed      accept\n  dropped     cookie\n";
-    assert!(ran.out.ends_with(told), "{}{}", ran.out, ran.err);
-    for wrong in ["canary", "canary name: x", ": canary", "a: canary\nb"] {
-        let ran = world.run(&[&fixed[..], &["-H", wrong]].concat());
-        assert_eq!(ran.exit, Exit::Usage, "{wrong}");
-        assert!(!ran.err.contains("canary"), "{}", ran.err);
-    }
+    let names = "  passed      accept\n  dropped     cookie\n";
+    assert!(ran.out.contains(names), "{}{}", ran.out, ran.err);
     // The explained request has no body, and no more header fields than hyper accepts.
     for headers in [
         &["-H", "Content-Length: 5"][..],
